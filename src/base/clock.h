@@ -1,0 +1,21 @@
+/* clock - the seam to time. Engines and core get `now_ms` as an argument; only drivers hold a clock. */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include <stdint.h>
+
+struct clock {
+    uint64_t (*mono_ms)(void *ctx); /* monotonic, arbitrary start, never 0 */
+    uint64_t (*mono_us)(void *ctx);
+    int64_t (*wall_ms)(void *ctx); /* Unix time; may step, may be wrong */
+    void *ctx;
+};
+
+/* clock_system - the machine's own. */
+struct clock clock_system(void);
+
+/* clock_iso8601 - "2026-11-21T09:00:00.123Z" into dst (at least 25 bytes). */
+enum { CLOCK_ISO8601_BYTES = 32 };
+void clock_iso8601(int64_t wall_ms, char dst[CLOCK_ISO8601_BYTES]);
+
+#endif

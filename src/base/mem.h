@@ -1,0 +1,30 @@
+/*
+ * mem - the heap, behind one door, so that a test can make the n-th allocation fail.
+ *
+ * Nothing outside this module calls malloc, calloc, realloc or free on its own objects.
+ */
+#ifndef BASE_MEM_H
+#define BASE_MEM_H
+
+#include <stddef.h>
+
+/* mem_alloc - n uninitialised bytes; NULL when there are none. n may be 0. mem_free releases. */
+void *mem_alloc(size_t n);
+/* mem_zalloc - the same, zeroed. */
+void *mem_zalloc(size_t n);
+/* mem_array - count zeroed elements; NULL also when count * size overflows. */
+void *mem_array(size_t count, size_t size);
+/* mem_grow - resize to n bytes; NULL leaves p as it was. */
+void *mem_grow(void *p, size_t n);
+/* mem_free - NULL is fine; returns NULL so that `x = mem_free(x)` leaves nothing dangling. */
+void *mem_free(void *p);
+/* mem_strdup - a heap copy of text; NULL when there is no memory. */
+char *mem_strdup(const char *text);
+/* mem_wipe - overwrite n bytes in a way the compiler keeps. */
+void mem_wipe(void *p, size_t n);
+
+/* For tests: the allocation after the next n ones fails, once, on this thread; n < 0 switches it off. Returns whether a
+ * failure was injected since the last call. */
+int mem_fail_after(long n);
+
+#endif
