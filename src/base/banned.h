@@ -7,6 +7,9 @@
 #include <string.h>
 #include <time.h>
 
-#pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf strtok atoi atol atoll rand srand gmtime localtime alloca gets
+#undef alloca
+
+#pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf strtok atoi atol atoll rand      \
+    srand gmtime localtime alloca gets
 
 #endif

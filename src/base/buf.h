@@ -10,8 +10,9 @@ struct buf {
     size_t n, cap;
 };
 
-/* buf_room - makes room for `more` bytes behind the n there are, and gives their place. The contents may move.
- * ERR_TOO_LARGE when n + more > limit, ERR_NOMEM; nothing changed then. Amortised O(more). */
+/* buf_room - makes room for `more` bytes behind the n there are, and gives their place. The
+ * contents may move. ERR_TOO_LARGE when n + more > limit, ERR_NOMEM; nothing changed then.
+ * Amortised O(more). */
 MUST_USE enum err buf_room(struct buf *b, size_t more, size_t limit, uint8_t **ret);
 /* buf_append - copies s behind what is there. Errors as buf_room. */
 MUST_USE enum err buf_append(struct buf *b, struct slice s, size_t limit);

@@ -1,4 +1,5 @@
-/* clock - the seam to time. Engines and core get `now_ms` as an argument; only drivers hold a clock. */
+/* clock - the seam to time. Engines and core get `now_ms` as an argument; only drivers hold a
+ * clock. */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 

@@ -1,8 +1,8 @@
 /*
  * disk - the seam to a directory of files; the simulator's drops and tears un-synced writes.
  *
- * Paths are relative to the directory the disk was opened on and never leave it ("..", a leading "/" and symbolic links
- * are refused with ERR_DENIED). Offsets and sizes in bytes.
+ * Paths are relative to the directory the disk was opened on and never leave it ("..", a leading
+ * "/" and symbolic links are refused with ERR_DENIED). Offsets and sizes in bytes.
  */
 #ifndef BASE_DISK_H
 #define BASE_DISK_H
@@ -14,7 +14,11 @@
 struct disk;
 struct disk_file;
 
-enum disk_mode { DISK_READ, DISK_WRITE /* creates, mode 0600 */, DISK_APPEND /* creates, mode 0600 */ };
+enum disk_mode {
+    DISK_READ,
+    DISK_WRITE /* creates, mode 0600 */,
+    DISK_APPEND /* creates, mode 0600 */
+};
 
 struct disk_ops {
     enum err (*open)(struct disk *d, const char *path, enum disk_mode mode, struct disk_file **ret);
@@ -24,7 +28,8 @@ struct disk_ops {
     enum err (*append)(struct disk_file *f, struct slice s);
     enum err (*sync)(struct disk_file *f);
     enum err (*size)(struct disk_file *f, uint64_t *ret);
-    enum err (*rename)(struct disk *d, const char *from, const char *to); /* and syncs the directory */
+    enum err (*rename)(struct disk *d, const char *from,
+                       const char *to); /* and syncs the directory */
     enum err (*remove)(struct disk *d, const char *path);
     struct disk *(*free)(struct disk *d);
 };
@@ -36,10 +41,11 @@ struct disk {
 /* disk_system - a real directory by descriptor. Takes dir_fd (closed with the disk). ERR_NOMEM. */
 MUST_USE enum err disk_system(int dir_fd, struct disk **ret);
 
-/* disk_load - the whole file appended to *ret. ERR_NOT_FOUND, ERR_TOO_LARGE over limit, ERR_IO, ERR_NOMEM. */
+/* disk_load - the whole file appended to *ret. ERR_NOT_FOUND, ERR_TOO_LARGE over limit, ERR_IO,
+ * ERR_NOMEM. */
 MUST_USE enum err disk_load(struct disk *d, const char *path, size_t limit, struct buf *ret);
-/* disk_save - replaces the file by contents: temporary file, sync, rename. After OK it survives a power cut; after an
- * error the old one is untouched. */
+/* disk_save - replaces the file by contents: temporary file, sync, rename. After OK it survives a
+ * power cut; after an error the old one is untouched. */
 MUST_USE enum err disk_save(struct disk *d, const char *path, struct slice contents);
 
 #endif

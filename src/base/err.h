@@ -1,8 +1,9 @@
 /*
  * err - one error type for the whole tree.
  *
- * Three kinds, never mixed: the peer is wrong (an engine turns the code into an MQTT reason or a CoAP code in one
- * table), the world is wrong (memory, disk, clock: nothing half-done is left behind), we are wrong (assert).
+ * Three kinds, never mixed: the peer is wrong (an engine turns the code into an MQTT reason or a
+ * CoAP code in one table), the world is wrong (memory, disk, clock: nothing half-done is left
+ * behind), we are wrong (assert).
  */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H

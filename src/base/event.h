@@ -1,8 +1,9 @@
 /*
- * event - everything that happens, in one form: what the audit trail, alerts, counters and detectors are fed with.
+ * event - everything that happens, in one form: what the audit trail, alerts, counters and
+ * detectors are fed with.
  *
- * An event is a value of fixed size, so that it crosses rings without an allocation; text is cut to its field (with a
- * final "~" when cut) and is escaped where it leaves the process, not here.
+ * An event is a value of fixed size, so that it crosses rings without an allocation; text is cut to
+ * its field (with a final "~" when cut) and is escaped where it leaves the process, not here.
  */
 #ifndef BASE_EVENT_H
 #define BASE_EVENT_H
@@ -64,13 +65,18 @@ enum event_category {
 #define X(name, severity, meaning) EVENT_##name,
     EVENT_CATEGORIES(X)
 #undef X
-    EVENT_COUNT
+        EVENT_COUNT
 };
 
 enum event_severity { SEVERITY_INFO, SEVERITY_NOTICE, SEVERITY_WARNING, SEVERITY_ALERT };
 
-enum event_protocol { EVENT_PROTOCOL_none, EVENT_PROTOCOL_mqtt, EVENT_PROTOCOL_coap, EVENT_PROTOCOL_https,
-                      EVENT_PROTOCOL_control };
+enum event_protocol {
+    EVENT_PROTOCOL_none,
+    EVENT_PROTOCOL_mqtt,
+    EVENT_PROTOCOL_coap,
+    EVENT_PROTOCOL_https,
+    EVENT_PROTOCOL_control
+};
 
 struct event {
     int64_t wall_ms; /* stamped by the service thread when 0 */
@@ -88,7 +94,8 @@ struct event {
 
 /* event_make - a zeroed event of this category with its default severity and count 1. */
 struct event event_make(enum event_category c);
-/* event_text - copies s into one of the char fields, cut to fit (a final '~' says so); NUL bytes become '?'. */
+/* event_text - copies s into one of the char fields, cut to fit (a final '~' says so); NUL bytes
+ * become '?'. */
 void event_text(char *field, size_t cap, struct slice s);
 #define EVENT_TEXT(event, field, s) event_text((event)->field, sizeof((event)->field), (s))
 /* event_reason - formats the reason, cut to fit. */

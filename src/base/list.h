@@ -1,4 +1,5 @@
-/* list - intrusive doubly linked ring. A node belongs to at most one list; { 0 } is an unlinked node. */
+/* list - intrusive doubly linked ring. A node belongs to at most one list; { 0 } is an unlinked
+ * node. */
 #ifndef BASE_LIST_H
 #define BASE_LIST_H
 

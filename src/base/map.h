@@ -1,8 +1,8 @@
 /*
  * map - open addressing hash map from bytes to a pointer, keyed by SipHash.
  *
- * The map borrows nothing: the caller's value must hold its own key, which `key_of` finds. So an entry costs 16 bytes
- * and no allocation of its own. NULL is not a value.
+ * The map borrows nothing: the caller's value must hold its own key, which `key_of` finds. So an
+ * entry costs 16 bytes and no allocation of its own. NULL is not a value.
  */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
@@ -35,8 +35,8 @@ void *map_find(const struct map *m, struct slice key);
 MUST_USE enum err map_add(struct map *m, void *value);
 /* map_remove - takes the value under key out and gives it, or NULL. Never allocates. */
 void *map_remove(struct map *m, struct slice key);
-/* map_next - walks all values in no order: *at starts at 0; NULL at the end. Removing the value just returned is fine,
- * adding while walking is not. */
+/* map_next - walks all values in no order: *at starts at 0; NULL at the end. Removing the value
+ * just returned is fine, adding while walking is not. */
 void *map_next(const struct map *m, size_t *at);
 
 #endif

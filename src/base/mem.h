@@ -23,8 +23,8 @@ char *mem_strdup(const char *text);
 /* mem_wipe - overwrite n bytes in a way the compiler keeps. */
 void mem_wipe(void *p, size_t n);
 
-/* For tests: the allocation after the next n ones fails, once, on this thread; n < 0 switches it off. Returns whether a
- * failure was injected since the last call. */
+/* For tests: the allocation after the next n ones fails, once, on this thread; n < 0 switches it
+ * off. Returns whether a failure was injected since the last call. */
 int mem_fail_after(long n);
 
 #endif

@@ -12,7 +12,8 @@ struct random_source {
 
 /* random_system - getrandom(2); aborts when the kernel cannot give any. */
 struct random_source random_system(void);
-/* random_seeded - a repeatable stream (splitmix64) for tests and the simulator; state is the caller's. */
+/* random_seeded - a repeatable stream (splitmix64) for tests and the simulator; state is the
+ * caller's. */
 struct random_source random_seeded(uint64_t *state);
 /* random_u64 - eight bytes as a number. */
 uint64_t random_u64(const struct random_source *r);

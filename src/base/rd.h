@@ -1,9 +1,10 @@
 /*
  * rd - a reader over borrowed bytes whose first error sticks and whose reads then give zero.
  *
- * Decoders read straight through and ask once at the end (rd_finish). Never allocate, loop or index on a value that was
- * read before the reader is known good and the value is within a named limit. A nested length opens a sub-reader
- * (rd_sub), so an inner field cannot see past its own block. r->at stays where the first error was met.
+ * Decoders read straight through and ask once at the end (rd_finish). Never allocate, loop or index
+ * on a value that was read before the reader is known good and the value is within a named limit. A
+ * nested length opens a sub-reader (rd_sub), so an inner field cannot see past its own block. r->at
+ * stays where the first error was met.
  */
 #ifndef BASE_RD_H
 #define BASE_RD_H
@@ -19,7 +20,7 @@ struct rd {
 
 static inline struct rd rd_from(struct slice s)
 {
-    return (struct rd){ .base = s.p, .n = s.n };
+    return (struct rd){.base = s.p, .n = s.n};
 }
 
 /* rd_left - bytes not read yet; 0 once an error stuck. */
@@ -47,9 +48,9 @@ static inline struct slice rd_bytes(struct rd *r, size_t want)
         r->err = ERR_TRUNCATED;
     }
     if (r->err != OK || want == 0) {
-        return (struct slice){ 0 };
+        return (struct slice){0};
     }
-    struct slice s = { r->base + r->at, want };
+    struct slice s = {r->base + r->at, want};
     r->at += want;
     return s;
 }

@@ -1,8 +1,9 @@
 /*
  * ring - bounded queue of fixed-size items from one thread to one other, without locks.
  *
- * One producer calls ring_push, one consumer ring_pop. The items of a batch become visible in order. The ring knows
- * nothing of waking: the owner wakes the consumer once per batch (ring_push says when it was empty).
+ * One producer calls ring_push, one consumer ring_pop. The items of a batch become visible in
+ * order. The ring knows nothing of waking: the owner wakes the consumer once per batch (ring_push
+ * says when it was empty).
  */
 #ifndef BASE_RING_H
 #define BASE_RING_H

@@ -19,7 +19,7 @@
 
 /* Defines static x_autofree(struct x **) out of x_free(struct x *). */
 #define AUTOFREE(type, free_fn)                                                                    \
-    static inline void type##_autofree(struct type **p)                                           \
+    static inline void type##_autofree(struct type **p)                                            \
     {                                                                                              \
         *p = free_fn(*p);                                                                          \
     }

@@ -1,6 +1,6 @@
 /*
- * secret - bytes that must not leak: kept out of swap and core dumps, wiped on release, compared in constant time,
- * never printed.
+ * secret - bytes that must not leak: kept out of swap and core dumps, wiped on release, compared in
+ * constant time, never printed.
  */
 #ifndef BASE_SECRET_H
 #define BASE_SECRET_H

@@ -1,4 +1,5 @@
-/* siphash - SipHash-2-4: a keyed hash, so that a stranger who picks the keys of a map cannot pick its collisions. */
+/* siphash - SipHash-2-4: a keyed hash, so that a stranger who picks the keys of a map cannot pick
+ * its collisions. */
 #ifndef BASE_SIPHASH_H
 #define BASE_SIPHASH_H
 

@@ -17,13 +17,13 @@ struct slice {
 
 static inline struct slice slice_of(const void *p, size_t n)
 {
-    return (struct slice){ n > 0 ? (const uint8_t *)p : NULL, n };
+    return (struct slice){n > 0 ? (const uint8_t *)p : NULL, n};
 }
 
 /* slice_text - the bytes of a C string without its NUL; NULL gives the empty slice. */
 static inline struct slice slice_text(const char *text)
 {
-    return text != NULL ? slice_of(text, strlen(text)) : (struct slice){ 0 };
+    return text != NULL ? slice_of(text, strlen(text)) : (struct slice){0};
 }
 
 static inline bool slice_equal(struct slice a, struct slice b)
@@ -44,7 +44,7 @@ static inline bool slice_has_prefix(struct slice a, struct slice prefix)
 /* slice_from - what is left behind the first `at` bytes; empty when there are not so many. */
 static inline struct slice slice_from(struct slice a, size_t at)
 {
-    return at < a.n ? (struct slice){ a.p + at, a.n - at } : (struct slice){ 0 };
+    return at < a.n ? (struct slice){a.p + at, a.n - at} : (struct slice){0};
 }
 
 /* slice_head - the first n bytes, or all when there are fewer. */
@@ -60,18 +60,20 @@ static inline size_t slice_find(struct slice a, uint8_t byte)
     return hit != NULL ? (size_t)(hit - a.p) : a.n;
 }
 
-/* slice_cut - splits *rest at the first `byte`: returns the part before it, *rest keeps the part after it. Without one
- * the whole is returned and *rest is empty. *ret_more says whether `byte` was there, so that "a/" gives "a" and "". */
+/* slice_cut - splits *rest at the first `byte`: returns the part before it, *rest keeps the part
+ * after it. Without one the whole is returned and *rest is empty. *ret_more says whether `byte` was
+ * there, so that "a/" gives "a" and "". */
 static inline struct slice slice_cut(struct slice *rest, uint8_t byte, bool *ret_more)
 {
     size_t at = slice_find(*rest, byte);
     struct slice head = slice_head(*rest, at);
     *ret_more = at < rest->n;
-    *rest = *ret_more ? slice_from(*rest, at + 1) : (struct slice){ 0 };
+    *rest = *ret_more ? slice_from(*rest, at + 1) : (struct slice){0};
     return head;
 }
 
-/* slice_to_text - copies into dst (cap bytes) with a NUL; false, and dst empty, when it does not fit or holds a NUL. */
+/* slice_to_text - copies into dst (cap bytes) with a NUL; false, and dst empty, when it does not
+ * fit or holds a NUL. */
 static inline bool slice_to_text(struct slice a, char *dst, size_t cap)
 {
     if (cap == 0) {

@@ -1,4 +1,5 @@
-/* utf8 - is it well-formed UTF-8 (Unicode 15, table 3-7) and fit for MQTT? A table-driven DFA, one pass. */
+/* utf8 - is it well-formed UTF-8 (Unicode 15, table 3-7) and fit for MQTT? A table-driven DFA, one
+ * pass. */
 #ifndef BASE_UTF8_H
 #define BASE_UTF8_H
 
@@ -10,7 +11,8 @@ enum utf8_mode {
     UTF8_STRICT /* also no control characters (U+0001..1F, 7F..9F) and no non-characters */
 };
 
-/* utf8_check - ERR_UTF8 with *ret_at (may be NULL) = offset of the first bad byte or code point. O(n). */
+/* utf8_check - ERR_UTF8 with *ret_at (may be NULL) = offset of the first bad byte or code point.
+ * O(n). */
 MUST_USE enum err utf8_check(struct slice s, enum utf8_mode mode, size_t *ret_at);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * wheel - hierarchical timer wheel in milliseconds. A timer is a node in the owner's struct; { 0 } is an idle one.
- * Arm, move and cancel are O(1) and never allocate. A timer fires at or after its time, never before.
+ * wheel - hierarchical timer wheel in milliseconds. A timer is a node in the owner's struct; { 0 }
+ * is an idle one. Arm, move and cancel are O(1) and never allocate. A timer fires at or after its
+ * time, never before.
  */
 #ifndef BASE_WHEEL_H
 #define BASE_WHEEL_H
@@ -25,14 +26,18 @@ struct wheel {
 };
 
 void wheel_init(struct wheel *w, uint64_t now_ms);
-/* wheel_arm - (re)arms t for at_ms; a time in the past fires at the next wheel_next. UINT64_MAX disarms. */
+/* wheel_arm - (re)arms t for at_ms; a time in the past fires at the next wheel_next. UINT64_MAX
+ * disarms. */
 void wheel_arm(struct wheel *w, struct timer *t, uint64_t at_ms);
 void wheel_cancel(struct wheel *w, struct timer *t);
-/* wheel_advance - moves the clock to now_ms (never backwards) and makes the timers until then due. */
+/* wheel_advance - moves the clock to now_ms (never backwards) and makes the timers until then due.
+ */
 void wheel_advance(struct wheel *w, uint64_t now_ms);
-/* wheel_next - the next due timer, disarmed, or NULL. Order of expiry is kept between different milliseconds. */
+/* wheel_next - the next due timer, disarmed, or NULL. Order of expiry is kept between different
+ * milliseconds. */
 struct timer *wheel_next(struct wheel *w);
-/* wheel_deadline - a time not later than the earliest armed timer (exact within one slot), UINT64_MAX when idle. O(1). */
+/* wheel_deadline - a time not later than the earliest armed timer (exact within one slot),
+ * UINT64_MAX when idle. O(1). */
 uint64_t wheel_deadline(const struct wheel *w);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * wr - a writer into the caller's bytes, the mirror image of rd: the first error (ERR_SPACE) sticks, later writes do
- * nothing. wr_done says how many bytes there are only when all of them fitted.
+ * wr - a writer into the caller's bytes, the mirror image of rd: the first error (ERR_SPACE)
+ * sticks, later writes do nothing. wr_done says how many bytes there are only when all of them
+ * fitted.
  */
 #ifndef BASE_WR_H
 #define BASE_WR_H
@@ -16,7 +17,7 @@ struct wr {
 
 static inline struct wr wr_into(void *dst, size_t cap)
 {
-    return (struct wr){ .base = dst, .cap = cap };
+    return (struct wr){.base = dst, .cap = cap};
 }
 
 static inline bool wr_ok(const struct wr *w)
@@ -100,7 +101,7 @@ static inline void wr_block16(struct wr *w, struct slice s)
 
 static inline struct slice wr_slice(const struct wr *w)
 {
-    return w->err == OK ? slice_of(w->base, w->at) : (struct slice){ 0 };
+    return w->err == OK ? slice_of(w->base, w->at) : (struct slice){0};
 }
 
 /* wr_done - the sticky error, else OK and *ret_n = bytes written. */
