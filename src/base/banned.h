@@ -9,7 +9,11 @@
 
 #undef alloca
 
-#pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf strtok atoi atol atoll rand      \
-    srand gmtime localtime alloca gets
+#pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf strtok atoi atol atoll
+#pragma GCC poison gmtime localtime alloca gets
+
+/* Library headers use these two as parameter names, so they are refused at the call instead. */
+#define rand() use_base_random_h
+#define srand(seed) use_base_random_h
 
 #endif
