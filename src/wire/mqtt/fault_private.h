@@ -57,8 +57,8 @@ static inline enum err mqtt_lift(struct mqtt_fault *fault, enum err e, size_t by
 }
 
 /* mqtt_check_text - is s, whose first byte stood at offset `at`, text as MQTT means it? */
-MUST_USE static inline enum err mqtt_check_text(struct slice s, size_t at,
-                                                struct mqtt_fault *fault, uint8_t reason)
+MUST_USE static inline enum err mqtt_check_text(struct slice s, size_t at, struct mqtt_fault *fault,
+                                                uint8_t reason)
 {
     size_t bad = 0;
     /* SPEC: MQTT-1.5.4-1, MQTT-1.5.4-2, MQTT-1.5.3-1, MQTT-1.5.3-2 */
@@ -98,8 +98,10 @@ MUST_USE static inline enum err mqtt_read_packet_id(struct rd *r, struct mqtt_fa
 MUST_USE static inline enum err mqtt_encode_begin(struct wr *w, enum mqtt_type type, uint8_t flags,
                                                   size_t body_n, size_t apart_n, size_t *ret_end)
 {
-    if (wr_ok(w) && mqtt_packet_size(body_n) - apart_n > wr_left(w)) {
-        wr_fail(w, body_n > MQTT_VARINT_MAX ? ERR_TOO_LARGE : ERR_SPACE);
+    if (body_n > MQTT_VARINT_MAX) {
+        wr_fail(w, ERR_TOO_LARGE);
+    } else if (mqtt_packet_size(body_n) - apart_n > wr_left(w)) {
+        wr_fail(w, ERR_SPACE);
     }
     mqtt_fixed_encode(w, type, flags, body_n);
     *ret_end = w->at + body_n - apart_n;

@@ -15,7 +15,8 @@
 
 enum by { BOTH, SERVER, CLIENT };
 
-/* One row per code, or two where the senders differ by packet. SPEC: MQTT5 2.4, 3.14.2.1, 3.15.2.1 */
+/* One row per code, or two where the senders differ by packet. SPEC: MQTT5 2.4, 3.14.2.1, 3.15.2.1
+ */
 static const struct reason_row {
     uint8_t code;
     enum by by;

@@ -2,9 +2,10 @@
 
 #include "base/scope.h"
 
-static const char *const type_names[] = {
-    "type 0", "CONNECT",   "CONNACK", "PUBLISH",     "PUBACK",   "PUBREC",  "PUBREL",   "PUBCOMP",
-    "SUBSCRIBE", "SUBACK", "UNSUBSCRIBE", "UNSUBACK", "PINGREQ", "PINGRESP", "DISCONNECT", "AUTH"};
+static const char *const type_names[] = {"type 0",    "CONNECT",  "CONNACK",     "PUBLISH",
+                                         "PUBACK",    "PUBREC",   "PUBREL",      "PUBCOMP",
+                                         "SUBSCRIBE", "SUBACK",   "UNSUBSCRIBE", "UNSUBACK",
+                                         "PINGREQ",   "PINGRESP", "DISCONNECT",  "AUTH"};
 
 const char *mqtt_type_name(enum mqtt_type type)
 {

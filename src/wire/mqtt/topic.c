@@ -74,7 +74,8 @@ enum err mqtt_filter_check(struct slice filter, const struct mqtt_wire_limits *l
         bool more = false;
         (void)slice_cut(&rest, '/', &more);
         group = slice_cut(&rest, '/', &more);
-        /* SPEC: MQTT-4.8.2-1, MQTT-4.8.2-2. A share of a share would be two subscriptions in one. */
+        /* SPEC: MQTT-4.8.2-1, MQTT-4.8.2-2. A share of a share would be two subscriptions in one.
+         */
         if (group.n == 0 || has_wildcard(group) || rest.n == 0 || is_share_level(rest)) {
             return mqtt_fail(fault, ERR_MALFORMED, 0, MQTT_TOPIC_FILTER_INVALID);
         }
