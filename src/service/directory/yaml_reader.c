@@ -83,6 +83,9 @@ const struct yaml_node *yaml_find(const struct yaml_node *map, const char *key)
  */
 static void complain_at(const char *file, unsigned line, unsigned column,
                         struct yaml_complaint *ret, const char *format, va_list args)
+    __attribute__((format(printf, 5, 0)));
+static void complain_at(const char *file, unsigned line, unsigned column,
+                        struct yaml_complaint *ret, const char *format, va_list args)
 {
     char raw[400];
     vsnprintf(raw, sizeof raw, format, args);
