@@ -6,6 +6,8 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
+
 #define COMPLAIN(r, node, ...) yaml_complain((r)->doc, (node), (r)->complaint, __VA_ARGS__)
 
 struct reading {
@@ -301,6 +303,17 @@ static enum err read_hosts(const struct reading *r, const struct yaml_node *list
     return OK;
 }
 
+static enum err read_path(const struct reading *r, const struct yaml_node *n,
+                          char dst[CONFIG_HOST_BYTES])
+{
+    bool good = n->kind == YAML_SCALAR && n->text.n > 0 && n->text.p[0] == '/' &&
+                utf8_check(n->text, UTF8_STRICT, NULL) == OK;
+    if (!good || !slice_to_text(n->text, dst, CONFIG_HOST_BYTES)) {
+        return COMPLAIN(r, n, "master_key must be the whole path of a file, from /");
+    }
+    return OK;
+}
+
 static enum err read_settings(const struct reading *r, const struct yaml_node *map,
                               const struct setting *table, size_t n_table, const char *where,
                               void *values)
@@ -347,7 +360,7 @@ static enum err read_workers(const struct reading *r, const struct yaml_node *n,
 
 static enum err read_all(const struct reading *r, struct config *c)
 {
-    static const char *const keys[] = {"version",   "workers", "user",        "hosts",
+    static const char *const keys[] = {"version",   "workers", "user",        "master_key", "hosts",
                                        "listeners", "limits",  "role_limits", NULL};
     const struct yaml_node *root = yaml_root(r->doc);
     TRY(yaml_expect(r->doc, root, YAML_MAP, "the configuration", r->complaint));
@@ -361,6 +374,9 @@ static enum err read_all(const struct reading *r, struct config *c)
     }
     if ((v = yaml_find(root, "user")) != NULL) {
         TRY(read_name(r, v, "user", c->user));
+    }
+    if ((v = yaml_find(root, "master_key")) != NULL) {
+        TRY(read_path(r, v, c->master_key));
     }
     if ((v = yaml_find(root, "hosts")) != NULL) {
         TRY(read_hosts(r, v, c));

@@ -89,6 +89,7 @@ bool config_from_allows(const struct config_listener *l, const uint8_t address[1
 
 /* What `init` was told; everything not named keeps its default and is not written out. */
 struct config_init {
+    const char *master_key; /* absolute path, or NULL for DIR.key */
     const char *const *hosts;
     size_t n_hosts;
     const char *const *listens; /* "mqtts=127.0.0.1:18883" */

@@ -163,6 +163,12 @@ static enum err put_all(const struct config_init *init, const struct config_mach
                "# Reload with SIGHUP; listeners, workers and user need a restart.\n"
                "version: 1\n"));
     TRY(put_sets(init, "", ret, b));
+    if (init->master_key != NULL) {
+        if (!is_quotable(init->master_key)) {
+            return refuse(ret, "--master-key", init->master_key, "cannot be written in YAML");
+        }
+        TRY(put(b, "master_key: \"%s\"\n", init->master_key));
+    }
     if (init->n_hosts > 0) {
         TRY(put(b, "hosts:                 # what device bundles name; the first is preferred\n"));
         for (size_t i = 0; i < init->n_hosts; i++) {
