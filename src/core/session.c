@@ -197,7 +197,7 @@ void session_set_lsn(struct session *s, uint64_t seq, uint64_t lsn)
 }
 
 /* A message that began to leave is not expired: the client may hold its packet id.
- * SPEC: MQTT-3.3.2-5 */
+ * SPEC: MQTT-3.3.2-5, MQTT-4.3.3-7 */
 static bool is_expired(const struct delivery *d, uint64_t now_ms)
 {
     return d->msg->expires_at_ms <= now_ms && !d->is_dup;
@@ -236,7 +236,7 @@ struct delivery *session_next(struct session *s, uint32_t window, uint64_t commi
     assert(next->seq == seq && s->n_unsent_at <= index);
     uint32_t most = window < PACKET_IDS ? window : PACKET_IDS;
     if (next->qos > 0 && s->n_inflight >= most) {
-        return NULL; /* SPEC: MQTT-3.3.4-9 */
+        return NULL; /* SPEC: MQTT-3.3.4-9, MQTT-4.9.0-2 */
     }
     if (next->qos == 2 && next->lsn > committed) {
         return NULL;

@@ -135,8 +135,12 @@ bool topic_matches(struct slice filter, struct slice name)
 
 bool topic_covers(struct slice grant, struct slice filter)
 {
-    if (slice_is(filter, "#") && slice_is(grant, "+/#")) {
-        return true; /* every topic has a first level */
+    /* No topic is empty, so two filters have no parent to match and mean the same as longer ones,
+     * which can be compared level by level. */
+    if (slice_is(filter, "#")) {
+        filter = slice_text("+/#");
+    } else if (slice_is(filter, "/#")) {
+        filter = slice_text("/+/#");
     }
     bool more_grant = true, more_filter = true, is_first = true;
     while (more_grant) {
