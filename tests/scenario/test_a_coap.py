@@ -14,7 +14,7 @@ builds = pytest.mark.parametrize('build', coap.BUILDS)
 @ways
 def test_coap_writes_and_mqtt_reads(fortress, build, auth):
     lamp, console = fortress.add('lamp', credentials=CREDENTIALS), fortress.add('console')
-    with Subscriber(console, 'lamps/#', qos=1) as seen:
+    with Subscriber(console, f'lamps/{lamp.name}/#', qos=1) as seen:
         answer = coap.request(build, lamp, 'put', f'mq/lamps/{lamp.name}/state', 'on', auth=auth)
         assert answer.code is None, answer.text
         got = seen.get()
@@ -46,7 +46,7 @@ def test_observe_sees_every_new_state(fortress, build):
 def test_post_is_not_retained_and_delete_clears(fortress, build):
     lamp, console = fortress.add('lamp', credentials=CREDENTIALS), fortress.add('console')
     path = f'mq/lamps/{lamp.name}/state'
-    with Subscriber(console, 'lamps/#', qos=1) as seen:
+    with Subscriber(console, f'lamps/{lamp.name}/#', qos=1) as seen:
         assert coap.request(build, lamp, 'post', path, 'passing').code is None
         got = seen.get()
         assert (got['payload'], got['retain']) == ('passing', 0)
@@ -71,7 +71,7 @@ def test_well_known_core_shows_only_what_is_granted(fortress, build):
 def test_lost_datagrams_are_sent_again(fortress, build):
     """The client loses its first datagrams; the handshake and the request are repeated, the topic changes once."""
     lamp, console = fortress.add('lamp', credentials=CREDENTIALS), fortress.add('console')
-    with Subscriber(console, 'lamps/#', qos=1) as seen:
+    with Subscriber(console, f'lamps/{lamp.name}/#', qos=1) as seen:
         answer = coap.request(build, lamp, 'post', f'mq/lamps/{lamp.name}/state', 'once', more=['-l', '1'], wait_s=30)
         assert answer.code is None, answer.text
         assert seen.get(30)['payload'] == 'once'

@@ -104,7 +104,7 @@ def test_policy_explain_names_the_rule(fortress):
     assert re.search(r'den', denied.stdout + denied.stderr, re.I)
 
 
-def test_the_same_secret_under_two_names_is_refused(fortress):
+def test_a_name_is_taken_once(fortress):
     mine = fortress.add('sensor')
     with pytest.raises(Refused) as refused:
         fortress.add('sensor', name=mine.name)
@@ -177,12 +177,23 @@ def test_an_exception_ends_by_itself_also_across_a_restart(make_fortress):
     assert not [line for line in fortress.json('exception', 'list') if line.get('active', False)]
 
 
-@pytest.mark.parametrize('options', [
-    ['--allow', 'plaintext', '--for', '8d', '--reason', 'x'], ['--allow', 'plaintext', '--for', '2h'],
-    ['--allow', 'everything', '--for', '2h', '--reason', 'x'], ['--allow', 'plaintext', '--reason', 'x'],
-    ['--allow', 'plaintext,anonymous', '--for', '2h', '--reason', 'x', '--role', 'no-such-role'],
-], ids=['longer than a week', 'no reason', 'unknown weakening', 'no end', 'unknown role'])
-def test_an_exception_needs_an_end_a_reason_and_a_name(fortress, options):
-    run = fortress.cli('exception', 'add', '--listener', 'mqtt', *options, check=False)
-    assert run.returncode in (1, 2) and run.stderr.strip()
+REFUSED_EXCEPTIONS = {
+    'longer than a week': ['--allow', 'plaintext', '--for', '8d', '--reason', 'x'],
+    'no reason': ['--allow', 'plaintext', '--for', '2h'],
+    'empty reason': ['--allow', 'plaintext', '--for', '2h', '--reason', ''],
+    'no end': ['--allow', 'plaintext', '--reason', 'x'],
+    'unknown weakening': ['--allow', 'everything', '--for', '2h', '--reason', 'x'],
+    'unknown role': ['--allow', 'plaintext,anonymous', '--for', '2h', '--reason', 'x', '--role', 'no-such-role'],
+}
+
+
+def test_an_exception_needs_an_end_a_reason_and_names_that_exist(make_fortress):
+    fortress = make_fortress(listeners=('mqtts', 'coaps', 'mqtt'))
+    for what, options in REFUSED_EXCEPTIONS.items():
+        run = fortress.cli('exception', 'add', '--listener', 'mqtt', *options, check=False)
+        assert run.returncode in (1, 2) and run.stderr.strip(), what
+    run = fortress.cli('exception', 'add', '--listener', 'no-such-listener', '--allow', 'plaintext', '--for', '2h', '--reason',
+                       'x', check=False)
+    assert run.returncode == 1 and 'no-such-listener' in run.stderr
     assert not [line for line in fortress.json('exception', 'list') if 'id' in line]
+    assert not _can(fortress)

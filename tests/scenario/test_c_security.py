@@ -2,9 +2,7 @@
 import datetime
 import re
 import socket
-import ssl
 import subprocess
-import warnings
 
 import pytest
 from cryptography import x509
@@ -14,7 +12,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from harness import coap, mosquitto, wire
 from harness.clock import shifted
+from harness.fortress import Refused
 from harness.refusal import Watch
+from harness.wait import wait_until
 from harness.wire import CONNACK, DISCONNECT, PUBACK, SUBACK, Wire
 
 pytestmark = pytest.mark.release
@@ -56,18 +56,6 @@ def certificate(folder, name, issuer=None, days=(-1, 30)):
     key_path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                                            serialization.NoEncryption()))
     return str(cert_path), str(key_path)
-
-
-def tls_refused(open_it):
-    """Opens a connection that must fail in TLS; with 1.3 the refusal comes with the first read. Gives the port."""
-    try:
-        with open_it() as client:
-            port = client.port
-            client.send(wire.connect('x'))
-            assert client.receive() is None, 'the server answered over a connection it had to refuse'
-            return port
-    except OSError:
-        return None
 
 
 # -- who -----------------------------------------------------------------------------------------------------------------
@@ -148,16 +136,12 @@ def test_another_devices_client_id(fortress, version):
 def test_another_devices_name_with_my_certificate(fortress):
     """A certificate of one device cannot log in as another: not by user name either."""
     mine, theirs = fortress.add('sensor'), fortress.add('sensor')
-    watch = Watch(fortress)
     with Wire(fortress, mine) as client:
         client.send(wire.connect(theirs.name, user=theirs.name, password=mine.password))
-        assert client.expect(CONNACK, 30).reason >= 0x80
+        assert client.expect(CONNACK, 30).reason in (BAD_CREDENTIALS, NOT_AUTHORIZED, BAD_CLIENT_ID)
         assert client.expect_close() == []
-        event = fortress.wait_event(('identity_mismatch'), peer=client.peer) if any(
-            e['category'] == 'identity_mismatch' and e['peer'] == client.peer for e in fortress.events()) else \
-            fortress.wait_event('auth_fail', peer=client.peer)
-        assert event
-    assert watch
+        wait_until('the event', lambda: [event for event in fortress.events() if event['peer'] == client.peer
+                                         and event['category'] in ('identity_mismatch', 'auth_fail')], 5)
 
 
 @pytest.mark.parametrize('old', ['-tls1', '-tls1_1', '-tls1_2'])
@@ -191,9 +175,7 @@ def test_tls_1_1_is_refused_even_where_1_2_is_configured(make_fortress):
     assert 'alert' in attempt('-tls1_1', '-cipher', 'ALL:@SECLEVEL=0').stderr
     assert 'alert' in attempt('-tls1_2', '-cipher', 'ECDHE-ECDSA-AES128-SHA256').stderr, 'not an AEAD suite'
     assert 'ECDHE-ECDSA-AES' in attempt('-tls1_2', '-cipher', 'ECDHE-ECDSA-AES128-GCM-SHA256').stdout
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        fortress.wait_event('tls_reject')
+    fortress.wait_event('tls_reject', at_least=2)
 
 
 def test_plaintext_into_the_tls_port(fortress):
@@ -229,12 +211,11 @@ def test_subscription_wider_than_the_grant(fortress, version, filter_):
 
 @pytest.mark.parametrize('filter_', ['$share/group/#', '$share/group/commands/#'])
 def test_a_shared_filter_needs_the_grant_of_its_filter(fortress, filter_):
-    mine, watch = fortress.add('sensor'), Watch(fortress)
+    mine = fortress.add('sensor')
     with Wire(fortress, mine) as client:
         client.login(mine.name)
-        assert client.send(wire.subscribe(7, filter_)).expect(SUBACK).reason >= 0x80
+        assert client.send(wire.subscribe(7, filter_)).expect(SUBACK).reason in (NOT_AUTHORIZED, 0x9e)
         client.send(wire.packet(wire.PINGREQ)).expect(wire.PINGRESP)
-    assert watch
 
 
 @pytest.mark.parametrize('topic', ['commands/x/set', 'sensors/south/other/temp', 'status/other', '$SYS/x'])
@@ -297,8 +278,8 @@ def test_an_attribute_never_widens_a_grant(fortress, attribute):
     """Placeholders are substituted per level and never parsed again; a value that cannot be a level is refused or inert."""
     try:
         mine = fortress.add('sensor', attributes={'site': attribute})
-    except Exception as refused:  # refusing it at once is as good
-        assert 'site' in str(refused) or 'attr' in str(refused)
+    except Refused as refused:  # refusing it at once is as good
+        assert refused.code == 1 and 'site' in refused.stderr
         return
     with Wire(fortress, mine) as client:
         client.login(mine.name)
@@ -384,13 +365,12 @@ needs_coap = pytest.mark.skipif(not coap.BUILDS, reason='libcoap3-bin is not ins
 
 @needs_coap
 @pytest.mark.parametrize('build', coap.BUILDS)
-@pytest.mark.parametrize('method,path,denied', [
-    ('get', 'mq/lamps/other/state', True), ('put', 'mq/lamps/other/state', True), ('post', 'mq/commands/x', True),
-    ('delete', 'mq/lamps/other/state', True), ('put', 'fw/lamp', True)])
-def test_coap_outside_the_grant(fortress, build, method, path, denied):
+@pytest.mark.parametrize('method,path', [('get', 'mq/lamps/other/state'), ('put', 'mq/lamps/other/state'),
+                                         ('post', 'mq/commands/x'), ('delete', 'mq/lamps/other/state'), ('put', 'fw/lamp')])
+def test_coap_outside_the_grant(fortress, build, method, path):
     lamp = fortress.add('lamp', credentials=('psk',))
     answer = coap.request(build, lamp, method, path, 'x' if method in ('put', 'post') else None)
-    assert (answer.code == '4.03') == denied, answer.text
+    assert answer.code == '4.03', answer.text
     event, = fortress.wait_event('acl_deny', principal=lamp.name)
     assert event['protocol'] == 'coap' and event['listener'] == 'coaps'
 
@@ -400,15 +380,11 @@ def test_coap_outside_the_grant(fortress, build, method, path, denied):
 @pytest.mark.parametrize('what', ['wrong key', 'unknown name'])
 def test_coap_wrong_psk(fortress, build, what):
     lamp = fortress.add('lamp', credentials=('psk',))
-    before = len([e for e in fortress.events() if e['category'] in ('tls_reject', 'auth_fail')])
+
+    def failures():
+        return len([event for event in fortress.events() if event['category'] in ('tls_reject', 'auth_fail')])
+    before = failures()
     answer = coap.request(build, lamp, 'get', '.well-known/core', key='x' * 32 if what == 'wrong key' else None,
                           user='nobody-of-that-name' if what == 'unknown name' else None, wait_s=8)
     assert '</mq' not in answer.text
-    def after():
-        return len([e for e in fortress.events() if e['category'] in ('tls_reject', 'auth_fail')]) > before
-    from harness.wait import wait_until
-    wait_until('an event for the failed handshake', after, 15, pause=0.2)
-
-
-def test_python_here_speaks_tls_1_3():
-    assert ssl.HAS_TLSv1_3
+    wait_until('an event for the failed handshake', lambda: failures() > before, 15, pause=0.2)
