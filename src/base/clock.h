@@ -15,7 +15,8 @@ struct clock {
 /* clock_system - the machine's own. */
 struct clock clock_system(void);
 
-/* clock_iso8601 - "2026-11-21T09:00:00.123Z" into dst (at least 25 bytes). */
+/* clock_iso8601 - "2026-11-21T09:00:00.123Z" into dst, for every wall_ms (years outside 0 to 9999
+ * take more digits or a sign). */
 enum { CLOCK_ISO8601_BYTES = 32 };
 void clock_iso8601(int64_t wall_ms, char dst[CLOCK_ISO8601_BYTES]);
 

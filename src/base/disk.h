@@ -14,10 +14,12 @@
 struct disk;
 struct disk_file;
 
+/* Every mode can read. Writing modes create (mode 0600) and keep what is there. A file created is
+ * found again after a power cut; its contents only after sync. */
 enum disk_mode {
     DISK_READ,
-    DISK_WRITE /* creates, mode 0600 */,
-    DISK_APPEND /* creates, mode 0600 */
+    DISK_WRITE, /* write_at */
+    DISK_APPEND /* append */
 };
 
 struct disk_ops {
@@ -25,7 +27,7 @@ struct disk_ops {
     void (*close)(struct disk_file *f);
     enum err (*read_at)(struct disk_file *f, uint64_t at, void *dst, size_t n, size_t *ret_n);
     enum err (*write_at)(struct disk_file *f, uint64_t at, struct slice s); /* all or an error */
-    enum err (*append)(struct disk_file *f, struct slice s);
+    enum err (*append)(struct disk_file *f, struct slice s);                /* all or nothing */
     enum err (*sync)(struct disk_file *f);
     enum err (*size)(struct disk_file *f, uint64_t *ret);
     enum err (*rename)(struct disk *d, const char *from,

@@ -1,7 +1,7 @@
 /*
  * log - lines for the operator. Library layers never log: they return. Services and apps log once,
- * with who, what, why and the safe fix. One line per call; control bytes from strangers are escaped
- * by the sink.
+ * with who, what, why and the safe fix. One line per call; control bytes and broken UTF-8 from
+ * strangers are escaped before the sink sees the line; a line over 1 KiB is cut with "...".
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H

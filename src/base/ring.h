@@ -2,8 +2,7 @@
  * ring - bounded queue of fixed-size items from one thread to one other, without locks.
  *
  * One producer calls ring_push, one consumer ring_pop. The items of a batch become visible in
- * order. The ring knows nothing of waking: the owner wakes the consumer once per batch (ring_push
- * says when it was empty).
+ * order. The ring knows nothing of waking: the owner wakes the consumer once per batch.
  */
 #ifndef BASE_RING_H
 #define BASE_RING_H
@@ -13,10 +12,18 @@
 #include "base/err.h"
 #include "base/slice.h"
 
+enum { RING_APART = 64 - 2 * sizeof(size_t) };
+
+/* Each side writes a cache line of its own. Spacing, not alignment, keeps them apart, so that a
+ * ring may live in any heap object. head and tail count items for ever and wrap. */
 struct ring {
-    _Alignas(64) atomic_size_t head; /* written by the producer */
-    _Alignas(64) atomic_size_t tail; /* written by the consumer */
-    _Alignas(64) uint8_t *items;
+    atomic_size_t head; /* written by the producer */
+    size_t seen_tail;   /* the producer's last look at tail */
+    uint8_t apart_1[RING_APART];
+    atomic_size_t tail; /* written by the consumer */
+    size_t seen_head;   /* the consumer's last look at head */
+    uint8_t apart_2[RING_APART];
+    uint8_t *items;
     size_t item_bytes, capacity; /* capacity is a power of two */
 };
 

@@ -14,7 +14,7 @@ enum { WHEEL_LEVELS = 8, WHEEL_SLOTS = 64 };
 
 struct timer {
     struct list_node node;
-    uint64_t at_ms;
+    uint64_t at_ms; /* only wheel_arm writes it */
 };
 
 struct wheel {

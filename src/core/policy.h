@@ -5,7 +5,7 @@
  * shared by reference. Templates are split into levels first and placeholders substituted per level
  * afterwards, so that a value that holds
  * '+', '#' or '/' stays one literal level and can never widen a filter (such a value matches no
- * topic at all).
+ * topic at all). A grant whose placeholder has no value, or an empty one, grants nothing.
  *
  * grants are a policy compiled for one principal. All questions are asked of grants.
  */

@@ -20,7 +20,7 @@ struct retained *retained_free(struct retained *r);
 /* What a change replaced, for the accounts of publishers (core/account.h). */
 struct retained_change {
     bool is_applied;                   /* false: a higher number was there already */
-    uint64_t old_publisher, old_bytes; /* 0, 0 when there was none */
+    uint64_t old_publisher, old_bytes; /* msg_cost of the old one; 0, 0 when there was none */
 };
 
 /* retained_put - m (shares) becomes the retained message of its topic under m->number. ERR_NOMEM:
@@ -41,6 +41,10 @@ const struct msg *retained_find(struct retained *r, struct slice topic, uint64_t
  * levels). */
 void retained_match(struct retained *r, struct slice filter, uint64_t now_ms,
                     bool (*each)(void *ctx, const struct msg *m), void *ctx);
+/* retained_watch - `gone` is called for each message that retained_expire drops, so that whoever
+ * counts a publisher's messages can take it off. NULL: nobody is told. */
+void retained_watch(struct retained *r, void (*gone)(void *ctx, uint64_t publisher, uint64_t bytes),
+                    void *ctx);
 /* retained_expire - drops up to `max` messages that have expired; returns how many. Called from a
  * slow timer. */
 size_t retained_expire(struct retained *r, uint64_t now_ms, size_t max);

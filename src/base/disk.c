@@ -1,0 +1,384 @@
+#include "base/disk.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+
+enum { DISK_NAME_MAX = 255, DISK_PATH_MAX = 1023 };
+
+struct disk_system {
+    struct disk disk; /* first: a struct disk * is one of these */
+    int dir_fd;
+};
+
+struct disk_file {
+    int fd;
+    enum disk_mode mode;
+};
+
+static void fd_autoclose(int *fd)
+{
+    if (*fd >= 0) {
+        (void)close(*fd);
+        *fd = -1;
+    }
+}
+
+static enum err err_from_errno(void)
+{
+    switch (errno) {
+    case ENOENT:
+        return ERR_NOT_FOUND;
+    case EEXIST:
+        return ERR_EXISTS;
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return ERR_SPACE;
+    case ENOMEM:
+        return ERR_NOMEM;
+    case ELOOP:   /* a symbolic link where a file should be */
+    case ENOTDIR: /* ... or where a directory should be */
+    case EISDIR:
+    case ENXIO: /* a pipe or socket */
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return ERR_DENIED;
+    default:
+        return ERR_IO;
+    }
+}
+
+static int fd_of(const struct disk *d)
+{
+    return ((const struct disk_system *)(const void *)d)->dir_fd;
+}
+
+static int open_retry(int dir_fd, const char *name, int flags)
+{
+    int fd = -1;
+    do {
+        fd = openat(dir_fd, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static enum err name_check(struct slice name)
+{
+    if (name.n > DISK_NAME_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    if (name.n == 0 || slice_is(name, ".") || slice_is(name, "..")) {
+        return ERR_DENIED;
+    }
+    return OK;
+}
+
+/*
+ * Walks to the directory that holds the last name of path, one directory at a time and never
+ * through a symbolic link, so that nobody who can write below the directory can lead us out of it.
+ * The kernel has one call for this (openat2), but sandboxes and old kernels refuse it, and a second
+ * way that only they take would be the less tested one.
+ */
+static enum err parent_open(const struct disk *d, const char *path, int *ret_fd,
+                            char ret_name[DISK_NAME_MAX + 1])
+{
+    struct slice rest = slice_text(path);
+    if (rest.n > DISK_PATH_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    AUTO(fd_autoclose) int at = open_retry(fd_of(d), ".", O_RDONLY | O_DIRECTORY);
+    if (at < 0) {
+        return err_from_errno();
+    }
+    char name[DISK_NAME_MAX + 1];
+    bool more = true;
+    while (true) {
+        struct slice part = slice_cut(&rest, '/', &more);
+        TRY(name_check(part));
+        (void)slice_to_text(part, name, sizeof name);
+        if (!more) {
+            break;
+        }
+        int inner = open_retry(at, name, O_RDONLY | O_DIRECTORY);
+        if (inner < 0) {
+            return err_from_errno();
+        }
+        (void)close(at);
+        at = inner;
+    }
+    memcpy(ret_name, name, sizeof name);
+    *ret_fd = at;
+    at = -1;
+    return OK;
+}
+
+static enum err fd_sync(int fd, int (*sync_call)(int))
+{
+    int failed = 0;
+    do {
+        failed = sync_call(fd);
+    } while (failed != 0 && errno == EINTR);
+    return failed == 0 ? OK : err_from_errno();
+}
+
+static enum err system_open(struct disk *d, const char *path, enum disk_mode mode,
+                            struct disk_file **ret)
+{
+    AUTO(fd_autoclose) int dir = -1;
+    AUTO(fd_autoclose) int fd = -1;
+    char name[DISK_NAME_MAX + 1];
+    TRY(parent_open(d, path, &dir, name));
+    int flags = mode == DISK_READ ? O_RDONLY : mode == DISK_WRITE ? O_RDWR : O_RDWR | O_APPEND;
+    fd = open_retry(dir, name, flags);
+    if (fd < 0 && errno == ENOENT && mode != DISK_READ) {
+        fd = open_retry(dir, name, flags | O_CREAT | O_EXCL);
+        if (fd >= 0) {
+            TRY(fd_sync(dir, fsync)); /* the name, else a power cut loses the file with its data */
+        }
+    }
+    if (fd < 0) {
+        return err_from_errno();
+    }
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        return err_from_errno();
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return ERR_DENIED;
+    }
+    struct disk_file *f = mem_zalloc(sizeof *f);
+    if (f == NULL) {
+        return ERR_NOMEM;
+    }
+    *f = (struct disk_file){.fd = fd, .mode = mode};
+    fd = -1;
+    *ret = f;
+    return OK;
+}
+
+static void system_close(struct disk_file *f)
+{
+    if (f != NULL) {
+        (void)close(f->fd);
+        mem_free(f);
+    }
+}
+
+static enum err offset_check(uint64_t at, size_t n)
+{
+    return at > INT64_MAX || n > (uint64_t)INT64_MAX - at ? ERR_TOO_LARGE : OK;
+}
+
+static enum err system_read_at(struct disk_file *f, uint64_t at, void *dst, size_t n, size_t *ret_n)
+{
+    TRY(offset_check(at, n));
+    uint8_t *p = dst;
+    size_t done = 0;
+    while (done < n) {
+        ssize_t got = pread(f->fd, p + done, n - done, (off_t)(at + done));
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return err_from_errno();
+        }
+        if (got == 0) {
+            break;
+        }
+        done += (size_t)got;
+    }
+    *ret_n = done;
+    return OK;
+}
+
+static enum err system_write_at(struct disk_file *f, uint64_t at, struct slice s)
+{
+    assert(f->mode == DISK_WRITE);
+    TRY(offset_check(at, s.n));
+    for (size_t done = 0; done < s.n;) {
+        ssize_t put = pwrite(f->fd, s.p + done, s.n - done, (off_t)(at + done));
+        if (put < 0 && errno == EINTR) {
+            continue;
+        }
+        if (put <= 0) {
+            return put == 0 ? ERR_IO : err_from_errno();
+        }
+        done += (size_t)put;
+    }
+    return OK;
+}
+
+static enum err system_size(struct disk_file *f, uint64_t *ret)
+{
+    struct stat st;
+    if (fstat(f->fd, &st) != 0) {
+        return err_from_errno();
+    }
+    *ret = (uint64_t)st.st_size;
+    return OK;
+}
+
+static enum err append_all(struct disk_file *f, struct slice s)
+{
+    for (size_t done = 0; done < s.n;) {
+        ssize_t put = write(f->fd, s.p + done, s.n - done);
+        if (put < 0 && errno == EINTR) {
+            continue;
+        }
+        if (put <= 0) {
+            return put == 0 ? ERR_IO : err_from_errno();
+        }
+        done += (size_t)put;
+    }
+    return OK;
+}
+
+static enum err system_append(struct disk_file *f, struct slice s)
+{
+    assert(f->mode == DISK_APPEND);
+    uint64_t before = 0;
+    TRY(system_size(f, &before));
+    enum err e = append_all(f, s);
+    if (e != OK) {
+        /* Half a record in the middle of a file would hide all that follow it. When even this
+         * fails, the reader of the file meets a torn end, as after a power cut. */
+        int failed = ftruncate(f->fd, (off_t)before);
+        (void)failed;
+    }
+    return e;
+}
+
+static enum err system_sync(struct disk_file *f)
+{
+    return fd_sync(f->fd, fdatasync);
+}
+
+static enum err system_rename(struct disk *d, const char *from, const char *to)
+{
+    AUTO(fd_autoclose) int from_dir = -1;
+    AUTO(fd_autoclose) int to_dir = -1;
+    char from_name[DISK_NAME_MAX + 1];
+    char to_name[DISK_NAME_MAX + 1];
+    TRY(parent_open(d, from, &from_dir, from_name));
+    TRY(parent_open(d, to, &to_dir, to_name));
+    if (renameat(from_dir, from_name, to_dir, to_name) != 0) {
+        return err_from_errno();
+    }
+    TRY(fd_sync(to_dir, fsync));
+    return fd_sync(from_dir, fsync);
+}
+
+static enum err system_remove(struct disk *d, const char *path)
+{
+    AUTO(fd_autoclose) int dir = -1;
+    char name[DISK_NAME_MAX + 1];
+    TRY(parent_open(d, path, &dir, name));
+    if (unlinkat(dir, name, 0) != 0) {
+        return err_from_errno();
+    }
+    return fd_sync(dir, fsync);
+}
+
+static struct disk *system_free(struct disk *d)
+{
+    if (d != NULL) {
+        (void)close(fd_of(d));
+        mem_free(d);
+    }
+    return NULL;
+}
+
+enum err disk_system(int dir_fd, struct disk **ret)
+{
+    static const struct disk_ops ops = {
+        .open = system_open,
+        .close = system_close,
+        .read_at = system_read_at,
+        .write_at = system_write_at,
+        .append = system_append,
+        .sync = system_sync,
+        .size = system_size,
+        .rename = system_rename,
+        .remove = system_remove,
+        .free = system_free,
+    };
+    struct disk_system *d = mem_zalloc(sizeof *d);
+    if (d == NULL) {
+        (void)close(dir_fd);
+        return ERR_NOMEM;
+    }
+    d->disk.ops = &ops;
+    d->dir_fd = dir_fd;
+    *ret = &d->disk;
+    return OK;
+}
+
+static enum err load_all(struct disk *d, struct disk_file *f, size_t limit, struct buf *ret)
+{
+    uint64_t size = 0;
+    TRY(d->ops->size(f, &size));
+    if (size > limit || size > SIZE_MAX - ret->n) {
+        return ERR_TOO_LARGE;
+    }
+    uint8_t *p = NULL;
+    TRY(buf_room(ret, (size_t)size, ret->n + (size_t)size, &p));
+    size_t got = 0;
+    TRY(d->ops->read_at(f, 0, p, (size_t)size, &got));
+    if (got != size) {
+        return ERR_IO; /* somebody cut the file while we read it */
+    }
+    ret->n += got;
+    return OK;
+}
+
+enum err disk_load(struct disk *d, const char *path, size_t limit, struct buf *ret)
+{
+    struct disk_file *f = NULL;
+    TRY(d->ops->open(d, path, DISK_READ, &f));
+    enum err e = load_all(d, f, limit, ret);
+    d->ops->close(f);
+    return e;
+}
+
+static enum err save_new(struct disk *d, const char *path, struct slice contents)
+{
+    struct disk_file *f = NULL;
+    TRY(d->ops->open(d, path, DISK_WRITE, &f));
+    enum err e = d->ops->write_at(f, 0, contents);
+    if (e == OK) {
+        e = d->ops->sync(f);
+    }
+    d->ops->close(f);
+    return e;
+}
+
+enum err disk_save(struct disk *d, const char *path, struct slice contents)
+{
+    static const char suffix[] = ".new";
+    char temporary[DISK_PATH_MAX + sizeof suffix];
+    int n = snprintf(temporary, sizeof temporary, "%s%s", path, suffix);
+    if (n < 0 || (size_t)n >= sizeof temporary) {
+        return ERR_TOO_LARGE;
+    }
+    /* What an interrupted save left behind could be longer than the new contents. */
+    enum err e = d->ops->remove(d, temporary);
+    if (e != OK && e != ERR_NOT_FOUND) {
+        return e;
+    }
+    e = save_new(d, temporary, contents);
+    if (e == OK) {
+        e = d->ops->rename(d, temporary, path);
+    }
+    if (e != OK) {
+        enum err cleanup = d->ops->remove(d, temporary);
+        (void)cleanup; /* the next save removes it */
+    }
+    return e;
+}

@@ -1,0 +1,153 @@
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+#include "base/utf8.h"
+
+enum { LOG_LINE_BYTES = 2048, LOG_ESCAPED_BYTES = 4 };
+
+static void write_stderr(void *ctx, enum log_level level, const char *line);
+
+/* The one mutable global that style allows; set before threads start, only read after. */
+static struct {
+    log_sink *sink;
+    void *ctx;
+    enum log_level least;
+} the_log = {.sink = write_stderr, .least = LOG_INFO};
+
+static const char *level_word(enum log_level level)
+{
+    switch (level) {
+    case LOG_ERROR:
+        return "error";
+    case LOG_WARN:
+        return "warning";
+    case LOG_NOTICE:
+        return "notice";
+    case LOG_INFO:
+        return "info";
+    case LOG_DEBUG:
+        return "debug";
+    }
+    return "log";
+}
+
+/* One write(2) per line: lines of different threads never mix. */
+static void write_stderr(void *ctx, enum log_level level, const char *line)
+{
+    (void)ctx;
+    char out[LOG_LINE_BYTES + 16];
+    int n = snprintf(out, sizeof out, "%s: %s\n", level_word(level), line);
+    if (n > 0) {
+        size_t bytes = (size_t)n < sizeof out ? (size_t)n : sizeof out - 1;
+        ssize_t written = -1;
+        do {
+            written = write(STDERR_FILENO, out, bytes);
+        } while (written < 0 && errno == EINTR);
+    }
+}
+
+void log_to(log_sink *sink, void *ctx, enum log_level least)
+{
+    the_log.sink = sink != NULL ? sink : write_stderr;
+    the_log.ctx = sink != NULL ? ctx : NULL;
+    the_log.least = least;
+}
+
+/* A text that grows piece by piece in the caller's bytes; a piece is never cut in two. */
+struct escaped {
+    char *dst;
+    size_t n, room; /* room: bytes for pieces, the final "..." and the NUL come on top */
+    bool is_cut;
+};
+
+static void escaped_add(struct escaped *e, const void *piece, size_t n)
+{
+    if (e->is_cut || n > e->room - e->n) {
+        e->is_cut = true;
+        return;
+    }
+    if (n > 0) {
+        memcpy(e->dst + e->n, piece, n);
+        e->n += n;
+    }
+}
+
+static void escaped_add_hex(struct escaped *e, uint8_t byte)
+{
+    static const char hex[] = "0123456789abcdef";
+    char piece[LOG_ESCAPED_BYTES] = {'\\', 'x', hex[byte >> 4], hex[byte & 15]};
+    escaped_add(e, piece, sizeof piece);
+}
+
+static bool needs_escape(uint8_t byte)
+{
+    return byte < 0x20 || byte == 0x7f || byte == '"' || byte == '\\';
+}
+
+static void escape_all(struct escaped *e, const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (needs_escape(p[i])) {
+            escaped_add_hex(e, p[i]);
+        } else {
+            escaped_add(e, &p[i], 1);
+        }
+    }
+}
+
+void log_escape(const void *text, unsigned long n, char *dst, unsigned long cap)
+{
+    static const char dots[] = "...";
+    if (cap == 0) {
+        return;
+    }
+    /* Whole when it fits; only otherwise again, with the end kept for the dots. */
+    struct escaped e = {.dst = dst, .room = cap - 1};
+    escape_all(&e, text, n);
+    if (e.is_cut) {
+        size_t n_dots = cap - 1 < sizeof dots - 1 ? cap - 1 : sizeof dots - 1;
+        e = (struct escaped){.dst = dst, .room = cap - 1 - n_dots};
+        escape_all(&e, text, n);
+        memcpy(dst + e.n, dots, n_dots);
+        e.n += n_dots;
+    }
+    dst[e.n] = '\0';
+}
+
+/* Everything that is not plain text, byte by byte: also C1 controls and broken UTF-8, which some
+ * terminals obey. Quotes stay, they are the caller's. */
+static void escape_line(struct escaped *e, struct slice line)
+{
+    size_t bad = 0;
+    while (utf8_check(line, UTF8_STRICT, &bad) != OK) {
+        escaped_add(e, line.p, bad);
+        escaped_add_hex(e, line.p[bad]);
+        line = slice_from(line, bad + 1);
+    }
+    escaped_add(e, line.p, line.n);
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+    if (level > the_log.least) {
+        return;
+    }
+    int saved_errno = errno;
+    char raw[LOG_LINE_BYTES / 2];
+    char line[LOG_LINE_BYTES];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(raw, sizeof raw, format, args);
+    va_end(args);
+    if (n >= 0) {
+        struct escaped e = {.dst = line, .room = sizeof line - sizeof "..."};
+        escape_line(&e, slice_head(slice_text(raw), (size_t)n));
+        bool is_cut = e.is_cut || (size_t)n >= sizeof raw;
+        memcpy(line + e.n, is_cut ? "..." : "", is_cut ? sizeof "..." : 1);
+        the_log.sink(the_log.ctx, level, line);
+    }
+    errno = saved_errno;
+}

@@ -1,0 +1,73 @@
+#include "base/ring.h"
+
+#include "base/mem.h"
+
+enum err ring_init(struct ring *r, size_t item_bytes, size_t capacity)
+{
+    size_t rounded = 1;
+    while (rounded < capacity) {
+        if (rounded > SIZE_MAX / 2) {
+            return ERR_NOMEM;
+        }
+        rounded *= 2;
+    }
+    uint8_t *items = mem_array(rounded, item_bytes);
+    if (items == NULL) {
+        return ERR_NOMEM;
+    }
+    *r = (struct ring){.items = items, .item_bytes = item_bytes, .capacity = rounded};
+    atomic_init(&r->head, 0);
+    atomic_init(&r->tail, 0);
+    return OK;
+}
+
+void ring_done(struct ring *r)
+{
+    if (r != NULL) {
+        r->items = mem_free(r->items);
+        r->capacity = 0;
+    }
+}
+
+static uint8_t *item_at(const struct ring *r, size_t index)
+{
+    return r->items + (index & (r->capacity - 1)) * r->item_bytes;
+}
+
+/* Each side looks at the other's counter only when its last look says full or empty: a busy ring
+ * then passes the cache line once per lap instead of once per item. */
+enum err ring_push(struct ring *r, const void *item)
+{
+    size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
+    if (head - r->seen_tail >= r->capacity) {
+        r->seen_tail = atomic_load_explicit(&r->tail, memory_order_acquire);
+        if (head - r->seen_tail >= r->capacity) {
+            return ERR_AGAIN;
+        }
+    }
+    memcpy(item_at(r, head), item, r->item_bytes);
+    atomic_store_explicit(&r->head, head + 1, memory_order_release);
+    return OK;
+}
+
+bool ring_pop(struct ring *r, void *ret_item)
+{
+    size_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+    if (tail == r->seen_head) {
+        r->seen_head = atomic_load_explicit(&r->head, memory_order_acquire);
+        if (tail == r->seen_head) {
+            return false;
+        }
+    }
+    memcpy(ret_item, item_at(r, tail), r->item_bytes);
+    atomic_store_explicit(&r->tail, tail + 1, memory_order_release);
+    return true;
+}
+
+size_t ring_count(const struct ring *r)
+{
+    /* tail first: head only grows, so the difference is never negative. */
+    size_t tail = atomic_load_explicit(&r->tail, memory_order_acquire);
+    size_t n = atomic_load_explicit(&r->head, memory_order_acquire) - tail;
+    return n < r->capacity ? n : r->capacity;
+}
