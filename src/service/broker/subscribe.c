@@ -184,8 +184,7 @@ static void replay_start(struct worker *w, struct session *s, const struct sub *
     }
 }
 
-static enum err replay_one(struct worker *w, struct session *s, const struct replay *r,
-                           const struct msg *m)
+static enum err replay_one(struct session *s, const struct replay *r, const struct msg *m)
 {
     uint8_t qos = m->qos < r->qos ? m->qos : r->qos;
     uint64_t seq;
@@ -204,7 +203,7 @@ void replays_feed(struct worker *w, struct session *s)
         /* Half of the queue stays free for live traffic. */
         uint32_t half = grants_limits(s->account->grants)->queue_messages / 2 + 1;
         while (r->at < r->n && session_count(s) < half) {
-            if (replay_one(w, s, r, r->msgs[r->at]) != OK) {
+            if (replay_one(s, r, r->msgs[r->at]) != OK) {
                 return; /* the bytes are used up: later */
             }
             msg_unref(r->msgs[r->at]);
