@@ -50,6 +50,11 @@ static void compare(const struct map *m, const struct item *items, size_t n)
         n_walked++;
     }
     assert_int_equal(n_walked, n_in);
+    size_t n_tombs = 0;
+    for (size_t i = 0; i < m->n_slots; i++) {
+        n_tombs += m->slots[i].value == NULL && m->slots[i].hash != 0 ? 1 : 0;
+    }
+    assert_int_equal(n_tombs, m->n_tombs);
 }
 
 static void agrees_with_a_model(void **state)

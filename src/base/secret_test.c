@@ -41,7 +41,7 @@ static void vm_flags_of(const void *p, char *flags, size_t cap)
             is_here = (uintptr_t)p >= from && (uintptr_t)p < to;
         }
         if (is_here && strncmp(line, "VmFlags:", 8) == 0) {
-            (void)snprintf(flags, cap, "%s ", line + 8);
+            assert_true(slice_to_text(slice_text(line + 8), flags, cap));
         }
     }
     (void)fclose(f);

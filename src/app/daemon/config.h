@@ -77,6 +77,11 @@ MUST_USE enum err config_parse(struct slice bytes, const char *file,
 MUST_USE enum err config_load(int dir_fd, const char *dir, const struct config_machine *machine,
                               struct yaml_complaint *ret_complaint, struct config *ret);
 
+/* config_read_file - one of DIR's YAML files, appended to *ret. shown is its name in the complaint.
+ * A symbolic link is not followed. ERR_CONFIG with a complaint, ERR_NOMEM. */
+MUST_USE enum err config_read_file(int dir_fd, const char *name, const char *shown,
+                                   struct yaml_complaint *ret_complaint, struct buf *ret);
+
 const struct config_listener *config_listener_find(const struct config *c, const char *name);
 const char *config_door_name(enum config_door d);
 /* config_from_allows - whether an address (16 bytes, IPv4 mapped) may connect to l. */
@@ -84,6 +89,7 @@ bool config_from_allows(const struct config_listener *l, const uint8_t address[1
 
 /* What `init` was told; everything not named keeps its default and is not written out. */
 struct config_init {
+    const char *master_key; /* absolute path, or NULL for DIR.key */
     const char *const *hosts;
     size_t n_hosts;
     const char *const *listens; /* "mqtts=127.0.0.1:18883" */
