@@ -356,6 +356,9 @@ static enum err judge(struct stream *s, int result)
     }
     int reason = ERR_GET_REASON(ERR_peek_error());
     tls_error_text(text);
+    if (reason == SSL_R_TOO_MANY_KEY_UPDATES) {
+        return fail(s, ERR_QUOTA, text); /* the library's own limit, for updates without data */
+    }
     if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
         return fail(s, ERR_AUTH, "the client sent no certificate, and this listener requires one");
     }
