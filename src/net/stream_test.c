@@ -110,13 +110,18 @@ static void duo_init(struct duo *d, struct tls *client, struct tls *server)
     d->client.err = stream_start(d->client.s, d->client.io);
 }
 
+static void side_done(struct side *side)
+{
+    side->s = stream_free(side->s);
+    side->io = stream_io_free(side->io);
+    buf_done(&side->got);
+}
+
 static void duo_done(struct duo *d)
 {
     struct side *sides[2] = {&d->client, &d->server};
     for (int i = 0; i < 2; i++) {
-        sides[i]->s = stream_free(sides[i]->s);
-        sides[i]->io = stream_io_free(sides[i]->io);
-        buf_done(&sides[i]->got);
+        side_done(sides[i]);
     }
 }
 
@@ -337,8 +342,7 @@ static enum err serve_raw(int version, const char *suites, bool allow_tls12)
     assert_true(e == OK || stream_error(server.s)[0] != '\0');
     raw_done(&r);
     close(fds[0]);
-    server.s = stream_free(server.s);
-    server.io = stream_io_free(server.io);
+    side_done(&server);
     return e;
 }
 
@@ -372,8 +376,7 @@ static void plain_bytes_at_a_tls_door(void **state)
         assert_int_equal(server.err, ERR_PROTOCOL);
         assert_true(stream_error(server.s)[0] != '\0');
         close(fds[0]);
-        server.s = stream_free(server.s);
-        server.io = stream_io_free(server.io);
+        side_done(&server);
     }
 }
 
@@ -406,8 +409,7 @@ static void alpn(void **state)
         }
         raw_done(&r);
         close(fds[0]);
-        server.s = stream_free(server.s);
-        server.io = stream_io_free(server.io);
+        side_done(&server);
     }
 }
 
@@ -550,8 +552,7 @@ static void key_updates(void **state)
     assert_int_equal(n_ok, 2 * STREAM_KEY_UPDATES_PER_MIN);
     raw_done(&r);
     close(fds[0]);
-    server.s = stream_free(server.s);
-    server.io = stream_io_free(server.io);
+    side_done(&server);
 }
 
 static void key_updates_without_data(void **state)
@@ -578,8 +579,7 @@ static void key_updates_without_data(void **state)
     assert_int_equal(server.err, ERR_QUOTA);
     raw_done(&r);
     close(fds[0]);
-    server.s = stream_free(server.s);
-    server.io = stream_io_free(server.io);
+    side_done(&server);
 }
 
 /* A connection moves between the loops of two threads in the middle of a stream of data. */
