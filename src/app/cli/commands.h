@@ -9,9 +9,4 @@ typedef int cli_run(struct cli *cli, const struct cli_command *self, int argc, c
 cli_run cmd_init, cmd_quickstart, cmd_serve, cmd_check, cmd_device, cmd_policy, cmd_exception,
     cmd_status, cmd_audit;
 
-/* cmd_init_in - what `init` does, for quickstart too: `words` is init's command line with DIR.
- * Prints what was made. Returns the exit code. */
-int cmd_init_in(struct cli *cli, const struct cli_command *self, int argc, char **argv,
-                const char **ret_dir);
-
 #endif
