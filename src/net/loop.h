@@ -50,7 +50,7 @@ MUST_USE enum err loop_turn(struct loop *l, int timeout_ms, size_t *ret_n);
  * before a turn count as one. */
 void loop_wake(struct loop *l);
 
-/* loop_timeout - from now to a deadline as the argument of loop_turn (UINT64_MAX: -1), rounded up,
+/* loop_timeout - from now to a deadline as the argument of loop_turn (UINT64_MAX: -1),
  * at most a minute. */
 int loop_timeout(uint64_t now_ms, uint64_t deadline_ms);
 

@@ -129,7 +129,7 @@ static bool matches(const char *phc, struct slice presented)
                                              presented.n) == 0;
 }
 
-enum err password_verify(struct slice presented, const char *const *phc, size_t n)
+enum err password_verify(struct slice presented, const char *const *phc, size_t n, size_t *ret_at)
 {
     if (presented.n > PASSWORD_MAX) {
         return ERR_TOO_LARGE;
@@ -140,18 +140,24 @@ enum err password_verify(struct slice presented, const char *const *phc, size_t 
     enum password_profile profile = password_profile_of(presented);
     const struct profile *p = &profiles[profile];
     size_t n_tried = 0;
-    bool ok = false;
+    size_t found = n;
     for (size_t i = 0; i < n && n_tried < PASSWORD_HASHES_MAX; i++) {
         enum password_profile stored;
         if (password_phc_ok(slice_text(phc[i]), &stored) && stored == profile) {
             n_tried++;
-            ok = matches(phc[i], presented) || ok;
+            found = matches(phc[i], presented) ? i : found; /* no early end: it would show */
         }
     }
     for (; n_tried < p->n_tries; n_tried++) {
         (void)matches(p->nobody, presented);
     }
-    return ok ? OK : ERR_AUTH;
+    if (found == n) {
+        return ERR_AUTH;
+    }
+    if (ret_at != NULL) {
+        *ret_at = found;
+    }
+    return OK;
 }
 
 bool password_phc_ok(struct slice phc, enum password_profile *ret)
