@@ -16,7 +16,8 @@ enum {
     PLAIN_BYTES = STREAM_RECV_BYTES + RECORD_BYTES + 512, /* and what waited for its record's end */
     SEALED_BYTES = STREAM_SEND_BYTES + 64 * 1024,         /* and the records around it */
     PARTS_MAX = 64,                                       /* of one system call */
-    MINUTE_MS = 60 * 1000
+    MINUTE_MS = 60 * 1000,
+    FRUITLESS_MAX = 8 /* steps in a row that take no received byte */
 };
 
 struct stream_io {
@@ -356,6 +357,9 @@ static enum err judge(struct stream *s, int result)
     }
     int reason = ERR_GET_REASON(ERR_peek_error());
     tls_error_text(text);
+    if (reason == SSL_R_TOO_MANY_KEY_UPDATES) {
+        return fail(s, ERR_QUOTA, text); /* a limit of the library's own, in some releases */
+    }
     if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
         return fail(s, ERR_AUTH, "the client sent no certificate, and this listener requires one");
     }
@@ -402,13 +406,17 @@ static enum err step(struct stream *s, struct stream_io *io, size_t *n_plain)
 static size_t drive(struct stream *s, struct stream_io *io)
 {
     size_t n_plain = 0;
-    for (;;) {
+    unsigned n_fruitless = 0;
+    enum err e = OK;
+    /* A record that is not data ends a step with ERR_AGAIN although more was received, and some
+     * steps only finish what the one before began. */
+    while (e == OK || (e == ERR_AGAIN && io->in.n > 0 && n_fruitless < FRUITLESS_MAX)) {
         size_t before = io->in.n;
-        enum err e = step(s, io, &n_plain);
-        /* A record that is not data ends a step with ERR_AGAIN although more was received. */
-        if (e != OK && (e != ERR_AGAIN || io->in.n == 0 || io->in.n == before)) {
-            break;
-        }
+        e = step(s, io, &n_plain);
+        n_fruitless = e == ERR_AGAIN && io->in.n == before ? n_fruitless + 1 : 0;
+    }
+    if (io->in.n > 0) {
+        (void)fail(s, ERR_PROTOCOL, "TLS does not take what was received");
     }
     /* Handshake flights, key updates and alerts leave at once; a second error changes nothing. */
     enum err sent = send_sealed(s, io);
