@@ -80,25 +80,38 @@ static void on_event(void *ctx, const struct event *e)
     d->setup.event(d->setup.ctx, d->index, e);
 }
 
-static enum err port_open(struct port *p, const struct driver_entrance *e)
+static void port_event(void *ctx, const struct event *e)
+{
+    struct port *p = ctx;
+    on_event(p->driver, e);
+}
+
+static enum err port_dtls(void *ctx, const struct dtls_handler *handler, struct dtls **ret)
+{
+    struct port *p = ctx;
+    char text[TLS_TEXT_BYTES];
+    return dtls_server_openssl(p->entrance->dtls, handler, text, ret);
+}
+
+static enum err port_open(struct port *p, const struct worker_setup *worker)
 {
     struct driver *d = p->driver;
-    int fd = fcntl(e->udp_fds[d->index], F_DUPFD_CLOEXEC, 3);
+    int fd = fcntl(p->entrance->udp_fds[d->index], F_DUPFD_CLOEXEC, 3);
     if (fd < 0) {
         return ERR_IO;
     }
     TRY(udp_new(fd, &p->udp));
     struct coap_door_setup setup = {.worker = d->worker,
-                                    .entrance = &e->entrance,
-                                    .limits = e->limits,
-                                    .dtls = e->dtls,
-                                    .random = e->random,
+                                    .entrance = &p->entrance->entrance,
+                                    .limits = worker->limits,
+                                    .key = worker->key,
+                                    .random = worker->random,
                                     .counters = d->counters,
                                     .ctx = p,
+                                    .open = port_dtls,
                                     .transmit = port_transmit,
-                                    .event_ctx = d,
-                                    .event = on_event};
-    TRY(coap_door_new(&setup, d->now_ms, &p->door));
+                                    .event = port_event};
+    TRY(coap_door_new(&setup, d->now_ms, d->setup.clock.wall_ms(d->setup.clock.ctx), &p->door));
     p->source.fd = udp_fd(p->udp);
     p->source.ready = port_ready;
     return loop_add(d->loop, &p->source, EPOLLIN);
@@ -112,7 +125,7 @@ static enum err on_verify(void *ctx, struct verified *v)
     return d->setup.verify(d->setup.ctx, v);
 }
 
-static enum err open_entrances(struct driver *d)
+static enum err open_entrances(struct driver *d, const struct worker_setup *worker)
 {
     d->doors = mem_array(d->setup.n_entrances, sizeof(*d->doors));
     d->ports = mem_array(d->setup.n_entrances, sizeof(*d->ports));
@@ -124,7 +137,8 @@ static enum err open_entrances(struct driver *d)
         if (e->udp_fds != NULL) {
             struct port *p = &d->ports[d->n_ports++];
             p->driver = d;
-            TRY(port_open(p, e));
+            p->entrance = e;
+            TRY(port_open(p, worker));
         } else {
             struct door *door = &d->doors[d->n_doors++];
             *door = (struct door){.driver = d, .entrance = e};
@@ -155,7 +169,7 @@ static enum err driver_init(struct driver *d, const struct worker_setup *setup)
     TRY(loop_new(&d->loop));
     TRY(stream_io_new(&d->io));
     TRY(worker_new(&own, d->now_ms, d->setup.clock.wall_ms(d->setup.clock.ctx), &d->worker));
-    return open_entrances(d);
+    return open_entrances(d, setup);
 }
 
 MUST_USE enum err driver_new(const struct driver_setup *setup, const struct worker_setup *worker,
@@ -248,9 +262,6 @@ static void follow_realm(struct driver *d)
     for (size_t i = 0; i < d->n_doors; i++) {
         door_follow_exceptions(&d->doors[i]);
     }
-    for (size_t i = 0; i < d->n_ports; i++) {
-        coap_door_realm_changed(d->ports[i].door, d->now_ms);
-    }
 }
 
 static void pump_dirty(struct driver *d)
@@ -258,6 +269,14 @@ static void pump_dirty(struct driver *d)
     uint64_t conn;
     while ((conn = worker_next_dirty(d->worker)) != 0) {
         link_pump(worker_transport(d->worker, conn));
+    }
+}
+
+/* DTLS has no close that a client must see; draining the door closes its associations. */
+static void drain_ports(struct driver *d)
+{
+    for (size_t i = 0; worker_is_draining(d->worker) && i < d->n_ports; i++) {
+        coap_door_drain(d->ports[i].door, d->now_ms);
     }
 }
 
@@ -274,6 +293,7 @@ static void driver_turn(struct driver *d)
     int64_t wall_ms = d->setup.clock.wall_ms(d->setup.clock.ctx);
     worker_turn(d->worker, d->now_ms, wall_ms);
     follow_realm(d);
+    drain_ports(d);
     for (size_t i = 0; i < d->n_ports; i++) {
         coap_door_turn(d->ports[i].door, d->now_ms, wall_ms);
     }

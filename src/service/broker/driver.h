@@ -7,6 +7,7 @@
 #define SERVICE_BROKER_DRIVER_H
 
 #include "base/clock.h"
+#include "net/dtls.h"
 #include "net/listener.h"
 #include "net/loop.h"
 #include "net/tls.h"
@@ -22,6 +23,7 @@ struct driver_entrance {
     int fd; /* TCP: the listening socket, borrowed; a plain one only listens while an exception
                opens it */
     const int *udp_fds; /* UDP: one socket for each worker, borrowed; NULL: TCP */
+    const struct dtls_server_config *dtls; /* UDP: borrowed while the drivers are made */
 };
 
 struct driver_setup {

@@ -33,6 +33,7 @@ struct door {
 struct port {
     struct loop_source source; /* first */
     struct driver *driver;
+    const struct driver_entrance *entrance;
     struct udp *udp;
     struct coap_door *door;
 };
@@ -50,7 +51,6 @@ struct driver {
     const struct link *departed; /* moved away during the call that is running */
     uint64_t now_ms, seen_epoch;
     struct journal *journal;
-    uint64_t appended_bytes;
     struct counters *counters;
     atomic_bool is_stopping;
     atomic_bool is_drained;

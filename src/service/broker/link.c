@@ -122,7 +122,7 @@ static bool identify(struct link *l)
         return true; /* it may log in by other means */
     }
     if (err == OK) {
-        err = x509_parse_der(buf_slice(&der), &x);
+        err = x509_from_der(buf_slice(&der), &x);
     }
     if (err == OK) {
         err = identity_from_x509(x, IDENTITY_ANY, name);
@@ -135,7 +135,7 @@ static bool identify(struct link *l)
                "");
         return false;
     }
-    worker_present(d->worker, l->conn, slice_text(name), x509_spki(x));
+    worker_present(d->worker, l->conn, slice_text(name), &x509_info(x)->spki);
     return true;
 }
 

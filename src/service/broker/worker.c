@@ -305,6 +305,11 @@ uint64_t worker_realm_epoch(const struct worker *w)
     return atomic_load_explicit(&w->realm_epoch, memory_order_acquire);
 }
 
+bool worker_is_draining(const struct worker *w)
+{
+    return w->is_draining;
+}
+
 bool worker_is_drained(const struct worker *w)
 {
     return w->is_draining && w->n_conns == 0;
