@@ -90,15 +90,21 @@ void loop_remove(struct loop *l, struct loop_source *s)
     }
 }
 
-enum err loop_turn(struct loop *l, int timeout_ms, size_t *ret_n)
+enum err loop_wait(struct loop *l, int timeout_ms)
 {
     int n = epoll_wait(l->epoll_fd, l->batch, LOOP_BATCH, timeout_ms);
     if (n < 0 && errno != EINTR) {
         return ERR_IO;
     }
-    size_t n_served = 0;
+    l->at = 0;
     l->n = n > 0 ? n : 0;
-    for (l->at = 0; l->at < l->n;) {
+    return OK;
+}
+
+size_t loop_serve(struct loop *l)
+{
+    size_t n_served = 0;
+    while (l->at < l->n) {
         struct epoll_event e = l->batch[l->at++];
         struct loop_source *s = e.data.ptr;
         if (s != NULL) {
@@ -111,7 +117,13 @@ enum err loop_turn(struct loop *l, int timeout_ms, size_t *ret_n)
         }
     }
     l->at = l->n = 0;
-    *ret_n = n_served;
+    return n_served;
+}
+
+enum err loop_turn(struct loop *l, int timeout_ms, size_t *ret_n)
+{
+    TRY(loop_wait(l, timeout_ms));
+    *ret_n = loop_serve(l);
     return OK;
 }
 

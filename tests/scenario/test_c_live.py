@@ -24,7 +24,7 @@ def test_a_device_that_is_cut_off_is_gone_within_a_second(fortress, command):
         last = client.expect_close(5)
         assert time.monotonic() - begin < 1 + returned
         assert [one.kind for one in last] == [DISCONNECT] and last[0].reason in (0x87, 0x98)
-    fortress.wait_event('device_change', target=re.compile(re.escape(mine.name)))
+    fortress.wait_event('device_change', about=mine.name)
     watch = Watch(fortress)
     try:
         with Wire(fortress, mine) as again:

@@ -44,7 +44,9 @@ int broker_main(void)
         struct message failed = {.type = MESSAGE_FAILED};
         snprintf(failed.text, sizeof failed.text, "the broker cannot prepare itself: %s",
                  err_name(e));
-        (void)message_send(LINK_FD, &failed);
+        if (message_send(LINK_FD, &failed) != OK) {
+            log_line(LOG_ERROR, "%s", failed.text);
+        }
         return 1;
     }
     report_sandbox(&sandbox);

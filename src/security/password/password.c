@@ -54,7 +54,8 @@ void password_generate(const struct random_source *random, char ret[PASSWORD_GEN
     for (size_t i = 0; i < RANDOM_CHARS; i++) {
         unsigned value = 0;
         for (size_t bit = 5 * i; bit < 5 * i + 5; bit++) {
-            unsigned one = bit < 8 * RANDOM_BYTES ? bits[bit / 8] >> (7 - bit % 8) & 1U : 0;
+            unsigned one =
+                bit < 8 * RANDOM_BYTES ? (unsigned)bits[bit / 8] >> (7 - bit % 8) & 1U : 0;
             value = value << 1 | one;
         }
         ret[PREFIX_CHARS + i] = base32[value];

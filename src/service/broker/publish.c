@@ -43,6 +43,16 @@ static struct slice publisher_key(const void *value)
     return slice_of(&p->id, sizeof(p->id));
 }
 
+/* A walk over all principals; its answer is kept for the epoch. */
+static const struct directory_entry *find_by_id(const struct directory_version *v, uint64_t id)
+{
+    size_t at = 0;
+    const struct directory_entry *e;
+    while ((e = directory_next(v, &at)) != NULL && e->principal->id != id) {
+    }
+    return e;
+}
+
 static struct publisher *publisher_of(struct worker *w, uint64_t id)
 {
     if (w->publishers.key_of == NULL) {
@@ -57,7 +67,7 @@ static struct publisher *publisher_of(struct worker *w, uint64_t id)
         return NULL;
     }
     p->id = id;
-    const struct directory_entry *entry = directory_find_id(w->realm->directory, id);
+    const struct directory_entry *entry = find_by_id(w->realm->directory, id);
     if (entry != NULL && entry->principal->status == PRINCIPAL_ACTIVE &&
         grants_new(w->realm->policy, entry->principal, &p->grants) == OK) {
         p->principal = principal_ref(entry->principal);

@@ -305,9 +305,30 @@ uint64_t worker_realm_epoch(const struct worker *w)
     return atomic_load_explicit(&w->realm_epoch, memory_order_acquire);
 }
 
+bool worker_is_draining(const struct worker *w)
+{
+    return w->is_draining;
+}
+
 bool worker_is_drained(const struct worker *w)
 {
     return w->is_draining && w->n_conns == 0;
+}
+
+bool worker_has_uncommitted(const struct worker *w)
+{
+    return w->last_lsn > w->committed;
+}
+
+uint64_t worker_next_conn(const struct worker *w, uint64_t *at)
+{
+    while (*at < w->n_slots) {
+        const struct conn *c = w->conns[(*at)++];
+        if (c != NULL) {
+            return c->handle;
+        }
+    }
+    return 0;
 }
 
 const struct realm *worker_realm(const struct worker *w)

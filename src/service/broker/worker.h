@@ -113,7 +113,13 @@ uint64_t worker_take_wakes(struct worker *w);
 uint64_t worker_deadline(const struct worker *w);
 /* worker_realm_epoch - the realm this worker decides by; any thread. */
 uint64_t worker_realm_epoch(const struct worker *w);
+bool worker_is_draining(const struct worker *w);
 bool worker_is_drained(const struct worker *w);
+/* worker_has_uncommitted - records were appended that are not committed: somebody should commit the
+ * journal. */
+bool worker_has_uncommitted(const struct worker *w);
+/* worker_next_conn - walks all connections: *at starts at 0; 0 at the end. */
+uint64_t worker_next_conn(const struct worker *w, uint64_t *at);
 
 /* ---- for other doors (service/gateway): principals that act without an MQTT session ---- */
 

@@ -3,6 +3,7 @@
 #include <jansson.h>
 
 #include "base/mem.h"
+#include "service/directory/credential_private.h"
 
 enum { FILE_VERSION = 1, PSK_HEX_BYTES = 2 * PSK_KEY_MAX + 1, ESTIMATE_BYTES = 1024 };
 

@@ -128,7 +128,7 @@ enum err mqtt_connect_decode(const struct mqtt_input *in, struct mqtt_fault *fau
     }
     TRY(read_client_id(&r, in, fault, &m)); /* SPEC: MQTT-3.1.3-1, the order of what follows */
     if (m.has_will) {
-        m.will.qos = (flags & FLAG_WILL_QOS) >> FLAG_WILL_QOS_SHIFT;
+        m.will.qos = (uint8_t)((flags & FLAG_WILL_QOS) >> FLAG_WILL_QOS_SHIFT);
         m.will.retain = (flags & FLAG_WILL_RETAIN) != 0;
         TRY(read_will(&r, in, m.version, fault, &m.will));
     }

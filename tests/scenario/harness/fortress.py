@@ -23,7 +23,7 @@ POLICY = Path(__file__).resolve().parents[1] / 'policy.yaml'
 # What must never be in the daemon's log: a memory error, undefined behaviour, a data race, a failed assertion, or a
 # call that the sandbox refused.
 BROKEN = re.compile(r'AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed|'
-                    r'sandbox: (the system call|call) .* (refused|denied)')
+                    r'the sandbox refused')
 # What a log line must never suggest.
 WEAKENING = re.compile(r'exception add|--insecure|disable verification|allow_anonymous|turn off')
 
@@ -52,6 +52,11 @@ def free_ports(names):
     for one in held:
         one.close()
     return ports
+
+
+def times(event):
+    """How often it happened: repeats are folded into one event with a count."""
+    return int(event['count']) if str(event['count']).isdigit() else 1
 
 
 class Device:
@@ -230,18 +235,22 @@ class Fortress:
     def events(self, n=1000):
         return self.json('audit', 'tail', '-n', n)
 
-    def wait_event(self, category, timeout=5, at_least=1, **fields):
-        """Events of the category whose fields match (a compiled pattern searches, anything else is equal)."""
+    def wait_event(self, category, timeout=5, at_least=1, about=None, **fields):
+        """Events of the category whose fields match (a compiled pattern searches, anything else is equal).
+
+        about: a name that is the event's principal or in its target or reason."""
         def matches(event):
             if event['category'] != category:
+                return False
+            if about and event['principal'] != about and not re.search(
+                    rf'(?<![\w.-]){re.escape(about)}(?![\w-])', f'{event["target"]} {event["reason"]}'):
                 return False
             return all(want.search(str(event[key])) if isinstance(want, re.Pattern) else event[key] == want
                        for key, want in fields.items())
 
         def enough():
             hits = [event for event in self.events() if matches(event)]
-            return hits if sum(max(1, int(e['count'] or 1)) if str(e['count']).isdigit() else 1 for e in hits) >= at_least \
-                else None
+            return hits if sum(map(times, hits)) >= at_least else None
         try:
             return wait_until(f'event {category} {fields}', enough, timeout, pause=0.1)
         except AssertionError as error:

@@ -1,16 +1,12 @@
 """What every refusal owes: one event of the right category about this peer, and a log line with the safe fix."""
 import re
 
-from harness.fortress import WEAKENING
+from harness.fortress import WEAKENING, times
 from harness.wait import wait_until
 
 # Categories that say that something went wrong; a refusal shows exactly one of them.
 REFUSALS = {'tls_reject', 'auth_fail', 'auth_bruteforce', 'identity_mismatch', 'acl_deny', 'revoked', 'malformed',
             'protocol_error', 'utf8', 'quota', 'rate', 'flood', 'slow_client', 'amplification', 'replay', 'probe'}
-
-
-def times(event):
-    return int(event['count']) if str(event['count']).isdigit() else 1
 
 
 class Watch:
@@ -51,4 +47,4 @@ class Watch:
     def _settle(self):
         """A later event of our own is visible: what came before it is, too, and repeats have been folded."""
         mark = self.fortress.add('sensor', credentials=('password',)).name
-        self.fortress.wait_event('device_change', 5, target=re.compile(re.escape(mark)))
+        self.fortress.wait_event('device_change', about=mark)
