@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "base/wr.h"
 #include "net/stream_private.h"
 
 AUTOFREE(stream, stream_free)
@@ -347,27 +348,26 @@ static enum err seal(struct stream *s, struct slice plain)
 static enum err seal_parts(struct stream *s, struct stream_io *io, const struct slice *parts,
                            size_t n_parts)
 {
-    size_t n_record = 0;
+    struct wr record = wr_into(io->record, RECORD_BYTES);
     for (size_t i = 0; i < n_parts; i++) {
         struct slice rest = parts[i];
         while (rest.n > 0) {
-            if (n_record == 0 && rest.n >= RECORD_BYTES) {
+            if (record.at == 0 && rest.n >= RECORD_BYTES) {
                 struct slice whole = slice_head(rest, rest.n - rest.n % RECORD_BYTES);
                 TRY(seal(s, whole));
                 rest = slice_from(rest, whole.n);
                 continue;
             }
-            struct slice piece = slice_head(rest, RECORD_BYTES - n_record);
-            memcpy(&io->record[n_record], piece.p, piece.n);
-            n_record += piece.n;
+            struct slice piece = slice_head(rest, wr_left(&record));
+            wr_bytes(&record, piece);
             rest = slice_from(rest, piece.n);
-            if (n_record == RECORD_BYTES) {
-                TRY(seal(s, slice_of(io->record, n_record)));
-                n_record = 0;
+            if (wr_left(&record) == 0) {
+                TRY(seal(s, wr_slice(&record)));
+                record = wr_into(io->record, RECORD_BYTES);
             }
         }
     }
-    return seal(s, slice_of(io->record, n_record));
+    return seal(s, wr_slice(&record));
 }
 
 static enum err write_plain(struct stream *s, const struct slice *parts, size_t n_parts)

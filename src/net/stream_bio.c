@@ -82,7 +82,7 @@ static int bio_write(BIO *b, const char *src, int size)
     struct stream *s = BIO_get_data(b);
     BIO_clear_retry_flags(b);
     struct slice bytes = slice_of(src, size > 0 ? (size_t)size : 0);
-    if (s->io == NULL || bytes.n > SEALED_BYTES) {
+    if (s->io == NULL || bytes.n == 0 || bytes.n > SEALED_BYTES) {
         return -1;
     }
     if (bytes.n > SEALED_BYTES - s->io->sealed_n && stream_send_sealed(s, s->io) != OK) {
