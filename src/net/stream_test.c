@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -651,6 +652,13 @@ static void *worker_run(void *ctx)
     return NULL;
 }
 
+static void wait_for_room(struct side *side)
+{
+    struct pollfd p = {.fd = stream_fd(side->s), .events = POLLOUT};
+    (void)poll(&p, 1, 1000);
+    (void)!stream_flush(side->s, side->io);
+}
+
 static void *writer_run(void *ctx)
 {
     struct side *side = ctx;
@@ -658,8 +666,7 @@ static void *writer_run(void *ctx)
     size_t at = 0;
     while (at < MOVED_BYTES) {
         if (stream_is_blocked(side->s)) {
-            (void)!stream_flush(side->s, side->io);
-            usleep(50);
+            wait_for_room(side);
             continue;
         }
         size_t n = 1 + at % 30000;
@@ -674,8 +681,7 @@ static void *writer_run(void *ctx)
         at += n;
     }
     while (stream_is_blocked(side->s)) {
-        (void)!stream_flush(side->s, side->io);
-        usleep(50);
+        wait_for_room(side);
     }
     stream_close(side->s, side->io);
     return NULL;
