@@ -25,8 +25,8 @@ static enum err put(struct session *s, uint8_t qos, size_t payload_bytes,
 {
     static const uint8_t BYTES[1024];
     struct msg *m = NULL;
-    assert_int_equal(msg_new(slice_text("t"), (struct slice){0}, slice_of(BYTES, payload_bytes), &m),
-                     OK);
+    assert_int_equal(
+        msg_new(slice_text("t"), (struct slice){0}, slice_of(BYTES, payload_bytes), &m), OK);
     enum err e = session_enqueue(s, m, qos, false, NULL, 0, 0, limits, NULL);
     msg_unref(m);
     return e;
@@ -246,7 +246,7 @@ static void test_qos2_commits(void **state)
     assert_int_equal(put(s, 2, 0, &LIMITS), OK);
     assert_int_equal(put(s, 1, 0, &LIMITS), OK);
     session_set_lsn(s, 1, 10);
-    session_set_lsn(s, 99, 10); /* not there: nothing happens */
+    session_set_lsn(s, 99, 10);                         /* not there: nothing happens */
     assert_null(session_next(s, 20, 9, 0, &n_expired)); /* and what is behind waits too */
     assert_non_null(session_next(s, 20, 10, 0, &n_expired));
     assert_int_equal(send_one(s), 1);
