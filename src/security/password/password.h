@@ -44,13 +44,15 @@ MUST_USE enum err password_hash(struct slice password, char ret[PASSWORD_PHC_BYT
 /*
  * password_verify - does the presented password match one of these hashes?
  *
- * phc  n (0..PASSWORD_HASHES_MAX) PHC strings, borrowed; 0 for somebody unknown.
+ * phc     n (0..PASSWORD_HASHES_MAX) PHC strings, borrowed; 0 for somebody unknown.
+ * ret_at  which of them; may be NULL.
  *
  * Hashes of the other profile are passed over; where none is left a hash of nobody is computed
  * instead, so unknown and wrong cost the same. ERR_AUTH: no. ERR_NOMEM: could not tell, so no.
  * ERR_TOO_LARGE. Costs as password_hash, for each hash that is tried.
  */
-MUST_USE enum err password_verify(struct slice presented, const char *const *phc, size_t n);
+MUST_USE enum err password_verify(struct slice presented, const char *const *phc, size_t n,
+                                  size_t *ret_at);
 
 /* password_phc_ok - a PHC string that password_hash could have made: argon2id, version 19, the
  * costs of one of the two profiles, nothing else. For files: a foreign hash never decides what a

@@ -28,7 +28,7 @@ struct credential {
     struct digest fingerprint;    /* keyed hash of the secret: one secret, one owner */
     struct digest spki;           /* CREDENTIAL_X509 */
     char phc[PASSWORD_PHC_BYTES]; /* CREDENTIAL_PASSWORD */
-    struct secret *psk;           /* CREDENTIAL_PSK */
+    struct secret *psk;           /* CREDENTIAL_PSK; read it with credential_psk */
 };
 
 const struct credential *credential_ref(const struct credential *c);
@@ -37,8 +37,11 @@ const struct credential *credential_unref(const struct credential *c);
 const char *credential_kind_name(enum credential_kind k);
 /* credential_kind_find - by name; false when there is none. */
 bool credential_kind_find(struct slice name, enum credential_kind *ret);
-/* credential_is_live - created and not expired at this time. */
+/* credential_is_live - not expired at this time. */
 bool credential_is_live(const struct credential *c, int64_t now_wall_ms);
+/* credential_psk - copies the key of a CREDENTIAL_PSK into dst; *ret_n bytes, 0 for another kind.
+ * The caller wipes it. */
+void credential_psk(const struct credential *c, uint8_t dst[PSK_KEY_MAX], size_t *ret_n);
 /* credential_used - remembers the time of a successful login; safe from any thread, lost by a crash
  * before the directory's next change. */
 void credential_used(const struct credential *c, int64_t now_wall_ms);

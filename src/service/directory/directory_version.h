@@ -17,7 +17,8 @@ enum {
     DIRECTORY_CREDENTIALS_MAX = 12, /* of one principal */
     DIRECTORY_EXCEPTIONS_MAX = 64,
     DIRECTORY_REASON_MAX = 200,
-    DIRECTORY_LISTENER_MAX = 32
+    DIRECTORY_LISTENER_MAX = 32,
+    DIRECTORY_EXCEPTION_SLACK_MS = 600000 /* how far the clock may step back under one */
 };
 
 struct directory_version;

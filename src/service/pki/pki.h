@@ -2,10 +2,10 @@
  * pki - the fortress's own certificate authority: root, intermediate, server and device
  * certificates.
  *
- * Files in DIR/pki, all 0600: ca.pem (root, then intermediate: what clients and our own verifier
- * trust), intermediate.pem, server.pem (leaf, then intermediate), and sealed under the master key
- * root.key.sealed, intermediate.key.sealed, server.key.sealed. No private key of the fortress is in
- * the clear on disk. The root's key is opened only to sign an intermediate.
+ * Files in DIR/pki, all 0600. Sealed under the master key, each a private key and its certificates:
+ * root.sealed, intermediate.sealed, server.sealed; these alone are trusted. ca.pem (root, then
+ * intermediate) and server.pem (leaf, then intermediate) are copies for people. No private key of
+ * the fortress is in the clear on disk, and the root's is not opened while serving.
  */
 #ifndef SERVICE_PKI_PKI_H
 #define SERVICE_PKI_PKI_H
