@@ -1,0 +1,41 @@
+/*
+ * account - what a home worker keeps for one principal: the rights in force, the budgets, the
+ * sessions.
+ *
+ * All quotas of a principal live in one place, its home worker (docs/ORDER.md, rule 1).
+ */
+#ifndef CORE_ACCOUNT_H
+#define CORE_ACCOUNT_H
+
+#include "base/map.h"
+#include "core/policy.h"
+#include "core/quota.h"
+#include "core/session.h"
+
+struct account {
+    const struct principal *principal; /* shared */
+    struct grants *grants;             /* owned; compiled for this principal at `epoch` */
+    uint64_t epoch;                    /* policy epoch of the grants */
+    bool is_closed; /* disabled, revoked or removed: nothing is allowed any more */
+    struct bucket connects, publishes;
+    uint32_t n_retained;
+    uint64_t queued_bytes;
+    struct map sessions; /* by client id */
+    uint32_t n_conns;    /* connections and associations that use it */
+};
+
+/* account_new - shares principal, compiles grants. ERR_NOMEM. */
+MUST_USE enum err account_new(const struct policy *policy, const struct principal *principal,
+                              uint64_t epoch, const struct siphash_key *key, uint64_t now_ms,
+                              struct account **ret);
+/* account_free - its sessions must be gone. */
+struct account *account_free(struct account *a);
+/* account_renew - the policy or the principal changed: new grants, new limits, same budgets spent.
+ * principal NULL: it was removed, the account closes. ERR_NOMEM: the account closes (failure
+ * closes). */
+MUST_USE enum err account_renew(struct account *a, const struct policy *policy,
+                                const struct principal *principal, uint64_t epoch);
+struct slice
+account_key(const void *account); /* map key: the principal's id, 8 bytes of the principal struct */
+
+#endif

@@ -1,0 +1,113 @@
+/*
+ * filters - one worker's filter tree: which local subscribers, and which other workers, want a
+ * topic.
+ *
+ * Exact filters live in one hash, wildcard filters in a trie of levels. A match allocates nothing
+ * once its scratch has grown, copies no string and recurses over no input. Other workers appear as
+ * bits of two masks on a filter (docs/ORDER.md, rule 3): who has subscribers for it, and who has
+ * durable ones.
+ */
+#ifndef CORE_FILTERS_H
+#define CORE_FILTERS_H
+
+#include "base/list.h"
+#include "base/siphash.h"
+#include "base/slice.h"
+#include "core/topic.h"
+
+enum { FILTERS_WORKERS_MAX = 64 };
+
+struct filters;
+struct filter; /* one distinct filter text; lives while a sub or a remote bit holds it */
+
+enum subscriber_kind { SUBSCRIBER_SESSION, SUBSCRIBER_OBSERVER };
+
+/* Embedded first in whatever receives messages (core/session.h, service/gateway). */
+struct subscriber {
+    enum subscriber_kind kind;
+    bool is_durable; /* what it is sent must be committed before the publisher is acknowledged */
+    uint32_t n_subs;
+    struct list subs;    /* struct sub.in_subscriber */
+    uint64_t match_mark; /* the last match that saw it: several filters, one delivery */
+    size_t match_at;
+};
+
+void subscriber_init(struct subscriber *s, enum subscriber_kind kind, bool is_durable);
+
+struct sub {
+    struct list_node in_subscriber, in_filter;
+    struct subscriber *subscriber;
+    struct filter *filter;
+    uint8_t qos; /* granted */
+    bool no_local, retain_as_published;
+    bool is_pending; /* set by the owner until the SUBACK barrier has passed: no match sees it */
+    uint8_t retain_handling; /* 0, 1, 2: SPEC: MQTT5 3.8.3.1 */
+    uint32_t id;             /* subscription identifier; 0 = none */
+    uint64_t epoch;          /* policy epoch at which it was last found covered */
+};
+
+/* What other workers must be told after a change here: nothing when both pairs are equal. */
+struct interest_change {
+    bool was_any, was_durable, is_any, is_durable;
+};
+static inline bool interest_changed(const struct interest_change *c)
+{
+    return c->was_any != c->is_any || c->was_durable != c->is_durable;
+}
+
+MUST_USE enum err filters_new(const struct siphash_key *key, struct filters **ret);
+/* filters_free - all subs must be gone (remote bits may remain). */
+struct filters *filters_free(struct filters *f);
+
+/* filters_add - a new sub for s. The filter text is copied into the tree. ERR_EXISTS: s has this
+ * filter already
+ * (*ret_sub is then that sub, to be changed in place); ERR_NOMEM: nothing changed. */
+MUST_USE enum err filters_add(struct filters *f, struct slice filter, struct subscriber *s,
+                              struct sub **ret_sub, struct interest_change *ret_change);
+/* filters_find - the sub of s under this filter, or NULL. */
+struct sub *filters_find(struct filters *f, struct slice filter, const struct subscriber *s);
+/* filters_remove - takes the sub out of the tree and frees it. Copy sub_filter() before when it is
+ * still needed. */
+void filters_remove(struct filters *f, struct sub *sub, struct interest_change *ret_change);
+/* filters_set_durable - s changes between durable and not; calls `changed` for each of its filters
+ * whose interest changed by it. */
+void filters_set_durable(struct filters *f, struct subscriber *s, bool is_durable,
+                         void (*changed)(void *ctx, struct slice filter,
+                                         const struct interest_change *c),
+                         void *ctx);
+struct slice sub_filter(const struct sub *sub);
+
+/* filters_set_remote - what worker w says it has for this filter. ERR_NOMEM: nothing changed. */
+MUST_USE enum err filters_set_remote(struct filters *f, struct slice filter, unsigned worker,
+                                     bool any, bool durable);
+/* filters_each_local - for every filter with local subs: used to tell a worker that starts. */
+void filters_each_local(const struct filters *f,
+                        void (*each)(void *ctx, struct slice filter, bool durable), void *ctx);
+size_t filters_count(const struct filters *f);     /* distinct filters */
+size_t filters_sub_count(const struct filters *f); /* local subs */
+
+/* One subscriber that a topic reached, however many of its filters matched. */
+struct match_hit {
+    struct subscriber *subscriber;
+    struct sub *first;        /* one of the matching subs */
+    uint8_t qos;              /* highest granted of all matching subs */
+    bool retain_as_published; /* of any matching sub */
+    uint16_t n_ids;           /* subscription identifiers, in filters_match_ids() order */
+    uint32_t ids_at;          /* index into match.ids */
+};
+
+struct match {
+    const struct match_hit *hits;
+    size_t n_hits;
+    const uint32_t *ids;
+    uint64_t remote_any, remote_durable; /* worker bits */
+    bool local_durable;                  /* some hit is durable */
+};
+
+/* filters_match - all that want `topic`. from_session: subs with no_local of the subscriber `from`
+ * are skipped (NULL: none). Borrowed until the next call on f. ERR_NOMEM when scratch cannot grow:
+ * then nothing may be delivered. O(levels * branching + hits). */
+MUST_USE enum err filters_match(struct filters *f, struct slice topic,
+                                const struct subscriber *from, struct match *ret);
+
+#endif

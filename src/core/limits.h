@@ -1,0 +1,66 @@
+/*
+ * limits - every bound of the server as named numbers. The configuration table (app/daemon/config)
+ * fills them; the defaults here are what an empty configuration gives.
+ */
+#ifndef CORE_LIMITS_H
+#define CORE_LIMITS_H
+
+#include <stdint.h>
+
+/* Process-wide bounds. */
+struct limits {
+    uint32_t packet_bytes;       /* one MQTT packet or reassembled CoAP body, headers included */
+    uint32_t preauth_bytes;      /* all a stranger may send before it is known */
+    uint32_t preauth_seconds;    /* in all, TLS handshake included */
+    uint32_t dtls_seconds;       /* the same for a DTLS peer */
+    uint32_t topic_bytes;        /* topic names and filters */
+    uint32_t topic_levels;       /* separators + 1 */
+    uint32_t filters_per_packet; /* SUBSCRIBE and UNSUBSCRIBE */
+    uint32_t user_properties;    /* in one packet */
+    uint32_t client_id_bytes;
+    uint32_t connect_per_second; /* failed and unfinished handshakes, per source prefix */
+    uint32_t connect_burst;
+    uint64_t memory_bytes; /* ceiling for the process; 0 = 80 % of what there is */
+};
+
+#define LIMITS_DEFAULT                                                                             \
+    {                                                                                              \
+        .packet_bytes = 264 * 1024, .preauth_bytes = 8 * 1024, .preauth_seconds = 10,              \
+        .dtls_seconds = 60, .topic_bytes = 256, .topic_levels = 16, .filters_per_packet = 8,       \
+        .user_properties = 64, .client_id_bytes = 64, .connect_per_second = 20,                    \
+        .connect_burst = 200, .memory_bytes = 0                                                    \
+    }
+
+/* Bounds of one principal, by role. */
+struct role_limits {
+    uint32_t connect_rate, connect_burst; /* per second */
+    uint32_t publish_rate, publish_burst; /* messages per second */
+    uint32_t subscriptions;               /* per session */
+    uint32_t inflight;                    /* unacknowledged QoS > 0 messages, each way */
+    uint32_t queue_messages;              /* per session */
+    uint64_t queue_bytes;
+    uint32_t retained_count; /* per principal */
+    uint32_t retained_bytes; /* each */
+    uint32_t replay_rate;    /* retained messages per second to one subscriber */
+    uint32_t session_expiry_s;
+    uint32_t redeliveries;
+};
+
+#define ROLE_LIMITS_DEFAULT                                                                        \
+    {                                                                                              \
+        .connect_rate = 1, .connect_burst = 20, .publish_rate = 100, .publish_burst = 200,         \
+        .subscriptions = 50, .inflight = 20, .queue_messages = 1000,                               \
+        .queue_bytes = 4 * 1024 * 1024, .retained_count = 100, .retained_bytes = 64 * 1024,        \
+        .replay_rate = 200, .session_expiry_s = 7 * 86400, .redeliveries = 5                       \
+    }
+
+/* A role with `kind: service` starts here. */
+#define ROLE_LIMITS_SERVICE                                                                        \
+    {                                                                                              \
+        .connect_rate = 20, .connect_burst = 200, .publish_rate = 50000, .publish_burst = 100000,  \
+        .subscriptions = 5000, .inflight = 1000, .queue_messages = 100000,                         \
+        .queue_bytes = 256 * 1024 * 1024, .retained_count = 50000, .retained_bytes = 256 * 1024,   \
+        .replay_rate = 20000, .session_expiry_s = 7 * 86400, .redeliveries = 50                    \
+    }
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * principal - who acts: a device, a gateway, a user or a service. Immutable and shared; a change
+ * makes a new one with a newer epoch. Credentials are not here: workers never see secrets
+ * (service/directory keeps them).
+ */
+#ifndef CORE_PRINCIPAL_H
+#define CORE_PRINCIPAL_H
+
+#include <stdatomic.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+enum { PRINCIPAL_NAME_MAX = 64, PRINCIPAL_ATTR_MAX = 128, PRINCIPAL_ATTRS_MAX = 16 };
+
+enum principal_status { PRINCIPAL_ACTIVE, PRINCIPAL_DISABLED, PRINCIPAL_REVOKED };
+
+struct principal_attr {
+    char key[PRINCIPAL_NAME_MAX + 1];
+    char value[PRINCIPAL_ATTR_MAX +
+               1]; /* any UTF-8 without control bytes; substituted as one literal level */
+};
+
+struct principal {
+    atomic_uint refs;
+    uint64_t id;    /* never reused, never 0 */
+    uint64_t epoch; /* directory epoch of its last change */
+    enum principal_status status;
+    bool is_anonymous; /* made by an exception for one connection; has no credentials */
+    char name[PRINCIPAL_NAME_MAX + 1];
+    char role[PRINCIPAL_NAME_MAX + 1];
+    size_t n_attrs;
+    struct principal_attr attrs[];
+};
+
+/* principal_name_ok - [A-Za-z0-9._-]{1,64}. */
+bool principal_name_ok(struct slice name);
+
+/* principal_new - one reference for the caller. attrs are copied. ERR_MALFORMED: name, role or an
+ * attribute key is not a valid name, or a value holds a control byte; ERR_LIMIT: over
+ * PRINCIPAL_ATTRS_MAX; ERR_NOMEM. */
+MUST_USE enum err principal_new(uint64_t id, struct slice name, struct slice role,
+                                const struct principal_attr *attrs, size_t n_attrs,
+                                struct principal **ret);
+const struct principal *principal_ref(const struct principal *p);
+const struct principal *principal_unref(const struct principal *p);
+/* principal_attr - the value of an attribute, or NULL. "device" answers the name, "role" the role.
+ */
+const char *principal_attr(const struct principal *p, struct slice key);
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * retained - one worker's index of retained messages. Every worker holds the whole index; the
+ * bodies are shared.
+ *
+ * Each retained publish or clear carries a number from one process-wide counter and the highest
+ * number wins per topic (docs/ORDER.md, rule 4), so all workers agree whatever the order of
+ * arrival. A clear leaves a marker until the owner says that all workers have passed its number.
+ */
+#ifndef CORE_RETAINED_H
+#define CORE_RETAINED_H
+
+#include "base/siphash.h"
+#include "core/msg.h"
+
+struct retained;
+
+MUST_USE enum err retained_new(const struct siphash_key *key, struct retained **ret);
+struct retained *retained_free(struct retained *r);
+
+/* What a change replaced, for the accounts of publishers (core/account.h). */
+struct retained_change {
+    bool is_applied;                   /* false: a higher number was there already */
+    uint64_t old_publisher, old_bytes; /* msg_cost of the old one; 0, 0 when there was none */
+};
+
+/* retained_put - m (shares) becomes the retained message of its topic under m->number. ERR_NOMEM:
+ * nothing changed. */
+MUST_USE enum err retained_put(struct retained *r, const struct msg *m,
+                               struct retained_change *ret);
+/* retained_clear - removes the message of `topic` under this number and leaves a marker. Errors as
+ * put. */
+MUST_USE enum err retained_clear(struct retained *r, struct slice topic, uint64_t number,
+                                 struct retained_change *ret);
+/* retained_passed - all workers have seen every number <= this: markers up to it are forgotten. */
+void retained_passed(struct retained *r, uint64_t number);
+/* retained_find - the message of exactly this topic, borrowed, or NULL (also when it has expired at
+ * now_ms). O(1). */
+const struct msg *retained_find(struct retained *r, struct slice topic, uint64_t now_ms);
+/* retained_match - calls `each` for every live message whose topic the filter matches; `each` may
+ * not change the index and returns false to stop. O(part of the index below the filter's fixed
+ * levels). */
+void retained_match(struct retained *r, struct slice filter, uint64_t now_ms,
+                    bool (*each)(void *ctx, const struct msg *m), void *ctx);
+/* retained_watch - `gone` is called for each message that retained_expire drops, so that whoever
+ * counts a publisher's messages can take it off. NULL: nobody is told. */
+void retained_watch(struct retained *r, void (*gone)(void *ctx, uint64_t publisher, uint64_t bytes),
+                    void *ctx);
+/* retained_expire - drops up to `max` messages that have expired; returns how many. Called from a
+ * slow timer. */
+size_t retained_expire(struct retained *r, uint64_t now_ms, size_t max);
+size_t retained_count(const struct retained *r);
+uint64_t retained_bytes(const struct retained *r);
+size_t retained_marker_count(const struct retained *r);
+
+#endif

@@ -1,0 +1,167 @@
+/*
+ * session - what outlives a connection: subscriptions, the queue of deliveries, packet ids in both
+ * directions, the will.
+ *
+ * Keyed by (principal, client id), owned by the principal's home worker. Knows no packet layout and
+ * no clock. A delivery is 40 bytes in a ring that grows by doubling; nothing is allocated per
+ * delivered message once the ring has grown.
+ */
+#ifndef CORE_SESSION_H
+#define CORE_SESSION_H
+
+#include "base/wheel.h"
+#include "core/filters.h"
+#include "core/limits.h"
+#include "core/msg.h"
+
+struct account;
+
+enum delivery_state {
+    DELIVERY_QUEUED,   /* not sent on this connection */
+    DELIVERY_SENT,     /* QoS 1: awaits PUBACK; QoS 2: awaits PUBREC */
+    DELIVERY_RECEIVED, /* QoS 2: PUBREC seen, being committed; PUBREL not sent yet */
+    DELIVERY_RELEASED, /* QoS 2: PUBREL sent, awaits PUBCOMP */
+    DELIVERY_DONE      /* acknowledged; leaves when it reaches the front */
+};
+
+struct delivery {
+    const struct msg
+        *msg;     /* shared; NULL from DELIVERY_RECEIVED on: the body is no longer needed */
+    uint64_t seq; /* this session's delivery counter, from 1: names it in the journal */
+    uint64_t
+        lsn; /* journal position that must be committed first: of the deliver record while QUEUED
+                (QoS 2 waits  for it), of the "PUBREC seen" record while RECEIVED; 0 = none */
+    uint32_t id;   /* subscription identifier when n_ids == 1 */
+    uint32_t *ids; /* when n_ids > 1; owned by the delivery */
+    uint16_t n_ids;
+    uint16_t packet_id; /* 0 until sent with QoS > 0 */
+    uint8_t qos;
+    bool retain; /* the flag to send */
+    bool is_dup; /* was sent on an earlier connection */
+    uint8_t n_sent;
+    enum delivery_state state;
+};
+
+struct session {
+    struct subscriber subscriber; /* first */
+    uint64_t id;                  /* 64 bit, never reused */
+    struct account *account;      /* borrows: the principal it belongs to */
+    struct list_node in_account;
+    struct slice client_id; /* points into the session's own memory */
+    uint64_t conn;          /* connection handle; 0 when asleep */
+    uint32_t expiry_s;      /* after the connection ends; UINT32_MAX = bounded by the role */
+    struct timer expiry;
+    const struct msg *will; /* shared; NULL = none */
+    uint64_t queued_bytes;
+    /* the rest is session.c's */
+    struct delivery *ring;
+    size_t ring_cap, ring_at, n_deliveries; /* ring_cap is a power of two */
+    size_t n_unsent_at;  /* index from the front of the first QUEUED that was not looked at */
+    size_t n_touched;    /* entries from the front that were looked at on any connection */
+    size_t n_done;       /* DELIVERY_DONE entries behind an unfinished one */
+    uint32_t n_inflight; /* QoS > 0 sent and not DONE */
+    uint32_t n_received; /* DELIVERY_RECEIVED: PUBRELs to send */
+    uint64_t next_seq;   /* the seq that the next delivery gets */
+    uint16_t next_packet_id;
+    uint16_t n_free_ids; /* packet ids from next_packet_id on that are known to be free */
+    uint16_t *inbound;   /* QoS 2 packet ids received and not released, sorted */
+    size_t n_inbound, inbound_cap;
+};
+
+/* session_new - account is borrowed for life and charged in its queued_bytes (NULL: nobody is
+ * charged); client_id copied. is_durable: survives its connection. ERR_NOMEM. */
+MUST_USE enum err session_new(uint64_t id, struct account *account, struct slice client_id,
+                              bool is_durable, struct session **ret);
+/* session_free - releases deliveries and will. Its subs must have been removed from the tree, its
+ * timer is cancelled by the caller. NULL is fine. */
+struct session *session_free(struct session *s);
+/* session_key - the map key of a session inside an account: its client id. */
+struct slice session_key(const void *session);
+
+/*
+ * session_enqueue - keep a message until this session can take it
+ *
+ * m        shares.
+ * qos      of the delivery: the smaller of m->qos and the granted one.
+ * retain   the flag to send.
+ * ids      subscription identifiers; copied.
+ * lsn      see struct delivery; session_set_lsn gives it later.
+ * ret_seq  may be NULL; names the delivery. It is s->next_seq as it was before the call.
+ *
+ * OK           queued; every struct delivery pointer of this session is void
+ * ERR_QUOTA    limits->queue_messages or queue_bytes reached; nothing changed, the caller records
+ *              the drop
+ * ERR_NOMEM    nothing changed
+ * O(1) amortised. SPEC: MQTT5 3.3.4, 4.9.
+ */
+MUST_USE enum err session_enqueue(struct session *s, const struct msg *m, uint8_t qos, bool retain,
+                                  const uint32_t *ids, uint16_t n_ids, uint64_t lsn,
+                                  const struct role_limits *limits, uint64_t *ret_seq);
+
+/* session_set_lsn - the deliver record of delivery `seq` was appended at lsn. Nothing happens when
+ * the delivery has gone. O(1) for the last ones queued. */
+void session_set_lsn(struct session *s, uint64_t seq, uint64_t lsn);
+
+/* session_count - deliveries that are not finished. */
+static inline size_t session_count(const struct session *s)
+{
+    return s->n_deliveries - s->n_done;
+}
+
+/*
+ * session_next - the next delivery that may leave now, or NULL
+ *
+ * window     QoS > 0 deliveries the client allows in flight (its Receive Maximum and the role's
+ *            inflight, the smaller).
+ * committed  journal position reached: a QoS 2 delivery with a higher lsn waits, and everything
+ *            behind it waits too (order).
+ * n_expired  expired messages are dropped on the way and added to it. One that was sent before
+ *            is not dropped: its packet id means something to the client.
+ *
+ * The caller sends it and calls session_sent, or refuses it by policy and calls session_drop. The
+ * delivery is good until the next call that changes the session.
+ */
+struct delivery *session_next(struct session *s, uint32_t window, uint64_t committed,
+                              uint64_t now_ms, uint32_t *n_expired);
+/* session_assign_id - makes sure d has its packet id (QoS > 0), and gives it: it is in use by no
+ * other delivery. A resent delivery keeps its own. */
+uint16_t session_assign_id(struct session *s, struct delivery *d);
+/* session_sent - it left: it has a packet id now when QoS > 0, and is finished when QoS 0. */
+void session_sent(struct session *s, struct delivery *d);
+/* session_drop - d (from session_next) is finished without being sent. */
+void session_drop(struct session *s, struct delivery *d);
+
+/* session_find_packet - the delivery in flight under this packet id, or NULL: read its seq and
+ * state before a record about it is journalled. */
+const struct delivery *session_find_packet(const struct session *s, uint16_t packet_id);
+
+/* Acknowledgements from the client. ERR_NOT_FOUND: no such packet id in that state; the caller
+ * ignores or answers 0x92. *ret_seq is the delivery's, for the journal. */
+MUST_USE enum err session_puback(struct session *s, uint16_t packet_id, uint64_t *ret_seq);
+/* PUBREC: success moves SENT to RECEIVED with lsn (that of the "PUBREC seen" record); a failure
+ * reason (>= 0x80) ends the delivery. A repeated PUBREC changes nothing; for a RELEASED one it is
+ * OK with *ret_again = true: send PUBREL again. */
+MUST_USE enum err session_pubrec(struct session *s, uint16_t packet_id, uint8_t reason,
+                                 uint64_t lsn, uint64_t *ret_seq, bool *ret_again);
+/* session_next_pubrel - a packet id whose "PUBREC seen" is committed and whose PUBREL has not left;
+ * 0 = none. It becomes RELEASED. In the order of the PUBRECs. SPEC: MQTT-4.6.0-4. */
+uint16_t session_next_pubrel(struct session *s, uint64_t committed);
+MUST_USE enum err session_pubcomp(struct session *s, uint16_t packet_id, uint64_t *ret_seq);
+
+/* session_resume - a new connection took the session: SENT becomes QUEUED with is_dup and its old
+ * packet id, RELEASED becomes RECEIVED (PUBREL again), in the original order.
+ * SPEC: MQTT-4.4.0-1. */
+void session_resume(struct session *s);
+/* session_sleep - the connection ended: QoS 0 deliveries that wait are dropped (returns how many).
+ */
+size_t session_sleep(struct session *s);
+
+/* Inbound QoS 2: ids between PUBLISH and PUBREL. */
+enum inbound { INBOUND_NEW, INBOUND_REPEATED };
+/* ERR_LIMIT: more than `max` ids are open (Receive Maximum): 0x93; ERR_NOMEM. */
+MUST_USE enum err session_inbound_add(struct session *s, uint16_t packet_id, uint32_t max,
+                                      enum inbound *ret);
+/* session_inbound_remove - false: it was not there (still answered by PUBCOMP). */
+bool session_inbound_remove(struct session *s, uint16_t packet_id);
+
+#endif
