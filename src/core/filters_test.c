@@ -29,8 +29,7 @@ static struct sub *add(struct filters *f, const char *filter, struct subscriber 
 
 static void remove_all(struct filters *f, struct subscriber *s)
 {
-    list_for_each_safe(node, next, &s->subs)
-    {
+    list_for_each_safe (node, next, &s->subs) {
         struct interest_change c;
         filters_remove(f, LIST_ENTRY(node, struct sub, in_subscriber), &c);
     }
@@ -246,8 +245,7 @@ static void check_match(struct world *w, struct slice topic, const struct subscr
         uint64_t ids_sum = 0;
         uint8_t qos = 0;
         bool retain_as_published = false;
-        list_for_each(node, &s->subs)
-        {
+        list_for_each (node, &s->subs) {
             const struct sub *sub = LIST_ENTRY(node, struct sub, in_subscriber);
             if (oracle_matches(sub_filter(sub), topic) && !(sub->no_local && s == from)) {
                 n++;
@@ -424,10 +422,10 @@ static void test_slashes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_overlap),   cmocka_unit_test(test_no_local),
-        cmocka_unit_test(test_interest),  cmocka_unit_test(test_remote),
-        cmocka_unit_test(test_model),     cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_slashes),   cmocka_unit_test(test_warm_match_allocates_nothing),
+        cmocka_unit_test(test_overlap),  cmocka_unit_test(test_no_local),
+        cmocka_unit_test(test_interest), cmocka_unit_test(test_remote),
+        cmocka_unit_test(test_model),    cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_slashes),  cmocka_unit_test(test_warm_match_allocates_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -327,7 +327,8 @@ static void test_no_memory(void **state)
         bool failed = retained_new(&KEY, &r) != OK;
         if (!failed) {
             struct msg *made = NULL;
-            failed = msg_new(slice_text("a/b/c"), (struct slice){0}, (struct slice){0}, &made) != OK;
+            failed =
+                msg_new(slice_text("a/b/c"), (struct slice){0}, (struct slice){0}, &made) != OK;
             m = made;
         }
         if (m != NULL && retained_put(r, m, &c) != OK) {
@@ -363,10 +364,14 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_highest_number_wins), cmocka_unit_test(test_markers),
-        cmocka_unit_test(test_expiry),              cmocka_unit_test(test_expiry_is_told),
-        cmocka_unit_test(test_match_stops),         cmocka_unit_test(test_all_end_equal),
-        cmocka_unit_test(test_slashes),             cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_highest_number_wins),
+        cmocka_unit_test(test_markers),
+        cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_expiry_is_told),
+        cmocka_unit_test(test_match_stops),
+        cmocka_unit_test(test_all_end_equal),
+        cmocka_unit_test(test_slashes),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
