@@ -48,7 +48,7 @@ enum { DAYS_IN_ERA = 146097, DAYS_1970_FROM_ERA = 719468, DAY_MS = 86400000 };
 void clock_iso8601(int64_t wall_ms, char dst[CLOCK_ISO8601_BYTES])
 {
     int64_t days = floor_divide(wall_ms, DAY_MS);
-    int in_day_ms = (int)(wall_ms - days * DAY_MS);
+    int in_day_ms = (int)((wall_ms % DAY_MS + DAY_MS) % DAY_MS);
     int64_t era = floor_divide(days + DAYS_1970_FROM_ERA, DAYS_IN_ERA);
     int in_era = (int)(days + DAYS_1970_FROM_ERA - era * DAYS_IN_ERA);
     int leap_free = in_era - in_era / 1460 + in_era / 36524 - in_era / 146096;

@@ -26,8 +26,8 @@ struct wheel {
 };
 
 void wheel_init(struct wheel *w, uint64_t now_ms);
-/* wheel_arm - (re)arms t for at_ms; a time in the past fires at the next wheel_next. UINT64_MAX
- * disarms. */
+/* wheel_arm - (re)arms t for at_ms; a time in the past becomes now and fires at the next
+ * wheel_next. UINT64_MAX disarms. */
 void wheel_arm(struct wheel *w, struct timer *t, uint64_t at_ms);
 void wheel_cancel(struct wheel *w, struct timer *t);
 /* wheel_advance - moves the clock to now_ms (never backwards) and makes the timers until then due.

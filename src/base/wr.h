@@ -46,7 +46,7 @@ static inline uint8_t *wr_reserve(struct wr *w, size_t n)
     if (w->err != OK) {
         return NULL;
     }
-    uint8_t *p = w->base + w->at;
+    uint8_t *p = w->base != NULL ? w->base + w->at : NULL; /* NULL + 0 is not C */
     w->at += n;
     return p;
 }

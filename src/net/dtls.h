@@ -1,9 +1,10 @@
 /*
  * dtls - DTLS 1.2 associations behind one interface, so that the record layer can change.
  *
- * Datagrams in by dtls_input, datagrams and events out by the handler; no socket, no clock. A
- * stranger costs nothing before it has proven its address with a cookie. Associations are named by
- * an id that is never used again, so a late answer misses safely. SPEC: RFC6347 4.2.1, 4.2.8.
+ * Datagrams in by dtls_input, datagrams and events out by the handler; no socket; the clock is the
+ * caller's but for the retransmission timer inside OpenSSL. A stranger costs nothing before it has
+ * proven its address with a cookie. Associations are named by an id that is never used again, so a
+ * late answer misses safely. SPEC: RFC6347 4.2.1, 4.2.8.
  */
 #ifndef NET_DTLS_H
 #define NET_DTLS_H
@@ -21,7 +22,9 @@ enum {
     DTLS_HALF_OPEN_MAX = 256,       /* handshakes at a time */
     DTLS_ASSOCIATIONS_MAX = 100000, /* associations at a time */
     DTLS_COOKIE_ROTATE_MS = 60 * 1000,
-    DTLS_PLAIN_MAX = 2048 /* bytes of one plaintext datagram */
+    DTLS_DATAGRAM_MAX = 2048, /* bytes of one datagram on the wire */
+    DTLS_PLAIN_MAX = 1984,    /* bytes of one plaintext datagram */
+    DTLS_RETRANSMIT_MS = 1000 /* first wait; doubles up to a minute. SPEC: RFC6347 4.2.4.1 */
 };
 
 struct dtls;
@@ -43,8 +46,8 @@ struct dtls_info {
     uint64_t heard_at_ms;      /* last authentic record */
 };
 
-/* All slices and structs are borrowed for the call. A callback may call dtls_send and dtls_close,
- * nothing else of the dtls. */
+/* All slices and structs are borrowed for the call. opened, received, closed and failed may call
+ * dtls_send, dtls_close and dtls_info; transmit and find_psk nothing of the dtls. */
 struct dtls_handler {
     void *ctx;
     /* one datagram leaves */
@@ -60,8 +63,7 @@ struct dtls_handler {
     void (*failed)(void *ctx, const struct net_peer *peer, enum dtls_failure why,
                    struct slice psk_identity, const char *text);
     /* the key of an identity: at most DTLS_PSK_MAX bytes to key. ERR_NOT_FOUND: goes on with a key
-     * that nobody has, so that a stranger cannot tell. NULL: no PSK. The client's side gets the
-     * empty identity and answers from its configuration instead: not used there. */
+     * that nobody has, so that a stranger cannot tell. NULL: no PSK. Not used by a client. */
     enum err (*find_psk)(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n);
 };
 
@@ -95,6 +97,7 @@ struct dtls_server_config {
     struct slice client_ca_pem; /* with a chain: required, and so is the client's certificate */
     const struct random_source *random;
     size_t half_open_max, associations_max; /* 0: the named limits above */
+    uint32_t retransmit_ms;                 /* 0: DTLS_RETRANSMIT_MS */
 };
 
 struct dtls_client_config {
@@ -102,6 +105,7 @@ struct dtls_client_config {
     const char *host;                /* and the name or address it must carry */
     struct slice chain_pem, key_pem; /* our own */
     struct slice psk_identity, psk;  /* or these two; then no certificates */
+    uint32_t retransmit_ms;          /* 0: DTLS_RETRANSMIT_MS */
 };
 
 /*
@@ -127,7 +131,7 @@ MUST_USE enum err dtls_client_openssl(const struct dtls_client_config *c,
 void dtls_input(struct dtls *d, const struct net_peer *peer, struct slice datagram,
                 uint64_t now_ms);
 /* dtls_send - one plaintext datagram. ERR_NOT_FOUND: the association is gone or not open yet.
- * ERR_TOO_LARGE: over DTLS_PLAIN_MAX or the path's MTU. ERR_CRYPTO. */
+ * ERR_TOO_LARGE: over DTLS_PLAIN_MAX. ERR_CRYPTO. */
 MUST_USE enum err dtls_send(struct dtls *d, uint64_t id, struct slice plain, uint64_t now_ms);
 /* dtls_close - close_notify, and the association is gone. Fine when it is gone already. */
 void dtls_close(struct dtls *d, uint64_t id);

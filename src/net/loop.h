@@ -45,12 +45,16 @@ void loop_remove(struct loop *l, struct loop_source *s);
  * ERR_IO  epoll itself failed: nothing sensible is left to do
  */
 MUST_USE enum err loop_turn(struct loop *l, int timeout_ms, size_t *ret_n);
+/* loop_wait, loop_serve - the two halves of a turn, for callers that read the clock in between.
+ * What loop_wait found must be served before the next wait. Errors as loop_turn. */
+MUST_USE enum err loop_wait(struct loop *l, int timeout_ms);
+size_t loop_serve(struct loop *l);
 
 /* loop_wake - ends the wait of the current or next turn. Any thread, async-signal-safe; many wakes
  * before a turn count as one. */
 void loop_wake(struct loop *l);
 
-/* loop_timeout - from now to a deadline as the argument of loop_turn (UINT64_MAX: -1), rounded up,
+/* loop_timeout - from now to a deadline as the argument of loop_turn (UINT64_MAX: -1),
  * at most a minute. */
 int loop_timeout(uint64_t now_ms, uint64_t deadline_ms);
 

@@ -40,6 +40,7 @@ struct tls_server_config {
     struct slice client_ca_pem; /* empty: clients are not asked for a certificate */
     bool client_cert_required;  /* refuse clients without one; false lets them log in otherwise */
     bool allow_tls12;
+    const char *alpn; /* protocol name agreed to; NULL: "mqtt". A client may offer none. */
 };
 
 struct tls_client_config {

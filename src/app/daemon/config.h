@@ -56,8 +56,9 @@ struct config {
     size_t n_listeners;
     char hosts[CONFIG_HOSTS_MAX][CONFIG_HOST_BYTES]; /* what bundles may name; first is preferred */
     size_t n_hosts;
-    unsigned workers;             /* 1..CONFIG_WORKERS_MAX; the default is never below 2 */
-    char user[CONFIG_NAME_BYTES]; /* whom the broker runs as when started as root */
+    unsigned workers;                   /* 1..CONFIG_WORKERS_MAX; the default is never below 2 */
+    char master_key[CONFIG_HOST_BYTES]; /* path; empty: DIR.key */
+    char user[CONFIG_NAME_BYTES];       /* whom the broker runs as when started as root */
     struct global_settings settings;
     struct role_limits role_limits; /* what a role of policy.yaml starts with */
 };
@@ -77,6 +78,11 @@ MUST_USE enum err config_parse(struct slice bytes, const char *file,
 MUST_USE enum err config_load(int dir_fd, const char *dir, const struct config_machine *machine,
                               struct yaml_complaint *ret_complaint, struct config *ret);
 
+/* config_read_file - one of DIR's YAML files, appended to *ret. shown is its name in the complaint.
+ * A symbolic link is not followed. ERR_CONFIG with a complaint, ERR_NOMEM. */
+MUST_USE enum err config_read_file(int dir_fd, const char *name, const char *shown,
+                                   struct yaml_complaint *ret_complaint, struct buf *ret);
+
 const struct config_listener *config_listener_find(const struct config *c, const char *name);
 const char *config_door_name(enum config_door d);
 /* config_from_allows - whether an address (16 bytes, IPv4 mapped) may connect to l. */
@@ -84,6 +90,7 @@ bool config_from_allows(const struct config_listener *l, const uint8_t address[1
 
 /* What `init` was told; everything not named keeps its default and is not written out. */
 struct config_init {
+    const char *master_key; /* absolute path, or NULL for DIR.key */
     const char *const *hosts;
     size_t n_hosts;
     const char *const *listens; /* "mqtts=127.0.0.1:18883" */

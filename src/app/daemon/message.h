@@ -41,12 +41,12 @@ enum boot_last {
 };
 
 struct boot_listener {
-    char name[34];  /* as in sallyport.yaml */
-    bool udp;       /* one socket per worker, in worker order; TCP has one for all */
+    char name[34]; /* as in sallyport.yaml */
+    bool udp;
     bool listening; /* false: bound only. listen(2) opens it, shutdown(2) closes it again */
     uint16_t port;  /* the real one when 0 was asked for */
     int first_fd;
-    unsigned n_fds;
+    unsigned n_fds; /* one for each worker, in worker order; a plain TCP listener has one in all */
 };
 
 struct boot {

@@ -26,6 +26,10 @@ struct sandbox_report {
  * error. */
 MUST_USE enum err sandbox_apply(int dir_fd, struct sandbox_report *ret);
 
+/* sandbox_become - for root, before exec: empties the bounding and ambient sets and becomes this
+ * user and group for good, with no other groups. ERR_IO: do not go on. */
+MUST_USE enum err sandbox_become(unsigned uid, unsigned gid);
+
 struct sandbox_denial {
     int call; /* number of the system call */
     unsigned count;

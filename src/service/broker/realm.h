@@ -1,6 +1,7 @@
 /*
- * realm - all that a decision stands on, at one epoch: the directory's version and the policy in force. Immutable, shared
- * by reference; the service thread makes a new one for every change and gives it to every worker (docs/ORDER.md, rule 10).
+ * realm - all that a decision stands on, at one epoch: the directory's version and the policy in
+ * force. Immutable, shared by reference; the service thread makes a new one for every change and
+ * gives it to every worker (docs/ORDER.md, rule 10).
  */
 #ifndef SERVICE_BROKER_REALM_H
 #define SERVICE_BROKER_REALM_H
@@ -12,7 +13,8 @@
 
 struct realm {
     atomic_uint refs;
-    uint64_t epoch; /* of the directory; grows with every change of principals, exceptions or policy */
+    uint64_t
+        epoch; /* of the directory; grows with every change of principals, exceptions or policy */
     const struct directory_version *directory; /* owned reference */
     const struct policy *policy;               /* owned reference */
 };

@@ -1,6 +1,7 @@
 /*
- * wmsg - what threads of the broker tell a worker, through its rings. One FIFO ring for each pair, so that what one
- * thread says arrives in the order it was said; everything rests on that (docs/ORDER.md, rules 3 to 5).
+ * wmsg - what threads of the broker tell a worker, through its rings. One FIFO ring for each pair,
+ * so that what one thread says arrives in the order it was said; everything rests on that
+ * (docs/ORDER.md, rules 3 to 5).
  */
 #ifndef SERVICE_BROKER_WMSG_H
 #define SERVICE_BROKER_WMSG_H
@@ -9,15 +10,16 @@
 #include "service/broker/realm.h"
 
 enum wmsg_kind {
-    WMSG_HANDOVER,    /* a connection comes home; takes `handover` */
-    WMSG_INTEREST,    /* worker `from` has (any, durable) for `text`; takes text */
-    WMSG_BARRIER,     /* answer BARRIER_ACK with `id` when all before this has been taken in */
+    WMSG_HANDOVER, /* a connection comes home; takes `handover` */
+    WMSG_INTEREST, /* worker `from` has (any, durable) for `text`; takes text */
+    WMSG_BARRIER,  /* answer BARRIER_ACK with `id` when all before this has been taken in */
     WMSG_BARRIER_ACK,
-    WMSG_PUBLISH,     /* deliver `msg` (owns one reference) to local subscribers; index it when retained */
-    WMSG_TOKEN,       /* what was asked under `token` is committed here too */
-    WMSG_VERIFIED,    /* answer of the verify pool; takes `verified` */
-    WMSG_REALM,       /* a new realm (owns one reference); answer through worker_realm_epoch */
-    WMSG_DRAIN        /* tell all clients that the server goes down, and close */
+    WMSG_PUBLISH, /* deliver `msg` (owns one reference) to local subscribers; index it when retained
+                   */
+    WMSG_TOKEN,   /* what was asked under `token` is committed here too */
+    WMSG_VERIFIED, /* answer of the verify pool; takes `verified` */
+    WMSG_REALM,    /* a new realm (owns one reference); answer through worker_realm_epoch */
+    WMSG_DRAIN     /* tell all clients that the server goes down, and close */
 };
 
 struct handover;
@@ -43,19 +45,21 @@ struct wmsg {
     };
 };
 
-/* The verify pool's work: one password of one connection. Heap; the password is wiped on release. */
+/* The verify pool's work: one password of one connection. Heap; the password is wiped on release.
+ */
 struct verified {
     uint64_t conn;
     unsigned worker;
-    const struct realm *realm; /* owned reference: the directory it was checked against */
-    enum err result;           /* OK, ERR_AUTH, ERR_DENIED, ERR_NOMEM */
+    const struct realm *realm;         /* owned reference: the directory it was checked against */
+    enum err result;                   /* OK, ERR_AUTH, ERR_DENIED, ERR_NOMEM */
     const struct principal *principal; /* owned reference on OK */
     char name[PRINCIPAL_NAME_MAX + 1];
     struct slice password; /* points into bytes */
     uint8_t bytes[];
 };
 
-/* verified_new - shares realm, copies name (cut to its field when too long: it then matches nobody) and password. */
+/* verified_new - shares realm, copies name (cut to its field when too long: it then matches nobody)
+ * and password. */
 MUST_USE enum err verified_new(uint64_t conn, unsigned worker, const struct realm *realm,
                                struct slice name, struct slice password, struct verified **ret);
 struct verified *verified_free(struct verified *v);

@@ -49,6 +49,9 @@ MUST_USE enum err yaml_read(struct slice bytes, const char *file,
 struct yaml_doc *yaml_doc_free(struct yaml_doc *d);
 AUTOFREE(yaml_doc, yaml_doc_free)
 
+/* yaml_no_memory - the complaint for that, and ERR_NOMEM. */
+enum err yaml_no_memory(const char *file, struct yaml_complaint *ret);
+
 /* yaml_root - never NULL. */
 const struct yaml_node *yaml_root(const struct yaml_doc *d);
 const char *yaml_file(const struct yaml_doc *d);

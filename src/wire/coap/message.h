@@ -43,9 +43,10 @@ struct coap_message {
  * token_max  the longest token the caller wants: COAP_TOKEN_BYTES refuses RFC 8974 altogether.
  *
  * ERR_TRUNCATED  shorter than a header: there is nothing to answer to
- * ERR_MALFORMED  version other than 1; token length 9 to 12 or 15; token, option or extended field
- *                past the end; option delta or length 15; option number over 65,535; a payload
- *                marker without payload; code 0.00 with more than a header; a reserved code class
+ * ERR_MALFORMED  version other than 1; token length 15, or over 8 when token_max does not want RFC
+ *                8974; token, option or extended field past the end; option delta or length 15;
+ *                option number over 65,535; a payload marker without payload; code 0.00 with more
+ *                than a header; a reserved code class
  * ERR_TOO_LARGE  well-formed so far, but the token is longer than token_max
  * Whether such a message gets a Reset or silence is decided by whoever knows its type
  * (coap_header_peek). O(bytes), allocates nothing. SPEC: RFC7252 3, 3.1, 4.1.

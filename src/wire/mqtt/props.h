@@ -46,7 +46,7 @@ enum mqtt_prop_id {
 /* Where a block stands: the packet's type, or MQTT_PROPS_WILL for the will inside CONNECT. */
 #define MQTT_PROPS_WILL 0u
 
-#define MQTT_PROP_NUMBERS 16 /* properties with a number for a value */
+#define MQTT_PROP_NUMBERS 17 /* properties with a number for a value */
 #define MQTT_PROP_TEXTS   9  /* properties with one string or binary value */
 
 /* { 0 } is an empty block. Read and set by the functions below, not by hand. */
@@ -104,7 +104,8 @@ struct mqtt_props_iter mqtt_props_each(struct slice block);
 bool mqtt_props_next(struct mqtt_props_iter *it, struct mqtt_prop *ret);
 
 /* mqtt_props_set_* - for encoding: put a value that may appear once. text is borrowed until the
- * packet is encoded. Asserts that the id has this kind of value and may not repeat. */
+ * packet is encoded. Asserts that the id has this kind of value. The subscription
+ * identifier can be set so only where block holds none. */
 void mqtt_props_set_number(struct mqtt_props *p, enum mqtt_prop_id id, uint32_t v);
 void mqtt_props_set_text(struct mqtt_props *p, enum mqtt_prop_id id, struct slice text);
 /* mqtt_props_clear - as if it had not been there; for the repeatable ones, all of them. */

@@ -1,0 +1,276 @@
+#include "base/disk.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+
+/* A scratch directory with a disk on its "data", so that there is something outside to reach. */
+struct scratch {
+    char root[64];
+    int root_fd;
+    struct disk *disk;
+};
+
+static int scratch_new(void **state)
+{
+    struct scratch *s = mem_zalloc(sizeof *s);
+    assert_non_null(s);
+    (void)snprintf(s->root, sizeof s->root, "/tmp/disk_test.XXXXXX");
+    assert_non_null(mkdtemp(s->root));
+    s->root_fd = open(s->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(s->root_fd >= 0);
+    assert_int_equal(mkdirat(s->root_fd, "data", 0700), 0);
+    assert_int_equal(mkdirat(s->root_fd, "data/sub", 0700), 0);
+    assert_int_equal(mkdirat(s->root_fd, "data/sub/deep", 0700), 0);
+    int outside = openat(s->root_fd, "outside", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(outside >= 0 && write(outside, "keep", 4) == 4);
+    (void)close(outside);
+    int data = openat(s->root_fd, "data", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(disk_system(data, &s->disk), OK);
+    *state = s;
+    return 0;
+}
+
+static int scratch_free(void **state)
+{
+    static const char *const leftovers[] = {"data/sub/deep/f", "data/sub/f", "data/link",
+                                            "data/linkdir",    "data/pipe",  "data/f",
+                                            "data/g",          "data/f.new", "outside"};
+    static const char *const directories[] = {"data/sub/deep", "data/sub", "data"};
+    struct scratch *s = *state;
+    s->disk = s->disk->ops->free(s->disk);
+    for (size_t i = 0; i < COUNT_OF(leftovers); i++) {
+        (void)unlinkat(s->root_fd, leftovers[i], 0);
+    }
+    for (size_t i = 0; i < COUNT_OF(directories); i++) {
+        (void)unlinkat(s->root_fd, directories[i], AT_REMOVEDIR);
+    }
+    (void)close(s->root_fd);
+    int failed = rmdir(s->root);
+    mem_free(s);
+    return failed;
+}
+
+static enum err open_close(struct disk *d, const char *path, enum disk_mode mode)
+{
+    struct disk_file *f = NULL;
+    TRY(d->ops->open(d, path, mode, &f));
+    d->ops->close(f);
+    return OK;
+}
+
+static void paths_never_leave_the_directory(void **state)
+{
+    struct scratch *s = *state;
+    struct disk *d = s->disk;
+    assert_int_equal(symlinkat("../outside", s->root_fd, "data/link"), 0);
+    assert_int_equal(symlinkat("..", s->root_fd, "data/linkdir"), 0);
+    assert_int_equal(mkfifoat(s->root_fd, "data/pipe", 0600), 0);
+    static const char *const refused[] = {
+        "",
+        "/",
+        "/etc/passwd",
+        "..",
+        "../outside",
+        ".",
+        "./f",
+        "sub/../f",
+        "sub/..",
+        "sub//f",
+        "sub/",
+        "/f",
+        "link",
+        "link/f",
+        "linkdir/f",
+        "sub/./f",
+        "linkdir/outside",
+        "pipe",
+        "sub",
+        "sub/../../outside",
+    };
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
+        for (int mode = DISK_READ; mode <= DISK_APPEND; mode++) {
+            enum err e = open_close(d, refused[i], (enum disk_mode)mode);
+            if (e != ERR_DENIED) {
+                fail_msg("\"%s\", mode %d: %s", refused[i], mode, err_name(e));
+            }
+        }
+    }
+    static const char *const never_touched[] = {"../outside", "linkdir/outside", "/tmp/x",
+                                                "sub/.."};
+    assert_int_equal(disk_save(d, "f", slice_text("mine")), OK);
+    for (size_t i = 0; i < COUNT_OF(never_touched); i++) {
+        assert_int_equal(d->ops->remove(d, never_touched[i]), ERR_DENIED);
+        assert_int_equal(d->ops->rename(d, never_touched[i], "g"), ERR_DENIED);
+        assert_int_equal(d->ops->rename(d, "f", never_touched[i]), ERR_DENIED);
+        assert_int_equal(disk_save(d, never_touched[i], slice_text("bad")), ERR_DENIED);
+    }
+    struct stat st;
+    assert_int_equal(fstatat(s->root_fd, "outside", &st, 0), 0);
+    assert_int_equal(st.st_size, 4);
+    assert_int_equal(d->ops->remove(d, "link"), OK); /* the link, not what it names */
+    assert_int_equal(fstatat(s->root_fd, "outside", &st, 0), 0);
+}
+
+static void names_have_a_limit(void **state)
+{
+    struct scratch *s = *state;
+    static char name[1100];
+    memset(name, 'n', 256);
+    assert_int_equal(open_close(s->disk, name, DISK_READ), ERR_TOO_LARGE);
+    name[255] = '\0';
+    assert_int_equal(open_close(s->disk, name, DISK_READ), ERR_NOT_FOUND);
+    memset(name, 'n', sizeof name - 1);
+    for (size_t i = 100; i < sizeof name - 1; i += 100) {
+        name[i] = '/';
+    }
+    assert_int_equal(open_close(s->disk, name, DISK_READ), ERR_TOO_LARGE);
+}
+
+static void files_are_private(void **state)
+{
+    struct scratch *s = *state;
+    mode_t old = umask(0);
+    assert_int_equal(open_close(s->disk, "sub/deep/f", DISK_WRITE), OK);
+    (void)umask(old);
+    struct stat st;
+    assert_int_equal(fstatat(s->root_fd, "data/sub/deep/f", &st, 0), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+}
+
+static void reads_and_writes_at_offsets(void **state)
+{
+    struct scratch *s = *state;
+    const struct disk_ops *ops = s->disk->ops;
+    struct disk_file *f = NULL;
+    assert_int_equal(ops->open(s->disk, "f", DISK_READ, &f), ERR_NOT_FOUND);
+    assert_null(f);
+    assert_int_equal(ops->open(s->disk, "f", DISK_WRITE, &f), OK);
+    assert_int_equal(ops->write_at(f, 5, slice_text("world")), OK);
+    assert_int_equal(ops->write_at(f, 0, slice_text("hello")), OK);
+    assert_int_equal(ops->write_at(f, UINT64_MAX, slice_text("x")), ERR_TOO_LARGE);
+    uint64_t size = 0;
+    assert_int_equal(ops->size(f, &size), OK);
+    assert_int_equal(size, 10);
+    assert_int_equal(ops->sync(f), OK);
+    char dst[20] = {0};
+    size_t n = 99;
+    assert_int_equal(ops->read_at(f, 3, dst, 4, &n), OK);
+    assert_int_equal(n, 4);
+    assert_string_equal(dst, "lowo");
+    assert_int_equal(ops->read_at(f, 8, dst, sizeof dst, &n), OK);
+    assert_int_equal(n, 2); /* the end of the file is not an error */
+    assert_int_equal(ops->read_at(f, 100, dst, sizeof dst, &n), OK);
+    assert_int_equal(n, 0);
+    ops->close(f);
+    assert_int_equal(open_close(s->disk, "f", DISK_WRITE), OK); /* keeps what is there */
+    assert_int_equal(ops->open(s->disk, "f", DISK_APPEND, &f), OK);
+    assert_int_equal(ops->append(f, slice_text("!")), OK);
+    assert_int_equal(ops->append(f, (struct slice){0}), OK);
+    assert_int_equal(ops->size(f, &size), OK);
+    assert_int_equal(size, 11);
+    ops->close(f);
+    ops->close(NULL);
+}
+
+static void loading_has_a_limit(void **state)
+{
+    struct scratch *s = *state;
+    AUTO(buf_done) struct buf b = {0};
+    assert_int_equal(disk_load(s->disk, "f", 100, &b), ERR_NOT_FOUND);
+    assert_int_equal(disk_save(s->disk, "f", slice_text("12345")), OK);
+    assert_int_equal(disk_load(s->disk, "f", 4, &b), ERR_TOO_LARGE);
+    assert_int_equal(b.n, 0);
+    assert_int_equal(disk_load(s->disk, "f", 5, &b), OK);
+    assert_int_equal(disk_load(s->disk, "f", 5, &b), OK); /* behind what is there */
+    assert_true(slice_is(buf_slice(&b), "1234512345"));
+    assert_int_equal(disk_save(s->disk, "f", (struct slice){0}), OK);
+    assert_int_equal(disk_load(s->disk, "f", 0, &b), OK);
+    assert_int_equal(b.n, 10);
+}
+
+static void saving_replaces_everything(void **state)
+{
+    struct scratch *s = *state;
+    AUTO(buf_done) struct buf b = {0};
+    assert_int_equal(disk_save(s->disk, "f", slice_text("a long first version")), OK);
+    /* an interrupted save left this */
+    assert_int_equal(disk_save(s->disk, "f.new", slice_text("longer than what comes now")), OK);
+    assert_int_equal(disk_save(s->disk, "f", slice_text("short")), OK);
+    assert_int_equal(disk_load(s->disk, "f", 100, &b), OK);
+    assert_true(slice_is(buf_slice(&b), "short"));
+    assert_int_equal(open_close(s->disk, "f.new", DISK_READ), ERR_NOT_FOUND);
+    assert_int_equal(disk_save(s->disk, "sub", slice_text("x")), ERR_DENIED); /* a directory */
+    assert_int_equal(open_close(s->disk, "sub.new", DISK_READ), ERR_NOT_FOUND);
+    assert_int_equal(disk_save(s->disk, "none/f", slice_text("x")), ERR_NOT_FOUND);
+}
+
+static void renaming_and_removing(void **state)
+{
+    struct scratch *s = *state;
+    const struct disk_ops *ops = s->disk->ops;
+    assert_int_equal(disk_save(s->disk, "f", slice_text("x")), OK);
+    assert_int_equal(ops->rename(s->disk, "f", "sub/deep/f"), OK);
+    assert_int_equal(ops->rename(s->disk, "f", "g"), ERR_NOT_FOUND);
+    assert_int_equal(open_close(s->disk, "sub/deep/f", DISK_READ), OK);
+    assert_int_equal(ops->remove(s->disk, "sub/deep/f"), OK);
+    assert_int_equal(ops->remove(s->disk, "sub/deep/f"), ERR_NOT_FOUND);
+    assert_int_equal(ops->remove(s->disk, "sub/deep"), ERR_DENIED);
+}
+
+static void no_memory_leaks_nothing(void **state)
+{
+    struct scratch *s = *state;
+    AUTO(buf_done) struct buf b = {0};
+    assert_int_equal(disk_save(s->disk, "f", slice_text("old")), OK);
+    for (long n = 0; n < 10; n++) {
+        (void)mem_fail_after(n);
+        enum err e = disk_save(s->disk, "f", slice_text("new"));
+        if (mem_fail_after(-1) == 0) {
+            assert_int_equal(e, OK);
+            break;
+        }
+        assert_int_equal(e, ERR_NOMEM);
+        buf_clear(&b);
+        assert_int_equal(disk_load(s->disk, "f", 10, &b), OK);
+        assert_true(slice_is(buf_slice(&b), "old"));
+    }
+    AUTO(buf_done) struct buf fresh = {0};
+    for (long n = 0; n < 2; n++) {
+        (void)mem_fail_after(n);
+        assert_int_equal(disk_load(s->disk, "f", 10, &fresh), ERR_NOMEM);
+        assert_true(mem_fail_after(-1));
+    }
+    struct disk *d = NULL;
+    int dir = dup(s->root_fd);
+    (void)mem_fail_after(0);
+    assert_int_equal(disk_system(dir, &d), ERR_NOMEM);
+    assert_true(mem_fail_after(-1));
+    assert_int_equal(fcntl(dir, F_GETFD), -1); /* taken, so closed */
+    assert_null(s->disk->ops->free(NULL));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(paths_never_leave_the_directory, scratch_new, scratch_free),
+        cmocka_unit_test_setup_teardown(names_have_a_limit, scratch_new, scratch_free),
+        cmocka_unit_test_setup_teardown(files_are_private, scratch_new, scratch_free),
+        cmocka_unit_test_setup_teardown(reads_and_writes_at_offsets, scratch_new, scratch_free),
+        cmocka_unit_test_setup_teardown(loading_has_a_limit, scratch_new, scratch_free),
+        cmocka_unit_test_setup_teardown(saving_replaces_everything, scratch_new, scratch_free),
+        cmocka_unit_test_setup_teardown(renaming_and_removing, scratch_new, scratch_free),
+        cmocka_unit_test_setup_teardown(no_memory_leaks_nothing, scratch_new, scratch_free),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

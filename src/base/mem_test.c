@@ -1,0 +1,100 @@
+#include "base/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/scope.h"
+
+static void zero_bytes_are_an_object(void **state)
+{
+    (void)state;
+    void *p = mem_alloc(0);
+    assert_non_null(p);
+    p = mem_grow(p, 0);
+    assert_non_null(p);
+    assert_null(mem_free(p));
+    assert_null(mem_free(NULL));
+}
+
+static void zeroed_means_zeroed(void **state)
+{
+    (void)state;
+    static const uint8_t zeros[100];
+    uint8_t *p = mem_array(10, 10);
+    assert_non_null(p);
+    assert_memory_equal(p, zeros, 100);
+    mem_free(p);
+    p = mem_zalloc(100);
+    assert_non_null(p);
+    assert_memory_equal(p, zeros, 100);
+    memset(p, 0xaa, 100);
+    mem_wipe(p, 100);
+    assert_memory_equal(p, zeros, 100);
+    mem_wipe(NULL, 0);
+    mem_free(p);
+}
+
+static void arrays_do_not_overflow(void **state)
+{
+    (void)state;
+    /* volatile: else the compiler sees the overflow and warns */
+    volatile size_t half = SIZE_MAX / 2 + 1;
+    assert_null(mem_array(half, 2));
+    assert_null(mem_array(2, half));
+}
+
+static void text_is_copied(void **state)
+{
+    (void)state;
+    char *copy = mem_strdup("topic");
+    assert_string_equal(copy, "topic");
+    mem_free(copy);
+}
+
+static void the_named_allocation_fails_once(void **state)
+{
+    (void)state;
+    assert_false(mem_fail_after(2));
+    void *first = mem_alloc(1);
+    void *second = mem_zalloc(1);
+    assert_non_null(first);
+    assert_non_null(second);
+    assert_null(mem_grow(first, 100)); /* and leaves first as it was */
+    void *after = mem_alloc(1);
+    assert_non_null(after);
+    assert_true(mem_fail_after(-1));
+    assert_false(mem_fail_after(-1));
+    mem_free(first);
+    mem_free(second);
+    mem_free(after);
+}
+
+static void every_way_in_can_fail(void **state)
+{
+    (void)state;
+    (void)mem_fail_after(0);
+    assert_null(mem_alloc(1));
+    (void)mem_fail_after(0);
+    assert_null(mem_zalloc(1));
+    (void)mem_fail_after(0);
+    assert_null(mem_array(1, 1));
+    (void)mem_fail_after(0);
+    assert_null(mem_grow(NULL, 1));
+    (void)mem_fail_after(0);
+    assert_null(mem_strdup(""));
+    assert_true(mem_fail_after(-1));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(zero_bytes_are_an_object),        cmocka_unit_test(zeroed_means_zeroed),
+        cmocka_unit_test(arrays_do_not_overflow),          cmocka_unit_test(text_is_copied),
+        cmocka_unit_test(the_named_allocation_fails_once), cmocka_unit_test(every_way_in_can_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,129 @@
+#include "base/ring.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+
+static void keeps_order_and_capacity(void **state)
+{
+    (void)state;
+    AUTO(ring_done) struct ring r = {0};
+    assert_int_equal(ring_init(&r, sizeof(uint32_t), 5), OK);
+    assert_int_equal(r.capacity, 8);
+    uint32_t in = 0;
+    uint32_t out = 0;
+    for (unsigned lap = 0; lap < 20; lap++) {
+        uint32_t item = 0;
+        for (unsigned i = 0; i < 8; i++) {
+            item = in++;
+            assert_int_equal(ring_push(&r, &item), OK);
+        }
+        item = 999;
+        assert_int_equal(ring_push(&r, &item), ERR_AGAIN);
+        assert_int_equal(ring_count(&r), 8);
+        for (unsigned i = 0; i < 8 - lap % 3; i++) {
+            assert_true(ring_pop(&r, &item));
+            assert_int_equal(item, out++);
+        }
+        while (ring_pop(&r, &item)) {
+            assert_int_equal(item, out++);
+        }
+        assert_int_equal(ring_count(&r), 0);
+    }
+    assert_int_equal(in, out);
+}
+
+static void counters_may_wrap(void **state)
+{
+    (void)state;
+    AUTO(ring_done) struct ring r = {0};
+    assert_int_equal(ring_init(&r, 1, 4), OK);
+    atomic_store(&r.head, SIZE_MAX - 1);
+    atomic_store(&r.tail, SIZE_MAX - 1);
+    r.seen_tail = r.seen_head = SIZE_MAX - 1;
+    for (uint8_t i = 0; i < 4; i++) {
+        assert_int_equal(ring_push(&r, &i), OK);
+    }
+    assert_int_equal(ring_count(&r), 4);
+    uint8_t item = 0;
+    assert_int_equal(ring_push(&r, &item), ERR_AGAIN);
+    for (uint8_t i = 0; i < 4; i++) {
+        assert_true(ring_pop(&r, &item));
+        assert_int_equal(item, i);
+    }
+    assert_false(ring_pop(&r, &item));
+}
+
+static void no_memory_is_told(void **state)
+{
+    (void)state;
+    struct ring r = {0};
+    (void)mem_fail_after(0);
+    assert_int_equal(ring_init(&r, 8, 8), ERR_NOMEM);
+    assert_true(mem_fail_after(-1));
+    assert_int_equal(ring_init(&r, 8, SIZE_MAX), ERR_NOMEM);
+    assert_int_equal(ring_init(&r, SIZE_MAX / 4, 1024), ERR_NOMEM);
+    ring_done(&r);
+    ring_done(NULL);
+}
+
+enum { N_ITEMS = 200000 };
+
+/* Three words that belong together: a torn or early read shows. */
+struct item {
+    uint64_t number, twice, inverse;
+};
+
+static void *produce(void *arg)
+{
+    struct ring *r = arg;
+    for (uint64_t i = 0; i < N_ITEMS; i++) {
+        struct item item = {i, 2 * i, ~i};
+        while (ring_push(r, &item) != OK) {
+            (void)sched_yield();
+        }
+    }
+    return NULL;
+}
+
+static void two_threads(void **state)
+{
+    (void)state;
+    AUTO(ring_done) struct ring r = {0};
+    assert_int_equal(ring_init(&r, sizeof(struct item), 64), OK);
+    pthread_t producer;
+    assert_int_equal(pthread_create(&producer, NULL, produce, &r), 0);
+    uint64_t n_wrong = 0;
+    for (uint64_t i = 0; i < N_ITEMS;) {
+        struct item item;
+        if (!ring_pop(&r, &item)) {
+            (void)sched_yield();
+            continue;
+        }
+        n_wrong += item.number != i || item.twice != 2 * i || item.inverse != ~i ? 1 : 0;
+        i++;
+    }
+    assert_int_equal(pthread_join(producer, NULL), 0);
+    assert_int_equal(n_wrong, 0);
+    assert_int_equal(ring_count(&r), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keeps_order_and_capacity),
+        cmocka_unit_test(counters_may_wrap),
+        cmocka_unit_test(no_memory_is_told),
+        cmocka_unit_test(two_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,70 @@
+#include "core/account.h"
+
+#include <assert.h>
+
+#include "base/mem.h"
+
+enum err account_new(const struct policy *policy, const struct principal *principal, uint64_t epoch,
+                     const struct siphash_key *key, uint64_t now_ms, struct account **ret)
+{
+    struct account *a = mem_zalloc(sizeof *a);
+    if (a == NULL) {
+        return ERR_NOMEM;
+    }
+    enum err e = grants_new(policy, principal, &a->grants);
+    if (e != OK) {
+        mem_free(a);
+        return e;
+    }
+    a->principal = principal_ref(principal);
+    a->epoch = epoch;
+    a->is_closed = principal->status != PRINCIPAL_ACTIVE;
+    const struct role_limits *l = grants_limits(a->grants);
+    bucket_init(&a->connects, l->connect_rate, l->connect_burst, now_ms);
+    bucket_init(&a->publishes, l->publish_rate, l->publish_burst, now_ms);
+    map_init(&a->sessions, key, session_key);
+    *ret = a;
+    return OK;
+}
+
+struct account *account_free(struct account *a)
+{
+    if (a == NULL) {
+        return NULL;
+    }
+    assert(a->sessions.n == 0);
+    map_done(&a->sessions);
+    grants_free(a->grants);
+    principal_unref(a->principal);
+    return mem_free(a);
+}
+
+enum err account_renew(struct account *a, const struct policy *policy,
+                       const struct principal *principal, uint64_t epoch)
+{
+    a->epoch = epoch;
+    /* Closed until the new rights are in force: a failure leaves no old ones behind. */
+    a->is_closed = true;
+    if (principal == NULL) {
+        return OK;
+    }
+    assert(principal->id == a->principal->id);
+    struct grants *grants = NULL;
+    TRY(grants_new(policy, principal, &grants));
+    grants_free(a->grants);
+    a->grants = grants;
+    principal_ref(principal);
+    principal_unref(a->principal);
+    a->principal = principal;
+    const struct role_limits *l = grants_limits(grants);
+    bucket_set(&a->connects, l->connect_rate, l->connect_burst);
+    bucket_set(&a->publishes, l->publish_rate, l->publish_burst);
+    a->is_closed = principal->status != PRINCIPAL_ACTIVE;
+    return OK;
+}
+
+struct slice account_key(const void *account)
+{
+    const struct account *a = account;
+    return slice_of(&a->principal->id, sizeof a->principal->id);
+}

@@ -1,0 +1,467 @@
+#include "core/filters.h"
+
+#include <assert.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "core/trie.h"
+
+struct filter {
+    struct list subs; /* struct sub.in_filter */
+    size_t n_durable; /* subs of durable subscribers */
+    size_t n_subs;
+    uint64_t remote_any, remote_durable;
+    struct trie_node *node;   /* NULL: no wildcard */
+    struct list_node in_tree; /* struct filters.all, in the order of their making */
+    struct slice text;        /* behind the struct */
+};
+
+struct level {
+    struct slice text;
+    uint64_t hash;
+};
+
+struct step {
+    const struct trie_node *node;
+    size_t depth;
+};
+
+/* An array that grows and never shrinks, so a match allocates only while it has seen nothing as
+ * large. */
+struct pile {
+    void *p;
+    size_t n, cap;
+};
+
+struct scratch {
+    struct pile levels; /* struct level: the topic, split */
+    struct pile steps;  /* struct step: the walk's stack */
+    struct pile found;  /* struct filter *: those that match */
+    struct pile hits;   /* struct match_hit */
+    struct pile ids;    /* uint32_t */
+};
+
+struct filters {
+    struct map by_text; /* all filters: a topic finds its exact filter, a text its own */
+    struct trie wild;
+    struct list all;
+    size_t n_subs;
+    uint64_t mark;
+    struct scratch s;
+};
+
+static struct slice filter_key(const void *filter)
+{
+    return ((const struct filter *)filter)->text;
+}
+
+void subscriber_init(struct subscriber *s, enum subscriber_kind kind, bool is_durable)
+{
+    *s = (struct subscriber){.kind = kind, .is_durable = is_durable};
+    list_init(&s->subs);
+}
+
+enum err filters_new(const struct siphash_key *key, struct filters **ret)
+{
+    struct filters *f = mem_zalloc(sizeof *f);
+    if (f == NULL) {
+        return ERR_NOMEM;
+    }
+    map_init(&f->by_text, key, filter_key);
+    trie_init(&f->wild, key);
+    list_init(&f->all);
+    *ret = f;
+    return OK;
+}
+
+static enum err filter_get(struct filters *f, struct slice text, struct filter **ret)
+{
+    struct filter *filter = map_find(&f->by_text, text);
+    if (filter != NULL) {
+        *ret = filter;
+        return OK;
+    }
+    filter = mem_zalloc(sizeof *filter + text.n);
+    if (filter == NULL) {
+        return ERR_NOMEM;
+    }
+    memcpy(filter + 1, text.p, text.n);
+    filter->text = slice_of(filter + 1, text.n);
+    list_init(&filter->subs);
+    enum err e = OK;
+    if (topic_has_wildcard(text)) {
+        e = trie_add(&f->wild, text, &filter->node);
+    }
+    if (e == OK && filter->node != NULL) {
+        filter->node->value = filter;
+    }
+    if (e == OK) {
+        e = map_add(&f->by_text, filter);
+    }
+    if (e != OK) {
+        if (filter->node != NULL) {
+            filter->node->value = NULL;
+            trie_prune(&f->wild, filter->node);
+        }
+        mem_free(filter);
+        return e;
+    }
+    list_append(&f->all, &filter->in_tree);
+    *ret = filter;
+    return OK;
+}
+
+/* filter_drop - forgets a filter that nobody holds. */
+static void filter_drop(struct filters *f, struct filter *filter)
+{
+    if (filter->n_subs > 0 || filter->remote_any != 0 || filter->remote_durable != 0) {
+        return;
+    }
+    map_remove(&f->by_text, filter->text);
+    if (filter->node != NULL) {
+        filter->node->value = NULL;
+        trie_prune(&f->wild, filter->node);
+    }
+    list_unlink(&filter->in_tree);
+    mem_free(filter);
+}
+
+struct filters *filters_free(struct filters *f)
+{
+    if (f == NULL) {
+        return NULL;
+    }
+    assert(f->n_subs == 0);
+    list_for_each_safe (node, next, &f->all) {
+        struct filter *filter = LIST_ENTRY(node, struct filter, in_tree);
+        filter->remote_any = filter->remote_durable = 0;
+        filter_drop(f, filter);
+    }
+    map_done(&f->by_text);
+    trie_done(&f->wild);
+    mem_free(f->s.levels.p);
+    mem_free(f->s.steps.p);
+    mem_free(f->s.found.p);
+    mem_free(f->s.hits.p);
+    mem_free(f->s.ids.p);
+    return mem_free(f);
+}
+
+static void change_before(const struct filter *filter, struct interest_change *c)
+{
+    c->was_any = filter->n_subs > 0;
+    c->was_durable = filter->n_durable > 0;
+}
+
+static void change_after(const struct filter *filter, struct interest_change *c)
+{
+    c->is_any = filter->n_subs > 0;
+    c->is_durable = filter->n_durable > 0;
+}
+
+/* Either list may be long: a subscriber with many filters, a filter with many subscribers. Walking
+ * both in step finds the sub within the shorter one. */
+static struct sub *sub_find(const struct filter *filter, const struct subscriber *s)
+{
+    const struct list_node *a = filter->subs.head.next;
+    const struct list_node *b = s->subs.head.next;
+    while (a != &filter->subs.head && b != &s->subs.head) {
+        struct sub *of_filter = LIST_ENTRY(a, struct sub, in_filter);
+        struct sub *of_subscriber = LIST_ENTRY(b, struct sub, in_subscriber);
+        if (of_filter->subscriber == s) {
+            return of_filter;
+        }
+        if (of_subscriber->filter == filter) {
+            return of_subscriber;
+        }
+        a = a->next;
+        b = b->next;
+    }
+    return NULL;
+}
+
+enum err filters_add(struct filters *f, struct slice text, struct subscriber *s,
+                     struct sub **ret_sub, struct interest_change *ret_change)
+{
+    assert(text.n > 0);
+    struct filter *filter = NULL;
+    TRY(filter_get(f, text, &filter));
+    struct sub *sub = sub_find(filter, s);
+    if (sub != NULL) {
+        *ret_sub = sub;
+        return ERR_EXISTS;
+    }
+    sub = mem_zalloc(sizeof *sub);
+    if (sub == NULL) {
+        filter_drop(f, filter);
+        return ERR_NOMEM;
+    }
+    change_before(filter, ret_change);
+    sub->subscriber = s;
+    sub->filter = filter;
+    list_append(&filter->subs, &sub->in_filter);
+    list_append(&s->subs, &sub->in_subscriber);
+    filter->n_subs++;
+    filter->n_durable += s->is_durable ? 1 : 0;
+    s->n_subs++;
+    f->n_subs++;
+    change_after(filter, ret_change);
+    *ret_sub = sub;
+    return OK;
+}
+
+struct sub *filters_find(struct filters *f, struct slice text, const struct subscriber *s)
+{
+    const struct filter *filter = map_find(&f->by_text, text);
+    return filter != NULL ? sub_find(filter, s) : NULL;
+}
+
+void filters_remove(struct filters *f, struct sub *sub, struct interest_change *ret_change)
+{
+    struct filter *filter = sub->filter;
+    struct subscriber *s = sub->subscriber;
+    change_before(filter, ret_change);
+    filter->n_subs--;
+    filter->n_durable -= s->is_durable ? 1 : 0;
+    change_after(filter, ret_change);
+    s->n_subs--;
+    f->n_subs--;
+    list_unlink(&sub->in_filter);
+    list_unlink(&sub->in_subscriber);
+    mem_free(sub);
+    filter_drop(f, filter);
+}
+
+void filters_set_durable(struct filters *f, struct subscriber *s, bool is_durable,
+                         void (*changed)(void *ctx, struct slice filter,
+                                         const struct interest_change *c),
+                         void *ctx)
+{
+    (void)f;
+    if (s->is_durable == is_durable) {
+        return;
+    }
+    s->is_durable = is_durable;
+    list_for_each (node, &s->subs) {
+        struct filter *filter = LIST_ENTRY(node, struct sub, in_subscriber)->filter;
+        struct interest_change c;
+        change_before(filter, &c);
+        filter->n_durable = is_durable ? filter->n_durable + 1 : filter->n_durable - 1;
+        change_after(filter, &c);
+        if (interest_changed(&c)) {
+            changed(ctx, filter->text, &c);
+        }
+    }
+}
+
+struct slice sub_filter(const struct sub *sub)
+{
+    return sub->filter->text;
+}
+
+enum err filters_set_remote(struct filters *f, struct slice text, unsigned worker, bool any,
+                            bool durable)
+{
+    assert(worker < FILTERS_WORKERS_MAX && text.n > 0);
+    struct filter *filter = map_find(&f->by_text, text);
+    if (filter == NULL && !any && !durable) {
+        return OK;
+    }
+    TRY(filter_get(f, text, &filter));
+    uint64_t bit = UINT64_C(1) << worker;
+    filter->remote_any = any ? filter->remote_any | bit : filter->remote_any & ~bit;
+    filter->remote_durable = durable ? filter->remote_durable | bit : filter->remote_durable & ~bit;
+    filter_drop(f, filter);
+    return OK;
+}
+
+void filters_each_local(const struct filters *f,
+                        void (*each)(void *ctx, struct slice filter, bool durable), void *ctx)
+{
+    list_for_each_safe (node, next, &f->all) {
+        const struct filter *filter = LIST_ENTRY(node, struct filter, in_tree);
+        if (filter->n_subs > 0) {
+            each(ctx, filter->text, filter->n_durable > 0);
+        }
+    }
+}
+
+size_t filters_count(const struct filters *f)
+{
+    return f->by_text.n;
+}
+
+size_t filters_sub_count(const struct filters *f)
+{
+    return f->n_subs;
+}
+
+/* pile_room - room for one more element behind the n there are. */
+static enum err pile_room(struct pile *pile, size_t element_bytes)
+{
+    if (pile->n < pile->cap) {
+        return OK;
+    }
+    size_t want = pile->cap == 0 ? 16 : pile->cap * 2, bytes = 0;
+    if (__builtin_mul_overflow(want, element_bytes, &bytes)) {
+        return ERR_NOMEM;
+    }
+    void *grown = mem_grow(pile->p, bytes);
+    if (grown == NULL) {
+        return ERR_NOMEM;
+    }
+    pile->p = grown;
+    pile->cap = want;
+    return OK;
+}
+
+static enum err found_add(struct scratch *s, struct filter *filter)
+{
+    TRY(pile_room(&s->found, sizeof(struct filter *)));
+    struct filter **found = s->found.p;
+    found[s->found.n++] = filter;
+    return OK;
+}
+
+static enum err split_levels(const struct filters *f, struct scratch *s, struct slice topic)
+{
+    s->levels.n = 0;
+    bool more = true;
+    while (more) {
+        TRY(pile_room(&s->levels, sizeof(struct level)));
+        struct level *level = (struct level *)s->levels.p + s->levels.n++;
+        level->text = slice_cut(&topic, '/', &more);
+        level->hash = trie_level_hash(&f->wild, level->text);
+    }
+    return OK;
+}
+
+static enum err step_add(struct scratch *s, const struct trie_node *node, size_t depth)
+{
+    if (node == NULL) {
+        return OK;
+    }
+    TRY(pile_room(&s->steps, sizeof(struct step)));
+    struct step *steps = s->steps.p;
+    steps[s->steps.n++] = (struct step){.node = node, .depth = depth};
+    return OK;
+}
+
+/* All wildcard filters that match. Each step leaves at most two others behind, one level deeper, so
+ * the stack is never higher than the topic has levels. */
+static enum err find_wild(struct filters *f, struct slice topic)
+{
+    struct scratch *s = &f->s;
+    TRY(split_levels(f, s, topic));
+    bool is_reserved = topic.n > 0 && topic.p[0] == '$';
+    s->steps.n = 0;
+    TRY(step_add(s, &f->wild.root, 0));
+    while (s->steps.n > 0) {
+        struct step at = ((struct step *)s->steps.p)[--s->steps.n];
+        bool may_wild = at.depth > 0 || !is_reserved; /* SPEC: MQTT-4.7.2-1 */
+        if (may_wild && at.node->multi != NULL) {
+            TRY(found_add(s, at.node->multi->value)); /* also the parent. SPEC: MQTT5 4.7.1.2 */
+        }
+        if (at.depth == s->levels.n) {
+            if (at.node->value != NULL) {
+                TRY(found_add(s, at.node->value));
+            }
+            continue;
+        }
+        const struct level *level = (struct level *)s->levels.p + at.depth;
+        TRY(step_add(s, may_wild ? at.node->plus : NULL, at.depth + 1));
+        TRY(step_add(s, trie_child(&f->wild, at.node, level->text, level->hash), at.depth + 1));
+    }
+    return OK;
+}
+
+/* hit_add - one more matching sub: a new hit, or more of the one its subscriber has. */
+static enum err hit_add(struct filters *f, struct sub *sub)
+{
+    struct scratch *s = &f->s;
+    struct subscriber *to = sub->subscriber;
+    if (to->match_mark != f->mark) {
+        TRY(pile_room(&s->hits, sizeof(struct match_hit)));
+        to->match_mark = f->mark;
+        to->match_at = s->hits.n++;
+        ((struct match_hit *)s->hits.p)[to->match_at] =
+            (struct match_hit){.subscriber = to, .first = sub};
+    }
+    struct match_hit *hit = (struct match_hit *)s->hits.p + to->match_at;
+    hit->qos = sub->qos > hit->qos ? sub->qos : hit->qos; /* SPEC: MQTT-3.3.4-2 */
+    hit->retain_as_published = hit->retain_as_published || sub->retain_as_published;
+    if (sub->id != 0 && hit->n_ids < UINT16_MAX) {
+        TRY(pile_room(&s->ids, sizeof(uint32_t)));
+        hit->n_ids++;
+        s->ids.n++;
+    }
+    return OK;
+}
+
+static bool is_wanted(const struct sub *sub, const struct subscriber *from)
+{
+    return !sub->no_local || sub->subscriber != from; /* SPEC: MQTT-3.8.3-3 */
+}
+
+/* The identifiers of one hit lie together, in the order in which its filters were found.
+ * SPEC: MQTT-3.3.4-3, MQTT-3.3.4-4 */
+static void fill_ids(struct scratch *s, const struct subscriber *from)
+{
+    struct match_hit *hits = s->hits.p;
+    struct filter **found = s->found.p;
+    uint32_t *ids = s->ids.p;
+    uint32_t at = 0;
+    for (size_t i = 0; i < s->hits.n; i++) {
+        hits[i].ids_at = at;
+        at += hits[i].n_ids;
+        hits[i].n_ids = 0;
+    }
+    for (size_t i = 0; i < s->found.n; i++) {
+        list_for_each (node, &found[i]->subs) {
+            const struct sub *sub = LIST_ENTRY(node, struct sub, in_filter);
+            if (sub->id == 0 || !is_wanted(sub, from)) {
+                continue;
+            }
+            struct match_hit *hit = &hits[sub->subscriber->match_at];
+            if (hit->n_ids < UINT16_MAX) {
+                ids[hit->ids_at + hit->n_ids++] = sub->id;
+            }
+        }
+    }
+}
+
+enum err filters_match(struct filters *f, struct slice topic, const struct subscriber *from,
+                       struct match *ret)
+{
+    struct scratch *s = &f->s;
+    s->found.n = s->hits.n = s->ids.n = 0;
+    f->mark++;
+    struct filter *exact = map_find(&f->by_text, topic);
+    if (exact != NULL && exact->node == NULL) {
+        TRY(found_add(s, exact));
+    }
+    if (f->wild.n_nodes > 0) {
+        TRY(find_wild(f, topic));
+    }
+    struct match m = {0};
+    for (size_t i = 0; i < s->found.n; i++) {
+        struct filter *filter = ((struct filter **)s->found.p)[i];
+        m.remote_any |= filter->remote_any;
+        m.remote_durable |= filter->remote_durable;
+        list_for_each (node, &filter->subs) {
+            struct sub *sub = LIST_ENTRY(node, struct sub, in_filter);
+            if (is_wanted(sub, from)) {
+                TRY(hit_add(f, sub));
+                m.local_durable = m.local_durable || sub->subscriber->is_durable;
+            }
+        }
+    }
+    if (s->ids.n > 0) {
+        fill_ids(s, from);
+    }
+    m.hits = s->hits.p;
+    m.n_hits = s->hits.n;
+    m.ids = s->ids.p;
+    *ret = m;
+    return OK;
+}

@@ -1,0 +1,371 @@
+#include <assert.h>
+#include <stdarg.h>
+
+#include "base/mem.h"
+#include "base/wr.h"
+#include "core/policy.h"
+#include "core/policy_private.h"
+#include "core/topic.h"
+
+/* A rule with its placeholders filled in. A value that holds a separator or wildcard never gets
+ * here, so the text means as a filter exactly what the template means level by level. */
+struct grant {
+    const struct rule *rule;
+    struct slice text;
+    size_t n_fixed; /* what any topic it matches begins with */
+    bool is_exact;  /* no wildcard: it matches its own text and nothing else */
+};
+
+struct grants {
+    const struct policy *policy;
+    const struct principal *principal;
+    const struct role *role; /* NULL: the policy does not know it */
+    struct slice client_id;  /* empty: none is allowed */
+    size_t from[RULE_KINDS + 1];
+    uint8_t *texts;
+    struct grant list[];
+};
+
+static const struct role_limits LIMITS_NONE = ROLE_LIMITS_DEFAULT;
+
+/* The value of a key, empty when the principal has none. */
+static struct slice key_value(const struct principal *p, struct slice key)
+{
+    return slice_text(principal_attr(p, key));
+}
+
+static bool is_one_level(struct slice value)
+{
+    return slice_find(value, '/') == value.n && slice_find(value, '+') == value.n &&
+           slice_find(value, '#') == value.n;
+}
+
+/*
+ * expand - writes the template with its placeholders filled in
+ *
+ * ERR_NOT_FOUND: *ret_key has no value; ERR_MALFORMED: the value of *ret_key cannot be a level
+ * (only when is_level). SPACE stays in w.
+ */
+static enum err expand(struct slice template, const struct principal *p, bool is_level,
+                       struct wr *w, struct slice *ret_key)
+{
+    struct template_part part;
+    enum err e = OK;
+    while (template_next(&template, &part, &e)) {
+        struct slice text = part.is_key ? key_value(p, part.text) : part.text;
+        if (part.is_key && (text.n == 0 || (is_level && !is_one_level(text)))) {
+            *ret_key = part.text;
+            return text.n == 0 ? ERR_NOT_FOUND : ERR_MALFORMED;
+        }
+        wr_bytes(w, text);
+    }
+    assert(e == OK);
+    return OK;
+}
+
+/* An upper bound of what the template becomes. */
+static size_t expanded_bytes(struct slice template, const struct principal *p)
+{
+    struct template_part part;
+    enum err e = OK;
+    size_t n = 0;
+    while (template_next(&template, &part, &e)) {
+        n += part.is_key ? key_value(p, part.text).n : part.text.n;
+    }
+    return n;
+}
+
+static struct grant grant_of(const struct rule *rule, struct slice text)
+{
+    struct grant grant = {.rule = rule, .text = text};
+    size_t at = 0;
+    while (at < text.n && text.p[at] != '+' && text.p[at] != '#') {
+        at++;
+    }
+    grant.is_exact = at == text.n;
+    /* "a/#" also matches "a", which has no separator at its end. */
+    bool drops_separator = !grant.is_exact && text.p[at] == '#' && at > 0;
+    grant.n_fixed = drops_separator ? at - 1 : at;
+    return grant;
+}
+
+static void compile(struct grants *g, struct wr *w)
+{
+    size_t n = 0;
+    struct slice key;
+    for (unsigned kind = 0; kind < RULE_KINDS; kind++) {
+        g->from[kind] = n;
+        for (size_t i = 0; i < g->role->n_rules; i++) {
+            const struct rule *rule = &g->role->rules[i];
+            size_t start = w->at;
+            if (rule->kind == kind && expand(rule->text, g->principal, true, w, &key) == OK) {
+                g->list[n++] = grant_of(rule, slice_from(wr_slice(w), start));
+            }
+        }
+    }
+    g->from[RULE_KINDS] = n;
+    size_t start = w->at;
+    if (expand(g->role->client_id, g->principal, false, w, &key) == OK) {
+        g->client_id = slice_from(wr_slice(w), start);
+    }
+    assert(wr_ok(w));
+}
+
+enum err grants_new(const struct policy *policy, const struct principal *principal,
+                    struct grants **ret)
+{
+    const struct role *role = policy_find_role(policy, slice_text(principal->role));
+    size_t n_rules = role != NULL ? role->n_rules : 0;
+    size_t bytes = role != NULL ? expanded_bytes(role->client_id, principal) : 0;
+    for (size_t i = 0; i < n_rules; i++) {
+        bytes += expanded_bytes(role->rules[i].text, principal);
+    }
+    struct grants *g = mem_zalloc(sizeof *g + n_rules * sizeof g->list[0]);
+    if (g == NULL) {
+        return ERR_NOMEM;
+    }
+    g->texts = mem_alloc(bytes);
+    if (g->texts == NULL) {
+        mem_free(g);
+        return ERR_NOMEM;
+    }
+    g->policy = policy_ref(policy);
+    g->principal = principal_ref(principal);
+    g->role = role;
+    if (role != NULL) {
+        struct wr w = wr_into(g->texts, bytes);
+        compile(g, &w);
+    }
+    *ret = g;
+    return OK;
+}
+
+struct grants *grants_free(struct grants *g)
+{
+    if (g == NULL) {
+        return NULL;
+    }
+    policy_unref(g->policy);
+    principal_unref(g->principal);
+    mem_free(g->texts);
+    return mem_free(g);
+}
+
+const struct principal *grants_principal(const struct grants *g)
+{
+    return g->principal;
+}
+
+const struct role_limits *grants_limits(const struct grants *g)
+{
+    return g->role != NULL ? &g->role->limits : &LIMITS_NONE;
+}
+
+bool grants_is_many(const struct grants *g)
+{
+    return g->role != NULL && g->role->many;
+}
+
+static bool may_act(const struct grants *g)
+{
+    return g->role != NULL && g->principal->status == PRINCIPAL_ACTIVE;
+}
+
+bool grants_client_id_ok(const struct grants *g, struct slice client_id)
+{
+    if (!may_act(g) || g->client_id.n == 0) {
+        return false;
+    }
+    return slice_is(g->role->client_id, "*") || slice_equal(client_id, g->client_id);
+}
+
+/* ---- explanations: only where somebody reads them ---- */
+
+enum { SHOWN_BYTES = 48 };
+
+#define SHOWN_FORMAT "%.*s%s"
+#define SHOWN(s)     SLICE_ARG(slice_head((s), SHOWN_BYTES)), (s).n > SHOWN_BYTES ? "..." : ""
+
+static const char *const KIND_NAME[RULE_KINDS] = {
+    [RULE_PUBLISH] = "publish", [RULE_SUBSCRIBE] = "subscribe", [RULE_RESOURCE] = "resource"};
+static const char *const KIND_VERB[RULE_KINDS] = {
+    [RULE_PUBLISH] = "matches", [RULE_SUBSCRIBE] = "covers", [RULE_RESOURCE] = "allows"};
+
+__attribute__((format(printf, 3, 4))) static void say(struct decision *d, enum err e,
+                                                      const char *format, ...)
+{
+    d->err = e;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(d->rule, sizeof d->rule, format, args);
+    va_end(args);
+}
+
+/* What is asked, for the three questions alike. */
+struct question {
+    enum rule_kind kind;
+    struct slice what; /* topic, filter or path */
+    uint8_t qos;
+    bool retain;
+    unsigned method;
+};
+
+static void say_where(const struct grants *g, const struct rule *rule, char *dst, size_t cap)
+{
+    if (rule->line > 0) {
+        snprintf(dst, cap, "role %s, line %u", g->role->name, (unsigned)rule->line);
+    } else {
+        snprintf(dst, cap, "role %s", g->role->name);
+    }
+}
+
+static void say_allowed(const struct grants *g, const struct grant *grant, struct decision *ret)
+{
+    char where[PRINCIPAL_NAME_MAX + 32];
+    say_where(g, grant->rule, where, sizeof where);
+    say(ret, OK, "%s: %s " SHOWN_FORMAT, where, KIND_NAME[grant->rule->kind],
+        SHOWN(grant->rule->text));
+}
+
+static bool reaches(const struct grant *grant, const struct question *q)
+{
+    if (grant->is_exact) {
+        return slice_equal(grant->text, q->what);
+    }
+    if (q->kind == RULE_SUBSCRIBE) {
+        return topic_covers(grant->text, q->what);
+    }
+    return slice_has_prefix(q->what, slice_head(grant->text, grant->n_fixed)) &&
+           topic_matches(grant->text, q->what);
+}
+
+static bool allows(const struct rule *rule, const struct question *q)
+{
+    switch (q->kind) {
+    case RULE_PUBLISH:
+        return q->qos <= rule->qos && (!q->retain || rule->retain);
+    case RULE_SUBSCRIBE:
+        return true;
+    case RULE_RESOURCE:
+        return (rule->methods & q->method) == q->method && q->method != 0;
+    case RULE_KINDS:
+        break;
+    }
+    return false;
+}
+
+/* A rule reaches the topic but not this way of using it. */
+static void say_near(const struct grants *g, const struct grant *grant, const struct question *q,
+                     struct decision *ret)
+{
+    const struct rule *rule = grant->rule;
+    char where[PRINCIPAL_NAME_MAX + 32];
+    say_where(g, rule, where, sizeof where);
+    if (q->kind == RULE_RESOURCE) {
+        say(ret, ERR_DENIED, "%s: " SHOWN_FORMAT " does not allow this method; add it there", where,
+            SHOWN(rule->text));
+    } else if (q->qos > rule->qos) {
+        say(ret, ERR_DENIED,
+            "%s: " SHOWN_FORMAT " is granted up to QoS %u; publish with that or raise qos there",
+            where, SHOWN(rule->text), (unsigned)rule->qos);
+    } else {
+        say(ret, ERR_DENIED,
+            "%s: " SHOWN_FORMAT " is granted without retain; publish without it or add "
+            "retain: yes there",
+            where, SHOWN(rule->text));
+    }
+}
+
+/* The first rule of this kind that a missing or unfit attribute switched off. */
+static const struct rule *find_switched_off(const struct grants *g, enum rule_kind kind,
+                                            struct slice *ret_key)
+{
+    for (size_t i = 0; i < g->role->n_rules; i++) {
+        const struct rule *rule = &g->role->rules[i];
+        struct wr nowhere = wr_into(NULL, 0);
+        if (rule->kind == kind && expand(rule->text, g->principal, true, &nowhere, ret_key) != OK) {
+            return rule;
+        }
+    }
+    return NULL;
+}
+
+static void say_denied(const struct grants *g, const struct question *q, struct decision *ret)
+{
+    const char *who = g->principal->name;
+    if (g->role == NULL) {
+        say(ret, ERR_DENIED, "role %s of %s is not in policy.yaml; add it there",
+            g->principal->role, who);
+        return;
+    }
+    if (g->principal->status != PRINCIPAL_ACTIVE) {
+        say(ret, ERR_DENIED, "%s is %s; nothing is allowed", who,
+            g->principal->status == PRINCIPAL_DISABLED ? "disabled" : "revoked");
+        return;
+    }
+    for (size_t i = g->from[q->kind]; i < g->from[q->kind + 1]; i++) {
+        if (reaches(&g->list[i], q)) {
+            say_near(g, &g->list[i], q, ret);
+            return;
+        }
+    }
+    const char *kind = KIND_NAME[q->kind], *verb = KIND_VERB[q->kind], *role = g->role->name;
+    struct slice key;
+    const struct rule *off = find_switched_off(g, q->kind, &key);
+    if (off != NULL) {
+        say(ret, ERR_DENIED,
+            "no %s grant of role %s %s '" SHOWN_FORMAT
+            "'; line %u grants nothing: set attribute %.*s of %s to one level",
+            kind, role, verb, SHOWN(q->what), (unsigned)off->line, SLICE_ARG(key), who);
+    } else if (g->from[q->kind] < g->from[q->kind + 1] && q->kind != RULE_RESOURCE) {
+        say(ret, ERR_DENIED,
+            "no %s grant of role %s %s '" SHOWN_FORMAT
+            "'; add one to role %s in policy.yaml or %s under " SHOWN_FORMAT,
+            kind, role, verb, SHOWN(q->what), role, kind, SHOWN(g->list[g->from[q->kind]].text));
+    } else {
+        say(ret, ERR_DENIED,
+            "no %s grant of role %s %s '" SHOWN_FORMAT "'; add one to role %s in policy.yaml", kind,
+            role, verb, SHOWN(q->what), role);
+    }
+}
+
+/* ---- the questions ---- */
+
+static enum err ask(const struct grants *g, const struct question *q, struct decision *ret)
+{
+    for (size_t i = g->from[q->kind]; may_act(g) && i < g->from[q->kind + 1]; i++) {
+        const struct grant *grant = &g->list[i];
+        if (allows(grant->rule, q) && reaches(grant, q)) {
+            if (ret != NULL) {
+                say_allowed(g, grant, ret);
+            }
+            return OK;
+        }
+    }
+    if (ret != NULL) {
+        say_denied(g, q, ret);
+    }
+    return ERR_DENIED;
+}
+
+enum err grants_publish(const struct grants *g, struct slice topic, uint8_t qos, bool retain,
+                        struct decision *ret)
+{
+    struct question q = {.kind = RULE_PUBLISH, .what = topic, .qos = qos, .retain = retain};
+    return ask(g, &q, ret);
+}
+
+enum err grants_subscribe(const struct grants *g, struct slice filter, struct decision *ret)
+{
+    struct slice group, shared;
+    topic_share_split(filter, &group, &shared);
+    struct question q = {.kind = RULE_SUBSCRIBE, .what = shared};
+    return ask(g, &q, ret);
+}
+
+enum err grants_resource(const struct grants *g, struct slice path, unsigned method,
+                         struct decision *ret)
+{
+    struct question q = {.kind = RULE_RESOURCE, .what = path, .method = method};
+    return ask(g, &q, ret);
+}

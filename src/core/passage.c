@@ -1,0 +1,139 @@
+#include "core/passage.h"
+
+#include <stdarg.h>
+
+__attribute__((format(printf, 3, 4))) static enum err refuse(struct decision *ret, enum err e,
+                                                             const char *format, ...)
+{
+    if (ret != NULL) {
+        ret->err = e;
+        va_list args;
+        va_start(args, format);
+        vsnprintf(ret->rule, sizeof ret->rule, format, args);
+        va_end(args);
+    }
+    return e;
+}
+
+static enum err allow(struct decision *ret)
+{
+    if (ret != NULL) {
+        ret->err = OK;
+        ret->rule[0] = '\0';
+    }
+    return OK;
+}
+
+static enum err refuse_closed(const struct account *a, struct decision *ret)
+{
+    switch (a->principal->status) {
+    case PRINCIPAL_DISABLED:
+        return refuse(ret, ERR_DENIED, "%s is disabled; `device enable` lets it in again",
+                      a->principal->name);
+    case PRINCIPAL_REVOKED:
+        return refuse(ret, ERR_DENIED, "%s is revoked; it needs a new identity",
+                      a->principal->name);
+    case PRINCIPAL_ACTIVE:
+        break;
+    }
+    return refuse(ret, ERR_DENIED, "%s was removed, or its rights could not be renewed",
+                  a->principal->name);
+}
+
+enum err passage_connect(struct account *a, struct slice client_id, uint64_t now_ms,
+                         struct decision *ret)
+{
+    if (a->is_closed) {
+        return refuse_closed(a, ret);
+    }
+    if (!grants_client_id_ok(a->grants, client_id)) {
+        return refuse(ret, ERR_DENIED,
+                      "client id '%.*s' is not one that role %s gives to %s; connect with its own "
+                      "or set client_id in policy.yaml",
+                      SLICE_ARG(slice_head(client_id, 40)), a->principal->role, a->principal->name);
+    }
+    if (!bucket_take(&a->connects, 1, now_ms)) {
+        return refuse(ret, ERR_QUOTA,
+                      "%s connects too often (connect_rate %u/s); let it wait before it retries",
+                      a->principal->name, (unsigned)a->connects.rate);
+    }
+    return allow(ret);
+}
+
+enum err passage_will(struct account *a, struct slice topic, uint8_t qos,
+                      enum passage_retain retain, size_t payload_bytes, struct decision *ret)
+{
+    if (a->is_closed) {
+        return refuse_closed(a, ret);
+    }
+    /* Asked twice only when refused: allowed messages pay for no explanation. */
+    if (grants_publish(a->grants, topic, qos, retain != RETAIN_NO, NULL) != OK) {
+        return grants_publish(a->grants, topic, qos, retain != RETAIN_NO, ret);
+    }
+    if (retain == RETAIN_NO || payload_bytes == 0) {
+        return allow(ret);
+    }
+    const struct role_limits *l = grants_limits(a->grants);
+    if (payload_bytes > l->retained_bytes) {
+        return refuse(ret, ERR_TOO_LARGE,
+                      "a retained message of %zu bytes is over retained_bytes %u of role %s",
+                      payload_bytes, (unsigned)l->retained_bytes, a->principal->role);
+    }
+    if (retain == RETAIN_NEW && a->n_retained >= l->retained_count) {
+        return refuse(ret, ERR_QUOTA,
+                      "%s has %u retained messages already (retained_count of role %s); clear some",
+                      a->principal->name, (unsigned)a->n_retained, a->principal->role);
+    }
+    return allow(ret);
+}
+
+enum err passage_publish(struct account *a, struct slice topic, uint8_t qos,
+                         enum passage_retain retain, size_t payload_bytes, uint64_t now_ms,
+                         struct decision *ret)
+{
+    TRY(passage_will(a, topic, qos, retain, payload_bytes, ret));
+    if (!bucket_take(&a->publishes, 1, now_ms)) {
+        return refuse(ret, ERR_QUOTA, "%s publishes faster than publish_rate %u/s of role %s",
+                      a->principal->name, (unsigned)a->publishes.rate, a->principal->role);
+    }
+    return allow(ret);
+}
+
+enum err passage_subscribe(struct account *a, const struct session *s, struct slice filter,
+                           bool is_new, struct decision *ret)
+{
+    if (a->is_closed) {
+        return refuse_closed(a, ret);
+    }
+    TRY(grants_subscribe(a->grants, filter, ret));
+    uint32_t most = grants_limits(a->grants)->subscriptions;
+    if (is_new && s != NULL && s->subscriber.n_subs >= most) {
+        return refuse(ret, ERR_QUOTA,
+                      "the session of %s has %u subscriptions (subscriptions of role %s); "
+                      "unsubscribe from some",
+                      a->principal->name, (unsigned)most, a->principal->role);
+    }
+    return OK;
+}
+
+enum err passage_deliver(struct account *a, struct sub *sub, struct decision *ret)
+{
+    if (a->is_closed) {
+        return refuse_closed(a, ret);
+    }
+    if (sub->epoch == a->epoch) {
+        return allow(ret);
+    }
+    TRY(grants_subscribe(a->grants, sub_filter(sub), ret));
+    sub->epoch = a->epoch;
+    return OK;
+}
+
+enum err passage_resource(struct account *a, struct slice path, unsigned method,
+                          struct decision *ret)
+{
+    if (a->is_closed) {
+        return refuse_closed(a, ret);
+    }
+    return grants_resource(a->grants, path, method, ret);
+}

@@ -1,0 +1,51 @@
+/*
+ * policy_private - what building a policy (policy.c) and asking it (grants.c) share.
+ */
+#ifndef CORE_POLICY_PRIVATE_H
+#define CORE_POLICY_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "core/policy.h"
+
+enum rule_kind { RULE_PUBLISH, RULE_SUBSCRIBE, RULE_RESOURCE, RULE_KINDS };
+
+/* One line of a role, as written. */
+struct rule {
+    enum rule_kind kind;
+    struct slice text; /* checked template; owned */
+    bool retain;
+    uint8_t qos;
+    unsigned methods;
+    uint32_t line;
+};
+
+struct role {
+    char name[PRINCIPAL_NAME_MAX + 1];
+    struct slice client_id; /* checked template; owned */
+    bool many;
+    struct role_limits limits;
+    struct rule *rules;
+    size_t n_rules, rules_cap;
+};
+
+struct policy {
+    atomic_uint refs;
+    struct role **roles;
+    size_t n_roles, roles_cap;
+};
+
+/* policy_find_role - by name, or NULL. O(roles). */
+const struct role *policy_find_role(const struct policy *p, struct slice name);
+
+/* A template is a row of parts: literal text, and keys of placeholders. */
+struct template_part {
+    struct slice text;
+    bool is_key;
+};
+
+/* template_next - cuts the next part off *rest; false at the end. An unclosed placeholder gives
+ * ERR_MALFORMED in *ret_err. */
+bool template_next(struct slice *rest, struct template_part *ret, enum err *ret_err);
+
+#endif

@@ -1,0 +1,487 @@
+#include "core/session.h"
+
+#include <assert.h>
+
+#include "base/mem.h"
+#include "core/account.h"
+
+enum { SESSION_FIRST_RING = 8, SESSION_DONE_MAX = 32, PACKET_IDS = UINT16_MAX };
+
+enum err session_new(uint64_t id, struct account *account, struct slice client_id, bool is_durable,
+                     struct session **ret)
+{
+    struct session *s = mem_zalloc(sizeof *s + client_id.n);
+    if (s == NULL) {
+        return ERR_NOMEM;
+    }
+    subscriber_init(&s->subscriber, SUBSCRIBER_SESSION, is_durable);
+    s->id = id;
+    s->account = account;
+    if (client_id.n > 0) {
+        memcpy(s + 1, client_id.p, client_id.n);
+    }
+    s->client_id = slice_of(s + 1, client_id.n);
+    s->next_seq = 1;
+    s->next_packet_id = 1;
+    *ret = s;
+    return OK;
+}
+
+struct slice session_key(const void *session)
+{
+    return ((const struct session *)session)->client_id;
+}
+
+static struct delivery *at(const struct session *s, size_t index)
+{
+    return &s->ring[(s->ring_at + index) & (s->ring_cap - 1)];
+}
+
+static size_t index_of(const struct session *s, const struct delivery *d)
+{
+    return ((size_t)(d - s->ring) - s->ring_at) & (s->ring_cap - 1);
+}
+
+static void charge(struct session *s, const struct msg *m)
+{
+    s->queued_bytes += msg_cost(m);
+    if (s->account != NULL) {
+        s->account->queued_bytes += msg_cost(m);
+    }
+}
+
+/* release_msg - the body is not needed any more. */
+static void release_msg(struct session *s, struct delivery *d)
+{
+    if (d->msg == NULL) {
+        return;
+    }
+    s->queued_bytes -= msg_cost(d->msg);
+    if (s->account != NULL) {
+        s->account->queued_bytes -= msg_cost(d->msg);
+    }
+    d->msg = msg_unref(d->msg);
+}
+
+struct session *session_free(struct session *s)
+{
+    if (s == NULL) {
+        return NULL;
+    }
+    assert(s->subscriber.n_subs == 0);
+    for (size_t i = 0; i < s->n_deliveries; i++) {
+        release_msg(s, at(s, i));
+        mem_free(at(s, i)->ids);
+    }
+    mem_free(s->ring);
+    mem_free(s->inbound);
+    msg_unref(s->will);
+    return mem_free(s);
+}
+
+/* compact - closes the holes that finished deliveries left behind an unfinished one. Nothing that
+ * was never looked at is finished, so only the front part moves. */
+static void compact(struct session *s)
+{
+    size_t to = s->n_touched, holes_before_unsent = 0;
+    for (size_t from = s->n_touched; from > 0; from--) {
+        if (at(s, from - 1)->state == DELIVERY_DONE) {
+            holes_before_unsent += from - 1 < s->n_unsent_at ? 1 : 0;
+            continue;
+        }
+        to--;
+        if (to != from - 1) {
+            *at(s, to) = *at(s, from - 1);
+        }
+    }
+    s->ring_at = (s->ring_at + to) & (s->ring_cap - 1);
+    s->n_deliveries -= to;
+    s->n_touched -= to;
+    s->n_unsent_at -= holes_before_unsent;
+    s->n_done = 0;
+}
+
+/* Finished ones leave the front at once. Holes behind are closed when they are the larger part of
+ * what a search must pass, so their cost is spread over the deliveries that left them. */
+static void tidy(struct session *s)
+{
+    while (s->n_deliveries > 0 && at(s, 0)->state == DELIVERY_DONE) {
+        s->ring_at = (s->ring_at + 1) & (s->ring_cap - 1);
+        s->n_deliveries--;
+        s->n_touched -= s->n_touched > 0 ? 1 : 0;
+        s->n_unsent_at -= s->n_unsent_at > 0 ? 1 : 0;
+        s->n_done--;
+    }
+    if (s->n_done > SESSION_DONE_MAX && s->n_done > s->n_touched / 2) {
+        compact(s);
+    }
+}
+
+/* finish - d is DONE; it leaves with the next tidy(). */
+static void finish(struct session *s, struct delivery *d)
+{
+    if (d->state == DELIVERY_SENT || d->state == DELIVERY_RECEIVED ||
+        d->state == DELIVERY_RELEASED) {
+        s->n_inflight--;
+    }
+    s->n_received -= d->state == DELIVERY_RECEIVED ? 1 : 0;
+    release_msg(s, d);
+    d->ids = mem_free(d->ids);
+    d->n_ids = 0;
+    d->state = DELIVERY_DONE;
+    s->n_done++;
+    size_t next = index_of(s, d) + 1;
+    s->n_touched = next > s->n_touched ? next : s->n_touched;
+}
+
+static enum err ring_room(struct session *s)
+{
+    if (s->n_deliveries < s->ring_cap) {
+        return OK;
+    }
+    size_t cap = s->ring_cap == 0 ? SESSION_FIRST_RING : s->ring_cap * 2;
+    struct delivery *ring = mem_array(cap, sizeof *ring);
+    if (ring == NULL) {
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < s->n_deliveries; i++) {
+        ring[i] = *at(s, i);
+    }
+    mem_free(s->ring);
+    s->ring = ring;
+    s->ring_cap = cap;
+    s->ring_at = 0;
+    return OK;
+}
+
+enum err session_enqueue(struct session *s, const struct msg *m, uint8_t qos, bool retain,
+                         const uint32_t *ids, uint16_t n_ids, uint64_t lsn,
+                         const struct role_limits *limits, uint64_t *ret_seq)
+{
+    assert(qos <= 2);
+    if (session_count(s) >= limits->queue_messages || s->queued_bytes > limits->queue_bytes ||
+        msg_cost(m) > limits->queue_bytes - s->queued_bytes) {
+        return ERR_QUOTA;
+    }
+    TRY(ring_room(s));
+    struct delivery d = {.seq = s->next_seq, .lsn = lsn, .qos = qos, .retain = retain};
+    d.n_ids = n_ids;
+    if (n_ids == 1) {
+        d.id = ids[0];
+    } else if (n_ids > 1) {
+        d.ids = mem_array(n_ids, sizeof *d.ids);
+        if (d.ids == NULL) {
+            return ERR_NOMEM;
+        }
+        memcpy(d.ids, ids, n_ids * sizeof *d.ids);
+    }
+    d.msg = msg_ref(m);
+    charge(s, m);
+    s->n_deliveries++;
+    *at(s, s->n_deliveries - 1) = d;
+    s->next_seq++;
+    if (ret_seq != NULL) {
+        *ret_seq = d.seq;
+    }
+    return OK;
+}
+
+void session_set_lsn(struct session *s, uint64_t seq, uint64_t lsn)
+{
+    for (size_t i = s->n_deliveries; i > 0 && at(s, i - 1)->seq >= seq; i--) {
+        struct delivery *d = at(s, i - 1);
+        if (d->seq == seq && d->state == DELIVERY_QUEUED) {
+            d->lsn = lsn;
+        }
+    }
+}
+
+/* A message that began to leave is not expired: the client may hold its packet id.
+ * SPEC: MQTT-3.3.2-5, MQTT-4.3.3-7 */
+static bool is_expired(const struct delivery *d, uint64_t now_ms)
+{
+    return d->msg->expires_at_ms <= now_ms && !d->is_dup;
+}
+
+static void look_past(struct session *s)
+{
+    s->n_unsent_at++;
+    s->n_touched = s->n_unsent_at > s->n_touched ? s->n_unsent_at : s->n_touched;
+}
+
+struct delivery *session_next(struct session *s, uint32_t window, uint64_t committed,
+                              uint64_t now_ms, uint32_t *n_expired)
+{
+    struct delivery *next = NULL;
+    while (next == NULL && s->n_unsent_at < s->n_deliveries) {
+        struct delivery *d = at(s, s->n_unsent_at);
+        if (d->state != DELIVERY_QUEUED) {
+            look_past(s);
+        } else if (is_expired(d, now_ms)) {
+            finish(s, d);
+            look_past(s);
+            (*n_expired)++;
+        } else {
+            next = d;
+        }
+    }
+    if (next == NULL) {
+        tidy(s);
+        return NULL;
+    }
+    size_t index = s->n_unsent_at;
+    uint64_t seq = next->seq;
+    tidy(s);
+    next = at(s, s->n_unsent_at);
+    assert(next->seq == seq && s->n_unsent_at <= index);
+    uint32_t most = window < PACKET_IDS ? window : PACKET_IDS;
+    if (next->qos > 0 && s->n_inflight >= most) {
+        return NULL; /* SPEC: MQTT-3.3.4-9, MQTT-4.9.0-2 */
+    }
+    if (next->qos == 2 && next->lsn > committed) {
+        return NULL;
+    }
+    return next;
+}
+
+static bool holds_id(const struct delivery *d)
+{
+    return d->packet_id != 0 && d->state != DELIVERY_DONE;
+}
+
+static uint16_t id_after(uint16_t id)
+{
+    return id == PACKET_IDS ? 1 : (uint16_t)(id + 1);
+}
+
+/* How far ahead of `from`, going round from 65,535 to 1, `id` comes. */
+static uint32_t id_distance(uint16_t from, uint16_t id)
+{
+    return id >= from ? (uint32_t)(id - from) : (uint32_t)(id + PACKET_IDS - from);
+}
+
+/* find_free_ids - moves next_packet_id to a free one and counts the free ones in a row. Ids come
+ * into use only through this row, so until it ends none has to be looked up. */
+static void find_free_ids(struct session *s)
+{
+    for (uint32_t tries = 0; s->n_free_ids == 0; tries++) {
+        assert(tries < PACKET_IDS); /* session_next lets no more than that into flight */
+        uint32_t nearest = PACKET_IDS;
+        for (size_t i = 0; i < s->n_touched && nearest > 0; i++) {
+            if (holds_id(at(s, i))) {
+                uint32_t distance = id_distance(s->next_packet_id, at(s, i)->packet_id);
+                nearest = distance < nearest ? distance : nearest;
+            }
+        }
+        s->n_free_ids = (uint16_t)nearest;
+        if (nearest == 0) {
+            s->next_packet_id = id_after(s->next_packet_id);
+        }
+    }
+}
+
+uint16_t session_assign_id(struct session *s, struct delivery *d)
+{
+    assert(d->qos > 0);
+    if (d->packet_id == 0) {
+        find_free_ids(s);
+        d->packet_id = s->next_packet_id; /* SPEC: MQTT-2.2.1-4 */
+        s->next_packet_id = id_after(s->next_packet_id);
+        s->n_free_ids--;
+        size_t next = index_of(s, d) + 1;
+        s->n_touched = next > s->n_touched ? next : s->n_touched;
+    }
+    return d->packet_id;
+}
+
+void session_sent(struct session *s, struct delivery *d)
+{
+    assert(d->state == DELIVERY_QUEUED && index_of(s, d) == s->n_unsent_at);
+    d->n_sent = d->n_sent < UINT8_MAX ? (uint8_t)(d->n_sent + 1) : d->n_sent;
+    if (d->qos == 0) {
+        finish(s, d);
+    } else {
+        session_assign_id(s, d);
+        d->state = DELIVERY_SENT;
+        s->n_inflight++;
+    }
+    look_past(s);
+    tidy(s);
+}
+
+void session_drop(struct session *s, struct delivery *d)
+{
+    assert(d->state == DELIVERY_QUEUED && index_of(s, d) == s->n_unsent_at);
+    finish(s, d);
+    look_past(s);
+    tidy(s);
+}
+
+/* The oldest ones in flight are acknowledged first, so the search is short. */
+static struct delivery *find_id(const struct session *s, uint16_t packet_id)
+{
+    for (size_t i = 0; packet_id != 0 && i < s->n_touched; i++) {
+        struct delivery *d = at(s, i);
+        if (d->packet_id == packet_id && holds_id(d) && d->state != DELIVERY_QUEUED) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+const struct delivery *session_find_packet(const struct session *s, uint16_t packet_id)
+{
+    return find_id(s, packet_id);
+}
+
+enum err session_puback(struct session *s, uint16_t packet_id, uint64_t *ret_seq)
+{
+    struct delivery *d = find_id(s, packet_id);
+    if (d == NULL || d->qos != 1) {
+        return ERR_NOT_FOUND;
+    }
+    *ret_seq = d->seq;
+    finish(s, d);
+    tidy(s);
+    return OK;
+}
+
+enum err session_pubrec(struct session *s, uint16_t packet_id, uint8_t reason, uint64_t lsn,
+                        uint64_t *ret_seq, bool *ret_again)
+{
+    struct delivery *d = find_id(s, packet_id);
+    if (d == NULL || d->qos != 2) {
+        return ERR_NOT_FOUND;
+    }
+    *ret_seq = d->seq;
+    *ret_again = d->state == DELIVERY_RELEASED;
+    if (d->state == DELIVERY_RELEASED) {
+        return OK;
+    }
+    if (reason >= 0x80) {
+        finish(s, d); /* SPEC: MQTT-4.4.0-2 */
+        tidy(s);
+    } else if (d->state == DELIVERY_SENT) {
+        release_msg(s, d);
+        d->ids = mem_free(d->ids);
+        d->n_ids = 0;
+        d->state = DELIVERY_RECEIVED;
+        d->lsn = lsn;
+        s->n_received++;
+    }
+    return OK;
+}
+
+uint16_t session_next_pubrel(struct session *s, uint64_t committed)
+{
+    struct delivery *first = NULL;
+    uint32_t left = s->n_received;
+    for (size_t i = 0; left > 0 && i < s->n_touched; i++) {
+        struct delivery *d = at(s, i);
+        if (d->state == DELIVERY_RECEIVED) {
+            left--;
+            first = first == NULL || d->lsn < first->lsn ? d : first;
+        }
+    }
+    if (first == NULL || first->lsn > committed) {
+        return 0;
+    }
+    first->state = DELIVERY_RELEASED;
+    s->n_received--;
+    return first->packet_id;
+}
+
+enum err session_pubcomp(struct session *s, uint16_t packet_id, uint64_t *ret_seq)
+{
+    struct delivery *d = find_id(s, packet_id);
+    if (d == NULL || d->state != DELIVERY_RELEASED) {
+        return ERR_NOT_FOUND;
+    }
+    *ret_seq = d->seq;
+    finish(s, d);
+    tidy(s);
+    return OK;
+}
+
+void session_resume(struct session *s)
+{
+    for (size_t i = 0; i < s->n_touched; i++) {
+        struct delivery *d = at(s, i);
+        if (d->state == DELIVERY_SENT) {
+            d->state = DELIVERY_QUEUED;
+            d->is_dup = true; /* SPEC: MQTT-3.3.1-1 */
+            s->n_inflight--;
+        } else if (d->state == DELIVERY_RELEASED) {
+            d->state = DELIVERY_RECEIVED;
+            s->n_received++;
+        }
+    }
+    s->n_unsent_at = 0;
+}
+
+size_t session_sleep(struct session *s)
+{
+    size_t n = 0;
+    for (size_t i = s->n_unsent_at; i < s->n_deliveries; i++) {
+        struct delivery *d = at(s, i);
+        if (d->state == DELIVERY_QUEUED && d->qos == 0) {
+            finish(s, d);
+            n++;
+        }
+    }
+    tidy(s);
+    return n;
+}
+
+static size_t inbound_place(const struct session *s, uint16_t packet_id)
+{
+    size_t low = 0, high = s->n_inbound;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (s->inbound[middle] < packet_id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+enum err session_inbound_add(struct session *s, uint16_t packet_id, uint32_t max, enum inbound *ret)
+{
+    size_t place = inbound_place(s, packet_id);
+    if (place < s->n_inbound && s->inbound[place] == packet_id) {
+        *ret = INBOUND_REPEATED;
+        return OK;
+    }
+    if (s->n_inbound >= max) {
+        return ERR_LIMIT; /* SPEC: MQTT5 3.3.4 */
+    }
+    if (s->n_inbound == s->inbound_cap) {
+        size_t cap = s->inbound_cap == 0 ? 8 : s->inbound_cap * 2;
+        uint16_t *grown = mem_grow(s->inbound, cap * sizeof *grown);
+        if (grown == NULL) {
+            return ERR_NOMEM;
+        }
+        s->inbound = grown;
+        s->inbound_cap = cap;
+    }
+    memmove(s->inbound + place + 1, s->inbound + place,
+            (s->n_inbound - place) * sizeof *s->inbound);
+    s->inbound[place] = packet_id;
+    s->n_inbound++;
+    *ret = INBOUND_NEW;
+    return OK;
+}
+
+bool session_inbound_remove(struct session *s, uint16_t packet_id)
+{
+    size_t place = inbound_place(s, packet_id);
+    if (place == s->n_inbound || s->inbound[place] != packet_id) {
+        return false;
+    }
+    s->n_inbound--;
+    memmove(s->inbound + place, s->inbound + place + 1,
+            (s->n_inbound - place) * sizeof *s->inbound);
+    return true;
+}

@@ -1,0 +1,60 @@
+/*
+ * trie - a tree of topic levels, under the filter tree and the retained index.
+ *
+ * A path is split at '/'; each level is one node, found among its siblings by one keyed hash table
+ * for the whole tree, so a topic with many children costs no more than one with two. Nodes know
+ * their parent and siblings, so every walk is a loop. Private to src/core.
+ */
+#ifndef CORE_TRIE_H
+#define CORE_TRIE_H
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/siphash.h"
+#include "base/slice.h"
+
+struct trie_node {
+    struct trie_node *parent;       /* NULL: the root */
+    struct trie_node *in_bucket;    /* next of the same bucket */
+    struct trie_node *plus, *multi; /* the children "+" and "#" */
+    struct list children;
+    struct list_node sibling;
+    uint64_t hash;
+    struct slice level;
+    void *value; /* the user's; a node without value and children is pruned */
+};
+
+struct trie {
+    struct siphash_key key;
+    struct trie_node root;
+    struct trie_node **buckets;
+    size_t n_buckets, n_nodes; /* n_buckets is a power of two or 0; the root is not counted */
+};
+
+void trie_init(struct trie *t, const struct siphash_key *key);
+/* trie_done - releases all nodes, not their values. */
+void trie_done(struct trie *t);
+/* trie_level_hash - what trie_child needs; worth keeping for a level that is asked for often. */
+uint64_t trie_level_hash(const struct trie *t, struct slice level);
+/* trie_child - the child of `parent` with this level, or NULL. O(1). */
+struct trie_node *trie_child(const struct trie *t, const struct trie_node *parent,
+                             struct slice level, uint64_t level_hash);
+/* trie_add - the node of `path`, made with its ancestors when it is not there. A new node without a
+ * value must get one. ERR_NOMEM: nothing changed. O(levels). */
+MUST_USE enum err trie_add(struct trie *t, struct slice path, struct trie_node **ret);
+/* trie_prune - removes node and its ancestors as far as they have neither value nor children. */
+void trie_prune(struct trie *t, struct trie_node *node);
+/* trie_after - the node after `node` in a walk of the subtree of `top`, parents first; NULL at the
+ * end. Only nodes that hang below `node` come when is_deep, else the subtree of `node` is skipped.
+ */
+struct trie_node *trie_after(const struct trie_node *top, const struct trie_node *node,
+                             bool is_deep);
+static inline struct trie_node *trie_first_child(const struct trie_node *node)
+{
+    struct list_node *first = list_first(&node->children);
+    return first != NULL ? LIST_ENTRY(first, struct trie_node, sibling) : NULL;
+}
+/* trie_next_sibling - in the order of their making; NULL at the end. */
+struct trie_node *trie_next_sibling(const struct trie_node *node);
+
+#endif
