@@ -40,6 +40,7 @@ struct sub {
     struct filter *filter;
     uint8_t qos; /* granted */
     bool no_local, retain_as_published;
+    bool is_pending; /* set by the owner until the SUBACK barrier has passed: no match sees it */
     uint8_t retain_handling; /* 0, 1, 2: SPEC: MQTT5 3.8.3.1 */
     uint32_t id;             /* subscription identifier; 0 = none */
     uint64_t epoch;          /* policy epoch at which it was last found covered */

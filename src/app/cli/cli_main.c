@@ -1,0 +1,176 @@
+/* The table of commands, and how one is found in it. */
+#include "app/cli/commands.h"
+#include "base/scope.h"
+
+static const struct cli_command commands[] = {
+    {"quickstart", "a new fortress with one device of each kind, and the lines to type",
+     "  sallyport quickstart demo\n"
+     "  sallyport serve demo\n\n"
+     "usage: sallyport quickstart DIR [options of init]\n"
+     "Does `init DIR`, adds a sensor, an actuator and a console with their bundles under\n"
+     "DIR/bundles, and prints what to type next. DIR must be empty or not there.\n",
+     cmd_quickstart, NULL},
+    {"init", "a new data directory: certificate authority, configuration, policy, keys",
+     "  sallyport init /var/lib/sallyport --host broker.example\n\n"
+     "usage: sallyport init DIR [--host NAME]... [--listen NAME=ADDR:PORT]... [--set "
+     "KEY=VALUE]...\n"
+     "                          [--master-key FILE]\n"
+     "  --host NAME       a name or address that devices use; this host's own are always there\n"
+     "  --listen N=A:P    where a listener binds: mqtts coaps, or mqtt (plain: closed until an\n"
+     "                    exception names it); e.g. mqtts=127.0.0.1:8883\n"
+     "  --set KEY=VALUE   any key of sallyport.yaml; e.g. publish_rate=5/s\n"
+     "  --master-key FILE where the master key goes; default DIR.key. Keep a copy of it apart "
+     "from\n"
+     "                    the copies of DIR: each is useless without the other\n",
+     cmd_init, NULL},
+    {"serve", "the daemon, in the foreground",
+     "  sallyport serve /var/lib/sallyport\n\n"
+     "usage: sallyport serve [DIR] [--master-key FILE]\n"
+     "Logs on stderr, `ready` when it serves. SIGTERM or Ctrl-C drains and ends, SIGHUP reloads.\n",
+     cmd_serve, NULL},
+    {"check", "are configuration and policy right? Changes nothing",
+     "  sallyport check /var/lib/sallyport\n\n"
+     "usage: sallyport check [DIR]\n"
+     "Mistakes are told as file:line:column, with what is allowed.\n",
+     cmd_check, NULL},
+    {"device", "add, list, show, disable, enable, revoke, rotate, remove",
+     "  sallyport device add meter-7 --role sensor --attr site=lab --out meter-7\n"
+     "  sallyport device revoke meter-7 --reason stolen\n\n"
+     "usage: sallyport device add NAME --role R [--attr K=V]... [--credential "
+     "x509|password|psk]...\n"
+     "                            [--out BUNDLE]        (default: x509, ./NAME)\n"
+     "       sallyport device list [--where K=V]\n"
+     "       sallyport device show|enable|remove NAME\n"
+     "       sallyport device disable|revoke NAME [--reason TEXT]\n"
+     "       sallyport device rotate NAME [--credential KIND]... [--overlap 24h] [--out BUNDLE]\n"
+     "Live sessions follow in under a second; the command returns when they have.\n",
+     cmd_device, NULL},
+    {"policy", "check, apply, explain",
+     "  sallyport policy check policy.yaml && sallyport policy apply policy.yaml\n"
+     "  sallyport policy explain meter-1 publish sensors/lab/meter-1/temperature\n\n"
+     "usage: sallyport policy check FILE\n"
+     "       sallyport policy apply FILE\n"
+     "       sallyport policy explain NAME publish|subscribe TOPIC\n"
+     "Later: test, diff, learn.\n",
+     cmd_policy, NULL},
+    {"exception", "the only way to weaken anything: named, reasoned, for a time",
+     "  sallyport exception add --listener mqtt --allow plaintext --for 2h --reason \"old PLC\"\n\n"
+     "usage: sallyport exception add --listener L --allow plaintext,anonymous [--role R] --for "
+     "TIME\n"
+     "                               --reason TEXT      (at most 7d; prints its id)\n"
+     "       sallyport exception list\n"
+     "       sallyport exception end ID\n",
+     cmd_exception, NULL},
+    {"pub", "publish one message", NULL, NULL, "the client commands"},
+    {"sub", "subscribe and print messages", NULL, NULL, "the client commands"},
+    {"rpc", "a request and its answer", NULL, NULL, "the client commands"},
+    {"coap", "get, put, post, delete, observe", NULL, NULL, "the client commands"},
+    {"audit", "who did what, and what was refused",
+     "  sallyport audit tail -f\n\n"
+     "usage: sallyport audit tail [-n N] [-f]     (the last 100; -f: and those to come)\n"
+     "Later: verify, export.\n",
+     cmd_audit, NULL},
+    {"status", "how the daemon is", "  sallyport status\n\nusage: sallyport status [--json]\n",
+     cmd_status, NULL},
+    {"metrics", "numbers for Prometheus", "  sallyport metrics\n\nusage: sallyport metrics\n",
+     cmd_status, NULL},
+    {"alerts", "what needs a person", "  sallyport alerts\n\nusage: sallyport alerts [--json]\n",
+     cmd_status, NULL},
+    {"bench", "measure this machine, and verify what was measured", NULL, NULL, "the bench"},
+    {"certs", "list, renew, plan", NULL, NULL, "the certificate life cycle"},
+    {"enrol", "token, approve, list", NULL, NULL, "enrolment"},
+    {"agent", "keeps a device's certificate fresh", NULL, NULL, "enrolment"},
+    {"retained", "list, purge, undo", NULL, NULL, "the durable store"},
+    {"setaside", "list, replay, drop", NULL, NULL, "the durable store"},
+    {"respond", "list, undo", NULL, NULL, "detection and response"},
+    {"doctor", "what is wrong here, and the fix", NULL, NULL, "operations"},
+    {"scan", "what a host shows to strangers", NULL, NULL, "operations"},
+    {"backup", "a sealed copy of the data directory", NULL, NULL, "operations"},
+    {"restore", "a data directory out of a copy", NULL, NULL, "operations"},
+    {"import", "mosquitto's users and rules", NULL, NULL, "operations"},
+    {"firmware", "releases and roll-outs", NULL, NULL, "firmware"},
+    {"incident", "export", NULL, NULL, "detection and response"},
+};
+
+static void print_help(FILE *to, const char *program)
+{
+    fprintf(to,
+            "Sallyport: MQTT and CoAP, secure by default.\n\n"
+            "  %s quickstart demo      makes a fortress and prints what to type\n"
+            "  %s serve demo           runs it\n\n"
+            "usage: %s [-C DIR] [--json] COMMAND ...\n"
+            "  -C DIR   data directory; default $SALLYPORT_DIR, else /var/lib/sallyport\n"
+            "  --json   JSON on stdout\n\ncommands:\n",
+            program, program, program);
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        fprintf(to, "  %-11s %s%s\n", commands[i].name, commands[i].summary,
+                commands[i].run == NULL ? " (not there yet)" : "");
+    }
+    fprintf(to,
+            "\n`%s COMMAND --help` says more. Exit codes: 0 done, 1 refused or failed, 2 usage.\n",
+            program);
+}
+
+static const struct cli_command *find_command(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static int run_command(struct cli *cli, const struct cli_command *c, int argc, char **argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0 && c->help != NULL) {
+            fprintf(cli->out, "%s: %s\n\n%s", c->name, c->summary, c->help);
+            return CLI_DONE;
+        }
+    }
+    if (c->run == NULL) {
+        return cli_fail(cli, "%s is not there yet: it comes with %s", c->name, c->comes_with);
+    }
+    return c->run(cli, c, argc, argv);
+}
+
+int cli_main(int argc, char **argv)
+{
+    const char *dir = getenv("SALLYPORT_DIR");
+    struct cli cli = {.program = "sallyport",
+                      .dir = dir != NULL && dir[0] != '\0' ? dir : "/var/lib/sallyport",
+                      .out = stdout,
+                      .err = stderr};
+    int at = 1;
+    for (; at < argc && argv[at][0] == '-'; at++) {
+        if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {
+            print_help(cli.out, cli.program);
+            return CLI_DONE;
+        }
+        if (strcmp(argv[at], "--version") == 0) {
+            fprintf(cli.out, "sallyport %s\n", SALLYPORT_VERSION);
+            return CLI_DONE;
+        }
+        if (strcmp(argv[at], "--json") == 0) {
+            cli.json = true;
+        } else if (strcmp(argv[at], "-C") == 0 && at + 1 < argc) {
+            cli.dir = argv[++at];
+        } else {
+            return cli_usage(&cli, NULL, "%s is not a global option", argv[at]);
+        }
+    }
+    if (at == argc) {
+        print_help(cli.err, cli.program);
+        return CLI_USAGE;
+    }
+    const struct cli_command *c = find_command(strcmp(argv[at], "help") == 0 ? "" : argv[at]);
+    if (c == NULL && strcmp(argv[at], "help") == 0) {
+        print_help(cli.out, cli.program);
+        return CLI_DONE;
+    }
+    if (c == NULL) {
+        return cli_usage(&cli, NULL, "there is no command \"%s\"", argv[at]);
+    }
+    return run_command(&cli, c, argc - at - 1, argv + at + 1);
+}

@@ -1,0 +1,12 @@
+/* commands - one function for each command of the table in cli_main.c. */
+#ifndef APP_CLI_COMMANDS_H
+#define APP_CLI_COMMANDS_H
+
+#include "app/cli/cli.h"
+
+typedef int cli_run(struct cli *cli, const struct cli_command *self, int argc, char **argv);
+
+cli_run cmd_init, cmd_quickstart, cmd_serve, cmd_check, cmd_device, cmd_policy, cmd_exception,
+    cmd_status, cmd_audit;
+
+#endif

@@ -1,0 +1,498 @@
+#include "app/daemon/config.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "base/utf8.h"
+
+#define COMPLAIN(r, node, ...) yaml_complain((r)->doc, (node), (r)->complaint, __VA_ARGS__)
+
+struct reading {
+    const struct yaml_doc *doc;
+    struct yaml_complaint *complaint;
+    const struct config_machine *machine;
+};
+
+struct word {
+    const char *name;
+    unsigned value;
+};
+
+static const struct word door_words[] = {{"mqtt", CONFIG_DOOR_MQTT},
+                                         {"coap", CONFIG_DOOR_COAP},
+                                         {"https", CONFIG_DOOR_HTTPS},
+                                         {"enrol", CONFIG_DOOR_ENROL},
+                                         {NULL, 0}};
+static const struct word auth_words[] = {{"x509", CONFIG_AUTH_X509},
+                                         {"password", CONFIG_AUTH_PASSWORD},
+                                         {"token", CONFIG_AUTH_TOKEN},
+                                         {"psk", CONFIG_AUTH_PSK},
+                                         {NULL, 0}};
+static const struct word tls_words[] = {
+    {"1.3", CONFIG_TLS_1_3}, {"1.2", CONFIG_TLS_1_2}, {NULL, 0}};
+static const struct word flag_words[] = {
+    {"yes", 1}, {"no", 0}, {"true", 1}, {"false", 0}, {NULL, 0}};
+
+const char *config_door_name(enum config_door d)
+{
+    return door_words[d].name;
+}
+
+/* One of a table's words. */
+static enum err read_word(const struct reading *r, const struct yaml_node *n, const char *what,
+                          const struct word *table, unsigned *ret)
+{
+    for (const struct word *w = table; w->name != NULL; w++) {
+        if (n->kind == YAML_SCALAR && slice_is(n->text, w->name)) {
+            *ret = w->value;
+            return OK;
+        }
+    }
+    char list[128] = "";
+    size_t at = 0;
+    for (const struct word *w = table; w->name != NULL && at < sizeof list; w++) {
+        at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", at > 0 ? ", " : "", w->name);
+    }
+    return COMPLAIN(r, n, "%s must be one of: %s", what, list);
+}
+
+/* A name of ours: listener, segment, user. */
+static enum err read_name(const struct reading *r, const struct yaml_node *n, const char *what,
+                          char dst[CONFIG_NAME_BYTES])
+{
+    bool good = n->kind == YAML_SCALAR && n->text.n > 0 && n->text.n <= 32;
+    for (size_t i = 0; good && i < n->text.n; i++) {
+        uint8_t c = n->text.p[i];
+        good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '-' || c == '_' || c == '.';
+    }
+    if (!good || !slice_to_text(n->text, dst, CONFIG_NAME_BYTES)) {
+        return COMPLAIN(r, n, "%s must be 1 to 32 of [A-Za-z0-9._-]", what);
+    }
+    return OK;
+}
+
+/* "[ADDRESS]:PORT" or "ADDRESS:PORT" with a numeric IPv4 address. */
+static bool bind_ok(struct slice text)
+{
+    char host[CONFIG_BIND_BYTES];
+    size_t colon = text.n;
+    while (colon > 0 && text.p[colon - 1] != ':') {
+        colon--;
+    }
+    struct slice port = slice_from(text, colon);
+    if (colon == 0 || port.n == 0 || port.n > 5) {
+        return false;
+    }
+    unsigned long number = 0;
+    for (size_t i = 0; i < port.n; i++) {
+        if (port.p[i] < '0' || port.p[i] > '9') {
+            return false;
+        }
+        number = number * 10 + (unsigned long)(port.p[i] - '0');
+    }
+    struct slice address = slice_head(text, colon - 1);
+    bool bracketed = address.n > 2 && address.p[0] == '[' && address.p[address.n - 1] == ']';
+    if (bracketed) {
+        address = slice_from(slice_head(address, address.n - 1), 1);
+    }
+    uint8_t raw[16];
+    return number <= 65535 && slice_to_text(address, host, sizeof host) &&
+           inet_pton(bracketed ? AF_INET6 : AF_INET, host, raw) == 1;
+}
+
+static enum err read_bind(const struct reading *r, const struct yaml_node *n,
+                          char dst[CONFIG_BIND_BYTES])
+{
+    if (n->kind != YAML_SCALAR || !bind_ok(n->text) ||
+        !slice_to_text(n->text, dst, CONFIG_BIND_BYTES)) {
+        return COMPLAIN(r, n,
+                        "bind must be an address and a port, like \"[::]:8883\" for all, or "
+                        "\"127.0.0.1:8883\"");
+    }
+    return OK;
+}
+
+static bool prefix_parse(struct slice text, struct config_prefix *ret)
+{
+    bool has_bits;
+    struct slice bits = text;
+    struct slice address = slice_cut(&bits, '/', &has_bits);
+    char host[64];
+    struct config_prefix p = {0};
+    if (!slice_to_text(address, host, sizeof host)) {
+        return false;
+    }
+    unsigned most = 128, base = 0;
+    if (inet_pton(AF_INET, host, p.address + 12) == 1) {
+        p.address[10] = p.address[11] = 0xff;
+        most = 32;
+        base = 96;
+    } else if (inet_pton(AF_INET6, host, p.address) != 1) {
+        return false;
+    }
+    unsigned n = most;
+    if (has_bits) {
+        n = 0;
+        for (size_t i = 0; i < bits.n; i++) {
+            if (bits.p[i] < '0' || bits.p[i] > '9' || n > most) {
+                return false;
+            }
+            n = n * 10 + (unsigned)(bits.p[i] - '0');
+        }
+        if (bits.n == 0 || n > most) {
+            return false;
+        }
+    }
+    p.bits = (uint8_t)(base + n);
+    *ret = p;
+    return true;
+}
+
+bool config_from_allows(const struct config_listener *l, const uint8_t address[16])
+{
+    for (size_t i = 0; i < l->n_from; i++) {
+        const struct config_prefix *p = &l->from[i];
+        size_t whole = p->bits / 8;
+        unsigned rest = p->bits % 8;
+        bool same = slice_equal(slice_of(p->address, whole), slice_of(address, whole));
+        if (same && rest > 0) {
+            same = (p->address[whole] ^ address[whole]) >> (8 - rest) == 0;
+        }
+        if (same) {
+            return true;
+        }
+    }
+    return l->n_from == 0;
+}
+
+static enum err read_from(const struct reading *r, const struct yaml_node *list,
+                          struct config_listener *l)
+{
+    TRY(yaml_expect(r->doc, list, YAML_LIST, "from", r->complaint));
+    for (const struct yaml_node *n = list->first; n != NULL; n = n->next) {
+        if (l->n_from == CONFIG_FROM_MAX) {
+            return COMPLAIN(r, n, "more than %d networks in from", CONFIG_FROM_MAX);
+        }
+        if (n->kind != YAML_SCALAR || !prefix_parse(n->text, &l->from[l->n_from])) {
+            return COMPLAIN(r, n, "a network is written like 192.168.1.0/24 or fd00::/8");
+        }
+        l->n_from++;
+    }
+    return OK;
+}
+
+static enum err read_auth(const struct reading *r, const struct yaml_node *list,
+                          struct config_listener *l)
+{
+    TRY(yaml_expect(r->doc, list, YAML_LIST, "auth", r->complaint));
+    l->auth = 0;
+    for (const struct yaml_node *n = list->first; n != NULL; n = n->next) {
+        unsigned bit;
+        TRY(read_word(r, n, "an entry of auth", auth_words, &bit));
+        l->auth |= bit;
+    }
+    if (l->auth == 0) {
+        return COMPLAIN(r, list, "auth must name at least one of x509, password, token, psk");
+    }
+    return OK;
+}
+
+/* What may be said of a listener only together, or not at all. */
+static enum err check_listener(const struct reading *r, const struct yaml_node *n,
+                               const struct config_listener *l)
+{
+    if (l->door == CONFIG_DOOR_COAP &&
+        (l->auth & (CONFIG_AUTH_PASSWORD | CONFIG_AUTH_TOKEN)) != 0) {
+        return COMPLAIN(r, n, "a coap listener takes auth x509 and psk");
+    }
+    if (l->door != CONFIG_DOOR_COAP && (l->auth & CONFIG_AUTH_PSK) != 0) {
+        return COMPLAIN(r, n, "auth psk is for the coap door; mqtt takes x509, password, token");
+    }
+    if (l->websocket && l->door != CONFIG_DOOR_MQTT) {
+        return COMPLAIN(r, n, "websocket is for the mqtt door");
+    }
+    return OK;
+}
+
+static enum err read_listener(const struct reading *r, const struct yaml_node *n, struct config *c)
+{
+    static const char *const keys[] = {"name",    "door",  "bind",      "auth", "segment",
+                                       "tls_min", "plain", "websocket", "from", NULL};
+    TRY(yaml_expect(r->doc, n, YAML_MAP, "a listener", r->complaint));
+    TRY(yaml_only(r->doc, n, keys, "a listener", r->complaint));
+    struct config_listener l = {.segment = "field", .tls_min = CONFIG_TLS_1_3};
+    const struct yaml_node *name = yaml_find(n, "name");
+    const struct yaml_node *door = yaml_find(n, "door");
+    const struct yaml_node *bind = yaml_find(n, "bind");
+    if (name == NULL || door == NULL || bind == NULL) {
+        return COMPLAIN(r, n,
+                        "a listener needs name, door and bind, like { name: mqtts, door: mqtt, "
+                        "bind: \"[::]:8883\" }");
+    }
+    TRY(read_name(r, name, "name", l.name));
+    if (config_listener_find(c, l.name) != NULL) {
+        return COMPLAIN(r, name, "a listener named \"%s\" is there already", l.name);
+    }
+    unsigned word = 0;
+    TRY(read_word(r, door, "door", door_words, &word));
+    l.door = (enum config_door)word;
+    TRY(read_bind(r, bind, l.bind));
+    l.auth = l.door == CONFIG_DOOR_COAP ? CONFIG_AUTH_PSK | CONFIG_AUTH_X509
+                                        : CONFIG_AUTH_X509 | CONFIG_AUTH_PASSWORD;
+    const struct yaml_node *v = yaml_find(n, "auth");
+    if (v != NULL) {
+        TRY(read_auth(r, v, &l));
+    }
+    if ((v = yaml_find(n, "segment")) != NULL) {
+        TRY(read_name(r, v, "segment", l.segment));
+    }
+    if ((v = yaml_find(n, "tls_min")) != NULL) {
+        TRY(read_word(r, v, "tls_min", tls_words, &word));
+        l.tls_min = (enum config_tls_min)word;
+    }
+    if ((v = yaml_find(n, "plain")) != NULL) {
+        TRY(read_word(r, v, "plain", flag_words, &word));
+        l.plain = word != 0;
+    }
+    if ((v = yaml_find(n, "websocket")) != NULL) {
+        TRY(read_word(r, v, "websocket", flag_words, &word));
+        l.websocket = word != 0;
+    }
+    if ((v = yaml_find(n, "from")) != NULL) {
+        TRY(read_from(r, v, &l));
+    }
+    TRY(check_listener(r, n, &l));
+    c->listeners[c->n_listeners++] = l;
+    return OK;
+}
+
+static enum err read_listeners(const struct reading *r, const struct yaml_node *list,
+                               struct config *c)
+{
+    TRY(yaml_expect(r->doc, list, YAML_LIST, "listeners", r->complaint));
+    for (const struct yaml_node *n = list->first; n != NULL; n = n->next) {
+        if (c->n_listeners == CONFIG_LISTENERS_MAX) {
+            return COMPLAIN(r, n, "more than %d listeners", CONFIG_LISTENERS_MAX);
+        }
+        TRY(read_listener(r, n, c));
+    }
+    return OK;
+}
+
+static enum err read_hosts(const struct reading *r, const struct yaml_node *list, struct config *c)
+{
+    TRY(yaml_expect(r->doc, list, YAML_LIST, "hosts", r->complaint));
+    for (const struct yaml_node *n = list->first; n != NULL; n = n->next) {
+        bool good = n->kind == YAML_SCALAR && n->text.n > 0;
+        for (size_t i = 0; good && i < n->text.n; i++) {
+            uint8_t c8 = n->text.p[i];
+            good = (c8 >= 'a' && c8 <= 'z') || (c8 >= 'A' && c8 <= 'Z') ||
+                   (c8 >= '0' && c8 <= '9') || c8 == '-' || c8 == '.' || c8 == ':';
+        }
+        if (!good || c->n_hosts == CONFIG_HOSTS_MAX ||
+            !slice_to_text(n->text, c->hosts[c->n_hosts], CONFIG_HOST_BYTES)) {
+            return COMPLAIN(r, n, "a host is a DNS name or an address; there may be %d",
+                            CONFIG_HOSTS_MAX);
+        }
+        c->n_hosts++;
+    }
+    return OK;
+}
+
+static enum err read_path(const struct reading *r, const struct yaml_node *n,
+                          char dst[CONFIG_HOST_BYTES])
+{
+    bool good = n->kind == YAML_SCALAR && n->text.n > 0 && n->text.p[0] == '/' &&
+                utf8_check(n->text, UTF8_STRICT, NULL) == OK;
+    if (!good || !slice_to_text(n->text, dst, CONFIG_HOST_BYTES)) {
+        return COMPLAIN(r, n, "master_key must be the whole path of a file, from /");
+    }
+    return OK;
+}
+
+static enum err read_settings(const struct reading *r, const struct yaml_node *map,
+                              const struct setting *table, size_t n_table, const char *where,
+                              void *values)
+{
+    TRY(yaml_expect(r->doc, map, YAML_MAP, where, r->complaint));
+    for (const struct yaml_node *n = map->first; n != NULL; n = n->next) {
+        const struct setting *s = setting_find(table, n_table, n->key);
+        if (s == NULL) {
+            struct slice shown = slice_head(n->key, 40);
+            char list[300] = "";
+            size_t at = 0;
+            for (size_t i = 0; i < n_table && at < sizeof list; i++) {
+                at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", i > 0 ? ", " : "",
+                                       table[i].name);
+            }
+            return yaml_complain_key(r->doc, n, r->complaint,
+                                     "unknown key \"%.*s\" in %s; allowed are: %s",
+                                     SLICE_ARG(shown), where, list);
+        }
+        TRY(yaml_expect(r->doc, n, YAML_SCALAR, s->name, r->complaint));
+        char why[SETTING_WHY_BYTES];
+        if (setting_apply(s, n->text, r->machine->ram_bytes, why, values) != OK) {
+            return COMPLAIN(r, n, "%s", why);
+        }
+    }
+    return OK;
+}
+
+static enum err read_workers(const struct reading *r, const struct yaml_node *n, struct config *c)
+{
+    static const struct setting row = {"workers", SETTING_COUNT, 1, CONFIG_WORKERS_MAX, "", 0, 8};
+    char why[SETTING_WHY_BYTES];
+    uint64_t v;
+    TRY(yaml_expect(r->doc, n, YAML_SCALAR, "workers", r->complaint));
+    if (slice_is(n->text, "auto")) {
+        return OK;
+    }
+    if (setting_parse(&row, n->text, 0, why, &v) != OK) {
+        return COMPLAIN(r, n, "workers must be auto, or a number from 1 to %d", CONFIG_WORKERS_MAX);
+    }
+    c->workers = (unsigned)v;
+    return OK;
+}
+
+static enum err read_all(const struct reading *r, struct config *c)
+{
+    static const char *const keys[] = {"version",   "workers", "user",        "master_key", "hosts",
+                                       "listeners", "limits",  "role_limits", NULL};
+    const struct yaml_node *root = yaml_root(r->doc);
+    TRY(yaml_expect(r->doc, root, YAML_MAP, "the configuration", r->complaint));
+    TRY(yaml_only(r->doc, root, keys, "the configuration", r->complaint));
+    const struct yaml_node *v = yaml_find(root, "version");
+    if (v == NULL || v->kind != YAML_SCALAR || !slice_is(v->text, "1")) {
+        return COMPLAIN(r, v != NULL ? v : root, "the configuration must say version: 1");
+    }
+    if ((v = yaml_find(root, "workers")) != NULL) {
+        TRY(read_workers(r, v, c));
+    }
+    if ((v = yaml_find(root, "user")) != NULL) {
+        TRY(read_name(r, v, "user", c->user));
+    }
+    if ((v = yaml_find(root, "master_key")) != NULL) {
+        TRY(read_path(r, v, c->master_key));
+    }
+    if ((v = yaml_find(root, "hosts")) != NULL) {
+        TRY(read_hosts(r, v, c));
+    }
+    if ((v = yaml_find(root, "limits")) != NULL) {
+        TRY(read_settings(r, v, global_setting_table, n_global_settings, "limits", &c->settings));
+    }
+    if ((v = yaml_find(root, "role_limits")) != NULL) {
+        TRY(read_settings(r, v, role_setting_table, n_role_settings, "role_limits",
+                          &c->role_limits));
+    }
+    if ((v = yaml_find(root, "listeners")) == NULL) {
+        return COMPLAIN(r, root, "the configuration needs listeners (they may be empty: [])");
+    }
+    return read_listeners(r, v, c);
+}
+
+enum err config_parse(struct slice bytes, const char *file, const struct config_machine *machine,
+                      struct yaml_complaint *ret_complaint, struct config *ret)
+{
+    AUTO(yaml_doc_autofree) struct yaml_doc *doc = NULL;
+    TRY(yaml_read(bytes, file, ret_complaint, &doc));
+    unsigned cores = machine->cores < CONFIG_WORKERS_MAX ? machine->cores : CONFIG_WORKERS_MAX;
+    struct config c = {.workers = cores < 2 ? 2 : cores,
+                       .user = "sallyport",
+                       .settings = global_settings_preset(machine->ram_bytes),
+                       .role_limits = ROLE_LIMITS_DEFAULT};
+    struct reading r = {.doc = doc, .complaint = ret_complaint, .machine = machine};
+    TRY(read_all(&r, &c));
+    *ret = c;
+    return OK;
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+    }
+}
+
+static enum err load_failed(const char *file, struct yaml_complaint *ret, const char *what)
+{
+    snprintf(ret->text, sizeof ret->text, "%s: %s", file, what);
+    return ERR_CONFIG;
+}
+
+enum err config_read_file(int dir_fd, const char *name, const char *shown,
+                          struct yaml_complaint *ret_complaint, struct buf *ret)
+{
+    AUTO(close_fd) int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        return load_failed(shown, ret_complaint,
+                           "cannot be read; `sallyport init DIR` makes a new directory");
+    }
+    if (st.st_size > YAML_BYTES_MAX) {
+        return load_failed(shown, ret_complaint, "is larger than 1 MiB");
+    }
+    for (;;) {
+        uint8_t *room;
+        if (buf_room(ret, 4096, YAML_BYTES_MAX + 8192, &room) != OK) {
+            return yaml_no_memory(shown, ret_complaint);
+        }
+        ssize_t n = read(fd, room, 4096);
+        if (n < 0) {
+            return load_failed(shown, ret_complaint, "cannot be read");
+        }
+        if (n == 0) {
+            return OK;
+        }
+        ret->n += (size_t)n;
+    }
+}
+
+enum err config_load(int dir_fd, const char *dir, const struct config_machine *machine,
+                     struct yaml_complaint *ret_complaint, struct config *ret)
+{
+    AUTO(buf_done) struct buf bytes = {0};
+    char shown[300];
+    snprintf(shown, sizeof shown, "%s/sallyport.yaml", dir);
+    TRY(config_read_file(dir_fd, "sallyport.yaml", shown, ret_complaint, &bytes));
+    return config_parse(buf_slice(&bytes), shown, machine, ret_complaint, ret);
+}
+
+const struct config_listener *config_listener_find(const struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_listeners; i++) {
+        if (strcmp(c->listeners[i].name, name) == 0) {
+            return &c->listeners[i];
+        }
+    }
+    return NULL;
+}
+
+/* The ceiling of our control group, or the machine's memory when there is none. */
+static uint64_t memory_ceiling(uint64_t ram_bytes)
+{
+    FILE *f = fopen("/sys/fs/cgroup/memory.max", "re");
+    if (f == NULL) {
+        return ram_bytes;
+    }
+    char line[32] = "";
+    char *got = fgets(line, sizeof line, f);
+    (void)fclose(f);
+    uint64_t v = got != NULL ? strtoull(line, NULL, 10) : 0; /* "max" gives 0 */
+    return v > 0 && v < ram_bytes ? v : ram_bytes;
+}
+
+struct config_machine config_machine_ask(void)
+{
+    struct sysinfo info;
+    uint64_t ram = UINT64_C(1) << 30;
+    if (sysinfo(&info) == 0) {
+        ram = (uint64_t)info.totalram * info.mem_unit;
+    }
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return (struct config_machine){.ram_bytes = memory_ceiling(ram),
+                                   .cores = cores > 0 ? (unsigned)cores : 1};
+}

@@ -1,0 +1,107 @@
+/*
+ * config - sallyport.yaml as a value: strict, with the place of every mistake.
+ *
+ * The numbers are declared in service/directory/settings.h; this file knows the rest: listeners,
+ * workers, the broker's user, the host names of bundles.
+ */
+#ifndef APP_DAEMON_CONFIG_H
+#define APP_DAEMON_CONFIG_H
+
+#include "base/buf.h"
+#include "service/directory/settings.h"
+#include "service/directory/yaml_reader.h"
+
+enum {
+    CONFIG_LISTENERS_MAX = 16,
+    CONFIG_HOSTS_MAX = 32,
+    CONFIG_FROM_MAX = 16,
+    CONFIG_NAME_BYTES = 34,
+    CONFIG_BIND_BYTES = 64,
+    CONFIG_HOST_BYTES = 256,
+    CONFIG_WORKERS_MAX = 64
+};
+
+enum config_door { CONFIG_DOOR_MQTT, CONFIG_DOOR_COAP, CONFIG_DOOR_HTTPS, CONFIG_DOOR_ENROL };
+
+enum config_auth {
+    CONFIG_AUTH_X509 = 1,
+    CONFIG_AUTH_PASSWORD = 2,
+    CONFIG_AUTH_TOKEN = 4,
+    CONFIG_AUTH_PSK = 8
+};
+
+enum config_tls_min { CONFIG_TLS_1_3, CONFIG_TLS_1_2 };
+
+/* A network in CIDR form, IPv4 as v4-mapped IPv6. */
+struct config_prefix {
+    uint8_t address[16];
+    uint8_t bits;
+};
+
+struct config_listener {
+    char name[CONFIG_NAME_BYTES];
+    enum config_door door;
+    char bind[CONFIG_BIND_BYTES]; /* "[::]:8883" */
+    unsigned auth;                /* set of enum config_auth */
+    char segment[CONFIG_NAME_BYTES];
+    enum config_tls_min tls_min;
+    bool plain; /* no TLS: stays closed until an exception names it */
+    bool websocket;
+    struct config_prefix from[CONFIG_FROM_MAX]; /* who may connect; none: everybody */
+    size_t n_from;
+};
+
+struct config {
+    struct config_listener listeners[CONFIG_LISTENERS_MAX];
+    size_t n_listeners;
+    char hosts[CONFIG_HOSTS_MAX][CONFIG_HOST_BYTES]; /* what bundles may name; first is preferred */
+    size_t n_hosts;
+    unsigned workers;                   /* 1..CONFIG_WORKERS_MAX; the default is never below 2 */
+    char master_key[CONFIG_HOST_BYTES]; /* path; empty: DIR.key */
+    char user[CONFIG_NAME_BYTES];       /* whom the broker runs as when started as root */
+    struct global_settings settings;
+    struct role_limits role_limits; /* what a role of policy.yaml starts with */
+};
+
+/* config_machine - what defaults depend on; the caller asks the machine, so parsing is pure. */
+struct config_machine {
+    uint64_t ram_bytes; /* of RAM or the control group, the smaller */
+    unsigned cores;
+};
+struct config_machine config_machine_ask(void);
+
+/* config_parse - bytes of the file named `file`. ERR_CONFIG with a complaint, ERR_NOMEM. */
+MUST_USE enum err config_parse(struct slice bytes, const char *file,
+                               const struct config_machine *machine,
+                               struct yaml_complaint *ret_complaint, struct config *ret);
+/* config_load - the same from DIR/sallyport.yaml, by descriptor. Complaints name `dir`. */
+MUST_USE enum err config_load(int dir_fd, const char *dir, const struct config_machine *machine,
+                              struct yaml_complaint *ret_complaint, struct config *ret);
+
+/* config_read_file - one of DIR's YAML files, appended to *ret. shown is its name in the complaint.
+ * A symbolic link is not followed. ERR_CONFIG with a complaint, ERR_NOMEM. */
+MUST_USE enum err config_read_file(int dir_fd, const char *name, const char *shown,
+                                   struct yaml_complaint *ret_complaint, struct buf *ret);
+
+const struct config_listener *config_listener_find(const struct config *c, const char *name);
+const char *config_door_name(enum config_door d);
+/* config_from_allows - whether an address (16 bytes, IPv4 mapped) may connect to l. */
+bool config_from_allows(const struct config_listener *l, const uint8_t address[16]);
+
+/* What `init` was told; everything not named keeps its default and is not written out. */
+struct config_init {
+    const char *master_key; /* absolute path, or NULL for DIR.key */
+    const char *const *hosts;
+    size_t n_hosts;
+    const char *const *listens; /* "mqtts=127.0.0.1:18883" */
+    size_t n_listens;
+    const char *const *sets; /* "publish_rate=5/s", "workers=4" */
+    size_t n_sets;
+};
+
+/* config_write - sallyport.yaml for a new directory, commented, appended to *ret; it reads back by
+ * config_parse. ERR_CONFIG with a complaint that quotes the option, ERR_NOMEM. */
+MUST_USE enum err config_write(const struct config_init *init, const struct config_machine *machine,
+                               struct yaml_complaint *ret_complaint, struct buf *ret);
+
+#endif

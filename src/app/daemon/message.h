@@ -1,0 +1,81 @@
+/*
+ * message - what the supervisor and the broker say to each other: small typed messages over a
+ * SOCK_SEQPACKET pair, one datagram each, decoded by the cursors.
+ *
+ *   supervisor -> broker   BOOT (first, once), STOP, RELOAD
+ *   broker -> supervisor   READY, RELOADED, FAILED
+ *
+ * The broker gets its descriptors by inheritance through exec: the pair is LINK_FD, and BOOT says
+ * which of those from BOOT_FIRST_FD up is what.
+ */
+#ifndef APP_DAEMON_MESSAGE_H
+#define APP_DAEMON_MESSAGE_H
+
+#include "base/err.h"
+#include "base/slice.h"
+
+enum {
+    LINK_FD = 3,
+    BOOT_FIRST_FD = 4,
+    BOOT_LISTENERS_MAX = 16,
+    BOOT_SOCKETS_MAX = 64, /* of one listener */
+    BOOT_TEXT_BYTES = 256,
+    MESSAGE_BYTES_MAX = 8192
+};
+
+enum message_type {
+    MESSAGE_BOOT = 1,
+    MESSAGE_STOP,     /* drain and exit 0 */
+    MESSAGE_RELOAD,   /* read sallyport.yaml and policy.yaml again */
+    MESSAGE_READY,    /* every listener is served */
+    MESSAGE_RELOADED, /* text: empty, or why the old configuration stays */
+    MESSAGE_FAILED    /* text: why the broker cannot start; it will exit, do not restart */
+};
+
+/* How the broker before this one ended. */
+enum boot_last {
+    BOOT_LAST_NONE,   /* this is the first */
+    BOOT_LAST_EXIT,   /* last_code is an exit code */
+    BOOT_LAST_SIGNAL, /* last_code is a signal */
+    BOOT_LAST_HANG    /* did not answer and was killed */
+};
+
+struct boot_listener {
+    char name[34]; /* as in sallyport.yaml */
+    bool udp;
+    bool listening; /* false: bound only. listen(2) opens it, shutdown(2) closes it again */
+    uint16_t port;  /* the real one when 0 was asked for */
+    int first_fd;
+    unsigned n_fds; /* one for each worker, in worker order; a plain TCP listener has one in all */
+};
+
+struct boot {
+    int dir_fd;     /* DIR, the only place the broker may open files in */
+    int key_fd;     /* the master key, at offset 0, read-only */
+    int control_fd; /* listening unix socket */
+    unsigned workers;
+    unsigned generation; /* 1 for the first broker of this supervisor */
+    enum boot_last last;
+    unsigned last_code;
+    char dir[BOOT_TEXT_BYTES]; /* path of DIR, for messages to people only */
+    struct boot_listener listeners[BOOT_LISTENERS_MAX];
+    size_t n_listeners;
+};
+
+struct message {
+    enum message_type type;
+    struct boot boot;           /* of BOOT */
+    char text[BOOT_TEXT_BYTES]; /* of RELOADED and FAILED */
+};
+
+/* message_encode - into dst. ERR_SPACE. */
+MUST_USE enum err message_encode(const struct message *m, void *dst, size_t cap, size_t *ret_n);
+/* message_decode - the whole of bytes. ERR_TRUNCATED, ERR_TRAILING, ERR_MALFORMED, ERR_LIMIT. */
+MUST_USE enum err message_decode(struct slice bytes, struct message *ret);
+
+/* message_send, message_receive - over the pair. message_receive: ERR_AGAIN when there is nothing,
+ * ERR_CLOSED when the other side has gone. ERR_IO. */
+MUST_USE enum err message_send(int fd, const struct message *m);
+MUST_USE enum err message_receive(int fd, struct message *ret);
+
+#endif

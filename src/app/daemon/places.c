@@ -1,0 +1,284 @@
+#include "app/daemon/places.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <pwd.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "net/listener.h"
+
+enum { OWN_DEPTH_MAX = 4, CONTROL_BACKLOG = 16 };
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+    }
+}
+
+enum err places_dir(const char *dir, int *ret_fd, struct why *why)
+{
+    AUTO(close_fd) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        why_set(why, "%s: %s; `sallyport init %s` makes it", dir, strerror(errno), dir);
+        return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        why_set(why, "%s: another daemon serves this directory", dir);
+        return errno == EWOULDBLOCK ? ERR_EXISTS : ERR_IO;
+    }
+    *ret_fd = fd;
+    fd = -1;
+    return OK;
+}
+
+enum err places_key(const char *dir, const char *path, int *ret_fd, struct why *why)
+{
+    char beside[4096];
+    size_t n = strlen(dir);
+    while (n > 1 && dir[n - 1] == '/') {
+        n--;
+    }
+    if (path == NULL) {
+        snprintf(beside, sizeof beside, "%.*s.key", (int)n, dir);
+        path = beside;
+    }
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        why_set(why, "the master key %s: %s; it was made by `sallyport init`, put it back there",
+                path, strerror(errno));
+        return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+    }
+    *ret_fd = fd;
+    return OK;
+}
+
+static enum err open_run(int dir_fd, int *ret_fd, struct why *why)
+{
+    if (mkdirat(dir_fd, "run", 0700) != 0 && errno != EEXIST) {
+        why_set(why, "cannot make run/: %s", strerror(errno));
+        return ERR_IO;
+    }
+    int fd = openat(dir_fd, "run", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        why_set(why, "run/ is not a directory: %s", strerror(errno));
+        return ERR_IO;
+    }
+    *ret_fd = fd;
+    return OK;
+}
+
+enum err places_control(int dir_fd, int *ret_fd, struct why *why)
+{
+    AUTO(close_fd) int run_fd = -1;
+    TRY(open_run(dir_fd, &run_fd, why));
+    AUTO(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* By descriptor, because a path may be longer than such an address can hold. */
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control.sock", run_fd);
+    (void)unlinkat(run_fd, "control.sock", 0); /* a dead daemon's: the lock on DIR is ours */
+    mode_t before = umask(0177);
+    int bound = fd < 0 ? -1 : bind(fd, (const struct sockaddr *)&address, sizeof address);
+    (void)umask(before);
+    if (bound != 0 || listen(fd, CONTROL_BACKLOG) != 0) {
+        why_set(why, "cannot make run/control.sock: %s", strerror(errno));
+        return ERR_IO;
+    }
+    *ret_fd = fd;
+    fd = -1;
+    return OK;
+}
+
+static enum err bind_refused(const struct config_listener *l, enum err e, struct why *why)
+{
+    const char *what = e == ERR_EXISTS   ? "is used by another program; stop it or change the port"
+                       : e == ERR_DENIED ? "may not be opened: a port below 1024 needs root or "
+                                           "CAP_NET_BIND_SERVICE, and the address must be ours"
+                                         : "cannot be opened";
+    why_set(why, "listener %s: %s %s", l->name, l->bind, what);
+    return e;
+}
+
+/* Bound, so that the port is ours, but closed: the broker listens when an exception says so. */
+static enum err bind_only(struct slice where, int *ret_fd)
+{
+    struct net_peer peer;
+    TRY(net_peer_parse(where, &peer));
+    int family = net_peer_is_v4(&peer) ? AF_INET : AF_INET6;
+    struct sockaddr_storage address;
+    socklen_t n;
+    TRY(net_peer_to(&peer, family, &address, &n));
+    AUTO(close_fd) int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+    int on = 1, off = 0;
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) {
+        return ERR_IO;
+    }
+    if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0) {
+        return ERR_IO;
+    }
+    if (bind(fd, (const struct sockaddr *)&address, n) != 0) {
+        return errno == EADDRINUSE                         ? ERR_EXISTS
+               : errno == EACCES || errno == EADDRNOTAVAIL ? ERR_DENIED
+                                                           : ERR_IO;
+    }
+    *ret_fd = fd;
+    fd = -1;
+    return OK;
+}
+
+enum err places_listener(const struct config_listener *l, unsigned workers, int *fds,
+                         struct boot_listener *ret, struct why *why)
+{
+    bool is_mqtt = l->door == CONFIG_DOOR_MQTT && !l->websocket;
+    bool is_coap = l->door == CONFIG_DOOR_COAP && !l->plain;
+    if (!is_mqtt && !is_coap) {
+        why_set(why, "listener %s: this kind of door is not there yet; it is not opened", l->name);
+        return ERR_UNSUPPORTED;
+    }
+    struct boot_listener b = {.udp = is_coap, .listening = !l->plain, .n_fds = workers};
+    if (!slice_to_text(slice_text(l->name), b.name, sizeof b.name)) {
+        return ERR_TOO_LARGE;
+    }
+    struct slice where = slice_text(l->bind);
+    enum err e;
+    if (l->plain) {
+        b.n_fds = 1;
+        e = bind_only(where, fds);
+    } else if (is_coap) {
+        e = net_listen_udp(where, workers, fds);
+    } else {
+        e = net_listen_tcp(where, workers, fds);
+    }
+    if (e != OK) {
+        return bind_refused(l, e, why);
+    }
+    struct net_peer local;
+    if (net_local(fds[0], &local) == OK) {
+        b.port = (uint16_t)local.port;
+    }
+    *ret = b;
+    return OK;
+}
+
+enum err places_user_find(const char *name, struct places_user *ret, struct why *why)
+{
+    struct places_user user = {.uid = geteuid(), .gid = getegid()};
+    if (user.uid != 0) {
+        why_set(why, "the broker runs as the user who started it (uid %u)", user.uid);
+        *ret = user;
+        return OK;
+    }
+    const struct passwd *p = getpwnam(name);
+    bool fallback = p == NULL;
+    if (fallback) {
+        p = getpwnam("nobody");
+    }
+    if (p == NULL) {
+        why_set(why,
+                "started as root, but there is neither a user %s nor nobody; "
+                "`useradd --system --shell /usr/sbin/nologin %s` makes one",
+                name, name);
+        return ERR_NOT_FOUND;
+    }
+    if (p->pw_uid == 0 || p->pw_gid == 0) {
+        why_set(why, "user %s is root or in root's group; the broker must be nobody special", name);
+        return ERR_DENIED;
+    }
+    user = (struct places_user){.uid = p->pw_uid, .gid = p->pw_gid, .is_other = true};
+    (void)slice_to_text(slice_head(slice_text(p->pw_name), sizeof user.name - 1), user.name,
+                        sizeof user.name);
+    why_set(why, "started as root: the broker runs as user %s (uid %u)%s", user.name, user.uid,
+            fallback ? "; `useradd --system --shell /usr/sbin/nologin sallyport` gives it a user "
+                       "of its own"
+                     : "");
+    *ret = user;
+    return OK;
+}
+
+/* One thing by descriptor: what it is, is decided after it was opened, so it cannot be swapped. */
+static enum err own_one(int parent_fd, const char *name, const struct places_user *user,
+                        int *ret_fd, bool *ret_is_dir)
+{
+    AUTO(close_fd) int fd = openat(parent_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        return ERR_IO;
+    }
+    *ret_is_dir = S_ISDIR(st.st_mode);
+    bool plain_file = S_ISREG(st.st_mode) && st.st_nlink == 1;
+    if (!*ret_is_dir && !plain_file) {
+        log_line(LOG_WARN, "%s in the data directory is a link or no file; it is left alone", name);
+        return OK;
+    }
+    if (fchownat(fd, "", user->uid, user->gid, AT_EMPTY_PATH) != 0) {
+        return ERR_IO;
+    }
+    *ret_fd = fd;
+    fd = -1;
+    return OK;
+}
+
+static void close_stream(DIR **d)
+{
+    if (*d != NULL) {
+        closedir(*d);
+    }
+}
+
+static bool stays_ours(const char *name)
+{
+    static const char *const names[] = {".", "..", "run", "bundles", "sallyport.yaml"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum err own_below(int dir_fd, const struct places_user *user, unsigned depth)
+{
+    int again = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO(close_stream) DIR *d = again >= 0 ? fdopendir(again) : NULL;
+    if (d == NULL) {
+        return ERR_IO;
+    }
+    for (const struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
+        if (stays_ours(e->d_name)) {
+            continue;
+        }
+        AUTO(close_fd) int fd = -1;
+        bool is_dir = false;
+        TRY(own_one(dir_fd, e->d_name, user, &fd, &is_dir));
+        if (is_dir && depth < OWN_DEPTH_MAX) {
+            TRY(own_below(fd, user, depth + 1));
+        }
+    }
+    return OK;
+}
+
+enum err places_own(int dir_fd, const struct places_user *user, struct why *why)
+{
+    if (!user->is_other) {
+        return OK;
+    }
+    /* Sticky: the broker makes files here, and removes none but its own. */
+    AUTO(close_fd)
+    int config_fd = openat(dir_fd, "sallyport.yaml", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool good = config_fd >= 0 && fchown(config_fd, 0, user->gid) == 0 &&
+                fchmod(config_fd, 0640) == 0 && fchown(dir_fd, 0, user->gid) == 0 &&
+                fchmod(dir_fd, 01770) == 0 && own_below(dir_fd, user, 0) == OK;
+    if (!good) {
+        why_set(why, "cannot give the data directory's files to the broker's user: %s",
+                strerror(errno));
+        return ERR_IO;
+    }
+    return OK;
+}

@@ -1,0 +1,46 @@
+/*
+ * sandbox - what the broker gives up before it reads a stranger's byte: new privileges, all
+ * capabilities, core dumps, ptrace, every path but DIR (Landlock), every call that is not on the
+ * list (seccomp): no connect, no socket, no execve.
+ *
+ * A refused call returns EPERM to its caller and is remembered, so that a denial becomes an event
+ * instead of a crash. Sanitizer builds leave seccomp out, because the sanitizers' own calls are
+ * not on the list; that is decided when compiling, no switch of a running program weakens it.
+ */
+#ifndef APP_DAEMON_SANDBOX_H
+#define APP_DAEMON_SANDBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+
+struct sandbox_report {
+    int landlock_abi; /* 0: this kernel has none */
+    bool seccomp;     /* false only in sanitizer builds */
+};
+
+/* sandbox_apply - for this process, for good. Call it with one thread, before any other is made.
+ * dir_fd is the one directory that stays readable and writable. ERR_IO when the kernel refuses a
+ * step it should have (the caller must not go on); a kernel without Landlock is reported, not an
+ * error. */
+MUST_USE enum err sandbox_apply(int dir_fd, struct sandbox_report *ret);
+
+/* sandbox_become - for root, before exec: empties the bounding and ambient sets and becomes this
+ * user and group for good, with no other groups. ERR_IO: do not go on. */
+MUST_USE enum err sandbox_become(unsigned uid, unsigned gid);
+
+struct sandbox_denial {
+    int call; /* number of the system call */
+    unsigned count;
+};
+
+/* sandbox_denials - takes what was refused since the last call: at most cap different calls,
+ * returns how many were written. Async-signal-safe counters behind it; callable from one thread at
+ * a time.
+ */
+size_t sandbox_denials(struct sandbox_denial *dst, size_t cap);
+/* sandbox_call_name - "execve"; static or thread-local text, never NULL. */
+const char *sandbox_call_name(int call);
+
+#endif

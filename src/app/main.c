@@ -1,0 +1,12 @@
+/* sallyport - one binary: the command line, and under a hidden first argument the broker. */
+#include "app/cli/cli.h"
+#include "app/daemon/broker.h"
+#include "app/daemon/supervisor.h"
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], SUPERVISOR_BROKER_FLAG) == 0) {
+        return broker_main();
+    }
+    return cli_main(argc, argv);
+}

@@ -1,0 +1,50 @@
+/*
+ * mqtt_gate - the outer gate: a connection before its principal is known.
+ *
+ * Takes one packet, CONNECT, within its own small limits; keeps a copy of it, so that the question
+ * "who is this?" may take its time and the answer may fall on another thread: the gate object
+ * itself moves to the session's home worker (docs/ORDER.md, rule 2). No I/O, no clock. The owner
+ * keeps the deadline.
+ *
+ *   WAIT_CONNECT --CONNECT--> ASKED --mqtt_gate_refuse--> REFUSED
+ *        |                      +---- mqtt_server_new takes over, the gate is freed
+ *        +--anything else--> REFUSED
+ */
+#ifndef ENGINE_MQTT_GATE_H
+#define ENGINE_MQTT_GATE_H
+
+#include "base/scope.h"
+#include "wire/mqtt/connect.h"
+#include "wire/mqtt/reason.h"
+
+struct mqtt_gate;
+
+/* mqtt_gate_new - wire: borrowed until freed; packet_max: bytes of the largest CONNECT. ERR_NOMEM.
+ */
+MUST_USE enum err mqtt_gate_new(const struct mqtt_wire_limits *wire, size_t packet_max,
+                                struct mqtt_gate **ret);
+struct mqtt_gate *mqtt_gate_free(struct mqtt_gate *g);
+AUTOFREE(mqtt_gate, mqtt_gate_free)
+
+/*
+ * mqtt_gate_next - look for the CONNECT at the front of *in
+ *
+ * in     in/out, borrows: on OK it starts behind the CONNECT; later packets stay for mqtt_server.
+ * fault  filled on every error but ERR_AGAIN.
+ *
+ * OK         the CONNECT is there (mqtt_gate_connect); the gate is ASKED and takes nothing more
+ * ERR_AGAIN  the packet is not complete
+ * other      the gate is REFUSED; what can be said in the peer's version waits in mqtt_gate_output
+ * SPEC: MQTT-3.1.0-1, MQTT-3.1.4-1.
+ */
+MUST_USE enum err mqtt_gate_next(struct mqtt_gate *g, struct slice *in, struct mqtt_fault *fault);
+/* mqtt_gate_connect - borrows from the gate. Only after mqtt_gate_next gave OK. */
+const struct mqtt_connect *mqtt_gate_connect(const struct mqtt_gate *g);
+/* mqtt_gate_refuse - CONNACK with this reason waits in the output; the owner closes when it has
+ * left. */
+void mqtt_gate_refuse(struct mqtt_gate *g, enum mqtt_reason reason);
+/* mqtt_gate_output - copies what waits (a few bytes) into dst and forgets it; 0 when nothing waits
+ * or it does not fit. */
+size_t mqtt_gate_output(struct mqtt_gate *g, uint8_t *dst, size_t cap);
+
+#endif

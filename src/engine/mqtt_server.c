@@ -1,0 +1,456 @@
+#include "engine/mqtt_server.h"
+
+#include <assert.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "wire/mqtt/connack.h"
+#include "wire/mqtt/fixed.h"
+#include "wire/mqtt/ping.h"
+#include "wire/mqtt/puback.h"
+#include "wire/mqtt/pubcomp.h"
+#include "wire/mqtt/pubrec.h"
+#include "wire/mqtt/pubrel.h"
+#include "wire/mqtt/suback.h"
+#include "wire/mqtt/unsuback.h"
+
+enum {
+    SERVER_OUTPUT_PAUSE = 64 * 1024, /* answers nobody reads: no packet is taken above this */
+    SERVER_OUTPUT_MAX = 256 * 1024,
+    SERVER_PUBREL_SLACK = 64 /* asks of PUBRELs on top of the open PUBLISHes */
+};
+
+enum ask_kind { ASK_PUBACK, ASK_PUBREC, ASK_PUBCOMP };
+
+/* One acknowledgement that is owed. A ring, oldest first: what is answered waits for those before
+ * it. */
+struct ask {
+    uint16_t packet_id;
+    enum ask_kind kind;
+    bool is_answered;
+    uint8_t reason;
+};
+
+struct mqtt_server {
+    struct mqtt_terms terms;
+    bool is_closing;
+    uint64_t last_packet_ms;
+    uint16_t receive_quota;               /* PUBLISHes with QoS > 0 the client may still open */
+    struct ask *asks;                     /* ring of asks_cap */
+    uint32_t asks_cap, first_ask, n_asks; /* first_ask is the id of the oldest; ids count up */
+    struct buf out;
+    size_t out_at; /* bytes of out that have left */
+};
+
+static bool is_v5(const struct mqtt_server *e)
+{
+    return e->terms.version == MQTT_V5;
+}
+
+/* ---- output ---- */
+
+typedef enum err encode_fn(const void *packet, enum mqtt_version version, struct wr *w);
+
+static enum err put(struct mqtt_server *e, size_t most, encode_fn *encode, const void *packet)
+{
+    uint8_t *dst;
+    if (e->out_at == e->out.n) {
+        buf_clear(&e->out);
+        e->out_at = 0;
+    }
+    TRY(buf_room(&e->out, most, SERVER_OUTPUT_MAX, &dst));
+    struct wr w = wr_into(dst, most);
+    TRY(encode(packet, e->terms.version, &w));
+    e->out.n += wr_slice(&w).n;
+    return OK;
+}
+
+#define DEFINE_ENCODE(name)                                                                        \
+    static enum err encode_##name(const void *packet, enum mqtt_version version, struct wr *w)     \
+    {                                                                                              \
+        const struct mqtt_##name *m = packet;                                                      \
+        return mqtt_##name##_encode(m, version, w);                                                \
+    }
+DEFINE_ENCODE(connack)
+DEFINE_ENCODE(suback)
+DEFINE_ENCODE(unsuback)
+DEFINE_ENCODE(disconnect)
+
+static enum err encode_pingresp(const void *packet, enum mqtt_version version, struct wr *w)
+{
+    (void)packet;
+    (void)version;
+    return mqtt_pingresp_encode(w);
+}
+
+static enum err encode_pubrel(const void *packet, enum mqtt_version version, struct wr *w)
+{
+    const struct mqtt_ack *m = packet;
+    return mqtt_pubrel_encode(m, version, w);
+}
+
+static enum err encode_ask(const void *packet, enum mqtt_version version, struct wr *w)
+{
+    const struct ask *a = packet;
+    struct mqtt_ack m = {.packet_id = a->packet_id, .reason = a->reason};
+    switch (a->kind) {
+    case ASK_PUBACK:
+        return mqtt_puback_encode(&m, version, w);
+    case ASK_PUBREC:
+        return mqtt_pubrec_encode(&m, version, w);
+    case ASK_PUBCOMP:
+        return mqtt_pubcomp_encode(&m, version, w);
+    }
+    return ERR_MALFORMED;
+}
+
+enum { ACK_BYTES_MAX = 8, CONNACK_BYTES_MAX = 512 };
+
+/* ---- life ---- */
+
+MUST_USE enum err mqtt_server_new(const struct mqtt_terms *terms,
+                                  const struct mqtt_connack *connack, uint64_t now_ms,
+                                  struct mqtt_server **ret)
+{
+    assert(terms->receive_max > 0);
+    AUTO(mqtt_server_autofree) struct mqtt_server *e = mem_zalloc(sizeof(*e));
+    if (e == NULL) {
+        return ERR_NOMEM;
+    }
+    e->terms = *terms;
+    e->last_packet_ms = now_ms;
+    e->receive_quota = terms->receive_max;
+    e->first_ask = 1;
+    TRY(put(e, CONNACK_BYTES_MAX, encode_connack, connack));
+    *ret = TAKE(e);
+    return OK;
+}
+
+struct mqtt_server *mqtt_server_free(struct mqtt_server *e)
+{
+    if (e != NULL) {
+        buf_done(&e->out);
+        mem_free(e->asks);
+        mem_free(e);
+    }
+    return NULL;
+}
+
+const struct mqtt_terms *mqtt_server_terms(const struct mqtt_server *e)
+{
+    return &e->terms;
+}
+
+bool mqtt_server_is_closing(const struct mqtt_server *e)
+{
+    return e->is_closing;
+}
+
+void mqtt_server_close(struct mqtt_server *e, enum mqtt_reason reason)
+{
+    struct mqtt_disconnect m = {.reason = (uint8_t)reason};
+    if (!e->is_closing && is_v5(e)) {
+        /* Out of memory only means that the peer is not told why. */
+        enum err ignored = put(e, ACK_BYTES_MAX, encode_disconnect, &m);
+        (void)ignored;
+    }
+    e->is_closing = true;
+}
+
+/* ---- asks ---- */
+
+static struct ask *ask_at(struct mqtt_server *e, uint32_t index)
+{
+    return &e->asks[(e->first_ask + index) & (e->asks_cap - 1)];
+}
+
+static enum err asks_grow(struct mqtt_server *e)
+{
+    uint32_t cap = e->asks_cap > 0 ? e->asks_cap * 2 : 8;
+    struct ask *grown = mem_array(cap, sizeof(*grown));
+    if (grown == NULL) {
+        return ERR_NOMEM;
+    }
+    for (uint32_t i = 0; i < e->n_asks; i++) {
+        grown[(e->first_ask + i) & (cap - 1)] = *ask_at(e, i);
+    }
+    mem_free(e->asks);
+    e->asks = grown;
+    e->asks_cap = cap;
+    return OK;
+}
+
+static enum err ask_open(struct mqtt_server *e, enum ask_kind kind, uint16_t packet_id,
+                         uint32_t *ret)
+{
+    if (e->n_asks == e->asks_cap) {
+        TRY(asks_grow(e));
+    }
+    *ask_at(e, e->n_asks) = (struct ask){.packet_id = packet_id, .kind = kind};
+    *ret = e->first_ask + e->n_asks;
+    e->n_asks++;
+    return OK;
+}
+
+/* A PUBLISH is done with when its PUBACK, its PUBCOMP or its failed PUBREC leaves. SPEC: MQTT5 4.9
+ */
+static bool ask_ends_publish(const struct ask *a)
+{
+    return a->kind != ASK_PUBREC || a->reason >= 0x80;
+}
+
+static enum err asks_flush(struct mqtt_server *e)
+{
+    while (e->n_asks > 0 && ask_at(e, 0)->is_answered) {
+        struct ask *a = ask_at(e, 0);
+        TRY(put(e, ACK_BYTES_MAX, encode_ask, a));
+        if (ask_ends_publish(a) && e->receive_quota < e->terms.receive_max) {
+            e->receive_quota++;
+        }
+        e->first_ask++;
+        e->n_asks--;
+    }
+    return OK;
+}
+
+void mqtt_server_answer(struct mqtt_server *e, uint32_t ask, enum mqtt_reason reason)
+{
+    uint32_t index = ask - e->first_ask;
+    assert(index < e->n_asks);
+    struct ask *a = ask_at(e, index);
+    assert(!a->is_answered);
+    a->is_answered = true;
+    a->reason = (uint8_t)reason;
+    if (!e->is_closing && asks_flush(e) != OK) {
+        e->is_closing =
+            true; /* no memory for two bytes: the client will repeat on a new connection */
+    }
+}
+
+/* ---- answers ---- */
+
+MUST_USE enum err mqtt_server_suback(struct mqtt_server *e, uint16_t packet_id, struct slice codes)
+{
+    struct mqtt_suback m = {.packet_id = packet_id, .codes = codes};
+    return put(e, codes.n + 16, encode_suback, &m);
+}
+
+MUST_USE enum err mqtt_server_unsuback(struct mqtt_server *e, uint16_t packet_id,
+                                       struct slice codes)
+{
+    struct mqtt_unsuback m = {.packet_id = packet_id, .codes = codes};
+    return put(e, codes.n + 16, encode_unsuback, &m);
+}
+
+MUST_USE enum err mqtt_server_pubrel(struct mqtt_server *e, uint16_t packet_id,
+                                     enum mqtt_reason reason)
+{
+    struct mqtt_ack m = {.packet_id = packet_id, .reason = (uint8_t)reason};
+    return put(e, ACK_BYTES_MAX, encode_pubrel, &m);
+}
+
+bool mqtt_server_has_output(const struct mqtt_server *e)
+{
+    return e->out_at < e->out.n;
+}
+
+size_t mqtt_server_output(struct mqtt_server *e, uint8_t *dst, size_t cap)
+{
+    struct slice waiting = slice_head(slice_from(buf_slice(&e->out), e->out_at), cap);
+    if (waiting.n > 0) {
+        memcpy(dst, waiting.p, waiting.n);
+        e->out_at += waiting.n;
+    }
+    if (e->out_at == e->out.n) {
+        buf_done(&e->out); /* an idle connection keeps no buffer */
+        e->out_at = 0;
+    }
+    return waiting.n;
+}
+
+/* ---- deliveries ---- */
+
+/* SPEC: MQTT-3.3.2-6: what is left of the lifetime; a message that was about to end still has its
+ * last second. */
+static uint32_t expiry_left_s(const struct msg *m, uint64_t now_ms)
+{
+    uint64_t left_ms = m->expires_at_ms > now_ms ? m->expires_at_ms - now_ms : 0;
+    uint64_t left_s = (left_ms + 999) / 1000;
+    return left_s > UINT32_MAX ? UINT32_MAX : (uint32_t)left_s;
+}
+
+MUST_USE enum err mqtt_server_deliver(struct mqtt_server *e, const struct delivery *d,
+                                      uint64_t now_ms, struct wr *w)
+{
+    const struct msg *m = d->msg;
+    struct mqtt_publish_out out = {.topic = m->topic,
+                                   .payload_n = m->payload.n,
+                                   .packet_id = d->packet_id,
+                                   .qos = d->qos,
+                                   .retain = d->retain,
+                                   .dup = d->is_dup && d->qos > 0};
+    if (is_v5(e)) {
+        out.forward = m->props;
+        out.subscription_ids = d->n_ids > 1 ? d->ids : &d->id;
+        out.n_subscription_ids = d->n_ids;
+        out.has_expiry = m->expires_at_ms != UINT64_MAX;
+        out.expiry_s = out.has_expiry ? expiry_left_s(m, now_ms) : 0;
+    }
+    size_t size = mqtt_publish_packet_size(&out, e->terms.version);
+    if (size > e->terms.client_packet_max) {
+        return ERR_TOO_LARGE;
+    }
+    if (size > wr_left(w)) {
+        return ERR_SPACE;
+    }
+    TRY(mqtt_publish_encode_head(&out, e->terms.version, w));
+    wr_bytes(w, m->payload);
+    return w->err;
+}
+
+/* ---- input ---- */
+
+bool mqtt_server_is_blocked(const struct mqtt_server *e)
+{
+    if (e->out.n - e->out_at > SERVER_OUTPUT_PAUSE) {
+        return true;
+    }
+    /* MQTT 3.1.1 has no flow control of its own: the socket is it. MQTT 5 clients that exceed the
+     * number get 0x93. */
+    return e->n_asks >= (uint32_t)e->terms.receive_max + SERVER_PUBREL_SLACK ||
+           (!is_v5(e) && e->receive_quota == 0 && e->n_asks > 0);
+}
+
+static enum err fault_set(struct mqtt_fault *fault, enum err err, enum mqtt_reason reason)
+{
+    *fault = (struct mqtt_fault){.err = err, .reason = (uint8_t)reason};
+    return err;
+}
+
+static enum err on_publish(struct mqtt_server *e, const struct mqtt_input *in,
+                           struct mqtt_fault *fault, struct mqtt_event *ret)
+{
+    struct mqtt_event ev = {.kind = MQTT_EVENT_PUBLISH};
+    TRY(mqtt_publish_decode(in, fault, &ev.publish));
+    if (ev.publish.qos > 0) {
+        if (e->receive_quota > 0) {
+            e->receive_quota--;
+        } else if (is_v5(e)) {
+            return fault_set(fault, ERR_PROTOCOL, MQTT_RECEIVE_MAXIMUM_EXCEEDED); /* MQTT5 3.3.4 */
+        }
+        enum err err = ask_open(e, ev.publish.qos == 1 ? ASK_PUBACK : ASK_PUBREC,
+                                ev.publish.packet_id, &ev.ask);
+        if (err != OK) {
+            return fault_set(fault, err, MQTT_SERVER_BUSY);
+        }
+    }
+    *ret = ev;
+    return OK;
+}
+
+static enum err on_pubrel(struct mqtt_server *e, const struct mqtt_input *in,
+                          struct mqtt_fault *fault, struct mqtt_event *ret)
+{
+    struct mqtt_event ev = {.kind = MQTT_EVENT_PUBREL};
+    TRY(mqtt_pubrel_decode(in, fault, &ev.ack));
+    enum err err = ask_open(e, ASK_PUBCOMP, ev.ack.packet_id, &ev.ask);
+    if (err != OK) {
+        return fault_set(fault, err, MQTT_SERVER_BUSY);
+    }
+    *ret = ev;
+    return OK;
+}
+
+/* State x packet: what an open connection may send. ERR_AGAIN: taken, no event. */
+static enum err take(struct mqtt_server *e, enum mqtt_type type, const struct mqtt_input *in,
+                     struct mqtt_fault *fault, struct mqtt_event *ret)
+{
+    switch (type) {
+    case MQTT_PUBLISH:
+        return on_publish(e, in, fault, ret);
+    case MQTT_PUBREL:
+        return on_pubrel(e, in, fault, ret);
+    case MQTT_PUBACK:
+        *ret = (struct mqtt_event){.kind = MQTT_EVENT_PUBACK};
+        return mqtt_puback_decode(in, fault, &ret->ack);
+    case MQTT_PUBREC:
+        *ret = (struct mqtt_event){.kind = MQTT_EVENT_PUBREC};
+        return mqtt_pubrec_decode(in, fault, &ret->ack);
+    case MQTT_PUBCOMP:
+        *ret = (struct mqtt_event){.kind = MQTT_EVENT_PUBCOMP};
+        return mqtt_pubcomp_decode(in, fault, &ret->ack);
+    case MQTT_SUBSCRIBE:
+        *ret = (struct mqtt_event){.kind = MQTT_EVENT_SUBSCRIBE};
+        return mqtt_subscribe_decode(in, fault, &ret->subscribe);
+    case MQTT_UNSUBSCRIBE:
+        *ret = (struct mqtt_event){.kind = MQTT_EVENT_UNSUBSCRIBE};
+        return mqtt_unsubscribe_decode(in, fault, &ret->unsubscribe);
+    case MQTT_DISCONNECT:
+        *ret = (struct mqtt_event){.kind = MQTT_EVENT_DISCONNECT};
+        return mqtt_disconnect_decode(in, fault, &ret->disconnect);
+    case MQTT_PINGREQ:
+        TRY(mqtt_ping_decode(in, fault));
+        if (put(e, ACK_BYTES_MAX, encode_pingresp, NULL) != OK) {
+            return fault_set(fault, ERR_NOMEM, MQTT_SERVER_BUSY);
+        }
+        return ERR_AGAIN; /* SPEC: MQTT-3.12.4-1 */
+    case MQTT_CONNECT:    /* SPEC: MQTT-3.1.0-2: a second one is a protocol violation */
+    case MQTT_CONNACK:
+    case MQTT_SUBACK:
+    case MQTT_UNSUBACK:
+    case MQTT_PINGRESP:
+    case MQTT_AUTH: /* SPEC: MQTT-4.12.0-7: no enhanced authentication was agreed on */
+        break;
+    }
+    return fault_set(fault, ERR_PROTOCOL, MQTT_PROTOCOL_ERROR);
+}
+
+MUST_USE enum err mqtt_server_next(struct mqtt_server *e, struct slice *in, uint64_t now_ms,
+                                   struct mqtt_fault *fault, struct mqtt_event *ret)
+{
+    while (!e->is_closing && !mqtt_server_is_blocked(e)) {
+        struct mqtt_fixed fixed;
+        struct mqtt_input input = {
+            .version = e->terms.version, .sender = MQTT_FROM_CLIENT, .limits = &e->terms.wire};
+        enum err err = mqtt_packet_cut(in, e->terms.packet_max, fault, &fixed, &input.body);
+        if (err == ERR_AGAIN) {
+            return ERR_AGAIN;
+        }
+        if (err == OK) {
+            e->last_packet_ms = now_ms;
+            input.flags = fixed.flags;
+            err = take(e, fixed.type, &input, fault, ret);
+        }
+        if (err == OK) {
+            if (ret->kind == MQTT_EVENT_DISCONNECT) {
+                e->is_closing = true; /* SPEC: MQTT-3.14.4-2: nothing after it */
+            }
+            return OK;
+        }
+        if (err != ERR_AGAIN) {
+            mqtt_server_close(e, (enum mqtt_reason)fault->reason);
+            return err;
+        }
+    }
+    return ERR_AGAIN;
+}
+
+/* ---- time ---- */
+
+uint64_t mqtt_server_deadline(const struct mqtt_server *e)
+{
+    if (e->terms.keep_alive_s == 0 || e->is_closing) {
+        return UINT64_MAX;
+    }
+    /* SPEC: MQTT-3.1.2-22: one and a half times the keep-alive */
+    return e->last_packet_ms + (uint64_t)e->terms.keep_alive_s * 1500;
+}
+
+MUST_USE enum err mqtt_server_tick(struct mqtt_server *e, uint64_t now_ms)
+{
+    if (now_ms < mqtt_server_deadline(e)) {
+        return OK;
+    }
+    mqtt_server_close(e, MQTT_KEEP_ALIVE_TIMEOUT);
+    return ERR_TIMEOUT;
+}

@@ -1,0 +1,547 @@
+#include "net/stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "base/wr.h"
+#include "net/stream_private.h"
+
+AUTOFREE(stream, stream_free)
+
+/* The worker's buffers. */
+
+struct stream_io *stream_io_free(struct stream_io *io)
+{
+    if (io != NULL) {
+        mem_wipe(io->plain, sizeof(io->plain));
+        mem_wipe(io->out, sizeof(io->out));
+    }
+    return mem_free(io);
+}
+
+enum err stream_io_new(struct stream_io **ret)
+{
+    struct stream_io *io = mem_alloc(sizeof(*io));
+    if (io == NULL) {
+        return ERR_NOMEM;
+    }
+    io->now_ms = 0;
+    io->in = (struct slice){0};
+    io->sealed_n = 0;
+    *ret = io;
+    return OK;
+}
+
+void stream_io_now(struct stream_io *io, uint64_t now_ms)
+{
+    io->now_ms = now_ms;
+}
+
+uint8_t *stream_io_out(struct stream_io *io)
+{
+    return io->out;
+}
+
+static enum err watch(struct stream *s)
+{
+    uint32_t events = (s->held ? 0 : EPOLLIN) | (stream_is_blocked(s) ? EPOLLOUT : 0);
+    return s->loop != NULL ? loop_change(s->loop, &s->source, events) : OK;
+}
+
+/* TLS 1.3 KeyUpdate and anything else of a handshake that comes when the handshake is over. */
+static void on_message(int writing, int version, int content, const void *bytes, size_t n, SSL *ssl,
+                       void *ctx)
+{
+    (void)version;
+    (void)bytes;
+    (void)n;
+    (void)ctx;
+    struct tls_note *note = SSL_get_app_data(ssl);
+    if (writing == 0 && content == SSL3_RT_HANDSHAKE && note->established) {
+        note->n_handshake_records++;
+    }
+}
+
+/* Life. */
+
+static enum err tls_setup(struct stream *s, enum stream_role role, struct tls *tls)
+{
+    s->tls = tls_ref(tls);
+    s->ssl = SSL_new(tls_ctx(tls));
+    if (s->ssl == NULL) {
+        return ERR_NOMEM;
+    }
+    BIO *b = BIO_new(tls_bio_method(tls));
+    if (b == NULL) {
+        return ERR_NOMEM;
+    }
+    BIO_set_data(b, s);
+    BIO_set_init(b, 1);
+    SSL_set_bio(s->ssl, b, b);
+    if (SSL_set_app_data(s->ssl, &s->note) != 1) {
+        return ERR_NOMEM;
+    }
+    SSL_set_msg_callback(s->ssl, on_message);
+    if (role == STREAM_SERVER) {
+        SSL_set_accept_state(s->ssl);
+        return OK;
+    }
+    SSL_set_connect_state(s->ssl);
+    const char *host = tls_host(tls);
+    if (host != NULL && !tls_host_is_address(host) && SSL_set_tlsext_host_name(s->ssl, host) != 1) {
+        return ERR_CRYPTO;
+    }
+    return OK;
+}
+
+enum err stream_new(int fd, enum stream_role role, struct tls *tls, struct stream **ret)
+{
+    AUTO(stream_autofree) struct stream *s = mem_zalloc(sizeof(*s));
+    if (s == NULL) {
+        (void)close(fd);
+        return ERR_NOMEM;
+    }
+    s->source.fd = fd;
+    ERR_clear_error();
+    if (tls != NULL) {
+        assert(tls_is_server(tls) == (role == STREAM_SERVER));
+        TRY(tls_setup(s, role, tls));
+    } else {
+        s->note.established = true;
+    }
+    *ret = TAKE(s);
+    return OK;
+}
+
+struct stream *stream_free(struct stream *s)
+{
+    if (s == NULL) {
+        return NULL;
+    }
+    stream_detach(s);
+    SSL_free(s->ssl);
+    s->tls = tls_free(s->tls);
+    buf_done(&s->pending);
+    (void)close(s->source.fd);
+    return mem_free(s);
+}
+
+static void source_ready(struct loop_source *source, uint32_t events)
+{
+    struct stream *s = CONTAINER_OF(source, struct stream, source);
+    s->ready(s->owner, events);
+}
+
+enum err stream_attach(struct stream *s, struct loop *l,
+                       void (*ready)(void *owner, uint32_t events), void *owner)
+{
+    assert(s->loop == NULL);
+    s->source.ready = source_ready;
+    s->ready = ready;
+    s->owner = owner;
+    TRY(loop_add(l, &s->source, EPOLLIN));
+    s->loop = l;
+    return watch(s);
+}
+
+void stream_detach(struct stream *s)
+{
+    if (s->loop != NULL) {
+        loop_remove(s->loop, &s->source);
+        s->loop = NULL;
+        s->poll_once = true;
+    }
+}
+
+enum err stream_hold(struct stream *s, bool held)
+{
+    s->held = held;
+    return watch(s);
+}
+
+/* Reading. */
+
+static void aim(struct stream *s, struct stream_io *io)
+{
+    assert(io->sealed_n == 0 && io->in.n == 0);
+    s->io = io;
+    ERR_clear_error();
+}
+
+static void unaim(struct stream *s)
+{
+    s->io->in = (struct slice){0};
+    s->io = NULL;
+    ERR_clear_error();
+}
+
+/* Turns what SSL_get_error says into the stream's first error; ERR_AGAIN when it only waits. */
+static enum err judge(struct stream *s, int result)
+{
+    int why = SSL_get_error(s->ssl, result);
+    char text[TLS_TEXT_BYTES];
+    if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) {
+        return ERR_AGAIN;
+    }
+    if (why == SSL_ERROR_ZERO_RETURN) {
+        s->cleanly = true;
+        return stream_fail(s, ERR_CLOSED, "");
+    }
+    if (s->failed != OK) {
+        return s->failed; /* our BIO met the real reason */
+    }
+    if (s->note.verify != TLS_VERIFY_OK) {
+        tls_verify_text(s->note.verify, tls_is_server(s->tls) ? "client" : "server", text);
+        return stream_fail(s, ERR_AUTH, text);
+    }
+    int reason = ERR_GET_REASON(ERR_peek_error());
+    tls_error_text(text);
+    if (reason == SSL_R_TOO_MANY_KEY_UPDATES) {
+        return stream_fail(s, ERR_QUOTA, text); /* a limit of the library's own, in some releases */
+    }
+    if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
+        return stream_fail(s, ERR_AUTH,
+                           "the client sent no certificate, and this listener requires one");
+    }
+    return stream_fail(s, ERR_PROTOCOL, text[0] != '\0' ? text : "TLS failed");
+}
+
+static enum err check_updates(struct stream *s, uint64_t now_ms)
+{
+    if (now_ms - s->updates_from_ms >= MINUTE_MS) {
+        s->updates_from_ms = now_ms;
+        s->n_updates = 0;
+    }
+    s->n_updates += s->note.n_handshake_records;
+    s->note.n_handshake_records = 0;
+    if (s->n_updates > STREAM_KEY_UPDATES_PER_MIN) {
+        return stream_fail(s, ERR_QUOTA, "too many TLS key updates");
+    }
+    return OK;
+}
+
+/* One step of the handshake or one record. ERR_AGAIN: nothing came of it. */
+static enum err step(struct stream *s, struct stream_io *io, size_t *n_plain)
+{
+    if (!s->note.established) {
+        int result = SSL_do_handshake(s->ssl);
+        if (result != 1) {
+            return judge(s, result);
+        }
+        s->note.established = true;
+        s->updates_from_ms = io->now_ms;
+        return OK;
+    }
+    size_t n = 0;
+    int result = SSL_read_ex(s->ssl, &io->plain[*n_plain], PLAIN_BYTES - *n_plain, &n);
+    TRY(check_updates(s, io->now_ms));
+    if (result != 1) {
+        return judge(s, result);
+    }
+    *n_plain += n;
+    return OK;
+}
+
+/* Everything that the received bytes complete. */
+static size_t drive(struct stream *s, struct stream_io *io)
+{
+    size_t n_plain = 0;
+    unsigned n_fruitless = 0;
+    enum err e = OK;
+    /* A record that is not data ends a step with ERR_AGAIN although more was received, and some
+     * steps only finish what the one before began. */
+    while (e == OK || (e == ERR_AGAIN && io->in.n > 0 && n_fruitless < FRUITLESS_MAX)) {
+        size_t before = io->in.n;
+        e = step(s, io, &n_plain);
+        n_fruitless = e == ERR_AGAIN && io->in.n == before ? n_fruitless + 1 : 0;
+    }
+    if (io->in.n > 0) {
+        (void)stream_fail(s, ERR_PROTOCOL, "TLS does not take what was received");
+    }
+    /* Handshake flights, key updates and alerts leave at once; a second error changes nothing. */
+    enum err sent = stream_send_sealed(s, io);
+    if (sent == OK && watch(s) != OK) {
+        (void)stream_fail(s, ERR_IO, "the event loop refuses the connection");
+    }
+    return n_plain;
+}
+
+static size_t receive(struct stream *s, struct stream_io *io)
+{
+    ssize_t n = recv(s->source.fd, io->recv, sizeof(io->recv), MSG_DONTWAIT);
+    if (n == 0) {
+        (void)stream_fail(s, ERR_CLOSED, "");
+        /* Without TLS the end of the stream is all the orderly close there is. */
+        s->cleanly = s->ssl == NULL;
+    } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        (void)stream_fail_errno(s);
+    }
+    return n > 0 ? (size_t)n : 0;
+}
+
+enum err stream_start(struct stream *s, struct stream_io *io)
+{
+    if (s->ssl != NULL && s->failed == OK) {
+        aim(s, io);
+        (void)drive(s, io);
+        unaim(s);
+    }
+    return s->failed;
+}
+
+enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_plain)
+{
+    struct slice plain = {0};
+    s->poll_once = false;
+    if (s->failed != OK) {
+        s->failure_told = true;
+        return s->failed;
+    }
+    size_t n = receive(s, io);
+    if (s->ssl == NULL) {
+        plain = slice_of(io->recv, n);
+    } else if (s->failed == OK) {
+        aim(s, io);
+        io->in = slice_of(io->recv, n);
+        plain = slice_of(io->plain, drive(s, io));
+        unaim(s);
+    }
+    if (s->failed != OK && plain.n == 0) {
+        s->failure_told = true;
+        return s->failed;
+    }
+    *ret_plain = plain;
+    return OK;
+}
+
+bool stream_has_pending(const struct stream *s)
+{
+    return s->poll_once || (s->failed != OK && !s->failure_told) ||
+           (s->ssl != NULL && SSL_pending(s->ssl) > 0);
+}
+
+/* Writing. */
+
+static enum err seal(struct stream *s, struct slice plain)
+{
+    size_t n = 0;
+    if (plain.n == 0) {
+        return OK;
+    }
+    int result = SSL_write_ex(s->ssl, plain.p, plain.n, &n);
+    if (result == 1 && n == plain.n) {
+        return OK;
+    }
+    enum err e = judge(s, result);
+    /* Our BIO takes everything, so waiting means that something is wrong. */
+    return e != ERR_AGAIN ? e
+                          : stream_fail(s, ERR_PROTOCOL, "TLS stopped in the middle of a record");
+}
+
+/* Small parts share a record, so that a turn of many small packets costs few records; what fills
+ * records on its own is sealed from where it is. */
+static enum err seal_parts(struct stream *s, struct stream_io *io, const struct slice *parts,
+                           size_t n_parts)
+{
+    struct wr record = wr_into(io->record, RECORD_BYTES);
+    for (size_t i = 0; i < n_parts; i++) {
+        struct slice rest = parts[i];
+        while (rest.n > 0) {
+            if (record.at == 0 && rest.n >= RECORD_BYTES) {
+                struct slice whole = slice_head(rest, rest.n - rest.n % RECORD_BYTES);
+                TRY(seal(s, whole));
+                rest = slice_from(rest, whole.n);
+                continue;
+            }
+            struct slice piece = slice_head(rest, wr_left(&record));
+            wr_bytes(&record, piece);
+            rest = slice_from(rest, piece.n);
+            if (wr_left(&record) == 0) {
+                TRY(seal(s, wr_slice(&record)));
+                record = wr_into(io->record, RECORD_BYTES);
+            }
+        }
+    }
+    return seal(s, wr_slice(&record));
+}
+
+static enum err write_plain(struct stream *s, const struct slice *parts, size_t n_parts)
+{
+    struct iovec vector[PARTS_MAX];
+    for (size_t at = 0; at < n_parts;) {
+        size_t n = n_parts - at < PARTS_MAX ? n_parts - at : PARTS_MAX;
+        for (size_t i = 0; i < n; i++) {
+            /* sendmsg does not write through it. */
+            vector[i] = (struct iovec){.iov_base = (void *)(uintptr_t)parts[at + i].p,
+                                       .iov_len = parts[at + i].n};
+        }
+        TRY(stream_send_parts(s, vector, n));
+        at += n;
+    }
+    return OK;
+}
+
+enum err stream_write(struct stream *s, struct stream_io *io, const struct slice *parts,
+                      size_t n_parts)
+{
+    size_t total = 0;
+    if (s->failed != OK) {
+        return s->failed;
+    }
+    for (size_t i = 0; i < n_parts; i++) {
+        if (parts[i].n > STREAM_SEND_BYTES - total) {
+            return ERR_TOO_LARGE;
+        }
+        total += parts[i].n;
+    }
+    if (!s->note.established || s->closing || stream_is_blocked(s)) {
+        return ERR_AGAIN;
+    }
+    if (s->ssl == NULL) {
+        TRY(write_plain(s, parts, n_parts));
+        return watch(s);
+    }
+    aim(s, io);
+    enum err e = seal_parts(s, io, parts, n_parts);
+    if (e == OK) {
+        e = stream_send_sealed(s, io);
+    }
+    io->sealed_n = 0;
+    unaim(s);
+    TRY(e);
+    return watch(s);
+}
+
+static void finish_closing(struct stream *s)
+{
+    if (s->closing && !stream_is_blocked(s)) {
+        /* It fails when the peer has gone, which is what was wanted. */
+        (void)shutdown(s->source.fd, SHUT_WR);
+    }
+}
+
+enum err stream_flush(struct stream *s, struct stream_io *io)
+{
+    (void)io;
+    if (s->failed != OK) {
+        return s->failed;
+    }
+    if (stream_is_blocked(s)) {
+        struct slice rest = slice_from(buf_slice(&s->pending), s->pending_at);
+        ssize_t n = send(s->source.fd, rest.p, rest.n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno != EAGAIN && errno != EINTR) {
+            return stream_fail_errno(s);
+        }
+        s->pending_at += n > 0 ? (size_t)n : 0;
+        if (stream_is_blocked(s)) {
+            return ERR_AGAIN;
+        }
+        /* An idle connection holds no buffer. */
+        buf_done(&s->pending);
+        s->pending_at = 0;
+        finish_closing(s);
+    }
+    return watch(s);
+}
+
+bool stream_is_blocked(const struct stream *s)
+{
+    return s->pending.n > s->pending_at;
+}
+
+size_t stream_pending_bytes(const struct stream *s)
+{
+    return s->pending.n - s->pending_at;
+}
+
+void stream_close(struct stream *s, struct stream_io *io)
+{
+    if (s->closing || (s->failed != OK && s->failed != ERR_CLOSED)) {
+        return;
+    }
+    s->closing = true;
+    if (s->ssl != NULL && s->note.established) {
+        aim(s, io);
+        /* Nothing is left to do about a close_notify that cannot leave. */
+        (void)SSL_shutdown(s->ssl);
+        enum err e = stream_send_sealed(s, io);
+        unaim(s);
+        if (e != OK || watch(s) != OK) {
+            return; /* the error sticks; the caller frees the stream at its deadline */
+        }
+    }
+    finish_closing(s);
+}
+
+void stream_abort(struct stream *s)
+{
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    /* When it fails the close is an ordinary one. */
+    (void)setsockopt(s->source.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
+/* Queries. */
+
+int stream_fd(const struct stream *s)
+{
+    return s->source.fd;
+}
+
+bool stream_is_ready(const struct stream *s)
+{
+    return s->note.established;
+}
+
+bool stream_is_tls(const struct stream *s)
+{
+    return s->ssl != NULL;
+}
+
+bool stream_closed_cleanly(const struct stream *s)
+{
+    return s->cleanly;
+}
+
+enum err stream_peer_cert(const struct stream *s, struct buf *ret)
+{
+    X509 *cert = s->ssl != NULL ? SSL_get0_peer_certificate(s->ssl) : NULL;
+    if (cert == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    return tls_cert_der(cert, ret);
+}
+
+enum tls_verify stream_verify(const struct stream *s)
+{
+    return s->note.verify;
+}
+
+const char *stream_error(const struct stream *s)
+{
+    return s->error;
+}
+
+const char *stream_version(const struct stream *s)
+{
+    return s->ssl != NULL && s->note.established ? SSL_get_version(s->ssl) : "-";
+}
+
+const char *stream_cipher(const struct stream *s)
+{
+    return s->ssl != NULL && s->note.established ? SSL_get_cipher_name(s->ssl) : "-";
+}
+
+struct slice stream_alpn(const struct stream *s)
+{
+    const unsigned char *name = NULL;
+    unsigned n = 0;
+    if (s->ssl != NULL) {
+        SSL_get0_alpn_selected(s->ssl, &name, &n);
+    }
+    return slice_of(name, n);
+}

@@ -1,0 +1,135 @@
+/*
+ * stream - one TCP connection as bytes in, bytes out, with TLS as a filter between or none.
+ *
+ * The TLS object reads and writes through our own BIO, which points at the buffers of the worker
+ * that serves the connection now. So a turn costs one recv and one send for each connection, an
+ * idle connection holds no buffer, and a connection moves to another worker by re-aiming one
+ * pointer. A stream belongs to one thread at a time.
+ *
+ * The turn of a connection:
+ *     ready(EPOLLIN)   do { stream_read } while (stream_has_pending), feed the engine
+ *     end of turn      stream_write with what the engine has to say, unless stream_is_blocked
+ *     ready(EPOLLOUT)  stream_flush; when it returns OK the engine may go on writing
+ */
+#ifndef NET_STREAM_H
+#define NET_STREAM_H
+
+#include "base/buf.h"
+#include "net/loop.h"
+#include "net/tls.h"
+
+enum {
+    STREAM_RECV_BYTES = 64 * 1024,
+    STREAM_SEND_BYTES = 512 * 1024,
+    STREAM_PENDING_MAX = 640 * 1024, /* a write of STREAM_SEND_BYTES and the records around it */
+    STREAM_KEY_UPDATES_PER_MIN = 100
+};
+
+/* A worker's buffers, shared by all its streams. */
+struct stream_io;
+
+/* stream_io_new - gives. ERR_NOMEM. */
+MUST_USE enum err stream_io_new(struct stream_io **ret);
+struct stream_io *stream_io_free(struct stream_io *io);
+/* stream_io_now - once a turn: the time that budgets are counted by. */
+void stream_io_now(struct stream_io *io, uint64_t now_ms);
+/* stream_io_out - STREAM_SEND_BYTES for the caller to put plaintext in and hand to stream_write;
+ * contents last until the next stream_write. */
+uint8_t *stream_io_out(struct stream_io *io);
+
+struct stream;
+
+enum stream_role { STREAM_SERVER, STREAM_CLIENT };
+
+/*
+ * stream_new - takes fd (connected, non-blocking), also on error; gives.
+ *
+ * tls  NULL: plaintext. Otherwise a server's or client's, fitting the role; the stream takes its
+ *      own share.
+ * ERR_NOMEM, ERR_CRYPTO
+ */
+MUST_USE enum err stream_new(int fd, enum stream_role role, struct tls *tls, struct stream **ret);
+/* stream_free - closes the descriptor without a word to the peer (see stream_close). */
+struct stream *stream_free(struct stream *s);
+
+/* stream_attach - watches for input on this loop. `ready` gets owner and the epoll events.
+ * Borrows l until stream_detach or stream_free. After a move between loops call stream_read once,
+ * as stream_has_pending says. Errors as loop_add. */
+MUST_USE enum err stream_attach(struct stream *s, struct loop *l,
+                                void (*ready)(void *owner, uint32_t events), void *owner);
+/* stream_detach - leaves its loop; no byte is lost. The caller carries plaintext that it has read
+ * and not used. Fine when not attached. */
+void stream_detach(struct stream *s);
+
+/* stream_hold - back-pressure: while held, no input is watched for. EPOLLERR and EPOLLHUP still
+ * come: the caller closes then. ERR_IO. */
+MUST_USE enum err stream_hold(struct stream *s, bool held);
+
+/* stream_start - a client's first flight. A server has nothing to start. Errors as stream_read. */
+MUST_USE enum err stream_start(struct stream *s, struct stream_io *io);
+
+/*
+ * stream_read - one recv, and everything that it makes readable
+ *
+ * *ret_plain  plaintext in the worker's buffer, valid until the next call with this io; empty
+ *             while the handshake goes on (which this drives) or nothing is complete yet
+ *
+ * OK            also when only part of what follows was met: the error comes with the next call,
+ *               and stream_has_pending says that there is one
+ * ERR_CLOSED    the peer closed, orderly or not (stream_closed_cleanly)
+ * ERR_AUTH      the peer's certificate did not verify (stream_verify, stream_error)
+ * ERR_PROTOCOL  TLS failed: no common version or suite, broken records, an alert (stream_error)
+ * ERR_QUOTA     more than STREAM_KEY_UPDATES_PER_MIN
+ * ERR_LIMIT, ERR_IO, ERR_NOMEM
+ * After an error only stream_error, the queries and stream_free make sense. An alert that TLS wants
+ * to send has been sent, as far as the socket took it.
+ */
+MUST_USE enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_plain);
+/* stream_has_pending - call stream_read again without waiting for epoll. */
+bool stream_has_pending(const struct stream *s);
+
+/*
+ * stream_write - encrypts the parts as one run of full records and sends once
+ *
+ * parts  borrowed for the call; together at most STREAM_SEND_BYTES. What the socket does not take
+ *        is kept, and the stream is blocked (EPOLLOUT armed) until stream_flush returns OK.
+ *
+ * ERR_AGAIN     blocked, or the handshake is not over: nothing was taken
+ * ERR_TOO_LARGE nothing was taken
+ * ERR_LIMIT     more than STREAM_PENDING_MAX would be kept; the stream is broken
+ * ERR_CLOSED, ERR_IO, ERR_NOMEM, ERR_PROTOCOL: the stream is broken
+ */
+MUST_USE enum err stream_write(struct stream *s, struct stream_io *io, const struct slice *parts,
+                               size_t n_parts);
+/* stream_flush - on EPOLLOUT. OK: nothing is kept any more. ERR_AGAIN: still blocked. ERR_CLOSED,
+ * ERR_IO. */
+MUST_USE enum err stream_flush(struct stream *s, struct stream_io *io);
+bool stream_is_blocked(const struct stream *s);
+/* stream_pending_bytes - kept for the socket; charge it to the principal. */
+size_t stream_pending_bytes(const struct stream *s);
+
+/* stream_close - orderly: close_notify, FIN behind what is kept. The caller goes on reading until
+ * ERR_CLOSED or its deadline, then frees. Does nothing on a broken stream. */
+void stream_close(struct stream *s, struct stream_io *io);
+/* stream_abort - the next stream_free resets the connection (RST) instead of closing it. */
+void stream_abort(struct stream *s);
+
+/* Queries. */
+int stream_fd(const struct stream *s);
+/* stream_is_ready - the handshake is over (at once for plaintext). */
+bool stream_is_ready(const struct stream *s);
+bool stream_is_tls(const struct stream *s);
+bool stream_closed_cleanly(const struct stream *s);
+/* stream_peer_cert - appends the DER of the peer's leaf certificate. ERR_NOT_FOUND: it sent none.
+ * ERR_NOMEM, ERR_CRYPTO. */
+MUST_USE enum err stream_peer_cert(const struct stream *s, struct buf *ret);
+enum tls_verify stream_verify(const struct stream *s);
+/* stream_error - what went wrong, one line without the peer's bytes; "" when nothing did. */
+const char *stream_error(const struct stream *s);
+/* stream_version, stream_cipher - "TLSv1.3", "TLS_AES_128_GCM_SHA256"; "-" without TLS. Static. */
+const char *stream_version(const struct stream *s);
+const char *stream_cipher(const struct stream *s);
+/* stream_alpn - the protocol agreed on; empty when none. Borrows. */
+struct slice stream_alpn(const struct stream *s);
+
+#endif

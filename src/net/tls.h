@@ -1,0 +1,74 @@
+/*
+ * tls - what a listener, or our own client, does by TLS: certificates, versions, verification.
+ *
+ * A struct tls is immutable after it was made and shared by all workers; every stream takes its own
+ * share, so a reload makes a new one and frees the old at once. TLS 1.3 by default, 1.2 (ECDHE with
+ * AEAD suites) when allowed; no 0-RTT, no renegotiation, no compression, no tickets, security
+ * level 2. There is no way to switch verification of a server off. SPEC: RFC9325 3, 4.
+ */
+#ifndef NET_TLS_H
+#define NET_TLS_H
+
+#include "base/err.h"
+#include "base/slice.h"
+
+struct tls;
+
+enum {
+    TLS_TEXT_BYTES = 192,           /* room for an error text */
+    TLS_CERT_LIST_BYTES = 16 * 1024 /* the longest certificate chain we read */
+};
+
+/* Why a certificate did not verify. */
+enum tls_verify {
+    TLS_VERIFY_OK,
+    TLS_VERIFY_EXPIRED,
+    TLS_VERIFY_NOT_YET_VALID,
+    TLS_VERIFY_UNKNOWN_CA,
+    TLS_VERIFY_SELF_SIGNED,
+    TLS_VERIFY_WRONG_PURPOSE,
+    TLS_VERIFY_WRONG_NAME,
+    TLS_VERIFY_WEAK,   /* a key too short or a digest too old */
+    TLS_VERIFY_FORGED, /* a signature does not fit */
+    TLS_VERIFY_REVOKED,
+    TLS_VERIFY_OTHER
+};
+
+struct tls_server_config {
+    struct slice chain_pem;     /* leaf first */
+    struct slice key_pem;       /* of the leaf */
+    struct slice client_ca_pem; /* empty: clients are not asked for a certificate */
+    bool client_cert_required;  /* refuse clients without one; false lets them log in otherwise */
+    bool allow_tls12;
+    const char *alpn; /* protocol name agreed to; NULL: "mqtt". A client may offer none. */
+};
+
+struct tls_client_config {
+    struct slice ca_pem;             /* required: who may sign the server's certificate */
+    const char *host;                /* required: name or address that the certificate must carry */
+    struct slice chain_pem, key_pem; /* our own; both or none */
+};
+
+/*
+ * tls_server_new, tls_client_new - all slices are borrowed for the call; gives.
+ *
+ * ret_text  TLS_TEXT_BYTES; on error what is wrong, for the operator ("" otherwise)
+ * ERR_CONFIG  a PEM that does not parse, a key that is not the certificate's, too weak, no host
+ * ERR_NOMEM, ERR_CRYPTO
+ */
+MUST_USE enum err tls_server_new(const struct tls_server_config *c, char *ret_text,
+                                 struct tls **ret);
+MUST_USE enum err tls_client_new(const struct tls_client_config *c, char *ret_text,
+                                 struct tls **ret);
+struct tls *tls_free(struct tls *t);
+
+/* tls_verify_text - for the log: "the client certificate has expired"; `peer` is "client" or
+ * "server"; dst holds TLS_TEXT_BYTES. */
+void tls_verify_text(enum tls_verify v, const char *peer, char *dst);
+/* tls_verify_name - one word with underscores: "expired", "unknown_ca"; static. */
+const char *tls_verify_name(enum tls_verify v);
+/* tls_error_text - takes the oldest entry of the library's error queue of this thread as a short
+ * text, clears the queue. "" when the queue was empty. dst holds TLS_TEXT_BYTES. */
+void tls_error_text(char *dst);
+
+#endif

@@ -1,0 +1,47 @@
+/* tls_private - what tls, stream and dtls share of OpenSSL; not for other folders. */
+#ifndef NET_TLS_PRIVATE_H
+#define NET_TLS_PRIVATE_H
+
+#include <openssl/bio.h>
+#include <openssl/ssl.h>
+
+#include "base/buf.h"
+#include "net/tls.h"
+
+/* What the callbacks of one connection write down; SSL_set_app_data points at it. */
+struct tls_note {
+    enum tls_verify verify;       /* the first certificate error */
+    uint32_t n_handshake_records; /* handshake messages that came in after the handshake */
+    bool established;
+};
+
+/* tls_ctx_identity - chain and key out of PEM; text as tls_server_new. */
+MUST_USE enum err tls_ctx_identity(SSL_CTX *ctx, struct slice chain_pem, struct slice key_pem,
+                                   char *text);
+/* tls_ctx_authorities - whom to believe; with `announce` their names go to the clients. */
+MUST_USE enum err tls_ctx_authorities(SSL_CTX *ctx, struct slice ca_pem, bool announce, char *text);
+/* tls_ctx_host - the name or address that the peer's certificate must carry. */
+MUST_USE enum err tls_ctx_host(SSL_CTX *ctx, const char *host, char *text);
+/* tls_ctx_common - what holds for TLS and DTLS, both sides: no renegotiation, no compression, no
+ * tickets, no session cache, bounded chains, strong curves and signatures. */
+MUST_USE enum err tls_ctx_common(SSL_CTX *ctx);
+/* tls_on_verify - the verification callback: writes the reason into the note, accepts nothing that
+ * the library refused. */
+int tls_on_verify(int ok, X509_STORE_CTX *store);
+bool tls_host_is_address(const char *host);
+
+SSL_CTX *tls_ctx(const struct tls *t);
+bool tls_is_server(const struct tls *t);
+/* tls_host - the server's name for a client, else NULL. */
+const char *tls_host(const struct tls *t);
+struct tls *tls_ref(struct tls *t);
+
+/* tls_cert_der - appends the DER of a certificate. ERR_NOMEM, ERR_CRYPTO, ERR_TOO_LARGE. */
+MUST_USE enum err tls_cert_der(X509 *cert, struct buf *ret);
+
+/* tls_bio_method - how its streams read and write; made by stream_bio_method_new (stream.c), lives
+ * as long as the struct tls. */
+const BIO_METHOD *tls_bio_method(const struct tls *t);
+BIO_METHOD *stream_bio_method_new(void);
+
+#endif

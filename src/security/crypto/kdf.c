@@ -1,0 +1,51 @@
+#include "security/crypto/kdf.h"
+
+#include <openssl/core_names.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "security/crypto/crypto_private.h"
+
+static void kdf_autofree(EVP_KDF **kdf)
+{
+    EVP_KDF_free(*kdf);
+}
+
+static void kdf_ctx_autofree(EVP_KDF_CTX **ctx)
+{
+    EVP_KDF_CTX_free(*ctx);
+}
+
+/* The library's parameters are not const, though it only reads them. */
+static OSSL_PARAM octets(const char *name, struct slice s)
+{
+    static uint8_t none[1];
+    return OSSL_PARAM_construct_octet_string(name, s.n > 0 ? (void *)(uintptr_t)s.p : none, s.n);
+}
+
+enum err kdf_hkdf(struct slice secret, struct slice salt, struct slice info, void *dst, size_t n)
+{
+    if (secret.n == 0 || n == 0 || n > KDF_MAX_BYTES) {
+        return ERR_CRYPTO;
+    }
+    AUTO(kdf_autofree) EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+    AUTO(kdf_ctx_autofree) EVP_KDF_CTX *ctx = kdf != NULL ? EVP_KDF_CTX_new(kdf) : NULL;
+    if (ctx == NULL) {
+        return crypto_fail(ERR_CRYPTO);
+    }
+    char sha256[] = "SHA256";
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, sha256, 0),
+        octets(OSSL_KDF_PARAM_KEY, secret),
+        octets(OSSL_KDF_PARAM_SALT, salt),
+        octets(OSSL_KDF_PARAM_INFO, info),
+        OSSL_PARAM_construct_end(),
+    };
+    if (EVP_KDF_derive(ctx, dst, n, params) != 1) {
+        mem_wipe(dst, n);
+        return crypto_fail(ERR_CRYPTO);
+    }
+    return OK;
+}

@@ -1,0 +1,20 @@
+/* x509_private - a certificate and what was read out of it. */
+#ifndef SECURITY_CRYPTO_X509_PRIVATE_H
+#define SECURITY_CRYPTO_X509_PRIVATE_H
+
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include "security/crypto/crypto_private.h"
+#include "security/crypto/x509.h"
+
+struct x509 {
+    X509 *cert;
+    GENERAL_NAMES *sans; /* info.sans point into it */
+    struct x509_info info;
+};
+
+/* x509_wrap - takes cert, also on error, and reads it. Errors as x509_from_der. */
+MUST_USE enum err x509_wrap(X509 *cert, struct x509 **ret);
+
+#endif

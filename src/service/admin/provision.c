@@ -1,0 +1,168 @@
+#include "service/admin/provision.h"
+
+#include "base/mem.h"
+#include "security/password/password.h"
+#include "security/password/psk.h"
+
+unsigned provision_credential_find(struct slice name)
+{
+    static const struct {
+        const char *name;
+        unsigned bit;
+    } table[] = {{"x509", PROVISION_X509},
+                 {"password", PROVISION_PASSWORD},
+                 {"psk", PROVISION_PSK},
+                 {"oscore", PROVISION_OSCORE}};
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        if (slice_is(name, table[i].name)) {
+            return table[i].bit;
+        }
+    }
+    return 0;
+}
+
+/* Secrets on their way from the generator to the bundle. */
+struct made {
+    struct pki_device device;
+    char password[PASSWORD_GENERATED_BYTES];
+    char psk[PSK_KEY_BYTES];
+    struct directory_secret secrets[3];
+    size_t n_secrets;
+};
+
+static void made_wipe(struct made *m)
+{
+    pki_device_done(&m->device);
+    mem_wipe(m, sizeof *m);
+}
+
+static enum err make_secrets(const struct provision *p, const struct provision_order *o,
+                             unsigned wanted, int64_t now_wall_ms, struct made *m)
+{
+    if ((wanted & PROVISION_X509) != 0) {
+        TRY(pki_issue_device(p->pki, o->name, (struct slice){0}, 0, &p->random, now_wall_ms,
+                             &m->device));
+        m->secrets[m->n_secrets++] =
+            (struct directory_secret){.kind = CREDENTIAL_X509,
+                                      .expires_wall_ms = m->device.not_after_wall_ms,
+                                      .spki = m->device.spki};
+    }
+    if ((wanted & PROVISION_PASSWORD) != 0) {
+        password_generate(&p->random, m->password);
+        m->secrets[m->n_secrets++] = (struct directory_secret){.kind = CREDENTIAL_PASSWORD,
+                                                               .expires_wall_ms = CREDENTIAL_NEVER,
+                                                               .password = slice_text(m->password)};
+    }
+    if ((wanted & PROVISION_PSK) != 0) {
+        psk_generate(&p->random, m->psk);
+        m->secrets[m->n_secrets++] = (struct directory_secret){
+            .kind = CREDENTIAL_PSK, .expires_wall_ms = CREDENTIAL_NEVER, .psk = slice_text(m->psk)};
+    }
+    return OK;
+}
+
+/* The usual topics of the default roles, as far as this device may use them. */
+struct examples {
+    char publish[256], subscribe[256];
+};
+
+static void principal_release(struct principal **p)
+{
+    (void)principal_unref(*p);
+}
+
+static void grants_release(struct grants **g)
+{
+    *g = grants_free(*g);
+}
+
+static const char *attr_or(const struct principal *p, const char *key, const char *fallback)
+{
+    const char *value = principal_attr(p, slice_text(key));
+    return value != NULL ? value : fallback;
+}
+
+static enum err find_examples(const struct provision *p, const struct provision_order *o,
+                              struct examples *ret)
+{
+    AUTO(principal_release) struct principal *principal = NULL;
+    AUTO(grants_release) struct grants *grants = NULL;
+    TRY(principal_new(1, o->name, o->role, o->attrs, o->n_attrs, &principal));
+    TRY(grants_new(p->policy, principal, &grants));
+    const char *site = attr_or(principal, "site", "-");
+    char tried[4][256];
+    snprintf(tried[0], sizeof tried[0], "sensors/%s/%s/temperature", site, principal->name);
+    snprintf(tried[1], sizeof tried[1], "state/%s/%s/power", site, principal->name);
+    snprintf(tried[2], sizeof tried[2], "commands/meter-1/interval");
+    snprintf(tried[3], sizeof tried[3], "status/%s", principal->name);
+    for (size_t i = 0; i < COUNT_OF(tried) && ret->publish[0] == '\0'; i++) {
+        if (grants_publish(grants, slice_text(tried[i]), 1, false, NULL) == OK) {
+            (void)slice_to_text(slice_text(tried[i]), ret->publish, sizeof ret->publish);
+        }
+    }
+    snprintf(tried[0], sizeof tried[0], "sensors/#");
+    snprintf(tried[1], sizeof tried[1], "sensors/%s/#", site);
+    snprintf(tried[2], sizeof tried[2], "commands/%s/#", principal->name);
+    for (size_t i = 0; i < 3 && ret->subscribe[0] == '\0'; i++) {
+        if (grants_subscribe(grants, slice_text(tried[i]), NULL) == OK) {
+            (void)slice_to_text(slice_text(tried[i]), ret->subscribe, sizeof ret->subscribe);
+        }
+    }
+    return OK;
+}
+
+static enum err pack(const struct provision *p, const struct provision_order *o,
+                     const struct made *m, const struct examples *examples, struct bundle *ret,
+                     struct why *why)
+{
+    struct bundle_order order = {.device = o->name,
+                                 .role = o->role,
+                                 .host = p->host,
+                                 .mqtts_port = p->mqtts_port,
+                                 .coaps_port = p->coaps_port,
+                                 .ca_pem = pki_ca_pem(p->pki),
+                                 .cert_pem = buf_slice(&m->device.cert_pem),
+                                 .key_pem = buf_slice(&m->device.key_pem),
+                                 .password = slice_text(m->password),
+                                 .psk = slice_text(m->psk),
+                                 .publish = slice_text(examples->publish),
+                                 .subscribe = slice_text(examples->subscribe),
+                                 .save_dir = o->save_dir};
+    return bundle_make(&order, ret, why);
+}
+
+enum err provision_device(const struct provision *p, const struct provision_order *o,
+                          int64_t now_wall_ms, struct bundle *ret, struct why *why)
+{
+    unsigned wanted = o->credentials != 0 ? o->credentials : PROVISION_X509;
+    if ((wanted & PROVISION_OSCORE) != 0) {
+        why_set(why, "oscore is not there yet; use x509, password or psk");
+        return ERR_UNSUPPORTED;
+    }
+    struct examples examples = {{0}, {0}};
+    if (p->policy != NULL) {
+        if (!policy_has_role(p->policy, o->role)) {
+            struct slice shown = slice_head(o->role, 64);
+            why_set(why, "the policy in force has no role %.*s; `policy apply` a policy that has",
+                    SLICE_ARG(shown));
+            return ERR_NOT_FOUND;
+        }
+        TRY(find_examples(p, o, &examples));
+    }
+    AUTO(made_wipe) struct made made = {0};
+    TRY(make_secrets(p, o, wanted, now_wall_ms, &made));
+    /* Packed before it is registered: what cannot be handed out must not be let in. */
+    AUTO(bundle_done) struct bundle bundle = {0};
+    TRY(pack(p, o, &made, &examples, &bundle, why));
+    struct directory_order order = {.name = o->name,
+                                    .role = o->role,
+                                    .attrs = o->attrs,
+                                    .n_attrs = o->n_attrs,
+                                    .secrets = made.secrets,
+                                    .n_secrets = made.n_secrets};
+    uint64_t id;
+    TRY(directory_add(p->directory, &order, now_wall_ms, &id, why));
+    *ret = bundle;
+    bundle = (struct bundle){0};
+    return OK;
+}

@@ -1,0 +1,52 @@
+/*
+ * provision - one new device from an order to its bundle: credentials made, registered with the
+ * directory, packed. The daemon does it for `device add`, `quickstart` before there is a daemon.
+ */
+#ifndef SERVICE_ADMIN_PROVISION_H
+#define SERVICE_ADMIN_PROVISION_H
+
+#include "base/random.h"
+#include "core/policy.h"
+#include "service/directory/directory.h"
+#include "service/pki/bundle.h"
+#include "service/pki/pki.h"
+
+enum provision_credential {
+    PROVISION_X509 = 1,
+    PROVISION_PASSWORD = 2,
+    PROVISION_PSK = 4,
+    PROVISION_OSCORE = 8
+};
+
+/* provision_credential_find - by name ("x509"); 0 when there is none. */
+unsigned provision_credential_find(struct slice name);
+
+/* Borrowed for the call. */
+struct provision {
+    struct directory *directory;
+    const struct pki *pki;
+    const struct policy *policy; /* NULL: the role is not checked, howto.txt has no topics */
+    struct random_source random;
+    struct slice host; /* that the bundle names */
+    uint16_t mqtts_port, coaps_port;
+};
+
+struct provision_order {
+    struct slice name, role;
+    const struct principal_attr *attrs;
+    size_t n_attrs;
+    unsigned credentials;  /* of enum provision_credential; 0: x509 */
+    struct slice save_dir; /* where the bundle will be, for howto.txt; may be empty */
+};
+
+/*
+ * provision_device - makes, registers and packs
+ *
+ * ERR_NOT_FOUND: the policy has no such role; ERR_UNSUPPORTED: oscore; else as directory_add and
+ * pki_issue_device. *why says it in words. After an error the directory is as it was. *ret is
+ * written only on success; release with bundle_done.
+ */
+MUST_USE enum err provision_device(const struct provision *p, const struct provision_order *o,
+                                   int64_t now_wall_ms, struct bundle *ret, struct why *why);
+
+#endif

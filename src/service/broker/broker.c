@@ -1,0 +1,389 @@
+#include "service/broker/broker.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+
+#include "base/mem.h"
+#include "store/memlog.h"
+
+enum {
+    RING_MESSAGES = 4096,
+    VERIFY_QUEUE = 1024,
+    SENDERS_EXTRA = 2 /* service thread, verify pool */
+};
+
+/* A thread that sleeps until somebody has work for it. */
+struct sleeper {
+    sem_t sem;
+    atomic_bool is_called; /* many calls before it wakes are one */
+    pthread_t thread;
+    bool is_running;
+};
+
+struct broker {
+    struct broker_setup setup;
+    unsigned n;
+    struct driver *drivers[BROKER_WORKERS_MAX];
+    pthread_t threads[BROKER_WORKERS_MAX];
+    unsigned n_threads;
+    struct ring rings[BROKER_WORKERS_MAX + SENDERS_EXTRA][BROKER_WORKERS_MAX]; /* [from][to] */
+    struct ring *to[BROKER_WORKERS_MAX][BROKER_WORKERS_MAX];
+    struct ring *from[BROKER_WORKERS_MAX][BROKER_WORKERS_MAX + SENDERS_EXTRA];
+    struct ring events[BROKER_WORKERS_MAX];
+    struct ring questions[BROKER_WORKERS_MAX]; /* to the verify pool */
+    _Atomic uint64_t events_lost;
+    struct counters counters[BROKER_WORKERS_MAX];
+    _Atomic uint64_t retained_counter;
+    struct memlog *log;
+    struct sleeper journal, verify;
+    atomic_bool is_stopping;
+    unsigned next_event_from;
+};
+
+/* ---- sleepers ---- */
+
+static void sleeper_call(struct sleeper *s)
+{
+    if (!atomic_exchange_explicit(&s->is_called, true, memory_order_acq_rel)) {
+        (void)sem_post(&s->sem);
+    }
+}
+
+static void sleeper_wait(struct sleeper *s)
+{
+    while (sem_wait(&s->sem) != 0) {
+    }
+    atomic_store_explicit(&s->is_called, false, memory_order_release);
+}
+
+static void *journal_thread(void *arg)
+{
+    struct broker *b = arg;
+    while (!atomic_load_explicit(&b->is_stopping, memory_order_acquire)) {
+        sleeper_wait(&b->journal);
+        uint64_t moved = memlog_commit(b->log);
+        for (unsigned i = 0; i < b->n; i++) {
+            if ((moved >> i & 1) != 0) {
+                driver_wake(b->drivers[i]);
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool verify_one(struct broker *b, unsigned worker)
+{
+    struct verified *v;
+    if (!ring_pop(&b->questions[worker], &v)) {
+        return false;
+    }
+    verified_check(v, b->setup.clock.wall_ms(b->setup.clock.ctx));
+    struct wmsg m = {.kind = WMSG_VERIFIED, .verified = v};
+    /* The ring is as long as the queue of questions: there is room for every answer. */
+    while (ring_push(b->from[worker][b->n + 1], &m) != OK) {
+        driver_wake(b->drivers[worker]);
+        (void)sched_yield();
+    }
+    driver_wake(b->drivers[worker]);
+    return true;
+}
+
+static void *verify_thread(void *arg)
+{
+    struct broker *b = arg;
+    while (!atomic_load_explicit(&b->is_stopping, memory_order_acquire)) {
+        bool worked = false;
+        sleeper_wait(&b->verify);
+        do { /* one of each worker in turn: nobody starves the others */
+            worked = false;
+            for (unsigned i = 0; i < b->n; i++) {
+                worked |= verify_one(b, i);
+            }
+        } while (worked && !atomic_load_explicit(&b->is_stopping, memory_order_acquire));
+    }
+    return NULL;
+}
+
+static void *worker_thread(void *arg)
+{
+    driver_run(arg);
+    return NULL;
+}
+
+/* ---- what the drivers call ---- */
+
+static void on_event(void *ctx, unsigned worker, const struct event *e)
+{
+    struct broker *b = ctx;
+    if (ring_push(&b->events[worker], e) != OK) {
+        atomic_fetch_add_explicit(&b->events_lost, 1, memory_order_relaxed);
+    }
+    b->setup.notify(b->setup.ctx);
+}
+
+static enum err on_verify(void *ctx, struct verified *v)
+{
+    struct broker *b = ctx;
+    if (ring_push(&b->questions[v->worker], &v) != OK) {
+        verified_free(v);
+        return ERR_AGAIN;
+    }
+    sleeper_call(&b->verify);
+    return OK;
+}
+
+static void on_wake(void *ctx, uint64_t workers)
+{
+    struct broker *b = ctx;
+    for (unsigned i = 0; i < b->n; i++) {
+        if ((workers >> i & 1) != 0) {
+            driver_wake(b->drivers[i]);
+        }
+    }
+}
+
+static void on_appended(void *ctx)
+{
+    struct broker *b = ctx;
+    sleeper_call(&b->journal);
+}
+
+/* ---- life ---- */
+
+static enum err rings_init(struct broker *b)
+{
+    for (unsigned from = 0; from < b->n + SENDERS_EXTRA; from++) {
+        for (unsigned to = 0; to < b->n; to++) {
+            if (from == to) {
+                continue;
+            }
+            TRY(ring_init(&b->rings[from][to], sizeof(struct wmsg), RING_MESSAGES));
+            b->from[to][from] = &b->rings[from][to];
+            if (from < b->n) {
+                b->to[from][to] = &b->rings[from][to];
+            }
+        }
+    }
+    for (unsigned i = 0; i < b->n; i++) {
+        TRY(ring_init(&b->events[i], sizeof(struct event), BROKER_EVENTS));
+        TRY(ring_init(&b->questions[i], sizeof(struct verified *), VERIFY_QUEUE));
+    }
+    return OK;
+}
+
+static enum err broker_init(struct broker *b)
+{
+    struct siphash_key key = {random_u64(&b->setup.random), random_u64(&b->setup.random)};
+    TRY(rings_init(b));
+    TRY(memlog_new(b->n, &b->log));
+    if (sem_init(&b->journal.sem, 0, 0) != 0 || sem_init(&b->verify.sem, 0, 0) != 0) {
+        return ERR_IO;
+    }
+    struct driver_setup drivers = {.clock = b->setup.clock,
+                                   .entrances = b->setup.entrances,
+                                   .n_entrances = b->setup.n_entrances,
+                                   .ctx = b,
+                                   .event = on_event,
+                                   .verify = on_verify,
+                                   .wake = on_wake,
+                                   .appended = on_appended};
+    for (unsigned i = 0; i < b->n; i++) {
+        struct worker_setup worker = {.index = i,
+                                      .n_workers = b->n,
+                                      .limits = &b->setup.limits,
+                                      .key = key,
+                                      .random = b->setup.random,
+                                      .journal = memlog_writer(b->log, i),
+                                      .to = b->to[i],
+                                      .from = b->from[i],
+                                      .n_from = b->n + SENDERS_EXTRA,
+                                      .retained_counter = &b->retained_counter,
+                                      .counters = &b->counters[i],
+                                      .realm = b->setup.realm};
+        TRY(driver_new(&drivers, &worker, &b->drivers[i]));
+    }
+    return OK;
+}
+
+MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret)
+{
+    if (s->n_workers == 0 || s->n_workers > BROKER_WORKERS_MAX) {
+        return ERR_LIMIT;
+    }
+    struct broker *b = mem_zalloc(sizeof(*b));
+    if (b == NULL) {
+        return ERR_NOMEM;
+    }
+    b->setup = *s;
+    b->n = s->n_workers;
+    enum err err = broker_init(b);
+    if (err != OK) {
+        broker_free(b);
+        return err;
+    }
+    *ret = b;
+    return OK;
+}
+
+MUST_USE enum err broker_start(struct broker *b)
+{
+    sigset_t all, before;
+    enum err err = OK;
+    /* Signals are the service thread's. */
+    (void)sigfillset(&all);
+    if (pthread_sigmask(SIG_BLOCK, &all, &before) != 0) {
+        return ERR_IO;
+    }
+    b->journal.is_running = pthread_create(&b->journal.thread, NULL, journal_thread, b) == 0;
+    b->verify.is_running = pthread_create(&b->verify.thread, NULL, verify_thread, b) == 0;
+    if (!b->journal.is_running || !b->verify.is_running) {
+        err = ERR_IO;
+    }
+    for (unsigned i = 0; err == OK && i < b->n; i++) {
+        if (pthread_create(&b->threads[i], NULL, worker_thread, b->drivers[i]) != 0) {
+            err = ERR_IO;
+        } else {
+            b->n_threads++;
+        }
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return err;
+}
+
+static void threads_join(struct broker *b)
+{
+    atomic_store_explicit(&b->is_stopping, true, memory_order_release);
+    for (unsigned i = 0; i < b->n_threads; i++) {
+        driver_stop(b->drivers[i]);
+        (void)pthread_join(b->threads[i], NULL);
+    }
+    if (b->journal.is_running) {
+        sleeper_call(&b->journal);
+        (void)pthread_join(b->journal.thread, NULL);
+    }
+    if (b->verify.is_running) {
+        sleeper_call(&b->verify);
+        (void)pthread_join(b->verify.thread, NULL);
+    }
+}
+
+/* After all drivers are gone: what was still under way, a connection in a hand-over included. */
+static void rings_free(struct broker *b)
+{
+    for (unsigned from = 0; from < b->n + SENDERS_EXTRA; from++) {
+        for (unsigned to = 0; to < b->n; to++) {
+            struct wmsg m;
+            while (b->rings[from][to].items != NULL && ring_pop(&b->rings[from][to], &m)) {
+                wmsg_done(&m);
+            }
+            ring_done(&b->rings[from][to]);
+        }
+    }
+    for (unsigned i = 0; i < b->n; i++) {
+        struct verified *v;
+        while (b->questions[i].items != NULL && ring_pop(&b->questions[i], &v)) {
+            verified_free(v);
+        }
+        ring_done(&b->events[i]);
+        ring_done(&b->questions[i]);
+    }
+}
+
+struct broker *broker_free(struct broker *b)
+{
+    if (b == NULL) {
+        return NULL;
+    }
+    threads_join(b);
+    for (unsigned i = 0; i < b->n; i++) {
+        b->drivers[i] = driver_free(b->drivers[i]);
+    }
+    rings_free(b);
+    memlog_free(b->log);
+    (void)sem_destroy(&b->journal.sem);
+    (void)sem_destroy(&b->verify.sem);
+    return mem_free(b);
+}
+
+/* ---- the service thread ---- */
+
+static enum err send_worker(struct broker *b, unsigned to, const struct wmsg *m)
+{
+    TRY(ring_push(b->from[to][b->n], m));
+    driver_wake(b->drivers[to]);
+    return OK;
+}
+
+MUST_USE enum err broker_set_realm(struct broker *b, const struct realm *realm)
+{
+    for (unsigned i = 0; i < b->n; i++) {
+        struct wmsg m = {.kind = WMSG_REALM, .realm = realm_ref(realm)};
+        enum err err = send_worker(b, i, &m);
+        if (err != OK) {
+            realm_unref(realm);
+            return err; /* workers that have it already lose nothing by getting it again */
+        }
+    }
+    return OK;
+}
+
+uint64_t broker_realm_epoch(const struct broker *b)
+{
+    uint64_t oldest = UINT64_MAX;
+    for (unsigned i = 0; i < b->n; i++) {
+        uint64_t epoch = driver_realm_epoch(b->drivers[i]);
+        oldest = epoch < oldest ? epoch : oldest;
+    }
+    return oldest;
+}
+
+bool broker_next_event(struct broker *b, struct event *ret)
+{
+    for (unsigned i = 0; i < b->n; i++) {
+        unsigned from = (b->next_event_from + i) % b->n;
+        if (ring_pop(&b->events[from], ret)) {
+            b->next_event_from = from + 1;
+            return true;
+        }
+    }
+    uint64_t lost = atomic_exchange_explicit(&b->events_lost, 0, memory_order_relaxed);
+    if (lost > 0) {
+        *ret = event_make(EVENT_flood);
+        ret->count = lost < UINT32_MAX ? (uint32_t)lost : UINT32_MAX;
+        event_reason(
+            ret, "%llu events came faster than they could be recorded and are only counted here",
+            (unsigned long long)lost);
+        return true;
+    }
+    return false;
+}
+
+unsigned broker_workers(const struct broker *b)
+{
+    return b->n;
+}
+
+const struct counters *broker_counters(const struct broker *b, unsigned worker)
+{
+    return &b->counters[worker];
+}
+
+void broker_drain(struct broker *b)
+{
+    for (unsigned i = 0; i < b->n; i++) {
+        struct wmsg m = {.kind = WMSG_DRAIN};
+        enum err ignored =
+            send_worker(b, i, &m); /* the deadline of the stop takes care of the rest */
+        (void)ignored;
+    }
+}
+
+bool broker_is_drained(const struct broker *b)
+{
+    bool drained = true;
+    for (unsigned i = 0; i < b->n; i++) {
+        drained = drained && driver_is_drained(b->drivers[i]);
+    }
+    return drained;
+}

@@ -1,0 +1,53 @@
+/*
+ * broker - the workers and the threads beside them: rings, journal, verify pool, and the one way in
+ * which a new realm reaches everybody. Owned by the service thread, which calls all functions here
+ * but broker_event's sink.
+ */
+#ifndef SERVICE_BROKER_BROKER_H
+#define SERVICE_BROKER_BROKER_H
+
+#include "service/broker/driver.h"
+
+enum {
+    BROKER_WORKERS_MAX = 32,
+    BROKER_EVENTS = 4096 /* of one worker, waiting for the service thread */
+};
+
+struct broker;
+
+struct broker_setup {
+    unsigned n_workers;
+    struct limits limits;
+    struct clock clock;
+    struct random_source random;
+    const struct driver_entrance *entrances; /* borrowed for life */
+    size_t n_entrances;
+    const struct realm *realm; /* shared */
+    /* Called when events or an acknowledged realm wait for the service thread; any thread. */
+    void *ctx;
+    void (*notify)(void *ctx);
+};
+
+/* broker_new - everything but the threads. ERR_NOMEM, ERR_IO, ERR_LIMIT (workers). */
+MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret);
+/* broker_start - the threads run from here on. ERR_IO: a thread could not be made; free the broker.
+ */
+MUST_USE enum err broker_start(struct broker *b);
+/* broker_free - stops and joins the threads. */
+struct broker *broker_free(struct broker *b);
+
+/* broker_set_realm - gives it to every worker (shares). ERR_NOMEM, ERR_AGAIN (a worker's ring is
+ * full): call again. */
+MUST_USE enum err broker_set_realm(struct broker *b, const struct realm *realm);
+/* broker_realm_epoch - the oldest epoch that some worker still decides by. */
+uint64_t broker_realm_epoch(const struct broker *b);
+/* broker_next_event - the next event of any worker; false: none waits. */
+bool broker_next_event(struct broker *b, struct event *ret);
+unsigned broker_workers(const struct broker *b);
+const struct counters *broker_counters(const struct broker *b, unsigned worker);
+/* broker_drain - clients are told that the server goes down. broker_is_drained: all connections are
+ * gone. */
+void broker_drain(struct broker *b);
+bool broker_is_drained(const struct broker *b);
+
+#endif

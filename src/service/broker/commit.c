@@ -1,0 +1,284 @@
+/* Who waits for the journal: tokens (several places must commit), pending actions (one position of
+ * our own), and the records themselves. docs/ORDER.md, rules 7 and 8. */
+#include <assert.h>
+
+#include "base/mem.h"
+#include "service/broker/worker_private.h"
+
+/* ---- tokens ---- */
+
+static struct token *token_find(struct worker *w, uint64_t token)
+{
+    uint32_t slot = (uint32_t)token;
+    if (slot == 0 || slot > w->n_tokens) {
+        return NULL;
+    }
+    struct token *t = &w->tokens[slot - 1];
+    return t->n_open > 0 && t->generation == token >> 32 ? t : NULL;
+}
+
+MUST_USE enum err token_new(struct worker *w, const struct token *t, uint64_t *ret)
+{
+    if (w->free_token == 0) {
+        uint32_t cap = w->n_tokens > 0 ? w->n_tokens * 2 : 256;
+        struct token *grown = mem_grow(w->tokens, cap * sizeof(*grown));
+        if (grown == NULL) {
+            return ERR_NOMEM;
+        }
+        w->tokens = grown;
+        for (uint32_t i = cap; i > w->n_tokens; i--) {
+            grown[i - 1] =
+                (struct token){.ask = w->free_token}; /* while free, ask links the list */
+            w->free_token = i;
+        }
+        w->n_tokens = cap;
+    }
+    uint32_t slot = w->free_token;
+    struct token *place = &w->tokens[slot - 1];
+    uint32_t generation = place->generation + 1;
+    w->free_token = place->ask;
+    *place = *t;
+    place->generation = generation;
+    place->n_open = 1;
+    *ret = (uint64_t)generation << 32 | slot;
+    return OK;
+}
+
+void token_open(struct worker *w, uint64_t token, uint32_t n)
+{
+    struct token *t = token_find(w, token);
+    assert(t != NULL);
+    t->n_open += n;
+}
+
+static void answer(struct worker *w, uint64_t conn, uint32_t ask)
+{
+    struct conn *c = conn_find(w, conn);
+    if (c != NULL && c->phase == CONN_OPEN) {
+        mqtt_server_answer(c->engine, ask, MQTT_SUCCESS);
+        conn_mark_dirty(w, c);
+    }
+}
+
+static void token_release(struct worker *w, uint64_t token, struct token *t)
+{
+    t->n_open = 0;
+    t->ask = w->free_token;
+    w->free_token = (uint32_t)token;
+}
+
+bool token_close_if_alone(struct worker *w, uint64_t token)
+{
+    struct token *t = token_find(w, token);
+    assert(t != NULL);
+    if (t->n_open == 1) {
+        token_release(w, token, t);
+        return true;
+    }
+    t->n_open--;
+    return false;
+}
+
+void token_close_one(struct worker *w, uint64_t token)
+{
+    struct token *t = token_find(w, token);
+    if (t == NULL || --t->n_open > 0) {
+        return;
+    }
+    struct token done = *t;
+    token_release(w, token, t);
+    switch (done.kind) {
+    case TOKEN_ANSWER:
+        answer(w, done.conn, done.ask);
+        break;
+    case TOKEN_DOOR:
+        if (done_add(w, done.cookie) != OK) {
+            count_add(&counts(w)->dropped_memory, 1);
+        }
+        break;
+    }
+}
+
+MUST_USE enum err done_add(struct worker *w, uint64_t cookie)
+{
+    if (w->done_n == w->done_cap) {
+        size_t cap = w->done_cap > 0 ? w->done_cap * 2 : 64;
+        uint64_t *grown = mem_grow(w->done, cap * sizeof(*grown));
+        if (grown == NULL) {
+            return ERR_NOMEM;
+        }
+        w->done = grown;
+        w->done_cap = cap;
+    }
+    w->done[w->done_n++] = cookie;
+    return OK;
+}
+
+bool worker_next_done(struct worker *w, uint64_t *ret_cookie)
+{
+    if (w->done_at == w->done_n) {
+        w->done_at = w->done_n = 0;
+        return false;
+    }
+    *ret_cookie = w->done[w->done_at++];
+    return true;
+}
+
+/* ---- pending actions ---- */
+
+static struct pending *pending_at(struct worker *w, size_t i)
+{
+    return &w->pending[(w->pending_at + i) & (w->pending_cap - 1)];
+}
+
+MUST_USE enum err pending_add(struct worker *w, const struct pending *p)
+{
+    if (w->pending_n == w->pending_cap) {
+        size_t cap = w->pending_cap > 0 ? w->pending_cap * 2 : 1024;
+        struct pending *grown = mem_array(cap, sizeof(*grown));
+        if (grown == NULL) {
+            return ERR_NOMEM;
+        }
+        for (size_t i = 0; i < w->pending_n; i++) {
+            grown[i] = *pending_at(w, i);
+        }
+        mem_free(w->pending);
+        w->pending = grown;
+        w->pending_cap = cap;
+        w->pending_at = 0;
+    }
+    *pending_at(w, w->pending_n) = *p;
+    w->pending_n++;
+    return OK;
+}
+
+static void pending_run(struct worker *w, const struct pending *p)
+{
+    switch (p->action) {
+    case PENDING_TOKEN:
+        token_close_one(w, p->id);
+        break;
+    case PENDING_REMOTE: {
+        struct wmsg m = {.kind = WMSG_TOKEN, .token = p->id};
+        if (outbox_push(w, p->worker, &m) != OK) {
+            /* Without memory the publisher is not acknowledged; it repeats on a new connection. */
+            count_add(&counts(w)->dropped_memory, 1);
+        }
+        break;
+    }
+    case PENDING_ANSWER:
+        answer(w, p->id, p->ask);
+        break;
+    case PENDING_WAKE: {
+        struct conn *c = conn_find(w, p->id);
+        if (c != NULL) {
+            conn_mark_dirty(w, c);
+        }
+        break;
+    }
+    }
+}
+
+void commits_run(struct worker *w)
+{
+    w->committed = journal_committed(w->setup.journal);
+    while (w->pending_n > 0 && pending_at(w, 0)->lsn <= w->committed) {
+        struct pending p = *pending_at(w, 0);
+        w->pending_at = (w->pending_at + 1) & (w->pending_cap - 1);
+        w->pending_n--;
+        pending_run(w, &p);
+    }
+}
+
+/* ---- records ---- */
+
+static enum err append(struct worker *w, enum journal_kind kind, struct slice head,
+                       struct slice body, uint64_t *ret_lsn)
+{
+    TRY(journal_append(w->setup.journal, kind, head, body, ret_lsn));
+    w->last_lsn = *ret_lsn;
+    count_add(&counts(w)->journal_records, 1);
+    return OK;
+}
+
+static enum err append_wr(struct worker *w, enum journal_kind kind, const struct wr *head,
+                          struct slice body, uint64_t *ret_lsn)
+{
+    return wr_ok(head) ? append(w, kind, wr_slice(head), body, ret_lsn) : head->err;
+}
+
+MUST_USE enum err record_body(struct worker *w, const struct msg *m, uint64_t body_id,
+                              uint64_t *ret_lsn)
+{
+    uint8_t head[64];
+    struct wr r = wr_into(head, sizeof(head));
+    /* Wall time, because the monotonic clock does not survive a restart (rule 12). */
+    int64_t expires = m->expires_at_ms == UINT64_MAX
+                          ? INT64_MAX
+                          : w->wall_ms + (int64_t)(m->expires_at_ms - w->now_ms);
+    wr_u64(&r, body_id);
+    wr_u64(&r, m->publisher);
+    wr_u64(&r, m->number);
+    wr_u64(&r, (uint64_t)expires);
+    wr_u32(&r, m->segment);
+    wr_u8(&r, m->qos);
+    wr_u8(&r, (uint8_t)(m->retain | m->is_utf8 << 1));
+    wr_u16(&r, m->content_format);
+    wr_u16(&r, (uint16_t)m->topic.n);
+    wr_u32(&r, (uint32_t)m->props.n);
+    /* topic, props and payload lie behind each other in the message */
+    return append_wr(w, JOURNAL_BODY, &r,
+                     slice_of(m->bytes, m->topic.n + m->props.n + m->payload.n), ret_lsn);
+}
+
+MUST_USE enum err record_seq(struct worker *w, enum journal_kind kind, const struct session *s,
+                             uint64_t seq, uint64_t *ret_lsn)
+{
+    uint8_t head[16];
+    struct wr r = wr_into(head, sizeof(head));
+    wr_u64(&r, s->id);
+    wr_u64(&r, seq);
+    return append_wr(w, kind, &r, (struct slice){0}, ret_lsn);
+}
+
+MUST_USE enum err record_packet(struct worker *w, enum journal_kind kind, const struct session *s,
+                                uint16_t packet_id, uint64_t *ret_lsn)
+{
+    uint8_t head[10];
+    struct wr r = wr_into(head, sizeof(head));
+    wr_u64(&r, s->id);
+    wr_u16(&r, packet_id);
+    return append_wr(w, kind, &r, (struct slice){0}, ret_lsn);
+}
+
+MUST_USE enum err record_text(struct worker *w, enum journal_kind kind, uint64_t id, uint32_t value,
+                              struct slice text, uint64_t *ret_lsn)
+{
+    uint8_t head[12];
+    struct wr r = wr_into(head, sizeof(head));
+    wr_u64(&r, id);
+    wr_u32(&r, value);
+    return append_wr(w, kind, &r, text, ret_lsn);
+}
+
+MUST_USE enum err record_deliver(struct worker *w, uint64_t body_id, uint64_t *ret_lsn)
+{
+    uint8_t head[8];
+    struct wr r = wr_into(head, sizeof(head));
+    wr_u64(&r, body_id);
+    return append_wr(w, JOURNAL_DELIVER, &r, buf_slice(&w->record), ret_lsn);
+}
+
+void record_drop(struct worker *w, const struct session *s, uint64_t seq, uint8_t reason)
+{
+    uint8_t head[17];
+    struct wr r = wr_into(head, sizeof(head));
+    uint64_t lsn;
+    wr_u64(&r, s->id);
+    wr_u64(&r, seq);
+    wr_u8(&r, reason);
+    /* A lost drop record only means that the message comes again after a restart. */
+    if (append_wr(w, JOURNAL_DROP, &r, (struct slice){0}, &lsn) != OK) {
+        count_add(&counts(w)->dropped_memory, 1);
+    }
+}

@@ -1,0 +1,450 @@
+/* Connections of a worker: slots, bytes in, back-pressure, the end. */
+#include <assert.h>
+
+#include "base/mem.h"
+#include "service/broker/worker_private.h"
+#include "wire/mqtt/text.h"
+
+enum { SLOT_BITS = 24, SLOTS_MAX = 1 << 20 };
+
+/* ---- slots ---- */
+
+struct conn *conn_find(const struct worker *w, uint64_t handle)
+{
+    size_t slot = (size_t)(handle & (((uint64_t)1 << SLOT_BITS) - 1));
+    struct conn *c = slot < w->n_slots ? w->conns[slot] : NULL;
+    return c != NULL && handle != 0 && c->handle == handle ? c : NULL;
+}
+
+static enum err slot_take(struct worker *w, size_t *ret)
+{
+    for (size_t i = 0; w->n_conns < w->n_slots && i < w->n_slots; i++) {
+        size_t slot = (w->next_generation + i) % w->n_slots;
+        if (w->conns[slot] == NULL) {
+            *ret = slot;
+            return OK;
+        }
+    }
+    size_t n = w->n_slots > 0 ? w->n_slots * 2 : 64;
+    if (n > SLOTS_MAX) {
+        return ERR_LIMIT;
+    }
+    struct conn **grown = mem_grow(w->conns, n * sizeof(struct conn *));
+    if (grown == NULL) {
+        return ERR_NOMEM;
+    }
+    memset(grown + w->n_slots, 0, (n - w->n_slots) * sizeof(struct conn *));
+    *ret = w->n_slots;
+    w->conns = grown;
+    w->n_slots = n;
+    return OK;
+}
+
+MUST_USE enum err conn_new(struct worker *w, const struct entrance *entrance, const char *peer,
+                           void *transport, struct conn **ret)
+{
+    size_t slot = 0;
+    TRY(slot_take(w, &slot));
+    struct conn *c = mem_zalloc(sizeof(*c));
+    if (c == NULL) {
+        return ERR_NOMEM;
+    }
+    w->next_generation++;
+    c->handle = (uint64_t)w->next_generation << SLOT_BITS | slot;
+    c->phase = CONN_GATE;
+    c->entrance = entrance;
+    c->transport = transport;
+    EVENT_TEXT(c, peer, slice_text(peer));
+    w->conns[slot] = c;
+    w->n_conns++;
+    count_add(&counts(w)->connections_mqtt, 1);
+    *ret = c;
+    return OK;
+}
+
+/* Frees the slot and everything but the session, which conn_release_session has dealt with. */
+void conn_forget(struct worker *w, struct conn *c)
+{
+    assert(c->session == NULL && c->account == NULL);
+    wheel_cancel(&w->conn_wheel, &c->timer);
+    list_unlink(&c->dirty);
+    list_unlink(&c->paused);
+    w->conns[c->handle & (((uint64_t)1 << SLOT_BITS) - 1)] = NULL;
+    w->n_conns--;
+    count_sub(&counts(w)->connections_mqtt, 1);
+    mqtt_gate_free(c->gate);
+    mqtt_server_free(c->engine);
+    buf_wipe(&c->unread);
+    mem_free(c);
+}
+
+void conn_mark_dirty(struct worker *w, struct conn *c)
+{
+    if (!list_is_linked(&c->dirty)) {
+        list_append(&w->dirty, &c->dirty);
+    }
+}
+
+uint64_t worker_next_dirty(struct worker *w)
+{
+    struct list_node *n = list_first(&w->dirty);
+    if (n == NULL) {
+        return 0;
+    }
+    list_unlink(n);
+    return LIST_ENTRY(n, struct conn, dirty)->handle;
+}
+
+/* ---- a stranger comes ---- */
+
+/* A plain entrance is closed unless an exception names it (O7); its end closes what came in by it.
+ */
+static bool entrance_is_open(const struct worker *w, const struct entrance *e)
+{
+    return !e->is_plain || directory_exception_find(w->realm->directory, slice_text(e->name),
+                                                    DIRECTORY_ALLOW_PLAINTEXT, w->wall_ms) != NULL;
+}
+
+MUST_USE enum err worker_accept(struct worker *w, const struct entrance *entrance, const char *peer,
+                                void *transport, uint64_t now_ms, uint64_t *ret_conn)
+{
+    w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
+    if (!entrance_is_open(w, entrance) || w->is_draining) {
+        struct event e = event_make(EVENT_exposure);
+        e.protocol = entrance->protocol;
+        EVENT_TEXT(&e, listener, slice_text(entrance->name));
+        EVENT_TEXT(&e, peer, slice_text(peer));
+        event_reason(&e,
+                     "a connection to listener %s was refused: no exception opens it. Use the "
+                     "TLS listener",
+                     entrance->name);
+        if (!w->is_draining) {
+            worker_report(w, &e);
+        }
+        return ERR_DENIED;
+    }
+    struct conn *c = NULL;
+    TRY(conn_new(w, entrance, peer, transport, &c));
+    /* The CONNECT decoder's limits are those of the process; strangers have no others. */
+    enum err err = mqtt_gate_new(&w->wire, w->setup.limits->preauth_bytes, &c->gate);
+    if (err != OK) {
+        conn_forget(w, c);
+        return err;
+    }
+    wheel_arm(&w->conn_wheel, &c->timer,
+              w->now_ms + (uint64_t)w->setup.limits->preauth_seconds * 1000);
+    *ret_conn = c->handle;
+    return OK;
+}
+
+void worker_present(struct worker *w, uint64_t conn, struct slice name, const struct digest *spki)
+{
+    struct conn *c = conn_find(w, conn);
+    if (c != NULL && slice_to_text(name, c->cert_name, sizeof(c->cert_name))) {
+        c->has_cert = true;
+        c->spki = *spki;
+    }
+}
+
+void *worker_transport(const struct worker *w, uint64_t conn)
+{
+    struct conn *c = conn_find(w, conn);
+    return c != NULL ? c->transport : NULL;
+}
+
+/* ---- the end ---- */
+
+void conn_close(struct worker *w, struct conn *c, enum mqtt_reason reason)
+{
+    switch (c->phase) {
+    case CONN_GATE:
+    case CONN_ASKED:
+        if (reason != MQTT_SUCCESS) {
+            mqtt_gate_refuse(c->gate, reason);
+        }
+        break;
+    case CONN_OPEN:
+        mqtt_server_close(c->engine, reason);
+        break;
+    case CONN_CLOSING:
+    case CONN_FREE:
+        return;
+    }
+    c->phase = CONN_CLOSING;
+    c->is_paused = false;
+    list_unlink(&c->paused);
+    buf_wipe(&c->unread);
+    wheel_arm(&w->conn_wheel, &c->timer, w->now_ms + CLOSE_LINGER_MS);
+    conn_mark_dirty(w, c);
+}
+
+bool worker_is_finished(const struct worker *w, uint64_t conn)
+{
+    const struct conn *c = conn_find(w, conn);
+    return c != NULL && c->phase == CONN_CLOSING &&
+           (c->is_abandoned || c->engine == NULL || !mqtt_server_has_output(c->engine));
+}
+
+void worker_gone(struct worker *w, uint64_t conn, const char *why, uint64_t now_ms)
+{
+    struct conn *c = conn_find(w, conn);
+    if (c == NULL) {
+        return;
+    }
+    w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
+    conn_release_session(w, c, why);
+    conn_forget(w, c);
+}
+
+void conn_timeout(struct worker *w, struct conn *c)
+{
+    if (c->phase == CONN_GATE || c->phase == CONN_ASKED) {
+        struct event e = event_of(w, EVENT_slow_client, c);
+        event_reason(&e, "no complete CONNECT and login within %u s; the connection was closed",
+                     w->setup.limits->preauth_seconds);
+        worker_report(w, &e);
+        count_add(&counts(w)->refused_limit, 1);
+        conn_close(w, c, MQTT_SUCCESS);
+    } else if (c->phase == CONN_OPEN && mqtt_server_tick(c->engine, w->now_ms) == ERR_TIMEOUT) {
+        conn_close(w, c, MQTT_KEEP_ALIVE_TIMEOUT);
+    } else if (c->phase == CONN_CLOSING) {
+        c->is_abandoned = true; /* it does not read its last words */
+        conn_mark_dirty(w, c);
+    } else {
+        conn_arm(w, c);
+    }
+}
+
+/* While OPEN the timer follows the engine; the deadline only grows, so it is re-armed when it
+ * fires. */
+void conn_arm(struct worker *w, struct conn *c)
+{
+    if (c->phase == CONN_OPEN) {
+        wheel_arm(&w->conn_wheel, &c->timer, mqtt_server_deadline(c->engine));
+    }
+}
+
+/* ---- back-pressure ---- */
+
+void conn_pause(struct worker *w, struct conn *c, uint64_t until_ms)
+{
+    c->is_paused = true;
+    c->paused_until_ms = until_ms;
+    if (!list_is_linked(&c->paused)) {
+        list_append(&w->paused, &c->paused);
+    }
+}
+
+static bool worker_is_congested(const struct worker *w)
+{
+    return outboxes_are_full(w, OVERFLOW_PAUSE) || w->last_lsn - w->committed > JOURNAL_LAG_PAUSE;
+}
+
+void conns_resume(struct worker *w)
+{
+    bool congested = worker_is_congested(w);
+    list_for_each_safe (n, next, &w->paused) {
+        struct conn *c = LIST_ENTRY(n, struct conn, paused);
+        if (congested || (c->paused_until_ms != UINT64_MAX && c->paused_until_ms > w->now_ms)) {
+            continue;
+        }
+        c->is_paused = false;
+        list_unlink(&c->paused);
+        conn_mark_dirty(w, c);
+        conn_feed(w, c, (struct slice){0});
+    }
+}
+
+bool worker_wants_input(const struct worker *w, uint64_t conn)
+{
+    const struct conn *c = conn_find(w, conn);
+    if (c == NULL) {
+        return false;
+    }
+    switch (c->phase) {
+    case CONN_GATE:
+        return true;
+    case CONN_OPEN:
+        return !c->is_paused && !mqtt_server_is_blocked(c->engine);
+    case CONN_ASKED:
+    case CONN_CLOSING:
+    case CONN_FREE:
+        break;
+    }
+    return false;
+}
+
+/* May this publisher go on? Budget, rings and journal are asked before a packet is cut, so that a
+ * full one delays a message and never loses it. */
+static bool may_take(struct worker *w, struct conn *c)
+{
+    if (worker_is_congested(w)) {
+        conn_pause(w, c, UINT64_MAX);
+        return false;
+    }
+    uint64_t wait_ms = bucket_wait_ms(&c->account->publishes, 1, w->now_ms);
+    if (wait_ms == 0) {
+        return true;
+    }
+    if (c->reported_rate_ms + 1000 <= w->now_ms) {
+        c->reported_rate_ms = w->now_ms;
+        struct event e = event_of(w, EVENT_rate, c);
+        event_reason(&e,
+                     "the publish rate of %s is used up; its connection is read more slowly. Raise "
+                     "publish_rate of role %s if this is its normal load",
+                     c->account->principal->name, c->account->principal->role);
+        worker_report(w, &e);
+        count_add(&counts(w)->refused_rate, 1);
+    }
+    conn_pause(w, c, w->now_ms + wait_ms);
+    return false;
+}
+
+/* ---- bytes in ---- */
+
+/* SPEC: MQTT-3.14.4-3: a normal end forgets the will; reason 0x04 keeps it. */
+static void disconnect_event(struct worker *w, struct conn *c, const struct mqtt_disconnect *m)
+{
+    if (mqtt_props_has(&m->props, MQTT_PROP_SESSION_EXPIRY)) {
+        uint32_t asked = mqtt_props_number(&m->props, MQTT_PROP_SESSION_EXPIRY, 0);
+        if (c->session->expiry_s == 0 && asked > 0) {
+            /* SPEC: MQTT5 3.14.2.2.2 */
+            struct mqtt_fault fault = {.err = ERR_PROTOCOL, .reason = MQTT_PROTOCOL_ERROR};
+            report_fault(w, c, &fault, "DISCONNECT");
+            conn_close(w, c, MQTT_PROTOCOL_ERROR);
+            return;
+        }
+        uint32_t most = grants_limits(c->account->grants)->session_expiry_s;
+        c->session->expiry_s = asked < most ? asked : most;
+    }
+    c->is_clean_end = m->reason != MQTT_DISCONNECT_WITH_WILL;
+    conn_close(w, c, MQTT_SUCCESS);
+}
+
+static void take_event(struct worker *w, struct conn *c, const struct mqtt_event *ev)
+{
+    switch (ev->kind) {
+    case MQTT_EVENT_PUBLISH:
+    case MQTT_EVENT_PUBREL:
+        publish_event(w, c, ev);
+        break;
+    case MQTT_EVENT_PUBACK:
+    case MQTT_EVENT_PUBREC:
+    case MQTT_EVENT_PUBCOMP:
+        ack_event(w, c, ev);
+        break;
+    case MQTT_EVENT_SUBSCRIBE:
+        subscribe_event(w, c, &ev->subscribe);
+        break;
+    case MQTT_EVENT_UNSUBSCRIBE:
+        unsubscribe_event(w, c, &ev->unsubscribe);
+        break;
+    case MQTT_EVENT_DISCONNECT:
+        disconnect_event(w, c, &ev->disconnect);
+        break;
+    }
+}
+
+static void feed_open(struct worker *w, struct conn *c, struct slice *in)
+{
+    while (c->phase == CONN_OPEN && !c->is_paused && in->n > 0 && may_take(w, c)) {
+        struct mqtt_event ev;
+        struct mqtt_fault fault = {0};
+        uint8_t first = in->p[0];
+        enum err err = mqtt_server_next(c->engine, in, w->now_ms, &fault, &ev);
+        if (err == OK) {
+            take_event(w, c, &ev);
+        } else {
+            if (err != ERR_AGAIN) {
+                report_fault(w, c, &fault, mqtt_type_name((enum mqtt_type)(first >> 4)));
+                conn_close(w, c, (enum mqtt_reason)fault.reason);
+            }
+            break;
+        }
+    }
+    conn_mark_dirty(w, c);
+}
+
+static void feed_gate(struct worker *w, struct conn *c, struct slice *in)
+{
+    struct mqtt_fault fault = {0};
+    enum err err = mqtt_gate_next(c->gate, in, &fault);
+    if (err == OK) {
+        login_begin(w, c);
+    } else if (err != ERR_AGAIN) {
+        report_fault(w, c, &fault, "the first packet");
+        conn_close(w, c, MQTT_SUCCESS); /* the gate has said what can be said */
+    }
+}
+
+static void overrun(struct worker *w, struct conn *c)
+{
+    struct event e = event_of(w, EVENT_quota, c);
+    event_reason(&e,
+                 "more than %u bytes arrived before the login was complete; the connection was "
+                 "closed. Send what follows CONNECT after CONNACK",
+                 w->setup.limits->preauth_bytes);
+    worker_report(w, &e);
+    count_add(&counts(w)->refused_limit, 1);
+    conn_close(w, c, MQTT_PACKET_TOO_LARGE);
+}
+
+static enum err keep_rest(struct worker *w, struct conn *c, struct slice rest)
+{
+    size_t most = c->phase == CONN_OPEN ? (size_t)w->setup.limits->packet_bytes + UNREAD_SLACK
+                                        : w->setup.limits->preauth_bytes;
+    return buf_append(&c->unread, rest, most);
+}
+
+/* Parses straight from what was read when nothing is left over from before; else from the joined
+ * bytes. */
+void conn_feed(struct worker *w, struct conn *c, struct slice plain)
+{
+    AUTO(buf_wipe) struct buf joined = {0};
+    struct slice in = plain;
+    uint64_t handle = c->handle;
+    if (c->unread.n > 0) {
+        if (keep_rest(w, c, plain) != OK) {
+            overrun(w, c);
+            return;
+        }
+        joined = c->unread;
+        c->unread = (struct buf){0};
+        in = buf_slice(&joined);
+    }
+    w->feeding = &in; /* a connection that moves or asks takes the rest from here */
+    if (c->phase == CONN_GATE) {
+        feed_gate(w, c, &in);
+        c = conn_find(w, handle);
+    }
+    if (c != NULL && c->phase == CONN_OPEN) {
+        feed_open(w, c, &in);
+    }
+    w->feeding = NULL;
+    if (c != NULL && c->phase != CONN_CLOSING && in.n > 0 && keep_rest(w, c, in) != OK) {
+        overrun(w, c);
+    }
+}
+
+void worker_input(struct worker *w, uint64_t conn, struct slice plain, uint64_t now_ms)
+{
+    struct conn *c = conn_find(w, conn);
+    w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
+    if (c == NULL || plain.n == 0) {
+        return;
+    }
+    conn_feed(w, c, plain);
+}
+
+size_t worker_output(struct worker *w, uint64_t conn, uint8_t *dst, size_t cap, uint64_t now_ms)
+{
+    struct conn *c = conn_find(w, conn);
+    w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
+    if (c == NULL) {
+        return 0;
+    }
+    if (c->engine != NULL) {
+        return deliver_output(w, c, dst, cap);
+    }
+    return c->gate != NULL ? mqtt_gate_output(c->gate, dst, cap) : 0;
+}

@@ -1,0 +1,169 @@
+/* From a session's queue to its client: one send buffer a turn, acknowledgements first; and the
+ * client's answers. */
+#include "service/broker/worker_private.h"
+
+/* ---- out ---- */
+
+static _Atomic uint64_t *sent(struct worker *w, uint8_t qos)
+{
+    return qos == 0 ? &counts(w)->sent_qos0
+                    : (qos == 1 ? &counts(w)->sent_qos1 : &counts(w)->sent_qos2);
+}
+
+static void send_pubrels(struct worker *w, struct conn *c)
+{
+    uint16_t packet_id;
+    while ((packet_id = session_next_pubrel(c->session, w->committed)) != 0) {
+        if (mqtt_server_pubrel(c->engine, packet_id, MQTT_SUCCESS) != OK) {
+            conn_close(w, c, MQTT_SERVER_BUSY); /* the next connection sends it again */
+            return;
+        }
+    }
+}
+
+/* What was queued under an older policy is asked about again, both ends of it (rule 9). */
+static bool may_leave(struct worker *w, struct conn *c, const struct delivery *d)
+{
+    if (d->msg->epoch == w->realm->epoch) {
+        return true;
+    }
+    return publisher_ok(w, d->msg) &&
+           grants_subscribe(c->account->grants, d->msg->topic, NULL) == OK;
+}
+
+static void drop(struct worker *w, struct conn *c, struct delivery *d, enum event_category category,
+                 const char *why)
+{
+    struct event e = event_of(w, category, c);
+    EVENT_TEXT(&e, target, d->msg->topic);
+    event_reason(&e, "a queued message was dropped: %s", why);
+    worker_report(w, &e);
+    if (c->session->subscriber.is_durable && d->qos > 0) {
+        record_drop(w, c->session, d->seq, (uint8_t)category);
+    }
+    session_drop(c->session, d);
+}
+
+static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
+{
+    struct session *s = c->session;
+    uint32_t window = mqtt_server_terms(c->engine)->client_receive_max;
+    uint32_t role = grants_limits(c->account->grants)->inflight;
+    window = role < window ? role : window;
+    uint32_t n_expired = 0;
+    struct delivery *d;
+    while ((d = session_next(s, window, w->committed, w->now_ms, &n_expired)) != NULL) {
+        if (!may_leave(w, c, d)) {
+            count_add(&counts(w)->dropped_policy, 1);
+            drop(w, c, d, EVENT_acl_deny, "the policy in force does not allow it any more");
+            continue;
+        }
+        if (d->qos > 0) {
+            (void)session_assign_id(s, d);
+        }
+        uint8_t qos = d->qos;
+        enum err err = mqtt_server_deliver(c->engine, d, w->now_ms, wr);
+        if (err == ERR_SPACE) {
+            conn_mark_dirty(w, c); /* the rest with the next send */
+            break;
+        }
+        if (err != OK) {
+            count_add(&counts(w)->dropped_queue, 1);
+            drop(w, c, d, EVENT_quota, "it is larger than the client accepts");
+            continue;
+        }
+        session_sent(s, d);
+        count_add(sent(w, qos), 1);
+    }
+    count_add(&counts(w)->dropped_expired, n_expired);
+}
+
+/* ERR_SPACE at once means that a message does not even fit into an empty buffer; the buffer holds
+ * packet_bytes. */
+size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap)
+{
+    struct wr wr = wr_into(dst, cap);
+    if (c->phase == CONN_OPEN) {
+        replays_feed(w, c->session);
+        send_pubrels(w, c);
+    }
+    wr.at = mqtt_server_output(c->engine, dst, cap);
+    if (c->phase == CONN_OPEN && !mqtt_server_has_output(c->engine)) {
+        send_deliveries(w, c, &wr);
+    }
+    return wr.at;
+}
+
+/* ---- the client's acknowledgements ---- */
+
+static void on_puback(struct worker *w, struct conn *c, const struct mqtt_ack *m)
+{
+    uint64_t seq, lsn;
+    if (session_puback(c->session, m->packet_id, &seq) != OK) {
+        return; /* unknown: nothing to end */
+    }
+    if (c->session->subscriber.is_durable &&
+        record_seq(w, JOURNAL_ACK, c->session, seq, &lsn) != OK) {
+        count_add(&counts(w)->dropped_memory,
+                  1); /* after a restart it comes again: at least once */
+    }
+}
+
+static void on_pubrec(struct worker *w, struct conn *c, const struct mqtt_ack *m)
+{
+    struct session *s = c->session;
+    const struct delivery *d = session_find_packet(s, m->packet_id);
+    uint64_t seq, lsn = 0;
+    bool again = false;
+    /* SPEC: docs/ORDER.md rule 8: "PUBREC seen" is committed before PUBREL leaves */
+    if (d != NULL && d->state == DELIVERY_SENT && s->subscriber.is_durable &&
+        record_seq(w, m->reason < 0x80 ? JOURNAL_RECEIVED : JOURNAL_ACK, s, d->seq, &lsn) != OK) {
+        return; /* as if the PUBREC had been lost */
+    }
+    enum err err = session_pubrec(s, m->packet_id, m->reason, lsn, &seq, &again);
+    if (err != OK || again) {
+        /* SPEC: MQTT5 4.3.3: a PUBREC for an unknown id is answered by PUBREL 0x92 */
+        if (mqtt_server_pubrel(c->engine, m->packet_id,
+                               again ? MQTT_SUCCESS : MQTT_PACKET_ID_NOT_FOUND) != OK) {
+            conn_close(w, c, MQTT_SERVER_BUSY);
+        }
+        return;
+    }
+    if (lsn > 0) {
+        struct pending p = {.lsn = lsn, .action = PENDING_WAKE, .id = c->handle};
+        if (pending_add(w, &p) != OK) {
+            count_add(&counts(w)->dropped_memory, 1);
+        }
+    }
+}
+
+static void on_pubcomp(struct worker *w, struct conn *c, const struct mqtt_ack *m)
+{
+    uint64_t seq, lsn;
+    if (session_pubcomp(c->session, m->packet_id, &seq) == OK &&
+        c->session->subscriber.is_durable &&
+        record_seq(w, JOURNAL_ACK, c->session, seq, &lsn) != OK) {
+        count_add(&counts(w)->dropped_memory, 1); /* after a restart PUBREL goes out again */
+    }
+}
+
+void ack_event(struct worker *w, struct conn *c, const struct mqtt_event *ev)
+{
+    switch (ev->kind) {
+    case MQTT_EVENT_PUBACK:
+        on_puback(w, c, &ev->ack);
+        break;
+    case MQTT_EVENT_PUBREC:
+        on_pubrec(w, c, &ev->ack);
+        break;
+    case MQTT_EVENT_PUBCOMP:
+        on_pubcomp(w, c, &ev->ack);
+        break;
+    case MQTT_EVENT_PUBLISH:
+    case MQTT_EVENT_PUBREL:
+    case MQTT_EVENT_SUBSCRIBE:
+    case MQTT_EVENT_UNSUBSCRIBE:
+    case MQTT_EVENT_DISCONNECT:
+        break;
+    }
+}

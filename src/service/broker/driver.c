@@ -1,0 +1,347 @@
+/* The turns of a worker thread. */
+#include "service/broker/driver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "service/broker/driver_private.h"
+
+/* ---- listeners ---- */
+
+static void accepted(void *ctx, int fd, const struct net_peer *peer)
+{
+    struct door *door = ctx;
+    link_open(door->driver, door->entrance, fd, peer);
+}
+
+static enum err door_open(struct door *door)
+{
+    struct driver *d = door->driver;
+    int fd = fcntl(door->entrance->fd, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0) {
+        return ERR_IO;
+    }
+    struct listener_handler handler = {.ctx = door, .accepted = accepted};
+    return listener_new(fd, d->loop, &d->setup.clock, &handler, &door->listener);
+}
+
+/* A plain socket is bound and closed; it listens only while an exception names it. One driver
+ * serves those. */
+static void door_follow_exceptions(struct door *door)
+{
+    struct driver *d = door->driver;
+    const struct entrance *e = &door->entrance->entrance;
+    if (!e->is_plain || d->index != 0) {
+        return;
+    }
+    int64_t wall_ms = d->setup.clock.wall_ms(d->setup.clock.ctx);
+    bool open = directory_exception_find(worker_realm(d->worker)->directory, slice_text(e->name),
+                                         DIRECTORY_ALLOW_PLAINTEXT, wall_ms) != NULL;
+    if (open && door->listener == NULL) {
+        if (listen(door->entrance->fd, LISTENER_BACKLOG) != 0 || door_open(door) != OK) {
+            door->listener = NULL; /* the next change of the realm tries again */
+        }
+    } else if (!open && door->listener != NULL) {
+        door->listener = listener_free(door->listener);
+        (void)shutdown(door->entrance->fd, SHUT_RDWR);
+    }
+}
+
+/* ---- datagrams ---- */
+
+static void port_ready(struct loop_source *s, uint32_t events)
+{
+    struct port *p = (struct port *)(void *)s;
+    const struct udp_datagram *datagrams;
+    size_t n = 0;
+    (void)events;
+    count_add(&p->driver->counters->reads, 1);
+    if (udp_recv(p->udp, &datagrams, &n) != OK) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        coap_door_datagram(p->door, &datagrams[i].peer, datagrams[i].bytes, p->driver->now_ms);
+    }
+}
+
+static void port_transmit(void *ctx, const struct net_peer *to, struct slice datagram)
+{
+    struct port *p = ctx;
+    enum err ignored = udp_send(p->udp, to, datagram); /* lost, as on any network */
+    (void)ignored;
+}
+
+static void on_event(void *ctx, const struct event *e)
+{
+    struct driver *d = ctx;
+    d->setup.event(d->setup.ctx, d->index, e);
+}
+
+static void port_event(void *ctx, const struct event *e)
+{
+    struct port *p = ctx;
+    on_event(p->driver, e);
+}
+
+static enum err port_dtls(void *ctx, const struct dtls_handler *handler, struct dtls **ret)
+{
+    struct port *p = ctx;
+    char text[TLS_TEXT_BYTES];
+    return dtls_server_openssl(p->entrance->dtls, handler, text, ret);
+}
+
+static enum err port_open(struct port *p, const struct worker_setup *worker)
+{
+    struct driver *d = p->driver;
+    int fd = fcntl(p->entrance->udp_fds[d->index], F_DUPFD_CLOEXEC, 3);
+    if (fd < 0) {
+        return ERR_IO;
+    }
+    TRY(udp_new(fd, &p->udp));
+    struct coap_door_setup setup = {.worker = d->worker,
+                                    .entrance = &p->entrance->entrance,
+                                    .limits = worker->limits,
+                                    .key = worker->key,
+                                    .random = worker->random,
+                                    .counters = d->counters,
+                                    .ctx = p,
+                                    .open = port_dtls,
+                                    .transmit = port_transmit,
+                                    .event = port_event};
+    TRY(coap_door_new(&setup, d->now_ms, d->setup.clock.wall_ms(d->setup.clock.ctx), &p->door));
+    p->source.fd = udp_fd(p->udp);
+    p->source.ready = port_ready;
+    return loop_add(d->loop, &p->source, EPOLLIN);
+}
+
+/* ---- life ---- */
+
+static enum err on_verify(void *ctx, struct verified *v)
+{
+    struct driver *d = ctx;
+    return d->setup.verify(d->setup.ctx, v);
+}
+
+static enum err open_entrances(struct driver *d, const struct worker_setup *worker)
+{
+    d->doors = mem_array(d->setup.n_entrances, sizeof(*d->doors));
+    d->ports = mem_array(d->setup.n_entrances, sizeof(*d->ports));
+    if (d->doors == NULL || d->ports == NULL) {
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < d->setup.n_entrances; i++) {
+        const struct driver_entrance *e = &d->setup.entrances[i];
+        if (e->udp_fds != NULL) {
+            struct port *p = &d->ports[d->n_ports++];
+            p->driver = d;
+            p->entrance = e;
+            TRY(port_open(p, worker));
+        } else {
+            struct door *door = &d->doors[d->n_doors++];
+            *door = (struct door){.driver = d, .entrance = e};
+            if (!e->entrance.is_plain) {
+                TRY(door_open(door));
+            }
+            door_follow_exceptions(door);
+        }
+    }
+    return OK;
+}
+
+static enum err driver_init(struct driver *d, const struct worker_setup *setup)
+{
+    struct worker_setup own = *setup;
+    own.driver = (struct worker_driver){.ctx = d,
+                                        .depart = link_depart,
+                                        .arrive = link_arrive,
+                                        .discard = link_discard,
+                                        .verify = on_verify,
+                                        .event = on_event};
+    d->index = setup->index;
+    d->journal = setup->journal;
+    d->counters = setup->counters;
+    d->now_ms = d->setup.clock.mono_ms(d->setup.clock.ctx);
+    d->seen_epoch = setup->realm->epoch;
+    list_init(&d->lingering);
+    TRY(loop_new(&d->loop));
+    TRY(stream_io_new(&d->io));
+    TRY(worker_new(&own, d->now_ms, d->setup.clock.wall_ms(d->setup.clock.ctx), &d->worker));
+    return open_entrances(d, setup);
+}
+
+MUST_USE enum err driver_new(const struct driver_setup *setup, const struct worker_setup *worker,
+                             struct driver **ret)
+{
+    struct driver *d = mem_zalloc(sizeof(*d));
+    if (d == NULL) {
+        return ERR_NOMEM;
+    }
+    d->setup = *setup;
+    enum err err = driver_init(d, worker);
+    if (err != OK) {
+        driver_free(d);
+        return err;
+    }
+    *ret = d;
+    return OK;
+}
+
+static void links_free(struct driver *d)
+{
+    uint64_t at = 0, conn;
+    while (d->worker != NULL && (conn = worker_next_conn(d->worker, &at)) != 0) {
+        struct link *l = worker_transport(d->worker, conn);
+        worker_gone(d->worker, conn, "the server stopped", d->now_ms);
+        link_free(l);
+    }
+    struct list_node *n;
+    while (d->lingering.head.next != NULL && (n = list_first(&d->lingering)) != NULL) {
+        link_free(LIST_ENTRY(n, struct link, lingering));
+    }
+}
+
+struct driver *driver_free(struct driver *d)
+{
+    if (d == NULL) {
+        return NULL;
+    }
+    links_free(d);
+    for (size_t i = 0; i < d->n_doors; i++) {
+        listener_free(d->doors[i].listener);
+    }
+    for (size_t i = 0; i < d->n_ports; i++) {
+        if (d->ports[i].source.ready != NULL) {
+            loop_remove(d->loop, &d->ports[i].source);
+        }
+        coap_door_free(d->ports[i].door);
+        udp_free(d->ports[i].udp);
+    }
+    worker_free(d->worker);
+    stream_io_free(d->io);
+    loop_free(d->loop);
+    mem_free(d->doors);
+    mem_free(d->ports);
+    mem_free(d);
+    return NULL;
+}
+
+/* ---- turns ---- */
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t driver_deadline(const struct driver *d)
+{
+    uint64_t at = worker_deadline(d->worker);
+    for (size_t i = 0; i < d->n_doors; i++) {
+        if (d->doors[i].listener != NULL) {
+            at = least(at, listener_deadline(d->doors[i].listener));
+        }
+    }
+    for (size_t i = 0; i < d->n_ports; i++) {
+        at = least(at, coap_door_deadline(d->ports[i].door));
+    }
+    if (!list_is_empty(&d->lingering)) {
+        at = least(at,
+                   LIST_ENTRY(list_first(&d->lingering), struct link, lingering)->linger_until_ms);
+    }
+    return at;
+}
+
+static void follow_realm(struct driver *d)
+{
+    if (worker_realm(d->worker)->epoch == d->seen_epoch) {
+        return;
+    }
+    d->seen_epoch = worker_realm(d->worker)->epoch;
+    for (size_t i = 0; i < d->n_doors; i++) {
+        door_follow_exceptions(&d->doors[i]);
+    }
+}
+
+static void pump_dirty(struct driver *d)
+{
+    uint64_t conn;
+    while ((conn = worker_next_dirty(d->worker)) != 0) {
+        link_pump(worker_transport(d->worker, conn));
+    }
+}
+
+/* DTLS has no close that a client must see; draining the door closes its associations. */
+static void drain_ports(struct driver *d)
+{
+    for (size_t i = 0; worker_is_draining(d->worker) && i < d->n_ports; i++) {
+        coap_door_drain(d->ports[i].door, d->now_ms);
+    }
+}
+
+static void driver_turn(struct driver *d)
+{
+    uint64_t now_ms = d->setup.clock.mono_ms(d->setup.clock.ctx);
+    if (loop_wait(d->loop, loop_timeout(now_ms, driver_deadline(d))) != OK) {
+        return;
+    }
+    uint64_t start_us = d->setup.clock.mono_us(d->setup.clock.ctx);
+    d->now_ms = d->setup.clock.mono_ms(d->setup.clock.ctx);
+    stream_io_now(d->io, d->now_ms);
+    (void)loop_serve(d->loop);
+    int64_t wall_ms = d->setup.clock.wall_ms(d->setup.clock.ctx);
+    worker_turn(d->worker, d->now_ms, wall_ms);
+    follow_realm(d);
+    drain_ports(d);
+    for (size_t i = 0; i < d->n_ports; i++) {
+        coap_door_turn(d->ports[i].door, d->now_ms, wall_ms);
+    }
+    pump_dirty(d);
+    for (size_t i = 0; i < d->n_ports; i++) {
+        udp_flush(d->ports[i].udp);
+    }
+    for (size_t i = 0; i < d->n_doors; i++) {
+        if (d->doors[i].listener != NULL) {
+            listener_tick(d->doors[i].listener, d->now_ms);
+        }
+    }
+    link_lingering_tick(d);
+    uint64_t wakes = worker_take_wakes(d->worker);
+    if (wakes != 0) {
+        d->setup.wake(d->setup.ctx, wakes);
+    }
+    if (worker_has_uncommitted(d->worker)) {
+        d->setup.appended(d->setup.ctx);
+    }
+    atomic_store_explicit(&d->is_drained, worker_is_drained(d->worker), memory_order_release);
+    count_add(&d->counters->turn_us, d->setup.clock.mono_us(d->setup.clock.ctx) - start_us);
+}
+
+void driver_run(struct driver *d)
+{
+    while (!atomic_load_explicit(&d->is_stopping, memory_order_acquire)) {
+        driver_turn(d);
+    }
+}
+
+void driver_wake(struct driver *d)
+{
+    loop_wake(d->loop);
+}
+
+void driver_stop(struct driver *d)
+{
+    atomic_store_explicit(&d->is_stopping, true, memory_order_release);
+    loop_wake(d->loop);
+}
+
+bool driver_is_drained(const struct driver *d)
+{
+    return atomic_load_explicit(&d->is_drained, memory_order_acquire);
+}
+
+uint64_t driver_realm_epoch(const struct driver *d)
+{
+    return worker_realm_epoch(d->worker);
+}

@@ -1,0 +1,56 @@
+/*
+ * driver - one worker thread: epoll, listeners, streams, datagrams, around a deterministic worker.
+ *
+ * One receive and one send per connection and turn. Nothing here knows what a message means.
+ */
+#ifndef SERVICE_BROKER_DRIVER_H
+#define SERVICE_BROKER_DRIVER_H
+
+#include "base/clock.h"
+#include "net/dtls.h"
+#include "net/listener.h"
+#include "net/loop.h"
+#include "net/tls.h"
+#include "service/broker/worker.h"
+
+struct driver;
+
+/* One listener of the configuration as the drivers serve it. Shared by all drivers, immutable while
+ * they run. */
+struct driver_entrance {
+    struct entrance entrance;
+    struct tls *tls; /* borrowed; NULL: plain */
+    int fd; /* TCP: the listening socket, borrowed; a plain one only listens while an exception
+               opens it */
+    const int *udp_fds; /* UDP: one socket for each worker, borrowed; NULL: TCP */
+    const struct dtls_server_config *dtls; /* UDP: borrowed while the drivers are made */
+};
+
+struct driver_setup {
+    struct clock clock;
+    const struct driver_entrance *entrances;
+    size_t n_entrances;
+    /* Called by the worker's thread. */
+    void *ctx;
+    void (*event)(void *ctx, unsigned worker, const struct event *e);
+    enum err (*verify)(void *ctx, struct verified *v);
+    void (*wake)(void *ctx, uint64_t workers); /* bits */
+    void (*appended)(void *ctx);               /* the journal has something to commit */
+};
+
+/* driver_new - makes its worker out of `worker` (whose driver field is filled here). ERR_NOMEM,
+ * ERR_IO. */
+MUST_USE enum err driver_new(const struct driver_setup *setup, const struct worker_setup *worker,
+                             struct driver **ret);
+/* driver_free - after driver_run has returned. */
+struct driver *driver_free(struct driver *d);
+/* driver_run - turns until driver_stop; the body of the worker's thread. */
+void driver_run(struct driver *d);
+/* driver_wake - any thread. */
+void driver_wake(struct driver *d);
+/* driver_stop - any thread: driver_run returns after its turn. */
+void driver_stop(struct driver *d);
+bool driver_is_drained(const struct driver *d);
+uint64_t driver_realm_epoch(const struct driver *d);
+
+#endif

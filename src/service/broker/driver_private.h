@@ -1,0 +1,73 @@
+/* driver_private - shared by driver.c (turns, listeners, datagrams) and link.c (one connection's
+ * bytes). */
+#ifndef SERVICE_BROKER_DRIVER_PRIVATE_H
+#define SERVICE_BROKER_DRIVER_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "net/stream.h"
+#include "net/udp.h"
+#include "service/broker/driver.h"
+#include "service/gateway/coap_door.h"
+
+/* A TCP connection: what a worker calls its transport. It belongs to one driver at a time. */
+struct link {
+    struct driver *driver;
+    struct stream *stream;
+    const struct driver_entrance *entrance;
+    uint64_t conn; /* 0 while it lingers */
+    bool is_held;  /* back-pressure: the socket is not read */
+    bool is_identified;
+    uint64_t linger_until_ms;
+    struct list_node lingering;
+    char peer[NET_PEER_TEXT_BYTES];
+};
+
+struct door {
+    struct driver *driver;
+    const struct driver_entrance *entrance;
+    struct listener *listener; /* NULL while closed */
+};
+
+/* The datagram socket of this worker for one CoAP entrance. */
+struct port {
+    struct loop_source source; /* first */
+    struct driver *driver;
+    const struct driver_entrance *entrance;
+    struct udp *udp;
+    struct coap_door *door;
+};
+
+struct driver {
+    struct driver_setup setup;
+    unsigned index;
+    struct worker *worker;
+    struct loop *loop;
+    struct stream_io *io;
+    struct door *doors;
+    struct port *ports;
+    size_t n_doors, n_ports;
+    struct list lingering;
+    const struct link *departed; /* moved away during the call that is running */
+    uint64_t now_ms, seen_epoch;
+    struct journal *journal;
+    struct counters *counters;
+    atomic_bool is_stopping;
+    atomic_bool is_drained;
+};
+
+enum { LINGER_MS = 1000 };
+
+/* link_open - takes fd. */
+void link_open(struct driver *d, const struct driver_entrance *e, int fd,
+               const struct net_peer *peer);
+/* link_pump - output of its connection, back-pressure, the end. */
+void link_pump(struct link *l);
+void link_lingering_tick(struct driver *d);
+void link_free(struct link *l);
+/* The worker's calls. */
+void link_depart(void *ctx, void *transport);
+enum err link_arrive(void *ctx, void *transport, uint64_t conn);
+void link_discard(void *ctx, void *transport);
+
+#endif

@@ -1,0 +1,135 @@
+/* A new realm binds what is alive: accounts, subscriptions, connections. docs/ORDER.md, rules 9
+ * and 10. */
+#include "service/broker/worker_private.h"
+
+static void close_conns_of(struct worker *w, const struct account *a)
+{
+    for (size_t i = 0; i < w->n_slots; i++) {
+        struct conn *c = w->conns[i];
+        if (c != NULL && c->account == a && c->phase == CONN_OPEN) {
+            struct event e = event_of(w, EVENT_revoked, c);
+            event_reason(&e, "%s is not active any more: its connection was closed",
+                         a->principal->name);
+            worker_report(w, &e);
+            conn_close(w, c, MQTT_NOT_AUTHORIZED);
+        }
+    }
+}
+
+/* A subscription that no grant covers any more ends; what it queued is asked about when it would
+ * leave. */
+static void recheck_subs(struct worker *w, struct account *a)
+{
+    size_t at = 0;
+    struct session *s;
+    struct decision why;
+    while ((s = map_next(&a->sessions, &at)) != NULL) {
+        list_for_each_safe (n, next, &s->subscriber.subs) {
+            struct sub *sub = LIST_ENTRY(n, struct sub, in_subscriber);
+            if (passage_deliver(a, sub, &why) == OK) {
+                continue;
+            }
+            struct event e = event_of(w, EVENT_acl_deny, conn_find(w, s->conn));
+            EVENT_TEXT(&e, principal, slice_text(a->principal->name));
+            EVENT_TEXT(&e, client_id, s->client_id);
+            EVENT_TEXT(&e, target, sub_filter(sub));
+            event_reason(&e, "the subscription ended with the new policy: %s", why.rule);
+            worker_report(w, &e);
+            sub_remove(w, sub);
+        }
+    }
+}
+
+/* A removed principal leaves nothing behind: its sleeping sessions end. */
+static void end_sessions_of(struct worker *w, struct account *a)
+{
+    size_t at = 0;
+    struct session *s;
+    while ((s = map_next(&a->sessions, &at)) != NULL) {
+        if (s->conn == 0) {
+            session_end(w, s);
+        } else {
+            s->expiry_s = 0; /* with its connection */
+        }
+    }
+}
+
+static void renew_account(struct worker *w, struct account *a, bool policy_changed)
+{
+    const struct principal *now = a->principal;
+    if (!a->principal->is_anonymous) {
+        const struct directory_entry *entry =
+            directory_find(w->realm->directory, slice_text(a->principal->name));
+        now = entry != NULL && entry->principal->id == a->principal->id ? entry->principal : NULL;
+    }
+    if (now == a->principal && !policy_changed) {
+        a->epoch = w->realm->epoch;
+        return;
+    }
+    enum err err = account_renew(a, w->realm->policy, now, w->realm->epoch);
+    bool inactive = now == NULL || now->status != PRINCIPAL_ACTIVE;
+    if (err != OK || inactive) {
+        a->is_closed = true; /* failure closes */
+        close_conns_of(w, a);
+    } else {
+        recheck_subs(w, a);
+    }
+    if (now == NULL) {
+        end_sessions_of(w, a);
+    }
+}
+
+/* What came in by a plain entrance whose exception has ended must go. */
+static void close_plain(struct worker *w)
+{
+    for (size_t i = 0; i < w->n_slots; i++) {
+        struct conn *c = w->conns[i];
+        if (c == NULL || c->phase == CONN_CLOSING) {
+            continue;
+        }
+        struct slice name = slice_text(c->entrance->name);
+        bool plain_ok = !c->entrance->is_plain ||
+                        directory_exception_find(w->realm->directory, name,
+                                                 DIRECTORY_ALLOW_PLAINTEXT, w->wall_ms) != NULL;
+        bool anonymous = c->account != NULL && c->account->principal->is_anonymous;
+        bool anonymous_ok =
+            !anonymous || directory_exception_find(w->realm->directory, name,
+                                                   DIRECTORY_ALLOW_ANONYMOUS, w->wall_ms) != NULL;
+        if (!plain_ok || !anonymous_ok) {
+            struct event e = event_of(w, EVENT_exception, c);
+            event_reason(&e, "the exception that let this connection in has ended");
+            worker_report(w, &e);
+            conn_close(w, c, MQTT_ADMINISTRATIVE_ACTION);
+        }
+    }
+}
+
+void realm_changed(struct worker *w, const struct realm *realm)
+{
+    const struct realm *old = w->realm;
+    bool policy_changed = old->policy != realm->policy;
+    w->realm = realm; /* the message's reference becomes ours */
+    publishers_clear(w);
+    size_t at = 0;
+    struct account *a;
+    while ((a = map_next(&w->accounts, &at)) != NULL) {
+        renew_account(w, a, policy_changed);
+        account_drop_if_unused(w, a);
+    }
+    close_plain(w);
+    realm_unref(old);
+    atomic_store_explicit(&w->realm_epoch, realm->epoch, memory_order_release);
+}
+
+void worker_drain(struct worker *w)
+{
+    w->is_draining = true;
+    for (size_t i = 0; i < w->n_slots; i++) {
+        struct conn *c = w->conns[i];
+        if (c != NULL) {
+            /* A server that goes down is no reason for wills. */
+            c->is_clean_end = true;
+            conn_close(w, c, MQTT_SERVER_SHUTTING_DOWN);
+        }
+    }
+}

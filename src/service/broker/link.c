@@ -1,0 +1,293 @@
+/* The bytes of one TCP connection, between its stream and the worker. */
+#include "base/mem.h"
+#include "security/identity/identity.h"
+#include "service/broker/driver_private.h"
+
+static void link_ready(void *owner, uint32_t events);
+
+void link_free(struct link *l)
+{
+    list_unlink(&l->lingering);
+    stream_detach(l->stream);
+    stream_free(l->stream);
+    mem_free(l);
+}
+
+static void report(struct link *l, enum event_category category, const char *format,
+                   const char *text)
+{
+    struct driver *d = l->driver;
+    struct event e = event_make(category);
+    e.wall_ms = d->setup.clock.wall_ms(d->setup.clock.ctx);
+    e.protocol = l->entrance->entrance.protocol;
+    EVENT_TEXT(&e, peer, slice_text(l->peer));
+    EVENT_TEXT(&e, listener, slice_text(l->entrance->entrance.name));
+    event_text(e.reason, sizeof(e.reason), (struct slice){0});
+    (void)snprintf(e.reason, sizeof(e.reason), "%s%s", format, text);
+    d->setup.event(d->setup.ctx, d->index, &e);
+}
+
+/* ---- the beginning ---- */
+
+void link_open(struct driver *d, const struct driver_entrance *e, int fd,
+               const struct net_peer *peer)
+{
+    struct link *l = mem_zalloc(sizeof(*l));
+    if (l == NULL || stream_new(fd, STREAM_SERVER, e->tls, &l->stream) != OK) {
+        mem_free(l); /* the stream has closed fd; without a link the listener's caller does */
+        return;
+    }
+    l->driver = d;
+    l->entrance = e;
+    net_peer_text(peer, l->peer);
+    enum err err = worker_accept(d->worker, &e->entrance, l->peer, l, d->now_ms, &l->conn);
+    if (err == OK) {
+        err = stream_attach(l->stream, d->loop, link_ready, l);
+    }
+    if (err != OK) {
+        worker_gone(d->worker, l->conn, "no descriptor or memory for it", d->now_ms);
+        link_free(l);
+    }
+}
+
+/* ---- the end ---- */
+
+/* The connection is over for the worker; the socket stays a moment, so that the last words are not
+ * cut by a reset. */
+static void linger(struct link *l)
+{
+    struct driver *d = l->driver;
+    l->conn = 0;
+    stream_close(l->stream, d->io);
+    l->linger_until_ms = d->now_ms + LINGER_MS;
+    list_append(&d->lingering, &l->lingering);
+    if (l->is_held && stream_hold(l->stream, false) != OK) {
+        link_free(l);
+    }
+}
+
+static void drop(struct link *l, const char *why)
+{
+    struct driver *d = l->driver;
+    worker_gone(d->worker, l->conn, why, d->now_ms);
+    link_free(l);
+}
+
+void link_lingering_tick(struct driver *d)
+{
+    list_for_each_safe (n, next, &d->lingering) {
+        struct link *l = LIST_ENTRY(n, struct link, lingering);
+        if (l->linger_until_ms <= d->now_ms) {
+            link_free(l);
+        }
+    }
+}
+
+/* Why a stream ended, as an event where it was a handshake, and in words for the disconnect event.
+ */
+static const char *explain_end(struct link *l, enum err err)
+{
+    bool in_handshake = stream_is_tls(l->stream) && !stream_is_ready(l->stream);
+    if (in_handshake && err != ERR_CLOSED) {
+        count_add(&l->driver->counters->handshakes_failed, 1);
+        report(l, EVENT_tls_reject, "the TLS handshake was refused: ", stream_error(l->stream));
+    }
+    switch ((unsigned)err) {
+    case ERR_CLOSED:
+        return stream_closed_cleanly(l->stream)
+                   ? "the client closed the connection without DISCONNECT"
+                   : "the connection was lost";
+    case ERR_QUOTA:
+        report(l, EVENT_flood, "too many TLS key updates: ", stream_error(l->stream));
+        return "too many TLS key updates";
+    default:
+        return stream_error(l->stream);
+    }
+}
+
+/* ---- identity ---- */
+
+/* The leaf has been verified by TLS; whose it is says its name, and the directory whether the key
+ * is theirs. */
+static bool identify(struct link *l)
+{
+    struct driver *d = l->driver;
+    AUTO(buf_done) struct buf der = {0};
+    AUTO(x509_autofree) struct x509 *x = NULL;
+    char name[IDENTITY_NAME_BYTES];
+    enum err err = stream_peer_cert(l->stream, &der);
+    l->is_identified = true;
+    count_add(&d->counters->handshakes_ok, 1);
+    if (err == ERR_NOT_FOUND) {
+        return true; /* it may log in by other means */
+    }
+    if (err == OK) {
+        err = x509_from_der(buf_slice(&der), &x);
+    }
+    if (err == OK) {
+        err = identity_from_x509(x, IDENTITY_ANY, name);
+    }
+    if (err != OK) {
+        report(l, EVENT_identity_mismatch,
+               "the client's certificate names no principal (SAN URI urn:sallyport:device:NAME). "
+               "Use the "
+               "certificate of a bundle made by `sallyport device add`",
+               "");
+        return false;
+    }
+    worker_present(d->worker, l->conn, slice_text(name), &x509_info(x)->spki);
+    return true;
+}
+
+/* ---- bytes ---- */
+
+static bool has_departed(struct driver *d, const struct link *l)
+{
+    return d->departed == l;
+}
+
+/* One receive, and what TLS still holds. False: the link is gone from this driver. */
+static bool read_some(struct link *l)
+{
+    struct driver *d = l->driver;
+    struct slice plain;
+    count_add(&d->counters->reads, 1);
+    do {
+        enum err err = stream_read(l->stream, d->io, &plain);
+        if (err != OK) {
+            drop(l, explain_end(l, err));
+            return false;
+        }
+        if (!l->is_identified && stream_is_tls(l->stream) && stream_is_ready(l->stream) &&
+            !identify(l)) {
+            drop(l, "no identity");
+            return false;
+        }
+        d->departed = NULL;
+        worker_input(d->worker, l->conn, plain, d->now_ms);
+        if (has_departed(d, l)) {
+            return false;
+        }
+    } while (stream_has_pending(l->stream) && worker_wants_input(d->worker, l->conn));
+    return true;
+}
+
+static void discard_input(struct link *l)
+{
+    struct slice plain;
+    if (stream_read(l->stream, l->driver->io, &plain) != OK) {
+        link_free(l);
+    }
+}
+
+static void link_ready(void *owner, uint32_t events)
+{
+    struct link *l = owner;
+    struct driver *d = l->driver;
+    if ((events & EPOLLOUT) != 0) {
+        enum err err = stream_flush(l->stream, d->io);
+        if (err != OK && err != ERR_AGAIN) {
+            if (l->conn == 0) {
+                link_free(l);
+            } else {
+                drop(l, explain_end(l, err));
+            }
+            return;
+        }
+    }
+    if (l->conn == 0) {
+        discard_input(l);
+        return;
+    }
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !read_some(l)) {
+        return;
+    }
+    link_pump(l);
+}
+
+/* True while there is something to do: the link may have more to read than epoll will say. */
+static bool update_hold(struct link *l)
+{
+    struct driver *d = l->driver;
+    bool wants = worker_wants_input(d->worker, l->conn);
+    if (l->is_held == !wants) {
+        return false;
+    }
+    l->is_held = !wants;
+    if (stream_hold(l->stream, !wants) != OK) {
+        drop(l, "the event loop failed");
+        return false;
+    }
+    return wants && stream_has_pending(l->stream);
+}
+
+static bool write_some(struct link *l)
+{
+    struct driver *d = l->driver;
+    uint8_t *out = stream_io_out(d->io);
+    size_t n = worker_output(d->worker, l->conn, out, STREAM_SEND_BYTES, d->now_ms);
+    if (n == 0) {
+        return true;
+    }
+    struct slice part = slice_of(out, n);
+    count_add(&d->counters->writes, 1);
+    enum err err = stream_write(l->stream, d->io, &part, 1);
+    if (err != OK) {
+        drop(l, "the connection was lost");
+        return false;
+    }
+    return true;
+}
+
+void link_pump(struct link *l)
+{
+    struct driver *d = l->driver;
+    bool can_write = stream_is_ready(l->stream) && !stream_is_blocked(l->stream);
+    if (can_write && !write_some(l)) {
+        return;
+    }
+    if (worker_is_finished(d->worker, l->conn)) {
+        worker_gone(d->worker, l->conn, "closed by the server", d->now_ms);
+        linger(l);
+        return;
+    }
+    if (update_hold(l) && read_some(l)) {
+        /* What this reads becomes output in this turn's dirty pass. */
+        return;
+    }
+}
+
+/* ---- hand-over ---- */
+
+void link_depart(void *ctx, void *transport)
+{
+    struct driver *d = ctx;
+    struct link *l = transport;
+    stream_detach(l->stream);
+    d->departed = l;
+}
+
+enum err link_arrive(void *ctx, void *transport, uint64_t conn)
+{
+    struct driver *d = ctx;
+    struct link *l = transport;
+    l->driver = d;
+    l->conn = conn;
+    l->is_held = true; /* the pump after CONNACK lifts it, and reads what TLS holds already */
+    enum err err = stream_attach(l->stream, d->loop, link_ready, l);
+    if (err == OK) {
+        err = stream_hold(l->stream, true);
+    }
+    if (err != OK) {
+        link_free(l);
+    }
+    return err;
+}
+
+void link_discard(void *ctx, void *transport)
+{
+    (void)ctx;
+    struct link *l = transport;
+    stream_free(l->stream);
+    mem_free(l);
+}

@@ -1,0 +1,310 @@
+/* Who is this? From the CONNECT and what TLS has proven to a principal, and from there to the home
+ * worker. */
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "service/broker/worker_private.h"
+
+/* ---- the question for the verify pool ---- */
+
+MUST_USE enum err verified_new(uint64_t conn, unsigned worker, const struct realm *realm,
+                               struct slice name, struct slice password, struct verified **ret)
+{
+    struct verified *v = mem_zalloc(sizeof(*v) + password.n);
+    if (v == NULL) {
+        return ERR_NOMEM;
+    }
+    v->conn = conn;
+    v->worker = worker;
+    v->realm = realm_ref(realm);
+    v->result = ERR_AUTH;
+    /* A name that does not fit, or holds a NUL, is no principal's: left empty it matches nobody, at
+     * the usual cost. */
+    bool fits = slice_to_text(name, v->name, sizeof(v->name));
+    (void)fits;
+    if (password.n > 0) {
+        memcpy(v->bytes, password.p, password.n);
+    }
+    v->password = slice_of(v->bytes, password.n);
+    *ret = v;
+    return OK;
+}
+
+struct verified *verified_free(struct verified *v)
+{
+    if (v != NULL) {
+        realm_unref(v->realm);
+        principal_unref(v->principal);
+        mem_wipe(v->bytes, v->password.n);
+        mem_free(v);
+    }
+    return NULL;
+}
+
+void verified_check(struct verified *v, int64_t now_wall_ms)
+{
+    const struct directory_entry *entry = NULL;
+    const struct credential *credential = NULL;
+    v->result = directory_login_password(v->realm->directory, slice_text(v->name), v->password,
+                                         now_wall_ms, &entry, &credential);
+    if (v->result == OK) {
+        v->principal = principal_ref(entry->principal);
+        credential_used(credential, now_wall_ms);
+    }
+}
+
+/* ---- refusals ---- */
+
+static void refuse(struct worker *w, struct conn *c, enum mqtt_reason reason, const struct event *e)
+{
+    count_add(&counts(w)->refused_denied, 1);
+    worker_report(w, e);
+    conn_close(w, c, reason);
+}
+
+/* What this listener takes, for the hint in the refusal. */
+static const char *ways_in(const struct entrance *e)
+{
+    if (e->auth_x509 && e->auth_password) {
+        return "a client certificate from its bundle (cert.pem, key.pem), or its name and password "
+               "(password.txt)";
+    }
+    return e->auth_x509 ? "a client certificate from its bundle (cert.pem, key.pem)"
+                        : "its name and password (password.txt of its bundle)";
+}
+
+static void refuse_unknown(struct worker *w, struct conn *c)
+{
+    struct event e = event_of(w, EVENT_auth_fail, c);
+    event_reason(&e,
+                 "a client without credentials was refused: nobody is anonymous here. Let it use "
+                 "%s; `sallyport device add NAME --role ROLE --out DIR` makes a bundle",
+                 ways_in(c->entrance));
+    refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
+}
+
+static void refuse_inactive(struct worker *w, struct conn *c, const struct directory_entry *entry)
+{
+    struct event e = event_of(w, EVENT_revoked, c);
+    bool is_disabled = entry->principal->status == PRINCIPAL_DISABLED;
+    EVENT_TEXT(&e, principal, slice_text(entry->principal->name));
+    event_reason(&e, "%s is %s%s%s; %s", entry->principal->name,
+                 is_disabled ? "disabled" : "revoked", entry->reason[0] != '\0' ? ": " : "",
+                 entry->reason,
+                 is_disabled ? "`sallyport device enable` lets it in again"
+                             : "remove it and add it anew to let it in again");
+    refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
+}
+
+/* ---- where it goes ---- */
+
+unsigned home_of(const struct worker *w, const struct principal *p, struct slice client_id,
+                 bool is_many)
+{
+    uint64_t hash = siphash(&w->setup.key, slice_of(&p->id, sizeof(p->id)));
+    if (is_many) {
+        hash ^= siphash(&w->setup.key, client_id);
+    }
+    return (unsigned)(hash % w->setup.n_workers);
+}
+
+struct handover *handover_free(struct handover *h)
+{
+    if (h != NULL) {
+        mqtt_gate_free(h->gate);
+        principal_unref(h->principal);
+        buf_wipe(&h->unread);
+        mem_free(h);
+    }
+    return NULL;
+}
+
+/* Rule 2: exactly once, before CONNACK, the connection goes home with all that was read and not
+ * used. */
+static enum err hand_over(struct worker *w, struct conn *c, const struct principal *p,
+                          unsigned home)
+{
+    struct handover *h = mem_zalloc(sizeof(*h));
+    if (h == NULL) {
+        return ERR_NOMEM;
+    }
+    enum err err = OK;
+    if (w->feeding != NULL) {
+        err = buf_append(&c->unread, *w->feeding, w->setup.limits->preauth_bytes);
+    }
+    if (err != OK) {
+        mem_free(h);
+        return err;
+    }
+    h->entrance = c->entrance;
+    h->transport = c->transport;
+    h->gate = TAKE(c->gate);
+    h->principal = principal_ref(p);
+    h->unread = c->unread;
+    memcpy(h->peer, c->peer, sizeof(h->peer));
+    c->unread = (struct buf){0};
+    w->setup.driver.depart(w->setup.driver.ctx, h->transport);
+    struct wmsg m = {.kind = WMSG_HANDOVER, .handover = h};
+    if (outbox_push(w, home, &m) != OK) {
+        w->setup.driver.discard(w->setup.driver.ctx, h->transport);
+        handover_free(h);
+    }
+    conn_forget(w, c);
+    return OK;
+}
+
+static bool role_is_many(struct worker *w, const struct principal *p)
+{
+    struct grants *g = NULL;
+    bool many = false;
+    if (grants_new(w->realm->policy, p, &g) == OK) {
+        many = grants_is_many(g);
+        grants_free(g);
+    }
+    return many;
+}
+
+static void go_home(struct worker *w, struct conn *c, const struct principal *p)
+{
+    const struct mqtt_connect *connect = mqtt_gate_connect(c->gate);
+    unsigned home =
+        w->setup.n_workers == 1 ? 0 : home_of(w, p, connect->client_id, role_is_many(w, p));
+    if (home == w->setup.index) {
+        open_here(w, c, p);
+    } else if (hand_over(w, c, p, home) != OK) {
+        conn_close(w, c, MQTT_SERVER_BUSY);
+    }
+}
+
+/* ---- ways in ---- */
+
+static void login_x509(struct worker *w, struct conn *c)
+{
+    const struct directory_entry *entry = NULL;
+    const struct credential *credential = NULL;
+    enum err err = directory_login_x509(w->realm->directory, slice_text(c->cert_name), &c->spki,
+                                        w->wall_ms, &entry, &credential);
+    if (err == OK) {
+        credential_used(credential, w->wall_ms);
+        go_home(w, c, entry->principal);
+        return;
+    }
+    if (err == ERR_DENIED) {
+        refuse_inactive(w, c, entry);
+        return;
+    }
+    struct event e =
+        event_of(w, err == ERR_EXPIRED ? EVENT_credential_expiring : EVENT_auth_fail, c);
+    event_reason(
+        &e,
+        err == ERR_EXPIRED
+            ? "the certificate of %s is past its time in the directory. Give it a new one: "
+              "`sallyport device rotate %s`"
+            : "the certificate names %s, but that principal does not own this key. Use the "
+              "bundle of this device, or `sallyport device rotate %s` for a new one",
+        c->cert_name, c->cert_name);
+    refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
+}
+
+static void login_password(struct worker *w, struct conn *c, const struct mqtt_connect *connect)
+{
+    struct verified *v = NULL;
+    enum err err =
+        verified_new(c->handle, w->setup.index, w->realm, connect->username, connect->password, &v);
+    if (err == OK) {
+        err = w->setup.driver.verify(w->setup.driver.ctx, v);
+    }
+    if (err != OK) {
+        conn_close(w, c, MQTT_SERVER_BUSY);
+        return;
+    }
+    c->phase = CONN_ASKED;
+}
+
+static void verdict(struct worker *w, struct conn *c, const struct verified *v)
+{
+    if (v->result == OK) {
+        /* The directory may have moved on while the pool was busy: the newest word counts. */
+        const struct directory_entry *entry =
+            directory_find(w->realm->directory, slice_text(v->name));
+        if (entry != NULL && entry->principal->id == v->principal->id) {
+            if (entry->principal->status != PRINCIPAL_ACTIVE) {
+                refuse_inactive(w, c, entry);
+            } else {
+                go_home(w, c, entry->principal);
+            }
+            return;
+        }
+    }
+    const struct directory_entry *entry = directory_find(w->realm->directory, slice_text(v->name));
+    if (v->result == ERR_DENIED && entry != NULL) {
+        refuse_inactive(w, c, entry);
+        return;
+    }
+    struct event e = event_of(w, EVENT_auth_fail, c);
+    EVENT_TEXT(&e, principal, slice_text(v->name));
+    event_reason(&e,
+                 "wrong name or password for '%s'. The password is in password.txt of its bundle; "
+                 "`sallyport device rotate NAME --credential password` makes a new one",
+                 v->name);
+    refuse(w, c, MQTT_BAD_CREDENTIALS, &e);
+}
+
+void login_verified(struct worker *w, struct verified *v)
+{
+    struct conn *c = conn_find(w, v->conn);
+    if (c == NULL || c->phase != CONN_ASKED) {
+        return;
+    }
+    c->phase = CONN_GATE;
+    verdict(w, c, v);
+    c = conn_find(w, v->conn); /* it may have moved */
+    if (c != NULL && c->phase == CONN_OPEN) {
+        conn_feed(w, c, (struct slice){0});
+    }
+}
+
+/* An exception may let anonymous clients in: each is a principal of its own for quotas, with the
+ * exception's role. */
+static bool login_anonymous(struct worker *w, struct conn *c)
+{
+    const struct directory_exception *x = directory_exception_find(
+        w->realm->directory, slice_text(c->entrance->name), DIRECTORY_ALLOW_ANONYMOUS, w->wall_ms);
+    struct principal *p = NULL;
+    if (x == NULL) {
+        return false;
+    }
+    char name[PRINCIPAL_NAME_MAX + 1];
+    uint64_t serial = ++w->next_anonymous_id;
+    (void)snprintf(name, sizeof(name), "anonymous-%u-%llu", w->setup.index,
+                   (unsigned long long)serial);
+    /* The top bit sets these ids apart from the directory's. */
+    uint64_t id = (uint64_t)1 << 63 | (uint64_t)w->setup.index << 48 | serial;
+    if (principal_new(id, slice_text(name), slice_text(x->role), NULL, 0, &p) != OK) {
+        conn_close(w, c, MQTT_SERVER_BUSY);
+        return true;
+    }
+    p->is_anonymous = true;
+    go_home(w, c, p);
+    principal_unref(p);
+    return true;
+}
+
+void login_begin(struct worker *w, struct conn *c)
+{
+    const struct mqtt_connect *connect = mqtt_gate_connect(c->gate);
+    EVENT_TEXT(c, client_id, connect->client_id);
+    if (mqtt_props_has(&connect->props, MQTT_PROP_AUTH_METHOD)) {
+        struct event e = event_of(w, EVENT_auth_fail, c);
+        event_reason(&e,
+                     "the client asks for an enhanced authentication method; none is there yet. "
+                     "Let it use %s",
+                     ways_in(c->entrance));
+        refuse(w, c, MQTT_BAD_AUTH_METHOD, &e); /* SPEC: MQTT-4.12.0-1 */
+    } else if (c->has_cert && c->entrance->auth_x509) {
+        login_x509(w, c);
+    } else if (connect->has_username && connect->has_password && c->entrance->auth_password) {
+        login_password(w, c, connect);
+    } else if (!login_anonymous(w, c)) {
+        refuse_unknown(w, c);
+    }
+}

@@ -1,0 +1,61 @@
+/* What goes to other workers: the ring, and behind it an overflow list, so that a full ring never
+ * blocks and never drops what somebody was promised (docs/ORDER.md, rule 11). */
+#include "base/mem.h"
+#include "service/broker/worker_private.h"
+
+static enum err overflow_add(struct outbox *o, const struct wmsg *m)
+{
+    if (o->at > 0 && o->n == o->cap) {
+        memmove(o->overflow, o->overflow + o->at, (o->n - o->at) * sizeof(*m));
+        o->n -= o->at;
+        o->at = 0;
+    }
+    if (o->n == o->cap) {
+        size_t cap = o->cap > 0 ? o->cap * 2 : 256;
+        struct wmsg *grown = mem_grow(o->overflow, cap * sizeof(*grown));
+        if (grown == NULL) {
+            return ERR_NOMEM;
+        }
+        o->overflow = grown;
+        o->cap = cap;
+    }
+    o->overflow[o->n++] = *m;
+    return OK;
+}
+
+MUST_USE enum err outbox_push(struct worker *w, unsigned to, const struct wmsg *m)
+{
+    struct outbox *o = &w->outboxes[to];
+    struct wmsg stamped = *m;
+    stamped.from = (uint16_t)w->setup.index;
+    w->wakes |= (uint64_t)1 << to;
+    if (o->at == o->n && ring_push(o->ring, &stamped) == OK) {
+        return OK;
+    }
+    return overflow_add(o, &stamped);
+}
+
+void outboxes_drain(struct worker *w)
+{
+    for (unsigned i = 0; i < w->setup.n_workers; i++) {
+        struct outbox *o = &w->outboxes[i];
+        while (o->at < o->n && ring_push(o->ring, &o->overflow[o->at]) == OK) {
+            o->at++;
+            w->wakes |= (uint64_t)1 << i;
+        }
+        if (o->at == o->n && o->n > 0) {
+            o->overflow = mem_free(o->overflow);
+            o->at = o->n = o->cap = 0;
+        }
+    }
+}
+
+bool outboxes_are_full(const struct worker *w, size_t over)
+{
+    for (unsigned i = 0; i < w->setup.n_workers; i++) {
+        if (w->outboxes[i].n - w->outboxes[i].at >= over) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,28 @@
+/*
+ * realm - all that a decision stands on, at one epoch: the directory's version and the policy in
+ * force. Immutable, shared by reference; the service thread makes a new one for every change and
+ * gives it to every worker (docs/ORDER.md, rule 10).
+ */
+#ifndef SERVICE_BROKER_REALM_H
+#define SERVICE_BROKER_REALM_H
+
+#include <stdatomic.h>
+
+#include "core/policy.h"
+#include "service/directory/directory_version.h"
+
+struct realm {
+    atomic_uint refs;
+    uint64_t
+        epoch; /* of the directory; grows with every change of principals, exceptions or policy */
+    const struct directory_version *directory; /* owned reference */
+    const struct policy *policy;               /* owned reference */
+};
+
+/* realm_new - shares both. ERR_NOMEM. */
+MUST_USE enum err realm_new(const struct directory_version *directory, const struct policy *policy,
+                            const struct realm **ret);
+const struct realm *realm_ref(const struct realm *r);
+const struct realm *realm_unref(const struct realm *r);
+
+#endif

@@ -1,0 +1,58 @@
+/* Events of a worker: who did what, and what the operator can do about it. */
+#include "service/broker/worker_private.h"
+#include "wire/mqtt/text.h"
+
+struct event event_of(const struct worker *w, enum event_category category, const struct conn *c)
+{
+    struct event e = event_make(category);
+    e.wall_ms = w->wall_ms;
+    if (c == NULL) {
+        return e;
+    }
+    e.protocol = c->entrance->protocol;
+    EVENT_TEXT(&e, peer, slice_text(c->peer));
+    EVENT_TEXT(&e, listener, slice_text(c->entrance->name));
+    EVENT_TEXT(&e, client_id, slice_text(c->client_id));
+    if (c->account != NULL) {
+        EVENT_TEXT(&e, principal, slice_text(c->account->principal->name));
+    } else if (c->has_cert) {
+        EVENT_TEXT(&e, principal, slice_text(c->cert_name));
+    }
+    return e;
+}
+
+void worker_report(struct worker *w, const struct event *e)
+{
+    w->setup.driver.event(w->setup.driver.ctx, e);
+}
+
+static enum event_category fault_category(const struct mqtt_fault *f)
+{
+    switch ((unsigned)f->err) {
+    case ERR_UTF8:
+        return EVENT_utf8;
+    case ERR_TOO_LARGE:
+    case ERR_LIMIT:
+        return EVENT_quota;
+    case ERR_PROTOCOL:
+    case ERR_UNSUPPORTED:
+        return EVENT_protocol_error;
+    default:
+        return EVENT_malformed;
+    }
+}
+
+void report_fault(struct worker *w, const struct conn *c, const struct mqtt_fault *fault,
+                  const char *packet)
+{
+    struct event e = event_of(w, fault_category(fault), c);
+    event_reason(
+        &e,
+        "%s was refused at byte %zu: %s (0x%02x %s); the connection was closed, nothing was "
+        "delivered. Fix the client, or raise the limit in sallyport.yaml if it is right",
+        packet, fault->at, err_name(fault->err), fault->reason, mqtt_reason_name(fault->reason));
+    if (fault->err == ERR_TOO_LARGE || fault->err == ERR_LIMIT) {
+        count_add(&counts(w)->refused_limit, 1);
+    }
+    worker_report(w, &e);
+}

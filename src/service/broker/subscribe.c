@@ -1,0 +1,542 @@
+/* SUBSCRIBE and UNSUBSCRIBE: the passage, the filter tree, interest of other workers, the barrier
+ * before SUBACK, and the retained messages behind it. docs/ORDER.md, rule 3. */
+#include <assert.h>
+
+#include "base/mem.h"
+#include "service/broker/worker_private.h"
+
+/* ---- interest ---- */
+
+void interest_announce(struct worker *w, struct slice filter, bool any, bool durable)
+{
+    for (unsigned i = 0; i < w->setup.n_workers; i++) {
+        if (i == w->setup.index) {
+            continue;
+        }
+        struct wmsg_text *text = mem_alloc(sizeof(*text) + filter.n);
+        struct wmsg m = {.kind = WMSG_INTEREST, .any = any, .durable = durable, .text = text};
+        if (text == NULL) {
+            count_add(&counts(w)->dropped_memory, 1);
+            continue;
+        }
+        text->n = filter.n;
+        memcpy(text->bytes, filter.p, filter.n);
+        if (outbox_push(w, i, &m) != OK) {
+            mem_free(text);
+            count_add(&counts(w)->dropped_memory, 1);
+        }
+    }
+}
+
+void sub_remove(struct worker *w, struct sub *sub)
+{
+    struct interest_change change;
+    uint8_t copy[FILTER_COPY_MAX];
+    struct slice filter = sub_filter(sub);
+    assert(filter.n <= sizeof(copy));
+    memcpy(copy, filter.p, filter.n);
+    barriers_forget_sub(w, sub);
+    filters_remove(w->filters, sub, &change);
+    count_set(&counts(w)->subscriptions, filters_sub_count(w->filters));
+    if (interest_changed(&change)) {
+        interest_announce(w, slice_of(copy, filter.n), change.is_any, change.is_durable);
+    }
+}
+
+void subs_remove_all(struct worker *w, struct subscriber *s)
+{
+    struct list_node *n;
+    while ((n = list_first(&s->subs)) != NULL) {
+        sub_remove(w, LIST_ENTRY(n, struct sub, in_subscriber));
+    }
+}
+
+/* ---- barriers ---- */
+
+static enum err barrier_new(struct worker *w, enum barrier_kind kind, size_t n_filters,
+                            struct barrier **ret)
+{
+    struct barrier *b = mem_zalloc(sizeof(*b) + n_filters * sizeof(b->filters[0]));
+    if (b == NULL) {
+        return ERR_NOMEM;
+    }
+    b->id = ++w->next_barrier_id;
+    b->kind = kind;
+    b->n_filters = n_filters;
+    *ret = b;
+    return OK;
+}
+
+static void barrier_finish(struct worker *w, struct barrier *b);
+
+/* Asks every other worker to answer when it has taken in all that was said to it before. */
+static enum err barrier_start(struct worker *w, struct barrier *b)
+{
+    for (unsigned i = 0; i < w->setup.n_workers; i++) {
+        struct wmsg m = {.kind = WMSG_BARRIER, .id = b->id};
+        if (i != w->setup.index) {
+            TRY(outbox_push(w, i, &m));
+            b->waiting |= (uint64_t)1 << i;
+        }
+    }
+    list_append(&w->barriers, &b->node);
+    if (b->waiting == 0) {
+        barrier_finish(w, b);
+    }
+    return OK;
+}
+
+void barrier_acked(struct worker *w, const struct wmsg *m)
+{
+    list_for_each (n, &w->barriers) {
+        struct barrier *b = LIST_ENTRY(n, struct barrier, node);
+        if (b->id == m->id) {
+            b->waiting &= ~((uint64_t)1 << m->from);
+            if (b->waiting == 0) {
+                barrier_finish(w, b);
+            }
+            return;
+        }
+    }
+}
+
+void barriers_forget_sub(struct worker *w, const struct sub *sub)
+{
+    list_for_each (n, &w->barriers) {
+        struct barrier *b = LIST_ENTRY(n, struct barrier, node);
+        for (size_t i = 0; i < b->n_filters; i++) {
+            if (b->filters[i].sub == sub) {
+                b->filters[i].sub = NULL;
+            }
+        }
+    }
+}
+
+/* ---- retained messages for a new subscription ---- */
+
+static void replay_free(struct replay *r)
+{
+    list_unlink(&r->node);
+    for (size_t i = r->at; i < r->n; i++) {
+        msg_unref(r->msgs[i]);
+    }
+    mem_free(r->msgs);
+    mem_free(r);
+}
+
+void replays_forget(struct worker *w, const struct session *s)
+{
+    list_for_each_safe (n, next, &w->replays) {
+        struct replay *r = LIST_ENTRY(n, struct replay, node);
+        if (r->session == s) {
+            replay_free(r);
+        }
+    }
+}
+
+struct gather {
+    struct worker *w;
+    struct replay *r;
+    bool is_short; /* no memory for all of them */
+};
+
+static bool gather_one(void *ctx, const struct msg *m)
+{
+    struct gather *g = ctx;
+    struct replay *r = g->r;
+    if (!publisher_ok(g->w, m)) {
+        count_add(&counts(g->w)->dropped_policy, 1);
+        return true;
+    }
+    if (r->n == r->cap) {
+        size_t cap = r->cap > 0 ? r->cap * 2 : 16;
+        const struct msg **grown = mem_grow((void *)(uintptr_t)r->msgs, cap * sizeof(*grown));
+        if (grown == NULL) {
+            g->is_short = true;
+            return false;
+        }
+        r->msgs = grown;
+        r->cap = cap;
+    }
+    r->msgs[r->n++] = msg_ref(m);
+    return true;
+}
+
+/* All references are taken now, at the barrier; they enter the queue as it has room. */
+static void replay_start(struct worker *w, struct session *s, const struct sub *sub)
+{
+    struct replay *r = mem_zalloc(sizeof(*r));
+    if (r == NULL) {
+        count_add(&counts(w)->dropped_memory, 1);
+        return;
+    }
+    r->session = s;
+    r->qos = sub->qos;
+    r->id = sub->id;
+    struct gather g = {.w = w, .r = r};
+    retained_match(w->retained, sub_filter(sub), w->now_ms, gather_one, &g);
+    list_append(&w->replays, &r->node);
+    if (g.is_short) {
+        count_add(&counts(w)->dropped_memory, 1);
+    }
+    if (r->n == 0) {
+        replay_free(r);
+    }
+}
+
+static enum err replay_one(struct session *s, const struct replay *r, const struct msg *m)
+{
+    uint8_t qos = m->qos < r->qos ? m->qos : r->qos;
+    uint64_t seq;
+    /* SPEC: MQTT-3.3.1-8: the retain flag is set on what a new subscription brings */
+    return session_enqueue(s, m, qos, true, &r->id, r->id != 0 ? 1 : 0, 0,
+                           grants_limits(s->account->grants), &seq);
+}
+
+void replays_feed(struct worker *w, struct session *s)
+{
+    list_for_each_safe (n, next, &w->replays) {
+        struct replay *r = LIST_ENTRY(n, struct replay, node);
+        if (r->session != s) {
+            continue;
+        }
+        /* Half of the queue stays free for live traffic. */
+        uint32_t half = grants_limits(s->account->grants)->queue_messages / 2 + 1;
+        while (r->at < r->n && session_count(s) < half) {
+            if (replay_one(s, r, r->msgs[r->at]) != OK) {
+                return; /* the bytes are used up: later */
+            }
+            msg_unref(r->msgs[r->at]);
+            r->at++;
+        }
+        if (r->at == r->n) {
+            replay_free(r);
+        }
+    }
+}
+
+/* ---- the barrier has passed ---- */
+
+static void suback_now(struct worker *w, struct barrier *b)
+{
+    struct conn *c = conn_find(w, b->conn);
+    uint8_t codes[CODES_MAX];
+    assert(b->n_filters <= CODES_MAX);
+    for (size_t i = 0; i < b->n_filters; i++) {
+        codes[i] = b->filters[i].code;
+        if (b->filters[i].sub != NULL) {
+            b->filters[i].sub->is_pending = false;
+        }
+    }
+    if (c == NULL || c->phase != CONN_OPEN) {
+        return;
+    }
+    if (mqtt_server_suback(c->engine, b->packet_id, slice_of(codes, b->n_filters)) != OK) {
+        conn_close(w, c, MQTT_SERVER_BUSY);
+        return;
+    }
+    for (size_t i = 0; i < b->n_filters; i++) {
+        if (b->filters[i].sub != NULL && b->filters[i].replay) {
+            replay_start(w, c->session, b->filters[i].sub);
+        }
+    }
+    conn_mark_dirty(w, c);
+}
+
+static void barrier_finish(struct worker *w, struct barrier *b)
+{
+    list_unlink(&b->node);
+    switch (b->kind) {
+    case BARRIER_SUBACK:
+        suback_now(w, b);
+        break;
+    case BARRIER_MARKERS:
+        retained_passed(w->retained, b->number);
+        break;
+    case BARRIER_OBSERVE:
+        for (size_t i = 0; i < b->n_filters; i++) {
+            if (b->filters[i].sub != NULL) {
+                b->filters[i].sub->is_pending = false;
+            }
+        }
+        if (done_add(w, b->cookie) != OK) {
+            count_add(&counts(w)->dropped_memory, 1);
+        }
+        break;
+    }
+    mem_free(b);
+}
+
+/* Retained numbers that were given out before the barrier was asked for have all arrived when it is
+ * answered. */
+void markers_sweep(struct worker *w)
+{
+    struct barrier *b = NULL;
+    if (w->setup.n_workers == 1) {
+        retained_passed(w->retained, UINT64_MAX);
+        return;
+    }
+    if (retained_marker_count(w->retained) == 0 || barrier_new(w, BARRIER_MARKERS, 0, &b) != OK) {
+        return;
+    }
+    b->number = atomic_load_explicit(w->setup.retained_counter, memory_order_relaxed);
+    if (barrier_start(w, b) != OK) {
+        mem_free(b); /* answers to what was sent find nothing */
+    }
+}
+
+/* ---- SUBSCRIBE ---- */
+
+struct wish {
+    struct conn *c;
+    const struct mqtt_subscription *m;
+    uint32_t id;
+};
+
+static uint8_t refuse_filter(struct worker *w, struct conn *c, struct slice filter,
+                             enum event_category category, enum mqtt_reason reason,
+                             const char *text)
+{
+    struct event e = event_of(w, category, c);
+    EVENT_TEXT(&e, target, filter);
+    event_reason(&e, "%s", text);
+    count_add(category == EVENT_acl_deny ? &counts(w)->refused_denied : &counts(w)->refused_quota,
+              1);
+    worker_report(w, &e);
+    return (uint8_t)reason;
+}
+
+static void set_options(struct sub *sub, const struct wish *wish, uint64_t epoch)
+{
+    sub->qos = wish->m->qos;
+    sub->no_local = wish->m->no_local;
+    sub->retain_as_published = wish->m->retain_as_published;
+    sub->retain_handling = (uint8_t)wish->m->retain_handling;
+    sub->id = wish->id;
+    sub->epoch = epoch;
+}
+
+static enum err record_sub(struct worker *w, const struct session *s, const struct sub *sub)
+{
+    uint64_t lsn;
+    uint32_t options = (uint32_t)(sub->qos | sub->no_local << 2 | sub->retain_as_published << 3 |
+                                  sub->retain_handling << 4);
+    return s->subscriber.is_durable
+               ? record_text(w, JOURNAL_SUB, s->id, options, sub_filter(sub), &lsn)
+               : OK;
+}
+
+static enum err add_sub(struct worker *w, const struct wish *wish, struct barrier_filter *ret)
+{
+    struct session *s = wish->c->session;
+    struct interest_change change = {0};
+    struct sub *sub = NULL;
+    enum err err = filters_add(w->filters, wish->m->filter, &s->subscriber, &sub, &change);
+    bool is_new = err == OK;
+    if (err != OK && err != ERR_EXISTS) {
+        return err;
+    }
+    set_options(sub, wish, wish->c->account->epoch);
+    if (is_new) {
+        sub->is_pending = true; /* a replaced one goes on matching. SPEC: MQTT-3.8.4-3 */
+        count_set(&counts(w)->subscriptions, filters_sub_count(w->filters));
+    }
+    if (is_new && interest_changed(&change)) {
+        interest_announce(w, wish->m->filter, change.is_any, change.is_durable);
+    }
+    ret->sub = sub;
+    ret->replay = wish->m->retain_handling == MQTT_RETAIN_ALWAYS ||
+                  (wish->m->retain_handling == MQTT_RETAIN_IF_NEW && is_new);
+    return record_sub(w, s, sub);
+}
+
+static uint8_t subscribe_one(struct worker *w, const struct wish *wish, struct barrier_filter *ret)
+{
+    struct conn *c = wish->c;
+    struct slice filter = wish->m->filter;
+    struct decision why;
+    if (wish->m->group.n > 0) {
+        return refuse_filter(w, c, wish->m->whole, EVENT_protocol_error, MQTT_SHARED_NOT_SUPPORTED,
+                             "shared subscriptions are not there yet: subscribe without $share");
+    }
+    bool is_new = filters_find(w->filters, filter, &c->session->subscriber) == NULL;
+    enum err err = passage_subscribe(c->account, c->session, filter, is_new, &why);
+    if (err == ERR_DENIED) {
+        return refuse_filter(w, c, filter, EVENT_acl_deny, MQTT_NOT_AUTHORIZED, why.rule);
+    }
+    if (err == OK) {
+        err = add_sub(w, wish, ret);
+    } else {
+        return refuse_filter(w, c, filter, EVENT_quota, MQTT_QUOTA_EXCEEDED, why.rule);
+    }
+    if (err != OK) {
+        return refuse_filter(w, c, filter, EVENT_quota, MQTT_UNSPECIFIED_ERROR,
+                             "no memory for this subscription; try again");
+    }
+    struct event e = event_of(w, EVENT_allow, c);
+    EVENT_TEXT(&e, target, filter);
+    event_reason(&e, "subscribed with QoS %u", wish->m->qos);
+    worker_report(w, &e);
+    return wish->m->qos; /* SPEC: MQTT-3.9.3-1 */
+}
+
+/* Too many filters in one packet: every one is refused, nothing is subscribed, the connection
+ * stays. */
+static void refuse_all(struct worker *w, struct conn *c, const struct mqtt_subscribe *m)
+{
+    struct event e = event_of(w, EVENT_quota, c);
+    uint8_t codes[256];
+    event_reason(&e,
+                 "%zu filters in one SUBSCRIBE, %u are allowed: none was subscribed. Split it, or "
+                 "raise filters_per_packet",
+                 m->n_filters, w->setup.limits->filters_per_packet);
+    count_add(&counts(w)->refused_limit, 1);
+    worker_report(w, &e);
+    AUTO(buf_done) struct buf all = {0};
+    memset(codes, MQTT_QUOTA_EXCEEDED, sizeof(codes));
+    enum err err = OK;
+    for (size_t left = m->n_filters; left > 0 && err == OK;) {
+        size_t n = left < sizeof(codes) ? left : sizeof(codes);
+        err = buf_append(&all, slice_of(codes, n), w->setup.limits->packet_bytes);
+        left -= n;
+    }
+    if (err != OK || mqtt_server_suback(c->engine, m->packet_id, buf_slice(&all)) != OK) {
+        conn_close(w, c, MQTT_SERVER_BUSY);
+    }
+}
+
+void subscribe_event(struct worker *w, struct conn *c, const struct mqtt_subscribe *m)
+{
+    if (m->is_over_limit || m->n_filters > CODES_MAX) {
+        refuse_all(w, c, m);
+        return;
+    }
+    struct barrier *b = NULL;
+    if (barrier_new(w, BARRIER_SUBACK, m->n_filters, &b) != OK) {
+        conn_close(w, c, MQTT_SERVER_BUSY);
+        return;
+    }
+    b->conn = c->handle;
+    b->packet_id = m->packet_id;
+    struct slice list = m->list;
+    struct mqtt_subscription s;
+    struct wish wish = {
+        .c = c, .m = &s, .id = mqtt_props_number(&m->props, MQTT_PROP_SUBSCRIPTION_ID, 0)};
+    for (size_t i = 0; i < b->n_filters && mqtt_subscribe_next(&list, &s); i++) {
+        b->filters[i].code = subscribe_one(w, &wish, &b->filters[i]);
+    }
+    if (barrier_start(w, b) != OK) {
+        mem_free(b);
+        conn_close(w, c, MQTT_SERVER_BUSY);
+    }
+}
+
+static uint8_t unsubscribe_one(struct worker *w, struct conn *c,
+                               const struct mqtt_unsubscription *u)
+{
+    struct session *s = c->session;
+    uint64_t lsn;
+    struct sub *sub = u->group.n > 0 ? NULL : filters_find(w->filters, u->filter, &s->subscriber);
+    if (sub == NULL) {
+        return MQTT_NO_SUBSCRIPTION_EXISTED;
+    }
+    if (s->subscriber.is_durable &&
+        record_text(w, JOURNAL_UNSUB, s->id, 0, u->filter, &lsn) != OK) {
+        return MQTT_UNSPECIFIED_ERROR;
+    }
+    sub_remove(w, sub); /* SPEC: MQTT-3.10.4-1, MQTT-3.10.4-2 */
+    return MQTT_SUCCESS;
+}
+
+void unsubscribe_event(struct worker *w, struct conn *c, const struct mqtt_unsubscribe *m)
+{
+    AUTO(buf_done) struct buf codes = {0};
+    bool refused = m->is_over_limit || m->n_filters > CODES_MAX;
+    struct slice list = m->list;
+    struct mqtt_unsubscription u;
+    enum err err = OK;
+    for (size_t i = 0; i < m->n_filters && err == OK; i++) {
+        uint8_t code = MQTT_UNSPECIFIED_ERROR; /* UNSUBACK has no "quota exceeded" */
+        if (!refused && mqtt_unsubscribe_next(&list, &u)) {
+            code = unsubscribe_one(w, c, &u);
+        }
+        err = buf_append(&codes, slice_of(&code, 1), w->setup.limits->packet_bytes);
+    }
+    if (err != OK || mqtt_server_unsuback(c->engine, m->packet_id, buf_slice(&codes)) != OK) {
+        conn_close(w, c, MQTT_SERVER_BUSY);
+    }
+}
+
+/* ---- other doors ---- */
+
+MUST_USE enum err worker_observe(struct worker *w, struct observer *o, struct slice filter,
+                                 uint64_t cookie)
+{
+    struct barrier *b = NULL;
+    struct sub *sub = NULL;
+    struct interest_change change = {0};
+    TRY(barrier_new(w, BARRIER_OBSERVE, 1, &b));
+    enum err err = filters_add(w->filters, filter, &o->subscriber, &sub, &change);
+    if (err != OK) {
+        mem_free(b);
+        return err;
+    }
+    sub->is_pending = true;
+    sub->qos = 1;
+    sub->retain_as_published = true;
+    sub->epoch = o->account->epoch;
+    count_set(&counts(w)->subscriptions, filters_sub_count(w->filters));
+    b->cookie = cookie;
+    b->filters[0].sub = sub;
+    if (interest_changed(&change)) {
+        interest_announce(w, filter, change.is_any, change.is_durable);
+    }
+    err = barrier_start(w, b);
+    if (err != OK) {
+        mem_free(b);
+        sub_remove(w, sub);
+    }
+    return err;
+}
+
+void worker_unobserve(struct worker *w, struct observer *o)
+{
+    subs_remove_all(w, &o->subscriber);
+    list_unlink(&o->dirty);
+    o->latest = msg_unref(o->latest);
+}
+
+struct observer *worker_next_observer(struct worker *w)
+{
+    struct list_node *n = list_first(&w->observers_dirty);
+    if (n == NULL) {
+        return NULL;
+    }
+    list_unlink(n);
+    return LIST_ENTRY(n, struct observer, dirty);
+}
+
+const struct msg *worker_retained(struct worker *w, struct slice topic, uint64_t now_ms)
+{
+    const struct msg *m = retained_find(w->retained, topic, now_ms);
+    return m != NULL && publisher_ok(w, m) ? m : NULL;
+}
+
+struct each {
+    struct worker *w;
+    bool (*each)(void *ctx, const struct msg *m);
+    void *ctx;
+};
+
+static bool each_allowed(void *ctx, const struct msg *m)
+{
+    struct each *e = ctx;
+    return publisher_ok(e->w, m) ? e->each(e->ctx, m) : true;
+}
+
+void worker_retained_each(struct worker *w, struct slice filter, uint64_t now_ms,
+                          bool (*each)(void *ctx, const struct msg *m), void *ctx)
+{
+    struct each e = {.w = w, .each = each, .ctx = ctx};
+    retained_match(w->retained, filter, now_ms, each_allowed, &e);
+}

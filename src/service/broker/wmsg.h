@@ -1,0 +1,72 @@
+/*
+ * wmsg - what threads of the broker tell a worker, through its rings. One FIFO ring for each pair,
+ * so that what one thread says arrives in the order it was said; everything rests on that
+ * (docs/ORDER.md, rules 3 to 5).
+ */
+#ifndef SERVICE_BROKER_WMSG_H
+#define SERVICE_BROKER_WMSG_H
+
+#include "core/msg.h"
+#include "service/broker/realm.h"
+
+enum wmsg_kind {
+    WMSG_HANDOVER, /* a connection comes home; takes `handover` */
+    WMSG_INTEREST, /* worker `from` has (any, durable) for `text`; takes text */
+    WMSG_BARRIER,  /* answer BARRIER_ACK with `id` when all before this has been taken in */
+    WMSG_BARRIER_ACK,
+    WMSG_PUBLISH, /* deliver `msg` (owns one reference) to local subscribers; index it when retained
+                   */
+    WMSG_TOKEN,   /* what was asked under `token` is committed here too */
+    WMSG_VERIFIED, /* answer of the verify pool; takes `verified` */
+    WMSG_REALM,    /* a new realm (owns one reference); answer through worker_realm_epoch */
+    WMSG_DRAIN     /* tell all clients that the server goes down, and close */
+};
+
+struct handover;
+struct verified;
+
+struct wmsg_text {
+    size_t n;
+    uint8_t bytes[];
+};
+
+struct wmsg {
+    enum wmsg_kind kind;
+    uint16_t from; /* index of the sending worker, where it matters */
+    bool any, durable;
+    uint64_t id;    /* barrier; body id of a PUBLISH */
+    uint64_t token; /* 0: nobody waits for the commit */
+    union {
+        struct handover *handover;
+        struct wmsg_text *text;
+        const struct msg *msg;
+        struct verified *verified;
+        const struct realm *realm;
+    };
+};
+
+/* The verify pool's work: one password of one connection. Heap; the password is wiped on release.
+ */
+struct verified {
+    uint64_t conn;
+    unsigned worker;
+    const struct realm *realm;         /* owned reference: the directory it was checked against */
+    enum err result;                   /* OK, ERR_AUTH, ERR_DENIED, ERR_NOMEM */
+    const struct principal *principal; /* owned reference on OK */
+    char name[PRINCIPAL_NAME_MAX + 1];
+    struct slice password; /* points into bytes */
+    uint8_t bytes[];
+};
+
+/* verified_new - shares realm, copies name (cut to its field when too long: it then matches nobody)
+ * and password. */
+MUST_USE enum err verified_new(uint64_t conn, unsigned worker, const struct realm *realm,
+                               struct slice name, struct slice password, struct verified **ret);
+struct verified *verified_free(struct verified *v);
+/* verified_check - the slow part, run by the pool's thread: fills result and principal. */
+void verified_check(struct verified *v, int64_t now_wall_ms);
+
+/* wmsg_done - releases what an undelivered message owns. */
+void wmsg_done(struct wmsg *m);
+
+#endif

@@ -1,0 +1,337 @@
+/* The worker itself: birth, turns, ring messages, end. */
+#include "service/broker/worker.h"
+
+#include "base/mem.h"
+#include "service/broker/worker_private.h"
+
+enum { TURN_MESSAGES_MAX = 4096 };
+
+static struct mqtt_wire_limits wire_limits(const struct limits *l)
+{
+    return (struct mqtt_wire_limits){
+        .topic_bytes = l->topic_bytes,
+        .topic_levels = l->topic_levels,
+        .filters_per_packet = l->filters_per_packet,
+        .user_properties = l->user_properties,
+        .client_id_bytes = l->client_id_bytes,
+        .topic_alias_max = 0, /* none is accepted yet */
+    };
+}
+
+static enum err worker_init(struct worker *w, uint64_t now_ms)
+{
+    TRY(filters_new(&w->setup.key, &w->filters));
+    TRY(retained_new(&w->setup.key, &w->retained));
+    w->outboxes = mem_array(w->setup.n_workers, sizeof(struct outbox));
+    if (w->outboxes == NULL) {
+        return ERR_NOMEM;
+    }
+    for (unsigned i = 0; i < w->setup.n_workers; i++) {
+        w->outboxes[i].ring = w->setup.to[i];
+    }
+    map_init(&w->accounts, &w->setup.key, account_key);
+    list_init(&w->dirty);
+    list_init(&w->paused);
+    list_init(&w->barriers);
+    list_init(&w->replays);
+    list_init(&w->observers_dirty);
+    wheel_init(&w->conn_wheel, now_ms);
+    wheel_init(&w->session_wheel, now_ms);
+    return OK;
+}
+
+MUST_USE enum err worker_new(const struct worker_setup *s, uint64_t now_ms, int64_t wall_ms,
+                             struct worker **ret)
+{
+    struct worker *w = mem_zalloc(sizeof(*w));
+    if (w == NULL) {
+        return ERR_NOMEM;
+    }
+    w->setup = *s;
+    w->now_ms = now_ms;
+    w->wall_ms = wall_ms;
+    w->wire = wire_limits(s->limits);
+    w->realm = realm_ref(s->realm);
+    w->next_sweep_ms = now_ms + MARKER_SWEEP_MS;
+    atomic_init(&w->realm_epoch, s->realm->epoch);
+    enum err err = worker_init(w, now_ms);
+    if (err != OK) {
+        worker_free(w);
+        return err;
+    }
+    *ret = w;
+    return OK;
+}
+
+static void accounts_free(struct worker *w)
+{
+    size_t at = 0;
+    struct account *a;
+    while ((a = map_next(&w->accounts, &at)) != NULL) {
+        size_t session_at = 0;
+        struct session *s;
+        while ((s = map_next(&a->sessions, &session_at)) != NULL) {
+            struct list_node *n;
+            struct interest_change ignored;
+            while ((n = list_first(&s->subscriber.subs)) != NULL) {
+                filters_remove(w->filters, LIST_ENTRY(n, struct sub, in_subscriber), &ignored);
+            }
+            wheel_cancel(&w->session_wheel, &s->expiry);
+            replays_forget(w, s);
+            map_remove(&a->sessions, s->client_id);
+            session_free(s);
+        }
+        map_remove(&w->accounts, account_key(a));
+        account_free(a);
+    }
+    map_done(&w->accounts);
+}
+
+static void outboxes_free(struct worker *w)
+{
+    for (unsigned i = 0; w->outboxes != NULL && i < w->setup.n_workers; i++) {
+        struct outbox *o = &w->outboxes[i];
+        while (o->at < o->n) {
+            wmsg_done(&o->overflow[o->at++]);
+        }
+        mem_free(o->overflow);
+    }
+    mem_free(w->outboxes);
+}
+
+struct worker *worker_free(struct worker *w)
+{
+    if (w == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < w->n_slots; i++) {
+        struct conn *c = w->conns[i];
+        if (c != NULL) {
+            if (c->session != NULL) {
+                c->session->conn = 0;
+            }
+            c->session = NULL;
+            c->account = NULL;
+            conn_forget(w, c);
+        }
+    }
+    accounts_free(w);
+    struct list_node *n;
+    while (w->barriers.head.next != NULL && (n = list_first(&w->barriers)) != NULL) {
+        list_unlink(n);
+        mem_free(LIST_ENTRY(n, struct barrier, node));
+    }
+    outboxes_free(w);
+    publishers_clear(w);
+    filters_free(w->filters);
+    retained_free(w->retained);
+    buf_done(&w->record);
+    realm_unref(w->realm);
+    mem_free(w->conns);
+    mem_free(w->tokens);
+    mem_free(w->pending);
+    mem_free(w->done);
+    mem_free(w);
+    return NULL;
+}
+
+/* ---- ring messages ---- */
+
+static void take_interest(struct worker *w, const struct wmsg *m)
+{
+    struct slice filter = slice_of(m->text->bytes, m->text->n);
+    if (filters_set_remote(w->filters, filter, m->from, m->any, m->durable) != OK) {
+        count_add(&counts(w)->dropped_memory, 1);
+    }
+    mem_free(m->text);
+}
+
+static void answer_barrier(struct worker *w, const struct wmsg *m)
+{
+    struct wmsg ack = {.kind = WMSG_BARRIER_ACK, .id = m->id};
+    if (outbox_push(w, m->from, &ack) != OK) {
+        count_add(&counts(w)->dropped_memory, 1); /* that SUBACK never leaves: the client repeats */
+    }
+}
+
+static void take_message(struct worker *w, struct wmsg *m)
+{
+    switch (m->kind) {
+    case WMSG_HANDOVER:
+        handover_arrived(w, m->handover);
+        break;
+    case WMSG_INTEREST:
+        take_interest(w, m);
+        break;
+    case WMSG_BARRIER:
+        answer_barrier(w, m);
+        break;
+    case WMSG_BARRIER_ACK:
+        barrier_acked(w, m);
+        break;
+    case WMSG_PUBLISH:
+        publish_remote(w, m);
+        break;
+    case WMSG_TOKEN:
+        token_close_one(w, m->token);
+        break;
+    case WMSG_VERIFIED:
+        login_verified(w, m->verified);
+        verified_free(m->verified);
+        break;
+    case WMSG_REALM:
+        realm_changed(w, m->realm);
+        break;
+    case WMSG_DRAIN:
+        worker_drain(w);
+        break;
+    }
+}
+
+void wmsg_done(struct wmsg *m)
+{
+    switch (m->kind) {
+    case WMSG_HANDOVER:
+        handover_free(m->handover);
+        break;
+    case WMSG_INTEREST:
+        mem_free(m->text);
+        break;
+    case WMSG_PUBLISH:
+        msg_unref(m->msg);
+        break;
+    case WMSG_VERIFIED:
+        verified_free(m->verified);
+        break;
+    case WMSG_REALM:
+        realm_unref(m->realm);
+        break;
+    case WMSG_BARRIER:
+    case WMSG_BARRIER_ACK:
+    case WMSG_TOKEN:
+    case WMSG_DRAIN:
+        break;
+    }
+}
+
+/* ---- turns ---- */
+
+static void rings_run(struct worker *w)
+{
+    for (unsigned i = 0; i < w->setup.n_from; i++) {
+        struct ring *r = w->setup.from[i];
+        struct wmsg m;
+        for (int n = 0; r != NULL && n < TURN_MESSAGES_MAX && ring_pop(r, &m); n++) {
+            take_message(w, &m);
+        }
+    }
+}
+
+static void timers_run(struct worker *w)
+{
+    struct timer *t;
+    wheel_advance(&w->conn_wheel, w->now_ms);
+    while ((t = wheel_next(&w->conn_wheel)) != NULL) {
+        conn_timeout(w, CONTAINER_OF(t, struct conn, timer));
+    }
+    wheel_advance(&w->session_wheel, w->now_ms);
+    while ((t = wheel_next(&w->session_wheel)) != NULL) {
+        struct session *s = CONTAINER_OF(t, struct session, expiry);
+        struct account *a = s->account;
+        session_end(w, s);
+        account_drop_if_unused(w, a);
+    }
+    if (w->now_ms >= w->next_sweep_ms) {
+        w->next_sweep_ms = w->now_ms + MARKER_SWEEP_MS;
+        markers_sweep(w);
+        (void)retained_expire(w->retained, w->now_ms, EXPIRE_BATCH);
+    }
+}
+
+void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
+{
+    w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
+    w->wall_ms = wall_ms;
+    rings_run(w);
+    commits_run(w);
+    timers_run(w);
+    outboxes_drain(w);
+    if (!list_is_empty(&w->paused)) {
+        conns_resume(w);
+    }
+    count_add(&counts(w)->turns, 1);
+}
+
+uint64_t worker_take_wakes(struct worker *w)
+{
+    uint64_t wakes = w->wakes;
+    w->wakes = 0;
+    return wakes;
+}
+
+static bool rings_have_more(const struct worker *w)
+{
+    for (unsigned i = 0; i < w->setup.n_from; i++) {
+        if (w->setup.from[i] != NULL && ring_count(w->setup.from[i]) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t worker_deadline(const struct worker *w)
+{
+    if (rings_have_more(w) || !list_is_empty(&w->dirty)) {
+        return w->now_ms;
+    }
+    uint64_t at = least(wheel_deadline(&w->conn_wheel), wheel_deadline(&w->session_wheel));
+    if (outboxes_are_full(w, 1)) {
+        at = least(at, w->now_ms + 1); /* a full ring: look again soon */
+    }
+    list_for_each (n, &w->paused) {
+        const struct conn *c = LIST_ENTRY(n, struct conn, paused);
+        at = least(at, c->paused_until_ms == UINT64_MAX ? w->now_ms + 10 : c->paused_until_ms);
+    }
+    return least(at, w->next_sweep_ms);
+}
+
+uint64_t worker_realm_epoch(const struct worker *w)
+{
+    return atomic_load_explicit(&w->realm_epoch, memory_order_acquire);
+}
+
+bool worker_is_draining(const struct worker *w)
+{
+    return w->is_draining;
+}
+
+bool worker_is_drained(const struct worker *w)
+{
+    return w->is_draining && w->n_conns == 0;
+}
+
+bool worker_has_uncommitted(const struct worker *w)
+{
+    return w->last_lsn > w->committed;
+}
+
+uint64_t worker_next_conn(const struct worker *w, uint64_t *at)
+{
+    while (*at < w->n_slots) {
+        const struct conn *c = w->conns[(*at)++];
+        if (c != NULL) {
+            return c->handle;
+        }
+    }
+    return 0;
+}
+
+const struct realm *worker_realm(const struct worker *w)
+{
+    return w->realm;
+}

@@ -1,0 +1,163 @@
+/*
+ * worker - one complete little broker: connections, sessions of its principals, filters, retained
+ * index. Deterministic: it sees no socket, thread or clock. A driver (driver.h: epoll; tests/sim:
+ * the simulator) feeds bytes, ring messages and time, and pulls bytes and events. One thread at a
+ * time.
+ *
+ * The turn of a driver:
+ *     worker_input for what the sockets brought
+ *     worker_turn                                rings, commits, timers
+ *     worker_next_dirty until 0                  for each: worker_output, then worker_is_finished,
+ * worker_wants_input worker_take_wakes                          wake those workers that were sent
+ * something
+ */
+#ifndef SERVICE_BROKER_WORKER_H
+#define SERVICE_BROKER_WORKER_H
+
+#include "base/event.h"
+#include "base/random.h"
+#include "base/ring.h"
+#include "core/account.h"
+#include "core/journal.h"
+#include "core/limits.h"
+#include "core/retained.h"
+#include "service/broker/realm.h"
+#include "service/broker/wmsg.h"
+#include "service/watch/counters.h"
+
+struct worker;
+
+/* How one listener lets clients in, as the configuration says it. Outlives the workers'
+ * connections. */
+struct entrance {
+    char name[34];
+    enum event_protocol protocol;
+    bool auth_x509, auth_password, auth_psk;
+    bool is_plain; /* no TLS: every connection needs an exception in force that allows plaintext */
+    uint32_t segment;
+};
+
+/* What a worker asks of its driver; called inside worker functions. */
+struct worker_driver {
+    void *ctx;
+    /* The connection moves to another worker: stop watching the transport. It belongs to the
+     * handover then. */
+    void (*depart)(void *ctx, void *transport);
+    /* A transport came by handover: watch it as connection `conn`. On an error it has been closed.
+     */
+    enum err (*arrive)(void *ctx, void *transport, uint64_t conn);
+    /* Close a transport that no connection owns. */
+    void (*discard)(void *ctx, void *transport);
+    /* Check a password on the pool; takes v, whose answer comes as WMSG_VERIFIED. ERR_AGAIN: the
+     * pool is full. */
+    enum err (*verify)(void *ctx, struct verified *v);
+    void (*event)(void *ctx, const struct event *e);
+};
+
+struct worker_setup {
+    unsigned index, n_workers;
+    const struct limits *limits; /* borrowed for life */
+    struct siphash_key key;      /* of maps and homes: the same for all workers of the process */
+    struct random_source random;
+    struct journal *journal;  /* borrowed */
+    struct ring *const *to;   /* [n_workers], this worker produces; NULL at its own index */
+    struct ring *const *from; /* [n_from], this worker consumes; NULL entries are skipped */
+    unsigned n_from;          /* the workers, then the service thread, then the verify pool */
+    _Atomic uint64_t *retained_counter; /* the process-wide number: rule 4 */
+    struct counters *counters;
+    const struct realm *realm; /* shared */
+    struct worker_driver driver;
+};
+
+MUST_USE enum err worker_new(const struct worker_setup *s, uint64_t now_ms, int64_t wall_ms,
+                             struct worker **ret);
+/* worker_free - every transport must have been given back by worker_gone. */
+struct worker *worker_free(struct worker *w);
+
+/* ---- connections ---- */
+
+/* worker_accept - a stranger at this entrance. *ret_conn is never 0 and never reused. transport is
+ * the driver's. ERR_DENIED: no exception opens this plain entrance (an event says so); ERR_LIMIT,
+ * ERR_NOMEM. */
+MUST_USE enum err worker_accept(struct worker *w, const struct entrance *entrance, const char *peer,
+                                void *transport, uint64_t now_ms, uint64_t *ret_conn);
+/* worker_present - TLS has proven that the client owns the certificate of this name
+ * (security/identity) and key. */
+void worker_present(struct worker *w, uint64_t conn, struct slice name, const struct digest *spki);
+/* worker_input - plain bytes of a connection; borrowed. What cannot be used yet is kept, within
+ * packet_bytes. A connection that moves takes the rest along. Unknown conn: ignored. */
+void worker_input(struct worker *w, uint64_t conn, struct slice plain, uint64_t now_ms);
+/* worker_wants_input - false: leave the bytes in the socket (back-pressure, or a question is open).
+ */
+bool worker_wants_input(const struct worker *w, uint64_t conn);
+/* worker_output - up to cap bytes for the client, 0 when nothing waits. cap must hold the largest
+ * packet. */
+size_t worker_output(struct worker *w, uint64_t conn, uint8_t *dst, size_t cap, uint64_t now_ms);
+/* worker_is_finished - nothing more will come from or go to it: close the transport orderly, call
+ * worker_gone. */
+bool worker_is_finished(const struct worker *w, uint64_t conn);
+/* worker_gone - the transport has ended; why is for the event (static or borrowed for the call). */
+void worker_gone(struct worker *w, uint64_t conn, const char *why, uint64_t now_ms);
+/* worker_transport - the driver's pointer, NULL when the connection is gone. */
+void *worker_transport(const struct worker *w, uint64_t conn);
+
+/* ---- turns ---- */
+
+void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms);
+/* worker_next_dirty - a connection that may have output, has finished, or wants input again; 0:
+ * none left. */
+uint64_t worker_next_dirty(struct worker *w);
+/* worker_take_wakes - bits of workers that were sent something since the last call. */
+uint64_t worker_take_wakes(struct worker *w);
+/* worker_deadline - when worker_turn must run; now_ms or less: at once. */
+uint64_t worker_deadline(const struct worker *w);
+/* worker_realm_epoch - the realm this worker decides by; any thread. */
+uint64_t worker_realm_epoch(const struct worker *w);
+bool worker_is_draining(const struct worker *w);
+bool worker_is_drained(const struct worker *w);
+/* worker_has_uncommitted - records were appended that are not committed: somebody should commit the
+ * journal. */
+bool worker_has_uncommitted(const struct worker *w);
+/* worker_next_conn - walks all connections: *at starts at 0; 0 at the end. */
+uint64_t worker_next_conn(const struct worker *w, uint64_t *at);
+
+/* ---- for other doors (service/gateway): principals that act without an MQTT session ---- */
+
+/* worker_account - the account of an active principal, kept until worker_account_release.
+ * ERR_DENIED: disabled, revoked, unknown; ERR_NOMEM. */
+MUST_USE enum err worker_account(struct worker *w, const struct principal *principal,
+                                 uint64_t now_ms, struct account **ret);
+void worker_account_release(struct worker *w, struct account *a);
+
+/* worker_publish - routes a message that the passage has allowed (takes one reference). cookie
+ * comes back through worker_next_done when the message is where it must be; *ret_is_done says that
+ * this is so already and no done will follow. Errors: nothing was published; ERR_SPACE, ERR_IO,
+ * ERR_NOMEM. */
+MUST_USE enum err worker_publish(struct worker *w, const struct account *a, struct msg *m,
+                                 uint64_t cookie, uint64_t now_ms, bool *ret_is_done);
+bool worker_next_done(struct worker *w, uint64_t *ret_cookie);
+
+/* An observer of topics: what an MQTT session is for SUBSCRIBE, without queue. */
+struct observer {
+    struct subscriber subscriber; /* first */
+    struct account *account;      /* borrowed */
+    struct list_node dirty;
+    const struct msg *latest; /* shared; the newest message not yet taken */
+    uint64_t cookie;          /* the door's name for it */
+};
+/* worker_observe - subscribes o to a filter that the passage has allowed. Done (after the barrier
+ * of rule 3) when cookie comes back through worker_next_done. ERR_NOMEM. */
+MUST_USE enum err worker_observe(struct worker *w, struct observer *o, struct slice filter,
+                                 uint64_t cookie);
+/* worker_unobserve - ends all its subscriptions; o belongs to the caller again. */
+void worker_unobserve(struct worker *w, struct observer *o);
+/* worker_next_observer - one that has a new message (in o->latest, still owned by o); NULL: none.
+ */
+struct observer *worker_next_observer(struct worker *w);
+const struct msg *worker_retained(struct worker *w, struct slice topic, uint64_t now_ms);
+/* worker_retained_each - every retained message a filter matches and whose publisher may still
+ * publish. */
+void worker_retained_each(struct worker *w, struct slice filter, uint64_t now_ms,
+                          bool (*each)(void *ctx, const struct msg *m), void *ctx);
+const struct realm *worker_realm(const struct worker *w);
+#endif

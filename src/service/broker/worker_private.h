@@ -1,0 +1,291 @@
+/* worker_private - the parts of a worker, shared by the files of this folder only. */
+#ifndef SERVICE_BROKER_WORKER_PRIVATE_H
+#define SERVICE_BROKER_WORKER_PRIVATE_H
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "base/wheel.h"
+#include "core/filters.h"
+#include "core/passage.h"
+#include "engine/mqtt_gate.h"
+#include "engine/mqtt_server.h"
+#include "service/broker/worker.h"
+
+enum {
+    OVERFLOW_PAUSE =
+        4096, /* messages waiting for a full ring: publishers are not read above this */
+    OVERFLOW_DROP = 16384, /* QoS 0 is dropped above this */
+    JOURNAL_LAG_PAUSE =
+        65536, /* records appended and not committed: publishers are not read above this */
+    MARKER_SWEEP_MS = 1000,
+    EXPIRE_BATCH = 1000,
+    KEEP_ALIVE_MAX_S = 1200,
+    CLOSE_LINGER_MS = 5000, /* for the last words of a connection to leave */
+    FILTER_COPY_MAX = 65536,
+    CODES_MAX = 64, /* filters of one packet; over limits.filters_per_packet in any sane setting */
+    UNREAD_SLACK = 128 * 1024 /* read from the socket before back-pressure was felt */
+};
+
+/* ---- connections ---- */
+
+enum conn_phase {
+    CONN_FREE,
+    CONN_GATE,   /* before CONNECT */
+    CONN_ASKED,  /* the verify pool has a question */
+    CONN_OPEN,   /* mqtt_server runs, a session is bound */
+    CONN_CLOSING /* its last words are to leave, then finished */
+};
+
+struct conn {
+    uint64_t handle; /* generation << 24 | slot; 0 when free */
+    enum conn_phase phase;
+    const struct entrance *entrance;
+    void *transport;
+    struct mqtt_gate *gate;
+    struct mqtt_server *engine;
+    struct account *account; /* while OPEN */
+    struct session *session; /* while OPEN */
+    struct buf unread;       /* the unfinished packet, or what back-pressure keeps */
+    struct timer timer;      /* pre-authentication deadline, then keep-alive */
+    struct list_node dirty, paused;
+    bool is_paused;           /* the publisher waits for budget, ring or journal */
+    uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
+    bool has_cert, is_clean_end, has_published, is_abandoned;
+    struct digest spki;
+    char cert_name[PRINCIPAL_NAME_MAX + 1];
+    char peer[56];
+    uint64_t reported_rate_ms;
+    char client_id[66]; /* for events */
+};
+
+/* A connection on its way home. */
+struct handover {
+    const struct entrance *entrance;
+    void *transport;
+    struct mqtt_gate *gate;
+    const struct principal *principal; /* owned reference */
+    struct buf unread;
+    char peer[56];
+};
+
+/* ---- who waits for a commit ---- */
+
+enum token_kind { TOKEN_ANSWER, TOKEN_DOOR };
+
+struct token {
+    uint32_t generation;
+    uint32_t n_open; /* places that have not committed; 0 = free */
+    enum token_kind kind;
+    uint64_t conn; /* TOKEN_ANSWER */
+    uint32_t ask;
+    uint64_t cookie; /* TOKEN_DOOR */
+};
+
+enum pending_action {
+    PENDING_TOKEN,  /* one place of a token of ours is committed */
+    PENDING_REMOTE, /* the same for a token of worker `worker` */
+    PENDING_ANSWER, /* answer an ask of a connection */
+    PENDING_WAKE    /* deliveries of a connection waited for this */
+};
+
+struct pending {
+    uint64_t lsn;
+    enum pending_action action;
+    uint32_t ask, worker;
+    uint64_t id; /* token or connection */
+};
+
+/* ---- barriers ---- */
+
+enum barrier_kind { BARRIER_SUBACK, BARRIER_MARKERS, BARRIER_OBSERVE };
+
+struct barrier_filter {
+    struct sub *sub; /* NULL when refused, or removed meanwhile */
+    uint8_t code;
+    bool replay; /* retained messages follow */
+};
+
+struct barrier {
+    struct list_node node;
+    uint64_t id;
+    uint64_t waiting; /* bits of workers that have not answered */
+    enum barrier_kind kind;
+    uint64_t conn; /* SUBACK */
+    uint64_t lsn;  /* SUBACK of a durable session: its subscriptions must be committed */
+    uint16_t packet_id;
+    uint64_t number; /* MARKERS: retained numbers up to this have arrived then */
+    uint64_t cookie; /* OBSERVE */
+    size_t n_filters;
+    struct barrier_filter filters[];
+};
+
+/* Retained messages on their way into a session's queue. */
+struct replay {
+    struct list_node node;
+    struct session *session;
+    uint8_t qos;
+    uint32_t id;
+    size_t at, n, cap;
+    const struct msg **msgs; /* owned references from `at` on */
+};
+
+struct outbox {
+    struct ring *ring;
+    struct wmsg *overflow; /* FIFO: at..n */
+    size_t at, n, cap;
+};
+
+struct worker {
+    struct worker_setup setup;
+    uint64_t now_ms;
+    int64_t wall_ms;
+    const struct realm *realm;
+    _Atomic uint64_t realm_epoch;
+
+    struct conn **conns; /* slots */
+    size_t n_slots, n_conns;
+    uint32_t next_generation;
+    struct list dirty, paused;
+    struct wheel conn_wheel, session_wheel;
+
+    struct map accounts;   /* by principal id */
+    struct map publishers; /* struct publisher by principal id, of this epoch */
+    struct filters *filters;
+    struct retained *retained;
+    uint64_t next_session_id, next_body_id, next_barrier_id, next_anonymous_id;
+    size_t n_sessions;
+
+    struct token *tokens;
+    uint32_t n_tokens, free_token; /* free_token: index + 1 */
+    struct pending *pending;       /* FIFO ring */
+    size_t pending_at, pending_n, pending_cap;
+    uint64_t last_lsn, committed;
+
+    struct list barriers, replays;
+    struct outbox *outboxes; /* [n_workers] */
+    uint64_t wakes;
+    uint64_t next_sweep_ms;
+    struct buf record; /* scratch for journal records */
+    bool is_draining;
+    struct mqtt_wire_limits wire; /* of every codec here */
+    struct slice *feeding;        /* what conn_feed has not used yet, while it runs */
+
+    struct list observers_dirty;
+    uint64_t *done; /* cookies, FIFO */
+    size_t done_at, done_n, done_cap;
+};
+
+/* May messages of this principal still be delivered? Kept for one epoch. */
+struct publisher {
+    uint64_t id;
+    const struct principal *principal; /* owned; NULL: gone or not active */
+    struct grants *grants;
+};
+
+/* conn.c */
+struct conn *conn_find(const struct worker *w, uint64_t handle);
+MUST_USE enum err conn_new(struct worker *w, const struct entrance *entrance, const char *peer,
+                           void *transport, struct conn **ret);
+void conn_mark_dirty(struct worker *w, struct conn *c);
+/* conn_close - says why to the client in its protocol and to the audit trail (NULL event: already
+ * said), then lets the output leave. */
+void conn_close(struct worker *w, struct conn *c, enum mqtt_reason reason);
+void conn_forget(struct worker *w, struct conn *c);
+void conn_arm(struct worker *w, struct conn *c);
+void conn_feed(struct worker *w, struct conn *c, struct slice plain);
+void conn_pause(struct worker *w, struct conn *c, uint64_t until_ms);
+void conns_resume(struct worker *w);
+void conn_timeout(struct worker *w, struct conn *c);
+
+/* report.c */
+struct event event_of(const struct worker *w, enum event_category category, const struct conn *c);
+void worker_report(struct worker *w, const struct event *e);
+void report_fault(struct worker *w, const struct conn *c, const struct mqtt_fault *fault,
+                  const char *packet);
+
+/* login.c */
+void login_begin(struct worker *w, struct conn *c);
+void login_verified(struct worker *w, struct verified *v);
+unsigned home_of(const struct worker *w, const struct principal *p, struct slice client_id,
+                 bool is_many);
+
+/* open.c */
+void open_here(struct worker *w, struct conn *c, const struct principal *principal);
+void handover_arrived(struct worker *w, struct handover *h);
+struct handover *handover_free(struct handover *h);
+void session_end(struct worker *w, struct session *s);
+void conn_release_session(struct worker *w, struct conn *c, const char *why);
+MUST_USE enum err account_of(struct worker *w, const struct principal *p, struct account **ret);
+void account_drop_if_unused(struct worker *w, struct account *a);
+
+/* publish.c */
+void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev);
+void publish_will(struct worker *w, struct conn *c);
+void publish_remote(struct worker *w, const struct wmsg *m);
+MUST_USE enum err publish_route(struct worker *w, struct msg *m, const struct subscriber *from,
+                                uint64_t token);
+bool publisher_ok(struct worker *w, const struct msg *m);
+void publishers_clear(struct worker *w);
+MUST_USE enum err msg_from_publish(const struct worker *w, const struct account *a,
+                                   const struct mqtt_publish *p, struct msg **ret);
+
+/* commit.c */
+MUST_USE enum err token_new(struct worker *w, const struct token *t, uint64_t *ret);
+void token_open(struct worker *w, uint64_t token, uint32_t n);
+void token_close_one(struct worker *w, uint64_t token);
+/* token_close_if_alone - closes the caller's place: true when it was the last, and then nothing
+ * else happens. */
+bool token_close_if_alone(struct worker *w, uint64_t token);
+MUST_USE enum err pending_add(struct worker *w, const struct pending *p);
+void commits_run(struct worker *w);
+MUST_USE enum err done_add(struct worker *w, uint64_t cookie);
+/* journal records; each gives its lsn (also kept in w->last_lsn) */
+MUST_USE enum err record_body(struct worker *w, const struct msg *m, uint64_t body_id,
+                              uint64_t *ret_lsn);
+MUST_USE enum err record_seq(struct worker *w, enum journal_kind kind, const struct session *s,
+                             uint64_t seq, uint64_t *ret_lsn);
+MUST_USE enum err record_packet(struct worker *w, enum journal_kind kind, const struct session *s,
+                                uint16_t packet_id, uint64_t *ret_lsn);
+MUST_USE enum err record_text(struct worker *w, enum journal_kind kind, uint64_t id, uint32_t value,
+                              struct slice text, uint64_t *ret_lsn);
+MUST_USE enum err record_deliver(struct worker *w, uint64_t body_id, uint64_t *ret_lsn);
+void record_drop(struct worker *w, const struct session *s, uint64_t seq, uint8_t reason);
+
+/* subscribe.c */
+void subscribe_event(struct worker *w, struct conn *c, const struct mqtt_subscribe *m);
+void unsubscribe_event(struct worker *w, struct conn *c, const struct mqtt_unsubscribe *m);
+void barrier_acked(struct worker *w, const struct wmsg *m);
+void barriers_forget_sub(struct worker *w, const struct sub *sub);
+void subs_remove_all(struct worker *w, struct subscriber *s);
+void sub_remove(struct worker *w, struct sub *sub);
+void markers_sweep(struct worker *w);
+void interest_announce(struct worker *w, struct slice filter, bool any, bool durable);
+void replays_forget(struct worker *w, const struct session *s);
+
+/* deliver.c */
+size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap);
+void replays_feed(struct worker *w, struct session *s);
+void ack_event(struct worker *w, struct conn *c, const struct mqtt_event *ev);
+
+/* epoch.c */
+void realm_changed(struct worker *w, const struct realm *realm);
+void worker_drain(struct worker *w);
+
+/* outbox.c */
+MUST_USE enum err outbox_push(struct worker *w, unsigned to, const struct wmsg *m);
+void outboxes_drain(struct worker *w);
+bool outboxes_are_full(const struct worker *w, size_t over);
+
+static inline struct counters *counts(struct worker *w)
+{
+    return w->setup.counters;
+}
+
+static inline uint64_t others(const struct worker *w)
+{
+    unsigned n = w->setup.n_workers;
+    uint64_t all = n >= 64 ? UINT64_MAX : ((uint64_t)1 << n) - 1;
+    return all & ~((uint64_t)1 << w->setup.index);
+}
+
+#endif

@@ -1,0 +1,124 @@
+/*
+ * directory - principals, credentials, exceptions and epochs, and their one writer.
+ *
+ * Every change makes a new immutable version (directory_version.h) and saves it, sealed under the
+ * master key, before it is published: a version that a worker has seen survives a power cut. After
+ * an error nothing has changed. One thread calls these functions; versions go to any thread.
+ *
+ * Rules kept here: a secret (certificate key, password, PSK) belongs to one principal; ids of
+ * principals, credentials and exceptions are never reused; a revoked principal never comes back (it
+ * is removed and added anew); an exception ends within seven days.
+ */
+#ifndef SERVICE_DIRECTORY_DIRECTORY_H
+#define SERVICE_DIRECTORY_DIRECTORY_H
+
+#include "base/disk.h"
+#include "base/err.h"
+#include "base/random.h"
+#include "base/scope.h"
+#include "base/slice.h"
+#include "base/why.h"
+#include "service/directory/directory_version.h"
+
+enum { DIRECTORY_EXCEPTION_MAX_S = 7 * 86400, DIRECTORY_ADMIN_SECRET_S = 86400 };
+#define DIRECTORY_FILE "directory.sealed"
+
+struct directory;
+
+/* disk is the data directory's and outlives the directory; master is borrowed for the call; random
+ * is copied. */
+struct directory_setup {
+    struct disk *disk;
+    struct slice master;
+    struct random_source random;
+};
+
+/* directory_create - an empty one, saved. ERR_EXISTS: there is one; ERR_IO, ERR_SPACE, ERR_CRYPTO,
+ * ERR_NOMEM. */
+MUST_USE enum err directory_create(const struct directory_setup *s, struct directory **ret);
+/* directory_open - ERR_NOT_FOUND; ERR_CRYPTO: changed, or another master key; ERR_CONFIG: opened,
+ * but does not say what it must; ERR_NOMEM. */
+MUST_USE enum err directory_open(const struct directory_setup *s, struct directory **ret);
+/* directory_free - versions that readers hold live on. */
+struct directory *directory_free(struct directory *d);
+AUTOFREE(directory, directory_free)
+
+/* directory_current - the published version; the caller gets a reference of its own. */
+const struct directory_version *directory_current(const struct directory *d);
+
+/* ---- many changes, one save ----
+ * Between begin and commit changes are collected and neither saved nor published. commit saves and
+ * publishes all of them (an error: none, the batch stays open); rollback forgets them. */
+void directory_begin(struct directory *d);
+MUST_USE enum err directory_commit(struct directory *d);
+void directory_rollback(struct directory *d);
+
+/* ---- principals ----
+ * All: ERR_NOT_FOUND, ERR_MALFORMED, ERR_LIMIT, and from saving ERR_IO, ERR_SPACE, ERR_CRYPTO,
+ * ERR_NOMEM. *why (may be NULL) is filled where the person can do something about it. */
+
+/* A credential to be registered; only the member of its kind is read. Borrowed. */
+struct directory_secret {
+    enum credential_kind kind;
+    int64_t expires_wall_ms; /* CREDENTIAL_NEVER, or a time to come */
+    struct digest spki;
+    struct slice password; /* plain; checked for quality, then hashed */
+    struct slice psk;
+};
+
+struct directory_order {
+    struct slice name, role;
+    const struct principal_attr *attrs;
+    size_t n_attrs;
+    const struct directory_secret *secrets;
+    size_t n_secrets;
+};
+
+/* directory_add - ERR_EXISTS: the name is taken, or another principal owns one of the secrets
+ * (*why names it); ERR_DENIED: a password or PSK that is too weak. */
+MUST_USE enum err directory_add(struct directory *d, const struct directory_order *o,
+                                int64_t now_wall_ms, uint64_t *ret_id, struct why *why);
+MUST_USE enum err directory_remove(struct directory *d, struct slice name);
+/* directory_disable - reason may be empty. ERR_DENIED: revoked. */
+MUST_USE enum err directory_disable(struct directory *d, struct slice name, struct slice reason);
+/* directory_enable - ERR_DENIED with *why: revoked ones stay so. */
+MUST_USE enum err directory_enable(struct directory *d, struct slice name, struct why *why);
+/* directory_revoke - for good; its secrets stay registered, so nobody else gets them. reason is
+ * required: ERR_MALFORMED without. */
+MUST_USE enum err directory_revoke(struct directory *d, struct slice name, struct slice reason);
+/* directory_rotate - registers one more credential; those of its kind end overlap_ms from now (0:
+ * at once). At most two of a kind are live. Errors as directory_add; ERR_DENIED: revoked. */
+MUST_USE enum err directory_rotate(struct directory *d, struct slice name,
+                                   const struct directory_secret *secret, int64_t overlap_ms,
+                                   int64_t now_wall_ms, struct why *why);
+
+/* ---- exceptions ---- */
+
+struct directory_exception_order {
+    struct slice listener, role, reason;
+    unsigned allow; /* bits of enum directory_allow, at least one */
+    int64_t for_ms; /* 1 ms .. seven days */
+};
+
+/* directory_exception_add - ERR_MALFORMED with *why: no reason, no or a foreign bit, anonymous
+ * without a role, a name that is none, too long. Ended ones are forgotten on the way. */
+MUST_USE enum err directory_exception_add(struct directory *d,
+                                          const struct directory_exception_order *o,
+                                          int64_t now_wall_ms, uint64_t *ret_id, struct why *why);
+MUST_USE enum err directory_exception_end(struct directory *d, uint64_t id);
+
+/* ---- policy and administration ---- */
+
+/* directory_policy_changed - a new policy is in force; gives its epoch. The text itself is
+ * DIR/policy.yaml. */
+MUST_USE enum err directory_policy_changed(struct directory *d, uint64_t *ret_epoch);
+
+/* directory_admin_secret - a new one-time secret for the administration door, good for 24 hours;
+ * the one before is void. Only its hash is kept; the caller shows it once and wipes it. */
+MUST_USE enum err directory_admin_secret(struct directory *d, int64_t now_wall_ms,
+                                         char ret[PASSWORD_GENERATED_BYTES]);
+/* directory_admin_login - uses the secret up. ERR_AUTH, ERR_EXPIRED. */
+MUST_USE enum err directory_admin_login(struct directory *d, struct slice presented,
+                                        int64_t now_wall_ms);
+
+#endif

@@ -1,0 +1,307 @@
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "service/directory/credential_private.h"
+#include "service/directory/directory_private.h"
+
+static bool is_reason(struct slice reason)
+{
+    return reason.n <= DIRECTORY_REASON_MAX && utf8_check(reason, UTF8_STRICT, NULL) == OK;
+}
+
+/* ---- credentials ---- */
+
+static struct slice secret_of(const struct directory_secret *s)
+{
+    switch (s->kind) {
+    case CREDENTIAL_X509:
+        return digest_slice(&s->spki);
+    case CREDENTIAL_PASSWORD:
+        return s->password;
+    case CREDENTIAL_PSK:
+        return s->psk;
+    case CREDENTIAL_KINDS:
+        break;
+    }
+    return (struct slice){0};
+}
+
+static enum err check_secret(const struct directory_secret *s, struct slice name, struct why *why)
+{
+    switch (s->kind) {
+    case CREDENTIAL_X509:
+        return OK;
+    case CREDENTIAL_PASSWORD:
+        return password_check_new(s->password, name, why);
+    case CREDENTIAL_PSK:
+        return psk_check_new(s->psk, name, why);
+    case CREDENTIAL_KINDS:
+        break;
+    }
+    return ERR_MALFORMED;
+}
+
+/* The index knows the secret by its keyed hash, whatever kind it is registered as: a PSK of one
+ * device as the password of another is refused as well. */
+static enum err check_owner(const struct directory *d, const struct directory_version *v,
+                            const struct directory_secret *s, struct digest *ret_fingerprint,
+                            struct why *why)
+{
+    struct digest fingerprint;
+    TRY(digest_hmac(secret_bytes(d->index_key), secret_of(s), &fingerprint));
+    const struct directory_entry *owner =
+        version_find(v, VERSION_FINGERPRINT, digest_slice(&fingerprint));
+    if (owner != NULL) {
+        why_set(why, "this %s is registered for %s: every device needs its own",
+                s->kind == CREDENTIAL_X509 ? "certificate key" : credential_kind_name(s->kind),
+                owner->principal->name);
+        return ERR_EXISTS;
+    }
+    *ret_fingerprint = fingerprint;
+    return OK;
+}
+
+static enum err make_credential(const struct directory *d, struct directory_version *v,
+                                struct slice name, const struct directory_secret *s,
+                                int64_t now_wall_ms, struct credential **ret, struct why *why)
+{
+    struct digest fingerprint;
+    if (s->kind >= CREDENTIAL_KINDS || s->expires_wall_ms <= now_wall_ms) {
+        why_set(why, "a credential's end lies in the future");
+        return ERR_MALFORMED;
+    }
+    TRY(check_secret(s, name, why));
+    TRY(check_owner(d, v, s, &fingerprint, why));
+    AUTO(credential_autofree)
+    struct credential *c = credential_new(v->next_credential++, s->kind, now_wall_ms);
+    if (c == NULL) {
+        return ERR_NOMEM;
+    }
+    c->expires_wall_ms = s->expires_wall_ms;
+    c->fingerprint = fingerprint;
+    c->spki = s->kind == CREDENTIAL_X509 ? s->spki : c->spki;
+    if (s->kind == CREDENTIAL_PASSWORD) {
+        TRY(password_hash(s->password, c->phc));
+    } else if (s->kind == CREDENTIAL_PSK) {
+        TRY(secret_new(s->psk, &c->psk));
+    }
+    *ret = TAKE(c);
+    return OK;
+}
+
+/* References to the credentials that an entry will have. */
+struct credential_list {
+    const struct credential *items[DIRECTORY_CREDENTIALS_MAX];
+    size_t n;
+};
+
+static void credential_list_done(struct credential_list *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        credential_unref(l->items[i]);
+    }
+}
+
+/* ---- principals ---- */
+
+static enum err check_kinds(const struct directory_order *o, struct why *why)
+{
+    size_t n[CREDENTIAL_KINDS] = {0};
+    for (size_t i = 0; i < o->n_secrets; i++) {
+        if (o->secrets[i].kind >= CREDENTIAL_KINDS) {
+            return ERR_MALFORMED;
+        }
+        if (++n[o->secrets[i].kind] > DIRECTORY_LIVE_MAX) {
+            why_set(why, "at most %d credentials of one kind", DIRECTORY_LIVE_MAX);
+            return ERR_LIMIT;
+        }
+    }
+    return OK;
+}
+
+enum err directory_add(struct directory *d, const struct directory_order *o, int64_t now_wall_ms,
+                       uint64_t *ret_id, struct why *why)
+{
+    if (!principal_name_ok(o->name) || !principal_name_ok(o->role)) {
+        why_set(why, "names of devices and roles are 1 to %d of A-Z a-z 0-9 . _ -",
+                PRINCIPAL_NAME_MAX);
+        return ERR_MALFORMED;
+    }
+    TRY(check_kinds(o, why));
+    AUTO(version_autofree) struct directory_version *next = NULL;
+    TRY(change_begin(d, &next));
+    if (directory_find(next, o->name) != NULL) {
+        why_set(why, "%.*s is there already: `device rotate` gives it new credentials",
+                SLICE_ARG(o->name));
+        return ERR_EXISTS;
+    }
+    AUTO(credential_list_done) struct credential_list list = {0};
+    for (size_t i = 0; i < o->n_secrets; i++) {
+        struct credential *c = NULL;
+        TRY(make_credential(d, next, o->name, &o->secrets[i], now_wall_ms, &c, why));
+        list.items[list.n++] = c;
+    }
+    AUTO(principal_autofree) struct principal *p = NULL;
+    AUTO(entry_autofree) const struct directory_entry *e = NULL;
+    enum err err =
+        principal_new(next->next_principal++, o->name, o->role, o->attrs, o->n_attrs, &p);
+    if (err == ERR_MALFORMED || err == ERR_LIMIT) {
+        why_set(why,
+                "attributes: at most %d, names as for devices, values without control "
+                "characters, each once",
+                PRINCIPAL_ATTRS_MAX);
+    }
+    TRY(err);
+    p->epoch = next->epoch;
+    uint64_t id = p->id;
+    TRY(entry_new(p, now_wall_ms, (struct slice){0}, list.items, list.n, &e));
+    err = version_replace(next, NULL, e);
+    if (err == ERR_EXISTS) {
+        why_set(why, "two of the new credentials hold the same secret");
+    }
+    TRY(err);
+    TRY(change_finish(d, &next));
+    *ret_id = id;
+    return OK;
+}
+
+/* A principal's successor: same id, name, role and attributes, this epoch. */
+static enum err next_principal(const struct principal *p, const struct directory_version *v,
+                               enum principal_status status, struct principal **ret)
+{
+    TRY(principal_new(p->id, slice_text(p->name), slice_text(p->role), p->attrs, p->n_attrs, ret));
+    (*ret)->epoch = v->epoch;
+    (*ret)->status = status;
+    return OK;
+}
+
+static enum err replace(struct directory *d, struct directory_version **next,
+                        const struct directory_entry *before, enum principal_status status,
+                        struct slice reason, const struct credential *const *credentials, size_t n)
+{
+    AUTO(principal_autofree) struct principal *p = NULL;
+    AUTO(entry_autofree) const struct directory_entry *after = NULL;
+    TRY(next_principal(before->principal, *next, status, &p));
+    TRY(entry_new(p, before->created_wall_ms, reason, credentials, n, &after));
+    TRY(version_replace(*next, before, after));
+    return change_finish(d, next);
+}
+
+enum err directory_remove(struct directory *d, struct slice name)
+{
+    AUTO(version_autofree) struct directory_version *next = NULL;
+    TRY(change_begin(d, &next));
+    const struct directory_entry *e = directory_find(next, name);
+    if (e == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    TRY(version_replace(next, e, NULL));
+    return change_finish(d, &next);
+}
+
+static enum err set_status(struct directory *d, struct slice name, enum principal_status status,
+                           struct slice reason, struct why *why)
+{
+    if (!is_reason(reason)) {
+        return ERR_MALFORMED;
+    }
+    AUTO(version_autofree) struct directory_version *next = NULL;
+    TRY(change_begin(d, &next));
+    const struct directory_entry *e = directory_find(next, name);
+    if (e == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    if (e->principal->status == PRINCIPAL_REVOKED && status != PRINCIPAL_REVOKED) {
+        why_set(why, "%s is revoked for good: remove it and add it anew, with new credentials",
+                e->principal->name);
+        return ERR_DENIED;
+    }
+    return replace(d, &next, e, status, reason, e->credentials, e->n_credentials);
+}
+
+enum err directory_disable(struct directory *d, struct slice name, struct slice reason)
+{
+    return set_status(d, name, PRINCIPAL_DISABLED, reason, NULL);
+}
+
+enum err directory_enable(struct directory *d, struct slice name, struct why *why)
+{
+    return set_status(d, name, PRINCIPAL_ACTIVE, (struct slice){0}, why);
+}
+
+enum err directory_revoke(struct directory *d, struct slice name, struct slice reason)
+{
+    return reason.n > 0 ? set_status(d, name, PRINCIPAL_REVOKED, reason, NULL) : ERR_MALFORMED;
+}
+
+static bool is_newest_of_kind(const struct directory_entry *e, size_t at)
+{
+    for (size_t i = at + 1; i < e->n_credentials; i++) {
+        if (e->credentials[i]->kind == e->credentials[at]->kind) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What stays beside the new credential: all of other kinds, and of its own kind the newest, until
+ * `until`. */
+static enum err keep_others(const struct directory_entry *e, enum credential_kind kind,
+                            int64_t until, int64_t now_wall_ms, struct credential_list *ret)
+{
+    for (size_t i = 0; i < e->n_credentials; i++) {
+        const struct credential *c = e->credentials[i];
+        if (c->kind != kind) {
+            ret->items[ret->n++] = credential_ref(c);
+        } else if (is_newest_of_kind(e, i) && credential_is_live(c, now_wall_ms) &&
+                   until > now_wall_ms) {
+            const struct credential *shorter = NULL;
+            TRY(credential_until(c, until < c->expires_wall_ms ? until : c->expires_wall_ms,
+                                 &shorter));
+            ret->items[ret->n++] = shorter;
+        }
+    }
+    return OK;
+}
+
+enum err directory_rotate(struct directory *d, struct slice name,
+                          const struct directory_secret *secret, int64_t overlap_ms,
+                          int64_t now_wall_ms, struct why *why)
+{
+    int64_t until = 0;
+    if (overlap_ms < 0 || __builtin_add_overflow(now_wall_ms, overlap_ms, &until)) {
+        return ERR_MALFORMED;
+    }
+    AUTO(version_autofree) struct directory_version *next = NULL;
+    TRY(change_begin(d, &next));
+    const struct directory_entry *e = directory_find(next, name);
+    if (e == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    if (e->principal->status == PRINCIPAL_REVOKED) {
+        why_set(why, "%s is revoked for good: remove it and add it anew", e->principal->name);
+        return ERR_DENIED;
+    }
+    struct credential *c = NULL;
+    AUTO(credential_list_done) struct credential_list list = {0};
+    TRY(make_credential(d, next, name, secret, now_wall_ms, &c, why));
+    AUTO(credential_autofree) struct credential *fresh = c;
+    TRY(keep_others(e, secret->kind, until, now_wall_ms, &list));
+    if (list.n == DIRECTORY_CREDENTIALS_MAX) {
+        return ERR_LIMIT;
+    }
+    list.items[list.n++] = credential_ref(fresh);
+    return replace(d, &next, e, e->principal->status, slice_text(e->reason), list.items, list.n);
+}
+
+/* ---- policy ---- */
+
+enum err directory_policy_changed(struct directory *d, uint64_t *ret_epoch)
+{
+    AUTO(version_autofree) struct directory_version *next = NULL;
+    TRY(change_begin(d, &next));
+    uint64_t epoch = next->epoch;
+    next->policy_epoch = epoch;
+    TRY(change_finish(d, &next));
+    *ret_epoch = epoch;
+    return OK;
+}

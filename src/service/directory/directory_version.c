@@ -1,0 +1,407 @@
+#include "service/directory/directory_version.h"
+
+#include <assert.h>
+
+#include "base/mem.h"
+#include "service/directory/directory_version_private.h"
+
+/* ---- buckets ---- */
+
+static struct version_bucket *bucket_new(size_t n)
+{
+    struct version_bucket *b = mem_zalloc(sizeof *b + n * sizeof b->items[0]);
+    if (b != NULL) {
+        atomic_init(&b->refs, 1);
+    }
+    return b;
+}
+
+static struct version_bucket *bucket_counted(const struct version_bucket *b)
+{
+    return (struct version_bucket *)(uintptr_t)b;
+}
+
+static void bucket_unref(const struct version_bucket *b)
+{
+    if (b != NULL &&
+        atomic_fetch_sub_explicit(&bucket_counted(b)->refs, 1, memory_order_acq_rel) == 1) {
+        for (size_t i = 0; i < b->n; i++) {
+            entry_unref(b->items[i].entry);
+        }
+        mem_free(bucket_counted(b));
+    }
+}
+
+static int compare(struct slice a, struct slice b)
+{
+    size_t common = a.n < b.n ? a.n : b.n;
+    int order = common > 0 ? memcmp(a.p, b.p, common) : 0;
+    if (order != 0) {
+        return order;
+    }
+    return a.n == b.n ? 0 : a.n < b.n ? -1 : 1;
+}
+
+/* The place of key, or the place where it would go. */
+static size_t bucket_place(const struct version_bucket *b, struct slice key, bool *ret_found)
+{
+    size_t low = 0;
+    size_t high = b != NULL ? b->n : 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = compare(key, b->items[middle].key);
+        if (order == 0) {
+            *ret_found = true;
+            return middle;
+        }
+        if (order < 0) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    *ret_found = false;
+    return low;
+}
+
+static void bucket_push(struct version_bucket *b, struct version_item item)
+{
+    b->items[b->n++] = (struct version_item){item.key, entry_ref(item.entry)};
+}
+
+static const struct version_bucket **bucket_of(struct directory_version *v,
+                                               enum version_index index, struct slice key)
+{
+    return &v->index[index][siphash(&v->key, key) % VERSION_BUCKETS];
+}
+
+static enum err index_add(struct directory_version *v, enum version_index index, struct slice key,
+                          const struct directory_entry *entry)
+{
+    const struct version_bucket **slot = bucket_of(v, index, key);
+    const struct version_bucket *before = *slot;
+    size_t n = before != NULL ? before->n : 0;
+    bool found = false;
+    size_t at = bucket_place(before, key, &found);
+    if (found) {
+        return ERR_EXISTS;
+    }
+    struct version_bucket *after = bucket_new(n + 1);
+    if (after == NULL) {
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < at; i++) {
+        bucket_push(after, before->items[i]);
+    }
+    bucket_push(after, (struct version_item){key, entry});
+    for (size_t i = at; i < n; i++) {
+        bucket_push(after, before->items[i]);
+    }
+    *slot = after;
+    bucket_unref(before);
+    return OK;
+}
+
+static enum err index_remove(struct directory_version *v, enum version_index index,
+                             struct slice key)
+{
+    const struct version_bucket **slot = bucket_of(v, index, key);
+    const struct version_bucket *before = *slot;
+    bool found = false;
+    size_t at = bucket_place(before, key, &found);
+    assert(found);
+    struct version_bucket *after = NULL;
+    if (before->n > 1) {
+        after = bucket_new(before->n - 1);
+        if (after == NULL) {
+            return ERR_NOMEM;
+        }
+        for (size_t i = 0; i < before->n; i++) {
+            if (i != at) {
+                bucket_push(after, before->items[i]);
+            }
+        }
+    }
+    *slot = after;
+    bucket_unref(before);
+    return OK;
+}
+
+/* ---- versions ---- */
+
+static struct directory_version *counted(const struct directory_version *v)
+{
+    return (struct directory_version *)(uintptr_t)v;
+}
+
+static void exceptions_unref(const struct version_exceptions *e)
+{
+    struct version_exceptions *own = (struct version_exceptions *)(uintptr_t)e;
+    if (own != NULL && atomic_fetch_sub_explicit(&own->refs, 1, memory_order_acq_rel) == 1) {
+        mem_free(own);
+    }
+}
+
+const struct directory_version *directory_version_ref(const struct directory_version *v)
+{
+    atomic_fetch_add_explicit(&counted(v)->refs, 1, memory_order_relaxed);
+    return v;
+}
+
+const struct directory_version *directory_version_unref(const struct directory_version *v)
+{
+    if (v != NULL && atomic_fetch_sub_explicit(&counted(v)->refs, 1, memory_order_acq_rel) == 1) {
+        for (size_t i = 0; i < VERSION_INDEXES; i++) {
+            for (size_t j = 0; j < VERSION_BUCKETS; j++) {
+                bucket_unref(v->index[i][j]);
+            }
+        }
+        exceptions_unref(v->exceptions);
+        mem_free(counted(v));
+    }
+    return NULL;
+}
+
+enum err version_new(const struct siphash_key *key, struct directory_version **ret)
+{
+    struct directory_version *v = mem_zalloc(sizeof *v);
+    if (v == NULL) {
+        return ERR_NOMEM;
+    }
+    atomic_init(&v->refs, 1);
+    v->key = *key;
+    v->epoch = 1;
+    v->policy_epoch = 1;
+    v->next_principal = v->next_credential = v->next_exception = 1;
+    *ret = v;
+    return OK;
+}
+
+enum err version_copy(const struct directory_version *v, struct directory_version **ret)
+{
+    struct directory_version *copy = mem_alloc(sizeof *copy);
+    if (copy == NULL) {
+        return ERR_NOMEM;
+    }
+    memcpy(copy, v, sizeof *copy);
+    atomic_init(&copy->refs, 1);
+    copy->epoch++;
+    for (size_t i = 0; i < VERSION_INDEXES; i++) {
+        for (size_t j = 0; j < VERSION_BUCKETS; j++) {
+            if (v->index[i][j] != NULL) {
+                atomic_fetch_add_explicit(&bucket_counted(v->index[i][j])->refs, 1,
+                                          memory_order_relaxed);
+            }
+        }
+    }
+    if (v->exceptions != NULL) {
+        struct version_exceptions *own = (struct version_exceptions *)(uintptr_t)v->exceptions;
+        atomic_fetch_add_explicit(&own->refs, 1, memory_order_relaxed);
+    }
+    *ret = copy;
+    return OK;
+}
+
+enum err version_replace(struct directory_version *v, const struct directory_entry *before,
+                         const struct directory_entry *after)
+{
+    if (before != NULL) {
+        /* the index may hold the last reference to what its keys point into */
+        AUTO(entry_autofree) const struct directory_entry *keep = entry_ref(before);
+        TRY(index_remove(v, VERSION_NAME, slice_text(keep->principal->name)));
+        for (size_t i = 0; i < keep->n_credentials; i++) {
+            const struct credential *c = keep->credentials[i];
+            TRY(index_remove(v, VERSION_FINGERPRINT, digest_slice(&c->fingerprint)));
+            if (c->kind == CREDENTIAL_X509) {
+                TRY(index_remove(v, VERSION_SPKI, digest_slice(&c->spki)));
+            }
+        }
+        v->n--;
+    }
+    if (after != NULL) {
+        TRY(index_add(v, VERSION_NAME, slice_text(after->principal->name), after));
+        for (size_t i = 0; i < after->n_credentials; i++) {
+            const struct credential *c = after->credentials[i];
+            TRY(index_add(v, VERSION_FINGERPRINT, digest_slice(&c->fingerprint), after));
+            if (c->kind == CREDENTIAL_X509) {
+                TRY(index_add(v, VERSION_SPKI, digest_slice(&c->spki), after));
+            }
+        }
+        v->n++;
+    }
+    return OK;
+}
+
+enum err version_set_exceptions(struct directory_version *v,
+                                const struct directory_exception *items, size_t n)
+{
+    struct version_exceptions *list = NULL;
+    if (n > 0) {
+        list = mem_zalloc(sizeof *list + n * sizeof list->items[0]);
+        if (list == NULL) {
+            return ERR_NOMEM;
+        }
+        atomic_init(&list->refs, 1);
+        list->n = n;
+        memcpy(list->items, items, n * sizeof list->items[0]);
+    }
+    exceptions_unref(v->exceptions);
+    v->exceptions = list;
+    return OK;
+}
+
+const struct directory_entry *version_find(const struct directory_version *v,
+                                           enum version_index index, struct slice key)
+{
+    const struct version_bucket *b = v->index[index][siphash(&v->key, key) % VERSION_BUCKETS];
+    bool found = false;
+    size_t at = bucket_place(b, key, &found);
+    return found ? b->items[at].entry : NULL;
+}
+
+/* ---- asking ---- */
+
+uint64_t directory_version_epoch(const struct directory_version *v)
+{
+    return v->epoch;
+}
+
+uint64_t directory_version_policy_epoch(const struct directory_version *v)
+{
+    return v->policy_epoch;
+}
+
+size_t directory_version_count(const struct directory_version *v)
+{
+    return v->n;
+}
+
+const struct directory_entry *directory_find(const struct directory_version *v, struct slice name)
+{
+    return version_find(v, VERSION_NAME, name);
+}
+
+const struct directory_entry *directory_find_spki(const struct directory_version *v,
+                                                  const struct digest *spki)
+{
+    return version_find(v, VERSION_SPKI, digest_slice(spki));
+}
+
+const struct directory_entry *directory_next(const struct directory_version *v, size_t *at)
+{
+    /* *at counts entries; the buckets before it are skipped by their size */
+    size_t rest = *at;
+    for (size_t i = 0; i < VERSION_BUCKETS; i++) {
+        const struct version_bucket *b = v->index[VERSION_NAME][i];
+        size_t n = b != NULL ? b->n : 0;
+        if (rest < n) {
+            (*at)++;
+            return b->items[rest].entry;
+        }
+        rest -= n;
+    }
+    return NULL;
+}
+
+enum err directory_login_x509(const struct directory_version *v, struct slice name,
+                              const struct digest *spki, int64_t now_wall_ms,
+                              const struct directory_entry **ret_entry,
+                              const struct credential **ret_credential)
+{
+    const struct directory_entry *entry = directory_find_spki(v, spki);
+    if (entry == NULL || !slice_is(name, entry->principal->name)) {
+        return ERR_AUTH;
+    }
+    const struct credential *credential = NULL;
+    for (size_t i = 0; i < entry->n_credentials; i++) {
+        const struct credential *c = entry->credentials[i];
+        if (c->kind == CREDENTIAL_X509 && slice_equal(digest_slice(&c->spki), digest_slice(spki))) {
+            credential = c;
+        }
+    }
+    assert(credential != NULL);
+    if (entry->principal->status != PRINCIPAL_ACTIVE) {
+        *ret_entry = entry;
+        return ERR_DENIED;
+    }
+    if (!credential_is_live(credential, now_wall_ms)) {
+        return ERR_EXPIRED;
+    }
+    *ret_entry = entry;
+    if (ret_credential != NULL) {
+        *ret_credential = credential;
+    }
+    return OK;
+}
+
+static struct directory_live live_of(const struct directory_entry *entry, enum credential_kind kind,
+                                     int64_t now_wall_ms)
+{
+    struct directory_live live = {.entry = entry};
+    for (size_t i = entry != NULL ? entry->n_credentials : 0; i > 0 && live.n < DIRECTORY_LIVE_MAX;
+         i--) {
+        const struct credential *c = entry->credentials[i - 1];
+        if (c->kind == kind && credential_is_live(c, now_wall_ms)) {
+            live.credentials[live.n++] = c;
+        }
+    }
+    return live;
+}
+
+struct directory_live directory_live(const struct directory_version *v, struct slice name,
+                                     enum credential_kind kind, int64_t now_wall_ms)
+{
+    const struct directory_entry *entry = directory_find(v, name);
+    if (entry != NULL && entry->principal->status != PRINCIPAL_ACTIVE) {
+        return (struct directory_live){.entry = entry};
+    }
+    return live_of(entry, kind, now_wall_ms);
+}
+
+enum err directory_login_password(const struct directory_version *v, struct slice name,
+                                  struct slice password, int64_t now_wall_ms,
+                                  const struct directory_entry **ret_entry,
+                                  const struct credential **ret_credential)
+{
+    const struct directory_entry *entry = directory_find(v, name);
+    struct directory_live live = live_of(entry, CREDENTIAL_PASSWORD, now_wall_ms);
+    const char *phc[DIRECTORY_LIVE_MAX];
+    for (size_t i = 0; i < live.n; i++) {
+        phc[i] = live.credentials[i]->phc;
+    }
+    size_t at = 0;
+    enum err err = password_verify(password, phc, live.n, &at);
+    TRY(err == ERR_TOO_LARGE ? ERR_AUTH : err);
+    *ret_entry = entry;
+    if (entry->principal->status != PRINCIPAL_ACTIVE) {
+        return ERR_DENIED;
+    }
+    if (ret_credential != NULL) {
+        *ret_credential = live.credentials[at];
+    }
+    return OK;
+}
+
+const struct directory_exception *directory_exceptions(const struct directory_version *v,
+                                                       size_t *ret_n)
+{
+    *ret_n = v->exceptions != NULL ? v->exceptions->n : 0;
+    return v->exceptions != NULL ? v->exceptions->items : NULL;
+}
+
+const struct directory_exception *directory_exception_find(const struct directory_version *v,
+                                                           struct slice listener, unsigned allow,
+                                                           int64_t now_wall_ms)
+{
+    size_t n = 0;
+    const struct directory_exception *items = directory_exceptions(v, &n);
+    for (size_t i = 0; i < n; i++) {
+        /* Not in force before it was made either: a clock set back never prolongs it. */
+        if (slice_is(listener, items[i].listener) && (items[i].allow & allow) == allow &&
+            now_wall_ms < items[i].ends_wall_ms &&
+            now_wall_ms >= items[i].created_wall_ms - DIRECTORY_EXCEPTION_SLACK_MS) {
+            return &items[i];
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,109 @@
+/*
+ * directory_version - what the directory said at one epoch. Immutable, shared by reference with
+ * every worker; a reader that holds one never sees a later change.
+ *
+ * Nothing here allocates or blocks. Entries and credentials are borrowed from the version.
+ */
+#ifndef SERVICE_DIRECTORY_DIRECTORY_VERSION_H
+#define SERVICE_DIRECTORY_DIRECTORY_VERSION_H
+
+#include "base/err.h"
+#include "base/slice.h"
+#include "core/principal.h"
+#include "security/crypto/digest.h"
+#include "service/directory/credential.h"
+
+enum {
+    DIRECTORY_CREDENTIALS_MAX = 12, /* of one principal */
+    DIRECTORY_EXCEPTIONS_MAX = 64,
+    DIRECTORY_REASON_MAX = 200,
+    DIRECTORY_LISTENER_MAX = 32,
+    DIRECTORY_EXCEPTION_SLACK_MS = 600000 /* how far the clock may step back under one */
+};
+
+struct directory_version;
+
+struct directory_entry {
+    atomic_uint refs;
+    const struct principal *principal; /* status, role, attributes */
+    int64_t created_wall_ms;
+    char reason[DIRECTORY_REASON_MAX + 1]; /* why disabled or revoked; empty when active */
+    size_t n_credentials;                  /* newest last */
+    const struct credential *credentials[];
+};
+
+enum directory_allow { DIRECTORY_ALLOW_PLAINTEXT = 1, DIRECTORY_ALLOW_ANONYMOUS = 2 };
+
+/* A weakening that somebody asked for, named, and that ends by itself. */
+struct directory_exception {
+    uint64_t id;
+    char listener[DIRECTORY_LISTENER_MAX + 1];
+    unsigned allow;                    /* bits of enum directory_allow */
+    char role[PRINCIPAL_NAME_MAX + 1]; /* of anonymous clients; empty without ANONYMOUS */
+    char reason[DIRECTORY_REASON_MAX + 1];
+    int64_t created_wall_ms, ends_wall_ms;
+};
+
+const struct directory_version *directory_version_ref(const struct directory_version *v);
+const struct directory_version *directory_version_unref(const struct directory_version *v);
+
+uint64_t directory_version_epoch(const struct directory_version *v);
+/* directory_version_policy_epoch - epoch of the last change of the policy in force. */
+uint64_t directory_version_policy_epoch(const struct directory_version *v);
+size_t directory_version_count(const struct directory_version *v);
+
+/* The entry, whatever its status, or NULL. O(log n). */
+const struct directory_entry *directory_find(const struct directory_version *v, struct slice name);
+const struct directory_entry *directory_find_spki(const struct directory_version *v,
+                                                  const struct digest *spki);
+/* directory_next - walks all entries in no order: *at starts at 0; NULL at the end. */
+const struct directory_entry *directory_next(const struct directory_version *v, size_t *at);
+
+/*
+ * directory_login_x509 - does this name own this certificate key now?
+ *
+ * name  from identity_from_x509. ret_credential may be NULL.
+ * ERR_AUTH: unknown name, unknown key, another principal's key; ERR_EXPIRED: the credential's time
+ * is over; ERR_DENIED: disabled or revoked (the entry's reason says why; *ret_entry is written then
+ * too, for the event).
+ */
+MUST_USE enum err directory_login_x509(const struct directory_version *v, struct slice name,
+                                       const struct digest *spki, int64_t now_wall_ms,
+                                       const struct directory_entry **ret_entry,
+                                       const struct credential **ret_credential);
+
+/* Live credentials of one kind of an active principal, newest first. n = 0 for somebody unknown,
+ * disabled, revoked, or without this kind: go on as with a wrong secret. */
+enum { DIRECTORY_LIVE_MAX = 2 };
+struct directory_live {
+    const struct directory_entry *entry; /* NULL: unknown. Set also for disabled and revoked ones */
+    size_t n;
+    const struct credential *credentials[DIRECTORY_LIVE_MAX];
+};
+struct directory_live directory_live(const struct directory_version *v, struct slice name,
+                                     enum credential_kind kind, int64_t now_wall_ms);
+
+/*
+ * directory_login_password - the whole check, argon2id included
+ *
+ * Costs the same for unknown, disabled and wrong (80 ms for a chosen password): call it on the
+ * verify pool, holding a reference to v. ERR_AUTH, ERR_DENIED: right password, but disabled or
+ * revoked; ERR_NOMEM. On OK (and ERR_DENIED) *ret_entry is borrowed from v; ret_credential may be
+ * NULL.
+ */
+MUST_USE enum err directory_login_password(const struct directory_version *v, struct slice name,
+                                           struct slice password, int64_t now_wall_ms,
+                                           const struct directory_entry **ret_entry,
+                                           const struct credential **ret_credential);
+
+/* directory_exception_find - the one in force for this listener that allows all bits of `allow`, or
+ * NULL. */
+const struct directory_exception *directory_exception_find(const struct directory_version *v,
+                                                           struct slice listener, unsigned allow,
+                                                           int64_t now_wall_ms);
+/* directory_exceptions - all that are stored, also those that have ended and are not yet removed.
+ */
+const struct directory_exception *directory_exceptions(const struct directory_version *v,
+                                                       size_t *ret_n);
+
+#endif

@@ -1,0 +1,152 @@
+#include <stdarg.h>
+
+#include "service/pki/bundle_private.h"
+
+enum { LINE_MAX_BYTES = 2048 };
+
+/* A text that grows; the first error sticks. */
+struct page {
+    struct buf *buf;
+    enum err err;
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct page *p, const char *format, ...)
+{
+    char line[LINE_MAX_BYTES];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (p->err == OK) {
+        p->err = n < 0 || (size_t)n >= sizeof line
+                     ? ERR_TOO_LARGE
+                     : buf_append(p->buf, slice_of(line, (size_t)n), BUNDLE_FILE_MAX);
+    }
+}
+
+static void put(struct page *p, struct slice s)
+{
+    if (p->err == OK) {
+        p->err = buf_append(p->buf, s, BUNDLE_FILE_MAX);
+    }
+}
+
+/* For the shell: in single quotes, whatever is inside. */
+static void quote(struct page *p, struct slice s)
+{
+    bool more = s.n > 0;
+    put(p, slice_text("'"));
+    while (more) {
+        put(p, slice_cut(&s, '\'', &more));
+        if (more) {
+            put(p, slice_text("'\\''"));
+        }
+    }
+    put(p, slice_text("'"));
+}
+
+/* SPEC: RFC3986 2.1, 2.3 */
+static void uri_path(struct page *p, struct slice topic)
+{
+    for (size_t i = 0; i < topic.n; i++) {
+        uint8_t c = topic.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '-' || c == '.' || c == '_' || c == '~' || c == '/';
+        if (plain) {
+            put(p, slice_of(&c, 1));
+        } else {
+            say(p, "%%%02X", c);
+        }
+    }
+}
+
+static bool is_filter(struct slice s)
+{
+    return slice_find(s, '+') < s.n || slice_find(s, '#') < s.n;
+}
+
+static void mosquitto(struct page *p, const struct bundle_order *o, const char *program,
+                      struct slice topic, bool by_certificate)
+{
+    say(p, "    %s -V 5 -h %.*s -p %u --cafile ca.pem -i %.*s", program, SLICE_ARG(o->host),
+        (unsigned)o->mqtts_port, SLICE_ARG(o->device));
+    if (by_certificate) {
+        say(p, " --cert cert.pem --key key.pem");
+    } else {
+        say(p, " -u %.*s -P \"$(cat password.txt)\"", SLICE_ARG(o->device));
+    }
+    say(p, " -q 1 -t ");
+    quote(p, topic);
+}
+
+static void mqtt_section(struct page *p, const struct bundle_order *o, bool by_certificate)
+{
+    say(p, "%s\n",
+        by_certificate ? "MQTT over TLS, by certificate" : "MQTT over TLS, by name and password");
+    if (o->publish.n > 0) {
+        mosquitto(p, o, "mosquitto_pub", o->publish, by_certificate);
+        say(p, " -m '21.5'\n");
+    }
+    if (o->subscribe.n > 0) {
+        mosquitto(p, o, "mosquitto_sub", o->subscribe, by_certificate);
+        say(p, " -v\n");
+    }
+    say(p, "\n");
+}
+
+static void coap(struct page *p, const struct bundle_order *o, const char *program,
+                 const char *action, struct slice topic, bool by_certificate)
+{
+    bool is_v6 = slice_find(o->host, ':') < o->host.n;
+    say(p, "    %s %s ", program, action);
+    if (by_certificate) {
+        say(p, "-c cert.pem -j key.pem -C ca.pem");
+    } else {
+        say(p, "-u %.*s -k \"$(cut -d: -f2 psk.txt)\"", SLICE_ARG(o->device));
+    }
+    say(p, " 'coaps://%s%.*s%s:%u/mq/", is_v6 ? "[" : "", SLICE_ARG(o->host), is_v6 ? "]" : "",
+        (unsigned)o->coaps_port);
+    uri_path(p, topic);
+    say(p, "'\n");
+}
+
+static void coap_section(struct page *p, const struct bundle_order *o, bool by_certificate)
+{
+    static const char *const programs[] = {"coap-client-openssl", "coap-client-gnutls"};
+    say(p, "%s\n", by_certificate ? "CoAP over DTLS, by certificate" : "CoAP over DTLS, by key");
+    for (size_t i = 0; i < 2; i++) {
+        if (o->publish.n > 0) {
+            coap(p, o, programs[i], "-m put -e '21.5'", o->publish, by_certificate);
+        }
+        if (o->subscribe.n > 0 && !is_filter(o->subscribe)) {
+            coap(p, o, programs[i], "-m get -s 60", o->subscribe, by_certificate);
+        }
+    }
+    say(p, "\n");
+}
+
+enum err bundle_howto(const struct bundle_order *o, struct buf *ret)
+{
+    struct page p = {.buf = ret};
+    bool has_cert = o->cert_pem.n > 0 && o->key_pem.n > 0;
+    say(&p,
+        "This is the bundle of device %.*s%s%.*s.\nKeep it secret: whoever has these files is "
+        "this device.\n\nGo to its directory first:\n    cd ",
+        SLICE_ARG(o->device), o->role.n > 0 ? ", role " : "", SLICE_ARG(o->role));
+    quote(&p, o->save_dir.n > 0 ? o->save_dir : slice_text("."));
+    say(&p, "\n\n");
+    if (o->mqtts_port != 0 && has_cert) {
+        mqtt_section(&p, o, true);
+    }
+    if (o->mqtts_port != 0 && o->password.n > 0) {
+        mqtt_section(&p, o, false);
+    }
+    if (o->coaps_port != 0 && o->psk.n > 0) {
+        coap_section(&p, o, false);
+    }
+    if (o->coaps_port != 0 && has_cert) {
+        coap_section(&p, o, true);
+    }
+    say(&p, "A refused connection says in the server's log what to do: `sallyport audit tail`.\n");
+    return p.err;
+}

@@ -1,0 +1,373 @@
+#include "service/pki/pki.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "security/crypto/sealed.h"
+#include "security/identity/identity.h"
+#include "service/pki/pki_private.h"
+
+/* The sealed files are what the daemon trusts; ca.pem and server.pem are copies for people. */
+#define FILE_ROOT            "pki/root.sealed"
+#define FILE_INTERMEDIATE    "pki/intermediate.sealed"
+#define FILE_SERVER          "pki/server.sealed"
+#define FILE_CA_COPY         "pki/ca.pem"
+#define FILE_SERVER_COPY     "pki/server.pem"
+#define PURPOSE_ROOT         "pki root"
+#define PURPOSE_INTERMEDIATE "pki intermediate"
+#define PURPOSE_SERVER       "pki server"
+
+static void disk_autofree(struct disk **d)
+{
+    *d = *d != NULL ? (*d)->ops->free(*d) : NULL;
+}
+
+struct pki *pki_free(struct pki *p)
+{
+    if (p != NULL) {
+        buf_done(&p->ca_pem);
+        buf_done(&p->intermediate_pem);
+        buf_done(&p->server_pem);
+        buf_wipe(&p->server_key_pem);
+        p->intermediate = x509_free(p->intermediate);
+        p->server = x509_free(p->server);
+        p->intermediate_key = key_free(p->intermediate_key);
+        mem_free(p);
+    }
+    return NULL;
+}
+
+void pki_device_done(struct pki_device *d)
+{
+    buf_done(&d->cert_pem);
+    buf_wipe(&d->key_pem);
+    *d = (struct pki_device){0};
+}
+
+struct slice pki_ca_pem(const struct pki *p)
+{
+    return buf_slice(&p->ca_pem);
+}
+
+struct slice pki_server_chain_pem(const struct pki *p)
+{
+    return buf_slice(&p->server_pem);
+}
+
+struct slice pki_server_key_pem(const struct pki *p)
+{
+    return buf_slice(&p->server_key_pem);
+}
+
+int64_t pki_server_not_after(const struct pki *p)
+{
+    return x509_info(p->server)->not_after_wall_ms;
+}
+
+/* A key and its certificates in one file, so that no crash leaves a key beside the certificate of
+ * another. */
+static enum err save_sealed(struct disk *disk, const char *path, struct slice master,
+                            const char *purpose, const struct random_source *random,
+                            struct slice key_pem, struct slice certs_pem)
+{
+    AUTO(buf_wipe) struct buf plain = {0};
+    AUTO(buf_done) struct buf file = {0};
+    TRY(buf_append(&plain, key_pem, PKI_FILE_MAX));
+    TRY(buf_append(&plain, certs_pem, PKI_FILE_MAX));
+    TRY(sealed_make(master, purpose, random, buf_slice(&plain), 2 * PKI_FILE_MAX, &file));
+    return disk_save(disk, path, buf_slice(&file));
+}
+
+static enum err save_authority(struct disk *disk, const char *path, struct slice master,
+                               const char *purpose, const struct random_source *random,
+                               const struct key *key, struct slice certs_pem)
+{
+    AUTO(buf_wipe) struct buf pem = {0};
+    TRY(key_to_pem(key, &pem));
+    return save_sealed(disk, path, master, purpose, random, buf_slice(&pem), certs_pem);
+}
+
+/* A leaf and the intermediate behind it: what a peer must be shown. */
+static enum err make_chain(const struct x509 *leaf, struct slice intermediate_pem, struct buf *ret)
+{
+    TRY(x509_to_pem(leaf, ret));
+    return buf_append(ret, intermediate_pem, PKI_FILE_MAX);
+}
+
+/* What one server certificate is made of. */
+struct server_order {
+    struct slice common_name;
+    const struct x509_san *sans;
+    size_t n_sans;
+    const struct x509 *issuer;
+    const struct key *issuer_key;
+    struct slice issuer_pem;
+};
+
+struct server_files {
+    struct x509 *cert;
+    struct buf chain_pem, key_pem;
+};
+
+static void server_files_done(struct server_files *f)
+{
+    f->cert = x509_free(f->cert);
+    buf_done(&f->chain_pem);
+    buf_wipe(&f->key_pem);
+}
+
+static enum err make_server(const struct server_order *o, struct disk *disk, struct slice master,
+                            const struct random_source *random, int64_t now_wall_ms,
+                            struct server_files *ret)
+{
+    AUTO(key_autofree) struct key *key = NULL;
+    TRY(key_generate(&key));
+    struct x509_order order = {.kind = X509_KIND_SERVER,
+                               .common_name = o->common_name,
+                               .sans = o->sans,
+                               .n_sans = o->n_sans,
+                               .subject = key,
+                               .issuer = o->issuer,
+                               .issuer_key = o->issuer_key,
+                               .now_wall_ms = now_wall_ms};
+    TRY(x509_issue(&order, random, &ret->cert));
+    TRY(key_to_pem(key, &ret->key_pem));
+    TRY(make_chain(ret->cert, o->issuer_pem, &ret->chain_pem));
+    TRY(save_sealed(disk, FILE_SERVER, master, PURPOSE_SERVER, random, buf_slice(&ret->key_pem),
+                    buf_slice(&ret->chain_pem)));
+    return disk_save(disk, FILE_SERVER_COPY, buf_slice(&ret->chain_pem));
+}
+
+/* DNS names over 64 bytes do not fit into a CN; nobody reads it there any more anyway. */
+static struct slice server_common_name(struct slice host)
+{
+    return host.n > 0 && host.n <= 64 ? host : slice_text("Sallyport server");
+}
+
+static enum err make_first_server(struct disk *disk, struct slice master,
+                                  const struct pki_hosts *hosts, const struct x509 *issuer,
+                                  const struct key *issuer_key, struct slice issuer_pem,
+                                  const struct random_source *random, int64_t now_wall_ms)
+{
+    struct x509_san sans[PKI_HOSTS_MAX];
+    struct pki_address addresses[PKI_HOSTS_MAX];
+    if (hosts->n == 0 || hosts->n > PKI_HOSTS_MAX) {
+        return ERR_MALFORMED;
+    }
+    for (size_t i = 0; i < hosts->n; i++) {
+        if (pki_host_address(hosts->host[i], &addresses[i])) {
+            sans[i] = (struct x509_san){X509_SAN_IP, slice_of(addresses[i].bytes, addresses[i].n)};
+        } else {
+            sans[i] = (struct x509_san){X509_SAN_DNS, slice_text(hosts->host[i])};
+        }
+    }
+    struct server_order order = {.common_name = server_common_name(slice_text(hosts->host[0])),
+                                 .sans = sans,
+                                 .n_sans = hosts->n,
+                                 .issuer = issuer,
+                                 .issuer_key = issuer_key,
+                                 .issuer_pem = issuer_pem};
+    AUTO(server_files_done) struct server_files files = {0};
+    return make_server(&order, disk, master, random, now_wall_ms, &files);
+}
+
+static enum err make_authority(const struct x509_order *order, const struct random_source *random,
+                               struct x509 **ret, struct buf *ret_pem)
+{
+    AUTO(x509_autofree) struct x509 *x = NULL;
+    TRY(x509_issue(order, random, &x));
+    TRY(x509_to_pem(x, ret_pem));
+    *ret = TAKE(x);
+    return OK;
+}
+
+static enum err init_files(struct disk *disk, struct slice master, const struct pki_hosts *hosts,
+                           const struct random_source *random, int64_t now_wall_ms)
+{
+    AUTO(key_autofree) struct key *root_key = NULL;
+    AUTO(key_autofree) struct key *intermediate_key = NULL;
+    AUTO(x509_autofree) struct x509 *root = NULL;
+    AUTO(x509_autofree) struct x509 *intermediate = NULL;
+    AUTO(buf_done) struct buf root_pem = {0};
+    AUTO(buf_done) struct buf intermediate_pem = {0};
+    AUTO(buf_done) struct buf both_pem = {0};
+
+    TRY(key_generate(&root_key));
+    struct x509_order order = {.kind = X509_KIND_ROOT,
+                               .common_name = slice_text("Sallyport root CA"),
+                               .subject = root_key,
+                               .issuer_key = root_key,
+                               .now_wall_ms = now_wall_ms};
+    TRY(make_authority(&order, random, &root, &root_pem));
+
+    TRY(key_generate(&intermediate_key));
+    order.kind = X509_KIND_INTERMEDIATE;
+    order.common_name = slice_text("Sallyport intermediate CA");
+    order.subject = intermediate_key;
+    order.issuer = root;
+    TRY(make_authority(&order, random, &intermediate, &intermediate_pem));
+
+    TRY(buf_append(&both_pem, buf_slice(&intermediate_pem), PKI_FILE_MAX));
+    TRY(buf_append(&both_pem, buf_slice(&root_pem), PKI_FILE_MAX));
+    TRY(save_authority(disk, FILE_ROOT, master, PURPOSE_ROOT, random, root_key,
+                       buf_slice(&root_pem)));
+    TRY(save_authority(disk, FILE_INTERMEDIATE, master, PURPOSE_INTERMEDIATE, random,
+                       intermediate_key, buf_slice(&both_pem)));
+    TRY(buf_append(&root_pem, buf_slice(&intermediate_pem), PKI_FILE_MAX));
+    TRY(disk_save(disk, FILE_CA_COPY, buf_slice(&root_pem)));
+    return make_first_server(disk, master, hosts, intermediate, intermediate_key,
+                             buf_slice(&intermediate_pem), random, now_wall_ms);
+}
+
+enum err pki_init(int dir_fd, struct slice master, const struct pki_hosts *hosts,
+                  const struct random_source *random, int64_t now_wall_ms)
+{
+    if (mkdirat(dir_fd, "pki", 0700) != 0) {
+        return errno == EEXIST ? ERR_EXISTS : errno == ENOSPC ? ERR_SPACE : ERR_IO;
+    }
+    int fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0) {
+        return ERR_IO;
+    }
+    AUTO(disk_autofree) struct disk *disk = NULL;
+    TRY(disk_system(fd, &disk));
+    return init_files(disk, master, hosts, random, now_wall_ms);
+}
+
+/* Opens one sealed file and cuts it into key and certificates, which borrow from *ret. */
+struct sealed_pair {
+    struct buf plain;
+    struct slice key_pem, certs_pem;
+};
+
+static void sealed_pair_done(struct sealed_pair *s)
+{
+    buf_wipe(&s->plain);
+}
+
+static enum err load_sealed(struct disk *disk, const char *path, struct slice master,
+                            const char *purpose, struct sealed_pair *ret, struct why *why)
+{
+    static const char begin[] = "-----BEGIN CERTIFICATE-----";
+    AUTO(buf_done) struct buf file = {0};
+    enum err err = disk_load(disk, path, 2 * PKI_FILE_MAX, &file);
+    if (err != OK) {
+        why_set(why, "%s: %s; run `sallyport init`, or restore it from a backup", path,
+                err_name(err));
+        return err;
+    }
+    err = sealed_open(master, purpose, buf_slice(&file), &ret->plain);
+    if (err != OK) {
+        why_set(why,
+                "%s does not open with this master key: name the right one, or restore the file "
+                "from a backup",
+                path);
+        return err == ERR_NOMEM ? err : ERR_CRYPTO;
+    }
+    struct slice all = buf_slice(&ret->plain);
+    const uint8_t *certs = all.n > 0 ? memmem(all.p, all.n, begin, sizeof begin - 1) : NULL;
+    if (certs == NULL) {
+        why_set(why, "%s holds no certificate: restore it from a backup", path);
+        return ERR_MALFORMED;
+    }
+    ret->key_pem = slice_head(all, (size_t)(certs - all.p));
+    ret->certs_pem = slice_from(all, ret->key_pem.n);
+    return OK;
+}
+
+static enum err open_intermediate(struct pki *p, struct disk *disk, struct slice master,
+                                  struct why *why)
+{
+    AUTO(sealed_pair_done) struct sealed_pair s = {0};
+    TRY(load_sealed(disk, FILE_INTERMEDIATE, master, PURPOSE_INTERMEDIATE, &s, why));
+    TRY(key_from_pem(s.key_pem, &p->intermediate_key));
+    struct slice root_pem = s.certs_pem;
+    TRY(x509_next_pem(&root_pem, &p->intermediate));
+    TRY(x509_to_pem(p->intermediate, &p->intermediate_pem));
+    TRY(buf_append(&p->ca_pem, root_pem, PKI_FILE_MAX));
+    return buf_append(&p->ca_pem, buf_slice(&p->intermediate_pem), PKI_FILE_MAX);
+}
+
+static enum err open_server(struct pki *p, struct disk *disk, struct slice master, struct why *why)
+{
+    AUTO(sealed_pair_done) struct sealed_pair s = {0};
+    TRY(load_sealed(disk, FILE_SERVER, master, PURPOSE_SERVER, &s, why));
+    struct slice rest = s.certs_pem;
+    TRY(x509_next_pem(&rest, &p->server));
+    TRY(buf_append(&p->server_key_pem, s.key_pem, PKI_FILE_MAX));
+    return buf_append(&p->server_pem, s.certs_pem, PKI_FILE_MAX);
+}
+
+enum err pki_open(struct disk *disk, struct slice master, struct pki **ret, struct why *why)
+{
+    AUTO(pki_autofree) struct pki *p = mem_zalloc(sizeof *p);
+    if (p == NULL) {
+        return ERR_NOMEM;
+    }
+    TRY(open_intermediate(p, disk, master, why));
+    TRY(open_server(p, disk, master, why));
+    *ret = TAKE(p);
+    return OK;
+}
+
+enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice master,
+                          const struct random_source *random, int64_t now_wall_ms)
+{
+    const struct x509_info *old = x509_info(p->server);
+    struct server_order order = {.common_name = server_common_name(old->common_name),
+                                 .sans = old->sans,
+                                 .n_sans = old->n_sans,
+                                 .issuer = p->intermediate,
+                                 .issuer_key = p->intermediate_key,
+                                 .issuer_pem = buf_slice(&p->intermediate_pem)};
+    AUTO(server_files_done) struct server_files files = {0};
+    TRY(make_server(&order, disk, master, random, now_wall_ms, &files));
+    struct server_files before = {p->server, p->server_pem, p->server_key_pem};
+    p->server = files.cert;
+    p->server_pem = files.chain_pem;
+    p->server_key_pem = files.key_pem;
+    files = before; /* released on the way out */
+    return OK;
+}
+
+enum err pki_issue_device(const struct pki *p, struct slice name, struct slice spki_der,
+                          int64_t lifetime_ms, const struct random_source *random,
+                          int64_t now_wall_ms, struct pki_device *ret)
+{
+    char uri[sizeof IDENTITY_URI_PREFIX + IDENTITY_NAME_MAX];
+    if (!identity_name_ok(name)) {
+        return ERR_MALFORMED;
+    }
+    (void)snprintf(uri, sizeof uri, IDENTITY_URI_PREFIX "%.*s", SLICE_ARG(name));
+    struct x509_san san = {X509_SAN_URI, slice_text(uri)};
+
+    AUTO(pki_device_done) struct pki_device device = {0};
+    AUTO(key_autofree) struct key *key = NULL;
+    AUTO(x509_autofree) struct x509 *cert = NULL;
+    if (spki_der.n > 0) {
+        enum err err = key_from_spki(spki_der, &key);
+        TRY(err == ERR_UNSUPPORTED ? ERR_MALFORMED : err);
+    } else {
+        TRY(key_generate(&key));
+        TRY(key_to_pem(key, &device.key_pem));
+    }
+    struct x509_order order = {.kind = X509_KIND_CLIENT,
+                               .common_name = name,
+                               .sans = &san,
+                               .n_sans = 1,
+                               .subject = key,
+                               .issuer = p->intermediate,
+                               .issuer_key = p->intermediate_key,
+                               .now_wall_ms = now_wall_ms,
+                               .lifetime_ms = lifetime_ms};
+    TRY(x509_issue(&order, random, &cert));
+    TRY(make_chain(cert, buf_slice(&p->intermediate_pem), &device.cert_pem));
+    device.spki = x509_info(cert)->spki;
+    device.not_after_wall_ms = x509_info(cert)->not_after_wall_ms;
+    *ret = device;
+    device = (struct pki_device){0};
+    return OK;
+}

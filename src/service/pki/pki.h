@@ -1,0 +1,94 @@
+/*
+ * pki - the fortress's own certificate authority: root, intermediate, server and device
+ * certificates.
+ *
+ * Files in DIR/pki, all 0600. Sealed under the master key, each a private key and its certificates:
+ * root.sealed, intermediate.sealed, server.sealed; these alone are trusted. ca.pem (root, then
+ * intermediate) and server.pem (leaf, then intermediate) are copies for people. No private key of
+ * the fortress is in the clear on disk, and the root's is not opened while serving.
+ */
+#ifndef SERVICE_PKI_PKI_H
+#define SERVICE_PKI_PKI_H
+
+#include "base/buf.h"
+#include "base/disk.h"
+#include "base/err.h"
+#include "base/random.h"
+#include "base/scope.h"
+#include "base/slice.h"
+#include "base/why.h"
+#include "security/crypto/digest.h"
+#include "security/crypto/key.h"
+
+enum { PKI_FILE_MAX = 64 * 1024, PKI_HOSTS_MAX = 60, PKI_HOST_BYTES = 254 };
+
+struct pki;
+
+/* Names and addresses of this server, as text. */
+struct pki_hosts {
+    size_t n;
+    char host[PKI_HOSTS_MAX][PKI_HOST_BYTES];
+};
+
+/* pki_hosts_add - once each. ERR_MALFORMED: neither an IP address nor a DNS name (letters, digits,
+ * '-' and '.', a leading "*." allowed); ERR_LIMIT. */
+MUST_USE enum err pki_hosts_add(struct pki_hosts *h, struct slice host);
+/* pki_hosts_local - adds localhost, 127.0.0.1, ::1, the host name, host name.local and the
+ * addresses of all interfaces that are up (link-local ones left out). What does not fit is left
+ * out. Asks the system. */
+void pki_hosts_local(struct pki_hosts *h);
+
+/*
+ * pki_init - makes the authority in an empty place
+ *
+ * dir_fd  the data directory; borrowed. DIR/pki is made, mode 0700.
+ * master  MASTER_KEY_BYTES, borrowed.
+ * hosts   the first is the one that bundles name.
+ *
+ * ERR_EXISTS: DIR/pki is there; ERR_IO, ERR_SPACE, ERR_CRYPTO, ERR_NOMEM.
+ */
+MUST_USE enum err pki_init(int dir_fd, struct slice master, const struct pki_hosts *hosts,
+                           const struct random_source *random, int64_t now_wall_ms);
+
+/* pki_open - ready to sign devices and to serve. disk is the data directory's, borrowed for the
+ * call. ERR_NOT_FOUND, ERR_CRYPTO: another master key, or a changed file; ERR_MALFORMED; *why says
+ * which file. */
+MUST_USE enum err pki_open(struct disk *disk, struct slice master, struct pki **ret,
+                           struct why *why);
+struct pki *pki_free(struct pki *p);
+AUTOFREE(pki, pki_free)
+
+/* Borrowed from p. For the TLS contexts: trust, chain, key (a secret). */
+struct slice pki_ca_pem(const struct pki *p);
+struct slice pki_server_chain_pem(const struct pki *p);
+struct slice pki_server_key_pem(const struct pki *p);
+/* pki_server_not_after - wall milliseconds; renew when a third of the life is left. */
+int64_t pki_server_not_after(const struct pki *p);
+/* pki_renew_server - a new key and certificate for the names of the present one, saved, then used
+ * by the two functions above. After an error the old one stays. */
+MUST_USE enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice master,
+                                   const struct random_source *random, int64_t now_wall_ms);
+
+/* What a device gets. Release with pki_device_done. */
+struct pki_device {
+    struct buf cert_pem; /* leaf, then intermediate */
+    struct buf key_pem;  /* empty when the device made its own key */
+    struct digest spki;  /* for the directory */
+    int64_t not_after_wall_ms;
+};
+void pki_device_done(struct pki_device *d);
+
+/*
+ * pki_issue_device - a client certificate with SAN URI urn:sallyport:device:NAME
+ *
+ * spki_der     the device's own public key, or empty: a pair is made.
+ * lifetime_ms  0: 90 days.
+ *
+ * ERR_MALFORMED: name, or spki_der is no P-256 key; ERR_CRYPTO, ERR_NOMEM. *ret is written only on
+ * success. The caller registers ret->spki with the directory before it hands the bundle out.
+ */
+MUST_USE enum err pki_issue_device(const struct pki *p, struct slice name, struct slice spki_der,
+                                   int64_t lifetime_ms, const struct random_source *random,
+                                   int64_t now_wall_ms, struct pki_device *ret);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * counters - the numbers that `metrics` shows, each declared once: name, type, meaning. Every worker has its own set,
+ * written by its thread alone and read by the service thread, so a count costs one plain addition.
+ */
+#ifndef SERVICE_WATCH_COUNTERS_H
+#define SERVICE_WATCH_COUNTERS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/event.h"
+
+/* X(field, Prometheus name, label or "", type, meaning) */
+#define COUNTERS(X)                                                                                \
+    X(connections_mqtt, "connections", "door=\"mqtt\"", gauge, "open connections and associations") \
+    X(connections_coap, "connections", "door=\"coap\"", gauge, "")                                 \
+    X(sessions, "sessions", "", gauge, "sessions, awake and asleep")                               \
+    X(subscriptions, "subscriptions", "", gauge, "subscriptions of all sessions and observers")    \
+    X(retained_messages, "retained_messages", "", gauge, "retained messages")                      \
+    X(retained_bytes, "retained_bytes", "", gauge, "bytes charged for retained messages")          \
+    X(queued_messages, "queued_messages", "", gauge, "deliveries that wait or are unacknowledged") \
+    X(queued_bytes, "queued_bytes", "", gauge, "bytes charged for them")                           \
+    X(received_qos0, "messages_total", "direction=\"in\",qos=\"0\"", counter, "messages")          \
+    X(received_qos1, "messages_total", "direction=\"in\",qos=\"1\"", counter, "")                  \
+    X(received_qos2, "messages_total", "direction=\"in\",qos=\"2\"", counter, "")                  \
+    X(sent_qos0, "messages_total", "direction=\"out\",qos=\"0\"", counter, "")                     \
+    X(sent_qos1, "messages_total", "direction=\"out\",qos=\"1\"", counter, "")                     \
+    X(sent_qos2, "messages_total", "direction=\"out\",qos=\"2\"", counter, "")                     \
+    X(dropped_queue, "dropped_total", "reason=\"queue\"", counter, "deliveries dropped")           \
+    X(dropped_expired, "dropped_total", "reason=\"expired\"", counter, "")                         \
+    X(dropped_policy, "dropped_total", "reason=\"policy\"", counter, "")                           \
+    X(dropped_memory, "dropped_total", "reason=\"memory\"", counter, "")                           \
+    X(dropped_ring, "dropped_total", "reason=\"ring\"", counter, "")                               \
+    X(dropped_asleep, "dropped_total", "reason=\"asleep\"", counter, "")                           \
+    X(handshakes_ok, "handshakes_total", "result=\"ok\"", counter, "TLS and DTLS handshakes")      \
+    X(handshakes_failed, "handshakes_total", "result=\"failed\"", counter, "")                     \
+    X(refused_limit, "refusals_total", "reason=\"limit\"", counter, "refusals by a named limit")   \
+    X(refused_rate, "refusals_total", "reason=\"rate\"", counter, "")                              \
+    X(refused_quota, "refusals_total", "reason=\"quota\"", counter, "")                            \
+    X(refused_denied, "refusals_total", "reason=\"denied\"", counter, "")                          \
+    X(coap_in_bytes, "coap_unproven_in_bytes_total", "", counter, "from unproven addresses")       \
+    X(coap_out_bytes, "coap_unproven_out_bytes_total", "", counter, "to unproven addresses")       \
+    X(journal_records, "journal_records_total", "", counter, "records appended")                   \
+    X(turns, "turns_total", "", counter, "turns of the workers")                                   \
+    X(turn_us, "turn_microseconds_total", "", counter, "time spent in turns")                      \
+    X(reads, "socket_reads_total", "", counter, "receive calls")                                   \
+    X(writes, "socket_writes_total", "", counter, "send calls")
+
+struct counters {
+#define X(field, name, label, type, meaning) _Atomic uint64_t field;
+    COUNTERS(X)
+#undef X
+};
+
+/* One thread writes a counter, so load and store suffice: no locked instruction. */
+static inline void count_add(_Atomic uint64_t *c, uint64_t n)
+{
+    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static inline void count_sub(_Atomic uint64_t *c, uint64_t n)
+{
+    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) - n,
+                          memory_order_relaxed);
+}
+
+static inline void count_set(_Atomic uint64_t *c, uint64_t n)
+{
+    atomic_store_explicit(c, n, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,8 @@
+#include "wire/mqtt/fuzz_private.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    fuzz_packet(MQTT_PINGREQ, slice_of(data, n));
+    fuzz_packet(MQTT_PINGRESP, slice_of(data, n));
+    return 0;
+}

@@ -1,0 +1,7 @@
+#include "wire/mqtt/fuzz_private.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    fuzz_packet(MQTT_PUBREC, slice_of(data, n));
+    return 0;
+}

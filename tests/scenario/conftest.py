@@ -1,0 +1,61 @@
+"""Scenario tests: the real daemon, real clients. SALLYPORT_BIN names the binary; without it, build/sallyport.
+
+A failing test shows the end of the daemon's log. `release` marks what also runs on the hardened, sandboxed build."""
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from harness import fortress as harness_fortress  # noqa: E402
+from harness.fortress import BINARY, Fortress  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line('markers', 'release: runs on the hardened, sandboxed build as well')
+    config.addinivalue_line('markers', 'timeout: seconds after which the test is stopped')
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if not item.get_closest_marker('timeout'):
+            item.add_marker(pytest.mark.timeout(120))
+        if not BINARY.exists():
+            item.add_marker(pytest.mark.skip(reason=f'{BINARY} is not built'))
+
+
+@pytest.fixture(scope='module')
+def fortress():
+    """One running fortress for the tests of a file, under tests/scenario/policy.yaml."""
+    one = Fortress()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def make_fortress():
+    """Makes fortresses of a test's own: make_fortress(listeners=…, settings=…, start=…)."""
+    made = []
+
+    def make(**how):
+        one = Fortress(**how)
+        made.append(one)
+        return one
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture(scope='session')
+def sanitized():
+    return harness_fortress.is_sanitized()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.when == 'call' and report.failed:
+        for value in item.funcargs.values():
+            if isinstance(value, Fortress):
+                report.sections.append(('log of the daemon', '\n'.join(value.log[-60:])))

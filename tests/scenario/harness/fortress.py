@@ -1,0 +1,258 @@
+"""A fortress of its own for a test: directory, ports, daemon, devices, events. Everything goes through the CLI."""
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from harness.wait import wait_until
+
+ROOT = Path(__file__).resolve().parents[3]
+BINARY = Path(os.environ.get('SALLYPORT_BIN', ROOT / 'build/sallyport'))
+PLAIN_LISTENERS = ('mqtt', 'ws', 'coap')
+
+# The policy most tests use: tests/scenario/policy.yaml.
+POLICY = Path(__file__).resolve().parents[1] / 'policy.yaml'
+
+# What must never be in the daemon's log: a memory error, undefined behaviour, a data race, a failed assertion, or a
+# call that the sandbox refused.
+BROKEN = re.compile(r'AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed|'
+                    r'the sandbox refused')
+# What a log line must never suggest.
+WEAKENING = re.compile(r'exception add|--insecure|disable verification|allow_anonymous|turn off')
+
+
+def is_sanitized(binary=BINARY):
+    return b'__asan_init' in Path(binary).read_bytes()
+
+
+def free_ports(names):
+    """One port for each name from the kernel, free for TCP and UDP at this moment."""
+    held, ports = [], {}
+    for name in names:
+        while name not in ports:
+            tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            tcp.bind(('127.0.0.1', 0))
+            held.append(tcp)
+            port = tcp.getsockname()[1]
+            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            try:
+                udp.bind(('127.0.0.1', port))
+            except OSError:
+                udp.close()
+                continue
+            held.append(udp)
+            ports[name] = port
+    for one in held:
+        one.close()
+    return ports
+
+
+def times(event):
+    """How often it happened: repeats are folded into one event with a count."""
+    return int(event['count']) if str(event['count']).isdigit() else 1
+
+
+class Device:
+    """A principal and its bundle."""
+
+    def __init__(self, fortress, name, role, bundle):
+        self.fortress, self.name, self.role, self.bundle = fortress, name, role, Path(bundle)
+
+    def _text(self, name):
+        return (self.bundle / name).read_text().strip()
+
+    ca = property(lambda self: str(self.bundle / 'ca.pem'))
+    cert = property(lambda self: str(self.bundle / 'cert.pem'))
+    key = property(lambda self: str(self.bundle / 'key.pem'))
+    password = property(lambda self: self._text('password.txt'))
+
+    @property
+    def psk(self):
+        name, key = self._text('psk.txt').split(':', 1)
+        assert name == self.name
+        return key
+
+
+class Refused(Exception):
+    """The CLI ended with another code than 0."""
+
+    def __init__(self, run):
+        super().__init__(f'{" ".join(map(str, run.args))}: exit {run.returncode}\n{run.stdout}{run.stderr}')
+        self.code, self.stdout, self.stderr = run.returncode, run.stdout, run.stderr
+
+
+class Fortress:
+    def __init__(self, listeners=('mqtts', 'coaps'), settings=(), environment=None, start=True, policy=POLICY):
+        self.home = Path(tempfile.mkdtemp(prefix='sallyport-test-'))
+        self.home.chmod(0o755)
+        self.dir = self.home / 'fortress'
+        self.ports = free_ports(listeners)
+        self.environment = dict(environment or {})
+        self.process = None
+        self.log = []
+        self._log_grew = threading.Condition()
+        self._n_devices = 0
+        options = []
+        for name, port in self.ports.items():
+            options += ['--listen', f'{name}=127.0.0.1:{port}']
+        for setting in settings:
+            options += ['--set', setting]
+        self.init_output = self.run('init', self.dir, '--host', 'localhost', *options)
+        if start:
+            self.start()
+            if policy:
+                self.apply(policy)
+
+    # -- the command line ---------------------------------------------------------------------------------------------
+
+    def run(self, *arguments, check=True, timeout=60, environment=None):
+        """Runs `sallyport arguments…` as written; gives stdout. Raises Refused when it fails."""
+        run = subprocess.run([str(BINARY), *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
+                             stdin=subprocess.DEVNULL, check=False,
+                             env={**os.environ, **self.environment, **(environment or {})})
+        if BROKEN.search(run.stderr):
+            raise AssertionError(f'{arguments}: {run.stderr}')
+        if check and run.returncode != 0:
+            raise Refused(run)
+        return run.stdout if check else run
+
+    def cli(self, *arguments, **options):
+        """The same, about this fortress."""
+        return self.run('-C', self.dir, *arguments, **options)
+
+    def json(self, *arguments):
+        """JSON lines of a command, or the members of one document that is a list."""
+        text = self.run('-C', self.dir, '--json', *arguments)
+        try:
+            whole = json.loads(text)
+            return whole if isinstance(whole, list) else [whole]
+        except ValueError:
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+    def apply(self, policy):
+        """Puts a policy in force; a path or its text."""
+        if not isinstance(policy, Path):
+            path = self.home / 'applied-policy.yaml'
+            path.write_text(policy)
+            policy = path
+        return self.cli('policy', 'apply', policy)
+
+    def add(self, role='sensor', name=None, credentials=('x509', 'password'), attributes=None):
+        """Adds a device under a name of its own and gives it with its bundle."""
+        self._n_devices += 1
+        name = name or f'{role}-{self._n_devices}'
+        bundle = self.home / f'bundle-{name}'
+        options = []
+        for key, value in (attributes or {'site': 'north'}).items():
+            options += ['--attr', f'{key}={value}']
+        for credential in credentials:
+            options += ['--credential', credential]
+        self.cli('device', 'add', name, '--role', role, *options, '--out', bundle)
+        return Device(self, name, role, bundle)
+
+    # -- the daemon ---------------------------------------------------------------------------------------------------
+
+    def start(self, timeout=60):
+        assert self.process is None
+        self.log = []
+        self.process = subprocess.Popen([str(BINARY), 'serve', str(self.dir)], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors='replace',
+                                        env={**os.environ, **self.environment})
+        threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True).start()
+        self.wait_log(r'^ready$', timeout=timeout)
+
+    def _read_log(self, stream):
+        for line in stream:
+            with self._log_grew:
+                self.log.append(line.rstrip('\n'))
+                self._log_grew.notify_all()
+        with self._log_grew:
+            self._log_grew.notify_all()
+
+    def wait_log(self, pattern, since=0, timeout=10):
+        """The first log line from `since` on that matches."""
+        wanted = re.compile(pattern)
+        end = time.monotonic() + timeout
+        with self._log_grew:
+            while True:
+                for line in self.log[since:]:
+                    if wanted.search(line):
+                        return line
+                left = end - time.monotonic()
+                dead = self.process is None or self.process.poll() is not None
+                if left <= 0 or (dead and not self._log_grew.wait(0.2)):
+                    tail = '\n'.join(self.log[-30:])
+                    raise AssertionError(f'no log line matches {pattern!r} ({"ended" if dead else "still running"}):\n{tail}')
+                self._log_grew.wait(min(left, 0.2))
+
+    def stop(self, timeout=15):
+        """SIGTERM drains and ends with 0, without a trace of a fault in the log."""
+        if self.process is None:
+            return
+        process, self.process = self.process, None
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f'the daemon did not drain within {timeout} s:\n' + '\n'.join(self.log[-30:])) from None
+        text = '\n'.join(self.log)
+        assert code == 0, f'the daemon ended with {code}:\n{text[-4000:]}'
+        assert not BROKEN.search(text), text[-6000:]
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def reload(self):
+        self.process.send_signal(signal.SIGHUP)
+
+    def processes(self):
+        """The daemon's processes: the supervisor first, then its children."""
+        main = self.process.pid
+        children = Path(f'/proc/{main}/task/{main}/children').read_text().split()
+        return [main, *map(int, children)]
+
+    def close(self):
+        try:
+            self.stop()
+        finally:
+            if self.process is not None and self.process.poll() is None:
+                self.process.kill()
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def events(self, n=1000):
+        return self.json('audit', 'tail', '-n', n)
+
+    def wait_event(self, category, timeout=5, at_least=1, about=None, **fields):
+        """Events of the category whose fields match (a compiled pattern searches, anything else is equal).
+
+        about: a name that is the event's principal or in its target or reason."""
+        def matches(event):
+            if event['category'] != category:
+                return False
+            if about and event['principal'] != about and not re.search(
+                    rf'(?<![\w.-]){re.escape(about)}(?![\w-])', f'{event["target"]} {event["reason"]}'):
+                return False
+            return all(want.search(str(event[key])) if isinstance(want, re.Pattern) else event[key] == want
+                       for key, want in fields.items())
+
+        def enough():
+            hits = [event for event in self.events() if matches(event)]
+            return hits if sum(map(times, hits)) >= at_least else None
+        try:
+            return wait_until(f'event {category} {fields}', enough, timeout, pause=0.1)
+        except AssertionError as error:
+            last = '\n'.join(json.dumps(event) for event in self.events(20))
+            raise AssertionError(f'{error}; the last events:\n{last}') from None

@@ -1,0 +1,85 @@
+"""a: the CoAP door onto the same topics. Both of Debian's coap-client builds, PSK and certificates."""
+import pytest
+
+from harness import coap, mosquitto
+from harness.mosquitto import Subscriber
+
+pytestmark = [pytest.mark.release, pytest.mark.skipif(not coap.BUILDS, reason='libcoap3-bin is not installed')]
+
+CREDENTIALS = ('psk', 'x509', 'password')
+ways = pytest.mark.parametrize('build,auth', [(build, auth) for build in coap.BUILDS for auth in ('psk', 'x509')])
+builds = pytest.mark.parametrize('build', coap.BUILDS)
+
+
+@ways
+def test_coap_writes_and_mqtt_reads(fortress, build, auth):
+    lamp, console = fortress.add('lamp', credentials=CREDENTIALS), fortress.add('console')
+    with Subscriber(console, f'lamps/{lamp.name}/#', qos=1) as seen:
+        answer = coap.request(build, lamp, 'put', f'mq/lamps/{lamp.name}/state', 'on', auth=auth)
+        assert answer.code is None, answer.text
+        got = seen.get()
+        assert (got['topic'], got['payload']) == (f'lamps/{lamp.name}/state', 'on')
+    with Subscriber(console, f'lamps/{lamp.name}/state') as late:
+        assert late.get()['retain'] == 1, 'PUT is a retained publish'
+
+
+@ways
+def test_mqtt_writes_and_coap_reads(fortress, build, auth):
+    lamp, console = fortress.add('lamp', credentials=CREDENTIALS), fortress.add('console')
+    mosquitto.publish(console, f'lamps/{lamp.name}/goal', 'forty two', '-r', qos=1)
+    answer = coap.request(build, lamp, 'get', f'mq/lamps/{lamp.name}/goal', auth=auth)
+    assert answer.code is None and 'forty two' in answer.payload, answer.text
+
+
+@builds
+def test_observe_sees_every_new_state(fortress, build):
+    lamp, console = fortress.add('lamp', credentials=CREDENTIALS), fortress.add('console')
+    mosquitto.publish(console, f'lamps/{lamp.name}/goal', 'state-0', '-r', qos=1)
+    with coap.Observer(build, lamp, f'mq/lamps/{lamp.name}/goal') as watching:
+        watching.expect('state-0')
+        for i in range(1, 12):
+            mosquitto.publish(console, f'lamps/{lamp.name}/goal', f'state-{i}', '-r', qos=1)
+            watching.expect(f'state-{i}')
+
+
+@builds
+def test_post_is_not_retained_and_delete_clears(fortress, build):
+    lamp, console = fortress.add('lamp', credentials=CREDENTIALS), fortress.add('console')
+    path = f'mq/lamps/{lamp.name}/state'
+    with Subscriber(console, f'lamps/{lamp.name}/#', qos=1) as seen:
+        assert coap.request(build, lamp, 'post', path, 'passing').code is None
+        got = seen.get()
+        assert (got['payload'], got['retain']) == ('passing', 0)
+    assert coap.request(build, lamp, 'get', path).code == '4.04'
+    assert coap.request(build, lamp, 'put', path, 'staying').code is None
+    assert 'staying' in coap.request(build, lamp, 'get', path).payload
+    assert coap.request(build, lamp, 'delete', path).code is None
+    assert coap.request(build, lamp, 'get', path).code == '4.04'
+
+
+@builds
+def test_well_known_core_shows_only_what_is_granted(fortress, build):
+    lamp, other = fortress.add('lamp', credentials=CREDENTIALS), fortress.add('lamp', credentials=CREDENTIALS)
+    for one in (lamp, other):
+        assert coap.request(build, one, 'put', f'mq/lamps/{one.name}/state', 'here').code is None
+    links = coap.request(build, lamp, 'get', '.well-known/core').payload
+    assert '</mq' in links
+    assert other.name not in links
+
+
+@builds
+def test_lost_datagrams_are_sent_again(fortress, build):
+    """The client loses its first datagrams; the handshake and the request are repeated, the topic changes once."""
+    lamp, console = fortress.add('lamp', credentials=CREDENTIALS), fortress.add('console')
+    with Subscriber(console, f'lamps/{lamp.name}/#', qos=1) as seen:
+        answer = coap.request(build, lamp, 'post', f'mq/lamps/{lamp.name}/state', 'once', more=['-l', '1'], wait_s=30)
+        assert answer.code is None, answer.text
+        assert seen.get(30)['payload'] == 'once'
+        mosquitto.publish(console, f'lamps/{lamp.name}/mark', 'mark', qos=1, client_id='marker')
+        assert seen.get()['payload'] == 'mark'
+
+
+@builds
+def test_a_topic_that_is_not_there_is_4_04(fortress, build):
+    lamp = fortress.add('lamp', credentials=CREDENTIALS)
+    assert coap.request(build, lamp, 'get', f'mq/lamps/{lamp.name}/nothing').code == '4.04'
