@@ -209,7 +209,8 @@ static enum err start_broker(struct supervisor *s)
     s->is_ready = false;
     s->hung = false;
     struct message m = {.type = MESSAGE_BOOT, .boot = s->boot};
-    return message_send(s->link_fd, &m);
+    enum err e = message_send(s->link_fd, &m);
+    return e == ERR_CLOSED ? OK : e; /* it ended already: SIGCHLD says how */
 }
 
 /* ---- its life ---- */
