@@ -34,4 +34,5 @@ run-deps:
 test-deps:
 	@tools/install-deps --test
 
+.NOTPARALLEL:
 .PHONY: all run test check bench install clean build-deps run-deps test-deps

@@ -29,8 +29,7 @@ static struct sub *add(struct filters *f, const char *filter, struct subscriber 
 
 static void remove_all(struct filters *f, struct subscriber *s)
 {
-    list_for_each_safe(node, next, &s->subs)
-    {
+    list_for_each_safe (node, next, &s->subs) {
         struct interest_change c;
         filters_remove(f, LIST_ENTRY(node, struct sub, in_subscriber), &c);
     }
@@ -115,6 +114,28 @@ static void test_no_local(void **state)
     assert_int_equal(m.n_hits, 2);
     remove_all(f, &one);
     remove_all(f, &two);
+    filters_free(f);
+}
+
+static void test_pending(void **state)
+{
+    (void)state;
+    struct filters *f = fresh();
+    struct subscriber one;
+    subscriber_init(&one, SUBSCRIBER_SESSION, true);
+    struct sub *exact = add(f, "a", &one), *wild = add(f, "+", &one);
+    exact->is_pending = wild->is_pending = true;
+    exact->id = 4;
+    wild->id = 5;
+    struct match m = match(f, "a");
+    assert_int_equal(m.n_hits, 0);
+    assert_false(m.local_durable);
+    wild->is_pending = false;
+    m = match(f, "a");
+    assert_int_equal(m.n_hits, 1);
+    assert_int_equal(m.hits[0].n_ids, 1);
+    assert_int_equal(m.ids[m.hits[0].ids_at], 5);
+    remove_all(f, &one);
     filters_free(f);
 }
 
@@ -246,8 +267,7 @@ static void check_match(struct world *w, struct slice topic, const struct subscr
         uint64_t ids_sum = 0;
         uint8_t qos = 0;
         bool retain_as_published = false;
-        list_for_each(node, &s->subs)
-        {
+        list_for_each (node, &s->subs) {
             const struct sub *sub = LIST_ENTRY(node, struct sub, in_subscriber);
             if (oracle_matches(sub_filter(sub), topic) && !(sub->no_local && s == from)) {
                 n++;
@@ -424,10 +444,15 @@ static void test_slashes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_overlap),   cmocka_unit_test(test_no_local),
-        cmocka_unit_test(test_interest),  cmocka_unit_test(test_remote),
-        cmocka_unit_test(test_model),     cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_slashes),   cmocka_unit_test(test_warm_match_allocates_nothing),
+        cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_no_local),
+        cmocka_unit_test(test_pending),
+        cmocka_unit_test(test_interest),
+        cmocka_unit_test(test_remote),
+        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_slashes),
+        cmocka_unit_test(test_warm_match_allocates_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,6 +151,20 @@ static void test_expiry(void **state)
     retained_free(r);
 }
 
+/* A message that goes before its time leaves no timer behind. */
+static void test_clear_before_expiry(void **state)
+{
+    (void)state;
+    struct retained *r = fresh();
+    put(r, "a", 1, 1000);
+    put(r, "b", 2, 1000);
+    clear(r, "a", 3);
+    retained_passed(r, 3);
+    assert_int_equal(retained_expire(r, 1000, 9), 1);
+    assert_int_equal(retained_count(r), 0);
+    retained_free(r);
+}
+
 static void on_gone(void *ctx, uint64_t publisher, uint64_t bytes)
 {
     uint64_t *sums = ctx;
@@ -327,7 +341,8 @@ static void test_no_memory(void **state)
         bool failed = retained_new(&KEY, &r) != OK;
         if (!failed) {
             struct msg *made = NULL;
-            failed = msg_new(slice_text("a/b/c"), (struct slice){0}, (struct slice){0}, &made) != OK;
+            failed =
+                msg_new(slice_text("a/b/c"), (struct slice){0}, (struct slice){0}, &made) != OK;
             m = made;
         }
         if (m != NULL && retained_put(r, m, &c) != OK) {
@@ -363,10 +378,15 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_highest_number_wins), cmocka_unit_test(test_markers),
-        cmocka_unit_test(test_expiry),              cmocka_unit_test(test_expiry_is_told),
-        cmocka_unit_test(test_match_stops),         cmocka_unit_test(test_all_end_equal),
-        cmocka_unit_test(test_slashes),             cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_highest_number_wins),
+        cmocka_unit_test(test_markers),
+        cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_expiry_is_told),
+        cmocka_unit_test(test_clear_before_expiry),
+        cmocka_unit_test(test_match_stops),
+        cmocka_unit_test(test_all_end_equal),
+        cmocka_unit_test(test_slashes),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -178,7 +178,13 @@ static void test_share_split(void **state)
  * filter covers another one when it matches all topics that the other one does; with the fresh
  * letter and one level more than any filter, no larger set of topics could tell more.
  */
-enum { FILTER_LEVELS = 4, TOPIC_LEVELS = 5, TEXT_BYTES = 24, FILTERS_MAX = 2048, TOPICS_MAX = 8192 };
+enum {
+    FILTER_LEVELS = 4,
+    TOPIC_LEVELS = 5,
+    TEXT_BYTES = 24,
+    FILTERS_MAX = 2048,
+    TOPICS_MAX = 8192
+};
 
 struct proof {
     char filters[FILTERS_MAX][TEXT_BYTES], topics[TOPICS_MAX][TEXT_BYTES];
@@ -261,9 +267,9 @@ static void test_has_wildcard(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_check),       cmocka_unit_test(test_check_nul),
-        cmocka_unit_test(test_check_bytes), cmocka_unit_test(test_slashes),
-        cmocka_unit_test(test_matches),     cmocka_unit_test(test_share_split),
+        cmocka_unit_test(test_check),        cmocka_unit_test(test_check_nul),
+        cmocka_unit_test(test_check_bytes),  cmocka_unit_test(test_slashes),
+        cmocka_unit_test(test_matches),      cmocka_unit_test(test_share_split),
         cmocka_unit_test(test_has_wildcard), cmocka_unit_test(test_covers_exactly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,69 +4,14 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "base/scope.h"
-#include "net/tls_private.h"
-
-enum {
-    RECORD_BYTES = 16 * 1024,                             /* SPEC: RFC8446 5.1, plaintext */
-    PLAIN_BYTES = STREAM_RECV_BYTES + RECORD_BYTES + 512, /* and what waited for its record's end */
-    SEALED_BYTES = STREAM_SEND_BYTES + 64 * 1024,         /* and the records around it */
-    PARTS_MAX = 64,                                       /* of one system call */
-    MINUTE_MS = 60 * 1000,
-    FRUITLESS_MAX = 8 /* steps in a row that take no received byte */
-};
-
-struct stream_io {
-    uint64_t now_ms;
-    struct slice in; /* received, not yet taken by TLS; empty between calls */
-    size_t sealed_n; /* made by TLS, not yet sent; 0 between calls */
-    uint8_t recv[STREAM_RECV_BYTES];
-    uint8_t plain[PLAIN_BYTES];
-    uint8_t record[RECORD_BYTES];
-    uint8_t sealed[SEALED_BYTES];
-    uint8_t out[STREAM_SEND_BYTES];
-};
-
-struct stream {
-    struct loop_source source;
-    struct loop *loop; /* NULL: detached */
-    void (*ready)(void *owner, uint32_t events);
-    void *owner;
-    struct stream_io *io; /* aimed at the worker for the length of a call, else NULL */
-    struct tls *tls;
-    SSL *ssl; /* NULL: plaintext */
-    struct tls_note note;
-    enum err failed; /* the first error; sticks */
-    bool failure_told;
-    bool poll_once; /* after a move */
-    bool held, closing, cleanly;
-    struct buf pending; /* for the socket, from pending_at on */
-    size_t pending_at;
-    uint64_t updates_from_ms; /* start of the minute being counted */
-    uint32_t n_updates;
-    char error[TLS_TEXT_BYTES];
-};
+#include "base/wr.h"
+#include "net/stream_private.h"
 
 AUTOFREE(stream, stream_free)
-
-static enum err fail(struct stream *s, enum err e, const char *text)
-{
-    if (s->failed == OK) {
-        s->failed = e;
-        (void)snprintf(s->error, sizeof(s->error), "%s", text);
-    }
-    return s->failed;
-}
-
-static enum err fail_errno(struct stream *s)
-{
-    bool gone = errno == ECONNRESET || errno == EPIPE || errno == ETIMEDOUT || errno == ENOTCONN;
-    return fail(s, gone ? ERR_CLOSED : ERR_IO, strerrordesc_np(errno));
-}
 
 /* The worker's buffers. */
 
@@ -102,111 +47,10 @@ uint8_t *stream_io_out(struct stream_io *io)
     return io->out;
 }
 
-/* Sending. */
-
-static bool has_pending_bytes(const struct stream *s)
-{
-    return s->pending.n > s->pending_at;
-}
-
 static enum err watch(struct stream *s)
 {
-    uint32_t events = (s->held ? 0 : EPOLLIN) | (has_pending_bytes(s) ? EPOLLOUT : 0);
+    uint32_t events = (s->held ? 0 : EPOLLIN) | (stream_is_blocked(s) ? EPOLLOUT : 0);
     return s->loop != NULL ? loop_change(s->loop, &s->source, events) : OK;
-}
-
-static enum err keep(struct stream *s, struct slice bytes)
-{
-    if (buf_append(&s->pending, bytes, STREAM_PENDING_MAX) != OK) {
-        return fail(s, ERR_LIMIT, "the peer does not read: too much is waiting for it");
-    }
-    return OK;
-}
-
-/* One sendmsg; what the socket does not take is kept. */
-static enum err send_parts(struct stream *s, struct iovec *parts, size_t n_parts)
-{
-    struct msghdr m = {.msg_iov = parts, .msg_iovlen = n_parts};
-    size_t sent = 0;
-    if (!has_pending_bytes(s)) {
-        ssize_t n = sendmsg(s->source.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && errno != EAGAIN && errno != EINTR) {
-            return fail_errno(s);
-        }
-        sent = n > 0 ? (size_t)n : 0;
-    }
-    for (size_t i = 0; i < n_parts; i++) {
-        struct slice part = slice_of(parts[i].iov_base, parts[i].iov_len);
-        size_t skip = sent < part.n ? sent : part.n;
-        sent -= skip;
-        if (skip < part.n) {
-            TRY(keep(s, slice_from(part, skip)));
-        }
-    }
-    return OK;
-}
-
-static enum err send_sealed(struct stream *s, struct stream_io *io)
-{
-    if (io->sealed_n == 0) {
-        return OK;
-    }
-    struct iovec part = {.iov_base = io->sealed, .iov_len = io->sealed_n};
-    io->sealed_n = 0;
-    TRY(send_parts(s, &part, 1));
-    return OK;
-}
-
-/* The BIO between TLS and the worker's buffers. */
-
-static int bio_read(BIO *b, char *dst, int size)
-{
-    struct stream *s = BIO_get_data(b);
-    BIO_clear_retry_flags(b);
-    struct slice in = s->io != NULL ? s->io->in : (struct slice){0};
-    if (in.n == 0 || size <= 0) {
-        BIO_set_retry_read(b);
-        return -1;
-    }
-    struct slice taken = slice_head(in, (size_t)size);
-    memcpy(dst, taken.p, taken.n);
-    s->io->in = slice_from(in, taken.n);
-    return (int)taken.n;
-}
-
-static int bio_write(BIO *b, const char *src, int size)
-{
-    struct stream *s = BIO_get_data(b);
-    BIO_clear_retry_flags(b);
-    struct slice bytes = slice_of(src, size > 0 ? (size_t)size : 0);
-    if (s->io == NULL || bytes.n > SEALED_BYTES) {
-        return -1;
-    }
-    if (bytes.n > SEALED_BYTES - s->io->sealed_n && send_sealed(s, s->io) != OK) {
-        return -1;
-    }
-    memcpy(&s->io->sealed[s->io->sealed_n], bytes.p, bytes.n);
-    s->io->sealed_n += bytes.n;
-    return size;
-}
-
-static long bio_ctrl(BIO *b, int what, long number, void *pointer)
-{
-    (void)b;
-    (void)number;
-    (void)pointer;
-    return what == BIO_CTRL_FLUSH ? 1 : 0;
-}
-
-BIO_METHOD *stream_bio_method_new(void)
-{
-    BIO_METHOD *m = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "stream");
-    if (m != NULL && BIO_meth_set_read(m, bio_read) == 1 && BIO_meth_set_write(m, bio_write) == 1 &&
-        BIO_meth_set_ctrl(m, bio_ctrl) == 1) {
-        return m;
-    }
-    BIO_meth_free(m);
-    return NULL;
 }
 
 /* TLS 1.3 KeyUpdate and anything else of a handshake that comes when the handshake is over. */
@@ -346,24 +190,25 @@ static enum err judge(struct stream *s, int result)
     }
     if (why == SSL_ERROR_ZERO_RETURN) {
         s->cleanly = true;
-        return fail(s, ERR_CLOSED, "");
+        return stream_fail(s, ERR_CLOSED, "");
     }
     if (s->failed != OK) {
         return s->failed; /* our BIO met the real reason */
     }
     if (s->note.verify != TLS_VERIFY_OK) {
         tls_verify_text(s->note.verify, tls_is_server(s->tls) ? "client" : "server", text);
-        return fail(s, ERR_AUTH, text);
+        return stream_fail(s, ERR_AUTH, text);
     }
     int reason = ERR_GET_REASON(ERR_peek_error());
     tls_error_text(text);
     if (reason == SSL_R_TOO_MANY_KEY_UPDATES) {
-        return fail(s, ERR_QUOTA, text); /* a limit of the library's own, in some releases */
+        return stream_fail(s, ERR_QUOTA, text); /* a limit of the library's own, in some releases */
     }
     if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
-        return fail(s, ERR_AUTH, "the client sent no certificate, and this listener requires one");
+        return stream_fail(s, ERR_AUTH,
+                           "the client sent no certificate, and this listener requires one");
     }
-    return fail(s, ERR_PROTOCOL, text[0] != '\0' ? text : "TLS failed");
+    return stream_fail(s, ERR_PROTOCOL, text[0] != '\0' ? text : "TLS failed");
 }
 
 static enum err check_updates(struct stream *s, uint64_t now_ms)
@@ -375,7 +220,7 @@ static enum err check_updates(struct stream *s, uint64_t now_ms)
     s->n_updates += s->note.n_handshake_records;
     s->note.n_handshake_records = 0;
     if (s->n_updates > STREAM_KEY_UPDATES_PER_MIN) {
-        return fail(s, ERR_QUOTA, "too many TLS key updates");
+        return stream_fail(s, ERR_QUOTA, "too many TLS key updates");
     }
     return OK;
 }
@@ -416,12 +261,12 @@ static size_t drive(struct stream *s, struct stream_io *io)
         n_fruitless = e == ERR_AGAIN && io->in.n == before ? n_fruitless + 1 : 0;
     }
     if (io->in.n > 0) {
-        (void)fail(s, ERR_PROTOCOL, "TLS does not take what was received");
+        (void)stream_fail(s, ERR_PROTOCOL, "TLS does not take what was received");
     }
     /* Handshake flights, key updates and alerts leave at once; a second error changes nothing. */
-    enum err sent = send_sealed(s, io);
+    enum err sent = stream_send_sealed(s, io);
     if (sent == OK && watch(s) != OK) {
-        (void)fail(s, ERR_IO, "the event loop refuses the connection");
+        (void)stream_fail(s, ERR_IO, "the event loop refuses the connection");
     }
     return n_plain;
 }
@@ -430,11 +275,11 @@ static size_t receive(struct stream *s, struct stream_io *io)
 {
     ssize_t n = recv(s->source.fd, io->recv, sizeof(io->recv), MSG_DONTWAIT);
     if (n == 0) {
-        (void)fail(s, ERR_CLOSED, "");
+        (void)stream_fail(s, ERR_CLOSED, "");
         /* Without TLS the end of the stream is all the orderly close there is. */
         s->cleanly = s->ssl == NULL;
     } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
-        (void)fail_errno(s);
+        (void)stream_fail_errno(s);
     }
     return n > 0 ? (size_t)n : 0;
 }
@@ -494,7 +339,8 @@ static enum err seal(struct stream *s, struct slice plain)
     }
     enum err e = judge(s, result);
     /* Our BIO takes everything, so waiting means that something is wrong. */
-    return e != ERR_AGAIN ? e : fail(s, ERR_PROTOCOL, "TLS stopped in the middle of a record");
+    return e != ERR_AGAIN ? e
+                          : stream_fail(s, ERR_PROTOCOL, "TLS stopped in the middle of a record");
 }
 
 /* Small parts share a record, so that a turn of many small packets costs few records; what fills
@@ -502,27 +348,26 @@ static enum err seal(struct stream *s, struct slice plain)
 static enum err seal_parts(struct stream *s, struct stream_io *io, const struct slice *parts,
                            size_t n_parts)
 {
-    size_t n_record = 0;
+    struct wr record = wr_into(io->record, RECORD_BYTES);
     for (size_t i = 0; i < n_parts; i++) {
         struct slice rest = parts[i];
         while (rest.n > 0) {
-            if (n_record == 0 && rest.n >= RECORD_BYTES) {
+            if (record.at == 0 && rest.n >= RECORD_BYTES) {
                 struct slice whole = slice_head(rest, rest.n - rest.n % RECORD_BYTES);
                 TRY(seal(s, whole));
                 rest = slice_from(rest, whole.n);
                 continue;
             }
-            struct slice piece = slice_head(rest, RECORD_BYTES - n_record);
-            memcpy(&io->record[n_record], piece.p, piece.n);
-            n_record += piece.n;
+            struct slice piece = slice_head(rest, wr_left(&record));
+            wr_bytes(&record, piece);
             rest = slice_from(rest, piece.n);
-            if (n_record == RECORD_BYTES) {
-                TRY(seal(s, slice_of(io->record, n_record)));
-                n_record = 0;
+            if (wr_left(&record) == 0) {
+                TRY(seal(s, wr_slice(&record)));
+                record = wr_into(io->record, RECORD_BYTES);
             }
         }
     }
-    return seal(s, slice_of(io->record, n_record));
+    return seal(s, wr_slice(&record));
 }
 
 static enum err write_plain(struct stream *s, const struct slice *parts, size_t n_parts)
@@ -535,7 +380,7 @@ static enum err write_plain(struct stream *s, const struct slice *parts, size_t 
             vector[i] = (struct iovec){.iov_base = (void *)(uintptr_t)parts[at + i].p,
                                        .iov_len = parts[at + i].n};
         }
-        TRY(send_parts(s, vector, n));
+        TRY(stream_send_parts(s, vector, n));
         at += n;
     }
     return OK;
@@ -554,7 +399,7 @@ enum err stream_write(struct stream *s, struct stream_io *io, const struct slice
         }
         total += parts[i].n;
     }
-    if (!s->note.established || s->closing || has_pending_bytes(s)) {
+    if (!s->note.established || s->closing || stream_is_blocked(s)) {
         return ERR_AGAIN;
     }
     if (s->ssl == NULL) {
@@ -564,7 +409,7 @@ enum err stream_write(struct stream *s, struct stream_io *io, const struct slice
     aim(s, io);
     enum err e = seal_parts(s, io, parts, n_parts);
     if (e == OK) {
-        e = send_sealed(s, io);
+        e = stream_send_sealed(s, io);
     }
     io->sealed_n = 0;
     unaim(s);
@@ -574,7 +419,7 @@ enum err stream_write(struct stream *s, struct stream_io *io, const struct slice
 
 static void finish_closing(struct stream *s)
 {
-    if (s->closing && !has_pending_bytes(s)) {
+    if (s->closing && !stream_is_blocked(s)) {
         /* It fails when the peer has gone, which is what was wanted. */
         (void)shutdown(s->source.fd, SHUT_WR);
     }
@@ -586,14 +431,14 @@ enum err stream_flush(struct stream *s, struct stream_io *io)
     if (s->failed != OK) {
         return s->failed;
     }
-    if (has_pending_bytes(s)) {
+    if (stream_is_blocked(s)) {
         struct slice rest = slice_from(buf_slice(&s->pending), s->pending_at);
         ssize_t n = send(s->source.fd, rest.p, rest.n, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
-            return fail_errno(s);
+            return stream_fail_errno(s);
         }
         s->pending_at += n > 0 ? (size_t)n : 0;
-        if (has_pending_bytes(s)) {
+        if (stream_is_blocked(s)) {
             return ERR_AGAIN;
         }
         /* An idle connection holds no buffer. */
@@ -606,7 +451,7 @@ enum err stream_flush(struct stream *s, struct stream_io *io)
 
 bool stream_is_blocked(const struct stream *s)
 {
-    return has_pending_bytes(s);
+    return s->pending.n > s->pending_at;
 }
 
 size_t stream_pending_bytes(const struct stream *s)
@@ -624,10 +469,11 @@ void stream_close(struct stream *s, struct stream_io *io)
         aim(s, io);
         /* Nothing is left to do about a close_notify that cannot leave. */
         (void)SSL_shutdown(s->ssl);
-        (void)send_sealed(s, io);
-        io->sealed_n = 0;
+        enum err e = stream_send_sealed(s, io);
         unaim(s);
-        (void)watch(s);
+        if (e != OK || watch(s) != OK) {
+            return; /* the error sticks; the caller frees the stream at its deadline */
+        }
     }
     finish_closing(s);
 }

@@ -431,30 +431,38 @@ void subscribe_event(struct worker *w, struct conn *c, const struct mqtt_subscri
     }
 }
 
+static uint8_t unsubscribe_one(struct worker *w, struct conn *c,
+                               const struct mqtt_unsubscription *u)
+{
+    struct session *s = c->session;
+    uint64_t lsn;
+    struct sub *sub = u->group.n > 0 ? NULL : filters_find(w->filters, u->filter, &s->subscriber);
+    if (sub == NULL) {
+        return MQTT_NO_SUBSCRIPTION_EXISTED;
+    }
+    if (s->subscriber.is_durable &&
+        record_text(w, JOURNAL_UNSUB, s->id, 0, u->filter, &lsn) != OK) {
+        return MQTT_UNSPECIFIED_ERROR;
+    }
+    sub_remove(w, sub); /* SPEC: MQTT-3.10.4-1, MQTT-3.10.4-2 */
+    return MQTT_SUCCESS;
+}
+
 void unsubscribe_event(struct worker *w, struct conn *c, const struct mqtt_unsubscribe *m)
 {
-    uint8_t codes[CODES_MAX];
-    size_t n = m->n_filters < CODES_MAX ? m->n_filters : CODES_MAX;
+    AUTO(buf_done) struct buf codes = {0};
     bool refused = m->is_over_limit || m->n_filters > CODES_MAX;
     struct slice list = m->list;
     struct mqtt_unsubscription u;
-    uint64_t lsn;
-    for (size_t i = 0; i < n; i++) {
-        codes[i] = MQTT_QUOTA_EXCEEDED;
-        if (refused || !mqtt_unsubscribe_next(&list, &u)) {
-            continue;
+    enum err err = OK;
+    for (size_t i = 0; i < m->n_filters && err == OK; i++) {
+        uint8_t code = MQTT_UNSPECIFIED_ERROR; /* UNSUBACK has no "quota exceeded" */
+        if (!refused && mqtt_unsubscribe_next(&list, &u)) {
+            code = unsubscribe_one(w, c, &u);
         }
-        struct sub *sub =
-            u.group.n > 0 ? NULL : filters_find(w->filters, u.filter, &c->session->subscriber);
-        codes[i] = sub != NULL ? MQTT_SUCCESS : MQTT_NO_SUBSCRIPTION_EXISTED;
-        if (sub != NULL && c->session->subscriber.is_durable &&
-            record_text(w, JOURNAL_UNSUB, c->session->id, 0, u.filter, &lsn) != OK) {
-            codes[i] = MQTT_UNSPECIFIED_ERROR;
-        } else if (sub != NULL) {
-            sub_remove(w, sub); /* SPEC: MQTT-3.10.4-1, MQTT-3.10.4-2 */
-        }
+        err = buf_append(&codes, slice_of(&code, 1), w->setup.limits->packet_bytes);
     }
-    if (mqtt_server_unsuback(c->engine, m->packet_id, slice_of(codes, n)) != OK) {
+    if (err != OK || mqtt_server_unsuback(c->engine, m->packet_id, buf_slice(&codes)) != OK) {
         conn_close(w, c, MQTT_SERVER_BUSY);
     }
 }

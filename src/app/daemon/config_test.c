@@ -1,0 +1,284 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka needs the four above first */
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+
+#include "app/daemon/config.h"
+#include "base/mem.h"
+
+static const struct config_machine machine = {.ram_bytes = UINT64_C(4) << 30, .cores = 2};
+
+#define HEAD "version: 1\nlisteners: []\n"
+
+struct bad_case {
+    const char *name, *text, *complaint; /* the complaint begins so */
+};
+
+static const struct bad_case bad_cases[] = {
+    {"empty", "", "f:1:1: the file is empty"},
+    {"a list", "- a\n", "f:1:1: the configuration must be a mapping"},
+    {"no version", "listeners: []\n", "f:1:1: the configuration must say version: 1"},
+    {"version 2", "version: 2\nlisteners: []\n", "f:1:10: the configuration must say version: 1"},
+    {"no listeners", "version: 1\n", "f:1:1: the configuration needs listeners"},
+    {"unknown key", HEAD "lissteners: []\n", "f:3:1: unknown key \"lissteners\" in the config"},
+    {"key twice", HEAD "workers: 2\nworkers: 3\n", "f:4:1: key \"workers\" is there twice"},
+    {"unknown limit", HEAD "limits: { packet: 5 }\n", "f:3:11: unknown key \"packet\" in limits"},
+    {"limit too low", HEAD "limits:\n  packet_bytes: 1023\n",
+     "f:4:17: packet_bytes must be between 1KiB and 256MiB"},
+    {"limit too high", HEAD "limits:\n  topic_levels: 129\n",
+     "f:4:17: topic_levels must be between 1 and 128"},
+    {"a size with a blank", HEAD "limits: { packet_bytes: 2 KiB }\n",
+     "f:3:25: packet_bytes must be"},
+    {"negative", HEAD "limits: { topic_levels: -1 }\n", "f:3:25: topic_levels must be a whole"},
+    {"hexadecimal", HEAD "limits: { topic_levels: 0x10 }\n",
+     "f:3:25: topic_levels must be a whole"},
+    {"huge", HEAD "limits: { packet_bytes: 99999999999999999999 }\n",
+     "f:3:25: packet_bytes must be"},
+    {"rate without unit", HEAD "role_limits: { publish_rate: 5 }\n",
+     "f:3:30: publish_rate must be"},
+    {"rate of zero", HEAD "role_limits: { publish_rate: 0/s }\n", "f:3:30: publish_rate must be"},
+    {"rate not whole", HEAD "role_limits: { publish_rate: 5/min }\n",
+     "f:3:30: publish_rate must be"},
+    {"share over all", HEAD "limits: { memory_bytes: 101% }\n", "f:3:25: memory_bytes must be"},
+    {"a list for a limit", HEAD "limits: { topic_levels: [1] }\n", "f:3:25: topic_levels must be"},
+    {"no workers", HEAD "workers: 0\n", "f:3:10: workers must be auto"},
+    {"too many workers", HEAD "workers: 65\n", "f:3:10: workers must be auto"},
+    {"anchor", "version: &a 1\n", "f:1:10: anchors"},
+    {"alias", "version: 1\nlisteners: *a\n", "f:2:12: aliases"},
+    {"tag", "version: !!int 1\n", "f:1:10: tags"},
+    {"merge key", "version: 1\n<<: {}\n", "f:2:1: merge keys"},
+    {"two documents", HEAD "---\nversion: 1\n", "f:3:1: a second document"},
+    {"not YAML", "version: [1\n", "f:2:1: not valid YAML"},
+    {"tab", "version: 1\n\tlisteners: []\n", "f:2:1: not valid YAML"},
+    {"not UTF-8", "version: 1\n# \xff\n", "f:2:3: byte 0xff is not UTF-8"},
+    {"a map as key", "{a: 1}: 2\n", "f:1:1: a key must be a single value"},
+    {"too deep", "a: [[[[[[[[[[[[[[1]]]]]]]]]]]]]]\n", "f:1:15: nested more than 12 deep"},
+    {"listener without bind", "version: 1\nlisteners:\n  - { name: a, door: mqtt }\n",
+     "f:3:5: a listener needs name, door and bind"},
+    {"unknown door", "version: 1\nlisteners:\n  - { name: a, door: amqp, bind: \"[::]:1\" }\n",
+     "f:3:22: door must be one of: mqtt, coap, https, enrol"},
+    {"a name for an address",
+     "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"localhost:1\" }\n",
+     "f:3:34: bind must be an address and a port"},
+    {"port too large",
+     "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"[::]:65536\" }\n",
+     "f:3:34: bind must be"},
+    {"IPv6 without brackets",
+     "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"::1:1883\" }\n",
+     "f:3:34: bind must be"},
+    {"listener twice",
+     "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"[::]:1\" }\n"
+     "  - { name: a, door: mqtt, bind: \"[::]:2\" }\n",
+     "f:4:13: a listener named \"a\" is there already"},
+    {"psk for mqtt",
+     "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"[::]:1\", auth: [psk] }\n",
+     "f:3:5: auth psk is for the coap door"},
+    {"no auth", "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"[::]:1\", auth: [] }\n",
+     "f:3:50: auth must name at least one"},
+    {"TLS 1.1",
+     "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"[::]:1\", tls_min: \"1.1\" }\n",
+     "f:3:53: tls_min must be one of: 1.3, 1.2"},
+    {"a bad network",
+     "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"[::]:1\", from: [1.2.3.4/33] }\n",
+     "f:3:51: a network is written like"},
+    {"relative master key", HEAD "master_key: key\n", "f:3:13: master_key must be the whole path"},
+    {"escape in a key", HEAD "\"a\\e[31m\": 1\n", "f:3:1: unknown key \"a\\x1b[31m\""},
+};
+
+static void test_bad(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(bad_cases); i++) {
+        const struct bad_case *c = &bad_cases[i];
+        struct yaml_complaint complaint = {{0}};
+        struct config config;
+        enum err e = config_parse(slice_text(c->text), "f", &machine, &complaint, &config);
+        if (e != ERR_CONFIG || strncmp(complaint.text, c->complaint, strlen(c->complaint)) != 0) {
+            fail_msg("%s: %s: %s", c->name, err_name(e), complaint.text);
+        }
+    }
+}
+
+static const char good_text[] =
+    "version: 1\n"
+    "workers: 4\n"
+    "user: broker\n"
+    "hosts: [fort.local, 192.168.1.2]\n"
+    "listeners:\n"
+    "  - { name: mqtts, door: mqtt, bind: \"[::]:8883\", auth: [x509, token], segment: field,\n"
+    "      tls_min: \"1.2\", from: [10.0.0.0/8, \"fd00::/9\"] }\n"
+    "  - { name: coaps, door: coap, bind: \"127.0.0.1:5684\" }\n"
+    "  - { name: mqtt, door: mqtt, bind: \"[::]:1883\", plain: yes }\n"
+    "limits: { packet_bytes: 1MiB, preauth_seconds: 5, memory_bytes: 50%, keep_alive_seconds: 10m "
+    "}\n"
+    "role_limits: { publish_rate: 120/min, session_expiry: 2d, queue_bytes: 2GiB }\n";
+
+static void test_good(void **state)
+{
+    (void)state;
+    struct yaml_complaint complaint;
+    struct config c;
+    assert_int_equal(config_parse(slice_text(good_text), "f", &machine, &complaint, &c), OK);
+    assert_int_equal(c.workers, 4);
+    assert_string_equal(c.user, "broker");
+    assert_string_equal(c.hosts[1], "192.168.1.2");
+    assert_int_equal(c.n_listeners, 3);
+    assert_int_equal(c.listeners[0].auth, CONFIG_AUTH_X509 | CONFIG_AUTH_TOKEN);
+    assert_int_equal(c.listeners[0].tls_min, CONFIG_TLS_1_2);
+    assert_int_equal(c.listeners[1].auth, CONFIG_AUTH_PSK | CONFIG_AUTH_X509);
+    assert_int_equal(c.listeners[1].tls_min, CONFIG_TLS_1_3);
+    assert_false(c.listeners[0].plain);
+    assert_true(c.listeners[2].plain);
+    assert_int_equal(c.settings.limits.packet_bytes, 1 << 20);
+    assert_int_equal(c.settings.limits.preauth_seconds, 5);
+    assert_int_equal(c.settings.limits.memory_bytes, machine.ram_bytes / 100 * 50);
+    assert_int_equal(c.settings.keep_alive_seconds, 600);
+    assert_int_equal(c.settings.limits.topic_levels, 16);
+    assert_int_equal(c.role_limits.publish_rate, 2);
+    assert_int_equal(c.role_limits.session_expiry_s, 2 * 86400);
+    assert_int_equal(c.role_limits.queue_bytes, UINT64_C(2) << 30);
+    assert_int_equal(c.role_limits.inflight, 20);
+}
+
+static void test_workers_default(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned cores, workers;
+    } cases[] = {{1, 2}, {2, 2}, {3, 3}, {500, CONFIG_WORKERS_MAX}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct config_machine m = {.ram_bytes = UINT64_C(4) << 30, .cores = cases[i].cores};
+        struct yaml_complaint complaint;
+        struct config c;
+        assert_int_equal(config_parse(slice_text(HEAD), "f", &m, &complaint, &c), OK);
+        assert_int_equal(c.workers, cases[i].workers);
+        assert_int_equal(c.settings.limits.memory_bytes, m.ram_bytes / 100 * 80);
+    }
+}
+
+static void test_from(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *address;
+        bool allowed;
+    } cases[] = {{"::ffff:10.1.2.3", true},
+                 {"::ffff:11.1.2.3", false},
+                 {"fd7f::1", true},
+                 {"fd80::1", false},
+                 {"::1", false},
+                 {"::ffff:9.255.255.255", false}};
+    struct yaml_complaint complaint;
+    struct config c;
+    assert_int_equal(config_parse(slice_text(good_text), "f", &machine, &complaint, &c), OK);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        uint8_t raw[16];
+        assert_int_equal(inet_pton(AF_INET6, cases[i].address, raw), 1);
+        assert_int_equal(config_from_allows(&c.listeners[0], raw), cases[i].allowed);
+        assert_true(config_from_allows(&c.listeners[1], raw));
+    }
+}
+
+/* Whatever the file is cut to, it is refused or read, and never half read. */
+static void test_truncations(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n < sizeof good_text - 1; n++) {
+        struct yaml_complaint complaint = {{0}};
+        struct config c;
+        enum err e = config_parse(slice_of(good_text, n), "f", &machine, &complaint, &c);
+        assert_true(e == OK || (e == ERR_CONFIG && strncmp(complaint.text, "f:", 2) == 0));
+    }
+}
+
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    for (long n = 0;; n++) {
+        struct yaml_complaint complaint;
+        struct config c;
+        mem_fail_after(n);
+        enum err e = config_parse(slice_text(good_text), "f", &machine, &complaint, &c);
+        if (!mem_fail_after(-1)) {
+            assert_int_equal(e, OK);
+            break;
+        }
+        assert_int_equal(e, ERR_NOMEM);
+    }
+}
+
+static void test_write(void **state)
+{
+    (void)state;
+    const char *hosts[] = {"fort.local"};
+    const char *listens[] = {"mqtts=127.0.0.1:18883", "coaps=127.0.0.1:0"};
+    const char *sets[] = {"workers=3", "publish_rate=7/s", "limits.connect_burst=9",
+                          "role_limits.connect_burst=8", "packet_bytes=1MiB"};
+    struct config_init init = {.hosts = hosts,
+                               .n_hosts = 1,
+                               .listens = listens,
+                               .n_listens = 2,
+                               .sets = sets,
+                               .n_sets = COUNT_OF(sets),
+                               .master_key = "/k/key"};
+    AUTO(buf_done) struct buf text = {0};
+    struct yaml_complaint complaint;
+    struct config c;
+    assert_int_equal(config_write(&init, &machine, &complaint, &text), OK);
+    assert_int_equal(config_parse(buf_slice(&text), "f", &machine, &complaint, &c), OK);
+    assert_int_equal(c.workers, 3);
+    assert_string_equal(c.master_key, "/k/key");
+    assert_string_equal(config_listener_find(&c, "mqtts")->bind, "127.0.0.1:18883");
+    assert_true(config_listener_find(&c, "mqtt")->plain);
+    assert_null(config_listener_find(&c, "wss"));
+    assert_int_equal(c.role_limits.publish_rate, 7);
+    assert_int_equal(c.role_limits.connect_burst, 8);
+    assert_int_equal(c.settings.limits.connect_burst, 9);
+    assert_int_equal(c.settings.limits.packet_bytes, 1 << 20);
+}
+
+static void test_write_refuses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *listen, *set, *complaint;
+    } cases[] = {
+        {"mqttx=127.0.0.1:1", NULL, "--listen mqttx=127.0.0.1:1: is not NAME"},
+        {"mqtts", NULL, "--listen mqtts: is not NAME"},
+        {"mqtts=1\"2", NULL, "--listen mqtts=1\"2: is not NAME"},
+        {"mqtts=nowhere:1", NULL, "the configuration asked for:"},
+        {NULL, "colour=red", "--set colour=red: is not KEY=VALUE"},
+        {NULL, "workers", "--set workers: is not KEY=VALUE"},
+        {NULL, "workers=many", "the configuration asked for:"},
+        {NULL, "workers=2\nlisteners=x", "--set workers=2\nlisteners=x: is not"},
+        {NULL, "publish_rate=fast", "the configuration asked for:"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct config_init init = {.listens = &cases[i].listen,
+                                   .n_listens = cases[i].listen != NULL ? 1 : 0,
+                                   .sets = &cases[i].set,
+                                   .n_sets = cases[i].set != NULL ? 1 : 0};
+        AUTO(buf_done) struct buf text = {0};
+        struct yaml_complaint complaint = {{0}};
+        assert_int_equal(config_write(&init, &machine, &complaint, &text), ERR_CONFIG);
+        if (strncmp(complaint.text, cases[i].complaint, strlen(cases[i].complaint)) != 0) {
+            fail_msg("case %zu: %s", i, complaint.text);
+        }
+        assert_int_equal(text.n, 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bad),         cmocka_unit_test(test_good),
+        cmocka_unit_test(test_from),        cmocka_unit_test(test_workers_default),
+        cmocka_unit_test(test_truncations), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_write),       cmocka_unit_test(test_write_refuses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,125 @@
+/* Proves the sandbox on the running kernel: what must be refused is, and is counted; what the
+ * broker needs works. A program of its own, because the sandbox cannot be taken off. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "app/daemon/sandbox.h"
+
+static int failures;
+
+static void expect(bool good, const char *what)
+{
+    if (!good) {
+        failures++;
+    }
+    dprintf(1, "%s: %s\n", good ? "ok" : "FAILED", what);
+}
+
+static unsigned taken(long call)
+{
+    struct sandbox_denial all[16];
+    size_t n = sandbox_denials(all, 16);
+    unsigned count = 0;
+    for (size_t i = 0; i < n; i++) {
+        count += all[i].call == (int)call ? all[i].count : 0;
+    }
+    return count;
+}
+
+static void refused(long result, long call, const char *what)
+{
+    bool good = result == -1 && errno == EPERM && taken(call) == 1;
+    expect(good, what);
+}
+
+static void *thread_body(void *arg)
+{
+    *(int *)arg = 1;
+    return NULL;
+}
+
+static void prove_refusals(int dir_fd, int udp, int bound)
+{
+    char *const argv[] = {"true", NULL};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct sockaddr *address = (const struct sockaddr *)&to;
+    refused(execve("/bin/true", argv, NULL), SYS_execve, "execve is refused and counted");
+    refused(ptrace(PTRACE_TRACEME, 0, NULL, NULL), SYS_ptrace, "ptrace is refused and counted");
+    refused(socket(AF_INET, SOCK_STREAM, 0), SYS_socket, "socket is refused and counted");
+    refused(connect(udp, address, sizeof to), SYS_connect, "connect is refused and counted");
+    refused(open("/etc/passwd", O_RDONLY), SYS_openat, "reading /etc/passwd is refused, counted");
+    refused(syscall(SYS_open, "/etc/passwd", O_RDONLY), SYS_open, "the old open also");
+    refused(sendto(bound, "x", 1, MSG_FASTOPEN, address, sizeof to), SYS_sendto,
+            "a fast-open send, which would connect");
+    void *code = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    refused(code == MAP_FAILED ? -1 : 0, SYS_mmap, "new code in memory");
+    refused(kill(getppid(), 0), SYS_kill, "a signal to the parent");
+    refused(syscall(SYS_fork), SYS_fork, "fork");
+    refused(syscall(SYS_io_uring_setup, 1, NULL), SYS_io_uring_setup, "io_uring");
+    refused(chmod("/tmp", 0700), SYS_chmod, "chmod");
+    /* By a descriptor seccomp lets it through, and Landlock refuses what is not below DIR. */
+    expect(openat(dir_fd, "/etc/passwd", O_RDONLY) == -1 && errno == EACCES,
+           "an absolute path beside a descriptor");
+    expect(openat(dir_fd, "../../etc/passwd", O_RDONLY) == -1 && errno == EACCES,
+           "a path that climbs out of DIR");
+}
+
+static void prove_needs(int dir_fd, int udp)
+{
+    int fd = openat(dir_fd, "file", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    char byte = 0;
+    expect(fd >= 0 && write(fd, "x", 1) == 1 && fdatasync(fd) == 0 && pread(fd, &byte, 1, 0) == 1 &&
+               byte == 'x',
+           "a file in DIR is written and read");
+    expect(renameat(dir_fd, "file", dir_fd, "file2") == 0 && unlinkat(dir_fd, "file2", 0) == 0,
+           "renamed and removed");
+    struct sockaddr_in self;
+    socklen_t n = sizeof self;
+    expect(getsockname(udp, (struct sockaddr *)&self, &n) == 0 &&
+               sendto(udp, "x", 1, 0, (const struct sockaddr *)&self, n) == 1,
+           "a datagram is sent from an inherited socket");
+    pthread_t thread;
+    int ran = 0;
+    expect(pthread_create(&thread, NULL, thread_body, &ran) == 0 &&
+               pthread_join(thread, NULL) == 0 && ran == 1,
+           "a thread is made");
+    expect(prctl(PR_SET_NAME, "worker", 0, 0, 0) == 0, "and can have a name");
+    expect(taken(SYS_openat) == 0, "nothing of this was counted");
+}
+
+int main(void)
+{
+    char place[] = "/tmp/sandbox-proof-XXXXXX";
+    if (mkdtemp(place) == NULL) {
+        return 1;
+    }
+    int dir_fd = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int udp = socket(AF_INET, SOCK_DGRAM, 0);
+    int tcp = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (dir_fd < 0 || udp < 0 || tcp < 0 ||
+        bind(udp, (const struct sockaddr *)&any, sizeof any) != 0) {
+        return 1;
+    }
+    struct sandbox_report report = {0};
+    enum err e = sandbox_apply(dir_fd, &report);
+    expect(e == OK && report.seccomp, "the sandbox applies");
+    expect(report.landlock_abi > 0, "this kernel has Landlock");
+    expect(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1, "asking by prctl is refused too");
+    (void)taken(SYS_prctl);
+    prove_refusals(dir_fd, udp, tcp);
+    prove_needs(dir_fd, udp);
+    expect(strcmp(sandbox_call_name(SYS_execve), "execve") == 0, "calls have names");
+    return failures == 0 ? 0 : 1;
+}

@@ -1,0 +1,249 @@
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "core/passage.h"
+
+static const struct siphash_key KEY = {.k0 = 1, .k1 = 2};
+
+struct bench {
+    struct policy *policy;
+    struct role *role;
+    struct principal *principal;
+    struct account *account;
+};
+
+static struct policy *make_policy(const char *subscribe, struct role **ret_role)
+{
+    struct policy *p = NULL;
+    assert_int_equal(policy_new(&p), OK);
+    assert_int_equal(policy_add_role(p, slice_text("sensor"), ret_role), OK);
+    struct role *r = *ret_role;
+    assert_int_equal(role_add_topic(r, POLICY_PUBLISH, slice_text("s/${device}/+"), true, 1, 1),
+                     OK);
+    assert_int_equal(role_add_topic(r, POLICY_SUBSCRIBE, slice_text(subscribe), false, 2, 2), OK);
+    assert_int_equal(role_add_resource(r, slice_text("/fw"), METHOD_GET, 3), OK);
+    struct role_limits *l = role_limits(r);
+    l->connect_rate = 1;
+    l->connect_burst = 2;
+    l->publish_rate = 10;
+    l->publish_burst = 3;
+    l->subscriptions = 2;
+    l->retained_count = 2;
+    l->retained_bytes = 100;
+    return p;
+}
+
+static struct principal *make_principal(enum principal_status status)
+{
+    struct principal *p = NULL;
+    assert_int_equal(principal_new(5, slice_text("d1"), slice_text("sensor"), NULL, 0, &p), OK);
+    p->status = status;
+    return p;
+}
+
+static int setup(void **state)
+{
+    static struct bench b;
+    b.policy = make_policy("c/#", &b.role);
+    b.principal = make_principal(PRINCIPAL_ACTIVE);
+    assert_int_equal(account_new(b.policy, b.principal, 1, &KEY, 0, &b.account), OK);
+    *state = &b;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct bench *b = *state;
+    account_free(b->account);
+    policy_unref(b->policy);
+    principal_unref(b->principal);
+    return 0;
+}
+
+static enum err publish(struct account *a, const char *topic, enum passage_retain retain,
+                        size_t payload_bytes, uint64_t now_ms, struct decision *d)
+{
+    *d = (struct decision){.err = ERR_COUNT};
+    enum err e = passage_publish(a, slice_text(topic), 1, retain, payload_bytes, now_ms, d);
+    assert_int_equal(d->err, e);
+    assert_int_equal(d->rule[0] == '\0', e == OK);
+    return e;
+}
+
+static void test_connect(void **state)
+{
+    struct account *a = ((struct bench *)*state)->account;
+    struct decision d;
+    assert_int_equal(passage_connect(a, slice_text("d2"), 0, &d), ERR_DENIED);
+    assert_non_null(strstr(d.rule, "'d2'"));
+    assert_int_equal(passage_connect(a, slice_text("d1"), 0, &d), OK);
+    assert_int_equal(passage_connect(a, slice_text("d1"), 0, &d), OK);
+    assert_int_equal(passage_connect(a, slice_text("d1"), 999, &d), ERR_QUOTA);
+    assert_int_equal(passage_connect(a, slice_text("d1"), 1000, &d), OK);
+    assert_true(slice_equal(account_key(a), slice_of(&a->principal->id, 8)));
+}
+
+static void test_publish(void **state)
+{
+    struct account *a = ((struct bench *)*state)->account;
+    struct decision d;
+    assert_int_equal(publish(a, "s/d2/t", RETAIN_NO, 1, 0, &d), ERR_DENIED);
+    assert_non_null(strstr(d.rule, "publish under s/d1/+"));
+    for (int i = 0; i < 3; i++) { /* a refusal spent nothing */
+        assert_int_equal(publish(a, "s/d1/t", RETAIN_NO, 1, 0, &d), OK);
+    }
+    assert_int_equal(publish(a, "s/d1/t", RETAIN_NO, 1, 0, &d), ERR_QUOTA);
+    assert_int_equal(publish(a, "s/d1/t", RETAIN_NO, 1, 100, &d), OK);
+    assert_int_equal(passage_will(a, slice_text("s/d1/t"), 1, RETAIN_NO, 1, &d), OK);
+    assert_int_equal(passage_will(a, slice_text("s/d2/t"), 1, RETAIN_NO, 1, &d), ERR_DENIED);
+}
+
+static void test_retained_bounds(void **state)
+{
+    struct account *a = ((struct bench *)*state)->account;
+    struct decision d;
+    assert_int_equal(publish(a, "s/d1/t", RETAIN_NEW, 101, 0, &d), ERR_TOO_LARGE);
+    assert_int_equal(publish(a, "s/d1/t", RETAIN_NO, 101, 0, &d), OK);
+    assert_int_equal(publish(a, "s/d1/t", RETAIN_NEW, 100, 0, &d), OK);
+    a->n_retained = 2;
+    assert_int_equal(publish(a, "s/d1/t", RETAIN_NEW, 1, 1000, &d), ERR_QUOTA);
+    assert_int_equal(publish(a, "s/d1/t", RETAIN_REPLACE, 1, 1000, &d), OK);
+    assert_int_equal(publish(a, "s/d1/t", RETAIN_NEW, 0, 1000, &d), OK); /* a clear */
+}
+
+static void test_subscribe_and_deliver(void **state)
+{
+    struct bench *b = *state;
+    struct account *a = b->account;
+    struct session *s = NULL;
+    struct filters *f = NULL;
+    struct sub *sub = NULL;
+    struct interest_change change;
+    struct decision d;
+    assert_int_equal(session_new(1, a, slice_text("d1"), true, &s), OK);
+    assert_int_equal(map_add(&a->sessions, s), OK);
+    assert_ptr_equal(map_find(&a->sessions, slice_text("d1")), s);
+    assert_int_equal(filters_new(&KEY, &f), OK);
+    assert_int_equal(passage_subscribe(a, s, slice_text("x"), true, &d), ERR_DENIED);
+    assert_int_equal(passage_subscribe(a, s, slice_text("c/+"), true, &d), OK);
+    assert_int_equal(filters_add(f, slice_text("c/+"), &s->subscriber, &sub, &change), OK);
+    sub->epoch = a->epoch;
+    s->subscriber.n_subs = 2;
+    assert_int_equal(passage_subscribe(a, s, slice_text("c/x"), true, &d), ERR_QUOTA);
+    assert_int_equal(passage_subscribe(a, s, slice_text("c/+"), false, &d), OK);
+    assert_int_equal(passage_subscribe(a, NULL, slice_text("c/x"), true, &d), OK);
+    s->subscriber.n_subs = 1;
+
+    /* A newer policy still covers it: asked once, then one compare. */
+    assert_int_equal(passage_deliver(a, sub, &d), OK);
+    assert_int_equal(account_renew(a, b->policy, b->principal, 2), OK);
+    assert_int_equal(passage_deliver(a, sub, &d), OK);
+    assert_int_equal(sub->epoch, 2);
+    /* One that does not cover it any more stops live deliveries. */
+    struct role *r = NULL;
+    struct policy *narrow = make_policy("c/only", &r);
+    assert_int_equal(account_renew(a, narrow, b->principal, 3), OK);
+    policy_unref(narrow);
+    assert_int_equal(passage_deliver(a, sub, &d), ERR_DENIED);
+    assert_int_equal(sub->epoch, 2);
+    assert_int_equal(passage_resource(a, slice_text("/fw"), METHOD_GET, &d), OK);
+    assert_int_equal(passage_resource(a, slice_text("/fw"), METHOD_PUT, &d), ERR_DENIED);
+
+    filters_remove(f, sub, &change);
+    filters_free(f);
+    map_remove(&a->sessions, session_key(s));
+    session_free(s);
+}
+
+static void expect_closed(struct account *a, const char *word)
+{
+    struct decision d;
+    struct sub sub = {.epoch = a->epoch};
+    assert_true(a->is_closed);
+    assert_int_equal(passage_connect(a, slice_text("d1"), 0, &d), ERR_DENIED);
+    assert_non_null(strstr(d.rule, word));
+    assert_int_equal(publish(a, "s/d1/t", RETAIN_NO, 1, 0, &d), ERR_DENIED);
+    assert_int_equal(passage_will(a, slice_text("s/d1/t"), 0, RETAIN_NO, 1, &d), ERR_DENIED);
+    assert_int_equal(passage_subscribe(a, NULL, slice_text("c/x"), true, &d), ERR_DENIED);
+    assert_int_equal(passage_deliver(a, &sub, &d), ERR_DENIED);
+    assert_int_equal(passage_resource(a, slice_text("/fw"), METHOD_GET, &d), ERR_DENIED);
+}
+
+static void test_closing(void **state)
+{
+    struct bench *b = *state;
+    struct account *a = b->account;
+    static const enum principal_status STATUS[] = {PRINCIPAL_DISABLED, PRINCIPAL_REVOKED};
+    static const char *const WORD[] = {"disabled", "revoked"};
+    for (size_t i = 0; i < COUNT_OF(STATUS); i++) {
+        struct principal *p = make_principal(STATUS[i]);
+        assert_int_equal(account_renew(a, b->policy, p, 2), OK);
+        principal_unref(p);
+        expect_closed(a, WORD[i]);
+    }
+    assert_int_equal(account_renew(a, b->policy, b->principal, 3), OK); /* enabled again */
+    assert_false(a->is_closed);
+    struct decision d;
+    assert_int_equal(passage_connect(a, slice_text("d1"), 0, &d), OK);
+    for (long n = 0; n < 2; n++) { /* failure closes */
+        mem_fail_after(n);
+        assert_int_equal(account_renew(a, b->policy, b->principal, 4), ERR_NOMEM);
+        mem_fail_after(-1);
+        expect_closed(a, "could not be renewed");
+        assert_int_equal(account_renew(a, b->policy, b->principal, 5), OK);
+    }
+    assert_int_equal(account_renew(a, b->policy, NULL, 6), OK);
+    expect_closed(a, "removed");
+}
+
+static void test_renewal_keeps_budgets(void **state)
+{
+    struct bench *b = *state;
+    struct account *a = b->account;
+    struct decision d;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(publish(a, "s/d1/t", RETAIN_NO, 1, 0, &d), OK);
+    }
+    assert_int_equal(account_renew(a, b->policy, b->principal, 2), OK);
+    assert_int_equal(publish(a, "s/d1/t", RETAIN_NO, 1, 0, &d), ERR_QUOTA);
+}
+
+static void test_new_no_memory(void **state)
+{
+    struct bench *b = *state;
+    struct account *a = NULL;
+    for (long n = 0; n < 3; n++) {
+        mem_fail_after(n);
+        assert_int_equal(account_new(b->policy, b->principal, 1, &KEY, 0, &a), ERR_NOMEM);
+        mem_fail_after(-1);
+        assert_null(a);
+    }
+    assert_null(account_free(NULL));
+}
+
+static void test_publish_allocates_nothing(void **state)
+{
+    struct account *a = ((struct bench *)*state)->account;
+    struct decision d;
+    mem_fail_after(0);
+    assert_int_equal(publish(a, "s/d1/t", RETAIN_NEW, 1, 0, &d), OK);
+    assert_int_equal(publish(a, "s/d2/t", RETAIN_NEW, 1, 0, &d), ERR_DENIED);
+    assert_int_equal(mem_fail_after(-1), 0);
+}
+
+#define PASSAGE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PASSAGE_TEST(test_connect),         PASSAGE_TEST(test_publish),
+        PASSAGE_TEST(test_retained_bounds), PASSAGE_TEST(test_subscribe_and_deliver),
+        PASSAGE_TEST(test_closing),         PASSAGE_TEST(test_renewal_keeps_budgets),
+        PASSAGE_TEST(test_new_no_memory),   PASSAGE_TEST(test_publish_allocates_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

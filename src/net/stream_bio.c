@@ -1,0 +1,113 @@
+/* stream_bio - how a stream's bytes leave, and the BIO that joins TLS to the worker's buffers. */
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "net/stream_private.h"
+
+enum err stream_fail(struct stream *s, enum err e, const char *text)
+{
+    if (s->failed == OK) {
+        s->failed = e;
+        (void)snprintf(s->error, sizeof(s->error), "%s", text);
+    }
+    return s->failed;
+}
+
+enum err stream_fail_errno(struct stream *s)
+{
+    bool gone = errno == ECONNRESET || errno == EPIPE || errno == ETIMEDOUT || errno == ENOTCONN;
+    return stream_fail(s, gone ? ERR_CLOSED : ERR_IO, strerrordesc_np(errno));
+}
+
+static enum err keep(struct stream *s, struct slice bytes)
+{
+    if (buf_append(&s->pending, bytes, STREAM_PENDING_MAX) != OK) {
+        return stream_fail(s, ERR_LIMIT, "the peer does not read: too much is waiting for it");
+    }
+    return OK;
+}
+
+enum err stream_send_parts(struct stream *s, struct iovec *parts, size_t n_parts)
+{
+    struct msghdr m = {.msg_iov = parts, .msg_iovlen = n_parts};
+    size_t sent = 0;
+    if (!stream_is_blocked(s)) {
+        ssize_t n = sendmsg(s->source.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno != EAGAIN && errno != EINTR) {
+            return stream_fail_errno(s);
+        }
+        sent = n > 0 ? (size_t)n : 0;
+    }
+    for (size_t i = 0; i < n_parts; i++) {
+        struct slice part = slice_of(parts[i].iov_base, parts[i].iov_len);
+        size_t skip = sent < part.n ? sent : part.n;
+        sent -= skip;
+        if (skip < part.n) {
+            TRY(keep(s, slice_from(part, skip)));
+        }
+    }
+    return OK;
+}
+
+enum err stream_send_sealed(struct stream *s, struct stream_io *io)
+{
+    if (io->sealed_n == 0) {
+        return OK;
+    }
+    struct iovec part = {.iov_base = io->sealed, .iov_len = io->sealed_n};
+    io->sealed_n = 0;
+    TRY(stream_send_parts(s, &part, 1));
+    return OK;
+}
+
+/* The BIO between TLS and the worker's buffers. */
+
+static int bio_read(BIO *b, char *dst, int size)
+{
+    struct stream *s = BIO_get_data(b);
+    BIO_clear_retry_flags(b);
+    struct slice in = s->io != NULL ? s->io->in : (struct slice){0};
+    if (in.n == 0 || size <= 0) {
+        BIO_set_retry_read(b);
+        return -1;
+    }
+    struct slice taken = slice_head(in, (size_t)size);
+    memcpy(dst, taken.p, taken.n);
+    s->io->in = slice_from(in, taken.n);
+    return (int)taken.n;
+}
+
+static int bio_write(BIO *b, const char *src, int size)
+{
+    struct stream *s = BIO_get_data(b);
+    BIO_clear_retry_flags(b);
+    struct slice bytes = slice_of(src, size > 0 ? (size_t)size : 0);
+    if (s->io == NULL || bytes.n == 0 || bytes.n > SEALED_BYTES) {
+        return -1;
+    }
+    if (bytes.n > SEALED_BYTES - s->io->sealed_n && stream_send_sealed(s, s->io) != OK) {
+        return -1;
+    }
+    memcpy(&s->io->sealed[s->io->sealed_n], bytes.p, bytes.n);
+    s->io->sealed_n += bytes.n;
+    return size;
+}
+
+static long bio_ctrl(BIO *b, int what, long number, void *pointer)
+{
+    (void)b;
+    (void)number;
+    (void)pointer;
+    return what == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+BIO_METHOD *stream_bio_method_new(void)
+{
+    BIO_METHOD *m = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "stream");
+    if (m != NULL && BIO_meth_set_read(m, bio_read) == 1 && BIO_meth_set_write(m, bio_write) == 1 &&
+        BIO_meth_set_ctrl(m, bio_ctrl) == 1) {
+        return m;
+    }
+    BIO_meth_free(m);
+    return NULL;
+}

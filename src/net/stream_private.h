@@ -1,0 +1,60 @@
+/* stream_private - what stream.c and stream_bio.c share; not for other files. */
+#ifndef NET_STREAM_PRIVATE_H
+#define NET_STREAM_PRIVATE_H
+
+#include <sys/uio.h>
+
+#include "net/stream.h"
+#include "net/tls_private.h"
+
+enum {
+    RECORD_BYTES = 16 * 1024,                             /* SPEC: RFC8446 5.1, plaintext */
+    PLAIN_BYTES = STREAM_RECV_BYTES + RECORD_BYTES + 512, /* and what waited for its record's end */
+    SEALED_BYTES = STREAM_SEND_BYTES + 64 * 1024,         /* and the records around it */
+    PARTS_MAX = 64,                                       /* of one system call */
+    MINUTE_MS = 60 * 1000,
+    FRUITLESS_MAX = 8 /* steps in a row that take no received byte */
+};
+
+struct stream_io {
+    uint64_t now_ms;
+    struct slice in; /* received, not yet taken by TLS; empty between calls */
+    size_t sealed_n; /* made by TLS, not yet sent; 0 between calls */
+    uint8_t recv[STREAM_RECV_BYTES];
+    uint8_t plain[PLAIN_BYTES];
+    uint8_t record[RECORD_BYTES];
+    uint8_t sealed[SEALED_BYTES];
+    uint8_t out[STREAM_SEND_BYTES];
+};
+
+struct stream {
+    struct loop_source source;
+    struct loop *loop; /* NULL: detached */
+    void (*ready)(void *owner, uint32_t events);
+    void *owner;
+    struct stream_io *io; /* aimed at the worker for the length of a call, else NULL */
+    struct tls *tls;
+    SSL *ssl; /* NULL: plaintext */
+    struct tls_note note;
+    enum err failed; /* the first error; sticks */
+    bool failure_told;
+    bool poll_once; /* after a move */
+    bool held, closing, cleanly;
+    struct buf pending; /* for the socket, from pending_at on */
+    size_t pending_at;
+    uint64_t updates_from_ms; /* start of the minute being counted */
+    uint32_t n_updates;
+    char error[TLS_TEXT_BYTES];
+};
+
+/* stream_fail - the first error and its text stick; returns the one that stuck. */
+enum err stream_fail(struct stream *s, enum err e, const char *text);
+/* stream_fail_errno - the same for a failed system call. */
+enum err stream_fail_errno(struct stream *s);
+/* stream_send_parts - one sendmsg behind what is kept already; what the socket does not take is
+ * kept. ERR_LIMIT, ERR_CLOSED, ERR_IO. */
+MUST_USE enum err stream_send_parts(struct stream *s, struct iovec *parts, size_t n_parts);
+/* stream_send_sealed - the same with what TLS has put into the worker's buffer; empties it. */
+MUST_USE enum err stream_send_sealed(struct stream *s, struct stream_io *io);
+
+#endif
