@@ -1,0 +1,581 @@
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "service/directory/directory_test_private.h"
+
+#define TEXT(s) slice_text(s)
+
+static int setup(void **state)
+{
+    struct test_place *p = test_calloc(1, sizeof *p);
+    test_place_open(p);
+    *state = p;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    test_place_close(*state);
+    test_free(*state);
+    return 0;
+}
+
+static void reopen(struct test_place *p)
+{
+    p->d = directory_free(p->d);
+    assert_int_equal(directory_open(&p->setup, &p->d), OK);
+}
+
+static enum err add(struct test_place *p, const char *name, const struct directory_secret *secrets,
+                    size_t n, struct why *why)
+{
+    const struct principal_attr attrs[] = {{"site", "lab"}};
+    uint64_t id = 0;
+    struct directory_order o = {.name = TEXT(name),
+                                .role = TEXT("sensor"),
+                                .attrs = attrs,
+                                .n_attrs = 1,
+                                .secrets = secrets,
+                                .n_secrets = n};
+    return directory_add(p->d, &o, TEST_NOW, &id, why);
+}
+
+static void version_done(const struct directory_version **v)
+{
+    *v = directory_version_unref(*v);
+}
+#define VERSION(p) AUTO(version_done) const struct directory_version *v = directory_current((p)->d)
+
+static void round_trip(void **state)
+{
+    struct test_place *p = *state;
+    char t[3][64];
+    struct directory_secret s[] = {test_secret(CREDENTIAL_X509, 1, t[0]),
+                                   test_secret(CREDENTIAL_PASSWORD, 2, t[1]),
+                                   test_secret(CREDENTIAL_PSK, 3, t[2])};
+    s[0].expires_wall_ms = TEST_NOW + TEST_DAY_MS;
+    assert_int_equal(add(p, "meter-7", s, 3, NULL), OK);
+    for (size_t round = 0; round < 2; round++) {
+        VERSION(p);
+        const struct directory_entry *e = directory_find(v, TEXT("meter-7"));
+        assert_non_null(e);
+        assert_int_equal(e->n_credentials, 3);
+        assert_string_equal(e->principal->role, "sensor");
+        assert_string_equal(principal_attr(e->principal, TEXT("site")), "lab");
+        assert_int_equal(e->principal->id, 1);
+        assert_int_equal(e->principal->epoch, directory_version_epoch(v));
+        assert_ptr_equal(directory_find_spki(v, &s[0].spki), e);
+        const struct directory_entry *got = NULL;
+        const struct credential *c = NULL;
+        assert_int_equal(directory_login_x509(v, TEXT("meter-7"), &s[0].spki, TEST_NOW, &got, &c),
+                         OK);
+        assert_ptr_equal(got, e);
+        assert_int_equal(
+            directory_login_x509(v, TEXT("meter-7"), &s[0].spki, TEST_NOW + TEST_DAY_MS, &got, &c),
+            ERR_EXPIRED);
+        assert_int_equal(directory_login_x509(v, TEXT("meter-8"), &s[0].spki, TEST_NOW, &got, &c),
+                         ERR_AUTH);
+        assert_int_equal(
+            directory_login_password(v, TEXT("meter-7"), s[1].password, TEST_NOW, &got, &c), OK);
+        assert_int_equal(c->kind, CREDENTIAL_PASSWORD);
+        assert_int_equal(directory_login_password(v, TEXT("meter-7"), s[2].psk, TEST_NOW, &got, &c),
+                         ERR_AUTH);
+        assert_int_equal(
+            directory_login_password(v, TEXT("nobody"), s[1].password, TEST_NOW, &got, &c),
+            ERR_AUTH);
+        struct directory_live live = directory_live(v, TEXT("meter-7"), CREDENTIAL_PSK, TEST_NOW);
+        uint8_t psk[PSK_KEY_MAX];
+        size_t n = 0;
+        assert_int_equal(live.n, 1);
+        assert_int_equal(credential_psk(live.credentials[0], psk, &n), OK);
+        assert_true(slice_equal(slice_of(psk, n), s[2].psk));
+        reopen(p);
+    }
+}
+
+static void last_use_is_kept(void **state)
+{
+    struct test_place *p = *state;
+    char t[64];
+    struct directory_secret s = test_secret(CREDENTIAL_PSK, 1, t);
+    assert_int_equal(add(p, "a", &s, 1, NULL), OK);
+    {
+        VERSION(p);
+        credential_used(directory_find(v, TEXT("a"))->credentials[0], TEST_NOW + 5);
+    }
+    assert_int_equal(directory_disable(p->d, TEXT("a"), TEXT("")), OK);
+    reopen(p);
+    VERSION(p);
+    const struct credential *c = directory_find(v, TEXT("a"))->credentials[0];
+    assert_int_equal(atomic_load(&c->used_wall_ms), TEST_NOW + 5);
+}
+
+static void one_secret_one_owner(void **state)
+{
+    struct test_place *p = *state;
+    for (enum credential_kind kind = CREDENTIAL_X509; kind < CREDENTIAL_KINDS; kind++) {
+        char t[64];
+        char name[8];
+        struct why why = {""};
+        struct directory_secret s = test_secret(kind, 77, t);
+        (void)snprintf(name, sizeof name, "own-%d", (int)kind);
+        assert_int_equal(add(p, name, &s, 1, NULL), OK);
+        assert_int_equal(add(p, "other", &s, 1, &why), ERR_EXISTS);
+        assert_non_null(strstr(why.text, name)); /* names the other, */
+        assert_null(strstr(why.text, t));        /* not the secret */
+        reopen(p);                               /* also after a restart */
+        assert_int_equal(add(p, "other", &s, 1, &why), ERR_EXISTS);
+        /* revoked: the secret stays taken; removed: it is free */
+        assert_int_equal(directory_revoke(p->d, TEXT(name), TEXT("stolen")), OK);
+        assert_int_equal(add(p, "other", &s, 1, &why), ERR_EXISTS);
+        assert_int_equal(directory_remove(p->d, TEXT(name)), OK);
+        assert_int_equal(add(p, "other", &s, 1, &why), OK);
+        assert_int_equal(directory_remove(p->d, TEXT("other")), OK);
+    }
+    /* across kinds: the bytes count */
+    char t[64];
+    struct directory_secret s = test_secret(CREDENTIAL_PASSWORD, 5, t);
+    struct directory_secret as_psk = {
+        .kind = CREDENTIAL_PSK, .expires_wall_ms = CREDENTIAL_NEVER, .psk = s.password};
+    assert_int_equal(add(p, "a", &s, 1, NULL), OK);
+    assert_int_equal(add(p, "b", &as_psk, 1, NULL), ERR_EXISTS);
+    struct directory_secret twice[] = {as_psk, as_psk};
+    assert_int_equal(directory_remove(p->d, TEXT("a")), OK);
+    assert_int_equal(add(p, "b", twice, 2, NULL), ERR_EXISTS);
+}
+
+static void refused(void **state)
+{
+    struct test_place *p = *state;
+    static const char *const names[] = {"", "a/b", "+", "#", "a b", "a\n", "\xc3\xa4"};
+    struct why why = {""};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        assert_int_equal(add(p, names[i], NULL, 0, &why), ERR_MALFORMED);
+    }
+    assert_int_equal(add(p, "a", NULL, 0, &why), OK);
+    assert_int_equal(add(p, "a", NULL, 0, &why), ERR_EXISTS);
+    struct directory_secret weak[] = {
+        {.kind = CREDENTIAL_PASSWORD,
+         .expires_wall_ms = CREDENTIAL_NEVER,
+         .password = TEXT("short")},
+        {.kind = CREDENTIAL_PSK, .expires_wall_ms = CREDENTIAL_NEVER, .psk = TEXT("short")},
+    };
+    assert_int_equal(add(p, "b", &weak[0], 1, &why), ERR_DENIED);
+    assert_int_equal(add(p, "b", &weak[1], 1, &why), ERR_DENIED);
+    char t[64];
+    struct directory_secret past = test_secret(CREDENTIAL_PSK, 9, t);
+    past.expires_wall_ms = TEST_NOW;
+    assert_int_equal(add(p, "b", &past, 1, &why), ERR_MALFORMED);
+    assert_int_equal(directory_remove(p->d, TEXT("nobody")), ERR_NOT_FOUND);
+    assert_int_equal(directory_disable(p->d, TEXT("nobody"), TEXT("")), ERR_NOT_FOUND);
+    assert_int_equal(directory_revoke(p->d, TEXT("a"), TEXT("")), ERR_MALFORMED);
+    assert_int_equal(directory_revoke(p->d, TEXT("a"), TEXT("two\nlines")), ERR_MALFORMED);
+    VERSION(p);
+    assert_int_equal(directory_version_count(v), 1);
+}
+
+static void status(void **state)
+{
+    struct test_place *p = *state;
+    char t[2][64];
+    struct directory_secret s[] = {test_secret(CREDENTIAL_X509, 1, t[0]),
+                                   test_secret(CREDENTIAL_PASSWORD, 1, t[1])};
+    const struct directory_entry *e = NULL;
+    assert_int_equal(add(p, "a", s, 2, NULL), OK);
+    assert_int_equal(directory_disable(p->d, TEXT("a"), TEXT("in repair")), OK);
+    {
+        VERSION(p);
+        assert_int_equal(directory_login_x509(v, TEXT("a"), &s[0].spki, TEST_NOW, &e, NULL),
+                         ERR_DENIED);
+        assert_string_equal(e->reason, "in repair");
+        assert_int_equal(e->principal->status, PRINCIPAL_DISABLED);
+        assert_int_equal(directory_login_password(v, TEXT("a"), s[1].password, TEST_NOW, &e, NULL),
+                         ERR_DENIED);
+        assert_int_equal(directory_live(v, TEXT("a"), CREDENTIAL_PASSWORD, TEST_NOW).n, 0);
+    }
+    assert_int_equal(directory_enable(p->d, TEXT("a"), NULL), OK);
+    {
+        VERSION(p);
+        assert_int_equal(directory_login_x509(v, TEXT("a"), &s[0].spki, TEST_NOW, &e, NULL), OK);
+        assert_string_equal(e->reason, "");
+    }
+    struct why why = {""};
+    assert_int_equal(directory_revoke(p->d, TEXT("a"), TEXT("stolen")), OK);
+    assert_int_equal(directory_enable(p->d, TEXT("a"), &why), ERR_DENIED);
+    assert_int_equal(directory_disable(p->d, TEXT("a"), TEXT("")), ERR_DENIED);
+    assert_int_equal(directory_rotate(p->d, TEXT("a"), &s[0], 0, TEST_NOW, &why), ERR_DENIED);
+    VERSION(p);
+    assert_int_equal(directory_login_x509(v, TEXT("a"), &s[0].spki, TEST_NOW, &e, NULL),
+                     ERR_DENIED);
+    assert_int_equal(e->principal->id, 1); /* the same principal all the way */
+}
+
+static void rotation(void **state)
+{
+    struct test_place *p = *state;
+    for (enum credential_kind kind = CREDENTIAL_X509; kind < CREDENTIAL_KINDS; kind++) {
+        char t[4][64];
+        struct directory_secret s[4];
+        for (unsigned i = 0; i < 4; i++) {
+            s[i] = test_secret(kind, 100 + i, t[i]);
+        }
+        assert_int_equal(add(p, "a", &s[0], 1, NULL), OK);
+        const int64_t later = TEST_NOW + TEST_DAY_MS;
+        assert_int_equal(directory_rotate(p->d, TEXT("a"), &s[1], TEST_HOUR_MS, later, NULL), OK);
+        {
+            VERSION(p);
+            assert_int_equal(directory_live(v, TEXT("a"), kind, later).n, 2);
+            struct directory_live live = directory_live(v, TEXT("a"), kind, later + TEST_HOUR_MS);
+            assert_int_equal(live.n, 1);
+            assert_int_equal(live.credentials[0]->created_wall_ms, later);
+            const struct directory_entry *e = NULL;
+            const struct credential *c = NULL;
+            if (kind == CREDENTIAL_PASSWORD) {
+                for (size_t i = 0; i < 2; i++) {
+                    assert_int_equal(
+                        directory_login_password(v, TEXT("a"), s[i].password, later, &e, &c), OK);
+                    assert_int_equal(c->created_wall_ms, i == 0 ? TEST_NOW : later);
+                }
+            } else if (kind == CREDENTIAL_X509) {
+                assert_int_equal(directory_login_x509(v, TEXT("a"), &s[0].spki, later, &e, NULL),
+                                 OK);
+                assert_int_equal(
+                    directory_login_x509(v, TEXT("a"), &s[0].spki, later + TEST_HOUR_MS, &e, NULL),
+                    ERR_EXPIRED);
+            }
+        }
+        /* a third within the overlap: two are live, the oldest is gone */
+        assert_int_equal(directory_rotate(p->d, TEXT("a"), &s[2], TEST_HOUR_MS, later + 1, NULL),
+                         OK);
+        /* at once */
+        assert_int_equal(directory_rotate(p->d, TEXT("a"), &s[3], 0, later + 2, NULL), OK);
+        assert_int_equal(directory_rotate(p->d, TEXT("a"), &s[3], 0, later + 2, NULL), ERR_EXISTS);
+        assert_int_equal(directory_rotate(p->d, TEXT("a"), &s[0], -1, later, NULL), ERR_MALFORMED);
+        {
+            VERSION(p);
+            assert_int_equal(directory_live(v, TEXT("a"), kind, later + 2).n, 1);
+            assert_int_equal(directory_find(v, TEXT("a"))->n_credentials, 1);
+        }
+        assert_int_equal(directory_remove(p->d, TEXT("a")), OK);
+    }
+}
+
+static void old_versions_stay(void **state)
+{
+    struct test_place *p = *state;
+    char t[64];
+    struct directory_secret s = test_secret(CREDENTIAL_X509, 1, t);
+    AUTO(version_done) const struct directory_version *before = directory_current(p->d);
+    assert_int_equal(add(p, "a", &s, 1, NULL), OK);
+    AUTO(version_done) const struct directory_version *with = directory_current(p->d);
+    assert_int_equal(directory_revoke(p->d, TEXT("a"), TEXT("stolen")), OK);
+    assert_int_equal(directory_remove(p->d, TEXT("a")), OK);
+    AUTO(version_done) const struct directory_version *after = directory_current(p->d);
+    p->d = directory_free(p->d); /* readers outlive the writer */
+    assert_int_equal(directory_version_count(before), 0);
+    assert_null(directory_find(before, TEXT("a")));
+    assert_int_equal(directory_find(with, TEXT("a"))->principal->status, PRINCIPAL_ACTIVE);
+    assert_non_null(directory_find_spki(with, &s.spki));
+    assert_null(directory_find(after, TEXT("a")));
+    assert_null(directory_find_spki(after, &s.spki));
+    assert_true(directory_version_epoch(before) < directory_version_epoch(with));
+    assert_true(directory_version_epoch(with) < directory_version_epoch(after));
+}
+
+static void ids_are_never_reused(void **state)
+{
+    struct test_place *p = *state;
+    uint64_t last = 0;
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(add(p, "a", NULL, 0, NULL), OK);
+        {
+            VERSION(p);
+            uint64_t id = directory_find(v, TEXT("a"))->principal->id;
+            assert_true(id > last);
+            last = id;
+        }
+        assert_int_equal(directory_remove(p->d, TEXT("a")), OK);
+        reopen(p);
+    }
+}
+
+static void batches(void **state)
+{
+    struct test_place *p = *state;
+    directory_begin(p->d);
+    assert_int_equal(add(p, "a", NULL, 0, NULL), OK);
+    assert_int_equal(add(p, "a", NULL, 0, NULL), ERR_EXISTS); /* sees itself */
+    {
+        VERSION(p);
+        assert_int_equal(directory_version_count(v), 0);
+    }
+    directory_rollback(p->d);
+    directory_begin(p->d);
+    assert_int_equal(add(p, "b", NULL, 0, NULL), OK);
+    assert_int_equal(directory_commit(p->d), OK);
+    reopen(p);
+    VERSION(p);
+    assert_null(directory_find(v, TEXT("a")));
+    assert_non_null(directory_find(v, TEXT("b")));
+}
+
+static void twenty_thousand(void **state)
+{
+    enum { N = 20000 };
+    struct test_place *p = *state;
+    char name[16];
+    char t[64];
+    directory_begin(p->d);
+    for (unsigned i = 0; i < N; i++) {
+        struct directory_secret s = test_secret(CREDENTIAL_X509, i, t);
+        (void)snprintf(name, sizeof name, "meter-%u", i);
+        assert_int_equal(add(p, name, &s, 1, NULL), OK);
+    }
+    assert_int_equal(directory_commit(p->d), OK);
+    reopen(p);
+    VERSION(p);
+    assert_int_equal(directory_version_count(v), N);
+    for (unsigned i = 0; i < N; i++) {
+        struct directory_secret s = test_secret(CREDENTIAL_X509, i, t);
+        const struct directory_entry *e = NULL;
+        (void)snprintf(name, sizeof name, "meter-%u", i);
+        assert_int_equal(directory_login_x509(v, TEXT(name), &s.spki, TEST_NOW, &e, NULL), OK);
+    }
+    size_t at = 0;
+    size_t n = 0;
+    while (directory_next(v, &at) != NULL) {
+        n++;
+    }
+    assert_int_equal(n, N);
+}
+
+static void exceptions(void **state)
+{
+    struct test_place *p = *state;
+    struct directory_exception_order o = {.listener = TEXT("mqtt"),
+                                          .role = TEXT("guest"),
+                                          .reason = TEXT("old meters until Friday"),
+                                          .allow = DIRECTORY_ALLOW_PLAINTEXT,
+                                          .for_ms = 2 * TEST_HOUR_MS};
+    const struct directory_exception_order good = o;
+    struct why why = {""};
+    uint64_t id = 0;
+    uint64_t second = 0;
+    assert_int_equal(directory_exception_add(p->d, &o, TEST_NOW, &id, &why), OK);
+    reopen(p);
+    {
+        VERSION(p);
+        const unsigned plain = DIRECTORY_ALLOW_PLAINTEXT;
+        const unsigned both = plain | DIRECTORY_ALLOW_ANONYMOUS;
+        const struct directory_exception *e =
+            directory_exception_find(v, TEXT("mqtt"), plain, TEST_NOW);
+        assert_non_null(e);
+        assert_int_equal(e->id, id);
+        assert_string_equal(e->reason, "old meters until Friday");
+        assert_null(directory_exception_find(v, TEXT("mqtt"), both, TEST_NOW));
+        assert_null(directory_exception_find(v, TEXT("ws"), plain, TEST_NOW));
+        assert_non_null(
+            directory_exception_find(v, TEXT("mqtt"), plain, TEST_NOW + 2 * TEST_HOUR_MS - 1));
+        assert_null(directory_exception_find(v, TEXT("mqtt"), plain, TEST_NOW + 2 * TEST_HOUR_MS));
+        /* a clock set back a day does not prolong it */
+        assert_null(directory_exception_find(v, TEXT("mqtt"), plain, TEST_NOW - TEST_DAY_MS));
+    }
+    o.allow = DIRECTORY_ALLOW_ANONYMOUS;
+    assert_int_equal(directory_exception_add(p->d, &o, TEST_NOW, &second, &why), OK);
+    assert_int_not_equal(id, second);
+    assert_int_equal(directory_exception_end(p->d, id), OK);
+    assert_int_equal(directory_exception_end(p->d, id), ERR_NOT_FOUND);
+
+    o = good;
+    o.reason = (struct slice){0};
+    assert_int_equal(directory_exception_add(p->d, &o, TEST_NOW, &id, &why), ERR_MALFORMED);
+    o = good;
+    o.for_ms = 7 * TEST_DAY_MS;
+    assert_int_equal(directory_exception_add(p->d, &o, TEST_NOW, &id, &why), OK);
+    o.for_ms++;
+    assert_int_equal(directory_exception_add(p->d, &o, TEST_NOW, &id, &why), ERR_MALFORMED);
+    o.for_ms = 0;
+    assert_int_equal(directory_exception_add(p->d, &o, TEST_NOW, &id, &why), ERR_MALFORMED);
+    o = good;
+    o.allow = 4;
+    assert_int_equal(directory_exception_add(p->d, &o, TEST_NOW, &id, &why), ERR_MALFORMED);
+    o.allow = 0;
+    assert_int_equal(directory_exception_add(p->d, &o, TEST_NOW, &id, &why), ERR_MALFORMED);
+    o.allow = DIRECTORY_ALLOW_ANONYMOUS;
+    o.role = (struct slice){0};
+    assert_int_equal(directory_exception_add(p->d, &o, TEST_NOW, &id, &why), ERR_MALFORMED);
+    assert_non_null(strstr(why.text, "--role"));
+}
+
+static void admin_secret(void **state)
+{
+    struct test_place *p = *state;
+    char first[PASSWORD_GENERATED_BYTES];
+    char second[PASSWORD_GENERATED_BYTES];
+    assert_int_equal(directory_admin_login(p->d, (struct slice){0}, TEST_NOW), ERR_AUTH);
+    assert_int_equal(directory_admin_secret(p->d, TEST_NOW, first), OK);
+    assert_int_equal(directory_admin_secret(p->d, TEST_NOW, second), OK);
+    reopen(p);
+    assert_int_equal(directory_admin_login(p->d, TEXT(first), TEST_NOW), ERR_AUTH);
+    assert_int_equal(directory_admin_login(p->d, TEXT(second), TEST_NOW + TEST_DAY_MS),
+                     ERR_EXPIRED);
+    assert_int_equal(directory_admin_login(p->d, TEXT(second), TEST_NOW + TEST_DAY_MS - 1), OK);
+    assert_int_equal(directory_admin_login(p->d, TEXT(second), TEST_NOW), ERR_AUTH);
+}
+
+static void policy_epoch(void **state)
+{
+    struct test_place *p = *state;
+    uint64_t epoch = 0;
+    assert_int_equal(add(p, "a", NULL, 0, NULL), OK);
+    assert_int_equal(directory_policy_changed(p->d, &epoch), OK);
+    assert_int_equal(add(p, "b", NULL, 0, NULL), OK);
+    reopen(p);
+    VERSION(p);
+    assert_int_equal(directory_version_policy_epoch(v), epoch);
+    assert_true(directory_version_epoch(v) > epoch);
+}
+
+static void sealed_file(void **state)
+{
+    struct test_place *p = *state;
+    char t[64];
+    struct directory_secret s = test_secret(CREDENTIAL_PSK, 1, t);
+    assert_int_equal(add(p, "canary-name", &s, 1, NULL), OK);
+    p->d = directory_free(p->d);
+    struct directory *none = NULL;
+    assert_int_equal(directory_create(&p->setup, &none), ERR_EXISTS);
+    AUTO(buf_done) struct buf file = {0};
+    assert_int_equal(disk_load(p->setup.disk, DIRECTORY_FILE, 1 << 20, &file), OK);
+    assert_null(memmem(file.p, file.n, "canary", 6));
+    assert_null(memmem(file.p, file.n, t, strlen(t)));
+    for (size_t at = 0; at < file.n; at += 13) {
+        file.p[at] ^= 0x10;
+        assert_int_equal(disk_save(p->setup.disk, DIRECTORY_FILE, buf_slice(&file)), OK);
+        assert_int_equal(directory_open(&p->setup, &none), ERR_CRYPTO);
+        file.p[at] ^= 0x10;
+    }
+    assert_int_equal(disk_save(p->setup.disk, DIRECTORY_FILE, slice_head(buf_slice(&file), 40)),
+                     OK);
+    assert_int_equal(directory_open(&p->setup, &none), ERR_CRYPTO);
+    assert_int_equal(disk_save(p->setup.disk, DIRECTORY_FILE, buf_slice(&file)), OK);
+    struct directory_setup other = p->setup;
+    const uint8_t wrong[32] = "another master key";
+    other.master = slice_of(wrong, sizeof wrong);
+    assert_int_equal(directory_open(&other, &none), ERR_CRYPTO);
+    assert_int_equal(directory_open(&p->setup, &p->d), OK);
+}
+
+static enum err no_open(struct disk *d, const char *path, enum disk_mode mode,
+                        struct disk_file **ret)
+{
+    (void)d;
+    (void)path;
+    (void)mode;
+    (void)ret;
+    return ERR_SPACE;
+}
+
+static void full_disk(void **state)
+{
+    struct test_place *p = *state;
+    const struct disk_ops *good = p->setup.disk->ops;
+    struct disk_ops broken = *good;
+    broken.open = no_open;
+    assert_int_equal(add(p, "a", NULL, 0, NULL), OK);
+    AUTO(version_done) const struct directory_version *before = directory_current(p->d);
+    p->setup.disk->ops = &broken;
+    assert_int_equal(add(p, "b", NULL, 0, NULL), ERR_SPACE);
+    assert_int_equal(directory_remove(p->d, TEXT("a")), ERR_SPACE);
+    assert_int_equal(directory_revoke(p->d, TEXT("a"), TEXT("stolen")), ERR_SPACE);
+    directory_begin(p->d);
+    assert_int_equal(add(p, "c", NULL, 0, NULL), OK);
+    assert_int_equal(directory_commit(p->d), ERR_SPACE);
+    VERSION(p);
+    assert_ptr_equal(v, before);
+    p->setup.disk->ops = good;
+    assert_int_equal(directory_commit(p->d), OK); /* the batch stayed open */
+    reopen(p);
+    AUTO(version_done) const struct directory_version *after = directory_current(p->d);
+    assert_non_null(directory_find(after, TEXT("c")));
+    assert_null(directory_find(after, TEXT("b")));
+}
+
+/* One of each operation; the first error ends it. */
+static enum err all_operations(struct test_place *p)
+{
+    char t[4][64];
+    struct directory_secret s[] = {test_secret(CREDENTIAL_X509, 1, t[0]),
+                                   test_secret(CREDENTIAL_PASSWORD, 1, t[1]),
+                                   test_secret(CREDENTIAL_PSK, 1, t[2])};
+    struct directory_secret fresh = test_secret(CREDENTIAL_PSK, 2, t[3]);
+    struct directory_exception_order o = {.listener = TEXT("mqtt"),
+                                          .reason = TEXT("why"),
+                                          .allow = DIRECTORY_ALLOW_PLAINTEXT,
+                                          .for_ms = 1000};
+    uint64_t id = 0;
+    char secret[PASSWORD_GENERATED_BYTES];
+    TRY(add(p, "a", s, 3, NULL));
+    TRY(directory_rotate(p->d, TEXT("a"), &fresh, 1000, TEST_NOW, NULL));
+    TRY(directory_disable(p->d, TEXT("a"), TEXT("x")));
+    TRY(directory_enable(p->d, TEXT("a"), NULL));
+    TRY(directory_exception_add(p->d, &o, TEST_NOW, &id, NULL));
+    TRY(directory_exception_end(p->d, id));
+    TRY(directory_policy_changed(p->d, &id));
+    TRY(directory_admin_secret(p->d, TEST_NOW, secret));
+    TRY(directory_revoke(p->d, TEXT("a"), TEXT("x")));
+    return directory_remove(p->d, TEXT("a"));
+}
+
+static void no_memory(void **state)
+{
+    struct test_place *p = *state;
+    for (long n = 0; n < 1000; n++) {
+        (void)mem_fail_after(n);
+        enum err err = all_operations(p);
+        bool failed = mem_fail_after(-1) != 0;
+        assert_int_equal(err, failed ? ERR_NOMEM : OK);
+        if (!failed) {
+            return;
+        }
+        reopen(p); /* what is on disk is whole, whenever it stopped */
+        size_t n_exceptions = 0;
+        VERSION(p);
+        const struct directory_exception *e = directory_exceptions(v, &n_exceptions);
+        if (n_exceptions > 0) {
+            assert_int_equal(directory_exception_end(p->d, e[0].id), OK);
+        }
+        if (directory_find(v, TEXT("a")) != NULL) {
+            assert_int_equal(directory_remove(p->d, TEXT("a")), OK);
+        }
+    }
+    fail();
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(round_trip),
+        CASE(last_use_is_kept),
+        CASE(one_secret_one_owner),
+        CASE(refused),
+        CASE(status),
+        CASE(rotation),
+        CASE(old_versions_stay),
+        CASE(ids_are_never_reused),
+        CASE(batches),
+        CASE(twenty_thousand),
+        CASE(exceptions),
+        CASE(admin_secret),
+        CASE(policy_epoch),
+        CASE(sealed_file),
+        CASE(full_disk),
+        CASE(no_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

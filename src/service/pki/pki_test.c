@@ -1,0 +1,271 @@
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "security/crypto/x509.h"
+#include "security/identity/identity.h"
+#include "service/pki/pki.h"
+
+#define DAY_MS INT64_C(86400000)
+static const int64_t now = INT64_C(1795000000000);
+static const uint8_t master_bytes[32] = "the master key of this test, 32";
+
+struct place {
+    char dir[40];
+    int fd;
+    struct disk *disk;
+    struct random_source random;
+    struct slice master;
+    struct pki_hosts hosts;
+};
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static int setup(void **state)
+{
+    struct place *p = test_calloc(1, sizeof *p);
+    memcpy(p->dir, "/tmp/sallyport-pki-XXXXXX", sizeof "/tmp/sallyport-pki-XXXXXX");
+    assert_non_null(mkdtemp(p->dir));
+    p->fd = open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(p->fd >= 0);
+    assert_int_equal(disk_system(dup(p->fd), &p->disk), OK);
+    p->random = random_system();
+    p->master = slice_of(master_bytes, sizeof master_bytes);
+    assert_int_equal(pki_hosts_add(&p->hosts, slice_text("broker.example")), OK);
+    assert_int_equal(pki_hosts_add(&p->hosts, slice_text("192.0.2.7")), OK);
+    assert_int_equal(pki_hosts_add(&p->hosts, slice_text("2001:db8::7")), OK);
+    assert_int_equal(pki_init(p->fd, p->master, &p->hosts, &p->random, now), OK);
+    *state = p;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct place *p = *state;
+    p->disk = p->disk->ops->free(p->disk);
+    close(p->fd);
+    (void)nftw(p->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    test_free(p);
+    return 0;
+}
+
+static struct x509 *leaf_of(struct slice chain)
+{
+    struct x509 *x = NULL;
+    assert_int_equal(x509_next_pem(&chain, &x), OK);
+    return x;
+}
+
+static void verifies(const struct pki *pki, struct slice chain, enum x509_kind kind, int64_t at,
+                     enum err want)
+{
+    /* as a client would: only the root is trusted, the intermediate comes with the chain */
+    struct slice ca = pki_ca_pem(pki);
+    AUTO(x509_autofree) struct x509 *leaf = leaf_of(chain);
+    AUTO(x509_autofree) struct x509 *root = leaf_of(ca);
+    AUTO(buf_done) struct buf root_pem = {0};
+    struct why why;
+    assert_int_equal(x509_to_pem(root, &root_pem), OK);
+    assert_int_equal(x509_verify(leaf, chain, buf_slice(&root_pem), kind, at, &why), want);
+}
+
+static void files(void **state)
+{
+    const struct place *p = *state;
+    static const char *const names[] = {"pki/ca.pem", "pki/server.pem", "pki/root.sealed",
+                                        "pki/intermediate.sealed", "pki/server.sealed"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        struct stat st;
+        AUTO(buf_done) struct buf text = {0};
+        assert_int_equal(fstatat(p->fd, names[i], &st, AT_SYMLINK_NOFOLLOW), 0);
+        assert_int_equal(st.st_mode & 07777, 0600);
+        assert_int_equal(disk_load(p->disk, names[i], PKI_FILE_MAX * 2, &text), OK);
+        assert_null(memmem(text.p, text.n, "PRIVATE", 7));
+    }
+    struct stat st;
+    assert_int_equal(fstatat(p->fd, "pki", &st, 0), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    assert_int_equal(pki_init(p->fd, p->master, &p->hosts, &p->random, now), ERR_EXISTS);
+}
+
+static void server(void **state)
+{
+    struct place *p = *state;
+    struct why why = {""};
+    AUTO(pki_autofree) struct pki *pki = NULL;
+    assert_int_equal(pki_open(p->disk, p->master, &pki, &why), OK);
+    verifies(pki, pki_server_chain_pem(pki), X509_KIND_SERVER, now, OK);
+    verifies(pki, pki_server_chain_pem(pki), X509_KIND_CLIENT, now, ERR_AUTH);
+    verifies(pki, pki_server_chain_pem(pki), X509_KIND_SERVER, now + 91 * DAY_MS, ERR_AUTH);
+    assert_int_equal(pki_server_not_after(pki), now + 90 * DAY_MS);
+
+    AUTO(x509_autofree) struct x509 *leaf = leaf_of(pki_server_chain_pem(pki));
+    const struct x509_info *i = x509_info(leaf);
+    assert_int_equal(i->n_sans, 3);
+    assert_true(slice_is(i->sans[0].value, "broker.example"));
+    assert_int_equal(i->sans[1].value.n, 4);
+    assert_int_equal(i->sans[2].value.n, 16);
+    char name[IDENTITY_NAME_BYTES];
+    assert_int_equal(identity_from_x509(leaf, IDENTITY_ANY, name), ERR_DENIED);
+
+    /* renewed: same names, new key, survives a restart */
+    const int64_t later = now + 60 * DAY_MS;
+    assert_int_equal(pki_renew_server(pki, p->disk, p->master, &p->random, later), OK);
+    verifies(pki, pki_server_chain_pem(pki), X509_KIND_SERVER, now + 91 * DAY_MS, OK);
+    AUTO(x509_autofree) struct x509 *renewed = leaf_of(pki_server_chain_pem(pki));
+    assert_int_equal(x509_info(renewed)->n_sans, 3);
+    assert_memory_not_equal(&x509_info(renewed)->spki, &i->spki, sizeof i->spki);
+    AUTO(key_autofree) struct key *key = NULL;
+    struct digest spki;
+    assert_int_equal(key_from_pem(pki_server_key_pem(pki), &key), OK);
+    assert_int_equal(key_spki_sha256(key, &spki), OK);
+    assert_memory_equal(&spki, &x509_info(renewed)->spki, sizeof spki);
+    AUTO(pki_autofree) struct pki *again = NULL;
+    assert_int_equal(pki_open(p->disk, p->master, &again, &why), OK);
+    assert_true(slice_equal(pki_server_chain_pem(pki), pki_server_chain_pem(again)));
+    assert_true(slice_equal(pki_server_key_pem(pki), pki_server_key_pem(again)));
+    assert_true(slice_equal(pki_ca_pem(pki), pki_ca_pem(again)));
+}
+
+static void devices(void **state)
+{
+    struct place *p = *state;
+    struct why why = {""};
+    AUTO(pki_autofree) struct pki *pki = NULL;
+    assert_int_equal(pki_open(p->disk, p->master, &pki, &why), OK);
+    AUTO(pki_device_done) struct pki_device d = {0};
+    assert_int_equal(
+        pki_issue_device(pki, slice_text("meter-7"), (struct slice){0}, 0, &p->random, now, &d),
+        OK);
+    verifies(pki, buf_slice(&d.cert_pem), X509_KIND_CLIENT, now, OK);
+    verifies(pki, buf_slice(&d.cert_pem), X509_KIND_SERVER, now, ERR_AUTH);
+    AUTO(x509_autofree) struct x509 *leaf = leaf_of(buf_slice(&d.cert_pem));
+    AUTO(key_autofree) struct key *key = NULL;
+    struct digest spki;
+    char name[IDENTITY_NAME_BYTES];
+    assert_int_equal(identity_from_x509(leaf, IDENTITY_URI, name), OK);
+    assert_string_equal(name, "meter-7");
+    assert_int_equal(key_from_pem(buf_slice(&d.key_pem), &key), OK);
+    assert_int_equal(key_spki_sha256(key, &spki), OK);
+    assert_memory_equal(&spki, &d.spki, sizeof spki);
+    assert_int_equal(d.not_after_wall_ms, now + 90 * DAY_MS);
+
+    static const char *const bad[] = {"", "a/b", "a b", "+", "../x", "a\r\nb"};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        struct pki_device none = {0};
+        assert_int_equal(
+            pki_issue_device(pki, slice_text(bad[i]), (struct slice){0}, 0, &p->random, now, &none),
+            ERR_MALFORMED);
+    }
+    struct pki_device none = {0};
+    assert_int_equal(
+        pki_issue_device(pki, slice_text("x"), slice_text("no key"), 0, &p->random, now, &none),
+        ERR_MALFORMED);
+}
+
+static void tampered(void **state)
+{
+    struct place *p = *state;
+    static const char *const names[] = {"pki/intermediate.sealed", "pki/server.sealed"};
+    const uint8_t other[32] = "another master key";
+    struct why why = {""};
+    struct pki *pki = NULL;
+    assert_int_equal(pki_open(p->disk, slice_of(other, sizeof other), &pki, &why), ERR_CRYPTO);
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        AUTO(buf_done) struct buf file = {0};
+        assert_int_equal(disk_load(p->disk, names[i], PKI_FILE_MAX * 2, &file), OK);
+        file.p[file.n / 2] ^= 1;
+        assert_int_equal(disk_save(p->disk, names[i], buf_slice(&file)), OK);
+        assert_int_equal(pki_open(p->disk, p->master, &pki, &why), ERR_CRYPTO);
+        assert_non_null(strstr(why.text, names[i]));
+        file.p[file.n / 2] ^= 1;
+        assert_int_equal(disk_save(p->disk, names[i], buf_slice(&file)), OK);
+    }
+    /* one sealed file in the place of another */
+    AUTO(buf_done) struct buf server = {0};
+    AUTO(buf_done) struct buf root = {0};
+    assert_int_equal(disk_load(p->disk, "pki/server.sealed", PKI_FILE_MAX * 2, &server), OK);
+    assert_int_equal(disk_load(p->disk, "pki/root.sealed", PKI_FILE_MAX * 2, &root), OK);
+    assert_int_equal(disk_save(p->disk, "pki/server.sealed", buf_slice(&root)), OK);
+    assert_int_equal(pki_open(p->disk, p->master, &pki, &why), ERR_CRYPTO);
+    assert_int_equal(disk_save(p->disk, "pki/server.sealed", buf_slice(&server)), OK);
+    /* the copies for people are not trusted */
+    assert_int_equal(disk_save(p->disk, "pki/ca.pem", slice_text("nonsense")), OK);
+    assert_int_equal(pki_open(p->disk, p->master, &pki, &why), OK);
+    assert_false(slice_is(pki_ca_pem(pki), "nonsense"));
+    pki = pki_free(pki);
+    /* every allocation may fail */
+    for (long n = 0; n < 200; n++) {
+        (void)mem_fail_after(n);
+        enum err err = pki_open(p->disk, p->master, &pki, NULL);
+        bool failed = mem_fail_after(-1) != 0;
+        assert_int_equal(err == OK, !failed);
+        pki = pki_free(pki);
+        if (!failed) {
+            return;
+        }
+    }
+    fail();
+}
+
+static void hosts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *host;
+        enum err err;
+    } cases[] = {
+        {"localhost", OK},        {"a.b-c.example", OK},    {"*.example.org", OK},
+        {"10.0.0.1", OK},         {"fe80::1", OK},          {"", ERR_MALFORMED},
+        {"a..b", ERR_MALFORMED},  {"-a", ERR_MALFORMED},    {"a_b", ERR_MALFORMED},
+        {"a b", ERR_MALFORMED},   {"1.2.3", ERR_MALFORMED}, {"a/b", ERR_MALFORMED},
+        {"[::1]", ERR_MALFORMED}, {"a.", ERR_MALFORMED},    {"ex\xc3\xa4mple", ERR_MALFORMED},
+    };
+    struct pki_hosts h = {0};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        enum err err = pki_hosts_add(&h, slice_text(cases[i].host));
+        if (err != cases[i].err) {
+            fail_msg("%s: %s", cases[i].host, err_name(err));
+        }
+    }
+    assert_int_equal(h.n, 5);
+    assert_int_equal(pki_hosts_add(&h, slice_text("localhost")), OK);
+    assert_int_equal(h.n, 5);
+    pki_hosts_local(&h);
+    bool has_loopback = false;
+    for (size_t i = 0; i < h.n; i++) {
+        has_loopback = has_loopback || strcmp(h.host[i], "127.0.0.1") == 0;
+    }
+    assert_true(has_loopback);
+    for (unsigned i = 0; h.n < PKI_HOSTS_MAX; i++) {
+        char text[32];
+        (void)snprintf(text, sizeof text, "h%u.example", i);
+        assert_int_equal(pki_hosts_add(&h, slice_text(text)), OK);
+    }
+    assert_int_equal(pki_hosts_add(&h, slice_text("one.more")), ERR_LIMIT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(files, setup, teardown),
+        cmocka_unit_test_setup_teardown(server, setup, teardown),
+        cmocka_unit_test_setup_teardown(devices, setup, teardown),
+        cmocka_unit_test_setup_teardown(tampered, setup, teardown),
+        cmocka_unit_test(hosts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
