@@ -63,7 +63,7 @@ static enum err make_json(const struct bundle_order *o, struct buf *ret)
         return ERR_NOMEM;
     }
     enum err err = buf_append(ret, slice_text(text), BUNDLE_FILE_MAX);
-    free(text);
+    free(text); /* the library's own allocation */
     TRY(err);
     return buf_append(ret, slice_text("\n"), BUNDLE_FILE_MAX);
 }
