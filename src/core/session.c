@@ -363,8 +363,6 @@ enum err session_pubrec(struct session *s, uint16_t packet_id, uint8_t reason, u
         tidy(s);
     } else if (d->state == DELIVERY_SENT) {
         release_msg(s, d);
-        d->ids = mem_free(d->ids);
-        d->n_ids = 0;
         d->state = DELIVERY_RECEIVED;
         d->lsn = lsn;
         s->n_received++;

@@ -598,6 +598,11 @@ void publish_will(struct worker *w, struct conn *c)
 
 /* ---- other doors ---- */
 
+bool worker_publisher_ok(struct worker *w, const struct msg *m)
+{
+    return publisher_ok(w, m);
+}
+
 MUST_USE enum err worker_publish(struct worker *w, const struct account *a, struct msg *m,
                                  uint64_t cookie, uint64_t now_ms, bool *ret_is_done)
 {

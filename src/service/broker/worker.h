@@ -159,5 +159,7 @@ const struct msg *worker_retained(struct worker *w, struct slice topic, uint64_t
  * publish. */
 void worker_retained_each(struct worker *w, struct slice filter, uint64_t now_ms,
                           bool (*each)(void *ctx, const struct msg *m), void *ctx);
+/* worker_publisher_ok - may what its publisher said still be heard under the realm of now? O(1). */
+bool worker_publisher_ok(struct worker *w, const struct msg *m);
 const struct realm *worker_realm(const struct worker *w);
 #endif
