@@ -219,6 +219,12 @@ enum err dtls_link_send(struct dtls_link *link, struct slice plain)
         return ERR_TOO_LARGE;
     }
     ERR_clear_error();
+    /* Between datagrams an association gives its buffers back (SSL_free_buffers); reading makes
+     * them again by itself, writing does not and would follow a null pointer. */
+    if (SSL_alloc_buffers(link->ssl) != 1) {
+        ERR_clear_error();
+        return ERR_NOMEM;
+    }
     if (plain.n > 0 && SSL_write(link->ssl, plain.p, (int)plain.n) != (int)plain.n) {
         ERR_clear_error();
         return ERR_CRYPTO;

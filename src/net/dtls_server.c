@@ -506,7 +506,12 @@ static enum err server_send(struct dtls *d, uint64_t id, struct slice plain, uin
     struct server *s = CONTAINER_OF(d, struct server, dtls);
     struct association *a = find_open(s, id);
     s->now_ms = now_ms;
-    return a != NULL ? dtls_link_send(&a->link, plain) : ERR_NOT_FOUND;
+    if (a == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    enum err err = dtls_link_send(&a->link, plain);
+    (void)SSL_free_buffers(a->link.ssl); /* refuses when something is in them: fine */
+    return err;
 }
 
 static void server_close(struct dtls *d, uint64_t id)

@@ -242,6 +242,24 @@ static void talk(struct net *n)
     assert_string_equal(n->client.got, "hello");
 }
 
+/* Unasked, when the association has given its buffers back: a notification does this. */
+static void a_server_speaks_first(void **state)
+{
+    (void)state;
+    struct net n;
+    net_init(&n);
+    client_psk(&n, "meter-1", key);
+    run(&n, &n.client.n_opened, 1);
+    talk(&n);
+    for (int i = 0; i < 2; i++) {
+        int before = n.client.n_received;
+        assert_int_equal(dtls_send(n.server.dtls, n.server.id, slice_text("news"), now(&n)), OK);
+        run(&n, &n.client.n_received, before + 1);
+        assert_string_equal(n.client.got, "news");
+    }
+    net_done(&n);
+}
+
 static void psk_both_ways(void **state)
 {
     (void)state;
@@ -593,6 +611,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(psk_both_ways),
+        cmocka_unit_test(a_server_speaks_first),
         cmocka_unit_test(x509_both_ways),
         cmocka_unit_test(certificates_that_do_not_verify),
         cmocka_unit_test(lost_and_repeated_datagrams),
