@@ -92,7 +92,7 @@ static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size
     if (c == NULL || d->is_draining) {
         return ERR_NOT_FOUND;
     }
-    credential_psk(c, key, ret_n);
+    TRY(credential_psk(c, key, ret_n));
     return *ret_n > 0 ? OK : ERR_NOT_FOUND;
 }
 
