@@ -3,9 +3,9 @@
  *
  * A policy is built once (policy_new, policy_add_role, role_add_*), then only read: immutable and
  * shared by reference. Templates are split into levels first and placeholders substituted per level
- * afterwards, so that a value that holds
- * '+', '#' or '/' stays one literal level and can never widen a filter (such a value matches no
- * topic at all). A grant whose placeholder has no value, or an empty one, grants nothing.
+ * afterwards, so that a value that holds '+', '#' or '/' stays one literal level and can never
+ * widen a filter (such a value matches no topic at all). A grant whose placeholder has no value, or
+ * an empty one, grants nothing.
  *
  * grants are a policy compiled for one principal. All questions are asked of grants.
  */
