@@ -101,8 +101,7 @@ static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size
 static void report_inactive(struct coap_door *d, const struct net_peer *peer,
                             const struct directory_entry *entry)
 {
-    struct event e =
-        stranger_event(d, EVENT_revoked, peer, slice_text(entry->principal->name));
+    struct event e = stranger_event(d, EVENT_revoked, peer, slice_text(entry->principal->name));
     bool is_disabled = entry->principal->status == PRINCIPAL_DISABLED;
     event_reason(&e, "%s is %s%s%s; %s", entry->principal->name,
                  is_disabled ? "disabled" : "revoked", entry->reason[0] != '\0' ? ": " : "",
@@ -185,8 +184,7 @@ static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure 
 static void refuse_x509(struct coap_door *d, const struct dtls_info *info, const char *name,
                         enum err err)
 {
-    enum event_category category =
-        err == ERR_EXPIRED ? EVENT_credential_expiring : EVENT_auth_fail;
+    enum event_category category = err == ERR_EXPIRED ? EVENT_credential_expiring : EVENT_auth_fail;
     struct event e = stranger_event(d, category, &info->peer, slice_text(name));
     event_reason(&e,
                  err == ERR_EXPIRED
@@ -210,8 +208,7 @@ static enum err who_by_x509(struct coap_door *d, const struct dtls_info *info,
         err = identity_from_x509(x, IDENTITY_ANY, name);
     }
     if (err != OK) {
-        struct event e =
-            stranger_event(d, EVENT_identity_mismatch, &info->peer, (struct slice){0});
+        struct event e = stranger_event(d, EVENT_identity_mismatch, &info->peer, (struct slice){0});
         event_reason(&e,
                      "the client's certificate names no device (%s): the name must stand once, as "
                      "URI " IDENTITY_URI_PREFIX "NAME, DNS name or CN. Use a bundle of `sallyport "
@@ -473,8 +470,9 @@ static void report_refused(struct association *a, const struct coap_counters *be
     struct event e;
     if (now->malformed != before->malformed) {
         e = association_event(a, EVENT_malformed);
-        event_reason(&e, "a datagram of %zu bytes is no CoAP message, or out of place; it was "
-                         "refused or passed over, the association stays",
+        event_reason(&e,
+                     "a datagram of %zu bytes is no CoAP message, or out of place; it was "
+                     "refused or passed over, the association stays",
                      datagram.n);
     } else if (now->overflow != before->overflow) {
         e = association_event(a, EVENT_rate);
