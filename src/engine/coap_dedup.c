@@ -1,5 +1,7 @@
 #include "engine/coap_dedup.h"
 
+#include <assert.h>
+
 #include "base/mem.h"
 
 enum { FIRST_ENTRIES = 8 };
@@ -18,6 +20,7 @@ static uint32_t tick_of(uint64_t now_ms)
 
 static void drop_kept(struct coap_dedup *d, struct kept *k)
 {
+    assert(k != NULL); /* a KEPT entry has its bytes, and kept_bytes > 0 means there are some */
     d->kept_bytes -= k->n;
     list_unlink(&k->node);
     (void)mem_free(k);
@@ -132,7 +135,9 @@ enum err coap_dedup_add(struct coap_dedup *d, const struct coap_limits *limits, 
 /* The oldest answers go first; their message ids stay. */
 static void evict(struct coap_dedup *d)
 {
-    struct kept *k = LIST_ENTRY(list_first(&d->kept), struct kept, node);
+    struct list_node *oldest = list_first(&d->kept);
+    assert(oldest != NULL);
+    struct kept *k = LIST_ENTRY(oldest, struct kept, node);
     for (size_t i = 0; i < d->n; i++) {
         if (d->seen[i].mid == k->mid && d->seen[i].state == COAP_SEEN_KEPT) {
             d->seen[i].state = COAP_SEEN_LOST;

@@ -10,7 +10,7 @@ void coap_observation_end(struct coap_endpoint *e, struct coap_observation *ob)
 
 void coap_add_observe(struct coap_option_writer *o, struct slice options, uint32_t sequence)
 {
-    uint8_t value[3];
+    uint8_t value[3] = {0};
     struct wr w = wr_into(value, sizeof(value));
     wr_be(&w, sequence, sizeof(value));
     size_t zeros = 0;

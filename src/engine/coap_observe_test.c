@@ -42,11 +42,11 @@ static void history_of_message_ids(void **state)
     coap_observers_init(&o);
     assert_int_equal(coap_observers_add(&o, &limits, slice_text("a"), 1, 0, &ob), OK);
     assert_null(coap_observers_find_mid(&o, 0));
-    for (uint16_t mid = 100; mid < 100 + COAP_OBSERVE_MIDS + 1; mid++) {
+    for (uint16_t mid = 100; mid < (uint16_t)(100 + COAP_OBSERVE_MIDS + 1); mid++) {
         coap_observation_sent(ob, &limits, mid, false, 0);
     }
     assert_null(coap_observers_find_mid(&o, 100));
-    for (uint16_t mid = 101; mid < 101 + COAP_OBSERVE_MIDS; mid++) {
+    for (uint16_t mid = 101; mid < (uint16_t)(101 + COAP_OBSERVE_MIDS); mid++) {
         assert_ptr_equal(coap_observers_find_mid(&o, mid), ob);
     }
 }

@@ -1,4 +1,6 @@
 /* What leaves: the queue of datagrams, and confirmable messages until they are acknowledged. */
+#include <assert.h>
+
 #include "base/mem.h"
 #include "engine/coap_endpoint_private.h"
 
@@ -90,6 +92,7 @@ enum err coap_send_empty(struct coap_endpoint *e, enum coap_type type, uint16_t 
 
 void coap_patch_header(struct slice message, uint8_t *bytes, enum coap_type type, uint16_t mid)
 {
+    assert(message.n >= COAP_HEADER_BYTES);
     uint8_t first = (uint8_t)((message.p[0] & ~0x30U) | (unsigned)type << 4);
     uint8_t code = message.p[1];
     struct wr w = wr_into(bytes, COAP_HEADER_BYTES);

@@ -138,7 +138,7 @@ static int run_command(struct cli *cli, const struct cli_command *c, int argc, c
 int cli_main(int argc, char **argv)
 {
     const char *dir = getenv("SALLYPORT_DIR");
-    struct cli cli = {.program = "sallyport",
+    struct cli cli = {.program = argc > 0 && argv[0] != NULL ? argv[0] : "sallyport",
                       .dir = dir != NULL && dir[0] != '\0' ? dir : "/var/lib/sallyport",
                       .out = stdout,
                       .err = stderr};

@@ -109,19 +109,18 @@ static enum err add_entrance(struct assembly *a, const struct boot_listener *b,
     e->entrance.is_plain = l->plain;
     e->entrance.segment = segment_number(&a->config, l->segment);
     EVENT_TEXT(&e->entrance, name, slice_text(l->name));
+    e->is_udp = b->udp;
+    e->fds = a->fds[a->n_entrances];
+    e->n_fds = b->n_fds;
+    for (unsigned k = 0; k < b->n_fds; k++) {
+        a->fds[a->n_entrances][k] = b->first_fd + (int)k;
+    }
     if (b->udp) {
-        for (unsigned i = 0; i < b->n_fds; i++) {
-            a->udp_fds[a->n_entrances][i] = b->first_fd + (int)i;
-        }
-        e->udp_fds = a->udp_fds[a->n_entrances];
         set_dtls(a, l, &a->dtls[a->n_entrances]);
         e->dtls = &a->dtls[a->n_entrances];
-    } else {
-        e->fd = b->first_fd;
-        if (!l->plain) {
-            TRY(open_tls(a, l, &a->tls[a->n_entrances], why));
-            e->tls = a->tls[a->n_entrances];
-        }
+    } else if (!l->plain) {
+        TRY(open_tls(a, l, &a->tls[a->n_entrances], why));
+        e->tls = a->tls[a->n_entrances];
     }
     a->n_entrances++;
     return OK;

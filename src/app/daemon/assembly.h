@@ -23,7 +23,7 @@ struct assembly {
     const struct policy *policy;
     struct tls *tls[CONFIG_LISTENERS_MAX]; /* by entrance */
     struct driver_entrance entrances[CONFIG_LISTENERS_MAX];
-    int udp_fds[CONFIG_LISTENERS_MAX][BOOT_SOCKETS_MAX];
+    int fds[CONFIG_LISTENERS_MAX][BOOT_SOCKETS_MAX];
     struct dtls_server_config dtls[CONFIG_LISTENERS_MAX];
     size_t n_entrances;
     struct random_source random;

@@ -251,20 +251,23 @@ MUST_USE enum err broker_start(struct broker *b)
     return err;
 }
 
-static void threads_join(struct broker *b)
+void broker_stop(struct broker *b)
 {
     atomic_store_explicit(&b->is_stopping, true, memory_order_release);
-    for (unsigned i = 0; i < b->n_threads; i++) {
-        driver_stop(b->drivers[i]);
-        (void)pthread_join(b->threads[i], NULL);
+    while (b->n_threads > 0) {
+        b->n_threads--;
+        driver_stop(b->drivers[b->n_threads]);
+        (void)pthread_join(b->threads[b->n_threads], NULL);
     }
     if (b->journal.is_running) {
         sleeper_call(&b->journal);
         (void)pthread_join(b->journal.thread, NULL);
+        b->journal.is_running = false;
     }
     if (b->verify.is_running) {
         sleeper_call(&b->verify);
         (void)pthread_join(b->verify.thread, NULL);
+        b->verify.is_running = false;
     }
 }
 
@@ -295,7 +298,7 @@ struct broker *broker_free(struct broker *b)
     if (b == NULL) {
         return NULL;
     }
-    threads_join(b);
+    broker_stop(b);
     for (unsigned i = 0; i < b->n; i++) {
         b->drivers[i] = driver_free(b->drivers[i]);
     }

@@ -33,7 +33,10 @@ MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret);
 /* broker_start - the threads run from here on. ERR_IO: a thread could not be made; free the broker.
  */
 MUST_USE enum err broker_start(struct broker *b);
-/* broker_free - stops and joins the threads. */
+/* broker_stop - stops and joins the threads; events that wait can still be taken. Fine when it was
+ * never started. */
+void broker_stop(struct broker *b);
+/* broker_free - after broker_stop, or stops itself. */
 struct broker *broker_free(struct broker *b);
 
 /* broker_set_realm - gives it to every worker (shares). ERR_NOMEM, ERR_AGAIN (a worker's ring is

@@ -214,6 +214,15 @@ static enum err unpack_failed(void)
     return ERR_CONFIG; /* the place is inside a sealed file: nobody could edit it there */
 }
 
+/* Only what psk_to_json writes: lower case. */
+static int hex_value(uint8_t c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 static enum err read_psk(struct credential *c, const struct credential_guard *guard,
                          const json_t *hex)
 {
@@ -225,12 +234,12 @@ static enum err read_psk(struct credential *c, const struct credential_guard *gu
     }
     enum err err = OK;
     for (size_t i = 0; i < n; i++) {
-        unsigned value = 0;
-        char pair[3] = {(char)text.p[2 * i], (char)text.p[2 * i + 1], '\0'};
-        if (strspn(pair, "0123456789abcdef") != 2 || sscanf(pair, "%2x", &value) != 1) {
+        int high = hex_value(text.p[2 * i]);
+        int low = hex_value(text.p[2 * i + 1]);
+        if (high < 0 || low < 0) {
             err = ERR_CONFIG;
         }
-        key[i] = (uint8_t)value;
+        key[i] = (uint8_t)((unsigned)high << 4 | (unsigned)low);
     }
     if (err == OK) {
         err = credential_set_psk(c, guard, slice_of(key, n));

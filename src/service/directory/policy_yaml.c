@@ -328,7 +328,7 @@ const char *policy_yaml_default(void)
            "roles:\n"
            "  sensor:                        # measures and reports; takes commands of its own\n"
            "    publish:\n"
-           "      - \"sensors/${site}/${device}/+\"\n"
+           "      - { topic: \"sensors/${site}/${device}/+\", retain: yes }\n"
            "      - { topic: \"status/${device}\", retain: yes, qos: 1 }\n"
            "    subscribe: [ \"commands/${device}/#\" ]\n"
            "    resources: [ { path: \"/fw/${class}\", methods: [GET] } ]\n"
