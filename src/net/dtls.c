@@ -213,18 +213,22 @@ enum err dtls_ctx_new(bool server, bool has_cert, bool has_psk, SSL_CTX **ret)
     return OK;
 }
 
+enum err dtls_link_wake(struct dtls_link *link)
+{
+    if (SSL_alloc_buffers(link->ssl) != 1) {
+        ERR_clear_error();
+        return ERR_NOMEM;
+    }
+    return OK;
+}
+
 enum err dtls_link_send(struct dtls_link *link, struct slice plain)
 {
     if (plain.n > DTLS_PLAIN_MAX) {
         return ERR_TOO_LARGE;
     }
     ERR_clear_error();
-    /* Between datagrams an association gives its buffers back (SSL_free_buffers); reading makes
-     * them again by itself, writing does not and would follow a null pointer. */
-    if (SSL_alloc_buffers(link->ssl) != 1) {
-        ERR_clear_error();
-        return ERR_NOMEM;
-    }
+    TRY(dtls_link_wake(link));
     if (plain.n > 0 && SSL_write(link->ssl, plain.p, (int)plain.n) != (int)plain.n) {
         ERR_clear_error();
         return ERR_CRYPTO;

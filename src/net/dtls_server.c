@@ -310,6 +310,9 @@ static void suspect_key(struct association *a)
 
 static void serve(struct server *s, struct association *a, struct slice datagram)
 {
+    if (dtls_link_wake(&a->link) != OK) {
+        return; /* as if the datagram had been lost */
+    }
     enter(s);
     a->link.in = datagram;
     if (a->state == HANDSHAKING) {
@@ -522,7 +525,7 @@ static void server_close(struct dtls *d, uint64_t id)
         return;
     }
     enter(s);
-    if (a->state == OPEN) {
+    if (a->state == OPEN && dtls_link_wake(&a->link) == OK) {
         (void)SSL_shutdown(a->link.ssl); /* a lost close_notify is the network's right */
     }
     remove_association(s, a);
