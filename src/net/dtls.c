@@ -213,27 +213,32 @@ enum err dtls_ctx_new(bool server, bool has_cert, bool has_psk, SSL_CTX **ret)
     return OK;
 }
 
-enum err dtls_link_wake(struct dtls_link *link)
-{
-    if (SSL_alloc_buffers(link->ssl) != 1) {
-        ERR_clear_error();
-        return ERR_NOMEM;
-    }
-    return OK;
-}
-
 enum err dtls_link_send(struct dtls_link *link, struct slice plain)
 {
     if (plain.n > DTLS_PLAIN_MAX) {
         return ERR_TOO_LARGE;
     }
     ERR_clear_error();
-    TRY(dtls_link_wake(link));
+    /* The server gives the record buffers back between datagrams, and OpenSSL's DTLS writes without
+     * a look at whether they are there. */
+    if (SSL_alloc_buffers(link->ssl) != 1) {
+        ERR_clear_error();
+        return ERR_NOMEM;
+    }
     if (plain.n > 0 && SSL_write(link->ssl, plain.p, (int)plain.n) != (int)plain.n) {
         ERR_clear_error();
         return ERR_CRYPTO;
     }
     return OK;
+}
+
+void dtls_link_shutdown(struct dtls_link *link)
+{
+    ERR_clear_error();
+    if (SSL_alloc_buffers(link->ssl) == 1) {
+        (void)SSL_shutdown(link->ssl); /* a lost close_notify is the network's right */
+    }
+    ERR_clear_error();
 }
 
 /* The interface. */

@@ -310,8 +310,9 @@ static void suspect_key(struct association *a)
 
 static void serve(struct server *s, struct association *a, struct slice datagram)
 {
-    if (dtls_link_wake(&a->link) != OK) {
-        return; /* as if the datagram had been lost */
+    if (SSL_alloc_buffers(a->link.ssl) != 1) {
+        return; /* as if the datagram had been lost; without them an alert inside SSL_read would
+                   crash */
     }
     enter(s);
     a->link.in = datagram;
@@ -513,7 +514,9 @@ static enum err server_send(struct dtls *d, uint64_t id, struct slice plain, uin
         return ERR_NOT_FOUND;
     }
     enum err err = dtls_link_send(&a->link, plain);
-    (void)SSL_free_buffers(a->link.ssl); /* refuses when something is in them: fine */
+    if (s->depth == 0) {
+        (void)SSL_free_buffers(a->link.ssl); /* as after a datagram that came */
+    }
     return err;
 }
 
@@ -525,8 +528,8 @@ static void server_close(struct dtls *d, uint64_t id)
         return;
     }
     enter(s);
-    if (a->state == OPEN && dtls_link_wake(&a->link) == OK) {
-        (void)SSL_shutdown(a->link.ssl); /* a lost close_notify is the network's right */
+    if (a->state == OPEN) {
+        dtls_link_shutdown(&a->link);
     }
     remove_association(s, a);
     leave(s);

@@ -111,8 +111,7 @@ static void report_inactive(struct coap_door *d, const struct net_peer *peer,
     door_report(d, &e);
 }
 
-static void report_identity(struct coap_door *d, const struct net_peer *peer, struct slice name,
-                            const char *text)
+static void report_identity(struct coap_door *d, const struct net_peer *peer, struct slice name)
 {
     const struct directory_entry *entry =
         directory_find(worker_realm(d->setup.worker)->directory, name);
@@ -123,15 +122,14 @@ static void report_identity(struct coap_door *d, const struct net_peer *peer, st
     struct event e = stranger_event(d, EVENT_auth_fail, peer, name);
     if (entry == NULL) {
         event_reason(&e,
-                     "nobody has this PSK identity (%s). The identity is the device's name: see "
-                     "psk.txt of its bundle; `sallyport device add NAME --role ROLE --credential "
-                     "psk --out DIR` makes one",
-                     text);
+                     "nobody has this PSK identity: it is the device's name, see psk.txt of its "
+                     "bundle; `sallyport device add NAME --role ROLE --credential psk --out DIR` "
+                     "makes one");
     } else {
         event_reason(&e,
-                     "%s has no pre-shared key in force (%s). Give it one: `sallyport device "
-                     "rotate %s --credential psk`",
-                     entry->principal->name, text, entry->principal->name);
+                     "%s has no pre-shared key in force. Give it one: `sallyport device rotate %s "
+                     "--credential psk`",
+                     entry->principal->name, entry->principal->name);
     }
     door_report(d, &e);
 }
@@ -144,7 +142,7 @@ static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure 
     count_add(&d->setup.counters->handshakes_failed, 1);
     switch (why) {
     case DTLS_FAILED_IDENTITY:
-        report_identity(d, peer, psk_identity, text);
+        report_identity(d, peer, psk_identity);
         return;
     case DTLS_FAILED_KEY:
         if (live_keys(d, psk_identity).n > 1) {
@@ -152,10 +150,8 @@ static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure 
         }
         e = stranger_event(d, EVENT_auth_fail, peer, psk_identity);
         event_reason(&e,
-                     "wrong pre-shared key (%s). The key is in psk.txt of the device's bundle, "
-                     "behind the ':'; `sallyport device rotate NAME --credential psk` makes a new "
-                     "one",
-                     text);
+                     "wrong pre-shared key. The key is in psk.txt of the device's bundle, behind "
+                     "the ':'; `sallyport device rotate NAME --credential psk` makes a new one");
         break;
     case DTLS_FAILED_CERTIFICATE:
         event_reason(&e,
@@ -237,7 +233,7 @@ static enum err who_by_psk(struct coap_door *d, const struct dtls_info *info,
     struct directory_live live = live_keys(d, info->psk_identity);
     const struct credential *c = key_to_try(d, &live, info->psk_identity);
     if (c == NULL || live.entry == NULL) {
-        report_identity(d, &info->peer, info->psk_identity, "it changed during the handshake");
+        report_identity(d, &info->peer, info->psk_identity);
         return ERR_DENIED;
     }
     *ret_entry = live.entry;
