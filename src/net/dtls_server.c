@@ -310,6 +310,10 @@ static void suspect_key(struct association *a)
 
 static void serve(struct server *s, struct association *a, struct slice datagram)
 {
+    if (SSL_alloc_buffers(a->link.ssl) != 1) {
+        return; /* as if the datagram had been lost; without them an alert inside SSL_read would
+                   crash */
+    }
     enter(s);
     a->link.in = datagram;
     if (a->state == HANDSHAKING) {
