@@ -4,7 +4,7 @@
 
 int client_unreached(struct cli *cli, const struct client_target *t, enum err err)
 {
-    switch (err) {
+    switch ((unsigned)err) {
     case ERR_NOT_FOUND:
         return cli_fail(cli, "there is no address for the name %s: nothing was sent", t->host);
     case ERR_CLOSED:

@@ -18,7 +18,7 @@ struct pub {
 
 static int told_unsent(const struct pub *p, enum err err, size_t bytes)
 {
-    switch (err) {
+    switch ((unsigned)err) {
     case ERR_TOO_LARGE:
         return cli_fail(p->cli, "%zu bytes are more than the server accepts in one message", bytes);
     case ERR_UNSUPPORTED:
