@@ -400,6 +400,9 @@ static enum err hit_add(struct filters *f, struct sub *sub)
 
 static bool is_wanted(const struct sub *sub, const struct subscriber *from)
 {
+    if (sub->is_pending) {
+        return false; /* nothing may come before its SUBACK; its interest counts already */
+    }
     return !sub->no_local || sub->subscriber != from; /* SPEC: MQTT-3.8.3-3 */
 }
 

@@ -105,8 +105,8 @@ struct match {
 };
 
 /* filters_match - all that want `topic`. from_session: subs with no_local of the subscriber `from`
- * are skipped (NULL: none). Borrowed until the next call on f. ERR_NOMEM when scratch cannot grow:
- * then nothing may be delivered. O(levels * branching + hits). */
+ * are skipped (NULL: none), and pending ones. Borrowed until the next call on f. ERR_NOMEM when
+ * scratch cannot grow: then nothing may be delivered. O(levels * branching + hits). */
 MUST_USE enum err filters_match(struct filters *f, struct slice topic,
                                 const struct subscriber *from, struct match *ret);
 

@@ -117,6 +117,28 @@ static void test_no_local(void **state)
     filters_free(f);
 }
 
+static void test_pending(void **state)
+{
+    (void)state;
+    struct filters *f = fresh();
+    struct subscriber one;
+    subscriber_init(&one, SUBSCRIBER_SESSION, true);
+    struct sub *exact = add(f, "a", &one), *wild = add(f, "+", &one);
+    exact->is_pending = wild->is_pending = true;
+    exact->id = 4;
+    wild->id = 5;
+    struct match m = match(f, "a");
+    assert_int_equal(m.n_hits, 0);
+    assert_false(m.local_durable);
+    wild->is_pending = false;
+    m = match(f, "a");
+    assert_int_equal(m.n_hits, 1);
+    assert_int_equal(m.hits[0].n_ids, 1);
+    assert_int_equal(m.ids[m.hits[0].ids_at], 5);
+    remove_all(f, &one);
+    filters_free(f);
+}
+
 struct told {
     size_t n;
     struct interest_change last;
@@ -422,10 +444,15 @@ static void test_slashes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_overlap),  cmocka_unit_test(test_no_local),
-        cmocka_unit_test(test_interest), cmocka_unit_test(test_remote),
-        cmocka_unit_test(test_model),    cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_slashes),  cmocka_unit_test(test_warm_match_allocates_nothing),
+        cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_no_local),
+        cmocka_unit_test(test_pending),
+        cmocka_unit_test(test_interest),
+        cmocka_unit_test(test_remote),
+        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_slashes),
+        cmocka_unit_test(test_warm_match_allocates_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

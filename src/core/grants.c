@@ -369,3 +369,16 @@ enum err grants_resource(const struct grants *g, struct slice path, unsigned met
     struct question q = {.kind = RULE_RESOURCE, .what = path, .method = method};
     return ask(g, &q, ret);
 }
+
+void grants_each(const struct grants *g,
+                 void (*each)(void *ctx, enum policy_action action, struct slice filter,
+                              bool is_exact),
+                 void *ctx)
+{
+    for (size_t i = g->from[RULE_PUBLISH]; may_act(g) && i < g->from[RULE_SUBSCRIBE + 1]; i++) {
+        const struct grant *grant = &g->list[i];
+        enum policy_action action =
+            grant->rule->kind == RULE_PUBLISH ? POLICY_PUBLISH : POLICY_SUBSCRIBE;
+        each(ctx, action, grant->text, grant->is_exact);
+    }
+}

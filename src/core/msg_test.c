@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -54,6 +55,49 @@ static void test_refs(void **state)
     assert_null(msg_unref(NULL));
 }
 
+/* Workers share messages: each thread takes and gives back references of its own. */
+static void *share(void *arg)
+{
+    const struct msg *m = arg;
+    for (int i = 0; i < 20000; i++) {
+        msg_ref_n(m, 3);
+        msg_unref(m);
+        msg_unref(m);
+        msg_unref(m);
+    }
+    return NULL;
+}
+
+static void *let_go(void *arg)
+{
+    const struct msg *m = arg;
+    assert_int_equal(m->payload.n, 5);
+    msg_unref(m);
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    struct msg *m = NULL;
+    pthread_t threads[2];
+    assert_int_equal(msg_new(slice_text("t"), (struct slice){0}, slice_text("hello"), &m), OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, share, m), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(m->refs, 1);
+    msg_ref(m);
+    for (int i = 0; i < 2; i++) { /* the last one frees it, whichever that is */
+        assert_int_equal(pthread_create(&threads[i], NULL, let_go, m), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+}
+
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -70,9 +114,8 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_new),
-        cmocka_unit_test(test_empty_parts),
-        cmocka_unit_test(test_refs),
+        cmocka_unit_test(test_new),       cmocka_unit_test(test_empty_parts),
+        cmocka_unit_test(test_refs),      cmocka_unit_test(test_threads),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,9 +3,9 @@
  *
  * A policy is built once (policy_new, policy_add_role, role_add_*), then only read: immutable and
  * shared by reference. Templates are split into levels first and placeholders substituted per level
- * afterwards, so that a value that holds
- * '+', '#' or '/' stays one literal level and can never widen a filter (such a value matches no
- * topic at all). A grant whose placeholder has no value, or an empty one, grants nothing.
+ * afterwards, so that a value that holds '+', '#' or '/' stays one literal level and can never
+ * widen a filter (such a value matches no topic at all). A grant whose placeholder has no value, or
+ * an empty one, grants nothing.
  *
  * grants are a policy compiled for one principal. All questions are asked of grants.
  */
@@ -92,5 +92,14 @@ enum err grants_publish(const struct grants *g, struct slice topic, uint8_t qos,
 enum err grants_subscribe(const struct grants *g, struct slice filter, struct decision *ret);
 enum err grants_resource(const struct grants *g, struct slice path, unsigned method,
                          struct decision *ret);
+
+/* grants_each - every topic grant as the filter it means for this principal (borrowed for the
+ * call), placeholders filled in, in the order of the role; is_exact: it holds no wildcard. Nothing
+ * when the principal is not active. For listings: what may be done is asked of grants_publish and
+ * grants_subscribe. */
+void grants_each(const struct grants *g,
+                 void (*each)(void *ctx, enum policy_action action, struct slice filter,
+                              bool is_exact),
+                 void *ctx);
 
 #endif

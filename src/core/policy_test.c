@@ -34,6 +34,7 @@ static struct policy *make_policy(void)
     grant(r, POLICY_PUBLISH, "sensors/${site}/${device}/+", false, 2, 7);
     grant(r, POLICY_PUBLISH, "status/${device}", true, 1, 8);
     grant(r, POLICY_SUBSCRIBE, "commands/${device}/#", false, 2, 9);
+    grant(r, POLICY_PUBLISH, "logs/${device}/#", false, 0, 11);
     assert_int_equal(role_add_resource(r, slice_text("/fw/${site}"), METHOD_GET, 10), OK);
     assert_int_equal(policy_add_role(p, slice_text("wide"), &r), OK);
     grant(r, POLICY_PUBLISH, "#", true, 2, 0);
@@ -76,6 +77,10 @@ static const struct publish_case PUBLISHES[] = {
     {"b1", "status/dev1", 2, true, false}, /* over its QoS */
     {"b1", "status/dev10", 0, false, false},
     {"b1", "status/dev", 0, false, false},
+    {"b1", "logs/dev1", 0, false, true}, /* the parent too */
+    {"b1", "logs/dev1/a/b", 0, false, true},
+    {"b1", "logs/dev10", 0, false, false},
+    {"b1", "logs", 0, false, false},
     {"b1", "commands/dev1/x", 0, false, false}, /* a subscribe grant is no publish grant */
     {"b1", "sensors/${site}/dev1/t", 0, false, false},
     /* Values are one literal level, and never become more. */

@@ -151,6 +151,20 @@ static void test_expiry(void **state)
     retained_free(r);
 }
 
+/* A message that goes before its time leaves no timer behind. */
+static void test_clear_before_expiry(void **state)
+{
+    (void)state;
+    struct retained *r = fresh();
+    put(r, "a", 1, 1000);
+    put(r, "b", 2, 1000);
+    clear(r, "a", 3);
+    retained_passed(r, 3);
+    assert_int_equal(retained_expire(r, 1000, 9), 1);
+    assert_int_equal(retained_count(r), 0);
+    retained_free(r);
+}
+
 static void on_gone(void *ctx, uint64_t publisher, uint64_t bytes)
 {
     uint64_t *sums = ctx;
@@ -368,6 +382,7 @@ int main(void)
         cmocka_unit_test(test_markers),
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_expiry_is_told),
+        cmocka_unit_test(test_clear_before_expiry),
         cmocka_unit_test(test_match_stops),
         cmocka_unit_test(test_all_end_equal),
         cmocka_unit_test(test_slashes),

@@ -209,39 +209,41 @@ static void look_past(struct session *s)
     s->n_touched = s->n_unsent_at > s->n_touched ? s->n_unsent_at : s->n_touched;
 }
 
+/* The first delivery that waits, or NULL. */
+static struct delivery *first_unsent(struct session *s)
+{
+    while (s->n_unsent_at < s->n_deliveries && at(s, s->n_unsent_at)->state != DELIVERY_QUEUED) {
+        look_past(s);
+    }
+    tidy(s);
+    return s->n_unsent_at < s->n_deliveries ? at(s, s->n_unsent_at) : NULL;
+}
+
+struct delivery *session_next_expired(struct session *s, uint64_t now_ms)
+{
+    struct delivery *d = first_unsent(s);
+    return d != NULL && is_expired(d, now_ms) ? d : NULL;
+}
+
 struct delivery *session_next(struct session *s, uint32_t window, uint64_t committed,
                               uint64_t now_ms, uint32_t *n_expired)
 {
-    struct delivery *next = NULL;
-    while (next == NULL && s->n_unsent_at < s->n_deliveries) {
-        struct delivery *d = at(s, s->n_unsent_at);
-        if (d->state != DELIVERY_QUEUED) {
-            look_past(s);
-        } else if (is_expired(d, now_ms)) {
-            finish(s, d);
-            look_past(s);
-            (*n_expired)++;
-        } else {
-            next = d;
-        }
+    struct delivery *d = NULL;
+    while ((d = first_unsent(s)) != NULL && is_expired(d, now_ms)) {
+        session_drop(s, d);
+        (*n_expired)++;
     }
-    if (next == NULL) {
-        tidy(s);
+    if (d == NULL) {
         return NULL;
     }
-    size_t index = s->n_unsent_at;
-    uint64_t seq = next->seq;
-    tidy(s);
-    next = at(s, s->n_unsent_at);
-    assert(next->seq == seq && s->n_unsent_at <= index);
     uint32_t most = window < PACKET_IDS ? window : PACKET_IDS;
-    if (next->qos > 0 && s->n_inflight >= most) {
+    if (d->qos > 0 && s->n_inflight >= most) {
         return NULL; /* SPEC: MQTT-3.3.4-9, MQTT-4.9.0-2 */
     }
-    if (next->qos == 2 && next->lsn > committed) {
+    if (d->qos == 2 && d->lsn > committed) {
         return NULL;
     }
-    return next;
+    return d;
 }
 
 static bool holds_id(const struct delivery *d)
@@ -363,8 +365,6 @@ enum err session_pubrec(struct session *s, uint16_t packet_id, uint8_t reason, u
         tidy(s);
     } else if (d->state == DELIVERY_SENT) {
         release_msg(s, d);
-        d->ids = mem_free(d->ids);
-        d->n_ids = 0;
         d->state = DELIVERY_RECEIVED;
         d->lsn = lsn;
         s->n_received++;

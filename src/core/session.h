@@ -123,12 +123,15 @@ static inline size_t session_count(const struct session *s)
  */
 struct delivery *session_next(struct session *s, uint32_t window, uint64_t committed,
                               uint64_t now_ms, uint32_t *n_expired);
+/* session_next_expired - the delivery that session_next would drop first, or NULL: whoever records
+ * drops asks for these before, and calls session_drop for each. */
+struct delivery *session_next_expired(struct session *s, uint64_t now_ms);
 /* session_assign_id - makes sure d has its packet id (QoS > 0), and gives it: it is in use by no
  * other delivery. A resent delivery keeps its own. */
 uint16_t session_assign_id(struct session *s, struct delivery *d);
 /* session_sent - it left: it has a packet id now when QoS > 0, and is finished when QoS 0. */
 void session_sent(struct session *s, struct delivery *d);
-/* session_drop - d (from session_next) is finished without being sent. */
+/* session_drop - d (from session_next or session_next_expired) is finished without being sent. */
 void session_drop(struct session *s, struct delivery *d);
 
 /* session_find_packet - the delivery in flight under this packet id, or NULL: read its seq and

@@ -293,6 +293,35 @@ static void test_resume(void **state)
     session_free(s);
 }
 
+static void test_expired_can_be_recorded(void **state)
+{
+    (void)state;
+    struct session *s = fresh();
+    struct msg *m = NULL;
+    uint32_t n_expired = 0;
+    assert_null(session_next_expired(s, 100));
+    assert_int_equal(msg_new(slice_text("t"), (struct slice){0}, (struct slice){0}, &m), OK);
+    m->expires_at_ms = 100;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(session_enqueue(s, m, 1, false, NULL, 0, 0, &LIMITS, NULL), OK);
+    }
+    msg_unref(m);
+    assert_int_equal(put(s, 1, 0, &LIMITS), OK);
+    assert_int_equal(send_one(s), 1); /* began to leave in time */
+    assert_null(session_next_expired(s, 99));
+    struct delivery *d = NULL;
+    for (uint64_t seq = 2; (d = session_next_expired(s, 100)) != NULL; seq++) {
+        assert_int_equal(d->seq, seq);
+        session_drop(s, d);
+    }
+    assert_int_equal(session_count(s), 2);
+    assert_int_equal(session_next(s, 9, ALL, 100, &n_expired)->seq, 4);
+    assert_int_equal(n_expired, 0);
+    session_resume(s);
+    assert_null(session_next_expired(s, 100)); /* SPEC: MQTT-4.3.3-7 */
+    session_free(s);
+}
+
 static void test_inbound(void **state)
 {
     (void)state;
@@ -425,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_qos2_table),
         cmocka_unit_test(test_qos2_commits),
         cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_expired_can_be_recorded),
         cmocka_unit_test(test_inbound),
         cmocka_unit_test(test_account_is_charged),
         cmocka_unit_test(test_model),

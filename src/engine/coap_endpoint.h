@@ -196,7 +196,8 @@ MUST_USE enum err coap_endpoint_drop(struct coap_endpoint *e, uint32_t exchange,
  * ERR_DENIED     the address is not proven: challenge, or answer without observing
  * ERR_LIMIT      limits.n_observations: answer without observing      ERR_NOMEM
  */
-MUST_USE enum err coap_endpoint_observe(struct coap_endpoint *e, uint32_t exchange, uint64_t key);
+MUST_USE enum err coap_endpoint_observe(struct coap_endpoint *e, uint32_t exchange, uint64_t key,
+                                        uint64_t now_ms);
 
 /*
  * coap_endpoint_notify - tells the observations of `key` a new state

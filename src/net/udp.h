@@ -1,5 +1,7 @@
 /*
  * udp - datagrams in batches: one recvmmsg and one sendmmsg for up to UDP_BATCH of them.
+ *
+ * On a socket bound to all addresses an answer leaves from the address that its peer last spoke to.
  */
 #ifndef NET_UDP_H
 #define NET_UDP_H

@@ -80,8 +80,36 @@ static void limits(void **state)
     u = udp_free(u);
 }
 
+/* A connected socket takes answers only from where it sent to. */
+static void answers_leave_from_the_address_that_was_asked(void **state)
+{
+    static const char *const asked[] = {"127.0.0.1", "127.0.0.2", "127.9.9.9"};
+    struct net_peer at;
+    struct udp *u = open_at(*state, &at);
+    for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+        const struct udp_datagram *in = NULL;
+        size_t n = 0;
+        char byte = 0;
+        int fd = -1;
+        assert_int_equal(net_connect_udp(asked[i], (uint16_t)at.port, &fd), OK);
+        assert_int_equal(send(fd, "?", 1, 0), 1);
+        assert_int_equal(udp_recv(u, &in, &n), OK);
+        assert_int_equal(n, 1);
+        assert_int_equal(udp_send(u, &in[0].peer, slice_text("!")), OK);
+        udp_flush(u);
+        assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), 1);
+        assert_int_equal(byte, '!');
+        close(fd);
+    }
+    u = udp_free(u);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(batches), cmocka_unit_test(limits)};
+    char v4[] = "0.0.0.0:0", v6[] = "[::]:0";
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(batches), cmocka_unit_test(limits),
+        cmocka_unit_test_prestate(answers_leave_from_the_address_that_was_asked, v4),
+        cmocka_unit_test_prestate(answers_leave_from_the_address_that_was_asked, v6)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

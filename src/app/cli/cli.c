@@ -39,7 +39,7 @@ int cli_usage(struct cli *cli, const struct cli_command *self, const char *forma
 {
     va_list args;
     va_start(args, format);
-    fprintf(cli->err, "%s: ", cli->program);
+    fputs("sallyport: ", cli->err);
     vfprintf(cli->err, format, args);
     va_end(args);
     fprintf(cli->err, "\nSee `%s %s --help`.\n", cli->program, self != NULL ? self->name : "");
@@ -50,7 +50,7 @@ int cli_fail(struct cli *cli, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fprintf(cli->err, "%s: ", cli->program);
+    fputs("sallyport: ", cli->err);
     vfprintf(cli->err, format, args);
     va_end(args);
     fputc('\n', cli->err);

@@ -1,5 +1,6 @@
 /* init, quickstart */
 #include <errno.h>
+#include <limits.h>
 #include <sys/stat.h>
 
 #include "app/cli/commands.h"
@@ -65,11 +66,10 @@ int cmd_init(struct cli *cli, const struct cli_command *self, int argc, char **a
     }
     print_made(cli, &order, &f);
     if (!cli->json) {
-        fprintf(
-            cli->out,
-            "Next:\n  sallyport serve %s\n"
-            "  sallyport -C %s device add meter-1 --role sensor --attr site=lab --out meter-1\n",
-            order.dir, order.dir);
+        fprintf(cli->out,
+                "Next:\n  %s serve %s\n"
+                "  %s -C %s device add meter-1 --role sensor --attr site=lab --out meter-1\n",
+                cli->program, order.dir, cli->program, order.dir);
     }
     return CLI_DONE;
 }
@@ -109,13 +109,15 @@ static enum err add_devices(struct fortress *f, const char *dir, struct why *why
 
 static void print_next(struct cli *cli, const struct fortress_order *o, const struct fortress *f)
 {
+    char whole[PATH_MAX]; /* the lines change directory, so what they name must not be relative */
+    const char *dir = realpath(o->dir, whole) != NULL ? whole : o->dir;
     const char *host = f->config.hosts[0];
     unsigned mqtts = fortress_port(f, "mqtts"), coaps = fortress_port(f, "coaps");
     fprintf(
         cli->out,
         "Devices: meter-1 (sensor), lamp-1 (actuator), console-1 (console), in %s/bundles.\n\n"
         "1. Start it:\n"
-        "  sallyport serve %s\n\n"
+        "  %s serve %s\n\n"
         "2. Watch, as the console:\n"
         "  cd %s/bundles/console-1 && mosquitto_sub -h %s -p %u --cafile ca.pem --cert cert.pem "
         "--key key.pem -i console-1 -t 'sensors/#' -t 'state/#' -v\n\n"
@@ -127,7 +129,7 @@ static void print_next(struct cli *cli, const struct fortress_order *o, const st
         "psk.txt)\" "
         "-e on coaps://%s:%u/mq/state/demo/lamp-1/power\n\n"
         "5. Arduino and others: %s/bundles/meter-1/howto.txt\n",
-        o->dir, o->dir, o->dir, host, mqtts, o->dir, host, mqtts, o->dir, host, coaps, o->dir);
+        o->dir, cli->program, o->dir, dir, host, mqtts, dir, host, mqtts, dir, host, coaps, dir);
 }
 
 int cmd_quickstart(struct cli *cli, const struct cli_command *self, int argc, char **argv)

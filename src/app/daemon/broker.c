@@ -1,125 +1,258 @@
-/* The frame of the broker: the link and the control socket, one client at a time. */
+/* The service thread: the link to the supervisor, the control socket, the workers' events; until it
+ * is told to stop. */
 #include "app/daemon/broker.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/socket.h>
+#include <jansson.h>
 #include <unistd.h>
 
+#include "app/daemon/assembly.h"
 #include "base/log.h"
-#include "service/admin/control.h"
+#include "base/mem.h"
+#include "security/crypto/prepare.h"
+#include "security/password/password.h"
+#include "service/admin/admin.h"
 
-enum { CLIENT_WAIT_MS = 2000, READ_BYTES = 4096 };
+enum { DRAIN_MS = 8000 /* the supervisor waits 10 s */ };
 
-static enum err answer_status(void *ctx, const struct control_request *request, uint64_t token,
-                              struct control_reply *reply)
-{
-    const struct boot *boot = ctx;
-    (void)request;
-    (void)token;
-    TRY(control_line(reply,
-                     json_pack("{s:i,s:i,s:i}", "workers", (int)boot->workers, "listeners",
-                               (int)boot->n_listeners, "generation", (int)boot->generation)));
-    return control_finish(reply, 0, NULL);
-}
+struct house {
+    struct loop_source link; /* first: the supervisor's socket */
+    const struct boot *boot;
+    struct clock clock;
+    struct assembly parts;
+    struct loop *loop;
+    struct audit *audit;
+    struct admin *admin;
+    struct admin_listener listeners[BOOT_LISTENERS_MAX];
+    char sandbox_line[96];
+    bool is_stopping;
+    uint64_t stop_at_ms;
+};
 
-static const struct control_verb verbs[] = {{"status", answer_status}};
+/* What must be opened before Landlock closes everything outside DIR. Process-wide, because one
+ * process is one broker. */
+static struct metrics *process_metrics;
 
-enum err broker_prepare(const struct boot *boot)
+MUST_USE enum err broker_prepare(const struct boot *boot)
 {
     (void)boot;
+    json_object_seed(0); /* from /dev/urandom: without it JSON keys could be chosen to collide */
+    tzset();             /* certificate times ask for it later, and /etc is closed then */
+    TRY(crypto_prepare());
+    TRY(password_prepare());
+    if (metrics_prepare(&process_metrics) != OK) {
+        log_line(LOG_WARN, "the numbers of the process (memory, descriptors) are not there: /proc "
+                           "cannot be read");
+    }
     return OK;
 }
 
-static void close_fd(int *fd)
+/* ---- events of our own ---- */
+
+static void report_start(struct house *h, const struct sandbox_report *sandbox)
 {
-    if (*fd >= 0) {
-        close(*fd);
+    const struct boot *b = h->boot;
+    if (b->last != BOOT_LAST_NONE) {
+        static const char *const how[] = {"", "exit code", "signal", "hang, code"};
+        struct event e = event_make(EVENT_crash_recovery);
+        event_reason(&e, "the broker before this one ended by %s %u and was restarted",
+                     how[b->last], b->last_code);
+        admin_event(h->admin, &e);
+    }
+    if (sandbox->landlock_abi == 0) {
+        struct event e = event_make(EVENT_exposure);
+        event_reason(
+            &e, "this kernel has no Landlock: the broker is held by seccomp and its user alone. "
+                "Use Linux 5.13 or newer");
+        admin_event(h->admin, &e);
     }
 }
 
-static void buf_release(struct buf *b)
-{
-    buf_done(b);
-}
-
-static enum err serve_client(const struct boot *boot, int fd)
-{
-    AUTO(buf_release) struct buf in = {0};
-    AUTO(control_reply_done) struct control_reply reply = {0};
-    struct slice line = {0};
-    for (enum err cut = ERR_AGAIN; cut == ERR_AGAIN;) {
-        struct pollfd polled = {.fd = fd, .events = POLLIN};
-        uint8_t *room;
-        if (poll(&polled, 1, CLIENT_WAIT_MS) != 1) {
-            return ERR_TIMEOUT;
-        }
-        TRY(buf_room(&in, READ_BYTES, CONTROL_REQUEST_MAX + READ_BYTES, &room));
-        ssize_t n = recv(fd, room, READ_BYTES, MSG_DONTWAIT);
-        if (n <= 0) {
-            return ERR_CLOSED;
-        }
-        in.n += (size_t)n;
-        struct slice all = buf_slice(&in);
-        cut = control_cut(&all, &line);
-        if (cut != ERR_AGAIN) {
-            TRY(cut);
-        }
-    }
-    TRY(control_dispatch(verbs, COUNT_OF(verbs), (void *)(uintptr_t)boot, line, 0, &reply));
-    ssize_t sent = send(fd, reply.bytes.p, reply.bytes.n, MSG_NOSIGNAL);
-    return sent == (ssize_t)reply.bytes.n ? OK : ERR_IO;
-}
-
-static void accept_client(const struct boot *boot)
-{
-    AUTO(close_fd) int fd = accept4(boot->control_fd, NULL, NULL, SOCK_CLOEXEC);
-    if (fd >= 0) {
-        enum err e = serve_client(boot, fd);
-        if (e != OK) {
-            log_line(LOG_WARN, "a control client was not served: %s", err_name(e));
-        }
-    }
-}
-
-static void report_denials(void)
+static void report_denials(struct house *h)
 {
     struct sandbox_denial denials[8];
     size_t n = sandbox_denials(denials, COUNT_OF(denials));
     for (size_t i = 0; i < n; i++) {
-        log_line(LOG_WARN, "the sandbox refused %s, %u times", sandbox_call_name(denials[i].call),
-                 denials[i].count);
+        struct event e = event_make(EVENT_exposure);
+        const char *call = sandbox_call_name(denials[i].call);
+        e.count = denials[i].count;
+        EVENT_TEXT(&e, target, slice_text(call));
+        event_reason(
+            &e,
+            "the sandbox refused %s: the broker never needs it, so somebody may have taken it "
+            "over. Restart it and keep the audit trail",
+            call);
+        admin_event(h->admin, &e);
     }
+}
+
+/* ---- life ---- */
+
+static void notify(void *ctx)
+{
+    loop_wake(ctx);
+}
+
+static enum err open_admin(struct house *h, const struct sandbox_report *sandbox)
+{
+    struct assembly *p = &h->parts;
+    struct audit_setup audit = {.disk = p->disk, .clock = h->clock, .random = p->random};
+    TRY(audit_open(&audit, &h->audit));
+    size_t n = 0;
+    for (size_t i = 0; i < h->boot->n_listeners; i++) {
+        const struct boot_listener *b = &h->boot->listeners[i];
+        h->listeners[n++] =
+            (struct admin_listener){.name = b->name,
+                                    .door = b->udp ? EVENT_PROTOCOL_coap : EVENT_PROTOCOL_mqtt,
+                                    .is_plain = p->entrances[i].entrance.is_plain,
+                                    .port = b->port};
+    }
+    (void)snprintf(h->sandbox_line, sizeof(h->sandbox_line), "Landlock %d, seccomp %s",
+                   sandbox->landlock_abi, sandbox->seccomp ? "on" : "off (test build)");
+    struct admin_setup setup = {
+        .loop = h->loop,
+        .directory = p->directory,
+        .disk = p->disk,
+        .pki = p->pki,
+        .broker = p->broker,
+        .audit = h->audit,
+        .metrics = process_metrics,
+        .policy = p->policy,
+        .role_start = p->config.role_limits,
+        .clock = h->clock,
+        .random = p->random,
+        .host = p->config.n_hosts > 0 ? p->config.hosts[0] : "localhost",
+        .listeners = h->listeners,
+        .n_listeners = n,
+        .uid = geteuid(),
+        .sandbox = h->sandbox_line,
+    };
+    TRY(admin_new(&setup, &h->admin));
+    return admin_attach(h->admin, h->boot->control_fd);
+}
+
+static void say(const struct house *h, enum message_type type, const char *text)
+{
+    struct message m = {.type = type};
+    (void)snprintf(m.text, sizeof(m.text), "%s", text);
+    if (message_send(h->link.fd, &m) != OK) {
+        log_line(LOG_ERROR, "the supervisor has gone");
+    }
+}
+
+static void reload(struct house *h)
+{
+    struct why why = {0};
+    uint64_t epoch = 0;
+    struct config_machine machine = config_machine_ask();
+    struct yaml_complaint complaint = {0};
+    struct config config;
+    enum err err = config_load(h->boot->dir_fd, h->boot->dir, &machine, &complaint, &config);
+    if (err != OK) {
+        struct event e = event_make(EVENT_config_reject);
+        EVENT_TEXT(&e, reason, slice_text(complaint.text));
+        admin_event(h->admin, &e);
+        say(h, MESSAGE_RELOADED, complaint.text);
+        return;
+    }
+    admin_set_role_start(h->admin, &config.role_limits);
+    err = admin_reload_policy(h->admin, &epoch, &why);
+    say(h, MESSAGE_RELOADED, err == OK ? "" : why.text);
+}
+
+static void stop(struct house *h)
+{
+    if (!h->is_stopping) {
+        h->is_stopping = true;
+        h->stop_at_ms = h->clock.mono_ms(h->clock.ctx) + DRAIN_MS;
+        broker_drain(h->parts.broker);
+    }
+}
+
+static void link_ready(struct loop_source *s, uint32_t events)
+{
+    struct house *h = (struct house *)(void *)s;
+    struct message m;
+    (void)events;
+    enum err err = message_receive(s->fd, &m);
+    if (err == ERR_CLOSED || (err == OK && m.type == MESSAGE_STOP)) {
+        stop(h);
+        if (err == ERR_CLOSED) {
+            loop_remove(h->loop, s);
+        }
+    } else if (err == OK && m.type == MESSAGE_RELOAD) {
+        reload(h);
+    }
+}
+
+static bool is_over(const struct house *h, uint64_t now_ms)
+{
+    return h->is_stopping && (broker_is_drained(h->parts.broker) || now_ms >= h->stop_at_ms);
+}
+
+static enum err turns(struct house *h)
+{
+    for (;;) {
+        uint64_t next = admin_tick(h->admin);
+        report_denials(h);
+        uint64_t now_ms = h->clock.mono_ms(h->clock.ctx);
+        size_t n;
+        if (is_over(h, now_ms)) {
+            return OK;
+        }
+        /* While draining nobody wakes us when the last connection has gone. */
+        uint64_t soon = now_ms + (h->is_stopping ? 20 : 1000);
+        TRY(loop_turn(h->loop, loop_timeout(now_ms, next < soon ? next : soon), &n));
+    }
+}
+
+static enum err house_open(struct house *h, const struct sandbox_report *sandbox, struct why *why)
+{
+    TRY(loop_new(&h->loop));
+    TRY(assembly_open(h->boot, notify, h->loop, &h->parts, why));
+    TRY(open_admin(h, sandbox));
+    h->link.ready = link_ready;
+    TRY(loop_add(h->loop, &h->link, EPOLLIN));
+    return broker_start(h->parts.broker);
+}
+
+/* The threads end first: their last events still reach the audit trail. */
+static void house_close(struct house *h)
+{
+    if (h->parts.broker != NULL) {
+        broker_stop(h->parts.broker);
+    }
+    if (h->admin != NULL) {
+        (void)admin_tick(h->admin);
+    }
+    h->admin = admin_free(h->admin);
+    h->audit = audit_free(h->audit);
+    assembly_close(&h->parts);
+    h->loop = loop_free(h->loop);
+    process_metrics = metrics_free(process_metrics);
 }
 
 int broker_run(const struct boot *boot, const struct sandbox_report *sandbox, int link_fd)
 {
-    (void)sandbox;
-    struct message ready = {.type = MESSAGE_READY};
-    if (message_send(link_fd, &ready) != OK) {
+    struct house *h = mem_zalloc(sizeof(*h));
+    struct why why = {0};
+    if (h == NULL) {
         return 1;
     }
-    for (;;) {
-        struct pollfd polled[2] = {{.fd = link_fd, .events = POLLIN},
-                                   {.fd = boot->control_fd, .events = POLLIN}};
-        if (poll(polled, 2, 1000) < 0 && errno != EINTR) {
-            return 1;
-        }
-        report_denials();
-        if (polled[0].revents != 0) {
-            struct message m;
-            enum err e = message_receive(link_fd, &m);
-            if (e == ERR_CLOSED || (e == OK && m.type == MESSAGE_STOP)) {
-                return 0;
-            }
-            struct message reloaded = {.type = MESSAGE_RELOADED};
-            if (e == OK && m.type == MESSAGE_RELOAD && message_send(link_fd, &reloaded) != OK) {
-                return 1;
-            }
-        }
-        if (polled[1].revents != 0) {
-            accept_client(boot);
-        }
+    h->boot = boot;
+    h->clock = clock_system();
+    h->link.fd = link_fd;
+    enum err err = house_open(h, sandbox, &why);
+    if (err != OK) {
+        char text[BOOT_TEXT_BYTES];
+        (void)snprintf(text, sizeof(text), "%.250s",
+                       why.text[0] != '\0' ? why.text : err_name(err));
+        say(h, MESSAGE_FAILED, text);
+    } else {
+        report_start(h, sandbox);
+        say(h, MESSAGE_READY, "");
+        err = turns(h);
     }
+    house_close(h);
+    mem_free(h);
+    return err == OK ? 0 : 1;
 }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "app/daemon/broker.h"
+#include "app/daemon/config.h"
 #include "base/log.h"
 
 enum { BOOT_WAIT_MS = 10000 };
@@ -37,6 +38,7 @@ int broker_main(void)
         return 1;
     }
     struct sandbox_report sandbox;
+    (void)config_machine_ask();
     if ((e = broker_prepare(&m.boot)) == OK) {
         e = sandbox_apply(m.boot.dir_fd, &sandbox);
     }

@@ -487,12 +487,17 @@ static uint64_t memory_ceiling(uint64_t ram_bytes)
 
 struct config_machine config_machine_ask(void)
 {
+    static struct config_machine known; /* ram_bytes 0: not asked yet */
+    if (known.ram_bytes > 0) {
+        return known;
+    }
     struct sysinfo info;
     uint64_t ram = UINT64_C(1) << 30;
     if (sysinfo(&info) == 0) {
         ram = (uint64_t)info.totalram * info.mem_unit;
     }
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return (struct config_machine){.ram_bytes = memory_ceiling(ram),
-                                   .cores = cores > 0 ? (unsigned)cores : 1};
+    known = (struct config_machine){.ram_bytes = memory_ceiling(ram),
+                                    .cores = cores > 0 ? (unsigned)cores : 1};
+    return known;
 }

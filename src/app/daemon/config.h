@@ -68,6 +68,8 @@ struct config_machine {
     uint64_t ram_bytes; /* of RAM or the control group, the smaller */
     unsigned cores;
 };
+/* config_machine_ask - remembers its first answer, because inside the sandbox nobody can ask: call
+ * it once before, while there is one thread. */
 struct config_machine config_machine_ask(void);
 
 /* config_parse - bytes of the file named `file`. ERR_CONFIG with a complaint, ERR_NOMEM. */

@@ -17,9 +17,10 @@ static struct slice unhex(const char *text, uint8_t *dst)
 {
     size_t n = strlen(text) / 2;
     for (size_t i = 0; i < n; i++) {
-        unsigned v = 0;
-        assert_int_equal(sscanf(text + 2 * i, "%2x", &v), 1);
-        dst[i] = (uint8_t)v;
+        char pair[3] = {text[2 * i], text[2 * i + 1], '\0'};
+        char *end = NULL;
+        dst[i] = (uint8_t)strtoul(pair, &end, 16);
+        assert_ptr_equal(end, pair + 2);
     }
     return slice_of(dst, n);
 }

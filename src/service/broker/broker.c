@@ -35,6 +35,7 @@ struct broker {
     _Atomic uint64_t events_lost;
     struct counters counters[BROKER_WORKERS_MAX];
     _Atomic uint64_t retained_counter;
+    _Atomic uint64_t commits, commit_us; /* written by the journal's thread alone */
     struct memlog *log;
     struct sleeper journal, verify;
     atomic_bool is_stopping;
@@ -62,7 +63,12 @@ static void *journal_thread(void *arg)
     struct broker *b = arg;
     while (!atomic_load_explicit(&b->is_stopping, memory_order_acquire)) {
         sleeper_wait(&b->journal);
+        uint64_t began_us = b->setup.clock.mono_us(b->setup.clock.ctx);
         uint64_t moved = memlog_commit(b->log);
+        if (moved != 0) {
+            count_add(&b->commits, 1);
+            count_add(&b->commit_us, b->setup.clock.mono_us(b->setup.clock.ctx) - began_us);
+        }
         for (unsigned i = 0; i < b->n; i++) {
             if ((moved >> i & 1) != 0) {
                 driver_wake(b->drivers[i]);
@@ -251,20 +257,23 @@ MUST_USE enum err broker_start(struct broker *b)
     return err;
 }
 
-static void threads_join(struct broker *b)
+void broker_stop(struct broker *b)
 {
     atomic_store_explicit(&b->is_stopping, true, memory_order_release);
-    for (unsigned i = 0; i < b->n_threads; i++) {
-        driver_stop(b->drivers[i]);
-        (void)pthread_join(b->threads[i], NULL);
+    while (b->n_threads > 0) {
+        b->n_threads--;
+        driver_stop(b->drivers[b->n_threads]);
+        (void)pthread_join(b->threads[b->n_threads], NULL);
     }
     if (b->journal.is_running) {
         sleeper_call(&b->journal);
         (void)pthread_join(b->journal.thread, NULL);
+        b->journal.is_running = false;
     }
     if (b->verify.is_running) {
         sleeper_call(&b->verify);
         (void)pthread_join(b->verify.thread, NULL);
+        b->verify.is_running = false;
     }
 }
 
@@ -295,7 +304,7 @@ struct broker *broker_free(struct broker *b)
     if (b == NULL) {
         return NULL;
     }
-    threads_join(b);
+    broker_stop(b);
     for (unsigned i = 0; i < b->n; i++) {
         b->drivers[i] = driver_free(b->drivers[i]);
     }
@@ -367,6 +376,12 @@ unsigned broker_workers(const struct broker *b)
 const struct counters *broker_counters(const struct broker *b, unsigned worker)
 {
     return &b->counters[worker];
+}
+
+void broker_commits(const struct broker *b, uint64_t *ret_n, uint64_t *ret_us)
+{
+    *ret_n = atomic_load_explicit(&b->commits, memory_order_relaxed);
+    *ret_us = atomic_load_explicit(&b->commit_us, memory_order_relaxed);
 }
 
 void broker_drain(struct broker *b)

@@ -33,7 +33,10 @@ MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret);
 /* broker_start - the threads run from here on. ERR_IO: a thread could not be made; free the broker.
  */
 MUST_USE enum err broker_start(struct broker *b);
-/* broker_free - stops and joins the threads. */
+/* broker_stop - stops and joins the threads; events that wait can still be taken. Fine when it was
+ * never started. */
+void broker_stop(struct broker *b);
+/* broker_free - after broker_stop, or stops itself. */
 struct broker *broker_free(struct broker *b);
 
 /* broker_set_realm - gives it to every worker (shares). ERR_NOMEM, ERR_AGAIN (a worker's ring is
@@ -45,6 +48,8 @@ uint64_t broker_realm_epoch(const struct broker *b);
 bool broker_next_event(struct broker *b, struct event *ret);
 unsigned broker_workers(const struct broker *b);
 const struct counters *broker_counters(const struct broker *b, unsigned worker);
+/* broker_commits - how many batches the journal made durable, and the time it took in all. */
+void broker_commits(const struct broker *b, uint64_t *ret_n, uint64_t *ret_us);
 /* broker_drain - clients are told that the server goes down. broker_is_drained: all connections are
  * gone. */
 void broker_drain(struct broker *b);

@@ -44,13 +44,29 @@ static void drop(struct worker *w, struct conn *c, struct delivery *d, enum even
     session_drop(c->session, d);
 }
 
+/* What has expired while it waited leaves a record, as everything that was promised and is not
+ * delivered. */
+static uint32_t drop_expired(struct worker *w, struct session *s)
+{
+    uint32_t n = 0;
+    struct delivery *d;
+    while ((d = session_next_expired(s, w->now_ms)) != NULL) {
+        if (s->subscriber.is_durable && d->qos > 0) {
+            record_drop(w, s, d->seq, (uint8_t)EVENT_quota);
+        }
+        session_drop(s, d);
+        n++;
+    }
+    return n;
+}
+
 static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
 {
     struct session *s = c->session;
     uint32_t window = mqtt_server_terms(c->engine)->client_receive_max;
     uint32_t role = grants_limits(c->account->grants)->inflight;
     window = role < window ? role : window;
-    uint32_t n_expired = 0;
+    uint32_t n_expired = drop_expired(w, s);
     struct delivery *d;
     while ((d = session_next(s, window, w->committed, w->now_ms, &n_expired)) != NULL) {
         if (!may_leave(w, c, d)) {

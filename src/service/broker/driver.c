@@ -17,10 +17,16 @@ static void accepted(void *ctx, int fd, const struct net_peer *peer)
     link_open(door->driver, door->entrance, fd, peer);
 }
 
+/* This worker's socket of an entrance. */
+static int own_fd(const struct driver *d, const struct driver_entrance *e)
+{
+    return e->fds[d->index < e->n_fds ? d->index : 0];
+}
+
 static enum err door_open(struct door *door)
 {
     struct driver *d = door->driver;
-    int fd = fcntl(door->entrance->fd, F_DUPFD_CLOEXEC, 3);
+    int fd = fcntl(own_fd(d, door->entrance), F_DUPFD_CLOEXEC, 3);
     if (fd < 0) {
         return ERR_IO;
     }
@@ -41,12 +47,12 @@ static void door_follow_exceptions(struct door *door)
     bool open = directory_exception_find(worker_realm(d->worker)->directory, slice_text(e->name),
                                          DIRECTORY_ALLOW_PLAINTEXT, wall_ms) != NULL;
     if (open && door->listener == NULL) {
-        if (listen(door->entrance->fd, LISTENER_BACKLOG) != 0 || door_open(door) != OK) {
+        if (listen(own_fd(d, door->entrance), LISTENER_BACKLOG) != 0 || door_open(door) != OK) {
             door->listener = NULL; /* the next change of the realm tries again */
         }
     } else if (!open && door->listener != NULL) {
         door->listener = listener_free(door->listener);
-        (void)shutdown(door->entrance->fd, SHUT_RDWR);
+        (void)shutdown(own_fd(d, door->entrance), SHUT_RDWR);
     }
 }
 
@@ -96,12 +102,13 @@ static enum err port_dtls(void *ctx, const struct dtls_handler *handler, struct 
 static enum err port_open(struct port *p, const struct worker_setup *worker)
 {
     struct driver *d = p->driver;
-    int fd = fcntl(p->entrance->udp_fds[d->index], F_DUPFD_CLOEXEC, 3);
+    int fd = fcntl(own_fd(d, p->entrance), F_DUPFD_CLOEXEC, 3);
     if (fd < 0) {
         return ERR_IO;
     }
     TRY(udp_new(fd, &p->udp));
     struct coap_door_setup setup = {.worker = d->worker,
+                                    .index = (unsigned)(p - d->ports),
                                     .entrance = &p->entrance->entrance,
                                     .limits = worker->limits,
                                     .key = worker->key,
@@ -134,7 +141,7 @@ static enum err open_entrances(struct driver *d, const struct worker_setup *work
     }
     for (size_t i = 0; i < d->setup.n_entrances; i++) {
         const struct driver_entrance *e = &d->setup.entrances[i];
-        if (e->udp_fds != NULL) {
+        if (e->is_udp) {
             struct port *p = &d->ports[d->n_ports++];
             p->driver = d;
             p->entrance = e;

@@ -20,9 +20,11 @@ struct driver;
 struct driver_entrance {
     struct entrance entrance;
     struct tls *tls; /* borrowed; NULL: plain */
-    int fd; /* TCP: the listening socket, borrowed; a plain one only listens while an exception
-               opens it */
-    const int *udp_fds; /* UDP: one socket for each worker, borrowed; NULL: TCP */
+    bool is_udp;
+    /* Borrowed; one socket for each worker, in worker order (UDP always), or one for all. The
+     * socket of a plain entrance listens only while an exception opens it. */
+    const int *fds;
+    unsigned n_fds;
     const struct dtls_server_config *dtls; /* UDP: borrowed while the drivers are made */
 };
 

@@ -3,6 +3,9 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "base/secret.h"
+#include "base/wr.h"
+#include "security/crypto/kdf.h"
 #include "service/directory/credential_private.h"
 
 static const char *const kind_names[CREDENTIAL_KINDS] = {
@@ -17,6 +20,96 @@ static struct credential *counted(const struct credential *c)
 {
     return (struct credential *)(uintptr_t)c;
 }
+
+/* ---- the guard ---- */
+
+enum { GUARD_KEY_BYTES = 32 };
+
+struct credential_guard {
+    atomic_uint refs;
+    struct secret *key;
+};
+
+static struct credential_guard *guard_counted(const struct credential_guard *g)
+{
+    return (struct credential_guard *)(uintptr_t)g;
+}
+
+enum err credential_guard_new(const struct random_source *random,
+                              const struct credential_guard **ret)
+{
+    uint8_t key[GUARD_KEY_BYTES];
+    struct credential_guard *g = mem_zalloc(sizeof *g);
+    if (g == NULL) {
+        return ERR_NOMEM;
+    }
+    atomic_init(&g->refs, 1);
+    random->fill(random->ctx, key, sizeof key);
+    enum err err = secret_new(slice_of(key, sizeof key), &g->key);
+    mem_wipe(key, sizeof key);
+    if (err != OK) {
+        mem_free(g);
+        return err;
+    }
+    *ret = g;
+    return OK;
+}
+
+const struct credential_guard *credential_guard_ref(const struct credential_guard *g)
+{
+    atomic_fetch_add_explicit(&guard_counted(g)->refs, 1, memory_order_relaxed);
+    return g;
+}
+
+const struct credential_guard *credential_guard_unref(const struct credential_guard *g)
+{
+    if (g != NULL &&
+        atomic_fetch_sub_explicit(&guard_counted(g)->refs, 1, memory_order_acq_rel) == 1) {
+        secret_free(g->key);
+        mem_free(guard_counted(g));
+    }
+    return NULL;
+}
+
+/* dst = src xor a mask that belongs to this id alone; its own inverse. */
+static enum err mask(const struct credential_guard *guard, uint64_t id, struct slice src,
+                     uint8_t dst[PSK_KEY_MAX])
+{
+    uint8_t salt[8];
+    uint8_t pad[PSK_KEY_MAX];
+    struct wr w = wr_into(salt, sizeof salt);
+    wr_u64(&w, id);
+    TRY(kdf_hkdf(secret_bytes(guard->key), wr_slice(&w), slice_text("sallyport psk in memory"), pad,
+                 sizeof pad));
+    for (size_t i = 0; i < src.n; i++) {
+        dst[i] = src.p[i] ^ pad[i];
+    }
+    mem_wipe(pad, sizeof pad);
+    return OK;
+}
+
+enum err credential_set_psk(struct credential *c, const struct credential_guard *guard,
+                            struct slice key)
+{
+    if (key.n > PSK_KEY_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    TRY(mask(guard, c->id, key, c->psk_hidden));
+    c->psk_n = key.n;
+    c->guard = credential_guard_ref(guard);
+    return OK;
+}
+
+enum err credential_psk(const struct credential *c, uint8_t dst[PSK_KEY_MAX], size_t *ret_n)
+{
+    if (c->guard != NULL) {
+        TRY(mask(c->guard, c->id, slice_of(c->psk_hidden, c->psk_n), dst));
+    }
+    *ret_n = c->psk_n;
+    return OK;
+}
+
+/* ---- credentials ---- */
 
 struct credential *credential_new(uint64_t id, enum credential_kind kind, int64_t created_wall_ms)
 {
@@ -45,9 +138,9 @@ enum err credential_until(const struct credential *c, int64_t expires_wall_ms,
     copy->fingerprint = c->fingerprint;
     copy->spki = c->spki;
     memcpy(copy->phc, c->phc, sizeof copy->phc);
-    if (c->psk != NULL) {
-        TRY(secret_new(secret_bytes(c->psk), &copy->psk));
-    }
+    memcpy(copy->psk_hidden, c->psk_hidden, sizeof copy->psk_hidden);
+    copy->psk_n = c->psk_n;
+    copy->guard = c->guard != NULL ? credential_guard_ref(c->guard) : NULL;
     *ret = TAKE(copy);
     return OK;
 }
@@ -61,7 +154,7 @@ const struct credential *credential_ref(const struct credential *c)
 const struct credential *credential_unref(const struct credential *c)
 {
     if (c != NULL && atomic_fetch_sub_explicit(&counted(c)->refs, 1, memory_order_acq_rel) == 1) {
-        secret_free(c->psk);
+        credential_guard_unref(c->guard);
         mem_wipe(counted(c), sizeof *c);
         mem_free(counted(c));
     }
@@ -89,16 +182,6 @@ bool credential_is_live(const struct credential *c, int64_t now_wall_ms)
 {
     /* A clock that went back behind the creation refuses nobody: only the end counts. */
     return now_wall_ms < c->expires_wall_ms;
-}
-
-void credential_psk(const struct credential *c, uint8_t dst[PSK_KEY_MAX], size_t *ret_n)
-{
-    struct slice key = c->psk != NULL ? secret_bytes(c->psk) : (struct slice){0};
-    assert(key.n <= PSK_KEY_MAX);
-    if (key.n > 0) {
-        memcpy(dst, key.p, key.n);
-    }
-    *ret_n = key.n;
 }
 
 void credential_used(const struct credential *c, int64_t now_wall_ms)

@@ -8,7 +8,6 @@
 #include <stdatomic.h>
 
 #include "base/err.h"
-#include "base/secret.h"
 #include "base/slice.h"
 #include "security/crypto/digest.h"
 #include "security/password/password.h"
@@ -18,17 +17,21 @@ enum credential_kind { CREDENTIAL_X509, CREDENTIAL_PASSWORD, CREDENTIAL_PSK, CRE
 
 #define CREDENTIAL_NEVER INT64_MAX
 
+struct credential_guard;
+
 struct credential {
     atomic_uint refs;
     uint64_t id; /* never reused */
     enum credential_kind kind;
     int64_t created_wall_ms;
-    int64_t expires_wall_ms;      /* first moment it is refused; CREDENTIAL_NEVER */
-    _Atomic int64_t used_wall_ms; /* 0: never; any thread, see credential_used */
-    struct digest fingerprint;    /* keyed hash of the secret: one secret, one owner */
-    struct digest spki;           /* CREDENTIAL_X509 */
-    char phc[PASSWORD_PHC_BYTES]; /* CREDENTIAL_PASSWORD */
-    struct secret *psk;           /* CREDENTIAL_PSK; read it with credential_psk */
+    int64_t expires_wall_ms;              /* first moment it is refused; CREDENTIAL_NEVER */
+    _Atomic int64_t used_wall_ms;         /* 0: never; any thread, see credential_used */
+    struct digest fingerprint;            /* keyed hash of the secret: one secret, one owner */
+    struct digest spki;                   /* CREDENTIAL_X509 */
+    char phc[PASSWORD_PHC_BYTES];         /* CREDENTIAL_PASSWORD */
+    const struct credential_guard *guard; /* CREDENTIAL_PSK: hides the key, see credential_psk */
+    uint8_t psk_hidden[PSK_KEY_MAX];
+    size_t psk_n;
 };
 
 const struct credential *credential_ref(const struct credential *c);
@@ -39,9 +42,14 @@ const char *credential_kind_name(enum credential_kind k);
 bool credential_kind_find(struct slice name, enum credential_kind *ret);
 /* credential_is_live - not expired at this time. */
 bool credential_is_live(const struct credential *c, int64_t now_wall_ms);
-/* credential_psk - copies the key of a CREDENTIAL_PSK into dst; *ret_n bytes, 0 for another kind.
- * The caller wipes it. */
-void credential_psk(const struct credential *c, uint8_t dst[PSK_KEY_MAX], size_t *ret_n);
+/* credential_psk - the key of a CREDENTIAL_PSK in the clear, into dst; the caller wipes it. *ret_n
+ * is 0 for another kind. ERR_CRYPTO. A few microseconds: once for a handshake.
+ *
+ * In memory the keys of a whole fleet are hidden by masks derived from one secret in locked memory
+ * (a page for each would cost more than the device's session), so a core dump or a swapped page
+ * gives none away. */
+MUST_USE enum err credential_psk(const struct credential *c, uint8_t dst[PSK_KEY_MAX],
+                                 size_t *ret_n);
 /* credential_used - remembers the time of a successful login; safe from any thread, lost by a crash
  * before the directory's next change. */
 void credential_used(const struct credential *c, int64_t now_wall_ms);

@@ -19,6 +19,7 @@ struct directory *directory_free(struct directory *d)
         directory_version_unref(d->draft);
         d->master = secret_free(d->master);
         d->index_key = secret_free(d->index_key);
+        d->guard = credential_guard_unref(d->guard);
         mem_free(d);
     }
     return NULL;
@@ -49,7 +50,7 @@ static enum err load(const struct directory *d, const struct siphash_key *key,
     TRY(disk_load(d->disk, DIRECTORY_FILE, DIRECTORY_FILE_MAX, &file));
     enum err err = sealed_open(secret_bytes(d->master), PURPOSE, buf_slice(&file), &text);
     TRY(err == OK || err == ERR_NOMEM ? err : ERR_CRYPTO);
-    err = directory_file_decode(buf_slice(&text), key, ret);
+    err = directory_file_decode(buf_slice(&text), key, d->guard, ret);
     return err == ERR_UNSUPPORTED ? ERR_CONFIG : err;
 }
 
@@ -64,6 +65,7 @@ static enum err prepare(const struct directory_setup *s, struct siphash_key *ret
     d->disk = s->disk;
     d->random = s->random;
     TRY(secret_new(s->master, &d->master));
+    TRY(credential_guard_new(&d->random, &d->guard));
     TRY(kdf_hkdf(s->master, (struct slice){0}, slice_text("sallyport directory fingerprints"),
                  index_key, sizeof index_key));
     enum err err = secret_new(slice_of(index_key, sizeof index_key), &d->index_key);

@@ -37,7 +37,9 @@ static json_t *psk_to_json(const struct credential *c)
     uint8_t key[PSK_KEY_MAX];
     char hex[PSK_HEX_BYTES];
     size_t n = 0;
-    credential_psk(c, key, &n);
+    if (credential_psk(c, key, &n) != OK) {
+        return NULL;
+    }
     for (size_t i = 0; i < n; i++) {
         hex[2 * i] = digits[key[i] >> 4];
         hex[2 * i + 1] = digits[key[i] & 15];
@@ -212,7 +214,17 @@ static enum err unpack_failed(void)
     return ERR_CONFIG; /* the place is inside a sealed file: nobody could edit it there */
 }
 
-static enum err read_psk(const json_t *hex, struct secret **ret)
+/* Only what psk_to_json writes: lower case. */
+static int hex_value(uint8_t c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static enum err read_psk(struct credential *c, const struct credential_guard *guard,
+                         const json_t *hex)
 {
     struct slice text = text_of(hex);
     uint8_t key[PSK_KEY_MAX];
@@ -222,22 +234,22 @@ static enum err read_psk(const json_t *hex, struct secret **ret)
     }
     enum err err = OK;
     for (size_t i = 0; i < n; i++) {
-        unsigned value = 0;
-        char pair[3] = {(char)text.p[2 * i], (char)text.p[2 * i + 1], '\0'};
-        if (strspn(pair, "0123456789abcdef") != 2 || sscanf(pair, "%2x", &value) != 1) {
+        int high = hex_value(text.p[2 * i]);
+        int low = hex_value(text.p[2 * i + 1]);
+        if (high < 0 || low < 0) {
             err = ERR_CONFIG;
         }
-        key[i] = (uint8_t)value;
+        key[i] = (uint8_t)((unsigned)high << 4 | (unsigned)low);
     }
     if (err == OK) {
-        err = secret_new(slice_of(key, n), ret);
+        err = credential_set_psk(c, guard, slice_of(key, n));
     }
     mem_wipe(key, sizeof key);
     return err;
 }
 
-static enum err read_secret(struct credential *c, const json_t *spki, const json_t *phc,
-                            const json_t *psk)
+static enum err read_secret(struct credential *c, const struct credential_guard *guard,
+                            const json_t *spki, const json_t *phc, const json_t *psk)
 {
     enum password_profile profile;
     if ((spki != NULL) != (c->kind == CREDENTIAL_X509) ||
@@ -255,7 +267,7 @@ static enum err read_secret(struct credential *c, const json_t *spki, const json
                    ? OK
                    : ERR_CONFIG;
     case CREDENTIAL_PSK:
-        return json_is_string(psk) ? read_psk(psk, &c->psk) : ERR_CONFIG;
+        return json_is_string(psk) ? read_psk(c, guard, psk) : ERR_CONFIG;
     case CREDENTIAL_KINDS:
         break;
     }
@@ -268,7 +280,8 @@ static bool is_old_id(json_int_t id, uint64_t next)
     return id > 0 && (uint64_t)id < next;
 }
 
-static enum err read_credential(const struct directory_version *v, json_t *json,
+static enum err read_credential(const struct directory_version *v,
+                                const struct credential_guard *guard, json_t *json,
                                 struct credential **ret)
 {
     json_int_t id = 0;
@@ -299,7 +312,7 @@ static enum err read_credential(const struct directory_version *v, json_t *json,
     if (digest_from_hex(slice_text(fingerprint), &c->fingerprint) != OK) {
         return ERR_CONFIG;
     }
-    TRY(read_secret(c, spki, phc, psk));
+    TRY(read_secret(c, guard, spki, phc, psk));
     *ret = TAKE(c);
     return OK;
 }
@@ -316,7 +329,8 @@ static void credential_list_done(struct credential_list *l)
     }
 }
 
-static enum err read_credentials(const struct directory_version *v, const json_t *array,
+static enum err read_credentials(const struct directory_version *v,
+                                 const struct credential_guard *guard, const json_t *array,
                                  struct credential_list *ret)
 {
     if (!json_is_array(array) || json_array_size(array) > DIRECTORY_CREDENTIALS_MAX) {
@@ -324,7 +338,7 @@ static enum err read_credentials(const struct directory_version *v, const json_t
     }
     for (size_t i = 0; i < json_array_size(array); i++) {
         struct credential *c = NULL;
-        TRY(read_credential(v, json_array_get(array, i), &c));
+        TRY(read_credential(v, guard, json_array_get(array, i), &c));
         ret->items[ret->n++] = c;
     }
     return OK;
@@ -368,7 +382,8 @@ static enum err as_config(enum err err)
     return err == OK || err == ERR_NOMEM || err == ERR_CRYPTO ? err : ERR_CONFIG;
 }
 
-static enum err read_entry(struct directory_version *v, json_t *json)
+static enum err read_entry(struct directory_version *v, const struct credential_guard *guard,
+                           json_t *json)
 {
     json_int_t id = 0;
     json_int_t epoch = 0;
@@ -396,7 +411,7 @@ static enum err read_entry(struct directory_version *v, json_t *json)
     AUTO(principal_autofree) struct principal *p = NULL;
     AUTO(entry_autofree) const struct directory_entry *e = NULL;
     TRY(read_attrs(attrs_json, attrs, &n_attrs));
-    TRY(read_credentials(v, credentials_json, &credentials));
+    TRY(read_credentials(v, guard, credentials_json, &credentials));
     TRY(as_config(
         principal_new((uint64_t)id, slice_text(name), slice_text(role), attrs, n_attrs, &p)));
     p->epoch = (uint64_t)epoch;
@@ -487,7 +502,8 @@ static enum err read_head(struct directory_version *v, json_t *json, json_t **re
     return OK;
 }
 
-static enum err read_all(struct directory_version *v, json_t *json)
+static enum err read_all(struct directory_version *v, const struct credential_guard *guard,
+                         json_t *json)
 {
     json_t *principals = NULL;
     json_t *exceptions = NULL;
@@ -496,13 +512,13 @@ static enum err read_all(struct directory_version *v, json_t *json)
         return ERR_CONFIG;
     }
     for (size_t i = 0; i < json_array_size(principals); i++) {
-        TRY(read_entry(v, json_array_get(principals, i)));
+        TRY(read_entry(v, guard, json_array_get(principals, i)));
     }
     return read_exceptions(v, exceptions);
 }
 
 enum err directory_file_decode(struct slice text, const struct siphash_key *key,
-                               struct directory_version **ret)
+                               const struct credential_guard *guard, struct directory_version **ret)
 {
     json_error_t error;
     AUTO(json_autofree)
@@ -514,7 +530,7 @@ enum err directory_file_decode(struct slice text, const struct siphash_key *key,
     AUTO(version_autofree) struct directory_version *v = NULL;
     enum err err = version_new(key, &v);
     if (err == OK) {
-        err = read_all(v, json);
+        err = read_all(v, guard, json);
     }
     wipe_psks(json);
     TRY(err);

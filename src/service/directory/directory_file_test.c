@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "service/directory/credential_private.h"
 #include "service/directory/directory_file_private.h"
 
 static const struct siphash_key key = {3, 4};
@@ -25,9 +26,17 @@ static const struct siphash_key key = {3, 4};
 #define FILE_OF(principals, exceptions)                                                            \
     HEAD "\"principals\":[" principals "],\"exceptions\":[" exceptions "]}"
 
+static enum err decode_slice(struct slice text, struct directory_version **ret)
+{
+    const struct random_source random = random_system();
+    AUTO(credential_guard_autofree) const struct credential_guard *guard = NULL;
+    TRY(credential_guard_new(&random, &guard));
+    return directory_file_decode(text, &key, guard, ret);
+}
+
 static enum err decode(const char *text, struct directory_version **ret)
 {
-    return directory_file_decode(slice_text(text), &key, ret);
+    return decode_slice(slice_text(text), ret);
 }
 
 static const char golden[] = FILE_OF(PRINCIPAL("a", PSK), EXCEPTION);
@@ -46,12 +55,13 @@ static void golden_file(void **state)
     assert_int_equal(live.n, 1);
     uint8_t psk[PSK_KEY_MAX];
     size_t n = 0;
-    credential_psk(live.credentials[0], psk, &n);
+    assert_int_equal(credential_psk(live.credentials[0], psk, &n), OK);
+    assert_memory_not_equal(live.credentials[0]->psk_hidden, psk, n);
     assert_int_equal(n, 16);
     assert_memory_equal(psk, "abcdefghijklmnop", 16);
     assert_string_equal(principal_attr(live.entry->principal, slice_text("site")), "a");
     assert_int_equal(directory_file_encode(v, &text), OK);
-    assert_int_equal(directory_file_decode(buf_slice(&text), &key, &again), OK);
+    assert_int_equal(decode_slice(buf_slice(&text), &again), OK);
     assert_int_equal(again->next_credential, 9);
 }
 
@@ -60,7 +70,7 @@ static void damaged(void **state)
     (void)state;
     for (size_t n = 0; n < sizeof golden - 1; n++) {
         struct directory_version *v = NULL;
-        assert_int_equal(directory_file_decode(slice_of(golden, n), &key, &v), ERR_CONFIG);
+        assert_int_equal(decode_slice(slice_of(golden, n), &v), ERR_CONFIG);
     }
     /* flipped bits give an error or a version, never a crash */
     char text[sizeof golden];
@@ -68,7 +78,7 @@ static void damaged(void **state)
         memcpy(text, golden, sizeof golden);
         text[bit / 8] = (char)(text[bit / 8] ^ (1 << bit % 8));
         AUTO(version_autofree) struct directory_version *v = NULL;
-        enum err err = directory_file_decode(slice_of(text, sizeof text - 1), &key, &v);
+        enum err err = decode_slice(slice_of(text, sizeof text - 1), &v);
         assert_true(err == OK || err == ERR_CONFIG || err == ERR_UNSUPPORTED);
     }
 }

@@ -82,7 +82,7 @@ static enum err make_credential(const struct directory *d, struct directory_vers
     if (s->kind == CREDENTIAL_PASSWORD) {
         TRY(password_hash(s->password, c->phc));
     } else if (s->kind == CREDENTIAL_PSK) {
-        TRY(secret_new(s->psk, &c->psk));
+        TRY(credential_set_psk(c, d->guard, s->psk));
     }
     *ret = TAKE(c);
     return OK;

@@ -3,6 +3,7 @@
 #define SERVICE_DIRECTORY_DIRECTORY_PRIVATE_H
 
 #include "base/secret.h"
+#include "service/directory/credential_private.h"
 #include "service/directory/directory.h"
 #include "service/directory/directory_version_private.h"
 
@@ -10,6 +11,7 @@ struct directory {
     struct disk *disk;
     struct random_source random;
     struct secret *master, *index_key;
+    const struct credential_guard *guard;
     struct directory_version *current; /* published, saved */
     struct directory_version *draft;   /* what a batch has gathered; NULL outside */
     bool in_batch;

@@ -18,11 +18,18 @@ static void wr_text(struct wr *w, const char *text)
     wr_bytes(w, slice_text(text));
 }
 
+enum { NUMBER_TEXT_BYTES = 12 };
+
+static struct slice number_text(uint32_t value, char dst[NUMBER_TEXT_BYTES])
+{
+    int n = snprintf(dst, NUMBER_TEXT_BYTES, "%u", (unsigned)value);
+    return (struct slice){(const uint8_t *)dst, (size_t)n};
+}
+
 static void wr_number(struct wr *w, uint32_t value)
 {
-    char digits[12];
-    int n = snprintf(digits, sizeof(digits), "%u", (unsigned)value);
-    wr_bytes(w, slice_of(digits, (size_t)n));
+    char text[NUMBER_TEXT_BYTES];
+    wr_bytes(w, number_text(value, text));
 }
 
 /* ;name="value", with what could end the quoting escaped. SPEC: RFC6690 2 */
@@ -120,10 +127,8 @@ static bool matches_list(const struct coap_link_filter *f, struct slice values)
 
 static bool matches_number(const struct coap_link_filter *f, uint32_t value)
 {
-    uint8_t digits[12];
-    struct wr w = wr_into(digits, sizeof(digits));
-    wr_number(&w, value);
-    return matches_whole(f, wr_slice(&w));
+    char text[NUMBER_TEXT_BYTES];
+    return matches_whole(f, number_text(value, text));
 }
 
 static bool matches_formats(const struct coap_link_filter *f, const struct coap_link *l)

@@ -24,7 +24,7 @@ static struct bytes from_hex(const char *hex)
 {
     struct bytes b = {0};
     while (hex_digit(hex[0]) >= 0 && hex_digit(hex[1]) >= 0) {
-        b.p[b.n++] = (uint8_t)(hex_digit(hex[0]) << 4 | hex_digit(hex[1]));
+        b.p[b.n++] = (uint8_t)(hex_digit(hex[0]) * 16 + hex_digit(hex[1]));
         hex += 2;
     }
     return b;

@@ -23,6 +23,14 @@ static int hex_value(uint8_t c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
+/* The byte behind a '%', or -1. A missing digit reads as a zero byte, which is no digit. */
+static int rd_escaped(struct rd *r)
+{
+    int high = hex_value(rd_u8(r));
+    int low = hex_value(rd_u8(r));
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
 /* A path segment's plain characters. SPEC: RFC3986 3.3 */
 static bool is_segment_char(uint8_t c)
 {
@@ -42,12 +50,11 @@ enum err coap_percent_decode(struct slice text, void *dst, size_t cap, size_t *r
     while (rd_left(&r) > 0) {
         uint8_t c = rd_u8(&r);
         if (c == '%') {
-            int high = hex_value(rd_u8(&r));
-            int low = hex_value(rd_u8(&r));
-            if (high < 0 || low < 0) {
+            int value = rd_escaped(&r);
+            if (value < 0) {
                 return ERR_MALFORMED;
             }
-            c = (uint8_t)(high << 4 | low);
+            c = (uint8_t)value;
         }
         wr_u8(&w, c);
     }
@@ -75,7 +82,7 @@ static bool is_uri_text(struct slice text)
     while (rd_left(&r) > 0) {
         uint8_t c = rd_u8(&r);
         if (c == '%') {
-            if (hex_value(rd_u8(&r)) < 0 || hex_value(rd_u8(&r)) < 0) {
+            if (rd_escaped(&r) < 0) {
                 return false;
             }
         } else if (!is_segment_char(c) && !is_one_of(c, "/?[]")) {

@@ -1,0 +1,130 @@
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "core/trie.h"
+
+static const struct siphash_key KEY = {.k0 = 1, .k1 = 2};
+
+static struct trie_node *add(struct trie *t, const char *path)
+{
+    struct trie_node *node = NULL;
+    assert_int_equal(trie_add(t, slice_text(path), &node), OK);
+    node->value = node;
+    return node;
+}
+
+static struct trie_node *child(const struct trie *t, const struct trie_node *parent,
+                               const char *level)
+{
+    return trie_child(t, parent, slice_text(level), trie_level_hash(t, slice_text(level)));
+}
+
+static void drop(struct trie *t, struct trie_node *node)
+{
+    node->value = NULL;
+    trie_prune(t, node);
+}
+
+static void test_shape(void **state)
+{
+    (void)state;
+    struct trie t;
+    trie_init(&t, &KEY);
+    assert_null(child(&t, &t.root, "a"));
+    struct trie_node *abc = add(&t, "a/b/c"), *ab = add(&t, "a/b"), *plus = add(&t, "a/+"),
+                     *multi = add(&t, "#"), *empty = add(&t, "//");
+    assert_int_equal(t.n_nodes, 8);
+    struct trie_node *a = child(&t, &t.root, "a");
+    assert_ptr_equal(child(&t, a, "b"), ab);
+    assert_ptr_equal(child(&t, ab, "c"), abc);
+    assert_ptr_equal(a->plus, plus);
+    assert_ptr_equal(t.root.multi, multi);
+    assert_null(child(&t, &t.root, "b"));
+    assert_ptr_equal(empty->parent->parent, child(&t, &t.root, ""));
+    assert_ptr_equal(add(&t, "a/b"), ab);
+
+    static const char *const ORDER[] = {"a", "b", "c", "+", "#", "", "", ""};
+    size_t n = 0;
+    for (struct trie_node *at = trie_after(&t.root, &t.root, true); at != NULL;
+         at = trie_after(&t.root, at, true)) {
+        assert_true(slice_is(at->level, ORDER[n]));
+        n++;
+    }
+    assert_int_equal(n, COUNT_OF(ORDER));
+    assert_ptr_equal(trie_after(&t.root, a, false), multi);
+    assert_null(trie_after(a, plus, true));
+
+    drop(&t, ab); /* has a child: stays */
+    assert_int_equal(t.n_nodes, 8);
+    drop(&t, abc); /* takes its parent along */
+    assert_int_equal(t.n_nodes, 6);
+    drop(&t, plus);
+    drop(&t, multi);
+    assert_null(t.root.multi);
+    drop(&t, empty);
+    assert_int_equal(t.n_nodes, 0);
+    trie_done(&t);
+}
+
+static void test_many(void **state)
+{
+    (void)state;
+    enum { MANY = 3000 };
+    static struct trie_node *nodes[MANY];
+    struct trie t;
+    char path[32];
+    trie_init(&t, &KEY);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(path, sizeof path, "x/%d/%d", i % 50, i);
+        nodes[i] = add(&t, path);
+    }
+    assert_int_equal(t.n_nodes, 1 + 50 + MANY);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(path, sizeof path, "x/%d/%d", i % 50, i);
+        assert_ptr_equal(add(&t, path), nodes[i]);
+    }
+    for (int i = 0; i < MANY; i += 2) {
+        drop(&t, nodes[i]);
+    }
+    assert_int_equal(t.n_nodes, 1 + 25 + MANY / 2);
+    trie_done(&t); /* what is left goes with it */
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    struct trie t;
+    struct trie_node *node = NULL;
+    trie_init(&t, &KEY);
+    for (long n = 0; n < 4; n++) { /* the table and three nodes */
+        mem_fail_after(n);
+        assert_int_equal(trie_add(&t, slice_text("a/b/c"), &node), ERR_NOMEM);
+        assert_int_equal(t.n_nodes, 0);
+        trie_done(&t);
+    }
+    assert_int_equal(trie_add(&t, slice_text("a/b/c"), &node), OK);
+    /* A table that cannot grow is slower, not an error. */
+    char path[16];
+    for (int i = 0; i < 100; i++) {
+        snprintf(path, sizeof path, "%d", i);
+        mem_fail_after(t.n_nodes == 16 ? 0 : -1);
+        add(&t, path);
+    }
+    assert_int_equal(mem_fail_after(-1), 0);
+    assert_non_null(child(&t, &t.root, "99"));
+    trie_done(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shape),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_no_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

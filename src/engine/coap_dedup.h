@@ -1,0 +1,60 @@
+/*
+ * coap_dedup - which message ids of a peer were seen, and how each was answered.
+ *
+ * 8 bytes a message id. An answer that is only a code is made again from these; other answers are
+ * kept as bytes, up to a cap, the oldest going first: its message id stays remembered, so that a
+ * request never reaches its handler twice. SPEC: RFC7252 4.2, 4.3, 4.5.
+ */
+#ifndef ENGINE_COAP_DEDUP_H
+#define ENGINE_COAP_DEDUP_H
+
+#include "base/list.h"
+#include "engine/coap_endpoint.h"
+
+enum coap_seen_state {
+    COAP_SEEN_OPEN,     /* being worked on, nothing sent yet */
+    COAP_SEEN_ACKED,    /* acknowledged without an answer: again */
+    COAP_SEEN_ANSWERED, /* answered with `code` alone: again */
+    COAP_SEEN_KEPT,     /* answered, coap_dedup_kept has the bytes */
+    COAP_SEEN_LOST,     /* answered, but the bytes had to go */
+    COAP_SEEN_SILENT,   /* not confirmable: nothing to repeat */
+};
+
+struct coap_seen {
+    uint32_t until; /* COAP_DEDUP_TICK_MS units, rounded up */
+    uint16_t mid;
+    uint8_t state; /* enum coap_seen_state */
+    uint8_t code;
+};
+
+enum { COAP_DEDUP_TICK_MS = 128 };
+
+struct coap_dedup {
+    struct coap_seen *seen;
+    size_t n, cap;
+    uint32_t last_until;
+    size_t kept_bytes;
+    struct list kept;
+};
+
+void coap_dedup_init(struct coap_dedup *d);
+void coap_dedup_done(struct coap_dedup *d);
+/* coap_dedup_find - NULL when it was not seen, or too long ago. Valid until the next add. O(n). */
+struct coap_seen *coap_dedup_find(struct coap_dedup *d, uint16_t mid, uint64_t now_ms);
+/* coap_dedup_add - a message id that find does not know. ERR_LIMIT limits->dedup_entries,
+ * ERR_NOMEM: nothing changed. */
+MUST_USE enum err coap_dedup_add(struct coap_dedup *d, const struct coap_limits *limits,
+                                 uint16_t mid, enum coap_seen_state state, uint32_t lifetime_ms,
+                                 uint64_t now_ms);
+/* coap_dedup_keep - makes `seen` repeatable with a copy of the bytes; LOST when there is no room.
+ */
+void coap_dedup_keep(struct coap_dedup *d, const struct coap_limits *limits, struct coap_seen *seen,
+                     struct slice answer);
+/* coap_dedup_kept - the bytes of a KEPT one; borrows. */
+struct slice coap_dedup_kept(const struct coap_dedup *d, uint16_t mid);
+/* coap_dedup_sweep - forgets what has expired, and its memory. O(n). */
+void coap_dedup_sweep(struct coap_dedup *d, uint64_t now_ms);
+/* coap_dedup_deadline - when a sweep empties it; UINT64_MAX when it is empty. */
+uint64_t coap_dedup_deadline(const struct coap_dedup *d);
+
+#endif

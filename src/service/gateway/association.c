@@ -1,0 +1,528 @@
+/* Who is there: from the handshake to the end of an association. */
+#include "base/mem.h"
+#include "security/crypto/x509.h"
+#include "security/identity/identity.h"
+#include "service/gateway/door_private.h"
+
+/* ---- events ---- */
+
+void door_report(struct coap_door *d, const struct event *e)
+{
+    if (d->setup.event != NULL) {
+        d->setup.event(d->setup.ctx, e);
+    }
+}
+
+struct event door_event(const struct coap_door *d, enum event_category category)
+{
+    struct event e = event_make(category);
+    e.wall_ms = d->wall_ms;
+    e.protocol = EVENT_PROTOCOL_coap;
+    EVENT_TEXT(&e, listener, slice_text(d->setup.entrance->name));
+    return e;
+}
+
+struct event association_event(const struct association *a, enum event_category category)
+{
+    struct event e = door_event(a->door, category);
+    EVENT_TEXT(&e, peer, slice_text(a->peer));
+    if (a->account != NULL) {
+        EVENT_TEXT(&e, principal, slice_text(a->account->principal->name));
+    }
+    return e;
+}
+
+/* An event about somebody who has no association. */
+static struct event stranger_event(const struct coap_door *d, enum event_category category,
+                                   const struct net_peer *peer, struct slice name)
+{
+    struct event e = door_event(d, category);
+    char text[NET_PEER_TEXT_BYTES];
+    net_peer_text(peer, text);
+    EVENT_TEXT(&e, peer, slice_text(text));
+    EVENT_TEXT(&e, principal, name);
+    return e;
+}
+
+/* ---- keys of identities ---- */
+
+static struct retry *retry_find(struct coap_door *d, struct slice name)
+{
+    for (size_t i = 0; name.n > 0 && i < RETRIES_MAX; i++) {
+        if (slice_is(name, d->retries[i].name)) {
+            return &d->retries[i];
+        }
+    }
+    return NULL;
+}
+
+/* While a key is being replaced both are live, but a handshake can try only one of them: the newer,
+ * and after a failure with it the older, by turns. */
+static void retry_toggle(struct coap_door *d, struct slice name)
+{
+    struct retry *r = retry_find(d, name);
+    if (r != NULL) {
+        r->name[0] = '\0';
+        return;
+    }
+    r = &d->retries[d->next_retry++ % RETRIES_MAX];
+    if (!slice_to_text(name, r->name, sizeof(r->name))) {
+        r->name[0] = '\0';
+    }
+}
+
+static struct directory_live live_keys(const struct coap_door *d, struct slice name)
+{
+    return directory_live(worker_realm(d->setup.worker)->directory, name, CREDENTIAL_PSK,
+                          d->wall_ms);
+}
+
+static const struct credential *key_to_try(struct coap_door *d, const struct directory_live *live,
+                                           struct slice name)
+{
+    size_t at = live->n > 1 && retry_find(d, name) != NULL ? 1 : 0;
+    return live->n > 0 ? live->credentials[at] : NULL;
+}
+
+static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n)
+{
+    struct coap_door *d = ctx;
+    struct directory_live live = live_keys(d, identity);
+    const struct credential *c = key_to_try(d, &live, identity);
+    if (c == NULL || d->is_draining) {
+        return ERR_NOT_FOUND;
+    }
+    TRY(credential_psk(c, key, ret_n));
+    return *ret_n > 0 ? OK : ERR_NOT_FOUND;
+}
+
+/* ---- handshakes that failed ---- */
+
+static void report_inactive(struct coap_door *d, const struct net_peer *peer,
+                            const struct directory_entry *entry)
+{
+    struct event e = stranger_event(d, EVENT_revoked, peer, slice_text(entry->principal->name));
+    bool is_disabled = entry->principal->status == PRINCIPAL_DISABLED;
+    event_reason(&e, "%s is %s%s%s; %s", entry->principal->name,
+                 is_disabled ? "disabled" : "revoked", entry->reason[0] != '\0' ? ": " : "",
+                 entry->reason,
+                 is_disabled ? "`sallyport device enable` lets it in again"
+                             : "remove it and add it anew to let it in again");
+    door_report(d, &e);
+}
+
+static void report_identity(struct coap_door *d, const struct net_peer *peer, struct slice name)
+{
+    const struct directory_entry *entry =
+        directory_find(worker_realm(d->setup.worker)->directory, name);
+    if (entry != NULL && entry->principal->status != PRINCIPAL_ACTIVE) {
+        report_inactive(d, peer, entry);
+        return;
+    }
+    struct event e = stranger_event(d, EVENT_auth_fail, peer, name);
+    if (entry == NULL) {
+        event_reason(&e,
+                     "nobody has this PSK identity: it is the device's name, see psk.txt of its "
+                     "bundle; `sallyport device add NAME --role ROLE --credential psk --out DIR` "
+                     "makes one");
+    } else {
+        event_reason(&e,
+                     "%s has no pre-shared key in force. Give it one: `sallyport device rotate %s "
+                     "--credential psk`",
+                     entry->principal->name, entry->principal->name);
+    }
+    door_report(d, &e);
+}
+
+static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure why,
+                      struct slice psk_identity, const char *text)
+{
+    struct coap_door *d = ctx;
+    struct event e = stranger_event(d, EVENT_tls_reject, peer, psk_identity);
+    count_add(&d->setup.counters->handshakes_failed, 1);
+    switch (why) {
+    case DTLS_FAILED_IDENTITY:
+        report_identity(d, peer, psk_identity);
+        return;
+    case DTLS_FAILED_KEY:
+        if (live_keys(d, psk_identity).n > 1) {
+            retry_toggle(d, psk_identity);
+        }
+        e = stranger_event(d, EVENT_auth_fail, peer, psk_identity);
+        event_reason(&e,
+                     "wrong pre-shared key. The key is in psk.txt of the device's bundle, behind "
+                     "the ':'; `sallyport device rotate NAME --credential psk` makes a new one");
+        break;
+    case DTLS_FAILED_CERTIFICATE:
+        event_reason(&e,
+                     "the client's certificate was refused: %s. Use cert.pem and key.pem of its "
+                     "bundle; `sallyport device rotate NAME` makes new ones",
+                     text);
+        break;
+    case DTLS_FAILED_PROTOCOL:
+        event_reason(&e,
+                     "the DTLS handshake was refused: %s. The client must speak DTLS 1.2 with "
+                     "ECDHE-ECDSA or PSK and AES-128-CCM8 or GCM",
+                     text);
+        break;
+    case DTLS_FAILED_TIMEOUT:
+        event_reason(&e,
+                     "the DTLS handshake was not finished: %s. If the client is one of ours, look "
+                     "at its key and at lost UDP packets",
+                     text);
+        break;
+    }
+    door_report(d, &e);
+}
+
+/* ---- a handshake finished: who is it? ---- */
+
+static void refuse_x509(struct coap_door *d, const struct dtls_info *info, const char *name,
+                        enum err err)
+{
+    enum event_category category = err == ERR_EXPIRED ? EVENT_credential_expiring : EVENT_auth_fail;
+    struct event e = stranger_event(d, category, &info->peer, slice_text(name));
+    event_reason(&e,
+                 err == ERR_EXPIRED
+                     ? "the certificate of %s is past its time in the directory. Give it a new "
+                       "one: `sallyport device rotate %s`"
+                     : "the certificate names %s, but that principal does not own this key. Use "
+                       "the bundle of this device, or `sallyport device rotate %s` for a new one",
+                 name, name);
+    door_report(d, &e);
+}
+
+static enum err who_by_x509(struct coap_door *d, const struct dtls_info *info,
+                            const struct directory_entry **ret_entry,
+                            const struct credential **ret_credential)
+{
+    AUTO(x509_autofree) struct x509 *x = NULL;
+    char name[IDENTITY_NAME_BYTES];
+    const struct directory_entry *entry = NULL;
+    enum err err = x509_from_der(info->peer_cert, &x);
+    if (err == OK) {
+        err = identity_from_x509(x, IDENTITY_ANY, name);
+    }
+    if (err != OK) {
+        struct event e = stranger_event(d, EVENT_identity_mismatch, &info->peer, (struct slice){0});
+        event_reason(&e,
+                     "the client's certificate names no device (%s): the name must stand once, as "
+                     "URI " IDENTITY_URI_PREFIX "NAME, DNS name or CN. Use a bundle of `sallyport "
+                     "device add`",
+                     err_name(err));
+        door_report(d, &e);
+        return err;
+    }
+    err = directory_login_x509(worker_realm(d->setup.worker)->directory, slice_text(name),
+                               &x509_info(x)->spki, d->wall_ms, &entry, ret_credential);
+    if (err == ERR_DENIED) {
+        report_inactive(d, &info->peer, entry);
+    } else if (err != OK) {
+        refuse_x509(d, info, name, err);
+    }
+    *ret_entry = entry;
+    return err;
+}
+
+/* The key was right, but much can happen during a handshake: the newest word of the directory
+ * counts. */
+static enum err who_by_psk(struct coap_door *d, const struct dtls_info *info,
+                           const struct directory_entry **ret_entry,
+                           const struct credential **ret_credential)
+{
+    struct directory_live live = live_keys(d, info->psk_identity);
+    const struct credential *c = key_to_try(d, &live, info->psk_identity);
+    if (c == NULL || live.entry == NULL) {
+        report_identity(d, &info->peer, info->psk_identity);
+        return ERR_DENIED;
+    }
+    *ret_entry = live.entry;
+    *ret_credential = c;
+    return OK;
+}
+
+static void report_unwelcome(struct coap_door *d, const struct dtls_info *info)
+{
+    struct event e = stranger_event(d, EVENT_auth_fail, &info->peer, info->psk_identity);
+    event_reason(&e, "listener %s does not take %s; see `auth` of the listener in sallyport.yaml",
+                 d->setup.entrance->name,
+                 info->psk_identity.n > 0 ? "pre-shared keys" : "certificates");
+    door_report(d, &e);
+}
+
+static enum err who_is(struct coap_door *d, const struct dtls_info *info,
+                       const struct directory_entry **ret_entry,
+                       const struct credential **ret_credential)
+{
+    bool by_psk = info->psk_identity.n > 0;
+    if (by_psk ? !d->setup.entrance->auth_psk : !d->setup.entrance->auth_x509) {
+        report_unwelcome(d, info);
+        return ERR_AUTH;
+    }
+    return by_psk ? who_by_psk(d, info, ret_entry, ret_credential)
+                  : who_by_x509(d, info, ret_entry, ret_credential);
+}
+
+static enum err open_endpoint(struct association *a)
+{
+    struct coap_door *d = a->door;
+    struct coap_endpoint_setup setup = {.limits = &d->coap,
+                                        .counters = &d->counts,
+                                        .peer = slice_text(a->peer),
+                                        .seed = random_u64(&d->setup.random),
+                                        .proven = true};
+    return coap_endpoint_new(&setup, d->now_ms, &a->endpoint);
+}
+
+static enum err association_new(struct coap_door *d, const struct dtls_info *info,
+                                const struct principal *principal, struct association **ret)
+{
+    struct association *a = mem_zalloc(sizeof(*a));
+    if (a == NULL) {
+        return ERR_NOMEM;
+    }
+    a->id = info->id;
+    a->door = d;
+    a->heard_at_ms = d->now_ms;
+    net_peer_text(&info->peer, a->peer);
+    list_init(&a->lookers);
+    list_init(&a->tickets);
+    map_init(&a->watches, &d->setup.key, watch_key);
+    enum err err = worker_account(d->setup.worker, principal, d->now_ms, &a->account);
+    if (err == OK) {
+        err = open_endpoint(a);
+    }
+    if (err == OK) {
+        err = map_add(&d->associations, a);
+    }
+    if (err != OK) {
+        association_free(a);
+        return err;
+    }
+    uint32_t rate = grants_limits(a->account->grants)->replay_rate;
+    bucket_init(&a->reads, rate, rate, d->now_ms);
+    *ret = a;
+    return OK;
+}
+
+struct association *association_free(struct association *a)
+{
+    if (a != NULL) {
+        coap_endpoint_free(a->endpoint);
+        map_done(&a->watches);
+        if (a->account != NULL) {
+            worker_account_release(a->door->setup.worker, a->account);
+        }
+        mem_free(a);
+    }
+    return NULL;
+}
+
+/* Too many new associations of one principal in a second: its rate, like that of connections. */
+static bool is_too_often(struct association *a)
+{
+    struct coap_door *d = a->door;
+    if (bucket_take(&a->account->connects, 1, d->now_ms)) {
+        return false;
+    }
+    struct event e = association_event(a, EVENT_rate);
+    event_reason(&e, "%s connects too often (connect_rate %u/s); let it keep its association",
+                 a->account->principal->name, (unsigned)a->account->connects.rate);
+    count_add(&d->setup.counters->refused_rate, 1);
+    door_report(d, &e);
+    return true;
+}
+
+static enum err admit(struct coap_door *d, const struct dtls_info *info)
+{
+    const struct directory_entry *entry = NULL;
+    const struct credential *credential = NULL;
+    struct association *a = NULL;
+    TRY(who_is(d, info, &entry, &credential));
+    TRY(association_new(d, info, entry->principal, &a));
+    a->credential = credential->id;
+    a->credential_ends_wall_ms = credential->expires_wall_ms;
+    if (is_too_often(a)) {
+        (void)map_remove(&d->associations, association_key(a));
+        association_free(a);
+        return ERR_QUOTA;
+    }
+    credential_used(credential, d->wall_ms);
+    struct event e = association_event(a, EVENT_connect);
+    event_reason(&e, "DTLS 1.2 with %s, %s",
+                 info->psk_identity.n > 0 ? "a pre-shared key" : "a certificate", info->cipher);
+    door_report(d, &e);
+    count_add(&d->setup.counters->connections_coap, 1);
+    association_serve(a);
+    return OK;
+}
+
+static void on_opened(void *ctx, const struct dtls_info *info)
+{
+    struct coap_door *d = ctx;
+    enum err err = d->is_draining ? ERR_CLOSED : admit(d, info);
+    if (err != OK) {
+        count_add(&d->setup.counters->refused_denied, 1);
+        dtls_close(d->dtls, info->id);
+    } else {
+        count_add(&d->setup.counters->handshakes_ok, 1);
+    }
+}
+
+/* ---- the end ---- */
+
+void association_close(struct association *a, const char *why)
+{
+    struct coap_door *d = a->door;
+    if (a->is_gone) {
+        return;
+    }
+    a->is_gone = true;
+    struct event e = association_event(a, EVENT_disconnect);
+    event_reason(&e, "%s", why != NULL ? why : "-");
+    door_report(d, &e);
+    count_sub(&d->setup.counters->connections_coap, 1);
+    size_t at = 0;
+    struct watch *w;
+    while ((w = map_next(&a->watches, &at)) != NULL) {
+        watch_free(w);
+    }
+    struct list_node *n;
+    while ((n = list_first(&a->tickets)) != NULL) {
+        ticket_free(LIST_ENTRY(n, struct ticket, node));
+    }
+    wheel_cancel(&d->wheel, &a->timer);
+    (void)map_remove(&d->associations, association_key(a));
+    dtls_close(d->dtls, a->id);
+    list_append(&d->gone, &a->node);
+}
+
+static void on_closed(void *ctx, uint64_t id, enum err why)
+{
+    struct coap_door *d = ctx;
+    struct association *a = map_find(&d->associations, slice_of(&id, sizeof(id)));
+    if (a != NULL) {
+        association_close(a, why == OK           ? "the client closed it"
+                             : why == ERR_EXISTS ? "the client made a new association"
+                                                 : "the association broke");
+    }
+}
+
+/* ---- a new realm ---- */
+
+/* Is the credential it came in by still in force? A rotation may have moved its end. */
+static bool has_credential(struct association *a, const struct directory_entry *entry)
+{
+    for (size_t i = 0; i < entry->n_credentials; i++) {
+        const struct credential *c = entry->credentials[i];
+        if (c->id == a->credential) {
+            a->credential_ends_wall_ms = c->expires_wall_ms;
+            return credential_is_live(c, a->door->wall_ms);
+        }
+    }
+    return false;
+}
+
+static void cut_off(struct association *a, const char *why)
+{
+    struct event e = association_event(a, EVENT_revoked);
+    event_reason(&e, "%s %s: its association was closed", a->account->principal->name, why);
+    door_report(a->door, &e);
+    association_close(a, why);
+}
+
+void association_recheck(struct association *a)
+{
+    struct coap_door *d = a->door;
+    const struct principal *p = a->account->principal;
+    const struct directory_entry *entry =
+        directory_find(worker_realm(d->setup.worker)->directory, slice_text(p->name));
+    if (entry == NULL || entry->principal->id != p->id) {
+        cut_off(a, "was removed");
+    } else if (entry->principal->status != PRINCIPAL_ACTIVE || a->account->is_closed) {
+        cut_off(a, "is not active any more");
+    } else if (!has_credential(a, entry)) {
+        cut_off(a, "has another credential now, or this one has ended");
+    } else {
+        size_t at = 0;
+        struct watch *w;
+        while ((w = map_next(&a->watches, &at)) != NULL) {
+            watch_recheck(w);
+        }
+        bucket_set(&a->reads, grants_limits(a->account->grants)->replay_rate,
+                   grants_limits(a->account->grants)->replay_rate);
+        association_serve(a);
+    }
+}
+
+/* ---- datagrams ---- */
+
+/* What the endpoint answered by itself leaves a trace too. */
+static void report_refused(struct association *a, const struct coap_counters *before,
+                           struct slice datagram)
+{
+    const struct coap_counters *now = &a->door->counts;
+    struct coap_message m;
+    struct event e;
+    if (now->malformed != before->malformed) {
+        e = association_event(a, EVENT_malformed);
+        event_reason(&e,
+                     "a datagram of %zu bytes is no CoAP message, or out of place; it was "
+                     "refused or passed over, the association stays",
+                     datagram.n);
+    } else if (now->overflow != before->overflow) {
+        e = association_event(a, EVENT_rate);
+        event_reason(&e, "too many requests at a time: one was refused with 5.03");
+        count_add(&a->door->setup.counters->refused_rate, 1);
+    } else if (now->bad_option != before->bad_option &&
+               coap_message_decode(datagram, COAP_ENDPOINT_TOKEN_MAX, &m) == OK) {
+        struct topic_limits any = {UINT32_MAX, UINT32_MAX};
+        uint8_t text[DOOR_PATH_BYTES];
+        struct door_path path;
+        const char *why;
+        bool is_utf8 = door_path_read(m.options, &any, text, &path, &why) != ERR_UTF8;
+        e = association_event(a, is_utf8 ? EVENT_protocol_error : EVENT_utf8);
+        event_reason(&e, "a request was refused with 4.02: %s",
+                     is_utf8 ? "it carries a critical option that is not known here" : why);
+    } else {
+        return;
+    }
+    door_report(a->door, &e);
+}
+
+static void on_received(void *ctx, uint64_t id, struct slice plain)
+{
+    struct coap_door *d = ctx;
+    struct association *a = map_find(&d->associations, slice_of(&id, sizeof(id)));
+    struct coap_event ev;
+    if (a == NULL) {
+        return;
+    }
+    struct coap_counters before = d->counts;
+    a->heard_at_ms = d->now_ms;
+    enum err err = coap_endpoint_datagram(a->endpoint, plain, d->now_ms, &ev);
+    if (err != OK) {
+        count_add(&d->setup.counters->dropped_memory, 1);
+        return;
+    }
+    report_refused(a, &before, plain);
+    request_serve(a, &ev);
+    association_serve(a);
+}
+
+static void on_transmit(void *ctx, const struct net_peer *to, struct slice datagram)
+{
+    struct coap_door *d = ctx;
+    d->setup.transmit(d->setup.ctx, to, datagram);
+}
+
+struct dtls_handler door_dtls_handler(struct coap_door *d)
+{
+    return (struct dtls_handler){.ctx = d,
+                                 .transmit = on_transmit,
+                                 .opened = on_opened,
+                                 .received = on_received,
+                                 .closed = on_closed,
+                                 .failed = on_failed,
+                                 .find_psk = d->setup.entrance->auth_psk ? on_find_psk : NULL};
+}

@@ -1,0 +1,248 @@
+/* The door itself: birth, turns, end. */
+#include "service/gateway/coap_door.h"
+
+#include "base/mem.h"
+#include "service/gateway/door_private.h"
+
+/* ---- keys of maps ---- */
+
+struct slice association_key(const void *value)
+{
+    const struct association *a = value;
+    return slice_of(&a->id, sizeof(a->id));
+}
+
+struct slice watch_key(const void *value)
+{
+    return watch_topic(value);
+}
+
+static struct slice watch_cookie_key(const void *value)
+{
+    const struct watch *w = value;
+    return slice_of(&w->observer.cookie, sizeof(w->observer.cookie));
+}
+
+static struct slice ticket_key(const void *value)
+{
+    const struct ticket *t = value;
+    return slice_of(&t->cookie, sizeof(t->cookie));
+}
+
+/* ---- birth and end ---- */
+
+MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t now_ms,
+                                int64_t wall_ms, struct coap_door **ret)
+{
+    AUTO(coap_door_autofree) struct coap_door *d = mem_zalloc(sizeof(*d));
+    if (d == NULL) {
+        return ERR_NOMEM;
+    }
+    d->setup = *setup;
+    d->coap = setup->coap != NULL ? *setup->coap : coap_limits_default();
+    /* Understood only to say 4.13 instead of 4.02. */
+    d->coap.understood |= COAP_OPTION_BIT(COAP_OPTION_BLOCK1);
+    d->now_ms = now_ms;
+    d->wall_ms = wall_ms;
+    d->epoch = worker_realm(setup->worker)->epoch;
+    d->next_cookie = (uint64_t)setup->index << WORKER_DOOR_SHIFT;
+    map_init(&d->associations, &setup->key, association_key);
+    map_init(&d->watches, &setup->key, watch_cookie_key);
+    map_init(&d->tickets, &setup->key, ticket_key);
+    list_init(&d->gone);
+    wheel_init(&d->wheel, now_ms);
+    struct dtls_handler handler = door_dtls_handler(d);
+    TRY(setup->open(setup->ctx, &handler, &d->dtls));
+    *ret = TAKE(d);
+    return OK;
+}
+
+struct coap_door *coap_door_free(struct coap_door *d)
+{
+    if (d == NULL) {
+        return NULL;
+    }
+    size_t at = 0;
+    struct association *a;
+    d->depth = 1; /* nobody hears of these ends */
+    d->setup.event = NULL;
+    while ((a = map_next(&d->associations, &at)) != NULL) {
+        association_close(a, NULL);
+    }
+    door_leave(d);
+    dtls_free(d->dtls);
+    map_done(&d->associations);
+    map_done(&d->watches);
+    map_done(&d->tickets);
+    return mem_free(d);
+}
+
+void coap_door_drain(struct coap_door *d, uint64_t now_ms)
+{
+    size_t at = 0;
+    struct association *a;
+    door_enter(d, now_ms);
+    d->is_draining = true;
+    while ((a = map_next(&d->associations, &at)) != NULL) {
+        association_close(a, "the server goes down");
+    }
+    door_leave(d);
+}
+
+size_t coap_door_count(const struct coap_door *d)
+{
+    return d->associations.n;
+}
+
+/* ---- calls ---- */
+
+void door_enter(struct coap_door *d, uint64_t now_ms)
+{
+    d->depth++;
+    d->now_ms = now_ms > d->now_ms ? now_ms : d->now_ms;
+}
+
+void door_leave(struct coap_door *d)
+{
+    struct list_node *n;
+    d->depth--;
+    while (d->depth == 0 && (n = list_first(&d->gone)) != NULL) {
+        list_unlink(n);
+        association_free(LIST_ENTRY(n, struct association, node));
+    }
+}
+
+void coap_door_datagram(struct coap_door *d, const struct net_peer *peer, struct slice bytes,
+                        uint64_t now_ms)
+{
+    door_enter(d, now_ms);
+    dtls_input(d->dtls, peer, bytes, d->now_ms);
+    door_leave(d);
+}
+
+/* ---- what an endpoint wants ---- */
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void arm(struct association *a)
+{
+    struct coap_door *d = a->door;
+    uint64_t at = least(coap_endpoint_deadline(a->endpoint), a->heard_at_ms + COAP_DOOR_IDLE_MS);
+    if (a->credential_ends_wall_ms != CREDENTIAL_NEVER) {
+        int64_t left = a->credential_ends_wall_ms - d->wall_ms;
+        at = least(at, left > 0 ? d->now_ms + (uint64_t)left : d->now_ms);
+    }
+    /* Never now: an endpoint that lacks memory asks again and again. */
+    wheel_arm(&d->wheel, &a->timer, at > d->now_ms ? at : d->now_ms + 1);
+}
+
+void association_serve(struct association *a)
+{
+    struct coap_door *d = a->door;
+    uint8_t out[DTLS_PLAIN_MAX];
+    size_t n;
+    while (!a->is_gone && (n = coap_endpoint_output(a->endpoint, out, sizeof(out))) > 0) {
+        enum err err = dtls_send(d->dtls, a->id, slice_of(out, n), d->now_ms);
+        if (err != OK && err != ERR_NOT_FOUND) {
+            association_close(a, "a datagram could not be sealed");
+        }
+    }
+    if (!a->is_gone) {
+        arm(a);
+    }
+}
+
+static void association_tick(struct association *a)
+{
+    struct coap_door *d = a->door;
+    struct coap_event ev = {.kind = COAP_EVENT_NONE};
+    if (d->now_ms >= a->heard_at_ms + COAP_DOOR_IDLE_MS) {
+        association_close(a, "nothing was heard of it for a day");
+        return;
+    }
+    if (a->credential_ends_wall_ms <= d->wall_ms) {
+        association_recheck(a); /* says so and closes it */
+        return;
+    }
+    do {
+        if (coap_endpoint_tick(a->endpoint, d->now_ms, &ev) != OK) {
+            count_add(&d->setup.counters->dropped_memory, 1);
+            break;
+        }
+        request_serve(a, &ev);
+    } while (ev.kind != COAP_EVENT_NONE && !a->is_gone);
+    association_serve(a);
+}
+
+/* ---- turns ---- */
+
+void coap_door_realm_changed(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
+{
+    size_t at = 0;
+    struct association *a;
+    door_enter(d, now_ms);
+    d->wall_ms = wall_ms;
+    d->epoch = worker_realm(d->setup.worker)->epoch;
+    while ((a = map_next(&d->associations, &at)) != NULL) {
+        association_recheck(a);
+    }
+    door_leave(d);
+}
+
+static void take_done(struct coap_door *d)
+{
+    uint64_t cookie;
+    while (worker_next_done(d->setup.worker, d->setup.index, &cookie)) {
+        struct slice key = slice_of(&cookie, sizeof(cookie));
+        struct ticket *t = map_find(&d->tickets, key);
+        struct watch *w = map_find(&d->watches, key);
+        if (t != NULL) {
+            struct association *a = t->asker.a;
+            ticket_committed(t);
+            association_serve(a);
+        } else if (w != NULL) {
+            struct association *a = w->a;
+            watch_ready(w);
+            association_serve(a);
+        }
+    }
+}
+
+static void take_messages(struct coap_door *d)
+{
+    struct observer *o;
+    while ((o = worker_next_observer(d->setup.worker, d->setup.index)) != NULL) {
+        struct watch *w = CONTAINER_OF(o, struct watch, observer);
+        struct association *a = w->a;
+        watch_notify(w);
+        association_serve(a);
+    }
+}
+
+void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
+{
+    struct timer *t;
+    door_enter(d, now_ms);
+    d->wall_ms = wall_ms;
+    if (worker_realm(d->setup.worker)->epoch != d->epoch) {
+        coap_door_realm_changed(d, now_ms, wall_ms); /* before anything is said to anybody */
+    }
+    take_done(d);
+    take_messages(d);
+    dtls_tick(d->dtls, d->now_ms);
+    wheel_advance(&d->wheel, d->now_ms);
+    while ((t = wheel_next(&d->wheel)) != NULL) {
+        association_tick(CONTAINER_OF(t, struct association, timer));
+    }
+    count_set(&d->setup.counters->coap_in_bytes, d->counts.unproven_bytes_in);
+    count_set(&d->setup.counters->coap_out_bytes, d->counts.unproven_bytes_out);
+    door_leave(d);
+}
+
+uint64_t coap_door_deadline(const struct coap_door *d)
+{
+    return least(dtls_deadline(d->dtls), wheel_deadline(&d->wheel));
+}

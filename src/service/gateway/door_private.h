@@ -1,0 +1,193 @@
+/* door_private - the parts of the CoAP door, shared by the files of this folder only. */
+#ifndef SERVICE_GATEWAY_DOOR_PRIVATE_H
+#define SERVICE_GATEWAY_DOOR_PRIVATE_H
+
+#include "base/map.h"
+#include "base/wheel.h"
+#include "core/passage.h"
+#include "service/gateway/coap_door.h"
+#include "service/gateway/door_path.h"
+
+enum {
+    ETAG_BYTES = 8,
+    TICKETS_MAX = 64,  /* requests of one association that wait for a commit or a barrier */
+    RETRIES_MAX = 64,  /* identities whose older key is tried next */
+    VALUE_BYTES = 1024 /* Size1 of a 4.13: what surely fits one datagram */
+};
+
+/* One DTLS association and whoever is at its other end. */
+struct association {
+    uint64_t id; /* the dtls's name for it; never used again */
+    struct coap_door *door;
+    struct coap_endpoint *endpoint;
+    struct account *account; /* held until the association closes */
+    uint64_t credential;     /* id of the one it came in by */
+    int64_t credential_ends_wall_ms;
+    uint64_t heard_at_ms;
+    struct timer timer;
+    struct list_node node; /* in door->gone */
+    struct map watches;    /* struct watch by topic */
+    struct list lookers, tickets;
+    size_t n_tickets;
+    struct bucket reads;
+    bool has_published, is_gone;
+    char peer[NET_PEER_TEXT_BYTES];
+};
+
+/* A topic that an association observes, under one or more tokens. */
+struct watch {
+    struct observer observer; /* first; its cookie names the watch */
+    struct association *a;
+    struct list lookers;
+    bool is_ready; /* the barrier has passed: the subscription is live everywhere */
+    size_t topic_n;
+    uint8_t topic[];
+};
+
+/* One token of a watch: what CoAP calls an observation. */
+struct looker {
+    struct list_node in_watch, in_association;
+    struct watch *watch;
+    uint64_t key; /* the endpoint's name for it */
+    uint8_t token_n;
+    uint8_t token[COAP_ENDPOINT_TOKEN_MAX];
+};
+
+/* What an answer needs to know of its request, also when it waits. */
+struct asker {
+    struct association *a;
+    uint32_t exchange;
+    uint32_t quiet; /* the value of No-Response; 0: answer all */
+    bool has_accept, has_etag;
+    uint32_t accept;
+    uint8_t etag[ETAG_BYTES]; /* the first that the request carries */
+    uint8_t token_n;
+    uint8_t token[COAP_ENDPOINT_TOKEN_MAX];
+};
+
+/* A request of the peer while it is served. */
+struct request {
+    struct asker asker;
+    const struct coap_message *m;
+    enum coap_observe_wish observe;
+    struct door_path path;
+};
+
+/* A request whose answer waits: for a commit, or for the barrier of its watch. */
+struct ticket {
+    struct list_node node;
+    struct asker asker;
+    uint64_t cookie;     /* of the commit; 0 when a watch is waited for */
+    struct watch *watch; /* NULL when a commit is waited for */
+    uint8_t code;        /* of the answer after the commit */
+};
+
+/* An identity with two live keys whose last handshake failed: the other key is tried next. */
+struct retry {
+    char name[PRINCIPAL_NAME_MAX + 1];
+};
+
+struct coap_door {
+    struct coap_door_setup setup;
+    struct coap_limits coap;
+    struct coap_counters counts;
+    struct dtls *dtls;
+    uint64_t now_ms;
+    int64_t wall_ms;
+    uint64_t epoch; /* of the realm that the associations were last held against */
+    unsigned depth; /* of calls into the door: what is gone is freed by the outermost */
+    bool is_draining;
+    struct map associations; /* by id */
+    struct map watches;      /* by cookie */
+    struct map tickets;      /* of commits, by cookie */
+    struct list gone;
+    struct wheel wheel;
+    uint64_t next_cookie, next_key;
+    struct retry retries[RETRIES_MAX];
+    size_t next_retry;
+};
+
+/* coap_door.c */
+struct slice association_key(const void *value);
+struct slice watch_key(const void *value);
+void door_enter(struct coap_door *d, uint64_t now_ms);
+void door_leave(struct coap_door *d);
+/* association_serve - what an endpoint has said leaves, and its timer is set anew. */
+void association_serve(struct association *a);
+
+/* association.c: who is there, from the handshake to the end */
+struct dtls_handler door_dtls_handler(struct coap_door *d);
+/* association_close - the association ends now; why is for the event, NULL: it has been said. The
+ * struct lives until the door is left. */
+void association_close(struct association *a, const char *why);
+/* association_recheck - is it still let in under the realm of now? Closes it when not. */
+void association_recheck(struct association *a);
+struct association *association_free(struct association *a);
+struct event door_event(const struct coap_door *d, enum event_category category);
+struct event association_event(const struct association *a, enum event_category category);
+void door_report(struct coap_door *d, const struct event *e);
+
+/* request.c: what a request means */
+void request_serve(struct association *a, const struct coap_event *ev);
+/* request_refuse - an answer with `text` and one event with `why`. */
+void request_refuse(const struct request *rq, enum event_category category, uint8_t code,
+                    const char *text, const char *why);
+/* request_refuse_by_passage - err and *why are the passage's; wait_ms: after which rate allows it.
+ */
+void request_refuse_by_passage(const struct request *rq, enum err err, const struct decision *why,
+                               uint64_t wait_ms);
+/* request_allowed - the event that samples what was allowed. */
+void request_allowed(const struct request *rq, const char *what);
+/* topic_read - answers with the retained message of the topic. observes: the exchange has been
+ * accepted as an observation, and a topic without one is answered with the empty value. Gives the
+ * code that was sent. */
+uint8_t topic_read(const struct asker *asker, struct slice topic, bool observes);
+/* ticket_new - room for one more waiting answer. ERR_LIMIT, ERR_NOMEM. */
+MUST_USE enum err ticket_new(const struct asker *asker, uint64_t cookie, struct watch *watch,
+                             struct ticket **ret);
+struct ticket *ticket_free(struct ticket *t);
+void ticket_committed(struct ticket *t);
+
+/* answer.c: how answers look */
+/* answer_send - gives the code that was sent; 0: none, No-Response or the exchange has ended. */
+uint8_t answer_send(const struct asker *asker, const struct coap_answer *answer);
+uint8_t answer_text(const struct asker *asker, uint8_t code, const char *text);
+/* answer_number - the same with one option that is a number: Max-Age or Size1. */
+uint8_t answer_number(const struct asker *asker, uint8_t code, const char *text, uint16_t option,
+                      uint32_t number);
+
+/* A message in CoAP's terms. */
+struct value {
+    struct coap_answer answer; /* borrows from here and from the message */
+    uint8_t options[48];
+};
+/* value_of - m NULL: the empty value. */
+void value_of(const struct coap_door *d, const struct msg *m, struct value *ret);
+/* value_format - the Content-Format of a message; UINT16_MAX: not known. */
+uint16_t value_format(const struct msg *m);
+/* value_props - what MQTT 5 subscribers are told of a payload in this format. */
+struct slice value_props(uint16_t format, bool is_utf8, uint8_t *dst, size_t cap);
+/* value_etag - of a retained message; another process never gives the same. */
+void value_etag(const struct coap_door *d, const struct msg *m, uint8_t ret[ETAG_BYTES]);
+
+/* watch.c: observations */
+void watch_request(const struct request *rq);
+void watch_cancel(const struct request *rq);
+/* watch_ready - the barrier has passed. */
+void watch_ready(struct watch *w);
+void watch_notify(struct watch *w);
+/* watch_recheck - ends it with 4.03 when no grant covers it any more. */
+void watch_recheck(struct watch *w);
+struct watch *watch_free(struct watch *w);
+/* looker_ended - the endpoint says that the observation `key` is over. */
+void looker_ended(struct association *a, uint64_t key);
+
+/* discovery.c */
+void discovery_serve(const struct request *rq);
+
+static inline struct slice watch_topic(const struct watch *w)
+{
+    return slice_of(w->topic, w->topic_n);
+}
+
+#endif

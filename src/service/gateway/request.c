@@ -1,0 +1,476 @@
+/* What a request means: the topic space under /mq, and the permission to anything beside it. */
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "service/gateway/door_private.h"
+#include "wire/coap/uri.h"
+
+/* ---- refusals ---- */
+
+static void set_target(const struct request *rq, struct event *e)
+{
+    char text[sizeof(e->target) * 2];
+    if (rq->path.text.n > 0) {
+        EVENT_TEXT(e, target, rq->path.text);
+        return;
+    }
+    struct wr w = wr_into(text, sizeof(text));
+    coap_uri_path_write(rq->m->options, &w);
+    EVENT_TEXT(e, target, wr_ok(&w) ? wr_slice(&w) : slice_text("(a long path)"));
+}
+
+static void report_refusal(const struct request *rq, enum event_category category, uint8_t code,
+                           const char *why)
+{
+    struct association *a = rq->asker.a;
+    struct event e = association_event(a, category);
+    char number[COAP_CODE_TEXT_BYTES];
+    const char *method = coap_code_name(rq->m->code);
+    coap_code_text(code, number);
+    set_target(rq, &e);
+    event_reason(&e, "%s was refused with %s: %s", method != NULL ? method : "a request", number,
+                 why);
+    door_report(a->door, &e);
+}
+
+void request_refuse(const struct request *rq, enum event_category category, uint8_t code,
+                    const char *text, const char *why)
+{
+    struct counters *c = rq->asker.a->door->setup.counters;
+    count_add(code == COAP_FORBIDDEN ? &c->refused_denied : &c->refused_limit, 1);
+    report_refusal(rq, category, code, why);
+    (void)answer_text(&rq->asker, code, text);
+}
+
+/* 4.29: the client may come again after Max-Age. SPEC: RFC8516 3 */
+static void refuse_rate(const struct request *rq, enum event_category category, uint64_t wait_ms,
+                        const char *why)
+{
+    struct counters *c = rq->asker.a->door->setup.counters;
+    uint64_t wait_s = wait_ms / 1000 + 1;
+    count_add(category == EVENT_rate ? &c->refused_rate : &c->refused_quota, 1);
+    report_refusal(rq, category, COAP_TOO_MANY_REQUESTS, why);
+    (void)answer_number(&rq->asker, COAP_TOO_MANY_REQUESTS, "too much; come again after Max-Age",
+                        COAP_OPTION_MAX_AGE, wait_s < UINT32_MAX ? (uint32_t)wait_s : UINT32_MAX);
+}
+
+static void refuse_too_large(const struct request *rq, uint32_t most, const char *why)
+{
+    count_add(&rq->asker.a->door->setup.counters->refused_limit, 1);
+    report_refusal(rq, EVENT_quota, COAP_REQUEST_TOO_LARGE, why);
+    (void)answer_number(&rq->asker, COAP_REQUEST_TOO_LARGE, "too large; Size1 says what fits",
+                        COAP_OPTION_SIZE1, most);
+}
+
+void request_refuse_by_passage(const struct request *rq, enum err err, const struct decision *why,
+                               uint64_t wait_ms)
+{
+    enum { COUNT_WAIT_MS = 59999 }; /* a count that is full does not drain by itself */
+    switch ((unsigned)err) {
+    case ERR_QUOTA:
+        refuse_rate(rq, wait_ms > 0 ? EVENT_rate : EVENT_quota,
+                    wait_ms > 0 ? wait_ms : COUNT_WAIT_MS, why->rule);
+        break;
+    case ERR_TOO_LARGE:
+        refuse_too_large(rq, grants_limits(rq->asker.a->account->grants)->retained_bytes,
+                         why->rule);
+        break;
+    default:
+        /* Why not is for the operator: the policy's words do not go to the client. */
+        request_refuse(rq, EVENT_acl_deny, COAP_FORBIDDEN, "not granted", why->rule);
+        break;
+    }
+}
+
+/* The server cannot now: the client may come again. */
+static void refuse_unavailable(const struct asker *asker)
+{
+    count_add(&asker->a->door->setup.counters->dropped_memory, 1);
+    (void)answer_number(asker, COAP_UNAVAILABLE, "not now; come again after Max-Age",
+                        COAP_OPTION_MAX_AGE, asker->a->door->coap.retry_after_s);
+}
+
+void request_allowed(const struct request *rq, const char *what)
+{
+    struct event e = association_event(rq->asker.a, EVENT_allow);
+    set_target(rq, &e);
+    event_reason(&e, "%s", what);
+    door_report(rq->asker.a->door, &e);
+}
+
+/* ---- answers that wait ---- */
+
+MUST_USE enum err ticket_new(const struct asker *asker, uint64_t cookie, struct watch *watch,
+                             struct ticket **ret)
+{
+    struct association *a = asker->a;
+    if (a->n_tickets >= TICKETS_MAX) {
+        return ERR_LIMIT;
+    }
+    struct ticket *t = mem_zalloc(sizeof(*t));
+    if (t == NULL) {
+        return ERR_NOMEM;
+    }
+    t->asker = *asker;
+    t->cookie = cookie;
+    t->watch = watch;
+    if (cookie != 0 && map_add(&a->door->tickets, t) != OK) {
+        mem_free(t);
+        return ERR_NOMEM;
+    }
+    list_append(&a->tickets, &t->node);
+    a->n_tickets++;
+    *ret = t;
+    return OK;
+}
+
+struct ticket *ticket_free(struct ticket *t)
+{
+    if (t != NULL) {
+        struct association *a = t->asker.a;
+        list_unlink(&t->node);
+        a->n_tickets--;
+        if (t->cookie != 0) {
+            (void)map_remove(&a->door->tickets, slice_of(&t->cookie, sizeof(t->cookie)));
+        }
+        mem_free(t);
+    }
+    return NULL;
+}
+
+void ticket_committed(struct ticket *t)
+{
+    (void)answer_text(&t->asker, t->code, NULL);
+    ticket_free(t);
+}
+
+/* ---- PUT, POST, DELETE ---- */
+
+/* What the payload is, as far as the client says. */
+struct content {
+    uint16_t format; /* UINT16_MAX: not said */
+    bool is_utf8;
+};
+
+/* Text must be text, by whichever door it comes. */
+static bool content_ok(const struct request *rq, struct content *ret)
+{
+    uint32_t format = UINT16_MAX;
+    struct content c = {.format = UINT16_MAX};
+    if (coap_options_find_uint(rq->m->options, COAP_OPTION_CONTENT_FORMAT, &format)) {
+        c.format = (uint16_t)format;
+    }
+    if (c.format == COAP_FORMAT_TEXT || c.format == COAP_FORMAT_JSON) {
+        if (utf8_check(rq->m->payload, UTF8_MQTT, NULL) != OK) {
+            request_refuse(rq, EVENT_utf8, COAP_BAD_REQUEST,
+                           "the payload is not the UTF-8 that its format promises",
+                           "the payload is not the UTF-8 that its Content-Format promises; nothing "
+                           "was published. Fix the client, or let it say 42");
+            return false;
+        }
+        c.is_utf8 = true;
+    }
+    *ret = c;
+    return true;
+}
+
+static enum err make_msg(const struct request *rq, const struct content *c, bool retain,
+                         struct msg **ret)
+{
+    const struct coap_door *d = rq->asker.a->door;
+    struct msg *m = NULL;
+    uint8_t props[160];
+    uint32_t max_age;
+    struct slice written = value_props(c->format, c->is_utf8, props, sizeof(props));
+    TRY(msg_new(rq->path.text, written, rq->m->payload, &m));
+    m->qos = rq->m->type == COAP_CON ? 1 : 0;
+    m->retain = retain;
+    m->is_utf8 = c->is_utf8;
+    m->content_format = c->format;
+    m->segment = d->setup.entrance->segment;
+    if (coap_options_find_uint(rq->m->options, COAP_OPTION_MAX_AGE, &max_age)) {
+        m->expires_at_ms = d->now_ms + (uint64_t)max_age * 1000;
+    }
+    *ret = m;
+    return OK;
+}
+
+/* The answer leaves when the message is where it must be. */
+static void route(const struct request *rq, struct msg *m, uint8_t code)
+{
+    struct association *a = rq->asker.a;
+    struct coap_door *d = a->door;
+    struct ticket *t = NULL;
+    bool is_done = false;
+    if (ticket_new(&rq->asker, ++d->next_cookie, NULL, &t) != OK) {
+        msg_unref(m);
+        refuse_unavailable(&rq->asker);
+        return;
+    }
+    t->code = code;
+    enum err err = worker_publish(d->setup.worker, a->account, m, t->cookie, d->now_ms, &is_done);
+    if (err != OK) {
+        struct asker asker = t->asker;
+        ticket_free(t);
+        refuse_unavailable(&asker);
+    } else if (is_done) {
+        ticket_committed(t);
+    }
+}
+
+static void publish(const struct request *rq, bool retain, struct slice payload, uint8_t code)
+{
+    struct association *a = rq->asker.a;
+    struct coap_door *d = a->door;
+    uint8_t qos = rq->m->type == COAP_CON ? 1 : 0;
+    const struct msg *before = worker_retained(d->setup.worker, rq->path.text, d->now_ms);
+    bool is_own = before != NULL && before->publisher == a->account->principal->id;
+    enum passage_retain wish = !retain ? RETAIN_NO : (is_own ? RETAIN_REPLACE : RETAIN_NEW);
+    struct content content;
+    struct decision why;
+    struct msg *m = NULL;
+    count_add(qos == 0 ? &d->setup.counters->received_qos0 : &d->setup.counters->received_qos1, 1);
+    enum err err =
+        passage_publish(a->account, rq->path.text, qos, wish, payload.n, d->now_ms, &why);
+    if (err != OK) {
+        request_refuse_by_passage(rq, err, &why,
+                                  bucket_wait_ms(&a->account->publishes, 1, d->now_ms));
+        return;
+    }
+    if (!content_ok(rq, &content)) {
+        return;
+    }
+    if (!a->has_published) {
+        a->has_published = true;
+        request_allowed(rq, "first publish of this association");
+    }
+    struct coap_message bare = *rq->m;
+    struct request wanted = *rq;
+    bare.payload = payload;
+    wanted.m = &bare;
+    if (make_msg(&wanted, &content, retain, &m) != OK) {
+        refuse_unavailable(&rq->asker);
+        return;
+    }
+    /* SPEC: RFC7252 5.8.3: 2.01 when the resource is new */
+    bool is_new = retain && code == COAP_CHANGED && before == NULL;
+    route(rq, m, is_new ? COAP_CREATED : code);
+}
+
+static void put(const struct request *rq)
+{
+    if (rq->m->payload.n == 0) {
+        request_refuse(rq, EVENT_protocol_error, COAP_BAD_REQUEST,
+                       "an empty value would clear the topic: use DELETE",
+                       "an empty value would clear the topic: DELETE is for that");
+        return;
+    }
+    publish(rq, true, rq->m->payload, COAP_CHANGED);
+}
+
+/* ---- GET ---- */
+
+static bool is_acceptable(const struct asker *asker, const struct msg *m)
+{
+    uint16_t format = m != NULL ? value_format(m) : UINT16_MAX;
+    if (!asker->has_accept || m == NULL) {
+        return true;
+    }
+    return format == UINT16_MAX ? asker->accept == COAP_FORMAT_OCTETS : asker->accept == format;
+}
+
+uint8_t topic_read(const struct asker *asker, struct slice topic, bool observes)
+{
+    struct coap_door *d = asker->a->door;
+    const struct msg *m = worker_retained(d->setup.worker, topic, d->now_ms);
+    struct value v;
+    uint8_t etag[ETAG_BYTES];
+    if (m == NULL && !observes) {
+        return answer_text(asker, COAP_NOT_FOUND, "no value is retained");
+    }
+    if (!is_acceptable(asker, m)) {
+        return answer_text(asker, COAP_NOT_ACCEPTABLE, "the value has another Content-Format");
+    }
+    value_of(d, m, &v);
+    if (m != NULL && asker->has_etag) {
+        value_etag(d, m, etag);
+        if (memcmp(etag, asker->etag, sizeof(etag)) == 0) {
+            v.answer.code = COAP_VALID; /* SPEC: RFC7252 5.9.1.3 */
+            v.answer.payload = (struct slice){0};
+        }
+    }
+    return answer_send(asker, &v.answer);
+}
+
+static void get(const struct request *rq)
+{
+    struct association *a = rq->asker.a;
+    struct coap_door *d = a->door;
+    struct decision why;
+    enum err err = passage_subscribe(a->account, NULL, rq->path.text, false, &why);
+    if (err != OK) {
+        request_refuse_by_passage(rq, err, &why, 0);
+        return;
+    }
+    if (!bucket_take(&a->reads, 1, d->now_ms)) {
+        refuse_rate(rq, EVENT_rate, bucket_wait_ms(&a->reads, 1, d->now_ms),
+                    "it reads faster than replay_rate of its role");
+        return;
+    }
+    if (rq->observe == COAP_OBSERVE_REGISTER) {
+        watch_request(rq);
+    } else {
+        (void)topic_read(&rq->asker, rq->path.text, false);
+    }
+}
+
+/* ---- what is asked for ---- */
+
+static void serve_topic(const struct request *rq)
+{
+    switch (rq->m->code) {
+    case COAP_GET:
+        get(rq);
+        break;
+    case COAP_PUT:
+        put(rq);
+        break;
+    case COAP_POST:
+        publish(rq, false, rq->m->payload, COAP_CHANGED);
+        break;
+    case COAP_DELETE:
+        publish(rq, true, (struct slice){0}, COAP_DELETED);
+        break;
+    default:
+        request_refuse(rq, EVENT_protocol_error, COAP_METHOD_NOT_ALLOWED,
+                       "a topic takes GET, PUT, POST and DELETE",
+                       "a topic takes GET, PUT, POST and DELETE");
+        break;
+    }
+}
+
+static unsigned method_bit(uint8_t code)
+{
+    static const unsigned bits[] = {
+        [COAP_GET] = METHOD_GET,       [COAP_POST] = METHOD_POST,   [COAP_PUT] = METHOD_PUT,
+        [COAP_DELETE] = METHOD_DELETE, [COAP_FETCH] = METHOD_FETCH, [COAP_PATCH] = METHOD_PATCH,
+        [COAP_IPATCH] = METHOD_IPATCH};
+    return code < COUNT_OF(bits) ? bits[code] : 0;
+}
+
+/* Permission first: whoever may not go there learns nothing of what is there. */
+static void serve_other(const struct request *rq)
+{
+    struct decision why;
+    unsigned method = method_bit(rq->m->code);
+    if (method == 0) {
+        request_refuse(rq, EVENT_protocol_error, COAP_METHOD_NOT_ALLOWED, "unknown method",
+                       "the method is not known here");
+        return;
+    }
+    enum err err = passage_resource(rq->asker.a->account, rq->path.text, method, &why);
+    if (err != OK) {
+        request_refuse_by_passage(rq, err, &why, 0);
+        return;
+    }
+    (void)answer_text(&rq->asker, COAP_NOT_FOUND, "there is no such resource");
+}
+
+/* One Block1 block that is not the whole: SPEC: RFC7959 2.2, 2.9.3 */
+static bool is_part(const struct request *rq)
+{
+    uint32_t block = 0;
+    enum { MORE = 8, NUMBER_SHIFT = 4 };
+    return coap_options_find_uint(rq->m->options, COAP_OPTION_BLOCK1, &block) &&
+           ((block & MORE) != 0 || block >> NUMBER_SHIFT != 0);
+}
+
+static void refuse_path(const struct request *rq, enum err err, const char *why)
+{
+    switch ((unsigned)err) {
+    case ERR_UTF8:
+        request_refuse(rq, EVENT_utf8, COAP_BAD_REQUEST, why, why);
+        break;
+    case ERR_DENIED:
+        request_refuse(rq, EVENT_acl_deny, COAP_BAD_REQUEST, why, why);
+        break;
+    case ERR_TOO_LARGE:
+    case ERR_LIMIT:
+        request_refuse(rq, EVENT_quota, COAP_BAD_REQUEST, why, why);
+        break;
+    default:
+        request_refuse(rq, EVENT_malformed, COAP_BAD_REQUEST, why, why);
+        break;
+    }
+}
+
+static void serve(struct request *rq)
+{
+    const struct limits *l = rq->asker.a->door->setup.limits;
+    struct topic_limits limits = {l->topic_bytes, l->topic_levels};
+    uint8_t text[DOOR_PATH_BYTES];
+    const char *why = "";
+    enum err err = door_path_read(rq->m->options, &limits, text, &rq->path, &why);
+    if (err != OK) {
+        refuse_path(rq, err, why);
+        return;
+    }
+    if (is_part(rq)) {
+        refuse_too_large(rq, VALUE_BYTES,
+                         "the value comes in blocks, which are not there yet: it must fit one "
+                         "datagram");
+        return;
+    }
+    switch (rq->path.kind) {
+    case DOOR_PATH_TOPIC:
+        serve_topic(rq);
+        break;
+    case DOOR_PATH_CORE:
+        discovery_serve(rq);
+        break;
+    case DOOR_PATH_OTHER:
+        serve_other(rq);
+        break;
+    }
+}
+
+static struct asker asker_of(struct association *a, const struct coap_event *ev)
+{
+    struct asker asker = {.a = a, .exchange = ev->id};
+    struct slice options = ev->m.options, etag;
+    asker.has_accept = coap_options_find_uint(options, COAP_OPTION_ACCEPT, &asker.accept);
+    if (!coap_options_find_uint(options, COAP_OPTION_NO_RESPONSE, &asker.quiet)) {
+        asker.quiet = 0;
+    }
+    if (coap_options_find(options, COAP_OPTION_ETAG, &etag) && etag.n == sizeof(asker.etag)) {
+        asker.has_etag = true;
+        memcpy(asker.etag, etag.p, sizeof(asker.etag));
+    }
+    asker.token_n = (uint8_t)ev->m.token.n;
+    if (ev->m.token.n > 0) {
+        memcpy(asker.token, ev->m.token.p, ev->m.token.n);
+    }
+    return asker;
+}
+
+void request_serve(struct association *a, const struct coap_event *ev)
+{
+    if (ev->has_ended) {
+        looker_ended(a, ev->key);
+    }
+    switch (ev->kind) {
+    case COAP_EVENT_REQUEST: {
+        struct request rq = {.asker = asker_of(a, ev), .m = &ev->m, .observe = ev->observe};
+        serve(&rq);
+        break;
+    }
+    case COAP_EVENT_RESET:
+    case COAP_EVENT_GIVE_UP:
+        if (ev->about == COAP_ABOUT_OBSERVATION) {
+            looker_ended(a, ev->key);
+        }
+        break;
+    case COAP_EVENT_NONE:
+    case COAP_EVENT_RESPONSE:
+        break;
+    }
+}

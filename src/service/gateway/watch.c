@@ -1,0 +1,320 @@
+/* Observations: one subscription for each topic that an association observes, shared by its tokens.
+ * SPEC: RFC7641. */
+#include "base/mem.h"
+#include "service/gateway/door_private.h"
+
+/* ---- tokens ---- */
+
+static struct looker *looker_free(struct looker *l)
+{
+    list_unlink(&l->in_watch);
+    list_unlink(&l->in_association);
+    return mem_free(l);
+}
+
+static struct looker *find_key(const struct association *a, uint64_t key)
+{
+    list_for_each (n, &a->lookers) {
+        struct looker *l = LIST_ENTRY(n, struct looker, in_association);
+        if (l->key == key) {
+            return l;
+        }
+    }
+    return NULL;
+}
+
+static struct looker *find_token(const struct asker *asker)
+{
+    struct slice token = slice_of(asker->token, asker->token_n);
+    list_for_each (n, &asker->a->lookers) {
+        struct looker *l = LIST_ENTRY(n, struct looker, in_association);
+        if (slice_equal(slice_of(l->token, l->token_n), token)) {
+            return l;
+        }
+    }
+    return NULL;
+}
+
+/* Nobody looks any more: the subscription ends. */
+static void watch_settle(struct watch *w)
+{
+    if (w->is_ready && list_is_empty(&w->lookers)) {
+        watch_free(w);
+    }
+}
+
+void looker_ended(struct association *a, uint64_t key)
+{
+    struct looker *l = find_key(a, key);
+    if (l != NULL) {
+        struct watch *w = l->watch;
+        looker_free(l);
+        watch_settle(w);
+    }
+}
+
+/* The endpoint takes the token over from whatever it observed before. */
+static enum err looker_new(struct watch *w, const struct asker *asker, struct looker **ret)
+{
+    struct association *a = w->a;
+    struct looker *before = find_token(asker);
+    struct looker *l = mem_zalloc(sizeof(*l));
+    if (l == NULL) {
+        return ERR_NOMEM;
+    }
+    l->watch = w;
+    l->key = ++a->door->next_key;
+    l->token_n = asker->token_n;
+    memcpy(l->token, asker->token, asker->token_n);
+    enum err err = coap_endpoint_observe(a->endpoint, asker->exchange, l->key, a->door->now_ms);
+    if (err != OK) {
+        mem_free(l);
+        return err;
+    }
+    list_append(&w->lookers, &l->in_watch);
+    list_append(&a->lookers, &l->in_association);
+    if (before != NULL) {
+        looker_ended(a, before->key);
+    }
+    *ret = l;
+    return OK;
+}
+
+/* ---- subscriptions ---- */
+
+struct watch *watch_free(struct watch *w)
+{
+    if (w != NULL) {
+        struct association *a = w->a;
+        struct list_node *n;
+        while ((n = list_first(&w->lookers)) != NULL) {
+            looker_free(LIST_ENTRY(n, struct looker, in_watch));
+        }
+        list_for_each_safe (node, next, &a->tickets) {
+            struct ticket *t = LIST_ENTRY(node, struct ticket, node);
+            if (t->watch == w) {
+                ticket_free(t);
+            }
+        }
+        worker_unobserve(a->door->setup.worker, &w->observer);
+        (void)map_remove(&a->watches, watch_key(w));
+        (void)map_remove(&a->door->watches,
+                         slice_of(&w->observer.cookie, sizeof(w->observer.cookie)));
+        mem_free(w);
+    }
+    return NULL;
+}
+
+static enum err watch_new(const struct request *rq, struct watch **ret)
+{
+    struct association *a = rq->asker.a;
+    struct coap_door *d = a->door;
+    struct slice topic = rq->path.text;
+    struct watch *w = mem_zalloc(sizeof(*w) + topic.n);
+    if (w == NULL) {
+        return ERR_NOMEM;
+    }
+    w->a = a;
+    w->topic_n = topic.n;
+    memcpy(w->topic, topic.p, topic.n);
+    w->observer.account = a->account;
+    w->observer.cookie = ++d->next_cookie;
+    list_init(&w->lookers);
+    subscriber_init(&w->observer.subscriber, SUBSCRIBER_OBSERVER, false);
+    enum err err = map_add(&a->watches, w);
+    if (err == OK) {
+        err = map_add(&d->watches, w);
+    }
+    if (err == OK) {
+        err = worker_observe(d->setup.worker, &w->observer, topic, w->observer.cookie);
+    }
+    if (err != OK) {
+        watch_free(w);
+        return err;
+    }
+    *ret = w;
+    return OK;
+}
+
+/* ---- registering ---- */
+
+static void admit(struct watch *w, const struct asker *asker)
+{
+    struct looker *l = NULL;
+    struct slice topic = watch_topic(w);
+    enum err err = looker_new(w, asker, &l);
+    if (err != OK) {
+        /* SPEC: RFC7641 4.1: who cannot be added gets the value without the option */
+        if (err == ERR_LIMIT) {
+            struct event e = association_event(w->a, EVENT_quota);
+            EVENT_TEXT(&e, target, topic);
+            event_reason(&e,
+                         "this association observes as much as it may (%u at a time): it got the "
+                         "value once. Let it end some, or observe fewer topics",
+                         w->a->door->coap.n_observations);
+            count_add(&w->a->door->setup.counters->refused_quota, 1);
+            door_report(w->a->door, &e);
+        }
+        (void)topic_read(asker, topic, false);
+        return;
+    }
+    uint64_t key = l->key;
+    uint8_t code = topic_read(asker, topic, true);
+    if (code == 0 || !coap_code_is_success(code)) {
+        coap_endpoint_unobserve(w->a->endpoint, key);
+        looker_free(l);
+    }
+}
+
+void watch_ready(struct watch *w)
+{
+    w->is_ready = true;
+    list_for_each_safe (n, next, &w->a->tickets) {
+        struct ticket *t = LIST_ENTRY(n, struct ticket, node);
+        if (t->watch == w) {
+            admit(w, &t->asker);
+            ticket_free(t);
+        }
+    }
+    watch_settle(w);
+}
+
+static void refuse_count(const struct request *rq, uint32_t most)
+{
+    struct decision why = {.err = ERR_QUOTA};
+    (void)snprintf(why.rule, sizeof(why.rule),
+                   "%s observes %u topics (subscriptions of role %s); let it end some",
+                   rq->asker.a->account->principal->name, (unsigned)most,
+                   rq->asker.a->account->principal->role);
+    request_refuse_by_passage(rq, ERR_QUOTA, &why, 0);
+}
+
+void watch_request(const struct request *rq)
+{
+    struct association *a = rq->asker.a;
+    struct coap_door *d = a->door;
+    struct watch *w = map_find(&a->watches, rq->path.text);
+    struct ticket *t = NULL;
+    enum err err = OK;
+    struct asker asker = rq->asker;
+    asker.quiet = 0; /* who observes wants to hear */
+    if (w == NULL) {
+        uint32_t most = grants_limits(a->account->grants)->subscriptions;
+        if (a->watches.n >= most || d->watches.n >= COAP_DOOR_OBSERVERS_MAX) {
+            refuse_count(rq, most);
+            return;
+        }
+        err = watch_new(rq, &w);
+        if (err == OK) {
+            request_allowed(rq, "observed");
+        }
+    } else if (w->is_ready) {
+        admit(w, &asker);
+        watch_settle(w);
+        return;
+    }
+    /* The answer leaves when no message can fall between it and the first notification. */
+    if (err == OK) {
+        err = ticket_new(&asker, 0, w, &t);
+    }
+    if (err != OK) {
+        count_add(&d->setup.counters->dropped_memory, 1);
+        (void)answer_number(&asker, COAP_UNAVAILABLE, "not now; come again after Max-Age",
+                            COAP_OPTION_MAX_AGE, d->coap.retry_after_s);
+    }
+}
+
+/* ---- notifying ---- */
+
+static enum err notify(struct association *a, uint64_t key, const struct coap_answer *answer)
+{
+    return coap_endpoint_notify(a->endpoint, key, answer, a->door->now_ms);
+}
+
+/* A code that is no success ends the observation. SPEC: RFC7641 4.2 */
+static void notify_last(struct looker *l, uint8_t code, const char *text)
+{
+    struct coap_answer answer = {.code = code, .payload = slice_text(text)};
+    if (notify(l->watch->a, l->key, &answer) != OK) {
+        coap_endpoint_unobserve(l->watch->a->endpoint, l->key);
+    }
+    looker_free(l);
+}
+
+static void report_too_large(struct watch *w, size_t n)
+{
+    struct event e = association_event(w->a, EVENT_quota);
+    EVENT_TEXT(&e, target, watch_topic(w));
+    event_reason(&e,
+                 "a value of %zu bytes does not fit one CoAP datagram: the observation ended with "
+                 "5.01. Publish smaller values for constrained readers, or let it read by MQTT",
+                 n);
+    door_report(w->a->door, &e);
+}
+
+void watch_notify(struct watch *w)
+{
+    struct association *a = w->a;
+    struct coap_door *d = a->door;
+    const struct msg *m = TAKE(w->observer.latest);
+    struct value v;
+    bool told = false;
+    if (m == NULL) {
+        return;
+    }
+    if (!worker_publisher_ok(d->setup.worker, m)) {
+        count_add(&d->setup.counters->dropped_policy, 1);
+        msg_unref(m);
+        return;
+    }
+    value_of(d, m, &v);
+    list_for_each_safe (n, next, &w->lookers) {
+        struct looker *l = LIST_ENTRY(n, struct looker, in_watch);
+        enum err err = notify(a, l->key, &v.answer);
+        if (err == ERR_TOO_LARGE) {
+            if (!told) {
+                report_too_large(w, m->payload.n);
+                told = true;
+            }
+            notify_last(l, COAP_NOT_IMPLEMENTED, "the value does not fit one datagram");
+        } else if (err == ERR_NOT_FOUND) {
+            looker_free(l);
+        } else if (err != OK) {
+            count_add(&d->setup.counters->dropped_memory, 1);
+        } else {
+            count_add(&d->setup.counters->sent_qos0, 1);
+        }
+    }
+    msg_unref(m);
+    watch_settle(w);
+}
+
+/* ---- a new realm ---- */
+
+void watch_recheck(struct watch *w)
+{
+    struct association *a = w->a;
+    struct decision why;
+    struct list_node *first = list_first(&w->observer.subscriber.subs);
+    if (first != NULL &&
+        passage_deliver(a->account, LIST_ENTRY(first, struct sub, in_subscriber), &why) == OK) {
+        return;
+    }
+    struct event e = association_event(a, EVENT_acl_deny);
+    EVENT_TEXT(&e, target, watch_topic(w));
+    event_reason(&e, "the observation ended with the new policy: %s",
+                 first != NULL ? why.rule : "it is no subscription any more");
+    count_add(&a->door->setup.counters->refused_denied, 1);
+    door_report(a->door, &e);
+    struct list_node *n;
+    while ((n = list_first(&w->lookers)) != NULL) {
+        notify_last(LIST_ENTRY(n, struct looker, in_watch), COAP_FORBIDDEN, "not granted");
+    }
+    list_for_each (node, &a->tickets) {
+        const struct ticket *t = LIST_ENTRY(node, struct ticket, node);
+        if (t->watch == w) {
+            (void)answer_text(&t->asker, COAP_FORBIDDEN, "not granted");
+        }
+    }
+    watch_free(w);
+}

@@ -1,0 +1,31 @@
+/*
+ * alerts - what needs a person: events of severity alert of the last day, one row for each category
+ * and principal. Exceptions in force are added by who lists (they are in the directory). Service
+ * thread only.
+ */
+#ifndef SERVICE_WATCH_ALERTS_H
+#define SERVICE_WATCH_ALERTS_H
+
+#include "base/event.h"
+
+enum { ALERTS_MAX = 128, ALERTS_OPEN_MS = 24 * 3600 * 1000 };
+
+struct alert {
+    struct event last; /* the newest of them */
+    int64_t first_wall_ms;
+    uint64_t count; /* 0: a free row */
+};
+
+/* { 0 } has none. */
+struct alerts {
+    struct alert row[ALERTS_MAX];
+    uint64_t forgotten; /* rows given up for newer ones while still open */
+};
+
+/* alerts_note - counts e when it is an alert (exceptions are left out, see above); when all rows
+ * are open the one that was quiet longest is given up. O(ALERTS_MAX). */
+void alerts_note(struct alerts *a, const struct event *e, int64_t now_wall_ms);
+/* alerts_next - the open ones, in no order: *at starts at 0; NULL at the end. */
+const struct alert *alerts_next(const struct alerts *a, size_t *at, int64_t now_wall_ms);
+
+#endif

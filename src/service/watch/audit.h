@@ -1,0 +1,71 @@
+/*
+ * audit - the trail of events: DIR/audit.jsonl, one JSON object a line, and the last lines in
+ * memory.
+ *
+ * Repeats (all but time and the peer's port the same) within a second become one line with their
+ * count; the first of them is written at once, so that nothing is hidden and nothing floods the
+ * disk. Service thread only.
+ */
+#ifndef SERVICE_WATCH_AUDIT_H
+#define SERVICE_WATCH_AUDIT_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/disk.h"
+#include "base/event.h"
+#include "base/random.h"
+#include "base/scope.h"
+
+enum {
+    AUDIT_FOLD_MS = 1000,
+    AUDIT_FOLDS_MAX = 1024,              /* different events that wait for their repeats */
+    AUDIT_LINES_MAX = 1000,              /* kept in memory for `audit tail` */
+    AUDIT_LINE_MAX = 8192,               /* bytes of a line; no event of struct event reaches it */
+    AUDIT_FILE_BYTES = 64 * 1024 * 1024, /* then the file becomes audit.jsonl.1, that one .2, ... */
+    AUDIT_FILES_MAX = 8,                 /* old files kept */
+    AUDIT_SYNC_MS = 1000                 /* between two syncs of the file */
+};
+#define AUDIT_FILE "audit.jsonl"
+
+struct audit;
+
+/* disk is the data directory's and outlives the audit; clock and random are copied. */
+struct audit_setup {
+    struct disk *disk;
+    struct clock clock;
+    struct random_source random; /* keys the map of repeats */
+    uint64_t file_bytes;         /* 0: AUDIT_FILE_BYTES */
+};
+
+/* audit_open - opens or makes the file and reads its last lines back. A torn last line gets its
+ * newline, so that it spoils no other. ERR_IO, ERR_SPACE, ERR_DENIED, ERR_NOMEM. */
+MUST_USE enum err audit_open(const struct audit_setup *s, struct audit **ret);
+/* audit_free - writes what was folded, syncs, closes. NULL is fine. */
+struct audit *audit_free(struct audit *a);
+AUTOFREE(audit, audit_free)
+
+/* audit_note - takes a copy of e: counts it, writes or folds it; warnings and alerts that are
+ * written also go to the log. A line that cannot be written is counted as lost and logged. */
+void audit_note(struct audit *a, const struct event *e);
+/* audit_tick - writes the folded lines whose second is over, syncs when it is time. */
+void audit_tick(struct audit *a, uint64_t now_ms);
+/* audit_deadline - when the next tick has something to do; UINT64_MAX: nothing. */
+uint64_t audit_deadline(const struct audit *a);
+
+/* Lines are numbered from 0 since the audit was opened; audit_end is the next one's number. A line
+ * (with its newline) is borrowed until the next note or tick; empty when it is too old or not there
+ * yet. */
+uint64_t audit_end(const struct audit *a);
+uint64_t audit_first(const struct audit *a);
+struct slice audit_line(const struct audit *a, uint64_t number);
+
+/* audit_total - events of a category since the start, repeats included. */
+uint64_t audit_total(const struct audit *a, enum event_category c);
+/* audit_lost - lines that could not be written. */
+uint64_t audit_lost(const struct audit *a);
+
+/* audit_encode - e as one line with its newline, appended. Bytes that are not UTF-8 become \xNN.
+ * ERR_NOMEM. */
+MUST_USE enum err audit_encode(const struct event *e, struct buf *ret);
+
+#endif
