@@ -291,6 +291,8 @@ void model_state_pushed(struct sim *s);
 /* model_denied - may this message not reach this client at this state? */
 bool model_denied(const struct sim *s, const struct sim_state *st, const struct sim_pub *p,
                   uint8_t client);
+/* model_is_done - the worker has answered the last copy that was sent. */
+bool model_is_done(const struct sim_pub *p);
 /* model_retained - the message that a topic must hold now, -1: none or not decidable. */
 int model_retained(const struct sim *s, unsigned topic);
 /* ---- sim_tap.c: what leaves ---- */

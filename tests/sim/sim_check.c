@@ -120,7 +120,7 @@ static void check_newest(struct sim *s, unsigned topic)
 {
     int kept = sim_log_retained(s->log, slice_text(sim_topic(topic)));
     const struct sim_pub *p = kept >= 0 ? &s->model.pubs[kept] : NULL;
-    for (unsigned i = 0; p != NULL && p->done_at > 0 && i < s->model.n_pubs; i++) {
+    for (unsigned i = 0; p != NULL && model_is_done(p) && i < s->model.n_pubs; i++) {
         const struct sim_pub *q = &s->model.pubs[i];
         if ((int)i != kept && q->topic == topic && q->retain && q->qos > 0 && q->done_at > 0 &&
             !q->is_refused && !q->is_will && q->fed_first > p->done_at) {

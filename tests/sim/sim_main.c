@@ -61,7 +61,7 @@ static bool number(const char **text, uint64_t *ret)
 
 static int run_all(uint64_t first, uint64_t last)
 {
-    enum { FAILURES_SHOWN = 5 };
+    enum { FAILURES_SHOWN = 1000 };
     unsigned long long n_passed = 0, n_failed = 0;
     for (uint64_t seed = first; seed <= last; seed++) {
         if (run_seed(seed, false, false)) {

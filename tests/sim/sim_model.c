@@ -60,6 +60,11 @@ static void fed_publish(struct sim *s, struct sim_link *l, const struct sim_mark
         (struct sim_owed){.type = answers[p->qos], .packet_id = m->packet_id, .pub = m->pub});
 }
 
+bool model_is_done(const struct sim_pub *p)
+{
+    return p->done_at > 0 && p->done_at >= p->fed_last;
+}
+
 /* The message a topic holds, when nothing about it is open: every retained message that was said
  * after it has been fed is refused or none. */
 int model_retained(const struct sim *s, unsigned topic)
@@ -72,7 +77,7 @@ int model_retained(const struct sim *s, unsigned topic)
             best = (int)i;
         }
     }
-    if (best < 0 || s->model.pubs[best].is_clear || s->model.pubs[best].done_at == 0 ||
+    if (best < 0 || s->model.pubs[best].is_clear || !model_is_done(&s->model.pubs[best]) ||
         s->model.pubs[best].qos == 0) {
         return -1;
     }
@@ -80,7 +85,7 @@ int model_retained(const struct sim *s, unsigned topic)
         const struct sim_pub *p = &s->model.pubs[i];
         bool is_other = p->topic == topic && p->retain && p->fed_first > 0 && (int)i != best;
         if (is_other && !p->is_refused &&
-            (p->done_at == 0 || p->done_at > s->model.pubs[best].fed_first)) {
+            (!model_is_done(p) || p->done_at > s->model.pubs[best].fed_first)) {
             return -1;
         }
     }

@@ -101,7 +101,7 @@ static void answered(struct sim *s, struct sim_link *l, const struct sim_owed *o
 {
     struct sim_pub *p = &s->model.pubs[o->pub];
     bool first = p->done_at == 0;
-    p->done_at = first ? s->tick : p->done_at;
+    p->done_at = s->tick;
     if (reason >= 0x80) {
         p->is_refused = true;
         return;
@@ -121,7 +121,7 @@ static void tap_ack(struct sim *s, struct sim_link *l, enum mqtt_type type, cons
 {
     while (l->owed_at < l->owed_n && l->owed[l->owed_at].type == MQTT_PUBLISH) {
         struct sim_pub *p = &s->model.pubs[l->owed[l->owed_at++].pub];
-        p->done_at = p->done_at == 0 ? s->tick : p->done_at; /* taken in before what followed it */
+        p->done_at = s->tick; /* taken in before what followed it */
     }
     const struct sim_owed *o = l->owed_at < l->owed_n ? &l->owed[l->owed_at] : NULL;
     if (o == NULL || o->type != type || o->packet_id != m->packet_id) {

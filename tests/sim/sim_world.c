@@ -184,6 +184,20 @@ static bool round_rest(struct sim *s)
     return busy;
 }
 
+static void fail_restless(struct sim *s)
+{
+    for (unsigned i = 0; i < s->knobs.n_clients; i++) {
+        const struct sim_client *c = &s->clients[i];
+        if (c->n_flights > 0 && c->link != NULL) {
+            sim_fail(s, "7", "client %u, link %u: m%u, id %u (%s) is never acknowledged", i,
+                     c->link->id, c->flights[0].pub, c->flights[0].packet_id,
+                     c->flights[0].is_released ? "PUBREL" : "PUBLISH");
+        }
+    }
+    sim_fail(s, "-", "it does not come to rest: %zu questions, service %s", s->n_questions,
+             sim_service_is_busy(s) ? "busy" : "idle");
+}
+
 static void settle(struct sim *s)
 {
     s->is_settling = true;
@@ -201,7 +215,7 @@ static void settle(struct sim *s)
         quiet = busy ? 0 : quiet + 1;
         rounds++;
         if (rounds == SETTLE_ROUNDS_MAX) {
-            sim_fail(s, "13", "it does not come to rest: something is never answered");
+            fail_restless(s);
         }
     }
 }
