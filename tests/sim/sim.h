@@ -120,6 +120,7 @@ struct sim_client {
     bool uses_password;
     struct sim_link *link; /* the newest; NULL: off */
     bool is_on;            /* CONNACK came */
+    bool must_clean;       /* it has forgotten its half of the session */
     uint16_t next_packet_id;
     struct sim_flight flights[SIM_FLIGHTS_MAX];
     size_t n_flights;

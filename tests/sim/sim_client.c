@@ -227,6 +227,16 @@ static void subscribe(struct sim *s, struct sim_client *c, bool is_unsubscribe)
 
 /* ---- connections ---- */
 
+static void forget_session(struct sim *s, struct sim_client *c)
+{
+    for (size_t i = 0; i < c->n_flights; i++) {
+        s->model.pubs[c->flights[i].pub].is_given_up = true;
+    }
+    c->n_flights = 0;
+    c->n_open_ids = 0;
+}
+
+
 static struct mqtt_connect terms(struct sim *s, struct sim_client *c, struct sim_link *l,
                                  bool clean)
 {
@@ -240,7 +250,7 @@ static struct mqtt_connect terms(struct sim *s, struct sim_client *c, struct sim
             mqtt_props_set_number(&m.props, MQTT_PROP_RECEIVE_MAXIMUM, 1 + sim_below(s, 4));
         }
     } else {
-        l->expiry_s = clean ? 0 : 100000;
+        l->expiry_s = clean ? 0 : 100000; /* clean session ends with its connection */
     }
     return m;
 }
@@ -281,6 +291,12 @@ void sim_client_connect(struct sim *s, struct sim_client *c, bool clean)
     c->link = l;
     c->is_on = false;
     c->n_replies = 0;
+    clean = clean || c->must_clean;
+    if (clean) {
+        /* Its own half of the session is gone, so it asks for a new one until it has got it. */
+        forget_session(s, c);
+        c->must_clean = true;
+    }
     struct mqtt_connect m = terms(s, c, l, clean);
     add_will(s, c, l, &m, payload);
     bool is_wrong = !s->is_settling && sim_chance(s, 4);
@@ -314,6 +330,10 @@ void sim_client_lost(struct sim *s, struct sim_link *l)
     c->link = NULL;
     c->is_on = false;
     c->n_replies = 0;
+    if (l->expiry_s == 0) {
+        forget_session(s, c); /* it ended with the connection, or was never opened */
+        c->must_clean = true;
+    }
     /* MQTT 3.1.1 is told no reason: a client that repeated a refused message for ever would never
      * get anything else through. The id of a QoS 2 message is closed by PUBREL. */
     if (c->version != MQTT_V311 || !l->is_over || (!s->is_settling && sim_chance(s, 50))) {
@@ -391,15 +411,6 @@ void sim_client_act(struct sim *s, struct sim_client *c)
 
 /* ---- what arrives ---- */
 
-static void forget_session(struct sim *s, struct sim_client *c)
-{
-    for (size_t i = 0; i < c->n_flights; i++) {
-        s->model.pubs[c->flights[i].pub].is_given_up = true;
-    }
-    c->n_flights = 0;
-    c->n_open_ids = 0;
-}
-
 /* SPEC: MQTT-4.4.0-1: what is unfinished goes out again, in the original order */
 static void resend(struct sim *s, struct sim_client *c)
 {
@@ -419,6 +430,7 @@ static void on_connack(struct sim *s, struct sim_client *c, const struct mqtt_co
         return; /* the server closes */
     }
     c->is_on = true;
+    c->must_clean = false;
     uint16_t role = s->knobs.small_window ? 2 : 20;
     c->receive_max = (uint16_t)mqtt_props_number(&m->props, MQTT_PROP_RECEIVE_MAXIMUM, role);
     if (!m->session_present) {

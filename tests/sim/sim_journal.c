@@ -220,13 +220,14 @@ enum sim_kept sim_log_delivery(const struct sim_log *l, uint64_t sid, unsigned p
 
 enum sim_kept sim_log_body(const struct sim_log *l, unsigned pub)
 {
-    for (size_t i = l->n; i > 0; i--) {
+    enum sim_kept best = SIM_ABSENT;
+    for (size_t i = l->n; i > 0 && best != SIM_COMMITTED; i--) {
         const struct record *r = &l->records[i - 1];
         if (r->kind == JOURNAL_BODY && r->pub == (int)pub) {
-            return kept(l, r);
+            best = kept(l, r) > best ? kept(l, r) : best;
         }
     }
-    return SIM_ABSENT;
+    return best;
 }
 
 static enum sim_kept last_of(const struct sim_log *l, enum journal_kind kind, uint64_t sid,

@@ -27,7 +27,7 @@ enum sim_kept { SIM_ABSENT, SIM_APPENDED, SIM_COMMITTED };
 
 /* The delivery record of message `pub` for session sid: the best of several. */
 enum sim_kept sim_log_delivery(const struct sim_log *l, uint64_t sid, unsigned pub);
-/* Of the last body record of this message. */
+/* The body record of this message: the best of several. */
 enum sim_kept sim_log_body(const struct sim_log *l, unsigned pub);
 /* The last INBOUND, RELEASED record of (session, packet id). */
 enum sim_kept sim_log_inbound(const struct sim_log *l, uint64_t sid, uint16_t packet_id);

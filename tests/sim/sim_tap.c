@@ -298,7 +298,8 @@ static void granted(struct sim *s, const struct sim_link *l, const struct sim_wi
 {
     struct sim_sub *sub = &s->model.sessions[l->client].subs[w->filter];
     if (sub->n_asked == 0 && !sub->is_ending && always_covered(s, l->client, w)) {
-        sub->certain_since = sub->is_certain ? sub->certain_since : s->tick;
+        sub->certain_since =
+            sub->is_certain && sub->qos == w->qos ? sub->certain_since : s->tick;
         sub->is_certain = true;
         sub->qos = w->qos;
     }
