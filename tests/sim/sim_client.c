@@ -283,6 +283,7 @@ void sim_client_connect(struct sim *s, struct sim_client *c, bool clean)
     unsigned at = sim_below(s, s->knobs.n_workers);
     (void)snprintf(peer, sizeof(peer), "link-%u", l->id);
     (void)snprintf(name, sizeof(name), "p%u", c->principal);
+    clean = clean || c->must_clean || (c->link != NULL && c->link->expiry_s == 0);
     if (worker_accept(s->workers[at], &s->entrance, peer, l, s->now_ms, &l->conn) != OK) {
         sim_fail(s, "2", "a worker refuses a connection");
         return;
@@ -291,7 +292,6 @@ void sim_client_connect(struct sim *s, struct sim_client *c, bool clean)
     c->link = l;
     c->is_on = false;
     c->n_replies = 0;
-    clean = clean || c->must_clean;
     if (clean) {
         /* Its own half of the session is gone, so it asks for a new one until it has got it. */
         forget_session(s, c);
