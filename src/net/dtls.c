@@ -219,11 +219,26 @@ enum err dtls_link_send(struct dtls_link *link, struct slice plain)
         return ERR_TOO_LARGE;
     }
     ERR_clear_error();
+    /* The server gives the record buffers back between datagrams, and OpenSSL's DTLS writes without
+     * a look at whether they are there. */
+    if (SSL_alloc_buffers(link->ssl) != 1) {
+        ERR_clear_error();
+        return ERR_NOMEM;
+    }
     if (plain.n > 0 && SSL_write(link->ssl, plain.p, (int)plain.n) != (int)plain.n) {
         ERR_clear_error();
         return ERR_CRYPTO;
     }
     return OK;
+}
+
+void dtls_link_shutdown(struct dtls_link *link)
+{
+    ERR_clear_error();
+    if (SSL_alloc_buffers(link->ssl) == 1) {
+        (void)SSL_shutdown(link->ssl); /* a lost close_notify is the network's right */
+    }
+    ERR_clear_error();
 }
 
 /* The interface. */

@@ -133,7 +133,7 @@ static void client_close(struct dtls *d, uint64_t id)
     struct client *c = client_of(d);
     if (id == CLIENT_ID && c->state == OPEN) {
         ERR_clear_error();
-        (void)SSL_shutdown(c->link.ssl); /* a lost close_notify is the network's right */
+        dtls_link_shutdown(&c->link);
         ERR_clear_error();
     }
     c->state = id == CLIENT_ID ? GONE : c->state;

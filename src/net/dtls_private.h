@@ -35,7 +35,9 @@ enum dtls_failure dtls_link_failure(const struct dtls_link *link, const char *pe
 /* dtls_ctx_new - DTLS 1.2 and nothing else, with the suites that suit the credentials. */
 MUST_USE enum err dtls_ctx_new(bool server, bool has_cert, bool has_psk, SSL_CTX **ret);
 
-/* dtls_link_send - seals one plaintext datagram. ERR_TOO_LARGE, ERR_CRYPTO. */
+/* dtls_link_send - seals one plaintext datagram. ERR_TOO_LARGE, ERR_CRYPTO, ERR_NOMEM. */
 MUST_USE enum err dtls_link_send(struct dtls_link *link, struct slice plain);
+/* dtls_link_shutdown - sends close_notify. */
+void dtls_link_shutdown(struct dtls_link *link);
 
 #endif

@@ -310,6 +310,10 @@ static void suspect_key(struct association *a)
 
 static void serve(struct server *s, struct association *a, struct slice datagram)
 {
+    if (SSL_alloc_buffers(a->link.ssl) != 1) {
+        return; /* as if the datagram had been lost; without them an alert inside SSL_read would
+                   crash */
+    }
     enter(s);
     a->link.in = datagram;
     if (a->state == HANDSHAKING) {
@@ -506,7 +510,14 @@ static enum err server_send(struct dtls *d, uint64_t id, struct slice plain, uin
     struct server *s = CONTAINER_OF(d, struct server, dtls);
     struct association *a = find_open(s, id);
     s->now_ms = now_ms;
-    return a != NULL ? dtls_link_send(&a->link, plain) : ERR_NOT_FOUND;
+    if (a == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    enum err err = dtls_link_send(&a->link, plain);
+    if (s->depth == 0) {
+        (void)SSL_free_buffers(a->link.ssl); /* as after a datagram that came */
+    }
+    return err;
 }
 
 static void server_close(struct dtls *d, uint64_t id)
@@ -518,7 +529,7 @@ static void server_close(struct dtls *d, uint64_t id)
     }
     enter(s);
     if (a->state == OPEN) {
-        (void)SSL_shutdown(a->link.ssl); /* a lost close_notify is the network's right */
+        dtls_link_shutdown(&a->link);
     }
     remove_association(s, a);
     leave(s);

@@ -242,6 +242,26 @@ static void talk(struct net *n)
     assert_string_equal(n->client.got, "hello");
 }
 
+/* Not in answer to anything: the record buffers were given back after the last datagram. */
+static void the_server_speaks_first(void **state)
+{
+    (void)state;
+    struct net n;
+    net_init(&n);
+    client_psk(&n, "meter-1", key);
+    run(&n, &n.client.n_opened, 1);
+    talk(&n);
+    int before = n.client.n_received;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(dtls_send(n.server.dtls, n.server.id, slice_text("news"), now(&n)), OK);
+    }
+    run(&n, &n.client.n_received, before + 3);
+    assert_string_equal(n.client.got, "news");
+    dtls_close(n.server.dtls, n.server.id);
+    run(&n, &n.client.n_closed, 1);
+    net_done(&n);
+}
+
 static void psk_both_ways(void **state)
 {
     (void)state;
@@ -592,6 +612,7 @@ static int drop_certs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_server_speaks_first),
         cmocka_unit_test(psk_both_ways),
         cmocka_unit_test(x509_both_ways),
         cmocka_unit_test(certificates_that_do_not_verify),

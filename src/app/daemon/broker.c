@@ -7,6 +7,8 @@
 #include "app/daemon/assembly.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "security/crypto/prepare.h"
+#include "security/password/password.h"
 #include "service/admin/admin.h"
 
 enum { DRAIN_MS = 8000 /* the supervisor waits 10 s */ };
@@ -32,6 +34,9 @@ static struct metrics *process_metrics;
 MUST_USE enum err broker_prepare(const struct boot *boot)
 {
     (void)boot;
+    tzset(); /* certificate times ask for it later, and /etc is closed then */
+    TRY(crypto_prepare());
+    TRY(password_prepare());
     if (metrics_prepare(&process_metrics) != OK) {
         log_line(LOG_WARN, "the numbers of the process (memory, descriptors) are not there: /proc "
                            "cannot be read");

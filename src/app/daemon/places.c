@@ -106,15 +106,12 @@ static enum err bind_refused(const struct config_listener *l, enum err e, struct
     return e;
 }
 
-/* Bound, so that the port is ours, but closed: the broker listens when an exception says so. */
-static enum err bind_only(struct slice where, int *ret_fd)
+static enum err bind_one(const struct net_peer *peer, int *ret_fd)
 {
-    struct net_peer peer;
-    TRY(net_peer_parse(where, &peer));
-    int family = net_peer_is_v4(&peer) ? AF_INET : AF_INET6;
+    int family = net_peer_is_v4(peer) ? AF_INET : AF_INET6;
     struct sockaddr_storage address;
     socklen_t n;
-    TRY(net_peer_to(&peer, family, &address, &n));
+    TRY(net_peer_to(peer, family, &address, &n));
     AUTO(close_fd) int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
     int on = 1, off = 0;
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) {
@@ -127,6 +124,28 @@ static enum err bind_only(struct slice where, int *ret_fd)
         return errno == EADDRINUSE                         ? ERR_EXISTS
                : errno == EACCES || errno == EADDRNOTAVAIL ? ERR_DENIED
                                                            : ERR_IO;
+    }
+    *ret_fd = fd;
+    fd = -1;
+    return OK;
+}
+
+/* Bound, so that the port is ours, but closed: the broker listens when an exception says so. A port
+ * that the kernel picked is bound once more by its number, because shutdown(2) forgets one that was
+ * not asked for, and the listener could not be opened there again. */
+static enum err bind_only(struct slice where, int *ret_fd)
+{
+    struct net_peer peer;
+    AUTO(close_fd) int fd = -1;
+    TRY(net_peer_parse(where, &peer));
+    TRY(bind_one(&peer, &fd));
+    if (peer.port == 0) {
+        struct net_peer picked;
+        TRY(net_local(fd, &picked));
+        peer.port = picked.port;
+        AUTO(close_fd) int first = fd;
+        fd = -1;
+        TRY(bind_one(&peer, &fd));
     }
     *ret_fd = fd;
     fd = -1;

@@ -31,6 +31,11 @@ static const struct profile {
 
 static const char base32[] = "abcdefghijklmnopqrstuvwxyz234567";
 
+enum err password_prepare(void)
+{
+    return sodium_init() < 0 ? ERR_CRYPTO : OK;
+}
+
 enum password_profile password_profile_of(struct slice presented)
 {
     if (presented.n != PREFIX_CHARS + RANDOM_CHARS ||

@@ -24,6 +24,10 @@ enum {
     PASSWORD_HASHES_MAX = 2        /* old and new during a rotation */
 };
 
+/* password_prepare - once, before a sandbox closes: the library finds its source of randomness.
+ * ERR_CRYPTO. */
+MUST_USE enum err password_prepare(void);
+
 enum password_profile { PASSWORD_CHOSEN, PASSWORD_GENERATED };
 
 /* password_profile_of - GENERATED only for the exact form that password_generate makes. O(n). */

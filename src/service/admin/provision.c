@@ -166,3 +166,76 @@ enum err provision_device(const struct provision *p, const struct provision_orde
     bundle = (struct bundle){0};
     return OK;
 }
+
+static void version_release(const struct directory_version **v)
+{
+    *v = directory_version_unref(*v);
+}
+
+/* One of each kind that the principal has; a certificate when it has nothing. */
+static unsigned kinds_of(const struct directory_entry *e)
+{
+    unsigned kinds = 0;
+    for (size_t i = 0; i < e->n_credentials; i++) {
+        kinds |=
+            provision_credential_find(slice_text(credential_kind_name(e->credentials[i]->kind)));
+    }
+    return kinds != 0 ? kinds : PROVISION_X509;
+}
+
+static enum err register_all(const struct provision *p, struct slice name, const struct made *m,
+                             int64_t overlap_ms, int64_t now_wall_ms, struct why *why)
+{
+    enum err e = OK;
+    directory_begin(p->directory);
+    for (size_t i = 0; e == OK && i < m->n_secrets; i++) {
+        e = directory_rotate(p->directory, name, &m->secrets[i], overlap_ms, now_wall_ms, why);
+    }
+    if (e == OK) {
+        e = directory_commit(p->directory);
+    }
+    if (e != OK) {
+        directory_rollback(p->directory);
+    }
+    return e;
+}
+
+enum err provision_rotate(const struct provision *p, const struct provision_order *o,
+                          int64_t overlap_ms, int64_t now_wall_ms, struct bundle *ret,
+                          struct why *why)
+{
+    AUTO(version_release) const struct directory_version *v = directory_current(p->directory);
+    const struct directory_entry *e = directory_find(v, o->name);
+    if (e == NULL) {
+        struct slice shown = slice_head(o->name, 64);
+        why_set(why, "there is no device %.*s", SLICE_ARG(shown));
+        return ERR_NOT_FOUND;
+    }
+    struct provision_order order = {.name = o->name,
+                                    .role = slice_text(e->principal->role),
+                                    .attrs = e->principal->attrs,
+                                    .n_attrs = e->principal->n_attrs,
+                                    .credentials =
+                                        o->credentials != 0 ? o->credentials : kinds_of(e),
+                                    .save_dir = o->save_dir};
+    if ((order.credentials & PROVISION_OSCORE) != 0) {
+        why_set(why, "oscore is not there yet; use x509, password or psk");
+        return ERR_UNSUPPORTED;
+    }
+    if (e->principal->status == PRINCIPAL_REVOKED) {
+        why_set(why, "%s is revoked for good: remove it and add it anew", e->principal->name);
+        return ERR_DENIED;
+    }
+    struct examples examples = {{0}, {0}};
+    if (p->policy != NULL) {
+        TRY(find_examples(p, &order, &examples));
+    }
+    AUTO(made_wipe) struct made made = {0};
+    AUTO(bundle_done) struct bundle bundle = {0};
+    TRY(make_secrets(p, &order, order.credentials, now_wall_ms, &made));
+    TRY(pack(p, &order, &made, &examples, &bundle, why));
+    TRY(register_all(p, o->name, &made, overlap_ms, now_wall_ms, why));
+    *ret = bundle;
+    bundle = (struct bundle){0};
+    return OK;
+}

@@ -49,4 +49,17 @@ struct provision_order {
 MUST_USE enum err provision_device(const struct provision *p, const struct provision_order *o,
                                    int64_t now_wall_ms, struct bundle *ret, struct why *why);
 
+/*
+ * provision_rotate - new credentials for one that is there, all or none
+ *
+ * o           name, save_dir; credentials 0: one of each kind that it has. The rest is not read.
+ * overlap_ms  how long the old ones of these kinds stay; 0: not at all.
+ *
+ * ERR_NOT_FOUND; ERR_UNSUPPORTED: oscore; else as directory_rotate and pki_issue_device. As
+ * provision_device otherwise; the bundle holds only what is new.
+ */
+MUST_USE enum err provision_rotate(const struct provision *p, const struct provision_order *o,
+                                   int64_t overlap_ms, int64_t now_wall_ms, struct bundle *ret,
+                                   struct why *why);
+
 #endif

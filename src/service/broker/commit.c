@@ -114,14 +114,19 @@ MUST_USE enum err done_add(struct worker *w, uint64_t cookie)
     return OK;
 }
 
-bool worker_next_done(struct worker *w, uint64_t *ret_cookie)
+bool worker_next_done(struct worker *w, unsigned door, uint64_t *ret_cookie)
 {
+    for (size_t i = w->done_at; i < w->done_n; i++) {
+        if (w->done[i] >> WORKER_DOOR_SHIFT == door) {
+            *ret_cookie = w->done[i];
+            w->done[i] = w->done[w->done_at++]; /* no order between different requests */
+            return true;
+        }
+    }
     if (w->done_at == w->done_n) {
         w->done_at = w->done_n = 0;
-        return false;
     }
-    *ret_cookie = w->done[w->done_at++];
-    return true;
+    return false;
 }
 
 /* ---- pending actions ---- */

@@ -44,7 +44,8 @@ static void drop(struct worker *w, struct conn *c, struct delivery *d, enum even
     session_drop(c->session, d);
 }
 
-/* What has expired while it waited leaves a record, as everything that was promised and is not delivered. */
+/* What has expired while it waited leaves a record, as everything that was promised and is not
+ * delivered. */
 static uint32_t drop_expired(struct worker *w, struct session *s)
 {
     uint32_t n = 0;

@@ -108,6 +108,7 @@ static enum err port_open(struct port *p, const struct worker_setup *worker)
     }
     TRY(udp_new(fd, &p->udp));
     struct coap_door_setup setup = {.worker = d->worker,
+                                    .index = (unsigned)(p - d->ports),
                                     .entrance = &p->entrance->entrance,
                                     .limits = worker->limits,
                                     .key = worker->key,

@@ -21,8 +21,9 @@ struct driver_entrance {
     struct entrance entrance;
     struct tls *tls; /* borrowed; NULL: plain */
     bool is_udp;
-    const int *fds; /* borrowed; one socket for each worker, in worker order (UDP always), or one for all. The socket of a
-                       plain entrance listens only while an exception opens it */
+    /* Borrowed; one socket for each worker, in worker order (UDP always), or one for all. The
+     * socket of a plain entrance listens only while an exception opens it. */
+    const int *fds;
     unsigned n_fds;
     const struct dtls_server_config *dtls; /* UDP: borrowed while the drivers are made */
 };

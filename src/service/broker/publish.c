@@ -261,16 +261,26 @@ static enum err fan_out(struct worker *w, const struct msg *m, const struct matc
 
 /* ---- retained ---- */
 
+static void retained_uncount(struct worker *w, uint64_t publisher)
+{
+    struct account *a = map_find(&w->accounts, slice_of(&publisher, sizeof(publisher)));
+    if (a != NULL && a->n_retained > 0) {
+        a->n_retained--;
+        account_drop_if_unused(w, a);
+    }
+}
+
+void retained_expired(void *ctx, uint64_t publisher, uint64_t bytes)
+{
+    (void)bytes;
+    retained_uncount(ctx, publisher);
+}
+
 static void retained_accounted(struct worker *w, const struct msg *m,
                                const struct retained_change *change)
 {
     if (change->is_applied && change->old_publisher != 0) {
-        struct account *old =
-            map_find(&w->accounts, slice_of(&change->old_publisher, sizeof(change->old_publisher)));
-        if (old != NULL && old->n_retained > 0) {
-            old->n_retained--;
-            account_drop_if_unused(w, old);
-        }
+        retained_uncount(w, change->old_publisher);
     }
     if (change->is_applied && m->payload.n > 0) {
         struct account *now = map_find(&w->accounts, slice_of(&m->publisher, sizeof(m->publisher)));

@@ -506,14 +506,16 @@ void worker_unobserve(struct worker *w, struct observer *o)
     o->latest = msg_unref(o->latest);
 }
 
-struct observer *worker_next_observer(struct worker *w)
+struct observer *worker_next_observer(struct worker *w, unsigned door)
 {
-    struct list_node *n = list_first(&w->observers_dirty);
-    if (n == NULL) {
-        return NULL;
+    list_for_each (n, &w->observers_dirty) {
+        struct observer *o = LIST_ENTRY(n, struct observer, dirty);
+        if (o->cookie >> WORKER_DOOR_SHIFT == door) {
+            list_unlink(n);
+            return o;
+        }
     }
-    list_unlink(n);
-    return LIST_ENTRY(n, struct observer, dirty);
+    return NULL;
 }
 
 const struct msg *worker_retained(struct worker *w, struct slice topic, uint64_t now_ms)

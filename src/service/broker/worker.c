@@ -22,6 +22,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
 {
     TRY(filters_new(&w->setup.key, &w->filters));
     TRY(retained_new(&w->setup.key, &w->retained));
+    retained_watch(w->retained, retained_expired, w);
     w->outboxes = mem_array(w->setup.n_workers, sizeof(struct outbox));
     if (w->outboxes == NULL) {
         return ERR_NOMEM;

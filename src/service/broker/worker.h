@@ -135,7 +135,11 @@ void worker_account_release(struct worker *w, struct account *a);
  * ERR_NOMEM. */
 MUST_USE enum err worker_publish(struct worker *w, const struct account *a, struct msg *m,
                                  uint64_t cookie, uint64_t now_ms, bool *ret_is_done);
-bool worker_next_done(struct worker *w, uint64_t *ret_cookie);
+/* worker_next_done - the next cookie of this door: the top 16 bits of a cookie are the door's index.
+ */
+bool worker_next_done(struct worker *w, unsigned door, uint64_t *ret_cookie);
+
+enum { WORKER_DOOR_SHIFT = 48 };
 
 /* An observer of topics: what an MQTT session is for SUBSCRIBE, without queue. */
 struct observer {
@@ -143,7 +147,7 @@ struct observer {
     struct account *account;      /* borrowed */
     struct list_node dirty;
     const struct msg *latest; /* shared; the newest message not yet taken */
-    uint64_t cookie;          /* the door's name for it */
+    uint64_t cookie;          /* the door's name for it, with the door's index on top */
 };
 /* worker_observe - subscribes o to a filter that the passage has allowed. Done (after the barrier
  * of rule 3) when cookie comes back through worker_next_done. ERR_NOMEM. */
@@ -151,9 +155,9 @@ MUST_USE enum err worker_observe(struct worker *w, struct observer *o, struct sl
                                  uint64_t cookie);
 /* worker_unobserve - ends all its subscriptions; o belongs to the caller again. */
 void worker_unobserve(struct worker *w, struct observer *o);
-/* worker_next_observer - one that has a new message (in o->latest, still owned by o); NULL: none.
+/* worker_next_observer - one of this door that has a new message (in o->latest, still owned by o); NULL: none.
  */
-struct observer *worker_next_observer(struct worker *w);
+struct observer *worker_next_observer(struct worker *w, unsigned door);
 const struct msg *worker_retained(struct worker *w, struct slice topic, uint64_t now_ms);
 /* worker_retained_each - every retained message a filter matches and whose publisher may still
  * publish. */

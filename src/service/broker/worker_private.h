@@ -226,6 +226,7 @@ MUST_USE enum err publish_route(struct worker *w, struct msg *m, const struct su
                                 uint64_t token);
 bool publisher_ok(struct worker *w, const struct msg *m);
 void publishers_clear(struct worker *w);
+void retained_expired(void *ctx, uint64_t publisher, uint64_t bytes);
 MUST_USE enum err msg_from_publish(const struct worker *w, const struct account *a,
                                    const struct mqtt_publish *p, struct msg **ret);
 

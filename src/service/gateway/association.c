@@ -92,7 +92,7 @@ static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size
     if (c == NULL || d->is_draining) {
         return ERR_NOT_FOUND;
     }
-    credential_psk(c, key, ret_n);
+    TRY(credential_psk(c, key, ret_n));
     return *ret_n > 0 ? OK : ERR_NOT_FOUND;
 }
 
@@ -101,8 +101,7 @@ static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size
 static void report_inactive(struct coap_door *d, const struct net_peer *peer,
                             const struct directory_entry *entry)
 {
-    struct event e =
-        stranger_event(d, EVENT_revoked, peer, slice_text(entry->principal->name));
+    struct event e = stranger_event(d, EVENT_revoked, peer, slice_text(entry->principal->name));
     bool is_disabled = entry->principal->status == PRINCIPAL_DISABLED;
     event_reason(&e, "%s is %s%s%s; %s", entry->principal->name,
                  is_disabled ? "disabled" : "revoked", entry->reason[0] != '\0' ? ": " : "",
@@ -112,8 +111,7 @@ static void report_inactive(struct coap_door *d, const struct net_peer *peer,
     door_report(d, &e);
 }
 
-static void report_identity(struct coap_door *d, const struct net_peer *peer, struct slice name,
-                            const char *text)
+static void report_identity(struct coap_door *d, const struct net_peer *peer, struct slice name)
 {
     const struct directory_entry *entry =
         directory_find(worker_realm(d->setup.worker)->directory, name);
@@ -124,15 +122,14 @@ static void report_identity(struct coap_door *d, const struct net_peer *peer, st
     struct event e = stranger_event(d, EVENT_auth_fail, peer, name);
     if (entry == NULL) {
         event_reason(&e,
-                     "nobody has this PSK identity (%s). The identity is the device's name: see "
-                     "psk.txt of its bundle; `sallyport device add NAME --role ROLE --credential "
-                     "psk --out DIR` makes one",
-                     text);
+                     "nobody has this PSK identity: it is the device's name, see psk.txt of its "
+                     "bundle; `sallyport device add NAME --role ROLE --credential psk --out DIR` "
+                     "makes one");
     } else {
         event_reason(&e,
-                     "%s has no pre-shared key in force (%s). Give it one: `sallyport device "
-                     "rotate %s --credential psk`",
-                     entry->principal->name, text, entry->principal->name);
+                     "%s has no pre-shared key in force. Give it one: `sallyport device rotate %s "
+                     "--credential psk`",
+                     entry->principal->name, entry->principal->name);
     }
     door_report(d, &e);
 }
@@ -145,7 +142,7 @@ static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure 
     count_add(&d->setup.counters->handshakes_failed, 1);
     switch (why) {
     case DTLS_FAILED_IDENTITY:
-        report_identity(d, peer, psk_identity, text);
+        report_identity(d, peer, psk_identity);
         return;
     case DTLS_FAILED_KEY:
         if (live_keys(d, psk_identity).n > 1) {
@@ -153,10 +150,8 @@ static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure 
         }
         e = stranger_event(d, EVENT_auth_fail, peer, psk_identity);
         event_reason(&e,
-                     "wrong pre-shared key (%s). The key is in psk.txt of the device's bundle, "
-                     "behind the ':'; `sallyport device rotate NAME --credential psk` makes a new "
-                     "one",
-                     text);
+                     "wrong pre-shared key. The key is in psk.txt of the device's bundle, behind "
+                     "the ':'; `sallyport device rotate NAME --credential psk` makes a new one");
         break;
     case DTLS_FAILED_CERTIFICATE:
         event_reason(&e,
@@ -185,8 +180,7 @@ static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure 
 static void refuse_x509(struct coap_door *d, const struct dtls_info *info, const char *name,
                         enum err err)
 {
-    enum event_category category =
-        err == ERR_EXPIRED ? EVENT_credential_expiring : EVENT_auth_fail;
+    enum event_category category = err == ERR_EXPIRED ? EVENT_credential_expiring : EVENT_auth_fail;
     struct event e = stranger_event(d, category, &info->peer, slice_text(name));
     event_reason(&e,
                  err == ERR_EXPIRED
@@ -210,8 +204,7 @@ static enum err who_by_x509(struct coap_door *d, const struct dtls_info *info,
         err = identity_from_x509(x, IDENTITY_ANY, name);
     }
     if (err != OK) {
-        struct event e =
-            stranger_event(d, EVENT_identity_mismatch, &info->peer, (struct slice){0});
+        struct event e = stranger_event(d, EVENT_identity_mismatch, &info->peer, (struct slice){0});
         event_reason(&e,
                      "the client's certificate names no device (%s): the name must stand once, as "
                      "URI " IDENTITY_URI_PREFIX "NAME, DNS name or CN. Use a bundle of `sallyport "
@@ -240,7 +233,7 @@ static enum err who_by_psk(struct coap_door *d, const struct dtls_info *info,
     struct directory_live live = live_keys(d, info->psk_identity);
     const struct credential *c = key_to_try(d, &live, info->psk_identity);
     if (c == NULL || live.entry == NULL) {
-        report_identity(d, &info->peer, info->psk_identity, "it changed during the handshake");
+        report_identity(d, &info->peer, info->psk_identity);
         return ERR_DENIED;
     }
     *ret_entry = live.entry;
@@ -473,8 +466,9 @@ static void report_refused(struct association *a, const struct coap_counters *be
     struct event e;
     if (now->malformed != before->malformed) {
         e = association_event(a, EVENT_malformed);
-        event_reason(&e, "a datagram of %zu bytes is no CoAP message, or out of place; it was "
-                         "refused or passed over, the association stays",
+        event_reason(&e,
+                     "a datagram of %zu bytes is no CoAP message, or out of place; it was "
+                     "refused or passed over, the association stays",
                      datagram.n);
     } else if (now->overflow != before->overflow) {
         e = association_event(a, EVENT_rate);

@@ -45,6 +45,7 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     d->now_ms = now_ms;
     d->wall_ms = wall_ms;
     d->epoch = worker_realm(setup->worker)->epoch;
+    d->next_cookie = (uint64_t)setup->index << WORKER_DOOR_SHIFT;
     map_init(&d->associations, &setup->key, association_key);
     map_init(&d->watches, &setup->key, watch_cookie_key);
     map_init(&d->tickets, &setup->key, ticket_key);
@@ -194,7 +195,7 @@ void coap_door_realm_changed(struct coap_door *d, uint64_t now_ms, int64_t wall_
 static void take_done(struct coap_door *d)
 {
     uint64_t cookie;
-    while (worker_next_done(d->setup.worker, &cookie)) {
+    while (worker_next_done(d->setup.worker, d->setup.index, &cookie)) {
         struct slice key = slice_of(&cookie, sizeof(cookie));
         struct ticket *t = map_find(&d->tickets, key);
         struct watch *w = map_find(&d->watches, key);
@@ -213,7 +214,7 @@ static void take_done(struct coap_door *d)
 static void take_messages(struct coap_door *d)
 {
     struct observer *o;
-    while ((o = worker_next_observer(d->setup.worker)) != NULL) {
+    while ((o = worker_next_observer(d->setup.worker, d->setup.index)) != NULL) {
         struct watch *w = CONTAINER_OF(o, struct watch, observer);
         struct association *a = w->a;
         watch_notify(w);

@@ -4,7 +4,7 @@
  *
  * One association = one principal = one coap_endpoint. Every request takes the passage that MQTT
  * takes. Deterministic: it sees no socket, thread or clock. A driver feeds datagrams and time and
- * takes datagrams and events. One thread at a time, the worker's; one door for a worker.
+ * takes datagrams and events. One thread at a time, the worker's; one door for an entrance.
  *
  * The turn of a driver:
  *     coap_door_datagram    for each datagram of the entrance's socket
@@ -30,6 +30,7 @@ struct coap_door;
 /* Pointers are borrowed for the door's life unless they say otherwise; ctx is the driver's. */
 struct coap_door_setup {
     struct worker *worker; /* outlives the door */
+    unsigned index;        /* of this door among those of the worker, below 65,536 */
     const struct entrance *entrance;
     const struct limits *limits;
     const struct coap_limits *coap; /* NULL: coap_limits_default */

@@ -133,8 +133,8 @@ void discovery_serve(const struct request *rq)
 {
     struct association *a = rq->asker.a;
     struct listing list = {.a = a};
-    struct coap_link self = {.href = slice_text("/.well-known/core"), .ct = {COAP_FORMAT_LINK},
-                             .n_ct = 1};
+    struct coap_link self = {
+        .href = slice_text("/.well-known/core"), .ct = {COAP_FORMAT_LINK}, .n_ct = 1};
     list.w = wr_into(list.text, sizeof(list.text));
     if (rq->m->code != COAP_GET) {
         request_refuse(rq, EVENT_protocol_error, COAP_METHOD_NOT_ALLOWED, "it takes GET",

@@ -32,10 +32,9 @@ struct door_path {
  * ret_why  static text for the client, written on errors: what is wrong and what to do.
  *
  * ERR_UTF8       a segment is not well-formed UTF-8, or holds U+0000
- * ERR_MALFORMED  '/' in a segment, or a segment "." or ".."; for topics also '+', '#', no level, or an empty first level
- * ERR_DENIED     a topic that starts with '$'
- * ERR_TOO_LARGE, ERR_LIMIT  the topic is over limits->bytes or limits->levels
- * O(bytes). SPEC: RFC7252 5.10.1; MQTT5 4.7.
+ * ERR_MALFORMED  '/' in a segment, or a segment "." or ".."; for topics also '+', '#', no level, or
+ * an empty first level ERR_DENIED     a topic that starts with '$' ERR_TOO_LARGE, ERR_LIMIT  the
+ * topic is over limits->bytes or limits->levels O(bytes). SPEC: RFC7252 5.10.1; MQTT5 4.7.
  */
 MUST_USE enum err door_path_read(struct slice options, const struct topic_limits *limits,
                                  uint8_t dst[DOOR_PATH_BYTES], struct door_path *ret,

@@ -94,8 +94,8 @@ struct coap_door {
     struct dtls *dtls;
     uint64_t now_ms;
     int64_t wall_ms;
-    uint64_t epoch;  /* of the realm that the associations were last held against */
-    unsigned depth;  /* of calls into the door: what is gone is freed by the outermost */
+    uint64_t epoch; /* of the realm that the associations were last held against */
+    unsigned depth; /* of calls into the door: what is gone is freed by the outermost */
     bool is_draining;
     struct map associations; /* by id */
     struct map watches;      /* by cookie */

@@ -350,10 +350,10 @@ static void serve_topic(const struct request *rq)
 
 static unsigned method_bit(uint8_t code)
 {
-    static const unsigned bits[] = {[COAP_GET] = METHOD_GET,       [COAP_POST] = METHOD_POST,
-                                    [COAP_PUT] = METHOD_PUT,       [COAP_DELETE] = METHOD_DELETE,
-                                    [COAP_FETCH] = METHOD_FETCH,   [COAP_PATCH] = METHOD_PATCH,
-                                    [COAP_IPATCH] = METHOD_IPATCH};
+    static const unsigned bits[] = {
+        [COAP_GET] = METHOD_GET,       [COAP_POST] = METHOD_POST,   [COAP_PUT] = METHOD_PUT,
+        [COAP_DELETE] = METHOD_DELETE, [COAP_FETCH] = METHOD_FETCH, [COAP_PATCH] = METHOD_PATCH,
+        [COAP_IPATCH] = METHOD_IPATCH};
     return code < COUNT_OF(bits) ? bits[code] : 0;
 }
 

@@ -66,7 +66,7 @@ static enum err looker_new(struct watch *w, const struct asker *asker, struct lo
     l->key = ++a->door->next_key;
     l->token_n = asker->token_n;
     memcpy(l->token, asker->token, asker->token_n);
-    enum err err = coap_endpoint_observe(a->endpoint, asker->exchange, l->key);
+    enum err err = coap_endpoint_observe(a->endpoint, asker->exchange, l->key, a->door->now_ms);
     if (err != OK) {
         mem_free(l);
         return err;

@@ -41,7 +41,8 @@ const char *bundle_file_name(enum bundle_file f);
 struct bundle_order {
     struct slice device, role, host;
     uint16_t mqtts_port, coaps_port;
-    struct slice ca_pem, cert_pem, key_pem;
+    struct slice ca_pem; /* the first certificate, the root, is what a device gets */
+    struct slice cert_pem, key_pem;
     struct slice password, psk;
     bool oscore;            /* asked for */
     struct slice publish;   /* an example topic this device may publish to; may be empty */

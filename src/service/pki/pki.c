@@ -195,9 +195,17 @@ static enum err init_files(struct disk *disk, struct slice master, const struct 
     AUTO(buf_done) struct buf intermediate_pem = {0};
     AUTO(buf_done) struct buf both_pem = {0};
 
+    /* two fortresses are two names in a list of authorities */
+    char root_name[64];
+    char intermediate_name[64];
+    unsigned tag = (unsigned)(random_u64(random) & 0xffffffff);
+    (void)snprintf(root_name, sizeof root_name, "Sallyport root CA %08x", tag);
+    (void)snprintf(intermediate_name, sizeof intermediate_name, "Sallyport intermediate CA %08x",
+                   tag);
+
     TRY(key_generate(&root_key));
     struct x509_order order = {.kind = X509_KIND_ROOT,
-                               .common_name = slice_text("Sallyport root CA"),
+                               .common_name = slice_text(root_name),
                                .subject = root_key,
                                .issuer_key = root_key,
                                .now_wall_ms = now_wall_ms};
@@ -205,7 +213,7 @@ static enum err init_files(struct disk *disk, struct slice master, const struct 
 
     TRY(key_generate(&intermediate_key));
     order.kind = X509_KIND_INTERMEDIATE;
-    order.common_name = slice_text("Sallyport intermediate CA");
+    order.common_name = slice_text(intermediate_name);
     order.subject = intermediate_key;
     order.issuer = root;
     TRY(make_authority(&order, random, &intermediate, &intermediate_pem));
@@ -216,7 +224,6 @@ static enum err init_files(struct disk *disk, struct slice master, const struct 
                        buf_slice(&root_pem)));
     TRY(save_authority(disk, FILE_INTERMEDIATE, master, PURPOSE_INTERMEDIATE, random,
                        intermediate_key, buf_slice(&both_pem)));
-    TRY(buf_append(&root_pem, buf_slice(&intermediate_pem), PKI_FILE_MAX));
     TRY(disk_save(disk, FILE_CA_COPY, buf_slice(&root_pem)));
     return make_first_server(disk, master, hosts, intermediate, intermediate_key,
                              buf_slice(&intermediate_pem), random, now_wall_ms);

@@ -3,8 +3,8 @@
  * certificates.
  *
  * Files in DIR/pki, all 0600. Sealed under the master key, each a private key and its certificates:
- * root.sealed, intermediate.sealed, server.sealed; these alone are trusted. ca.pem (root, then
- * intermediate) and server.pem (leaf, then intermediate) are copies for people. No private key of
+ * root.sealed, intermediate.sealed, server.sealed; these alone are trusted. ca.pem (the root) and
+ * server.pem (leaf, then intermediate) are copies for people. No private key of
  * the fortress is in the clear on disk, and the root's is not opened while serving.
  */
 #ifndef SERVICE_PKI_PKI_H
@@ -58,7 +58,8 @@ MUST_USE enum err pki_open(struct disk *disk, struct slice master, struct pki **
 struct pki *pki_free(struct pki *p);
 AUTOFREE(pki, pki_free)
 
-/* Borrowed from p. For the TLS contexts: trust, chain, key (a secret). */
+/* Borrowed from p. For the TLS contexts: trust (root, then intermediate, because some clients show
+ * only their leaf), chain (leaf, then intermediate), key (a secret). */
 struct slice pki_ca_pem(const struct pki *p);
 struct slice pki_server_chain_pem(const struct pki *p);
 struct slice pki_server_key_pem(const struct pki *p);

@@ -1,0 +1,314 @@
+#include "service/admin/admin.h"
+
+#include <assert.h>
+#include <stdarg.h>
+
+#include "base/mem.h"
+#include "service/admin/admin_private.h"
+
+enum { EVENTS_A_TICK = 8192, WAIT_MAX_MS = 60000 };
+
+static const struct control_verb verbs[] = {
+    {"device.add", verb_device_add},
+    {"device.list", verb_device_list},
+    {"device.show", verb_device_show},
+    {"device.disable", verb_device_disable},
+    {"device.enable", verb_device_enable},
+    {"device.revoke", verb_device_revoke},
+    {"device.rotate", verb_device_rotate},
+    {"device.remove", verb_device_remove},
+    {"policy.check", verb_policy_check},
+    {"policy.apply", verb_policy_apply},
+    {"policy.explain", verb_policy_explain},
+    {"exception.add", verb_exception_add},
+    {"exception.list", verb_exception_list},
+    {"exception.end", verb_exception_end},
+    {"status", verb_status},
+    {"metrics", verb_metrics},
+    {"alerts", verb_alerts},
+    {"audit.tail", verb_audit_tail},
+};
+
+/* ---- events ---- */
+
+void admin_event(struct admin *a, const struct event *e)
+{
+    struct event stamped = *e;
+    if (stamped.wall_ms == 0) {
+        stamped.wall_ms = admin_wall_ms(a);
+    }
+    audit_note(a->setup.audit, &stamped);
+    alerts_note(&a->alerts, &stamped, admin_wall_ms(a));
+    AUTO(admin_version_release)
+    const struct directory_version *v = directory_current(a->setup.directory);
+    if (directory_find(v, slice_text(stamped.principal)) != NULL) {
+        recall_note(a->recall, &stamped);
+    }
+}
+
+void admin_act(struct admin *a, uint64_t token, enum event_category category,
+               enum event_severity severity, const char *target, const char *format, ...)
+{
+    struct event e = event_make(category);
+    char text[2 * sizeof e.reason]; /* longer than the field, so that a cut is marked */
+    e.severity = severity;
+    e.protocol = EVENT_PROTOCOL_control;
+    EVENT_TEXT(&e, target, slice_text(target));
+    if (token != 0) {
+        char peer[32];
+        snprintf(peer, sizeof peer, "uid=%u", (unsigned)control_server_uid(a->server, token));
+        EVENT_TEXT(&e, principal, slice_text("admin"));
+        EVENT_TEXT(&e, peer, slice_text(peer));
+    }
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    EVENT_TEXT(&e, reason, slice_text(text));
+    admin_event(a, &e);
+}
+
+/* ---- changes on their way to the workers ---- */
+
+static void realm_release(const struct realm **r)
+{
+    *r = realm_unref(*r);
+}
+
+void admin_push_realm(struct admin *a)
+{
+    AUTO(admin_version_release)
+    const struct directory_version *v = directory_current(a->setup.directory);
+    AUTO(realm_release) const struct realm *realm = NULL;
+    a->is_realm_due =
+        realm_new(v, a->policy, &realm) != OK || broker_set_realm(a->setup.broker, realm) != OK;
+}
+
+enum err admin_changed(struct admin *a, uint64_t token, struct control_reply *reply, json_t *line)
+{
+    AUTO(admin_json_release) json_t *owned = line;
+    AUTO(admin_version_release)
+    const struct directory_version *v = directory_current(a->setup.directory);
+    admin_push_realm(a);
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        struct waiting *w = &a->waiting[i];
+        if (w->token == 0) {
+            *w = (struct waiting){.token = token,
+                                  .epoch = directory_version_epoch(v),
+                                  .until_ms = admin_now_ms(a) + ADMIN_REALM_WAIT_MS,
+                                  .line = TAKE(owned)};
+            reply->is_streaming = true;
+            return OK;
+        }
+    }
+    return ERR_LIMIT; /* there is a row for every connection */
+}
+
+static enum err answer(struct waiting *w, struct control_reply *reply, bool everywhere)
+{
+    /* A bundle is handed out in any case: its credentials are registered. */
+    if (w->line != NULL && (everywhere || json_object_get(w->line, "bundle") != NULL)) {
+        TRY(control_line(reply, TAKE(w->line)));
+    }
+    return everywhere ? control_finish(reply, 0, NULL)
+                      : control_finish(reply, 1,
+                                       "the change is saved and on its way, but not every worker "
+                                       "had it after %d s; look at `sallyport status`",
+                                       ADMIN_REALM_WAIT_MS / 1000);
+}
+
+static void waiting_close(struct waiting *w)
+{
+    json_decref(w->line);
+    *w = (struct waiting){0};
+}
+
+/* Returns whether somebody still waits. */
+static bool answer_waiting(struct admin *a, uint64_t now_ms)
+{
+    uint64_t epoch = broker_realm_epoch(a->setup.broker);
+    bool waits = false;
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        struct waiting *w = &a->waiting[i];
+        if (w->token == 0) {
+            continue;
+        }
+        struct control_reply *reply = control_server_reply(a->server, w->token);
+        bool everywhere = epoch >= w->epoch;
+        if (reply != NULL && !everywhere && now_ms < w->until_ms) {
+            waits = true;
+            continue;
+        }
+        if (reply != NULL && answer(w, reply, everywhere) == OK) {
+            control_server_flush(a->server, w->token);
+        } else {
+            control_server_drop(a->server, w->token);
+        }
+        waiting_close(w);
+    }
+    return waits;
+}
+
+/* ---- life ---- */
+
+struct admin *admin_free(struct admin *a)
+{
+    if (a == NULL) {
+        return NULL;
+    }
+    a->server = control_server_free(a->server);
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        waiting_close(&a->waiting[i]);
+    }
+    a->recall = recall_free(a->recall);
+    a->policy = policy_unref(a->policy);
+    return mem_free(a);
+}
+
+enum err admin_new(const struct admin_setup *s, struct admin **ret)
+{
+    assert(s->n_listeners <= ADMIN_LISTENERS_MAX);
+    AUTO(admin_autofree) struct admin *a = mem_zalloc(sizeof *a);
+    if (a == NULL) {
+        return ERR_NOMEM;
+    }
+    a->setup = *s;
+    a->policy = policy_ref(s->policy);
+    a->started_ms = admin_now_ms(a);
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        a->listeners[i] =
+            (struct metrics_listener){.name = s->listeners[i].name, .door = s->listeners[i].door};
+    }
+    TRY(recall_new(&a->setup.random, &a->recall));
+    (void)admin_exceptions_end(a);
+    admin_exceptions_report(a);
+    *ret = TAKE(a);
+    return OK;
+}
+
+static void on_refused(void *ctx, uid_t uid)
+{
+    struct admin *a = ctx;
+    struct event e = event_make(EVENT_admin_auth);
+    char peer[32];
+    snprintf(peer, sizeof peer, "uid=%u", (unsigned)uid);
+    e.severity = SEVERITY_WARNING;
+    e.protocol = EVENT_PROTOCOL_control;
+    EVENT_TEXT(&e, peer, slice_text(peer));
+    event_reason(&e, "a user who may not administer opened the control socket; use root or the "
+                     "daemon's own user");
+    admin_event(a, &e);
+}
+
+static enum err make_server(struct admin *a, int control_fd)
+{
+    struct control_server_setup setup = {.loop = a->setup.loop,
+                                         .listen_fd = control_fd,
+                                         .uid = a->setup.uid,
+                                         .verbs = verbs,
+                                         .n_verbs = COUNT_OF(verbs),
+                                         .ctx = a,
+                                         .refused = on_refused};
+    return control_server_new(&setup, admin_now_ms(a), &a->server);
+}
+
+enum err admin_attach(struct admin *a, int control_fd)
+{
+    assert(a->server == NULL);
+    return make_server(a, control_fd);
+}
+
+enum err admin_adopt(struct admin *a, int fd)
+{
+    if (a->server == NULL) {
+        TRY(make_server(a, -1));
+    }
+    return control_server_adopt(a->server, fd);
+}
+
+void admin_set_role_start(struct admin *a, const struct role_limits *start)
+{
+    a->setup.role_start = *start;
+}
+
+void admin_set_pki(struct admin *a, const struct pki *pki)
+{
+    a->setup.pki = pki;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t admin_tick(struct admin *a)
+{
+    struct event e;
+    unsigned n = 0;
+    uint64_t now_ms = admin_now_ms(a);
+    while (n < EVENTS_A_TICK && broker_next_event(a->setup.broker, &e)) {
+        admin_event(a, &e);
+        n++;
+    }
+    int64_t wall_ms = admin_wall_ms(a);
+    int64_t ends_wall_ms = admin_exceptions_end(a);
+    if (a->is_realm_due) {
+        admin_push_realm(a);
+    }
+    bool waits = a->server != NULL && answer_waiting(a, now_ms);
+    audit_tick(a->setup.audit, now_ms);
+    uint64_t next = now_ms + WAIT_MAX_MS; /* the wall clock may step under a deadline */
+    if (a->server != NULL) {
+        admin_follow(a);
+        next = earlier(next, control_server_tick(a->server, now_ms));
+    }
+    if (n == EVENTS_A_TICK) {
+        return now_ms;
+    }
+    if (waits || a->is_realm_due) {
+        next = earlier(next, now_ms + ADMIN_POLL_MS);
+    }
+    if (ends_wall_ms != INT64_MAX) {
+        int64_t left = ends_wall_ms > wall_ms ? ends_wall_ms - wall_ms : 0;
+        next = earlier(next, now_ms + (uint64_t)left);
+    }
+    return earlier(next, audit_deadline(a->setup.audit));
+}
+
+/* ---- what verbs share ---- */
+
+void admin_time_text(int64_t wall_ms, char dst[CLOCK_ISO8601_BYTES])
+{
+    if (wall_ms == 0 || wall_ms == CREDENTIAL_NEVER) {
+        snprintf(dst, CLOCK_ISO8601_BYTES, "-");
+    } else {
+        clock_iso8601(wall_ms, dst);
+    }
+}
+
+json_t *admin_time(int64_t wall_ms)
+{
+    char text[CLOCK_ISO8601_BYTES];
+    admin_time_text(wall_ms, text);
+    return json_string(text);
+}
+
+enum err admin_refuse(struct control_reply *reply, const char *what, enum err e,
+                      const struct why *why)
+{
+    if (why != NULL && why->text[0] != '\0') {
+        return control_finish(reply, 1, "%s", why->text);
+    }
+    switch ((unsigned)e) {
+    case ERR_NOT_FOUND:
+        return control_finish(reply, 1, "%s is not there", what);
+    case ERR_SPACE:
+    case ERR_IO:
+        return control_finish(reply, 1,
+                              "%s: the disk refused (%s); nothing changed. Make room on it, or "
+                              "mend it",
+                              what, err_name(e));
+    default:
+        return control_finish(reply, 1, "%s: %s; nothing changed", what, err_name(e));
+    }
+}

@@ -1,0 +1,113 @@
+/* admin_private - what the verbs share: the state of admin, late answers, events of administrative
+ * acts. */
+#ifndef SERVICE_ADMIN_ADMIN_PRIVATE_H
+#define SERVICE_ADMIN_ADMIN_PRIVATE_H
+
+#include "service/admin/admin.h"
+#include "service/admin/control_server.h"
+#include "service/admin/provision.h"
+#include "service/watch/alerts.h"
+#include "service/watch/recall.h"
+
+/* An answer that leaves when every worker decides by `epoch`. */
+struct waiting {
+    uint64_t token; /* 0: a free row */
+    uint64_t epoch;
+    uint64_t until_ms;
+    json_t *line; /* owned; NULL: none */
+};
+
+/* `audit tail -f`: the next line to send. */
+struct follower {
+    uint64_t token; /* 0: a free row */
+    uint64_t next;
+};
+
+struct admin {
+    struct admin_setup setup;
+    struct metrics_listener listeners[ADMIN_LISTENERS_MAX];
+    const struct policy *policy; /* owned reference */
+    struct recall *recall;
+    struct alerts alerts;
+    struct control_server *server; /* NULL before admin_attach or admin_adopt */
+    struct waiting waiting[CONTROL_CLIENTS_MAX];
+    struct follower followers[CONTROL_CLIENTS_MAX];
+    bool is_realm_due; /* the workers do not all have the newest realm in their rings */
+    uint64_t started_ms;
+};
+
+static inline uint64_t admin_now_ms(const struct admin *a)
+{
+    return a->setup.clock.mono_ms(a->setup.clock.ctx);
+}
+
+static inline int64_t admin_wall_ms(const struct admin *a)
+{
+    return a->setup.clock.wall_ms(a->setup.clock.ctx);
+}
+
+static inline void admin_json_release(json_t **j)
+{
+    json_decref(*j);
+}
+
+static inline void admin_version_release(const struct directory_version **v)
+{
+    *v = directory_version_unref(*v);
+}
+
+/* admin_act - notes an administrative act: principal "admin", protocol control, the asker's uid as
+ * peer. token 0: nobody asked, the daemon itself acts. */
+void admin_act(struct admin *a, uint64_t token, enum event_category category,
+               enum event_severity severity, const char *target, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+
+/* admin_changed - after a change of the directory or policy: gives the new realm to the workers
+ * (again at every tick until they have it) and answers this request when all of them do. Takes line
+ * (NULL: none). */
+MUST_USE enum err admin_changed(struct admin *a, uint64_t token, struct control_reply *reply,
+                                json_t *line);
+/* admin_push_realm - the first half: the new realm on its way, nobody waits. */
+void admin_push_realm(struct admin *a);
+
+/* admin_policy_install - text becomes the policy in force: checked, saved when `save`, numbered. As
+ * admin_reload_policy. file is its name in complaints. */
+MUST_USE enum err admin_policy_install(struct admin *a, uint64_t token, struct slice text,
+                                       const char *file, bool save, struct why *why);
+
+/* admin_exceptions_end - those whose time is over, each with an event. Returns the wall time of the
+ * next end, INT64_MAX: none. */
+int64_t admin_exceptions_end(struct admin *a);
+/* admin_exceptions_report - an event for each that is in force. */
+void admin_exceptions_report(struct admin *a);
+/* admin_exception_text - "3  mqtt  plaintext  until 2026-...  reason". */
+void admin_exception_text(const struct directory_exception *x, char *dst, size_t cap);
+json_t *admin_exception_json(const struct directory_exception *x);
+/* admin_exception_next - the next one in force: *at starts at 0; NULL at the end. */
+const struct directory_exception *admin_exception_next(const struct directory_version *v,
+                                                       size_t *at, int64_t now_wall_ms);
+
+/* admin_follow - sends the new lines of the trail to who follows it. */
+void admin_follow(struct admin *a);
+
+/* admin_sources - what metrics and status are made of; sets has BROKER_WORKERS_MAX places. */
+struct metrics_sources admin_sources(const struct admin *a, const struct counters **sets);
+
+/* admin_time - a JSON string of a wall time; "-" for 0 and CREDENTIAL_NEVER. */
+json_t *admin_time(int64_t wall_ms);
+/* admin_time_text - the same as text. */
+void admin_time_text(int64_t wall_ms, char dst[CLOCK_ISO8601_BYTES]);
+
+/* admin_refuse - the final line for an error of the directory: *why if it says something, else the
+ * error's name after `what`. */
+MUST_USE enum err admin_refuse(struct control_reply *reply, const char *what, enum err e,
+                               const struct why *why);
+
+/* The verbs; ctx is the admin. */
+control_handler verb_device_add, verb_device_list, verb_device_show, verb_device_disable,
+    verb_device_enable, verb_device_revoke, verb_device_rotate, verb_device_remove,
+    verb_policy_check, verb_policy_apply, verb_policy_explain, verb_exception_add,
+    verb_exception_list, verb_exception_end, verb_status, verb_metrics, verb_alerts,
+    verb_audit_tail;
+
+#endif

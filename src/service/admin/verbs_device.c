@@ -1,0 +1,447 @@
+/* device add, list, show, disable, enable, revoke, rotate, remove */
+#include <stdarg.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "service/admin/admin_private.h"
+
+static const char *status_name(enum principal_status s)
+{
+    switch (s) {
+    case PRINCIPAL_ACTIVE:
+        return "active";
+    case PRINCIPAL_DISABLED:
+        return "disabled";
+    case PRINCIPAL_REVOKED:
+        return "revoked";
+    }
+    return "unknown";
+}
+
+static enum err refuse_unknown(struct control_reply *reply, struct slice name)
+{
+    struct slice shown = slice_head(name, 64);
+    return control_finish(reply, 1, "there is no device %.*s; see `sallyport device list`",
+                          SLICE_ARG(shown));
+}
+
+/* ---- add, rotate ---- */
+
+static enum err read_attrs(const struct control_request *r, struct principal_attr *dst, size_t cap,
+                           size_t *ret_n, struct why *why)
+{
+    const json_t *attrs = json_object_get(r->args, "attrs");
+    size_t n = 0;
+    const char *key;
+    json_t *value;
+    /* jansson's own loop takes a mutable object, but changes nothing. */
+    json_object_foreach((json_t *)(uintptr_t)attrs, key, value)
+    {
+        struct slice text = slice_of(json_string_value(value), json_string_length(value));
+        if (n == cap) {
+            why_set(why, "a device has at most %zu attributes", cap);
+            return ERR_LIMIT;
+        }
+        if (!json_is_string(value) ||
+            !slice_to_text(slice_text(key), dst[n].key, sizeof dst[n].key) ||
+            !slice_to_text(text, dst[n].value, sizeof dst[n].value)) {
+            why_set(why, "attribute %.64s: a value is text of at most %d bytes", key,
+                    PRINCIPAL_ATTR_MAX);
+            return ERR_MALFORMED;
+        }
+        n++;
+    }
+    *ret_n = n;
+    return OK;
+}
+
+static enum err read_credentials(const struct control_request *r, unsigned *ret, struct why *why)
+{
+    const json_t *list = json_object_get(r->args, "credentials");
+    unsigned all = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        unsigned bit = provision_credential_find(slice_text(name));
+        if (bit == 0) {
+            why_set(why, "kinds of credentials are x509, password, psk, oscore");
+            return ERR_MALFORMED;
+        }
+        all |= bit;
+    }
+    *ret = all;
+    return OK;
+}
+
+static uint16_t port_of(const struct admin *a, enum event_protocol door)
+{
+    for (size_t i = 0; i < a->setup.n_listeners; i++) {
+        if (a->setup.listeners[i].door == door && !a->setup.listeners[i].is_plain) {
+            return a->setup.listeners[i].port;
+        }
+    }
+    return 0;
+}
+
+static struct provision provision_of(const struct admin *a)
+{
+    return (struct provision){.directory = a->setup.directory,
+                              .pki = a->setup.pki,
+                              .policy = a->policy,
+                              .random = a->setup.random,
+                              .host = slice_text(a->setup.host),
+                              .mqtts_port = port_of(a, EVENT_PROTOCOL_mqtt),
+                              .coaps_port = port_of(a, EVENT_PROTOCOL_coap)};
+}
+
+static json_t *bundle_line(const char *name, const struct bundle *bundle)
+{
+    json_t *files = NULL;
+    return bundle_to_json(bundle, &files) == OK
+               ? json_pack("{s:s,s:o}", "name", name, "bundle", files)
+               : NULL;
+}
+
+enum err verb_device_add(void *ctx, const struct control_request *r, uint64_t token,
+                         struct control_reply *reply)
+{
+    struct admin *a = ctx;
+    struct why why = {{0}};
+    struct principal_attr attrs[PRINCIPAL_ATTRS_MAX];
+    const char *name = control_arg_text(r, "name");
+    struct provision_order o = {.name = slice_text(name),
+                                .role = slice_text(control_arg_text(r, "role")),
+                                .attrs = attrs,
+                                .save_dir = slice_text(control_arg_text(r, "save_dir"))};
+    AUTO(bundle_done) struct bundle bundle = {0};
+    struct provision p = provision_of(a);
+    enum err e = read_attrs(r, attrs, COUNT_OF(attrs), &o.n_attrs, &why);
+    if (e == OK) {
+        e = read_credentials(r, &o.credentials, &why);
+    }
+    if (e == OK) {
+        e = provision_device(&p, &o, admin_wall_ms(a), &bundle, &why);
+    }
+    if (e != OK) {
+        return admin_refuse(reply, "the device", e, &why);
+    }
+    admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "added with role %.64s",
+              control_arg_text(r, "role"));
+    admin_act(a, token, EVENT_credential_issued, SEVERITY_NOTICE, name,
+              "its first credentials were issued in a bundle");
+    return admin_changed(a, token, reply, bundle_line(name, &bundle));
+}
+
+enum err verb_device_rotate(void *ctx, const struct control_request *r, uint64_t token,
+                            struct control_reply *reply)
+{
+    struct admin *a = ctx;
+    struct why why = {{0}};
+    const char *name = control_arg_text(r, "name");
+    int64_t overlap_s = control_arg_number(r, "overlap_s", 0);
+    struct provision_order o = {.name = slice_text(name),
+                                .save_dir = slice_text(control_arg_text(r, "save_dir"))};
+    AUTO(bundle_done) struct bundle bundle = {0};
+    struct provision p = provision_of(a);
+    enum err e = read_credentials(r, &o.credentials, &why);
+    if (overlap_s < 0 || overlap_s > 30 * 86400) {
+        return control_finish(reply, 1, "old and new credentials overlap for at most 30 days");
+    }
+    if (e == OK) {
+        e = provision_rotate(&p, &o, overlap_s * 1000, admin_wall_ms(a), &bundle, &why);
+    }
+    if (e != OK) {
+        return admin_refuse(reply, "the device", e, &why);
+    }
+    admin_act(a, token, EVENT_credential_rotated, SEVERITY_NOTICE, name,
+              "new credentials were issued in a bundle; the old ones of their kind end in %lld s",
+              (long long)overlap_s);
+    return admin_changed(a, token, reply, bundle_line(name, &bundle));
+}
+
+/* ---- disable, enable, revoke, remove ---- */
+
+static enum err changed(struct admin *a, uint64_t token, struct control_reply *reply,
+                        const char *name, const char *what)
+{
+    return admin_changed(
+        a, token, reply,
+        json_pack("{s:s,s:s,s:s+++}", "name", name, "change", what, "text", name, " is ", what));
+}
+
+static enum err refuse(struct control_reply *reply, const char *name, enum err e,
+                       const struct why *why)
+{
+    if (e == ERR_NOT_FOUND) {
+        return refuse_unknown(reply, slice_text(name));
+    }
+    return admin_refuse(reply, "the device", e, why);
+}
+
+enum err verb_device_disable(void *ctx, const struct control_request *r, uint64_t token,
+                             struct control_reply *reply)
+{
+    struct admin *a = ctx;
+    struct why why = {{0}};
+    const char *name = control_arg_text(r, "name");
+    const char *reason = control_arg_text(r, "reason");
+    enum err e = directory_disable(a->setup.directory, slice_text(name), slice_text(reason));
+    if (e != OK) {
+        if (e == ERR_DENIED) {
+            why_set(&why, "it is revoked for good: remove it and add it anew");
+        }
+        return refuse(reply, name, e, &why);
+    }
+    admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "disabled: %s",
+              reason != NULL ? reason : "no reason given");
+    return changed(a, token, reply, name, "disabled");
+}
+
+enum err verb_device_enable(void *ctx, const struct control_request *r, uint64_t token,
+                            struct control_reply *reply)
+{
+    struct admin *a = ctx;
+    struct why why = {{0}};
+    const char *name = control_arg_text(r, "name");
+    enum err e = directory_enable(a->setup.directory, slice_text(name), &why);
+    if (e != OK) {
+        return refuse(reply, name, e, &why);
+    }
+    admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "enabled");
+    return changed(a, token, reply, name, "enabled");
+}
+
+enum err verb_device_revoke(void *ctx, const struct control_request *r, uint64_t token,
+                            struct control_reply *reply)
+{
+    struct admin *a = ctx;
+    const char *name = control_arg_text(r, "name");
+    const char *given = control_arg_text(r, "reason");
+    const char *reason = given != NULL && given[0] != '\0' ? given : "no reason given";
+    enum err e = directory_revoke(a->setup.directory, slice_text(name), slice_text(reason));
+    if (e != OK) {
+        return refuse(reply, name, e, NULL);
+    }
+    admin_act(a, token, EVENT_revoked, SEVERITY_WARNING, name,
+              "revoked for good: %s. Its sessions end and its credentials open nothing", reason);
+    return changed(a, token, reply, name, "revoked");
+}
+
+enum err verb_device_remove(void *ctx, const struct control_request *r, uint64_t token,
+                            struct control_reply *reply)
+{
+    struct admin *a = ctx;
+    const char *name = control_arg_text(r, "name");
+    enum err e = directory_remove(a->setup.directory, slice_text(name));
+    if (e != OK) {
+        return refuse(reply, name, e, NULL);
+    }
+    admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "removed");
+    return changed(a, token, reply, name, "removed");
+}
+
+/* ---- list, show ---- */
+
+static json_t *attrs_json(const struct principal *p)
+{
+    json_t *attrs = json_object();
+    for (size_t i = 0; i < p->n_attrs; i++) {
+        (void)json_object_set_new(attrs, p->attrs[i].key, json_string(p->attrs[i].value));
+    }
+    return attrs;
+}
+
+/* The kinds of live credentials, each once: "x509,psk". */
+static void kinds_text(const struct directory_entry *e, int64_t now, char *dst, size_t cap)
+{
+    size_t at = 0;
+    dst[0] = '\0';
+    for (unsigned kind = 0; kind < CREDENTIAL_KINDS; kind++) {
+        bool found = false;
+        for (size_t i = 0; i < e->n_credentials; i++) {
+            found |= e->credentials[i]->kind == (enum credential_kind)kind &&
+                     credential_is_live(e->credentials[i], now);
+        }
+        if (found && at < cap) {
+            int n = snprintf(dst + at, cap - at, "%s%s", at > 0 ? "," : "",
+                             credential_kind_name((enum credential_kind)kind));
+            at += n > 0 ? (size_t)n : 0;
+        }
+    }
+    if (at == 0) {
+        snprintf(dst, cap, "-");
+    }
+}
+
+static bool entry_matches(const struct directory_entry *e, struct slice where)
+{
+    bool more;
+    struct slice key = slice_cut(&where, '=', &more);
+    const struct principal *p = e->principal;
+    const char *value = slice_is(key, "status") ? status_name(p->status)
+                        : slice_is(key, "name") ? p->name
+                                                : principal_attr(p, key);
+    return value != NULL && slice_is(where, value);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct directory_entry *const *x = a;
+    const struct directory_entry *const *y = b;
+    return strcmp((*x)->principal->name, (*y)->principal->name);
+}
+
+static void array_release(const struct directory_entry ***array)
+{
+    *array = mem_free(*array);
+}
+
+static enum err list_line(const struct directory_entry *e, int64_t now, struct control_reply *reply)
+{
+    const struct principal *p = e->principal;
+    char kinds[64];
+    char text[256];
+    kinds_text(e, now, kinds, sizeof kinds);
+    snprintf(text, sizeof text, "%-24s %-12s %-9s %s", p->name, p->role, status_name(p->status),
+             kinds);
+    return control_line(reply, json_pack("{s:s,s:s,s:s,s:o,s:s,s:s}", "name", p->name, "role",
+                                         p->role, "status", status_name(p->status), "attrs",
+                                         attrs_json(p), "credentials", kinds, "text", text));
+}
+
+enum err verb_device_list(void *ctx, const struct control_request *r, uint64_t token,
+                          struct control_reply *reply)
+{
+    struct admin *a = ctx;
+    struct slice where = slice_text(control_arg_text(r, "where"));
+    (void)token;
+    if (where.n > 0 && slice_find(where, '=') == where.n) {
+        return control_finish(reply, 1,
+                              "--where takes KEY=VALUE; KEY is name, role, status or an "
+                              "attribute");
+    }
+    AUTO(admin_version_release)
+    const struct directory_version *v = directory_current(a->setup.directory);
+    AUTO(array_release)
+    const struct directory_entry **all =
+        mem_array(directory_version_count(v) + 1, sizeof(struct directory_entry *));
+    if (all == NULL) {
+        return ERR_NOMEM;
+    }
+    size_t n = 0;
+    size_t at = 0;
+    for (const struct directory_entry *e = directory_next(v, &at); e != NULL;
+         e = directory_next(v, &at)) {
+        if (where.n == 0 || entry_matches(e, where)) {
+            all[n++] = e;
+        }
+    }
+    qsort(all, n, sizeof all[0], by_name);
+    for (size_t i = 0; i < n; i++) {
+        TRY(list_line(all[i], admin_wall_ms(a), reply));
+    }
+    return control_finish(reply, 0, NULL);
+}
+
+/* What a person sees of one device, line by line. */
+struct card {
+    char text[4096];
+    size_t at;
+};
+
+__attribute__((format(printf, 3, 4))) static void card_line(struct card *c, const char *label,
+                                                            const char *format, ...)
+{
+    char value[768];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(value, sizeof value, format, args);
+    va_end(args);
+    int n = snprintf(c->text + c->at, sizeof c->text - c->at, "%-13s%s\n", label, value);
+    if (n > 0 && (size_t)n < sizeof c->text - c->at) {
+        c->at += (size_t)n;
+    } else {
+        c->text[c->at] = '\0'; /* whole lines only */
+    }
+}
+
+static json_t *credentials_json(const struct directory_entry *e, int64_t now, struct card *card)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < e->n_credentials; i++) {
+        const struct credential *c = e->credentials[i];
+        char created[CLOCK_ISO8601_BYTES];
+        char expires[CLOCK_ISO8601_BYTES];
+        char used[CLOCK_ISO8601_BYTES];
+        int64_t used_wall_ms = atomic_load_explicit(&c->used_wall_ms, memory_order_relaxed);
+        bool live = credential_is_live(c, now);
+        admin_time_text(c->created_wall_ms, created);
+        admin_time_text(c->expires_wall_ms, expires);
+        admin_time_text(used_wall_ms, used);
+        card_line(card, "credential", "%-9s created %s, %s %s, last used %s",
+                  credential_kind_name(c->kind), created, live ? "expires" : "EXPIRED", expires,
+                  used);
+        (void)json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s,s:b}", "kind",
+                                                    credential_kind_name(c->kind), "created",
+                                                    created, "expires", expires, "last_used", used,
+                                                    "live", live ? 1 : 0));
+    }
+    return list;
+}
+
+static json_t *refusal_json(const struct recalled *k, struct card *card)
+{
+    char target[256];
+    char reason[512];
+    char when[CLOCK_ISO8601_BYTES];
+    log_escape(k->target, strlen(k->target), target, sizeof target);
+    log_escape(k->reason, strlen(k->reason), reason, sizeof reason);
+    admin_time_text(k->refused_wall_ms, when);
+    card_line(card, "last refusal", "%s %s%s%s", when, event_category_name(k->category),
+              target[0] != '\0' ? ", " : "", target);
+    card_line(card, "", "%s", reason);
+    return json_pack("{s:s,s:s,s:s,s:s}", "time", when, "category",
+                     event_category_name(k->category), "target", target[0] != '\0' ? target : "-",
+                     "reason", reason);
+}
+
+enum err verb_device_show(void *ctx, const struct control_request *r, uint64_t token,
+                          struct control_reply *reply)
+{
+    struct admin *a = ctx;
+    struct slice name = slice_text(control_arg_text(r, "name"));
+    (void)token;
+    AUTO(admin_version_release)
+    const struct directory_version *v = directory_current(a->setup.directory);
+    const struct directory_entry *e = directory_find(v, name);
+    if (e == NULL) {
+        return refuse_unknown(reply, name);
+    }
+    const struct principal *p = e->principal;
+    const struct recalled *k = recall_find(a->recall, name);
+    struct card card = {.at = 0};
+    char seen[CLOCK_ISO8601_BYTES];
+    admin_time_text(k != NULL ? k->seen_wall_ms : 0, seen);
+    card_line(&card, "device", "%s", p->name);
+    card_line(&card, "status", "%s%s%s", status_name(p->status), e->reason[0] != '\0' ? ": " : "",
+              e->reason);
+    card_line(&card, "role", "%s%s", p->role,
+              policy_has_role(a->policy, slice_text(p->role))
+                  ? ""
+                  : " (the policy in force does not know it: everything is denied)");
+    for (size_t i = 0; i < p->n_attrs; i++) {
+        card_line(&card, "attribute", "%s=%s", p->attrs[i].key, p->attrs[i].value);
+    }
+    json_t *credentials = credentials_json(e, admin_wall_ms(a), &card);
+    const char *peer = k != NULL && k->peer[0] != '\0' ? k->peer : "-";
+    card_line(&card, "last seen", "%s from %s", seen, peer);
+    json_t *refusal = k != NULL && k->refused_wall_ms != 0 ? refusal_json(k, &card) : json_null();
+    return control_line(reply,
+                        json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:s,s:o,s:s}", "name", p->name,
+                                  "role", p->role, "status", status_name(p->status), "reason",
+                                  e->reason[0] != '\0' ? e->reason : "-", "created",
+                                  admin_time(e->created_wall_ms), "attrs", attrs_json(p),
+                                  "credentials", credentials, "last_seen", seen, "peer", peer,
+                                  "last_refusal", refusal, "text", card.text)) == OK
+               ? control_finish(reply, 0, NULL)
+               : ERR_NOMEM;
+}

@@ -1,0 +1,246 @@
+/* policy check, apply, explain */
+#include "base/mem.h"
+#include "core/topic.h"
+#include "service/admin/admin_private.h"
+#include "service/directory/policy_yaml.h"
+
+static void policy_release(const struct policy **p)
+{
+    *p = policy_unref(*p);
+}
+
+static void grants_release(struct grants **g)
+{
+    *g = grants_free(*g);
+}
+
+/* How many principals have a role that the policy does not know: they are denied everything. */
+static size_t count_strays(const struct directory_version *v, const struct policy *policy)
+{
+    size_t n = 0;
+    size_t at = 0;
+    for (const struct directory_entry *e = directory_next(v, &at); e != NULL;
+         e = directory_next(v, &at)) {
+        n += policy_has_role(policy, slice_text(e->principal->role)) ? 0 : 1;
+    }
+    return n;
+}
+
+/* Saved before it is numbered: what a restart finds is never older than what was in force. */
+static enum err save_policy(struct admin *a, struct slice text)
+{
+    AUTO(buf_done) struct buf before = {0};
+    uint64_t epoch;
+    enum err had = disk_load(a->setup.disk, ADMIN_POLICY_FILE, YAML_BYTES_MAX, &before);
+    TRY(disk_save(a->setup.disk, ADMIN_POLICY_FILE, text));
+    enum err e = directory_policy_changed(a->setup.directory, &epoch);
+    if (e != OK && had == OK) {
+        enum err ignored = disk_save(a->setup.disk, ADMIN_POLICY_FILE, buf_slice(&before));
+        (void)ignored; /* the disk refuses everything now; the error says so */
+    }
+    return e;
+}
+
+enum err admin_policy_install(struct admin *a, uint64_t token, struct slice text, const char *file,
+                              bool save, struct why *why)
+{
+    AUTO(policy_release) const struct policy *policy = NULL;
+    struct yaml_complaint complaint = {{0}};
+    uint64_t epoch;
+    enum err e = policy_yaml_read(text, file, &a->setup.role_start, &complaint, &policy);
+    if (e != OK) {
+        why_set(why, "%.300s", complaint.text);
+        admin_act(a, token, EVENT_config_reject, SEVERITY_WARNING, file,
+                  "the policy was refused, the old one stays in force: %s", complaint.text);
+        return e;
+    }
+    e = save ? save_policy(a, text) : directory_policy_changed(a->setup.directory, &epoch);
+    if (e != OK) {
+        why_set(why, "the policy cannot be saved (%s); the old one stays in force", err_name(e));
+        admin_act(a, token, EVENT_config_reject, SEVERITY_WARNING, file,
+                  "the policy cannot be saved (%s), the old one stays in force; look at the disk",
+                  err_name(e));
+        return e;
+    }
+    const struct policy *old = a->policy;
+    a->policy = TAKE(policy);
+    (void)policy_unref(old);
+    admin_act(a, token, EVENT_policy_change, SEVERITY_NOTICE, file, "a new policy is in force");
+    return OK;
+}
+
+enum err admin_reload_policy(struct admin *a, uint64_t *ret_epoch, struct why *why)
+{
+    AUTO(buf_done) struct buf text = {0};
+    enum err e = disk_load(a->setup.disk, ADMIN_POLICY_FILE, YAML_BYTES_MAX, &text);
+    if (e != OK) {
+        why_set(why, "%s cannot be read (%s); the old policy stays in force", ADMIN_POLICY_FILE,
+                err_name(e));
+        admin_act(a, 0, EVENT_config_reject, SEVERITY_WARNING, ADMIN_POLICY_FILE,
+                  "it cannot be read (%s), the old policy stays in force", err_name(e));
+        return e;
+    }
+    TRY(admin_policy_install(a, 0, buf_slice(&text), ADMIN_POLICY_FILE, false, why));
+    admin_push_realm(a);
+    AUTO(admin_version_release)
+    const struct directory_version *v = directory_current(a->setup.directory);
+    *ret_epoch = directory_version_epoch(v);
+    return OK;
+}
+
+/* ---- verbs ---- */
+
+static const char *file_of(const struct control_request *r)
+{
+    const char *file = control_arg_text(r, "file");
+    return file != NULL ? file : ADMIN_POLICY_FILE;
+}
+
+static struct slice text_of(const struct control_request *r)
+{
+    const json_t *text = json_object_get(r->args, "text");
+    return slice_of(json_string_value(text), json_string_length(text));
+}
+
+enum err verb_policy_check(void *ctx, const struct control_request *r, uint64_t token,
+                           struct control_reply *reply)
+{
+    struct admin *a = ctx;
+    AUTO(policy_release) const struct policy *policy = NULL;
+    struct yaml_complaint complaint = {{0}};
+    (void)token;
+    if (policy_yaml_read(text_of(r), file_of(r), &a->setup.role_start, &complaint, &policy) != OK) {
+        return control_finish(reply, 1, "%s", complaint.text);
+    }
+    TRY(control_line(reply, json_pack("{s:b,s:s}", "ok", 1, "text", "the policy is right")));
+    return control_finish(reply, 0, NULL);
+}
+
+enum err verb_policy_apply(void *ctx, const struct control_request *r, uint64_t token,
+                           struct control_reply *reply)
+{
+    struct admin *a = ctx;
+    struct why why = {{0}};
+    char text[256];
+    enum err e = admin_policy_install(a, token, text_of(r), file_of(r), true, &why);
+    if (e != OK) {
+        return admin_refuse(reply, "the policy", e, &why);
+    }
+    AUTO(admin_version_release)
+    const struct directory_version *v = directory_current(a->setup.directory);
+    size_t strays = count_strays(v, a->policy);
+    if (strays > 0) {
+        snprintf(text, sizeof text,
+                 "the policy is in force; %zu devices have a role that it does not know and are "
+                 "denied everything: see `sallyport device list`",
+                 strays);
+    } else {
+        snprintf(text, sizeof text, "the policy is in force");
+    }
+    return admin_changed(a, token, reply,
+                         json_pack("{s:b,s:I,s:I,s:s}", "ok", 1, "epoch",
+                                   (json_int_t)directory_version_epoch(v), "without_role",
+                                   (json_int_t)strays, "text", text));
+}
+
+static unsigned method_find(struct slice action)
+{
+    static const struct {
+        const char *name;
+        unsigned method;
+    } table[] = {{"get", METHOD_GET},       {"post", METHOD_POST},   {"put", METHOD_PUT},
+                 {"delete", METHOD_DELETE}, {"fetch", METHOD_FETCH}, {"patch", METHOD_PATCH},
+                 {"ipatch", METHOD_IPATCH}};
+    for (size_t i = 0; action.n > 0 && i < COUNT_OF(table); i++) {
+        if (strncasecmp(table[i].name, (const char *)action.p, action.n) == 0 &&
+            table[i].name[action.n] == '\0') {
+            return table[i].method;
+        }
+    }
+    return 0;
+}
+
+/* ERR_MALFORMED: no such action, or the topic is none. */
+static enum err ask(const struct grants *g, struct slice action, struct slice topic,
+                    struct decision *ret, struct why *why)
+{
+    const struct topic_limits limits = {.bytes = 65535, .levels = POLICY_LEVELS_MAX};
+    unsigned method = method_find(action);
+    if (slice_is(action, "publish") || slice_is(action, "retain")) {
+        why_set(why, "that is no topic to publish to: 1 byte or more, without + and #");
+        TRY(topic_name_check(topic, &limits) == OK ? OK : ERR_MALFORMED);
+        (void)grants_publish(g, topic, 0, slice_is(action, "retain"), ret);
+    } else if (slice_is(action, "subscribe")) {
+        why_set(why, "that is no topic filter: + and # stand alone in their level, # last");
+        TRY(topic_filter_check(topic, &limits) == OK ? OK : ERR_MALFORMED);
+        (void)grants_subscribe(g, topic, ret);
+    } else if (method != 0) {
+        (void)grants_resource(g, topic, method, ret);
+    } else {
+        why_set(why, "actions are publish, retain, subscribe, and for resources get, put, post, "
+                     "delete, fetch, patch, ipatch");
+        return ERR_MALFORMED;
+    }
+    return OK;
+}
+
+/* The highest QoS that this topic may be published with; -1: none. */
+static int highest_qos(const struct grants *g, struct slice topic, bool retain)
+{
+    int qos = 2;
+    while (qos >= 0 && grants_publish(g, topic, (uint8_t)qos, retain, NULL) != OK) {
+        qos--;
+    }
+    return qos;
+}
+
+static json_t *explanation(const struct directory_entry *e, const struct grants *g,
+                           struct slice action, struct slice topic, const struct decision *d)
+{
+    char more[96] = "";
+    bool is_active = e->principal->status == PRINCIPAL_ACTIVE;
+    bool allowed = is_active && d->err == OK;
+    const char *rule = is_active                                   ? d->rule
+                       : e->principal->status == PRINCIPAL_REVOKED ? "the device is revoked"
+                                                                   : "the device is disabled";
+    json_t *line =
+        json_pack("{s:s,s:s,s:s,s:s%,s:s%}", "decision", allowed ? "allow" : "deny", "rule", rule,
+                  "name", e->principal->name, "action", (const char *)action.p, action.n, "topic",
+                  (const char *)topic.p, topic.n);
+    if (allowed && slice_is(action, "publish")) {
+        int qos = highest_qos(g, topic, false);
+        bool retain = grants_publish(g, topic, 0, true, NULL) == OK;
+        snprintf(more, sizeof more, " (QoS up to %d, %s retain)", qos, retain ? "with" : "without");
+        (void)json_object_set_new(line, "qos", json_integer(qos));
+        (void)json_object_set_new(line, "retain", json_boolean(retain));
+    }
+    (void)json_object_set_new(line, "text",
+                              json_pack("s++", allowed ? "allow: " : "deny: ", rule, more));
+    return line;
+}
+
+enum err verb_policy_explain(void *ctx, const struct control_request *r, uint64_t token,
+                             struct control_reply *reply)
+{
+    struct admin *a = ctx;
+    struct slice name = slice_text(control_arg_text(r, "name"));
+    struct slice action = slice_text(control_arg_text(r, "action"));
+    struct slice topic = slice_text(control_arg_text(r, "topic"));
+    struct why why = {{0}};
+    (void)token;
+    AUTO(admin_version_release)
+    const struct directory_version *v = directory_current(a->setup.directory);
+    const struct directory_entry *e = directory_find(v, name);
+    if (e == NULL) {
+        return control_finish(reply, 1, "there is no device %.64s; see `sallyport device list`",
+                              name.n > 0 ? (const char *)name.p : "");
+    }
+    AUTO(grants_release) struct grants *g = NULL;
+    struct decision d = {0};
+    TRY(grants_new(a->policy, e->principal, &g));
+    if (ask(g, action, topic, &d, &why) != OK) {
+        return control_finish(reply, 1, "%s", why.text);
+    }
+    TRY(control_line(reply, explanation(e, g, action, topic, &d)));
+    return control_finish(reply, 0, NULL);
+}

@@ -1,0 +1,125 @@
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "service/watch/alerts.h"
+#include "service/watch/recall.h"
+
+static const int64_t now = INT64_C(1795000000000);
+
+static struct event event_for(enum event_category c, const char *principal, int64_t wall_ms)
+{
+    struct event e = event_make(c);
+    e.wall_ms = wall_ms;
+    EVENT_TEXT(&e, principal, slice_text(principal));
+    return e;
+}
+
+static size_t count_open(const struct alerts *a, int64_t at_wall_ms)
+{
+    size_t n = 0;
+    size_t at = 0;
+    while (alerts_next(a, &at, at_wall_ms) != NULL) {
+        n++;
+    }
+    return n;
+}
+
+static void test_folded_by_category_and_principal(void **state)
+{
+    static struct alerts a;
+    size_t at = 0;
+    (void)state;
+    a = (struct alerts){.forgotten = 0};
+    struct event events[] = {
+        event_for(EVENT_clone, "a", now),     event_for(EVENT_clone, "a", now + 5),
+        event_for(EVENT_clone, "b", now),     event_for(EVENT_flood, "a", now),
+        event_for(EVENT_auth_fail, "a", now),  /* a warning */
+        event_for(EVENT_exception, "a", now)}; /* listed from the directory */
+    for (size_t i = 0; i < sizeof events / sizeof events[0]; i++) {
+        alerts_note(&a, &events[i], now);
+    }
+    assert_int_equal(count_open(&a, now), 3);
+    const struct alert *first = alerts_next(&a, &at, now);
+    assert_int_equal(first->count, 2);
+    assert_int_equal(first->first_wall_ms, now);
+    assert_int_equal(first->last.wall_ms, now + 5);
+}
+
+static void test_a_day(void **state)
+{
+    static struct alerts a;
+    (void)state;
+    a = (struct alerts){.forgotten = 0};
+    struct event e = event_for(EVENT_clone, "a", now);
+    alerts_note(&a, &e, now);
+    assert_int_equal(count_open(&a, now + ALERTS_OPEN_MS - 1), 1);
+    assert_int_equal(count_open(&a, now + ALERTS_OPEN_MS), 0);
+    e.wall_ms = now + ALERTS_OPEN_MS;
+    alerts_note(&a, &e, now + ALERTS_OPEN_MS);
+    size_t at = 0;
+    assert_int_equal(alerts_next(&a, &at, now + ALERTS_OPEN_MS)->count, 1);
+}
+
+static void test_bounded(void **state)
+{
+    static struct alerts a;
+    (void)state;
+    a = (struct alerts){.forgotten = 0};
+    for (int i = 0; i < ALERTS_MAX + 3; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "d%d", i);
+        struct event e = event_for(EVENT_clone, name, now + i);
+        alerts_note(&a, &e, now + i);
+    }
+    assert_int_equal(count_open(&a, now + ALERTS_MAX), ALERTS_MAX);
+    assert_int_equal(a.forgotten, 3);
+    size_t at = 0;
+    for (const struct alert *r = alerts_next(&a, &at, now); r != NULL;
+         r = alerts_next(&a, &at, now)) {
+        assert_true(r->last.wall_ms >= now + 3); /* the oldest left */
+    }
+}
+
+static void test_recall(void **state)
+{
+    struct recall *r = NULL;
+    struct random_source random = random_system();
+    (void)state;
+    assert_int_equal(recall_new(&random, &r), OK);
+    assert_null(recall_find(r, slice_text("a")));
+    struct event seen = event_for(EVENT_connect, "a", now);
+    EVENT_TEXT(&seen, peer, slice_text("192.0.2.1:7"));
+    recall_note(r, &seen);
+    struct event refused = event_for(EVENT_acl_deny, "a", now + 1);
+    event_reason(&refused, "no grant; add one");
+    recall_note(r, &refused);
+    struct event nobody = event_for(EVENT_acl_deny, "", now);
+    recall_note(r, &nobody);
+    const struct recalled *k = recall_find(r, slice_text("a"));
+    assert_int_equal(k->seen_wall_ms, now);
+    assert_string_equal(k->peer, "192.0.2.1:7");
+    assert_int_equal(k->refused_wall_ms, now + 1);
+    assert_string_equal(k->reason, "no grant; add one");
+    for (int i = 0; i < RECALL_MAX; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "d%d", i);
+        struct event e = event_for(EVENT_connect, name, now);
+        recall_note(r, &e);
+    }
+    assert_null(recall_find(r, slice_text("a")));
+    assert_non_null(recall_find(r, slice_text("d0")));
+    r = recall_free(r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_folded_by_category_and_principal),
+        cmocka_unit_test(test_a_day),
+        cmocka_unit_test(test_bounded),
+        cmocka_unit_test(test_recall),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

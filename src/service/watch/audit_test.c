@@ -1,0 +1,358 @@
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "service/watch/audit.h"
+
+/* A place of its own, and a clock that the test moves. */
+struct place {
+    char dir[40];
+    struct disk *disk;
+    uint64_t mono_ms;
+    int64_t wall_ms;
+    struct audit *audit;
+    struct audit_setup setup;
+};
+
+static uint64_t mono_ms(void *ctx)
+{
+    return ((struct place *)ctx)->mono_ms;
+}
+
+static uint64_t mono_us(void *ctx)
+{
+    return ((struct place *)ctx)->mono_ms * 1000;
+}
+
+static int64_t wall_ms(void *ctx)
+{
+    return ((struct place *)ctx)->wall_ms;
+}
+
+static void reopen(struct place *p)
+{
+    p->audit = audit_free(p->audit);
+    assert_int_equal(audit_open(&p->setup, &p->audit), OK);
+}
+
+static void quiet(void *ctx, enum log_level level, const char *line)
+{
+    (void)ctx;
+    (void)level;
+    (void)line;
+}
+
+static int setup(void **state)
+{
+    struct place *p = test_calloc(1, sizeof *p);
+    memcpy(p->dir, "/tmp/sallyport-aud-XXXXXX", sizeof "/tmp/sallyport-aud-XXXXXX");
+    assert_non_null(mkdtemp(p->dir));
+    assert_int_equal(disk_system(open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), &p->disk), OK);
+    p->mono_ms = 1000;
+    p->wall_ms = INT64_C(1795000000000);
+    p->setup = (struct audit_setup){
+        .disk = p->disk, .clock = {mono_ms, mono_us, wall_ms, p}, .random = random_system()};
+    log_to(quiet, NULL, LOG_ERROR);
+    reopen(p);
+    *state = p;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct place *p = *state;
+    p->audit = audit_free(p->audit);
+    for (unsigned i = 0; i <= AUDIT_FILES_MAX + 1; i++) {
+        char name[32];
+        snprintf(name, sizeof name, i > 0 ? AUDIT_FILE ".%u" : AUDIT_FILE, i);
+        (void)!p->disk->ops->remove(p->disk, name);
+    }
+    p->disk = p->disk->ops->free(p->disk);
+    assert_int_equal(rmdir(p->dir), 0);
+    test_free(p);
+    log_to(NULL, NULL, LOG_INFO);
+    return 0;
+}
+
+static struct event login_failure(const char *peer)
+{
+    struct event e = event_make(EVENT_auth_fail);
+    e.protocol = EVENT_PROTOCOL_mqtt;
+    EVENT_TEXT(&e, principal, slice_text("meter-1"));
+    EVENT_TEXT(&e, peer, slice_text(peer));
+    event_reason(&e, "wrong password; rotate it");
+    return e;
+}
+
+static json_t *load(struct slice line)
+{
+    json_error_t error;
+    json_t *j = json_loadb((const char *)line.p, line.n, JSON_REJECT_DUPLICATES, &error);
+    assert_non_null(j);
+    return j;
+}
+
+static json_int_t count_of(const struct audit *a, uint64_t number)
+{
+    json_t *j = load(audit_line(a, number));
+    json_int_t n = json_integer_value(json_object_get(j, "count"));
+    json_decref(j);
+    return n;
+}
+
+/* ---- the line ---- */
+
+static void test_keys(void **state)
+{
+    static const char *const keys[] = {"time",      "category", "severity", "principal",
+                                       "client_id", "peer",     "listener", "protocol",
+                                       "target",    "reason",   "count"};
+    (void)state;
+    struct buf line = {0};
+    struct event e = event_make(EVENT_acl_deny);
+    assert_int_equal(audit_encode(&e, &line), OK);
+    json_t *j = load(buf_slice(&line));
+    assert_int_equal(json_object_size(j), COUNT_OF(keys));
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        assert_non_null(json_object_get(j, keys[i]));
+    }
+    assert_string_equal(json_string_value(json_object_get(j, "time")), "1970-01-01T00:00:00.000Z");
+    assert_string_equal(json_string_value(json_object_get(j, "category")), "acl_deny");
+    assert_string_equal(json_string_value(json_object_get(j, "severity")), "warning");
+    assert_string_equal(json_string_value(json_object_get(j, "principal")), "-");
+    assert_string_equal(json_string_value(json_object_get(j, "protocol")), "-");
+    assert_int_equal(json_integer_value(json_object_get(j, "count")), 1);
+    json_decref(j);
+    buf_done(&line);
+}
+
+static void test_hostile_names(void **state)
+{
+    static const struct {
+        const char *name, *raw, *read_back;
+    } cases[] = {
+        {"ansi", "\x1b[31mred", "\x1b[31mred"},
+        {"newline", "a\nb\r\nc", "a\nb\r\nc"},
+        {"quotes", "\"},{\"category\":\"x\"", "\"},{\"category\":\"x\""},
+        {"backslash", "a\\u0041", "a\\u0041"},
+        {"delete", "a\x7f", "a\\x7f"},
+        {"not utf-8", "a\xff\xc3(", "a\\xff\\xc3("},
+        {"overlong", "\xc0\xaf", "\\xc0\\xaf"},
+        {"surrogate", "\xed\xa0\x80", "\\xed\\xa0\\x80"},
+        {"right to left", "\xe2\x80\xae", "\xe2\x80\xae"},
+        {"c1 control", "\xc2\x9b", "\xc2\x9b"},
+        {"letters", "Z\xc3\xbcrich", "Z\xc3\xbcrich"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct buf line = {0};
+        struct event e = event_make(EVENT_connect);
+        print_message("%s\n", cases[i].name);
+        EVENT_TEXT(&e, client_id, slice_text(cases[i].raw));
+        assert_int_equal(audit_encode(&e, &line), OK);
+        struct slice bytes = buf_slice(&line);
+        assert_int_equal(slice_find(bytes, '\n'), bytes.n - 1); /* one event is one line */
+        for (size_t at = 0; at + 1 < bytes.n; at++) {
+            assert_in_range(bytes.p[at], 0x20, 0x7e);
+        }
+        json_t *j = load(bytes);
+        assert_string_equal(json_string_value(json_object_get(j, "client_id")), cases[i].read_back);
+        json_decref(j);
+        buf_done(&line);
+    }
+}
+
+static void test_longest(void **state)
+{
+    (void)state;
+    struct buf line = {0};
+    struct event e = event_make(EVENT_malformed);
+    memset(e.principal, 0xff, sizeof e.principal - 1);
+    memset(e.client_id, 0xff, sizeof e.client_id - 1);
+    memset(e.peer, 0xff, sizeof e.peer - 1);
+    memset(e.listener, 0xff, sizeof e.listener - 1);
+    memset(e.target, 0xff, sizeof e.target - 1);
+    memset(e.reason, 0x01, sizeof e.reason - 1);
+    assert_int_equal(audit_encode(&e, &line), OK);
+    assert_true(line.n < AUDIT_LINE_MAX);
+    buf_done(&line);
+}
+
+/* ---- folding ---- */
+
+static void test_repeats_fold(void **state)
+{
+    struct place *p = *state;
+    for (unsigned i = 0; i < 5; i++) { /* a new port each time */
+        char peer[32];
+        snprintf(peer, sizeof peer, "192.0.2.1:%u", 40000 + i);
+        struct event e = login_failure(peer);
+        audit_note(p->audit, &e);
+        assert_int_equal(audit_end(p->audit), 1); /* the first at once, no other */
+    }
+    p->mono_ms += AUDIT_FOLD_MS - 1;
+    audit_tick(p->audit, p->mono_ms);
+    assert_int_equal(audit_end(p->audit), 1);
+    assert_int_equal(audit_deadline(p->audit), p->mono_ms + 1);
+    p->mono_ms += 1;
+    audit_tick(p->audit, p->mono_ms);
+    assert_int_equal(audit_end(p->audit), 2);
+    assert_int_equal(count_of(p->audit, 0), 1);
+    assert_int_equal(count_of(p->audit, 1), 4);
+    assert_int_equal(audit_total(p->audit, EVENT_auth_fail), 5);
+}
+
+static void test_one_is_one_line(void **state)
+{
+    struct place *p = *state;
+    struct event e = login_failure("[2001:db8::1]:1");
+    audit_note(p->audit, &e);
+    p->mono_ms += 2 * AUDIT_FOLD_MS;
+    audit_tick(p->audit, p->mono_ms);
+    assert_int_equal(audit_end(p->audit), 1);
+}
+
+static void test_what_differs_does_not_fold(void **state)
+{
+    static const struct {
+        const char *name, *peer;
+        enum event_category category;
+        bool folds;
+    } cases[] = {
+        {"same", "192.0.2.1:9", EVENT_auth_fail, true},
+        {"no port", "192.0.2.1", EVENT_auth_fail, true},
+        {"address", "192.0.2.2:9", EVENT_auth_fail, false},
+        {"v6", "[2001:db8::1]:9", EVENT_auth_fail, false},
+        {"v6 without port", "2001:db8::1", EVENT_auth_fail, false},
+        {"category", "192.0.2.1:9", EVENT_acl_deny, false},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct place *p = *state;
+        print_message("%s\n", cases[i].name);
+        p->mono_ms += 10 * AUDIT_FOLD_MS;
+        audit_tick(p->audit, p->mono_ms);
+        uint64_t before = audit_end(p->audit);
+        struct event first = login_failure("192.0.2.1:8");
+        struct event second = login_failure(cases[i].peer);
+        second.category = cases[i].category;
+        audit_note(p->audit, &first);
+        audit_note(p->audit, &second);
+        assert_int_equal(audit_end(p->audit) - before, cases[i].folds ? 1 : 2);
+    }
+}
+
+static void test_many_different(void **state)
+{
+    struct place *p = *state;
+    for (unsigned i = 0; i < AUDIT_FOLDS_MAX + 10; i++) {
+        struct event e = login_failure("192.0.2.1:8");
+        snprintf(e.target, sizeof e.target, "%u", i);
+        audit_note(p->audit, &e);
+        audit_note(p->audit, &e);
+    }
+    /* One line each, and the repeats of the ten that had to leave. */
+    assert_int_equal(audit_end(p->audit), AUDIT_FOLDS_MAX + 10 + 10);
+    assert_true(audit_line(p->audit, 0).n == 0); /* too old for the memory */
+    assert_true(audit_line(p->audit, audit_end(p->audit) - 1).n > 0);
+    assert_true(audit_line(p->audit, audit_end(p->audit)).n == 0);
+}
+
+/* ---- the file ---- */
+
+static void test_read_back(void **state)
+{
+    struct place *p = *state;
+    struct event e = login_failure("192.0.2.1:8");
+    audit_note(p->audit, &e);
+    audit_note(p->audit, &e); /* folded: written when the trail is closed */
+    reopen(p);
+    assert_int_equal(audit_end(p->audit), 2);
+    assert_int_equal(count_of(p->audit, 1), 1);
+}
+
+static void test_torn_line(void **state)
+{
+    struct place *p = *state;
+    struct disk_file *f;
+    struct event e = login_failure("192.0.2.1:8");
+    struct buf text = {0};
+    p->audit = audit_free(p->audit);
+    assert_int_equal(p->disk->ops->open(p->disk, AUDIT_FILE, DISK_APPEND, &f), OK);
+    assert_int_equal(p->disk->ops->append(f, slice_text("{\"time\":\"20")), OK);
+    p->disk->ops->close(f);
+    reopen(p);
+    assert_int_equal(audit_end(p->audit), 0);
+    audit_note(p->audit, &e);
+    p->audit = audit_free(p->audit);
+    assert_int_equal(disk_load(p->disk, AUDIT_FILE, 4096, &text), OK);
+    assert_true(slice_has_prefix(buf_slice(&text), slice_text("{\"time\":\"20\n{\"time\":\"2026")));
+    buf_done(&text);
+    reopen(p);
+    assert_int_equal(audit_end(p->audit), 1);
+}
+
+static void test_rotation(void **state)
+{
+    struct place *p = *state;
+    struct disk_file *f;
+    p->setup.file_bytes = 1000;
+    reopen(p);
+    for (unsigned i = 0; i < 100; i++) {
+        struct event e = login_failure("192.0.2.1:8");
+        snprintf(e.target, sizeof e.target, "%u", i);
+        audit_note(p->audit, &e);
+    }
+    assert_int_equal(audit_lost(p->audit), 0);
+    for (unsigned i = 0; i <= AUDIT_FILES_MAX + 1; i++) {
+        char name[32];
+        uint64_t size = 0;
+        snprintf(name, sizeof name, i > 0 ? AUDIT_FILE ".%u" : AUDIT_FILE, i);
+        enum err err = p->disk->ops->open(p->disk, name, DISK_READ, &f);
+        assert_int_equal(err, i <= AUDIT_FILES_MAX ? OK : ERR_NOT_FOUND);
+        if (err == OK) {
+            assert_int_equal(p->disk->ops->size(f, &size), OK);
+            assert_in_range(size, 1, 1000);
+            p->disk->ops->close(f);
+        }
+    }
+}
+
+static void test_no_memory(void **state)
+{
+    struct place *p = *state;
+    for (long n = 0; n < 6; n++) {
+        struct event e = login_failure("192.0.2.1:8");
+        snprintf(e.target, sizeof e.target, "%ld", n);
+        mem_fail_after(n);
+        audit_note(p->audit, &e);
+        mem_fail_after(-1);
+    }
+    struct event e = login_failure("192.0.2.1:8");
+    audit_note(p->audit, &e);
+    assert_true(audit_line(p->audit, audit_end(p->audit) - 1).n > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_hostile_names),
+        cmocka_unit_test(test_longest),
+        cmocka_unit_test_setup_teardown(test_repeats_fold, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_is_one_line, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_differs_does_not_fold, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_different, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_read_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_torn_line, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rotation, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

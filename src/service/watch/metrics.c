@@ -1,0 +1,223 @@
+#include "service/watch/metrics.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+struct metrics {
+    int statm; /* -1: not there */
+    DIR *fds;  /* NULL: not there */
+    int64_t page_bytes;
+};
+
+enum err metrics_prepare(struct metrics **ret)
+{
+    struct metrics *m = mem_zalloc(sizeof *m);
+    if (m == NULL) {
+        return ERR_NOMEM;
+    }
+    m->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    int fds = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    m->fds = fds >= 0 ? fdopendir(fds) : NULL;
+    if (m->fds == NULL && fds >= 0) {
+        (void)close(fds);
+    }
+    m->page_bytes = sysconf(_SC_PAGESIZE);
+    *ret = m;
+    return OK;
+}
+
+struct metrics *metrics_free(struct metrics *m)
+{
+    if (m == NULL) {
+        return NULL;
+    }
+    if (m->statm >= 0) {
+        (void)close(m->statm);
+    }
+    if (m->fds != NULL) {
+        (void)closedir(m->fds);
+    }
+    return mem_free(m);
+}
+
+int64_t metrics_resident_bytes(const struct metrics *m)
+{
+    char text[128];
+    ssize_t n = m != NULL && m->statm >= 0 ? pread(m->statm, text, sizeof text - 1, 0) : -1;
+    if (n <= 0) {
+        return -1;
+    }
+    text[n] = '\0';
+    char *second = NULL;
+    (void)strtoull(text, &second, 10); /* pages of address space; the next number is resident */
+    return (int64_t)strtoull(second, NULL, 10) * m->page_bytes;
+}
+
+int64_t metrics_open_descriptors(const struct metrics *m)
+{
+    if (m == NULL || m->fds == NULL) {
+        return -1;
+    }
+    int64_t n = 0;
+    rewinddir(m->fds);
+    for (const struct dirent *d = readdir(m->fds); d != NULL; d = readdir(m->fds)) {
+        n += d->d_name[0] != '.' ? 1 : 0;
+    }
+    return n;
+}
+
+static uint64_t get(const _Atomic uint64_t *c)
+{
+    return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+void metrics_sum(const struct counters *const *workers, size_t n, struct counters *ret)
+{
+    *ret = (struct counters){0};
+    for (size_t i = 0; i < n; i++) {
+#define X(field, name, label, type, meaning) count_add(&ret->field, get(&workers[i]->field));
+        COUNTERS(X)
+#undef X
+    }
+}
+
+/* ---- text ---- */
+
+struct page {
+    struct buf *out;
+    enum err err;
+    const char *family; /* of the last line, so that HELP and TYPE come once */
+};
+
+__attribute__((format(printf, 2, 3))) static void put(struct page *p, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (p->err == OK && (n < 0 || (size_t)n >= sizeof line)) {
+        p->err = ERR_TOO_LARGE;
+    }
+    if (p->err == OK) {
+        p->err = buf_append(p->out, slice_of(line, (size_t)n), METRICS_TEXT_MAX);
+    }
+}
+
+static void head(struct page *p, const char *name, const char *type, const char *meaning)
+{
+    if (p->family != NULL && strcmp(p->family, name) == 0) {
+        return;
+    }
+    p->family = name;
+    put(p, "# HELP sallyport_%s %s\n# TYPE sallyport_%s %s\n", name, meaning, name, type);
+}
+
+static void number(struct page *p, const char *name, const char *type, const char *meaning,
+                   uint64_t value)
+{
+    head(p, name, type, meaning);
+    put(p, "sallyport_%s %" PRIu64 "\n", name, value);
+}
+
+static void row(struct page *p, const char *name, const char *label, const char *type,
+                const char *meaning, uint64_t value)
+{
+    head(p, name, type, meaning);
+    put(p, "sallyport_%s%s%s%s %" PRIu64 "\n", name, label[0] != '\0' ? "{" : "", label,
+        label[0] != '\0' ? "}" : "", value);
+}
+
+/* Open connections are counted by door. A door with several listeners names all of them. */
+static void connections(struct page *p, const struct metrics_sources *s, enum event_protocol door,
+                        uint64_t value)
+{
+    char names[256] = "";
+    size_t at = 0;
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        if (s->listeners[i].door == door && at < sizeof names) {
+            int n = snprintf(names + at, sizeof names - at, "%s%s", at > 0 ? "+" : "",
+                             s->listeners[i].name);
+            at += n > 0 ? (size_t)n : 0;
+        }
+    }
+    if (names[0] != '\0') {
+        head(p, "connections", "gauge", "open connections and associations");
+        put(p, "sallyport_connections{listener=\"%s\"} %" PRIu64 "\n", names, value);
+    }
+}
+
+static void counters_text(struct page *p, const struct counters *sum)
+{
+#define X(field, name, label, type, meaning)                                                       \
+    if (strcmp(name, "connections") != 0) {                                                        \
+        row(p, name, label, #type, meaning, get(&sum->field));                                     \
+    }
+    COUNTERS(X)
+#undef X
+}
+
+static void events_text(struct page *p, const struct audit *audit)
+{
+    head(p, "events_total", "counter", "events by category, repeats included");
+    for (unsigned c = 0; c < EVENT_COUNT; c++) {
+        put(p, "sallyport_events_total{category=\"%s\"} %" PRIu64 "\n",
+            event_category_name((enum event_category)c),
+            audit_total(audit, (enum event_category)c));
+    }
+    number(p, "audit_lost_total", "counter", "events that could not be written to the trail",
+           audit_lost(audit));
+}
+
+static void seconds(struct page *p, const char *name, const char *meaning, uint64_t us,
+                    uint64_t count)
+{
+    head(p, name, "summary", meaning);
+    put(p, "sallyport_%s_sum %" PRIu64 ".%06" PRIu64 "\n", name, us / 1000000, us % 1000000);
+    put(p, "sallyport_%s_count %" PRIu64 "\n", name, count);
+}
+
+static void ratio(struct page *p, uint64_t in, uint64_t out)
+{
+    head(p, "coap_amplification_ratio", "gauge", "bytes sent for a byte of unproven addresses");
+    put(p, "sallyport_coap_amplification_ratio %.3f\n", in > 0 ? (double)out / (double)in : 0.0);
+}
+
+static void process_text(struct page *p, const struct metrics *m)
+{
+    int64_t resident = metrics_resident_bytes(m);
+    int64_t descriptors = metrics_open_descriptors(m);
+    if (resident >= 0) {
+        number(p, "resident_memory_bytes", "gauge", "memory of the broker", (uint64_t)resident);
+    }
+    if (descriptors >= 0) {
+        number(p, "open_descriptors", "gauge", "open descriptors of the broker",
+               (uint64_t)descriptors);
+    }
+}
+
+enum err metrics_text(const struct metrics *m, const struct metrics_sources *s, struct buf *ret)
+{
+    struct page p = {.out = ret};
+    struct counters sum;
+    metrics_sum(s->workers, s->n_workers, &sum);
+    process_text(&p, m);
+    connections(&p, s, EVENT_PROTOCOL_mqtt, get(&sum.connections_mqtt));
+    connections(&p, s, EVENT_PROTOCOL_coap, get(&sum.connections_coap));
+    counters_text(&p, &sum);
+    seconds(&p, "turn_seconds", "time of the workers' turns", get(&sum.turn_us), get(&sum.turns));
+    ratio(&p, get(&sum.coap_in_bytes), get(&sum.coap_out_bytes));
+    if (s->audit != NULL) {
+        events_text(&p, s->audit);
+    }
+    number(&p, "open_alerts", "gauge", "alerts of the last day", s->open_alerts);
+    number(&p, "exceptions", "gauge", "weakenings in force", s->exceptions);
+    number(&p, "principals", "gauge", "principals in the directory", s->principals);
+    number(&p, "realm_epoch", "gauge", "epoch that every worker decides by", s->epoch);
+    return p.err;
+}
