@@ -330,6 +330,18 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
     worker_account_release(w, o.account);
 }
 
+/* The principal may have changed while the connection was between two workers; NULL: it was removed.
+ */
+static const struct principal *principal_now(const struct worker *w, const struct principal *p)
+{
+    if (p->is_anonymous) {
+        return p;
+    }
+    const struct directory_entry *entry =
+        directory_find(w->realm->directory, slice_text(p->name));
+    return entry != NULL && entry->principal->id == p->id ? entry->principal : NULL;
+}
+
 void handover_arrived(struct worker *w, struct handover *h)
 {
     struct conn *c = NULL;
@@ -345,15 +357,13 @@ void handover_arrived(struct worker *w, struct handover *h)
     if (w->setup.driver.arrive(w->setup.driver.ctx, h->transport, c->handle) != OK) {
         conn_forget(w, c);
     } else {
-        /* The principal may have changed while the connection was between two workers. */
-        const struct directory_entry *entry =
-            h->principal->is_anonymous
-                ? NULL
-                : directory_find(w->realm->directory, slice_text(h->principal->name));
-        const struct principal *now = entry != NULL && entry->principal->id == h->principal->id
-                                          ? entry->principal
-                                          : h->principal;
-        open_here(w, c, now);
+        const struct principal *now = principal_now(w, h->principal);
+        if (now != NULL) {
+            open_here(w, c, now);
+        } else {
+            refuse_open(w, c, EVENT_revoked, MQTT_NOT_AUTHORIZED, slice_text(h->principal->name),
+                        "the principal was removed while its connection went to its home worker");
+        }
         conn_feed(w, c, (struct slice){0});
     }
     handover_free(h);
