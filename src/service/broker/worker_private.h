@@ -126,6 +126,7 @@ struct replay {
     struct session *session;
     uint8_t qos;
     uint32_t id;
+    uint64_t epoch; /* of the realm under which they were gathered */
     size_t at, n, cap;
     const struct msg **msgs; /* owned references from `at` on */
 };
