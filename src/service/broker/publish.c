@@ -524,6 +524,10 @@ static void on_pubrel(struct worker *w, struct conn *c, const struct mqtt_event 
     enum err err = OK;
     if (was_open && s->subscriber.is_durable) {
         err = record_packet(w, JOURNAL_RELEASED, s, ev->ack.packet_id, &lsn);
+    } else if (s->subscriber.is_durable && w->last_lsn > w->committed) {
+        /* SPEC: docs/ORDER.md rule 8: repeated on a new connection, while the end of its id may
+         * still be on its way to the disk */
+        lsn = w->last_lsn;
     }
     if (err == OK && lsn > 0) {
         struct pending p = {.lsn = lsn, .action = PENDING_ANSWER, .id = c->handle, .ask = ev->ask};
