@@ -52,14 +52,14 @@ static void check_duty(struct sim *s, struct sim_duty *d)
     if (d->is_replay && was_denied(s, d, p)) {
         return; /* refused while it was gathered: counted, not reported one by one */
     }
-    bool by_policy = use_drop(s, d, p, true);
-    if (by_policy && was_denied(s, d, p)) {
+    bool by_policy = was_denied(s, d, p) && use_drop(s, d, p, true);
+    if (by_policy || (s->knobs.small_queue && use_drop(s, d, p, false))) {
         return;
     }
-    if (by_policy) {
+    if (use_drop(s, d, p, true)) {
         sim_fail(s, "9", "m%u was dropped for client %u, but every policy since allows it", d->pub,
                  d->client);
-    } else if (!s->knobs.small_queue || !use_drop(s, d, p, false)) {
+    } else {
         sim_fail(s, d->is_replay ? "3" : "7",
                  "%s m%u on %s never reached client %u, and no drop is on record",
                  d->is_replay ? "retained" : "acknowledged", d->pub, sim_topic(p->topic),
