@@ -46,7 +46,10 @@ static void check_duty(struct sim *s, struct sim_duty *d)
     const struct sim_pub *p = &s->model.pubs[d->pub];
     bool is_void = !t->exists || t->since != d->session_since ||
                    (d->link != 0 && (t->link == NULL || t->link->id != d->link));
-    if (is_void || (d->is_replay ? has_replay(s, d) : t->got[d->pub] > 0)) {
+    /* What nobody durable wants is acknowledged while it may still be in a ring, and an UNSUBSCRIBE
+     * may overtake it there. */
+    bool is_overtaken = d->link != 0 && !d->is_replay && model_certain_qos(t, p) < 0;
+    if (is_void || is_overtaken || (d->is_replay ? has_replay(s, d) : t->got[d->pub] > 0)) {
         return;
     }
     if (d->is_replay && was_denied(s, d, p)) {

@@ -36,8 +36,7 @@ static bool has_drop(const struct sim *s, uint8_t client, const struct sim_pub *
     return false;
 }
 
-/* The QoS with which this session certainly gets the message; -1: not certain. */
-static int certain_qos(const struct sim_session *t, const struct sim_pub *p)
+int model_certain_qos(const struct sim_session *t, const struct sim_pub *p)
 {
     int qos = -1;
     for (unsigned f = 0; f < SIM_FILTERS; f++) {
@@ -58,7 +57,7 @@ static void accepted(struct sim *s, unsigned pub, bool first, bool has_one_body)
     }
     for (uint8_t i = 0; i < s->knobs.n_clients && !p->is_clear; i++) {
         const struct sim_session *t = &s->model.sessions[i];
-        int qos = t->exists && t->since <= p->fed_first ? certain_qos(t, p) : -1;
+        int qos = t->exists && t->since <= p->fed_first ? model_certain_qos(t, p) : -1;
         if (qos < 0) {
             continue;
         }
@@ -160,6 +159,9 @@ static void check_order(struct sim *s, struct sim_session *t, unsigned pub, bool
     const struct sim_pub *p = &s->model.pubs[pub];
     int *newest = &t->newest[p->client][p->topic][p->qos];
     int *kept = &t->newest_kept[p->client][p->topic];
+    if (p->is_will) {
+        return; /* its number says when it was left, not when it was published */
+    }
     if (is_replay) {
         if (*kept > (int)pub && t->touched[pub] == 0) {
             sim_fail(s, "4", "retained m%u comes after the newer m%d of the same publisher", pub,
@@ -167,7 +169,7 @@ static void check_order(struct sim *s, struct sim_session *t, unsigned pub, bool
         }
         return;
     }
-    if (t->touched[pub] == 0 && p->n_sent == 1 && !p->is_will) {
+    if (t->touched[pub] == 0 && p->n_sent == 1) {
         if (*newest > (int)pub) {
             sim_fail(s, "5", "m%u comes after m%d of the same publisher, topic and QoS", pub,
                      *newest);
