@@ -300,6 +300,8 @@ int model_retained(const struct sim *s, unsigned topic);
 void tap_packet(struct sim *s, struct sim_link *l, unsigned worker, const struct mqtt_fixed *f,
                 struct slice body);
 void model_reception(struct sim *s, struct sim_link *l, unsigned pub, uint8_t qos);
+/* model_certain_qos - with which this session certainly gets the message; -1: not certain. */
+int model_certain_qos(const struct sim_session *t, const struct sim_pub *p);
 int sim_pub_of(const struct sim *s, struct slice payload);
 /* ---- sim_check.c: at the end ---- */
 void check_end(struct sim *s);

@@ -46,20 +46,23 @@ static void check_duty(struct sim *s, struct sim_duty *d)
     const struct sim_pub *p = &s->model.pubs[d->pub];
     bool is_void = !t->exists || t->since != d->session_since ||
                    (d->link != 0 && (t->link == NULL || t->link->id != d->link));
-    if (is_void || (d->is_replay ? has_replay(s, d) : t->got[d->pub] > 0)) {
+    /* What nobody durable wants is acknowledged while it may still be in a ring, and an UNSUBSCRIBE
+     * may overtake it there. */
+    bool is_overtaken = d->link != 0 && !d->is_replay && model_certain_qos(t, p) < 0;
+    if (is_void || is_overtaken || (d->is_replay ? has_replay(s, d) : t->got[d->pub] > 0)) {
         return;
     }
     if (d->is_replay && was_denied(s, d, p)) {
         return; /* refused while it was gathered: counted, not reported one by one */
     }
-    bool by_policy = use_drop(s, d, p, true);
-    if (by_policy && was_denied(s, d, p)) {
+    bool by_policy = was_denied(s, d, p) && use_drop(s, d, p, true);
+    if (by_policy || (s->knobs.small_queue && use_drop(s, d, p, false))) {
         return;
     }
-    if (by_policy) {
+    if (use_drop(s, d, p, true)) {
         sim_fail(s, "9", "m%u was dropped for client %u, but every policy since allows it", d->pub,
                  d->client);
-    } else if (!s->knobs.small_queue || !use_drop(s, d, p, false)) {
+    } else {
         sim_fail(s, d->is_replay ? "3" : "7",
                  "%s m%u on %s never reached client %u, and no drop is on record",
                  d->is_replay ? "retained" : "acknowledged", d->pub, sim_topic(p->topic),

@@ -202,7 +202,7 @@ static void choose_knobs(struct sim *s)
     k->n_principals = 2 + sim_below(s, SIM_PRINCIPALS_MAX - 1);
     k->n_clients = k->n_principals + sim_below(s, k->n_principals + 1);
     k->n_clients = k->n_clients < SIM_CLIENTS_MAX ? k->n_clients : SIM_CLIENTS_MAX;
-    k->n_steps = 300 + sim_below(s, 700);
+    k->n_steps = 300 + sim_below(s, 1500);
     k->ring_capacity = sim_chance(s, 40) ? 4 : 1024;
     k->small_queue = sim_chance(s, 15);
     k->small_window = sim_chance(s, 20);

@@ -79,6 +79,8 @@ struct token {
     enum token_kind kind;
     uint64_t conn; /* TOKEN_ANSWER */
     uint32_t ask;
+    uint16_t packet_id; /* QoS 2 of `session`: a repeated PUBLISH waits for the same commits */
+    uint64_t session;
     uint64_t cookie; /* TOKEN_DOOR */
 };
 
@@ -126,6 +128,7 @@ struct replay {
     struct session *session;
     uint8_t qos;
     uint32_t id;
+    uint64_t epoch; /* of the realm under which they were gathered */
     size_t at, n, cap;
     const struct msg **msgs; /* owned references from `at` on */
 };
@@ -233,6 +236,8 @@ MUST_USE enum err msg_from_publish(const struct worker *w, const struct account 
 
 /* commit.c */
 MUST_USE enum err token_new(struct worker *w, const struct token *t, uint64_t *ret);
+/* token_of_publish - the token of a QoS 2 PUBLISH of this session that still waits, or NULL. */
+struct token *token_of_publish(struct worker *w, uint64_t session, uint16_t packet_id);
 void token_open(struct worker *w, uint64_t token, uint32_t n);
 void token_close_one(struct worker *w, uint64_t token);
 /* token_close_if_alone - closes the caller's place: true when it was the last, and then nothing
