@@ -2,6 +2,7 @@
  * is told to stop. */
 #include "app/daemon/broker.h"
 
+#include <jansson.h>
 #include <unistd.h>
 
 #include "app/daemon/assembly.h"
@@ -34,7 +35,8 @@ static struct metrics *process_metrics;
 MUST_USE enum err broker_prepare(const struct boot *boot)
 {
     (void)boot;
-    tzset(); /* certificate times ask for it later, and /etc is closed then */
+    json_object_seed(0); /* from /dev/urandom: without it JSON keys could be chosen to collide */
+    tzset();             /* certificate times ask for it later, and /etc is closed then */
     TRY(crypto_prepare());
     TRY(password_prepare());
     if (metrics_prepare(&process_metrics) != OK) {

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "service/admin/admin_private.h"
 
 enum { EVENTS_A_TICK = 8192, WAIT_MAX_MS = 60000 };
@@ -90,6 +91,9 @@ enum err admin_changed(struct admin *a, uint64_t token, struct control_reply *re
     AUTO(admin_version_release)
     const struct directory_version *v = directory_current(a->setup.directory);
     admin_push_realm(a);
+    if (owned == NULL) {
+        return ERR_NOMEM; /* the change is in force all the same */
+    }
     for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
         struct waiting *w = &a->waiting[i];
         if (w->token == 0) {
@@ -291,6 +295,38 @@ json_t *admin_time(int64_t wall_ms)
     char text[CLOCK_ISO8601_BYTES];
     admin_time_text(wall_ms, text);
     return json_string(text);
+}
+
+void admin_shown(struct slice text, char *dst, size_t cap)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t at = 0;
+    while (text.n > 0) {
+        size_t good = text.n;
+        if (utf8_check(text, UTF8_STRICT, &good) == OK) {
+            good = text.n;
+        }
+        if (good > 0) {
+            size_t fits = good < cap - 1 - at ? good : cap - 1 - at;
+            while (fits < good && fits > 0 && (text.p[fits] & 0xc0) == 0x80) {
+                fits--; /* whole characters only */
+            }
+            memcpy(dst + at, text.p, fits);
+            at += fits;
+            if (fits < good) {
+                break;
+            }
+            text = slice_from(text, good);
+        } else if (at + 4 < cap) {
+            const char hex[] = {'\\', 'x', digits[text.p[0] >> 4], digits[text.p[0] & 15]};
+            memcpy(dst + at, hex, sizeof hex);
+            at += sizeof hex;
+            text = slice_from(text, 1);
+        } else {
+            break;
+        }
+    }
+    dst[at] = '\0';
 }
 
 enum err admin_refuse(struct control_reply *reply, const char *what, enum err e,

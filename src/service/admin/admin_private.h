@@ -63,8 +63,8 @@ void admin_act(struct admin *a, uint64_t token, enum event_category category,
     __attribute__((format(printf, 6, 7)));
 
 /* admin_changed - after a change of the directory or policy: gives the new realm to the workers
- * (again at every tick until they have it) and answers this request when all of them do. Takes line
- * (NULL: none). */
+ * (again at every tick until they have it) and answers this request with line when all of them do.
+ * Takes line; NULL is ERR_NOMEM. */
 MUST_USE enum err admin_changed(struct admin *a, uint64_t token, struct control_reply *reply,
                                 json_t *line);
 /* admin_push_realm - the first half: the new realm on its way, nobody waits. */
@@ -97,6 +97,10 @@ struct metrics_sources admin_sources(const struct admin *a, const struct counter
 json_t *admin_time(int64_t wall_ms);
 /* admin_time_text - the same as text. */
 void admin_time_text(int64_t wall_ms, char dst[CLOCK_ISO8601_BYTES]);
+
+/* admin_shown - a stranger's text fit for a terminal and for JSON: what is not plain UTF-8 becomes
+ * \xNN; cut to fit. cap > 0. */
+void admin_shown(struct slice text, char *dst, size_t cap);
 
 /* admin_refuse - the final line for an error of the directory: *why if it says something, else the
  * error's name after `what`. */

@@ -1,5 +1,4 @@
 /* audit tail, alerts */
-#include "base/log.h"
 #include "service/admin/admin_private.h"
 
 static enum err send_line(struct control_reply *reply, struct slice line)
@@ -64,13 +63,6 @@ void admin_follow(struct admin *a)
     }
 }
 
-/* A field of an encoded event, fit for a terminal. */
-static void shown_field(const json_t *event, const char *key, char *dst, size_t cap)
-{
-    const json_t *value = json_object_get(event, key);
-    log_escape(json_string_value(value), json_string_length(value), dst, cap);
-}
-
 static enum err alert_line(const struct alert *row, struct control_reply *reply)
 {
     char last[CLOCK_ISO8601_BYTES];
@@ -81,11 +73,11 @@ static enum err alert_line(const struct alert *row, struct control_reply *reply)
     admin_time_text(row->last.wall_ms, last);
     TRY(audit_encode(&row->last, &encoded));
     json_t *line = json_loadb((const char *)encoded.p, encoded.n, 0, NULL);
-    shown_field(line, "principal", principal, sizeof principal);
-    shown_field(line, "reason", reason, sizeof reason);
+    admin_shown(slice_text(row->last.principal), principal, sizeof principal);
+    admin_shown(slice_text(row->last.reason), reason, sizeof reason);
     snprintf(text, sizeof text, "%s  %s  %s  %llu times  %s", last,
-             event_category_name(row->last.category), principal, (unsigned long long)row->count,
-             reason);
+             event_category_name(row->last.category), principal[0] != '\0' ? principal : "-",
+             (unsigned long long)row->count, reason);
     (void)json_object_set_new(line, "first", admin_time(row->first_wall_ms));
     (void)json_object_set_new(line, "count", json_integer((json_int_t)row->count));
     (void)json_object_set_new(line, "text", json_string(text));

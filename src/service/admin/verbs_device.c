@@ -1,7 +1,6 @@
 /* device add, list, show, disable, enable, revoke, rotate, remove */
 #include <stdarg.h>
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "service/admin/admin_private.h"
 
@@ -393,8 +392,8 @@ static json_t *refusal_json(const struct recalled *k, struct card *card)
     char target[256];
     char reason[512];
     char when[CLOCK_ISO8601_BYTES];
-    log_escape(k->target, strlen(k->target), target, sizeof target);
-    log_escape(k->reason, strlen(k->reason), reason, sizeof reason);
+    admin_shown(slice_text(k->target), target, sizeof target);
+    admin_shown(slice_text(k->reason), reason, sizeof reason);
     admin_time_text(k->refused_wall_ms, when);
     card_line(card, "last refusal", "%s %s%s%s", when, event_category_name(k->category),
               target[0] != '\0' ? ", " : "", target);

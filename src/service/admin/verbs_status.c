@@ -38,11 +38,16 @@ struct metrics_sources admin_sources(const struct admin *a, const struct counter
     for (unsigned i = 0; i < n; i++) {
         sets[i] = broker_counters(a->setup.broker, i);
     }
+    uint64_t commits;
+    uint64_t commit_us;
+    broker_commits(a->setup.broker, &commits, &commit_us);
     return (struct metrics_sources){.workers = sets,
                                     .n_workers = n,
                                     .listeners = a->listeners,
                                     .n_listeners = a->setup.n_listeners,
                                     .audit = a->setup.audit,
+                                    .commits = commits,
+                                    .commit_us = commit_us,
                                     .open_alerts = count_alerts(a, now),
                                     .exceptions = count_exceptions(v, now),
                                     .principals = directory_version_count(v),

@@ -35,6 +35,7 @@ struct broker {
     _Atomic uint64_t events_lost;
     struct counters counters[BROKER_WORKERS_MAX];
     _Atomic uint64_t retained_counter;
+    _Atomic uint64_t commits, commit_us; /* written by the journal's thread alone */
     struct memlog *log;
     struct sleeper journal, verify;
     atomic_bool is_stopping;
@@ -62,7 +63,12 @@ static void *journal_thread(void *arg)
     struct broker *b = arg;
     while (!atomic_load_explicit(&b->is_stopping, memory_order_acquire)) {
         sleeper_wait(&b->journal);
+        uint64_t began_us = b->setup.clock.mono_us(b->setup.clock.ctx);
         uint64_t moved = memlog_commit(b->log);
+        if (moved != 0) {
+            count_add(&b->commits, 1);
+            count_add(&b->commit_us, b->setup.clock.mono_us(b->setup.clock.ctx) - began_us);
+        }
         for (unsigned i = 0; i < b->n; i++) {
             if ((moved >> i & 1) != 0) {
                 driver_wake(b->drivers[i]);
@@ -370,6 +376,12 @@ unsigned broker_workers(const struct broker *b)
 const struct counters *broker_counters(const struct broker *b, unsigned worker)
 {
     return &b->counters[worker];
+}
+
+void broker_commits(const struct broker *b, uint64_t *ret_n, uint64_t *ret_us)
+{
+    *ret_n = atomic_load_explicit(&b->commits, memory_order_relaxed);
+    *ret_us = atomic_load_explicit(&b->commit_us, memory_order_relaxed);
 }
 
 void broker_drain(struct broker *b)

@@ -48,6 +48,8 @@ uint64_t broker_realm_epoch(const struct broker *b);
 bool broker_next_event(struct broker *b, struct event *ret);
 unsigned broker_workers(const struct broker *b);
 const struct counters *broker_counters(const struct broker *b, unsigned worker);
+/* broker_commits - how many batches the journal made durable, and the time it took in all. */
+void broker_commits(const struct broker *b, uint64_t *ret_n, uint64_t *ret_us);
 /* broker_drain - clients are told that the server goes down. broker_is_drained: all connections are
  * gone. */
 void broker_drain(struct broker *b);

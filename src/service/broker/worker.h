@@ -135,7 +135,8 @@ void worker_account_release(struct worker *w, struct account *a);
  * ERR_NOMEM. */
 MUST_USE enum err worker_publish(struct worker *w, const struct account *a, struct msg *m,
                                  uint64_t cookie, uint64_t now_ms, bool *ret_is_done);
-/* worker_next_done - the next cookie of this door: the top 16 bits of a cookie are the door's index.
+/* worker_next_done - the next cookie of this door: the top 16 bits of a cookie are the door's
+ * index.
  */
 bool worker_next_done(struct worker *w, unsigned door, uint64_t *ret_cookie);
 
@@ -155,7 +156,8 @@ MUST_USE enum err worker_observe(struct worker *w, struct observer *o, struct sl
                                  uint64_t cookie);
 /* worker_unobserve - ends all its subscriptions; o belongs to the caller again. */
 void worker_unobserve(struct worker *w, struct observer *o);
-/* worker_next_observer - one of this door that has a new message (in o->latest, still owned by o); NULL: none.
+/* worker_next_observer - one of this door that has a new message (in o->latest, still owned by o);
+ * NULL: none.
  */
 struct observer *worker_next_observer(struct worker *w, unsigned door);
 const struct msg *worker_retained(struct worker *w, struct slice topic, uint64_t now_ms);

@@ -265,6 +265,11 @@ static enum err read_role(const struct reading *r, struct policy *p, const struc
         bool yes;
         TRY(read_flag(r, many, "many", &yes));
         role_set_many(role, yes);
+        /* Several client ids at once need more than the one name; a client_id of its own still
+         * rules. */
+        if (yes && client_id == NULL && role_set_client_id(role, slice_text("*")) != OK) {
+            return out_of_memory(r);
+        }
     }
     TRY(read_kind(r, role_limits(role), yaml_find(n, "kind")));
     TRY(read_limits(r, role_limits(role), yaml_find(n, "limits")));
@@ -340,8 +345,7 @@ const char *policy_yaml_default(void)
            "    subscribe: [ \"commands/${device}/#\", \"sensors/${site}/#\" ]\n"
            "  console:                       # a person or program that watches and commands\n"
            "    kind: service\n"
-           "    client_id: \"*\"\n"
-           "    many: yes\n"
+           "    many: yes                    # several connections at once, under any client id\n"
            "    publish: [ { topic: \"commands/#\", retain: yes } ]\n"
            "    subscribe: [ \"sensors/#\", \"state/#\", \"status/#\" ]\n";
 }

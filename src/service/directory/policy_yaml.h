@@ -7,8 +7,8 @@
  *     sensor:
  *       client_id: "${device}"
  *       kind: device                # or service: starts at the higher limits
- *       many: no
- *       publish:   [ "sensors/${site}/${device}/+", { topic: "s/${device}", retain: yes, qos: 1 } ]
+ *       many: no                    # yes: several client ids at once; client_id is then "*" unless
+ * given publish:   [ "sensors/${site}/${device}/+", { topic: "s/${device}", retain: yes, qos: 1 } ]
  *       subscribe: [ "commands/${device}/#" ]
  *       resources: [ { path: "/fw/${class}", methods: [GET] } ]
  *       limits:    { publish_rate: 5/s }

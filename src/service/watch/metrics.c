@@ -211,6 +211,7 @@ enum err metrics_text(const struct metrics *m, const struct metrics_sources *s, 
     connections(&p, s, EVENT_PROTOCOL_coap, get(&sum.connections_coap));
     counters_text(&p, &sum);
     seconds(&p, "turn_seconds", "time of the workers' turns", get(&sum.turn_us), get(&sum.turns));
+    seconds(&p, "store_commit_seconds", "time of the journal's commits", s->commit_us, s->commits);
     ratio(&p, get(&sum.coap_in_bytes), get(&sum.coap_out_bytes));
     if (s->audit != NULL) {
         events_text(&p, s->audit);

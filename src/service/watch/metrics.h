@@ -37,7 +37,8 @@ struct metrics_sources {
     size_t n_workers;
     const struct metrics_listener *listeners;
     size_t n_listeners;
-    const struct audit *audit; /* NULL: no events */
+    const struct audit *audit;   /* NULL: no events */
+    uint64_t commits, commit_us; /* of the journal */
     uint64_t open_alerts, exceptions, principals, epoch;
 };
 
