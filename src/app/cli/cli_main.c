@@ -105,7 +105,15 @@ static const struct cli_command commands[] = {
      "  --will-topic T --will-payload M --will-qos Q --will-retain\n"
      "  -D PACKET PROPERTY VALUE   MQTT 5, e.g. -D publish user-property KEY VALUE\n",
      cmd_rpc, NULL},
-    {"coap", "get, put, post, delete, observe", NULL, NULL, "the client commands"},
+    {"coap", "get, put, post, delete, observe",
+     "  sallyport coap get coaps://localhost/mq/sensors/lab/meter-7/temperature --bundle lamp-1\n\n"
+     "usage: sallyport coap get|put|post|delete|observe URI [-e TEXT | -f FILE] --bundle DIR\n"
+     "  As the bundle's psk.txt says, else its cert.pem; or --cafile FILE --cert FILE --key FILE.\n"
+     "  Always DTLS; with certificates the server's, and its name, are always verified.\n"
+     "  -e TEXT -f FILE   what put and post send; -t FORMAT of it, a number or a media type\n"
+     "  -N non-confirmable; -s SECONDS to wait (10), or to observe (until Ctrl-C)\n"
+     "  4.xx and 5.xx end with 1. Not there yet: coap:// (OSCORE), block-wise transfer, -O, -b.\n",
+     cmd_coap, NULL},
     {"audit", "who did what, and what was refused",
      "  sallyport audit tail -f\n\n"
      "usage: sallyport audit tail [-n N] [-f]     (the last 100; -f: and those to come)\n"
