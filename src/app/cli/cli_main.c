@@ -125,7 +125,20 @@ static const struct cli_command commands[] = {
      cmd_status, NULL},
     {"alerts", "what needs a person", "  sallyport alerts\n\nusage: sallyport alerts [--json]\n",
      cmd_status, NULL},
-    {"bench", "measure this machine, and verify what was measured", NULL, NULL, "the bench"},
+    {"bench", "load a server, and verify what it does",
+     "  sallyport bench --bundle bench-1 --scenario fan-in --qos 1 --pid \"$(pidof sallyport | tr "
+     "' ' "
+     ",)\"\n\n"
+     "usage: sallyport bench [--scenario pairs|fan-in|fan-out] [--publishers N] [--subscribers N]\n"
+     "                       [--qos 0|1|2] [--size BYTES] [--window N] [--seconds S] [-V 5|311]\n"
+     "                       [--pid PID,...] [--topic PREFIX] --bundle DIR | -h HOST -p PORT ...\n"
+     "  Deliveries a second in a closed loop: a publisher has at most --window messages under "
+     "way.\n"
+     "  Every message is checked: 1 when one was lost, came twice or out of order.\n"
+     "  --pid adds the CPU time that these processes used for a delivery.\n"
+     "  The identity needs many client ids at once and PREFIX/# both ways (default bench/RANDOM).\n"
+     "  --plain  TCP without TLS and identity, only to a broker on this machine.\n",
+     cmd_bench, NULL},
     {"certs", "list, renew, plan", NULL, NULL, "the certificate life cycle"},
     {"enrol", "token, approve, list", NULL, NULL, "enrolment"},
     {"agent", "keeps a device's certificate fresh", NULL, NULL, "enrolment"},
