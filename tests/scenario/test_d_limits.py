@@ -19,6 +19,7 @@ roles:
   slow:
     publish: [ "t/#" ]
     limits: { publish_rate: 5/s }
+  sensor: { publish: [ "s/#" ] }
 """
 
 
