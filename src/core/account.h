@@ -12,6 +12,11 @@
 #include "core/quota.h"
 #include "core/session.h"
 
+/* What waits in the sessions of all accounts of a worker. */
+struct queue_total {
+    uint64_t messages, bytes;
+};
+
 struct account {
     const struct principal *principal; /* shared */
     struct grants *grants;             /* owned; compiled for this principal at `epoch` */
@@ -20,6 +25,7 @@ struct account {
     struct bucket connects, publishes;
     uint32_t n_retained;
     uint64_t queued_bytes;
+    struct queue_total *queues; /* borrowed: charged too. NULL: nobody counts them */
     struct map sessions; /* by client id */
     uint32_t n_conns;    /* connections and associations that use it */
 };

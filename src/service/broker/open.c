@@ -16,6 +16,7 @@ MUST_USE enum err account_of(struct worker *w, const struct principal *p, struct
             account_free(a);
             return err;
         }
+        a->queues = &w->queues;
     }
     *ret = a;
     return OK;

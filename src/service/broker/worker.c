@@ -261,6 +261,8 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
         conns_resume(w);
     }
     count_add(&counts(w)->turns, 1);
+    count_set(&counts(w)->queued_messages, w->queues.messages);
+    count_set(&counts(w)->queued_bytes, w->queues.bytes);
 }
 
 uint64_t worker_take_wakes(struct worker *w)

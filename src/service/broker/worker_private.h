@@ -153,6 +153,7 @@ struct worker {
     struct wheel conn_wheel, session_wheel;
 
     struct map accounts;   /* by principal id */
+    struct queue_total queues;
     struct map publishers; /* struct publisher by principal id, of this epoch */
     struct filters *filters;
     struct retained *retained;
