@@ -58,6 +58,7 @@ MUST_USE enum err conn_new(struct worker *w, const struct entrance *entrance, co
     w->conns[slot] = c;
     w->n_conns++;
     count_add(&counts(w)->connections_mqtt, 1);
+    count_add(&counts(w)->connections_at[entrance->index], 1);
     *ret = c;
     return OK;
 }
@@ -72,6 +73,7 @@ void conn_forget(struct worker *w, struct conn *c)
     w->conns[c->handle & (((uint64_t)1 << SLOT_BITS) - 1)] = NULL;
     w->n_conns--;
     count_sub(&counts(w)->connections_mqtt, 1);
+    count_sub(&counts(w)->connections_at[c->entrance->index], 1);
     mqtt_gate_free(c->gate);
     mqtt_server_free(c->engine);
     buf_wipe(&c->unread);
