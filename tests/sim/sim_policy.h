@@ -1,4 +1,5 @@
-/* sim_policy - topics, filters and policies of the simulator, and what they mean, written without the broker's code. */
+/* sim_policy - topics, filters and policies of the simulator, and what they mean, written without
+ * the broker's code. */
 #ifndef SIM_SIM_POLICY_H
 #define SIM_SIM_POLICY_H
 
