@@ -3,6 +3,7 @@
 #ifndef SIM_SIM_POLICY_H
 #define SIM_SIM_POLICY_H
 
+#include "base/random.h"
 #include "core/policy.h"
 
 enum { SIM_TOPICS = 6, SIM_FILTERS = 8, SIM_POLICIES = 6, SIM_ROLES = 3, SIM_GRANTS = 3 };
