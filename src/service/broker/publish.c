@@ -461,7 +461,9 @@ static bool is_repeated(struct worker *w, struct conn *c, const struct mqtt_even
                         enum err *ret_err)
 {
     enum inbound state = INBOUND_NEW;
-    uint32_t most = mqtt_server_terms(c->engine)->receive_max;
+    /* 3.1.1 agrees on no number: what it has open is bounded by its packet ids. */
+    const struct mqtt_terms *terms = mqtt_server_terms(c->engine);
+    uint32_t most = terms->version == MQTT_V5 ? terms->receive_max : UINT16_MAX;
     *ret_err = session_inbound_add(c->session, ev->publish.packet_id, most, &state);
     if (*ret_err != OK || state == INBOUND_NEW) {
         return false;
@@ -598,7 +600,8 @@ void publish_will(struct worker *w, struct conn *c)
         m->publisher = will->publisher;
         m->epoch = w->realm->epoch;
         m->content_format = UINT16_MAX;
-        m->expires_at_ms = will->expires_at_ms;
+        m->expires_at_ms =
+            will->expires_at_ms == UINT64_MAX ? UINT64_MAX : w->now_ms + will->expires_at_ms;
         err = publish_route(w, m, NULL, 0);
     }
     if (err != OK) {
