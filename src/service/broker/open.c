@@ -71,7 +71,7 @@ void session_end(struct worker *w, struct session *s)
 static void interest_changed_by_session(void *ctx, struct slice filter,
                                         const struct interest_change *c)
 {
-    interest_announce(ctx, filter, c->is_any, c->is_durable);
+    (void)interest_announce(ctx, filter, c->is_any, c->is_durable);
 }
 
 static enum err session_start(struct worker *w, struct account *a, struct slice client_id,

@@ -78,13 +78,13 @@ static const struct siphash_key bench_key = {1, 2};
 
 /* ---- what a worker calls ---- */
 
-static void bench_depart(void *ctx, void *transport)
+static inline void bench_depart(void *ctx, void *transport)
 {
     (void)ctx;
     ((struct party *)transport)->conn = 0;
 }
 
-static enum err bench_arrive(void *ctx, void *transport, uint64_t conn)
+static inline enum err bench_arrive(void *ctx, void *transport, uint64_t conn)
 {
     struct party *p = transport;
     p->conn = conn;
@@ -92,19 +92,19 @@ static enum err bench_arrive(void *ctx, void *transport, uint64_t conn)
     return OK;
 }
 
-static void bench_discard(void *ctx, void *transport)
+static inline void bench_discard(void *ctx, void *transport)
 {
     bench_depart(ctx, transport);
 }
 
-static enum err bench_verify(void *ctx, struct verified *v)
+static inline enum err bench_verify(void *ctx, struct verified *v)
 {
     (void)ctx;
     verified_free(v);
     return ERR_AGAIN;
 }
 
-static void bench_event(void *ctx, const struct event *e)
+static inline void bench_event(void *ctx, const struct event *e)
 {
     struct bench *b = ((struct driver_ctx *)ctx)->b;
     if (b->n_events < EVENTS_MAX) {
@@ -114,18 +114,18 @@ static void bench_event(void *ctx, const struct event *e)
 
 /* ---- birth ---- */
 
-static void must(enum err err)
+static inline void must(enum err err)
 {
     assert(err == OK);
     (void)err;
 }
 
-static void bench_spki(const char *name, struct digest *ret)
+static inline void bench_spki(const char *name, struct digest *ret)
 {
     must(digest_sha256(slice_text(name), ret));
 }
 
-static void bench_add(struct bench *b, const char *name, const char *role)
+static inline void bench_add(struct bench *b, const char *name, const char *role)
 {
     uint64_t id;
     struct directory_secret secret = {.kind = CREDENTIAL_X509, .expires_wall_ms = CREDENTIAL_NEVER};
@@ -135,7 +135,7 @@ static void bench_add(struct bench *b, const char *name, const char *role)
     must(directory_add(b->directory, &o, WALL, &id, NULL));
 }
 
-static void bench_role(struct policy *p, const char *name, bool is_narrow, struct role **ret)
+static inline void bench_role(struct policy *p, const char *name, bool is_narrow, struct role **ret)
 {
     must(policy_add_role(p, slice_text(name), ret));
     must(role_set_client_id(*ret, slice_text("*")));
@@ -151,7 +151,7 @@ static void bench_role(struct policy *p, const char *name, bool is_narrow, struc
 }
 
 /* is_narrow: without the topics under w/. */
-static void bench_policy(struct bench *b, bool is_narrow)
+static inline void bench_policy(struct bench *b, bool is_narrow)
 {
     struct policy *p = NULL;
     struct role *r = NULL;
@@ -165,7 +165,7 @@ static void bench_policy(struct bench *b, bool is_narrow)
     b->policy = p;
 }
 
-static void bench_realm(struct bench *b)
+static inline void bench_realm(struct bench *b)
 {
     const struct directory_version *v = directory_current(b->directory);
     const struct realm *realm = NULL;
@@ -175,7 +175,7 @@ static void bench_realm(struct bench *b)
     b->realm = realm;
 }
 
-static void bench_workers(struct bench *b)
+static inline void bench_workers(struct bench *b)
 {
     for (unsigned i = 0; i < WORKERS; i++) {
         for (unsigned j = 0; j < WORKERS; j++) {
@@ -210,7 +210,7 @@ static void bench_workers(struct bench *b)
     }
 }
 
-static struct bench *bench_open(void)
+static inline struct bench *bench_open(void)
 {
     static const uint8_t master[32] = "the master key of this test, 32";
     struct bench *b = mem_zalloc(sizeof(*b));
@@ -246,7 +246,7 @@ static struct bench *bench_open(void)
     return b;
 }
 
-static void bench_close(struct bench *b)
+static inline void bench_close(struct bench *b)
 {
     for (unsigned i = 0; i < PARTIES; i++) {
         if (b->parties[i].conn != 0) {
@@ -283,7 +283,7 @@ static void bench_close(struct bench *b)
 
 /* ---- turns ---- */
 
-static void pump(struct bench *b, unsigned i)
+static inline void pump(struct bench *b, unsigned i)
 {
     uint64_t conn;
     for (int n = 0; (conn = worker_next_dirty(b->workers[i])) != 0; n++) {
@@ -299,13 +299,13 @@ static void pump(struct bench *b, unsigned i)
     }
 }
 
-static void turn(struct bench *b, unsigned i)
+static inline void turn(struct bench *b, unsigned i)
 {
     worker_turn(b->workers[i], b->now_ms, b->wall_ms);
     pump(b, i);
 }
 
-static void settle(struct bench *b)
+static inline void settle(struct bench *b)
 {
     for (int round = 0; round < 40; round++) {
         if (!b->log_stands) {
@@ -317,14 +317,14 @@ static void settle(struct bench *b)
     }
 }
 
-static void pass(struct bench *b, uint64_t ms)
+static inline void pass(struct bench *b, uint64_t ms)
 {
     b->now_ms += ms;
     b->wall_ms += (int64_t)ms;
     settle(b);
 }
 
-static void realm_to(struct bench *b, unsigned i)
+static inline void realm_to(struct bench *b, unsigned i)
 {
     struct wmsg m = {.kind = WMSG_REALM, .realm = realm_ref(b->realm)};
     must(ring_push(&b->service[i], &m));
@@ -332,7 +332,7 @@ static void realm_to(struct bench *b, unsigned i)
 }
 
 /* The directory has changed, or the policy: all workers learn of it. */
-static void realm_changes(struct bench *b)
+static inline void realm_changes(struct bench *b)
 {
     bench_realm(b);
     for (unsigned i = 0; i < WORKERS; i++) {
@@ -343,7 +343,7 @@ static void realm_changes(struct bench *b)
 /* ---- parties ---- */
 
 /* The n-th device whose home is this worker. */
-static const char *device_at(const struct bench *b, unsigned home, unsigned nth)
+static inline const char *device_at(const struct bench *b, unsigned home, unsigned nth)
 {
     static const char *const names[DEVICES] = {"d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"};
     for (unsigned i = 0; i < DEVICES; i++) {
@@ -355,7 +355,7 @@ static const char *device_at(const struct bench *b, unsigned home, unsigned nth)
     abort();
 }
 
-static void give(struct bench *b, struct party *p, struct slice bytes)
+static inline void give(struct bench *b, struct party *p, struct slice bytes)
 {
     if (p->conn != 0) {
         unsigned worker = p->worker;
@@ -364,14 +364,14 @@ static void give(struct bench *b, struct party *p, struct slice bytes)
     }
 }
 
-static void give_wr(struct bench *b, struct party *p, const struct wr *w)
+static inline void give_wr(struct bench *b, struct party *p, const struct wr *w)
 {
     assert(wr_ok(w));
     give(b, p, wr_slice(w));
 }
 
 /* A stranger with this device's certificate; false: not let near. */
-static bool arrives(struct bench *b, struct party *p, unsigned worker, const char *name)
+static inline bool arrives(struct bench *b, struct party *p, unsigned worker, const char *name)
 {
     struct digest spki;
     bench_spki(name, &spki);
@@ -395,7 +395,7 @@ struct hello {
     uint16_t keep_alive_s;
 };
 
-static void write_hello(const struct hello *h, struct wr *w)
+static inline void write_hello(const struct hello *h, struct wr *w)
 {
     struct mqtt_connect c = {.version = h->version != 0 ? h->version : MQTT_V5,
                              .clean_start = !h->resume,
@@ -415,7 +415,8 @@ static void write_hello(const struct hello *h, struct wr *w)
     must(mqtt_connect_encode(&c, w));
 }
 
-static void connects(struct bench *b, struct party *p, const char *name, const struct hello *h)
+static inline void connects(struct bench *b, struct party *p, const char *name,
+                            const struct hello *h)
 {
     uint8_t bytes[512];
     struct wr w = wr_into(bytes, sizeof(bytes));
@@ -426,7 +427,7 @@ static void connects(struct bench *b, struct party *p, const char *name, const s
     }
 }
 
-static void is_cut(struct bench *b, struct party *p)
+static inline void is_cut(struct bench *b, struct party *p)
 {
     if (p->conn != 0) {
         worker_gone(b->workers[p->worker], p->conn, "cut", b->now_ms);
@@ -434,8 +435,8 @@ static void is_cut(struct bench *b, struct party *p)
     }
 }
 
-static void write_publish(struct wr *w, enum mqtt_version version, const char *topic,
-                          const char *payload, uint8_t qos, uint16_t packet_id, bool retain)
+static inline void write_publish(struct wr *w, enum mqtt_version version, const char *topic,
+                                 const char *payload, uint8_t qos, uint16_t packet_id, bool retain)
 {
     struct mqtt_publish m = {.topic = slice_text(topic),
                              .payload = slice_text(payload),
@@ -445,8 +446,8 @@ static void write_publish(struct wr *w, enum mqtt_version version, const char *t
     must(mqtt_publish_encode(&m, version, w));
 }
 
-static void publishes(struct bench *b, struct party *p, const char *topic, const char *payload,
-                      uint8_t qos, uint16_t packet_id, bool retain)
+static inline void publishes(struct bench *b, struct party *p, const char *topic,
+                             const char *payload, uint8_t qos, uint16_t packet_id, bool retain)
 {
     uint8_t bytes[1024];
     struct wr w = wr_into(bytes, sizeof(bytes));
@@ -454,8 +455,8 @@ static void publishes(struct bench *b, struct party *p, const char *topic, const
     give_wr(b, p, &w);
 }
 
-static void write_subscribe(struct wr *w, enum mqtt_version version, const char *filter,
-                            size_t n_filters, uint8_t qos)
+static inline void write_subscribe(struct wr *w, enum mqtt_version version, const char *filter,
+                                   size_t n_filters, uint8_t qos)
 {
     uint8_t list[2048];
     struct wr l = wr_into(list, sizeof(list));
@@ -468,7 +469,7 @@ static void write_subscribe(struct wr *w, enum mqtt_version version, const char 
     must(mqtt_subscribe_encode(&m, version, w));
 }
 
-static void subscribes(struct bench *b, struct party *p, const char *filter, uint8_t qos)
+static inline void subscribes(struct bench *b, struct party *p, const char *filter, uint8_t qos)
 {
     uint8_t bytes[512];
     struct wr w = wr_into(bytes, sizeof(bytes));
@@ -476,7 +477,7 @@ static void subscribes(struct bench *b, struct party *p, const char *filter, uin
     give_wr(b, p, &w);
 }
 
-static void acks(struct bench *b, struct party *p, enum mqtt_type type, uint16_t packet_id)
+static inline void acks(struct bench *b, struct party *p, enum mqtt_type type, uint16_t packet_id)
 {
     uint8_t bytes[4] = {(uint8_t)((unsigned)type << 4 | (type == MQTT_PUBREL ? 2u : 0u)), 2,
                         (uint8_t)(packet_id >> 8), (uint8_t)packet_id};
@@ -485,7 +486,7 @@ static void acks(struct bench *b, struct party *p, enum mqtt_type type, uint16_t
 
 /* ---- what the server said, as text: "connack 00; publish1 t/a hi; puback 5; " ---- */
 
-static void tell(struct party *p, const struct mqtt_fixed *f, struct slice body)
+static inline void tell(struct party *p, const struct mqtt_fixed *f, struct slice body)
 {
     static const char *const names[] = {
         [MQTT_CONNACK] = "connack",       [MQTT_PUBACK] = "puback",
@@ -526,7 +527,7 @@ static void tell(struct party *p, const struct mqtt_fixed *f, struct slice body)
 }
 
 /* Everything since the last call; "" when it was silent. */
-static const char *said(struct party *p)
+static inline const char *said(struct party *p)
 {
     struct slice in = slice_of(p->bytes, p->n), body;
     struct mqtt_fixed f;

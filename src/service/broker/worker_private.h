@@ -162,6 +162,7 @@ struct worker {
     size_t pending_at, pending_n, pending_cap;
     uint64_t last_lsn, committed;
 
+    uint64_t wants_all; /* bits of workers whose interest is not known in full */
     struct list barriers, replays;
     struct outbox *outboxes; /* [n_workers] */
     uint64_t wakes;
@@ -264,7 +265,8 @@ void barriers_forget_sub(struct worker *w, const struct sub *sub);
 void subs_remove_all(struct worker *w, struct subscriber *s);
 void sub_remove(struct worker *w, struct sub *sub);
 void markers_sweep(struct worker *w);
-void interest_announce(struct worker *w, struct slice filter, bool any, bool durable);
+/* interest_announce - false: some worker was not told, for want of memory. */
+bool interest_announce(struct worker *w, struct slice filter, bool any, bool durable);
 void replays_forget(struct worker *w, const struct session *s);
 
 /* deliver.c */
