@@ -365,7 +365,21 @@ static void feed_open(struct worker *w, struct conn *c, struct slice *in)
             break;
         }
     }
+    c->is_stalled = c->phase == CONN_OPEN && in->n > 0 && mqtt_server_is_blocked(c->engine);
     conn_mark_dirty(w, c);
+}
+
+void conn_unstall(struct worker *w, struct conn *c)
+{
+    if (c->phase != CONN_OPEN) {
+        return;
+    }
+    if (mqtt_server_is_closing(c->engine)) {
+        conn_close(w, c, MQTT_SERVER_BUSY); /* no memory for an answer */
+    } else if (c->is_stalled && !mqtt_server_is_blocked(c->engine)) {
+        c->is_stalled = false;
+        conn_feed(w, c, (struct slice){0});
+    }
 }
 
 static void feed_gate(struct worker *w, struct conn *c, struct slice *in)
