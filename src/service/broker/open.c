@@ -330,15 +330,14 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
     worker_account_release(w, o.account);
 }
 
-/* The principal may have changed while the connection was between two workers; NULL: it was removed.
- */
+/* As the directory has it now: it may have changed while the connection was between two workers.
+ * NULL: removed. */
 static const struct principal *principal_now(const struct worker *w, const struct principal *p)
 {
     if (p->is_anonymous) {
         return p;
     }
-    const struct directory_entry *entry =
-        directory_find(w->realm->directory, slice_text(p->name));
+    const struct directory_entry *entry = directory_find(w->realm->directory, slice_text(p->name));
     return entry != NULL && entry->principal->id == p->id ? entry->principal : NULL;
 }
 

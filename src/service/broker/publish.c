@@ -466,8 +466,8 @@ static bool is_repeated(struct worker *w, struct conn *c, const struct mqtt_even
     if (*ret_err != OK || state == INBOUND_NEW) {
         return false;
     }
-    /* It may still be on its way to the disk, also on other workers: its token answers this one now.
-     * A second copy on the same connection stands behind the first anyway. */
+    /* It may still be on its way to the disk, also on other workers: its token answers this one
+     * now. A second copy on the same connection stands behind the first anyway. */
     struct token *waiting = token_of_publish(w, c->session->id, ev->publish.packet_id);
     if (waiting != NULL && waiting->conn != c->handle) {
         waiting->conn = c->handle;
