@@ -21,9 +21,7 @@ MUST_USE enum err verified_new(uint64_t conn, unsigned worker, const struct real
      * the usual cost. */
     bool fits = slice_to_text(name, v->name, sizeof(v->name));
     (void)fits;
-    if (password.n > 0) {
-        memcpy(v->bytes, password.p, password.n);
-    }
+    slice_copy(v->bytes, password);
     v->password = slice_of(v->bytes, password.n);
     *ret = v;
     return OK;
