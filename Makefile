@@ -18,7 +18,7 @@ check: test-deps
 	@tools/check
 
 bench: all
-	@build/sallyport bench $(BENCH)
+	@tests/bench/run $(BENCH)
 
 install: all
 	@meson install -C build --no-rebuild

@@ -25,7 +25,7 @@ static enum err buf_grow(struct buf *b, size_t need, size_t limit)
         return ERR_NOMEM;
     }
     if (b->n > 0) {
-        memcpy(p, b->p, b->n);
+        slice_copy(p, slice_of(b->p, b->n));
         mem_wipe(b->p, b->n);
     }
     mem_free(b->p);
@@ -50,9 +50,7 @@ enum err buf_append(struct buf *b, struct slice s, size_t limit)
 {
     uint8_t *p = NULL;
     TRY(buf_room(b, s.n, limit, &p));
-    if (s.n > 0) {
-        memcpy(p, s.p, s.n);
-    }
+    slice_copy(p, s);
     b->n += s.n;
     return OK;
 }

@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <unistd.h>
@@ -63,23 +64,21 @@ struct escaped {
     bool is_cut;
 };
 
-static void escaped_add(struct escaped *e, const void *piece, size_t n)
+static void escaped_add(struct escaped *e, struct slice piece)
 {
-    if (e->is_cut || n > e->room - e->n) {
+    if (e->is_cut || piece.n > e->room - e->n) {
         e->is_cut = true;
         return;
     }
-    if (n > 0) {
-        memcpy(e->dst + e->n, piece, n);
-        e->n += n;
-    }
+    slice_copy(e->dst + e->n, piece);
+    e->n += piece.n;
 }
 
 static void escaped_add_hex(struct escaped *e, uint8_t byte)
 {
     static const char hex[] = "0123456789abcdef";
     char piece[LOG_ESCAPED_BYTES] = {'\\', 'x', hex[byte >> 4], hex[byte & 15]};
-    escaped_add(e, piece, sizeof piece);
+    escaped_add(e, slice_of(piece, sizeof piece));
 }
 
 static bool needs_escape(uint8_t byte)
@@ -93,7 +92,7 @@ static void escape_all(struct escaped *e, const uint8_t *p, size_t n)
         if (needs_escape(p[i])) {
             escaped_add_hex(e, p[i]);
         } else {
-            escaped_add(e, &p[i], 1);
+            escaped_add(e, slice_of(&p[i], 1));
         }
     }
 }
@@ -123,11 +122,12 @@ static void escape_line(struct escaped *e, struct slice line)
 {
     size_t bad = 0;
     while (utf8_check(line, UTF8_STRICT, &bad) != OK) {
-        escaped_add(e, line.p, bad);
+        assert(line.p != NULL && bad < line.n);
+        escaped_add(e, slice_head(line, bad));
         escaped_add_hex(e, line.p[bad]);
         line = slice_from(line, bad + 1);
     }
-    escaped_add(e, line.p, line.n);
+    escaped_add(e, line);
 }
 
 void log_line(enum log_level level, const char *format, ...)

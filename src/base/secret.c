@@ -36,9 +36,7 @@ enum err secret_new(struct slice s, struct secret **ret)
      * would be no safer. Before the copy, so that the bytes never sit in an unlocked page. */
     (void)mlock(pages, bytes);
     (void)madvise(pages, bytes, MADV_DONTDUMP);
-    if (s.n > 0) {
-        memcpy(secret->pages, s.p, s.n);
-    }
+    slice_copy(secret->pages, s);
     (void)mprotect(pages, bytes, PROT_READ);
     *ret = TAKE(secret);
     return OK;

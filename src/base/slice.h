@@ -2,6 +2,7 @@
 #ifndef BASE_SLICE_H
 #define BASE_SLICE_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +29,7 @@ static inline struct slice slice_text(const char *text)
 
 static inline bool slice_equal(struct slice a, struct slice b)
 {
+    assert((a.n == 0 || a.p != NULL) && (b.n == 0 || b.p != NULL));
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
@@ -72,6 +74,16 @@ static inline struct slice slice_cut(struct slice *rest, uint8_t byte, bool *ret
     return head;
 }
 
+/* slice_copy - all of s to dst, which has room for it; nothing when s is empty, whose p may be NULL
+ * (memcpy must not be given that). */
+static inline void slice_copy(void *dst, struct slice s)
+{
+    assert(s.n == 0 || s.p != NULL);
+    if (s.n > 0) {
+        memcpy(dst, s.p, s.n);
+    }
+}
+
 /* slice_to_text - copies into dst (cap bytes) with a NUL; false, and dst empty, when it does not
  * fit or holds a NUL. */
 static inline bool slice_to_text(struct slice a, char *dst, size_t cap)
@@ -83,9 +95,7 @@ static inline bool slice_to_text(struct slice a, char *dst, size_t cap)
     if (a.n >= cap || slice_find(a, 0) != a.n) {
         return false;
     }
-    if (a.n > 0) {
-        memcpy(dst, a.p, a.n);
-    }
+    slice_copy(dst, a);
     dst[a.n] = '\0';
     return true;
 }

@@ -73,6 +73,17 @@ static void text_needs_room_and_no_nul(void **state)
     assert_true(slice_to_text((struct slice){0}, dst, 1));
 }
 
+static void copying_nothing_touches_nothing(void **state)
+{
+    (void)state;
+    char dst[4] = "???";
+    slice_copy(dst, (struct slice){0});
+    slice_copy(NULL, (struct slice){0});
+    assert_string_equal(dst, "???");
+    slice_copy(dst, slice_text("ab"));
+    assert_string_equal(dst, "ab?");
+}
+
 struct entry {
     int number;
     struct list_node node;
@@ -118,8 +129,11 @@ static void lists_link_and_unlink(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cutting_gives_every_part), cmocka_unit_test(comparing),
-        cmocka_unit_test(parts_stay_inside),        cmocka_unit_test(text_needs_room_and_no_nul),
+        cmocka_unit_test(cutting_gives_every_part),
+        cmocka_unit_test(comparing),
+        cmocka_unit_test(parts_stay_inside),
+        cmocka_unit_test(text_needs_room_and_no_nul),
+        cmocka_unit_test(copying_nothing_touches_nothing),
         cmocka_unit_test(lists_link_and_unlink),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,8 +54,8 @@ static inline uint8_t *wr_reserve(struct wr *w, size_t n)
 static inline void wr_bytes(struct wr *w, struct slice s)
 {
     uint8_t *p = wr_reserve(w, s.n);
-    if (p != NULL && s.n > 0) {
-        memcpy(p, s.p, s.n);
+    if (p != NULL) {
+        slice_copy(p, s);
     }
 }
 

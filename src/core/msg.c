@@ -16,9 +16,7 @@ static struct msg *counted(const struct msg *m)
 static struct slice put_part(struct msg *m, size_t *at, struct slice part)
 {
     struct slice here = slice_of(m->bytes + *at, part.n);
-    if (part.n > 0) {
-        memcpy(m->bytes + *at, part.p, part.n);
-    }
+    slice_copy(m->bytes + *at, part);
     *at += part.n;
     return here;
 }

@@ -17,9 +17,7 @@ enum err session_new(uint64_t id, struct account *account, struct slice client_i
     subscriber_init(&s->subscriber, SUBSCRIBER_SESSION, is_durable);
     s->id = id;
     s->account = account;
-    if (client_id.n > 0) {
-        memcpy(s + 1, client_id.p, client_id.n);
-    }
+    slice_copy(s + 1, client_id);
     s->client_id = slice_of(s + 1, client_id.n);
     s->next_seq = 1;
     s->next_packet_id = 1;

@@ -97,9 +97,7 @@ static enum err node_add(struct trie *t, struct trie_node *parent, struct slice 
         return ERR_NOMEM;
     }
     *node = (struct trie_node){.parent = parent, .hash = node_hash(parent, level_hash)};
-    if (level.n > 0) {
-        memcpy(node + 1, level.p, level.n);
-    }
+    slice_copy(node + 1, level);
     node->level = slice_of(node + 1, level.n);
     list_init(&node->children);
     list_append(&parent->children, &node->sibling);

@@ -221,9 +221,7 @@ enum err udp_send(struct udp *u, const struct net_peer *to, struct slice bytes)
         u->counts.dropped_out++;
         return OK;
     }
-    if (bytes.n > 0) {
-        memcpy(p->bytes, bytes.p, bytes.n);
-    }
+    slice_copy(p->bytes, bytes);
     prepare(&u->out_headers[u->n_out], p, bytes.n, n_address);
     follow_route(u, &u->out_headers[u->n_out].msg_hdr, p, to);
     u->n_out++;

@@ -1,9 +1,11 @@
 /*
- * sim - a whole broker in one thread, driven by one seed: workers, clients, journal, verify pool, service thread and
- * clock, and a model of the rules (docs/ORDER.md) that looks at every packet that leaves.
+ * sim - a whole broker in one thread, driven by one seed: workers, clients, journal, verify pool,
+ * service thread and clock, and a model of the rules (docs/ORDER.md) that looks at every packet
+ * that leaves.
  *
- * Two views are kept apart. What a client knows (sim_client.c) it learns from bytes that may be cut or lost. What the
- * model knows (sim_model.c) it learns where packets enter and leave a worker, from events and from the journal.
+ * Two views are kept apart. What a client knows (sim_client.c) it learns from bytes that may be cut
+ * or lost. What the model knows (sim_model.c) it learns where packets enter and leave a worker,
+ * from events and from the journal.
  */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
@@ -145,13 +147,13 @@ struct sim_session {
     uint64_t since, sid; /* sid: the broker's id, from the journal */
     struct sim_link *link;
     struct sim_sub subs[SIM_FILTERS];
-    uint16_t got[SIM_PUBS_MAX];      /* receptions at the client; QoS 2: acceptances */
-    uint16_t left[SIM_PUBS_MAX];     /* first copies (no DUP, no replay) that left the worker */
-    uint16_t touched[SIM_PUBS_MAX];  /* copies of any kind that left */
-    uint32_t came_by[SIM_PUBS_MAX];  /* link of the last copy that reached the client */
-    int newest[SIM_CLIENTS_MAX][SIM_TOPICS][3]; /* of what left, by publisher, topic, QoS */
+    uint16_t got[SIM_PUBS_MAX];     /* receptions at the client; QoS 2: acceptances */
+    uint16_t left[SIM_PUBS_MAX];    /* first copies (no DUP, no replay) that left the worker */
+    uint16_t touched[SIM_PUBS_MAX]; /* copies of any kind that left */
+    uint32_t came_by[SIM_PUBS_MAX]; /* link of the last copy that reached the client */
+    int newest[SIM_CLIENTS_MAX][SIM_TOPICS][3];   /* of what left, by publisher, topic, QoS */
     int newest_kept[SIM_CLIENTS_MAX][SIM_TOPICS]; /* the same of live retained messages */
-    uint16_t out_pub[1024]; /* by packet id: message + 1, QoS 2 */
+    uint16_t out_pub[1024];                       /* by packet id: message + 1, QoS 2 */
     bool out_released[1024];
     uint64_t n_releases;
 };

@@ -8,7 +8,9 @@ static bool use_drop(struct sim *s, const struct sim_duty *d, const struct sim_p
         struct sim_drop *drop = &s->model.drops[i];
         if (!drop->is_used && drop->client == d->client && drop->topic == p->topic &&
             drop->at >= p->fed_first && drop->is_policy == is_policy) {
-            drop->is_used = true;
+            /* With small queues a loss has two possible reasons; which drop was whose is not told.
+             */
+            drop->is_used = !s->knobs.small_queue;
             return true;
         }
     }
@@ -33,7 +35,8 @@ static bool has_replay(const struct sim *s, const struct sim_duty *d)
     for (unsigned i = 0; i < s->model.n_pubs; i++) {
         const struct sim_pub *q = &s->model.pubs[i];
         if (q->topic == p->topic && q->retain && q->fed_last >= p->fed_last &&
-            (t->came_by[i] == d->link || q->is_clear)) {
+            (t->came_by[i] == d->link || q->is_clear ||
+             (s->knobs.small_queue && q->fed_last > p->fed_last))) {
             return true;
         }
     }
@@ -112,9 +115,9 @@ static int expected_retained(const struct sim *s, unsigned topic)
     const struct sim_pub *p = &s->model.pubs[pub];
     const struct sim_state *st = &s->states[s->n_states - 1];
     unsigned principal = s->clients[p->client].principal;
-    bool allowed = st->is_active[principal] &&
-                   sim_may_publish(&s->policies[st->policy], s->roles[principal], p->topic, p->qos,
-                                   true);
+    bool allowed =
+        st->is_active[principal] &&
+        sim_may_publish(&s->policies[st->policy], s->roles[principal], p->topic, p->qos, true);
     return allowed ? pub : -1;
 }
 

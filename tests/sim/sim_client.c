@@ -208,11 +208,11 @@ static void subscribe(struct sim *s, struct sim_client *c, bool is_unsubscribe)
         err = mqtt_unsubscribe_encode(&m, c->version, &w);
     } else {
         mark.no_replay = c->version == MQTT_V5 && sim_chance(s, 20);
-        struct mqtt_subscription sub = {
-            .whole = filter,
-            .filter = filter,
-            .qos = mark.qos,
-            .retain_handling = mark.no_replay ? MQTT_RETAIN_NEVER : MQTT_RETAIN_ALWAYS};
+        struct mqtt_subscription sub = {.whole = filter,
+                                        .filter = filter,
+                                        .qos = mark.qos,
+                                        .retain_handling = mark.no_replay ? MQTT_RETAIN_NEVER
+                                                                          : MQTT_RETAIN_ALWAYS};
         mqtt_subscription_write(&l, &sub, c->version);
         struct mqtt_subscribe m = {
             .packet_id = mark.packet_id, .list = wr_slice(&l), .n_filters = 1};
@@ -235,7 +235,6 @@ static void forget_session(struct sim *s, struct sim_client *c)
     c->n_flights = 0;
     c->n_open_ids = 0;
 }
-
 
 static struct mqtt_connect terms(struct sim *s, struct sim_client *c, struct sim_link *l,
                                  bool clean)
@@ -522,7 +521,8 @@ void sim_client_take(struct sim *s, struct sim_link *l, const struct mqtt_fixed 
     case MQTT_PUBACK:
     case MQTT_PUBREC:
     case MQTT_PUBCOMP:
-        if (mqtt_puback_decode(&in, NULL, &ack) == OK || mqtt_pubcomp_decode(&in, NULL, &ack) == OK) {
+        if (mqtt_puback_decode(&in, NULL, &ack) == OK ||
+            mqtt_pubcomp_decode(&in, NULL, &ack) == OK) {
             on_ack(s, c, fixed->type, &ack);
         }
         break;

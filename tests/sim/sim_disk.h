@@ -1,4 +1,5 @@
-/* sim_disk - a directory of files in memory behind base/disk.h. Every sync is counted; nothing is torn yet. */
+/* sim_disk - a directory of files in memory behind base/disk.h. Every sync is counted; nothing is
+ * torn yet. */
 #ifndef SIM_SIM_DISK_H
 #define SIM_SIM_DISK_H
 

@@ -13,8 +13,9 @@ struct record {
     bool is_settled; /* DELIVER: acknowledged or dropped */
     bool is_retained;
     char topic[TOPIC_MAX];
-    int pub;              /* BODY, DELIVER */
-    uint64_t lsn, id, seq; /* id: body or session; seq: of the delivery, packet id, retained number */
+    int pub; /* BODY, DELIVER */
+    uint64_t lsn, id,
+        seq; /* id: body or session; seq: of the delivery, packet id, retained number */
 };
 
 struct writer {

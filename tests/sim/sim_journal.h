@@ -1,6 +1,6 @@
 /*
- * sim_journal - a journal behind core/journal.h that keeps every record and commits when it is told to, so that the
- * model can ask at any moment what would survive.
+ * sim_journal - a journal behind core/journal.h that keeps every record and commits when it is told
+ * to, so that the model can ask at any moment what would survive.
  */
 #ifndef SIM_SIM_JOURNAL_H
 #define SIM_SIM_JOURNAL_H
@@ -36,7 +36,8 @@ enum sim_kept sim_log_released(const struct sim_log *l, uint64_t sid, uint16_t p
 uint64_t sim_log_received(const struct sim_log *l, uint64_t sid);
 /* A delivery of this session without ack and drop: its message, -1: none. */
 int sim_log_unsettled(const struct sim_log *l, uint64_t sid);
-/* The body with the highest retained number on this topic: its message, -1 for a clear, -2: none. */
+/* The body with the highest retained number on this topic: its message, -1 for a clear, -2: none.
+ */
 int sim_log_retained(const struct sim_log *l, struct slice topic);
 
 #endif

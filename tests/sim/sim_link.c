@@ -54,7 +54,8 @@ void sim_link_put(struct sim *s, struct sim_link *l, struct slice packet, struct
     l->marks[l->marks_n++] = mark;
 }
 
-/* The model is told before the worker: what the worker does with a packet happens inside the call. */
+/* The model is told before the worker: what the worker does with a packet happens inside the call.
+ */
 void sim_link_feed(struct sim *s, struct sim_link *l, size_t n)
 {
     if (l->worker < 0 || l->is_over || l->is_cut || n > l->up.n || n == 0) {

@@ -11,7 +11,8 @@ static uint64_t running_seed;
 static void say_seed(void)
 {
     char line[96];
-    int n = snprintf(line, sizeof(line), "the process died in seed %llu: replay with --seed %llu --trace\n",
+    int n = snprintf(line, sizeof(line),
+                     "the process died in seed %llu: replay with --seed %llu --trace\n",
                      (unsigned long long)running_seed, (unsigned long long)running_seed);
     ssize_t ignored = n > 0 ? write(STDERR_FILENO, line, (size_t)n) : 0;
     (void)ignored;
@@ -61,7 +62,7 @@ static bool number(const char **text, uint64_t *ret)
 
 static int run_all(uint64_t first, uint64_t last)
 {
-    enum { FAILURES_SHOWN = 1000 };
+    enum { FAILURES_SHOWN = 5 };
     unsigned long long n_passed = 0, n_failed = 0;
     for (uint64_t seed = first; seed <= last; seed++) {
         if (run_seed(seed, false, false)) {

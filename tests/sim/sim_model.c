@@ -1,4 +1,5 @@
-/* The reference model, first half: what enters a worker, what it reports, what the service thread changes. */
+/* The reference model, first half: what enters a worker, what it reports, what the service thread
+ * changes. */
 #include "base/mem.h"
 #include "sim.h"
 
@@ -56,8 +57,7 @@ static void fed_publish(struct sim *s, struct sim_link *l, const struct sim_mark
     }
     p->fed_last = s->tick;
     p->n_sent++;
-    owe(s, l,
-        (struct sim_owed){.type = answers[p->qos], .packet_id = m->packet_id, .pub = m->pub});
+    owe(s, l, (struct sim_owed){.type = answers[p->qos], .packet_id = m->packet_id, .pub = m->pub});
 }
 
 bool model_is_done(const struct sim_pub *p)
@@ -263,10 +263,8 @@ static void on_drop(struct sim *s, const struct event *e, bool is_policy)
                  e->target);
         return;
     }
-    s->model.drops[s->model.n_drops++] = (struct sim_drop){.client = (uint8_t)client,
-                                                           .topic = (uint8_t)topic,
-                                                           .is_policy = is_policy,
-                                                           .at = s->tick};
+    s->model.drops[s->model.n_drops++] = (struct sim_drop){
+        .client = (uint8_t)client, .topic = (uint8_t)topic, .is_policy = is_policy, .at = s->tick};
 }
 
 static bool starts(const char *text, const char *with)

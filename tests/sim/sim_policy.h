@@ -1,7 +1,9 @@
-/* sim_policy - topics, filters and policies of the simulator, and what they mean, written without the broker's code. */
+/* sim_policy - topics, filters and policies of the simulator, and what they mean, written without
+ * the broker's code. */
 #ifndef SIM_SIM_POLICY_H
 #define SIM_SIM_POLICY_H
 
+#include "base/random.h"
 #include "core/policy.h"
 
 enum { SIM_TOPICS = 6, SIM_FILTERS = 8, SIM_POLICIES = 6, SIM_ROLES = 3, SIM_GRANTS = 3 };

@@ -1,4 +1,5 @@
-/* The service thread and the verify pool: one change at a time, told to every worker through its ring. */
+/* The service thread and the verify pool: one change at a time, told to every worker through its
+ * ring. */
 #include "sim.h"
 
 const struct sim_state *sim_state_of_worker(const struct sim *s, unsigned worker)

@@ -217,10 +217,8 @@ void sim_setup(struct sim *s)
     s->now_ms = 1000;
     s->wall_ms = 1700000000000;
     s->limits = (struct limits)LIMITS_DEFAULT;
-    s->entrance = (struct entrance){.name = "mqtts",
-                                    .protocol = EVENT_PROTOCOL_mqtt,
-                                    .auth_x509 = true,
-                                    .auth_password = true};
+    s->entrance = (struct entrance){
+        .name = "mqtts", .protocol = EVENT_PROTOCOL_mqtt, .auth_x509 = true, .auth_password = true};
     memset(s->model.sessions, 0, sizeof(s->model.sessions));
     choose_knobs(s);
     s->disk = sim_disk_new();
@@ -237,12 +235,12 @@ void sim_setup(struct sim *s)
     }
     s->n_untold = 0;
     make_clients(s);
-    sim_say(s, "sim", "seed %llu: %u workers, %u principals, %u clients, %u steps, rings of %u%s%s%s",
-            (unsigned long long)s->seed, s->knobs.n_workers, s->knobs.n_principals,
-            s->knobs.n_clients, s->knobs.n_steps, s->knobs.ring_capacity,
-            s->knobs.small_queue ? ", small queues" : "",
-            s->knobs.small_window ? ", small windows" : "",
-            s->knobs.slow_publish ? ", slow publishers" : "");
+    sim_say(
+        s, "sim", "seed %llu: %u workers, %u principals, %u clients, %u steps, rings of %u%s%s%s",
+        (unsigned long long)s->seed, s->knobs.n_workers, s->knobs.n_principals, s->knobs.n_clients,
+        s->knobs.n_steps, s->knobs.ring_capacity, s->knobs.small_queue ? ", small queues" : "",
+        s->knobs.small_window ? ", small windows" : "",
+        s->knobs.slow_publish ? ", slow publishers" : "");
 }
 
 static void empty_rings(struct sim *s)

@@ -117,7 +117,8 @@ static void answered(struct sim *s, struct sim_link *l, const struct sim_owed *o
     accepted(s, o->pub, first, p->qos == 2 || p->n_sent == 1);
 }
 
-static void tap_ack(struct sim *s, struct sim_link *l, enum mqtt_type type, const struct mqtt_ack *m)
+static void tap_ack(struct sim *s, struct sim_link *l, enum mqtt_type type,
+                    const struct mqtt_ack *m)
 {
     while (l->owed_at < l->owed_n && l->owed[l->owed_at].type == MQTT_PUBLISH) {
         struct sim_pub *p = &s->model.pubs[l->owed[l->owed_at++].pub];
@@ -179,8 +180,8 @@ static void check_order(struct sim *s, struct sim_session *t, unsigned pub, bool
     *kept = p->retain && (int)pub > *kept ? (int)pub : *kept;
 }
 
-/* How often a message may come as new. An old CONNECT that arrives late can end the publisher's session
- * and with it what the worker knew of its packet ids. */
+/* How often a message may come as new. An old CONNECT that arrives late can end the publisher's
+ * session and with it what the worker knew of its packet ids. */
 static unsigned most_copies(const struct sim *s, const struct sim_pub *p)
 {
     bool is_forgotten = s->model.sessions[p->client].since > p->fed_first;
@@ -308,8 +309,7 @@ static void granted(struct sim *s, const struct sim_link *l, const struct sim_wi
 {
     struct sim_sub *sub = &s->model.sessions[l->client].subs[w->filter];
     if (sub->n_asked == 0 && !sub->is_ending && always_covered(s, l->client, w)) {
-        sub->certain_since =
-            sub->is_certain && sub->qos == w->qos ? sub->certain_since : s->tick;
+        sub->certain_since = sub->is_certain && sub->qos == w->qos ? sub->certain_since : s->tick;
         sub->is_certain = true;
         sub->qos = w->qos;
     }
@@ -329,8 +329,8 @@ static void tap_suback(struct sim *s, struct sim_link *l, uint16_t packet_id, st
                        bool is_unsubscribe)
 {
     size_t i = 0;
-    while (i < l->n_wishes && (l->wishes[i].packet_id != packet_id ||
-                               l->wishes[i].is_unsubscribe != is_unsubscribe)) {
+    while (i < l->n_wishes &&
+           (l->wishes[i].packet_id != packet_id || l->wishes[i].is_unsubscribe != is_unsubscribe)) {
         i++;
     }
     if (i == l->n_wishes) {

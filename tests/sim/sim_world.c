@@ -94,9 +94,10 @@ static void link_act(struct sim *s)
     case 4:
     case 5:
         if (l->down.n > 0 || l->is_over) {
-            sim_link_receive(s, l, sim_chance(s, 60) || l->down.n == 0
-                                       ? l->down.n
-                                       : 1 + sim_below(s, (unsigned)l->down.n));
+            sim_link_receive(s, l,
+                             sim_chance(s, 60) || l->down.n == 0
+                                 ? l->down.n
+                                 : 1 + sim_below(s, (unsigned)l->down.n));
         }
         break;
     case 6:

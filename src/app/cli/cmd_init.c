@@ -54,7 +54,7 @@ static void print_made(struct cli *cli, const struct fortress_order *o, const st
 int cmd_init(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
     struct cli_args a;
-    struct fortress_order order;
+    struct fortress_order order = {0};
     int code = read_order(cli, self, argc, argv, &a, &order);
     if (code != CLI_DONE) {
         return code;
@@ -137,7 +137,7 @@ static void print_next(struct cli *cli, const struct fortress_order *o, const st
 int cmd_quickstart(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
     struct cli_args a;
-    struct fortress_order order;
+    struct fortress_order order = {0};
     int code = read_order(cli, self, argc, argv, &a, &order);
     if (code != CLI_DONE) {
         return code;

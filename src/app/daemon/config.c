@@ -191,7 +191,7 @@ static enum err read_auth(const struct reading *r, const struct yaml_node *list,
     TRY(yaml_expect(r->doc, list, YAML_LIST, "auth", r->complaint));
     l->auth = 0;
     for (const struct yaml_node *n = list->first; n != NULL; n = n->next) {
-        unsigned bit;
+        unsigned bit = 0;
         TRY(read_word(r, n, "an entry of auth", auth_words, &bit));
         l->auth |= bit;
     }

@@ -22,8 +22,8 @@ MUST_USE enum err places_key(const char *dir, const char *path, int *ret_fd, str
 MUST_USE enum err places_control(int dir_fd, int *ret_fd, struct why *why);
 
 /* places_listener - the sockets of one listener into fds (at least BOOT_SOCKETS_MAX). A plain one
- * is bound but does not listen. ERR_UNSUPPORTED: its door is not there yet; ERR_EXISTS, ERR_DENIED,
- * ERR_IO; *why says which address. */
+ * is bound but does not listen. ERR_UNSUPPORTED: its door, or `from`, is not there yet; ERR_EXISTS,
+ * ERR_DENIED, ERR_IO; *why says which address. */
 MUST_USE enum err places_listener(const struct config_listener *l, unsigned workers, int *fds,
                                   struct boot_listener *ret, struct why *why);
 

@@ -71,7 +71,7 @@ enum err aead_open(struct aead *a, const uint8_t nonce[AEAD_NONCE_BYTES], struct
     struct slice body = slice_head(sealed, sealed.n - AEAD_TAG_BYTES);
     uint8_t tag[AEAD_TAG_BYTES];
     uint8_t none[1];
-    memcpy(tag, slice_from(sealed, body.n).p, sizeof tag);
+    slice_copy(tag, slice_from(sealed, body.n));
     int n = 0;
     if (EVP_DecryptInit_ex2(a->open, NULL, NULL, nonce, NULL) != 1 ||
         EVP_CIPHER_CTX_ctrl(a->open, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_BYTES, tag) != 1 ||

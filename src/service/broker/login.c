@@ -21,9 +21,7 @@ MUST_USE enum err verified_new(uint64_t conn, unsigned worker, const struct real
      * the usual cost. */
     bool fits = slice_to_text(name, v->name, sizeof(v->name));
     (void)fits;
-    if (password.n > 0) {
-        memcpy(v->bytes, password.p, password.n);
-    }
+    slice_copy(v->bytes, password);
     v->password = slice_of(v->bytes, password.n);
     *ret = v;
     return OK;
@@ -129,7 +127,9 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
     }
     enum err err = OK;
     if (w->feeding != NULL) {
-        err = buf_append(&c->unread, *w->feeding, w->setup.limits->preauth_bytes);
+        /* Its principal is known: what it sent ahead is no stranger's any more. */
+        err = buf_append(&c->unread, *w->feeding,
+                         (size_t)w->setup.limits->packet_bytes + UNREAD_SLACK);
     }
     if (err != OK) {
         mem_free(h);

@@ -83,6 +83,7 @@ static enum err index_add(struct directory_version *v, enum version_index index,
     size_t n = before != NULL ? before->n : 0;
     bool found = false;
     size_t at = bucket_place(before, key, &found);
+    assert(at <= n);
     if (found) {
         return ERR_EXISTS;
     }

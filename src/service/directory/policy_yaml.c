@@ -275,7 +275,7 @@ static enum err read_role(const struct reading *r, struct policy *p, const struc
     }
     const struct yaml_node *many = yaml_find(n, "many");
     if (many != NULL) {
-        bool yes;
+        bool yes = false;
         TRY(read_flag(r, many, "many", &yes));
         role_set_many(role, yes);
         /* Several client ids at once need more than the one name; a client_id of its own still

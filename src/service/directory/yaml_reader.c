@@ -294,8 +294,9 @@ static enum err take_scalar(struct builder *b, const yaml_event_t *e, unsigned l
     if (top != NULL && top->node->kind == YAML_MAP && !top->has_key) {
         return take_key(b, top, e, line, column);
     }
-    struct yaml_node *n;
+    struct yaml_node *n = NULL;
     TRY(add_node(b, YAML_SCALAR, line, column, &n));
+    assert(n != NULL);
     return copy_text(b, e->data.scalar.value, e->data.scalar.length, &n->text);
 }
 

@@ -53,7 +53,7 @@ static void keep(struct audit *a, struct slice line)
     if (copy == NULL) {
         return; /* it is on the disk; only the tail misses it */
     }
-    memcpy(copy, line.p, line.n);
+    slice_copy(copy, line);
     struct kept_line *slot = &a->lines[a->end % AUDIT_LINES_MAX];
     mem_free(slot->p);
     *slot = (struct kept_line){copy, line.n};
