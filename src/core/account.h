@@ -26,8 +26,8 @@ struct account {
     uint32_t n_retained;
     uint64_t queued_bytes;
     struct queue_total *queues; /* borrowed: charged too. NULL: nobody counts them */
-    struct map sessions; /* by client id */
-    uint32_t n_conns;    /* connections and associations that use it */
+    struct map sessions;        /* by client id */
+    uint32_t n_conns;           /* connections and associations that use it */
 };
 
 /* account_new - shares principal, compiles grants. ERR_NOMEM. */
@@ -36,6 +36,9 @@ MUST_USE enum err account_new(const struct policy *policy, const struct principa
                               struct account **ret);
 /* account_free - its sessions must be gone. */
 struct account *account_free(struct account *a);
+/* account_is_rested - its budgets are full again, so a new account would be the same as this one.
+ */
+bool account_is_rested(const struct account *a, uint64_t now_ms);
 /* account_renew - the policy or the principal changed: new grants, new limits, same budgets spent.
  * principal NULL: it was removed, the account closes. ERR_NOMEM: the account closes (failure
  * closes). */

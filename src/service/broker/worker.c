@@ -230,6 +230,19 @@ static void rings_run(struct worker *w)
     }
 }
 
+static void accounts_sweep(struct worker *w)
+{
+    if (!w->has_tired_accounts) {
+        return;
+    }
+    w->has_tired_accounts = false; /* set again by each that still has to wait */
+    size_t at = 0;
+    struct account *a;
+    while ((a = map_next(&w->accounts, &at)) != NULL) {
+        account_drop_if_unused(w, a);
+    }
+}
+
 static void timers_run(struct worker *w)
 {
     struct timer *t;
@@ -247,6 +260,7 @@ static void timers_run(struct worker *w)
     if (w->now_ms >= w->next_sweep_ms) {
         w->next_sweep_ms = w->now_ms + MARKER_SWEEP_MS;
         markers_sweep(w);
+        accounts_sweep(w);
         (void)retained_expire(w->retained, w->now_ms, EXPIRE_BATCH);
     }
 }
