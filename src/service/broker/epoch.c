@@ -80,6 +80,22 @@ static void renew_account(struct worker *w, struct account *a, bool policy_chang
     }
 }
 
+/* Who came in with a credential that was replaced must come back with the new one. */
+static void close_replaced(struct worker *w)
+{
+    for (size_t i = 0; i < w->n_slots; i++) {
+        struct conn *c = w->conns[i];
+        if (c == NULL || c->phase == CONN_CLOSING || c->account == NULL ||
+            credential_stands(w, c, c->account->principal)) {
+            continue;
+        }
+        struct event e = event_of(w, EVENT_revoked, c);
+        event_reason(&e, "the credential it connected with was replaced. Use the newest bundle");
+        worker_report(w, &e);
+        conn_close(w, c, MQTT_NOT_AUTHORIZED);
+    }
+}
+
 /* What came in by a plain entrance whose exception has ended must go. */
 static void close_plain(struct worker *w)
 {
@@ -117,6 +133,7 @@ void realm_changed(struct worker *w, const struct realm *realm)
         renew_account(w, a, policy_changed);
         account_drop_if_unused(w, a);
     }
+    close_replaced(w);
     close_plain(w);
     realm_unref(old);
     atomic_store_explicit(&w->realm_epoch, realm->epoch, memory_order_release);

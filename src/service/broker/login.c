@@ -46,6 +46,7 @@ void verified_check(struct verified *v, int64_t now_wall_ms)
                                          now_wall_ms, &entry, &credential);
     if (v->result == OK) {
         v->principal = principal_ref(entry->principal);
+        v->credential = credential->id;
         credential_used(credential, now_wall_ms);
     }
 }
@@ -139,6 +140,7 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
     h->transport = c->transport;
     h->gate = TAKE(c->gate);
     h->principal = principal_ref(p);
+    h->credential = c->credential;
     h->unread = c->unread;
     memcpy(h->peer, c->peer, sizeof(h->peer));
     c->unread = (struct buf){0};
@@ -184,6 +186,7 @@ static void login_x509(struct worker *w, struct conn *c)
     enum err err = directory_login_x509(w->realm->directory, slice_text(c->cert_name), &c->spki,
                                         w->wall_ms, &entry, &credential);
     if (err == OK) {
+        c->credential = credential->id;
         credential_used(credential, w->wall_ms);
         go_home(w, c, entry->principal);
         return;
@@ -230,6 +233,7 @@ static void verdict(struct worker *w, struct conn *c, const struct verified *v)
             if (entry->principal->status != PRINCIPAL_ACTIVE) {
                 refuse_inactive(w, c, entry);
             } else {
+                c->credential = v->credential;
                 go_home(w, c, entry->principal);
             }
             return;

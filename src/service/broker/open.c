@@ -325,8 +325,27 @@ static void wake_at_commit(struct worker *w, const struct conn *c)
     }
 }
 
+bool credential_stands(const struct worker *w, const struct conn *c, const struct principal *p)
+{
+    if (p->is_anonymous || c->credential == 0) {
+        return true;
+    }
+    const struct directory_entry *e = directory_find(w->realm->directory, slice_text(p->name));
+    for (size_t i = 0; e != NULL && e->principal->id == p->id && i < e->n_credentials; i++) {
+        if (e->credentials[i]->id == c->credential) {
+            return credential_is_live(e->credentials[i], w->wall_ms);
+        }
+    }
+    return false;
+}
+
 void open_here(struct worker *w, struct conn *c, const struct principal *principal)
 {
+    if (!credential_stands(w, c, principal)) {
+        refuse_open(w, c, EVENT_revoked, MQTT_NOT_AUTHORIZED, slice_text(principal->name),
+                    "its credential was replaced while it connected. Use the newest bundle");
+        return;
+    }
     struct opening o = {.connect = mqtt_gate_connect(c->gate)};
     enum err err = account_of(w, principal, &o.account);
     if (err != OK) {
@@ -376,6 +395,7 @@ void handover_arrived(struct worker *w, struct handover *h)
     }
     c->gate = TAKE(h->gate);
     c->unread = h->unread;
+    c->credential = h->credential;
     h->unread = (struct buf){0};
     EVENT_TEXT(c, client_id, mqtt_gate_connect(c->gate)->client_id);
     if (w->setup.driver.arrive(w->setup.driver.ctx, h->transport, c->handle) != OK) {

@@ -53,6 +53,7 @@ struct verified {
     const struct realm *realm;         /* owned reference: the directory it was checked against */
     enum err result;                   /* OK, ERR_AUTH, ERR_DENIED, ERR_NOMEM */
     const struct principal *principal; /* owned reference on OK */
+    uint64_t credential;               /* on OK */
     char name[PRINCIPAL_NAME_MAX + 1];
     struct slice password; /* points into bytes */
     uint8_t bytes[];

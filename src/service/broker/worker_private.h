@@ -42,6 +42,7 @@ struct conn {
     void *transport;
     struct mqtt_gate *gate;
     struct mqtt_server *engine;
+    uint64_t credential;     /* that let it in; 0: not yet, or it is anonymous */
     struct account *account; /* while OPEN */
     struct session *session; /* while OPEN */
     struct buf unread;       /* the unfinished packet, or what back-pressure keeps */
@@ -64,6 +65,7 @@ struct handover {
     void *transport;
     struct mqtt_gate *gate;
     const struct principal *principal; /* owned reference */
+    uint64_t credential;               /* that let it in; 0: none, it is anonymous */
     struct buf unread;
     char peer[56];
 };
@@ -219,6 +221,8 @@ unsigned home_of(const struct worker *w, const struct principal *p, struct slice
                  bool is_many);
 
 /* open.c */
+/* credential_stands - is what let c in still a live credential of this principal? */
+bool credential_stands(const struct worker *w, const struct conn *c, const struct principal *p);
 void open_here(struct worker *w, struct conn *c, const struct principal *principal);
 void handover_arrived(struct worker *w, struct handover *h);
 struct handover *handover_free(struct handover *h);

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
-BINARY = Path(os.environ.get('SALLYPORT_BIN', ROOT / 'build/sallyport'))
+BINARY = Path(os.environ.get('SALLYPORT_BIN', ROOT / 'build/sallyport')).resolve()
 PLAIN_LISTENERS = ('mqtt', 'ws', 'coap')
 
 # The policy most tests use: tests/scenario/policy.yaml.
