@@ -8,7 +8,8 @@
 #ifndef BASE_SCOPE_H
 #define BASE_SCOPE_H
 
-#define AUTO(fn) __attribute__((cleanup(fn)))
+/* unused: a variable may be there for its cleanup alone; clang does not count that as a use. */
+#define AUTO(fn) __attribute__((cleanup(fn), unused))
 
 #define TAKE(pointer)                                                                              \
     __extension__({                                                                                \

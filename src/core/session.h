@@ -53,6 +53,7 @@ struct session {
     struct timer expiry;
     const struct msg *will; /* shared; NULL = none */
     uint64_t queued_bytes;
+    uint64_t judged_seq; /* the owner's: deliveries before it were queued under other rights */
     /* the rest is session.c's */
     struct delivery *ring;
     size_t ring_cap, ring_at, n_deliveries; /* ring_cap is a power of two */

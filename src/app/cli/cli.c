@@ -175,13 +175,17 @@ static enum err send_all(int fd, struct slice s)
 
 static void print_json(struct cli *cli, const json_t *line)
 {
-    json_dumpf(line, cli->out, JSON_COMPACT);
+    /* ASCII: names come from strangers, and a terminal obeys more than JSON escapes. */
+    json_dumpf(line, cli->out, JSON_COMPACT | JSON_ENSURE_ASCII);
     fputc('\n', cli->out);
 }
 
 static int print_answer(struct cli *cli, const struct control_answer *a)
 {
-    if (cli->json || a->text == NULL) {
+    if (cli->json && a->text != NULL && json_object_size(a->line) > 1) {
+        (void)json_object_del(a->line, "text"); /* for people; the members say the same */
+        print_json(cli, a->line);
+    } else if (cli->json || a->text == NULL) {
         print_json(cli, a->line);
     } else {
         size_t n = strlen(a->text);

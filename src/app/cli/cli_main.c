@@ -105,7 +105,15 @@ static const struct cli_command commands[] = {
      "  --will-topic T --will-payload M --will-qos Q --will-retain\n"
      "  -D PACKET PROPERTY VALUE   MQTT 5, e.g. -D publish user-property KEY VALUE\n",
      cmd_rpc, NULL},
-    {"coap", "get, put, post, delete, observe", NULL, NULL, "the client commands"},
+    {"coap", "get, put, post, delete, observe",
+     "  sallyport coap get coaps://localhost/mq/sensors/lab/meter-7/temperature --bundle lamp-1\n\n"
+     "usage: sallyport coap get|put|post|delete|observe URI [-e TEXT | -f FILE] --bundle DIR\n"
+     "  As the bundle's psk.txt says, else its cert.pem; or --cafile FILE --cert FILE --key FILE.\n"
+     "  Always DTLS; with certificates the server's, and its name, are always verified.\n"
+     "  -e TEXT -f FILE   what put and post send; -t FORMAT of it, a number or a media type\n"
+     "  -N non-confirmable; -s SECONDS to wait (10), or to observe (until Ctrl-C)\n"
+     "  4.xx and 5.xx end with 1. Not there yet: coap:// (OSCORE), block-wise transfer, -O, -b.\n",
+     cmd_coap, NULL},
     {"audit", "who did what, and what was refused",
      "  sallyport audit tail -f\n\n"
      "usage: sallyport audit tail [-n N] [-f]     (the last 100; -f: and those to come)\n"
@@ -117,7 +125,20 @@ static const struct cli_command commands[] = {
      cmd_status, NULL},
     {"alerts", "what needs a person", "  sallyport alerts\n\nusage: sallyport alerts [--json]\n",
      cmd_status, NULL},
-    {"bench", "measure this machine, and verify what was measured", NULL, NULL, "the bench"},
+    {"bench", "load a server, and verify what it does",
+     "  sallyport bench --bundle bench-1 --scenario fan-in --qos 1 --pid \"$(pidof sallyport | tr "
+     "' ' "
+     ",)\"\n\n"
+     "usage: sallyport bench [--scenario pairs|fan-in|fan-out] [--publishers N] [--subscribers N]\n"
+     "                       [--qos 0|1|2] [--size BYTES] [--window N] [--seconds S] [-V 5|311]\n"
+     "                       [--pid PID,...] [--topic PREFIX] --bundle DIR | -h HOST -p PORT ...\n"
+     "  Deliveries a second in a closed loop: a publisher has at most --window messages under "
+     "way.\n"
+     "  Every message is checked: 1 when one was lost, came twice or out of order.\n"
+     "  --pid adds the CPU time that these processes used for a delivery.\n"
+     "  The identity needs many client ids at once and PREFIX/# both ways (default bench/RANDOM).\n"
+     "  --plain  TCP without TLS and identity, only to a broker on this machine.\n",
+     cmd_bench, NULL},
     {"certs", "list, renew, plan", NULL, NULL, "the certificate life cycle"},
     {"enrol", "token, approve, list", NULL, NULL, "enrolment"},
     {"agent", "keeps a device's certificate fresh", NULL, NULL, "enrolment"},

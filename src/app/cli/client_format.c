@@ -30,6 +30,9 @@ static void print_hex(FILE *to, struct slice s)
 /* A stranger's bytes must not move the cursor, set the title or hide a line. */
 void client_payload_print(FILE *to, struct slice s, bool is_terminal)
 {
+    if (s.n == 0) {
+        return;
+    }
     if (!is_terminal) {
         (void)!fwrite(s.p, 1, s.n, to);
         return;

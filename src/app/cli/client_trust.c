@@ -4,19 +4,18 @@
 
 int client_unreached(struct cli *cli, const struct client_target *t, enum err err)
 {
-    switch ((unsigned)err) {
-    case ERR_NOT_FOUND:
+    unsigned port = t->port;
+    if (err == ERR_NOT_FOUND) {
         return cli_fail(cli, "there is no address for the name %s: nothing was sent", t->host);
-    case ERR_CLOSED:
-        return cli_fail(cli, "nobody listens at %s port %u: is the server up, and is it this port?",
-                        t->host, (unsigned)t->port);
-    case ERR_TIMEOUT:
-        return cli_fail(cli, "%s port %u does not answer: is a firewall between?", t->host,
-                        (unsigned)t->port);
-    default:
-        return cli_fail(cli, "%s port %u cannot be reached (%s)", t->host, (unsigned)t->port,
-                        err_name(err));
     }
+    if (err == ERR_CLOSED) {
+        return cli_fail(cli, "nobody listens at %s port %u: is the server up, and is it this port?",
+                        t->host, port);
+    }
+    if (err == ERR_TIMEOUT) {
+        return cli_fail(cli, "%s port %u does not answer: is a firewall between?", t->host, port);
+    }
+    return cli_fail(cli, "%s port %u cannot be reached (%s)", t->host, port, err_name(err));
 }
 
 int client_untrusted(struct cli *cli, const struct client_target *t, enum tls_verify v)

@@ -22,12 +22,13 @@ static int read_checked(struct cli *cli, const char *file, struct buf *ret)
     return e == OK ? CLI_DONE : cli_fail(cli, "%s", complaint.text);
 }
 
+/* The daemon judges: so a refusal is in its audit trail too, and roles start with its limits. */
 static int apply(struct cli *cli, const char *file)
 {
     AUTO(buf_done) struct buf text = {0};
-    int code = read_checked(cli, file, &text);
-    if (code != CLI_DONE) {
-        return code;
+    struct yaml_complaint complaint;
+    if (config_read_file(AT_FDCWD, file, file, &complaint, &text) != OK) {
+        return cli_fail(cli, "%s", complaint.text);
     }
     json_t *args = json_pack("{s:s%,s:s}", "text", (const char *)text.p, text.n, "file", file);
     return args != NULL ? cli_call(cli, "policy.apply", args, NULL, NULL)

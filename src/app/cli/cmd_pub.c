@@ -18,15 +18,14 @@ struct pub {
 
 static int told_unsent(const struct pub *p, enum err err, size_t bytes)
 {
-    switch ((unsigned)err) {
-    case ERR_TOO_LARGE:
+    if (err == ERR_TOO_LARGE) {
         return cli_fail(p->cli, "%zu bytes are more than the server accepts in one message", bytes);
-    case ERR_UNSUPPORTED:
+    }
+    if (err == ERR_UNSUPPORTED) {
         return cli_fail(p->cli, "the server takes no message with QoS %d%s", p->message.qos,
                         p->message.retain ? " that is to be retained" : "");
-    default:
-        return cli_fail(p->cli, "the message was not sent: %s", err_name(err));
     }
+    return cli_fail(p->cli, "the message was not sent: %s", err_name(err));
 }
 
 /* CLIENT_GO_ON, also when there is no room now: *ret_sent says. */

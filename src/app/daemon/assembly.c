@@ -107,6 +107,7 @@ static enum err add_entrance(struct assembly *a, const struct boot_listener *b,
     e->entrance.auth_password = (l->auth & CONFIG_AUTH_PASSWORD) != 0;
     e->entrance.auth_psk = (l->auth & CONFIG_AUTH_PSK) != 0;
     e->entrance.is_plain = l->plain;
+    e->entrance.index = (unsigned)a->n_entrances;
     e->entrance.segment = segment_number(&a->config, l->segment);
     EVENT_TEXT(&e->entrance, name, slice_text(l->name));
     e->is_udp = b->udp;

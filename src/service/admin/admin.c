@@ -47,11 +47,10 @@ void admin_event(struct admin *a, const struct event *e)
     }
 }
 
-void admin_act(struct admin *a, uint64_t token, enum event_category category,
-               enum event_severity severity, const char *target, const char *format, ...)
+struct event admin_act_make(struct admin *a, uint64_t token, enum event_category category,
+                            enum event_severity severity, const char *target)
 {
     struct event e = event_make(category);
-    char text[2 * sizeof e.reason]; /* longer than the field, so that a cut is marked */
     e.severity = severity;
     e.protocol = EVENT_PROTOCOL_control;
     EVENT_TEXT(&e, target, slice_text(target));
@@ -61,6 +60,14 @@ void admin_act(struct admin *a, uint64_t token, enum event_category category,
         EVENT_TEXT(&e, principal, slice_text("admin"));
         EVENT_TEXT(&e, peer, slice_text(peer));
     }
+    return e;
+}
+
+void admin_act(struct admin *a, uint64_t token, enum event_category category,
+               enum event_severity severity, const char *target, const char *format, ...)
+{
+    struct event e = admin_act_make(a, token, category, severity, target);
+    char text[2 * sizeof e.reason]; /* longer than the field, so that a cut is marked */
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
@@ -180,8 +187,7 @@ enum err admin_new(const struct admin_setup *s, struct admin **ret)
     a->policy = policy_ref(s->policy);
     a->started_ms = admin_now_ms(a);
     for (size_t i = 0; i < s->n_listeners; i++) {
-        a->listeners[i] =
-            (struct metrics_listener){.name = s->listeners[i].name, .door = s->listeners[i].door};
+        a->listeners[i] = s->listeners[i].name;
     }
     TRY(recall_new(&a->setup.random, &a->recall));
     (void)admin_exceptions_end(a);

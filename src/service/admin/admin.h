@@ -53,9 +53,9 @@ struct admin_setup {
     struct role_limits role_start; /* what a role of policy.yaml starts with */
     struct clock clock;
     struct random_source random;
-    const char *host; /* that bundles name */
-    const struct admin_listener *listeners;
-    size_t n_listeners;  /* at most ADMIN_LISTENERS_MAX */
+    const char *host;                       /* that bundles name */
+    const struct admin_listener *listeners; /* in the order of entrance.index */
+    size_t n_listeners;                     /* at most ADMIN_LISTENERS_MAX */
     uid_t uid;           /* who may use the control socket besides root: the daemon's own */
     const char *sandbox; /* one line for `status`, or NULL */
 };

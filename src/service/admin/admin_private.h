@@ -25,8 +25,8 @@ struct follower {
 
 struct admin {
     struct admin_setup setup;
-    struct metrics_listener listeners[ADMIN_LISTENERS_MAX];
-    const struct policy *policy; /* owned reference */
+    const char *listeners[ADMIN_LISTENERS_MAX]; /* names, for metrics */
+    const struct policy *policy;                /* owned reference */
     struct recall *recall;
     struct alerts alerts;
     struct control_server *server; /* NULL before admin_attach or admin_adopt */
@@ -57,7 +57,10 @@ static inline void admin_version_release(const struct directory_version **v)
 }
 
 /* admin_act - notes an administrative act: principal "admin", protocol control, the asker's uid as
- * peer. token 0: nobody asked, the daemon itself acts. */
+ * peer. token 0: nobody asked, the daemon itself acts. admin_act_make: without the reason, for the
+ * caller to complete and to give to admin_event. */
+struct event admin_act_make(struct admin *a, uint64_t token, enum event_category category,
+                            enum event_severity severity, const char *target);
 void admin_act(struct admin *a, uint64_t token, enum event_category category,
                enum event_severity severity, const char *target, const char *format, ...)
     __attribute__((format(printf, 6, 7)));

@@ -139,6 +139,10 @@ enum err provision_device(const struct provision *p, const struct provision_orde
         why_set(why, "oscore is not there yet; use x509, password or psk");
         return ERR_UNSUPPORTED;
     }
+    if (!principal_name_ok(o->name)) {
+        why_set(why, "names of devices are 1 to %d of A-Z a-z 0-9 . _ -", PRINCIPAL_NAME_MAX);
+        return ERR_MALFORMED;
+    }
     struct examples examples = {{0}, {0}};
     if (p->policy != NULL) {
         if (!policy_has_role(p->policy, o->role)) {
@@ -147,7 +151,14 @@ enum err provision_device(const struct provision *p, const struct provision_orde
                     SLICE_ARG(shown));
             return ERR_NOT_FOUND;
         }
-        TRY(find_examples(p, o, &examples));
+        enum err e = find_examples(p, o, &examples);
+        if (e == ERR_MALFORMED || e == ERR_LIMIT) {
+            why_set(why,
+                    "attributes: at most %d, names as for devices, values without control "
+                    "characters",
+                    PRINCIPAL_ATTRS_MAX);
+        }
+        TRY(e);
     }
     AUTO(made_wipe) struct made made = {0};
     TRY(make_secrets(p, o, wanted, now_wall_ms, &made));

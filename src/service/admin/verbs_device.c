@@ -164,7 +164,7 @@ static enum err changed(struct admin *a, uint64_t token, struct control_reply *r
 {
     return admin_changed(
         a, token, reply,
-        json_pack("{s:s,s:s,s:s+++}", "name", name, "change", what, "text", name, " is ", what));
+        json_pack("{s:s,s:s,s:s++}", "name", name, "change", what, "text", name, " is ", what));
 }
 
 static enum err refuse(struct control_reply *reply, const char *name, enum err e,

@@ -46,7 +46,10 @@ static void exception_event(struct admin *a, uint64_t token, const struct direct
 {
     char text[512];
     admin_exception_text(x, text, sizeof text);
-    admin_act(a, token, EVENT_exception, severity, x->listener, "%s: exception %s", what, text);
+    struct event e = admin_act_make(a, token, EVENT_exception, severity, x->listener);
+    EVENT_TEXT(&e, listener, slice_text(x->listener));
+    event_reason(&e, "%s: exception %s", what, text);
+    admin_event(a, &e);
 }
 
 void admin_exceptions_report(struct admin *a)

@@ -98,10 +98,10 @@ static void uptime_text(uint64_t seconds, char *dst, size_t cap)
 static json_t *numbers(const struct metrics_sources *s, const struct counters *sum,
                        const struct metrics *m)
 {
+    uint64_t connections = get(&sum->connections_mqtt) + get(&sum->connections_coap);
     return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "connections",
-                     (json_int_t)(get(&sum->connections_mqtt) + get(&sum->connections_coap)),
-                     "sessions", (json_int_t)get(&sum->sessions), "subscriptions",
-                     (json_int_t)get(&sum->subscriptions), "retained_messages",
+                     (json_int_t)connections, "sessions", (json_int_t)get(&sum->sessions),
+                     "subscriptions", (json_int_t)get(&sum->subscriptions), "retained_messages",
                      (json_int_t)get(&sum->retained_messages), "queued_messages",
                      (json_int_t)get(&sum->queued_messages), "principals",
                      (json_int_t)s->principals, "open_alerts", (json_int_t)s->open_alerts,

@@ -236,8 +236,13 @@ MUST_USE enum err broker_start(struct broker *b)
 {
     sigset_t all, before;
     enum err err = OK;
-    /* Signals are the service thread's. */
+    /* Signals are the service thread's; but a fault, or a call that the sandbox refuses, is
+     * answered where it happens. */
     (void)sigfillset(&all);
+    static const int own[] = {SIGSYS, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
+    for (size_t i = 0; i < COUNT_OF(own); i++) {
+        (void)sigdelset(&all, own[i]);
+    }
     if (pthread_sigmask(SIG_BLOCK, &all, &before) != 0) {
         return ERR_IO;
     }

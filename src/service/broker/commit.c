@@ -44,6 +44,17 @@ MUST_USE enum err token_new(struct worker *w, const struct token *t, uint64_t *r
     return OK;
 }
 
+struct token *token_of_publish(struct worker *w, uint64_t session, uint16_t packet_id)
+{
+    for (uint32_t i = 0; i < w->n_tokens; i++) {
+        struct token *t = &w->tokens[i];
+        if (t->n_open > 0 && t->session == session && t->packet_id == packet_id) {
+            return t;
+        }
+    }
+    return NULL;
+}
+
 void token_open(struct worker *w, uint64_t token, uint32_t n)
 {
     struct token *t = token_find(w, token);

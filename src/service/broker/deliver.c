@@ -21,10 +21,11 @@ static void send_pubrels(struct worker *w, struct conn *c)
     }
 }
 
-/* What was queued under an older policy is asked about again, both ends of it (rule 9). */
+/* What was queued under an older policy is asked about again, both ends of it (rule 9). The
+ * message's epoch alone does not say so: its publisher's worker may have been ahead of this one. */
 static bool may_leave(struct worker *w, struct conn *c, const struct delivery *d)
 {
-    if (d->msg->epoch == w->realm->epoch) {
+    if (d->msg->epoch == w->realm->epoch && d->seq >= c->session->judged_seq) {
         return true;
     }
     return publisher_ok(w, d->msg) &&
@@ -107,7 +108,9 @@ size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap
     if (c->phase == CONN_OPEN && !mqtt_server_has_output(c->engine)) {
         send_deliveries(w, c, &wr);
     }
-    conn_unstall(w, c);
+    if (c->phase == CONN_OPEN && mqtt_server_is_closing(c->engine)) {
+        conn_close(w, c, MQTT_SERVER_BUSY); /* there was no memory for an answer */
+    }
     return wr.at;
 }
 

@@ -24,6 +24,7 @@ static void recheck_subs(struct worker *w, struct account *a)
     struct session *s;
     struct decision why;
     while ((s = map_next(&a->sessions, &at)) != NULL) {
+        s->judged_seq = s->next_seq;
         list_for_each_safe (n, next, &s->subscriber.subs) {
             struct sub *sub = LIST_ENTRY(n, struct sub, in_subscriber);
             if (passage_deliver(a, sub, &why) == OK) {

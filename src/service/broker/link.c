@@ -13,8 +13,8 @@ void link_free(struct link *l)
     mem_free(l);
 }
 
-static void report(struct link *l, enum event_category category, const char *format,
-                   const char *text)
+static void report(struct link *l, enum event_category category, const char *before,
+                   const char *text, const char *fix)
 {
     struct driver *d = l->driver;
     struct event e = event_make(category);
@@ -22,8 +22,7 @@ static void report(struct link *l, enum event_category category, const char *for
     e.protocol = l->entrance->entrance.protocol;
     EVENT_TEXT(&e, peer, slice_text(l->peer));
     EVENT_TEXT(&e, listener, slice_text(l->entrance->entrance.name));
-    event_text(e.reason, sizeof(e.reason), (struct slice){0});
-    (void)snprintf(e.reason, sizeof(e.reason), "%s%s", format, text);
+    event_reason(&e, "%s%s%s", before, text, fix);
     d->setup.event(d->setup.ctx, d->index, &e);
 }
 
@@ -83,6 +82,30 @@ void link_lingering_tick(struct driver *d)
     }
 }
 
+static void report_handshake(struct link *l)
+{
+    const char *fix = ". Let the client speak TLS 1.3 with a current library";
+    switch (stream_verify(l->stream)) {
+    case TLS_VERIFY_OK:
+        break;
+    case TLS_VERIFY_EXPIRED:
+    case TLS_VERIFY_NOT_YET_VALID:
+        fix = ". Check the device's clock; `sallyport device rotate NAME` issues a new certificate";
+        break;
+    case TLS_VERIFY_UNKNOWN_CA:
+    case TLS_VERIFY_SELF_SIGNED:
+    case TLS_VERIFY_WRONG_PURPOSE:
+    case TLS_VERIFY_WRONG_NAME:
+    case TLS_VERIFY_WEAK:
+    case TLS_VERIFY_FORGED:
+    case TLS_VERIFY_REVOKED:
+    case TLS_VERIFY_OTHER:
+        fix = ". Use the certificate of a bundle made by `sallyport device add`";
+        break;
+    }
+    report(l, EVENT_tls_reject, "the TLS handshake was refused: ", stream_error(l->stream), fix);
+}
+
 /* Why a stream ended, as an event where it was a handshake, and in words for the disconnect event.
  */
 static const char *explain_end(struct link *l, enum err err)
@@ -90,7 +113,7 @@ static const char *explain_end(struct link *l, enum err err)
     bool in_handshake = stream_is_tls(l->stream) && !stream_is_ready(l->stream);
     if (in_handshake && err != ERR_CLOSED) {
         count_add(&l->driver->counters->handshakes_failed, 1);
-        report(l, EVENT_tls_reject, "the TLS handshake was refused: ", stream_error(l->stream));
+        report_handshake(l);
     }
     switch ((unsigned)err) {
     case ERR_CLOSED:
@@ -98,7 +121,8 @@ static const char *explain_end(struct link *l, enum err err)
                    ? "the client closed the connection without DISCONNECT"
                    : "the connection was lost";
     case ERR_QUOTA:
-        report(l, EVENT_flood, "too many TLS key updates: ", stream_error(l->stream));
+        report(l, EVENT_flood, "too many TLS key updates: ", stream_error(l->stream),
+               "; the connection was closed. Look at what runs on that client");
         return "too many TLS key updates";
     default:
         return stream_error(l->stream);
@@ -132,7 +156,7 @@ static bool identify(struct link *l)
                "the client's certificate names no principal (SAN URI urn:sallyport:device:NAME). "
                "Use the "
                "certificate of a bundle made by `sallyport device add`",
-               "");
+               "", "");
         return false;
     }
     worker_present(d->worker, l->conn, slice_text(name), &x509_info(x)->spki);

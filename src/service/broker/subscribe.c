@@ -178,6 +178,7 @@ static void replay_start(struct worker *w, struct session *s, const struct sub *
     r->session = s;
     r->qos = sub->qos;
     r->id = sub->id;
+    r->epoch = w->realm->epoch;
     struct gather g = {.w = w, .r = r};
     retained_match(w->retained, sub_filter(sub), w->now_ms, gather_one, &g);
     list_append(&w->replays, &r->node);
@@ -187,6 +188,23 @@ static void replay_start(struct worker *w, struct session *s, const struct sub *
     if (r->n == 0) {
         replay_free(r);
     }
+}
+
+/* A message that was replaced meanwhile has been followed by its successor, live: sent now, the old
+ * one would be taken for the newest (rule 4). After a change of policy both ends are asked again
+ * (rule 9). */
+static bool replay_is_due(struct worker *w, const struct session *s, const struct replay *r,
+                          const struct msg *m)
+{
+    if (retained_find(w->retained, m->topic, w->now_ms) != m) {
+        return false;
+    }
+    if (r->epoch == w->realm->epoch ||
+        (publisher_ok(w, m) && grants_subscribe(s->account->grants, m->topic, NULL) == OK)) {
+        return true;
+    }
+    count_add(&counts(w)->dropped_policy, 1);
+    return false;
 }
 
 static enum err replay_one(struct session *s, const struct replay *r, const struct msg *m)
@@ -208,10 +226,11 @@ void replays_feed(struct worker *w, struct session *s)
         /* Half of the queue stays free for live traffic. */
         uint32_t half = grants_limits(s->account->grants)->queue_messages / 2 + 1;
         while (r->at < r->n && session_count(s) < half) {
-            if (replay_one(s, r, r->msgs[r->at]) != OK) {
+            const struct msg *m = r->msgs[r->at];
+            if (replay_is_due(w, s, r, m) && replay_one(s, r, m) != OK) {
                 return; /* the bytes are used up: later */
             }
-            msg_unref(r->msgs[r->at]);
+            msg_unref(m);
             r->at++;
         }
         if (r->at == r->n) {

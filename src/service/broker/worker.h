@@ -35,6 +35,7 @@ struct entrance {
     bool auth_x509, auth_password, auth_psk;
     bool is_plain; /* no TLS: every connection needs an exception in force that allows plaintext */
     uint32_t segment;
+    unsigned index; /* below COUNTERS_LISTENERS_MAX: where its connections are counted */
 };
 
 /* What a worker asks of its driver; called inside worker functions. */

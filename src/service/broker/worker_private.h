@@ -49,8 +49,8 @@ struct conn {
     struct timer timer;      /* pre-authentication deadline, then keep-alive */
     struct list_node dirty, paused;
     bool is_paused;           /* the publisher waits for budget, ring or journal */
+    bool is_stalled;          /* the engine waits for answers or for a reader; `unread` holds packets */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
-    bool is_stalled;          /* the engine was blocked with bytes left in unread */
     bool has_cert, is_clean_end, has_published, is_abandoned;
     struct digest spki;
     char cert_name[PRINCIPAL_NAME_MAX + 1];
@@ -79,6 +79,8 @@ struct token {
     enum token_kind kind;
     uint64_t conn; /* TOKEN_ANSWER */
     uint32_t ask;
+    uint16_t packet_id; /* QoS 2 of `session`: a repeated PUBLISH waits for the same commits */
+    uint64_t session;
     uint64_t cookie; /* TOKEN_DOOR */
 };
 
@@ -126,6 +128,7 @@ struct replay {
     struct session *session;
     uint8_t qos;
     uint32_t id;
+    uint64_t epoch; /* of the realm under which they were gathered */
     size_t at, n, cap;
     const struct msg **msgs; /* owned references from `at` on */
 };
@@ -198,9 +201,6 @@ void conn_feed(struct worker *w, struct conn *c, struct slice plain);
 void conn_pause(struct worker *w, struct conn *c, uint64_t until_ms);
 void conns_resume(struct worker *w);
 void conn_timeout(struct worker *w, struct conn *c);
-/* conn_unstall - its output has left, or answers came: an engine that was blocked goes on with what
- * it left; one that had no memory for an answer ends. */
-void conn_unstall(struct worker *w, struct conn *c);
 
 /* report.c */
 struct event event_of(const struct worker *w, enum event_category category, const struct conn *c);
@@ -237,6 +237,8 @@ MUST_USE enum err msg_from_publish(const struct worker *w, const struct account 
 
 /* commit.c */
 MUST_USE enum err token_new(struct worker *w, const struct token *t, uint64_t *ret);
+/* token_of_publish - the token of a QoS 2 PUBLISH of this session that still waits, or NULL. */
+struct token *token_of_publish(struct worker *w, uint64_t session, uint16_t packet_id);
 void token_open(struct worker *w, uint64_t token, uint32_t n);
 void token_close_one(struct worker *w, uint64_t token);
 /* token_close_if_alone - closes the caller's place: true when it was the last, and then nothing

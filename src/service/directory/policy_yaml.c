@@ -187,6 +187,11 @@ static enum err read_resources(const struct reading *r, struct role *role,
     return OK;
 }
 
+static uint32_t burst_of(uint32_t rate, uint32_t times)
+{
+    return rate < UINT32_MAX / times ? rate * times : UINT32_MAX;
+}
+
 static enum err read_limits(const struct reading *r, struct role_limits *limits,
                             const struct yaml_node *map)
 {
@@ -210,6 +215,14 @@ static enum err read_limits(const struct reading *r, struct role_limits *limits,
         if (setting_apply(s, n->text, 0, why, limits) != OK) {
             return COMPLAIN(r, n, "%s", why);
         }
+    }
+    /* Who names a rate means it: the burst keeps its usual relation to it, unless it is named too.
+     */
+    if (yaml_find(map, "publish_rate") != NULL && yaml_find(map, "publish_burst") == NULL) {
+        limits->publish_burst = burst_of(limits->publish_rate, 2);
+    }
+    if (yaml_find(map, "connect_rate") != NULL && yaml_find(map, "connect_burst") == NULL) {
+        limits->connect_burst = burst_of(limits->connect_rate, 20);
     }
     return OK;
 }

@@ -353,6 +353,7 @@ static enum err admit(struct coap_door *d, const struct dtls_info *info)
                  info->psk_identity.n > 0 ? "a pre-shared key" : "a certificate", info->cipher);
     door_report(d, &e);
     count_add(&d->setup.counters->connections_coap, 1);
+    count_add(&d->setup.counters->connections_at[d->setup.entrance->index], 1);
     association_serve(a);
     return OK;
 }
@@ -382,6 +383,7 @@ void association_close(struct association *a, const char *why)
     event_reason(&e, "%s", why != NULL ? why : "-");
     door_report(d, &e);
     count_sub(&d->setup.counters->connections_coap, 1);
+    count_sub(&d->setup.counters->connections_at[d->setup.entrance->index], 1);
     size_t at = 0;
     struct watch *w;
     while ((w = map_next(&a->watches, &at)) != NULL) {

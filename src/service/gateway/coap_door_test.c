@@ -576,6 +576,54 @@ static void the_list_is_the_principals(void **state)
     assert_false(has_text(&m, "/mq"));
 }
 
+/* ---- lack of memory ---- */
+
+static void use_everything(struct fortress *f)
+{
+    static const struct ask asked[] = {
+        {ASK(COAP_CON, COAP_PUT, "/mq/s/dev1/t"), PAYLOAD("1")},
+        {ASK(COAP_CON, COAP_GET, "/mq/s/dev1/t")},
+        {ASK(COAP_NON, COAP_POST, "/mq/s/dev1/t"), PAYLOAD("2")},
+        {ASK(COAP_CON, COAP_DELETE, "/mq/s/dev1/t")},
+        {ASK(COAP_CON, COAP_GET, "/.well-known/core")},
+        {ASK(COAP_CON, COAP_GET, "/mq/secret")},
+    };
+    if (!link_device(f, 0, 1, "dev1")) {
+        return;
+    }
+    struct ask watch = {ASK(COAP_CON, COAP_GET, "/mq/s/dev1/t")};
+    watch.observe = 0;
+    watch.token = 9;
+    send_ask(f, 0, 1, &watch);
+    for (size_t i = 0; i < COUNT_OF(asked); i++) {
+        send_ask(f, 0, 1, &asked[i]);
+    }
+    pass(f, 3000);
+}
+
+static void every_allocation_may_fail(void **state)
+{
+    struct fortress *f = *state;
+    long n = 0;
+    bool failed = true;
+    for (; failed; n++) {
+        (void)mem_fail_after(n);
+        use_everything(f);
+        failed = mem_fail_after(-1) != 0;
+        if (f->fakes[0].open[1]) {
+            f->fakes[0].handler.closed(f->fakes[0].handler.ctx, 1, OK);
+        }
+        turns(f);
+        forget_sent(f);
+        assert_int_equal(coap_door_count(f->doors[0]), 0);
+        assert_int_equal(atomic_load(&f->counters[0].connections_coap), 0);
+        assert_int_equal(atomic_load(&f->counters[0].subscriptions), 0);
+        f->n_events = 0;
+        f->now_ms += 60000; /* the rate of connections recovers */
+    }
+    assert_true(n > 20);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fortress_open, fortress_close)
 
 int main(void)
@@ -591,6 +639,7 @@ int main(void)
         TEST(rotating_ends_the_old_key),      TEST(a_narrower_policy_ends_observations),
         TEST(strangers_are_refused),          TEST(idle_associations_end),
         TEST(broken_datagrams_leave_a_trace), TEST(the_list_is_the_principals),
+        TEST(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

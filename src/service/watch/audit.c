@@ -49,7 +49,7 @@ struct audit {
 
 static void keep(struct audit *a, struct slice line)
 {
-    uint8_t *copy = mem_alloc(line.n);
+    uint8_t *copy = line.n > 0 ? mem_alloc(line.n) : NULL;
     if (copy == NULL) {
         return; /* it is on the disk; only the tail misses it */
     }

@@ -1,6 +1,7 @@
 /*
- * counters - the numbers that `metrics` shows, each declared once: name, type, meaning. Every worker has its own set,
- * written by its thread alone and read by the service thread, so a count costs one plain addition.
+ * counters - the numbers that `metrics` shows, each declared once: name, type, meaning. Every
+ * worker has its own set, written by its thread alone and read by the service thread, so a count
+ * costs one plain addition.
  */
 #ifndef SERVICE_WATCH_COUNTERS_H
 #define SERVICE_WATCH_COUNTERS_H
@@ -12,7 +13,8 @@
 
 /* X(field, Prometheus name, label or "", type, meaning) */
 #define COUNTERS(X)                                                                                \
-    X(connections_mqtt, "connections", "door=\"mqtt\"", gauge, "open connections and associations") \
+    X(connections_mqtt, "connections", "door=\"mqtt\"", gauge,                                     \
+      "open connections and associations")                                                         \
     X(connections_coap, "connections", "door=\"coap\"", gauge, "")                                 \
     X(sessions, "sessions", "", gauge, "sessions, awake and asleep")                               \
     X(subscriptions, "subscriptions", "", gauge, "subscriptions of all sessions and observers")    \
@@ -46,10 +48,13 @@
     X(reads, "socket_reads_total", "", counter, "receive calls")                                   \
     X(writes, "socket_writes_total", "", counter, "send calls")
 
+enum { COUNTERS_LISTENERS_MAX = 16 };
+
 struct counters {
 #define X(field, name, label, type, meaning) _Atomic uint64_t field;
     COUNTERS(X)
 #undef X
+    _Atomic uint64_t connections_at[COUNTERS_LISTENERS_MAX]; /* by entrance.index */
 };
 
 /* One thread writes a counter, so load and store suffice: no locked instruction. */

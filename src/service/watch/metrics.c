@@ -83,6 +83,9 @@ void metrics_sum(const struct counters *const *workers, size_t n, struct counter
 #define X(field, name, label, type, meaning) count_add(&ret->field, get(&workers[i]->field));
         COUNTERS(X)
 #undef X
+        for (size_t at = 0; at < COUNTERS_LISTENERS_MAX; at++) {
+            count_add(&ret->connections_at[at], get(&workers[i]->connections_at[at]));
+        }
     }
 }
 
@@ -133,22 +136,12 @@ static void row(struct page *p, const char *name, const char *label, const char 
         label[0] != '\0' ? "}" : "", value);
 }
 
-/* Open connections are counted by door. A door with several listeners names all of them. */
-static void connections(struct page *p, const struct metrics_sources *s, enum event_protocol door,
-                        uint64_t value)
+static void connections(struct page *p, const struct metrics_sources *s, const struct counters *sum)
 {
-    char names[256] = "";
-    size_t at = 0;
+    head(p, "connections", "gauge", "open connections and associations");
     for (size_t i = 0; i < s->n_listeners; i++) {
-        if (s->listeners[i].door == door && at < sizeof names) {
-            int n = snprintf(names + at, sizeof names - at, "%s%s", at > 0 ? "+" : "",
-                             s->listeners[i].name);
-            at += n > 0 ? (size_t)n : 0;
-        }
-    }
-    if (names[0] != '\0') {
-        head(p, "connections", "gauge", "open connections and associations");
-        put(p, "sallyport_connections{listener=\"%s\"} %" PRIu64 "\n", names, value);
+        put(p, "sallyport_connections{listener=\"%s\"} %" PRIu64 "\n", s->listeners[i],
+            get(&sum->connections_at[i]));
     }
 }
 
@@ -207,8 +200,7 @@ enum err metrics_text(const struct metrics *m, const struct metrics_sources *s, 
     struct counters sum;
     metrics_sum(s->workers, s->n_workers, &sum);
     process_text(&p, m);
-    connections(&p, s, EVENT_PROTOCOL_mqtt, get(&sum.connections_mqtt));
-    connections(&p, s, EVENT_PROTOCOL_coap, get(&sum.connections_coap));
+    connections(&p, s, &sum);
     counters_text(&p, &sum);
     seconds(&p, "turn_seconds", "time of the workers' turns", get(&sum.turn_us), get(&sum.turns));
     seconds(&p, "store_commit_seconds", "time of the journal's commits", s->commit_us, s->commits);

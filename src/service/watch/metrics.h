@@ -12,7 +12,7 @@
 #include "service/watch/audit.h"
 #include "service/watch/counters.h"
 
-enum { METRICS_TEXT_MAX = 1 << 20, METRICS_LISTENERS_MAX = 16 };
+enum { METRICS_TEXT_MAX = 1 << 20, METRICS_LISTENERS_MAX = COUNTERS_LISTENERS_MAX };
 
 struct metrics;
 
@@ -26,19 +26,13 @@ AUTOFREE(metrics, metrics_free)
 int64_t metrics_resident_bytes(const struct metrics *m);
 int64_t metrics_open_descriptors(const struct metrics *m);
 
-/* A listener, to label open connections with. */
-struct metrics_listener {
-    const char *name;
-    enum event_protocol door;
-};
-
 struct metrics_sources {
     const struct counters *const *workers; /* n_workers of them */
     size_t n_workers;
-    const struct metrics_listener *listeners;
-    size_t n_listeners;
-    const struct audit *audit;   /* NULL: no events */
-    uint64_t commits, commit_us; /* of the journal */
+    const char *const *listeners; /* names, in the order of entrance.index */
+    size_t n_listeners;           /* at most METRICS_LISTENERS_MAX */
+    const struct audit *audit;    /* NULL: no events */
+    uint64_t commits, commit_us;  /* of the journal */
     uint64_t open_alerts, exceptions, principals, epoch;
 };
 

@@ -89,7 +89,7 @@ class Refused(Exception):
 
 
 class Fortress:
-    def __init__(self, listeners=('mqtts', 'coaps'), settings=(), environment=None, start=True, policy=POLICY):
+    def __init__(self, listeners=('mqtts', 'coaps'), settings=(), environment=None, start=True, policy=POLICY, command='init'):
         self.home = Path(tempfile.mkdtemp(prefix='sallyport-test-'))
         self.home.chmod(0o755)
         self.dir = self.home / 'fortress'
@@ -104,7 +104,7 @@ class Fortress:
             options += ['--listen', f'{name}=127.0.0.1:{port}']
         for setting in settings:
             options += ['--set', setting]
-        self.init_output = self.run('init', self.dir, '--host', 'localhost', *options)
+        self.init_output = self.run(command, self.dir, '--host', 'localhost', *options)
         if start:
             self.start()
             if policy:

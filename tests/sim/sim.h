@@ -1,0 +1,309 @@
+/*
+ * sim - a whole broker in one thread, driven by one seed: workers, clients, journal, verify pool, service thread and
+ * clock, and a model of the rules (docs/ORDER.md) that looks at every packet that leaves.
+ *
+ * Two views are kept apart. What a client knows (sim_client.c) it learns from bytes that may be cut or lost. What the
+ * model knows (sim_model.c) it learns where packets enter and leave a worker, from events and from the journal.
+ */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include "base/buf.h"
+#include "base/disk.h"
+#include "base/event.h"
+#include "service/broker/worker.h"
+#include "service/directory/directory.h"
+#include "sim_journal.h"
+#include "sim_policy.h"
+#include "wire/mqtt/fixed.h"
+
+enum {
+    SIM_WORKERS_MAX = 3,
+    SIM_PRINCIPALS_MAX = 5,
+    SIM_CLIENTS_MAX = 8,
+    SIM_PUBS_MAX = 900,
+    SIM_STATES_MAX = 64,
+    SIM_QUESTIONS_MAX = 16,
+    SIM_DUTIES_MAX = 8192,
+    SIM_DROPS_MAX = 4096,
+    SIM_FLIGHTS_MAX = 32,
+    SIM_WISHES_MAX = 64,
+    SIM_LINKS_MAX = 2048,
+    SIM_TRACE_LINES = 60,
+    SIM_TRACE_BYTES = 200,
+    SIM_NOBODY = 0xff
+};
+
+/* One message somebody publishes: its payload is its number. Times are ticks; 0 = not yet. */
+struct sim_pub {
+    uint8_t client, topic, qos;
+    bool retain, is_clear, is_will, is_refused, is_given_up;
+    uint16_t n_sent;
+    uint64_t fed_first, fed_last, done_at;
+    unsigned state_first; /* the oldest policy state of any worker when it was fed first */
+};
+
+/* What a packet of the client means for the model, at its last byte. */
+enum sim_mark_kind {
+    MARK_CONNECT,
+    MARK_PUBLISH,
+    MARK_PUBREL,
+    MARK_SUBSCRIBE,
+    MARK_UNSUBSCRIBE,
+    MARK_OTHER
+};
+
+struct sim_mark {
+    uint64_t end; /* bytes of the link up to and with this packet */
+    enum sim_mark_kind kind;
+    uint16_t packet_id, pub;
+    uint8_t filter, qos;
+    bool no_replay;
+};
+
+/* An acknowledgement that the worker owes, oldest first. */
+struct sim_owed {
+    enum mqtt_type type; /* MQTT_PUBLISH: QoS 0, nothing is owed */
+    uint16_t packet_id, pub;
+    uint64_t fed_at;
+};
+
+struct sim_wish {
+    uint16_t packet_id;
+    uint8_t filter, qos;
+    bool is_unsubscribe, no_replay;
+    unsigned state;         /* the oldest policy state of any worker when it was fed */
+    int expect[SIM_TOPICS]; /* retained messages that must follow the SUBACK; -1: none */
+};
+
+/* A transport: one TCP connection with bytes under way in both directions. */
+struct sim_link {
+    unsigned id;
+    uint8_t client;
+    int worker; /* -1: on its way, or over */
+    uint64_t conn;
+    struct buf up, down, tap; /* to the worker; to the client; packets leaving, not whole yet */
+    uint64_t up_total;        /* bytes taken from `up` so far */
+    uint64_t put_total;
+    struct sim_mark *marks; /* ring-less queue: at..n */
+    size_t marks_at, marks_n, marks_cap;
+    struct sim_owed *owed;
+    size_t owed_at, owed_n, owed_cap;
+    struct sim_wish wishes[SIM_WISHES_MAX];
+    size_t n_wishes;
+    bool is_cut;     /* the client went away */
+    bool is_over;    /* the worker has given it back */
+    bool is_blocked; /* the client does not read */
+    bool is_open;    /* CONNECT was accepted: its session is bound, or was */
+    bool is_present; /* session present, as the model expects it in CONNACK */
+    bool is_clean, has_tapped_connack;
+    uint64_t opened_at;
+    uint32_t expiry_s;
+    int will; /* number of its will, -1: none */
+};
+
+/* A QoS 1 or 2 message of a client that is not finished. */
+struct sim_flight {
+    uint16_t packet_id, pub;
+    bool is_released; /* QoS 2: PUBREC came, PUBREL is due or sent */
+};
+
+struct sim_reply {
+    enum mqtt_type type;
+    uint16_t packet_id;
+};
+
+struct sim_client {
+    uint8_t index, principal;
+    char id[8];
+    enum mqtt_version version;
+    bool uses_password;
+    struct sim_link *link; /* the newest; NULL: off */
+    bool is_on;            /* CONNACK came */
+    bool must_clean;       /* it has forgotten its half of the session */
+    uint16_t next_packet_id;
+    struct sim_flight flights[SIM_FLIGHTS_MAX];
+    size_t n_flights;
+    struct sim_reply replies[256]; /* acknowledgements it withholds */
+    size_t n_replies;
+    uint16_t open_ids[256]; /* QoS 2 ids between PUBLISH and PUBREL */
+    size_t n_open_ids;
+    uint32_t keep_s; /* session expiry it asks for */
+    uint16_t receive_max;
+};
+
+struct sim_sub {
+    bool is_certain, is_ending;
+    uint8_t qos;
+    uint16_t n_asked;
+    uint64_t certain_since, possible_until; /* 0: never */
+};
+
+/* What the model says of a client's session. */
+struct sim_session {
+    bool exists, is_durable;
+    uint64_t since, sid; /* sid: the broker's id, from the journal */
+    struct sim_link *link;
+    struct sim_sub subs[SIM_FILTERS];
+    uint16_t got[SIM_PUBS_MAX];      /* receptions at the client; QoS 2: acceptances */
+    uint16_t left[SIM_PUBS_MAX];     /* first copies (no DUP, no replay) that left the worker */
+    uint16_t touched[SIM_PUBS_MAX];  /* copies of any kind that left */
+    uint32_t came_by[SIM_PUBS_MAX];  /* link of the last copy that reached the client */
+    int newest[SIM_CLIENTS_MAX][SIM_TOPICS][3]; /* of what left, by publisher, topic, QoS */
+    int newest_kept[SIM_CLIENTS_MAX][SIM_TOPICS]; /* the same of live retained messages */
+    uint16_t out_pub[1024]; /* by packet id: message + 1, QoS 2 */
+    bool out_released[1024];
+    uint64_t n_releases;
+};
+
+/* A message that must reach a session, or be dropped with a recorded reason. */
+struct sim_duty {
+    uint8_t client, qos;
+    uint16_t pub;
+    uint64_t since, session_since;
+    unsigned link; /* not 0: only while this connection lasts */
+    bool is_replay, is_done;
+};
+
+struct sim_drop {
+    uint8_t client, topic;
+    bool is_policy, is_used;
+    uint64_t at;
+};
+
+/* The directory and policy at one epoch. */
+struct sim_state {
+    uint64_t epoch;
+    unsigned policy;
+    bool is_active[SIM_PRINCIPALS_MAX], is_gone[SIM_PRINCIPALS_MAX];
+};
+
+struct sim_model {
+    struct sim_pub pubs[SIM_PUBS_MAX];
+    size_t n_pubs;
+    struct sim_session sessions[SIM_CLIENTS_MAX];
+    struct sim_duty duties[SIM_DUTIES_MAX];
+    size_t n_duties;
+    struct sim_drop drops[SIM_DROPS_MAX];
+    size_t n_drops;
+};
+
+struct sim_knobs {
+    unsigned n_workers, n_principals, n_clients, n_steps, ring_capacity, n_roles;
+    bool small_queue, small_window, slow_publish, has_policy_changes;
+};
+
+struct sim {
+    uint64_t seed, random_state, tick, now_ms;
+    int64_t wall_ms;
+    struct random_source random;
+    struct sim_knobs knobs;
+    bool is_settling;
+    /* the broker */
+    struct limits limits;
+    struct entrance entrance;
+    struct worker *workers[SIM_WORKERS_MAX];
+    struct ring rings[SIM_WORKERS_MAX + 2][SIM_WORKERS_MAX];
+    struct ring *to[SIM_WORKERS_MAX][SIM_WORKERS_MAX];
+    struct ring *from[SIM_WORKERS_MAX][SIM_WORKERS_MAX + 2];
+    struct sim_worker {
+        struct sim *sim;
+        unsigned index;
+    } ctx[SIM_WORKERS_MAX];
+    struct sim_log *log;
+    struct counters counters[SIM_WORKERS_MAX];
+    _Atomic uint64_t retained_counter;
+    struct verified *questions[SIM_QUESTIONS_MAX];
+    size_t n_questions;
+    /* the service thread */
+    struct disk *disk;
+    struct directory *directory;
+    struct sim_policy policies[SIM_POLICIES];
+    const struct policy *built[SIM_POLICIES];
+    struct sim_state states[SIM_STATES_MAX];
+    unsigned n_states;
+    unsigned roles[SIM_PRINCIPALS_MAX];
+    char password[32];
+    const struct realm *realm;
+    unsigned n_untold; /* workers that have not been sent the newest realm */
+    /* the world outside */
+    struct sim_client clients[SIM_CLIENTS_MAX];
+    struct sim_link *links[SIM_LINKS_MAX];
+    unsigned n_links;
+    struct sim_model model;
+    /* the trace */
+    bool is_tracing, is_printing, has_failed;
+    char lines[SIM_TRACE_LINES][SIM_TRACE_BYTES];
+    size_t n_lines;
+    char rule[16], failure[400];
+};
+
+/* ---- sim_trace.c ---- */
+void sim_say(struct sim *s, const char *actor, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* sim_fail - the first violation of a seed is kept; rule is its number in docs/ORDER.md. */
+void sim_fail(struct sim *s, const char *rule, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void sim_print_trace(const struct sim *s);
+unsigned sim_below(struct sim *s, unsigned n);
+bool sim_chance(struct sim *s, unsigned percent);
+
+/* ---- sim_world.c ---- */
+/* sim_run - one seed from birth to end; false when a rule was broken. */
+bool sim_run(struct sim *s);
+
+/* ---- sim_setup.c ---- */
+void sim_setup(struct sim *s);
+void sim_teardown(struct sim *s);
+struct worker_driver sim_driver(struct sim_worker *w);
+
+/* ---- sim_service.c ---- */
+void sim_state_push(struct sim *s, unsigned policy);
+bool sim_service_is_busy(const struct sim *s);
+void sim_service_act(struct sim *s);
+void sim_service_tell(struct sim *s);
+void sim_service_enable_all(struct sim *s);
+const struct sim_state *sim_state_of_worker(const struct sim *s, unsigned worker);
+unsigned sim_oldest_state(const struct sim *s);
+
+/* ---- sim_link.c ---- */
+struct sim_link *sim_link_new(struct sim *s, uint8_t client);
+void sim_link_free(struct sim_link *l);
+void sim_link_put(struct sim *s, struct sim_link *l, struct slice packet, struct sim_mark mark);
+void sim_link_feed(struct sim *s, struct sim_link *l, size_t n);
+void sim_link_pump(struct sim *s, struct sim_link *l);
+void sim_link_cut(struct sim *s, struct sim_link *l);
+void sim_link_reap(struct sim *s, struct sim_link *l);
+void sim_link_receive(struct sim *s, struct sim_link *l, size_t n);
+
+/* ---- sim_client.c ---- */
+void sim_client_act(struct sim *s, struct sim_client *c);
+void sim_client_connect(struct sim *s, struct sim_client *c, bool clean);
+bool sim_client_reply(struct sim *s, struct sim_client *c);
+/* sim_client_take - one whole packet reached the client. */
+void sim_client_take(struct sim *s, struct sim_link *l, const struct mqtt_fixed *f,
+                     struct slice body);
+void sim_client_lost(struct sim *s, struct sim_link *l);
+
+/* ---- sim_model.c: what enters ---- */
+void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m);
+void model_event(struct sim *s, unsigned worker, const struct event *e);
+void model_state_pushed(struct sim *s);
+/* model_denied - may this message not reach this client at this state? */
+bool model_denied(const struct sim *s, const struct sim_state *st, const struct sim_pub *p,
+                  uint8_t client);
+/* model_is_done - the worker has answered the last copy that was sent. */
+bool model_is_done(const struct sim_pub *p);
+/* model_retained - the message that a topic must hold now, -1: none or not decidable. */
+int model_retained(const struct sim *s, unsigned topic);
+/* ---- sim_tap.c: what leaves ---- */
+void tap_packet(struct sim *s, struct sim_link *l, unsigned worker, const struct mqtt_fixed *f,
+                struct slice body);
+void model_reception(struct sim *s, struct sim_link *l, unsigned pub, uint8_t qos);
+/* model_certain_qos - with which this session certainly gets the message; -1: not certain. */
+int model_certain_qos(const struct sim_session *t, const struct sim_pub *p);
+int sim_pub_of(const struct sim *s, struct slice payload);
+/* ---- sim_check.c: at the end ---- */
+void check_end(struct sim *s);
+
+#endif

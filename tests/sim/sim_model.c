@@ -1,0 +1,317 @@
+/* The reference model, first half: what enters a worker, what it reports, what the service thread changes. */
+#include "base/mem.h"
+#include "sim.h"
+
+/* ---- permissions ---- */
+
+static bool may_publish(const struct sim *s, const struct sim_state *st, const struct sim_pub *p)
+{
+    unsigned principal = s->clients[p->client].principal;
+    return st->is_active[principal] &&
+           sim_may_publish(&s->policies[st->policy], s->roles[principal], p->topic, p->qos,
+                           p->retain);
+}
+
+bool model_denied(const struct sim *s, const struct sim_state *st, const struct sim_pub *p,
+                  uint8_t client)
+{
+    unsigned principal = s->clients[client].principal;
+    return !may_publish(s, st, p) || !st->is_active[principal] ||
+           !sim_may_hear(&s->policies[st->policy], s->roles[principal], p->topic);
+}
+
+static bool filter_denied(const struct sim *s, const struct sim_state *st, uint8_t client,
+                          uint8_t filter)
+{
+    unsigned principal = s->clients[client].principal;
+    return !st->is_active[principal] ||
+           !sim_may_subscribe(&s->policies[st->policy], s->roles[principal], filter);
+}
+
+/* ---- what enters ---- */
+
+static void owe(struct sim *s, struct sim_link *l, struct sim_owed owed)
+{
+    if (l->owed_n == l->owed_cap) {
+        size_t cap = l->owed_cap > 0 ? l->owed_cap * 2 : 32;
+        struct sim_owed *grown = mem_grow(l->owed, cap * sizeof(*grown));
+        if (grown == NULL) {
+            sim_fail(s, "-", "the simulator is out of memory");
+            return;
+        }
+        l->owed = grown;
+        l->owed_cap = cap;
+    }
+    owed.fed_at = s->tick;
+    l->owed[l->owed_n++] = owed;
+}
+
+static void fed_publish(struct sim *s, struct sim_link *l, const struct sim_mark *m)
+{
+    static const enum mqtt_type answers[] = {MQTT_PUBLISH, MQTT_PUBACK, MQTT_PUBREC};
+    struct sim_pub *p = &s->model.pubs[m->pub];
+    if (p->fed_first == 0) {
+        p->fed_first = s->tick;
+        p->state_first = sim_oldest_state(s);
+    }
+    p->fed_last = s->tick;
+    p->n_sent++;
+    owe(s, l,
+        (struct sim_owed){.type = answers[p->qos], .packet_id = m->packet_id, .pub = m->pub});
+}
+
+bool model_is_done(const struct sim_pub *p)
+{
+    return p->done_at > 0 && p->done_at >= p->fed_last;
+}
+
+/* The message a topic holds, when nothing about it is open: every retained message that was said
+ * after it has been fed is refused or none. */
+int model_retained(const struct sim *s, unsigned topic)
+{
+    int best = -1;
+    for (size_t i = 0; i < s->model.n_pubs; i++) {
+        const struct sim_pub *p = &s->model.pubs[i];
+        if (p->topic == topic && p->retain && p->fed_first > 0 && !p->is_refused &&
+            (best < 0 || p->fed_last > s->model.pubs[best].fed_last)) {
+            best = (int)i;
+        }
+    }
+    if (best < 0 || s->model.pubs[best].is_clear || !model_is_done(&s->model.pubs[best]) ||
+        s->model.pubs[best].qos == 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < s->model.n_pubs; i++) {
+        const struct sim_pub *p = &s->model.pubs[i];
+        bool is_other = p->topic == topic && p->retain && p->fed_first > 0 && (int)i != best;
+        if (is_other && !p->is_refused &&
+            (!model_is_done(p) || p->done_at > s->model.pubs[best].fed_first)) {
+            return -1;
+        }
+    }
+    return best;
+}
+
+static void asked(struct sim *s, struct sim_link *l, struct sim_wish *w)
+{
+    struct sim_sub *sub = &s->model.sessions[l->client].subs[w->filter];
+    if (w->is_unsubscribe) {
+        sub->is_certain = false;
+        sub->is_ending = true;
+        return;
+    }
+    sub->n_asked++;
+    sub->is_ending = false;
+    sub->possible_until = UINT64_MAX;
+    sub->qos = sub->is_certain && sub->qos < w->qos ? sub->qos : w->qos;
+    for (unsigned t = 0; t < SIM_TOPICS; t++) {
+        w->expect[t] = w->no_replay || !sim_matches(w->filter, t) ? -1 : model_retained(s, t);
+    }
+}
+
+static void fed_wish(struct sim *s, struct sim_link *l, const struct sim_mark *m)
+{
+    if (l->n_wishes == SIM_WISHES_MAX) {
+        sim_fail(s, "-", "too many wishes");
+        return;
+    }
+    struct sim_wish *w = &l->wishes[l->n_wishes++];
+    *w = (struct sim_wish){.packet_id = m->packet_id,
+                           .filter = m->filter,
+                           .qos = m->qos,
+                           .is_unsubscribe = m->kind == MARK_UNSUBSCRIBE,
+                           .no_replay = m->no_replay,
+                           .state = sim_oldest_state(s)};
+    for (unsigned t = 0; t < SIM_TOPICS; t++) {
+        w->expect[t] = -1;
+    }
+    if (s->model.sessions[l->client].link == l) {
+        asked(s, l, w); /* else when the connection opens */
+    }
+}
+
+void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m)
+{
+    switch (m->kind) {
+    case MARK_PUBLISH:
+        fed_publish(s, l, m);
+        break;
+    case MARK_PUBREL:
+        owe(s, l, (struct sim_owed){.type = MQTT_PUBCOMP, .packet_id = m->packet_id});
+        break;
+    case MARK_SUBSCRIBE:
+    case MARK_UNSUBSCRIBE:
+        fed_wish(s, l, m);
+        break;
+    case MARK_CONNECT:
+    case MARK_OTHER:
+        break;
+    }
+}
+
+/* ---- what is reported ---- */
+
+static struct sim_link *link_of(const struct sim *s, const struct event *e)
+{
+    unsigned id = 0;
+    for (const char *p = e->peer + 5; e->peer[0] == 'l' && *p >= '0' && *p <= '9'; p++) {
+        id = id * 10 + (unsigned)(*p - '0');
+    }
+    return id >= 1 && id <= s->n_links ? s->links[id - 1] : NULL;
+}
+
+static int client_of(const struct sim *s, const struct event *e)
+{
+    for (unsigned i = 0; i < s->knobs.n_clients; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "p%u", s->clients[i].principal);
+        if (slice_is(slice_text(e->principal), name) &&
+            slice_is(slice_text(e->client_id), s->clients[i].id)) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+static void session_reset(struct sim *s, struct sim_session *t)
+{
+    uint64_t since = s->tick;
+    memset(t, 0, sizeof(*t));
+    memset(t->newest, 0xff, sizeof(t->newest));
+    memset(t->newest_kept, 0xff, sizeof(t->newest_kept));
+    t->since = since;
+}
+
+static void on_connect(struct sim *s, unsigned worker, const struct event *e)
+{
+    struct sim_link *l = link_of(s, e);
+    int client = client_of(s, e);
+    if (l == NULL || client != l->client || l->is_open) {
+        sim_fail(s, "1", "%s/%s was admitted on the connection of somebody else (%s)", e->principal,
+                 e->client_id, e->peer);
+        return;
+    }
+    struct sim_session *t = &s->model.sessions[client];
+    const struct sim_state *st = sim_state_of_worker(s, worker);
+    unsigned principal = s->clients[client].principal;
+    if (st == NULL || !st->is_active[principal]) {
+        sim_fail(s, "9", "%s was admitted although worker %u knows that it is not active",
+                 e->principal, worker);
+    }
+    bool expected = t->exists && t->is_durable && !l->is_clean;
+    bool resumed = strstr(e->reason, "session resumed") != NULL;
+    /* Until a worker knows that a principal was removed, its session may be found. */
+    bool is_gone = s->states[s->n_states - 1].is_gone[principal];
+    if (expected != resumed && !is_gone) {
+        sim_fail(s, "1", "%s/%s: the session is %s, it should be %s", e->principal, e->client_id,
+                 resumed ? "resumed" : "new", expected ? "resumed" : "new");
+    }
+    if (t->link != NULL) {
+        sim_fail(s, "1", "%s/%s has two connections", e->principal, e->client_id);
+    }
+    if (!resumed) {
+        session_reset(s, t);
+    }
+    t->exists = !is_gone;
+    t->is_durable = l->expiry_s > 0;
+    t->link = l;
+    uint64_t sid = sim_log_take_session(s->log, worker);
+    t->sid = t->is_durable ? sid : 0;
+    l->is_open = true;
+    l->is_present = resumed;
+    l->opened_at = s->tick;
+    for (unsigned i = 0; i < SIM_FILTERS; i++) {
+        t->subs[i].n_asked = 0;
+    }
+    for (size_t i = 0; i < l->n_wishes; i++) {
+        asked(s, l, &l->wishes[i]);
+    }
+}
+
+static void on_disconnect(struct sim *s, const struct event *e)
+{
+    struct sim_link *l = link_of(s, e);
+    struct sim_session *t = l != NULL ? &s->model.sessions[l->client] : NULL;
+    if (t == NULL || t->link != l) {
+        sim_fail(s, "1", "%s/%s: a connection ended that had no session", e->principal,
+                 e->client_id);
+        return;
+    }
+    t->link = NULL;
+    t->exists = t->exists && t->is_durable;
+}
+
+static void on_will(struct sim *s, const struct event *e)
+{
+    struct sim_link *l = link_of(s, e);
+    if (l == NULL || l->will < 0 || s->model.pubs[l->will].fed_first > 0) {
+        sim_fail(s, "-", "a will that nobody left, or twice");
+        return;
+    }
+    struct sim_pub *p = &s->model.pubs[l->will];
+    p->fed_first = p->fed_last = p->done_at = s->tick;
+    p->state_first = sim_oldest_state(s);
+    p->n_sent = 1;
+}
+
+static void on_drop(struct sim *s, const struct event *e, bool is_policy)
+{
+    int client = client_of(s, e);
+    unsigned topic = sim_topic_find(slice_text(e->target));
+    if (client < 0 || topic == SIM_TOPICS || s->model.n_drops == SIM_DROPS_MAX) {
+        sim_fail(s, "7", "a drop that nobody can name: %s/%s %s", e->principal, e->client_id,
+                 e->target);
+        return;
+    }
+    s->model.drops[s->model.n_drops++] = (struct sim_drop){.client = (uint8_t)client,
+                                                           .topic = (uint8_t)topic,
+                                                           .is_policy = is_policy,
+                                                           .at = s->tick};
+}
+
+static bool starts(const char *text, const char *with)
+{
+    return slice_has_prefix(slice_text(text), slice_text(with));
+}
+
+void model_event(struct sim *s, unsigned worker, const struct event *e)
+{
+    if (e->category == EVENT_connect) {
+        on_connect(s, worker, e);
+    } else if (e->category == EVENT_disconnect) {
+        on_disconnect(s, e);
+    } else if (e->category == EVENT_will) {
+        on_will(s, e);
+    } else if (starts(e->reason, "the queue of this session is full")) {
+        on_drop(s, e, false);
+    } else if (starts(e->reason, "not delivered:") || starts(e->reason, "a queued message was")) {
+        on_drop(s, e, true);
+    } else if (e->category == EVENT_malformed || e->category == EVENT_protocol_error ||
+               e->category == EVENT_slow_client) {
+        struct sim_link *l = link_of(s, e);
+        bool is_ours = strstr(e->reason, "0x90") != NULL; /* the one bad packet that clients send */
+        if (!is_ours && e->category != EVENT_slow_client) {
+            sim_fail(s, "-", "link %u: a client that keeps to the protocol was refused: %s",
+                     l != NULL ? l->id : 0, e->reason);
+        }
+    }
+}
+
+/* ---- what the service thread changes ---- */
+
+void model_state_pushed(struct sim *s)
+{
+    const struct sim_state *st = &s->states[s->n_states - 1];
+    for (unsigned i = 0; i < s->knobs.n_clients; i++) {
+        struct sim_session *t = &s->model.sessions[i];
+        unsigned principal = s->clients[i].principal;
+        if (st->is_gone[principal]) {
+            t->exists = false;
+        }
+        for (uint8_t f = 0; f < SIM_FILTERS && st->is_active[principal]; f++) {
+            if (filter_denied(s, st, (uint8_t)i, f)) {
+                t->subs[f].is_certain = false;
+            }
+        }
+    }
+}

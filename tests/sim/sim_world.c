@@ -1,0 +1,237 @@
+/* The steps of a seed: who acts next, until nobody does. */
+#include "sim.h"
+
+enum { SETTLE_ROUNDS_MAX = 3000, QUIET_ROUNDS = 4 };
+
+static void turn(struct sim *s, unsigned i)
+{
+    struct worker *w = s->workers[i];
+    sim_say(s, "worker", "%u: turn", i);
+    worker_turn(w, s->now_ms, s->wall_ms);
+    uint64_t conn;
+    while (!s->has_failed && (conn = worker_next_dirty(w)) != 0) {
+        struct sim_link *l = worker_transport(w, conn);
+        if (l == NULL || l->conn != conn || l->worker != (int)i) {
+            sim_fail(s, "2", "worker %u calls a connection dirty that is not its own", i);
+            return;
+        }
+        sim_link_pump(s, l);
+    }
+    (void)worker_take_wakes(w);
+}
+
+static void commit(struct sim *s, unsigned i, bool all)
+{
+    uint64_t from = sim_log_committed(s->log, i), to = sim_log_appended(s->log, i);
+    if (from == to) {
+        return;
+    }
+    uint64_t up_to = all ? to : from + 1 + sim_below(s, (unsigned)(to - from));
+    sim_log_commit(s->log, i, up_to);
+    sim_say(s, "journal", "worker %u committed up to %llu of %llu", i, (unsigned long long)up_to,
+            (unsigned long long)to);
+}
+
+static void verify_one(struct sim *s)
+{
+    if (s->n_questions == 0) {
+        return;
+    }
+    struct verified *v = s->questions[0];
+    verified_check(v, s->wall_ms);
+    struct wmsg m = {.kind = WMSG_VERIFIED, .verified = v};
+    if (ring_push(s->from[v->worker][s->knobs.n_workers + 1], &m) != OK) {
+        return;
+    }
+    sim_say(s, "verify", "answers worker %u: %s", v->worker, err_name(v->result));
+    s->n_questions--;
+    memmove(s->questions, s->questions + 1, s->n_questions * sizeof(s->questions[0]));
+}
+
+static void step_time(struct sim *s, unsigned ms)
+{
+    s->now_ms += ms;
+    s->wall_ms += ms;
+}
+
+/* A link that is alive in any sense, drawn; NULL: none. */
+static struct sim_link *any_link(struct sim *s)
+{
+    struct sim_link *found = NULL;
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->n_links; i++) {
+        struct sim_link *l = s->links[i];
+        if (l->is_cut && l->is_over) {
+            continue;
+        }
+        n++;
+        if (sim_below(s, n) == 0) {
+            found = l;
+        }
+    }
+    return found;
+}
+
+static void link_act(struct sim *s)
+{
+    struct sim_link *l = any_link(s);
+    if (l == NULL) {
+        return;
+    }
+    if (l->is_cut) {
+        sim_link_reap(s, l);
+        return;
+    }
+    switch (sim_below(s, 8)) {
+    case 0:
+    case 1:
+    case 2:
+        if (l->up.n > 0 && l->worker >= 0 && worker_wants_input(s->workers[l->worker], l->conn)) {
+            sim_link_feed(s, l, sim_chance(s, 60) ? l->up.n : 1 + sim_below(s, (unsigned)l->up.n));
+        }
+        break;
+    case 3:
+    case 4:
+    case 5:
+        if (l->down.n > 0 || l->is_over) {
+            sim_link_receive(s, l, sim_chance(s, 60) || l->down.n == 0
+                                       ? l->down.n
+                                       : 1 + sim_below(s, (unsigned)l->down.n));
+        }
+        break;
+    case 6:
+        l->is_blocked = sim_chance(s, 30) && !s->is_settling;
+        break;
+    default:
+        sim_link_pump(s, l);
+        break;
+    }
+}
+
+static void step(struct sim *s)
+{
+    unsigned dice = sim_below(s, 100);
+    if (dice < 28) {
+        sim_client_act(s, &s->clients[sim_below(s, s->knobs.n_clients)]);
+    } else if (dice < 65) {
+        link_act(s);
+    } else if (dice < 84) {
+        turn(s, sim_below(s, s->knobs.n_workers));
+    } else if (dice < 90) {
+        commit(s, sim_below(s, s->knobs.n_workers), sim_chance(s, 50));
+    } else if (dice < 93) {
+        verify_one(s);
+    } else if (dice < 97) {
+        step_time(s, sim_chance(s, 90) ? sim_below(s, 30) : sim_below(s, 1500));
+    } else if (dice < 99) {
+        sim_service_tell(s);
+    } else {
+        sim_service_act(s);
+    }
+}
+
+/* ---- the dust settles ---- */
+
+static bool round_links(struct sim *s)
+{
+    bool busy = false;
+    for (unsigned i = 0; i < s->n_links && !s->has_failed; i++) {
+        struct sim_link *l = s->links[i];
+        l->is_blocked = false;
+        sim_link_reap(s, l);
+        if (l->up.n > 0 && l->worker >= 0 && !l->is_cut &&
+            worker_wants_input(s->workers[l->worker], l->conn)) {
+            sim_link_feed(s, l, l->up.n);
+            busy = true;
+        }
+        sim_link_pump(s, l);
+        if (l->down.n > 0 || (l->is_over && !l->is_cut)) {
+            sim_link_receive(s, l, l->down.n);
+            busy = true;
+        }
+        busy = busy || (l->up.n > 0 && !l->is_cut);
+    }
+    return busy;
+}
+
+static bool round_rest(struct sim *s)
+{
+    bool busy = s->n_questions > 0 || sim_service_is_busy(s);
+    verify_one(s);
+    sim_service_tell(s);
+    for (unsigned i = 0; i < s->knobs.n_workers && !s->has_failed; i++) {
+        busy = busy || sim_log_committed(s->log, i) != sim_log_appended(s->log, i);
+        commit(s, i, true);
+        turn(s, i);
+    }
+    for (unsigned to = 0; to < s->knobs.n_workers; to++) {
+        for (unsigned from = 0; from < s->knobs.n_workers + 2; from++) {
+            busy = busy || (s->from[to][from] != NULL && ring_count(s->from[to][from]) > 0);
+        }
+    }
+    for (unsigned i = 0; i < s->knobs.n_clients && !s->has_failed; i++) {
+        struct sim_client *c = &s->clients[i];
+        bool is_gone = s->states[s->n_states - 1].is_gone[c->principal];
+        if (c->link == NULL && !is_gone) {
+            sim_client_connect(s, c, false);
+            busy = true;
+        }
+        while (sim_client_reply(s, c)) {
+            busy = true;
+        }
+        busy = busy || (c->link != NULL && c->n_flights > 0);
+    }
+    return busy;
+}
+
+static void fail_restless(struct sim *s)
+{
+    for (unsigned i = 0; i < s->knobs.n_clients; i++) {
+        const struct sim_client *c = &s->clients[i];
+        if (c->n_flights > 0 && c->link != NULL) {
+            sim_fail(s, "7", "client %u, link %u: m%u, id %u (%s) is never acknowledged", i,
+                     c->link->id, c->flights[0].pub, c->flights[0].packet_id,
+                     c->flights[0].is_released ? "PUBREL" : "PUBLISH");
+        }
+    }
+    sim_fail(s, "-", "it does not come to rest: %zu questions, service %s", s->n_questions,
+             sim_service_is_busy(s) ? "busy" : "idle");
+}
+
+static void settle(struct sim *s)
+{
+    s->is_settling = true;
+    sim_say(s, "sim", "the dust settles");
+    unsigned quiet = 0, rounds = 0;
+    bool enabled = false;
+    while (!s->has_failed && quiet < QUIET_ROUNDS) {
+        bool busy = round_links(s);
+        busy = round_rest(s) || busy;
+        if (!enabled && !sim_service_is_busy(s)) {
+            sim_service_enable_all(s);
+            enabled = busy = true;
+        }
+        step_time(s, 20);
+        quiet = busy ? 0 : quiet + 1;
+        rounds++;
+        if (rounds == SETTLE_ROUNDS_MAX) {
+            fail_restless(s);
+        }
+    }
+}
+
+bool sim_run(struct sim *s)
+{
+    sim_setup(s);
+    for (unsigned i = 0; i < s->knobs.n_steps && !s->has_failed; i++) {
+        step(s);
+    }
+    if (!s->has_failed) {
+        settle(s);
+    }
+    if (!s->has_failed) {
+        check_end(s);
+    }
+    sim_teardown(s);
+    return !s->has_failed;
+}
