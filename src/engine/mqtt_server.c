@@ -34,6 +34,7 @@ struct ask {
 struct mqtt_server {
     struct mqtt_terms terms;
     bool is_closing;
+    bool has_left; /* the client's DISCONNECT was taken, and no answer to it was given */
     uint64_t last_packet_ms;
     uint16_t receive_quota;               /* PUBLISHes with QoS > 0 the client may still open */
     struct ask *asks;                     /* ring of asks_cap */
@@ -56,6 +57,11 @@ static enum err put(struct mqtt_server *e, size_t most, encode_fn *encode, const
     uint8_t *dst;
     if (e->out_at == e->out.n) {
         buf_clear(&e->out);
+        e->out_at = 0;
+    }
+    /* A client that reads but never all: what has left makes room, at most once for each byte. */
+    if (e->out_at > SERVER_OUTPUT_PAUSE && e->out_at > e->out.n / 2) {
+        buf_drop(&e->out, e->out_at);
         e->out_at = 0;
     }
     TRY(buf_room(&e->out, most, SERVER_OUTPUT_MAX, &dst));
@@ -149,12 +155,15 @@ bool mqtt_server_is_closing(const struct mqtt_server *e)
 void mqtt_server_close(struct mqtt_server *e, enum mqtt_reason reason)
 {
     struct mqtt_disconnect m = {.reason = (uint8_t)reason};
-    if (!e->is_closing && is_v5(e)) {
+    /* Nothing is said to a client that has taken leave, unless it broke a rule with that. */
+    bool may_speak = !e->is_closing || (e->has_left && reason >= MQTT_UNSPECIFIED_ERROR);
+    if (may_speak && is_v5(e)) {
         /* Out of memory only means that the peer is not told why. */
         enum err ignored = put(e, ACK_BYTES_MAX, encode_disconnect, &m);
         (void)ignored;
     }
     e->is_closing = true;
+    e->has_left = false;
 }
 
 /* ---- asks ---- */
@@ -424,6 +433,7 @@ MUST_USE enum err mqtt_server_next(struct mqtt_server *e, struct slice *in, uint
         if (err == OK) {
             if (ret->kind == MQTT_EVENT_DISCONNECT) {
                 e->is_closing = true; /* SPEC: MQTT-3.14.4-2: nothing after it */
+                e->has_left = true;
             }
             return OK;
         }

@@ -102,6 +102,10 @@ bool cli_parse(struct cli *cli, const struct cli_command *self, const struct cli
         size_t at = 0;
         const char *value;
         const struct cli_option *o = find_option(options, arg, &at, &value);
+        if (o == NULL && strcmp(arg, "-C") == 0 && i + 1 < argc) {
+            cli->dir = argv[++i]; /* a global option, where a command has no -C of its own */
+            continue;
+        }
         if (o == NULL || (o->arity == CLI_FLAG && value != NULL)) {
             (void)cli_usage(cli, self, "%s %s", arg,
                             o == NULL ? "is not an option here" : "takes no value");

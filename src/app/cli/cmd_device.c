@@ -1,5 +1,7 @@
 /* device add, list, show, disable, enable, revoke, rotate, remove */
 #include <dirent.h>
+#include <limits.h>
+#include <unistd.h>
 
 #include "app/cli/commands.h"
 #include "service/admin/provision.h"
@@ -53,6 +55,17 @@ static json_t *credentials_of(struct cli *cli, const struct cli_command *self,
         json_array_append_new(list, json_string(given[i]));
     }
     return TAKE(list);
+}
+
+/* howto.txt names the bundle's place, and its lines are pasted anywhere. */
+static bool absolute(const char *dir, char dst[PATH_MAX])
+{
+    char here[PATH_MAX] = "";
+    if (dir[0] != '/' && getcwd(here, sizeof here) == NULL) {
+        return false;
+    }
+    int n = snprintf(dst, PATH_MAX, "%s%s%s", here, dir[0] != '/' ? "/" : "", dir);
+    return n > 0 && n < PATH_MAX;
 }
 
 /* Nothing is registered before there is a place for the bundle. */
@@ -117,12 +130,16 @@ static int make_bundle(struct cli *cli, const struct cli_command *self, const st
     if (saving.dir == NULL) {
         saving.dir = name;
     }
+    char whole[PATH_MAX];
+    if (!absolute(saving.dir, whole)) {
+        return cli_fail(cli, "%s: this path is too long", saving.dir);
+    }
     if (!place_is_free(saving.dir)) {
         return cli_fail(cli, "%s is not empty; choose another place with --out", saving.dir);
     }
     if (json_object_set_new(owned, "name", json_string(name)) != 0 ||
         json_object_set(owned, "credentials", credentials) != 0 ||
-        json_object_set_new(owned, "save_dir", json_string(saving.dir)) != 0) {
+        json_object_set_new(owned, "save_dir", json_string(whole)) != 0) {
         return cli_fail(cli, "an argument is not text");
     }
     return cli_call(cli, verb, TAKE(owned), save_line, &saving);

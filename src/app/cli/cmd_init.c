@@ -94,8 +94,10 @@ static enum err add_devices(struct fortress *f, const char *dir, struct why *why
     }
     for (size_t i = 0; i < COUNT_OF(first_devices); i++) {
         const struct first_device *d = &first_devices[i];
-        char place[4096];
-        snprintf(place, sizeof place, "%s/bundles/%s", dir, d->name);
+        char place[PATH_MAX + 64];
+        char whole[PATH_MAX];
+        snprintf(place, sizeof place, "%s/bundles/%s", realpath(dir, whole) != NULL ? whole : dir,
+                 d->name);
         struct provision_order o = {.name = slice_text(d->name),
                                     .role = slice_text(d->role),
                                     .attrs = attrs,

@@ -149,13 +149,24 @@ static void reload(struct house *h)
     enum err err = config_load(h->boot->dir_fd, h->boot->dir, &machine, &complaint, &config);
     if (err != OK) {
         struct event e = event_make(EVENT_config_reject);
-        EVENT_TEXT(&e, reason, slice_text(complaint.text));
+        e.severity = SEVERITY_ALERT;
+        EVENT_TEXT(&e, target, slice_text("sallyport.yaml"));
+        event_reason(&e, "the reload was refused, the old configuration stays in force: %s",
+                     complaint.text);
         admin_event(h->admin, &e);
         say(h, MESSAGE_RELOADED, complaint.text);
         return;
     }
     admin_set_role_start(h->admin, &config.role_limits);
     err = admin_reload_policy(h->admin, &epoch, &why);
+    if (err == OK) {
+        struct event e = event_make(EVENT_config_change);
+        e.severity = SEVERITY_NOTICE;
+        EVENT_TEXT(&e, target, slice_text("sallyport.yaml"));
+        event_reason(&e, "reloaded: policy and role_limits are in force; changes of listeners, "
+                         "limits, workers and user need a restart");
+        admin_event(h->admin, &e);
+    }
     say(h, MESSAGE_RELOADED, err == OK ? "" : why.text);
 }
 

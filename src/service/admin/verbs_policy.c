@@ -41,6 +41,12 @@ static enum err save_policy(struct admin *a, struct slice text)
     return e;
 }
 
+/* A person who applies a policy sees the refusal; nobody looks at a reload, so it is an alert. */
+static enum event_severity rejected(uint64_t token)
+{
+    return token != 0 ? SEVERITY_WARNING : SEVERITY_ALERT;
+}
+
 enum err admin_policy_install(struct admin *a, uint64_t token, struct slice text, const char *file,
                               bool save, struct why *why)
 {
@@ -50,14 +56,14 @@ enum err admin_policy_install(struct admin *a, uint64_t token, struct slice text
     enum err e = policy_yaml_read(text, file, &a->setup.role_start, &complaint, &policy);
     if (e != OK) {
         why_set(why, "%.300s", complaint.text);
-        admin_act(a, token, EVENT_config_reject, SEVERITY_WARNING, file,
+        admin_act(a, token, EVENT_config_reject, rejected(token), file,
                   "the policy was refused, the old one stays in force: %s", complaint.text);
         return e;
     }
     e = save ? save_policy(a, text) : directory_policy_changed(a->setup.directory, &epoch);
     if (e != OK) {
         why_set(why, "the policy cannot be saved (%s); the old one stays in force", err_name(e));
-        admin_act(a, token, EVENT_config_reject, SEVERITY_WARNING, file,
+        admin_act(a, token, EVENT_config_reject, rejected(token), file,
                   "the policy cannot be saved (%s), the old one stays in force; look at the disk",
                   err_name(e));
         return e;
@@ -76,7 +82,7 @@ enum err admin_reload_policy(struct admin *a, uint64_t *ret_epoch, struct why *w
     if (e != OK) {
         why_set(why, "%s cannot be read (%s); the old policy stays in force", ADMIN_POLICY_FILE,
                 err_name(e));
-        admin_act(a, 0, EVENT_config_reject, SEVERITY_WARNING, ADMIN_POLICY_FILE,
+        admin_act(a, 0, EVENT_config_reject, rejected(0), ADMIN_POLICY_FILE,
                   "it cannot be read (%s), the old policy stays in force", err_name(e));
         return e;
     }

@@ -108,6 +108,7 @@ size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap
     if (c->phase == CONN_OPEN && !mqtt_server_has_output(c->engine)) {
         send_deliveries(w, c, &wr);
     }
+    conn_unstall(w, c);
     return wr.at;
 }
 

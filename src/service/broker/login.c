@@ -127,7 +127,9 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
     }
     enum err err = OK;
     if (w->feeding != NULL) {
-        err = buf_append(&c->unread, *w->feeding, w->setup.limits->preauth_bytes);
+        /* Its principal is known: what it sent ahead is no stranger's any more. */
+        err = buf_append(&c->unread, *w->feeding,
+                         (size_t)w->setup.limits->packet_bytes + UNREAD_SLACK);
     }
     if (err != OK) {
         mem_free(h);

@@ -71,7 +71,7 @@ void session_end(struct worker *w, struct session *s)
 static void interest_changed_by_session(void *ctx, struct slice filter,
                                         const struct interest_change *c)
 {
-    interest_announce(ctx, filter, c->is_any, c->is_durable);
+    (void)interest_announce(ctx, filter, c->is_any, c->is_durable);
 }
 
 static enum err session_start(struct worker *w, struct account *a, struct slice client_id,
@@ -212,11 +212,9 @@ static enum err find_session(struct worker *w, struct opening *o, struct session
         filters_set_durable(w->filters, &s->subscriber, is_durable, interest_changed_by_session, w);
     }
     s->expiry_s = o->expiry_s;
-    if (is_durable) {
-        TRY(record_text(w, JOURNAL_SESSION, s->id, o->expiry_s, s->client_id, &lsn));
-    }
-    *ret = s;
-    return OK;
+    *ret = s; /* also when the record fails: the caller ends it or lets it sleep */
+    return is_durable ? record_text(w, JOURNAL_SESSION, s->id, o->expiry_s, s->client_id, &lsn)
+                      : OK;
 }
 
 static enum err take_will(struct worker *w, const struct opening *o, struct session *s)
@@ -233,6 +231,9 @@ static enum err take_will(struct worker *w, const struct opening *o, struct sess
                              .props = will->props};
     struct msg *m = NULL;
     TRY(msg_from_publish(w, o->account, &p, &m));
+    if (m->expires_at_ms != UINT64_MAX) {
+        m->expires_at_ms -= w->now_ms; /* a lifetime, that begins when it is published */
+    }
     s->will = m;
     return OK;
 }
@@ -278,9 +279,14 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
     struct session *s = NULL;
     struct mqtt_terms terms;
     struct mqtt_connack connack;
-    TRY(find_session(w, o, &s));
+    enum err err = find_session(w, o, &s);
+    if (s == NULL) {
+        return err;
+    }
     set_terms(w, o, &terms, &connack);
-    enum err err = take_will(w, o, s);
+    if (err == OK) {
+        err = take_will(w, o, s);
+    }
     if (err == OK) {
         err = mqtt_server_new(&terms, &connack, w->now_ms, &c->engine);
     }
@@ -299,6 +305,15 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
     s->conn = c->handle;
     c->phase = CONN_OPEN;
     return OK;
+}
+
+/* What was queued while the session slept may still be on its way to the disk. */
+static void wake_at_commit(struct worker *w, const struct conn *c)
+{
+    struct pending wake = {.lsn = w->last_lsn, .action = PENDING_WAKE, .id = c->handle};
+    if (w->last_lsn > w->committed && pending_add(w, &wake) != OK) {
+        count_add(&counts(w)->dropped_memory, 1); /* the next thing it is sent takes it along */
+    }
 }
 
 void open_here(struct worker *w, struct conn *c, const struct principal *principal)
@@ -322,6 +337,7 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
         worker_report(w, &e);
         conn_arm(w, c);
         conn_mark_dirty(w, c);
+        wake_at_commit(w, c);
         return;
     }
     if (may_open || w->is_draining) {
@@ -359,11 +375,11 @@ void handover_arrived(struct worker *w, struct handover *h)
         const struct principal *now = principal_now(w, h->principal);
         if (now != NULL) {
             open_here(w, c, now);
+            conn_feed(w, c, (struct slice){0});
         } else {
             refuse_open(w, c, EVENT_revoked, MQTT_NOT_AUTHORIZED, slice_text(h->principal->name),
-                        "the principal was removed while its connection went to its home worker");
+                        "its principal was removed while it connected");
         }
-        conn_feed(w, c, (struct slice){0});
     }
     handover_free(h);
 }

@@ -113,6 +113,7 @@ struct fan {
     struct worker *w;
     const struct msg *m;
     size_t n_durable; /* entries in w->record */
+    enum err err;     /* a durable session could not take it: nothing may be acknowledged */
 };
 
 static void deny_delivery(struct worker *w, const struct session *s, const struct msg *m,
@@ -185,6 +186,7 @@ static void deliver_session(struct fan *f, const struct match *match, const stru
     }
     if (err != OK) {
         count_add(&counts(w)->dropped_memory, 1);
+        f->err = qos > 0 && s->subscriber.is_durable ? err : f->err;
         return;
     }
     if (qos > 0 && s->subscriber.is_durable &&
@@ -256,7 +258,7 @@ static enum err fan_out(struct worker *w, const struct msg *m, const struct matc
         TRY(record_deliver(w, body_id, ret_lsn));
         stamp_hits(&f, match, *ret_lsn);
     }
-    return OK;
+    return f.err;
 }
 
 /* ---- retained ---- */
@@ -335,7 +337,7 @@ static void send_others(struct worker *w, const struct msg *m, uint64_t to, uint
 MUST_USE enum err publish_route(struct worker *w, struct msg *m, const struct subscriber *from,
                                 uint64_t token)
 {
-    struct match match;
+    struct match match = {0};
     uint64_t body_lsn = 0, deliver_lsn = 0;
     uint64_t body_id = (uint64_t)(w->setup.index + 1) << 48 | ++w->next_body_id;
     if (m->retain) {
@@ -344,6 +346,8 @@ MUST_USE enum err publish_route(struct worker *w, struct msg *m, const struct su
     }
     const struct msg *shared = m;
     enum err err = filters_match(w->filters, m->topic, from, &match);
+    match.remote_any |= w->wants_all;
+    match.remote_durable |= w->wants_all;
     bool is_kept =
         err == OK &&
         (m->retain || (m->qos > 0 && (match.local_durable || match.remote_durable != 0)));
@@ -461,7 +465,9 @@ static bool is_repeated(struct worker *w, struct conn *c, const struct mqtt_even
                         enum err *ret_err)
 {
     enum inbound state = INBOUND_NEW;
-    uint32_t most = mqtt_server_terms(c->engine)->receive_max;
+    /* 3.1.1 agrees on no number: what it has open is bounded by its packet ids. */
+    const struct mqtt_terms *terms = mqtt_server_terms(c->engine);
+    uint32_t most = terms->version == MQTT_V5 ? terms->receive_max : UINT16_MAX;
     *ret_err = session_inbound_add(c->session, ev->publish.packet_id, most, &state);
     if (*ret_err != OK || state == INBOUND_NEW) {
         return false;
@@ -611,7 +617,8 @@ void publish_will(struct worker *w, struct conn *c)
         m->publisher = will->publisher;
         m->epoch = w->realm->epoch;
         m->content_format = UINT16_MAX;
-        m->expires_at_ms = will->expires_at_ms;
+        m->expires_at_ms =
+            will->expires_at_ms == UINT64_MAX ? UINT64_MAX : w->now_ms + will->expires_at_ms;
         err = publish_route(w, m, NULL, 0);
     }
     if (err != OK) {

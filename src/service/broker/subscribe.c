@@ -7,8 +7,9 @@
 
 /* ---- interest ---- */
 
-void interest_announce(struct worker *w, struct slice filter, bool any, bool durable)
+bool interest_announce(struct worker *w, struct slice filter, bool any, bool durable)
 {
+    bool all_told = true;
     for (unsigned i = 0; i < w->setup.n_workers; i++) {
         if (i == w->setup.index) {
             continue;
@@ -17,6 +18,7 @@ void interest_announce(struct worker *w, struct slice filter, bool any, bool dur
         struct wmsg m = {.kind = WMSG_INTEREST, .any = any, .durable = durable, .text = text};
         if (text == NULL) {
             count_add(&counts(w)->dropped_memory, 1);
+            all_told = false;
             continue;
         }
         text->n = filter.n;
@@ -24,8 +26,10 @@ void interest_announce(struct worker *w, struct slice filter, bool any, bool dur
         if (outbox_push(w, i, &m) != OK) {
             mem_free(text);
             count_add(&counts(w)->dropped_memory, 1);
+            all_told = false;
         }
     }
+    return all_told;
 }
 
 void sub_remove(struct worker *w, struct sub *sub)
@@ -39,7 +43,8 @@ void sub_remove(struct worker *w, struct sub *sub)
     filters_remove(w->filters, sub, &change);
     count_set(&counts(w)->subscriptions, filters_sub_count(w->filters));
     if (interest_changed(&change)) {
-        interest_announce(w, slice_of(copy, filter.n), change.is_any, change.is_durable);
+        /* Untold, the others send what nobody wants. */
+        (void)interest_announce(w, slice_of(copy, filter.n), change.is_any, change.is_durable);
     }
 }
 
@@ -360,8 +365,10 @@ static enum err add_sub(struct worker *w, const struct wish *wish, struct barrie
         sub->is_pending = true; /* a replaced one goes on matching. SPEC: MQTT-3.8.4-3 */
         count_set(&counts(w)->subscriptions, filters_sub_count(w->filters));
     }
-    if (is_new && interest_changed(&change)) {
-        interest_announce(w, wish->m->filter, change.is_any, change.is_durable);
+    if (is_new && interest_changed(&change) &&
+        !interest_announce(w, wish->m->filter, change.is_any, change.is_durable)) {
+        sub_remove(w, sub); /* a SUBACK would promise what some worker does not know of */
+        return ERR_NOMEM;
     }
     ret->sub = sub;
     ret->replay = wish->m->retain_handling == MQTT_RETAIN_ALWAYS ||
@@ -507,8 +514,11 @@ MUST_USE enum err worker_observe(struct worker *w, struct observer *o, struct sl
     count_set(&counts(w)->subscriptions, filters_sub_count(w->filters));
     b->cookie = cookie;
     b->filters[0].sub = sub;
-    if (interest_changed(&change)) {
-        interest_announce(w, filter, change.is_any, change.is_durable);
+    if (interest_changed(&change) &&
+        !interest_announce(w, filter, change.is_any, change.is_durable)) {
+        mem_free(b);
+        sub_remove(w, sub);
+        return ERR_NOMEM;
     }
     err = barrier_start(w, b);
     if (err != OK) {

@@ -142,6 +142,8 @@ static void take_interest(struct worker *w, const struct wmsg *m)
 {
     struct slice filter = slice_of(m->text->bytes, m->text->n);
     if (filters_set_remote(w->filters, filter, m->from, m->any, m->durable) != OK) {
+        /* Too little memory to know what it wants: from now on it is sent everything. */
+        w->wants_all |= (uint64_t)1 << m->from;
         count_add(&counts(w)->dropped_memory, 1);
     }
     mem_free(m->text);

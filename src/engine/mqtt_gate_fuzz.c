@@ -1,0 +1,43 @@
+#include <assert.h>
+
+#include "base/mem.h"
+#include "engine/mqtt_gate.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+/* First byte: how many bytes come at a time, and which allocation fails. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    struct mqtt_wire_limits limits = {.topic_bytes = 64,
+                                      .topic_levels = 4,
+                                      .filters_per_packet = 4,
+                                      .user_properties = 4,
+                                      .client_id_bytes = 23};
+    AUTO(mqtt_gate_autofree) struct mqtt_gate *g = NULL;
+    struct mqtt_fault fault = {0};
+    uint8_t out[16];
+    if (n < 2 || mqtt_gate_new(&limits, 512, &g) != OK) {
+        return 0;
+    }
+    size_t step = (data[0] & 0x3f) + 1u, end = 0;
+    struct slice all = slice_of(data + 1, n - 1);
+    enum err err = ERR_AGAIN;
+    (void)mem_fail_after((data[0] & 0xc0) == 0xc0 ? 0 : -1);
+    while (err == ERR_AGAIN && end < all.n) {
+        end = end + step < all.n ? end + step : all.n;
+        struct slice in = slice_head(all, end);
+        err = mqtt_gate_next(g, &in, &fault);
+        assert(err == OK ? in.n < end : in.n == end);
+    }
+    (void)mem_fail_after(-1);
+    if (err == OK) {
+        assert(mqtt_gate_connect(g)->client_id.n <= 23);
+        mqtt_gate_refuse(g, MQTT_NOT_AUTHORIZED);
+        assert(mqtt_gate_output(g, out, sizeof(out)) >= 4);
+    } else if (err != ERR_AGAIN) {
+        assert(fault.err == err);
+        size_t told = mqtt_gate_output(g, out, sizeof(out));
+        assert(told == 0 || (out[0] == 0x20 && out[3] != 0));
+    }
+    return 0;
+}

@@ -1,0 +1,98 @@
+#include <assert.h>
+
+#include "base/mem.h"
+#include "base/rd.h"
+#include "engine/mqtt_server.h"
+#include "wire/mqtt/connack.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+enum { ASKS = 128 };
+
+struct party {
+    struct mqtt_server *e;
+    uint32_t asks[ASKS]; /* open ones */
+    size_t n_asks;
+    uint64_t now_ms;
+    bool is_over; /* an error was told: the owner stops reading */
+};
+
+static void take(struct party *p, struct slice in)
+{
+    struct mqtt_event ev;
+    struct mqtt_fault fault = {0};
+    enum err err = OK;
+    while (!p->is_over && p->n_asks < ASKS &&
+           (err = mqtt_server_next(p->e, &in, p->now_ms, &fault, &ev)) == OK) {
+        if (ev.ask != 0) {
+            p->asks[p->n_asks++] = ev.ask;
+        }
+    }
+    if (err != OK && err != ERR_AGAIN) {
+        assert(mqtt_server_is_closing(p->e) && fault.err == err && fault.reason >= 0x80);
+        p->is_over = true;
+    }
+}
+
+static void answer(struct party *p, uint8_t which, enum mqtt_reason reason)
+{
+    if (p->n_asks > 0) {
+        size_t i = which % p->n_asks;
+        mqtt_server_answer(p->e, p->asks[i], reason);
+        p->asks[i] = p->asks[--p->n_asks];
+    }
+}
+
+/* Steps of {what, argument, length, bytes}: input, answers in any order, output, time, and
+ * allocations that fail are the fuzzer's. What leaves is whole packets of a server. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    struct rd r = rd_from(slice_of(data, n));
+    uint8_t setup = rd_u8(&r), out[512];
+    struct mqtt_terms terms = {
+        .version = (setup & 1) != 0 ? MQTT_V5 : MQTT_V311,
+        .packet_max = 256,
+        .client_packet_max = UINT32_MAX,
+        .receive_max = (uint16_t)(1 + (setup >> 1 & 7)),
+        .client_receive_max = 4,
+        .keep_alive_s = setup >> 4,
+        .wire = {.topic_bytes = 32, .topic_levels = 4, .filters_per_packet = 2}};
+    struct mqtt_connack connack = {.code = MQTT_SUCCESS};
+    struct party p = {.now_ms = 1};
+    if (mqtt_server_new(&terms, &connack, p.now_ms, &p.e) != OK) {
+        return 0;
+    }
+    while (rd_left(&r) > 2) {
+        uint8_t what = rd_u8(&r), argument = rd_u8(&r);
+        struct slice bytes = rd_bytes(&r, rd_u8(&r));
+        (void)mem_fail_after((what & 0x80) != 0 ? what >> 4 & 3 : -1);
+        switch (what & 7) {
+        case 0:
+        case 1:
+        case 2:
+            take(&p, bytes);
+            break;
+        case 3:
+            answer(&p, argument, MQTT_SUCCESS);
+            break;
+        case 4:
+            answer(&p, argument, MQTT_NOT_AUTHORIZED);
+            break;
+        case 5:
+            p.now_ms += (uint64_t)argument * 100;
+            (void)!mqtt_server_tick(p.e, p.now_ms);
+            break;
+        case 6:
+            (void)mqtt_server_output(p.e, out, argument);
+            break;
+        default:
+            if (bytes.n > 0) {
+                (void)!mqtt_server_pubrel(p.e, (uint16_t)(argument + 1u), MQTT_SUCCESS);
+            }
+            break;
+        }
+        (void)mem_fail_after(-1);
+    }
+    mqtt_server_free(p.e);
+    return 0;
+}
