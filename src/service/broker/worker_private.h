@@ -19,7 +19,6 @@ enum {
         65536, /* records appended and not committed: publishers are not read above this */
     MARKER_SWEEP_MS = 1000,
     EXPIRE_BATCH = 1000,
-    KEEP_ALIVE_MAX_S = 1200,
     CLOSE_LINGER_MS = 5000, /* for the last words of a connection to leave */
     FILTER_COPY_MAX = 65536,
     CODES_MAX = 64, /* filters of one packet; over limits.filters_per_packet in any sane setting */
@@ -151,7 +150,8 @@ struct worker {
     struct list dirty, paused;
     struct wheel conn_wheel, session_wheel;
 
-    struct map accounts;   /* by principal id */
+    struct map accounts; /* by principal id */
+    struct queue_total queues;
     struct map publishers; /* struct publisher by principal id, of this epoch */
     struct filters *filters;
     struct retained *retained;
@@ -169,7 +169,8 @@ struct worker {
     struct outbox *outboxes; /* [n_workers] */
     uint64_t wakes;
     uint64_t next_sweep_ms;
-    struct buf record; /* scratch for journal records */
+    bool has_tired_accounts; /* some that nobody uses stay until their budgets are full */
+    struct buf record;       /* scratch for journal records */
     bool is_draining;
     struct mqtt_wire_limits wire; /* of every codec here */
     struct slice *feeding;        /* what conn_feed has not used yet, while it runs */
