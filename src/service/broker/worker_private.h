@@ -47,7 +47,8 @@ struct conn {
     struct buf unread;       /* the unfinished packet, or what back-pressure keeps */
     struct timer timer;      /* pre-authentication deadline, then keep-alive */
     struct list_node dirty, paused;
-    bool is_paused;           /* the publisher waits for budget, ring or journal */
+    bool is_paused;  /* the publisher waits for budget, ring or journal */
+    bool is_stalled; /* the engine waits for answers or for a reader; `unread` holds packets */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
     bool has_cert, is_clean_end, has_published, is_abandoned;
     struct digest spki;
