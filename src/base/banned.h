@@ -13,7 +13,7 @@
 #pragma GCC poison gmtime localtime alloca gets
 
 /* Library headers use these two as parameter names, so they are refused at the call instead. */
-#define rand() use_base_random_h
+#define rand()      use_base_random_h
 #define srand(seed) use_base_random_h
 
 #endif

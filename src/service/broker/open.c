@@ -374,8 +374,9 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
     worker_account_release(w, o.account);
 }
 
-/* As the directory has it now: it may have changed while the connection was between two workers.
- * NULL: removed. */
+/* The principal may have changed while the connection was between two workers; NULL: it was
+ * removed.
+ */
 static const struct principal *principal_now(const struct worker *w, const struct principal *p)
 {
     if (p->is_anonymous) {
@@ -404,11 +405,11 @@ void handover_arrived(struct worker *w, struct handover *h)
         const struct principal *now = principal_now(w, h->principal);
         if (now != NULL) {
             open_here(w, c, now);
-            conn_feed(w, c, (struct slice){0});
         } else {
             refuse_open(w, c, EVENT_revoked, MQTT_NOT_AUTHORIZED, slice_text(h->principal->name),
-                        "its principal was removed while it connected");
+                        "the principal was removed while its connection went to its home worker");
         }
+        conn_feed(w, c, (struct slice){0});
     }
     handover_free(h);
 }

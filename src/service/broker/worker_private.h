@@ -48,9 +48,9 @@ struct conn {
     struct buf unread;       /* the unfinished packet, or what back-pressure keeps */
     struct timer timer;      /* pre-authentication deadline, then keep-alive */
     struct list_node dirty, paused;
-    bool is_paused;           /* the publisher waits for budget, ring or journal */
+    bool is_paused;  /* the publisher waits for budget, ring or journal */
+    bool is_stalled; /* the engine waits for answers or for a reader; `unread` holds packets */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
-    bool is_stalled;          /* the engine was blocked with bytes left in unread */
     bool has_cert, is_clean_end, has_published, is_abandoned;
     struct digest spki;
     char cert_name[PRINCIPAL_NAME_MAX + 1];
@@ -204,9 +204,6 @@ void conn_feed(struct worker *w, struct conn *c, struct slice plain);
 void conn_pause(struct worker *w, struct conn *c, uint64_t until_ms);
 void conns_resume(struct worker *w);
 void conn_timeout(struct worker *w, struct conn *c);
-/* conn_unstall - its output has left, or answers came: an engine that was blocked goes on with what
- * it left; one that had no memory for an answer ends. */
-void conn_unstall(struct worker *w, struct conn *c);
 
 /* report.c */
 struct event event_of(const struct worker *w, enum event_category category, const struct conn *c);
