@@ -12,6 +12,11 @@
 #include "core/quota.h"
 #include "core/session.h"
 
+/* What waits in the queues of many sessions together. */
+struct queue_load {
+    uint64_t messages, bytes;
+};
+
 struct account {
     const struct principal *principal; /* shared */
     struct grants *grants;             /* owned; compiled for this principal at `epoch` */
@@ -20,8 +25,9 @@ struct account {
     struct bucket connects, publishes;
     uint32_t n_retained;
     uint64_t queued_bytes;
-    struct map sessions; /* by client id */
-    uint32_t n_conns;    /* connections and associations that use it */
+    struct queue_load *load; /* of the worker, borrowed; NULL = nobody counts */
+    struct map sessions;     /* by client id */
+    uint32_t n_conns;        /* connections and associations that use it */
 };
 
 /* account_new - shares principal, compiles grants. ERR_NOMEM. */
