@@ -13,7 +13,7 @@
 #include "core/session.h"
 
 /* What waits in the sessions of all accounts of a worker. */
-struct queue_total {
+struct queue_load {
     uint64_t messages, bytes;
 };
 
@@ -25,9 +25,9 @@ struct account {
     struct bucket connects, publishes;
     uint32_t n_retained;
     uint64_t queued_bytes;
-    struct queue_total *queues; /* borrowed: charged too. NULL: nobody counts them */
-    struct map sessions;        /* by client id */
-    uint32_t n_conns;           /* connections and associations that use it */
+    struct queue_load *load; /* of the worker, borrowed: charged too. NULL: nobody counts */
+    struct map sessions;     /* by client id */
+    uint32_t n_conns;        /* connections and associations that use it */
 };
 
 /* account_new - shares principal, compiles grants. ERR_NOMEM. */

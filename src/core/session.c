@@ -40,15 +40,28 @@ static size_t index_of(const struct session *s, const struct delivery *d)
     return ((size_t)(d - s->ring) - s->ring_at) & (s->ring_cap - 1);
 }
 
+static struct queue_load *load_of(const struct session *s)
+{
+    return s->account != NULL ? s->account->load : NULL;
+}
+
+/* uncount - one delivery less is unfinished. */
+static void uncount(const struct session *s)
+{
+    if (load_of(s) != NULL) {
+        load_of(s)->messages--;
+    }
+}
+
 static void charge(struct session *s, const struct msg *m)
 {
+    if (load_of(s) != NULL) {
+        load_of(s)->messages++;
+        load_of(s)->bytes += msg_cost(m);
+    }
     s->queued_bytes += msg_cost(m);
     if (s->account != NULL) {
         s->account->queued_bytes += msg_cost(m);
-    }
-    if (s->account != NULL && s->account->queues != NULL) {
-        s->account->queues->messages++;
-        s->account->queues->bytes += msg_cost(m);
     }
 }
 
@@ -58,13 +71,12 @@ static void release_msg(struct session *s, struct delivery *d)
     if (d->msg == NULL) {
         return;
     }
+    if (load_of(s) != NULL) {
+        load_of(s)->bytes -= msg_cost(d->msg);
+    }
     s->queued_bytes -= msg_cost(d->msg);
     if (s->account != NULL) {
         s->account->queued_bytes -= msg_cost(d->msg);
-    }
-    if (s->account != NULL && s->account->queues != NULL) {
-        s->account->queues->messages--;
-        s->account->queues->bytes -= msg_cost(d->msg);
     }
     d->msg = msg_unref(d->msg);
 }
@@ -77,6 +89,9 @@ struct session *session_free(struct session *s)
     assert(s->subscriber.n_subs == 0);
     for (size_t i = 0; i < s->n_deliveries; i++) {
         release_msg(s, at(s, i));
+        if (at(s, i)->state != DELIVERY_DONE) {
+            uncount(s);
+        }
         mem_free(at(s, i)->ids);
     }
     mem_free(s->ring);
@@ -135,6 +150,7 @@ static void finish(struct session *s, struct delivery *d)
     d->ids = mem_free(d->ids);
     d->n_ids = 0;
     d->state = DELIVERY_DONE;
+    uncount(s);
     s->n_done++;
     size_t next = index_of(s, d) + 1;
     s->n_touched = next > s->n_touched ? next : s->n_touched;

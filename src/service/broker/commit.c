@@ -68,6 +68,9 @@ static void answer(struct worker *w, uint64_t conn, uint32_t ask)
     if (c != NULL && c->phase == CONN_OPEN) {
         mqtt_server_answer(c->engine, ask, MQTT_SUCCESS);
         conn_mark_dirty(w, c);
+        if (mqtt_server_is_closing(c->engine)) {
+            conn_close(w, c, MQTT_SERVER_BUSY); /* it had no memory for the answer */
+        }
     }
 }
 
@@ -142,7 +145,7 @@ bool worker_next_done(struct worker *w, unsigned door, uint64_t *ret_cookie)
 
 /* ---- pending actions ---- */
 
-static struct pending *pending_at(struct worker *w, size_t i)
+static struct pending *pending_at(const struct worker *w, size_t i)
 {
     return &w->pending[(w->pending_at + i) & (w->pending_cap - 1)];
 }
@@ -185,6 +188,11 @@ static void pending_run(struct worker *w, const struct pending *p)
     case PENDING_ANSWER:
         answer(w, p->id, p->ask);
         break;
+    case PENDING_BARRIER: {
+        struct wmsg m = {.id = p->id, .from = (uint16_t)w->setup.index};
+        barrier_acked(w, &m);
+        break;
+    }
     case PENDING_WAKE: {
         struct conn *c = conn_find(w, p->id);
         if (c != NULL) {
@@ -195,10 +203,15 @@ static void pending_run(struct worker *w, const struct pending *p)
     }
 }
 
+bool commits_are_due(const struct worker *w)
+{
+    return w->pending_n > 0 && pending_at(w, 0)->lsn <= w->committed;
+}
+
 void commits_run(struct worker *w)
 {
     w->committed = journal_committed(w->setup.journal);
-    while (w->pending_n > 0 && pending_at(w, 0)->lsn <= w->committed) {
+    while (commits_are_due(w)) {
         struct pending p = *pending_at(w, 0);
         w->pending_at = (w->pending_at + 1) & (w->pending_cap - 1);
         w->pending_n--;

@@ -54,6 +54,7 @@ MUST_USE enum err conn_new(struct worker *w, const struct entrance *entrance, co
     c->phase = CONN_GATE;
     c->entrance = entrance;
     c->transport = transport;
+    list_init(&c->replays);
     EVENT_TEXT(c, peer, slice_text(peer));
     w->conns[slot] = c;
     w->n_conns++;
@@ -70,6 +71,7 @@ void conn_forget(struct worker *w, struct conn *c)
     wheel_cancel(&w->conn_wheel, &c->timer);
     list_unlink(&c->dirty);
     list_unlink(&c->paused);
+    replays_forget(c, NULL);
     w->conns[c->handle & (((uint64_t)1 << SLOT_BITS) - 1)] = NULL;
     w->n_conns--;
     count_sub(&counts(w)->connections_mqtt, 1);
@@ -99,19 +101,23 @@ uint64_t worker_next_dirty(struct worker *w)
 
 /* ---- a stranger comes ---- */
 
-/* A plain entrance is closed unless an exception names it (O7); its end closes what came in by it.
- */
-static bool entrance_is_open(const struct worker *w, const struct entrance *e)
+/* A plain entrance is closed unless an exception names it (O7), and so is every one to anonymous
+ * clients; its end closes what came in by it. */
+bool entrance_is_open(const struct worker *w, const struct entrance *e, bool is_anonymous)
 {
-    return !e->is_plain || directory_exception_find(w->realm->directory, slice_text(e->name),
-                                                    DIRECTORY_ALLOW_PLAINTEXT, w->wall_ms) != NULL;
+    const struct directory_version *v = w->realm->directory;
+    struct slice name = slice_text(e->name);
+    return (!e->is_plain ||
+            directory_exception_find(v, name, DIRECTORY_ALLOW_PLAINTEXT, w->wall_ms) != NULL) &&
+           (!is_anonymous ||
+            directory_exception_find(v, name, DIRECTORY_ALLOW_ANONYMOUS, w->wall_ms) != NULL);
 }
 
 MUST_USE enum err worker_accept(struct worker *w, const struct entrance *entrance, const char *peer,
                                 void *transport, uint64_t now_ms, uint64_t *ret_conn)
 {
     w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
-    if (!entrance_is_open(w, entrance) || w->is_draining) {
+    if (!entrance_is_open(w, entrance, false) || w->is_draining) {
         struct event e = event_make(EVENT_exposure);
         e.protocol = entrance->protocol;
         EVENT_TEXT(&e, listener, slice_text(entrance->name));
@@ -173,6 +179,7 @@ void conn_close(struct worker *w, struct conn *c, enum mqtt_reason reason)
         return;
     }
     c->phase = CONN_CLOSING;
+    c->closed_for = reason;
     c->is_paused = false;
     list_unlink(&c->paused);
     buf_wipe(&c->unread);
@@ -207,6 +214,9 @@ void conn_timeout(struct worker *w, struct conn *c)
         worker_report(w, &e);
         count_add(&counts(w)->refused_limit, 1);
         conn_close(w, c, MQTT_SUCCESS);
+    } else if (c->phase == CONN_OPEN && c->is_paused) {
+        /* Its packets are there, and we do not read them: that is no silence of the client. */
+        wheel_arm(&w->conn_wheel, &c->timer, w->now_ms + PAUSED_TICK_MS);
     } else if (c->phase == CONN_OPEN && mqtt_server_tick(c->engine, w->now_ms) == ERR_TIMEOUT) {
         conn_close(w, c, MQTT_KEEP_ALIVE_TIMEOUT);
     } else if (c->phase == CONN_CLOSING) {
@@ -244,16 +254,20 @@ static bool worker_is_congested(const struct worker *w)
 
 void conns_resume(struct worker *w)
 {
-    bool congested = worker_is_congested(w);
-    list_for_each_safe (n, next, &w->paused) {
-        struct conn *c = LIST_ENTRY(n, struct conn, paused);
-        if (congested || (c->paused_until_ms != UINT64_MAX && c->paused_until_ms > w->now_ms)) {
-            continue;
+    /* Whoever is held again goes behind the last one, and waits for the next turn there. */
+    const struct list_node *last = w->paused.head.prev;
+    struct list_node *next = w->paused.head.next;
+    bool is_last = list_is_empty(&w->paused);
+    while (!is_last && !worker_is_congested(w)) {
+        struct conn *c = LIST_ENTRY(next, struct conn, paused);
+        is_last = next == last;
+        next = next->next;
+        if (c->paused_until_ms == UINT64_MAX || c->paused_until_ms <= w->now_ms) {
+            c->is_paused = false;
+            list_unlink(&c->paused);
+            conn_mark_dirty(w, c);
+            conn_feed(w, c, (struct slice){0});
         }
-        c->is_paused = false;
-        list_unlink(&c->paused);
-        conn_mark_dirty(w, c);
-        conn_feed(w, c, (struct slice){0});
     }
 }
 
@@ -304,7 +318,7 @@ static bool may_take(struct worker *w, struct conn *c)
 
 /* ---- bytes in ---- */
 
-/* SPEC: MQTT-3.14.4-3: a normal end forgets the will; reason 0x04 keeps it. */
+/* SPEC: MQTT-3.14.4-3: a normal end forgets the will; every other reason keeps it. */
 static void disconnect_event(struct worker *w, struct conn *c, const struct mqtt_disconnect *m)
 {
     if (mqtt_props_has(&m->props, MQTT_PROP_SESSION_EXPIRY)) {
@@ -319,7 +333,7 @@ static void disconnect_event(struct worker *w, struct conn *c, const struct mqtt
         uint32_t most = grants_limits(c->account->grants)->session_expiry_s;
         c->session->expiry_s = asked < most ? asked : most;
     }
-    c->is_clean_end = m->reason != MQTT_DISCONNECT_WITH_WILL;
+    c->is_clean_end = m->reason == MQTT_SUCCESS;
     conn_close(w, c, MQTT_SUCCESS);
 }
 
@@ -336,9 +350,11 @@ static void take_event(struct worker *w, struct conn *c, const struct mqtt_event
         ack_event(w, c, ev);
         break;
     case MQTT_EVENT_SUBSCRIBE:
+        (void)bucket_take(&c->account->publishes, 1, w->now_ms); /* it costs all workers as much */
         subscribe_event(w, c, &ev->subscribe);
         break;
     case MQTT_EVENT_UNSUBSCRIBE:
+        (void)bucket_take(&c->account->publishes, 1, w->now_ms);
         unsubscribe_event(w, c, &ev->unsubscribe);
         break;
     case MQTT_EVENT_DISCONNECT:

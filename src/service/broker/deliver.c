@@ -80,13 +80,15 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
         }
         uint8_t qos = d->qos;
         enum err err = mqtt_server_deliver(c->engine, d, w->now_ms, wr);
-        if (err == ERR_SPACE) {
+        if (err == ERR_SPACE && wr->at > 0) {
             conn_mark_dirty(w, c); /* the rest with the next send */
             break;
         }
         if (err != OK) {
             count_add(&counts(w)->dropped_queue, 1);
-            drop(w, c, d, EVENT_quota, "it is larger than the client accepts");
+            drop(w, c, d, EVENT_quota,
+                 err == ERR_TOO_LARGE ? "it is larger than the client accepts"
+                                      : "it is larger than what can be sent at once");
             continue;
         }
         session_sent(s, d);
@@ -95,13 +97,13 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
     count_add(&counts(w)->dropped_expired, n_expired);
 }
 
-/* ERR_SPACE at once means that a message does not even fit into an empty buffer; the buffer holds
- * packet_bytes. */
+/* ERR_SPACE at once means that a message does not even fit into an empty buffer: it is dropped, or
+ * it would be tried for ever. */
 size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap)
 {
     struct wr wr = wr_into(dst, cap);
     if (c->phase == CONN_OPEN) {
-        replays_feed(w, c->session);
+        replays_feed(w, c);
         send_pubrels(w, c);
     }
     wr.at = mqtt_server_output(c->engine, dst, cap);

@@ -104,15 +104,8 @@ static void close_plain(struct worker *w)
         if (c == NULL || c->phase == CONN_CLOSING) {
             continue;
         }
-        struct slice name = slice_text(c->entrance->name);
-        bool plain_ok = !c->entrance->is_plain ||
-                        directory_exception_find(w->realm->directory, name,
-                                                 DIRECTORY_ALLOW_PLAINTEXT, w->wall_ms) != NULL;
-        bool anonymous = c->account != NULL && c->account->principal->is_anonymous;
-        bool anonymous_ok =
-            !anonymous || directory_exception_find(w->realm->directory, name,
-                                                   DIRECTORY_ALLOW_ANONYMOUS, w->wall_ms) != NULL;
-        if (!plain_ok || !anonymous_ok) {
+        bool is_anonymous = c->account != NULL && c->account->principal->is_anonymous;
+        if (!entrance_is_open(w, c->entrance, is_anonymous)) {
             struct event e = event_of(w, EVENT_exception, c);
             event_reason(&e, "the exception that let this connection in has ended");
             worker_report(w, &e);

@@ -235,7 +235,9 @@ static bool update_hold(struct link *l)
     struct driver *d = l->driver;
     bool wants = worker_wants_input(d->worker, l->conn);
     if (l->is_held == !wants) {
-        return false;
+        /* The output of this very pump may have made room for what TLS holds since the last read.
+         */
+        return wants && stream_has_pending(l->stream);
     }
     l->is_held = !wants;
     if (stream_hold(l->stream, !wants) != OK) {

@@ -11,12 +11,12 @@ MUST_USE enum err account_of(struct worker *w, const struct principal *p, struct
     struct account *a = map_find(&w->accounts, slice_of(&p->id, sizeof(p->id)));
     if (a == NULL) {
         TRY(account_new(w->realm->policy, p, w->realm->epoch, &w->setup.key, w->now_ms, &a));
+        a->load = &w->load;
         enum err err = map_add(&w->accounts, a);
         if (err != OK) {
             account_free(a);
             return err;
         }
-        a->queues = &w->queues;
     }
     *ret = a;
     return OK;
@@ -65,7 +65,6 @@ void session_end(struct worker *w, struct session *s)
         record_text(w, JOURNAL_SESSION_END, s->id, 0, (struct slice){0}, &lsn) != OK) {
         count_add(&counts(w)->dropped_memory, 1); /* it comes back at a restart and expires then */
     }
-    replays_forget(w, s);
     subs_remove_all(w, &s->subscriber);
     wheel_cancel(&w->session_wheel, &s->expiry);
     map_remove(&a->sessions, s->client_id);
@@ -104,12 +103,14 @@ static void take_over(struct worker *w, struct session *s)
     if (old == NULL) {
         return;
     }
-    struct event e = event_of(w, EVENT_takeover, old);
-    event_reason(&e,
-                 "a new connection of %s with client id '%s' took the session over; two devices "
-                 "with one identity look like this",
-                 old->account->principal->name, old->client_id);
-    worker_report(w, &e);
+    if (old->phase == CONN_OPEN) { /* else it has said goodbye, and its last words still leave */
+        struct event e = event_of(w, EVENT_takeover, old);
+        event_reason(&e,
+                     "a new connection of %s with client id '%s' took the session over; two "
+                     "devices with one identity look like this",
+                     old->account->principal->name, old->client_id);
+        worker_report(w, &e);
+    }
     conn_close(w, old, MQTT_SESSION_TAKEN_OVER); /* SPEC: MQTT-3.1.4-3 */
     conn_release_session(w, old, "taken over");
 }
@@ -185,8 +186,9 @@ static bool passes(struct worker *w, struct conn *c, const struct opening *o)
     if (!o->connect->has_will) {
         return true;
     }
-    err = passage_will(o->account, will->topic, will->qos, will->retain ? RETAIN_NEW : RETAIN_NO,
-                       will->payload.n, &why);
+    err =
+        passage_will(o->account, will->topic, will->qos,
+                     retain_wish(w, o->account, will->topic, will->retain), will->payload.n, &why);
     if (err != OK) {
         refuse_open(w, c, err == ERR_DENIED ? EVENT_acl_deny : EVENT_quota,
                     err == ERR_DENIED ? MQTT_NOT_AUTHORIZED : MQTT_QUOTA_EXCEEDED, will->topic,
@@ -313,6 +315,13 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
     c->session = s;
     s->conn = c->handle;
     c->phase = CONN_OPEN;
+    if (o->is_present && w->last_lsn > w->committed) {
+        /* What its queue waits for was to wake the connection before this one. */
+        struct pending wake = {.lsn = w->last_lsn, .action = PENDING_WAKE, .id = c->handle};
+        if (pending_add(w, &wake) != OK) {
+            count_add(&counts(w)->dropped_memory, 1); /* the client's next packet does it */
+        }
+    }
     return OK;
 }
 
@@ -403,7 +412,10 @@ void handover_arrived(struct worker *w, struct handover *h)
         conn_forget(w, c);
     } else {
         const struct principal *now = principal_now(w, h->principal);
-        if (now != NULL) {
+        if (!entrance_is_open(w, h->entrance, h->principal->is_anonymous)) {
+            refuse_open(w, c, EVENT_exception, MQTT_NOT_AUTHORIZED, slice_text(h->entrance->name),
+                        "the exception that let this connection in has ended");
+        } else if (now != NULL) {
             open_here(w, c, now);
         } else {
             refuse_open(w, c, EVENT_revoked, MQTT_NOT_AUTHORIZED, slice_text(h->principal->name),
@@ -424,7 +436,10 @@ void conn_release_session(struct worker *w, struct conn *c, const char *why)
         return;
     }
     struct event e = event_of(w, EVENT_disconnect, c);
-    event_reason(&e, "%s", c->is_clean_end ? "the client disconnected" : why);
+    bool is_told = c->closed_for != MQTT_SUCCESS;
+    event_reason(&e, "%s%s", is_told ? "closed by the server: " : "",
+                 is_told ? mqtt_reason_name((uint8_t)c->closed_for)
+                         : (c->is_clean_end ? "the client disconnected" : why));
     worker_report(w, &e);
     if (s->will != NULL && !c->is_clean_end) {
         publish_will(w, c); /* SPEC: MQTT-3.1.2-8 */
@@ -434,7 +449,7 @@ void conn_release_session(struct worker *w, struct conn *c, const char *why)
     c->account = NULL;
     s->conn = 0;
     count_add(&counts(w)->dropped_asleep, session_sleep(s));
-    replays_forget(w, s);
+    replays_forget(c, NULL);
     if (s->expiry_s == 0) {
         session_end(w, s); /* SPEC: MQTT5 3.1.2.11.2 */
     } else {

@@ -43,16 +43,6 @@ static struct slice publisher_key(const void *value)
     return slice_of(&p->id, sizeof(p->id));
 }
 
-/* A walk over all principals; its answer is kept for the epoch. */
-static const struct directory_entry *find_by_id(const struct directory_version *v, uint64_t id)
-{
-    size_t at = 0;
-    const struct directory_entry *e;
-    while ((e = directory_next(v, &at)) != NULL && e->principal->id != id) {
-    }
-    return e;
-}
-
 static struct publisher *publisher_of(struct worker *w, uint64_t id)
 {
     if (w->publishers.key_of == NULL) {
@@ -67,7 +57,7 @@ static struct publisher *publisher_of(struct worker *w, uint64_t id)
         return NULL;
     }
     p->id = id;
-    const struct directory_entry *entry = find_by_id(w->realm->directory, id);
+    const struct directory_entry *entry = directory_find_id(w->realm->directory, id);
     if (entry != NULL && entry->principal->status == PRINCIPAL_ACTIVE &&
         grants_new(w->realm->policy, entry->principal, &p->grants) == OK) {
         p->principal = principal_ref(entry->principal);
@@ -412,13 +402,13 @@ static bool holds_retained(struct worker *w, const struct account *a, struct sli
     return m != NULL && m->publisher == a->principal->id;
 }
 
-static enum passage_retain retain_wish(struct worker *w, const struct account *a,
-                                       const struct mqtt_publish *p)
+enum passage_retain retain_wish(struct worker *w, const struct account *a, struct slice topic,
+                                bool retain)
 {
-    if (!p->retain) {
+    if (!retain) {
         return RETAIN_NO;
     }
-    return holds_retained(w, a, p->topic) ? RETAIN_REPLACE : RETAIN_NEW;
+    return holds_retained(w, a, topic) ? RETAIN_REPLACE : RETAIN_NEW;
 }
 
 /* A refused publish, in the terms of its protocol. MQTT 3.1.1 has no honest negative answer for QoS
@@ -427,6 +417,8 @@ static void refuse_publish(struct worker *w, struct conn *c, const struct mqtt_e
                            enum err err, const struct decision *why)
 {
     bool denied = err == ERR_DENIED;
+    /* A refusal has its price, or whoever is refused could fill the audit trail at wire speed. */
+    (void)bucket_take(&c->account->publishes, 1, w->now_ms);
     enum mqtt_reason reason = denied ? MQTT_NOT_AUTHORIZED : MQTT_QUOTA_EXCEEDED;
     struct event e = event_of(w, denied ? EVENT_acl_deny : EVENT_quota, c);
     EVENT_TEXT(&e, target, ev->publish.topic);
@@ -465,10 +457,10 @@ static bool is_repeated(struct worker *w, struct conn *c, const struct mqtt_even
                         enum err *ret_err)
 {
     enum inbound state = INBOUND_NEW;
-    /* 3.1.1 agrees on no number: what it has open is bounded by its packet ids. */
-    const struct mqtt_terms *terms = mqtt_server_terms(c->engine);
-    uint32_t most = terms->version == MQTT_V5 ? terms->receive_max : UINT16_MAX;
-    *ret_err = session_inbound_add(c->session, ev->publish.packet_id, most, &state);
+    /* The engine holds MQTT 5 clients to their Receive Maximum. Here only the number of ids bounds
+     * it: a 3.1.1 client has none, and an older connection may have left ids that nobody releases.
+     */
+    *ret_err = session_inbound_add(c->session, ev->publish.packet_id, UINT16_MAX, &state);
     if (*ret_err != OK || state == INBOUND_NEW) {
         return false;
     }
@@ -572,8 +564,9 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
         return;
     }
     if (err == OK) {
-        err = passage_publish(c->account, p->topic, p->qos, retain_wish(w, c->account, p),
-                              p->payload.n, w->now_ms, &why);
+        err = passage_publish(c->account, p->topic, p->qos,
+                              retain_wish(w, c->account, p->topic, p->retain), p->payload.n,
+                              w->now_ms, &why);
         if (err != OK) {
             bool was_open = p->qos == 2 && session_inbound_remove(c->session, p->packet_id);
             (void)was_open;
@@ -597,8 +590,9 @@ void publish_will(struct worker *w, struct conn *c)
     struct msg *m = NULL;
     struct event e = event_of(w, EVENT_will, c);
     EVENT_TEXT(&e, target, will->topic);
-    enum err err = passage_will(c->account, will->topic, will->qos,
-                                will->retain ? RETAIN_NEW : RETAIN_NO, will->payload.n, &why);
+    enum err err =
+        passage_will(c->account, will->topic, will->qos,
+                     retain_wish(w, c->account, will->topic, will->retain), will->payload.n, &why);
     if (err != OK) {
         e.category = EVENT_acl_deny;
         e.severity = event_make(EVENT_acl_deny).severity;

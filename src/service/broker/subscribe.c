@@ -40,6 +40,12 @@ void sub_remove(struct worker *w, struct sub *sub)
     assert(filter.n <= sizeof(copy));
     memcpy(copy, filter.p, filter.n);
     barriers_forget_sub(w, sub);
+    if (sub->subscriber->kind == SUBSCRIBER_SESSION) {
+        struct conn *c = conn_find(w, ((struct session *)(void *)sub->subscriber)->conn);
+        if (c != NULL) {
+            replays_forget(c, sub); /* SPEC: MQTT-3.10.4-2 */
+        }
+    }
     filters_remove(w->filters, sub, &change);
     count_set(&counts(w)->subscriptions, filters_sub_count(w->filters));
     if (interest_changed(&change)) {
@@ -83,6 +89,11 @@ static enum err barrier_start(struct worker *w, struct barrier *b)
             TRY(outbox_push(w, i, &m));
             b->waiting |= (uint64_t)1 << i;
         }
+    }
+    if (b->lsn > w->committed) {
+        struct pending p = {.lsn = b->lsn, .action = PENDING_BARRIER, .id = b->id};
+        TRY(pending_add(w, &p));
+        b->waiting |= (uint64_t)1 << w->setup.index;
     }
     list_append(&w->barriers, &b->node);
     if (b->waiting == 0) {
@@ -129,11 +140,11 @@ static void replay_free(struct replay *r)
     mem_free(r);
 }
 
-void replays_forget(struct worker *w, const struct session *s)
+void replays_forget(struct conn *c, const struct sub *sub)
 {
-    list_for_each_safe (n, next, &w->replays) {
+    list_for_each_safe (n, next, &c->replays) {
         struct replay *r = LIST_ENTRY(n, struct replay, node);
-        if (r->session == s) {
+        if (sub == NULL || r->sub == sub) {
             replay_free(r);
         }
     }
@@ -167,21 +178,23 @@ static bool gather_one(void *ctx, const struct msg *m)
     return true;
 }
 
-/* All references are taken now, at the barrier; they enter the queue as it has room. */
-static void replay_start(struct worker *w, struct session *s, const struct sub *sub)
+/* All references are taken now, at the barrier; they enter the queue as it has room. What an older
+ * SUBSCRIBE to the same filter has not brought yet is part of it. */
+static void replay_start(struct worker *w, struct conn *c, const struct sub *sub)
 {
+    replays_forget(c, sub);
     struct replay *r = mem_zalloc(sizeof(*r));
     if (r == NULL) {
         count_add(&counts(w)->dropped_memory, 1);
         return;
     }
-    r->session = s;
+    r->sub = sub;
     r->qos = sub->qos;
     r->id = sub->id;
     r->epoch = w->realm->epoch;
     struct gather g = {.w = w, .r = r};
     retained_match(w->retained, sub_filter(sub), w->now_ms, gather_one, &g);
-    list_append(&w->replays, &r->node);
+    list_append(&c->replays, &r->node);
     if (g.is_short) {
         count_add(&counts(w)->dropped_memory, 1);
     }
@@ -216,19 +229,20 @@ static enum err replay_one(struct session *s, const struct replay *r, const stru
                            grants_limits(s->account->grants), &seq);
 }
 
-void replays_feed(struct worker *w, struct session *s)
+void replays_feed(struct worker *w, struct conn *c)
 {
-    list_for_each_safe (n, next, &w->replays) {
+    struct session *s = c->session;
+    list_for_each_safe (n, next, &c->replays) {
         struct replay *r = LIST_ENTRY(n, struct replay, node);
-        if (r->session != s) {
-            continue;
-        }
         /* Half of the queue stays free for live traffic. */
         uint32_t half = grants_limits(s->account->grants)->queue_messages / 2 + 1;
         while (r->at < r->n && session_count(s) < half) {
             const struct msg *m = r->msgs[r->at];
             if (replay_is_due(w, s, r, m) && replay_one(s, r, m) != OK) {
-                return; /* the bytes are used up: later */
+                if (s->queued_bytes > 0) {
+                    return; /* the bytes are used up: later */
+                }
+                count_add(&counts(w)->dropped_queue, 1); /* alone it is over queue_bytes */
             }
             msg_unref(m);
             r->at++;
@@ -261,7 +275,7 @@ static void suback_now(struct worker *w, struct barrier *b)
     }
     for (size_t i = 0; i < b->n_filters; i++) {
         if (b->filters[i].sub != NULL && b->filters[i].replay) {
-            replay_start(w, c->session, b->filters[i].sub);
+            replay_start(w, c, b->filters[i].sub);
         }
     }
     conn_mark_dirty(w, c);
@@ -450,6 +464,9 @@ void subscribe_event(struct worker *w, struct conn *c, const struct mqtt_subscri
         .c = c, .m = &s, .id = mqtt_props_number(&m->props, MQTT_PROP_SUBSCRIPTION_ID, 0)};
     for (size_t i = 0; i < b->n_filters && mqtt_subscribe_next(&list, &s); i++) {
         b->filters[i].code = subscribe_one(w, &wish, &b->filters[i]);
+    }
+    if (c->session->subscriber.is_durable) {
+        b->lsn = w->last_lsn; /* its own records are the last ones */
     }
     if (barrier_start(w, b) != OK) {
         mem_free(b);

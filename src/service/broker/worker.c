@@ -34,7 +34,6 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->dirty);
     list_init(&w->paused);
     list_init(&w->barriers);
-    list_init(&w->replays);
     list_init(&w->observers_dirty);
     wheel_init(&w->conn_wheel, now_ms);
     wheel_init(&w->session_wheel, now_ms);
@@ -78,7 +77,6 @@ static void accounts_free(struct worker *w)
                 filters_remove(w->filters, LIST_ENTRY(n, struct sub, in_subscriber), &ignored);
             }
             wheel_cancel(&w->session_wheel, &s->expiry);
-            replays_forget(w, s);
             map_remove(&a->sessions, s->client_id);
             session_free(s);
         }
@@ -276,9 +274,9 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
     if (!list_is_empty(&w->paused)) {
         conns_resume(w);
     }
+    count_set(&counts(w)->queued_messages, w->load.messages);
+    count_set(&counts(w)->queued_bytes, w->load.bytes);
     count_add(&counts(w)->turns, 1);
-    count_set(&counts(w)->queued_messages, w->queues.messages);
-    count_set(&counts(w)->queued_bytes, w->queues.bytes);
 }
 
 uint64_t worker_take_wakes(struct worker *w)
@@ -305,7 +303,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 uint64_t worker_deadline(const struct worker *w)
 {
-    if (rings_have_more(w) || !list_is_empty(&w->dirty)) {
+    if (rings_have_more(w) || !list_is_empty(&w->dirty) || commits_are_due(w)) {
         return w->now_ms;
     }
     uint64_t at = least(wheel_deadline(&w->conn_wheel), wheel_deadline(&w->session_wheel));

@@ -21,6 +21,7 @@ enum {
     EXPIRE_BATCH = 1000,
     CLOSE_LINGER_MS = 5000, /* for the last words of a connection to leave */
     FILTER_COPY_MAX = 65536,
+    PAUSED_TICK_MS = 1000,
     CODES_MAX = 64, /* filters of one packet; over limits.filters_per_packet in any sane setting */
     UNREAD_SLACK = 128 * 1024 /* read from the socket before back-pressure was felt */
 };
@@ -48,10 +49,12 @@ struct conn {
     struct buf unread;       /* the unfinished packet, or what back-pressure keeps */
     struct timer timer;      /* pre-authentication deadline, then keep-alive */
     struct list_node dirty, paused;
-    bool is_paused;  /* the publisher waits for budget, ring or journal */
-    bool is_stalled; /* the engine waits for answers or for a reader; `unread` holds packets */
+    struct list replays; /* retained messages for its new subscriptions */
+    bool is_paused;      /* the publisher waits for budget, ring or journal */
+    bool is_stalled;     /* the engine waits for answers or for a reader; `unread` holds packets */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
     bool has_cert, is_clean_end, has_published, is_abandoned;
+    enum mqtt_reason closed_for; /* MQTT_SUCCESS: nothing that we said */
     struct digest spki;
     char cert_name[PRINCIPAL_NAME_MAX + 1];
     char peer[56];
@@ -86,17 +89,18 @@ struct token {
 };
 
 enum pending_action {
-    PENDING_TOKEN,  /* one place of a token of ours is committed */
-    PENDING_REMOTE, /* the same for a token of worker `worker` */
-    PENDING_ANSWER, /* answer an ask of a connection */
-    PENDING_WAKE    /* deliveries of a connection waited for this */
+    PENDING_TOKEN,   /* one place of a token of ours is committed */
+    PENDING_REMOTE,  /* the same for a token of worker `worker` */
+    PENDING_ANSWER,  /* answer an ask of a connection */
+    PENDING_BARRIER, /* a SUBACK waits for its subscriptions too */
+    PENDING_WAKE     /* deliveries of a connection waited for this */
 };
 
 struct pending {
     uint64_t lsn;
     enum pending_action action;
     uint32_t ask, worker;
-    uint64_t id; /* token or connection */
+    uint64_t id; /* token, connection or barrier */
 };
 
 /* ---- barriers ---- */
@@ -112,7 +116,7 @@ struct barrier_filter {
 struct barrier {
     struct list_node node;
     uint64_t id;
-    uint64_t waiting; /* bits of workers that have not answered */
+    uint64_t waiting; /* bits of workers that have not answered; the own one: the journal */
     enum barrier_kind kind;
     uint64_t conn; /* SUBACK */
     uint64_t lsn;  /* SUBACK of a durable session: its subscriptions must be committed */
@@ -123,10 +127,10 @@ struct barrier {
     struct barrier_filter filters[];
 };
 
-/* Retained messages on their way into a session's queue. */
+/* Retained messages on their way into the queue of a connection's session. */
 struct replay {
     struct list_node node;
-    struct session *session;
+    const struct sub *sub; /* ends with it */
     uint8_t qos;
     uint32_t id;
     uint64_t epoch; /* of the realm under which they were gathered */
@@ -154,7 +158,7 @@ struct worker {
     struct wheel conn_wheel, session_wheel;
 
     struct map accounts; /* by principal id */
-    struct queue_total queues;
+    struct queue_load load; /* of all sessions */
     struct map publishers; /* struct publisher by principal id, of this epoch */
     struct filters *filters;
     struct retained *retained;
@@ -168,7 +172,7 @@ struct worker {
     uint64_t last_lsn, committed;
 
     uint64_t wants_all; /* bits of workers whose interest is not known in full */
-    struct list barriers, replays;
+    struct list barriers;
     struct outbox *outboxes; /* [n_workers] */
     uint64_t wakes;
     uint64_t next_sweep_ms;
@@ -191,6 +195,8 @@ struct publisher {
 };
 
 /* conn.c */
+/* entrance_is_open - do the exceptions in force let such a client in here? */
+bool entrance_is_open(const struct worker *w, const struct entrance *e, bool is_anonymous);
 struct conn *conn_find(const struct worker *w, uint64_t handle);
 MUST_USE enum err conn_new(struct worker *w, const struct entrance *entrance, const char *peer,
                            void *transport, struct conn **ret);
@@ -235,6 +241,8 @@ void publish_remote(struct worker *w, const struct wmsg *m);
 MUST_USE enum err publish_route(struct worker *w, struct msg *m, const struct subscriber *from,
                                 uint64_t token);
 bool publisher_ok(struct worker *w, const struct msg *m);
+enum passage_retain retain_wish(struct worker *w, const struct account *a, struct slice topic,
+                                bool retain);
 void publishers_clear(struct worker *w);
 void retained_expired(void *ctx, uint64_t publisher, uint64_t bytes);
 MUST_USE enum err msg_from_publish(const struct worker *w, const struct account *a,
@@ -251,6 +259,8 @@ void token_close_one(struct worker *w, uint64_t token);
 bool token_close_if_alone(struct worker *w, uint64_t token);
 MUST_USE enum err pending_add(struct worker *w, const struct pending *p);
 void commits_run(struct worker *w);
+/* commits_are_due - somebody waits for what is committed already. */
+bool commits_are_due(const struct worker *w);
 MUST_USE enum err done_add(struct worker *w, uint64_t cookie);
 /* journal records; each gives its lsn (also kept in w->last_lsn) */
 MUST_USE enum err record_body(struct worker *w, const struct msg *m, uint64_t body_id,
@@ -274,11 +284,12 @@ void sub_remove(struct worker *w, struct sub *sub);
 void markers_sweep(struct worker *w);
 /* interest_announce - false: some worker was not told, for want of memory. */
 bool interest_announce(struct worker *w, struct slice filter, bool any, bool durable);
-void replays_forget(struct worker *w, const struct session *s);
+/* replays_forget - those of one subscription, or all (NULL). */
+void replays_forget(struct conn *c, const struct sub *sub);
 
 /* deliver.c */
 size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap);
-void replays_feed(struct worker *w, struct session *s);
+void replays_feed(struct worker *w, struct conn *c);
 void ack_event(struct worker *w, struct conn *c, const struct mqtt_event *ev);
 
 /* epoch.c */

@@ -203,6 +203,11 @@ enum err version_copy(const struct directory_version *v, struct directory_versio
     return OK;
 }
 
+static struct slice id_of(const struct directory_entry *e)
+{
+    return slice_of(&e->principal->id, sizeof(e->principal->id));
+}
+
 enum err version_replace(struct directory_version *v, const struct directory_entry *before,
                          const struct directory_entry *after)
 {
@@ -210,6 +215,7 @@ enum err version_replace(struct directory_version *v, const struct directory_ent
         /* the index may hold the last reference to what its keys point into */
         AUTO(entry_autofree) const struct directory_entry *keep = entry_ref(before);
         TRY(index_remove(v, VERSION_NAME, slice_text(keep->principal->name)));
+        TRY(index_remove(v, VERSION_ID, id_of(keep)));
         for (size_t i = 0; i < keep->n_credentials; i++) {
             const struct credential *c = keep->credentials[i];
             TRY(index_remove(v, VERSION_FINGERPRINT, digest_slice(&c->fingerprint)));
@@ -221,6 +227,7 @@ enum err version_replace(struct directory_version *v, const struct directory_ent
     }
     if (after != NULL) {
         TRY(index_add(v, VERSION_NAME, slice_text(after->principal->name), after));
+        TRY(index_add(v, VERSION_ID, id_of(after), after));
         for (size_t i = 0; i < after->n_credentials; i++) {
             const struct credential *c = after->credentials[i];
             TRY(index_add(v, VERSION_FINGERPRINT, digest_slice(&c->fingerprint), after));
@@ -286,6 +293,11 @@ const struct directory_entry *directory_find_spki(const struct directory_version
                                                   const struct digest *spki)
 {
     return version_find(v, VERSION_SPKI, digest_slice(spki));
+}
+
+const struct directory_entry *directory_find_id(const struct directory_version *v, uint64_t id)
+{
+    return version_find(v, VERSION_ID, slice_of(&id, sizeof(id)));
 }
 
 const struct directory_entry *directory_next(const struct directory_version *v, size_t *at)

@@ -56,6 +56,8 @@ size_t directory_version_count(const struct directory_version *v);
 const struct directory_entry *directory_find(const struct directory_version *v, struct slice name);
 const struct directory_entry *directory_find_spki(const struct directory_version *v,
                                                   const struct digest *spki);
+/* directory_find_id - by the number of its principal. */
+const struct directory_entry *directory_find_id(const struct directory_version *v, uint64_t id);
 /* directory_next - walks all entries in no order: *at starts at 0; NULL at the end. */
 const struct directory_entry *directory_next(const struct directory_version *v, size_t *at);
 
