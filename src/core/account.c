@@ -39,6 +39,12 @@ struct account *account_free(struct account *a)
     return mem_free(a);
 }
 
+bool account_is_rested(const struct account *a, uint64_t now_ms)
+{
+    return bucket_wait_ms(&a->connects, a->connects.burst, now_ms) == 0 &&
+           bucket_wait_ms(&a->publishes, a->publishes.burst, now_ms) == 0;
+}
+
 enum err account_renew(struct account *a, const struct policy *policy,
                        const struct principal *principal, uint64_t epoch)
 {

@@ -12,6 +12,11 @@
 #include "core/quota.h"
 #include "core/session.h"
 
+/* What waits in the sessions of all accounts of a worker. */
+struct queue_total {
+    uint64_t messages, bytes;
+};
+
 struct account {
     const struct principal *principal; /* shared */
     struct grants *grants;             /* owned; compiled for this principal at `epoch` */
@@ -20,8 +25,9 @@ struct account {
     struct bucket connects, publishes;
     uint32_t n_retained;
     uint64_t queued_bytes;
-    struct map sessions; /* by client id */
-    uint32_t n_conns;    /* connections and associations that use it */
+    struct queue_total *queues; /* borrowed: charged too. NULL: nobody counts them */
+    struct map sessions;        /* by client id */
+    uint32_t n_conns;           /* connections and associations that use it */
 };
 
 /* account_new - shares principal, compiles grants. ERR_NOMEM. */
@@ -30,6 +36,9 @@ MUST_USE enum err account_new(const struct policy *policy, const struct principa
                               struct account **ret);
 /* account_free - its sessions must be gone. */
 struct account *account_free(struct account *a);
+/* account_is_rested - its budgets are full again, so a new account would be the same as this one.
+ */
+bool account_is_rested(const struct account *a, uint64_t now_ms);
 /* account_renew - the policy or the principal changed: new grants, new limits, same budgets spent.
  * principal NULL: it was removed, the account closes. ERR_NOMEM: the account closes (failure
  * closes). */

@@ -46,6 +46,10 @@ static void charge(struct session *s, const struct msg *m)
     if (s->account != NULL) {
         s->account->queued_bytes += msg_cost(m);
     }
+    if (s->account != NULL && s->account->queues != NULL) {
+        s->account->queues->messages++;
+        s->account->queues->bytes += msg_cost(m);
+    }
 }
 
 /* release_msg - the body is not needed any more. */
@@ -57,6 +61,10 @@ static void release_msg(struct session *s, struct delivery *d)
     s->queued_bytes -= msg_cost(d->msg);
     if (s->account != NULL) {
         s->account->queued_bytes -= msg_cost(d->msg);
+    }
+    if (s->account != NULL && s->account->queues != NULL) {
+        s->account->queues->messages--;
+        s->account->queues->bytes -= msg_cost(d->msg);
     }
     d->msg = msg_unref(d->msg);
 }

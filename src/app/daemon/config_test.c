@@ -136,7 +136,7 @@ static void test_good(void **state)
     assert_int_equal(c.settings.limits.packet_bytes, 1 << 20);
     assert_int_equal(c.settings.limits.preauth_seconds, 5);
     assert_int_equal(c.settings.limits.memory_bytes, machine.ram_bytes / 100 * 50);
-    assert_int_equal(c.settings.keep_alive_seconds, 600);
+    assert_int_equal(c.settings.limits.keep_alive_seconds, 600);
     assert_int_equal(c.settings.limits.topic_levels, 16);
     assert_int_equal(c.role_limits.publish_rate, 2);
     assert_int_equal(c.role_limits.session_expiry_s, 2 * 86400);

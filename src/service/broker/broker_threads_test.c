@@ -6,14 +6,16 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include "service/broker/broker.h"
-#include "service/directory/directory_test_private.h"
+#include "service/directory/directory.h"
 #include "wire/mqtt/connect.h"
 #include "wire/mqtt/fixed.h"
 #include "wire/mqtt/publish.h"
@@ -31,6 +33,43 @@ struct client {
     uint8_t bytes[BUFFER];
     size_t n;
 };
+
+/* ---- the directory ---- */
+
+struct place {
+    char dir[40];
+    struct directory_setup setup;
+    struct directory *d;
+};
+
+static void place_open(struct place *p)
+{
+    static const uint8_t master[32] = "the master key of this test, 32";
+    *p = (struct place){.dir = "/tmp/sallyport-thr-XXXXXX"};
+    assert_non_null(mkdtemp(p->dir));
+    assert_int_equal(disk_system(open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), &p->setup.disk),
+                     OK);
+    p->setup.master = slice_of(master, sizeof(master));
+    p->setup.random = random_system();
+    assert_int_equal(directory_create(&p->setup, &p->d), OK);
+}
+
+static void place_close(struct place *p)
+{
+    directory_free(p->d);
+    assert_int_equal(p->setup.disk->ops->remove(p->setup.disk, DIRECTORY_FILE), OK);
+    p->setup.disk->ops->free(p->setup.disk);
+    (void)rmdir(p->dir);
+}
+
+/* In the generated form, whose hash is cheap. */
+static struct directory_secret secret_of(unsigned index, char text[64])
+{
+    (void)snprintf(text, 64, "sp1_abcdef%cghijklmnopqrstuvwxy", (char)('a' + index));
+    return (struct directory_secret){.kind = CREDENTIAL_PASSWORD,
+                                     .expires_wall_ms = CREDENTIAL_NEVER,
+                                     .password = slice_text(text)};
+}
 
 /* ---- a client that blocks ---- */
 
@@ -84,7 +123,7 @@ static bool comes_in(struct client *c)
     uint8_t bytes[256], last;
     struct wr w = wr_into(bytes, sizeof(bytes));
     name_of(c->index, name);
-    struct directory_secret secret = test_secret(CREDENTIAL_PASSWORD, c->index, text);
+    struct directory_secret secret = secret_of(c->index, text);
     struct mqtt_connect m = {.version = MQTT_V5,
                              .clean_start = true,
                              .client_id = slice_text(name),
@@ -215,7 +254,7 @@ static void add_clients(struct directory *d, int64_t wall_ms)
         char name[4], text[64];
         uint64_t id;
         name_of(i, name);
-        struct directory_secret secret = test_secret(CREDENTIAL_PASSWORD, i, text);
+        struct directory_secret secret = secret_of(i, text);
         struct directory_order o = {.name = slice_text(name),
                                     .role = slice_text("any"),
                                     .secrets = &secret,
@@ -226,7 +265,7 @@ static void add_clients(struct directory *d, int64_t wall_ms)
                                           .role = slice_text("any"),
                                           .reason = slice_text("test"),
                                           .allow = DIRECTORY_ALLOW_PLAINTEXT,
-                                          .for_ms = TEST_HOUR_MS};
+                                          .for_ms = 3600 * 1000};
     uint64_t id;
     assert_int_equal(directory_exception_add(d, &x, wall_ms, &id, NULL), OK);
 }
@@ -258,7 +297,7 @@ static void give_realm(struct broker *b, struct directory *d, const struct polic
 static void workers_and_clients(void **state)
 {
     (void)state;
-    struct test_place place;
+    struct place place;
     static struct client clients[CLIENTS];
     atomic_uint n_listening = 0, n_notified = 0;
     struct clock clock = clock_system();
@@ -268,7 +307,7 @@ static void workers_and_clients(void **state)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &at_n), 0);
-    test_place_open(&place);
+    place_open(&place);
     add_clients(place.d, wall_ms);
     const struct policy *policy = make_policy();
     const struct realm *realm = realm_of(place.d, policy);
@@ -327,7 +366,7 @@ static void workers_and_clients(void **state)
     assert_true(atomic_load(&n_notified) > CLIENTS);
     broker_free(b);
     policy_unref(policy);
-    test_place_close(&place);
+    place_close(&place);
     (void)close(fd);
     for (unsigned i = 0; i < CLIENTS; i++) {
         assert_null(clients[i].failed);

@@ -361,25 +361,11 @@ static void feed_open(struct worker *w, struct conn *c, struct slice *in)
                 report_fault(w, c, &fault, mqtt_type_name((enum mqtt_type)(first >> 4)));
                 conn_close(w, c, (enum mqtt_reason)fault.reason);
             }
+            c->is_stalled = err == ERR_AGAIN && mqtt_server_is_blocked(c->engine);
             break;
         }
     }
-    c->is_stalled = c->phase == CONN_OPEN && in->n > 0 && mqtt_server_is_blocked(c->engine);
     conn_mark_dirty(w, c);
-}
-
-/* What an answer or this output has made room for was read long ago: no socket will say so. */
-void conn_unstall(struct worker *w, struct conn *c)
-{
-    if (c->phase != CONN_OPEN) {
-        return;
-    }
-    if (mqtt_server_is_closing(c->engine)) {
-        conn_close(w, c, MQTT_SERVER_BUSY); /* no memory for an answer */
-    } else if (c->is_stalled && !mqtt_server_is_blocked(c->engine)) {
-        c->is_stalled = false;
-        conn_feed(w, c, (struct slice){0});
-    }
 }
 
 static void feed_gate(struct worker *w, struct conn *c, struct slice *in)
@@ -461,7 +447,14 @@ size_t worker_output(struct worker *w, uint64_t conn, uint8_t *dst, size_t cap, 
         return 0;
     }
     if (c->engine != NULL) {
-        return deliver_output(w, c, dst, cap);
+        size_t n = deliver_output(w, c, dst, cap);
+        if (c->is_stalled && c->phase == CONN_OPEN && !mqtt_server_is_blocked(c->engine)) {
+            /* What an answer or this output has made room for was read long ago: no socket will
+             * say so. */
+            c->is_stalled = false;
+            conn_feed(w, c, (struct slice){0});
+        }
+        return n;
     }
     return c->gate != NULL ? mqtt_gate_output(c->gate, dst, cap) : 0;
 }

@@ -108,7 +108,9 @@ size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap
     if (c->phase == CONN_OPEN && !mqtt_server_has_output(c->engine)) {
         send_deliveries(w, c, &wr);
     }
-    conn_unstall(w, c);
+    if (c->phase == CONN_OPEN && mqtt_server_is_closing(c->engine)) {
+        conn_close(w, c, MQTT_SERVER_BUSY); /* there was no memory for an answer */
+    }
     return wr.at;
 }
 

@@ -16,6 +16,7 @@ MUST_USE enum err account_of(struct worker *w, const struct principal *p, struct
             account_free(a);
             return err;
         }
+        a->queues = &w->queues;
     }
     *ret = a;
     return OK;
@@ -23,7 +24,12 @@ MUST_USE enum err account_of(struct worker *w, const struct principal *p, struct
 
 void account_drop_if_unused(struct worker *w, struct account *a)
 {
-    if (a->n_conns == 0 && a->sessions.n == 0 && a->n_retained == 0) {
+    if (a->n_conns > 0 || a->sessions.n > 0 || a->n_retained > 0) {
+        return;
+    }
+    if (!a->is_closed && !account_is_rested(a, w->now_ms)) {
+        w->has_tired_accounts = true; /* who reconnects does not get its budgets anew */
+    } else {
         map_remove(&w->accounts, account_key(a));
         account_free(a);
     }
@@ -244,7 +250,10 @@ static void set_terms(const struct worker *w, const struct opening *o, struct mq
     const struct mqtt_connect *c = o->connect;
     const struct role_limits *role = grants_limits(o->account->grants);
     uint16_t inflight = (uint16_t)(role->inflight < UINT16_MAX ? role->inflight : UINT16_MAX);
-    bool too_long = c->keep_alive_s == 0 || c->keep_alive_s > KEEP_ALIVE_MAX_S;
+    uint32_t most = w->setup.limits->keep_alive_seconds;
+    bool too_long = c->keep_alive_s == 0 || c->keep_alive_s > most;
+    /* The engine waits half as long again. */
+    uint32_t own = c->version == MQTT_V5 ? most : w->setup.limits->silence_seconds * 2 / 3;
     *terms = (struct mqtt_terms){
         .version = c->version,
         .packet_max = w->setup.limits->packet_bytes,
@@ -253,7 +262,7 @@ static void set_terms(const struct worker *w, const struct opening *o, struct mq
         .receive_max = inflight > 0 ? inflight : 1,
         .client_receive_max =
             (uint16_t)mqtt_props_number(&c->props, MQTT_PROP_RECEIVE_MAXIMUM, UINT16_MAX),
-        .keep_alive_s = too_long ? KEEP_ALIVE_MAX_S : c->keep_alive_s,
+        .keep_alive_s = too_long ? (uint16_t)own : c->keep_alive_s,
         .wire = w->wire,
     };
     *connack = (struct mqtt_connack){.code = MQTT_SUCCESS, .session_present = o->is_present};
@@ -266,7 +275,7 @@ static void set_terms(const struct worker *w, const struct opening *o, struct mq
         mqtt_props_set_number(p, MQTT_PROP_SESSION_EXPIRY, o->expiry_s);
     }
     if (too_long) {
-        mqtt_props_set_number(p, MQTT_PROP_SERVER_KEEP_ALIVE, KEEP_ALIVE_MAX_S);
+        mqtt_props_set_number(p, MQTT_PROP_SERVER_KEEP_ALIVE, most);
     }
     if (o->is_assigned) { /* SPEC: MQTT-3.2.2-16 */
         mqtt_props_set_text(p, MQTT_PROP_ASSIGNED_CLIENT_ID, o->client_id);
@@ -346,8 +355,9 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
     worker_account_release(w, o.account);
 }
 
-/* As the directory has it now: it may have changed while the connection was between two workers.
- * NULL: removed. */
+/* The principal may have changed while the connection was between two workers; NULL: it was
+ * removed.
+ */
 static const struct principal *principal_now(const struct worker *w, const struct principal *p)
 {
     if (p->is_anonymous) {
@@ -375,11 +385,11 @@ void handover_arrived(struct worker *w, struct handover *h)
         const struct principal *now = principal_now(w, h->principal);
         if (now != NULL) {
             open_here(w, c, now);
-            conn_feed(w, c, (struct slice){0});
         } else {
             refuse_open(w, c, EVENT_revoked, MQTT_NOT_AUTHORIZED, slice_text(h->principal->name),
-                        "its principal was removed while it connected");
+                        "the principal was removed while its connection went to its home worker");
         }
+        conn_feed(w, c, (struct slice){0});
     }
     handover_free(h);
 }

@@ -230,6 +230,19 @@ static void rings_run(struct worker *w)
     }
 }
 
+static void accounts_sweep(struct worker *w)
+{
+    if (!w->has_tired_accounts) {
+        return;
+    }
+    w->has_tired_accounts = false; /* set again by each that still has to wait */
+    size_t at = 0;
+    struct account *a;
+    while ((a = map_next(&w->accounts, &at)) != NULL) {
+        account_drop_if_unused(w, a);
+    }
+}
+
 static void timers_run(struct worker *w)
 {
     struct timer *t;
@@ -247,6 +260,7 @@ static void timers_run(struct worker *w)
     if (w->now_ms >= w->next_sweep_ms) {
         w->next_sweep_ms = w->now_ms + MARKER_SWEEP_MS;
         markers_sweep(w);
+        accounts_sweep(w);
         (void)retained_expire(w->retained, w->now_ms, EXPIRE_BATCH);
     }
 }
@@ -263,6 +277,8 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
         conns_resume(w);
     }
     count_add(&counts(w)->turns, 1);
+    count_set(&counts(w)->queued_messages, w->queues.messages);
+    count_set(&counts(w)->queued_bytes, w->queues.bytes);
 }
 
 uint64_t worker_take_wakes(struct worker *w)

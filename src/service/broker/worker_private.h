@@ -19,7 +19,6 @@ enum {
         65536, /* records appended and not committed: publishers are not read above this */
     MARKER_SWEEP_MS = 1000,
     EXPIRE_BATCH = 1000,
-    KEEP_ALIVE_MAX_S = 1200,
     CLOSE_LINGER_MS = 5000, /* for the last words of a connection to leave */
     FILTER_COPY_MAX = 65536,
     CODES_MAX = 64, /* filters of one packet; over limits.filters_per_packet in any sane setting */
@@ -48,9 +47,9 @@ struct conn {
     struct buf unread;       /* the unfinished packet, or what back-pressure keeps */
     struct timer timer;      /* pre-authentication deadline, then keep-alive */
     struct list_node dirty, paused;
-    bool is_paused;           /* the publisher waits for budget, ring or journal */
+    bool is_paused;  /* the publisher waits for budget, ring or journal */
+    bool is_stalled; /* the engine waits for answers or for a reader; `unread` holds packets */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
-    bool is_stalled;          /* the engine was blocked with bytes left in unread */
     bool has_cert, is_clean_end, has_published, is_abandoned;
     struct digest spki;
     char cert_name[PRINCIPAL_NAME_MAX + 1];
@@ -152,7 +151,8 @@ struct worker {
     struct list dirty, paused;
     struct wheel conn_wheel, session_wheel;
 
-    struct map accounts;   /* by principal id */
+    struct map accounts; /* by principal id */
+    struct queue_total queues;
     struct map publishers; /* struct publisher by principal id, of this epoch */
     struct filters *filters;
     struct retained *retained;
@@ -170,7 +170,8 @@ struct worker {
     struct outbox *outboxes; /* [n_workers] */
     uint64_t wakes;
     uint64_t next_sweep_ms;
-    struct buf record; /* scratch for journal records */
+    bool has_tired_accounts; /* some that nobody uses stay until their budgets are full */
+    struct buf record;       /* scratch for journal records */
     bool is_draining;
     struct mqtt_wire_limits wire; /* of every codec here */
     struct slice *feeding;        /* what conn_feed has not used yet, while it runs */
@@ -201,9 +202,6 @@ void conn_feed(struct worker *w, struct conn *c, struct slice plain);
 void conn_pause(struct worker *w, struct conn *c, uint64_t until_ms);
 void conns_resume(struct worker *w);
 void conn_timeout(struct worker *w, struct conn *c);
-/* conn_unstall - its output has left, or answers came: an engine that was blocked goes on with what
- * it left; one that had no memory for an answer ends. */
-void conn_unstall(struct worker *w, struct conn *c);
 
 /* report.c */
 struct event event_of(const struct worker *w, enum event_category category, const struct conn *c);

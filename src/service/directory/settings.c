@@ -37,9 +37,9 @@ const struct setting global_setting_table[] = {
     {"key_updates_per_minute", SETTING_COUNT, 1, 100000, "TLS key updates on one connection",
      GLOBAL(key_updates_per_minute)},
     {"keep_alive_seconds", SETTING_DURATION, 10, 65535, "longest keep-alive; MQTT 5 is told",
-     GLOBAL(keep_alive_seconds)},
+     GLOBAL(limits.keep_alive_seconds)},
     {"silence_seconds", SETTING_DURATION, 15, 98302, "silence after which MQTT 3.1.1 is closed",
-     GLOBAL(silence_seconds)},
+     GLOBAL(limits.silence_seconds)},
     {"memory_bytes", SETTING_SHARE, 32 * MIB, UINT64_C(1) << 46, "memory ceiling of the broker",
      GLOBAL(limits.memory_bytes)},
 };
@@ -236,10 +236,7 @@ void setting_text(const struct setting *s, uint64_t value, char dst[SETTING_TEXT
 
 struct global_settings global_settings_preset(uint64_t ram_bytes)
 {
-    struct global_settings g = {.limits = LIMITS_DEFAULT,
-                                .key_updates_per_minute = 100,
-                                .keep_alive_seconds = 1200,
-                                .silence_seconds = 1800};
+    struct global_settings g = {.limits = LIMITS_DEFAULT, .key_updates_per_minute = 100};
     if (g.limits.memory_bytes == 0) {
         g.limits.memory_bytes = ram_bytes / 100 * 80;
     }

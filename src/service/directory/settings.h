@@ -24,8 +24,6 @@ enum setting_type {
 struct global_settings {
     struct limits limits;
     uint32_t key_updates_per_minute;
-    uint32_t keep_alive_seconds;
-    uint32_t silence_seconds;
 };
 
 struct setting {

@@ -87,6 +87,15 @@ void metrics_sum(const struct counters *const *workers, size_t n, struct counter
             count_add(&ret->connections_at[at], get(&workers[i]->connections_at[at]));
         }
     }
+    /* Every worker has the whole retained index: the fullest one is the number, not the sum. */
+    count_set(&ret->retained_messages, 0);
+    count_set(&ret->retained_bytes, 0);
+    for (size_t i = 0; i < n; i++) {
+        if (get(&workers[i]->retained_messages) > get(&ret->retained_messages)) {
+            count_set(&ret->retained_messages, get(&workers[i]->retained_messages));
+            count_set(&ret->retained_bytes, get(&workers[i]->retained_bytes));
+        }
+    }
 }
 
 /* ---- text ---- */
