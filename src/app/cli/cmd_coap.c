@@ -1,4 +1,5 @@
 /* coap: one request over DTLS, or an observation. */
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -230,6 +231,7 @@ static void read_all(struct ask *a)
 
 static void on_time(struct ask *a)
 {
+    assert(a->method != NULL);
     if (dtls_deadline(a->dtls) <= now_of(a)) {
         dtls_tick(a->dtls, now_of(a));
     }
@@ -256,6 +258,7 @@ static void on_time(struct ask *a)
 
 static void turn(struct ask *a)
 {
+    assert(a->method != NULL);
     uint64_t next = a->end_ms;
     next = dtls_deadline(a->dtls) < next ? dtls_deadline(a->dtls) : next;
     next = coap_endpoint_deadline(a->endpoint) < next ? coap_endpoint_deadline(a->endpoint) : next;

@@ -23,27 +23,19 @@ struct house {
     struct audit *audit;
     struct admin *admin;
     struct admin_listener listeners[BOOT_LISTENERS_MAX];
+    struct metrics *metrics;
     char sandbox_line[96];
     bool is_stopping;
     uint64_t stop_at_ms;
 };
 
-/* What must be opened before Landlock closes everything outside DIR. Process-wide, because one
- * process is one broker. */
-static struct metrics *process_metrics;
-
-MUST_USE enum err broker_prepare(const struct boot *boot)
+MUST_USE enum err broker_prepare(struct metrics **ret)
 {
-    (void)boot;
     json_object_seed(0); /* from /dev/urandom: without it JSON keys could be chosen to collide */
     tzset();             /* certificate times ask for it later, and /etc is closed then */
     TRY(crypto_prepare());
     TRY(password_prepare());
-    if (metrics_prepare(&process_metrics) != OK) {
-        log_line(LOG_WARN, "the numbers of the process (memory, descriptors) are not there: /proc "
-                           "cannot be read");
-    }
-    return OK;
+    return metrics_prepare(ret);
 }
 
 /* ---- events of our own ---- */
@@ -115,7 +107,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         .pki = p->pki,
         .broker = p->broker,
         .audit = h->audit,
-        .metrics = process_metrics,
+        .metrics = h->metrics,
         .policy = p->policy,
         .role_start = p->config.role_limits,
         .clock = h->clock,
@@ -239,17 +231,20 @@ static void house_close(struct house *h)
     h->audit = audit_free(h->audit);
     assembly_close(&h->parts);
     h->loop = loop_free(h->loop);
-    process_metrics = metrics_free(process_metrics);
+    h->metrics = metrics_free(h->metrics);
 }
 
-int broker_run(const struct boot *boot, const struct sandbox_report *sandbox, int link_fd)
+int broker_run(const struct boot *boot, const struct sandbox_report *sandbox,
+               struct metrics *metrics, int link_fd)
 {
     struct house *h = mem_zalloc(sizeof(*h));
     struct why why = {0};
     if (h == NULL) {
+        metrics_free(metrics);
         return 1;
     }
     h->boot = boot;
+    h->metrics = metrics;
     h->clock = clock_system();
     h->link.fd = link_fd;
     enum err err = house_open(h, sandbox, &why);

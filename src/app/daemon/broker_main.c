@@ -38,11 +38,13 @@ int broker_main(void)
         return 1;
     }
     struct sandbox_report sandbox;
+    struct metrics *metrics = NULL;
     (void)config_machine_ask();
-    if ((e = broker_prepare(&m.boot)) == OK) {
+    if ((e = broker_prepare(&metrics)) == OK) {
         e = sandbox_apply(m.boot.dir_fd, &sandbox);
     }
     if (e != OK) {
+        metrics_free(metrics);
         struct message failed = {.type = MESSAGE_FAILED};
         snprintf(failed.text, sizeof failed.text, "the broker cannot prepare itself: %s",
                  err_name(e));
@@ -52,5 +54,5 @@ int broker_main(void)
         return 1;
     }
     report_sandbox(&sandbox);
-    return broker_run(&m.boot, &sandbox, LINK_FD);
+    return broker_run(&m.boot, &sandbox, metrics, LINK_FD);
 }

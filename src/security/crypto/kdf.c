@@ -21,8 +21,9 @@ static void kdf_ctx_autofree(EVP_KDF_CTX **ctx)
 /* The library's parameters are not const, though it only reads them. */
 static OSSL_PARAM octets(const char *name, struct slice s)
 {
-    static uint8_t none[1];
-    return OSSL_PARAM_construct_octet_string(name, s.n > 0 ? (void *)(uintptr_t)s.p : none, s.n);
+    static const uint8_t none[1];
+    return OSSL_PARAM_construct_octet_string(
+        name, s.n > 0 ? (void *)(uintptr_t)s.p : (void *)(uintptr_t)none, s.n);
 }
 
 enum err kdf_hkdf(struct slice secret, struct slice salt, struct slice info, void *dst, size_t n)
