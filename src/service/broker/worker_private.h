@@ -157,9 +157,9 @@ struct worker {
     struct list dirty, paused;
     struct wheel conn_wheel, session_wheel;
 
-    struct map accounts; /* by principal id */
+    struct map accounts;    /* by principal id */
     struct queue_load load; /* of all sessions */
-    struct map publishers; /* struct publisher by principal id, of this epoch */
+    struct map publishers;  /* struct publisher by principal id, of this epoch */
     struct filters *filters;
     struct retained *retained;
     uint64_t next_session_id, next_body_id, next_barrier_id, next_anonymous_id;
