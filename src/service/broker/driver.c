@@ -296,8 +296,9 @@ static void driver_turn(struct driver *d)
     uint64_t start_us = d->setup.clock.mono_us(d->setup.clock.ctx);
     d->now_ms = d->setup.clock.mono_ms(d->setup.clock.ctx);
     stream_io_now(d->io, d->now_ms);
-    (void)loop_serve(d->loop);
     int64_t wall_ms = d->setup.clock.wall_ms(d->setup.clock.ctx);
+    worker_set_time(d->worker, d->now_ms, wall_ms);
+    (void)loop_serve(d->loop);
     worker_turn(d->worker, d->now_ms, wall_ms);
     follow_realm(d);
     drain_ports(d);

@@ -263,10 +263,15 @@ static void timers_run(struct worker *w)
     }
 }
 
-void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
+void worker_set_time(struct worker *w, uint64_t now_ms, int64_t wall_ms)
 {
     w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
     w->wall_ms = wall_ms;
+}
+
+void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
+{
+    worker_set_time(w, now_ms, wall_ms);
     rings_run(w);
     commits_run(w);
     timers_run(w);

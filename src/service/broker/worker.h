@@ -104,6 +104,8 @@ void *worker_transport(const struct worker *w, uint64_t conn);
 
 /* ---- turns ---- */
 
+/* worker_set_time - before the input of a turn, so that its events carry the time of now. */
+void worker_set_time(struct worker *w, uint64_t now_ms, int64_t wall_ms);
 void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms);
 /* worker_next_dirty - a connection that may have output, has finished, or wants input again; 0:
  * none left. */

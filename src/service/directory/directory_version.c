@@ -180,11 +180,22 @@ enum err version_new(const struct siphash_key *key, struct directory_version **r
 
 enum err version_copy(const struct directory_version *v, struct directory_version **ret)
 {
-    struct directory_version *copy = mem_alloc(sizeof *copy);
+    struct directory_version *copy = mem_zalloc(sizeof *copy);
     if (copy == NULL) {
         return ERR_NOMEM;
     }
-    memcpy(copy, v, sizeof *copy);
+    /* Member by member: readers of v change its count meanwhile. */
+    copy->epoch = v->epoch;
+    copy->policy_epoch = v->policy_epoch;
+    copy->key = v->key;
+    copy->n = v->n;
+    memcpy(copy->index, v->index, sizeof copy->index);
+    copy->exceptions = v->exceptions;
+    copy->next_principal = v->next_principal;
+    copy->next_credential = v->next_credential;
+    copy->next_exception = v->next_exception;
+    memcpy(copy->admin_phc, v->admin_phc, sizeof copy->admin_phc);
+    copy->admin_expires_wall_ms = v->admin_expires_wall_ms;
     atomic_init(&copy->refs, 1);
     copy->epoch++;
     for (size_t i = 0; i < VERSION_INDEXES; i++) {

@@ -1,4 +1,5 @@
 """What every refusal owes: one event of the right category about this peer, and a log line with the safe fix."""
+import datetime
 import re
 
 from harness.fortress import WEAKENING, times
@@ -15,6 +16,9 @@ class Watch:
     def __init__(self, fortress):
         self.fortress = fortress
         self.since = len(fortress.log)
+        # A port is used again sooner or later: what it did long before is another story.
+        begin = datetime.datetime.utcnow() - datetime.timedelta(seconds=2)
+        self.begin = begin.isoformat(timespec='milliseconds') + 'Z'
 
     def expect(self, category, peer=None, principal=None, fix=None, **fields):
         """Exactly one refusal about this peer (address:port) or principal: of this category, and a log line with it.
@@ -26,7 +30,8 @@ class Watch:
             return event['principal'] == principal
 
         def refusals():
-            return [event for event in self.fortress.events() if event['category'] in REFUSALS and about(event)]
+            return [event for event in self.fortress.events()
+                    if event['category'] in REFUSALS and event['time'] >= self.begin and about(event)]
 
         wait_until(f'event {category} about {peer or principal}',
                    lambda: any(event['category'] == category for event in refusals()), 5, pause=0.1)
