@@ -13,7 +13,8 @@
 #include "base/slice.h"
 
 enum journal_kind {
-    JOURNAL_BODY,    /* a message: u64 body id, then its fields */
+    JOURNAL_BODY,    /* a message: u64 body id, then its fields; with a retained number it is a
+                        retained one, and without payload a clear */
     JOURNAL_DELIVER, /* who receives it: u64 body id, then {u64 session, u64 seq, u8 qos, u16 n, u32
                     ids...} */
     JOURNAL_ACK,     /* u64 session, u64 seq: done */
@@ -24,9 +25,7 @@ enum journal_kind {
     JOURNAL_SESSION,     /* u64 session, u64 principal, client id, expiry */
     JOURNAL_SESSION_END, /* u64 session */
     JOURNAL_SUB,         /* u64 session, options, filter */
-    JOURNAL_UNSUB,       /* u64 session, filter */
-    JOURNAL_RETAIN,      /* u64 number, u64 body id */
-    JOURNAL_CLEAR        /* u64 number, topic */
+    JOURNAL_UNSUB        /* u64 session, filter */
 };
 
 struct journal;

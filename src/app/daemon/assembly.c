@@ -8,8 +8,6 @@
 #include "service/directory/policy_yaml.h"
 #include "service/pki/master_key.h"
 
-enum { DTLS_HALF_OPEN = 256 };
-
 static enum err open_disk(struct assembly *a, int dir_fd, struct why *why)
 {
     int fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
@@ -78,7 +76,7 @@ static enum err open_tls(struct assembly *a, const struct config_listener *l, st
 static void set_dtls(struct assembly *a, const struct config_listener *l,
                      struct dtls_server_config *ret)
 {
-    *ret = (struct dtls_server_config){.random = &a->random, .half_open_max = DTLS_HALF_OPEN};
+    *ret = (struct dtls_server_config){.random = &a->random};
     if ((l->auth & CONFIG_AUTH_X509) != 0) {
         ret->chain_pem = pki_server_chain_pem(a->pki);
         ret->key_pem = pki_server_key_pem(a->pki);

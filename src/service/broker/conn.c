@@ -396,16 +396,25 @@ static void feed_gate(struct worker *w, struct conn *c, struct slice *in)
     }
 }
 
+/* What arrived cannot be kept: too much from a stranger, or more than a client may have waiting. */
 static void overrun(struct worker *w, struct conn *c)
 {
     struct event e = event_of(w, EVENT_quota, c);
-    event_reason(&e,
-                 "more than %u bytes arrived before the login was complete; the connection was "
-                 "closed. Send what follows CONNECT after CONNACK",
-                 w->setup.limits->preauth_bytes);
+    if (c->phase == CONN_OPEN) {
+        event_reason(
+            &e,
+            "%zu bytes wait unread and there is no room or memory for more; the connection "
+            "was closed. Let the client send more slowly, or raise packet_bytes",
+            c->unread.n);
+    } else {
+        event_reason(&e,
+                     "more than %u bytes arrived before the login was complete; the connection was "
+                     "closed. Send what follows CONNECT after CONNACK",
+                     w->setup.limits->preauth_bytes);
+    }
     worker_report(w, &e);
     count_add(&counts(w)->refused_limit, 1);
-    conn_close(w, c, MQTT_PACKET_TOO_LARGE);
+    conn_close(w, c, c->phase == CONN_OPEN ? MQTT_QUOTA_EXCEEDED : MQTT_PACKET_TOO_LARGE);
 }
 
 static enum err keep_rest(struct worker *w, struct conn *c, struct slice rest)
