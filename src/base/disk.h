@@ -33,6 +33,17 @@ struct disk_ops {
     enum err (*rename)(struct disk *d, const char *from,
                        const char *to); /* and syncs the directory */
     enum err (*remove)(struct disk *d, const char *path);
+    /* Makes sure that size bytes of the file can be written without asking for room again; the file
+     * is at least that long then, and what was not written reads as zeros. ERR_SPACE: nothing
+     * changed. Synced. */
+    enum err (*reserve)(struct disk_file *f, uint64_t size);
+    /* A directory in the data directory, mode 0700, durable. OK when it is there. */
+    enum err (*make_dir)(struct disk *d, const char *path);
+    /* Calls each for every regular file of a directory, in no order; each may not change it. */
+    enum err (*list)(struct disk *d, const char *dir, void (*each)(void *ctx, const char *name),
+                     void *ctx);
+    /* Bytes of the file system: all, and those that this process could still take. */
+    enum err (*space)(struct disk *d, uint64_t *ret_total, uint64_t *ret_free);
     struct disk *(*free)(struct disk *d);
 };
 

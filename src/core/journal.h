@@ -2,9 +2,15 @@
  * journal - the durable message log, as core sees it: append a record, learn later that it is
  * committed.
  *
- * One writer per worker. Records of one writer commit in order; `committed` only grows. An
- * implementation (src/store) may group, delay and fail, it never reorders. lsn counts the records
- * of one writer from 1.
+ * One writer per worker, used by that worker's thread alone. Records of one writer commit in order;
+ * `committed` only grows. An implementation (src/store) may group, delay and fail, it never
+ * reorders. lsn counts the records of one writer from 1.
+ *
+ * What was appended stays with the worker until journal_handover gives it to the log. A handover is
+ * all or nothing at a crash: either all of its records are there after a restart, or none. And of
+ * two handovers that happened one after the other, also of different writers, the later one never
+ * survives without the earlier. So a worker hands over before it tells another worker something
+ * that stands on its records, and at the end of each turn.
  */
 #ifndef CORE_JOURNAL_H
 #define CORE_JOURNAL_H
@@ -12,30 +18,47 @@
 #include "base/err.h"
 #include "base/slice.h"
 
+/* What a record says; its fields are core/journal_record.h. The numbers are on disk: none is used
+ * twice. */
 enum journal_kind {
-    JOURNAL_BODY,    /* a message: u64 body id, then its fields; with a retained number it is a
-                        retained one, and without payload a clear */
-    JOURNAL_DELIVER, /* who receives it: u64 body id, then {u64 session, u64 seq, u8 qos, u16 n, u32
-                    ids...} */
-    JOURNAL_ACK,     /* u64 session, u64 seq: done */
-    JOURNAL_DROP,    /* u64 session, u64 seq, u8 reason */
-    JOURNAL_RECEIVED,    /* u64 session, u64 seq: PUBREC seen */
-    JOURNAL_INBOUND,     /* u64 session, u16 packet id: QoS 2 PUBLISH received */
-    JOURNAL_RELEASED,    /* u64 session, u16 packet id: its PUBREL seen */
-    JOURNAL_SESSION,     /* u64 session, u64 principal, client id, expiry */
-    JOURNAL_SESSION_END, /* u64 session */
-    JOURNAL_SUB,         /* u64 session, options, filter */
-    JOURNAL_UNSUB        /* u64 session, filter */
+    JOURNAL_BODY = 1,     /* a message; with a retained number also the retained one of its topic */
+    JOURNAL_DELIVER = 2,  /* sessions of one worker that receive a body */
+    JOURNAL_ACK = 3,      /* a delivery is done */
+    JOURNAL_DROP = 4,     /* a delivery is done without the client, for a reason */
+    JOURNAL_RECEIVED = 5, /* QoS 2: PUBREC seen; the body is not needed any more */
+    JOURNAL_INBOUND = 6,  /* QoS 2: PUBLISH with this packet id was taken */
+    JOURNAL_RELEASED = 7, /* its PUBREL was seen */
+    JOURNAL_SESSION = 8,  /* a durable session begins, resumes, sleeps: the newest one counts */
+    JOURNAL_SESSION_END = 9, /* it is gone, with all that belongs to it */
+    JOURNAL_SUB = 10,        /* a subscription of a session; the newest of its filter counts */
+    JOURNAL_UNSUB = 11,
+    JOURNAL_WILL = 12,      /* the will of a session; the newest counts; without topic: none */
+    JOURNAL_SET_ASIDE = 13, /* a message that was taken out of a queue, and why */
+    JOURNAL_SET_ASIDE_END = 14,
+    JOURNAL_ENTRY = 15, /* an entry of a table of the service's (directory, exceptions, ...) */
+    JOURNAL_ENTRY_END = 16,
+    JOURNAL_KIND_END /* one past the last */
 };
+
+/* journal_adds - does a record of this kind ask for lasting room? The others settle what is there:
+ * they are taken also when the disk is full. */
+bool journal_adds(enum journal_kind kind);
 
 struct journal;
 
 struct journal_ops {
-    /* Takes a copy of head and body as one record. ERR_NOMEM, ERR_SPACE (the log lags behind its
-     * limit), ERR_IO (it has failed and accepts nothing): nothing appended, and the caller must not
-     * acknowledge. */
-    enum err (*append)(struct journal *w, enum journal_kind kind, struct slice head,
+    /*
+     * Takes a copy of head and body as one record.
+     *
+     * owner    principal id under whose key the content is sealed; 0: the log's own (content that
+     *          names nobody, or an anonymous principal)
+     * ERR_NOMEM; ERR_SPACE: the disk is full (only for kinds with journal_adds), or the log lags
+     * behind its limit; ERR_IO: the disk fails, and the log accepts nothing that adds: nothing
+     * appended, and the caller must not acknowledge.
+     */
+    enum err (*append)(struct journal *w, enum journal_kind kind, uint64_t owner, struct slice head,
                        struct slice body, uint64_t *ret_lsn);
+    void (*handover)(struct journal *w);
     uint64_t (*committed)(const struct journal *w);
 };
 
@@ -44,10 +67,16 @@ struct journal {
 };
 
 MUST_USE static inline enum err journal_append(struct journal *w, enum journal_kind kind,
-                                               struct slice head, struct slice body,
+                                               uint64_t owner, struct slice head, struct slice body,
                                                uint64_t *ret_lsn)
 {
-    return w->ops->append(w, kind, head, body, ret_lsn);
+    return w->ops->append(w, kind, owner, head, body, ret_lsn);
+}
+
+/* journal_handover - gives what was appended to the log. Cheap when nothing was. */
+static inline void journal_handover(struct journal *w)
+{
+    w->ops->handover(w);
 }
 
 static inline uint64_t journal_committed(const struct journal *w)

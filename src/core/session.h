@@ -160,6 +160,17 @@ void session_resume(struct session *s);
  */
 size_t session_sleep(struct session *s);
 
+/*
+ * Restoring after a restart, before anything else is done with the session: deliveries in the order
+ * of seq (gaps are fine), as the journal has them. m NULL: PUBREC was seen, PUBREL comes again.
+ * What is restored goes out with DUP set: it may have left before. ERR_NOMEM; limits are not asked:
+ * it was promised.
+ */
+MUST_USE enum err session_restore(struct session *s, const struct msg *m, uint64_t seq, uint8_t qos,
+                                  bool retain, const uint32_t *ids, uint16_t n_ids);
+/* session_restore_next - the next delivery gets at least this seq. */
+void session_restore_next(struct session *s, uint64_t next_seq);
+
 /* Inbound QoS 2: ids between PUBLISH and PUBREL. */
 enum inbound { INBOUND_NEW, INBOUND_REPEATED };
 /* ERR_LIMIT: more than `max` ids are open (Receive Maximum): 0x93; ERR_NOMEM. */

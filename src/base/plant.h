@@ -1,0 +1,33 @@
+/*
+ * plant - bugs that the simulator plants on purpose, to see that its checks find them.
+ *
+ * PLANTED(X) is the constant false everywhere but in the library that tests/sim links, which is
+ * built with -DPLANT_BUGS and decides by plant_is. So a planted line costs nothing in the product,
+ * and the compiler checks it all the same.
+ */
+#ifndef BASE_PLANT_H
+#define BASE_PLANT_H
+
+#include <stdbool.h>
+
+enum plant {
+    PLANT_NONE,
+    PLANT_NO_FDATASYNC,      /* commit without a sync */
+    PLANT_ACK_BEFORE_COMMIT, /* PUBACK and PUBREC leave at once */
+    PLANT_EARLY_PUBCOMP,     /* PUBCOMP before the end of its id is on disk */
+    PLANT_REUSED_OUTBOUND_ID,
+    PLANT_NO_SUBACK_BARRIER,
+    PLANT_LOST_DROP_RECORD,
+    PLANT_REPLAYED_NONCE, /* an opening takes the salt of the one before */
+    PLANT_RETAINED_NUMBER_IGNORED,
+    PLANT_END
+};
+
+#ifdef PLANT_BUGS
+bool plant_is(enum plant bug); /* the simulator's */
+#define PLANTED(bug) plant_is(bug)
+#else
+#define PLANTED(bug) false
+#endif
+
+#endif
