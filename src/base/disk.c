@@ -1,9 +1,11 @@
 #include "base/disk.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -48,9 +50,8 @@ static enum err err_from_errno(void)
     case ENXIO: /* a pipe or socket */
     case EACCES:
     case EPERM:
-    case EROFS:
         return ERR_DENIED;
-    default:
+    default: /* EROFS too: a disk that was remounted read-only is trouble, not a wrong path */
         return ERR_IO;
     }
 }
@@ -286,6 +287,128 @@ static enum err system_remove(struct disk *d, const char *path)
     return fd_sync(dir, fsync);
 }
 
+/* For file systems without fallocate. Holes in front of `from` stay: our own files have none. */
+static enum err zeros_write(struct disk_file *f, uint64_t from, uint64_t to)
+{
+    static const uint8_t zeros[64 * 1024];
+    while (from < to) {
+        size_t n = to - from < sizeof zeros ? (size_t)(to - from) : sizeof zeros;
+        TRY(system_write_at(f, from, slice_of(zeros, n)));
+        from += n;
+    }
+    return OK;
+}
+
+static enum err room_take(struct disk_file *f, uint64_t before, uint64_t size)
+{
+    int failed = 0;
+    do {
+        failed = fallocate(f->fd, 0, 0, (off_t)size);
+    } while (failed != 0 && errno == EINTR);
+    if (failed == 0) {
+        return OK;
+    }
+    if (errno == EOPNOTSUPP || errno == ENOSYS) {
+        return zeros_write(f, before, size);
+    }
+    return err_from_errno();
+}
+
+static enum err system_reserve(struct disk_file *f, uint64_t size)
+{
+    assert(f->mode == DISK_WRITE);
+    TRY(offset_check(size, 0));
+    uint64_t before = 0;
+    TRY(system_size(f, &before));
+    enum err e = size > 0 ? room_take(f, before, size) : OK;
+    if (e != OK) {
+        int failed = ftruncate(f->fd, (off_t)before); /* gives back what it took already */
+        (void)failed;
+        return e;
+    }
+    return system_sync(f);
+}
+
+static enum err system_make_dir(struct disk *d, const char *path)
+{
+    AUTO(fd_autoclose) int dir = -1;
+    char name[DISK_NAME_MAX + 1];
+    TRY(parent_open(d, path, &dir, name));
+    if (mkdirat(dir, name, 0700) != 0) {
+        struct stat st;
+        if (errno != EEXIST || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+            return err_from_errno();
+        }
+        if (!S_ISDIR(st.st_mode)) {
+            return ERR_DENIED;
+        }
+    }
+    return fd_sync(dir, fsync); /* also when it was there: its maker may not have come so far */
+}
+
+static enum err list_open(struct disk *d, const char *path, DIR **ret)
+{
+    AUTO(fd_autoclose) int dir = -1;
+    AUTO(fd_autoclose) int fd = -1;
+    struct slice name = slice_text(path);
+    if (name.n == 0 || slice_is(name, ".")) {
+        fd = open_retry(fd_of(d), ".", O_RDONLY | O_DIRECTORY);
+    } else {
+        char last[DISK_NAME_MAX + 1];
+        TRY(parent_open(d, path, &dir, last));
+        fd = open_retry(dir, last, O_RDONLY | O_DIRECTORY);
+    }
+    DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
+    if (stream == NULL) {
+        return err_from_errno();
+    }
+    fd = -1; /* the stream's */
+    *ret = stream;
+    return OK;
+}
+
+static bool is_regular(int dir_fd, const struct dirent *entry)
+{
+    struct stat st;
+    if (entry->d_type != DT_UNKNOWN) {
+        return entry->d_type == DT_REG;
+    }
+    return fstatat(dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+}
+
+static enum err system_list(struct disk *d, const char *dir,
+                            void (*each)(void *ctx, const char *name), void *ctx)
+{
+    DIR *stream = NULL;
+    TRY(list_open(d, dir, &stream));
+    const struct dirent *entry = NULL;
+    do {
+        errno = 0;
+        entry = readdir(stream);
+        if (entry != NULL && is_regular(dirfd(stream), entry)) {
+            each(ctx, entry->d_name);
+        }
+    } while (entry != NULL);
+    enum err e = errno == 0 ? OK : err_from_errno();
+    (void)closedir(stream);
+    return e;
+}
+
+static enum err system_space(struct disk *d, uint64_t *ret_total, uint64_t *ret_free)
+{
+    struct statvfs st;
+    int failed = 0;
+    do {
+        failed = fstatvfs(fd_of(d), &st);
+    } while (failed != 0 && errno == EINTR);
+    if (failed != 0) {
+        return err_from_errno();
+    }
+    *ret_total = (uint64_t)st.f_blocks * st.f_frsize;
+    *ret_free = (uint64_t)st.f_bavail * st.f_frsize;
+    return OK;
+}
+
 static struct disk *system_free(struct disk *d)
 {
     if (d != NULL) {
@@ -307,6 +430,10 @@ enum err disk_system(int dir_fd, struct disk **ret)
         .size = system_size,
         .rename = system_rename,
         .remove = system_remove,
+        .reserve = system_reserve,
+        .make_dir = system_make_dir,
+        .list = system_list,
+        .space = system_space,
         .free = system_free,
     };
     struct disk_system *d = mem_zalloc(sizeof *d);

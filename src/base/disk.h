@@ -2,7 +2,9 @@
  * disk - the seam to a directory of files; the simulator's drops and tears un-synced writes.
  *
  * Paths are relative to the directory the disk was opened on and never leave it ("..", a leading
- * "/" and symbolic links are refused with ERR_DENIED). Offsets and sizes in bytes.
+ * "/" and symbolic links are refused with ERR_DENIED). Offsets and sizes in bytes. A disk that
+ * became read-only says ERR_IO. A file stays usable through what is open when another one is
+ * renamed over it.
  */
 #ifndef BASE_DISK_H
 #define BASE_DISK_H
@@ -33,13 +35,14 @@ struct disk_ops {
     enum err (*rename)(struct disk *d, const char *from,
                        const char *to); /* and syncs the directory */
     enum err (*remove)(struct disk *d, const char *path);
-    /* Makes sure that size bytes of the file can be written without asking for room again; the file
-     * is at least that long then, and what was not written reads as zeros. ERR_SPACE: nothing
-     * changed. Synced. */
+    /* DISK_WRITE. Makes sure that size bytes of the file can be written without asking for room
+     * again; the file is at least that long then, and what was not written reads as zeros.
+     * ERR_SPACE: nothing changed. Synced. */
     enum err (*reserve)(struct disk_file *f, uint64_t size);
     /* A directory in the data directory, mode 0700, durable. OK when it is there. */
     enum err (*make_dir)(struct disk *d, const char *path);
-    /* Calls each for every regular file of a directory, in no order; each may not change it. */
+    /* Calls each for every regular file of a directory, in no order; each may not change it. "" or
+     * ".": the data directory itself. */
     enum err (*list)(struct disk *d, const char *dir, void (*each)(void *ctx, const char *name),
                      void *ctx);
     /* Bytes of the file system: all, and those that this process could still take. */

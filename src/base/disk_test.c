@@ -8,6 +8,8 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -228,6 +230,127 @@ static void renaming_and_removing(void **state)
     assert_int_equal(ops->remove(s->disk, "sub/deep"), ERR_DENIED);
 }
 
+static void reserving_takes_room_or_changes_nothing(void **state)
+{
+    struct scratch *s = *state;
+    const struct disk_ops *ops = s->disk->ops;
+    struct disk_file *f = NULL;
+    uint64_t size = 0;
+    struct stat st;
+    assert_int_equal(ops->open(s->disk, "f", DISK_WRITE, &f), OK);
+    assert_int_equal(ops->write_at(f, 0, slice_text("head")), OK);
+    assert_int_equal(ops->reserve(f, 300000), OK);
+    assert_int_equal(ops->size(f, &size), OK);
+    assert_int_equal(size, 300000);
+    assert_int_equal(fstatat(s->root_fd, "data/f", &st, 0), 0);
+    assert_true(st.st_blocks * 512 >= 300000); /* not a hole */
+    char dst[8] = {0};
+    size_t n = 0;
+    assert_int_equal(ops->read_at(f, 0, dst, sizeof dst, &n), OK);
+    assert_memory_equal(dst, "head\0\0\0\0", 8);
+    assert_int_equal(ops->reserve(f, 1000), OK); /* never shorter */
+    assert_int_equal(ops->reserve(f, UINT64_MAX), ERR_TOO_LARGE);
+
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    struct rlimit low = {.rlim_cur = 400000, .rlim_max = old.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    enum err e = ops->reserve(f, 1 << 20);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    (void)signal(SIGXFSZ, handler);
+    assert_int_equal(e, ERR_SPACE);
+    assert_int_equal(ops->size(f, &size), OK);
+    assert_int_equal(size, 300000);
+    ops->close(f);
+
+    uint64_t total = 0, free = 0;
+    assert_int_equal(ops->space(s->disk, &total, &free), OK);
+    assert_true(total > 0 && free <= total);
+}
+
+struct names {
+    unsigned n, f, g;
+};
+
+static void names_count(void *ctx, const char *name)
+{
+    struct names *names = ctx;
+    names->n++;
+    names->f += slice_is(slice_text(name), "f");
+    names->g += slice_is(slice_text(name), "g");
+}
+
+static void listing_gives_regular_files_of_one_directory(void **state)
+{
+    struct scratch *s = *state;
+    const struct disk_ops *ops = s->disk->ops;
+    assert_int_equal(disk_save(s->disk, "f", slice_text("x")), OK);
+    assert_int_equal(disk_save(s->disk, "g", slice_text("x")), OK);
+    assert_int_equal(disk_save(s->disk, "sub/deep/f", slice_text("x")), OK);
+    assert_int_equal(symlinkat("../outside", s->root_fd, "data/link"), 0);
+    assert_int_equal(symlinkat("..", s->root_fd, "data/linkdir"), 0);
+    assert_int_equal(mkfifoat(s->root_fd, "data/pipe", 0600), 0);
+    static const struct {
+        const char *dir;
+        enum err want;
+        unsigned n, f, g;
+    } cases[] = {
+        {"", OK, 2, 1, 1},
+        {".", OK, 2, 1, 1},
+        {"sub", OK, 0, 0, 0},
+        {"sub/deep", OK, 1, 1, 0},
+        {"none", ERR_NOT_FOUND, 0, 0, 0},
+        {"f", ERR_DENIED, 0, 0, 0},
+        {"linkdir", ERR_DENIED, 0, 0, 0},
+        {"..", ERR_DENIED, 0, 0, 0},
+        {"sub/..", ERR_DENIED, 0, 0, 0},
+        {"/tmp", ERR_DENIED, 0, 0, 0},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct names names = {0};
+        enum err e = ops->list(s->disk, cases[i].dir, names_count, &names);
+        if (e != cases[i].want || names.n != cases[i].n || names.f != cases[i].f ||
+            names.g != cases[i].g) {
+            fail_msg("\"%s\": %s, %u names", cases[i].dir, err_name(e), names.n);
+        }
+    }
+}
+
+static void making_directories(void **state)
+{
+    struct scratch *s = *state;
+    const struct disk_ops *ops = s->disk->ops;
+    struct stat st;
+    assert_int_equal(ops->make_dir(s->disk, "made"), OK);
+    assert_int_equal(ops->make_dir(s->disk, "made"), OK);
+    assert_int_equal(fstatat(s->root_fd, "data/made", &st, 0), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    assert_int_equal(unlinkat(s->root_fd, "data/made", AT_REMOVEDIR), 0);
+    assert_int_equal(disk_save(s->disk, "f", slice_text("x")), OK);
+    assert_int_equal(symlinkat("sub", s->root_fd, "data/link"), 0);
+    assert_int_equal(ops->make_dir(s->disk, "f"), ERR_DENIED);
+    assert_int_equal(ops->make_dir(s->disk, "link"), ERR_DENIED);
+    assert_int_equal(ops->make_dir(s->disk, "none/d"), ERR_NOT_FOUND);
+    assert_int_equal(ops->make_dir(s->disk, "../d"), ERR_DENIED);
+}
+
+static void an_open_file_outlives_its_name(void **state)
+{
+    struct scratch *s = *state;
+    const struct disk_ops *ops = s->disk->ops;
+    struct disk_file *f = NULL;
+    AUTO(buf_done) struct buf b = {0};
+    assert_int_equal(disk_save(s->disk, "f", slice_text("old")), OK);
+    assert_int_equal(ops->open(s->disk, "f", DISK_WRITE, &f), OK);
+    assert_int_equal(disk_save(s->disk, "f", slice_text("new")), OK);
+    assert_int_equal(ops->write_at(f, 0, slice_text("???")), OK);
+    assert_int_equal(ops->sync(f), OK);
+    ops->close(f);
+    assert_int_equal(disk_load(s->disk, "f", 10, &b), OK);
+    assert_true(slice_is(buf_slice(&b), "new"));
+}
+
 static void no_memory_leaks_nothing(void **state)
 {
     struct scratch *s = *state;
@@ -270,6 +393,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(loading_has_a_limit, scratch_new, scratch_free),
         cmocka_unit_test_setup_teardown(saving_replaces_everything, scratch_new, scratch_free),
         cmocka_unit_test_setup_teardown(renaming_and_removing, scratch_new, scratch_free),
+        cmocka_unit_test_setup_teardown(reserving_takes_room_or_changes_nothing, scratch_new,
+                                        scratch_free),
+        cmocka_unit_test_setup_teardown(listing_gives_regular_files_of_one_directory, scratch_new,
+                                        scratch_free),
+        cmocka_unit_test_setup_teardown(making_directories, scratch_new, scratch_free),
+        cmocka_unit_test_setup_teardown(an_open_file_outlives_its_name, scratch_new, scratch_free),
         cmocka_unit_test_setup_teardown(no_memory_leaks_nothing, scratch_new, scratch_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
