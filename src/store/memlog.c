@@ -14,11 +14,12 @@ struct memlog {
     struct memlog_writer writers[];
 };
 
-static enum err memlog_append(struct journal *j, enum journal_kind kind, struct slice head,
-                              struct slice body, uint64_t *ret_lsn)
+static enum err memlog_append(struct journal *j, enum journal_kind kind, uint64_t owner,
+                              struct slice head, struct slice body, uint64_t *ret_lsn)
 {
     struct memlog_writer *w = (struct memlog_writer *)(void *)j;
     (void)kind;
+    (void)owner;
     uint64_t lsn = atomic_load_explicit(&w->appended, memory_order_relaxed) + 1;
     uint64_t bytes = atomic_load_explicit(&w->bytes, memory_order_relaxed);
     atomic_store_explicit(&w->bytes, bytes + head.n + body.n, memory_order_relaxed);
@@ -33,8 +34,13 @@ static uint64_t memlog_committed(const struct journal *j)
     return atomic_load_explicit(&w->committed, memory_order_acquire);
 }
 
-static const struct journal_ops memlog_ops = {.append = memlog_append,
-                                              .committed = memlog_committed};
+static void memlog_handover(struct journal *j)
+{
+    (void)j; /* the log has it at once */
+}
+
+static const struct journal_ops memlog_ops = {
+    .handover = memlog_handover, .append = memlog_append, .committed = memlog_committed};
 
 MUST_USE enum err memlog_new(unsigned n_writers, struct memlog **ret)
 {

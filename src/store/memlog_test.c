@@ -9,7 +9,7 @@
 static uint64_t append(struct journal *w, const char *body)
 {
     uint64_t lsn = 0;
-    assert_int_equal(journal_append(w, JOURNAL_BODY, slice_text("head"), slice_text(body), &lsn),
+    assert_int_equal(journal_append(w, JOURNAL_BODY, 0, slice_text("head"), slice_text(body), &lsn),
                      OK);
     return lsn;
 }

@@ -108,9 +108,10 @@ static enum err add_deliver(struct sim_log *l, struct record r, struct rd *head,
     return rd_finish(&in);
 }
 
-static enum err append(struct journal *j, enum journal_kind kind, struct slice head_bytes,
-                       struct slice body, uint64_t *ret_lsn)
+static enum err append(struct journal *j, enum journal_kind kind, uint64_t owner,
+                       struct slice head_bytes, struct slice body, uint64_t *ret_lsn)
 {
+    (void)owner;
     struct writer *w = (struct writer *)(void *)j;
     struct sim_log *l = w->log;
     struct rd head = rd_from(head_bytes);
@@ -146,7 +147,13 @@ static uint64_t committed(const struct journal *j)
     return ((const struct writer *)(const void *)j)->committed;
 }
 
-static const struct journal_ops sim_journal_ops = {.append = append, .committed = committed};
+static void handover(struct journal *j)
+{
+    (void)j;
+}
+
+static const struct journal_ops sim_journal_ops = {
+    .append = append, .handover = handover, .committed = committed};
 
 struct sim_log *sim_log_new(unsigned n, int (*name)(const void *ctx, struct slice payload),
                             const void *ctx)

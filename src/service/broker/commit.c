@@ -224,7 +224,7 @@ void commits_run(struct worker *w)
 static enum err append(struct worker *w, enum journal_kind kind, struct slice head,
                        struct slice body, uint64_t *ret_lsn)
 {
-    TRY(journal_append(w->setup.journal, kind, head, body, ret_lsn));
+    TRY(journal_append(w->setup.journal, kind, 0, head, body, ret_lsn));
     w->last_lsn = *ret_lsn;
     count_add(&counts(w)->journal_records, 1);
     return OK;
