@@ -5,8 +5,12 @@
  * DIR/keyring, sealed under the master key and nothing else; no backup has it. It is one sealed
  * base and sealed additions behind it, so that adding a device costs one append; erasing, and
  * rotating the master key, write it anew and overwrite the old file first. Keys are random, never
- * derived from the master. One thread changes it; keyring_record_key may be called by any thread
- * (it takes a lock). In memory the keys lie in locked pages.
+ * derived from the master. One thread changes and copies it; keyring_record_key, _has, _count,
+ * _root and _erasures may be called by any thread (a lock). In memory the keys of principals are
+ * hidden under masks from one locked secret; root and master lie in locked pages.
+ *
+ * Overwriting reaches what the file system and the drive write in place. Copies that they keep on
+ * their own (snapshots, wear levelling) are still sealed under the master key of their time.
  */
 #ifndef STORE_KEYRING_H
 #define STORE_KEYRING_H
@@ -32,8 +36,8 @@ struct keyring_setup {
 /* keyring_create - a new one with a fresh root key, saved. ERR_EXISTS, ERR_IO, ERR_SPACE, ... */
 MUST_USE enum err keyring_create(const struct keyring_setup *s, struct keyring **ret);
 /* keyring_open - ERR_NOT_FOUND; ERR_CRYPTO: changed, or another master key; ERR_UNSUPPORTED: a
- * later format; ERR_CONFIG. A torn last addition (power cut) is cut off: nothing was sealed with
- * it. */
+ * later format; ERR_CONFIG: the master has not 32 bytes. A torn last addition (power cut) is passed
+ * over and goes with the next change: nothing was sealed with it. Writes nothing. */
 MUST_USE enum err keyring_open(const struct keyring_setup *s, struct keyring **ret);
 struct keyring *keyring_free(struct keyring *k);
 AUTOFREE(keyring, keyring_free)
@@ -46,8 +50,10 @@ struct slice keyring_root(const struct keyring *k);
  */
 MUST_USE enum err keyring_add(struct keyring *k, const uint64_t *principals, size_t n);
 /* keyring_erase - forgets their keys for ever; durable before it returns, the old file overwritten.
- * Unknown ones are fine. */
+ * Unknown ones are fine. After an error they are still there, here at least: try again. */
 MUST_USE enum err keyring_erase(struct keyring *k, const uint64_t *principals, size_t n);
+/* keyring_erasures - grows with each erasure: whoever caches keys forgets them then. */
+unsigned keyring_erasures(const struct keyring *k);
 bool keyring_has(const struct keyring *k, uint64_t principal);
 size_t keyring_count(const struct keyring *k);
 
@@ -56,8 +62,8 @@ size_t keyring_count(const struct keyring *k);
  *
  * principal  0: the log's own.
  * salt       of the opening (segment header).
- * ERR_NOT_FOUND: it was never there, or erased; ERR_CRYPTO, ERR_NOMEM. HKDF-SHA-256, 3 us: callers
- * keep what they need often, and wipe it.
+ * ERR_NOT_FOUND: it was never there, or erased; ERR_CRYPTO, ERR_NOMEM. Two HKDF-SHA-256, 6 us:
+ * callers keep what they need often, and wipe it.
  */
 MUST_USE enum err keyring_record_key(const struct keyring *k, uint64_t principal,
                                      const uint8_t salt[32], uint8_t ret[KEYRING_KEY_BYTES]);
