@@ -9,7 +9,7 @@ enum {
     RECORD_BYTES_MIN = RECORD_HEAD_BYTES + RECORD_TAG_BYTES,
     RECORD_BYTES_MAX = RECORD_HEAD_BYTES + RECORD_LINK_BYTES + RECORD_CONTENT_MAX + RECORD_TAG_BYTES
 };
-_Static_assert(RECORD_TAG_BYTES == AEAD_TAG_BYTES, "the tag is the cipher's");
+_Static_assert((int)RECORD_TAG_BYTES == (int)AEAD_TAG_BYTES, "the tag is the cipher's");
 _Static_assert(RECORD_CONTENT_MAX % RECORD_ALIGN == 0, "padding adds nothing to the largest");
 
 /* A record's header as it was found. */
