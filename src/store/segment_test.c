@@ -180,6 +180,26 @@ static void every_flipped_bit_is_contained(void **state)
     }
 }
 
+/* Damage in one batch, and the header that begins the next one gone too: the first is known to have
+ * been whole all the same, by what is left of the second. */
+static void damage_in_neighbours(void **state)
+{
+    (void)state;
+    AUTO(made_done) struct made m;
+    struct met met;
+    made_usual(&m);
+    m.file->bytes.p[m.ends[2] - 1] ^= 1; /* the tag of the third one's last record */
+    m.file->bytes.p[m.ends[2]] ^= 1;
+    assert_int_equal(made_scan(&m, NULL, &met), OK);
+    assert_int_equal(met.n_met, m.n - 3);
+    assert_int_equal(met_of_batch(&met, 2), 3);
+    assert_int_equal(met.n_damages, 1);
+    assert_int_equal(met.damages[0].what, DAMAGE_CONTENT);
+    assert_int_equal(met.end.offset, m.ends[2]);
+    assert_int_equal(met.end.torn_bytes, m.ends[3] - m.ends[2]);
+    assert_int_equal(met.n_strange, 0);
+}
+
 /* Any sectors of the last batch that never reached the disk: none of it counts, all before does. */
 static void a_power_cut_takes_a_batch_whole_or_not(void **state)
 {
@@ -432,6 +452,7 @@ int main(void)
         cmocka_unit_test(whole_segments_come_back),
         cmocka_unit_test(nothing_readable_is_on_disk),
         cmocka_unit_test(every_flipped_bit_is_contained),
+        cmocka_unit_test(damage_in_neighbours),
         cmocka_unit_test(a_power_cut_takes_a_batch_whole_or_not),
         cmocka_unit_test(a_failed_batch_does_not_count),
         cmocka_unit_test(erased_owners_are_no_damage),
