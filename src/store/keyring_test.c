@@ -7,6 +7,9 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "security/crypto/sealed.h"
 #include "store/memdisk_private.h"
 
@@ -290,6 +293,50 @@ static void every_flipped_bit_is_seen(void **state)
     }
 }
 
+struct reader {
+    const struct keyring *keyring;
+    struct key want;
+    atomic_bool is_over;
+    unsigned n_wrong;
+};
+
+static void *reader_run(void *ctx)
+{
+    struct reader *r = ctx;
+    while (!atomic_load(&r->is_over)) {
+        struct key one = {{0}}, two = {{0}};
+        enum err e = keyring_record_key(r->keyring, 1, SALT, one.bytes);
+        r->n_wrong += e != OK || memcmp(&one, &r->want, sizeof one) != 0;
+        e = keyring_record_key(r->keyring, 2, SALT, two.bytes);
+        r->n_wrong += e != OK && e != ERR_NOT_FOUND;
+        (void)keyring_has(r->keyring, 2);
+        (void)keyring_erasures(r->keyring);
+    }
+    return NULL;
+}
+
+static void others_read_while_one_changes(void **state)
+{
+    (void)state;
+    AUTO(bench_done) struct bench b = bench_new();
+    AUTO(keyring_autofree) struct keyring *k = NULL;
+    struct reader reader = {0};
+    pthread_t thread;
+    assert_int_equal(keyring_create(&b.setup, &k), OK);
+    assert_int_equal(keyring_add(k, (uint64_t[]){1}, 1), OK);
+    reader.keyring = k;
+    reader.want = key_of(k, 1);
+    assert_int_equal(pthread_create(&thread, NULL, reader_run, &reader), 0);
+    for (int i = 0; i < 25; i++) {
+        assert_int_equal(keyring_add(k, (uint64_t[]){2}, 1), OK);
+        assert_int_equal(keyring_erase(k, (uint64_t[]){2}, 1), OK);
+        assert_int_equal(keyring_rotate(k, slice_of(MASTER_B, 32)), OK);
+    }
+    atomic_store(&reader.is_over, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(reader.n_wrong, 0);
+}
+
 static void no_memory_changes_nothing(void **state)
 {
     (void)state;
@@ -329,6 +376,7 @@ int main(void)
         cmocka_unit_test(power_cuts),
         cmocka_unit_test(a_torn_addition_is_passed_over),
         cmocka_unit_test(every_flipped_bit_is_seen),
+        cmocka_unit_test(others_read_while_one_changes),
         cmocka_unit_test(no_memory_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

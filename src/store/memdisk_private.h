@@ -14,7 +14,7 @@
 #include "base/disk.h"
 #include "base/mem.h"
 
-enum { MEMDISK_FILES = 64, MEMDISK_NAME_BYTES = 64, MEMDISK_FILE_MAX = 1 << 26 };
+enum { MEMDISK_FILES = 128, MEMDISK_NAME_BYTES = 64, MEMDISK_FILE_MAX = 1 << 26 };
 
 struct disk_file {
     char name[MEMDISK_NAME_BYTES];
