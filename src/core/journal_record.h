@@ -5,7 +5,9 @@
  *
  * A writer fills `head` (at most JOURNAL_HEAD_MAX bytes) and passes variable parts as the body; a
  * reader gets both behind each other as one slice, and its slices point into it. Readers take
- * hostile bytes: ERR_TRUNCATED, ERR_TRAILING, ERR_MALFORMED, nothing written then.
+ * hostile bytes: ERR_TRUNCATED, ERR_TRAILING, ERR_MALFORMED, nothing written then. Ids of bodies,
+ * sessions and set-aside messages, seqs and packet ids are never 0; only a will's topic may be
+ * empty. Writers say ERR_TOO_LARGE (a topic over 65,535 bytes) and ERR_SPACE, and they stick.
  */
 #ifndef CORE_JOURNAL_RECORD_H
 #define CORE_JOURNAL_RECORD_H
@@ -13,7 +15,10 @@
 #include "base/wr.h"
 #include "core/journal.h"
 
-enum { JOURNAL_HEAD_MAX = 96 };
+enum {
+    JOURNAL_HEAD_MAX = 96,
+    JOURNAL_WORKERS_MAX = 64 /* a worker's number is a bit of `owed` */
+};
 
 /* The parts of a message that live on. Times are wall milliseconds; INT64_MAX: never. */
 struct journal_message {
@@ -51,6 +56,8 @@ struct journal_delivery {
     uint8_t qos;
     bool retain;      /* the flag to send */
     bool is_received; /* QoS 2, PUBREC seen: only PUBREL is left to do */
+    bool is_done;     /* settled; copies of the log's have such entries while the body still owes,
+                         so that this session does not get it again. Writers leave it false. */
     uint16_t n_ids;
     struct slice ids; /* n_ids times u32 */
 };
@@ -59,6 +66,8 @@ MUST_USE enum err journal_deliver_head(uint64_t body_id, uint16_t worker, struct
 /* One entry; ids are d->n_ids numbers (d->ids is not looked at). */
 void journal_delivery_write(const struct journal_delivery *d, const uint32_t *ids,
                             struct wr *entries);
+/* The same with the ids of d->ids: an entry that was read goes to a copy of its record. */
+void journal_delivery_copy(const struct journal_delivery *d, struct wr *entries);
 MUST_USE enum err journal_deliver_read(struct slice record, struct journal_deliver *ret);
 /* journal_delivery_next - the next entry; ERR_NOT_FOUND at the end, ERR_TRUNCATED, ERR_MALFORMED.
  */
