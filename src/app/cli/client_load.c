@@ -1,8 +1,7 @@
-#include "app/cli/client_load.h"
-
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "app/cli/client_load_private.h"
 #include "app/cli/client_trust.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -19,65 +18,6 @@
 #include "wire/mqtt/subscribe.h"
 #include "wire/mqtt/varint.h"
 
-enum {
-    GO_ON = -1,
-    OPENING_MAX = 32,
-    OPEN_MS = 60 * 1000,
-    CONNECT_MS = 5000,
-    DRAIN_MS = 5000,
-    PACKET_MAX = LOAD_PAYLOAD_MAX + 4096,
-    REST_MAX = 2 * PACKET_MAX + STREAM_RECV_BYTES,
-    ACKS_MAX = 4 * 1024 * 1024,
-    HEAD_BYTES = 256,
-    SEEN_BITS = 64
-};
-
-enum phase { CONNECTING, SUBSCRIBING, READY };
-
-struct load;
-
-struct conn {
-    struct load *load;
-    struct stream *stream;
-    uint32_t index; /* among publishers, or among subscribers */
-    bool is_publisher, is_dirty;
-    enum phase phase;
-    struct buf rest; /* an unfinished packet */
-    struct buf acks; /* what is to be answered at the end of the turn */
-    /* a publisher's */
-    uint64_t n_sent, n_acked, n_delivered;
-    uint8_t *packet; /* one whole PUBLISH; number and id are set for each */
-    size_t packet_n, id_at, number_at;
-};
-
-/* What one subscriber has seen of one publisher. */
-struct seen {
-    uint64_t next; /* the highest number and one */
-    uint64_t bits; /* of the last SEEN_BITS numbers below next, lowest bit the highest */
-};
-
-struct load {
-    struct cli *cli;
-    const struct load_order *o;
-    struct clock clock;
-    struct loop *loop;
-    struct tls *tls;
-    struct stream_io *io;
-    struct conn *conns;                     /* publishers, then subscribers */
-    uint32_t n_conns, n_made, n_ready, fan; /* fan: subscribers of each message */
-    struct conn **dirty;
-    uint32_t n_dirty;
-    struct seen *seen; /* by publisher in fan-in, else by subscriber */
-    bool is_sending;
-    struct load_result r;
-    int code;
-};
-
-static uint64_t now_ms(const struct load *l)
-{
-    return l->clock.mono_ms(l->clock.ctx);
-}
-
 static void mark_dirty(struct load *l, struct conn *c)
 {
     if (!c->is_dirty) {
@@ -86,7 +26,7 @@ static void mark_dirty(struct load *l, struct conn *c)
     }
 }
 
-static void give_up(struct load *l, int code)
+void load_give_up(struct load *l, int code)
 {
     l->code = l->code == GO_ON ? code : l->code;
 }
@@ -96,7 +36,7 @@ static void give_up(struct load *l, int code)
 static void say(struct conn *c, const struct wr *w)
 {
     if (!wr_ok(w) || buf_append(&c->acks, wr_slice(w), ACKS_MAX) != OK) {
-        give_up(c->load, cli_fail(c->load->cli, "no memory"));
+        load_give_up(c->load, cli_fail(c->load->cli, "no memory"));
     }
     mark_dirty(c->load, c);
 }
@@ -118,7 +58,8 @@ static void say_connect(struct conn *c)
     uint8_t bytes[2048];
     (void)snprintf(id, sizeof(id), "%s-%c%u", o->prefix, c->is_publisher ? 'p' : 's', c->index);
     struct mqtt_connect m = {.version = o->version,
-                             .clean_start = true,
+                             .clean_start = c->is_publisher || o->shape != LOAD_DURABLE ||
+                                            c->load->stage == STAGE_ERASE,
                              .client_id = slice_text(id),
                              .has_username = t->username.n > 0,
                              .has_password = t->password.n > 0,
@@ -126,6 +67,9 @@ static void say_connect(struct conn *c)
                              .password = buf_slice(&t->password)};
     if (o->version == MQTT_V5) {
         mqtt_props_set_number(&m.props, MQTT_PROP_RECEIVE_MAXIMUM, UINT16_MAX);
+    }
+    if (o->version == MQTT_V5 && !m.clean_start) {
+        mqtt_props_set_number(&m.props, MQTT_PROP_SESSION_EXPIRY, SLEEP_S);
     }
     struct wr w = wr_into(bytes, sizeof(bytes));
     (void)!mqtt_connect_encode(&m, &w);
@@ -186,6 +130,9 @@ static bool may_send(const struct conn *c)
     if (!c->is_publisher || c->phase != READY || !l->is_sending) {
         return false;
     }
+    if (o->rate > 0 && l->n_sent >= (l->now_us - l->begin_us) * o->rate / 1000000) {
+        return false; /* not its time yet */
+    }
     uint64_t open = c->n_sent * l->fan - c->n_delivered;
     return open <= (uint64_t)(o->window - 1) * l->fan &&
            (o->qos == 0 || c->n_sent - c->n_acked < o->window);
@@ -200,7 +147,11 @@ static void put_publish(struct conn *c, struct wr *w)
         wr_u16(&id, id_of(c->n_sent));
     }
     wr_bytes(w, slice_of(c->packet, c->packet_n));
+    if (c->sent_us != NULL) {
+        c->sent_us[c->n_sent % c->load->o->window] = c->load->now_us;
+    }
     c->n_sent++;
+    c->load->n_sent++;
 }
 
 static void conn_failed(struct conn *c, enum err err)
@@ -208,8 +159,8 @@ static void conn_failed(struct conn *c, enum err err)
     struct load *l = c->load;
     const struct client_target *t = l->o->target;
     if (l->code == GO_ON) {
-        give_up(l, err == ERR_AUTH ? client_untrusted(l->cli, t, stream_verify(c->stream))
-                                   : client_broken(l->cli, t, stream_error(c->stream)));
+        load_give_up(l, err == ERR_AUTH ? client_untrusted(l->cli, t, stream_verify(c->stream))
+                                        : client_broken(l->cli, t, stream_error(c->stream)));
     }
 }
 
@@ -225,19 +176,37 @@ static void flush(struct conn *c)
     struct slice acks = slice_head(buf_slice(&c->acks), STREAM_SEND_BYTES);
     wr_bytes(&w, acks);
     buf_drop(&c->acks, acks.n);
+    bool one_by_one = l->o->rate > 0; /* so that the rate is spread over all of them */
     while (may_send(c) && wr_left(&w) >= c->packet_n) {
         put_publish(c, &w);
+        if (one_by_one) {
+            break;
+        }
     }
     struct slice part = wr_slice(&w);
     enum err err = part.n > 0 ? stream_write(c->stream, l->io, &part, 1) : OK;
     if (err != OK) {
         conn_failed(c, err);
-    } else if (c->acks.n > 0 || may_send(c)) {
+    } else if (c->acks.n > 0 || (!one_by_one && may_send(c))) {
         mark_dirty(l, c);
     }
 }
 
 /* ---- packets of the server's ---- */
+
+static size_t seen_at(const struct load *l, const struct conn *sub, uint32_t from)
+{
+    switch (l->o->shape) {
+    case LOAD_FAN_IN:
+        return from;
+    case LOAD_DURABLE:
+        return (size_t)sub->index * l->o->n_publishers + from;
+    case LOAD_FAN_OUT:
+    case LOAD_PAIRS:
+        break;
+    }
+    return sub->index;
+}
 
 static void count_delivery(struct load *l, const struct conn *sub, uint32_t from, uint64_t number)
 {
@@ -247,7 +216,7 @@ static void count_delivery(struct load *l, const struct conn *sub, uint32_t from
         l->r.foreign++;
         return;
     }
-    struct seen *s = &l->seen[l->o->shape == LOAD_FAN_IN ? from : sub->index];
+    struct seen *s = &l->seen[seen_at(l, sub, from)];
     if (number >= s->next) {
         uint64_t ahead = number - s->next + 1;
         s->bits = ahead < SEEN_BITS ? s->bits << ahead | 1 : 1;
@@ -261,6 +230,10 @@ static void count_delivery(struct load *l, const struct conn *sub, uint32_t from
             return;
         }
         s->bits |= UINT64_C(1) << back;
+    }
+    if (l->o->shape == LOAD_DURABLE) {
+        l->n_woken++;
+        return;
     }
     l->r.delivered++;
     pub->n_delivered++;
@@ -293,7 +266,7 @@ static void on_publish(struct conn *c, uint8_t flags, struct slice body)
 static void refused(struct conn *c, const char *what, uint8_t code)
 {
     const struct load *l = c->load;
-    give_up(
+    load_give_up(
         c->load,
         cli_fail(l->cli,
                  "the server refuses %s: %s (0x%02x).\n  bench needs an identity that may use "
@@ -319,7 +292,7 @@ static void on_opening(struct conn *c, enum mqtt_type type, const struct mqtt_in
         mqtt_connack_decode(in, NULL, &connack) == OK) {
         if (connack.code != 0) {
             refused(c, "the connection", connack.code);
-        } else if (c->is_publisher) {
+        } else if (c->is_publisher || c->load->stage != STAGE_BEGIN) {
             now_ready(c);
         } else {
             c->phase = SUBSCRIBING;
@@ -333,8 +306,22 @@ static void on_opening(struct conn *c, enum mqtt_type type, const struct mqtt_in
             now_ready(c);
         }
     } else {
-        give_up(c->load, cli_fail(c->load->cli, "the server's answer is not MQTT as it should be"));
+        load_give_up(c->load,
+                     cli_fail(c->load->cli, "the server's answer is not MQTT as it should be"));
     }
+}
+
+static void acked(struct conn *c)
+{
+    struct load *l = c->load;
+    if (c->sent_us != NULL) {
+        uint64_t us = l->now_us - c->sent_us[c->n_acked % l->o->window];
+        latency_add(&l->latency, us);
+        c->n_delivered++;
+        l->r.delivered++;
+    }
+    c->n_acked++;
+    mark_dirty(l, c);
 }
 
 static void on_ack(struct conn *c, enum mqtt_type type, struct slice body)
@@ -346,12 +333,11 @@ static void on_ack(struct conn *c, enum mqtt_type type, struct slice body)
         refused(c, "a message", reason);
     } else if (type == MQTT_PUBREC || (type == MQTT_PUBREL)) {
         say_ack(c, type == MQTT_PUBREC ? MQTT_PUBREL : MQTT_PUBCOMP, id);
-    } else if (id == id_of(c->n_acked)) {
-        c->n_acked++;
-        mark_dirty(c->load, c);
+    } else if (c->is_publisher && id == id_of(c->n_acked)) {
+        acked(c);
     } else {
-        give_up(c->load, cli_fail(c->load->cli, "acknowledgements out of order: id %u, not %u", id,
-                                  id_of(c->n_acked)));
+        load_give_up(c->load, cli_fail(c->load->cli, "acknowledgements out of order: id %u, not %u",
+                                       id, id_of(c->n_acked)));
     }
 }
 
@@ -372,10 +358,10 @@ static void on_packet(struct conn *c, const struct mqtt_fixed *fixed, struct sli
         on_ack(c, fixed->type, body);
     } else if (fixed->type == MQTT_DISCONNECT) {
         uint8_t reason = body.n > 0 ? body.p[0] : 0;
-        give_up(l, cli_fail(l->cli, "the server ended a connection: %s (0x%02x)",
-                            mqtt_reason_name(reason), reason));
+        load_give_up(l, cli_fail(l->cli, "the server ended a connection: %s (0x%02x)",
+                                 mqtt_reason_name(reason), reason));
     } else {
-        give_up(l, cli_fail(l->cli, "the server sent a packet out of place"));
+        load_give_up(l, cli_fail(l->cli, "the server sent a packet out of place"));
     }
 }
 
@@ -385,7 +371,7 @@ static void take(struct conn *c, struct slice plain)
     struct slice in = plain;
     if (c->rest.n > 0) {
         if (buf_append(&c->rest, plain, REST_MAX) != OK) {
-            give_up(l, cli_fail(l->cli, "no memory"));
+            load_give_up(l, cli_fail(l->cli, "no memory"));
             return;
         }
         in = buf_slice(&c->rest);
@@ -399,7 +385,7 @@ static void take(struct conn *c, struct slice plain)
             break;
         }
         if (err != OK) {
-            give_up(l, cli_fail(l->cli, "the server's bytes are not MQTT"));
+            load_give_up(l, cli_fail(l->cli, "the server's bytes are not MQTT"));
             return;
         }
         on_packet(c, &fixed, body);
@@ -407,7 +393,7 @@ static void take(struct conn *c, struct slice plain)
     if (c->rest.n > 0) {
         buf_drop(&c->rest, before - in.n);
     } else if (in.n > 0 && buf_append(&c->rest, in, REST_MAX) != OK) {
-        give_up(l, cli_fail(l->cli, "no memory"));
+        load_give_up(l, cli_fail(l->cli, "no memory"));
     }
 }
 
@@ -445,13 +431,15 @@ static void on_ready(void *owner, uint32_t events)
 
 /* ---- the run ---- */
 
-static void turn(struct load *l, int wait_ms)
+void load_turn(struct load *l, int wait_ms)
 {
-    size_t n;
-    if (loop_turn(l->loop, wait_ms, &n) != OK) {
-        give_up(l, cli_fail(l->cli, "epoll failed"));
+    if (loop_wait(l->loop, wait_ms) != OK) {
+        load_give_up(l, cli_fail(l->cli, "epoll failed"));
+        return;
     }
-    stream_io_now(l->io, now_ms(l));
+    l->now_us = l->clock.mono_us(l->clock.ctx);
+    stream_io_now(l->io, load_now_ms(l));
+    (void)loop_serve(l->loop);
     uint32_t n_now = l->n_dirty;
     for (uint32_t i = 0; i < n_now && l->code == GO_ON; i++) {
         flush(l->dirty[i]);
@@ -461,30 +449,39 @@ static void turn(struct load *l, int wait_ms)
     l->n_dirty -= n_now;
 }
 
-static void open_one(struct load *l, uint32_t at)
+static void make_conn(struct load *l, uint32_t at)
+{
+    struct conn *c = &l->conns[at];
+    c->load = l;
+    c->is_publisher = at < l->o->n_publishers;
+    c->index = c->is_publisher ? at : at - l->o->n_publishers;
+    if (!c->is_publisher) {
+        return;
+    }
+    if (l->o->shape == LOAD_DURABLE) {
+        c->sent_us = mem_array(l->o->window, sizeof(*c->sent_us));
+    }
+    if (make_packet(c) != OK || (l->o->shape == LOAD_DURABLE && c->sent_us == NULL)) {
+        load_give_up(l, cli_fail(l->cli, "no memory"));
+    }
+}
+
+void load_open(struct load *l, uint32_t at)
 {
     struct conn *c = &l->conns[at];
     const struct client_target *t = l->o->target;
     int fd;
-    c->load = l;
-    c->is_publisher = at < l->o->n_publishers;
-    c->index = c->is_publisher ? at : at - l->o->n_publishers;
-    if (c->is_publisher && make_packet(c) != OK) {
-        give_up(l, cli_fail(l->cli, "no memory"));
-        return;
-    }
     enum err err = net_connect_tcp(t->host, t->port, CONNECT_MS, &fd);
     if (err != OK) {
-        give_up(l, client_unreached(l->cli, t, err));
+        load_give_up(l, client_unreached(l->cli, t, err));
         return;
     }
     err = stream_new(fd, STREAM_CLIENT, l->tls, &c->stream);
     err = err == OK ? stream_attach(c->stream, l->loop, on_ready, c) : err;
     if (err != OK) {
-        give_up(l, cli_fail(l->cli, "no memory or descriptors for connection %u", at + 1));
+        load_give_up(l, cli_fail(l->cli, "no memory or descriptors for connection %u", at + 1));
         return;
     }
-    l->n_made = at + 1;
     say_connect(c);
     err = stream_start(c->stream, l->io);
     if (err != OK) {
@@ -494,26 +491,38 @@ static void open_one(struct load *l, uint32_t at)
 
 static void open_all(struct load *l)
 {
-    uint64_t end_ms = now_ms(l) + OPEN_MS;
-    stream_io_now(l->io, now_ms(l));
+    uint64_t end_ms = load_now_ms(l) + OPEN_MS;
+    stream_io_now(l->io, load_now_ms(l));
     while (l->code == GO_ON && l->n_ready < l->n_conns) {
         if (l->n_made < l->n_conns && l->n_made - l->n_ready < OPENING_MAX) {
-            open_one(l, l->n_made);
-            turn(l, 0);
+            make_conn(l, l->n_made);
+            load_open(l, l->n_made++);
+            load_turn(l, 0);
         } else {
-            turn(l, 100);
+            load_turn(l, 100);
         }
-        if (now_ms(l) > end_ms) {
-            give_up(l, cli_fail(l->cli, "%u of %u connections were open after %d s", l->n_ready,
-                                l->n_conns, OPEN_MS / 1000));
+        if (load_now_ms(l) > end_ms) {
+            load_give_up(l, cli_fail(l->cli, "%u of %u connections were open after %d s",
+                                     l->n_ready, l->n_conns, OPEN_MS / 1000));
         }
+    }
+}
+
+/* At a given rate each millisecond brings the publishers that are due, one after the other. */
+static void pace(struct load *l)
+{
+    uint64_t due = (l->now_us - l->begin_us) * l->o->rate / 1000000;
+    for (uint32_t i = 0; l->n_sent + i < due && i < l->o->n_publishers; i++) {
+        mark_dirty(l, &l->conns[l->pace_at++ % l->o->n_publishers]);
     }
 }
 
 static void run_until(struct load *l, uint64_t end_ms)
 {
-    while (l->code == GO_ON && now_ms(l) < end_ms) {
-        turn(l, l->n_dirty > 0 ? 0 : loop_timeout(now_ms(l), end_ms));
+    while (l->code == GO_ON && load_now_ms(l) < end_ms) {
+        int wait_ms = l->o->rate > 0 ? 1 : loop_timeout(load_now_ms(l), end_ms);
+        load_turn(l, l->n_dirty > 0 ? 0 : wait_ms);
+        pace(l);
     }
 }
 
@@ -529,17 +538,21 @@ static uint64_t own_cpu_us(void)
 static void measure(struct load *l, load_mark *mark, void *ctx)
 {
     l->is_sending = true;
+    l->begin_us = l->now_us = l->clock.mono_us(l->clock.ctx);
     for (uint32_t i = 0; i < l->o->n_publishers; i++) {
         mark_dirty(l, &l->conns[i]);
     }
-    run_until(l, now_ms(l) + l->o->warm_ms);
+    run_until(l, load_now_ms(l) + l->o->warm_ms);
     mark(ctx, false);
+    l->latency = (struct latency){0};
     uint64_t begin_us = l->clock.mono_us(l->clock.ctx), cpu_us = own_cpu_us();
     uint64_t before = l->r.delivered;
-    run_until(l, now_ms(l) + l->o->measure_ms);
+    run_until(l, load_now_ms(l) + l->o->measure_ms);
     l->r.measured_us = l->clock.mono_us(l->clock.ctx) - begin_us;
     l->r.own_cpu_us = own_cpu_us() - cpu_us;
     l->r.counted = l->r.delivered - before;
+    l->r.p50_us = latency_at(&l->latency, 50);
+    l->r.p99_us = latency_at(&l->latency, 99);
     mark(ctx, true);
 }
 
@@ -555,11 +568,11 @@ static uint64_t n_expected(const struct load *l)
 /* What is under way arrives; what does not, is lost. */
 static void drain(struct load *l)
 {
-    uint64_t end_ms = now_ms(l) + DRAIN_MS;
+    uint64_t end_ms = load_now_ms(l) + DRAIN_MS;
     l->is_sending = false;
     uint64_t expected = n_expected(l);
-    while (l->code == GO_ON && l->r.delivered < expected && now_ms(l) < end_ms) {
-        turn(l, 10);
+    while (l->code == GO_ON && l->r.delivered < expected && load_now_ms(l) < end_ms) {
+        load_turn(l, 10);
     }
     l->r.sent = expected / l->fan;
     l->r.lost = expected - l->r.delivered;
@@ -568,13 +581,16 @@ static void drain(struct load *l)
 static void goodbye(struct load *l)
 {
     for (uint32_t i = 0; l->code == GO_ON && i < l->n_made; i++) {
+        if (l->conns[i].stream == NULL) {
+            continue;
+        }
         uint8_t bytes[8];
         struct wr w = wr_into(bytes, sizeof(bytes));
         struct mqtt_disconnect m = {0};
         (void)!mqtt_disconnect_encode(&m, l->o->version, &w);
         say(&l->conns[i], &w);
     }
-    turn(l, 0);
+    load_turn(l, 0);
 }
 
 static void load_done(struct load *l)
@@ -585,6 +601,7 @@ static void load_done(struct load *l)
         buf_done(&c->rest);
         buf_wipe(&c->acks);
         c->packet = mem_free(c->packet);
+        c->sent_us = mem_free(c->sent_us);
     }
     l->conns = mem_free(l->conns);
     l->dirty = mem_free(l->dirty);
@@ -616,7 +633,10 @@ static int prepare(struct load *l)
     l->fan = l->o->shape == LOAD_FAN_OUT ? l->o->n_subscribers : 1;
     l->conns = mem_array(l->n_conns, sizeof(*l->conns));
     l->dirty = mem_array((size_t)l->n_conns * 2, sizeof(struct conn *));
-    l->seen = mem_array(l->n_conns, sizeof(*l->seen));
+    size_t n_seen = l->o->shape == LOAD_DURABLE
+                        ? (size_t)l->o->n_publishers * (l->o->n_subscribers + 1)
+                        : l->n_conns;
+    l->seen = mem_array(n_seen, sizeof(*l->seen));
     if (l->conns == NULL || l->dirty == NULL || l->seen == NULL || loop_new(&l->loop) != OK ||
         stream_io_new(&l->io) != OK) {
         return cli_fail(l->cli, "no memory");
@@ -640,8 +660,14 @@ int client_load_run(struct cli *cli, const struct load_order *o, load_mark *mark
     }
     l.r.version = stream_version(l.conns[0].stream);
     l.r.cipher = stream_cipher(l.conns[0].stream);
+    if (o->shape == LOAD_DURABLE) {
+        load_sleep(&l);
+    }
     measure(&l, mark, ctx);
     drain(&l);
+    if (o->shape == LOAD_DURABLE && o->n_subscribers > 0 && l.code == GO_ON) {
+        load_collect(&l);
+    }
     goodbye(&l);
     *ret = l.r;
     return l.code == GO_ON ? CLI_DONE : l.code;

@@ -67,8 +67,10 @@ static void on_mark(void *ctx, bool is_end)
 
 /* ---- what was measured ---- */
 
-static const char *const shapes[] = {
-    [LOAD_FAN_IN] = "fan-in", [LOAD_FAN_OUT] = "fan-out", [LOAD_PAIRS] = "pairs"};
+static const char *const shapes[] = {[LOAD_FAN_IN] = "fan-in",
+                                     [LOAD_FAN_OUT] = "fan-out",
+                                     [LOAD_PAIRS] = "pairs",
+                                     [LOAD_DURABLE] = "durable"};
 
 static bool is_right(const struct load_result *r)
 {
@@ -96,6 +98,10 @@ static void print_json(struct cli *cli, const struct bench *b, const struct load
     if (j != NULL && b->n_pids > 0 && !b->is_gone && r->counted > 0) {
         (void)json_object_set_new(j, "server_cpu_us_per_delivery", json_real(server_us));
     }
+    if (j != NULL && b->order.shape == LOAD_DURABLE) {
+        (void)json_object_set_new(j, "ack_p50_us", json_integer((json_int_t)r->p50_us));
+        (void)json_object_set_new(j, "ack_p99_us", json_integer((json_int_t)r->p99_us));
+    }
     json_dumpf(j, cli->out, JSON_COMPACT | JSON_REAL_PRECISION(6));
     fputc('\n', cli->out);
 }
@@ -114,8 +120,13 @@ static int report(struct cli *cli, const struct bench *b, const struct load_resu
         fprintf(cli->out, "%s, QoS %d, %u publishers, %u subscribers, %u bytes, window %u, %s\n",
                 shapes[o->shape], o->qos, o->n_publishers, o->n_subscribers, o->payload_n,
                 o->window, o->is_plain ? "plain TCP" : r->version);
-        fprintf(cli->out, "  %.0f deliveries/s over %.1f s (the generator at %.0f %% of a core)\n",
-                rate, seconds, own * 100);
+        bool is_durable = o->shape == LOAD_DURABLE;
+        fprintf(cli->out, "  %.0f %s/s over %.1f s (the generator at %.0f %% of a core)\n", rate,
+                is_durable ? "acknowledged" : "deliveries", seconds, own * 100);
+        if (is_durable) {
+            fprintf(cli->out, "  acknowledged after %.2f ms (half of them) and %.2f ms (99 %%)\n",
+                    (double)r->p50_us / 1000, (double)r->p99_us / 1000);
+        }
         if (b->n_pids > 0 && !b->is_gone) {
             fprintf(cli->out, "  %.2f us of server CPU a delivery (%.0f %% of a core)\n", server_us,
                     cpu_us / (double)r->measured_us * 100);
@@ -163,7 +174,7 @@ static bool read_shape(struct cli *cli, const struct cli_command *self, const st
         }
     }
     if (name != NULL) {
-        (void)cli_usage(cli, self, "--scenario takes fan-in, fan-out or pairs");
+        (void)cli_usage(cli, self, "--scenario takes fan-in, fan-out, pairs or durable");
     }
     return name == NULL;
 }
@@ -207,16 +218,20 @@ static int read_order(struct cli *cli, const struct cli_command *self, const str
 {
     struct load_order *o = &b->order;
     const char *prefix = cli_value(a, "--topic");
-    long pubs, subs, qos, size, window, seconds, version;
+    long pubs, subs, qos, size, window, seconds, version, rate;
+    bool is_durable;
     if (!read_shape(cli, self, a, o) || !read_pids(cli, self, a, b)) {
         return CLI_USAGE;
     }
+    is_durable = o->shape == LOAD_DURABLE;
     long pubs_usual = o->shape == LOAD_FAN_IN ? 50 : o->shape == LOAD_FAN_OUT ? 1 : 100;
-    long subs_usual = o->shape == LOAD_FAN_IN ? 1 : o->shape == LOAD_FAN_OUT ? 1000 : 100;
+    long subs_usual = o->shape == LOAD_FAN_OUT ? 1000 : o->shape == LOAD_PAIRS ? 100 : 1;
     if (!client_number(cli, self, a, "--publishers", 1, LOAD_CONNECTIONS_MAX, pubs_usual, &pubs) ||
-        !client_number(cli, self, a, "--subscribers", 1, LOAD_CONNECTIONS_MAX,
+        !client_number(cli, self, a, "--subscribers", is_durable ? 0 : 1, LOAD_CONNECTIONS_MAX,
                        o->shape == LOAD_PAIRS ? pubs : subs_usual, &subs) ||
-        !client_number(cli, self, a, "--qos", 0, 2, 0, &qos) ||
+        !client_number(cli, self, a, "--qos", is_durable ? 1 : 0, is_durable ? 1 : 2,
+                       is_durable ? 1 : 0, &qos) ||
+        !client_number(cli, self, a, "--rate", 0, 10000000, 0, &rate) ||
         !client_number(cli, self, a, "--size", LOAD_PAYLOAD_MIN, LOAD_PAYLOAD_MAX, 64, &size) ||
         !client_number(cli, self, a, "--window", 1, LOAD_WINDOW_MAX, 20, &window) ||
         !client_number(cli, self, a, "--seconds", 1, 3600, 3, &seconds) ||
@@ -249,6 +264,7 @@ static int read_order(struct cli *cli, const struct cli_command *self, const str
     o->warm_ms = WARM_MS;
     o->measure_ms = (uint32_t)seconds * 1000;
     o->qos = (uint8_t)qos;
+    o->rate = (uint32_t)rate;
     o->is_plain = cli_has(a, "--plain");
     return CLI_DONE;
 }
@@ -267,6 +283,7 @@ int cmd_bench(struct cli *cli, const struct cli_command *self, int argc, char **
                                                 {"--size", NULL, CLI_VALUE},
                                                 {"--window", NULL, CLI_VALUE},
                                                 {"--seconds", NULL, CLI_VALUE},
+                                                {"--rate", NULL, CLI_VALUE},
                                                 {"--pid", NULL, CLI_VALUE},
                                                 {"--topic", "-t", CLI_VALUE},
                                                 {"--protocol-version", "-V", CLI_VALUE},
