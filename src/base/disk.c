@@ -381,6 +381,7 @@ static enum err system_list(struct disk *d, const char *dir,
 {
     DIR *stream = NULL;
     TRY(list_open(d, dir, &stream));
+    assert(stream != NULL);
     const struct dirent *entry = NULL;
     do {
         errno = 0;
