@@ -329,6 +329,21 @@ static enum err system_reserve(struct disk_file *f, uint64_t size)
     return system_sync(f);
 }
 
+static enum err system_give_back(struct disk_file *f, uint64_t from)
+{
+    assert(f->mode == DISK_WRITE);
+    uint64_t size = 0;
+    TRY(system_size(f, &size));
+    TRY(offset_check(from, 0));
+    int failed = 0;
+    do {
+        failed = from < size ? fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                         (off_t)from, (off_t)(size - from))
+                             : 0;
+    } while (failed != 0 && errno == EINTR);
+    return failed == 0 ? OK : err_from_errno();
+}
+
 static enum err system_make_dir(struct disk *d, const char *path)
 {
     AUTO(fd_autoclose) int dir = -1;
@@ -395,16 +410,20 @@ static enum err system_list(struct disk *d, const char *dir,
     return e;
 }
 
-static enum err system_space(struct disk *d, uint64_t *ret_total, uint64_t *ret_free)
+static enum err system_space(struct disk *d, const char *dir, uint64_t *ret_total,
+                             uint64_t *ret_free)
 {
     struct statvfs st;
     int failed = 0;
+    DIR *stream = NULL; /* it may be a mount of its own */
+    TRY(list_open(d, dir, &stream));
+    assert(stream != NULL);
     do {
-        failed = fstatvfs(fd_of(d), &st);
+        failed = fstatvfs(dirfd(stream), &st);
     } while (failed != 0 && errno == EINTR);
-    if (failed != 0) {
-        return err_from_errno();
-    }
+    enum err err = failed != 0 ? err_from_errno() : OK;
+    (void)closedir(stream);
+    TRY(err);
     *ret_total = (uint64_t)st.f_blocks * st.f_frsize;
     *ret_free = (uint64_t)st.f_bavail * st.f_frsize;
     return OK;
@@ -432,6 +451,7 @@ enum err disk_system(int dir_fd, struct disk **ret)
         .rename = system_rename,
         .remove = system_remove,
         .reserve = system_reserve,
+        .give_back = system_give_back,
         .make_dir = system_make_dir,
         .list = system_list,
         .space = system_space,

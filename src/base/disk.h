@@ -39,14 +39,18 @@ struct disk_ops {
      * again; the file is at least that long then, and what was not written reads as zeros.
      * ERR_SPACE: nothing changed. Synced. */
     enum err (*reserve)(struct disk_file *f, uint64_t size);
+    /* DISK_WRITE. Bytes from here to the end of the file read as zeros, and others may have the
+     * room that was reserved for them; the size stays. NULL: this disk cannot. */
+    enum err (*give_back)(struct disk_file *f, uint64_t from);
     /* A directory in the data directory, mode 0700, durable. OK when it is there. */
     enum err (*make_dir)(struct disk *d, const char *path);
     /* Calls each for every regular file of a directory, in no order; each may not change it. "" or
      * ".": the data directory itself. */
     enum err (*list)(struct disk *d, const char *dir, void (*each)(void *ctx, const char *name),
                      void *ctx);
-    /* Bytes of the file system: all, and those that this process could still take. */
-    enum err (*space)(struct disk *d, uint64_t *ret_total, uint64_t *ret_free);
+    /* Bytes of the file system under a directory of it: all, and those that this process could
+     * still take. */
+    enum err (*space)(struct disk *d, const char *dir, uint64_t *ret_total, uint64_t *ret_free);
     struct disk *(*free)(struct disk *d);
 };
 

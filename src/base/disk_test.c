@@ -249,6 +249,14 @@ static void reserving_takes_room_or_changes_nothing(void **state)
     assert_int_equal(ops->read_at(f, 0, dst, sizeof dst, &n), OK);
     assert_memory_equal(dst, "head\0\0\0\0", 8);
     assert_int_equal(ops->reserve(f, 1000), OK); /* never shorter */
+    assert_int_equal(ops->give_back(f, 2), OK);
+    assert_int_equal(ops->size(f, &size), OK);
+    assert_int_equal(size, 300000);
+    assert_int_equal(ops->read_at(f, 0, dst, sizeof dst, &n), OK);
+    assert_memory_equal(dst, "he\0\0\0\0\0\0", 8);
+    assert_int_equal(fstatat(s->root_fd, "data/f", &st, 0), 0);
+    assert_true(st.st_blocks * 512 <= 8192);
+    assert_int_equal(ops->give_back(f, 300000), OK); /* nothing */
     assert_int_equal(ops->reserve(f, UINT64_MAX), ERR_TOO_LARGE);
 
     struct rlimit old;
@@ -265,7 +273,8 @@ static void reserving_takes_room_or_changes_nothing(void **state)
     ops->close(f);
 
     uint64_t total = 0, free = 0;
-    assert_int_equal(ops->space(s->disk, &total, &free), OK);
+    assert_int_equal(ops->space(s->disk, "", &total, &free), OK);
+    assert_int_equal(ops->space(s->disk, "none", &total, &free), ERR_NOT_FOUND);
     assert_true(total > 0 && free <= total);
 }
 

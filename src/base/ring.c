@@ -50,7 +50,7 @@ enum err ring_push(struct ring *r, const void *item)
     return OK;
 }
 
-bool ring_pop(struct ring *r, void *ret_item)
+bool ring_look(struct ring *r, void *ret_item)
 {
     size_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
     if (tail == r->seen_head) {
@@ -60,6 +60,15 @@ bool ring_pop(struct ring *r, void *ret_item)
         }
     }
     memcpy(ret_item, item_at(r, tail), r->item_bytes);
+    return true;
+}
+
+bool ring_pop(struct ring *r, void *ret_item)
+{
+    if (!ring_look(r, ret_item)) {
+        return false;
+    }
+    size_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
     atomic_store_explicit(&r->tail, tail + 1, memory_order_release);
     return true;
 }

@@ -32,8 +32,10 @@ MUST_USE enum err ring_init(struct ring *r, size_t item_bytes, size_t capacity);
 void ring_done(struct ring *r);
 /* ring_push - copies item_bytes from item. ERR_AGAIN when full; nothing changed. Producer only. */
 MUST_USE enum err ring_push(struct ring *r, const void *item);
-/* ring_pop - copies the oldest item out; false when empty. Consumer only. */
+/* ring_pop - copies the oldest item out; false when empty. Consumer only. ring_look - the same, and
+ * the item stays: for a consumer that may have to leave it for later. */
 bool ring_pop(struct ring *r, void *ret_item);
+bool ring_look(struct ring *r, void *ret_item);
 /* ring_count - items in the ring, exact only when the other side rests. */
 size_t ring_count(const struct ring *r);
 

@@ -48,10 +48,10 @@ bool account_is_rested(const struct account *a, uint64_t now_ms)
 enum err account_renew(struct account *a, const struct policy *policy,
                        const struct principal *principal, uint64_t epoch)
 {
-    a->epoch = epoch;
     /* Closed until the new rights are in force: a failure leaves no old ones behind. */
     a->is_closed = true;
     if (principal == NULL) {
+        a->epoch = epoch;
         return OK;
     }
     assert(principal->id == a->principal->id);
@@ -59,6 +59,7 @@ enum err account_renew(struct account *a, const struct policy *policy,
     TRY(grants_new(policy, principal, &grants));
     grants_free(a->grants);
     a->grants = grants;
+    a->epoch = epoch;
     principal_ref(principal);
     principal_unref(a->principal);
     a->principal = principal;

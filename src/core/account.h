@@ -41,7 +41,7 @@ struct account *account_free(struct account *a);
 bool account_is_rested(const struct account *a, uint64_t now_ms);
 /* account_renew - the policy or the principal changed: new grants, new limits, same budgets spent.
  * principal NULL: it was removed, the account closes. ERR_NOMEM: the account closes (failure
- * closes). */
+ * closes) and keeps its older epoch: the caller tries again. */
 MUST_USE enum err account_renew(struct account *a, const struct policy *policy,
                                 const struct principal *principal, uint64_t epoch);
 struct slice

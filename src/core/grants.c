@@ -161,11 +161,6 @@ const struct role_limits *grants_limits(const struct grants *g)
     return g->role != NULL ? &g->role->limits : &LIMITS_NONE;
 }
 
-bool grants_is_many(const struct grants *g)
-{
-    return g->role != NULL && g->role->many;
-}
-
 static bool may_act(const struct grants *g)
 {
     return g->role != NULL && g->principal->status == PRINCIPAL_ACTIVE;

@@ -58,6 +58,9 @@ struct journal_ops {
      */
     enum err (*append)(struct journal *w, enum journal_kind kind, uint64_t owner, struct slice head,
                        struct slice body, uint64_t *ret_lsn);
+    /* What a record that adds would be answered now: OK, ERR_SPACE, ERR_IO. For who is about to
+     * ask for lasting room by a kind that is always taken: a new session. */
+    enum err (*admits)(const struct journal *w);
     void (*handover)(struct journal *w);
     uint64_t (*committed)(const struct journal *w);
 };
@@ -71,6 +74,11 @@ MUST_USE static inline enum err journal_append(struct journal *w, enum journal_k
                                                uint64_t *ret_lsn)
 {
     return w->ops->append(w, kind, owner, head, body, ret_lsn);
+}
+
+MUST_USE static inline enum err journal_admits(const struct journal *w)
+{
+    return w->ops->admits(w);
 }
 
 /* journal_handover - gives what was appended to the log. Cheap when nothing was. */

@@ -20,6 +20,7 @@ struct msg {
     uint64_t session;       /* session id of the publisher, for "no local"; 0: none */
     uint64_t epoch;         /* policy epoch under which it was accepted */
     uint64_t number;        /* retained number; 0 when not retained */
+    uint64_t body_id;       /* of its record; 0: it is not on record */
     uint32_t segment;
     uint16_t content_format; /* CoAP number, UINT16_MAX = none */
     struct slice topic, props,

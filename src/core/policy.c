@@ -166,6 +166,12 @@ bool policy_has_role(const struct policy *p, struct slice name)
     return role_named(p, name) != NULL;
 }
 
+bool policy_is_many(const struct policy *p, struct slice name)
+{
+    const struct role *r = policy_find_role(p, name);
+    return r != NULL && r->many;
+}
+
 enum err policy_add_role(struct policy *p, struct slice name, struct role **ret)
 {
     if (!principal_name_ok(name)) {

@@ -62,6 +62,8 @@ MUST_USE enum err role_add_resource(struct role *r, struct slice path, unsigned 
                                     uint32_t line);
 /* policy_has_role - for checks when a principal or exception names one. */
 bool policy_has_role(const struct policy *p, struct slice name);
+/* policy_is_many - see role_set_many; false when there is no such role. */
+bool policy_is_many(const struct policy *p, struct slice name);
 
 /* ---- asking ---- */
 
@@ -79,7 +81,6 @@ MUST_USE enum err grants_new(const struct policy *policy, const struct principal
 struct grants *grants_free(struct grants *g);
 const struct principal *grants_principal(const struct grants *g);
 const struct role_limits *grants_limits(const struct grants *g);
-bool grants_is_many(const struct grants *g);
 /* grants_client_id_ok - may this principal connect under this client id? */
 bool grants_client_id_ok(const struct grants *g, struct slice client_id);
 

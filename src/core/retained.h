@@ -31,6 +31,11 @@ MUST_USE enum err retained_put(struct retained *r, const struct msg *m,
  * put. */
 MUST_USE enum err retained_clear(struct retained *r, struct slice topic, uint64_t number,
                                  struct retained_change *ret);
+/* retained_reserve - what comes next must be the put of m, or its clear when it has no payload, and
+ * does not fail then; or retained_release. For whoever must know before m is on record. ERR_NOMEM.
+ */
+MUST_USE enum err retained_reserve(struct retained *r, const struct msg *m);
+void retained_release(struct retained *r, const struct msg *m);
 /* retained_passed - all workers have seen every number <= this: markers up to it are forgotten. */
 void retained_passed(struct retained *r, uint64_t number);
 /* retained_find - the message of exactly this topic, borrowed, or NULL (also when it has expired at

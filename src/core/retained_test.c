@@ -375,6 +375,43 @@ static void test_no_memory(void **state)
     }
 }
 
+/* What was reserved is put and cleared without memory, and what was not used leaves no trace. */
+static void test_reserved(void **state)
+{
+    (void)state;
+    static const char *const topics[] = {"a/b", "a/b/c", "new/one"};
+    struct retained *r = fresh();
+    struct retained_change c;
+    (void)put(r, "a/b/c", 1, UINT64_MAX);
+    (void)clear(r, "a/b", 2);
+    for (size_t i = 0; i < COUNT_OF(topics); i++) {
+        const struct msg *m = make(slice_text(topics[i]), 3 + i, UINT64_MAX);
+        size_t n_before = retained_count(r), markers_before = retained_marker_count(r);
+        assert_int_equal(retained_reserve(r, m), OK);
+        retained_release(r, m);
+        assert_int_equal(retained_count(r), n_before);
+        assert_int_equal(retained_marker_count(r), markers_before);
+        assert_int_equal(retained_reserve(r, m), OK);
+        mem_fail_after(0);
+        assert_int_equal(retained_put(r, m, &c), OK);
+        assert_false(mem_fail_after(-1));
+        assert_true(c.is_applied);
+        assert_ptr_equal(retained_find(r, m->topic, 0), m);
+        msg_unref(m);
+    }
+    assert_int_equal(retained_count(r), COUNT_OF(topics));
+    assert_int_equal(retained_marker_count(r), 0);
+    struct msg *empty = NULL;
+    assert_int_equal(msg_new(slice_text("x"), (struct slice){0}, (struct slice){0}, &empty), OK);
+    assert_int_equal(retained_reserve(r, empty), OK);
+    mem_fail_after(0);
+    assert_int_equal(retained_clear(r, empty->topic, 9, &c), OK);
+    assert_false(mem_fail_after(-1));
+    assert_int_equal(retained_marker_count(r), 1);
+    msg_unref(empty);
+    retained_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_all_end_equal),
         cmocka_unit_test(test_slashes),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_reserved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "base/plant.h"
 #include "core/account.h"
 
 enum { SESSION_FIRST_RING = 8, SESSION_DONE_MAX = 32, PACKET_IDS = UINT16_MAX };
@@ -20,7 +21,6 @@ enum err session_new(uint64_t id, struct account *account, struct slice client_i
     slice_copy(s + 1, client_id);
     s->client_id = slice_of(s + 1, client_id.n);
     s->next_seq = 1;
-    s->next_packet_id = 1;
     *ret = s;
     return OK;
 }
@@ -138,6 +138,13 @@ static void tidy(struct session *s)
     }
 }
 
+/* touch - d was looked at. */
+static void touch(struct session *s, const struct delivery *d)
+{
+    size_t next = index_of(s, d) + 1;
+    s->n_touched = next > s->n_touched ? next : s->n_touched;
+}
+
 /* finish - d is DONE; it leaves with the next tidy(). */
 static void finish(struct session *s, struct delivery *d)
 {
@@ -152,8 +159,7 @@ static void finish(struct session *s, struct delivery *d)
     d->state = DELIVERY_DONE;
     uncount(s);
     s->n_done++;
-    size_t next = index_of(s, d) + 1;
-    s->n_touched = next > s->n_touched ? next : s->n_touched;
+    touch(s, d);
 }
 
 static enum err ring_room(struct session *s)
@@ -176,17 +182,10 @@ static enum err ring_room(struct session *s)
     return OK;
 }
 
-enum err session_enqueue(struct session *s, const struct msg *m, uint8_t qos, bool retain,
-                         const uint32_t *ids, uint16_t n_ids, uint64_t lsn,
-                         const struct role_limits *limits, uint64_t *ret_seq)
+/* add - d behind the others; its ids are copied, its reference is the caller's to make. */
+static enum err add(struct session *s, struct delivery d, const uint32_t *ids, uint16_t n_ids)
 {
-    assert(qos <= 2);
-    if (session_count(s) >= limits->queue_messages || s->queued_bytes > limits->queue_bytes ||
-        msg_cost(m) > limits->queue_bytes - s->queued_bytes) {
-        return ERR_QUOTA;
-    }
     TRY(ring_room(s));
-    struct delivery d = {.seq = s->next_seq, .lsn = lsn, .qos = qos, .retain = retain};
     d.n_ids = n_ids;
     if (n_ids == 1) {
         d.id = ids[0];
@@ -197,15 +196,40 @@ enum err session_enqueue(struct session *s, const struct msg *m, uint8_t qos, bo
         }
         memcpy(d.ids, ids, n_ids * sizeof *d.ids);
     }
-    d.msg = msg_ref(m);
-    charge(s, m);
     s->n_deliveries++;
     *at(s, s->n_deliveries - 1) = d;
-    s->next_seq++;
+    s->next_seq = d.seq + 1;
+    return OK;
+}
+
+enum err session_enqueue(struct session *s, const struct msg *m, uint8_t qos, bool retain,
+                         const uint32_t *ids, uint16_t n_ids, uint64_t lsn,
+                         const struct role_limits *limits, uint64_t *ret_seq)
+{
+    assert(qos <= 2);
+    if (session_count(s) >= limits->queue_messages || s->queued_bytes > limits->queue_bytes ||
+        msg_cost(m) > limits->queue_bytes - s->queued_bytes) {
+        return ERR_QUOTA;
+    }
+    struct delivery d = {.msg = m, .seq = s->next_seq, .lsn = lsn, .qos = qos, .retain = retain};
+    TRY(add(s, d, ids, n_ids));
+    msg_ref(m);
+    charge(s, m);
     if (ret_seq != NULL) {
         *ret_seq = d.seq;
     }
     return OK;
+}
+
+void session_take_back(struct session *s, uint64_t seq)
+{
+    struct delivery *d = at(s, s->n_deliveries - 1);
+    assert(s->n_deliveries > s->n_touched && d->seq == seq && d->state == DELIVERY_QUEUED);
+    release_msg(s, d);
+    mem_free(d->ids);
+    uncount(s);
+    s->n_deliveries--;
+    s->next_seq = seq;
 }
 
 void session_set_lsn(struct session *s, uint64_t seq, uint64_t lsn)
@@ -214,6 +238,7 @@ void session_set_lsn(struct session *s, uint64_t seq, uint64_t lsn)
         struct delivery *d = at(s, i - 1);
         if (d->seq == seq && d->state == DELIVERY_QUEUED) {
             d->lsn = lsn;
+            d->is_recorded = true;
         }
     }
 }
@@ -222,7 +247,7 @@ void session_set_lsn(struct session *s, uint64_t seq, uint64_t lsn)
  * SPEC: MQTT-3.3.2-5, MQTT-4.3.3-7 */
 static bool is_expired(const struct delivery *d, uint64_t now_ms)
 {
-    return d->msg->expires_at_ms <= now_ms && !d->is_dup;
+    return d->msg->expires_at_ms <= now_ms && (!d->is_dup || d->may_expire);
 }
 
 static void look_past(struct session *s)
@@ -247,6 +272,45 @@ struct delivery *session_next_expired(struct session *s, uint64_t now_ms)
     return d != NULL && is_expired(d, now_ms) ? d : NULL;
 }
 
+static uint16_t id_of(const struct session *s, uint64_t seq)
+{
+    return (uint16_t)((seq - 1 - s->id_base) % PACKET_IDS + 1);
+}
+
+static bool holds_id(const struct delivery *d)
+{
+    return d->packet_id != 0 && d->state != DELIVERY_DONE;
+}
+
+static const struct delivery *delivery_of(const struct session *s, uint64_t seq)
+{
+    size_t low = 0, high = s->n_deliveries;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (at(s, middle)->seq < seq) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < s->n_deliveries && at(s, low)->seq == seq ? at(s, low) : NULL;
+}
+
+/* Does an older delivery hold the packet id that d is to get? Only after 65,535 later ones, so as a
+ * rule nothing is searched. */
+static bool must_wait_for_id(const struct session *s, const struct delivery *d)
+{
+    uint64_t first = at(s, 0)->seq;
+    for (uint64_t seq = d->seq; d->packet_id == 0 && seq - first >= PACKET_IDS;) {
+        seq -= PACKET_IDS;
+        const struct delivery *other = delivery_of(s, seq);
+        if (other != NULL && holds_id(other)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct delivery *session_next(struct session *s, uint32_t window, uint64_t committed,
                               uint64_t now_ms, uint32_t *n_expired)
 {
@@ -259,8 +323,8 @@ struct delivery *session_next(struct session *s, uint32_t window, uint64_t commi
         return NULL;
     }
     uint32_t most = window < PACKET_IDS ? window : PACKET_IDS;
-    if (d->qos > 0 && s->n_inflight >= most) {
-        return NULL; /* SPEC: MQTT-3.3.4-9, MQTT-4.9.0-2 */
+    if (d->qos > 0 && (s->n_inflight >= most || must_wait_for_id(s, d))) {
+        return NULL; /* SPEC: MQTT-3.3.4-9, MQTT-4.9.0-2, MQTT-2.2.1-3 */
     }
     if (d->qos == 2 && d->lsn > committed) {
         return NULL;
@@ -268,52 +332,12 @@ struct delivery *session_next(struct session *s, uint32_t window, uint64_t commi
     return d;
 }
 
-static bool holds_id(const struct delivery *d)
-{
-    return d->packet_id != 0 && d->state != DELIVERY_DONE;
-}
-
-static uint16_t id_after(uint16_t id)
-{
-    return id == PACKET_IDS ? 1 : (uint16_t)(id + 1);
-}
-
-/* How far ahead of `from`, going round from 65,535 to 1, `id` comes. */
-static uint32_t id_distance(uint16_t from, uint16_t id)
-{
-    return id >= from ? (uint32_t)(id - from) : (uint32_t)(id + PACKET_IDS - from);
-}
-
-/* find_free_ids - moves next_packet_id to a free one and counts the free ones in a row. Ids come
- * into use only through this row, so until it ends none has to be looked up. */
-static void find_free_ids(struct session *s)
-{
-    for (uint32_t tries = 0; s->n_free_ids == 0; tries++) {
-        assert(tries < PACKET_IDS); /* session_next lets no more than that into flight */
-        uint32_t nearest = PACKET_IDS;
-        for (size_t i = 0; i < s->n_touched && nearest > 0; i++) {
-            if (holds_id(at(s, i))) {
-                uint32_t distance = id_distance(s->next_packet_id, at(s, i)->packet_id);
-                nearest = distance < nearest ? distance : nearest;
-            }
-        }
-        s->n_free_ids = (uint16_t)nearest;
-        if (nearest == 0) {
-            s->next_packet_id = id_after(s->next_packet_id);
-        }
-    }
-}
-
 uint16_t session_assign_id(struct session *s, struct delivery *d)
 {
     assert(d->qos > 0);
     if (d->packet_id == 0) {
-        find_free_ids(s);
-        d->packet_id = s->next_packet_id; /* SPEC: MQTT-2.2.1-4 */
-        s->next_packet_id = id_after(s->next_packet_id);
-        s->n_free_ids--;
-        size_t next = index_of(s, d) + 1;
-        s->n_touched = next > s->n_touched ? next : s->n_touched;
+        d->packet_id = id_of(s, d->seq); /* SPEC: MQTT-2.2.1-4 */
+        touch(s, d);
     }
     return d->packet_id;
 }
@@ -427,11 +451,15 @@ enum err session_pubcomp(struct session *s, uint16_t packet_id, uint64_t *ret_se
 
 void session_resume(struct session *s)
 {
+    if (PLANTED(PLANT_REUSED_OUTBOUND_ID)) {
+        s->id_base = s->next_seq - 1;
+    }
     for (size_t i = 0; i < s->n_touched; i++) {
         struct delivery *d = at(s, i);
         if (d->state == DELIVERY_SENT) {
             d->state = DELIVERY_QUEUED;
             d->is_dup = true; /* SPEC: MQTT-3.3.1-1 */
+            d->may_expire = false;
             s->n_inflight--;
         } else if (d->state == DELIVERY_RELEASED) {
             d->state = DELIVERY_RECEIVED;
@@ -453,6 +481,45 @@ size_t session_sleep(struct session *s)
     }
     tidy(s);
     return n;
+}
+
+enum err session_restore(struct session *s, const struct msg *m, uint64_t seq, uint8_t qos,
+                         bool retain, const uint32_t *ids, uint16_t n_ids)
+{
+    assert(qos > 0 && qos <= 2 && seq >= s->next_seq && (m != NULL || qos == 2));
+    struct delivery d = {.msg = m,
+                         .seq = seq,
+                         .qos = qos,
+                         .n_sent = 1,
+                         .retain = retain,
+                         .is_dup = true,
+                         .is_recorded = true,
+                         .may_expire = qos == 1,
+                         .state = m != NULL ? DELIVERY_QUEUED : DELIVERY_RECEIVED};
+    TRY(add(s, d, ids, n_ids));
+    struct delivery *added = at(s, s->n_deliveries - 1);
+    if (m != NULL && must_wait_for_id(s, added)) { /* so it cannot have left before */
+        added->is_dup = false;
+        added->n_sent = 0;
+    } else {
+        (void)session_assign_id(s, added);
+    }
+    if (m != NULL) {
+        msg_ref(m);
+        charge(s, m);
+    } else {
+        s->n_inflight++;
+        s->n_received++;
+        if (load_of(s) != NULL) {
+            load_of(s)->messages++;
+        }
+    }
+    return OK;
+}
+
+void session_restore_next(struct session *s, uint64_t next_seq)
+{
+    s->next_seq = next_seq > s->next_seq ? next_seq : s->next_seq;
 }
 
 static size_t inbound_place(const struct session *s, uint16_t packet_id)
@@ -494,6 +561,12 @@ enum err session_inbound_add(struct session *s, uint16_t packet_id, uint32_t max
     s->n_inbound++;
     *ret = INBOUND_NEW;
     return OK;
+}
+
+bool session_inbound_has(const struct session *s, uint16_t packet_id)
+{
+    size_t place = inbound_place(s, packet_id);
+    return place < s->n_inbound && s->inbound[place] == packet_id;
 }
 
 bool session_inbound_remove(struct session *s, uint16_t packet_id)

@@ -36,9 +36,11 @@ struct delivery {
     uint16_t n_ids;
     uint16_t packet_id; /* 0 until sent with QoS > 0 */
     uint8_t qos;
-    bool retain; /* the flag to send */
-    bool is_dup; /* was sent on an earlier connection */
-    uint8_t n_sent;
+    uint8_t n_sent;       /* on how many connections; a restart counts as one */
+    bool retain : 1;      /* the flag to send */
+    bool is_dup : 1;      /* was sent on an earlier connection, or may have been */
+    bool is_recorded : 1; /* the owner's: a record says that this session gets it */
+    bool may_expire : 1;  /* though is_dup: nobody knows whether it was ever sent */
     enum delivery_state state;
 };
 
@@ -52,8 +54,11 @@ struct session {
     uint32_t expiry_s;      /* after the connection ends; UINT32_MAX = bounded by the role */
     struct timer expiry;
     const struct msg *will; /* shared; NULL = none */
+    bool is_on_record;      /* the owner's: the journal knows it, so its end must be recorded */
+    bool is_will_on_record; /* the owner's */
     uint64_t queued_bytes;
-    uint64_t judged_seq; /* the owner's: deliveries before it were queued under other rights */
+    uint64_t promised_lsn; /* the owner's: no CONNACK says that this session is there before */
+    uint64_t judged_seq;   /* the owner's: deliveries before it were queued under other rights */
     /* the rest is session.c's */
     struct delivery *ring;
     size_t ring_cap, ring_at, n_deliveries; /* ring_cap is a power of two */
@@ -63,8 +68,7 @@ struct session {
     uint32_t n_inflight; /* QoS > 0 sent and not DONE */
     uint32_t n_received; /* DELIVERY_RECEIVED: PUBRELs to send */
     uint64_t next_seq;   /* the seq that the next delivery gets */
-    uint16_t next_packet_id;
-    uint16_t n_free_ids; /* packet ids from next_packet_id on that are known to be free */
+    uint64_t id_base;    /* packet ids count from the seq behind this; 0 but for a planted bug */
     uint16_t *inbound;   /* QoS 2 packet ids received and not released, sorted */
     size_t n_inbound, inbound_cap;
 };
@@ -99,9 +103,13 @@ MUST_USE enum err session_enqueue(struct session *s, const struct msg *m, uint8_
                                   const uint32_t *ids, uint16_t n_ids, uint64_t lsn,
                                   const struct role_limits *limits, uint64_t *ret_seq);
 
-/* session_set_lsn - the deliver record of delivery `seq` was appended at lsn. Nothing happens when
- * the delivery has gone. O(1) for the last ones queued. */
+/* session_set_lsn - the deliver record of delivery `seq` was appended at lsn: it is_recorded.
+ * Nothing happens when the delivery has gone. O(1) for the last ones queued. */
 void session_set_lsn(struct session *s, uint64_t seq, uint64_t lsn);
+
+/* session_take_back - the newest delivery, `seq`, was not to be queued: as if session_enqueue had
+ * not been called. Nothing may have happened to the session in between. */
+void session_take_back(struct session *s, uint64_t seq);
 
 /* session_count - deliveries that are not finished. */
 static inline size_t session_count(const struct session *s)
@@ -115,7 +123,8 @@ static inline size_t session_count(const struct session *s)
  * window     QoS > 0 deliveries the client allows in flight (its Receive Maximum and the role's
  *            inflight, the smaller).
  * committed  journal position reached: a QoS 2 delivery with a higher lsn waits, and everything
- *            behind it waits too (order).
+ *            behind it waits too (order). So does one whose packet id an older delivery holds that
+ *            is in flight still.
  * n_expired  expired messages are dropped on the way and added to it. One that was sent before
  *            is not dropped: its packet id means something to the client.
  *
@@ -127,8 +136,9 @@ struct delivery *session_next(struct session *s, uint32_t window, uint64_t commi
 /* session_next_expired - the delivery that session_next would drop first, or NULL: whoever records
  * drops asks for these before, and calls session_drop for each. */
 struct delivery *session_next_expired(struct session *s, uint64_t now_ms);
-/* session_assign_id - makes sure d has its packet id (QoS > 0), and gives it: it is in use by no
- * other delivery. A resent delivery keeps its own. */
+/* session_assign_id - makes sure that d, from session_next, has its packet id (QoS > 0), and gives
+ * it: it is in use by no other delivery. The id follows from d->seq, (seq - 1) % 65535 + 1, so it
+ * is the same one after a restart, without a record. */
 uint16_t session_assign_id(struct session *s, struct delivery *d);
 /* session_sent - it left: it has a packet id now when QoS > 0, and is finished when QoS 0. */
 void session_sent(struct session *s, struct delivery *d);
@@ -163,8 +173,8 @@ size_t session_sleep(struct session *s);
 /*
  * Restoring after a restart, before anything else is done with the session: deliveries in the order
  * of seq (gaps are fine), as the journal has them. m NULL: PUBREC was seen, PUBREL comes again.
- * What is restored goes out with DUP set: it may have left before. ERR_NOMEM; limits are not asked:
- * it was promised.
+ * What is restored goes out with DUP set: it may have left before. With QoS 1 it may still expire,
+ * with QoS 2 the client may hold its packet id. ERR_NOMEM; limits are not asked: it was promised.
  */
 MUST_USE enum err session_restore(struct session *s, const struct msg *m, uint64_t seq, uint8_t qos,
                                   bool retain, const uint32_t *ids, uint16_t n_ids);
@@ -176,6 +186,7 @@ enum inbound { INBOUND_NEW, INBOUND_REPEATED };
 /* ERR_LIMIT: more than `max` ids are open (Receive Maximum): 0x93; ERR_NOMEM. */
 MUST_USE enum err session_inbound_add(struct session *s, uint16_t packet_id, uint32_t max,
                                       enum inbound *ret);
+bool session_inbound_has(const struct session *s, uint16_t packet_id);
 /* session_inbound_remove - false: it was not there (still answered by PUBCOMP). */
 bool session_inbound_remove(struct session *s, uint16_t packet_id);
 

@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct session_model m;
     struct rd r = rd_from(slice_of(data, n));
     model_init(&m, rd_u8(&r) % 40);
-    m.s->next_packet_id = (uint16_t)(1 + rd_u16(&r) % 65535);
+    session_restore_next(m.s, 1 + rd_u16(&r));
     while (rd_left(&r) >= 5) {
         uint8_t kind = rd_u8(&r);
         model_step(&m, kind, rd_u32(&r));

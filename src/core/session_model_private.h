@@ -17,7 +17,7 @@ struct model_entry {
     uint32_t first_id;
     uint16_t n_ids, packet_id;
     uint8_t qos;
-    bool is_dup;
+    bool is_dup, may_expire;
     enum delivery_state state;
 };
 
@@ -28,7 +28,7 @@ struct session_model {
     size_t n;
     uint64_t now_ms, lsn, committed;
     uint32_t window;
-    uint64_t n_sent, n_resent, n_expired; /* that a run did anything at all */
+    uint64_t n_sent, n_resent, n_expired, n_restarts; /* that a run did anything at all */
 };
 
 static inline void model_init(struct session_model *m, uint32_t window)
@@ -89,6 +89,18 @@ static inline void model_enqueue(struct session_model *m, uint64_t choice)
     msg_unref(msg);
 }
 
+/* Does one of the first n hold the packet id that e is to get? */
+static inline bool model_waits_for_id(const struct session_model *m, const struct model_entry *e,
+                                      size_t n)
+{
+    for (size_t i = 0; i < n && e->packet_id == 0; i++) {
+        if (m->list[i].packet_id == (e->seq - 1) % 65535 + 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The entry that may leave now; expired ones before it go. */
 static inline struct model_entry *model_next(struct session_model *m, uint32_t *n_expired)
 {
@@ -97,13 +109,14 @@ static inline struct model_entry *model_next(struct session_model *m, uint32_t *
         if (e->state != DELIVERY_QUEUED) {
             continue;
         }
-        if (e->expires_at_ms <= m->now_ms && !e->is_dup) {
+        if (e->expires_at_ms <= m->now_ms && (!e->is_dup || e->may_expire)) {
             (*n_expired)++;
             model_remove(m, i--);
             continue;
         }
-        bool waits = (e->qos > 0 && model_inflight(m) >= m->window) ||
-                     (e->qos == 2 && e->lsn > m->committed);
+        bool waits =
+            (e->qos > 0 && (model_inflight(m) >= m->window || model_waits_for_id(m, e, m->n))) ||
+            (e->qos == 2 && e->lsn > m->committed);
         return waits ? NULL : e;
     }
     return NULL;
@@ -112,7 +125,7 @@ static inline struct model_entry *model_next(struct session_model *m, uint32_t *
 static inline void model_check_id(const struct session_model *m, const struct model_entry *e,
                                   uint16_t packet_id)
 {
-    assert(packet_id != 0 && (!e->is_dup || packet_id == e->packet_id));
+    assert(packet_id == (e->seq - 1) % 65535 + 1 && (!e->is_dup || packet_id == e->packet_id));
     for (size_t i = 0; i < m->n; i++) {
         const struct model_entry *other = &m->list[i];
         assert(other == e || other->packet_id != packet_id);
@@ -239,11 +252,43 @@ static inline void model_resume(struct session_model *m)
         if (e->state == DELIVERY_SENT) {
             e->state = DELIVERY_QUEUED;
             e->is_dup = true;
+            e->may_expire = false;
         } else if (e->state == DELIVERY_RELEASED) {
             e->state = DELIVERY_RECEIVED;
         }
     }
     session_resume(m->s);
+}
+
+/* A crash: what is on record comes back, QoS 0 is gone. Now and then many deliveries that nobody
+ * remembers lie in between. */
+static inline void model_restart(struct session_model *m, uint64_t choice)
+{
+    struct session *s = NULL;
+    enum err err = session_new(1, NULL, slice_text("c"), true, &s);
+    assert(err == OK);
+    for (size_t i = 0; i < m->n; i++) {
+        struct model_entry *e = &m->list[i];
+        if (e->qos == 0) {
+            model_remove(m, i--);
+            continue;
+        }
+        bool is_received = e->state == DELIVERY_RECEIVED || e->state == DELIVERY_RELEASED;
+        uint32_t ids[MODEL_IDS_MAX] = {e->first_id, e->first_id + 1, e->first_id + 2};
+        err = session_restore(s, is_received ? NULL : e->msg, e->seq, e->qos, false, ids, e->n_ids);
+        assert(err == OK);
+        e->state = is_received ? DELIVERY_RECEIVED : DELIVERY_QUEUED;
+        e->packet_id = 0;
+        e->is_dup = !model_waits_for_id(m, e, i); /* else it cannot have left before */
+        e->packet_id = e->is_dup ? (uint16_t)((e->seq - 1) % 65535 + 1) : 0;
+        e->may_expire = e->qos == 1;
+        e->lsn = 0;
+    }
+    uint64_t gap = m->n < MODEL_MAX / 4 && choice % 4 == 0 ? 65535 - choice / 4 % 32 : 0;
+    session_restore_next(s, m->s->next_seq + gap);
+    session_free(m->s);
+    m->s = s;
+    m->n_restarts++;
 }
 
 static inline void model_check(const struct session_model *m)
@@ -285,7 +330,9 @@ static inline void model_step(struct session_model *m, uint8_t kind, uint64_t ch
         model_pubrel(m);
         break;
     case 9:
-        if (choice % 16 == 0) {
+        if (choice % 64 == 1) {
+            model_restart(m, choice / 64);
+        } else if (choice % 16 == 0) {
             if (choice % 32 == 0) {
                 model_sleep(m);
             }

@@ -108,26 +108,32 @@ static void test_stuck_front(void **state)
     session_free(s);
 }
 
-/* After 65,535 the ids begin again and pass over those in flight. SPEC: MQTT-2.2.1-4 */
+/* After 65,535 the ids begin again; a delivery whose id is still in flight waits, and all behind
+ * it. SPEC: MQTT-2.2.1-4 */
 static void test_packet_ids_go_round(void **state)
 {
     (void)state;
     struct session *s = fresh();
     uint64_t seq = 0;
+    uint32_t n_expired = 0;
     for (int i = 0; i < 4; i++) {
         assert_int_equal(put(s, 1, 0, &LIMITS), OK);
         assert_int_equal(send_one(s), i + 1);
     }
-    assert_int_equal(session_puback(s, 3, &seq), OK); /* 1, 2 and 4 stay */
-    for (uint32_t want = 5; want <= 65535; want++) {
+    assert_int_equal(session_puback(s, 1, &seq), OK); /* 2, 3 and 4 stay */
+    for (uint32_t want = 5; want <= 65535 + 1; want++) {
+        uint16_t id = (uint16_t)(want == 65536 ? 1 : want);
         assert_int_equal(put(s, 1, 0, &LIMITS), OK);
-        assert_int_equal(send_one(s), want);
-        assert_int_equal(session_puback(s, (uint16_t)want, &seq), OK);
+        assert_int_equal(send_one(s), id);
+        assert_int_equal(session_puback(s, id, &seq), OK);
     }
     assert_int_equal(put(s, 1, 0, &LIMITS), OK);
-    assert_int_equal(send_one(s), 3);
-    assert_int_equal(put(s, 2, 0, &LIMITS), OK);
-    assert_int_equal(send_one(s), 5);
+    assert_int_equal(put(s, 0, 0, &LIMITS), OK);
+    assert_null(session_next(s, 20, ALL, 0, &n_expired));
+    assert_int_equal(session_puback(s, 3, &seq), OK);
+    assert_null(session_next(s, 20, ALL, 0, &n_expired));
+    assert_int_equal(session_puback(s, 2, &seq), OK);
+    assert_int_equal(send_one(s), 2);
     session_free(s);
 }
 
@@ -148,8 +154,86 @@ static void test_all_packet_ids(void **state)
     }
     assert_null(session_next(s, UINT32_MAX, ALL, 0, &n_expired));
     assert_int_equal(session_puback(s, 777, &seq), OK);
-    assert_int_equal(send_one(s), 777);
     assert_null(session_next(s, UINT32_MAX, ALL, 0, &n_expired));
+    assert_int_equal(session_puback(s, 1, &seq), OK);
+    assert_int_equal(send_one(s), 1);
+    assert_null(session_next(s, UINT32_MAX, ALL, 0, &n_expired));
+    session_free(s);
+}
+
+static void test_take_back(void **state)
+{
+    (void)state;
+    struct session *s = fresh();
+    struct msg *m = NULL;
+    static const uint32_t IDS[] = {1, 2};
+    uint64_t seq = 0;
+    assert_int_equal(msg_new(slice_text("t"), (struct slice){0}, (struct slice){0}, &m), OK);
+    assert_int_equal(put(s, 1, 0, &LIMITS), OK);
+    assert_int_equal(send_one(s), 1);
+    uint64_t bytes = s->queued_bytes;
+    assert_int_equal(session_enqueue(s, m, 1, false, IDS, 2, 0, &LIMITS, &seq), OK);
+    session_take_back(s, seq);
+    assert_int_equal(m->refs, 1);
+    assert_int_equal(session_count(s), 1);
+    assert_int_equal(s->queued_bytes, bytes);
+    assert_int_equal(session_enqueue(s, m, 1, false, IDS, 2, 0, &LIMITS, &seq), OK);
+    assert_int_equal(seq, 2);
+    assert_int_equal(send_one(s), 2);
+    msg_unref(m);
+    session_free(s);
+}
+
+/* As it lies in the journal: what was received needs no body, ids are the same as before. */
+static void test_restore(void **state)
+{
+    (void)state;
+    struct session *s = fresh();
+    struct msg *m = NULL;
+    static const uint32_t IDS[] = {7, 8};
+    uint32_t n_expired = 0;
+    assert_int_equal(msg_new(slice_text("t"), (struct slice){0}, (struct slice){0}, &m), OK);
+    m->expires_at_ms = 100;
+    assert_int_equal(session_restore(s, NULL, 3, 2, false, NULL, 0), OK);
+    assert_int_equal(session_restore(s, m, 65540, 1, true, IDS, 2), OK);
+    assert_int_equal(session_restore(s, m, 65541, 2, false, IDS, 1), OK);
+    session_restore_next(s, 70000);
+    session_restore_next(s, 5);
+    session_resume(s);
+    assert_int_equal(session_count(s), 3);
+    assert_int_equal(session_next_pubrel(s, 0), 3);
+    struct delivery *d = session_next(s, 20, 0, 50, &n_expired);
+    assert_true(d->seq == 65540 && d->packet_id == 5 && d->is_dup && d->retain && d->n_ids == 2);
+    d = session_next(s, 20, 0, 200, &n_expired);
+    assert_int_equal(n_expired, 1); /* QoS 1: its time is over */
+    assert_true(d->seq == 65541 && d->packet_id == 6 && d->is_dup && d->id == 7 && d->n_sent == 1);
+    assert_int_equal(put(s, 1, 0, &LIMITS), OK);
+    assert_int_equal(send_one(s), 6);
+    assert_int_equal(send_one(s), (70000 - 1) % 65535 + 1);
+    msg_unref(m);
+    session_free(s);
+}
+
+/* One that waited for its packet id when the process died goes on waiting. */
+static void test_restore_keeps_waiting(void **state)
+{
+    (void)state;
+    struct session *s = fresh();
+    struct msg *m = NULL;
+    uint32_t n_expired = 0;
+    assert_int_equal(msg_new(slice_text("t"), (struct slice){0}, (struct slice){0}, &m), OK);
+    assert_int_equal(session_restore(s, m, 3, 1, false, NULL, 0), OK);
+    assert_int_equal(session_restore(s, m, 3 + 65535, 1, false, NULL, 0), OK);
+    session_resume(s);
+    assert_int_equal(send_one(s), 3);
+    assert_null(session_next(s, 20, 0, 50, &n_expired)); /* SPEC: MQTT-2.2.1-3 */
+    uint64_t seq = 0;
+    assert_int_equal(session_puback(s, 3, &seq), OK);
+    assert_int_equal(seq, 3);
+    const struct delivery *d = session_next(s, 20, 0, 50, &n_expired);
+    assert_true(d != NULL && d->seq == 3 + 65535 && !d->is_dup && d->n_sent == 0);
+    assert_int_equal(send_one(s), 3);
+    msg_unref(m);
     session_free(s);
 }
 
@@ -362,14 +446,14 @@ static void test_account_is_charged(void **state)
 static void test_model(void **state)
 {
     (void)state;
-    uint64_t sent = 0, resent = 0, expired = 0;
+    uint64_t sent = 0, resent = 0, expired = 0, restarts = 0;
     for (uint64_t run = 0; run < 40; run++) {
         uint64_t seed = run;
         struct random_source random = random_seeded(&seed);
         struct session_model m;
         model_init(&m, run % 4 == 0 ? 1 : (uint32_t)random_below(&random, 40));
         if (run % 2 == 1) {
-            m.s->next_packet_id = 65500; /* so that the ids go round in the middle of it */
+            session_restore_next(m.s, 65500); /* so that the ids go round in the middle of it */
         }
         for (int i = 0; i < 3000; i++) {
             model_step(&m, (uint8_t)random_below(&random, 16), random_u64(&random) >> 8);
@@ -377,9 +461,10 @@ static void test_model(void **state)
         sent += m.n_sent;
         resent += m.n_resent;
         expired += m.n_expired;
+        restarts += m.n_restarts;
         model_done(&m);
     }
-    assert_true(sent > 5000 && resent > 1000 && expired > 300);
+    assert_true(sent > 5000 && resent > 1000 && expired > 300 && restarts > 50);
 }
 
 static void test_no_memory(void **state)
@@ -451,6 +536,9 @@ int main(void)
         cmocka_unit_test(test_stuck_front),
         cmocka_unit_test(test_packet_ids_go_round),
         cmocka_unit_test(test_all_packet_ids),
+        cmocka_unit_test(test_take_back),
+        cmocka_unit_test(test_restore),
+        cmocka_unit_test(test_restore_keeps_waiting),
         cmocka_unit_test(test_qos2_table),
         cmocka_unit_test(test_qos2_commits),
         cmocka_unit_test(test_resume),

@@ -46,6 +46,7 @@ struct server {
     BIO_METHOD *method;
     BIO_ADDR *listen_address; /* what DTLSv1_listen insists on; unused */
     const struct random_source *random;
+    struct clock clock;
     size_t half_open_max, associations_max;
     uint32_t retransmit_ms;
     struct map by_address, by_id;
@@ -635,6 +636,8 @@ static enum err use_credentials(struct server *s, const struct dtls_server_confi
         /* OpenSSL asks only where the suite is not a PSK one. */
         SSL_CTX_set_verify(s->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
                            tls_on_verify);
+        s->clock = c->clock != NULL ? *c->clock : clock_system();
+        tls_ctx_clock(s->ctx, &s->clock);
     }
     return OK;
 }

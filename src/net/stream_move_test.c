@@ -262,6 +262,8 @@ static void hand_over_between_threads(void **state)
     assert_int_equal(pthread_create(&writer, NULL, writer_run, &d.client), 0);
     for (int i = 0; i < 2; i++) {
         pthread_join(m.workers[i].thread, NULL);
+    }
+    for (int i = 0; i < 2; i++) { /* only now: each may wake the other at its end */
         m.workers[i].loop = loop_free(m.workers[i].loop);
         m.workers[i].io = stream_io_free(m.workers[i].io);
     }

@@ -86,6 +86,35 @@ static void client_certificates_that_do_not_verify(void **state)
     }
 }
 
+static int64_t two_hours_later(void *ctx)
+{
+    const struct clock *c = ctx;
+    return c->wall_ms(c->ctx) + 2 * 3600 * 1000;
+}
+
+/* The machine's clock says that the certificate is good; the one that counts says otherwise. */
+static void certificates_are_judged_by_the_clock_given(void **state)
+{
+    (void)state;
+    struct clock machine = clock_system();
+    struct clock later = {.wall_ms = two_hours_later, .ctx = &machine};
+    struct tls_server_config c = {.chain_pem = test_cert_pem(&certs[SERVER]),
+                                  .key_pem = test_key_pem(&certs[SERVER]),
+                                  .client_ca_pem = test_cert_pem(&certs[CA]),
+                                  .clock = &later};
+    char text[TLS_TEXT_BYTES];
+    struct tls *t = NULL;
+    struct duo d;
+    assert_int_equal(tls_server_new(&c, text, &t), OK);
+    duo_init(&d, client_tls("localhost", &certs[CLIENT]), t);
+    for (int k = 0; k < 10; k++) {
+        duo_turn(&d);
+    }
+    assert_int_equal(d.server.err, ERR_AUTH);
+    assert_int_equal(stream_verify(d.server.s), TLS_VERIFY_EXPIRED);
+    duo_done(&d);
+}
+
 static void missing_certificate_when_required(void **state)
 {
     (void)state;
@@ -340,6 +369,7 @@ int main(void)
         cmocka_unit_test(tls13_both_ways_and_orderly_close),
         cmocka_unit_test(without_certificate_when_optional),
         cmocka_unit_test(client_certificates_that_do_not_verify),
+        cmocka_unit_test(certificates_are_judged_by_the_clock_given),
         cmocka_unit_test(missing_certificate_when_required),
         cmocka_unit_test(server_certificates_that_do_not_verify),
         cmocka_unit_test(old_versions_and_suites_are_refused),

@@ -18,6 +18,7 @@ struct tls {
     BIO_METHOD *method;
     char *host;
     bool server;
+    struct clock clock;
     uint8_t alpn[ALPN_MAX]; /* length byte and name */
     unsigned alpn_n;
 };
@@ -105,6 +106,19 @@ int tls_on_verify(int ok, X509_STORE_CTX *store)
         note->verify = verify_of(X509_STORE_CTX_get_error(store));
     }
     return ok;
+}
+
+/* At each verification, because contexts live for months. */
+static int verify_now(X509_STORE_CTX *store, void *ctx)
+{
+    const struct clock *clock = ctx;
+    X509_STORE_CTX_set_time(store, 0, (time_t)(clock->wall_ms(clock->ctx) / 1000));
+    return X509_verify_cert(store);
+}
+
+void tls_ctx_clock(SSL_CTX *ctx, struct clock *clock)
+{
+    SSL_CTX_set_cert_verify_callback(ctx, verify_now, clock);
 }
 
 struct verify_word {
@@ -350,6 +364,8 @@ static enum err server_setup(struct tls *t, const struct tls_server_config *c, c
         int mode = SSL_VERIFY_PEER | SSL_VERIFY_CLIENT_ONCE;
         mode |= c->client_cert_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
         SSL_CTX_set_verify(t->ctx, mode, tls_on_verify);
+        t->clock = c->clock != NULL ? *c->clock : clock_system();
+        tls_ctx_clock(t->ctx, &t->clock);
     }
     return OK;
 }

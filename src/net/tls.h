@@ -9,6 +9,7 @@
 #ifndef NET_TLS_H
 #define NET_TLS_H
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/slice.h"
 
@@ -40,7 +41,8 @@ struct tls_server_config {
     struct slice client_ca_pem; /* empty: clients are not asked for a certificate */
     bool client_cert_required;  /* refuse clients without one; false lets them log in otherwise */
     bool allow_tls12;
-    const char *alpn; /* protocol name agreed to; NULL: "mqtt". A client may offer none. */
+    const char *alpn;          /* protocol name agreed to; NULL: "mqtt". A client may offer none. */
+    const struct clock *clock; /* copied; by which certificates are judged; NULL: the system's */
 };
 
 struct tls_client_config {

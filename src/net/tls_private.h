@@ -28,6 +28,9 @@ MUST_USE enum err tls_ctx_common(SSL_CTX *ctx);
 /* tls_on_verify - the verification callback: writes the reason into the note, accepts nothing that
  * the library refused. */
 int tls_on_verify(int ok, X509_STORE_CTX *store);
+/* tls_ctx_clock - certificates are judged by the time of this clock (borrowed for the life of ctx).
+ */
+void tls_ctx_clock(SSL_CTX *ctx, struct clock *clock);
 bool tls_host_is_address(const char *host);
 
 SSL_CTX *tls_ctx(const struct tls *t);

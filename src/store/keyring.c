@@ -614,6 +614,8 @@ enum err keyring_erase(struct keyring *k, const uint64_t *principals, size_t n)
         return OK;
     }
     TRY(rewrite(k, secret_bytes(k->master), &next));
+    /* Before: who finds no key from here on knows why. After: who cached one forgets it. */
+    (void)atomic_fetch_add_explicit(&k->n_erased, 1, memory_order_release);
     entries_publish(k, &next);
     (void)atomic_fetch_add_explicit(&k->n_erased, 1, memory_order_release);
     return OK;

@@ -35,8 +35,8 @@ struct log_setup {
     struct clock clock;
     unsigned n_writers;     /* log_save has one of its own beside them */
     uint64_t segment_bytes; /* 0: 64 MiB, less on a small disk (a sixteenth of it) */
-    uint64_t keep_bytes;    /* the cleaner begins above this and twice the living; 0: 256 MiB, or a
-                               quarter of a small disk */
+    uint64_t keep_bytes;    /* the cleaner begins when the files take more, and what they have taken
+                               is twice the living; 0: 256 MiB, or a quarter of a small disk */
     uint64_t lag_bytes; /* appended and not committed: above it append says ERR_SPACE; 0: 64 MiB */
     void *ctx;
     /* Trouble, damage, recovery: store_integrity, store_space, crash_recovery. Called by the log's
@@ -89,12 +89,13 @@ struct log_sink {
                          uint64_t body_id); /* body_id 0: the body is lost or not needed */
     /* Bodies come before everything else, each once. is_retained: the retained one of its topic. */
     enum err (*body)(void *ctx, const struct journal_body *b, bool is_retained);
-    enum err (*unanswered)(void *ctx, uint64_t body_id, const uint64_t *sessions,
-                           size_t n); /* last */
+    /* Last, in the order of body ids. */
+    enum err (*unanswered)(void *ctx, uint64_t body_id, const uint64_t *sessions, size_t n);
     enum err (*set_aside)(void *ctx, const struct journal_set_aside *s);
 };
 MUST_USE enum err log_restore(struct log *l, const struct log_sink *sink);
-/* log_entries - the living entries of a table; also later, from the thread that calls log_save. */
+/* log_entries - the living entries of a table, in no order; also later, from the thread that calls
+ * log_save. The log stands still meanwhile, and `each` must not call it. */
 MUST_USE enum err log_entries(struct log *l, uint8_t table,
                               enum err (*each)(void *ctx, uint64_t id, struct slice content),
                               void *ctx);
@@ -108,8 +109,8 @@ struct store_ids log_ids(const struct log *l);
  */
 MUST_USE enum err log_commit(struct log *l, uint64_t *ret_moved);
 /* log_tend - a bounded piece (up to 256 KiB read) of cleaning, room for the next segment, another
- * try after trouble. *ret_at_ms: monotonic time when it wants to be called again; now_ms or less:
- * there is more to do at once; UINT64_MAX: nothing. */
+ * try after trouble. Called after each log_commit; at *ret_at_ms (monotonic) log_commit and it want
+ * to be called again; now_ms or less: there is more to do at once; UINT64_MAX: nothing. */
 void log_tend(struct log *l, uint64_t now_ms, uint64_t *ret_at_ms);
 /* log_pace - how long to wait, after the first record of a batch, for others to join it:
  * microseconds, 0 when there is little traffic. docs/decisions has the measurements. */
@@ -123,8 +124,19 @@ struct log_change {
     bool is_end; /* ENTRY_END */
     struct slice content;
 };
-/* log_save - all changes or none, durable when it returns OK. Waits for the log's thread when one
- * runs (log_threaded), else commits itself. ERR_SPACE, ERR_IO: nothing has changed. */
+/*
+ * log_save - all changes or none, durable when it returns OK
+ *
+ * Waits for the log's thread when one runs (log_threaded; up to 10 s, also while the log lags),
+ * else commits itself.
+ *
+ * ERR_SPACE, ERR_IO, ERR_NOMEM, ERR_TOO_LARGE: nothing has changed, nothing will.
+ * ERR_TIMEOUT: they are in a batch that the disk did not take yet. It is tried again until the disk
+ * takes it, so log_entries has them already, and only a crash before that takes them back. The
+ * caller goes on as if it was done, and says that it is not durable. It cannot be taken back: a
+ * write that failed may be on the disk all the same. It happens once for each trouble, to whoever
+ * met its first failure: the next callers get ERR_IO at once.
+ */
 MUST_USE enum err log_save(struct log *l, const struct log_change *changes, size_t n);
 /* log_threaded - from here on (true) another thread calls log_commit, until (false). */
 void log_threaded(struct log *l, bool is_threaded);

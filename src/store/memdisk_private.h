@@ -201,8 +201,10 @@ static enum err memdisk_list(struct disk *d, const char *dir,
     return OK;
 }
 
-static enum err memdisk_space(struct disk *d, uint64_t *ret_total, uint64_t *ret_free)
+static enum err memdisk_space(struct disk *d, const char *dir, uint64_t *ret_total,
+                              uint64_t *ret_free)
 {
+    (void)dir;
     *ret_total = UINT64_C(1) << 40;
     *ret_free = memdisk_of(d)->room_free;
     return OK;

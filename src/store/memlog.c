@@ -6,7 +6,8 @@
 
 struct memlog_writer {
     struct journal journal; /* first */
-    _Atomic uint64_t appended, committed, bytes;
+    uint64_t appended;      /* the writer's own */
+    _Atomic uint64_t handed, committed, bytes;
 };
 
 struct memlog {
@@ -20,12 +21,22 @@ static enum err memlog_append(struct journal *j, enum journal_kind kind, uint64_
     struct memlog_writer *w = (struct memlog_writer *)(void *)j;
     (void)kind;
     (void)owner;
-    uint64_t lsn = atomic_load_explicit(&w->appended, memory_order_relaxed) + 1;
     uint64_t bytes = atomic_load_explicit(&w->bytes, memory_order_relaxed);
     atomic_store_explicit(&w->bytes, bytes + head.n + body.n, memory_order_relaxed);
-    atomic_store_explicit(&w->appended, lsn, memory_order_release);
-    *ret_lsn = lsn;
+    *ret_lsn = ++w->appended;
     return OK;
+}
+
+static enum err memlog_admits(const struct journal *j)
+{
+    (void)j;
+    return OK;
+}
+
+static void memlog_handover(struct journal *j)
+{
+    struct memlog_writer *w = (struct memlog_writer *)(void *)j;
+    atomic_store_explicit(&w->handed, w->appended, memory_order_release);
 }
 
 static uint64_t memlog_committed(const struct journal *j)
@@ -34,13 +45,10 @@ static uint64_t memlog_committed(const struct journal *j)
     return atomic_load_explicit(&w->committed, memory_order_acquire);
 }
 
-static void memlog_handover(struct journal *j)
-{
-    (void)j; /* the log has it at once */
-}
-
-static const struct journal_ops memlog_ops = {
-    .handover = memlog_handover, .append = memlog_append, .committed = memlog_committed};
+static const struct journal_ops memlog_ops = {.append = memlog_append,
+                                              .admits = memlog_admits,
+                                              .handover = memlog_handover,
+                                              .committed = memlog_committed};
 
 MUST_USE enum err memlog_new(unsigned n_writers, struct memlog **ret)
 {
@@ -71,9 +79,9 @@ uint64_t memlog_commit(struct memlog *l)
     uint64_t moved = 0;
     for (unsigned i = 0; i < l->n; i++) {
         struct memlog_writer *w = &l->writers[i];
-        uint64_t appended = atomic_load_explicit(&w->appended, memory_order_acquire);
-        if (appended != atomic_load_explicit(&w->committed, memory_order_relaxed)) {
-            atomic_store_explicit(&w->committed, appended, memory_order_release);
+        uint64_t handed = atomic_load_explicit(&w->handed, memory_order_acquire);
+        if (handed != atomic_load_explicit(&w->committed, memory_order_relaxed)) {
+            atomic_store_explicit(&w->committed, handed, memory_order_release);
             moved |= (uint64_t)1 << i;
         }
     }

@@ -17,8 +17,8 @@ struct memlog *memlog_free(struct memlog *l);
 AUTOFREE(memlog, memlog_free)
 /* memlog_writer - borrowed; one thread appends to it. */
 struct journal *memlog_writer(struct memlog *l, unsigned i);
-/* memlog_commit - everything appended so far is committed; bits of the writers that moved on. One
- * thread. */
+/* memlog_commit - everything handed over so far is committed; bits of the writers that moved on.
+ * One thread. */
 uint64_t memlog_commit(struct memlog *l);
 /* memlog_bytes - appended since the start; any thread. */
 uint64_t memlog_bytes(const struct memlog *l);

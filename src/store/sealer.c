@@ -228,8 +228,9 @@ enum err record_seal(struct sealer *s, uint32_t segment, uint32_t base_offset,
     struct aead *aead = NULL;
     uint64_t owner = head->owner;
     enum err e = cipher_of(s, owner, &aead);
+    bool is_erased = e == ERR_NOT_FOUND && keyring_erasures(s->keyring) > 0;
     if (e == ERR_NOT_FOUND) {
-        owner = 0;
+        owner = is_erased ? owner : 0;
         aead = s->log;
     } else {
         TRY(e);
@@ -263,6 +264,9 @@ enum err record_seal(struct sealer *s, uint32_t segment, uint32_t base_offset,
     wr_bytes(&w, content_head);
     wr_bytes(&w, content_body);
     wr_be(&w, 0, n_padding);
+    if (is_erased) {
+        mem_wipe(plain, n_plain); /* on its way when the key went: nothing of it may be readable */
+    }
 
     uint8_t nonce[AEAD_NONCE_BYTES];
     uint8_t aad[AAD_BYTES];

@@ -68,8 +68,9 @@ struct record_head {
     uint64_t owner, number;
 };
 
-/* What the first record of a batch says about the one before: its end, in this opening; zeros:
- * there is none. */
+/* What the first record of a batch says about the last committed one before it: its end. The first
+ * one of an opening names the end that was found of the opening before, so that what was dropped
+ * there stays dropped, and damage in its last batch is damage. Zeros: there is none. */
 struct batch_link {
     uint32_t segment, offset;
 };
@@ -79,7 +80,8 @@ struct batch_link {
  *
  * batch   begins at base_offset of segment.
  * head    kind (not 0), flags, owner, number are read. An owner without a key is sealed under the
- *         log's own key, with owner 0. number: never one that was sealed before in this opening,
+ *         log's own key, with owner 0; once keys were erased, without its content and for nobody
+ *         to open. number: never one that was sealed before in this opening,
  *         also not for a batch whose write failed and that is sealed again.
  * link    with RECORD_FIRST only, else NULL.
  * ERR_TOO_LARGE: the content is over RECORD_CONTENT_MAX; ERR_NOMEM, ERR_CRYPTO; *batch keeps what

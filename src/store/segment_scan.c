@@ -97,6 +97,12 @@ static enum err window(struct scan *s, uint32_t at, size_t n, struct slice *ret)
     return OK;
 }
 
+/* Most of a file may never have been written; this is much faster than a look at each place. */
+static bool is_zeros(struct slice s)
+{
+    return s.n == 0 || (s.p[0] == 0 && memcmp(s.p, s.p + 1, s.n - 1) == 0);
+}
+
 /* The next record header from `from` on; s->end: there is none. */
 static enum err next_record(struct scan *s, uint32_t from, uint32_t *ret)
 {
@@ -108,7 +114,8 @@ static enum err next_record(struct scan *s, uint32_t from, uint32_t *ret)
                           : 0;
         /* First what was read already: else each of many damages would read a window anew. */
         TRY(window(s, at, left > 2 * (size_t)HEAD_MAX ? left : WINDOW_BYTES, &chunk));
-        for (size_t i = 0; i + RECORD_HEAD_BYTES <= chunk.n; i += RECORD_ALIGN) {
+        bool is_empty = is_zeros(chunk);
+        for (size_t i = 0; !is_empty && i + RECORD_HEAD_BYTES <= chunk.n; i += RECORD_ALIGN) {
             if (record_find(s->sealer, s->number, at + (uint32_t)i,
                             slice_head(slice_from(chunk, i), HEAD_MAX), &r)) {
                 *ret = at + (uint32_t)i;
@@ -131,7 +138,7 @@ static enum err last_byte(struct scan *s, uint32_t from, uint32_t *ret)
     uint32_t last = from;
     for (uint32_t at = from; at < s->end; at += (uint32_t)chunk.n) {
         TRY(window(s, at, WINDOW_BYTES, &chunk));
-        for (size_t i = chunk.n; i > 0; i--) {
+        for (size_t i = is_zeros(chunk) ? 0 : chunk.n; i > 0; i--) {
             if (chunk.p[i - 1] != 0) {
                 last = at + (uint32_t)i;
                 break;

@@ -17,6 +17,9 @@
 #include "service/directory/directory.h"
 #include "sim_journal.h"
 #include "sim_policy.h"
+#include "sim_survey.h"
+#include "store/keyring.h"
+#include "store/log.h"
 #include "wire/mqtt/fixed.h"
 
 enum {
@@ -24,6 +27,7 @@ enum {
     SIM_PRINCIPALS_MAX = 5,
     SIM_CLIENTS_MAX = 8,
     SIM_PUBS_MAX = 900,
+    SIM_SENDINGS_MAX = 1 << 14,
     SIM_STATES_MAX = 64,
     SIM_QUESTIONS_MAX = 16,
     SIM_DUTIES_MAX = 8192,
@@ -33,6 +37,7 @@ enum {
     SIM_LINKS_MAX = 2048,
     SIM_TRACE_LINES = 60,
     SIM_TRACE_BYTES = 200,
+    SIM_SMALL_QUEUE = 6,
     SIM_NOBODY = 0xff
 };
 
@@ -40,9 +45,20 @@ enum {
 struct sim_pub {
     uint8_t client, topic, qos;
     bool retain, is_clear, is_will, is_refused, is_given_up;
+    bool is_doubtful; /* a will that was published after a restart, this one or another */
     uint16_t n_sent;
     uint64_t fed_first, fed_last, done_at;
     unsigned state_first; /* the oldest policy state of any worker when it was fed first */
+    uint32_t expiry_s;    /* message expiry; 0: none */
+    uint64_t fed_first_ms, fed_last_ms;
+    unsigned held_on;        /* link whose worker may not have looked at it yet; 0: none */
+    uint32_t newest_sending; /* index + 1; 0: none */
+};
+
+/* One time that a message entered a worker: a publisher sends again what was not acknowledged. */
+struct sim_sending {
+    unsigned life;
+    uint32_t older; /* of the same message, as newest_sending */
 };
 
 /* What a packet of the client means for the model, at its last byte. */
@@ -74,7 +90,8 @@ struct sim_wish {
     uint16_t packet_id;
     uint8_t filter, qos;
     bool is_unsubscribe, no_replay;
-    unsigned state;         /* the oldest policy state of any worker when it was fed */
+    unsigned state; /* the oldest policy state of any worker when it was fed */
+    uint64_t fed_at;
     int expect[SIM_TOPICS]; /* retained messages that must follow the SUBACK; -1: none */
 };
 
@@ -93,6 +110,7 @@ struct sim_link {
     size_t owed_at, owed_n, owed_cap;
     struct sim_wish wishes[SIM_WISHES_MAX];
     size_t n_wishes;
+    bool is_held;    /* its worker keeps what it was fed: the publisher is slowed */
     bool is_cut;     /* the client went away */
     bool is_over;    /* the worker has given it back */
     bool is_blocked; /* the client does not read */
@@ -129,6 +147,7 @@ struct sim_client {
     struct sim_reply replies[256]; /* acknowledgements it withholds */
     size_t n_replies;
     uint16_t open_ids[256]; /* QoS 2 ids between PUBLISH and PUBREL */
+    int open_pubs[256];
     size_t n_open_ids;
     uint32_t keep_s; /* session expiry it asks for */
     uint16_t receive_max;
@@ -144,16 +163,24 @@ struct sim_sub {
 /* What the model says of a client's session. */
 struct sim_session {
     bool exists, is_durable;
-    uint64_t since, sid; /* sid: the broker's id, from the journal */
+    bool is_vague;       /* it may have ended, or be an older one: a crash left that open */
+    bool had_connection; /* when the process ended: its will is published at the restart */
+    int will;            /* of its last connection, -1: none */
+    uint32_t expiry_s;
+    uint64_t asleep_ms, asleep_at; /* monotonic, tick: since when it has no connection */
+    uint64_t since, sid;           /* sid: the broker's id, from the journal */
     struct sim_link *link;
     struct sim_sub subs[SIM_FILTERS];
-    uint16_t got[SIM_PUBS_MAX];     /* receptions at the client; QoS 2: acceptances */
-    uint16_t left[SIM_PUBS_MAX];    /* first copies (no DUP, no replay) that left the worker */
-    uint16_t touched[SIM_PUBS_MAX]; /* copies of any kind that left */
+    uint16_t got[SIM_PUBS_MAX];  /* receptions at the client; QoS 2: acceptances */
+    uint16_t left[SIM_PUBS_MAX]; /* first copies (no DUP, no replay) that left the worker */
+    uint16_t got2[SIM_PUBS_MAX], left2[SIM_PUBS_MAX]; /* of these, with QoS 2 */
+    uint16_t touched[SIM_PUBS_MAX];                   /* copies of any kind that left */
     uint32_t came_by[SIM_PUBS_MAX]; /* link of the last copy that reached the client */
-    int newest[SIM_CLIENTS_MAX][SIM_TOPICS][3];   /* of what left, by publisher, topic, QoS */
-    int newest_kept[SIM_CLIENTS_MAX][SIM_TOPICS]; /* the same of live retained messages */
-    uint16_t out_pub[1024];                       /* by packet id: message + 1, QoS 2 */
+    /* Of what left, by publisher, topic, QoS: the place of the sending that brought it. */
+    uint64_t newest[SIM_CLIENTS_MAX][SIM_TOPICS][3];
+    uint32_t newest_own[SIM_CLIENTS_MAX][SIM_TOPICS][3]; /* of those not matched again */
+    uint64_t newest_kept[SIM_CLIENTS_MAX][SIM_TOPICS];   /* the same of live retained messages */
+    uint16_t out_pub[1024];                              /* by packet id: message + 1, QoS 2 */
     bool out_released[1024];
     uint64_t n_releases;
 };
@@ -169,7 +196,7 @@ struct sim_duty {
 
 struct sim_drop {
     uint8_t client, topic;
-    bool is_policy, is_used;
+    bool is_policy, is_set_aside, is_used;
     uint64_t at;
 };
 
@@ -183,7 +210,10 @@ struct sim_state {
 struct sim_model {
     struct sim_pub pubs[SIM_PUBS_MAX];
     size_t n_pubs;
+    struct sim_sending sendings[SIM_SENDINGS_MAX];
+    uint32_t n_sendings;
     struct sim_session sessions[SIM_CLIENTS_MAX];
+    struct sim_session former[SIM_CLIENTS_MAX]; /* what a crash may bring back */
     struct sim_duty duties[SIM_DUTIES_MAX];
     size_t n_duties;
     struct sim_drop drops[SIM_DROPS_MAX];
@@ -192,7 +222,10 @@ struct sim_model {
 
 struct sim_knobs {
     unsigned n_workers, n_principals, n_clients, n_steps, ring_capacity, n_roles;
-    bool small_queue, small_window, slow_publish, has_policy_changes;
+    unsigned crashes;  /* in ten thousand steps */
+    unsigned troubles; /* of the disk, and of memory: the same */
+    uint64_t segment_bytes, keep_bytes;
+    bool small_queue, small_window, slow_publish, has_policy_changes, has_expiry;
 };
 
 struct sim {
@@ -201,10 +234,17 @@ struct sim {
     struct random_source random;
     struct sim_knobs knobs;
     bool is_settling;
+    /* bad days */
+    unsigned n_lives;
+    uint64_t crashed_at;    /* tick of the last crash; 0: none */
+    uint64_t trouble_at;    /* tick of the last moment when disk or memory failed; 0: none */
+    uint64_t trouble_until; /* monotonic; the disk fails until then */
+    unsigned memory_steps;  /* steps in which allocations fail */
     /* the broker */
     struct limits limits;
     struct entrance entrance;
     struct worker *workers[SIM_WORKERS_MAX];
+    uint64_t turned_ms[SIM_WORKERS_MAX]; /* when it had its last turn */
     struct ring rings[SIM_WORKERS_MAX + 2][SIM_WORKERS_MAX];
     struct ring *to[SIM_WORKERS_MAX][SIM_WORKERS_MAX];
     struct ring *from[SIM_WORKERS_MAX][SIM_WORKERS_MAX + 2];
@@ -213,6 +253,9 @@ struct sim {
         unsigned index;
     } ctx[SIM_WORKERS_MAX];
     struct sim_log *log;
+    struct keyring *keyring;
+    struct log *store;
+    struct sim_nonces *nonces;
     struct counters counters[SIM_WORKERS_MAX];
     _Atomic uint64_t retained_counter;
     struct verified *questions[SIM_QUESTIONS_MAX];
@@ -225,6 +268,7 @@ struct sim {
     struct sim_state states[SIM_STATES_MAX];
     unsigned n_states;
     unsigned roles[SIM_PRINCIPALS_MAX];
+    uint64_t principal_ids[SIM_PRINCIPALS_MAX];
     char password[32];
     const struct realm *realm;
     unsigned n_untold; /* workers that have not been sent the newest realm */
@@ -257,14 +301,33 @@ bool sim_run(struct sim *s);
 /* ---- sim_setup.c ---- */
 void sim_setup(struct sim *s);
 void sim_teardown(struct sim *s);
-struct worker_driver sim_driver(struct sim_worker *w);
+enum err sim_open_directory(struct sim *s);
+
+/* ---- sim_process.c: one life of the broker's process ---- */
+enum sim_end { SIM_POWER_CUT, SIM_KILLED, SIM_STOPPED };
+/* sim_start - opens what is on the disk, restores, and compares with what was promised. */
+void sim_start(struct sim *s);
+void sim_end(struct sim *s, enum sim_end how);
+
+/* ---- sim_trouble.c: disk and memory fail for a while, and nonces are watched ---- */
+void sim_trouble_begin(struct sim *s);
+void sim_trouble_tend(struct sim *s);
+void sim_trouble_end(struct sim *s);
+/* sim_memory_begin, sim_memory_end - around what a worker does in a step. */
+void sim_memory_begin(struct sim *s);
+void sim_memory_end(struct sim *s);
+/* sim_had_trouble - since this tick, or a crash? */
+bool sim_had_trouble(const struct sim *s, uint64_t since);
+struct sim_nonces *sim_nonces_new(struct sim *s);
+struct sim_nonces *sim_nonces_free(struct sim_nonces *n);
 
 /* ---- sim_service.c ---- */
 void sim_state_push(struct sim *s, unsigned policy);
 bool sim_service_is_busy(const struct sim *s);
 void sim_service_act(struct sim *s);
 void sim_service_tell(struct sim *s);
-void sim_service_enable_all(struct sim *s);
+/* False: the disk does not take it yet. */
+bool sim_service_enable_all(struct sim *s);
 const struct sim_state *sim_state_of_worker(const struct sim *s, unsigned worker);
 unsigned sim_oldest_state(const struct sim *s);
 
@@ -289,8 +352,18 @@ void sim_client_lost(struct sim *s, struct sim_link *l);
 
 /* ---- sim_model.c: what enters ---- */
 void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m);
+/* model_held - after a worker had input or a turn: what waits in front of it, and what does not. */
+void model_held(struct sim *s, struct sim_link *l);
+/* model_over - its worker has given it back. */
+void model_over(struct sim *s, const struct sim_link *l);
 void model_event(struct sim *s, unsigned worker, const struct event *e);
 void model_state_pushed(struct sim *s);
+void model_session_reset(struct sim *s, struct sim_session *t);
+/* ---- sim_recover.c ---- */
+/* model_has_erased - may an older retained message of this topic be back? */
+bool model_has_erased(const struct sim *s, unsigned topic);
+/* model_crashed - all connections are gone; found: what the log kept. */
+void model_crashed(struct sim *s, const struct sim_survey *found);
 /* model_denied - may this message not reach this client at this state? */
 bool model_denied(const struct sim *s, const struct sim_state *st, const struct sim_pub *p,
                   uint8_t client);
@@ -298,6 +371,8 @@ bool model_denied(const struct sim *s, const struct sim_state *st, const struct 
 bool model_is_done(const struct sim_pub *p);
 /* model_retained - the message that a topic must hold now, -1: none or not decidable. */
 int model_retained(const struct sim *s, unsigned topic);
+/* model_has_expired - its time is over, or may be: a restart with another clock came between. */
+bool model_has_expired(const struct sim *s, const struct sim_pub *p);
 /* ---- sim_tap.c: what leaves ---- */
 void tap_packet(struct sim *s, struct sim_link *l, unsigned worker, const struct mqtt_fixed *f,
                 struct slice body);

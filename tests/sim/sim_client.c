@@ -61,6 +61,9 @@ static int pub_new(struct sim *s, const struct sim_client *c)
                           .qos = (uint8_t)sim_below(s, 3),
                           .retain = sim_chance(s, 30)};
     p->is_clear = p->retain && sim_chance(s, 20);
+    if (s->knobs.has_expiry && c->version == MQTT_V5 && sim_chance(s, 20)) {
+        p->expiry_s = 1 + sim_below(s, 5);
+    }
     return (int)m->n_pubs++;
 }
 
@@ -101,6 +104,9 @@ static void send_publish(struct sim *s, struct sim_client *c, unsigned pub, uint
                              .qos = p->qos,
                              .retain = p->retain,
                              .dup = dup && p->qos > 0};
+    if (p->expiry_s > 0) {
+        mqtt_props_set_number(&m.props, MQTT_PROP_MESSAGE_EXPIRY, p->expiry_s);
+    }
     enum err err = mqtt_publish_encode(&m, c->version, &w);
     (void)err;
     sim_say(s, "client", "%u: PUBLISH m%u %s qos %u%s%s%s id %u on link %u", c->index, pub,
@@ -244,6 +250,9 @@ static struct mqtt_connect terms(struct sim *s, struct sim_client *c, struct sim
     l->is_clean = clean;
     if (c->version == MQTT_V5) {
         l->expiry_s = s->is_settling || sim_chance(s, 80) ? 100000 : 0;
+        if (s->knobs.has_expiry && l->expiry_s > 0 && !s->is_settling && sim_chance(s, 40)) {
+            l->expiry_s = 1 + sim_below(s, 6);
+        }
         mqtt_props_set_number(&m.props, MQTT_PROP_SESSION_EXPIRY, l->expiry_s);
         if (sim_chance(s, 20)) {
             mqtt_props_set_number(&m.props, MQTT_PROP_RECEIVE_MAXIMUM, 1 + sim_below(s, 4));
@@ -264,6 +273,7 @@ static void add_will(struct sim *s, const struct sim_client *c, struct sim_link 
     struct sim_pub *p = &s->model.pubs[l->will];
     p->is_will = true;
     p->is_clear = false;
+    p->expiry_s = 0;
     m->has_will = true;
     m->will = (struct mqtt_will){.topic = slice_text(sim_topic(p->topic)),
                                  .payload = payload_of(s, (unsigned)l->will, payload),
@@ -283,8 +293,14 @@ void sim_client_connect(struct sim *s, struct sim_client *c, bool clean)
     (void)snprintf(peer, sizeof(peer), "link-%u", l->id);
     (void)snprintf(name, sizeof(name), "p%u", c->principal);
     clean = clean || c->must_clean || (c->link != NULL && c->link->expiry_s == 0);
-    if (worker_accept(s->workers[at], &s->entrance, peer, l, s->now_ms, &l->conn) != OK) {
-        sim_fail(s, "2", "a worker refuses a connection");
+    sim_memory_begin(s);
+    enum err accepted = worker_accept(s->workers[at], &s->entrance, peer, l, s->now_ms, &l->conn);
+    sim_memory_end(s);
+    if (accepted != OK) {
+        l->is_over = l->is_cut = true;
+        if (!sim_had_trouble(s, l->opened_at)) {
+            sim_fail(s, "2", "a worker refuses a connection");
+        }
         return;
     }
     l->worker = (int)at;
@@ -438,17 +454,43 @@ static void on_connack(struct sim *s, struct sim_client *c, const struct mqtt_co
     resend(s, c);
 }
 
-static bool open_id_take(struct sim_client *c, uint16_t packet_id, bool remove)
+static bool open_id_find(const struct sim_client *c, uint16_t packet_id, size_t *ret)
 {
     for (size_t i = 0; i < c->n_open_ids; i++) {
         if (c->open_ids[i] == packet_id) {
-            if (remove) {
-                c->open_ids[i] = c->open_ids[--c->n_open_ids];
-            }
+            *ret = i;
             return true;
         }
     }
     return false;
+}
+
+static void open_id_remove(struct sim_client *c, uint16_t packet_id)
+{
+    size_t i;
+    if (open_id_find(c, packet_id, &i)) {
+        c->n_open_ids--;
+        c->open_ids[i] = c->open_ids[c->n_open_ids];
+        c->open_pubs[i] = c->open_pubs[c->n_open_ids];
+    }
+}
+
+/* False: it came before, and PUBREL did not. */
+static bool open_id_add(struct sim *s, struct sim_client *c, uint16_t packet_id, int pub)
+{
+    size_t i;
+    if (open_id_find(c, packet_id, &i)) {
+        if (c->open_pubs[i] != pub) {
+            sim_fail(s, "8", "client %u: packet id %u is m%d's and now m%d's", c->index, packet_id,
+                     c->open_pubs[i], pub);
+        }
+        return false;
+    }
+    if (c->n_open_ids < COUNT_OF(c->open_ids)) {
+        c->open_pubs[c->n_open_ids] = pub;
+        c->open_ids[c->n_open_ids++] = packet_id;
+    }
+    return true;
 }
 
 static void on_publish(struct sim *s, struct sim_client *c, const struct mqtt_publish *m)
@@ -456,10 +498,7 @@ static void on_publish(struct sim *s, struct sim_client *c, const struct mqtt_pu
     int pub = sim_pub_of(s, m->payload);
     bool is_new = true;
     if (m->qos == 2) {
-        is_new = !open_id_take(c, m->packet_id, false);
-        if (is_new && c->n_open_ids < COUNT_OF(c->open_ids)) {
-            c->open_ids[c->n_open_ids++] = m->packet_id;
-        }
+        is_new = open_id_add(s, c, m->packet_id, pub);
     }
     sim_say(s, "client", "%u: gets m%d qos %u id %u%s%s%s", c->index, pub, m->qos, m->packet_id,
             m->dup ? " DUP" : "", m->retain ? " retained" : "", is_new ? "" : " (known)");
@@ -528,7 +567,7 @@ void sim_client_take(struct sim *s, struct sim_link *l, const struct mqtt_fixed 
         break;
     case MQTT_PUBREL:
         if (mqtt_pubrel_decode(&in, NULL, &ack) == OK) {
-            (void)open_id_take(c, ack.packet_id, true);
+            open_id_remove(c, ack.packet_id);
             reply_later(s, c, MQTT_PUBCOMP, ack.packet_id);
         }
         break;

@@ -1,174 +1,226 @@
 #include "sim_journal.h"
 
-#include <stdbool.h>
-
 #include "base/mem.h"
-#include "base/rd.h"
+#include "sim.h"
 
-enum { WRITERS_MAX = 4, TOPIC_MAX = 16 };
-
-struct record {
-    enum journal_kind kind;
-    uint8_t writer, qos;
-    bool is_settled; /* DELIVER: acknowledged or dropped */
-    bool is_retained;
-    char topic[TOPIC_MAX];
-    int pub; /* BODY, DELIVER */
-    uint64_t lsn, id,
-        seq; /* id: body or session; seq: of the delivery, packet id, retained number */
-};
-
-struct writer {
-    struct journal journal; /* first */
-    struct sim_log *log;
-    unsigned index;
-    uint64_t appended, committed, session;
-};
-
-struct sim_log {
-    unsigned n_writers;
-    struct writer writers[WRITERS_MAX];
-    struct record *records;
-    size_t n, cap;
-    int (*name)(const void *ctx, struct slice payload);
-    const void *ctx;
-};
-
-static struct record *add(struct sim_log *l)
+static struct sim_record *add(struct sim_log *l)
 {
-    if (l->n == l->cap) {
-        size_t cap = l->cap > 0 ? l->cap * 2 : 512;
-        struct record *grown = mem_grow(l->records, cap * sizeof(*grown));
-        if (grown == NULL) {
-            return NULL;
-        }
-        l->records = grown;
-        l->cap = cap;
+    if (l->n == SIM_RECORDS_MAX) {
+        sim_fail(l->sim, "-", "the tap of the journal is full");
+        return &l->records[l->n - 1];
     }
     return &l->records[l->n++];
 }
 
-static void settle(struct sim_log *l, uint64_t sid, uint64_t seq)
+static int client_of(const struct sim *s, const struct journal_session *m)
 {
-    for (size_t i = l->n; i > 0; i--) {
-        struct record *r = &l->records[i - 1];
-        if (r->kind == JOURNAL_DELIVER && r->id == sid && r->seq == seq) {
-            r->is_settled = true;
-            return;
-        }
-    }
-}
-
-static int pub_of_body(const struct sim_log *l, uint64_t body)
-{
-    for (size_t i = l->n; i > 0; i--) {
-        if (l->records[i - 1].kind == JOURNAL_BODY && l->records[i - 1].id == body) {
-            return l->records[i - 1].pub;
+    for (unsigned i = 0; i < s->knobs.n_clients; i++) {
+        const struct sim_client *c = &s->clients[i];
+        if (s->principal_ids[c->principal] == m->principal && slice_is(m->client_id, c->id)) {
+            return (int)i;
         }
     }
     return -1;
 }
 
-static enum err add_body(struct sim_log *l, struct record r, struct rd *head, struct slice body)
+/* ---- what a worker says ---- */
+
+static enum err note_body(struct sim_log *l, struct sim_record r, struct slice record)
 {
-    r.id = rd_u64(head);
-    (void)rd_u64(head); /* publisher */
-    r.seq = rd_u64(head);
-    (void)rd_u64(head); /* expiry */
-    (void)rd_u32(head); /* segment */
-    r.qos = rd_u8(head);
-    r.is_retained = (rd_u8(head) & 1) != 0;
-    (void)rd_u16(head); /* content format */
-    size_t topic_n = rd_u16(head), props_n = rd_u32(head);
-    r.pub = l->name(l->ctx, slice_from(body, topic_n + props_n));
-    bool fits = slice_to_text(slice_head(body, topic_n), r.topic, sizeof(r.topic));
-    struct record *place = fits ? add(l) : NULL;
-    if (place == NULL) {
-        return ERR_NOMEM;
-    }
-    *place = r;
+    struct journal_body b;
+    TRY(journal_body_read(record, &b));
+    r.id = b.id;
+    r.seq = b.m.number;
+    r.qos = b.m.qos;
+    r.publisher = b.m.publisher;
+    r.pub = (int16_t)sim_pub_of(l->sim, b.m.payload);
+    r.name = (uint8_t)sim_topic_find(b.m.topic);
+    *add(l) = r;
     return OK;
 }
 
-static enum err add_deliver(struct sim_log *l, struct record r, struct rd *head, struct slice body)
+static enum err note_deliver(struct sim_log *l, struct sim_record r, struct slice record)
 {
-    r.pub = pub_of_body(l, rd_u64(head));
-    struct rd in = rd_from(body);
-    while (rd_left(&in) > 0) {
-        r.id = rd_u64(&in);
-        r.seq = rd_u64(&in);
-        r.qos = rd_u8(&in);
-        (void)rd_bytes(&in, (size_t)rd_u16(&in) * 4);
-        struct record *place = add(l);
-        if (place == NULL) {
-            return ERR_NOMEM;
+    struct journal_deliver m;
+    struct journal_delivery d;
+    TRY(journal_deliver_read(record, &m));
+    const struct sim_record *body = sim_log_find(l, JOURNAL_BODY, m.body_id, UINT64_MAX);
+    r.body = m.body_id;
+    r.pub = body != NULL ? body->pub : -1;
+    r.publisher = body != NULL ? body->publisher : 0;
+    enum err err;
+    while ((err = journal_delivery_next(&m.entries, &d)) == OK) {
+        r.id = d.session;
+        r.seq = d.seq;
+        r.qos = d.qos;
+        r.is_replay = d.retain; /* no client asks for retain as published */
+        const struct sim_record *old = sim_log_find(l, JOURNAL_DELIVER, r.id, r.seq);
+        if (old != NULL && sim_log_settled(l, old) != SIM_COMMITTED) {
+            sim_fail(l->sim, "7", "delivery %llu of session %llu is m%d's and now m%d's",
+                     (unsigned long long)r.seq, (unsigned long long)r.id, old->pub, r.pub);
         }
-        *place = r;
+        *add(l) = r;
+        if (l->sim->knobs.small_queue && sim_log_count_unsettled(l, r.id) > SIM_SMALL_QUEUE) {
+            sim_fail(l->sim, "11", "session %llu has more than %d messages",
+                     (unsigned long long)r.id, SIM_SMALL_QUEUE);
+        }
     }
-    return rd_finish(&in);
+    return err == ERR_NOT_FOUND ? OK : err;
 }
 
-static enum err append(struct journal *j, enum journal_kind kind, uint64_t owner,
-                       struct slice head_bytes, struct slice body, uint64_t *ret_lsn)
+static enum err note_settle(struct sim_log *l, const struct sim_record *r, struct slice record)
 {
-    (void)owner;
-    struct writer *w = (struct writer *)(void *)j;
+    struct journal_settle m;
+    TRY(journal_settle_read(r->kind, record, &m));
+    struct sim_record *d = sim_log_find(l, JOURNAL_DELIVER, m.session, m.seq);
+    if (d == NULL) {
+        sim_fail(l->sim, "7",
+                 "a record of kind %d about delivery %llu of session %llu, which has "
+                 "none",
+                 (int)r->kind, (unsigned long long)m.seq, (unsigned long long)m.session);
+    } else if (r->kind == JOURNAL_RECEIVED) {
+        d->is_received = true;
+        d->received_by = r->writer;
+        d->received_lsn = r->lsn;
+    } else if (!d->is_settled) {
+        d->is_settled = true;
+        d->settled_by = r->writer;
+        d->settled_lsn = r->lsn;
+    }
+    return OK;
+}
+
+static enum err note_session(struct sim_log *l, struct sim_record r, struct slice record)
+{
+    struct journal_session m;
+    TRY(journal_session_read(record, &m));
+    int client = client_of(l->sim, &m);
+    if (client < 0) {
+        sim_fail(l->sim, "1", "a session record of somebody who is not there: %llu %.*s",
+                 (unsigned long long)m.principal, (int)m.client_id.n, (const char *)m.client_id.p);
+        return OK;
+    }
+    if (sim_log_session_end(l, m.id) == SIM_COMMITTED) {
+        sim_fail(l->sim, "7", "the number of session %llu is given again",
+                 (unsigned long long)m.id);
+    }
+    r.id = m.id;
+    r.client = (uint8_t)client;
+    *add(l) = r;
+    return OK;
+}
+
+static enum err note(struct sim_log *l, struct sim_record r, struct slice record)
+{
+    struct journal_packet packet;
+    struct journal_sub sub;
+    struct journal_will will;
+    switch (r.kind) {
+    case JOURNAL_BODY:
+        return note_body(l, r, record);
+    case JOURNAL_DELIVER:
+        return note_deliver(l, r, record);
+    case JOURNAL_ACK:
+    case JOURNAL_DROP:
+    case JOURNAL_RECEIVED:
+        return note_settle(l, &r, record);
+    case JOURNAL_INBOUND:
+    case JOURNAL_RELEASED:
+        TRY(journal_packet_read(record, &packet));
+        r.id = packet.session;
+        r.seq = packet.packet_id;
+        break;
+    case JOURNAL_SESSION:
+        return note_session(l, r, record);
+    case JOURNAL_SESSION_END:
+        TRY(journal_session_end_read(record, &r.id));
+        break;
+    case JOURNAL_SUB:
+    case JOURNAL_UNSUB:
+        TRY(journal_sub_read(r.kind, record, &sub));
+        r.id = sub.session;
+        r.qos = sub.qos;
+        r.name = (uint8_t)sim_filter_find(sub.filter);
+        break;
+    case JOURNAL_WILL:
+        TRY(journal_will_read(record, &will));
+        r.id = will.session;
+        r.pub = (int16_t)sim_pub_of(l->sim, will.m.payload);
+        break;
+    case JOURNAL_SET_ASIDE:
+    case JOURNAL_SET_ASIDE_END:
+    case JOURNAL_ENTRY:
+    case JOURNAL_ENTRY_END:
+    case JOURNAL_KIND_END:
+        return OK;
+    }
+    *add(l) = r;
+    return OK;
+}
+
+static enum err append(struct journal *j, enum journal_kind kind, uint64_t owner, struct slice head,
+                       struct slice body, uint64_t *ret_lsn)
+{
+    struct sim_writer *w = (struct sim_writer *)(void *)j;
     struct sim_log *l = w->log;
-    struct rd head = rd_from(head_bytes);
-    struct record r = {
-        .kind = kind, .writer = (uint8_t)w->index, .pub = -1, .lsn = w->appended + 1};
-    if (kind == JOURNAL_BODY) {
-        TRY(add_body(l, r, &head, body));
-    } else if (kind == JOURNAL_DELIVER) {
-        TRY(add_deliver(l, r, &head, body));
-    } else {
-        r.id = rd_u64(&head);
-        bool has_packet = kind == JOURNAL_INBOUND || kind == JOURNAL_RELEASED;
-        bool has_seq = kind == JOURNAL_ACK || kind == JOURNAL_DROP || kind == JOURNAL_RECEIVED;
-        r.seq = has_packet ? rd_u16(&head) : (has_seq ? rd_u64(&head) : 0);
-        struct record *place = add(l);
-        if (place == NULL) {
-            return ERR_NOMEM;
-        }
-        *place = r;
-        if (kind == JOURNAL_ACK || kind == JOURNAL_DROP) {
-            settle(l, r.id, r.seq);
-        } else if (kind == JOURNAL_SESSION) {
-            w->session = r.id;
-        }
+    if (l->is_dead) {
+        *ret_lsn = w->committed + ++w->n_ghosts;
+        return OK;
     }
-    w->appended++;
-    *ret_lsn = w->appended;
+    uint64_t lsn = 0;
+    TRY(journal_append(w->real, kind, owner, head, body, &lsn));
+    struct wr whole = wr_into(l->bytes, sizeof(l->bytes));
+    wr_bytes(&whole, head);
+    wr_bytes(&whole, body);
+    struct sim_record r = {.kind = kind, .writer = (uint8_t)w->index, .pub = -1, .lsn = lsn};
+    enum err err = wr_ok(&whole) ? note(l, r, wr_slice(&whole)) : ERR_TOO_LARGE;
+    if (err != OK) {
+        sim_fail(l->sim, "-", "worker %u wrote a record of kind %d that does not decode: %s",
+                 w->index, (int)kind, err_name(err));
+    }
+    *ret_lsn = lsn;
     return OK;
 }
 
-static uint64_t committed(const struct journal *j)
+static enum err admits(const struct journal *j)
 {
-    return ((const struct writer *)(const void *)j)->committed;
+    const struct sim_writer *w = (const struct sim_writer *)(const void *)j;
+    return w->log->is_dead ? OK : journal_admits(w->real);
 }
 
 static void handover(struct journal *j)
 {
-    (void)j;
+    struct sim_writer *w = (struct sim_writer *)(void *)j;
+    if (!w->log->is_dead) {
+        journal_handover(w->real);
+    }
+}
+
+static uint64_t committed_of(const struct sim_writer *w)
+{
+    return w->log->is_dead || w->real == NULL ? w->committed : journal_committed(w->real);
+}
+
+static uint64_t committed(const struct journal *j)
+{
+    return committed_of((const struct sim_writer *)(const void *)j);
 }
 
 static const struct journal_ops sim_journal_ops = {
-    .append = append, .handover = handover, .committed = committed};
+    .append = append, .admits = admits, .handover = handover, .committed = committed};
 
-struct sim_log *sim_log_new(unsigned n, int (*name)(const void *ctx, struct slice payload),
-                            const void *ctx)
+/* ---- birth and death ---- */
+
+struct sim_log *sim_log_new(struct sim *s)
 {
     struct sim_log *l = mem_zalloc(sizeof(*l));
     if (l == NULL) {
         return NULL;
     }
-    l->n_writers = n;
-    l->name = name;
-    l->ctx = ctx;
-    for (unsigned i = 0; i < n; i++) {
-        l->writers[i] = (struct writer){.journal.ops = &sim_journal_ops, .log = l, .index = i};
-    }
-    return l;
+    l->sim = s;
+    l->n_writers = s->knobs.n_workers;
+    l->records = mem_alloc(SIM_RECORDS_MAX * sizeof(*l->records));
+    return l->records != NULL ? l : sim_log_free(l);
 }
 
 struct sim_log *sim_log_free(struct sim_log *l)
@@ -180,92 +232,127 @@ struct sim_log *sim_log_free(struct sim_log *l)
     return NULL;
 }
 
-struct journal *sim_log_writer(struct sim_log *l, unsigned i)
+struct journal *sim_log_attach(struct sim_log *l, unsigned i, struct journal *real)
 {
+    l->is_dead = false;
+    l->writers[i] =
+        (struct sim_writer){.journal.ops = &sim_journal_ops, .log = l, .real = real, .index = i};
     return &l->writers[i].journal;
 }
 
-uint64_t sim_log_appended(const struct sim_log *l, unsigned i)
+void sim_log_die(struct sim_log *l)
 {
-    return l->writers[i].appended;
-}
-
-uint64_t sim_log_committed(const struct sim_log *l, unsigned i)
-{
-    return l->writers[i].committed;
-}
-
-void sim_log_commit(struct sim_log *l, unsigned i, uint64_t up_to)
-{
-    l->writers[i].committed = up_to;
-}
-
-uint64_t sim_log_take_session(struct sim_log *l, unsigned writer)
-{
-    uint64_t id = l->writers[writer].session;
-    l->writers[writer].session = 0;
-    return id;
+    for (unsigned i = 0; i < l->n_writers && !l->is_dead; i++) {
+        l->writers[i].committed = committed_of(&l->writers[i]);
+    }
+    l->is_dead = true;
 }
 
 /* ---- questions ---- */
 
-static enum sim_kept kept(const struct sim_log *l, const struct record *r)
+static enum sim_kept state_at(const struct sim_log *l, uint64_t lsn, unsigned writer)
 {
-    return r->lsn <= l->writers[r->writer].committed ? SIM_COMMITTED : SIM_APPENDED;
+    return lsn == 0 || lsn <= committed_of(&l->writers[writer]) ? SIM_COMMITTED : SIM_APPENDED;
+}
+
+enum sim_kept sim_log_kept(const struct sim_log *l, const struct sim_record *r)
+{
+    return r == NULL ? SIM_ABSENT : state_at(l, r->lsn, r->writer);
+}
+
+enum sim_kept sim_log_settled(const struct sim_log *l, const struct sim_record *r)
+{
+    return r->is_settled ? state_at(l, r->settled_lsn, r->settled_by) : SIM_ABSENT;
+}
+
+enum sim_kept sim_log_seen(const struct sim_log *l, const struct sim_record *r)
+{
+    return r->is_received ? state_at(l, r->received_lsn, r->received_by) : SIM_ABSENT;
+}
+
+struct sim_record *sim_log_find(const struct sim_log *l, enum journal_kind kind, uint64_t id,
+                                uint64_t seq)
+{
+    for (size_t i = l->n; i > 0; i--) {
+        struct sim_record *r = &l->records[i - 1];
+        if (r->kind == kind && r->id == id && (seq == UINT64_MAX || r->seq == seq)) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+struct sim_record *sim_log_sub(const struct sim_log *l, uint64_t sid, unsigned filter)
+{
+    for (size_t i = l->n; i > 0; i--) {
+        struct sim_record *r = &l->records[i - 1];
+        if ((r->kind == JOURNAL_SUB || r->kind == JOURNAL_UNSUB) && r->id == sid &&
+            r->name == filter) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+uint64_t sim_log_session_of(const struct sim_log *l, unsigned client)
+{
+    uint64_t best = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct sim_record *r = &l->records[i];
+        best = r->kind == JOURNAL_SESSION && r->client == client && r->id > best ? r->id : best;
+    }
+    return best;
+}
+
+static enum sim_kept best_of(const struct sim_log *l, enum journal_kind kind, uint64_t id, int pub)
+{
+    enum sim_kept best = SIM_ABSENT;
+    for (size_t i = l->n; i > 0 && best != SIM_COMMITTED; i--) {
+        const struct sim_record *r = &l->records[i - 1];
+        if (r->kind == kind && (id == 0 || r->id == id) && (pub < 0 || r->pub == pub)) {
+            enum sim_kept kept = sim_log_kept(l, r);
+            best = kept > best ? kept : best;
+        }
+    }
+    return best;
+}
+
+enum sim_kept sim_log_session(const struct sim_log *l, uint64_t sid)
+{
+    return best_of(l, JOURNAL_SESSION, sid, -1);
+}
+
+enum sim_kept sim_log_session_end(const struct sim_log *l, uint64_t sid)
+{
+    return best_of(l, JOURNAL_SESSION_END, sid, -1);
 }
 
 enum sim_kept sim_log_delivery(const struct sim_log *l, uint64_t sid, unsigned pub)
 {
-    enum sim_kept best = SIM_ABSENT;
-    for (size_t i = l->n; i > 0 && best != SIM_COMMITTED; i--) {
-        const struct record *r = &l->records[i - 1];
-        if (r->kind == JOURNAL_DELIVER && r->id == sid && r->pub == (int)pub) {
-            best = kept(l, r) > best ? kept(l, r) : best;
-        }
-    }
-    return best;
+    return best_of(l, JOURNAL_DELIVER, sid, (int)pub);
 }
 
 enum sim_kept sim_log_body(const struct sim_log *l, unsigned pub)
 {
-    enum sim_kept best = SIM_ABSENT;
-    for (size_t i = l->n; i > 0 && best != SIM_COMMITTED; i--) {
-        const struct record *r = &l->records[i - 1];
-        if (r->kind == JOURNAL_BODY && r->pub == (int)pub) {
-            best = kept(l, r) > best ? kept(l, r) : best;
-        }
-    }
-    return best;
-}
-
-static enum sim_kept last_of(const struct sim_log *l, enum journal_kind kind, uint64_t sid,
-                             uint64_t seq)
-{
-    for (size_t i = l->n; i > 0; i--) {
-        const struct record *r = &l->records[i - 1];
-        if (r->kind == kind && r->id == sid && r->seq == seq) {
-            return kept(l, r);
-        }
-    }
-    return SIM_ABSENT;
+    return best_of(l, JOURNAL_BODY, 0, (int)pub);
 }
 
 enum sim_kept sim_log_inbound(const struct sim_log *l, uint64_t sid, uint16_t packet_id)
 {
-    return last_of(l, JOURNAL_INBOUND, sid, packet_id);
+    return sim_log_kept(l, sim_log_find(l, JOURNAL_INBOUND, sid, packet_id));
 }
 
 enum sim_kept sim_log_released(const struct sim_log *l, uint64_t sid, uint16_t packet_id)
 {
-    return last_of(l, JOURNAL_RELEASED, sid, packet_id);
+    return sim_log_kept(l, sim_log_find(l, JOURNAL_RELEASED, sid, packet_id));
 }
 
 uint64_t sim_log_received(const struct sim_log *l, uint64_t sid)
 {
     uint64_t n = 0;
     for (size_t i = 0; i < l->n; i++) {
-        const struct record *r = &l->records[i];
-        n += r->kind == JOURNAL_RECEIVED && r->id == sid && kept(l, r) == SIM_COMMITTED ? 1 : 0;
+        const struct sim_record *r = &l->records[i];
+        n += r->kind == JOURNAL_DELIVER && r->id == sid && sim_log_seen(l, r) == SIM_COMMITTED;
     }
     return n;
 }
@@ -273,7 +360,7 @@ uint64_t sim_log_received(const struct sim_log *l, uint64_t sid)
 int sim_log_unsettled(const struct sim_log *l, uint64_t sid)
 {
     for (size_t i = 0; i < l->n; i++) {
-        const struct record *r = &l->records[i];
+        const struct sim_record *r = &l->records[i];
         if (r->kind == JOURNAL_DELIVER && r->id == sid && !r->is_settled) {
             return r->pub >= 0 ? r->pub : 9999;
         }
@@ -281,15 +368,26 @@ int sim_log_unsettled(const struct sim_log *l, uint64_t sid)
     return -1;
 }
 
-int sim_log_retained(const struct sim_log *l, struct slice topic)
+unsigned sim_log_count_unsettled(const struct sim_log *l, uint64_t sid)
 {
-    const struct record *best = NULL;
+    unsigned n = 0;
     for (size_t i = 0; i < l->n; i++) {
-        const struct record *r = &l->records[i];
-        if (r->kind == JOURNAL_BODY && r->is_retained && slice_is(topic, r->topic) &&
-            (best == NULL || r->seq > best->seq)) {
+        const struct sim_record *r = &l->records[i];
+        n += r->kind == JOURNAL_DELIVER && r->id == sid && !r->is_settled;
+    }
+    return n;
+}
+
+struct sim_record *sim_log_retained(const struct sim_log *l, unsigned topic, bool only_committed)
+{
+    struct sim_record *best = NULL;
+    for (size_t i = 0; i < l->n; i++) {
+        struct sim_record *r = &l->records[i];
+        if (r->kind == JOURNAL_BODY && r->seq > 0 && r->name == topic &&
+            (best == NULL || r->seq > best->seq) &&
+            (!only_committed || sim_log_kept(l, r) == SIM_COMMITTED)) {
             best = r;
         }
     }
-    return best == NULL ? -2 : best->pub;
+    return best;
 }

@@ -14,6 +14,7 @@ struct sim_link *sim_link_new(struct sim *s, uint8_t client)
     l->client = client;
     l->worker = -1;
     l->will = -1;
+    l->opened_at = s->tick;
     s->links[s->n_links++] = l;
     return l;
 }
@@ -70,7 +71,11 @@ void sim_link_feed(struct sim *s, struct sim_link *l, size_t n)
     AUTO(buf_done) struct buf bytes = {0};
     append(s, &bytes, slice_head(buf_slice(&l->up), n));
     buf_drop(&l->up, n);
+    sim_trouble_tend(s);
+    sim_memory_begin(s);
     worker_input(w, l->conn, buf_slice(&bytes), s->now_ms);
+    sim_memory_end(s);
+    model_held(s, l);
 }
 
 static void tap(struct sim *s, struct sim_link *l, struct slice bytes)
@@ -100,6 +105,8 @@ static void give_back(struct sim *s, struct sim_link *l, const char *why)
     }
     l->is_over = true;
     l->worker = -1;
+    model_held(s, l);
+    model_over(s, l);
 }
 
 /* What a driver does with a dirty connection: one write, then the end if it has come. */
@@ -118,7 +125,9 @@ void sim_link_pump(struct sim *s, struct sim_link *l)
         return;
     }
     size_t cap = sim_chance(s, 20) ? 256 : sizeof(out);
+    sim_memory_begin(s);
     size_t n = worker_output(w, l->conn, out, cap, s->now_ms);
+    sim_memory_end(s);
     if (n > 0) {
         sim_say(s, "worker", "%d: %zu bytes on link %u", l->worker, n, l->id);
         tap(s, l, slice_of(out, n));

@@ -56,8 +56,52 @@ static void fed_publish(struct sim *s, struct sim_link *l, const struct sim_mark
         p->state_first = sim_oldest_state(s);
     }
     p->fed_last = s->tick;
+    p->fed_first_ms = p->n_sent == 0 ? s->now_ms : p->fed_first_ms;
+    p->fed_last_ms = s->now_ms;
+    p->held_on = l->id;
     p->n_sent++;
+    if (s->model.n_sendings == SIM_SENDINGS_MAX) {
+        sim_fail(s, "-", "too many sendings");
+        return;
+    }
+    s->model.sendings[s->model.n_sendings++] =
+        (struct sim_sending){.life = s->n_lives, .older = p->newest_sending};
+    p->newest_sending = s->model.n_sendings;
     owe(s, l, (struct sim_owed){.type = answers[p->qos], .packet_id = m->packet_id, .pub = m->pub});
+}
+
+/* The lifetime of a message begins when the worker takes it, and a publisher that is slowed waits.
+ */
+void model_held(struct sim *s, struct sim_link *l)
+{
+    if (l->worker >= 0 && !l->is_over && !worker_wants_input(s->workers[l->worker], l->conn)) {
+        l->is_held = true;
+        return;
+    }
+    for (size_t i = 0; i < s->model.n_pubs; i++) {
+        struct sim_pub *p = &s->model.pubs[i];
+        if (p->held_on == l->id) {
+            p->fed_last_ms = l->is_held ? s->now_ms : p->fed_last_ms;
+            p->held_on = 0;
+        }
+    }
+    l->is_held = false;
+}
+
+/* A clean start that met the end of the memory may have ended the session before, and made none. */
+void model_over(struct sim *s, const struct sim_link *l)
+{
+    struct sim_session *t = &s->model.sessions[l->client];
+    if (l->is_clean && !l->is_open && l->marks_at > 0 && t->link == NULL &&
+        sim_had_trouble(s, l->opened_at)) {
+        t->is_vague = true;
+    }
+}
+
+bool model_has_expired(const struct sim *s, const struct sim_pub *p)
+{
+    return p->expiry_s > 0 &&
+           (s->crashed_at >= p->fed_first || s->now_ms >= p->fed_first_ms + p->expiry_s * 1000ull);
 }
 
 bool model_is_done(const struct sim_pub *p)
@@ -77,8 +121,13 @@ int model_retained(const struct sim *s, unsigned topic)
             best = (int)i;
         }
     }
-    if (best < 0 || s->model.pubs[best].is_clear || !model_is_done(&s->model.pubs[best]) ||
-        s->model.pubs[best].qos == 0) {
+    /* A will was promised to nobody: a crash may have forgotten it. */
+    bool is_unsure =
+        best >= 0 &&
+        (s->model.pubs[best].expiry_s > 0 || s->model.pubs[best].is_doubtful ||
+         (s->model.pubs[best].is_will && s->crashed_at >= s->model.pubs[best].fed_first));
+    if (best < 0 || s->model.pubs[best].is_clear || is_unsure ||
+        !model_is_done(&s->model.pubs[best]) || s->model.pubs[best].qos == 0) {
         return -1;
     }
     for (size_t i = 0; i < s->model.n_pubs; i++) {
@@ -121,7 +170,8 @@ static void fed_wish(struct sim *s, struct sim_link *l, const struct sim_mark *m
                            .qos = m->qos,
                            .is_unsubscribe = m->kind == MARK_UNSUBSCRIBE,
                            .no_replay = m->no_replay,
-                           .state = sim_oldest_state(s)};
+                           .state = sim_oldest_state(s),
+                           .fed_at = s->tick};
     for (unsigned t = 0; t < SIM_TOPICS; t++) {
         w->expect[t] = -1;
     }
@@ -173,13 +223,41 @@ static int client_of(const struct sim *s, const struct event *e)
     return -1;
 }
 
-static void session_reset(struct sim *s, struct sim_session *t)
+void model_session_reset(struct sim *s, struct sim_session *t)
 {
     uint64_t since = s->tick;
     memset(t, 0, sizeof(*t));
-    memset(t->newest, 0xff, sizeof(t->newest));
-    memset(t->newest_kept, 0xff, sizeof(t->newest_kept));
     t->since = since;
+    t->will = -1;
+}
+
+/* A new session takes the place of one whose end may not be on disk yet. */
+static void begin_session(struct sim *s, struct sim_session *t, unsigned client)
+{
+    struct sim_session *former = &s->model.former[client];
+    bool is_certain = t->sid != 0 && sim_log_session(s->log, t->sid) == SIM_COMMITTED;
+    if (is_certain || former->sid == 0 ||
+        sim_log_session_end(s->log, former->sid) == SIM_COMMITTED) {
+        *former = *t;
+    }
+    model_session_reset(s, t);
+}
+
+/* Has every worker had a turn since the session's time was over? */
+static bool must_have_ended(const struct sim *s, const struct sim_session *t)
+{
+    bool must = t->asleep_at > 0 && s->crashed_at < t->asleep_at;
+    for (unsigned i = 0; i < s->knobs.n_workers; i++) {
+        must = must && s->turned_ms[i] > t->asleep_ms + t->expiry_s * 1000ull + 1000;
+    }
+    return must;
+}
+
+/* May it have ended by its time? */
+static bool may_have_ended(const struct sim *s, const struct sim_session *t)
+{
+    return t->asleep_at > 0 && t->expiry_s < 1000 &&
+           (s->crashed_at >= t->asleep_at || s->now_ms >= t->asleep_ms + t->expiry_s * 1000ull);
 }
 
 static void on_connect(struct sim *s, unsigned worker, const struct event *e)
@@ -202,7 +280,12 @@ static void on_connect(struct sim *s, unsigned worker, const struct event *e)
     bool resumed = strstr(e->reason, "session resumed") != NULL;
     /* Until a worker knows that a principal was removed, its session may be found. */
     bool is_gone = s->states[s->n_states - 1].is_gone[principal];
-    if (expected != resumed && !is_gone) {
+    bool is_open = (t->is_vague || may_have_ended(s, t)) && !l->is_clean;
+    if (resumed && t->link == NULL && must_have_ended(s, t)) {
+        sim_fail(s, "12", "%s/%s resumes a session whose time was over", e->principal,
+                 e->client_id);
+    }
+    if (expected != resumed && !is_gone && !is_open && !sim_had_trouble(s, l->opened_at)) {
         sim_fail(s, "1", "%s/%s: the session is %s, it should be %s", e->principal, e->client_id,
                  resumed ? "resumed" : "new", expected ? "resumed" : "new");
     }
@@ -210,13 +293,16 @@ static void on_connect(struct sim *s, unsigned worker, const struct event *e)
         sim_fail(s, "1", "%s/%s has two connections", e->principal, e->client_id);
     }
     if (!resumed) {
-        session_reset(s, t);
+        begin_session(s, t, (unsigned)client);
     }
     t->exists = !is_gone;
     t->is_durable = l->expiry_s > 0;
     t->link = l;
-    uint64_t sid = sim_log_take_session(s->log, worker);
-    t->sid = t->is_durable ? sid : 0;
+    t->is_vague = false;
+    t->will = l->will;
+    t->expiry_s = l->expiry_s;
+    t->asleep_at = 0;
+    t->sid = t->is_durable || resumed ? sim_log_session_of(s->log, (unsigned)client) : 0;
     l->is_open = true;
     l->is_present = resumed;
     l->opened_at = s->tick;
@@ -239,19 +325,52 @@ static void on_disconnect(struct sim *s, const struct event *e)
     }
     t->link = NULL;
     t->exists = t->exists && t->is_durable;
+    t->asleep_ms = s->now_ms;
+    t->asleep_at = s->tick;
+}
+
+static void will_said(struct sim *s, struct sim_pub *p)
+{
+    p->fed_last = p->done_at = s->tick;
+    if (p->fed_first == 0) {
+        p->fed_first = s->tick;
+        p->state_first = sim_oldest_state(s);
+    }
+    p->n_sent++;
+}
+
+/* After a restart the will on record is published, also one whose end was not on disk any more, or
+ * that a later connection had replaced. Which one is known by its topic only. */
+static bool will_restored(struct sim *s, const struct event *e)
+{
+    struct sim_pub *found = NULL;
+    int client = client_of(s, e);
+    for (size_t i = 0; i < s->model.n_pubs; i++) {
+        struct sim_pub *p = &s->model.pubs[i];
+        if (p->is_will && p->client == client &&
+            slice_is(slice_text(e->target), sim_topic(p->topic)) && p->fed_last <= s->crashed_at) {
+            will_said(s, p);
+            p->is_doubtful = found != NULL;
+            if (found != NULL) {
+                found->is_doubtful = true;
+            }
+            found = p;
+        }
+    }
+    return found != NULL;
 }
 
 static void on_will(struct sim *s, const struct event *e)
 {
     struct sim_link *l = link_of(s, e);
+    if (l == NULL && s->crashed_at > 0 && will_restored(s, e)) {
+        return;
+    }
     if (l == NULL || l->will < 0 || s->model.pubs[l->will].fed_first > 0) {
         sim_fail(s, "-", "a will that nobody left, or twice");
         return;
     }
-    struct sim_pub *p = &s->model.pubs[l->will];
-    p->fed_first = p->fed_last = p->done_at = s->tick;
-    p->state_first = sim_oldest_state(s);
-    p->n_sent = 1;
+    will_said(s, &s->model.pubs[l->will]);
 }
 
 static void on_drop(struct sim *s, const struct event *e, bool is_policy)
@@ -263,8 +382,12 @@ static void on_drop(struct sim *s, const struct event *e, bool is_policy)
                  e->target);
         return;
     }
-    s->model.drops[s->model.n_drops++] = (struct sim_drop){
-        .client = (uint8_t)client, .topic = (uint8_t)topic, .is_policy = is_policy, .at = s->tick};
+    s->model.drops[s->model.n_drops++] =
+        (struct sim_drop){.client = (uint8_t)client,
+                          .topic = (uint8_t)topic,
+                          .is_policy = is_policy,
+                          .is_set_aside = e->category == EVENT_poison_message,
+                          .at = s->tick};
 }
 
 static bool starts(const char *text, const char *with)
@@ -280,14 +403,17 @@ void model_event(struct sim *s, unsigned worker, const struct event *e)
         on_disconnect(s, e);
     } else if (e->category == EVENT_will) {
         on_will(s, e);
-    } else if (starts(e->reason, "the queue of this session is full")) {
+    } else if (e->category == EVENT_poison_message ||
+               starts(e->reason, "the queue of this session is full")) {
         on_drop(s, e, false);
     } else if (starts(e->reason, "not delivered:") || starts(e->reason, "a queued message was")) {
         on_drop(s, e, true);
     } else if (e->category == EVENT_malformed || e->category == EVENT_protocol_error ||
                e->category == EVENT_slow_client) {
         struct sim_link *l = link_of(s, e);
-        bool is_ours = strstr(e->reason, "0x90") != NULL; /* the one bad packet that clients send */
+        /* The one bad packet that clients send, and the want of memory on a bad day. */
+        bool is_ours = strstr(e->reason, "0x90") != NULL ||
+                       (strstr(e->reason, "nomem") != NULL && sim_had_trouble(s, 1));
         if (!is_ours && e->category != EVENT_slow_client) {
             sim_fail(s, "-", "link %u: a client that keeps to the protocol was refused: %s",
                      l != NULL ? l->id : 0, e->reason);

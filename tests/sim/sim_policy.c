@@ -24,6 +24,15 @@ unsigned sim_topic_find(struct slice topic)
     return i;
 }
 
+unsigned sim_filter_find(struct slice filter)
+{
+    unsigned i = 0;
+    while (i < SIM_FILTERS && !slice_is(filter, filters[i])) {
+        i++;
+    }
+    return i;
+}
+
 /* Does the filter `wide` hold everything that `narrow` (a filter or a topic) can match? */
 static bool holds(struct slice wide, struct slice narrow)
 {

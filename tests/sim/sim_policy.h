@@ -27,6 +27,7 @@ const char *sim_topic(unsigned i);
 const char *sim_filter(unsigned i);
 /* sim_topic_find - the index of a topic, SIM_TOPICS when it is none of ours. */
 unsigned sim_topic_find(struct slice topic);
+unsigned sim_filter_find(struct slice filter);
 bool sim_matches(unsigned filter, unsigned topic);
 bool sim_may_publish(const struct sim_policy *p, unsigned role, unsigned topic, uint8_t qos,
                      bool retain);

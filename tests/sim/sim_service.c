@@ -120,6 +120,11 @@ void sim_service_act(struct sim *s)
     if (err == ERR_NOT_FOUND) {
         return;
     }
+    sim_trouble_tend(s);
+    if (err != OK && sim_had_trouble(s, s->tick)) {
+        sim_say(s, "service", "the change is refused: %s", err_name(err));
+        return;
+    }
     if (err != OK) {
         sim_fail(s, "10", "the directory refused a change: %s", err_name(err));
         return;
@@ -129,15 +134,17 @@ void sim_service_act(struct sim *s)
 }
 
 /* Before the end: everybody who is left may come back and take what waits. */
-void sim_service_enable_all(struct sim *s)
+bool sim_service_enable_all(struct sim *s)
 {
     const struct sim_state *now = &s->states[s->n_states - 1];
-    bool changed = false;
+    bool changed = false, is_done = true;
     for (unsigned i = 0; i < s->knobs.n_principals; i++) {
         char name[16];
         (void)snprintf(name, sizeof(name), "p%u", i);
         if (!now->is_gone[i] && !now->is_active[i]) {
-            changed = directory_enable(s->directory, slice_text(name), NULL) == OK || changed;
+            bool ok = directory_enable(s->directory, slice_text(name), NULL) == OK;
+            changed = ok || changed;
+            is_done = is_done && ok;
         }
     }
     if (changed) {
@@ -145,4 +152,5 @@ void sim_service_enable_all(struct sim *s)
         sim_state_push(s, now->policy);
         model_state_pushed(s);
     }
+    return is_done;
 }

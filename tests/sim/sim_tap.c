@@ -58,7 +58,8 @@ static void accepted(struct sim *s, unsigned pub, bool first, bool has_one_body)
     for (uint8_t i = 0; i < s->knobs.n_clients && !p->is_clear; i++) {
         const struct sim_session *t = &s->model.sessions[i];
         int qos = t->exists && t->since <= p->fed_first ? model_certain_qos(t, p) : -1;
-        if (qos < 0) {
+        if (qos < 0 || t->is_vague || sim_log_session_end(s->log, t->sid) != SIM_ABSENT ||
+            model_has_expired(s, p)) {
             continue;
         }
         bool is_durable = t->is_durable && qos > 0;
@@ -155,53 +156,109 @@ static bool is_possible(const struct sim_session *t, const struct sim_pub *p)
     return false;
 }
 
-static void check_order(struct sim *s, struct sim_session *t, unsigned pub, bool is_replay)
+static bool has_crashed(const struct sim *s, const struct sim_pub *p)
+{
+    return s->crashed_at > 0 && s->crashed_at >= p->fed_first;
+}
+
+/* Sendings are in the order in which they entered the publisher's worker. A body that nobody had
+ * answered for at a crash is matched again in the life after it, in the same order: it takes the
+ * place that its sending would have at the begin of that life. */
+static uint64_t place_of(unsigned life, uint32_t sending)
+{
+    return (uint64_t)life << 32 | sending;
+}
+
+/* The first place behind `after` that can have brought this copy; 0: there is none. Only sendings
+ * after `matched` may have been matched again. */
+static uint64_t next_place(const struct sim *s, const struct sim_pub *p, uint64_t after,
+                           uint32_t matched)
+{
+    uint64_t best = 0;
+    for (uint32_t i = p->newest_sending; i != 0; i = s->model.sendings[i - 1].older) {
+        unsigned first = s->model.sendings[i - 1].life;
+        for (unsigned life = first; life <= (i > matched ? s->n_lives : first); life++) {
+            uint64_t place = place_of(life, i);
+            best = place > after && (best == 0 || place < best) ? place : best;
+        }
+    }
+    return best;
+}
+
+/* A retained message of now was not said before a newer one that came live. */
+static void check_replay_order(struct sim *s, const struct sim_session *t, unsigned pub)
 {
     const struct sim_pub *p = &s->model.pubs[pub];
-    int *newest = &t->newest[p->client][p->topic][p->qos];
-    int *kept = &t->newest_kept[p->client][p->topic];
-    if (p->is_will) {
-        return; /* its number says when it was left, not when it was published */
+    uint64_t kept = t->newest_kept[p->client][p->topic];
+    uint32_t newest = p->newest_sending;
+    if (t->touched[pub] == 0 && newest > 0 &&
+        place_of(s->model.sendings[newest - 1].life, newest) < kept) {
+        sim_fail(s, "4", "retained m%u comes after what its publisher said later", pub);
     }
-    if (is_replay) {
-        if (*kept > (int)pub && t->touched[pub] == 0) {
-            sim_fail(s, "4", "retained m%u comes after the newer m%d of the same publisher", pub,
-                     *kept);
-        }
+}
+
+/* What a client gets of one publisher, topic and QoS must be what the publisher sent, in its order,
+ * with gaps: each copy is given the first sending behind that of the copy before. Two things have
+ * no sending of their own. DUP repeats what left before, and the restart after a crash matches a
+ * body again for whom it was not on record: for a session that took copies before their record was
+ * on disk, or that had not subscribed yet when the message came. One that had subscribed, and has
+ * not seen it, has seen nothing newer of before the crash either: a crash takes the end of the log.
+ */
+static void check_order(struct sim *s, struct sim_session *t, unsigned pub,
+                        const struct mqtt_publish *m)
+{
+    const struct sim_pub *p = &s->model.pubs[pub];
+    uint64_t *newest = &t->newest[p->client][p->topic][p->qos];
+    uint64_t *kept = &t->newest_kept[p->client][p->topic];
+    bool is_first = t->touched[pub] == 0;
+    if (p->is_will || (m->dup && !is_first)) {
+        return; /* a will's number says when it was left, not when it was published */
+    }
+    if (m->retain) {
+        check_replay_order(s, t, pub);
         return;
     }
-    if (t->touched[pub] == 0 && p->n_sent == 1) {
-        if (*newest > (int)pub) {
-            sim_fail(s, "5", "m%u comes after m%d of the same publisher, topic and QoS", pub,
-                     *newest);
-        }
-        *newest = (int)pub;
+    uint32_t *own = &t->newest_own[p->client][p->topic][p->qos];
+    bool is_missed = is_first && model_certain_qos(t, p) >= 0;
+    uint64_t place = next_place(s, p, *newest, is_missed ? *own : 0);
+    if (place == 0 && (is_first || !has_crashed(s, p))) {
+        sim_fail(s, "5",
+                 "m%u, copy %u, comes after what its publisher sent later with this topic "
+                 "and QoS",
+                 pub, t->touched[pub] + 1u);
     }
-    *kept = p->retain && (int)pub > *kept ? (int)pub : *kept;
+    *newest = place > 0 ? place : *newest;
+    uint32_t sending = (uint32_t)place;
+    bool is_own = place > 0 && place >> 32 == s->model.sendings[sending - 1].life;
+    *own = is_own && sending > *own ? sending : *own;
+    *kept = p->retain && place > *kept ? place : *kept;
 }
 
 /* How often a message may come as new. An old CONNECT that arrives late can end the publisher's
  * session and with it what the worker knew of its packet ids. */
-static unsigned most_copies(const struct sim *s, const struct sim_pub *p)
+static unsigned most_copies(const struct sim *s, const struct sim_pub *p, uint8_t qos)
 {
     bool is_forgotten = s->model.sessions[p->client].since > p->fed_first;
-    return p->qos == 1 || (p->qos == 2 && is_forgotten) ? p->n_sent : 1;
+    /* Below QoS 2 it may leave before it is on disk, and a crash forgets that it did. */
+    bool is_unsure = qos < 2 && has_crashed(s, p);
+    unsigned n = p->qos == 1 || p->is_will || is_forgotten || is_unsure ? p->n_sent : 1;
+    return is_unsure ? n + s->n_lives : n; /* each restart may match it again */
 }
 
 static void check_copies(struct sim *s, struct sim_session *t, unsigned pub,
                          const struct mqtt_publish *m)
 {
     const struct sim_pub *p = &s->model.pubs[pub];
-    if (m->dup && t->touched[pub] == 0) {
+    if (m->dup && t->touched[pub] == 0 && !has_crashed(s, p)) {
         sim_fail(s, "8", "the first copy of m%u has DUP", pub);
     }
     if (m->dup || m->retain) {
         return;
     }
-    t->left[pub]++;
-    if (t->left[pub] > most_copies(s, p)) {
-        sim_fail(s, p->qos == 2 ? "8" : "7", "client gets m%u (QoS %u, sent %u times) %u times",
-                 pub, p->qos, p->n_sent, t->left[pub]);
+    uint16_t *left = m->qos == 2 ? &t->left2[pub] : &t->left[pub];
+    if (++*left > most_copies(s, p, m->qos)) {
+        sim_fail(s, m->qos == 2 ? "8" : "7", "client gets m%u (QoS %u, sent %u times) %u times",
+                 pub, p->qos, p->n_sent, *left);
     }
 }
 
@@ -209,7 +266,10 @@ static void tap_qos2(struct sim *s, struct sim_session *t, unsigned pub,
                      const struct mqtt_publish *m)
 {
     if (m->packet_id < IDS && !m->dup) {
-        t->out_pub[m->packet_id] = (uint16_t)(pub + 1);
+        /* Without memory a replay is not on record, and neither is its PUBREC. */
+        bool is_unrecorded = m->retain && sim_had_trouble(s, 1) &&
+                             sim_log_delivery(s->log, t->sid, pub) == SIM_ABSENT;
+        t->out_pub[m->packet_id] = is_unrecorded ? 0 : (uint16_t)(pub + 1);
         t->out_released[m->packet_id] = false;
     }
     if (t->is_durable && !m->retain && sim_log_delivery(s->log, t->sid, pub) == SIM_APPENDED) {
@@ -245,7 +305,12 @@ static void tap_publish(struct sim *s, struct sim_link *l, unsigned worker,
         sim_fail(s, "9", "client %u gets m%u on %s, which worker %u knows to be denied", l->client,
                  pub, sim_topic(p->topic), worker);
     }
-    check_order(s, t, pub, m->retain);
+    if (t->touched[pub] == 0 && model_has_expired(s, p) && s->crashed_at < p->fed_first &&
+        p->held_on == 0 && s->now_ms > p->fed_last_ms + p->expiry_s * 1000ull + 1000) {
+        sim_fail(s, "12", "m%u comes %llu ms after it was sent, it expired after %u s", pub,
+                 (unsigned long long)(s->now_ms - p->fed_last_ms), p->expiry_s);
+    }
+    check_order(s, t, pub, m);
     check_copies(s, t, pub, m);
     if (m->qos == 2) {
         tap_qos2(s, t, pub, m);
@@ -274,7 +339,8 @@ void model_reception(struct sim *s, struct sim_link *l, unsigned pub, uint8_t qo
     const struct sim_pub *p = &s->model.pubs[pub];
     t->came_by[pub] = l->id;
     t->got[pub]++;
-    if (qos == 2 && !p->retain && t->got[pub] > most_copies(s, p)) {
+    t->got2[pub] = (uint16_t)(t->got2[pub] + (qos == 2));
+    if (qos == 2 && !p->retain && t->got2[pub] > most_copies(s, p, 2)) {
         sim_fail(s, "8", "client %u accepts m%u twice with QoS 2", l->client, pub);
     }
 }
@@ -325,6 +391,20 @@ static void granted(struct sim *s, const struct sim_link *l, const struct sim_wi
     }
 }
 
+/* The newest record about the filter: of a SUBSCRIBE or UNSUBSCRIBE that is still under way. */
+static void check_sub_committed(struct sim *s, const struct sim_session *t,
+                                const struct sim_wish *w, const char *packet)
+{
+    bool is_alone = t->subs[w->filter].n_asked == 0;
+    const struct sim_record *r = sim_log_sub(s->log, t->sid, w->filter);
+    if (t->is_durable && is_alone && sim_log_kept(s->log, r) == SIM_APPENDED &&
+        r->kind == (w->is_unsubscribe ? JOURNAL_UNSUB : JOURNAL_SUB) &&
+        t->subs[w->filter].is_ending == w->is_unsubscribe) {
+        sim_fail(s, "7", "%s for %s leaves before its record is committed", packet,
+                 sim_filter(w->filter));
+    }
+}
+
 static void tap_suback(struct sim *s, struct sim_link *l, uint16_t packet_id, struct slice codes,
                        bool is_unsubscribe)
 {
@@ -346,12 +426,16 @@ static void tap_suback(struct sim *s, struct sim_link *l, uint16_t packet_id, st
     }
     struct sim_sub *sub = &t->subs[w.filter];
     if (is_unsubscribe) {
-        sub->possible_until = sub->is_ending ? s->tick : sub->possible_until;
+        if (codes.n != 1 || codes.p[0] < 0x80) {
+            sub->possible_until = sub->is_ending ? s->tick : sub->possible_until;
+            check_sub_committed(s, t, &w, "UNSUBACK");
+        }
         return;
     }
     sub->n_asked = sub->n_asked > 0 ? (uint16_t)(sub->n_asked - 1) : 0;
     bool is_refused = codes.n != 1 || codes.p[0] >= 0x80;
-    if (is_refused && always_covered(s, l->client, &w)) {
+    bool is_excused = sim_had_trouble(s, w.fed_at);
+    if (is_refused && always_covered(s, l->client, &w) && !is_excused) {
         sim_fail(s, "9", "client %u: SUBSCRIBE %s is refused although it is granted", l->client,
                  sim_filter(w.filter));
     } else if (!is_refused && !once_covered(s, l->client, &w)) {
@@ -359,6 +443,7 @@ static void tap_suback(struct sim *s, struct sim_link *l, uint16_t packet_id, st
                  l->client, sim_filter(w.filter));
     } else if (!is_refused) {
         granted(s, l, &w);
+        check_sub_committed(s, t, &w, "SUBACK");
     }
 }
 
@@ -372,6 +457,11 @@ static void tap_connack(struct sim *s, struct sim_link *l, const struct mqtt_con
                  m->session_present, l->is_present);
     }
     l->has_tapped_connack = true;
+    const struct sim_session *t = &s->model.sessions[l->client];
+    if (m->code == 0 && t->link == l && t->is_durable &&
+        sim_log_session(s->log, t->sid) != SIM_COMMITTED) {
+        sim_fail(s, "7", "link %u: CONNACK leaves before its session is committed", l->id);
+    }
 }
 
 void tap_packet(struct sim *s, struct sim_link *l, unsigned worker, const struct mqtt_fixed *fixed,
@@ -434,6 +524,9 @@ void tap_packet(struct sim *s, struct sim_link *l, unsigned worker, const struct
     default:
         err = ERR_PROTOCOL;
         break;
+    }
+    if (err != OK && fixed->type == MQTT_CONNACK && sim_had_trouble(s, l->opened_at)) {
+        return; /* without memory for CONNECT it does not know the client's version */
     }
     if (err != OK) {
         sim_fail(s, "-", "link %u: the server sent what does not decode: type %d, %s", l->id,

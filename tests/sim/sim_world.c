@@ -7,7 +7,15 @@ static void turn(struct sim *s, unsigned i)
 {
     struct worker *w = s->workers[i];
     sim_say(s, "worker", "%u: turn", i);
+    s->turned_ms[i] = s->now_ms;
+    sim_memory_begin(s);
     worker_turn(w, s->now_ms, s->wall_ms);
+    sim_memory_end(s);
+    for (unsigned at = 0; at < s->n_links; at++) {
+        if (s->links[at]->is_held && s->links[at]->worker == (int)i) {
+            model_held(s, s->links[at]);
+        }
+    }
     uint64_t conn;
     while (!s->has_failed && (conn = worker_next_dirty(w)) != 0) {
         struct sim_link *l = worker_transport(w, conn);
@@ -20,16 +28,57 @@ static void turn(struct sim *s, unsigned i)
     (void)worker_take_wakes(w);
 }
 
-static void commit(struct sim *s, unsigned i, bool all)
+static void commit(struct sim *s)
 {
-    uint64_t from = sim_log_committed(s->log, i), to = sim_log_appended(s->log, i);
-    if (from == to) {
-        return;
+    uint64_t moved = 0;
+    enum err err = log_commit(s->store, &moved);
+    if (err != ERR_AGAIN) {
+        sim_say(s, "log", "commit: %s, moved %llx", err_name(err), (unsigned long long)moved);
     }
-    uint64_t up_to = all ? to : from + 1 + sim_below(s, (unsigned)(to - from));
-    sim_log_commit(s->log, i, up_to);
-    sim_say(s, "journal", "worker %u committed up to %llu of %llu", i, (unsigned long long)up_to,
-            (unsigned long long)to);
+    sim_trouble_tend(s);
+}
+
+static uint64_t tend(struct sim *s)
+{
+    uint64_t at_ms = UINT64_MAX;
+    log_tend(s->store, s->now_ms, &at_ms);
+    sim_trouble_tend(s);
+    return at_ms;
+}
+
+static bool has_uncommitted(const struct sim *s)
+{
+    bool has = false;
+    for (unsigned i = 0; i < s->knobs.n_workers; i++) {
+        has = has || worker_has_uncommitted(s->workers[i]);
+    }
+    return has;
+}
+
+/* The clock of the next life may be wrong by an hour. */
+static void crash(struct sim *s)
+{
+    sim_end(s, (enum sim_end)sim_below(s, 3));
+    s->now_ms = sim_chance(s, 50) ? s->now_ms + sim_below(s, 5000) : 1000 + sim_below(s, 5000);
+    s->wall_ms += sim_chance(s, 70) ? sim_below(s, 5000) : (int64_t)sim_below(s, 7200000) - 3600000;
+    if (!s->has_failed) {
+        sim_start(s);
+    }
+}
+
+/* What happens seldom, and to everybody. */
+static void fate(struct sim *s)
+{
+    if (sim_below(s, 10000) < s->knobs.crashes) {
+        crash(s);
+    } else if (sim_below(s, 10000) < s->knobs.troubles) {
+        if (sim_chance(s, 70)) {
+            sim_trouble_begin(s);
+        } else {
+            s->memory_steps = 1 + sim_below(s, 20);
+            sim_say(s, "memory", "ends for %u calls", s->memory_steps);
+        }
+    }
 }
 
 static void verify_one(struct sim *s)
@@ -111,6 +160,10 @@ static void link_act(struct sim *s)
 
 static void step(struct sim *s)
 {
+    fate(s);
+    if (s->has_failed) {
+        return;
+    }
     unsigned dice = sim_below(s, 100);
     if (dice < 28) {
         sim_client_act(s, &s->clients[sim_below(s, s->knobs.n_clients)]);
@@ -118,12 +171,14 @@ static void step(struct sim *s)
         link_act(s);
     } else if (dice < 84) {
         turn(s, sim_below(s, s->knobs.n_workers));
+    } else if (dice < 89) {
+        commit(s);
     } else if (dice < 90) {
-        commit(s, sim_below(s, s->knobs.n_workers), sim_chance(s, 50));
+        (void)tend(s);
     } else if (dice < 93) {
         verify_one(s);
     } else if (dice < 97) {
-        step_time(s, sim_chance(s, 90) ? sim_below(s, 30) : sim_below(s, 1500));
+        step_time(s, sim_chance(s, 90) ? sim_below(s, 30) : sim_below(s, 3000));
     } else if (dice < 99) {
         sim_service_tell(s);
     } else {
@@ -160,9 +215,10 @@ static bool round_rest(struct sim *s)
     bool busy = s->n_questions > 0 || sim_service_is_busy(s);
     verify_one(s);
     sim_service_tell(s);
+    busy = busy || has_uncommitted(s);
+    commit(s);
+    busy = tend(s) <= s->now_ms || busy;
     for (unsigned i = 0; i < s->knobs.n_workers && !s->has_failed; i++) {
-        busy = busy || sim_log_committed(s->log, i) != sim_log_appended(s->log, i);
-        commit(s, i, true);
         turn(s, i);
     }
     for (unsigned to = 0; to < s->knobs.n_workers; to++) {
@@ -195,22 +251,42 @@ static void fail_restless(struct sim *s)
                      c->flights[0].is_released ? "PUBREL" : "PUBLISH");
         }
     }
-    sim_fail(s, "-", "it does not come to rest: %zu questions, service %s", s->n_questions,
-             sim_service_is_busy(s) ? "busy" : "idle");
+    for (unsigned i = 0; i < s->n_links; i++) {
+        const struct sim_link *l = s->links[i];
+        if (!l->is_cut && l->up.n > 0) {
+            sim_fail(s, "-",
+                     "it does not come to rest: worker %d leaves %zu bytes on link %u unread",
+                     l->worker, l->up.n, l->id);
+        }
+    }
+    struct log_status status;
+    log_status(s->store, &status);
+    bool is_tended = tend(s) > s->now_ms;
+    sim_fail(
+        s, "-",
+        "it does not come to rest: %zu questions, service %s, records %s, log %s in state %d: %u "
+        "segments, %llu of %llu bytes living",
+        s->n_questions, sim_service_is_busy(s) ? "busy" : "idle",
+        has_uncommitted(s) ? "wait" : "committed", is_tended ? "idle" : "busy", (int)status.state,
+        status.segments, (unsigned long long)status.living_bytes, (unsigned long long)status.bytes);
 }
 
 static void settle(struct sim *s)
 {
     s->is_settling = true;
+    sim_trouble_end(s);
     sim_say(s, "sim", "the dust settles");
+    if (s->knobs.crashes > 0 && sim_chance(s, 50)) {
+        crash(s);
+    }
     unsigned quiet = 0, rounds = 0;
     bool enabled = false;
     while (!s->has_failed && quiet < QUIET_ROUNDS) {
         bool busy = round_links(s);
         busy = round_rest(s) || busy;
         if (!enabled && !sim_service_is_busy(s)) {
-            sim_service_enable_all(s);
-            enabled = busy = true;
+            enabled = sim_service_enable_all(s);
+            busy = true;
         }
         step_time(s, 20);
         quiet = busy ? 0 : quiet + 1;

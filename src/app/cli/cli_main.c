@@ -25,7 +25,7 @@ static const struct cli_command commands[] = {
      cmd_init, NULL},
     {"serve", "the daemon, in the foreground",
      "  sallyport serve /var/lib/sallyport\n\n"
-     "usage: sallyport serve [DIR] [--master-key FILE]\n"
+     "usage: sallyport serve [DIR] [--master-key FILE|credential:NAME]\n"
      "Logs on stderr, `ready` when it serves. SIGTERM or Ctrl-C drains and ends, SIGHUP reloads.\n",
      cmd_serve, NULL},
     {"check", "are configuration and policy right? Changes nothing",
@@ -61,6 +61,17 @@ static const struct cli_command commands[] = {
      "       sallyport exception list\n"
      "       sallyport exception end ID\n",
      cmd_exception, NULL},
+    {"master-key", "rotate: a new master key, while the daemon serves",
+     "  sallyport master-key rotate\n\n"
+     "usage: sallyport master-key rotate [--master-key FILE] [--new-key FILE]\n"
+     "Makes a new key beside the old one (FILE.new), has the daemon seal the keyring under it, "
+     "and\n"
+     "puts it in FILE's place. Cut short at any moment, one of the two files opens the keyring:\n"
+     "FILE before the daemon has answered, FILE.new from then on; `serve` tries both, and running\n"
+     "this again finishes it. The old key opens nothing any more.\n"
+     "  --master-key FILE the key in force; default as configured, else DIR.key\n"
+     "  --new-key FILE    take this key (32 bytes) instead of a random one\n",
+     cmd_master_key, NULL},
     {"pub", "publish a message, a file, or each line",
      "  sallyport pub --bundle meter-7 -t sensors/lab/meter-7/temperature -m 21.5 -q 1 -r\n\n"
      "usage: sallyport pub -t TOPIC -m TEXT | -f FILE | -l | -s | -n [-q 0|1|2] [-r] ...\n"
@@ -138,11 +149,42 @@ static const struct cli_command commands[] = {
      "  durable: the subscribers are asleep, and what counts is the server's acknowledgement, "
      "with\n"
      "  its time; afterwards they come back and must get everything (QoS 1).\n"
+     "  --keep   the subscribers' sessions last, so what they get is on disk first (QoS 1, 2); "
+     "they "
+     "stay\n"
+     "           with the server.\n"
      "  Every message is checked: 1 when one was lost, came twice or out of order.\n"
      "  --pid adds the CPU time that these processes used for a delivery.\n"
      "  The identity needs many client ids at once and PREFIX/# both ways (default bench/RANDOM).\n"
      "  --plain  TCP without TLS and identity, only to a broker on this machine.\n",
      cmd_bench, NULL},
+    {"backup", "a sealed copy of the data directory, also while the daemon serves",
+     "  sallyport backup /mnt/backup/2026-11-21.spb\n"
+     "  sallyport restore /mnt/backup/2026-11-21.spb --verify\n\n"
+     "usage: sallyport backup FILE [--master-key FILE]\n"
+     "One file: configuration, policy, certificates, audit trail, devices, sessions, messages. It\n"
+     "holds neither the master key nor the keyring (DIR/keyring); keep copies of both apart from\n"
+     "it, each is useless without the others. A device that is removed later is gone from it, "
+     "too,\n"
+     "when old copies of the keyring are thrown away.\n"
+     "  --master-key FILE  when it is not where `serve` looks\n",
+     cmd_backup, NULL},
+    {"restore", "a data directory out of a backup; --verify only looks",
+     "  sallyport restore 2026-11-21.spb --verify\n"
+     "  sallyport -C /var/lib/sallyport-2 restore 2026-11-21.spb --keyring keyring "
+     "--master-key my.key\n\n"
+     "usage: sallyport -C NEWDIR restore FILE [--master-key FILE] [--keyring FILE]\n"
+     "       sallyport restore FILE --verify [--master-key FILE] [--keyring FILE]\n"
+     "NEWDIR must be empty or not there; it may hold a keyring. The keys: as the options say, "
+     "else\n"
+     "NEWDIR.key and NEWDIR/keyring, else where they were when the backup was made. Give the "
+     "newest\n"
+     "keyring: devices that were removed since stay removed. Copies of both are put beside NEWDIR\n"
+     "and into it.\n"
+     "  --verify  reads and opens everything, says what is in it, writes nothing; 1 when "
+     "something\n"
+     "            is damaged\n",
+     cmd_restore, NULL},
     {"certs", "list, renew, plan", NULL, NULL, "the certificate life cycle"},
     {"enrol", "token, approve, list", NULL, NULL, "enrolment"},
     {"agent", "keeps a device's certificate fresh", NULL, NULL, "enrolment"},
@@ -151,8 +193,6 @@ static const struct cli_command commands[] = {
     {"respond", "list, undo", NULL, NULL, "detection and response"},
     {"doctor", "what is wrong here, and the fix", NULL, NULL, "operations"},
     {"scan", "what a host shows to strangers", NULL, NULL, "operations"},
-    {"backup", "a sealed copy of the data directory", NULL, NULL, "operations"},
-    {"restore", "a data directory out of a copy", NULL, NULL, "operations"},
     {"import", "mosquitto's users and rules", NULL, NULL, "operations"},
     {"firmware", "releases and roll-outs", NULL, NULL, "firmware"},
     {"incident", "export", NULL, NULL, "detection and response"},

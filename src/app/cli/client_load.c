@@ -58,7 +58,8 @@ static void say_connect(struct conn *c)
     uint8_t bytes[2048];
     (void)snprintf(id, sizeof(id), "%s-%c%u", o->prefix, c->is_publisher ? 'p' : 's', c->index);
     struct mqtt_connect m = {.version = o->version,
-                             .clean_start = c->is_publisher || o->shape != LOAD_DURABLE ||
+                             .clean_start = c->is_publisher ||
+                                            (o->shape != LOAD_DURABLE && !o->is_kept) ||
                                             c->load->stage == STAGE_ERASE,
                              .client_id = slice_text(id),
                              .has_username = t->username.n > 0,

@@ -37,6 +37,7 @@ struct load_order {
     uint32_t rate; /* messages a second of all publishers; 0: as fast as the window allows */
     uint8_t qos;
     bool is_plain;
+    bool is_kept; /* the subscribers' sessions last: what they get is on disk first */
 };
 
 struct load_result {

@@ -266,6 +266,7 @@ static int read_order(struct cli *cli, const struct cli_command *self, const str
     o->qos = (uint8_t)qos;
     o->rate = (uint32_t)rate;
     o->is_plain = cli_has(a, "--plain");
+    o->is_kept = cli_has(a, "--keep");
     return CLI_DONE;
 }
 
@@ -288,6 +289,7 @@ int cmd_bench(struct cli *cli, const struct cli_command *self, int argc, char **
                                                 {"--topic", "-t", CLI_VALUE},
                                                 {"--protocol-version", "-V", CLI_VALUE},
                                                 {"--plain", NULL, CLI_FLAG},
+                                                {"--keep", NULL, CLI_FLAG},
                                                 CLIENT_TARGET_OPTIONS,
                                                 {NULL, NULL, CLI_FLAG}};
     AUTO(bench_done) struct bench b = {.order = {.shape = LOAD_PAIRS}};

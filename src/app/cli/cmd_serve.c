@@ -1,14 +1,16 @@
 /* serve, check */
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "app/cli/commands.h"
 #include "app/daemon/config.h"
 #include "app/daemon/supervisor.h"
 #include "service/directory/policy_yaml.h"
+#include "store/log.h"
 
-enum { IDLE_CONNECTION_BYTES = 24 * 1024, OWN_DESCRIPTORS = 64 };
+enum { IDLE_CONNECTION_BYTES = 24 * 1024, OWN_DESCRIPTORS = 64, KEEP_BYTES_DEFAULT = 256 << 20 };
 
 int cmd_serve(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
@@ -47,16 +49,45 @@ static enum err check_policy(int dir_fd, const char *dir, const struct config *c
     return policy_yaml_read(buf_slice(&bytes), shown, &c->role_limits, ret, &policy);
 }
 
-static void print_capacity(struct cli *cli, const struct config *c)
+/* What the store takes of the disk: at least three files (the present one, the next, the spare). */
+struct store_room {
+    uint64_t segment_bytes, least_bytes, keep_bytes, free_bytes;
+};
+
+static struct store_room store_room(int dir_fd, const struct global_settings *s)
 {
+    struct statvfs disk = {0};
+    (void)fstatvfs(dir_fd, &disk);
+    struct store_room r = {.segment_bytes = s->segment_bytes,
+                           .keep_bytes = s->keep_bytes,
+                           .free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize};
+    uint64_t total = (uint64_t)disk.f_blocks * disk.f_frsize;
+    if (r.segment_bytes == 0) { /* as log_setup says */
+        r.segment_bytes = total / 16 < SEGMENT_BYTES_DEFAULT ? total / 16 : SEGMENT_BYTES_DEFAULT;
+    }
+    if (r.keep_bytes == 0) {
+        r.keep_bytes = total / 4 < KEEP_BYTES_DEFAULT ? total / 4 : KEEP_BYTES_DEFAULT;
+    }
+    r.least_bytes = 3 * r.segment_bytes;
+    return r;
+}
+
+static void print_capacity(struct cli *cli, const struct config *c, int dir_fd)
+{
+    struct store_room store = store_room(dir_fd, &c->settings);
     struct rlimit files = {0, 0};
     (void)getrlimit(RLIMIT_NOFILE, &files);
     uint64_t by_files = files.rlim_max > OWN_DESCRIPTORS ? files.rlim_max - OWN_DESCRIPTORS : 0;
     uint64_t by_memory = c->settings.limits.memory_bytes / IDLE_CONNECTION_BYTES;
     uint64_t fits = by_files < by_memory ? by_files : by_memory;
     if (cli->json) {
-        fprintf(cli->out, "{\"ok\":true,\"workers\":%u,\"listeners\":%zu,\"connections\":%llu}\n",
-                c->workers, c->n_listeners, (unsigned long long)fits);
+        fprintf(cli->out,
+                "{\"ok\":true,\"workers\":%u,\"listeners\":%zu,\"connections\":%llu,"
+                "\"segment_bytes\":%llu,\"store_least_bytes\":%llu,\"keep_bytes\":%llu,"
+                "\"disk_free_bytes\":%llu}\n",
+                c->workers, c->n_listeners, (unsigned long long)fits,
+                (unsigned long long)store.segment_bytes, (unsigned long long)store.least_bytes,
+                (unsigned long long)store.keep_bytes, (unsigned long long)store.free_bytes);
         return;
     }
     fprintf(cli->out,
@@ -66,6 +97,14 @@ static void print_capacity(struct cli *cli, const struct config *c)
             c->workers, c->n_listeners, (unsigned long long)fits, (unsigned long long)by_files,
             (unsigned long long)(c->settings.limits.memory_bytes >> 20),
             (unsigned long long)by_memory);
+    fprintf(cli->out,
+            "The store takes files of %llu MiB, three at least (%llu MiB), and is cleaned above "
+            "%llu MiB and\ntwice what is alive in it; %llu MiB are free on its disk%s.\n",
+            (unsigned long long)(store.segment_bytes >> 20),
+            (unsigned long long)(store.least_bytes >> 20),
+            (unsigned long long)(store.keep_bytes >> 20),
+            (unsigned long long)(store.free_bytes >> 20),
+            store.free_bytes < store.segment_bytes ? ": LESS THAN ONE FILE" : "");
 }
 
 int cmd_check(struct cli *cli, const struct cli_command *self, int argc, char **argv)
@@ -93,6 +132,6 @@ int cmd_check(struct cli *cli, const struct cli_command *self, int argc, char **
     if (e != OK) {
         return cli_fail(cli, "%s", complaint.text);
     }
-    print_capacity(cli, &config);
+    print_capacity(cli, &config, dir_fd);
     return CLI_DONE;
 }

@@ -16,10 +16,10 @@ void fortress_done(struct fortress *f)
     f->directory = directory_free(f->directory);
     f->pki = pki_free(f->pki);
     f->policy = policy_unref(f->policy);
+    vault_close(&f->vault);
     if (f->disk != NULL) {
         f->disk = f->disk->ops->free(f->disk);
     }
-    f->master = secret_free(f->master);
     if (f->dir_fd > 0) {
         close(f->dir_fd);
     }
@@ -164,14 +164,22 @@ static enum err fill(struct fortress *f, const struct pki_hosts *hosts, struct s
     struct random_source random = random_system();
     struct clock clock = clock_system();
     int64_t now = clock.wall_ms(clock.ctx);
-    TRY(master_key_create(f->key_path, &random, &f->master, why));
-    struct slice master = secret_bytes(f->master);
-    TRY(pki_init(f->dir_fd, master, hosts, &random, now));
-    TRY(pki_open(f->disk, master, &f->pki, why));
+    AUTO(secret_autofree) struct secret *master = NULL;
+    struct vault_setup setup = {.disk = f->disk,
+                                .random = random,
+                                .clock = clock,
+                                .settings = &f->config.settings,
+                                .n_workers = 1};
+    TRY(master_key_create(f->key_path, &random, &master, why));
+    TRY(vault_create(&setup, secret_bytes(master), &f->vault, why));
+    struct slice root = keyring_root(f->vault.keyring);
+    TRY(pki_init(f->dir_fd, root, hosts, &random, now));
+    TRY(pki_open(f->disk, root, &f->pki, why));
     TRY(disk_save(f->disk, "sallyport.yaml", config_text));
     TRY(disk_save(f->disk, "policy.yaml", slice_text(policy_yaml_default())));
-    struct directory_setup setup = {.disk = f->disk, .master = master, .random = random};
-    TRY(directory_create(&setup, &f->directory));
+    struct directory_setup directory = {
+        .log = f->vault.log, .keyring = f->vault.keyring, .random = random};
+    TRY(directory_create(&directory, &f->directory));
     return directory_admin_secret(f->directory, now, f->admin_secret);
 }
 

@@ -6,13 +6,14 @@
 #define APP_CLI_FORTRESS_H
 
 #include "app/daemon/config.h"
+#include "app/daemon/vault.h"
 #include "base/disk.h"
 #include "service/admin/provision.h"
 
 struct fortress {
     int dir_fd; /* the disk's own copy is apart */
     struct disk *disk;
-    struct secret *master;
+    struct vault vault;
     struct directory *directory;
     struct pki *pki;
     const struct policy *policy;

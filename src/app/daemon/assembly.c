@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "service/directory/policy_yaml.h"
-#include "service/pki/master_key.h"
+#include "service/pki/key_source.h"
 
 static enum err open_disk(struct assembly *a, int dir_fd, struct why *why)
 {
@@ -37,21 +39,46 @@ MUST_USE enum err assembly_policy(const struct assembly *a, const char *dir,
     return err;
 }
 
-static enum err open_records(struct assembly *a, const struct boot *boot, struct why *why)
+/* A rotation that was cut short may have left two keys; one of them opens the keyring. */
+static enum err open_vault(struct assembly *a, const struct boot *boot,
+                           const struct assembly_watcher *w, struct why *why)
 {
-    TRY(master_key_read(boot->key_fd, "the master key", &a->master, why));
+    bool group_may_read = key_source_at(boot->key_source)->group_may_read;
+    const struct vault_key keys[] = {
+        {boot->key_fd, "the master key", group_may_read},
+        {boot->spare_key_fd, "the master key's FILE.new", group_may_read}};
+    struct vault_setup setup = {.disk = a->disk,
+                                .random = a->random,
+                                .clock = a->clock,
+                                .settings = &a->config.settings,
+                                .n_workers = boot->workers,
+                                .ctx = w->ctx,
+                                .progress = w->progress};
+    size_t opened_by = 0;
+    TRY(vault_open(&setup, keys, COUNT_OF(keys), &a->vault, &opened_by, why));
+    if (opened_by > 0) {
+        log_line(LOG_WARN, "the keyring opened with the master key's FILE.new, not with FILE: a "
+                           "rotation was interrupted; `sallyport master-key rotate` finishes it");
+    }
+    kept_clock_know(&a->kept_clock, a->vault.report.last_wall_ms);
+    return OK;
+}
+
+static enum err open_records(struct assembly *a, struct why *why)
+{
     struct directory_setup setup = {
-        .disk = a->disk, .master = secret_bytes(a->master), .random = a->random};
+        .log = a->vault.log, .keyring = a->vault.keyring, .random = a->random};
     enum err err = directory_open(&setup, &a->directory);
-    if (err != OK) {
-        why_set(why,
-                "%s/" DIRECTORY_FILE
-                " does not open: %s. Is it the master key that this directory was "
-                "made with?",
-                boot->dir, err_name(err));
+    if (err == ERR_NOT_FOUND) {
+        why_set(why, "DIR/" STORE_DIR " holds no device and no directory any more: segments are "
+                     "missing or damaged. Put them back, or restore a backup");
         return err;
     }
-    return pki_open(a->disk, secret_bytes(a->master), &a->pki, why);
+    if (err != OK) {
+        why_set(why, "the directory in DIR/" STORE_DIR " does not open: %s", err_name(err));
+        return err;
+    }
+    return pki_open(a->disk, keyring_root(a->vault.keyring), &a->pki, why);
 }
 
 static enum err open_tls(struct assembly *a, const struct config_listener *l, struct tls **ret,
@@ -65,6 +92,7 @@ static enum err open_tls(struct assembly *a, const struct config_listener *l, st
         .client_ca_pem = by_cert ? pki_ca_pem(a->pki) : (struct slice){0},
         .client_cert_required = l->auth == CONFIG_AUTH_X509,
         .allow_tls12 = l->tls_min == CONFIG_TLS_1_2,
+        .clock = &a->clock,
     };
     enum err err = tls_server_new(&c, text, ret);
     if (err != OK) {
@@ -76,7 +104,7 @@ static enum err open_tls(struct assembly *a, const struct config_listener *l, st
 static void set_dtls(struct assembly *a, const struct config_listener *l,
                      struct dtls_server_config *ret)
 {
-    *ret = (struct dtls_server_config){.random = &a->random};
+    *ret = (struct dtls_server_config){.random = &a->random, .clock = &a->clock};
     if ((l->auth & CONFIG_AUTH_X509) != 0) {
         ret->chain_pem = pki_server_chain_pem(a->pki);
         ret->key_pem = pki_server_key_pem(a->pki);
@@ -86,7 +114,7 @@ static void set_dtls(struct assembly *a, const struct config_listener *l,
 
 /* A segment is a name to people and a number to messages: 1 and up, in the order of the
  * configuration. */
-static uint32_t segment_number(const struct config *c, const char *segment)
+static uint32_t segment_of(const struct config *c, const char *segment)
 {
     for (size_t i = 0; i < c->n_listeners; i++) {
         if (strcmp(c->listeners[i].segment, segment) == 0) {
@@ -106,7 +134,7 @@ static enum err add_entrance(struct assembly *a, const struct boot_listener *b,
     e->entrance.auth_psk = (l->auth & CONFIG_AUTH_PSK) != 0;
     e->entrance.is_plain = l->plain;
     e->entrance.index = (unsigned)a->n_entrances;
-    e->entrance.segment = segment_number(&a->config, l->segment);
+    e->entrance.segment = segment_of(&a->config, l->segment);
     EVENT_TEXT(&e->entrance, name, slice_text(l->name));
     e->is_udp = b->udp;
     e->fds = a->fds[a->n_entrances];
@@ -139,8 +167,8 @@ static enum err add_entrances(struct assembly *a, const struct boot *boot, struc
     return OK;
 }
 
-static enum err open_broker(struct assembly *a, const struct boot *boot, void (*notify)(void *ctx),
-                            void *ctx)
+static enum err open_broker(struct assembly *a, const struct boot *boot,
+                            const struct assembly_watcher *w)
 {
     const struct directory_version *version = directory_current(a->directory);
     const struct realm *realm = NULL;
@@ -151,38 +179,76 @@ static enum err open_broker(struct assembly *a, const struct boot *boot, void (*
     }
     struct broker_setup setup = {.n_workers = boot->workers,
                                  .limits = a->config.settings.limits,
-                                 .clock = clock_system(),
+                                 .clock = a->clock,
                                  .random = a->random,
                                  .entrances = a->entrances,
                                  .n_entrances = a->n_entrances,
                                  .realm = realm,
-                                 .ctx = ctx,
-                                 .notify = notify};
-    err = broker_new(&setup, &a->broker);
+                                 .log = a->vault.log,
+                                 .committer = a->vault.committer,
+                                 .ctx = w->ctx,
+                                 .notify = w->notify};
+    err = broker_new(&setup, &a->broker, &a->restored);
     realm_unref(realm);
     return err;
 }
 
-MUST_USE enum err assembly_open(const struct boot *boot, void (*notify)(void *ctx), void *ctx,
+/* For the operator: what came back, and how long it took. */
+static void say_restored(const struct assembly *a, uint64_t began_ms)
+{
+    const struct restore_report *r = &a->restored;
+    const struct log_report *l = &a->vault.report;
+    uint64_t took_ms = a->clock.mono_ms(a->clock.ctx) - began_ms;
+    log_line(LOG_NOTICE,
+             "store: %" PRIu64 " sessions, %" PRIu64 " messages, %" PRIu64
+             " retained restored in %" PRIu64 " ms (%" PRIu64 " records in %u segments)",
+             r->sessions, r->deliveries, r->retained, took_ms, l->records, l->segments);
+    if (l->damaged > 0 || l->missing > 0 || r->lost > 0) {
+        log_line(LOG_ERROR,
+                 "store: %" PRIu64 " records do not verify, %u segments are missing, %" PRIu64
+                 " messages are lost; `sallyport alerts` says which",
+                 l->damaged, l->missing, r->lost);
+    }
+    if (l->erased > 0) {
+        log_line(LOG_NOTICE,
+                 "store: %" PRIu64 " records of removed devices cannot be read any more",
+                 l->erased);
+    }
+    if (!l->was_closed && l->records > 0) {
+        log_line(LOG_WARN,
+                 "store: the daemon before this one did not end in order; %" PRIu64
+                 " bytes that nobody was told to be safe are left out",
+                 l->torn_bytes);
+    }
+}
+
+MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_watcher *watcher,
                                 struct assembly *ret, struct why *why)
 {
     struct config_machine machine = config_machine_ask();
     struct yaml_complaint complaint = {0};
+    struct clock machine_clock = clock_system();
     *ret = (struct assembly){.random = random_system()};
+    kept_clock_init(&ret->kept_clock, &machine_clock);
+    ret->clock = kept_clock_as_clock(&ret->kept_clock);
+    uint64_t began_ms = ret->clock.mono_ms(ret->clock.ctx);
     enum err err = config_load(boot->dir_fd, boot->dir, &machine, &complaint, &ret->config);
     if (err != OK) {
         why_set(why, "%s", complaint.text);
         return err;
     }
     TRY(open_disk(ret, boot->dir_fd, why));
-    TRY(open_records(ret, boot, why));
+    TRY(open_vault(ret, boot, watcher, why));
+    TRY(open_records(ret, why));
     TRY(assembly_policy(ret, boot->dir, &ret->policy, why));
     TRY(add_entrances(ret, boot, why));
-    err = open_broker(ret, boot, notify, ctx);
+    err = open_broker(ret, boot, watcher);
     if (err != OK) {
         why_set(why, "the workers cannot start: %s", err_name(err));
+        return err;
     }
-    return err;
+    say_restored(ret, began_ms);
+    return OK;
 }
 
 void assembly_close(struct assembly *a)
@@ -194,7 +260,7 @@ void assembly_close(struct assembly *a)
     a->policy = policy_unref(a->policy);
     a->pki = pki_free(a->pki);
     a->directory = directory_free(a->directory);
-    a->master = secret_free(a->master);
+    vault_close(&a->vault);
     if (a->disk != NULL) {
         a->disk = a->disk->ops->free(a->disk);
     }

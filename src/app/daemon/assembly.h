@@ -1,14 +1,15 @@
 /*
  * assembly - the broker's parts, made out of DIR and the descriptors of BOOT, in the one order that
- * works: configuration, master key, directory, policy, certificates, entrances, workers.
+ * works: configuration, master key, keyring, log, directory, policy, certificates, entrances,
+ * workers.
  */
 #ifndef APP_DAEMON_ASSEMBLY_H
 #define APP_DAEMON_ASSEMBLY_H
 
 #include "app/daemon/config.h"
 #include "app/daemon/message.h"
+#include "app/daemon/vault.h"
 #include "base/disk.h"
-#include "base/secret.h"
 #include "base/why.h"
 #include "service/broker/broker.h"
 #include "service/directory/directory.h"
@@ -16,8 +17,10 @@
 
 struct assembly {
     struct config config;
-    struct secret *master;
+    struct kept_clock kept_clock;
+    struct clock clock; /* of the above: the one that everything in the broker goes by */
     struct disk *disk;
+    struct vault vault;
     struct directory *directory;
     struct pki *pki;
     const struct policy *policy;
@@ -28,18 +31,25 @@ struct assembly {
     size_t n_entrances;
     struct random_source random;
     struct broker *broker;
+    struct restore_report restored;
+};
+
+struct assembly_watcher {
+    void *ctx;
+    void (*notify)(void *ctx); /* the broker's: something waits for the service thread */
+    void (*progress)(void *ctx, unsigned seconds); /* still opening; from another thread */
 };
 
 /*
  * assembly_open - everything but the threads
  *
- * notify, ctx  handed to the broker.
- * ret          caller's storage, zeroed by the call; after an error too it takes assembly_close.
- * why          on error: what is wrong, where, and the fix; for the operator.
+ * watcher  borrowed for the call, its ctx for life.
+ * ret      caller's storage, zeroed by the call; after an error too it takes assembly_close.
+ * why      on error: what is wrong, where, and the fix; for the operator.
  *
  * ERR_CONFIG, ERR_DENIED, ERR_CRYPTO, ERR_NOT_FOUND, ERR_IO, ERR_NOMEM.
  */
-MUST_USE enum err assembly_open(const struct boot *boot, void (*notify)(void *ctx), void *ctx,
+MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_watcher *watcher,
                                 struct assembly *ret, struct why *why);
 void assembly_close(struct assembly *a);
 

@@ -17,7 +17,6 @@ enum { DRAIN_MS = 8000 /* the supervisor waits 10 s */ };
 struct house {
     struct loop_source link; /* first: the supervisor's socket */
     const struct boot *boot;
-    struct clock clock;
     struct assembly parts;
     struct loop *loop;
     struct audit *audit;
@@ -81,13 +80,22 @@ static void report_denials(struct house *h)
 
 static void notify(void *ctx)
 {
-    loop_wake(ctx);
+    struct house *h = ctx;
+    loop_wake(h->loop);
+}
+
+static uint64_t mono_ms(const struct house *h)
+{
+    return h->parts.clock.mono_ms(h->parts.clock.ctx);
 }
 
 static enum err open_admin(struct house *h, const struct sandbox_report *sandbox)
 {
     struct assembly *p = &h->parts;
-    struct audit_setup audit = {.disk = p->disk, .clock = h->clock, .random = p->random};
+    struct audit_setup audit = {.disk = p->disk,
+                                .clock = p->clock,
+                                .root = keyring_root(p->vault.keyring),
+                                .random = p->random};
     TRY(audit_open(&audit, &h->audit));
     size_t n = 0;
     for (size_t i = 0; i < h->boot->n_listeners; i++) {
@@ -106,11 +114,15 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         .disk = p->disk,
         .pki = p->pki,
         .broker = p->broker,
+        .log = p->vault.log,
+        .keyring = p->vault.keyring,
+        .key_source = key_source_at(h->boot->key_source),
+        .kept_clock = &p->kept_clock,
         .audit = h->audit,
         .metrics = h->metrics,
         .policy = p->policy,
         .role_start = p->config.role_limits,
-        .clock = h->clock,
+        .clock = p->clock,
         .random = p->random,
         .host = p->config.n_hosts > 0 ? p->config.hosts[0] : "localhost",
         .listeners = h->listeners,
@@ -129,6 +141,14 @@ static void say(const struct house *h, enum message_type type, const char *text)
     if (message_send(h->link.fd, &m) != OK) {
         log_line(LOG_ERROR, "the supervisor has gone");
     }
+}
+
+/* While the store is read; by a thread of its own. */
+static void progress(void *ctx, unsigned seconds)
+{
+    char text[64];
+    (void)snprintf(text, sizeof(text), "still reading the store, after %u seconds", seconds);
+    say(ctx, MESSAGE_STARTING, text);
 }
 
 static void reload(struct house *h)
@@ -166,7 +186,7 @@ static void stop(struct house *h)
 {
     if (!h->is_stopping) {
         h->is_stopping = true;
-        h->stop_at_ms = h->clock.mono_ms(h->clock.ctx) + DRAIN_MS;
+        h->stop_at_ms = mono_ms(h) + DRAIN_MS;
         broker_drain(h->parts.broker);
     }
 }
@@ -197,7 +217,7 @@ static enum err turns(struct house *h)
     for (;;) {
         uint64_t next = admin_tick(h->admin);
         report_denials(h);
-        uint64_t now_ms = h->clock.mono_ms(h->clock.ctx);
+        uint64_t now_ms = mono_ms(h);
         size_t n;
         if (is_over(h, now_ms)) {
             return OK;
@@ -211,7 +231,8 @@ static enum err turns(struct house *h)
 static enum err house_open(struct house *h, const struct sandbox_report *sandbox, struct why *why)
 {
     TRY(loop_new(&h->loop));
-    TRY(assembly_open(h->boot, notify, h->loop, &h->parts, why));
+    struct assembly_watcher watcher = {.ctx = h, .notify = notify, .progress = progress};
+    TRY(assembly_open(h->boot, &watcher, &h->parts, why));
     TRY(open_admin(h, sandbox));
     h->link.ready = link_ready;
     TRY(loop_add(h->loop, &h->link, EPOLLIN));
@@ -245,7 +266,6 @@ int broker_run(const struct boot *boot, const struct sandbox_report *sandbox,
     }
     h->boot = boot;
     h->metrics = metrics;
-    h->clock = clock_system();
     h->link.fd = link_fd;
     enum err err = house_open(h, sandbox, &why);
     if (err != OK) {

@@ -6,7 +6,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-#include "base/utf8.h"
+#include "service/pki/key_source.h"
 
 #define COMPLAIN(r, node, ...) yaml_complain((r)->doc, (node), (r)->complaint, __VA_ARGS__)
 
@@ -303,14 +303,19 @@ static enum err read_hosts(const struct reading *r, const struct yaml_node *list
     return OK;
 }
 
-static enum err read_path(const struct reading *r, const struct yaml_node *n,
-                          char dst[CONFIG_HOST_BYTES])
+static enum err read_master_key(const struct reading *r, const struct yaml_node *n,
+                                char dst[CONFIG_HOST_BYTES])
 {
-    bool good = n->kind == YAML_SCALAR && n->text.n > 0 && n->text.p[0] == '/' &&
-                utf8_check(n->text, UTF8_STRICT, NULL) == OK;
-    if (!good || !slice_to_text(n->text, dst, CONFIG_HOST_BYTES)) {
-        return COMPLAIN(r, n, "master_key must be the whole path of a file, from /");
+    char text[CONFIG_HOST_BYTES];
+    const char *name = NULL;
+    bool good = n->kind == YAML_SCALAR && slice_to_text(n->text, text, sizeof text);
+    const struct key_source *source = good ? key_source_of(text, &name) : NULL;
+    if (source == NULL || !source->check(slice_text(name))) {
+        return COMPLAIN(r, n,
+                        "master_key must be the whole path of a file, from /, or credential:NAME "
+                        "of systemd");
     }
+    memcpy(dst, text, sizeof text);
     return OK;
 }
 
@@ -376,7 +381,7 @@ static enum err read_all(const struct reading *r, struct config *c)
         TRY(read_name(r, v, "user", c->user));
     }
     if ((v = yaml_find(root, "master_key")) != NULL) {
-        TRY(read_path(r, v, c->master_key));
+        TRY(read_master_key(r, v, c->master_key));
     }
     if ((v = yaml_find(root, "hosts")) != NULL) {
         TRY(read_hosts(r, v, c));

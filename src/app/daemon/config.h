@@ -57,7 +57,7 @@ struct config {
     char hosts[CONFIG_HOSTS_MAX][CONFIG_HOST_BYTES]; /* what bundles may name; first is preferred */
     size_t n_hosts;
     unsigned workers;                   /* 1..CONFIG_WORKERS_MAX; the default is never below 2 */
-    char master_key[CONFIG_HOST_BYTES]; /* path; empty: DIR.key */
+    char master_key[CONFIG_HOST_BYTES]; /* as key_source.h reads it; empty: DIR.key */
     char user[CONFIG_NAME_BYTES];       /* whom the broker runs as when started as root */
     struct global_settings settings;
     struct role_limits role_limits; /* what a role of policy.yaml starts with */

@@ -6,6 +6,7 @@
 
 #include "base/rd.h"
 #include "base/wr.h"
+#include "service/pki/key_source.h"
 
 enum { DESCRIPTOR_MAX = 65535 };
 
@@ -18,6 +19,8 @@ static void encode_boot(struct wr *w, const struct boot *b)
 {
     wr_u32(w, (uint32_t)b->dir_fd);
     wr_u32(w, (uint32_t)b->key_fd);
+    wr_u32(w, (uint32_t)b->spare_key_fd);
+    wr_u8(w, (uint8_t)b->key_source);
     wr_u32(w, (uint32_t)b->control_fd);
     wr_u32(w, b->workers);
     wr_u32(w, b->generation);
@@ -46,6 +49,7 @@ enum err message_encode(const struct message *m, void *dst, size_t cap, size_t *
         break;
     case MESSAGE_RELOADED:
     case MESSAGE_FAILED:
+    case MESSAGE_STARTING:
         wr_block16(&w, text_field(m->text, sizeof m->text));
         break;
     case MESSAGE_STOP:
@@ -106,6 +110,11 @@ static void decode_boot(struct rd *r, struct boot *b)
 {
     b->dir_fd = read_fd(r);
     b->key_fd = read_fd(r);
+    b->spare_key_fd = read_fd(r);
+    b->key_source = rd_u8(r);
+    if (b->key_source >= KEY_SOURCE_COUNT) {
+        rd_fail(r, ERR_MALFORMED);
+    }
     b->control_fd = read_fd(r);
     b->workers = read_number(r, 1, BOOT_SOCKETS_MAX);
     b->generation = read_number(r, 1, UINT32_MAX);
@@ -139,6 +148,7 @@ enum err message_decode(struct slice bytes, struct message *ret)
         break;
     case MESSAGE_RELOADED:
     case MESSAGE_FAILED:
+    case MESSAGE_STARTING:
         read_text(&r, m.text, sizeof m.text);
         break;
     case MESSAGE_STOP:

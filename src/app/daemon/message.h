@@ -3,7 +3,7 @@
  * SOCK_SEQPACKET pair, one datagram each, decoded by the cursors.
  *
  *   supervisor -> broker   BOOT (first, once), STOP, RELOAD
- *   broker -> supervisor   READY, RELOADED, FAILED
+ *   broker -> supervisor   STARTING, READY, RELOADED, FAILED
  *
  * The broker gets its descriptors by inheritance through exec: the pair is LINK_FD, and BOOT says
  * which of those from BOOT_FIRST_FD up is what.
@@ -29,7 +29,8 @@ enum message_type {
     MESSAGE_RELOAD,   /* read sallyport.yaml and policy.yaml again */
     MESSAGE_READY,    /* every listener is served */
     MESSAGE_RELOADED, /* text: empty, or why the old configuration stays */
-    MESSAGE_FAILED    /* text: why the broker cannot start; it will exit, do not restart */
+    MESSAGE_FAILED,   /* text: why the broker cannot start; it will exit, do not restart */
+    MESSAGE_STARTING  /* text: what it is still busy with before READY; it does not hang */
 };
 
 /* How the broker before this one ended. */
@@ -50,9 +51,11 @@ struct boot_listener {
 };
 
 struct boot {
-    int dir_fd;     /* DIR, the only place the broker may open files in */
-    int key_fd;     /* the master key, at offset 0, read-only */
-    int control_fd; /* listening unix socket */
+    int dir_fd;          /* DIR, the only place the broker may open files in */
+    int key_fd;          /* the master key, at offset 0, read-only */
+    int spare_key_fd;    /* tried when that one does not open the keyring */
+    unsigned key_source; /* KEY_SOURCE_*: who may read it, can it be rotated */
+    int control_fd;      /* listening unix socket */
     unsigned workers;
     unsigned generation; /* 1 for the first broker of this supervisor */
     enum boot_last last;
@@ -65,7 +68,7 @@ struct boot {
 struct message {
     enum message_type type;
     struct boot boot;           /* of BOOT */
-    char text[BOOT_TEXT_BYTES]; /* of RELOADED and FAILED */
+    char text[BOOT_TEXT_BYTES]; /* of RELOADED, FAILED and STARTING */
 };
 
 /* message_encode - into dst. ERR_SPACE. */

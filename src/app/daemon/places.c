@@ -39,24 +39,42 @@ enum err places_dir(const char *dir, int *ret_fd, struct why *why)
     return OK;
 }
 
-enum err places_key(const char *dir, const char *path, int *ret_fd, struct why *why)
+enum err places_key(const char *dir, const char *text, struct places_key *ret, struct why *why)
 {
-    char beside[4096];
+    char beside[4096], spare[4096 + 8];
     size_t n = strlen(dir);
     while (n > 1 && dir[n - 1] == '/') {
         n--;
     }
-    if (path == NULL) {
+    if (text == NULL || text[0] == '\0') {
         snprintf(beside, sizeof beside, "%.*s.key", (int)n, dir);
-        path = beside;
+        text = beside;
     }
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        why_set(why, "the master key %s: %s; it was made by `sallyport init`, put it back there",
-                path, strerror(errno));
-        return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+    const char *name;
+    const struct key_source *source = key_source_of(text, &name);
+    struct places_key key = {.fd = -1, .spare_fd = -1, .source = key_source_index(source)};
+    AUTO(close_fd) int spare_fd = -1;
+    snprintf(spare, sizeof spare, "%s" PLACES_KEY_NEW, name);
+    struct why ignored;
+    if (source->no_rotation != NULL || source->open(spare, &spare_fd, &ignored) != OK) {
+        TRY(source->open(name, &spare_fd, why));
     }
-    *ret_fd = fd;
+    TRY(source->open(name, &key.fd, why));
+    key.spare_fd = spare_fd;
+    spare_fd = -1;
+    *ret = key;
+    return OK;
+}
+
+enum err places_rooms(int dir_fd, struct why *why)
+{
+    static const char *const rooms[] = {"store", "audit"};
+    for (size_t i = 0; i < COUNT_OF(rooms); i++) {
+        if (mkdirat(dir_fd, rooms[i], 0700) != 0 && errno != EEXIST) {
+            why_set(why, "cannot make %s/ in the data directory: %s", rooms[i], strerror(errno));
+            return ERR_IO;
+        }
+    }
     return OK;
 }
 

@@ -8,15 +8,29 @@
 #include "app/daemon/config.h"
 #include "app/daemon/message.h"
 #include "base/why.h"
+#include "service/pki/key_source.h"
 
-enum { PLACES_FDS_MAX = 3 + BOOT_LISTENERS_MAX * BOOT_SOCKETS_MAX };
+enum { PLACES_FDS_MAX = 4 + BOOT_LISTENERS_MAX * BOOT_SOCKETS_MAX };
 
 /* places_dir - DIR, locked so that one daemon serves it. ERR_NOT_FOUND, ERR_EXISTS (another
  * daemon), ERR_IO; *why says so. */
 MUST_USE enum err places_dir(const char *dir, int *ret_fd, struct why *why);
 
-/* places_key - the master key's descriptor; nothing is read. ERR_NOT_FOUND, ERR_DENIED, ERR_IO. */
-MUST_USE enum err places_key(const char *dir, const char *path, int *ret_fd, struct why *why);
+#define PLACES_KEY_NEW ".new" /* behind FILE: the key that a rotation brings */
+/* The master key's descriptors; nothing is read. */
+struct places_key {
+    int fd;
+    int spare_fd;    /* FILE.new of a rotation that was interrupted; else FILE once more */
+    unsigned source; /* KEY_SOURCE_* */
+};
+/* places_key - text as `master_key` in the configuration; NULL or empty: DIR.key. ERR_NOT_FOUND,
+ * ERR_DENIED, ERR_IO. */
+MUST_USE enum err places_key(const char *dir, const char *text, struct places_key *ret,
+                             struct why *why);
+
+/* places_rooms - the folders in DIR that the broker cannot make itself: those that an older version
+ * did not have. ERR_IO. */
+MUST_USE enum err places_rooms(int dir_fd, struct why *why);
 
 /* places_control - DIR/run/control.sock, mode 0600, listening. ERR_IO. */
 MUST_USE enum err places_control(int dir_fd, int *ret_fd, struct why *why);

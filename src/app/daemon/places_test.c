@@ -154,21 +154,40 @@ static void test_control(void **state)
     assert_int_equal(unlinkat(p->fd, "run", 0), 0);
 }
 
+static bool is_same_file(int a, int b)
+{
+    struct stat sa, sb;
+    return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_ino == sb.st_ino;
+}
+
 static void test_key(void **state)
 {
     const struct place *p = *state;
     struct why why = {{0}};
-    char slash[80], beside[80];
-    int fd;
+    char slash[80], beside[80], spare[96];
+    struct places_key key;
     snprintf(slash, sizeof slash, "%s/", p->path);
     snprintf(beside, sizeof beside, "%s.key", p->path);
-    assert_int_equal(places_key(slash, NULL, &fd, &why), ERR_NOT_FOUND);
+    assert_int_equal(places_key(slash, NULL, &key, &why), ERR_NOT_FOUND);
     assert_non_null(strstr(why.text, beside));
     int made = open(beside, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_true(made >= 0);
     close(made);
-    assert_int_equal(places_key(slash, NULL, &fd, &why), OK);
-    close(fd);
+    assert_int_equal(places_key(slash, NULL, &key, &why), OK);
+    assert_int_equal(key.source, KEY_SOURCE_FILE);
+    assert_true(is_same_file(key.fd, key.spare_fd));
+    close(key.fd);
+    close(key.spare_fd);
+    /* a rotation was interrupted */
+    snprintf(spare, sizeof spare, "%s" PLACES_KEY_NEW, beside);
+    made = open(spare, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(made >= 0);
+    close(made);
+    assert_int_equal(places_key(slash, "", &key, &why), OK);
+    assert_false(is_same_file(key.fd, key.spare_fd));
+    close(key.fd);
+    close(key.spare_fd);
+    assert_int_equal(unlink(spare), 0);
 }
 
 static unsigned owner_of(const struct place *p, const char *name)

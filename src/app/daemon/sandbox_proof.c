@@ -1,5 +1,6 @@
 /* Proves the sandbox on the running kernel: what must be refused is, and is counted; what the
  * broker needs works. A program of its own, because the sandbox cannot be taken off. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -8,8 +9,10 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -68,9 +71,11 @@ static void prove_refusals(int dir_fd, int udp, int bound)
     refused(syscall(SYS_fork), SYS_fork, "fork");
     refused(syscall(SYS_io_uring_setup, 1, NULL), SYS_io_uring_setup, "io_uring");
     refused(chmod("/tmp", 0700), SYS_chmod, "chmod");
+    expect(syscall(-1L) == -1 && taken(511) == 0, "a call that a tracer answers raises no alarm");
     /* By a descriptor seccomp lets it through, and Landlock refuses what is not below DIR. */
     expect(openat(dir_fd, "/etc/passwd", O_RDONLY) == -1 && errno == EACCES,
            "an absolute path beside a descriptor");
+    expect(mkdirat(dir_fd, "folder", 0700) == -1 && errno == EACCES, "a new folder in DIR");
     expect(openat(dir_fd, "../../etc/passwd", O_RDONLY) == -1 && errno == EACCES,
            "a path that climbs out of DIR");
 }
@@ -82,6 +87,23 @@ static void prove_needs(int dir_fd, int udp)
     expect(fd >= 0 && write(fd, "x", 1) == 1 && fdatasync(fd) == 0 && pread(fd, &byte, 1, 0) == 1 &&
                byte == 'x',
            "a file in DIR is written and read");
+    struct statvfs space;
+    fd = openat(dir_fd, "room", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    expect(fd >= 0 && fallocate(fd, 0, 0, 65536) == 0 && fstatvfs(fd, &space) == 0 &&
+               ftruncate(fd, 4096) == 0 && fsync(fd) == 0,
+           "room for a segment is reserved, and the disk asked how much is left");
+    expect(unlinkat(dir_fd, "room", 0) == 0, "and given back");
+    int folder = openat(dir_fd, "store", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *listed = folder >= 0 ? fdopendir(folder) : NULL;
+    expect(listed != NULL && readdir(listed) != NULL && closedir(listed) == 0,
+           "the store's folder is listed");
+    expect(mkdirat(dir_fd, "store", 0700) == -1 && errno == EEXIST, "and known to be there");
+    uint8_t *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    expect(page != MAP_FAILED && mlock(page, 4096) == 0 && madvise(page, 4096, MADV_DONTDUMP) == 0,
+           "a page for keys is locked");
+    struct rlimit core;
+    expect(getrlimit(RLIMIT_CORE, &core) == 0 && core.rlim_cur == 0 && core.rlim_max == 0,
+           "no core dump shows them");
     expect(renameat(dir_fd, "file", dir_fd, "file2") == 0 && unlinkat(dir_fd, "file2", 0) == 0,
            "renamed and removed");
     struct sockaddr_in self;
@@ -105,10 +127,11 @@ int main(void)
         return 1;
     }
     int dir_fd = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int made = mkdirat(dir_fd, "store", 0700);
     int udp = socket(AF_INET, SOCK_DGRAM, 0);
     int tcp = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    if (dir_fd < 0 || udp < 0 || tcp < 0 ||
+    if (dir_fd < 0 || made != 0 || udp < 0 || tcp < 0 ||
         bind(udp, (const struct sockaddr *)&any, sizeof any) != 0) {
         return 1;
     }

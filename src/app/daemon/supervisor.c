@@ -33,6 +33,8 @@ struct supervisor {
     struct boot boot;
     int fds[PLACES_FDS_MAX]; /* in the order of their numbers in the broker */
     size_t n_fds;
+    char dir[4096];         /* as given: the key is opened anew for each broker */
+    const char *key_option; /* of the command line, or NULL */
     int exe_fd, signal_fd;
     struct clock clock;
     /* the present broker */
@@ -92,11 +94,36 @@ static enum err open_listeners(struct supervisor *s)
     return OK;
 }
 
-static enum err open_all(struct supervisor *s, const char *dir, const char *key_path)
+/* For each broker anew: a rotation has put another file in its place. */
+static enum err open_key(struct supervisor *s, struct places_key *ret)
+{
+    struct why why = {{0}};
+    const char *text = s->key_option != NULL ? s->key_option : s->config.master_key;
+    enum err e = places_key(s->dir, text, ret, &why);
+    if (e != OK) {
+        log_line(LOG_ERROR, "%s", why.text);
+    }
+    return e;
+}
+
+static void reopen_key(struct supervisor *s)
+{
+    struct places_key key;
+    if (open_key(s, &key) != OK) {
+        return; /* the broker tries what we have */
+    }
+    close(s->fds[s->boot.key_fd - BOOT_FIRST_FD]);
+    close(s->fds[s->boot.spare_key_fd - BOOT_FIRST_FD]);
+    s->fds[s->boot.key_fd - BOOT_FIRST_FD] = key.fd;
+    s->fds[s->boot.spare_key_fd - BOOT_FIRST_FD] = key.spare_fd;
+}
+
+static enum err open_all(struct supervisor *s, const char *dir, const char *key_option)
 {
     struct yaml_complaint complaint;
     struct why why = {{0}};
-    int dir_fd, key_fd, control_fd;
+    struct places_key key;
+    int dir_fd, control_fd;
     enum err e = places_dir(dir, &dir_fd, &why);
     if (e != OK) {
         log_line(LOG_ERROR, "%s", why.text);
@@ -109,11 +136,13 @@ static enum err open_all(struct supervisor *s, const char *dir, const char *key_
         log_line(LOG_ERROR, "%s", complaint.text);
         return e;
     }
-    if (key_path == NULL && s->config.master_key[0] != '\0') {
-        key_path = s->config.master_key;
-    }
-    if ((e = places_key(dir, key_path, &key_fd, &why)) == OK) {
-        s->boot.key_fd = add_fd(s, key_fd);
+    snprintf(s->dir, sizeof s->dir, "%s", dir);
+    s->key_option = key_option;
+    TRY(open_key(s, &key));
+    s->boot.key_fd = add_fd(s, key.fd);
+    s->boot.spare_key_fd = add_fd(s, key.spare_fd);
+    s->boot.key_source = key.source;
+    if ((e = places_rooms(dir_fd, &why)) == OK) {
         e = places_control(dir_fd, &control_fd, &why);
     }
     if (e == OK) {
@@ -176,7 +205,8 @@ static _Noreturn void become_broker(const struct supervisor *s, int link_fd)
     /* A Ctrl-C reaches the whole terminal group; only STOP ends a broker, so that it drains. */
     good = good && sigaction(SIGINT, &ignore, NULL) == 0 &&
            sigaction(SIGTERM, &ignore, NULL) == 0 && sigaction(SIGHUP, &ignore, NULL) == 0 &&
-           sigaction(SIGPIPE, &ignore, NULL) == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0;
+           sigaction(SIGPIPE, &ignore, NULL) == 0 && sigaction(SIGXFSZ, &ignore, NULL) == 0 &&
+           sigprocmask(SIG_SETMASK, &none, NULL) == 0;
     if (good && s->user.is_other) {
         good = sandbox_become(s->user.uid, s->user.gid) == OK;
     }
@@ -192,6 +222,9 @@ static enum err start_broker(struct supervisor *s)
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         return ERR_IO;
+    }
+    if (s->boot.generation > 0) {
+        reopen_key(s);
     }
     s->boot.generation++;
     pid_t child = fork();
@@ -247,6 +280,11 @@ static void on_message(struct supervisor *s, const struct message *m)
     case MESSAGE_FAILED:
         log_line(LOG_ERROR, "%s", m->text);
         s->has_failed = true;
+        return;
+    case MESSAGE_STARTING:
+        log_line(LOG_NOTICE, "%s", m->text);
+        s->started_ms = now_ms(s);
+        (void)sd_notify(0, "EXTEND_TIMEOUT_USEC=30000000");
         return;
     case MESSAGE_BOOT:
     case MESSAGE_STOP:
@@ -420,7 +458,8 @@ static enum err prepare_process(struct supervisor *s)
     sigaddset(&mask, SIGCHLD);
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || setrlimit(RLIMIT_CORE, &no_core) != 0 ||
-        sigaction(SIGPIPE, &ignore, NULL) != 0 || sigprocmask(SIG_BLOCK, &mask, NULL) != 0) {
+        sigaction(SIGPIPE, &ignore, NULL) != 0 || sigaction(SIGXFSZ, &ignore, NULL) != 0 ||
+        sigprocmask(SIG_BLOCK, &mask, NULL) != 0) {
         return ERR_IO;
     }
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
@@ -432,7 +471,7 @@ static enum err prepare_process(struct supervisor *s)
     return s->signal_fd >= 0 && s->exe_fd >= 0 ? OK : ERR_IO;
 }
 
-int supervisor_run(const char *dir, const char *key_path)
+int supervisor_run(const char *dir, const char *key_option)
 {
     struct supervisor s = {.exe_fd = -1,
                            .signal_fd = -1,
@@ -441,7 +480,7 @@ int supervisor_run(const char *dir, const char *key_path)
                            .backoff_ms = BACKOFF_MS};
     enum err e = prepare_process(&s);
     if (e == OK) {
-        e = open_all(&s, dir, key_path);
+        e = open_all(&s, dir, key_option);
         if (e == OK && (e = watch(&s)) != OK) {
             log_line(LOG_ERROR, "the supervisor cannot go on: %s", err_name(e));
         }

@@ -17,6 +17,8 @@ static struct message boot_message(void)
         .type = MESSAGE_BOOT,
         .boot = {.dir_fd = 4,
                  .key_fd = 5,
+                 .spare_key_fd = 7,
+                 .key_source = 1,
                  .control_fd = 6,
                  .workers = 2,
                  .generation = 3,
@@ -42,6 +44,7 @@ static void test_round_trip(void **state)
                              {.type = MESSAGE_RELOAD},
                              {.type = MESSAGE_READY},
                              {.type = MESSAGE_RELOADED, .text = ""},
+                             {.type = MESSAGE_STARTING, .text = "busy"},
                              {.type = MESSAGE_FAILED, .text = "no key"}};
     for (size_t i = 0; i < COUNT_OF(sent); i++) {
         uint8_t bytes[MESSAGE_BYTES_MAX];
@@ -59,6 +62,8 @@ static void test_round_trip(void **state)
             assert_int_equal(got.boot.listeners[k].first_fd, sent[i].boot.listeners[k].first_fd);
             assert_int_equal(got.boot.listeners[k].udp, sent[i].boot.listeners[k].udp);
         }
+        assert_int_equal(got.boot.spare_key_fd, sent[i].boot.spare_key_fd);
+        assert_int_equal(got.boot.key_source, sent[i].boot.key_source);
         assert_int_equal(got.boot.last, sent[i].boot.last);
         assert_int_equal(got.boot.last_code, sent[i].boot.last_code);
         for (size_t cut = 0; cut < n; cut++) {
@@ -79,8 +84,8 @@ static void test_refuses(void **state)
         enum err err;
     } cases[] = {
         {"unknown type", 0, 99, ERR_MALFORMED}, {"descriptor of the link", 4, 3, ERR_MALFORMED},
-        {"no workers", 16, 0, ERR_LIMIT},       {"too many workers", 16, 65, ERR_LIMIT},
-        {"unknown end", 21, 4, ERR_MALFORMED},
+        {"no workers", 21, 0, ERR_LIMIT},       {"too many workers", 21, 65, ERR_LIMIT},
+        {"unknown end", 26, 4, ERR_MALFORMED},  {"unknown key source", 13, 2, ERR_MALFORMED},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct message m = boot_message();

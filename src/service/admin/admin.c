@@ -28,9 +28,20 @@ static const struct control_verb verbs[] = {
     {"metrics", verb_metrics},
     {"alerts", verb_alerts},
     {"audit.tail", verb_audit_tail},
+    {"backup.pin", verb_backup_pin},
+    {"master-key.rotate", verb_master_key_rotate},
 };
 
 /* ---- events ---- */
+
+void admin_note(struct admin *a, const struct event *e)
+{
+    struct event stamped = *e;
+    if (stamped.wall_ms == 0) {
+        stamped.wall_ms = admin_wall_ms(a);
+    }
+    audit_note(a->setup.audit, &stamped);
+}
 
 void admin_event(struct admin *a, const struct event *e)
 {
@@ -38,8 +49,11 @@ void admin_event(struct admin *a, const struct event *e)
     if (stamped.wall_ms == 0) {
         stamped.wall_ms = admin_wall_ms(a);
     }
-    audit_note(a->setup.audit, &stamped);
-    alerts_note(&a->alerts, &stamped, admin_wall_ms(a));
+    admin_note(a, &stamped);
+    /* A full disk lasts: admin_conditions holds its alert open, and closes it. */
+    if (stamped.category != EVENT_store_space || stamped.principal[0] != '\0') {
+        alerts_note(&a->alerts, &stamped, admin_wall_ms(a));
+    }
     AUTO(admin_version_release)
     const struct directory_version *v = directory_current(a->setup.directory);
     if (directory_find(v, slice_text(stamped.principal)) != NULL) {
@@ -107,6 +121,7 @@ enum err admin_changed(struct admin *a, uint64_t token, struct control_reply *re
             *w = (struct waiting){.token = token,
                                   .epoch = directory_version_epoch(v),
                                   .until_ms = admin_now_ms(a) + ADMIN_REALM_WAIT_MS,
+                                  .erases = directory_erase_due(a->setup.directory) > 0,
                                   .line = TAKE(owned)};
             reply->is_streaming = true;
             return OK;
@@ -123,9 +138,12 @@ static enum err answer(struct waiting *w, struct control_reply *reply, bool ever
     }
     return everywhere ? control_finish(reply, 0, NULL)
                       : control_finish(reply, 1,
-                                       "the change is saved and on its way, but not every worker "
-                                       "had it after %d s; look at `sallyport status`",
-                                       ADMIN_REALM_WAIT_MS / 1000);
+                                       "the change is saved and on its way, but after %d s %s; "
+                                       "look at `sallyport status`",
+                                       ADMIN_REALM_WAIT_MS / 1000,
+                                       w->erases ? "not every worker had it, or the disk refused "
+                                                   "to erase its key; that is tried again"
+                                                 : "not every worker had it");
 }
 
 static void waiting_close(struct waiting *w)
@@ -145,7 +163,8 @@ static bool answer_waiting(struct admin *a, uint64_t now_ms)
             continue;
         }
         struct control_reply *reply = control_server_reply(a->server, w->token);
-        bool everywhere = epoch >= w->epoch;
+        bool everywhere =
+            epoch >= w->epoch && (!w->erases || directory_erase_due(a->setup.directory) == 0);
         if (reply != NULL && !everywhere && now_ms < w->until_ms) {
             waits = true;
             continue;
@@ -167,7 +186,9 @@ struct admin *admin_free(struct admin *a)
     if (a == NULL) {
         return NULL;
     }
+    (void)!directory_keep_uses(a->setup.directory);
     a->server = control_server_free(a->server);
+    admin_backup_watch(a);
     for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
         waiting_close(&a->waiting[i]);
     }
@@ -186,10 +207,17 @@ enum err admin_new(const struct admin_setup *s, struct admin **ret)
     a->setup = *s;
     a->policy = policy_ref(s->policy);
     a->started_ms = admin_now_ms(a);
+    a->keep_at_ms = a->started_ms + ADMIN_KEEP_MS;
     for (size_t i = 0; i < s->n_listeners; i++) {
         a->listeners[i] = s->listeners[i].name;
     }
     TRY(recall_new(&a->setup.random, &a->recall));
+    struct event damage;
+    if (audit_damage(s->audit, &damage)) {
+        admin_event(a, &damage);
+    }
+    admin_restored(a);
+    admin_directory_report(a);
     (void)admin_exceptions_end(a);
     admin_exceptions_report(a);
     *ret = TAKE(a);
@@ -260,16 +288,20 @@ uint64_t admin_tick(struct admin *a)
         admin_event(a, &e);
         n++;
     }
+    uint64_t conditions_at_ms = admin_conditions(a, now_ms);
     int64_t wall_ms = admin_wall_ms(a);
     int64_t ends_wall_ms = admin_exceptions_end(a);
     if (a->is_realm_due) {
         admin_push_realm(a);
     }
+    uint64_t later_ms = earlier(admin_erase(a, now_ms), admin_keep_uses(a, now_ms));
     bool waits = a->server != NULL && answer_waiting(a, now_ms);
     audit_tick(a->setup.audit, now_ms);
-    uint64_t next = now_ms + WAIT_MAX_MS; /* the wall clock may step under a deadline */
+    /* The wall clock may step under a deadline. */
+    uint64_t next = earlier(now_ms + WAIT_MAX_MS, earlier(conditions_at_ms, later_ms));
     if (a->server != NULL) {
         admin_follow(a);
+        admin_backup_watch(a);
         next = earlier(next, control_server_tick(a->server, now_ms));
     }
     if (n == EVENTS_A_TICK) {

@@ -1,7 +1,8 @@
 /*
  * admin - what the service thread does: it answers the control socket, makes every change of the
  * directory and the policy reach every worker before it answers, ends exceptions when their time is
- * over, and takes the workers' events into the audit trail, alerts and numbers.
+ * over, takes the workers' events into the audit trail, alerts and numbers, and watches what lasts:
+ * the state of the store, the clock.
  *
  *   loop_new(&loop)  ...  broker_new(notify = loop_wake)  ...
  *   admin_new(&setup, &admin); admin_attach(admin, control_fd); broker_start(broker);
@@ -15,10 +16,11 @@
 
 #include <sys/types.h>
 
-#include "base/clock.h"
+#include "base/kept_clock.h"
 #include "net/loop.h"
 #include "service/broker/broker.h"
 #include "service/directory/directory.h"
+#include "service/pki/key_source.h"
 #include "service/pki/pki.h"
 #include "service/watch/audit.h"
 #include "service/watch/metrics.h"
@@ -26,10 +28,14 @@
 enum {
     ADMIN_REALM_WAIT_MS = 5000, /* for every worker to have a change, then the answer says so */
     ADMIN_POLL_MS = 5,          /* between two looks at the workers' epochs while somebody waits */
+    ADMIN_KEEP_MS = 3600000,    /* between two savings of times of last use */
     ADMIN_LISTENERS_MAX = METRICS_LISTENERS_MAX,
     ADMIN_HOST_BYTES = 254
 };
 #define ADMIN_POLICY_FILE "policy.yaml"
+/* What `restore` leaves: the time of the backup. Reported once by admin_new and kept under
+ * ADMIN_RESTORED_FILE ".seen": whoever holds replay state must begin afresh. */
+#define ADMIN_RESTORED_FILE "restored"
 
 struct admin;
 
@@ -47,6 +53,10 @@ struct admin_setup {
     struct disk *disk; /* the data directory's: policy.yaml */
     const struct pki *pki;
     struct broker *broker;
+    struct log *log; /* NULL: no backups */
+    struct keyring *keyring;
+    const struct key_source *key_source; /* where the master key comes from */
+    struct kept_clock *kept_clock;       /* NULL: the clock is not watched */
     struct audit *audit;
     const struct metrics *metrics; /* NULL: no numbers of the process */
     const struct policy *policy;   /* in force, as in the broker's first realm */

@@ -14,6 +14,7 @@ struct waiting {
     uint64_t token; /* 0: a free row */
     uint64_t epoch;
     uint64_t until_ms;
+    bool erases;  /* and not before the keys of removed devices are gone */
     json_t *line; /* owned; NULL: none */
 };
 
@@ -34,6 +35,11 @@ struct admin {
     struct follower followers[CONTROL_CLIENTS_MAX];
     bool is_realm_due; /* the workers do not all have the newest realm in their rings */
     uint64_t started_ms;
+    uint64_t backup_token;            /* who holds the store's segments; 0: nobody */
+    uint64_t erase_at_ms, keep_at_ms; /* the next try; the next saving of times of last use */
+    bool is_erase_late;               /* a try failed, and an event said so */
+    uint64_t conditions_at_ms;        /* the next look at what lasts */
+    bool is_clock_behind;
 };
 
 static inline uint64_t admin_now_ms(const struct admin *a)
@@ -90,11 +96,32 @@ json_t *admin_exception_json(const struct directory_exception *x);
 const struct directory_exception *admin_exception_next(const struct directory_version *v,
                                                        size_t *at, int64_t now_wall_ms);
 
+/* admin_note - into the trail alone: an event whose alert is held open apart from it. */
+void admin_note(struct admin *a, const struct event *e);
+/* admin_conditions - now and then: opens and closes the alerts of states that last. Returns when it
+ * wants to look again. */
+uint64_t admin_conditions(struct admin *a, uint64_t now_ms);
+
+/* admin_backup_watch - lets the store's segments go when the backup that held them has gone. */
+void admin_backup_watch(struct admin *a);
+/* admin_restored - says, once, that this data directory was restored. */
+void admin_restored(struct admin *a);
+/* admin_erase - the keys of removed devices go when no worker can write for them any more; again
+ * every second while the disk refuses. Returns when it wants to be called again. */
+uint64_t admin_erase(struct admin *a, uint64_t now_ms);
+/* admin_keep_uses - saves times of last use, every hour. Returns when it wants to be called again.
+ */
+uint64_t admin_keep_uses(struct admin *a, uint64_t now_ms);
+/* admin_directory_report - an event when the directory was found damaged. */
+void admin_directory_report(struct admin *a);
+
 /* admin_follow - sends the new lines of the trail to who follows it. */
 void admin_follow(struct admin *a);
 
-/* admin_sources - what metrics and status are made of; sets has BROKER_WORKERS_MAX places. */
-struct metrics_sources admin_sources(const struct admin *a, const struct counters **sets);
+/* admin_sources - what metrics and status are made of; sets has BROKER_WORKERS_MAX places, store is
+ * filled and borrowed. */
+struct metrics_sources admin_sources(const struct admin *a, const struct counters **sets,
+                                     struct log_status *store);
 
 /* admin_time - a JSON string of a wall time; "-" for 0 and CREDENTIAL_NEVER. */
 json_t *admin_time(int64_t wall_ms);
@@ -115,6 +142,6 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_device_enable, verb_device_revoke, verb_device_rotate, verb_device_remove,
     verb_policy_check, verb_policy_apply, verb_policy_explain, verb_exception_add,
     verb_exception_list, verb_exception_end, verb_status, verb_metrics, verb_alerts,
-    verb_audit_tail;
+    verb_audit_tail, verb_backup_pin, verb_master_key_rotate;
 
 #endif

@@ -11,7 +11,7 @@ static const char narrow_policy[] = "version: 1\n"
 
 static void test_device_add(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     struct answer a = ask(p, "device.add", order("meter-1", "psk"));
     assert_int_equal(a.exit_code, 0);
     assert_int_equal(json_array_size(a.lines), 1);
@@ -48,7 +48,7 @@ static void test_device_status(void **state)
         {"device.revoke", 0, "revoked"},   {"device.enable", 1, "revoked"},
         {"device.disable", 1, "revoked"},  {"device.rotate", 1, "revoked"},
     };
-    struct place *p = *state;
+    struct home *p = *state;
     add(p, "meter-1");
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
         print_message("%s\n", steps[i].verb);
@@ -65,7 +65,7 @@ static void test_device_status(void **state)
 
 static void test_device_rotate(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     add(p, "meter-1");
     struct answer a = ask(p, "device.rotate",
                           json_pack("{s:s,s:i,s:[],s:s}", "name", "meter-1", "overlap_s", 60,
@@ -84,7 +84,7 @@ static void test_device_rotate(void **state)
 
 static void test_device_list(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     add(p, "b");
     add(p, "a");
     struct answer a = ask(p, "device.list", NULL);
@@ -103,7 +103,7 @@ static void test_device_list(void **state)
 
 static void test_last_refusal(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     add(p, "meter-1");
     struct event e = event_make(EVENT_acl_deny);
     e.protocol = EVENT_PROTOCOL_mqtt;
@@ -124,7 +124,7 @@ static void test_last_refusal(void **state)
 
 static void test_policy(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     struct buf saved = {0};
     add(p, "meter-1");
     expect(p, "policy.check", json_pack("{s:s,s:s}", "text", "version: 2\n", "file", "p.yaml"), 1,
@@ -161,7 +161,7 @@ static void test_policy_explain(void **state)
         {"dance", "a", NULL},
         {"", "", NULL},
     };
-    struct place *p = *state;
+    struct home *p = *state;
     add(p, "meter-1");
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         print_message("%s %s\n", cases[i].action, cases[i].topic);
@@ -186,7 +186,7 @@ static void test_policy_explain(void **state)
 
 static void test_policy_reload(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     struct why why = {{0}};
     uint64_t epoch = 0;
     assert_int_equal(disk_save(p->disk, ADMIN_POLICY_FILE, slice_text("version: 9\n")), OK);
@@ -211,7 +211,7 @@ static json_t *exception_order(const char *listener, const char *allow, int seco
 
 static void test_exceptions(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     expect(p, "exception.add", exception_order("telnet", "plaintext", 60), 1, "no listener");
     expect(p, "exception.add", exception_order("mqtts", "plaintext", 60), 1, "TLS");
     expect(p, "exception.add", exception_order("mqtt", "everything", 60), 1, "plaintext");
@@ -245,7 +245,7 @@ static void test_exceptions(void **state)
 
 static void test_exceptions_end_by_themselves(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     expect(p, "exception.add", exception_order("mqtt", "plaintext", 60), 0, NULL);
 
     /* A restart says that it is in force. */

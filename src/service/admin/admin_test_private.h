@@ -18,11 +18,12 @@
 #include "base/log.h"
 #include "service/admin/admin.h"
 #include "service/admin/control_server.h"
+#include "service/broker/kept_test.h"
 #include "service/directory/policy_yaml.h"
 #include "service/pki/bundle.h"
 
 static const uint8_t master_bytes[32] = "the master key of this test, 32";
-struct place {
+struct home {
     char dir[40];
     int fd;
     struct disk *disk;
@@ -32,6 +33,7 @@ struct place {
     struct pki *pki;
     const struct policy *policy;
     struct loop *loop;
+    struct kept kept;
     struct broker *broker;
     struct audit *audit;
     struct admin *admin;
@@ -44,7 +46,7 @@ static const struct admin_listener listeners[] = {
     {.name = "mqtt", .door = EVENT_PROTOCOL_mqtt, .is_plain = true, .port = 1883},
     {.name = "coaps", .door = EVENT_PROTOCOL_coap, .port = 5684}};
 
-static struct place *the_place; /* for the clock, whose ctx the broker copies */
+static struct home *the_place; /* for the clock, whose ctx the broker copies */
 
 static inline uint64_t test_mono_ms(void *ctx)
 {
@@ -87,12 +89,12 @@ static inline int remove_one(const char *path, const struct stat *st, int type, 
     return remove(path);
 }
 
-static inline void make_fortress(struct place *p)
+static inline void make_fortress(struct home *p)
 {
     struct pki_hosts hosts = {0};
     struct why why = {{0}};
     struct yaml_complaint complaint;
-    struct directory_setup setup = {.disk = p->disk, .master = p->master, .random = p->random};
+    struct directory_setup setup = {.random = p->random};
     assert_int_equal(pki_hosts_add(&hosts, slice_text("localhost")), OK);
     assert_int_equal(pki_init(p->fd, p->master, &hosts, &p->random, test_wall_ms(NULL)), OK);
     assert_int_equal(pki_open(p->disk, p->master, &p->pki, &why), OK);
@@ -103,7 +105,7 @@ static inline void make_fortress(struct place *p)
     assert_int_equal(directory_create(&setup, &p->directory), OK);
 }
 
-static inline void make_broker(struct place *p)
+static inline void make_broker(struct home *p)
 {
     const struct directory_version *v = directory_current(p->directory);
     const struct realm *realm = NULL;
@@ -113,16 +115,19 @@ static inline void make_broker(struct place *p)
                                  .clock = p->setup.clock,
                                  .random = p->random,
                                  .realm = realm,
+                                 .log = p->kept.log,
+                                 .committer = p->kept.committer,
                                  .ctx = p->loop,
                                  .notify = wake};
-    assert_int_equal(broker_new(&setup, &p->broker), OK);
+    assert_int_equal(broker_new(&setup, &p->broker, NULL), OK);
     realm_unref(realm);
     directory_version_unref(v);
 }
 
-static inline void make_admin(struct place *p)
+static inline void make_admin(struct home *p)
 {
-    struct audit_setup audit = {.disk = p->disk, .clock = p->setup.clock, .random = p->random};
+    struct audit_setup audit = {
+        .disk = p->disk, .clock = p->setup.clock, .root = p->master, .random = p->random};
     struct role_limits start = ROLE_LIMITS_DEFAULT;
     assert_int_equal(audit_open(&audit, &p->audit), OK);
     p->setup.loop = p->loop;
@@ -130,6 +135,9 @@ static inline void make_admin(struct place *p)
     p->setup.disk = p->disk;
     p->setup.pki = p->pki;
     p->setup.broker = p->broker;
+    p->setup.log = p->kept.log;
+    p->setup.keyring = p->kept.keyring;
+    p->setup.key_source = key_source_at(KEY_SOURCE_FILE);
     p->setup.audit = p->audit;
     p->setup.policy = p->policy;
     p->setup.role_start = start;
@@ -143,7 +151,7 @@ static inline void make_admin(struct place *p)
 
 static inline int setup_stopped(void **state)
 {
-    struct place *p = test_calloc(1, sizeof *p);
+    struct home *p = test_calloc(1, sizeof *p);
     the_place = p;
     log_to(quiet, NULL, LOG_ERROR);
     memcpy(p->dir, "/tmp/sallyport-adm-XXXXXX", sizeof "/tmp/sallyport-adm-XXXXXX");
@@ -153,6 +161,7 @@ static inline int setup_stopped(void **state)
     p->master = slice_of(master_bytes, sizeof master_bytes);
     p->random = random_system();
     p->setup.clock = (struct clock){test_mono_ms, test_mono_us, test_wall_ms, NULL};
+    kept_open(&p->kept, 2, &p->setup.clock);
     make_fortress(p);
     assert_int_equal(loop_new(&p->loop), OK);
     make_broker(p);
@@ -164,20 +173,21 @@ static inline int setup_stopped(void **state)
 static inline int setup(void **state)
 {
     int failed = setup_stopped(state);
-    struct place *p = *state;
+    struct home *p = *state;
     assert_int_equal(broker_start(p->broker), OK);
     return failed;
 }
 
 static inline int teardown(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     p->admin = admin_free(p->admin);
     p->broker = broker_free(p->broker);
     p->audit = audit_free(p->audit);
     p->loop = loop_free(p->loop);
     p->policy = policy_unref(p->policy);
     p->directory = directory_free(p->directory);
+    kept_close(&p->kept);
     p->pki = pki_free(p->pki);
     p->disk = p->disk->ops->free(p->disk);
     (void)close(p->fd);
@@ -200,7 +210,7 @@ static inline void answer_done(struct answer *a)
     json_decref(a->lines);
 }
 
-static inline void turn(struct place *p)
+static inline void turn(struct home *p)
 {
     size_t n;
     uint64_t next = admin_tick(p->admin);
@@ -231,7 +241,7 @@ static inline void take_lines(int fd, struct buf *in, struct answer *ret)
     buf_drop(in, in->n - rest.n);
 }
 
-static inline int send_request(struct place *p, const char *verb, json_t *args)
+static inline int send_request(struct home *p, const char *verb, json_t *args)
 {
     int pair[2];
     struct buf request = {0};
@@ -247,7 +257,7 @@ static inline int send_request(struct place *p, const char *verb, json_t *args)
     return pair[1];
 }
 
-static inline struct answer ask(struct place *p, const char *verb, json_t *args)
+static inline struct answer ask(struct home *p, const char *verb, json_t *args)
 {
     struct answer a = {.lines = json_array(), .exit_code = -1};
     struct buf in = {0};
@@ -270,7 +280,7 @@ static const char *text_of(const json_t *line, const char *key)
 }
 
 /* Asks, expects this exit code and, for 1, a reason that holds `word`. */
-static inline void expect(struct place *p, const char *verb, json_t *args, int exit_code,
+static inline void expect(struct home *p, const char *verb, json_t *args, int exit_code,
                           const char *word)
 {
     struct answer a = ask(p, verb, args);
@@ -286,13 +296,13 @@ static inline json_t *order(const char *name, const char *credential)
                      "lab", "credentials", credential, "save_dir", "out");
 }
 
-static inline void add(struct place *p, const char *name)
+static inline void add(struct home *p, const char *name)
 {
     expect(p, "device.add", order(name, "psk"), 0, NULL);
 }
 
 /* Events of a category in the memory of the trail. */
-static inline size_t count_events(const struct place *p, const char *category, const char *word)
+static inline size_t count_events(const struct home *p, const char *category, const char *word)
 {
     size_t n = 0;
     char wanted[64];

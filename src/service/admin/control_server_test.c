@@ -5,7 +5,7 @@
 
 static void test_status_and_metrics(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     add(p, "meter-1");
     struct answer a = ask(p, "status", NULL);
     const json_t *line = json_array_get(a.lines, 0);
@@ -23,7 +23,7 @@ static void test_status_and_metrics(void **state)
 
 static void test_audit_tail(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     add(p, "meter-1");
     struct answer a = ask(p, "audit.tail", json_pack("{s:i}", "n", 1));
     assert_int_equal(json_array_size(a.lines), 1);
@@ -51,7 +51,7 @@ static void test_audit_tail(void **state)
 
 static void test_alerts(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     struct event e = event_make(EVENT_clone);
     EVENT_TEXT(&e, principal, slice_text("\xff\x1b"));
     event_reason(&e, "two places");
@@ -69,7 +69,7 @@ static void test_alerts(void **state)
 
 static void test_requests_that_do_not_read(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     expect(p, "no.such", NULL, 1, "does not know");
     struct answer a = {.lines = json_array(), .exit_code = -1};
     struct buf in = {0};
@@ -87,7 +87,7 @@ static void test_requests_that_do_not_read(void **state)
 
 static void test_half_closed_client_gets_its_answer(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     struct answer a = {.lines = json_array(), .exit_code = -1};
     struct buf in = {0};
     int fd = send_request(p, "device.add", order("meter-1", "psk"));
@@ -104,7 +104,7 @@ static void test_half_closed_client_gets_its_answer(void **state)
 
 static void test_listening_socket(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     struct sockaddr_un where = {.sun_family = AF_UNIX};
     struct answer a = {.lines = json_array(), .exit_code = -1};
     struct buf in = {0};
@@ -143,7 +143,7 @@ static void test_listening_socket(void **state)
  * bundle, whose credentials are registered. */
 static void test_workers_that_do_not_follow(void **state)
 {
-    struct place *p = *state;
+    struct home *p = *state;
     struct answer a = ask(p, "device.add", order("meter-1", "psk"));
     assert_int_equal(a.exit_code, 1);
     assert_non_null(strstr(a.error, "not every worker"));

@@ -235,7 +235,7 @@ enum err verb_device_remove(void *ctx, const struct control_request *r, uint64_t
         return refuse(reply, name, e, NULL);
     }
     admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "removed");
-    return changed(a, token, reply, name, "removed");
+    return changed(a, token, reply, name, "removed, and what it had stored is erased");
 }
 
 /* ---- list, show ---- */

@@ -29,7 +29,8 @@ static uint64_t count_alerts(const struct admin *a, int64_t now)
     return n;
 }
 
-struct metrics_sources admin_sources(const struct admin *a, const struct counters **sets)
+struct metrics_sources admin_sources(const struct admin *a, const struct counters **sets,
+                                     struct log_status *store)
 {
     AUTO(admin_version_release)
     const struct directory_version *v = directory_current(a->setup.directory);
@@ -38,16 +39,13 @@ struct metrics_sources admin_sources(const struct admin *a, const struct counter
     for (unsigned i = 0; i < n; i++) {
         sets[i] = broker_counters(a->setup.broker, i);
     }
-    uint64_t commits;
-    uint64_t commit_us;
-    broker_commits(a->setup.broker, &commits, &commit_us);
+    log_status(a->setup.log, store);
     return (struct metrics_sources){.workers = sets,
                                     .n_workers = n,
                                     .listeners = a->listeners,
                                     .n_listeners = a->setup.n_listeners,
                                     .audit = a->setup.audit,
-                                    .commits = commits,
-                                    .commit_us = commit_us,
+                                    .store = store,
                                     .open_alerts = count_alerts(a, now),
                                     .exceptions = count_exceptions(v, now),
                                     .principals = directory_version_count(v),
@@ -67,7 +65,8 @@ enum err verb_metrics(void *ctx, const struct control_request *r, uint64_t token
     AUTO(text_release) struct buf text = {0};
     (void)r;
     (void)token;
-    struct metrics_sources sources = admin_sources(a, sets);
+    struct log_status store;
+    struct metrics_sources sources = admin_sources(a, sets, &store);
     TRY(metrics_text(a->setup.metrics, &sources, &text));
     TRY(control_line(reply, json_pack("{s:s%}", "text", (const char *)text.p, text.n)));
     return control_finish(reply, 0, NULL);
@@ -145,6 +144,32 @@ static json_t *exceptions(struct buf *text, const struct directory_version *v, i
     return list;
 }
 
+static json_t *store_status(struct buf *text, const struct log_status *s)
+{
+    static const char *const words[] = {
+        [LOG_FINE] = "fine", [LOG_FULL] = "full", [LOG_FAILING] = "failing"};
+    static const char *const meanings[] = {
+        [LOG_FINE] = "fine",
+        [LOG_FULL] = "THE DISK IS FULL: what needs room is refused",
+        [LOG_FAILING] = "THE DISK FAILS: nothing is acknowledged that should survive"};
+    const unsigned mib = 20;
+    say(text,
+        "store          %s; %" PRIu64 " MiB in %u segments, %" PRIu64 " MiB alive, %" PRIu64
+        " MiB free on the disk; %" PRIu64 " commits",
+        meanings[s->state], s->bytes >> mib, s->segments, s->living_bytes >> mib,
+        s->free_bytes >> mib, s->batches);
+    if (s->damaged > 0) {
+        say(text, "; %" PRIu64 " DAMAGED records", s->damaged);
+    }
+    say(text, "\n");
+    return json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "state", words[s->state],
+                     "bytes", (json_int_t)s->bytes, "living_bytes", (json_int_t)s->living_bytes,
+                     "free_bytes", (json_int_t)s->free_bytes, "segments", (json_int_t)s->segments,
+                     "commits", (json_int_t)s->batches, "records", (json_int_t)s->records, "elided",
+                     (json_int_t)s->elided, "sync_us", (json_int_t)s->sync_us, "cleaned_bytes",
+                     (json_int_t)s->cleaned_bytes, "damaged", (json_int_t)s->damaged);
+}
+
 enum err verb_status(void *ctx, const struct control_request *r, uint64_t token,
                      struct control_reply *reply)
 {
@@ -158,7 +183,8 @@ enum err verb_status(void *ctx, const struct control_request *r, uint64_t token,
     (void)r;
     (void)token;
     int64_t now = admin_wall_ms(a);
-    struct metrics_sources s = admin_sources(a, sets);
+    struct log_status store;
+    struct metrics_sources s = admin_sources(a, sets, &store);
     metrics_sum(s.workers, s.n_workers, &sum);
     uint64_t up = (admin_now_ms(a) - a->started_ms) / 1000;
     uptime_text(up, uptime, sizeof uptime);
@@ -177,6 +203,7 @@ enum err verb_status(void *ctx, const struct control_request *r, uint64_t token,
         get(&sum.subscriptions));
     say(&text, "messages       %" PRIu64 " retained, %" PRIu64 " queued\n",
         get(&sum.retained_messages), get(&sum.queued_messages));
+    json_t *kept = store_status(&text, &store);
     say(&text, "policy         epoch %" PRIu64 "%s\n", s.epoch,
         is_settled ? "" : ", a newer one is on its way to the workers");
     say(&text, "certificate    until %s\n", expires);
@@ -187,12 +214,12 @@ enum err verb_status(void *ctx, const struct control_request *r, uint64_t token,
             audit_lost(a->setup.audit));
     }
     json_t *line = json_pack(
-        "{s:s,s:I,s:I,s:s,s:o,s:o,s:I,s:b,s:s,s:I,s:o,s:s%}", "version", SALLYPORT_VERSION,
+        "{s:s,s:I,s:I,s:s,s:o,s:o,s:I,s:b,s:s,s:I,s:o,s:o,s:s%}", "version", SALLYPORT_VERSION,
         "uptime_s", (json_int_t)up, "workers", (json_int_t)s.n_workers, "sandbox",
         a->setup.sandbox != NULL ? a->setup.sandbox : "-", "listeners", doors, "exceptions", weak,
         "epoch", (json_int_t)s.epoch, "settled", is_settled ? 1 : 0, "certificate_ends", expires,
         "audit_lost", (json_int_t)audit_lost(a->setup.audit), "numbers",
-        numbers(&s, &sum, a->setup.metrics), "text", (const char *)text.p, text.n);
+        numbers(&s, &sum, a->setup.metrics), "store", kept, "text", (const char *)text.p, text.n);
     TRY(control_line(reply, line));
     return control_finish(reply, 0, NULL);
 }

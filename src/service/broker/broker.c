@@ -5,7 +5,6 @@
 #include <signal.h>
 
 #include "base/mem.h"
-#include "store/memlog.h"
 
 enum {
     RING_MESSAGES = 4096,
@@ -35,9 +34,7 @@ struct broker {
     _Atomic uint64_t events_lost;
     struct counters counters[BROKER_WORKERS_MAX];
     _Atomic uint64_t retained_counter;
-    _Atomic uint64_t commits, commit_us; /* written by the journal's thread alone */
-    struct memlog *log;
-    struct sleeper journal, verify;
+    struct sleeper verify;
     atomic_bool is_stopping;
     unsigned next_event_from;
 };
@@ -56,26 +53,6 @@ static void sleeper_wait(struct sleeper *s)
     while (sem_wait(&s->sem) != 0) {
     }
     atomic_store_explicit(&s->is_called, false, memory_order_release);
-}
-
-static void *journal_thread(void *arg)
-{
-    struct broker *b = arg;
-    while (!atomic_load_explicit(&b->is_stopping, memory_order_acquire)) {
-        sleeper_wait(&b->journal);
-        uint64_t began_us = b->setup.clock.mono_us(b->setup.clock.ctx);
-        uint64_t moved = memlog_commit(b->log);
-        if (moved != 0) {
-            count_add(&b->commits, 1);
-            count_add(&b->commit_us, b->setup.clock.mono_us(b->setup.clock.ctx) - began_us);
-        }
-        for (unsigned i = 0; i < b->n; i++) {
-            if ((moved >> i & 1) != 0) {
-                driver_wake(b->drivers[i]);
-            }
-        }
-    }
-    return NULL;
 }
 
 static bool verify_one(struct broker *b, unsigned worker)
@@ -149,10 +126,10 @@ static void on_wake(void *ctx, uint64_t workers)
     }
 }
 
-static void on_appended(void *ctx)
+static void on_log_event(void *ctx)
 {
     struct broker *b = ctx;
-    sleeper_call(&b->journal);
+    b->setup.notify(b->setup.ctx);
 }
 
 /* ---- life ---- */
@@ -178,12 +155,11 @@ static enum err rings_init(struct broker *b)
     return OK;
 }
 
-static enum err broker_init(struct broker *b)
+static enum err broker_init(struct broker *b, struct restore_report *restored)
 {
     struct siphash_key key = {random_u64(&b->setup.random), random_u64(&b->setup.random)};
     TRY(rings_init(b));
-    TRY(memlog_new(b->n, &b->log));
-    if (sem_init(&b->journal.sem, 0, 0) != 0 || sem_init(&b->verify.sem, 0, 0) != 0) {
+    if (sem_init(&b->verify.sem, 0, 0) != 0) {
         return ERR_IO;
     }
     struct driver_setup drivers = {.clock = b->setup.clock,
@@ -192,15 +168,15 @@ static enum err broker_init(struct broker *b)
                                    .ctx = b,
                                    .event = on_event,
                                    .verify = on_verify,
-                                   .wake = on_wake,
-                                   .appended = on_appended};
+                                   .wake = on_wake};
+    struct worker *workers[BROKER_WORKERS_MAX];
     for (unsigned i = 0; i < b->n; i++) {
         struct worker_setup worker = {.index = i,
                                       .n_workers = b->n,
                                       .limits = &b->setup.limits,
                                       .key = key,
                                       .random = b->setup.random,
-                                      .journal = memlog_writer(b->log, i),
+                                      .journal = log_writer(b->setup.log, i),
                                       .to = b->to[i],
                                       .from = b->from[i],
                                       .n_from = b->n + SENDERS_EXTRA,
@@ -208,12 +184,16 @@ static enum err broker_init(struct broker *b)
                                       .counters = &b->counters[i],
                                       .realm = b->setup.realm};
         TRY(driver_new(&drivers, &worker, &b->drivers[i]));
+        workers[i] = driver_worker(b->drivers[i]);
     }
-    return OK;
+    return restore_workers(b->setup.log, workers, b->n, b->setup.clock.mono_ms(b->setup.clock.ctx),
+                           b->setup.clock.wall_ms(b->setup.clock.ctx), restored);
 }
 
-MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret)
+MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret,
+                             struct restore_report *restored)
 {
+    struct restore_report unasked;
     if (s->n_workers == 0 || s->n_workers > BROKER_WORKERS_MAX) {
         return ERR_LIMIT;
     }
@@ -223,7 +203,7 @@ MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret)
     }
     b->setup = *s;
     b->n = s->n_workers;
-    enum err err = broker_init(b);
+    enum err err = broker_init(b, restored != NULL ? restored : &unasked);
     if (err != OK) {
         broker_free(b);
         return err;
@@ -246,11 +226,10 @@ MUST_USE enum err broker_start(struct broker *b)
     if (pthread_sigmask(SIG_BLOCK, &all, &before) != 0) {
         return ERR_IO;
     }
-    b->journal.is_running = pthread_create(&b->journal.thread, NULL, journal_thread, b) == 0;
+    struct committer_listener listener = {.ctx = b, .moved = on_wake, .notify = on_log_event};
     b->verify.is_running = pthread_create(&b->verify.thread, NULL, verify_thread, b) == 0;
-    if (!b->journal.is_running || !b->verify.is_running) {
-        err = ERR_IO;
-    }
+    err = b->verify.is_running ? committer_start(b->setup.committer, b->setup.log, &listener)
+                               : ERR_IO;
     for (unsigned i = 0; err == OK && i < b->n; i++) {
         if (pthread_create(&b->threads[i], NULL, worker_thread, b->drivers[i]) != 0) {
             err = ERR_IO;
@@ -270,16 +249,12 @@ void broker_stop(struct broker *b)
         driver_stop(b->drivers[b->n_threads]);
         (void)pthread_join(b->threads[b->n_threads], NULL);
     }
-    if (b->journal.is_running) {
-        sleeper_call(&b->journal);
-        (void)pthread_join(b->journal.thread, NULL);
-        b->journal.is_running = false;
-    }
     if (b->verify.is_running) {
         sleeper_call(&b->verify);
         (void)pthread_join(b->verify.thread, NULL);
         b->verify.is_running = false;
     }
+    committer_stop(b->setup.committer);
 }
 
 /* After all drivers are gone: what was still under way, a connection in a hand-over included. */
@@ -314,8 +289,6 @@ struct broker *broker_free(struct broker *b)
         b->drivers[i] = driver_free(b->drivers[i]);
     }
     rings_free(b);
-    memlog_free(b->log);
-    (void)sem_destroy(&b->journal.sem);
     (void)sem_destroy(&b->verify.sem);
     return mem_free(b);
 }
@@ -354,6 +327,9 @@ uint64_t broker_realm_epoch(const struct broker *b)
 
 bool broker_next_event(struct broker *b, struct event *ret)
 {
+    if (committer_next_event(b->setup.committer, ret)) {
+        return true;
+    }
     for (unsigned i = 0; i < b->n; i++) {
         unsigned from = (b->next_event_from + i) % b->n;
         if (ring_pop(&b->events[from], ret)) {
@@ -381,12 +357,6 @@ unsigned broker_workers(const struct broker *b)
 const struct counters *broker_counters(const struct broker *b, unsigned worker)
 {
     return &b->counters[worker];
-}
-
-void broker_commits(const struct broker *b, uint64_t *ret_n, uint64_t *ret_us)
-{
-    *ret_n = atomic_load_explicit(&b->commits, memory_order_relaxed);
-    *ret_us = atomic_load_explicit(&b->commit_us, memory_order_relaxed);
 }
 
 void broker_drain(struct broker *b)

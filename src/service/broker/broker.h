@@ -1,12 +1,14 @@
 /*
- * broker - the workers and the threads beside them: rings, journal, verify pool, and the one way in
- * which a new realm reaches everybody. Owned by the service thread, which calls all functions here
- * but broker_event's sink.
+ * broker - the workers and the threads beside them: rings, the log's committer, verify pool, and
+ * the one way in which a new realm reaches everybody. Owned by the service thread, which calls all
+ * functions here but broker_event's sink.
  */
 #ifndef SERVICE_BROKER_BROKER_H
 #define SERVICE_BROKER_BROKER_H
 
+#include "service/broker/committer.h"
 #include "service/broker/driver.h"
+#include "service/broker/restore.h"
 
 enum {
     BROKER_WORKERS_MAX = 32,
@@ -22,19 +24,23 @@ struct broker_setup {
     struct random_source random;
     const struct driver_entrance *entrances; /* borrowed for life */
     size_t n_entrances;
-    const struct realm *realm; /* shared */
+    const struct realm *realm;   /* shared */
+    struct log *log;             /* borrowed for life; a writer for each worker */
+    struct committer *committer; /* borrowed for life: that of log's setup */
     /* Called when events or an acknowledged realm wait for the service thread; any thread. */
     void *ctx;
     void (*notify)(void *ctx);
 };
 
-/* broker_new - everything but the threads. ERR_NOMEM, ERR_IO, ERR_LIMIT (workers). */
-MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret);
+/* broker_new - everything but the threads; what the log kept is with the workers then. ERR_NOMEM,
+ * ERR_IO, ERR_LIMIT (workers), and what the log says. restored may be NULL. */
+MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret,
+                             struct restore_report *restored);
 /* broker_start - the threads run from here on. ERR_IO: a thread could not be made; free the broker.
  */
 MUST_USE enum err broker_start(struct broker *b);
-/* broker_stop - stops and joins the threads; events that wait can still be taken. Fine when it was
- * never started. */
+/* broker_stop - stops and joins the threads, the committer last, so that all they recorded is
+ * committed; events that wait can still be taken. Fine when it was never started. */
 void broker_stop(struct broker *b);
 /* broker_free - after broker_stop, or stops itself. */
 struct broker *broker_free(struct broker *b);
@@ -44,12 +50,10 @@ struct broker *broker_free(struct broker *b);
 MUST_USE enum err broker_set_realm(struct broker *b, const struct realm *realm);
 /* broker_realm_epoch - the oldest epoch that some worker still decides by. */
 uint64_t broker_realm_epoch(const struct broker *b);
-/* broker_next_event - the next event of any worker; false: none waits. */
+/* broker_next_event - the next event of the log or of any worker; false: none waits. */
 bool broker_next_event(struct broker *b, struct event *ret);
 unsigned broker_workers(const struct broker *b);
 const struct counters *broker_counters(const struct broker *b, unsigned worker);
-/* broker_commits - how many batches the journal made durable, and the time it took in all. */
-void broker_commits(const struct broker *b, uint64_t *ret_n, uint64_t *ret_us);
 /* broker_drain - clients are told that the server goes down. broker_is_drained: all connections are
  * gone. */
 void broker_drain(struct broker *b);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "service/broker/broker.h"
+#include "service/broker/kept_test.h"
 #include "service/directory/directory.h"
 #include "wire/mqtt/connect.h"
 #include "wire/mqtt/fixed.h"
@@ -35,32 +36,6 @@ struct client {
 };
 
 /* ---- the directory ---- */
-
-struct place {
-    char dir[40];
-    struct directory_setup setup;
-    struct directory *d;
-};
-
-static void place_open(struct place *p)
-{
-    static const uint8_t master[32] = "the master key of this test, 32";
-    *p = (struct place){.dir = "/tmp/sallyport-thr-XXXXXX"};
-    assert_non_null(mkdtemp(p->dir));
-    assert_int_equal(disk_system(open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), &p->setup.disk),
-                     OK);
-    p->setup.master = slice_of(master, sizeof(master));
-    p->setup.random = random_system();
-    assert_int_equal(directory_create(&p->setup, &p->d), OK);
-}
-
-static void place_close(struct place *p)
-{
-    directory_free(p->d);
-    assert_int_equal(p->setup.disk->ops->remove(p->setup.disk, DIRECTORY_FILE), OK);
-    p->setup.disk->ops->free(p->setup.disk);
-    (void)rmdir(p->dir);
-}
 
 /* In the generated form, whose hash is cheap. */
 static struct directory_secret secret_of(unsigned index, char text[64])
@@ -297,7 +272,8 @@ static void give_realm(struct broker *b, struct directory *d, const struct polic
 static void workers_and_clients(void **state)
 {
     (void)state;
-    struct place place;
+    struct directory *directory = NULL;
+    const struct directory_setup directory_setup = {.random = random_system()};
     static struct client clients[CLIENTS];
     atomic_uint n_listening = 0, n_notified = 0;
     struct clock clock = clock_system();
@@ -307,10 +283,12 @@ static void workers_and_clients(void **state)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &at_n), 0);
-    place_open(&place);
-    add_clients(place.d, wall_ms);
+    assert_int_equal(directory_create(&directory_setup, &directory), OK);
+    add_clients(directory, wall_ms);
+    struct kept kept;
+    kept_open(&kept, 2, &clock);
     const struct policy *policy = make_policy();
-    const struct realm *realm = realm_of(place.d, policy);
+    const struct realm *realm = realm_of(directory, policy);
     struct driver_entrance entrance = {.entrance = {.name = "mqtt",
                                                     .protocol = EVENT_PROTOCOL_mqtt,
                                                     .auth_password = true,
@@ -324,10 +302,12 @@ static void workers_and_clients(void **state)
                                  .entrances = &entrance,
                                  .n_entrances = 1,
                                  .realm = realm,
+                                 .log = kept.log,
+                                 .committer = kept.committer,
                                  .ctx = &n_notified,
                                  .notify = notified};
     struct broker *b = NULL;
-    assert_int_equal(broker_new(&setup, &b), OK);
+    assert_int_equal(broker_new(&setup, &b, NULL), OK);
     realm_unref(realm);
     assert_int_equal(broker_start(b), OK);
     for (unsigned i = 0; i < CLIENTS; i++) {
@@ -337,8 +317,8 @@ static void workers_and_clients(void **state)
     }
     for (int i = 0; i < REALMS; i++) {
         uint64_t epoch;
-        assert_int_equal(directory_policy_changed(place.d, &epoch), OK);
-        give_realm(b, place.d, policy);
+        assert_int_equal(directory_policy_changed(directory, &epoch), OK);
+        give_realm(b, directory, policy);
     }
     /* every message was sent: then the end */
     uint64_t sent = 0;
@@ -366,7 +346,8 @@ static void workers_and_clients(void **state)
     assert_true(atomic_load(&n_notified) > CLIENTS);
     broker_free(b);
     policy_unref(policy);
-    place_close(&place);
+    directory_free(directory);
+    kept_close(&kept);
     (void)close(fd);
     for (unsigned i = 0; i < CLIENTS; i++) {
         assert_null(clients[i].failed);

@@ -1,5 +1,5 @@
-/* Who waits for the journal: tokens (several places must commit), pending actions (one position of
- * our own), and the records themselves. docs/ORDER.md, rules 7 and 8. */
+/* Who waits for the journal: tokens (several places must commit), and pending actions (one position
+ * of our own). docs/ORDER.md, rules 7 and 8. */
 #include <assert.h>
 
 #include "base/mem.h"
@@ -93,6 +93,51 @@ bool token_close_if_alone(struct worker *w, uint64_t token)
     return false;
 }
 
+void token_drop(struct worker *w, uint64_t token)
+{
+    struct token *t = token_find(w, token);
+    if (t != NULL) {
+        token_release(w, token, t);
+    }
+}
+
+static struct session *session_of_id(const struct worker *w, uint64_t id)
+{
+    size_t at = 0;
+    const struct account *a;
+    while ((a = map_next(&w->accounts, &at)) != NULL) {
+        size_t session_at = 0;
+        struct session *s;
+        while ((s = map_next(&a->sessions, &session_at)) != NULL) {
+            if (s->id == id) {
+                return s;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* The client sends it again on its next connection; its packet id must be new then. */
+void token_fail(struct worker *w, uint64_t token)
+{
+    struct token *t = token_find(w, token);
+    if (t == NULL) {
+        return;
+    }
+    struct token failed = *t;
+    token_release(w, token, t);
+    struct session *s = failed.session != 0 ? session_of_id(w, failed.session) : NULL;
+    uint64_t lsn;
+    if (s != NULL && session_inbound_remove(s, failed.packet_id) && s->subscriber.is_durable &&
+        record_packet(w, JOURNAL_RELEASED, s, failed.packet_id, &lsn) != OK) {
+        count_add(&counts(w)->dropped_memory, 1);
+    }
+    struct conn *c = failed.kind == TOKEN_ANSWER ? conn_find(w, failed.conn) : NULL;
+    if (c != NULL) {
+        conn_close(w, c, MQTT_SERVER_BUSY);
+    }
+}
+
 void token_close_one(struct worker *w, uint64_t token)
 {
     struct token *t = token_find(w, token);
@@ -150,10 +195,13 @@ static struct pending *pending_at(const struct worker *w, size_t i)
     return &w->pending[(w->pending_at + i) & (w->pending_cap - 1)];
 }
 
-MUST_USE enum err pending_add(struct worker *w, const struct pending *p)
+MUST_USE enum err pending_reserve(struct worker *w, size_t n)
 {
-    if (w->pending_n == w->pending_cap) {
-        size_t cap = w->pending_cap > 0 ? w->pending_cap * 2 : 1024;
+    if (w->pending_cap - w->pending_n < n) {
+        size_t cap = w->pending_cap > 0 ? w->pending_cap : 1024;
+        while (cap - w->pending_n < n) {
+            cap *= 2;
+        }
         struct pending *grown = mem_array(cap, sizeof(*grown));
         if (grown == NULL) {
             return ERR_NOMEM;
@@ -166,6 +214,12 @@ MUST_USE enum err pending_add(struct worker *w, const struct pending *p)
         w->pending_cap = cap;
         w->pending_at = 0;
     }
+    return OK;
+}
+
+MUST_USE enum err pending_add(struct worker *w, const struct pending *p)
+{
+    TRY(pending_reserve(w, 1));
     *pending_at(w, w->pending_n) = *p;
     w->pending_n++;
     return OK;
@@ -216,98 +270,5 @@ void commits_run(struct worker *w)
         w->pending_at = (w->pending_at + 1) & (w->pending_cap - 1);
         w->pending_n--;
         pending_run(w, &p);
-    }
-}
-
-/* ---- records ---- */
-
-static enum err append(struct worker *w, enum journal_kind kind, struct slice head,
-                       struct slice body, uint64_t *ret_lsn)
-{
-    TRY(journal_append(w->setup.journal, kind, 0, head, body, ret_lsn));
-    w->last_lsn = *ret_lsn;
-    count_add(&counts(w)->journal_records, 1);
-    return OK;
-}
-
-static enum err append_wr(struct worker *w, enum journal_kind kind, const struct wr *head,
-                          struct slice body, uint64_t *ret_lsn)
-{
-    return wr_ok(head) ? append(w, kind, wr_slice(head), body, ret_lsn) : head->err;
-}
-
-MUST_USE enum err record_body(struct worker *w, const struct msg *m, uint64_t body_id,
-                              uint64_t *ret_lsn)
-{
-    uint8_t head[64];
-    struct wr r = wr_into(head, sizeof(head));
-    /* Wall time, because the monotonic clock does not survive a restart (rule 12). */
-    int64_t expires = m->expires_at_ms == UINT64_MAX
-                          ? INT64_MAX
-                          : w->wall_ms + (int64_t)(m->expires_at_ms - w->now_ms);
-    wr_u64(&r, body_id);
-    wr_u64(&r, m->publisher);
-    wr_u64(&r, m->number);
-    wr_u64(&r, (uint64_t)expires);
-    wr_u32(&r, m->segment);
-    wr_u8(&r, m->qos);
-    wr_u8(&r, (uint8_t)(m->retain | m->is_utf8 << 1));
-    wr_u16(&r, m->content_format);
-    wr_u16(&r, (uint16_t)m->topic.n);
-    wr_u32(&r, (uint32_t)m->props.n);
-    /* topic, props and payload lie behind each other in the message */
-    return append_wr(w, JOURNAL_BODY, &r,
-                     slice_of(m->bytes, m->topic.n + m->props.n + m->payload.n), ret_lsn);
-}
-
-MUST_USE enum err record_seq(struct worker *w, enum journal_kind kind, const struct session *s,
-                             uint64_t seq, uint64_t *ret_lsn)
-{
-    uint8_t head[16];
-    struct wr r = wr_into(head, sizeof(head));
-    wr_u64(&r, s->id);
-    wr_u64(&r, seq);
-    return append_wr(w, kind, &r, (struct slice){0}, ret_lsn);
-}
-
-MUST_USE enum err record_packet(struct worker *w, enum journal_kind kind, const struct session *s,
-                                uint16_t packet_id, uint64_t *ret_lsn)
-{
-    uint8_t head[10];
-    struct wr r = wr_into(head, sizeof(head));
-    wr_u64(&r, s->id);
-    wr_u16(&r, packet_id);
-    return append_wr(w, kind, &r, (struct slice){0}, ret_lsn);
-}
-
-MUST_USE enum err record_text(struct worker *w, enum journal_kind kind, uint64_t id, uint32_t value,
-                              struct slice text, uint64_t *ret_lsn)
-{
-    uint8_t head[12];
-    struct wr r = wr_into(head, sizeof(head));
-    wr_u64(&r, id);
-    wr_u32(&r, value);
-    return append_wr(w, kind, &r, text, ret_lsn);
-}
-
-MUST_USE enum err record_deliver(struct worker *w, uint64_t body_id, uint64_t *ret_lsn)
-{
-    uint8_t head[8];
-    struct wr r = wr_into(head, sizeof(head));
-    wr_u64(&r, body_id);
-    return append_wr(w, JOURNAL_DELIVER, &r, buf_slice(&w->record), ret_lsn);
-}
-
-void record_drop(struct worker *w, const struct session *s, uint64_t seq, uint8_t reason)
-{
-    uint8_t head[17];
-    struct wr r = wr_into(head, sizeof(head));
-    uint64_t lsn;
-    wr_u64(&r, s->id);
-    wr_u64(&r, seq);
-    wr_u8(&r, reason);
-    /* A lost drop record only means that the message comes again after a restart. */
-    if (append_wr(w, JOURNAL_DROP, &r, (struct slice){0}, &lsn) != OK) {
-        count_add(&counts(w)->dropped_memory, 1);
     }
 }

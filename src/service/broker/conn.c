@@ -93,6 +93,7 @@ uint64_t worker_next_dirty(struct worker *w)
 {
     struct list_node *n = list_first(&w->dirty);
     if (n == NULL) {
+        worker_handover(w); /* what output has settled */
         return 0;
     }
     list_unlink(n);
@@ -331,9 +332,16 @@ static void disconnect_event(struct worker *w, struct conn *c, const struct mqtt
             return;
         }
         uint32_t most = grants_limits(c->account->grants)->session_expiry_s;
+        uint64_t lsn;
         c->session->expiry_s = asked < most ? asked : most;
+        if (c->session->is_on_record && record_session(w, c->session, INT64_MAX, &lsn) != OK) {
+            count_add(&counts(w)->dropped_memory, 1); /* said again when it falls asleep */
+        }
     }
     c->is_clean_end = m->reason == MQTT_SUCCESS;
+    if (c->is_clean_end) {
+        will_forget(w, c->session);
+    }
     conn_close(w, c, MQTT_SUCCESS);
 }
 
@@ -372,6 +380,9 @@ static void feed_open(struct worker *w, struct conn *c, struct slice *in)
         enum err err = mqtt_server_next(c->engine, in, w->now_ms, &fault, &ev);
         if (err == OK) {
             take_event(w, c, &ev);
+            if (w->last_lsn - w->handed_lsn >= HANDOVER_RECORDS) {
+                worker_handover(w);
+            }
         } else {
             if (err != ERR_AGAIN) {
                 report_fault(w, c, &fault, mqtt_type_name((enum mqtt_type)(first >> 4)));
@@ -468,8 +479,8 @@ size_t worker_output(struct worker *w, uint64_t conn, uint8_t *dst, size_t cap, 
 {
     struct conn *c = conn_find(w, conn);
     w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
-    if (c == NULL) {
-        return 0;
+    if (c == NULL || c->hello_lsn > w->committed) {
+        return 0; /* CONNACK is a promise, too, and the first thing that leaves */
     }
     if (c->engine != NULL) {
         size_t n = deliver_output(w, c, dst, cap);

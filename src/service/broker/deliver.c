@@ -23,13 +23,13 @@ static void send_pubrels(struct worker *w, struct conn *c)
 
 /* What was queued under an older policy is asked about again, both ends of it (rule 9). The
  * message's epoch alone does not say so: its publisher's worker may have been ahead of this one. */
-static bool may_leave(struct worker *w, struct conn *c, const struct delivery *d)
+static enum err may_leave(struct worker *w, struct conn *c, const struct delivery *d)
 {
     if (d->msg->epoch == w->realm->epoch && d->seq >= c->session->judged_seq) {
-        return true;
+        return OK;
     }
-    return publisher_ok(w, d->msg) &&
-           grants_subscribe(c->account->grants, d->msg->topic, NULL) == OK;
+    TRY(publisher_judge(w, d->msg));
+    return grants_subscribe(c->account->grants, d->msg->topic, NULL);
 }
 
 static void drop(struct worker *w, struct conn *c, struct delivery *d, enum event_category category,
@@ -39,10 +39,38 @@ static void drop(struct worker *w, struct conn *c, struct delivery *d, enum even
     EVENT_TEXT(&e, target, d->msg->topic);
     event_reason(&e, "a queued message was dropped: %s", why);
     worker_report(w, &e);
-    if (c->session->subscriber.is_durable && d->qos > 0) {
+    if (d->is_recorded) {
         record_drop(w, c->session, d->seq, (uint8_t)category);
     }
     session_drop(c->session, d);
+}
+
+/* A client that fails at the same message on every connection would never get beyond it. False: it
+ * may be tried again, or the journal does not take it: then it is. */
+static bool set_aside(struct worker *w, struct conn *c, struct delivery *d)
+{
+    struct session *s = c->session;
+    uint32_t most = grants_limits(c->account->grants)->redeliveries;
+    uint64_t lsn;
+    if (d->n_sent == 0 || d->n_sent < most) {
+        return false;
+    }
+    if (d->is_recorded && record_set_aside(w, s, d, EVENT_poison_message, &lsn) != OK) {
+        return false;
+    }
+    struct event e = event_of(w, EVENT_poison_message, c);
+    EVENT_TEXT(&e, target, d->msg->topic);
+    event_reason(&e,
+                 "a message was set aside: it was sent on %u connections and never acknowledged. "
+                 "Look at what the client does with it, or raise redeliveries of role %s",
+                 d->n_sent, c->account->principal->role);
+    worker_report(w, &e);
+    count_add(&counts(w)->set_aside, 1);
+    if (d->is_recorded) {
+        record_drop(w, s, d->seq, (uint8_t)EVENT_poison_message);
+    }
+    session_drop(s, d);
+    return true;
 }
 
 /* What has expired while it waited leaves a record, as everything that was promised and is not
@@ -52,7 +80,7 @@ static uint32_t drop_expired(struct worker *w, struct session *s)
     uint32_t n = 0;
     struct delivery *d;
     while ((d = session_next_expired(s, w->now_ms)) != NULL) {
-        if (s->subscriber.is_durable && d->qos > 0) {
+        if (d->is_recorded) {
             record_drop(w, s, d->seq, (uint8_t)EVENT_quota);
         }
         session_drop(s, d);
@@ -61,25 +89,40 @@ static uint32_t drop_expired(struct worker *w, struct session *s)
     return n;
 }
 
+static struct delivery *next_delivery(struct worker *w, struct session *s, uint32_t window,
+                                      uint32_t *n_expired)
+{
+    *n_expired += drop_expired(w, s);
+    return session_next(s, window, w->committed, w->now_ms, n_expired);
+}
+
 static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
 {
     struct session *s = c->session;
     uint32_t window = mqtt_server_terms(c->engine)->client_receive_max;
     uint32_t role = grants_limits(c->account->grants)->inflight;
     window = role < window ? role : window;
-    uint32_t n_expired = drop_expired(w, s);
+    uint32_t n_expired = 0;
     struct delivery *d;
-    while ((d = session_next(s, window, w->committed, w->now_ms, &n_expired)) != NULL) {
-        if (!may_leave(w, c, d)) {
+    while ((d = next_delivery(w, s, window, &n_expired)) != NULL) {
+        enum err err = may_leave(w, c, d);
+        if (err == ERR_NOMEM) {
+            conn_close(w, c, MQTT_SERVER_BUSY); /* it waits for the next connection */
+            break;
+        }
+        if (err != OK) {
             count_add(&counts(w)->dropped_policy, 1);
             drop(w, c, d, EVENT_acl_deny, "the policy in force does not allow it any more");
+            continue;
+        }
+        if (d->is_dup && set_aside(w, c, d)) {
             continue;
         }
         if (d->qos > 0) {
             (void)session_assign_id(s, d);
         }
         uint8_t qos = d->qos;
-        enum err err = mqtt_server_deliver(c->engine, d, w->now_ms, wr);
+        err = mqtt_server_deliver(c->engine, d, w->now_ms, wr);
         if (err == ERR_SPACE && wr->at > 0) {
             conn_mark_dirty(w, c); /* the rest with the next send */
             break;
@@ -104,6 +147,8 @@ size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap
     struct wr wr = wr_into(dst, cap);
     if (c->phase == CONN_OPEN) {
         replays_feed(w, c);
+    }
+    if (c->phase == CONN_OPEN) {
         send_pubrels(w, c);
     }
     wr.at = mqtt_server_output(c->engine, dst, cap);
@@ -120,12 +165,13 @@ size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap
 
 static void on_puback(struct worker *w, struct conn *c, const struct mqtt_ack *m)
 {
+    const struct delivery *d = session_find_packet(c->session, m->packet_id);
+    bool is_recorded = d != NULL && d->is_recorded;
     uint64_t seq, lsn;
     if (session_puback(c->session, m->packet_id, &seq) != OK) {
         return; /* unknown: nothing to end */
     }
-    if (c->session->subscriber.is_durable &&
-        record_seq(w, JOURNAL_ACK, c->session, seq, &lsn) != OK) {
+    if (is_recorded && record_settle(w, JOURNAL_ACK, c->session, seq, 0, &lsn) != OK) {
         count_add(&counts(w)->dropped_memory,
                   1); /* after a restart it comes again: at least once */
     }
@@ -138,8 +184,9 @@ static void on_pubrec(struct worker *w, struct conn *c, const struct mqtt_ack *m
     uint64_t seq, lsn = 0;
     bool again = false;
     /* SPEC: docs/ORDER.md rule 8: "PUBREC seen" is committed before PUBREL leaves */
-    if (d != NULL && d->state == DELIVERY_SENT && s->subscriber.is_durable &&
-        record_seq(w, m->reason < 0x80 ? JOURNAL_RECEIVED : JOURNAL_ACK, s, d->seq, &lsn) != OK) {
+    if (d != NULL && d->state == DELIVERY_SENT && d->qos == 2 && d->is_recorded &&
+        record_settle(w, m->reason < 0x80 ? JOURNAL_RECEIVED : JOURNAL_ACK, s, d->seq, 0, &lsn) !=
+            OK) {
         return; /* as if the PUBREC had been lost */
     }
     enum err err = session_pubrec(s, m->packet_id, m->reason, lsn, &seq, &again);
@@ -161,10 +208,11 @@ static void on_pubrec(struct worker *w, struct conn *c, const struct mqtt_ack *m
 
 static void on_pubcomp(struct worker *w, struct conn *c, const struct mqtt_ack *m)
 {
+    const struct delivery *d = session_find_packet(c->session, m->packet_id);
+    bool is_recorded = d != NULL && d->is_recorded;
     uint64_t seq, lsn;
-    if (session_pubcomp(c->session, m->packet_id, &seq) == OK &&
-        c->session->subscriber.is_durable &&
-        record_seq(w, JOURNAL_ACK, c->session, seq, &lsn) != OK) {
+    if (session_pubcomp(c->session, m->packet_id, &seq) == OK && is_recorded &&
+        record_settle(w, JOURNAL_ACK, c->session, seq, 0, &lsn) != OK) {
         count_add(&counts(w)->dropped_memory, 1); /* after a restart PUBREL goes out again */
     }
 }

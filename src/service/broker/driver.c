@@ -216,6 +216,9 @@ struct driver *driver_free(struct driver *d)
         return NULL;
     }
     links_free(d);
+    if (d->worker != NULL) {
+        journal_handover(d->journal); /* that they sleep now */
+    }
     for (size_t i = 0; i < d->n_doors; i++) {
         listener_free(d->doors[i].listener);
     }
@@ -319,9 +322,7 @@ static void driver_turn(struct driver *d)
     if (wakes != 0) {
         d->setup.wake(d->setup.ctx, wakes);
     }
-    if (worker_has_uncommitted(d->worker)) {
-        d->setup.appended(d->setup.ctx);
-    }
+    journal_handover(d->journal); /* what sending and closing recorded */
     atomic_store_explicit(&d->is_drained, worker_is_drained(d->worker), memory_order_release);
     count_add(&d->counters->turn_us, d->setup.clock.mono_us(d->setup.clock.ctx) - start_us);
 }
@@ -347,6 +348,11 @@ void driver_stop(struct driver *d)
 bool driver_is_drained(const struct driver *d)
 {
     return atomic_load_explicit(&d->is_drained, memory_order_acquire);
+}
+
+struct worker *driver_worker(struct driver *d)
+{
+    return d->worker;
 }
 
 uint64_t driver_realm_epoch(const struct driver *d)

@@ -37,7 +37,6 @@ struct driver_setup {
     void (*event)(void *ctx, unsigned worker, const struct event *e);
     enum err (*verify)(void *ctx, struct verified *v);
     void (*wake)(void *ctx, uint64_t workers); /* bits */
-    void (*appended)(void *ctx);               /* the journal has something to commit */
 };
 
 /* driver_new - makes its worker out of `worker` (whose driver field is filled here). ERR_NOMEM,
@@ -53,6 +52,8 @@ void driver_wake(struct driver *d);
 /* driver_stop - any thread: driver_run returns after its turn. */
 void driver_stop(struct driver *d);
 bool driver_is_drained(const struct driver *d);
+/* driver_worker - borrowed; before driver_run, or after it. */
+struct worker *driver_worker(struct driver *d);
 uint64_t driver_realm_epoch(const struct driver *d);
 
 #endif

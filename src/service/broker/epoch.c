@@ -18,7 +18,7 @@ static void close_conns_of(struct worker *w, const struct account *a)
 
 /* A subscription that no grant covers any more ends; what it queued is asked about when it would
  * leave. */
-static void recheck_subs(struct worker *w, struct account *a)
+void recheck_subs(struct worker *w, struct account *a)
 {
     size_t at = 0;
     struct session *s;
@@ -36,6 +36,7 @@ static void recheck_subs(struct worker *w, struct account *a)
             EVENT_TEXT(&e, target, sub_filter(sub));
             event_reason(&e, "the subscription ended with the new policy: %s", why.rule);
             worker_report(w, &e);
+            unsub_recorded(w, s, sub_filter(sub));
             sub_remove(w, sub);
         }
     }
@@ -68,6 +69,7 @@ static void renew_account(struct worker *w, struct account *a, bool policy_chang
         return;
     }
     enum err err = account_renew(a, w->realm->policy, now, w->realm->epoch);
+    w->has_stale_accounts = w->has_stale_accounts || err != OK;
     bool inactive = now == NULL || now->status != PRINCIPAL_ACTIVE;
     if (err != OK || inactive) {
         a->is_closed = true; /* failure closes */
@@ -77,6 +79,21 @@ static void renew_account(struct worker *w, struct account *a, bool policy_chang
     }
     if (now == NULL) {
         end_sessions_of(w, a);
+    }
+}
+
+void accounts_retry(struct worker *w)
+{
+    if (!w->has_stale_accounts) {
+        return;
+    }
+    w->has_stale_accounts = false; /* set again by each that has to wait on */
+    size_t at = 0;
+    struct account *a;
+    while ((a = map_next(&w->accounts, &at)) != NULL) {
+        if (a->epoch != w->realm->epoch) {
+            renew_account(w, a, true);
+        }
     }
 }
 
@@ -123,12 +140,13 @@ void realm_changed(struct worker *w, const struct realm *realm)
     size_t at = 0;
     struct account *a;
     while ((a = map_next(&w->accounts, &at)) != NULL) {
-        renew_account(w, a, policy_changed);
+        renew_account(w, a, policy_changed || a->epoch != old->epoch);
         account_drop_if_unused(w, a);
     }
     close_replaced(w);
     close_plain(w);
     realm_unref(old);
+    worker_handover(w); /* before anybody erases what removed ones have */
     atomic_store_explicit(&w->realm_epoch, realm->epoch, memory_order_release);
 }
 

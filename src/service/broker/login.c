@@ -154,15 +154,9 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
     return OK;
 }
 
-static bool role_is_many(struct worker *w, const struct principal *p)
+bool role_is_many(const struct worker *w, const struct principal *p)
 {
-    struct grants *g = NULL;
-    bool many = false;
-    if (grants_new(w->realm->policy, p, &g) == OK) {
-        many = grants_is_many(g);
-        grants_free(g);
-    }
-    return many;
+    return policy_is_many(w->realm->policy, slice_text(p->role));
 }
 
 static void go_home(struct worker *w, struct conn *c, const struct principal *p)

@@ -61,8 +61,7 @@ void session_end(struct worker *w, struct session *s)
 {
     struct account *a = s->account;
     uint64_t lsn;
-    if (s->subscriber.is_durable &&
-        record_text(w, JOURNAL_SESSION_END, s->id, 0, (struct slice){0}, &lsn) != OK) {
+    if (s->is_on_record && record_session_end(w, s->id, &lsn) != OK) {
         count_add(&counts(w)->dropped_memory, 1); /* it comes back at a restart and expires then */
     }
     subs_remove_all(w, &s->subscriber);
@@ -79,12 +78,10 @@ static void interest_changed_by_session(void *ctx, struct slice filter,
     (void)interest_announce(ctx, filter, c->is_any, c->is_durable);
 }
 
-static enum err session_start(struct worker *w, struct account *a, struct slice client_id,
-                              bool is_durable, struct session **ret)
+MUST_USE enum err session_add(struct worker *w, struct account *a, uint64_t id,
+                              struct slice client_id, bool is_durable, struct session **ret)
 {
     struct session *s = NULL;
-    /* 16 bits of worker in front: unique over workers without a shared counter. */
-    uint64_t id = (uint64_t)(w->setup.index + 1) << 48 | ++w->next_session_id;
     TRY(session_new(id, a, client_id, is_durable, &s));
     enum err err = map_add(&a->sessions, s);
     if (err != OK) {
@@ -95,6 +92,25 @@ static enum err session_start(struct worker *w, struct account *a, struct slice 
     count_set(&counts(w)->sessions, w->n_sessions);
     *ret = s;
     return OK;
+}
+
+void session_arm_expiry(struct worker *w, struct session *s, uint64_t left_ms)
+{
+    wheel_arm(&w->session_wheel, &s->expiry, w->now_ms + left_ms);
+}
+
+/* It has no connection any more; one without expiry ends. SPEC: MQTT5 3.1.2.11.2 */
+static void fall_asleep(struct worker *w, struct session *s)
+{
+    uint64_t lsn;
+    if (s->expiry_s == 0) {
+        session_end(w, s);
+        return;
+    }
+    if (s->is_on_record && record_session(w, s, w->wall_ms, &lsn) != OK) {
+        count_add(&counts(w)->dropped_memory, 1); /* after a restart it sleeps from then on */
+    }
+    session_arm_expiry(w, s, (uint64_t)s->expiry_s * 1000);
 }
 
 static void take_over(struct worker *w, struct session *s)
@@ -123,6 +139,9 @@ struct opening {
     struct slice client_id;
     uint32_t expiry_s;
     bool is_assigned, is_present;
+    bool was_durable;         /* the session that is present: */
+    uint32_t former_expiry_s; /* what it goes back to when this connection comes to nothing */
+    uint64_t hello_lsn;       /* CONNACK promises what is recorded up to here */
     char assigned[PRINCIPAL_NAME_MAX + 20];
 };
 
@@ -198,37 +217,59 @@ static bool passes(struct worker *w, struct conn *c, const struct opening *o)
     return true;
 }
 
+/* Its time is over, though the timer has not had its turn. */
+static bool is_over(const struct worker *w, const struct session *s)
+{
+    return s->conn == 0 && list_is_linked(&s->expiry.node) && s->expiry.at_ms <= w->now_ms;
+}
+
 static enum err find_session(struct worker *w, struct opening *o, struct session **ret)
 {
     struct session *s = map_find(&o->account->sessions, o->client_id);
-    bool is_durable = o->expiry_s > 0;
+    bool is_durable = o->expiry_s > 0, is_promise = true;
     uint64_t lsn;
+    if (is_durable && (s == NULL || !s->is_on_record || o->connect->clean_start)) {
+        TRY(journal_admits(w->setup.journal)); /* before anything of it is done */
+    }
     if (s != NULL) {
         take_over(w, s);
         s = map_find(&o->account->sessions, o->client_id); /* a session without expiry has ended */
     }
-    if (s != NULL && o->connect->clean_start) {
-        session_end(w, s); /* SPEC: MQTT-3.1.2-4 */
+    if (s != NULL && (o->connect->clean_start || is_over(w, s))) {
+        session_end(w, s); /* SPEC: MQTT-3.1.2-4, MQTT5 3.1.2.11.2 */
         s = NULL;
     }
     o->is_present = s != NULL; /* SPEC: MQTT-3.2.2-2, MQTT-3.2.2-3 */
     if (s == NULL) {
-        TRY(session_start(w, o->account, o->client_id, is_durable, &s));
+        TRY(session_add(w, o->account, worker_id(w, &w->next_session), o->client_id, is_durable,
+                        &s));
     } else {
+        is_promise = s->expiry_s != o->expiry_s;
+        o->was_durable = s->subscriber.is_durable;
+        o->former_expiry_s = s->expiry_s;
         wheel_cancel(&w->session_wheel, &s->expiry);
         session_resume(s);
         filters_set_durable(w->filters, &s->subscriber, is_durable, interest_changed_by_session, w);
     }
     s->expiry_s = o->expiry_s;
     *ret = s; /* also when the record fails: the caller ends it or lets it sleep */
-    return is_durable ? record_text(w, JOURNAL_SESSION, s->id, o->expiry_s, s->client_id, &lsn)
-                      : OK;
+    if (!is_durable && !s->is_on_record) {
+        return OK;
+    }
+    enum err err = record_session(w, s, INT64_MAX, &lsn);
+    if (!is_promise) {
+        o->hello_lsn = s->promised_lsn; /* nobody relies on the record that it has a connection */
+        return OK;
+    }
+    o->hello_lsn = s->promised_lsn = err == OK ? lsn : 0;
+    return err;
 }
 
-static enum err take_will(struct worker *w, const struct opening *o, struct session *s)
+static enum err take_will(struct worker *w, struct opening *o, struct session *s)
 {
     s->will = msg_unref(s->will);
     if (!o->connect->has_will) {
+        will_forget(w, s);
         return OK;
     }
     const struct mqtt_will *will = &o->connect->will;
@@ -243,7 +284,7 @@ static enum err take_will(struct worker *w, const struct opening *o, struct sess
         m->expires_at_ms -= w->now_ms; /* a lifetime, that begins when it is published */
     }
     s->will = m;
-    return OK;
+    return s->subscriber.is_durable ? record_will(w, s, m, &o->hello_lsn) : OK;
 }
 
 static void set_terms(const struct worker *w, const struct opening *o, struct mqtt_terms *terms,
@@ -284,6 +325,19 @@ static void set_terms(const struct worker *w, const struct opening *o, struct mq
     }
 }
 
+/* As if this connection had not come; a new session was promised to nobody. */
+static void undo(struct worker *w, const struct opening *o, struct session *s)
+{
+    s->will = msg_unref(s->will);
+    will_forget(w, s);
+    s->expiry_s = o->is_present ? o->former_expiry_s : 0;
+    if (o->is_present) {
+        filters_set_durable(w->filters, &s->subscriber, o->was_durable, interest_changed_by_session,
+                            w);
+    }
+    fall_asleep(w, s);
+}
+
 /* All that can fail comes before the session is bound to the connection. */
 static enum err bind(struct worker *w, struct conn *c, struct opening *o)
 {
@@ -299,14 +353,13 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
         err = take_will(w, o, s);
     }
     if (err == OK) {
+        err = pending_reserve(w, 1);
+    }
+    if (err == OK) {
         err = mqtt_server_new(&terms, &connack, w->now_ms, &c->engine);
     }
     if (err != OK) {
-        if (s->expiry_s == 0) {
-            session_end(w, s);
-        } else {
-            wheel_arm(&w->session_wheel, &s->expiry, w->now_ms + (uint64_t)s->expiry_s * 1000);
-        }
+        undo(w, o, s);
         return err;
     }
     EVENT_TEXT(c, client_id, s->client_id);
@@ -315,23 +368,11 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
     c->session = s;
     s->conn = c->handle;
     c->phase = CONN_OPEN;
-    if (o->is_present && w->last_lsn > w->committed) {
-        /* What its queue waits for was to wake the connection before this one. */
-        struct pending wake = {.lsn = w->last_lsn, .action = PENDING_WAKE, .id = c->handle};
-        if (pending_add(w, &wake) != OK) {
-            count_add(&counts(w)->dropped_memory, 1); /* the client's next packet does it */
-        }
-    }
-    return OK;
-}
-
-/* What was queued while the session slept may still be on its way to the disk. */
-static void wake_at_commit(struct worker *w, const struct conn *c)
-{
+    c->hello_lsn = o->hello_lsn;
+    /* CONNACK waits for this, and so may what was queued while the session slept: it was to wake
+     * the connection before this one. */
     struct pending wake = {.lsn = w->last_lsn, .action = PENDING_WAKE, .id = c->handle};
-    if (w->last_lsn > w->committed && pending_add(w, &wake) != OK) {
-        count_add(&counts(w)->dropped_memory, 1); /* the next thing it is sent takes it along */
-    }
+    return w->last_lsn > w->committed ? pending_add(w, &wake) : OK;
 }
 
 bool credential_stands(const struct worker *w, const struct conn *c, const struct principal *p)
@@ -367,17 +408,20 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
     o.expiry_s = choose_expiry(&o);
     bool may_open = !w->is_draining && passes(w, c, &o);
     c->account = NULL;
-    if (may_open && bind(w, c, &o) == OK) {
+    err = may_open ? bind(w, c, &o) : ERR_DENIED;
+    if (err == OK) {
         struct event e = event_of(w, EVENT_connect, c);
         event_reason(&e, "connected%s%s", o.is_present ? ", session resumed" : "",
                      c->entrance->is_plain ? ", in PLAINTEXT by an exception" : "");
         worker_report(w, &e);
         conn_arm(w, c);
         conn_mark_dirty(w, c);
-        wake_at_commit(w, c);
         return;
     }
-    if (may_open || w->is_draining) {
+    if (err == ERR_SPACE || err == ERR_IO) {
+        report_store(w, c, o.client_id, err, "a session that lasts");
+        conn_close(w, c, MQTT_QUOTA_EXCEEDED);
+    } else if (may_open || w->is_draining) {
         conn_close(w, c, w->is_draining ? MQTT_SERVER_SHUTTING_DOWN : MQTT_SERVER_BUSY);
     }
     worker_account_release(w, o.account);
@@ -442,7 +486,9 @@ void conn_release_session(struct worker *w, struct conn *c, const char *why)
                          : (c->is_clean_end ? "the client disconnected" : why));
     worker_report(w, &e);
     if (s->will != NULL && !c->is_clean_end) {
-        publish_will(w, c); /* SPEC: MQTT-3.1.2-8 */
+        publish_will(w, s, c); /* SPEC: MQTT-3.1.2-8 */
+    } else {
+        will_forget(w, s);
     }
     s->will = msg_unref(s->will); /* SPEC: MQTT-3.1.2-10 */
     c->session = NULL;
@@ -450,11 +496,7 @@ void conn_release_session(struct worker *w, struct conn *c, const char *why)
     s->conn = 0;
     count_add(&counts(w)->dropped_asleep, session_sleep(s));
     replays_forget(c, NULL);
-    if (s->expiry_s == 0) {
-        session_end(w, s); /* SPEC: MQTT5 3.1.2.11.2 */
-    } else {
-        wheel_arm(&w->session_wheel, &s->expiry, w->now_ms + (uint64_t)s->expiry_s * 1000);
-    }
+    fall_asleep(w, s);
     a->n_conns--;
     account_drop_if_unused(w, a);
 }

@@ -3,10 +3,10 @@
 #include "base/mem.h"
 #include "service/broker/worker_private.h"
 
-static enum err overflow_add(struct outbox *o, const struct wmsg *m)
+static enum err overflow_room(struct outbox *o)
 {
     if (o->at > 0 && o->n == o->cap) {
-        memmove(o->overflow, o->overflow + o->at, (o->n - o->at) * sizeof(*m));
+        memmove(o->overflow, o->overflow + o->at, (o->n - o->at) * sizeof(struct wmsg));
         o->n -= o->at;
         o->at = 0;
     }
@@ -19,7 +19,16 @@ static enum err overflow_add(struct outbox *o, const struct wmsg *m)
         o->overflow = grown;
         o->cap = cap;
     }
-    o->overflow[o->n++] = *m;
+    return OK;
+}
+
+MUST_USE enum err outbox_reserve(struct worker *w, uint64_t to)
+{
+    for (unsigned i = 0; i < w->setup.n_workers; i++) {
+        if ((to >> i & 1) != 0) {
+            TRY(overflow_room(&w->outboxes[i]));
+        }
+    }
     return OK;
 }
 
@@ -32,7 +41,9 @@ MUST_USE enum err outbox_push(struct worker *w, unsigned to, const struct wmsg *
     if (o->at == o->n && ring_push(o->ring, &stamped) == OK) {
         return OK;
     }
-    return overflow_add(o, &stamped);
+    TRY(overflow_room(o));
+    o->overflow[o->n++] = stamped;
+    return OK;
 }
 
 void outboxes_drain(struct worker *w)

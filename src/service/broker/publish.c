@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "base/plant.h"
 #include "service/broker/worker_private.h"
 
 /* ---- messages ---- */
@@ -58,11 +59,12 @@ static struct publisher *publisher_of(struct worker *w, uint64_t id)
     }
     p->id = id;
     const struct directory_entry *entry = directory_find_id(w->realm->directory, id);
-    if (entry != NULL && entry->principal->status == PRINCIPAL_ACTIVE &&
-        grants_new(w->realm->policy, entry->principal, &p->grants) == OK) {
+    enum err err = OK;
+    if (entry != NULL && entry->principal->status == PRINCIPAL_ACTIVE) {
+        err = grants_new(w->realm->policy, entry->principal, &p->grants);
         p->principal = principal_ref(entry->principal);
     }
-    if (map_add(&w->publishers, p) != OK) {
+    if (err != OK || map_add(&w->publishers, p) != OK) {
         grants_free(p->grants);
         principal_unref(p->principal);
         mem_free(p);
@@ -84,171 +86,25 @@ void publishers_clear(struct worker *w)
     w->publishers = (struct map){0};
 }
 
-bool publisher_ok(struct worker *w, const struct msg *m)
+MUST_USE enum err publisher_judge(struct worker *w, const struct msg *m)
 {
     if (m->epoch == w->realm->epoch) {
-        return true;
+        return OK;
     }
     if (m->publisher >> 63 != 0) {
-        return true; /* anonymous: its right ended with its connection, what it said then stands */
+        return OK; /* anonymous: its right ended with its connection, what it said then stands */
     }
     const struct publisher *p = publisher_of(w, m->publisher);
-    return p != NULL && p->grants != NULL &&
-           grants_publish(p->grants, m->topic, m->qos, m->retain, NULL) == OK;
+    if (p == NULL) {
+        return ERR_NOMEM;
+    }
+    return p->grants != NULL ? grants_publish(p->grants, m->topic, m->qos, m->retain, NULL)
+                             : ERR_DENIED;
 }
 
-/* ---- local delivery ---- */
-
-struct fan {
-    struct worker *w;
-    const struct msg *m;
-    size_t n_durable; /* entries in w->record */
-    enum err err;     /* a durable session could not take it: nothing may be acknowledged */
-};
-
-static void deny_delivery(struct worker *w, const struct session *s, const struct msg *m,
-                          const struct decision *why)
+bool publisher_ok(struct worker *w, const struct msg *m)
 {
-    struct event e = event_of(w, EVENT_acl_deny, conn_find(w, s->conn));
-    EVENT_TEXT(&e, principal, slice_text(s->account->principal->name));
-    EVENT_TEXT(&e, client_id, s->client_id);
-    EVENT_TEXT(&e, target, m->topic);
-    event_reason(&e, "not delivered: %s", why->rule);
-    count_add(&counts(w)->dropped_policy, 1);
-    worker_report(w, &e);
-}
-
-static void report_queue_full(struct worker *w, const struct session *s, const struct msg *m)
-{
-    struct event e = event_of(w, EVENT_quota, conn_find(w, s->conn));
-    EVENT_TEXT(&e, principal, slice_text(s->account->principal->name));
-    EVENT_TEXT(&e, client_id, s->client_id);
-    EVENT_TEXT(&e, target, m->topic);
-    event_reason(&e,
-                 "the queue of this session is full (%zu messages): a message was dropped. The "
-                 "client reads too slowly, or raise queue_messages or queue_bytes of its role",
-                 session_count(s));
-    count_add(&counts(w)->dropped_queue, 1);
-    worker_report(w, &e);
-}
-
-/* An entry of the DELIVER record that is being gathered in w->record. */
-static enum err record_hit(struct fan *f, const struct session *s, uint64_t seq, uint8_t qos,
-                           const uint32_t *ids, uint16_t n_ids)
-{
-    size_t n = 8 + 8 + 1 + 2 + (size_t)n_ids * 4;
-    uint8_t *dst;
-    TRY(buf_room(&f->w->record, n, SIZE_MAX, &dst));
-    struct wr r = wr_into(dst, n);
-    wr_u64(&r, s->id);
-    wr_u64(&r, seq);
-    wr_u8(&r, qos);
-    wr_u16(&r, n_ids);
-    for (uint16_t i = 0; i < n_ids; i++) {
-        wr_u32(&r, ids[i]);
-    }
-    f->w->record.n += n;
-    f->n_durable++;
-    return OK;
-}
-
-static void deliver_session(struct fan *f, const struct match *match, const struct match_hit *hit)
-{
-    struct worker *w = f->w;
-    struct session *s = (struct session *)(void *)hit->subscriber;
-    uint8_t qos = f->m->qos < hit->qos ? f->m->qos : hit->qos;
-    bool retain = hit->retain_as_published && f->m->retain;
-    struct decision why;
-    if (s->conn == 0 && qos == 0) {
-        count_add(&counts(w)->dropped_asleep, 1);
-        return;
-    }
-    if (passage_deliver(s->account, hit->first, &why) != OK) {
-        deny_delivery(w, s, f->m, &why);
-        return;
-    }
-    uint64_t seq = 0;
-    enum err err = session_enqueue(s, f->m, qos, retain, match->ids + hit->ids_at, hit->n_ids, 0,
-                                   grants_limits(s->account->grants), &seq);
-    if (err == ERR_QUOTA) {
-        report_queue_full(w, s, f->m);
-        return;
-    }
-    if (err != OK) {
-        count_add(&counts(w)->dropped_memory, 1);
-        f->err = qos > 0 && s->subscriber.is_durable ? err : f->err;
-        return;
-    }
-    if (qos > 0 && s->subscriber.is_durable &&
-        record_hit(f, s, seq, qos, match->ids + hit->ids_at, hit->n_ids) != OK) {
-        count_add(&counts(w)->dropped_memory, 1);
-    }
-    struct conn *c = conn_find(w, s->conn);
-    if (c != NULL) {
-        conn_mark_dirty(w, c);
-    }
-}
-
-static void deliver_observer(struct fan *f, const struct match_hit *hit)
-{
-    struct observer *o = (struct observer *)(void *)hit->subscriber;
-    struct decision why;
-    if (passage_deliver(o->account, hit->first, &why) != OK) {
-        count_add(&counts(f->w)->dropped_policy, 1);
-        return;
-    }
-    msg_unref(o->latest);
-    o->latest = msg_ref(f->m);
-    if (!list_is_linked(&o->dirty)) {
-        list_append(&f->w->observers_dirty, &o->dirty);
-    }
-}
-
-/* The deliver record is appended; QoS 2 copies may leave once it is committed. SPEC: docs/ORDER.md
- * rule 8 */
-static void stamp_hits(struct fan *f, const struct match *match, uint64_t lsn)
-{
-    struct worker *w = f->w;
-    for (size_t i = 0; f->m->qos == 2 && i < match->n_hits; i++) {
-        if (match->hits[i].subscriber->kind != SUBSCRIBER_SESSION) {
-            continue;
-        }
-        struct session *s = (struct session *)(void *)match->hits[i].subscriber;
-        if (s->subscriber.is_durable && match->hits[i].qos == 2 && s->next_seq > 1) {
-            session_set_lsn(s, s->next_seq - 1, lsn);
-            struct pending wake = {.lsn = lsn, .action = PENDING_WAKE, .id = s->conn};
-            if (s->conn != 0 && pending_add(w, &wake) != OK) {
-                count_add(&counts(w)->dropped_memory,
-                          1); /* the next turn of the session sends it */
-            }
-        }
-    }
-}
-
-/* Gives a message to the local subscribers; *ret_lsn is the position of the deliver record, 0 when
- * nobody durable got it. */
-static enum err fan_out(struct worker *w, const struct msg *m, const struct match *match,
-                        uint64_t body_id, uint64_t *ret_lsn)
-{
-    struct fan f = {.w = w, .m = m};
-    buf_clear(&w->record);
-    for (size_t i = 0; i < match->n_hits; i++) {
-        const struct match_hit *hit = &match->hits[i];
-        switch (hit->subscriber->kind) {
-        case SUBSCRIBER_SESSION:
-            deliver_session(&f, match, hit);
-            break;
-        case SUBSCRIBER_OBSERVER:
-            deliver_observer(&f, hit);
-            break;
-        }
-    }
-    *ret_lsn = 0;
-    if (f.n_durable > 0) {
-        TRY(record_deliver(w, body_id, ret_lsn));
-        stamp_hits(&f, match, *ret_lsn);
-    }
-    return f.err;
+    return publisher_judge(w, m) == OK;
 }
 
 /* ---- retained ---- */
@@ -284,7 +140,7 @@ static void retained_accounted(struct worker *w, const struct msg *m,
     count_set(&counts(w)->retained_bytes, retained_bytes(w->retained));
 }
 
-static enum err retain_locally(struct worker *w, const struct msg *m)
+MUST_USE enum err retain_locally(struct worker *w, const struct msg *m)
 {
     struct retained_change change = {0};
     /* SPEC: MQTT-3.3.1-6: an empty payload clears */
@@ -299,99 +155,196 @@ static enum err retain_locally(struct worker *w, const struct msg *m)
 
 /* ---- routing ---- */
 
-static void send_others(struct worker *w, const struct msg *m, uint64_t to, uint64_t durable,
-                        uint64_t body_id, uint64_t token)
-{
-    if (m->qos == 0 && outboxes_are_full(w, OVERFLOW_DROP)) {
-        count_add(&counts(w)->dropped_ring, 1);
-        return;
-    }
-    for (unsigned i = 0; i < w->setup.n_workers; i++) {
-        uint64_t bit = (uint64_t)1 << i;
-        if ((to & bit) == 0) {
-            continue;
-        }
-        struct wmsg out = {.kind = WMSG_PUBLISH,
-                           .id = body_id,
-                           .token = durable & bit ? token : 0,
-                           .msg = msg_ref(m)};
-        if (outbox_push(w, i, &out) != OK) {
-            msg_unref(m); /* its token stays open: the publisher is not acknowledged and repeats */
-            count_add(&counts(w)->dropped_memory, 1);
-        }
-    }
-}
+/* Where a message goes, decided before anything is done: what comes after can fail at the journal
+ * alone. */
+struct plan {
+    struct match match;
+    uint64_t to, owed; /* bits of other workers; those whose deliver record is waited for */
+};
 
-/* Takes m. token (0: nobody waits): one more place is opened for each commit this message needs;
- * the caller closes the place it holds itself. */
-MUST_USE enum err publish_route(struct worker *w, struct msg *m, const struct subscriber *from,
-                                uint64_t token)
+static enum err plan_route(struct worker *w, const struct route *r, struct plan *ret)
 {
-    struct match match = {0};
-    uint64_t body_lsn = 0, deliver_lsn = 0;
-    uint64_t body_id = (uint64_t)(w->setup.index + 1) << 48 | ++w->next_body_id;
+    struct msg *m = r->m;
+    struct plan p = {0};
+    TRY(filters_match(w->filters, m->topic, r->from, &p.match));
+    p.to = m->retain ? others(w) : p.match.remote_any | w->wants_all;
+    p.owed = m->qos > 0 ? p.match.remote_durable | w->wants_all : 0;
+    if (m->retain || p.owed != 0 || (m->qos > 0 && p.match.local_durable)) {
+        m->body_id = worker_id(w, &w->next_body);
+    }
     if (m->retain) {
         m->number =
             atomic_fetch_add_explicit(w->setup.retained_counter, 1, memory_order_relaxed) + 1;
     }
-    const struct msg *shared = m;
-    enum err err = filters_match(w->filters, m->topic, from, &match);
-    match.remote_any |= w->wants_all;
-    match.remote_durable |= w->wants_all;
-    bool is_kept =
-        err == OK &&
-        (m->retain || (m->qos > 0 && (match.local_durable || match.remote_durable != 0)));
-    if (is_kept) {
-        err = record_body(w, shared, body_id, &body_lsn);
+    TRY(outbox_reserve(w, p.to));
+    if (r->token != 0 || m->body_id != 0) {
+        TRY(pending_reserve(w, 1 + fan_pending(m, &p.match)));
     }
-    if (err == OK && m->retain) {
-        err = retain_locally(w, shared);
-    }
-    if (err == OK && match.n_hits > 0) {
-        err = fan_out(w, shared, &match, body_id, &deliver_lsn);
-    }
-    uint64_t to = m->retain ? others(w) : match.remote_any;
-    uint64_t durable = m->qos > 0 ? match.remote_durable : 0;
-    if (err == OK && token != 0 && is_kept) {
-        uint64_t lsn = deliver_lsn > body_lsn ? deliver_lsn : body_lsn;
-        struct pending p = {.lsn = lsn, .action = PENDING_TOKEN, .id = token};
-        err = pending_add(w, &p);
-        if (err == OK) {
-            token_open(w, token, 1 + (uint32_t)__builtin_popcountll(durable));
-        }
-    }
-    if (err == OK) {
-        send_others(w, shared, to, durable, body_id, token);
-    }
-    msg_unref(shared);
-    return err;
+    *ret = p;
+    return OK;
 }
 
-/* A message of another worker's publisher. */
-void publish_remote(struct worker *w, const struct wmsg *in)
+/* The body is on record and must not be: nobody answers for it, so nobody is waited for. */
+static void disown_body(struct worker *w, const struct msg *m, uint64_t owed)
 {
-    struct match match;
+    uint64_t lsn;
+    buf_clear(&w->record);
+    for (unsigned i = 0; owed >> i != 0; i++) {
+        if ((owed >> i & 1) != 0 && record_deliver(w, m->body_id, i, &lsn) != OK) {
+            count_add(&counts(w)->dropped_memory, 1);
+        }
+        if (i == FILTERS_WORKERS_MAX - 1) {
+            break;
+        }
+    }
+}
+
+static enum err record_message(struct worker *w, const struct route *r, const struct plan *p,
+                               uint64_t *ret_lsn)
+{
+    const struct msg *m = r->m;
+    if (m->body_id == 0) {
+        return OK;
+    }
+    if (m->retain) { /* what is on record as retained must be so here, too */
+        TRY(retained_reserve(w->retained, m));
+    }
     uint64_t lsn = 0;
-    enum err err = OK;
-    if (in->msg->retain) {
-        err = retain_locally(w, in->msg);
+    enum err err = record_body(w, m, p->owed, &lsn);
+    if (err == OK && m->qos > 0 && p->match.local_durable) {
+        err = fan_durable(w, m, &p->match, false, &lsn);
+        if (err != OK) {
+            disown_body(w, m, p->owed);
+        }
     }
-    if (err == OK) {
-        err = filters_match(w->filters, in->msg->topic, NULL, &match);
+    if (err != OK && m->retain) {
+        retained_release(w->retained, m);
     }
-    if (err == OK) {
-        err = fan_out(w, in->msg, &match, in->id, &lsn);
+    TRY(err);
+    if (m->retain) {
+        TRY(retain_locally(w, m));
     }
+    *ret_lsn = lsn;
+    return OK;
+}
+
+/* All that is written about this message, for one handover. *ret_lsn: the last of it; 0: nothing.
+ */
+static enum err record_route(struct worker *w, const struct route *r, const struct plan *p,
+                             uint64_t *ret_lsn)
+{
+    uint64_t lsn = 0, settled;
+    if (r->inbound != NULL) {
+        TRY(record_packet(w, JOURNAL_INBOUND, r->inbound, r->packet_id, &lsn));
+    }
+    enum err err = record_message(w, r, p, &lsn);
     if (err != OK) {
-        count_add(&counts(w)->dropped_memory, 1);
-    } else if (in->token != 0) {
-        struct pending p = {
-            .lsn = lsn, .action = PENDING_REMOTE, .worker = in->from, .id = in->token};
-        if (pending_add(w, &p) != OK) {
+        if (r->inbound != NULL &&
+            record_packet(w, JOURNAL_RELEASED, r->inbound, r->packet_id, &settled) != OK) {
+            count_add(&counts(w)->dropped_memory, 1);
+        }
+        return err;
+    }
+    if (r->will_of != NULL && record_will(w, r->will_of, NULL, &settled) != OK) {
+        count_add(&counts(w)->dropped_memory, 1); /* after a restart it is published again */
+    }
+    *ret_lsn = lsn;
+    return OK;
+}
+
+static void send_others(struct worker *w, const struct route *r, const struct plan *p)
+{
+    const struct msg *m = r->m;
+    if (m->qos == 0 && outboxes_are_full(w, OVERFLOW_DROP)) {
+        count_add(&counts(w)->dropped_ring, 1);
+        return;
+    }
+    if (m->body_id != 0 && m->qos > 0 && p->to != 0) {
+        worker_handover(w); /* what they record stands on the body */
+    }
+    for (unsigned i = 0; p->to != 0 && i < w->setup.n_workers; i++) {
+        uint64_t bit = (uint64_t)1 << i;
+        if ((p->to & bit) == 0) {
+            continue;
+        }
+        bool is_owed = (p->owed & bit) != 0;
+        struct wmsg out = {.kind = WMSG_PUBLISH,
+                           .durable = is_owed,
+                           .token = is_owed ? r->token : 0,
+                           .msg = msg_ref(m)};
+        if (outbox_push(w, i, &out) != OK) {
+            msg_unref(m); /* not reached: there is room */
             count_add(&counts(w)->dropped_memory, 1);
         }
     }
+}
+
+MUST_USE enum err publish_route(struct worker *w, const struct route *r)
+{
+    struct plan p;
+    uint64_t lsn = 0;
+    enum err err = plan_route(w, r, &p);
+    if (err == OK) {
+        err = record_route(w, r, &p, &lsn);
+    }
+    if (err == OK) {
+        fan_others(w, r->m, &p.match);
+        struct pending wait = {.lsn = lsn, .action = PENDING_TOKEN, .id = r->token};
+        if (r->token != 0 && lsn > 0 && !PLANTED(PLANT_ACK_BEFORE_COMMIT)) {
+            err = pending_add(w, &wait);
+            token_open(w, r->token, 1 + (uint32_t)__builtin_popcountll(p.owed));
+        }
+        send_others(w, r, &p);
+    }
+    msg_unref(r->m);
+    return err;
+}
+
+/* The other worker waits for what this one records; whatever its publisher was to be promised, it
+ * is not. */
+static void remote_failed(struct worker *w, const struct wmsg *in)
+{
+    struct wmsg failed = {.kind = WMSG_TOKEN, .token = in->token, .id = 1};
+    count_add(&counts(w)->dropped_memory, 1);
+    if (in->token != 0 && outbox_push(w, in->from, &failed) != OK) {
+        count_add(&counts(w)->dropped_memory, 1); /* it waits until its connection ends */
+    }
+}
+
+static enum err take_remote(struct worker *w, const struct wmsg *in)
+{
+    const struct msg *m = in->msg;
+    struct match match;
+    uint64_t lsn = 0;
+    TRY(filters_match(w->filters, m->topic, NULL, &match));
+    if (in->token != 0 || m->body_id != 0) {
+        TRY(pending_reserve(w, 1 + fan_pending(m, &match)));
+    }
+    if (m->body_id != 0 && (in->durable || (m->qos > 0 && match.local_durable))) {
+        TRY(fan_durable(w, m, &match, in->durable, &lsn));
+    }
+    fan_others(w, m, &match);
+    struct pending p = {.lsn = lsn, .action = PENDING_REMOTE, .worker = in->from, .id = in->token};
+    return in->token != 0 ? pending_add(w, &p) : OK;
+}
+
+/* A message of another worker's publisher. The other workers retain it, and the store: this one has
+ * no choice. What somebody durable wants is not refused for want of memory either: others have it
+ * already, and would get it twice when its publisher tries again. SPEC: docs/ORDER.md rules 4, 8 */
+MUST_USE enum err publish_remote(struct worker *w, const struct wmsg *in)
+{
+    if (in->msg->retain) {
+        TRY(retain_locally(w, in->msg));
+    }
+    enum err err = take_remote(w, in);
+    if (err == ERR_NOMEM && in->durable) {
+        return err;
+    }
+    if (err != OK) {
+        remote_failed(w, in);
+    }
     msg_unref(in->msg);
+    return OK;
 }
 
 /* ---- MQTT ---- */
@@ -432,6 +385,22 @@ static void refuse_publish(struct worker *w, struct conn *c, const struct mqtt_e
         mqtt_server_answer(c->engine, ev->ask, reason);
     } else {
         conn_close(w, c, reason);
+    }
+}
+
+/* What the journal does not take is not promised: no acknowledgement, and no trace of it. */
+static void refuse_unstored(struct worker *w, struct conn *c, const struct mqtt_event *ev,
+                            enum err err)
+{
+    (void)bucket_take(&c->account->publishes, 1, w->now_ms);
+    report_store(w, c, ev->publish.topic, err, "a message");
+    if (ev->ask == 0) {
+        return;
+    }
+    if (mqtt_server_terms(c->engine)->version == MQTT_V5) {
+        mqtt_server_answer(c->engine, ev->ask, MQTT_QUOTA_EXCEEDED);
+    } else {
+        conn_close(w, c, MQTT_QUOTA_EXCEEDED);
     }
 }
 
@@ -490,44 +459,37 @@ static void sample_allow(struct worker *w, struct conn *c, struct slice topic)
 static enum err accept_publish(struct worker *w, struct conn *c, const struct mqtt_event *ev)
 {
     const struct mqtt_publish *p = &ev->publish;
-    struct msg *m = NULL;
-    uint64_t token = 0, lsn = 0;
-    TRY(msg_from_publish(w, c->account, p, &m));
-    m->session = c->session->id;
-    if (p->qos == 2 && c->session->subscriber.is_durable) {
-        enum err err = record_packet(w, JOURNAL_INBOUND, c->session, p->packet_id, &lsn);
-        if (err != OK) {
-            msg_unref(m);
-            return err;
-        }
-    }
+    struct session *s = c->session;
+    struct route r = {.from = &s->subscriber, .packet_id = p->packet_id};
+    TRY(msg_from_publish(w, c->account, p, &r.m));
+    r.m->session = s->id;
+    r.inbound = p->qos == 2 && s->subscriber.is_durable ? s : NULL;
     if (ev->ask != 0) {
         struct token t = {.kind = TOKEN_ANSWER, .conn = c->handle, .ask = ev->ask};
         if (p->qos == 2) {
-            t.session = c->session->id;
+            t.session = s->id;
             t.packet_id = p->packet_id;
         }
-        enum err err = token_new(w, &t, &token);
+        enum err err = token_new(w, &t, &r.token);
         if (err != OK) {
-            msg_unref(m);
+            msg_unref(r.m);
             return err;
         }
     }
-    TRY(publish_route(w, m, &c->session->subscriber, token));
-    if (lsn > 0) {
-        struct pending wait = {.lsn = lsn, .action = PENDING_TOKEN, .id = token};
-        TRY(pending_add(w, &wait));
-    } else if (token != 0) {
-        token_close_one(w, token); /* the place that token_new opened */
+    enum err err = publish_route(w, &r);
+    if (r.token != 0 && err != OK) {
+        token_drop(w, r.token);
+    } else if (r.token != 0) {
+        token_close_one(w, r.token); /* the place that token_new opened */
     }
-    return OK;
+    return err;
 }
 
 static void on_pubrel(struct worker *w, struct conn *c, const struct mqtt_event *ev)
 {
     struct session *s = c->session;
     uint64_t lsn = 0;
-    bool was_open = session_inbound_remove(s, ev->ack.packet_id);
+    bool was_open = session_inbound_has(s, ev->ack.packet_id);
     enum err err = OK;
     if (was_open && s->subscriber.is_durable) {
         err = record_packet(w, JOURNAL_RELEASED, s, ev->ack.packet_id, &lsn);
@@ -536,7 +498,10 @@ static void on_pubrel(struct worker *w, struct conn *c, const struct mqtt_event 
          * still be on its way to the disk */
         lsn = w->last_lsn;
     }
-    if (err == OK && lsn > 0) {
+    if (err == OK) {
+        (void)session_inbound_remove(s, ev->ack.packet_id);
+    }
+    if (err == OK && lsn > 0 && !PLANTED(PLANT_EARLY_PUBCOMP)) {
         struct pending p = {.lsn = lsn, .action = PENDING_ANSWER, .id = c->handle, .ask = ev->ask};
         err = pending_add(w, &p);
     } else if (err == OK) {
@@ -568,55 +533,82 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
                               retain_wish(w, c->account, p->topic, p->retain), p->payload.n,
                               w->now_ms, &why);
         if (err != OK) {
-            bool was_open = p->qos == 2 && session_inbound_remove(c->session, p->packet_id);
-            (void)was_open;
+            if (p->qos == 2) {
+                (void)session_inbound_remove(c->session, p->packet_id);
+            }
             refuse_publish(w, c, ev, err, &why);
             return;
         }
         sample_allow(w, c, p->topic);
         err = accept_publish(w, c, ev);
+        if (err != OK && p->qos == 2) {
+            (void)session_inbound_remove(c->session, p->packet_id); /* it may come again */
+        }
     }
-    if (err != OK) {
+    if (err == ERR_SPACE || err == ERR_IO) {
+        refuse_unstored(w, c, ev, err);
+    } else if (err != OK) {
         publish_failed(w, c, ev->ask);
     }
 }
 
-/* Authorized at CONNECT, and again now that it fires. */
-void publish_will(struct worker *w, struct conn *c)
+/* A copy: the number and the epoch are those of now. */
+static enum err will_message(const struct worker *w, const struct msg *will, struct msg **ret)
 {
-    struct session *s = c->session;
-    const struct msg *will = s->will;
-    struct decision why;
     struct msg *m = NULL;
+    TRY(msg_new(will->topic, will->props, will->payload, &m));
+    m->qos = will->qos;
+    m->retain = will->retain;
+    m->is_utf8 = will->is_utf8;
+    m->publisher = will->publisher;
+    m->epoch = w->realm->epoch;
+    m->expires_at_ms =
+        will->expires_at_ms == UINT64_MAX ? UINT64_MAX : w->now_ms + will->expires_at_ms;
+    *ret = m;
+    return OK;
+}
+
+/* Authorized at CONNECT, and again now that it fires. */
+void publish_will(struct worker *w, struct session *s, const struct conn *c)
+{
+    const struct msg *will = s->will;
+    struct account *a = s->account;
+    struct decision why;
     struct event e = event_of(w, EVENT_will, c);
+    EVENT_TEXT(&e, principal, slice_text(a->principal->name));
+    EVENT_TEXT(&e, client_id, s->client_id);
     EVENT_TEXT(&e, target, will->topic);
     enum err err =
-        passage_will(c->account, will->topic, will->qos,
-                     retain_wish(w, c->account, will->topic, will->retain), will->payload.n, &why);
+        passage_will(a, will->topic, will->qos, retain_wish(w, a, will->topic, will->retain),
+                     will->payload.n, &why);
     if (err != OK) {
         e.category = EVENT_acl_deny;
         e.severity = event_make(EVENT_acl_deny).severity;
         event_reason(&e, "the will is not published any more: %s", why.rule);
         worker_report(w, &e);
+        will_forget(w, s);
         return;
     }
-    event_reason(&e, "the connection ended without DISCONNECT; its will was published");
-    worker_report(w, &e);
-    /* A copy: the number and the epoch are those of now. */
-    err = msg_new(will->topic, will->props, will->payload, &m);
+    struct route r = {.will_of = s->is_will_on_record ? s : NULL};
+    err = will_message(w, will, &r.m);
     if (err == OK) {
-        m->qos = will->qos;
-        m->retain = will->retain;
-        m->is_utf8 = will->is_utf8;
-        m->publisher = will->publisher;
-        m->epoch = w->realm->epoch;
-        m->content_format = UINT16_MAX;
-        m->expires_at_ms =
-            will->expires_at_ms == UINT64_MAX ? UINT64_MAX : w->now_ms + will->expires_at_ms;
-        err = publish_route(w, m, NULL, 0);
+        err = publish_route(w, &r);
     }
-    if (err != OK) {
+    if (err == ERR_SPACE || err == ERR_IO) {
+        report_store(w, c, will->topic, err, "a will");
+    } else if (err != OK) {
         count_add(&counts(w)->dropped_memory, 1);
+    } else {
+        event_reason(&e, "the connection ended without DISCONNECT; its will was published");
+        worker_report(w, &e);
+    }
+}
+
+void will_forget(struct worker *w, struct session *s)
+{
+    uint64_t lsn;
+    if (s->is_will_on_record && record_will(w, s, NULL, &lsn) != OK) {
+        count_add(&counts(w)->dropped_memory, 1); /* after a restart it is published */
     }
 }
 
@@ -633,14 +625,18 @@ MUST_USE enum err worker_publish(struct worker *w, const struct account *a, stru
     w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
     m->publisher = a->principal->id;
     m->epoch = w->realm->epoch;
-    uint64_t token = 0;
+    struct route r = {.m = m};
     struct token t = {.kind = TOKEN_DOOR, .cookie = cookie};
-    enum err err = token_new(w, &t, &token);
+    enum err err = token_new(w, &t, &r.token);
     if (err != OK) {
         msg_unref(m);
         return err;
     }
-    TRY(publish_route(w, m, NULL, token));
-    *ret_is_done = token_close_if_alone(w, token);
+    err = publish_route(w, &r);
+    if (err != OK) {
+        token_drop(w, r.token);
+        return err;
+    }
+    *ret_is_done = token_close_if_alone(w, r.token);
     return OK;
 }

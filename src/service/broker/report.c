@@ -26,6 +26,23 @@ void worker_report(struct worker *w, const struct event *e)
     w->setup.driver.event(w->setup.driver.ctx, e);
 }
 
+void report_store(struct worker *w, const struct conn *c, struct slice target, enum err err,
+                  const char *what)
+{
+    struct event e = event_of(w, EVENT_store_space, c);
+    e.severity = SEVERITY_WARNING; /* the store itself raises the alert */
+    EVENT_TEXT(&e, target, target);
+    event_reason(&e,
+                 err == ERR_IO ? "%s was refused: the disk of DIR/store fails. Look at the disk; "
+                                 "what was acknowledged is kept"
+                               : "%s was refused: it needs room in the store, and there is none. "
+                                 "Free space on the disk of DIR/store; what was acknowledged is "
+                                 "kept",
+                 what);
+    count_add(&counts(w)->refused_store, 1);
+    worker_report(w, &e);
+}
+
 static enum event_category fault_category(const struct mqtt_fault *f)
 {
     switch ((unsigned)f->err) {

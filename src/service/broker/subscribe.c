@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "base/plant.h"
 #include "service/broker/worker_private.h"
 
 /* ---- interest ---- */
@@ -80,10 +81,13 @@ static enum err barrier_new(struct worker *w, enum barrier_kind kind, size_t n_f
 
 static void barrier_finish(struct worker *w, struct barrier *b);
 
-/* Asks every other worker to answer when it has taken in all that was said to it before. */
+/* Asks every other worker to answer when it has taken in all that was said to it before. An
+ * UNSUBACK waits for the journal alone. */
 static enum err barrier_start(struct worker *w, struct barrier *b)
 {
-    for (unsigned i = 0; i < w->setup.n_workers; i++) {
+    bool asks = b->kind != BARRIER_UNSUBACK &&
+                !(b->kind == BARRIER_SUBACK && PLANTED(PLANT_NO_SUBACK_BARRIER));
+    for (unsigned i = 0; asks && i < w->setup.n_workers; i++) {
         struct wmsg m = {.kind = WMSG_BARRIER, .id = b->id};
         if (i != w->setup.index) {
             TRY(outbox_push(w, i, &m));
@@ -160,7 +164,12 @@ static bool gather_one(void *ctx, const struct msg *m)
 {
     struct gather *g = ctx;
     struct replay *r = g->r;
-    if (!publisher_ok(g->w, m)) {
+    enum err err = publisher_judge(g->w, m);
+    if (err == ERR_NOMEM) {
+        g->is_short = true;
+        return false;
+    }
+    if (err != OK) {
         count_add(&counts(g->w)->dropped_policy, 1);
         return true;
     }
@@ -180,13 +189,12 @@ static bool gather_one(void *ctx, const struct msg *m)
 
 /* All references are taken now, at the barrier; they enter the queue as it has room. What an older
  * SUBSCRIBE to the same filter has not brought yet is part of it. */
-static void replay_start(struct worker *w, struct conn *c, const struct sub *sub)
+static enum err replay_start(struct worker *w, struct conn *c, const struct sub *sub)
 {
     replays_forget(c, sub);
     struct replay *r = mem_zalloc(sizeof(*r));
     if (r == NULL) {
-        count_add(&counts(w)->dropped_memory, 1);
-        return;
+        return ERR_NOMEM;
     }
     r->sub = sub;
     r->qos = sub->qos;
@@ -195,38 +203,65 @@ static void replay_start(struct worker *w, struct conn *c, const struct sub *sub
     struct gather g = {.w = w, .r = r};
     retained_match(w->retained, sub_filter(sub), w->now_ms, gather_one, &g);
     list_append(&c->replays, &r->node);
-    if (g.is_short) {
-        count_add(&counts(w)->dropped_memory, 1);
-    }
     if (r->n == 0) {
         replay_free(r);
     }
+    return g.is_short ? ERR_NOMEM : OK;
 }
 
 /* A message that was replaced meanwhile has been followed by its successor, live: sent now, the old
  * one would be taken for the newest (rule 4). After a change of policy both ends are asked again
- * (rule 9). */
-static bool replay_is_due(struct worker *w, const struct session *s, const struct replay *r,
-                          const struct msg *m)
+ * (rule 9). ERR_NOT_FOUND, ERR_DENIED: it is not due; ERR_NOMEM. */
+static enum err replay_due(struct worker *w, const struct session *s, const struct replay *r,
+                           const struct msg *m)
 {
     if (retained_find(w->retained, m->topic, w->now_ms) != m) {
-        return false;
+        return ERR_NOT_FOUND;
     }
-    if (r->epoch == w->realm->epoch ||
-        (publisher_ok(w, m) && grants_subscribe(s->account->grants, m->topic, NULL) == OK)) {
-        return true;
+    if (r->epoch == w->realm->epoch) {
+        return OK;
     }
-    count_add(&counts(w)->dropped_policy, 1);
-    return false;
+    enum err err = publisher_judge(w, m);
+    if (err == OK) {
+        err = grants_subscribe(s->account->grants, m->topic, NULL);
+    }
+    if (err == ERR_DENIED) {
+        count_add(&counts(w)->dropped_policy, 1);
+    }
+    return err;
 }
 
-static enum err replay_one(struct session *s, const struct replay *r, const struct msg *m)
+/* What is in the queue of a session that lasts is on record. Without memory for that it is as one
+ * that was not replayed before a crash. */
+static void record_replay(struct worker *w, struct session *s, const struct msg *m,
+                          const struct journal_delivery *d, const uint32_t *ids)
 {
-    uint8_t qos = m->qos < r->qos ? m->qos : r->qos;
-    uint64_t seq;
+    uint64_t lsn;
+    buf_clear(&w->record);
+    if (record_entry(w, s, d, ids) != OK ||
+        record_deliver(w, m->body_id, w->setup.index, &lsn) != OK) {
+        count_add(&counts(w)->dropped_memory, 1);
+        return;
+    }
+    session_set_lsn(s, d->seq, lsn);
+    struct pending wake = {.lsn = lsn, .action = PENDING_WAKE, .id = s->conn};
+    if (d->qos == 2 && pending_add(w, &wake) != OK) {
+        count_add(&counts(w)->dropped_memory, 1);
+    }
+}
+
+static enum err replay_one(struct worker *w, struct session *s, const struct replay *r,
+                           const struct msg *m)
+{
+    struct journal_delivery d = {
+        .qos = m->qos < r->qos ? m->qos : r->qos, .retain = true, .n_ids = r->id != 0 ? 1 : 0};
     /* SPEC: MQTT-3.3.1-8: the retain flag is set on what a new subscription brings */
-    return session_enqueue(s, m, qos, true, &r->id, r->id != 0 ? 1 : 0, 0,
-                           grants_limits(s->account->grants), &seq);
+    TRY(session_enqueue(s, m, d.qos, true, &r->id, d.n_ids, 0, grants_limits(s->account->grants),
+                        &d.seq));
+    if (s->subscriber.is_durable && d.qos > 0 && m->body_id != 0) {
+        record_replay(w, s, m, &d, &r->id);
+    }
+    return OK;
 }
 
 void replays_feed(struct worker *w, struct conn *c)
@@ -238,7 +273,13 @@ void replays_feed(struct worker *w, struct conn *c)
         uint32_t half = grants_limits(s->account->grants)->queue_messages / 2 + 1;
         while (r->at < r->n && session_count(s) < half) {
             const struct msg *m = r->msgs[r->at];
-            if (replay_is_due(w, s, r, m) && replay_one(s, r, m) != OK) {
+            enum err err = replay_due(w, s, r, m);
+            err = err == OK ? replay_one(w, s, r, m) : err;
+            if (err == ERR_NOMEM) {
+                conn_close(w, c, MQTT_SERVER_BUSY);
+                return;
+            }
+            if (err == ERR_QUOTA) {
                 if (s->queued_bytes > 0) {
                     return; /* the bytes are used up: later */
                 }
@@ -255,6 +296,14 @@ void replays_feed(struct worker *w, struct conn *c)
 
 /* ---- the barrier has passed ---- */
 
+static void unsuback_now(struct worker *w, struct conn *c, uint16_t packet_id, struct slice codes)
+{
+    if (mqtt_server_unsuback(c->engine, packet_id, codes) != OK) {
+        conn_close(w, c, MQTT_SERVER_BUSY);
+    }
+    conn_mark_dirty(w, c);
+}
+
 static void suback_now(struct worker *w, struct barrier *b)
 {
     struct conn *c = conn_find(w, b->conn);
@@ -269,16 +318,25 @@ static void suback_now(struct worker *w, struct barrier *b)
     if (c == NULL || c->phase != CONN_OPEN) {
         return;
     }
-    if (mqtt_server_suback(c->engine, b->packet_id, slice_of(codes, b->n_filters)) != OK) {
-        conn_close(w, c, MQTT_SERVER_BUSY);
+    if (b->kind == BARRIER_UNSUBACK) {
+        unsuback_now(w, c, b->packet_id, slice_of(codes, b->n_filters));
         return;
     }
-    for (size_t i = 0; i < b->n_filters; i++) {
+    /* Without SUBACK the client subscribes again, and is given what is retained then. */
+    enum err err = OK;
+    for (size_t i = 0; i < b->n_filters && err == OK; i++) {
         if (b->filters[i].sub != NULL && b->filters[i].replay) {
-            replay_start(w, c, b->filters[i].sub);
+            err = replay_start(w, c, b->filters[i].sub);
         }
     }
-    conn_mark_dirty(w, c);
+    if (err == OK) {
+        err = mqtt_server_suback(c->engine, b->packet_id, slice_of(codes, b->n_filters));
+    }
+    if (err != OK) {
+        conn_close(w, c, MQTT_SERVER_BUSY);
+    } else {
+        conn_mark_dirty(w, c);
+    }
 }
 
 static void barrier_finish(struct worker *w, struct barrier *b)
@@ -286,6 +344,7 @@ static void barrier_finish(struct worker *w, struct barrier *b)
     list_unlink(&b->node);
     switch (b->kind) {
     case BARRIER_SUBACK:
+    case BARRIER_UNSUBACK:
         suback_now(w, b);
         break;
     case BARRIER_MARKERS:
@@ -354,40 +413,63 @@ static void set_options(struct sub *sub, const struct wish *wish, uint64_t epoch
     sub->epoch = epoch;
 }
 
-static enum err record_sub(struct worker *w, const struct session *s, const struct sub *sub)
+static enum err record_wish(struct worker *w, const struct session *s, const struct wish *wish)
 {
+    struct journal_sub record = {.id = wish->id,
+                                 .qos = wish->m->qos,
+                                 .retain_handling = (uint8_t)wish->m->retain_handling,
+                                 .no_local = wish->m->no_local,
+                                 .retain_as_published = wish->m->retain_as_published,
+                                 .filter = wish->m->filter};
     uint64_t lsn;
-    uint32_t options = (uint32_t)(sub->qos | sub->no_local << 2 | sub->retain_as_published << 3 |
-                                  sub->retain_handling << 4);
-    return s->subscriber.is_durable
-               ? record_text(w, JOURNAL_SUB, s->id, options, sub_filter(sub), &lsn)
-               : OK;
+    return s->subscriber.is_durable ? record_sub(w, JOURNAL_SUB, s, &record, &lsn) : OK;
+}
+
+void unsub_recorded(struct worker *w, const struct session *s, struct slice filter)
+{
+    struct journal_sub record = {.filter = filter};
+    uint64_t lsn;
+    if (s->is_on_record && record_sub(w, JOURNAL_UNSUB, s, &record, &lsn) != OK) {
+        count_add(&counts(w)->dropped_memory, 1); /* after a restart it is judged again */
+    }
+}
+
+/* A new one: hidden until the barrier has passed. Undone when a worker cannot be told or the
+ * journal does not take it, for a SUBACK would promise both. */
+static enum err start_sub(struct worker *w, const struct wish *wish, struct sub **ret)
+{
+    struct session *s = wish->c->session;
+    struct interest_change change = {0};
+    struct sub *sub = NULL;
+    TRY(filters_add(w->filters, wish->m->filter, &s->subscriber, &sub, &change));
+    sub->is_pending = true;
+    count_set(&counts(w)->subscriptions, filters_sub_count(w->filters));
+    bool is_told = !interest_changed(&change) ||
+                   interest_announce(w, wish->m->filter, change.is_any, change.is_durable);
+    enum err err = is_told ? record_wish(w, s, wish) : ERR_NOMEM;
+    if (err != OK) {
+        sub_remove(w, sub);
+        return err;
+    }
+    *ret = sub;
+    return OK;
 }
 
 static enum err add_sub(struct worker *w, const struct wish *wish, struct barrier_filter *ret)
 {
     struct session *s = wish->c->session;
-    struct interest_change change = {0};
-    struct sub *sub = NULL;
-    enum err err = filters_add(w->filters, wish->m->filter, &s->subscriber, &sub, &change);
-    bool is_new = err == OK;
-    if (err != OK && err != ERR_EXISTS) {
-        return err;
+    struct sub *sub = filters_find(w->filters, wish->m->filter, &s->subscriber);
+    bool is_new = sub == NULL;
+    if (is_new) {
+        TRY(start_sub(w, wish, &sub));
+    } else {
+        TRY(record_wish(w, s, wish)); /* it goes on matching. SPEC: MQTT-3.8.4-3 */
     }
     set_options(sub, wish, wish->c->account->epoch);
-    if (is_new) {
-        sub->is_pending = true; /* a replaced one goes on matching. SPEC: MQTT-3.8.4-3 */
-        count_set(&counts(w)->subscriptions, filters_sub_count(w->filters));
-    }
-    if (is_new && interest_changed(&change) &&
-        !interest_announce(w, wish->m->filter, change.is_any, change.is_durable)) {
-        sub_remove(w, sub); /* a SUBACK would promise what some worker does not know of */
-        return ERR_NOMEM;
-    }
     ret->sub = sub;
     ret->replay = wish->m->retain_handling == MQTT_RETAIN_ALWAYS ||
                   (wish->m->retain_handling == MQTT_RETAIN_IF_NEW && is_new);
-    return record_sub(w, s, sub);
+    return OK;
 }
 
 static uint8_t subscribe_one(struct worker *w, const struct wish *wish, struct barrier_filter *ret)
@@ -408,6 +490,10 @@ static uint8_t subscribe_one(struct worker *w, const struct wish *wish, struct b
         err = add_sub(w, wish, ret);
     } else {
         return refuse_filter(w, c, filter, EVENT_quota, MQTT_QUOTA_EXCEEDED, why.rule);
+    }
+    if (err == ERR_SPACE || err == ERR_IO) {
+        report_store(w, c, filter, err, "a subscription");
+        return MQTT_QUOTA_EXCEEDED;
     }
     if (err != OK) {
         return refuse_filter(w, c, filter, EVENT_quota, MQTT_UNSPECIFIED_ERROR,
@@ -478,34 +564,58 @@ static uint8_t unsubscribe_one(struct worker *w, struct conn *c,
                                const struct mqtt_unsubscription *u)
 {
     struct session *s = c->session;
+    struct journal_sub record = {.filter = u->filter};
     uint64_t lsn;
     struct sub *sub = u->group.n > 0 ? NULL : filters_find(w->filters, u->filter, &s->subscriber);
     if (sub == NULL) {
         return MQTT_NO_SUBSCRIPTION_EXISTED;
     }
-    if (s->subscriber.is_durable &&
-        record_text(w, JOURNAL_UNSUB, s->id, 0, u->filter, &lsn) != OK) {
+    if (s->is_on_record && record_sub(w, JOURNAL_UNSUB, s, &record, &lsn) != OK) {
         return MQTT_UNSPECIFIED_ERROR;
     }
     sub_remove(w, sub); /* SPEC: MQTT-3.10.4-1, MQTT-3.10.4-2 */
     return MQTT_SUCCESS;
 }
 
-void unsubscribe_event(struct worker *w, struct conn *c, const struct mqtt_unsubscribe *m)
+/* Too many filters in one packet: none is looked at. UNSUBACK has no "quota exceeded". */
+static void refuse_unsubscribe(struct worker *w, struct conn *c, const struct mqtt_unsubscribe *m)
 {
     AUTO(buf_done) struct buf codes = {0};
-    bool refused = m->is_over_limit || m->n_filters > CODES_MAX;
-    struct slice list = m->list;
-    struct mqtt_unsubscription u;
+    uint8_t code = MQTT_UNSPECIFIED_ERROR;
     enum err err = OK;
     for (size_t i = 0; i < m->n_filters && err == OK; i++) {
-        uint8_t code = MQTT_UNSPECIFIED_ERROR; /* UNSUBACK has no "quota exceeded" */
-        if (!refused && mqtt_unsubscribe_next(&list, &u)) {
-            code = unsubscribe_one(w, c, &u);
-        }
         err = buf_append(&codes, slice_of(&code, 1), w->setup.limits->packet_bytes);
     }
     if (err != OK || mqtt_server_unsuback(c->engine, m->packet_id, buf_slice(&codes)) != OK) {
+        conn_close(w, c, MQTT_SERVER_BUSY);
+    }
+}
+
+void unsubscribe_event(struct worker *w, struct conn *c, const struct mqtt_unsubscribe *m)
+{
+    struct barrier *b = NULL;
+    struct slice list = m->list;
+    struct mqtt_unsubscription u;
+    if (m->is_over_limit || m->n_filters > CODES_MAX) {
+        refuse_unsubscribe(w, c, m);
+        return;
+    }
+    if (barrier_new(w, BARRIER_UNSUBACK, m->n_filters, &b) != OK) {
+        conn_close(w, c, MQTT_SERVER_BUSY);
+        return;
+    }
+    bool has_failed = false;
+    b->conn = c->handle;
+    b->packet_id = m->packet_id;
+    for (size_t i = 0; i < b->n_filters && mqtt_unsubscribe_next(&list, &u); i++) {
+        b->filters[i].code = unsubscribe_one(w, c, &u);
+        has_failed = has_failed || b->filters[i].code == MQTT_UNSPECIFIED_ERROR;
+    }
+    b->lsn = c->session->is_on_record ? w->last_lsn : 0;
+    /* MQTT 3.1.1 has no word for "it did not work". */
+    bool is_mute = mqtt_server_terms(c->engine)->version == MQTT_V311;
+    if ((has_failed && is_mute) || barrier_start(w, b) != OK) {
+        mem_free(b);
         conn_close(w, c, MQTT_SERVER_BUSY);
     }
 }

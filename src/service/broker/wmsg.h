@@ -16,7 +16,7 @@ enum wmsg_kind {
     WMSG_BARRIER_ACK,
     WMSG_PUBLISH, /* deliver `msg` (owns one reference) to local subscribers; index it when retained
                    */
-    WMSG_TOKEN,   /* what was asked under `token` is committed here too */
+    WMSG_TOKEN,   /* what was asked under `token` is committed here too, or has failed */
     WMSG_VERIFIED, /* answer of the verify pool; takes `verified` */
     WMSG_REALM,    /* a new realm (owns one reference); answer through worker_realm_epoch */
     WMSG_DRAIN     /* tell all clients that the server goes down, and close */
@@ -32,9 +32,10 @@ struct wmsg_text {
 
 struct wmsg {
     enum wmsg_kind kind;
-    uint16_t from; /* index of the sending worker, where it matters */
-    bool any, durable;
-    uint64_t id;    /* barrier; body id of a PUBLISH */
+    uint16_t from;  /* index of the sending worker, where it matters */
+    bool any;       /* INTEREST */
+    bool durable;   /* INTEREST; PUBLISH: its body waits for a deliver record of this worker */
+    uint64_t id;    /* BARRIER, BARRIER_ACK; TOKEN: not 0 when it could not be done */
     uint64_t token; /* 0: nobody waits for the commit */
     union {
         struct handover *handover;

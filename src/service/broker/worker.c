@@ -125,6 +125,7 @@ struct worker *worker_free(struct worker *w)
     filters_free(w->filters);
     retained_free(w->retained);
     buf_done(&w->record);
+    buf_done(&w->hits);
     realm_unref(w->realm);
     mem_free(w->conns);
     mem_free(w->tokens);
@@ -155,7 +156,8 @@ static void answer_barrier(struct worker *w, const struct wmsg *m)
     }
 }
 
-static void take_message(struct worker *w, struct wmsg *m)
+/* False: it cannot be taken in yet, and nothing of it was. */
+static bool take_message(struct worker *w, struct wmsg *m)
 {
     switch (m->kind) {
     case WMSG_HANDOVER:
@@ -171,10 +173,13 @@ static void take_message(struct worker *w, struct wmsg *m)
         barrier_acked(w, m);
         break;
     case WMSG_PUBLISH:
-        publish_remote(w, m);
-        break;
+        return publish_remote(w, m) == OK;
     case WMSG_TOKEN:
-        token_close_one(w, m->token);
+        if (m->id == 0) {
+            token_close_one(w, m->token);
+        } else {
+            token_fail(w, m->token);
+        }
         break;
     case WMSG_VERIFIED:
         login_verified(w, m->verified);
@@ -187,6 +192,7 @@ static void take_message(struct worker *w, struct wmsg *m)
         worker_drain(w);
         break;
     }
+    return true;
 }
 
 void wmsg_done(struct wmsg *m)
@@ -217,14 +223,18 @@ void wmsg_done(struct wmsg *m)
 
 /* ---- turns ---- */
 
+/* What there is no memory for stays where it is, and what came behind it on this ring, too. */
 static void rings_run(struct worker *w)
 {
+    w->is_short = false;
     for (unsigned i = 0; i < w->setup.n_from; i++) {
         struct ring *r = w->setup.from[i];
         struct wmsg m;
-        for (int n = 0; r != NULL && n < TURN_MESSAGES_MAX && ring_pop(r, &m); n++) {
-            take_message(w, &m);
+        bool is_taken = true;
+        for (int n = 0; r != NULL && n < TURN_MESSAGES_MAX && is_taken && ring_look(r, &m); n++) {
+            is_taken = take_message(w, &m) && ring_pop(r, &m);
         }
+        w->is_short = w->is_short || !is_taken;
     }
 }
 
@@ -258,6 +268,7 @@ static void timers_run(struct worker *w)
     if (w->now_ms >= w->next_sweep_ms) {
         w->next_sweep_ms = w->now_ms + MARKER_SWEEP_MS;
         markers_sweep(w);
+        accounts_retry(w);
         accounts_sweep(w);
         (void)retained_expire(w->retained, w->now_ms, EXPIRE_BATCH);
     }
@@ -279,6 +290,7 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
     if (!list_is_empty(&w->paused)) {
         conns_resume(w);
     }
+    worker_handover(w);
     count_set(&counts(w)->queued_messages, w->load.messages);
     count_set(&counts(w)->queued_bytes, w->load.bytes);
     count_add(&counts(w)->turns, 1);
@@ -308,10 +320,13 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 uint64_t worker_deadline(const struct worker *w)
 {
-    if (rings_have_more(w) || !list_is_empty(&w->dirty) || commits_are_due(w)) {
+    if (!list_is_empty(&w->dirty) || commits_are_due(w)) {
         return w->now_ms;
     }
     uint64_t at = least(wheel_deadline(&w->conn_wheel), wheel_deadline(&w->session_wheel));
+    if (rings_have_more(w)) {
+        at = least(at, w->now_ms + (w->is_short ? SHORT_RETRY_MS : 0));
+    }
     if (outboxes_are_full(w, 1)) {
         at = least(at, w->now_ms + 1); /* a full ring: look again soon */
     }

@@ -108,7 +108,7 @@ void *worker_transport(const struct worker *w, uint64_t conn);
 void worker_set_time(struct worker *w, uint64_t now_ms, int64_t wall_ms);
 void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms);
 /* worker_next_dirty - a connection that may have output, has finished, or wants input again; 0:
- * none left. */
+ * none left, and what was recorded is with the log. */
 uint64_t worker_next_dirty(struct worker *w);
 /* worker_take_wakes - bits of workers that were sent something since the last call. */
 uint64_t worker_take_wakes(struct worker *w);

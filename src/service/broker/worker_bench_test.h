@@ -13,9 +13,10 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "service/broker/journal_bench_test.h"
+#include "service/broker/restore_private.h"
 #include "service/broker/worker.h"
 #include "service/directory/directory.h"
-#include "store/memlog.h"
 #include "wire/mqtt/connect.h"
 #include "wire/mqtt/disconnect.h"
 #include "wire/mqtt/fixed.h"
@@ -52,13 +53,12 @@ struct driver_ctx {
 };
 
 struct bench {
-    char dir[40];
-    struct directory_setup disk;
     struct directory *directory;
     struct policy *policy;
+    struct role *any; /* of the policy */
     const struct realm *realm;
     struct limits limits;
-    struct memlog *log;
+    struct keeper *log;
     bool log_stands; /* nothing is committed */
     struct ring rings[WORKERS][WORKERS], service[WORKERS];
     struct ring *to[WORKERS][WORKERS], *from[WORKERS][WORKERS + 1];
@@ -156,7 +156,7 @@ static inline void bench_policy(struct bench *b, bool is_narrow)
     struct policy *p = NULL;
     struct role *r = NULL;
     must(policy_new(&p));
-    bench_role(p, "any", is_narrow, &r);
+    bench_role(p, "any", is_narrow, &b->any);
     bench_role(p, "small", is_narrow, &r);
     role_limits(r)->publish_burst = 5;
     role_limits(r)->publish_rate = 1;
@@ -193,7 +193,7 @@ static inline void bench_workers(struct bench *b)
                                  .limits = &b->limits,
                                  .key = bench_key,
                                  .random = random_seeded(&b->seed),
-                                 .journal = memlog_writer(b->log, i),
+                                 .journal = &b->log->writers[i].journal,
                                  .to = b->to[i],
                                  .from = b->from[i],
                                  .n_from = WORKERS + 1,
@@ -212,17 +212,10 @@ static inline void bench_workers(struct bench *b)
 
 static inline struct bench *bench_open(void)
 {
-    static const uint8_t master[32] = "the master key of this test, 32";
     struct bench *b = mem_zalloc(sizeof(*b));
     assert(b != NULL);
-    (void)snprintf(b->dir, sizeof(b->dir), "/tmp/sallyport-work-XXXXXX");
-    const char *made = mkdtemp(b->dir);
-    assert(made != NULL);
-    (void)made;
-    must(disk_system(open(b->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), &b->disk.disk));
-    b->disk.master = slice_of(master, sizeof(master));
-    b->disk.random = random_system();
-    must(directory_create(&b->disk, &b->directory));
+    const struct directory_setup setup = {.random = random_system()};
+    must(directory_create(&setup, &b->directory));
     directory_begin(b->directory);
     for (unsigned i = 0; i < DEVICES; i++) {
         char name[4] = {'d', (char)('0' + i)};
@@ -241,21 +234,19 @@ static inline struct bench *bench_open(void)
         b->parties[i].bytes = mem_alloc(OUT);
     }
     bench_realm(b);
-    must(memlog_new(WORKERS, &b->log));
+    b->log = keeper_new();
     bench_workers(b);
     return b;
 }
 
-static inline void bench_close(struct bench *b)
+/* Workers and rings vanish; connections with them. */
+static inline void bench_stop(struct bench *b)
 {
     for (unsigned i = 0; i < PARTIES; i++) {
-        if (b->parties[i].conn != 0) {
-            worker_gone(b->workers[b->parties[i].worker], b->parties[i].conn, "end", b->now_ms);
-        }
-        mem_free(b->parties[i].bytes);
+        b->parties[i].conn = 0;
     }
     for (unsigned i = 0; i < WORKERS; i++) {
-        worker_free(b->workers[i]);
+        b->workers[i] = worker_free(b->workers[i]);
     }
     for (unsigned i = 0; i < WORKERS; i++) {
         struct wmsg m;
@@ -271,13 +262,45 @@ static inline void bench_close(struct bench *b)
         }
         ring_done(&b->service[i]);
     }
-    memlog_free(b->log);
+}
+
+/* What was not committed is gone; everything else is read back. */
+static inline void bench_restore(struct bench *b, struct restore_report *report)
+{
+    struct restore r;
+    struct store_ids ids = keeper_ids(b->log);
+    atomic_store(&b->number, 0);
+    bench_workers(b);
+    restore_init(&r, (struct worker *const *)b->workers, WORKERS, b->now_ms, b->wall_ms, report);
+    struct log_sink sink = restore_sink(&r);
+    must(keeper_restore(b->log, &sink));
+    must(restore_finish(&r, &ids));
+    restore_done(&r);
+}
+
+/* down_ms: how long nobody was there. */
+static inline void bench_crash(struct bench *b, uint64_t down_ms, struct restore_report *report)
+{
+    bench_stop(b);
+    keeper_crash(b->log);
+    b->now_ms = 1000; /* the monotonic clock knows no past */
+    b->wall_ms += (int64_t)down_ms;
+    bench_restore(b, report);
+}
+
+static inline void bench_close(struct bench *b)
+{
+    for (unsigned i = 0; i < PARTIES; i++) {
+        if (b->parties[i].conn != 0) {
+            worker_gone(b->workers[b->parties[i].worker], b->parties[i].conn, "end", b->now_ms);
+        }
+        mem_free(b->parties[i].bytes);
+    }
+    bench_stop(b);
+    keeper_free(b->log);
     realm_unref(b->realm);
     policy_unref(b->policy);
     directory_free(b->directory);
-    must(b->disk.disk->ops->remove(b->disk.disk, DIRECTORY_FILE));
-    b->disk.disk->ops->free(b->disk.disk);
-    (void)rmdir(b->dir);
     mem_free(b);
 }
 
@@ -309,7 +332,7 @@ static inline void settle(struct bench *b)
 {
     for (int round = 0; round < 40; round++) {
         if (!b->log_stands) {
-            (void)memlog_commit(b->log);
+            keeper_commit(b->log);
         }
         for (unsigned i = 0; i < WORKERS; i++) {
             turn(b, i);
@@ -388,7 +411,8 @@ static inline bool arrives(struct bench *b, struct party *p, unsigned worker, co
 struct hello {
     const char *client_id;
     enum mqtt_version version;
-    bool resume; /* keeps and wants a session of an hour */
+    bool resume;  /* keeps and wants a session of an hour */
+    bool is_last; /* with resume: it ends with this connection */
     const char *will;
     uint8_t will_qos;
     uint32_t will_expiry_s;
@@ -401,7 +425,7 @@ static inline void write_hello(const struct hello *h, struct wr *w)
                              .clean_start = !h->resume,
                              .keep_alive_s = h->keep_alive_s,
                              .client_id = slice_text(h->client_id)};
-    if (h->resume && c.version == MQTT_V5) {
+    if (h->resume && !h->is_last && c.version == MQTT_V5) {
         mqtt_props_set_number(&c.props, MQTT_PROP_SESSION_EXPIRY, 3600);
     }
     if (h->will != NULL) {

@@ -46,7 +46,7 @@ static void step(struct bench *b, struct rd *r)
         turn(b, argument & 1);
         break;
     case 10:
-        (void)memlog_commit(b->log);
+        keeper_commit(b->log);
         break;
     case 11:
         b->now_ms += (uint64_t)argument * argument * 100;

@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "base/wheel.h"
 #include "core/filters.h"
+#include "core/journal_record.h"
 #include "core/passage.h"
 #include "engine/mqtt_gate.h"
 #include "engine/mqtt_server.h"
@@ -22,7 +23,10 @@ enum {
     CLOSE_LINGER_MS = 5000, /* for the last words of a connection to leave */
     FILTER_COPY_MAX = 65536,
     PAUSED_TICK_MS = 1000,
+    SHORT_RETRY_MS = 10, /* after which what there was no memory for is tried again */
     CODES_MAX = 64, /* filters of one packet; over limits.filters_per_packet in any sane setting */
+    HANDOVER_RECORDS = 256,   /* appended within one input: given to the log in between */
+    WORKER_ID_BITS = 6,       /* of ids that never come again: which worker gave them */
     UNREAD_SLACK = 128 * 1024 /* read from the socket before back-pressure was felt */
 };
 
@@ -54,6 +58,7 @@ struct conn {
     bool is_stalled;     /* the engine waits for answers or for a reader; `unread` holds packets */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
     bool has_cert, is_clean_end, has_published, is_abandoned;
+    uint64_t hello_lsn;          /* CONNACK, and all behind it, waits until this is committed */
     enum mqtt_reason closed_for; /* MQTT_SUCCESS: nothing that we said */
     struct digest spki;
     char cert_name[PRINCIPAL_NAME_MAX + 1];
@@ -105,7 +110,7 @@ struct pending {
 
 /* ---- barriers ---- */
 
-enum barrier_kind { BARRIER_SUBACK, BARRIER_MARKERS, BARRIER_OBSERVE };
+enum barrier_kind { BARRIER_SUBACK, BARRIER_UNSUBACK, BARRIER_MARKERS, BARRIER_OBSERVE };
 
 struct barrier_filter {
     struct sub *sub; /* NULL when refused, or removed meanwhile */
@@ -118,8 +123,8 @@ struct barrier {
     uint64_t id;
     uint64_t waiting; /* bits of workers that have not answered; the own one: the journal */
     enum barrier_kind kind;
-    uint64_t conn; /* SUBACK */
-    uint64_t lsn;  /* SUBACK of a durable session: its subscriptions must be committed */
+    uint64_t conn; /* SUBACK, UNSUBACK */
+    uint64_t lsn;  /* of a durable session: its records must be committed */
     uint16_t packet_id;
     uint64_t number; /* MARKERS: retained numbers up to this have arrived then */
     uint64_t cookie; /* OBSERVE */
@@ -162,14 +167,15 @@ struct worker {
     struct map publishers;  /* struct publisher by principal id, of this epoch */
     struct filters *filters;
     struct retained *retained;
-    uint64_t next_session_id, next_body_id, next_barrier_id, next_anonymous_id;
+    uint64_t next_session, next_body, next_set_aside; /* see worker_id */
+    uint64_t next_barrier_id, next_anonymous_id;
     size_t n_sessions;
 
     struct token *tokens;
     uint32_t n_tokens, free_token; /* free_token: index + 1 */
     struct pending *pending;       /* FIFO ring */
     size_t pending_at, pending_n, pending_cap;
-    uint64_t last_lsn, committed;
+    uint64_t last_lsn, handed_lsn, committed;
 
     uint64_t wants_all; /* bits of workers whose interest is not known in full */
     struct list barriers;
@@ -177,7 +183,10 @@ struct worker {
     uint64_t wakes;
     uint64_t next_sweep_ms;
     bool has_tired_accounts; /* some that nobody uses stay until their budgets are full */
-    struct buf record;       /* scratch for journal records */
+    bool has_stale_accounts; /* some whose rights could not be renewed for want of memory */
+    struct buf record;       /* scratch: entries of a deliver record */
+    struct buf hits;         /* scratch: struct queued, what the record is about */
+    bool is_short;           /* a ring holds what there was no memory for */
     bool is_draining;
     struct mqtt_wire_limits wire; /* of every codec here */
     struct slice *feeding;        /* what conn_feed has not used yet, while it runs */
@@ -185,6 +194,12 @@ struct worker {
     struct list observers_dirty;
     uint64_t *done; /* cookies, FIFO */
     size_t done_at, done_n, done_cap;
+};
+
+/* One delivery that fan_durable has queued. */
+struct queued {
+    struct session *s;
+    uint64_t seq;
 };
 
 /* May messages of this principal still be delivered? Kept for one epoch. */
@@ -214,12 +229,18 @@ void conn_timeout(struct worker *w, struct conn *c);
 /* report.c */
 struct event event_of(const struct worker *w, enum event_category category, const struct conn *c);
 void worker_report(struct worker *w, const struct event *e);
+/* report_store - what the journal would not take: a full disk, or one that fails. */
+void report_store(struct worker *w, const struct conn *c, struct slice target, enum err err,
+                  const char *what);
 void report_fault(struct worker *w, const struct conn *c, const struct mqtt_fault *fault,
                   const char *packet);
 
 /* login.c */
 void login_begin(struct worker *w, struct conn *c);
 void login_verified(struct worker *w, struct verified *v);
+/* role_is_many - its clients are spread by client id as well. Allocates nothing: a home that
+ * depends on free memory would be two homes. */
+bool role_is_many(const struct worker *w, const struct principal *p);
 unsigned home_of(const struct worker *w, const struct principal *p, struct slice client_id,
                  bool is_many);
 
@@ -230,21 +251,55 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
 void handover_arrived(struct worker *w, struct handover *h);
 struct handover *handover_free(struct handover *h);
 void session_end(struct worker *w, struct session *s);
+/* session_add - a new one with this id, in its account. */
+MUST_USE enum err session_add(struct worker *w, struct account *a, uint64_t id,
+                              struct slice client_id, bool is_durable, struct session **ret);
+void session_arm_expiry(struct worker *w, struct session *s, uint64_t left_ms);
 void conn_release_session(struct worker *w, struct conn *c, const char *why);
 MUST_USE enum err account_of(struct worker *w, const struct principal *p, struct account **ret);
 void account_drop_if_unused(struct worker *w, struct account *a);
 
 /* publish.c */
+/* A message on its way to everybody. What else it settles is part of the same handover. */
+struct route {
+    struct msg *m; /* takes one reference */
+    const struct subscriber *from;
+    uint64_t token; /* 0: nobody waits; else one more place is opened for each commit it needs */
+    struct session *inbound; /* durable, QoS 2: packet_id is open from now on; NULL: not so */
+    uint16_t packet_id;
+    struct session *will_of; /* whose will it is, when that is on record */
+};
 void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev);
-void publish_will(struct worker *w, struct conn *c);
-void publish_remote(struct worker *w, const struct wmsg *m);
-MUST_USE enum err publish_route(struct worker *w, struct msg *m, const struct subscriber *from,
-                                uint64_t token);
-bool publisher_ok(struct worker *w, const struct msg *m);
+/* publish_will - c: its last connection, NULL after a restart. */
+void publish_will(struct worker *w, struct session *s, const struct conn *c);
+/* will_forget - its record ends. */
+void will_forget(struct worker *w, struct session *s);
+/* publish_remote - ERR_NOMEM: nothing was done, the message is to come again. */
+MUST_USE enum err publish_remote(struct worker *w, const struct wmsg *m);
+/* publish_route - on an error nobody was promised anything, and nothing waits for the token. */
+MUST_USE enum err publish_route(struct worker *w, const struct route *r);
 enum passage_retain retain_wish(struct worker *w, const struct account *a, struct slice topic,
                                 bool retain);
+
+/* fan.c */
+/* fan_durable - queues m for the durable sessions that were hit and records it: all of them, or
+ * none. is_owed: the record is waited for, also when nobody wants the message. *ret_lsn is written
+ * when there is a record. What is left is fan_others'. ERR_NOMEM and the journal's errors. */
+MUST_USE enum err fan_durable(struct worker *w, const struct msg *m, const struct match *match,
+                              bool is_owed, uint64_t *ret_lsn);
+void fan_others(struct worker *w, const struct msg *m, const struct match *match);
+/* fan_missed - m was matched before a restart: for durable sessions but these. */
+MUST_USE enum err fan_missed(struct worker *w, const struct msg *m, const uint64_t *sessions,
+                             size_t n);
+/* fan_pending - how many pending actions fan_durable may add. */
+size_t fan_pending(const struct msg *m, const struct match *match);
+/* publisher_judge - may what was said still be heard? ERR_DENIED: not any more; ERR_NOMEM: that
+ * cannot be told now, so it is not heard now. publisher_ok - the same, where nothing waits. */
+MUST_USE enum err publisher_judge(struct worker *w, const struct msg *m);
+bool publisher_ok(struct worker *w, const struct msg *m);
 void publishers_clear(struct worker *w);
 void retained_expired(void *ctx, uint64_t publisher, uint64_t bytes);
+MUST_USE enum err retain_locally(struct worker *w, const struct msg *m);
 MUST_USE enum err msg_from_publish(const struct worker *w, const struct account *a,
                                    const struct mqtt_publish *p, struct msg **ret);
 
@@ -254,25 +309,47 @@ MUST_USE enum err token_new(struct worker *w, const struct token *t, uint64_t *r
 struct token *token_of_publish(struct worker *w, uint64_t session, uint16_t packet_id);
 void token_open(struct worker *w, uint64_t token, uint32_t n);
 void token_close_one(struct worker *w, uint64_t token);
+/* token_drop - nobody is answered. token_fail - it could not be done: the publisher tries again. */
+void token_drop(struct worker *w, uint64_t token);
+void token_fail(struct worker *w, uint64_t token);
 /* token_close_if_alone - closes the caller's place: true when it was the last, and then nothing
  * else happens. */
 bool token_close_if_alone(struct worker *w, uint64_t token);
+/* pending_reserve - the next n pending_add do not fail. */
+MUST_USE enum err pending_reserve(struct worker *w, size_t n);
 MUST_USE enum err pending_add(struct worker *w, const struct pending *p);
 void commits_run(struct worker *w);
 /* commits_are_due - somebody waits for what is committed already. */
 bool commits_are_due(const struct worker *w);
 MUST_USE enum err done_add(struct worker *w, uint64_t cookie);
-/* journal records; each gives its lsn (also kept in w->last_lsn) */
-MUST_USE enum err record_body(struct worker *w, const struct msg *m, uint64_t body_id,
+
+/* record.c: each gives its lsn (also kept in w->last_lsn); errors are the journal's */
+/* worker_handover - gives what was recorded to the log. */
+void worker_handover(struct worker *w);
+MUST_USE enum err record_body(struct worker *w, const struct msg *m, uint64_t owed,
                               uint64_t *ret_lsn);
-MUST_USE enum err record_seq(struct worker *w, enum journal_kind kind, const struct session *s,
-                             uint64_t seq, uint64_t *ret_lsn);
+/* record_entry - d of s, one more entry in w->record; record_deliver writes the record of them, as
+ * worker `worker`. */
+MUST_USE enum err record_entry(struct worker *w, const struct session *s,
+                               const struct journal_delivery *d, const uint32_t *ids);
+MUST_USE enum err record_deliver(struct worker *w, uint64_t body_id, unsigned worker,
+                                 uint64_t *ret_lsn);
+MUST_USE enum err record_settle(struct worker *w, enum journal_kind kind, const struct session *s,
+                                uint64_t seq, uint8_t reason, uint64_t *ret_lsn);
+void record_drop(struct worker *w, const struct session *s, uint64_t seq, uint8_t reason);
 MUST_USE enum err record_packet(struct worker *w, enum journal_kind kind, const struct session *s,
                                 uint16_t packet_id, uint64_t *ret_lsn);
-MUST_USE enum err record_text(struct worker *w, enum journal_kind kind, uint64_t id, uint32_t value,
-                              struct slice text, uint64_t *ret_lsn);
-MUST_USE enum err record_deliver(struct worker *w, uint64_t body_id, uint64_t *ret_lsn);
-void record_drop(struct worker *w, const struct session *s, uint64_t seq, uint8_t reason);
+MUST_USE enum err record_set_aside(struct worker *w, const struct session *s,
+                                   const struct delivery *d, uint8_t reason, uint64_t *ret_lsn);
+/* record_session - asleep_wall_ms INT64_MAX: it has a connection. */
+MUST_USE enum err record_session(struct worker *w, struct session *s, int64_t asleep_wall_ms,
+                                 uint64_t *ret_lsn);
+MUST_USE enum err record_session_end(struct worker *w, uint64_t session, uint64_t *ret_lsn);
+MUST_USE enum err record_sub(struct worker *w, enum journal_kind kind, const struct session *s,
+                             const struct journal_sub *sub, uint64_t *ret_lsn);
+/* record_will - NULL: it has none any more. */
+MUST_USE enum err record_will(struct worker *w, struct session *s, const struct msg *will,
+                              uint64_t *ret_lsn);
 
 /* subscribe.c */
 void subscribe_event(struct worker *w, struct conn *c, const struct mqtt_subscribe *m);
@@ -281,6 +358,8 @@ void barrier_acked(struct worker *w, const struct wmsg *m);
 void barriers_forget_sub(struct worker *w, const struct sub *sub);
 void subs_remove_all(struct worker *w, struct subscriber *s);
 void sub_remove(struct worker *w, struct sub *sub);
+/* unsub_recorded - a subscription ends without the client's word. */
+void unsub_recorded(struct worker *w, const struct session *s, struct slice filter);
 void markers_sweep(struct worker *w);
 /* interest_announce - false: some worker was not told, for want of memory. */
 bool interest_announce(struct worker *w, struct slice filter, bool any, bool durable);
@@ -293,10 +372,16 @@ void replays_feed(struct worker *w, struct conn *c);
 void ack_event(struct worker *w, struct conn *c, const struct mqtt_event *ev);
 
 /* epoch.c */
+/* recheck_subs - subscriptions that no grant covers any more end. */
+void recheck_subs(struct worker *w, struct account *a);
 void realm_changed(struct worker *w, const struct realm *realm);
+/* accounts_retry - rights that could not be renewed, once more. */
+void accounts_retry(struct worker *w);
 void worker_drain(struct worker *w);
 
 /* outbox.c */
+/* outbox_reserve - one outbox_push to each of these workers does not fail. */
+MUST_USE enum err outbox_reserve(struct worker *w, uint64_t to);
 MUST_USE enum err outbox_push(struct worker *w, unsigned to, const struct wmsg *m);
 void outboxes_drain(struct worker *w);
 bool outboxes_are_full(const struct worker *w, size_t over);
@@ -304,6 +389,13 @@ bool outboxes_are_full(const struct worker *w, size_t over);
 static inline struct counters *counts(struct worker *w)
 {
     return w->setup.counters;
+}
+
+/* worker_id - an id that no worker of this process gives again, nor one after a restart that began
+ * above the highest one on record. */
+static inline uint64_t worker_id(const struct worker *w, uint64_t *counter)
+{
+    return ++*counter << WORKER_ID_BITS | w->setup.index;
 }
 
 static inline uint64_t others(const struct worker *w)

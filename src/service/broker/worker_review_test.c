@@ -1,51 +1,8 @@
 /* What a hostile or an unlucky client may do to a worker: each test is a defect that was there. */
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
-
-#include "service/broker/worker_bench_test.h"
+#include "service/broker/worker_story_test.h"
 #include "wire/mqtt/unsubscribe.h"
 
-#define EXPECT(party, text) assert_string_equal(said(party), (text))
-
 static const struct hello plain = {.client_id = "c"};
-static const struct hello durable = {.client_id = "c", .resume = true};
-
-static int open_bench(void **state)
-{
-    *state = bench_open();
-    return 0;
-}
-
-static int close_bench(void **state)
-{
-    bench_close(*state);
-    return 0;
-}
-
-static void is_in(struct bench *b, struct party *p, const char *name, const struct hello *h)
-{
-    connects(b, p, name, h);
-    settle(b);
-    EXPECT(p, "connack 00; ");
-}
-
-static void subscribed(struct bench *b, struct party *p, const char *filter, uint8_t qos)
-{
-    subscribes(b, p, filter, qos);
-    settle(b);
-    (void)said(p);
-}
-
-static size_t events_of(const struct bench *b, enum event_category c)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < b->n_events; i++) {
-        n += b->events[i].category == c ? 1 : 0;
-    }
-    return n;
-}
 
 /* Packets of this type since the last look; all that was sent is taken. */
 static size_t count(struct party *p, enum mqtt_type type)
@@ -368,6 +325,26 @@ static void queues_are_counted(void **state)
     assert_int_equal(b->counters[1].queued_bytes, 0);
 }
 
+/* Its time is over, whether or not the timer has had its turn before the client is there. */
+static void what_is_over_is_not_resumed(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = &b->parties[0];
+    for (unsigned home = 0; home < WORKERS; home++) {
+        const char *name = device_at(b, home, 0);
+        is_in(b, p, name, &durable);
+        is_cut(b, p);
+        b->now_ms += 3599 * 1000;
+        connects(b, p, name, &durable);
+        settle(b);
+        EXPECT(p, "connack 00 present; ");
+        is_cut(b, p);
+        b->now_ms += 3600 * 1000;
+        is_in(b, p, name, &durable);
+        is_cut(b, p);
+    }
+}
+
 static void principals_are_found_by_id(void **state)
 {
     struct bench *b = *state;
@@ -399,6 +376,7 @@ int main(void)
         TEST(refused_publishes_are_metered),
         TEST(subscribes_are_metered),
         TEST(queues_are_counted),
+        TEST(what_is_over_is_not_resumed),
         TEST(principals_are_found_by_id),
         TEST(held_publishers_do_not_turn_for_ever),
     };

@@ -1,53 +1,8 @@
 /* Two workers from outside: hand-over, barriers, commits, takeover, policy in time. docs/ORDER.md
  * says the rules. */
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
-
-#include "service/broker/worker_bench_test.h"
-
-#define EXPECT(party, text) assert_string_equal(said(party), (text))
+#include "service/broker/worker_story_test.h"
 
 static const struct hello plain = {.client_id = "c"};
-static const struct hello durable = {.client_id = "c", .resume = true};
-
-static int open_bench(void **state)
-{
-    *state = bench_open();
-    return 0;
-}
-
-static int close_bench(void **state)
-{
-    bench_close(*state);
-    return 0;
-}
-
-static void is_in(struct bench *b, struct party *p, const char *name, const struct hello *h)
-{
-    connects(b, p, name, h);
-    settle(b);
-    EXPECT(p, "connack 00; ");
-}
-
-static void subscribed(struct bench *b, struct party *p, const char *filter, uint8_t qos)
-{
-    char want[24];
-    subscribes(b, p, filter, qos);
-    settle(b);
-    (void)snprintf(want, sizeof(want), "suback %02x; ", qos);
-    EXPECT(p, want);
-}
-
-static size_t events_of(const struct bench *b, enum event_category c)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < b->n_events; i++) {
-        n += b->events[i].category == c ? 1 : 0;
-    }
-    return n;
-}
 
 static size_t occurs(const char *text, const char *what)
 {
@@ -234,7 +189,7 @@ static void qos2_waits_at_every_step(void **state)
     settle(b);
     EXPECT(pub, "");
     EXPECT(sub, "");
-    (void)memlog_commit(b->log);
+    keeper_commit(b->log);
     settle(b);
     EXPECT(pub, "pubrec 7; ");
     EXPECT(sub, "publish2 t/a x; ");
@@ -246,7 +201,7 @@ static void qos2_waits_at_every_step(void **state)
     settle(b);
     EXPECT(pub, "");
     EXPECT(sub, "");
-    (void)memlog_commit(b->log);
+    keeper_commit(b->log);
     settle(b);
     EXPECT(pub, "pubcomp 7; ");
     EXPECT(sub, "pubrel 1; ");

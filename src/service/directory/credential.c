@@ -135,6 +135,7 @@ enum err credential_until(const struct credential *c, int64_t expires_wall_ms,
     }
     copy->expires_wall_ms = expires_wall_ms;
     atomic_store(&copy->used_wall_ms, atomic_load(&c->used_wall_ms));
+    copy->kept_wall_ms = c->kept_wall_ms;
     copy->fingerprint = c->fingerprint;
     copy->spki = c->spki;
     memcpy(copy->phc, c->phc, sizeof copy->phc);
@@ -187,4 +188,9 @@ bool credential_is_live(const struct credential *c, int64_t now_wall_ms)
 void credential_used(const struct credential *c, int64_t now_wall_ms)
 {
     atomic_store_explicit(&counted(c)->used_wall_ms, now_wall_ms, memory_order_relaxed);
+}
+
+void credential_kept(const struct credential *c, int64_t used_wall_ms)
+{
+    counted(c)->kept_wall_ms = used_wall_ms;
 }

@@ -26,6 +26,7 @@ struct credential {
     int64_t created_wall_ms;
     int64_t expires_wall_ms;              /* first moment it is refused; CREDENTIAL_NEVER */
     _Atomic int64_t used_wall_ms;         /* 0: never; any thread, see credential_used */
+    int64_t kept_wall_ms;                 /* the writer's: what of used_wall_ms is saved */
     struct digest fingerprint;            /* keyed hash of the secret: one secret, one owner */
     struct digest spki;                   /* CREDENTIAL_X509 */
     char phc[PASSWORD_PHC_BYTES];         /* CREDENTIAL_PASSWORD */
@@ -51,7 +52,7 @@ bool credential_is_live(const struct credential *c, int64_t now_wall_ms);
 MUST_USE enum err credential_psk(const struct credential *c, uint8_t dst[PSK_KEY_MAX],
                                  size_t *ret_n);
 /* credential_used - remembers the time of a successful login; safe from any thread, lost by a crash
- * before the directory's next change. */
+ * before directory_keep_uses or the principal's next change. */
 void credential_used(const struct credential *c, int64_t now_wall_ms);
 
 #endif

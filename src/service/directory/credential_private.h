@@ -23,6 +23,9 @@ struct credential *credential_new(uint64_t id, enum credential_kind kind, int64_
 MUST_USE enum err credential_until(const struct credential *c, int64_t expires_wall_ms,
                                    const struct credential **ret);
 
+/* credential_kept - the writer saved this time of last use. */
+void credential_kept(const struct credential *c, int64_t used_wall_ms);
+
 static inline void credential_guard_autofree(const struct credential_guard **g)
 {
     *g = credential_guard_unref(*g);

@@ -1,9 +1,14 @@
 /*
  * directory - principals, credentials, exceptions and epochs, and their one writer.
  *
- * Every change makes a new immutable version (directory_version.h) and saves it, sealed under the
- * master key, before it is published: a version that a worker has seen survives a power cut. After
- * an error nothing has changed. One thread calls these functions; versions go to any thread.
+ * Every change makes a new immutable version (directory_version.h) and saves what differs, as
+ * entries of the log, before it is published: a version that a worker has seen survives a power
+ * cut. After an error nothing has changed. One thread calls these functions; versions go to any
+ * thread.
+ *
+ * A principal's entry is sealed under its own key (store/keyring.h), which is made when it is added
+ * and erased when it was removed: then its credentials and all that it ever sent or was to get are
+ * unreadable, also in copies of the store.
  *
  * Rules kept here: a secret (certificate key, password, PSK) belongs to one principal; ids of
  * principals, credentials and exceptions are never reused; a revoked principal never comes back (it
@@ -19,26 +24,50 @@
 #include "base/slice.h"
 #include "base/why.h"
 #include "service/directory/directory_version.h"
+#include "store/log.h"
 
 enum { DIRECTORY_EXCEPTION_MAX_S = 7 * 86400, DIRECTORY_ADMIN_SECRET_S = 86400 };
-#define DIRECTORY_FILE "directory.sealed"
 
 struct directory;
 
-/* disk is the data directory's and outlives the directory; master is borrowed for the call; random
- * is copied. */
+/* log and keyring outlive the directory, which is the one writer of the log's tables PRINCIPAL,
+ * EXCEPTION and META; random is copied. Both NULL: nothing is kept (simulator, benches). */
 struct directory_setup {
-    struct disk *disk;
-    struct slice master;
+    struct log *log;
+    struct keyring *keyring;
     struct random_source random;
 };
 
 /* directory_create - an empty one, saved. ERR_EXISTS: there is one; ERR_IO, ERR_SPACE, ERR_CRYPTO,
  * ERR_NOMEM. */
 MUST_USE enum err directory_create(const struct directory_setup *s, struct directory **ret);
-/* directory_open - ERR_NOT_FOUND; ERR_CRYPTO: changed, or another master key; ERR_CONFIG: opened,
- * but does not say what it must; ERR_NOMEM. */
+/* directory_open - ERR_NOT_FOUND: there is none, ERR_CONFIG: an entry opened, but does not say what
+ * it must; ERR_NOMEM, ERR_IO. Damage does not stop it: see directory_damage. Finishes an erasure
+ * that a crash interrupted. */
 MUST_USE enum err directory_open(const struct directory_setup *s, struct directory **ret);
+/*
+ * directory_import - takes the directory of a former version (DIR/directory.sealed) into the log
+ *
+ * disk    the data directory's.
+ * master  the key that the file is sealed under.
+ * ERR_NOT_FOUND: there is no such file, nothing to do. OK: all of it is in the log, and the file
+ * overwritten and removed; directory_open comes next. Killed midway, the next call does it again:
+ * the file counts until the log has all of it, and not any more afterwards. ERR_CRYPTO: changed, or
+ * another master key; ERR_CONFIG, ERR_IO, ERR_SPACE, ERR_NOMEM: the file is untouched.
+ */
+MUST_USE enum err directory_import(const struct directory_setup *s, struct disk *disk,
+                                   struct slice master);
+/* directory_damage - what directory_open could not take as it was; all 0: nothing. Who was erased
+ * since an old copy of the store was made is no damage: it is not there. */
+struct directory_damage {
+    uint64_t missing;    /* principals with a key, without an entry; they cannot log in */
+    uint64_t stale;      /* of whom only an older entry is left: disabled, or left out */
+    uint64_t returned;   /* removed ones whose end was damaged: left out, their keys erased */
+    uint64_t exceptions; /* left out */
+    uint64_t head;       /* secrets that are registered are not known as taken any more */
+    char first[PRINCIPAL_NAME_MAX + 1]; /* of the stale and returned ones */
+};
+const struct directory_damage *directory_damage(const struct directory *d);
 /* directory_free - versions that readers hold live on. */
 struct directory *directory_free(struct directory *d);
 AUTOFREE(directory, directory_free)
@@ -78,7 +107,13 @@ struct directory_order {
  * (*why names it); ERR_DENIED: a password or PSK that is too weak. */
 MUST_USE enum err directory_add(struct directory *d, const struct directory_order *o,
                                 int64_t now_wall_ms, uint64_t *ret_id, struct why *why);
+/* directory_remove - its key stays until directory_erase: workers may still write for it. */
 MUST_USE enum err directory_remove(struct directory *d, struct slice name);
+/* directory_erase_due - how many removed principals have their keys yet. */
+size_t directory_erase_due(const struct directory *d);
+/* directory_erase - their keys go, for ever. Call it when every worker has a version without them.
+ * After an error they are still due, also after a restart. Costs two commits and a new keyring. */
+MUST_USE enum err directory_erase(struct directory *d);
 /* directory_disable - reason may be empty. ERR_DENIED: revoked. */
 MUST_USE enum err directory_disable(struct directory *d, struct slice name, struct slice reason);
 /* directory_enable - ERR_DENIED with *why: revoked ones stay so. */
@@ -91,6 +126,10 @@ MUST_USE enum err directory_revoke(struct directory *d, struct slice name, struc
 MUST_USE enum err directory_rotate(struct directory *d, struct slice name,
                                    const struct directory_secret *secret, int64_t overlap_ms,
                                    int64_t now_wall_ms, struct why *why);
+
+/* directory_keep_uses - saves when credentials were last used, where that changed; now and then,
+ * and before the end. Costs a look at each principal. */
+MUST_USE enum err directory_keep_uses(struct directory *d);
 
 /* ---- exceptions ---- */
 

@@ -1,12 +1,10 @@
 #include <assert.h>
 
-#include "base/mem.h"
-#include "service/directory/credential_private.h"
 #include "service/directory/directory_file_private.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-/* What is read can be written, and what was written reads back as the same text. */
+/* Whatever the file of a former version says: it is refused, or every principal can be found. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     const struct siphash_key key = {1, 2};
@@ -15,17 +13,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     AUTO(version_autofree) struct directory_version *v = NULL;
     enum err err = credential_guard_new(&random, &guard);
     assert(err == OK);
-    if (directory_file_decode(slice_of(data, n), &key, guard, &v) != OK) {
-        return 0;
+    if (directory_file_decode(slice_of(data, n), &key, guard, &v) == OK) {
+        size_t at = 0;
+        size_t found = 0;
+        const struct directory_entry *e;
+        while ((e = directory_next(v, &at)) != NULL) {
+            assert(directory_find_id(v, e->principal->id) == e);
+            found++;
+        }
+        assert(found == directory_version_count(v));
     }
-    AUTO(version_autofree) struct directory_version *again = NULL;
-    AUTO(buf_wipe) struct buf first = {0};
-    AUTO(buf_wipe) struct buf second = {0};
-    err = directory_file_encode(v, &first);
-    assert(err == OK);
-    err = directory_file_decode(buf_slice(&first), &key, guard, &again);
-    assert(err == OK);
-    err = directory_file_encode(again, &second);
-    assert(err == OK && slice_equal(buf_slice(&first), buf_slice(&second)));
     return 0;
 }

@@ -45,8 +45,6 @@ static void golden_file(void **state)
 {
     (void)state;
     AUTO(version_autofree) struct directory_version *v = NULL;
-    AUTO(version_autofree) struct directory_version *again = NULL;
-    AUTO(buf_wipe) struct buf text = {0};
     assert_int_equal(decode(golden, &v), OK);
     assert_int_equal(directory_version_epoch(v), 9);
     assert_int_equal(directory_version_policy_epoch(v), 2);
@@ -60,9 +58,7 @@ static void golden_file(void **state)
     assert_int_equal(n, 16);
     assert_memory_equal(psk, "abcdefghijklmnop", 16);
     assert_string_equal(principal_attr(live.entry->principal, slice_text("site")), "a");
-    assert_int_equal(directory_file_encode(v, &text), OK);
-    assert_int_equal(decode_slice(buf_slice(&text), &again), OK);
-    assert_int_equal(again->next_credential, 9);
+    assert_int_equal(v->next_credential, 9);
 }
 
 static void damaged(void **state)

@@ -47,7 +47,7 @@ static enum err check_owner(const struct directory *d, const struct directory_ve
                             struct why *why)
 {
     struct digest fingerprint;
-    TRY(digest_hmac(secret_bytes(d->index_key), secret_of(s), &fingerprint));
+    TRY(digest_hmac(secret_bytes(d->fingerprint_key), secret_of(s), &fingerprint));
     const struct directory_entry *owner =
         version_find(v, VERSION_FINGERPRINT, digest_slice(&fingerprint));
     if (owner != NULL) {
@@ -86,19 +86,6 @@ static enum err make_credential(const struct directory *d, struct directory_vers
     }
     *ret = TAKE(c);
     return OK;
-}
-
-/* References to the credentials that an entry will have. */
-struct credential_list {
-    const struct credential *items[DIRECTORY_CREDENTIALS_MAX];
-    size_t n;
-};
-
-static void credential_list_done(struct credential_list *l)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        credential_unref(l->items[i]);
-    }
 }
 
 /* ---- principals ---- */

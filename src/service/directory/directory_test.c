@@ -1,53 +1,11 @@
 #include <setjmp.h>
 #include <stdarg.h>
+#include <time.h>
 
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "service/directory/directory_test_private.h"
-
-#define TEXT(s) slice_text(s)
-
-static int setup(void **state)
-{
-    struct test_place *p = test_calloc(1, sizeof *p);
-    test_place_open(p);
-    *state = p;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    test_place_close(*state);
-    test_free(*state);
-    return 0;
-}
-
-static void reopen(struct test_place *p)
-{
-    p->d = directory_free(p->d);
-    assert_int_equal(directory_open(&p->setup, &p->d), OK);
-}
-
-static enum err add(struct test_place *p, const char *name, const struct directory_secret *secrets,
-                    size_t n, struct why *why)
-{
-    const struct principal_attr attrs[] = {{"site", "lab"}};
-    uint64_t id = 0;
-    struct directory_order o = {.name = TEXT(name),
-                                .role = TEXT("sensor"),
-                                .attrs = attrs,
-                                .n_attrs = 1,
-                                .secrets = secrets,
-                                .n_secrets = n};
-    return directory_add(p->d, &o, TEST_NOW, &id, why);
-}
-
-static void version_done(const struct directory_version **v)
-{
-    *v = directory_version_unref(*v);
-}
-#define VERSION(p) AUTO(version_done) const struct directory_version *v = directory_current((p)->d)
+#include "service/directory/directory_case_test.h"
 
 static void round_trip(void **state)
 {
@@ -322,20 +280,42 @@ static void batches(void **state)
     assert_non_null(directory_find(v, TEXT("b")));
 }
 
+/* For people who measure; the machine decides, so nothing is asserted. */
+static void report(const char *what, clock_t *begin)
+{
+    clock_t now = clock();
+    print_message("%s at 20,000: %ld us of CPU\n", what, (long)(now - *begin));
+    *begin = now;
+}
+
 static void twenty_thousand(void **state)
 {
     enum { N = 20000 };
     struct test_place *p = *state;
     char name[16];
     char t[64];
-    directory_begin(p->d);
     for (unsigned i = 0; i < N; i++) {
         struct directory_secret s = test_secret(CREDENTIAL_X509, i, t);
+        if (i % 1000 == 0) {
+            directory_begin(p->d);
+        }
         (void)snprintf(name, sizeof name, "meter-%u", i);
         assert_int_equal(add(p, name, &s, 1, NULL), OK);
+        if (i % 1000 == 999) {
+            assert_int_equal(directory_commit(p->d), OK);
+        }
     }
-    assert_int_equal(directory_commit(p->d), OK);
     reopen(p);
+    struct directory_secret fresh = test_secret(CREDENTIAL_PSK, N, t);
+    clock_t begin = clock();
+    assert_int_equal(add(p, "one-more", &fresh, 1, NULL), OK);
+    report("add", &begin);
+    assert_int_equal(directory_disable(p->d, TEXT("one-more"), TEXT("")), OK);
+    report("disable", &begin);
+    assert_int_equal(directory_remove(p->d, TEXT("one-more")), OK);
+    report("remove", &begin);
+    assert_int_equal(directory_erase(p->d), OK);
+    report("erase", &begin);
     VERSION(p);
     assert_int_equal(directory_version_count(v), N);
     for (unsigned i = 0; i < N; i++) {
@@ -439,71 +419,6 @@ static void policy_epoch(void **state)
     assert_true(directory_version_epoch(v) > epoch);
 }
 
-static void sealed_file(void **state)
-{
-    struct test_place *p = *state;
-    char t[64];
-    struct directory_secret s = test_secret(CREDENTIAL_PSK, 1, t);
-    assert_int_equal(add(p, "canary-name", &s, 1, NULL), OK);
-    p->d = directory_free(p->d);
-    struct directory *none = NULL;
-    assert_int_equal(directory_create(&p->setup, &none), ERR_EXISTS);
-    AUTO(buf_done) struct buf file = {0};
-    assert_int_equal(disk_load(p->setup.disk, DIRECTORY_FILE, 1 << 20, &file), OK);
-    assert_null(memmem(file.p, file.n, "canary", 6));
-    assert_null(memmem(file.p, file.n, t, strlen(t)));
-    for (size_t at = 0; at < file.n; at += 13) {
-        file.p[at] ^= 0x10;
-        assert_int_equal(disk_save(p->setup.disk, DIRECTORY_FILE, buf_slice(&file)), OK);
-        assert_int_equal(directory_open(&p->setup, &none), ERR_CRYPTO);
-        file.p[at] ^= 0x10;
-    }
-    assert_int_equal(disk_save(p->setup.disk, DIRECTORY_FILE, slice_head(buf_slice(&file), 40)),
-                     OK);
-    assert_int_equal(directory_open(&p->setup, &none), ERR_CRYPTO);
-    assert_int_equal(disk_save(p->setup.disk, DIRECTORY_FILE, buf_slice(&file)), OK);
-    struct directory_setup other = p->setup;
-    const uint8_t wrong[32] = "another master key";
-    other.master = slice_of(wrong, sizeof wrong);
-    assert_int_equal(directory_open(&other, &none), ERR_CRYPTO);
-    assert_int_equal(directory_open(&p->setup, &p->d), OK);
-}
-
-static enum err no_open(struct disk *d, const char *path, enum disk_mode mode,
-                        struct disk_file **ret)
-{
-    (void)d;
-    (void)path;
-    (void)mode;
-    (void)ret;
-    return ERR_SPACE;
-}
-
-static void full_disk(void **state)
-{
-    struct test_place *p = *state;
-    const struct disk_ops *good = p->setup.disk->ops;
-    struct disk_ops broken = *good;
-    broken.open = no_open;
-    assert_int_equal(add(p, "a", NULL, 0, NULL), OK);
-    AUTO(version_done) const struct directory_version *before = directory_current(p->d);
-    p->setup.disk->ops = &broken;
-    assert_int_equal(add(p, "b", NULL, 0, NULL), ERR_SPACE);
-    assert_int_equal(directory_remove(p->d, TEXT("a")), ERR_SPACE);
-    assert_int_equal(directory_revoke(p->d, TEXT("a"), TEXT("stolen")), ERR_SPACE);
-    directory_begin(p->d);
-    assert_int_equal(add(p, "c", NULL, 0, NULL), OK);
-    assert_int_equal(directory_commit(p->d), ERR_SPACE);
-    VERSION(p);
-    assert_ptr_equal(v, before);
-    p->setup.disk->ops = good;
-    assert_int_equal(directory_commit(p->d), OK); /* the batch stayed open */
-    reopen(p);
-    AUTO(version_done) const struct directory_version *after = directory_current(p->d);
-    assert_non_null(directory_find(after, TEXT("c")));
-    assert_null(directory_find(after, TEXT("b")));
-}
-
 /* One of each operation; the first error ends it. */
 static enum err all_operations(struct test_place *p)
 {
@@ -527,7 +442,8 @@ static enum err all_operations(struct test_place *p)
     TRY(directory_policy_changed(p->d, &id));
     TRY(directory_admin_secret(p->d, TEST_NOW, secret));
     TRY(directory_revoke(p->d, TEXT("a"), TEXT("x")));
-    return directory_remove(p->d, TEXT("a"));
+    TRY(directory_remove(p->d, TEXT("a")));
+    return directory_erase(p->d);
 }
 
 static void no_memory(void **state)
@@ -537,7 +453,8 @@ static void no_memory(void **state)
         (void)mem_fail_after(n);
         enum err err = all_operations(p);
         bool failed = mem_fail_after(-1) != 0;
-        assert_int_equal(err, failed ? ERR_NOMEM : OK);
+        /* The log gets over some of its own, and after others it does not know yet. */
+        assert_true(err == OK || (failed && (err == ERR_NOMEM || err == ERR_TIMEOUT)));
         if (!failed) {
             return;
         }
@@ -555,8 +472,6 @@ static void no_memory(void **state)
     fail();
 }
 
-#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -573,8 +488,6 @@ int main(void)
         CASE(exceptions),
         CASE(admin_secret),
         CASE(policy_epoch),
-        CASE(sealed_file),
-        CASE(full_disk),
         CASE(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <unistd.h>
 
 #include "service/directory/directory.h"
@@ -14,31 +15,92 @@
 
 struct test_place {
     char dir[40];
+    struct disk *disk;
     struct directory_setup setup;
+    struct log_report report; /* of the last opening */
     struct directory *d;
 };
 
 static const uint8_t test_master[32] = "the master key of this test, 32";
 
-static inline void test_place_open(struct test_place *p)
+/* The log tries again a second after trouble: tests do not wait for it. */
+static uint64_t test_shift_ms;
+
+static inline uint64_t test_mono_ms(void *ctx)
+{
+    struct clock c = clock_system();
+    (void)ctx;
+    return c.mono_ms(c.ctx) + test_shift_ms;
+}
+
+static inline void test_event(void *ctx, const struct event *e)
+{
+    (void)ctx;
+    (void)e;
+}
+
+/* Keyring and log: made, or opened. */
+static inline enum err test_place_start(struct test_place *p)
+{
+    struct keyring_setup k = {.disk = p->disk,
+                              .master = slice_of(test_master, sizeof test_master),
+                              .random = random_system()};
+    struct why why = {""};
+    p->setup.random = k.random;
+    enum err err = keyring_open(&k, &p->setup.keyring);
+    if (err == ERR_NOT_FOUND) {
+        err = keyring_create(&k, &p->setup.keyring);
+    }
+    TRY(err);
+    struct log_setup l = {.disk = p->disk,
+                          .keyring = p->setup.keyring,
+                          .random = k.random,
+                          .clock = clock_system(),
+                          .segment_bytes = 2 << 20,
+                          .event = test_event};
+    l.clock.mono_ms = test_mono_ms;
+    return log_open(&l, &p->setup.log, &p->report, &why);
+}
+
+static inline void test_place_stop(struct test_place *p)
+{
+    p->d = directory_free(p->d);
+    p->setup.log = log_free(p->setup.log);
+    p->setup.keyring = keyring_free(p->setup.keyring);
+}
+
+/* A place without a directory. */
+static inline void test_place_make(struct test_place *p)
 {
     *p = (struct test_place){.dir = "/tmp/sallyport-dir-XXXXXX"};
     const char *made = mkdtemp(p->dir);
     assert(made != NULL);
-    enum err err = disk_system(open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), &p->setup.disk);
+    enum err err = disk_system(open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), &p->disk);
     assert(err == OK);
-    p->setup.master = slice_of(test_master, sizeof test_master);
-    p->setup.random = random_system();
+}
+
+static inline void test_place_open(struct test_place *p)
+{
+    test_place_make(p);
+    enum err err = test_place_start(p);
+    assert(err == OK);
     err = directory_create(&p->setup, &p->d);
     assert(err == OK);
 }
 
+static inline int test_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
 static inline void test_place_close(struct test_place *p)
 {
-    p->d = directory_free(p->d);
-    (void)!p->setup.disk->ops->remove(p->setup.disk, DIRECTORY_FILE);
-    p->setup.disk = p->setup.disk->ops->free(p->setup.disk);
-    (void)rmdir(p->dir);
+    test_place_stop(p);
+    p->disk = p->disk->ops->free(p->disk);
+    (void)nftw(p->dir, test_remove, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 /* A distinct and sufficient secret of each kind for any n. */

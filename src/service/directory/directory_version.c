@@ -251,6 +251,43 @@ enum err version_replace(struct directory_version *v, const struct directory_ent
     return OK;
 }
 
+/* Both buckets are sorted. */
+static enum err bucket_diff(const struct version_bucket *from, const struct version_bucket *to,
+                            enum err (*each)(void *ctx, const struct directory_entry *before,
+                                             const struct directory_entry *after),
+                            void *ctx)
+{
+    size_t n_from = from != NULL ? from->n : 0;
+    size_t n_to = to != NULL ? to->n : 0;
+    size_t i = 0;
+    size_t j = 0;
+    while (i < n_from || j < n_to) {
+        int order = i == n_from ? 1
+                    : j == n_to ? -1
+                                : compare(from->items[i].key, to->items[j].key);
+        const struct directory_entry *before = order <= 0 ? from->items[i++].entry : NULL;
+        const struct directory_entry *after = order >= 0 ? to->items[j++].entry : NULL;
+        if (before != after) {
+            TRY(each(ctx, before, after));
+        }
+    }
+    return OK;
+}
+
+enum err version_diff(const struct directory_version *from, const struct directory_version *to,
+                      enum err (*each)(void *ctx, const struct directory_entry *before,
+                                       const struct directory_entry *after),
+                      void *ctx)
+{
+    for (size_t i = 0; i < VERSION_BUCKETS; i++) {
+        const struct version_bucket *before = from != NULL ? from->index[VERSION_ID][i] : NULL;
+        if (before != to->index[VERSION_ID][i]) {
+            TRY(bucket_diff(before, to->index[VERSION_ID][i], each, ctx));
+        }
+    }
+    return OK;
+}
+
 enum err version_set_exceptions(struct directory_version *v,
                                 const struct directory_exception *items, size_t n)
 {

@@ -54,6 +54,14 @@ MUST_USE enum err version_copy(const struct directory_version *v, struct directo
  * error v is good for directory_version_unref only. */
 MUST_USE enum err version_replace(struct directory_version *v, const struct directory_entry *before,
                                   const struct directory_entry *after);
+/* version_diff - calls each for every principal that `to` has (after) or `from` had (before) in
+ * another state or not at all. from NULL: it had none; else one of them was copied from the other.
+ * An error of each ends it. O(differing buckets). */
+MUST_USE enum err version_diff(const struct directory_version *from,
+                               const struct directory_version *to,
+                               enum err (*each)(void *ctx, const struct directory_entry *before,
+                                                const struct directory_entry *after),
+                               void *ctx);
 /* version_find - by any index. */
 const struct directory_entry *version_find(const struct directory_version *v,
                                            enum version_index index, struct slice key);
@@ -82,6 +90,19 @@ static inline void version_autofree(struct directory_version **v)
 static inline void principal_autofree(struct principal **p)
 {
     (void)principal_unref(*p);
+}
+
+/* credential_list - references to the credentials that an entry will have. */
+struct credential_list {
+    const struct credential *items[DIRECTORY_CREDENTIALS_MAX];
+    size_t n;
+};
+
+static inline void credential_list_done(struct credential_list *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        credential_unref(l->items[i]);
+    }
 }
 
 #endif

@@ -114,7 +114,8 @@ static void test_good(void **state)
     assert_non_null(strstr(why.rule, "line 4"));
     (void)grants_free(g);
     g = grants_of(p, "h1", "hub");
-    assert_true(grants_is_many(g));
+    assert_true(policy_is_many(p, slice_text("hub")));
+    assert_false(policy_is_many(p, slice_text("sensor")));
     assert_true(grants_client_id_ok(g, slice_text("anything")));
     assert_int_equal(grants_limits(g)->publish_rate, 50000);
     (void)grants_free(g);

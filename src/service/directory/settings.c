@@ -42,6 +42,10 @@ const struct setting global_setting_table[] = {
      GLOBAL(limits.silence_seconds)},
     {"memory_bytes", SETTING_SHARE, 32 * MIB, UINT64_C(1) << 46, "memory ceiling of the broker",
      GLOBAL(limits.memory_bytes)},
+    {"segment_bytes", SETTING_AUTO, 2 * MIB, 1024 * MIB, "size of the store's files",
+     GLOBAL(segment_bytes)},
+    {"keep_bytes", SETTING_AUTO, 4 * MIB, UINT64_C(1) << 46,
+     "the store is cleaned above this and twice what is alive", GLOBAL(keep_bytes)},
 };
 const size_t n_global_settings = sizeof global_setting_table / sizeof *global_setting_table;
 
@@ -86,6 +90,8 @@ static const char *form_of(enum setting_type t)
         return "a whole number like 50";
     case SETTING_BYTES:
         return "a size like 512, 264KiB, 4MiB or 1GiB";
+    case SETTING_AUTO:
+        return "auto, or a size like 16MiB or 1GiB";
     case SETTING_SHARE:
         return "a size like 512MiB, or a share of the memory like 80%";
     case SETTING_DURATION:
@@ -102,6 +108,7 @@ static const struct unit *units_of(enum setting_type t)
     case SETTING_COUNT:
         return count_units;
     case SETTING_BYTES:
+    case SETTING_AUTO:
     case SETTING_SHARE:
         return byte_units;
     case SETTING_DURATION:
@@ -175,6 +182,10 @@ enum err setting_parse(const struct setting *s, struct slice text, uint64_t ram_
                        char why[SETTING_WHY_BYTES], uint64_t *ret)
 {
     uint64_t v = 0;
+    if (s->type == SETTING_AUTO && slice_is(text, "auto")) {
+        *ret = 0;
+        return OK;
+    }
     enum err e = parse_value(s, text, ram_bytes, &v);
     if (e == ERR_MALFORMED) {
         snprintf(why, SETTING_WHY_BYTES, "%s must be %s", s->name, form_of(s->type));
@@ -223,6 +234,10 @@ uint64_t setting_get(const struct setting *s, const void *values)
 void setting_text(const struct setting *s, uint64_t value, char dst[SETTING_TEXT_BYTES])
 {
     const struct unit *best = &units_of(s->type)[0];
+    if (s->type == SETTING_AUTO && value == 0) {
+        snprintf(dst, SETTING_TEXT_BYTES, "auto");
+        return;
+    }
     for (const struct unit *u = best; s->type != SETTING_RATE && u->name != NULL; u++) {
         bool bare = best->name[0] == '\0';
         if (value > 0 && value % u->factor == 0 &&

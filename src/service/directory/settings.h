@@ -16,6 +16,7 @@
 enum setting_type {
     SETTING_COUNT,    /* "50" */
     SETTING_BYTES,    /* "264KiB", "4MiB", "1GiB", or plain bytes */
+    SETTING_AUTO,     /* bytes, or "auto", which is held as 0 */
     SETTING_SHARE,    /* bytes, or "80%" of the machine's memory */
     SETTING_DURATION, /* "90s", "10m", "2h", "7d", or plain seconds; held in seconds */
     SETTING_RATE      /* "5/s", "120/min"; held in whole events a second */
@@ -24,6 +25,7 @@ enum setting_type {
 struct global_settings {
     struct limits limits;
     uint32_t key_updates_per_minute;
+    uint64_t segment_bytes, keep_bytes; /* of the store; 0: as the disk allows */
 };
 
 struct setting {

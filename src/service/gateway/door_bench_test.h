@@ -133,9 +133,7 @@ struct driver_ctx {
 };
 
 struct fortress {
-    char dir[40];
     struct driver_ctx contexts[WORKERS];
-    struct directory_setup disk;
     struct directory *directory;
     struct policy *policy;
     const struct realm *realm;
@@ -384,16 +382,10 @@ static void fortress_open_workers(struct fortress *f)
 
 static int fortress_open(void **state)
 {
-    static const uint8_t master[32] = "the master key of this test, 32";
     struct fortress *f = mem_zalloc(sizeof(*f));
     assert_non_null(f);
-    (void)snprintf(f->dir, sizeof(f->dir), "/tmp/sallyport-gate-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
-    assert_int_equal(disk_system(open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), &f->disk.disk),
-                     OK);
-    f->disk.master = slice_of(master, sizeof(master));
-    f->disk.random = random_system();
-    assert_int_equal(directory_create(&f->disk, &f->directory), OK);
+    const struct directory_setup setup = {.random = random_system()};
+    assert_int_equal(directory_create(&setup, &f->directory), OK);
     add_device(f, "dev1", "sensor");
     add_device(f, "dev2", "sensor");
     add_device(f, "desk", "console");
@@ -446,9 +438,6 @@ static int fortress_close(void **state)
     realm_unref(f->realm);
     policy_unref(f->policy);
     directory_free(f->directory);
-    assert_int_equal(f->disk.disk->ops->remove(f->disk.disk, DIRECTORY_FILE), OK);
-    f->disk.disk->ops->free(f->disk.disk);
-    (void)rmdir(f->dir);
     mem_free(f);
     return 0;
 }

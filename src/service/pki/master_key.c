@@ -36,8 +36,7 @@ static enum err write_all(int fd, struct slice s)
     return OK;
 }
 
-enum err master_key_create(const char *path, const struct random_source *random,
-                           struct secret **ret, struct why *why)
+enum err master_key_copy(const char *path, const struct secret *key, struct why *why)
 {
     AUTO(fd_autoclose)
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -48,28 +47,37 @@ enum err master_key_create(const char *path, const struct random_source *random,
                        : strerror(errno));
         return exists ? ERR_EXISTS : ERR_IO;
     }
-    AUTO(key_bytes_wipe) struct key_bytes key;
-    random->fill(random->ctx, key.bytes, MASTER_KEY_BYTES);
-    struct slice bytes = slice_of(key.bytes, MASTER_KEY_BYTES);
-    AUTO(secret_autofree) struct secret *secret = NULL;
-    enum err err = fchmod(fd, 0600) == 0 ? write_all(fd, bytes) : ERR_IO;
+    enum err err = fchmod(fd, 0600) == 0 ? write_all(fd, secret_bytes(key)) : ERR_IO;
     if (err == OK && fsync(fd) != 0) {
         err = ERR_IO;
-    }
-    if (err == OK) {
-        err = secret_new(bytes, &secret);
     }
     if (err != OK) {
         why_set(why, "%s: the master key could not be written: %s", path, err_name(err));
         (void)unlink(path);
-        return err;
     }
+    return err;
+}
+
+enum err master_key_create(const char *path, const struct random_source *random,
+                           struct secret **ret, struct why *why)
+{
+    AUTO(key_bytes_wipe) struct key_bytes key;
+    AUTO(secret_autofree) struct secret *secret = NULL;
+    random->fill(random->ctx, key.bytes, MASTER_KEY_BYTES);
+    TRY(secret_new(slice_of(key.bytes, MASTER_KEY_BYTES), &secret));
+    TRY(master_key_copy(path, secret, why));
     *ret = TAKE(secret);
     return OK;
 }
 
-static enum err check_file(int fd, const char *path, bool root_may_own, struct why *why)
+/* Whose file may it be, and who else may read it? */
+struct leave {
+    bool root_may_own, group_may_read;
+};
+
+static enum err check_file(int fd, const char *path, struct leave leave, struct why *why)
 {
+    mode_t others = leave.group_may_read ? 037 : 077;
     struct stat st;
     if (fstat(fd, &st) != 0) {
         why_set(why, "%s: %s", path, strerror(errno));
@@ -79,14 +87,14 @@ static enum err check_file(int fd, const char *path, bool root_may_own, struct w
         why_set(why, "%s is not a regular file; the master key is a file of 32 bytes", path);
         return ERR_DENIED;
     }
-    if ((st.st_mode & 077) != 0) {
+    if ((st.st_mode & others) != 0) {
         why_set(why,
                 "%s can be read by others (mode %04o): run `chmod 600 %s`, and if somebody may "
                 "have read it, start a new fortress",
                 path, (unsigned)st.st_mode & 07777, path);
         return ERR_DENIED;
     }
-    if (st.st_uid != geteuid() && !(root_may_own && st.st_uid == 0)) {
+    if (st.st_uid != geteuid() && !(leave.root_may_own && st.st_uid == 0)) {
         why_set(why, "%s belongs to user %u: run `chown %u %s`", path, (unsigned)st.st_uid,
                 (unsigned)geteuid(), path);
         return ERR_DENIED;
@@ -99,10 +107,10 @@ static enum err check_file(int fd, const char *path, bool root_may_own, struct w
     return OK;
 }
 
-static enum err read_key(int fd, const char *path, bool root_may_own, struct secret **ret,
+static enum err read_key(int fd, const char *path, struct leave leave, struct secret **ret,
                          struct why *why)
 {
-    TRY(check_file(fd, path, root_may_own, why));
+    TRY(check_file(fd, path, leave, why));
     AUTO(key_bytes_wipe) struct key_bytes key;
     size_t n = 0;
     while (n < sizeof key.bytes) {
@@ -135,10 +143,12 @@ enum err master_key_open(const char *path, struct secret **ret, struct why *why)
                 e == ELOOP ? "a symbolic link; name the master key's file itself" : strerror(e));
         return e == ENOENT ? ERR_NOT_FOUND : e == ELOOP ? ERR_DENIED : ERR_IO;
     }
-    return read_key(fd, path, false, ret, why);
+    return read_key(fd, path, (struct leave){0}, ret, why);
 }
 
-enum err master_key_read(int fd, const char *path, struct secret **ret, struct why *why)
+enum err master_key_read(int fd, const char *path, bool group_may_read, struct secret **ret,
+                         struct why *why)
 {
-    return read_key(fd, path, true, ret, why);
+    struct leave leave = {.root_may_own = true, .group_may_read = group_may_read};
+    return read_key(fd, path, leave, ret, why);
 }

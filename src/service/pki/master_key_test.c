@@ -73,7 +73,7 @@ static void refused(void **state)
     assert_int_equal(truncate(path, MASTER_KEY_BYTES), 0);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
-    assert_int_equal(master_key_read(fd, path, &key, &why), OK);
+    assert_int_equal(master_key_read(fd, path, false, &key, &why), OK);
     close(fd);
 }
 

@@ -69,7 +69,7 @@ int64_t pki_server_not_after(const struct pki *p)
 
 /* A key and its certificates in one file, so that no crash leaves a key beside the certificate of
  * another. */
-static enum err save_sealed(struct disk *disk, const char *path, struct slice master,
+static enum err save_sealed(struct disk *disk, const char *path, struct slice root,
                             const char *purpose, const struct random_source *random,
                             struct slice key_pem, struct slice certs_pem)
 {
@@ -77,17 +77,17 @@ static enum err save_sealed(struct disk *disk, const char *path, struct slice ma
     AUTO(buf_done) struct buf file = {0};
     TRY(buf_append(&plain, key_pem, PKI_FILE_MAX));
     TRY(buf_append(&plain, certs_pem, PKI_FILE_MAX));
-    TRY(sealed_make(master, purpose, random, buf_slice(&plain), 2 * PKI_FILE_MAX, &file));
+    TRY(sealed_make(root, purpose, random, buf_slice(&plain), 2 * PKI_FILE_MAX, &file));
     return disk_save(disk, path, buf_slice(&file));
 }
 
-static enum err save_authority(struct disk *disk, const char *path, struct slice master,
+static enum err save_authority(struct disk *disk, const char *path, struct slice root,
                                const char *purpose, const struct random_source *random,
                                const struct key *key, struct slice certs_pem)
 {
     AUTO(buf_wipe) struct buf pem = {0};
     TRY(key_to_pem(key, &pem));
-    return save_sealed(disk, path, master, purpose, random, buf_slice(&pem), certs_pem);
+    return save_sealed(disk, path, root, purpose, random, buf_slice(&pem), certs_pem);
 }
 
 /* A leaf and the intermediate behind it: what a peer must be shown. */
@@ -119,7 +119,7 @@ static void server_files_done(struct server_files *f)
     buf_wipe(&f->key_pem);
 }
 
-static enum err make_server(const struct server_order *o, struct disk *disk, struct slice master,
+static enum err make_server(const struct server_order *o, struct disk *disk, struct slice root,
                             const struct random_source *random, int64_t now_wall_ms,
                             struct server_files *ret)
 {
@@ -136,7 +136,7 @@ static enum err make_server(const struct server_order *o, struct disk *disk, str
     TRY(x509_issue(&order, random, &ret->cert));
     TRY(key_to_pem(key, &ret->key_pem));
     TRY(make_chain(ret->cert, o->issuer_pem, &ret->chain_pem));
-    TRY(save_sealed(disk, FILE_SERVER, master, PURPOSE_SERVER, random, buf_slice(&ret->key_pem),
+    TRY(save_sealed(disk, FILE_SERVER, root, PURPOSE_SERVER, random, buf_slice(&ret->key_pem),
                     buf_slice(&ret->chain_pem)));
     return disk_save(disk, FILE_SERVER_COPY, buf_slice(&ret->chain_pem));
 }
@@ -147,7 +147,7 @@ static struct slice server_common_name(struct slice host)
     return host.n > 0 && host.n <= 64 ? host : slice_text("Sallyport server");
 }
 
-static enum err make_first_server(struct disk *disk, struct slice master,
+static enum err make_first_server(struct disk *disk, struct slice root,
                                   const struct pki_hosts *hosts, const struct x509 *issuer,
                                   const struct key *issuer_key, struct slice issuer_pem,
                                   const struct random_source *random, int64_t now_wall_ms)
@@ -171,7 +171,7 @@ static enum err make_first_server(struct disk *disk, struct slice master,
                                  .issuer_key = issuer_key,
                                  .issuer_pem = issuer_pem};
     AUTO(server_files_done) struct server_files files = {0};
-    return make_server(&order, disk, master, random, now_wall_ms, &files);
+    return make_server(&order, disk, root, random, now_wall_ms, &files);
 }
 
 static enum err make_authority(const struct x509_order *order, const struct random_source *random,
@@ -184,7 +184,7 @@ static enum err make_authority(const struct x509_order *order, const struct rand
     return OK;
 }
 
-static enum err init_files(struct disk *disk, struct slice master, const struct pki_hosts *hosts,
+static enum err init_files(struct disk *disk, struct slice seal, const struct pki_hosts *hosts,
                            const struct random_source *random, int64_t now_wall_ms)
 {
     AUTO(key_autofree) struct key *root_key = NULL;
@@ -220,16 +220,16 @@ static enum err init_files(struct disk *disk, struct slice master, const struct 
 
     TRY(buf_append(&both_pem, buf_slice(&intermediate_pem), PKI_FILE_MAX));
     TRY(buf_append(&both_pem, buf_slice(&root_pem), PKI_FILE_MAX));
-    TRY(save_authority(disk, FILE_ROOT, master, PURPOSE_ROOT, random, root_key,
+    TRY(save_authority(disk, FILE_ROOT, seal, PURPOSE_ROOT, random, root_key,
                        buf_slice(&root_pem)));
-    TRY(save_authority(disk, FILE_INTERMEDIATE, master, PURPOSE_INTERMEDIATE, random,
+    TRY(save_authority(disk, FILE_INTERMEDIATE, seal, PURPOSE_INTERMEDIATE, random,
                        intermediate_key, buf_slice(&both_pem)));
     TRY(disk_save(disk, FILE_CA_COPY, buf_slice(&root_pem)));
-    return make_first_server(disk, master, hosts, intermediate, intermediate_key,
+    return make_first_server(disk, seal, hosts, intermediate, intermediate_key,
                              buf_slice(&intermediate_pem), random, now_wall_ms);
 }
 
-enum err pki_init(int dir_fd, struct slice master, const struct pki_hosts *hosts,
+enum err pki_init(int dir_fd, struct slice root, const struct pki_hosts *hosts,
                   const struct random_source *random, int64_t now_wall_ms)
 {
     if (mkdirat(dir_fd, "pki", 0700) != 0) {
@@ -241,7 +241,7 @@ enum err pki_init(int dir_fd, struct slice master, const struct pki_hosts *hosts
     }
     AUTO(disk_autofree) struct disk *disk = NULL;
     TRY(disk_system(fd, &disk));
-    return init_files(disk, master, hosts, random, now_wall_ms);
+    return init_files(disk, root, hosts, random, now_wall_ms);
 }
 
 /* Opens one sealed file and cuts it into key and certificates, which borrow from *ret. */
@@ -255,7 +255,7 @@ static void sealed_pair_done(struct sealed_pair *s)
     buf_wipe(&s->plain);
 }
 
-static enum err load_sealed(struct disk *disk, const char *path, struct slice master,
+static enum err load_sealed(struct disk *disk, const char *path, struct slice root,
                             const char *purpose, struct sealed_pair *ret, struct why *why)
 {
     static const char begin[] = "-----BEGIN CERTIFICATE-----";
@@ -266,10 +266,10 @@ static enum err load_sealed(struct disk *disk, const char *path, struct slice ma
                 err_name(err));
         return err;
     }
-    err = sealed_open(master, purpose, buf_slice(&file), &ret->plain);
+    err = sealed_open(root, purpose, buf_slice(&file), &ret->plain);
     if (err != OK) {
         why_set(why,
-                "%s does not open with this master key: name the right one, or restore the file "
+                "%s does not open with this keyring: restore the two together, the file "
                 "from a backup",
                 path);
         return err == ERR_NOMEM ? err : ERR_CRYPTO;
@@ -285,11 +285,11 @@ static enum err load_sealed(struct disk *disk, const char *path, struct slice ma
     return OK;
 }
 
-static enum err open_intermediate(struct pki *p, struct disk *disk, struct slice master,
+static enum err open_intermediate(struct pki *p, struct disk *disk, struct slice root,
                                   struct why *why)
 {
     AUTO(sealed_pair_done) struct sealed_pair s = {0};
-    TRY(load_sealed(disk, FILE_INTERMEDIATE, master, PURPOSE_INTERMEDIATE, &s, why));
+    TRY(load_sealed(disk, FILE_INTERMEDIATE, root, PURPOSE_INTERMEDIATE, &s, why));
     TRY(key_from_pem(s.key_pem, &p->intermediate_key));
     struct slice root_pem = s.certs_pem;
     TRY(x509_next_pem(&root_pem, &p->intermediate));
@@ -298,29 +298,50 @@ static enum err open_intermediate(struct pki *p, struct disk *disk, struct slice
     return buf_append(&p->ca_pem, buf_slice(&p->intermediate_pem), PKI_FILE_MAX);
 }
 
-static enum err open_server(struct pki *p, struct disk *disk, struct slice master, struct why *why)
+static enum err open_server(struct pki *p, struct disk *disk, struct slice root, struct why *why)
 {
     AUTO(sealed_pair_done) struct sealed_pair s = {0};
-    TRY(load_sealed(disk, FILE_SERVER, master, PURPOSE_SERVER, &s, why));
+    TRY(load_sealed(disk, FILE_SERVER, root, PURPOSE_SERVER, &s, why));
     struct slice rest = s.certs_pem;
     TRY(x509_next_pem(&rest, &p->server));
     TRY(buf_append(&p->server_key_pem, s.key_pem, PKI_FILE_MAX));
     return buf_append(&p->server_pem, s.certs_pem, PKI_FILE_MAX);
 }
 
-enum err pki_open(struct disk *disk, struct slice master, struct pki **ret, struct why *why)
+enum err pki_open(struct disk *disk, struct slice root, struct pki **ret, struct why *why)
 {
     AUTO(pki_autofree) struct pki *p = mem_zalloc(sizeof *p);
     if (p == NULL) {
         return ERR_NOMEM;
     }
-    TRY(open_intermediate(p, disk, master, why));
-    TRY(open_server(p, disk, master, why));
+    TRY(open_intermediate(p, disk, root, why));
+    TRY(open_server(p, disk, root, why));
     *ret = TAKE(p);
     return OK;
 }
 
-enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice master,
+static enum err reseal_one(struct disk *disk, const char *path, const char *purpose,
+                           struct slice master, struct slice root,
+                           const struct random_source *random, struct why *why)
+{
+    AUTO(sealed_pair_done) struct sealed_pair now = {0};
+    AUTO(sealed_pair_done) struct sealed_pair before = {0};
+    if (load_sealed(disk, path, root, purpose, &now, NULL) == OK) {
+        return OK;
+    }
+    TRY(load_sealed(disk, path, master, purpose, &before, why));
+    return save_sealed(disk, path, root, purpose, random, before.key_pem, before.certs_pem);
+}
+
+enum err pki_reseal(struct disk *disk, struct slice master, struct slice root,
+                    const struct random_source *random, struct why *why)
+{
+    TRY(reseal_one(disk, FILE_ROOT, PURPOSE_ROOT, master, root, random, why));
+    TRY(reseal_one(disk, FILE_INTERMEDIATE, PURPOSE_INTERMEDIATE, master, root, random, why));
+    return reseal_one(disk, FILE_SERVER, PURPOSE_SERVER, master, root, random, why);
+}
+
+enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice root,
                           const struct random_source *random, int64_t now_wall_ms)
 {
     const struct x509_info *old = x509_info(p->server);
@@ -331,7 +352,7 @@ enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice master,
                                  .issuer_key = p->intermediate_key,
                                  .issuer_pem = buf_slice(&p->intermediate_pem)};
     AUTO(server_files_done) struct server_files files = {0};
-    TRY(make_server(&order, disk, master, random, now_wall_ms, &files));
+    TRY(make_server(&order, disk, root, random, now_wall_ms, &files));
     struct server_files before = {p->server, p->server_pem, p->server_key_pem};
     p->server = files.cert;
     p->server_pem = files.chain_pem;

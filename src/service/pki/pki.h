@@ -2,10 +2,10 @@
  * pki - the fortress's own certificate authority: root, intermediate, server and device
  * certificates.
  *
- * Files in DIR/pki, all 0600. Sealed under the master key, each a private key and its certificates:
- * root.sealed, intermediate.sealed, server.sealed; these alone are trusted. ca.pem (the root) and
- * server.pem (leaf, then intermediate) are copies for people. No private key of
- * the fortress is in the clear on disk, and the root's is not opened while serving.
+ * Files in DIR/pki, all 0600. Sealed under the keyring's root key, each a private key and its
+ * certificates: root.sealed, intermediate.sealed, server.sealed; these alone are trusted. ca.pem
+ * (the root) and server.pem (leaf, then intermediate) are copies for people. No private key of the
+ * fortress is in the clear on disk, and the root's is not opened while serving.
  */
 #ifndef SERVICE_PKI_PKI_H
 #define SERVICE_PKI_PKI_H
@@ -42,19 +42,22 @@ void pki_hosts_local(struct pki_hosts *h);
  * pki_init - makes the authority in an empty place
  *
  * dir_fd  the data directory; borrowed. DIR/pki is made, mode 0700.
- * master  MASTER_KEY_BYTES, borrowed.
+ * root    32 bytes (keyring_root), borrowed.
  * hosts   the first is the one that bundles name.
  *
  * ERR_EXISTS: DIR/pki is there; ERR_IO, ERR_SPACE, ERR_CRYPTO, ERR_NOMEM.
  */
-MUST_USE enum err pki_init(int dir_fd, struct slice master, const struct pki_hosts *hosts,
+MUST_USE enum err pki_init(int dir_fd, struct slice root, const struct pki_hosts *hosts,
                            const struct random_source *random, int64_t now_wall_ms);
 
 /* pki_open - ready to sign devices and to serve. disk is the data directory's, borrowed for the
- * call. ERR_NOT_FOUND, ERR_CRYPTO: another master key, or a changed file; ERR_MALFORMED; *why says
+ * call. ERR_NOT_FOUND, ERR_CRYPTO: another key, or a changed file; ERR_MALFORMED; *why says
  * which file. */
-MUST_USE enum err pki_open(struct disk *disk, struct slice master, struct pki **ret,
-                           struct why *why);
+MUST_USE enum err pki_open(struct disk *disk, struct slice root, struct pki **ret, struct why *why);
+/* pki_reseal - files of a former version, sealed under the master key, come under another: what is
+ * under `root` already stays, so that it can be repeated after a crash. Errors as pki_open. */
+MUST_USE enum err pki_reseal(struct disk *disk, struct slice master, struct slice root,
+                             const struct random_source *random, struct why *why);
 struct pki *pki_free(struct pki *p);
 AUTOFREE(pki, pki_free)
 
@@ -67,7 +70,7 @@ struct slice pki_server_key_pem(const struct pki *p);
 int64_t pki_server_not_after(const struct pki *p);
 /* pki_renew_server - a new key and certificate for the names of the present one, saved, then used
  * by the two functions above. After an error the old one stays. */
-MUST_USE enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice master,
+MUST_USE enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice root,
                                    const struct random_source *random, int64_t now_wall_ms);
 
 /* What a device gets. Release with pki_device_done. */

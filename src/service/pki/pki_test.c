@@ -258,6 +258,25 @@ static void hosts(void **state)
     assert_int_equal(pki_hosts_add(&h, slice_text("one.more")), ERR_LIMIT);
 }
 
+/* Also when it was cut short behind any of its files. */
+static void test_reseal(void **state)
+{
+    const struct place *p = *state;
+    static const uint8_t root_bytes[32] = "the root key of this keyring, 32";
+    struct slice root = slice_of(root_bytes, sizeof root_bytes);
+    struct why why = {{0}};
+    AUTO(buf_done) struct buf server = {0};
+    AUTO(pki_autofree) struct pki *pki = NULL;
+    assert_int_equal(disk_load(p->disk, "pki/server.sealed", PKI_FILE_MAX, &server), OK);
+    assert_int_equal(pki_reseal(p->disk, p->master, root, &p->random, &why), OK);
+    assert_int_equal(disk_save(p->disk, "pki/server.sealed", buf_slice(&server)), OK);
+    assert_int_equal(pki_open(p->disk, root, &pki, &why), ERR_CRYPTO);
+    assert_int_equal(pki_reseal(p->disk, p->master, root, &p->random, &why), OK);
+    assert_int_equal(pki_reseal(p->disk, p->master, root, &p->random, &why), OK);
+    assert_int_equal(pki_open(p->disk, p->master, &pki, &why), ERR_CRYPTO);
+    assert_int_equal(pki_open(p->disk, root, &pki, &why), OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +285,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(devices, setup, teardown),
         cmocka_unit_test_setup_teardown(tampered, setup, teardown),
         cmocka_unit_test(hosts),
+        cmocka_unit_test_setup_teardown(test_reseal, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

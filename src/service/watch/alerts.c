@@ -2,37 +2,42 @@
 
 static bool is_open(const struct alert *r, int64_t now_wall_ms)
 {
-    return r->count > 0 && r->last.wall_ms > now_wall_ms - ALERTS_OPEN_MS;
+    return r->count > 0 && (r->held != NULL || r->last.wall_ms > now_wall_ms - ALERTS_OPEN_MS);
 }
 
 static bool is_same(const struct alert *r, const struct event *e)
 {
-    return r->count > 0 && r->last.category == e->category &&
+    return r->count > 0 && r->held == NULL && r->last.category == e->category &&
            strncmp(r->last.principal, e->principal, sizeof e->principal) == 0;
 }
 
-/* The row for e: its own, a free or closed one, or the one quiet for longest. */
-static struct alert *row_for(struct alerts *a, const struct event *e, int64_t now_wall_ms)
+/* A free or closed row, or the one quiet for longest that no state holds. */
+static struct alert *free_row(struct alerts *a, int64_t now_wall_ms)
 {
-    struct alert *unused = NULL;
-    struct alert *oldest = &a->row[0];
+    struct alert *oldest = NULL;
     for (size_t i = 0; i < ALERTS_MAX; i++) {
         struct alert *r = &a->row[i];
-        if (is_same(r, e)) {
+        if (!is_open(r, now_wall_ms)) {
             return r;
         }
-        if (!is_open(r, now_wall_ms)) {
-            unused = unused != NULL ? unused : r;
-        } else if (r->last.wall_ms < oldest->last.wall_ms) {
+        if (r->held == NULL && (oldest == NULL || r->last.wall_ms < oldest->last.wall_ms)) {
             oldest = r;
         }
     }
-    if (unused == NULL) {
-        a->forgotten++;
-        unused = oldest;
+    a->forgotten++;
+    return oldest != NULL ? oldest : &a->row[0];
+}
+
+static struct alert *row_for(struct alerts *a, const struct event *e, int64_t now_wall_ms)
+{
+    for (size_t i = 0; i < ALERTS_MAX; i++) {
+        if (is_same(&a->row[i], e)) {
+            return &a->row[i];
+        }
     }
-    unused->count = 0;
-    return unused;
+    struct alert *r = free_row(a, now_wall_ms);
+    r->count = 0;
+    return r;
 }
 
 void alerts_note(struct alerts *a, const struct event *e, int64_t now_wall_ms)
@@ -48,6 +53,38 @@ void alerts_note(struct alerts *a, const struct event *e, int64_t now_wall_ms)
     r->last = *e;
     r->last.wall_ms = wall_ms;
     r->count += e->count > 0 ? e->count : 1;
+}
+
+static struct alert *held_row(struct alerts *a, const char *state)
+{
+    for (size_t i = 0; i < ALERTS_MAX; i++) {
+        if (a->row[i].held != NULL && strcmp(a->row[i].held, state) == 0) {
+            return &a->row[i];
+        }
+    }
+    return NULL;
+}
+
+void alerts_hold(struct alerts *a, const char *state, const struct event *e, int64_t now_wall_ms)
+{
+    struct alert *r = held_row(a, state);
+    int64_t wall_ms = e->wall_ms != 0 ? e->wall_ms : now_wall_ms;
+    if (r == NULL) {
+        r = free_row(a, now_wall_ms);
+        *r = (struct alert){.first_wall_ms = wall_ms, .count = 1, .held = state};
+    }
+    r->last = *e;
+    r->last.wall_ms = wall_ms;
+}
+
+bool alerts_release(struct alerts *a, const char *state)
+{
+    struct alert *r = held_row(a, state);
+    if (r == NULL) {
+        return false;
+    }
+    *r = (struct alert){0};
+    return true;
 }
 
 const struct alert *alerts_next(const struct alerts *a, size_t *at, int64_t now_wall_ms)

@@ -1,7 +1,7 @@
 /*
  * alerts - what needs a person: events of severity alert of the last day, one row for each category
- * and principal. Exceptions in force are added by who lists (they are in the directory). Service
- * thread only.
+ * and principal; and states that last (a full disk, a wrong clock), held open until they end.
+ * Exceptions in force are added by who lists (they are in the directory). Service thread only.
  */
 #ifndef SERVICE_WATCH_ALERTS_H
 #define SERVICE_WATCH_ALERTS_H
@@ -13,7 +13,8 @@ enum { ALERTS_MAX = 128, ALERTS_OPEN_MS = 24 * 3600 * 1000 };
 struct alert {
     struct event last; /* the newest of them */
     int64_t first_wall_ms;
-    uint64_t count; /* 0: a free row */
+    uint64_t count;   /* 0: a free row */
+    const char *held; /* NULL, or the name of the state that keeps it open */
 };
 
 /* { 0 } has none. */
@@ -25,6 +26,11 @@ struct alerts {
 /* alerts_note - counts e when it is an alert (exceptions are left out, see above); when all rows
  * are open the one that was quiet longest is given up. O(ALERTS_MAX). */
 void alerts_note(struct alerts *a, const struct event *e, int64_t now_wall_ms);
+/* alerts_hold - one row for this state (a static name), open until alerts_release, however old; e
+ * is what it shows. */
+void alerts_hold(struct alerts *a, const char *state, const struct event *e, int64_t now_wall_ms);
+/* alerts_release - closes it; false: it was not held. */
+bool alerts_release(struct alerts *a, const char *state);
 /* alerts_next - the open ones, in no order: *at starts at 0; NULL at the end. */
 const struct alert *alerts_next(const struct alerts *a, size_t *at, int64_t now_wall_ms);
 

@@ -82,6 +82,29 @@ static void test_bounded(void **state)
     }
 }
 
+static void test_states_stay_open_until_they_end(void **state)
+{
+    static struct alerts a;
+    (void)state;
+    a = (struct alerts){.forgotten = 0};
+    struct event e = event_for(EVENT_store_space, "", now);
+    alerts_note(&a, &e, now);
+    alerts_hold(&a, "store full", &e, now);
+    alerts_hold(&a, "store full", &e, now + 1);
+    assert_int_equal(count_open(&a, now), 2);
+    assert_int_equal(count_open(&a, now + 9 * (int64_t)ALERTS_OPEN_MS), 1);
+    for (int i = 0; i < ALERTS_MAX; i++) { /* nothing pushes it out */
+        char name[16];
+        snprintf(name, sizeof name, "d%d", i);
+        struct event other = event_for(EVENT_clone, name, now + 2 + i);
+        alerts_note(&a, &other, now + 2 + i);
+    }
+    assert_int_equal(count_open(&a, now + 9 * (int64_t)ALERTS_OPEN_MS), 1);
+    assert_true(alerts_release(&a, "store full"));
+    assert_false(alerts_release(&a, "store full"));
+    assert_int_equal(count_open(&a, now + 9 * (int64_t)ALERTS_OPEN_MS), 0);
+}
+
 static void test_recall(void **state)
 {
     struct recall *r = NULL;
@@ -119,6 +142,7 @@ int main(void)
         cmocka_unit_test(test_folded_by_category_and_principal),
         cmocka_unit_test(test_a_day),
         cmocka_unit_test(test_bounded),
+        cmocka_unit_test(test_states_stay_open_until_they_end),
         cmocka_unit_test(test_recall),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

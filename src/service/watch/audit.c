@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "service/watch/audit_plain.h"
+#include "service/watch/trail.h"
 
 /* What two events must share to be repeats of each other. Zeroed first, so that equal means equal
  * bytes. */
@@ -28,11 +30,9 @@ struct kept_line {
 };
 
 struct audit {
-    struct disk *disk;
     struct clock clock;
-    uint64_t file_bytes;
-    struct disk_file *file;
-    uint64_t size;
+    struct trail *trail;
+    struct trail_report found; /* what was read back */
     bool is_dirty;
     bool is_failing; /* the last write failed: said once, not for every event */
     uint64_t sync_at_ms;
@@ -81,58 +81,12 @@ struct slice audit_line(const struct audit *a, uint64_t number)
 
 /* ---- the file ---- */
 
-static enum err open_file(struct audit *a)
-{
-    TRY(a->disk->ops->open(a->disk, AUDIT_FILE, DISK_APPEND, &a->file));
-    return a->disk->ops->size(a->file, &a->size);
-}
-
 static void sync_file(struct audit *a)
 {
-    if (a->is_dirty && a->file != NULL && a->disk->ops->sync(a->file) != OK) {
-        log_line(LOG_ERROR, "audit: %s did not reach the disk; look at the disk", AUDIT_FILE);
+    if (a->is_dirty && trail_sync(a->trail) != OK) {
+        log_line(LOG_ERROR, "audit: the last lines did not reach the disk; look at the disk");
     }
     a->is_dirty = false;
-}
-
-static void close_file(struct audit *a)
-{
-    if (a->file != NULL) {
-        sync_file(a);
-        a->disk->ops->close(a->file);
-        a->file = NULL;
-    }
-}
-
-/* audit.jsonl.7 is forgotten, .6 becomes .7, ..., audit.jsonl becomes .1. */
-static enum err rotate(struct audit *a)
-{
-    close_file(a);
-    for (unsigned i = AUDIT_FILES_MAX; i > 0; i--) {
-        char from[32];
-        char to[32];
-        snprintf(to, sizeof to, AUDIT_FILE ".%u", i);
-        snprintf(from, sizeof from, i > 1 ? AUDIT_FILE ".%u" : AUDIT_FILE, i - 1);
-        enum err e = a->disk->ops->rename(a->disk, from, to);
-        if (e != OK && e != ERR_NOT_FOUND) {
-            return e;
-        }
-    }
-    return OK;
-}
-
-static enum err append(struct audit *a, struct slice line)
-{
-    if (a->file != NULL && a->size > 0 && a->size + line.n > a->file_bytes) {
-        TRY(rotate(a));
-    }
-    if (a->file == NULL) {
-        TRY(open_file(a));
-    }
-    TRY(a->disk->ops->append(a->file, line));
-    a->size += line.n;
-    a->is_dirty = true;
-    return OK;
 }
 
 static void log_event(const struct event *e)
@@ -154,15 +108,18 @@ static void write_event(struct audit *a, const struct event *e)
     enum err err = audit_encode(e, &a->scratch);
     if (err == OK) {
         keep(a, buf_slice(&a->scratch));
-        err = append(a, buf_slice(&a->scratch));
+        err = trail_append(a->trail, buf_slice(&a->scratch));
     }
-    if (err != OK) {
+    if (err == OK) {
+        a->is_dirty = true;
+    } else {
         a->lost++;
         if (!a->is_failing) {
             log_line(LOG_ERROR,
-                     "audit: %s cannot be written (%s); events are only in this log and in memory "
-                     "until it can. Make room on the disk, or let the daemon's user write it",
-                     AUDIT_FILE, err_name(err));
+                     "audit: the trail cannot be written (%s); events are only in this log and in "
+                     "memory until it can. Make room on the disk, or let the daemon's user write "
+                     "the folder " TRAIL_DIR,
+                     err_name(err));
         }
     }
     a->is_failing = err != OK;
@@ -304,32 +261,35 @@ uint64_t audit_lost(const struct audit *a)
 
 /* ---- opening ---- */
 
-/* The last lines of the file, as far as they fit the memory. */
-static enum err read_back(struct audit *a)
+static void keep_read(void *ctx, struct slice line)
 {
-    enum { BACK_BYTES = 1024 * 1024 };
-    AUTO(buf_done) struct buf text = {0};
-    uint64_t from = a->size > BACK_BYTES ? a->size - BACK_BYTES : 0;
-    uint8_t *room;
-    size_t n;
-    if (a->size == 0) {
-        return OK;
+    keep(ctx, line);
+}
+
+/* The last lines, as far as the newest files have them; a file that has just begun may be nearly
+ * empty, so the one before it too. */
+static enum err read_back(struct audit *a, const struct audit_setup *s)
+{
+    struct trail_sink sink = {.ctx = a, .line = keep_read};
+    return trail_read(s->disk, s->root, 2, &sink, &a->found);
+}
+
+/* A trail that was in the clear. That it was there must not keep the daemon from starting. */
+static void take_plain(struct audit *a, struct disk *disk)
+{
+    uint64_t n;
+    enum err err = audit_plain_take(disk, a->trail, &n);
+    if (err != OK) {
+        log_line(
+            LOG_ERROR,
+            "audit: %s could not be sealed and removed (%s); it holds names in the clear. Make "
+            "room on the disk, or let the daemon's user write it, and restart",
+            AUDIT_PLAIN_FILE, err_name(err));
     }
-    TRY(buf_room(&text, BACK_BYTES, BACK_BYTES, &room));
-    TRY(a->disk->ops->read_at(a->file, from, room, BACK_BYTES, &n));
-    struct slice rest = slice_of(room, n);
-    bool is_torn = n > 0 && rest.p[n - 1] != '\n';
-    if (from > 0) {
-        rest = slice_from(rest, slice_find(rest, '\n') + 1); /* a line cut in half */
+    if (n > 0) {
+        log_line(LOG_INFO, "audit: %llu lines of %s are sealed now, in the folder " TRAIL_DIR,
+                 (unsigned long long)n, AUDIT_PLAIN_FILE);
     }
-    for (size_t at = slice_find(rest, '\n'); at < rest.n; at = slice_find(rest, '\n')) {
-        struct slice line = slice_head(rest, at + 1);
-        if (line.n > 2 && line.p[0] == '{' && line.p[at - 1] == '}') {
-            keep(a, line);
-        }
-        rest = slice_from(rest, at + 1);
-    }
-    return is_torn ? append(a, slice_text("\n")) : OK;
 }
 
 enum err audit_open(const struct audit_setup *s, struct audit **ret)
@@ -338,16 +298,36 @@ enum err audit_open(const struct audit_setup *s, struct audit **ret)
     if (a == NULL) {
         return ERR_NOMEM;
     }
-    a->disk = s->disk;
     a->clock = s->clock;
-    a->file_bytes = s->file_bytes > 0 ? s->file_bytes : AUDIT_FILE_BYTES;
     struct siphash_key key = {random_u64(&s->random), random_u64(&s->random)};
     map_init(&a->folds, &key, fold_key_of);
     list_init(&a->open);
-    TRY(open_file(a));
-    TRY(read_back(a));
+    struct trail_setup trail = {
+        .disk = s->disk, .root = s->root, .random = s->random, .file_bytes = s->file_bytes};
+    TRY(trail_open(&trail, &a->trail));
+    take_plain(a, s->disk);
+    TRY(read_back(a, s));
     *ret = TAKE(a);
     return OK;
+}
+
+bool audit_damage(const struct audit *a, struct event *ret)
+{
+    const struct trail_report *f = &a->found;
+    char name[TRAIL_NAME_BYTES];
+    if (f->damages == 0) {
+        return false;
+    }
+    struct event e = event_make(EVENT_audit_integrity);
+    trail_name(f->first.file, name);
+    EVENT_TEXT(&e, target, slice_text(name));
+    event_reason(&e,
+                 "%llu places of the trail do not verify, the first at byte %llu, %llu bytes, %llu "
+                 "lines missing; the rest was read. Look at the disk, and at who may write there",
+                 (unsigned long long)f->damages, (unsigned long long)f->first.offset,
+                 (unsigned long long)f->first.bytes, (unsigned long long)f->first.lines);
+    *ret = e;
+    return true;
 }
 
 struct audit *audit_free(struct audit *a)
@@ -359,7 +339,7 @@ struct audit *audit_free(struct audit *a)
         close_folds(a, UINT64_MAX);
         map_done(&a->folds);
     }
-    close_file(a);
+    a->trail = trail_free(a->trail);
     for (size_t i = 0; i < AUDIT_LINES_MAX; i++) {
         mem_free(a->lines[i].p);
     }

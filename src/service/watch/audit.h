@@ -1,6 +1,6 @@
 /*
- * audit - the trail of events: DIR/audit.jsonl, one JSON object a line, and the last lines in
- * memory.
+ * audit - the trail of events: one JSON object a line, sealed in DIR/audit (trail.h), and the last
+ * lines in memory.
  *
  * Repeats (all but time and the peer's port the same) within a second become one line with their
  * count; the first of them is written at once, so that nothing is hidden and nothing floods the
@@ -18,14 +18,11 @@
 
 enum {
     AUDIT_FOLD_MS = 1000,
-    AUDIT_FOLDS_MAX = 1024,              /* different events that wait for their repeats */
-    AUDIT_LINES_MAX = 1000,              /* kept in memory for `audit tail` */
-    AUDIT_LINE_MAX = 8192,               /* bytes of a line; no event of struct event reaches it */
-    AUDIT_FILE_BYTES = 64 * 1024 * 1024, /* then the file becomes audit.jsonl.1, that one .2, ... */
-    AUDIT_FILES_MAX = 8,                 /* old files kept */
-    AUDIT_SYNC_MS = 1000                 /* between two syncs of the file */
+    AUDIT_FOLDS_MAX = 1024, /* different events that wait for their repeats */
+    AUDIT_LINES_MAX = 1000, /* kept in memory for `audit tail` */
+    AUDIT_LINE_MAX = 8192,  /* bytes of a line; no event of struct event reaches it */
+    AUDIT_SYNC_MS = 1000    /* between two syncs of the file */
 };
-#define AUDIT_FILE "audit.jsonl"
 
 struct audit;
 
@@ -33,16 +30,20 @@ struct audit;
 struct audit_setup {
     struct disk *disk;
     struct clock clock;
-    struct random_source random; /* keys the map of repeats */
-    uint64_t file_bytes;         /* 0: AUDIT_FILE_BYTES */
+    struct slice root;           /* 32 bytes, borrowed for the call: keyring_root */
+    struct random_source random; /* salts, and the key of the map of repeats */
+    uint64_t file_bytes;         /* 0: TRAIL_FILE_BYTES */
 };
 
-/* audit_open - opens or makes the file and reads its last lines back. A torn last line gets its
- * newline, so that it spoils no other. ERR_IO, ERR_SPACE, ERR_DENIED, ERR_NOMEM. */
+/* audit_open - opens or makes the trail and reads its last lines back; a trail in the clear, as it
+ * was before, is taken in and removed. A torn end and damage are passed over. ERR_IO, ERR_SPACE,
+ * ERR_DENIED, ERR_NOMEM, ERR_CRYPTO. */
 MUST_USE enum err audit_open(const struct audit_setup *s, struct audit **ret);
 /* audit_free - writes what was folded, syncs, closes. NULL is fine. */
 struct audit *audit_free(struct audit *a);
 AUTOFREE(audit, audit_free)
+/* audit_damage - what audit_open found damaged, as an event; false: nothing. */
+bool audit_damage(const struct audit *a, struct event *ret);
 
 /* audit_note - takes a copy of e: counts it, writes or folds it; warnings and alerts that are
  * written also go to the log. A line that cannot be written is counted as lost and logged. */

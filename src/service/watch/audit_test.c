@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "service/watch/audit.h"
+#include "service/watch/audit_plain.h"
 
 /* A place of its own, and a clock that the test moves. */
 struct place {
@@ -18,6 +19,7 @@ struct place {
     uint64_t mono_ms;
     int64_t wall_ms;
     struct audit *audit;
+    uint8_t root[TRAIL_ROOT_BYTES];
     struct audit_setup setup;
 };
 
@@ -57,8 +59,10 @@ static int setup(void **state)
     assert_int_equal(disk_system(open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), &p->disk), OK);
     p->mono_ms = 1000;
     p->wall_ms = INT64_C(1795000000000);
-    p->setup = (struct audit_setup){
-        .disk = p->disk, .clock = {mono_ms, mono_us, wall_ms, p}, .random = random_system()};
+    p->setup = (struct audit_setup){.disk = p->disk,
+                                    .clock = {mono_ms, mono_us, wall_ms, p},
+                                    .root = slice_of(p->root, sizeof p->root),
+                                    .random = random_system()};
     log_to(quiet, NULL, LOG_ERROR);
     reopen(p);
     *state = p;
@@ -69,12 +73,15 @@ static int teardown(void **state)
 {
     struct place *p = *state;
     p->audit = audit_free(p->audit);
-    for (unsigned i = 0; i <= AUDIT_FILES_MAX + 1; i++) {
-        char name[32];
-        snprintf(name, sizeof name, i > 0 ? AUDIT_FILE ".%u" : AUDIT_FILE, i);
+    for (uint32_t i = 1; i < 10; i++) {
+        char name[TRAIL_NAME_BYTES];
+        trail_name(i, name);
         (void)!p->disk->ops->remove(p->disk, name);
     }
     p->disk = p->disk->ops->free(p->disk);
+    char folder[sizeof p->dir + sizeof "/" TRAIL_DIR];
+    snprintf(folder, sizeof folder, "%s/" TRAIL_DIR, p->dir);
+    assert_int_equal(rmdir(folder), 0);
     assert_int_equal(rmdir(p->dir), 0);
     test_free(p);
     log_to(NULL, NULL, LOG_INFO);
@@ -277,51 +284,83 @@ static void test_read_back(void **state)
     assert_int_equal(count_of(p->audit, 1), 1);
 }
 
-static void test_torn_line(void **state)
+static void test_a_trail_in_the_clear(void **state)
+{
+    static const struct {
+        const char *file, *text;
+    } files[] = {
+        {AUDIT_PLAIN_FILE ".2", "{\"n\":1}\n{\"n\":2}\n"},
+        {AUDIT_PLAIN_FILE ".1", "{\"n\":3}\nnot a line of ours\n{}\n"},
+        {AUDIT_PLAIN_FILE, "{\"n\":4}\n{\"time\":\"20"}, /* torn */
+    };
+    struct place *p = *state;
+    p->audit = audit_free(p->audit);
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        assert_int_equal(disk_save(p->disk, files[i].file, slice_text(files[i].text)), OK);
+    }
+    reopen(p);
+    assert_int_equal(audit_end(p->audit), 5);
+    assert_true(slice_is(audit_line(p->audit, 0), "{\"n\":1}\n"));
+    assert_true(slice_is(audit_line(p->audit, 4), "{\"n\":4}\n"));
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        struct disk_file *f;
+        assert_int_equal(p->disk->ops->open(p->disk, files[i].file, DISK_READ, &f), ERR_NOT_FOUND);
+    }
+    reopen(p); /* once */
+    assert_int_equal(audit_end(p->audit), 5);
+}
+
+static void test_a_long_trail_in_the_clear(void **state)
 {
     struct place *p = *state;
-    struct disk_file *f;
-    struct event e = login_failure("192.0.2.1:8");
     struct buf text = {0};
     p->audit = audit_free(p->audit);
-    assert_int_equal(p->disk->ops->open(p->disk, AUDIT_FILE, DISK_APPEND, &f), OK);
-    assert_int_equal(p->disk->ops->append(f, slice_text("{\"time\":\"20")), OK);
+    for (unsigned i = 0; i < 3000; i++) {
+        char line[512];
+        int n = snprintf(line, sizeof line, "{\"n\":%u,\"x\":\"%0*u\"}\n", i, (int)(i % 400), i);
+        assert_int_equal(buf_append(&text, slice_of(line, (size_t)n), 4 << 20), OK);
+    }
+    assert_int_equal(disk_save(p->disk, AUDIT_PLAIN_FILE, buf_slice(&text)), OK);
+    buf_done(&text);
+    reopen(p);
+    assert_int_equal(audit_end(p->audit), 3000);
+    assert_true(slice_has_prefix(audit_line(p->audit, 2999), slice_text("{\"n\":2999,")));
+}
+
+static void test_damage_is_said(void **state)
+{
+    struct place *p = *state;
+    struct event e = login_failure("192.0.2.1:8");
+    struct event said;
+    struct disk_file *f;
+    audit_note(p->audit, &e);
+    reopen(p);
+    assert_false(audit_damage(p->audit, &said));
+    p->audit = audit_free(p->audit);
+    assert_int_equal(p->disk->ops->open(p->disk, TRAIL_DIR "/00000001.sealed", DISK_WRITE, &f), OK);
+    assert_int_equal(p->disk->ops->write_at(f, 200, slice_text("?")), OK);
     p->disk->ops->close(f);
     reopen(p);
     assert_int_equal(audit_end(p->audit), 0);
-    audit_note(p->audit, &e);
-    p->audit = audit_free(p->audit);
-    assert_int_equal(disk_load(p->disk, AUDIT_FILE, 4096, &text), OK);
-    assert_true(slice_has_prefix(buf_slice(&text), slice_text("{\"time\":\"20\n{\"time\":\"2026")));
-    buf_done(&text);
-    reopen(p);
-    assert_int_equal(audit_end(p->audit), 1);
+    assert_true(audit_damage(p->audit, &said));
+    assert_int_equal(said.category, EVENT_audit_integrity);
+    assert_string_equal(said.target, TRAIL_DIR "/00000001.sealed");
+    assert_non_null(strstr(said.reason, "the first at byte 128"));
+    assert_non_null(strstr(said.reason, "1 lines missing"));
 }
 
-static void test_rotation(void **state)
+static void test_nothing_is_readable(void **state)
 {
     struct place *p = *state;
-    struct disk_file *f;
-    p->setup.file_bytes = 1000;
+    struct event e = login_failure("192.0.2.1:8");
+    struct buf file = {0};
+    audit_note(p->audit, &e);
     reopen(p);
-    for (unsigned i = 0; i < 100; i++) {
-        struct event e = login_failure("192.0.2.1:8");
-        snprintf(e.target, sizeof e.target, "%u", i);
-        audit_note(p->audit, &e);
-    }
-    assert_int_equal(audit_lost(p->audit), 0);
-    for (unsigned i = 0; i <= AUDIT_FILES_MAX + 1; i++) {
-        char name[32];
-        uint64_t size = 0;
-        snprintf(name, sizeof name, i > 0 ? AUDIT_FILE ".%u" : AUDIT_FILE, i);
-        enum err err = p->disk->ops->open(p->disk, name, DISK_READ, &f);
-        assert_int_equal(err, i <= AUDIT_FILES_MAX ? OK : ERR_NOT_FOUND);
-        if (err == OK) {
-            assert_int_equal(p->disk->ops->size(f, &size), OK);
-            assert_in_range(size, 1, 1000);
-            p->disk->ops->close(f);
-        }
-    }
+    assert_int_equal(disk_load(p->disk, TRAIL_DIR "/00000001.sealed", 4096, &file), OK);
+    assert_true(file.n > 200);
+    assert_null(memmem(file.p, file.n, "meter-1", 7));
+    assert_null(memmem(file.p, file.n, "192.0.2.1", 9));
+    buf_done(&file);
 }
 
 static void test_no_memory(void **state)
@@ -350,8 +389,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_differs_does_not_fold, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_different, setup, teardown),
         cmocka_unit_test_setup_teardown(test_read_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_torn_line, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_rotation, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_trail_in_the_clear, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_long_trail_in_the_clear, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damage_is_said, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nothing_is_readable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_memory, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

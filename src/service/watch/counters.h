@@ -34,12 +34,14 @@
     X(dropped_memory, "dropped_total", "reason=\"memory\"", counter, "")                           \
     X(dropped_ring, "dropped_total", "reason=\"ring\"", counter, "")                               \
     X(dropped_asleep, "dropped_total", "reason=\"asleep\"", counter, "")                           \
+    X(set_aside, "dropped_total", "reason=\"set_aside\"", counter, "")                             \
     X(handshakes_ok, "handshakes_total", "result=\"ok\"", counter, "TLS and DTLS handshakes")      \
     X(handshakes_failed, "handshakes_total", "result=\"failed\"", counter, "")                     \
     X(refused_limit, "refusals_total", "reason=\"limit\"", counter, "refusals by a named limit")   \
     X(refused_rate, "refusals_total", "reason=\"rate\"", counter, "")                              \
     X(refused_quota, "refusals_total", "reason=\"quota\"", counter, "")                            \
     X(refused_denied, "refusals_total", "reason=\"denied\"", counter, "")                          \
+    X(refused_store, "refusals_total", "reason=\"store\"", counter, "")                            \
     X(coap_in_bytes, "coap_unproven_in_bytes_total", "", counter, "from unproven addresses")       \
     X(coap_out_bytes, "coap_unproven_out_bytes_total", "", counter, "to unproven addresses")       \
     X(journal_records, "journal_records_total", "", counter, "records appended")                   \

@@ -203,6 +203,28 @@ static void process_text(struct page *p, const struct metrics *m)
     }
 }
 
+static void store_text(struct page *p, const struct log_status *s)
+{
+    static const char *const states[] = {
+        [LOG_FINE] = "fine", [LOG_FULL] = "full", [LOG_FAILING] = "failing"};
+    seconds(p, "store_commit_seconds", "writing and syncing batches of the store", s->sync_us,
+            s->batches);
+    number(p, "store_records_total", "counter", "records committed", s->records);
+    number(p, "store_elided_total", "counter", "records settled before they were written",
+           s->elided);
+    number(p, "store_bytes", "gauge", "bytes of the store's segments", s->bytes);
+    number(p, "store_living_bytes", "gauge", "bytes of records that are needed", s->living_bytes);
+    number(p, "store_free_bytes", "gauge", "bytes free on the store's file system", s->free_bytes);
+    number(p, "store_segments", "gauge", "files of the store", s->segments);
+    number(p, "store_cleaned_bytes_total", "counter", "bytes copied by the cleaner",
+           s->cleaned_bytes);
+    number(p, "store_damaged_total", "counter", "records that did not verify", s->damaged);
+    head(p, "store_state", "gauge", "1 for the state the store is in");
+    for (unsigned i = 0; i < sizeof states / sizeof states[0]; i++) {
+        put(p, "sallyport_store_state{state=\"%s\"} %d\n", states[i], s->state == i ? 1 : 0);
+    }
+}
+
 enum err metrics_text(const struct metrics *m, const struct metrics_sources *s, struct buf *ret)
 {
     struct page p = {.out = ret};
@@ -212,8 +234,10 @@ enum err metrics_text(const struct metrics *m, const struct metrics_sources *s, 
     connections(&p, s, &sum);
     counters_text(&p, &sum);
     seconds(&p, "turn_seconds", "time of the workers' turns", get(&sum.turn_us), get(&sum.turns));
-    seconds(&p, "store_commit_seconds", "time of the journal's commits", s->commit_us, s->commits);
     ratio(&p, get(&sum.coap_in_bytes), get(&sum.coap_out_bytes));
+    if (s->store != NULL) {
+        store_text(&p, s->store);
+    }
     if (s->audit != NULL) {
         events_text(&p, s->audit);
     }

@@ -11,6 +11,7 @@
 #include "base/scope.h"
 #include "service/watch/audit.h"
 #include "service/watch/counters.h"
+#include "store/log.h"
 
 enum { METRICS_TEXT_MAX = 1 << 20, METRICS_LISTENERS_MAX = COUNTERS_LISTENERS_MAX };
 
@@ -29,10 +30,10 @@ int64_t metrics_open_descriptors(const struct metrics *m);
 struct metrics_sources {
     const struct counters *const *workers; /* n_workers of them */
     size_t n_workers;
-    const char *const *listeners; /* names, in the order of entrance.index */
-    size_t n_listeners;           /* at most METRICS_LISTENERS_MAX */
-    const struct audit *audit;    /* NULL: no events */
-    uint64_t commits, commit_us;  /* of the journal */
+    const char *const *listeners;   /* names, in the order of entrance.index */
+    size_t n_listeners;             /* at most METRICS_LISTENERS_MAX */
+    const struct audit *audit;      /* NULL: no events */
+    const struct log_status *store; /* NULL: no store */
     uint64_t open_alerts, exceptions, principals, epoch;
 };
 

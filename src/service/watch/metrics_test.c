@@ -13,8 +13,10 @@ static const char *const listeners[] = {"mqtts", "mqtt", "coaps"};
 static void make_text(const struct metrics *m, const struct counters *const *sets, size_t n,
                       struct buf *ret)
 {
+    static const struct log_status store = {
+        .state = LOG_FULL, .segments = 3, .bytes = 30, .batches = 2, .sync_us = 1500000};
     struct metrics_sources s = {
-        .workers = sets, .n_workers = n, .listeners = listeners, .n_listeners = 3};
+        .workers = sets, .n_workers = n, .listeners = listeners, .n_listeners = 3, .store = &store};
     assert_int_equal(metrics_text(m, &s, ret), OK);
     assert_int_equal(buf_append(ret, slice_of("", 1), METRICS_TEXT_MAX), OK);
 }
@@ -97,7 +99,12 @@ static void test_workers_are_summed(void **state)
         "\nsallyport_coap_amplification_ratio 2.500\n",
         "\nsallyport_dropped_total{reason=\"queue\"} 0\n",
         "\nsallyport_handshakes_total{result=\"ok\"} 0\n",
-        "\nsallyport_store_commit_seconds_count 0\n",
+        "\nsallyport_store_commit_seconds_sum 1.500000\n",
+        "\nsallyport_store_commit_seconds_count 2\n",
+        "\nsallyport_store_bytes 30\n",
+        "\nsallyport_store_segments 3\n",
+        "\nsallyport_store_state{state=\"fine\"} 0\n",
+        "\nsallyport_store_state{state=\"full\"} 1\n",
     };
     struct counters one = {
         .sessions = 2, .connections_at = {4, 0, 2}, .turn_us = 500000, .turns = 1};

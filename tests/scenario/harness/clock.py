@@ -1,6 +1,15 @@
-"""A daemon in the past: a preloaded shim moves the wall clock, so that a certificate it issues is expired today."""
+"""A daemon in another time. `shifted`: a preloaded shim moves the wall clock of a command, so that a certificate it issues
+is expired today. `Clock`: a program of its own (sallyport-clock) whose wall clock a test moves while it serves."""
+import shutil
+import struct
 import subprocess
+import tempfile
+import time
 from pathlib import Path
+
+import pytest
+
+from harness.fortress import BINARY
 
 SOURCE = r'''
 #define _GNU_SOURCE
@@ -47,3 +56,28 @@ def shifted(folder, days):
     subprocess.run(['gcc', '-shared', '-fPIC', '-O1', f'-DSHIFT=({days} * 86400L)', '-o', str(library), str(source), '-ldl'],
                    check=True)
     return {'LD_PRELOAD': str(library), 'ASAN_OPTIONS': 'verify_asan_link_order=0:detect_leaks=0'}
+
+
+class Clock:
+    """A copy of the daemon whose wall clock is `shift_s` seconds away; `set` moves it while it runs."""
+
+    def __init__(self, shift_s=0):
+        built = BINARY.parent / 'sallyport-clock'
+        if not built.exists():
+            pytest.skip(f'{built} is not built')
+        folder = Path(tempfile.mkdtemp(prefix='sallyport-clock-'))
+        folder.chmod(0o755)  # the broker may be another user
+        self.binary, self.file = folder / 'sallyport', folder / 'clock_shift'
+        shutil.copy(built, self.binary)
+        self.file.write_bytes(struct.pack('=q', int(shift_s)))
+        self.file.chmod(0o644)
+
+    def close(self):
+        shutil.rmtree(self.binary.parent, ignore_errors=True)
+
+    def set(self, shift_s):
+        with self.file.open('r+b') as file:  # in place: the daemon has it mapped
+            file.write(struct.pack('=q', int(shift_s)))
+
+    def set_to(self, unix_time):
+        self.set(unix_time - time.time())

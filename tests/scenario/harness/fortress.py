@@ -54,6 +54,15 @@ def free_ports(names):
     return ports
 
 
+def is_running(pid):
+    """A zombie with threads that still end has its files open."""
+    try:
+        is_zombie = Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] == 'Z'
+        return not is_zombie or len(os.listdir(f'/proc/{pid}/task')) > 1
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def times(event):
     """How often it happened: repeats are folded into one event with a count."""
     return int(event['count']) if str(event['count']).isdigit() else 1
@@ -89,7 +98,9 @@ class Refused(Exception):
 
 
 class Fortress:
-    def __init__(self, listeners=('mqtts', 'coaps'), settings=(), environment=None, start=True, policy=POLICY, command='init'):
+    def __init__(self, listeners=('mqtts', 'coaps'), settings=(), environment=None, start=True, policy=POLICY, command='init',
+                 binary=BINARY, segments='4MiB'):
+        self.binary = binary
         self.home = Path(tempfile.mkdtemp(prefix='sallyport-test-'))
         self.home.chmod(0o755)
         self.dir = self.home / 'fortress'
@@ -102,6 +113,9 @@ class Fortress:
         options = []
         for name, port in self.ports.items():
             options += ['--listen', f'{name}=127.0.0.1:{port}']
+        # A hundred fortresses of the default 64 MiB segments would fill a small disk.
+        if segments and not any(setting.startswith('segment_bytes=') for setting in settings):
+            settings = [*settings, f'segment_bytes={segments}']
         for setting in settings:
             options += ['--set', setting]
         self.init_output = self.run(command, self.dir, '--host', 'localhost', *options)
@@ -114,7 +128,7 @@ class Fortress:
 
     def run(self, *arguments, check=True, timeout=60, environment=None):
         """Runs `sallyport arguments…` as written; gives stdout. Raises Refused when it fails."""
-        run = subprocess.run([str(BINARY), *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
+        run = subprocess.run([str(self.binary), *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
                              stdin=subprocess.DEVNULL, check=False,
                              env={**os.environ, **self.environment, **(environment or {})})
         if BROKEN.search(run.stderr):
@@ -160,13 +174,17 @@ class Fortress:
     # -- the daemon ---------------------------------------------------------------------------------------------------
 
     def start(self, timeout=60):
+        self.start_only()
+        self.wait_log(r'^ready$', timeout=timeout)
+
+    def start_only(self):
+        """Starts the daemon and does not wait."""
         assert self.process is None
         self.log = []
-        self.process = subprocess.Popen([str(BINARY), 'serve', str(self.dir)], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([str(self.binary), 'serve', str(self.dir)], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors='replace',
                                         env={**os.environ, **self.environment})
         threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True).start()
-        self.wait_log(r'^ready$', timeout=timeout)
 
     def _read_log(self, stream):
         for line in stream:
@@ -208,6 +226,20 @@ class Fortress:
         text = '\n'.join(self.log)
         assert code == 0, f'the daemon ended with {code}:\n{text[-4000:]}'
         assert not BROKEN.search(text), text[-6000:]
+
+    def kill(self):
+        """kill -9 to the supervisor and all its children at once; returns when none is left."""
+        process, self.process = self.process, None
+        main = process.pid
+        os.kill(main, signal.SIGSTOP)  # or the broker sees its supervisor go and says goodbye to its clients
+        pids = [*map(int, Path(f'/proc/{main}/task/{main}/children').read_text().split()), main]
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        process.wait()
+        wait_until('the end of the killed processes', lambda: not any(is_running(pid) for pid in pids))
 
     def restart(self):
         self.stop()

@@ -89,6 +89,7 @@ class Wire:
         self.version = version
         self._bytes = b''
         raw = socket.create_connection(('127.0.0.1', fortress.ports[plain or 'mqtts']), timeout)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = raw.getsockname()[1]
         self.peer = f'127.0.0.1:{self.port}'
         if plain:
@@ -150,6 +151,15 @@ class Wire:
         assert got is not None, f'closed instead of packet {kind}'
         assert got.kind == kind, f'{got} instead of packet {kind}'
         return got
+
+    def expect_among(self, kind, others, timeout=10):
+        """The next packet of the kind; what comes before it goes to `others`."""
+        while True:
+            got = self.receive(timeout)
+            assert got is not None, f'closed instead of packet {kind}'
+            if got.kind == kind:
+                return got
+            others(got)
 
     def expect_close(self, timeout=10):
         """Reads until the server closes; gives the packets that came before."""

@@ -1,0 +1,245 @@
+/* One message and the local subscribers it reached: durable sessions with their record, then all
+ * others. docs/ORDER.md, rules 7 and 9. */
+#include "base/mem.h"
+#include "service/broker/worker_private.h"
+
+/* ---- what becomes of a hit ---- */
+
+static struct session *session_hit(const struct match_hit *hit)
+{
+    return hit->subscriber->kind == SUBSCRIBER_SESSION ? (struct session *)(void *)hit->subscriber
+                                                       : NULL;
+}
+
+static uint8_t least_qos(const struct msg *m, const struct match_hit *hit)
+{
+    return m->qos < hit->qos ? m->qos : hit->qos;
+}
+
+/* What a durable session is promised needs a body on record to stand on. */
+static bool is_recorded(const struct msg *m, const struct match_hit *hit)
+{
+    return m->body_id != 0 && hit->subscriber->kind == SUBSCRIBER_SESSION &&
+           hit->subscriber->is_durable && least_qos(m, hit) > 0;
+}
+
+static void deny_delivery(struct worker *w, const struct session *s, const struct msg *m,
+                          const struct decision *why)
+{
+    struct event e = event_of(w, EVENT_acl_deny, conn_find(w, s->conn));
+    EVENT_TEXT(&e, principal, slice_text(s->account->principal->name));
+    EVENT_TEXT(&e, client_id, s->client_id);
+    EVENT_TEXT(&e, target, m->topic);
+    event_reason(&e, "not delivered: %s", why->rule);
+    count_add(&counts(w)->dropped_policy, 1);
+    worker_report(w, &e);
+}
+
+static void report_queue_full(struct worker *w, const struct session *s, const struct msg *m)
+{
+    struct event e = event_of(w, EVENT_quota, conn_find(w, s->conn));
+    EVENT_TEXT(&e, principal, slice_text(s->account->principal->name));
+    EVENT_TEXT(&e, client_id, s->client_id);
+    EVENT_TEXT(&e, target, m->topic);
+    event_reason(&e,
+                 "the queue of this session is full (%zu messages): a message was dropped. The "
+                 "client reads too slowly, or raise queue_messages or queue_bytes of its role",
+                 session_count(s));
+    count_add(&counts(w)->dropped_queue, 1);
+    worker_report(w, &e);
+}
+
+/* ERR_DENIED, ERR_QUOTA: it does not get it, and that is said; ERR_NOMEM. */
+static enum err queue(struct worker *w, const struct msg *m, const struct match *match,
+                      const struct match_hit *hit, uint64_t *ret_seq)
+{
+    struct session *s = session_hit(hit);
+    struct decision why;
+    if (passage_deliver(s->account, hit->first, &why) != OK) {
+        deny_delivery(w, s, m, &why);
+        return ERR_DENIED;
+    }
+    enum err err = session_enqueue(s, m, least_qos(m, hit), hit->retain_as_published && m->retain,
+                                   match->ids + hit->ids_at, hit->n_ids, 0,
+                                   grants_limits(s->account->grants), ret_seq);
+    if (err == ERR_QUOTA) {
+        report_queue_full(w, s, m);
+    }
+    return err;
+}
+
+static void wake(struct worker *w, const struct session *s)
+{
+    struct conn *c = conn_find(w, s->conn);
+    if (c != NULL) {
+        conn_mark_dirty(w, c);
+    }
+}
+
+/* ---- durable sessions ---- */
+
+size_t fan_pending(const struct msg *m, const struct match *match)
+{
+    return m->qos == 2 && m->body_id != 0 && match->local_durable ? match->n_hits : 0;
+}
+
+static enum err add_queued(struct worker *w, struct session *s, uint64_t seq)
+{
+    struct queued q = {.s = s, .seq = seq};
+    return buf_append(&w->hits, slice_of(&q, sizeof(q)), SIZE_MAX);
+}
+
+static enum err gather_one(struct worker *w, const struct msg *m, const struct match *match,
+                           const struct match_hit *hit)
+{
+    struct session *s = session_hit(hit);
+    uint64_t seq = 0;
+    enum err err = queue(w, m, match, hit, &seq);
+    if (err != OK) {
+        return err == ERR_NOMEM ? err : OK;
+    }
+    err = add_queued(w, s, seq);
+    if (err != OK) {
+        session_take_back(s, seq);
+        return err;
+    }
+    struct journal_delivery d = {.seq = seq,
+                                 .qos = least_qos(m, hit),
+                                 .retain = hit->retain_as_published && m->retain,
+                                 .n_ids = hit->n_ids};
+    return record_entry(w, s, &d, match->ids + hit->ids_at);
+}
+
+static const struct queued *queued_at(const struct worker *w, size_t i)
+{
+    return (const struct queued *)(const void *)w->hits.p + i;
+}
+
+/* As if nothing had been queued: the record is not there. */
+static void take_back(struct worker *w)
+{
+    for (size_t i = w->hits.n / sizeof(struct queued); i > 0; i--) {
+        session_take_back(queued_at(w, i - 1)->s, queued_at(w, i - 1)->seq);
+    }
+}
+
+/* QoS 2 copies may leave once the record is committed. SPEC: docs/ORDER.md rule 8 */
+static void stamp(struct worker *w, const struct msg *m, uint64_t lsn)
+{
+    for (size_t i = 0; i < w->hits.n / sizeof(struct queued); i++) {
+        struct session *s = queued_at(w, i)->s;
+        session_set_lsn(s, queued_at(w, i)->seq, lsn);
+        wake(w, s);
+        struct pending at_commit = {.lsn = lsn, .action = PENDING_WAKE, .id = s->conn};
+        if (m->qos == 2 && s->conn != 0 && pending_add(w, &at_commit) != OK) {
+            count_add(&counts(w)->dropped_memory, 1); /* the session's next turn sends it */
+        }
+    }
+}
+
+static enum err finish_record(struct worker *w, const struct msg *m, enum err err, bool is_owed,
+                              uint64_t *ret_lsn)
+{
+    uint64_t lsn = 0;
+    if (err == OK && w->hits.n == 0 && !is_owed) {
+        return OK;
+    }
+    if (err == OK) {
+        err = record_deliver(w, m->body_id, w->setup.index, &lsn);
+    }
+    if (err != OK) {
+        take_back(w);
+        return err;
+    }
+    stamp(w, m, lsn);
+    *ret_lsn = lsn;
+    return OK;
+}
+
+MUST_USE enum err fan_durable(struct worker *w, const struct msg *m, const struct match *match,
+                              bool is_owed, uint64_t *ret_lsn)
+{
+    enum err err = OK;
+    buf_clear(&w->record);
+    buf_clear(&w->hits);
+    for (size_t i = 0; i < match->n_hits && err == OK; i++) {
+        if (is_recorded(m, &match->hits[i])) {
+            err = gather_one(w, m, match, &match->hits[i]);
+        }
+    }
+    return finish_record(w, m, err, is_owed, ret_lsn);
+}
+
+static bool has_session(const uint64_t *sessions, size_t n, uint64_t id)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (sessions[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+MUST_USE enum err fan_missed(struct worker *w, const struct msg *m, const uint64_t *sessions,
+                             size_t n)
+{
+    struct match match;
+    uint64_t lsn;
+    TRY(filters_match(w->filters, m->topic, NULL, &match));
+    enum err err = OK;
+    buf_clear(&w->record);
+    buf_clear(&w->hits);
+    for (size_t i = 0; i < match.n_hits && err == OK; i++) {
+        const struct match_hit *hit = &match.hits[i];
+        if (is_recorded(m, hit) && !has_session(sessions, n, session_hit(hit)->id)) {
+            err = gather_one(w, m, &match, hit);
+        }
+    }
+    return finish_record(w, m, err, false, &lsn);
+}
+
+/* ---- everybody else ---- */
+
+static void deliver_session(struct worker *w, const struct msg *m, const struct match *match,
+                            const struct match_hit *hit)
+{
+    struct session *s = session_hit(hit);
+    uint64_t seq;
+    if (s->conn == 0 && least_qos(m, hit) == 0) {
+        count_add(&counts(w)->dropped_asleep, 1);
+        return;
+    }
+    enum err err = queue(w, m, match, hit, &seq);
+    if (err == OK) {
+        wake(w, s);
+    } else if (err == ERR_NOMEM) {
+        count_add(&counts(w)->dropped_memory, 1);
+    }
+}
+
+static void deliver_observer(struct worker *w, const struct msg *m, const struct match_hit *hit)
+{
+    struct observer *o = (struct observer *)(void *)hit->subscriber;
+    struct decision why;
+    if (passage_deliver(o->account, hit->first, &why) != OK) {
+        count_add(&counts(w)->dropped_policy, 1);
+        return;
+    }
+    msg_unref(o->latest);
+    o->latest = msg_ref(m);
+    if (!list_is_linked(&o->dirty)) {
+        list_append(&w->observers_dirty, &o->dirty);
+    }
+}
+
+void fan_others(struct worker *w, const struct msg *m, const struct match *match)
+{
+    for (size_t i = 0; i < match->n_hits; i++) {
+        const struct match_hit *hit = &match->hits[i];
+        if (hit->subscriber->kind == SUBSCRIBER_OBSERVER) {
+            deliver_observer(w, m, hit);
+        } else if (!is_recorded(m, hit)) {
+            deliver_session(w, m, match, hit);
+        }
+    }
+}

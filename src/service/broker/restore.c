@@ -1,0 +1,18 @@
+#include "service/broker/restore.h"
+
+#include "service/broker/restore_private.h"
+
+MUST_USE enum err restore_workers(struct log *log, struct worker *const *workers, unsigned n,
+                                  uint64_t now_ms, int64_t wall_ms, struct restore_report *ret)
+{
+    struct restore r;
+    restore_init(&r, workers, n, now_ms, wall_ms, ret);
+    struct log_sink sink = restore_sink(&r);
+    enum err err = log_restore(log, &sink);
+    if (err == OK) {
+        struct store_ids ids = log_ids(log);
+        err = restore_finish(&r, &ids);
+    }
+    restore_done(&r);
+    return err;
+}

@@ -1,0 +1,311 @@
+/* What the log kept, read back: bodies, then session by session, then what is still open. */
+#include "base/mem.h"
+#include "service/broker/restore_private.h"
+
+/* ---- bodies ---- */
+
+static struct slice body_key(const void *value)
+{
+    const struct restore_body *b = value;
+    return slice_of(&b->id, sizeof(b->id));
+}
+
+static uint64_t mono_of(const struct restore *r, int64_t expires_wall_ms)
+{
+    if (expires_wall_ms == INT64_MAX) {
+        return UINT64_MAX;
+    }
+    return r->now_ms +
+           (expires_wall_ms > r->wall_ms ? (uint64_t)(expires_wall_ms - r->wall_ms) : 0);
+}
+
+/* Its epoch is older than every realm's, so both ends are asked again before it is heard. */
+static enum err message_new(const struct journal_message *m, uint64_t expires_at_ms,
+                            struct msg **ret)
+{
+    struct msg *copy = NULL;
+    TRY(msg_new(m->topic, m->props, m->payload, &copy));
+    copy->qos = m->qos;
+    copy->retain = m->retain;
+    copy->is_utf8 = m->is_utf8;
+    copy->expires_at_ms = expires_at_ms;
+    copy->publisher = m->publisher;
+    copy->number = m->number;
+    copy->segment = m->segment;
+    copy->content_format = m->content_format;
+    *ret = copy;
+    return OK;
+}
+
+/* Where what a principal has retained is counted: at its home, and at every worker that may be. */
+static enum err count_retained(struct restore *r, const struct msg *m)
+{
+    const struct realm *realm = r->workers[0]->realm;
+    const struct directory_entry *e = directory_find_id(realm->directory, m->publisher);
+    if (e == NULL) {
+        return OK;
+    }
+    bool is_many = role_is_many(r->workers[0], e->principal);
+    unsigned home = home_of(r->workers[0], e->principal, (struct slice){0}, false);
+    for (unsigned i = 0; i < r->n; i++) {
+        if (is_many || i == home) {
+            struct account *a = NULL;
+            TRY(account_of(r->workers[i], e->principal, &a));
+            a->n_retained++;
+        }
+    }
+    return OK;
+}
+
+static enum err put_retained(struct restore *r, const struct msg *m)
+{
+    struct retained_change change = {0};
+    if (m->payload.n == 0 || m->expires_at_ms <= r->now_ms) {
+        return OK; /* nobody older is on its way any more */
+    }
+    for (unsigned i = 0; i < r->n; i++) {
+        struct worker *w = r->workers[i];
+        TRY(retained_put(w->retained, m, &change));
+        count_set(&counts(w)->retained_messages, retained_count(w->retained));
+        count_set(&counts(w)->retained_bytes, retained_bytes(w->retained));
+    }
+    if (change.is_applied) {
+        r->report->retained++;
+        return count_retained(r, m);
+    }
+    return OK;
+}
+
+static enum err keep_body(struct restore *r, const struct journal_body *b, const struct msg *m)
+{
+    struct restore_body *kept = mem_zalloc(sizeof(*kept));
+    if (kept == NULL) {
+        return ERR_NOMEM;
+    }
+    kept->id = b->id;
+    kept->owed = b->owed;
+    kept->msg = m;
+    enum err err = map_add(&r->bodies, kept);
+    if (err != OK) {
+        mem_free(kept);
+        return err;
+    }
+    msg_ref(m);
+    return OK;
+}
+
+static enum err on_body(void *ctx, const struct journal_body *b, bool is_retained)
+{
+    struct restore *r = ctx;
+    struct msg *m = NULL;
+    TRY(message_new(&b->m, mono_of(r, b->m.expires_wall_ms), &m));
+    m->body_id = b->id;
+    enum err err = keep_body(r, b, m);
+    if (err == OK && is_retained) {
+        err = put_retained(r, m);
+    }
+    msg_unref(m);
+    return err;
+}
+
+struct restore_body *restore_body_of(const struct restore *r, uint64_t id)
+{
+    return map_find(&r->bodies, slice_of(&id, sizeof(id)));
+}
+
+/* ---- sessions ---- */
+
+static enum err will_end(struct restore *r, uint64_t session)
+{
+    r->report->ended++;
+    return buf_append(&r->ended, slice_of(&session, sizeof(session)), SIZE_MAX);
+}
+
+static enum err note(struct restore *r, struct worker *home, struct session *s, uint64_t seq)
+{
+    struct restore_note n = {.home = home, .s = s, .seq = seq};
+    return buf_append(&r->notes, slice_of(&n, sizeof(n)), SIZE_MAX);
+}
+
+/* How long it may still sleep, 0: its time is over. It slept while nobody was there, too. */
+static uint64_t time_left_ms(const struct restore *r, const struct journal_session *s,
+                             uint32_t most_s)
+{
+    uint64_t whole = (uint64_t)(s->expiry_s < most_s ? s->expiry_s : most_s) * 1000;
+    if (s->asleep_wall_ms == INT64_MAX || s->asleep_wall_ms >= r->wall_ms) {
+        return whole;
+    }
+    uint64_t slept = (uint64_t)r->wall_ms - (uint64_t)s->asleep_wall_ms;
+    return slept < whole ? whole - slept : 0;
+}
+
+static enum err wake_session(struct restore *r, const struct journal_session *s,
+                             const struct principal *p)
+{
+    struct worker *any = r->workers[0];
+    struct worker *w = r->workers[home_of(any, p, s->client_id, role_is_many(any, p))];
+    struct account *a = NULL;
+    struct session *back = NULL;
+    TRY(account_of(w, p, &a));
+    uint32_t most_s = grants_limits(a->grants)->session_expiry_s;
+    uint64_t left_ms = time_left_ms(r, s, most_s);
+    enum err err = left_ms == 0 ? ERR_EXPIRED : session_add(w, a, s->id, s->client_id, true, &back);
+    if (err == ERR_EXPIRED || err == ERR_EXISTS) { /* two of one name: the first has it */
+        account_drop_if_unused(w, a);
+        return will_end(r, s->id);
+    }
+    TRY(err);
+    back->expiry_s = s->expiry_s < most_s ? s->expiry_s : most_s;
+    back->is_on_record = true;
+    session_arm_expiry(w, back, left_ms);
+    if (s->asleep_wall_ms == INT64_MAX) {
+        TRY(note(r, w, back, 0));
+    }
+    r->home = w;
+    r->session = back;
+    r->next_seq = s->next_seq;
+    r->report->sessions++;
+    return OK;
+}
+
+/* Its deliveries come between its record and this, with lower counts. */
+void restore_leave_session(struct restore *r)
+{
+    if (r->session != NULL) {
+        session_restore_next(r->session, r->next_seq);
+    }
+    r->home = NULL;
+    r->session = NULL;
+}
+
+static enum err on_session(void *ctx, const struct journal_session *s)
+{
+    struct restore *r = ctx;
+    const struct directory_entry *e =
+        directory_find_id(r->workers[0]->realm->directory, s->principal);
+    restore_leave_session(r);
+    return e == NULL ? will_end(r, s->id) : wake_session(r, s, e->principal);
+}
+
+static enum err on_sub(void *ctx, const struct journal_sub *sub)
+{
+    struct restore *r = ctx;
+    struct interest_change change;
+    struct sub *back = NULL;
+    if (r->session == NULL) {
+        return OK;
+    }
+    enum err err =
+        filters_add(r->home->filters, sub->filter, &r->session->subscriber, &back, &change);
+    if (err == ERR_EXISTS) {
+        return OK;
+    }
+    TRY(err);
+    back->qos = sub->qos;
+    back->no_local = sub->no_local;
+    back->retain_as_published = sub->retain_as_published;
+    back->retain_handling = sub->retain_handling;
+    back->id = sub->id;
+    r->report->subscriptions++;
+    count_set(&counts(r->home)->subscriptions, filters_sub_count(r->home->filters));
+    return OK;
+}
+
+static enum err on_will(void *ctx, const struct journal_will *will)
+{
+    struct restore *r = ctx;
+    struct msg *m = NULL;
+    if (r->session == NULL) {
+        return OK;
+    }
+    bool is_for_ever = will->m.expires_wall_ms == INT64_MAX;
+    TRY(message_new(&will->m, is_for_ever ? UINT64_MAX : (uint64_t)will->m.expires_wall_ms, &m));
+    msg_unref(r->session->will);
+    r->session->will = m;
+    r->session->is_will_on_record = true;
+    return OK;
+}
+
+static enum err on_inbound(void *ctx, uint64_t session, uint16_t packet_id)
+{
+    struct restore *r = ctx;
+    enum inbound ignored;
+    return r->session != NULL && r->session->id == session
+               ? session_inbound_add(r->session, packet_id, UINT16_MAX, &ignored)
+               : OK;
+}
+
+static enum err on_delivery(void *ctx, const struct journal_delivery *d, const uint32_t *ids,
+                            uint64_t body_id)
+{
+    struct restore *r = ctx;
+    const struct restore_body *b = body_id != 0 ? restore_body_of(r, body_id) : NULL;
+    if (r->session == NULL || d->seq < r->session->next_seq || d->qos == 0) {
+        return OK;
+    }
+    if (b == NULL && !d->is_received) {
+        session_restore_next(r->session, d->seq + 1);
+        r->report->lost++;
+        return note(r, r->home, r->session, d->seq);
+    }
+    r->report->deliveries++;
+    return session_restore(r->session, d->is_received ? NULL : b->msg, d->seq, d->qos, d->retain,
+                           ids, d->n_ids);
+}
+
+/* ---- the rest ---- */
+
+static enum err on_unanswered(void *ctx, uint64_t body_id, const uint64_t *sessions, size_t n)
+{
+    struct restore *r = ctx;
+    uint64_t head[2] = {body_id, n};
+    TRY(buf_append(&r->missed, slice_of(head, sizeof(head)), SIZE_MAX));
+    return buf_append(&r->missed, slice_of(sessions, n * sizeof(*sessions)), SIZE_MAX);
+}
+
+static enum err on_set_aside(void *ctx, const struct journal_set_aside *s)
+{
+    struct restore *r = ctx;
+    (void)s;
+    r->report->set_aside++;
+    return OK;
+}
+
+void restore_init(struct restore *r, struct worker *const *workers, unsigned n, uint64_t now_ms,
+                  int64_t wall_ms, struct restore_report *report)
+{
+    *report = (struct restore_report){0};
+    *r = (struct restore){
+        .workers = workers, .n = n, .now_ms = now_ms, .wall_ms = wall_ms, .report = report};
+    map_init(&r->bodies, &workers[0]->setup.key, body_key);
+    for (unsigned i = 0; i < n; i++) {
+        worker_set_time(workers[i], now_ms, wall_ms);
+    }
+}
+
+void restore_done(struct restore *r)
+{
+    size_t at = 0;
+    struct restore_body *b;
+    while ((b = map_next(&r->bodies, &at)) != NULL) {
+        msg_unref(b->msg);
+        mem_free(b);
+    }
+    map_done(&r->bodies);
+    buf_done(&r->ended);
+    buf_done(&r->notes);
+    buf_done(&r->missed);
+}
+
+struct log_sink restore_sink(struct restore *r)
+{
+    return (struct log_sink){.ctx = r,
+                             .session = on_session,
+                             .sub = on_sub,
+                             .will = on_will,
+                             .inbound = on_inbound,
+                             .delivery = on_delivery,
+                             .body = on_body,
+                             .unanswered = on_unanswered,
+                             .set_aside = on_set_aside};
+}

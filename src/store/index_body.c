@@ -1,0 +1,287 @@
+/* Bodies, retained messages, and the life of a DELIVER. */
+#include <assert.h>
+
+#include "store/index_private.h"
+
+static bool is_placed(const struct item *i)
+{
+    return i->place.segment != 0;
+}
+
+void item_set_alive(struct index *x, struct item *i, bool is_alive)
+{
+    if (((i->flags & ITEM_ALIVE) != 0) != is_alive) {
+        i->flags ^= ITEM_ALIVE;
+        load_change(x, i->place, is_alive);
+    }
+}
+
+struct body *body_find(const struct index *x, uint64_t id)
+{
+    return (struct body *)(void *)table_find(&x->bodies, id);
+}
+
+struct body *body_make(struct index *x, uint64_t id)
+{
+    if (table_room(&x->bodies) != OK) {
+        return NULL;
+    }
+    struct body *b = pool_get(&x->body_pool);
+    if (b != NULL) {
+        b->key = id;
+        b->item.kind = JOURNAL_BODY;
+        table_add(&x->bodies, (struct keyed *)(void *)b);
+    }
+    return b;
+}
+
+bool body_is_owing(const struct index *x, const struct body *b)
+{
+    if ((b->item.flags & ITEM_KNOWN) == 0) {
+        return !x->is_complete;
+    }
+    return (b->item.flags & ITEM_ALIVE) != 0 && b->owed != 0;
+}
+
+/* ---- retained ---- */
+
+static void topic_free_unused(struct index *x, struct topic *t)
+{
+    if (t->winner == NULL && t->n_losers == 0) {
+        table_remove(&x->topics, (struct keyed *)(void *)t);
+        pool_put(&x->topic_pool, t);
+    }
+}
+
+static bool is_winner(const struct body *b)
+{
+    return b->topic != NULL && b->topic->winner == b;
+}
+
+static bool is_marker(const struct body *b)
+{
+    return (b->item.flags & ITEM_MARKER) != 0;
+}
+
+static void set_winner(struct index *x, struct topic *t, struct body *b)
+{
+    struct body *old = t->winner;
+    x->n_markers += b != NULL && is_marker(b) ? 1 : 0;
+    x->n_markers -= old != NULL && is_marker(old) ? 1 : 0;
+    t->winner = b;
+    if (b != NULL) {
+        b->topic = t;
+    }
+    if (old != NULL) { /* it lies before the new one, so it needs no mark */
+        old->topic = NULL;
+        body_update(x, old);
+    }
+}
+
+/* A loser's place tells how long the clear that it lost to is needed. */
+static void lose(struct index *x, struct topic *t, struct place place)
+{
+    if (place.segment > t->loser_segment) {
+        t->loser_segment = place.segment;
+        if (t->winner != NULL) {
+            body_update(x, t->winner);
+        }
+    }
+}
+
+static enum err topic_need(struct index *x, uint64_t hash, struct topic **ret)
+{
+    struct topic *t = (struct topic *)(void *)table_find(&x->topics, hash);
+    if (t == NULL) {
+        TRY(table_room(&x->topics));
+        t = pool_get(&x->topic_pool);
+        if (t == NULL) {
+            return ERR_NOMEM;
+        }
+        t->key = hash;
+        table_add(&x->topics, (struct keyed *)(void *)t);
+    }
+    *ret = t;
+    return OK;
+}
+
+static void compete(struct index *x, struct topic *t, struct body *b, uint64_t number)
+{
+    if (t->winner == b || b->topic != NULL) {
+        return; /* a copy */
+    }
+    if (number > t->number) {
+        t->number = number;
+        set_winner(x, t, b);
+    } else if (is_placed(&b->item)) {
+        lose(x, t, b->item.place);
+    } else {
+        b->topic = t;
+        t->n_losers++;
+    }
+}
+
+static void stop_losing(struct index *x, struct body *b, bool is_written)
+{
+    struct topic *t = b->topic;
+    if (t != NULL && t->winner != b) {
+        b->topic = NULL;
+        t->n_losers--;
+        if (is_written) {
+            lose(x, t, b->item.place);
+        }
+        topic_free_unused(x, t);
+    }
+}
+
+/* ---- bodies ---- */
+
+static bool is_needed(const struct index *x, const struct body *b)
+{
+    uint8_t flags = b->item.flags;
+    if ((flags & ITEM_KNOWN) == 0) {
+        return false;
+    }
+    if (!x->is_complete && (flags & ITEM_HELD) == 0) {
+        return true; /* its deliveries may be still to come */
+    }
+    if (b->unanswered != 0 || b->n_open > 0) {
+        return true;
+    }
+    if (!is_winner(b)) {
+        return false;
+    }
+    assert(b->topic != NULL);
+    return (!is_marker(b) || !is_placed(&b->item) ||
+            b->topic->loser_segment > b->item.place.segment);
+}
+
+static void end_lingering(struct index *x, struct body *b)
+{
+    while (b->lingering != NULL) {
+        struct deliver *d = b->lingering;
+        b->lingering = d->next;
+        d->item.flags &= (uint8_t)~ITEM_LINGER;
+        d->n_open = 0;
+        deliver_die(x, d);
+    }
+}
+
+void body_free_unused(struct index *x, struct body *b)
+{
+    if ((b->item.flags & (ITEM_ALIVE | ITEM_HELD)) == 0 && b->n_delivers == 0 && !is_winner(b)) {
+        stop_losing(x, b, false);
+        table_remove(&x->bodies, (struct keyed *)(void *)b);
+        pool_put(&x->body_pool, b);
+    }
+}
+
+void body_update(struct index *x, struct body *b)
+{
+    item_set_alive(x, &b->item, is_needed(x, b));
+    if (b->lingering != NULL && !body_is_owing(x, b)) {
+        end_lingering(x, b);
+    }
+    body_free_unused(x, b);
+}
+
+void body_placed(struct index *x, struct body *b)
+{
+    stop_losing(x, b, is_placed(&b->item));
+}
+
+void body_forget(struct index *x, struct body *b)
+{
+    struct topic *t = b->topic;
+    item_set_alive(x, &b->item, false);
+    b->item.flags &= (uint8_t) ~(ITEM_KNOWN | ITEM_FORCED);
+    b->item.place = (struct place){0};
+    b->unanswered = b->owed = 0;
+    if (is_winner(b)) {
+        x->n_markers -= is_marker(b) ? 1 : 0;
+        t->winner = NULL;
+        b->topic = NULL;
+        topic_free_unused(x, t);
+    }
+    body_update(x, b);
+}
+
+/* The record again: a copy, or the repetition of a batch. */
+static void see_again(struct index *x, struct body *b, const struct journal_body *record,
+                      struct place place)
+{
+    load_change(x, b->item.place, false);
+    b->item.place = place;
+    load_change(x, place, true);
+    b->owed = record->owed;
+    b->unanswered &= record->owed;
+}
+
+enum err body_apply(struct index *x, struct slice content, struct place place,
+                    struct item **ret_item)
+{
+    struct journal_body record;
+    struct topic *t = NULL;
+    TRY(journal_body_read(content, &record));
+    struct body *b = body_find(x, record.id);
+    bool is_known = b != NULL && (b->item.flags & ITEM_KNOWN) != 0;
+    if (is_known && (place.segment == 0 || (b->item.flags & ITEM_HELD) != 0)) {
+        *ret_item = NULL; /* only what is read from disk may come twice */
+        return OK;
+    }
+    if (record.m.number != 0) {
+        TRY(topic_need(x, part_key(x, JOURNAL_BODY, 0, record.m.topic), &t));
+    }
+    b = b != NULL ? b : body_make(x, record.id);
+    if (b == NULL) {
+        if (t != NULL) {
+            topic_free_unused(x, t);
+        }
+        return ERR_NOMEM;
+    }
+    if (is_known && (b->item.flags & ITEM_ALIVE) != 0) {
+        see_again(x, b, &record, place);
+    } else {
+        b->item.place = place;
+        b->unanswered = b->owed = record.owed;
+        b->item.flags |= ITEM_KNOWN | (place.segment == 0 ? ITEM_HELD : 0);
+    }
+    if (t != NULL) {
+        bool is_clear = record.m.payload.n == 0 && b->topic == NULL;
+        b->item.flags |= is_clear ? ITEM_MARKER : 0;
+        compete(x, t, b, record.m.number);
+        topic_free_unused(x, t);
+    }
+    x->ids.body = record.id > x->ids.body ? record.id : x->ids.body;
+    x->ids.retained = record.m.number > x->ids.retained ? record.m.number : x->ids.retained;
+    *ret_item = place.segment == 0 ? &b->item : NULL;
+    body_update(x, b);
+    return OK;
+}
+
+/* ---- deliveries ---- */
+
+void deliver_die(struct index *x, struct deliver *d)
+{
+    struct body *b = d->body;
+    item_set_alive(x, &d->item, false);
+    d->body = NULL;
+    if ((d->item.flags & ITEM_HELD) == 0) {
+        pool_put(&x->deliver_pool, d);
+    }
+    if (b != NULL) {
+        b->n_delivers--;
+    }
+}
+
+void deliver_idle(struct index *x, struct deliver *d)
+{
+    struct body *b = d->body;
+    if (b != NULL && body_is_owing(x, b)) {
+        d->item.flags |= ITEM_LINGER;
+        d->next = b->lingering;
+        b->lingering = d;
+    } else {
+        deliver_die(x, d);
+    }
+}

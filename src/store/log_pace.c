@@ -1,0 +1,29 @@
+/* How long a batch waits for company: docs/decisions/0017 has the measurements. */
+#include "store/log_private.h"
+
+enum {
+    PACE_FROM = 4000,  /* records a second; below it each batch leaves at once */
+    PACE_FULL = 40000, /* from here on the whole pause */
+    PACE_BATCH = 8,    /* with less in a batch there is nobody to wait for: they wait for us */
+    PACE_MAX_US = 1000,
+    PACE_SYNC_SLOW_US = 4000 /* a disk this slow gathers enough by itself */
+};
+
+uint64_t pace_us(uint64_t records_per_s, uint64_t records_per_batch, uint64_t sync_us)
+{
+    if (records_per_s <= PACE_FROM || records_per_batch < PACE_BATCH ||
+        sync_us >= PACE_SYNC_SLOW_US) {
+        return 0;
+    }
+    uint64_t over = records_per_s < PACE_FULL ? records_per_s - PACE_FROM : PACE_FULL - PACE_FROM;
+    uint64_t us = PACE_MAX_US * over / (PACE_FULL - PACE_FROM);
+    /* The sync itself is time in which others gather. */
+    return us > sync_us ? us - sync_us : 0;
+}
+
+uint64_t log_pace(const struct log *l)
+{
+    uint64_t gap_us = l->gap_us_x16 / 16;
+    uint64_t rate = gap_us > 0 ? l->records_per_batch_x16 * 1000000 / 16 / gap_us : 0;
+    return pace_us(rate, l->records_per_batch_x16 / 16, l->sync_us_x16 / 16);
+}

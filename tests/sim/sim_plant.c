@@ -1,0 +1,41 @@
+#include "sim_plant.h"
+
+#include <stddef.h>
+
+/* The one mutable global of the simulator: the code that asks has nobody to ask but the process. */
+static enum plant planted = PLANT_NONE;
+
+static const char *const names[PLANT_END] = {
+    [PLANT_NO_FDATASYNC] = "no-fdatasync",
+    [PLANT_ACK_BEFORE_COMMIT] = "ack-before-commit",
+    [PLANT_EARLY_PUBCOMP] = "early-pubcomp",
+    [PLANT_REUSED_OUTBOUND_ID] = "reused-outbound-id",
+    [PLANT_NO_SUBACK_BARRIER] = "no-suback-barrier",
+    [PLANT_LOST_DROP_RECORD] = "lost-drop-record",
+    [PLANT_REPLAYED_NONCE] = "replayed-nonce",
+    [PLANT_RETAINED_NUMBER_IGNORED] = "retained-number-ignored",
+};
+
+void sim_plant_set(enum plant bug)
+{
+    planted = bug;
+}
+
+bool plant_is(enum plant bug)
+{
+    return planted == bug;
+}
+
+const char *sim_plant_name(enum plant bug)
+{
+    return names[bug];
+}
+
+enum plant sim_plant_find(struct slice name)
+{
+    enum plant bug = PLANT_NONE + 1;
+    while (bug < PLANT_END && !slice_is(name, names[bug])) {
+        bug++;
+    }
+    return bug;
+}
