@@ -55,7 +55,7 @@ static const uint8_t lead_mask[N_CLASSES] = {
 static bool is_allowed(uint32_t code_point, enum utf8_mode mode)
 {
     if (code_point == 0) {
-        return false; /* SPEC: MQTT-1.5.4-2 */
+        return false; /* SPEC: MQTT5-1.5.4-2, MQTT3-1.5.3-2 */
     }
     if (mode == UTF8_MQTT) {
         return true;
@@ -80,7 +80,7 @@ enum err utf8_check(struct slice s, enum utf8_mode mode, size_t *ret_at)
             code_point = code_point << 6 | (s.p[i] & 0x3f);
         }
         state = next_state[state][class];
-        /* SPEC: MQTT-1.5.4-1 */
+        /* SPEC: MQTT5-1.5.4-1, MQTT3-1.5.3-1 */
         if (state == BAD || (state == START && !is_allowed(code_point, mode))) {
             break;
         }

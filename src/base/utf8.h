@@ -7,7 +7,8 @@
 #include "base/slice.h"
 
 enum utf8_mode {
-    UTF8_MQTT,  /* well-formed, no surrogates, no U+0000. SPEC: MQTT-1.5.4-1, MQTT-1.5.4-2 */
+    UTF8_MQTT,  /* well-formed, no surrogates, no U+0000. SPEC: MQTT5-1.5.4-1, MQTT3-1.5.3-1,
+                   MQTT5-1.5.4-2, MQTT3-1.5.3-2 */
     UTF8_STRICT /* also no control characters (U+0001..1F, 7F..9F) and no non-characters */
 };
 

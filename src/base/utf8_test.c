@@ -102,6 +102,7 @@ static void every_class_of_four_bytes(void **state)
     }
 }
 
+/* SPEC: MQTT3-1.5.3-1, MQTT3-1.5.3-2, MQTT5-1.5.4-1, MQTT5-1.5.4-2 */
 static void named_cases(void **state)
 {
     (void)state;

@@ -10,6 +10,7 @@ struct filter {
     struct list subs; /* struct sub.in_filter */
     size_t n_durable; /* subs of durable subscribers */
     size_t n_subs;
+    size_t n_groups; /* of n_subs */
     uint64_t remote_any, remote_durable;
     struct trie_node *node;   /* NULL: no wildcard */
     struct list_node in_tree; /* struct filters.all, in the order of their making */
@@ -39,6 +40,7 @@ struct scratch {
     struct pile found;  /* struct filter *: those that match */
     struct pile hits;   /* struct match_hit */
     struct pile ids;    /* uint32_t */
+    size_t n_groups;    /* of the hits */
 };
 
 struct filters {
@@ -149,13 +151,13 @@ struct filters *filters_free(struct filters *f)
 
 static void change_before(const struct filter *filter, struct interest_change *c)
 {
-    c->was_any = filter->n_subs > 0;
+    c->was_any = filter->n_subs > filter->n_groups;
     c->was_durable = filter->n_durable > 0;
 }
 
 static void change_after(const struct filter *filter, struct interest_change *c)
 {
-    c->is_any = filter->n_subs > 0;
+    c->is_any = filter->n_subs > filter->n_groups;
     c->is_durable = filter->n_durable > 0;
 }
 
@@ -171,7 +173,7 @@ static struct sub *sub_find(const struct filter *filter, const struct subscriber
         if (of_filter->subscriber == s) {
             return of_filter;
         }
-        if (of_subscriber->filter == filter) {
+        if (of_subscriber->filter == filter && of_subscriber->member == NULL) {
             return of_subscriber;
         }
         a = a->next;
@@ -202,11 +204,28 @@ enum err filters_add(struct filters *f, struct slice text, struct subscriber *s,
     list_append(&filter->subs, &sub->in_filter);
     list_append(&s->subs, &sub->in_subscriber);
     filter->n_subs++;
+    filter->n_groups += s->kind == SUBSCRIBER_GROUP ? 1 : 0;
     filter->n_durable += s->is_durable ? 1 : 0;
     s->n_subs++;
-    f->n_subs++;
+    f->n_subs += s->kind == SUBSCRIBER_GROUP ? 0 : 1;
     change_after(filter, ret_change);
     *ret_sub = sub;
+    return OK;
+}
+
+enum err filters_add_member(struct filters *f, const struct sub *group, struct subscriber *s,
+                            struct sub **ret)
+{
+    struct sub *sub = mem_zalloc(sizeof *sub);
+    if (sub == NULL) {
+        return ERR_NOMEM;
+    }
+    sub->subscriber = s;
+    sub->filter = group->filter;
+    list_append(&s->subs, &sub->in_subscriber);
+    s->n_subs++;
+    f->n_subs++;
+    *ret = sub;
     return OK;
 }
 
@@ -221,11 +240,14 @@ void filters_remove(struct filters *f, struct sub *sub, struct interest_change *
     struct filter *filter = sub->filter;
     struct subscriber *s = sub->subscriber;
     change_before(filter, ret_change);
-    filter->n_subs--;
-    filter->n_durable -= s->is_durable ? 1 : 0;
+    if (sub->member == NULL) {
+        filter->n_subs--;
+        filter->n_groups -= s->kind == SUBSCRIBER_GROUP ? 1 : 0;
+        filter->n_durable -= s->is_durable ? 1 : 0;
+    }
     change_after(filter, ret_change);
     s->n_subs--;
-    f->n_subs--;
+    f->n_subs -= s->kind == SUBSCRIBER_GROUP ? 0 : 1;
     list_unlink(&sub->in_filter);
     list_unlink(&sub->in_subscriber);
     mem_free(sub);
@@ -243,8 +265,12 @@ void filters_set_durable(struct filters *f, struct subscriber *s, bool is_durabl
     }
     s->is_durable = is_durable;
     list_for_each (node, &s->subs) {
-        struct filter *filter = LIST_ENTRY(node, struct sub, in_subscriber)->filter;
+        const struct sub *sub = LIST_ENTRY(node, struct sub, in_subscriber);
+        struct filter *filter = sub->filter;
         struct interest_change c;
+        if (sub->member != NULL) {
+            continue;
+        }
         change_before(filter, &c);
         filter->n_durable = is_durable ? filter->n_durable + 1 : filter->n_durable - 1;
         change_after(filter, &c);
@@ -280,7 +306,7 @@ void filters_each_local(const struct filters *f,
 {
     list_for_each_safe (node, next, &f->all) {
         const struct filter *filter = LIST_ENTRY(node, struct filter, in_tree);
-        if (filter->n_subs > 0) {
+        if (filter->n_subs > filter->n_groups) {
             each(ctx, filter->text, filter->n_durable > 0);
         }
     }
@@ -384,11 +410,12 @@ static enum err hit_add(struct filters *f, struct sub *sub)
         TRY(pile_room(&s->hits, sizeof(struct match_hit)));
         to->match_mark = f->mark;
         to->match_at = s->hits.n++;
+        s->n_groups += to->kind == SUBSCRIBER_GROUP ? 1 : 0;
         ((struct match_hit *)s->hits.p)[to->match_at] =
             (struct match_hit){.subscriber = to, .first = sub};
     }
     struct match_hit *hit = (struct match_hit *)s->hits.p + to->match_at;
-    hit->qos = sub->qos > hit->qos ? sub->qos : hit->qos; /* SPEC: MQTT-3.3.4-2 */
+    hit->qos = sub->qos > hit->qos ? sub->qos : hit->qos; /* SPEC: MQTT5-3.3.4-2, MQTT3-3.3.5-1 */
     hit->retain_as_published = hit->retain_as_published || sub->retain_as_published;
     if (sub->id != 0 && hit->n_ids < UINT16_MAX) {
         TRY(pile_room(&s->ids, sizeof(uint32_t)));
@@ -403,11 +430,11 @@ static bool is_wanted(const struct sub *sub, const struct subscriber *from)
     if (sub->is_pending) {
         return false; /* nothing may come before its SUBACK; its interest counts already */
     }
-    return !sub->no_local || sub->subscriber != from; /* SPEC: MQTT-3.8.3-3 */
+    return !sub->no_local || sub->subscriber != from; /* SPEC: MQTT5-3.8.3-3 */
 }
 
 /* The identifiers of one hit lie together, in the order in which its filters were found.
- * SPEC: MQTT-3.3.4-3, MQTT-3.3.4-4 */
+ * SPEC: MQTT5-3.3.4-3, MQTT5-3.3.4-4 */
 static void fill_ids(struct scratch *s, const struct subscriber *from)
 {
     struct match_hit *hits = s->hits.p;
@@ -437,7 +464,7 @@ enum err filters_match(struct filters *f, struct slice topic, const struct subsc
                        struct match *ret)
 {
     struct scratch *s = &f->s;
-    s->found.n = s->hits.n = s->ids.n = 0;
+    s->found.n = s->hits.n = s->ids.n = s->n_groups = 0;
     f->mark++;
     struct filter *exact = map_find(&f->by_text, topic);
     if (exact != NULL && exact->node == NULL) {
@@ -459,6 +486,7 @@ enum err filters_match(struct filters *f, struct slice topic, const struct subsc
             }
         }
     }
+    m.n_groups = s->n_groups;
     if (s->ids.n > 0) {
         fill_ids(s, from);
     }

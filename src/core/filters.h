@@ -20,7 +20,8 @@ enum { FILTERS_WORKERS_MAX = 64 };
 struct filters;
 struct filter; /* one distinct filter text; lives while a sub or a remote bit holds it */
 
-enum subscriber_kind { SUBSCRIBER_SESSION, SUBSCRIBER_OBSERVER };
+/* A group (core/groups.h) is a subscriber of its own: whoever matched chooses the member. */
+enum subscriber_kind { SUBSCRIBER_SESSION, SUBSCRIBER_OBSERVER, SUBSCRIBER_GROUP };
 
 /* Embedded first in whatever receives messages (core/session.h, service/gateway). */
 struct subscriber {
@@ -34,11 +35,15 @@ struct subscriber {
 
 void subscriber_init(struct subscriber *s, enum subscriber_kind kind, bool is_durable);
 
+struct member;
+
 struct sub {
     struct list_node in_subscriber, in_filter;
     struct subscriber *subscriber;
     struct filter *filter;
-    uint8_t qos; /* granted */
+    struct member *member; /* of a shared subscription: its group matches in its place. NULL: an
+                              ordinary sub */
+    uint8_t qos;           /* granted */
     bool no_local, retain_as_published;
     bool is_pending; /* set by the owner until the SUBACK barrier has passed: no match sees it */
     uint8_t retain_handling; /* 0, 1, 2: SPEC: MQTT5 3.8.3.1 */
@@ -46,7 +51,8 @@ struct sub {
     uint64_t epoch;          /* policy epoch at which it was last found covered */
 };
 
-/* What other workers must be told after a change here: nothing when both pairs are equal. */
+/* What other workers must be told after a change here: nothing when both pairs are equal. Groups
+ * are known everywhere and do not count. */
 struct interest_change {
     bool was_any, was_durable, is_any, is_durable;
 };
@@ -64,7 +70,11 @@ struct filters *filters_free(struct filters *f);
  * (*ret_sub is then that sub, to be changed in place); ERR_NOMEM: nothing changed. */
 MUST_USE enum err filters_add(struct filters *f, struct slice filter, struct subscriber *s,
                               struct sub **ret_sub, struct interest_change *ret_change);
-/* filters_find - the sub of s under this filter, or NULL. */
+/* filters_add_member - a sub of s that no match finds, under the filter of `group`, which is the
+ * group's own sub and must outlive it. It says nothing to other workers. ERR_NOMEM. */
+MUST_USE enum err filters_add_member(struct filters *f, const struct sub *group,
+                                     struct subscriber *s, struct sub **ret);
+/* filters_find - the ordinary sub of s under this filter, or NULL. */
 struct sub *filters_find(struct filters *f, struct slice filter, const struct subscriber *s);
 /* filters_remove - takes the sub out of the tree and frees it. Copy sub_filter() before when it is
  * still needed. */
@@ -80,7 +90,8 @@ struct slice sub_filter(const struct sub *sub);
 /* filters_set_remote - what worker w says it has for this filter. ERR_NOMEM: nothing changed. */
 MUST_USE enum err filters_set_remote(struct filters *f, struct slice filter, unsigned worker,
                                      bool any, bool durable);
-/* filters_each_local - for every filter with local subs: used to tell a worker that starts. */
+/* filters_each_local - for every filter with local subs, groups aside: used to tell a worker that
+ * starts. */
 void filters_each_local(const struct filters *f,
                         void (*each)(void *ctx, struct slice filter, bool durable), void *ctx);
 size_t filters_count(const struct filters *f);     /* distinct filters */
@@ -94,12 +105,14 @@ struct match_hit {
     bool retain_as_published; /* of any matching sub */
     uint16_t n_ids;           /* subscription identifiers, in filters_match_ids() order */
     uint32_t ids_at;          /* index into match.ids */
+    uint32_t group;           /* number of the group that chose this subscriber; 0: none */
 };
 
 struct match {
-    const struct match_hit *hits;
+    struct match_hit *hits; /* hits and ids: whoever matched may change them in place */
     size_t n_hits;
-    const uint32_t *ids;
+    size_t n_groups; /* of the hits; each has room for one identifier */
+    uint32_t *ids;
     uint64_t remote_any, remote_durable; /* worker bits */
     bool local_durable;                  /* some hit is durable */
 };

@@ -66,9 +66,9 @@ static void test_overlap(void **state)
     for (size_t i = 0; i < m.n_hits; i++) {
         const struct match_hit *hit = &m.hits[i];
         if (hit->subscriber == &one) {
-            assert_int_equal(hit->qos, 2); /* SPEC: MQTT-3.3.4-2 */
+            assert_int_equal(hit->qos, 2); /* SPEC: MQTT5-3.3.4-2 */
             assert_true(hit->retain_as_published);
-            assert_int_equal(hit->n_ids, 2); /* SPEC: MQTT-3.3.4-4 */
+            assert_int_equal(hit->n_ids, 2); /* SPEC: MQTT5-3.3.4-4 */
             assert_int_equal(m.ids[hit->ids_at] + m.ids[hit->ids_at + 1], 15);
         } else {
             assert_ptr_equal(hit->subscriber, &two);
@@ -106,7 +106,7 @@ static void test_no_local(void **state)
     add(f, "a", &two)->id = 6;
     struct match m;
     assert_int_equal(filters_match(f, slice_text("a"), &one, &m), OK);
-    assert_int_equal(m.n_hits, 1); /* SPEC: MQTT-3.8.3-3 */
+    assert_int_equal(m.n_hits, 1); /* SPEC: MQTT5-3.8.3-3 */
     assert_ptr_equal(m.hits[0].subscriber, &two);
     assert_int_equal(m.ids[m.hits[0].ids_at], 6);
     assert_false(m.local_durable);

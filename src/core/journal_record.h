@@ -29,6 +29,8 @@ struct journal_message {
     uint16_t content_format;
     uint8_t qos;
     bool retain, is_utf8;
+    bool is_passed_on; /* for members of shared subscriptions alone: who owes it is asked again for
+                          them, and for nobody else */
     struct slice topic, props, payload; /* behind each other in this order */
 };
 

@@ -27,8 +27,9 @@ static bool message_equal(const struct journal_message *a, const struct journal_
     return a->publisher == b->publisher && a->number == b->number &&
            a->expires_wall_ms == b->expires_wall_ms && a->segment == b->segment &&
            a->content_format == b->content_format && a->qos == b->qos && a->retain == b->retain &&
-           a->is_utf8 == b->is_utf8 && slice_equal(a->topic, b->topic) &&
-           slice_equal(a->props, b->props) && slice_equal(a->payload, b->payload);
+           a->is_utf8 == b->is_utf8 && a->is_passed_on == b->is_passed_on &&
+           slice_equal(a->topic, b->topic) && slice_equal(a->props, b->props) &&
+           slice_equal(a->payload, b->payload);
 }
 
 static void write_parts(struct wr *w, const struct journal_message *m)
@@ -375,7 +376,7 @@ static void test_refused(void **state)
         uint8_t value;
     } BAD[] = {{0, 7, 0},   /* BODY id 0 */
                {0, 46, 3},  /* QoS 3 */
-               {0, 47, 4},  /* an unknown flag */
+               {0, 47, 8},  /* an unknown flag */
                {1, 9, 64},  /* DELIVER of worker 64 */
                {1, 17, 0},  /* session 0 */
                {1, 25, 0},  /* seq 0 */

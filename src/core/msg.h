@@ -15,6 +15,7 @@ struct msg {
     uint8_t qos;
     bool retain;
     bool is_utf8;           /* payload format indicator */
+    bool is_passed_on;      /* of a group's member that is gone: for a group alone */
     uint64_t expires_at_ms; /* monotonic; UINT64_MAX = never; wall clock only in the log */
     uint64_t publisher;     /* principal id: queued and retained messages re-check who sent them */
     uint64_t session;       /* session id of the publisher, for "no local"; 0: none */

@@ -243,8 +243,26 @@ void session_set_lsn(struct session *s, uint64_t seq, uint64_t lsn)
     }
 }
 
+void session_set_group(struct session *s, uint32_t group)
+{
+    at(s, s->n_deliveries - 1)->group = group;
+}
+
+const struct delivery *session_next_shared(const struct session *s, size_t *next)
+{
+    while (*next < s->n_deliveries) {
+        const struct delivery *d = at(s, (*next)++);
+        bool waits = d->state == DELIVERY_QUEUED || d->state == DELIVERY_SENT;
+        bool has_left = d->state == DELIVERY_SENT || d->n_sent > 0;
+        if (d->group != 0 && waits && (d->qos == 1 || (d->qos == 2 && !has_left))) {
+            return d; /* SPEC: MQTT5-4.8.2-5 */
+        }
+    }
+    return NULL;
+}
+
 /* A message that began to leave is not expired: the client may hold its packet id.
- * SPEC: MQTT-3.3.2-5, MQTT-4.3.3-7 */
+ * SPEC: MQTT5-3.3.2-5, MQTT5-4.3.3-7 */
 static bool is_expired(const struct delivery *d, uint64_t now_ms)
 {
     return d->msg->expires_at_ms <= now_ms && (!d->is_dup || d->may_expire);
@@ -324,7 +342,7 @@ struct delivery *session_next(struct session *s, uint32_t window, uint64_t commi
     }
     uint32_t most = window < PACKET_IDS ? window : PACKET_IDS;
     if (d->qos > 0 && (s->n_inflight >= most || must_wait_for_id(s, d))) {
-        return NULL; /* SPEC: MQTT-3.3.4-9, MQTT-4.9.0-2, MQTT-2.2.1-3 */
+        return NULL; /* SPEC: MQTT5-3.3.4-9, MQTT5-4.9.0-2, MQTT5-2.2.1-4 */
     }
     if (d->qos == 2 && d->lsn > committed) {
         return NULL;
@@ -336,7 +354,7 @@ uint16_t session_assign_id(struct session *s, struct delivery *d)
 {
     assert(d->qos > 0);
     if (d->packet_id == 0) {
-        d->packet_id = id_of(s, d->seq); /* SPEC: MQTT-2.2.1-4 */
+        d->packet_id = id_of(s, d->seq); /* SPEC: MQTT5-2.2.1-4, MQTT3-2.3.1-4 */
         touch(s, d);
     }
     return d->packet_id;
@@ -407,10 +425,10 @@ enum err session_pubrec(struct session *s, uint16_t packet_id, uint8_t reason, u
         return OK;
     }
     if (reason >= 0x80) {
-        finish(s, d); /* SPEC: MQTT-4.4.0-2 */
+        finish(s, d); /* SPEC: MQTT5-4.4.0-2 */
         tidy(s);
     } else if (d->state == DELIVERY_SENT) {
-        release_msg(s, d);
+        release_msg(s, d); /* SPEC: MQTT5-4.3.3-6, MQTT3-4.3.3-1: never sent again */
         d->state = DELIVERY_RECEIVED;
         d->lsn = lsn;
         s->n_received++;
@@ -432,7 +450,7 @@ uint16_t session_next_pubrel(struct session *s, uint64_t committed)
     if (first == NULL || first->lsn > committed) {
         return 0;
     }
-    first->state = DELIVERY_RELEASED;
+    first->state = DELIVERY_RELEASED; /* SPEC: MQTT5-4.3.3-4, MQTT5-4.3.3-5, MQTT-4.6.0-4 */
     s->n_received--;
     return first->packet_id;
 }
@@ -466,7 +484,7 @@ void session_resume(struct session *s)
             s->n_received++;
         }
     }
-    s->n_unsent_at = 0;
+    s->n_unsent_at = 0; /* SPEC: MQTT-4.4.0-1, MQTT-4.6.0-1: from the oldest on, under their ids */
 }
 
 size_t session_sleep(struct session *s)

@@ -31,8 +31,9 @@ struct delivery {
     uint64_t
         lsn; /* journal position that must be committed first: of the deliver record while QUEUED
                 (QoS 2 waits  for it), of the "PUBREC seen" record while RECEIVED; 0 = none */
-    uint32_t id;   /* subscription identifier when n_ids == 1 */
-    uint32_t *ids; /* when n_ids > 1; owned by the delivery */
+    uint32_t id;    /* subscription identifier when n_ids == 1 */
+    uint32_t group; /* number of the group (core/groups.h) that gave it to this session; 0: none */
+    uint32_t *ids;  /* when n_ids > 1; owned by the delivery */
     uint16_t n_ids;
     uint16_t packet_id; /* 0 until sent with QoS > 0 */
     uint8_t qos;
@@ -53,7 +54,10 @@ struct session {
     uint64_t conn;          /* connection handle; 0 when asleep */
     uint32_t expiry_s;      /* after the connection ends; UINT32_MAX = bounded by the role */
     struct timer expiry;
+    uint64_t ends_at_ms;    /* the owner's: while asleep */
     const struct msg *will; /* shared; NULL = none */
+    uint32_t will_delay_s;  /* the owner's: after the connection ends, not after the session */
+    uint64_t will_at_ms;    /* the owner's: while asleep with a will */
     bool is_on_record;      /* the owner's: the journal knows it, so its end must be recorded */
     bool is_will_on_record; /* the owner's */
     uint64_t queued_bytes;
@@ -106,6 +110,13 @@ MUST_USE enum err session_enqueue(struct session *s, const struct msg *m, uint8_
 /* session_set_lsn - the deliver record of delivery `seq` was appended at lsn: it is_recorded.
  * Nothing happens when the delivery has gone. O(1) for the last ones queued. */
 void session_set_lsn(struct session *s, uint64_t seq, uint64_t lsn);
+
+/* session_set_group - the delivery that was queued last came through this group. */
+void session_set_group(struct session *s, uint32_t group);
+/* session_next_shared - walks the deliveries that came through a group and that another member may
+ * have once this session is gone: *at starts at 0; NULL at the end. QoS 1 that was not
+ * acknowledged; QoS 2 only while it cannot have left. SPEC: MQTT5-4.8.2-5 */
+const struct delivery *session_next_shared(const struct session *s, size_t *at);
 
 /* session_take_back - the newest delivery, `seq`, was not to be queued: as if session_enqueue had
  * not been called. Nothing may have happened to the session in between. */

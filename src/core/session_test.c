@@ -109,7 +109,7 @@ static void test_stuck_front(void **state)
 }
 
 /* After 65,535 the ids begin again; a delivery whose id is still in flight waits, and all behind
- * it. SPEC: MQTT-2.2.1-4 */
+ * it. SPEC: MQTT5-2.2.1-4 */
 static void test_packet_ids_go_round(void **state)
 {
     (void)state;
@@ -137,6 +137,7 @@ static void test_packet_ids_go_round(void **state)
     session_free(s);
 }
 
+/* SPEC: MQTT5-2.2.1-4, MQTT3-2.3.1-4 */
 static void test_all_packet_ids(void **state)
 {
     (void)state;
@@ -226,7 +227,7 @@ static void test_restore_keeps_waiting(void **state)
     assert_int_equal(session_restore(s, m, 3 + 65535, 1, false, NULL, 0), OK);
     session_resume(s);
     assert_int_equal(send_one(s), 3);
-    assert_null(session_next(s, 20, 0, 50, &n_expired)); /* SPEC: MQTT-2.2.1-3 */
+    assert_null(session_next(s, 20, 0, 50, &n_expired)); /* SPEC: MQTT5-2.2.1-4 */
     uint64_t seq = 0;
     assert_int_equal(session_puback(s, 3, &seq), OK);
     assert_int_equal(seq, 3);
@@ -402,7 +403,7 @@ static void test_expired_can_be_recorded(void **state)
     assert_int_equal(session_next(s, 9, ALL, 100, &n_expired)->seq, 4);
     assert_int_equal(n_expired, 0);
     session_resume(s);
-    assert_null(session_next_expired(s, 100)); /* SPEC: MQTT-4.3.3-7 */
+    assert_null(session_next_expired(s, 100)); /* SPEC: MQTT5-4.3.3-7 */
     session_free(s);
 }
 

@@ -61,10 +61,11 @@ static enum err levels_check(struct slice filter, const struct topic_limits *l)
         n++;
         if (is_hash(level)) {
             if (more) {
-                return ERR_MALFORMED; /* SPEC: MQTT-4.7.1-1 */
+                return ERR_MALFORMED; /* SPEC: MQTT5-4.7.1-1, MQTT3-4.7.1-2 */
             }
         } else if (!is_plus(level) && (has_byte(level, '+') || has_byte(level, '#'))) {
-            return ERR_MALFORMED; /* SPEC: MQTT-4.7.1-1, MQTT-4.7.1-2 */
+            return ERR_MALFORMED; /* SPEC: MQTT5-4.7.1-1, MQTT3-4.7.1-2, MQTT5-4.7.1-2,
+                                     MQTT3-4.7.1-3 */
         }
     }
     return n > l->levels ? ERR_LIMIT : OK;
@@ -80,10 +81,10 @@ enum err topic_filter_check(struct slice filter, const struct topic_limits *l)
     }
     struct slice group, shared;
     if (!topic_share_split(filter, &group, &shared)) {
-        return ERR_MALFORMED; /* SPEC: MQTT-4.8.2-1, MQTT-4.8.2-2 */
+        return ERR_MALFORMED; /* SPEC: MQTT5-4.8.2-1, MQTT5-4.8.2-2 */
     }
     if (has_byte(group, 0) || has_byte(group, '+') || has_byte(group, '#')) {
-        return ERR_MALFORMED; /* SPEC: MQTT-4.8.2-2 */
+        return ERR_MALFORMED; /* SPEC: MQTT5-4.8.2-2 */
     }
     return levels_check(shared, l);
 }

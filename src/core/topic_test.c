@@ -61,6 +61,8 @@ static const struct check_case CHECKS[] = {
     {"////////////////", ERR_LIMIT, ERR_LIMIT},
 };
 
+/* SPEC: MQTT-4.7.3-1, MQTT3-4.7.1-1, MQTT3-4.7.1-2, MQTT3-4.7.1-3, MQTT5-4.7.0-1, MQTT5-4.7.1-1,
+ * MQTT5-4.7.1-2, MQTT5-4.8.2-1, MQTT5-4.8.2-2 */
 static void test_check(void **state)
 {
     (void)state;
@@ -74,6 +76,7 @@ static void test_check(void **state)
     }
 }
 
+/* SPEC: MQTT-4.7.3-2 */
 static void test_check_nul(void **state)
 {
     (void)state;
@@ -145,6 +148,7 @@ static const struct match_case MATCHES[] = {
     {"a/", "a", false},
 };
 
+/* SPEC: MQTT-4.7.2-1 */
 static void test_matches(void **state)
 {
     (void)state;

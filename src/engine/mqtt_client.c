@@ -178,7 +178,7 @@ enum err mqtt_client_new(const struct mqtt_client_setup *setup, uint64_t now_ms,
     e->qos_max = QOS_MAX;
     e->asked_at_ms = now_ms;
     e->wire = mqtt_wire_limits_max();
-    e->wire.topic_alias_max = 0; /* SPEC: MQTT-3.1.2-26: we announce none */
+    e->wire.topic_alias_max = 0; /* SPEC: MQTT5-3.1.2-26: we announce none */
     e->n_ops = 2;
     while (e->n_ops <= setup->window) {
         e->n_ops *= 2;
@@ -259,7 +259,7 @@ bool mqtt_client_can_publish(const struct mqtt_client *e, uint8_t qos)
 static enum err packet_begin(struct mqtt_client *e, size_t size, struct wr *ret)
 {
     if (size > e->server_packet_max || size > e->output_max) {
-        return ERR_TOO_LARGE; /* SPEC: MQTT-3.2.2-15 */
+        return ERR_TOO_LARGE; /* SPEC: MQTT5-3.2.2-15 */
     }
     if (size > e->output_max - (waiting(e) < e->output_max ? waiting(e) : e->output_max)) {
         return ERR_AGAIN;
@@ -274,10 +274,10 @@ enum err mqtt_client_publish(struct mqtt_client *e, const struct mqtt_publish *m
         return ERR_PROTOCOL;
     }
     if (m->qos > e->qos_max || (m->retain && !e->has_retain)) {
-        return ERR_UNSUPPORTED; /* SPEC: MQTT-3.2.2-11, MQTT-3.2.2-14 */
+        return ERR_UNSUPPORTED; /* SPEC: MQTT5-3.2.2-11, MQTT5-3.2.2-14 */
     }
     if (!mqtt_client_can_publish(e, m->qos)) {
-        return ERR_AGAIN; /* SPEC: MQTT-3.3.4-7 */
+        return ERR_AGAIN; /* SPEC: MQTT5-3.3.4-7 */
     }
     struct mqtt_publish out = *m;
     out.packet_id = m->qos > 0 ? next_id(e) : 0;
@@ -394,11 +394,11 @@ static enum err on_connack(struct mqtt_client *e, const struct taken *t)
         return OK;
     }
     if (m->session_present && e->clean_start) {
-        return broken(t, MQTT_PROTOCOL_ERROR); /* SPEC: MQTT-3.2.2-4 */
+        return broken(t, MQTT_PROTOCOL_ERROR); /* SPEC: MQTT5-3.2.2-4 */
     }
     uint32_t keep_alive_s =
         mqtt_props_number(&m->props, MQTT_PROP_SERVER_KEEP_ALIVE, e->keep_alive_s);
-    e->keep_alive_s = keep_alive_s; /* SPEC: MQTT-3.1.2-21 */
+    e->keep_alive_s = keep_alive_s; /* SPEC: MQTT5-3.1.2-21 */
     e->server_receive_max =
         (uint16_t)mqtt_props_number(&m->props, MQTT_PROP_RECEIVE_MAXIMUM, UINT16_MAX);
     e->server_packet_max = mqtt_props_number(&m->props, MQTT_PROP_MAXIMUM_PACKET_SIZE, UINT32_MAX);
@@ -411,7 +411,7 @@ static enum err on_connack(struct mqtt_client *e, const struct taken *t)
 static enum err receive_open(struct mqtt_client *e, const struct taken *t)
 {
     if (e->n_receiving >= e->receive_max && is_v5(e)) {
-        return broken(t, MQTT_RECEIVE_MAXIMUM_EXCEEDED); /* SPEC: MQTT-3.3.4-9 */
+        return broken(t, MQTT_RECEIVE_MAXIMUM_EXCEEDED); /* SPEC: MQTT5-3.3.4-9 */
     }
     if (e->n_receiving < UINT16_MAX) {
         e->n_receiving++;
@@ -429,7 +429,7 @@ static enum err on_publish(struct mqtt_client *e, const struct taken *t)
     }
     if (m->qos == 2) {
         if (is_received(e, m->packet_id)) {
-            /* SPEC: MQTT-4.3.3-10: the same message again; the owner has it already */
+            /* SPEC: MQTT5-4.3.3-10: the same message again; the owner has it already */
             TRY(put_ack(e, MQTT_PUBREC, m->packet_id, 0, t->now_ms));
             return ERR_AGAIN;
         }
@@ -485,7 +485,7 @@ static enum err on_pubrec(struct mqtt_client *e, const struct taken *t)
         return broken(t, MQTT_PROTOCOL_ERROR);
     }
     if (m->reason >= 0x80) {
-        return o != NULL ? published(e, t, o) : ERR_AGAIN; /* SPEC: MQTT-4.3.3-4: no PUBREL */
+        return o != NULL ? published(e, t, o) : ERR_AGAIN; /* SPEC: MQTT5-4.3.3-4: no PUBREL */
     }
     TRY(put_ack(e, MQTT_PUBREL, m->packet_id, o != NULL ? 0 : MQTT_PACKET_ID_NOT_FOUND, t->now_ms));
     if (o != NULL) {
@@ -525,7 +525,7 @@ static enum err on_unsuback(struct mqtt_client *e, const struct taken *t)
     bool fits = o != NULL && o->kind == OP_UNSUBSCRIBE &&
                 (!is_v5(e) || t->ev->unsuback.codes.n == o->n_filters);
     if (!fits) {
-        return broken(t, MQTT_PROTOCOL_ERROR); /* SPEC: MQTT-3.11.3-1 */
+        return broken(t, MQTT_PROTOCOL_ERROR); /* SPEC: MQTT5-3.11.3-1 */
     }
     t->ev->id = o->id;
     op_remove(e, o);
@@ -566,7 +566,7 @@ static enum err on_open(struct mqtt_client *e, enum mqtt_type type, const struct
     case MQTT_SUBSCRIBE:
     case MQTT_UNSUBSCRIBE:
     case MQTT_PINGREQ:
-    case MQTT_AUTH: /* SPEC: MQTT-4.12.0-6: we began no enhanced authentication */
+    case MQTT_AUTH: /* SPEC: MQTT5-4.12.0-6: we began no enhanced authentication */
         break;
     }
     return broken(t, MQTT_PROTOCOL_ERROR);
@@ -590,7 +590,7 @@ enum err mqtt_client_next(struct mqtt_client *e, struct slice *in, uint64_t now_
             input.flags = fixed.flags;
             err = e->state == OPEN             ? on_open(e, fixed.type, &t)
                   : fixed.type == MQTT_CONNACK ? on_connack(e, &t)
-                                               : broken(&t, MQTT_PROTOCOL_ERROR); /* MQTT-3.2.0-1 */
+                                               : broken(&t, MQTT_PROTOCOL_ERROR);
         }
         if (err == OK) {
             *ret = ev;

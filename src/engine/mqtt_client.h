@@ -81,7 +81,7 @@ AUTOFREE(mqtt_client, mqtt_client_free)
  *            what was taken
  * ERR_NOMEM  the engine is closed
  * other      the server is wrong: the engine is closed, in MQTT 5 a DISCONNECT waits in the output.
- *            SPEC: MQTT-4.13.1-1
+ *            SPEC: MQTT5-4.13.1-1
  */
 MUST_USE enum err mqtt_client_next(struct mqtt_client *e, struct slice *in, uint64_t now_ms,
                                    struct mqtt_fault *fault, struct mqtt_client_event *ret);
@@ -94,7 +94,7 @@ MUST_USE enum err mqtt_client_next(struct mqtt_client *e, struct slice *in, uint
  * ERR_AGAIN        the window (ours or the server's Receive Maximum) or the output is full
  * ERR_PROTOCOL     not open
  * ERR_TOO_LARGE    over the server's maximum packet size, or output_max
- * ERR_UNSUPPORTED  the server does not do this QoS, or retained messages. SPEC: MQTT-3.2.2-11
+ * ERR_UNSUPPORTED  the server does not do this QoS, or retained messages. SPEC: MQTT5-3.2.2-11
  * Nothing changed then. O(message).
  */
 MUST_USE enum err mqtt_client_publish(struct mqtt_client *e, const struct mqtt_publish *m,
@@ -111,7 +111,7 @@ MUST_USE enum err mqtt_client_unsubscribe(struct mqtt_client *e, struct slice li
                                           uint64_t now_ms, uint16_t *ret_id);
 
 /* mqtt_client_accept - the owner has the message: PUBACK or PUBREC leaves. Nothing for QoS 0 or in
- * a closed engine. ERR_NOMEM, ERR_PROTOCOL: no such PUBLISH is open. SPEC: MQTT-4.3.2-4 */
+ * a closed engine. ERR_NOMEM, ERR_PROTOCOL: no such PUBLISH is open. SPEC: MQTT5-4.3.2-4 */
 MUST_USE enum err mqtt_client_accept(struct mqtt_client *e, const struct mqtt_publish *m,
                                      uint64_t now_ms);
 
@@ -135,7 +135,7 @@ enum mqtt_version mqtt_client_version(const struct mqtt_client *e);
 /* mqtt_client_deadline - when mqtt_client_tick must be called; UINT64_MAX: never. */
 uint64_t mqtt_client_deadline(const struct mqtt_client *e);
 /* mqtt_client_tick - sends PINGREQ when it is time. ERR_TIMEOUT: CONNACK or PINGRESP did not come;
- * the engine is closed. ERR_NOMEM. SPEC: MQTT-3.1.2-20 */
+ * the engine is closed. ERR_NOMEM. SPEC: MQTT5-3.1.2-20 */
 MUST_USE enum err mqtt_client_tick(struct mqtt_client *e, uint64_t now_ms);
 
 #endif

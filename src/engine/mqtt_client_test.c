@@ -19,6 +19,7 @@ struct script {
     uint8_t qos;        /* of the messages sent after CONNACK */
     unsigned n_sent;    /* so many */
     unsigned n_filters; /* of one subscription after CONNACK; 0: none */
+    bool retain;        /* of the messages sent */
     bool accept;        /* accept what comes */
     const char *in;     /* hex */
     const char *events;
@@ -76,8 +77,10 @@ static enum err on_open(const struct script *s, struct mqtt_client *e, char log[
 {
     uint16_t id;
     for (unsigned i = 0; i < s->n_sent; i++) {
-        struct mqtt_publish m = {
-            .topic = slice_text("t"), .payload = slice_text("p"), .qos = s->qos};
+        struct mqtt_publish m = {.topic = slice_text("t"),
+                                 .payload = slice_text("p"),
+                                 .qos = s->qos,
+                                 .retain = s->retain};
         enum err err = mqtt_client_publish(e, &m, 1000, &id);
         if (err == ERR_NOMEM) {
             return err;
@@ -192,6 +195,7 @@ static const struct script scripts[] = {
      .in = "2003008700",
      .events = "connack 135;closed",
      .out = ""},
+    /* SPEC: MQTT5-3.2.2-4 */
     {.name = "session nobody asked for",
      .version = MQTT_V5,
      .in = "2003010000",
@@ -256,11 +260,19 @@ static const struct script scripts[] = {
      .in = "20060000 03 210001",
      .events = "connack 0;sent 1;not sent: again;open",
      .out = "320700017400010070"},
+    /* SPEC: MQTT5-3.2.2-11, MQTT5-3.2.2-14, MQTT5-3.2.2-15 */
     {.name = "the server's maximum QoS",
      .version = MQTT_V5,
      .qos = 2,
      .n_sent = 1,
      .in = "20050000 02 2401",
+     .events = "connack 0;not sent: unsupported;open",
+     .out = ""},
+    {.name = "a server that retains nothing",
+     .version = MQTT_V5,
+     .retain = true,
+     .n_sent = 1,
+     .in = "20050000 02 2500",
      .events = "connack 0;not sent: unsupported;open",
      .out = ""},
     {.name = "the server's packet size",
@@ -469,6 +481,7 @@ static void test_connack_late(void **state)
     e = mqtt_client_free(e);
 }
 
+/* SPEC: MQTT5-3.1.2-20 */
 static void test_keep_alive(void **state)
 {
     (void)state;
@@ -492,6 +505,7 @@ static void test_keep_alive(void **state)
     e = mqtt_client_free(e);
 }
 
+/* SPEC: MQTT5-3.1.2-21, MQTT5-3.2.2-21 */
 static void test_server_keep_alive(void **state)
 {
     (void)state;

@@ -4,10 +4,15 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "engine/mqtt_advice.h"
+#include "wire/mqtt/auth.h"
 #include "wire/mqtt/connack.h"
 #include "wire/mqtt/fixed.h"
 
-enum gate_state { GATE_WAIT_CONNECT, GATE_ASKED, GATE_REFUSED };
+/* A challenge is data of ours within SCRAM_ANSWER_MAX and the name of a method. */
+enum { GATE_AUTH_SLACK = 8, GATE_CHALLENGE_MAX = 2048 };
+
+enum gate_state { GATE_WAIT_CONNECT, GATE_ASKED, GATE_CHALLENGED, GATE_REFUSED };
 
 struct mqtt_gate {
     enum gate_state state;
@@ -16,7 +21,9 @@ struct mqtt_gate {
     size_t packet_max;
     struct buf packet; /* the CONNECT; `connect` borrows from it. Holds a password: wiped */
     struct mqtt_connect connect;
-    uint8_t out[8];
+    struct buf conclusion; /* proves that we know the client's password */
+    struct buf challenge;  /* waits to leave */
+    uint8_t out[16 + MQTT_ADVICE_MAX];
     size_t n_out;
 };
 
@@ -38,19 +45,37 @@ struct mqtt_gate *mqtt_gate_free(struct mqtt_gate *g)
 {
     if (g != NULL) {
         buf_wipe(&g->packet);
+        buf_wipe(&g->conclusion);
+        buf_done(&g->challenge);
         mem_free(g);
     }
     return NULL;
 }
 
-void mqtt_gate_refuse(struct mqtt_gate *g, enum mqtt_reason reason)
+static bool put_connack(struct mqtt_gate *g, const struct mqtt_connack *connack, uint32_t most)
 {
     struct wr w = wr_into(g->out, sizeof(g->out));
+    bool fits = mqtt_connack_encode(connack, g->version, &w) == OK && w.at <= most;
+    g->n_out = fits ? w.at : 0;
+    return fits;
+}
+
+void mqtt_gate_refuse(struct mqtt_gate *g, enum mqtt_reason reason)
+{
     struct mqtt_connack connack = {.code = (uint8_t)reason};
+    uint32_t most = UINT32_MAX;
+    if (g->state == GATE_ASKED && g->version == MQTT_V5) { /* its wishes are known */
+        const struct mqtt_props *wishes = &g->connect.props;
+        most = mqtt_props_number(wishes, MQTT_PROP_MAXIMUM_PACKET_SIZE, UINT32_MAX);
+        struct slice advice = mqtt_advice((uint8_t)reason);
+        if (mqtt_props_number(wishes, MQTT_PROP_REQUEST_PROBLEM_INFO, 1) != 0 && advice.n > 0) {
+            mqtt_props_set_text(&connack.props, MQTT_PROP_REASON_STRING, advice);
+        }
+    }
     g->state = GATE_REFUSED;
-    g->n_out = 0;
-    if (mqtt_connack_encode(&connack, g->version, &w) == OK) {
-        g->n_out = wr_slice(&w).n;
+    if (!put_connack(g, &connack, most)) {
+        mqtt_props_clear(&connack.props, MQTT_PROP_REASON_STRING); /* SPEC: MQTT5-3.2.2-19 */
+        (void)put_connack(g, &connack, most); /* SPEC: MQTT5-3.1.2-24: or nothing */
     }
 }
 
@@ -59,14 +84,15 @@ void mqtt_gate_refuse(struct mqtt_gate *g, enum mqtt_reason reason)
 static void refuse_fault(struct mqtt_gate *g, const struct mqtt_fault *fault)
 {
     if (fault->err == ERR_UNSUPPORTED) {
-        g->version = fault->level >= MQTT_V5 ? MQTT_V5 : MQTT_V311; /* SPEC: MQTT-3.1.2-2 */
+        g->version =
+            fault->level >= MQTT_V5 ? MQTT_V5 : MQTT_V311; /* SPEC: MQTT5-3.1.2-2, MQTT3-3.1.2-2 */
         mqtt_gate_refuse(g, MQTT_UNSUPPORTED_VERSION);
     } else if (fault->level == MQTT_V5) {
         g->version = MQTT_V5;
         mqtt_gate_refuse(g, (enum mqtt_reason)fault->reason);
     } else if (fault->level == MQTT_V311 && fault->reason == MQTT_CLIENT_ID_INVALID) {
         g->version = MQTT_V311;
-        mqtt_gate_refuse(g, MQTT_CLIENT_ID_INVALID); /* SPEC: MQTT-3.1.3-8 */
+        mqtt_gate_refuse(g, MQTT_CLIENT_ID_INVALID); /* SPEC: MQTT5-3.1.3-8, MQTT3-3.1.3-8 */
     } else {
         g->state = GATE_REFUSED; /* SPEC: MQTT-3.1.4-1: close without a word */
     }
@@ -118,8 +144,98 @@ const struct mqtt_connect *mqtt_gate_connect(const struct mqtt_gate *g)
     return &g->connect;
 }
 
+/* ---- enhanced authentication ---- */
+
+struct slice mqtt_gate_method(const struct mqtt_gate *g)
+{
+    return mqtt_props_text(&g->connect.props, MQTT_PROP_AUTH_METHOD);
+}
+
+MUST_USE enum err mqtt_gate_challenge(struct mqtt_gate *g, struct slice data)
+{
+    assert(g->state == GATE_ASKED && mqtt_gate_method(g).n > 0);
+    struct mqtt_auth auth = {.reason = MQTT_CONTINUE_AUTHENTICATION};
+    uint8_t *dst;
+    mqtt_props_set_text(&auth.props, MQTT_PROP_AUTH_METHOD, mqtt_gate_method(g));
+    mqtt_props_set_text(&auth.props, MQTT_PROP_AUTH_DATA, data);
+    size_t most = mqtt_props_size(&auth.props) + GATE_AUTH_SLACK;
+    TRY(buf_room(&g->challenge, most, GATE_CHALLENGE_MAX, &dst));
+    struct wr w = wr_into(dst, most);
+    TRY(mqtt_auth_encode(&auth, &w));
+    g->challenge.n += wr_slice(&w).n;
+    g->state = GATE_CHALLENGED;
+    return OK;
+}
+
+bool mqtt_gate_is_challenged(const struct mqtt_gate *g)
+{
+    return g->state == GATE_CHALLENGED;
+}
+
+static enum err gate_answer(struct mqtt_gate *g, struct slice *in, struct mqtt_fault *fault,
+                            struct slice *ret_data)
+{
+    struct slice rest = *in;
+    struct mqtt_fixed fixed;
+    struct mqtt_auth auth;
+    struct mqtt_input input = {.version = MQTT_V5, .sender = MQTT_FROM_CLIENT, .limits = g->wire};
+    *fault = (struct mqtt_fault){.err = ERR_PROTOCOL, .reason = MQTT_PROTOCOL_ERROR};
+    unsigned type = in->n > 0 ? in->p[0] >> 4 : MQTT_AUTH;
+    if (type != MQTT_AUTH && type != MQTT_DISCONNECT) {
+        return ERR_PROTOCOL; /* SPEC: MQTT5-3.1.2-30 */
+    }
+    TRY(mqtt_packet_cut(&rest, g->packet_max, fault, &fixed, &input.body));
+    if (type == MQTT_DISCONNECT) {
+        return ERR_CLOSED;
+    }
+    input.flags = fixed.flags;
+    TRY(mqtt_auth_decode(&input, fault, &auth));
+    *fault = (struct mqtt_fault){.err = ERR_PROTOCOL, .reason = MQTT_PROTOCOL_ERROR};
+    if (auth.reason != MQTT_CONTINUE_AUTHENTICATION) {
+        return ERR_PROTOCOL; /* SPEC: MQTT5-4.12.0-3 */
+    }
+    if (!slice_equal(mqtt_props_text(&auth.props, MQTT_PROP_AUTH_METHOD), mqtt_gate_method(g))) {
+        return ERR_PROTOCOL; /* SPEC: MQTT5-4.12.0-5 */
+    }
+    *ret_data = mqtt_props_text(&auth.props, MQTT_PROP_AUTH_DATA);
+    *in = rest;
+    return OK;
+}
+
+MUST_USE enum err mqtt_gate_answer(struct mqtt_gate *g, struct slice *in, struct mqtt_fault *fault,
+                                   struct slice *ret_data)
+{
+    assert(g->state == GATE_CHALLENGED);
+    enum err e = gate_answer(g, in, fault, ret_data);
+    if (e == OK) {
+        g->state = GATE_ASKED;
+    } else if (e == ERR_CLOSED) {
+        g->state = GATE_REFUSED;
+    } else if (e != ERR_AGAIN) {
+        mqtt_gate_refuse(g, (enum mqtt_reason)fault->reason);
+    }
+    return e;
+}
+
+MUST_USE enum err mqtt_gate_conclude(struct mqtt_gate *g, struct slice data)
+{
+    buf_clear(&g->conclusion);
+    return buf_append(&g->conclusion, data, GATE_CHALLENGE_MAX);
+}
+
+struct slice mqtt_gate_conclusion(const struct mqtt_gate *g)
+{
+    return buf_slice(&g->conclusion);
+}
+
 size_t mqtt_gate_output(struct mqtt_gate *g, uint8_t *dst, size_t cap)
 {
+    if (g->challenge.n > 0 && g->challenge.n <= cap) {
+        size_t waiting = g->challenge.n;
+        memcpy(dst, g->challenge.p, waiting);
+        buf_done(&g->challenge);
+        return waiting;
+    }
     size_t n = g->n_out;
     if (n == 0 || n > cap) {
         return 0;

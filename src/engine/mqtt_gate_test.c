@@ -30,7 +30,7 @@ static const struct meeting meetings[] = {
     {"one foreign byte is enough", "36", ERR_PROTOCOL, "", "36"},
     {"reserved flags", "11 0e 0004'MQTT' 04 02 003c 0002'ab'", ERR_MALFORMED, "",
      "11 0e 0004'MQTT' 04 02 003c 0002'ab'"},
-    /* SPEC: MQTT-3.1.2-2 */
+    /* SPEC: MQTT3-3.1.2-2, MQTT5-3.1.2-2 */
     {"MQIsdp", "10 10 0006'MQIsdp' 03 02 003c 0002'ab'", ERR_UNSUPPORTED, "20 02 00 01",
      "10 10 0006'MQIsdp' 03 02 003c 0002'ab'"},
     {"level 3", "10 0e 0004'MQTT' 03 02 003c 0002'ab'", ERR_UNSUPPORTED, "20 02 00 01",
@@ -39,7 +39,7 @@ static const struct meeting meetings[] = {
      "10 0f 0004'MQTT' 06 02 003c 00 0002'ab'"},
     {"another name", "10 0e 0004'HTTP' 04 02 003c 0002'ab'", ERR_MALFORMED, "",
      "10 0e 0004'HTTP' 04 02 003c 0002'ab'"},
-    /* SPEC: MQTT-3.1.3-8 */
+    /* SPEC: MQTT3-3.1.3-8, MQTT5-3.1.3-8 */
     {"no client id, 3.1.1 session", "10 0c 0004'MQTT' 04 00 003c 0000", ERR_PROTOCOL, "20 02 00 02",
      "10 0c 0004'MQTT' 04 00 003c 0000"},
     {"no client id, 3.1.1 clean", "10 0c 0004'MQTT' 04 02 003c 0000", OK, "", ""},
@@ -156,6 +156,8 @@ static void keeps_a_copy(void **state)
     assert_int_equal(c->keep_alive_s, 60);
 }
 
+#define LATER "20 1e 00 89 1b 1f 0018 'try again a little later'"
+
 static void refuses_in_its_version(void **state)
 {
     (void)state;
@@ -167,13 +169,21 @@ static void refuses_in_its_version(void **state)
         {"10 0e 0004'MQTT' 04 02 003c 0002'ab'", MQTT_NOT_AUTHORIZED, "20 02 00 05"},
         {"10 0e 0004'MQTT' 04 02 003c 0002'ab'", MQTT_BAD_CREDENTIALS, "20 02 00 04"},
         {"10 0e 0004'MQTT' 04 02 003c 0002'ab'", MQTT_SERVER_BUSY, "20 02 00 03"},
-        {"10 0f 0004'MQTT' 05 02 003c 00 0002'ab'", MQTT_NOT_AUTHORIZED, "20 03 00 87 00"},
-        {"10 0f 0004'MQTT' 05 02 003c 00 0002'ab'", MQTT_BAD_AUTH_METHOD, "20 03 00 8c 00"},
+        {"10 0f 0004'MQTT' 05 02 003c 00 0002'ab'", MQTT_SERVER_BUSY, LATER},
+        {"10 0f 0004'MQTT' 05 02 003c 00 0002'ab'", MQTT_BANNED, "20 03 00 8a 00"},
+        /* SPEC: MQTT5-3.1.2-29: it does not want to know */
+        {"10 11 0004'MQTT' 05 02 003c 02 1700 0002'ab'", MQTT_SERVER_BUSY, "20 03 00 89 00"},
+        {"10 11 0004'MQTT' 05 02 003c 02 1701 0002'ab'", MQTT_SERVER_BUSY, LATER},
+        /* SPEC: MQTT5-3.1.2-24, MQTT5-3.2.2-19 */
+        {"10 14 0004'MQTT' 05 02 003c 05 2700000020 0002'ab'", MQTT_SERVER_BUSY, LATER},
+        {"10 14 0004'MQTT' 05 02 003c 05 270000001f 0002'ab'", MQTT_SERVER_BUSY, "20 03 00 89 00"},
+        {"10 14 0004'MQTT' 05 02 003c 05 2700000005 0002'ab'", MQTT_SERVER_BUSY, "20 03 00 89 00"},
+        {"10 14 0004'MQTT' 05 02 003c 05 2700000004 0002'ab'", MQTT_SERVER_BUSY, ""},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct mqtt_wire_limits limits = talk_limits();
         AUTO(mqtt_gate_autofree) struct mqtt_gate *g = NULL;
-        uint8_t bytes[TALK_MAX], out[16];
+        uint8_t bytes[TALK_MAX], out[64];
         struct slice in = slice_of(bytes, talk_bytes(cases[i].in, bytes));
         struct mqtt_fault fault;
         assert_int_equal(mqtt_gate_new(&limits, PREAUTH, &g), OK);
@@ -182,6 +192,118 @@ static void refuses_in_its_version(void **state)
         size_t n = mqtt_gate_output(g, out, sizeof(out));
         talk_is(mqtt_reason_name((uint8_t)cases[i].reason), slice_of(out, n), cases[i].out);
     }
+}
+
+/* CONNECT of 5.0 that names the method "M", with data "1". */
+#define WITH_METHOD "10 17 0004'MQTT' 05 02 003c 08 15 0001'M' 16 0001'1' 0002'ab' "
+
+static struct mqtt_gate *challenged(const struct mqtt_wire_limits *limits)
+{
+    struct mqtt_gate *g = NULL;
+    uint8_t bytes[TALK_MAX];
+    uint8_t out[64];
+    struct slice in = slice_of(bytes, talk_bytes(WITH_METHOD, bytes));
+    struct mqtt_fault fault;
+    assert_int_equal(mqtt_gate_new(limits, PREAUTH, &g), OK);
+    assert_int_equal(mqtt_gate_next(g, &in, &fault), OK);
+    assert_true(slice_is(mqtt_gate_method(g), "M"));
+    assert_false(mqtt_gate_is_challenged(g));
+    assert_int_equal(mqtt_gate_challenge(g, slice_text("22")), OK);
+    assert_true(mqtt_gate_is_challenged(g));
+    assert_int_equal(mqtt_gate_output(g, out, 4), 0); /* whole or not at all */
+    /* SPEC: MQTT5-4.12.0-2, MQTT5-4.12.0-5 */
+    talk_is("challenge", slice_of(out, mqtt_gate_output(g, out, sizeof(out))),
+            "f0 0b 18 09 15 0001'M' 16 0002'22'");
+    assert_int_equal(mqtt_gate_output(g, out, sizeof(out)), 0);
+    return g;
+}
+
+/* SPEC: MQTT5-3.1.2-30, MQTT5-4.12.0-3, MQTT5-4.12.0-5, MQTT5-3.15.1-1 */
+static const struct {
+    const char *name, *in;
+    enum err err;
+    const char *out, *rest;
+} answers[] = {
+    {"the answer", "f0 0b 18 09 15 0001'M' 16 0002'33' c0 00", OK, "", "c0 00"},
+    {"an empty answer", "f0 06 18 04 15 0001'M'", OK, "", ""},
+    {"DISCONNECT", "e0 00", ERR_CLOSED, "", "e0 00"},
+    {"another method", "f0 06 18 04 15 0001'N'", ERR_PROTOCOL, "20 03 00 82 00",
+     "f0 06 18 04 15 0001'N'"},
+    {"no method", "f0 02 18 00", ERR_PROTOCOL, "20 03 00 82 00", "f0 02 18 00"},
+    {"nothing", "f0 00", ERR_PROTOCOL, "20 03 00 82 00", "f0 00"},
+    {"re-authenticate", "f0 06 19 04 15 0001'M'", ERR_PROTOCOL, "20 03 00 82 00",
+     "f0 06 19 04 15 0001'M'"},
+    {"success", "f0 06 00 04 15 0001'M'", ERR_PROTOCOL, "20 03 00 82 00", "f0 06 00 04 15 0001'M'"},
+    {"flags", "f1 06 18 04 15 0001'M'", ERR_MALFORMED, "20 03 00 81 00", "f1 06 18 04 15 0001'M'"},
+    {"a byte too many", "f0 07 18 04 15 0001'M' 00", ERR_TRAILING, "20 03 00 81 00",
+     "f0 07 18 04 15 0001'M' 00"},
+    {"PINGREQ", "c0 00", ERR_PROTOCOL, "20 03 00 82 00", "c0 00"},
+    {"one byte of a PUBLISH", "30", ERR_PROTOCOL, "20 03 00 82 00", "30"},
+    {"larger than a stranger may send", "f0 ff 7f", ERR_TOO_LARGE, "20 03 00 95 00", "f0 ff 7f"},
+};
+
+static void challenge(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(answers); i++) {
+        struct mqtt_wire_limits limits = talk_limits();
+        uint8_t bytes[TALK_MAX];
+        uint8_t out[16];
+        size_t n = talk_bytes(answers[i].in, bytes);
+        for (size_t step = 1; step <= n; step += n > 1 ? n - 1 : 1) { /* bytewise, then whole */
+            AUTO(mqtt_gate_autofree) struct mqtt_gate *g = challenged(&limits);
+            struct mqtt_fault fault = {0};
+            struct slice data = {0};
+            struct slice in = {0};
+            enum err err = ERR_AGAIN;
+            for (size_t end = step; end <= n && err == ERR_AGAIN; end++) {
+                in = slice_of(bytes, end);
+                err = mqtt_gate_answer(g, &in, &fault, &data);
+            }
+            if (err != answers[i].err) {
+                fail_msg("%s: %s", answers[i].name, err_name(err));
+            }
+            if (step == n) {
+                talk_is(answers[i].name, in, answers[i].rest);
+            }
+            assert_true(err != OK || data.n == 0 || slice_is(data, "33"));
+            assert_false(mqtt_gate_is_challenged(g));
+            talk_is(answers[i].name, slice_of(out, mqtt_gate_output(g, out, sizeof(out))),
+                    answers[i].out);
+        }
+    }
+}
+
+static void conclusion(void **state)
+{
+    (void)state;
+    struct mqtt_wire_limits limits = talk_limits();
+    AUTO(mqtt_gate_autofree) struct mqtt_gate *g = challenged(&limits);
+    assert_int_equal(mqtt_gate_conclusion(g).n, 0);
+    (void)mem_fail_after(0);
+    assert_int_equal(mqtt_gate_conclude(g, slice_text("v=1")), ERR_NOMEM);
+    assert_true(mem_fail_after(-1));
+    assert_int_equal(mqtt_gate_conclude(g, slice_text("v=1")), OK);
+    assert_true(slice_is(mqtt_gate_conclusion(g), "v=1"));
+}
+
+static void challenge_without_memory(void **state)
+{
+    (void)state;
+    struct mqtt_wire_limits limits = talk_limits();
+    AUTO(mqtt_gate_autofree) struct mqtt_gate *g = NULL;
+    uint8_t bytes[TALK_MAX];
+    uint8_t out[64];
+    struct slice in = slice_of(bytes, talk_bytes(WITH_METHOD, bytes));
+    struct mqtt_fault fault;
+    assert_int_equal(mqtt_gate_new(&limits, PREAUTH, &g), OK);
+    assert_int_equal(mqtt_gate_next(g, &in, &fault), OK);
+    (void)mem_fail_after(0);
+    assert_int_equal(mqtt_gate_challenge(g, slice_text("22")), ERR_NOMEM);
+    assert_true(mem_fail_after(-1));
+    mqtt_gate_refuse(g, MQTT_SERVER_BUSY);
+    talk_is("busy", slice_of(out, mqtt_gate_output(g, out, sizeof(out))),
+            "20 1e 00 89 1b 1f 0018'try again a little later'");
 }
 
 /* Without memory nobody comes in, and the stranger is told to try later where that can be said. */
@@ -212,8 +334,13 @@ static void no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(table),        cmocka_unit_test(size_at_the_limit),
-        cmocka_unit_test(keeps_a_copy), cmocka_unit_test(refuses_in_its_version),
+        cmocka_unit_test(table),
+        cmocka_unit_test(size_at_the_limit),
+        cmocka_unit_test(keeps_a_copy),
+        cmocka_unit_test(refuses_in_its_version),
+        cmocka_unit_test(challenge),
+        cmocka_unit_test(conclusion),
+        cmocka_unit_test(challenge_without_memory),
         cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

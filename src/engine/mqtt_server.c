@@ -4,6 +4,8 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "engine/mqtt_advice.h"
+#include "engine/topic_alias.h"
 #include "wire/mqtt/connack.h"
 #include "wire/mqtt/fixed.h"
 #include "wire/mqtt/ping.h"
@@ -39,6 +41,7 @@ struct mqtt_server {
     uint16_t receive_quota;               /* PUBLISHes with QoS > 0 the client may still open */
     struct ask *asks;                     /* ring of asks_cap */
     uint32_t asks_cap, first_ask, n_asks; /* first_ask is the id of the oldest; ids count up */
+    struct topic_aliases from_client, to_client;
     struct buf out;
     size_t out_at; /* bytes of out that have left */
 };
@@ -67,8 +70,29 @@ static enum err put(struct mqtt_server *e, size_t most, encode_fn *encode, const
     TRY(buf_room(&e->out, most, SERVER_OUTPUT_MAX, &dst));
     struct wr w = wr_into(dst, most);
     TRY(encode(packet, e->terms.version, &w));
+    if (w.at > e->terms.client_packet_max) {
+        return ERR_TOO_LARGE; /* SPEC: MQTT3-3.1.2-24 */
+    }
     e->out.n += wr_slice(&w).n;
     return OK;
+}
+
+/* A refusal with its reason string, if the client wants to hear it and it fits. props are those of
+ * the packet. SPEC: MQTT5-3.1.2-29
+ * SPEC: MQTT5-3.4.2-2, MQTT5-3.5.2-2, MQTT5-3.9.2-1, MQTT5-3.11.2-1, MQTT5-3.14.2-3 */
+static enum err put_refusal(struct mqtt_server *e, size_t most, encode_fn *encode,
+                            const void *packet, struct mqtt_props *props, uint8_t reason)
+{
+    struct slice advice = e->terms.wants_reasons ? mqtt_advice(reason) : (struct slice){0};
+    if (is_v5(e) && advice.n > 0) {
+        mqtt_props_set_text(props, MQTT_PROP_REASON_STRING, advice);
+        enum err err = put(e, most + advice.n + 8, encode, packet);
+        if (err != ERR_TOO_LARGE) {
+            return err;
+        }
+        mqtt_props_clear(props, MQTT_PROP_REASON_STRING);
+    }
+    return put(e, most, encode, packet);
 }
 
 #define DEFINE_ENCODE(name)                                                                        \
@@ -81,6 +105,13 @@ DEFINE_ENCODE(connack)
 DEFINE_ENCODE(suback)
 DEFINE_ENCODE(unsuback)
 DEFINE_ENCODE(disconnect)
+
+static enum err encode_auth(const void *packet, enum mqtt_version version, struct wr *w)
+{
+    const struct mqtt_auth *m = packet;
+    (void)version;
+    return mqtt_auth_encode(m, w);
+}
 
 static enum err encode_pingresp(const void *packet, enum mqtt_version version, struct wr *w)
 {
@@ -95,22 +126,22 @@ static enum err encode_pubrel(const void *packet, enum mqtt_version version, str
     return mqtt_pubrel_encode(m, version, w);
 }
 
-static enum err encode_ask(const void *packet, enum mqtt_version version, struct wr *w)
+static enum err encode_puback(const void *packet, enum mqtt_version version, struct wr *w)
 {
-    const struct ask *a = packet;
-    struct mqtt_ack m = {.packet_id = a->packet_id, .reason = a->reason};
-    switch (a->kind) {
-    case ASK_PUBACK:
-        return mqtt_puback_encode(&m, version, w);
-    case ASK_PUBREC:
-        return mqtt_pubrec_encode(&m, version, w);
-    case ASK_PUBCOMP:
-        return mqtt_pubcomp_encode(&m, version, w);
-    }
-    return ERR_MALFORMED;
+    return mqtt_puback_encode(packet, version, w);
 }
 
-enum { ACK_BYTES_MAX = 8, CONNACK_BYTES_MAX = 512 };
+static enum err encode_pubrec(const void *packet, enum mqtt_version version, struct wr *w)
+{
+    return mqtt_pubrec_encode(packet, version, w);
+}
+
+static enum err encode_pubcomp(const void *packet, enum mqtt_version version, struct wr *w)
+{
+    return mqtt_pubcomp_encode(packet, version, w);
+}
+
+enum { ACK_BYTES_MAX = 8, CONNACK_BYTES_MAX = 1024, AUTH_SLACK = 16 };
 
 /* ---- life ---- */
 
@@ -118,7 +149,7 @@ MUST_USE enum err mqtt_server_new(const struct mqtt_terms *terms,
                                   const struct mqtt_connack *connack, uint64_t now_ms,
                                   struct mqtt_server **ret)
 {
-    assert(terms->receive_max > 0);
+    assert(terms->receive_max > 0 && terms->wire.topic_alias_max <= TOPIC_ALIASES_MAX);
     AUTO(mqtt_server_autofree) struct mqtt_server *e = mem_zalloc(sizeof(*e));
     if (e == NULL) {
         return ERR_NOMEM;
@@ -136,6 +167,8 @@ struct mqtt_server *mqtt_server_free(struct mqtt_server *e)
 {
     if (e != NULL) {
         buf_done(&e->out);
+        topic_aliases_done(&e->from_client);
+        topic_aliases_done(&e->to_client);
         mem_free(e->asks);
         mem_free(e);
     }
@@ -159,7 +192,7 @@ void mqtt_server_close(struct mqtt_server *e, enum mqtt_reason reason)
     bool may_speak = !e->is_closing || (e->has_left && reason >= MQTT_UNSPECIFIED_ERROR);
     if (may_speak && is_v5(e)) {
         /* Out of memory only means that the peer is not told why. */
-        enum err ignored = put(e, ACK_BYTES_MAX, encode_disconnect, &m);
+        enum err ignored = put_refusal(e, ACK_BYTES_MAX, encode_disconnect, &m, &m.props, m.reason);
         (void)ignored;
     }
     e->is_closing = true;
@@ -208,11 +241,19 @@ static bool ask_ends_publish(const struct ask *a)
     return a->kind != ASK_PUBREC || a->reason >= 0x80;
 }
 
+static enum err put_ask(struct mqtt_server *e, const struct ask *a)
+{
+    static encode_fn *const encoders[] = {
+        [ASK_PUBACK] = encode_puback, [ASK_PUBREC] = encode_pubrec, [ASK_PUBCOMP] = encode_pubcomp};
+    struct mqtt_ack m = {.packet_id = a->packet_id, .reason = a->reason};
+    return put_refusal(e, ACK_BYTES_MAX, encoders[a->kind], &m, &m.props, a->reason);
+}
+
 static enum err asks_flush(struct mqtt_server *e)
 {
     while (e->n_asks > 0 && ask_at(e, 0)->is_answered) {
         struct ask *a = ask_at(e, 0);
-        TRY(put(e, ACK_BYTES_MAX, encode_ask, a));
+        TRY(put_ask(e, a));
         if (ask_ends_publish(a) && e->receive_quota < e->terms.receive_max) {
             e->receive_quota++;
         }
@@ -238,17 +279,50 @@ void mqtt_server_answer(struct mqtt_server *e, uint32_t ask, enum mqtt_reason re
 
 /* ---- answers ---- */
 
+/* The first refusal among them; there is one string for all. */
+static uint8_t first_refusal(struct slice codes)
+{
+    for (size_t i = 0; i < codes.n; i++) {
+        if (codes.p[i] >= MQTT_UNSPECIFIED_ERROR) {
+            return codes.p[i];
+        }
+    }
+    return MQTT_SUCCESS;
+}
+
+static enum err close_if_too_large(struct mqtt_server *e, enum err err)
+{
+    if (err == ERR_TOO_LARGE) {
+        mqtt_server_close(e, MQTT_PACKET_TOO_LARGE);
+    }
+    return err;
+}
+
+MUST_USE enum err mqtt_server_auth(struct mqtt_server *e, enum mqtt_reason reason,
+                                   struct slice data)
+{
+    assert(e->terms.auth_method[0] != '\0');
+    struct mqtt_auth m = {.reason = (uint8_t)reason};
+    mqtt_props_set_text(&m.props, MQTT_PROP_AUTH_METHOD, slice_text(e->terms.auth_method));
+    if (data.n > 0) {
+        mqtt_props_set_text(&m.props, MQTT_PROP_AUTH_DATA, data);
+    }
+    return put(e, mqtt_props_size(&m.props) + AUTH_SLACK, encode_auth, &m);
+}
+
 MUST_USE enum err mqtt_server_suback(struct mqtt_server *e, uint16_t packet_id, struct slice codes)
 {
     struct mqtt_suback m = {.packet_id = packet_id, .codes = codes};
-    return put(e, codes.n + 16, encode_suback, &m);
+    return close_if_too_large(
+        e, put_refusal(e, codes.n + 16, encode_suback, &m, &m.props, first_refusal(codes)));
 }
 
 MUST_USE enum err mqtt_server_unsuback(struct mqtt_server *e, uint16_t packet_id,
                                        struct slice codes)
 {
     struct mqtt_unsuback m = {.packet_id = packet_id, .codes = codes};
-    return put(e, codes.n + 16, encode_unsuback, &m);
+    return close_if_too_large(
+        e, put_refusal(e, codes.n + 16, encode_unsuback, &m, &m.props, first_refusal(codes)));
 }
 
 MUST_USE enum err mqtt_server_pubrel(struct mqtt_server *e, uint16_t packet_id,
@@ -279,7 +353,7 @@ size_t mqtt_server_output(struct mqtt_server *e, uint8_t *dst, size_t cap)
 
 /* ---- deliveries ---- */
 
-/* SPEC: MQTT-3.3.2-6: what is left of the lifetime; a message that was about to end still has its
+/* SPEC: MQTT5-3.3.2-6: what is left of the lifetime; a message that was about to end still has its
  * last second. */
 static uint32_t expiry_left_s(const struct msg *m, uint64_t now_ms)
 {
@@ -288,9 +362,31 @@ static uint32_t expiry_left_s(const struct msg *m, uint64_t now_ms)
     return left_s > UINT32_MAX ? UINT32_MAX : (uint32_t)left_s;
 }
 
+/* The first topics of a connection get numbers, as many as the client keeps. `*ret_next` is one
+ * that it does not know yet. SPEC: MQTT5-3.1.2-26, MQTT5-3.1.2-27, MQTT5-3.3.2-11 */
+static void choose_alias(const struct mqtt_server *e, struct mqtt_publish_out *out,
+                         uint16_t *ret_next)
+{
+    struct slice topic = out->topic;
+    uint16_t known = topic_alias_find(&e->to_client, topic);
+    if (known != 0) {
+        out->alias = known;
+        out->topic = (struct slice){0};
+        return;
+    }
+    out->alias = topic_alias_next(&e->to_client, topic, e->terms.client_alias_max);
+    /* The three bytes are not worth a message that the client would not take. */
+    if (out->alias != 0 &&
+        mqtt_publish_packet_size(out, e->terms.version) > e->terms.client_packet_max) {
+        out->alias = 0;
+    }
+    *ret_next = out->alias;
+}
+
 MUST_USE enum err mqtt_server_deliver(struct mqtt_server *e, const struct delivery *d,
                                       uint64_t now_ms, struct wr *w)
 {
+    uint16_t next = 0;
     const struct msg *m = d->msg;
     struct mqtt_publish_out out = {.topic = m->topic,
                                    .payload_n = m->payload.n,
@@ -304,6 +400,7 @@ MUST_USE enum err mqtt_server_deliver(struct mqtt_server *e, const struct delive
         out.n_subscription_ids = d->n_ids;
         out.has_expiry = m->expires_at_ms != UINT64_MAX;
         out.expiry_s = out.has_expiry ? expiry_left_s(m, now_ms) : 0;
+        choose_alias(e, &out, &next);
     }
     size_t size = mqtt_publish_packet_size(&out, e->terms.version);
     if (size > e->terms.client_packet_max) {
@@ -314,6 +411,11 @@ MUST_USE enum err mqtt_server_deliver(struct mqtt_server *e, const struct delive
     }
     TRY(mqtt_publish_encode_head(&out, e->terms.version, w));
     wr_bytes(w, m->payload);
+    if (w->err == OK && next != 0) {
+        /* Without memory the number goes to the next topic: saying it again gives it anew. */
+        enum err ignored = topic_alias_add(&e->to_client, m->topic);
+        (void)ignored;
+    }
     return w->err;
 }
 
@@ -336,11 +438,31 @@ static enum err fault_set(struct mqtt_fault *fault, enum err err, enum mqtt_reas
     return err;
 }
 
+/* From here on nobody sees an alias, but the topic it stands for on this connection. */
+static enum err resolve_alias(struct mqtt_server *e, struct mqtt_fault *fault,
+                              struct mqtt_publish *m)
+{
+    uint16_t alias = (uint16_t)mqtt_props_number(&m->props, MQTT_PROP_TOPIC_ALIAS, 0);
+    if (alias == 0) {
+        return OK;
+    }
+    if (m->topic.n > 0) {
+        enum err err = topic_alias_set(&e->from_client, alias, m->topic);
+        return err == OK ? OK : fault_set(fault, err, MQTT_SERVER_BUSY);
+    }
+    m->topic = topic_alias_name(&e->from_client, alias);
+    if (m->topic.n == 0) { /* SPEC: MQTT5-3.3.2-7: nor does it stand for what it did elsewhere */
+        return fault_set(fault, ERR_PROTOCOL, MQTT_PROTOCOL_ERROR);
+    }
+    return OK;
+}
+
 static enum err on_publish(struct mqtt_server *e, const struct mqtt_input *in,
                            struct mqtt_fault *fault, struct mqtt_event *ret)
 {
     struct mqtt_event ev = {.kind = MQTT_EVENT_PUBLISH};
     TRY(mqtt_publish_decode(in, fault, &ev.publish));
+    TRY(resolve_alias(e, fault, &ev.publish));
     if (ev.publish.qos > 0) {
         if (e->receive_quota > 0) {
             e->receive_quota--;
@@ -365,6 +487,21 @@ static enum err on_pubrel(struct mqtt_server *e, const struct mqtt_input *in,
     enum err err = ask_open(e, ASK_PUBCOMP, ev.ack.packet_id, &ev.ask);
     if (err != OK) {
         return fault_set(fault, err, MQTT_SERVER_BUSY);
+    }
+    *ret = ev;
+    return OK;
+}
+
+/* SPEC: MQTT5-4.12.0-7, MQTT5-4.12.1-1: only of the method that CONNECT named. */
+static enum err on_auth(const struct mqtt_server *e, const struct mqtt_input *in,
+                        struct mqtt_fault *fault, struct mqtt_event *ret)
+{
+    struct mqtt_event ev = {.kind = MQTT_EVENT_AUTH};
+    struct slice method = slice_text(e->terms.auth_method);
+    TRY(mqtt_auth_decode(in, fault, &ev.auth));
+    if (method.n == 0 ||
+        !slice_equal(mqtt_props_text(&ev.auth.props, MQTT_PROP_AUTH_METHOD), method)) {
+        return fault_set(fault, ERR_PROTOCOL, MQTT_PROTOCOL_ERROR);
     }
     *ret = ev;
     return OK;
@@ -408,8 +545,9 @@ static enum err take(struct mqtt_server *e, enum mqtt_type type, const struct mq
     case MQTT_SUBACK:
     case MQTT_UNSUBACK:
     case MQTT_PINGRESP:
-    case MQTT_AUTH: /* SPEC: MQTT-4.12.0-7: no enhanced authentication was agreed on */
         break;
+    case MQTT_AUTH:
+        return on_auth(e, in, fault, ret);
     }
     return fault_set(fault, ERR_PROTOCOL, MQTT_PROTOCOL_ERROR);
 }
@@ -432,7 +570,7 @@ MUST_USE enum err mqtt_server_next(struct mqtt_server *e, struct slice *in, uint
         }
         if (err == OK) {
             if (ret->kind == MQTT_EVENT_DISCONNECT) {
-                e->is_closing = true; /* SPEC: MQTT-3.14.4-2: nothing after it */
+                e->is_closing = true; /* SPEC: MQTT5-3.14.4-2: nothing after it */
                 e->has_left = true;
             }
             return OK;
@@ -452,7 +590,7 @@ uint64_t mqtt_server_deadline(const struct mqtt_server *e)
     if (e->terms.keep_alive_s == 0 || e->is_closing) {
         return UINT64_MAX;
     }
-    /* SPEC: MQTT-3.1.2-22: one and a half times the keep-alive */
+    /* SPEC: MQTT5-3.1.2-22, MQTT3-3.1.2-24: one and a half times the keep-alive */
     return e->last_packet_ms + (uint64_t)e->terms.keep_alive_s * 1500;
 }
 

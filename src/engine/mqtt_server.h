@@ -15,6 +15,7 @@
 #include "core/msg.h"
 #include "core/session.h"
 #include "wire/mqtt/ack.h"
+#include "wire/mqtt/auth.h"
 #include "wire/mqtt/connect.h"
 #include "wire/mqtt/disconnect.h"
 #include "wire/mqtt/publish.h"
@@ -24,6 +25,8 @@
 
 struct mqtt_server;
 
+enum { MQTT_METHOD_BYTES = 24 };
+
 /* What the two sides agreed on in CONNECT and CONNACK. */
 struct mqtt_terms {
     enum mqtt_version version;
@@ -31,7 +34,10 @@ struct mqtt_terms {
     uint32_t client_packet_max; /* theirs; UINT32_MAX = no limit */
     uint16_t receive_max;       /* ours: PUBLISHes with QoS > 0 the client may have open; not 0 */
     uint16_t client_receive_max;
-    uint32_t keep_alive_s; /* in force; 0 = never */
+    uint16_t client_alias_max;           /* topic aliases we may give; 0: none */
+    bool wants_reasons;                  /* a refusal may say more than its code */
+    uint32_t keep_alive_s;               /* in force; 0 = never */
+    char auth_method[MQTT_METHOD_BYTES]; /* that CONNECT named and we took; empty: none */
     struct mqtt_wire_limits wire;
 };
 
@@ -43,7 +49,8 @@ enum mqtt_event_kind {
     MQTT_EVENT_PUBCOMP,
     MQTT_EVENT_SUBSCRIBE,
     MQTT_EVENT_UNSUBSCRIBE,
-    MQTT_EVENT_DISCONNECT
+    MQTT_EVENT_DISCONNECT,
+    MQTT_EVENT_AUTH /* of the method in force: 0x19 begins, 0x18 goes on */
 };
 
 struct mqtt_event {
@@ -55,11 +62,13 @@ struct mqtt_event {
         struct mqtt_subscribe subscribe;
         struct mqtt_unsubscribe unsubscribe;
         struct mqtt_disconnect disconnect;
+        struct mqtt_auth auth;
     };
 };
 
 /* mqtt_server_new - the connection is open; the CONNACK (its properties from terms, plus `connack`
- * = what the broker adds) waits in the output. ERR_NOMEM. */
+ * = what the broker adds) waits in the output. ERR_TOO_LARGE: the client does not accept a packet
+ * as large as that; ERR_NOMEM. */
 struct mqtt_connack;
 MUST_USE enum err mqtt_server_new(const struct mqtt_terms *terms,
                                   const struct mqtt_connack *connack, uint64_t now_ms,
@@ -73,11 +82,12 @@ AUTOFREE(mqtt_server, mqtt_server_free)
  * in     in/out, borrows; slices in *ret borrow from it until the next call.
  * fault  filled on the errors of the peer.
  *
- * OK          *ret is an event. PINGREQ is answered inside and gives no event
+ * OK          *ret is an event. PINGREQ is answered inside and gives no event. A PUBLISH has its
+ *             topic, also when it came as an alias
  * ERR_AGAIN   no whole packet there, or the engine is blocked: too many open asks of a 3.1.1
  * client, or an output nobody reads (mqtt_server_is_blocked); *in is unchanged other       the peer
  * is wrong: the engine is closing, a DISCONNECT with the reason waits in the output where the
- *             version has one. SPEC: MQTT-4.13.1-1
+ *             version has one. SPEC: MQTT5-4.13.1-1
  */
 MUST_USE enum err mqtt_server_next(struct mqtt_server *e, struct slice *in, uint64_t now_ms,
                                    struct mqtt_fault *fault, struct mqtt_event *ret);
@@ -86,7 +96,12 @@ bool mqtt_server_is_blocked(const struct mqtt_server *e);
 /* mqtt_server_answer - closes an ask: PUBACK, PUBREC or PUBCOMP with this reason, behind the
  * earlier asks. */
 void mqtt_server_answer(struct mqtt_server *e, uint32_t ask, enum mqtt_reason reason);
-/* Answers without an ask. ERR_NOMEM. codes: one MQTT 5 reason for each filter. */
+/* mqtt_server_auth - AUTH of the method in force: 0x18, or 0x00 when the client has proven itself
+ * again. ERR_NOMEM. */
+MUST_USE enum err mqtt_server_auth(struct mqtt_server *e, enum mqtt_reason reason,
+                                   struct slice data);
+/* Answers without an ask. ERR_NOMEM; ERR_TOO_LARGE: the client does not accept such a packet, the
+ * engine is closing with 0x95. codes: one MQTT 5 reason for each filter. */
 MUST_USE enum err mqtt_server_suback(struct mqtt_server *e, uint16_t packet_id, struct slice codes);
 MUST_USE enum err mqtt_server_unsuback(struct mqtt_server *e, uint16_t packet_id,
                                        struct slice codes);
@@ -109,8 +124,8 @@ size_t mqtt_server_output(struct mqtt_server *e, uint8_t *dst, size_t cap);
  * w      the worker's send buffer; unchanged on every error.
  *
  * ERR_SPACE      it does not fit into what is left of w
- * ERR_TOO_LARGE  over the client's maximum packet size: never send it. SPEC: MQTT-3.1.2-24,
- * MQTT-3.1.2-25
+ * ERR_TOO_LARGE  over the client's maximum packet size: never send it. SPEC: MQTT5-3.1.2-24,
+ * MQTT5-3.1.2-25
  */
 MUST_USE enum err mqtt_server_deliver(struct mqtt_server *e, const struct delivery *d,
                                       uint64_t now_ms, struct wr *w);
@@ -119,7 +134,7 @@ const struct mqtt_terms *mqtt_server_terms(const struct mqtt_server *e);
 /* mqtt_server_deadline - when mqtt_server_tick must be called; UINT64_MAX: never. */
 uint64_t mqtt_server_deadline(const struct mqtt_server *e);
 /* mqtt_server_tick - ERR_TIMEOUT when the keep-alive ran out; the engine is closing with 0x8D then.
- * SPEC: MQTT-3.1.2-22 */
+ * SPEC: MQTT5-3.1.2-22, MQTT3-3.1.2-24 */
 MUST_USE enum err mqtt_server_tick(struct mqtt_server *e, uint64_t now_ms);
 
 #endif

@@ -24,6 +24,11 @@ static void take(struct party *p, struct slice in)
     enum err err = OK;
     while (!p->is_over && p->n_asks < ASKS &&
            (err = mqtt_server_next(p->e, &in, p->now_ms, &fault, &ev)) == OK) {
+        assert(ev.kind != MQTT_EVENT_PUBLISH || ev.publish.topic.n > 0);
+        if (ev.kind == MQTT_EVENT_AUTH) {
+            (void)!mqtt_server_auth(p->e, MQTT_SUCCESS,
+                                    mqtt_props_text(&ev.auth.props, MQTT_PROP_AUTH_DATA));
+        }
         if (ev.ask != 0) {
             p->asks[p->n_asks++] = ev.ask;
         }
@@ -43,6 +48,24 @@ static void answer(struct party *p, uint8_t which, enum mqtt_reason reason)
     }
 }
 
+/* A message to the client, its topic and payload from the fuzzer: as large as the client takes, or
+ * not at all. */
+static void deliver(struct party *p, struct slice bytes, uint8_t argument)
+{
+    uint8_t out[512];
+    struct wr w = wr_into(out, sizeof(out));
+    struct msg *m = NULL;
+    size_t topic_n = argument % (bytes.n + 1);
+    if (topic_n == 0 || msg_new(slice_head(bytes, topic_n), (struct slice){0},
+                                slice_from(bytes, topic_n), &m) != OK) {
+        return;
+    }
+    struct delivery d = {.msg = m, .qos = argument >> 7, .packet_id = 1};
+    enum err err = mqtt_server_deliver(p->e, &d, p->now_ms, &w);
+    assert(err == OK ? w.at <= mqtt_server_terms(p->e)->client_packet_max : w.at == 0);
+    msg_unref(m);
+}
+
 /* Steps of {what, argument, length, bytes}: input, answers in any order, output, time, and
  * allocations that fail are the fuzzer's. What leaves is whole packets of a server. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -52,11 +75,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct mqtt_terms terms = {
         .version = (setup & 1) != 0 ? MQTT_V5 : MQTT_V311,
         .packet_max = 256,
-        .client_packet_max = UINT32_MAX,
+        .client_packet_max = (setup & 0x80) != 0 ? 40 : UINT32_MAX,
+        .wants_reasons = (setup & 0x40) != 0,
         .receive_max = (uint16_t)(1 + (setup >> 1 & 7)),
         .client_receive_max = 4,
         .keep_alive_s = setup >> 4,
-        .wire = {.topic_bytes = 32, .topic_levels = 4, .filters_per_packet = 2}};
+        .client_alias_max = 2,
+        .wire = {
+            .topic_bytes = 32, .topic_levels = 4, .filters_per_packet = 2, .topic_alias_max = 2}};
+    if ((setup & 0x80) != 0 && terms.version == MQTT_V5) {
+        terms.auth_method[0] = 'M';
+    }
     struct mqtt_connack connack = {.code = MQTT_SUCCESS};
     struct party p = {.now_ms = 1};
     if (mqtt_server_new(&terms, &connack, p.now_ms, &p.e) != OK) {
@@ -86,7 +115,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             (void)mqtt_server_output(p.e, out, argument);
             break;
         default:
-            if (bytes.n > 0) {
+            if (bytes.n > 1) {
+                deliver(&p, bytes, argument);
+            } else if (bytes.n > 0) {
                 (void)!mqtt_server_pubrel(p.e, (uint16_t)(argument + 1u), MQTT_SUCCESS);
             }
             break;

@@ -1,18 +1,5 @@
 /* The inner gate: bytes in, events and bytes out, whole and split at every byte. */
-#include "engine/mqtt_talk_test.h"
-
-#include "engine/mqtt_server.h"
-#include "wire/mqtt/connack.h"
-
-enum { PACKET_MAX = 512, RECEIVE_MAX = 3 };
-
-struct talk {
-    const char *name;
-    enum mqtt_version version;
-    const char *in;
-    const char *events; /* "publish1 7 t; " and so on; a refusal ends it: "0x82!" */
-    const char *out;    /* behind CONNACK; every ask is answered at once */
-};
+#include "engine/mqtt_server_story_test.h"
 
 static const struct talk talks[] = {
     {"QoS 0", MQTT_V311, "30 05 0001't' 'hi'", "publish0 0 t; ", ""},
@@ -33,7 +20,7 @@ static const struct talk talks[] = {
     {"UNSUBSCRIBE", MQTT_V311, "a2 05 0009 0001'a'", "unsubscribe 9 of 1; ", ""},
     /* SPEC: MQTT-3.12.4-1 */
     {"PINGREQ", MQTT_V311, "c0 00 c0 00", "", "d0 00 d0 00"},
-    /* SPEC: MQTT-3.14.4-1: what stands behind it is not looked at */
+    /* SPEC: MQTT5-3.14.4-1: what stands behind it is not looked at */
     {"DISCONNECT", MQTT_V311, "e0 00 c0 00 ff ff", "disconnect 00; ", ""},
     {"DISCONNECT with will", MQTT_V5, "e0 01 04 c0 00", "disconnect 04; ", ""},
     /* SPEC: MQTT-3.1.0-2 */
@@ -49,10 +36,10 @@ static const struct talk talks[] = {
     {"UNSUBACK, 5.0", MQTT_V5, "b0 04 0001 00 00", "0x82!", "e0 01 82"},
     {"PINGRESP", MQTT_V311, "d0 00", "0x82!", ""},
     {"PINGRESP, 5.0", MQTT_V5, "d0 00", "0x82!", "e0 01 82"},
-    /* SPEC: MQTT-4.12.0-7 */
+    /* SPEC: MQTT5-4.12.0-7 */
     {"AUTH", MQTT_V311, "f0 00", "0x82!", ""},
     {"AUTH, 5.0", MQTT_V5, "f0 00", "0x82!", "e0 01 82"},
-    /* SPEC: MQTT-4.13.1-1; nothing that was answered before is lost */
+    /* SPEC: MQTT5-4.13.1-1; nothing that was answered before is lost */
     {"a packet before the fault", MQTT_V5, "32 06 0001't' 0007 00 f0 00", "publish1 7 t; 0x82!",
      "40 02 0007 e0 01 82"},
     {"type 0", MQTT_V5, "00 00", "0x81!", "e0 01 81"},
@@ -72,89 +59,48 @@ static const struct talk talks[] = {
     {"larger than allowed, 3.1.1", MQTT_V311, "30 81 04", "0x95!", ""},
 };
 
-static struct mqtt_server *start_with(const struct mqtt_terms *terms)
+/* SPEC: MQTT5-4.12.0-7, MQTT5-4.12.1-1, MQTT5-4.12.0-5 */
+static void auth(void **state)
 {
-    struct mqtt_connack connack = {.code = MQTT_SUCCESS};
-    struct mqtt_server *e = NULL;
-    uint8_t drain[64];
-    assert_int_equal(mqtt_server_new(terms, &connack, 1000, &e), OK);
-    assert_true(mqtt_server_has_output(e));
-    assert_true(mqtt_server_output(e, drain, sizeof(drain)) > 0);
-    assert_int_equal(drain[0], 0x20);
-    return e;
-}
-
-static struct mqtt_terms terms_of(enum mqtt_version version)
-{
-    return (struct mqtt_terms){.version = version,
-                               .packet_max = PACKET_MAX,
-                               .client_packet_max = UINT32_MAX,
-                               .receive_max = RECEIVE_MAX,
-                               .client_receive_max = UINT16_MAX,
-                               .keep_alive_s = 10,
-                               .wire = talk_limits()};
-}
-
-static struct mqtt_server *start(enum mqtt_version version)
-{
-    struct mqtt_terms terms = terms_of(version);
-    return start_with(&terms);
-}
-
-static void note(char *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void note(char *text, const char *format, ...)
-{
-    size_t n = strlen(text);
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(text + n, TALK_TEXT - n, format, args);
-    va_end(args);
-}
-
-static void note_event(char *text, const struct mqtt_event *ev)
-{
-    static const char *const acks[] = {[MQTT_EVENT_PUBACK] = "puback",
-                                       [MQTT_EVENT_PUBREC] = "pubrec",
-                                       [MQTT_EVENT_PUBREL] = "pubrel",
-                                       [MQTT_EVENT_PUBCOMP] = "pubcomp"};
-    switch (ev->kind) {
-    case MQTT_EVENT_PUBLISH:
-        note(text, "publish%u %u %.*s; ", ev->publish.qos, ev->publish.packet_id,
-             SLICE_ARG(ev->publish.topic));
-        break;
-    case MQTT_EVENT_PUBACK:
-    case MQTT_EVENT_PUBREC:
-    case MQTT_EVENT_PUBREL:
-    case MQTT_EVENT_PUBCOMP:
-        note(text, "%s %u; ", acks[ev->kind], ev->ack.packet_id);
-        break;
-    case MQTT_EVENT_SUBSCRIBE:
-        note(text, "subscribe %u of %zu; ", ev->subscribe.packet_id, ev->subscribe.n_filters);
-        break;
-    case MQTT_EVENT_UNSUBSCRIBE:
-        note(text, "unsubscribe %u of %zu; ", ev->unsubscribe.packet_id, ev->unsubscribe.n_filters);
-        break;
-    case MQTT_EVENT_DISCONNECT:
-        note(text, "disconnect %02x; ", ev->disconnect.reason);
-        break;
-    }
-}
-
-/* Takes what is whole at the front of *in; answers every ask at once. */
-static void take_all(struct mqtt_server *e, struct slice *in, char *text)
-{
-    struct mqtt_event ev;
-    struct mqtt_fault fault = {0};
-    enum err err;
-    while ((err = mqtt_server_next(e, in, 1000, &fault, &ev)) == OK) {
-        note_event(text, &ev);
-        if (ev.ask != 0) {
-            mqtt_server_answer(e, ev.ask, MQTT_SUCCESS);
+    static const struct {
+        const char *in;
+        uint8_t reason; /* of the event; 0: refused */
+    } cases[] = {
+        {"f0 0b 19 09 15 0001'M' 16 0002'33'", MQTT_REAUTHENTICATE},
+        {"f0 0b 18 09 15 0001'M' 16 0002'33'", MQTT_CONTINUE_AUTHENTICATION},
+        {"f0 0b 19 09 15 0001'N' 16 0002'33'", 0},
+        {"f0 0b 19 09 15 0001'm' 16 0002'33'", 0},
+        {"f0 02 19 00", 0},
+        {"f0 00", 0},
+        {"f0 0b 00 09 15 0001'M' 16 0002'33'", 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct mqtt_terms terms = terms_of(MQTT_V5);
+        memcpy(terms.auth_method, "M", 2);
+        struct mqtt_server *e = start_with(&terms);
+        uint8_t bytes[TALK_MAX];
+        uint8_t out[64];
+        struct slice in = slice_of(bytes, talk_bytes(cases[i].in, bytes));
+        struct mqtt_fault fault = {0};
+        struct mqtt_event ev;
+        enum err err = mqtt_server_next(e, &in, 1000, &fault, &ev);
+        assert_int_equal(err, cases[i].reason != 0 ? OK : ERR_PROTOCOL);
+        if (err == OK) {
+            assert_int_equal(ev.kind, MQTT_EVENT_AUTH);
+            assert_int_equal(ev.auth.reason, cases[i].reason);
+            assert_true(slice_is(mqtt_props_text(&ev.auth.props, MQTT_PROP_AUTH_DATA), "33"));
+            (void)mem_fail_after(0);
+            assert_int_equal(mqtt_server_auth(e, MQTT_SUCCESS, slice_text("v")), ERR_NOMEM);
+            assert_true(mem_fail_after(-1));
+            assert_int_equal(mqtt_server_auth(e, MQTT_CONTINUE_AUTHENTICATION, slice_text("44")),
+                             OK);
+            assert_int_equal(mqtt_server_auth(e, MQTT_SUCCESS, (struct slice){0}), OK);
         }
-    }
-    if (err != ERR_AGAIN) {
-        note(text, "0x%02x!", fault.reason);
-        assert_true(mqtt_server_is_closing(e));
+        talk_is(cases[i].in, slice_of(out, mqtt_server_output(e, out, sizeof(out))),
+                err == OK ? "f0 0b 18 09 15 0001'M' 16 0002'44' f0 06 00 04 15 0001'M'"
+                          : "e0 01 82");
+        mqtt_server_free(e);
     }
 }
 
@@ -209,30 +155,6 @@ static void table(void **state)
 
 /* ---- asks ---- */
 
-static enum err give(struct mqtt_server *e, const char *packet, struct mqtt_event *ret)
-{
-    uint8_t bytes[TALK_MAX];
-    struct slice in = slice_of(bytes, talk_bytes(packet, bytes));
-    struct mqtt_fault fault = {0};
-    enum err err = mqtt_server_next(e, &in, 1000, &fault, ret);
-    return err;
-}
-
-static uint32_t ask_of(struct mqtt_server *e, const char *packet)
-{
-    struct mqtt_event ev = {0};
-    assert_int_equal(give(e, packet, &ev), OK);
-    assert_true(ev.ask != 0);
-    return ev.ask;
-}
-
-static void expect(struct mqtt_server *e, const char *want)
-{
-    uint8_t out[TALK_MAX];
-    size_t n = mqtt_server_output(e, out, sizeof(out));
-    talk_is("output", slice_of(out, n), want);
-}
-
 /* SPEC: MQTT-4.6.0-2, MQTT-4.6.0-3 */
 static void answers_leave_in_order(void **state)
 {
@@ -257,13 +179,13 @@ static void answers_after_close_are_silent(void **state)
     mqtt_server_close(e, MQTT_SERVER_SHUTTING_DOWN);
     mqtt_server_close(e, MQTT_SERVER_BUSY);
     mqtt_server_answer(e, ask, MQTT_SUCCESS);
-    expect(e, "e0 01 8b"); /* the last word, once. SPEC: MQTT-3.14.4-1 */
+    expect(e, "e0 01 8b"); /* the last word, once. SPEC: MQTT5-3.14.4-1 */
     struct mqtt_event ev;
     assert_int_equal(give(e, "c0 00", &ev), ERR_AGAIN);
     expect(e, "");
 }
 
-/* SPEC: MQTT-3.3.4-7: n may be open, n + 1 may not */
+/* SPEC: MQTT5-3.3.4-7: n may be open, n + 1 may not */
 static void receive_maximum_v5(void **state)
 {
     (void)state;
@@ -281,7 +203,7 @@ static void receive_maximum_v5(void **state)
     assert_true(mqtt_server_is_closing(e));
 }
 
-/* A QoS 2 PUBLISH is open until its PUBCOMP, or its failed PUBREC. SPEC: MQTT-3.3.4-7 */
+/* A QoS 2 PUBLISH is open until its PUBCOMP, or its failed PUBREC. SPEC: MQTT5-3.3.4-7 */
 static void receive_maximum_of_qos2(void **state)
 {
     (void)state;
@@ -342,7 +264,7 @@ static void asks_are_bounded(void **state)
 
 /* ---- time ---- */
 
-/* SPEC: MQTT-3.1.2-22 */
+/* SPEC: MQTT5-3.1.2-22 */
 static void keep_alive(void **state)
 {
     (void)state;
@@ -465,7 +387,7 @@ static void a_disconnect_that_is_refused(void **state)
 
 /* ---- deliveries ---- */
 
-/* SPEC: MQTT-3.1.2-24, MQTT-3.1.2-25, MQTT-3.3.2-6, MQTT-3.3.1-2 */
+/* SPEC: MQTT5-3.1.2-24, MQTT5-3.1.2-25, MQTT5-3.3.2-6, MQTT-3.3.1-2 */
 static void deliveries(void **state)
 {
     (void)state;
@@ -536,6 +458,7 @@ static void no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(auth),
         cmocka_unit_test(table),
         cmocka_unit_test(answers_leave_in_order),
         cmocka_unit_test(answers_after_close_are_silent),

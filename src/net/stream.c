@@ -118,6 +118,12 @@ enum err stream_new(int fd, enum stream_role role, struct tls *tls, struct strea
     return OK;
 }
 
+enum err stream_upgrade(struct stream *s, const struct ws_rules *rules)
+{
+    assert(s->ws == NULL && (s->tls == NULL || tls_is_server(s->tls)));
+    return ws_new(rules, &s->ws);
+}
+
 struct stream *stream_free(struct stream *s)
 {
     if (s == NULL) {
@@ -125,6 +131,7 @@ struct stream *stream_free(struct stream *s)
     }
     stream_detach(s);
     SSL_free(s->ssl);
+    s->ws = ws_free(s->ws);
     s->tls = tls_free(s->tls);
     buf_done(&s->pending);
     (void)close(s->source.fd);
@@ -294,37 +301,6 @@ enum err stream_start(struct stream *s, struct stream_io *io)
     return s->failed;
 }
 
-enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_plain)
-{
-    struct slice plain = {0};
-    s->poll_once = false;
-    if (s->failed != OK) {
-        s->failure_told = true;
-        return s->failed;
-    }
-    size_t n = receive(s, io);
-    if (s->ssl == NULL) {
-        plain = slice_of(io->recv, n);
-    } else if (s->failed == OK) {
-        aim(s, io);
-        io->in = slice_of(io->recv, n);
-        plain = slice_of(io->plain, drive(s, io));
-        unaim(s);
-    }
-    if (s->failed != OK && plain.n == 0) {
-        s->failure_told = true;
-        return s->failed;
-    }
-    *ret_plain = plain;
-    return OK;
-}
-
-bool stream_has_pending(const struct stream *s)
-{
-    return s->poll_once || (s->failed != OK && !s->failure_told) ||
-           (s->ssl != NULL && SSL_pending(s->ssl) > 0);
-}
-
 /* Writing. */
 
 static enum err seal(struct stream *s, struct slice plain)
@@ -370,20 +346,93 @@ static enum err seal_parts(struct stream *s, struct stream_io *io, const struct 
     return seal(s, wr_slice(&record));
 }
 
-static enum err write_plain(struct stream *s, const struct slice *parts, size_t n_parts)
+/* Sends the parts, sealed where there is TLS. */
+static enum err put(struct stream *s, struct stream_io *io, const struct slice *parts,
+                    size_t n_parts)
 {
-    struct iovec vector[PARTS_MAX];
-    for (size_t at = 0; at < n_parts;) {
-        size_t n = n_parts - at < PARTS_MAX ? n_parts - at : PARTS_MAX;
-        for (size_t i = 0; i < n; i++) {
-            /* sendmsg does not write through it. */
-            vector[i] = (struct iovec){.iov_base = (void *)(uintptr_t)parts[at + i].p,
-                                       .iov_len = parts[at + i].n};
-        }
-        TRY(stream_send_parts(s, vector, n));
-        at += n;
+    if (s->ssl == NULL) {
+        TRY(stream_send_plain(s, parts, n_parts));
+        return watch(s);
     }
+    aim(s, io);
+    enum err e = seal_parts(s, io, parts, n_parts);
+    if (e == OK) {
+        e = stream_send_sealed(s, io);
+    }
+    io->sealed_n = 0;
+    unaim(s);
+    TRY(e);
+    return watch(s);
+}
+
+/* With WebSocket between. */
+
+/* What WebSocket says itself. A pong waits while the socket is full, so that pings of a peer that
+ * does not read take no memory; the last words are few and go behind what is kept. */
+static enum err ws_speak(struct stream *s, struct stream_io *io)
+{
+    uint8_t bytes[WS_OUTPUT_BYTES];
+    if (stream_is_blocked(s) && !ws_is_over(s->ws)) {
+        return OK;
+    }
+    struct slice words = slice_of(bytes, ws_output(s->ws, bytes, sizeof(bytes)));
+    return words.n > 0 ? put(s, io, &words, 1) : OK;
+}
+
+static struct slice ws_take(struct stream *s, struct stream_io *io, uint8_t *bytes, size_t n)
+{
+    struct slice data = ws_input(s->ws, bytes, n, io->now_ms);
+    enum err told = ws_speak(s, io);
+    if (told != OK) {
+        (void)stream_fail(s, told, "the answer cannot be sent"); /* the next read returns it */
+    }
+    return data;
+}
+
+/* The end of WebSocket, once; the socket may be fine. */
+static bool ws_has_news(const struct stream *s)
+{
+    return s->ws != NULL && ws_failure(s->ws) != OK && !s->ws_failure_told && !s->closing;
+}
+
+enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_plain)
+{
+    struct slice plain = {0};
+    s->poll_once = false;
+    if (ws_has_news(s)) {
+        s->ws_failure_told = true;
+        return ws_failure(s->ws);
+    }
+    if (s->failed != OK) {
+        s->failure_told = true;
+        return s->failed;
+    }
+    size_t n = receive(s, io);
+    uint8_t *bytes = io->recv;
+    if (s->ssl != NULL && s->failed == OK) {
+        aim(s, io);
+        io->in = slice_of(io->recv, n);
+        n = drive(s, io);
+        bytes = io->plain;
+        unaim(s);
+    }
+    plain = s->ws != NULL ? ws_take(s, io, bytes, n) : slice_of(bytes, n);
+    if (plain.n == 0 && ws_has_news(s)) {
+        s->ws_failure_told = true;
+        return ws_failure(s->ws);
+    }
+    if (s->failed != OK && plain.n == 0) {
+        s->failure_told = true;
+        return s->failed;
+    }
+    *ret_plain = plain;
     return OK;
+}
+
+bool stream_has_pending(const struct stream *s)
+{
+    return s->poll_once || ws_has_news(s) || (s->failed != OK && !s->failure_told) ||
+           (s->ssl != NULL && SSL_pending(s->ssl) > 0);
 }
 
 enum err stream_write(struct stream *s, struct stream_io *io, const struct slice *parts,
@@ -399,22 +448,20 @@ enum err stream_write(struct stream *s, struct stream_io *io, const struct slice
         }
         total += parts[i].n;
     }
-    if (!s->note.established || s->closing || stream_is_blocked(s)) {
+    if (!stream_is_ready(s) || s->closing || stream_is_blocked(s)) {
         return ERR_AGAIN;
     }
-    if (s->ssl == NULL) {
-        TRY(write_plain(s, parts, n_parts));
-        return watch(s);
+    if (s->ws == NULL) {
+        return put(s, io, parts, n_parts);
     }
-    aim(s, io);
-    enum err e = seal_parts(s, io, parts, n_parts);
-    if (e == OK) {
-        e = stream_send_sealed(s, io);
+    uint8_t head[WS_FRAME_HEAD_BYTES];
+    struct slice framed[1 + STREAM_WS_PARTS_MAX];
+    if (total == 0 || n_parts > STREAM_WS_PARTS_MAX) {
+        return total == 0 ? OK : ERR_TOO_LARGE;
     }
-    io->sealed_n = 0;
-    unaim(s);
-    TRY(e);
-    return watch(s);
+    framed[0] = slice_of(head, ws_frame_head(total, head));
+    memcpy(&framed[1], parts, n_parts * sizeof(*parts));
+    return put(s, io, framed, n_parts + 1);
 }
 
 static void finish_closing(struct stream *s)
@@ -427,7 +474,6 @@ static void finish_closing(struct stream *s)
 
 enum err stream_flush(struct stream *s, struct stream_io *io)
 {
-    (void)io;
     if (s->failed != OK) {
         return s->failed;
     }
@@ -445,6 +491,10 @@ enum err stream_flush(struct stream *s, struct stream_io *io)
         buf_done(&s->pending);
         s->pending_at = 0;
         finish_closing(s);
+        if (s->ws != NULL && !s->closing) {
+            TRY(ws_speak(s, io));
+            return stream_is_blocked(s) ? ERR_AGAIN : watch(s);
+        }
     }
     return watch(s);
 }
@@ -463,6 +513,11 @@ void stream_close(struct stream *s, struct stream_io *io)
 {
     if (s->closing || (s->failed != OK && s->failed != ERR_CLOSED)) {
         return;
+    }
+    if (s->ws != NULL && s->note.established) {
+        ws_close(s->ws);
+        enum err said = ws_speak(s, io);
+        (void)said; /* like a close_notify that cannot leave */
     }
     s->closing = true;
     if (s->ssl != NULL && s->note.established) {
@@ -492,9 +547,29 @@ int stream_fd(const struct stream *s)
     return s->source.fd;
 }
 
-bool stream_is_ready(const struct stream *s)
+bool stream_is_established(const struct stream *s)
 {
     return s->note.established;
+}
+
+bool stream_is_ready(const struct stream *s)
+{
+    return s->note.established && (s->ws == NULL || ws_is_open(s->ws));
+}
+
+bool stream_is_over(const struct stream *s)
+{
+    return s->ws != NULL && ws_failure(s->ws) != OK;
+}
+
+bool stream_can_close(const struct stream *s)
+{
+    return s->failed == OK && s->ws != NULL && ws_is_over(s->ws);
+}
+
+unsigned stream_refusal(const struct stream *s)
+{
+    return s->ws != NULL ? ws_status(s->ws) : 0;
 }
 
 bool stream_is_tls(const struct stream *s)
@@ -504,7 +579,7 @@ bool stream_is_tls(const struct stream *s)
 
 bool stream_closed_cleanly(const struct stream *s)
 {
-    return s->cleanly;
+    return s->cleanly || (s->ws != NULL && ws_failure(s->ws) == ERR_CLOSED);
 }
 
 enum err stream_peer_cert(const struct stream *s, struct buf *ret)
@@ -523,7 +598,7 @@ enum tls_verify stream_verify(const struct stream *s)
 
 const char *stream_error(const struct stream *s)
 {
-    return s->error;
+    return stream_is_over(s) ? ws_error(s->ws) : s->error;
 }
 
 const char *stream_version(const struct stream *s)

@@ -1,5 +1,6 @@
 /*
- * stream - one TCP connection as bytes in, bytes out, with TLS as a filter between or none.
+ * stream - one TCP connection as bytes in, bytes out, with TLS as a filter between or none, and
+ * WebSocket as a second one behind it.
  *
  * The TLS object reads and writes through our own BIO, which points at the buffers of the worker
  * that serves the connection now. So a turn costs one recv and one send for each connection, an
@@ -17,12 +18,14 @@
 #include "base/buf.h"
 #include "net/loop.h"
 #include "net/tls.h"
+#include "net/ws.h"
 
 enum {
     STREAM_RECV_BYTES = 64 * 1024,
     STREAM_SEND_BYTES = 512 * 1024,
     STREAM_PENDING_MAX = 640 * 1024, /* a write of STREAM_SEND_BYTES and the records around it */
-    STREAM_KEY_UPDATES_PER_MIN = 100
+    STREAM_KEY_UPDATES_PER_MIN = 100,
+    STREAM_WS_PARTS_MAX = 15
 };
 
 /* A worker's buffers, shared by all its streams. */
@@ -49,6 +52,10 @@ enum stream_role { STREAM_SERVER, STREAM_CLIENT };
  * ERR_NOMEM, ERR_CRYPTO
  */
 MUST_USE enum err stream_new(int fd, enum stream_role role, struct tls *tls, struct stream **ret);
+/* stream_upgrade - a server's stream, before its first read: what its caller reads and writes goes
+ * in WebSocket frames, and it is ready when the client's upgrade request was good. Borrows the
+ * rules for life. ERR_NOMEM. */
+MUST_USE enum err stream_upgrade(struct stream *s, const struct ws_rules *rules);
 /* stream_free - closes the descriptor without a word to the peer (see stream_close). */
 struct stream *stream_free(struct stream *s);
 
@@ -81,6 +88,8 @@ MUST_USE enum err stream_start(struct stream *s, struct stream_io *io);
  * ERR_PROTOCOL  TLS failed: no common version or suite, broken records, an alert (stream_error)
  * ERR_QUOTA     more than STREAM_KEY_UPDATES_PER_MIN
  * ERR_LIMIT, ERR_IO, ERR_NOMEM
+ * WebSocket: also ws_failure's (ERR_CLOSED, ERR_PROTOCOL, ERR_TOO_LARGE, ERR_QUOTA, ERR_NOMEM). The
+ * client has been told, and stream_can_close says that this side still closes in order.
  * After an error only stream_error, the queries and stream_free make sense. An alert that TLS wants
  * to send has been sent, as far as the socket took it.
  */
@@ -93,8 +102,9 @@ bool stream_has_pending(const struct stream *s);
  *
  * parts  borrowed for the call; together at most STREAM_SEND_BYTES. What the socket does not take
  *        is kept, and the stream is blocked (EPOLLOUT armed) until stream_flush returns OK.
+ *        WebSocket: one frame; at most STREAM_WS_PARTS_MAX of them.
  *
- * ERR_AGAIN     blocked, or the handshake is not over: nothing was taken
+ * ERR_AGAIN     blocked, or the handshake or upgrade is not over: nothing was taken
  * ERR_TOO_LARGE nothing was taken
  * ERR_LIMIT     more than STREAM_PENDING_MAX would be kept; the stream is broken
  * ERR_CLOSED, ERR_IO, ERR_NOMEM, ERR_PROTOCOL: the stream is broken
@@ -108,23 +118,35 @@ bool stream_is_blocked(const struct stream *s);
 /* stream_pending_bytes - kept for the socket; charge it to the principal. */
 size_t stream_pending_bytes(const struct stream *s);
 
-/* stream_close - orderly: close_notify, FIN behind what is kept. The caller goes on reading until
- * ERR_CLOSED or its deadline, then frees. Does nothing on a broken stream. */
+/* stream_close - orderly: WebSocket's close, close_notify, FIN behind what is kept. The caller goes
+ * on reading until ERR_CLOSED or its deadline, then frees. Does nothing on a broken stream. */
 void stream_close(struct stream *s, struct stream_io *io);
 /* stream_abort - the next stream_free resets the connection (RST) instead of closing it. */
 void stream_abort(struct stream *s);
 
 /* Queries. */
 int stream_fd(const struct stream *s);
-/* stream_is_ready - the handshake is over (at once for plaintext). */
+/* stream_is_established - the TLS handshake is over (at once for plaintext). */
+bool stream_is_established(const struct stream *s);
+/* stream_is_ready - and so is the WebSocket upgrade, if there is one: the caller's bytes may flow.
+ */
 bool stream_is_ready(const struct stream *s);
+/* stream_is_over - WebSocket has ended, and stream_read's error says why or will; the socket may
+ * have, too. */
+bool stream_is_over(const struct stream *s);
+/* stream_can_close - after an error of stream_read: only WebSocket has ended, so stream_close and
+ * going on reading (nothing comes) let the client see why. */
+bool stream_can_close(const struct stream *s);
+/* stream_refusal - the HTTP status that the client's upgrade request was refused with, or 0. */
+unsigned stream_refusal(const struct stream *s);
 bool stream_is_tls(const struct stream *s);
 bool stream_closed_cleanly(const struct stream *s);
 /* stream_peer_cert - appends the DER of the peer's leaf certificate. ERR_NOT_FOUND: it sent none.
  * ERR_NOMEM, ERR_CRYPTO. */
 MUST_USE enum err stream_peer_cert(const struct stream *s, struct buf *ret);
 enum tls_verify stream_verify(const struct stream *s);
-/* stream_error - what went wrong, one line without the peer's bytes; "" when nothing did. */
+/* stream_error - what went wrong in TLS, WebSocket or the socket, one line without the peer's
+ * bytes; "" when nothing did. */
 const char *stream_error(const struct stream *s);
 /* stream_version, stream_cipher - "TLSv1.3", "TLS_AES_128_GCM_SHA256"; "-" without TLS. Static. */
 const char *stream_version(const struct stream *s);

@@ -49,6 +49,22 @@ enum err stream_send_parts(struct stream *s, struct iovec *parts, size_t n_parts
     return OK;
 }
 
+enum err stream_send_plain(struct stream *s, const struct slice *parts, size_t n_parts)
+{
+    struct iovec vector[PARTS_MAX];
+    for (size_t at = 0; at < n_parts;) {
+        size_t n = n_parts - at < PARTS_MAX ? n_parts - at : PARTS_MAX;
+        for (size_t i = 0; i < n; i++) {
+            /* sendmsg does not write through it. */
+            vector[i] = (struct iovec){.iov_base = (void *)(uintptr_t)parts[at + i].p,
+                                       .iov_len = parts[at + i].n};
+        }
+        TRY(stream_send_parts(s, vector, n));
+        at += n;
+    }
+    return OK;
+}
+
 enum err stream_send_sealed(struct stream *s, struct stream_io *io)
 {
     if (io->sealed_n == 0) {

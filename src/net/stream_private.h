@@ -6,6 +6,7 @@
 
 #include "net/stream.h"
 #include "net/tls_private.h"
+#include "net/ws.h"
 
 enum {
     RECORD_BYTES = 16 * 1024,                             /* SPEC: RFC8446 5.1, plaintext */
@@ -34,7 +35,9 @@ struct stream {
     void *owner;
     struct stream_io *io; /* aimed at the worker for the length of a call, else NULL */
     struct tls *tls;
-    SSL *ssl; /* NULL: plaintext */
+    SSL *ssl;      /* NULL: plaintext */
+    struct ws *ws; /* NULL: bytes as they are */
+    bool ws_failure_told;
     struct tls_note note;
     enum err failed; /* the first error; sticks */
     bool failure_told;
@@ -54,6 +57,8 @@ enum err stream_fail_errno(struct stream *s);
 /* stream_send_parts - one sendmsg behind what is kept already; what the socket does not take is
  * kept. ERR_LIMIT, ERR_CLOSED, ERR_IO. */
 MUST_USE enum err stream_send_parts(struct stream *s, struct iovec *parts, size_t n_parts);
+/* stream_send_plain - the same with the caller's parts. */
+MUST_USE enum err stream_send_plain(struct stream *s, const struct slice *parts, size_t n_parts);
 /* stream_send_sealed - the same with what TLS has put into the worker's buffer; empties it. */
 MUST_USE enum err stream_send_sealed(struct stream *s, struct stream_io *io);
 

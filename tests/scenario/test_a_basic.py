@@ -11,6 +11,7 @@ pytestmark = pytest.mark.release
 VERSIONS = ['mqttv311', 'mqttv5']
 
 
+# SPEC: MQTT3-7.0.0-2, MQTT3-7.1.1-1, MQTT5-4.2.0-1
 @pytest.mark.parametrize('version', VERSIONS)
 @pytest.mark.parametrize('qos', [0, 1, 2])
 @pytest.mark.parametrize('auth', ['x509', 'password'])

@@ -21,6 +21,7 @@ def client(command, device, *arguments, timeout=30):
                           stdin=subprocess.DEVNULL, timeout=timeout, check=False)
 
 
+# SPEC: MQTT3-7.1.2-1
 def test_pub_and_sub(fortress):
     sensor, console = fortress.add('sensor'), fortress.add('console')
     topic = f'sensors/north/{sensor.name}/t'

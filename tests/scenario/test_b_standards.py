@@ -4,7 +4,7 @@ import struct
 import pytest
 
 from harness import wire
-from harness.wire import CONNACK, DISCONNECT, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBACK, Wire
+from harness.wire import CONNACK, DISCONNECT, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBACK, Wire, properties
 
 pytestmark = pytest.mark.release
 
@@ -14,25 +14,6 @@ versions = pytest.mark.parametrize('version', [4, 5], ids=['v311', 'v5'])
 def login(fortress, role='lamp', version=5, **more):
     device = fortress.add(role, credentials=('x509',))
     return device, Wire(fortress, device, version).login(device.name, **more)
-
-
-def properties(packet, at):
-    """{id: value bytes} of the few one-byte, two-byte and text properties that CONNACK and PUBLISH use here."""
-    length, body, found = packet.body[at], packet.body[at + 1:], {}
-    body = body[:length]
-    sizes = {0x01: 1, 0x02: 4, 0x11: 4, 0x13: 2, 0x21: 2, 0x22: 2, 0x24: 1, 0x25: 1, 0x27: 4, 0x28: 1, 0x29: 1, 0x2a: 1}
-    while body:
-        kind = body[0]
-        if kind == 0x0b:
-            size = next(i for i in range(1, 5) if body[i] < 0x80)
-        elif kind in sizes:
-            size = sizes[kind]
-        else:
-            size = 2 + struct.unpack('>H', body[1:3])[0]
-            size += 2 + struct.unpack('>H', body[1 + size:3 + size])[0] if kind == 0x26 else 0
-        found[kind] = body[1:1 + size]
-        body = body[1 + size:]
-    return found
 
 
 @versions
@@ -138,6 +119,7 @@ def test_server_keep_alive(fortress, asked, kept):
         assert (struct.unpack('>H', got)[0] if got else None) == kept
 
 
+# SPEC: MQTT3-3.1.2-24, MQTT5-3.1.2-22, MQTT5-3.2.2-22
 @versions
 def test_silence_past_keep_alive_ends_it(fortress, version):
     _, client = login(fortress, version=version, keep_alive=1)

@@ -118,6 +118,7 @@ def kill_and_start(fortress):
 
 # ---- a full disk ----
 
+# SPEC: MQTT3-4.8.0-2
 def test_a_full_disk_refuses_serves_the_rest_and_comes_back(fortress, small_disk):
     """Room comes from the messages that are fetched."""
     disk, peer, sleeper = small_disk

@@ -48,7 +48,8 @@ static json_t *credentials_of(struct cli *cli, const struct cli_command *self,
     AUTO(json_release) json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
         if (provision_credential_find(slice_text(given[i])) == 0) {
-            (void)cli_usage(cli, self, "--credential %s: kinds are x509, password, psk, oscore",
+            (void)cli_usage(cli, self,
+                            "--credential %s: kinds are x509, password, scram, psk, oscore",
                             given[i]);
             return NULL;
         }

@@ -209,13 +209,16 @@ enum err fortress_add(struct fortress *f, const struct provision_order *o, const
                       struct why *why)
 {
     struct clock clock = clock_system();
+    const struct config_listener *wss = config_listener_find(&f->config, "wss");
     struct provision p = {.directory = f->directory,
                           .pki = f->pki,
                           .policy = f->policy,
                           .random = random_system(),
                           .host = slice_text(f->config.hosts[0]),
                           .mqtts_port = fortress_port(f, "mqtts"),
-                          .coaps_port = fortress_port(f, "coaps")};
+                          .coaps_port = fortress_port(f, "coaps"),
+                          .wss_port = fortress_port(f, "wss"),
+                          .wss_path = slice_text(wss != NULL ? wss->path : NULL)};
     AUTO(bundle_done) struct bundle bundle = {0};
     TRY(provision_device(&p, o, clock.wall_ms(clock.ctx), &bundle, why));
     return bundle_save(&bundle, save_dir, why);

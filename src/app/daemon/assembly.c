@@ -39,6 +39,29 @@ MUST_USE enum err assembly_policy(const struct assembly *a, const char *dir,
     return err;
 }
 
+MUST_USE enum err assembly_trust(const struct assembly *a, const struct config_tokens *t,
+                                 const struct trust **ret, struct why *why)
+{
+    AUTO(buf_done) struct buf text = {0};
+    struct why inner = {""};
+    if (!t->is_set) {
+        *ret = NULL;
+        return OK;
+    }
+    enum err err = disk_load(a->disk, t->keys, JWKS_BYTES_MAX, &text);
+    if (err != OK) {
+        why_set(why, "the keys of tokens, DIR/%s, cannot be read: %s", t->keys, err_name(err));
+        return err;
+    }
+    struct trust_order order = {
+        .issuer = slice_text(t->issuer), .audience = slice_text(t->audience), .skew_s = t->skew_s};
+    err = trust_new(buf_slice(&text), &order, &inner, ret);
+    if (err != OK) {
+        why_set(why, "the keys of tokens, DIR/%s: %.250s", t->keys, inner.text);
+    }
+    return err;
+}
+
 /* A rotation that was cut short may have left two keys; one of them opens the keyring. */
 static enum err open_vault(struct assembly *a, const struct boot *boot,
                            const struct assembly_watcher *w, struct why *why)
@@ -92,6 +115,8 @@ static enum err open_tls(struct assembly *a, const struct config_listener *l, st
         .client_ca_pem = by_cert ? pki_ca_pem(a->pki) : (struct slice){0},
         .client_cert_required = l->auth == CONFIG_AUTH_X509,
         .allow_tls12 = l->tls_min == CONFIG_TLS_1_2,
+        /* A browser offers nothing else for a WebSocket. */
+        .alpn = l->websocket ? "http/1.1" : NULL,
         .clock = &a->clock,
     };
     enum err err = tls_server_new(&c, text, ret);
@@ -110,6 +135,20 @@ static void set_dtls(struct assembly *a, const struct config_listener *l,
         ret->key_pem = pki_server_key_pem(a->pki);
         ret->client_ca_pem = pki_ca_pem(a->pki);
     }
+}
+
+static const struct ws_rules *set_websocket(struct assembly *a, const struct config_listener *l)
+{
+    struct ws_rules *rules = &a->ws[a->n_entrances];
+    struct slice *origins = a->origins[a->n_entrances];
+    for (size_t i = 0; i < l->n_origins; i++) {
+        origins[i] = slice_text(l->origins[i]);
+    }
+    *rules = (struct ws_rules){.path = slice_text(l->path),
+                               .origins = origins,
+                               .n_origins = l->n_origins,
+                               .frame_max = a->config.settings.limits.packet_bytes};
+    return rules;
 }
 
 /* A segment is a name to people and a number to messages: 1 and up, in the order of the
@@ -131,6 +170,7 @@ static enum err add_entrance(struct assembly *a, const struct boot_listener *b,
     e->entrance.protocol = b->udp ? EVENT_PROTOCOL_coap : EVENT_PROTOCOL_mqtt;
     e->entrance.auth_x509 = (l->auth & CONFIG_AUTH_X509) != 0 && !l->plain;
     e->entrance.auth_password = (l->auth & CONFIG_AUTH_PASSWORD) != 0;
+    e->entrance.auth_token = (l->auth & CONFIG_AUTH_TOKEN) != 0;
     e->entrance.auth_psk = (l->auth & CONFIG_AUTH_PSK) != 0;
     e->entrance.is_plain = l->plain;
     e->entrance.index = (unsigned)a->n_entrances;
@@ -139,6 +179,7 @@ static enum err add_entrance(struct assembly *a, const struct boot_listener *b,
     e->is_udp = b->udp;
     e->fds = a->fds[a->n_entrances];
     e->n_fds = b->n_fds;
+    e->ws = l->websocket ? set_websocket(a, l) : NULL;
     for (unsigned k = 0; k < b->n_fds; k++) {
         a->fds[a->n_entrances][k] = b->first_fd + (int)k;
     }
@@ -172,7 +213,7 @@ static enum err open_broker(struct assembly *a, const struct boot *boot,
 {
     const struct directory_version *version = directory_current(a->directory);
     const struct realm *realm = NULL;
-    enum err err = realm_new(version, a->policy, &realm);
+    enum err err = realm_new_trusting(version, a->policy, a->trust, &realm);
     directory_version_unref(version);
     if (err != OK) {
         return err;
@@ -241,6 +282,7 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
     TRY(open_vault(ret, boot, watcher, why));
     TRY(open_records(ret, why));
     TRY(assembly_policy(ret, boot->dir, &ret->policy, why));
+    TRY(assembly_trust(ret, &ret->config.tokens, &ret->trust, why));
     TRY(add_entrances(ret, boot, why));
     err = open_broker(ret, boot, watcher);
     if (err != OK) {
@@ -258,6 +300,7 @@ void assembly_close(struct assembly *a)
         a->tls[i] = tls_free(a->tls[i]);
     }
     a->policy = policy_unref(a->policy);
+    a->trust = trust_unref(a->trust);
     a->pki = pki_free(a->pki);
     a->directory = directory_free(a->directory);
     vault_close(&a->vault);

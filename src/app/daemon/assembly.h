@@ -24,7 +24,10 @@ struct assembly {
     struct directory *directory;
     struct pki *pki;
     const struct policy *policy;
+    const struct trust *trust;             /* NULL: no tokens are taken */
     struct tls *tls[CONFIG_LISTENERS_MAX]; /* by entrance */
+    struct ws_rules ws[CONFIG_LISTENERS_MAX];
+    struct slice origins[CONFIG_LISTENERS_MAX][CONFIG_ORIGINS_MAX]; /* into config */
     struct driver_entrance entrances[CONFIG_LISTENERS_MAX];
     int fds[CONFIG_LISTENERS_MAX][BOOT_SOCKETS_MAX];
     struct dtls_server_config dtls[CONFIG_LISTENERS_MAX];
@@ -57,5 +60,10 @@ void assembly_close(struct assembly *a);
  * above. */
 MUST_USE enum err assembly_policy(const struct assembly *a, const char *dir,
                                   const struct policy **ret, struct why *why);
+
+/* assembly_trust - the key set and rules that `tokens` of this configuration names; *ret is NULL
+ * when it names none. One reference for the caller. Errors as above. */
+MUST_USE enum err assembly_trust(const struct assembly *a, const struct config_tokens *t,
+                                 const struct trust **ret, struct why *why);
 
 #endif

@@ -89,6 +89,12 @@ static uint64_t mono_ms(const struct house *h)
     return h->parts.clock.mono_ms(h->parts.clock.ctx);
 }
 
+static const char *websocket_path(const struct config *c, const char *name)
+{
+    const struct config_listener *l = config_listener_find(c, name);
+    return l != NULL && l->websocket ? l->path : NULL;
+}
+
 static enum err open_admin(struct house *h, const struct sandbox_report *sandbox)
 {
     struct assembly *p = &h->parts;
@@ -103,6 +109,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         h->listeners[n++] =
             (struct admin_listener){.name = b->name,
                                     .door = b->udp ? EVENT_PROTOCOL_coap : EVENT_PROTOCOL_mqtt,
+                                    .path = websocket_path(&p->config, b->name),
                                     .is_plain = p->entrances[i].entrance.is_plain,
                                     .port = b->port};
     }
@@ -121,6 +128,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         .audit = h->audit,
         .metrics = h->metrics,
         .policy = p->policy,
+        .trust = p->trust,
         .role_start = p->config.role_limits,
         .clock = p->clock,
         .random = p->random,
@@ -151,8 +159,19 @@ static void progress(void *ctx, unsigned seconds)
     say(ctx, MESSAGE_STARTING, text);
 }
 
+static void reload_refused(struct house *h, const char *file, const char *why)
+{
+    struct event e = event_make(EVENT_config_reject);
+    e.severity = SEVERITY_ALERT;
+    EVENT_TEXT(&e, target, slice_text(file));
+    event_reason(&e, "the reload was refused, the old configuration stays in force: %s", why);
+    admin_event(h->admin, &e);
+    say(h, MESSAGE_RELOADED, why);
+}
+
 static void reload(struct house *h)
 {
+    AUTO(trust_autofree) const struct trust *trust = NULL;
     struct why why = {0};
     uint64_t epoch = 0;
     struct config_machine machine = config_machine_ask();
@@ -160,23 +179,24 @@ static void reload(struct house *h)
     struct config config;
     enum err err = config_load(h->boot->dir_fd, h->boot->dir, &machine, &complaint, &config);
     if (err != OK) {
-        struct event e = event_make(EVENT_config_reject);
-        e.severity = SEVERITY_ALERT;
-        EVENT_TEXT(&e, target, slice_text("sallyport.yaml"));
-        event_reason(&e, "the reload was refused, the old configuration stays in force: %s",
-                     complaint.text);
-        admin_event(h->admin, &e);
-        say(h, MESSAGE_RELOADED, complaint.text);
+        reload_refused(h, "sallyport.yaml", complaint.text);
         return;
     }
+    err = assembly_trust(&h->parts, &config.tokens, &trust, &why);
+    if (err != OK) {
+        reload_refused(h, config.tokens.keys, why.text);
+        return;
+    }
+    admin_set_trust(h->admin, trust);
     admin_set_role_start(h->admin, &config.role_limits);
     err = admin_reload_policy(h->admin, &epoch, &why);
     if (err == OK) {
         struct event e = event_make(EVENT_config_change);
         e.severity = SEVERITY_NOTICE;
         EVENT_TEXT(&e, target, slice_text("sallyport.yaml"));
-        event_reason(&e, "reloaded: policy and role_limits are in force; changes of listeners, "
-                         "limits, workers and user need a restart");
+        event_reason(&e,
+                     "reloaded: policy, role_limits and tokens are in force; changes of listeners, "
+                     "limits, workers and user need a restart");
         admin_event(h->admin, &e);
     }
     say(h, MESSAGE_RELOADED, err == OK ? "" : why.text);

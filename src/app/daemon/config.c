@@ -201,6 +201,62 @@ static enum err read_auth(const struct reading *r, const struct yaml_node *list,
     return OK;
 }
 
+/* "/mqtt": printable, and no query, because that is not compared. */
+static enum err read_path(const struct reading *r, const struct yaml_node *n,
+                          char dst[CONFIG_PATH_BYTES])
+{
+    bool good = n->kind == YAML_SCALAR && n->text.n > 0 && n->text.p[0] == '/';
+    for (size_t i = 0; good && i < n->text.n; i++) {
+        uint8_t c = n->text.p[i];
+        good = c > ' ' && c < 0x7f && c != '?' && c != '#';
+    }
+    if (!good || !slice_to_text(n->text, dst, CONFIG_PATH_BYTES)) {
+        return COMPLAIN(r, n, "path must begin with / and have at most %d printable characters",
+                        CONFIG_PATH_BYTES - 1);
+    }
+    return OK;
+}
+
+/* As browsers write an origin: scheme://host or scheme://host:port, lower case, no path. */
+static bool origin_ok(struct slice text)
+{
+    static const char *const schemes[] = {"https://", "http://"};
+    struct slice host = {0};
+    for (size_t i = 0; i < COUNT_OF(schemes); i++) {
+        if (slice_has_prefix(text, slice_text(schemes[i]))) {
+            host = slice_from(text, strlen(schemes[i]));
+        }
+    }
+    for (size_t i = 0; i < host.n; i++) {
+        uint8_t c = host.p[i];
+        bool good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+                    c == ':' || c == '[' || c == ']';
+        if (!good) {
+            return false;
+        }
+    }
+    return host.n > 0;
+}
+
+static enum err read_origins(const struct reading *r, const struct yaml_node *list,
+                             struct config_listener *l)
+{
+    TRY(yaml_expect(r->doc, list, YAML_LIST, "origins", r->complaint));
+    for (const struct yaml_node *n = list->first; n != NULL; n = n->next) {
+        if (l->n_origins == CONFIG_ORIGINS_MAX) {
+            return COMPLAIN(r, n, "more than %d origins", CONFIG_ORIGINS_MAX);
+        }
+        if (n->kind != YAML_SCALAR || !origin_ok(n->text) ||
+            !slice_to_text(n->text, l->origins[l->n_origins], CONFIG_ORIGIN_BYTES)) {
+            return COMPLAIN(r, n,
+                            "an origin is written as browsers send it, like https://dash.example "
+                            "or https://dash.example:8443; each page is named by itself");
+        }
+        l->n_origins++;
+    }
+    return OK;
+}
+
 /* What may be said of a listener only together, or not at all. */
 static enum err check_listener(const struct reading *r, const struct yaml_node *n,
                                const struct config_listener *l)
@@ -215,16 +271,19 @@ static enum err check_listener(const struct reading *r, const struct yaml_node *
     if (l->websocket && l->door != CONFIG_DOOR_MQTT) {
         return COMPLAIN(r, n, "websocket is for the mqtt door");
     }
+    if (!l->websocket && (yaml_find(n, "path") != NULL || yaml_find(n, "origins") != NULL)) {
+        return COMPLAIN(r, n, "path and origins are for a listener with websocket: yes");
+    }
     return OK;
 }
 
 static enum err read_listener(const struct reading *r, const struct yaml_node *n, struct config *c)
 {
-    static const char *const keys[] = {"name",    "door",  "bind",      "auth", "segment",
-                                       "tls_min", "plain", "websocket", "from", NULL};
+    static const char *const keys[] = {"name",  "door",      "bind", "auth", "segment", "tls_min",
+                                       "plain", "websocket", "from", "path", "origins", NULL};
     TRY(yaml_expect(r->doc, n, YAML_MAP, "a listener", r->complaint));
     TRY(yaml_only(r->doc, n, keys, "a listener", r->complaint));
-    struct config_listener l = {.segment = "field", .tls_min = CONFIG_TLS_1_3};
+    struct config_listener l = {.segment = "field", .tls_min = CONFIG_TLS_1_3, .path = "/mqtt"};
     const struct yaml_node *name = yaml_find(n, "name");
     const struct yaml_node *door = yaml_find(n, "door");
     const struct yaml_node *bind = yaml_find(n, "bind");
@@ -264,6 +323,12 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
     }
     if ((v = yaml_find(n, "from")) != NULL) {
         TRY(read_from(r, v, &l));
+    }
+    if ((v = yaml_find(n, "path")) != NULL) {
+        TRY(read_path(r, v, l.path));
+    }
+    if ((v = yaml_find(n, "origins")) != NULL) {
+        TRY(read_origins(r, v, &l));
     }
     TRY(check_listener(r, n, &l));
     c->listeners[c->n_listeners++] = l;
@@ -363,10 +428,48 @@ static enum err read_workers(const struct reading *r, const struct yaml_node *n,
     return OK;
 }
 
+static enum err read_claim(const struct reading *r, const struct yaml_node *n, const char *what,
+                           char *dst, size_t cap)
+{
+    bool good = n->kind == YAML_SCALAR && n->text.n > 0 && slice_to_text(n->text, dst, cap);
+    return good ? OK : COMPLAIN(r, n, "%s must be a text of 1 to %zu bytes", what, cap - 1);
+}
+
+static enum err read_tokens(const struct reading *r, const struct yaml_node *n, struct config *c)
+{
+    static const struct setting skew_row = {"skew", SETTING_DURATION, 0, JWT_SKEW_MAX_S, "", 0, 4};
+    static const char *const keys[] = {"keys", "issuer", "audience", "skew", NULL};
+    TRY(yaml_expect(r->doc, n, YAML_MAP, "tokens", r->complaint));
+    TRY(yaml_only(r->doc, n, keys, "tokens", r->complaint));
+    const struct yaml_node *file = yaml_find(n, "keys");
+    const struct yaml_node *issuer = yaml_find(n, "issuer");
+    const struct yaml_node *audience = yaml_find(n, "audience");
+    const struct yaml_node *skew = yaml_find(n, "skew");
+    struct config_tokens t = {.is_set = true, .skew_s = TRUST_SKEW_DEFAULT_S};
+    if (file == NULL || issuer == NULL || audience == NULL) {
+        return COMPLAIN(r, n,
+                        "tokens needs keys (a JWK set in this directory), issuer and audience");
+    }
+    TRY(read_name(r, file, "keys", t.keys));
+    TRY(read_claim(r, issuer, "issuer", t.issuer, sizeof t.issuer));
+    TRY(read_claim(r, audience, "audience", t.audience, sizeof t.audience));
+    if (skew != NULL) {
+        char why[SETTING_WHY_BYTES];
+        uint64_t v = 0;
+        TRY(yaml_expect(r->doc, skew, YAML_SCALAR, "skew", r->complaint));
+        if (setting_parse(&skew_row, skew->text, 0, why, &v) != OK) {
+            return COMPLAIN(r, skew, "skew must be a time from 0s to %ds", JWT_SKEW_MAX_S);
+        }
+        t.skew_s = (uint32_t)v;
+    }
+    c->tokens = t;
+    return OK;
+}
+
 static enum err read_all(const struct reading *r, struct config *c)
 {
     static const char *const keys[] = {"version",   "workers", "user",        "master_key", "hosts",
-                                       "listeners", "limits",  "role_limits", NULL};
+                                       "listeners", "limits",  "role_limits", "tokens",     NULL};
     const struct yaml_node *root = yaml_root(r->doc);
     TRY(yaml_expect(r->doc, root, YAML_MAP, "the configuration", r->complaint));
     TRY(yaml_only(r->doc, root, keys, "the configuration", r->complaint));
@@ -392,6 +495,9 @@ static enum err read_all(const struct reading *r, struct config *c)
     if ((v = yaml_find(root, "role_limits")) != NULL) {
         TRY(read_settings(r, v, role_setting_table, n_role_settings, "role_limits",
                           &c->role_limits));
+    }
+    if ((v = yaml_find(root, "tokens")) != NULL) {
+        TRY(read_tokens(r, v, c));
     }
     if ((v = yaml_find(root, "listeners")) == NULL) {
         return COMPLAIN(r, root, "the configuration needs listeners (they may be empty: [])");

@@ -8,6 +8,7 @@
 #define APP_DAEMON_CONFIG_H
 
 #include "base/buf.h"
+#include "security/token/trust.h"
 #include "service/directory/settings.h"
 #include "service/directory/yaml_reader.h"
 
@@ -15,6 +16,9 @@ enum {
     CONFIG_LISTENERS_MAX = 16,
     CONFIG_HOSTS_MAX = 32,
     CONFIG_FROM_MAX = 16,
+    CONFIG_ORIGINS_MAX = 8,
+    CONFIG_ORIGIN_BYTES = 128,
+    CONFIG_PATH_BYTES = 64,
     CONFIG_NAME_BYTES = 34,
     CONFIG_BIND_BYTES = 64,
     CONFIG_HOST_BYTES = 256,
@@ -47,11 +51,23 @@ struct config_listener {
     enum config_tls_min tls_min;
     bool plain; /* no TLS: stays closed until an exception names it */
     bool websocket;
+    char path[CONFIG_PATH_BYTES]; /* WebSocket: where clients connect; "/mqtt" */
+    char origins[CONFIG_ORIGINS_MAX][CONFIG_ORIGIN_BYTES]; /* WebSocket: pages that may connect */
+    size_t n_origins;
     struct config_prefix from[CONFIG_FROM_MAX]; /* who may connect; none: everybody */
     size_t n_from;
 };
 
+/* tokens: whose tokens are taken. */
+struct config_tokens {
+    bool is_set;
+    char keys[CONFIG_NAME_BYTES]; /* a JWK set, in DIR */
+    char issuer[TRUST_ISSUER_MAX + 1], audience[TRUST_AUDIENCE_MAX + 1];
+    uint32_t skew_s;
+};
+
 struct config {
+    struct config_tokens tokens;
     struct config_listener listeners[CONFIG_LISTENERS_MAX];
     size_t n_listeners;
     char hosts[CONFIG_HOSTS_MAX][CONFIG_HOST_BYTES]; /* what bundles may name; first is preferred */

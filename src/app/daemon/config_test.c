@@ -85,6 +85,16 @@ static const struct bad_case bad_cases[] = {
     {"a bad network",
      "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"[::]:1\", from: [1.2.3.4/33] }\n",
      "f:3:51: a network is written like"},
+    {"tokens without keys", HEAD "tokens: { issuer: a, audience: b }\n",
+     "f:3:9: tokens needs keys (a JWK set in this directory), issuer and audience"},
+    {"keys elsewhere", HEAD "tokens: { keys: ../a, issuer: a, audience: b }\n",
+     "f:3:17: keys must be"},
+    {"no issuer", HEAD "tokens: { keys: k, issuer: \"\", audience: b }\n",
+     "f:3:28: issuer must be"},
+    {"skew over all", HEAD "tokens: { keys: k, issuer: a, audience: b, skew: 301s }\n",
+     "f:3:50: skew must be a time from 0s to 300s"},
+    {"unknown key of tokens", HEAD "tokens: { keys: k, issuer: a, audience: b, alg: none }\n",
+     "f:3:44: unknown key \"alg\""},
     {"relative master key", HEAD "master_key: key\n", "f:3:13: master_key must be the whole path"},
     {"escape in a key", HEAD "\"a\\e[31m\": 1\n", "f:3:1: unknown key \"a\\x1b[31m\""},
 };
@@ -115,6 +125,7 @@ static const char good_text[] =
     "  - { name: mqtt, door: mqtt, bind: \"[::]:1883\", plain: yes }\n"
     "limits: { packet_bytes: 1MiB, preauth_seconds: 5, memory_bytes: 50%, keep_alive_seconds: 10m "
     "}\n"
+    "tokens: { keys: jwks.json, issuer: \"https://id.example/\", audience: sallyport, skew: 2m }\n"
     "role_limits: { publish_rate: 120/min, session_expiry: 2d, queue_bytes: 2GiB }\n";
 
 static void test_good(void **state)
@@ -138,6 +149,11 @@ static void test_good(void **state)
     assert_int_equal(c.settings.limits.memory_bytes, machine.ram_bytes / 100 * 50);
     assert_int_equal(c.settings.limits.keep_alive_seconds, 600);
     assert_int_equal(c.settings.limits.topic_levels, 16);
+    assert_true(c.tokens.is_set);
+    assert_string_equal(c.tokens.keys, "jwks.json");
+    assert_string_equal(c.tokens.issuer, "https://id.example/");
+    assert_string_equal(c.tokens.audience, "sallyport");
+    assert_int_equal(c.tokens.skew_s, 120);
     assert_int_equal(c.role_limits.publish_rate, 2);
     assert_int_equal(c.role_limits.session_expiry_s, 2 * 86400);
     assert_int_equal(c.role_limits.queue_bytes, UINT64_C(2) << 30);
@@ -180,6 +196,71 @@ static void test_from(void **state)
         assert_int_equal(inet_pton(AF_INET6, cases[i].address, raw), 1);
         assert_int_equal(config_from_allows(&c.listeners[0], raw), cases[i].allowed);
         assert_true(config_from_allows(&c.listeners[1], raw));
+    }
+}
+
+static enum err websocket_listener(const char *door, const char *more, struct config *ret)
+{
+    char text[4096];
+    struct yaml_complaint complaint;
+    snprintf(text, sizeof text,
+             "version: 1\nlisteners:\n  - { name: wss, door: %s, bind: \"[::]:8084\"%s }\n", door,
+             more);
+    return config_parse(slice_text(text), "f", &machine, &complaint, ret);
+}
+
+#define ON     ", websocket: yes"
+#define X31    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define ORIGIN "\"https://dash.example\""
+
+static void test_websocket(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *door, *more;
+        enum err err;
+    } cases[] = {
+        {"mqtt", ON ", path: \"/a/b\"", OK},
+        {"mqtt", ON ", path: /" X31 X31, OK},
+        {"mqtt", ON ", path: /x" X31 X31, ERR_CONFIG},
+        {"mqtt", ON ", path: mqtt", ERR_CONFIG},
+        {"mqtt", ON ", path: \"/a?b\"", ERR_CONFIG},
+        {"mqtt", ON ", path: \"\"", ERR_CONFIG},
+        {"mqtt", ON ", origins: []", OK},
+        {"mqtt", ON ", origins: [ \"http://[::1]:8080\" ]", OK},
+        {"mqtt", ON ", origins: [ \"https://" X31 X31 X31 "xxxxxxxxxxxxxxxxxxxxxxxxxx\" ]", OK},
+        {"mqtt", ON ", origins: [ \"https://" X31 X31 X31 "xxxxxxxxxxxxxxxxxxxxxxxxxxx\" ]",
+         ERR_CONFIG},
+        {"mqtt", ON ", origins: \"https://dash.example\"", ERR_CONFIG},
+        {"mqtt", ON ", origins: [ \"*\" ]", ERR_CONFIG},
+        {"mqtt", ON ", origins: [ \"null\" ]", ERR_CONFIG},
+        {"mqtt", ON ", origins: [ \"https://\" ]", ERR_CONFIG},
+        {"mqtt", ON ", origins: [ \"https://*.example\" ]", ERR_CONFIG},
+        {"mqtt", ON ", origins: [ \"https://Dash.example\" ]", ERR_CONFIG},
+        {"mqtt", ON ", origins: [ \"https://dash.example/\" ]", ERR_CONFIG},
+        {"mqtt", ", origins: [ " ORIGIN " ]", ERR_CONFIG}, /* they would bind nobody */
+        {"mqtt", ", path: /mqtt", ERR_CONFIG},
+        {"https", ON, ERR_CONFIG},
+    };
+    struct config c;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        if (websocket_listener(cases[i].door, cases[i].more, &c) != cases[i].err) {
+            fail_msg("%s%s", cases[i].door, cases[i].more);
+        }
+    }
+    assert_int_equal(websocket_listener("mqtt", ON ", origins: [ " ORIGIN ", \"http://a:1\" ]", &c),
+                     OK);
+    assert_string_equal(c.listeners[0].path, "/mqtt"); /* when nothing is said */
+    assert_int_equal(c.listeners[0].n_origins, 2);
+    assert_string_equal(c.listeners[0].origins[1], "http://a:1");
+    char list[1024] = ON ", origins: [ " ORIGIN;
+    for (size_t n = 2; n <= CONFIG_ORIGINS_MAX + 1; n++) {
+        size_t at = strlen(list);
+        snprintf(list + at, sizeof list - at, ", " ORIGIN);
+        char whole[1100];
+        snprintf(whole, sizeof whole, "%s ]", list);
+        assert_int_equal(websocket_listener("mqtt", whole, &c),
+                         n <= CONFIG_ORIGINS_MAX ? OK : ERR_CONFIG);
     }
 }
 
@@ -275,10 +356,11 @@ static void test_write_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad),         cmocka_unit_test(test_good),
-        cmocka_unit_test(test_from),        cmocka_unit_test(test_workers_default),
-        cmocka_unit_test(test_truncations), cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_write),       cmocka_unit_test(test_write_refuses),
+        cmocka_unit_test(test_bad),           cmocka_unit_test(test_good),
+        cmocka_unit_test(test_from),          cmocka_unit_test(test_workers_default),
+        cmocka_unit_test(test_websocket),     cmocka_unit_test(test_truncations),
+        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_write),
+        cmocka_unit_test(test_write_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,7 +160,7 @@ static enum err put_all(const struct config_init *init, const struct config_mach
 {
     TRY(put(b, "# Sallyport. Every key is checked: `sallyport check DIR` says what is wrong and "
                "where.\n"
-               "# SIGHUP reloads policy and role_limits; the rest needs a restart.\n"
+               "# SIGHUP reloads policy, role_limits and tokens; the rest needs a restart.\n"
                "version: 1\n"));
     TRY(put_sets(init, "", ret, b));
     if (init->master_key != NULL) {
@@ -178,13 +178,20 @@ static enum err put_all(const struct config_init *init, const struct config_mach
             TRY(put(b, "  - \"%s\"\n", init->hosts[i]));
         }
     }
-    TRY(put(b, "listeners:             # plain ones stay closed until an exception names them\n"));
+    TRY(put(b, "listeners:             # plain ones stay closed until an exception names them\n"
+               "# A listener with websocket: yes takes path (/mqtt) and origins: the pages whose "
+               "scripts may connect,\n"
+               "# like [\"https://dash.example\"]; browsers on other pages are refused.\n"));
     for (size_t i = 0; i < KNOWN; i++) {
         if (binds[i] != NULL) {
             TRY(put(b, "  - { name: %s, bind: \"%s\", %s }\n", known[i].name, binds[i],
                     known[i].rest));
         }
     }
+    TRY(put(b, "# Listeners with auth token take tokens (JWT) of this issuer; keys is a JWK set "
+               "beside this file:\n"
+               "# tokens: { keys: jwks.json, issuer: \"https://id.example\", audience: sallyport, "
+               "skew: 60s }\n"));
     TRY(put_sets(init, "limits", ret, b));
     TRY(put_sets(init, "role_limits", ret, b));
     struct global_settings preset = global_settings_preset(machine->ram_bytes);

@@ -173,7 +173,7 @@ static enum err bind_only(struct slice where, int *ret_fd)
 enum err places_listener(const struct config_listener *l, unsigned workers, int *fds,
                          struct boot_listener *ret, struct why *why)
 {
-    bool is_mqtt = l->door == CONFIG_DOOR_MQTT && !l->websocket;
+    bool is_mqtt = l->door == CONFIG_DOOR_MQTT;
     bool is_coap = l->door == CONFIG_DOOR_COAP && !l->plain;
     if (!is_mqtt && !is_coap) {
         why_set(why, "listener %s: this kind of door is not there yet; it is not opened", l->name);

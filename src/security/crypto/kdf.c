@@ -1,5 +1,7 @@
 #include "security/crypto/kdf.h"
 
+#include <limits.h>
+
 #include <openssl/core_names.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
@@ -46,6 +48,18 @@ enum err kdf_hkdf(struct slice secret, struct slice salt, struct slice info, voi
     };
     if (EVP_KDF_derive(ctx, dst, n, params) != 1) {
         mem_wipe(dst, n);
+        return crypto_fail(ERR_CRYPTO);
+    }
+    return OK;
+}
+
+enum err kdf_pbkdf2(struct slice password, struct slice salt, uint32_t iterations, void *dst,
+                    size_t n)
+{
+    if (n == 0 || n > KDF_MAX_BYTES || password.n == 0 || password.n > INT_MAX ||
+        salt.n > INT_MAX || iterations == 0 || iterations > INT_MAX ||
+        PKCS5_PBKDF2_HMAC((const char *)password.p, (int)password.n, salt.p, (int)salt.n,
+                          (int)iterations, EVP_sha256(), (int)n, dst) != 1) {
         return crypto_fail(ERR_CRYPTO);
     }
     return OK;

@@ -1,4 +1,4 @@
-/* kdf - HKDF-SHA-256, extract and expand in one call. */
+/* kdf - HKDF-SHA-256, extract and expand in one call; PBKDF2 with HMAC-SHA-256. */
 #ifndef SECURITY_CRYPTO_KDF_H
 #define SECURITY_CRYPTO_KDF_H
 
@@ -19,5 +19,10 @@ enum { KDF_MAX_BYTES = 255 * 32 };
  */
 MUST_USE enum err kdf_hkdf(struct slice secret, struct slice salt, struct slice info, void *dst,
                            size_t n);
+
+/* kdf_pbkdf2 - n bytes (1..KDF_MAX_BYTES) from a password (at least one byte), slow on purpose:
+ * O(iterations * n). ERR_CRYPTO. SPEC: RFC8018 5.2. */
+MUST_USE enum err kdf_pbkdf2(struct slice password, struct slice salt, uint32_t iterations,
+                             void *dst, size_t n);
 
 #endif

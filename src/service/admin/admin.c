@@ -97,13 +97,20 @@ static void realm_release(const struct realm **r)
     *r = realm_unref(*r);
 }
 
+void admin_set_trust(struct admin *a, const struct trust *trust)
+{
+    const struct trust *old = a->trust;
+    a->trust = trust != NULL ? trust_ref(trust) : NULL;
+    trust_unref(old);
+}
+
 void admin_push_realm(struct admin *a)
 {
     AUTO(admin_version_release)
     const struct directory_version *v = directory_current(a->setup.directory);
     AUTO(realm_release) const struct realm *realm = NULL;
-    a->is_realm_due =
-        realm_new(v, a->policy, &realm) != OK || broker_set_realm(a->setup.broker, realm) != OK;
+    a->is_realm_due = realm_new_trusting(v, a->policy, a->trust, &realm) != OK ||
+                      broker_set_realm(a->setup.broker, realm) != OK;
 }
 
 enum err admin_changed(struct admin *a, uint64_t token, struct control_reply *reply, json_t *line)
@@ -194,6 +201,7 @@ struct admin *admin_free(struct admin *a)
     }
     a->recall = recall_free(a->recall);
     a->policy = policy_unref(a->policy);
+    a->trust = trust_unref(a->trust);
     return mem_free(a);
 }
 
@@ -206,6 +214,7 @@ enum err admin_new(const struct admin_setup *s, struct admin **ret)
     }
     a->setup = *s;
     a->policy = policy_ref(s->policy);
+    a->trust = s->trust != NULL ? trust_ref(s->trust) : NULL;
     a->started_ms = admin_now_ms(a);
     a->keep_at_ms = a->started_ms + ADMIN_KEEP_MS;
     for (size_t i = 0; i < s->n_listeners; i++) {

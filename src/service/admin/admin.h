@@ -42,6 +42,7 @@ struct admin;
 struct admin_listener {
     const char *name; /* "mqtts"; borrowed for life */
     enum event_protocol door;
+    const char *path; /* of a WebSocket listener; NULL: none. Borrowed for life */
     bool is_plain;
     uint16_t port;
 };
@@ -60,6 +61,7 @@ struct admin_setup {
     struct audit *audit;
     const struct metrics *metrics; /* NULL: no numbers of the process */
     const struct policy *policy;   /* in force, as in the broker's first realm */
+    const struct trust *trust;     /* in force; NULL: no tokens; shared */
     struct role_limits role_start; /* what a role of policy.yaml starts with */
     struct clock clock;
     struct random_source random;
@@ -95,6 +97,10 @@ MUST_USE enum err admin_reload_policy(struct admin *a, uint64_t *ret_epoch, stru
 /* admin_set_role_start - what roles start with, from a reloaded configuration; before
  * admin_reload_policy. */
 void admin_set_role_start(struct admin *a, const struct role_limits *start);
+/* admin_set_trust - whose tokens count from here on (shares; NULL: nobody's); before
+ * admin_reload_policy, which brings it to the workers. Who came in by a token of before stays until
+ * the end of that token. */
+void admin_set_trust(struct admin *a, const struct trust *trust);
 /* admin_set_pki - after the server's certificate was renewed: borrowed for life. */
 void admin_set_pki(struct admin *a, const struct pki *pki);
 

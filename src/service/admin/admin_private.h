@@ -28,6 +28,7 @@ struct admin {
     struct admin_setup setup;
     const char *listeners[ADMIN_LISTENERS_MAX]; /* names, for metrics */
     const struct policy *policy;                /* owned reference */
+    const struct trust *trust;                  /* owned reference, or NULL */
     struct recall *recall;
     struct alerts alerts;
     struct control_server *server; /* NULL before admin_attach or admin_adopt */

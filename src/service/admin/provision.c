@@ -12,7 +12,8 @@ unsigned provision_credential_find(struct slice name)
     } table[] = {{"x509", PROVISION_X509},
                  {"password", PROVISION_PASSWORD},
                  {"psk", PROVISION_PSK},
-                 {"oscore", PROVISION_OSCORE}};
+                 {"oscore", PROVISION_OSCORE},
+                 {"scram", PROVISION_SCRAM}};
     for (size_t i = 0; i < COUNT_OF(table); i++) {
         if (slice_is(name, table[i].name)) {
             return table[i].bit;
@@ -26,7 +27,8 @@ struct made {
     struct pki_device device;
     char password[PASSWORD_GENERATED_BYTES];
     char psk[PSK_KEY_BYTES];
-    struct directory_secret secrets[3];
+    char scram[PASSWORD_GENERATED_BYTES];
+    struct directory_secret secrets[4];
     size_t n_secrets;
 };
 
@@ -57,6 +59,12 @@ static enum err make_secrets(const struct provision *p, const struct provision_o
         psk_generate(&p->random, m->psk);
         m->secrets[m->n_secrets++] = (struct directory_secret){
             .kind = CREDENTIAL_PSK, .expires_wall_ms = CREDENTIAL_NEVER, .psk = slice_text(m->psk)};
+    }
+    if ((wanted & PROVISION_SCRAM) != 0) {
+        password_generate(&p->random, m->scram);
+        m->secrets[m->n_secrets++] = (struct directory_secret){.kind = CREDENTIAL_SCRAM,
+                                                               .expires_wall_ms = CREDENTIAL_NEVER,
+                                                               .password = slice_text(m->scram)};
     }
     return OK;
 }
@@ -120,11 +128,14 @@ static enum err pack(const struct provision *p, const struct provision_order *o,
                                  .host = p->host,
                                  .mqtts_port = p->mqtts_port,
                                  .coaps_port = p->coaps_port,
+                                 .wss_port = p->wss_port,
+                                 .wss_path = p->wss_path,
                                  .ca_pem = pki_ca_pem(p->pki),
                                  .cert_pem = buf_slice(&m->device.cert_pem),
                                  .key_pem = buf_slice(&m->device.key_pem),
                                  .password = slice_text(m->password),
                                  .psk = slice_text(m->psk),
+                                 .scram = slice_text(m->scram),
                                  .publish = slice_text(examples->publish),
                                  .subscribe = slice_text(examples->subscribe),
                                  .save_dir = o->save_dir};
@@ -136,7 +147,7 @@ enum err provision_device(const struct provision *p, const struct provision_orde
 {
     unsigned wanted = o->credentials != 0 ? o->credentials : PROVISION_X509;
     if ((wanted & PROVISION_OSCORE) != 0) {
-        why_set(why, "oscore is not there yet; use x509, password or psk");
+        why_set(why, "oscore is not there yet; use x509, password, scram or psk");
         return ERR_UNSUPPORTED;
     }
     if (!principal_name_ok(o->name)) {
@@ -230,7 +241,7 @@ enum err provision_rotate(const struct provision *p, const struct provision_orde
                                         o->credentials != 0 ? o->credentials : kinds_of(e),
                                     .save_dir = o->save_dir};
     if ((order.credentials & PROVISION_OSCORE) != 0) {
-        why_set(why, "oscore is not there yet; use x509, password or psk");
+        why_set(why, "oscore is not there yet; use x509, password, scram or psk");
         return ERR_UNSUPPORTED;
     }
     if (e->principal->status == PRINCIPAL_REVOKED) {

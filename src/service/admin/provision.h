@@ -15,7 +15,8 @@ enum provision_credential {
     PROVISION_X509 = 1,
     PROVISION_PASSWORD = 2,
     PROVISION_PSK = 4,
-    PROVISION_OSCORE = 8
+    PROVISION_OSCORE = 8,
+    PROVISION_SCRAM = 16
 };
 
 /* provision_credential_find - by name ("x509"); 0 when there is none. */
@@ -28,7 +29,8 @@ struct provision {
     const struct policy *policy; /* NULL: the role is not checked, howto.txt has no topics */
     struct random_source random;
     struct slice host; /* that the bundle names */
-    uint16_t mqtts_port, coaps_port;
+    uint16_t mqtts_port, coaps_port, wss_port;
+    struct slice wss_path;
 };
 
 struct provision_order {

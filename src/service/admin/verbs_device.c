@@ -62,7 +62,7 @@ static enum err read_credentials(const struct control_request *r, unsigned *ret,
         const char *name = json_string_value(json_array_get(list, i));
         unsigned bit = provision_credential_find(slice_text(name));
         if (bit == 0) {
-            why_set(why, "kinds of credentials are x509, password, psk, oscore");
+            why_set(why, "kinds of credentials are x509, password, scram, psk, oscore");
             return ERR_MALFORMED;
         }
         all |= bit;
@@ -71,25 +71,31 @@ static enum err read_credentials(const struct control_request *r, unsigned *ret,
     return OK;
 }
 
-static uint16_t port_of(const struct admin *a, enum event_protocol door)
+static const struct admin_listener *listener_of(const struct admin *a, enum event_protocol door,
+                                                bool is_websocket)
 {
+    static const struct admin_listener none;
     for (size_t i = 0; i < a->setup.n_listeners; i++) {
-        if (a->setup.listeners[i].door == door && !a->setup.listeners[i].is_plain) {
-            return a->setup.listeners[i].port;
+        const struct admin_listener *l = &a->setup.listeners[i];
+        if (l->door == door && !l->is_plain && (l->path != NULL) == is_websocket) {
+            return l;
         }
     }
-    return 0;
+    return &none;
 }
 
 static struct provision provision_of(const struct admin *a)
 {
+    const struct admin_listener *wss = listener_of(a, EVENT_PROTOCOL_mqtt, true);
     return (struct provision){.directory = a->setup.directory,
                               .pki = a->setup.pki,
                               .policy = a->policy,
                               .random = a->setup.random,
                               .host = slice_text(a->setup.host),
-                              .mqtts_port = port_of(a, EVENT_PROTOCOL_mqtt),
-                              .coaps_port = port_of(a, EVENT_PROTOCOL_coap)};
+                              .mqtts_port = listener_of(a, EVENT_PROTOCOL_mqtt, false)->port,
+                              .coaps_port = listener_of(a, EVENT_PROTOCOL_coap, false)->port,
+                              .wss_port = wss->port,
+                              .wss_path = slice_text(wss->path)};
 }
 
 static json_t *bundle_line(const char *name, const struct bundle *bundle)

@@ -61,14 +61,16 @@ static bool send_all(const struct client *c, const struct wr *w)
     return true;
 }
 
-/* The next packet's type and the last byte of its body; 0: the connection ended. */
+/* The next packet's type and the last byte of its body, or the reason of a DISCONNECT; 0: the
+ * connection ended. */
 static unsigned next_packet(struct client *c, uint8_t *ret_last)
 {
     for (;;) {
         struct slice in = slice_of(c->bytes, c->n), body;
         struct mqtt_fixed f;
         if (mqtt_packet_cut(&in, BUFFER, NULL, &f, &body) == OK) {
-            *ret_last = body.n > 0 ? body.p[body.n - 1] : 0;
+            size_t at = f.type == MQTT_DISCONNECT ? 0 : body.n - 1;
+            *ret_last = body.n > 0 ? body.p[at] : 0;
             if (in.n > 0) {
                 memmove(c->bytes, in.p, in.n);
             }

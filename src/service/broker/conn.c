@@ -78,6 +78,7 @@ void conn_forget(struct worker *w, struct conn *c)
     count_sub(&counts(w)->connections_at[c->entrance->index], 1);
     mqtt_gate_free(c->gate);
     mqtt_server_free(c->engine);
+    scram_free(c->scram);
     buf_wipe(&c->unread);
     mem_free(c);
 }
@@ -215,6 +216,8 @@ void conn_timeout(struct worker *w, struct conn *c)
         worker_report(w, &e);
         count_add(&counts(w)->refused_limit, 1);
         conn_close(w, c, MQTT_SUCCESS);
+    } else if (c->phase == CONN_OPEN && auth_token_over(w, c)) {
+        return;
     } else if (c->phase == CONN_OPEN && c->is_paused) {
         /* Its packets are there, and we do not read them: that is no silence of the client. */
         wheel_arm(&w->conn_wheel, &c->timer, w->now_ms + PAUSED_TICK_MS);
@@ -228,12 +231,13 @@ void conn_timeout(struct worker *w, struct conn *c)
     }
 }
 
-/* While OPEN the timer follows the engine; the deadline only grows, so it is re-armed when it
- * fires. */
+/* While OPEN the timer follows the engine, whose deadline only grows, so it is re-armed when it
+ * fires; and the token, whose new end arms it anew. */
 void conn_arm(struct worker *w, struct conn *c)
 {
     if (c->phase == CONN_OPEN) {
-        wheel_arm(&w->conn_wheel, &c->timer, mqtt_server_deadline(c->engine));
+        uint64_t at = mqtt_server_deadline(c->engine);
+        wheel_arm(&w->conn_wheel, &c->timer, at < c->token_until_ms ? at : c->token_until_ms);
     }
 }
 
@@ -368,6 +372,10 @@ static void take_event(struct worker *w, struct conn *c, const struct mqtt_event
     case MQTT_EVENT_DISCONNECT:
         disconnect_event(w, c, &ev->disconnect);
         break;
+    case MQTT_EVENT_AUTH:
+        (void)bucket_take(&c->account->publishes, 1, w->now_ms); /* hashes, or a signature */
+        reauth_event(w, c, &ev->auth);
+        break;
     }
 }
 
@@ -395,9 +403,28 @@ static void feed_open(struct worker *w, struct conn *c, struct slice *in)
     conn_mark_dirty(w, c);
 }
 
+static void feed_challenged(struct worker *w, struct conn *c, struct slice *in)
+{
+    struct mqtt_fault fault = {0};
+    struct slice data;
+    enum err err = mqtt_gate_answer(c->gate, in, &fault, &data);
+    if (err == OK) {
+        auth_answered(w, c, data);
+    } else if (err == ERR_CLOSED) {
+        conn_close(w, c, MQTT_SUCCESS);
+    } else if (err != ERR_AGAIN) {
+        report_fault(w, c, &fault, "the answer to a challenge");
+        conn_close(w, c, MQTT_SUCCESS);
+    }
+}
+
 static void feed_gate(struct worker *w, struct conn *c, struct slice *in)
 {
     struct mqtt_fault fault = {0};
+    if (mqtt_gate_is_challenged(c->gate)) {
+        feed_challenged(w, c, in);
+        return;
+    }
     enum err err = mqtt_gate_next(c->gate, in, &fault);
     if (err == OK) {
         login_begin(w, c);
@@ -452,7 +479,8 @@ void conn_feed(struct worker *w, struct conn *c, struct slice plain)
         in = buf_slice(&joined);
     }
     w->feeding = &in; /* a connection that moves or asks takes the rest from here */
-    if (c->phase == CONN_GATE) {
+    for (size_t before = in.n + 1; c != NULL && c->phase == CONN_GATE && in.n < before;) {
+        before = in.n;
         feed_gate(w, c, &in);
         c = conn_find(w, handle);
     }

@@ -112,6 +112,7 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
         }
         if (err != OK) {
             count_add(&counts(w)->dropped_policy, 1);
+            group_pass_on(w, s, d); /* asked again there, as the publisher's right is */
             drop(w, c, d, EVENT_acl_deny, "the policy in force does not allow it any more");
             continue;
         }
@@ -234,6 +235,7 @@ void ack_event(struct worker *w, struct conn *c, const struct mqtt_event *ev)
     case MQTT_EVENT_SUBSCRIBE:
     case MQTT_EVENT_UNSUBSCRIBE:
     case MQTT_EVENT_DISCONNECT:
+    case MQTT_EVENT_AUTH:
         break;
     }
 }

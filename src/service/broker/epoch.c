@@ -33,10 +33,10 @@ void recheck_subs(struct worker *w, struct account *a)
             struct event e = event_of(w, EVENT_acl_deny, conn_find(w, s->conn));
             EVENT_TEXT(&e, principal, slice_text(a->principal->name));
             EVENT_TEXT(&e, client_id, s->client_id);
-            EVENT_TEXT(&e, target, sub_filter(sub));
+            EVENT_TEXT(&e, target, sub_text(sub));
             event_reason(&e, "the subscription ended with the new policy: %s", why.rule);
             worker_report(w, &e);
-            unsub_recorded(w, s, sub_filter(sub));
+            unsub_recorded(w, s, sub_text(sub));
             sub_remove(w, sub);
         }
     }

@@ -65,6 +65,9 @@ static enum err queue(struct worker *w, const struct msg *m, const struct match 
     if (err == ERR_QUOTA) {
         report_queue_full(w, s, m);
     }
+    if (err == OK && hit->group != 0) {
+        session_set_group(s, hit->group);
+    }
     return err;
 }
 
@@ -186,12 +189,14 @@ MUST_USE enum err fan_missed(struct worker *w, const struct msg *m, const uint64
     struct match match;
     uint64_t lsn;
     TRY(filters_match(w->filters, m->topic, NULL, &match));
+    groups_missed(w, m, sessions, n, &match);
     enum err err = OK;
     buf_clear(&w->record);
     buf_clear(&w->hits);
     for (size_t i = 0; i < match.n_hits && err == OK; i++) {
         const struct match_hit *hit = &match.hits[i];
-        if (is_recorded(m, hit) && !has_session(sessions, n, session_hit(hit)->id)) {
+        if (is_recorded(m, hit) &&
+            (hit->group != 0 || !has_session(sessions, n, session_hit(hit)->id))) {
             err = gather_one(w, m, &match, hit);
         }
     }

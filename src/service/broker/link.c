@@ -39,6 +39,10 @@ void link_open(struct driver *d, const struct driver_entrance *e, int fd,
     l->driver = d;
     l->entrance = e;
     net_peer_text(peer, l->peer);
+    if (e->ws != NULL && stream_upgrade(l->stream, e->ws) != OK) {
+        link_free(l);
+        return;
+    }
     enum err err = worker_accept(d->worker, &e->entrance, l->peer, l, d->now_ms, &l->conn);
     if (err == OK) {
         err = stream_attach(l->stream, d->loop, link_ready, l);
@@ -106,11 +110,60 @@ static void report_handshake(struct link *l)
     report(l, EVENT_tls_reject, "the TLS handshake was refused: ", stream_error(l->stream), fix);
 }
 
+static void report_upgrade(struct link *l, unsigned status)
+{
+    static const struct {
+        unsigned status;
+        enum event_category category;
+        const char *fix;
+    } rows[] = {
+        {403, EVENT_acl_deny,
+         ". If that page is yours, add its origin (like https://dash.example) "
+         "to `origins` of this listener"},
+        {404, EVENT_probe, ". Let the client use it"},
+        {405, EVENT_probe, ". Let the client open a WebSocket"},
+        {426, EVENT_protocol_error, ". Let the client open a WebSocket of version 13"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        if (rows[i].status == status) {
+            report(l, rows[i].category,
+                   "the WebSocket upgrade was refused: ", stream_error(l->stream), rows[i].fix);
+            return;
+        }
+    }
+    report(l, EVENT_malformed, "the WebSocket upgrade was refused: ", stream_error(l->stream),
+           ". Let the client open a WebSocket with the subprotocol mqtt");
+}
+
+static void report_frame(struct link *l, enum err err)
+{
+    report(l, err == ERR_TOO_LARGE ? EVENT_quota : EVENT_protocol_error, stream_error(l->stream),
+           "",
+           err == ERR_TOO_LARGE
+               ? "; the connection was closed. Let the client send smaller frames, or raise "
+                 "packet_bytes"
+               : "; the connection was closed. Let the client send MQTT in masked binary frames");
+}
+
+/* Why WebSocket ended, as events where it was the client's doing. */
+static void report_websocket(struct link *l, enum err err)
+{
+    unsigned status = stream_refusal(l->stream);
+    if (status != 0) {
+        report_upgrade(l, status);
+    } else if (err == ERR_PROTOCOL || err == ERR_TOO_LARGE) {
+        report_frame(l, err);
+    }
+}
+
 /* Why a stream ended, as an event where it was a handshake, and in words for the disconnect event.
  */
 static const char *explain_end(struct link *l, enum err err)
 {
-    bool in_handshake = stream_is_tls(l->stream) && !stream_is_ready(l->stream);
+    bool in_handshake = stream_is_tls(l->stream) && !stream_is_established(l->stream);
+    if (stream_is_over(l->stream)) {
+        report_websocket(l, err);
+    }
     if (in_handshake && err != ERR_CLOSED) {
         count_add(&l->driver->counters->handshakes_failed, 1);
         report_handshake(l);
@@ -121,11 +174,24 @@ static const char *explain_end(struct link *l, enum err err)
                    ? "the client closed the connection without DISCONNECT"
                    : "the connection was lost";
     case ERR_QUOTA:
-        report(l, EVENT_flood, "too many TLS key updates: ", stream_error(l->stream),
+        report(l, EVENT_flood, stream_error(l->stream),
+               stream_is_over(l->stream) ? "" : " (too many TLS key updates)",
                "; the connection was closed. Look at what runs on that client");
-        return "too many TLS key updates";
+        return stream_is_over(l->stream) ? stream_error(l->stream) : "too many TLS key updates";
     default:
         return stream_error(l->stream);
+    }
+}
+
+/* The stream gave an error. */
+static void end(struct link *l, enum err err)
+{
+    const char *why = explain_end(l, err);
+    if (stream_can_close(l->stream)) {
+        worker_gone(l->driver->worker, l->conn, why, l->driver->now_ms);
+        linger(l);
+    } else {
+        drop(l, why);
     }
 }
 
@@ -179,10 +245,10 @@ static bool read_some(struct link *l)
     do {
         enum err err = stream_read(l->stream, d->io, &plain);
         if (err != OK) {
-            drop(l, explain_end(l, err));
+            end(l, err);
             return false;
         }
-        if (!l->is_identified && stream_is_tls(l->stream) && stream_is_ready(l->stream) &&
+        if (!l->is_identified && stream_is_tls(l->stream) && stream_is_established(l->stream) &&
             !identify(l)) {
             drop(l, "no identity");
             return false;
@@ -252,8 +318,8 @@ static bool write_some(struct link *l)
     struct driver *d = l->driver;
     uint8_t *out = stream_io_out(d->io);
     size_t n = worker_output(d->worker, l->conn, out, STREAM_SEND_BYTES, d->now_ms);
-    if (n == 0) {
-        return true;
+    if (n == 0 || stream_can_close(l->stream)) {
+        return true; /* WebSocket has ended: nobody is there to read it */
     }
     struct slice part = slice_of(out, n);
     count_add(&d->counters->writes, 1);
@@ -269,7 +335,7 @@ void link_pump(struct link *l)
 {
     struct driver *d = l->driver;
     bool can_write = stream_is_ready(l->stream) && !stream_is_blocked(l->stream);
-    if (can_write && !write_some(l)) {
+    if ((can_write || stream_can_close(l->stream)) && !write_some(l)) {
         return;
     }
     if (worker_is_finished(d->worker, l->conn)) {

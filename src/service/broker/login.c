@@ -53,7 +53,7 @@ void verified_check(struct verified *v, int64_t now_wall_ms)
 
 /* ---- refusals ---- */
 
-static void refuse(struct worker *w, struct conn *c, enum mqtt_reason reason, const struct event *e)
+void login_refuse(struct worker *w, struct conn *c, enum mqtt_reason reason, const struct event *e)
 {
     count_add(&counts(w)->refused_denied, 1);
     worker_report(w, e);
@@ -61,7 +61,7 @@ static void refuse(struct worker *w, struct conn *c, enum mqtt_reason reason, co
 }
 
 /* What this listener takes, for the hint in the refusal. */
-static const char *ways_in(const struct entrance *e)
+const char *login_ways_in(const struct entrance *e)
 {
     if (e->auth_x509 && e->auth_password) {
         return "a client certificate from its bundle (cert.pem, key.pem), or its name and password "
@@ -77,11 +77,11 @@ static void refuse_unknown(struct worker *w, struct conn *c)
     event_reason(&e,
                  "a client without credentials was refused: nobody is anonymous here. Let it use "
                  "%s; `sallyport device add NAME --role ROLE --out DIR` makes a bundle",
-                 ways_in(c->entrance));
-    refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
+                 login_ways_in(c->entrance));
+    login_refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
 }
 
-static void refuse_inactive(struct worker *w, struct conn *c, const struct directory_entry *entry)
+void login_refuse_inactive(struct worker *w, struct conn *c, const struct directory_entry *entry)
 {
     struct event e = event_of(w, EVENT_revoked, c);
     bool is_disabled = entry->principal->status == PRINCIPAL_DISABLED;
@@ -91,7 +91,7 @@ static void refuse_inactive(struct worker *w, struct conn *c, const struct direc
                  entry->reason,
                  is_disabled ? "`sallyport device enable` lets it in again"
                              : "remove it and add it anew to let it in again");
-    refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
+    login_refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
 }
 
 /* ---- where it goes ---- */
@@ -141,6 +141,7 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
     h->gate = TAKE(c->gate);
     h->principal = principal_ref(p);
     h->credential = c->credential;
+    h->token_wall_ms = c->token_wall_ms;
     h->unread = c->unread;
     memcpy(h->peer, c->peer, sizeof(h->peer));
     c->unread = (struct buf){0};
@@ -159,7 +160,7 @@ bool role_is_many(const struct worker *w, const struct principal *p)
     return policy_is_many(w->realm->policy, slice_text(p->role));
 }
 
-static void go_home(struct worker *w, struct conn *c, const struct principal *p)
+void login_go_home(struct worker *w, struct conn *c, const struct principal *p)
 {
     const struct mqtt_connect *connect = mqtt_gate_connect(c->gate);
     unsigned home =
@@ -182,11 +183,11 @@ static void login_x509(struct worker *w, struct conn *c)
     if (err == OK) {
         c->credential = credential->id;
         credential_used(credential, w->wall_ms);
-        go_home(w, c, entry->principal);
+        login_go_home(w, c, entry->principal);
         return;
     }
     if (err == ERR_DENIED) {
-        refuse_inactive(w, c, entry);
+        login_refuse_inactive(w, c, entry);
         return;
     }
     struct event e =
@@ -199,7 +200,7 @@ static void login_x509(struct worker *w, struct conn *c)
             : "the certificate names %s, but that principal does not own this key. Use the "
               "bundle of this device, or `sallyport device rotate %s` for a new one",
         c->cert_name, c->cert_name);
-    refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
+    login_refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
 }
 
 static void login_password(struct worker *w, struct conn *c, const struct mqtt_connect *connect)
@@ -225,17 +226,17 @@ static void verdict(struct worker *w, struct conn *c, const struct verified *v)
             directory_find(w->realm->directory, slice_text(v->name));
         if (entry != NULL && entry->principal->id == v->principal->id) {
             if (entry->principal->status != PRINCIPAL_ACTIVE) {
-                refuse_inactive(w, c, entry);
+                login_refuse_inactive(w, c, entry);
             } else {
                 c->credential = v->credential;
-                go_home(w, c, entry->principal);
+                login_go_home(w, c, entry->principal);
             }
             return;
         }
     }
     const struct directory_entry *entry = directory_find(w->realm->directory, slice_text(v->name));
     if (v->result == ERR_DENIED && entry != NULL) {
-        refuse_inactive(w, c, entry);
+        login_refuse_inactive(w, c, entry);
         return;
     }
     struct event e = event_of(w, EVENT_auth_fail, c);
@@ -244,7 +245,7 @@ static void verdict(struct worker *w, struct conn *c, const struct verified *v)
                  "wrong name or password for '%s'. The password is in password.txt of its bundle; "
                  "`sallyport device rotate NAME --credential password` makes a new one",
                  v->name);
-    refuse(w, c, MQTT_BAD_CREDENTIALS, &e);
+    login_refuse(w, c, MQTT_BAD_CREDENTIALS, &e);
 }
 
 void login_verified(struct worker *w, struct verified *v)
@@ -282,7 +283,7 @@ static bool login_anonymous(struct worker *w, struct conn *c)
         return true;
     }
     p->is_anonymous = true;
-    go_home(w, c, p);
+    login_go_home(w, c, p);
     principal_unref(p);
     return true;
 }
@@ -292,14 +293,12 @@ void login_begin(struct worker *w, struct conn *c)
     const struct mqtt_connect *connect = mqtt_gate_connect(c->gate);
     EVENT_TEXT(c, client_id, connect->client_id);
     if (mqtt_props_has(&connect->props, MQTT_PROP_AUTH_METHOD)) {
-        struct event e = event_of(w, EVENT_auth_fail, c);
-        event_reason(&e,
-                     "the client asks for an enhanced authentication method; none is there yet. "
-                     "Let it use %s",
-                     ways_in(c->entrance));
-        refuse(w, c, MQTT_BAD_AUTH_METHOD, &e); /* SPEC: MQTT-4.12.0-1 */
+        auth_begin(w, c);
     } else if (c->has_cert && c->entrance->auth_x509) {
         login_x509(w, c);
+    } else if (connect->has_password && c->entrance->auth_token &&
+               trust_looks_like_token(connect->password)) {
+        auth_token(w, c, connect);
     } else if (connect->has_username && connect->has_password && c->entrance->auth_password) {
         login_password(w, c, connect);
     } else if (!login_anonymous(w, c)) {

@@ -1,8 +1,12 @@
 /* From a known principal to an open connection: account, session, takeover, CONNACK; and back to
  * sleep at its end. */
+#include <assert.h>
+
 #include "base/mem.h"
 #include "service/broker/worker_private.h"
 #include "wire/mqtt/connack.h"
+
+enum { RESPONSE_PREFIX_MAX = 128 };
 
 /* ---- accounts ---- */
 
@@ -61,10 +65,12 @@ void session_end(struct worker *w, struct session *s)
 {
     struct account *a = s->account;
     uint64_t lsn;
+    will_fire(w, s, NULL); /* SPEC: MQTT5-3.1.2-8, MQTT3-3.1.2-8: however long its delay is */
+    subs_remove_all(w, &s->subscriber);
+    groups_end_session(w, s); /* while the bodies are on record, in the same handover */
     if (s->is_on_record && record_session_end(w, s->id, &lsn) != OK) {
         count_add(&counts(w)->dropped_memory, 1); /* it comes back at a restart and expires then */
     }
-    subs_remove_all(w, &s->subscriber);
     wheel_cancel(&w->session_wheel, &s->expiry);
     map_remove(&a->sessions, s->client_id);
     session_free(s);
@@ -94,9 +100,22 @@ MUST_USE enum err session_add(struct worker *w, struct account *a, uint64_t id,
     return OK;
 }
 
-void session_arm_expiry(struct worker *w, struct session *s, uint64_t left_ms)
+void session_arm(struct worker *w, struct session *s)
 {
-    wheel_arm(&w->session_wheel, &s->expiry, w->now_ms + left_ms);
+    bool is_will_first = s->will != NULL && s->will_at_ms < s->ends_at_ms;
+    wheel_arm(&w->session_wheel, &s->expiry, is_will_first ? s->will_at_ms : s->ends_at_ms);
+}
+
+void session_due(struct worker *w, struct session *s)
+{
+    struct account *a = s->account;
+    if (s->ends_at_ms <= w->now_ms) {
+        session_end(w, s);
+        account_drop_if_unused(w, a);
+        return;
+    }
+    will_fire(w, s, NULL);
+    session_arm(w, s);
 }
 
 /* It has no connection any more; one without expiry ends. SPEC: MQTT5 3.1.2.11.2 */
@@ -110,7 +129,9 @@ static void fall_asleep(struct worker *w, struct session *s)
     if (s->is_on_record && record_session(w, s, w->wall_ms, &lsn) != OK) {
         count_add(&counts(w)->dropped_memory, 1); /* after a restart it sleeps from then on */
     }
-    session_arm_expiry(w, s, (uint64_t)s->expiry_s * 1000);
+    s->ends_at_ms = w->now_ms + (uint64_t)s->expiry_s * 1000;
+    session_arm(w, s);
+    groups_session_changed(w, s);
 }
 
 static void take_over(struct worker *w, struct session *s)
@@ -127,7 +148,7 @@ static void take_over(struct worker *w, struct session *s)
                      old->account->principal->name, old->client_id);
         worker_report(w, &e);
     }
-    conn_close(w, old, MQTT_SESSION_TAKEN_OVER); /* SPEC: MQTT-3.1.4-3 */
+    conn_close(w, old, MQTT_SESSION_TAKEN_OVER); /* SPEC: MQTT5-3.1.4-3 */
     conn_release_session(w, old, "taken over");
 }
 
@@ -143,6 +164,7 @@ struct opening {
     uint32_t former_expiry_s; /* what it goes back to when this connection comes to nothing */
     uint64_t hello_lsn;       /* CONNACK promises what is recorded up to here */
     char assigned[PRINCIPAL_NAME_MAX + 20];
+    char response[RESPONSE_PREFIX_MAX + 1]; /* topics for the answers to its requests; "": none */
 };
 
 static void refuse_open(struct worker *w, struct conn *c, enum event_category category,
@@ -172,7 +194,7 @@ static uint32_t choose_expiry(const struct opening *o)
     const struct mqtt_connect *c = o->connect;
     uint32_t most = grants_limits(o->account->grants)->session_expiry_s;
     if (c->version == MQTT_V311) {
-        return c->clean_start ? 0 : most; /* SPEC: MQTT-3.1.2-4, MQTT-3.1.2-6 */
+        return c->clean_start ? 0 : most; /* SPEC: MQTT5-3.1.2-4, MQTT3-3.1.2-4, MQTT3-3.1.2-6 */
     }
     uint32_t asked = mqtt_props_number(&c->props, MQTT_PROP_SESSION_EXPIRY, 0);
     return asked < most ? asked : most;
@@ -220,7 +242,7 @@ static bool passes(struct worker *w, struct conn *c, const struct opening *o)
 /* Its time is over, though the timer has not had its turn. */
 static bool is_over(const struct worker *w, const struct session *s)
 {
-    return s->conn == 0 && list_is_linked(&s->expiry.node) && s->expiry.at_ms <= w->now_ms;
+    return s->conn == 0 && list_is_linked(&s->expiry.node) && s->ends_at_ms <= w->now_ms;
 }
 
 static enum err find_session(struct worker *w, struct opening *o, struct session **ret)
@@ -236,10 +258,11 @@ static enum err find_session(struct worker *w, struct opening *o, struct session
         s = map_find(&o->account->sessions, o->client_id); /* a session without expiry has ended */
     }
     if (s != NULL && (o->connect->clean_start || is_over(w, s))) {
-        session_end(w, s); /* SPEC: MQTT-3.1.2-4, MQTT5 3.1.2.11.2 */
+        session_end(w, s); /* SPEC: MQTT5-3.1.2-4, MQTT3-3.1.2-4, MQTT5 3.1.2.11.2 */
         s = NULL;
     }
-    o->is_present = s != NULL; /* SPEC: MQTT-3.2.2-2, MQTT-3.2.2-3 */
+    o->is_present =
+        s != NULL; /* SPEC: MQTT5-3.2.2-2, MQTT3-3.2.2-2, MQTT5-3.2.2-3, MQTT3-3.2.2-3 */
     if (s == NULL) {
         TRY(session_add(w, o->account, worker_id(w, &w->next_session), o->client_id, is_durable,
                         &s));
@@ -248,6 +271,9 @@ static enum err find_session(struct worker *w, struct opening *o, struct session
         o->was_durable = s->subscriber.is_durable;
         o->former_expiry_s = s->expiry_s;
         wheel_cancel(&w->session_wheel, &s->expiry);
+        if (s->will_at_ms <= w->now_ms) {
+            will_fire(w, s, NULL); /* it was due, though the timer has not had its turn */
+        }
         session_resume(s);
         filters_set_durable(w->filters, &s->subscriber, is_durable, interest_changed_by_session, w);
     }
@@ -265,35 +291,33 @@ static enum err find_session(struct worker *w, struct opening *o, struct session
     return err;
 }
 
-static enum err take_will(struct worker *w, struct opening *o, struct session *s)
+/* A topic tree that the policy lets this principal alone listen in, as far as one grant tells: the
+ * first `...NAME.../#` that it may subscribe to. */
+static void take_own_prefix(void *ctx, enum policy_action action, struct slice filter,
+                            bool is_exact)
 {
-    s->will = msg_unref(s->will);
-    if (!o->connect->has_will) {
-        will_forget(w, s);
-        return OK;
+    struct opening *o = ctx;
+    struct slice rest = filter, level = {0};
+    bool has_name = false, is_plain = true, has_more = !is_exact;
+    while (has_more && is_plain) {
+        level = slice_cut(&rest, '/', &has_more);
+        has_name = has_name || slice_is(level, o->account->principal->name);
+        is_plain = !slice_is(level, "+");
     }
-    const struct mqtt_will *will = &o->connect->will;
-    struct mqtt_publish p = {.topic = will->topic,
-                             .payload = will->payload,
-                             .qos = will->qos,
-                             .retain = will->retain,
-                             .props = will->props};
-    struct msg *m = NULL;
-    TRY(msg_from_publish(w, o->account, &p, &m));
-    if (m->expires_at_ms != UINT64_MAX) {
-        m->expires_at_ms -= w->now_ms; /* a lifetime, that begins when it is published */
+    if (action == POLICY_SUBSCRIBE && has_name && is_plain && slice_is(level, "#") &&
+        o->response[0] == '\0' && filter.n <= RESPONSE_PREFIX_MAX) {
+        (void)slice_to_text(slice_head(filter, filter.n - 1), o->response, sizeof(o->response));
     }
-    s->will = m;
-    return s->subscriber.is_durable ? record_will(w, s, m, &o->hello_lsn) : OK;
 }
 
-static void set_terms(const struct worker *w, const struct opening *o, struct mqtt_terms *terms,
-                      struct mqtt_connack *connack)
+static void set_terms(const struct worker *w, struct opening *o, const struct mqtt_gate *gate,
+                      struct mqtt_terms *terms, struct mqtt_connack *connack)
 {
     const struct mqtt_connect *c = o->connect;
     const struct role_limits *role = grants_limits(o->account->grants);
     uint16_t inflight = (uint16_t)(role->inflight < UINT16_MAX ? role->inflight : UINT16_MAX);
     uint32_t most = w->setup.limits->keep_alive_seconds;
+    uint32_t aliases = mqtt_props_number(&c->props, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, 0);
     bool too_long = c->keep_alive_s == 0 || c->keep_alive_s > most;
     /* The engine waits half as long again. */
     uint32_t own = c->version == MQTT_V5 ? most : w->setup.limits->silence_seconds * 2 / 3;
@@ -305,22 +329,44 @@ static void set_terms(const struct worker *w, const struct opening *o, struct mq
         .receive_max = inflight > 0 ? inflight : 1,
         .client_receive_max =
             (uint16_t)mqtt_props_number(&c->props, MQTT_PROP_RECEIVE_MAXIMUM, UINT16_MAX),
+        .client_alias_max =
+            (uint16_t)(aliases < w->wire.topic_alias_max ? aliases : w->wire.topic_alias_max),
+        .wants_reasons = mqtt_props_number(&c->props, MQTT_PROP_REQUEST_PROBLEM_INFO, 1) != 0,
         .keep_alive_s = too_long ? (uint16_t)own : c->keep_alive_s,
         .wire = w->wire,
     };
+    struct slice method = mqtt_gate_method(gate);
+    bool fits = slice_to_text(method, terms->auth_method, sizeof terms->auth_method);
+    assert(fits);
     *connack = (struct mqtt_connack){.code = MQTT_SUCCESS, .session_present = o->is_present};
     struct mqtt_props *p = &connack->props;
     uint32_t asked = mqtt_props_number(&c->props, MQTT_PROP_SESSION_EXPIRY, 0);
     mqtt_props_set_number(p, MQTT_PROP_RECEIVE_MAXIMUM, terms->receive_max);
     mqtt_props_set_number(p, MQTT_PROP_MAXIMUM_PACKET_SIZE, terms->packet_max);
-    mqtt_props_set_number(p, MQTT_PROP_SHARED_AVAILABLE, 0);
+    mqtt_props_set_number(p, MQTT_PROP_SHARED_AVAILABLE, 1);
+    if (terms->wire.topic_alias_max > 0) {
+        mqtt_props_set_number(p, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, terms->wire.topic_alias_max);
+    }
     if (asked != o->expiry_s) {
         mqtt_props_set_number(p, MQTT_PROP_SESSION_EXPIRY, o->expiry_s);
     }
     if (too_long) {
         mqtt_props_set_number(p, MQTT_PROP_SERVER_KEEP_ALIVE, most);
     }
-    if (o->is_assigned) { /* SPEC: MQTT-3.2.2-16 */
+    if (mqtt_props_number(&c->props, MQTT_PROP_REQUEST_RESPONSE_INFO, 0) != 0 &&
+        !o->account->principal->is_anonymous) { /* SPEC: MQTT5-3.1.2-28 */
+        grants_each(o->account->grants, take_own_prefix, o);
+        if (o->response[0] != '\0') {
+            mqtt_props_set_text(p, MQTT_PROP_RESPONSE_INFO, slice_text(o->response));
+        }
+    }
+    if (method.n > 0) { /* SPEC: MQTT5-4.12.0-5, MQTT5-4.12.0-6 */
+        mqtt_props_set_text(p, MQTT_PROP_AUTH_METHOD, method);
+        if (mqtt_gate_conclusion(gate).n > 0) {
+            mqtt_props_set_text(p, MQTT_PROP_AUTH_DATA, mqtt_gate_conclusion(gate));
+        }
+    }
+    if (o->is_assigned) { /* SPEC: MQTT5-3.2.2-16 */
         mqtt_props_set_text(p, MQTT_PROP_ASSIGNED_CLIENT_ID, o->client_id);
     }
 }
@@ -328,8 +374,6 @@ static void set_terms(const struct worker *w, const struct opening *o, struct mq
 /* As if this connection had not come; a new session was promised to nobody. */
 static void undo(struct worker *w, const struct opening *o, struct session *s)
 {
-    s->will = msg_unref(s->will);
-    will_forget(w, s);
     s->expiry_s = o->is_present ? o->former_expiry_s : 0;
     if (o->is_present) {
         filters_set_durable(w->filters, &s->subscriber, o->was_durable, interest_changed_by_session,
@@ -348,17 +392,18 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
     if (s == NULL) {
         return err;
     }
-    set_terms(w, o, &terms, &connack);
-    if (err == OK) {
-        err = take_will(w, o, s);
-    }
+    set_terms(w, o, c->gate, &terms, &connack);
     if (err == OK) {
         err = pending_reserve(w, 1);
     }
     if (err == OK) {
         err = mqtt_server_new(&terms, &connack, w->now_ms, &c->engine);
     }
+    if (err == OK) { /* last, or a will that waits would be lost with a connection that fails */
+        err = will_take(w, s, o->connect, &o->hello_lsn);
+    }
     if (err != OK) {
+        c->engine = mqtt_server_free(c->engine);
         undo(w, o, s);
         return err;
     }
@@ -369,6 +414,8 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
     s->conn = c->handle;
     c->phase = CONN_OPEN;
     c->hello_lsn = o->hello_lsn;
+    groups_session_changed(w, s);
+    auth_token_begins(w, c);
     /* CONNACK waits for this, and so may what was queued while the session slept: it was to wake
      * the connection before this one. */
     struct pending wake = {.lsn = w->last_lsn, .action = PENDING_WAKE, .id = c->handle};
@@ -418,7 +465,13 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
         conn_mark_dirty(w, c);
         return;
     }
-    if (err == ERR_SPACE || err == ERR_IO) {
+    if (err == ERR_TOO_LARGE) {
+        c->account = o.account;
+        refuse_open(w, c, EVENT_quota, MQTT_PACKET_TOO_LARGE, o.client_id,
+                    "CONNACK is larger than the packets that the client accepts. Raise its maximum "
+                    "packet size, at least to 128");
+        c->account = NULL;
+    } else if (err == ERR_SPACE || err == ERR_IO) {
         report_store(w, c, o.client_id, err, "a session that lasts");
         conn_close(w, c, MQTT_QUOTA_EXCEEDED);
     } else if (may_open || w->is_draining) {
@@ -450,6 +503,7 @@ void handover_arrived(struct worker *w, struct handover *h)
     c->gate = TAKE(h->gate);
     c->unread = h->unread;
     c->credential = h->credential;
+    c->token_wall_ms = h->token_wall_ms;
     h->unread = (struct buf){0};
     EVENT_TEXT(c, client_id, mqtt_gate_connect(c->gate)->client_id);
     if (w->setup.driver.arrive(w->setup.driver.ctx, h->transport, c->handle) != OK) {
@@ -485,12 +539,7 @@ void conn_release_session(struct worker *w, struct conn *c, const char *why)
                  is_told ? mqtt_reason_name((uint8_t)c->closed_for)
                          : (c->is_clean_end ? "the client disconnected" : why));
     worker_report(w, &e);
-    if (s->will != NULL && !c->is_clean_end) {
-        publish_will(w, s, c); /* SPEC: MQTT-3.1.2-8 */
-    } else {
-        will_forget(w, s);
-    }
-    s->will = msg_unref(s->will); /* SPEC: MQTT-3.1.2-10 */
+    will_conn_ended(w, s, c);
     c->session = NULL;
     c->account = NULL;
     s->conn = 0;

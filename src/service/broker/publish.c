@@ -143,7 +143,7 @@ static void retained_accounted(struct worker *w, const struct msg *m,
 MUST_USE enum err retain_locally(struct worker *w, const struct msg *m)
 {
     struct retained_change change = {0};
-    /* SPEC: MQTT-3.3.1-6: an empty payload clears */
+    /* SPEC: MQTT5-3.3.1-6, MQTT3-3.3.1-10: an empty payload clears */
     if (m->payload.n == 0) {
         TRY(retained_clear(w->retained, m->topic, m->number, &change));
     } else {
@@ -159,28 +159,28 @@ MUST_USE enum err retain_locally(struct worker *w, const struct msg *m)
  * alone. */
 struct plan {
     struct match match;
-    uint64_t to, owed; /* bits of other workers; those whose deliver record is waited for */
+    struct choice choice; /* of members of groups on other workers */
+    uint64_t to, owed;    /* bits of other workers; those whose deliver record is waited for */
 };
 
-static enum err plan_route(struct worker *w, const struct route *r, struct plan *ret)
+static enum err plan_route(struct worker *w, const struct route *r, struct plan *p)
 {
     struct msg *m = r->m;
-    struct plan p = {0};
-    TRY(filters_match(w->filters, m->topic, r->from, &p.match));
-    p.to = m->retain ? others(w) : p.match.remote_any | w->wants_all;
-    p.owed = m->qos > 0 ? p.match.remote_durable | w->wants_all : 0;
-    if (m->retain || p.owed != 0 || (m->qos > 0 && p.match.local_durable)) {
+    TRY(filters_match(w->filters, m->topic, r->from, &p->match));
+    TRY(groups_choose(w, m, &p->match, &p->choice));
+    p->to = m->retain ? others(w) : p->match.remote_any | w->wants_all | p->choice.to;
+    p->owed = m->qos > 0 ? p->match.remote_durable | w->wants_all | p->choice.owed : 0;
+    if (m->retain || p->owed != 0 || (m->qos > 0 && p->match.local_durable)) {
         m->body_id = worker_id(w, &w->next_body);
     }
     if (m->retain) {
         m->number =
             atomic_fetch_add_explicit(w->setup.retained_counter, 1, memory_order_relaxed) + 1;
     }
-    TRY(outbox_reserve(w, p.to));
+    TRY(outbox_reserve(w, p->to));
     if (r->token != 0 || m->body_id != 0) {
-        TRY(pending_reserve(w, 1 + fan_pending(m, &p.match)));
+        TRY(pending_reserve(w, 1 + fan_pending(m, &p->match)));
     }
-    *ret = p;
     return OK;
 }
 
@@ -245,7 +245,7 @@ static enum err record_route(struct worker *w, const struct route *r, const stru
         }
         return err;
     }
-    if (r->will_of != NULL && record_will(w, r->will_of, NULL, &settled) != OK) {
+    if (r->will_of != NULL && record_will(w, r->will_of, NULL, 0, &settled) != OK) {
         count_add(&counts(w)->dropped_memory, 1); /* after a restart it is published again */
     }
     *ret_lsn = lsn;
@@ -271,9 +271,10 @@ static void send_others(struct worker *w, const struct route *r, const struct pl
         struct wmsg out = {.kind = WMSG_PUBLISH,
                            .durable = is_owed,
                            .token = is_owed ? r->token : 0,
+                           .chosen = chosen_ref(p->choice.chosen),
                            .msg = msg_ref(m)};
         if (outbox_push(w, i, &out) != OK) {
-            msg_unref(m); /* not reached: there is room */
+            wmsg_done(&out); /* not reached: there is room */
             count_add(&counts(w)->dropped_memory, 1);
         }
     }
@@ -281,7 +282,7 @@ static void send_others(struct worker *w, const struct route *r, const struct pl
 
 MUST_USE enum err publish_route(struct worker *w, const struct route *r)
 {
-    struct plan p;
+    struct plan p = {0};
     uint64_t lsn = 0;
     enum err err = plan_route(w, r, &p);
     if (err == OK) {
@@ -296,6 +297,7 @@ MUST_USE enum err publish_route(struct worker *w, const struct route *r)
         }
         send_others(w, r, &p);
     }
+    chosen_unref(p.choice.chosen);
     msg_unref(r->m);
     return err;
 }
@@ -317,6 +319,7 @@ static enum err take_remote(struct worker *w, const struct wmsg *in)
     struct match match;
     uint64_t lsn = 0;
     TRY(filters_match(w->filters, m->topic, NULL, &match));
+    TRY(groups_chosen(w, in, &match));
     if (in->token != 0 || m->body_id != 0) {
         TRY(pending_reserve(w, 1 + fan_pending(m, &match)));
     }
@@ -333,7 +336,7 @@ static enum err take_remote(struct worker *w, const struct wmsg *in)
  * already, and would get it twice when its publisher tries again. SPEC: docs/ORDER.md rules 4, 8 */
 MUST_USE enum err publish_remote(struct worker *w, const struct wmsg *in)
 {
-    if (in->msg->retain) {
+    if (in->msg->retain && !in->is_for_groups) {
         TRY(retain_locally(w, in->msg));
     }
     enum err err = take_remote(w, in);
@@ -344,6 +347,7 @@ MUST_USE enum err publish_remote(struct worker *w, const struct wmsg *in)
         remote_failed(w, in);
     }
     msg_unref(in->msg);
+    chosen_unref(in->chosen);
     return OK;
 }
 
@@ -421,7 +425,7 @@ static _Atomic uint64_t *received(struct worker *w, uint8_t qos)
 }
 
 /* QoS 2: true when this packet id is open already: the message was taken before. SPEC:
- * MQTT-4.3.3-10 */
+ * MQTT5-4.3.3-10 */
 static bool is_repeated(struct worker *w, struct conn *c, const struct mqtt_event *ev,
                         enum err *ret_err)
 {
@@ -549,66 +553,6 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
         refuse_unstored(w, c, ev, err);
     } else if (err != OK) {
         publish_failed(w, c, ev->ask);
-    }
-}
-
-/* A copy: the number and the epoch are those of now. */
-static enum err will_message(const struct worker *w, const struct msg *will, struct msg **ret)
-{
-    struct msg *m = NULL;
-    TRY(msg_new(will->topic, will->props, will->payload, &m));
-    m->qos = will->qos;
-    m->retain = will->retain;
-    m->is_utf8 = will->is_utf8;
-    m->publisher = will->publisher;
-    m->epoch = w->realm->epoch;
-    m->expires_at_ms =
-        will->expires_at_ms == UINT64_MAX ? UINT64_MAX : w->now_ms + will->expires_at_ms;
-    *ret = m;
-    return OK;
-}
-
-/* Authorized at CONNECT, and again now that it fires. */
-void publish_will(struct worker *w, struct session *s, const struct conn *c)
-{
-    const struct msg *will = s->will;
-    struct account *a = s->account;
-    struct decision why;
-    struct event e = event_of(w, EVENT_will, c);
-    EVENT_TEXT(&e, principal, slice_text(a->principal->name));
-    EVENT_TEXT(&e, client_id, s->client_id);
-    EVENT_TEXT(&e, target, will->topic);
-    enum err err =
-        passage_will(a, will->topic, will->qos, retain_wish(w, a, will->topic, will->retain),
-                     will->payload.n, &why);
-    if (err != OK) {
-        e.category = EVENT_acl_deny;
-        e.severity = event_make(EVENT_acl_deny).severity;
-        event_reason(&e, "the will is not published any more: %s", why.rule);
-        worker_report(w, &e);
-        will_forget(w, s);
-        return;
-    }
-    struct route r = {.will_of = s->is_will_on_record ? s : NULL};
-    err = will_message(w, will, &r.m);
-    if (err == OK) {
-        err = publish_route(w, &r);
-    }
-    if (err == ERR_SPACE || err == ERR_IO) {
-        report_store(w, c, will->topic, err, "a will");
-    } else if (err != OK) {
-        count_add(&counts(w)->dropped_memory, 1);
-    } else {
-        event_reason(&e, "the connection ended without DISCONNECT; its will was published");
-        worker_report(w, &e);
-    }
-}
-
-void will_forget(struct worker *w, struct session *s)
-{
-    uint64_t lsn;
-    if (s->is_will_on_record && record_will(w, s, NULL, &lsn) != OK) {
-        count_add(&counts(w)->dropped_memory, 1); /* after a restart it is published */
     }
 }
 

@@ -5,6 +5,13 @@
 MUST_USE enum err realm_new(const struct directory_version *directory, const struct policy *policy,
                             const struct realm **ret)
 {
+    return realm_new_trusting(directory, policy, NULL, ret);
+}
+
+MUST_USE enum err realm_new_trusting(const struct directory_version *directory,
+                                     const struct policy *policy, const struct trust *trust,
+                                     const struct realm **ret)
+{
     struct realm *r = mem_zalloc(sizeof(*r));
     if (r == NULL) {
         return ERR_NOMEM;
@@ -13,6 +20,7 @@ MUST_USE enum err realm_new(const struct directory_version *directory, const str
     r->epoch = directory_version_epoch(directory);
     r->directory = directory_version_ref(directory);
     r->policy = policy_ref(policy);
+    r->trust = trust != NULL ? trust_ref(trust) : NULL;
     *ret = r;
     return OK;
 }
@@ -34,6 +42,7 @@ const struct realm *realm_unref(const struct realm *r)
     if (r != NULL && atomic_fetch_sub_explicit(refs_of(r), 1, memory_order_acq_rel) == 1) {
         directory_version_unref(r->directory);
         policy_unref(r->policy);
+        trust_unref(r->trust);
         mem_free((void *)(uintptr_t)r);
     }
     return NULL;

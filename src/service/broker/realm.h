@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "core/policy.h"
+#include "security/token/trust.h"
 #include "service/directory/directory_version.h"
 
 struct realm {
@@ -17,11 +18,16 @@ struct realm {
         epoch; /* of the directory; grows with every change of principals, exceptions or policy */
     const struct directory_version *directory; /* owned reference */
     const struct policy *policy;               /* owned reference */
+    const struct trust *trust;                 /* owned reference; NULL: no tokens are taken */
 };
 
 /* realm_new - shares both. ERR_NOMEM. */
 MUST_USE enum err realm_new(const struct directory_version *directory, const struct policy *policy,
                             const struct realm **ret);
+/* realm_new_trusting - the same; trust may be NULL. */
+MUST_USE enum err realm_new_trusting(const struct directory_version *directory,
+                                     const struct policy *policy, const struct trust *trust,
+                                     const struct realm **ret);
 const struct realm *realm_ref(const struct realm *r);
 const struct realm *realm_unref(const struct realm *r);
 

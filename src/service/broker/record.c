@@ -50,6 +50,7 @@ static struct journal_message message_of(const struct msg *m, int64_t expires_wa
                                     .qos = m->qos,
                                     .retain = m->retain,
                                     .is_utf8 = m->is_utf8,
+                                    .is_passed_on = m->is_passed_on,
                                     .topic = m->topic,
                                     .props = m->props,
                                     .payload = m->payload};
@@ -183,11 +184,12 @@ MUST_USE enum err record_sub(struct worker *w, enum journal_kind kind, const str
 }
 
 MUST_USE enum err record_will(struct worker *w, struct session *s, const struct msg *will,
-                              uint64_t *ret_lsn)
+                              uint32_t delay_s, uint64_t *ret_lsn)
 {
     uint8_t head[JOURNAL_HEAD_MAX];
     struct wr r = wr_into(head, sizeof(head));
-    struct journal_will record = {.session = s->id, .m.expires_wall_ms = INT64_MAX};
+    struct journal_will record = {
+        .session = s->id, .delay_s = delay_s, .m.expires_wall_ms = INT64_MAX};
     if (will != NULL) {
         bool is_for_ever = will->expires_at_ms == UINT64_MAX;
         record.m = message_of(will, is_for_ever ? INT64_MAX : (int64_t)will->expires_at_ms);

@@ -114,7 +114,8 @@ static enum err match_missed(struct restore *r)
     return OK;
 }
 
-/* A will that is still on record has not been published: its connection ended with the process. */
+/* A will that is still on record has not been published: its connection ended with the process, or
+ * its delay has not passed yet. */
 static void publish_wills(struct restore *r)
 {
     for (unsigned i = 0; i < r->n; i++) {
@@ -125,11 +126,31 @@ static void publish_wills(struct restore *r)
             size_t session_at = 0;
             struct session *s;
             while ((s = map_next(&a->sessions, &session_at)) != NULL) {
-                if (s->will != NULL) {
-                    publish_will(w, s, NULL);
-                    s->will = msg_unref(s->will);
+                if (s->will_at_ms <= w->now_ms) {
+                    will_fire(w, s, NULL);
                 }
             }
+        }
+    }
+}
+
+/* Sessions whose time is over: their wills are published, and what other members of their groups
+ * may have goes there. */
+static void end_sessions(const struct restore *r)
+{
+    for (unsigned i = 0; i < r->n; i++) {
+        struct worker *w = r->workers[i];
+        size_t at = 0;
+        struct account *a;
+        while ((a = map_next(&w->accounts, &at)) != NULL) {
+            size_t session_at = 0;
+            struct session *s;
+            while ((s = map_next(&a->sessions, &session_at)) != NULL) {
+                if (s->expiry_s == 0) {
+                    session_end(w, s);
+                }
+            }
+            account_drop_if_unused(w, a);
         }
     }
 }
@@ -165,6 +186,9 @@ MUST_USE enum err restore_finish(struct restore *r, const struct store_ids *ids)
     TRY(record_ends(r));
     TRY(tell_interest(r));
     judge(r);
+    run_until_quiet(r); /* all know the members of all groups */
+    end_sessions(r);
+    run_until_quiet(r);
     TRY(match_missed(r));
     publish_wills(r);
     run_until_quiet(r);

@@ -28,6 +28,7 @@ static enum err message_new(const struct journal_message *m, uint64_t expires_at
     copy->qos = m->qos;
     copy->retain = m->retain;
     copy->is_utf8 = m->is_utf8;
+    copy->is_passed_on = m->is_passed_on;
     copy->expires_at_ms = expires_at_ms;
     copy->publisher = m->publisher;
     copy->number = m->number;
@@ -127,16 +128,16 @@ static enum err note(struct restore *r, struct worker *home, struct session *s, 
     return buf_append(&r->notes, slice_of(&n, sizeof(n)), SIZE_MAX);
 }
 
-/* How long it may still sleep, 0: its time is over. It slept while nobody was there, too. */
-static uint64_t time_left_ms(const struct restore *r, const struct journal_session *s,
-                             uint32_t most_s)
+/* It slept while nobody was there, too. */
+static uint64_t slept_ms(const struct restore *r, const struct journal_session *s)
 {
-    uint64_t whole = (uint64_t)(s->expiry_s < most_s ? s->expiry_s : most_s) * 1000;
-    if (s->asleep_wall_ms == INT64_MAX || s->asleep_wall_ms >= r->wall_ms) {
-        return whole;
-    }
-    uint64_t slept = (uint64_t)r->wall_ms - (uint64_t)s->asleep_wall_ms;
-    return slept < whole ? whole - slept : 0;
+    bool is_now = s->asleep_wall_ms == INT64_MAX || s->asleep_wall_ms >= r->wall_ms;
+    return is_now ? 0 : (uint64_t)r->wall_ms - (uint64_t)s->asleep_wall_ms;
+}
+
+static uint64_t left_ms(uint64_t whole_ms, uint64_t passed_ms)
+{
+    return passed_ms < whole_ms ? whole_ms - passed_ms : 0;
 }
 
 static enum err wake_session(struct restore *r, const struct journal_session *s,
@@ -148,22 +149,35 @@ static enum err wake_session(struct restore *r, const struct journal_session *s,
     struct session *back = NULL;
     TRY(account_of(w, p, &a));
     uint32_t most_s = grants_limits(a->grants)->session_expiry_s;
-    uint64_t left_ms = time_left_ms(r, s, most_s);
-    enum err err = left_ms == 0 ? ERR_EXPIRED : session_add(w, a, s->id, s->client_id, true, &back);
-    if (err == ERR_EXPIRED || err == ERR_EXISTS) { /* two of one name: the first has it */
+    uint32_t expiry_s = s->expiry_s < most_s ? s->expiry_s : most_s;
+    r->slept_ms = slept_ms(r, s);
+    struct session *other = map_find(&a->sessions, s->client_id);
+    if (other != NULL && other->expiry_s == 0) {
+        will_forget(w, other); /* nobody can hear it yet */
+        other->will = msg_unref(other->will);
+        session_end(w, other); /* over, and so it is not the one of two that stays */
+    }
+    enum err err = session_add(w, a, s->id, s->client_id, true, &back);
+    if (err == ERR_EXISTS) { /* two of one name: the first has it */
         account_drop_if_unused(w, a);
         return will_end(r, s->id);
     }
     TRY(err);
-    back->expiry_s = s->expiry_s < most_s ? s->expiry_s : most_s;
     back->is_on_record = true;
-    session_arm_expiry(w, back, left_ms);
-    if (s->asleep_wall_ms == INT64_MAX) {
-        TRY(note(r, w, back, 0));
-    }
     r->home = w;
     r->session = back;
     r->next_seq = s->next_seq;
+    r->is_over = r->slept_ms >= (uint64_t)expiry_s * 1000;
+    if (r->is_over) { /* restore_finish ends it */
+        r->report->ended++;
+        return OK;
+    }
+    back->expiry_s = expiry_s;
+    back->ends_at_ms = r->now_ms + left_ms((uint64_t)expiry_s * 1000, r->slept_ms);
+    session_arm(w, back);
+    if (s->asleep_wall_ms == INT64_MAX) {
+        TRY(note(r, w, back, 0));
+    }
     r->report->sessions++;
     return OK;
 }
@@ -176,6 +190,7 @@ void restore_leave_session(struct restore *r)
     }
     r->home = NULL;
     r->session = NULL;
+    r->is_over = false;
 }
 
 static enum err on_session(void *ctx, const struct journal_session *s)
@@ -195,8 +210,13 @@ static enum err on_sub(void *ctx, const struct journal_sub *sub)
     if (r->session == NULL) {
         return OK;
     }
-    enum err err =
-        filters_add(r->home->filters, sub->filter, &r->session->subscriber, &back, &change);
+    struct slice group, filter;
+    enum err err = OK;
+    if (topic_share_split(sub->filter, &group, &filter)) {
+        err = group_join(r->home, r->session, sub->filter, &back); /* tells the other workers */
+    } else {
+        err = filters_add(r->home->filters, filter, &r->session->subscriber, &back, &change);
+    }
     if (err == ERR_EXISTS) {
         return OK;
     }
@@ -206,7 +226,7 @@ static enum err on_sub(void *ctx, const struct journal_sub *sub)
     back->retain_as_published = sub->retain_as_published;
     back->retain_handling = sub->retain_handling;
     back->id = sub->id;
-    r->report->subscriptions++;
+    r->report->subscriptions += r->is_over ? 0 : 1;
     count_set(&counts(r->home)->subscriptions, filters_sub_count(r->home->filters));
     return OK;
 }
@@ -215,14 +235,20 @@ static enum err on_will(void *ctx, const struct journal_will *will)
 {
     struct restore *r = ctx;
     struct msg *m = NULL;
-    if (r->session == NULL) {
+    struct session *s = r->session;
+    if (s == NULL) {
         return OK;
     }
     bool is_for_ever = will->m.expires_wall_ms == INT64_MAX;
     TRY(message_new(&will->m, is_for_ever ? UINT64_MAX : (uint64_t)will->m.expires_wall_ms, &m));
-    msg_unref(r->session->will);
-    r->session->will = m;
-    r->session->is_will_on_record = true;
+    msg_unref(s->will);
+    s->will = m;
+    s->is_will_on_record = true;
+    s->will_delay_s = will->delay_s;
+    if (!r->is_over) {
+        s->will_at_ms = r->now_ms + left_ms(will_delay_ms(s), r->slept_ms);
+        session_arm(r->home, s);
+    }
     return OK;
 }
 
@@ -248,9 +274,13 @@ static enum err on_delivery(void *ctx, const struct journal_delivery *d, const u
         r->report->lost++;
         return note(r, r->home, r->session, d->seq);
     }
-    r->report->deliveries++;
-    return session_restore(r->session, d->is_received ? NULL : b->msg, d->seq, d->qos, d->retain,
-                           ids, d->n_ids);
+    r->report->deliveries += r->is_over ? 0 : 1;
+    TRY(session_restore(r->session, d->is_received ? NULL : b->msg, d->seq, d->qos, d->retain, ids,
+                        d->n_ids));
+    if (b != NULL) {
+        session_set_group(r->session, group_of_restored(r->session, b->msg->topic));
+    }
+    return OK;
 }
 
 /* ---- the rest ---- */

@@ -6,63 +6,6 @@
 #include "base/plant.h"
 #include "service/broker/worker_private.h"
 
-/* ---- interest ---- */
-
-bool interest_announce(struct worker *w, struct slice filter, bool any, bool durable)
-{
-    bool all_told = true;
-    for (unsigned i = 0; i < w->setup.n_workers; i++) {
-        if (i == w->setup.index) {
-            continue;
-        }
-        struct wmsg_text *text = mem_alloc(sizeof(*text) + filter.n);
-        struct wmsg m = {.kind = WMSG_INTEREST, .any = any, .durable = durable, .text = text};
-        if (text == NULL) {
-            count_add(&counts(w)->dropped_memory, 1);
-            all_told = false;
-            continue;
-        }
-        text->n = filter.n;
-        memcpy(text->bytes, filter.p, filter.n);
-        if (outbox_push(w, i, &m) != OK) {
-            mem_free(text);
-            count_add(&counts(w)->dropped_memory, 1);
-            all_told = false;
-        }
-    }
-    return all_told;
-}
-
-void sub_remove(struct worker *w, struct sub *sub)
-{
-    struct interest_change change;
-    uint8_t copy[FILTER_COPY_MAX];
-    struct slice filter = sub_filter(sub);
-    assert(filter.n <= sizeof(copy));
-    memcpy(copy, filter.p, filter.n);
-    barriers_forget_sub(w, sub);
-    if (sub->subscriber->kind == SUBSCRIBER_SESSION) {
-        struct conn *c = conn_find(w, ((struct session *)(void *)sub->subscriber)->conn);
-        if (c != NULL) {
-            replays_forget(c, sub); /* SPEC: MQTT-3.10.4-2 */
-        }
-    }
-    filters_remove(w->filters, sub, &change);
-    count_set(&counts(w)->subscriptions, filters_sub_count(w->filters));
-    if (interest_changed(&change)) {
-        /* Untold, the others send what nobody wants. */
-        (void)interest_announce(w, slice_of(copy, filter.n), change.is_any, change.is_durable);
-    }
-}
-
-void subs_remove_all(struct worker *w, struct subscriber *s)
-{
-    struct list_node *n;
-    while ((n = list_first(&s->subs)) != NULL) {
-        sub_remove(w, LIST_ENTRY(n, struct sub, in_subscriber));
-    }
-}
-
 /* ---- barriers ---- */
 
 static enum err barrier_new(struct worker *w, enum barrier_kind kind, size_t n_filters,
@@ -255,7 +198,7 @@ static enum err replay_one(struct worker *w, struct session *s, const struct rep
 {
     struct journal_delivery d = {
         .qos = m->qos < r->qos ? m->qos : r->qos, .retain = true, .n_ids = r->id != 0 ? 1 : 0};
-    /* SPEC: MQTT-3.3.1-8: the retain flag is set on what a new subscription brings */
+    /* SPEC: MQTT3-3.3.1-8: the retain flag is set on what a new subscription brings */
     TRY(session_enqueue(s, m, d.qos, true, &r->id, d.n_ids, 0, grants_limits(s->account->grants),
                         &d.seq));
     if (s->subscriber.is_durable && d.qos > 0 && m->body_id != 0) {
@@ -420,7 +363,7 @@ static enum err record_wish(struct worker *w, const struct session *s, const str
                                  .retain_handling = (uint8_t)wish->m->retain_handling,
                                  .no_local = wish->m->no_local,
                                  .retain_as_published = wish->m->retain_as_published,
-                                 .filter = wish->m->filter};
+                                 .filter = wish->m->whole};
     uint64_t lsn;
     return s->subscriber.is_durable ? record_sub(w, JOURNAL_SUB, s, &record, &lsn) : OK;
 }
@@ -434,6 +377,15 @@ void unsub_recorded(struct worker *w, const struct session *s, struct slice filt
     }
 }
 
+/* The subscription of s that a client means by this; NULL: it has none. A shared one and an
+ * ordinary one of the same filter are two. */
+static struct sub *find_sub(struct worker *w, const struct session *s, struct slice group,
+                            struct slice filter, struct slice whole)
+{
+    return group.n > 0 ? group_sub_of(&s->subscriber, whole)
+                       : filters_find(w->filters, filter, &s->subscriber);
+}
+
 /* A new one: hidden until the barrier has passed. Undone when a worker cannot be told or the
  * journal does not take it, for a SUBACK would promise both. */
 static enum err start_sub(struct worker *w, const struct wish *wish, struct sub **ret)
@@ -441,7 +393,11 @@ static enum err start_sub(struct worker *w, const struct wish *wish, struct sub 
     struct session *s = wish->c->session;
     struct interest_change change = {0};
     struct sub *sub = NULL;
-    TRY(filters_add(w->filters, wish->m->filter, &s->subscriber, &sub, &change));
+    if (wish->m->group.n > 0) {
+        TRY(group_join(w, s, wish->m->whole, &sub));
+    } else {
+        TRY(filters_add(w->filters, wish->m->filter, &s->subscriber, &sub, &change));
+    }
     sub->is_pending = true;
     count_set(&counts(w)->subscriptions, filters_sub_count(w->filters));
     bool is_told = !interest_changed(&change) ||
@@ -458,31 +414,28 @@ static enum err start_sub(struct worker *w, const struct wish *wish, struct sub 
 static enum err add_sub(struct worker *w, const struct wish *wish, struct barrier_filter *ret)
 {
     struct session *s = wish->c->session;
-    struct sub *sub = filters_find(w->filters, wish->m->filter, &s->subscriber);
+    struct sub *sub = find_sub(w, s, wish->m->group, wish->m->filter, wish->m->whole);
     bool is_new = sub == NULL;
     if (is_new) {
         TRY(start_sub(w, wish, &sub));
     } else {
-        TRY(record_wish(w, s, wish)); /* it goes on matching. SPEC: MQTT-3.8.4-3 */
+        TRY(record_wish(w, s, wish)); /* it goes on matching. SPEC: MQTT5-3.8.4-3, MQTT3-3.8.4-3 */
     }
     set_options(sub, wish, wish->c->account->epoch);
     ret->sub = sub;
-    ret->replay = wish->m->retain_handling == MQTT_RETAIN_ALWAYS ||
-                  (wish->m->retain_handling == MQTT_RETAIN_IF_NEW && is_new);
+    ret->replay = sub->member == NULL && /* SPEC: MQTT5 3.8.3.1: none for a shared one */
+                  (wish->m->retain_handling == MQTT_RETAIN_ALWAYS ||
+                   (wish->m->retain_handling == MQTT_RETAIN_IF_NEW && is_new));
     return OK;
 }
 
 static uint8_t subscribe_one(struct worker *w, const struct wish *wish, struct barrier_filter *ret)
 {
     struct conn *c = wish->c;
-    struct slice filter = wish->m->filter;
+    struct slice filter = wish->m->whole;
     struct decision why;
-    if (wish->m->group.n > 0) {
-        return refuse_filter(w, c, wish->m->whole, EVENT_protocol_error, MQTT_SHARED_NOT_SUPPORTED,
-                             "shared subscriptions are not there yet: subscribe without $share");
-    }
-    bool is_new = filters_find(w->filters, filter, &c->session->subscriber) == NULL;
-    enum err err = passage_subscribe(c->account, c->session, filter, is_new, &why);
+    bool is_new = find_sub(w, c->session, wish->m->group, wish->m->filter, filter) == NULL;
+    enum err err = passage_subscribe(c->account, c->session, wish->m->filter, is_new, &why);
     if (err == ERR_DENIED) {
         return refuse_filter(w, c, filter, EVENT_acl_deny, MQTT_NOT_AUTHORIZED, why.rule);
     }
@@ -564,9 +517,9 @@ static uint8_t unsubscribe_one(struct worker *w, struct conn *c,
                                const struct mqtt_unsubscription *u)
 {
     struct session *s = c->session;
-    struct journal_sub record = {.filter = u->filter};
+    struct journal_sub record = {.filter = u->whole};
     uint64_t lsn;
-    struct sub *sub = u->group.n > 0 ? NULL : filters_find(w->filters, u->filter, &s->subscriber);
+    struct sub *sub = find_sub(w, s, u->group, u->filter, u->whole);
     if (sub == NULL) {
         return MQTT_NO_SUBSCRIPTION_EXISTED;
     }

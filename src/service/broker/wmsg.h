@@ -6,12 +6,16 @@
 #ifndef SERVICE_BROKER_WMSG_H
 #define SERVICE_BROKER_WMSG_H
 
+#include <stdatomic.h>
+
 #include "core/msg.h"
 #include "service/broker/realm.h"
 
 enum wmsg_kind {
     WMSG_HANDOVER, /* a connection comes home; takes `handover` */
     WMSG_INTEREST, /* worker `from` has (any, durable) for `text`; takes text */
+    WMSG_MEMBER,   /* member `id` (session `token`) of the shared subscription `text` is there with
+                      (connected, durable), or (any false) not any more; takes text */
     WMSG_BARRIER,  /* answer BARRIER_ACK with `id` when all before this has been taken in */
     WMSG_BARRIER_ACK,
     WMSG_PUBLISH, /* deliver `msg` (owns one reference) to local subscribers; index it when retained
@@ -30,13 +34,27 @@ struct wmsg_text {
     uint8_t bytes[];
 };
 
+/* Which members of which groups a message goes to. Immutable, shared by reference. */
+struct wmsg_chosen {
+    atomic_uint refs;
+    size_t n;
+    struct {
+        uint64_t member, group; /* the member's id, the hash of its group's text */
+    } at[];
+};
+
 struct wmsg {
     enum wmsg_kind kind;
-    uint16_t from;  /* index of the sending worker, where it matters */
-    bool any;       /* INTEREST */
-    bool durable;   /* INTEREST; PUBLISH: its body waits for a deliver record of this worker */
-    uint64_t id;    /* BARRIER, BARRIER_ACK; TOKEN: not 0 when it could not be done */
-    uint64_t token; /* 0: nobody waits for the commit */
+    uint16_t from;      /* index of the sending worker, where it matters */
+    bool any;           /* INTEREST, MEMBER */
+    bool durable;       /* INTEREST, MEMBER; PUBLISH: its body waits for a deliver record of this
+                           worker */
+    bool connected;     /* MEMBER */
+    bool is_for_groups; /* PUBLISH: for the members in `chosen` alone */
+    uint8_t n_hops;     /* PUBLISH: how often it was passed on */
+    uint64_t id;        /* BARRIER, BARRIER_ACK, MEMBER; TOKEN: not 0 when it could not be done */
+    uint64_t token;     /* 0: nobody waits for the commit */
+    struct wmsg_chosen *chosen; /* PUBLISH: one reference; NULL: no member of a group */
     union {
         struct handover *handover;
         struct wmsg_text *text;
@@ -67,6 +85,9 @@ MUST_USE enum err verified_new(uint64_t conn, unsigned worker, const struct real
 struct verified *verified_free(struct verified *v);
 /* verified_check - the slow part, run by the pool's thread: fills result and principal. */
 void verified_check(struct verified *v, int64_t now_wall_ms);
+
+struct wmsg_chosen *chosen_ref(struct wmsg_chosen *c);   /* NULL is fine */
+struct wmsg_chosen *chosen_unref(struct wmsg_chosen *c); /* NULL is fine; returns NULL */
 
 /* wmsg_done - releases what an undelivered message owns. */
 void wmsg_done(struct wmsg *m);

@@ -14,13 +14,14 @@ static struct mqtt_wire_limits wire_limits(const struct limits *l)
         .filters_per_packet = l->filters_per_packet,
         .user_properties = l->user_properties,
         .client_id_bytes = l->client_id_bytes,
-        .topic_alias_max = 0, /* none is accepted yet */
+        .topic_alias_max = (uint16_t)l->topic_aliases,
     };
 }
 
 static enum err worker_init(struct worker *w, uint64_t now_ms)
 {
     TRY(filters_new(&w->setup.key, &w->filters));
+    TRY(groups_new(&w->setup.key, w->filters, &w->groups));
     TRY(retained_new(&w->setup.key, &w->retained));
     retained_watch(w->retained, retained_expired, w);
     w->outboxes = mem_array(w->setup.n_workers, sizeof(struct outbox));
@@ -74,7 +75,12 @@ static void accounts_free(struct worker *w)
             struct list_node *n;
             struct interest_change ignored;
             while ((n = list_first(&s->subscriber.subs)) != NULL) {
-                filters_remove(w->filters, LIST_ENTRY(n, struct sub, in_subscriber), &ignored);
+                struct sub *sub = LIST_ENTRY(n, struct sub, in_subscriber);
+                if (sub->member != NULL) {
+                    groups_leave(w->groups, sub->member);
+                } else {
+                    filters_remove(w->filters, sub, &ignored);
+                }
             }
             wheel_cancel(&w->session_wheel, &s->expiry);
             map_remove(&a->sessions, s->client_id);
@@ -122,6 +128,7 @@ struct worker *worker_free(struct worker *w)
     }
     outboxes_free(w);
     publishers_clear(w);
+    groups_free(w->groups);
     filters_free(w->filters);
     retained_free(w->retained);
     buf_done(&w->record);
@@ -166,6 +173,8 @@ static bool take_message(struct worker *w, struct wmsg *m)
     case WMSG_INTEREST:
         take_interest(w, m);
         break;
+    case WMSG_MEMBER:
+        return member_told(w, m) == OK;
     case WMSG_BARRIER:
         answer_barrier(w, m);
         break;
@@ -202,10 +211,12 @@ void wmsg_done(struct wmsg *m)
         handover_free(m->handover);
         break;
     case WMSG_INTEREST:
+    case WMSG_MEMBER:
         mem_free(m->text);
         break;
     case WMSG_PUBLISH:
         msg_unref(m->msg);
+        chosen_unref(m->chosen);
         break;
     case WMSG_VERIFIED:
         verified_free(m->verified);
@@ -260,10 +271,7 @@ static void timers_run(struct worker *w)
     }
     wheel_advance(&w->session_wheel, w->now_ms);
     while ((t = wheel_next(&w->session_wheel)) != NULL) {
-        struct session *s = CONTAINER_OF(t, struct session, expiry);
-        struct account *a = s->account;
-        session_end(w, s);
-        account_drop_if_unused(w, a);
+        session_due(w, CONTAINER_OF(t, struct session, expiry));
     }
     if (w->now_ms >= w->next_sweep_ms) {
         w->next_sweep_ms = w->now_ms + MARKER_SWEEP_MS;

@@ -415,7 +415,8 @@ struct hello {
     bool is_last; /* with resume: it ends with this connection */
     const char *will;
     uint8_t will_qos;
-    uint32_t will_expiry_s;
+    uint32_t will_expiry_s, will_delay_s;
+    uint32_t expiry_s; /* of the session; 0: an hour */
     uint16_t keep_alive_s;
 };
 
@@ -426,7 +427,8 @@ static inline void write_hello(const struct hello *h, struct wr *w)
                              .keep_alive_s = h->keep_alive_s,
                              .client_id = slice_text(h->client_id)};
     if (h->resume && !h->is_last && c.version == MQTT_V5) {
-        mqtt_props_set_number(&c.props, MQTT_PROP_SESSION_EXPIRY, 3600);
+        mqtt_props_set_number(&c.props, MQTT_PROP_SESSION_EXPIRY,
+                              h->expiry_s > 0 ? h->expiry_s : 3600);
     }
     if (h->will != NULL) {
         c.has_will = true;
@@ -434,6 +436,9 @@ static inline void write_hello(const struct hello *h, struct wr *w)
             .topic = slice_text(h->will), .payload = slice_text("gone"), .qos = h->will_qos};
         if (h->will_expiry_s > 0) {
             mqtt_props_set_number(&c.will.props, MQTT_PROP_MESSAGE_EXPIRY, h->will_expiry_s);
+        }
+        if (h->will_delay_s > 0) {
+            mqtt_props_set_number(&c.will.props, MQTT_PROP_WILL_DELAY, h->will_delay_s);
         }
     }
     must(mqtt_connect_encode(&c, w));

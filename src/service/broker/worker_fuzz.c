@@ -5,6 +5,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static const char *const topics[] = {"t/a", "t/b", "w/a", "x/no"};
 static const char *const filters[] = {"t/#", "t/+", "w/a", "#"};
+static const char *const shared[] = {"$share/g/t/#", "$share/g/t/+", "$share/h/w/a", "$share/g/#"};
 
 /* Steps of {operation, argument}: two parties on two workers connect, speak, acknowledge and are
  * cut; workers turn, the journal commits, time passes and the policy changes when the bytes say so;
@@ -33,7 +34,7 @@ static void step(struct bench *b, struct rd *r)
         break;
     case 4:
     case 5:
-        subscribes(b, p, filters[which], qos);
+        subscribes(b, p, (what & 0x20) != 0 ? shared[which] : filters[which], qos);
         break;
     case 6:
         acks(b, p, (enum mqtt_type)(MQTT_PUBACK + which), (uint16_t)(1 + (argument >> 4)));

@@ -5,11 +5,12 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "base/wheel.h"
-#include "core/filters.h"
+#include "core/groups.h"
 #include "core/journal_record.h"
 #include "core/passage.h"
 #include "engine/mqtt_gate.h"
 #include "engine/mqtt_server.h"
+#include "security/password/scram.h"
 #include "service/broker/worker.h"
 
 enum {
@@ -47,7 +48,10 @@ struct conn {
     void *transport;
     struct mqtt_gate *gate;
     struct mqtt_server *engine;
-    uint64_t credential;     /* that let it in; 0: not yet, or it is anonymous */
+    struct scram *scram;     /* a login or re-authentication that waits for its proof */
+    uint64_t credential;     /* that let it in; 0: not yet, anonymous, or by token */
+    int64_t token_wall_ms;   /* end of the token that let it in; 0: none did */
+    uint64_t token_until_ms; /* the same, monotonic, while OPEN; UINT64_MAX: none */
     struct account *account; /* while OPEN */
     struct session *session; /* while OPEN */
     struct buf unread;       /* the unfinished packet, or what back-pressure keeps */
@@ -73,7 +77,8 @@ struct handover {
     void *transport;
     struct mqtt_gate *gate;
     const struct principal *principal; /* owned reference */
-    uint64_t credential;               /* that let it in; 0: none, it is anonymous */
+    uint64_t credential;               /* that let it in; 0: none */
+    int64_t token_wall_ms;             /* end of the token that did; 0: none */
     struct buf unread;
     char peer[56];
 };
@@ -166,9 +171,10 @@ struct worker {
     struct queue_load load; /* of all sessions */
     struct map publishers;  /* struct publisher by principal id, of this epoch */
     struct filters *filters;
+    struct groups *groups;
     struct retained *retained;
     uint64_t next_session, next_body, next_set_aside; /* see worker_id */
-    uint64_t next_barrier_id, next_anonymous_id;
+    uint64_t next_barrier_id, next_anonymous_id, next_member;
     size_t n_sessions;
 
     struct token *tokens;
@@ -238,11 +244,33 @@ void report_fault(struct worker *w, const struct conn *c, const struct mqtt_faul
 /* login.c */
 void login_begin(struct worker *w, struct conn *c);
 void login_verified(struct worker *w, struct verified *v);
+/* login_refuse - counts, reports, and closes with this reason. */
+void login_refuse(struct worker *w, struct conn *c, enum mqtt_reason reason, const struct event *e);
+void login_refuse_inactive(struct worker *w, struct conn *c, const struct directory_entry *entry);
+/* login_go_home - who it is is known: the session is opened here or on its home worker. c may be
+ * gone afterwards. */
+void login_go_home(struct worker *w, struct conn *c, const struct principal *p);
+/* login_ways_in - what this listener takes, for the hint of a refusal. */
+const char *login_ways_in(const struct entrance *e);
 /* role_is_many - its clients are spread by client id as well. Allocates nothing: a home that
  * depends on free memory would be two homes. */
 bool role_is_many(const struct worker *w, const struct principal *p);
 unsigned home_of(const struct worker *w, const struct principal *p, struct slice client_id,
                  bool is_many);
+
+/* auth.c: enhanced authentication */
+/* auth_begin - CONNECT named a method. */
+void auth_begin(struct worker *w, struct conn *c);
+/* auth_token - the password of CONNECT is a token. */
+void auth_token(struct worker *w, struct conn *c, const struct mqtt_connect *connect);
+/* auth_token_begins - the connection is open (or has a new token): its end is known from here. */
+void auth_token_begins(struct worker *w, struct conn *c);
+/* auth_token_over - the token's end has come: says so and closes. False: not yet. */
+bool auth_token_over(struct worker *w, struct conn *c);
+/* auth_answered - the client's AUTH before CONNACK; data borrows from what is being fed. */
+void auth_answered(struct worker *w, struct conn *c, struct slice data);
+/* reauth_event - AUTH on an open connection. */
+void reauth_event(struct worker *w, struct conn *c, const struct mqtt_auth *m);
 
 /* open.c */
 /* credential_stands - is what let c in still a live credential of this principal? */
@@ -254,7 +282,10 @@ void session_end(struct worker *w, struct session *s);
 /* session_add - a new one with this id, in its account. */
 MUST_USE enum err session_add(struct worker *w, struct account *a, uint64_t id,
                               struct slice client_id, bool is_durable, struct session **ret);
-void session_arm_expiry(struct worker *w, struct session *s, uint64_t left_ms);
+/* session_arm - asleep: its timer, for the will or for its end, whichever comes first. */
+void session_arm(struct worker *w, struct session *s);
+/* session_due - its timer has fired: the will is published, or it ends. */
+void session_due(struct worker *w, struct session *s);
 void conn_release_session(struct worker *w, struct conn *c, const char *why);
 MUST_USE enum err account_of(struct worker *w, const struct principal *p, struct account **ret);
 void account_drop_if_unused(struct worker *w, struct account *a);
@@ -270,16 +301,26 @@ struct route {
     struct session *will_of; /* whose will it is, when that is on record */
 };
 void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev);
-/* publish_will - c: its last connection, NULL after a restart. */
-void publish_will(struct worker *w, struct session *s, const struct conn *c);
-/* will_forget - its record ends. */
-void will_forget(struct worker *w, struct session *s);
 /* publish_remote - ERR_NOMEM: nothing was done, the message is to come again. */
 MUST_USE enum err publish_remote(struct worker *w, const struct wmsg *m);
 /* publish_route - on an error nobody was promised anything, and nothing waits for the token. */
 MUST_USE enum err publish_route(struct worker *w, const struct route *r);
 enum passage_retain retain_wish(struct worker *w, const struct account *a, struct slice topic,
                                 bool retain);
+
+/* will.c */
+/* will_take - what CONNECT says about the will replaces what there was. *ret_lsn is written when it
+ * is a promise that is on record. Errors of the journal, ERR_NOMEM: the session has what it had. */
+MUST_USE enum err will_take(struct worker *w, struct session *s, const struct mqtt_connect *connect,
+                            uint64_t *ret_lsn);
+/* will_conn_ended - c, the connection of s: its will fires, waits (will_at_ms) or is forgotten. */
+void will_conn_ended(struct worker *w, struct session *s, const struct conn *c);
+/* will_delay_ms - between the end of the connection and the will; not longer than the session. */
+uint64_t will_delay_ms(const struct session *s);
+/* will_fire - c: its last connection, or NULL when it has none any more. None, no effect. */
+void will_fire(struct worker *w, struct session *s, const struct conn *c);
+/* will_forget - its record ends. */
+void will_forget(struct worker *w, struct session *s);
 
 /* fan.c */
 /* fan_durable - queues m for the durable sessions that were hit and records it: all of them, or
@@ -302,6 +343,42 @@ void retained_expired(void *ctx, uint64_t publisher, uint64_t bytes);
 MUST_USE enum err retain_locally(struct worker *w, const struct msg *m);
 MUST_USE enum err msg_from_publish(const struct worker *w, const struct account *a,
                                    const struct mqtt_publish *p, struct msg **ret);
+
+/* group.c: shared subscriptions */
+/* Members on other workers that were chosen for one message. */
+struct choice {
+    struct wmsg_chosen *chosen; /* owned; NULL: none */
+    uint64_t to, owed;          /* bits of their workers; of those with a durable one */
+};
+/* groups_choose - every group in `match` becomes one hit of a member that lives here, or part of
+ * the choice. ERR_NOMEM: nothing was chosen. */
+MUST_USE enum err groups_choose(struct worker *w, const struct msg *m, struct match *match,
+                                struct choice *ret);
+/* groups_chosen - the same where a message of another worker arrives: what was chosen there counts.
+ * Who has gone meanwhile, or must not have it any more, is replaced. On an error the message is to
+ * come again; what was passed on to another worker by then is passed on twice. */
+MUST_USE enum err groups_chosen(struct worker *w, const struct wmsg *in, struct match *match);
+/* groups_missed - the same after a restart, all workers alike: a group of which nobody is in
+ * `sessions` becomes a hit of one durable member, at the worker where that lives. */
+void groups_missed(struct worker *w, const struct msg *m, const uint64_t *sessions, size_t n,
+                   struct match *match);
+/* group_pass_on - a delivery of s through this group, which s does not get: the next member does,
+ * on record when that is durable. */
+void group_pass_on(struct worker *w, const struct session *s, const struct delivery *d);
+/* groups_end_session - what s leaves behind, its subs removed already, goes to other members. */
+void groups_end_session(struct worker *w, const struct session *s);
+/* groups_session_changed - it fell asleep, woke up, or lasts longer or shorter. */
+void groups_session_changed(struct worker *w, struct session *s);
+/* group_join - s is a new member: the others are told. ERR_NOMEM: nothing changed, or those that
+ * were told are told otherwise. */
+MUST_USE enum err group_join(struct worker *w, struct session *s, struct slice text,
+                             struct sub **ret);
+void group_leave(struct worker *w, struct sub *sub);
+/* member_told - what another worker says of a member. ERR_NOMEM: it is to come again. */
+MUST_USE enum err member_told(struct worker *w, const struct wmsg *m);
+/* group_of_restored - through which group a delivery that was read back came, as far as can be
+ * told: 0 when an ordinary subscription of s matches it as well. */
+uint32_t group_of_restored(const struct session *s, struct slice topic);
 
 /* commit.c */
 MUST_USE enum err token_new(struct worker *w, const struct token *t, uint64_t *ret);
@@ -349,22 +426,24 @@ MUST_USE enum err record_sub(struct worker *w, enum journal_kind kind, const str
                              const struct journal_sub *sub, uint64_t *ret_lsn);
 /* record_will - NULL: it has none any more. */
 MUST_USE enum err record_will(struct worker *w, struct session *s, const struct msg *will,
-                              uint64_t *ret_lsn);
+                              uint32_t delay_s, uint64_t *ret_lsn);
 
 /* subscribe.c */
 void subscribe_event(struct worker *w, struct conn *c, const struct mqtt_subscribe *m);
 void unsubscribe_event(struct worker *w, struct conn *c, const struct mqtt_unsubscribe *m);
 void barrier_acked(struct worker *w, const struct wmsg *m);
 void barriers_forget_sub(struct worker *w, const struct sub *sub);
-void subs_remove_all(struct worker *w, struct subscriber *s);
-void sub_remove(struct worker *w, struct sub *sub);
 /* unsub_recorded - a subscription ends without the client's word. */
 void unsub_recorded(struct worker *w, const struct session *s, struct slice filter);
 void markers_sweep(struct worker *w);
-/* interest_announce - false: some worker was not told, for want of memory. */
-bool interest_announce(struct worker *w, struct slice filter, bool any, bool durable);
 /* replays_forget - those of one subscription, or all (NULL). */
 void replays_forget(struct conn *c, const struct sub *sub);
+
+/* interest.c */
+/* interest_announce - false: some worker was not told, for want of memory. */
+bool interest_announce(struct worker *w, struct slice filter, bool any, bool durable);
+void sub_remove(struct worker *w, struct sub *sub);
+void subs_remove_all(struct worker *w, struct subscriber *s);
 
 /* deliver.c */
 size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap);

@@ -229,7 +229,7 @@ static void unsubscribes(struct bench *b, struct party *p, const char *filter)
     give(b, p, slice_of(bytes, n + 7));
 }
 
-/* MQTT-3.10.4-2: after UNSUBSCRIBE nothing new is added for the client. */
+/* SPEC: MQTT-3.10.4-2: after UNSUBSCRIBE nothing new is added for the client. */
 static void unsubscribe_ends_the_replay(void **state)
 {
     struct bench *b = *state;

@@ -12,6 +12,7 @@ static const char *const kind_names[CREDENTIAL_KINDS] = {
     [CREDENTIAL_X509] = "x509",
     [CREDENTIAL_PASSWORD] = "password",
     [CREDENTIAL_PSK] = "psk",
+    [CREDENTIAL_SCRAM] = "scram",
 };
 
 /* The counter and the time of last use are the only members that change; whoever reads a credential
@@ -138,7 +139,11 @@ enum err credential_until(const struct credential *c, int64_t expires_wall_ms,
     copy->kept_wall_ms = c->kept_wall_ms;
     copy->fingerprint = c->fingerprint;
     copy->spki = c->spki;
-    memcpy(copy->phc, c->phc, sizeof copy->phc);
+    if (c->kind == CREDENTIAL_SCRAM) {
+        copy->scram = c->scram;
+    } else {
+        memcpy(copy->phc, c->phc, sizeof copy->phc);
+    }
     memcpy(copy->psk_hidden, c->psk_hidden, sizeof copy->psk_hidden);
     copy->psk_n = c->psk_n;
     copy->guard = c->guard != NULL ? credential_guard_ref(c->guard) : NULL;

@@ -12,8 +12,15 @@
 #include "security/crypto/digest.h"
 #include "security/password/password.h"
 #include "security/password/psk.h"
+#include "security/password/scram.h"
 
-enum credential_kind { CREDENTIAL_X509, CREDENTIAL_PASSWORD, CREDENTIAL_PSK, CREDENTIAL_KINDS };
+enum credential_kind {
+    CREDENTIAL_X509,
+    CREDENTIAL_PASSWORD,
+    CREDENTIAL_PSK,
+    CREDENTIAL_SCRAM,
+    CREDENTIAL_KINDS
+};
 
 #define CREDENTIAL_NEVER INT64_MAX
 
@@ -24,12 +31,18 @@ struct credential {
     uint64_t id; /* never reused */
     enum credential_kind kind;
     int64_t created_wall_ms;
-    int64_t expires_wall_ms;              /* first moment it is refused; CREDENTIAL_NEVER */
-    _Atomic int64_t used_wall_ms;         /* 0: never; any thread, see credential_used */
-    int64_t kept_wall_ms;                 /* the writer's: what of used_wall_ms is saved */
-    struct digest fingerprint;            /* keyed hash of the secret: one secret, one owner */
-    struct digest spki;                   /* CREDENTIAL_X509 */
-    char phc[PASSWORD_PHC_BYTES];         /* CREDENTIAL_PASSWORD */
+    int64_t expires_wall_ms;      /* first moment it is refused; CREDENTIAL_NEVER */
+    _Atomic int64_t used_wall_ms; /* 0: never; any thread, see credential_used */
+    int64_t kept_wall_ms;         /* the writer's: what of used_wall_ms is saved */
+    struct digest fingerprint;    /* keyed hash of the secret: one secret, one owner */
+    struct digest spki;           /* CREDENTIAL_X509 */
+    union {
+        char phc[PASSWORD_PHC_BYTES]; /* CREDENTIAL_PASSWORD */
+        struct {
+            struct scram_salt salt;
+            struct scram_keys keys;
+        } scram; /* CREDENTIAL_SCRAM */
+    };
     const struct credential_guard *guard; /* CREDENTIAL_PSK: hides the key, see credential_psk */
     uint8_t psk_hidden[PSK_KEY_MAX];
     size_t psk_n;
@@ -37,7 +50,7 @@ struct credential {
 
 const struct credential *credential_ref(const struct credential *c);
 const struct credential *credential_unref(const struct credential *c);
-/* credential_kind_name - "x509", "password", "psk". */
+/* credential_kind_name - "x509", "password", "psk", "scram". */
 const char *credential_kind_name(enum credential_kind k);
 /* credential_kind_find - by name; false when there is none. */
 bool credential_kind_find(struct slice name, enum credential_kind *ret);

@@ -52,6 +52,12 @@ enum err directory_prepare(const struct directory_setup *s, struct slice fingerp
     return OK;
 }
 
+enum err directory_scram_key(struct directory *d)
+{
+    return digest_hmac(secret_bytes(d->fingerprint_key), slice_text("sallyport scram salts"),
+                       &d->current->scram_key);
+}
+
 static enum err check_absent(struct log *log)
 {
     bool has = false;
@@ -69,6 +75,7 @@ enum err directory_create(const struct directory_setup *s, struct directory **re
     mem_wipe(key, sizeof key);
     TRY(err);
     TRY(version_new(&d->key, &d->current));
+    TRY(directory_scram_key(d));
     TRY(directory_save(d, NULL, d->current));
     *ret = TAKE(d);
     return OK;
@@ -79,6 +86,7 @@ enum err directory_open(const struct directory_setup *s, struct directory **ret)
     AUTO(directory_autofree) struct directory *d = NULL;
     TRY(directory_prepare(s, (struct slice){0}, &d));
     TRY(directory_load(d));
+    TRY(directory_scram_key(d));
     /* On a disk that is full or fails it stays due; nobody is kept from connecting for it. */
     (void)!directory_erase(d);
     *ret = TAKE(d);

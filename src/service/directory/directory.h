@@ -10,9 +10,9 @@
  * and erased when it was removed: then its credentials and all that it ever sent or was to get are
  * unreadable, also in copies of the store.
  *
- * Rules kept here: a secret (certificate key, password, PSK) belongs to one principal; ids of
- * principals, credentials and exceptions are never reused; a revoked principal never comes back (it
- * is removed and added anew); an exception ends within seven days.
+ * Rules kept here: a secret (certificate key, password, PSK, SCRAM password) belongs to one
+ * principal; ids of principals, credentials and exceptions are never reused; a revoked principal
+ * never comes back (it is removed and added anew); an exception ends within seven days.
  */
 #ifndef SERVICE_DIRECTORY_DIRECTORY_H
 #define SERVICE_DIRECTORY_DIRECTORY_H
@@ -91,7 +91,8 @@ struct directory_secret {
     enum credential_kind kind;
     int64_t expires_wall_ms; /* CREDENTIAL_NEVER, or a time to come */
     struct digest spki;
-    struct slice password; /* plain; checked for quality, then hashed */
+    struct slice password; /* plain; checked for quality, then hashed. CREDENTIAL_SCRAM: one that
+                            * password_generate made */
     struct slice psk;
 };
 

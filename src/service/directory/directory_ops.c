@@ -16,6 +16,7 @@ static struct slice secret_of(const struct directory_secret *s)
     case CREDENTIAL_X509:
         return digest_slice(&s->spki);
     case CREDENTIAL_PASSWORD:
+    case CREDENTIAL_SCRAM:
         return s->password;
     case CREDENTIAL_PSK:
         return s->psk;
@@ -34,6 +35,13 @@ static enum err check_secret(const struct directory_secret *s, struct slice name
         return password_check_new(s->password, name, why);
     case CREDENTIAL_PSK:
         return psk_check_new(s->psk, name, why);
+    case CREDENTIAL_SCRAM:
+        /* A chosen one would need more iterations, and those show who exists. */
+        if (password_profile_of(s->password) != PASSWORD_GENERATED) {
+            why_set(why, "passwords for SCRAM are generated ones; leave it out and one is made");
+            return ERR_DENIED;
+        }
+        return OK;
     case CREDENTIAL_KINDS:
         break;
     }
@@ -83,6 +91,9 @@ static enum err make_credential(const struct directory *d, struct directory_vers
         TRY(password_hash(s->password, c->phc));
     } else if (s->kind == CREDENTIAL_PSK) {
         TRY(credential_set_psk(c, d->guard, s->psk));
+    } else if (s->kind == CREDENTIAL_SCRAM) {
+        TRY(scram_salt_of(digest_slice(&v->scram_key), name, &c->scram.salt));
+        TRY(scram_make(s->password, &c->scram.salt, &c->scram.keys));
     }
     *ret = TAKE(c);
     return OK;

@@ -25,6 +25,8 @@ struct directory {
     struct directory_damage damage;
 };
 
+/* directory_scram_key - gives the only version there is its key for salts. ERR_CRYPTO. */
+MUST_USE enum err directory_scram_key(struct directory *d);
 /* change_begin - a copy of the latest state for one operation to work on. ERR_NOMEM. */
 MUST_USE enum err change_begin(const struct directory *d, struct directory_version **ret);
 /* change_finish - outside a batch saves *next and publishes it, inside keeps it as the draft. Takes

@@ -87,6 +87,17 @@ static json_t *psk_to_json(const struct credential *c)
     return json;
 }
 
+static json_t *scram_to_json(const struct credential *c)
+{
+    AUTO(record_autofree) json_t *json = json_object();
+    const struct scram_salt *salt = &c->scram.salt;
+    bool ok = set(json, "salt", secret_to_json(slice_of(salt->bytes, sizeof salt->bytes))) &&
+              set(json, "iterations", number(salt->iterations)) &&
+              set(json, "stored", secret_to_json(digest_slice(&c->scram.keys.stored_key))) &&
+              set(json, "server", secret_to_json(digest_slice(&c->scram.keys.server_key)));
+    return ok ? TAKE(json) : NULL;
+}
+
 static json_t *credential_to_json(const struct credential *c)
 {
     char hex[DIGEST_HEX_BYTES];
@@ -110,6 +121,9 @@ static json_t *credential_to_json(const struct credential *c)
         break;
     case CREDENTIAL_PSK:
         ok = ok && set(json, "psk", psk_to_json(c));
+        break;
+    case CREDENTIAL_SCRAM:
+        ok = ok && set(json, "scram", scram_to_json(c));
         break;
     case CREDENTIAL_KINDS:
         ok = false;
@@ -242,6 +256,8 @@ static void wipe_secrets(json_t *json)
     wipe_text(json_object_get(json, "psk"));
     wipe_text(json_object_get(json, "fingerprints"));
     wipe_text(json_object_get(json, "phc"));
+    wipe_text(json_object_get(json, "stored"));
+    wipe_text(json_object_get(json, "server"));
     json_object_foreach(json, key, value)
     {
         wipe_secrets(value);
@@ -323,13 +339,33 @@ static enum err read_psk(struct credential *c, const struct credential_guard *gu
     return err;
 }
 
+static enum err read_scram(struct credential *c, json_t *json)
+{
+    const char *salt = NULL;
+    const char *stored = NULL;
+    const char *server = NULL;
+    json_int_t iterations = 0;
+    size_t n = 0;
+    if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:s, s:I, s:s, s:s}", "salt", &salt, "iterations",
+                       &iterations, "stored", &stored, "server", &server) != 0 ||
+        iterations < SCRAM_ITERATIONS || iterations > SCRAM_ITERATIONS_MAX ||
+        digest_from_hex(slice_text(stored), &c->scram.keys.stored_key) != OK ||
+        digest_from_hex(slice_text(server), &c->scram.keys.server_key) != OK) {
+        return unpack_failed();
+    }
+    c->scram.salt.iterations = (uint32_t)iterations;
+    TRY(read_secret_hex(slice_text(salt), c->scram.salt.bytes, sizeof c->scram.salt.bytes, &n));
+    return n == sizeof c->scram.salt.bytes ? OK : ERR_CONFIG;
+}
+
 static enum err read_secret(struct credential *c, const struct credential_guard *guard,
-                            const json_t *spki, const json_t *phc, const json_t *psk)
+                            const json_t *spki, const json_t *phc, const json_t *psk, json_t *scram)
 {
     enum password_profile profile;
     if ((spki != NULL) != (c->kind == CREDENTIAL_X509) ||
         (phc != NULL) != (c->kind == CREDENTIAL_PASSWORD) ||
-        (psk != NULL) != (c->kind == CREDENTIAL_PSK)) {
+        (psk != NULL) != (c->kind == CREDENTIAL_PSK) ||
+        (scram != NULL) != (c->kind == CREDENTIAL_SCRAM)) {
         return ERR_CONFIG;
     }
     switch (c->kind) {
@@ -343,6 +379,8 @@ static enum err read_secret(struct credential *c, const struct credential_guard 
                    : ERR_CONFIG;
     case CREDENTIAL_PSK:
         return json_is_string(psk) ? read_psk(c, guard, psk) : ERR_CONFIG;
+    case CREDENTIAL_SCRAM:
+        return read_scram(c, scram);
     case CREDENTIAL_KINDS:
         break;
     }
@@ -361,11 +399,13 @@ static enum err read_credential(const struct credential_guard *guard, json_t *js
     json_t *spki = NULL;
     json_t *phc = NULL;
     json_t *psk = NULL;
+    json_t *scram = NULL;
     enum credential_kind kind;
-    if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:I, s:I, s:I, s?I, s:s, s:s, s?o, s?o, s?o}",
-                       "id", &id, "created", &created, "used", &used, "expires", &expires, "kind",
-                       &kind_name, "fingerprint", &fingerprint, "spki", &spki, "phc", &phc, "psk",
-                       &psk) != 0) {
+    if (json_unpack_ex(json, NULL, JSON_STRICT,
+                       "{s:I, s:I, s:I, s?I, s:s, s:s, s?o, s?o, s?o, s?o}", "id", &id, "created",
+                       &created, "used", &used, "expires", &expires, "kind", &kind_name,
+                       "fingerprint", &fingerprint, "spki", &spki, "phc", &phc, "psk", &psk,
+                       "scram", &scram) != 0) {
         return unpack_failed();
     }
     if (id <= 0 || !credential_kind_find(slice_text(kind_name), &kind)) {
@@ -381,7 +421,7 @@ static enum err read_credential(const struct credential_guard *guard, json_t *js
     if (digest_from_hex(slice_text(fingerprint), &c->fingerprint) != OK) {
         return ERR_CONFIG;
     }
-    TRY(read_secret(c, guard, spki, phc, psk));
+    TRY(read_secret(c, guard, spki, phc, psk, scram));
     *ret = TAKE(c);
     return OK;
 }

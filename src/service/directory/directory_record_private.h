@@ -11,8 +11,8 @@
  * Table META, ROSTER_ID + n: of the principals 64 n .. 64 n + 63 the epoch of the newest entry,
  * 0 where there is none:
  *   {"epoch", "epochs":[64 numbers]}
- * Times are wall milliseconds; digests, keys and PSKs hexadecimal; a credential that never ends has
- * no "expires".
+ * Times are wall milliseconds; digests, keys, salts and PSKs hexadecimal; a credential that never
+ * ends has no "expires".
  *
  * Writers append to *ret, which the caller wipes: ERR_NOMEM, ERR_TOO_LARGE. Readers check every
  * member; unknown and missing ones are ERR_CONFIG; ERR_NOMEM, ERR_CRYPTO.

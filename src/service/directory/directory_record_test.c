@@ -13,6 +13,11 @@
 #define X509(more)                                                                                 \
     "{\"id\":2,\"kind\":\"x509\",\"created\":5,\"used\":7,\"fingerprint\":\"" H64                  \
     "\",\"expires\":9,\"spki\":\"" H64 "\"" more "}"
+#define SCRAM(salt, iterations, more)                                                              \
+    "{\"id\":3,\"kind\":\"scram\",\"created\":5,\"used\":0,\"fingerprint\":\"" H64                 \
+    "\",\"scram\":{\"salt\":\"" salt "\",\"iterations\":" iterations ",\"stored\":\"" H64          \
+    "\",\"server\":\"" H64 "\"" more "}}"
+#define SALT "00112233445566778899aabbccddeeff"
 #define PRINCIPAL(name, more, credentials)                                                         \
     "{\"attrs\":{\"site\":\"a\"},\"credentials\":[" credentials                                    \
     "],\"id\":1,\"epoch\":3,\"name\":\"" name "\",\"role\":\"r\",\"status\":\"disabled\","         \
@@ -34,7 +39,7 @@ static const struct {
     enum record what;
     const char *text;
 } golden[] = {
-    {PRINCIPAL_RECORD, PRINCIPAL("a", "", PSK "," X509(""))},
+    {PRINCIPAL_RECORD, PRINCIPAL("a", "", PSK "," X509("") "," SCRAM(SALT, "4096", ""))},
     {EXCEPTION_RECORD, EXCEPTION("")},
     {HEAD_RECORD, HEAD("1,2", "3,4", "")},
     {ROSTER_RECORD, ROSTER(ZEROS60 "1,2,9,0")},
@@ -119,6 +124,12 @@ static void refused(void **state)
         {"hostile name", PRINCIPAL_RECORD, PRINCIPAL("a/b", "", "")},
         {"no name", PRINCIPAL_RECORD, PRINCIPAL("", "", "")},
         {"two secrets in one", PRINCIPAL_RECORD, PRINCIPAL("a", "", X509(",\"psk\":\"6162\""))},
+        {"too few iterations", PRINCIPAL_RECORD, PRINCIPAL("a", "", SCRAM(SALT, "4095", ""))},
+        {"endless iterations", PRINCIPAL_RECORD, PRINCIPAL("a", "", SCRAM(SALT, "1000001", ""))},
+        {"short salt", PRINCIPAL_RECORD, PRINCIPAL("a", "", SCRAM("0011", "4096", ""))},
+        {"long salt", PRINCIPAL_RECORD, PRINCIPAL("a", "", SCRAM(SALT "00", "4096", ""))},
+        {"unknown member of scram", PRINCIPAL_RECORD,
+         PRINCIPAL("a", "", SCRAM(SALT, "4096", ",\"x\":1"))},
         {"trailing", EXCEPTION_RECORD, EXCEPTION("") "x"},
         {"unknown member of an exception", EXCEPTION_RECORD, EXCEPTION(",\"x\":1")},
         {"unknown member of the head", HEAD_RECORD, HEAD("", "", ",\"x\":1")},

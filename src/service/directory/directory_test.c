@@ -4,7 +4,9 @@
 
 #include <cmocka.h>
 
+#include "base/base64.h"
 #include "base/mem.h"
+#include "security/crypto/kdf.h"
 #include "service/directory/directory_case_test.h"
 
 static void round_trip(void **state)
@@ -52,6 +54,97 @@ static void round_trip(void **state)
         assert_true(slice_equal(slice_of(psk, n), s[2].psk));
         reopen(p);
     }
+}
+
+/* A whole login by a client that knows this password. */
+static enum err scram_login(const struct directory_scram *d, const char *name,
+                            struct slice password)
+{
+    char text[SCRAM_MESSAGE_MAX];
+    uint8_t out[SCRAM_ANSWER_MAX];
+    struct scram_keys mine;
+    struct digest d1;
+    struct digest proof;
+    AUTO(scram_autofree) struct scram *s = NULL;
+    /* What the client would compute: ClientKey is what hashes to StoredKey, so it is made anew. */
+    struct digest salted;
+    struct digest client_key;
+    assert_int_equal(scram_make(password, &d->salt, &mine), OK);
+    assert_int_equal(kdf_pbkdf2(password, slice_of(d->salt.bytes, sizeof d->salt.bytes),
+                                d->salt.iterations, salted.bytes, sizeof salted.bytes),
+                     OK);
+    assert_int_equal(digest_hmac(digest_slice(&salted), TEXT("Client Key"), &client_key), OK);
+    (void)snprintf(text, sizeof text, "n,,n=%s,r=12345678", name);
+    assert_int_equal(scram_new(TEXT(text), &s), OK);
+    struct wr w = wr_into(out, sizeof out);
+    assert_int_equal(scram_challenge(s, &d->salt, d->keys, d->n, TEXT("abcdefgh"), &w), OK);
+    (void)snprintf(text, sizeof text, "n=%s,r=12345678,%.*s,c=biws,r=12345678abcdefgh", name,
+                   (int)wr_slice(&w).n, (const char *)out);
+    assert_int_equal(digest_hmac(digest_slice(&mine.stored_key), TEXT(text), &d1), OK);
+    for (size_t i = 0; i < DIGEST_BYTES; i++) {
+        proof.bytes[i] = client_key.bytes[i] ^ d1.bytes[i];
+    }
+    w = wr_into(out, sizeof out);
+    wr_bytes(&w, TEXT("c=biws,r=12345678abcdefgh,p="));
+    base64_encode(BASE64_PADDED, digest_slice(&proof), &w);
+    uint8_t last[SCRAM_ANSWER_MAX];
+    struct wr l = wr_into(last, sizeof last);
+    return scram_finish(s, wr_slice(&w), NULL, &l);
+}
+
+static void scram_logins(void **state)
+{
+    struct test_place *p = *state;
+    char t[2][64];
+    struct directory_secret s[] = {test_secret(CREDENTIAL_SCRAM, 1, t[0]),
+                                   test_secret(CREDENTIAL_SCRAM, 2, t[1])};
+    struct directory_scram before;
+    {
+        VERSION(p);
+        assert_int_equal(directory_scram(v, TEXT("meter-7"), TEST_NOW, &before), OK);
+        assert_int_equal(before.n, 0);
+        assert_null(before.entry);
+    }
+    assert_int_equal(add(p, "meter-7", s, 1, NULL), OK);
+    assert_int_equal(directory_rotate(p->d, TEXT("meter-7"), &s[1], TEST_HOUR_MS, TEST_NOW, NULL),
+                     OK);
+    assert_int_equal(directory_disable(p->d, TEXT("meter-7"), TEXT("lost")), OK);
+    for (size_t round = 0; round < 2; round++) {
+        VERSION(p);
+        struct directory_scram d;
+        assert_int_equal(directory_scram(v, TEXT("meter-7"), TEST_NOW, &d), OK);
+        assert_int_equal(d.n, 2);
+        assert_int_equal(d.entry->principal->status, PRINCIPAL_DISABLED); /* the caller's to see */
+        /* nobody could tell before that it was not there */
+        assert_memory_equal(d.salt.bytes, before.salt.bytes, sizeof d.salt.bytes);
+        assert_int_equal(d.salt.iterations, before.salt.iterations);
+        assert_int_equal(scram_login(&d, "meter-7", s[0].password), OK);
+        assert_int_equal(scram_login(&d, "meter-7", s[1].password), OK);
+        assert_int_equal(scram_login(&d, "meter-7", TEXT("pencil")), ERR_AUTH);
+        assert_int_equal(directory_scram(v, TEXT("meter-7"), TEST_NOW + TEST_HOUR_MS, &d), OK);
+        assert_int_equal(scram_login(&d, "meter-7", s[0].password), ERR_AUTH); /* its end */
+        assert_int_equal(scram_login(&d, "meter-7", s[1].password), OK);
+        assert_int_equal(directory_scram(v, TEXT("meter-8"), TEST_NOW, &d), OK);
+        assert_memory_not_equal(d.salt.bytes, before.salt.bytes, sizeof d.salt.bytes);
+        assert_int_equal(scram_login(&d, "meter-8", s[1].password), ERR_AUTH);
+        reopen(p);
+    }
+}
+
+static void scram_passwords(void **state)
+{
+    struct test_place *p = *state;
+    char t[64];
+    struct why why = {""};
+    struct directory_secret chosen = {.kind = CREDENTIAL_SCRAM,
+                                      .expires_wall_ms = CREDENTIAL_NEVER,
+                                      .password = TEXT("correct horse battery")};
+    struct directory_secret same = test_secret(CREDENTIAL_SCRAM, 1, t);
+    assert_int_equal(add(p, "a", &chosen, 1, &why), ERR_DENIED);
+    assert_non_null(strstr(why.text, "generated"));
+    assert_int_equal(add(p, "a", &same, 1, NULL), OK);
+    same.kind = CREDENTIAL_PASSWORD;
+    assert_int_equal(add(p, "b", &same, 1, &why), ERR_EXISTS); /* one secret, one owner */
 }
 
 static void last_use_is_kept(void **state)
@@ -476,6 +569,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(round_trip),
+        CASE(scram_logins),
+        CASE(scram_passwords),
         CASE(last_use_is_kept),
         CASE(one_secret_one_owner),
         CASE(refused),

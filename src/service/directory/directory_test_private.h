@@ -115,6 +115,7 @@ static inline struct directory_secret test_secret(enum credential_kind kind, uns
         err = digest_sha256(slice_text(text), &s.spki);
         break;
     case CREDENTIAL_PASSWORD:
+    case CREDENTIAL_SCRAM:
         /* the generated form, whose hash is cheap */
         memcpy(text, "sp1_abcdefghijklmnopqrstuvwxyz", 31);
         for (size_t i = 0; i < 6; i++) {

@@ -188,6 +188,7 @@ enum err version_copy(const struct directory_version *v, struct directory_versio
     copy->epoch = v->epoch;
     copy->policy_epoch = v->policy_epoch;
     copy->key = v->key;
+    copy->scram_key = v->scram_key;
     copy->n = v->n;
     memcpy(copy->index, v->index, sizeof copy->index);
     copy->exceptions = v->exceptions;
@@ -440,6 +441,30 @@ enum err directory_login_password(const struct directory_version *v, struct slic
     if (ret_credential != NULL) {
         *ret_credential = live.credentials[at];
     }
+    return OK;
+}
+
+enum err directory_scram(const struct directory_version *v, struct slice name, int64_t now_wall_ms,
+                         struct directory_scram *ret)
+{
+    struct directory_scram found = {.entry = directory_find(v, name)};
+    struct directory_live live = live_of(found.entry, CREDENTIAL_SCRAM, now_wall_ms);
+    TRY(scram_salt_of(digest_slice(&v->scram_key), name, &found.salt));
+    for (size_t i = 0; i < live.n; i++) {
+        const struct credential *c = live.credentials[i];
+        if (i == 0) {
+            found.salt = c->scram.salt;
+        }
+        /* One challenge has one salt: the newest's, which is the older one's unless the key of the
+         * salts was lost in between. */
+        if (memcmp(c->scram.salt.bytes, found.salt.bytes, sizeof found.salt.bytes) == 0 &&
+            c->scram.salt.iterations == found.salt.iterations) {
+            found.credentials[found.n] = c;
+            found.keys[found.n] = c->scram.keys;
+            found.n++;
+        }
+    }
+    *ret = found;
     return OK;
 }
 

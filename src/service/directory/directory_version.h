@@ -98,6 +98,23 @@ MUST_USE enum err directory_login_password(const struct directory_version *v, st
                                            const struct directory_entry **ret_entry,
                                            const struct credential **ret_credential);
 
+/*
+ * directory_scram - what a SCRAM login of this name needs
+ *
+ * Unknown names have a salt as well, and no keys. Disabled and revoked principals have theirs: look
+ * at the entry's status when the proof was good. Pointers are borrowed from v. ERR_CRYPTO.
+ */
+struct directory_scram {
+    const struct directory_entry *entry; /* NULL: unknown */
+    struct scram_salt salt;
+    size_t n;
+    const struct credential *credentials[DIRECTORY_LIVE_MAX];
+    struct scram_keys keys[SCRAM_KEYS_MAX]; /* of the same */
+};
+_Static_assert((int)DIRECTORY_LIVE_MAX <= (int)SCRAM_KEYS_MAX, "all live ones are tried");
+MUST_USE enum err directory_scram(const struct directory_version *v, struct slice name,
+                                  int64_t now_wall_ms, struct directory_scram *ret);
+
 /* directory_exception_find - the one in force for this listener that allows all bits of `allow`, or
  * NULL. */
 const struct directory_exception *directory_exception_find(const struct directory_version *v,

@@ -35,7 +35,8 @@ struct version_exceptions {
 struct directory_version {
     atomic_uint refs;
     uint64_t epoch, policy_epoch;
-    struct siphash_key key; /* a stranger who picks names cannot fill one bucket */
+    struct siphash_key key;  /* a stranger who picks names cannot fill one bucket */
+    struct digest scram_key; /* of the salts of names, see directory_scram */
     size_t n;
     const struct version_bucket *index[VERSION_INDEXES][VERSION_BUCKETS]; /* NULL: empty */
     const struct version_exceptions *exceptions;                          /* NULL: none */

@@ -29,6 +29,8 @@ const struct setting global_setting_table[] = {
      GLOBAL(limits.user_properties)},
     {"client_id_bytes", SETTING_BYTES, 23, 65535, "longest client id",
      GLOBAL(limits.client_id_bytes)},
+    {"topic_aliases", SETTING_COUNT, 0, 64, "topic aliases of a connection, each way",
+     GLOBAL(limits.topic_aliases)},
     {"connect_per_second", SETTING_COUNT, 1, 100000,
      "failed or unfinished connections a second from one network (/24, /56)",
      GLOBAL(limits.connect_per_second)},

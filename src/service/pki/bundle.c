@@ -13,6 +13,7 @@ static const char *const names[BUNDLE_FILES] = {
     [BUNDLE_CERT] = "cert.pem",         [BUNDLE_KEY] = "key.pem",
     [BUNDLE_PSK] = "psk.txt",           [BUNDLE_HOWTO] = "howto.txt",
     [BUNDLE_PASSWORD] = "password.txt", [BUNDLE_OSCORE] = "oscore.json",
+    [BUNDLE_SCRAM] = "scram.txt",
 };
 
 static void json_autofree(json_t **json)
@@ -55,7 +56,8 @@ static enum err make_json(const struct bundle_order *o, struct buf *ret)
     if ((o->mqtts_port != 0 &&
          json_object_set_new(ports, "mqtts", json_integer(o->mqtts_port)) != 0) ||
         (o->coaps_port != 0 &&
-         json_object_set_new(ports, "coaps", json_integer(o->coaps_port)) != 0)) {
+         json_object_set_new(ports, "coaps", json_integer(o->coaps_port)) != 0) ||
+        (o->wss_port != 0 && json_object_set_new(ports, "wss", json_integer(o->wss_port)) != 0)) {
         return ERR_NOMEM;
     }
     char *text = json_dumps(json, JSON_INDENT(2));
@@ -106,6 +108,7 @@ enum err bundle_make(const struct bundle_order *o, struct bundle *ret, struct wh
     TRY(buf_append(&b.file[BUNDLE_CERT], o->cert_pem, BUNDLE_FILE_MAX));
     TRY(buf_append(&b.file[BUNDLE_KEY], o->key_pem, BUNDLE_FILE_MAX));
     TRY(make_line((struct slice){0}, o->password, &b.file[BUNDLE_PASSWORD]));
+    TRY(make_line((struct slice){0}, o->scram, &b.file[BUNDLE_SCRAM]));
     TRY(make_line(o->device, o->psk, &b.file[BUNDLE_PSK]));
     TRY(bundle_howto(o, &b.file[BUNDLE_HOWTO]));
     *ret = b;

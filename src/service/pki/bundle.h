@@ -26,6 +26,7 @@ enum bundle_file {
     BUNDLE_PSK,      /* psk.txt: one line NAME:KEY */
     BUNDLE_OSCORE,   /* oscore.json */
     BUNDLE_HOWTO,    /* howto.txt */
+    BUNDLE_SCRAM,    /* scram.txt: one line, the password */
     BUNDLE_FILES
 };
 
@@ -40,10 +41,11 @@ const char *bundle_file_name(enum bundle_file f);
  */
 struct bundle_order {
     struct slice device, role, host;
-    uint16_t mqtts_port, coaps_port;
-    struct slice ca_pem; /* the first certificate, the root, is what a device gets */
+    uint16_t mqtts_port, coaps_port, wss_port;
+    struct slice wss_path; /* "/mqtt" */
+    struct slice ca_pem;   /* the first certificate, the root, is what a device gets */
     struct slice cert_pem, key_pem;
-    struct slice password, psk;
+    struct slice password, psk, scram;
     bool oscore;            /* asked for */
     struct slice publish;   /* an example topic this device may publish to; may be empty */
     struct slice subscribe; /* an example filter it may subscribe to; may be empty */

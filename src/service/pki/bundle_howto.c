@@ -94,6 +94,16 @@ static void mqtt_section(struct page *p, const struct bundle_order *o, bool by_c
     say(p, "\n");
 }
 
+/* mosquitto's own clients cannot; libraries for MQTT 5 can. */
+static void scram_section(struct page *p, const struct bundle_order *o)
+{
+    say(p,
+        "MQTT over TLS, by SCRAM\n    MQTT 5, port %u, client id %.*s, authentication method "
+        "SCRAM-SHA-256:\n    name %.*s, password in scram.txt. No user name, no password in "
+        "CONNECT.\n\n",
+        (unsigned)o->mqtts_port, SLICE_ARG(o->device), SLICE_ARG(o->device));
+}
+
 static void coap(struct page *p, const struct bundle_order *o, const char *program,
                  const char *action, struct slice topic, bool by_certificate)
 {
@@ -125,6 +135,17 @@ static void coap_section(struct page *p, const struct bundle_order *o, bool by_c
     say(p, "\n");
 }
 
+static void websocket_section(struct page *p, const struct bundle_order *o)
+{
+    bool is_v6 = slice_find(o->host, ':') < o->host.n;
+    say(p,
+        "MQTT over WebSocket, for browsers and what runs in them\n"
+        "    wss://%s%.*s%s:%u%.*s   (subprotocol mqtt, client id %.*s, authority ca.pem)\n"
+        "    A page may connect when the listener's `origins` name it.\n\n",
+        is_v6 ? "[" : "", SLICE_ARG(o->host), is_v6 ? "]" : "", (unsigned)o->wss_port,
+        SLICE_ARG(o->wss_path), SLICE_ARG(o->device));
+}
+
 enum err bundle_howto(const struct bundle_order *o, struct buf *ret)
 {
     struct page p = {.buf = ret};
@@ -140,6 +161,12 @@ enum err bundle_howto(const struct bundle_order *o, struct buf *ret)
     }
     if (o->mqtts_port != 0 && o->password.n > 0) {
         mqtt_section(&p, o, false);
+    }
+    if (o->wss_port != 0 && (has_cert || o->password.n > 0)) {
+        websocket_section(&p, o);
+    }
+    if (o->mqtts_port != 0 && o->scram.n > 0) {
+        scram_section(&p, o);
     }
     if (o->coaps_port != 0 && o->psk.n > 0) {
         coap_section(&p, o, false);

@@ -17,11 +17,14 @@ static struct bundle_order order(void)
                                  .host = slice_text("broker.example"),
                                  .mqtts_port = 8883,
                                  .coaps_port = 5684,
+                                 .wss_port = 8084,
+                                 .wss_path = slice_text("/mqtt"),
                                  .ca_pem = slice_text("CA\n"),
                                  .cert_pem = slice_text("CERT\n"),
                                  .key_pem = slice_text("KEY\n"),
                                  .password = slice_text("sp1_abc"),
                                  .psk = slice_text("0123456789abcdefghijklmnopqrstuv"),
+                                 .scram = slice_text("sp1_abcdefghijklmnopqrstuvwxyz"),
                                  .publish = slice_text("sensors/lab/meter-7/temperature"),
                                  .subscribe = slice_text("commands/meter-7/#")};
 }
@@ -51,10 +54,13 @@ static void contents(void **state)
     const json_t *ports = json_object_get(json, "ports");
     assert_int_equal(json_integer_value(json_object_get(ports, "mqtts")), 8883);
     assert_int_equal(json_integer_value(json_object_get(ports, "coaps")), 5684);
+    assert_int_equal(json_integer_value(json_object_get(ports, "wss")), 8084);
     json_decref(json);
 
     text(&b, BUNDLE_HOWTO, t, sizeof t);
     static const char *const lines[] = {
+        "wss://broker.example:8084/mqtt   (subprotocol mqtt, client id meter-7, authority "
+        "ca.pem)\n",
         "mosquitto_pub -V 5 -h broker.example -p 8883 --cafile ca.pem -i meter-7 --cert cert.pem "
         "--key key.pem -q 1 -t 'sensors/lab/meter-7/temperature' -m '21.5'\n",
         "mosquitto_sub -V 5 -h broker.example -p 8883 --cafile ca.pem -i meter-7 -u meter-7 -P "

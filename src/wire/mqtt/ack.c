@@ -10,7 +10,7 @@ enum err mqtt_ack_decode(const struct mqtt_input *in, enum mqtt_type type, struc
     if (in->version == MQTT_V5 && rd_left(&r) > 0) {
         m.reason = rd_u8(&r); /* SPEC: MQTT5 3.4.2.1, absent = success */
         if (!mqtt_reason_is_legal(type, in->sender, m.reason)) {
-            /* SPEC: MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1 */
+            /* SPEC: MQTT5-3.4.2-1, MQTT5-3.5.2-1, MQTT5-3.6.2-1, MQTT5-3.7.2-1 */
             return mqtt_protocol(fault, r.at - 1);
         }
         if (rd_left(&r) > 0) { /* SPEC: MQTT5 3.4.2.2 */

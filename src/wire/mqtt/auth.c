@@ -15,7 +15,7 @@ enum err mqtt_auth_decode(const struct mqtt_input *in, struct mqtt_fault *fault,
         m.reason = rd_u8(&r);
     }
     if (!mqtt_reason_is_legal(MQTT_AUTH, in->sender, m.reason)) {
-        return mqtt_protocol(fault, 0); /* SPEC: MQTT-3.15.2-1 */
+        return mqtt_protocol(fault, 0); /* SPEC: MQTT5-3.15.2-1 */
     }
     if (!is_empty) {
         TRY(mqtt_props_decode(&r, MQTT_AUTH, in->limits->user_properties, fault, &m.props));

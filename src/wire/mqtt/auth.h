@@ -12,7 +12,7 @@ struct mqtt_auth {
 /* mqtt_auth_decode - ERR_PROTOCOL in 3.1.1, for a reason that in->sender may not give, or without
  * an authentication method (an empty body, plain success, may leave it out); property errors as
  * mqtt_props_decode; ERR_TRUNCATED, ERR_TRAILING. fault may be NULL. O(bytes).
- * SPEC: MQTT-3.15.2-1 */
+ * SPEC: MQTT5-3.15.2-1 */
 MUST_USE enum err mqtt_auth_decode(const struct mqtt_input *in, struct mqtt_fault *fault,
                                    struct mqtt_auth *ret);
 /* mqtt_auth_encode - the whole packet; the writer's error sticks. */

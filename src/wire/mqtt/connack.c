@@ -12,13 +12,13 @@ enum err mqtt_connack_decode(const struct mqtt_input *in, struct mqtt_fault *fau
     struct mqtt_connack m = {.code = rd_u8(&r), .session_present = (flags & 1) != 0};
     TRY(mqtt_check_read(&r, fault));
     if ((flags & 0xfe) != 0) {
-        return mqtt_malformed(fault, 0); /* SPEC: MQTT-3.2.2-1 */
+        return mqtt_malformed(fault, 0); /* SPEC: MQTT5-3.2.2-1 */
     }
     bool is_code = in->version == MQTT_V5
                        ? mqtt_reason_is_legal(MQTT_CONNACK, MQTT_FROM_SERVER, m.code)
                        : m.code <= V311_CODE_MAX;
     if (!is_code || (m.session_present && m.code != 0)) {
-        return mqtt_protocol(fault, 1); /* SPEC: MQTT-3.2.2-8, MQTT-3.2.2-6 */
+        return mqtt_protocol(fault, 1); /* SPEC: MQTT5-3.2.2-8, MQTT5-3.2.2-6 */
     }
     if (in->version == MQTT_V5) {
         size_t user_max = in->limits->user_properties;
@@ -39,7 +39,7 @@ enum err mqtt_connack_encode(const struct mqtt_connack *m, enum mqtt_version ver
     size_t end = 0;
     size_t body_n = 2 + (v5 ? mqtt_props_size(&m->props) : 0);
     TRY(mqtt_encode_begin(w, MQTT_CONNACK, 0, body_n, 0, &end));
-    wr_u8(w, m->session_present && code == 0); /* SPEC: MQTT-3.2.2-6, MQTT-3.2.2-4 */
+    wr_u8(w, m->session_present && code == 0); /* SPEC: MQTT5-3.2.2-6, MQTT3-3.2.2-4 */
     wr_u8(w, code);
     if (v5) {
         mqtt_props_encode(&m->props, w);

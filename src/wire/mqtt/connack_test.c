@@ -52,11 +52,11 @@ static void test_translation(void **state)
         assert_int_equal(mqtt_connack_encode(&m, MQTT_V311, &w), OK);
         assert_int_equal(w.at, 4);
         assert_int_equal(out[3], cases[i].v311);
-        assert_int_equal(out[2], cases[i].v311 == 0); /* SPEC: MQTT-3.2.2-4 */
+        assert_int_equal(out[2], cases[i].v311 == 0); /* SPEC: MQTT3-3.2.2-4 */
         w = wr_into(out, sizeof out);
         assert_int_equal(mqtt_connack_encode(&m, MQTT_V5, &w), OK);
         assert_int_equal(out[3], cases[i].code);
-        assert_int_equal(out[2], cases[i].code == 0); /* SPEC: MQTT-3.2.2-6 */
+        assert_int_equal(out[2], cases[i].code == 0); /* SPEC: MQTT5-3.2.2-6 */
     }
 }
 

@@ -26,12 +26,13 @@ static enum err read_version(struct rd *r, struct mqtt_fault *fault, enum mqtt_v
     TRY(mqtt_check_read(r, fault));
     bool is_mqisdp = slice_is(name, "MQIsdp") && level == LEVEL_MQISDP;
     if (!slice_is(name, "MQTT") && !is_mqisdp) {
-        return mqtt_malformed(fault, 0); /* SPEC: MQTT-3.1.2-1 */
+        return mqtt_malformed(fault, 0); /* SPEC: MQTT5-3.1.2-1, MQTT3-3.1.2-1 */
     }
     if (fault != NULL) {
         fault->level = level;
     }
-    if (is_mqisdp || (level != MQTT_V311 && level != MQTT_V5)) { /* SPEC: MQTT-3.1.2-2 */
+    if (is_mqisdp ||
+        (level != MQTT_V311 && level != MQTT_V5)) { /* SPEC: MQTT5-3.1.2-2, MQTT3-3.1.2-2 */
         return mqtt_fail(fault, ERR_UNSUPPORTED, r->at - 1, MQTT_UNSUPPORTED_VERSION);
     }
     *ret = (enum mqtt_version)level;
@@ -45,13 +46,14 @@ static enum err check_flags(uint8_t flags, enum mqtt_version version, size_t at,
         return mqtt_malformed(fault, at); /* SPEC: MQTT-3.1.2-3 */
     }
     if ((flags & FLAG_WILL) == 0 && (flags & (FLAG_WILL_QOS | FLAG_WILL_RETAIN)) != 0) {
-        return mqtt_malformed(fault, at); /* SPEC: MQTT-3.1.2-11, MQTT-3.1.2-13, MQTT-3.1.2-15 */
+        return mqtt_malformed(fault, at); /* SPEC: MQTT5-3.1.2-11, MQTT5-3.1.2-13, MQTT3-3.1.2-11,
+                                             MQTT3-3.1.2-13, MQTT3-3.1.2-15 */
     }
     if ((flags & FLAG_WILL_QOS) == FLAG_WILL_QOS) {
-        return mqtt_malformed(fault, at); /* SPEC: MQTT-3.1.2-12, MQTT-3.1.2-14 */
+        return mqtt_malformed(fault, at); /* SPEC: MQTT5-3.1.2-12, MQTT3-3.1.2-14 */
     }
     if (version == MQTT_V311 && (flags & FLAG_PASSWORD) != 0 && (flags & FLAG_USERNAME) == 0) {
-        return mqtt_malformed(fault, at); /* SPEC: MQTT-3.1.2-22 */
+        return mqtt_malformed(fault, at); /* SPEC: MQTT3-3.1.2-22 */
     }
     return OK;
 }
@@ -76,7 +78,8 @@ static enum err read_client_id(struct rd *r, const struct mqtt_input *in, struct
         return mqtt_fail(fault, ERR_TOO_LARGE, at, MQTT_CLIENT_ID_INVALID);
     }
     if (m->client_id.n == 0 && m->version == MQTT_V311 && !m->clean_start) {
-        return mqtt_fail(fault, ERR_PROTOCOL, at, MQTT_CLIENT_ID_INVALID); /* SPEC: MQTT-3.1.3-8 */
+        return mqtt_fail(fault, ERR_PROTOCOL, at,
+                         MQTT_CLIENT_ID_INVALID); /* SPEC: MQTT5-3.1.3-8, MQTT3-3.1.3-8 */
     }
     return OK;
 }
@@ -88,7 +91,7 @@ static enum err read_will(struct rd *r, const struct mqtt_input *in, enum mqtt_v
         size_t at = r->at;
         TRY(mqtt_props_decode(r, MQTT_PROPS_WILL, in->limits->user_properties, fault,
                               &will->props));
-        if (mqtt_props_has(&will->props, MQTT_PROP_RESPONSE_TOPIC)) { /* SPEC: MQTT-3.3.2-14 */
+        if (mqtt_props_has(&will->props, MQTT_PROP_RESPONSE_TOPIC)) { /* SPEC: MQTT5-3.3.2-14 */
             struct slice topic = mqtt_props_text(&will->props, MQTT_PROP_RESPONSE_TOPIC);
             TRY(mqtt_lift(fault, mqtt_topic_check(topic, in->limits, fault), at));
         }
@@ -96,7 +99,7 @@ static enum err read_will(struct rd *r, const struct mqtt_input *in, enum mqtt_v
     will->topic = rd_block16(r);
     TRY(mqtt_check_read(r, fault));
     TRY(mqtt_lift(fault, mqtt_topic_check(will->topic, in->limits, fault),
-                  r->at - will->topic.n)); /* SPEC: MQTT-3.1.3-11 */
+                  r->at - will->topic.n)); /* SPEC: MQTT5-3.1.3-11, MQTT3-3.1.3-10 */
     will->payload = rd_block16(r);
     TRY(mqtt_check_read(r, fault));
     if (mqtt_props_number(&will->props, MQTT_PROP_PAYLOAD_FORMAT, 0) == 1) {
@@ -127,17 +130,18 @@ enum err mqtt_connect_decode(const struct mqtt_input *in, struct mqtt_fault *fau
         TRY(read_props(&r, in, fault, &m.props));
     }
     TRY(read_client_id(&r, in, fault, &m)); /* SPEC: MQTT-3.1.3-1, the order of what follows */
-    if (m.has_will) {
+    if (m.has_will) {                       /* SPEC: MQTT-3.1.2-9 */
         m.will.qos = (uint8_t)((flags & FLAG_WILL_QOS) >> FLAG_WILL_QOS_SHIFT);
         m.will.retain = (flags & FLAG_WILL_RETAIN) != 0;
         TRY(read_will(&r, in, m.version, fault, &m.will));
     }
-    if (m.has_username) {
-        TRY(mqtt_read_text(&r, fault, &m.username)); /* SPEC: MQTT-3.1.3-12 */
+    if (m.has_username) {                            /* SPEC: MQTT5-3.1.2-17, MQTT3-3.1.2-19 */
+        TRY(mqtt_read_text(&r, fault, &m.username)); /* SPEC: MQTT5-3.1.3-12, MQTT3-3.1.3-11 */
     }
-    if (m.has_password) {
+    if (m.has_password) { /* SPEC: MQTT5-3.1.2-19, MQTT3-3.1.2-21 */
         m.password = rd_block16(&r);
     }
+    /* SPEC: MQTT5-3.1.2-16, MQTT5-3.1.2-18, MQTT3-3.1.2-18, MQTT3-3.1.2-20: no flag, no field */
     TRY(mqtt_check_end(&r, fault));
     *ret = m;
     return OK;

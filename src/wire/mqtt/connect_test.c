@@ -24,6 +24,10 @@ static const struct golden goldens[] = {
      0, ERR_TRAILING},
     {"5 password without user name", C5, "10 11 " V5 "42 00 3c 00 00 00 00 02 'pw'", 0,
      ERR_TRAILING},
+    {"5 all", C5,
+     "10 25 " V5
+     "ee 00 0a 00 00 04 'dev1' 00 00 03 'w/t' 00 03 00 ff fe 00 01 'u' 00 04 'p' 00 ff 'q'",
+     0, ERR_TRAILING},
 };
 
 static const struct refused refusals[] = {
@@ -81,6 +85,9 @@ static void test_goldens(void **state)
     GOLDEN_CHECK(goldens);
 }
 
+/* SPEC: MQTT-3.1.2-3, MQTT3-3.1.2-1, MQTT3-3.1.2-2, MQTT5-3.1.2-2, MQTT3-3.1.2-11, MQTT3-3.1.2-13,
+ * MQTT3-3.1.2-14, MQTT3-3.1.2-15, MQTT3-3.1.2-22, MQTT3-3.1.3-4, MQTT3-3.1.3-8, MQTT3-3.1.3-10,
+ * MQTT3-3.1.3-11, MQTT3-1.5.3-1, MQTT3-1.5.3-2 */
 static void test_refusals(void **state)
 {
     (void)state;
@@ -99,24 +106,34 @@ static enum err decode(const char *bytes, const struct mqtt_wire_limits *limits,
     return mqtt_connect_decode(&in, fault, ret);
 }
 
+/* SPEC: MQTT-3.1.3-1 */
+static void test_order_of_fields(void **state)
+{
+    (void)state;
+    struct mqtt_wire_limits limits = golden_limits();
+    struct mqtt_fault fault = {0};
+    for (unsigned i = 0; i < 2; i++) {
+        struct mqtt_connect m;
+        assert_int_equal(decode(goldens[i == 0 ? 2 : 7].bytes, &limits, &fault, &m), OK);
+        assert_int_equal(m.version, i == 0 ? MQTT_V311 : MQTT_V5);
+        assert_true(m.clean_start && m.has_will && m.has_username && m.has_password);
+        assert_int_equal(m.keep_alive_s, 10);
+        assert_true(slice_is(m.client_id, "dev1"));
+        assert_true(slice_is(m.will.topic, "w/t"));
+        assert_true(slice_equal(m.will.payload, slice_of("\0\xff\xfe", 3)));
+        assert_int_equal(m.will.qos, 1);
+        assert_true(m.will.retain);
+        assert_true(slice_is(m.username, "u"));
+        assert_true(slice_equal(m.password, slice_of("p\0\xffq", 4))); /* any bytes */
+    }
+}
+
 static void test_fields(void **state)
 {
     (void)state;
     struct mqtt_wire_limits limits = golden_limits();
     struct mqtt_fault fault = {0};
     struct mqtt_connect m;
-    assert_int_equal(decode(goldens[2].bytes, &limits, &fault, &m), OK);
-    assert_int_equal(m.version, MQTT_V311);
-    assert_true(m.clean_start && m.has_will && m.has_username && m.has_password);
-    assert_int_equal(m.keep_alive_s, 10);
-    assert_true(slice_is(m.client_id, "dev1"));
-    assert_true(slice_is(m.will.topic, "w/t"));
-    assert_true(slice_equal(m.will.payload, slice_of("\0\xff\xfe", 3)));
-    assert_int_equal(m.will.qos, 1);
-    assert_true(m.will.retain);
-    assert_true(slice_is(m.username, "u"));
-    assert_true(slice_equal(m.password, slice_of("p\0\xffq", 4))); /* a password is any bytes */
-
     assert_int_equal(decode(goldens[4].bytes, &limits, &fault, &m), OK);
     assert_int_equal(m.version, MQTT_V5);
     assert_int_equal(mqtt_props_number(&m.props, MQTT_PROP_SESSION_EXPIRY, 0), 10);
@@ -190,9 +207,9 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_fields),  cmocka_unit_test(test_level_is_kept),
-        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_goldens),         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_order_of_fields), cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_level_is_kept),   cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

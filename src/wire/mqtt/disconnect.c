@@ -10,7 +10,7 @@ enum err mqtt_disconnect_decode(const struct mqtt_input *in, struct mqtt_fault *
     if (in->version == MQTT_V5 && rd_left(&r) > 0) {
         m.reason = rd_u8(&r); /* SPEC: MQTT5 3.14.2.1, absent = normal */
         if (!mqtt_reason_is_legal(MQTT_DISCONNECT, in->sender, m.reason)) {
-            return mqtt_protocol(fault, 0); /* SPEC: MQTT-3.14.2-1 */
+            return mqtt_protocol(fault, 0); /* SPEC: MQTT5-3.14.2-1 */
         }
         if (rd_left(&r) > 0) { /* SPEC: MQTT5 3.14.2.2.1 */
             size_t user_max = in->limits->user_properties;
@@ -19,7 +19,7 @@ enum err mqtt_disconnect_decode(const struct mqtt_input *in, struct mqtt_fault *
         enum mqtt_prop_id foreign =
             in->sender == MQTT_FROM_SERVER ? MQTT_PROP_SESSION_EXPIRY : MQTT_PROP_SERVER_REFERENCE;
         if (mqtt_props_has(&m.props, foreign)) {
-            return mqtt_protocol(fault, 1); /* SPEC: MQTT-3.14.2-2 */
+            return mqtt_protocol(fault, 1); /* SPEC: MQTT5-3.14.2-2 */
         }
     }
     TRY(mqtt_check_end(&r, fault));

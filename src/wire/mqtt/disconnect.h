@@ -11,7 +11,7 @@ struct mqtt_disconnect {
 
 /* mqtt_disconnect_decode - ERR_PROTOCOL a reason that in->sender may not give, or a session expiry
  * from a server; property errors as mqtt_props_decode; ERR_TRUNCATED, ERR_TRAILING. fault may be
- * NULL. O(bytes). SPEC: MQTT-3.14.2-1, MQTT-3.14.2-2 */
+ * NULL. O(bytes). SPEC: MQTT5-3.14.2-1, MQTT5-3.14.2-2 */
 MUST_USE enum err mqtt_disconnect_decode(const struct mqtt_input *in, struct mqtt_fault *fault,
                                          struct mqtt_disconnect *ret);
 /* mqtt_disconnect_encode - the whole packet, as short as it can be; in 3.1.1 the reason is left

@@ -29,6 +29,7 @@ static void test_goldens(void **state)
     GOLDEN_CHECK(goldens);
 }
 
+/* SPEC: MQTT5-3.14.2-1, MQTT5-3.14.2-2 */
 static void test_refusals(void **state)
 {
     (void)state;

@@ -61,7 +61,7 @@ MUST_USE static inline enum err mqtt_check_text(struct slice s, size_t at, struc
                                                 uint8_t reason)
 {
     size_t bad = 0;
-    /* SPEC: MQTT-1.5.4-1, MQTT-1.5.4-2, MQTT-1.5.3-1, MQTT-1.5.3-2 */
+    /* SPEC: MQTT5-1.5.4-1, MQTT5-1.5.4-2, MQTT3-1.5.3-1, MQTT3-1.5.3-2 */
     if (utf8_check(s, UTF8_MQTT, &bad) != OK) {
         return mqtt_fail(fault, ERR_UTF8, at + bad, reason);
     }
@@ -86,7 +86,7 @@ MUST_USE static inline enum err mqtt_read_packet_id(struct rd *r, struct mqtt_fa
     uint16_t id = rd_u16(r);
     TRY(mqtt_check_read(r, fault));
     if (id == 0) {
-        return mqtt_malformed(fault, r->at - 2); /* SPEC: MQTT-2.3.1-1, MQTT-2.2.1-3 */
+        return mqtt_malformed(fault, r->at - 2); /* SPEC: MQTT3-2.3.1-1, MQTT5-2.2.1-3 */
     }
     *ret = id;
     return OK;

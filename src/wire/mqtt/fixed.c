@@ -20,7 +20,7 @@ static bool has_legal_flags(uint8_t first)
     case 0:
         return false;
     default:
-        return flags == 0; /* SPEC: MQTT-2.1.3-1, MQTT-2.2.2-1 */
+        return flags == 0; /* SPEC: MQTT5-2.1.3-1, MQTT3-2.2.2-1 */
     }
 }
 
@@ -33,7 +33,7 @@ enum err mqtt_fixed_decode(struct slice in, size_t packet_max, struct mqtt_fault
         return ERR_AGAIN;
     }
     if (!has_legal_flags(first)) {
-        return mqtt_malformed(fault, 0); /* SPEC: MQTT-2.2.2-2 */
+        return mqtt_malformed(fault, 0); /* SPEC: MQTT3-2.2.2-2 */
     }
     uint32_t body_n = mqtt_varint_read(&r);
     if (r.err == ERR_TRUNCATED) {

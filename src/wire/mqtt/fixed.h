@@ -26,7 +26,7 @@ struct mqtt_fixed {
  * ERR_MALFORMED  type 0, reserved flags, QoS 3, DUP with QoS 0 (known from the first byte), or a
  *                length that is not a shortest variable byte integer
  * ERR_TOO_LARGE  packet_n > packet_max, known before any of the body came
- * O(1). SPEC: MQTT5 2.1, MQTT-2.1.3-1, MQTT-3.3.1-2, MQTT-3.3.1-4, MQTT-1.5.5-1.
+ * O(1). SPEC: MQTT5 2.1, MQTT5-2.1.3-1, MQTT3-2.2.2-1, MQTT-3.3.1-2, MQTT-3.3.1-4, MQTT5-1.5.5-1.
  */
 MUST_USE enum err mqtt_fixed_decode(struct slice in, size_t packet_max, struct mqtt_fault *fault,
                                     struct mqtt_fixed *ret);

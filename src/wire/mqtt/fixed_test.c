@@ -4,6 +4,8 @@
 #include "wire/mqtt/text.h"
 
 /* Every first byte, against the flags written out by hand. */
+/* SPEC: MQTT3-2.2.2-1, MQTT-3.3.1-2, MQTT-3.3.1-4, MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.10.1-1,
+ * MQTT-3.14.1-1, MQTT5-3.15.1-1 */
 static void test_every_first_byte(void **state)
 {
     (void)state;
@@ -21,13 +23,14 @@ static void test_every_first_byte(void **state)
         struct mqtt_fault fault = {0};
         assert_int_equal(mqtt_fixed_decode(slice_of(bytes, 2), 100, &fault, &f),
                          ok ? OK : ERR_MALFORMED);
-        /* known from the first byte alone. SPEC: MQTT-2.2.2-2 */
+        /* known from the first byte alone. SPEC: MQTT3-2.2.2-2, MQTT5-2.1.3-1 */
         assert_int_equal(mqtt_fixed_decode(slice_of(bytes, 1), 100, &fault, &f),
                          ok ? ERR_AGAIN : ERR_MALFORMED);
         assert_int_equal(fault.reason, ok ? 0 : 0x81);
     }
 }
 
+/* SPEC: MQTT5-1.5.5-1 */
 static void test_lengths(void **state)
 {
     (void)state;

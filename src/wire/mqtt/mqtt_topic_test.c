@@ -2,6 +2,7 @@
 
 #include "wire/mqtt/golden_private.h"
 
+/* SPEC: MQTT-3.3.2-2, MQTT-4.7.3-1, MQTT-4.7.3-2, MQTT3-1.5.3-3, MQTT3-4.7.1-1, MQTT5-4.7.0-1 */
 static void test_names(void **state)
 {
     (void)state;
@@ -16,7 +17,7 @@ static void test_names(void **state)
         {"'a b'", OK, 0},
         {"'$SYS/x'", OK, 0},
         {"'$foo'", OK, 0},
-        {"ef bb bf 'a'", OK, 0}, /* U+FEFF is text. SPEC: MQTT-1.5.4-3 */
+        {"ef bb bf 'a'", OK, 0}, /* U+FEFF is text. SPEC: MQTT5-1.5.4-3 */
         {"", ERR_MALFORMED, 0x90},
         {"'+'", ERR_MALFORMED, 0x90},
         {"'a/#'", ERR_MALFORMED, 0x90},
@@ -39,6 +40,7 @@ static void test_names(void **state)
     }
 }
 
+/* SPEC: MQTT3-4.7.1-2, MQTT3-4.7.1-3, MQTT5-4.7.1-1, MQTT5-4.7.1-2, MQTT5-4.8.2-1, MQTT5-4.8.2-2 */
 static void test_filters(void **state)
 {
     (void)state;

@@ -113,7 +113,7 @@ static void read_value(struct rd *r, enum kind kind, struct mqtt_prop *prop)
 static enum err check_value(const struct mqtt_prop *prop, const struct prop_row *row, size_t end,
                             struct mqtt_fault *fault)
 {
-    if (row->kind == PAIR) { /* SPEC: MQTT-1.5.7-1 */
+    if (row->kind == PAIR) { /* SPEC: MQTT5-1.5.7-1 */
         size_t key_at = end - prop->text.n - 2 - prop->key.n;
         TRY(mqtt_check_text(prop->key, key_at, fault, MQTT_MALFORMED_PACKET));
     }
@@ -122,7 +122,7 @@ static enum err check_value(const struct mqtt_prop *prop, const struct prop_row 
     }
     if ((row->rule == ZERO_OR_ONE && prop->number > 1) ||
         (row->rule == NOT_ZERO && prop->number == 0)) {
-        /* SPEC: MQTT-3.3.2-8 for the alias, MQTT5 3.1.2.11 and its like for the others */
+        /* SPEC: MQTT5-3.3.2-8 for the alias, MQTT5 3.1.2.11 and its like for the others */
         return mqtt_fail(fault, ERR_PROTOCOL, end,
                          prop->id == MQTT_PROP_TOPIC_ALIAS ? MQTT_TOPIC_ALIAS_INVALID
                                                            : MQTT_PROTOCOL_ERROR);
@@ -392,7 +392,7 @@ size_t mqtt_props_size(const struct mqtt_props *p)
 
 void mqtt_props_encode(const struct mqtt_props *p, struct wr *w)
 {
-    mqtt_varint_write(w, write_wanted(p, UINT64_MAX, NULL)); /* SPEC: MQTT-2.2.2-1 */
+    mqtt_varint_write(w, write_wanted(p, UINT64_MAX, NULL)); /* SPEC: MQTT5-2.2.2-1 */
     (void)write_wanted(p, UINT64_MAX, w);
 }
 
@@ -403,7 +403,7 @@ size_t mqtt_props_forward_size(const struct mqtt_props *p)
 
 void mqtt_props_copy_forward(const struct mqtt_props *p, struct wr *w)
 {
-    (void)write_wanted(p, FORWARDED, w); /* SPEC: MQTT-3.3.2-17, MQTT-3.3.2-18 */
+    (void)write_wanted(p, FORWARDED, w); /* SPEC: MQTT5-3.3.2-17, MQTT5-3.3.2-18 */
 }
 
 const char *mqtt_prop_name(uint32_t id)

@@ -131,7 +131,8 @@ void mqtt_props_encode(const struct mqtt_props *p, struct wr *w);
  * Payload format, content type, response topic, correlation data, user properties; in the order
  * they came, without a length. Alias, expiry, subscription identifiers and will delay stay behind:
  * the sender of each copy adds its own. mqtt_props_forward_size says how many bytes. O(block).
- * SPEC: MQTT-3.3.2-4, MQTT-3.3.2-15 to 18, MQTT-3.3.2-20.
+ * SPEC: MQTT5-3.3.2-4, MQTT5-3.3.2-15, MQTT5-3.3.2-16, MQTT5-3.3.2-17, MQTT5-3.3.2-18,
+ * MQTT5-3.3.2-20.
  */
 void mqtt_props_copy_forward(const struct mqtt_props *p, struct wr *w);
 size_t mqtt_props_forward_size(const struct mqtt_props *p);

@@ -123,7 +123,7 @@ static void test_order_and_iterator(void **state)
     assert_true(slice_equal(wr_slice(&w), slice_of(want, n)));
     assert_int_equal(mqtt_props_size(&p), n);
 
-    w = wr_into(out, sizeof out); /* SPEC: MQTT-3.3.2-18 */
+    w = wr_into(out, sizeof out); /* SPEC: MQTT5-3.3.2-18 */
     mqtt_props_copy_forward(&p, &w);
     n = golden_bytes("01 00 03 00 01 't' 26 00 01 'b' 00 01 '1' 26 00 01 'a' 00 01 '2'", want);
     assert_true(slice_equal(wr_slice(&w), slice_of(want, n)));
@@ -143,7 +143,7 @@ static void test_building(void **state)
     (void)state;
     uint8_t block[32], out[64], want[GOLDEN_MAX];
     struct mqtt_props p = {0};
-    assert_int_equal(mqtt_props_size(&p), 1); /* SPEC: MQTT-2.2.2-1 */
+    assert_int_equal(mqtt_props_size(&p), 1); /* SPEC: MQTT5-2.2.2-1 */
     struct wr b = wr_into(block, sizeof block), w = wr_into(out, sizeof out);
     mqtt_prop_write_user(&b, slice_text("k"), slice_text("v"));
     mqtt_props_set_text(&p, MQTT_PROP_REASON_STRING, slice_text("no"));

@@ -19,13 +19,13 @@ static enum err check_props(const struct mqtt_input *in, const struct mqtt_props
                             struct mqtt_fault *fault)
 {
     if (in->sender == MQTT_FROM_CLIENT && p->n_subscription_ids > 0) {
-        return mqtt_protocol(fault, at); /* SPEC: MQTT-3.3.4-6 */
+        return mqtt_protocol(fault, at); /* SPEC: MQTT5-3.3.4-6 */
     }
     if (mqtt_props_number(p, MQTT_PROP_TOPIC_ALIAS, 0) > in->limits->topic_alias_max) {
-        /* SPEC: MQTT-3.3.2-9, MQTT-3.3.2-11 */
+        /* SPEC: MQTT5-3.3.2-9, MQTT5-3.3.2-12 */
         return mqtt_fail(fault, ERR_PROTOCOL, at, MQTT_TOPIC_ALIAS_INVALID);
     }
-    if (mqtt_props_has(p, MQTT_PROP_RESPONSE_TOPIC)) { /* SPEC: MQTT-3.3.2-13, MQTT-3.3.2-14 */
+    if (mqtt_props_has(p, MQTT_PROP_RESPONSE_TOPIC)) { /* SPEC: MQTT5-3.3.2-13, MQTT5-3.3.2-14 */
         struct slice topic = mqtt_props_text(p, MQTT_PROP_RESPONSE_TOPIC);
         TRY(mqtt_lift(fault, mqtt_topic_check(topic, in->limits, fault), at));
     }
@@ -55,7 +55,7 @@ enum err mqtt_publish_decode(const struct mqtt_input *in, struct mqtt_fault *fau
     }
     m.topic = rd_block16(&r);
     TRY(mqtt_check_read(&r, fault));
-    if (m.qos > 0) { /* SPEC: MQTT-2.2.1-2 */
+    if (m.qos > 0) { /* SPEC: MQTT5-2.2.1-2 */
         TRY(mqtt_read_packet_id(&r, fault, &m.packet_id));
     }
     if (in->version == MQTT_V5) {
@@ -131,13 +131,13 @@ enum err mqtt_publish_encode_head(const struct mqtt_publish_out *m, enum mqtt_ve
     }
     if (version == MQTT_V5) {
         mqtt_varint_write(w, props_n);
-        if (m->has_expiry) { /* SPEC: MQTT-3.3.2-6 */
+        if (m->has_expiry) { /* SPEC: MQTT5-3.3.2-6 */
             mqtt_prop_write_number(w, MQTT_PROP_MESSAGE_EXPIRY, m->expiry_s);
         }
         if (m->alias != 0) {
             mqtt_prop_write_number(w, MQTT_PROP_TOPIC_ALIAS, m->alias);
         }
-        for (size_t i = 0; i < m->n_subscription_ids; i++) { /* SPEC: MQTT-3.3.4-4 */
+        for (size_t i = 0; i < m->n_subscription_ids; i++) { /* SPEC: MQTT5-3.3.4-4 */
             assert(m->subscription_ids[i] != 0);
             mqtt_prop_write_number(w, MQTT_PROP_SUBSCRIPTION_ID, m->subscription_ids[i]);
         }

@@ -49,7 +49,7 @@ MUST_USE enum err mqtt_publish_encode(const struct mqtt_publish *m, enum mqtt_ve
 size_t mqtt_publish_packet_size(const struct mqtt_publish_out *m, enum mqtt_version version);
 /* mqtt_publish_encode_head - everything before the payload, lengths counting the payload; takes
  * mqtt_publish_packet_size - payload_n bytes. The writer's error sticks; ERR_TOO_LARGE also when
- * the packet has no encoding. SPEC: MQTT-3.3.1-2, MQTT-3.3.2-6, MQTT-3.3.4-4 */
+ * the packet has no encoding. SPEC: MQTT-3.3.1-2, MQTT5-3.3.2-6, MQTT5-3.3.4-4 */
 MUST_USE enum err mqtt_publish_encode_head(const struct mqtt_publish_out *m,
                                            enum mqtt_version version, struct wr *w);
 

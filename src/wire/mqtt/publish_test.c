@@ -64,6 +64,8 @@ static void test_goldens(void **state)
     GOLDEN_CHECK(goldens);
 }
 
+/* SPEC: MQTT-3.3.2-2, MQTT-4.7.3-1, MQTT3-3.3.1-4, MQTT3-3.3.2-1, MQTT3-2.3.1-1, MQTT5-1.5.7-1,
+ * MQTT5-3.3.2-8, MQTT5-3.3.2-9, MQTT5-3.3.2-13, MQTT5-3.3.2-14, MQTT5-3.3.4-6 */
 static void test_refusals(void **state)
 {
     (void)state;

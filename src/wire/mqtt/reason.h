@@ -58,7 +58,7 @@ const char *mqtt_reason_name(uint8_t code);
 /* mqtt_reason_v311_connack - the 3.1.1 return code (0 to 5) nearest to an MQTT 5 code.
  * SPEC: MQTT311 3.2.2.3 */
 uint8_t mqtt_reason_v311_connack(uint8_t code);
-/* mqtt_reason_v311_suback - 0, 1, 2 stay; everything else is 0x80. SPEC: MQTT-3.9.3-2 */
+/* mqtt_reason_v311_suback - 0, 1, 2 stay; everything else is 0x80. SPEC: MQTT3-3.9.3-2 */
 uint8_t mqtt_reason_v311_suback(uint8_t code);
 
 #endif

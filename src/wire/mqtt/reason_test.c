@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 /* The tables of the packets, each written out from its own section: what is in them is legal, every
- * other byte is not. SPEC: MQTT-3.2.2-8, MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1,
- * MQTT-3.9.3-2, MQTT-3.11.3-2, MQTT-3.14.2-1, MQTT-3.15.2-1 */
+ * other byte is not. SPEC: MQTT5-3.2.2-8, MQTT5-3.4.2-1, MQTT5-3.5.2-1, MQTT5-3.6.2-1,
+ * MQTT5-3.7.2-1, MQTT5-3.9.3-2, MQTT5-3.11.3-2, MQTT5-3.14.2-1, MQTT5-3.15.2-1 */
 static const struct {
     const char *name;
     enum mqtt_type type;

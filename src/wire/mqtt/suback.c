@@ -5,7 +5,7 @@
 static bool is_code(enum mqtt_version version, uint8_t code)
 {
     if (version == MQTT_V311) {
-        return mqtt_reason_v311_suback(code) == code; /* SPEC: MQTT-3.9.3-2 */
+        return mqtt_reason_v311_suback(code) == code; /* SPEC: MQTT3-3.9.3-2 */
     }
     return mqtt_reason_is_legal(MQTT_SUBACK, MQTT_FROM_SERVER, code);
 }

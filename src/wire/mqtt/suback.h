@@ -15,7 +15,7 @@ struct mqtt_suback {
 MUST_USE enum err mqtt_suback_decode(const struct mqtt_input *in, struct mqtt_fault *fault,
                                      struct mqtt_suback *ret);
 /* mqtt_suback_encode - the whole packet; codes are MQTT 5 reason codes and are translated
- * for 3.1.1. The writer's error sticks. SPEC: MQTT-3.9.3-1, MQTT-3.9.3-2 */
+ * for 3.1.1. The writer's error sticks. SPEC: MQTT-3.9.3-1, MQTT3-3.9.3-2, MQTT5-3.9.3-2 */
 MUST_USE enum err mqtt_suback_encode(const struct mqtt_suback *m, enum mqtt_version version,
                                      struct wr *w);
 /* mqtt_suback_encode_all - the same code for n filters, without properties. */

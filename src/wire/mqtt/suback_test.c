@@ -36,7 +36,7 @@ static void test_translation_and_all(void **state)
     struct mqtt_suback m = {.packet_id = 1, .codes = slice_of(codes, 5)};
     struct wr w = wr_into(out, sizeof out);
     assert_int_equal(mqtt_suback_encode(&m, MQTT_V311, &w), OK);
-    size_t n = golden_bytes("90 07 00 01 00 01 02 80 80", want); /* SPEC: MQTT-3.9.3-2 */
+    size_t n = golden_bytes("90 07 00 01 00 01 02 80 80", want); /* SPEC: MQTT3-3.9.3-2 */
     assert_true(slice_equal(wr_slice(&w), slice_of(want, n)));
     w = wr_into(out, sizeof out);
     assert_int_equal(mqtt_suback_encode_all(1, 0x97, 3, MQTT_V5, &w), OK);

@@ -18,7 +18,7 @@ static enum err check_options(uint8_t options, enum mqtt_version version, bool i
 {
     uint8_t reserved = version == MQTT_V5 ? OPTION_RESERVED : OPTION_RESERVED_V311;
     if ((options & reserved) != 0) {
-        return mqtt_malformed(fault, at); /* SPEC: MQTT-3.8.3-5 */
+        return mqtt_malformed(fault, at); /* SPEC: MQTT5-3.8.3-5, MQTT3-3.8.3-4 */
     }
     if ((options & OPTION_QOS) == 3) {
         return version == MQTT_V5 ? mqtt_protocol(fault, at) : mqtt_malformed(fault, at);
@@ -27,7 +27,7 @@ static enum err check_options(uint8_t options, enum mqtt_version version, bool i
         return mqtt_protocol(fault, at);
     }
     if (is_shared && (options & OPTION_NO_LOCAL) != 0) {
-        return mqtt_protocol(fault, at); /* SPEC: MQTT-3.8.3-4 */
+        return mqtt_protocol(fault, at); /* SPEC: MQTT5-3.8.3-4 */
     }
     return OK;
 }
@@ -69,7 +69,7 @@ enum err mqtt_subscribe_decode(const struct mqtt_input *in, struct mqtt_fault *f
         m.n_filters++;
     }
     if (m.n_filters == 0) {
-        return mqtt_protocol(fault, r.at); /* SPEC: MQTT-3.8.3-2, MQTT-3.8.3-3 */
+        return mqtt_protocol(fault, r.at); /* SPEC: MQTT5-3.8.3-2, MQTT3-3.8.3-3 */
     }
     m.is_over_limit = m.n_filters > in->limits->filters_per_packet;
     *ret = m;

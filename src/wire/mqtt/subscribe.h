@@ -4,7 +4,7 @@
 
 #include "wire/mqtt/props.h"
 
-/* When retained messages are sent. SPEC: MQTT-3.3.1-9 to 11 */
+/* When retained messages are sent. SPEC: MQTT5-3.3.1-9, MQTT5-3.3.1-10, MQTT5-3.3.1-11 */
 enum mqtt_retain_handling { MQTT_RETAIN_ALWAYS, MQTT_RETAIN_IF_NEW, MQTT_RETAIN_NEVER };
 
 /* One requested subscription. */

@@ -45,6 +45,8 @@ static void test_goldens(void **state)
     GOLDEN_CHECK(goldens);
 }
 
+/* SPEC: MQTT3-3.8.3-3, MQTT5-3.8.3-2, MQTT3-3.8.3-4, MQTT5-3.8.3-5, MQTT3-3.8.3-1, MQTT5-3.8.3-4,
+ * MQTT5-4.8.2-1, MQTT5-4.8.2-2, MQTT3-2.3.1-1 */
 static void test_refusals(void **state)
 {
     (void)state;

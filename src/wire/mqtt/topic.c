@@ -35,7 +35,7 @@ enum err mqtt_topic_check(struct slice topic, const struct mqtt_wire_limits *lim
 {
     TRY(check_text(topic, limits, fault, MQTT_TOPIC_NAME_INVALID));
     TRY(check_levels(topic, limits, fault, MQTT_TOPIC_NAME_INVALID));
-    if (has_wildcard(topic)) { /* SPEC: MQTT-3.3.2-2, MQTT-4.7.0-1 */
+    if (has_wildcard(topic)) { /* SPEC: MQTT-3.3.2-2, MQTT5-4.7.0-1, MQTT3-4.7.1-1 */
         return mqtt_fail(fault, ERR_MALFORMED, 0, MQTT_TOPIC_NAME_INVALID);
     }
     return OK;
@@ -49,10 +49,10 @@ static bool has_placed_wildcards(struct slice filter)
     while (more) {
         struct slice level = slice_cut(&rest, '/', &more);
         if (has_wildcard(level) && level.n != 1) {
-            return false; /* SPEC: MQTT-4.7.1-2 */
+            return false; /* SPEC: MQTT5-4.7.1-2, MQTT3-4.7.1-3 */
         }
         if (slice_is(level, "#") && more) {
-            return false; /* SPEC: MQTT-4.7.1-1 */
+            return false; /* SPEC: MQTT5-4.7.1-1, MQTT3-4.7.1-2 */
         }
     }
     return true;
@@ -74,7 +74,7 @@ enum err mqtt_filter_check(struct slice filter, const struct mqtt_wire_limits *l
         bool more = false;
         (void)slice_cut(&rest, '/', &more);
         group = slice_cut(&rest, '/', &more);
-        /* SPEC: MQTT-4.8.2-1, MQTT-4.8.2-2. A share of a share would be two subscriptions in one.
+        /* SPEC: MQTT5-4.8.2-1, MQTT5-4.8.2-2. A share of a share would be two subscriptions in one.
          */
         if (group.n == 0 || has_wildcard(group) || rest.n == 0 || is_share_level(rest)) {
             return mqtt_fail(fault, ERR_MALFORMED, 0, MQTT_TOPIC_FILTER_INVALID);

@@ -9,7 +9,7 @@
  *
  * ERR_UTF8 (0x81), ERR_MALFORMED (0x90), ERR_TOO_LARGE or ERR_LIMIT over topic_bytes or
  * topic_levels (0x90). fault may be NULL; its `at` counts from the front of `topic`. O(n), no
- * recursion. SPEC: MQTT-4.7.0-1, MQTT-4.7.3-1, MQTT-4.7.3-2, MQTT-3.3.2-2.
+ * recursion. SPEC: MQTT5-4.7.0-1, MQTT3-4.7.1-1, MQTT-4.7.3-1, MQTT-4.7.3-2, MQTT-3.3.2-2.
  */
 MUST_USE enum err mqtt_topic_check(struct slice topic, const struct mqtt_wire_limits *limits,
                                    struct mqtt_fault *fault);
@@ -22,7 +22,8 @@ MUST_USE enum err mqtt_topic_check(struct slice topic, const struct mqtt_wire_li
  *
  * Errors as mqtt_topic_check, with 0x8F for 0x90. A filter whose first level is "$share" must be a
  * well-formed shared one in either version. O(n), no recursion.
- * SPEC: MQTT-4.7.1-1, MQTT-4.7.1-2, MQTT-4.7.3-1, MQTT-4.8.2-1, MQTT-4.8.2-2.
+ * SPEC: MQTT5-4.7.1-1, MQTT3-4.7.1-2, MQTT5-4.7.1-2, MQTT3-4.7.1-3, MQTT-4.7.3-1, MQTT5-4.8.2-1,
+ * MQTT5-4.8.2-2.
  */
 MUST_USE enum err mqtt_filter_check(struct slice filter, const struct mqtt_wire_limits *limits,
                                     struct mqtt_fault *fault, struct slice *ret_group,

@@ -17,7 +17,7 @@ enum err mqtt_unsuback_decode(const struct mqtt_input *in, struct mqtt_fault *fa
         }
         for (size_t i = 0; i < m.codes.n; i++) {
             if (!mqtt_reason_is_legal(MQTT_UNSUBACK, MQTT_FROM_SERVER, m.codes.p[i])) {
-                return mqtt_protocol(fault, at + i); /* SPEC: MQTT-3.11.3-2 */
+                return mqtt_protocol(fault, at + i); /* SPEC: MQTT5-3.11.3-2 */
             }
         }
     }

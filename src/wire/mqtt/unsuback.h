@@ -16,7 +16,7 @@ struct mqtt_unsuback {
 MUST_USE enum err mqtt_unsuback_decode(const struct mqtt_input *in, struct mqtt_fault *fault,
                                        struct mqtt_unsuback *ret);
 /* mqtt_unsuback_encode - the whole packet; in 3.1.1 the codes are left out. The writer's error
- * sticks. SPEC: MQTT-3.11.3-1 */
+ * sticks. SPEC: MQTT5-3.11.3-1 */
 MUST_USE enum err mqtt_unsuback_encode(const struct mqtt_unsuback *m, enum mqtt_version version,
                                        struct wr *w);
 /* mqtt_unsuback_encode_all - the same code for n filters, without properties. */

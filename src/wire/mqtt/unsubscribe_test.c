@@ -27,6 +27,7 @@ static void test_goldens(void **state)
     GOLDEN_CHECK(goldens);
 }
 
+/* SPEC: MQTT-3.10.3-2, MQTT3-3.10.3-1 */
 static void test_refusals(void **state)
 {
     (void)state;

@@ -12,7 +12,7 @@ uint32_t mqtt_varint_read(struct rd *r)
             return 0;
         }
         if (b == 0 && i > 0) {
-            break; /* a last byte that adds nothing: not the shortest form. SPEC: MQTT-1.5.5-1 */
+            break; /* a last byte that adds nothing: not the shortest form. SPEC: MQTT5-1.5.5-1 */
         }
         if ((b & 0x80) == 0) {
             return v;

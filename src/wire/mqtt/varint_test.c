@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+/* SPEC: MQTT5-1.5.5-1 */
 static void test_edges(void **state)
 {
     (void)state;

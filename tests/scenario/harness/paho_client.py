@@ -8,7 +8,8 @@ from paho.mqtt.properties import Properties
 
 
 class Paho:
-    def __init__(self, device, client_id=None, version=5, auth='x509', clean=True, session_expiry=0, will=None):
+    def __init__(self, device, client_id=None, version=5, auth='x509', clean=True, session_expiry=0, will=None,
+                 listener='mqtts'):
         self.messages, self.acked = queue.Queue(), {}
         self._connected, self._closed, self._subscribed = threading.Event(), threading.Event(), {}
         self._lock = threading.Condition()
@@ -18,7 +19,8 @@ class Paho:
         more = {} if version == 5 else {'clean_session': clean}
         if hasattr(paho, 'CallbackAPIVersion'):
             more['callback_api_version'] = paho.CallbackAPIVersion.VERSION1
-        self.client = paho.Client(client_id=name, protocol=protocol, **more)
+        self.client = paho.Client(client_id=name, protocol=protocol, transport='websockets' if listener == 'wss' else 'tcp',
+                                  **more)
         self.client.tls_set(device.ca, *((device.cert, device.key) if auth == 'x509' else ()))
         if auth == 'password':
             self.client.username_pw_set(device.name, device.password)
@@ -35,7 +37,7 @@ class Paho:
             self._properties = Properties(PacketTypes.CONNECT)
             self._properties.SessionExpiryInterval = session_expiry
             options = {'clean_start': clean, 'properties': self._properties}
-        self.client.connect('localhost', device.fortress.ports['mqtts'], **options)
+        self.client.connect('localhost', device.fortress.ports[listener], **options)
         self.client.loop_start()
 
     def _note(self, where, mid, value):

@@ -26,7 +26,7 @@ def packet(kind, body=b'', flags=0):
 
 
 def connect(client_id, version=5, user=None, password=None, keep_alive=60, clean=True, will=None, properties=b''):
-    """will: (topic, payload, qos, retain)."""
+    """will: (topic, payload, qos, retain), and in 5.0 its properties as a fifth."""
     flags = 0x02 if clean else 0
     if will:
         flags |= 0x04 | will[2] << 3 | (0x20 if will[3] else 0)
@@ -36,7 +36,8 @@ def connect(client_id, version=5, user=None, password=None, keep_alive=60, clean
         body += varint(len(properties)) + properties
     body += field(client_id)
     if will:
-        body += (b'\0' if version == 5 else b'') + field(will[0]) + field(will[1])
+        more = will[4] if len(will) > 4 else b''
+        body += (varint(len(more)) + more if version == 5 else b'') + field(will[0]) + field(will[1])
     for secret in (user, password):
         body += field(secret) if secret is not None else b''
     return packet(CONNECT, body)
@@ -57,6 +58,25 @@ def subscribe(packet_id, *filters, version=5, properties=b''):
         text, how = one if isinstance(one, tuple) else (one, 1)
         body += field(text) + bytes([how])
     return packet(SUBSCRIBE, body, 2)
+
+
+def properties(packet, at):
+    """{id: value bytes} of the few one-byte, two-byte and text properties that CONNACK and PUBLISH use here."""
+    length, body, found = packet.body[at], packet.body[at + 1:], {}
+    body = body[:length]
+    sizes = {0x01: 1, 0x02: 4, 0x11: 4, 0x13: 2, 0x21: 2, 0x22: 2, 0x23: 2, 0x24: 1, 0x25: 1, 0x27: 4, 0x28: 1, 0x29: 1, 0x2a: 1}
+    while body:
+        kind = body[0]
+        if kind == 0x0b:
+            size = next(i for i in range(1, 5) if body[i] < 0x80)
+        elif kind in sizes:
+            size = sizes[kind]
+        else:
+            size = 2 + struct.unpack('>H', body[1:3])[0]
+            size += 2 + struct.unpack('>H', body[1 + size:3 + size])[0] if kind == 0x26 else 0
+        found[kind] = body[1:1 + size]
+        body = body[1 + size:]
+    return found
 
 
 class Packet:
@@ -85,10 +105,10 @@ class Wire:
     """One connection. Nothing here checks what it sends."""
 
     def __init__(self, fortress, device=None, version=5, plain=None, certificate=None, key=None, ca=None, verify=True,
-                 prepare=None, timeout=10):
+                 prepare=None, timeout=10, listener='mqtts'):
         self.version = version
         self._bytes = b''
-        raw = socket.create_connection(('127.0.0.1', fortress.ports[plain or 'mqtts']), timeout)
+        raw = socket.create_connection(('127.0.0.1', fortress.ports[plain or listener]), timeout)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = raw.getsockname()[1]
         self.peer = f'127.0.0.1:{self.port}'

@@ -1,0 +1,479 @@
+/* Shared subscriptions: which member gets a message, and who gets it when that one is gone. Every
+ * worker knows all members; the worker where a message comes in chooses. docs/ORDER.md, rule 6. */
+#include <assert.h>
+
+#include "base/mem.h"
+#include "service/broker/worker_private.h"
+
+/* How often a message may go from worker to worker after members that have gone or must not have
+ * it. */
+enum { HOPS_MAX = 8 };
+
+/* ---- what was chosen, on its way ---- */
+
+struct wmsg_chosen *chosen_ref(struct wmsg_chosen *c)
+{
+    if (c != NULL) {
+        atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    }
+    return c;
+}
+
+struct wmsg_chosen *chosen_unref(struct wmsg_chosen *c)
+{
+    if (c != NULL && atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1) {
+        mem_free(c);
+    }
+    return NULL;
+}
+
+static enum err chosen_new(size_t most, struct wmsg_chosen **ret)
+{
+    struct wmsg_chosen *c = mem_zalloc(sizeof(*c) + most * sizeof(c->at[0]));
+    if (c == NULL) {
+        return ERR_NOMEM;
+    }
+    atomic_init(&c->refs, 1);
+    *ret = c;
+    return OK;
+}
+
+static void chosen_add(struct wmsg_chosen *c, const struct member *m)
+{
+    c->at[c->n].member = m->facts.id;
+    c->at[c->n].group = m->group->hash;
+    c->n++;
+}
+
+/* ---- whose turn ---- */
+
+struct turn {
+    struct worker *w;
+    const struct msg *m;
+    const struct session * not ; /* does not get it */
+    bool is_local;               /* nobody on another worker gets it */
+};
+
+static struct session *session_of(const struct member *m)
+{
+    return (struct session *)(void *)m->sub->subscriber;
+}
+
+static uint32_t window_of(const struct session *s, const struct conn *c)
+{
+    uint32_t window = mqtt_server_terms(c->engine)->client_receive_max;
+    uint32_t role = grants_limits(s->account->grants)->inflight;
+    return role < window ? role : window;
+}
+
+/* The right to this is asked again at the delivery, too: asked here, a denial is the next one's
+ * turn. */
+static uint64_t load_here(struct worker *w, const struct msg *m, const struct member *member)
+{
+    struct session *s = session_of(member);
+    const struct role_limits *limits = grants_limits(s->account->grants);
+    const struct conn *c = conn_find(w, s->conn);
+    size_t waiting = session_count(s);
+    bool is_lasting = s->subscriber.is_durable && m->qos > 0 && member->sub->qos > 0;
+    bool is_awake = c != NULL && c->phase == CONN_OPEN;
+    if (member->sub->is_pending || passage_deliver(s->account, member->sub, NULL) != OK ||
+        (!is_awake && !is_lasting)) {
+        return GROUP_NEVER;
+    }
+    if (waiting >= limits->queue_messages || s->queued_bytes > limits->queue_bytes ||
+        msg_cost(m) > limits->queue_bytes - s->queued_bytes) {
+        return GROUP_FULL;
+    }
+    if (!is_awake) {
+        return GROUP_ASLEEP + waiting;
+    }
+    return waiting < window_of(s, c) ? GROUP_AT_ONCE : waiting;
+}
+
+static uint64_t load_of(void *ctx, const struct member *member)
+{
+    const struct turn *t = ctx;
+    if (member->sub != NULL) {
+        return session_of(member) == t->not ? GROUP_NEVER : load_here(t->w, t->m, member);
+    }
+    if (t->is_local ||
+        (!member->facts.is_connected && (!member->facts.is_durable || t->m->qos == 0))) {
+        return GROUP_NEVER;
+    }
+    return member->facts.is_connected ? GROUP_AT_ONCE : GROUP_ASLEEP + member->n_given;
+}
+
+/* The group's place in the match is its member's now. */
+static void become(struct match *match, struct match_hit *hit, const struct member *member)
+{
+    const struct sub *sub = member->sub;
+    hit->subscriber = sub->subscriber;
+    hit->first = member->sub;
+    hit->qos = sub->qos; /* SPEC: MQTT5-4.8.2-3 */
+    hit->retain_as_published = sub->retain_as_published;
+    hit->group = member->group->number;
+    hit->n_ids = sub->id != 0 ? 1 : 0;
+    if (sub->id != 0) {
+        match->ids[hit->ids_at] = sub->id;
+    }
+    match->local_durable = match->local_durable || sub->subscriber->is_durable;
+}
+
+static struct group *group_hit(const struct match_hit *hit)
+{
+    return hit->subscriber->kind == SUBSCRIBER_GROUP ? (struct group *)(void *)hit->subscriber
+                                                     : NULL;
+}
+
+static uint64_t bit_of(const struct member *m)
+{
+    return (uint64_t)1 << m->facts.worker;
+}
+
+MUST_USE enum err groups_choose(struct worker *w, const struct msg *m, struct match *match,
+                                struct choice *ret)
+{
+    struct turn t = {.w = w, .m = m};
+    struct choice c = {0};
+    size_t n = 0;
+    if (match->n_groups == 0) {
+        return OK;
+    }
+    TRY(chosen_new(match->n_groups, &c.chosen));
+    for (size_t i = 0; i < match->n_hits; i++) {
+        struct match_hit hit = match->hits[i];
+        struct group *group = group_hit(&hit);
+        struct member *to = group != NULL ? group_pick(group, load_of, &t) : NULL;
+        if (to != NULL && to->sub == NULL) {
+            chosen_add(c.chosen, to);
+            c.to |= bit_of(to);
+            c.owed |= to->facts.is_durable ? bit_of(to) : 0;
+        } else if (to != NULL) {
+            become(match, &hit, to);
+        } else if (group != NULL) {
+            count_add(&counts(w)->dropped_asleep, 1);
+        }
+        if (group == NULL || (to != NULL && to->sub != NULL)) {
+            match->hits[n++] = hit;
+        }
+    }
+    match->n_hits = n;
+    match->n_groups = 0;
+    if (c.chosen->n == 0) {
+        c.chosen = chosen_unref(c.chosen);
+    }
+    *ret = c;
+    return OK;
+}
+
+/* ---- from one member to another ---- */
+
+/* Not retained, for that it was already; a record of its own, so that it stands when the first
+ * one's ends. */
+static enum err copy_for_group(const struct msg *m, uint64_t body_id, struct msg **ret)
+{
+    struct msg *copy = NULL;
+    TRY(msg_new(m->topic, m->props, m->payload, &copy));
+    copy->qos = m->qos;
+    copy->retain = m->retain;
+    copy->is_utf8 = m->is_utf8;
+    copy->is_passed_on = true;
+    copy->expires_at_ms = m->expires_at_ms;
+    copy->publisher = m->publisher;
+    copy->session = m->session;
+    copy->epoch = m->epoch;
+    copy->segment = m->segment;
+    copy->content_format = m->content_format;
+    copy->body_id = body_id;
+    *ret = copy;
+    return OK;
+}
+
+static enum err give_here(struct worker *w, const struct msg *m, const struct member *to)
+{
+    struct match_hit hit = {0};
+    uint32_t id = 0;
+    uint64_t lsn;
+    struct match match = {.hits = &hit, .n_hits = 1, .ids = &id};
+    become(&match, &hit, to);
+    TRY(pending_reserve(w, fan_pending(m, &match)));
+    if (m->body_id != 0) {
+        TRY(record_body(w, m, 0, &lsn));
+        TRY(fan_durable(w, m, &match, false, &lsn));
+    }
+    fan_others(w, m, &match);
+    return OK;
+}
+
+/* The body says who owes its record, so after a crash the group is asked again. */
+static enum err give_there(struct worker *w, const struct msg *m, const struct member *to,
+                           unsigned n_hops)
+{
+    uint64_t lsn;
+    struct wmsg out = {.kind = WMSG_PUBLISH,
+                       .durable = m->body_id != 0,
+                       .is_for_groups = true,
+                       .n_hops = (uint8_t)n_hops};
+    TRY(outbox_reserve(w, bit_of(to)));
+    TRY(chosen_new(1, &out.chosen));
+    chosen_add(out.chosen, to);
+    enum err err = m->body_id != 0 ? record_body(w, m, bit_of(to), &lsn) : OK;
+    if (err == OK) {
+        worker_handover(w);
+        out.msg = msg_ref(m);
+        err = outbox_push(w, to->facts.worker, &out);
+    }
+    if (err != OK) {
+        wmsg_done(&out);
+    }
+    return err;
+}
+
+static enum err give(struct worker *w, const struct msg *m, const struct member *to,
+                     unsigned n_hops)
+{
+    bool is_recorded = to->facts.is_durable && m->qos > 0;
+    struct msg *copy = NULL;
+    TRY(copy_for_group(m, is_recorded ? worker_id(w, &w->next_body) : 0, &copy));
+    enum err err = to->sub != NULL ? give_here(w, copy, to) : give_there(w, copy, to, n_hops);
+    msg_unref(copy);
+    return err;
+}
+
+void group_pass_on(struct worker *w, const struct session *s, const struct delivery *d)
+{
+    struct group *group = d->group != 0 ? groups_numbered(w->groups, d->group) : NULL;
+    struct turn t = {.w = w, .m = d->msg, .not = s};
+    bool is_over = d->msg->expires_at_ms <= w->now_ms || !publisher_ok(w, d->msg);
+    struct member *to = group != NULL && !is_over ? group_pick(group, load_of, &t) : NULL;
+    if (to == NULL) {
+        return;
+    }
+    enum err err = give(w, d->msg, to, 0);
+    if (err == ERR_SPACE || err == ERR_IO) {
+        report_store(w, NULL, d->msg->topic, err, "a message of a shared subscription");
+    } else if (err != OK) {
+        count_add(&counts(w)->dropped_memory, 1);
+    }
+}
+
+void groups_end_session(struct worker *w, const struct session *s)
+{
+    size_t at = 0;
+    const struct delivery *d;
+    while ((d = session_next_shared(s, &at)) != NULL) {
+        group_pass_on(w, s, d);
+    }
+}
+
+/* ---- chosen by another worker ---- */
+
+/* The member that was chosen here out of this group; false: none was. */
+static bool was_chosen(const struct worker *w, const struct wmsg *in, const struct group *group,
+                       struct member **ret)
+{
+    for (size_t i = 0; in->chosen != NULL && i < in->chosen->n; i++) {
+        uint64_t id = in->chosen->at[i].member;
+        bool is_here = (id & ((1u << WORKER_ID_BITS) - 1)) == w->setup.index;
+        if (is_here && in->chosen->at[i].group == group->hash) {
+            struct member *m = groups_member(w->groups, id);
+            *ret = m != NULL && m->group == group ? m : NULL;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Who gets it here; NULL: nobody, or it went on to another worker. */
+static enum err member_here(struct worker *w, const struct wmsg *in, struct group *group,
+                            struct member **ret)
+{
+    struct turn t = {.w = w, .m = in->msg, .is_local = in->n_hops >= HOPS_MAX};
+    struct member *to = NULL;
+    *ret = NULL;
+    if (!was_chosen(w, in, group, &to)) {
+        return OK;
+    }
+    if (to == NULL || load_of(&t, to) >= GROUP_FULL) {
+        to = group_pick(group, load_of, &t);
+    }
+    if (to == NULL) {
+        count_add(&counts(w)->dropped_asleep, 1);
+    } else if (to->sub != NULL) {
+        *ret = to;
+    } else {
+        return give(w, in->msg, to, in->n_hops + 1u);
+    }
+    return OK;
+}
+
+MUST_USE enum err groups_chosen(struct worker *w, const struct wmsg *in, struct match *match)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < match->n_hits; i++) {
+        struct match_hit hit = match->hits[i];
+        struct group *group = group_hit(&hit);
+        struct member *to = NULL;
+        if (group != NULL) {
+            TRY(member_here(w, in, group, &to));
+        }
+        if (to != NULL) {
+            become(match, &hit, to);
+        }
+        if (to != NULL || (group == NULL && !in->is_for_groups)) {
+            match->hits[n++] = hit;
+        }
+    }
+    match->n_hits = n;
+    match->n_groups = 0;
+    return OK;
+}
+
+/* ---- after a restart ---- */
+
+/* All workers say the same: the durable member that joined first, unless somebody has had it. */
+static struct member *missed_by(const struct group *group, const uint64_t *sessions, size_t n)
+{
+    struct member *first = NULL;
+    list_for_each (node, &group->members) {
+        struct member *m = LIST_ENTRY(node, struct member, in_group);
+        for (size_t i = 0; i < n; i++) {
+            if (sessions[i] == m->facts.session) {
+                return NULL;
+            }
+        }
+        if (m->facts.is_durable && (first == NULL || m->facts.id < first->facts.id)) {
+            first = m;
+        }
+    }
+    return first;
+}
+
+void groups_missed(struct worker *w, const struct msg *m, const uint64_t *sessions, size_t n,
+                   struct match *match)
+{
+    size_t left = 0;
+    (void)w;
+    for (size_t i = 0; i < match->n_hits; i++) {
+        struct match_hit hit = match->hits[i];
+        const struct group *group = group_hit(&hit);
+        struct member *to = group != NULL ? missed_by(group, sessions, n) : NULL;
+        if (to != NULL && to->sub != NULL) {
+            become(match, &hit, to);
+        }
+        if (hit.group != 0 || (group == NULL && !m->is_passed_on)) {
+            match->hits[left++] = hit;
+        }
+    }
+    match->n_hits = left;
+    match->n_groups = 0;
+}
+
+uint32_t group_of_restored(const struct session *s, struct slice topic)
+{
+    uint32_t group = 0;
+    list_for_each (n, &s->subscriber.subs) {
+        const struct sub *sub = LIST_ENTRY(n, struct sub, in_subscriber);
+        if (!topic_matches(sub_filter(sub), topic)) {
+            continue;
+        }
+        if (sub->member == NULL) {
+            return 0;
+        }
+        group = sub->member->group->number;
+    }
+    return group;
+}
+
+/* ---- who is a member ---- */
+
+/* False: some worker was not told, for want of memory. */
+static bool announce(struct worker *w, const struct member *m, bool is_there)
+{
+    bool all_told = true;
+    struct slice text = m->group->text;
+    for (unsigned i = 0; i < w->setup.n_workers; i++) {
+        if (i == w->setup.index) {
+            continue;
+        }
+        struct wmsg_text *copy = mem_alloc(sizeof(*copy) + text.n);
+        struct wmsg out = {.kind = WMSG_MEMBER,
+                           .any = is_there,
+                           .durable = m->facts.is_durable,
+                           .connected = m->facts.is_connected,
+                           .id = m->facts.id,
+                           .token = m->facts.session,
+                           .text = copy};
+        if (copy != NULL) {
+            copy->n = text.n;
+            slice_copy(copy->bytes, text);
+        }
+        if (copy == NULL || outbox_push(w, i, &out) != OK) {
+            mem_free(copy);
+            count_add(&counts(w)->dropped_memory, 1);
+            all_told = false;
+        }
+    }
+    return all_told;
+}
+
+MUST_USE enum err group_join(struct worker *w, struct session *s, struct slice text,
+                             struct sub **ret)
+{
+    struct member_facts facts = {.session = s->id,
+                                 .worker = w->setup.index,
+                                 .is_connected = s->conn != 0,
+                                 .is_durable = s->subscriber.is_durable};
+    struct member *m = NULL;
+    if (group_sub_of(&s->subscriber, text) != NULL) {
+        return ERR_EXISTS;
+    }
+    facts.id = worker_id(w, &w->next_member);
+    TRY(groups_put(w->groups, text, &facts, &s->subscriber, &m));
+    if (!announce(w, m, true)) {
+        (void)announce(w, m, false);
+        groups_leave(w->groups, m);
+        return ERR_NOMEM;
+    }
+    *ret = m->sub;
+    return OK;
+}
+
+/* Untold, the others choose one that has gone, and this worker chooses again. */
+void group_leave(struct worker *w, struct sub *sub)
+{
+    (void)announce(w, sub->member, false);
+    groups_leave(w->groups, sub->member);
+    count_set(&counts(w)->subscriptions, filters_sub_count(w->filters));
+}
+
+void groups_session_changed(struct worker *w, struct session *s)
+{
+    list_for_each (n, &s->subscriber.subs) {
+        struct member *m = LIST_ENTRY(n, struct sub, in_subscriber)->member;
+        bool is_connected = s->conn != 0, is_durable = s->subscriber.is_durable;
+        if (m != NULL &&
+            (m->facts.is_connected != is_connected || m->facts.is_durable != is_durable)) {
+            m->facts.is_connected = is_connected;
+            m->facts.is_durable = is_durable;
+            (void)announce(w, m, true);
+        }
+    }
+}
+
+MUST_USE enum err member_told(struct worker *w, const struct wmsg *in)
+{
+    struct member_facts facts = {.id = in->id,
+                                 .session = in->token,
+                                 .worker = in->from,
+                                 .is_connected = in->connected,
+                                 .is_durable = in->durable};
+    struct member *m = groups_member(w->groups, in->id);
+    if (in->any) {
+        TRY(groups_put(w->groups, slice_of(in->text->bytes, in->text->n), &facts, NULL, &m));
+    } else if (m != NULL) {
+        groups_leave(w->groups, m);
+    }
+    mem_free(in->text);
+    return OK;
+}

@@ -1,0 +1,126 @@
+/* The will of a session: taken with CONNECT, kept on record, published when its connection has
+ * ended and the delay has passed or the session ends. docs/ORDER.md, rule 7. */
+#include "service/broker/worker_private.h"
+
+/* A copy: the number and the epoch are those of now. */
+static enum err will_message(const struct worker *w, const struct msg *will, struct msg **ret)
+{
+    struct msg *m = NULL;
+    TRY(msg_new(will->topic, will->props, will->payload, &m));
+    m->qos = will->qos;
+    m->retain = will->retain;
+    m->is_utf8 = will->is_utf8;
+    m->publisher = will->publisher;
+    m->epoch = w->realm->epoch;
+    m->expires_at_ms =
+        will->expires_at_ms == UINT64_MAX ? UINT64_MAX : w->now_ms + will->expires_at_ms;
+    *ret = m;
+    return OK;
+}
+
+/* Authorized at CONNECT, and again now that it fires. */
+static void publish(struct worker *w, struct session *s, const struct conn *c)
+{
+    const struct msg *will = s->will;
+    struct account *a = s->account;
+    struct decision why;
+    struct event e = event_of(w, EVENT_will, c);
+    EVENT_TEXT(&e, principal, slice_text(a->principal->name));
+    EVENT_TEXT(&e, client_id, s->client_id);
+    EVENT_TEXT(&e, target, will->topic);
+    enum err err =
+        passage_will(a, will->topic, will->qos, retain_wish(w, a, will->topic, will->retain),
+                     will->payload.n, &why);
+    if (err != OK) {
+        e.category = EVENT_acl_deny;
+        e.severity = event_make(EVENT_acl_deny).severity;
+        event_reason(&e, "the will is not published any more: %s", why.rule);
+        worker_report(w, &e);
+        will_forget(w, s);
+        return;
+    }
+    struct route r = {.will_of = s->is_will_on_record ? s : NULL};
+    err = will_message(w, will, &r.m);
+    if (err == OK) {
+        err = publish_route(w, &r);
+    }
+    if (err == ERR_SPACE || err == ERR_IO) {
+        report_store(w, c, will->topic, err, "a will");
+    } else if (err != OK) {
+        count_add(&counts(w)->dropped_memory, 1);
+    } else {
+        event_reason(&e, "the connection ended without DISCONNECT%s; its will was published",
+                     s->will_delay_s > 0 ? ", and the delay of the will has passed or the session "
+                                           "has ended"
+                                         : "");
+        worker_report(w, &e);
+    }
+}
+
+void will_fire(struct worker *w, struct session *s, const struct conn *c)
+{
+    if (s->will != NULL) {
+        publish(w, s, c);
+        s->will = msg_unref(s->will); /* SPEC: MQTT-3.1.2-10 */
+    }
+}
+
+void will_forget(struct worker *w, struct session *s)
+{
+    uint64_t lsn;
+    s->will = msg_unref(s->will);
+    if (s->is_will_on_record && record_will(w, s, NULL, 0, &lsn) != OK) {
+        count_add(&counts(w)->dropped_memory, 1); /* after a restart it is published */
+    }
+}
+
+uint64_t will_delay_ms(const struct session *s)
+{
+    return (uint64_t)(s->will_delay_s < s->expiry_s ? s->will_delay_s : s->expiry_s) * 1000;
+}
+
+void will_conn_ended(struct worker *w, struct session *s, const struct conn *c)
+{
+    uint64_t delay_ms = will_delay_ms(s);
+    if (c->is_clean_end) {
+        will_forget(w, s);
+    } else if (delay_ms == 0) {
+        will_fire(w, s, c); /* SPEC: MQTT5-3.1.2-8 */
+    } else {
+        s->will_at_ms = w->now_ms + delay_ms;
+    }
+}
+
+MUST_USE enum err will_take(struct worker *w, struct session *s, const struct mqtt_connect *connect,
+                            uint64_t *ret_lsn)
+{
+    if (!connect->has_will) {
+        if (s->is_will_on_record) {
+            will_forget(w, s);
+            *ret_lsn = w->last_lsn; /* the client is told that it is there: it must not fire */
+        }
+        s->will = msg_unref(s->will); /* SPEC: MQTT5-3.1.3-9 */
+        return OK;
+    }
+    const struct mqtt_will *will = &connect->will;
+    struct mqtt_publish p = {.topic = will->topic,
+                             .payload = will->payload,
+                             .qos = will->qos,
+                             .retain = will->retain,
+                             .props = will->props};
+    uint32_t delay_s = mqtt_props_number(&will->props, MQTT_PROP_WILL_DELAY, 0);
+    struct msg *m = NULL;
+    TRY(msg_from_publish(w, s->account, &p, &m));
+    if (m->expires_at_ms != UINT64_MAX) {
+        m->expires_at_ms -= w->now_ms; /* a lifetime, that begins when it is published */
+    }
+    enum err err = s->subscriber.is_durable ? record_will(w, s, m, delay_s, ret_lsn) : OK;
+    if (err != OK) {
+        msg_unref(m);
+        return err;
+    }
+    msg_unref(s->will); /* SPEC: MQTT5-3.1.3-9 */
+    s->will = m;
+    s->will_delay_s = delay_s;
+    return OK;
+}

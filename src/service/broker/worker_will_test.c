@@ -1,0 +1,305 @@
+/* Wills that wait: the delay, the session's end, who comes back in time, and what a restart makes
+ * of them. */
+#include "service/broker/worker_story_test.h"
+
+/* A session of a minute; its will waits ten seconds. */
+static const struct hello mortal = {.client_id = "c",
+                                    .resume = true,
+                                    .expiry_s = 60,
+                                    .will = "t/will",
+                                    .will_qos = 1,
+                                    .will_delay_s = 10};
+static const struct hello short_lived = {.client_id = "c",
+                                         .resume = true,
+                                         .expiry_s = 5,
+                                         .will = "t/will",
+                                         .will_qos = 1,
+                                         .will_delay_s = 10};
+static const struct hello back = {.client_id = "c", .resume = true, .expiry_s = 60};
+
+static struct party *listener(struct bench *b)
+{
+    struct party *sub = &b->parties[0];
+    is_in(b, sub, device_at(b, 1, 0), &durable);
+    subscribed(b, sub, "t/#", 1);
+    return sub;
+}
+
+static struct party *mortal_is_cut(struct bench *b, const struct hello *h)
+{
+    struct party *p = &b->parties[1];
+    is_in(b, p, device_at(b, 0, 0), h);
+    is_cut(b, p);
+    settle(b);
+    return p;
+}
+
+static void returns(struct bench *b, struct party *p, const struct hello *h, const char *want)
+{
+    connects(b, p, device_at(b, 0, 0), h);
+    settle(b);
+    EXPECT(p, want);
+}
+
+static void listener_is_back(struct bench *b, const char *and_gets)
+{
+    char want[200];
+    struct party *sub = &b->parties[0];
+    connects(b, sub, device_at(b, 1, 0), &durable);
+    settle(b);
+    (void)snprintf(want, sizeof(want), "connack 00 present; %s", and_gets);
+    EXPECT(sub, want);
+}
+
+/* SPEC: MQTT5-3.1.2-8 */
+static void it_waits_for_its_delay(void **state)
+{
+    struct bench *b = *state;
+    struct party *sub = listener(b);
+    (void)mortal_is_cut(b, &mortal);
+    pass(b, 9999);
+    EXPECT(sub, "");
+    pass(b, 1);
+    EXPECT(sub, "publish1 t/will gone; ");
+    assert_int_equal(events_of(b, EVENT_will), 1);
+    pass(b, 50000); /* and the session ends when it would have */
+    EXPECT(sub, "");
+    returns(b, &b->parties[1], &back, "connack 00; ");
+}
+
+/* SPEC: MQTT5-3.1.3-9 */
+static void who_comes_back_in_time_is_not_dead(void **state)
+{
+    struct bench *b = *state;
+    struct party *sub = listener(b);
+    struct party *p = mortal_is_cut(b, &mortal);
+    pass(b, 9999);
+    returns(b, p, &mortal, "connack 00 present; "); /* with a will of its own */
+    pass(b, 20000);
+    EXPECT(sub, "");
+    is_cut(b, p);
+    pass(b, 9999);
+    EXPECT(sub, "");
+    returns(b, p, &back, "connack 00 present; "); /* and without one */
+    is_cut(b, p);
+    pass(b, 70000);
+    EXPECT(sub, "");
+    assert_int_equal(events_of(b, EVENT_will), 0);
+}
+
+/* SPEC: MQTT5-3.1.3-9: a takeover is a return, too */
+static void takeover_keeps_it_silent(void **state)
+{
+    struct bench *b = *state;
+    struct party *sub = listener(b);
+    is_in(b, &b->parties[1], device_at(b, 0, 0), &mortal);
+    returns(b, &b->parties[2], &back, "connack 00 present; ");
+    EXPECT(&b->parties[1], "disconnect 8e; ");
+    pass(b, 70000);
+    EXPECT(sub, "");
+}
+
+/* A session that ends takes its will with it, however long the delay. SPEC: MQTT5-3.1.2-8 */
+static void it_fires_with_the_session(void **state)
+{
+    struct bench *b = *state;
+    struct party *sub = listener(b);
+    struct party *p = mortal_is_cut(b, &short_lived);
+    pass(b, 4999);
+    EXPECT(sub, "");
+    pass(b, 1);
+    EXPECT(sub, "publish1 t/will gone; ");
+    p = mortal_is_cut(b, &mortal);
+    EXPECT(sub, "");
+    returns(b, p, &(struct hello){.client_id = "c"}, "connack 00; "); /* clean start */
+    EXPECT(sub, "publish1 t/will gone; ");
+    is_cut(b, p);
+    is_in(b, p, device_at(b, 0, 0),
+          &(struct hello){.client_id = "c", .will = "t/will", .will_delay_s = 10});
+    is_cut(b, p); /* a session that does not outlive its connection */
+    settle(b);
+    EXPECT(sub, "publish0 t/will gone; ");
+}
+
+/* SPEC: MQTT-3.1.2-10, MQTT-3.14.4-3 */
+static void goodbye_forgets_it(void **state)
+{
+    struct bench *b = *state;
+    struct party *sub = listener(b);
+    struct party *p = &b->parties[1];
+    struct restore_report report;
+    uint8_t disconnect[] = {0xe0, 0}, with_will[] = {0xe0, 1, 4};
+    is_in(b, p, device_at(b, 0, 0), &mortal);
+    give(b, p, slice_of(disconnect, sizeof(disconnect)));
+    settle(b);
+    bench_crash(b, 0, &report);
+    settle(b);
+    pass(b, 20000);
+    listener_is_back(b, "");
+    returns(b, p, &mortal, "connack 00 present; ");
+    give(b, p, slice_of(with_will, sizeof(with_will)));
+    pass(b, 9999);
+    EXPECT(sub, "");
+    pass(b, 1);
+    EXPECT(sub, "publish1 t/will gone; ");
+}
+
+/* Authorized at CONNECT, and again when it fires. */
+static void policy_may_change_while_it_waits(void **state)
+{
+    struct bench *b = *state;
+    struct hello narrow = mortal;
+    narrow.will = "w/will";
+    (void)listener(b);
+    (void)mortal_is_cut(b, &narrow);
+    bench_policy(b, true);
+    realm_changes(b);
+    b->n_events = 0;
+    pass(b, 10000);
+    assert_int_equal(events_of(b, EVENT_will), 0);
+    assert_int_equal(events_of(b, EVENT_acl_deny), 1);
+}
+
+/* A connection that comes to nothing is no return: the will that waits fires when it would have. */
+static void failed_return_changes_nothing(void **state)
+{
+    struct bench *b = *state;
+    struct party *sub = listener(b);
+    struct party *p = mortal_is_cut(b, &mortal);
+    pass(b, 1000);
+    b->log->refuse_at = 1; /* that it has a connection is taken, its new will is not */
+    b->log->refusal = ERR_SPACE;
+    returns(b, p, &mortal, "connack 97; ");
+    pass(b, 8999);
+    EXPECT(sub, "");
+    pass(b, 1);
+    EXPECT(sub, "publish1 t/will gone; ");
+}
+
+static void no_memory_changes_nothing(void **state)
+{
+    struct bench *b = *state;
+    struct party *sub = listener(b);
+    struct party *p = mortal_is_cut(b, &mortal);
+    for (long n = 0; n < 40; n++) {
+        (void)mem_fail_after(n);
+        connects(b, p, device_at(b, 0, 0), &mortal);
+        if (mem_fail_after(-1) == 0 || strstr(said(p), "connack 00") != NULL) {
+            break;
+        }
+        is_cut(b, p);
+        settle(b);
+    }
+    assert_true(p->conn != 0); /* in the end there was memory: it is back, and has gone again */
+    is_cut(b, p);
+    pass(b, 9999);
+    EXPECT(sub, "");
+    pass(b, 1);
+    EXPECT(sub, "publish1 t/will gone; ");
+}
+
+/* ---- restarts ---- */
+
+static void restart_ends_the_connection(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    (void)listener(b);
+    is_in(b, &b->parties[1], device_at(b, 0, 0), &mortal);
+    bench_crash(b, 30000, &report); /* nobody could have come back meanwhile */
+    settle(b);
+    listener_is_back(b, "");
+    pass(b, 9999);
+    EXPECT(&b->parties[0], "");
+    pass(b, 1);
+    EXPECT(&b->parties[0], "publish1 t/will gone; ");
+    acks(b, &b->parties[0], MQTT_PUBACK, 1);
+    settle(b);
+    bench_crash(b, 0, &report);
+    pass(b, 20000);
+    listener_is_back(b, ""); /* once */
+}
+
+/* SPEC: docs/ORDER.md rule 12 */
+static void delay_goes_on_while_nobody_is_there(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    (void)listener(b);
+    (void)mortal_is_cut(b, &mortal);
+    pass(b, 4000);
+    bench_crash(b, 3000, &report);
+    settle(b);
+    listener_is_back(b, "");
+    pass(b, 2999);
+    EXPECT(&b->parties[0], "");
+    pass(b, 1);
+    EXPECT(&b->parties[0], "publish1 t/will gone; ");
+}
+
+static void delay_that_passed_meanwhile(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    (void)listener(b);
+    (void)mortal_is_cut(b, &mortal);
+    bench_crash(b, 30000, &report);
+    settle(b);
+    listener_is_back(b, "publish1 t/will gone; ");
+    returns(b, &b->parties[1], &back, "connack 00 present; ");
+}
+
+/* The session ended while nobody was there, and its will with it. SPEC: MQTT5-3.1.2-8 */
+static void session_that_ended_meanwhile(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    (void)listener(b);
+    (void)mortal_is_cut(b, &mortal);
+    bench_crash(b, 90000, &report);
+    assert_int_equal(report.ended, 1);
+    settle(b);
+    listener_is_back(b, "publish1 t/will gone; ");
+    acks(b, &b->parties[0], MQTT_PUBACK, 1);
+    settle(b);
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.ended, 0);
+    settle(b);
+    listener_is_back(b, "");
+    returns(b, &b->parties[1], &back, "connack 00; ");
+}
+
+/* SPEC: MQTT5-3.1.3-9: also when the server dies right behind its CONNACK */
+static void return_is_on_record(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    (void)listener(b);
+    struct party *p = mortal_is_cut(b, &mortal);
+    returns(b, p, &back, "connack 00 present; ");
+    bench_crash(b, 0, &report);
+    pass(b, 20000);
+    listener_is_back(b, "");
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, open_bench, close_bench)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(it_waits_for_its_delay),
+        TEST(who_comes_back_in_time_is_not_dead),
+        TEST(takeover_keeps_it_silent),
+        TEST(it_fires_with_the_session),
+        TEST(goodbye_forgets_it),
+        TEST(policy_may_change_while_it_waits),
+        TEST(failed_return_changes_nothing),
+        TEST(no_memory_changes_nothing),
+        TEST(restart_ends_the_connection),
+        TEST(delay_goes_on_while_nobody_is_there),
+        TEST(delay_that_passed_meanwhile),
+        TEST(session_that_ended_meanwhile),
+        TEST(return_is_on_record),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
