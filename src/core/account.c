@@ -50,13 +50,18 @@ enum err account_renew(struct account *a, const struct policy *policy,
 {
     /* Closed until the new rights are in force: a failure leaves no old ones behind. */
     a->is_closed = true;
+    a->is_stale = false;
     if (principal == NULL) {
         a->epoch = epoch;
         return OK;
     }
     assert(principal->id == a->principal->id);
     struct grants *grants = NULL;
-    TRY(grants_new(policy, principal, &grants));
+    enum err err = grants_new(policy, principal, &grants);
+    if (err != OK) {
+        a->is_stale = true;
+        return err;
+    }
     grants_free(a->grants);
     a->grants = grants;
     a->epoch = epoch;

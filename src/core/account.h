@@ -21,7 +21,8 @@ struct account {
     const struct principal *principal; /* shared */
     struct grants *grants;             /* owned; compiled for this principal at `epoch` */
     uint64_t epoch;                    /* policy epoch of the grants */
-    bool is_closed; /* disabled, revoked or removed: nothing is allowed any more */
+    bool is_closed; /* disabled, revoked, removed or stale: nothing is allowed */
+    bool is_stale;  /* its rights could not be renewed yet: what it may have is not known */
     struct bucket connects, publishes;
     uint32_t n_retained;
     uint64_t queued_bytes;
@@ -41,7 +42,7 @@ struct account *account_free(struct account *a);
 bool account_is_rested(const struct account *a, uint64_t now_ms);
 /* account_renew - the policy or the principal changed: new grants, new limits, same budgets spent.
  * principal NULL: it was removed, the account closes. ERR_NOMEM: the account closes (failure
- * closes) and keeps its older epoch: the caller tries again. */
+ * closes), is stale and keeps its older epoch: the caller tries again. */
 MUST_USE enum err account_renew(struct account *a, const struct policy *policy,
                                 const struct principal *principal, uint64_t epoch);
 struct slice

@@ -26,6 +26,12 @@ static enum err allow(struct decision *ret)
 
 static enum err refuse_closed(const struct account *a, struct decision *ret)
 {
+    if (a->is_stale) {
+        return refuse(ret, ERR_DENIED,
+                      "the rights of %s could not be renewed for want of memory; the server tries "
+                      "again",
+                      a->principal->name);
+    }
     switch (a->principal->status) {
     case PRINCIPAL_DISABLED:
         return refuse(ret, ERR_DENIED, "%s is disabled; `device enable` lets it in again",
@@ -36,8 +42,7 @@ static enum err refuse_closed(const struct account *a, struct decision *ret)
     case PRINCIPAL_ACTIVE:
         break;
     }
-    return refuse(ret, ERR_DENIED, "%s was removed, or its rights could not be renewed",
-                  a->principal->name);
+    return refuse(ret, ERR_DENIED, "%s was removed", a->principal->name);
 }
 
 enum err passage_connect(struct account *a, struct slice client_id, uint64_t now_ms,
@@ -118,6 +123,10 @@ enum err passage_subscribe(struct account *a, const struct session *s, struct sl
 
 enum err passage_deliver(struct account *a, struct sub *sub, struct decision *ret)
 {
+    if (a->is_stale) {
+        return refuse(ret, ERR_NOMEM, "the rights of %s could not be renewed yet",
+                      a->principal->name);
+    }
     if (a->is_closed) {
         return refuse_closed(a, ret);
     }

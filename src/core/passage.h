@@ -39,7 +39,8 @@ MUST_USE enum err passage_will(struct account *a, struct slice topic, uint8_t qo
 MUST_USE enum err passage_subscribe(struct account *a, const struct session *s, struct slice filter,
                                     bool is_new, struct decision *ret);
 /* passage_deliver - may this still reach that subscriber? The fast path is one compare of epochs;
- * a sub found covered again carries the account's epoch afterwards. ERR_DENIED. */
+ * a sub found covered again carries the account's epoch afterwards. ERR_DENIED; ERR_NOMEM: the
+ * account is stale, nobody knows yet: not a reason to drop what was promised. */
 MUST_USE enum err passage_deliver(struct account *a, struct sub *sub, struct decision *ret);
 /* passage_resource - method is one METHOD_ bit. ERR_DENIED. */
 MUST_USE enum err passage_resource(struct account *a, struct slice path, unsigned method,

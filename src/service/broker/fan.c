@@ -49,17 +49,21 @@ static void report_queue_full(struct worker *w, const struct session *s, const s
     worker_report(w, &e);
 }
 
-/* ERR_DENIED, ERR_QUOTA: it does not get it, and that is said; ERR_NOMEM. */
+/* ERR_DENIED, ERR_QUOTA: it does not get it, and that is said; ERR_NOMEM: also when there was none
+ * to learn what it may have. */
 static enum err queue(struct worker *w, const struct msg *m, const struct match *match,
                       const struct match_hit *hit, uint64_t *ret_seq)
 {
     struct session *s = session_hit(hit);
     struct decision why;
-    if (passage_deliver(s->account, hit->first, &why) != OK) {
-        deny_delivery(w, s, m, &why);
-        return ERR_DENIED;
+    enum err err = passage_deliver(s->account, hit->first, &why);
+    if (err != OK) {
+        if (err == ERR_DENIED) {
+            deny_delivery(w, s, m, &why);
+        }
+        return err;
     }
-    enum err err = session_enqueue(s, m, least_qos(m, hit), hit->retain_as_published && m->retain,
+    err = session_enqueue(s, m, least_qos(m, hit), hit->retain_as_published && m->retain,
                                    match->ids + hit->ids_at, hit->n_ids, 0,
                                    grants_limits(s->account->grants), ret_seq);
     if (err == ERR_QUOTA) {
@@ -226,8 +230,9 @@ static void deliver_observer(struct worker *w, const struct msg *m, const struct
 {
     struct observer *o = (struct observer *)(void *)hit->subscriber;
     struct decision why;
-    if (passage_deliver(o->account, hit->first, &why) != OK) {
-        count_add(&counts(w)->dropped_policy, 1);
+    enum err err = passage_deliver(o->account, hit->first, &why);
+    if (err != OK) {
+        count_add(err == ERR_NOMEM ? &counts(w)->dropped_memory : &counts(w)->dropped_policy, 1);
         return;
     }
     msg_unref(o->latest);

@@ -276,7 +276,6 @@ static void timers_run(struct worker *w)
     if (w->now_ms >= w->next_sweep_ms) {
         w->next_sweep_ms = w->now_ms + MARKER_SWEEP_MS;
         markers_sweep(w);
-        accounts_retry(w);
         accounts_sweep(w);
         (void)retained_expire(w->retained, w->now_ms, EXPIRE_BATCH);
     }
@@ -291,6 +290,7 @@ void worker_set_time(struct worker *w, uint64_t now_ms, int64_t wall_ms)
 void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
 {
     worker_set_time(w, now_ms, wall_ms);
+    accounts_retry(w);
     rings_run(w);
     commits_run(w);
     timers_run(w);

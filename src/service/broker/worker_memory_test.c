@@ -202,6 +202,39 @@ static void rights_are_renewed_when_memory_is_back(void **state)
     }
 }
 
+/* While nobody knows what the sleeper may have, nothing is acknowledged and dropped as denied. */
+static void what_comes_before_the_rights_is_not_lost(void **state)
+{
+    (void)state;
+    const struct hello h = {.client_id = "l", .resume = true};
+    struct bench *b = bench_open();
+    struct party *reader = &b->parties[1], *writer = &b->parties[2];
+    asleep_with_a_message(b, &h);
+    connects(b, writer, device_at(b, 1, 1), &(struct hello){.client_id = "w"});
+    settle(b);
+    (void)said(writer);
+    new_policy(b);
+    bench_realm(b);
+    (void)mem_fail_after(0);
+    realm_to(b, 1);
+    assert_true(mem_fail_after(-1));
+    publishes(b, writer, "t/b", "more", 1, 1, false);
+    assert_string_equal(said(writer), "disconnect 89; ");
+    realm_to(b, 0);
+    settle(b);
+    is_cut(b, writer);
+    connects(b, writer, device_at(b, 1, 1), &(struct hello){.client_id = "w"});
+    settle(b);
+    (void)said(writer);
+    publishes(b, writer, "t/b", "more", 1, 1, false);
+    settle(b);
+    assert_string_equal(said(writer), "puback 1; ");
+    connects(b, reader, device_at(b, 1, 0), &h);
+    settle(b);
+    assert_string_equal(said(reader), "connack 00 present; publish1 t/a kept; publish1 t/b more; ");
+    bench_close(b);
+}
+
 /* The others have it, and the store: a worker without memory for a retained message takes it in
  * later, and what came behind it, too. */
 static void all_workers_retain_the_same(void **state)
@@ -349,6 +382,7 @@ int main(void)
                                        cmocka_unit_test(short_memory_elsewhere_doubles_nothing),
                                        cmocka_unit_test(a_suback_brings_what_is_retained),
                                        cmocka_unit_test(a_failed_connect_leaves_the_session),
-                                       cmocka_unit_test(rights_are_renewed_when_memory_is_back)};
+                                       cmocka_unit_test(rights_are_renewed_when_memory_is_back),
+                                       cmocka_unit_test(what_comes_before_the_rights_is_not_lost)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
