@@ -177,6 +177,7 @@ static enum err make_workers(struct sim *s)
                                      .realm = s->realm,
                                      .driver = driver_of(&s->ctx[i])};
         TRY(worker_new(&setup, s->now_ms, s->wall_ms, &s->workers[i]));
+        s->turned_ms[i] = s->now_ms; /* the turns of its former life ended nothing in this one */
     }
     return OK;
 }

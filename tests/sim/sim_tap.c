@@ -102,10 +102,11 @@ static void answered(struct sim *s, struct sim_link *l, const struct sim_owed *o
     struct sim_pub *p = &s->model.pubs[o->pub];
     bool first = p->done_at == 0;
     p->done_at = s->tick;
-    if (reason >= 0x80) {
-        p->is_refused = true;
+    if (reason >= 0x80) { /* one copy that was taken in is enough, whichever answer came first */
+        p->is_refused = p->is_refused || first;
         return;
     }
+    p->is_refused = false;
     if (!was_allowed(s, p)) {
         sim_fail(s, "9", "m%u is accepted, but no policy since it was sent allows it", o->pub);
     }
