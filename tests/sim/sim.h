@@ -187,7 +187,7 @@ struct sim_session {
 
 /* A message that must reach a session, or be dropped with a recorded reason. */
 struct sim_duty {
-    uint8_t client, qos;
+    uint8_t client, qos, filter; /* filter: of a replay */
     uint16_t pub;
     uint64_t since, session_since;
     unsigned link; /* not 0: only while this connection lasts */

@@ -183,7 +183,9 @@ void check_end(struct sim *s)
 {
     s->tick++;
     for (size_t i = 0; i < s->model.n_duties && !s->has_failed; i++) {
-        check_duty(s, &s->model.duties[i]);
+        if (!s->model.duties[i].is_done) {
+            check_duty(s, &s->model.duties[i]);
+        }
     }
     check_journal(s);
     check_retained(s);

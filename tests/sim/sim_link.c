@@ -163,6 +163,7 @@ void sim_link_receive(struct sim *s, struct sim_link *l, size_t n)
     /* Whole packets within n bytes; what is cut off waits for the next piece. */
     struct slice in = slice_head(buf_slice(&l->down), n);
     size_t had = in.n;
+    bool is_all = had == l->down.n;
     struct slice body;
     struct mqtt_fixed fixed;
     while (!l->is_cut && mqtt_packet_cut(&in, LINK_BYTES_MAX, NULL, &fixed, &body) == OK) {
@@ -171,9 +172,11 @@ void sim_link_receive(struct sim *s, struct sim_link *l, size_t n)
     if (!l->is_cut) {
         buf_drop(&l->down, had - in.n);
     }
-    if (l->is_over && l->down.n == 0 && !l->is_cut) {
+    /* The end may cut a packet: nothing more comes. */
+    if (l->is_over && is_all && !l->is_cut) {
         sim_say(s, "client", "%u: the server closed link %u", l->client, l->id);
         l->is_cut = true;
+        buf_clear(&l->down);
         sim_client_lost(s, l);
     }
 }

@@ -141,12 +141,22 @@ int model_retained(const struct sim *s, unsigned topic)
     return best;
 }
 
+/* What an older SUBSCRIBE to this filter has not brought yet ends with an UNSUBSCRIBE. */
+static void replay_ends(struct sim *s, const struct sim_link *l, unsigned filter)
+{
+    for (size_t i = 0; i < s->model.n_duties; i++) {
+        struct sim_duty *d = &s->model.duties[i];
+        d->is_done = d->is_done || (d->is_replay && d->link == l->id && d->filter == filter);
+    }
+}
+
 static void asked(struct sim *s, struct sim_link *l, struct sim_wish *w)
 {
     struct sim_sub *sub = &s->model.sessions[l->client].subs[w->filter];
     if (w->is_unsubscribe) {
         sub->is_certain = false;
         sub->is_ending = true;
+        replay_ends(s, l, w->filter);
         return;
     }
     sub->n_asked++;

@@ -387,6 +387,7 @@ static void granted(struct sim *s, const struct sim_link *l, const struct sim_wi
             duty_add(s, (struct sim_duty){.client = l->client,
                                           .pub = (uint16_t)w->expect[t],
                                           .link = l->id,
+                                          .filter = w->filter,
                                           .is_replay = true});
         }
     }
