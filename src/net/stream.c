@@ -121,7 +121,7 @@ enum err stream_new(int fd, enum stream_role role, struct tls *tls, struct strea
 enum err stream_upgrade(struct stream *s, const struct ws_rules *rules)
 {
     assert(s->ws == NULL && (s->tls == NULL || tls_is_server(s->tls)));
-    return ws_new(rules, &s->ws);
+    return ws_new(rules, s->tls, &s->ws);
 }
 
 struct stream *stream_free(struct stream *s)

@@ -55,7 +55,7 @@ static struct seen run(struct slice in, size_t step)
 {
     struct seen s = {0};
     AUTO(ws_autofree) struct ws *w = NULL;
-    assert_int_equal(ws_new(&rules, &w), OK);
+    assert_int_equal(ws_new(&rules, NULL, &w), OK);
     while (in.n > 0) {
         feed(w, slice_head(in, step), &s);
         in = slice_from(in, step);
@@ -389,7 +389,7 @@ static void test_idle_frames(void **state)
     for (unsigned i = 0; i < WS_IDLE_FRAMES_PER_MIN - 1; i++) {
         put_text(&many, FIN | BIN, "");
     }
-    assert_int_equal(ws_new(&rules, &w), OK);
+    assert_int_equal(ws_new(&rules, NULL, &w), OK);
     feed(w, slice_text(GOOD), &s);
     feed(w, buf_slice(&many), &s);
     feed(w, buf_slice(&ping), &s);
@@ -417,19 +417,19 @@ static void test_close(void **state)
     uint8_t out[WS_OUTPUT_BYTES];
     struct ws *w = NULL;
     struct seen s = {0};
-    assert_int_equal(ws_new(&rules, &w), OK);
+    assert_int_equal(ws_new(&rules, NULL, &w), OK);
     ws_close(w); /* nothing came: nothing is said */
     assert_true(ws_is_over(w) && ws_output(w, out, sizeof(out)) == 0);
     w = ws_free(w);
 
-    assert_int_equal(ws_new(&rules, &w), OK);
+    assert_int_equal(ws_new(&rules, NULL, &w), OK);
     feed(w, slice_text("GET /mqtt HTTP/1.1\r\n"), &s);
     ws_close(w);
     assert_true(slice_has_prefix(slice_of(out, ws_output(w, out, sizeof(out))),
                                  slice_text("HTTP/1.1 408 ")));
     w = ws_free(w);
 
-    assert_int_equal(ws_new(&rules, &w), OK);
+    assert_int_equal(ws_new(&rules, NULL, &w), OK);
     feed(w, slice_text(GOOD), &s);
     ws_close(w);
     ws_close(w);
@@ -466,8 +466,8 @@ static void test_no_memory(void **state)
     struct ws *w = NULL;
     struct seen s = {0};
     (void)mem_fail_after(0);
-    assert_int_equal(ws_new(&rules, &w), ERR_NOMEM);
-    assert_int_equal(ws_new(&rules, &w), OK);
+    assert_int_equal(ws_new(&rules, NULL, &w), ERR_NOMEM);
+    assert_int_equal(ws_new(&rules, NULL, &w), OK);
     (void)mem_fail_after(0);
     uint8_t copy[sizeof(GOOD)];
     memcpy(copy, GOOD, sizeof(GOOD));

@@ -22,8 +22,7 @@ def pages(tmp_path_factory):
 @pytest.fixture(scope='module')
 def fortress(pages):
     one = Fortress(listeners=('mqtts', 'wss', 'coaps'), start=False)
-    config = one.dir / 'sallyport.yaml'
-    config.write_text(config.read_text().replace('websocket: yes', f'websocket: yes, origins: ["{pages[0].origin}"]'))
+    one.configure('websocket: yes', f'websocket: yes, origins: ["{pages[0].origin}"]')
     one.start()
     one.apply(mqtt_js.POLICY)
     yield one

@@ -12,7 +12,9 @@ pytestmark = pytest.mark.release
 
 @pytest.fixture(scope='module')
 def fortress():
-    one = Fortress(listeners=('mqtts', 'wss', 'coaps'), policy=None)
+    one = Fortress(listeners=('mqtts', 'wss', 'coaps'), start=False)
+    one.configure('websocket: yes, auth: [', 'websocket: yes, auth: [x509, ')
+    one.start()
     one.apply(mqtt_js.POLICY)
     yield one
     one.close()
