@@ -1,6 +1,4 @@
 """a: MQTT.js under node: over TLS and over WebSocket, both versions of MQTT."""
-import subprocess
-
 import pytest
 
 from harness import mqtt_js
@@ -38,16 +36,6 @@ def test_the_story(fortress, listener, auth, version):
     denied = fortress.wait_event('acl_deny', about=app.name, at_least=2)
     assert all((event['principal'], event['listener'], event['target']) == (app.name, listener, told['denied'])
                for event in denied), denied
-
-
-@pytest.fixture(scope='module')
-def stranger(tmp_path_factory):
-    """The certificate of a CA that is not ours."""
-    folder = tmp_path_factory.mktemp('stranger')
-    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
-                    '-subj', '/CN=another CA', '-keyout', str(folder / 'key.pem'), '-out', str(folder / 'ca.pem')], check=True,
-                   capture_output=True)
-    return str(folder / 'ca.pem')
 
 
 @pytest.mark.parametrize('listener', ['mqtts', 'wss'])

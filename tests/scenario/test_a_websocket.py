@@ -181,6 +181,27 @@ def test_a_packet_longer_than_its_frame(fortress):
         assert deny['target'] == 'a'
 
 
+def test_each_packet_has_a_frame_of_its_own(fortress):
+    """paho's C library does not look for a second packet in a frame before the network brings more."""
+    sensor, console = fortress.add('sensor'), fortress.add('console')
+    topic = f'sensors/north/{sensor.name}/n'
+    with Paho(sensor) as writer, WebSocket(fortress, console, 4) as reader:
+        reader.login(console.name, clean=False)
+        reader.send(wire.subscribe(1, ('sensors/#', 1), version=4)).expect(SUBACK)
+        reader.socket.close()
+        fortress.wait_event('disconnect', about=console.name)
+        for payload in ('a', 'b', 'c'):
+            writer.publish(topic, payload)
+        with WebSocket(fortress, console, 4) as again:
+            again.send(wire.connect(console.name, 4, clean=False))
+            kinds = []
+            while len(kinds) < 4:
+                frame_of_it = again.socket.recv(65536)
+                kinds.append(frame_of_it[0] >> 4)
+                assert frame_of_it[1] == len(frame_of_it) - 2, frame_of_it
+            assert kinds == [CONNACK, PUBLISH, PUBLISH, PUBLISH]
+
+
 BAD_FRAMES = {
     # SPEC: MQTT-6.0.0-1
     'text': (1003, 'protocol_error', frame(b'hello', TEXT)),
