@@ -6,6 +6,7 @@ import pytest
 from harness import mqtt_js
 from harness.chromium import Chromium, PageServer
 from harness.fortress import Fortress
+from harness.refusal import Watch
 
 pytestmark = pytest.mark.release
 
@@ -58,11 +59,11 @@ def test_a_page_of_another_origin(fortress, browser, pages):
     app = fortress.add('app')
     since = len(fortress.log)
     browser.open(pages[1].origin)
-    assert browser.run('refusal', told_for(app, 5)) != 'connected'
+    assert 'Unexpected response code: 403' in browser.refused(told_for(app, 5))
     events = fortress.wait_event('acl_deny', listener='wss', reason=re.compile('origin'))
     assert len(events) == 1, events
     fortress.wait_log(rf'{events[0]["peer"]}.*add its origin.*to `origins`', since)
-    # The browser did come in a moment before, from the page that is listed: it is the origin that was refused.
+    # From the page that is listed, the same comes in: it was the origin that was refused.
     browser.open(pages[0].origin)
     assert browser.run('refusal', told_for(app, 5)) == 'connected'
 
@@ -70,12 +71,20 @@ def test_a_page_of_another_origin(fortress, browser, pages):
 def test_it_refuses_a_server_that_it_cannot_trust(fortress, browser, pages):
     app = fortress.add('app')
     browser.open(pages[0].origin)
-    assert browser.run('refusal', told_for(app, 5, host='wrong.example')) != 'connected'
+    assert 'ERR_CERT_COMMON_NAME_INVALID' in browser.refused(told_for(app, 5, host='wrong.example'))
     stranger = Chromium(*(page.ca for page in pages))
     try:
         stranger.open(pages[0].origin)
-        assert stranger.run('refusal', told_for(app, 5)) != 'connected'
+        assert 'ERR_CERT_AUTHORITY_INVALID' in stranger.refused(told_for(app, 5))
     finally:
         stranger.close()
-    rejected = fortress.wait_event('tls_reject', at_least=2, listener='wss')
-    assert not [event for event in fortress.events() if event['category'] == 'connect' and event['principal'] == app.name], rejected
+    fortress.wait_event('tls_reject', at_least=2, listener='wss')
+    assert not [event for event in fortress.events() if event['category'] == 'connect' and event['principal'] == app.name]
+
+
+def test_a_wrong_password(fortress, browser, pages):
+    app, watch = fortress.add('app'), Watch(fortress)
+    browser.open(pages[0].origin)
+    why = browser.run('refusal', {**told_for(app, 5), 'password': 'wrong'})
+    assert why.startswith('134 '), why
+    watch.expect('auth_fail', principal=app.name, listener='wss')

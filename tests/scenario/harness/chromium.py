@@ -14,6 +14,7 @@ from harness import mqtt_js
 
 PAGE = {
     '/': ('text/html', b'<!doctype html><title>a page</title><script src="/mqtt.js"></script><script src="/story.js"></script>'),
+    '/favicon.ico': ('image/png', b''),
     '/mqtt.js': ('text/javascript', mqtt_js.MODULES / 'mqtt/dist/mqtt.min.js'),
     '/story.js': ('text/javascript', mqtt_js.SCRIPTS / 'story.js'),
 }
@@ -77,7 +78,8 @@ class Chromium:
              '--disable-component-update', '--disable-sync', '--password-store=basic', f'--user-data-dir={self.home}/profile',
              f'--host-resolver-rules={rules}', '--remote-debugging-pipe', 'about:blank'],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=(down[0], up[1]),
-            start_new_session=True, env={**os.environ, 'HOME': str(self.home), 'LC_ALL': 'C.UTF-8'})
+            start_new_session=True, env={**os.environ, 'HOME': str(self.home), 'TMPDIR': str(self.home),
+                                         'LC_ALL': 'C.UTF-8'})
         os.close(down[0])
         os.close(up[1])
         self._down, self._up = os.fdopen(down[1], 'wb', 0), os.fdopen(up[0], 'rb')
@@ -110,18 +112,24 @@ class Chromium:
             if said.get('id') == self._n:
                 assert 'error' not in said, (method, said['error'])
                 return said['result']
-            self._events.append(said.get('method'))
+            self._note(said)
+
+    def _note(self, said):
+        self._events.append(said.get('method'))
+        if said.get('method') == 'Log.entryAdded':
+            self.errors.append(said['params']['entry']['text'])
 
     def open(self, address):
-        """Opens the page and waits until its scripts have run."""
-        self._session, self._events = None, []
+        """Opens the page in a tab of its own and waits until its scripts have run; `errors` has what the console gets."""
+        self._session, self._events, self.errors = None, [], []
         target = self._send('Target.createTarget', url='about:blank')['targetId']
         self._session = self._send('Target.attachToTarget', targetId=target, flatten=True)['sessionId']
         self._send('Page.enable')
+        self._send('Log.enable')
         went = self._send('Page.navigate', url=address)
         assert 'errorText' not in went, went
         while 'Page.loadEventFired' not in self._events:
-            self._events.append(self._receive().get('method'))
+            self._note(self._receive())
 
     def evaluate(self, expression):
         """What a script on the page comes to; promises are awaited."""
@@ -133,12 +141,22 @@ class Chromium:
         """One of story.js's stories on the open page."""
         return self.evaluate(f'{tell}(mqtt, {json.dumps(told)})')
 
+    def refused(self, told):
+        """What the console says about a connection that must not come about; the page itself is told no reason."""
+        assert self.run('refusal', told) == 'closed before CONNACK'
+        while not [text for text in self.errors if 'WebSocket' in text]:
+            self._note(self._receive())
+        return '\n'.join(text for text in self.errors if 'WebSocket' in text)
+
     def close(self):
+        self._session = None
         try:
+            self._send('Browser.close')
+            self.process.wait(10)
+        except (AssertionError, OSError, subprocess.TimeoutExpired):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait()
-        self._down.close()
-        self._up.close()
-        shutil.rmtree(self.home, ignore_errors=True)
+            self.process.wait()
+        finally:
+            self._down.close()
+            self._up.close()
+            shutil.rmtree(self.home, ignore_errors=True)
