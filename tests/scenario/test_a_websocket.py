@@ -200,6 +200,8 @@ def test_each_packet_has_a_frame_of_its_own(fortress):
                 kinds.append(frame_of_it[0] >> 4)
                 assert frame_of_it[1] == len(frame_of_it) - 2, frame_of_it
             assert kinds == [CONNACK, PUBLISH, PUBLISH, PUBLISH]
+        with WebSocket(fortress, console, 4) as last:
+            last.login(console.name)  # a clean session: none stays behind for the tests that follow
 
 
 BAD_FRAMES = {
