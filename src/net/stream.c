@@ -11,6 +11,8 @@
 #include "base/wr.h"
 #include "net/stream_private.h"
 
+enum { FRAMES_AT_ONCE = 32 };
+
 AUTOFREE(stream, stream_free)
 
 /* The worker's buffers. */
@@ -121,7 +123,7 @@ enum err stream_new(int fd, enum stream_role role, struct tls *tls, struct strea
 enum err stream_upgrade(struct stream *s, const struct ws_rules *rules)
 {
     assert(s->ws == NULL && (s->tls == NULL || tls_is_server(s->tls)));
-    return ws_new(rules, &s->ws);
+    return ws_new(rules, s->tls, &s->ws);
 }
 
 struct stream *stream_free(struct stream *s)
@@ -462,6 +464,44 @@ enum err stream_write(struct stream *s, struct stream_io *io, const struct slice
     framed[0] = slice_of(head, ws_frame_head(total, head));
     memcpy(&framed[1], parts, n_parts * sizeof(*parts));
     return put(s, io, framed, n_parts + 1);
+}
+
+/* Takes up to FRAMES_AT_ONCE packets off the front as frames of their own; `all`: the rest as one.
+ */
+static enum err put_frames(struct stream *s, struct stream_io *io, struct slice *bytes,
+                           size_t (*cut)(struct slice bytes), bool all)
+{
+    uint8_t heads[FRAMES_AT_ONCE][WS_FRAME_HEAD_BYTES];
+    struct slice parts[2 * FRAMES_AT_ONCE];
+    size_t n = 0;
+    while (bytes->n > 0 && n < FRAMES_AT_ONCE) {
+        size_t size = all ? 0 : cut(*bytes);
+        struct slice packet = slice_head(*bytes, size > 0 ? size : bytes->n);
+        parts[2 * n] = slice_of(heads[n], ws_frame_head(packet.n, heads[n]));
+        parts[2 * n + 1] = packet;
+        *bytes = slice_from(*bytes, packet.n);
+        n++;
+    }
+    return put(s, io, parts, 2 * n);
+}
+
+enum err stream_write_packets(struct stream *s, struct stream_io *io, struct slice bytes,
+                              size_t (*cut)(struct slice bytes))
+{
+    if (s->ws == NULL || s->failed != OK) {
+        return stream_write(s, io, &bytes, 1);
+    }
+    if (bytes.n > STREAM_SEND_BYTES) {
+        return ERR_TOO_LARGE;
+    }
+    if (!stream_is_ready(s) || s->closing || stream_is_blocked(s)) {
+        return ERR_AGAIN;
+    }
+    /* Not all, because the heads have to fit beside the data in what is kept for a slow reader. */
+    for (size_t n = 0; bytes.n > 0; n += FRAMES_AT_ONCE) {
+        TRY(put_frames(s, io, &bytes, cut, n >= STREAM_FRAMES_MAX));
+    }
+    return OK;
 }
 
 static void finish_closing(struct stream *s)

@@ -25,7 +25,8 @@ enum {
     STREAM_SEND_BYTES = 512 * 1024,
     STREAM_PENDING_MAX = 640 * 1024, /* a write of STREAM_SEND_BYTES and the records around it */
     STREAM_KEY_UPDATES_PER_MIN = 100,
-    STREAM_WS_PARTS_MAX = 15
+    STREAM_WS_PARTS_MAX = 15,
+    STREAM_FRAMES_MAX = 4096 /* that packets of one write get of their own */
 };
 
 /* A worker's buffers, shared by all its streams. */
@@ -111,6 +112,15 @@ bool stream_has_pending(const struct stream *s);
  */
 MUST_USE enum err stream_write(struct stream *s, struct stream_io *io, const struct slice *parts,
                                size_t n_parts);
+/*
+ * stream_write_packets - the same for one run of whole packets
+ *
+ * cut  the size of the first packet in these bytes; called for WebSocket only, where each packet
+ *      gets a frame of its own (after STREAM_FRAMES_MAX of them the rest shares one): there are
+ *      clients that do not look for a second packet in a frame until more comes from the network.
+ */
+MUST_USE enum err stream_write_packets(struct stream *s, struct stream_io *io, struct slice bytes,
+                                       size_t (*cut)(struct slice bytes));
 /* stream_flush - on EPOLLOUT. OK: nothing is kept any more. ERR_AGAIN: still blocked. ERR_CLOSED,
  * ERR_IO. */
 MUST_USE enum err stream_flush(struct stream *s, struct stream_io *io);

@@ -29,7 +29,7 @@ struct duo {
 static inline int make_certs(void **state)
 {
     (void)state;
-    const char *names = "DNS:localhost,IP:127.0.0.1";
+    const char *names = "DNS:localhost,IP:127.0.0.1,IP:::1";
     const struct test_cert_spec specs[N_WHO] = {
         [CA] = {.name = "ca", .ca = true},
         [SERVER] = {.name = "server", .issuer = &certs[CA], .san = names, .eku = "serverAuth"},

@@ -10,7 +10,7 @@
 #include "base/scope.h"
 #include "net/tls_private.h"
 
-enum { ALPN_MAX = 32, SECURITY_LEVEL = 2, CHAIN_MAX = 8, CHAIN_DEPTH = 4 };
+enum { ALPN_MAX = 32, SECURITY_LEVEL = 2, CHAIN_MAX = 8, CHAIN_DEPTH = 4, HOST_BYTES = 256 };
 
 struct tls {
     atomic_uint refs;
@@ -453,6 +453,25 @@ enum err tls_cert_der(X509 *cert, struct buf *ret)
 bool tls_is_server(const struct tls *t)
 {
     return t->server;
+}
+
+bool tls_is_named(const struct tls *t, struct slice name)
+{
+    char text[HOST_BYTES];
+    X509 *own = SSL_CTX_get0_certificate(t->ctx);
+    /* To the library a leading dot means every name below. */
+    if (!t->server || own == NULL || name.n == 0 || name.p[0] == '.' ||
+        !slice_to_text(name, text, sizeof(text))) {
+        return false;
+    }
+    ERR_set_mark();
+    int ok = tls_host_is_address(text) ? X509_check_ip_asc(own, text, 0)
+                                       : X509_check_host(own, text, 0,
+                                                         X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
+                                                             X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
+                                                         NULL);
+    (void)ERR_pop_to_mark();
+    return ok == 1;
 }
 
 const char *tls_host(const struct tls *t)

@@ -35,6 +35,9 @@ bool tls_host_is_address(const char *host);
 
 SSL_CTX *tls_ctx(const struct tls *t);
 bool tls_is_server(const struct tls *t);
+/* tls_is_named - whether a server's own certificate carries this DNS name or address (no brackets).
+ * Any bytes may be asked about. */
+bool tls_is_named(const struct tls *t, struct slice name);
 /* tls_host - the server's name for a client, else NULL. */
 const char *tls_host(const struct tls *t);
 struct tls *tls_ref(struct tls *t);

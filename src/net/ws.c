@@ -20,6 +20,7 @@ enum ws_state { WS_REQUEST, WS_OPEN, WS_OVER };
 
 struct ws {
     const struct ws_rules *rules;
+    const struct tls *own;
     enum ws_state state;
     enum err failed;
     const char *error; /* static */
@@ -41,13 +42,14 @@ struct ws {
     uint32_t n_idle;
 };
 
-enum err ws_new(const struct ws_rules *rules, struct ws **ret)
+enum err ws_new(const struct ws_rules *rules, const struct tls *own, struct ws **ret)
 {
     struct ws *w = mem_zalloc(sizeof(*w));
     if (w == NULL) {
         return ERR_NOMEM;
     }
     w->rules = rules;
+    w->own = own;
     w->error = "";
     *ret = w;
     return OK;
@@ -142,7 +144,8 @@ static struct slice take_request(struct ws *w, struct slice in)
         }
         return (struct slice){0};
     }
-    ws_upgrade_judge(w->rules, e == OK ? slice_head(got, n) : (struct slice){0}, &w->answer);
+    ws_upgrade_judge(w->rules, w->own, e == OK ? slice_head(got, n) : (struct slice){0},
+                     &w->answer);
     if (w->answer.status != WS_SWITCHING) {
         refuse(w, w->answer.status, w->answer.why);
         return (struct slice){0};

@@ -25,15 +25,19 @@ enum {
 /* What a listener asks of its clients. Immutable; outlives their connections. */
 struct ws_rules {
     struct slice path;           /* "/mqtt" */
-    const struct slice *origins; /* the browsers' pages that may connect; others may not */
+    const struct slice *origins; /* the browsers' pages that may connect; others may not, but for
+                                  * pages of this very listener, by TLS and under its own name */
     size_t n_origins;
     uint64_t frame_max; /* bytes of one frame's payload */
 };
 
+struct tls;
 struct ws;
 
-/* ws_new - borrows the rules for life; gives. ERR_NOMEM. */
-MUST_USE enum err ws_new(const struct ws_rules *rules, struct ws **ret);
+/* ws_new - borrows both for life; gives. `own` is the listener's TLS, NULL on a plain one.
+ * ERR_NOMEM.
+ */
+MUST_USE enum err ws_new(const struct ws_rules *rules, const struct tls *own, struct ws **ret);
 struct ws *ws_free(struct ws *w);
 AUTOFREE(ws, ws_free)
 

@@ -42,7 +42,7 @@ static void run(bool is_frames, struct slice in, size_t step, struct result *r)
                                           .frame_max = 4096};
     struct ws *w = NULL;
     r->n = 0;
-    if (ws_new(&rules, &w) != OK) {
+    if (ws_new(&rules, NULL, &w) != OK) {
         return;
     }
     if (is_frames) {

@@ -55,7 +55,7 @@ static struct seen run(struct slice in, size_t step)
 {
     struct seen s = {0};
     AUTO(ws_autofree) struct ws *w = NULL;
-    assert_int_equal(ws_new(&rules, &w), OK);
+    assert_int_equal(ws_new(&rules, NULL, &w), OK);
     while (in.n > 0) {
         feed(w, slice_head(in, step), &s);
         in = slice_from(in, step);
@@ -389,7 +389,7 @@ static void test_idle_frames(void **state)
     for (unsigned i = 0; i < WS_IDLE_FRAMES_PER_MIN - 1; i++) {
         put_text(&many, FIN | BIN, "");
     }
-    assert_int_equal(ws_new(&rules, &w), OK);
+    assert_int_equal(ws_new(&rules, NULL, &w), OK);
     feed(w, slice_text(GOOD), &s);
     feed(w, buf_slice(&many), &s);
     feed(w, buf_slice(&ping), &s);
@@ -417,19 +417,19 @@ static void test_close(void **state)
     uint8_t out[WS_OUTPUT_BYTES];
     struct ws *w = NULL;
     struct seen s = {0};
-    assert_int_equal(ws_new(&rules, &w), OK);
+    assert_int_equal(ws_new(&rules, NULL, &w), OK);
     ws_close(w); /* nothing came: nothing is said */
     assert_true(ws_is_over(w) && ws_output(w, out, sizeof(out)) == 0);
     w = ws_free(w);
 
-    assert_int_equal(ws_new(&rules, &w), OK);
+    assert_int_equal(ws_new(&rules, NULL, &w), OK);
     feed(w, slice_text("GET /mqtt HTTP/1.1\r\n"), &s);
     ws_close(w);
     assert_true(slice_has_prefix(slice_of(out, ws_output(w, out, sizeof(out))),
                                  slice_text("HTTP/1.1 408 ")));
     w = ws_free(w);
 
-    assert_int_equal(ws_new(&rules, &w), OK);
+    assert_int_equal(ws_new(&rules, NULL, &w), OK);
     feed(w, slice_text(GOOD), &s);
     ws_close(w);
     ws_close(w);
@@ -466,8 +466,8 @@ static void test_no_memory(void **state)
     struct ws *w = NULL;
     struct seen s = {0};
     (void)mem_fail_after(0);
-    assert_int_equal(ws_new(&rules, &w), ERR_NOMEM);
-    assert_int_equal(ws_new(&rules, &w), OK);
+    assert_int_equal(ws_new(&rules, NULL, &w), ERR_NOMEM);
+    assert_int_equal(ws_new(&rules, NULL, &w), OK);
     (void)mem_fail_after(0);
     uint8_t copy[sizeof(GOOD)];
     memcpy(copy, GOOD, sizeof(GOOD));
@@ -540,6 +540,60 @@ static void test_plain_stream(void **state)
 {
     (void)state;
     over_streams(NULL, NULL);
+}
+
+static size_t first_byte_is_size(struct slice bytes)
+{
+    return bytes.p[0];
+}
+
+/* What the client gets for n packets of one byte. */
+static void packets_over_streams(size_t n)
+{
+    static uint8_t bytes[STREAM_FRAMES_MAX + 100];
+    struct duo d;
+    size_t n_framed = n < STREAM_FRAMES_MAX ? n : STREAM_FRAMES_MAX;
+    assert_in_range(n, 1, sizeof(bytes));
+    memset(bytes, 1, n);
+    duo_init(&d, client_tls("localhost", NULL), server_tls(SERVER, false, false));
+    assert_int_equal(stream_upgrade(d.server.s, &rules), OK);
+    for (int i = 0; i < 6; i++) {
+        duo_turn(&d);
+    }
+    struct slice all = slice_of(bytes, n);
+    assert_int_equal(stream_write_packets(d.server.s, d.server.io, all, first_byte_is_size),
+                     ERR_AGAIN); /* no upgrade yet */
+    client_says(&d, slice_text(GOOD));
+    size_t answer = d.client.got.n;
+    assert_int_equal(stream_write_packets(d.server.s, d.server.io, all, first_byte_is_size), OK);
+    for (int i = 0; i < 200; i++) {
+        duo_turn(&d);
+    }
+    struct slice got = slice_from(buf_slice(&d.client.got), answer);
+    for (size_t i = 0; i < n_framed; i++) {
+        assert_true(slice_has_prefix(got, slice_of("\x82\x01\x01", 3)));
+        got = slice_from(got, 3);
+    }
+    assert_int_equal(got.n, n > n_framed ? 2 + n - n_framed : 0);
+    assert_true(got.n == 0 || (got.p[0] == 0x82 && got.p[1] == n - n_framed));
+    duo_done(&d);
+}
+
+static void test_packets_have_frames_of_their_own(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1,
+                                   2,
+                                   31,
+                                   32,
+                                   33,
+                                   STREAM_FRAMES_MAX - 1,
+                                   STREAM_FRAMES_MAX,
+                                   STREAM_FRAMES_MAX + 1,
+                                   STREAM_FRAMES_MAX + 100};
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        packets_over_streams(sizes[i]);
+    }
 }
 
 static void test_tls_stream(void **state)
@@ -616,6 +670,7 @@ int main(void)
         cmocka_unit_test(test_plain_stream),
         cmocka_unit_test(test_refused_and_gone),
         cmocka_unit_test(test_tls_stream),
+        cmocka_unit_test(test_packets_have_frames_of_their_own),
         cmocka_unit_test(test_pings_of_a_slow_reader),
     };
     return cmocka_run_group_tests(tests, make_certs, drop_certs);

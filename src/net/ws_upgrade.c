@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/wr.h"
+#include "net/tls_private.h"
 #include "net/ws_private.h"
 #include "wire/http1/request.h"
 
@@ -61,6 +62,34 @@ static bool origin_is_listed(const struct ws_rules *rules, struct slice origin)
     return false;
 }
 
+/* The host of "host:port", without the brackets of an IPv6 address; false when it has no such form.
+ */
+static bool take_host(struct slice authority, struct slice *ret)
+{
+    bool cut;
+    if (authority.n > 0 && authority.p[0] == '[') {
+        struct slice rest = slice_from(authority, 1);
+        *ret = slice_cut(&rest, ']', &cut);
+        return cut && (rest.n == 0 || rest.p[0] == ':');
+    }
+    *ret = slice_cut(&authority, ':', &cut);
+    return ret->n > 0 && slice_find(authority, ':') == authority.n;
+}
+
+/*
+ * Origin is "https://" and the request's own Host. A page says that only when it came from this
+ * listener's name and port, which serves no pages; libraries outside of browsers say it on their
+ * own. A stranger's name that was made to lead here is none of the certificate's.
+ */
+static bool origin_is_own(const struct tls *own, struct slice origin, struct slice authority)
+{
+    static const char scheme[] = "https://";
+    struct slice host;
+    return slice_has_prefix(origin, slice_text(scheme)) &&
+           slice_equal(slice_from(origin, strlen(scheme)), authority) &&
+           take_host(authority, &host) && own != NULL && tls_is_named(own, host);
+}
+
 static void refuse_undecoded(enum err e, struct ws_answer *ret)
 {
     switch ((unsigned)e) {
@@ -106,10 +135,11 @@ static bool is_upgrade(const struct ws_rules *rules, const struct http1_request 
     return false;
 }
 
-void ws_upgrade_judge(const struct ws_rules *rules, struct slice head, struct ws_answer *ret)
+void ws_upgrade_judge(const struct ws_rules *rules, const struct tls *own, struct slice head,
+                      struct ws_answer *ret)
 {
     struct http1_request r;
-    struct slice version = {0}, key = {0}, origin = {0};
+    struct slice version = {0}, key = {0}, origin = {0}, host = {0};
     *ret = (struct ws_answer){.why = ""};
     enum err e = http1_request_decode(head, &r);
     if (e != OK) {
@@ -122,6 +152,7 @@ void ws_upgrade_judge(const struct ws_rules *rules, struct slice head, struct ws
     bool has_version = http1_request_find(&r, "sec-websocket-version", &version);
     bool has_key = http1_request_find(&r, "sec-websocket-key", &key);
     bool has_origin = http1_request_find(&r, "origin", &origin);
+    (void)http1_request_find(&r, "host", &host); /* is_upgrade saw that there is one */
     if (!has_version || http1_request_count(&r, "sec-websocket-version") != 1 ||
         !slice_is(version, "13")) {
         refuse(ret, 426, "Sec-WebSocket-Version must be 13");
@@ -129,7 +160,8 @@ void ws_upgrade_judge(const struct ws_rules *rules, struct slice head, struct ws
         refuse(ret, 400, "Sec-WebSocket-Key must be 16 bytes in base64");
     } else if (http1_request_count(&r, "origin") > 1) {
         refuse(ret, 400, "the request has more than one Origin field");
-    } else if (has_origin && !origin_is_listed(rules, origin)) {
+    } else if (has_origin && !origin_is_listed(rules, origin) &&
+               !origin_is_own(own, origin, host)) {
         /* A page elsewhere must not use what the browser has: certificate, place in the network. */
         refuse(ret, 403,
                "this page's origin may not connect; `origins` of the listener names those "

@@ -1,6 +1,7 @@
 """Scenario tests: the real daemon, real clients. SALLYPORT_BIN names the binary; without it, build/sallyport.
 
 A failing test shows the end of the daemon's log. `release` marks what also runs on the hardened, sandboxed build."""
+import subprocess
 import sys
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def make_fortress():
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture(scope='session')
+def stranger(tmp_path_factory):
+    """The certificate of a CA that is not ours."""
+    folder = tmp_path_factory.mktemp('stranger')
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
+                    '-subj', '/CN=another CA', '-keyout', str(folder / 'key.pem'), '-out', str(folder / 'ca.pem')], check=True,
+                   capture_output=True)
+    return str(folder / 'ca.pem')
 
 
 @pytest.fixture(scope='session')

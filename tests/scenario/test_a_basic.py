@@ -1,9 +1,12 @@
 """a: one topic space. Stock MQTT clients see each other's messages."""
+import ssl
+
 import pytest
 
 from harness import mosquitto
 from harness.mosquitto import Subscriber
 from harness.paho_client import Paho
+from harness.relay import Relay
 from harness.wait import wait_until
 
 pytestmark = pytest.mark.release
@@ -112,6 +115,26 @@ def test_no_will_after_an_orderly_end(fortress):
             pass
         mosquitto.publish(other, f'status/{other.name}', 'mark', qos=1)
         assert watcher.get()['payload'] == 'mark'
+
+
+def test_stock_clients_refuse_a_server_that_they_cannot_trust(fortress, stranger):
+    """The wrong authority, and the right one under an address that the certificate does not have."""
+    sensor = fortress.add('sensor')
+    topic = f'sensors/north/{sensor.name}/temp'
+    with Relay(fortress.ports['mqtts']) as relay:
+        for more in ({'ca': stranger}, {'at': (relay.address, relay.port)}):
+            with pytest.raises(ssl.SSLCertVerificationError):
+                Paho(sensor, **more)
+        for more in (('--cafile', stranger), ('-h', relay.address, '-p', str(relay.port))):
+            run = mosquitto.publish(sensor, topic, '1', *more, qos=1, check=False)
+            assert run.returncode != 0 and 'TLS error' in run.stderr + run.stdout, run.stderr + run.stdout
+    assert not [event for event in fortress.events() if event['category'] == 'connect' and event['principal'] == sensor.name]
+
+
+def test_mosquitto_is_told_that_it_must_not(fortress):
+    sensor = fortress.add('sensor')
+    run = mosquitto.publish(sensor, 'sensors/north/somebody-else/temp', '1', qos=1, check=False)
+    assert 'Not authorized' in run.stderr + run.stdout, run.stderr + run.stdout
 
 
 def test_metrics_and_status_know_the_connections(fortress):

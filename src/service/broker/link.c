@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "security/identity/identity.h"
 #include "service/broker/driver_private.h"
+#include "wire/mqtt/fixed.h"
 
 static void link_ready(void *owner, uint32_t events);
 
@@ -313,6 +314,13 @@ static bool update_hold(struct link *l)
     return wants && stream_has_pending(l->stream);
 }
 
+static size_t first_packet(struct slice bytes)
+{
+    struct mqtt_fixed f;
+    /* They are our own: each one decodes. */
+    return mqtt_fixed_decode(bytes, bytes.n, NULL, &f) == OK ? f.packet_n : bytes.n;
+}
+
 static bool write_some(struct link *l)
 {
     struct driver *d = l->driver;
@@ -321,9 +329,8 @@ static bool write_some(struct link *l)
     if (n == 0 || stream_can_close(l->stream)) {
         return true; /* WebSocket has ended: nobody is there to read it */
     }
-    struct slice part = slice_of(out, n);
     count_add(&d->counters->writes, 1);
-    enum err err = stream_write(l->stream, d->io, &part, 1);
+    enum err err = stream_write_packets(l->stream, d->io, slice_of(out, n), first_packet);
     if (err != OK) {
         drop(l, "the connection was lost");
         return false;

@@ -141,7 +141,7 @@ static void websocket_section(struct page *p, const struct bundle_order *o)
     say(p,
         "MQTT over WebSocket, for browsers and what runs in them\n"
         "    wss://%s%.*s%s:%u%.*s   (subprotocol mqtt, client id %.*s, authority ca.pem)\n"
-        "    A page may connect when the listener's `origins` name it.\n\n",
+        "    A page may connect when the listener's `origins` name it, with password or token.\n\n",
         is_v6 ? "[" : "", SLICE_ARG(o->host), is_v6 ? "]" : "", (unsigned)o->wss_port,
         SLICE_ARG(o->wss_path), SLICE_ARG(o->device));
 }

@@ -158,6 +158,13 @@ class Fortress:
             policy = path
         return self.cli('policy', 'apply', policy)
 
+    def configure(self, before, after):
+        """Changes a piece of sallyport.yaml, before the daemon starts."""
+        config = self.dir / 'sallyport.yaml'
+        text = config.read_text()
+        assert before in text, text
+        config.write_text(text.replace(before, after))
+
     def add(self, role='sensor', name=None, credentials=('x509', 'password'), attributes=None):
         """Adds a device under a name of its own and gives it with its bundle."""
         self._n_devices += 1

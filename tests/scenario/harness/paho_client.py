@@ -9,7 +9,8 @@ from paho.mqtt.properties import Properties
 
 class Paho:
     def __init__(self, device, client_id=None, version=5, auth='x509', clean=True, session_expiry=0, will=None,
-                 listener='mqtts'):
+                 listener='mqtts', at=None, ca=None):
+        """at: another address and port than the listener's; ca: another authority than ours."""
         self.messages, self.acked = queue.Queue(), {}
         self._connected, self._closed, self._subscribed = threading.Event(), threading.Event(), {}
         self._lock = threading.Condition()
@@ -21,7 +22,7 @@ class Paho:
             more['callback_api_version'] = paho.CallbackAPIVersion.VERSION1
         self.client = paho.Client(client_id=name, protocol=protocol, transport='websockets' if listener == 'wss' else 'tcp',
                                   **more)
-        self.client.tls_set(device.ca, *((device.cert, device.key) if auth == 'x509' else ()))
+        self.client.tls_set(ca or device.ca, *((device.cert, device.key) if auth == 'x509' else ()))
         if auth == 'password':
             self.client.username_pw_set(device.name, device.password)
         if will:
@@ -37,7 +38,8 @@ class Paho:
             self._properties = Properties(PacketTypes.CONNECT)
             self._properties.SessionExpiryInterval = session_expiry
             options = {'clean_start': clean, 'properties': self._properties}
-        self.client.connect('localhost', device.fortress.ports[listener], **options)
+        host, port = at or ('localhost', device.fortress.ports[listener])
+        self.client.connect(host, port, **options)
         self.client.loop_start()
 
     def _note(self, where, mid, value):
