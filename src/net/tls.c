@@ -367,6 +367,9 @@ static enum err server_setup(struct tls *t, const struct tls_server_config *c, c
         t->clock = c->clock != NULL ? *c->clock : clock_system();
         tls_ctx_clock(t->ctx, &t->clock);
     }
+    if (c->spare_browsers && !c->client_cert_required) {
+        tls_hello_spare_browsers(t->ctx);
+    }
     return OK;
 }
 

@@ -40,6 +40,8 @@ struct tls_server_config {
     struct slice key_pem;       /* of the leaf */
     struct slice client_ca_pem; /* empty: clients are not asked for a certificate */
     bool client_cert_required;  /* refuse clients without one; false lets them log in otherwise */
+    bool spare_browsers; /* do not ask what looks like a browser (RFC 8701): for WebSocket, which
+                          * Chromium drops when it is asked. Not with client_cert_required */
     bool allow_tls12;
     const char *alpn;          /* protocol name agreed to; NULL: "mqtt". A client may offer none. */
     const struct clock *clock; /* copied; by which certificates are judged; NULL: the system's */

@@ -33,6 +33,12 @@ int tls_on_verify(int ok, X509_STORE_CTX *store);
 void tls_ctx_clock(SSL_CTX *ctx, struct clock *clock);
 bool tls_host_is_address(const char *host);
 
+/* tls_hello_greases - is one of these cipher suites (two bytes each; an odd last byte is ignored) a
+ * GREASE value? RFC 8701 2. */
+bool tls_hello_greases(struct slice suites);
+/* tls_hello_spare_browsers - a client whose hello greases is not asked for a certificate. */
+void tls_hello_spare_browsers(SSL_CTX *ctx);
+
 SSL_CTX *tls_ctx(const struct tls *t);
 bool tls_is_server(const struct tls *t);
 /* tls_is_named - whether a server's own certificate carries this DNS name or address (no brackets).

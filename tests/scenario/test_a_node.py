@@ -10,9 +10,7 @@ pytestmark = pytest.mark.release
 
 @pytest.fixture(scope='module')
 def fortress():
-    one = Fortress(listeners=('mqtts', 'wss', 'coaps'), start=False)
-    one.configure('websocket: yes, auth: [', 'websocket: yes, auth: [x509, ')
-    one.start()
+    one = Fortress(listeners=('mqtts', 'wss', 'coaps'))
     one.apply(mqtt_js.POLICY)
     yield one
     one.close()

@@ -25,9 +25,7 @@ def program(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def fortress():
-    one = Fortress(listeners=('mqtts', 'wss', 'coaps'), start=False)
-    one.configure('websocket: yes, auth: [', 'websocket: yes, auth: [x509, ')
-    one.start()
+    one = Fortress(listeners=('mqtts', 'wss', 'coaps'))
     one.apply(mqtt_js.POLICY)
     yield one
     one.close()

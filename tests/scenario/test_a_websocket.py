@@ -24,7 +24,7 @@ PAGE = 'https://dash.example'
 def fortress():
     one = Fortress(listeners=('mqtts', 'wss', 'coaps'), settings=(f'packet_bytes={LIMIT}', 'preauth_seconds=3'), start=False)
     pages = json.dumps([PAGE, 'https://two.example:8443'])
-    one.configure('websocket: yes, auth: [', f'websocket: yes, origins: {pages}, auth: [x509, ')
+    one.configure('websocket: yes, auth: [', f'websocket: yes, origins: {pages}, auth: [')
     one.start()
     one.apply(Path(__file__).parent / 'policy.yaml')
     yield one

@@ -114,6 +114,7 @@ static enum err open_tls(struct assembly *a, const struct config_listener *l, st
         .key_pem = pki_server_key_pem(a->pki),
         .client_ca_pem = by_cert ? pki_ca_pem(a->pki) : (struct slice){0},
         .client_cert_required = l->auth == CONFIG_AUTH_X509,
+        .spare_browsers = l->websocket,
         .allow_tls12 = l->tls_min == CONFIG_TLS_1_2,
         /* A browser offers nothing else for a WebSocket. */
         .alpn = l->websocket ? "http/1.1" : NULL,

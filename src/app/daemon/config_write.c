@@ -15,9 +15,8 @@ static const struct known_listener known[] = {
     {"mqtts", "[::]:8883", "door: mqtt, auth: [x509, password, token], segment: field", true},
     {"coaps", "[::]:5684", "door: coap, auth: [psk, x509], segment: field", true},
     {"mqtt", "[::]:1883", "door: mqtt, plain: yes, auth: [password, token], segment: field", true},
-    /* No x509: Chromium drops a WebSocket whose server asks for a certificate. */
-    {"wss", "[::]:8084", "door: mqtt, websocket: yes, auth: [password, token], segment: field",
-     false},
+    {"wss", "[::]:8084",
+     "door: mqtt, websocket: yes, auth: [x509, password, token], segment: field", false},
     {"ws", "[::]:8080",
      "door: mqtt, websocket: yes, plain: yes, auth: [password, token], segment: field", false},
     {"coap", "[::]:5683", "door: coap, plain: yes, auth: [psk], segment: field", false},
@@ -185,7 +184,7 @@ static enum err put_all(const struct config_init *init, const struct config_mach
             "scripts may connect,\n"
             "# like [\"https://dash.example\"]; browsers on other pages are refused. There, x509 "
             "in auth is for\n"
-            "# programs: Chromium drops a WebSocket whose server asks for a certificate.\n"));
+            "# programs; a page has a password or a token.\n"));
     for (size_t i = 0; i < KNOWN; i++) {
         if (binds[i] != NULL) {
             TRY(put(b, "  - { name: %s, bind: \"%s\", %s }\n", known[i].name, binds[i],
