@@ -154,6 +154,15 @@ static void copy_text(char *dst, const char *src, size_t cap)
     memcpy(dst, src, strnlen(src, cap - 1));
 }
 
+/* Nobody, or one of the anonymous clients that an exception lets in: each of those is a principal
+ * with a number of its own (service/broker/login.c). */
+static size_t name_length(const char *principal, size_t cap)
+{
+    static const char anonymous[] = "anonymous-";
+    bool is_anonymous = strncmp(principal, anonymous, sizeof anonymous - 1) == 0;
+    return is_anonymous ? 0 : strnlen(principal, cap);
+}
+
 static struct fold_key key_of(const struct event *e)
 {
     struct fold_key k;
@@ -161,8 +170,11 @@ static struct fold_key key_of(const struct event *e)
     k.category = e->category;
     k.severity = e->severity;
     k.protocol = e->protocol;
-    copy_text(k.principal, e->principal, sizeof k.principal);
-    copy_text(k.client_id, e->client_id, sizeof k.client_id);
+    size_t name_n = name_length(e->principal, sizeof k.principal - 1);
+    memcpy(k.principal, e->principal, name_n);
+    if (name_n > 0) { /* else it is one that anybody makes up, a new one each time */
+        copy_text(k.client_id, e->client_id, sizeof k.client_id);
+    }
     memcpy(k.peer, e->peer, address_length(e->peer, sizeof k.peer - 1));
     copy_text(k.listener, e->listener, sizeof k.listener);
     copy_text(k.target, e->target, sizeof k.target);

@@ -255,6 +255,35 @@ static void test_what_differs_does_not_fold(void **state)
     }
 }
 
+/* Who has no name of the directory's cannot keep its events apart by what it makes up. */
+static void test_made_up_names_fold(void **state)
+{
+    static const struct {
+        const char *principal, *other;
+        bool folds;
+    } cases[] = {
+        {"", "", true},
+        {"anonymous-0-1", "anonymous-1-2", true},
+        {"valve", "valve", false},
+        {"valve", "anonymous-0-1", false},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct place *p = *state;
+        p->mono_ms += 10 * AUDIT_FOLD_MS;
+        audit_tick(p->audit, p->mono_ms);
+        uint64_t before = audit_end(p->audit);
+        struct event first = login_failure("192.0.2.1:8");
+        struct event second = first;
+        event_text(first.principal, sizeof first.principal, slice_text(cases[i].principal));
+        event_text(first.client_id, sizeof first.client_id, slice_text("a"));
+        event_text(second.principal, sizeof second.principal, slice_text(cases[i].other));
+        event_text(second.client_id, sizeof second.client_id, slice_text("b"));
+        audit_note(p->audit, &first);
+        audit_note(p->audit, &second);
+        assert_int_equal(audit_end(p->audit) - before, cases[i].folds ? 1 : 2);
+    }
+}
+
 static void test_many_different(void **state)
 {
     struct place *p = *state;
@@ -387,6 +416,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_repeats_fold, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_is_one_line, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_differs_does_not_fold, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_made_up_names_fold, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_different, setup, teardown),
         cmocka_unit_test_setup_teardown(test_read_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_trail_in_the_clear, setup, teardown),
