@@ -40,11 +40,16 @@ struct prop_bad {
 enum { PROP_BAD_MAX = 5 };
 #define NOT_BOOL                                                                                   \
     {                                                                                              \
-        {"2", "02", ERR_PROTOCOL, 0x82}, {"255", "ff", ERR_PROTOCOL, 0x82}                         \
+        {"2", "02", ERR_PROTOCOL, 0x82},                                                           \
+        {                                                                                          \
+            "255", "ff", ERR_PROTOCOL, 0x82                                                        \
+        }                                                                                          \
     }
 #define NOT_TEXT                                                                                   \
     {"no UTF-8", "{c080}", ERR_UTF8, 0x81}, {"a surrogate", "{eda080}", ERR_UTF8, 0x81},           \
-        {"NUL", "{'x'00}", ERR_UTF8, 0x81}
+    {                                                                                              \
+        "NUL", "{'x'00}", ERR_UTF8, 0x81                                                           \
+    }
 
 static const struct prop_case {
     const char *id, *name;

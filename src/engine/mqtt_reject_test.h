@@ -51,11 +51,7 @@ struct rejects {
 };
 
 /* The limits that the classes are written for: those of a default installation. */
-enum {
-    REJECT_PREAUTH_BYTES = 8 * 1024,
-    REJECT_PACKET_BYTES = 264 * 1024,
-    REJECT_RECEIVE_MAX = 20
-};
+enum { REJECT_PREAUTH_BYTES = 8 * 1024, REJECT_PACKET_BYTES = 264 * 1024, REJECT_RECEIVE_MAX = 20 };
 
 static inline struct mqtt_wire_limits reject_limits(void)
 {

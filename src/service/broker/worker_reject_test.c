@@ -32,17 +32,17 @@ static uint64_t sum(const struct bench *b, size_t offset)
 
 static struct tally tally_of(const struct bench *b)
 {
-    return (struct tally){
-        .limit = SUM(b, refused_limit),
-        .other = SUM(b, refused_rate) + SUM(b, refused_quota) + SUM(b, refused_denied) +
-                 SUM(b, refused_store),
-        .taken = SUM(b, received_qos0) + SUM(b, received_qos1) + SUM(b, received_qos2),
-        .sent = SUM(b, sent_qos0) + SUM(b, sent_qos1) + SUM(b, sent_qos2),
-        .sessions = SUM(b, sessions),
-        .connections = SUM(b, connections_mqtt),
-        .subscriptions = SUM(b, subscriptions),
-        .retained = SUM(b, retained_messages),
-        .queued = SUM(b, queued_messages)};
+    return (struct tally){.limit = SUM(b, refused_limit),
+                          .other = SUM(b, refused_rate) + SUM(b, refused_quota) +
+                                   SUM(b, refused_denied) + SUM(b, refused_store),
+                          .taken =
+                              SUM(b, received_qos0) + SUM(b, received_qos1) + SUM(b, received_qos2),
+                          .sent = SUM(b, sent_qos0) + SUM(b, sent_qos1) + SUM(b, sent_qos2),
+                          .sessions = SUM(b, sessions),
+                          .connections = SUM(b, connections_mqtt),
+                          .subscriptions = SUM(b, subscriptions),
+                          .retained = SUM(b, retained_messages),
+                          .queued = SUM(b, queued_messages)};
 }
 
 static void turns(struct bench *b)
@@ -205,8 +205,8 @@ static void every_class(void **state)
 static void the_report_names_the_packet(void **state)
 {
     struct scene *s = *state;
-    const struct reject_row row = {
-        "behind pings", IN5, "c000 c000 20[0000 00]", ERR_PROTOCOL, 0x82, "d000 d000 e0[82]"};
+    const struct reject_row row = {"behind pings", IN5,  "c000 c000 20[0000 00]",
+                                   ERR_PROTOCOL,   0x82, "d000 d000 e0[82]"};
     struct rejects one = rejects_new();
     reject_add(&one, &row, REJECT_OPEN);
     send_bad(s->b, &one.all[0], 0);
@@ -322,7 +322,7 @@ static void refused_and_still_there(void **state)
     struct party *p = &b->parties[BAD];
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         uint8_t bytes[REJECT_IN];
-            p->version = rows[i].version;
+        p->version = rows[i].version;
         open_bad(b, p, device_at(b, 0, 0), rows[i].version);
         give(b, p, slice_of(bytes, reject_bytes(rows[i].in, bytes)));
         settle(b);
