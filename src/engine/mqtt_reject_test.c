@@ -93,9 +93,9 @@ static uint8_t last_type(const struct reject *c)
 {
     struct slice in = slice_of(c->in, c->n_in), body;
     struct mqtt_fixed fixed;
-    uint8_t first = in.p[0];
+    uint8_t first = 0;
     while (in.n > 0) {
-        first = in.p[0];
+        first = c->in[c->n_in - in.n];
         if (mqtt_packet_cut(&in, REJECT_PACKET_BYTES, NULL, &fixed, &body) != OK) {
             break;
         }
