@@ -114,6 +114,28 @@ static const struct reject_row rejects_first[] = {
     {"authentication data without method", IN5, "10[{'MQTT'} 05 02 003c [16{'d'}] {'c'}]", ERR_PROTOCOL, 0x82, NULL},
 };
 
+/* As the answer to a challenge of the method M. */
+static const struct reject_row rejects_challenged[] = {
+    {"a second CONNECT instead of an answer", IN5, "10[{'MQTT'} 05 02 003c 00 {'c'}]", ERR_PROTOCOL, 0x82, NULL},
+    {"PUBLISH instead of an answer", IN5, "30[{'t'} 00 'x']", ERR_PROTOCOL, 0x82, NULL},
+    {"SUBSCRIBE instead of an answer", IN5, "82[0009 00 {'t'} 00]", ERR_PROTOCOL, 0x82, NULL},
+    {"PINGREQ instead of an answer", IN5, "c0 00", ERR_PROTOCOL, 0x82, NULL},
+    {"CONNACK instead of an answer", IN5, "20[0000 00]", ERR_PROTOCOL, 0x82, NULL},
+    {"type 0 instead of an answer", IN5, "00 00", ERR_PROTOCOL, 0x82, NULL},
+    {"the answer's flags", IN5, "f1[18 [15{'M'}]]", ERR_MALFORMED, 0x81, NULL},
+    {"a goodbye's flags instead of an answer", IN5, "e1 00", ERR_MALFORMED, 0x81, NULL},
+    {"the answer over preauth_bytes", IN5, "f0 fe 3f", ERR_TOO_LARGE, 0x95, NULL},
+    {"the answer's length without end", IN5, "f0 ff ff ff ff", ERR_MALFORMED, 0x81, NULL},
+    {"an empty answer", IN5, "f0 00", ERR_PROTOCOL, 0x82, NULL},
+    {"an answer of success", IN5, "f0[00 [15{'M'}]]", ERR_PROTOCOL, 0x82, NULL},
+    {"an answer that begins anew", IN5, "f0[19 [15{'M'}]]", ERR_PROTOCOL, 0x82, NULL},
+    {"an answer of another method", IN5, "f0[18 [15{'N'}]]", ERR_PROTOCOL, 0x82, NULL},
+    {"an answer without method", IN5, "f0[18 [16{'d'}]]", ERR_PROTOCOL, 0x82, NULL},
+    {"an answer without properties", IN5, "f0[18]", ERR_TRUNCATED, 0x81, NULL},
+    {"an answer and a byte more", IN5, "f0[18 [15{'M'}] 00]", ERR_TRAILING, 0x81, NULL},
+    {"an answer with two data", IN5, "f0[18 [15{'M'} 16{'d'} 16{'d'}]]", ERR_PROTOCOL, 0x82, NULL},
+};
+
 /* On an open connection. */
 static const struct reject_row rejects_open[] = {
     {"type 0", BOTH, "00 00", ERR_MALFORMED, 0x81, NULL},
@@ -293,6 +315,9 @@ static inline void rejects_add_rows(struct rejects *r)
 {
     for (size_t i = 0; i < COUNT_OF(rejects_first); i++) {
         reject_add(r, &rejects_first[i], REJECT_FIRST);
+    }
+    for (size_t i = 0; i < COUNT_OF(rejects_challenged); i++) {
+        reject_add(r, &rejects_challenged[i], REJECT_CHALLENGED);
     }
     for (size_t i = 0; i < COUNT_OF(rejects_open); i++) {
         reject_add(r, &rejects_open[i], REJECT_OPEN);

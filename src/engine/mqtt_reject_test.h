@@ -17,8 +17,9 @@
 
 enum { REJECT_IN = 2048, REJECT_OUT = 16, REJECTS_MAX = 1024, REJECT_NESTED = 8 };
 
-/* Where the class is met: as the first packet of a stranger, or on an open connection. */
-enum reject_place { REJECT_FIRST, REJECT_OPEN };
+/* Where the class is met: as the first packet of a stranger, as its answer to a challenge, or on an
+ * open connection. */
+enum reject_place { REJECT_FIRST, REJECT_CHALLENGED, REJECT_OPEN };
 
 /* Which versions a row is for. */
 enum { IN4 = 1, IN5 = 2, BOTH = IN4 | IN5 };

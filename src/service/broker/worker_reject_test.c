@@ -60,6 +60,12 @@ static struct slice ping(void)
     return slice_of(bytes, sizeof(bytes));
 }
 
+/* Those that deliver have a test of their own here, and the methods have theirs. */
+static bool is_for_workers(const struct reject *c)
+{
+    return !c->has_good && c->place != REJECT_CHALLENGED;
+}
+
 /* ---- one class ---- */
 
 /* Who does not want reasons in words gets the bytes that the class says. */
@@ -190,7 +196,7 @@ static void every_class(void **state)
     struct bench *b = s->b;
     for (size_t i = 0; i < s->rejects.n; i++) {
         const struct reject *c = &s->rejects.all[i];
-        for (unsigned home = 0; home < WORKERS && !c->has_good; home++) {
+        for (unsigned home = 0; home < WORKERS && is_for_workers(c); home++) {
             struct tally before = tally_of(b);
             send_bad(b, c, home);
             enum event_category category = category_of(c->err);
@@ -344,7 +350,7 @@ static void send_all(struct scene *s, unsigned long times)
 {
     for (unsigned long round = 0; round < times; round++) {
         for (size_t i = 0; i < s->rejects.n; i++) {
-            if (!s->rejects.all[i].has_good) {
+            if (is_for_workers(&s->rejects.all[i])) {
                 send_bad(s->b, &s->rejects.all[i], round % WORKERS);
             }
         }
@@ -366,6 +372,40 @@ static void the_heap_is_as_it_was(void **state)
     assert_int_equal(before, after);
 }
 
+/* Who is anonymous comes under a new name each time: an account that waits for its budgets to be
+ * full again would wait for nobody, and as long as the role's rates say. */
+static void anonymous_clients_leave_nothing(void **state)
+{
+    struct scene *s = *state;
+    struct bench *b = s->b;
+    struct party *p = &b->parties[BAD];
+    const struct directory_exception_order x = {.listener = slice_text("mqtts"),
+                                                .role = slice_text("small"),
+                                                .reason = slice_text("a test"),
+                                                .allow = DIRECTORY_ALLOW_ANONYMOUS,
+                                                .for_ms = 1000000};
+    uint64_t id;
+    uint8_t hello[REJECT_IN];
+    size_t before = 0;
+    size_t n = reject_bytes("10[{'MQTT'} 04 02 003c {'c'}] 20[0000]", hello);
+    must(directory_exception_add(b->directory, &x, b->wall_ms, &id, NULL));
+    realm_changes(b);
+    p->version = MQTT_V311;
+    for (int i = 0; i < 2000; i++) {
+        before = i == 500 ? heap_in_use() : before;
+        p->n = 0;
+        p->worker = 0;
+        must(worker_accept(b->workers[0], &b->mqtts, "127.0.0.1:9", p, b->now_ms, &p->conn));
+        give(b, p, slice_of(hello, n));
+        turns(b);
+        EXPECT(p, "connack 00; ");
+        assert_int_equal(p->conn, 0);
+    }
+    assert_int_equal(before, heap_in_use());
+    must(directory_exception_end(b->directory, id));
+    realm_changes(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -375,6 +415,7 @@ int main(void)
         cmocka_unit_test(refused_by_the_broker),
         cmocka_unit_test(refused_and_still_there),
         cmocka_unit_test(the_heap_is_as_it_was),
+        cmocka_unit_test(anonymous_clients_leave_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
