@@ -246,9 +246,9 @@ static void over_receive_maximum(void **state)
         for (const char *at = text; (at = strstr(at, "publish2 t/a x; ")) != NULL; at++) {
             n++;
         }
-        for (uint16_t id = 1; id <= REJECT_RECEIVE_MAX; id++) {
-            acks(b, reader, MQTT_PUBREC, id);
-            acks(b, reader, MQTT_PUBCOMP, id);
+        for (unsigned id = 1; id <= REJECT_RECEIVE_MAX; id++) {
+            acks(b, reader, MQTT_PUBREC, (uint16_t)id);
+            acks(b, reader, MQTT_PUBCOMP, (uint16_t)id);
         }
         settle(b);
     }

@@ -259,13 +259,18 @@ static void test_what_differs_does_not_fold(void **state)
 static void test_made_up_names_fold(void **state)
 {
     static const struct {
-        const char *principal, *other;
+        const char *principal, *client_id, *reason;
+        const char *other_principal, *other_client_id, *other_reason;
         bool folds;
     } cases[] = {
-        {"", "", true},
-        {"anonymous-0-1", "anonymous-1-2", true},
-        {"valve", "valve", false},
-        {"valve", "anonymous-0-1", false},
+        {"", "a", "byte 7: bad", "", "b", "byte 7: bad", true},
+        {"", "a", "byte 7: bad", "", "a", "byte 1234: bad", true},
+        {"", "a", "byte 7: bad", "", "a", "byte 7: worse", false},
+        {"", "a", "byte 7: bad", "", "a", "byte : bad", false},
+        {"anonymous-0-1", "a", "byte 7: bad", "anonymous-1-2", "b", "byte 8: bad", true},
+        {"valve", "a", "byte 7: bad", "valve", "b", "byte 7: bad", false},
+        {"valve", "a", "byte 7: bad", "valve", "a", "byte 8: bad", false},
+        {"valve", "a", "byte 7: bad", "anonymous-0-1", "a", "byte 7: bad", false},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct place *p = *state;
@@ -274,10 +279,12 @@ static void test_made_up_names_fold(void **state)
         uint64_t before = audit_end(p->audit);
         struct event first = login_failure("192.0.2.1:8");
         struct event second = first;
-        event_text(first.principal, sizeof first.principal, slice_text(cases[i].principal));
-        event_text(first.client_id, sizeof first.client_id, slice_text("a"));
-        event_text(second.principal, sizeof second.principal, slice_text(cases[i].other));
-        event_text(second.client_id, sizeof second.client_id, slice_text("b"));
+        EVENT_TEXT(&first, principal, slice_text(cases[i].principal));
+        EVENT_TEXT(&first, client_id, slice_text(cases[i].client_id));
+        EVENT_TEXT(&first, reason, slice_text(cases[i].reason));
+        EVENT_TEXT(&second, principal, slice_text(cases[i].other_principal));
+        EVENT_TEXT(&second, client_id, slice_text(cases[i].other_client_id));
+        EVENT_TEXT(&second, reason, slice_text(cases[i].other_reason));
         audit_note(p->audit, &first);
         audit_note(p->audit, &second);
         assert_int_equal(audit_end(p->audit) - before, cases[i].folds ? 1 : 2);
