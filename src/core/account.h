@@ -21,8 +21,8 @@ struct account {
     const struct principal *principal; /* shared */
     struct grants *grants;             /* owned; compiled for this principal at `epoch` */
     uint64_t epoch;                    /* policy epoch of the grants */
-    bool is_closed; /* disabled, revoked, removed or stale: nothing is allowed */
-    bool is_stale;  /* its rights could not be renewed yet: what it may have is not known */
+    bool is_closed;                    /* disabled, revoked, removed or stale: nothing is allowed */
+    bool is_stale; /* its rights could not be renewed yet: what it may have is not known */
     struct bucket connects, publishes;
     uint32_t n_retained;
     uint64_t queued_bytes;

@@ -559,6 +559,7 @@ MUST_USE enum err mqtt_server_next(struct mqtt_server *e, struct slice *in, uint
         struct mqtt_fixed fixed;
         struct mqtt_input input = {
             .version = e->terms.version, .sender = MQTT_FROM_CLIENT, .limits = &e->terms.wire};
+        uint8_t first = in->n > 0 ? in->p[0] : 0;
         enum err err = mqtt_packet_cut(in, e->terms.packet_max, fault, &fixed, &input.body);
         if (err == ERR_AGAIN) {
             return ERR_AGAIN;
@@ -576,6 +577,7 @@ MUST_USE enum err mqtt_server_next(struct mqtt_server *e, struct slice *in, uint
             return OK;
         }
         if (err != ERR_AGAIN) {
+            fault->type = first >> 4; /* not that of a ping in front of it */
             mqtt_server_close(e, (enum mqtt_reason)fault->reason);
             return err;
         }

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from harness import coap, mosquitto, wire
-from harness.fortress import BINARY, times
+from harness.fortress import BINARY, metrics, times
 from harness.paho_client import Paho
 from harness.wait import wait_until
 from harness.wire import CONNACK, PUBACK, SUBACK, Wire
@@ -23,17 +23,6 @@ response sink firmware firmware_reject crash_recovery'''.split())
 NAMES = '''resident_memory_bytes open_descriptors connections sessions subscriptions retained_messages retained_bytes
 queued_messages queued_bytes messages_total dropped_total events_total store_commit_seconds handshakes_total
 coap_amplification_ratio turn_seconds'''.split()
-
-
-def metrics(fortress):
-    """{'name{label="value"}': number}, without the prefix."""
-    found = {}
-    for line in fortress.cli('metrics').splitlines():
-        if not line.startswith('#'):
-            name, value = line.rsplit(' ', 1)
-            assert name.startswith('sallyport_'), line
-            found[name[len('sallyport_'):]] = float(value)
-    return found
 
 
 # -- the trail -------------------------------------------------------------------------------------------------------------

@@ -384,7 +384,6 @@ static void feed_open(struct worker *w, struct conn *c, struct slice *in)
     while (c->phase == CONN_OPEN && !c->is_paused && in->n > 0 && may_take(w, c)) {
         struct mqtt_event ev;
         struct mqtt_fault fault = {0};
-        uint8_t first = in->p[0];
         enum err err = mqtt_server_next(c->engine, in, w->now_ms, &fault, &ev);
         if (err == OK) {
             take_event(w, c, &ev);
@@ -393,7 +392,7 @@ static void feed_open(struct worker *w, struct conn *c, struct slice *in)
             }
         } else {
             if (err != ERR_AGAIN) {
-                report_fault(w, c, &fault, mqtt_type_name((enum mqtt_type)(first >> 4)));
+                report_fault(w, c, &fault, mqtt_type_name((enum mqtt_type)fault.type));
                 conn_close(w, c, (enum mqtt_reason)fault.reason);
             }
             c->is_stalled = err == ERR_AGAIN && mqtt_server_is_blocked(c->engine);

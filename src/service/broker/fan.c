@@ -64,8 +64,8 @@ static enum err queue(struct worker *w, const struct msg *m, const struct match 
         return err;
     }
     err = session_enqueue(s, m, least_qos(m, hit), hit->retain_as_published && m->retain,
-                                   match->ids + hit->ids_at, hit->n_ids, 0,
-                                   grants_limits(s->account->grants), ret_seq);
+                          match->ids + hit->ids_at, hit->n_ids, 0,
+                          grants_limits(s->account->grants), ret_seq);
     if (err == ERR_QUOTA) {
         report_queue_full(w, s, m);
     }

@@ -31,7 +31,8 @@ void account_drop_if_unused(struct worker *w, struct account *a)
     if (a->n_conns > 0 || a->sessions.n > 0 || a->n_retained > 0) {
         return;
     }
-    if (!a->is_closed && !account_is_rested(a, w->now_ms)) {
+    bool may_return = !a->is_closed && !a->principal->is_anonymous;
+    if (may_return && !account_is_rested(a, w->now_ms)) {
         w->has_tired_accounts = true; /* who reconnects does not get its budgets anew */
     } else {
         map_remove(&w->accounts, account_key(a));

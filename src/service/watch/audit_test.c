@@ -255,6 +255,42 @@ static void test_what_differs_does_not_fold(void **state)
     }
 }
 
+/* Who has no name of the directory's cannot keep its events apart by what it makes up. */
+static void test_made_up_names_fold(void **state)
+{
+    static const struct {
+        const char *principal, *client_id, *reason;
+        const char *other_principal, *other_client_id, *other_reason;
+        bool folds;
+    } cases[] = {
+        {"", "a", "byte 7: bad", "", "b", "byte 7: bad", true},
+        {"", "a", "byte 7: bad", "", "a", "byte 1234: bad", true},
+        {"", "a", "byte 7: bad", "", "a", "byte 7: worse", false},
+        {"", "a", "byte 7: bad", "", "a", "byte : bad", false},
+        {"anonymous-0-1", "a", "byte 7: bad", "anonymous-1-2", "b", "byte 8: bad", true},
+        {"valve", "a", "byte 7: bad", "valve", "b", "byte 7: bad", false},
+        {"valve", "a", "byte 7: bad", "valve", "a", "byte 8: bad", false},
+        {"valve", "a", "byte 7: bad", "anonymous-0-1", "a", "byte 7: bad", false},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct place *p = *state;
+        p->mono_ms += 10 * AUDIT_FOLD_MS;
+        audit_tick(p->audit, p->mono_ms);
+        uint64_t before = audit_end(p->audit);
+        struct event first = login_failure("192.0.2.1:8");
+        struct event second = first;
+        EVENT_TEXT(&first, principal, slice_text(cases[i].principal));
+        EVENT_TEXT(&first, client_id, slice_text(cases[i].client_id));
+        EVENT_TEXT(&first, reason, slice_text(cases[i].reason));
+        EVENT_TEXT(&second, principal, slice_text(cases[i].other_principal));
+        EVENT_TEXT(&second, client_id, slice_text(cases[i].other_client_id));
+        EVENT_TEXT(&second, reason, slice_text(cases[i].other_reason));
+        audit_note(p->audit, &first);
+        audit_note(p->audit, &second);
+        assert_int_equal(audit_end(p->audit) - before, cases[i].folds ? 1 : 2);
+    }
+}
+
 static void test_many_different(void **state)
 {
     struct place *p = *state;
@@ -387,6 +423,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_repeats_fold, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_is_one_line, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_differs_does_not_fold, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_made_up_names_fold, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_different, setup, teardown),
         cmocka_unit_test_setup_teardown(test_read_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_trail_in_the_clear, setup, teardown),

@@ -82,6 +82,7 @@ struct mqtt_fault {
     size_t at;      /* offset in the body (in the packet for mqtt_fixed_decode) */
     uint8_t reason; /* 0x80 or greater */
     uint8_t level;  /* CONNECT only: the protocol level read, 3 for MQIsdp; 0 = not reached */
+    uint8_t type;   /* filled by the engine: of the packet, as in its first byte */
 };
 
 #endif

@@ -68,6 +68,17 @@ def times(event):
     return int(event['count']) if str(event['count']).isdigit() else 1
 
 
+def metrics(fortress):
+    """{'name{label="value"}': number}, without the prefix."""
+    found = {}
+    for line in fortress.cli('metrics').splitlines():
+        if not line.startswith('#'):
+            name, value = line.rsplit(' ', 1)
+            assert name.startswith('sallyport_'), line
+            found[name[len('sallyport_'):]] = float(value)
+    return found
+
+
 class Device:
     """A principal and its bundle."""
 

@@ -101,11 +101,26 @@ class Packet:
         return f'packet {self.kind} flags {self.flags} {self.body[:60].hex()}'
 
 
+def tls_context(device=None, certificate=None, key=None, ca=None, verify=True, prepare=None):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if verify:
+        context.load_verify_locations(ca or device.ca)
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if certificate or device:
+        context.load_cert_chain(certificate or device.cert, key or (device.key if device else None))
+    if prepare:
+        prepare(context)
+    return context
+
+
 class Wire:
     """One connection. Nothing here checks what it sends."""
 
     def __init__(self, fortress, device=None, version=5, plain=None, certificate=None, key=None, ca=None, verify=True,
-                 prepare=None, timeout=10, listener='mqtts'):
+                 prepare=None, timeout=10, listener='mqtts', context=None):
+        """context: of an earlier connection (`tls_context`), for who makes thousands."""
         self.version = version
         self._bytes = b''
         raw = socket.create_connection(('127.0.0.1', fortress.ports[plain or listener]), timeout)
@@ -115,16 +130,7 @@ class Wire:
         if plain:
             self.socket = raw
             return
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if verify:
-            context.load_verify_locations(ca or device.ca)
-        else:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if certificate or device:
-            context.load_cert_chain(certificate or device.cert, key or (device.key if device else None))
-        if prepare:
-            prepare(context)
+        context = context or tls_context(device, certificate, key, ca, verify, prepare)
         try:
             self.socket = context.wrap_socket(raw, server_hostname='localhost')
         except OSError:
