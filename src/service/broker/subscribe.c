@@ -339,7 +339,10 @@ static uint8_t refuse_filter(struct worker *w, struct conn *c, struct slice filt
 {
     struct event e = event_of(w, category, c);
     EVENT_TEXT(&e, target, filter);
-    event_reason(&e, "%s", text);
+    event_reason(&e, "%s%s", text,
+                 mqtt_server_terms(c->engine)->version == MQTT_V31
+                     ? ". MQTT 3.1 has no word for it, so the connection was closed"
+                     : "");
     count_add(category == EVENT_acl_deny ? &counts(w)->refused_denied : &counts(w)->refused_quota,
               1);
     worker_report(w, &e);
@@ -460,7 +463,7 @@ static uint8_t subscribe_one(struct worker *w, const struct wish *wish, struct b
 }
 
 /* Too many filters in one packet: every one is refused, nothing is subscribed, the connection
- * stays. */
+ * stays, unless it is one of MQTT 3.1. */
 static void refuse_all(struct worker *w, struct conn *c, const struct mqtt_subscribe *m)
 {
     struct event e = event_of(w, EVENT_quota, c);
@@ -565,8 +568,8 @@ void unsubscribe_event(struct worker *w, struct conn *c, const struct mqtt_unsub
         has_failed = has_failed || b->filters[i].code == MQTT_UNSPECIFIED_ERROR;
     }
     b->lsn = c->session->is_on_record ? w->last_lsn : 0;
-    /* MQTT 3.1.1 has no word for "it did not work". */
-    bool is_mute = mqtt_server_terms(c->engine)->version == MQTT_V311;
+    /* MQTT 3.1 and 3.1.1 have no word for "it did not work". */
+    bool is_mute = mqtt_server_terms(c->engine)->version != MQTT_V5;
     if ((has_failed && is_mute) || barrier_start(w, b) != OK) {
         mem_free(b);
         conn_close(w, c, MQTT_SERVER_BUSY);
