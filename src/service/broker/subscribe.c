@@ -251,9 +251,11 @@ static void suback_now(struct worker *w, struct barrier *b)
 {
     struct conn *c = conn_find(w, b->conn);
     uint8_t codes[CODES_MAX];
+    enum mqtt_reason refusal = MQTT_SUCCESS;
     assert(b->n_filters <= CODES_MAX);
     for (size_t i = 0; i < b->n_filters; i++) {
         codes[i] = b->filters[i].code;
+        refusal = codes[i] > MQTT_GRANTED_QOS_2 ? (enum mqtt_reason)codes[i] : refusal;
         if (b->filters[i].sub != NULL) {
             b->filters[i].sub->is_pending = false;
         }
@@ -275,7 +277,9 @@ static void suback_now(struct worker *w, struct barrier *b)
     if (err == OK) {
         err = mqtt_server_suback(c->engine, b->packet_id, slice_of(codes, b->n_filters));
     }
-    if (err != OK) {
+    if (err == ERR_UNSUPPORTED) {
+        conn_close(w, c, refusal);
+    } else if (err != OK) {
         conn_close(w, c, MQTT_SERVER_BUSY);
     } else {
         conn_mark_dirty(w, c);
@@ -482,8 +486,11 @@ static void refuse_all(struct worker *w, struct conn *c, const struct mqtt_subsc
         err = buf_append(&all, slice_of(codes, n), w->setup.limits->packet_bytes);
         left -= n;
     }
-    if (err != OK || mqtt_server_suback(c->engine, m->packet_id, buf_slice(&all)) != OK) {
-        conn_close(w, c, MQTT_SERVER_BUSY);
+    if (err == OK) {
+        err = mqtt_server_suback(c->engine, m->packet_id, buf_slice(&all));
+    }
+    if (err != OK) {
+        conn_close(w, c, err == ERR_UNSUPPORTED ? MQTT_QUOTA_EXCEEDED : MQTT_SERVER_BUSY);
     }
 }
 
