@@ -18,7 +18,7 @@ static const struct event *last_of(const struct bench *b, enum event_category c)
     for (size_t i = 0; i < b->n_events; i++) {
         last = b->events[i].category == c ? &b->events[i] : last;
     }
-    assert_non_null(last);
+    assert(last != NULL);
     return last;
 }
 

@@ -141,7 +141,7 @@ static void test_order_of_fields(void **state)
     struct mqtt_wire_limits limits = golden_limits();
     struct mqtt_fault fault = {0};
     for (unsigned i = 0; i < 2; i++) {
-        struct mqtt_connect m;
+        struct mqtt_connect m = {0};
         assert_int_equal(decode(goldens[i == 0 ? 2 : 7].bytes, &limits, &fault, &m), OK);
         assert_int_equal(m.version, i == 0 ? MQTT_V311 : MQTT_V5);
         assert_true(m.clean_start && m.has_will && m.has_username && m.has_password);
@@ -161,7 +161,7 @@ static void test_fields(void **state)
     (void)state;
     struct mqtt_wire_limits limits = golden_limits();
     struct mqtt_fault fault = {0};
-    struct mqtt_connect m;
+    struct mqtt_connect m = {0};
     assert_int_equal(decode(goldens[4].bytes, &limits, &fault, &m), OK);
     assert_int_equal(m.version, MQTT_V5);
     assert_int_equal(mqtt_props_number(&m.props, MQTT_PROP_SESSION_EXPIRY, 0), 10);
@@ -202,7 +202,7 @@ static void test_level_is_kept(void **state)
     struct mqtt_wire_limits limits = golden_limits();
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct mqtt_fault fault = {.level = 99, .is_v31 = true};
-        struct mqtt_connect m;
+        struct mqtt_connect m = {0};
         assert_int_not_equal(decode(cases[i].bytes, &limits, &fault, &m), OK);
         assert_int_equal(fault.level, cases[i].level);
         assert_int_equal(fault.is_v31, cases[i].is_v31);
@@ -216,7 +216,7 @@ static void test_v31(void **state)
     (void)state;
     struct mqtt_wire_limits limits = golden_limits();
     struct mqtt_fault fault = {0};
-    struct mqtt_connect m;
+    struct mqtt_connect m = {0};
     assert_int_equal(decode("10 10 " V3 "3a 00 3c 00 02 'id'", &limits, &fault, &m), OK);
     assert_int_equal(m.version, MQTT_V31);
     assert_true(m.clean_start && !m.has_will && m.will.qos == 0 && !m.will.retain);
@@ -238,7 +238,7 @@ static void test_limits(void **state)
 {
     (void)state;
     struct mqtt_fault fault = {0};
-    struct mqtt_connect m;
+    struct mqtt_connect m = {0};
     struct mqtt_wire_limits limits = golden_limits();
     limits.client_id_bytes = 4;
     assert_int_equal(decode(goldens[1].bytes, &limits, &fault, &m), OK);
