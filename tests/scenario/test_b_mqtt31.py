@@ -68,7 +68,7 @@ def test_refused_by_default(fortress):
         got = client.send(wire.connect(device.name, version=3), wire.publish(f'lamps/{device.name}/a', 'x', 1)).expect_close()
         assert [(one.kind, one.body) for one in got] == [(CONNACK, b'\0\1')]
         event = watch.expect('protocol_error', peer=client.peer, principal=device.name, fix='Update it to MQTT 3.1.1 or 5.0')
-    assert 'mqtt_3_1: yes at listener mqtts' in event['reason'] and event['reason'].endswith('its connection just ends')
+    assert 'mqtt_3_1: yes at a listener' in event['reason'] and event['reason'].endswith('its connection just ends')
     assert refused_for_version(fortress) == before + 1
 
 

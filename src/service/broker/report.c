@@ -63,11 +63,10 @@ static void report_version(struct worker *w, const struct conn *c, const struct 
 {
     struct event e = event_of(w, EVENT_protocol_error, c);
     if (fault->is_v31) {
-        event_reason(&e,
+        event_reason(&e, "%s",
                      "its MQTT 3.1 is not taken here. Update it to MQTT 3.1.1 or 5.0. If it cannot "
-                     "be: mqtt_3_1: yes at listener %s in sallyport.yaml; a client of 3.1 is never "
-                     "told of a refusal, its connection just ends",
-                     c->entrance->name);
+                     "be: mqtt_3_1: yes at a listener without websocket, in sallyport.yaml; a "
+                     "client of 3.1 is never told of a refusal, its connection just ends");
     } else {
         event_reason(&e,
                      "the protocol version it asked for (level %u%s) is not spoken here. Repair or "

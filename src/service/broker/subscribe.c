@@ -540,9 +540,27 @@ static uint8_t unsubscribe_one(struct worker *w, struct conn *c,
     return MQTT_SUCCESS;
 }
 
+/* MQTT 3.1 and 3.1.1 have no word for an unsubscription that did not work. */
+static bool is_mute(const struct conn *c)
+{
+    return mqtt_server_terms(c->engine)->version != MQTT_V5;
+}
+
 /* Too many filters in one packet: none is looked at. UNSUBACK has no "quota exceeded". */
 static void refuse_unsubscribe(struct worker *w, struct conn *c, const struct mqtt_unsubscribe *m)
 {
+    struct event e = event_of(w, EVENT_quota, c);
+    event_reason(&e,
+                 "%zu filters in one UNSUBSCRIBE, %u are allowed: none was unsubscribed%s. Split "
+                 "it, or raise filters_per_packet",
+                 m->n_filters, w->setup.limits->filters_per_packet,
+                 is_mute(c) ? ", and the connection was closed" : "");
+    count_add(&counts(w)->refused_limit, 1);
+    worker_report(w, &e);
+    if (is_mute(c)) {
+        conn_close(w, c, MQTT_QUOTA_EXCEEDED);
+        return;
+    }
     AUTO(buf_done) struct buf codes = {0};
     uint8_t code = MQTT_UNSPECIFIED_ERROR;
     enum err err = OK;
@@ -575,9 +593,7 @@ void unsubscribe_event(struct worker *w, struct conn *c, const struct mqtt_unsub
         has_failed = has_failed || b->filters[i].code == MQTT_UNSPECIFIED_ERROR;
     }
     b->lsn = c->session->is_on_record ? w->last_lsn : 0;
-    /* MQTT 3.1 and 3.1.1 have no word for "it did not work". */
-    bool is_mute = mqtt_server_terms(c->engine)->version != MQTT_V5;
-    if ((has_failed && is_mute) || barrier_start(w, b) != OK) {
+    if ((has_failed && is_mute(c)) || barrier_start(w, b) != OK) {
         mem_free(b);
         conn_close(w, c, MQTT_SERVER_BUSY);
     }

@@ -1,5 +1,6 @@
 /* MQTT 3.1: out unless the entrance takes it, and never told a lie when it is in. */
 #include "service/broker/worker_story_test.h"
+#include "wire/mqtt/unsubscribe.h"
 
 static const struct hello old = {.client_id = "c", .version = MQTT_V31};
 static const struct hello old_durable = {.client_id = "c", .version = MQTT_V31, .resume = true};
@@ -35,7 +36,7 @@ static void refused_unless_taken(void **state)
     assert_string_equal(e->principal, device_at(b, 0, 0));
     assert_string_equal(e->listener, "mqtts");
     assert_non_null(strstr(e->reason, "Update it to MQTT 3.1.1 or 5.0"));
-    assert_non_null(strstr(e->reason, "mqtt_3_1: yes at listener mqtts"));
+    assert_non_null(strstr(e->reason, "mqtt_3_1: yes at a listener"));
     assert_non_null(strstr(e->reason, "its connection just ends")); /* the whole text fits */
     assert_int_equal(atomic_load(&b->counters[0].refused_version), 1);
     assert_int_equal(atomic_load(&b->counters[0].sessions), 0);
@@ -199,6 +200,31 @@ static void failed_unsubscription_closes(void **state)
     assert_int_equal(p->conn, 0);
 }
 
+/* Nor one that was not looked at; 3.1.1 cannot be told either. */
+static void too_many_unsubscriptions_close(void **state)
+{
+    struct bench *b = *state;
+    static const enum mqtt_version versions[] = {MQTT_V31, MQTT_V311, MQTT_V5};
+    for (size_t i = 0; i < COUNT_OF(versions); i++) {
+        struct party *p = &b->parties[0];
+        uint8_t list[2048], bytes[2100];
+        struct wr l = wr_into(list, sizeof(list)), w = wr_into(bytes, sizeof(bytes));
+        size_t n = b->limits.filters_per_packet + 1;
+        for (size_t k = 0; k < n; k++) {
+            wr_block16(&l, slice_text("t/#"));
+        }
+        struct mqtt_unsubscribe m = {.packet_id = 9, .list = wr_slice(&l), .n_filters = n};
+        must(mqtt_unsubscribe_encode(&m, versions[i], &w));
+        is_in(b, p, device_at(b, 0, 0), &(struct hello){.client_id = "c", .version = versions[i]});
+        give_wr(b, p, &w);
+        settle(b);
+        bool is_v5 = versions[i] == MQTT_V5;
+        assert_true(strncmp(said(p), is_v5 ? "unsuback 9" : "", is_v5 ? 10 : 1) == 0);
+        assert_int_equal(p->conn != 0, is_v5);
+        assert_int_equal(events_of(b, EVENT_quota), i + 1);
+    }
+}
+
 static void will_is_published(void **state)
 {
     struct bench *b = *state;
@@ -223,9 +249,16 @@ static void will_is_published(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        OFF(refused_unless_taken),  ON(others_are_refused_anyway),    ON(messages_both_ways),
-        ON(sessions_are_shared),    ON(refused_subscription_closes),  ON(too_many_filters_close),
-        ON(refused_publish_closes), ON(failed_unsubscription_closes), ON(will_is_published),
+        OFF(refused_unless_taken),
+        ON(others_are_refused_anyway),
+        ON(messages_both_ways),
+        ON(sessions_are_shared),
+        ON(refused_subscription_closes),
+        ON(too_many_filters_close),
+        ON(refused_publish_closes),
+        ON(failed_unsubscription_closes),
+        ON(too_many_unsubscriptions_close),
+        ON(will_is_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
