@@ -19,6 +19,7 @@ struct mqtt_gate {
     enum mqtt_version version; /* to answer in */
     const struct mqtt_wire_limits *wire;
     size_t packet_max;
+    bool takes_v31;
     struct buf packet; /* the CONNECT; `connect` borrows from it. Holds a password: wiped */
     struct mqtt_connect connect;
     struct buf conclusion; /* proves that we know the client's password */
@@ -39,6 +40,11 @@ MUST_USE enum err mqtt_gate_new(const struct mqtt_wire_limits *wire, size_t pack
     g->version = MQTT_V5;
     *ret = g;
     return OK;
+}
+
+void mqtt_gate_take_v31(struct mqtt_gate *g)
+{
+    g->takes_v31 = true;
 }
 
 struct mqtt_gate *mqtt_gate_free(struct mqtt_gate *g)
@@ -90,8 +96,9 @@ static void refuse_fault(struct mqtt_gate *g, const struct mqtt_fault *fault)
     } else if (fault->level == MQTT_V5) {
         g->version = MQTT_V5;
         mqtt_gate_refuse(g, (enum mqtt_reason)fault->reason);
-    } else if (fault->level == MQTT_V311 && fault->reason == MQTT_CLIENT_ID_INVALID) {
-        g->version = MQTT_V311;
+    } else if ((fault->level == MQTT_V311 || fault->level == MQTT_V31) &&
+               fault->reason == MQTT_CLIENT_ID_INVALID) {
+        g->version = (enum mqtt_version)fault->level;
         mqtt_gate_refuse(g, MQTT_CLIENT_ID_INVALID); /* SPEC: MQTT5-3.1.3-8, MQTT3-3.1.3-8 */
     } else {
         g->state = GATE_REFUSED; /* SPEC: MQTT-3.1.4-1: close without a word */
@@ -119,6 +126,7 @@ static enum err gate_decode(struct mqtt_gate *g, struct slice *in, struct mqtt_f
                                .flags = fixed.flags,
                                .version = MQTT_V5,
                                .sender = MQTT_FROM_CLIENT,
+                               .takes_v31 = g->takes_v31,
                                .limits = g->wire};
     TRY(mqtt_connect_decode(&input, fault, &g->connect));
     *in = rest;

@@ -27,6 +27,9 @@ struct mqtt_gate;
  */
 MUST_USE enum err mqtt_gate_new(const struct mqtt_wire_limits *wire, size_t packet_max,
                                 struct mqtt_gate **ret);
+/* mqtt_gate_take_v31 - MQTT 3.1 may come in here; otherwise it is refused with 0x01. Before the
+ * first mqtt_gate_next. */
+void mqtt_gate_take_v31(struct mqtt_gate *g);
 struct mqtt_gate *mqtt_gate_free(struct mqtt_gate *g);
 AUTOFREE(mqtt_gate, mqtt_gate_free)
 

@@ -20,7 +20,8 @@ static void answer(struct mqtt_gate *g, struct slice in)
     assert((told > 0) == (err != OK && err != ERR_AGAIN && err != ERR_CLOSED));
 }
 
-/* First byte: how many bytes come at a time, and which allocation fails. */
+/* First byte: how many bytes come at a time (with bit 4: where MQTT 3.1 is taken), and which
+ * allocation fails. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct mqtt_wire_limits limits = {.topic_bytes = 64,
@@ -33,6 +34,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     uint8_t out[256];
     if (n < 2 || mqtt_gate_new(&limits, 512, &g) != OK) {
         return 0;
+    }
+    if ((data[0] & 0x10) != 0) {
+        mqtt_gate_take_v31(g);
     }
     size_t step = (data[0] & 0x3f) + 1u, end = 0;
     struct slice all = slice_of(data + 1, n - 1);

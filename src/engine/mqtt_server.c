@@ -313,8 +313,13 @@ MUST_USE enum err mqtt_server_auth(struct mqtt_server *e, enum mqtt_reason reaso
 MUST_USE enum err mqtt_server_suback(struct mqtt_server *e, uint16_t packet_id, struct slice codes)
 {
     struct mqtt_suback m = {.packet_id = packet_id, .codes = codes};
-    return close_if_too_large(
-        e, put_refusal(e, codes.n + 16, encode_suback, &m, &m.props, first_refusal(codes)));
+    uint8_t refusal = first_refusal(codes);
+    enum err err = put_refusal(e, codes.n + 16, encode_suback, &m, &m.props, refusal);
+    if (err ==
+        ERR_UNSUPPORTED) { /* 3.1 cannot be told: nor is it told that it has what it has not */
+        mqtt_server_close(e, (enum mqtt_reason)refusal);
+    }
+    return close_if_too_large(e, err);
 }
 
 MUST_USE enum err mqtt_server_unsuback(struct mqtt_server *e, uint16_t packet_id,
@@ -560,7 +565,8 @@ MUST_USE enum err mqtt_server_next(struct mqtt_server *e, struct slice *in, uint
         struct mqtt_input input = {
             .version = e->terms.version, .sender = MQTT_FROM_CLIENT, .limits = &e->terms.wire};
         uint8_t first = in->n > 0 ? in->p[0] : 0;
-        enum err err = mqtt_packet_cut(in, e->terms.packet_max, fault, &fixed, &input.body);
+        enum err err = mqtt_packet_cut_as(e->terms.version, in, e->terms.packet_max, fault, &fixed,
+                                          &input.body);
         if (err == ERR_AGAIN) {
             return ERR_AGAIN;
         }

@@ -84,7 +84,7 @@ AUTOFREE(mqtt_server, mqtt_server_free)
  *
  * OK          *ret is an event. PINGREQ is answered inside and gives no event. A PUBLISH has its
  *             topic, also when it came as an alias
- * ERR_AGAIN   no whole packet there, or the engine is blocked: too many open asks of a 3.1.1
+ * ERR_AGAIN   no whole packet there, or the engine is blocked: too many open asks of a 3.1 or 3.1.1
  * client, or an output nobody reads (mqtt_server_is_blocked); *in is unchanged other       the peer
  * is wrong: the engine is closing, a DISCONNECT with the reason waits in the output where the
  *             version has one. SPEC: MQTT5-4.13.1-1
@@ -101,14 +101,15 @@ void mqtt_server_answer(struct mqtt_server *e, uint32_t ask, enum mqtt_reason re
 MUST_USE enum err mqtt_server_auth(struct mqtt_server *e, enum mqtt_reason reason,
                                    struct slice data);
 /* Answers without an ask. ERR_NOMEM; ERR_TOO_LARGE: the client does not accept such a packet, the
- * engine is closing with 0x95. codes: one MQTT 5 reason for each filter. */
+ * engine is closing with 0x95; ERR_UNSUPPORTED: a refusal for a client of MQTT 3.1, which has no
+ * word for it, the engine is closing without SUBACK. codes: one MQTT 5 reason for each filter. */
 MUST_USE enum err mqtt_server_suback(struct mqtt_server *e, uint16_t packet_id, struct slice codes);
 MUST_USE enum err mqtt_server_unsuback(struct mqtt_server *e, uint16_t packet_id,
                                        struct slice codes);
 MUST_USE enum err mqtt_server_pubrel(struct mqtt_server *e, uint16_t packet_id,
                                      enum mqtt_reason reason);
 /* mqtt_server_close - no more events; a DISCONNECT with this reason is the last output (MQTT 5;
- * nothing in 3.1.1). */
+ * nothing before it). */
 void mqtt_server_close(struct mqtt_server *e, enum mqtt_reason reason);
 bool mqtt_server_is_closing(const struct mqtt_server *e);
 

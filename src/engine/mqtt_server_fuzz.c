@@ -66,6 +66,17 @@ static void deliver(struct party *p, struct slice bytes, uint8_t argument)
     msg_unref(m);
 }
 
+/* Whoever is told of a subscription hears the truth, or nothing more. */
+static void suback(struct party *p, uint8_t argument)
+{
+    uint8_t codes[] = {argument & 1,
+                       (argument & 2) != 0 ? MQTT_NOT_AUTHORIZED : MQTT_GRANTED_QOS_2};
+    enum err err = mqtt_server_suback(p->e, 1, slice_of(codes, sizeof(codes)));
+    bool is_unsayable = codes[1] > 2 && mqtt_server_terms(p->e)->version == MQTT_V31;
+    assert(!is_unsayable || (err != OK && (err == ERR_NOMEM || mqtt_server_is_closing(p->e))));
+    assert(is_unsayable || err != ERR_UNSUPPORTED);
+}
+
 /* Steps of {what, argument, length, bytes}: input, answers in any order, output, time, and
  * allocations that fail are the fuzzer's. What leaves is whole packets of a server. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -73,7 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct rd r = rd_from(slice_of(data, n));
     uint8_t setup = rd_u8(&r), out[512];
     struct mqtt_terms terms = {
-        .version = (setup & 1) != 0 ? MQTT_V5 : MQTT_V311,
+        .version = (setup & 1) != 0 ? MQTT_V5 : ((setup & 0x40) != 0 ? MQTT_V31 : MQTT_V311),
         .packet_max = 256,
         .client_packet_max = (setup & 0x80) != 0 ? 40 : UINT32_MAX,
         .wants_reasons = (setup & 0x40) != 0,
@@ -117,6 +128,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         default:
             if (bytes.n > 1) {
                 deliver(&p, bytes, argument);
+            } else if (argument >= 0x80) {
+                suback(&p, argument);
             } else if (bytes.n > 0) {
                 (void)!mqtt_server_pubrel(p.e, (uint16_t)(argument + 1u), MQTT_SUCCESS);
             }

@@ -46,6 +46,22 @@ static const struct talk talks[] = {
     {"type 0, 3.1.1", MQTT_V311, "00 00", "0x81!", ""},
     {"reserved flags", MQTT_V5, "c1 00", "0x81!", "e0 01 81"},
     {"SUBSCRIBE with flags 0", MQTT_V311, "80 06 0009 0001'a' 01", "0x81!", ""},
+    {"QoS 2, 3.1", MQTT_V31, "34 06 0001't' 0007 'x' 62 02 0007", "publish2 7 t; pubrel 7; ",
+     "50 02 0007 70 02 0007"},
+    {"repeated, 3.1", MQTT_V31,
+     "6a 02 0007 8a 06 0009 0001'a' 01 aa 05 0009 0001'a' 3c 06 0001't' 0007 'x'",
+     "pubrel 7; subscribe 9 of 1; unsubscribe 9 of 1; publish2 7 t; ", "70 02 0007 50 02 0007"},
+    {"repeated PUBREL, 3.1.1", MQTT_V311, "6a 02 0007", "0x81!", ""},
+    {"repeated PUBREL, 5.0", MQTT_V5, "6a 02 0007", "0x81!", "e0 01 81"},
+    {"repeated SUBSCRIBE, 3.1.1", MQTT_V311, "8a 06 0009 0001'a' 01", "0x81!", ""},
+    {"repeated UNSUBSCRIBE, 3.1.1", MQTT_V311, "aa 05 0009 0001'a'", "0x81!", ""},
+    {"SUBSCRIBE with flags 0, 3.1", MQTT_V31, "80 06 0009 0001'a' 01", "0x81!", ""},
+    {"repeated PUBACK, 3.1", MQTT_V31, "48 02 0007", "0x81!", ""},
+    {"DUP with QoS 0, 3.1", MQTT_V31, "38 03 0001't'", "0x81!", ""},
+    {"AUTH, 3.1", MQTT_V31, "f0 00", "0x82!", ""},
+    {"a second CONNECT, 3.1", MQTT_V31, "10 10 0006'MQIsdp' 03 02 003c 0002'ab'", "0x82!", ""},
+    {"options of 5.0 in 3.1", MQTT_V31, "82 06 0009 0001'a' 05", "0x81!", ""},
+    {"DISCONNECT, 3.1", MQTT_V31, "e0 00 c0 00", "disconnect 00; ", ""},
     {"QoS 3", MQTT_V5, "36 07 0001't' 0007 00 'x'", "0x81!", "e0 01 81"},
     {"packet id 0", MQTT_V5, "32 06 0001't' 0000 00", "0x81!", "e0 01 81"},
     {"a topic with a wildcard", MQTT_V5, "30 04 0001'#' 00", "0x90!", "e0 01 90"},
@@ -271,7 +287,7 @@ static void keep_alive(void **state)
     static const struct {
         enum mqtt_version version;
         const char *last_word;
-    } cases[] = {{MQTT_V311, ""}, {MQTT_V5, "e0 01 8d"}};
+    } cases[] = {{MQTT_V31, ""}, {MQTT_V311, ""}, {MQTT_V5, "e0 01 8d"}};
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         AUTO(mqtt_server_autofree) struct mqtt_server *e = start(cases[i].version);
         uint8_t ping[] = {0xc0, 0};
@@ -363,6 +379,14 @@ static void other_answers(void **state)
     assert_int_equal(mqtt_server_unsuback(e, 6, slice_of(codes, 1)), OK);
     assert_int_equal(mqtt_server_pubrel(e, 7, MQTT_PACKET_ID_NOT_FOUND), OK);
     expect(e, "90 05 0005 018080 b0 02 0006 62 02 0007");
+    AUTO(mqtt_server_autofree) struct mqtt_server *e3 = start(MQTT_V31);
+    assert_int_equal(mqtt_server_suback(e3, 5, slice_of(codes, 1)), OK);
+    assert_int_equal(mqtt_server_unsuback(e3, 6, slice_of(codes, 1)), OK);
+    expect(e3, "90 03 0005 01 b0 02 0006");
+    /* 3.1 has no word for a refusal, and is not told that it has what it has not */
+    assert_int_equal(mqtt_server_suback(e3, 7, slice_of(codes, 2)), ERR_UNSUPPORTED);
+    assert_true(mqtt_server_is_closing(e3));
+    expect(e3, "");
     assert_int_equal(mqtt_server_suback(e5, 5, slice_of(codes, 3)), OK);
     assert_int_equal(mqtt_server_unsuback(e5, 6, slice_of(codes + 1, 1)), OK);
     assert_int_equal(mqtt_server_pubrel(e5, 7, MQTT_PACKET_ID_NOT_FOUND), OK);

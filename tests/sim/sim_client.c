@@ -349,9 +349,9 @@ void sim_client_lost(struct sim *s, struct sim_link *l)
         forget_session(s, c); /* it ended with the connection, or was never opened */
         c->must_clean = true;
     }
-    /* MQTT 3.1.1 is told no reason: a client that repeated a refused message for ever would never
-     * get anything else through. The id of a QoS 2 message is closed by PUBREL. */
-    if (c->version != MQTT_V311 || !l->is_over || (!s->is_settling && sim_chance(s, 50))) {
+    /* MQTT 3.1 and 3.1.1 are told no reason: a client that repeated a refused message for ever
+     * would never get anything else through. The id of a QoS 2 message is closed by PUBREL. */
+    if (c->version == MQTT_V5 || !l->is_over || (!s->is_settling && sim_chance(s, 50))) {
         return;
     }
     size_t kept = 0;
@@ -448,7 +448,9 @@ static void on_connack(struct sim *s, struct sim_client *c, const struct mqtt_co
     c->must_clean = false;
     uint16_t role = s->knobs.small_window ? 2 : 20;
     c->receive_max = (uint16_t)mqtt_props_number(&m->props, MQTT_PROP_RECEIVE_MAXIMUM, role);
-    if (!m->session_present) {
+    /* 3.1 is not told whether its session is there; this one knows it by magic. */
+    bool is_present = c->version == MQTT_V31 ? c->link->is_present : m->session_present;
+    if (!is_present) {
         forget_session(s, c);
     }
     resend(s, c);

@@ -76,7 +76,10 @@ static void make_clients(struct sim *s)
         c->principal = (uint8_t)(i % s->knobs.n_principals);
         c->uses_password = c->principal == 1;
         (void)snprintf(c->id, sizeof(c->id), "%s", ids[i / s->knobs.n_principals]);
-        c->version = sim_chance(s, 50) ? MQTT_V5 : MQTT_V311;
+        /* Every eighth seed has clients of MQTT 3.1, without a draw: the others stay what they
+         * were. */
+        bool is_old = s->seed % 8 == 6 && (s->seed / 8 + i) % 2 == 0;
+        c->version = sim_chance(s, 50) ? MQTT_V5 : (is_old ? MQTT_V31 : MQTT_V311);
         c->next_packet_id = 1;
     }
 }
@@ -108,8 +111,11 @@ void sim_setup(struct sim *s)
     s->now_ms = 1000;
     s->wall_ms = 1700000000000;
     s->limits = (struct limits)LIMITS_DEFAULT;
-    s->entrance = (struct entrance){
-        .name = "mqtts", .protocol = EVENT_PROTOCOL_mqtt, .auth_x509 = true, .auth_password = true};
+    s->entrance = (struct entrance){.name = "mqtts",
+                                    .protocol = EVENT_PROTOCOL_mqtt,
+                                    .auth_x509 = true,
+                                    .auth_password = true,
+                                    .takes_v31 = true};
     for (unsigned i = 0; i < SIM_CLIENTS_MAX; i++) {
         s->model.sessions[i].will = -1;
     }

@@ -72,6 +72,19 @@ static struct store_room store_room(int dir_fd, const struct global_settings *s)
     return r;
 }
 
+/* What works and still deserves a second look. */
+static void print_doubts(struct cli *cli, const struct config *c)
+{
+    for (size_t i = 0; i < c->n_listeners; i++) {
+        if (c->listeners[i].mqtt_3_1) {
+            fprintf(cli->out,
+                    "Listener %s takes MQTT 3.1: such a client is never told of a refusal, its "
+                    "connection just ends. Leave mqtt_3_1\nout once no device needs it.\n",
+                    c->listeners[i].name);
+        }
+    }
+}
+
 static void print_capacity(struct cli *cli, const struct config *c, int dir_fd)
 {
     struct store_room store = store_room(dir_fd, &c->settings);
@@ -105,6 +118,7 @@ static void print_capacity(struct cli *cli, const struct config *c, int dir_fd)
             (unsigned long long)(store.keep_bytes >> 20),
             (unsigned long long)(store.free_bytes >> 20),
             store.free_bytes < store.segment_bytes ? ": LESS THAN ONE FILE" : "");
+    print_doubts(cli, c);
 }
 
 int cmd_check(struct cli *cli, const struct cli_command *self, int argc, char **argv)

@@ -174,6 +174,7 @@ static enum err add_entrance(struct assembly *a, const struct boot_listener *b,
     e->entrance.auth_token = (l->auth & CONFIG_AUTH_TOKEN) != 0;
     e->entrance.auth_psk = (l->auth & CONFIG_AUTH_PSK) != 0;
     e->entrance.is_plain = l->plain;
+    e->entrance.takes_v31 = l->mqtt_3_1;
     e->entrance.index = (unsigned)a->n_entrances;
     e->entrance.segment = segment_of(&a->config, l->segment);
     EVENT_TEXT(&e->entrance, name, slice_text(l->name));

@@ -271,6 +271,10 @@ static enum err check_listener(const struct reading *r, const struct yaml_node *
     if (l->websocket && l->door != CONFIG_DOOR_MQTT) {
         return COMPLAIN(r, n, "websocket is for the mqtt door");
     }
+    if (l->mqtt_3_1 && (l->door != CONFIG_DOOR_MQTT || l->websocket)) {
+        return COMPLAIN(r, yaml_find(n, "mqtt_3_1"),
+                        "mqtt_3_1 is for the mqtt door without websocket");
+    }
     if (!l->websocket && (yaml_find(n, "path") != NULL || yaml_find(n, "origins") != NULL)) {
         return COMPLAIN(r, n, "path and origins are for a listener with websocket: yes");
     }
@@ -279,8 +283,9 @@ static enum err check_listener(const struct reading *r, const struct yaml_node *
 
 static enum err read_listener(const struct reading *r, const struct yaml_node *n, struct config *c)
 {
-    static const char *const keys[] = {"name",  "door",      "bind", "auth", "segment", "tls_min",
-                                       "plain", "websocket", "from", "path", "origins", NULL};
+    static const char *const keys[] = {"name",    "door",    "bind",     "auth",      "segment",
+                                       "tls_min", "plain",   "mqtt_3_1", "websocket", "from",
+                                       "path",    "origins", NULL};
     TRY(yaml_expect(r->doc, n, YAML_MAP, "a listener", r->complaint));
     TRY(yaml_only(r->doc, n, keys, "a listener", r->complaint));
     struct config_listener l = {.segment = "field", .tls_min = CONFIG_TLS_1_3, .path = "/mqtt"};
@@ -316,6 +321,10 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
     if ((v = yaml_find(n, "plain")) != NULL) {
         TRY(read_word(r, v, "plain", flag_words, &word));
         l.plain = word != 0;
+    }
+    if ((v = yaml_find(n, "mqtt_3_1")) != NULL) {
+        TRY(read_word(r, v, "mqtt_3_1", flag_words, &word));
+        l.mqtt_3_1 = word != 0;
     }
     if ((v = yaml_find(n, "websocket")) != NULL) {
         TRY(read_word(r, v, "websocket", flag_words, &word));

@@ -49,7 +49,8 @@ struct config_listener {
     unsigned auth;                /* set of enum config_auth */
     char segment[CONFIG_NAME_BYTES];
     enum config_tls_min tls_min;
-    bool plain; /* no TLS: stays closed until an exception names it */
+    bool plain;    /* no TLS: stays closed until an exception names it */
+    bool mqtt_3_1; /* takes clients of MQTT 3.1, too */
     bool websocket;
     char path[CONFIG_PATH_BYTES]; /* WebSocket: where clients connect; "/mqtt" */
     char origins[CONFIG_ORIGINS_MAX][CONFIG_ORIGIN_BYTES]; /* WebSocket: pages that may connect */

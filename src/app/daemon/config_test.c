@@ -70,6 +70,16 @@ static const struct bad_case bad_cases[] = {
     {"IPv6 without brackets",
      "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"::1:1883\" }\n",
      "f:3:34: bind must be"},
+    {"3.1 at a coap door",
+     "version: 1\nlisteners:\n  - { name: a, door: coap, bind: \"[::]:1\", mqtt_3_1: yes }\n",
+     "f:3:54: mqtt_3_1 is for the mqtt door without websocket"},
+    {"3.1 over WebSocket",
+     "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"[::]:1\", websocket: yes,\n"
+     "      mqtt_3_1: yes }\n",
+     "f:4:17: mqtt_3_1 is for the mqtt door without websocket"},
+    {"3.1 or not",
+     "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"[::]:1\", mqtt_3_1: 1 }\n",
+     "f:3:54: mqtt_3_1 must be one of: yes, no, true, false"},
     {"listener twice",
      "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"[::]:1\" }\n"
      "  - { name: a, door: mqtt, bind: \"[::]:2\" }\n",
@@ -199,7 +209,7 @@ static void test_from(void **state)
     }
 }
 
-static enum err websocket_listener(const char *door, const char *more, struct config *ret)
+static enum err one_listener(const char *door, const char *more, struct config *ret)
 {
     char text[4096];
     struct yaml_complaint complaint;
@@ -207,6 +217,26 @@ static enum err websocket_listener(const char *door, const char *more, struct co
              "version: 1\nlisteners:\n  - { name: wss, door: %s, bind: \"[::]:8084\"%s }\n", door,
              more);
     return config_parse(slice_text(text), "f", &machine, &complaint, ret);
+}
+
+/* MQTT 3.1 is out unless a listener takes it, one by one, plain or not. */
+static void test_mqtt_3_1(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *more;
+        bool is_taken;
+    } cases[] = {{"", false},
+                 {", mqtt_3_1: no", false},
+                 {", mqtt_3_1: yes", true},
+                 {", mqtt_3_1: true, plain: yes", true},
+                 {", mqtt_3_1: yes, websocket: no", true}};
+    struct config c;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_int_equal(one_listener("mqtt", cases[i].more, &c), OK);
+        assert_int_equal(c.listeners[0].mqtt_3_1, cases[i].is_taken);
+    }
+    assert_int_equal(one_listener("coap", ", mqtt_3_1: no", &c), OK);
 }
 
 #define ON     ", websocket: yes"
@@ -244,12 +274,11 @@ static void test_websocket(void **state)
     };
     struct config c;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        if (websocket_listener(cases[i].door, cases[i].more, &c) != cases[i].err) {
+        if (one_listener(cases[i].door, cases[i].more, &c) != cases[i].err) {
             fail_msg("%s%s", cases[i].door, cases[i].more);
         }
     }
-    assert_int_equal(websocket_listener("mqtt", ON ", origins: [ " ORIGIN ", \"http://a:1\" ]", &c),
-                     OK);
+    assert_int_equal(one_listener("mqtt", ON ", origins: [ " ORIGIN ", \"http://a:1\" ]", &c), OK);
     assert_string_equal(c.listeners[0].path, "/mqtt"); /* when nothing is said */
     assert_int_equal(c.listeners[0].n_origins, 2);
     assert_string_equal(c.listeners[0].origins[1], "http://a:1");
@@ -259,7 +288,7 @@ static void test_websocket(void **state)
         snprintf(list + at, sizeof list - at, ", " ORIGIN);
         char whole[1100];
         snprintf(whole, sizeof whole, "%s ]", list);
-        assert_int_equal(websocket_listener("mqtt", whole, &c),
+        assert_int_equal(one_listener("mqtt", whole, &c),
                          n <= CONFIG_ORIGINS_MAX ? OK : ERR_CONFIG);
     }
 }
@@ -356,11 +385,11 @@ static void test_write_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad),           cmocka_unit_test(test_good),
-        cmocka_unit_test(test_from),          cmocka_unit_test(test_workers_default),
-        cmocka_unit_test(test_websocket),     cmocka_unit_test(test_truncations),
-        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_write),
-        cmocka_unit_test(test_write_refuses),
+        cmocka_unit_test(test_bad),         cmocka_unit_test(test_good),
+        cmocka_unit_test(test_from),        cmocka_unit_test(test_workers_default),
+        cmocka_unit_test(test_mqtt_3_1),    cmocka_unit_test(test_websocket),
+        cmocka_unit_test(test_truncations), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_write),       cmocka_unit_test(test_write_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,8 +88,9 @@ static enum err open_listeners(struct supervisor *s)
             b->first_fd = k == 0 ? at : b->first_fd;
         }
         s->boot.n_listeners++;
-        log_line(LOG_NOTICE, "listener %s: port %u%s", l->name, b->port,
-                 l->plain ? ", plain: closed until an exception names it" : "");
+        log_line(LOG_NOTICE, "listener %s: port %u%s%s", l->name, b->port,
+                 l->plain ? ", plain: closed until an exception names it" : "",
+                 l->mqtt_3_1 ? ", takes the old MQTT 3.1" : "");
     }
     return OK;
 }

@@ -43,7 +43,7 @@ struct admin_listener {
     const char *name; /* "mqtts"; borrowed for life */
     enum event_protocol door;
     const char *path; /* of a WebSocket listener; NULL: none. Borrowed for life */
-    bool is_plain;
+    bool is_plain, takes_v31;
     uint16_t port;
 };
 

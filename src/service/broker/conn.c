@@ -141,6 +141,9 @@ MUST_USE enum err worker_accept(struct worker *w, const struct entrance *entranc
         conn_forget(w, c);
         return err;
     }
+    if (entrance->takes_v31) {
+        mqtt_gate_take_v31(c->gate);
+    }
     wheel_arm(&w->conn_wheel, &c->timer,
               w->now_ms + (uint64_t)w->setup.limits->preauth_seconds * 1000);
     *ret_conn = c->handle;

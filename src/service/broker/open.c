@@ -194,7 +194,7 @@ static uint32_t choose_expiry(const struct opening *o)
 {
     const struct mqtt_connect *c = o->connect;
     uint32_t most = grants_limits(o->account->grants)->session_expiry_s;
-    if (c->version == MQTT_V311) {
+    if (c->version != MQTT_V5) {
         return c->clean_start ? 0 : most; /* SPEC: MQTT5-3.1.2-4, MQTT3-3.1.2-4, MQTT3-3.1.2-6 */
     }
     uint32_t asked = mqtt_props_number(&c->props, MQTT_PROP_SESSION_EXPIRY, 0);
@@ -459,7 +459,9 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
     err = may_open ? bind(w, c, &o) : ERR_DENIED;
     if (err == OK) {
         struct event e = event_of(w, EVENT_connect, c);
-        event_reason(&e, "connected%s%s", o.is_present ? ", session resumed" : "",
+        event_reason(&e, "connected%s%s%s", o.is_present ? ", session resumed" : "",
+                     mqtt_server_terms(c->engine)->version == MQTT_V31 ? ", by the old MQTT 3.1"
+                                                                       : "",
                      c->entrance->is_plain ? ", in PLAINTEXT by an exception" : "");
         worker_report(w, &e);
         conn_arm(w, c);

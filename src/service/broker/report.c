@@ -52,16 +52,39 @@ static enum event_category fault_category(const struct mqtt_fault *f)
     case ERR_LIMIT:
         return EVENT_quota;
     case ERR_PROTOCOL:
-    case ERR_UNSUPPORTED:
         return EVENT_protocol_error;
     default:
         return EVENT_malformed;
     }
 }
 
+/* A CONNECT in a version that is not spoken here, and what its owner can do. */
+static void report_version(struct worker *w, const struct conn *c, const struct mqtt_fault *fault)
+{
+    struct event e = event_of(w, EVENT_protocol_error, c);
+    if (fault->is_v31) {
+        event_reason(&e, "%s",
+                     "its MQTT 3.1 is not taken here. Update it to MQTT 3.1.1 or 5.0. If it cannot "
+                     "be: mqtt_3_1: yes at a listener without websocket, in sallyport.yaml; a "
+                     "client of 3.1 is never told of a refusal, its connection just ends");
+    } else {
+        event_reason(&e,
+                     "the protocol version it asked for (level %u%s) is not spoken here. Repair or "
+                     "update the client: MQTT 3.1.1 is level 4, MQTT 5.0 level 5",
+                     fault->level,
+                     fault->level == MQTT_V31 ? ", or an old name with a wrong one" : "");
+    }
+    count_add(&counts(w)->refused_version, 1);
+    worker_report(w, &e);
+}
+
 void report_fault(struct worker *w, const struct conn *c, const struct mqtt_fault *fault,
                   const char *packet)
 {
+    if (fault->err == ERR_UNSUPPORTED) {
+        report_version(w, c, fault);
+        return;
+    }
     struct event e = event_of(w, fault_category(fault), c);
     event_reason(
         &e,

@@ -251,9 +251,11 @@ static void suback_now(struct worker *w, struct barrier *b)
 {
     struct conn *c = conn_find(w, b->conn);
     uint8_t codes[CODES_MAX];
+    enum mqtt_reason refusal = MQTT_SUCCESS;
     assert(b->n_filters <= CODES_MAX);
     for (size_t i = 0; i < b->n_filters; i++) {
         codes[i] = b->filters[i].code;
+        refusal = codes[i] > MQTT_GRANTED_QOS_2 ? (enum mqtt_reason)codes[i] : refusal;
         if (b->filters[i].sub != NULL) {
             b->filters[i].sub->is_pending = false;
         }
@@ -275,7 +277,9 @@ static void suback_now(struct worker *w, struct barrier *b)
     if (err == OK) {
         err = mqtt_server_suback(c->engine, b->packet_id, slice_of(codes, b->n_filters));
     }
-    if (err != OK) {
+    if (err == ERR_UNSUPPORTED) {
+        conn_close(w, c, refusal);
+    } else if (err != OK) {
         conn_close(w, c, MQTT_SERVER_BUSY);
     } else {
         conn_mark_dirty(w, c);
@@ -339,7 +343,10 @@ static uint8_t refuse_filter(struct worker *w, struct conn *c, struct slice filt
 {
     struct event e = event_of(w, category, c);
     EVENT_TEXT(&e, target, filter);
-    event_reason(&e, "%s", text);
+    event_reason(&e, "%s%s", text,
+                 mqtt_server_terms(c->engine)->version == MQTT_V31
+                     ? ". MQTT 3.1 has no word for it, so the connection was closed"
+                     : "");
     count_add(category == EVENT_acl_deny ? &counts(w)->refused_denied : &counts(w)->refused_quota,
               1);
     worker_report(w, &e);
@@ -460,7 +467,7 @@ static uint8_t subscribe_one(struct worker *w, const struct wish *wish, struct b
 }
 
 /* Too many filters in one packet: every one is refused, nothing is subscribed, the connection
- * stays. */
+ * stays, unless it is one of MQTT 3.1. */
 static void refuse_all(struct worker *w, struct conn *c, const struct mqtt_subscribe *m)
 {
     struct event e = event_of(w, EVENT_quota, c);
@@ -479,8 +486,11 @@ static void refuse_all(struct worker *w, struct conn *c, const struct mqtt_subsc
         err = buf_append(&all, slice_of(codes, n), w->setup.limits->packet_bytes);
         left -= n;
     }
-    if (err != OK || mqtt_server_suback(c->engine, m->packet_id, buf_slice(&all)) != OK) {
-        conn_close(w, c, MQTT_SERVER_BUSY);
+    if (err == OK) {
+        err = mqtt_server_suback(c->engine, m->packet_id, buf_slice(&all));
+    }
+    if (err != OK) {
+        conn_close(w, c, err == ERR_UNSUPPORTED ? MQTT_QUOTA_EXCEEDED : MQTT_SERVER_BUSY);
     }
 }
 
@@ -530,9 +540,27 @@ static uint8_t unsubscribe_one(struct worker *w, struct conn *c,
     return MQTT_SUCCESS;
 }
 
+/* MQTT 3.1 and 3.1.1 have no word for an unsubscription that did not work. */
+static bool is_mute(const struct conn *c)
+{
+    return mqtt_server_terms(c->engine)->version != MQTT_V5;
+}
+
 /* Too many filters in one packet: none is looked at. UNSUBACK has no "quota exceeded". */
 static void refuse_unsubscribe(struct worker *w, struct conn *c, const struct mqtt_unsubscribe *m)
 {
+    struct event e = event_of(w, EVENT_quota, c);
+    event_reason(&e,
+                 "%zu filters in one UNSUBSCRIBE, %u are allowed: none was unsubscribed%s. Split "
+                 "it, or raise filters_per_packet",
+                 m->n_filters, w->setup.limits->filters_per_packet,
+                 is_mute(c) ? ", and the connection was closed" : "");
+    count_add(&counts(w)->refused_limit, 1);
+    worker_report(w, &e);
+    if (is_mute(c)) {
+        conn_close(w, c, MQTT_QUOTA_EXCEEDED);
+        return;
+    }
     AUTO(buf_done) struct buf codes = {0};
     uint8_t code = MQTT_UNSPECIFIED_ERROR;
     enum err err = OK;
@@ -565,9 +593,7 @@ void unsubscribe_event(struct worker *w, struct conn *c, const struct mqtt_unsub
         has_failed = has_failed || b->filters[i].code == MQTT_UNSPECIFIED_ERROR;
     }
     b->lsn = c->session->is_on_record ? w->last_lsn : 0;
-    /* MQTT 3.1.1 has no word for "it did not work". */
-    bool is_mute = mqtt_server_terms(c->engine)->version == MQTT_V311;
-    if ((has_failed && is_mute) || barrier_start(w, b) != OK) {
+    if ((has_failed && is_mute(c)) || barrier_start(w, b) != OK) {
         mem_free(b);
         conn_close(w, c, MQTT_SERVER_BUSY);
     }

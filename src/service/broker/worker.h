@@ -33,7 +33,8 @@ struct entrance {
     char name[34];
     enum event_protocol protocol;
     bool auth_x509, auth_password, auth_psk, auth_token;
-    bool is_plain; /* no TLS: every connection needs an exception in force that allows plaintext */
+    bool takes_v31; /* clients of MQTT 3.1 are not refused */
+    bool is_plain;  /* no TLS: every connection needs an exception in force that allows plaintext */
     uint32_t segment;
     unsigned index; /* below COUNTERS_LISTENERS_MAX: where its connections are counted */
 };

@@ -16,7 +16,9 @@ static void step(struct bench *b, struct rd *r)
     struct party *p = &b->parties[what >> 7];
     uint8_t qos = argument % 3, which = argument >> 2 & 3;
     struct hello h = {.client_id = which == 0 ? "other" : "c",
-                      .version = (argument & 1) != 0 ? MQTT_V5 : MQTT_V311,
+                      .version = (argument & 1) != 0  ? MQTT_V5
+                                 : (what & 0x20) != 0 ? MQTT_V31
+                                                      : MQTT_V311,
                       .resume = (argument & 2) != 0,
                       .will = (argument & 0x40) != 0 ? topics[which] : NULL,
                       .keep_alive_s = argument >> 4};
@@ -75,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct rd r = rd_from(slice_of(data, n < 1024 ? n : 1024));
     struct bench *b = bench_open();
+    b->mqtts.takes_v31 = true;
     while (rd_left(&r) > 1) {
         step(b, &r);
     }

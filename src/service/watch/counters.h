@@ -41,6 +41,7 @@
     X(refused_rate, "refusals_total", "reason=\"rate\"", counter, "")                              \
     X(refused_quota, "refusals_total", "reason=\"quota\"", counter, "")                            \
     X(refused_denied, "refusals_total", "reason=\"denied\"", counter, "")                          \
+    X(refused_version, "refusals_total", "reason=\"version\"", counter, "")                        \
     X(refused_store, "refusals_total", "reason=\"store\"", counter, "")                            \
     X(coap_in_bytes, "coap_unproven_in_bytes_total", "", counter, "from unproven addresses")       \
     X(coap_out_bytes, "coap_unproven_out_bytes_total", "", counter, "to unproven addresses")       \

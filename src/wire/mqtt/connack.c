@@ -9,7 +9,8 @@ enum err mqtt_connack_decode(const struct mqtt_input *in, struct mqtt_fault *fau
 {
     struct rd r = rd_from(in->body);
     uint8_t flags = rd_u8(&r);
-    struct mqtt_connack m = {.code = rd_u8(&r), .session_present = (flags & 1) != 0};
+    struct mqtt_connack m = {.code = rd_u8(&r),
+                             .session_present = (flags & 1) != 0 && in->version != MQTT_V31};
     TRY(mqtt_check_read(&r, fault));
     if ((flags & 0xfe) != 0) {
         return mqtt_malformed(fault, 0); /* SPEC: MQTT5-3.2.2-1 */
@@ -39,7 +40,8 @@ enum err mqtt_connack_encode(const struct mqtt_connack *m, enum mqtt_version ver
     size_t end = 0;
     size_t body_n = 2 + (v5 ? mqtt_props_size(&m->props) : 0);
     TRY(mqtt_encode_begin(w, MQTT_CONNACK, 0, body_n, 0, &end));
-    wr_u8(w, m->session_present && code == 0); /* SPEC: MQTT5-3.2.2-6, MQTT3-3.2.2-4 */
+    /* SPEC: MQTT5-3.2.2-6, MQTT3-3.2.2-4; the byte is reserved in 3.1 */
+    wr_u8(w, m->session_present && code == 0 && version != MQTT_V31);
     wr_u8(w, code);
     if (v5) {
         mqtt_props_encode(&m->props, w);

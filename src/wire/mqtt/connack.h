@@ -16,8 +16,8 @@ struct mqtt_connack {
 MUST_USE enum err mqtt_connack_decode(const struct mqtt_input *in, struct mqtt_fault *fault,
                                       struct mqtt_connack *ret);
 /* mqtt_connack_encode - the whole packet; in 3.1.1 m->code is translated when it is 0x80 or more,
- * and properties are left out. Session present is sent only with success. The writer's error
- * sticks. */
+ * and properties are left out; 3.1 as well, without session present, which it does not know.
+ * Session present is sent only with success. The writer's error sticks. */
 MUST_USE enum err mqtt_connack_encode(const struct mqtt_connack *m, enum mqtt_version version,
                                       struct wr *w);
 

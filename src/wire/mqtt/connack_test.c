@@ -6,6 +6,8 @@ static const struct golden goldens[] = {
     {"3.1.1 accepted", S4, "20 02 00 00", 0, ERR_TRAILING},
     {"3.1.1 resumed", S4, "20 02 01 00", 0, ERR_TRAILING},
     {"3.1.1 not authorized", S4, "20 02 00 05", 0, ERR_TRAILING},
+    {"3.1 accepted", S3, "20 02 00 00", 0, ERR_TRAILING},
+    {"3.1 not authorized", S3, "20 02 00 05", 0, ERR_TRAILING},
     {"5 accepted", S5, "20 03 00 00 00", 0, ERR_TRAILING},
     {"5 refused", S5, "20 03 00 86 00", 0, ERR_TRAILING},
     {"5 every property", S5,
@@ -53,6 +55,11 @@ static void test_translation(void **state)
         assert_int_equal(w.at, 4);
         assert_int_equal(out[3], cases[i].v311);
         assert_int_equal(out[2], cases[i].v311 == 0); /* SPEC: MQTT3-3.2.2-4 */
+        w = wr_into(out, sizeof out);
+        assert_int_equal(mqtt_connack_encode(&m, MQTT_V31, &w), OK);
+        assert_int_equal(w.at, 4);
+        assert_int_equal(out[3], cases[i].v311);
+        assert_int_equal(out[2], 0); /* 3.1 does not know what that byte says */
         w = wr_into(out, sizeof out);
         assert_int_equal(mqtt_connack_encode(&m, MQTT_V5, &w), OK);
         assert_int_equal(out[3], cases[i].code);

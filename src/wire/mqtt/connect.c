@@ -3,7 +3,8 @@
 #include "wire/mqtt/fault_private.h"
 #include "wire/mqtt/topic.h"
 
-#define LEVEL_MQISDP 3
+/* Mosquitto's bridges set it in the level when they connect first; refused, they try without. */
+#define LEVEL_BRIDGE 0x80
 
 /* Connect flags. SPEC: MQTT5 3.1.2.3 */
 enum {
@@ -19,20 +20,23 @@ enum {
 
 /* Name and level decide the rest of the packet, so they come first. The level is left in the fault
  * even when what follows is wrong: it says in which version to answer. */
-static enum err read_version(struct rd *r, struct mqtt_fault *fault, enum mqtt_version *ret)
+static enum err read_version(struct rd *r, const struct mqtt_input *in, struct mqtt_fault *fault,
+                             enum mqtt_version *ret)
 {
     struct slice name = rd_block16(r);
     uint8_t level = rd_u8(r);
     TRY(mqtt_check_read(r, fault));
-    bool is_mqisdp = slice_is(name, "MQIsdp") && level == LEVEL_MQISDP;
+    bool is_mqisdp = slice_is(name, "MQIsdp");
+    bool is_v31 = is_mqisdp && level == MQTT_V31;
     if (!slice_is(name, "MQTT") && !is_mqisdp) {
         return mqtt_malformed(fault, 0); /* SPEC: MQTT5-3.1.2-1, MQTT3-3.1.2-1 */
     }
     if (fault != NULL) {
-        fault->level = level;
+        fault->level = is_mqisdp ? MQTT_V31 : level & (uint8_t)~LEVEL_BRIDGE;
+        fault->is_v31 = is_v31;
     }
-    if (is_mqisdp ||
-        (level != MQTT_V311 && level != MQTT_V5)) { /* SPEC: MQTT5-3.1.2-2, MQTT3-3.1.2-2 */
+    bool is_spoken = is_mqisdp ? is_v31 && in->takes_v31 : level == MQTT_V311 || level == MQTT_V5;
+    if (!is_spoken) { /* SPEC: MQTT5-3.1.2-2, MQTT3-3.1.2-2 */
         return mqtt_fail(fault, ERR_UNSUPPORTED, r->at - 1, MQTT_UNSUPPORTED_VERSION);
     }
     *ret = (enum mqtt_version)level;
@@ -45,6 +49,9 @@ static enum err check_flags(uint8_t flags, enum mqtt_version version, size_t at,
     if ((flags & FLAG_RESERVED) != 0) {
         return mqtt_malformed(fault, at); /* SPEC: MQTT-3.1.2-3 */
     }
+    if ((flags & FLAG_WILL) == 0 && version == MQTT_V31) {
+        flags &= (uint8_t) ~(FLAG_WILL_QOS | FLAG_WILL_RETAIN); /* 3.1 does not look at them then */
+    }
     if ((flags & FLAG_WILL) == 0 && (flags & (FLAG_WILL_QOS | FLAG_WILL_RETAIN)) != 0) {
         return mqtt_malformed(fault, at); /* SPEC: MQTT5-3.1.2-11, MQTT5-3.1.2-13, MQTT3-3.1.2-11,
                                              MQTT3-3.1.2-13, MQTT3-3.1.2-15 */
@@ -52,7 +59,7 @@ static enum err check_flags(uint8_t flags, enum mqtt_version version, size_t at,
     if ((flags & FLAG_WILL_QOS) == FLAG_WILL_QOS) {
         return mqtt_malformed(fault, at); /* SPEC: MQTT5-3.1.2-12, MQTT3-3.1.2-14 */
     }
-    if (version == MQTT_V311 && (flags & FLAG_PASSWORD) != 0 && (flags & FLAG_USERNAME) == 0) {
+    if (version != MQTT_V5 && (flags & FLAG_PASSWORD) != 0 && (flags & FLAG_USERNAME) == 0) {
         return mqtt_malformed(fault, at); /* SPEC: MQTT3-3.1.2-22 */
     }
     return OK;
@@ -77,7 +84,8 @@ static enum err read_client_id(struct rd *r, const struct mqtt_input *in, struct
     if (m->client_id.n > in->limits->client_id_bytes) {
         return mqtt_fail(fault, ERR_TOO_LARGE, at, MQTT_CLIENT_ID_INVALID);
     }
-    if (m->client_id.n == 0 && m->version == MQTT_V311 && !m->clean_start) {
+    bool may_be_empty = m->version == MQTT_V5 || (m->version == MQTT_V311 && m->clean_start);
+    if (m->client_id.n == 0 && !may_be_empty) {
         return mqtt_fail(fault, ERR_PROTOCOL, at,
                          MQTT_CLIENT_ID_INVALID); /* SPEC: MQTT5-3.1.3-8, MQTT3-3.1.3-8 */
     }
@@ -109,15 +117,23 @@ static enum err read_will(struct rd *r, const struct mqtt_input *in, enum mqtt_v
     return OK;
 }
 
+/* In 3.1 the length of the packet goes before the flags: user name and password may be announced
+ * and not be there. */
+static bool has_field(const struct rd *r, enum mqtt_version version, bool is_announced)
+{
+    return is_announced && (version != MQTT_V31 || rd_left(r) > 0);
+}
+
 enum err mqtt_connect_decode(const struct mqtt_input *in, struct mqtt_fault *fault,
                              struct mqtt_connect *ret)
 {
     if (fault != NULL) {
         fault->level = 0;
+        fault->is_v31 = false;
     }
     struct rd r = rd_from(in->body);
     struct mqtt_connect m = {0};
-    TRY(read_version(&r, fault, &m.version));
+    TRY(read_version(&r, in, fault, &m.version));
     uint8_t flags = rd_u8(&r);
     m.keep_alive_s = rd_u16(&r);
     TRY(mqtt_check_read(&r, fault));
@@ -135,9 +151,11 @@ enum err mqtt_connect_decode(const struct mqtt_input *in, struct mqtt_fault *fau
         m.will.retain = (flags & FLAG_WILL_RETAIN) != 0;
         TRY(read_will(&r, in, m.version, fault, &m.will));
     }
+    m.has_username = has_field(&r, m.version, m.has_username);
     if (m.has_username) {                            /* SPEC: MQTT5-3.1.2-17, MQTT3-3.1.2-19 */
         TRY(mqtt_read_text(&r, fault, &m.username)); /* SPEC: MQTT5-3.1.3-12, MQTT3-3.1.3-11 */
     }
+    m.has_password = has_field(&r, m.version, m.has_password);
     if (m.has_password) { /* SPEC: MQTT5-3.1.2-19, MQTT3-3.1.2-21 */
         m.password = rd_block16(&r);
     }
@@ -147,10 +165,15 @@ enum err mqtt_connect_decode(const struct mqtt_input *in, struct mqtt_fault *fau
     return OK;
 }
 
+static struct slice name_of(const struct mqtt_connect *m)
+{
+    return slice_text(m->version == MQTT_V31 ? "MQIsdp" : "MQTT");
+}
+
 static size_t body_size(const struct mqtt_connect *m)
 {
     bool v5 = m->version == MQTT_V5;
-    size_t n = 10 + mqtt_block_size(m->client_id);
+    size_t n = mqtt_block_size(name_of(m)) + 4 + mqtt_block_size(m->client_id);
     n += v5 ? mqtt_props_size(&m->props) : 0;
     if (m->has_will) {
         n += v5 ? mqtt_props_size(&m->will.props) : 0;
@@ -180,7 +203,7 @@ enum err mqtt_connect_encode(const struct mqtt_connect *m, struct wr *w)
     bool v5 = m->version == MQTT_V5;
     size_t end = 0;
     TRY(mqtt_encode_begin(w, MQTT_CONNECT, 0, body_size(m), 0, &end));
-    wr_block16(w, slice_text("MQTT"));
+    wr_block16(w, name_of(m));
     wr_u8(w, (uint8_t)m->version);
     wr_u8(w, flags_of(m));
     wr_u16(w, m->keep_alive_s);

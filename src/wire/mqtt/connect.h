@@ -14,7 +14,7 @@ struct mqtt_will {
 
 struct mqtt_connect {
     enum mqtt_version version;
-    bool clean_start;       /* "clean session" in 3.1.1 */
+    bool clean_start;       /* "clean session" before 5.0 */
     uint16_t keep_alive_s;  /* 0 = off */
     struct slice client_id; /* empty: the server assigns one */
     bool has_will, has_username, has_password;
@@ -25,13 +25,14 @@ struct mqtt_connect {
 };
 
 /*
- * mqtt_connect_decode - read a CONNECT body; in->version is ignored
+ * mqtt_connect_decode - read a CONNECT body; in->version is ignored, in->takes_v31 is not
  *
  * fault  may be NULL; its `level` says what to answer in, also when the version is unsupported.
  *
- * ERR_UNSUPPORTED  a protocol level other than 4 and 5, or MQIsdp
+ * ERR_UNSUPPORTED  a protocol level other than 4 and 5; MQIsdp with another than 3, or not taken
  * ERR_MALFORMED    wrong name, reserved bit, will or password bits that contradict each other
- * ERR_PROTOCOL     empty client id that 3.1.1 wants to keep a session for (0x85); excluded values
+ * ERR_PROTOCOL     empty client id in 3.1, or that 3.1.1 wants to keep a session for (0x85);
+ *                  excluded values
  * ERR_UTF8         any string; a will payload declared as text (0x99)
  * ERR_TOO_LARGE    client id (0x85), will topic (0x90); ERR_LIMIT user properties, topic levels
  * ERR_TRUNCATED, ERR_TRAILING

@@ -2,6 +2,7 @@
 
 #include "wire/mqtt/golden_private.h"
 
+#define V3 "00 06 'MQIsdp' 03 "
 #define V4 "00 04 'MQTT' 04 "
 #define V5 "00 04 'MQTT' 05 "
 
@@ -28,11 +29,38 @@ static const struct golden goldens[] = {
      "10 25 " V5
      "ee 00 0a 00 00 04 'dev1' 00 00 03 'w/t' 00 03 00 ff fe 00 01 'u' 00 04 'p' 00 ff 'q'",
      0, ERR_TRAILING},
+    {"3.1 smallest", C3, "10 10 " V3 "02 00 3c 00 02 'id'", 0, ERR_TRAILING},
+    /* user name and password may be announced and missing */
+    {"3.1 all", C3,
+     "10 25 " V3 "ee 00 0a 00 04 'dev1' 00 03 'w/t' 00 03 00 ff fe 00 01 'u' 00 04 'p' 00 ff 'q'",
+     2, ERR_TRAILING},
 };
 
 static const struct refused refusals[] = {
     {"MQIsdp", C4, "10 10 00 06 'MQIsdp' 03 02 00 3c 00 02 'id'", ERR_UNSUPPORTED, 0x84},
-    {"MQIsdp with level 4", C4, "10 10 00 06 'MQIsdp' 04 02 00 3c 00 02 'id'", ERR_MALFORMED, 0x81},
+    {"MQIsdp with level 4", C4, "10 10 00 06 'MQIsdp' 04 02 00 3c 00 02 'id'", ERR_UNSUPPORTED,
+     0x84},
+    {"MQIsdp that breaks off", C4, "10 09 " V3, ERR_UNSUPPORTED, 0x84},
+    {"MQIsdp with level 4 where 3.1 is taken", C3, "10 10 00 06 'MQIsdp' 04 02 00 3c 00 02 'id'",
+     ERR_UNSUPPORTED, 0x84},
+    {"MQIsdp with level 5 where 3.1 is taken", C3, "10 11 00 06 'MQIsdp' 05 02 00 3c 00 00 02 'id'",
+     ERR_UNSUPPORTED, 0x84},
+    {"MQIsdp of a bridge where 3.1 is taken", C3, "10 10 00 06 'MQIsdp' 83 02 00 3c 00 02 'id'",
+     ERR_UNSUPPORTED, 0x84},
+    {"level 3 under the new name where 3.1 is taken", C3,
+     "10 0e 00 04 'MQTT' 03 02 00 3c 00 02 'id'", ERR_UNSUPPORTED, 0x84},
+    {"MQISDP", C3, "10 10 00 06 'MQISDP' 03 02 00 3c 00 02 'id'", ERR_MALFORMED, 0x81},
+    {"3.1 that breaks off", C3, "10 09 " V3, ERR_TRUNCATED, 0x81},
+    {"3.1 without client id", C3, "10 0e " V3 "02 00 3c 00 00", ERR_PROTOCOL, 0x85},
+    {"3.1 reserved flag", C3, "10 10 " V3 "03 00 3c 00 02 'id'", ERR_MALFORMED, 0x81},
+    {"3.1 will QoS 3", C3, "10 16 " V3 "1e 00 3c 00 02 'id' 00 01 't' 00 01 'm'", ERR_MALFORMED,
+     0x81},
+    {"3.1 password without user name", C3, "10 14 " V3 "42 00 3c 00 02 'id' 00 02 'pw'",
+     ERR_MALFORMED, 0x81},
+    {"3.1 half a user name", C3, "10 13 " V3 "82 00 3c 00 02 'id' 00 02 'u'", ERR_TRUNCATED, 0x81},
+    {"3.1 client id overlong form", C3, "10 10 " V3 "02 00 3c 00 02 c0 80", ERR_UTF8, 0x81},
+    {"3.1 will topic wildcard", C3, "10 15 " V3 "06 00 3c 00 02 'id' 00 01 '#' 00 00",
+     ERR_MALFORMED, 0x90},
     {"level 3 under the new name", C4, "10 0c 00 04 'MQTT' 03 02 00 3c 00 00", ERR_UNSUPPORTED,
      0x84},
     {"level 6", C4, "10 0c 00 04 'MQTT' 06 02 00 3c 00 00", ERR_UNSUPPORTED, 0x84},
@@ -101,7 +129,7 @@ static enum err decode(const char *bytes, const struct mqtt_wire_limits *limits,
     size_t n = golden_bytes(bytes, room);
     struct slice stream = slice_of(room, n);
     struct mqtt_fixed fixed;
-    struct mqtt_input in = {.limits = limits};
+    struct mqtt_input in = {.takes_v31 = true, .limits = limits};
     TRY(mqtt_packet_cut(&stream, n, fault, &fixed, &in.body));
     return mqtt_connect_decode(&in, fault, ret);
 }
@@ -113,7 +141,7 @@ static void test_order_of_fields(void **state)
     struct mqtt_wire_limits limits = golden_limits();
     struct mqtt_fault fault = {0};
     for (unsigned i = 0; i < 2; i++) {
-        struct mqtt_connect m;
+        struct mqtt_connect m = {0};
         assert_int_equal(decode(goldens[i == 0 ? 2 : 7].bytes, &limits, &fault, &m), OK);
         assert_int_equal(m.version, i == 0 ? MQTT_V311 : MQTT_V5);
         assert_true(m.clean_start && m.has_will && m.has_username && m.has_password);
@@ -133,7 +161,7 @@ static void test_fields(void **state)
     (void)state;
     struct mqtt_wire_limits limits = golden_limits();
     struct mqtt_fault fault = {0};
-    struct mqtt_connect m;
+    struct mqtt_connect m = {0};
     assert_int_equal(decode(goldens[4].bytes, &limits, &fault, &m), OK);
     assert_int_equal(m.version, MQTT_V5);
     assert_int_equal(mqtt_props_number(&m.props, MQTT_PROP_SESSION_EXPIRY, 0), 10);
@@ -157,28 +185,60 @@ static void test_level_is_kept(void **state)
     static const struct {
         const char *bytes;
         uint8_t level;
+        bool is_v31;
     } cases[] = {
-        {"10 10 00 06 'MQIsdp' 03 02 00 3c 00 02 'id'", 3},
-        {"10 0c 00 04 'MQTT' 06 02 00 3c 00 00", 6},
-        {"10 0c " V4 "03 00 3c 00 00", 4},
-        {"10 0e " V5 "02 00 3c 80 00 00 00", 5},
-        {"10 0c 00 04 'mqtt' 04 02 00 3c 00 00", 0},
-        {"10 05 00 04 'MQT'", 0},
+        {"10 10 " V3 "03 00 3c 00 02 'id'", 3, true},
+        {"10 10 00 06 'MQIsdp' 04 02 00 3c 00 02 'id'", 3, false},
+        {"10 10 00 06 'MQIsdp' 83 02 00 3c 00 02 'id'", 3, false},
+        {"10 0c 00 04 'MQTT' 03 02 00 3c 00 00", 3, false},
+        {"10 0c 00 04 'MQTT' 06 02 00 3c 00 00", 6, false},
+        {"10 0c 00 04 'MQTT' 84 02 00 3c 00 00", 4, false},
+        {"10 0d 00 04 'MQTT' 85 02 00 3c 00 00 00", 5, false},
+        {"10 0c " V4 "03 00 3c 00 00", 4, false},
+        {"10 0e " V5 "02 00 3c 80 00 00 00", 5, false},
+        {"10 0c 00 04 'mqtt' 04 02 00 3c 00 00", 0, false},
+        {"10 05 00 04 'MQT'", 0, false},
     };
     struct mqtt_wire_limits limits = golden_limits();
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        struct mqtt_fault fault = {.level = 99};
-        struct mqtt_connect m;
+        struct mqtt_fault fault = {.level = 99, .is_v31 = true};
+        struct mqtt_connect m = {0};
         assert_int_not_equal(decode(cases[i].bytes, &limits, &fault, &m), OK);
         assert_int_equal(fault.level, cases[i].level);
+        assert_int_equal(fault.is_v31, cases[i].is_v31);
     }
+}
+
+/* What 3.1 leaves open and 3.1.1 does not: bits of a will that is not there, a user name and a
+ * password that are announced and missing. And its client id ends where ours does. */
+static void test_v31(void **state)
+{
+    (void)state;
+    struct mqtt_wire_limits limits = golden_limits();
+    struct mqtt_fault fault = {0};
+    struct mqtt_connect m = {0};
+    assert_int_equal(decode("10 10 " V3 "3a 00 3c 00 02 'id'", &limits, &fault, &m), OK);
+    assert_int_equal(m.version, MQTT_V31);
+    assert_true(m.clean_start && !m.has_will && m.will.qos == 0 && !m.will.retain);
+    assert_int_equal(decode("10 10 " V3 "c0 00 3c 00 02 'id'", &limits, &fault, &m), OK);
+    assert_true(!m.clean_start && !m.has_username && !m.has_password);
+    assert_int_equal(decode("10 13 " V3 "c0 00 3c 00 02 'id' 00 01 'u'", &limits, &fault, &m), OK);
+    assert_true(m.has_username && slice_is(m.username, "u") && !m.has_password);
+
+    static const char longer[] = "10 26 " V3 "02 00 3c 00 18 'abcdefghijklmnopqrstuvwx'";
+    limits.client_id_bytes = 24;
+    assert_int_equal(decode(longer, &limits, &fault, &m), OK);
+    assert_int_equal(m.client_id.n, 24);
+    limits.client_id_bytes = 23;
+    assert_int_equal(decode(longer, &limits, &fault, &m), ERR_TOO_LARGE);
+    assert_int_equal(fault.reason, 0x85);
 }
 
 static void test_limits(void **state)
 {
     (void)state;
     struct mqtt_fault fault = {0};
-    struct mqtt_connect m;
+    struct mqtt_connect m = {0};
     struct mqtt_wire_limits limits = golden_limits();
     limits.client_id_bytes = 4;
     assert_int_equal(decode(goldens[1].bytes, &limits, &fault, &m), OK);
@@ -207,9 +267,13 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),         cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_order_of_fields), cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_level_is_kept),   cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_goldens),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_order_of_fields),
+        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_level_is_kept),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_v31),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,8 @@
 #include "wire/mqtt/fault_private.h"
 #include "wire/mqtt/varint.h"
 
+enum { FLAG_DUP = 0x08 };
+
 /* The flags are only a matter of the type; which type may come when is the engine's. */
 static bool has_legal_flags(uint8_t first)
 {
@@ -24,11 +26,20 @@ static bool has_legal_flags(uint8_t first)
     }
 }
 
-enum err mqtt_fixed_decode(struct slice in, size_t packet_max, struct mqtt_fault *fault,
-                           struct mqtt_fixed *ret)
+/* A 3.1 client sets DUP when it repeats PUBREL, SUBSCRIBE or UNSUBSCRIBE. It says nothing that the
+ * packet id does not say, so nobody behind here sees it. */
+static uint8_t without_dup(uint8_t first, enum mqtt_version version)
+{
+    unsigned type = first >> 4;
+    bool may_repeat = type == MQTT_PUBREL || type == MQTT_SUBSCRIBE || type == MQTT_UNSUBSCRIBE;
+    return version == MQTT_V31 && may_repeat ? first & (uint8_t)~FLAG_DUP : first;
+}
+
+static enum err decode(struct slice in, enum mqtt_version version, size_t packet_max,
+                       struct mqtt_fault *fault, struct mqtt_fixed *ret)
 {
     struct rd r = rd_from(in);
-    uint8_t first = rd_u8(&r);
+    uint8_t first = without_dup(rd_u8(&r), version);
     if (!rd_ok(&r)) {
         return ERR_AGAIN;
     }
@@ -51,11 +62,24 @@ enum err mqtt_fixed_decode(struct slice in, size_t packet_max, struct mqtt_fault
     return OK;
 }
 
+enum err mqtt_fixed_decode(struct slice in, size_t packet_max, struct mqtt_fault *fault,
+                           struct mqtt_fixed *ret)
+{
+    return decode(in, MQTT_V311, packet_max, fault, ret);
+}
+
 enum err mqtt_packet_cut(struct slice *in, size_t packet_max, struct mqtt_fault *fault,
                          struct mqtt_fixed *ret, struct slice *ret_body)
 {
+    return mqtt_packet_cut_as(MQTT_V311, in, packet_max, fault, ret, ret_body);
+}
+
+enum err mqtt_packet_cut_as(enum mqtt_version version, struct slice *in, size_t packet_max,
+                            struct mqtt_fault *fault, struct mqtt_fixed *ret,
+                            struct slice *ret_body)
+{
     struct mqtt_fixed f;
-    TRY(mqtt_fixed_decode(*in, packet_max, fault, &f));
+    TRY(decode(*in, version, packet_max, fault, &f));
     if (in->n < f.packet_n) {
         return ERR_AGAIN;
     }

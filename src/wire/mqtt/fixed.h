@@ -42,6 +42,11 @@ MUST_USE enum err mqtt_fixed_decode(struct slice in, size_t packet_max, struct m
  */
 MUST_USE enum err mqtt_packet_cut(struct slice *in, size_t packet_max, struct mqtt_fault *fault,
                                   struct mqtt_fixed *ret, struct slice *ret_body);
+/* mqtt_packet_cut_as - as mqtt_packet_cut, from a sender of this version: one of MQTT 3.1 may set
+ * DUP on PUBREL, SUBSCRIBE and UNSUBSCRIBE, and *ret does not show it. */
+MUST_USE enum err mqtt_packet_cut_as(enum mqtt_version version, struct slice *in, size_t packet_max,
+                                     struct mqtt_fault *fault, struct mqtt_fixed *ret,
+                                     struct slice *ret_body);
 
 /* mqtt_fixed_encode - writes type, flags and length; ERR_TOO_LARGE sticks when body_n has no
  * encoding. */

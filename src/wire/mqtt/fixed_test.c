@@ -30,6 +30,32 @@ static void test_every_first_byte(void **state)
     }
 }
 
+/* 3.1 knows DUP for three more packets; nobody else may set it there, and it is not seen behind. */
+static void test_repeated_by_3_1(void **state)
+{
+    (void)state;
+    static const enum mqtt_version versions[] = {MQTT_V31, MQTT_V311, MQTT_V5};
+    for (unsigned i = 0; i < COUNT_OF(versions) * 256; i++) {
+        uint8_t bytes[2] = {(uint8_t)i, 0};
+        struct mqtt_fixed strict, f;
+        struct slice in = slice_of(bytes, 2), body;
+        enum err want = mqtt_fixed_decode(in, 100, NULL, &strict);
+        bool repeats = bytes[0] == 0x6a || bytes[0] == 0x8a || bytes[0] == 0xaa;
+        bool forgiven = repeats && versions[i / 256] == MQTT_V31;
+        struct mqtt_fault fault = {0};
+        enum err err = mqtt_packet_cut_as(versions[i / 256], &in, 100, &fault, &f, &body);
+        assert_int_equal(err, forgiven ? OK : want);
+        if (err == OK) {
+            assert_int_equal(f.type, bytes[0] >> 4);
+            assert_int_equal(f.flags, forgiven ? 2 : strict.flags);
+            assert_true(in.n == 0 && body.n == 0);
+        } else {
+            assert_int_equal(fault.reason, 0x81);
+            assert_int_equal(in.n, 2);
+        }
+    }
+}
+
 /* SPEC: MQTT5-1.5.5-1 */
 static void test_lengths(void **state)
 {
@@ -92,7 +118,7 @@ static void test_cut_takes_one(void **state)
 static void test_who_sends_what(void **state)
 {
     (void)state;
-    /* type by type: client 3.1.1, server 3.1.1, client 5, server 5 */
+    /* type by type: client 3.1.1, server 3.1.1, client 5, server 5; 3.1 as 3.1.1 */
     static const char *const table[16] = {"....", "x.x.", ".x.x", "xxxx", "xxxx", "xxxx",
                                           "xxxx", "xxxx", "x.x.", ".x.x", "x.x.", ".x.x",
                                           "x.x.", ".x.x", "x.xx", "..xx"};
@@ -100,6 +126,8 @@ static void test_who_sends_what(void **state)
         enum mqtt_type type = (enum mqtt_type)t;
         assert_int_equal(mqtt_type_is_from(type, C4), table[t][0] == 'x');
         assert_int_equal(mqtt_type_is_from(type, S4), table[t][1] == 'x');
+        assert_int_equal(mqtt_type_is_from(type, C3), table[t][0] == 'x');
+        assert_int_equal(mqtt_type_is_from(type, S3), table[t][1] == 'x');
         assert_int_equal(mqtt_type_is_from(type, C5), table[t][2] == 'x');
         assert_int_equal(mqtt_type_is_from(type, S5), table[t][3] == 'x');
     }
@@ -113,6 +141,7 @@ static void test_names(void **state)
     assert_string_equal(mqtt_type_name(MQTT_AUTH), "AUTH");
     assert_string_equal(mqtt_type_name((enum mqtt_type)0), "type 0");
     assert_string_equal(mqtt_type_name((enum mqtt_type)16), "type 0");
+    assert_string_equal(mqtt_version_name(3), "MQTT 3.1");
     assert_string_equal(mqtt_version_name(4), "MQTT 3.1.1");
     assert_string_equal(mqtt_version_name(6), "unknown");
 }
@@ -120,11 +149,9 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_first_byte),
-        cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_cut_takes_one),
-        cmocka_unit_test(test_who_sends_what),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_every_first_byte), cmocka_unit_test(test_repeated_by_3_1),
+        cmocka_unit_test(test_lengths),          cmocka_unit_test(test_cut_takes_one),
+        cmocka_unit_test(test_who_sends_what),   cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,9 @@
 /*
  * fuzz_private - the body of every fuzz target of this folder
  *
- * First byte: bit 0 MQTT 5, bit 1 from a server, bit 2 narrow limits, bits 4 to 7 the flags. The
- * rest is the packet's body, copied so that the sanitizer sees a read past its end.
+ * First byte: bit 0 MQTT 5, bit 1 from a server, bit 2 narrow limits, bit 3 MQTT 3.1 (without bit
+ * 0) and a place that takes it, bits 4 to 7 the flags. The rest is the packet's body, copied so
+ * that the sanitizer sees a read past its end.
  */
 #ifndef WIRE_MQTT_FUZZ_PRIVATE_H
 #define WIRE_MQTT_FUZZ_PRIVATE_H
@@ -22,6 +23,14 @@ static inline uint8_t fuzz_flags(enum mqtt_type type, uint8_t flags)
     return type == MQTT_PUBREL || type == MQTT_SUBSCRIBE || type == MQTT_UNSUBSCRIBE ? 2 : 0;
 }
 
+static inline enum mqtt_version fuzz_version(uint8_t setup)
+{
+    if ((setup & 1) != 0) {
+        return MQTT_V5;
+    }
+    return (setup & 8) != 0 ? MQTT_V31 : MQTT_V311;
+}
+
 static inline void fuzz_packet(enum mqtt_type type, struct slice data)
 {
     if (data.n == 0) {
@@ -39,7 +48,8 @@ static inline void fuzz_packet(enum mqtt_type type, struct slice data)
         }
         struct mqtt_input in = {.body = slice_of(copy, body.n),
                                 .flags = fuzz_flags(type, data.p[0] >> 4),
-                                .version = (data.p[0] & 1) != 0 ? MQTT_V5 : MQTT_V311,
+                                .version = fuzz_version(data.p[0]),
+                                .takes_v31 = (data.p[0] & 8) != 0,
                                 .sender =
                                     (data.p[0] & 2) != 0 ? MQTT_FROM_SERVER : MQTT_FROM_CLIENT,
                                 .limits = &limits};

@@ -10,8 +10,9 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-/* The protocol level as it stands in CONNECT. Level 3 ("MQIsdp") is recognised and refused. */
-enum mqtt_version { MQTT_V311 = 4, MQTT_V5 = 5 };
+/* The protocol level as it stands in CONNECT. 3.1 goes by another name there, "MQIsdp"; a decoder
+ * that is not told to take it refuses it. */
+enum mqtt_version { MQTT_V31 = 3, MQTT_V311 = 4, MQTT_V5 = 5 };
 
 /* The packet type as it stands in the fixed header. SPEC: MQTT5 2.1.2 */
 enum mqtt_type {
@@ -63,6 +64,7 @@ struct mqtt_input {
     uint8_t flags;             /* low four bits of the first byte */
     enum mqtt_version version; /* CONNECT ignores it: it brings its own */
     enum mqtt_sender sender;
+    bool takes_v31;                        /* CONNECT only: MQTT 3.1 is not refused */
     const struct mqtt_wire_limits *limits; /* borrowed, never NULL */
 };
 
@@ -81,8 +83,10 @@ struct mqtt_fault {
     enum err err;
     size_t at;      /* offset in the body (in the packet for mqtt_fixed_decode) */
     uint8_t reason; /* 0x80 or greater */
-    uint8_t level;  /* CONNECT only: the protocol level read, 3 for MQIsdp; 0 = not reached */
-    uint8_t type;   /* filled by the engine: of the packet, as in its first byte */
+    uint8_t level; /* CONNECT only: the protocol level read, without the bit that bridges set in it;
+                      3 for MQIsdp, whatever it says; 0 = not reached */
+    bool is_v31;   /* CONNECT only, with ERR_UNSUPPORTED: a whole MQIsdp of level 3 */
+    uint8_t type;  /* filled by the engine: of the packet, as in its first byte */
 };
 
 #endif

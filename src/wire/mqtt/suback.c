@@ -4,6 +4,9 @@
 
 static bool is_code(enum mqtt_version version, uint8_t code)
 {
+    if (version == MQTT_V31) {
+        return code <= MQTT_GRANTED_QOS_2; /* it has no word for a refusal */
+    }
     if (version == MQTT_V311) {
         return mqtt_reason_v311_suback(code) == code; /* SPEC: MQTT3-3.9.3-2 */
     }
@@ -33,6 +36,18 @@ enum err mqtt_suback_decode(const struct mqtt_input *in, struct mqtt_fault *faul
     return OK;
 }
 
+/* In 3.1 a code says which QoS is granted and nothing else: its clients would read a refusal as QoS
+ * 0, so none is written. */
+static enum err check_sayable(struct slice codes, enum mqtt_version version, struct wr *w)
+{
+    for (size_t i = 0; i < codes.n && version == MQTT_V31; i++) {
+        if (codes.p[i] > MQTT_GRANTED_QOS_2) {
+            wr_fail(w, ERR_UNSUPPORTED);
+        }
+    }
+    return w->err;
+}
+
 static void write_code(struct wr *w, enum mqtt_version version, uint8_t code)
 {
     wr_u8(w, version == MQTT_V5 ? code : mqtt_reason_v311_suback(code));
@@ -44,6 +59,7 @@ enum err mqtt_suback_encode(const struct mqtt_suback *m, enum mqtt_version versi
     bool v5 = version == MQTT_V5;
     size_t end = 0;
     size_t body_n = 2 + (v5 ? mqtt_props_size(&m->props) : 0) + m->codes.n;
+    TRY(check_sayable(m->codes, version, w));
     TRY(mqtt_encode_begin(w, MQTT_SUBACK, 0, body_n, 0, &end));
     wr_u16(w, m->packet_id);
     if (v5) {
@@ -61,6 +77,7 @@ enum err mqtt_suback_encode_all(uint16_t packet_id, uint8_t code, size_t n,
     assert(packet_id != 0);
     bool v5 = version == MQTT_V5;
     size_t end = 0;
+    TRY(check_sayable(slice_of(&code, 1), version, w));
     TRY(mqtt_encode_begin(w, MQTT_SUBACK, 0, 2 + (v5 ? 1u : 0u) + n, 0, &end));
     wr_u16(w, packet_id);
     if (v5) {

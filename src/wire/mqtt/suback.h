@@ -15,10 +15,11 @@ struct mqtt_suback {
 MUST_USE enum err mqtt_suback_decode(const struct mqtt_input *in, struct mqtt_fault *fault,
                                      struct mqtt_suback *ret);
 /* mqtt_suback_encode - the whole packet; codes are MQTT 5 reason codes and are translated
- * for 3.1.1. The writer's error sticks. SPEC: MQTT-3.9.3-1, MQTT3-3.9.3-2, MQTT5-3.9.3-2 */
+ * for 3.1.1. ERR_UNSUPPORTED: a refusal in 3.1, which has no word for it; nothing is written. The
+ * writer's error sticks. SPEC: MQTT-3.9.3-1, MQTT3-3.9.3-2, MQTT5-3.9.3-2 */
 MUST_USE enum err mqtt_suback_encode(const struct mqtt_suback *m, enum mqtt_version version,
                                      struct wr *w);
-/* mqtt_suback_encode_all - the same code for n filters, without properties. */
+/* mqtt_suback_encode_all - the same code for n filters, without properties. Errors as above. */
 MUST_USE enum err mqtt_suback_encode_all(uint16_t packet_id, uint8_t code, size_t n,
                                          enum mqtt_version version, struct wr *w);
 

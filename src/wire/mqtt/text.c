@@ -15,7 +15,7 @@ const char *mqtt_type_name(enum mqtt_type type)
 const char *mqtt_version_name(unsigned level)
 {
     switch (level) {
-    case 3:
+    case MQTT_V31:
         return "MQTT 3.1";
     case MQTT_V311:
         return "MQTT 3.1.1";

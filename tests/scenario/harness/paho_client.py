@@ -15,7 +15,7 @@ class Paho:
         self._connected, self._closed, self._subscribed = threading.Event(), threading.Event(), {}
         self._lock = threading.Condition()
         self.connack = self.disconnect_reason = None
-        protocol = paho.MQTTv5 if version == 5 else paho.MQTTv311
+        protocol = {3: paho.MQTTv31, 4: paho.MQTTv311, 5: paho.MQTTv5}[version]
         name = device.name if client_id is None else client_id
         more = {} if version == 5 else {'clean_session': clean}
         if hasattr(paho, 'CallbackAPIVersion'):

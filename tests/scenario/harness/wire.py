@@ -31,7 +31,7 @@ def connect(client_id, version=5, user=None, password=None, keep_alive=60, clean
     if will:
         flags |= 0x04 | will[2] << 3 | (0x20 if will[3] else 0)
     flags |= (0x80 if user is not None else 0) | (0x40 if password is not None else 0)
-    body = field('MQTT') + bytes([version, flags]) + struct.pack('>H', keep_alive)
+    body = field('MQIsdp' if version == 3 else 'MQTT') + bytes([version, flags]) + struct.pack('>H', keep_alive)
     if version == 5:
         body += varint(len(properties)) + properties
     body += field(client_id)
