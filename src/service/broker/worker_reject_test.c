@@ -34,7 +34,8 @@ static struct tally tally_of(const struct bench *b)
 {
     return (struct tally){.limit = SUM(b, refused_limit),
                           .other = SUM(b, refused_rate) + SUM(b, refused_quota) +
-                                   SUM(b, refused_denied) + SUM(b, refused_store),
+                                   SUM(b, refused_denied) + SUM(b, refused_store) +
+                                   SUM(b, refused_version),
                           .taken =
                               SUM(b, received_qos0) + SUM(b, received_qos1) + SUM(b, received_qos2),
                           .sent = SUM(b, sent_qos0) + SUM(b, sent_qos1) + SUM(b, sent_qos2),
@@ -200,8 +201,9 @@ static void every_class(void **state)
             struct tally before = tally_of(b);
             send_bad(b, c, home);
             enum event_category category = category_of(c->err);
-            one_event(b, c, home, category, "Fix the client");
-            counted(b, c, &before, category == EVENT_quota ? 1 : 0, 0);
+            bool is_version = c->err == ERR_UNSUPPORTED;
+            one_event(b, c, home, category, is_version ? "pdate" : "Fix the client");
+            counted(b, c, &before, category == EVENT_quota ? 1 : 0, is_version ? 1 : 0);
             EXPECT(&b->parties[READER], "");
         }
     }
