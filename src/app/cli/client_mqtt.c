@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -18,7 +19,6 @@ enum {
     GOODBYE_MS = 2 * 1000,
     OUTPUT_BYTES = CLIENT_PACKET_MAX + 64 * 1024,
     INPUT_BYTES = CLIENT_PACKET_MAX + 2 * STREAM_RECV_BYTES,
-    RECEIVE_MAX = 100,
     REASON_BYTES = 256,
     AT_STREAM = 0,
     AT_SIGNAL,
@@ -28,6 +28,7 @@ enum {
 
 struct run {
     struct cli *cli;
+    const struct client_mqtt *m;
     const struct client_target *target;
     const struct client_handler *h;
     struct clock clock;
@@ -38,6 +39,7 @@ struct run {
     struct buf in; /* packets not taken yet */
     int signals;
     int code;
+    bool told_tls; /* for -d */
 };
 
 static void run_done(struct run *r)
@@ -55,6 +57,55 @@ static void run_done(struct run *r)
 static uint64_t now_of(const struct run *r)
 {
     return r->clock.mono_ms(r->clock.ctx);
+}
+
+/* ---- -d ---- */
+
+void client_debug(struct cli *cli, const struct client_mqtt *m, const char *format, ...)
+{
+    if (!m->debug) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    fputs("sallyport: ", cli->err);
+    vfprintf(cli->err, format, args);
+    va_end(args);
+    fputc('\n', cli->err);
+}
+
+static void debug_publish(struct run *r, const struct mqtt_publish *m)
+{
+    char topic[REASON_BYTES];
+    log_escape(m->topic.p, m->topic.n, topic, sizeof(topic));
+    client_debug(r->cli, r->m, "PUBLISH came: %s, QoS %d%s%s, id %d, %zu bytes", topic, m->qos,
+                 m->retain ? ", retained" : "", m->dup ? ", again" : "", m->packet_id,
+                 m->payload.n);
+}
+
+static void debug_event(struct run *r, const struct mqtt_client_event *ev)
+{
+    switch (ev->kind) {
+    case MQTT_CLIENT_CONNACK:
+        client_debug(r->cli, r->m, "CONNACK 0x%02x%s", ev->connack.code,
+                     ev->connack.session_present ? ", the session was there" : "");
+        break;
+    case MQTT_CLIENT_PUBLISH:
+        debug_publish(r, &ev->publish);
+        break;
+    case MQTT_CLIENT_PUBLISHED:
+        client_debug(r->cli, r->m, "acknowledged: id %d, 0x%02x", ev->id, ev->reason);
+        break;
+    case MQTT_CLIENT_SUBACK:
+        client_debug(r->cli, r->m, "SUBACK id %d, %zu filters", ev->id, ev->suback.codes.n);
+        break;
+    case MQTT_CLIENT_UNSUBACK:
+        client_debug(r->cli, r->m, "UNSUBACK id %d", ev->id);
+        break;
+    case MQTT_CLIENT_DISCONNECT:
+        client_debug(r->cli, r->m, "DISCONNECT 0x%02x", ev->disconnect.reason);
+        break;
+    }
 }
 
 /* ---- what the server says, in words ---- */
@@ -102,6 +153,9 @@ static int on_disconnect(struct run *r, const struct mqtt_disconnect *m)
 
 static int on_event(struct run *r, const struct mqtt_client_event *ev)
 {
+    if (r->m->debug) {
+        debug_event(r, ev);
+    }
     switch (ev->kind) {
     case MQTT_CLIENT_CONNACK:
         return on_connack(r, &ev->connack);
@@ -171,6 +225,11 @@ static bool flush(struct run *r)
         struct slice part = slice_of(dst, mqtt_client_output(r->engine, dst, STREAM_SEND_BYTES));
         err = stream_write(r->stream, r->io, &part, 1);
         err = err == OK && stream_is_blocked(r->stream) ? ERR_AGAIN : err;
+    }
+    if (!r->told_tls && stream_is_ready(r->stream)) {
+        r->told_tls = true;
+        client_debug(r->cli, r->m, "%s, %s; CONNECT", stream_version(r->stream),
+                     stream_cipher(r->stream));
     }
     return err == OK || err == ERR_AGAIN;
 }
@@ -248,7 +307,8 @@ static void turn(struct run *r)
 static void say_goodbye(struct run *r)
 {
     uint64_t end_ms = now_of(r) + GOODBYE_MS;
-    mqtt_client_disconnect(r->engine, MQTT_SUCCESS);
+    client_debug(r->cli, r->m, "DISCONNECT");
+    mqtt_client_disconnect_with(r->engine, MQTT_SUCCESS, &r->m->props.of[CLIENT_PROPS_DISCONNECT]);
     bool alive = flush(r);
     bool has_closed = false;
     while (alive && now_of(r) < end_ms) {
@@ -288,21 +348,34 @@ static int start(struct run *r, const struct client_mqtt *m)
 {
     const struct client_target *t = r->target;
     struct mqtt_client_setup setup = {.connect = m->connect,
-                                      .packet_max = CLIENT_PACKET_MAX,
+                                      .packet_max = m->packet_max,
                                       .output_max = OUTPUT_BYTES,
                                       .answer_ms = ANSWER_MS,
-                                      .receive_max = RECEIVE_MAX,
+                                      .receive_max = m->receive_max,
                                       .window = m->window};
     struct tls_client_config tls = {.ca_pem = buf_slice(&t->ca),
+                                    .ca_dir = t->ca_dir,
+                                    .use_os_authorities = t->use_os_authorities,
+                                    .tls13_only = t->tls13_only,
+                                    .alpn = t->alpn,
+                                    .ciphers = t->ciphers,
                                     .host = t->host,
                                     .chain_pem = buf_slice(&t->chain),
                                     .key_pem = buf_slice(&t->key)};
     char text[TLS_TEXT_BYTES];
     int fd;
+    if (t->is_websocket) {
+        return cli_fail(r->cli, "wss:// is not there yet: use mqtts://");
+    }
     if (tls_client_new(&tls, text, &r->tls) != OK) {
         return cli_fail(r->cli, "certificates: %s", text);
     }
-    enum err err = net_connect_tcp(t->host, t->port, CONNECT_MS, &fd);
+    client_debug(r->cli, r->m, "connecting to %s port %u", t->host, (unsigned)t->port);
+    enum err err = net_connect_tcp_from(t->host, t->port, t->from, CONNECT_MS, &fd);
+    if (err == ERR_CONFIG) {
+        return cli_fail(r->cli, "-A %s is no address of this machine from which %s can be reached",
+                        t->from, t->host);
+    }
     if (err != OK) {
         return client_unreached(r->cli, t, err);
     }
@@ -319,6 +392,7 @@ int client_mqtt_run(struct cli *cli, struct client_mqtt *m, const struct client_
 {
     AUTO(run_done)
     struct run r = {.cli = cli,
+                    .m = m,
                     .target = &m->target,
                     .h = h,
                     .clock = clock_system(),
