@@ -196,6 +196,11 @@ static int stream_failed(struct run *r, enum err err)
     if (err == ERR_AUTH) {
         return client_untrusted(r->cli, r->target, stream_verify(r->stream));
     }
+    if (r->target->is_websocket && stream_refusal(r->stream) != 0) {
+        return cli_fail(r->cli, "%s port %u%s: %s (HTTP %u)", r->target->host,
+                        (unsigned)r->target->port, r->target->path, stream_error(r->stream),
+                        stream_refusal(r->stream));
+    }
     return client_broken(r->cli, r->target, stream_error(r->stream));
 }
 
@@ -364,9 +369,6 @@ static int start(struct run *r, const struct client_mqtt *m)
                                     .key_pem = buf_slice(&t->key)};
     char text[TLS_TEXT_BYTES];
     int fd;
-    if (t->is_websocket) {
-        return cli_fail(r->cli, "wss:// is not there yet: use mqtts://");
-    }
     if (tls_client_new(&tls, text, &r->tls) != OK) {
         return cli_fail(r->cli, "certificates: %s", text);
     }
@@ -384,7 +386,9 @@ static int start(struct run *r, const struct client_mqtt *m)
         return cli_fail(r->cli, "no memory, or an option is too long");
     }
     stream_io_now(r->io, now_of(r));
-    err = stream_start(r->stream, r->io);
+    struct ws_target ws = {.host = t->host, .port = t->port, .path = t->path};
+    err = t->is_websocket ? stream_upgrade_client(r->stream, &ws, CLIENT_PACKET_MAX) : OK;
+    err = err == OK ? stream_start(r->stream, r->io) : err;
     return err == OK ? CLIENT_GO_ON : stream_failed(r, err);
 }
 

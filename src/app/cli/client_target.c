@@ -269,6 +269,8 @@ static int take_url(struct cli *cli, const struct cli_command *self, const struc
     char *to = t->is_websocket ? t->path : t->topic;
     if (t->is_websocket && u->path.n == 0) {
         (void)snprintf(to, CLIENT_PATH_BYTES, "/mqtt");
+    } else if (t->is_websocket && slice_find(u->path, ' ') < u->path.n) {
+        return bad_url(cli, self, ERR_MALFORMED);
     } else if (u->path.n + 2 > CLIENT_PATH_BYTES) {
         return bad_url(cli, self, ERR_TOO_LARGE);
     } else {
