@@ -352,12 +352,14 @@ static int take_signals(void)
 static int start(struct run *r, const struct client_mqtt *m)
 {
     const struct client_target *t = r->target;
-    struct mqtt_client_setup setup = {.connect = m->connect,
-                                      .packet_max = m->packet_max,
+    struct mqtt_client_setup setup = {.packet_max = m->packet_max,
                                       .output_max = OUTPUT_BYTES,
                                       .answer_ms = ANSWER_MS,
                                       .receive_max = m->receive_max,
                                       .window = m->window};
+    /* Not in the initializer: gcc 12 with -ftrivial-auto-var-init clears what it takes for padding
+     * of the copy, and that is the will's content type. */
+    setup.connect = m->connect;
     struct tls_client_config tls = {.ca_pem = buf_slice(&t->ca),
                                     .ca_dir = t->ca_dir,
                                     .use_os_authorities = t->use_os_authorities,

@@ -62,14 +62,20 @@ void client_props_init(struct client_props *p)
     p->given = false;
     for (size_t i = 0; i < CLIENT_PROPS_KINDS; i++) {
         p->of[i] = (struct mqtt_props){0};
-        p->user[i] = wr_into(p->user_bytes[i], CLIENT_PROPS_USER_BYTES);
+        p->user[i] = wr_into(p->user_bytes[i], sizeof(p->user_bytes[i]));
     }
 }
 
 void client_props_finish(struct client_props *p)
 {
     for (size_t i = 0; i < CLIENT_PROPS_KINDS; i++) {
+        uint32_t id = mqtt_props_number(&p->of[i], MQTT_PROP_SUBSCRIPTION_ID, 0);
         if (wr_slice(&p->user[i]).n > 0) {
+            if (id > 0) {
+                /* It may repeat elsewhere, so it goes where the user properties are. */
+                mqtt_props_clear(&p->of[i], MQTT_PROP_SUBSCRIPTION_ID);
+                mqtt_prop_write_number(&p->user[i], MQTT_PROP_SUBSCRIPTION_ID, id);
+            }
             mqtt_props_set_repeated(&p->of[i], wr_slice(&p->user[i]));
         }
     }
@@ -132,11 +138,13 @@ static int add_value(struct client_props *props, size_t packet, const struct pro
         return CLI_DONE;
     }
     mqtt_prop_write_user(&props->user[packet], slice_text(values[0]), slice_text(values[1]));
-    return wr_ok(&props->user[packet]) ? CLI_DONE
-                                       : cli_usage(cli, self,
-                                                   "-D: the user properties of %s are over %d "
-                                                   "bytes",
-                                                   packets[packet], (int)CLIENT_PROPS_USER_BYTES);
+    bool has_room =
+        wr_ok(&props->user[packet]) && wr_slice(&props->user[packet]).n <= CLIENT_PROPS_USER_BYTES;
+    return has_room ? CLI_DONE
+                    : cli_usage(cli, self,
+                                "-D: the user properties of %s are over %d "
+                                "bytes",
+                                packets[packet], (int)CLIENT_PROPS_USER_BYTES);
 }
 
 int client_props_add(struct client_props *props, struct cli *cli, const struct cli_command *self,

@@ -19,13 +19,16 @@ enum client_props_kind {
     CLIENT_PROPS_KINDS
 };
 
-enum { CLIENT_PROPS_USER_BYTES = 4096 }; /* of all user properties of one packet, encoded */
+enum {
+    CLIENT_PROPS_USER_BYTES = 4096, /* of all user properties of one packet, encoded */
+    CLIENT_PROPS_ID_BYTES = 5       /* a subscription identifier */
+};
 
 struct client_props {
     bool given; /* any was */
     struct mqtt_props of[CLIENT_PROPS_KINDS];
-    struct wr user[CLIENT_PROPS_KINDS]; /* user properties, written into user_bytes */
-    uint8_t user_bytes[CLIENT_PROPS_KINDS][CLIENT_PROPS_USER_BYTES];
+    struct wr user[CLIENT_PROPS_KINDS]; /* what may repeat, written into user_bytes */
+    uint8_t user_bytes[CLIENT_PROPS_KINDS][CLIENT_PROPS_USER_BYTES + CLIENT_PROPS_ID_BYTES];
 };
 
 /* client_props_init - an empty one; do not move it afterwards. */

@@ -147,9 +147,31 @@ static void test_room(void **state)
     assert_int_equal(add(&p, words, &used, told), CLI_USAGE);
 }
 
+/* An identifier and user properties, whichever comes first. */
+static void test_together(void **state)
+{
+    (void)state;
+    static const char *const id[] = {"subscribe", "subscription-identifier", "9", NULL};
+    static const char *const user[] = {"subscribe", "user-property", "k", "v", NULL};
+    for (size_t i = 0; i < 2; i++) {
+        struct client_props p;
+        char told[TEXT_BYTES] = "";
+        uint8_t bytes[BYTES_MAX];
+        int used;
+        client_props_init(&p);
+        assert_int_equal(add(&p, i == 0 ? id : user, &used, told), CLI_DONE);
+        assert_int_equal(add(&p, i == 0 ? user : id, &used, told), CLI_DONE);
+        client_props_finish(&p);
+        struct wr w = wr_into(bytes, sizeof(bytes));
+        mqtt_props_encode(&p.of[CLIENT_PROPS_SUBSCRIBE], &w);
+        assert_true(slice_equal(wr_slice(&w), slice_of("\x09\x26\0\1k\0\1v\x0b\x09", 10)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_goods), cmocka_unit_test(test_bads),
-                                       cmocka_unit_test(test_room)};
+                                       cmocka_unit_test(test_room),
+                                       cmocka_unit_test(test_together)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

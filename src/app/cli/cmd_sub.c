@@ -57,6 +57,9 @@ static enum err ask_packet(struct sub *s, struct asked *a, struct mqtt_client *e
     for (size_t i = 0; i < n; i++) {
         struct mqtt_subscription o = s->options;
         o.whole = slice_text(a->filters[a->n_asked + i]);
+        /* What it removes itself is no news to it; a shared subscription may not say so. */
+        o.no_local =
+            o.no_local || (s->removes && !slice_has_prefix(o.whole, slice_text("$share/")));
         if (is_on) {
             mqtt_subscription_write(&w, &o, mqtt_client_version(e));
         } else {
