@@ -371,7 +371,7 @@ static void print_field(FILE *to, const struct field *f, const struct client_pri
 static bool wants_json_payload(const char *format)
 {
     for (const char *at = format; *at != '\0';) {
-        struct field f;
+        struct field f = {0};
         if (*at == '%') {
             at = take_field(at + 1, &f);
             if (f.letter == 'J') {
