@@ -435,8 +435,7 @@ static enum err client_ciphers(SSL_CTX *ctx, const char *ciphers, char *text)
         return config_error(text, "the list of ciphers names none that there is");
     }
     if (!are_allowed(ctx)) {
-        return config_error(text, "the list of ciphers holds one without ECDHE or AEAD, which are "
-                                  "required; leave it away, the ones allowed are safe");
+        return config_error(text, "the list of ciphers holds one without ECDHE or AEAD");
     }
     return OK;
 }

@@ -83,10 +83,15 @@ static int add_file(struct cli *cli, const struct cli_command *self, const char 
 
 static bool has_password(const char *url)
 {
-    const char *user = url != NULL ? strstr(url, "://") : NULL;
-    const char *at = user != NULL ? strrchr(user, '@') : NULL;
-    const char *colon = user != NULL ? strchr(user + 3, ':') : NULL;
-    return at != NULL && colon != NULL && colon < at;
+    const char *scheme = url != NULL ? strstr(url, "://") : NULL;
+    if (scheme == NULL) {
+        return false;
+    }
+    bool more;
+    struct slice rest = slice_from(slice_text(scheme), strlen("://"));
+    struct slice authority = slice_cut(&rest, '/', &more);
+    size_t at = slice_find(authority, '@');
+    return at < authority.n && slice_find(authority, ':') < at;
 }
 
 /* Said once, because the list of processes is open to everybody on the machine. */

@@ -88,7 +88,7 @@ static void test_limits(void **state)
         }
     }
     memset(url, 'a', sizeof(url));
-    memcpy(url, "mqtts://h/", 10);
+    slice_copy(url, slice_text("mqtts://h/"));
     assert_int_equal(client_url_parse(slice_of(url, CLIENT_URL_MAX), &u), OK);
     assert_int_equal(client_url_parse(slice_of(url, CLIENT_URL_MAX + 1), &u), ERR_TOO_LARGE);
 }
