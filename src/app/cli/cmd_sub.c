@@ -7,6 +7,7 @@
 #include "app/cli/client_watch.h"
 #include "app/cli/commands.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "core/topic.h"
@@ -16,7 +17,8 @@ enum {
     FILTERS_PER_PACKET = 8, /* a server of ours takes no more */
     LIST_BYTES = FILTERS_PER_PACKET * (UINT16_MAX + 3),
     REMOVALS_MAX = 16 * 1024 * 1024, /* bytes of topics that wait to be removed */
-    SECOND_MS = 1000
+    SECOND_MS = 1000,
+    TOPIC_TEXT_BYTES = 256
 };
 
 /* SUBSCRIBEs, or UNSUBSCRIBEs: as many packets as it takes. */
@@ -210,8 +212,9 @@ static int show(struct sub *s, const struct mqtt_publish *m)
                        ? client_watch_print(s->watch, s->cli->out, &s->print, m, wall_ms)
                        : client_format_print(s->cli->out, &s->print, m, wall_ms);
     if (err == ERR_MALFORMED) {
-        (void)cli_fail(s->cli, "%.*s: the payload is no JSON, so %%J has nothing to print",
-                       SLICE_ARG(m->topic));
+        char topic[TOPIC_TEXT_BYTES]; /* a stranger's, and stderr may be a terminal */
+        log_escape(m->topic.p, m->topic.n, topic, sizeof(topic));
+        (void)cli_fail(s->cli, "%s: the payload is no JSON, so %%J has nothing to print", topic);
         return CLIENT_GO_ON;
     }
     if (err != OK) {
