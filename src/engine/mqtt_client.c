@@ -42,6 +42,7 @@ struct mqtt_client {
     uint16_t last_id;
     uint16_t receive_max, n_receiving; /* PUBLISHes with QoS > 0 towards us: allowed, open */
     uint16_t server_receive_max, n_sending;
+    uint16_t server_alias_max;
     uint16_t window, n_open;
     uint32_t packet_max, server_packet_max, output_max, answer_ms, keep_alive_s;
     uint64_t sent_at_ms;  /* last packet of ours */
@@ -100,14 +101,21 @@ static enum err put_ack(struct mqtt_client *e, enum mqtt_type type, uint16_t id,
     return OK;
 }
 
+static void say_disconnect(struct mqtt_client *e, const struct mqtt_disconnect *m)
+{
+    size_t most = ACK_BYTES + mqtt_props_size(&m->props);
+    struct wr w;
+    if (put_begin(e, most, e->output_max + OUTPUT_RESERVE + most, &w) == OK &&
+        mqtt_disconnect_encode(m, e->version, &w) == OK) {
+        put_end(e, &w, e->sent_at_ms);
+    }
+}
+
 static void close_with(struct mqtt_client *e, enum mqtt_reason reason, bool say)
 {
     struct mqtt_disconnect m = {.reason = (uint8_t)reason};
-    struct wr w;
-    if (say && e->state == OPEN &&
-        put_begin(e, ACK_BYTES, (size_t)e->output_max + OUTPUT_RESERVE, &w) == OK &&
-        mqtt_disconnect_encode(&m, e->version, &w) == OK) {
-        put_end(e, &w, e->sent_at_ms);
+    if (say && e->state == OPEN) {
+        say_disconnect(e, &m);
     }
     e->state = CLOSED;
 }
@@ -115,6 +123,16 @@ static void close_with(struct mqtt_client *e, enum mqtt_reason reason, bool say)
 void mqtt_client_disconnect(struct mqtt_client *e, enum mqtt_reason reason)
 {
     close_with(e, reason, true);
+}
+
+void mqtt_client_disconnect_with(struct mqtt_client *e, enum mqtt_reason reason,
+                                 const struct mqtt_props *props)
+{
+    struct mqtt_disconnect m = {.reason = (uint8_t)reason, .props = *props};
+    if (e->state == OPEN) {
+        say_disconnect(e, &m);
+    }
+    e->state = CLOSED;
 }
 
 bool mqtt_client_has_output(const struct mqtt_client *e)
@@ -276,6 +294,9 @@ enum err mqtt_client_publish(struct mqtt_client *e, const struct mqtt_publish *m
     if (m->qos > e->qos_max || (m->retain && !e->has_retain)) {
         return ERR_UNSUPPORTED; /* SPEC: MQTT5-3.2.2-11, MQTT5-3.2.2-14 */
     }
+    if (mqtt_props_number(&m->props, MQTT_PROP_TOPIC_ALIAS, 0) > e->server_alias_max) {
+        return ERR_UNSUPPORTED; /* none at all when the server says nothing */
+    }
     if (!mqtt_client_can_publish(e, m->qos)) {
         return ERR_AGAIN; /* SPEC: MQTT5-3.3.4-7 */
     }
@@ -402,6 +423,7 @@ static enum err on_connack(struct mqtt_client *e, const struct taken *t)
     e->server_receive_max =
         (uint16_t)mqtt_props_number(&m->props, MQTT_PROP_RECEIVE_MAXIMUM, UINT16_MAX);
     e->server_packet_max = mqtt_props_number(&m->props, MQTT_PROP_MAXIMUM_PACKET_SIZE, UINT32_MAX);
+    e->server_alias_max = (uint16_t)mqtt_props_number(&m->props, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, 0);
     e->qos_max = (uint8_t)mqtt_props_number(&m->props, MQTT_PROP_MAXIMUM_QOS, QOS_MAX);
     e->has_retain = mqtt_props_number(&m->props, MQTT_PROP_RETAIN_AVAILABLE, 1) != 0;
     e->state = OPEN;

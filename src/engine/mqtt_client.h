@@ -94,7 +94,8 @@ MUST_USE enum err mqtt_client_next(struct mqtt_client *e, struct slice *in, uint
  * ERR_AGAIN        the window (ours or the server's Receive Maximum) or the output is full
  * ERR_PROTOCOL     not open
  * ERR_TOO_LARGE    over the server's maximum packet size, or output_max
- * ERR_UNSUPPORTED  the server does not do this QoS, or retained messages. SPEC: MQTT5-3.2.2-11
+ * ERR_UNSUPPORTED  the server does not do this QoS, retained messages (SPEC: MQTT5-3.2.2-11), or so
+ *                  high a topic alias
  * Nothing changed then. O(message).
  */
 MUST_USE enum err mqtt_client_publish(struct mqtt_client *e, const struct mqtt_publish *m,
@@ -118,6 +119,9 @@ MUST_USE enum err mqtt_client_accept(struct mqtt_client *e, const struct mqtt_pu
 /* mqtt_client_disconnect - DISCONNECT is the last output; the engine is closed. 0 for an orderly
  * end, MQTT_DISCONNECT_WITH_WILL for one that publishes the will. Fine when closed. */
 void mqtt_client_disconnect(struct mqtt_client *e, enum mqtt_reason reason);
+/* mqtt_client_disconnect_with - the same with properties (borrowed; none in 3.1.1). */
+void mqtt_client_disconnect_with(struct mqtt_client *e, enum mqtt_reason reason,
+                                 const struct mqtt_props *props);
 
 /* mqtt_client_output - copies as much as fits of what waits into dst; resumable. */
 size_t mqtt_client_output(struct mqtt_client *e, uint8_t *dst, size_t cap);

@@ -557,12 +557,66 @@ static void test_ids_wrap(void **state)
     e = mqtt_client_free(e);
 }
 
+/* CONNACK of MQTT 5 that allows `most` aliases; 0: says nothing about them. */
+static void open_with_aliases(struct mqtt_client *e, uint8_t most)
+{
+    uint8_t hex[] = {0x20, 6, 0, 0, 3, 0x22, 0, most};
+    uint8_t none[] = {0x20, 3, 0, 0, 0};
+    struct slice in = most > 0 ? slice_of(hex, sizeof(hex)) : slice_of(none, sizeof(none));
+    struct mqtt_fault fault;
+    struct mqtt_client_event ev;
+    assert_int_equal(mqtt_client_next(e, &in, 1000, &fault, &ev), OK);
+    assert_true(mqtt_client_is_open(e));
+}
+
+static void test_topic_alias(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t most;
+        uint32_t alias;
+        enum err err;
+    } cases[] = {{0, 1, ERR_UNSUPPORTED}, {5, 5, OK}, {5, 6, ERR_UNSUPPORTED}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        AUTO(mqtt_client_autofree) struct mqtt_client *e = NULL;
+        struct mqtt_publish m = {.topic = slice_text("t")};
+        uint16_t id;
+        assert_int_equal(make(MQTT_V5, &e), OK);
+        open_with_aliases(e, cases[i].most);
+        mqtt_props_set_number(&m.props, MQTT_PROP_TOPIC_ALIAS, cases[i].alias);
+        assert_int_equal(mqtt_client_publish(e, &m, 1000, &id), cases[i].err);
+    }
+}
+
+static void test_disconnect_with_properties(void **state)
+{
+    (void)state;
+    AUTO(mqtt_client_autofree) struct mqtt_client *e = NULL;
+    uint8_t out[OUT_BYTES];
+    struct mqtt_props props = {0};
+    assert_int_equal(make(MQTT_V5, &e), OK);
+    open_with_aliases(e, 0);
+    while (mqtt_client_output(e, out, sizeof(out)) > 0) {
+    }
+    mqtt_props_set_number(&props, MQTT_PROP_SESSION_EXPIRY, 9);
+    mqtt_client_disconnect_with(e, MQTT_SUCCESS, &props);
+    size_t n = mqtt_client_output(e, out, sizeof(out));
+    assert_true(slice_equal(slice_of(out, n), slice_of("\xe0\x07\x00\x05\x11\0\0\0\x09", 9)));
+    assert_true(mqtt_client_is_closed(e));
+    mqtt_client_disconnect_with(e, MQTT_SUCCESS, &props); /* once */
+    assert_false(mqtt_client_has_output(e));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scripts),           cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_connack_late),      cmocka_unit_test(test_keep_alive),
-        cmocka_unit_test(test_server_keep_alive), cmocka_unit_test(test_goodbye),
-        cmocka_unit_test(test_ids_wrap)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scripts),
+                                       cmocka_unit_test(test_no_memory),
+                                       cmocka_unit_test(test_connack_late),
+                                       cmocka_unit_test(test_keep_alive),
+                                       cmocka_unit_test(test_server_keep_alive),
+                                       cmocka_unit_test(test_goodbye),
+                                       cmocka_unit_test(test_ids_wrap),
+                                       cmocka_unit_test(test_topic_alias),
+                                       cmocka_unit_test(test_disconnect_with_properties)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

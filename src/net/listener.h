@@ -48,6 +48,10 @@ MUST_USE enum err net_local(int fd, struct net_peer *ret);
  * ERR_IO         anything else
  */
 MUST_USE enum err net_connect_tcp(const char *host, uint16_t port, int timeout_ms, int *ret_fd);
+/* net_connect_tcp_from - the same from this address of ours (or name of one). ERR_CONFIG: it is
+ * none of this machine's, or of another family than the server's. */
+MUST_USE enum err net_connect_tcp_from(const char *host, uint16_t port, const char *from,
+                                       int timeout_ms, int *ret_fd);
 /* net_connect_udp - the same for a connected UDP socket (first address that the host can reach). */
 MUST_USE enum err net_connect_udp(const char *host, uint16_t port, int *ret_fd);
 

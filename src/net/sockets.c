@@ -204,13 +204,28 @@ static enum err resolve(const char *host, uint16_t port, int type, struct addrin
     return getaddrinfo(host, service, &hints, ret) == 0 ? OK : ERR_NOT_FOUND;
 }
 
+/* A local address of the same family. */
+static enum err bind_from(int fd, const struct addrinfo *to, const char *from)
+{
+    AUTO(free_addresses) struct addrinfo *list = NULL;
+    struct addrinfo hints = {.ai_family = to->ai_family, .ai_socktype = to->ai_socktype};
+    if (getaddrinfo(from, NULL, &hints, &list) != 0 ||
+        bind(fd, list->ai_addr, list->ai_addrlen) != 0) {
+        return ERR_CONFIG;
+    }
+    return OK;
+}
+
 /* connect(2), waited for. */
-static enum err connect_one(const struct addrinfo *a, int timeout_ms, int *ret_fd)
+static enum err connect_one(const struct addrinfo *a, const char *from, int timeout_ms, int *ret_fd)
 {
     int type = a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK;
     AUTO(close_fd) int fd = socket(a->ai_family, type, a->ai_protocol);
     if (fd < 0) {
         return err_of_errno();
+    }
+    if (from != NULL) {
+        TRY(bind_from(fd, a, from));
     }
     if (connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
         if (errno != EINPROGRESS) {
@@ -238,13 +253,14 @@ static enum err connect_one(const struct addrinfo *a, int timeout_ms, int *ret_f
     return OK;
 }
 
-static enum err connect_any(const char *host, uint16_t port, int type, int timeout_ms, int *ret_fd)
+static enum err connect_any(const char *host, uint16_t port, int type, const char *from,
+                            int timeout_ms, int *ret_fd)
 {
     AUTO(free_addresses) struct addrinfo *list = NULL;
     TRY(resolve(host, port, type, &list));
     enum err last = ERR_NOT_FOUND;
     for (const struct addrinfo *a = list; a != NULL; a = a->ai_next) {
-        last = connect_one(a, timeout_ms, ret_fd);
+        last = connect_one(a, from, timeout_ms, ret_fd);
         if (last == OK) {
             return OK;
         }
@@ -254,10 +270,16 @@ static enum err connect_any(const char *host, uint16_t port, int type, int timeo
 
 enum err net_connect_tcp(const char *host, uint16_t port, int timeout_ms, int *ret_fd)
 {
-    return connect_any(host, port, SOCK_STREAM, timeout_ms, ret_fd);
+    return connect_any(host, port, SOCK_STREAM, NULL, timeout_ms, ret_fd);
+}
+
+enum err net_connect_tcp_from(const char *host, uint16_t port, const char *from, int timeout_ms,
+                              int *ret_fd)
+{
+    return connect_any(host, port, SOCK_STREAM, from, timeout_ms, ret_fd);
 }
 
 enum err net_connect_udp(const char *host, uint16_t port, int *ret_fd)
 {
-    return connect_any(host, port, SOCK_DGRAM, 0, ret_fd);
+    return connect_any(host, port, SOCK_DGRAM, NULL, 0, ret_fd);
 }

@@ -126,6 +126,13 @@ enum err stream_upgrade(struct stream *s, const struct ws_rules *rules)
     return ws_new(rules, s->tls, &s->ws);
 }
 
+enum err stream_upgrade_client(struct stream *s, const struct ws_target *target, uint64_t frame_max)
+{
+    assert(s->ws == NULL && (s->tls == NULL || !tls_is_server(s->tls)));
+    struct random_source random = random_system();
+    return ws_client_new(target, &random, frame_max, &s->ws);
+}
+
 struct stream *stream_free(struct stream *s)
 {
     if (s == NULL) {
@@ -418,7 +425,9 @@ enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_p
         bytes = io->plain;
         unaim(s);
     }
-    plain = s->ws != NULL ? ws_take(s, io, bytes, n) : slice_of(bytes, n);
+    /* A client's request leaves when TLS is ready for it. */
+    bool through_ws = s->ws != NULL && s->note.established;
+    plain = through_ws ? ws_take(s, io, bytes, n) : slice_of(bytes, n);
     if (plain.n == 0 && ws_has_news(s)) {
         s->ws_failure_told = true;
         return ws_failure(s->ws);
@@ -435,6 +444,23 @@ bool stream_has_pending(const struct stream *s)
 {
     return s->poll_once || ws_has_news(s) || (s->failed != OK && !s->failure_told) ||
            (s->ssl != NULL && SSL_pending(s->ssl) > 0);
+}
+
+/* A client's frames are masked, so they are copies; what it says is little. */
+static enum err write_masked(struct stream *s, struct stream_io *io, const struct slice *parts,
+                             size_t n_parts)
+{
+    uint8_t frame[WS_CLIENT_FRAME_BYTES];
+    for (size_t i = 0; i < n_parts; i++) {
+        struct slice rest = parts[i];
+        while (rest.n > 0) {
+            struct slice piece = slice_head(rest, WS_CLIENT_CHUNK);
+            struct slice whole = slice_of(frame, ws_client_frame(s->ws, piece, frame));
+            TRY(put(s, io, &whole, 1));
+            rest = slice_from(rest, piece.n);
+        }
+    }
+    return OK;
 }
 
 enum err stream_write(struct stream *s, struct stream_io *io, const struct slice *parts,
@@ -455,6 +481,9 @@ enum err stream_write(struct stream *s, struct stream_io *io, const struct slice
     }
     if (s->ws == NULL) {
         return put(s, io, parts, n_parts);
+    }
+    if (ws_is_client(s->ws)) {
+        return write_masked(s, io, parts, n_parts);
     }
     uint8_t head[WS_FRAME_HEAD_BYTES];
     struct slice framed[1 + STREAM_WS_PARTS_MAX];

@@ -57,6 +57,11 @@ MUST_USE enum err stream_new(int fd, enum stream_role role, struct tls *tls, str
  * in WebSocket frames, and it is ready when the client's upgrade request was good. Borrows the
  * rules for life. ERR_NOMEM. */
 MUST_USE enum err stream_upgrade(struct stream *s, const struct ws_rules *rules);
+/* stream_upgrade_client - the same for a client's stream, before stream_start: it asks for the
+ * upgrade when TLS is ready, and is ready itself when the answer was right. Borrows the target for
+ * the call. Errors as ws_client_new. */
+MUST_USE enum err stream_upgrade_client(struct stream *s, const struct ws_target *target,
+                                        uint64_t frame_max);
 /* stream_free - closes the descriptor without a word to the peer (see stream_close). */
 struct stream *stream_free(struct stream *s);
 

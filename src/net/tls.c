@@ -10,7 +10,14 @@
 #include "base/scope.h"
 #include "net/tls_private.h"
 
-enum { ALPN_MAX = 32, SECURITY_LEVEL = 2, CHAIN_MAX = 8, CHAIN_DEPTH = 4, HOST_BYTES = 256 };
+enum {
+    ALPN_MAX = 32,
+    CIPHERS_MAX = 512,
+    SECURITY_LEVEL = 2,
+    CHAIN_MAX = 8,
+    CHAIN_DEPTH = 4,
+    HOST_BYTES = 256
+};
 
 struct tls {
     atomic_uint refs;
@@ -373,11 +380,99 @@ static enum err server_setup(struct tls *t, const struct tls_server_config *c, c
     return OK;
 }
 
+static enum err client_authorities(SSL_CTX *ctx, const struct tls_client_config *c, char *text)
+{
+    if (c->ca_pem.n > 0 || (c->ca_dir == NULL && !c->use_os_authorities)) {
+        TRY(tls_ctx_authorities(ctx, c->ca_pem, false, text));
+    }
+    if (c->ca_dir != NULL && SSL_CTX_load_verify_locations(ctx, NULL, c->ca_dir) != 1) {
+        return config_error(text, "the directory of CA certificates cannot be used");
+    }
+    if (c->use_os_authorities && SSL_CTX_set_default_verify_paths(ctx) != 1) {
+        return config_error(text, "the system's CA certificates cannot be used");
+    }
+    return OK;
+}
+
+/* Does the list hold only what tls_configure allows? Filled by OpenSSL, so with the 1.3 suites. */
+static bool are_allowed(SSL_CTX *ctx)
+{
+    STACK_OF(SSL_CIPHER) *all = SSL_CTX_get_ciphers(ctx);
+    for (int i = 0; i < sk_SSL_CIPHER_num(all); i++) {
+        const SSL_CIPHER *c = sk_SSL_CIPHER_value(all, i);
+        int exchange = SSL_CIPHER_get_kx_nid(c);
+        bool is_ephemeral = exchange == NID_kx_any || exchange == NID_kx_ecdhe;
+        if (!is_ephemeral || SSL_CIPHER_is_aead(c) != 1 ||
+            SSL_CIPHER_get_auth_nid(c) == NID_auth_null) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The names of one kind, as the library takes them. false: they do not fit. */
+static bool names_of(const char *ciphers, bool of_tls13, char dst[CIPHERS_MAX])
+{
+    struct slice rest = slice_text(ciphers);
+    size_t n = 0;
+    bool more = true;
+    while (more) {
+        struct slice name = slice_cut(&rest, ':', &more);
+        if (slice_has_prefix(name, slice_text("TLS_")) != of_tls13) {
+            continue;
+        }
+        if (name.n + 2 > CIPHERS_MAX - n) {
+            return false;
+        }
+        if (n > 0) {
+            dst[n++] = ':';
+        }
+        slice_copy(&dst[n], name);
+        n += name.n;
+    }
+    dst[n] = '\0';
+    return true;
+}
+
+static enum err client_ciphers(SSL_CTX *ctx, const char *ciphers, char *text)
+{
+    char older[CIPHERS_MAX], newer[CIPHERS_MAX];
+    if (!names_of(ciphers, false, older) || !names_of(ciphers, true, newer)) {
+        return config_error(text, "the list of ciphers is too long");
+    }
+    if ((older[0] != '\0' && SSL_CTX_set_cipher_list(ctx, older) != 1) ||
+        (newer[0] != '\0' && SSL_CTX_set_ciphersuites(ctx, newer) != 1)) {
+        return config_error(text, "the list of ciphers names none that there is");
+    }
+    if (!are_allowed(ctx)) {
+        return config_error(text, "the list of ciphers holds one without ECDHE or AEAD");
+    }
+    return OK;
+}
+
+static enum err client_alpn(struct tls *t, const char *name, char *text)
+{
+    size_t n = strlen(name);
+    if (n == 0 || n >= sizeof(t->alpn)) {
+        return config_error(text, "the ALPN name is empty or too long");
+    }
+    t->alpn[0] = (uint8_t)n;
+    memcpy(&t->alpn[1], name, n);
+    t->alpn_n = (unsigned)n + 1;
+    return SSL_CTX_set_alpn_protos(t->ctx, t->alpn, t->alpn_n) == 0 ? OK : ERR_CRYPTO;
+}
+
 static enum err client_setup(struct tls *t, const struct tls_client_config *c, char *text)
 {
-    TRY(tls_configure(t->ctx, true));
-    TRY(tls_ctx_authorities(t->ctx, c->ca_pem, false, text));
+    TRY(tls_configure(t->ctx, !c->tls13_only));
+    TRY(client_authorities(t->ctx, c, text));
     TRY(tls_ctx_host(t->ctx, c->host, text));
+    if (c->ciphers != NULL) {
+        TRY(client_ciphers(t->ctx, c->ciphers, text));
+    }
+    if (c->alpn != NULL) {
+        TRY(client_alpn(t, c->alpn, text));
+    }
     if (c->chain_pem.n > 0 || c->key_pem.n > 0) {
         TRY(tls_ctx_identity(t->ctx, c->chain_pem, c->key_pem, text));
     }

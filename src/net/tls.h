@@ -48,8 +48,15 @@ struct tls_server_config {
 };
 
 struct tls_client_config {
-    struct slice ca_pem;             /* required: who may sign the server's certificate */
-    const char *host;                /* required: name or address that the certificate must carry */
+    /* Who may sign the server's certificate: one of the three at least. */
+    struct slice ca_pem;
+    const char *ca_dir; /* a directory as `openssl rehash` leaves it; NULL: none */
+    bool use_os_authorities;
+    bool tls13_only;
+    const char *alpn;    /* a protocol to ask for; NULL: none */
+    const char *ciphers; /* NULL, or names with ':' between that narrow what is allowed anyway:
+                          * those with TLS_ the suites of 1.3, the others those of 1.2 */
+    const char *host;    /* required: name or address that the certificate must carry */
     struct slice chain_pem, key_pem; /* our own; both or none */
 };
 
@@ -57,7 +64,8 @@ struct tls_client_config {
  * tls_server_new, tls_client_new - all slices are borrowed for the call; gives.
  *
  * ret_text  TLS_TEXT_BYTES; on error what is wrong, for the operator ("" otherwise)
- * ERR_CONFIG  a PEM that does not parse, a key that is not the certificate's, too weak, no host
+ * ERR_CONFIG  a PEM that does not parse, a key that is not the certificate's, too weak, no host,
+ *             nobody to trust, a cipher that is not allowed
  * ERR_NOMEM, ERR_CRYPTO
  */
 MUST_USE enum err tls_server_new(const struct tls_server_config *c, char *ret_text,

@@ -13,20 +13,23 @@ enum {
     CONTROL_MAX = 125, /* SPEC: RFC6455 5.5 */
     MASK_BYTES = 4,
     MINUTE_MS = 60 * 1000,
-    FIN = 0x80
+    FIN = 0x80,
+    MASKED = 0x80
 };
 
 enum ws_state { WS_REQUEST, WS_OPEN, WS_OVER };
 
 struct ws {
-    const struct ws_rules *rules;
-    const struct tls *own;
+    const struct ws_rules *rules; /* of a server */
+    const struct tls *own;        /* of its listener */
+    struct ws_client *client;     /* NULL: a server */
+    uint64_t frame_max;
     enum ws_state state;
     enum err failed;
     const char *error; /* static */
     struct buf head;   /* of the request, until it is judged */
     struct ws_answer answer;
-    bool answer_waits, pong_waits, close_waits;
+    bool request_waits, answer_waits, pong_waits, close_waits;
     uint16_t close_code; /* 0: none */
 
     wslay_frame_context_ptr frames; /* NULL between frames */
@@ -50,8 +53,24 @@ enum err ws_new(const struct ws_rules *rules, const struct tls *own, struct ws *
     }
     w->rules = rules;
     w->own = own;
+    w->frame_max = rules->frame_max;
     w->error = "";
     *ret = w;
+    return OK;
+}
+
+enum err ws_client_new(const struct ws_target *target, const struct random_source *random,
+                       uint64_t frame_max, struct ws **ret)
+{
+    AUTO(ws_autofree) struct ws *w = mem_zalloc(sizeof(*w));
+    if (w == NULL) {
+        return ERR_NOMEM;
+    }
+    w->frame_max = frame_max;
+    w->error = "";
+    TRY(ws_client_begin(target, random, &w->client));
+    w->request_waits = true;
+    *ret = TAKE(w);
     return OK;
 }
 
@@ -70,6 +89,7 @@ struct ws *ws_free(struct ws *w)
     }
     frames_drop(w);
     buf_done(&w->head);
+    mem_free(w->client);
     return mem_free(w);
 }
 
@@ -110,7 +130,7 @@ void ws_close(struct ws *w)
     bool has_begun = w->head.n > 0;
     switch (w->state) {
     case WS_REQUEST:
-        if (has_begun) {
+        if (has_begun && w->client == NULL) {
             refuse(w, WS_TIMED_OUT, "the upgrade request did not come in time");
         }
         break;
@@ -124,7 +144,21 @@ void ws_close(struct ws *w)
     w->state = WS_OVER;
 }
 
-/* ---- the request ---- */
+/* ---- the request, or the answer to ours ---- */
+
+/* Of a client: there is nobody to be told but its owner. */
+static void take_answer(struct ws *w, struct slice head)
+{
+    unsigned status = 0;
+    const char *why = ws_client_judge(w->client, head, &status);
+    if (why != NULL) {
+        w->answer.status = status;
+        over(w, ERR_PROTOCOL, why);
+        return;
+    }
+    w->state = WS_OPEN;
+    buf_done(&w->head);
+}
 
 /* Gives what came behind it. */
 static struct slice take_request(struct ws *w, struct slice in)
@@ -136,6 +170,13 @@ static struct slice take_request(struct ws *w, struct slice in)
     }
     struct slice got = buf_slice(&w->head);
     enum err e = http1_head_find(got, before, &n);
+    if (w->client != NULL && (e != ERR_AGAIN || w->head.n == HTTP1_HEAD_MAX)) {
+        take_answer(w, e == OK ? slice_head(got, n) : (struct slice){0});
+        return w->state == WS_OPEN ? slice_from(in, n - before) : (struct slice){0};
+    }
+    if (e == ERR_AGAIN && w->client != NULL) {
+        return (struct slice){0};
+    }
     if (e == ERR_AGAIN) {
         if (slice_find(slice_head(got, HTTP1_LINE_MAX + 1), '\r') > HTTP1_LINE_MAX) {
             refuse(w, 414, "the request line is too long");
@@ -194,9 +235,11 @@ static void begin_frame(struct ws *w, const struct wslay_frame_iocb *f, uint64_t
 {
     bool is_control = wslay_is_ctrl_frame(f->opcode);
     bool is_data = f->opcode == WSLAY_BINARY_FRAME || f->opcode == WSLAY_CONTINUATION_FRAME;
-    if (f->mask == 0) {
+    if ((f->mask == 0) != (w->client != NULL)) {
         fail(w, ERR_PROTOCOL, WSLAY_CODE_PROTOCOL_ERROR,
-             "a WebSocket frame of a client must be masked"); /* SPEC: RFC6455 5.1 */
+             w->client == NULL ? "a WebSocket frame of a client must be masked"
+                               : "a WebSocket frame of a server must not be masked");
+        /* SPEC: RFC6455 5.1 */
     } else if (f->rsv != 0) {
         fail(w, ERR_PROTOCOL, WSLAY_CODE_PROTOCOL_ERROR,
              "a WebSocket frame has a reserved bit, and no extension was agreed on");
@@ -210,7 +253,7 @@ static void begin_frame(struct ws *w, const struct wslay_frame_iocb *f, uint64_t
     } else if (is_data && (f->opcode == WSLAY_CONTINUATION_FRAME) != w->in_message) {
         fail(w, ERR_PROTOCOL, WSLAY_CODE_PROTOCOL_ERROR,
              "a WebSocket message begins inside of another, or goes on and never began");
-    } else if (f->payload_length > w->rules->frame_max) {
+    } else if (f->payload_length > w->frame_max) {
         fail(w, ERR_TOO_LARGE, WSLAY_CODE_MESSAGE_TOO_BIG,
              "a WebSocket frame is larger than packet_bytes");
     } else if ((is_control || f->payload_length == 0) && !may_idle(w, now_ms)) {
@@ -275,9 +318,12 @@ static void take_payload(struct ws *w, struct slice piece, struct wr *out)
     }
 }
 
-static size_t head_bytes(uint64_t payload)
+static size_t head_bytes(const struct ws *w, uint64_t payload)
 {
-    return 2u + MASK_BYTES + (payload < 126 ? 0u : payload <= UINT16_MAX ? 2u : 8u);
+    return 2u + (w->client == NULL ? MASK_BYTES : 0u) +
+           (payload < 126           ? 0u
+            : payload <= UINT16_MAX ? 2u
+                                    : 8u);
 }
 
 /* One frame, or what there is of it. False: no more can be done now. */
@@ -297,7 +343,7 @@ static bool step(struct ws *w, struct wr *out, uint64_t now_ms)
         if (w->state != WS_OPEN) {
             return false;
         }
-        w->n_lent -= head_bytes(f.payload_length);
+        w->n_lent -= head_bytes(w, f.payload_length);
     }
     w->n_lent -= f.data_length;
     take_payload(w, slice_of(f.data, f.data_length), out);
@@ -339,26 +385,59 @@ struct slice ws_input(struct ws *w, uint8_t *bytes, size_t n, uint64_t now_ms)
 
 /* ---- what leaves ---- */
 
+static void put_head(struct wr *w, uint8_t opcode, uint64_t n, uint8_t masked)
+{
+    wr_u8(w, (uint8_t)(FIN | opcode));
+    if (n < 126) {
+        wr_u8(w, (uint8_t)(masked | n));
+    } else if (n <= UINT16_MAX) {
+        wr_u8(w, masked | 126);
+        wr_u16(w, (uint16_t)n);
+    } else {
+        wr_u8(w, masked | 127);
+        wr_u64(w, n);
+    }
+}
+
 size_t ws_frame_head(uint64_t n, uint8_t dst[WS_FRAME_HEAD_BYTES])
 {
     struct wr w = wr_into(dst, WS_FRAME_HEAD_BYTES);
-    wr_u8(&w, FIN | WSLAY_BINARY_FRAME);
-    if (n < 126) {
-        wr_u8(&w, (uint8_t)n);
-    } else if (n <= UINT16_MAX) {
-        wr_u8(&w, 126);
-        wr_u16(&w, (uint16_t)n);
-    } else {
-        wr_u8(&w, 127);
-        wr_u64(&w, n);
-    }
+    put_head(&w, WSLAY_BINARY_FRAME, n, 0);
     return w.at;
 }
 
-static void put_control(struct wr *out, uint8_t opcode, struct slice payload)
+bool ws_is_client(const struct ws *w)
 {
-    wr_u8(out, (uint8_t)(FIN | opcode));
-    wr_u8(out, (uint8_t)payload.n);
+    return w->client != NULL;
+}
+
+static void put_masked(struct ws *w, struct wr *out, uint8_t opcode, struct slice payload)
+{
+    uint8_t mask[MASK_BYTES];
+    ws_client_mask(w->client, mask);
+    put_head(out, opcode, payload.n, MASKED);
+    wr_bytes(out, slice_of(mask, MASK_BYTES));
+    for (size_t i = 0; i < payload.n; i++) {
+        wr_u8(out, payload.p[i] ^ mask[i % MASK_BYTES]);
+    }
+}
+
+size_t ws_client_frame(struct ws *w, struct slice data, uint8_t dst[WS_CLIENT_FRAME_BYTES])
+{
+    struct wr out = wr_into(dst, WS_CLIENT_FRAME_BYTES);
+    assert(data.n <= WS_CLIENT_CHUNK);
+    put_masked(w, &out, WSLAY_BINARY_FRAME, data);
+    assert(wr_ok(&out));
+    return out.at;
+}
+
+static void put_control(struct ws *w, struct wr *out, uint8_t opcode, struct slice payload)
+{
+    if (w->client != NULL) {
+        put_masked(w, out, opcode, payload);
+        return;
+    }
+    put_head(out, opcode, payload.n, 0);
     wr_bytes(out, payload);
 }
 
@@ -366,21 +445,24 @@ size_t ws_output(struct ws *w, uint8_t *dst, size_t cap)
 {
     struct wr out = wr_into(dst, cap);
     assert(cap >= WS_OUTPUT_BYTES);
+    if (w->request_waits) {
+        wr_bytes(&out, ws_client_request(w->client));
+    }
     if (w->answer_waits) {
         out.at += ws_upgrade_encode(&w->answer, dst, cap);
     }
     if (w->pong_waits) {
-        put_control(&out, WSLAY_PONG, slice_of(w->control, w->control_n));
+        put_control(w, &out, WSLAY_PONG, slice_of(w->control, w->control_n));
     }
     if (w->close_waits) {
         uint8_t code[2];
         struct wr c = wr_into(code, sizeof(code));
         wr_u16(&c, w->close_code);
-        put_control(&out, WSLAY_CONNECTION_CLOSE,
+        put_control(w, &out, WSLAY_CONNECTION_CLOSE,
                     w->close_code != 0 ? wr_slice(&c) : (struct slice){0});
     }
     assert(wr_ok(&out));
-    w->answer_waits = w->pong_waits = w->close_waits = false;
+    w->request_waits = w->answer_waits = w->pong_waits = w->close_waits = false;
     return out.at;
 }
 

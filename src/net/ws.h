@@ -1,5 +1,6 @@
 /*
- * ws - the server's side of one WebSocket connection, without I/O: HTTP/1.1 upgrade, then frames.
+ * ws - one side of a WebSocket connection, without I/O: HTTP/1.1 upgrade, then frames. The server's
+ * side, or that of our own clients (ws_client_new).
  *
  *   REQUEST --good request--> OPEN --Close either way--> OVER
  *      +-----anything else------> OVER <--wrong frame------+
@@ -12,14 +13,18 @@
 #define NET_WS_H
 
 #include "base/err.h"
+#include "base/random.h"
 #include "base/scope.h"
 #include "base/slice.h"
 
 enum {
     WS_FRAME_HEAD_BYTES = 10,     /* the most that stands before a payload of ours */
-    WS_OUTPUT_BYTES = 1024,       /* room for what ws_output says in one call */
+    WS_OUTPUT_BYTES = 2048,       /* room for what ws_output says in one call */
     WS_IDLE_FRAMES_PER_MIN = 600, /* control frames, and data frames without data */
-    WS_TIMED_OUT = 408
+    WS_TIMED_OUT = 408,
+    WS_CLIENT_CHUNK = 16 * 1024,                  /* the most in one frame of a client of ours */
+    WS_CLIENT_FRAME_BYTES = WS_CLIENT_CHUNK + 14, /* with its head and mask */
+    WS_TARGET_PATH_MAX = 1024
 };
 
 /* What a listener asks of its clients. Immutable; outlives their connections. */
@@ -38,6 +43,23 @@ struct ws;
  * ERR_NOMEM.
  */
 MUST_USE enum err ws_new(const struct ws_rules *rules, const struct tls *own, struct ws **ret);
+
+/* Whom a client of ours asks, in the words of its request. Borrowed for ws_client_new. */
+struct ws_target {
+    const char *host; /* at most 255 bytes; an IPv6 address without brackets */
+    uint16_t port;
+    const char *path; /* "/mqtt": printable ASCII without blanks, up to WS_TARGET_PATH_MAX */
+};
+
+/* ws_client_new - the client's side: its request waits in ws_output, and it is open when the answer
+ * was right. Gives. ERR_MALFORMED: a target that no request can hold; ERR_NOMEM, ERR_CRYPTO.
+ * SPEC: RFC6455 4.1. */
+MUST_USE enum err ws_client_new(const struct ws_target *target, const struct random_source *random,
+                                uint64_t frame_max, struct ws **ret);
+bool ws_is_client(const struct ws *w);
+/* ws_client_frame - data (at most WS_CLIENT_CHUNK) as a masked frame: its size. SPEC: RFC6455 5.3
+ */
+size_t ws_client_frame(struct ws *w, struct slice data, uint8_t dst[WS_CLIENT_FRAME_BYTES]);
 struct ws *ws_free(struct ws *w);
 AUTOFREE(ws, ws_free)
 
@@ -60,7 +82,7 @@ struct slice ws_input(struct ws *w, uint8_t *bytes, size_t n, uint64_t now_ms);
 enum err ws_failure(const struct ws *w);
 /* ws_error - the same in words, without the peer's bytes; "" when nothing failed. Static. */
 const char *ws_error(const struct ws *w);
-/* ws_status - the HTTP status that the request was refused with; 0: it was not. */
+/* ws_status - the HTTP status that the request, also ours, was refused with; 0: it was not. */
 unsigned ws_status(const struct ws *w);
 
 /* ws_output - copies what it has to say itself (the answer to the request, a pong, a close) and

@@ -1,4 +1,4 @@
-/* ws_private - what ws.c and ws_upgrade.c share; not for other files. */
+/* ws_private - what ws.c, ws_upgrade.c and ws_client.c share; not for other files. */
 #ifndef NET_WS_PRIVATE_H
 #define NET_WS_PRIVATE_H
 
@@ -18,5 +18,20 @@ void ws_upgrade_judge(const struct ws_rules *rules, const struct tls *own, struc
                       struct ws_answer *ret);
 /* ws_upgrade_encode - the answer as HTTP: its size. SPEC: RFC6455 4.2.2, MQTT-6.0.0-4. */
 size_t ws_upgrade_encode(const struct ws_answer *a, uint8_t *dst, size_t cap);
+
+/* ws_accept_of - what proves that a request with this key was understood. false: the crypto library
+ * failed. SPEC: RFC6455 4.2.2 */
+bool ws_accept_of(struct slice key, char dst[WS_ACCEPT_BYTES]);
+
+/* The client's part, in ws_client.c. */
+struct ws_client;
+MUST_USE enum err ws_client_begin(const struct ws_target *target,
+                                  const struct random_source *random, struct ws_client **ret);
+struct slice ws_client_request(const struct ws_client *c);
+/* ws_client_judge - NULL when this head is the answer that was wanted, else why not (static).
+ * *ret_status: its status, 0 when it is none. SPEC: RFC6455 4.1 */
+const char *ws_client_judge(const struct ws_client *c, struct slice head, unsigned *ret_status);
+/* ws_client_mask - of the next frame; nobody can guess it. */
+void ws_client_mask(const struct ws_client *c, uint8_t mask[4]);
 
 #endif

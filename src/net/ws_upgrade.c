@@ -31,7 +31,7 @@ static bool is_key(struct slice key)
 }
 
 /* SPEC: RFC6455 4.2.2: proves that the request was understood; it is no secret and no signature. */
-static bool make_accept(struct slice key, char dst[WS_ACCEPT_BYTES])
+bool ws_accept_of(struct slice key, char dst[WS_ACCEPT_BYTES])
 {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     uint8_t text[KEY_CHARS + GUID_CHARS];
@@ -169,7 +169,7 @@ void ws_upgrade_judge(const struct ws_rules *rules, const struct tls *own, struc
     } else if (!http1_request_lists(&r, "sec-websocket-protocol", "mqtt", true)) {
         /* SPEC: MQTT-6.0.0-3 */
         refuse(ret, 400, "Sec-WebSocket-Protocol must offer mqtt");
-    } else if (!make_accept(key, ret->accept)) {
+    } else if (!ws_accept_of(key, ret->accept)) {
         refuse(ret, 500, "the crypto library failed");
     } else {
         ret->status = WS_SWITCHING;

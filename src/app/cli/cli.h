@@ -29,7 +29,7 @@ struct cli_option {
     enum cli_arity arity;
 };
 
-enum { CLI_OPTIONS_MAX = 48, CLI_VALUES_MAX = 64, CLI_WORDS_MAX = 16 };
+enum { CLI_OPTIONS_MAX = 80, CLI_VALUES_MAX = 64, CLI_WORDS_MAX = 16 };
 
 /* Arguments after parsing; all text is borrowed from argv. */
 struct cli_args {

@@ -1,5 +1,6 @@
 /* The table of commands, and how one is found in it. */
 #include "app/cli/commands.h"
+#include "app/cli/mqtt_flags.h"
 #include "base/scope.h"
 
 static const struct cli_command commands[] = {
@@ -74,48 +75,26 @@ static const struct cli_command commands[] = {
      "  --new-key FILE    take this key (32 bytes) instead of a random one\n",
      cmd_master_key, NULL},
     {"pub", "publish a message, a file, or each line",
-     "  sallyport pub --bundle meter-7 -t sensors/lab/meter-7/temperature -m 21.5 -q 1 -r\n\n"
-     "usage: sallyport pub -t TOPIC -m TEXT | -f FILE | -l | -s | -n [-q 0|1|2] [-r] ...\n"
-     "  -l each line of standard input is a message; -s all of it is one; -n an empty one\n"
-     "  Whom and as whom: --bundle DIR (host, ports, certificate or password), or -h HOST -p PORT\n"
-     "  --cafile FILE and --cert FILE --key FILE, or -u NAME -P PASSWORD | --password-file FILE.\n"
-     "  Always TLS; the server's certificate and name are always verified.\n"
-     "  -i ID -c -x SECONDS   a session that lasts; without, the server assigns an id of yours\n"
-     "  -k SECONDS -V 5|311   keep-alive; MQTT version (5)\n"
-     "  --will-topic T --will-payload M --will-qos Q --will-retain\n"
-     "  -D PACKET PROPERTY VALUE   MQTT 5, e.g. -D publish user-property KEY VALUE\n"
-     "Not there yet: --repeat, -A, -L, --ciphers, --tls-version, --psk, --proxy.\n",
+     "  sallyport pub --bundle meter-7 -t sensors/lab/meter-7/temperature -m 21.5 -q 1 -r\n"
+     "  sallyport pub -L mqtts://broker.example/plant/log --cafile ca.pem -u me "
+     "--password-file pw -l\n\n"
+     "usage: sallyport pub -t TOPIC -m TEXT | -f FILE | -l | -s | -n [options]\n"
+     "With QoS 1 and 2 it ends when the server has acknowledged everything; 1 when one was "
+     "refused.\n",
      cmd_pub, NULL},
     {"sub", "subscribe and print messages",
-     "  sallyport sub --bundle console-1 -t 'sensors/#' -v\n\n"
-     "usage: sallyport sub -t FILTER... [-q 0|1|2] [-v | -F FORMAT] [-C COUNT] [-W SECONDS] ...\n"
-     "  -v topic and payload; -F %t topic %p payload %x hex %q QoS %r retain %l length %m id\n"
-     "     %C content type %R response topic %D correlation %E expiry %S ids %P user properties\n"
-     "     %I %U time %j JSON\n"
-     "  -C end after so many messages (1 when they did not come); -W end after so many seconds\n"
-     "  -N no line end; -R no retained messages; --retain-as-published; --no-local\n"
-     "  Whom and as whom: --bundle DIR (host, ports, certificate or password), or -h HOST -p PORT\n"
-     "  --cafile FILE and --cert FILE --key FILE, or -u NAME -P PASSWORD | --password-file FILE.\n"
-     "  Always TLS; the server's certificate and name are always verified.\n"
-     "  -i ID -c -x SECONDS   a session that lasts; without, the server assigns an id of yours\n"
-     "  -k SECONDS -V 5|311   keep-alive; MQTT version (5)\n"
-     "  --will-topic T --will-payload M --will-qos Q --will-retain\n"
-     "  -D PACKET PROPERTY VALUE   MQTT 5, e.g. -D publish user-property KEY VALUE\n"
-     "Not there yet: -U, -T, -E, -w, --retained-only, --remove-retained, --retain-handling.\n",
+     "  sallyport sub --bundle console-1 -t 'sensors/#' -v\n"
+     "  sallyport sub -L wss://broker.example/mqtt --bundle console-1 -t 'sensors/#' -F "
+     "'@H:@M %-20t %p'\n\n"
+     "usage: sallyport sub -t FILTER... [options]\n"
+     "Ends by -C, -W, -E, --retained-only or Ctrl-C.\n",
      cmd_sub, NULL},
     {"rpc", "a request and its answer",
      "  sallyport rpc --bundle meter-7 -t services/time -e commands/meter-7/answer -m now\n\n"
-     "usage: sallyport rpc -t TOPIC -e ANSWER-TOPIC -m TEXT | -f FILE | -n [-W SECONDS] ...\n"
+     "usage: sallyport rpc -t TOPIC -e ANSWER-TOPIC -m TEXT | -f FILE | -s | -n [options]\n"
      "  Subscribes to ANSWER-TOPIC, asks with it and correlation data (MQTT 5), prints the "
      "answer\n"
-     "  that carries the same. 1 when none came in time (10 s).\n"
-     "  Whom and as whom: --bundle DIR (host, ports, certificate or password), or -h HOST -p PORT\n"
-     "  --cafile FILE and --cert FILE --key FILE, or -u NAME -P PASSWORD | --password-file FILE.\n"
-     "  Always TLS; the server's certificate and name are always verified.\n"
-     "  -i ID -c -x SECONDS   a session that lasts; without, the server assigns an id of yours\n"
-     "  -k SECONDS -V 5|311   keep-alive; MQTT version (5)\n"
-     "  --will-topic T --will-payload M --will-qos Q --will-retain\n"
-     "  -D PACKET PROPERTY VALUE   MQTT 5, e.g. -D publish user-property KEY VALUE\n",
+     "  that carries the same. 1 when none came in time (10 s).\n",
      cmd_rpc, NULL},
     {"coap", "get, put, post, delete, observe",
      "  sallyport coap get coaps://localhost/mq/sensors/lab/meter-7/temperature --bundle lamp-1\n\n"
@@ -233,6 +212,7 @@ static int run_command(struct cli *cli, const struct cli_command *c, int argc, c
     for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0 && c->help != NULL) {
             fprintf(cli->out, "%s: %s\n\n%s", c->name, c->summary, c->help);
+            mqtt_flags_help(cli->out, c->name);
             return CLI_DONE;
         }
     }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -18,7 +19,6 @@ enum {
     GOODBYE_MS = 2 * 1000,
     OUTPUT_BYTES = CLIENT_PACKET_MAX + 64 * 1024,
     INPUT_BYTES = CLIENT_PACKET_MAX + 2 * STREAM_RECV_BYTES,
-    RECEIVE_MAX = 100,
     REASON_BYTES = 256,
     AT_STREAM = 0,
     AT_SIGNAL,
@@ -28,6 +28,7 @@ enum {
 
 struct run {
     struct cli *cli;
+    const struct client_mqtt *m;
     const struct client_target *target;
     const struct client_handler *h;
     struct clock clock;
@@ -38,6 +39,7 @@ struct run {
     struct buf in; /* packets not taken yet */
     int signals;
     int code;
+    bool told_tls; /* for -d */
 };
 
 static void run_done(struct run *r)
@@ -55,6 +57,55 @@ static void run_done(struct run *r)
 static uint64_t now_of(const struct run *r)
 {
     return r->clock.mono_ms(r->clock.ctx);
+}
+
+/* ---- -d ---- */
+
+void client_debug(struct cli *cli, const struct client_mqtt *m, const char *format, ...)
+{
+    if (!m->debug) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    fputs("sallyport: ", cli->err);
+    vfprintf(cli->err, format, args);
+    va_end(args);
+    fputc('\n', cli->err);
+}
+
+static void debug_publish(struct run *r, const struct mqtt_publish *m)
+{
+    char topic[REASON_BYTES];
+    log_escape(m->topic.p, m->topic.n, topic, sizeof(topic));
+    client_debug(r->cli, r->m, "PUBLISH came: %s, QoS %d%s%s, id %d, %zu bytes", topic, m->qos,
+                 m->retain ? ", retained" : "", m->dup ? ", again" : "", m->packet_id,
+                 m->payload.n);
+}
+
+static void debug_event(struct run *r, const struct mqtt_client_event *ev)
+{
+    switch (ev->kind) {
+    case MQTT_CLIENT_CONNACK:
+        client_debug(r->cli, r->m, "CONNACK 0x%02x%s", ev->connack.code,
+                     ev->connack.session_present ? ", the session was there" : "");
+        break;
+    case MQTT_CLIENT_PUBLISH:
+        debug_publish(r, &ev->publish);
+        break;
+    case MQTT_CLIENT_PUBLISHED:
+        client_debug(r->cli, r->m, "acknowledged: id %d, 0x%02x", ev->id, ev->reason);
+        break;
+    case MQTT_CLIENT_SUBACK:
+        client_debug(r->cli, r->m, "SUBACK id %d, %zu filters", ev->id, ev->suback.codes.n);
+        break;
+    case MQTT_CLIENT_UNSUBACK:
+        client_debug(r->cli, r->m, "UNSUBACK id %d", ev->id);
+        break;
+    case MQTT_CLIENT_DISCONNECT:
+        client_debug(r->cli, r->m, "DISCONNECT 0x%02x", ev->disconnect.reason);
+        break;
+    }
 }
 
 /* ---- what the server says, in words ---- */
@@ -102,6 +153,9 @@ static int on_disconnect(struct run *r, const struct mqtt_disconnect *m)
 
 static int on_event(struct run *r, const struct mqtt_client_event *ev)
 {
+    if (r->m->debug) {
+        debug_event(r, ev);
+    }
     switch (ev->kind) {
     case MQTT_CLIENT_CONNACK:
         return on_connack(r, &ev->connack);
@@ -142,6 +196,11 @@ static int stream_failed(struct run *r, enum err err)
     if (err == ERR_AUTH) {
         return client_untrusted(r->cli, r->target, stream_verify(r->stream));
     }
+    if (r->target->is_websocket && stream_refusal(r->stream) != 0) {
+        return cli_fail(r->cli, "%s port %u%s: %s (HTTP %u)", r->target->host,
+                        (unsigned)r->target->port, r->target->path, stream_error(r->stream),
+                        stream_refusal(r->stream));
+    }
     return client_broken(r->cli, r->target, stream_error(r->stream));
 }
 
@@ -171,6 +230,11 @@ static bool flush(struct run *r)
         struct slice part = slice_of(dst, mqtt_client_output(r->engine, dst, STREAM_SEND_BYTES));
         err = stream_write(r->stream, r->io, &part, 1);
         err = err == OK && stream_is_blocked(r->stream) ? ERR_AGAIN : err;
+    }
+    if (!r->told_tls && stream_is_ready(r->stream)) {
+        r->told_tls = true;
+        client_debug(r->cli, r->m, "%s, %s; CONNECT", stream_version(r->stream),
+                     stream_cipher(r->stream));
     }
     return err == OK || err == ERR_AGAIN;
 }
@@ -248,7 +312,8 @@ static void turn(struct run *r)
 static void say_goodbye(struct run *r)
 {
     uint64_t end_ms = now_of(r) + GOODBYE_MS;
-    mqtt_client_disconnect(r->engine, MQTT_SUCCESS);
+    client_debug(r->cli, r->m, "DISCONNECT");
+    mqtt_client_disconnect_with(r->engine, MQTT_SUCCESS, &r->m->props.of[CLIENT_PROPS_DISCONNECT]);
     bool alive = flush(r);
     bool has_closed = false;
     while (alive && now_of(r) < end_ms) {
@@ -287,13 +352,20 @@ static int take_signals(void)
 static int start(struct run *r, const struct client_mqtt *m)
 {
     const struct client_target *t = r->target;
-    struct mqtt_client_setup setup = {.connect = m->connect,
-                                      .packet_max = CLIENT_PACKET_MAX,
+    struct mqtt_client_setup setup = {.packet_max = m->packet_max,
                                       .output_max = OUTPUT_BYTES,
                                       .answer_ms = ANSWER_MS,
-                                      .receive_max = RECEIVE_MAX,
+                                      .receive_max = m->receive_max,
                                       .window = m->window};
+    /* Not in the initializer: gcc 12 with -ftrivial-auto-var-init clears what it takes for padding
+     * of the copy, and that is the will's content type. */
+    setup.connect = m->connect;
     struct tls_client_config tls = {.ca_pem = buf_slice(&t->ca),
+                                    .ca_dir = t->ca_dir,
+                                    .use_os_authorities = t->use_os_authorities,
+                                    .tls13_only = t->tls13_only,
+                                    .alpn = t->alpn,
+                                    .ciphers = t->ciphers,
                                     .host = t->host,
                                     .chain_pem = buf_slice(&t->chain),
                                     .key_pem = buf_slice(&t->key)};
@@ -302,7 +374,12 @@ static int start(struct run *r, const struct client_mqtt *m)
     if (tls_client_new(&tls, text, &r->tls) != OK) {
         return cli_fail(r->cli, "certificates: %s", text);
     }
-    enum err err = net_connect_tcp(t->host, t->port, CONNECT_MS, &fd);
+    client_debug(r->cli, r->m, "connecting to %s port %u", t->host, (unsigned)t->port);
+    enum err err = net_connect_tcp_from(t->host, t->port, t->from, CONNECT_MS, &fd);
+    if (err == ERR_CONFIG) {
+        return cli_fail(r->cli, "-A %s is no address of this machine from which %s can be reached",
+                        t->from, t->host);
+    }
     if (err != OK) {
         return client_unreached(r->cli, t, err);
     }
@@ -311,7 +388,9 @@ static int start(struct run *r, const struct client_mqtt *m)
         return cli_fail(r->cli, "no memory, or an option is too long");
     }
     stream_io_now(r->io, now_of(r));
-    err = stream_start(r->stream, r->io);
+    struct ws_target ws = {.host = t->host, .port = t->port, .path = t->path};
+    err = t->is_websocket ? stream_upgrade_client(r->stream, &ws, CLIENT_PACKET_MAX) : OK;
+    err = err == OK ? stream_start(r->stream, r->io) : err;
     return err == OK ? CLIENT_GO_ON : stream_failed(r, err);
 }
 
@@ -319,6 +398,7 @@ int client_mqtt_run(struct cli *cli, struct client_mqtt *m, const struct client_
 {
     AUTO(run_done)
     struct run r = {.cli = cli,
+                    .m = m,
                     .target = &m->target,
                     .h = h,
                     .clock = clock_system(),

@@ -6,10 +6,12 @@
 #ifndef APP_CLI_CLIENT_MQTT_H
 #define APP_CLI_CLIENT_MQTT_H
 
+#include "app/cli/client_props.h"
 #include "app/cli/client_target.h"
+#include "app/cli/mqtt_flags.h"
 #include "engine/mqtt_client.h"
 
-enum { CLIENT_PACKET_MAX = 4 * 1024 * 1024, CLIENT_GO_ON = -1 };
+enum { CLIENT_PACKET_MAX = 4 * 1024 * 1024, CLIENT_RECEIVE_MAX = 100, CLIENT_GO_ON = -1 };
 
 /* Every call gives CLIENT_GO_ON, or the exit code of the command: then the connection is ended in
  * order. Those that may be NULL are not wanted. */
@@ -32,50 +34,42 @@ struct client_handler {
     int (*interrupted)(void *ctx);
 };
 
-/* The options that pub, sub and rpc share. */
-#define CLIENT_MQTT_OPTIONS                                                                        \
-    CLIENT_TARGET_OPTIONS, {"--id", "-i", CLI_VALUE}, {"--keepalive", "-k", CLI_VALUE},            \
-        {"--protocol-version", "-V", CLI_VALUE}, {"--disable-clean-session", "-c", CLI_FLAG},      \
-        {"--session-expiry-interval", "-x", CLI_VALUE}, {"--will-topic", NULL, CLI_VALUE},         \
-        {"--will-payload", NULL, CLI_VALUE}, {"--will-qos", NULL, CLI_VALUE},                      \
-    {                                                                                              \
-        "--will-retain", NULL, CLI_FLAG                                                            \
-    }
-
-/* Properties given by -D, by the packet they are for. */
-enum client_props {
-    CLIENT_PROPS_CONNECT,
-    CLIENT_PROPS_PUBLISH,
-    CLIENT_PROPS_SUBSCRIBE,
-    CLIENT_PROPS_UNSUBSCRIBE,
-    CLIENT_PROPS_WILL,
-    CLIENT_PROPS_KINDS
-};
-
-enum { CLIENT_USER_BYTES = 4096, CLIENT_ARGS_MAX = 256 };
+enum { CLIENT_ARGS_MAX = 256, CLIENT_ID_BYTES = 256 };
 
 struct client_mqtt {
+    struct cli_option options[CLI_OPTIONS_MAX];
+    char *words[CLIENT_ARGS_MAX]; /* the command line, that of -o in front */
+    struct buf options_file;
+    struct client_props props;
     struct client_target target;
     struct mqtt_connect connect;
-    uint16_t window;
-    bool has_props; /* any -D was given */
-    struct mqtt_props props[CLIENT_PROPS_KINDS];
-    struct wr user[CLIENT_PROPS_KINDS]; /* user properties, written into user_bytes */
-    uint8_t user_bytes[CLIENT_PROPS_KINDS][CLIENT_USER_BYTES];
+    uint16_t window, receive_max;
+    uint32_t packet_max;
+    bool debug;
+    char id[CLIENT_ID_BYTES]; /* of -I */
 };
 
-/* client_mqtt_properties - takes every `-D PACKET NAME [KEY] VALUE` out of argv: *ret_argv keeps
- * the rest, *ret_argc entries of CLIENT_ARGS_MAX. First call on a zeroed *m. CLI_DONE or CLI_USAGE.
- */
-int client_mqtt_properties(struct cli *cli, const struct cli_command *self, int argc, char **argv,
-                           struct client_mqtt *m, int *ret_argc, char **ret_argv);
+/* client_mqtt_arguments - everything on the command line of this tool into *ret, with that of the
+ * file of -o in front; -D into m->props. First call on a zeroed *m, which stays where it is.
+ * CLI_DONE, or the exit code after a message: an option that is not there, or not any more, says
+ * why. */
+int client_mqtt_arguments(struct cli *cli, const struct cli_command *self, enum mqtt_tool tool,
+                          int argc, char **argv, struct client_mqtt *m, struct cli_args *ret);
 /* client_mqtt_read - target and CONNECT out of the options; borrows from argv and *m. CLI_DONE, or
  * the exit code after a message. */
 int client_mqtt_read(struct cli *cli, const struct cli_command *self, const struct cli_args *a,
                      struct client_mqtt *m);
+/* client_mqtt_topic - of the one message: -t, else the URL's. CLI_DONE, or CLI_USAGE after a
+ * message. Borrows. */
+int client_mqtt_topic(struct cli *cli, const struct cli_command *self, const struct cli_args *a,
+                      const struct client_mqtt *m, const char **ret);
 /* client_mqtt_run - connects, serves the handler, ends. The exit code. */
 int client_mqtt_run(struct cli *cli, struct client_mqtt *m, const struct client_handler *h);
 void client_mqtt_done(struct client_mqtt *m); /* wipes */
+
+/* client_debug - a line on stderr when -d was given. */
+void client_debug(struct cli *cli, const struct client_mqtt *m, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* client_topic_ok - a topic name, or a filter; false after a usage message. */
 bool client_topic_ok(struct cli *cli, const struct cli_command *self, const char *text,

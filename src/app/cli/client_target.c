@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "app/cli/client_url.h"
+#include "base/mem.h"
 #include "base/scope.h"
 #include "service/pki/bundle.h"
 
-enum { READ_STEP = 16 * 1024, MQTTS_PORT = 8883, COAPS_PORT_DEFAULT = 5684 };
+enum { READ_STEP = 16 * 1024, MQTTS_PORT = 8883, WSS_PORT = 8084, COAPS_PORT_DEFAULT = 5684 };
 
 static void close_fd(const int *fd)
 {
@@ -101,6 +103,11 @@ static void cut_line_end(struct buf *b)
     }
 }
 
+static const char *port_name(const struct client_target *t, enum client_door door)
+{
+    return door == CLIENT_COAPS ? "coaps" : t->is_websocket ? "wss" : "mqtts";
+}
+
 static int read_bundle_json(struct cli *cli, const char *dir, enum client_door door,
                             struct client_target *t)
 {
@@ -113,7 +120,7 @@ static int read_bundle_json(struct cli *cli, const char *dir, enum client_door d
     }
     AUTO(json_release)
     json_t *json = json_loadb((const char *)text.p, text.n, JSON_REJECT_DUPLICATES, NULL);
-    const char *door_name = door == CLIENT_MQTTS ? "mqtts" : "coaps";
+    const char *door_name = port_name(t, door);
     const char *device = json_string_value(json_object_get(json, "device"));
     const char *host = json_string_value(json_object_get(json, "host"));
     json_int_t port =
@@ -228,7 +235,73 @@ static int read_flags(struct cli *cli, const struct cli_args *a, struct client_t
     return code;
 }
 
-static int no_insecure(struct cli *cli, const struct cli_command *self)
+/* ---- -L ---- */
+
+static int in_the_clear(struct cli *cli, const struct cli_command *self, const struct client_url *u)
+{
+    bool is_ws = u->scheme == CLIENT_URL_WS;
+    return cli_usage(cli, self,
+                     "%s:// is in the clear, and this command always verifies whom it talks to: "
+                     "use %s://HOST%s with --bundle DIR.\n  A server of ours has a plain listener "
+                     "only for a time and a reason (`sallyport exception add`), for devices that "
+                     "know no TLS",
+                     is_ws ? "ws" : "mqtt", is_ws ? "wss" : "mqtts", is_ws ? "/mqtt" : "/TOPIC");
+}
+
+static int bad_url(struct cli *cli, const struct cli_command *self, enum err err)
+{
+    return cli_usage(cli, self,
+                     "-L: %s; it looks like mqtts://HOST:8883/TOPIC or wss://HOST:8084/mqtt, and "
+                     "%%40 is @ in a password",
+                     err == ERR_UNSUPPORTED ? "another kind of URL"
+                     : err == ERR_TOO_LARGE ? "the URL is too long"
+                                            : "the URL is not right");
+}
+
+/* What a URL says; the flags after it have the last word. */
+static int take_url(struct cli *cli, const struct cli_command *self, const struct client_url *u,
+                    struct client_target *t)
+{
+    if (u->scheme == CLIENT_URL_MQTT || u->scheme == CLIENT_URL_WS) {
+        return in_the_clear(cli, self, u);
+    }
+    t->is_websocket = u->scheme == CLIENT_URL_WSS;
+    char *to = t->is_websocket ? t->path : t->topic;
+    if (t->is_websocket && u->path.n == 0) {
+        (void)snprintf(to, CLIENT_PATH_BYTES, "/mqtt");
+    } else if (t->is_websocket && slice_find(u->path, ' ') < u->path.n) {
+        return bad_url(cli, self, ERR_MALFORMED);
+    } else if (u->path.n + 2 > CLIENT_PATH_BYTES) {
+        return bad_url(cli, self, ERR_TOO_LARGE);
+    } else {
+        (void)snprintf(to, CLIENT_PATH_BYTES, "%s%.*s", t->is_websocket ? "/" : "",
+                       SLICE_ARG(u->path));
+    }
+    return CLI_DONE;
+}
+
+static int use_url(struct cli *cli, const struct client_url *u, struct client_target *t)
+{
+    (void)snprintf(t->host, sizeof(t->host), "%s", u->host);
+    t->port = u->port != 0 ? u->port : t->port;
+    if (u->username[0] == '\0') {
+        return CLI_DONE;
+    }
+    buf_wipe(&t->username);
+    buf_wipe(&t->password);
+    enum err err = buf_append(&t->username, slice_text(u->username), CLIENT_URL_MAX);
+    err = err == OK ? buf_append(&t->password, slice_text(u->password), CLIENT_URL_MAX) : err;
+    return err == OK ? CLI_DONE : cli_fail(cli, "no memory");
+}
+
+static void url_wipe(struct client_url *u)
+{
+    mem_wipe(u, sizeof(*u));
+}
+
+/* ---- the whole ---- */
+
+int client_no_insecure(struct cli *cli, const struct cli_command *self)
 {
     return cli_usage(
         cli, self,
@@ -242,34 +315,42 @@ static int no_insecure(struct cli *cli, const struct cli_command *self)
         "the\n  server's again with this one (`sallyport init DIR --host NAME`)");
 }
 
-int client_target_read(struct cli *cli, const struct cli_command *self, const struct cli_args *a,
-                       enum client_door door, struct client_target *t)
+static int read_tls(struct cli *cli, const struct cli_command *self, const struct cli_args *a,
+                    struct client_target *t)
 {
-    long port;
-    if (cli_has(a, "--insecure")) {
-        return no_insecure(cli, self);
+    const char *version = cli_value(a, "--tls-version");
+    t->from = cli_value(a, "-A");
+    t->ca_dir = cli_value(a, "--capath");
+    t->alpn = cli_value(a, "--tls-alpn");
+    t->ciphers = cli_value(a, "--ciphers");
+    t->use_os_authorities = cli_has(a, "--tls-use-os-certs");
+    t->tls13_only = version != NULL && strcmp(version, "tlsv1.3") == 0;
+    if (version != NULL && !t->tls13_only && strcmp(version, "tlsv1.2") != 0) {
+        return cli_usage(cli, self,
+                         "--tls-version takes tlsv1.3 or tlsv1.2, the oldest to accept: what came "
+                         "before them is broken and not offered.\n  A server that has nothing "
+                         "newer needs an update");
     }
-    if (!client_number(cli, self, a, "--port", 1, UINT16_MAX, 0, &port)) {
-        return CLI_USAGE;
-    }
+    return CLI_DONE;
+}
+
+static int check_target(struct cli *cli, const struct cli_command *self, const struct cli_args *a,
+                        enum client_door door, struct client_target *t)
+{
     const char *bundle = cli_value(a, "--bundle");
-    int code = bundle != NULL ? read_bundle(cli, bundle, door, t) : CLI_DONE;
-    code = code == CLI_DONE ? read_flags(cli, a, t) : code;
-    if (code != CLI_DONE) {
-        return code;
-    }
-    t->port = port > 0 ? (uint16_t)port : t->port;
     if (t->port == 0 && bundle == NULL) {
-        t->port = door == CLIENT_MQTTS ? MQTTS_PORT : COAPS_PORT_DEFAULT;
+        t->port = door == CLIENT_COAPS ? COAPS_PORT_DEFAULT
+                  : t->is_websocket    ? WSS_PORT
+                                       : MQTTS_PORT;
     }
     if (t->port == 0) {
         return cli_fail(cli, "%s/bundle.json names no port for %s: the server has no such listener",
-                        bundle, door == CLIENT_MQTTS ? "MQTT" : "CoAP");
+                        bundle, door == CLIENT_COAPS ? "CoAP" : port_name(t, door));
     }
     if (t->host[0] == '\0') {
         (void)snprintf(t->host, sizeof(t->host), "localhost");
     }
-    if (t->ca.n == 0 && t->psk.n == 0) {
+    if (t->ca.n == 0 && t->psk.n == 0 && t->ca_dir == NULL && !t->use_os_authorities) {
         return cli_usage(cli, self,
                          "whom to trust? Give --bundle DIR, or --cafile FILE with the server's "
                          "certificate authority");
@@ -278,4 +359,33 @@ int client_target_read(struct cli *cli, const struct cli_command *self, const st
         return cli_usage(cli, self, "a certificate needs its key: give both --cert and --key");
     }
     return CLI_DONE;
+}
+
+int client_target_read(struct cli *cli, const struct cli_command *self, const struct cli_args *a,
+                       enum client_door door, struct client_target *t)
+{
+    AUTO(url_wipe) struct client_url u = {0};
+    const char *url = cli_value(a, "--url");
+    const char *bundle = cli_value(a, "--bundle");
+    long port;
+    if (cli_has(a, "--insecure")) {
+        return client_no_insecure(cli, self);
+    }
+    if (!client_number(cli, self, a, "--port", 1, UINT16_MAX, 0, &port)) {
+        return CLI_USAGE;
+    }
+    enum err err = url != NULL ? client_url_parse(slice_text(url), &u) : OK;
+    if (err != OK) {
+        return bad_url(cli, self, err);
+    }
+    int code = url != NULL ? take_url(cli, self, &u, t) : CLI_DONE;
+    code = code == CLI_DONE ? read_tls(cli, self, a, t) : code;
+    code = code == CLI_DONE && bundle != NULL ? read_bundle(cli, bundle, door, t) : code;
+    code = code == CLI_DONE && url != NULL ? use_url(cli, &u, t) : code;
+    code = code == CLI_DONE ? read_flags(cli, a, t) : code;
+    if (code != CLI_DONE) {
+        return code;
+    }
+    t->port = port > 0 ? (uint16_t)port : t->port;
+    return check_target(cli, self, a, door, t);
 }

@@ -22,9 +22,16 @@ struct client_target {
     struct buf ca, chain, key;       /* PEM */
     struct buf username, password;
     struct buf psk_identity, psk;
+    /* MQTT only. Borrowed from the arguments, or NULL. */
+    bool is_websocket;
+    char path[CLIENT_PATH_BYTES];  /* of the WebSocket */
+    char topic[CLIENT_PATH_BYTES]; /* the URL's */
+    const char *from;              /* an address of this machine */
+    const char *ca_dir, *alpn, *ciphers;
+    bool use_os_authorities, tls13_only;
 };
 
-/* Rows of an option table, for mqtts. */
+/* Rows of an option table, for mqtts; pub, sub and rpc have theirs in mqtt_flags.c. */
 #define CLIENT_TARGET_OPTIONS                                                                      \
     {"--bundle", NULL, CLI_VALUE}, {"--host", "-h", CLI_VALUE}, {"--port", "-p", CLI_VALUE},       \
         {"--cafile", NULL, CLI_VALUE}, {"--cert", NULL, CLI_VALUE}, {"--key", NULL, CLI_VALUE},    \
@@ -39,6 +46,9 @@ struct client_target {
 int client_target_read(struct cli *cli, const struct cli_command *self, const struct cli_args *a,
                        enum client_door door, struct client_target *ret);
 void client_target_done(struct client_target *t); /* wipes */
+
+/* client_no_insecure - why not, and what is safe; CLI_USAGE. */
+int client_no_insecure(struct cli *cli, const struct cli_command *self);
 
 /* client_file - the whole file behind what is in *ret; "-" is standard input. CLI_DONE, or the exit
  * code after a message. */

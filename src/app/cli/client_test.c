@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "app/cli/client_format.h"
 #include "app/cli/client_mqtt.h"
 #include "base/scope.h"
 
@@ -66,59 +65,6 @@ static void test_usage(void **state)
             fail_msg("%s: %d, not %d", usages[i].name, code, usages[i].exit_code);
         }
     }
-}
-
-/* ---- formats ---- */
-
-static const struct format_case {
-    const char *format, *payload, *want;
-    bool is_terminal;
-} formats[] = {
-    {"%t %p", "21.5", "a/b 21.5", false},
-    {"%q%r%l%m", "xyz", "1135", false},
-    {"%x", "\x01\xff", "01ff", false},
-    {"%%\\n\\t\\\\", "", "%\n\t\\", false},
-    {"%p", "\x1b]0;x\x07", "\x1b]0;x\x07", false},
-    {"%p", "\x1b]0;x\x07", "\\x1b]0;x\\x07", true},
-    {"%p",
-     "\xc2\x9b"
-     "2J",
-     "\\xc2\\x9b2J", true},
-    {"%p", "\xc3\xa9", "\xc3\xa9", true},
-    {"%p", "\xff", "\\xff", true},
-    {"%E%C%R%D%S%P", "", "", false},
-    {"%I", "", "1970-01-01T00:00:01.500Z", false},
-    {"%U", "", "1.500", false},
-    {"%j", "x",
-     "{\"time\":\"1970-01-01T00:00:01.500Z\",\"topic\":\"a/"
-     "b\",\"qos\":1,\"retain\":true,\"bytes\":1,\"payload\":\"x\"}",
-     false},
-    {"%j", "\xff",
-     "{\"time\":\"1970-01-01T00:00:01.500Z\",\"topic\":\"a/"
-     "b\",\"qos\":1,\"retain\":true,\"bytes\":1,\"payload_hex\":\"ff\"}",
-     false},
-};
-
-static void test_format(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < COUNT_OF(formats); i++) {
-        char text[TEXT_BYTES] = "";
-        FILE *to = fmemopen(text, sizeof(text), "w");
-        assert_non_null(to);
-        struct mqtt_publish m = {.topic = slice_text("a/b"),
-                                 .payload = slice_text(formats[i].payload),
-                                 .packet_id = 5,
-                                 .qos = 1,
-                                 .retain = true};
-        assert_null(client_format_check(formats[i].format));
-        client_format_print(to, formats[i].format, &m, 1500, formats[i].is_terminal);
-        fclose(to);
-        assert_string_equal(text, formats[i].want);
-    }
-    assert_string_equal(client_format_check("%t %z"), "%z");
-    assert_string_equal(client_format_check("a%"), "%");
-    assert_string_equal(client_format_check("\\q"), "\\q");
 }
 
 /* ---- bundles ---- */
@@ -214,7 +160,6 @@ static void test_bundle(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_usage), cmocka_unit_test(test_format),
-                                       cmocka_unit_test(test_bundle)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_usage), cmocka_unit_test(test_bundle)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 #include "wire/http1/request.h"
 
-#include "base/rd.h"
+#include "wire/http1/head_private.h"
 
 enum { CR = '\r', LF = '\n', TAB = '\t', CRLF = 0x0d0a, DEL = 0x7f, FIRST_PRINTABLE = 0x20 };
 
@@ -76,8 +76,7 @@ enum err http1_head_find(struct slice bytes, size_t from, size_t *ret_n)
     return ERR_AGAIN;
 }
 
-/* One line without its CRLF. */
-static struct slice take_line(struct rd *r)
+struct slice http1_line_take(struct rd *r)
 {
     struct slice rest = slice_of(r->base + r->at, rd_left(r));
     struct slice line = rd_bytes(r, slice_find(rest, CR));
@@ -87,8 +86,7 @@ static struct slice take_line(struct rd *r)
     return line;
 }
 
-/* "HTTP/1.1", whichever the numbers. */
-static bool is_version(struct slice s)
+bool http1_is_version(struct slice s)
 {
     static const char form[] = "HTTP/n.n";
     for (size_t i = 0; i < s.n && i < sizeof(form) - 1; i++) {
@@ -105,7 +103,7 @@ static enum err read_request_line(struct slice line, struct http1_request *ret)
     bool more;
     ret->method = slice_cut(&line, ' ', &more);
     ret->target = slice_cut(&line, ' ', &more);
-    if (!is_token(ret->method) || !is_target(ret->target) || !is_version(line)) {
+    if (!is_token(ret->method) || !is_target(ret->target) || !http1_is_version(line)) {
         return ERR_MALFORMED;
     }
     return slice_is(line, "HTTP/1.1") ? OK : ERR_UNSUPPORTED;
@@ -127,13 +125,26 @@ static enum err read_field(struct slice line, struct http1_field *ret)
     return OK;
 }
 
+enum err http1_fields_decode(struct rd *r, struct http1_request *ret)
+{
+    struct slice line;
+    while (rd_ok(r) && (line = http1_line_take(r)).n > 0) {
+        if (ret->n_fields == HTTP1_FIELDS_MAX) {
+            return ERR_LIMIT;
+        }
+        TRY(read_field(line, &ret->fields[ret->n_fields]));
+        ret->n_fields++;
+    }
+    return rd_finish(r) == OK ? OK : ERR_MALFORMED;
+}
+
 enum err http1_request_decode(struct slice head, struct http1_request *ret)
 {
     if (head.n == 0 || head.n > HTTP1_HEAD_MAX) {
         return head.n == 0 ? ERR_MALFORMED : ERR_TOO_LARGE;
     }
     struct rd r = rd_from(head);
-    struct slice line = take_line(&r);
+    struct slice line = http1_line_take(&r);
     ret->n_fields = 0;
     if (!rd_ok(&r)) {
         return ERR_MALFORMED;
@@ -142,14 +153,7 @@ enum err http1_request_decode(struct slice head, struct http1_request *ret)
         return ERR_TOO_LARGE;
     }
     TRY(read_request_line(line, ret));
-    while (rd_ok(&r) && (line = take_line(&r)).n > 0) {
-        if (ret->n_fields == HTTP1_FIELDS_MAX) {
-            return ERR_LIMIT;
-        }
-        TRY(read_field(line, &ret->fields[ret->n_fields]));
-        ret->n_fields++;
-    }
-    return rd_finish(&r) == OK ? OK : ERR_MALFORMED;
+    return http1_fields_decode(&r, ret);
 }
 
 size_t http1_request_count(const struct http1_request *r, const char *name)
