@@ -23,7 +23,7 @@ struct mqtt_gate {
     struct mqtt_connect connect;
     struct buf conclusion; /* proves that we know the client's password */
     struct buf challenge;  /* waits to leave */
-    uint8_t out[16 + MQTT_ADVICE_MAX];
+    uint8_t out[24 + MQTT_ADVICE_MAX + MQTT_REFERENCE_MAX];
     size_t n_out;
 };
 
@@ -60,7 +60,7 @@ static bool put_connack(struct mqtt_gate *g, const struct mqtt_connack *connack,
     return fits;
 }
 
-void mqtt_gate_refuse(struct mqtt_gate *g, enum mqtt_reason reason)
+void mqtt_gate_refer(struct mqtt_gate *g, enum mqtt_reason reason, struct slice reference)
 {
     struct mqtt_connack connack = {.code = (uint8_t)reason};
     uint32_t most = UINT32_MAX;
@@ -71,12 +71,23 @@ void mqtt_gate_refuse(struct mqtt_gate *g, enum mqtt_reason reason)
         if (mqtt_props_number(wishes, MQTT_PROP_REQUEST_PROBLEM_INFO, 1) != 0 && advice.n > 0) {
             mqtt_props_set_text(&connack.props, MQTT_PROP_REASON_STRING, advice);
         }
+        if (reference.n > 0) {
+            mqtt_props_set_text(&connack.props, MQTT_PROP_SERVER_REFERENCE, reference);
+        }
     }
     g->state = GATE_REFUSED;
     if (!put_connack(g, &connack, most)) {
         mqtt_props_clear(&connack.props, MQTT_PROP_REASON_STRING); /* SPEC: MQTT5-3.2.2-19 */
-        (void)put_connack(g, &connack, most); /* SPEC: MQTT5-3.1.2-24: or nothing */
+        if (!put_connack(g, &connack, most)) {
+            mqtt_props_clear(&connack.props, MQTT_PROP_SERVER_REFERENCE);
+            (void)put_connack(g, &connack, most); /* SPEC: MQTT5-3.1.2-24: or nothing */
+        }
     }
+}
+
+void mqtt_gate_refuse(struct mqtt_gate *g, enum mqtt_reason reason)
+{
+    mqtt_gate_refer(g, reason, (struct slice){0});
 }
 
 /* What a stranger who got the CONNECT wrong is told. SPEC: MQTT5 4.13.1: a CONNACK may be sent, and

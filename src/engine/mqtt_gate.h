@@ -23,6 +23,8 @@
 
 struct mqtt_gate;
 
+enum { MQTT_REFERENCE_MAX = 255 }; /* bytes of a server reference of ours */
+
 /* mqtt_gate_new - wire: borrowed until freed; packet_max: bytes of the largest CONNECT. ERR_NOMEM.
  */
 MUST_USE enum err mqtt_gate_new(const struct mqtt_wire_limits *wire, size_t packet_max,
@@ -70,6 +72,9 @@ struct slice mqtt_gate_method(const struct mqtt_gate *g);
 /* mqtt_gate_refuse - CONNACK with this reason waits in the output; the owner closes when it has
  * left. */
 void mqtt_gate_refuse(struct mqtt_gate *g, enum mqtt_reason reason);
+/* mqtt_gate_refer - the same, and a client of 5.0 whose CONNECT was read is told which server to
+ * use instead; empty: none. */
+void mqtt_gate_refer(struct mqtt_gate *g, enum mqtt_reason reason, struct slice reference);
 /* mqtt_gate_output - copies what waits (a few hundred bytes at most) into dst and forgets it; 0
  * when nothing waits or it does not fit. */
 size_t mqtt_gate_output(struct mqtt_gate *g, uint8_t *dst, size_t cap);

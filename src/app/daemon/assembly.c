@@ -173,6 +173,8 @@ static enum err add_entrance(struct assembly *a, const struct boot_listener *b,
     e->entrance.auth_token = (l->auth & CONFIG_AUTH_TOKEN) != 0;
     e->entrance.auth_psk = (l->auth & CONFIG_AUTH_PSK) != 0;
     e->entrance.is_plain = l->plain;
+    e->entrance.is_moved = l->moved != CONFIG_STAYS;
+    e->entrance.is_moved_for_good = l->moved == CONFIG_MOVED_PERMANENTLY;
     e->entrance.index = (unsigned)a->n_entrances;
     e->entrance.segment = segment_of(&a->config, l->segment);
     EVENT_TEXT(&e->entrance, name, slice_text(l->name));
@@ -222,6 +224,7 @@ static enum err open_broker(struct assembly *a, const struct boot *boot,
                                  .limits = a->config.settings.limits,
                                  .clock = a->clock,
                                  .random = a->random,
+                                 .server_reference = slice_text(a->config.server_reference),
                                  .entrances = a->entrances,
                                  .n_entrances = a->n_entrances,
                                  .realm = realm,

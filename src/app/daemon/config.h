@@ -19,6 +19,7 @@ enum {
     CONFIG_ORIGINS_MAX = 8,
     CONFIG_ORIGIN_BYTES = 128,
     CONFIG_PATH_BYTES = 64,
+    CONFIG_REFERENCE_BYTES = 256,
     CONFIG_NAME_BYTES = 34,
     CONFIG_BIND_BYTES = 64,
     CONFIG_HOST_BYTES = 256,
@@ -33,6 +34,8 @@ enum config_auth {
     CONFIG_AUTH_TOKEN = 4,
     CONFIG_AUTH_PSK = 8
 };
+
+enum config_moved { CONFIG_STAYS, CONFIG_MOVED_TEMPORARILY, CONFIG_MOVED_PERMANENTLY };
 
 enum config_tls_min { CONFIG_TLS_1_3, CONFIG_TLS_1_2 };
 
@@ -49,7 +52,8 @@ struct config_listener {
     unsigned auth;                /* set of enum config_auth */
     char segment[CONFIG_NAME_BYTES];
     enum config_tls_min tls_min;
-    bool plain; /* no TLS: stays closed until an exception names it */
+    bool plain;              /* no TLS: stays closed until an exception names it */
+    enum config_moved moved; /* who logs in is sent to server_reference */
     bool websocket;
     char path[CONFIG_PATH_BYTES]; /* WebSocket: where clients connect; "/mqtt" */
     char origins[CONFIG_ORIGINS_MAX][CONFIG_ORIGIN_BYTES]; /* WebSocket: pages that may connect */
@@ -72,6 +76,7 @@ struct config {
     size_t n_listeners;
     char hosts[CONFIG_HOSTS_MAX][CONFIG_HOST_BYTES]; /* what bundles may name; first is preferred */
     size_t n_hosts;
+    char server_reference[CONFIG_REFERENCE_BYTES]; /* "other.example:8883"; empty: none */
     unsigned workers;                   /* 1..CONFIG_WORKERS_MAX; the default is never below 2 */
     char master_key[CONFIG_HOST_BYTES]; /* as key_source.h reads it; empty: DIR.key */
     char user[CONFIG_NAME_BYTES];       /* whom the broker runs as when started as root */

@@ -264,6 +264,52 @@ static void test_websocket(void **state)
     }
 }
 
+static enum err moved(const char *reference, const char *door, struct config *ret)
+{
+    char text[1024];
+    struct yaml_complaint complaint;
+    snprintf(text, sizeof text,
+             "version: 1\n%slisteners:\n  - { name: a, bind: \"[::]:8084\", door: %s }\n",
+             reference, door);
+    return config_parse(slice_text(text), "f", &machine, &complaint, ret);
+}
+
+#define X50  "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define X250 X50 X50 X50 X50 X50
+
+static void test_server_reference(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *reference, *door;
+        enum err err;
+    } cases[] = {
+        {"server_reference: \"other.example:8883\"\n", "mqtt", OK},
+        {"server_reference: \"[::1]:8883\"\n", "mqtt, moved: temporarily", OK},
+        {"server_reference: o\n", "mqtt, moved: permanently", OK},
+        {"server_reference: " X250 "xxxxx\n", "mqtt", OK},
+        {"server_reference: " X250 "xxxxxx\n", "mqtt", ERR_CONFIG},
+        {"server_reference: \"\"\n", "mqtt", ERR_CONFIG},
+        {"server_reference: \"a b\"\n", "mqtt", ERR_CONFIG},
+        {"server_reference: [ a ]\n", "mqtt", ERR_CONFIG},
+        {"", "mqtt, moved: no", OK},
+        {"", "mqtt, moved: temporarily", ERR_CONFIG}, /* where to? */
+        {"server_reference: o\n", "mqtt, moved: yes", ERR_CONFIG},
+        {"server_reference: o\n", "coap, moved: temporarily", ERR_CONFIG},
+    };
+    struct config c;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        if (moved(cases[i].reference, cases[i].door, &c) != cases[i].err) {
+            fail_msg("%s%s", cases[i].reference, cases[i].door);
+        }
+    }
+    assert_int_equal(moved(cases[1].reference, cases[1].door, &c), OK);
+    assert_string_equal(c.server_reference, "[::1]:8883");
+    assert_int_equal(c.listeners[0].moved, CONFIG_MOVED_TEMPORARILY);
+    assert_int_equal(moved("", "mqtt", &c), OK);
+    assert_int_equal(c.listeners[0].moved, CONFIG_STAYS);
+}
+
 /* Whatever the file is cut to, it is refused or read, and never half read. */
 static void test_truncations(void **state)
 {
@@ -356,11 +402,11 @@ static void test_write_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad),           cmocka_unit_test(test_good),
-        cmocka_unit_test(test_from),          cmocka_unit_test(test_workers_default),
-        cmocka_unit_test(test_websocket),     cmocka_unit_test(test_truncations),
-        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_write),
-        cmocka_unit_test(test_write_refuses),
+        cmocka_unit_test(test_bad),         cmocka_unit_test(test_good),
+        cmocka_unit_test(test_from),        cmocka_unit_test(test_workers_default),
+        cmocka_unit_test(test_websocket),   cmocka_unit_test(test_server_reference),
+        cmocka_unit_test(test_truncations), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_write),       cmocka_unit_test(test_write_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -181,7 +181,8 @@ static enum err put_all(const struct config_init *init, const struct config_mach
     TRY(put(b, "listeners:             # plain ones stay closed until an exception names them\n"
                "# A listener with websocket: yes takes path (/mqtt) and origins: the pages whose "
                "scripts may connect,\n"
-               "# like [\"https://dash.example\"]; browsers on other pages are refused.\n"));
+               "# like [\"https://dash.example\"]; browsers on other pages are refused.\n"
+               "# moved: temporarily or permanently: who logs in is sent to server_reference.\n"));
     for (size_t i = 0; i < KNOWN; i++) {
         if (binds[i] != NULL) {
             TRY(put(b, "  - { name: %s, bind: \"%s\", %s }\n", known[i].name, binds[i],
@@ -192,6 +193,9 @@ static enum err put_all(const struct config_init *init, const struct config_mach
                "beside this file:\n"
                "# tokens: { keys: jwks.json, issuer: \"https://id.example\", audience: sallyport, "
                "skew: 60s }\n"));
+    TRY(put(b, "# MQTT 5 clients are sent there when this server stops in order, and by a listener "
+               "that has moved:\n"
+               "# server_reference: \"other.example:8883\"\n"));
     TRY(put_sets(init, "limits", ret, b));
     TRY(put_sets(init, "role_limits", ret, b));
     struct global_settings preset = global_settings_preset(machine->ram_bytes);

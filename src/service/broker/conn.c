@@ -164,17 +164,23 @@ void *worker_transport(const struct worker *w, uint64_t conn)
 
 /* ---- the end ---- */
 
+static struct slice reference_for(const struct worker *w, enum mqtt_reason reason)
+{
+    bool is_elsewhere = reason == MQTT_USE_ANOTHER_SERVER || reason == MQTT_SERVER_MOVED;
+    return is_elsewhere ? w->setup.server_reference : (struct slice){0};
+}
+
 void conn_close(struct worker *w, struct conn *c, enum mqtt_reason reason)
 {
     switch (c->phase) {
     case CONN_GATE:
     case CONN_ASKED:
         if (reason != MQTT_SUCCESS) {
-            mqtt_gate_refuse(c->gate, reason);
+            mqtt_gate_refer(c->gate, reason, reference_for(w, reason));
         }
         break;
     case CONN_OPEN:
-        mqtt_server_close(c->engine, reason);
+        mqtt_server_refer(c->engine, reason, reference_for(w, reason));
         break;
     case CONN_CLOSING:
     case CONN_FREE:

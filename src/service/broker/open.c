@@ -436,11 +436,29 @@ bool credential_stands(const struct worker *w, const struct conn *c, const struc
     return false;
 }
 
+/* Only those that have proven who they are learn where the server has gone. */
+static void refer(struct worker *w, struct conn *c, const struct principal *principal)
+{
+    struct event e = event_of(w, EVENT_disconnect, c);
+    EVENT_TEXT(&e, principal, slice_text(principal->name));
+    EVENT_TEXT(&e, target, w->setup.server_reference);
+    event_reason(&e,
+                 "listener %s has moved: the client was sent to server_reference. Give it that "
+                 "address, or take `moved` from the listener",
+                 c->entrance->name);
+    worker_report(w, &e);
+    conn_close(w, c, c->entrance->is_moved_for_good ? MQTT_SERVER_MOVED : MQTT_USE_ANOTHER_SERVER);
+}
+
 void open_here(struct worker *w, struct conn *c, const struct principal *principal)
 {
     if (!credential_stands(w, c, principal)) {
         refuse_open(w, c, EVENT_revoked, MQTT_NOT_AUTHORIZED, slice_text(principal->name),
                     "its credential was replaced while it connected. Use the newest bundle");
+        return;
+    }
+    if (c->entrance->is_moved) {
+        refer(w, c, principal);
         return;
     }
     struct opening o = {.connect = mqtt_gate_connect(c->gate)};
@@ -475,7 +493,7 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
         report_store(w, c, o.client_id, err, "a session that lasts");
         conn_close(w, c, MQTT_QUOTA_EXCEEDED);
     } else if (may_open || w->is_draining) {
-        conn_close(w, c, w->is_draining ? MQTT_SERVER_SHUTTING_DOWN : MQTT_SERVER_BUSY);
+        conn_close(w, c, w->is_draining ? drain_reason(w) : MQTT_SERVER_BUSY);
     }
     worker_account_release(w, o.account);
 }

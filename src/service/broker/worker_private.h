@@ -457,6 +457,8 @@ void realm_changed(struct worker *w, const struct realm *realm);
 /* accounts_retry - rights that could not be renewed, once more. */
 void accounts_retry(struct worker *w);
 void worker_drain(struct worker *w);
+/* drain_reason - why the connection of a client that is known ends, or is not opened, at a stop. */
+enum mqtt_reason drain_reason(const struct worker *w);
 
 /* outbox.c */
 /* outbox_reserve - one outbox_push to each of these workers does not fail. */
