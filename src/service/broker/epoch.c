@@ -162,8 +162,6 @@ void worker_drain(struct worker *w)
     for (size_t i = 0; i < w->n_slots; i++) {
         struct conn *c = w->conns[i];
         if (c != NULL) {
-            /* A server that goes down is no reason for wills. */
-            c->is_clean_end = true;
             conn_close(w, c, c->phase == CONN_OPEN ? drain_reason(w) : MQTT_SERVER_SHUTTING_DOWN);
         }
     }

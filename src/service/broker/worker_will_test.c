@@ -282,6 +282,89 @@ static void return_is_on_record(void **state)
     listener_is_back(b, "");
 }
 
+/* ---- orderly stops ---- */
+
+/* Everybody is sent away, the process ends, and another begins down_ms later. */
+static void stops(struct bench *b, uint64_t down_ms)
+{
+    struct restore_report report;
+    for (unsigned i = 0; i < WORKERS; i++) {
+        struct wmsg m = {.kind = WMSG_DRAIN};
+        must(ring_push(&b->service[i], &m));
+    }
+    settle(b);
+    for (unsigned i = 0; i < WORKERS; i++) {
+        assert_true(worker_is_drained(b->workers[i]));
+    }
+    bench_crash(b, down_ms, &report);
+    settle(b);
+}
+
+/* SPEC: MQTT5-3.1.2-8: the client has said no goodbye; its delay begins with the stop */
+static void a_stop_is_no_goodbye(void **state)
+{
+    struct bench *b = *state;
+    struct party *sub = listener(b), *p = &b->parties[1];
+    is_in(b, p, device_at(b, 0, 0), &mortal);
+    stops(b, 3000);
+    EXPECT(p, "disconnect 8b; ");
+    listener_is_back(b, "");
+    pass(b, 6999);
+    EXPECT(sub, "");
+    pass(b, 1);
+    EXPECT(sub, "publish1 t/will gone; ");
+}
+
+/* SPEC: MQTT5-3.1.3-9 */
+static void who_comes_back_behind_a_stop_is_not_dead(void **state)
+{
+    struct bench *b = *state;
+    struct party *sub = listener(b), *p = &b->parties[1];
+    is_in(b, p, device_at(b, 0, 0), &mortal);
+    stops(b, 3000);
+    listener_is_back(b, "");
+    returns(b, p, &back, "connack 00 present; ");
+    pass(b, 20000);
+    EXPECT(sub, "");
+    assert_int_equal(events_of(b, EVENT_will), 0);
+}
+
+/* SPEC: MQTT-3.1.2-10: once; without a delay, and for a session that ends with its connection */
+static void a_stop_publishes_what_does_not_wait(void **state)
+{
+    struct bench *b = *state;
+    struct hello no_delay = mortal,
+                 no_session = {.client_id = "c", .will = "t/will", .will_qos = 1};
+    no_delay.will_delay_s = 0;
+    (void)listener(b);
+    is_in(b, &b->parties[1], device_at(b, 0, 0), &no_delay);
+    stops(b, 3000);
+    listener_is_back(b, "publish1d t/will gone; ");
+    acks(b, &b->parties[0], MQTT_PUBACK, 1);
+    settle(b);
+    returns(b, &b->parties[1], &no_session, "connack 00; ");
+    EXPECT(&b->parties[0], "");
+    stops(b, 3000);
+    listener_is_back(b, "publish1d t/will gone; ");
+    acks(b, &b->parties[0], MQTT_PUBACK, 2);
+    settle(b);
+    stops(b, 0);
+    listener_is_back(b, "");
+}
+
+/* SPEC: MQTT-3.14.4-3 */
+static void goodbye_before_a_stop(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = &b->parties[1];
+    uint8_t disconnect[] = {0xe0, 0};
+    (void)listener(b);
+    is_in(b, p, device_at(b, 0, 0), &mortal);
+    give(b, p, slice_of(disconnect, sizeof(disconnect)));
+    stops(b, 20000);
+    listener_is_back(b, "");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_bench, close_bench)
 
 int main(void)
@@ -300,6 +383,10 @@ int main(void)
         TEST(delay_that_passed_meanwhile),
         TEST(session_that_ended_meanwhile),
         TEST(return_is_on_record),
+        TEST(a_stop_is_no_goodbye),
+        TEST(who_comes_back_behind_a_stop_is_not_dead),
+        TEST(a_stop_publishes_what_does_not_wait),
+        TEST(goodbye_before_a_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
