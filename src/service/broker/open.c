@@ -66,6 +66,8 @@ void session_end(struct worker *w, struct session *s)
     struct account *a = s->account;
     uint64_t lsn;
     will_fire(w, s, NULL); /* SPEC: MQTT5-3.1.2-8, MQTT3-3.1.2-8: however long its delay is */
+    will_lose(w, s, "its session had to end");
+    w->n_held -= s->is_held ? 1 : 0;
     subs_remove_all(w, &s->subscriber);
     groups_end_session(w, s); /* while the bodies are on record, in the same handover */
     if (s->is_on_record && record_session_end(w, s->id, &lsn) != OK) {
@@ -76,6 +78,21 @@ void session_end(struct worker *w, struct session *s)
     session_free(s);
     w->n_sessions--;
     count_set(&counts(w)->sessions, w->n_sessions);
+}
+
+void session_over(struct worker *w, struct session *s)
+{
+    will_fire(w, s, NULL);
+    if (s->will == NULL || (!s->is_held && w->n_held == SESSIONS_HELD_MAX)) {
+        session_end(w, s);
+        return;
+    }
+    if (!s->is_held) {
+        s->is_held = true;
+        w->n_held++;
+        subs_remove_all(w, &s->subscriber);
+    }
+    wheel_arm(&w->session_wheel, &s->expiry, s->will_at_ms);
 }
 
 static void interest_changed_by_session(void *ctx, struct slice filter,
@@ -110,7 +127,7 @@ void session_due(struct worker *w, struct session *s)
 {
     struct account *a = s->account;
     if (s->ends_at_ms <= w->now_ms) {
-        session_end(w, s);
+        session_over(w, s);
         account_drop_if_unused(w, a);
         return;
     }
@@ -123,7 +140,8 @@ static void fall_asleep(struct worker *w, struct session *s)
 {
     uint64_t lsn;
     if (s->expiry_s == 0) {
-        session_end(w, s);
+        s->ends_at_ms = w->now_ms;
+        session_over(w, s);
         return;
     }
     if (s->is_on_record && record_session(w, s, w->wall_ms, &lsn) != OK) {
@@ -271,7 +289,7 @@ static enum err find_session(struct worker *w, struct opening *o, struct session
         o->was_durable = s->subscriber.is_durable;
         o->former_expiry_s = s->expiry_s;
         wheel_cancel(&w->session_wheel, &s->expiry);
-        if (s->will_at_ms <= w->now_ms) {
+        if (s->will_at_ms <= w->now_ms || s->is_will_late) {
             will_fire(w, s, NULL); /* it was due, though the timer has not had its turn */
         }
         session_resume(s);

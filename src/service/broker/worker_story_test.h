@@ -41,6 +41,14 @@ static inline void subscribed(struct bench *b, struct party *p, const char *filt
     EXPECT(p, want);
 }
 
+/* From here on no record that adds is taken. */
+static inline void disk_is_full(struct bench *b, bool is_full)
+{
+    b->log->refuse_at = is_full ? 0 : -1;
+    b->log->refuses_on = is_full;
+    b->log->refusal = ERR_SPACE;
+}
+
 static inline size_t events_of(const struct bench *b, enum event_category c)
 {
     size_t n = 0;
