@@ -249,6 +249,8 @@ def test_a_message_too_large_for_one(fortress):
         assert small.expect(PUBLISH).body.endswith(b'fits')
         assert other.expect(PUBLISH).body.endswith(b'xxx')
         fortress.wait_event('quota', reason=re.compile('larger than the client accepts'))
+        metrics = fortress.cli('metrics')
+        assert 'sallyport_dropped_total{reason="size"} 1' in metrics and 'sallyport_dropped_total{reason="queue"} 0' in metrics
 
 
 def test_a_client_that_takes_no_connack(fortress):
