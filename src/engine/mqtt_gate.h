@@ -47,7 +47,8 @@ MUST_USE enum err mqtt_gate_next(struct mqtt_gate *g, struct slice *in, struct m
 /* mqtt_gate_connect - borrows from the gate. Only after mqtt_gate_next gave OK. */
 const struct mqtt_connect *mqtt_gate_connect(const struct mqtt_gate *g);
 /* mqtt_gate_challenge - the client named an authentication method: AUTH with this data waits in the
- * output, and its answer is waited for. Only when ASKED. ERR_NOMEM: nothing changed, refuse it.
+ * output, and its answer is waited for. Only when ASKED. ERR_NOMEM; ERR_TOO_LARGE: the
+ * client does not accept such a packet. After both nothing changed: refuse it.
  * SPEC: MQTT5-4.12.0-2 */
 MUST_USE enum err mqtt_gate_challenge(struct mqtt_gate *g, struct slice data);
 bool mqtt_gate_is_challenged(const struct mqtt_gate *g);

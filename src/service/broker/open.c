@@ -505,7 +505,7 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
         c->account = o.account;
         refuse_open(w, c, EVENT_quota, MQTT_PACKET_TOO_LARGE, o.client_id,
                     "CONNACK is larger than the packets that the client accepts. Raise its maximum "
-                    "packet size, at least to 128");
+                    "packet size, at least to 512");
         c->account = NULL;
     } else if (err == ERR_SPACE || err == ERR_IO) {
         report_store(w, c, o.client_id, err, "a session that lasts");
