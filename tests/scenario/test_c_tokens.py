@@ -261,6 +261,34 @@ def test_a_bad_policy_does_not_keep_good_keys_waiting(make_fortress):
     assert 'jwks.json' in line and 'policy.yaml' in line
 
 
+def test_several_issuers(make_fortress):
+    """Each token is judged by the keys and the audience of the issuer that it names."""
+    fortress = make_fortress(start=False)
+    write_keys(fortress, EdDSA=KEYS['EdDSA'])
+    (fortress.dir / 'other.json').write_text(json.dumps({'keys': [jwk('ES256', KEYS['ES256'], 'ES256')]}))
+    configure(fortress)
+    config = fortress.dir / 'sallyport.yaml'
+    one = re.search(r'^tokens: (.*)$', config.read_text(), re.M).group(1)
+    other = '{ keys: other.json, issuer: "https://other.example", audience: plant }'
+    config.write_text(config.read_text().replace(f'tokens: {one}', f'tokens: [ {one}, {other} ]'))
+    fortress.start()
+    fortress.apply(POLICY)
+    device = fortress.add('sensor')
+
+    def login(alg, **claims):
+        with stranger(fortress, device) as client:
+            return client.send(wire.connect(device.name, password=token(device.name, alg, **claims))).expect(CONNACK).reason
+    theirs = {'iss': 'https://other.example', 'aud': 'plant'}
+    assert (login('EdDSA'), login('ES256', **theirs)) == (0, 0)
+    assert [login('ES256'), login('EdDSA', **theirs), login('ES256', **{**theirs, 'aud': 'sallyport'}),
+            login('EdDSA', iss='https://third.example'), login('EdDSA', iss=None)] == [NOT_AUTHORIZED] * 5
+    (fortress.dir / 'other.json').write_text('{')
+    fortress.reload()
+    event, = fortress.wait_event('config_reject', target='tokens')
+    assert 'other.json' in event['reason']
+    assert (login('EdDSA'), login('ES256', **theirs)) == (0, 0), 'a broken set of one leaves all as they were'
+
+
 def test_listener_without_token(make_fortress):
     fortress = make_fortress(start=False)
     write_keys(fortress, EdDSA=KEYS['EdDSA'])

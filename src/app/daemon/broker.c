@@ -192,7 +192,8 @@ static void reload_parts(struct house *h, const struct config *config)
     if (has_keys) {
         admin_set_trust(h->admin, trust);
     } else {
-        reload_refused(h, config->tokens.keys, keys.text);
+        reload_refused(h, config->tokens.n == 1 ? config->tokens.issuers[0].keys : "tokens",
+                       keys.text);
     }
     admin_set_role_start(h->admin, &config->role_limits);
     bool has_policy = admin_reload_policy(h->admin, &epoch, &policy) == OK;

@@ -469,7 +469,8 @@ static enum err read_claim(const struct reading *r, const struct yaml_node *n, c
     return good ? OK : COMPLAIN(r, n, "%s must be a text of 1 to %zu bytes", what, cap - 1);
 }
 
-static enum err read_tokens(const struct reading *r, const struct yaml_node *n, struct config *c)
+static enum err read_issuer(const struct reading *r, const struct yaml_node *n,
+                            struct config_tokens *tokens)
 {
     static const struct setting skew_row = {"skew", SETTING_DURATION, 0, JWT_SKEW_MAX_S, "", 0, 4};
     static const char *const keys[] = {"keys", "issuer", "audience", "skew", NULL};
@@ -479,7 +480,7 @@ static enum err read_tokens(const struct reading *r, const struct yaml_node *n, 
     const struct yaml_node *issuer = yaml_find(n, "issuer");
     const struct yaml_node *audience = yaml_find(n, "audience");
     const struct yaml_node *skew = yaml_find(n, "skew");
-    struct config_tokens t = {.is_set = true, .skew_s = TRUST_SKEW_DEFAULT_S};
+    struct config_issuer t = {.skew_s = TRUST_SKEW_DEFAULT_S};
     if (file == NULL || issuer == NULL || audience == NULL) {
         return COMPLAIN(r, n,
                         "tokens needs keys (a JWK set in this directory), issuer and audience");
@@ -496,8 +497,28 @@ static enum err read_tokens(const struct reading *r, const struct yaml_node *n, 
         }
         t.skew_s = (uint32_t)v;
     }
-    c->tokens = t;
+    for (size_t i = 0; i < tokens->n; i++) {
+        if (strcmp(tokens->issuers[i].issuer, t.issuer) == 0) {
+            return COMPLAIN(r, issuer, "an issuer named \"%s\" is there already", t.issuer);
+        }
+    }
+    tokens->issuers[tokens->n++] = t;
     return OK;
+}
+
+static enum err read_tokens(const struct reading *r, const struct yaml_node *n,
+                            struct config_tokens *tokens)
+{
+    if (n->kind != YAML_LIST) {
+        return read_issuer(r, n, tokens);
+    }
+    for (const struct yaml_node *one = n->first; one != NULL; one = one->next) {
+        if (tokens->n == TRUST_ISSUERS_MAX) {
+            return COMPLAIN(r, one, "more than %d issuers in tokens", TRUST_ISSUERS_MAX);
+        }
+        TRY(read_issuer(r, one, tokens));
+    }
+    return tokens->n > 0 ? OK : COMPLAIN(r, n, "tokens names no issuer: leave it out");
 }
 
 static enum err read_all(const struct reading *r, struct config *c)
@@ -532,7 +553,7 @@ static enum err read_all(const struct reading *r, struct config *c)
                           &c->role_limits));
     }
     if ((v = yaml_find(root, "tokens")) != NULL) {
-        TRY(read_tokens(r, v, c));
+        TRY(read_tokens(r, v, &c->tokens));
     }
     if ((v = yaml_find(root, "server_reference")) != NULL) {
         TRY(read_reference(r, v, c->server_reference));

@@ -62,12 +62,17 @@ struct config_listener {
     size_t n_from;
 };
 
-/* tokens: whose tokens are taken. */
-struct config_tokens {
-    bool is_set;
+/* One of those whose tokens are taken. */
+struct config_issuer {
     char keys[CONFIG_NAME_BYTES]; /* a JWK set, in DIR */
     char issuer[TRUST_ISSUER_MAX + 1], audience[TRUST_AUDIENCE_MAX + 1];
     uint32_t skew_s;
+};
+
+/* tokens: one issuer, or a list of them. */
+struct config_tokens {
+    struct config_issuer issuers[TRUST_ISSUERS_MAX];
+    size_t n; /* 0: no tokens are taken */
 };
 
 struct config {

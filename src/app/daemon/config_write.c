@@ -192,7 +192,8 @@ static enum err put_all(const struct config_init *init, const struct config_mach
     TRY(put(b, "# Listeners with auth token take tokens (JWT) of this issuer; keys is a JWK set "
                "beside this file:\n"
                "# tokens: { keys: jwks.json, issuer: \"https://id.example\", audience: sallyport, "
-               "skew: 60s }\n"));
+               "skew: 60s }\n"
+               "# or a list of such, one for each issuer.\n"));
     TRY(put(b, "# MQTT 5 clients are sent there when this server stops in order, and by a listener "
                "that has moved:\n"
                "# server_reference: \"other.example:8883\"\n"));

@@ -50,9 +50,10 @@ static void prepare(struct bench *b, struct login *l)
     must(directory_add(b->directory, &o, WALL, &id, NULL));
     signer_jwk(&signer, "", jwk, sizeof jwk);
     (void)snprintf(set, sizeof set, "{\"keys\":[%s]}", jwk);
-    struct trust_order rules = {.issuer = slice_text("https://id"),
+    struct trust_order rules = {.keys = slice_text(set),
+                                .issuer = slice_text("https://id"),
                                 .audience = slice_text("sallyport")};
-    must(trust_new(slice_text(set), &rules, NULL, &trust));
+    must(trust_new(&rules, 1, NULL, NULL, &trust));
     signer_token(&signer, "{\"alg\":\"EdDSA\"}",
                  "{\"iss\":\"https://id\",\"aud\":\"sallyport\",\"sub\":\"" NAME
                  "\",\"exp\":1800000000}",
