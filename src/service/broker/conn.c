@@ -303,9 +303,11 @@ bool worker_wants_input(const struct worker *w, uint64_t conn)
 
 /* May this publisher go on? Budget, rings and journal are asked before a packet is cut, so that a
  * full one delays a message and never loses it. */
-static bool may_take(struct worker *w, struct conn *c)
+static bool may_take(struct worker *w, struct conn *c, uint8_t first)
 {
-    if (worker_is_congested(w)) {
+    /* Its subscription is not in force yet, and would miss it. */
+    bool is_early = first >> 4 == MQTT_PUBLISH && c->n_subacks > 0 && w->now_ms < c->held_until_ms;
+    if (is_early || worker_is_congested(w)) {
         conn_pause(w, c, UINT64_MAX);
         return false;
     }
@@ -387,7 +389,7 @@ static void take_event(struct worker *w, struct conn *c, const struct mqtt_event
 
 static void feed_open(struct worker *w, struct conn *c, struct slice *in)
 {
-    while (c->phase == CONN_OPEN && !c->is_paused && in->n > 0 && may_take(w, c)) {
+    while (c->phase == CONN_OPEN && !c->is_paused && in->n > 0 && may_take(w, c, in->p[0])) {
         struct mqtt_event ev;
         struct mqtt_fault fault = {0};
         uint8_t first = in->p[0];

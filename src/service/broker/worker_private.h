@@ -24,6 +24,7 @@ enum {
     CLOSE_LINGER_MS = 5000, /* for the last words of a connection to leave */
     FILTER_COPY_MAX = 65536,
     PAUSED_TICK_MS = 1000,
+    SUBACK_HOLD_MS = 1000,    /* a PUBLISH waits for the SUBACK before it so long at most */
     WILL_RETRY_MS = 1000,     /* a will that found no room */
     SESSIONS_HELD_MAX = 1024, /* of a worker: over, but for wills that found no room */
     SHORT_RETRY_MS = 10,      /* after which what there was no memory for is tried again */
@@ -62,6 +63,8 @@ struct conn {
     struct list replays; /* retained messages for its new subscriptions */
     bool is_paused;      /* the publisher waits for budget, ring or journal */
     bool is_stalled;     /* the engine waits for answers or for a reader; `unread` holds packets */
+    uint32_t n_subacks;  /* that wait for their barriers: a PUBLISH behind them waits, too, */
+    uint64_t held_until_ms;   /* but not longer */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
     bool has_cert, is_clean_end, has_published, is_abandoned;
     uint64_t hello_lsn;          /* CONNACK, and all behind it, waits until this is committed */
