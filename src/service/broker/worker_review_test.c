@@ -122,14 +122,14 @@ static void old_clients_may_pipeline_qos_2(void **state)
     static uint8_t bytes[MANY * 16];
     struct wr w = wr_into(bytes, sizeof(bytes));
     is_in(b, p, device_at(b, 0, 0), &h);
-    for (uint16_t id = 1; id <= MANY; id++) {
-        write_publish(&w, MQTT_V311, "t/a", "x", 2, id, false);
+    for (unsigned id = 1; id <= MANY; id++) {
+        write_publish(&w, MQTT_V311, "t/a", "x", 2, (uint16_t)id, false);
     }
     give_wr(b, p, &w);
     settle(b);
     assert_int_equal(count(p, MQTT_PUBREC), MANY);
-    for (uint16_t id = 1; id <= MANY; id++) {
-        acks(b, p, MQTT_PUBREL, id);
+    for (unsigned id = 1; id <= MANY; id++) {
+        acks(b, p, MQTT_PUBREL, (uint16_t)id);
     }
     settle(b);
     assert_int_equal(count(p, MQTT_PUBCOMP), MANY);
