@@ -60,6 +60,8 @@ struct session {
     uint64_t will_at_ms;    /* the owner's: while asleep with a will */
     bool is_on_record;      /* the owner's: the journal knows it, so its end must be recorded */
     bool is_will_on_record; /* the owner's */
+    bool is_will_late;      /* the owner's: it was due, and waits for room */
+    bool is_held;           /* the owner's: its time is over, but for its will */
     uint64_t queued_bytes;
     uint64_t promised_lsn; /* the owner's: no CONNACK says that this session is there before */
     uint64_t judged_seq;   /* the owner's: deliveries before it were queued under other rights */

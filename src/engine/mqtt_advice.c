@@ -27,6 +27,8 @@ static const struct {
     {MQTT_QUOTA_EXCEEDED, "a limit is reached; the operator finds which one in the audit trail"},
     {MQTT_ADMINISTRATIVE_ACTION, "the operator has closed this way in"},
     {MQTT_PAYLOAD_FORMAT_INVALID, "the payload is said to be text and is not valid UTF-8"},
+    {MQTT_USE_ANOTHER_SERVER, "go to the server named here, or come back later"},
+    {MQTT_SERVER_MOVED, "go to the server named here from now on"},
     {MQTT_SHARED_NOT_SUPPORTED, "subscribe without $share"},
     {MQTT_CONNECTION_RATE_EXCEEDED, "too many connections; wait longer before each new one"},
 };

@@ -24,7 +24,7 @@ struct mqtt_gate {
     struct mqtt_connect connect;
     struct buf conclusion; /* proves that we know the client's password */
     struct buf challenge;  /* waits to leave */
-    uint8_t out[16 + MQTT_ADVICE_MAX];
+    uint8_t out[24 + MQTT_ADVICE_MAX + MQTT_REFERENCE_MAX];
     size_t n_out;
 };
 
@@ -58,6 +58,12 @@ struct mqtt_gate *mqtt_gate_free(struct mqtt_gate *g)
     return NULL;
 }
 
+/* The largest packet the client takes, as its CONNECT says. */
+static uint32_t packet_most(const struct mqtt_gate *g)
+{
+    return mqtt_props_number(&g->connect.props, MQTT_PROP_MAXIMUM_PACKET_SIZE, UINT32_MAX);
+}
+
 static bool put_connack(struct mqtt_gate *g, const struct mqtt_connack *connack, uint32_t most)
 {
     struct wr w = wr_into(g->out, sizeof(g->out));
@@ -66,23 +72,34 @@ static bool put_connack(struct mqtt_gate *g, const struct mqtt_connack *connack,
     return fits;
 }
 
-void mqtt_gate_refuse(struct mqtt_gate *g, enum mqtt_reason reason)
+void mqtt_gate_refer(struct mqtt_gate *g, enum mqtt_reason reason, struct slice reference)
 {
     struct mqtt_connack connack = {.code = (uint8_t)reason};
     uint32_t most = UINT32_MAX;
     if (g->state == GATE_ASKED && g->version == MQTT_V5) { /* its wishes are known */
         const struct mqtt_props *wishes = &g->connect.props;
-        most = mqtt_props_number(wishes, MQTT_PROP_MAXIMUM_PACKET_SIZE, UINT32_MAX);
+        most = packet_most(g);
         struct slice advice = mqtt_advice((uint8_t)reason);
         if (mqtt_props_number(wishes, MQTT_PROP_REQUEST_PROBLEM_INFO, 1) != 0 && advice.n > 0) {
             mqtt_props_set_text(&connack.props, MQTT_PROP_REASON_STRING, advice);
+        }
+        if (reference.n > 0) {
+            mqtt_props_set_text(&connack.props, MQTT_PROP_SERVER_REFERENCE, reference);
         }
     }
     g->state = GATE_REFUSED;
     if (!put_connack(g, &connack, most)) {
         mqtt_props_clear(&connack.props, MQTT_PROP_REASON_STRING); /* SPEC: MQTT5-3.2.2-19 */
-        (void)put_connack(g, &connack, most); /* SPEC: MQTT5-3.1.2-24: or nothing */
+        if (!put_connack(g, &connack, most)) {
+            mqtt_props_clear(&connack.props, MQTT_PROP_SERVER_REFERENCE);
+            (void)put_connack(g, &connack, most); /* SPEC: MQTT5-3.1.2-24: or nothing */
+        }
     }
+}
+
+void mqtt_gate_refuse(struct mqtt_gate *g, enum mqtt_reason reason)
+{
+    mqtt_gate_refer(g, reason, (struct slice){0});
 }
 
 /* What a stranger who got the CONNECT wrong is told. SPEC: MQTT5 4.13.1: a CONNACK may be sent, and
@@ -170,6 +187,9 @@ MUST_USE enum err mqtt_gate_challenge(struct mqtt_gate *g, struct slice data)
     TRY(buf_room(&g->challenge, most, GATE_CHALLENGE_MAX, &dst));
     struct wr w = wr_into(dst, most);
     TRY(mqtt_auth_encode(&auth, &w));
+    if (w.at > packet_most(g)) {
+        return ERR_TOO_LARGE; /* SPEC: MQTT5-3.1.2-24 */
+    }
     g->challenge.n += wr_slice(&w).n;
     g->state = GATE_CHALLENGED;
     return OK;

@@ -23,6 +23,8 @@
 
 struct mqtt_gate;
 
+enum { MQTT_REFERENCE_MAX = 255 }; /* bytes of a server reference of ours */
+
 /* mqtt_gate_new - wire: borrowed until freed; packet_max: bytes of the largest CONNECT. ERR_NOMEM.
  */
 MUST_USE enum err mqtt_gate_new(const struct mqtt_wire_limits *wire, size_t packet_max,
@@ -48,7 +50,8 @@ MUST_USE enum err mqtt_gate_next(struct mqtt_gate *g, struct slice *in, struct m
 /* mqtt_gate_connect - borrows from the gate. Only after mqtt_gate_next gave OK. */
 const struct mqtt_connect *mqtt_gate_connect(const struct mqtt_gate *g);
 /* mqtt_gate_challenge - the client named an authentication method: AUTH with this data waits in the
- * output, and its answer is waited for. Only when ASKED. ERR_NOMEM: nothing changed, refuse it.
+ * output, and its answer is waited for. Only when ASKED. ERR_NOMEM; ERR_TOO_LARGE: the
+ * client does not accept such a packet. After both nothing changed: refuse it.
  * SPEC: MQTT5-4.12.0-2 */
 MUST_USE enum err mqtt_gate_challenge(struct mqtt_gate *g, struct slice data);
 bool mqtt_gate_is_challenged(const struct mqtt_gate *g);
@@ -73,6 +76,9 @@ struct slice mqtt_gate_method(const struct mqtt_gate *g);
 /* mqtt_gate_refuse - CONNACK with this reason waits in the output; the owner closes when it has
  * left. */
 void mqtt_gate_refuse(struct mqtt_gate *g, enum mqtt_reason reason);
+/* mqtt_gate_refer - the same, and a client of 5.0 whose CONNECT was read is told which server to
+ * use instead; empty: none. */
+void mqtt_gate_refer(struct mqtt_gate *g, enum mqtt_reason reason, struct slice reference);
 /* mqtt_gate_output - copies what waits (a few hundred bytes at most) into dst and forgets it; 0
  * when nothing waits or it does not fit. */
 size_t mqtt_gate_output(struct mqtt_gate *g, uint8_t *dst, size_t cap);

@@ -247,6 +247,51 @@ static void refuses_in_its_version(void **state)
     }
 }
 
+#define GO    "1f 002f'go to the server named here, or come back later'"
+#define THERE "1c 0003'o:1'"
+
+/* Who asks by 5.0 is told where else to go, as far as it takes a packet as large as that. */
+static void names_another_server(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in, *out;
+    } cases[] = {
+        {"10 0e 0004'MQTT' 04 02 003c 0002'ab'", "20 02 00 03"},
+        {"10 0f 0004'MQTT' 05 02 003c 00 0002'ab'", "20 3b 00 9c 38 " THERE GO},
+        {"10 14 0004'MQTT' 05 02 003c 05 270000003d 0002'ab'", "20 3b 00 9c 38 " THERE GO},
+        {"10 14 0004'MQTT' 05 02 003c 05 270000003c 0002'ab'", "20 09 00 9c 06 " THERE},
+        {"10 14 0004'MQTT' 05 02 003c 05 270000000b 0002'ab'", "20 09 00 9c 06 " THERE},
+        {"10 14 0004'MQTT' 05 02 003c 05 270000000a 0002'ab'", "20 03 00 9c 00"},
+        {"10 14 0004'MQTT' 05 02 003c 05 2700000004 0002'ab'", ""},
+    };
+    struct mqtt_wire_limits limits = talk_limits();
+    struct mqtt_fault fault;
+    uint8_t out[512];
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        AUTO(mqtt_gate_autofree) struct mqtt_gate *g = NULL;
+        uint8_t bytes[TALK_MAX];
+        struct slice in = slice_of(bytes, talk_bytes(cases[i].in, bytes));
+        assert_int_equal(mqtt_gate_new(&limits, PREAUTH, &g), OK);
+        assert_int_equal(mqtt_gate_next(g, &in, &fault), OK);
+        mqtt_gate_refer(g, MQTT_USE_ANOTHER_SERVER, slice_text("o:1"));
+        talk_is(cases[i].in, slice_of(out, mqtt_gate_output(g, out, sizeof(out))), cases[i].out);
+    }
+    /* The longest one, with its words. */
+    AUTO(mqtt_gate_autofree) struct mqtt_gate *g = NULL;
+    uint8_t bytes[TALK_MAX], name[MQTT_REFERENCE_MAX];
+    memset(name, 'o', sizeof name);
+    struct slice in = slice_of(bytes, talk_bytes(cases[1].in, bytes));
+    assert_int_equal(mqtt_gate_new(&limits, PREAUTH, &g), OK);
+    mqtt_gate_refer(g, MQTT_USE_ANOTHER_SERVER, slice_text("o:1")); /* nobody: the code alone */
+    talk_is("a stranger", slice_of(out, mqtt_gate_output(g, out, sizeof(out))), "20 03 00 9c 00");
+    g = mqtt_gate_free(g);
+    assert_int_equal(mqtt_gate_new(&limits, PREAUTH, &g), OK);
+    assert_int_equal(mqtt_gate_next(g, &in, &fault), OK);
+    mqtt_gate_refer(g, MQTT_USE_ANOTHER_SERVER, slice_of(name, sizeof name));
+    assert_int_equal(mqtt_gate_output(g, out, sizeof(out)), 3 + 4 + 50 + 3 + MQTT_REFERENCE_MAX);
+}
+
 /* CONNECT of 5.0 that names the method "M", with data "1". */
 #define WITH_METHOD "10 17 0004'MQTT' 05 02 003c 08 15 0001'M' 16 0001'1' 0002'ab' "
 
@@ -391,6 +436,7 @@ int main(void)
         cmocka_unit_test(size_at_the_limit),
         cmocka_unit_test(keeps_a_copy),
         cmocka_unit_test(refuses_in_its_version),
+        cmocka_unit_test(names_another_server),
         cmocka_unit_test(challenge),
         cmocka_unit_test(conclusion),
         cmocka_unit_test(challenge_without_memory),

@@ -141,7 +141,7 @@ static enum err encode_pubcomp(const void *packet, enum mqtt_version version, st
     return mqtt_pubcomp_encode(packet, version, w);
 }
 
-enum { ACK_BYTES_MAX = 8, CONNACK_BYTES_MAX = 1024, AUTH_SLACK = 16 };
+enum { ACK_BYTES_MAX = 8, CONNACK_BYTES_MAX = 1024, AUTH_SLACK = 16, REFERENCE_SLACK = 8 };
 
 /* ---- life ---- */
 
@@ -185,18 +185,36 @@ bool mqtt_server_is_closing(const struct mqtt_server *e)
     return e->is_closing;
 }
 
-void mqtt_server_close(struct mqtt_server *e, enum mqtt_reason reason)
+static enum err put_disconnect(struct mqtt_server *e, struct mqtt_disconnect *m, size_t more)
+{
+    return put_refusal(e, ACK_BYTES_MAX + more, encode_disconnect, m, &m->props, m->reason);
+}
+
+void mqtt_server_refer(struct mqtt_server *e, enum mqtt_reason reason, struct slice reference)
 {
     struct mqtt_disconnect m = {.reason = (uint8_t)reason};
     /* Nothing is said to a client that has taken leave, unless it broke a rule with that. */
     bool may_speak = !e->is_closing || (e->has_left && reason >= MQTT_UNSPECIFIED_ERROR);
     if (may_speak && is_v5(e)) {
         /* Out of memory only means that the peer is not told why. */
-        enum err ignored = put_refusal(e, ACK_BYTES_MAX, encode_disconnect, &m, &m.props, m.reason);
-        (void)ignored;
+        enum err err = ERR_TOO_LARGE;
+        if (reference.n > 0) {
+            mqtt_props_set_text(&m.props, MQTT_PROP_SERVER_REFERENCE, reference);
+            err = put_disconnect(e, &m, reference.n + REFERENCE_SLACK);
+            mqtt_props_clear(&m.props, MQTT_PROP_SERVER_REFERENCE);
+        }
+        if (err == ERR_TOO_LARGE) {
+            err = put_disconnect(e, &m, 0);
+        }
+        (void)err;
     }
     e->is_closing = true;
     e->has_left = false;
+}
+
+void mqtt_server_close(struct mqtt_server *e, enum mqtt_reason reason)
+{
+    mqtt_server_refer(e, reason, (struct slice){0});
 }
 
 /* ---- asks ---- */

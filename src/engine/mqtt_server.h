@@ -111,6 +111,8 @@ MUST_USE enum err mqtt_server_pubrel(struct mqtt_server *e, uint16_t packet_id,
 /* mqtt_server_close - no more events; a DISCONNECT with this reason is the last output (MQTT 5;
  * nothing before it). */
 void mqtt_server_close(struct mqtt_server *e, enum mqtt_reason reason);
+/* mqtt_server_refer - the same, and says which server to use instead, if that fits; empty: none. */
+void mqtt_server_refer(struct mqtt_server *e, enum mqtt_reason reason, struct slice reference);
 bool mqtt_server_is_closing(const struct mqtt_server *e);
 
 /* mqtt_server_has_output, mqtt_server_output - copies as much as fits of what waits (everything but

@@ -34,6 +34,35 @@ static void refusals_explain(void **state)
     }
 }
 
+#define GO    "1f 002f'go to the server named here, or come back later'"
+#define THERE "1c 0003'o:1'"
+
+static void names_another_server(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t most;
+        const char *out;
+    } cases[] = {{UINT32_MAX, "e0 3a 9c 38 " THERE GO},
+                 {60, "e0 3a 9c 38 " THERE GO},
+                 {59, "e0 08 9c 06 " THERE},
+                 {10, "e0 08 9c 06 " THERE},
+                 {9, "e0 01 9c"},
+                 {5, "e0 01 9c"}};
+    struct mqtt_terms terms = terms_of(MQTT_V5);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        terms.client_packet_max = cases[i].most;
+        terms.wants_reasons = true;
+        AUTO(mqtt_server_autofree) struct mqtt_server *e = start_with(&terms);
+        mqtt_server_refer(e, MQTT_USE_ANOTHER_SERVER, slice_text("o:1"));
+        expect(e, cases[i].out);
+    }
+    terms.version = MQTT_V311; /* it cannot be told */
+    AUTO(mqtt_server_autofree) struct mqtt_server *old = start_with(&terms);
+    mqtt_server_refer(old, MQTT_USE_ANOTHER_SERVER, slice_text("o:1"));
+    expect(old, "");
+}
+
 /* SPEC: MQTT5-3.1.2-29 */
 static void refusals_are_silent_on_request(void **state)
 {
@@ -204,10 +233,10 @@ static void aliases_that_do_not_fit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refusals_explain),        cmocka_unit_test(refusals_are_silent_on_request),
-        cmocka_unit_test(answers_that_do_not_fit), cmocka_unit_test(aliases_of_the_client),
-        cmocka_unit_test(aliases_refused),         cmocka_unit_test(aliases_to_the_client),
-        cmocka_unit_test(aliases_that_do_not_fit),
+        cmocka_unit_test(names_another_server),           cmocka_unit_test(refusals_explain),
+        cmocka_unit_test(refusals_are_silent_on_request), cmocka_unit_test(answers_that_do_not_fit),
+        cmocka_unit_test(aliases_of_the_client),          cmocka_unit_test(aliases_refused),
+        cmocka_unit_test(aliases_to_the_client),          cmocka_unit_test(aliases_that_do_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,6 +131,39 @@ def test_who_comes_back_in_time_is_not_dead(make_fortress):
         clock.close()
 
 
+@pytest.mark.parametrize('client,delay_s,comes_back', [('raw', 2, False), ('raw', 600, True), ('raw', 0, False), ('paho', 0, False),
+                                                       ('mosquitto', 0, False)])
+def test_an_orderly_stop_is_no_goodbye(make_fortress, client, delay_s, comes_back):
+    """Who is sent away has not said goodbye. SPEC: MQTT5-3.1.2-8, MQTT-3.1.2-10"""
+    fortress = make_fortress()
+    sensor, console = fortress.add('sensor'), fortress.add('console')
+    topic = f'status/{sensor.name}'
+    with Wire(fortress, console) as reader:
+        reader.login('reader', properties=HOUR).send(wire.subscribe(1, 'status/#')).expect(SUBACK)
+    if client == 'raw':
+        with Wire(fortress, sensor) as doomed:
+            doomed.login(sensor.name, properties=HOUR, will=will_of(sensor, delay_s))
+            fortress.stop()
+            assert [(one.kind, one.reason) for one in doomed.expect_close()] == [(DISCONNECT, 0x8b)]
+    elif client == 'paho':
+        doomed = Paho(sensor, will=(topic, 'gone', 1)).__enter__()
+        fortress.stop()
+        doomed.wait_closed(10)
+    else:
+        will = ('--will-topic', topic, '--will-payload', 'gone', '--will-qos', '1')
+        with mosquitto.Subscriber(sensor, f'commands/{sensor.name}/#', more=will):
+            fortress.stop()
+    fortress.start()
+    if comes_back:
+        with Wire(fortress, sensor) as back:
+            assert back.send(wire.connect(sensor.name, clean=False, properties=HOUR)).expect(CONNACK).body[0] == 1
+            back.send(wire.publish(topic, 'mark', 1)).expect(PUBACK)
+    with Wire(fortress, console) as reader:
+        reader.send(wire.connect('reader', clean=False, properties=HOUR)).expect(CONNACK)
+        assert reader.expect(PUBLISH, 20).body.endswith(b'mark' if comes_back else b'gone')
+    assert bool([one for one in fortress.events() if one['category'] == 'will']) != comes_back
+
+
 def test_a_session_that_ended_while_nobody_was_there_leaves_its_will(make_fortress):
     """Its time was over before the delay was; it fires at the start, once, and the session is gone."""
     clock = Clock()
@@ -216,6 +249,8 @@ def test_a_message_too_large_for_one(fortress):
         assert small.expect(PUBLISH).body.endswith(b'fits')
         assert other.expect(PUBLISH).body.endswith(b'xxx')
         fortress.wait_event('quota', reason=re.compile('larger than the client accepts'))
+        metrics = fortress.cli('metrics')
+        assert 'sallyport_dropped_total{reason="size"} 1' in metrics and 'sallyport_dropped_total{reason="queue"} 0' in metrics
 
 
 def test_a_client_that_takes_no_connack(fortress):

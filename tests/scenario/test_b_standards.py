@@ -68,6 +68,18 @@ def test_qos_2_is_delivered_once(fortress, version):
         assert b'mark' in reader.expect(PUBLISH).body
 
 
+@versions
+@pytest.mark.parametrize('qos', [0, 1, 2])
+def test_a_publish_behind_the_own_subscribe(fortress, version, qos):
+    """In one write: who does not wait for SUBACK hears what comes behind it all the same."""
+    device, client = login(fortress, version=version)
+    topic = f'lamps/{device.name}/a'
+    with client:
+        client.send(wire.subscribe(1, (topic, 0), version=version) + wire.publish(topic, 'mine', qos, 7, version=version))
+        client.expect(SUBACK)
+        assert client.expect_among(PUBLISH, lambda one: None).body.endswith(b'mine')
+
+
 def test_outbound_qos_2_and_a_lost_connection(fortress):
     """PUBREC seen before the loss: what comes after it is PUBREL, not the message again."""
     device, client = login(fortress)

@@ -221,6 +221,74 @@ def test_keys_are_reloaded(make_fortress):
     wait_until('the new keys', lambda: (code('EdDSA'), code('ES256')) == (NOT_AUTHORIZED, 0), 5, pause=0.2)
 
 
+def test_a_bad_policy_does_not_keep_good_keys_waiting(make_fortress):
+    """Nor bad keys a good policy: each is in force or refused by itself."""
+    fortress = make_fortress(start=False)
+    write_keys(fortress, EdDSA=KEYS['EdDSA'])
+    configure(fortress)
+    fortress.start()
+    fortress.apply(POLICY)
+    device, policy = fortress.add('sensor'), fortress.dir / 'policy.yaml'
+    good = policy.read_text()
+
+    def login(alg):
+        with stranger(fortress, device) as client:
+            return client.send(wire.connect(device.name, password=token(device.name, alg))).expect(CONNACK).reason
+
+    def may_publish(topic):
+        with Wire(fortress, device) as client:
+            return client.login(device.name).send(wire.publish(topic, 'x', 1)).expect(wire.PUBACK).reason == 0
+    assert login('ES256') == NOT_AUTHORIZED and not may_publish('more')
+    policy.write_text(good + 'surprise: 1\n')
+    write_keys(fortress, ES256=KEYS['ES256'])
+    fortress.reload()
+    wait_until('the new keys', lambda: login('ES256') == 0, 5, pause=0.2)
+    assert login('EdDSA') == NOT_AUTHORIZED and not may_publish('more')
+    refused, = fortress.wait_event('config_reject', target='policy.yaml')
+    assert refused['severity'] == 'alert' and re.search(r':\d+:\d+', refused['reason'])
+    fortress.wait_event('config_change', reason=re.compile('tokens, not policy'))
+    policy.write_text(good.replace('  sensor:\n    publish:   [ ', '  sensor:\n    publish:   [ more, '))
+    (fortress.dir / 'jwks.json').write_text('{"keys": []}')
+    fortress.reload()
+    wait_until('the new policy', lambda: may_publish('more'), 5, pause=0.2)
+    assert login('ES256') == 0, 'the old keys stay'
+    fortress.wait_event('config_reject', target='jwks.json', severity='alert')
+    fortress.wait_event('config_change', reason=re.compile('not tokens'))
+    policy.write_text('surprise: 1\n')
+    since = len(fortress.log)
+    fortress.reload()
+    line = fortress.wait_log('not reloaded', since)
+    assert 'jwks.json' in line and 'policy.yaml' in line
+
+
+def test_several_issuers(make_fortress):
+    """Each token is judged by the keys and the audience of the issuer that it names."""
+    fortress = make_fortress(start=False)
+    write_keys(fortress, EdDSA=KEYS['EdDSA'])
+    (fortress.dir / 'other.json').write_text(json.dumps({'keys': [jwk('ES256', KEYS['ES256'], 'ES256')]}))
+    configure(fortress)
+    config = fortress.dir / 'sallyport.yaml'
+    one = re.search(r'^tokens: (.*)$', config.read_text(), re.M).group(1)
+    other = '{ keys: other.json, issuer: "https://other.example", audience: plant }'
+    config.write_text(config.read_text().replace(f'tokens: {one}', f'tokens: [ {one}, {other} ]'))
+    fortress.start()
+    fortress.apply(POLICY)
+    device = fortress.add('sensor')
+
+    def login(alg, **claims):
+        with stranger(fortress, device) as client:
+            return client.send(wire.connect(device.name, password=token(device.name, alg, **claims))).expect(CONNACK).reason
+    theirs = {'iss': 'https://other.example', 'aud': 'plant'}
+    assert (login('EdDSA'), login('ES256', **theirs)) == (0, 0)
+    assert [login('ES256'), login('EdDSA', **theirs), login('ES256', **{**theirs, 'aud': 'sallyport'}),
+            login('EdDSA', iss='https://third.example'), login('EdDSA', iss=None)] == [NOT_AUTHORIZED] * 5
+    (fortress.dir / 'other.json').write_text('{')
+    fortress.reload()
+    event, = fortress.wait_event('config_reject', target='tokens')
+    assert 'other.json' in event['reason']
+    assert (login('EdDSA'), login('ES256', **theirs)) == (0, 0), 'a broken set of one leaves all as they were'
+
+
 def test_listener_without_token(make_fortress):
     fortress = make_fortress(start=False)
     write_keys(fortress, EdDSA=KEYS['EdDSA'])

@@ -1,5 +1,6 @@
 """f: disks that fill, fail and lie, on the real daemon. Nothing acknowledged is lost, nothing false is acknowledged, what
 needs no disk is served, and it ends by itself: nobody restarts anything."""
+import re
 import resource
 import socket
 
@@ -156,6 +157,22 @@ def test_a_full_disk_comes_back_when_somebody_frees_room(fortress, small_disk):
     fortress.add('peer', name='peer-late', credentials=('x509',))
     kill_and_start(fortress)
     nothing_is_lost_or_made_up(sleeper, talker)
+
+
+def test_a_will_waits_for_room(fortress, small_disk):
+    """It is due while the disk is full, and is there when the disk has room again; retained, so that it needs some."""
+    disk, peer, _ = small_disk
+    doomed = wire.Wire(fortress, peer).login('doomed', will=('t/will', 'gone', 1, True))
+    disk.fill()
+    talker = Talker(fortress, peer, size=10_000)
+    fill_to_the_brim(disk, talker)
+    doomed.close()
+    fortress.wait_event('store_space', severity='warning', target='t/will', reason=re.compile('a will waits'))
+    with wire.Wire(fortress, peer).login('reader') as reader:
+        reader.send(wire.subscribe(1, ('t/will', 1))).expect(wire.SUBACK)
+        disk.relieve()
+        assert reader.expect(wire.PUBLISH, 30).body.endswith(b'gone')
+    fortress.wait_event('will', target='t/will')
 
 
 def test_a_full_disk_survives_kill_9_and_restarts_while_it_is_full(fortress, small_disk):

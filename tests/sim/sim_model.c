@@ -349,16 +349,23 @@ static void will_said(struct sim *s, struct sim_pub *p)
     p->n_sent++;
 }
 
-/* After a restart the will on record is published, also one whose end was not on disk any more, or
- * that a later connection had replaced. Which one is known by its topic only. */
-static bool will_restored(struct sim *s, const struct event *e)
+/* Could it be this one? After a restart the will on record is published, also one whose end was not
+ * on disk any more, or that a later connection had replaced. One that found no room or memory when
+ * it was due comes later, once. */
+static bool may_come_late(const struct sim *s, const struct sim_pub *p)
+{
+    return p->fed_first == 0 || (s->crashed_at > 0 && p->fed_last <= s->crashed_at);
+}
+
+/* Which one is known by its topic only. */
+static bool will_without_link(struct sim *s, const struct event *e)
 {
     struct sim_pub *found = NULL;
     int client = client_of(s, e);
     for (size_t i = 0; i < s->model.n_pubs; i++) {
         struct sim_pub *p = &s->model.pubs[i];
         if (p->is_will && p->client == client &&
-            slice_is(slice_text(e->target), sim_topic(p->topic)) && p->fed_last <= s->crashed_at) {
+            slice_is(slice_text(e->target), sim_topic(p->topic)) && may_come_late(s, p)) {
             will_said(s, p);
             p->is_doubtful = found != NULL;
             if (found != NULL) {
@@ -373,7 +380,7 @@ static bool will_restored(struct sim *s, const struct event *e)
 static void on_will(struct sim *s, const struct event *e)
 {
     struct sim_link *l = link_of(s, e);
-    if (l == NULL && s->crashed_at > 0 && will_restored(s, e)) {
+    if (l == NULL && will_without_link(s, e)) {
         return;
     }
     if (l == NULL || l->will < 0 || s->model.pubs[l->will].fed_first > 0) {

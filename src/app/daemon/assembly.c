@@ -39,25 +39,43 @@ MUST_USE enum err assembly_policy(const struct assembly *a, const char *dir,
     return err;
 }
 
+struct key_sets {
+    struct buf text[TRUST_ISSUERS_MAX];
+};
+
+static void key_sets_done(struct key_sets *k)
+{
+    for (size_t i = 0; i < TRUST_ISSUERS_MAX; i++) {
+        buf_done(&k->text[i]);
+    }
+}
+
 MUST_USE enum err assembly_trust(const struct assembly *a, const struct config_tokens *t,
                                  const struct trust **ret, struct why *why)
 {
-    AUTO(buf_done) struct buf text = {0};
+    AUTO(key_sets_done) struct key_sets sets = {0};
+    struct trust_order orders[TRUST_ISSUERS_MAX];
     struct why inner = {""};
-    if (!t->is_set) {
+    size_t at = 0;
+    if (t->n == 0) {
         *ret = NULL;
         return OK;
     }
-    enum err err = disk_load(a->disk, t->keys, JWKS_BYTES_MAX, &text);
-    if (err != OK) {
-        why_set(why, "the keys of tokens, DIR/%s, cannot be read: %s", t->keys, err_name(err));
-        return err;
+    for (size_t i = 0; i < t->n; i++) {
+        const struct config_issuer *by = &t->issuers[i];
+        enum err err = disk_load(a->disk, by->keys, JWKS_BYTES_MAX, &sets.text[i]);
+        if (err != OK) {
+            why_set(why, "the keys of tokens, DIR/%s, cannot be read: %s", by->keys, err_name(err));
+            return err;
+        }
+        orders[i] = (struct trust_order){.keys = buf_slice(&sets.text[i]),
+                                         .issuer = slice_text(by->issuer),
+                                         .audience = slice_text(by->audience),
+                                         .skew_s = by->skew_s};
     }
-    struct trust_order order = {
-        .issuer = slice_text(t->issuer), .audience = slice_text(t->audience), .skew_s = t->skew_s};
-    err = trust_new(buf_slice(&text), &order, &inner, ret);
+    enum err err = trust_new(orders, t->n, &inner, &at, ret);
     if (err != OK) {
-        why_set(why, "the keys of tokens, DIR/%s: %.250s", t->keys, inner.text);
+        why_set(why, "the keys of tokens, DIR/%s: %.250s", t->issuers[at].keys, inner.text);
     }
     return err;
 }
@@ -175,6 +193,8 @@ static enum err add_entrance(struct assembly *a, const struct boot_listener *b,
     e->entrance.auth_psk = (l->auth & CONFIG_AUTH_PSK) != 0;
     e->entrance.is_plain = l->plain;
     e->entrance.takes_v31 = l->mqtt_3_1;
+    e->entrance.is_moved = l->moved != CONFIG_STAYS;
+    e->entrance.is_moved_for_good = l->moved == CONFIG_MOVED_PERMANENTLY;
     e->entrance.index = (unsigned)a->n_entrances;
     e->entrance.segment = segment_of(&a->config, l->segment);
     EVENT_TEXT(&e->entrance, name, slice_text(l->name));
@@ -224,6 +244,7 @@ static enum err open_broker(struct assembly *a, const struct boot *boot,
                                  .limits = a->config.settings.limits,
                                  .clock = a->clock,
                                  .random = a->random,
+                                 .server_reference = slice_text(a->config.server_reference),
                                  .entrances = a->entrances,
                                  .n_entrances = a->n_entrances,
                                  .realm = realm,

@@ -61,7 +61,7 @@ void assembly_close(struct assembly *a);
 MUST_USE enum err assembly_policy(const struct assembly *a, const char *dir,
                                   const struct policy **ret, struct why *why);
 
-/* assembly_trust - the key set and rules that `tokens` of this configuration names; *ret is NULL
+/* assembly_trust - the key sets and rules that `tokens` of this configuration names; *ret is NULL
  * when it names none. One reference for the caller. Errors as above. */
 MUST_USE enum err assembly_trust(const struct assembly *a, const struct config_tokens *t,
                                  const struct trust **ret, struct why *why);

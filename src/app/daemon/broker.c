@@ -165,42 +165,61 @@ static void reload_refused(struct house *h, const char *file, const char *why)
     struct event e = event_make(EVENT_config_reject);
     e.severity = SEVERITY_ALERT;
     EVENT_TEXT(&e, target, slice_text(file));
-    event_reason(&e, "the reload was refused, the old configuration stays in force: %s", why);
+    event_reason(&e, "the reload was refused, what was read before stays in force: %s", why);
     admin_event(h->admin, &e);
-    say(h, MESSAGE_RELOADED, why);
+}
+
+static void report_reload(struct house *h, bool has_keys, bool has_policy)
+{
+    struct event e = event_make(EVENT_config_change);
+    e.severity = SEVERITY_NOTICE;
+    EVENT_TEXT(&e, target, slice_text("sallyport.yaml"));
+    event_reason(&e,
+                 "reloaded: %s in force; changes of listeners, limits, workers and user need a "
+                 "restart",
+                 !has_keys     ? "policy and role_limits, not tokens, are"
+                 : !has_policy ? "tokens, not policy and role_limits, are"
+                               : "policy, role_limits and tokens are");
+    admin_event(h->admin, &e);
+}
+
+/* Keys and policy stand alone: a mistake in one does not keep the other waiting. */
+static void reload_parts(struct house *h, const struct config *config)
+{
+    AUTO(trust_autofree) const struct trust *trust = NULL;
+    struct why keys = {0}, policy = {0}, both = {0};
+    uint64_t epoch = 0;
+    bool has_keys = assembly_trust(&h->parts, &config->tokens, &trust, &keys) == OK;
+    if (has_keys) {
+        admin_set_trust(h->admin, trust);
+    } else {
+        reload_refused(h, config->tokens.n == 1 ? config->tokens.issuers[0].keys : "tokens",
+                       keys.text);
+    }
+    admin_set_role_start(h->admin, &config->role_limits);
+    bool has_policy = admin_reload_policy(h->admin, &epoch, &policy) == OK;
+    if (has_keys || has_policy) {
+        report_reload(h, has_keys, has_policy);
+    }
+    if (!has_keys || !has_policy) {
+        why_set(&both, "%.250s%s%.250s", has_keys ? "" : keys.text,
+                has_keys || has_policy ? "" : "; ", has_policy ? "" : policy.text);
+    }
+    say(h, MESSAGE_RELOADED, both.text);
 }
 
 static void reload(struct house *h)
 {
-    AUTO(trust_autofree) const struct trust *trust = NULL;
-    struct why why = {0};
-    uint64_t epoch = 0;
     struct config_machine machine = config_machine_ask();
     struct yaml_complaint complaint = {0};
     struct config config;
     enum err err = config_load(h->boot->dir_fd, h->boot->dir, &machine, &complaint, &config);
     if (err != OK) {
         reload_refused(h, "sallyport.yaml", complaint.text);
+        say(h, MESSAGE_RELOADED, complaint.text);
         return;
     }
-    err = assembly_trust(&h->parts, &config.tokens, &trust, &why);
-    if (err != OK) {
-        reload_refused(h, config.tokens.keys, why.text);
-        return;
-    }
-    admin_set_trust(h->admin, trust);
-    admin_set_role_start(h->admin, &config.role_limits);
-    err = admin_reload_policy(h->admin, &epoch, &why);
-    if (err == OK) {
-        struct event e = event_make(EVENT_config_change);
-        e.severity = SEVERITY_NOTICE;
-        EVENT_TEXT(&e, target, slice_text("sallyport.yaml"));
-        event_reason(&e,
-                     "reloaded: policy, role_limits and tokens are in force; changes of listeners, "
-                     "limits, workers and user need a restart");
-        admin_event(h->admin, &e);
-    }
-    say(h, MESSAGE_RELOADED, err == OK ? "" : why.text);
+    reload_parts(h, &config);
 }
 
 static void stop(struct house *h)

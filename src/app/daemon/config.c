@@ -36,6 +36,11 @@ static const struct word tls_words[] = {
 static const struct word flag_words[] = {
     {"yes", 1}, {"no", 0}, {"true", 1}, {"false", 0}, {NULL, 0}};
 
+static const struct word moved_words[] = {{"no", CONFIG_STAYS},
+                                          {"temporarily", CONFIG_MOVED_TEMPORARILY},
+                                          {"permanently", CONFIG_MOVED_PERMANENTLY},
+                                          {NULL, 0}};
+
 const char *config_door_name(enum config_door d)
 {
     return door_words[d].name;
@@ -285,7 +290,7 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
 {
     static const char *const keys[] = {"name",    "door",    "bind",     "auth",      "segment",
                                        "tls_min", "plain",   "mqtt_3_1", "websocket", "from",
-                                       "path",    "origins", NULL};
+                                       "path",    "origins", "moved",    NULL};
     TRY(yaml_expect(r->doc, n, YAML_MAP, "a listener", r->complaint));
     TRY(yaml_only(r->doc, n, keys, "a listener", r->complaint));
     struct config_listener l = {.segment = "field", .tls_min = CONFIG_TLS_1_3, .path = "/mqtt"};
@@ -339,6 +344,13 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
     if ((v = yaml_find(n, "origins")) != NULL) {
         TRY(read_origins(r, v, &l));
     }
+    if ((v = yaml_find(n, "moved")) != NULL) {
+        TRY(read_word(r, v, "moved", moved_words, &word));
+        l.moved = (enum config_moved)word;
+    }
+    if (l.moved != CONFIG_STAYS && (l.door != CONFIG_DOOR_MQTT || c->server_reference[0] == '\0')) {
+        return COMPLAIN(r, n, "moved is for the mqtt door, and server_reference says where to");
+    }
     TRY(check_listener(r, n, &l));
     c->listeners[c->n_listeners++] = l;
     return OK;
@@ -357,15 +369,36 @@ static enum err read_listeners(const struct reading *r, const struct yaml_node *
     return OK;
 }
 
+static bool is_host_byte(uint8_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == ':';
+}
+
+/* Clients show it to people and feed it to their resolvers: nothing else is let through. */
+static enum err read_reference(const struct reading *r, const struct yaml_node *n,
+                               char dst[CONFIG_REFERENCE_BYTES])
+{
+    bool good = n->kind == YAML_SCALAR && n->text.n > 0;
+    for (size_t i = 0; good && i < n->text.n; i++) {
+        good = is_host_byte(n->text.p[i]) || n->text.p[i] == '[' || n->text.p[i] == ']';
+    }
+    if (!good || !slice_to_text(n->text, dst, CONFIG_REFERENCE_BYTES)) {
+        return COMPLAIN(r, n,
+                        "server_reference must be the address of one server, like "
+                        "other.example:8883, of at most %d bytes",
+                        CONFIG_REFERENCE_BYTES - 1);
+    }
+    return OK;
+}
+
 static enum err read_hosts(const struct reading *r, const struct yaml_node *list, struct config *c)
 {
     TRY(yaml_expect(r->doc, list, YAML_LIST, "hosts", r->complaint));
     for (const struct yaml_node *n = list->first; n != NULL; n = n->next) {
         bool good = n->kind == YAML_SCALAR && n->text.n > 0;
         for (size_t i = 0; good && i < n->text.n; i++) {
-            uint8_t c8 = n->text.p[i];
-            good = (c8 >= 'a' && c8 <= 'z') || (c8 >= 'A' && c8 <= 'Z') ||
-                   (c8 >= '0' && c8 <= '9') || c8 == '-' || c8 == '.' || c8 == ':';
+            good = is_host_byte(n->text.p[i]);
         }
         if (!good || c->n_hosts == CONFIG_HOSTS_MAX ||
             !slice_to_text(n->text, c->hosts[c->n_hosts], CONFIG_HOST_BYTES)) {
@@ -444,7 +477,8 @@ static enum err read_claim(const struct reading *r, const struct yaml_node *n, c
     return good ? OK : COMPLAIN(r, n, "%s must be a text of 1 to %zu bytes", what, cap - 1);
 }
 
-static enum err read_tokens(const struct reading *r, const struct yaml_node *n, struct config *c)
+static enum err read_issuer(const struct reading *r, const struct yaml_node *n,
+                            struct config_tokens *tokens)
 {
     static const struct setting skew_row = {"skew", SETTING_DURATION, 0, JWT_SKEW_MAX_S, "", 0, 4};
     static const char *const keys[] = {"keys", "issuer", "audience", "skew", NULL};
@@ -454,7 +488,7 @@ static enum err read_tokens(const struct reading *r, const struct yaml_node *n, 
     const struct yaml_node *issuer = yaml_find(n, "issuer");
     const struct yaml_node *audience = yaml_find(n, "audience");
     const struct yaml_node *skew = yaml_find(n, "skew");
-    struct config_tokens t = {.is_set = true, .skew_s = TRUST_SKEW_DEFAULT_S};
+    struct config_issuer t = {.skew_s = TRUST_SKEW_DEFAULT_S};
     if (file == NULL || issuer == NULL || audience == NULL) {
         return COMPLAIN(r, n,
                         "tokens needs keys (a JWK set in this directory), issuer and audience");
@@ -471,14 +505,35 @@ static enum err read_tokens(const struct reading *r, const struct yaml_node *n, 
         }
         t.skew_s = (uint32_t)v;
     }
-    c->tokens = t;
+    for (size_t i = 0; i < tokens->n; i++) {
+        if (strcmp(tokens->issuers[i].issuer, t.issuer) == 0) {
+            return COMPLAIN(r, issuer, "an issuer named \"%s\" is there already", t.issuer);
+        }
+    }
+    tokens->issuers[tokens->n++] = t;
     return OK;
+}
+
+static enum err read_tokens(const struct reading *r, const struct yaml_node *n,
+                            struct config_tokens *tokens)
+{
+    if (n->kind != YAML_LIST) {
+        return read_issuer(r, n, tokens);
+    }
+    for (const struct yaml_node *one = n->first; one != NULL; one = one->next) {
+        if (tokens->n == TRUST_ISSUERS_MAX) {
+            return COMPLAIN(r, one, "more than %d issuers in tokens", TRUST_ISSUERS_MAX);
+        }
+        TRY(read_issuer(r, one, tokens));
+    }
+    return tokens->n > 0 ? OK : COMPLAIN(r, n, "tokens names no issuer: leave it out");
 }
 
 static enum err read_all(const struct reading *r, struct config *c)
 {
-    static const char *const keys[] = {"version",   "workers", "user",        "master_key", "hosts",
-                                       "listeners", "limits",  "role_limits", "tokens",     NULL};
+    static const char *const keys[] = {"version", "workers",          "user",   "master_key",
+                                       "hosts",   "listeners",        "limits", "role_limits",
+                                       "tokens",  "server_reference", NULL};
     const struct yaml_node *root = yaml_root(r->doc);
     TRY(yaml_expect(r->doc, root, YAML_MAP, "the configuration", r->complaint));
     TRY(yaml_only(r->doc, root, keys, "the configuration", r->complaint));
@@ -506,7 +561,10 @@ static enum err read_all(const struct reading *r, struct config *c)
                           &c->role_limits));
     }
     if ((v = yaml_find(root, "tokens")) != NULL) {
-        TRY(read_tokens(r, v, c));
+        TRY(read_tokens(r, v, &c->tokens));
+    }
+    if ((v = yaml_find(root, "server_reference")) != NULL) {
+        TRY(read_reference(r, v, c->server_reference));
     }
     if ((v = yaml_find(root, "listeners")) == NULL) {
         return COMPLAIN(r, root, "the configuration needs listeners (they may be empty: [])");

@@ -19,6 +19,7 @@ enum {
     CONFIG_ORIGINS_MAX = 8,
     CONFIG_ORIGIN_BYTES = 128,
     CONFIG_PATH_BYTES = 64,
+    CONFIG_REFERENCE_BYTES = 256,
     CONFIG_NAME_BYTES = 34,
     CONFIG_BIND_BYTES = 64,
     CONFIG_HOST_BYTES = 256,
@@ -33,6 +34,8 @@ enum config_auth {
     CONFIG_AUTH_TOKEN = 4,
     CONFIG_AUTH_PSK = 8
 };
+
+enum config_moved { CONFIG_STAYS, CONFIG_MOVED_TEMPORARILY, CONFIG_MOVED_PERMANENTLY };
 
 enum config_tls_min { CONFIG_TLS_1_3, CONFIG_TLS_1_2 };
 
@@ -49,8 +52,9 @@ struct config_listener {
     unsigned auth;                /* set of enum config_auth */
     char segment[CONFIG_NAME_BYTES];
     enum config_tls_min tls_min;
-    bool plain;    /* no TLS: stays closed until an exception names it */
-    bool mqtt_3_1; /* takes clients of MQTT 3.1, too */
+    bool plain;              /* no TLS: stays closed until an exception names it */
+    bool mqtt_3_1;           /* takes clients of MQTT 3.1, too */
+    enum config_moved moved; /* who logs in is sent to server_reference */
     bool websocket;
     char path[CONFIG_PATH_BYTES]; /* WebSocket: where clients connect; "/mqtt" */
     char origins[CONFIG_ORIGINS_MAX][CONFIG_ORIGIN_BYTES]; /* WebSocket: pages that may connect */
@@ -59,12 +63,17 @@ struct config_listener {
     size_t n_from;
 };
 
-/* tokens: whose tokens are taken. */
-struct config_tokens {
-    bool is_set;
+/* One of those whose tokens are taken. */
+struct config_issuer {
     char keys[CONFIG_NAME_BYTES]; /* a JWK set, in DIR */
     char issuer[TRUST_ISSUER_MAX + 1], audience[TRUST_AUDIENCE_MAX + 1];
     uint32_t skew_s;
+};
+
+/* tokens: one issuer, or a list of them. */
+struct config_tokens {
+    struct config_issuer issuers[TRUST_ISSUERS_MAX];
+    size_t n; /* 0: no tokens are taken */
 };
 
 struct config {
@@ -73,6 +82,7 @@ struct config {
     size_t n_listeners;
     char hosts[CONFIG_HOSTS_MAX][CONFIG_HOST_BYTES]; /* what bundles may name; first is preferred */
     size_t n_hosts;
+    char server_reference[CONFIG_REFERENCE_BYTES]; /* "other.example:8883"; empty: none */
     unsigned workers;                   /* 1..CONFIG_WORKERS_MAX; the default is never below 2 */
     char master_key[CONFIG_HOST_BYTES]; /* as key_source.h reads it; empty: DIR.key */
     char user[CONFIG_NAME_BYTES];       /* whom the broker runs as when started as root */

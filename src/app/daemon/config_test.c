@@ -159,11 +159,11 @@ static void test_good(void **state)
     assert_int_equal(c.settings.limits.memory_bytes, machine.ram_bytes / 100 * 50);
     assert_int_equal(c.settings.limits.keep_alive_seconds, 600);
     assert_int_equal(c.settings.limits.topic_levels, 16);
-    assert_true(c.tokens.is_set);
-    assert_string_equal(c.tokens.keys, "jwks.json");
-    assert_string_equal(c.tokens.issuer, "https://id.example/");
-    assert_string_equal(c.tokens.audience, "sallyport");
-    assert_int_equal(c.tokens.skew_s, 120);
+    assert_int_equal(c.tokens.n, 1);
+    assert_string_equal(c.tokens.issuers[0].keys, "jwks.json");
+    assert_string_equal(c.tokens.issuers[0].issuer, "https://id.example/");
+    assert_string_equal(c.tokens.issuers[0].audience, "sallyport");
+    assert_int_equal(c.tokens.issuers[0].skew_s, 120);
     assert_int_equal(c.role_limits.publish_rate, 2);
     assert_int_equal(c.role_limits.session_expiry_s, 2 * 86400);
     assert_int_equal(c.role_limits.queue_bytes, UINT64_C(2) << 30);
@@ -293,6 +293,85 @@ static void test_websocket(void **state)
     }
 }
 
+static enum err moved(const char *reference, const char *door, struct config *ret)
+{
+    char text[1024];
+    struct yaml_complaint complaint;
+    snprintf(text, sizeof text,
+             "version: 1\n%slisteners:\n  - { name: a, bind: \"[::]:8084\", door: %s }\n",
+             reference, door);
+    return config_parse(slice_text(text), "f", &machine, &complaint, ret);
+}
+
+#define X50  "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+#define X250 X50 X50 X50 X50 X50
+
+static void test_server_reference(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *reference, *door;
+        enum err err;
+    } cases[] = {
+        {"server_reference: \"other.example:8883\"\n", "mqtt", OK},
+        {"server_reference: \"[::1]:8883\"\n", "mqtt, moved: temporarily", OK},
+        {"server_reference: o\n", "mqtt, moved: permanently", OK},
+        {"server_reference: " X250 "xxxxx\n", "mqtt", OK},
+        {"server_reference: " X250 "xxxxxx\n", "mqtt", ERR_CONFIG},
+        {"server_reference: \"\"\n", "mqtt", ERR_CONFIG},
+        {"server_reference: \"a b\"\n", "mqtt", ERR_CONFIG},
+        {"server_reference: [ a ]\n", "mqtt", ERR_CONFIG},
+        {"", "mqtt, moved: no", OK},
+        {"", "mqtt, moved: temporarily", ERR_CONFIG}, /* where to? */
+        {"server_reference: o\n", "mqtt, moved: yes", ERR_CONFIG},
+        {"server_reference: o\n", "coap, moved: temporarily", ERR_CONFIG},
+    };
+    struct config c;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        if (moved(cases[i].reference, cases[i].door, &c) != cases[i].err) {
+            fail_msg("%s%s", cases[i].reference, cases[i].door);
+        }
+    }
+    assert_int_equal(moved(cases[1].reference, cases[1].door, &c), OK);
+    assert_string_equal(c.server_reference, "[::1]:8883");
+    assert_int_equal(c.listeners[0].moved, CONFIG_MOVED_TEMPORARILY);
+    assert_int_equal(moved("", "mqtt", &c), OK);
+    assert_int_equal(c.listeners[0].moved, CONFIG_STAYS);
+}
+
+static enum err issuers(size_t n, const char *first, struct yaml_complaint *complaint,
+                        struct config *ret)
+{
+    char text[2048];
+    size_t at = (size_t)snprintf(text, sizeof text, "version: 1\nlisteners: []\ntokens: [ ");
+    for (size_t i = 0; i < n; i++) {
+        char name[24];
+        (void)snprintf(name, sizeof name, "i%zu", i);
+        at += (size_t)snprintf(text + at, sizeof text - at,
+                               "%s{ keys: k%zu.json, issuer: %s, audience: a%zu }",
+                               i > 0 ? ", " : "", i, i > 0 ? name : first, i);
+    }
+    (void)snprintf(text + at, sizeof text - at, " ]\n");
+    return config_parse(slice_text(text), "f", &machine, complaint, ret);
+}
+
+static void test_issuers(void **state)
+{
+    (void)state;
+    struct yaml_complaint complaint = {{0}};
+    struct config c;
+    assert_int_equal(issuers(TRUST_ISSUERS_MAX, "i0", &complaint, &c), OK);
+    assert_int_equal(c.tokens.n, TRUST_ISSUERS_MAX);
+    assert_string_equal(c.tokens.issuers[7].issuer, "i7");
+    assert_string_equal(c.tokens.issuers[7].keys, "k7.json");
+    assert_int_equal(issuers(TRUST_ISSUERS_MAX + 1, "i0", &complaint, &c), ERR_CONFIG);
+    assert_non_null(strstr(complaint.text, "more than 8 issuers"));
+    assert_int_equal(issuers(2, "i1", &complaint, &c), ERR_CONFIG);
+    assert_non_null(strstr(complaint.text, "an issuer named \"i1\" is there already"));
+    assert_int_equal(issuers(0, "", &complaint, &c), ERR_CONFIG);
+    assert_non_null(strstr(complaint.text, "no issuer"));
+}
+
 /* Whatever the file is cut to, it is refused or read, and never half read. */
 static void test_truncations(void **state)
 {
@@ -385,11 +464,18 @@ static void test_write_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad),         cmocka_unit_test(test_good),
-        cmocka_unit_test(test_from),        cmocka_unit_test(test_workers_default),
-        cmocka_unit_test(test_mqtt_3_1),    cmocka_unit_test(test_websocket),
-        cmocka_unit_test(test_truncations), cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_write),       cmocka_unit_test(test_write_refuses),
+        cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_from),
+        cmocka_unit_test(test_workers_default),
+        cmocka_unit_test(test_mqtt_3_1),
+        cmocka_unit_test(test_websocket),
+        cmocka_unit_test(test_server_reference),
+        cmocka_unit_test(test_issuers),
+        cmocka_unit_test(test_truncations),
+        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_write),
+        cmocka_unit_test(test_write_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

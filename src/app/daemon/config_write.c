@@ -186,7 +186,8 @@ static enum err put_all(const struct config_init *init, const struct config_mach
             "in auth is for\n"
             "# programs; a page has a password or a token.\n"
             "# mqtt_3_1: yes at an mqtt listener takes old clients of MQTT 3.1 (MQIsdp), too; they "
-            "are never told\n# of a refusal, their connection just ends.\n"));
+            "are never told\n# of a refusal, their connection just ends.\n"
+            "# moved: temporarily or permanently: who logs in is sent to server_reference.\n"));
     for (size_t i = 0; i < KNOWN; i++) {
         if (binds[i] != NULL) {
             TRY(put(b, "  - { name: %s, bind: \"%s\", %s }\n", known[i].name, binds[i],
@@ -196,7 +197,11 @@ static enum err put_all(const struct config_init *init, const struct config_mach
     TRY(put(b, "# Listeners with auth token take tokens (JWT) of this issuer; keys is a JWK set "
                "beside this file:\n"
                "# tokens: { keys: jwks.json, issuer: \"https://id.example\", audience: sallyport, "
-               "skew: 60s }\n"));
+               "skew: 60s }\n"
+               "# or a list of such, one for each issuer.\n"));
+    TRY(put(b, "# MQTT 5 clients are sent there when this server stops in order, and by a listener "
+               "that has moved:\n"
+               "# server_reference: \"other.example:8883\"\n"));
     TRY(put_sets(init, "limits", ret, b));
     TRY(put_sets(init, "role_limits", ret, b));
     struct global_settings preset = global_settings_preset(machine->ram_bytes);

@@ -274,7 +274,7 @@ static void on_message(struct supervisor *s, const struct message *m)
         if (m->text[0] == '\0') {
             log_line(LOG_NOTICE, "reloaded");
         } else {
-            log_line(LOG_ERROR, "not reloaded, the old configuration stays: %s", m->text);
+            log_line(LOG_ERROR, "not reloaded, what was read before stays: %s", m->text);
         }
         (void)sd_notify(0, "READY=1");
         return;

@@ -9,7 +9,8 @@
  * Unknown names are answered as known ones: the salt of a name is a keyed function of it, the same
  * before, while and after it exists, and the same work is done for the proof.
  *
- * Channel binding is not there: a client that insists on it is refused, `y` and `n` are taken.
+ * Channel binding is not there (docs/decisions/0036): a client that insists on it is refused, `y`
+ * and `n` are taken.
  */
 #ifndef SECURITY_PASSWORD_SCRAM_H
 #define SECURITY_PASSWORD_SCRAM_H

@@ -255,6 +255,21 @@ static enum err check_signature(const struct parts *p, const struct sigkey *key,
     return err;
 }
 
+enum err jwt_issuer(struct slice token, char *dst, size_t cap)
+{
+    struct parts p;
+    uint8_t bytes[PAYLOAD_BYTES];
+    AUTO(token_json_autofree) json_t *claims = NULL;
+    if (token.n > JWT_BYTES_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    TRY(split(token, &p));
+    TRY(part_json(p.payload, bytes, sizeof bytes, &claims));
+    const json_t *iss = json_object_get(claims, "iss");
+    bool is_one = json_is_string(iss) && slice_to_text(token_text(iss), dst, cap);
+    return is_one ? OK : ERR_DENIED;
+}
+
 enum err jwt_verify(struct slice token, const struct jwks *keys, const struct jwt_rules *rules,
                     int64_t now_wall_ms, struct why *why, struct jwt_claims *ret)
 {

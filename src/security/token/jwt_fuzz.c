@@ -28,6 +28,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         .issuer = slice_text("joe"), .audience = slice_text("sallyport"), .skew_s = 60};
     enum err err = jwks_parse(slice_text(set), NULL, &keys);
     assert(err == OK);
+    char issuer[32] = "";
+    if (jwt_issuer(slice_of(data, n), issuer, sizeof issuer) == OK) {
+        assert(strlen(issuer) < sizeof issuer);
+    }
     err = jwt_verify(slice_of(data, n), keys, &rules, 0, &why, &claims);
     assert(err != OK && why.text[0] != '\0');
     jwks_unref(keys);

@@ -102,6 +102,7 @@ void admin_set_trust(struct admin *a, const struct trust *trust)
     const struct trust *old = a->trust;
     a->trust = trust != NULL ? trust_ref(trust) : NULL;
     trust_unref(old);
+    admin_push_realm(a);
 }
 
 void admin_push_realm(struct admin *a)

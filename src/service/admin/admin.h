@@ -97,8 +97,8 @@ MUST_USE enum err admin_reload_policy(struct admin *a, uint64_t *ret_epoch, stru
 /* admin_set_role_start - what roles start with, from a reloaded configuration; before
  * admin_reload_policy. */
 void admin_set_role_start(struct admin *a, const struct role_limits *start);
-/* admin_set_trust - whose tokens count from here on (shares; NULL: nobody's); before
- * admin_reload_policy, which brings it to the workers. Who came in by a token of before stays until
+/* admin_set_trust - whose tokens count from here on (shares; NULL: nobody's); the workers are told,
+ * whatever becomes of the policy. Who came in by a token of before stays until
  * the end of that token. */
 void admin_set_trust(struct admin *a, const struct trust *trust);
 /* admin_set_pki - after the server's certificate was renewed: borrowed for life. */

@@ -64,6 +64,14 @@ static void refuse_scram(struct worker *w, struct conn *c, const char *name, enu
     login_refuse(w, c, err == ERR_NOMEM ? MQTT_SERVER_BUSY : MQTT_BAD_CREDENTIALS, &e);
 }
 
+static void refuse_too_large(struct worker *w, struct conn *c)
+{
+    struct event e = event_of(w, EVENT_quota, c);
+    event_reason(&e, "the packets of the authentication method are larger than those that the "
+                     "client accepts. Raise its maximum packet size, at least to 512");
+    login_refuse(w, c, MQTT_PACKET_TOO_LARGE, &e);
+}
+
 /* ---- tokens ---- */
 
 static bool is_jwt(struct slice method)
@@ -178,14 +186,18 @@ void auth_begin(struct worker *w, struct conn *c)
         return;
     }
     enum err err = scram_begin(w, c, mqtt_props_text(&connect->props, MQTT_PROP_AUTH_DATA), &out);
-    if (err == OK) {
-        err = mqtt_gate_challenge(c->gate, wr_slice(&out));
-    }
     if (err != OK) {
         refuse_scram(w, c, "", err);
         return;
     }
-    conn_mark_dirty(w, c);
+    err = mqtt_gate_challenge(c->gate, wr_slice(&out));
+    if (err == ERR_TOO_LARGE) {
+        refuse_too_large(w, c);
+    } else if (err != OK) {
+        refuse_scram(w, c, "", err);
+    } else {
+        conn_mark_dirty(w, c);
+    }
 }
 
 void auth_answered(struct worker *w, struct conn *c, struct slice data)
@@ -234,7 +246,7 @@ static void refresh_token(struct worker *w, struct conn *c, const struct mqtt_au
         why_set(&why, "the new token is for another subject, %s", claims.subject);
         err = ERR_DENIED;
     }
-    if (err == OK) {
+    if (err == OK) { /* no larger than CONNACK, which names the method, too */
         err = mqtt_server_auth(c->engine, MQTT_SUCCESS, (struct slice){0});
     }
     if (err != OK) {
@@ -275,6 +287,11 @@ void reauth_event(struct worker *w, struct conn *c, const struct mqtt_auth *m)
     if (err == OK) {
         err = mqtt_server_auth(c->engine, is_first ? MQTT_CONTINUE_AUTHENTICATION : MQTT_SUCCESS,
                                wr_slice(&out));
+        if (err == ERR_TOO_LARGE) {
+            c->credential = credential;
+            refuse_too_large(w, c);
+            return;
+        }
     }
     if (err != OK) {
         c->credential = credential;

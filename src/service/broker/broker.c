@@ -176,6 +176,7 @@ static enum err broker_init(struct broker *b, struct restore_report *restored)
                                       .limits = &b->setup.limits,
                                       .key = key,
                                       .random = b->setup.random,
+                                      .server_reference = b->setup.server_reference,
                                       .journal = log_writer(b->setup.log, i),
                                       .to = b->to[i],
                                       .from = b->from[i],

@@ -22,6 +22,7 @@ struct broker_setup {
     struct limits limits;
     struct clock clock;
     struct random_source random;
+    struct slice server_reference;           /* as worker_setup's */
     const struct driver_entrance *entrances; /* borrowed for life */
     size_t n_entrances;
     const struct realm *realm;   /* shared */

@@ -167,17 +167,23 @@ void *worker_transport(const struct worker *w, uint64_t conn)
 
 /* ---- the end ---- */
 
+static struct slice reference_for(const struct worker *w, enum mqtt_reason reason)
+{
+    bool is_elsewhere = reason == MQTT_USE_ANOTHER_SERVER || reason == MQTT_SERVER_MOVED;
+    return is_elsewhere ? w->setup.server_reference : (struct slice){0};
+}
+
 void conn_close(struct worker *w, struct conn *c, enum mqtt_reason reason)
 {
     switch (c->phase) {
     case CONN_GATE:
     case CONN_ASKED:
         if (reason != MQTT_SUCCESS) {
-            mqtt_gate_refuse(c->gate, reason);
+            mqtt_gate_refer(c->gate, reason, reference_for(w, reason));
         }
         break;
     case CONN_OPEN:
-        mqtt_server_close(c->engine, reason);
+        mqtt_server_refer(c->engine, reason, reference_for(w, reason));
         break;
     case CONN_CLOSING:
     case CONN_FREE:
@@ -300,9 +306,11 @@ bool worker_wants_input(const struct worker *w, uint64_t conn)
 
 /* May this publisher go on? Budget, rings and journal are asked before a packet is cut, so that a
  * full one delays a message and never loses it. */
-static bool may_take(struct worker *w, struct conn *c)
+static bool may_take(struct worker *w, struct conn *c, uint8_t first)
 {
-    if (worker_is_congested(w)) {
+    /* Its subscription is not in force yet, and would miss it. */
+    bool is_early = first >> 4 == MQTT_PUBLISH && c->n_subacks > 0 && w->now_ms < c->held_until_ms;
+    if (is_early || worker_is_congested(w)) {
         conn_pause(w, c, UINT64_MAX);
         return false;
     }
@@ -384,7 +392,7 @@ static void take_event(struct worker *w, struct conn *c, const struct mqtt_event
 
 static void feed_open(struct worker *w, struct conn *c, struct slice *in)
 {
-    while (c->phase == CONN_OPEN && !c->is_paused && in->n > 0 && may_take(w, c)) {
+    while (c->phase == CONN_OPEN && !c->is_paused && in->n > 0 && may_take(w, c, in->p[0])) {
         struct mqtt_event ev;
         struct mqtt_fault fault = {0};
         enum err err = mqtt_server_next(c->engine, in, w->now_ms, &fault, &ev);

@@ -129,7 +129,7 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
             break;
         }
         if (err != OK) {
-            count_add(&counts(w)->dropped_queue, 1);
+            count_add(&counts(w)->dropped_size, 1);
             drop(w, c, d, EVENT_quota,
                  err == ERR_TOO_LARGE ? "it is larger than the client accepts"
                                       : "it is larger than what can be sent at once");

@@ -150,15 +150,19 @@ void realm_changed(struct worker *w, const struct realm *realm)
     atomic_store_explicit(&w->realm_epoch, realm->epoch, memory_order_release);
 }
 
+/* Who has not logged in is not told where else to go. */
+enum mqtt_reason drain_reason(const struct worker *w)
+{
+    return w->setup.server_reference.n > 0 ? MQTT_USE_ANOTHER_SERVER : MQTT_SERVER_SHUTTING_DOWN;
+}
+
 void worker_drain(struct worker *w)
 {
     w->is_draining = true;
     for (size_t i = 0; i < w->n_slots; i++) {
         struct conn *c = w->conns[i];
         if (c != NULL) {
-            /* A server that goes down is no reason for wills. */
-            c->is_clean_end = true;
-            conn_close(w, c, MQTT_SERVER_SHUTTING_DOWN);
+            conn_close(w, c, c->phase == CONN_OPEN ? drain_reason(w) : MQTT_SERVER_SHUTTING_DOWN);
         }
     }
 }

@@ -67,6 +67,8 @@ void session_end(struct worker *w, struct session *s)
     struct account *a = s->account;
     uint64_t lsn;
     will_fire(w, s, NULL); /* SPEC: MQTT5-3.1.2-8, MQTT3-3.1.2-8: however long its delay is */
+    will_lose(w, s, "its session had to end");
+    w->n_held -= s->is_held ? 1 : 0;
     subs_remove_all(w, &s->subscriber);
     groups_end_session(w, s); /* while the bodies are on record, in the same handover */
     if (s->is_on_record && record_session_end(w, s->id, &lsn) != OK) {
@@ -77,6 +79,21 @@ void session_end(struct worker *w, struct session *s)
     session_free(s);
     w->n_sessions--;
     count_set(&counts(w)->sessions, w->n_sessions);
+}
+
+void session_over(struct worker *w, struct session *s)
+{
+    will_fire(w, s, NULL);
+    if (s->will == NULL || (!s->is_held && w->n_held == SESSIONS_HELD_MAX)) {
+        session_end(w, s);
+        return;
+    }
+    if (!s->is_held) {
+        s->is_held = true;
+        w->n_held++;
+        subs_remove_all(w, &s->subscriber);
+    }
+    wheel_arm(&w->session_wheel, &s->expiry, s->will_at_ms);
 }
 
 static void interest_changed_by_session(void *ctx, struct slice filter,
@@ -111,7 +128,7 @@ void session_due(struct worker *w, struct session *s)
 {
     struct account *a = s->account;
     if (s->ends_at_ms <= w->now_ms) {
-        session_end(w, s);
+        session_over(w, s);
         account_drop_if_unused(w, a);
         return;
     }
@@ -124,7 +141,8 @@ static void fall_asleep(struct worker *w, struct session *s)
 {
     uint64_t lsn;
     if (s->expiry_s == 0) {
-        session_end(w, s);
+        s->ends_at_ms = w->now_ms;
+        session_over(w, s);
         return;
     }
     if (s->is_on_record && record_session(w, s, w->wall_ms, &lsn) != OK) {
@@ -272,7 +290,7 @@ static enum err find_session(struct worker *w, struct opening *o, struct session
         o->was_durable = s->subscriber.is_durable;
         o->former_expiry_s = s->expiry_s;
         wheel_cancel(&w->session_wheel, &s->expiry);
-        if (s->will_at_ms <= w->now_ms) {
+        if (s->will_at_ms <= w->now_ms || s->is_will_late) {
             will_fire(w, s, NULL); /* it was due, though the timer has not had its turn */
         }
         session_resume(s);
@@ -437,11 +455,29 @@ bool credential_stands(const struct worker *w, const struct conn *c, const struc
     return false;
 }
 
+/* Only those that have proven who they are learn where the server has gone. */
+static void refer(struct worker *w, struct conn *c, const struct principal *principal)
+{
+    struct event e = event_of(w, EVENT_disconnect, c);
+    EVENT_TEXT(&e, principal, slice_text(principal->name));
+    EVENT_TEXT(&e, target, w->setup.server_reference);
+    event_reason(&e,
+                 "listener %s has moved: the client was sent to server_reference. Give it that "
+                 "address, or take `moved` from the listener",
+                 c->entrance->name);
+    worker_report(w, &e);
+    conn_close(w, c, c->entrance->is_moved_for_good ? MQTT_SERVER_MOVED : MQTT_USE_ANOTHER_SERVER);
+}
+
 void open_here(struct worker *w, struct conn *c, const struct principal *principal)
 {
     if (!credential_stands(w, c, principal)) {
         refuse_open(w, c, EVENT_revoked, MQTT_NOT_AUTHORIZED, slice_text(principal->name),
                     "its credential was replaced while it connected. Use the newest bundle");
+        return;
+    }
+    if (c->entrance->is_moved) {
+        refer(w, c, principal);
         return;
     }
     struct opening o = {.connect = mqtt_gate_connect(c->gate)};
@@ -472,13 +508,13 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
         c->account = o.account;
         refuse_open(w, c, EVENT_quota, MQTT_PACKET_TOO_LARGE, o.client_id,
                     "CONNACK is larger than the packets that the client accepts. Raise its maximum "
-                    "packet size, at least to 128");
+                    "packet size, at least to 512");
         c->account = NULL;
     } else if (err == ERR_SPACE || err == ERR_IO) {
         report_store(w, c, o.client_id, err, "a session that lasts");
         conn_close(w, c, MQTT_QUOTA_EXCEEDED);
     } else if (may_open || w->is_draining) {
-        conn_close(w, c, w->is_draining ? MQTT_SERVER_SHUTTING_DOWN : MQTT_SERVER_BUSY);
+        conn_close(w, c, w->is_draining ? drain_reason(w) : MQTT_SERVER_BUSY);
     }
     worker_account_release(w, o.account);
 }

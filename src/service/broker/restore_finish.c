@@ -147,7 +147,7 @@ static void end_sessions(const struct restore *r)
             struct session *s;
             while ((s = map_next(&a->sessions, &session_at)) != NULL) {
                 if (s->expiry_s == 0) {
-                    session_end(w, s);
+                    session_over(w, s);
                 }
             }
             account_drop_if_unused(w, a);

@@ -263,6 +263,7 @@ static void suback_now(struct worker *w, struct barrier *b)
     if (c == NULL || c->phase != CONN_OPEN) {
         return;
     }
+    c->n_subacks -= b->kind == BARRIER_SUBACK ? 1 : 0;
     if (b->kind == BARRIER_UNSUBACK) {
         unsuback_now(w, c, b->packet_id, slice_of(codes, b->n_filters));
         return;
@@ -517,6 +518,7 @@ void subscribe_event(struct worker *w, struct conn *c, const struct mqtt_subscri
     if (c->session->subscriber.is_durable) {
         b->lsn = w->last_lsn; /* its own records are the last ones */
     }
+    c->held_until_ms = c->n_subacks++ > 0 ? c->held_until_ms : w->now_ms + SUBACK_HOLD_MS;
     if (barrier_start(w, b) != OK) {
         mem_free(b);
         conn_close(w, c, MQTT_SERVER_BUSY);

@@ -18,16 +18,57 @@ static enum err will_message(const struct worker *w, const struct msg *will, str
     return OK;
 }
 
-/* Authorized at CONNECT, and again now that it fires. */
-static void publish(struct worker *w, struct session *s, const struct conn *c)
+/* Who waits for nothing more: the session has none any more, or another one. */
+static void replace(struct session *s, const struct msg *will)
+{
+    msg_unref(s->will);
+    s->will = will;
+    s->is_will_late = false;
+}
+
+static struct event about_will(struct worker *w, enum event_category category,
+                               const struct session *s, const struct conn *c)
+{
+    struct event e = event_of(w, category, c);
+    EVENT_TEXT(&e, principal, slice_text(s->account->principal->name));
+    EVENT_TEXT(&e, client_id, s->client_id);
+    EVENT_TEXT(&e, target, s->will->topic);
+    return e;
+}
+
+static void report_lost(struct worker *w, const struct session *s, const char *why)
+{
+    struct event e = about_will(w, EVENT_store_space, s, NULL);
+    e.severity = SEVERITY_WARNING;
+    event_reason(&e,
+                 "a will that waited for room in the store was given up: %s. Free space on the "
+                 "disk of DIR/store",
+                 why);
+    count_add(&counts(w)->refused_store, 1);
+    worker_report(w, &e);
+}
+
+/* Room comes back, and so does memory. */
+static void postpone(struct worker *w, struct session *s, const struct conn *c, enum err err)
+{
+    if (!s->is_will_late && (err == ERR_SPACE || err == ERR_IO)) {
+        struct event e = about_will(w, EVENT_store_space, s, c);
+        e.severity = SEVERITY_WARNING; /* the store itself raises the alert */
+        event_reason(&e, "a will waits: it needs room in the store, and there is none. It is "
+                         "published when there is; free space on the disk of DIR/store");
+        worker_report(w, &e);
+    }
+    s->is_will_late = true;
+    s->will_at_ms = w->now_ms + WILL_RETRY_MS;
+}
+
+/* Authorized at CONNECT, and again now that it fires. On an error it is as it was. */
+static enum err publish(struct worker *w, struct session *s, const struct conn *c)
 {
     const struct msg *will = s->will;
     struct account *a = s->account;
     struct decision why;
-    struct event e = event_of(w, EVENT_will, c);
-    EVENT_TEXT(&e, principal, slice_text(a->principal->name));
-    EVENT_TEXT(&e, client_id, s->client_id);
-    EVENT_TEXT(&e, target, will->topic);
+    struct event e = about_will(w, EVENT_will, s, c);
     enum err err =
         passage_will(a, will->topic, will->qos, retain_wish(w, a, will->topic, will->retain),
                      will->payload.n, &why);
@@ -37,38 +78,50 @@ static void publish(struct worker *w, struct session *s, const struct conn *c)
         event_reason(&e, "the will is not published any more: %s", why.rule);
         worker_report(w, &e);
         will_forget(w, s);
-        return;
+        return OK;
     }
     struct route r = {.will_of = s->is_will_on_record ? s : NULL};
-    err = will_message(w, will, &r.m);
-    if (err == OK) {
-        err = publish_route(w, &r);
-    }
-    if (err == ERR_SPACE || err == ERR_IO) {
-        report_store(w, c, will->topic, err, "a will");
-    } else if (err != OK) {
-        count_add(&counts(w)->dropped_memory, 1);
-    } else {
-        event_reason(&e, "the connection ended without DISCONNECT%s; its will was published",
-                     s->will_delay_s > 0 ? ", and the delay of the will has passed or the session "
-                                           "has ended"
-                                         : "");
-        worker_report(w, &e);
-    }
+    TRY(will_message(w, will, &r.m));
+    TRY(publish_route(w, &r));
+    event_reason(&e, "the connection ended without DISCONNECT%s; its will was published",
+                 s->will_delay_s > 0 ? ", and the delay of the will has passed or the session "
+                                       "has ended"
+                                     : "");
+    worker_report(w, &e);
+    return OK;
 }
 
 void will_fire(struct worker *w, struct session *s, const struct conn *c)
 {
+    if (s->will == NULL) {
+        return;
+    }
+    /* A will that is late is not tried, once a second for hours, at what refuses everything. */
+    enum err err = s->is_will_late ? journal_admits(w->setup.journal) : OK;
+    if (err == OK) {
+        err = publish(w, s, c);
+    }
+    if (err == OK) {
+        replace(s, NULL); /* SPEC: MQTT-3.1.2-10 */
+    } else if (err == ERR_SPACE || err == ERR_IO || err == ERR_NOMEM) {
+        postpone(w, s, c, err);
+    } else {
+        will_lose(w, s, err_name(err));
+    }
+}
+
+void will_lose(struct worker *w, struct session *s, const char *why)
+{
     if (s->will != NULL) {
-        publish(w, s, c);
-        s->will = msg_unref(s->will); /* SPEC: MQTT-3.1.2-10 */
+        report_lost(w, s, why);
+        will_forget(w, s);
     }
 }
 
 void will_forget(struct worker *w, struct session *s)
 {
     uint64_t lsn;
-    s->will = msg_unref(s->will);
+    replace(s, NULL);
     if (s->is_will_on_record && record_will(w, s, NULL, 0, &lsn) != OK) {
         count_add(&counts(w)->dropped_memory, 1); /* after a restart it is published */
     }
@@ -91,15 +144,20 @@ void will_conn_ended(struct worker *w, struct session *s, const struct conn *c)
     }
 }
 
+static const char came_back[] = "its client came back, and has another now or none";
+
 MUST_USE enum err will_take(struct worker *w, struct session *s, const struct mqtt_connect *connect,
                             uint64_t *ret_lsn)
 {
     if (!connect->has_will) {
+        if (s->is_will_late) {
+            report_lost(w, s, came_back);
+        }
         if (s->is_will_on_record) {
             will_forget(w, s);
             *ret_lsn = w->last_lsn; /* the client is told that it is there: it must not fire */
         }
-        s->will = msg_unref(s->will); /* SPEC: MQTT5-3.1.3-9 */
+        replace(s, NULL); /* SPEC: MQTT5-3.1.3-9 */
         return OK;
     }
     const struct mqtt_will *will = &connect->will;
@@ -119,8 +177,10 @@ MUST_USE enum err will_take(struct worker *w, struct session *s, const struct mq
         msg_unref(m);
         return err;
     }
-    msg_unref(s->will); /* SPEC: MQTT5-3.1.3-9 */
-    s->will = m;
+    if (s->is_will_late) {
+        report_lost(w, s, came_back);
+    }
+    replace(s, m); /* SPEC: MQTT5-3.1.3-9 */
     s->will_delay_s = delay_s;
     return OK;
 }

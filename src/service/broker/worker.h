@@ -33,8 +33,9 @@ struct entrance {
     char name[34];
     enum event_protocol protocol;
     bool auth_x509, auth_password, auth_psk, auth_token;
-    bool takes_v31; /* clients of MQTT 3.1 are not refused */
-    bool is_plain;  /* no TLS: every connection needs an exception in force that allows plaintext */
+    bool takes_v31;                   /* clients of MQTT 3.1 are not refused */
+    bool is_moved, is_moved_for_good; /* who logs in is sent to setup.server_reference */
+    bool is_plain; /* no TLS: every connection needs an exception in force that allows plaintext */
     uint32_t segment;
     unsigned index; /* below COUNTERS_LISTENERS_MAX: where its connections are counted */
 };
@@ -61,6 +62,8 @@ struct worker_setup {
     const struct limits *limits; /* borrowed for life */
     struct siphash_key key;      /* of maps and homes: the same for all workers of the process */
     struct random_source random;
+    struct slice
+        server_reference;     /* where clients may go instead, borrowed for life; empty: nowhere */
     struct journal *journal;  /* borrowed */
     struct ring *const *to;   /* [n_workers], this worker produces; NULL at its own index */
     struct ring *const *from; /* [n_from], this worker consumes; NULL entries are skipped */

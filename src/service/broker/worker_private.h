@@ -24,7 +24,10 @@ enum {
     CLOSE_LINGER_MS = 5000, /* for the last words of a connection to leave */
     FILTER_COPY_MAX = 65536,
     PAUSED_TICK_MS = 1000,
-    SHORT_RETRY_MS = 10, /* after which what there was no memory for is tried again */
+    SUBACK_HOLD_MS = 1000,    /* a PUBLISH waits for the SUBACK before it so long at most */
+    WILL_RETRY_MS = 1000,     /* a will that found no room */
+    SESSIONS_HELD_MAX = 1024, /* of a worker: over, but for wills that found no room */
+    SHORT_RETRY_MS = 10,      /* after which what there was no memory for is tried again */
     CODES_MAX = 64, /* filters of one packet; over limits.filters_per_packet in any sane setting */
     HANDOVER_RECORDS = 256,   /* appended within one input: given to the log in between */
     WORKER_ID_BITS = 6,       /* of ids that never come again: which worker gave them */
@@ -60,6 +63,8 @@ struct conn {
     struct list replays; /* retained messages for its new subscriptions */
     bool is_paused;      /* the publisher waits for budget, ring or journal */
     bool is_stalled;     /* the engine waits for answers or for a reader; `unread` holds packets */
+    uint32_t n_subacks;  /* that wait for their barriers: a PUBLISH behind them waits, too, */
+    uint64_t held_until_ms;   /* but not longer */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
     bool has_cert, is_clean_end, has_published, is_abandoned;
     uint64_t hello_lsn;          /* CONNACK, and all behind it, waits until this is committed */
@@ -175,7 +180,7 @@ struct worker {
     struct retained *retained;
     uint64_t next_session, next_body, next_set_aside; /* see worker_id */
     uint64_t next_barrier_id, next_anonymous_id, next_member;
-    size_t n_sessions;
+    size_t n_sessions, n_held;
 
     struct token *tokens;
     uint32_t n_tokens, free_token; /* free_token: index + 1 */
@@ -278,7 +283,10 @@ bool credential_stands(const struct worker *w, const struct conn *c, const struc
 void open_here(struct worker *w, struct conn *c, const struct principal *principal);
 void handover_arrived(struct worker *w, struct handover *h);
 struct handover *handover_free(struct handover *h);
+/* session_end - now, whatever becomes of its will. */
 void session_end(struct worker *w, struct session *s);
+/* session_over - its time is over: it ends, or is held until there is room for its will. */
+void session_over(struct worker *w, struct session *s);
 /* session_add - a new one with this id, in its account. */
 MUST_USE enum err session_add(struct worker *w, struct account *a, uint64_t id,
                               struct slice client_id, bool is_durable, struct session **ret);
@@ -317,8 +325,11 @@ MUST_USE enum err will_take(struct worker *w, struct session *s, const struct mq
 void will_conn_ended(struct worker *w, struct session *s, const struct conn *c);
 /* will_delay_ms - between the end of the connection and the will; not longer than the session. */
 uint64_t will_delay_ms(const struct session *s);
-/* will_fire - c: its last connection, or NULL when it has none any more. None, no effect. */
+/* will_fire - c: its last connection, or NULL when it has none any more. None, no effect. A will
+ * for which there is no room or memory stays, due at will_at_ms: the caller has the timer. */
 void will_fire(struct worker *w, struct session *s, const struct conn *c);
+/* will_lose - it cannot wait any longer, which is said. None, no effect. */
+void will_lose(struct worker *w, struct session *s, const char *why);
 /* will_forget - its record ends. */
 void will_forget(struct worker *w, struct session *s);
 
@@ -457,6 +468,8 @@ void realm_changed(struct worker *w, const struct realm *realm);
 /* accounts_retry - rights that could not be renewed, once more. */
 void accounts_retry(struct worker *w);
 void worker_drain(struct worker *w);
+/* drain_reason - why the connection of a client that is known ends, or is not opened, at a stop. */
+enum mqtt_reason drain_reason(const struct worker *w);
 
 /* outbox.c */
 /* outbox_reserve - one outbox_push to each of these workers does not fail. */

@@ -5,14 +5,6 @@
 static const struct hello plain = {.client_id = "p"};
 static const enum err refusals[] = {ERR_NOMEM, ERR_SPACE, ERR_IO}; /* ERR_SPACE: the log lags */
 
-/* From here on no record that adds is taken. */
-static void disk_is_full(struct bench *b, bool is_full)
-{
-    b->log->refuse_at = is_full ? 0 : -1;
-    b->log->refuses_on = is_full;
-    b->log->refusal = ERR_SPACE;
-}
-
 static void nothing_waits(const struct bench *b)
 {
     for (unsigned i = 0; i < WORKERS; i++) {

@@ -52,6 +52,65 @@ static void held_publishers_do_not_turn_for_ever(void **state)
 
 /* ---- QoS 2 ---- */
 
+/* What a client sends behind its SUBSCRIBE, without waiting for SUBACK, comes back to it. */
+static void what_follows_a_subscribe_is_heard(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = &b->parties[0];
+    static const enum mqtt_version versions[] = {MQTT_V311, MQTT_V5};
+    static const char *const heard[] = {"publish0 t/a mine; ", "publish1 t/a mine; ",
+                                        "publish2 t/a mine; "};
+    static const char *const acked[] = {"", "puback 1; ", "pubrec 1; "};
+    for (size_t i = 0; i < COUNT_OF(versions); i++) {
+        for (uint8_t qos = 0; qos <= 2; qos++) {
+            for (int is_durable = 0; is_durable < 2; is_durable++) {
+                is_in(b, p, device_at(b, 1, 0),
+                      &(struct hello){
+                          .client_id = "c", .version = versions[i], .resume = is_durable == 1});
+                subscribes_and_publishes(b, p, "t/a", qos);
+                settle(b);
+                const char *text = said(p);
+                assert_ptr_equal(strstr(text, "suback 02; "), text);
+                assert_non_null(strstr(text, heard[qos]));
+                assert_non_null(strstr(text, acked[qos]));
+                is_cut(b, p);
+                connects(b, p, device_at(b, 1, 0), &(struct hello){.client_id = "c"});
+                settle(b);
+                is_cut(b, p);
+                p->n = 0;
+                settle(b);
+            }
+        }
+    }
+}
+
+/* A disk that stands does not stop for ever what needs no disk. */
+static void it_is_held_for_a_second_at_most(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = &b->parties[0], *other = &b->parties[1];
+    uint8_t ping[] = {0xc0, 0};
+    is_in(b, other, device_at(b, 0, 0), &(struct hello){.client_id = "o"});
+    subscribes(b, other, "t/a", 0);
+    settle(b);
+    (void)said(other);
+    is_in(b, p, device_at(b, 1, 0), &durable);
+    b->log_stands = true;
+    subscribes(b, p, "t/b", 1);
+    give(b, p, slice_of(ping, sizeof(ping)));
+    settle(b);
+    EXPECT(p, "pingresp; "); /* only a PUBLISH waits */
+    publishes(b, p, "t/a", "x", 0, 0, false);
+    pass(b, 999);
+    EXPECT(other, "");
+    pass(b, 11);
+    EXPECT(other, "publish0 t/a x; ");
+    EXPECT(p, "");
+    b->log_stands = false;
+    settle(b);
+    EXPECT(p, "suback 01; ");
+}
+
 /* MQTT 3.1.1 has no Receive Maximum: whoever sends many before it reads its first PUBREC is right.
  */
 static void old_clients_may_pipeline_qos_2(void **state)
@@ -63,14 +122,14 @@ static void old_clients_may_pipeline_qos_2(void **state)
     static uint8_t bytes[MANY * 16];
     struct wr w = wr_into(bytes, sizeof(bytes));
     is_in(b, p, device_at(b, 0, 0), &h);
-    for (uint16_t id = 1; id <= MANY; id++) {
-        write_publish(&w, MQTT_V311, "t/a", "x", 2, id, false);
+    for (unsigned id = 1; id <= MANY; id++) {
+        write_publish(&w, MQTT_V311, "t/a", "x", 2, (uint16_t)id, false);
     }
     give_wr(b, p, &w);
     settle(b);
     assert_int_equal(count(p, MQTT_PUBREC), MANY);
-    for (uint16_t id = 1; id <= MANY; id++) {
-        acks(b, p, MQTT_PUBREL, id);
+    for (unsigned id = 1; id <= MANY; id++) {
+        acks(b, p, MQTT_PUBREL, (uint16_t)id);
     }
     settle(b);
     assert_int_equal(count(p, MQTT_PUBCOMP), MANY);
@@ -365,6 +424,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(old_clients_may_pipeline_qos_2),
+        TEST(what_follows_a_subscribe_is_heard),
+        TEST(it_is_held_for_a_second_at_most),
         TEST(commit_finds_the_resumed_connection),
         TEST(suback_waits_for_the_commit),
         TEST(will_expiry_counts_from_its_end),

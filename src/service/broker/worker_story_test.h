@@ -41,6 +41,25 @@ static inline void subscribed(struct bench *b, struct party *p, const char *filt
     EXPECT(p, want);
 }
 
+/* From here on no record that adds is taken. */
+static inline void disk_is_full(struct bench *b, bool is_full)
+{
+    b->log->refuse_at = is_full ? 0 : -1;
+    b->log->refuses_on = is_full;
+    b->log->refusal = ERR_SPACE;
+}
+
+/* SUBSCRIBE with QoS 2 and, in the same write, a PUBLISH behind it. */
+static inline void subscribes_and_publishes(struct bench *b, struct party *p, const char *topic,
+                                            uint8_t qos)
+{
+    uint8_t bytes[512];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    write_subscribe(&w, p->version, topic, 1, 2);
+    write_publish(&w, p->version, topic, "mine", qos, 1, false);
+    give_wr(b, p, &w);
+}
+
 static inline size_t events_of(const struct bench *b, enum event_category c)
 {
     size_t n = 0;

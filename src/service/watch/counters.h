@@ -29,6 +29,7 @@
     X(sent_qos1, "messages_total", "direction=\"out\",qos=\"1\"", counter, "")                     \
     X(sent_qos2, "messages_total", "direction=\"out\",qos=\"2\"", counter, "")                     \
     X(dropped_queue, "dropped_total", "reason=\"queue\"", counter, "deliveries dropped")           \
+    X(dropped_size, "dropped_total", "reason=\"size\"", counter, "")                               \
     X(dropped_expired, "dropped_total", "reason=\"expired\"", counter, "")                         \
     X(dropped_policy, "dropped_total", "reason=\"policy\"", counter, "")                           \
     X(dropped_memory, "dropped_total", "reason=\"memory\"", counter, "")                           \
