@@ -184,7 +184,8 @@ static enum err put_all(const struct config_init *init, const struct config_mach
             "scripts may connect,\n"
             "# like [\"https://dash.example\"]; browsers on other pages are refused. There, x509 "
             "in auth is for\n"
-            "# programs; a page has a password or a token.\n"
+            "# programs; a page has a password or a token.\n"));
+    TRY(put(b,
             "# mqtt_3_1: yes at an mqtt listener takes old clients of MQTT 3.1 (MQIsdp), too; they "
             "are never told\n# of a refusal, their connection just ends.\n"
             "# moved: temporarily or permanently: who logs in is sent to server_reference.\n"));
