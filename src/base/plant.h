@@ -20,6 +20,9 @@ enum plant {
     PLANT_LOST_DROP_RECORD,
     PLANT_REPLAYED_NONCE, /* an opening takes the salt of the one before */
     PLANT_RETAINED_NUMBER_IGNORED,
+    PLANT_ALIAS_UNSAID,  /* a number is taken for given although its packet did not fit */
+    PLANT_ALIAS_STUCK,   /* a client cannot give a number away again */
+    PLANT_ALIAS_UNKNOWN, /* one that stands for nothing is ignored, not refused */
     PLANT_END
 };
 

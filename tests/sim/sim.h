@@ -21,6 +21,8 @@
 #include "store/keyring.h"
 #include "store/log.h"
 #include "wire/mqtt/fixed.h"
+#include "wire/mqtt/publish.h"
+#include "wire/mqtt/reason.h"
 
 enum {
     SIM_WORKERS_MAX = 3,
@@ -38,6 +40,7 @@ enum {
     SIM_TRACE_LINES = 60,
     SIM_TRACE_BYTES = 200,
     SIM_SMALL_QUEUE = 6,
+    SIM_ALIASES = 3, /* of a connection that a client uses, each way */
     SIM_NOBODY = 0xff
 };
 
@@ -68,6 +71,7 @@ enum sim_mark_kind {
     MARK_PUBREL,
     MARK_SUBSCRIBE,
     MARK_UNSUBSCRIBE,
+    MARK_BAD, /* the server must end the connection for `reason` */
     MARK_OTHER
 };
 
@@ -75,7 +79,7 @@ struct sim_mark {
     uint64_t end; /* bytes of the link up to and with this packet */
     enum sim_mark_kind kind;
     uint16_t packet_id, pub;
-    uint8_t filter, qos;
+    uint8_t filter, qos, reason;
     bool no_replay;
 };
 
@@ -119,7 +123,12 @@ struct sim_link {
     bool is_clean, has_tapped_connack;
     uint64_t opened_at;
     uint32_t expiry_s;
-    int will; /* number of its will, -1: none */
+    int will;                         /* number of its will, -1: none */
+    uint8_t bad_reason;               /* of the first bad packet that its worker was fed; 0: none */
+    uint16_t alias_max;               /* how many the server takes */
+    uint16_t alias_asked;             /* how many the client takes */
+    uint8_t alias_said[SIM_ALIASES];  /* topic + 1, by alias - 1: what the client gave */
+    uint8_t alias_given[SIM_ALIASES]; /* the same: what the server gave */
 };
 
 /* A QoS 1 or 2 message of a client that is not finished. */
@@ -151,6 +160,7 @@ struct sim_client {
     size_t n_open_ids;
     uint32_t keep_s; /* session expiry it asks for */
     uint16_t receive_max;
+    uint8_t alias_before[SIM_ALIASES]; /* on the connection before: dead */
 };
 
 struct sim_sub {
@@ -349,6 +359,18 @@ bool sim_client_reply(struct sim *s, struct sim_client *c);
 void sim_client_take(struct sim *s, struct sim_link *l, const struct mqtt_fixed *f,
                      struct slice body);
 void sim_client_lost(struct sim *s, struct sim_link *l);
+
+/* ---- sim_alias.c ---- */
+void sim_alias_say(struct sim *s, const struct sim_client *c, struct mqtt_publish *m);
+/* sim_alias_misuse - writes a PUBLISH that must be refused; false: this client cannot. */
+bool sim_alias_misuse(struct sim *s, const struct sim_client *c, struct wr *w, uint8_t *ret_reason,
+                      struct slice payload);
+/* sim_alias_forget - c is about to have another connection. */
+void sim_alias_forget(struct sim_client *c);
+/* tap_alias - m->topic becomes what its alias stands for. */
+void tap_alias(struct sim *s, struct sim_link *l, struct mqtt_publish *m);
+void tap_disconnect(struct sim *s, const struct sim_link *l, uint8_t reason);
+void check_bad_links(struct sim *s);
 
 /* ---- sim_model.c: what enters ---- */
 void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m);

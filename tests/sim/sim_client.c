@@ -107,11 +107,13 @@ static void send_publish(struct sim *s, struct sim_client *c, unsigned pub, uint
     if (p->expiry_s > 0) {
         mqtt_props_set_number(&m.props, MQTT_PROP_MESSAGE_EXPIRY, p->expiry_s);
     }
+    sim_alias_say(s, c, &m);
     enum err err = mqtt_publish_encode(&m, c->version, &w);
     (void)err;
-    sim_say(s, "client", "%u: PUBLISH m%u %s qos %u%s%s%s id %u on link %u", c->index, pub,
-            sim_topic(p->topic), p->qos, p->retain ? " retain" : "", p->is_clear ? " clear" : "",
-            m.dup ? " DUP" : "", packet_id, c->link->id);
+    sim_say(s, "client", "%u: PUBLISH m%u %s (alias %u) qos %u%s%s%s id %u on link %u", c->index,
+            pub, sim_topic(p->topic), mqtt_props_number(&m.props, MQTT_PROP_TOPIC_ALIAS, 0), p->qos,
+            p->retain ? " retain" : "", p->is_clear ? " clear" : "", m.dup ? " DUP" : "", packet_id,
+            c->link->id);
     put(s, c, &w,
         (struct sim_mark){.kind = MARK_PUBLISH, .packet_id = packet_id, .pub = (uint16_t)pub});
 }
@@ -136,10 +138,20 @@ static void publish_badly(struct sim *s, struct sim_client *c)
 {
     static const uint8_t v311[] = {0x30, 0x04, 0x00, 0x01, '+', 'x'};
     static const uint8_t v5[] = {0x30, 0x05, 0x00, 0x01, '+', 0x00, 'x'};
-    struct wr w = wr_into((uint8_t[16]){0}, 16);
-    wr_bytes(&w, c->version == MQTT_V5 ? slice_of(v5, sizeof(v5)) : slice_of(v311, sizeof(v311)));
-    sim_say(s, "client", "%u: PUBLISH with a wildcard", c->index);
-    put(s, c, &w, (struct sim_mark){.kind = MARK_OTHER});
+    uint8_t bytes[PACKET_BYTES];
+    char payload[PAYLOAD_BYTES];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    uint8_t reason = MQTT_TOPIC_NAME_INVALID;
+    int pub = sim_chance(s, 70) ? pub_new(s, c) : -1; /* a number that must never be seen again */
+    if (pub < 0 ||
+        !sim_alias_misuse(s, c, &w, &reason,
+                          slice_head(payload_of(s, (unsigned)pub, payload), NAME_BYTES))) {
+        reason = MQTT_TOPIC_NAME_INVALID;
+        wr_bytes(&w,
+                 c->version == MQTT_V5 ? slice_of(v5, sizeof(v5)) : slice_of(v311, sizeof(v311)));
+        sim_say(s, "client", "%u: PUBLISH with a wildcard", c->index);
+    }
+    put(s, c, &w, (struct sim_mark){.kind = MARK_BAD, .reason = reason});
 }
 
 /* ---- acknowledgements ---- */
@@ -257,6 +269,10 @@ static struct mqtt_connect terms(struct sim *s, struct sim_client *c, struct sim
         if (sim_chance(s, 20)) {
             mqtt_props_set_number(&m.props, MQTT_PROP_RECEIVE_MAXIMUM, 1 + sim_below(s, 4));
         }
+        l->alias_asked = (uint16_t)sim_below(s, SIM_ALIASES + 1);
+        if (l->alias_asked > 0) {
+            mqtt_props_set_number(&m.props, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, l->alias_asked);
+        }
     } else {
         l->expiry_s = clean ? 0 : 100000; /* clean session ends with its connection */
     }
@@ -304,6 +320,9 @@ void sim_client_connect(struct sim *s, struct sim_client *c, bool clean)
         return;
     }
     l->worker = (int)at;
+    if (c->link != NULL) {
+        sim_alias_forget(c);
+    }
     c->link = l;
     c->is_on = false;
     c->n_replies = 0;
@@ -342,6 +361,7 @@ void sim_client_lost(struct sim *s, struct sim_link *l)
     if (c->link != l) {
         return;
     }
+    sim_alias_forget(c);
     c->link = NULL;
     c->is_on = false;
     c->n_replies = 0;
@@ -448,6 +468,7 @@ static void on_connack(struct sim *s, struct sim_client *c, const struct mqtt_co
     c->must_clean = false;
     uint16_t role = s->knobs.small_window ? 2 : 20;
     c->receive_max = (uint16_t)mqtt_props_number(&m->props, MQTT_PROP_RECEIVE_MAXIMUM, role);
+    c->link->alias_max = (uint16_t)mqtt_props_number(&m->props, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, 0);
     if (!m->session_present) {
         forget_session(s, c);
     }

@@ -35,6 +35,10 @@ static enum err note_body(struct sim_log *l, struct sim_record r, struct slice r
     r.publisher = b.m.publisher;
     r.pub = (int16_t)sim_pub_of(l->sim, b.m.payload);
     r.name = (uint8_t)sim_topic_find(b.m.topic);
+    if (r.pub >= 0 && r.name != l->sim->model.pubs[r.pub].topic) {
+        sim_fail(l->sim, "5", "m%d is on record with the topic %.*s", r.pub, (int)b.m.topic.n,
+                 (const char *)b.m.topic.p);
+    }
     *add(l) = r;
     return OK;
 }

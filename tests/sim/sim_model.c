@@ -193,6 +193,9 @@ void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m)
     case MARK_UNSUBSCRIBE:
         fed_wish(s, l, m);
         break;
+    case MARK_BAD:
+        l->bad_reason = l->bad_reason == 0 ? m->reason : l->bad_reason;
+        break;
     case MARK_CONNECT:
     case MARK_OTHER:
         break;
@@ -411,8 +414,8 @@ void model_event(struct sim *s, unsigned worker, const struct event *e)
     } else if (e->category == EVENT_malformed || e->category == EVENT_protocol_error ||
                e->category == EVENT_slow_client) {
         struct sim_link *l = link_of(s, e);
-        /* The one bad packet that clients send, and the want of memory on a bad day. */
-        bool is_ours = strstr(e->reason, "0x90") != NULL ||
+        /* A bad packet, or the want of memory on a bad day. */
+        bool is_ours = (l != NULL && l->bad_reason != 0) ||
                        (strstr(e->reason, "nomem") != NULL && sim_had_trouble(s, 1));
         if (!is_ours && e->category != EVENT_slow_client) {
             sim_fail(s, "-", "link %u: a client that keeps to the protocol was refused: %s",

@@ -14,6 +14,9 @@ static const char *const names[PLANT_END] = {
     [PLANT_LOST_DROP_RECORD] = "lost-drop-record",
     [PLANT_REPLAYED_NONCE] = "replayed-nonce",
     [PLANT_RETAINED_NUMBER_IGNORED] = "retained-number-ignored",
+    [PLANT_ALIAS_UNSAID] = "alias-unsaid",
+    [PLANT_ALIAS_STUCK] = "alias-stuck",
+    [PLANT_ALIAS_UNKNOWN] = "alias-unknown",
 };
 
 void sim_plant_set(enum plant bug)

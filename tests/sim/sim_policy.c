@@ -1,9 +1,9 @@
 #include "sim_policy.h"
 #include "base/random.h"
 
-static const char *const topics[SIM_TOPICS] = {"a/1", "a/2", "b/1", "b/2/x", "c", "a"};
-static const char *const filters[SIM_FILTERS] = {"a/1", "a/+", "a/#", "b/#",
-                                                 "+/1", "#",   "c",   "b/2/x"};
+static const char *const topics[SIM_TOPICS] = {"a/1", "a/22", "b/1", "b/2/x", "count", "a"};
+static const char *const filters[SIM_FILTERS] = {"a/1", "a/+", "a/#",   "b/#",
+                                                 "+/1", "#",   "count", "b/2/x"};
 
 const char *sim_topic(unsigned i)
 {

@@ -108,6 +108,7 @@ void sim_setup(struct sim *s)
     s->now_ms = 1000;
     s->wall_ms = 1700000000000;
     s->limits = (struct limits)LIMITS_DEFAULT;
+    s->limits.topic_aliases = sim_below(s, SIM_ALIASES + 2);
     s->entrance = (struct entrance){
         .name = "mqtts", .protocol = EVENT_PROTOCOL_mqtt, .auth_x509 = true, .auth_password = true};
     for (unsigned i = 0; i < SIM_CLIENTS_MAX; i++) {

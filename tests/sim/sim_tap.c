@@ -489,6 +489,7 @@ void tap_packet(struct sim *s, struct sim_link *l, unsigned worker, const struct
         break;
     case MQTT_PUBLISH:
         if ((err = mqtt_publish_decode(&in, NULL, &pub)) == OK) {
+            tap_alias(s, l, &pub);
             tap_publish(s, l, worker, &pub);
         }
         break;
@@ -517,7 +518,9 @@ void tap_packet(struct sim *s, struct sim_link *l, unsigned worker, const struct
         }
         break;
     case MQTT_DISCONNECT:
-        err = mqtt_disconnect_decode(&in, NULL, &disconnect);
+        if ((err = mqtt_disconnect_decode(&in, NULL, &disconnect)) == OK) {
+            tap_disconnect(s, l, (uint8_t)disconnect.reason);
+        }
         break;
     case MQTT_PINGRESP:
         break;
