@@ -46,7 +46,7 @@ static struct slice payload_of(const struct sim *s, unsigned pub, char dst[PAYLO
     memset(dst, '.', PAYLOAD_BYTES);
     (void)snprintf(dst, NAME_BYTES + 1, "m%05u", pub);
     dst[NAME_BYTES] = '.';
-    return slice_of(dst, pub % 11 == 0 ? PAYLOAD_BYTES : NAME_BYTES);
+    return slice_of(dst, pub % 5 == 0 ? PAYLOAD_BYTES : NAME_BYTES);
 }
 
 static int pub_new(struct sim *s, const struct sim_client *c)

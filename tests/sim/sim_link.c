@@ -124,7 +124,7 @@ void sim_link_pump(struct sim *s, struct sim_link *l)
     if (l->is_blocked) {
         return;
     }
-    size_t cap = sim_chance(s, 20) ? 256 : sizeof(out);
+    size_t cap = sim_chance(s, 35) ? 200 + sim_below(s, 56) : sizeof(out); /* a long message fits */
     sim_memory_begin(s);
     size_t n = worker_output(w, l->conn, out, cap, s->now_ms);
     sim_memory_end(s);
@@ -163,6 +163,7 @@ void sim_link_receive(struct sim *s, struct sim_link *l, size_t n)
     /* Whole packets within n bytes; what is cut off waits for the next piece. */
     struct slice in = slice_head(buf_slice(&l->down), n);
     size_t had = in.n;
+    bool is_whole = had == l->down.n;
     struct slice body;
     struct mqtt_fixed fixed;
     while (!l->is_cut && mqtt_packet_cut(&in, LINK_BYTES_MAX, NULL, &fixed, &body) == OK) {
@@ -171,9 +172,12 @@ void sim_link_receive(struct sim *s, struct sim_link *l, size_t n)
     if (!l->is_cut) {
         buf_drop(&l->down, had - in.n);
     }
-    if (l->is_over && l->down.n == 0 && !l->is_cut) {
+    /* A client that did not read was given up in the middle of a packet: the rest never comes. */
+    bool is_all = l->down.n == 0 || is_whole;
+    if (l->is_over && is_all && !l->is_cut) {
         sim_say(s, "client", "%u: the server closed link %u", l->client, l->id);
         l->is_cut = true;
+        buf_clear(&l->down);
         sim_client_lost(s, l);
     }
 }
