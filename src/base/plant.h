@@ -23,6 +23,10 @@ enum plant {
     PLANT_ALIAS_UNSAID,  /* a number is taken for given although its packet did not fit */
     PLANT_ALIAS_STUCK,   /* a client cannot give a number away again */
     PLANT_ALIAS_UNKNOWN, /* one that stands for nothing is ignored, not refused */
+    PLANT_WILL_EARLY,    /* its delay is not waited for */
+    PLANT_WILL_KEPT,     /* who comes back in time does not cancel it */
+    PLANT_WILL_AGAIN,    /* that it was published is not on record */
+    PLANT_WILL_UNJUDGED, /* nobody asks again when it fires */
     PLANT_END
 };
 

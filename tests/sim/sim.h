@@ -71,7 +71,8 @@ enum sim_mark_kind {
     MARK_PUBREL,
     MARK_SUBSCRIBE,
     MARK_UNSUBSCRIBE,
-    MARK_BAD, /* the server must end the connection for `reason` */
+    MARK_DISCONNECT, /* without its will */
+    MARK_BAD,        /* the server must end the connection for `reason` */
     MARK_OTHER
 };
 
@@ -123,7 +124,12 @@ struct sim_link {
     bool is_clean, has_tapped_connack;
     uint64_t opened_at;
     uint32_t expiry_s;
-    int will;                         /* number of its will, -1: none */
+    int will; /* number of its will, -1: none */
+    uint32_t will_delay_s;
+    bool has_cancelled;  /* a will that waited */
+    bool is_leaving;     /* its worker was fed a DISCONNECT that forgets the will */
+    uint64_t connect_ms; /* when its CONNECT was fed; 0: not yet */
+    uint64_t over_at;
     uint8_t bad_reason;               /* of the first bad packet that its worker was fed; 0: none */
     uint16_t alias_max;               /* how many the server takes */
     uint16_t alias_asked;             /* how many the client takes */
@@ -173,9 +179,11 @@ struct sim_sub {
 /* What the model says of a client's session. */
 struct sim_session {
     bool exists, is_durable;
-    bool is_vague;       /* it may have ended, or be an older one: a crash left that open */
-    bool had_connection; /* when the process ended: its will is published at the restart */
-    int will;            /* of its last connection, -1: none */
+    bool is_vague; /* it may have ended, or be an older one: a crash left that open */
+    int will;      /* of its last connection, while it may be published; -1: none */
+    uint32_t will_delay_s;
+    bool is_will_due; /* the connection has ended, and nothing has ended the will */
+    uint64_t will_since, will_from_ms, will_until_ms; /* tick; monotonic: when it is due */
     uint32_t expiry_s;
     uint64_t asleep_ms, asleep_at; /* monotonic, tick: since when it has no connection */
     uint64_t since, sid;           /* sid: the broker's id, from the journal */
@@ -235,7 +243,7 @@ struct sim_knobs {
     unsigned crashes;  /* in ten thousand steps */
     unsigned troubles; /* of the disk, and of memory: the same */
     uint64_t segment_bytes, keep_bytes;
-    bool small_queue, small_window, slow_publish, has_policy_changes, has_expiry;
+    bool small_queue, small_window, slow_publish, has_policy_changes, has_expiry, has_will_delay;
 };
 
 struct sim {
@@ -377,10 +385,23 @@ void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m);
 /* model_held - after a worker had input or a turn: what waits in front of it, and what does not. */
 void model_held(struct sim *s, struct sim_link *l);
 /* model_over - its worker has given it back. */
-void model_over(struct sim *s, const struct sim_link *l);
+void model_over(struct sim *s, struct sim_link *l);
 void model_event(struct sim *s, unsigned worker, const struct event *e);
 void model_state_pushed(struct sim *s);
 void model_session_reset(struct sim *s, struct sim_session *t);
+/* ---- sim_will.c ---- */
+/* will_meets_connect - the client is back: resumed, the will is cancelled; else the session, and so
+ * its will, has had its end. */
+void will_meets_connect(struct sim *s, struct sim_session *t, struct sim_link *l, bool is_resumed);
+void will_begins(struct sim *s, struct sim_session *t, const struct sim_link *l);
+/* will_conn_over - is_clean: the server took the client's DISCONNECT. */
+void will_conn_over(struct sim *s, struct sim_session *t, const struct sim_link *l, bool is_clean);
+/* will_recovered - with the will that is on record after a crash. */
+void will_recovered(struct sim *s, struct sim_session *t, const struct survey_session *found);
+void will_published(struct sim *s, unsigned worker, int client, const struct event *e);
+void will_denied(struct sim *s, unsigned worker, int client, const struct event *e);
+void check_wills(struct sim *s);
+
 /* ---- sim_recover.c ---- */
 /* model_has_erased - may an older retained message of this topic be back? */
 bool model_has_erased(const struct sim *s, unsigned topic);

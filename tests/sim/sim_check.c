@@ -188,4 +188,5 @@ void check_end(struct sim *s)
     check_journal(s);
     check_retained(s);
     check_bad_links(s);
+    check_wills(s);
 }

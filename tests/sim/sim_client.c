@@ -295,6 +295,10 @@ static void add_will(struct sim *s, const struct sim_client *c, struct sim_link 
                                  .payload = payload_of(s, (unsigned)l->will, payload),
                                  .qos = p->qos,
                                  .retain = p->retain};
+    if (c->version == MQTT_V5 && s->knobs.has_will_delay && sim_chance(s, 70)) {
+        l->will_delay_s = 1 + sim_below(s, 6);
+        mqtt_props_set_number(&m->will.props, MQTT_PROP_WILL_DELAY, l->will_delay_s);
+    }
 }
 
 void sim_client_connect(struct sim *s, struct sim_client *c, bool clean)
@@ -390,11 +394,12 @@ void sim_client_lost(struct sim *s, struct sim_link *l)
 static void disconnect(struct sim *s, struct sim_client *c)
 {
     struct wr w = wr_into((uint8_t[16]){0}, 16);
-    struct mqtt_disconnect m = {0};
+    bool keeps_will = c->version == MQTT_V5 && sim_chance(s, 30);
+    struct mqtt_disconnect m = {.reason = keeps_will ? MQTT_DISCONNECT_WITH_WILL : MQTT_SUCCESS};
     enum err err = mqtt_disconnect_encode(&m, c->version, &w);
     (void)err;
-    sim_say(s, "client", "%u: DISCONNECT", c->index);
-    put(s, c, &w, (struct sim_mark){.kind = MARK_OTHER});
+    sim_say(s, "client", "%u: DISCONNECT%s", c->index, keeps_will ? " with will" : "");
+    put(s, c, &w, (struct sim_mark){.kind = keeps_will ? MARK_OTHER : MARK_DISCONNECT});
     c->is_on = false;
 }
 

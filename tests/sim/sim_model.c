@@ -89,9 +89,10 @@ void model_held(struct sim *s, struct sim_link *l)
 }
 
 /* A clean start that met the end of the memory may have ended the session before, and made none. */
-void model_over(struct sim *s, const struct sim_link *l)
+void model_over(struct sim *s, struct sim_link *l)
 {
     struct sim_session *t = &s->model.sessions[l->client];
+    l->over_at = s->tick;
     if (l->is_clean && !l->is_open && l->marks_at > 0 && t->link == NULL &&
         sim_had_trouble(s, l->opened_at)) {
         t->is_vague = true;
@@ -197,6 +198,11 @@ void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m)
         l->bad_reason = l->bad_reason == 0 ? m->reason : l->bad_reason;
         break;
     case MARK_CONNECT:
+        l->connect_ms = s->now_ms;
+        break;
+    case MARK_DISCONNECT:
+        l->is_leaving = true;
+        break;
     case MARK_OTHER:
         break;
     }
@@ -295,6 +301,7 @@ static void on_connect(struct sim *s, unsigned worker, const struct event *e)
     if (t->link != NULL) {
         sim_fail(s, "1", "%s/%s has two connections", e->principal, e->client_id);
     }
+    will_meets_connect(s, t, l, resumed);
     if (!resumed) {
         begin_session(s, t, (unsigned)client);
     }
@@ -302,7 +309,7 @@ static void on_connect(struct sim *s, unsigned worker, const struct event *e)
     t->is_durable = l->expiry_s > 0;
     t->link = l;
     t->is_vague = false;
-    t->will = l->will;
+    will_begins(s, t, l);
     t->expiry_s = l->expiry_s;
     t->asleep_at = 0;
     t->sid = t->is_durable || resumed ? sim_log_session_of(s->log, (unsigned)client) : 0;
@@ -330,50 +337,7 @@ static void on_disconnect(struct sim *s, const struct event *e)
     t->exists = t->exists && t->is_durable;
     t->asleep_ms = s->now_ms;
     t->asleep_at = s->tick;
-}
-
-static void will_said(struct sim *s, struct sim_pub *p)
-{
-    p->fed_last = p->done_at = s->tick;
-    if (p->fed_first == 0) {
-        p->fed_first = s->tick;
-        p->state_first = sim_oldest_state(s);
-    }
-    p->n_sent++;
-}
-
-/* After a restart the will on record is published, also one whose end was not on disk any more, or
- * that a later connection had replaced. Which one is known by its topic only. */
-static bool will_restored(struct sim *s, const struct event *e)
-{
-    struct sim_pub *found = NULL;
-    int client = client_of(s, e);
-    for (size_t i = 0; i < s->model.n_pubs; i++) {
-        struct sim_pub *p = &s->model.pubs[i];
-        if (p->is_will && p->client == client &&
-            slice_is(slice_text(e->target), sim_topic(p->topic)) && p->fed_last <= s->crashed_at) {
-            will_said(s, p);
-            p->is_doubtful = found != NULL;
-            if (found != NULL) {
-                found->is_doubtful = true;
-            }
-            found = p;
-        }
-    }
-    return found != NULL;
-}
-
-static void on_will(struct sim *s, const struct event *e)
-{
-    struct sim_link *l = link_of(s, e);
-    if (l == NULL && s->crashed_at > 0 && will_restored(s, e)) {
-        return;
-    }
-    if (l == NULL || l->will < 0 || s->model.pubs[l->will].fed_first > 0) {
-        sim_fail(s, "-", "a will that nobody left, or twice");
-        return;
-    }
-    will_said(s, &s->model.pubs[l->will]);
+    will_conn_over(s, t, l, slice_is(slice_text(e->reason), "the client disconnected"));
 }
 
 static void on_drop(struct sim *s, const struct event *e, bool is_policy)
@@ -405,7 +369,9 @@ void model_event(struct sim *s, unsigned worker, const struct event *e)
     } else if (e->category == EVENT_disconnect) {
         on_disconnect(s, e);
     } else if (e->category == EVENT_will) {
-        on_will(s, e);
+        will_published(s, worker, client_of(s, e), e);
+    } else if (starts(e->reason, "the will is not published any more")) {
+        will_denied(s, worker, client_of(s, e), e);
     } else if (e->category == EVENT_poison_message ||
                starts(e->reason, "the queue of this session is full")) {
         on_drop(s, e, false);

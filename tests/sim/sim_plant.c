@@ -17,6 +17,10 @@ static const char *const names[PLANT_END] = {
     [PLANT_ALIAS_UNSAID] = "alias-unsaid",
     [PLANT_ALIAS_STUCK] = "alias-stuck",
     [PLANT_ALIAS_UNKNOWN] = "alias-unknown",
+    [PLANT_WILL_EARLY] = "will-early",
+    [PLANT_WILL_KEPT] = "will-kept",
+    [PLANT_WILL_AGAIN] = "will-again",
+    [PLANT_WILL_UNJUDGED] = "will-unjudged",
 };
 
 void sim_plant_set(enum plant bug)

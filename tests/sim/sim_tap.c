@@ -458,9 +458,17 @@ static void tap_connack(struct sim *s, struct sim_link *l, const struct mqtt_con
     }
     l->has_tapped_connack = true;
     const struct sim_session *t = &s->model.sessions[l->client];
-    if (m->code == 0 && t->link == l && t->is_durable &&
-        sim_log_session(s->log, t->sid) != SIM_COMMITTED) {
+    if (m->code != 0 || t->link != l || !t->is_durable) {
+        return;
+    }
+    if (sim_log_session(s->log, t->sid) != SIM_COMMITTED) {
         sim_fail(s, "7", "link %u: CONNACK leaves before its session is committed", l->id);
+    }
+    const struct sim_record *will = sim_log_find(s->log, JOURNAL_WILL, t->sid, UINT64_MAX);
+    bool is_promise = (l->will >= 0 || l->has_cancelled) && !l->is_leaving;
+    if (is_promise && sim_log_kept(s->log, will) == SIM_APPENDED) {
+        sim_fail(s, "7", "link %u: CONNACK leaves before %s is committed", l->id,
+                 l->will >= 0 ? "its will" : "the end of the will that waited");
     }
 }
 
