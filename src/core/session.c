@@ -254,7 +254,8 @@ const struct delivery *session_next_shared(const struct session *s, size_t *next
         const struct delivery *d = at(s, (*next)++);
         bool waits = d->state == DELIVERY_QUEUED || d->state == DELIVERY_SENT;
         bool has_left = d->state == DELIVERY_SENT || d->n_sent > 0;
-        if (d->group != 0 && waits && (d->qos == 1 || (d->qos == 2 && !has_left))) {
+        if (d->group != 0 && waits &&
+            (d->qos == 1 || (d->qos == 2 && (!has_left || PLANTED(PLANT_GROUP_QOS2_AGAIN))))) {
             return d; /* SPEC: MQTT5-4.8.2-5 */
         }
     }

@@ -71,6 +71,7 @@ enum sim_mark_kind {
     MARK_PUBREL,
     MARK_SUBSCRIBE,
     MARK_UNSUBSCRIBE,
+    MARK_PUBACK,
     MARK_DISCONNECT, /* without its will */
     MARK_BAD,        /* the server must end the connection for `reason` */
     MARK_OTHER
@@ -201,6 +202,15 @@ struct sim_session {
     uint16_t out_pub[1024];                              /* by packet id: message + 1, QoS 2 */
     bool out_released[1024];
     uint64_t n_releases;
+    /* Of shared subscriptions, a bit for each group: QoS 1 copies that left, and were not
+     * acknowledged yet. */
+    uint8_t had[SIM_PUBS_MAX], held[SIM_PUBS_MAX];
+    uint8_t seen[SIM_PUBS_MAX]; /* copies of any QoS that left */
+    struct sim_shared_out {
+        uint16_t packet_id, pub;
+        uint8_t group;
+        bool is_held;
+    } out_shared[1024];
 };
 
 /* A message that must reach a session, or be dropped with a recorded reason. */
@@ -210,6 +220,8 @@ struct sim_duty {
     uint64_t since, session_since;
     unsigned link; /* not 0: only while this connection lasts */
     bool is_replay, is_done;
+    uint8_t filter;   /* not 0: any member of this group, of whom the client is one */
+    bool is_recorded; /* of a group: for a member that lasts */
 };
 
 struct sim_drop {
@@ -225,7 +237,16 @@ struct sim_state {
     bool is_active[SIM_PRINCIPALS_MAX], is_gone[SIM_PRINCIPALS_MAX];
 };
 
+/* A shared subscription: how often a message left for a member, and reached one. */
+struct sim_share {
+    uint8_t left[SIM_PUBS_MAX], left2[SIM_PUBS_MAX]; /* first copies; those with QoS 2 */
+    uint8_t got[SIM_PUBS_MAX];
+    uint8_t lost[SIM_PUBS_MAX]; /* copies whose member was not to acknowledge them any more */
+    bool is_weak;               /* it had members that do not last */
+};
+
 struct sim_model {
+    struct sim_share shares[SIM_GROUPS];
     struct sim_pub pubs[SIM_PUBS_MAX];
     size_t n_pubs;
     struct sim_sending sendings[SIM_SENDINGS_MAX];
@@ -243,7 +264,8 @@ struct sim_knobs {
     unsigned crashes;  /* in ten thousand steps */
     unsigned troubles; /* of the disk, and of memory: the same */
     uint64_t segment_bytes, keep_bytes;
-    bool small_queue, small_window, slow_publish, has_policy_changes, has_expiry, has_will_delay;
+    bool small_queue, small_window, slow_publish, has_policy_changes, has_expiry, has_will_delay,
+        has_groups;
 };
 
 struct sim {
@@ -389,6 +411,31 @@ void model_over(struct sim *s, struct sim_link *l);
 void model_event(struct sim *s, unsigned worker, const struct event *e);
 void model_state_pushed(struct sim *s);
 void model_session_reset(struct sim *s, struct sim_session *t);
+/* model_may_have_ended - by its time. */
+bool model_may_have_ended(const struct sim *s, const struct sim_session *t);
+/* model_may_be_ending - by a clean start, or because its principal is gone. */
+bool model_may_be_ending(const struct sim *s, unsigned client);
+/* model_duty - d.client must get d.pub, from now on. */
+void model_duty(struct sim *s, struct sim_duty d);
+/* model_most_copies - how often a message may come as new. */
+unsigned model_most_copies(const struct sim *s, const struct sim_pub *p, uint8_t qos);
+
+/* ---- sim_share.c ---- */
+/* sim_share_qos - with which this client joins a group: always the same. */
+uint8_t sim_share_qos(unsigned client, unsigned filter);
+/* share_of - the shared filter that brought it, by its identifier; -1: none. */
+int share_of(const struct mqtt_publish *m);
+void share_connected(struct sim *s, const struct sim_session *t);
+void share_session_over(struct sim *s, struct sim_session *t);
+void share_crashed(struct sim *s, struct sim_session *t);
+void share_dropped(struct sim *s, unsigned client, unsigned topic);
+void share_acked(struct sim_session *t, uint16_t packet_id);
+void share_left(struct sim *s, struct sim_link *l, unsigned pub, unsigned filter,
+                const struct mqtt_publish *m);
+void share_reception(struct sim *s, unsigned pub, unsigned filter);
+void share_accepted(struct sim *s, unsigned pub);
+void share_check_duty(struct sim *s, const struct sim_duty *d);
+
 /* ---- sim_will.c ---- */
 /* will_meets_connect - the client is back: resumed, the will is cancelled; else the session, and so
  * its will, has had its end. */

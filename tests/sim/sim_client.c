@@ -178,7 +178,9 @@ static void send_ack(struct sim *s, struct sim_client *c, enum mqtt_type type, u
     (void)err;
     sim_say(s, "client", "%u: %s %u", c->index, name, packet_id);
     put(s, c, &w,
-        (struct sim_mark){.kind = type == MQTT_PUBREL ? MARK_PUBREL : MARK_OTHER,
+        (struct sim_mark){.kind = type == MQTT_PUBREL   ? MARK_PUBREL
+                                  : type == MQTT_PUBACK ? MARK_PUBACK
+                                                        : MARK_OTHER,
                           .packet_id = packet_id});
 }
 
@@ -215,8 +217,12 @@ static void subscribe(struct sim *s, struct sim_client *c, bool is_unsubscribe)
     struct wr w = wr_into(bytes, sizeof(bytes)), l = wr_into(list, sizeof(list));
     struct sim_mark mark = {.kind = is_unsubscribe ? MARK_UNSUBSCRIBE : MARK_SUBSCRIBE,
                             .packet_id = next_id(c),
-                            .filter = (uint8_t)sim_below(s, SIM_FILTERS),
+                            .filter = (uint8_t)sim_below(s, SIM_PLAIN),
                             .qos = (uint8_t)sim_below(s, 3)};
+    if (s->knobs.has_groups && c->version == MQTT_V5 && sim_chance(s, 40)) {
+        mark.filter = (uint8_t)(SIM_PLAIN + sim_below(s, SIM_GROUPS));
+        mark.qos = sim_share_qos(c->index, mark.filter);
+    }
     struct slice filter = slice_text(sim_filter(mark.filter));
     enum err err;
     if (is_unsubscribe) {
@@ -234,6 +240,9 @@ static void subscribe(struct sim *s, struct sim_client *c, bool is_unsubscribe)
         mqtt_subscription_write(&l, &sub, c->version);
         struct mqtt_subscribe m = {
             .packet_id = mark.packet_id, .list = wr_slice(&l), .n_filters = 1};
+        if (mark.filter >= SIM_PLAIN) {
+            mqtt_props_set_number(&m.props, MQTT_PROP_SUBSCRIPTION_ID, mark.filter + 1u);
+        }
         err = mqtt_subscribe_encode(&m, c->version, &w);
     }
     (void)err;
@@ -526,10 +535,15 @@ static void on_publish(struct sim *s, struct sim_client *c, const struct mqtt_pu
     if (m->qos == 2) {
         is_new = open_id_add(s, c, m->packet_id, pub);
     }
-    sim_say(s, "client", "%u: gets m%d qos %u id %u%s%s%s", c->index, pub, m->qos, m->packet_id,
-            m->dup ? " DUP" : "", m->retain ? " retained" : "", is_new ? "" : " (known)");
+    sim_say(s, "client", "%u: gets m%d qos %u id %u%s%s%s %s", c->index, pub, m->qos, m->packet_id,
+            m->dup ? " DUP" : "", m->retain ? " retained" : "", is_new ? "" : " (known)",
+            share_of(m) >= 0 ? sim_filter((unsigned)share_of(m)) : "");
     if (is_new && pub >= 0) {
-        model_reception(s, c->link, (unsigned)pub, m->qos);
+        if (share_of(m) >= 0) {
+            share_reception(s, (unsigned)pub, (unsigned)share_of(m));
+        } else {
+            model_reception(s, c->link, (unsigned)pub, m->qos);
+        }
     }
     if (m->qos > 0) {
         reply_later(s, c, m->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, m->packet_id);

@@ -33,6 +33,7 @@ static enum err note_body(struct sim_log *l, struct sim_record r, struct slice r
     r.seq = b.m.number;
     r.qos = b.m.qos;
     r.publisher = b.m.publisher;
+    r.is_passed_on = b.m.is_passed_on;
     r.pub = (int16_t)sim_pub_of(l->sim, b.m.payload);
     r.name = (uint8_t)sim_topic_find(b.m.topic);
     if (r.pub >= 0 && r.name != l->sim->model.pubs[r.pub].topic) {
@@ -52,11 +53,13 @@ static enum err note_deliver(struct sim_log *l, struct sim_record r, struct slic
     r.body = m.body_id;
     r.pub = body != NULL ? body->pub : -1;
     r.publisher = body != NULL ? body->publisher : 0;
+    r.is_passed_on = body != NULL && body->is_passed_on;
     enum err err;
     while ((err = journal_delivery_next(&m.entries, &d)) == OK) {
         r.id = d.session;
         r.seq = d.seq;
         r.qos = d.qos;
+        r.via = d.n_ids > 0 ? (uint8_t)(journal_delivery_id(&d, 0) - 1) : 0;
         r.is_replay = d.retain; /* no client asks for retain as published */
         const struct sim_record *old = sim_log_find(l, JOURNAL_DELIVER, r.id, r.seq);
         if (old != NULL && sim_log_settled(l, old) != SIM_COMMITTED) {
@@ -334,6 +337,20 @@ enum sim_kept sim_log_session_end(const struct sim_log *l, uint64_t sid)
 enum sim_kept sim_log_delivery(const struct sim_log *l, uint64_t sid, unsigned pub)
 {
     return best_of(l, JOURNAL_DELIVER, sid, (int)pub);
+}
+
+enum sim_kept sim_log_shared(const struct sim_log *l, unsigned filter, unsigned pub)
+{
+    enum sim_kept best = SIM_ABSENT;
+    for (size_t i = l->n; i > 0 && best != SIM_COMMITTED; i--) {
+        const struct sim_record *r = &l->records[i - 1];
+        if (r->kind == JOURNAL_DELIVER && r->via == filter && r->pub == (int)pub &&
+            !r->is_passed_on) {
+            enum sim_kept kept = sim_log_kept(l, r);
+            best = kept > best ? kept : best;
+        }
+    }
+    return best;
 }
 
 enum sim_kept sim_log_body(const struct sim_log *l, unsigned pub)

@@ -153,9 +153,11 @@ static void asked(struct sim *s, struct sim_link *l, struct sim_wish *w)
     sub->n_asked++;
     sub->is_ending = false;
     sub->possible_until = UINT64_MAX;
+    share_connected(s, &s->model.sessions[l->client]);
     sub->qos = sub->is_certain && sub->qos < w->qos ? sub->qos : w->qos;
     for (unsigned t = 0; t < SIM_TOPICS; t++) {
-        w->expect[t] = w->no_replay || !sim_matches(w->filter, t) ? -1 : model_retained(s, t);
+        bool is_replayed = !w->no_replay && w->filter < SIM_PLAIN && sim_matches(w->filter, t);
+        w->expect[t] = is_replayed ? model_retained(s, t) : -1;
     }
 }
 
@@ -200,6 +202,11 @@ void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m)
     case MARK_CONNECT:
         l->connect_ms = s->now_ms;
         break;
+    case MARK_PUBACK:
+        if (s->model.sessions[l->client].link == l) {
+            share_acked(&s->model.sessions[l->client], m->packet_id);
+        }
+        break;
     case MARK_DISCONNECT:
         l->is_leaving = true;
         break;
@@ -235,6 +242,7 @@ static int client_of(const struct sim *s, const struct event *e)
 void model_session_reset(struct sim *s, struct sim_session *t)
 {
     uint64_t since = s->tick;
+    share_session_over(s, t);
     memset(t, 0, sizeof(*t));
     t->since = since;
     t->will = -1;
@@ -262,8 +270,18 @@ static bool must_have_ended(const struct sim *s, const struct sim_session *t)
     return must;
 }
 
-/* May it have ended by its time? */
-static bool may_have_ended(const struct sim *s, const struct sim_session *t)
+bool model_may_be_ending(const struct sim *s, unsigned client)
+{
+    bool may = s->states[s->n_states - 1].is_gone[s->clients[client].principal];
+    for (unsigned i = 0; i < s->n_links; i++) {
+        const struct sim_link *l = s->links[i];
+        may = may || (l->client == client && l->is_clean && !l->is_open && l->connect_ms > 0 &&
+                      !(l->is_over && l->over_at < s->tick));
+    }
+    return may;
+}
+
+bool model_may_have_ended(const struct sim *s, const struct sim_session *t)
 {
     return t->asleep_at > 0 && t->expiry_s < 1000 &&
            (s->crashed_at >= t->asleep_at || s->now_ms >= t->asleep_ms + t->expiry_s * 1000ull);
@@ -289,7 +307,7 @@ static void on_connect(struct sim *s, unsigned worker, const struct event *e)
     bool resumed = strstr(e->reason, "session resumed") != NULL;
     /* Until a worker knows that a principal was removed, its session may be found. */
     bool is_gone = s->states[s->n_states - 1].is_gone[principal];
-    bool is_open = (t->is_vague || may_have_ended(s, t)) && !l->is_clean;
+    bool is_open = (t->is_vague || model_may_have_ended(s, t)) && !l->is_clean;
     if (resumed && t->link == NULL && must_have_ended(s, t)) {
         sim_fail(s, "12", "%s/%s resumes a session whose time was over", e->principal,
                  e->client_id);
@@ -313,6 +331,7 @@ static void on_connect(struct sim *s, unsigned worker, const struct event *e)
     t->expiry_s = l->expiry_s;
     t->asleep_at = 0;
     t->sid = t->is_durable || resumed ? sim_log_session_of(s->log, (unsigned)client) : 0;
+    share_connected(s, t);
     l->is_open = true;
     l->is_present = resumed;
     l->opened_at = s->tick;
@@ -348,6 +367,9 @@ static void on_drop(struct sim *s, const struct event *e, bool is_policy)
         sim_fail(s, "7", "a drop that nobody can name: %s/%s %s", e->principal, e->client_id,
                  e->target);
         return;
+    }
+    if (is_policy) {
+        share_dropped(s, (unsigned)client, topic);
     }
     s->model.drops[s->model.n_drops++] =
         (struct sim_drop){.client = (uint8_t)client,

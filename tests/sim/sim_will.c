@@ -103,18 +103,6 @@ static bool some_state(const struct sim *s, unsigned worker, const struct sim_pu
     return false;
 }
 
-/* An end of the session publishes a will before its time. */
-static bool may_be_early(const struct sim *s, unsigned client)
-{
-    bool may = s->states[s->n_states - 1].is_gone[s->clients[client].principal];
-    for (unsigned i = 0; i < s->n_links; i++) {
-        const struct sim_link *l = s->links[i];
-        may = may || (l->client == client && l->is_clean && !l->is_open && l->connect_ms > 0 &&
-                      !(l->is_over && l->over_at < s->tick));
-    }
-    return may;
-}
-
 /* The session whose will this event is about, NULL: of nobody. */
 static struct sim_session *session_of(struct sim *s, int client, const struct event *e)
 {
@@ -158,7 +146,7 @@ void will_published(struct sim *s, unsigned worker, int client, const struct eve
         return;
     }
     struct sim_pub *p = &s->model.pubs[t->will];
-    if (s->now_ms < t->will_from_ms && !may_be_early(s, (unsigned)client) && !t->is_vague) {
+    if (s->now_ms < t->will_from_ms && !model_may_be_ending(s, (unsigned)client) && !t->is_vague) {
         sim_fail(s, "7", "the will m%d is published %llu ms before its time", t->will,
                  (unsigned long long)(t->will_from_ms - s->now_ms));
     }

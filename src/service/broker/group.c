@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "base/plant.h"
 #include "service/broker/worker_private.h"
 
 /* How often a message may go from worker to worker after members that have gone or must not have
@@ -232,7 +233,7 @@ static enum err give_there(struct worker *w, const struct msg *m, const struct m
 static enum err give(struct worker *w, const struct msg *m, const struct member *to,
                      unsigned n_hops)
 {
-    bool is_recorded = to->facts.is_durable && m->qos > 0;
+    bool is_recorded = to->facts.is_durable && m->qos > 0 && !PLANTED(PLANT_GROUP_UNRECORDED);
     struct msg *copy = NULL;
     TRY(copy_for_group(m, is_recorded ? worker_id(w, &w->next_body) : 0, &copy));
     enum err err = to->sub != NULL ? give_here(w, copy, to) : give_there(w, copy, to, n_hops);
@@ -261,7 +262,7 @@ void groups_end_session(struct worker *w, const struct session *s)
 {
     size_t at = 0;
     const struct delivery *d;
-    while ((d = session_next_shared(s, &at)) != NULL) {
+    while (!PLANTED(PLANT_GROUP_LOST) && (d = session_next_shared(s, &at)) != NULL) {
         group_pass_on(w, s, d);
     }
 }
@@ -291,7 +292,7 @@ static enum err member_here(struct worker *w, const struct wmsg *in, struct grou
     struct turn t = {.w = w, .m = in->msg, .is_local = in->n_hops >= HOPS_MAX};
     struct member *to = NULL;
     *ret = NULL;
-    if (!was_chosen(w, in, group, &to)) {
+    if (!was_chosen(w, in, group, &to) && !PLANTED(PLANT_GROUP_TWICE)) {
         return OK;
     }
     if (to == NULL || load_of(&t, to) >= GROUP_FULL) {
