@@ -245,7 +245,8 @@ void group_pass_on(struct worker *w, const struct session *s, const struct deliv
 {
     struct group *group = d->group != 0 ? groups_numbered(w->groups, d->group) : NULL;
     struct turn t = {.w = w, .m = d->msg, .not = s};
-    bool is_over = d->msg->expires_at_ms <= w->now_ms || !publisher_ok(w, d->msg);
+    bool is_over = d->msg->expires_at_ms <= w->now_ms || !publisher_ok(w, d->msg) ||
+                   (d->qos == 2 && delivery_may_have_left(d)); /* SPEC: MQTT5-4.8.2-5 */
     struct member *to = group != NULL && !is_over ? group_pick(group, load_of, &t) : NULL;
     if (to == NULL) {
         return;

@@ -328,14 +328,27 @@ static void without_a_grant_it_is_anothers(void **state)
     EXPECT(c, "publish1 t/a waits; ");
 }
 
+/* Role any has no topics under w/ any more, role small still has. */
+static void any_loses_a_grant(struct bench *b)
+{
+    struct role *small = NULL;
+    uint64_t epoch;
+    policy_unref(b->policy);
+    b->policy = NULL;
+    must(policy_new(&b->policy));
+    bench_role(b->policy, "any", true, &b->any);
+    bench_role(b->policy, "small", false, &small);
+    assert_int_equal(directory_policy_changed(b->directory, &epoch), OK);
+    realm_changes(b);
+    settle(b);
+}
+
 /* The policy takes the filter away from one role: its members' subscriptions end, and what waits
  * for them is asked about when it would leave, and is another's then. */
 static void policy_ends_the_subscription(void **state)
 {
     struct bench *b = *state;
     struct party *p = &b->parties[3], *a = &b->parties[0], *c = &b->parties[1];
-    struct role *small = NULL;
-    uint64_t epoch;
     is_in(b, p, "s1", &clean);
     is_in(b, a, device_at(b, 0, 0), &durable);
     subscribed(b, a, "$share/g/w/#", 1);
@@ -345,14 +358,7 @@ static void policy_ends_the_subscription(void **state)
     settle(b);
     is_in(b, c, "s0", &clean);
     subscribed(b, c, "$share/g/w/#", 1);
-    policy_unref(b->policy);
-    b->policy = NULL;
-    must(policy_new(&b->policy));
-    bench_role(b->policy, "any", true, &b->any);
-    bench_role(b->policy, "small", false, &small);
-    assert_int_equal(directory_policy_changed(b->directory, &epoch), OK);
-    realm_changes(b);
-    settle(b);
+    any_loses_a_grant(b);
     EXPECT(c, "");
     publishes(b, p, "w/a", "next", 1, 8, false);
     settle(b);
@@ -361,6 +367,31 @@ static void policy_ends_the_subscription(void **state)
     settle(b);
     EXPECT(a, "connack 00 present; ");
     EXPECT(c, "publish1 w/a waits; ");
+}
+
+/* What left with QoS 2 before the grant ended is dropped with it: another member may not have what
+ * the first one may have. SPEC: MQTT5-4.8.2-5 */
+static void without_a_grant_qos2_that_has_left_is_nobodys(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = &b->parties[3], *a = &b->parties[0], *c = &b->parties[1];
+    is_in(b, p, "s1", &clean);
+    is_in(b, a, device_at(b, 0, 0), &durable);
+    subscribed(b, a, "$share/g/w/#", 2);
+    publishes(b, p, "w/a", "left", 2, 7, false);
+    settle(b);
+    EXPECT(a, "publish2 w/a left; ");
+    is_cut(b, a);
+    settle(b);
+    publishes(b, p, "w/a", "waits", 2, 8, false);
+    settle(b);
+    is_in(b, c, "s0", &clean);
+    subscribed(b, c, "$share/g/w/#", 2);
+    any_loses_a_grant(b);
+    connects(b, a, device_at(b, 0, 0), &durable);
+    settle(b);
+    EXPECT(a, "connack 00 present; ");
+    EXPECT(c, "publish2 w/a waits; ");
 }
 
 /* ---- crashes ---- */
@@ -546,6 +577,7 @@ int main(void)
         STORY(gone_before_it_arrives),
         STORY(without_a_grant_it_is_anothers),
         STORY(policy_ends_the_subscription),
+        STORY(without_a_grant_qos2_that_has_left_is_nobodys),
         STORY(groups_come_back),
         STORY(passed_on_survives),
         STORY(owed_to_a_group),

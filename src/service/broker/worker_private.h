@@ -363,7 +363,7 @@ MUST_USE enum err groups_chosen(struct worker *w, const struct wmsg *in, struct 
 void groups_missed(struct worker *w, const struct msg *m, const uint64_t *sessions, size_t n,
                    struct match *match);
 /* group_pass_on - a delivery of s through this group, which s does not get: the next member does,
- * on record when that is durable. */
+ * on record when that is durable; nobody does with QoS 2 when it may have left. */
 void group_pass_on(struct worker *w, const struct session *s, const struct delivery *d);
 /* groups_end_session - what s leaves behind, its subs removed already, goes to other members. */
 void groups_end_session(struct worker *w, const struct session *s);
