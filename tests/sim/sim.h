@@ -202,10 +202,10 @@ struct sim_session {
     uint16_t out_pub[1024];                              /* by packet id: message + 1, QoS 2 */
     bool out_released[1024];
     uint64_t n_releases;
-    /* Of shared subscriptions, a bit for each group: QoS 1 copies that left, and were not
-     * acknowledged yet. */
-    uint8_t had[SIM_PUBS_MAX], held[SIM_PUBS_MAX];
-    uint8_t seen[SIM_PUBS_MAX]; /* copies of any QoS that left */
+    /* Of shared subscriptions, by group: copies with QoS 1 that left as new, those of them that
+     * were not acknowledged yet, and whether any left. */
+    uint8_t had[SIM_GROUPS][SIM_PUBS_MAX], held[SIM_GROUPS][SIM_PUBS_MAX];
+    bool seen[SIM_GROUPS][SIM_PUBS_MAX];
     struct sim_shared_out {
         uint16_t packet_id, pub;
         uint8_t group;
@@ -427,7 +427,7 @@ uint8_t sim_share_qos(unsigned client, unsigned filter);
 int share_of(const struct mqtt_publish *m);
 void share_connected(struct sim *s, const struct sim_session *t);
 void share_session_over(struct sim *s, struct sim_session *t);
-void share_crashed(struct sim *s, struct sim_session *t);
+void share_crashed(struct sim_session *t);
 void share_dropped(struct sim *s, unsigned client, unsigned topic);
 void share_acked(struct sim_session *t, uint16_t packet_id);
 void share_left(struct sim *s, struct sim_link *l, unsigned pub, unsigned filter,

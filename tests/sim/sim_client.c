@@ -219,7 +219,7 @@ static void subscribe(struct sim *s, struct sim_client *c, bool is_unsubscribe)
                             .packet_id = next_id(c),
                             .filter = (uint8_t)sim_below(s, SIM_PLAIN),
                             .qos = (uint8_t)sim_below(s, 3)};
-    if (s->knobs.has_groups && c->version == MQTT_V5 && sim_chance(s, 40)) {
+    if (s->knobs.has_groups && c->version == MQTT_V5 && sim_chance(s, is_unsubscribe ? 25 : 65)) {
         mark.filter = (uint8_t)(SIM_PLAIN + sim_below(s, SIM_GROUPS));
         mark.qos = sim_share_qos(c->index, mark.filter);
     }

@@ -183,6 +183,13 @@ static void fed_wish(struct sim *s, struct sim_link *l, const struct sim_mark *m
     }
 }
 
+/* Is its principal active for the worker it is at? */
+static bool is_welcome(const struct sim *s, const struct sim_link *l)
+{
+    const struct sim_state *st = sim_state_of_worker(s, (unsigned)l->worker);
+    return st != NULL && st->is_active[s->clients[l->client].principal];
+}
+
 void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m)
 {
     switch (m->kind) {
@@ -203,7 +210,8 @@ void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m)
         l->connect_ms = s->now_ms;
         break;
     case MARK_PUBACK:
-        if (s->model.sessions[l->client].link == l) {
+        /* A connection that ends takes nothing in any more. */
+        if (s->model.sessions[l->client].link == l && l->bad_reason == 0 && is_welcome(s, l)) {
             share_acked(&s->model.sessions[l->client], m->packet_id);
         }
         break;

@@ -16,7 +16,7 @@ static void recover(struct sim *s, unsigned client, const struct survey_session 
     struct sim_session *t = &s->model.sessions[client];
     struct sim_session *former = &s->model.former[client];
     t->link = NULL;
-    share_crashed(s, t);
+    share_crashed(t);
     if (t->asleep_at == 0) {
         t->asleep_at = s->crashed_at;
     }
@@ -29,7 +29,7 @@ static void recover(struct sim *s, unsigned client, const struct survey_session 
     if (found->id != t->sid && found->id == former->sid) {
         share_session_over(s, t);
         *t = *former;
-        share_crashed(s, t);
+        share_crashed(t);
         t->link = NULL;
     } else if (found->id != t->sid || found->is_one_of_two) {
         make_vague(s, t);

@@ -76,7 +76,7 @@ static void make_clients(struct sim *s)
         c->principal = (uint8_t)(i % s->knobs.n_principals);
         c->uses_password = c->principal == 1;
         (void)snprintf(c->id, sizeof(c->id), "%s", ids[i / s->knobs.n_principals]);
-        c->version = sim_chance(s, 50) ? MQTT_V5 : MQTT_V311;
+        c->version = sim_chance(s, s->knobs.has_groups ? 85 : 50) ? MQTT_V5 : MQTT_V311;
         c->next_packet_id = 1;
     }
 }

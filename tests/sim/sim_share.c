@@ -3,11 +3,6 @@
 #include "sim.h"
 #include "wire/mqtt/publish.h"
 
-static uint8_t bit_of(unsigned group)
-{
-    return (uint8_t)(1u << group);
-}
-
 uint8_t sim_share_qos(unsigned client, unsigned filter)
 {
     unsigned group = filter - SIM_PLAIN;
@@ -35,7 +30,8 @@ static unsigned lost(const struct sim *s, unsigned group, unsigned pub)
 {
     unsigned n = s->model.shares[group].lost[pub];
     for (unsigned i = 0; i < s->knobs.n_clients; i++) {
-        n += (s->model.sessions[i].held[pub] & bit_of(group)) != 0 && !is_alive(s, i);
+        unsigned held = s->model.sessions[i].held[group][pub];
+        n += held > 0 && !is_alive(s, i) ? held : 0;
     }
     return n;
 }
@@ -44,9 +40,9 @@ static void let_go(struct sim *s, struct sim_session *t, unsigned pub)
 {
     for (unsigned g = 0; g < SIM_GROUPS; g++) {
         uint8_t *n = &s->model.shares[g].lost[pub];
-        *n = (uint8_t)(*n + ((t->held[pub] & bit_of(g)) != 0));
+        *n = (uint8_t)(*n + t->held[g][pub]);
+        t->held[g][pub] = 0;
     }
-    t->held[pub] = 0;
 }
 
 void share_session_over(struct sim *s, struct sim_session *t)
@@ -57,11 +53,9 @@ void share_session_over(struct sim *s, struct sim_session *t)
 }
 
 /* What it had acknowledged may not be on record. */
-void share_crashed(struct sim *s, struct sim_session *t)
+void share_crashed(struct sim_session *t)
 {
-    for (unsigned pub = 0; pub < s->model.n_pubs; pub++) {
-        t->held[pub] |= t->had[pub];
-    }
+    memcpy(t->held, t->had, sizeof(t->held));
 }
 
 /* One that waits, or has left and was not acknowledged, goes on when policy takes it away. */
@@ -78,7 +72,7 @@ void share_acked(struct sim_session *t, uint16_t packet_id)
 {
     struct sim_shared_out *out = &t->out_shared[packet_id % COUNT_OF(t->out_shared)];
     if (out->packet_id == packet_id && out->is_held) {
-        t->held[out->pub] &= (uint8_t)~bit_of(out->group);
+        t->held[out->group][out->pub]--;
         out->is_held = false;
     }
 }
@@ -103,6 +97,25 @@ static void check_member(struct sim *s, const struct sim_link *l, unsigned pub, 
     }
 }
 
+static void note_out(struct sim_session *t, unsigned pub, unsigned group,
+                     const struct mqtt_publish *m)
+{
+    struct sim_shared_out *out = &t->out_shared[m->packet_id % COUNT_OF(t->out_shared)];
+    bool is_same = out->is_held && out->packet_id == m->packet_id && out->pub == pub;
+    uint8_t *had = &t->had[group][pub], *held = &t->held[group][pub];
+    if (m->qos == 0) {
+        return;
+    }
+    *out = (struct sim_shared_out){.packet_id = m->packet_id,
+                                   .pub = (uint16_t)pub,
+                                   .group = (uint8_t)group,
+                                   .is_held = m->qos == 1};
+    if (m->qos == 1 && (!m->dup || !is_same)) {
+        *had = (uint8_t)(*had + 1);
+        *held = (uint8_t)(*held + 1);
+    }
+}
+
 /* A copy to a member of a group, which stands apart from those of other subscriptions. */
 void share_left(struct sim *s, struct sim_link *l, unsigned pub, unsigned filter,
                 const struct mqtt_publish *m)
@@ -112,26 +125,18 @@ void share_left(struct sim *s, struct sim_link *l, unsigned pub, unsigned filter
     struct sim_session *t = &s->model.sessions[l->client];
     const struct sim_pub *p = &s->model.pubs[pub];
     check_member(s, l, pub, filter, m);
-    bool is_first = (t->seen[pub] & bit_of(group)) == 0;
+    bool is_first = !t->seen[group][pub];
     if (m->dup && is_first && s->crashed_at < p->fed_first) {
         sim_fail(s, "8", "the first copy of m%u from %s has DUP", pub, sim_filter(filter));
     }
-    t->seen[pub] |= bit_of(group);
-    if (m->qos > 0) {
-        t->out_shared[m->packet_id % COUNT_OF(t->out_shared)] =
-            (struct sim_shared_out){.packet_id = m->packet_id,
-                                    .pub = (uint16_t)pub,
-                                    .group = (uint8_t)group,
-                                    .is_held = m->qos == 1};
-    }
-    if (m->qos == 1) {
-        t->had[pub] |= bit_of(group);
-    }
+    t->seen[group][pub] = true;
+    note_out(t, pub, group, m);
     if (m->dup) {
-        t->held[pub] |= m->qos == 1 ? bit_of(group) : 0;
         return;
     }
     share->left[pub]++;
+    sim_say(s, "tap", "link %u: m%u by %s, the %uth copy, %u may be lost", l->id, pub,
+            sim_filter(filter), share->left[pub], lost(s, group, pub));
     share->left2[pub] = (uint8_t)(share->left2[pub] + (m->qos == 2));
     bool all2 = share->left[pub] == share->left2[pub];
     unsigned most = model_most_copies(s, p, all2 ? 2 : 1) + (all2 ? 0 : lost(s, group, pub));
@@ -139,9 +144,6 @@ void share_left(struct sim *s, struct sim_link *l, unsigned pub, unsigned filter
         sim_fail(s, "6",
                  "m%u (QoS %u, sent %u times) leaves %s for the %uth time (QoS 2: %u), %u may", pub,
                  p->qos, p->n_sent, sim_filter(filter), share->left[pub], share->left2[pub], most);
-    }
-    if (m->qos == 1) {
-        t->held[pub] |= bit_of(group);
     }
 }
 
@@ -223,7 +225,9 @@ void share_check_duty(struct sim *s, const struct sim_duty *d)
             return;
         }
     }
-    bool by_crash = s->crashed_at >= p->fed_first && (!d->is_recorded || share->is_weak);
+    /* After a restart QoS 2 that waits may have left, and then it stays where it was. */
+    bool by_crash =
+        s->crashed_at >= p->fed_first && (!d->is_recorded || share->is_weak || p->qos == 2);
     bool by_gone = s->states[s->n_states - 1].is_gone[s->clients[p->client].principal];
     if (model_has_expired(s, p) || by_crash || by_gone || has_drop_by_any(s, p) ||
         (s->trouble_at > 0 && s->trouble_at >= p->fed_first)) {
