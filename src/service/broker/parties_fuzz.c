@@ -38,9 +38,9 @@ struct sent {
 /* A client: what it remembers of its session. */
 struct who {
     const char *device;
-    struct party *at; /* its newest connection; NULL: none */
-    bool is_on, lasts;
-    uint8_t sure, asked; /* filters, as bits; asked in this session */
+    struct party *at;              /* its newest connection; NULL: none */
+    bool is_on, lasts, must_clean; /* it has forgotten its half of the session */
+    uint8_t sure, asked;           /* filters, as bits; asked in this session */
     uint8_t suback_of[64];
     uint16_t next_id;
     struct {
@@ -234,7 +234,8 @@ static void connect_as(struct script *s, struct party *p, unsigned who, uint8_t 
     char text[8];
     uint8_t bytes[256];
     struct wr w = wr_into(bytes, sizeof(bytes));
-    bool lasts = (argument & 3) != 0 || s->is_over, clean = (argument & 12) == 12 && !s->is_over;
+    bool lasts = (argument & 3) != 0 || s->is_over;
+    c->must_clean = c->must_clean || !c->lasts || ((argument & 12) == 12 && !s->is_over);
     if (p->conn == 0 || (c->at != NULL && !c->is_on)) {
         land(s);
     }
@@ -245,11 +246,12 @@ static void connect_as(struct script *s, struct party *p, unsigned who, uint8_t 
     }
     is_cut(b, p);
     s->owner[p - b->parties] = (uint8_t)who;
-    if (clean || !lasts || !c->lasts) {
+    if (c->must_clean || !lasts) {
         may_end(s, who);
     }
+    c->n_flights = c->must_clean ? 0 : c->n_flights;
     struct mqtt_connect m = {
-        .version = MQTT_V5, .clean_start = clean, .client_id = slice_text("c")};
+        .version = MQTT_V5, .clean_start = c->must_clean, .client_id = slice_text("c")};
     mqtt_props_set_number(&m.props, MQTT_PROP_SESSION_EXPIRY, lasts ? 100000 : 0);
     mqtt_props_set_number(&m.props, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, ALIASES);
     c->will = (argument & 0x10) != 0 && !s->is_over ? pub_new(s, who, 0, 1) : -1;
@@ -282,6 +284,7 @@ static void on_connack(struct script *s, struct who *c, const struct mqtt_connac
 {
     CHECK(m->code == 0, "%s is refused: %02x", c->device, m->code);
     c->is_on = true;
+    c->must_clean = false;
     if (!m->session_present) {
         CHECK(c->sure == 0, "%s has lost its session", c->device);
         c->asked = 0;
