@@ -16,7 +16,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-enum { WHO = 3, TOPICS = 4, FILTERS = 4, PUBS = 200, FLIGHTS = 8, SHARED = 3, ALIASES = 2 };
+enum {
+    WHO = 3,
+    TOPICS = 4,
+    FILTERS = 4,
+    PUBS = 200,
+    FLIGHTS = 8,
+    SHARED = 3,
+    ALIASES = 2,
+    DELAY_MS = 5000
+};
 
 static const char *const topics[TOPICS] = {"t/abc", "t/b", "w/abc", "t/long/name"};
 static const char *const filters[FILTERS] = {"t/#", "t/abc", "w/#", "$share/g/t/#"};
@@ -27,9 +36,10 @@ struct sent {
     bool is_will, is_forgotten; /* DISCONNECT forgot it */
     bool is_denied;             /* or may have been, since it was sent */
     uint8_t n_sent;
-    uint8_t owed;        /* sessions that had subscribed when it was sent, as bits */
-    bool is_acked;       /* so it must reach them */
-    bool is_owed_group;  /* a member that lasts had subscribed */
+    uint8_t owed;  /* sessions that had subscribed when it was sent, as bits */
+    bool is_acked; /* so it must reach them */
+    bool is_retained;
+    uint8_t owed_group;  /* members that had subscribed and last, as bits */
     unsigned n_by_share; /* accepted by members of the group, without DUP */
     bool has_share;
     unsigned ends; /* sessions that had ended when it was sent */
@@ -50,7 +60,9 @@ struct who {
     size_t n_flights;
     uint16_t open_ids[512]; /* QoS 2: message + 1 between PUBLISH and PUBREL, by packet id */
     uint8_t got[PUBS], fresh[PUBS], twice[PUBS]; /* all; without DUP; accepted with QoS 2 */
-    int will;
+    int will, waiting; /* of this connection; with a delay, of the one before; -1: none */
+    bool has_delay;
+    uint64_t waits_since_ms;
     uint8_t said[ALIASES], given[ALIASES]; /* topic + 1 */
 };
 
@@ -94,7 +106,7 @@ static int pub_new(struct script *s, unsigned who, unsigned topic, uint8_t qos)
         for (unsigned f = 0; f < FILTERS; f++) {
             bool has = (s->who[i].sure & bit(f)) != 0 && (matching[f] & bit(topic)) != 0;
             m->owed |= has && f != SHARED && s->who[i].lasts ? bit(i) : 0;
-            m->is_owed_group = m->is_owed_group || (has && f == SHARED && s->who[i].lasts);
+            m->owed_group |= has && f == SHARED && s->who[i].lasts ? bit(i) : 0;
         }
     }
     return (int)s->n_pubs++;
@@ -130,6 +142,7 @@ static void send_pub(struct script *s, struct who *c, unsigned pub, uint16_t id,
                              .payload = payload_of(pub, text),
                              .qos = sent->qos,
                              .packet_id = id,
+                             .retain = sent->is_retained,
                              .dup = sent->n_sent > 0 && sent->qos > 0};
     by_alias(c, &m, sent->topic, alias);
     must(mqtt_publish_encode(&m, MQTT_V5, &w));
@@ -137,7 +150,7 @@ static void send_pub(struct script *s, struct who *c, unsigned pub, uint16_t id,
     give_wr(s->b, c->at, &w);
 }
 
-static void publish(struct script *s, unsigned who, uint8_t argument)
+static void publish(struct script *s, unsigned who, uint8_t argument, bool retain)
 {
     struct who *c = &s->who[who];
     if (!c->is_on || c->n_flights == FLIGHTS) {
@@ -148,6 +161,7 @@ static void publish(struct script *s, unsigned who, uint8_t argument)
         return;
     }
     uint16_t id = 0;
+    s->pubs[pub].is_retained = retain;
     if (s->pubs[pub].qos > 0) {
         id = c->next_id = (uint16_t)(c->next_id % 500 + 1);
         c->flights[c->n_flights].id = id;
@@ -187,12 +201,16 @@ static void may_end(struct script *s, unsigned who)
     s->n_ends++;
     for (unsigned i = 0; i < s->n_pubs; i++) {
         s->pubs[i].owed &= (uint8_t)~bit(who);
+        s->pubs[i].owed_group &= (uint8_t)~bit(who);
     }
 }
 
 static void off(struct script *s, struct who *c)
 {
     s->n_ends += c->at != NULL && !c->lasts;
+    bool is_known = c->at != NULL && c->at->conn != 0 && c->is_on && c->lasts && c->has_delay;
+    c->waiting = is_known ? c->will : -1;
+    c->waits_since_ms = s->b->now_ms;
     c->at = NULL;
     c->is_on = false;
 }
@@ -244,6 +262,9 @@ static void connect_as(struct script *s, struct party *p, unsigned who, uint8_t 
             off(s, &s->who[i]);
         }
     }
+    if (c->at != NULL) { /* another party's: taken over */
+        off(s, c);
+    }
     is_cut(b, p);
     s->owner[p - b->parties] = (uint8_t)who;
     if (c->must_clean || !lasts) {
@@ -260,8 +281,9 @@ static void connect_as(struct script *s, struct party *p, unsigned who, uint8_t 
         m.will = (struct mqtt_will){.topic = slice_text(topics[0]),
                                     .payload = payload_of((unsigned)c->will, text),
                                     .qos = 1};
-        if ((argument & 0x20) != 0) {
-            mqtt_props_set_number(&m.will.props, MQTT_PROP_WILL_DELAY, 5);
+        c->has_delay = (argument & 0x20) != 0;
+        if (c->has_delay) {
+            mqtt_props_set_number(&m.will.props, MQTT_PROP_WILL_DELAY, DELAY_MS / 1000);
         }
     }
     must(mqtt_connect_encode(&m, &w));
@@ -285,6 +307,10 @@ static void on_connack(struct script *s, struct who *c, const struct mqtt_connac
     CHECK(m->code == 0, "%s is refused: %02x", c->device, m->code);
     c->is_on = true;
     c->must_clean = false;
+    if (m->session_present && c->waiting >= 0 && s->b->now_ms < c->waits_since_ms + DELAY_MS) {
+        s->pubs[c->waiting].is_forgotten = true; /* it is back in time */
+    }
+    c->waiting = -1;
     if (!m->session_present) {
         CHECK(c->sure == 0, "%s has lost its session", c->device);
         c->asked = 0;
@@ -373,9 +399,10 @@ static void on_publish(struct script *s, struct who *c, const struct mqtt_publis
     CHECK(topic == sent->topic, "m%u arrives with another topic", pub);
     CHECK((wanted & bit(topic)) != 0, "%s gets m%u without a subscription", c->device, pub);
     CHECK(!s->is_narrow || topic != 2, "%s gets m%u, which policy denies", c->device, pub);
-    CHECK(!sent->is_forgotten, "%s gets the will m%u, which DISCONNECT forgot", c->device, pub);
+    CHECK(!sent->is_forgotten, "%s gets the will m%u, which was to be forgotten", c->device, pub);
     CHECK(m->qos <= sent->qos, "m%u arrives with QoS %u", pub, m->qos);
-    if (accepts(c, m, pub)) {
+    CHECK(!m->retain || (sent->is_retained && !by_share), "m%u is said to be retained", pub);
+    if (accepts(c, m, pub) && !m->retain) {
         unsigned most = sent->is_will || sent->qos == 2 ? 1 : sent->n_sent;
         c->got[pub] += c->got[pub] < UINT8_MAX;
         if (by_share) {
@@ -495,7 +522,7 @@ static void step(struct script *s, uint8_t what, uint8_t argument)
     case 2:
     case 3:
     case 4:
-        publish(s, who, argument);
+        publish(s, who, argument, (what & 15) == 4);
         break;
     case 5:
     case 6:
@@ -573,7 +600,8 @@ static void check_duties(const struct script *s)
             CHECK(!is_owed || s->who[who].got[i] > 0, "m%u was acknowledged and never reached %s",
                   i, s->who[who].device);
         }
-        CHECK(!m->is_acked || !m->is_owed_group || m->ends != s->n_ends || m->has_share,
+        /* With QoS 2 it dies with the member that it was sent to. */
+        CHECK(!m->is_acked || m->owed_group == 0 || m->qos == 2 || m->has_share,
               "m%u was acknowledged and never reached the group", i);
     }
 }
@@ -606,7 +634,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct script s = {.b = bench_open()};
     for (unsigned i = 0; i < WHO; i++) {
         s.who[i].device = device_at(s.b, i % 2, i / 2);
-        s.who[i].will = -1;
+        s.who[i].will = s.who[i].waiting = -1;
     }
     while (rd_left(&r) > 1) {
         uint8_t what = rd_u8(&r);
