@@ -371,20 +371,37 @@ void groups_missed(struct worker *w, const struct msg *m, const uint64_t *sessio
     match->n_groups = 0;
 }
 
-uint32_t group_of_restored(const struct session *s, struct slice topic)
+/* Did this subscription bring a delivery with these identifiers? */
+static bool has_brought(const struct sub *sub, const uint32_t *ids, size_t n_ids)
 {
-    uint32_t group = 0;
+    bool has = sub->id == 0 && n_ids == 0;
+    for (size_t i = 0; i < n_ids; i++) {
+        has = has || (ids[i] == sub->id && (sub->member == NULL || n_ids == 1));
+    }
+    return has;
+}
+
+/* The record names no group: identifiers tell apart what several subscriptions would have brought,
+ * where the client gave any. An ordinary one comes first, for it loses nothing. */
+uint32_t group_of_restored(const struct session *s, struct slice topic, const uint32_t *ids,
+                           size_t n_ids)
+{
+    uint32_t group = 0, guess = 0;
+    bool is_ordinary = false;
     list_for_each (n, &s->subscriber.subs) {
         const struct sub *sub = LIST_ENTRY(n, struct sub, in_subscriber);
         if (!topic_matches(sub_filter(sub), topic)) {
             continue;
         }
-        if (sub->member == NULL) {
+        bool has = has_brought(sub, ids, n_ids);
+        if (sub->member == NULL && has) {
             return 0;
         }
-        group = sub->member->group->number;
+        is_ordinary = is_ordinary || sub->member == NULL;
+        guess = sub->member != NULL ? sub->member->group->number : guess;
+        group = sub->member != NULL && has ? sub->member->group->number : group;
     }
-    return group;
+    return group != 0 || is_ordinary ? group : guess;
 }
 
 /* ---- who is a member ---- */

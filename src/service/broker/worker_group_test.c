@@ -442,6 +442,44 @@ static void passed_on_survives(void **state)
 }
 
 /* A message that was acknowledged to nobody is matched again, for one member of the group. */
+static void joins_by_number(struct bench *b, struct party *p, const char *filter, uint32_t id)
+{
+    uint8_t bytes[128], list[64];
+    struct wr w = wr_into(bytes, sizeof(bytes)), l = wr_into(list, sizeof(list));
+    struct mqtt_subscription s = {
+        .whole = slice_text(filter), .filter = slice_text(filter), .qos = 1};
+    mqtt_subscription_write(&l, &s, MQTT_V5);
+    struct mqtt_subscribe m = {.packet_id = 9, .list = wr_slice(&l), .n_filters = 1};
+    mqtt_props_set_number(&m.props, MQTT_PROP_SUBSCRIPTION_ID, id);
+    must(mqtt_subscribe_encode(&m, MQTT_V5, &w));
+    give_wr(b, p, &w);
+    settle(b);
+    EXPECT(p, "suback 01; ");
+}
+
+/* A member of two groups leaves a copy to each, also when a crash came between. */
+static void two_groups_come_back(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1], *d = &b->parties[2];
+    is_in(b, a, device_at(b, 0, 0), &durable);
+    joins_by_number(b, a, "$share/g/t/#", 1);
+    joins_by_number(b, a, "$share/h/t/#", 2);
+    is_cut(b, a);
+    settle(b);
+    says(b, p, "x", 1);
+    bench_crash(b, 1000, &report);
+    is_in(b, c, device_at(b, 1, 0), &clean);
+    subscribed(b, c, "$share/g/t/#", 1);
+    is_in(b, d, device_at(b, 1, 1), &clean);
+    subscribed(b, d, "$share/h/t/#", 1);
+    connects(b, a, device_at(b, 0, 0), &clean); /* the session of before ends */
+    settle(b);
+    EXPECT(c, "publish1 t/a x; ");
+    EXPECT(d, "publish1 t/a x; ");
+}
+
 static void owed_to_a_group(void **state)
 {
     struct bench *b = *state;
@@ -580,6 +618,7 @@ int main(void)
         STORY(without_a_grant_qos2_that_has_left_is_nobodys),
         STORY(groups_come_back),
         STORY(passed_on_survives),
+        STORY(two_groups_come_back),
         STORY(owed_to_a_group),
         STORY(expired_while_down),
         cmocka_unit_test(every_allocation_fails_once),
