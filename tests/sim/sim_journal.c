@@ -367,11 +367,11 @@ enum sim_kept sim_log_shared(const struct sim_log *l, unsigned filter, unsigned 
     return best;
 }
 
-bool sim_log_has_shared(const struct sim_log *l, uint64_t sid, unsigned pub)
+bool sim_log_has_shared(const struct sim_log *l, uint64_t sid, unsigned filter, unsigned pub)
 {
     for (size_t i = l->n; i > 0; i--) {
         const struct sim_record *r = &l->records[i - 1];
-        if (r->kind == JOURNAL_DELIVER && r->via != 0 && r->id == sid && r->pub == (int)pub) {
+        if (r->kind == JOURNAL_DELIVER && r->via == filter && r->id == sid && r->pub == (int)pub) {
             return true;
         }
     }

@@ -82,7 +82,7 @@ enum sim_kept sim_log_delivery(const struct sim_log *l, uint64_t sid, unsigned p
  */
 enum sim_kept sim_log_shared(const struct sim_log *l, unsigned filter, unsigned pub);
 /* Is there one of this session, passed on or not? */
-bool sim_log_has_shared(const struct sim_log *l, uint64_t sid, unsigned pub);
+bool sim_log_has_shared(const struct sim_log *l, uint64_t sid, unsigned filter, unsigned pub);
 /* The body record of this message as its publisher sent it: the best of several. */
 enum sim_kept sim_log_body(const struct sim_log *l, unsigned pub);
 /* The last INBOUND, RELEASED record of (session, packet id). */

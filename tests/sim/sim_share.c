@@ -116,6 +116,17 @@ static void note_out(struct sim_session *t, unsigned pub, unsigned group,
     }
 }
 
+/* Only what was meant for a member that does not last may reach one that does without a record. */
+static void check_record(struct sim *s, const struct sim_session *t, unsigned pub, unsigned filter,
+                         const struct mqtt_publish *m)
+{
+    if (m->qos > 0 && t->is_durable && !s->model.shares[filter - SIM_PLAIN].is_weak &&
+        !sim_had_trouble(s, 1) && !sim_log_has_shared(s->log, t->sid, filter, pub)) {
+        sim_fail(s, "6", "m%u leaves for a member of %s that lasts, and is on no record", pub,
+                 sim_filter(filter));
+    }
+}
+
 /* A copy to a member of a group, which stands apart from those of other subscriptions. */
 void share_left(struct sim *s, struct sim_link *l, unsigned pub, unsigned filter,
                 const struct mqtt_publish *m)
@@ -125,6 +136,7 @@ void share_left(struct sim *s, struct sim_link *l, unsigned pub, unsigned filter
     struct sim_session *t = &s->model.sessions[l->client];
     const struct sim_pub *p = &s->model.pubs[pub];
     check_member(s, l, pub, filter, m);
+    check_record(s, t, pub, filter, m);
     bool is_first = !t->seen[group][pub];
     if (m->dup && is_first && s->crashed_at < p->fed_first) {
         sim_fail(s, "8", "the first copy of m%u from %s has DUP", pub, sim_filter(filter));

@@ -272,8 +272,9 @@ static void tap_qos2(struct sim *s, struct sim_session *t, unsigned pub,
         /* Without memory a replay is not on record, and neither is its PUBREC. */
         /* One that was passed on to a member that did not last then is not on record either. */
         bool is_lost = m->retain && sim_had_trouble(s, 1);
-        bool is_unrecorded = (is_lost && sim_log_delivery(s->log, t->sid, pub) == SIM_ABSENT) ||
-                             (share_of(m) >= 0 && !sim_log_has_shared(s->log, t->sid, pub));
+        bool is_unrecorded =
+            (is_lost && sim_log_delivery(s->log, t->sid, pub) == SIM_ABSENT) ||
+            (share_of(m) >= 0 && !sim_log_has_shared(s->log, t->sid, (unsigned)share_of(m), pub));
         t->out_pub[m->packet_id] = is_unrecorded ? 0 : (uint16_t)(pub + 1);
         t->out_released[m->packet_id] = false;
     }
