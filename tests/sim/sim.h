@@ -265,7 +265,7 @@ struct sim_knobs {
     unsigned troubles; /* of the disk, and of memory: the same */
     uint64_t segment_bytes, keep_bytes;
     bool small_queue, small_window, slow_publish, has_policy_changes, has_expiry, has_will_delay,
-        has_groups;
+        has_groups, has_laggard;
 };
 
 struct sim {

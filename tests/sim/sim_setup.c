@@ -95,6 +95,7 @@ static void choose_knobs(struct sim *s)
     k->slow_publish = sim_chance(s, 10);
     k->has_policy_changes = sim_chance(s, 60);
     k->has_expiry = sim_chance(s, 30);
+    k->has_laggard = sim_chance(s, 30);
     k->has_groups = sim_chance(s, 60);
     k->has_will_delay = sim_chance(s, 60);
     k->crashes = sim_chance(s, 60) ? 5 + sim_below(s, 40) : 0;
