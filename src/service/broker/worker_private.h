@@ -376,8 +376,8 @@ MUST_USE enum err group_join(struct worker *w, struct session *s, struct slice t
 void group_leave(struct worker *w, struct sub *sub);
 /* member_told - what another worker says of a member. ERR_NOMEM: it is to come again. */
 MUST_USE enum err member_told(struct worker *w, const struct wmsg *m);
-/* group_of_restored - through which group a delivery with these identifiers came that was read back,
- * as far as can be told: 0 when an ordinary subscription of s may have brought it as well. */
+/* group_of_restored - through which group a delivery with these identifiers came that was read
+ * back, as far as can be told: 0 when an ordinary subscription of s may have brought it as well. */
 uint32_t group_of_restored(const struct session *s, struct slice topic, const uint32_t *ids,
                            size_t n_ids);
 
