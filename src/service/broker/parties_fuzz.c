@@ -491,8 +491,9 @@ static bool reads(struct script *s, unsigned who)
 static void change_policy(struct script *s, bool is_narrow)
 {
     uint64_t epoch;
-    for (unsigned i = 0; i < WHO; i++) {
-        (void)reads(s, i);
+    for (unsigned i = 0; i < WHO; i++) { /* what it answers brings more of what is allowed now */
+        while (reads(s, i)) {
+        }
     }
     bench_policy(s->b, is_narrow);
     must(directory_policy_changed(s->b->directory, &epoch));
