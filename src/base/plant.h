@@ -20,6 +20,18 @@ enum plant {
     PLANT_LOST_DROP_RECORD,
     PLANT_REPLAYED_NONCE, /* an opening takes the salt of the one before */
     PLANT_RETAINED_NUMBER_IGNORED,
+    PLANT_ALIAS_UNSAID,     /* a number is taken for given although its packet did not fit */
+    PLANT_ALIAS_STUCK,      /* a client cannot give a number away again */
+    PLANT_ALIAS_UNKNOWN,    /* one that stands for nothing is ignored, not refused */
+    PLANT_WILL_EARLY,       /* its delay is not waited for */
+    PLANT_WILL_KEPT,        /* who comes back in time does not cancel it */
+    PLANT_WILL_AGAIN,       /* that it was published is not on record */
+    PLANT_WILL_UNJUDGED,    /* nobody asks again when it fires */
+    PLANT_GROUP_TWICE,      /* who was not chosen takes the message, too */
+    PLANT_GROUP_LOST,       /* what a lost member held goes to nobody */
+    PLANT_GROUP_QOS2_AGAIN, /* what left with QoS 2 goes to another member */
+    PLANT_GROUP_RETAINED,   /* a new member gets retained messages */
+    PLANT_GROUP_UNRECORDED, /* what is passed on is in memory only */
     PLANT_END
 };
 

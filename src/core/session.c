@@ -248,13 +248,18 @@ void session_set_group(struct session *s, uint32_t group)
     at(s, s->n_deliveries - 1)->group = group;
 }
 
+bool delivery_may_have_left(const struct delivery *d)
+{
+    return !PLANTED(PLANT_GROUP_QOS2_AGAIN) && (d->state != DELIVERY_QUEUED || d->n_sent > 0);
+}
+
 const struct delivery *session_next_shared(const struct session *s, size_t *next)
 {
     while (*next < s->n_deliveries) {
         const struct delivery *d = at(s, (*next)++);
         bool waits = d->state == DELIVERY_QUEUED || d->state == DELIVERY_SENT;
-        bool has_left = d->state == DELIVERY_SENT || d->n_sent > 0;
-        if (d->group != 0 && waits && (d->qos == 1 || (d->qos == 2 && !has_left))) {
+        bool is_stuck = delivery_may_have_left(d);
+        if (d->group != 0 && waits && (d->qos == 1 || (d->qos == 2 && !is_stuck))) {
             return d; /* SPEC: MQTT5-4.8.2-5 */
         }
     }

@@ -115,6 +115,8 @@ void session_set_lsn(struct session *s, uint64_t seq, uint64_t lsn);
 
 /* session_set_group - the delivery that was queued last came through this group. */
 void session_set_group(struct session *s, uint32_t group);
+/* delivery_may_have_left - its client may have it, or its packet id, already. */
+bool delivery_may_have_left(const struct delivery *d);
 /* session_next_shared - walks the deliveries that came through a group and that another member may
  * have once this session is gone: *at starts at 0; NULL at the end. QoS 1 that was not
  * acknowledged; QoS 2 only while it cannot have left. SPEC: MQTT5-4.8.2-5 */

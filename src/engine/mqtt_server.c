@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "engine/mqtt_advice.h"
 #include "engine/topic_alias.h"
 #include "wire/mqtt/connack.h"
@@ -429,6 +430,10 @@ MUST_USE enum err mqtt_server_deliver(struct mqtt_server *e, const struct delive
     if (size > e->terms.client_packet_max) {
         return ERR_TOO_LARGE;
     }
+    if (PLANTED(PLANT_ALIAS_UNSAID) && next != 0 &&
+        topic_alias_add(&e->to_client, m->topic) == OK) {
+        next = 0;
+    }
     if (size > wr_left(w)) {
         return ERR_SPACE;
     }
@@ -470,10 +475,16 @@ static enum err resolve_alias(struct mqtt_server *e, struct mqtt_fault *fault,
         return OK;
     }
     if (m->topic.n > 0) {
+        if (PLANTED(PLANT_ALIAS_STUCK) && topic_alias_name(&e->from_client, alias).n > 0) {
+            return OK;
+        }
         enum err err = topic_alias_set(&e->from_client, alias, m->topic);
         return err == OK ? OK : fault_set(fault, err, MQTT_SERVER_BUSY);
     }
     m->topic = topic_alias_name(&e->from_client, alias);
+    if (m->topic.n == 0 && PLANTED(PLANT_ALIAS_UNKNOWN)) {
+        m->topic = slice_text("a");
+    }
     if (m->topic.n == 0) { /* SPEC: MQTT5-3.3.2-7: nor does it stand for what it did elsewhere */
         return fault_set(fault, ERR_PROTOCOL, MQTT_PROTOCOL_ERROR);
     }

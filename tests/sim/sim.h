@@ -21,6 +21,8 @@
 #include "store/keyring.h"
 #include "store/log.h"
 #include "wire/mqtt/fixed.h"
+#include "wire/mqtt/publish.h"
+#include "wire/mqtt/reason.h"
 
 enum {
     SIM_WORKERS_MAX = 3,
@@ -38,6 +40,7 @@ enum {
     SIM_TRACE_LINES = 60,
     SIM_TRACE_BYTES = 200,
     SIM_SMALL_QUEUE = 6,
+    SIM_ALIASES = 3, /* of a connection that a client uses, each way */
     SIM_NOBODY = 0xff
 };
 
@@ -68,6 +71,9 @@ enum sim_mark_kind {
     MARK_PUBREL,
     MARK_SUBSCRIBE,
     MARK_UNSUBSCRIBE,
+    MARK_PUBACK,
+    MARK_DISCONNECT, /* without its will */
+    MARK_BAD,        /* the server must end the connection for `reason` */
     MARK_OTHER
 };
 
@@ -75,7 +81,7 @@ struct sim_mark {
     uint64_t end; /* bytes of the link up to and with this packet */
     enum sim_mark_kind kind;
     uint16_t packet_id, pub;
-    uint8_t filter, qos;
+    uint8_t filter, qos, reason;
     bool no_replay;
 };
 
@@ -120,6 +126,16 @@ struct sim_link {
     uint64_t opened_at;
     uint32_t expiry_s;
     int will; /* number of its will, -1: none */
+    uint32_t will_delay_s;
+    bool has_cancelled;  /* a will that waited */
+    bool is_leaving;     /* its worker was fed a DISCONNECT that forgets the will */
+    uint64_t connect_ms; /* when its CONNECT was fed; 0: not yet */
+    uint64_t over_at;
+    uint8_t bad_reason;               /* of the first bad packet that its worker was fed; 0: none */
+    uint16_t alias_max;               /* how many the server takes */
+    uint16_t alias_asked;             /* how many the client takes */
+    uint8_t alias_said[SIM_ALIASES];  /* topic + 1, by alias - 1: what the client gave */
+    uint8_t alias_given[SIM_ALIASES]; /* the same: what the server gave */
 };
 
 /* A QoS 1 or 2 message of a client that is not finished. */
@@ -151,6 +167,7 @@ struct sim_client {
     size_t n_open_ids;
     uint32_t keep_s; /* session expiry it asks for */
     uint16_t receive_max;
+    uint8_t alias_before[SIM_ALIASES]; /* on the connection before: dead */
 };
 
 struct sim_sub {
@@ -163,9 +180,11 @@ struct sim_sub {
 /* What the model says of a client's session. */
 struct sim_session {
     bool exists, is_durable;
-    bool is_vague;       /* it may have ended, or be an older one: a crash left that open */
-    bool had_connection; /* when the process ended: its will is published at the restart */
-    int will;            /* of its last connection, -1: none */
+    bool is_vague; /* it may have ended, or be an older one: a crash left that open */
+    int will;      /* of its last connection, while it may be published; -1: none */
+    uint32_t will_delay_s;
+    bool is_will_due; /* the connection has ended, and nothing has ended the will */
+    uint64_t will_since, will_from_ms, will_until_ms; /* tick; monotonic: when it is due */
     uint32_t expiry_s;
     uint64_t asleep_ms, asleep_at; /* monotonic, tick: since when it has no connection */
     uint64_t since, sid;           /* sid: the broker's id, from the journal */
@@ -183,15 +202,26 @@ struct sim_session {
     uint16_t out_pub[1024];                              /* by packet id: message + 1, QoS 2 */
     bool out_released[1024];
     uint64_t n_releases;
+    /* Of shared subscriptions, by group: copies with QoS 1 that left as new, those of them that
+     * were not acknowledged yet, and whether any left. */
+    uint8_t had[SIM_GROUPS][SIM_PUBS_MAX], held[SIM_GROUPS][SIM_PUBS_MAX];
+    bool seen[SIM_GROUPS][SIM_PUBS_MAX];
+    struct sim_shared_out {
+        uint16_t packet_id, pub;
+        uint8_t group;
+        bool is_held;
+    } out_shared[1024];
 };
 
 /* A message that must reach a session, or be dropped with a recorded reason. */
 struct sim_duty {
-    uint8_t client, qos, filter; /* filter: of a replay */
+    uint8_t client, qos, replayed; /* of a replay: its filter */
     uint16_t pub;
     uint64_t since, session_since;
     unsigned link; /* not 0: only while this connection lasts */
     bool is_replay, is_done;
+    uint8_t filter;   /* not 0: any member of this group, of whom the client is one */
+    bool is_recorded; /* of a group: for a member that lasts */
 };
 
 struct sim_drop {
@@ -207,7 +237,16 @@ struct sim_state {
     bool is_active[SIM_PRINCIPALS_MAX], is_gone[SIM_PRINCIPALS_MAX];
 };
 
+/* A shared subscription: how often a message left for a member, and reached one. */
+struct sim_share {
+    uint8_t left[SIM_PUBS_MAX], left2[SIM_PUBS_MAX]; /* first copies; those with QoS 2 */
+    uint8_t got[SIM_PUBS_MAX];
+    uint8_t lost[SIM_PUBS_MAX]; /* copies whose member was not to acknowledge them any more */
+    bool is_weak;               /* it had members that do not last */
+};
+
 struct sim_model {
+    struct sim_share shares[SIM_GROUPS];
     struct sim_pub pubs[SIM_PUBS_MAX];
     size_t n_pubs;
     struct sim_sending sendings[SIM_SENDINGS_MAX];
@@ -225,7 +264,8 @@ struct sim_knobs {
     unsigned crashes;  /* in ten thousand steps */
     unsigned troubles; /* of the disk, and of memory: the same */
     uint64_t segment_bytes, keep_bytes;
-    bool small_queue, small_window, slow_publish, has_policy_changes, has_expiry;
+    bool small_queue, small_window, slow_publish, has_policy_changes, has_expiry, has_will_delay,
+        has_groups, has_laggard;
 };
 
 struct sim {
@@ -350,15 +390,65 @@ void sim_client_take(struct sim *s, struct sim_link *l, const struct mqtt_fixed 
                      struct slice body);
 void sim_client_lost(struct sim *s, struct sim_link *l);
 
+/* ---- sim_alias.c ---- */
+void sim_alias_say(struct sim *s, const struct sim_client *c, struct mqtt_publish *m);
+/* sim_alias_misuse - writes a PUBLISH that must be refused; false: this client cannot. */
+bool sim_alias_misuse(struct sim *s, const struct sim_client *c, struct wr *w, uint8_t *ret_reason,
+                      struct slice payload);
+/* sim_alias_forget - c is about to have another connection. */
+void sim_alias_forget(struct sim_client *c);
+/* tap_alias - m->topic becomes what its alias stands for. */
+void tap_alias(struct sim *s, struct sim_link *l, struct mqtt_publish *m);
+void tap_disconnect(struct sim *s, const struct sim_link *l, uint8_t reason);
+void check_bad_links(struct sim *s);
+
 /* ---- sim_model.c: what enters ---- */
 void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m);
 /* model_held - after a worker had input or a turn: what waits in front of it, and what does not. */
 void model_held(struct sim *s, struct sim_link *l);
 /* model_over - its worker has given it back. */
-void model_over(struct sim *s, const struct sim_link *l);
+void model_over(struct sim *s, struct sim_link *l);
 void model_event(struct sim *s, unsigned worker, const struct event *e);
 void model_state_pushed(struct sim *s);
 void model_session_reset(struct sim *s, struct sim_session *t);
+/* model_may_have_ended - by its time. */
+bool model_may_have_ended(const struct sim *s, const struct sim_session *t);
+/* model_may_be_ending - by a clean start, or because its principal is gone. */
+bool model_may_be_ending(const struct sim *s, unsigned client);
+/* model_duty - d.client must get d.pub, from now on. */
+void model_duty(struct sim *s, struct sim_duty d);
+/* model_most_copies - how often a message may come as new. */
+unsigned model_most_copies(const struct sim *s, const struct sim_pub *p, uint8_t qos);
+
+/* ---- sim_share.c ---- */
+/* sim_share_qos - with which this client joins a group: always the same. */
+uint8_t sim_share_qos(unsigned client, unsigned filter);
+/* share_of - the shared filter that brought it, by its identifier; -1: none. */
+int share_of(const struct mqtt_publish *m);
+void share_connected(struct sim *s, const struct sim_session *t);
+void share_session_over(struct sim *s, struct sim_session *t);
+void share_crashed(struct sim_session *t);
+void share_dropped(struct sim *s, unsigned client, unsigned topic);
+void share_acked(struct sim_session *t, uint16_t packet_id);
+void share_left(struct sim *s, struct sim_link *l, unsigned pub, unsigned filter,
+                const struct mqtt_publish *m);
+void share_reception(struct sim *s, unsigned pub, unsigned filter);
+void share_accepted(struct sim *s, unsigned pub);
+void share_check_duty(struct sim *s, const struct sim_duty *d);
+
+/* ---- sim_will.c ---- */
+/* will_meets_connect - the client is back: resumed, the will is cancelled; else the session, and so
+ * its will, has had its end. */
+void will_meets_connect(struct sim *s, struct sim_session *t, struct sim_link *l, bool is_resumed);
+void will_begins(struct sim *s, struct sim_session *t, const struct sim_link *l);
+/* will_conn_over - is_clean: the server took the client's DISCONNECT. */
+void will_conn_over(struct sim *s, struct sim_session *t, const struct sim_link *l, bool is_clean);
+/* will_recovered - with the will that is on record after a crash. */
+void will_recovered(struct sim *s, struct sim_session *t, const struct survey_session *found);
+void will_published(struct sim *s, unsigned worker, int client, const struct event *e);
+void will_denied(struct sim *s, unsigned worker, int client, const struct event *e);
+void check_wills(struct sim *s);
+
 /* ---- sim_recover.c ---- */
 /* model_has_erased - may an older retained message of this topic be back? */
 bool model_has_erased(const struct sim *s, unsigned topic);

@@ -59,6 +59,10 @@ static void check_duty(struct sim *s, struct sim_duty *d)
 {
     const struct sim_session *t = &s->model.sessions[d->client];
     const struct sim_pub *p = &s->model.pubs[d->pub];
+    if (d->filter != 0) {
+        share_check_duty(s, d);
+        return;
+    }
     bool is_void = !t->exists || t->since != d->session_since ||
                    (d->link != 0 && (t->link == NULL || t->link->id != d->link));
     /* What nobody durable wants is acknowledged while it may still be in a ring, and an UNSUBSCRIBE
@@ -189,4 +193,6 @@ void check_end(struct sim *s)
     }
     check_journal(s);
     check_retained(s);
+    check_bad_links(s);
+    check_wills(s);
 }

@@ -46,7 +46,7 @@ static struct slice payload_of(const struct sim *s, unsigned pub, char dst[PAYLO
     memset(dst, '.', PAYLOAD_BYTES);
     (void)snprintf(dst, NAME_BYTES + 1, "m%05u", pub);
     dst[NAME_BYTES] = '.';
-    return slice_of(dst, pub % 11 == 0 ? PAYLOAD_BYTES : NAME_BYTES);
+    return slice_of(dst, pub % 5 == 0 ? PAYLOAD_BYTES : NAME_BYTES);
 }
 
 static int pub_new(struct sim *s, const struct sim_client *c)
@@ -107,11 +107,13 @@ static void send_publish(struct sim *s, struct sim_client *c, unsigned pub, uint
     if (p->expiry_s > 0) {
         mqtt_props_set_number(&m.props, MQTT_PROP_MESSAGE_EXPIRY, p->expiry_s);
     }
+    sim_alias_say(s, c, &m);
     enum err err = mqtt_publish_encode(&m, c->version, &w);
     (void)err;
-    sim_say(s, "client", "%u: PUBLISH m%u %s qos %u%s%s%s id %u on link %u", c->index, pub,
-            sim_topic(p->topic), p->qos, p->retain ? " retain" : "", p->is_clear ? " clear" : "",
-            m.dup ? " DUP" : "", packet_id, c->link->id);
+    sim_say(s, "client", "%u: PUBLISH m%u %s (alias %u) qos %u%s%s%s id %u on link %u", c->index,
+            pub, sim_topic(p->topic), mqtt_props_number(&m.props, MQTT_PROP_TOPIC_ALIAS, 0), p->qos,
+            p->retain ? " retain" : "", p->is_clear ? " clear" : "", m.dup ? " DUP" : "", packet_id,
+            c->link->id);
     put(s, c, &w,
         (struct sim_mark){.kind = MARK_PUBLISH, .packet_id = packet_id, .pub = (uint16_t)pub});
 }
@@ -136,10 +138,20 @@ static void publish_badly(struct sim *s, struct sim_client *c)
 {
     static const uint8_t v311[] = {0x30, 0x04, 0x00, 0x01, '+', 'x'};
     static const uint8_t v5[] = {0x30, 0x05, 0x00, 0x01, '+', 0x00, 'x'};
-    struct wr w = wr_into((uint8_t[16]){0}, 16);
-    wr_bytes(&w, c->version == MQTT_V5 ? slice_of(v5, sizeof(v5)) : slice_of(v311, sizeof(v311)));
-    sim_say(s, "client", "%u: PUBLISH with a wildcard", c->index);
-    put(s, c, &w, (struct sim_mark){.kind = MARK_OTHER});
+    uint8_t bytes[PACKET_BYTES];
+    char payload[PAYLOAD_BYTES];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    uint8_t reason = MQTT_TOPIC_NAME_INVALID;
+    int pub = sim_chance(s, 70) ? pub_new(s, c) : -1; /* a number that must never be seen again */
+    if (pub < 0 ||
+        !sim_alias_misuse(s, c, &w, &reason,
+                          slice_head(payload_of(s, (unsigned)pub, payload), NAME_BYTES))) {
+        reason = MQTT_TOPIC_NAME_INVALID;
+        wr_bytes(&w,
+                 c->version == MQTT_V5 ? slice_of(v5, sizeof(v5)) : slice_of(v311, sizeof(v311)));
+        sim_say(s, "client", "%u: PUBLISH with a wildcard", c->index);
+    }
+    put(s, c, &w, (struct sim_mark){.kind = MARK_BAD, .reason = reason});
 }
 
 /* ---- acknowledgements ---- */
@@ -166,7 +178,9 @@ static void send_ack(struct sim *s, struct sim_client *c, enum mqtt_type type, u
     (void)err;
     sim_say(s, "client", "%u: %s %u", c->index, name, packet_id);
     put(s, c, &w,
-        (struct sim_mark){.kind = type == MQTT_PUBREL ? MARK_PUBREL : MARK_OTHER,
+        (struct sim_mark){.kind = type == MQTT_PUBREL   ? MARK_PUBREL
+                                  : type == MQTT_PUBACK ? MARK_PUBACK
+                                                        : MARK_OTHER,
                           .packet_id = packet_id});
 }
 
@@ -203,8 +217,12 @@ static void subscribe(struct sim *s, struct sim_client *c, bool is_unsubscribe)
     struct wr w = wr_into(bytes, sizeof(bytes)), l = wr_into(list, sizeof(list));
     struct sim_mark mark = {.kind = is_unsubscribe ? MARK_UNSUBSCRIBE : MARK_SUBSCRIBE,
                             .packet_id = next_id(c),
-                            .filter = (uint8_t)sim_below(s, SIM_FILTERS),
+                            .filter = (uint8_t)sim_below(s, SIM_PLAIN),
                             .qos = (uint8_t)sim_below(s, 3)};
+    if (s->knobs.has_groups && c->version == MQTT_V5 && sim_chance(s, is_unsubscribe ? 25 : 65)) {
+        mark.filter = (uint8_t)(SIM_PLAIN + sim_below(s, SIM_GROUPS));
+        mark.qos = sim_share_qos(c->index, mark.filter);
+    }
     struct slice filter = slice_text(sim_filter(mark.filter));
     enum err err;
     if (is_unsubscribe) {
@@ -222,6 +240,9 @@ static void subscribe(struct sim *s, struct sim_client *c, bool is_unsubscribe)
         mqtt_subscription_write(&l, &sub, c->version);
         struct mqtt_subscribe m = {
             .packet_id = mark.packet_id, .list = wr_slice(&l), .n_filters = 1};
+        if (mark.filter >= SIM_PLAIN) {
+            mqtt_props_set_number(&m.props, MQTT_PROP_SUBSCRIPTION_ID, mark.filter + 1u);
+        }
         err = mqtt_subscribe_encode(&m, c->version, &w);
     }
     (void)err;
@@ -257,6 +278,10 @@ static struct mqtt_connect terms(struct sim *s, struct sim_client *c, struct sim
         if (sim_chance(s, 20)) {
             mqtt_props_set_number(&m.props, MQTT_PROP_RECEIVE_MAXIMUM, 1 + sim_below(s, 4));
         }
+        l->alias_asked = (uint16_t)sim_below(s, SIM_ALIASES + 1);
+        if (l->alias_asked > 0) {
+            mqtt_props_set_number(&m.props, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, l->alias_asked);
+        }
     } else {
         l->expiry_s = clean ? 0 : 100000; /* clean session ends with its connection */
     }
@@ -279,6 +304,10 @@ static void add_will(struct sim *s, const struct sim_client *c, struct sim_link 
                                  .payload = payload_of(s, (unsigned)l->will, payload),
                                  .qos = p->qos,
                                  .retain = p->retain};
+    if (c->version == MQTT_V5 && s->knobs.has_will_delay && sim_chance(s, 70)) {
+        l->will_delay_s = 1 + sim_below(s, 6);
+        mqtt_props_set_number(&m->will.props, MQTT_PROP_WILL_DELAY, l->will_delay_s);
+    }
 }
 
 void sim_client_connect(struct sim *s, struct sim_client *c, bool clean)
@@ -304,6 +333,9 @@ void sim_client_connect(struct sim *s, struct sim_client *c, bool clean)
         return;
     }
     l->worker = (int)at;
+    if (c->link != NULL) {
+        sim_alias_forget(c);
+    }
     c->link = l;
     c->is_on = false;
     c->n_replies = 0;
@@ -342,6 +374,7 @@ void sim_client_lost(struct sim *s, struct sim_link *l)
     if (c->link != l) {
         return;
     }
+    sim_alias_forget(c);
     c->link = NULL;
     c->is_on = false;
     c->n_replies = 0;
@@ -370,11 +403,12 @@ void sim_client_lost(struct sim *s, struct sim_link *l)
 static void disconnect(struct sim *s, struct sim_client *c)
 {
     struct wr w = wr_into((uint8_t[16]){0}, 16);
-    struct mqtt_disconnect m = {0};
+    bool keeps_will = c->version == MQTT_V5 && sim_chance(s, 30);
+    struct mqtt_disconnect m = {.reason = keeps_will ? MQTT_DISCONNECT_WITH_WILL : MQTT_SUCCESS};
     enum err err = mqtt_disconnect_encode(&m, c->version, &w);
     (void)err;
-    sim_say(s, "client", "%u: DISCONNECT", c->index);
-    put(s, c, &w, (struct sim_mark){.kind = MARK_OTHER});
+    sim_say(s, "client", "%u: DISCONNECT%s", c->index, keeps_will ? " with will" : "");
+    put(s, c, &w, (struct sim_mark){.kind = keeps_will ? MARK_OTHER : MARK_DISCONNECT});
     c->is_on = false;
 }
 
@@ -448,6 +482,7 @@ static void on_connack(struct sim *s, struct sim_client *c, const struct mqtt_co
     c->must_clean = false;
     uint16_t role = s->knobs.small_window ? 2 : 20;
     c->receive_max = (uint16_t)mqtt_props_number(&m->props, MQTT_PROP_RECEIVE_MAXIMUM, role);
+    c->link->alias_max = (uint16_t)mqtt_props_number(&m->props, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, 0);
     /* 3.1 is not told whether its session is there; this one knows it by magic. */
     bool is_present = c->version == MQTT_V31 ? c->link->is_present : m->session_present;
     if (!is_present) {
@@ -502,10 +537,15 @@ static void on_publish(struct sim *s, struct sim_client *c, const struct mqtt_pu
     if (m->qos == 2) {
         is_new = open_id_add(s, c, m->packet_id, pub);
     }
-    sim_say(s, "client", "%u: gets m%d qos %u id %u%s%s%s", c->index, pub, m->qos, m->packet_id,
-            m->dup ? " DUP" : "", m->retain ? " retained" : "", is_new ? "" : " (known)");
+    sim_say(s, "client", "%u: gets m%d qos %u id %u%s%s%s %s", c->index, pub, m->qos, m->packet_id,
+            m->dup ? " DUP" : "", m->retain ? " retained" : "", is_new ? "" : " (known)",
+            share_of(m) >= 0 ? sim_filter((unsigned)share_of(m)) : "");
     if (is_new && pub >= 0) {
-        model_reception(s, c->link, (unsigned)pub, m->qos);
+        if (share_of(m) >= 0) {
+            share_reception(s, (unsigned)pub, (unsigned)share_of(m));
+        } else {
+            model_reception(s, c->link, (unsigned)pub, m->qos);
+        }
     }
     if (m->qos > 0) {
         reply_later(s, c, m->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, m->packet_id);

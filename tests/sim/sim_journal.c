@@ -33,8 +33,16 @@ static enum err note_body(struct sim_log *l, struct sim_record r, struct slice r
     r.seq = b.m.number;
     r.qos = b.m.qos;
     r.publisher = b.m.publisher;
+    r.is_passed_on = b.m.is_passed_on;
     r.pub = (int16_t)sim_pub_of(l->sim, b.m.payload);
     r.name = (uint8_t)sim_topic_find(b.m.topic);
+    sim_say(l->sim, "journal", "%u: body %llu of m%d%s, owed by %llx", r.writer,
+            (unsigned long long)r.id, r.pub, r.is_passed_on ? ", passed on" : "",
+            (unsigned long long)b.owed);
+    if (r.pub >= 0 && r.name != l->sim->model.pubs[r.pub].topic) {
+        sim_fail(l->sim, "5", "m%d is on record with the topic %.*s", r.pub, (int)b.m.topic.n,
+                 (const char *)b.m.topic.p);
+    }
     *add(l) = r;
     return OK;
 }
@@ -48,11 +56,16 @@ static enum err note_deliver(struct sim_log *l, struct sim_record r, struct slic
     r.body = m.body_id;
     r.pub = body != NULL ? body->pub : -1;
     r.publisher = body != NULL ? body->publisher : 0;
+    r.is_passed_on = body != NULL && body->is_passed_on;
     enum err err;
     while ((err = journal_delivery_next(&m.entries, &d)) == OK) {
         r.id = d.session;
         r.seq = d.seq;
         r.qos = d.qos;
+        r.via = d.n_ids > 0 ? (uint8_t)(journal_delivery_id(&d, 0) - 1) : 0;
+        sim_say(l->sim, "journal", "%u: m%d is delivery %llu of session %llu%s%s", r.writer, r.pub,
+                (unsigned long long)r.seq, (unsigned long long)r.id, r.via != 0 ? " by " : "",
+                r.via != 0 && r.via < SIM_FILTERS ? sim_filter(r.via) : "");
         r.is_replay = d.retain; /* no client asks for retain as published */
         const struct sim_record *old = sim_log_find(l, JOURNAL_DELIVER, r.id, r.seq);
         if (old != NULL && sim_log_settled(l, old) != SIM_COMMITTED) {
@@ -78,7 +91,14 @@ static enum err note_settle(struct sim_log *l, const struct sim_record *r, struc
                  "a record of kind %d about delivery %llu of session %llu, which has "
                  "none",
                  (int)r->kind, (unsigned long long)m.seq, (unsigned long long)m.session);
-    } else if (r->kind == JOURNAL_RECEIVED) {
+        return OK;
+    }
+    sim_say(l->sim, "journal", "%u: %s of m%d, delivery %llu of session %llu", r->writer,
+            r->kind == JOURNAL_ACK    ? "end"
+            : r->kind == JOURNAL_DROP ? "drop"
+                                      : "PUBREC",
+            d->pub, (unsigned long long)m.seq, (unsigned long long)m.session);
+    if (r->kind == JOURNAL_RECEIVED) {
         d->is_received = true;
         d->received_by = r->writer;
         d->received_lsn = r->lsn;
@@ -309,7 +329,8 @@ static enum sim_kept best_of(const struct sim_log *l, enum journal_kind kind, ui
     enum sim_kept best = SIM_ABSENT;
     for (size_t i = l->n; i > 0 && best != SIM_COMMITTED; i--) {
         const struct sim_record *r = &l->records[i - 1];
-        if (r->kind == kind && (id == 0 || r->id == id) && (pub < 0 || r->pub == pub)) {
+        if (r->kind == kind && (id == 0 || r->id == id) && (pub < 0 || r->pub == pub) &&
+            (kind != JOURNAL_BODY || !r->is_passed_on)) {
             enum sim_kept kept = sim_log_kept(l, r);
             best = kept > best ? kept : best;
         }
@@ -330,6 +351,31 @@ enum sim_kept sim_log_session_end(const struct sim_log *l, uint64_t sid)
 enum sim_kept sim_log_delivery(const struct sim_log *l, uint64_t sid, unsigned pub)
 {
     return best_of(l, JOURNAL_DELIVER, sid, (int)pub);
+}
+
+enum sim_kept sim_log_shared(const struct sim_log *l, unsigned filter, unsigned pub)
+{
+    enum sim_kept best = SIM_ABSENT;
+    for (size_t i = l->n; i > 0 && best != SIM_COMMITTED; i--) {
+        const struct sim_record *r = &l->records[i - 1];
+        if (r->kind == JOURNAL_DELIVER && r->via == filter && r->pub == (int)pub &&
+            !r->is_passed_on) {
+            enum sim_kept kept = sim_log_kept(l, r);
+            best = kept > best ? kept : best;
+        }
+    }
+    return best;
+}
+
+bool sim_log_has_shared(const struct sim_log *l, uint64_t sid, unsigned filter, unsigned pub)
+{
+    for (size_t i = l->n; i > 0; i--) {
+        const struct sim_record *r = &l->records[i - 1];
+        if (r->kind == JOURNAL_DELIVER && r->via == filter && r->id == sid && r->pub == (int)pub) {
+            return true;
+        }
+    }
+    return false;
 }
 
 enum sim_kept sim_log_body(const struct sim_log *l, unsigned pub)

@@ -26,7 +26,9 @@ struct sim_record {
     uint64_t publisher; /* BODY, DELIVER: principal */
     bool is_settled;    /* DELIVER: by ACK or DROP at settled_lsn of settled_by, 0 as above */
     bool is_received;
-    bool is_replay; /* DELIVER: of a retained message to a new subscription */
+    uint8_t via;       /* DELIVER: the shared filter; 0: no such */
+    bool is_passed_on; /* BODY, DELIVER: a copy for a group */
+    bool is_replay;    /* DELIVER: of a retained message to a new subscription */
     uint8_t settled_by, received_by;
     uint64_t settled_lsn, received_lsn;
 };
@@ -76,7 +78,12 @@ enum sim_kept sim_log_session(const struct sim_log *l, uint64_t sid);
 enum sim_kept sim_log_session_end(const struct sim_log *l, uint64_t sid);
 /* The delivery record of message `pub` for session sid: the best of several. */
 enum sim_kept sim_log_delivery(const struct sim_log *l, uint64_t sid, unsigned pub);
-/* The body record of this message: the best of several. */
+/* A delivery record of message `pub` as its publisher sent it, to a member by this shared filter.
+ */
+enum sim_kept sim_log_shared(const struct sim_log *l, unsigned filter, unsigned pub);
+/* Is there one of this session, passed on or not? */
+bool sim_log_has_shared(const struct sim_log *l, uint64_t sid, unsigned filter, unsigned pub);
+/* The body record of this message as its publisher sent it: the best of several. */
 enum sim_kept sim_log_body(const struct sim_log *l, unsigned pub);
 /* The last INBOUND, RELEASED record of (session, packet id). */
 enum sim_kept sim_log_inbound(const struct sim_log *l, uint64_t sid, uint16_t packet_id);

@@ -124,7 +124,7 @@ void sim_link_pump(struct sim *s, struct sim_link *l)
     if (l->is_blocked) {
         return;
     }
-    size_t cap = sim_chance(s, 20) ? 256 : sizeof(out);
+    size_t cap = sim_chance(s, 35) ? 200 + sim_below(s, 56) : sizeof(out); /* a long message fits */
     sim_memory_begin(s);
     size_t n = worker_output(w, l->conn, out, cap, s->now_ms);
     sim_memory_end(s);
@@ -172,7 +172,7 @@ void sim_link_receive(struct sim *s, struct sim_link *l, size_t n)
     if (!l->is_cut) {
         buf_drop(&l->down, had - in.n);
     }
-    /* The end may cut a packet: nothing more comes. */
+    /* A client that did not read was given up in the middle of a packet: the rest never comes. */
     if (l->is_over && is_all && !l->is_cut) {
         sim_say(s, "client", "%u: the server closed link %u", l->client, l->id);
         l->is_cut = true;

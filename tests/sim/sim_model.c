@@ -89,9 +89,10 @@ void model_held(struct sim *s, struct sim_link *l)
 }
 
 /* A clean start that met the end of the memory may have ended the session before, and made none. */
-void model_over(struct sim *s, const struct sim_link *l)
+void model_over(struct sim *s, struct sim_link *l)
 {
     struct sim_session *t = &s->model.sessions[l->client];
+    l->over_at = s->tick;
     if (l->is_clean && !l->is_open && l->marks_at > 0 && t->link == NULL &&
         sim_had_trouble(s, l->opened_at)) {
         t->is_vague = true;
@@ -146,7 +147,7 @@ static void replay_ends(struct sim *s, const struct sim_link *l, unsigned filter
 {
     for (size_t i = 0; i < s->model.n_duties; i++) {
         struct sim_duty *d = &s->model.duties[i];
-        d->is_done = d->is_done || (d->is_replay && d->link == l->id && d->filter == filter);
+        d->is_done = d->is_done || (d->is_replay && d->link == l->id && d->replayed == filter);
     }
 }
 
@@ -162,9 +163,11 @@ static void asked(struct sim *s, struct sim_link *l, struct sim_wish *w)
     sub->n_asked++;
     sub->is_ending = false;
     sub->possible_until = UINT64_MAX;
+    share_connected(s, &s->model.sessions[l->client]);
     sub->qos = sub->is_certain && sub->qos < w->qos ? sub->qos : w->qos;
     for (unsigned t = 0; t < SIM_TOPICS; t++) {
-        w->expect[t] = w->no_replay || !sim_matches(w->filter, t) ? -1 : model_retained(s, t);
+        bool is_replayed = !w->no_replay && w->filter < SIM_PLAIN && sim_matches(w->filter, t);
+        w->expect[t] = is_replayed ? model_retained(s, t) : -1;
     }
 }
 
@@ -190,6 +193,13 @@ static void fed_wish(struct sim *s, struct sim_link *l, const struct sim_mark *m
     }
 }
 
+/* Is its principal active for the worker it is at? */
+static bool is_welcome(const struct sim *s, const struct sim_link *l)
+{
+    const struct sim_state *st = sim_state_of_worker(s, (unsigned)l->worker);
+    return st != NULL && st->is_active[s->clients[l->client].principal];
+}
+
 void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m)
 {
     switch (m->kind) {
@@ -203,7 +213,21 @@ void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m)
     case MARK_UNSUBSCRIBE:
         fed_wish(s, l, m);
         break;
+    case MARK_BAD:
+        l->bad_reason = l->bad_reason == 0 ? m->reason : l->bad_reason;
+        break;
     case MARK_CONNECT:
+        l->connect_ms = s->now_ms;
+        break;
+    case MARK_PUBACK:
+        /* A connection that ends takes nothing in any more. */
+        if (s->model.sessions[l->client].link == l && l->bad_reason == 0 && is_welcome(s, l)) {
+            share_acked(&s->model.sessions[l->client], m->packet_id);
+        }
+        break;
+    case MARK_DISCONNECT:
+        l->is_leaving = true;
+        break;
     case MARK_OTHER:
         break;
     }
@@ -236,6 +260,7 @@ static int client_of(const struct sim *s, const struct event *e)
 void model_session_reset(struct sim *s, struct sim_session *t)
 {
     uint64_t since = s->tick;
+    share_session_over(s, t);
     memset(t, 0, sizeof(*t));
     t->since = since;
     t->will = -1;
@@ -263,8 +288,18 @@ static bool must_have_ended(const struct sim *s, const struct sim_session *t)
     return must;
 }
 
-/* May it have ended by its time? */
-static bool may_have_ended(const struct sim *s, const struct sim_session *t)
+bool model_may_be_ending(const struct sim *s, unsigned client)
+{
+    bool may = s->states[s->n_states - 1].is_gone[s->clients[client].principal];
+    for (unsigned i = 0; i < s->n_links; i++) {
+        const struct sim_link *l = s->links[i];
+        may = may || (l->client == client && l->is_clean && !l->is_open && l->connect_ms > 0 &&
+                      !(l->is_over && l->over_at < s->tick));
+    }
+    return may;
+}
+
+bool model_may_have_ended(const struct sim *s, const struct sim_session *t)
 {
     return t->asleep_at > 0 && t->expiry_s < 1000 &&
            (s->crashed_at >= t->asleep_at || s->now_ms >= t->asleep_ms + t->expiry_s * 1000ull);
@@ -290,7 +325,7 @@ static void on_connect(struct sim *s, unsigned worker, const struct event *e)
     bool resumed = strstr(e->reason, "session resumed") != NULL;
     /* Until a worker knows that a principal was removed, its session may be found. */
     bool is_gone = s->states[s->n_states - 1].is_gone[principal];
-    bool is_open = (t->is_vague || may_have_ended(s, t)) && !l->is_clean;
+    bool is_open = (t->is_vague || model_may_have_ended(s, t)) && !l->is_clean;
     if (resumed && t->link == NULL && must_have_ended(s, t)) {
         sim_fail(s, "12", "%s/%s resumes a session whose time was over", e->principal,
                  e->client_id);
@@ -302,6 +337,7 @@ static void on_connect(struct sim *s, unsigned worker, const struct event *e)
     if (t->link != NULL) {
         sim_fail(s, "1", "%s/%s has two connections", e->principal, e->client_id);
     }
+    will_meets_connect(s, t, l, resumed);
     if (!resumed) {
         begin_session(s, t, (unsigned)client);
     }
@@ -309,10 +345,11 @@ static void on_connect(struct sim *s, unsigned worker, const struct event *e)
     t->is_durable = l->expiry_s > 0;
     t->link = l;
     t->is_vague = false;
-    t->will = l->will;
+    will_begins(s, t, l);
     t->expiry_s = l->expiry_s;
     t->asleep_at = 0;
     t->sid = t->is_durable || resumed ? sim_log_session_of(s->log, (unsigned)client) : 0;
+    share_connected(s, t);
     l->is_open = true;
     l->is_present = resumed;
     l->opened_at = s->tick;
@@ -337,57 +374,7 @@ static void on_disconnect(struct sim *s, const struct event *e)
     t->exists = t->exists && t->is_durable;
     t->asleep_ms = s->now_ms;
     t->asleep_at = s->tick;
-}
-
-static void will_said(struct sim *s, struct sim_pub *p)
-{
-    p->fed_last = p->done_at = s->tick;
-    if (p->fed_first == 0) {
-        p->fed_first = s->tick;
-        p->state_first = sim_oldest_state(s);
-    }
-    p->n_sent++;
-}
-
-/* Could it be this one? After a restart the will on record is published, also one whose end was not
- * on disk any more, or that a later connection had replaced. One that found no room or memory when
- * it was due comes later, once. */
-static bool may_come_late(const struct sim *s, const struct sim_pub *p)
-{
-    return p->fed_first == 0 || (s->crashed_at > 0 && p->fed_last <= s->crashed_at);
-}
-
-/* Which one is known by its topic only. */
-static bool will_without_link(struct sim *s, const struct event *e)
-{
-    struct sim_pub *found = NULL;
-    int client = client_of(s, e);
-    for (size_t i = 0; i < s->model.n_pubs; i++) {
-        struct sim_pub *p = &s->model.pubs[i];
-        if (p->is_will && p->client == client &&
-            slice_is(slice_text(e->target), sim_topic(p->topic)) && may_come_late(s, p)) {
-            will_said(s, p);
-            p->is_doubtful = found != NULL;
-            if (found != NULL) {
-                found->is_doubtful = true;
-            }
-            found = p;
-        }
-    }
-    return found != NULL;
-}
-
-static void on_will(struct sim *s, const struct event *e)
-{
-    struct sim_link *l = link_of(s, e);
-    if (l == NULL && will_without_link(s, e)) {
-        return;
-    }
-    if (l == NULL || l->will < 0 || s->model.pubs[l->will].fed_first > 0) {
-        sim_fail(s, "-", "a will that nobody left, or twice");
-        return;
-    }
-    will_said(s, &s->model.pubs[l->will]);
+    will_conn_over(s, t, l, slice_is(slice_text(e->reason), "the client disconnected"));
 }
 
 static void on_drop(struct sim *s, const struct event *e, bool is_policy)
@@ -398,6 +385,9 @@ static void on_drop(struct sim *s, const struct event *e, bool is_policy)
         sim_fail(s, "7", "a drop that nobody can name: %s/%s %s", e->principal, e->client_id,
                  e->target);
         return;
+    }
+    if (is_policy) {
+        share_dropped(s, (unsigned)client, topic);
     }
     s->model.drops[s->model.n_drops++] =
         (struct sim_drop){.client = (uint8_t)client,
@@ -419,7 +409,9 @@ void model_event(struct sim *s, unsigned worker, const struct event *e)
     } else if (e->category == EVENT_disconnect) {
         on_disconnect(s, e);
     } else if (e->category == EVENT_will) {
-        on_will(s, e);
+        will_published(s, worker, client_of(s, e), e);
+    } else if (starts(e->reason, "the will is not published any more")) {
+        will_denied(s, worker, client_of(s, e), e);
     } else if (e->category == EVENT_poison_message ||
                starts(e->reason, "the queue of this session is full")) {
         on_drop(s, e, false);
@@ -428,8 +420,8 @@ void model_event(struct sim *s, unsigned worker, const struct event *e)
     } else if (e->category == EVENT_malformed || e->category == EVENT_protocol_error ||
                e->category == EVENT_slow_client) {
         struct sim_link *l = link_of(s, e);
-        /* The one bad packet that clients send, and the want of memory on a bad day. */
-        bool is_ours = strstr(e->reason, "0x90") != NULL ||
+        /* A bad packet, or the want of memory on a bad day. */
+        bool is_ours = (l != NULL && l->bad_reason != 0) ||
                        (strstr(e->reason, "nomem") != NULL && sim_had_trouble(s, 1));
         if (!is_ours && e->category != EVENT_slow_client) {
             sim_fail(s, "-", "link %u: a client that keeps to the protocol was refused: %s",

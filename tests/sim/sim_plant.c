@@ -14,6 +14,18 @@ static const char *const names[PLANT_END] = {
     [PLANT_LOST_DROP_RECORD] = "lost-drop-record",
     [PLANT_REPLAYED_NONCE] = "replayed-nonce",
     [PLANT_RETAINED_NUMBER_IGNORED] = "retained-number-ignored",
+    [PLANT_ALIAS_UNSAID] = "alias-unsaid",
+    [PLANT_ALIAS_STUCK] = "alias-stuck",
+    [PLANT_ALIAS_UNKNOWN] = "alias-unknown",
+    [PLANT_WILL_EARLY] = "will-early",
+    [PLANT_WILL_KEPT] = "will-kept",
+    [PLANT_WILL_AGAIN] = "will-again",
+    [PLANT_WILL_UNJUDGED] = "will-unjudged",
+    [PLANT_GROUP_TWICE] = "group-twice",
+    [PLANT_GROUP_LOST] = "group-lost",
+    [PLANT_GROUP_QOS2_AGAIN] = "group-qos2-again",
+    [PLANT_GROUP_RETAINED] = "group-retained",
+    [PLANT_GROUP_UNRECORDED] = "group-unrecorded",
 };
 
 void sim_plant_set(enum plant bug)

@@ -1,9 +1,10 @@
 #include "sim_policy.h"
 #include "base/random.h"
 
-static const char *const topics[SIM_TOPICS] = {"a/1", "a/2", "b/1", "b/2/x", "c", "a"};
-static const char *const filters[SIM_FILTERS] = {"a/1", "a/+", "a/#", "b/#",
-                                                 "+/1", "#",   "c",   "b/2/x"};
+static const char *const topics[SIM_TOPICS] = {"a/1", "a/22", "b/1", "b/2/x", "count", "a"};
+static const char *const filters[SIM_FILTERS] = {
+    "a/1",   "a/+",   "a/#",          "b/#",        "+/1",           "#",
+    "count", "b/2/x", "$share/g/a/#", "$share/h/#", "$share/g/b/2/x"};
 
 const char *sim_topic(unsigned i)
 {
@@ -52,9 +53,21 @@ static bool holds(struct slice wide, struct slice narrow)
     return !more_narrow && (!more_wide || slice_is(wide, "#"));
 }
 
+/* Without `$share/` and the name of the group. */
+static struct slice inner(unsigned filter)
+{
+    struct slice f = slice_text(filters[filter]);
+    bool more = true;
+    if (filter >= SIM_PLAIN) {
+        (void)slice_cut(&f, '/', &more);
+        (void)slice_cut(&f, '/', &more);
+    }
+    return f;
+}
+
 bool sim_matches(unsigned filter, unsigned topic)
 {
-    return holds(slice_text(filters[filter]), slice_text(topics[topic]));
+    return holds(inner(filter), slice_text(topics[topic]));
 }
 
 bool sim_may_publish(const struct sim_policy *p, unsigned role, unsigned topic, uint8_t qos,
@@ -62,7 +75,7 @@ bool sim_may_publish(const struct sim_policy *p, unsigned role, unsigned topic, 
 {
     for (unsigned i = 0; i < SIM_GRANTS; i++) {
         const struct sim_grant *g = &p->roles[role].publish[i];
-        if (g->filter < SIM_FILTERS && sim_matches(g->filter, topic) && qos <= g->qos &&
+        if (g->filter < SIM_PLAIN && sim_matches(g->filter, topic) && qos <= g->qos &&
             (!retain || g->retain)) {
             return true;
         }
@@ -70,11 +83,11 @@ bool sim_may_publish(const struct sim_policy *p, unsigned role, unsigned topic, 
     return false;
 }
 
-static bool covered(const struct sim_policy *p, unsigned role, const char *text)
+static bool covered(const struct sim_policy *p, unsigned role, struct slice text)
 {
     for (unsigned i = 0; i < SIM_GRANTS; i++) {
         const struct sim_grant *g = &p->roles[role].subscribe[i];
-        if (g->filter < SIM_FILTERS && holds(slice_text(filters[g->filter]), slice_text(text))) {
+        if (g->filter < SIM_PLAIN && holds(inner(g->filter), text)) {
             return true;
         }
     }
@@ -83,12 +96,12 @@ static bool covered(const struct sim_policy *p, unsigned role, const char *text)
 
 bool sim_may_subscribe(const struct sim_policy *p, unsigned role, unsigned filter)
 {
-    return covered(p, role, filters[filter]);
+    return covered(p, role, inner(filter));
 }
 
 bool sim_may_hear(const struct sim_policy *p, unsigned role, unsigned topic)
 {
-    return covered(p, role, topics[topic]);
+    return covered(p, role, slice_text(topics[topic]));
 }
 
 void sim_policy_make(struct sim_policy *p, unsigned index, const struct random_source *random)
@@ -98,8 +111,8 @@ void sim_policy_make(struct sim_policy *p, unsigned index, const struct random_s
         for (unsigned i = 0; i < SIM_GRANTS; i++) {
             struct sim_grant *pub = &p->roles[role].publish[i];
             struct sim_grant *sub = &p->roles[role].subscribe[i];
-            pub->filter = is_full ? 5 : (uint8_t)random_below(random, SIM_FILTERS + 1);
-            sub->filter = is_full ? 5 : (uint8_t)random_below(random, SIM_FILTERS + 1);
+            pub->filter = is_full ? 5 : (uint8_t)random_below(random, SIM_PLAIN + 1);
+            sub->filter = is_full ? 5 : (uint8_t)random_below(random, SIM_PLAIN + 1);
             pub->qos = is_full ? 2 : (uint8_t)random_below(random, 3);
             pub->retain = is_full || random_below(random, 2) == 0;
         }
@@ -111,11 +124,11 @@ static enum err role_fill(struct role *r, const struct sim_role *from)
     TRY(role_set_client_id(r, slice_text("*")));
     for (unsigned i = 0; i < SIM_GRANTS; i++) {
         const struct sim_grant *pub = &from->publish[i], *sub = &from->subscribe[i];
-        if (pub->filter < SIM_FILTERS) {
+        if (pub->filter < SIM_PLAIN) {
             TRY(role_add_topic(r, POLICY_PUBLISH, slice_text(filters[pub->filter]), pub->retain,
                                pub->qos, 1));
         }
-        if (sub->filter < SIM_FILTERS) {
+        if (sub->filter < SIM_PLAIN) {
             TRY(role_add_topic(r, POLICY_SUBSCRIBE, slice_text(filters[sub->filter]), false, 0, 1));
         }
     }

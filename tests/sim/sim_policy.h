@@ -6,10 +6,18 @@
 #include "base/random.h"
 #include "core/policy.h"
 
-enum { SIM_TOPICS = 6, SIM_FILTERS = 8, SIM_POLICIES = 6, SIM_ROLES = 3, SIM_GRANTS = 3 };
+enum {
+    SIM_TOPICS = 6,
+    SIM_PLAIN = 8, /* ordinary filters; behind them shared ones */
+    SIM_GROUPS = 3,
+    SIM_FILTERS = SIM_PLAIN + SIM_GROUPS,
+    SIM_POLICIES = 6,
+    SIM_ROLES = 3,
+    SIM_GRANTS = 3
+};
 
 struct sim_grant {
-    uint8_t filter; /* index; SIM_FILTERS: no grant */
+    uint8_t filter; /* index; SIM_PLAIN: no grant */
     uint8_t qos;
     bool retain;
 };

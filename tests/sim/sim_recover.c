@@ -15,19 +15,22 @@ static void recover(struct sim *s, unsigned client, const struct survey_session 
 {
     struct sim_session *t = &s->model.sessions[client];
     struct sim_session *former = &s->model.former[client];
-    bool had_connection = t->link != NULL;
     t->link = NULL;
+    share_crashed(t);
     if (t->asleep_at == 0) {
         t->asleep_at = s->crashed_at;
     }
     if (found == NULL) {
         t->exists = false;
+        t->will = -1;
+        t->is_will_due = false;
         return;
     }
     if (found->id != t->sid && found->id == former->sid) {
+        share_session_over(s, t);
         *t = *former;
+        share_crashed(t);
         t->link = NULL;
-        had_connection = false;
     } else if (found->id != t->sid || found->is_one_of_two) {
         make_vague(s, t);
         t->sid = found->id;
@@ -38,7 +41,7 @@ static void recover(struct sim *s, unsigned client, const struct survey_session 
     t->exists = true;
     t->is_durable = true;
     t->expiry_s = found->expiry_s;
-    t->had_connection = had_connection;
+    will_recovered(s, t, found);
     sim_say(s, "model", "client %u has session %llu%s", client, (unsigned long long)t->sid,
             t->is_vague ? ", or not" : "");
 }

@@ -79,7 +79,8 @@ static void make_clients(struct sim *s)
         /* Every eighth seed has clients of MQTT 3.1, without a draw: the others stay what they
          * were. */
         bool is_old = s->seed % 8 == 6 && (s->seed / 8 + i) % 2 == 0;
-        c->version = sim_chance(s, 50) ? MQTT_V5 : (is_old ? MQTT_V31 : MQTT_V311);
+        bool is_v5 = sim_chance(s, s->knobs.has_groups ? 85 : 50);
+        c->version = is_v5 ? MQTT_V5 : (is_old ? MQTT_V31 : MQTT_V311);
         c->next_packet_id = 1;
     }
 }
@@ -98,6 +99,9 @@ static void choose_knobs(struct sim *s)
     k->slow_publish = sim_chance(s, 10);
     k->has_policy_changes = sim_chance(s, 60);
     k->has_expiry = sim_chance(s, 30);
+    k->has_laggard = sim_chance(s, 30);
+    k->has_groups = sim_chance(s, 60);
+    k->has_will_delay = sim_chance(s, 60);
     k->crashes = sim_chance(s, 60) ? 5 + sim_below(s, 40) : 0;
     k->troubles = sim_chance(s, 30) ? 10 + sim_below(s, 60) : 0;
     k->segment_bytes = (uint64_t)(16 + sim_below(s, 48)) * 1024;
@@ -111,6 +115,7 @@ void sim_setup(struct sim *s)
     s->now_ms = 1000;
     s->wall_ms = 1700000000000;
     s->limits = (struct limits)LIMITS_DEFAULT;
+    s->limits.topic_aliases = sim_below(s, SIM_ALIASES + 2);
     s->entrance = (struct entrance){.name = "mqtts",
                                     .protocol = EVENT_PROTOCOL_mqtt,
                                     .auth_x509 = true,

@@ -14,7 +14,11 @@ static enum err take_session(void *ctx, const struct journal_session *m)
         if (s->principal_ids[c->principal] == m->principal && slice_is(m->client_id, c->id) &&
             v->n_sessions < SURVEY_SESSIONS_MAX) {
             v->sessions[v->n_sessions++] =
-                (struct survey_session){.id = m->id, .client = i, .expiry_s = m->expiry_s};
+                (struct survey_session){.id = m->id,
+                                        .client = i,
+                                        .expiry_s = m->expiry_s,
+                                        .asleep_wall_ms = m->asleep_wall_ms,
+                                        .will = -1};
             return OK;
         }
     }
@@ -34,8 +38,13 @@ static enum err take_sub(void *ctx, const struct journal_sub *m)
 
 static enum err take_will(void *ctx, const struct journal_will *m)
 {
-    (void)ctx;
-    (void)m;
+    struct sim_survey *v = ctx;
+    for (size_t i = 0; i < v->n_sessions; i++) {
+        if (v->sessions[i].id == m->session) {
+            v->sessions[i].will = sim_pub_of(v->sim, m->m.payload);
+            v->sessions[i].will_delay_s = m->delay_s;
+        }
+    }
     return OK;
 }
 
@@ -341,6 +350,36 @@ static void compare_packets(struct sim *s, const struct sim_survey *v)
     }
 }
 
+/* The newest record decides when it is committed; else it, one of those before it that were on
+ * their way, or the last committed one. A record of message -1 is the end of a will. */
+static bool may_have_will(const struct sim_log *l, uint64_t sid, int will)
+{
+    for (size_t i = l->n; i > 0; i--) {
+        const struct sim_record *r = &l->records[i - 1];
+        if (r->kind != JOURNAL_WILL || r->id != sid) {
+            continue;
+        }
+        if (r->pub == will) {
+            return true;
+        }
+        if (sim_log_kept(l, r) == SIM_COMMITTED) {
+            return false;
+        }
+    }
+    return will == -1;
+}
+
+static void compare_wills(struct sim *s, const struct sim_survey *v)
+{
+    for (size_t i = 0; i < v->n_sessions && !s->has_failed; i++) {
+        const struct survey_session *found = &v->sessions[i];
+        if (!is_gone(s, found->id) && !may_have_will(s->log, found->id, found->will)) {
+            sim_fail(s, "7", "session %llu: will m%d is on record, which is not what was committed",
+                     (unsigned long long)found->id, found->will);
+        }
+    }
+}
+
 static const struct survey_body *retained_of(const struct sim_survey *v, unsigned topic)
 {
     for (size_t i = 0; i < v->n_bodies; i++) {
@@ -397,6 +436,16 @@ static void compare_retained(struct sim *s, const struct sim_survey *v, unsigned
 
 /* ---- what the tap knows from now on ---- */
 
+static int will_of(const struct sim_survey *v, uint64_t sid)
+{
+    for (size_t i = 0; i < v->n_sessions; i++) {
+        if (v->sessions[i].id == sid) {
+            return v->sessions[i].will;
+        }
+    }
+    return -1;
+}
+
 static bool keep_record(const struct sim_log *l, const struct sim_survey *v, struct sim_record *r,
                         bool is_newest)
 {
@@ -428,6 +477,7 @@ static bool keep_record(const struct sim_log *l, const struct sim_survey *v, str
     case JOURNAL_UNSUB:
         return was_committed || find_sub(v, r->id, r->name) == NULL;
     case JOURNAL_WILL:
+        return was_committed || will_of(v, r->id) == r->pub;
     case JOURNAL_ACK:
     case JOURNAL_DROP:
     case JOURNAL_RECEIVED:
@@ -470,6 +520,7 @@ void sim_survey_compare(struct sim *s, struct sim_survey *v)
     compare_deliveries(s, v);
     compare_subs(s, v);
     compare_packets(s, v);
+    compare_wills(s, v);
     for (unsigned topic = 0; topic < SIM_TOPICS && !s->has_failed; topic++) {
         compare_retained(s, v, topic);
     }

@@ -22,6 +22,9 @@ struct sim_survey {
         uint64_t id;
         unsigned client;
         uint32_t expiry_s;
+        int64_t asleep_wall_ms; /* INT64_MAX: it was awake */
+        int will;               /* -1: none */
+        uint32_t will_delay_s;
         bool is_one_of_two; /* of its client; the end of one was not taken on a bad day */
     } sessions[SURVEY_SESSIONS_MAX];
     struct survey_sub {

@@ -14,7 +14,7 @@ enum { IDS = 1024 };
 
 /* ---- what must reach whom ---- */
 
-static void duty_add(struct sim *s, struct sim_duty d)
+void model_duty(struct sim *s, struct sim_duty d)
 {
     if (s->model.n_duties == SIM_DUTIES_MAX) {
         sim_fail(s, "-", "too many duties");
@@ -39,7 +39,7 @@ static bool has_drop(const struct sim *s, uint8_t client, const struct sim_pub *
 int model_certain_qos(const struct sim_session *t, const struct sim_pub *p)
 {
     int qos = -1;
-    for (unsigned f = 0; f < SIM_FILTERS; f++) {
+    for (unsigned f = 0; f < SIM_PLAIN; f++) {
         const struct sim_sub *sub = &t->subs[f];
         if (sub->is_certain && sub->certain_since <= p->fed_first && sim_matches(f, p->topic)) {
             qos = sub->qos > qos ? sub->qos : qos;
@@ -51,6 +51,9 @@ int model_certain_qos(const struct sim_session *t, const struct sim_pub *p)
 /* An accepted message: who must get it, and whether that is safe already (rule 7). */
 static void accepted(struct sim *s, unsigned pub, bool first, bool has_one_body)
 {
+    if (first) {
+        share_accepted(s, pub);
+    }
     const struct sim_pub *p = &s->model.pubs[pub];
     if (has_one_body && sim_log_body(s->log, pub) == SIM_APPENDED) {
         sim_fail(s, "7", "m%u is acknowledged before its body is committed", pub);
@@ -73,10 +76,10 @@ static void accepted(struct sim *s, unsigned pub, bool first, bool has_one_body)
             continue;
         }
         if (first) {
-            duty_add(s, (struct sim_duty){.client = i,
-                                          .qos = (uint8_t)qos,
-                                          .pub = (uint16_t)pub,
-                                          .link = is_durable ? 0 : t->link->id});
+            model_duty(s, (struct sim_duty){.client = i,
+                                            .qos = (uint8_t)qos,
+                                            .pub = (uint16_t)pub,
+                                            .link = is_durable ? 0 : t->link->id});
         }
     }
 }
@@ -149,7 +152,7 @@ static void tap_ack(struct sim *s, struct sim_link *l, enum mqtt_type type,
 
 static bool is_possible(const struct sim_session *t, const struct sim_pub *p)
 {
-    for (unsigned f = 0; f < SIM_FILTERS; f++) {
+    for (unsigned f = 0; f < SIM_PLAIN; f++) {
         if (t->subs[f].possible_until >= p->fed_first && sim_matches(f, p->topic)) {
             return true;
         }
@@ -237,7 +240,7 @@ static void check_order(struct sim *s, struct sim_session *t, unsigned pub,
 
 /* How often a message may come as new. An old CONNECT that arrives late can end the publisher's
  * session and with it what the worker knew of its packet ids. */
-static unsigned most_copies(const struct sim *s, const struct sim_pub *p, uint8_t qos)
+unsigned model_most_copies(const struct sim *s, const struct sim_pub *p, uint8_t qos)
 {
     bool is_forgotten = s->model.sessions[p->client].since > p->fed_first;
     /* Below QoS 2 it may leave before it is on disk, and a crash forgets that it did. */
@@ -257,7 +260,7 @@ static void check_copies(struct sim *s, struct sim_session *t, unsigned pub,
         return;
     }
     uint16_t *left = m->qos == 2 ? &t->left2[pub] : &t->left[pub];
-    if (++*left > most_copies(s, p, m->qos)) {
+    if (++*left > model_most_copies(s, p, m->qos)) {
         sim_fail(s, m->qos == 2 ? "8" : "7", "client gets m%u (QoS %u, sent %u times) %u times",
                  pub, p->qos, p->n_sent, *left);
     }
@@ -268,8 +271,11 @@ static void tap_qos2(struct sim *s, struct sim_session *t, unsigned pub,
 {
     if (m->packet_id < IDS && !m->dup) {
         /* Without memory a replay is not on record, and neither is its PUBREC. */
-        bool is_unrecorded = m->retain && sim_had_trouble(s, 1) &&
-                             sim_log_delivery(s->log, t->sid, pub) == SIM_ABSENT;
+        /* One that was passed on to a member that did not last then is not on record either. */
+        bool is_lost = m->retain && sim_had_trouble(s, 1);
+        bool is_unrecorded =
+            (is_lost && sim_log_delivery(s->log, t->sid, pub) == SIM_ABSENT) ||
+            (share_of(m) >= 0 && !sim_log_has_shared(s->log, t->sid, (unsigned)share_of(m), pub));
         t->out_pub[m->packet_id] = is_unrecorded ? 0 : (uint16_t)(pub + 1);
         t->out_released[m->packet_id] = false;
     }
@@ -296,9 +302,10 @@ static void tap_publish(struct sim *s, struct sim_link *l, unsigned worker,
     if (!slice_is(m->topic, sim_topic(p->topic)) || m->qos > p->qos) {
         sim_fail(s, "5", "m%u arrives with another topic or a higher QoS", pub);
     }
+    int share = share_of(m);
     if (p->fed_first == 0) {
         sim_fail(s, "5", "m%u arrives before it was sent", pub);
-    } else if (!is_possible(t, p)) {
+    } else if (share < 0 && !is_possible(t, p)) {
         sim_fail(s, "1", "client %u gets m%u on %s without a subscription", l->client, pub,
                  sim_topic(p->topic));
     }
@@ -306,16 +313,22 @@ static void tap_publish(struct sim *s, struct sim_link *l, unsigned worker,
         sim_fail(s, "9", "client %u gets m%u on %s, which worker %u knows to be denied", l->client,
                  pub, sim_topic(p->topic), worker);
     }
-    if (t->touched[pub] == 0 && model_has_expired(s, p) && s->crashed_at < p->fed_first &&
-        p->held_on == 0 && s->now_ms > p->fed_last_ms + p->expiry_s * 1000ull + 1000) {
+    bool is_first = share < 0 ? t->touched[pub] == 0 : !m->dup;
+    if (is_first && model_has_expired(s, p) && s->crashed_at < p->fed_first && p->held_on == 0 &&
+        s->now_ms > p->fed_last_ms + p->expiry_s * 1000ull + 1000) {
         sim_fail(s, "12", "m%u comes %llu ms after it was sent, it expired after %u s", pub,
                  (unsigned long long)(s->now_ms - p->fed_last_ms), p->expiry_s);
     }
-    check_order(s, t, pub, m);
-    check_copies(s, t, pub, m);
     if (m->qos == 2) {
         tap_qos2(s, t, pub, m);
     }
+    if (share >= 0) {
+        share_left(s, l, pub, (unsigned)share, m);
+        return;
+    }
+    t->out_shared[m->packet_id % COUNT_OF(t->out_shared)].is_held = false;
+    check_order(s, t, pub, m);
+    check_copies(s, t, pub, m);
     t->touched[pub]++;
 }
 
@@ -341,7 +354,7 @@ void model_reception(struct sim *s, struct sim_link *l, unsigned pub, uint8_t qo
     t->came_by[pub] = l->id;
     t->got[pub]++;
     t->got2[pub] = (uint16_t)(t->got2[pub] + (qos == 2));
-    if (qos == 2 && !p->retain && t->got2[pub] > most_copies(s, p, 2)) {
+    if (qos == 2 && !p->retain && t->got2[pub] > model_most_copies(s, p, 2)) {
         sim_fail(s, "8", "client %u accepts m%u twice with QoS 2", l->client, pub);
     }
 }
@@ -384,11 +397,11 @@ static void granted(struct sim *s, const struct sim_link *l, const struct sim_wi
         /* What was said meanwhile comes live or is the retained message now: not decided here. */
         if (w->expect[t] >= 0 && model_retained(s, t) == w->expect[t] && !sub->is_ending &&
             always_covered(s, l->client, w)) {
-            duty_add(s, (struct sim_duty){.client = l->client,
-                                          .pub = (uint16_t)w->expect[t],
-                                          .link = l->id,
-                                          .filter = w->filter,
-                                          .is_replay = true});
+            model_duty(s, (struct sim_duty){.client = l->client,
+                                            .pub = (uint16_t)w->expect[t],
+                                            .link = l->id,
+                                            .replayed = w->filter,
+                                            .is_replay = true});
         }
     }
 }
@@ -461,9 +474,17 @@ static void tap_connack(struct sim *s, struct sim_link *l, const struct mqtt_con
     }
     l->has_tapped_connack = true;
     const struct sim_session *t = &s->model.sessions[l->client];
-    if (m->code == 0 && t->link == l && t->is_durable &&
-        sim_log_session(s->log, t->sid) != SIM_COMMITTED) {
+    if (m->code != 0 || t->link != l || !t->is_durable) {
+        return;
+    }
+    if (sim_log_session(s->log, t->sid) != SIM_COMMITTED) {
         sim_fail(s, "7", "link %u: CONNACK leaves before its session is committed", l->id);
+    }
+    const struct sim_record *will = sim_log_find(s->log, JOURNAL_WILL, t->sid, UINT64_MAX);
+    bool is_promise = (l->will >= 0 || l->has_cancelled) && !l->is_leaving;
+    if (is_promise && sim_log_kept(s->log, will) == SIM_APPENDED) {
+        sim_fail(s, "7", "link %u: CONNACK leaves before %s is committed", l->id,
+                 l->will >= 0 ? "its will" : "the end of the will that waited");
     }
 }
 
@@ -492,6 +513,7 @@ void tap_packet(struct sim *s, struct sim_link *l, unsigned worker, const struct
         break;
     case MQTT_PUBLISH:
         if ((err = mqtt_publish_decode(&in, NULL, &pub)) == OK) {
+            tap_alias(s, l, &pub);
             tap_publish(s, l, worker, &pub);
         }
         break;
@@ -520,7 +542,9 @@ void tap_packet(struct sim *s, struct sim_link *l, unsigned worker, const struct
         }
         break;
     case MQTT_DISCONNECT:
-        err = mqtt_disconnect_decode(&in, NULL, &disconnect);
+        if ((err = mqtt_disconnect_decode(&in, NULL, &disconnect)) == OK) {
+            tap_disconnect(s, l, (uint8_t)disconnect.reason);
+        }
         break;
     case MQTT_PINGRESP:
         break;

@@ -28,6 +28,15 @@ static void turn(struct sim *s, unsigned i)
     (void)worker_take_wakes(w);
 }
 
+/* Worker 0 lags behind the others in some seeds: what is said to it comes late. */
+static void turn_one(struct sim *s)
+{
+    unsigned i = sim_below(s, s->knobs.n_workers);
+    if (!s->knobs.has_laggard || i > 0 || sim_chance(s, 20)) {
+        turn(s, i);
+    }
+}
+
 static void commit(struct sim *s)
 {
     uint64_t moved = 0;
@@ -170,7 +179,7 @@ static void step(struct sim *s)
     } else if (dice < 65) {
         link_act(s);
     } else if (dice < 84) {
-        turn(s, sim_below(s, s->knobs.n_workers));
+        turn_one(s);
     } else if (dice < 89) {
         commit(s);
     } else if (dice < 90) {

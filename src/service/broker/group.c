@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "base/plant.h"
 #include "service/broker/worker_private.h"
 
 /* How often a message may go from worker to worker after members that have gone or must not have
@@ -232,7 +233,7 @@ static enum err give_there(struct worker *w, const struct msg *m, const struct m
 static enum err give(struct worker *w, const struct msg *m, const struct member *to,
                      unsigned n_hops)
 {
-    bool is_recorded = to->facts.is_durable && m->qos > 0;
+    bool is_recorded = to->facts.is_durable && m->qos > 0 && !PLANTED(PLANT_GROUP_UNRECORDED);
     struct msg *copy = NULL;
     TRY(copy_for_group(m, is_recorded ? worker_id(w, &w->next_body) : 0, &copy));
     enum err err = to->sub != NULL ? give_here(w, copy, to) : give_there(w, copy, to, n_hops);
@@ -244,7 +245,8 @@ void group_pass_on(struct worker *w, const struct session *s, const struct deliv
 {
     struct group *group = d->group != 0 ? groups_numbered(w->groups, d->group) : NULL;
     struct turn t = {.w = w, .m = d->msg, .not = s};
-    bool is_over = d->msg->expires_at_ms <= w->now_ms || !publisher_ok(w, d->msg);
+    bool is_over = d->msg->expires_at_ms <= w->now_ms || !publisher_ok(w, d->msg) ||
+                   (d->qos == 2 && delivery_may_have_left(d)); /* SPEC: MQTT5-4.8.2-5 */
     struct member *to = group != NULL && !is_over ? group_pick(group, load_of, &t) : NULL;
     if (to == NULL) {
         return;
@@ -261,7 +263,7 @@ void groups_end_session(struct worker *w, const struct session *s)
 {
     size_t at = 0;
     const struct delivery *d;
-    while ((d = session_next_shared(s, &at)) != NULL) {
+    while (!PLANTED(PLANT_GROUP_LOST) && (d = session_next_shared(s, &at)) != NULL) {
         group_pass_on(w, s, d);
     }
 }
@@ -291,7 +293,7 @@ static enum err member_here(struct worker *w, const struct wmsg *in, struct grou
     struct turn t = {.w = w, .m = in->msg, .is_local = in->n_hops >= HOPS_MAX};
     struct member *to = NULL;
     *ret = NULL;
-    if (!was_chosen(w, in, group, &to)) {
+    if (!was_chosen(w, in, group, &to) && !PLANTED(PLANT_GROUP_TWICE)) {
         return OK;
     }
     if (to == NULL || load_of(&t, to) >= GROUP_FULL) {
@@ -369,20 +371,37 @@ void groups_missed(struct worker *w, const struct msg *m, const uint64_t *sessio
     match->n_groups = 0;
 }
 
-uint32_t group_of_restored(const struct session *s, struct slice topic)
+/* Did this subscription bring a delivery with these identifiers? */
+static bool has_brought(const struct sub *sub, const uint32_t *ids, size_t n_ids)
 {
-    uint32_t group = 0;
+    bool has = sub->id == 0 && n_ids == 0;
+    for (size_t i = 0; i < n_ids; i++) {
+        has = has || (ids[i] == sub->id && (sub->member == NULL || n_ids == 1));
+    }
+    return has;
+}
+
+/* The record names no group: identifiers tell apart what several subscriptions would have brought,
+ * where the client gave any. An ordinary one comes first, for it loses nothing. */
+uint32_t group_of_restored(const struct session *s, struct slice topic, const uint32_t *ids,
+                           size_t n_ids)
+{
+    uint32_t group = 0, guess = 0;
+    bool is_ordinary = false;
     list_for_each (n, &s->subscriber.subs) {
         const struct sub *sub = LIST_ENTRY(n, struct sub, in_subscriber);
         if (!topic_matches(sub_filter(sub), topic)) {
             continue;
         }
-        if (sub->member == NULL) {
+        bool has = has_brought(sub, ids, n_ids);
+        if (sub->member == NULL && has) {
             return 0;
         }
-        group = sub->member->group->number;
+        is_ordinary = is_ordinary || sub->member == NULL;
+        guess = sub->member != NULL ? sub->member->group->number : guess;
+        group = sub->member != NULL && has ? sub->member->group->number : group;
     }
-    return group;
+    return group != 0 || is_ordinary ? group : guess;
 }
 
 /* ---- who is a member ---- */

@@ -245,7 +245,8 @@ static enum err record_route(struct worker *w, const struct route *r, const stru
         }
         return err;
     }
-    if (r->will_of != NULL && record_will(w, r->will_of, NULL, 0, &settled) != OK) {
+    if (r->will_of != NULL && !PLANTED(PLANT_WILL_AGAIN) &&
+        record_will(w, r->will_of, NULL, 0, &settled) != OK) {
         count_add(&counts(w)->dropped_memory, 1); /* after a restart it is published again */
     }
     *ret_lsn = lsn;

@@ -278,7 +278,7 @@ static enum err on_delivery(void *ctx, const struct journal_delivery *d, const u
     TRY(session_restore(r->session, d->is_received ? NULL : b->msg, d->seq, d->qos, d->retain, ids,
                         d->n_ids));
     if (b != NULL) {
-        session_set_group(r->session, group_of_restored(r->session, b->msg->topic));
+        session_set_group(r->session, group_of_restored(r->session, b->msg->topic, ids, d->n_ids));
     }
     return OK;
 }

@@ -431,9 +431,11 @@ static enum err add_sub(struct worker *w, const struct wish *wish, struct barrie
     }
     set_options(sub, wish, wish->c->account->epoch);
     ret->sub = sub;
-    ret->replay = sub->member == NULL && /* SPEC: MQTT5 3.8.3.1: none for a shared one */
-                  (wish->m->retain_handling == MQTT_RETAIN_ALWAYS ||
-                   (wish->m->retain_handling == MQTT_RETAIN_IF_NEW && is_new));
+    ret->replay =
+        (sub->member == NULL ||
+         PLANTED(PLANT_GROUP_RETAINED)) && /* SPEC: MQTT5 3.8.3.1: none for a shared one */
+        (wish->m->retain_handling == MQTT_RETAIN_ALWAYS ||
+         (wish->m->retain_handling == MQTT_RETAIN_IF_NEW && is_new));
     return OK;
 }
 

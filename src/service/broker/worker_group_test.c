@@ -328,14 +328,27 @@ static void without_a_grant_it_is_anothers(void **state)
     EXPECT(c, "publish1 t/a waits; ");
 }
 
+/* Role any has no topics under w/ any more, role small still has. */
+static void any_loses_a_grant(struct bench *b)
+{
+    struct role *small = NULL;
+    uint64_t epoch;
+    policy_unref(b->policy);
+    b->policy = NULL;
+    must(policy_new(&b->policy));
+    bench_role(b->policy, "any", true, &b->any);
+    bench_role(b->policy, "small", false, &small);
+    assert_int_equal(directory_policy_changed(b->directory, &epoch), OK);
+    realm_changes(b);
+    settle(b);
+}
+
 /* The policy takes the filter away from one role: its members' subscriptions end, and what waits
  * for them is asked about when it would leave, and is another's then. */
 static void policy_ends_the_subscription(void **state)
 {
     struct bench *b = *state;
     struct party *p = &b->parties[3], *a = &b->parties[0], *c = &b->parties[1];
-    struct role *small = NULL;
-    uint64_t epoch;
     is_in(b, p, "s1", &clean);
     is_in(b, a, device_at(b, 0, 0), &durable);
     subscribed(b, a, "$share/g/w/#", 1);
@@ -345,14 +358,7 @@ static void policy_ends_the_subscription(void **state)
     settle(b);
     is_in(b, c, "s0", &clean);
     subscribed(b, c, "$share/g/w/#", 1);
-    policy_unref(b->policy);
-    b->policy = NULL;
-    must(policy_new(&b->policy));
-    bench_role(b->policy, "any", true, &b->any);
-    bench_role(b->policy, "small", false, &small);
-    assert_int_equal(directory_policy_changed(b->directory, &epoch), OK);
-    realm_changes(b);
-    settle(b);
+    any_loses_a_grant(b);
     EXPECT(c, "");
     publishes(b, p, "w/a", "next", 1, 8, false);
     settle(b);
@@ -361,6 +367,31 @@ static void policy_ends_the_subscription(void **state)
     settle(b);
     EXPECT(a, "connack 00 present; ");
     EXPECT(c, "publish1 w/a waits; ");
+}
+
+/* What left with QoS 2 before the grant ended is dropped with it: another member may not have what
+ * the first one may have. SPEC: MQTT5-4.8.2-5 */
+static void without_a_grant_qos2_that_has_left_is_nobodys(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = &b->parties[3], *a = &b->parties[0], *c = &b->parties[1];
+    is_in(b, p, "s1", &clean);
+    is_in(b, a, device_at(b, 0, 0), &durable);
+    subscribed(b, a, "$share/g/w/#", 2);
+    publishes(b, p, "w/a", "left", 2, 7, false);
+    settle(b);
+    EXPECT(a, "publish2 w/a left; ");
+    is_cut(b, a);
+    settle(b);
+    publishes(b, p, "w/a", "waits", 2, 8, false);
+    settle(b);
+    is_in(b, c, "s0", &clean);
+    subscribed(b, c, "$share/g/w/#", 2);
+    any_loses_a_grant(b);
+    connects(b, a, device_at(b, 0, 0), &durable);
+    settle(b);
+    EXPECT(a, "connack 00 present; ");
+    EXPECT(c, "publish2 w/a waits; ");
 }
 
 /* ---- crashes ---- */
@@ -411,6 +442,44 @@ static void passed_on_survives(void **state)
 }
 
 /* A message that was acknowledged to nobody is matched again, for one member of the group. */
+static void joins_by_number(struct bench *b, struct party *p, const char *filter, uint32_t id)
+{
+    uint8_t bytes[128], list[64];
+    struct wr w = wr_into(bytes, sizeof(bytes)), l = wr_into(list, sizeof(list));
+    struct mqtt_subscription s = {
+        .whole = slice_text(filter), .filter = slice_text(filter), .qos = 1};
+    mqtt_subscription_write(&l, &s, MQTT_V5);
+    struct mqtt_subscribe m = {.packet_id = 9, .list = wr_slice(&l), .n_filters = 1};
+    mqtt_props_set_number(&m.props, MQTT_PROP_SUBSCRIPTION_ID, id);
+    must(mqtt_subscribe_encode(&m, MQTT_V5, &w));
+    give_wr(b, p, &w);
+    settle(b);
+    EXPECT(p, "suback 01; ");
+}
+
+/* A member of two groups leaves a copy to each, also when a crash came between. */
+static void two_groups_come_back(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1], *d = &b->parties[2];
+    is_in(b, a, device_at(b, 0, 0), &durable);
+    joins_by_number(b, a, "$share/g/t/#", 1);
+    joins_by_number(b, a, "$share/h/t/#", 2);
+    is_cut(b, a);
+    settle(b);
+    says(b, p, "x", 1);
+    bench_crash(b, 1000, &report);
+    is_in(b, c, device_at(b, 1, 0), &clean);
+    subscribed(b, c, "$share/g/t/#", 1);
+    is_in(b, d, device_at(b, 1, 1), &clean);
+    subscribed(b, d, "$share/h/t/#", 1);
+    connects(b, a, device_at(b, 0, 0), &clean); /* the session of before ends */
+    settle(b);
+    EXPECT(c, "publish1 t/a x; ");
+    EXPECT(d, "publish1 t/a x; ");
+}
+
 static void owed_to_a_group(void **state)
 {
     struct bench *b = *state;
@@ -546,8 +615,10 @@ int main(void)
         STORY(gone_before_it_arrives),
         STORY(without_a_grant_it_is_anothers),
         STORY(policy_ends_the_subscription),
+        STORY(without_a_grant_qos2_that_has_left_is_nobodys),
         STORY(groups_come_back),
         STORY(passed_on_survives),
+        STORY(two_groups_come_back),
         STORY(owed_to_a_group),
         STORY(expired_while_down),
         cmocka_unit_test(every_allocation_fails_once),

@@ -374,7 +374,7 @@ MUST_USE enum err groups_chosen(struct worker *w, const struct wmsg *in, struct 
 void groups_missed(struct worker *w, const struct msg *m, const uint64_t *sessions, size_t n,
                    struct match *match);
 /* group_pass_on - a delivery of s through this group, which s does not get: the next member does,
- * on record when that is durable. */
+ * on record when that is durable; nobody does with QoS 2 when it may have left. */
 void group_pass_on(struct worker *w, const struct session *s, const struct delivery *d);
 /* groups_end_session - what s leaves behind, its subs removed already, goes to other members. */
 void groups_end_session(struct worker *w, const struct session *s);
@@ -387,9 +387,10 @@ MUST_USE enum err group_join(struct worker *w, struct session *s, struct slice t
 void group_leave(struct worker *w, struct sub *sub);
 /* member_told - what another worker says of a member. ERR_NOMEM: it is to come again. */
 MUST_USE enum err member_told(struct worker *w, const struct wmsg *m);
-/* group_of_restored - through which group a delivery that was read back came, as far as can be
- * told: 0 when an ordinary subscription of s matches it as well. */
-uint32_t group_of_restored(const struct session *s, struct slice topic);
+/* group_of_restored - through which group a delivery with these identifiers came that was read
+ * back, as far as can be told: 0 when an ordinary subscription of s may have brought it as well. */
+uint32_t group_of_restored(const struct session *s, struct slice topic, const uint32_t *ids,
+                           size_t n_ids);
 
 /* commit.c */
 MUST_USE enum err token_new(struct worker *w, const struct token *t, uint64_t *ret);
