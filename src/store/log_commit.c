@@ -22,6 +22,7 @@ static void take_handed(struct log *l)
     (void)pthread_mutex_lock(&l->inbox);
     struct chunks handed = l->handed;
     l->handed = (struct chunks){0};
+    l->is_called = false;
     (void)pthread_mutex_unlock(&l->inbox);
     if (handed.first == NULL) {
         return;
