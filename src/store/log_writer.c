@@ -196,6 +196,7 @@ static void writer_handover(struct journal *j, bool is_awaited)
     (void)pthread_mutex_lock(&l->inbox);
     if (c != NULL) {
         chunks_push(&l->handed, c);
+        l->n_handovers++;
     }
     bool must_wake = is_awaited && !l->is_called && l->handed.first != NULL;
     l->is_called = l->is_called || must_wake;
