@@ -185,6 +185,30 @@ static void reads_and_writes_at_offsets(void **state)
     ops->close(NULL);
 }
 
+/* What is written in pieces is all there, at any size around theirs. */
+static void large_writes_are_whole(void **state)
+{
+    enum { PIECE = 64 * 1024, MOST = 2 * PIECE + 1, AT = 7 };
+    static uint8_t bytes[MOST], got[MOST + 1];
+    static const size_t sizes[] = {0, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, MOST};
+    const struct scratch *s = *state;
+    const struct disk_ops *ops = s->disk->ops;
+    for (size_t i = 0; i < MOST; i++) {
+        bytes[i] = (uint8_t)(i * 31 + i / PIECE);
+    }
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        struct disk_file *f = NULL;
+        size_t n = 0;
+        assert_int_equal(ops->open(s->disk, "f", DISK_WRITE, &f), OK);
+        assert_int_equal(ops->write_at(f, AT, slice_of(bytes, sizes[i])), OK);
+        assert_int_equal(ops->read_at(f, AT, got, sizeof got, &n), OK);
+        assert_int_equal(n, sizes[i]);
+        assert_memory_equal(got, bytes, n);
+        ops->close(f);
+        assert_int_equal(ops->remove(s->disk, "f"), OK);
+    }
+}
+
 static void loading_has_a_limit(void **state)
 {
     struct scratch *s = *state;
@@ -399,6 +423,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(names_have_a_limit, scratch_new, scratch_free),
         cmocka_unit_test_setup_teardown(files_are_private, scratch_new, scratch_free),
         cmocka_unit_test_setup_teardown(reads_and_writes_at_offsets, scratch_new, scratch_free),
+        cmocka_unit_test_setup_teardown(large_writes_are_whole, scratch_new, scratch_free),
         cmocka_unit_test_setup_teardown(loading_has_a_limit, scratch_new, scratch_free),
         cmocka_unit_test_setup_teardown(saving_replaces_everything, scratch_new, scratch_free),
         cmocka_unit_test_setup_teardown(renaming_and_removing, scratch_new, scratch_free),

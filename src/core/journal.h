@@ -61,7 +61,10 @@ struct journal_ops {
     /* What a record that adds would be answered now: OK, ERR_SPACE, ERR_IO. For who is about to
      * ask for lasting room by a kind that is always taken: a new session. */
     enum err (*admits)(const struct journal *w);
-    void (*handover)(struct journal *w);
+    /* is_awaited: commit it and what was handed over before. Else it goes with the next batch, and
+     * the caller sees to it that there is one: a later call says is_awaited, with records or none.
+     */
+    void (*handover)(struct journal *w, bool is_awaited);
     uint64_t (*committed)(const struct journal *w);
 };
 
@@ -82,9 +85,9 @@ MUST_USE static inline enum err journal_admits(const struct journal *w)
 }
 
 /* journal_handover - gives what was appended to the log. Cheap when nothing was. */
-static inline void journal_handover(struct journal *w)
+static inline void journal_handover(struct journal *w, bool is_awaited)
 {
-    w->ops->handover(w);
+    w->ops->handover(w, is_awaited);
 }
 
 static inline uint64_t journal_committed(const struct journal *w)

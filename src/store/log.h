@@ -115,6 +115,8 @@ void log_tend(struct log *l, uint64_t now_ms, uint64_t *ret_at_ms);
 /* log_pace - how long to wait, after the first record of a batch, for others to join it:
  * microseconds, 0 when there is little traffic. docs/decisions has the measurements. */
 uint64_t log_pace(const struct log *l);
+/* log_handovers - how many there were: who waits for others sees whether they come. */
+uint64_t log_handovers(struct log *l);
 
 /* ---- entries of the service thread ---- */
 

@@ -22,6 +22,7 @@ static void take_handed(struct log *l)
     (void)pthread_mutex_lock(&l->inbox);
     struct chunks handed = l->handed;
     l->handed = (struct chunks){0};
+    l->is_called = false;
     (void)pthread_mutex_unlock(&l->inbox);
     if (handed.first == NULL) {
         return;
@@ -346,6 +347,16 @@ static uint64_t publish(struct log *l)
     return moved;
 }
 
+/* What died in the batch was traffic, too. */
+static uint64_t batch_records(const struct log *l)
+{
+    uint64_t n = 0;
+    for (const struct chunk *c = l->batch.first; c != NULL; c = c->next) {
+        n += c->n_frames;
+    }
+    return n;
+}
+
 static void note_pace(struct log *l)
 {
     uint64_t now_us = l->setup.clock.mono_us(l->setup.clock.ctx);
@@ -357,7 +368,7 @@ static void note_pace(struct log *l)
         return;
     }
     l->gap_us_x16 += gap_us - l->gap_us_x16 / MEAN_PART;
-    l->records_per_batch_x16 += l->n_writes - l->records_per_batch_x16 / MEAN_PART;
+    l->records_per_batch_x16 += batch_records(l) - l->records_per_batch_x16 / MEAN_PART;
 }
 
 /* ---- trouble ---- */

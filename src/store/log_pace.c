@@ -5,7 +5,9 @@ enum {
     PACE_FROM = 4000,  /* records a second; below it each batch leaves at once */
     PACE_FULL = 40000, /* from here on the whole pause */
     PACE_BATCH = 8,    /* with less in a batch there is nobody to wait for: they wait for us */
-    PACE_MAX_US = 1000,
+    PACE_ENOUGH = 128, /* so many share a sync well: what comes faster waits less, but... */
+    PACE_MAX_US = 2000,
+    PACE_BUSY_US = 1000,     /* ...this long also at any rate: then it is the CPU that is short */
     PACE_SYNC_SLOW_US = 4000 /* a disk this slow gathers enough by itself */
 };
 
@@ -17,8 +19,19 @@ uint64_t pace_us(uint64_t records_per_s, uint64_t records_per_batch, uint64_t sy
     }
     uint64_t over = records_per_s < PACE_FULL ? records_per_s - PACE_FROM : PACE_FULL - PACE_FROM;
     uint64_t us = PACE_MAX_US * over / (PACE_FULL - PACE_FROM);
+    uint64_t enough_us = PACE_ENOUGH * (uint64_t)1000000 / records_per_s;
+    enough_us = enough_us > PACE_BUSY_US ? enough_us : PACE_BUSY_US;
+    us = us < enough_us ? us : enough_us;
     /* The sync itself is time in which others gather. */
     return us > sync_us ? us - sync_us : 0;
+}
+
+uint64_t log_handovers(struct log *l)
+{
+    (void)pthread_mutex_lock(&l->inbox);
+    uint64_t n = l->n_handovers;
+    (void)pthread_mutex_unlock(&l->inbox);
+    return n;
 }
 
 uint64_t log_pace(const struct log *l)

@@ -86,6 +86,8 @@ struct log {
 
     /* inbox */
     struct chunks handed;
+    uint64_t n_handovers;
+    bool is_called; /* the log's thread was woken for what is in `handed` */
     struct chunk *spare_chunks;
     size_t n_spare_chunks;
     unsigned n_savers;

@@ -147,7 +147,7 @@ static enum err save(struct log *l, const struct log_change *changes, size_t n)
         tend_here(l);
     }
     TRY(append_in_time(l, w, changes, n));
-    journal_handover(&w->journal);
+    journal_handover(&w->journal, true);
     if (atomic_load(&l->is_threaded)) {
         return wait_committed(l, w) ? OK : give_up(l, w, ERR_IO);
     }

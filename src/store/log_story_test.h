@@ -199,7 +199,7 @@ static inline enum err story_step(struct story *s)
     if (p.err == OK) {
         s->handed = v;
         s->lsns[v] = p.lsn;
-        journal_handover(p.w);
+        journal_handover(p.w, true);
     }
     return p.err;
 }

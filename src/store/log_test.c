@@ -62,7 +62,7 @@ static void syncs_once_for_a_batch(void **state)
     story_ack(&p, 500);
     assert_int_equal(p.err, OK);
     assert_int_equal(log_commit(s.log, &moved), ERR_AGAIN); /* not handed over */
-    journal_handover(p.w);
+    journal_handover(p.w, true);
     assert_int_equal(log_commit(s.log, &moved), OK);
     assert_int_equal(moved, 2);
     assert_int_equal(journal_committed(p.w), p.lsn);
@@ -71,6 +71,39 @@ static void syncs_once_for_a_batch(void **state)
     log_status(s.log, &status);
     assert_true(status.elided >= 3);
     assert_int_equal(status.batches, 1);
+    story_done(&s);
+}
+
+/* Who hands over what nobody waits for wakes nobody, until it asks for a commit; many ask once. */
+static void wakes_for_what_is_awaited(void **state)
+{
+    (void)state;
+    static struct story s;
+    uint64_t moved = 0;
+    story_init(&s, 64 * MIB, 9);
+    assert_int_equal(story_open(&s), OK);
+    struct story_pen p = {.w = log_writer(s.log, 0)}, other = {.w = log_writer(s.log, 1)};
+    journal_handover(p.w, true);
+    assert_int_equal(s.n_wakes, 0); /* for nothing */
+    story_message(&p, 1);
+    journal_handover(p.w, false);
+    assert_int_equal(s.n_wakes, 0);
+    journal_handover(p.w, true);
+    assert_int_equal(s.n_wakes, 1);
+    story_message(&other, 2);
+    journal_handover(other.w, true);
+    assert_int_equal(s.n_wakes, 1);
+    assert_int_equal(log_commit(s.log, &moved), OK);
+    assert_int_equal(moved, 3);
+
+    story_message(&p, 3);
+    journal_handover(p.w, false);
+    story_message(&other, 4);
+    journal_handover(other.w, true); /* not the first that waits, but the first that asks */
+    assert_int_equal(s.n_wakes, 2);
+    assert_int_equal(log_commit(s.log, &moved), OK);
+    assert_int_equal(moved, 3);
+    assert_int_equal(journal_committed(p.w), p.lsn);
     story_done(&s);
 }
 
@@ -324,7 +357,7 @@ static void cleaning_keeps_what_lives(void **state)
     assert_int_equal(story_open(&s), OK);
     struct story_pen p = {.w = log_writer(s.log, 1)};
     story_entry(&p, 2, 0); /* an old one that the story soon overwrites */
-    journal_handover(p.w);
+    journal_handover(p.w, true);
     for (unsigned i = 0; i < 600; i++) {
         assert_int_equal(story_step(&s), OK);
         assert_int_equal(story_turn(&s), OK);
@@ -418,10 +451,10 @@ static void ids_outlive_their_records(void **state)
     struct story_pen p = {.w = log_writer(s.log, 1)};
     assert_int_equal(story_step(&s), OK);
     story_message(&p, 3000);
-    journal_handover(p.w);
+    journal_handover(p.w, true);
     assert_int_equal(story_turn(&s), OK);
     story_ack(&p, 3000);
-    journal_handover(p.w);
+    journal_handover(p.w, true);
     for (unsigned i = 0; i < 200; i++) {
         assert_int_equal(story_step(&s), OK);
         assert_int_equal(story_turn(&s), OK);
@@ -526,6 +559,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(keeps_what_was_committed),
                                        cmocka_unit_test(syncs_once_for_a_batch),
+                                       cmocka_unit_test(wakes_for_what_is_awaited),
                                        cmocka_unit_test(nothing_is_readable),
                                        cmocka_unit_test(survives_a_kill),
                                        cmocka_unit_test(survives_a_power_cut_anywhere),

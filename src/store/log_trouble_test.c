@@ -179,7 +179,7 @@ static void survives_a_full_disk(void **state)
             n += p.err == OK ? 1 : 0;
             assert_true(p.err == OK || p.err == ERR_SPACE);
             p.err = OK;
-            journal_handover(p.w);
+            journal_handover(p.w, true);
             commit(s.log, &moved);
             log_tend(s.log, s.now_ms, &at);
             s.now_ms += 300;
@@ -206,7 +206,7 @@ static void survives_a_full_disk(void **state)
             s.now_ms += 300;
             story_ack(&p, v);
             assert_int_equal(p.err, OK);
-            journal_handover(p.w);
+            journal_handover(p.w, true);
             commit(s.log, &moved);
             log_tend(s.log, s.now_ms, &at);
         }
@@ -295,7 +295,7 @@ static void *write_thread(void *arg)
                 return NULL;
             }
         }
-        journal_handover(p.w);
+        journal_handover(p.w, true);
     }
     t->lsn = p.lsn;
     return NULL;
@@ -447,7 +447,7 @@ static void remembers_what_came_in_trouble(void **state)
     struct story_pen p = {.w = log_writer(s.log, 1)};
     story_ack(&p, 1);
     assert_int_equal(p.err, OK);
-    journal_handover(p.w);
+    journal_handover(p.w, true);
     sleeps_and_turns(&s, &n_heard, &at_ms);
     test_disk_heal(&s.disk);
     for (unsigned i = 0; i < 10; i++) {

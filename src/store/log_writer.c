@@ -182,20 +182,26 @@ static enum err writer_admits(const struct journal *j)
     return admit((const struct writer *)(const void *)j, JOURNAL_BODY, 0);
 }
 
-static void writer_handover(struct journal *j)
+static void writer_handover(struct journal *j, bool is_awaited)
 {
     struct writer *w = writer_of(j);
     struct log *l = w->log;
-    if (w->open == NULL || w->open->n_frames == 0) {
+    struct chunk *c = w->open != NULL && w->open->n_frames > 0 ? TAKE(w->open) : NULL;
+    if (c == NULL && !is_awaited) {
         return;
     }
-    struct chunk *c = TAKE(w->open);
-    atomic_fetch_add_explicit(&l->outstanding, c->sealed_bytes, memory_order_relaxed);
+    if (c != NULL) {
+        atomic_fetch_add_explicit(&l->outstanding, c->sealed_bytes, memory_order_relaxed);
+    }
     (void)pthread_mutex_lock(&l->inbox);
-    bool is_first = l->handed.first == NULL;
-    chunks_push(&l->handed, c);
+    if (c != NULL) {
+        chunks_push(&l->handed, c);
+        l->n_handovers++;
+    }
+    bool must_wake = is_awaited && !l->is_called && l->handed.first != NULL;
+    l->is_called = l->is_called || must_wake;
     (void)pthread_mutex_unlock(&l->inbox);
-    if (is_first && l->setup.wake != NULL) {
+    if (must_wake && l->setup.wake != NULL) {
         l->setup.wake(l->setup.ctx);
     }
 }

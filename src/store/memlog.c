@@ -33,8 +33,9 @@ static enum err memlog_admits(const struct journal *j)
     return OK;
 }
 
-static void memlog_handover(struct journal *j)
+static void memlog_handover(struct journal *j, bool is_awaited)
 {
+    (void)is_awaited;
     struct memlog_writer *w = (struct memlog_writer *)(void *)j;
     atomic_store_explicit(&w->handed, w->appended, memory_order_release);
 }

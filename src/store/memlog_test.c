@@ -25,7 +25,7 @@ static void commits_late(void **state)
     assert_int_equal(append(a, "x"), 1);
     assert_int_equal(append(a, "yz"), 2);
     assert_int_equal(memlog_commit(l), 0);
-    journal_handover(a);
+    journal_handover(a, true);
     assert_int_equal(journal_committed(a), 0);
     assert_int_equal(memlog_commit(l), 1);
     assert_int_equal(journal_committed(a), 2);
@@ -33,8 +33,8 @@ static void commits_late(void **state)
     assert_int_equal(append(a, ""), 3);
     assert_int_equal(journal_committed(a), 2);
     assert_int_equal(journal_committed(b), 0);
-    journal_handover(a);
-    journal_handover(b);
+    journal_handover(a, true);
+    journal_handover(b, true);
     assert_int_equal(memlog_commit(l), 3);
     assert_int_equal(journal_committed(a), 3);
     assert_int_equal(journal_committed(b), 1);

@@ -178,7 +178,7 @@ static void *worker_thread(void *arg)
                            : w->acknowledged + b->in_flight;
         while (w->seq < owed && w->seq - w->acknowledged < RING - 1 && publish(w)) {
         }
-        journal_handover(w->w);
+        journal_handover(w->w, true);
         if (b->rate > 0) {
             pause_us(TURN_US);
         } else {

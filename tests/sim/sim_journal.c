@@ -208,11 +208,11 @@ static enum err admits(const struct journal *j)
     return w->log->is_dead ? OK : journal_admits(w->real);
 }
 
-static void handover(struct journal *j)
+static void handover(struct journal *j, bool is_awaited)
 {
     struct sim_writer *w = (struct sim_writer *)(void *)j;
     if (!w->log->is_dead) {
-        journal_handover(w->real);
+        journal_handover(w->real, is_awaited);
     }
 }
 

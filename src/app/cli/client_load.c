@@ -124,6 +124,13 @@ static uint16_t id_of(uint64_t number)
     return (uint16_t)(number % UINT16_MAX + 1);
 }
 
+/* By whole milliseconds: a server that answers in many small portions must not be sent smaller ones
+ * for it, each of which wakes it. */
+static uint64_t due(const struct load *l)
+{
+    return (l->now_us - l->begin_us) / 1000 * l->o->rate / 1000;
+}
+
 static bool may_send(const struct conn *c)
 {
     const struct load *l = c->load;
@@ -131,7 +138,7 @@ static bool may_send(const struct conn *c)
     if (!c->is_publisher || c->phase != READY || !l->is_sending) {
         return false;
     }
-    if (o->rate > 0 && l->n_sent >= (l->now_us - l->begin_us) * o->rate / 1000000) {
+    if (o->rate > 0 && l->n_sent >= due(l)) {
         return false; /* not its time yet */
     }
     uint64_t open = c->n_sent * l->fan - c->n_delivered;
@@ -512,8 +519,8 @@ static void open_all(struct load *l)
 /* At a given rate each millisecond brings the publishers that are due, one after the other. */
 static void pace(struct load *l)
 {
-    uint64_t due = (l->now_us - l->begin_us) * l->o->rate / 1000000;
-    for (uint32_t i = 0; l->n_sent + i < due && i < l->o->n_publishers; i++) {
+    uint64_t until = due(l);
+    for (uint32_t i = 0; l->n_sent + i < until && i < l->o->n_publishers; i++) {
         mark_dirty(l, &l->conns[l->pace_at++ % l->o->n_publishers]);
     }
 }

@@ -222,6 +222,9 @@ MUST_USE enum err pending_add(struct worker *w, const struct pending *p)
     TRY(pending_reserve(w, 1));
     *pending_at(w, w->pending_n) = *p;
     w->pending_n++;
+    if (p->lsn > w->called_lsn) {
+        w->call_at_ms = w->now_ms;
+    }
     return OK;
 }
 

@@ -8,6 +8,8 @@
 
 #include "base/mem.h"
 
+enum { LINGER_LOOK_US = 1000, LINGER_QUIET_US = 300 };
+
 struct committer {
     struct clock clock;
     struct log *log;
@@ -52,11 +54,24 @@ static bool sleep_until(struct committer *c, uint64_t at_ms)
     return is_called;
 }
 
-/* Others may join the batch that is about to be written, unless this is the end. */
+/* True: this is the end. */
+static bool pause_for(struct committer *c, uint64_t us)
+{
+    return wait_until(&c->ending, c->clock.mono_us(c->clock.ctx) + us);
+}
+
+/* Others may join the batch that is about to be written, unless this is the end. A long pause is
+ * looked at in between: when nobody came for a while, all who could are waiting for us. */
 static void linger(struct committer *c, uint64_t us)
 {
-    if (us > 0) {
-        (void)wait_until(&c->ending, c->clock.mono_us(c->clock.ctx) + us);
+    if (us <= LINGER_LOOK_US) {
+        (void)(us > 0 && pause_for(c, us));
+        return;
+    }
+    bool is_end = pause_for(c, LINGER_LOOK_US - LINGER_QUIET_US);
+    uint64_t before = log_handovers(c->log);
+    if (!is_end && !pause_for(c, LINGER_QUIET_US) && log_handovers(c->log) != before) {
+        (void)pause_for(c, us - LINGER_LOOK_US);
     }
 }
 

@@ -37,7 +37,7 @@ static uint64_t append_session(struct journal *w, uint64_t id)
     assert_int_equal(journal_session_head(&s, &wr), OK);
     assert_int_equal(journal_append(w, JOURNAL_SESSION, 0, wr_slice(&wr), slice_text("c"), &lsn),
                      OK);
-    journal_handover(w);
+    journal_handover(w, true);
     return lsn;
 }
 

@@ -217,7 +217,7 @@ struct driver *driver_free(struct driver *d)
     }
     links_free(d);
     if (d->worker != NULL) {
-        journal_handover(d->journal); /* that they sleep now */
+        journal_handover(d->journal, true); /* that they sleep now */
     }
     for (size_t i = 0; i < d->n_doors; i++) {
         listener_free(d->doors[i].listener);
@@ -322,7 +322,7 @@ static void driver_turn(struct driver *d)
     if (wakes != 0) {
         d->setup.wake(d->setup.ctx, wakes);
     }
-    journal_handover(d->journal); /* what sending and closing recorded */
+    worker_handover(d->worker); /* what sending and closing recorded */
     atomic_store_explicit(&d->is_drained, worker_is_drained(d->worker), memory_order_release);
     count_add(&d->counters->turn_us, d->setup.clock.mono_us(d->setup.clock.ctx) - start_us);
 }

@@ -42,6 +42,7 @@ struct keeper {
     enum err refusal;
     bool refuses_on; /* all that follow, too, when they add */
     size_t n_refused;
+    size_t n_calls; /* handovers that somebody waits for */
 };
 
 static inline enum err keeper_append(struct journal *j, enum journal_kind kind, uint64_t owner,
@@ -78,10 +79,11 @@ static inline enum err keeper_admits(const struct journal *j)
 }
 
 /* What is handed over goes before what is not. */
-static inline void keeper_handover(struct journal *j)
+static inline void keeper_handover(struct journal *j, bool is_awaited)
 {
     const struct keeper_writer *w = (const struct keeper_writer *)(const void *)j;
     struct keeper *k = w->k;
+    k->n_calls += is_awaited ? 1 : 0;
     size_t to = 0;
     while (to < k->n && k->records[to].is_handed) {
         to++;

@@ -11,6 +11,17 @@ static uint64_t owner_of(uint64_t principal)
     return principal >> 63 != 0 ? 0 : principal;
 }
 
+/* Nobody waits for the end of a delivery: lost in a crash, it comes again. A commit of its own for
+ * each acknowledgement would cost as much as the message did. It is handed over at once all the
+ * same: in the batch of its message it takes the message with it. Who waits says so by pending_add.
+ */
+static void note_due(struct worker *w, enum journal_kind kind)
+{
+    bool only_settles = kind == JOURNAL_ACK || kind == JOURNAL_DROP;
+    uint64_t at_ms = w->now_ms + (only_settles ? SETTLED_WAIT_MS : 0);
+    w->call_at_ms = at_ms < w->call_at_ms ? at_ms : w->call_at_ms;
+}
+
 static enum err append(struct worker *w, enum journal_kind kind, uint64_t owner,
                        const struct wr *head, struct slice body, uint64_t *ret_lsn)
 {
@@ -18,6 +29,7 @@ static enum err append(struct worker *w, enum journal_kind kind, uint64_t owner,
         return head->err;
     }
     TRY(journal_append(w->setup.journal, kind, owner_of(owner), wr_slice(head), body, ret_lsn));
+    note_due(w, kind);
     w->last_lsn = *ret_lsn;
     count_add(&counts(w)->journal_records, 1);
     return OK;
@@ -25,10 +37,16 @@ static enum err append(struct worker *w, enum journal_kind kind, uint64_t owner,
 
 void worker_handover(struct worker *w)
 {
-    if (w->last_lsn != w->handed_lsn) {
-        w->handed_lsn = w->last_lsn;
-        journal_handover(w->setup.journal);
+    bool is_due = w->call_at_ms <= w->now_ms || w->last_lsn - w->called_lsn >= HANDOVER_RECORDS;
+    if (w->last_lsn == w->handed_lsn && !is_due) {
+        return;
     }
+    w->handed_lsn = w->last_lsn;
+    if (is_due) {
+        w->called_lsn = w->last_lsn;
+        w->call_at_ms = UINT64_MAX;
+    }
+    journal_handover(w->setup.journal, is_due);
 }
 
 /* ---- messages ---- */

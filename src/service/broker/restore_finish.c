@@ -91,7 +91,7 @@ static enum err match_again(struct restore *r, uint64_t body_id, const uint64_t 
     }
     for (unsigned i = 0; i < r->n;
          i++) { /* before the answer: without these it would end the body */
-        journal_handover(r->workers[i]->setup.journal);
+        journal_handover(r->workers[i]->setup.journal, true);
     }
     buf_clear(&r->workers[0]->record);
     for (unsigned i = 0; i < FILTERS_WORKERS_MAX; i++) {

@@ -54,6 +54,7 @@ MUST_USE enum err worker_new(const struct worker_setup *s, uint64_t now_ms, int6
     w->wire = wire_limits(s->limits);
     w->realm = realm_ref(s->realm);
     w->next_sweep_ms = now_ms + MARKER_SWEEP_MS;
+    w->call_at_ms = UINT64_MAX;
     atomic_init(&w->realm_epoch, s->realm->epoch);
     enum err err = worker_init(w, now_ms);
     if (err != OK) {
@@ -332,6 +333,7 @@ uint64_t worker_deadline(const struct worker *w)
         return w->now_ms;
     }
     uint64_t at = least(wheel_deadline(&w->conn_wheel), wheel_deadline(&w->session_wheel));
+    at = least(at, w->call_at_ms);
     if (rings_have_more(w)) {
         at = least(at, w->now_ms + (w->is_short ? SHORT_RETRY_MS : 0));
     }

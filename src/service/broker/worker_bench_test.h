@@ -340,6 +340,9 @@ static inline void settle(struct bench *b)
     }
 }
 
+/* Acknowledgements alone wait that long for company on their way to the log. */
+enum { SETTLES_MS = 20 };
+
 static inline void pass(struct bench *b, uint64_t ms)
 {
     b->now_ms += ms;

@@ -29,8 +29,9 @@ enum {
     SESSIONS_HELD_MAX = 1024, /* of a worker: over, but for wills that found no room */
     SHORT_RETRY_MS = 10,      /* after which what there was no memory for is tried again */
     CODES_MAX = 64, /* filters of one packet; over limits.filters_per_packet in any sane setting */
-    HANDOVER_RECORDS = 256,   /* appended within one input: given to the log in between */
-    WORKER_ID_BITS = 6,       /* of ids that never come again: which worker gave them */
+    HANDOVER_RECORDS = 256, /* appended within one input: given to the log in between */
+    SETTLED_WAIT_MS = 20,   /* how long what only settles waits for company on its way to the log */
+    WORKER_ID_BITS = 6,     /* of ids that never come again: which worker gave them */
     UNREAD_SLACK = 128 * 1024 /* read from the socket before back-pressure was felt */
 };
 
@@ -187,6 +188,8 @@ struct worker {
     struct pending *pending;       /* FIFO ring */
     size_t pending_at, pending_n, pending_cap;
     uint64_t last_lsn, handed_lsn, committed;
+    uint64_t called_lsn; /* up to here the log was asked to commit, not only handed over */
+    uint64_t call_at_ms; /* when to ask for the rest; UINT64_MAX: there is none */
 
     uint64_t wants_all; /* bits of workers whose interest is not known in full */
     struct list barriers;
@@ -413,8 +416,6 @@ bool commits_are_due(const struct worker *w);
 MUST_USE enum err done_add(struct worker *w, uint64_t cookie);
 
 /* record.c: each gives its lsn (also kept in w->last_lsn); errors are the journal's */
-/* worker_handover - gives what was recorded to the log. */
-void worker_handover(struct worker *w);
 MUST_USE enum err record_body(struct worker *w, const struct msg *m, uint64_t owed,
                               uint64_t *ret_lsn);
 /* record_entry - d of s, one more entry in w->record; record_deliver writes the record of them, as

@@ -1,4 +1,5 @@
 /* What a hostile or an unlucky client may do to a worker: each test is a defect that was there. */
+#include "service/broker/worker_private.h"
 #include "service/broker/worker_story_test.h"
 #include "wire/mqtt/unsubscribe.h"
 
@@ -48,6 +49,74 @@ static void held_publishers_do_not_turn_for_ever(void **state)
         n += count(reader, MQTT_PUBLISH);
     }
     assert_int_equal(n, 2 * EACH);
+}
+
+/* ---- what settles ---- */
+
+/* QoS 1 packets with these ids, in one input; their acknowledgements are taken. */
+static void publishes_ids(struct bench *b, struct party *p, uint16_t from, uint16_t to)
+{
+    static uint8_t bytes[HANDOVER_RECORDS * 16];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    for (uint16_t id = from; id <= to; id++) {
+        write_publish(&w, MQTT_V5, "t/a", "x", 1, id, false);
+    }
+    give_wr(b, p, &w);
+    settle(b);
+    p->n = 0;
+}
+
+static size_t calls_since(struct bench *b)
+{
+    size_t n = b->log->n_calls;
+    b->log->n_calls = 0;
+    return n;
+}
+
+/* SPEC: docs/ORDER.md rule 7: acknowledgements alone ask for a commit after a while, or when they
+ * are many; they are with the log before, and go with what others wait for. */
+static void acknowledgements_wait_for_company(void **state)
+{
+    enum { ONE_INPUT = 20, MANY = HANDOVER_RECORDS };
+    struct bench *b = *state;
+    struct party *sub = &b->parties[0], *pub = &b->parties[1];
+    is_in(b, sub, device_at(b, 1, 0), &durable);
+    subscribed(b, sub, "t/a", 1);
+    is_in(b, pub, device_at(b, 1, 1), &plain);
+    (void)calls_since(b);
+    publishes_ids(b, pub, 1, 1);
+    assert_int_equal(calls_since(b), 1);
+    acks(b, sub, MQTT_PUBACK, 1);
+    settle(b);
+    assert_true(b->log->records[b->log->n - 1].kind == JOURNAL_ACK);
+    assert_true(b->log->records[b->log->n - 1].is_handed);
+    assert_int_equal(worker_deadline(b->workers[1]), b->now_ms + SETTLES_MS);
+    pass(b, SETTLES_MS - 1);
+    assert_int_equal(calls_since(b), 0);
+    pass(b, 1);
+    assert_int_equal(calls_since(b), 1);
+
+    publishes_ids(b, pub, 2, 2);
+    acks(b, sub, MQTT_PUBACK, 2);
+    publishes_ids(b, pub, 3, 3);
+    assert_int_equal(calls_since(b), 2); /* one each, and that was all */
+    pass(b, SETTLES_MS);
+    assert_int_equal(calls_since(b), 0);
+
+    uint16_t acked = 2, sent = 3;
+    for (; sent < MANY + 3; sent += ONE_INPUT) {
+        publishes_ids(b, pub, sent + 1, sent + ONE_INPUT);
+    }
+    (void)calls_since(b);
+    while (acked < MANY + 1) {
+        acks(b, sub, MQTT_PUBACK, ++acked);
+        turn(b, 1);
+        sub->n = 0;
+    }
+    assert_int_equal(calls_since(b), 0);
+    acks(b, sub, MQTT_PUBACK, ++acked);
+    turn(b, 1);
+    assert_int_equal(calls_since(b), 1);
 }
 
 /* ---- QoS 2 ---- */
@@ -423,6 +492,7 @@ static void principals_are_found_by_id(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(acknowledgements_wait_for_company),
         TEST(old_clients_may_pipeline_qos_2),
         TEST(what_follows_a_subscribe_is_heard),
         TEST(it_is_held_for_a_second_at_most),
