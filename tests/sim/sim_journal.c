@@ -33,7 +33,7 @@ static enum err note_body(struct sim_log *l, struct sim_record r, struct slice r
     r.seq = b.m.number;
     r.qos = b.m.qos;
     r.publisher = b.m.publisher;
-    r.is_passed_on = b.m.is_passed_on;
+    r.is_passed_on = b.m.for_group != 0;
     r.pub = (int16_t)sim_pub_of(l->sim, b.m.payload);
     r.name = (uint8_t)sim_topic_find(b.m.topic);
     sim_say(l->sim, "journal", "%u: body %llu of m%d%s, owed by %llx", r.writer,

@@ -480,6 +480,26 @@ static void two_groups_come_back(void **state)
     EXPECT(d, "publish1 t/a x; ");
 }
 
+/* A record for the members of one group is not for those of others that match as well. */
+static void passed_on_within_its_group(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, a, device_at(b, 0, 0), &durable);
+    says(b, p, "x", 1);
+    is_in(b, c, device_at(b, 1, 0), &durable);
+    joins_by_number(b, c, share, 1);
+    joins_by_number(b, c, "$share/h/t/#", 2);
+    connects(b, a, device_at(b, 0, 0), &clean); /* the session of before ends at worker 0 */
+    keeper_commit(b->log);
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.rematched, 1);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish1 t/a x; ");
+}
+
 static void owed_to_a_group(void **state)
 {
     struct bench *b = *state;
@@ -619,6 +639,7 @@ int main(void)
         STORY(groups_come_back),
         STORY(passed_on_survives),
         STORY(two_groups_come_back),
+        STORY(passed_on_within_its_group),
         STORY(owed_to_a_group),
         STORY(expired_while_down),
         cmocka_unit_test(every_allocation_fails_once),
