@@ -210,7 +210,9 @@ struct sim_session {
         uint16_t packet_id, pub;
         uint8_t group;
         bool is_held;
+        bool is_said; /* its PUBACK was fed to the worker, which may not have looked at it yet */
     } out_shared[1024];
+    unsigned n_said;
 };
 
 /* A message that must reach a session, or be dropped with a recorded reason. */
@@ -429,7 +431,13 @@ void share_connected(struct sim *s, const struct sim_session *t);
 void share_session_over(struct sim *s, struct sim_session *t);
 void share_crashed(struct sim_session *t);
 void share_dropped(struct sim *s, unsigned client, unsigned topic);
-void share_acked(struct sim_session *t, uint16_t packet_id);
+/* share_said_ack - a worker was fed a PUBACK; share_took_acks - it has taken in all it was fed;
+ * share_lost_acks - the connection has ended, and what it had not taken in is lost. */
+void share_said_ack(struct sim_session *t, uint16_t packet_id);
+void share_took_acks(struct sim_session *t);
+void share_lost_acks(struct sim_session *t);
+/* share_id_is_anothers - what leaves with this packet id came by no group. */
+void share_id_is_anothers(struct sim_session *t, uint16_t packet_id);
 void share_left(struct sim *s, struct sim_link *l, unsigned pub, unsigned filter,
                 const struct mqtt_publish *m);
 void share_reception(struct sim *s, unsigned pub, unsigned filter);

@@ -78,6 +78,9 @@ void model_held(struct sim *s, struct sim_link *l)
         l->is_held = true;
         return;
     }
+    if (s->model.sessions[l->client].link == l && l->worker >= 0 && !l->is_over) {
+        share_took_acks(&s->model.sessions[l->client]);
+    }
     for (size_t i = 0; i < s->model.n_pubs; i++) {
         struct sim_pub *p = &s->model.pubs[i];
         if (p->held_on == l->id) {
@@ -222,7 +225,7 @@ void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m)
     case MARK_PUBACK:
         /* A connection that ends takes nothing in any more. */
         if (s->model.sessions[l->client].link == l && l->bad_reason == 0 && is_welcome(s, l)) {
-            share_acked(&s->model.sessions[l->client], m->packet_id);
+            share_said_ack(&s->model.sessions[l->client], m->packet_id);
         }
         break;
     case MARK_DISCONNECT:
@@ -371,6 +374,7 @@ static void on_disconnect(struct sim *s, const struct event *e)
         return;
     }
     t->link = NULL;
+    share_lost_acks(t);
     t->exists = t->exists && t->is_durable;
     t->asleep_ms = s->now_ms;
     t->asleep_at = s->tick;

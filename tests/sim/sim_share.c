@@ -68,12 +68,37 @@ void share_dropped(struct sim *s, unsigned client, unsigned topic)
     }
 }
 
-void share_acked(struct sim_session *t, uint16_t packet_id)
+static void acked(struct sim_session *t, struct sim_shared_out *out)
+{
+    t->held[out->group][out->pub]--;
+    out->is_held = out->is_said = false;
+    t->n_said--;
+}
+
+void share_said_ack(struct sim_session *t, uint16_t packet_id)
 {
     struct sim_shared_out *out = &t->out_shared[packet_id % COUNT_OF(t->out_shared)];
-    if (out->packet_id == packet_id && out->is_held) {
-        t->held[out->group][out->pub]--;
-        out->is_held = false;
+    if (out->packet_id == packet_id && out->is_held && !out->is_said) {
+        out->is_said = true;
+        t->n_said++;
+    }
+}
+
+void share_took_acks(struct sim_session *t)
+{
+    for (size_t i = 0; t->n_said > 0 && i < COUNT_OF(t->out_shared); i++) {
+        if (t->out_shared[i].is_said) {
+            acked(t, &t->out_shared[i]);
+        }
+    }
+}
+
+/* Behind a publisher that is slowed: the message may go on to others, or may not. */
+void share_lost_acks(struct sim_session *t)
+{
+    for (size_t i = 0; t->n_said > 0 && i < COUNT_OF(t->out_shared); i++) {
+        t->n_said -= t->out_shared[i].is_said;
+        t->out_shared[i].is_said = false;
     }
 }
 
@@ -106,6 +131,10 @@ static void note_out(struct sim_session *t, unsigned pub, unsigned group,
     if (m->qos == 0) {
         return;
     }
+    if (out->is_said && !is_same) {
+        acked(t, out); /* or its packet id would not be given again */
+    }
+    t->n_said -= out->is_said;
     *out = (struct sim_shared_out){.packet_id = m->packet_id,
                                    .pub = (uint16_t)pub,
                                    .group = (uint8_t)group,
@@ -114,6 +143,15 @@ static void note_out(struct sim_session *t, unsigned pub, unsigned group,
         *had = (uint8_t)(*had + 1);
         *held = (uint8_t)(*held + 1);
     }
+}
+
+void share_id_is_anothers(struct sim_session *t, uint16_t packet_id)
+{
+    struct sim_shared_out *out = &t->out_shared[packet_id % COUNT_OF(t->out_shared)];
+    if (out->is_said) {
+        acked(t, out);
+    }
+    out->is_held = false;
 }
 
 /* Only what was meant for a member that does not last may reach one that does without a record. */
