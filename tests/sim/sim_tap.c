@@ -326,7 +326,7 @@ static void tap_publish(struct sim *s, struct sim_link *l, unsigned worker,
         share_left(s, l, pub, (unsigned)share, m);
         return;
     }
-    t->out_shared[m->packet_id % COUNT_OF(t->out_shared)].is_held = false;
+    share_id_is_anothers(t, m->packet_id);
     check_order(s, t, pub, m);
     check_copies(s, t, pub, m);
     t->touched[pub]++;
