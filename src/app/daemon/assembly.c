@@ -178,6 +178,8 @@ static enum err add_entrance(struct assembly *a, const struct boot_listener *b,
     e->entrance.index = (unsigned)a->n_entrances;
     e->entrance.segment = segment_of(&a->config, l->segment);
     EVENT_TEXT(&e->entrance, name, slice_text(l->name));
+    a->perimeters[a->n_entrances].from = l->from;
+    e->perimeter = &a->perimeters[a->n_entrances];
     e->is_udp = b->udp;
     e->fds = a->fds[a->n_entrances];
     e->n_fds = b->n_fds;

@@ -43,6 +43,7 @@
     X(refused_denied, "refusals_total", "reason=\"denied\"", counter, "")                          \
     X(refused_version, "refusals_total", "reason=\"version\"", counter, "")                        \
     X(refused_store, "refusals_total", "reason=\"store\"", counter, "")                            \
+    X(refused_from, "refusals_total", "reason=\"from\"", counter, "")                              \
     X(coap_in_bytes, "coap_unproven_in_bytes_total", "", counter, "from unproven addresses")       \
     X(coap_out_bytes, "coap_unproven_out_bytes_total", "", counter, "to unproven addresses")       \
     X(journal_records, "journal_records_total", "", counter, "records appended")                   \
