@@ -178,20 +178,19 @@ static enum err put_all(const struct config_init *init, const struct config_mach
             TRY(put(b, "  - \"%s\"\n", init->hosts[i]));
         }
     }
-    TRY(put(
-        b,
-        "listeners:             # plain ones stay closed until an exception names them\n"
-        "# from: [192.168.1.0/24, \"fd00::/8\"] at a listener: only these networks reach it, "
-        "others "
-        "are closed before\n# a byte is read. Without from everybody does; a public address there "
-        "raises the alert exposure.\n"
-        "# A listener with websocket: yes takes path (/mqtt) and origins: the pages whose "
-        "scripts may connect,\n"
-        "# like [\"https://dash.example\"]; browsers on other pages are refused. There, x509 "
-        "in auth is for\n"
-        "# programs; a page has a password or a token.\n"
-        "# mqtt_3_1: yes at an mqtt listener takes old clients of MQTT 3.1 (MQIsdp), too; they "
-        "are never told\n# of a refusal, their connection just ends.\n"));
+    TRY(put(b, "listeners:             # plain ones stay closed until an exception names them\n"));
+    TRY(put(b,
+            "# from: [192.168.1.0/24, \"fd00::/8\"] at a listener: only these networks reach it, "
+            "others are closed\n# before a byte is read. Without from everybody does; a public "
+            "address there raises the alert exposure.\n"));
+    TRY(put(b,
+            "# A listener with websocket: yes takes path (/mqtt) and origins: the pages whose "
+            "scripts may connect,\n"
+            "# like [\"https://dash.example\"]; browsers on other pages are refused. There, x509 "
+            "in auth is for\n"
+            "# programs; a page has a password or a token.\n"
+            "# mqtt_3_1: yes at an mqtt listener takes old clients of MQTT 3.1 (MQIsdp), too; they "
+            "are never told\n# of a refusal, their connection just ends.\n"));
     for (size_t i = 0; i < KNOWN; i++) {
         if (binds[i] != NULL) {
             TRY(put(b, "  - { name: %s, bind: \"%s\", %s }\n", known[i].name, binds[i],
