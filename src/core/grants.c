@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/wr.h"
+#include "core/flow.h"
 #include "core/policy.h"
 #include "core/policy_private.h"
 #include "core/topic.h"
@@ -154,6 +155,11 @@ struct grants *grants_free(struct grants *g)
 const struct principal *grants_principal(const struct grants *g)
 {
     return g->principal;
+}
+
+bool grants_let_flow(const struct grants *g, uint32_t from_segment, struct slice topic)
+{
+    return policy_lets_flow(g->policy, from_segment, flow_segment_of(g->principal), topic);
 }
 
 const struct role_limits *grants_limits(const struct grants *g)

@@ -138,6 +138,25 @@ enum err passage_deliver(struct account *a, struct sub *sub, struct decision *re
     return OK;
 }
 
+enum err passage_hear(const struct account *a, const struct msg *m)
+{
+    return m->segment == a->segment || grants_let_flow(a->grants, m->segment, m->topic)
+               ? OK
+               : ERR_DENIED;
+}
+
+enum err passage_segment(const struct account *a, const char *segment, struct decision *ret)
+{
+    const char *own = principal_attr(a->principal, slice_text(PRINCIPAL_SEGMENT));
+    if (strcmp(own, segment) != 0) {
+        return refuse(ret, ERR_DENIED,
+                      "%s belongs to segment %.32s, this listener to %.32s; let it use a listener "
+                      "of its own segment",
+                      a->principal->name, own, segment);
+    }
+    return allow(ret);
+}
+
 enum err passage_resource(struct account *a, struct slice path, unsigned method,
                           struct decision *ret)
 {

@@ -6,6 +6,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "core/principal.h"
 #include "service/pki/key_source.h"
 
 #define COMPLAIN(r, node, ...) yaml_complain((r)->doc, (node), (r)->complaint, __VA_ARGS__)
@@ -250,7 +251,8 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
                                        "path",    "origins", NULL};
     TRY(yaml_expect(r->doc, n, YAML_MAP, "a listener", r->complaint));
     TRY(yaml_only(r->doc, n, keys, "a listener", r->complaint));
-    struct config_listener l = {.segment = "field", .tls_min = CONFIG_TLS_1_3, .path = "/mqtt"};
+    struct config_listener l = {
+        .segment = PRINCIPAL_SEGMENT_DEFAULT, .tls_min = CONFIG_TLS_1_3, .path = "/mqtt"};
     const struct yaml_node *name = yaml_find(n, "name");
     const struct yaml_node *door = yaml_find(n, "door");
     const struct yaml_node *bind = yaml_find(n, "bind");

@@ -31,6 +31,7 @@
     X(dropped_queue, "dropped_total", "reason=\"queue\"", counter, "deliveries dropped")           \
     X(dropped_expired, "dropped_total", "reason=\"expired\"", counter, "")                         \
     X(dropped_policy, "dropped_total", "reason=\"policy\"", counter, "")                           \
+    X(dropped_segment, "dropped_total", "reason=\"segment\"", counter, "")                         \
     X(dropped_memory, "dropped_total", "reason=\"memory\"", counter, "")                           \
     X(dropped_ring, "dropped_total", "reason=\"ring\"", counter, "")                               \
     X(dropped_asleep, "dropped_total", "reason=\"asleep\"", counter, "")                           \
