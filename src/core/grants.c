@@ -3,7 +3,6 @@
 
 #include "base/mem.h"
 #include "base/wr.h"
-#include "core/flow.h"
 #include "core/policy.h"
 #include "core/policy_private.h"
 #include "core/topic.h"
@@ -157,9 +156,9 @@ const struct principal *grants_principal(const struct grants *g)
     return g->principal;
 }
 
-bool grants_let_flow(const struct grants *g, uint32_t from_segment, struct slice topic)
+const struct policy *grants_policy(const struct grants *g)
 {
-    return policy_lets_flow(g->policy, from_segment, flow_segment_of(g->principal), topic);
+    return g->policy;
 }
 
 const struct role_limits *grants_limits(const struct grants *g)

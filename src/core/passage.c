@@ -2,6 +2,8 @@
 
 #include <stdarg.h>
 
+#include "core/flow.h"
+
 __attribute__((format(printf, 3, 4))) static enum err refuse(struct decision *ret, enum err e,
                                                              const char *format, ...)
 {
@@ -140,9 +142,11 @@ enum err passage_deliver(struct account *a, struct sub *sub, struct decision *re
 
 enum err passage_hear(const struct account *a, const struct msg *m)
 {
-    return m->segment == a->segment || grants_let_flow(a->grants, m->segment, m->topic)
-               ? OK
-               : ERR_DENIED;
+    if (m->segment == a->segment) {
+        return OK;
+    }
+    bool passes = policy_lets_flow(grants_policy(a->grants), m->segment, a->segment, m->topic);
+    return passes ? OK : ERR_DENIED;
 }
 
 enum err passage_segment(const struct account *a, const char *segment, struct decision *ret)

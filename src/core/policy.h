@@ -81,12 +81,9 @@ MUST_USE enum err grants_new(const struct policy *policy, const struct principal
 struct grants *grants_free(struct grants *g);
 const struct principal *grants_principal(const struct grants *g);
 const struct role_limits *grants_limits(const struct grants *g);
+const struct policy *grants_policy(const struct grants *g);
 /* grants_client_id_ok - may this principal connect under this client id? */
 bool grants_client_id_ok(const struct grants *g, struct slice client_id);
-
-/* grants_let_flow - may what was published in that segment reach this principal, as far as segments
- * go (core/flow.h)? */
-bool grants_let_flow(const struct grants *g, uint32_t from_segment, struct slice topic);
 
 /* The three questions; OK or ERR_DENIED. `ret` may be NULL where nobody reads the explanation: the
  * fast path, which allocates nothing. topic and filter are already checked (core/topic.h). */

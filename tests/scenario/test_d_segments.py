@@ -182,6 +182,30 @@ def test_shared_subscriptions_pass_over_members_that_may_not_hear(plant):
         assert [heard(inside) for _ in range(6)] == ['t/shared'] * 6
 
 
+def test_an_anonymous_client_belongs_to_its_listener(make_fortress):
+    fortress = make_fortress(listeners=('mqtts', 'mqtt'), start=False)
+    fortress.configure('plain: yes, auth: [password, token], segment: field', 'plain: yes, auth: [password, token], segment: control')
+    fortress.start()
+    fortress.apply(POLICY)
+    fortress.cli('exception', 'add', '--listener', 'mqtt', '--allow', 'plaintext,anonymous', '--role', 'any', '--for', '1h',
+                 '--reason', 'test')
+    sender, near = fortress.add('any'), fortress.add('any')
+    with Wire(fortress, sender) as out, Wire(fortress, near) as inside, Wire(fortress, plain='mqtt') as stranger:
+        out.login(sender.name)
+        inside.login(near.name)
+        stranger.login('stranger')
+        for client in (inside, stranger):
+            client.send(wire.subscribe(1, 't/#')).expect(SUBACK)
+        publish(out, 't/closed', packet_id=1)
+        publish(out, 't/more', packet_id=2)
+        assert [heard(inside), heard(inside), heard(stranger)] == ['t/closed', 't/more', 't/more']
+        stranger.send(wire.publish('t/theirs', 'x', qos=1))
+        assert {one.kind for one in (stranger.receive(), stranger.receive())} == {PUBACK, PUBLISH}
+        fortress.wait_event('acl_deny', principal=near.name, target='t/theirs')
+        publish(out, 't/last', packet_id=3)
+        assert heard(inside) == 't/last'
+
+
 # -- time ------------------------------------------------------------------------------------------------------------------
 
 def test_both_ends_are_asked_again_when_flows_change(own_plant):
@@ -220,6 +244,12 @@ def test_both_ends_are_asked_again_when_flows_change(own_plant):
 
 
 # -- words -----------------------------------------------------------------------------------------------------------------
+
+def test_a_segment_is_a_name(plant):
+    with pytest.raises(Refused) as refused:
+        plant.add('any', attributes={'segment': 'a b'})
+    assert 'a segment is a name' in refused.value.stderr
+
 
 def test_explain_says_where_the_words_go(plant):
     here, there = plant.add('any'), plant.add('any', attributes=CONTROL)

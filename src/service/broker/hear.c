@@ -11,15 +11,15 @@ const char *entrance_segment(const struct entrance *e)
 static void report_unheard(struct worker *w, struct account *a, struct slice client_id,
                            const struct msg *m)
 {
+    if (a->flow_told_epoch == a->epoch) {
+        return;
+    }
+    a->flow_told_epoch = a->epoch;
     const struct directory_entry *entry = directory_find_id(w->realm->directory, m->publisher);
     const struct slice key = slice_text(PRINCIPAL_SEGMENT);
     const char *from = entry != NULL ? principal_attr(entry->principal, key) : "another";
     const char *to = principal_attr(a->principal, key);
     struct event e = event_of(w, EVENT_acl_deny, NULL);
-    if (a->flow_told_epoch == a->epoch) {
-        return;
-    }
-    a->flow_told_epoch = a->epoch;
     EVENT_TEXT(&e, principal, slice_text(a->principal->name));
     EVENT_TEXT(&e, client_id, client_id);
     EVENT_TEXT(&e, target, m->topic);

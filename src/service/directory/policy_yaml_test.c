@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "core/flow.h"
 #include "service/directory/policy_yaml.h"
 
 #define ROLE(body) "version: 1\nroles:\n  r:\n    " body "\n"
@@ -84,7 +85,10 @@ static const char good_text[] =
     "    resources: [ { path: \"/fw/${class}\", methods: [GET, PUT] } ]\n"
     "    limits: { publish_rate: 5/s }\n"
     "  hub: { kind: service, client_id: \"*\", many: yes, subscribe: [ { topic: \"sensors/#\" } ] "
-    "}\n";
+    "}\n"
+    "flows:\n"
+    "  - { from: field, to: control, topics: [ \"sensors/#\", \"status/+\" ] }\n"
+    "  - { from: control, to: field, topics: [ \"commands/#\" ] }\n";
 
 static struct grants *grants_of(const struct policy *p, const char *name, const char *role)
 {
@@ -128,6 +132,11 @@ static void test_good(void **state)
     assert_int_equal(grants_publish(g, slice_text("sensors/lab/m1/t"), 0, false, &why), OK);
     assert_non_null(strstr(why.rule, "line 4"));
     (void)grants_free(g);
+    uint32_t field = flow_segment(slice_text("field")),
+             control = flow_segment(slice_text("control"));
+    assert_true(policy_lets_flow(p, field, control, slice_text("status/m1")));
+    assert_false(policy_lets_flow(p, control, field, slice_text("status/m1")));
+    assert_true(policy_lets_flow(p, control, field, slice_text("commands/m1/x")));
     g = grants_of(p, "h1", "hub");
     assert_true(policy_is_many(p, slice_text("hub")));
     assert_false(policy_is_many(p, slice_text("sensor")));
