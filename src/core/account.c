@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "core/flow.h"
 
 enum err account_new(const struct policy *policy, const struct principal *principal, uint64_t epoch,
                      const struct siphash_key *key, uint64_t now_ms, struct account **ret)
@@ -18,6 +19,7 @@ enum err account_new(const struct policy *policy, const struct principal *princi
     }
     a->principal = principal_ref(principal);
     a->epoch = epoch;
+    a->segment = flow_segment_of(principal);
     a->is_closed = principal->status != PRINCIPAL_ACTIVE;
     const struct role_limits *l = grants_limits(a->grants);
     bucket_init(&a->connects, l->connect_rate, l->connect_burst, now_ms);
@@ -68,6 +70,7 @@ enum err account_renew(struct account *a, const struct policy *policy,
     principal_ref(principal);
     principal_unref(a->principal);
     a->principal = principal;
+    a->segment = flow_segment_of(principal);
     const struct role_limits *l = grants_limits(grants);
     bucket_set(&a->connects, l->connect_rate, l->connect_burst);
     bucket_set(&a->publishes, l->publish_rate, l->publish_burst);

@@ -21,6 +21,8 @@ struct account {
     const struct principal *principal; /* shared */
     struct grants *grants;             /* owned; compiled for this principal at `epoch` */
     uint64_t epoch;                    /* policy epoch of the grants */
+    uint32_t segment;                  /* of the principal: core/flow.h */
+    uint64_t flow_told_epoch;          /* a message that must not pass was reported in this epoch */
     bool is_closed;                    /* disabled, revoked, removed or stale: nothing is allowed */
     bool is_stale; /* its rights could not be renewed yet: what it may have is not known */
     struct bucket connects, publishes;

@@ -156,6 +156,11 @@ const struct principal *grants_principal(const struct grants *g)
     return g->principal;
 }
 
+const struct policy *grants_policy(const struct grants *g)
+{
+    return g->policy;
+}
+
 const struct role_limits *grants_limits(const struct grants *g)
 {
     return g->role != NULL ? &g->role->limits : &LIMITS_NONE;

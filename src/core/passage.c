@@ -2,6 +2,8 @@
 
 #include <stdarg.h>
 
+#include "core/flow.h"
+
 __attribute__((format(printf, 3, 4))) static enum err refuse(struct decision *ret, enum err e,
                                                              const char *format, ...)
 {
@@ -136,6 +138,27 @@ enum err passage_deliver(struct account *a, struct sub *sub, struct decision *re
     TRY(grants_subscribe(a->grants, sub_filter(sub), ret));
     sub->epoch = a->epoch;
     return OK;
+}
+
+enum err passage_hear(const struct account *a, const struct msg *m)
+{
+    if (m->segment == a->segment) {
+        return OK;
+    }
+    bool passes = policy_lets_flow(grants_policy(a->grants), m->segment, a->segment, m->topic);
+    return passes ? OK : ERR_DENIED;
+}
+
+enum err passage_segment(const struct account *a, const char *segment, struct decision *ret)
+{
+    const char *own = principal_attr(a->principal, slice_text(PRINCIPAL_SEGMENT));
+    if (strcmp(own, segment) != 0) {
+        return refuse(ret, ERR_DENIED,
+                      "%s belongs to segment %.32s, this listener to %.32s; let it use a listener "
+                      "of its own segment",
+                      a->principal->name, own, segment);
+    }
+    return allow(ret);
 }
 
 enum err passage_resource(struct account *a, struct slice path, unsigned method,

@@ -42,6 +42,12 @@ MUST_USE enum err passage_subscribe(struct account *a, const struct session *s, 
  * a sub found covered again carries the account's epoch afterwards. ERR_DENIED; ERR_NOMEM: the
  * account is stale, nobody knows yet: not a reason to drop what was promised. */
 MUST_USE enum err passage_deliver(struct account *a, struct sub *sub, struct decision *ret);
+/* passage_hear - may this message reach that account, as far as segments go? Within one segment
+ * that is one compare. What passage_deliver says is asked apart. ERR_DENIED. */
+MUST_USE enum err passage_hear(const struct account *a, const struct msg *m);
+/* passage_segment - may this account act at a door of that segment? ERR_DENIED. */
+MUST_USE enum err passage_segment(const struct account *a, const char *segment,
+                                  struct decision *ret);
 /* passage_resource - method is one METHOD_ bit. ERR_DENIED. */
 MUST_USE enum err passage_resource(struct account *a, struct slice path, unsigned method,
                                    struct decision *ret);

@@ -32,7 +32,7 @@ const struct policy *policy_ref(const struct policy *p)
     return p;
 }
 
-static void text_free(struct slice text)
+void policy_text_free(struct slice text)
 {
     mem_free((void *)(uintptr_t)text.p);
 }
@@ -40,9 +40,9 @@ static void text_free(struct slice text)
 static struct role *role_free(struct role *r)
 {
     for (size_t i = 0; i < r->n_rules; i++) {
-        text_free(r->rules[i].text);
+        policy_text_free(r->rules[i].text);
     }
-    text_free(r->client_id);
+    policy_text_free(r->client_id);
     mem_free(r->rules);
     return mem_free(r);
 }
@@ -56,6 +56,7 @@ const struct policy *policy_unref(const struct policy *p)
         role_free(p->roles[i]);
     }
     mem_free(p->roles);
+    policy_free_flows(counted(p));
     return mem_free(counted(p));
 }
 
@@ -121,7 +122,7 @@ static enum err levels_check(struct slice text)
     return OK;
 }
 
-static enum err text_copy(struct slice text, struct slice *ret)
+enum err policy_text_copy(struct slice text, struct slice *ret)
 {
     uint8_t *copy = mem_alloc(text.n);
     if (copy == NULL) {
@@ -132,8 +133,7 @@ static enum err text_copy(struct slice text, struct slice *ret)
     return OK;
 }
 
-/* array_room - room for one more element of a growing array behind the n there are. */
-static void *array_room(void *array, size_t n, size_t element_bytes, size_t *cap)
+void *policy_array_room(void *array, size_t n, size_t element_bytes, size_t *cap)
 {
     if (n < *cap) {
         return array;
@@ -183,7 +183,8 @@ enum err policy_add_role(struct policy *p, struct slice name, struct role **ret)
     if (p->n_roles >= POLICY_ROLES_MAX) {
         return ERR_LIMIT;
     }
-    struct role **roles = array_room(p->roles, p->n_roles, sizeof(struct role *), &p->roles_cap);
+    struct role **roles =
+        policy_array_room(p->roles, p->n_roles, sizeof(struct role *), &p->roles_cap);
     if (roles == NULL) {
         return ERR_NOMEM;
     }
@@ -194,7 +195,7 @@ enum err policy_add_role(struct policy *p, struct slice name, struct role **ret)
     }
     memcpy(r->name, name.p, name.n);
     r->limits = (struct role_limits)ROLE_LIMITS_DEFAULT;
-    enum err e = text_copy(slice_text("${device}"), &r->client_id);
+    enum err e = policy_text_copy(slice_text("${device}"), &r->client_id);
     if (e != OK) {
         role_free(r);
         return e;
@@ -212,8 +213,8 @@ enum err role_set_client_id(struct role *r, struct slice template)
     }
     TRY(parts_check(template));
     struct slice copy;
-    TRY(text_copy(template, &copy));
-    text_free(r->client_id);
+    TRY(policy_text_copy(template, &copy));
+    policy_text_free(r->client_id);
     r->client_id = copy;
     return OK;
 }
@@ -233,13 +234,13 @@ static enum err rule_add(struct role *r, const struct rule *rule)
     if (rule->text.n > UINT16_MAX || r->n_rules >= POLICY_GRANTS_MAX) {
         return ERR_LIMIT;
     }
-    struct rule *rules = array_room(r->rules, r->n_rules, sizeof *rules, &r->rules_cap);
+    struct rule *rules = policy_array_room(r->rules, r->n_rules, sizeof *rules, &r->rules_cap);
     if (rules == NULL) {
         return ERR_NOMEM;
     }
     r->rules = rules;
     struct rule kept = *rule;
-    TRY(text_copy(rule->text, &kept.text));
+    TRY(policy_text_copy(rule->text, &kept.text));
     r->rules[r->n_rules++] = kept;
     return OK;
 }

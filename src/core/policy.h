@@ -81,6 +81,7 @@ MUST_USE enum err grants_new(const struct policy *policy, const struct principal
 struct grants *grants_free(struct grants *g);
 const struct principal *grants_principal(const struct grants *g);
 const struct role_limits *grants_limits(const struct grants *g);
+const struct policy *grants_policy(const struct grants *g);
 /* grants_client_id_ok - may this principal connect under this client id? */
 bool grants_client_id_ok(const struct grants *g, struct slice client_id);
 

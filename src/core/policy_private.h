@@ -33,7 +33,17 @@ struct policy {
     atomic_uint refs;
     struct role **roles;
     size_t n_roles, roles_cap;
+    struct flow **flows; /* flow.c */
+    size_t n_flows, flows_cap;
 };
+
+void policy_free_flows(struct policy *p);
+/* policy_text_copy - gives; policy_text_free takes it back. ERR_NOMEM. */
+MUST_USE enum err policy_text_copy(struct slice text, struct slice *ret);
+void policy_text_free(struct slice text);
+/* policy_array_room - room for one more element of a growing array behind the n there are; NULL:
+ * no memory, the array is as it was. */
+void *policy_array_room(void *array, size_t n, size_t element_bytes, size_t *cap);
 
 /* policy_find_role - by name, or NULL. O(roles). */
 const struct role *policy_find_role(const struct policy *p, struct slice name);

@@ -108,5 +108,5 @@ const char *principal_attr(const struct principal *p, struct slice key)
             return p->attrs[i].value;
         }
     }
-    return NULL;
+    return slice_is(key, PRINCIPAL_SEGMENT) ? PRINCIPAL_SEGMENT_DEFAULT : NULL;
 }

@@ -44,8 +44,10 @@ MUST_USE enum err principal_new(uint64_t id, struct slice name, struct slice rol
                                 struct principal **ret);
 const struct principal *principal_ref(const struct principal *p);
 const struct principal *principal_unref(const struct principal *p);
-/* principal_attr - the value of an attribute, or NULL. "device" answers the name, "role" the role.
- */
+/* principal_attr - the value of an attribute, or NULL. "device" answers the name, "role" the role;
+ * "segment" without a value is PRINCIPAL_SEGMENT_DEFAULT. */
+#define PRINCIPAL_SEGMENT         "segment"
+#define PRINCIPAL_SEGMENT_DEFAULT "field" /* of listeners that name none, too */
 const char *principal_attr(const struct principal *p, struct slice key);
 
 #endif

@@ -166,7 +166,7 @@ static void check_retained(struct sim *s)
     for (unsigned w = 0; w < s->knobs.n_workers; w++) {
         struct collected c = {.s = s};
         memset(c.by_topic, 0xff, sizeof(c.by_topic));
-        worker_retained_each(s->workers[w], slice_text("#"), s->now_ms, collect, &c);
+        worker_retained_each(s->workers[w], NULL, slice_text("#"), s->now_ms, collect, &c);
         for (unsigned topic = 0; topic < SIM_TOPICS; topic++) {
             int expected = expected_retained(s, topic);
             /* Nobody was told of one that met the end of the memory on its way. */

@@ -170,18 +170,6 @@ static const struct ws_rules *set_websocket(struct assembly *a, const struct con
     return rules;
 }
 
-/* A segment is a name to people and a number to messages: 1 and up, in the order of the
- * configuration. */
-static uint32_t segment_of(const struct config *c, const char *segment)
-{
-    for (size_t i = 0; i < c->n_listeners; i++) {
-        if (strcmp(c->listeners[i].segment, segment) == 0) {
-            return (uint32_t)i + 1;
-        }
-    }
-    return 0;
-}
-
 static enum err add_entrance(struct assembly *a, const struct boot_listener *b,
                              const struct config_listener *l, struct why *why)
 {
@@ -196,8 +184,10 @@ static enum err add_entrance(struct assembly *a, const struct boot_listener *b,
     e->entrance.is_moved = l->moved != CONFIG_STAYS;
     e->entrance.is_moved_for_good = l->moved == CONFIG_MOVED_PERMANENTLY;
     e->entrance.index = (unsigned)a->n_entrances;
-    e->entrance.segment = segment_of(&a->config, l->segment);
+    EVENT_TEXT(&e->entrance, segment, slice_text(l->segment));
     EVENT_TEXT(&e->entrance, name, slice_text(l->name));
+    a->perimeters[a->n_entrances].from = l->from;
+    e->perimeter = &a->perimeters[a->n_entrances];
     e->is_udp = b->udp;
     e->fds = a->fds[a->n_entrances];
     e->n_fds = b->n_fds;

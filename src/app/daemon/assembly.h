@@ -31,6 +31,7 @@ struct assembly {
     struct driver_entrance entrances[CONFIG_LISTENERS_MAX];
     int fds[CONFIG_LISTENERS_MAX][BOOT_SOCKETS_MAX];
     struct dtls_server_config dtls[CONFIG_LISTENERS_MAX];
+    struct perimeter perimeters[CONFIG_LISTENERS_MAX];
     size_t n_entrances;
     struct random_source random;
     struct broker *broker;

@@ -6,6 +6,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "core/principal.h"
 #include "service/pki/key_source.h"
 
 #define COMPLAIN(r, node, ...) yaml_complain((r)->doc, (node), (r)->complaint, __VA_ARGS__)
@@ -121,71 +122,33 @@ static enum err read_bind(const struct reading *r, const struct yaml_node *n,
     return OK;
 }
 
-static bool prefix_parse(struct slice text, struct config_prefix *ret)
-{
-    bool has_bits;
-    struct slice bits = text;
-    struct slice address = slice_cut(&bits, '/', &has_bits);
-    char host[64];
-    struct config_prefix p = {0};
-    if (!slice_to_text(address, host, sizeof host)) {
-        return false;
-    }
-    unsigned most = 128, base = 0;
-    if (inet_pton(AF_INET, host, p.address + 12) == 1) {
-        p.address[10] = p.address[11] = 0xff;
-        most = 32;
-        base = 96;
-    } else if (inet_pton(AF_INET6, host, p.address) != 1) {
-        return false;
-    }
-    unsigned n = most;
-    if (has_bits) {
-        n = 0;
-        for (size_t i = 0; i < bits.n; i++) {
-            if (bits.p[i] < '0' || bits.p[i] > '9' || n > most) {
-                return false;
-            }
-            n = n * 10 + (unsigned)(bits.p[i] - '0');
-        }
-        if (bits.n == 0 || n > most) {
-            return false;
-        }
-    }
-    p.bits = (uint8_t)(base + n);
-    *ret = p;
-    return true;
-}
-
-bool config_from_allows(const struct config_listener *l, const uint8_t address[16])
-{
-    for (size_t i = 0; i < l->n_from; i++) {
-        const struct config_prefix *p = &l->from[i];
-        size_t whole = p->bits / 8;
-        unsigned rest = p->bits % 8;
-        bool same = slice_equal(slice_of(p->address, whole), slice_of(address, whole));
-        if (same && rest > 0) {
-            same = (p->address[whole] ^ address[whole]) >> (8 - rest) == 0;
-        }
-        if (same) {
-            return true;
-        }
-    }
-    return l->n_from == 0;
-}
-
 static enum err read_from(const struct reading *r, const struct yaml_node *list,
                           struct config_listener *l)
 {
     TRY(yaml_expect(r->doc, list, YAML_LIST, "from", r->complaint));
+    if (list->first == NULL) {
+        return COMPLAIN(r, list,
+                        "from names the networks that may connect, like [192.168.1.0/24]; without "
+                        "from everybody may");
+    }
     for (const struct yaml_node *n = list->first; n != NULL; n = n->next) {
-        if (l->n_from == CONFIG_FROM_MAX) {
-            return COMPLAIN(r, n, "more than %d networks in from", CONFIG_FROM_MAX);
+        struct net_network *one = &l->from.at[l->from.n];
+        bool is_exact = false;
+        char text[NET_NETWORK_TEXT_BYTES];
+        if (l->from.n == NET_NETWORKS_MAX) {
+            return COMPLAIN(r, n, "more than %d networks in from", NET_NETWORKS_MAX);
         }
-        if (n->kind != YAML_SCALAR || !prefix_parse(n->text, &l->from[l->n_from])) {
+        if (n->kind != YAML_SCALAR || net_network_parse(n->text, &is_exact, one) != OK) {
             return COMPLAIN(r, n, "a network is written like 192.168.1.0/24 or fd00::/8");
         }
-        l->n_from++;
+        if (!is_exact) {
+            net_network_text(one, text);
+            return COMPLAIN(r, n,
+                            "the address has bits behind the length: a whole network is written "
+                            "%s, one address without /",
+                            text);
+        }
+        l->from.n++;
     }
     return OK;
 }
@@ -293,7 +256,8 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
                                        "path",    "origins", "moved",    NULL};
     TRY(yaml_expect(r->doc, n, YAML_MAP, "a listener", r->complaint));
     TRY(yaml_only(r->doc, n, keys, "a listener", r->complaint));
-    struct config_listener l = {.segment = "field", .tls_min = CONFIG_TLS_1_3, .path = "/mqtt"};
+    struct config_listener l = {
+        .segment = PRINCIPAL_SEGMENT_DEFAULT, .tls_min = CONFIG_TLS_1_3, .path = "/mqtt"};
     const struct yaml_node *name = yaml_find(n, "name");
     const struct yaml_node *door = yaml_find(n, "door");
     const struct yaml_node *bind = yaml_find(n, "bind");

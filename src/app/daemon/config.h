@@ -8,6 +8,7 @@
 #define APP_DAEMON_CONFIG_H
 
 #include "base/buf.h"
+#include "net/network.h"
 #include "security/token/trust.h"
 #include "service/directory/settings.h"
 #include "service/directory/yaml_reader.h"
@@ -15,7 +16,6 @@
 enum {
     CONFIG_LISTENERS_MAX = 16,
     CONFIG_HOSTS_MAX = 32,
-    CONFIG_FROM_MAX = 16,
     CONFIG_ORIGINS_MAX = 8,
     CONFIG_ORIGIN_BYTES = 128,
     CONFIG_PATH_BYTES = 64,
@@ -39,12 +39,6 @@ enum config_moved { CONFIG_STAYS, CONFIG_MOVED_TEMPORARILY, CONFIG_MOVED_PERMANE
 
 enum config_tls_min { CONFIG_TLS_1_3, CONFIG_TLS_1_2 };
 
-/* A network in CIDR form, IPv4 as v4-mapped IPv6. */
-struct config_prefix {
-    uint8_t address[16];
-    uint8_t bits;
-};
-
 struct config_listener {
     char name[CONFIG_NAME_BYTES];
     enum config_door door;
@@ -59,8 +53,7 @@ struct config_listener {
     char path[CONFIG_PATH_BYTES]; /* WebSocket: where clients connect; "/mqtt" */
     char origins[CONFIG_ORIGINS_MAX][CONFIG_ORIGIN_BYTES]; /* WebSocket: pages that may connect */
     size_t n_origins;
-    struct config_prefix from[CONFIG_FROM_MAX]; /* who may connect; none: everybody */
-    size_t n_from;
+    struct net_networks from; /* who may connect; none: everybody */
 };
 
 /* One of those whose tokens are taken. */
@@ -114,8 +107,6 @@ MUST_USE enum err config_read_file(int dir_fd, const char *name, const char *sho
 
 const struct config_listener *config_listener_find(const struct config *c, const char *name);
 const char *config_door_name(enum config_door d);
-/* config_from_allows - whether an address (16 bytes, IPv4 mapped) may connect to l. */
-bool config_from_allows(const struct config_listener *l, const uint8_t address[16]);
 
 /* What `init` was told; everything not named keeps its default and is not written out. */
 struct config_init {

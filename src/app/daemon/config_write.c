@@ -178,8 +178,12 @@ static enum err put_all(const struct config_init *init, const struct config_mach
             TRY(put(b, "  - \"%s\"\n", init->hosts[i]));
         }
     }
+    TRY(put(b, "listeners:             # plain ones stay closed until an exception names them\n"));
     TRY(put(b,
-            "listeners:             # plain ones stay closed until an exception names them\n"
+            "# from: [192.168.1.0/24, \"fd00::/8\"] at a listener: only these networks reach it, "
+            "others are closed\n# before a byte is read. Without from everybody does; a public "
+            "address there raises the alert exposure.\n"));
+    TRY(put(b,
             "# A listener with websocket: yes takes path (/mqtt) and origins: the pages whose "
             "scripts may connect,\n"
             "# like [\"https://dash.example\"]; browsers on other pages are refused. There, x509 "

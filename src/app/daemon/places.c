@@ -179,14 +179,6 @@ enum err places_listener(const struct config_listener *l, unsigned workers, int 
         why_set(why, "listener %s: this kind of door is not there yet; it is not opened", l->name);
         return ERR_UNSUPPORTED;
     }
-    /* Nobody compares addresses yet, and a door for some must not be open for all. */
-    if (l->n_from > 0) {
-        why_set(why,
-                "listener %s: `from` is not there yet; it is not opened. Leave `from` out and let "
-                "the firewall say who reaches it",
-                l->name);
-        return ERR_UNSUPPORTED;
-    }
     struct boot_listener b = {.udp = is_coap, .listening = !l->plain, .n_fds = workers};
     if (!slice_to_text(slice_text(l->name), b.name, sizeof b.name)) {
         return ERR_TOO_LARGE;

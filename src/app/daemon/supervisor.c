@@ -88,9 +88,12 @@ static enum err open_listeners(struct supervisor *s)
             b->first_fd = k == 0 ? at : b->first_fd;
         }
         s->boot.n_listeners++;
-        log_line(LOG_NOTICE, "listener %s: port %u%s%s", l->name, b->port,
+        char from[200];
+        net_networks_text(&l->from, from, sizeof from);
+        log_line(LOG_NOTICE, "listener %s: port %u%s%s%s%s", l->name, b->port,
                  l->plain ? ", plain: closed until an exception names it" : "",
-                 l->mqtt_3_1 ? ", takes the old MQTT 3.1" : "");
+                 l->mqtt_3_1 ? ", takes the old MQTT 3.1" : "", l->from.n > 0 ? ", only from " : "",
+                 from);
     }
     return OK;
 }

@@ -48,6 +48,11 @@ static enum err read_attrs(const struct control_request *r, struct principal_att
                     PRINCIPAL_ATTR_MAX);
             return ERR_MALFORMED;
         }
+        if (strcmp(key, PRINCIPAL_SEGMENT) == 0 && !principal_name_ok(text)) {
+            why_set(why, "attribute segment: a segment is a name of [A-Za-z0-9._-], as in "
+                         "sallyport.yaml");
+            return ERR_MALFORMED;
+        }
         n++;
     }
     *ret_n = n;

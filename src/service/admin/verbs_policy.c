@@ -1,5 +1,6 @@
 /* policy check, apply, explain */
 #include "base/mem.h"
+#include "core/flow.h"
 #include "core/topic.h"
 #include "service/admin/admin_private.h"
 #include "service/directory/policy_yaml.h"
@@ -200,10 +201,53 @@ static int highest_qos(const struct grants *g, struct slice topic, bool retain)
     return qos;
 }
 
-static json_t *explanation(const struct directory_entry *e, const struct grants *g,
-                           struct slice action, struct slice topic, const struct decision *d)
+/* ---- what segments have to do with it ---- */
+
+struct flow_list {
+    const char *segment; /* of the device */
+    bool publishes;
+    struct slice topic;
+    char text[240];
+    size_t at;
+    bool is_cut;
+};
+
+static void add_flow(void *ctx, const char *from, const char *to, struct slice filter)
 {
-    char more[96] = "";
+    struct flow_list *l = ctx;
+    const char *near = l->publishes ? from : to, *far = l->publishes ? to : from;
+    if (strcmp(near, l->segment) != 0 || (l->publishes && !topic_matches(filter, l->topic))) {
+        return;
+    }
+    char one[120];
+    int n = snprintf(one, sizeof one, "%s%.32s (%.*s)", l->at > 0 ? ", " : "", far,
+                     SLICE_ARG(slice_head(filter, 64)));
+    if (n < 0 || l->at + (size_t)n + sizeof ", ..." > sizeof l->text) {
+        l->is_cut = true;
+        return;
+    }
+    memcpy(l->text + l->at, one, (size_t)n + 1);
+    l->at += (size_t)n;
+}
+
+/* Whom the words reach, or whose words come in: a grant alone does not lead out of a segment. */
+static void explain_segment(const struct policy *policy, const struct principal *p,
+                            struct slice action, struct slice topic, char *dst, size_t cap)
+{
+    struct flow_list l = {.segment = principal_attr(p, slice_text(PRINCIPAL_SEGMENT)),
+                          .publishes = !slice_is(action, "subscribe"),
+                          .topic = topic};
+    policy_each_flow(policy, add_flow, &l);
+    (void)snprintf(dst, cap, "segment %.32s; %s %s%s", l.segment,
+                   l.publishes ? "heard in other segments:" : "hears of other segments:",
+                   l.at > 0 ? l.text : "nothing", l.is_cut ? ", ..." : "");
+}
+
+static json_t *explanation(const struct policy *policy, const struct directory_entry *e,
+                           const struct grants *g, struct slice action, struct slice topic,
+                           const struct decision *d)
+{
+    char more[96] = "", segment[330] = "";
     bool is_active = e->principal->status == PRINCIPAL_ACTIVE;
     bool allowed = is_active && d->err == OK;
     const char *rule = is_active                                   ? d->rule
@@ -220,8 +264,14 @@ static json_t *explanation(const struct directory_entry *e, const struct grants 
         (void)json_object_set_new(line, "qos", json_integer(qos));
         (void)json_object_set_new(line, "retain", json_boolean(retain));
     }
-    (void)json_object_set_new(line, "text",
-                              json_pack("s++", allowed ? "allow: " : "deny: ", rule, more));
+    if (method_find(action) == 0) {
+        explain_segment(policy, e->principal, action, topic, segment, sizeof segment);
+        (void)json_object_set_new(line, "segment", json_string(segment));
+    }
+    char text[700];
+    (void)snprintf(text, sizeof text, "%s%s%s%s%s", allowed ? "allow: " : "deny: ", rule, more,
+                   segment[0] != '\0' ? "\n" : "", segment);
+    (void)json_object_set_new(line, "text", json_string(text));
     return line;
 }
 
@@ -247,6 +297,6 @@ enum err verb_policy_explain(void *ctx, const struct control_request *r, uint64_
     if (ask(g, action, topic, &d, &why) != OK) {
         return control_finish(reply, 1, "%s", why.text);
     }
-    TRY(control_line(reply, explanation(e, g, action, topic, &d)));
+    TRY(control_line(reply, explanation(a->policy, e, g, action, topic, &d)));
     return control_finish(reply, 0, NULL);
 }

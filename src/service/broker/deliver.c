@@ -29,6 +29,7 @@ static enum err may_leave(struct worker *w, struct conn *c, const struct deliver
         return OK;
     }
     TRY(publisher_judge(w, d->msg));
+    TRY(passage_hear(c->account, d->msg));
     return grants_subscribe(c->account->grants, d->msg->topic, NULL);
 }
 

@@ -14,6 +14,10 @@
 static void accepted(void *ctx, int fd, const struct net_peer *peer)
 {
     struct door *door = ctx;
+    if (!perimeter_admits(&door->post, peer, door->driver->now_ms)) {
+        (void)close(fd);
+        return;
+    }
     link_open(door->driver, door->entrance, fd, peer);
 }
 
@@ -69,7 +73,9 @@ static void port_ready(struct loop_source *s, uint32_t events)
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        coap_door_datagram(p->door, &datagrams[i].peer, datagrams[i].bytes, p->driver->now_ms);
+        if (perimeter_admits(&p->post, &datagrams[i].peer, p->driver->now_ms)) {
+            coap_door_datagram(p->door, &datagrams[i].peer, datagrams[i].bytes, p->driver->now_ms);
+        }
     }
 }
 
@@ -132,6 +138,15 @@ static enum err on_verify(void *ctx, struct verified *v)
     return d->setup.verify(d->setup.ctx, v);
 }
 
+static struct perimeter_post post_at(struct driver *d, const struct driver_entrance *e)
+{
+    return (struct perimeter_post){.perimeter = e->perimeter,
+                                   .entrance = &e->entrance,
+                                   .counters = d->counters,
+                                   .ctx = d,
+                                   .event = on_event};
+}
+
 static enum err open_entrances(struct driver *d, const struct worker_setup *worker)
 {
     d->doors = mem_array(d->setup.n_entrances, sizeof(*d->doors));
@@ -145,10 +160,11 @@ static enum err open_entrances(struct driver *d, const struct worker_setup *work
             struct port *p = &d->ports[d->n_ports++];
             p->driver = d;
             p->entrance = e;
+            p->post = post_at(d, e);
             TRY(port_open(p, worker));
         } else {
             struct door *door = &d->doors[d->n_doors++];
-            *door = (struct door){.driver = d, .entrance = e};
+            *door = (struct door){.driver = d, .entrance = e, .post = post_at(d, e)};
             if (!e->entrance.is_plain) {
                 TRY(door_open(door));
             }

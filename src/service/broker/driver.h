@@ -12,6 +12,7 @@
 #include "net/loop.h"
 #include "net/tls.h"
 #include "net/ws.h"
+#include "service/broker/perimeter.h"
 #include "service/broker/worker.h"
 
 struct driver;
@@ -20,8 +21,9 @@ struct driver;
  * they run. */
 struct driver_entrance {
     struct entrance entrance;
-    struct tls *tls;           /* borrowed; NULL: plain */
-    const struct ws_rules *ws; /* borrowed; NULL: MQTT's bytes as they are */
+    struct tls *tls;             /* borrowed; NULL: plain */
+    const struct ws_rules *ws;   /* borrowed; NULL: MQTT's bytes as they are */
+    struct perimeter *perimeter; /* borrowed; who may come; NULL: everybody */
     bool is_udp;
     /* Borrowed; one socket for each worker, in worker order (UDP always), or one for all. The
      * socket of a plain entrance listens only while an exception opens it. */

@@ -27,6 +27,7 @@ struct door {
     struct driver *driver;
     const struct driver_entrance *entrance;
     struct listener *listener; /* NULL while closed */
+    struct perimeter_post post;
 };
 
 /* The datagram socket of this worker for one CoAP entrance. */
@@ -36,6 +37,7 @@ struct port {
     const struct driver_entrance *entrance;
     struct udp *udp;
     struct coap_door *door;
+    struct perimeter_post post;
 };
 
 struct driver {

@@ -63,6 +63,9 @@ static enum err queue(struct worker *w, const struct msg *m, const struct match 
         }
         return err;
     }
+    if (!may_hear(w, s->account, s->client_id, m)) {
+        return ERR_DENIED;
+    }
     err = session_enqueue(s, m, least_qos(m, hit), hit->retain_as_published && m->retain,
                           match->ids + hit->ids_at, hit->n_ids, 0,
                           grants_limits(s->account->grants), ret_seq);
@@ -233,6 +236,9 @@ static void deliver_observer(struct worker *w, const struct msg *m, const struct
     enum err err = passage_deliver(o->account, hit->first, &why);
     if (err != OK) {
         count_add(err == ERR_NOMEM ? &counts(w)->dropped_memory : &counts(w)->dropped_policy, 1);
+        return;
+    }
+    if (!may_hear(w, o->account, (struct slice){0}, m)) {
         return;
     }
     msg_unref(o->latest);

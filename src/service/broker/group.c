@@ -78,7 +78,7 @@ static uint64_t load_here(struct worker *w, const struct msg *m, const struct me
     bool is_lasting = s->subscriber.is_durable && m->qos > 0 && member->sub->qos > 0;
     bool is_awake = c != NULL && c->phase == CONN_OPEN;
     if (member->sub->is_pending || passage_deliver(s->account, member->sub, NULL) != OK ||
-        (!is_awake && !is_lasting)) {
+        passage_hear(s->account, m) != OK || (!is_awake && !is_lasting)) {
         return GROUP_NEVER;
     }
     if (waiting >= limits->queue_messages || s->queued_bytes > limits->queue_bytes ||

@@ -269,6 +269,7 @@ static bool login_anonymous(struct worker *w, struct conn *c)
     const struct directory_exception *x = directory_exception_find(
         w->realm->directory, slice_text(c->entrance->name), DIRECTORY_ALLOW_ANONYMOUS, w->wall_ms);
     struct principal *p = NULL;
+    struct principal_attr segment = {.key = PRINCIPAL_SEGMENT};
     if (x == NULL) {
         return false;
     }
@@ -276,9 +277,10 @@ static bool login_anonymous(struct worker *w, struct conn *c)
     uint64_t serial = ++w->next_anonymous_id;
     (void)snprintf(name, sizeof(name), "anonymous-%u-%llu", w->setup.index,
                    (unsigned long long)serial);
+    (void)snprintf(segment.value, sizeof(segment.value), "%s", entrance_segment(c->entrance));
     /* The top bit sets these ids apart from the directory's. */
     uint64_t id = (uint64_t)1 << 63 | (uint64_t)w->setup.index << 48 | serial;
-    if (principal_new(id, slice_text(name), slice_text(x->role), NULL, 0, &p) != OK) {
+    if (principal_new(id, slice_text(name), slice_text(x->role), &segment, 1, &p) != OK) {
         conn_close(w, c, MQTT_SERVER_BUSY);
         return true;
     }

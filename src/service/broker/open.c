@@ -242,6 +242,10 @@ static bool passes(struct worker *w, struct conn *c, const struct opening *o)
         refuse_open(w, c, EVENT_identity_mismatch, MQTT_CLIENT_ID_INVALID, claimed, why.rule);
         return false;
     }
+    if (passage_segment(o->account, entrance_segment(c->entrance), &why) != OK) {
+        refuse_open(w, c, EVENT_identity_mismatch, MQTT_NOT_AUTHORIZED, claimed, why.rule);
+        return false;
+    }
     const struct mqtt_will *will = &o->connect->will;
     if (!o->connect->has_will) {
         return true;

@@ -26,6 +26,7 @@ MUST_USE enum err msg_from_publish(const struct worker *w, const struct account 
     m->retain = p->retain;
     m->is_utf8 = mqtt_props_number(&p->props, MQTT_PROP_PAYLOAD_FORMAT, 0) == 1;
     m->publisher = a->principal->id;
+    m->segment = a->segment;
     m->epoch = w->realm->epoch;
     m->content_format = UINT16_MAX;
     if (mqtt_props_has(&p->props, MQTT_PROP_MESSAGE_EXPIRY)) {
@@ -560,16 +561,12 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
 
 /* ---- other doors ---- */
 
-bool worker_publisher_ok(struct worker *w, const struct msg *m)
-{
-    return publisher_ok(w, m);
-}
-
 MUST_USE enum err worker_publish(struct worker *w, const struct account *a, struct msg *m,
                                  uint64_t cookie, uint64_t now_ms, bool *ret_is_done)
 {
     w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
     m->publisher = a->principal->id;
+    m->segment = a->segment;
     m->epoch = w->realm->epoch;
     struct route r = {.m = m};
     struct token t = {.kind = TOKEN_DOOR, .cookie = cookie};

@@ -1,5 +1,6 @@
 /* What the log kept, read back: bodies, then session by session, then what is still open. */
 #include "base/mem.h"
+#include "core/flow.h"
 #include "service/broker/restore_private.h"
 
 /* ---- bodies ---- */
@@ -32,7 +33,10 @@ static enum err message_new(const struct journal_message *m, uint64_t expires_at
     copy->expires_at_ms = expires_at_ms;
     copy->publisher = m->publisher;
     copy->number = m->number;
-    copy->segment = m->segment;
+    /* Smaller numbers are of a former version, in which all were of one segment. */
+    copy->segment = m->segment >= FLOW_SEGMENT_LEAST
+                        ? m->segment
+                        : flow_segment(slice_text(PRINCIPAL_SEGMENT_DEFAULT));
     copy->content_format = m->content_format;
     *ret = copy;
     return OK;

@@ -99,6 +99,7 @@ void replays_forget(struct conn *c, const struct sub *sub)
 
 struct gather {
     struct worker *w;
+    const struct session *s;
     struct replay *r;
     bool is_short; /* no memory for all of them */
 };
@@ -114,6 +115,9 @@ static bool gather_one(void *ctx, const struct msg *m)
     }
     if (err != OK) {
         count_add(&counts(g->w)->dropped_policy, 1);
+        return true;
+    }
+    if (!may_hear(g->w, g->s->account, g->s->client_id, m)) {
         return true;
     }
     if (r->n == r->cap) {
@@ -143,7 +147,7 @@ static enum err replay_start(struct worker *w, struct conn *c, const struct sub 
     r->qos = sub->qos;
     r->id = sub->id;
     r->epoch = w->realm->epoch;
-    struct gather g = {.w = w, .r = r};
+    struct gather g = {.w = w, .s = c->session, .r = r};
     retained_match(w->retained, sub_filter(sub), w->now_ms, gather_one, &g);
     list_append(&c->replays, &r->node);
     if (r->n == 0) {
@@ -167,6 +171,9 @@ static enum err replay_due(struct worker *w, const struct session *s, const stru
     enum err err = publisher_judge(w, m);
     if (err == OK) {
         err = grants_subscribe(s->account->grants, m->topic, NULL);
+    }
+    if (err == OK) {
+        err = passage_hear(s->account, m);
     }
     if (err == ERR_DENIED) {
         count_add(&counts(w)->dropped_policy, 1);
@@ -655,29 +662,4 @@ struct observer *worker_next_observer(struct worker *w, unsigned door)
         }
     }
     return NULL;
-}
-
-const struct msg *worker_retained(struct worker *w, struct slice topic, uint64_t now_ms)
-{
-    const struct msg *m = retained_find(w->retained, topic, now_ms);
-    return m != NULL && publisher_ok(w, m) ? m : NULL;
-}
-
-struct each {
-    struct worker *w;
-    bool (*each)(void *ctx, const struct msg *m);
-    void *ctx;
-};
-
-static bool each_allowed(void *ctx, const struct msg *m)
-{
-    struct each *e = ctx;
-    return publisher_ok(e->w, m) ? e->each(e->ctx, m) : true;
-}
-
-void worker_retained_each(struct worker *w, struct slice filter, uint64_t now_ms,
-                          bool (*each)(void *ctx, const struct msg *m), void *ctx)
-{
-    struct each e = {.w = w, .each = each, .ctx = ctx};
-    retained_match(w->retained, filter, now_ms, each_allowed, &e);
 }

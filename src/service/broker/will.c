@@ -12,6 +12,7 @@ static enum err will_message(const struct worker *w, const struct msg *will, str
     m->retain = will->retain;
     m->is_utf8 = will->is_utf8;
     m->publisher = will->publisher;
+    m->segment = will->segment;
     m->epoch = w->realm->epoch;
     m->expires_at_ms =
         will->expires_at_ms == UINT64_MAX ? UINT64_MAX : w->now_ms + will->expires_at_ms;

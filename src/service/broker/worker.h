@@ -36,8 +36,8 @@ struct entrance {
     bool takes_v31;                   /* clients of MQTT 3.1 are not refused */
     bool is_moved, is_moved_for_good; /* who logs in is sent to setup.server_reference */
     bool is_plain; /* no TLS: every connection needs an exception in force that allows plaintext */
-    uint32_t segment;
-    unsigned index; /* below COUNTERS_LISTENERS_MAX: where its connections are counted */
+    char segment[34]; /* whose principals come in here; empty: PRINCIPAL_SEGMENT_DEFAULT */
+    unsigned index;   /* below COUNTERS_LISTENERS_MAX: where its connections are counted */
 };
 
 /* What a worker asks of its driver; called inside worker functions. */
@@ -170,12 +170,17 @@ void worker_unobserve(struct worker *w, struct observer *o);
  * NULL: none.
  */
 struct observer *worker_next_observer(struct worker *w, unsigned door);
-const struct msg *worker_retained(struct worker *w, struct slice topic, uint64_t now_ms);
-/* worker_retained_each - every retained message a filter matches and whose publisher may still
- * publish. */
-void worker_retained_each(struct worker *w, struct slice filter, uint64_t now_ms,
+/* worker_retained - the retained message of a topic, when its publisher may still publish it and
+ * the segment of `a` hears it (a NULL: that is not asked); else NULL. */
+const struct msg *worker_retained(struct worker *w, struct account *a, struct slice topic,
+                                  uint64_t now_ms);
+/* worker_retained_each - the same for all that a filter matches. */
+void worker_retained_each(struct worker *w, struct account *a, struct slice filter, uint64_t now_ms,
                           bool (*each)(void *ctx, const struct msg *m), void *ctx);
-/* worker_publisher_ok - may what its publisher said still be heard under the realm of now? O(1). */
-bool worker_publisher_ok(struct worker *w, const struct msg *m);
+/* worker_may_hear - may what its publisher said still be heard under the realm of now, and by this
+ * account's segment? O(1), or O(flows of the policy) between segments. */
+bool worker_may_hear(struct worker *w, struct account *a, const struct msg *m);
+/* entrance_segment - its name, never empty. */
+const char *entrance_segment(const struct entrance *e);
 const struct realm *worker_realm(const struct worker *w);
 #endif

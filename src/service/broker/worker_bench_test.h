@@ -228,8 +228,8 @@ static inline struct bench *bench_open(void)
     b->limits = (struct limits)LIMITS_DEFAULT;
     b->now_ms = 1000;
     b->wall_ms = WALL;
-    b->mqtts = (struct entrance){
-        .name = "mqtts", .protocol = EVENT_PROTOCOL_mqtt, .auth_x509 = true, .segment = 1};
+    b->mqtts =
+        (struct entrance){.name = "mqtts", .protocol = EVENT_PROTOCOL_mqtt, .auth_x509 = true};
     for (unsigned i = 0; i < PARTIES; i++) {
         b->parties[i].bytes = mem_alloc(OUT);
     }

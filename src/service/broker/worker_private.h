@@ -352,6 +352,8 @@ size_t fan_pending(const struct msg *m, const struct match *match);
  * cannot be told now, so it is not heard now. publisher_ok - the same, where nothing waits. */
 MUST_USE enum err publisher_judge(struct worker *w, const struct msg *m);
 bool publisher_ok(struct worker *w, const struct msg *m);
+/* may_hear - as passage_hear; counts and reports what must not pass. client_id may be empty. */
+bool may_hear(struct worker *w, struct account *a, struct slice client_id, const struct msg *m);
 void publishers_clear(struct worker *w);
 void retained_expired(void *ctx, uint64_t publisher, uint64_t bytes);
 MUST_USE enum err retain_locally(struct worker *w, const struct msg *m);

@@ -44,7 +44,7 @@ static void publishes_are_refused(void **state)
     settle(b);
     EXPECT(pub, "pubrec 2; ");
     EXPECT(sub, "publish2 t/a two; ");
-    assert_null(worker_retained(b->workers[0], slice_text("t/a"), b->now_ms));
+    assert_null(worker_retained(b->workers[0], NULL, slice_text("t/a"), b->now_ms));
 }
 
 static void what_needs_no_room_goes_on(void **state)

@@ -307,8 +307,8 @@ static void will_may_replace_at_the_limit(void **state)
     settle(b);
     EXPECT(p, "connack 00; ");
     is_cut(b, p);
-    assert_true(
-        slice_is(worker_retained(b->workers[0], slice_text("t/7"), b->now_ms)->payload, "off"));
+    assert_true(slice_is(
+        worker_retained(b->workers[0], NULL, slice_text("t/7"), b->now_ms)->payload, "off"));
 }
 
 /* ---- retained messages for a new subscription ---- */

@@ -1,5 +1,6 @@
 #include "service/directory/policy_yaml.h"
 
+#include "core/flow.h"
 #include "service/directory/settings.h"
 
 /* What every step of the walk needs. */
@@ -291,9 +292,74 @@ static enum err read_role(const struct reading *r, struct policy *p, const struc
     return read_resources(r, role, yaml_find(n, "resources"));
 }
 
+static enum err read_flow_topics(const struct reading *r, struct flow *f,
+                                 const struct yaml_node *list)
+{
+    TRY(yaml_expect(r->doc, list, YAML_LIST, "topics", r->complaint));
+    for (const struct yaml_node *n = list->first; n != NULL; n = n->next) {
+        TRY(yaml_expect(r->doc, n, YAML_SCALAR, "a topic", r->complaint));
+        enum err e = flow_add_topic(f, n->text);
+        if (e == ERR_NOMEM) {
+            return out_of_memory(r);
+        }
+        if (e == ERR_LIMIT) {
+            return COMPLAIN(r, n, "more than %d topics in one flow, or one too long or too deep",
+                            FLOW_TOPICS_MAX);
+        }
+        if (e != OK) {
+            return COMPLAIN(r, n,
+                            "topic \"%.*s\" is no topic filter: + and # stand alone in their "
+                            "level, # last; no $share/",
+                            SLICE_ARG(slice_head(n->text, 80)));
+        }
+    }
+    return list->first != NULL ? OK : COMPLAIN(r, list, "a flow needs at least one topic");
+}
+
+static enum err read_flow(const struct reading *r, struct policy *p, const struct yaml_node *n)
+{
+    static const char *const keys[] = {"from", "to", "topics", NULL};
+    TRY(yaml_expect(r->doc, n, YAML_MAP, "a flow", r->complaint));
+    TRY(yaml_only(r->doc, n, keys, "a flow", r->complaint));
+    const struct yaml_node *from = yaml_find(n, "from"), *to = yaml_find(n, "to");
+    const struct yaml_node *topics = yaml_find(n, "topics");
+    if (from == NULL || to == NULL || topics == NULL) {
+        return COMPLAIN(r, n,
+                        "a flow needs from, to and topics, like { from: field, to: control, "
+                        "topics: [\"sensors/#\"] }");
+    }
+    TRY(yaml_expect(r->doc, from, YAML_SCALAR, "from", r->complaint));
+    TRY(yaml_expect(r->doc, to, YAML_SCALAR, "to", r->complaint));
+    struct flow *f = NULL;
+    switch ((unsigned)policy_add_flow(p, from->text, to->text, &f)) {
+    case OK:
+        return read_flow_topics(r, f, topics);
+    case ERR_NOMEM:
+        return out_of_memory(r);
+    case ERR_LIMIT:
+        return COMPLAIN(r, n, "more than %d flows", POLICY_FLOWS_MAX);
+    case ERR_EXISTS:
+        return COMPLAIN(r, to, "a flow leads from one segment to another");
+    default:
+        return COMPLAIN(r, n, "a segment is a name of [A-Za-z0-9._-], as listeners say it");
+    }
+}
+
+static enum err read_flows(const struct reading *r, struct policy *p, const struct yaml_node *list)
+{
+    if (list == NULL) {
+        return OK;
+    }
+    TRY(yaml_expect(r->doc, list, YAML_LIST, "flows", r->complaint));
+    for (const struct yaml_node *n = list->first; n != NULL; n = n->next) {
+        TRY(read_flow(r, p, n));
+    }
+    return OK;
+}
+
 static enum err read_all(const struct reading *r, struct policy *p)
 {
-    static const char *const keys[] = {"version", "roles", NULL};
+    static const char *const keys[] = {"version", "roles", "flows", NULL};
     const struct yaml_node *root = yaml_root(r->doc);
     TRY(yaml_expect(r->doc, root, YAML_MAP, "the policy", r->complaint));
     TRY(yaml_only(r->doc, root, keys, "the policy", r->complaint));
@@ -309,7 +375,7 @@ static enum err read_all(const struct reading *r, struct policy *p)
     for (const struct yaml_node *n = roles->first; n != NULL; n = n->next) {
         TRY(read_role(r, p, n));
     }
-    return OK;
+    return read_flows(r, p, yaml_find(root, "flows"));
 }
 
 enum err policy_yaml_read(struct slice bytes, const char *file, const struct role_limits *start,
@@ -342,6 +408,8 @@ const char *policy_yaml_default(void)
            "# topic. A bare topic grants QoS 0 to 2 without retain.\n"
            "# Check a change with `sallyport policy check FILE`, put it in force with\n"
            "# `sallyport policy apply FILE`, ask why with `sallyport policy explain`.\n"
+           "# Who is in another segment (listeners and attribute segment) hears only what flows\n"
+           "# lets pass: flows: [ { from: field, to: control, topics: [\"sensors/#\"] } ]\n"
            "version: 1\n"
            "roles:\n"
            "  sensor:                        # measures and reports; takes commands of its own\n"

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "core/flow.h"
 #include "service/directory/policy_yaml.h"
 
 #define ROLE(body) "version: 1\nroles:\n  r:\n    " body "\n"
@@ -14,6 +15,21 @@ static const struct {
     const char *name, *text, *complaint;
 } bad_cases[] = {
     {"no version", "roles: {}\n", "f:1:1: the policy must say version: 1"},
+    {"flows are a list", "version: 1\nroles: {}\nflows: {}\n", "f:3:8: flows must be a list"},
+    {"a flow without topics", "version: 1\nroles: {}\nflows: [ { from: a, to: b } ]\n",
+     "f:3:10: a flow needs from, to and topics"},
+    {"a flow in one segment", "version: 1\nroles: {}\nflows: [ { from: a, to: a, topics: [t] } ]\n",
+     "f:3:25: a flow leads from one segment to another"},
+    {"a segment that is no name",
+     "version: 1\nroles: {}\nflows: [ { from: \"a b\", to: a, topics: [t] } ]\n",
+     "f:3:10: a segment is a name"},
+    {"a flow of everything", "version: 1\nroles: {}\nflows: [ { from: a, to: b, topics: [] } ]\n",
+     "f:3:36: a flow needs at least one topic"},
+    {"a flow's filter",
+     "version: 1\nroles: {}\nflows: [ { from: a, to: b, topics: [t, \"a+\"] } ]\n",
+     "f:3:40: topic \"a+\" is no topic filter"},
+    {"a key of a flow", "version: 1\nroles: {}\nflows: [ { from: a, to: b, topic: t } ]\n",
+     "f:3:28: unknown key \"topic\" in a flow"},
     {"no roles", "version: 1\n", "f:1:1: the policy needs roles"},
     {"unknown top key", "version: 1\nrole: {}\n", "f:2:1: unknown key \"role\" in the policy"},
     {"unknown role key", ROLE("publishes: []"), "f:4:5: unknown key \"publishes\" in a role"},
@@ -69,7 +85,10 @@ static const char good_text[] =
     "    resources: [ { path: \"/fw/${class}\", methods: [GET, PUT] } ]\n"
     "    limits: { publish_rate: 5/s }\n"
     "  hub: { kind: service, client_id: \"*\", many: yes, subscribe: [ { topic: \"sensors/#\" } ] "
-    "}\n";
+    "}\n"
+    "flows:\n"
+    "  - { from: field, to: control, topics: [ \"sensors/#\", \"status/+\" ] }\n"
+    "  - { from: control, to: field, topics: [ \"commands/#\" ] }\n";
 
 static struct grants *grants_of(const struct policy *p, const char *name, const char *role)
 {
@@ -113,6 +132,11 @@ static void test_good(void **state)
     assert_int_equal(grants_publish(g, slice_text("sensors/lab/m1/t"), 0, false, &why), OK);
     assert_non_null(strstr(why.rule, "line 4"));
     (void)grants_free(g);
+    uint32_t field = flow_segment(slice_text("field")),
+             control = flow_segment(slice_text("control"));
+    assert_true(policy_lets_flow(p, field, control, slice_text("status/m1")));
+    assert_false(policy_lets_flow(p, control, field, slice_text("status/m1")));
+    assert_true(policy_lets_flow(p, control, field, slice_text("commands/m1/x")));
     g = grants_of(p, "h1", "hub");
     assert_true(policy_is_many(p, slice_text("hub")));
     assert_false(policy_is_many(p, slice_text("sensor")));

@@ -333,6 +333,20 @@ static bool is_too_often(struct association *a)
     return true;
 }
 
+/* It has a place in the plant, and this door is elsewhere. */
+static bool is_misplaced(struct association *a)
+{
+    struct coap_door *d = a->door;
+    struct decision why;
+    if (passage_segment(a->account, entrance_segment(d->setup.entrance), &why) == OK) {
+        return false;
+    }
+    struct event e = association_event(a, EVENT_identity_mismatch);
+    event_reason(&e, "%s", why.rule);
+    door_report(d, &e);
+    return true;
+}
+
 static enum err admit(struct coap_door *d, const struct dtls_info *info)
 {
     const struct directory_entry *entry = NULL;
@@ -342,10 +356,10 @@ static enum err admit(struct coap_door *d, const struct dtls_info *info)
     TRY(association_new(d, info, entry->principal, &a));
     a->credential = credential->id;
     a->credential_ends_wall_ms = credential->expires_wall_ms;
-    if (is_too_often(a)) {
+    if (is_too_often(a) || is_misplaced(a)) {
         (void)map_remove(&d->associations, association_key(a));
         association_free(a);
-        return ERR_QUOTA;
+        return ERR_DENIED;
     }
     credential_used(credential, d->wall_ms);
     struct event e = association_event(a, EVENT_connect);

@@ -67,7 +67,8 @@ static void add_topic(struct listing *list, struct slice topic)
     }
     link.obs = may_get;
     link.iface = slice_text(may_get ? (may_put ? "sub pub" : "sub") : "pub");
-    const struct msg *m = may_get ? worker_retained(d->setup.worker, topic, d->now_ms) : NULL;
+    const struct msg *m =
+        may_get ? worker_retained(d->setup.worker, list->a->account, topic, d->now_ms) : NULL;
     uint16_t format = m != NULL ? value_format(m) : UINT16_MAX;
     if (format != UINT16_MAX) {
         link.ct[0] = format;
@@ -97,7 +98,8 @@ static void on_wide_grant(void *ctx, enum policy_action action, struct slice fil
     struct listing *list = ctx;
     struct coap_door *d = list->a->door;
     if (!is_exact && action == POLICY_SUBSCRIBE && list->n_seen < LOOK_AT_MAX) {
-        worker_retained_each(d->setup.worker, filter, d->now_ms, on_retained, list);
+        worker_retained_each(d->setup.worker, list->a->account, filter, d->now_ms, on_retained,
+                             list);
     }
 }
 

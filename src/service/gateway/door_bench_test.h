@@ -396,13 +396,10 @@ static int fortress_open(void **state)
     f->wall_ms = WALL;
     f->seed = 7;
     f->mid = 100;
-    f->mqtts = (struct entrance){
-        .name = "mqtts", .protocol = EVENT_PROTOCOL_mqtt, .auth_x509 = true, .segment = 1};
-    f->coaps = (struct entrance){.name = "coaps",
-                                 .protocol = EVENT_PROTOCOL_coap,
-                                 .auth_x509 = true,
-                                 .auth_psk = true,
-                                 .segment = 2};
+    f->mqtts =
+        (struct entrance){.name = "mqtts", .protocol = EVENT_PROTOCOL_mqtt, .auth_x509 = true};
+    f->coaps = (struct entrance){
+        .name = "coaps", .protocol = EVENT_PROTOCOL_coap, .auth_x509 = true, .auth_psk = true};
     make_realm(f);
     assert_int_equal(memlog_new(WORKERS, &f->log), OK);
     fortress_open_workers(f);

@@ -186,7 +186,6 @@ static enum err make_msg(const struct request *rq, const struct content *c, bool
     m->retain = retain;
     m->is_utf8 = c->is_utf8;
     m->content_format = c->format;
-    m->segment = d->setup.entrance->segment;
     if (coap_options_find_uint(rq->m->options, COAP_OPTION_MAX_AGE, &max_age)) {
         m->expires_at_ms = d->now_ms + (uint64_t)max_age * 1000;
     }
@@ -222,7 +221,7 @@ static void publish(const struct request *rq, bool retain, struct slice payload,
     struct association *a = rq->asker.a;
     struct coap_door *d = a->door;
     uint8_t qos = rq->m->type == COAP_CON ? 1 : 0;
-    const struct msg *before = worker_retained(d->setup.worker, rq->path.text, d->now_ms);
+    const struct msg *before = worker_retained(d->setup.worker, NULL, rq->path.text, d->now_ms);
     bool is_own = before != NULL && before->publisher == a->account->principal->id;
     enum passage_retain wish = !retain ? RETAIN_NO : (is_own ? RETAIN_REPLACE : RETAIN_NEW);
     struct content content;
@@ -281,7 +280,7 @@ static bool is_acceptable(const struct asker *asker, const struct msg *m)
 uint8_t topic_read(const struct asker *asker, struct slice topic, bool observes)
 {
     struct coap_door *d = asker->a->door;
-    const struct msg *m = worker_retained(d->setup.worker, topic, d->now_ms);
+    const struct msg *m = worker_retained(d->setup.worker, asker->a->account, topic, d->now_ms);
     struct value v;
     uint8_t etag[ETAG_BYTES];
     if (m == NULL && !observes) {

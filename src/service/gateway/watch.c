@@ -262,7 +262,7 @@ void watch_notify(struct watch *w)
     if (m == NULL) {
         return;
     }
-    if (!worker_publisher_ok(d->setup.worker, m)) {
+    if (!worker_may_hear(d->setup.worker, a->account, m)) {
         count_add(&d->setup.counters->dropped_policy, 1);
         msg_unref(m);
         return;

@@ -8,7 +8,9 @@ static bool is_open(const struct alert *r, int64_t now_wall_ms)
 static bool is_same(const struct alert *r, const struct event *e)
 {
     return r->count > 0 && r->held == NULL && r->last.category == e->category &&
-           strncmp(r->last.principal, e->principal, sizeof e->principal) == 0;
+           strncmp(r->last.principal, e->principal, sizeof e->principal) == 0 &&
+           (e->category != EVENT_exposure ||
+            strncmp(r->last.listener, e->listener, sizeof e->listener) == 0);
 }
 
 /* A free or closed row, or the one quiet for longest that no state holds. */

@@ -1,7 +1,8 @@
 /*
  * alerts - what needs a person: events of severity alert of the last day, one row for each category
- * and principal; and states that last (a full disk, a wrong clock), held open until they end.
- * Exceptions in force are added by who lists (they are in the directory). Service thread only.
+ * and principal (of exposure for each listener); and states that last (a full disk, a wrong clock),
+ * held open until they end. Exceptions in force are added by who lists (they are in the directory).
+ * Service thread only.
  */
 #ifndef SERVICE_WATCH_ALERTS_H
 #define SERVICE_WATCH_ALERTS_H

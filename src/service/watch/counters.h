@@ -32,6 +32,7 @@
     X(dropped_size, "dropped_total", "reason=\"size\"", counter, "")                               \
     X(dropped_expired, "dropped_total", "reason=\"expired\"", counter, "")                         \
     X(dropped_policy, "dropped_total", "reason=\"policy\"", counter, "")                           \
+    X(dropped_segment, "dropped_total", "reason=\"segment\"", counter, "")                         \
     X(dropped_memory, "dropped_total", "reason=\"memory\"", counter, "")                           \
     X(dropped_ring, "dropped_total", "reason=\"ring\"", counter, "")                               \
     X(dropped_asleep, "dropped_total", "reason=\"asleep\"", counter, "")                           \
@@ -44,6 +45,7 @@
     X(refused_denied, "refusals_total", "reason=\"denied\"", counter, "")                          \
     X(refused_version, "refusals_total", "reason=\"version\"", counter, "")                        \
     X(refused_store, "refusals_total", "reason=\"store\"", counter, "")                            \
+    X(refused_from, "refusals_total", "reason=\"from\"", counter, "")                              \
     X(coap_in_bytes, "coap_unproven_in_bytes_total", "", counter, "from unproven addresses")       \
     X(coap_out_bytes, "coap_unproven_out_bytes_total", "", counter, "to unproven addresses")       \
     X(journal_records, "journal_records_total", "", counter, "records appended")                   \
