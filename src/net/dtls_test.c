@@ -30,7 +30,8 @@ struct end {
     struct net_peer self;
     struct packet queue[QUEUE]; /* on the way to this end */
     size_t n_queued;
-    int n_opened, n_received, n_closed, n_failed;
+    int n_opened, n_received, n_closed, n_failed, n_asked;
+    bool is_closed_to_strangers;
     uint64_t id, closed_id;
     enum err closed_why;
     enum dtls_failure failure;
@@ -135,10 +136,24 @@ static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *ret_key, 
     return OK;
 }
 
+static bool on_admit(void *ctx, const struct net_peer *peer)
+{
+    struct end *e = ctx;
+    (void)peer;
+    e->n_asked++;
+    return !e->is_closed_to_strangers;
+}
+
 static struct dtls_handler handler_of(struct end *e)
 {
-    return (struct dtls_handler){e,         on_transmit, on_opened,  on_received,
-                                 on_closed, on_failed,   on_find_psk};
+    return (struct dtls_handler){.ctx = e,
+                                 .transmit = on_transmit,
+                                 .admit = on_admit,
+                                 .opened = on_opened,
+                                 .received = on_received,
+                                 .closed = on_closed,
+                                 .failed = on_failed,
+                                 .find_psk = on_find_psk};
 }
 
 static void net_init(struct net *n)
@@ -475,6 +490,26 @@ static void a_cookie_is_bound_to_its_address_and_time(void **state)
     net_done(&n);
 }
 
+static void who_is_not_welcome_costs_nothing(void **state)
+{
+    (void)state;
+    struct net n;
+    net_init(&n);
+    const struct dtls_counts *counts = dtls_counts(n.server.dtls);
+    n.server.is_closed_to_strangers = true;
+    client_psk(&n, "meter-1", key);
+    dtls_tick(n.client.dtls, now(&n));
+    deliver(&n.server);
+    assert_int_equal(n.server.n_asked, 0); /* nobody is asked about an address that may be forged */
+    deliver(&n.client);
+    deliver(&n.server);
+    assert_int_equal(n.server.n_asked, 1);
+    assert_int_equal(counts->refused, 1);
+    assert_int_equal(counts->half_open, 0);
+    assert_int_equal(n.server.n_failed, 0);
+    net_done(&n);
+}
+
 static void half_open_handshakes_are_capped(void **state)
 {
     (void)state;
@@ -492,10 +527,12 @@ static void half_open_handshakes_are_capped(void **state)
     }
     assert_int_equal(counts->cookies, 12);
     assert_int_equal(counts->half_open, 8);
-    assert_int_equal(counts->refused, 4);
+    assert_int_equal(counts->refused, 0);
+    assert_int_equal(counts->crowded_out, 4);
+    assert_int_equal(n.server.n_failed, 4);
     dtls_tick(n.server.dtls, now(&n) + DTLS_HANDSHAKE_MS);
     assert_int_equal(counts->half_open, 0);
-    assert_int_equal(n.server.n_failed, 8);
+    assert_int_equal(n.server.n_failed, 12);
     assert_int_equal(n.server.failure, DTLS_FAILED_TIMEOUT);
     net_done(&n);
 }
@@ -627,6 +664,7 @@ int main(void)
         cmocka_unit_test(strangers_cost_nothing),
         cmocka_unit_test(a_cookie_is_bound_to_its_address_and_time),
         cmocka_unit_test(half_open_handshakes_are_capped),
+        cmocka_unit_test(who_is_not_welcome_costs_nothing),
         cmocka_unit_test(an_old_association_lives_until_the_new_one_is_complete),
         cmocka_unit_test(closing_inside_a_callback),
         cmocka_unit_test(junk_is_dropped),

@@ -293,7 +293,7 @@ static void key_updates(void **state)
     int n_ok = 0;
     for (int minute = 0; minute < 2; minute++) {
         stream_io_now(server.io, (uint64_t)(minute + 1) * 60000);
-        int limit = minute == 0 ? STREAM_KEY_UPDATES_PER_MIN : 2 * STREAM_KEY_UPDATES_PER_MIN;
+        int limit = minute == 0 ? TLS_KEY_UPDATES_PER_MIN : 2 * TLS_KEY_UPDATES_PER_MIN;
         for (int i = 0; i < limit && server.err == OK; i++) {
             char nothing[16];
             assert_int_equal(SSL_key_update(r.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
@@ -305,7 +305,7 @@ static void key_updates(void **state)
         }
     }
     assert_int_equal(server.err, ERR_QUOTA);
-    assert_int_equal(n_ok, 2 * STREAM_KEY_UPDATES_PER_MIN);
+    assert_int_equal(n_ok, 2 * TLS_KEY_UPDATES_PER_MIN);
     raw_done(&r);
     close(fds[0]);
     side_done(&server);
@@ -327,7 +327,7 @@ static void key_updates_without_data(void **state)
         (void)SSL_do_handshake(r.ssl);
         side_turn(&server);
     }
-    for (int i = 0; i <= STREAM_KEY_UPDATES_PER_MIN; i++) {
+    for (int i = 0; i <= TLS_KEY_UPDATES_PER_MIN; i++) {
         assert_int_equal(SSL_key_update(r.ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
         assert_int_equal(SSL_do_handshake(r.ssl), 1);
     }

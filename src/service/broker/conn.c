@@ -159,6 +159,12 @@ void worker_present(struct worker *w, uint64_t conn, struct slice name, const st
     }
 }
 
+bool worker_is_known(const struct worker *w, uint64_t conn)
+{
+    const struct conn *c = conn_find(w, conn);
+    return c != NULL && c->phase == CONN_OPEN;
+}
+
 void *worker_transport(const struct worker *w, uint64_t conn)
 {
     struct conn *c = conn_find(w, conn);
