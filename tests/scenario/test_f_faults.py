@@ -295,6 +295,9 @@ def test_no_descriptors_for_a_new_connection(fortress, peer):
             wait_until('a refused accept', lambda: traced.n_injected > 0)
             for _ in range(20):
                 assert talker.publish() < 0x80
+    event = fortress.wait_event('quota', about=None, reason=re.compile('no file descriptor'))[0]
+    assert event['severity'] == 'alert' and 'LimitNOFILE' in event['reason']
+    assert metrics(fortress)['accept_pauses_total'] > 0
     works_without_the_store(fortress, peer)
     nothing_is_lost_or_made_up(sleeper, talker)
 

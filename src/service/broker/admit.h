@@ -19,7 +19,7 @@ enum {
     ADMIT_LINE_MAX = 64,    /* in line: accepting rests until half of it has been served */
     ADMIT_FRESH_MAX = 64,   /* strangers younger than ADMIT_FRESH_MS: the same */
     ADMIT_FRESH_LEAST = 4,  /* when connect_burst is small */
-    ADMIT_FRESH_MS = 1000,  /* so long a stranger may hold up those who come after it */
+    ADMIT_FRESH_MS = 250,   /* so long a stranger may hold up those who come after it */
     ADMIT_DTLS_A_TURN = 16, /* new DTLS handshakes; a client asks again after a second */
     ADMIT_TELL_MS = 10 * 1000
 };

@@ -119,14 +119,14 @@ class Wire:
     """One connection. Nothing here checks what it sends."""
 
     def __init__(self, fortress, device=None, version=5, plain=None, certificate=None, key=None, ca=None, verify=True,
-                 prepare=None, timeout=10, listener='mqtts', context=None):
-        """context: of an earlier connection (`tls_context`), for who makes thousands."""
+                 prepare=None, timeout=10, listener='mqtts', context=None, source='127.0.0.1'):
+        """context: of an earlier connection (`tls_context`), for who makes thousands. source: our address."""
         self.version = version
         self._bytes = b''
-        raw = socket.create_connection(('127.0.0.1', fortress.ports[plain or listener]), timeout)
+        raw = socket.create_connection(('127.0.0.1', fortress.ports[plain or listener]), timeout, (source, 0))
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = raw.getsockname()[1]
-        self.peer = f'127.0.0.1:{self.port}'
+        self.peer = f'{source}:{self.port}'
         if plain:
             self.socket = raw
             return
