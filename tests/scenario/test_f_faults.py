@@ -1,13 +1,13 @@
 """f: disks that fill, fail and lie, on the real daemon. Nothing acknowledged is lost, nothing false is acknowledged, what
 needs no disk is served, and it ends by itself: nobody restarts anything."""
+import re
 import resource
 import socket
-
 
 import pytest
 from harness import wire
 from harness.durable import EXPIRY, FULL, Sleeper, Talker, nothing_is_lost_or_made_up
-from harness.fortress import Refused
+from harness.fortress import Refused, metrics
 from harness.trouble import FailingDisk, ShortFiles, SmallDisk, Traced, calls_of
 from harness.wait import wait_until
 

@@ -3,6 +3,17 @@
 #include "base/mem.h"
 #include "service/broker/driver_private.h"
 
+/* A connection that was accepted and not served yet. */
+struct outsider {
+    struct stranger stranger; /* in waiting */
+    struct list_node node;    /* in outside */
+    struct net_prefix prefix;
+    struct net_peer peer;
+    const struct driver_entrance *entrance;
+    uint64_t until_ms;
+    int fd;
+};
+
 /* ---- life ---- */
 
 enum err admit_init(struct driver *d, const struct worker_setup *worker)
@@ -11,26 +22,39 @@ enum err admit_init(struct driver *d, const struct worker_setup *worker)
     const struct limits *l = worker->limits;
     size_t share = worker->n_workers > 0 ? worker->n_workers : 1;
     size_t most = l->preauth_connections / share;
-    list_init(&a->fresh);
+    list_init(&a->outside);
     list_init(&a->line[0]);
     list_init(&a->line[1]);
-    /* Half of what the budget of one network lets this worker begin: those who come at once from
-     * behind one address shall wait rather than be refused. */
-    a->fresh_max = l->connect_burst / share / 2;
-    a->fresh_max = a->fresh_max < ADMIT_FRESH_MAX ? a->fresh_max : ADMIT_FRESH_MAX;
-    a->fresh_max = a->fresh_max > ADMIT_FRESH_LEAST ? a->fresh_max : ADMIT_FRESH_LEAST;
+    a->preauth_ms = (uint64_t)l->preauth_seconds * 1000;
+    a->moved_at_ms = d->now_ms;
     a->prefixes = mem_alloc(sizeof(*a->prefixes));
     if (a->prefixes == NULL) {
         return ERR_NOMEM;
     }
     prefix_table_init(a->prefixes, &worker->key, l->connect_per_second, l->connect_burst,
                       (uint32_t)share);
-    return strangers_init(&a->strangers, &worker->key, most > 0 ? most : 1);
+    TRY(strangers_init(&a->strangers, &worker->key, most > 0 ? most : 1));
+    return strangers_init(&a->waiting, &worker->key, most > 0 ? most : 1);
+}
+
+/* Gives its descriptor to the caller. */
+static int outsider_take(struct admit *a, struct outsider *o)
+{
+    int fd = o->fd;
+    strangers_remove(&a->waiting, &o->stranger);
+    list_unlink(&o->node);
+    mem_free(o);
+    return fd;
 }
 
 void admit_done(struct driver *d)
 {
-    strangers_done(&d->admit.strangers);
+    struct admit *a = &d->admit;
+    while (a->outside.head.next != NULL && !list_is_empty(&a->outside)) {
+        net_reset(outsider_take(a, LIST_ENTRY(list_first(&a->outside), struct outsider, node)));
+    }
+    strangers_done(&a->waiting);
+    strangers_done(&a->strangers);
     d->admit.prefixes = mem_free(d->admit.prefixes);
 }
 
@@ -109,14 +133,75 @@ static void tell_pauses(struct driver *d)
 
 /* ---- in and out ---- */
 
-bool admit_knock(struct driver *d, const struct driver_entrance *e, const struct net_peer *peer)
+static void refuse(struct driver *d, const struct driver_entrance *e,
+                   const struct net_prefix *prefix)
 {
-    struct net_prefix prefix = net_peer_prefix(peer);
-    if (prefix_take(d->admit.prefixes, &prefix, e->entrance.name, d->now_ms)) {
-        return true;
-    }
+    prefix_refused(d->admit.prefixes, prefix, e->entrance.name, d->now_ms);
     count_add(&d->counters->refused_prefix, 1);
-    return false;
+}
+
+/* Only who may hope: others of its network are logging in. */
+static bool may_wait(const struct admit *a, const struct net_prefix *prefix)
+{
+    return strangers_count(&a->strangers, prefix) > 0 &&
+           strangers_count(&a->waiting, prefix) < ADMIT_OUTSIDE_PREFIX &&
+           a->waiting.n < a->waiting.max;
+}
+
+static enum err wait_outside(struct driver *d, const struct driver_entrance *e, int fd,
+                             const struct net_peer *peer, const struct net_prefix *prefix)
+{
+    struct admit *a = &d->admit;
+    struct outsider *o = mem_zalloc(sizeof(*o));
+    if (o == NULL) {
+        return ERR_NOMEM;
+    }
+    enum err err = strangers_add(&a->waiting, &o->stranger, prefix);
+    if (err != OK) {
+        mem_free(o);
+        return err;
+    }
+    o->prefix = *prefix;
+    o->peer = *peer;
+    o->entrance = e;
+    o->fd = fd;
+    o->until_ms = d->now_ms + a->preauth_ms;
+    list_append(&a->outside, &o->node);
+    return OK;
+}
+
+void admit_come(struct driver *d, const struct driver_entrance *e, int fd,
+                const struct net_peer *peer)
+{
+    struct admit *a = &d->admit;
+    struct net_prefix prefix = net_peer_prefix(peer);
+    bool is_first = strangers_count(&a->waiting, &prefix) == 0; /* nobody is overtaken */
+    if (is_first && prefix_take(a->prefixes, &prefix, d->now_ms)) {
+        link_open(d, e, fd, peer, d->now_ms + a->preauth_ms);
+    } else if (!may_wait(a, &prefix) || wait_outside(d, e, fd, peer, &prefix) != OK) {
+        net_reset(fd);
+        refuse(d, e, &prefix);
+    }
+}
+
+/* In order; of each network as many as its budget has tokens. */
+static void look_outside(struct driver *d)
+{
+    struct admit *a = &d->admit;
+    if (list_is_empty(&a->outside) || d->now_ms < a->look_at_ms) {
+        return;
+    }
+    a->look_at_ms = d->now_ms + ADMIT_LOOK_MS;
+    list_for_each_safe (n, next, &a->outside) {
+        struct outsider *o = LIST_ENTRY(n, struct outsider, node);
+        struct outsider copy = *o;
+        if (d->now_ms >= o->until_ms) {
+            net_reset(outsider_take(a, o));
+            refuse(d, copy.entrance, &copy.prefix);
+        } else if (prefix_take(a->prefixes, &o->prefix, d->now_ms)) {
+            link_open(d, copy.entrance, outsider_take(a, o), &copy.peer, copy.until_ms);
+        }
+    }
 }
 
 static void make_room(struct driver *d)
@@ -137,16 +222,7 @@ enum err admit_enter(struct link *l, const struct net_peer *peer)
     make_room(d);
     TRY(strangers_add(&d->admit.strangers, &s->stranger, &s->prefix));
     s->is_charged = true;
-    s->fresh_until_ms = d->now_ms + ADMIT_FRESH_MS;
-    list_append(&d->admit.fresh, &s->fresh);
-    d->admit.n_fresh++;
     return OK;
-}
-
-static void leave_fresh(struct admit *a, struct admitted *s)
-{
-    a->n_fresh -= list_is_linked(&s->fresh);
-    list_unlink(&s->fresh);
 }
 
 static void leave_line(struct admit *a, struct admitted *s)
@@ -158,7 +234,6 @@ static void leave_line(struct admit *a, struct admitted *s)
 void admit_gone(struct link *l)
 {
     struct admit *a = &l->driver->admit;
-    leave_fresh(a, &l->admitted);
     leave_line(a, &l->admitted);
     strangers_remove(&a->strangers, &l->admitted.stranger);
     l->admitted.is_charged = false;
@@ -166,8 +241,14 @@ void admit_gone(struct link *l)
 
 void admit_known(struct link *l)
 {
+    struct admit *a = &l->driver->admit;
+    const struct net_prefix *prefix = &l->admitted.prefix;
     if (l->admitted.is_charged) {
-        prefix_give(l->driver->admit.prefixes, &l->admitted.prefix, l->driver->now_ms);
+        prefix_give(a->prefixes, prefix, l->driver->now_ms);
+        if (strangers_count(&a->waiting, prefix) > 0) {
+            a->look_at_ms = 0;
+            a->moved_at_ms = l->driver->now_ms;
+        }
     }
     admit_gone(l);
 }
@@ -175,7 +256,12 @@ void admit_known(struct link *l)
 bool admit_knock_dtls(struct driver *d, const struct driver_entrance *e,
                       const struct net_peer *peer)
 {
-    if (d->admit.n_dtls >= ADMIT_DTLS_A_TURN || !admit_knock(d, e, peer)) {
+    struct net_prefix prefix = net_peer_prefix(peer);
+    if (d->admit.n_dtls >= ADMIT_DTLS_A_TURN) {
+        return false;
+    }
+    if (!prefix_take(d->admit.prefixes, &prefix, d->now_ms)) {
+        refuse(d, e, &prefix);
         return false;
     }
     d->admit.n_dtls++;
@@ -239,22 +325,13 @@ static void hold_line(struct driver *d)
 
 /* ---- rest ---- */
 
-static void forget_fresh(struct driver *d)
-{
-    list_for_each_safe (n, next, &d->admit.fresh) {
-        struct link *l = LIST_ENTRY(n, struct link, admitted.fresh);
-        if (l->admitted.fresh_until_ms > d->now_ms) {
-            return;
-        }
-        leave_fresh(&d->admit, &l->admitted);
-    }
-}
-
 static void rest_or_accept(struct driver *d)
 {
     struct admit *a = &d->admit;
     unsigned part = a->is_resting ? 2 : 1; /* it ends at half of where it began */
-    bool rest = a->n_line >= ADMIT_LINE_MAX / part || a->n_fresh >= a->fresh_max / part;
+    bool is_moving = d->now_ms - a->moved_at_ms < ADMIT_PATIENCE_MS;
+    bool rest = a->n_line >= ADMIT_LINE_MAX / part ||
+                (is_moving && a->waiting.n >= ADMIT_OUTSIDE_REST / part);
     if (rest == a->is_resting) {
         return;
     }
@@ -276,14 +353,14 @@ void admit_turn(struct driver *d)
     struct admit *a = &d->admit;
     serve_line(d);
     hold_line(d);
-    forget_fresh(d);
+    look_outside(d);
     rest_or_accept(d);
     a->n_dtls = 0;
     tell_prefixes(d);
     tell_crowd(d);
     tell_pauses(d);
     count_set(&d->counters->strangers, a->strangers.n);
-    count_set(&d->counters->handshakes_waiting, a->n_line);
+    count_set(&d->counters->handshakes_waiting, a->n_line + a->waiting.n);
 }
 
 uint64_t admit_deadline(const struct driver *d)
@@ -293,10 +370,8 @@ uint64_t admit_deadline(const struct driver *d)
     if (a->n_line > 0) {
         return 0;
     }
-    if (a->is_resting && !list_is_empty(&a->fresh)) {
-        uint64_t until_ms =
-            LIST_ENTRY(list_first(&a->fresh), struct link, admitted.fresh)->admitted.fresh_until_ms;
-        at = until_ms < at ? until_ms : at;
+    if (!list_is_empty(&a->outside)) { /* ends a rest without moves, too */
+        at = a->look_at_ms < at ? a->look_at_ms : at;
     }
     if (a->n_crowded_out > 0) {
         at = a->tell_crowd_at_ms < at ? a->tell_crowd_at_ms : at;

@@ -14,11 +14,7 @@
 static void accepted(void *ctx, int fd, const struct net_peer *peer)
 {
     struct door *door = ctx;
-    if (admit_knock(door->driver, door->entrance, peer)) {
-        link_open(door->driver, door->entrance, fd, peer);
-    } else {
-        net_reset(fd);
-    }
+    admit_come(door->driver, door->entrance, fd, peer);
 }
 
 /* This worker's socket of an entrance. */

@@ -61,9 +61,9 @@ struct driver {
 
 enum { LINGER_MS = 1000 };
 
-/* link_open - takes fd; admit_knock let it in. */
+/* link_open - takes fd, which admit_come let in; it has until until_ms to log in. */
 void link_open(struct driver *d, const struct driver_entrance *e, int fd,
-               const struct net_peer *peer);
+               const struct net_peer *peer, uint64_t until_ms);
 /* link_pump - output of its connection, back-pressure, the end. */
 void link_pump(struct link *l);
 /* link_step - its turn in the line of handshakes has come. */

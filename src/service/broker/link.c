@@ -31,7 +31,7 @@ static void report(struct link *l, enum event_category category, const char *bef
 /* ---- the beginning ---- */
 
 void link_open(struct driver *d, const struct driver_entrance *e, int fd,
-               const struct net_peer *peer)
+               const struct net_peer *peer, uint64_t until_ms)
 {
     struct link *l = mem_zalloc(sizeof(*l));
     if (l == NULL || stream_new(fd, STREAM_SERVER, e->tls, &l->stream) != OK) {
@@ -50,6 +50,7 @@ void link_open(struct driver *d, const struct driver_entrance *e, int fd,
         err = worker_accept(d->worker, &e->entrance, l->peer, l, d->now_ms, &l->conn);
     }
     if (err == OK) {
+        worker_hurry(d->worker, l->conn, until_ms);
         err = stream_attach(l->stream, d->loop, link_ready, l);
     }
     if (err != OK) {

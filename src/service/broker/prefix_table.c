@@ -58,19 +58,7 @@ static struct prefix_budget *make_room(struct prefix_table *t, const struct net_
     return best;
 }
 
-static void note_refusal(struct prefix_table *t, struct prefix_budget *b, const char *listener,
-                         uint64_t now_ms)
-{
-    b->refused += b->refused < UINT32_MAX;
-    b->listener = listener;
-    uint64_t at = t->swept_at_ms + PREFIX_SWEEP_MS;
-    at = at > now_ms ? at : now_ms;
-    at = at > b->tell_at_ms ? at : b->tell_at_ms;
-    t->sweep_at_ms = at < t->sweep_at_ms ? at : t->sweep_at_ms;
-}
-
-bool prefix_take(struct prefix_table *t, const struct net_prefix *prefix, const char *listener,
-                 uint64_t now_ms)
+bool prefix_take(struct prefix_table *t, const struct net_prefix *prefix, uint64_t now_ms)
 {
     struct prefix_budget *b = find(t, prefix);
     if (b == NULL) {
@@ -78,11 +66,22 @@ bool prefix_take(struct prefix_table *t, const struct net_prefix *prefix, const 
         *b = (struct prefix_budget){.prefix = *prefix};
         bucket_init(&b->bucket, t->rate, t->burst, now_ms);
     }
-    if (bucket_take(&b->bucket, t->share, now_ms)) {
-        return true;
+    return bucket_take(&b->bucket, t->share, now_ms);
+}
+
+void prefix_refused(struct prefix_table *t, const struct net_prefix *prefix, const char *listener,
+                    uint64_t now_ms)
+{
+    struct prefix_budget *b = find(t, prefix);
+    if (b == NULL) {
+        return; /* its place was given away meanwhile: the counter has it */
     }
-    note_refusal(t, b, listener, now_ms);
-    return false;
+    b->refused += b->refused < UINT32_MAX;
+    b->listener = listener;
+    uint64_t at = t->swept_at_ms + PREFIX_SWEEP_MS;
+    at = at > now_ms ? at : now_ms;
+    at = at > b->tell_at_ms ? at : b->tell_at_ms;
+    t->sweep_at_ms = at < t->sweep_at_ms ? at : t->sweep_at_ms;
 }
 
 void prefix_give(struct prefix_table *t, const struct net_prefix *prefix, uint64_t now_ms)

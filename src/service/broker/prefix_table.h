@@ -52,10 +52,11 @@ struct prefix_report {
  * may begin at least one. */
 void prefix_table_init(struct prefix_table *t, const struct siphash_key *key, uint32_t rate,
                        uint32_t burst, uint32_t share);
-/* prefix_take - may a connection of this network begin? A refusal is remembered for a report;
- * listener outlives the table. O(PREFIX_WAYS). */
-bool prefix_take(struct prefix_table *t, const struct net_prefix *prefix, const char *listener,
-                 uint64_t now_ms);
+/* prefix_take - may a connection of this network begin? It costs a token. O(PREFIX_WAYS). */
+bool prefix_take(struct prefix_table *t, const struct net_prefix *prefix, uint64_t now_ms);
+/* prefix_refused - one was turned away: remembered for a report. listener outlives the table. */
+void prefix_refused(struct prefix_table *t, const struct net_prefix *prefix, const char *listener,
+                    uint64_t now_ms);
 /* prefix_give - a connection that was let in is known now. */
 void prefix_give(struct prefix_table *t, const struct net_prefix *prefix, uint64_t now_ms);
 /* prefix_next_report - one network whose refusals should be told; false: none for now. */

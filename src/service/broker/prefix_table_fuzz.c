@@ -40,7 +40,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         uint8_t what = rd_u8(&r), high = rd_u8(&r), low = rd_u8(&r);
         struct net_prefix p = prefix_of(high, low);
         if (what < 0x80) {
-            bool is_in = prefix_take(&t, &p, "l", now_ms);
+            bool is_in = prefix_take(&t, &p, now_ms);
+            if (!is_in) {
+                prefix_refused(&t, &p, "l", now_ms);
+            }
             assert(is_in || high != 0 || begun[low] >= most / share || begun[low] == UINT8_MAX);
             begun[low] += high == 0 && is_in && begun[low] < UINT8_MAX;
         } else if (what < 0xa0) {

@@ -37,7 +37,11 @@ static unsigned takes(struct prefix_table *t, uint32_t network, unsigned n, uint
     struct net_prefix p = prefix_v4(network);
     unsigned taken = 0;
     for (unsigned i = 0; i < n; i++) {
-        taken += prefix_take(t, &p, "mqtts", now_ms);
+        bool is_in = prefix_take(t, &p, now_ms);
+        taken += is_in;
+        if (!is_in) {
+            prefix_refused(t, &p, "mqtts", now_ms);
+        }
     }
     return taken;
 }

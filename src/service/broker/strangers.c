@@ -99,6 +99,12 @@ void strangers_remove(struct strangers *s, struct stranger *m)
     }
 }
 
+size_t strangers_count(const struct strangers *s, const struct net_prefix *prefix)
+{
+    const struct stranger_group *g = map_find(&s->groups, slice_of(prefix, sizeof(*prefix)));
+    return g != NULL ? g->n : 0;
+}
+
 struct stranger *strangers_victim(const struct strangers *s)
 {
     if (s->n < s->max) {

@@ -35,6 +35,8 @@ MUST_USE enum err strangers_add(struct strangers *s, struct stranger *m,
                                 const struct net_prefix *prefix);
 /* strangers_remove - fine when it is in no pool. O(1). */
 void strangers_remove(struct strangers *s, struct stranger *m);
+/* strangers_count - how many of this network are in. O(1). */
+size_t strangers_count(const struct strangers *s, const struct net_prefix *prefix);
 /* strangers_victim - who must go before another comes in; NULL while there is room. O(1). */
 struct stranger *strangers_victim(const struct strangers *s);
 

@@ -114,6 +114,8 @@ static void any_order(void **state)
         }
         assert_int_equal(s.n, n);
         assert_int_equal(s.largest, most);
+        struct net_prefix p = network(from[i]);
+        assert_int_equal(strangers_count(&s, &p), count[from[i]]);
         const struct stranger *victim = strangers_victim(&s);
         assert_int_equal(victim != NULL, n == MAX);
         if (victim != NULL) {

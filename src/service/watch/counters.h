@@ -46,7 +46,7 @@
     X(refused_prefix, "refusals_total", "reason=\"prefix\"", counter, "")                          \
     X(refused_preauth, "refusals_total", "reason=\"preauth\"", counter, "")                        \
     X(strangers, "strangers", "", gauge, "TCP connections that have not logged in yet")            \
-    X(handshakes_waiting, "handshakes_waiting", "", gauge, "TLS handshakes that wait for time")    \
+    X(handshakes_waiting, "handshakes_waiting", "", gauge, "connections that wait for their turn") \
     X(accept_pauses, "accept_pauses_total", "", counter, "no descriptor for a new connection")     \
     X(coap_in_bytes, "coap_unproven_in_bytes_total", "", counter, "from unproven addresses")       \
     X(coap_out_bytes, "coap_unproven_out_bytes_total", "", counter, "to unproven addresses")       \
