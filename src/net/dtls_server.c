@@ -415,12 +415,8 @@ static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsig
 
 static bool is_welcome(const struct server *s, const struct net_peer *peer)
 {
-    return s->handler.admit == NULL || s->handler.admit(s->handler.ctx, peer);
-}
-
-static bool is_full(const struct server *s)
-{
-    return s->counts.half_open + s->counts.open >= s->associations_max;
+    return s->counts.half_open + s->counts.open < s->associations_max &&
+           (s->handler.admit == NULL || s->handler.admit(s->handler.ctx, peer));
 }
 
 /* The oldest unfinished handshake goes: an honest one is over in a few round trips, so who keeps
@@ -457,7 +453,7 @@ static void hear_stranger(struct server *s, const struct net_peer *peer, struct 
     }
     s->counts.cookies++;
     s->spare = NULL;
-    bool is_in = !is_full(s) && is_welcome(s, peer);
+    bool is_in = is_welcome(s, peer);
     if (is_in) {
         make_room(s);
         is_in = admit(s, a) == OK;

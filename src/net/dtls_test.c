@@ -156,7 +156,7 @@ static struct dtls_handler handler_of(struct end *e)
                                  .find_psk = on_find_psk};
 }
 
-static void net_init(struct net *n)
+static void net_init_with(struct net *n, uint32_t handshake_ms)
 {
     *n = (struct net){.clock = clock_system()};
     n->server.net = n->client.net = n;
@@ -167,6 +167,7 @@ static void net_init(struct net *n)
                                    .client_ca_pem = test_cert_pem(&certs[CA]),
                                    .random = &rng,
                                    .half_open_max = 8,
+                                   .handshake_ms = handshake_ms,
                                    .retransmit_ms = RETRANSMIT_MS};
     struct dtls_handler handler = handler_of(&n->server);
     char text[TLS_TEXT_BYTES];
@@ -174,6 +175,11 @@ static void net_init(struct net *n)
     if (e != OK) {
         fail_msg("%s: %s", err_name(e), text);
     }
+}
+
+static void net_init(struct net *n)
+{
+    net_init_with(n, 0);
 }
 
 static void client_init(struct net *n, const struct dtls_client_config *c)
@@ -490,6 +496,25 @@ static void a_cookie_is_bound_to_its_address_and_time(void **state)
     net_done(&n);
 }
 
+static void a_handshake_has_its_time(void **state)
+{
+    (void)state;
+    struct net n;
+    net_init_with(&n, 2000);
+    const struct dtls_counts *counts = dtls_counts(n.server.dtls);
+    client_psk(&n, "meter-1", key);
+    dtls_tick(n.client.dtls, now(&n));
+    deliver(&n.server);
+    deliver(&n.client);
+    uint64_t before_ms = now(&n);
+    deliver(&n.server); /* the proven hello; the client then falls silent */
+    dtls_tick(n.server.dtls, before_ms + 1999);
+    assert_int_equal(counts->half_open, 1);
+    dtls_tick(n.server.dtls, now(&n) + 2000);
+    assert_int_equal(counts->half_open, 0);
+    net_done(&n);
+}
+
 static void who_is_not_welcome_costs_nothing(void **state)
 {
     (void)state;
@@ -664,6 +689,7 @@ int main(void)
         cmocka_unit_test(strangers_cost_nothing),
         cmocka_unit_test(a_cookie_is_bound_to_its_address_and_time),
         cmocka_unit_test(half_open_handshakes_are_capped),
+        cmocka_unit_test(a_handshake_has_its_time),
         cmocka_unit_test(who_is_not_welcome_costs_nothing),
         cmocka_unit_test(an_old_association_lives_until_the_new_one_is_complete),
         cmocka_unit_test(closing_inside_a_callback),

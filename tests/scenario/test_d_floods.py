@@ -284,9 +284,12 @@ async def storm(context, port, n, stats):
         writer.transport.abort()
 
 
-def test_everybody_comes_back_after_a_restart(one, device):
+def test_everybody_comes_back_after_a_restart(make_fortress):
     """All from one address, all at once: they are no flood, they wait in line."""
     n = number('FLOOD_RECONNECTS', 400)
+    one = make_fortress(settings=(f'workers={WORKERS}',), policy=None)
+    one.apply(POLICY)
+    device = one.add('innocent', credentials=('x509',))
     one.restart()
     files = n_files(one)
     context = tls_context(device)
@@ -299,5 +302,5 @@ def test_everybody_comes_back_after_a_restart(one, device):
         took = time.monotonic() - begin
         loud = innocents.since(first) + innocents.rounds(20)
     assert stats['back'] == n
-    figures('restart', quiet, loud, back=n, seconds=round(took, 1), tried_again=stats['refused'])
+    figures('restart', quiet, loud, back=n, seconds=round(took, 1), tried_again=stats['refused'], refused=refused(one))
     goes_back(one, files, 'the restart')
