@@ -21,9 +21,10 @@ struct limits {
     uint32_t topic_aliases;      /* of one MQTT 5 connection, in each direction; at most 64 */
     uint32_t connect_per_second; /* failed and unfinished handshakes, per source prefix */
     uint32_t connect_burst;
-    uint32_t keep_alive_seconds; /* longest; 0 or more than this: MQTT 5 is told this one */
-    uint32_t silence_seconds;    /* after which MQTT 3.1.1, which cannot be told, is closed */
-    uint64_t memory_bytes;       /* ceiling for the process; 0 = 80 % of what there is */
+    uint32_t preauth_connections; /* not logged in, at a time, of all listeners */
+    uint32_t keep_alive_seconds;  /* longest; 0 or more than this: MQTT 5 is told this one */
+    uint32_t silence_seconds;     /* after which MQTT 3.1.1, which cannot be told, is closed */
+    uint64_t memory_bytes;        /* ceiling for the process; 0 = 80 % of what there is */
 };
 
 #define LIMITS_DEFAULT                                                                             \
@@ -31,8 +32,8 @@ struct limits {
         .packet_bytes = 264 * 1024, .preauth_bytes = 8 * 1024, .preauth_seconds = 10,              \
         .dtls_seconds = 60, .topic_bytes = 256, .topic_levels = 16, .filters_per_packet = 8,       \
         .user_properties = 64, .client_id_bytes = 64, .topic_aliases = 16,                         \
-        .connect_per_second = 20, .connect_burst = 200, .keep_alive_seconds = 1200,                \
-        .silence_seconds = 1800, .memory_bytes = 0                                                 \
+        .connect_per_second = 20, .connect_burst = 200, .preauth_connections = 1024,               \
+        .keep_alive_seconds = 1200, .silence_seconds = 1800, .memory_bytes = 0                     \
     }
 
 /* Bounds of one principal, by role. */

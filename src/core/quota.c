@@ -50,6 +50,24 @@ bool bucket_take(struct bucket *b, uint32_t n, uint64_t now_ms)
     return true;
 }
 
+void bucket_give(struct bucket *b, uint32_t n, uint64_t now_ms)
+{
+    uint64_t have = bucket_millis(b, now_ms);
+    uint64_t missing = full(b) - have;
+    b->millis = n * TOKEN < missing ? have + n * TOKEN : full(b);
+    b->at_ms = now_ms;
+}
+
+uint64_t bucket_millis(const struct bucket *b, uint64_t now_ms)
+{
+    return b->rate == 0 ? full(b) : held(b, now_ms);
+}
+
+bool bucket_is_full(const struct bucket *b, uint64_t now_ms)
+{
+    return bucket_millis(b, now_ms) == full(b);
+}
+
 uint64_t bucket_wait_ms(const struct bucket *b, uint32_t n, uint64_t now_ms)
 {
     if (b->rate == 0) {

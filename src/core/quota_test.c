@@ -66,6 +66,28 @@ static void test_set(void **state)
     assert_true(bucket_take(&b, 1, 1000));
 }
 
+static void test_give(void **state)
+{
+    (void)state;
+    struct bucket b;
+    bucket_init(&b, 10, 20, 0);
+    assert_true(bucket_is_full(&b, 0));
+    assert_true(bucket_take(&b, 20, 0));
+    assert_int_equal(bucket_millis(&b, 0), 0);
+    bucket_give(&b, 5, 0);
+    assert_int_equal(bucket_millis(&b, 0), 5000);
+    assert_int_equal(bucket_millis(&b, 100), 6000);
+    bucket_give(&b, 14, 99); /* 5 + 0.99 + 14 */
+    assert_false(bucket_is_full(&b, 99));
+    assert_false(bucket_take(&b, 20, 99));
+    bucket_give(&b, UINT32_MAX, 99); /* never over the burst */
+    assert_true(bucket_is_full(&b, 99));
+    assert_false(bucket_take(&b, 21, 99));
+    struct bucket free = {0};
+    bucket_give(&free, 1, 5);
+    assert_true(bucket_is_full(&free, 5));
+}
+
 /* In any interval no more than burst + rate x time leaves, and what bucket_wait_ms promises holds.
  */
 static void test_bound(void **state)
@@ -100,7 +122,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_burst_then_rate), cmocka_unit_test(test_no_limit),
         cmocka_unit_test(test_clock_steps),     cmocka_unit_test(test_set),
-        cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_bound),           cmocka_unit_test(test_give),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

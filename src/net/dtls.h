@@ -19,7 +19,7 @@ enum {
     DTLS_PSK_MAX = 64,
     DTLS_MTU = 1280,                /* of the path, IP and UDP headers included */
     DTLS_HANDSHAKE_MS = 60 * 1000,  /* a handshake takes at most so long */
-    DTLS_HALF_OPEN_MAX = 256,       /* handshakes at a time */
+    DTLS_HALF_OPEN_MAX = 256,       /* handshakes at a time; then the oldest goes */
     DTLS_ASSOCIATIONS_MAX = 100000, /* associations at a time */
     DTLS_COOKIE_ROTATE_MS = 60 * 1000,
     DTLS_DATAGRAM_MAX = 2048, /* bytes of one datagram on the wire */
@@ -52,6 +52,9 @@ struct dtls_handler {
     void *ctx;
     /* one datagram leaves */
     void (*transmit)(void *ctx, const struct net_peer *to, struct slice datagram);
+    /* a stranger that has proven its address begins a handshake: may it? NULL: all may. Not used by
+     * a client. */
+    bool (*admit)(void *ctx, const struct net_peer *peer);
     /* a handshake finished; slices in info last as long as the association */
     void (*opened)(void *ctx, const struct dtls_info *info);
     /* one plaintext datagram */
@@ -68,10 +71,11 @@ struct dtls_handler {
 };
 
 struct dtls_counts {
-    uint64_t hellos;  /* ClientHello without a valid cookie, answered with one */
-    uint64_t cookies; /* addresses proven */
-    uint64_t dropped; /* datagrams for nobody, or not DTLS */
-    uint64_t refused; /* proven, but a limit was reached */
+    uint64_t hellos;      /* ClientHello without a valid cookie, answered with one */
+    uint64_t cookies;     /* addresses proven */
+    uint64_t dropped;     /* datagrams for nobody, or not DTLS */
+    uint64_t refused;     /* proven, but a limit was reached */
+    uint64_t crowded_out; /* unfinished handshakes that newer ones took the place of */
     uint64_t opened, failed;
     size_t half_open, open; /* now */
 };
@@ -99,6 +103,7 @@ struct dtls_server_config {
     const struct random_source *random;
     size_t half_open_max, associations_max; /* 0: the named limits above */
     uint32_t retransmit_ms;                 /* 0: DTLS_RETRANSMIT_MS */
+    uint32_t handshake_ms;                  /* 0: DTLS_HANDSHAKE_MS */
 };
 
 struct dtls_client_config {

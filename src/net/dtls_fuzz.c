@@ -56,8 +56,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     size_t n_sent = 0;
     uint64_t seed = 1, now_ms = 1;
     struct random_source random = random_seeded(&seed);
-    struct dtls_handler handler = {&n_sent,   on_transmit, on_opened,  on_received,
-                                   on_closed, on_failed,   on_find_psk};
+    struct dtls_handler handler = {.ctx = &n_sent,
+                                   .transmit = on_transmit,
+                                   .opened = on_opened,
+                                   .received = on_received,
+                                   .closed = on_closed,
+                                   .failed = on_failed,
+                                   .find_psk = on_find_psk};
     struct dtls_server_config config = {.random = &random, .half_open_max = 2};
     char text[TLS_TEXT_BYTES];
     struct dtls *d = NULL;

@@ -48,7 +48,7 @@ struct server {
     const struct random_source *random;
     struct clock clock;
     size_t half_open_max, associations_max;
-    uint32_t retransmit_ms;
+    uint32_t retransmit_ms, handshake_ms;
     struct map by_address, by_id;
     struct list half_open, gone; /* gone: freed when no callback is on the stack */
     unsigned depth;
@@ -172,7 +172,7 @@ static enum err admit(struct server *s, struct association *a)
     p->pending = a;
     a->place = p;
     a->state = HANDSHAKING;
-    a->give_up_at_ms = s->now_ms + DTLS_HANDSHAKE_MS;
+    a->give_up_at_ms = s->now_ms + s->handshake_ms;
     list_append(&s->half_open, &a->node);
     s->counts.half_open++;
     if (before != NULL) {
@@ -413,10 +413,22 @@ static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsig
     return (unsigned)n;
 }
 
-static bool is_full(const struct server *s)
+static bool is_welcome(const struct server *s, const struct net_peer *peer)
 {
-    return s->counts.half_open >= s->half_open_max ||
-           s->counts.half_open + s->counts.open >= s->associations_max;
+    return s->counts.half_open + s->counts.open < s->associations_max &&
+           (s->handler.admit == NULL || s->handler.admit(s->handler.ctx, peer));
+}
+
+/* The oldest unfinished handshake goes: an honest one is over in a few round trips, so who keeps
+ * them open loses them first, and nobody else is locked out meanwhile. */
+static void make_room(struct server *s)
+{
+    while (s->counts.half_open >= s->half_open_max) {
+        struct association *a = LIST_ENTRY(list_first(&s->half_open), struct association, node);
+        tell_failure(a, DTLS_FAILED_TIMEOUT, "too many were begun after it");
+        s->counts.crowded_out++;
+        remove_association(s, a);
+    }
 }
 
 /* A hello without a good cookie is answered with one and costs nothing. */
@@ -441,7 +453,12 @@ static void hear_stranger(struct server *s, const struct net_peer *peer, struct 
     }
     s->counts.cookies++;
     s->spare = NULL;
-    if (is_full(s) || admit(s, a) != OK) {
+    bool is_in = is_welcome(s, peer);
+    if (is_in) {
+        make_room(s);
+        is_in = admit(s, a) == OK;
+    }
+    if (!is_in) {
         s->counts.refused++;
         (void)association_free(a);
         return;
@@ -657,6 +674,7 @@ enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dt
     s->half_open_max = c->half_open_max != 0 ? c->half_open_max : DTLS_HALF_OPEN_MAX;
     s->associations_max = c->associations_max != 0 ? c->associations_max : DTLS_ASSOCIATIONS_MAX;
     s->retransmit_ms = c->retransmit_ms;
+    s->handshake_ms = c->handshake_ms != 0 ? c->handshake_ms : DTLS_HANDSHAKE_MS;
     s->next_id = 1;
     list_init(&s->half_open);
     list_init(&s->gone);

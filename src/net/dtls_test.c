@@ -30,7 +30,8 @@ struct end {
     struct net_peer self;
     struct packet queue[QUEUE]; /* on the way to this end */
     size_t n_queued;
-    int n_opened, n_received, n_closed, n_failed;
+    int n_opened, n_received, n_closed, n_failed, n_asked;
+    bool is_closed_to_strangers;
     uint64_t id, closed_id;
     enum err closed_why;
     enum dtls_failure failure;
@@ -135,13 +136,27 @@ static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *ret_key, 
     return OK;
 }
 
-static struct dtls_handler handler_of(struct end *e)
+static bool on_admit(void *ctx, const struct net_peer *peer)
 {
-    return (struct dtls_handler){e,         on_transmit, on_opened,  on_received,
-                                 on_closed, on_failed,   on_find_psk};
+    struct end *e = ctx;
+    (void)peer;
+    e->n_asked++;
+    return !e->is_closed_to_strangers;
 }
 
-static void net_init(struct net *n)
+static struct dtls_handler handler_of(struct end *e)
+{
+    return (struct dtls_handler){.ctx = e,
+                                 .transmit = on_transmit,
+                                 .admit = on_admit,
+                                 .opened = on_opened,
+                                 .received = on_received,
+                                 .closed = on_closed,
+                                 .failed = on_failed,
+                                 .find_psk = on_find_psk};
+}
+
+static void net_init_with(struct net *n, uint32_t handshake_ms)
 {
     *n = (struct net){.clock = clock_system()};
     n->server.net = n->client.net = n;
@@ -152,6 +167,7 @@ static void net_init(struct net *n)
                                    .client_ca_pem = test_cert_pem(&certs[CA]),
                                    .random = &rng,
                                    .half_open_max = 8,
+                                   .handshake_ms = handshake_ms,
                                    .retransmit_ms = RETRANSMIT_MS};
     struct dtls_handler handler = handler_of(&n->server);
     char text[TLS_TEXT_BYTES];
@@ -159,6 +175,11 @@ static void net_init(struct net *n)
     if (e != OK) {
         fail_msg("%s: %s", err_name(e), text);
     }
+}
+
+static void net_init(struct net *n)
+{
+    net_init_with(n, 0);
 }
 
 static void client_init(struct net *n, const struct dtls_client_config *c)
@@ -475,6 +496,45 @@ static void a_cookie_is_bound_to_its_address_and_time(void **state)
     net_done(&n);
 }
 
+static void a_handshake_has_its_time(void **state)
+{
+    (void)state;
+    struct net n;
+    net_init_with(&n, 2000);
+    const struct dtls_counts *counts = dtls_counts(n.server.dtls);
+    client_psk(&n, "meter-1", key);
+    dtls_tick(n.client.dtls, now(&n));
+    deliver(&n.server);
+    deliver(&n.client);
+    uint64_t before_ms = now(&n);
+    deliver(&n.server); /* the proven hello; the client then falls silent */
+    dtls_tick(n.server.dtls, before_ms + 1999);
+    assert_int_equal(counts->half_open, 1);
+    dtls_tick(n.server.dtls, now(&n) + 2000);
+    assert_int_equal(counts->half_open, 0);
+    net_done(&n);
+}
+
+static void who_is_not_welcome_costs_nothing(void **state)
+{
+    (void)state;
+    struct net n;
+    net_init(&n);
+    const struct dtls_counts *counts = dtls_counts(n.server.dtls);
+    n.server.is_closed_to_strangers = true;
+    client_psk(&n, "meter-1", key);
+    dtls_tick(n.client.dtls, now(&n));
+    deliver(&n.server);
+    assert_int_equal(n.server.n_asked, 0); /* nobody is asked about an address that may be forged */
+    deliver(&n.client);
+    deliver(&n.server);
+    assert_int_equal(n.server.n_asked, 1);
+    assert_int_equal(counts->refused, 1);
+    assert_int_equal(counts->half_open, 0);
+    assert_int_equal(n.server.n_failed, 0);
+    net_done(&n);
+}
+
 static void half_open_handshakes_are_capped(void **state)
 {
     (void)state;
@@ -492,10 +552,12 @@ static void half_open_handshakes_are_capped(void **state)
     }
     assert_int_equal(counts->cookies, 12);
     assert_int_equal(counts->half_open, 8);
-    assert_int_equal(counts->refused, 4);
+    assert_int_equal(counts->refused, 0);
+    assert_int_equal(counts->crowded_out, 4);
+    assert_int_equal(n.server.n_failed, 4);
     dtls_tick(n.server.dtls, now(&n) + DTLS_HANDSHAKE_MS);
     assert_int_equal(counts->half_open, 0);
-    assert_int_equal(n.server.n_failed, 8);
+    assert_int_equal(n.server.n_failed, 12);
     assert_int_equal(n.server.failure, DTLS_FAILED_TIMEOUT);
     net_done(&n);
 }
@@ -627,6 +689,8 @@ int main(void)
         cmocka_unit_test(strangers_cost_nothing),
         cmocka_unit_test(a_cookie_is_bound_to_its_address_and_time),
         cmocka_unit_test(half_open_handshakes_are_capped),
+        cmocka_unit_test(a_handshake_has_its_time),
+        cmocka_unit_test(who_is_not_welcome_costs_nothing),
         cmocka_unit_test(an_old_association_lives_until_the_new_one_is_complete),
         cmocka_unit_test(closing_inside_a_callback),
         cmocka_unit_test(junk_is_dropped),

@@ -111,6 +111,14 @@ enum err listener_new(int fd, struct loop *loop, const struct clock *clock,
     return OK;
 }
 
+void net_reset(int fd)
+{
+    struct linger none = {.l_onoff = 1, .l_linger = 0};
+    /* Without it the end is an orderly one. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+    (void)close(fd);
+}
+
 struct listener *listener_free(struct listener *l)
 {
     if (l != NULL) {

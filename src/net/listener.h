@@ -55,6 +55,9 @@ MUST_USE enum err net_connect_tcp_from(const char *host, uint16_t port, const ch
 /* net_connect_udp - the same for a connected UDP socket (first address that the host can reach). */
 MUST_USE enum err net_connect_udp(const char *host, uint16_t port, int *ret_fd);
 
+/* net_reset - closes a connection at once: the client sees a reset, nothing of it stays here. */
+void net_reset(int fd);
+
 struct listener;
 
 struct listener_handler {

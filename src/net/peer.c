@@ -118,6 +118,18 @@ void net_peer_text(const struct net_peer *p, char dst[NET_PEER_TEXT_BYTES])
     }
 }
 
+void net_prefix_text(const struct net_prefix *p, char dst[NET_PEER_TEXT_BYTES])
+{
+    char host[INET6_ADDRSTRLEN] = "?";
+    if (memcmp(p->bytes, mapped, sizeof(mapped)) == 0) {
+        (void)inet_ntop(AF_INET, &p->bytes[12], host, sizeof(host));
+        (void)snprintf(dst, NET_PEER_TEXT_BYTES, "%s/24", host);
+    } else {
+        (void)inet_ntop(AF_INET6, p->bytes, host, sizeof(host));
+        (void)snprintf(dst, NET_PEER_TEXT_BYTES, "%s/56", host);
+    }
+}
+
 bool net_peer_is_v4(const struct net_peer *p)
 {
     return memcmp(p->address, mapped, sizeof(mapped)) == 0;

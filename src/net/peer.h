@@ -41,6 +41,9 @@ MUST_USE enum err net_peer_to(const struct net_peer *p, int family, struct socka
 /* net_peer_text - address and port, NUL-terminated: "192.0.2.1:1234", "[2001:db8::1]:1234". */
 void net_peer_text(const struct net_peer *p, char dst[NET_PEER_TEXT_BYTES]);
 
+/* net_prefix_text - "192.0.2.0/24", "2001:db8::/56". */
+void net_prefix_text(const struct net_prefix *p, char dst[NET_PEER_TEXT_BYTES]);
+
 bool net_peer_is_v4(const struct net_peer *p);
 bool net_peer_is_loopback(const struct net_peer *p);
 bool net_peer_equal(const struct net_peer *a, const struct net_peer *b);

@@ -100,10 +100,26 @@ static void prefixes(void **state)
     }
 }
 
+static void prefix_texts(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"192.0.2.77:1", "192.0.2.0/24"},
+                                           {"[2001:db8:0:1ff::2]:2", "2001:db8:0:100::/56"},
+                                           {"[::1]:1", "::/56"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct net_peer a;
+        char text[NET_PEER_TEXT_BYTES];
+        assert_int_equal(net_peer_parse(slice_text(cases[i][0]), &a), OK);
+        struct net_prefix p = net_peer_prefix(&a);
+        net_prefix_text(&p, text);
+        assert_string_equal(text, cases[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(text_round_trip),
                                        cmocka_unit_test(bad_text_is_refused),
-                                       cmocka_unit_test(prefixes)};
+                                       cmocka_unit_test(prefixes), cmocka_unit_test(prefix_texts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

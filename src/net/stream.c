@@ -235,7 +235,7 @@ static enum err check_updates(struct stream *s, uint64_t now_ms)
     }
     s->n_updates += s->note.n_handshake_records;
     s->note.n_handshake_records = 0;
-    if (s->n_updates > STREAM_KEY_UPDATES_PER_MIN) {
+    if (s->n_updates > tls_key_updates(s->tls)) {
         return stream_fail(s, ERR_QUOTA, "too many TLS key updates");
     }
     return OK;

@@ -24,7 +24,6 @@ enum {
     STREAM_RECV_BYTES = 64 * 1024,
     STREAM_SEND_BYTES = 512 * 1024,
     STREAM_PENDING_MAX = 640 * 1024, /* a write of STREAM_SEND_BYTES and the records around it */
-    STREAM_KEY_UPDATES_PER_MIN = 100,
     STREAM_WS_PARTS_MAX = 15,
     STREAM_FRAMES_MAX = 4096 /* that packets of one write get of their own */
 };
@@ -92,7 +91,7 @@ MUST_USE enum err stream_start(struct stream *s, struct stream_io *io);
  * ERR_CLOSED    the peer closed, orderly or not (stream_closed_cleanly)
  * ERR_AUTH      the peer's certificate did not verify (stream_verify, stream_error)
  * ERR_PROTOCOL  TLS failed: no common version or suite, broken records, an alert (stream_error)
- * ERR_QUOTA     more than STREAM_KEY_UPDATES_PER_MIN
+ * ERR_QUOTA     more key updates than the struct tls allows
  * ERR_LIMIT, ERR_IO, ERR_NOMEM
  * WebSocket: also ws_failure's (ERR_CLOSED, ERR_PROTOCOL, ERR_TOO_LARGE, ERR_QUOTA, ERR_NOMEM). The
  * client has been told, and stream_can_close says that this side still closes in order.

@@ -57,13 +57,15 @@ static inline int drop_certs(void **state)
     return 0;
 }
 
-static inline struct tls *server_tls(enum who who, bool required, bool allow_tls12)
+static inline struct tls *server_tls_updates(enum who who, bool required, bool allow_tls12,
+                                             uint32_t key_updates)
 {
     struct tls_server_config c = {.chain_pem = test_cert_pem(&certs[who]),
                                   .key_pem = test_key_pem(&certs[who]),
                                   .client_ca_pem = test_cert_pem(&certs[CA]),
                                   .client_cert_required = required,
-                                  .allow_tls12 = allow_tls12};
+                                  .allow_tls12 = allow_tls12,
+                                  .key_updates_per_minute = key_updates};
     char text[TLS_TEXT_BYTES];
     struct tls *t = NULL;
     enum err e = tls_server_new(&c, text, &t);
@@ -71,6 +73,11 @@ static inline struct tls *server_tls(enum who who, bool required, bool allow_tls
         fail_msg("%s: %s", err_name(e), text);
     }
     return t;
+}
+
+static inline struct tls *server_tls(enum who who, bool required, bool allow_tls12)
+{
+    return server_tls_updates(who, required, allow_tls12, 0);
 }
 
 static inline struct tls *client_tls(const char *host, const struct test_cert *own)

@@ -293,7 +293,7 @@ static void key_updates(void **state)
     int n_ok = 0;
     for (int minute = 0; minute < 2; minute++) {
         stream_io_now(server.io, (uint64_t)(minute + 1) * 60000);
-        int limit = minute == 0 ? STREAM_KEY_UPDATES_PER_MIN : 2 * STREAM_KEY_UPDATES_PER_MIN;
+        int limit = minute == 0 ? TLS_KEY_UPDATES_PER_MIN : 2 * TLS_KEY_UPDATES_PER_MIN;
         for (int i = 0; i < limit && server.err == OK; i++) {
             char nothing[16];
             assert_int_equal(SSL_key_update(r.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
@@ -305,19 +305,19 @@ static void key_updates(void **state)
         }
     }
     assert_int_equal(server.err, ERR_QUOTA);
-    assert_int_equal(n_ok, 2 * STREAM_KEY_UPDATES_PER_MIN);
+    assert_int_equal(n_ok, 2 * TLS_KEY_UPDATES_PER_MIN);
     raw_done(&r);
     close(fds[0]);
     side_done(&server);
 }
 
-static void key_updates_without_data(void **state)
+/* At the limit it stays, one more ends it. */
+static void updates_without_data(uint32_t configured, int n, enum err expected)
 {
-    (void)state;
     int fds[2];
     struct raw r;
     struct side server = {0};
-    struct tls *t = server_tls(SERVER, false, false);
+    struct tls *t = server_tls_updates(SERVER, false, false, configured);
     socket_pair(fds);
     assert_int_equal(stream_io_new(&server.io), OK);
     assert_int_equal(stream_new(fds[1], STREAM_SERVER, t, &server.s), OK);
@@ -327,15 +327,24 @@ static void key_updates_without_data(void **state)
         (void)SSL_do_handshake(r.ssl);
         side_turn(&server);
     }
-    for (int i = 0; i <= STREAM_KEY_UPDATES_PER_MIN; i++) {
+    for (int i = 0; i < n; i++) {
         assert_int_equal(SSL_key_update(r.ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
         assert_int_equal(SSL_do_handshake(r.ssl), 1);
     }
     side_turn(&server); /* all in one turn */
-    assert_int_equal(server.err, ERR_QUOTA);
+    assert_int_equal(server.err, expected);
     raw_done(&r);
     close(fds[0]);
     side_done(&server);
+}
+
+static void key_updates_without_data(void **state)
+{
+    (void)state;
+    updates_without_data(0, TLS_KEY_UPDATES_PER_MIN, OK);
+    updates_without_data(0, TLS_KEY_UPDATES_PER_MIN + 1, ERR_QUOTA);
+    updates_without_data(3, 3, OK);
+    updates_without_data(3, 4, ERR_QUOTA);
 }
 
 static void bad_credentials_are_explained(void **state)

@@ -25,6 +25,7 @@ struct tls {
     BIO_METHOD *method;
     char *host;
     bool server;
+    uint32_t key_updates; /* a minute */
     struct clock clock;
     uint8_t alpn[ALPN_MAX]; /* length byte and name */
     unsigned alpn_n;
@@ -341,6 +342,7 @@ static enum err tls_new(bool server, struct tls **ret)
     }
     atomic_init(&t->refs, 1);
     t->server = server;
+    t->key_updates = TLS_KEY_UPDATES_PER_MIN;
     t->ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
     t->method = stream_bio_method_new();
     if (t->ctx == NULL || t->method == NULL) {
@@ -491,6 +493,7 @@ enum err tls_server_new(const struct tls_server_config *c, char *ret_text, struc
     ERR_clear_error();
     TRY(tls_new(true, &t));
     TRY(server_setup(t, c, ret_text));
+    t->key_updates = c->key_updates_per_minute != 0 ? c->key_updates_per_minute : t->key_updates;
     *ret = TAKE(t);
     return OK;
 }
@@ -546,6 +549,11 @@ enum err tls_cert_der(X509 *cert, struct buf *ret)
     }
     ret->n += (size_t)n;
     return OK;
+}
+
+uint32_t tls_key_updates(const struct tls *t)
+{
+    return t->key_updates;
 }
 
 bool tls_is_server(const struct tls *t)

@@ -16,6 +16,7 @@
 struct tls;
 
 enum {
+    TLS_KEY_UPDATES_PER_MIN = 100,
     TLS_TEXT_BYTES = 192,           /* room for an error text */
     TLS_CERT_LIST_BYTES = 16 * 1024 /* the longest certificate chain we read */
 };
@@ -43,6 +44,7 @@ struct tls_server_config {
     bool spare_browsers; /* do not ask what looks like a browser (RFC 8701): for WebSocket, which
                           * Chromium drops when it is asked. Not with client_cert_required */
     bool allow_tls12;
+    uint32_t key_updates_per_minute; /* that a client may ask for; 0: TLS_KEY_UPDATES_PER_MIN */
     const char *alpn;          /* protocol name agreed to; NULL: "mqtt". A client may offer none. */
     const struct clock *clock; /* copied; by which certificates are judged; NULL: the system's */
 };

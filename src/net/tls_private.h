@@ -40,6 +40,7 @@ bool tls_hello_greases(struct slice suites);
 void tls_hello_spare_browsers(SSL_CTX *ctx);
 
 SSL_CTX *tls_ctx(const struct tls *t);
+uint32_t tls_key_updates(const struct tls *t);
 bool tls_is_server(const struct tls *t);
 /* tls_is_named - whether a server's own certificate carries this DNS name or address (no brackets).
  * Any bytes may be asked about. */

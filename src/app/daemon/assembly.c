@@ -134,6 +134,7 @@ static enum err open_tls(struct assembly *a, const struct config_listener *l, st
         .client_cert_required = l->auth == CONFIG_AUTH_X509,
         .spare_browsers = l->websocket,
         .allow_tls12 = l->tls_min == CONFIG_TLS_1_2,
+        .key_updates_per_minute = a->config.settings.key_updates_per_minute,
         /* A browser offers nothing else for a WebSocket. */
         .alpn = l->websocket ? "http/1.1" : NULL,
         .clock = &a->clock,
@@ -148,7 +149,11 @@ static enum err open_tls(struct assembly *a, const struct config_listener *l, st
 static void set_dtls(struct assembly *a, const struct config_listener *l,
                      struct dtls_server_config *ret)
 {
-    *ret = (struct dtls_server_config){.random = &a->random, .clock = &a->clock};
+    *ret = (struct dtls_server_config){
+        .random = &a->random,
+        .clock = &a->clock,
+        .handshake_ms = a->config.settings.limits.dtls_seconds * 1000,
+    };
     if ((l->auth & CONFIG_AUTH_X509) != 0) {
         ret->chain_pem = pki_server_chain_pem(a->pki);
         ret->key_pem = pki_server_key_pem(a->pki);

@@ -159,6 +159,20 @@ void worker_present(struct worker *w, uint64_t conn, struct slice name, const st
     }
 }
 
+void worker_hurry(struct worker *w, uint64_t conn, uint64_t at_ms)
+{
+    struct conn *c = conn_find(w, conn);
+    if (c != NULL && c->phase == CONN_GATE) {
+        wheel_arm(&w->conn_wheel, &c->timer, at_ms);
+    }
+}
+
+bool worker_is_known(const struct worker *w, uint64_t conn)
+{
+    const struct conn *c = conn_find(w, conn);
+    return c != NULL && c->phase == CONN_OPEN;
+}
+
 void *worker_transport(const struct worker *w, uint64_t conn)
 {
     struct conn *c = conn_find(w, conn);

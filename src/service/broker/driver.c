@@ -18,7 +18,7 @@ static void accepted(void *ctx, int fd, const struct net_peer *peer)
         (void)close(fd);
         return;
     }
-    link_open(door->driver, door->entrance, fd, peer);
+    admit_come(door->driver, door->entrance, fd, peer);
 }
 
 /* This worker's socket of an entrance. */
@@ -105,6 +105,18 @@ static enum err port_dtls(void *ctx, const struct dtls_handler *handler, struct 
     return dtls_server_openssl(p->entrance->dtls, handler, text, ret);
 }
 
+static bool port_admit(void *ctx, const struct net_peer *peer)
+{
+    struct port *p = ctx;
+    return admit_knock_dtls(p->driver, p->entrance, peer);
+}
+
+static void port_known(void *ctx, const struct net_peer *peer)
+{
+    struct port *p = ctx;
+    admit_known_dtls(p->driver, peer);
+}
+
 static enum err port_open(struct port *p, const struct worker_setup *worker)
 {
     struct driver *d = p->driver;
@@ -123,6 +135,8 @@ static enum err port_open(struct port *p, const struct worker_setup *worker)
                                     .ctx = p,
                                     .open = port_dtls,
                                     .transmit = port_transmit,
+                                    .admit = port_admit,
+                                    .known = port_known,
                                     .event = port_event};
     TRY(coap_door_new(&setup, d->now_ms, d->setup.clock.wall_ms(d->setup.clock.ctx), &p->door));
     p->source.fd = udp_fd(p->udp);
@@ -191,6 +205,7 @@ static enum err driver_init(struct driver *d, const struct worker_setup *setup)
     list_init(&d->lingering);
     TRY(loop_new(&d->loop));
     TRY(stream_io_new(&d->io));
+    TRY(admit_init(d, setup));
     TRY(worker_new(&own, d->now_ms, d->setup.clock.wall_ms(d->setup.clock.ctx), &d->worker));
     return open_entrances(d, setup);
 }
@@ -246,6 +261,7 @@ struct driver *driver_free(struct driver *d)
         udp_free(d->ports[i].udp);
     }
     worker_free(d->worker);
+    admit_done(d);
     stream_io_free(d->io);
     loop_free(d->loop);
     mem_free(d->doors);
@@ -263,7 +279,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 static uint64_t driver_deadline(const struct driver *d)
 {
-    uint64_t at = worker_deadline(d->worker);
+    uint64_t at = least(worker_deadline(d->worker), admit_deadline(d));
     for (size_t i = 0; i < d->n_doors; i++) {
         if (d->doors[i].listener != NULL) {
             at = least(at, listener_deadline(d->doors[i].listener));
@@ -318,6 +334,7 @@ static void driver_turn(struct driver *d)
     int64_t wall_ms = d->setup.clock.wall_ms(d->setup.clock.ctx);
     worker_set_time(d->worker, d->now_ms, wall_ms);
     (void)loop_serve(d->loop);
+    admit_turn(d);
     worker_turn(d->worker, d->now_ms, wall_ms);
     follow_realm(d);
     drain_ports(d);

@@ -7,6 +7,7 @@
 
 #include "net/stream.h"
 #include "net/udp.h"
+#include "service/broker/admit.h"
 #include "service/broker/driver.h"
 #include "service/gateway/coap_door.h"
 
@@ -20,6 +21,7 @@ struct link {
     bool is_identified;
     uint64_t linger_until_ms;
     struct list_node lingering;
+    struct admitted admitted;
     char peer[NET_PEER_TEXT_BYTES];
 };
 
@@ -50,6 +52,7 @@ struct driver {
     struct port *ports;
     size_t n_doors, n_ports;
     struct list lingering;
+    struct admit admit;
     const struct link *departed; /* moved away during the call that is running */
     uint64_t now_ms, seen_epoch;
     struct journal *journal;
@@ -60,11 +63,18 @@ struct driver {
 
 enum { LINGER_MS = 1000 };
 
-/* link_open - takes fd. */
+/* link_open - takes fd, which admit_come let in; it has until until_ms to log in. */
 void link_open(struct driver *d, const struct driver_entrance *e, int fd,
-               const struct net_peer *peer);
+               const struct net_peer *peer, uint64_t until_ms);
 /* link_pump - output of its connection, back-pressure, the end. */
 void link_pump(struct link *l);
+/* link_step - its turn in the line of handshakes has come. */
+void link_step(struct link *l);
+/* link_hold - it goes on waiting there, unwatched. link_crowd_out - it must go for another
+ * stranger.
+ */
+void link_hold(struct link *l);
+void link_crowd_out(struct link *l);
 void link_lingering_tick(struct driver *d);
 void link_free(struct link *l);
 /* The worker's calls. */

@@ -8,6 +8,7 @@ static void link_ready(void *owner, uint32_t events);
 
 void link_free(struct link *l)
 {
+    admit_gone(l);
     list_unlink(&l->lingering);
     stream_detach(l->stream);
     stream_free(l->stream);
@@ -30,7 +31,7 @@ static void report(struct link *l, enum event_category category, const char *bef
 /* ---- the beginning ---- */
 
 void link_open(struct driver *d, const struct driver_entrance *e, int fd,
-               const struct net_peer *peer)
+               const struct net_peer *peer, uint64_t until_ms)
 {
     struct link *l = mem_zalloc(sizeof(*l));
     if (l == NULL || stream_new(fd, STREAM_SERVER, e->tls, &l->stream) != OK) {
@@ -44,8 +45,12 @@ void link_open(struct driver *d, const struct driver_entrance *e, int fd,
         link_free(l);
         return;
     }
-    enum err err = worker_accept(d->worker, &e->entrance, l->peer, l, d->now_ms, &l->conn);
+    enum err err = admit_enter(l, peer);
     if (err == OK) {
+        err = worker_accept(d->worker, &e->entrance, l->peer, l, d->now_ms, &l->conn);
+    }
+    if (err == OK) {
+        worker_hurry(d->worker, l->conn, until_ms);
         err = stream_attach(l->stream, d->loop, link_ready, l);
     }
     if (err != OK) {
@@ -75,6 +80,22 @@ static void drop(struct link *l, const char *why)
     struct driver *d = l->driver;
     worker_gone(d->worker, l->conn, why, d->now_ms);
     link_free(l);
+}
+
+void link_crowd_out(struct link *l)
+{
+    if (l->conn == 0) {
+        link_free(l);
+    } else {
+        drop(l, "too many connections that had not logged in (preauth_connections)");
+    }
+}
+
+void link_hold(struct link *l)
+{
+    if (stream_hold(l->stream, true) != OK) {
+        link_crowd_out(l);
+    }
 }
 
 void link_lingering_tick(struct driver *d)
@@ -271,10 +292,29 @@ static void discard_input(struct link *l)
     }
 }
 
+static void serve_input(struct link *l)
+{
+    if (l->conn == 0) {
+        discard_input(l);
+    } else if (read_some(l)) {
+        link_pump(l);
+    }
+}
+
+void link_step(struct link *l)
+{
+    if (stream_hold(l->stream, false) != OK) {
+        link_crowd_out(l);
+    } else {
+        serve_input(l);
+    }
+}
+
 static void link_ready(void *owner, uint32_t events)
 {
     struct link *l = owner;
     struct driver *d = l->driver;
+    bool has_input = (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0;
     if ((events & EPOLLOUT) != 0) {
         enum err err = stream_flush(l->stream, d->io);
         if (err != OK && err != ERR_AGAIN) {
@@ -286,14 +326,13 @@ static void link_ready(void *owner, uint32_t events)
             return;
         }
     }
-    if (l->conn == 0) {
-        discard_input(l);
-        return;
+    if (has_input && stream_is_tls(l->stream) && !stream_is_established(l->stream)) {
+        admit_wait(l);
+    } else if (has_input || l->conn == 0) {
+        serve_input(l);
+    } else {
+        link_pump(l);
     }
-    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !read_some(l)) {
-        return;
-    }
-    link_pump(l);
 }
 
 /* True while there is something to do: the link may have more to read than epoll will say. */
@@ -341,11 +380,18 @@ static bool write_some(struct link *l)
 void link_pump(struct link *l)
 {
     struct driver *d = l->driver;
+    if (l->admitted.is_charged && worker_is_known(d->worker, l->conn)) {
+        admit_known(l);
+    }
     bool can_write = stream_is_ready(l->stream) && !stream_is_blocked(l->stream);
     if ((can_write || stream_can_close(l->stream)) && !write_some(l)) {
         return;
     }
     if (worker_is_finished(d->worker, l->conn)) {
+        if (!stream_is_established(l->stream)) {
+            drop(l, "closed by the server"); /* there is nobody yet to say a last word to */
+            return;
+        }
         worker_gone(d->worker, l->conn, "closed by the server", d->now_ms);
         linger(l);
         return;
@@ -362,6 +408,7 @@ void link_depart(void *ctx, void *transport)
 {
     struct driver *d = ctx;
     struct link *l = transport;
+    admit_known(l); /* who moves has logged in */
     stream_detach(l->stream);
     d->departed = l;
 }

@@ -103,6 +103,10 @@ size_t worker_output(struct worker *w, uint64_t conn, uint8_t *dst, size_t cap, 
 bool worker_is_finished(const struct worker *w, uint64_t conn);
 /* worker_gone - the transport has ended; why is for the event (static or borrowed for the call). */
 void worker_gone(struct worker *w, uint64_t conn, const char *why, uint64_t now_ms);
+/* worker_hurry - a stranger that had to wait outside has only until at_ms to log in. */
+void worker_hurry(struct worker *w, uint64_t conn, uint64_t at_ms);
+/* worker_is_known - the client has logged in. */
+bool worker_is_known(const struct worker *w, uint64_t conn);
 /* worker_transport - the driver's pointer, NULL when the connection is gone. */
 void *worker_transport(const struct worker *w, uint64_t conn);
 

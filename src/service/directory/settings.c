@@ -19,6 +19,8 @@ const struct setting global_setting_table[] = {
      GLOBAL(limits.preauth_seconds)},
     {"dtls_preauth_seconds", SETTING_DURATION, 1, 600, "time for a DTLS handshake",
      GLOBAL(limits.dtls_seconds)},
+    {"preauth_connections", SETTING_COUNT, 32, 1000000, "connections not logged in, at a time",
+     GLOBAL(limits.preauth_connections)},
     {"topic_bytes", SETTING_BYTES, 16, 65535, "longest topic or filter",
      GLOBAL(limits.topic_bytes)},
     {"topic_levels", SETTING_COUNT, 1, 128, "most levels of a topic or filter",

@@ -381,6 +381,9 @@ static void on_opened(void *ctx, const struct dtls_info *info)
         dtls_close(d->dtls, info->id);
     } else {
         count_add(&d->setup.counters->handshakes_ok, 1);
+        if (d->setup.known != NULL) {
+            d->setup.known(d->setup.ctx, &info->peer);
+        }
     }
 }
 
@@ -526,6 +529,12 @@ static void on_received(void *ctx, uint64_t id, struct slice plain)
     association_serve(a);
 }
 
+static bool on_admit(void *ctx, const struct net_peer *peer)
+{
+    struct coap_door *d = ctx;
+    return d->setup.admit == NULL || d->setup.admit(d->setup.ctx, peer);
+}
+
 static void on_transmit(void *ctx, const struct net_peer *to, struct slice datagram)
 {
     struct coap_door *d = ctx;
@@ -536,6 +545,7 @@ struct dtls_handler door_dtls_handler(struct coap_door *d)
 {
     return (struct dtls_handler){.ctx = d,
                                  .transmit = on_transmit,
+                                 .admit = on_admit,
                                  .opened = on_opened,
                                  .received = on_received,
                                  .closed = on_closed,

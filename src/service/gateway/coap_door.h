@@ -43,6 +43,10 @@ struct coap_door_setup {
     enum err (*open)(void *ctx, const struct dtls_handler *handler, struct dtls **ret);
     /* One datagram leaves; borrowed for the call. Called inside all functions below. */
     void (*transmit)(void *ctx, const struct net_peer *to, struct slice datagram);
+    /* May a peer that has proven its address begin a handshake? And it has ended well. NULL: all
+     * may. */
+    bool (*admit)(void *ctx, const struct net_peer *peer);
+    void (*known)(void *ctx, const struct net_peer *peer);
     void (*event)(void *ctx, const struct event *e);
 };
 

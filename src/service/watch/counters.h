@@ -46,6 +46,11 @@
     X(refused_version, "refusals_total", "reason=\"version\"", counter, "")                        \
     X(refused_store, "refusals_total", "reason=\"store\"", counter, "")                            \
     X(refused_from, "refusals_total", "reason=\"from\"", counter, "")                              \
+    X(refused_prefix, "refusals_total", "reason=\"prefix\"", counter, "")                          \
+    X(refused_preauth, "refusals_total", "reason=\"preauth\"", counter, "")                        \
+    X(strangers, "strangers", "", gauge, "TCP connections that have not logged in yet")            \
+    X(handshakes_waiting, "handshakes_waiting", "", gauge, "connections that wait for their turn") \
+    X(accept_pauses, "accept_pauses_total", "", counter, "no descriptor for a new connection")     \
     X(coap_in_bytes, "coap_unproven_in_bytes_total", "", counter, "from unproven addresses")       \
     X(coap_out_bytes, "coap_unproven_out_bytes_total", "", counter, "to unproven addresses")       \
     X(journal_records, "journal_records_total", "", counter, "records appended")                   \

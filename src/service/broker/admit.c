@@ -1,0 +1,380 @@
+#include "service/broker/admit.h"
+
+#include "base/mem.h"
+#include "service/broker/driver_private.h"
+
+/* A connection that was accepted and not served yet. */
+struct outsider {
+    struct stranger stranger; /* in waiting */
+    struct list_node node;    /* in outside */
+    struct net_prefix prefix;
+    struct net_peer peer;
+    const struct driver_entrance *entrance;
+    uint64_t until_ms;
+    int fd;
+};
+
+/* ---- life ---- */
+
+enum err admit_init(struct driver *d, const struct worker_setup *worker)
+{
+    struct admit *a = &d->admit;
+    const struct limits *l = worker->limits;
+    size_t share = worker->n_workers > 0 ? worker->n_workers : 1;
+    size_t most = l->preauth_connections / share;
+    list_init(&a->outside);
+    list_init(&a->line[0]);
+    list_init(&a->line[1]);
+    a->preauth_ms = (uint64_t)l->preauth_seconds * 1000;
+    a->moved_at_ms = d->now_ms;
+    a->prefixes = mem_alloc(sizeof(*a->prefixes));
+    if (a->prefixes == NULL) {
+        return ERR_NOMEM;
+    }
+    prefix_table_init(a->prefixes, &worker->key, l->connect_per_second, l->connect_burst,
+                      (uint32_t)share);
+    TRY(strangers_init(&a->strangers, &worker->key, most > 0 ? most : 1));
+    return strangers_init(&a->waiting, &worker->key, most > 0 ? most : 1);
+}
+
+/* Gives its descriptor to the caller. */
+static int outsider_take(struct admit *a, struct outsider *o)
+{
+    int fd = o->fd;
+    strangers_remove(&a->waiting, &o->stranger);
+    list_unlink(&o->node);
+    mem_free(o);
+    return fd;
+}
+
+void admit_done(struct driver *d)
+{
+    struct admit *a = &d->admit;
+    while (a->outside.head.next != NULL && !list_is_empty(&a->outside)) {
+        net_reset(outsider_take(a, LIST_ENTRY(list_first(&a->outside), struct outsider, node)));
+    }
+    strangers_done(&a->waiting);
+    strangers_done(&a->strangers);
+    d->admit.prefixes = mem_free(d->admit.prefixes);
+}
+
+/* ---- events ---- */
+
+static struct event admit_event(const struct driver *d, enum event_category category,
+                                const char *listener)
+{
+    struct event e = event_make(category);
+    e.wall_ms = d->setup.clock.wall_ms(d->setup.clock.ctx);
+    EVENT_TEXT(&e, listener, slice_text(listener));
+    return e;
+}
+
+static void tell_prefixes(struct driver *d)
+{
+    struct prefix_report r;
+    while (prefix_next_report(d->admit.prefixes, d->now_ms, &r)) {
+        char text[NET_PEER_TEXT_BYTES];
+        struct event e = admit_event(d, EVENT_flood, r.listener);
+        net_prefix_text(&r.prefix, text);
+        e.count = r.refused;
+        EVENT_TEXT(&e, peer, slice_text(text));
+        event_reason(&e,
+                     "the network %s begins more connections without logging in than "
+                     "connect_per_second and connect_burst allow; more of it are closed at once. "
+                     "Look there for a client with a wrong certificate or password, or block it",
+                     text);
+        d->setup.event(d->setup.ctx, d->index, &e);
+    }
+}
+
+static void tell_crowd(struct driver *d)
+{
+    struct admit *a = &d->admit;
+    if (a->n_crowded_out == 0 || d->now_ms < a->tell_crowd_at_ms) {
+        return;
+    }
+    struct event e = admit_event(d, EVENT_flood, "");
+    e.count = a->n_crowded_out > UINT32_MAX ? UINT32_MAX : (uint32_t)a->n_crowded_out;
+    event_reason(&e,
+                 "more than preauth_connections were open that had not logged in; the oldest of "
+                 "the network with most of them was closed each time. Look for slow or silent "
+                 "clients in the slow_client events, or block their networks");
+    a->n_crowded_out = 0;
+    a->tell_crowd_at_ms = d->now_ms + ADMIT_TELL_MS;
+    d->setup.event(d->setup.ctx, d->index, &e);
+}
+
+static void tell_pauses(struct driver *d)
+{
+    struct admit *a = &d->admit;
+    uint64_t n = 0;
+    const char *where = "";
+    for (size_t i = 0; i < d->n_doors; i++) {
+        if (d->doors[i].listener != NULL && listener_counts(d->doors[i].listener)->pauses > 0) {
+            n += listener_counts(d->doors[i].listener)->pauses;
+            where = d->doors[i].entrance->entrance.name;
+        }
+    }
+    count_set(&d->counters->accept_pauses, n);
+    if (n <= a->n_pauses_told || d->now_ms < a->tell_pause_at_ms) {
+        return;
+    }
+    struct event e = admit_event(d, EVENT_quota, where);
+    e.severity = SEVERITY_ALERT; /* clients stay outside until somebody does something */
+    e.count = n - a->n_pauses_told > UINT32_MAX ? UINT32_MAX : (uint32_t)(n - a->n_pauses_told);
+    event_reason(&e,
+                 "no file descriptor is left for a new connection: accepting rests for %u ms each "
+                 "time, who is connected is served. Raise LimitNOFILE of the service (ulimit -n)",
+                 LISTENER_PAUSE_MS);
+    a->n_pauses_told = n;
+    a->tell_pause_at_ms = d->now_ms + ADMIT_TELL_MS;
+    d->setup.event(d->setup.ctx, d->index, &e);
+}
+
+/* ---- in and out ---- */
+
+static void refuse(struct driver *d, const struct driver_entrance *e,
+                   const struct net_prefix *prefix)
+{
+    prefix_refused(d->admit.prefixes, prefix, e->entrance.name, d->now_ms);
+    count_add(&d->counters->refused_prefix, 1);
+}
+
+/* Only who may hope: others of its network are logging in. */
+static bool may_wait(const struct admit *a, const struct net_prefix *prefix)
+{
+    return strangers_count(&a->strangers, prefix) > 0 &&
+           strangers_count(&a->waiting, prefix) < ADMIT_OUTSIDE_PREFIX &&
+           a->waiting.n < a->waiting.max;
+}
+
+static enum err wait_outside(struct driver *d, const struct driver_entrance *e, int fd,
+                             const struct net_peer *peer, const struct net_prefix *prefix)
+{
+    struct admit *a = &d->admit;
+    struct outsider *o = mem_zalloc(sizeof(*o));
+    if (o == NULL) {
+        return ERR_NOMEM;
+    }
+    enum err err = strangers_add(&a->waiting, &o->stranger, prefix);
+    if (err != OK) {
+        mem_free(o);
+        return err;
+    }
+    o->prefix = *prefix;
+    o->peer = *peer;
+    o->entrance = e;
+    o->fd = fd;
+    o->until_ms = d->now_ms + a->preauth_ms;
+    list_append(&a->outside, &o->node);
+    return OK;
+}
+
+void admit_come(struct driver *d, const struct driver_entrance *e, int fd,
+                const struct net_peer *peer)
+{
+    struct admit *a = &d->admit;
+    struct net_prefix prefix = net_peer_prefix(peer);
+    bool is_first = strangers_count(&a->waiting, &prefix) == 0; /* nobody is overtaken */
+    if (is_first && prefix_take(a->prefixes, &prefix, d->now_ms)) {
+        link_open(d, e, fd, peer, d->now_ms + a->preauth_ms);
+    } else if (!may_wait(a, &prefix) || wait_outside(d, e, fd, peer, &prefix) != OK) {
+        net_reset(fd);
+        refuse(d, e, &prefix);
+    }
+}
+
+/* In order; of each network as many as its budget has tokens. */
+static void look_outside(struct driver *d)
+{
+    struct admit *a = &d->admit;
+    if (list_is_empty(&a->outside) || d->now_ms < a->look_at_ms) {
+        return;
+    }
+    a->look_at_ms = d->now_ms + ADMIT_LOOK_MS;
+    list_for_each_safe (n, next, &a->outside) {
+        struct outsider *o = LIST_ENTRY(n, struct outsider, node);
+        struct outsider copy = *o;
+        if (d->now_ms >= o->until_ms) {
+            net_reset(outsider_take(a, o));
+            refuse(d, copy.entrance, &copy.prefix);
+        } else if (prefix_take(a->prefixes, &o->prefix, d->now_ms)) {
+            link_open(d, copy.entrance, outsider_take(a, o), &copy.peer, copy.until_ms);
+        }
+    }
+}
+
+static void make_room(struct driver *d)
+{
+    const struct stranger *victim = strangers_victim(&d->admit.strangers);
+    if (victim != NULL) {
+        d->admit.n_crowded_out++;
+        count_add(&d->counters->refused_preauth, 1);
+        link_crowd_out(CONTAINER_OF(victim, struct link, admitted.stranger));
+    }
+}
+
+enum err admit_enter(struct link *l, const struct net_peer *peer)
+{
+    struct driver *d = l->driver;
+    struct admitted *s = &l->admitted;
+    s->prefix = net_peer_prefix(peer);
+    make_room(d);
+    TRY(strangers_add(&d->admit.strangers, &s->stranger, &s->prefix));
+    s->is_charged = true;
+    return OK;
+}
+
+static void leave_line(struct admit *a, struct admitted *s)
+{
+    a->n_line -= list_is_linked(&s->line);
+    list_unlink(&s->line);
+}
+
+void admit_gone(struct link *l)
+{
+    struct admit *a = &l->driver->admit;
+    leave_line(a, &l->admitted);
+    strangers_remove(&a->strangers, &l->admitted.stranger);
+    l->admitted.is_charged = false;
+}
+
+void admit_known(struct link *l)
+{
+    struct admit *a = &l->driver->admit;
+    const struct net_prefix *prefix = &l->admitted.prefix;
+    if (l->admitted.is_charged) {
+        prefix_give(a->prefixes, prefix, l->driver->now_ms);
+        if (strangers_count(&a->waiting, prefix) > 0) {
+            a->look_at_ms = 0;
+            a->moved_at_ms = l->driver->now_ms;
+        }
+    }
+    admit_gone(l);
+}
+
+bool admit_knock_dtls(struct driver *d, const struct driver_entrance *e,
+                      const struct net_peer *peer)
+{
+    struct net_prefix prefix = net_peer_prefix(peer);
+    if (d->admit.n_dtls >= ADMIT_DTLS_A_TURN) {
+        return false;
+    }
+    if (!prefix_take(d->admit.prefixes, &prefix, d->now_ms)) {
+        refuse(d, e, &prefix);
+        return false;
+    }
+    d->admit.n_dtls++;
+    return true;
+}
+
+void admit_known_dtls(struct driver *d, const struct net_peer *peer)
+{
+    struct net_prefix prefix = net_peer_prefix(peer);
+    prefix_give(d->admit.prefixes, &prefix, d->now_ms);
+}
+
+/* ---- the line ---- */
+
+void admit_wait(struct link *l)
+{
+    struct admit *a = &l->driver->admit;
+    if (!list_is_linked(&l->admitted.line)) {
+        list_append(&a->line[l->admitted.has_begun ? 0 : 1], &l->admitted.line);
+        a->n_line++;
+    }
+}
+
+static struct link *next_in_line(struct admit *a)
+{
+    struct list *line = list_is_empty(&a->line[0]) ? &a->line[1] : &a->line[0];
+    struct list_node *n = list_first(line);
+    return n != NULL ? LIST_ENTRY(n, struct link, admitted.line) : NULL;
+}
+
+static void serve_line(struct driver *d)
+{
+    struct admit *a = &d->admit;
+    struct link *l = next_in_line(a);
+    if (l == NULL) {
+        return;
+    }
+    uint64_t start_us = d->setup.clock.mono_us(d->setup.clock.ctx);
+    do {
+        leave_line(a, &l->admitted);
+        l->admitted.has_begun = true;
+        l->admitted.is_held = false;
+        link_step(l);
+        l = next_in_line(a);
+    } while (l != NULL && d->setup.clock.mono_us(d->setup.clock.ctx) - start_us < ADMIT_TURN_US);
+}
+
+/* Who goes on waiting is not watched: level-triggered epoll would tell of it each turn. */
+static void hold_line(struct driver *d)
+{
+    for (size_t i = 0; i < COUNT_OF(d->admit.line); i++) {
+        list_for_each_safe (n, next, &d->admit.line[i]) {
+            struct link *l = LIST_ENTRY(n, struct link, admitted.line);
+            if (!l->admitted.is_held) {
+                l->admitted.is_held = true;
+                link_hold(l);
+            }
+        }
+    }
+}
+
+/* ---- rest ---- */
+
+static void rest_or_accept(struct driver *d)
+{
+    struct admit *a = &d->admit;
+    unsigned part = a->is_resting ? 2 : 1; /* it ends at half of where it began */
+    bool is_moving = d->now_ms - a->moved_at_ms < ADMIT_PATIENCE_MS;
+    bool rest = a->n_line >= ADMIT_LINE_MAX / part ||
+                (is_moving && a->waiting.n >= ADMIT_OUTSIDE_REST / part);
+    if (rest == a->is_resting) {
+        return;
+    }
+    a->is_resting = rest;
+    for (size_t i = 0; i < d->n_doors; i++) {
+        if (d->doors[i].listener == NULL) {
+            continue;
+        }
+        if (rest) {
+            listener_pause(d->doors[i].listener);
+        } else {
+            listener_resume(d->doors[i].listener);
+        }
+    }
+}
+
+void admit_turn(struct driver *d)
+{
+    struct admit *a = &d->admit;
+    serve_line(d);
+    hold_line(d);
+    look_outside(d);
+    rest_or_accept(d);
+    a->n_dtls = 0;
+    tell_prefixes(d);
+    tell_crowd(d);
+    tell_pauses(d);
+    count_set(&d->counters->strangers, a->strangers.n);
+    count_set(&d->counters->handshakes_waiting, a->n_line + a->waiting.n);
+}
+
+uint64_t admit_deadline(const struct driver *d)
+{
+    const struct admit *a = &d->admit;
+    uint64_t at = prefix_deadline(a->prefixes);
+    if (a->n_line > 0) {
+        return 0;
+    }
+    if (!list_is_empty(&a->outside)) { /* ends a rest without moves, too */
+        at = a->look_at_ms < at ? a->look_at_ms : at;
+    }
+    if (a->n_crowded_out > 0) {
+        at = a->tell_crowd_at_ms < at ? a->tell_crowd_at_ms : at;
+    }
+    return at;
+}

@@ -1,0 +1,89 @@
+/*
+ * admit - who may begin: what a worker spends on those who have not logged in.
+ *
+ * Before the first byte of TLS: the budget of the network they come from (prefix_table.h) and the
+ * pool of strangers (strangers.h). Who comes when its network's budget is held by others who are
+ * still logging in waits outside for them: all clients of a plant behind one address come back at
+ * once after a restart, and are no flood. Then the line: handshakes take their steps in order,
+ * those that have begun first, within a share of each turn that live connections do not feel. While
+ * the line is long, or those outside get in one after the other, accepting rests and the kernel's
+ * queue holds the rest.
+ */
+#ifndef SERVICE_BROKER_ADMIT_H
+#define SERVICE_BROKER_ADMIT_H
+
+#include "service/broker/prefix_table.h"
+#include "service/broker/strangers.h"
+#include "service/broker/worker.h"
+
+enum {
+    ADMIT_TURN_US = 2000,       /* of one turn for TLS handshakes; one step is always taken */
+    ADMIT_LINE_MAX = 64,        /* in line: accepting rests until half of it has been served */
+    ADMIT_OUTSIDE_REST = 32,    /* outside: the same, while they get in */
+    ADMIT_PATIENCE_MS = 2000,   /* nobody outside got in for so long: they are no restart */
+    ADMIT_OUTSIDE_PREFIX = 128, /* outside, of one network */
+    ADMIT_LOOK_MS = 50,         /* budgets grow by themselves: so often those outside try again */
+    ADMIT_DTLS_A_TURN = 16,     /* new DTLS handshakes; a client asks again after a second */
+    ADMIT_TELL_MS = 10 * 1000
+};
+
+struct driver;
+struct driver_entrance;
+struct door;
+struct link;
+
+/* A stranger's part of its link; { 0 } is not admitted by anybody. */
+struct admitted {
+    struct stranger stranger;
+    struct list_node line;
+    struct net_prefix prefix;
+    bool is_charged; /* its network's token is out */
+    bool has_begun;  /* the first step of its handshake is done */
+    bool is_held;    /* its socket is not watched while it is in line */
+};
+
+struct admit {
+    struct prefix_table *prefixes;
+    struct strangers strangers;
+    struct strangers waiting; /* outside, by network */
+    struct list outside;      /* and by age */
+    struct list line[2];      /* handshakes that have begun, and those that have not */
+    size_t n_line;
+    uint64_t preauth_ms;
+    uint64_t look_at_ms;  /* those outside try again */
+    uint64_t moved_at_ms; /* the last time that one logged in whom somebody outside waited for */
+    unsigned n_dtls;      /* begun in this turn */
+    bool is_resting;      /* the listeners do not accept */
+    uint64_t n_crowded_out, n_pauses_told, tell_crowd_at_ms, tell_pause_at_ms;
+};
+
+/* admit_init - ERR_NOMEM; admit_done is fine then, and on { 0 }. */
+MUST_USE enum err admit_init(struct driver *d, const struct worker_setup *worker);
+void admit_done(struct driver *d);
+
+/* admit_come - a connection from there: takes fd. It begins (link_open), waits outside, or is reset
+ * and counted. */
+void admit_come(struct driver *d, const struct driver_entrance *e, int fd,
+                const struct net_peer *peer);
+/* admit_enter - the link, whose token was taken, joins the strangers; when they are too many, one
+ * of them is closed. ERR_NOMEM. */
+MUST_USE enum err admit_enter(struct link *l, const struct net_peer *peer);
+/* admit_known - it has logged in. Fine again and again. */
+void admit_known(struct link *l);
+/* admit_gone - it has ended, or belongs to another worker. Fine again and again. */
+void admit_gone(struct link *l);
+/* admit_wait - puts a link whose handshake has something to read in line. */
+void admit_wait(struct link *l);
+
+/* admit_knock_dtls, admit_known_dtls - a DTLS peer that has shown its cookie: may it begin? And it
+ * has logged in. It never waits: it asks again by itself. */
+bool admit_knock_dtls(struct driver *d, const struct driver_entrance *e,
+                      const struct net_peer *peer);
+void admit_known_dtls(struct driver *d, const struct net_peer *peer);
+
+/* admit_turn - once a turn, after live connections were served: the line, rest, events. */
+void admit_turn(struct driver *d);
+/* admit_deadline - when admit_turn must run; 0: at once. */
+uint64_t admit_deadline(const struct driver *d);
+
+#endif
