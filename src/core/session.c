@@ -535,6 +535,12 @@ enum err session_restore(struct session *s, const struct msg *m, uint64_t seq, u
     return OK;
 }
 
+void session_restore_tries(struct session *s, uint8_t n_tries)
+{
+    struct delivery *d = at(s, s->n_deliveries - 1);
+    d->n_sent = n_tries > d->n_sent ? n_tries : d->n_sent;
+}
+
 void session_restore_next(struct session *s, uint64_t next_seq)
 {
     s->next_seq = next_seq > s->next_seq ? next_seq : s->next_seq;

@@ -189,6 +189,8 @@ size_t session_sleep(struct session *s);
  */
 MUST_USE enum err session_restore(struct session *s, const struct msg *m, uint64_t seq, uint8_t qos,
                                   bool retain, const uint32_t *ids, uint16_t n_ids);
+/* session_restore_tries - the delivery that was restored last was sent on so many connections. */
+void session_restore_tries(struct session *s, uint8_t n_tries);
 /* session_restore_next - the next delivery gets at least this seq. */
 void session_restore_next(struct session *s, uint64_t next_seq);
 

@@ -135,6 +135,7 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
                                       : "it is larger than what can be sent at once");
             continue;
         }
+        record_try(w, s, d);
         session_sent(s, d);
         count_add(sent(w, qos), 1);
     }

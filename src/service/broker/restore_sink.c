@@ -277,6 +277,7 @@ static enum err on_delivery(void *ctx, const struct journal_delivery *d, const u
     r->report->deliveries += r->is_over ? 0 : 1;
     TRY(session_restore(r->session, d->is_received ? NULL : b->msg, d->seq, d->qos, d->retain, ids,
                         d->n_ids));
+    session_restore_tries(r->session, d->n_tries);
     if (b != NULL) {
         session_set_group(r->session, group_of_restored(r->session, b->msg->topic));
     }

@@ -68,7 +68,7 @@ const struct setting role_setting_table[] = {
      ROLE(replay_rate)},
     {"session_expiry", SETTING_DURATION, 0, 365 * DAY_S, "longest life of an offline session",
      ROLE(session_expiry_s)},
-    {"redeliveries", SETTING_COUNT, 1, 1000, "deliveries of a message before it is set aside",
+    {"redeliveries", SETTING_COUNT, 1, 255, "deliveries of a message before it is set aside",
      ROLE(redeliveries)},
 };
 const size_t n_role_settings = sizeof role_setting_table / sizeof *role_setting_table;
