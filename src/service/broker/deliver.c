@@ -51,19 +51,19 @@ static bool set_aside(struct worker *w, struct conn *c, struct delivery *d)
 {
     struct session *s = c->session;
     uint32_t most = grants_limits(c->account->grants)->redeliveries;
-    uint64_t lsn;
-    if (d->n_sent == 0 || d->n_sent < most) {
-        return false;
-    }
-    if (d->is_recorded && record_set_aside(w, s, d, EVENT_poison_message, &lsn) != OK) {
+    uint64_t id;
+    if (d->n_sent == 0 || d->n_sent < most || aside_take(w, s, d, &id) != OK) {
         return false;
     }
     struct event e = event_of(w, EVENT_poison_message, c);
+    EVENT_TEXT(&e, client_id, s->client_id);
     EVENT_TEXT(&e, target, d->msg->topic);
     event_reason(&e,
-                 "a message was set aside: it was sent on %u connections and never acknowledged. "
-                 "Look at what the client does with it, or raise redeliveries of role %s",
-                 d->n_sent, c->account->principal->role);
+                 "set aside as message %llu: it was sent on %u connections and never acknowledged. "
+                 "Look at what the client does with it, then `setaside replay %llu` or drop it; or "
+                 "raise redeliveries of role %s",
+                 (unsigned long long)id, d->n_sent, (unsigned long long)id,
+                 c->account->principal->role);
     worker_report(w, &e);
     count_add(&counts(w)->set_aside, 1);
     if (d->is_recorded) {

@@ -173,17 +173,8 @@ MUST_USE enum err groups_choose(struct worker *w, const struct msg *m, struct ma
 static enum err copy_for_group(const struct msg *m, uint64_t body_id, struct msg **ret)
 {
     struct msg *copy = NULL;
-    TRY(msg_new(m->topic, m->props, m->payload, &copy));
-    copy->qos = m->qos;
-    copy->retain = m->retain;
-    copy->is_utf8 = m->is_utf8;
+    TRY(msg_copy(m, &copy));
     copy->is_passed_on = true;
-    copy->expires_at_ms = m->expires_at_ms;
-    copy->publisher = m->publisher;
-    copy->session = m->session;
-    copy->epoch = m->epoch;
-    copy->segment = m->segment;
-    copy->content_format = m->content_format;
     copy->body_id = body_id;
     *ret = copy;
     return OK;
