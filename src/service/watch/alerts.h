@@ -1,7 +1,9 @@
 /*
  * alerts - what needs a person: events of severity alert of the last day, one row for each category
- * and principal; and states that last (a full disk, a wrong clock), held open until they end.
- * Exceptions in force are added by who lists (they are in the directory). Service thread only.
+ * and principal; states that last (a full disk, a wrong clock), held open until they end; and
+ * poison_message, a row for each client and topic, open until an event of severity notice with the
+ * same principal, client id and target says that nothing is set aside there any more. Exceptions in
+ * force are added by who lists (they are in the directory). Service thread only.
  */
 #ifndef SERVICE_WATCH_ALERTS_H
 #define SERVICE_WATCH_ALERTS_H
