@@ -89,10 +89,38 @@ static uint32_t drop_expired(struct worker *w, struct session *s)
     return n;
 }
 
-static struct delivery *next_delivery(struct worker *w, struct session *s, uint32_t window,
+/* How often a message was sent is on disk before it leaves once more: a message that takes the
+ * server along would otherwise be sent for ever. The first time needs no record, because a restart
+ * counts as one. On a disk that fails the count is given up, not the delivery. */
+static void count_retries(struct worker *w, struct conn *c, uint32_t window)
+{
+    struct session *s = c->session;
+    struct pending wake = {.action = PENDING_WAKE, .id = c->handle};
+    uint32_t most = grants_limits(c->account->grants)->redeliveries;
+    size_t at = 0;
+    struct delivery *d;
+    while ((d = session_next_retry(s, window, &at)) != NULL) {
+        uint64_t lsn;
+        d->is_tried = true;
+        d->lsn = 0;
+        bool leaves = d->n_sent < most; /* else it is about to be set aside */
+        if (leaves && journal_admits(w->setup.journal) != ERR_IO &&
+            record_try(w, s, d, &lsn) == OK) {
+            d->lsn = lsn;
+            wake.lsn = lsn;
+        }
+    }
+    if (wake.lsn > 0 && pending_add(w, &wake) != OK) {
+        count_add(&counts(w)->dropped_memory, 1); /* the session's next turn sends them */
+    }
+}
+
+static struct delivery *next_delivery(struct worker *w, struct conn *c, uint32_t window,
                                       uint32_t *n_expired)
 {
+    struct session *s = c->session;
     *n_expired += drop_expired(w, s);
+    count_retries(w, c, window);
     return session_next(s, window, w->committed, w->now_ms, n_expired);
 }
 
@@ -104,7 +132,7 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
     window = role < window ? role : window;
     uint32_t n_expired = 0;
     struct delivery *d;
-    while ((d = next_delivery(w, s, window, &n_expired)) != NULL) {
+    while ((d = next_delivery(w, c, window, &n_expired)) != NULL) {
         enum err err = may_leave(w, c, d);
         if (err == ERR_NOMEM) {
             conn_close(w, c, MQTT_SERVER_BUSY); /* it waits for the next connection */
@@ -135,7 +163,6 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
                                       : "it is larger than what can be sent at once");
             continue;
         }
-        record_try(w, s, d);
         session_sent(s, d);
         count_add(sent(w, qos), 1);
     }

@@ -119,7 +119,8 @@ void record_drop(struct worker *w, const struct session *s, uint64_t seq, uint8_
     }
 }
 
-void record_try(struct worker *w, const struct session *s, const struct delivery *d)
+MUST_USE enum err record_try(struct worker *w, const struct session *s, const struct delivery *d,
+                             uint64_t *ret_lsn)
 {
     uint8_t head[JOURNAL_HEAD_MAX];
     struct wr r = wr_into(head, sizeof(head));
@@ -127,15 +128,8 @@ void record_try(struct worker *w, const struct session *s, const struct delivery
                                    .seq = d->seq,
                                    .n_tries = d->n_sent < UINT8_MAX ? (uint8_t)(d->n_sent + 1)
                                                                     : d->n_sent};
-    uint64_t lsn;
-    if (!d->is_recorded || !d->is_dup) {
-        return; /* the first time needs no record: a restart counts as one */
-    }
-    /* Without it the next restart forgets this one try. */
-    if (journal_settle_head(JOURNAL_TRIED, &tried, &r) != OK ||
-        append(w, JOURNAL_TRIED, 0, &r, (struct slice){0}, &lsn) != OK) {
-        count_add(&counts(w)->dropped_memory, 1);
-    }
+    TRY(journal_settle_head(JOURNAL_TRIED, &tried, &r));
+    return append(w, JOURNAL_TRIED, 0, &r, (struct slice){0}, ret_lsn);
 }
 
 MUST_USE enum err record_packet(struct worker *w, enum journal_kind kind, const struct session *s,

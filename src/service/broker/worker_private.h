@@ -420,8 +420,9 @@ MUST_USE enum err record_deliver(struct worker *w, uint64_t body_id, unsigned wo
 MUST_USE enum err record_settle(struct worker *w, enum journal_kind kind, const struct session *s,
                                 uint64_t seq, uint8_t reason, uint64_t *ret_lsn);
 void record_drop(struct worker *w, const struct session *s, uint64_t seq, uint8_t reason);
-/* record_try - d, about to leave, leaves once more: a restart is not to forget how often. */
-void record_try(struct worker *w, const struct session *s, const struct delivery *d);
+/* record_try - d leaves once more. */
+MUST_USE enum err record_try(struct worker *w, const struct session *s, const struct delivery *d,
+                             uint64_t *ret_lsn);
 MUST_USE enum err record_packet(struct worker *w, enum journal_kind kind, const struct session *s,
                                 uint16_t packet_id, uint64_t *ret_lsn);
 /* record_set_aside - about's message is m with about's qos and retain. */
