@@ -32,18 +32,17 @@ static uint64_t sum(const struct bench *b, size_t offset)
 
 static struct tally tally_of(const struct bench *b)
 {
-    return (struct tally){.limit = SUM(b, refused_limit),
-                          .other = SUM(b, refused_rate) + SUM(b, refused_quota) +
-                                   SUM(b, refused_denied) + SUM(b, refused_store) +
-                                   SUM(b, refused_version),
-                          .taken =
-                              SUM(b, received_qos0) + SUM(b, received_qos1) + SUM(b, received_qos2),
-                          .sent = SUM(b, sent_qos0) + SUM(b, sent_qos1) + SUM(b, sent_qos2),
-                          .sessions = SUM(b, sessions),
-                          .connections = SUM(b, connections_mqtt),
-                          .subscriptions = SUM(b, subscriptions),
-                          .retained = SUM(b, retained_messages),
-                          .queued = SUM(b, queued_messages)};
+    return (struct tally){
+        .limit = SUM(b, refused_limit),
+        .other = SUM(b, refused_rate) + SUM(b, refused_quota) + SUM(b, refused_denied) +
+                 SUM(b, refused_store) + SUM(b, refused_version),
+        .taken = SUM(b, received_qos0) + SUM(b, received_qos1) + SUM(b, received_qos2),
+        .sent = SUM(b, sent_qos0) + SUM(b, sent_qos1) + SUM(b, sent_qos2),
+        .sessions = SUM(b, sessions),
+        .connections = SUM(b, connections_mqtt),
+        .subscriptions = SUM(b, subscriptions),
+        .retained = SUM(b, retained_messages),
+        .queued = SUM(b, queued_messages)};
 }
 
 static void turns(struct bench *b)

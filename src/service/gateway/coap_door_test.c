@@ -416,7 +416,7 @@ static void reset_ends_an_observation(void **state)
 static void a_silent_observer_ends(void **state)
 {
     struct fortress *f = *state;
-    enum { DAY_MS = 86400000, ROUNDS_MAX = 400, SENT_AT_MOST = 8 };
+    enum { ROUNDS_MAX = 400, SENT_AT_MOST = 5 };
     mqtt_open(f, "desk");
     assert_true(link_device(f, 0, 1, "dev1"));
     struct ask watch = {ASK(COAP_CON, COAP_GET, "/mq/commands/dev1")};
@@ -424,14 +424,13 @@ static void a_silent_observer_ends(void **state)
     struct coap_message m = asks(f, 0, 1, &watch);
     EXPECT_CODE(m, COAP_CONTENT);
     size_t n = 0, rounds = 0;
-    pass(f, DAY_MS + 1); /* one of each day is confirmable */
     forget_sent(f);
     while (atomic_load(&f->counters[0].subscriptions) > 0 && rounds < ROUNDS_MAX) {
         if (rounds++ % 4 == 0) {
             mqtt_publish(f, "commands/dev1", "poison", false, NULL);
         }
         while ((m = next_sent(f, 0, 1)).type != COAP_RST) {
-            n++;
+            n += m.type == COAP_CON ? 1 : 0; /* every few notifications, one is */
         }
         forget_sent(f);
         pass(f, 1000);

@@ -37,6 +37,23 @@ static struct alert *free_row(struct alerts *a, int64_t now_wall_ms)
     return oldest != NULL ? oldest : &a->row[0];
 }
 
+/* One client that fails everywhere does not push the alerts about others out. */
+static struct alert *oldest_of_many(struct alerts *a, const struct event *e)
+{
+    struct alert *oldest = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < ALERTS_MAX; i++) {
+        struct alert *r = &a->row[i];
+        if (r->count > 0 && r->held == NULL && r->last.category == e->category &&
+            strncmp(r->last.principal, e->principal, sizeof e->principal) == 0) {
+            oldest = oldest == NULL || r->last.wall_ms < oldest->last.wall_ms ? r : oldest;
+            n++;
+        }
+    }
+    a->forgotten += n >= ALERTS_OF_ONE_MAX ? 1 : 0;
+    return n >= ALERTS_OF_ONE_MAX ? oldest : NULL;
+}
+
 static struct alert *row_for(struct alerts *a, const struct event *e, int64_t now_wall_ms)
 {
     for (size_t i = 0; i < ALERTS_MAX; i++) {
@@ -44,7 +61,8 @@ static struct alert *row_for(struct alerts *a, const struct event *e, int64_t no
             return &a->row[i];
         }
     }
-    struct alert *r = free_row(a, now_wall_ms);
+    struct alert *r = lasts(e) ? oldest_of_many(a, e) : NULL;
+    r = r != NULL ? r : free_row(a, now_wall_ms);
     r->count = 0;
     return r;
 }

@@ -10,7 +10,11 @@
 
 #include "base/event.h"
 
-enum { ALERTS_MAX = 128, ALERTS_OPEN_MS = 24 * 3600 * 1000 };
+enum {
+    ALERTS_MAX = 128,
+    ALERTS_OF_ONE_MAX = 8, /* rows of poison_message of one principal; the oldest gives way */
+    ALERTS_OPEN_MS = 24 * 3600 * 1000
+};
 
 struct alert {
     struct event last; /* the newest of them */
