@@ -39,6 +39,15 @@ static inline void list_append(struct list *l, struct list_node *n)
     l->head.prev = n;
 }
 
+/* list_insert - n right behind `before`, which is in the list (or is its head: in front). */
+static inline void list_insert(struct list_node *before, struct list_node *n)
+{
+    n->prev = before;
+    n->next = before->next;
+    before->next->prev = n;
+    before->next = n;
+}
+
 /* list_unlink - fine on an unlinked node. */
 static inline void list_unlink(struct list_node *n)
 {

@@ -18,6 +18,7 @@ bool journal_adds(enum journal_kind kind)
     case JOURNAL_ACK:
     case JOURNAL_DROP:
     case JOURNAL_RECEIVED:
+    case JOURNAL_TRIED:
     case JOURNAL_RELEASED:
     case JOURNAL_SESSION_END:
     case JOURNAL_UNSUB:

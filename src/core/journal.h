@@ -37,7 +37,8 @@ enum journal_kind {
     JOURNAL_SET_ASIDE_END = 14,
     JOURNAL_ENTRY = 15, /* an entry of a table of the service's (directory, exceptions, ...) */
     JOURNAL_ENTRY_END = 16,
-    JOURNAL_KIND_END /* one past the last */
+    JOURNAL_TRIED = 17, /* a delivery was sent once more, and how often that makes */
+    JOURNAL_KIND_END    /* one past the last */
 };
 
 /* journal_adds - does a record of this kind ask for lasting room? The others settle what is there:

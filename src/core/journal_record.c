@@ -14,7 +14,7 @@ enum delivery_flags {
     DELIVERY_RETAIN = 4,
     DELIVERY_IS_RECEIVED = 8,
     DELIVERY_IS_DONE = 16,
-    DELIVERY_FLAGS = 31
+    DELIVERY_TRIES_SHIFT = 5
 };
 enum sub_flags {
     SUB_QOS = 3,
@@ -199,11 +199,12 @@ enum err journal_deliver_read(struct slice record, struct journal_deliver *ret)
 
 static void write_delivery(const struct journal_delivery *d, struct wr *w)
 {
+    unsigned n_tries = d->n_tries < JOURNAL_TRIES_MAX ? d->n_tries : JOURNAL_TRIES_MAX;
     wr_u64(w, d->session);
     wr_u64(w, d->seq);
     wr_u8(w, (uint8_t)((d->qos & DELIVERY_QOS) | (d->retain ? DELIVERY_RETAIN : 0) |
                        (d->is_received ? DELIVERY_IS_RECEIVED : 0) |
-                       (d->is_done ? DELIVERY_IS_DONE : 0)));
+                       (d->is_done ? DELIVERY_IS_DONE : 0) | n_tries << DELIVERY_TRIES_SHIFT));
     wr_u16(w, d->n_ids);
 }
 
@@ -238,8 +239,8 @@ enum err journal_delivery_next(struct slice *entries, struct journal_delivery *r
     d.retain = (flags & DELIVERY_RETAIN) != 0;
     d.is_received = (flags & DELIVERY_IS_RECEIVED) != 0;
     d.is_done = (flags & DELIVERY_IS_DONE) != 0;
-    if (d.session == 0 || d.seq == 0 || d.qos > QOS_MAX || flags > DELIVERY_FLAGS ||
-        (d.is_received && d.qos != QOS_MAX)) {
+    d.n_tries = (uint8_t)(flags >> DELIVERY_TRIES_SHIFT);
+    if (d.session == 0 || d.seq == 0 || d.qos > QOS_MAX || (d.is_received && d.qos != QOS_MAX)) {
         return ERR_MALFORMED;
     }
     *ret = d;
@@ -256,11 +257,12 @@ uint32_t journal_delivery_id(const struct journal_delivery *d, uint16_t i)
 enum err journal_settle_head(enum journal_kind kind, const struct journal_settle *s,
                              struct wr *head)
 {
-    assert(kind == JOURNAL_ACK || kind == JOURNAL_DROP || kind == JOURNAL_RECEIVED);
+    assert(kind == JOURNAL_ACK || kind == JOURNAL_DROP || kind == JOURNAL_RECEIVED ||
+           kind == JOURNAL_TRIED);
     wr_u64(head, s->session);
     wr_u64(head, s->seq);
-    if (kind == JOURNAL_DROP) {
-        wr_u8(head, s->reason);
+    if (kind == JOURNAL_DROP || kind == JOURNAL_TRIED) {
+        wr_u8(head, kind == JOURNAL_DROP ? s->reason : s->n_tries);
     }
     return write_end(head);
 }
@@ -272,6 +274,8 @@ enum err journal_settle_read(enum journal_kind kind, struct slice record,
     struct journal_settle s = {.session = rd_u64(&r), .seq = rd_u64(&r)};
     if (kind == JOURNAL_DROP) {
         s.reason = rd_u8(&r);
+    } else if (kind == JOURNAL_TRIED) {
+        s.n_tries = rd_u8(&r);
     }
     TRY(rd_finish(&r));
     if (s.session == 0 || s.seq == 0) {

@@ -60,9 +60,12 @@ struct journal_delivery {
     bool is_received; /* QoS 2, PUBREC seen: only PUBREL is left to do */
     bool is_done;     /* settled; copies of the log's have such entries while the body still owes,
                          so that this session does not get it again. Writers leave it false. */
+    uint8_t n_tries;  /* on how many connections it was sent, as far as TRIED says so; in a record
+                         at most JOURNAL_TRIES_MAX, writers cut it to that */
     uint16_t n_ids;
     struct slice ids; /* n_ids times u32 */
 };
+enum { JOURNAL_TRIES_MAX = 7 };
 enum { JOURNAL_DELIVERY_BYTES = 8 + 8 + 1 + 2 /* and 4 for each id */ };
 MUST_USE enum err journal_deliver_head(uint64_t body_id, uint16_t worker, struct wr *head);
 /* One entry; ids are d->n_ids numbers (d->ids is not looked at). */
@@ -76,10 +79,11 @@ MUST_USE enum err journal_deliver_read(struct slice record, struct journal_deliv
 MUST_USE enum err journal_delivery_next(struct slice *entries, struct journal_delivery *ret);
 uint32_t journal_delivery_id(const struct journal_delivery *d, uint16_t i);
 
-/* ACK, DROP, RECEIVED: one delivery of a session. */
+/* ACK, DROP, RECEIVED, TRIED: one delivery of a session. */
 struct journal_settle {
     uint64_t session, seq;
-    uint8_t reason; /* DROP: an event category; else 0 */
+    uint8_t reason;  /* DROP: an event category; else 0 */
+    uint8_t n_tries; /* TRIED: on how many connections it was sent by now; else 0 */
 };
 MUST_USE enum err journal_settle_head(enum journal_kind kind, const struct journal_settle *s,
                                       struct wr *head);

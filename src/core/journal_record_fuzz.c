@@ -70,6 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     case JOURNAL_ACK:
     case JOURNAL_DROP:
     case JOURNAL_RECEIVED:
+    case JOURNAL_TRIED:
         if (journal_settle_read(kind, record, &settle) == OK) {
             same(record, &w, journal_settle_head(kind, &settle, &w), (struct slice){0});
         }

@@ -78,7 +78,8 @@ static enum err passed_on_read(struct slice s, bool *ret_same)
 static void deliver_write(struct wr *w)
 {
     static const uint32_t IDS[] = {1, 0x10000000};
-    struct journal_delivery one = {.session = 3, .seq = 4, .qos = 2, .is_received = true};
+    struct journal_delivery one = {
+        .session = 3, .seq = 4, .qos = 2, .is_received = true, .n_tries = 6};
     struct journal_delivery two = {
         .session = 5, .seq = 6, .qos = 1, .retain = true, .is_done = true, .n_ids = 2};
     assert_int_equal(journal_deliver_head(77, 63, w), OK);
@@ -103,9 +104,10 @@ static enum err deliver_read(struct slice s, bool *ret_same)
     }
     *ret_same = d.body_id == 77 && d.worker == 63 && n == 2 && e[0].session == 3 && e[0].seq == 4 &&
                 e[0].qos == 2 && !e[0].retain && e[0].is_received && !e[0].is_done &&
-                e[0].n_ids == 0 && e[1].session == 5 && e[1].seq == 6 && e[1].qos == 1 &&
-                e[1].retain && !e[1].is_received && e[1].is_done && e[1].n_ids == 2 &&
-                journal_delivery_id(&e[1], 0) == 1 && journal_delivery_id(&e[1], 1) == 0x10000000;
+                e[0].n_tries == 6 && e[1].n_tries == 0 && e[0].n_ids == 0 && e[1].session == 5 &&
+                e[1].seq == 6 && e[1].qos == 1 && e[1].retain && !e[1].is_received &&
+                e[1].is_done && e[1].n_ids == 2 && journal_delivery_id(&e[1], 0) == 1 &&
+                journal_delivery_id(&e[1], 1) == 0x10000000;
     return OK;
 }
 
@@ -236,6 +238,20 @@ static enum err will_read(struct slice s, bool *ret_same)
     return OK;
 }
 
+static void tried_write(struct wr *w)
+{
+    struct journal_settle a = {.session = 3, .seq = 4, .n_tries = 9};
+    assert_int_equal(journal_settle_head(JOURNAL_TRIED, &a, w), OK);
+}
+
+static enum err tried_read(struct slice s, bool *ret_same)
+{
+    struct journal_settle a;
+    TRY(journal_settle_read(JOURNAL_TRIED, s, &a));
+    *ret_same = a.session == 3 && a.seq == 4 && a.n_tries == 9 && a.reason == 0;
+    return OK;
+}
+
 static void set_aside_write(struct wr *w)
 {
     struct journal_set_aside a = {.id = 1,
@@ -316,10 +332,11 @@ static const struct example {
      "00000002612f62707078797a21"},
     {"DELIVER", deliver_write, deliver_read, 56, 10, true,
      "000000000000004d003f0000000000000003000000000000"
-     "00040a00000000000000000005000000000000000615000200000001"
+     "0004ca00000000000000000005000000000000000615000200000001"
      "10000000"},
     {"ACK", ack_write, ack_read, 16, 16, false, "00000000000000030000000000000004"},
     {"DROP", drop_write, drop_read, 17, 17, false, "00000000000000030000000000000004"},
+    {"TRIED", tried_write, tried_read, 17, 17, false, "0000000000000003000000000000000409"},
     {"INBOUND", packet_write, packet_read, 10, 10, false, "0000000000000003ffff"},
     {"SESSION", session_write, session_read, 42, 36, true,
      "00000000000000030000000000000008ffffffffffffffffffffffff7fffffffffffffff70756d702d37"},
@@ -405,11 +422,11 @@ static void test_refused(void **state)
                {1, 17, 0},  /* session 0 */
                {1, 25, 0},  /* seq 0 */
                {1, 26, 9},  /* received, and QoS 1 */
-               {1, 26, 32}, /* an unknown flag */
+               {1, 26, 3},  /* QoS 3 */
                {2, 15, 0},  /* ACK of seq 0 */
-               {7, 12, 3},  /* SUB with QoS 3 */
-               {7, 12, 12}, /* retain handling 3 */
-               {7, 12, 64}};
+               {8, 12, 3},  /* SUB with QoS 3 */
+               {8, 12, 12}, /* retain handling 3 */
+               {8, 12, 64}};
     for (size_t i = 0; i < COUNT_OF(BAD); i++) {
         struct wr w = wr_into(bytes, sizeof(bytes));
         EXAMPLES[BAD[i].example].write(&w);
@@ -420,6 +437,22 @@ static void test_refused(void **state)
     set_aside_write(&w);
     bytes[32] = EVENT_COUNT;
     assert_int_equal(set_aside_read(wr_slice(&w), &is_same), OK);
+}
+
+/* More than a record can hold is cut, not wrapped. */
+static void test_tries_at_and_over(void **state)
+{
+    (void)state;
+    for (unsigned n = JOURNAL_TRIES_MAX - 1; n <= UINT8_MAX; n++) {
+        uint8_t bytes[JOURNAL_DELIVERY_BYTES];
+        struct wr w = wr_into(bytes, sizeof(bytes));
+        struct journal_delivery d = {.session = 1, .seq = 1, .n_tries = (uint8_t)n}, back;
+        journal_delivery_write(&d, NULL, &w);
+        struct slice entries = wr_slice(&w);
+        assert_int_equal(journal_delivery_next(&entries, &back), OK);
+        assert_int_equal(back.n_tries, n < JOURNAL_TRIES_MAX ? n : JOURNAL_TRIES_MAX);
+        assert_int_equal(back.qos, 0);
+    }
 }
 
 static void test_writing_fails(void **state)
@@ -488,13 +521,10 @@ static void test_adds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_cut_long_flipped),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_writing_fails),
-        cmocka_unit_test(test_will_without_topic),
-        cmocka_unit_test(test_copy_of_entry),
-        cmocka_unit_test(test_adds),
+        cmocka_unit_test(test_golden),        cmocka_unit_test(test_cut_long_flipped),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_tries_at_and_over),
+        cmocka_unit_test(test_writing_fails), cmocka_unit_test(test_will_without_topic),
+        cmocka_unit_test(test_copy_of_entry), cmocka_unit_test(test_adds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,6 +42,24 @@ enum err msg_new(struct slice topic, struct slice props, struct slice payload, s
     return OK;
 }
 
+enum err msg_copy(const struct msg *m, struct msg **ret)
+{
+    struct msg *copy = NULL;
+    TRY(msg_new(m->topic, m->props, m->payload, &copy));
+    copy->qos = m->qos;
+    copy->retain = m->retain;
+    copy->is_utf8 = m->is_utf8;
+    copy->for_group = m->for_group;
+    copy->expires_at_ms = m->expires_at_ms;
+    copy->publisher = m->publisher;
+    copy->session = m->session;
+    copy->epoch = m->epoch;
+    copy->segment = m->segment;
+    copy->content_format = m->content_format;
+    *ret = copy;
+    return OK;
+}
+
 const struct msg *msg_ref(const struct msg *m)
 {
     return msg_ref_n(m, 1);

@@ -34,6 +34,9 @@ struct msg {
  * allocation. */
 MUST_USE enum err msg_new(struct slice topic, struct slice props, struct slice payload,
                           struct msg **ret);
+/* msg_copy - the same message once more, with one reference and for a record of its own: neither
+ * number nor body_id. ERR_NOMEM. */
+MUST_USE enum err msg_copy(const struct msg *m, struct msg **ret);
 const struct msg *msg_ref(const struct msg *m);
 /* msg_ref_n - n more references at once. */
 const struct msg *msg_ref_n(const struct msg *m, unsigned n);

@@ -349,10 +349,30 @@ struct delivery *session_next(struct session *s, uint32_t window, uint64_t commi
     if (d->qos > 0 && (s->n_inflight >= most || must_wait_for_id(s, d))) {
         return NULL; /* SPEC: MQTT5-3.3.4-9, MQTT5-4.9.0-2, MQTT5-2.2.1-4 */
     }
-    if (d->qos == 2 && d->lsn > committed) {
+    if ((d->qos == 2 || d->is_tried) && d->lsn > committed) {
         return NULL;
     }
     return d;
+}
+
+static bool is_retry(const struct delivery *d)
+{
+    return d->state == DELIVERY_QUEUED && d->is_dup && d->is_recorded && !d->is_tried;
+}
+
+struct delivery *session_next_retry(const struct session *s, uint32_t window, size_t *next)
+{
+    size_t n = s->n_deliveries - s->n_unsent_at;
+    if (*next == 0 && (n == 0 || !is_retry(at(s, s->n_unsent_at)))) {
+        return NULL;
+    }
+    while (*next < n && *next < window) {
+        struct delivery *d = at(s, s->n_unsent_at + (*next)++);
+        if (is_retry(d)) {
+            return d;
+        }
+    }
+    return NULL;
 }
 
 uint16_t session_assign_id(struct session *s, struct delivery *d)
@@ -479,6 +499,7 @@ void session_resume(struct session *s)
     }
     for (size_t i = 0; i < s->n_touched; i++) {
         struct delivery *d = at(s, i);
+        d->is_tried = false;
         if (d->state == DELIVERY_SENT) {
             d->state = DELIVERY_QUEUED;
             d->is_dup = true; /* SPEC: MQTT-3.3.1-1 */
@@ -538,6 +559,12 @@ enum err session_restore(struct session *s, const struct msg *m, uint64_t seq, u
         }
     }
     return OK;
+}
+
+void session_restore_tries(struct session *s, uint8_t n_tries)
+{
+    struct delivery *d = at(s, s->n_deliveries - 1);
+    d->n_sent = n_tries > d->n_sent ? n_tries : d->n_sent;
 }
 
 void session_restore_next(struct session *s, uint64_t next_seq)

@@ -26,11 +26,11 @@ enum delivery_state {
 
 struct delivery {
     const struct msg
-        *msg;     /* shared; NULL from DELIVERY_RECEIVED on: the body is no longer needed */
-    uint64_t seq; /* this session's delivery counter, from 1: names it in the journal */
-    uint64_t
-        lsn; /* journal position that must be committed first: of the deliver record while QUEUED
-                (QoS 2 waits  for it), of the "PUBREC seen" record while RECEIVED; 0 = none */
+        *msg;       /* shared; NULL from DELIVERY_RECEIVED on: the body is no longer needed */
+    uint64_t seq;   /* this session's delivery counter, from 1: names it in the journal */
+    uint64_t lsn;   /* journal position that must be committed first: of the deliver record while
+                       QUEUED   (QoS 2 waits for it), or that it is tried once more (is_tried: any QoS
+                       waits); of the   "PUBREC seen" record while RECEIVED; 0 = none */
     uint32_t id;    /* subscription identifier when n_ids == 1 */
     uint32_t group; /* number of the group (core/groups.h) that gave it to this session; 0: none */
     uint32_t *ids;  /* when n_ids > 1; owned by the delivery */
@@ -41,6 +41,7 @@ struct delivery {
     bool retain : 1;      /* the flag to send */
     bool is_dup : 1;      /* was sent on an earlier connection, or may have been */
     bool is_recorded : 1; /* the owner's: a record says that this session gets it */
+    bool is_tried : 1;    /* the owner's: its record of this try is at lsn, and it waits for it */
     bool may_expire : 1;  /* though is_dup: nobody knows whether it was ever sent */
     enum delivery_state state;
 };
@@ -151,6 +152,10 @@ struct delivery *session_next(struct session *s, uint32_t window, uint64_t commi
 /* session_next_expired - the delivery that session_next would drop first, or NULL: whoever records
  * drops asks for these before, and calls session_drop for each. */
 struct delivery *session_next_expired(struct session *s, uint64_t now_ms);
+/* session_next_retry - walks deliveries on record that leave once more within `window`, as long as
+ * the first that waits is one whose try is not on record yet: *at starts at 0; NULL at the end.
+ * O(1) when there is nothing to do. */
+struct delivery *session_next_retry(const struct session *s, uint32_t window, size_t *at);
 /* session_assign_id - makes sure that d, from session_next, has its packet id (QoS > 0), and gives
  * it: it is in use by no other delivery. The id follows from d->seq, (seq - 1) % 65535 + 1, so it
  * is the same one after a restart, without a record. */
@@ -193,6 +198,8 @@ size_t session_sleep(struct session *s);
  */
 MUST_USE enum err session_restore(struct session *s, const struct msg *m, uint64_t seq, uint8_t qos,
                                   bool retain, const uint32_t *ids, uint16_t n_ids);
+/* session_restore_tries - the delivery that was restored last was sent on so many connections. */
+void session_restore_tries(struct session *s, uint8_t n_tries);
 /* session_restore_next - the next delivery gets at least this seq. */
 void session_restore_next(struct session *s, uint64_t next_seq);
 

@@ -175,7 +175,9 @@ static enum err apply_settle(struct index *x, enum journal_kind kind, struct sli
         return OK;
     }
     ret->ended = ended_of(&slot->deliver->item);
-    if (kind != JOURNAL_RECEIVED) {
+    if (kind == JOURNAL_TRIED) {
+        slot->n_tries = s.n_tries > slot->n_tries ? s.n_tries : slot->n_tries;
+    } else if (kind != JOURNAL_RECEIVED) {
         slot_settle(x, p, slot);
     } else if ((slot->flags & SLOT_RECEIVED) == 0) {
         struct body *b = slot->deliver->body;
@@ -333,6 +335,7 @@ static enum err apply(struct index *x, enum journal_kind kind, struct slice cont
     case JOURNAL_ACK:
     case JOURNAL_DROP:
     case JOURNAL_RECEIVED:
+    case JOURNAL_TRIED:
         return apply_settle(x, kind, content, ret);
     case JOURNAL_INBOUND:
     case JOURNAL_RELEASED:
@@ -543,6 +546,7 @@ static enum err rewrite_deliver(const struct index *x, const struct deliver *d,
         bool is_open = s != NULL && s->deliver == d;
         e.is_done = !is_open;
         e.is_received = is_open && (s->flags & SLOT_RECEIVED) != 0;
+        e.n_tries = is_open ? s->n_tries : 0;
         if (is_open || is_owing) {
             journal_delivery_copy(&e, w);
         }

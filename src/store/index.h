@@ -72,7 +72,8 @@ void index_let_go(struct index *x, struct item *i);
 struct item *index_find(struct index *x, enum journal_kind kind, struct slice content,
                         struct place place);
 /* index_rewrite - the content with which a living record is copied: entries that are settled are
- * left out of DELIVER (kept and marked while the body owes) and PUBREC-seen ones marked, BODY owes
+ * left out of DELIVER (kept and marked while the body owes) and PUBREC-seen ones marked, and how
+ * often each was sent (TRIED); BODY owes
  * nothing that has come and has no number when it is not the retained one, SESSION has the newest
  * next_seq. Appended to *ret. After index_moved the item lies at the new place; the copy stands in
  * the log before everything that is applied behind index_rewrite. */

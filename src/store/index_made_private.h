@@ -70,6 +70,7 @@ static struct content settle(enum journal_kind kind, uint64_t session, uint64_t 
     struct content c = {.kind = kind};
     struct wr w = wr_into(c.bytes, sizeof(c.bytes));
     struct journal_settle s = {.session = session, .seq = seq};
+    s.n_tries = kind == JOURNAL_TRIED ? 5 : 0;
     assert_int_equal(journal_settle_head(kind, &s, &w), OK);
     c.n = w.at;
     return c;

@@ -23,6 +23,7 @@ enum {
 struct m_delivery {
     uint64_t seq, body;
     bool received;
+    uint8_t tries;
     uint16_t n_ids;
 };
 struct m_session {

@@ -61,7 +61,7 @@ static void deliver(struct world *w, uint64_t body, unsigned worker, bool is_emp
         } else if (s->id != 0 && s->n < WAITING && roll(w, 3) > 0) {
             s->next_seq += roll(w, 10) == 0 ? 1000 : 0;
             d.seq = s->next_seq++;
-            s->d[s->n++] = (struct m_delivery){d.seq, body, false, d.n_ids};
+            s->d[s->n++] = (struct m_delivery){d.seq, body, false, 0, d.n_ids};
         } else {
             continue;
         }
@@ -123,7 +123,14 @@ static void settle(struct world *w, struct m_session *s)
         return;
     }
     struct journal_settle j = {.session = s->id, .seq = s->d[i].seq};
-    if (roll(w, 3) == 0) {
+    if (roll(w, 4) == 0) {
+        if (s->d[i].tries < JOURNAL_TRIES_MAX) {
+            s->d[i].tries++;
+        }
+        j.n_tries = s->d[i].tries;
+        assert_int_equal(journal_settle_head(JOURNAL_TRIED, &j, &r), OK);
+        append(w, JOURNAL_TRIED, &r);
+    } else if (roll(w, 3) == 0) {
         s->d[i].received = true;
         assert_int_equal(journal_settle_head(JOURNAL_RECEIVED, &j, &r), OK);
         append(w, JOURNAL_RECEIVED, &r);
@@ -403,6 +410,7 @@ static enum err on_delivery(void *ctx, const struct journal_delivery *d, const u
     seen->last_seq = d->seq;
     assert_int_equal(body_id, m->body);
     assert_int_equal(d->is_received, m->received);
+    assert_int_equal(d->n_tries, m->tries);
     assert_int_equal(d->n_ids, m->n_ids);
     assert_int_equal(d->qos, 2);
     for (uint16_t i = 0; i < d->n_ids; i++) {

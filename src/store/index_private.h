@@ -73,7 +73,7 @@ struct slot {
     struct deliver *deliver; /* NULL: none */
     uint32_t id;             /* subscription id; n_ids > 1: where index.many has them */
     uint16_t n_ids;
-    uint8_t flags;
+    uint8_t flags, n_tries;
 };
 
 struct owner;

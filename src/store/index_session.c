@@ -283,6 +283,7 @@ static void wait_in(struct index *x, struct deliver *d, const struct journal_del
         }
     }
     s->flags |= e->is_received ? SLOT_RECEIVED : 0;
+    s->n_tries = e->n_tries > s->n_tries ? e->n_tries : s->n_tries;
     s->deliver = d;
     d->n_open++;
     d->body->n_open += (s->flags & SLOT_RECEIVED) == 0 ? 1 : 0;

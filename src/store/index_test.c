@@ -70,7 +70,8 @@ static struct content copy(struct index *x, struct content c, struct place from,
 /* ---- what is there ---- */
 
 struct seen {
-    size_t sessions, subs, wills, inbound, deliveries, lost, received, retained, unanswered, had;
+    size_t sessions, subs, wills, inbound, deliveries, lost, received, tries, retained, unanswered,
+        had;
     size_t aside, entries;
     uint64_t next_seq, retained_id, unanswered_id;
 };
@@ -117,6 +118,7 @@ static enum err on_delivery(void *ctx, const struct journal_delivery *d, const u
     assert_int_equal(ids[d->n_ids - 1], 6 + d->session);
     s->deliveries++;
     s->received += d->is_received ? 1 : 0;
+    s->tries += d->n_tries;
     s->lost += !d->is_received && place.segment == 0 ? 1 : 0;
     return OK;
 }
@@ -518,6 +520,44 @@ static void test_dies_while_it_is_copied(void **state)
     index_free(x);
 }
 
+/* How often a delivery was sent outlives its record, by the copy of the delivery; and a copy that
+ * came before it counts as well. */
+static void test_tried(void **state)
+{
+    (void)state;
+    struct index *x = begin(true);
+    write_at(x, session(1, 1), at(1, 0));
+    struct item *b = hand_over(x, body(6, 0), NULL);
+    struct item *d = hand_over(x, deliver(6, 0, 1, 0), NULL);
+    index_placed(x, b, at(1, 100));
+    index_placed(x, d, at(1, 200));
+    write_at(x, settle(JOURNAL_TRIED, 1, 1), at(1, 300));
+    write_at(x, settle(JOURNAL_TRIED, 1, 99), at(1, 400)); /* unknown: nothing */
+    assert_int_equal(look(x).tries, 5);
+    assert_true(is_living(x, body(6, 0), at(1, 100)));
+    struct content c = copy(x, deliver(6, 0, 1, 0), at(1, 200), at(2, 0));
+    assert_int_equal(look(x).tries, 5);
+    index_free(x);
+    x = begin(false);
+    read_at(x, session(1, 1), at(1, 0));
+    read_at(x, body(6, 0), at(1, 100));
+    read_at(x, deliver(6, 0, 1, 0), at(1, 200));
+    read_at(x, settle(JOURNAL_TRIED, 1, 1), at(1, 300));
+    read_at(x, c, at(2, 0));
+    index_complete(x);
+    assert_int_equal(look(x).tries, 5);
+    write_at(x, settle(JOURNAL_ACK, 1, 1), at(2, 100));
+    assert_int_equal(look(x).deliveries, 0);
+    index_free(x);
+    x = begin(false); /* the copy alone */
+    read_at(x, session(1, 1), at(1, 0));
+    read_at(x, body(6, 0), at(1, 100));
+    read_at(x, c, at(2, 0));
+    index_complete(x);
+    assert_int_equal(look(x).tries, 5);
+    index_free(x);
+}
+
 /* A batch is on disk twice after a sync that failed. */
 static void test_batch_twice(void **state)
 {
@@ -638,6 +678,7 @@ int main(void)
         cmocka_unit_test(test_unanswered_in_order),
         cmocka_unit_test(test_copied_body_owes_less),
         cmocka_unit_test(test_received),
+        cmocka_unit_test(test_tried),
         cmocka_unit_test(test_retained_numbers),
         cmocka_unit_test(test_clear_waits_for_its_loser),
         cmocka_unit_test(test_session_ends),

@@ -81,6 +81,7 @@ static enum err walk_page(const struct walk *w, const struct page *p)
         d.qos = s->flags & SLOT_QOS;
         d.retain = (s->flags & SLOT_RETAIN) != 0;
         d.is_received = (s->flags & SLOT_RECEIVED) != 0;
+        d.n_tries = s->n_tries;
         d.n_ids = s->n_ids;
         const struct body *b = s->deliver->body;
         struct place place = d.is_received ? (struct place){0} : place_of(b);

@@ -96,7 +96,8 @@ static enum err copy_read(const struct keyring *k, uint32_t number, struct slice
     if (!rd_ok(&r) || !slice_has_prefix(magic, slice_of(MAGIC, MAGIC_BYTES - 1))) {
         return ERR_CRYPTO;
     }
-    if (magic.p[MAGIC_BYTES - 1] != SEGMENT_FORMAT) {
+    if (magic.p[MAGIC_BYTES - 1] < SEGMENT_FORMAT_OLDEST ||
+        magic.p[MAGIC_BYTES - 1] > SEGMENT_FORMAT) {
         return ERR_UNSUPPORTED;
     }
     if (h.number != number || h.bytes < SEGMENT_HEAD_BYTES || h.bytes > UINT32_MAX) {

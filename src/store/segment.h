@@ -28,7 +28,8 @@
 #include "store/keyring.h"
 
 enum {
-    SEGMENT_FORMAT = 1,
+    SEGMENT_FORMAT = 2,                         /* 2: deliveries say how often they were sent */
+    SEGMENT_FORMAT_OLDEST = 1,                  /* that is read */
     SEGMENT_COPY_AT = 4096,                     /* of the header's second copy */
     SEGMENT_HEAD_BYTES = SEGMENT_COPY_AT + 128, /* the first batch begins here */
     SEGMENT_BYTES_DEFAULT = 64 * 1024 * 1024,

@@ -168,6 +168,7 @@ static enum err note(struct sim_log *l, struct sim_record r, struct slice record
         r.id = will.session;
         r.pub = (int16_t)sim_pub_of(l->sim, will.m.payload);
         break;
+    case JOURNAL_TRIED:
     case JOURNAL_SET_ASIDE:
     case JOURNAL_SET_ASIDE_END:
     case JOURNAL_ENTRY:

@@ -481,6 +481,7 @@ static bool keep_record(const struct sim_log *l, const struct sim_survey *v, str
     case JOURNAL_ACK:
     case JOURNAL_DROP:
     case JOURNAL_RECEIVED:
+    case JOURNAL_TRIED:
     case JOURNAL_SET_ASIDE:
     case JOURNAL_SET_ASIDE_END:
     case JOURNAL_ENTRY:

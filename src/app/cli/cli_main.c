@@ -169,7 +169,27 @@ static const struct cli_command commands[] = {
     {"enrol", "token, approve, list", NULL, NULL, "enrolment"},
     {"agent", "keeps a device's certificate fresh", NULL, NULL, "enrolment"},
     {"retained", "list, purge, undo", NULL, NULL, "the durable store"},
-    {"setaside", "list, replay, drop", NULL, NULL, "the durable store"},
+    {"setaside", "messages that a client failed at again and again: list, replay, drop",
+     "  sallyport setaside list --device lamp-1\n"
+     "  sallyport setaside replay 129\n\n"
+     "usage: sallyport setaside list [--device NAME] [--payload] [--limit N] [--after ID]\n"
+     "       sallyport setaside replay ID|all [--device NAME]\n"
+     "       sallyport setaside drop ID|all [--device NAME]\n"
+     "A message that a client got on as many connections as its role's redeliveries says, and "
+     "never\n"
+     "acknowledged, is set aside: it is not sent any more, and an alert says so.\n"
+     "  list    id, time, device, client id, topic, QoS, size, how often it was sent, why\n"
+     "          --payload shows what is in it, and the audit trail says that you looked;\n"
+     "          --limit and --after take a part: those behind this id\n"
+     "  replay  puts it back into the queue of its session, with a fresh count. The policy in "
+     "force "
+     "is\n"
+     "          asked again; refused when the session is gone. With QoS 2 the client may have had "
+     "it\n"
+     "          before: only replay what may come twice\n"
+     "  drop    deletes it\n"
+     "How many are kept, and how long: setaside_messages, setaside_bytes, setaside_expiry.\n",
+     cmd_setaside, NULL},
     {"respond", "list, undo", NULL, NULL, "detection and response"},
     {"doctor", "what is wrong here, and the fix", NULL, NULL, "operations"},
     {"scan", "what a host shows to strangers", NULL, NULL, "operations"},

@@ -30,6 +30,9 @@ static const struct control_verb verbs[] = {
     {"audit.tail", verb_audit_tail},
     {"backup.pin", verb_backup_pin},
     {"master-key.rotate", verb_master_key_rotate},
+    {"setaside.list", verb_setaside_list},
+    {"setaside.replay", verb_setaside_replay},
+    {"setaside.drop", verb_setaside_drop},
 };
 
 /* ---- events ---- */
@@ -199,6 +202,7 @@ struct admin *admin_free(struct admin *a)
     admin_backup_watch(a);
     for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
         waiting_close(&a->waiting[i]);
+        admin_asking_close(&a->asking[i]);
     }
     a->recall = recall_free(a->recall);
     a->policy = policy_unref(a->policy);
@@ -306,6 +310,7 @@ uint64_t admin_tick(struct admin *a)
     }
     uint64_t later_ms = earlier(admin_erase(a, now_ms), admin_keep_uses(a, now_ms));
     bool waits = a->server != NULL && answer_waiting(a, now_ms);
+    waits = (a->server != NULL && admin_answer_asking(a, now_ms)) || waits;
     audit_tick(a->setup.audit, now_ms);
     /* The wall clock may step under a deadline. */
     uint64_t next = earlier(now_ms + WAIT_MAX_MS, earlier(conditions_at_ms, later_ms));

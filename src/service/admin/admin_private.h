@@ -24,6 +24,19 @@ struct follower {
     uint64_t next;
 };
 
+/* A question to every worker about what was set aside. */
+struct asking {
+    uint64_t token; /* 0: a free row */
+    enum aside_verb verb;
+    uint64_t id; /* 0: all */
+    size_t most; /* rows of the answer; 0: no bound */
+    bool with_payload;
+    uint64_t until_ms;
+    struct event act; /* who asked, for the audit trail */
+    unsigned n;
+    struct aside_ask *asks[BROKER_WORKERS_MAX]; /* owned references */
+};
+
 struct admin {
     struct admin_setup setup;
     const char *listeners[ADMIN_LISTENERS_MAX]; /* names, for metrics */
@@ -33,6 +46,7 @@ struct admin {
     struct alerts alerts;
     struct control_server *server; /* NULL before admin_attach or admin_adopt */
     struct waiting waiting[CONTROL_CLIENTS_MAX];
+    struct asking asking[CONTROL_CLIENTS_MAX];
     struct follower followers[CONTROL_CLIENTS_MAX];
     bool is_realm_due; /* the workers do not all have the newest realm in their rings */
     uint64_t started_ms;
@@ -116,6 +130,11 @@ uint64_t admin_keep_uses(struct admin *a, uint64_t now_ms);
 /* admin_directory_report - an event when the directory was found damaged. */
 void admin_directory_report(struct admin *a);
 
+/* admin_answer_asking - answers who asked about what was set aside, when all workers have spoken.
+ * Returns whether somebody still waits. */
+bool admin_answer_asking(struct admin *a, uint64_t now_ms);
+void admin_asking_close(struct asking *q);
+
 /* admin_follow - sends the new lines of the trail to who follows it. */
 void admin_follow(struct admin *a);
 
@@ -143,6 +162,7 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_device_enable, verb_device_revoke, verb_device_rotate, verb_device_remove,
     verb_policy_check, verb_policy_apply, verb_policy_explain, verb_exception_add,
     verb_exception_list, verb_exception_end, verb_status, verb_metrics, verb_alerts,
-    verb_audit_tail, verb_backup_pin, verb_master_key_rotate;
+    verb_audit_tail, verb_backup_pin, verb_master_key_rotate, verb_setaside_list,
+    verb_setaside_replay, verb_setaside_drop;
 
 #endif

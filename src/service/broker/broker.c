@@ -350,6 +350,16 @@ bool broker_next_event(struct broker *b, struct event *ret)
     return false;
 }
 
+MUST_USE enum err broker_ask_aside(struct broker *b, unsigned worker, struct aside_ask *ask)
+{
+    struct wmsg m = {.kind = WMSG_ASIDE, .ask = aside_ask_ref(ask)};
+    enum err err = send_worker(b, worker, &m);
+    if (err != OK) {
+        aside_ask_unref(ask);
+    }
+    return err;
+}
+
 unsigned broker_workers(const struct broker *b)
 {
     return b->n;

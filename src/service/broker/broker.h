@@ -6,6 +6,7 @@
 #ifndef SERVICE_BROKER_BROKER_H
 #define SERVICE_BROKER_BROKER_H
 
+#include "service/broker/aside.h"
 #include "service/broker/committer.h"
 #include "service/broker/driver.h"
 #include "service/broker/restore.h"
@@ -53,6 +54,9 @@ MUST_USE enum err broker_set_realm(struct broker *b, const struct realm *realm);
 uint64_t broker_realm_epoch(const struct broker *b);
 /* broker_next_event - the next event of the log or of any worker; false: none waits. */
 bool broker_next_event(struct broker *b, struct event *ret);
+/* broker_ask_aside - gives the question to one worker, which shares it; poll aside_ask_is_done.
+ * ERR_AGAIN: its ring is full. */
+MUST_USE enum err broker_ask_aside(struct broker *b, unsigned worker, struct aside_ask *ask);
 unsigned broker_workers(const struct broker *b);
 const struct counters *broker_counters(const struct broker *b, unsigned worker);
 /* broker_drain - clients are told that the server goes down. broker_is_drained: all connections are

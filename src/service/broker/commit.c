@@ -274,4 +274,5 @@ void commits_run(struct worker *w)
         w->pending_n--;
         pending_run(w, &p);
     }
+    asks_run(w);
 }

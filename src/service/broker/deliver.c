@@ -52,19 +52,19 @@ static bool set_aside(struct worker *w, struct conn *c, struct delivery *d)
 {
     struct session *s = c->session;
     uint32_t most = grants_limits(c->account->grants)->redeliveries;
-    uint64_t lsn;
-    if (d->n_sent == 0 || d->n_sent < most) {
-        return false;
-    }
-    if (d->is_recorded && record_set_aside(w, s, d, EVENT_poison_message, &lsn) != OK) {
+    uint64_t id;
+    if (d->n_sent == 0 || d->n_sent < most || aside_take(w, s, d, &id) != OK) {
         return false;
     }
     struct event e = event_of(w, EVENT_poison_message, c);
+    EVENT_TEXT(&e, client_id, s->client_id);
     EVENT_TEXT(&e, target, d->msg->topic);
     event_reason(&e,
-                 "a message was set aside: it was sent on %u connections and never acknowledged. "
-                 "Look at what the client does with it, or raise redeliveries of role %s",
-                 d->n_sent, c->account->principal->role);
+                 "set aside as message %llu: it was sent on %u connections and never acknowledged. "
+                 "Look at what the client does with it, then `setaside replay %llu` or drop it; or "
+                 "raise redeliveries of role %s",
+                 (unsigned long long)id, d->n_sent, (unsigned long long)id,
+                 c->account->principal->role);
     worker_report(w, &e);
     count_add(&counts(w)->set_aside, 1);
     if (d->is_recorded) {
@@ -90,10 +90,38 @@ static uint32_t drop_expired(struct worker *w, struct session *s)
     return n;
 }
 
-static struct delivery *next_delivery(struct worker *w, struct session *s, uint32_t window,
+/* How often a message was sent is on disk before it leaves once more: a message that takes the
+ * server along would otherwise be sent for ever. The first time needs no record, because a restart
+ * counts as one. On a disk that fails the count is given up, not the delivery. */
+static void count_retries(struct worker *w, struct conn *c, uint32_t window)
+{
+    struct session *s = c->session;
+    struct pending wake = {.action = PENDING_WAKE, .id = c->handle};
+    uint32_t most = grants_limits(c->account->grants)->redeliveries;
+    size_t at = 0;
+    struct delivery *d;
+    while ((d = session_next_retry(s, window, &at)) != NULL) {
+        uint64_t lsn;
+        d->is_tried = true;
+        d->lsn = 0;
+        bool leaves = d->n_sent < most; /* else it is about to be set aside */
+        if (leaves && journal_admits(w->setup.journal) != ERR_IO &&
+            record_try(w, s, d, &lsn) == OK) {
+            d->lsn = lsn;
+            wake.lsn = lsn;
+        }
+    }
+    if (wake.lsn > 0 && pending_add(w, &wake) != OK) {
+        count_add(&counts(w)->dropped_memory, 1); /* the session's next turn sends them */
+    }
+}
+
+static struct delivery *next_delivery(struct worker *w, struct conn *c, uint32_t window,
                                       uint32_t *n_expired)
 {
+    struct session *s = c->session;
     *n_expired += drop_expired(w, s);
+    count_retries(w, c, window);
     return session_next(s, window, w->committed, w->now_ms, n_expired);
 }
 
@@ -105,7 +133,7 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
     window = role < window ? role : window;
     uint32_t n_expired = 0;
     struct delivery *d;
-    while ((d = next_delivery(w, s, window, &n_expired)) != NULL) {
+    while ((d = next_delivery(w, c, window, &n_expired)) != NULL) {
         enum err err = may_leave(w, c, d);
         if (err == ERR_NOMEM) {
             conn_close(w, c, MQTT_SERVER_BUSY); /* it waits for the next connection */

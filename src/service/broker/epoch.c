@@ -143,6 +143,7 @@ void realm_changed(struct worker *w, const struct realm *realm)
         renew_account(w, a, policy_changed || a->epoch != old->epoch);
         account_drop_if_unused(w, a);
     }
+    asides_recheck(w);
     close_replaced(w);
     close_plain(w);
     realm_unref(old);

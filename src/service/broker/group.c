@@ -175,17 +175,8 @@ static enum err copy_for_group(const struct msg *m, const struct group *group, u
                                struct msg **ret)
 {
     struct msg *copy = NULL;
-    TRY(msg_new(m->topic, m->props, m->payload, &copy));
-    copy->qos = m->qos;
-    copy->retain = m->retain;
-    copy->is_utf8 = m->is_utf8;
+    TRY(msg_copy(m, &copy));
     copy->for_group = group->hash;
-    copy->expires_at_ms = m->expires_at_ms;
-    copy->publisher = m->publisher;
-    copy->session = m->session;
-    copy->epoch = m->epoch;
-    copy->segment = m->segment;
-    copy->content_format = m->content_format;
     copy->body_id = body_id;
     *ret = copy;
     return OK;

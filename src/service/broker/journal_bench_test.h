@@ -227,6 +227,34 @@ static inline enum err keeper_bodies(const struct keeper *k, const struct log_si
     return OK;
 }
 
+static inline uint8_t keeper_tries(const struct keeper *k, uint64_t session, uint64_t seq)
+{
+    uint8_t n = 0;
+    for (size_t i = 0; i < k->n; i++) {
+        struct journal_settle s;
+        if (k->records[i].kind == JOURNAL_TRIED) {
+            keeper_must(journal_settle_read(JOURNAL_TRIED, k->records[i].content, &s));
+            n = s.session == session && s.seq == seq && s.n_tries > n ? s.n_tries : n;
+        }
+    }
+    return n;
+}
+
+/* The message was taken out of the store of the set-aside again. */
+static inline bool keeper_aside_ended(const struct keeper *k, uint64_t id)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        uint64_t ended;
+        if (k->records[i].kind == JOURNAL_SET_ASIDE_END) {
+            keeper_must(journal_set_aside_end_read(k->records[i].content, &ended));
+            if (ended == id) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static inline enum err keeper_deliveries(const struct keeper *k, uint64_t session, bool is_dry,
                                          const struct log_sink *sink, uint64_t *next_seq)
 {
@@ -247,6 +275,7 @@ static inline enum err keeper_deliveries(const struct keeper *k, uint64_t sessio
             for (uint16_t n = 0; n < e.n_ids && n < 8; n++) {
                 ids[n] = journal_delivery_id(&e, n);
             }
+            e.n_tries = keeper_tries(k, session, e.seq);
             e.is_received = keeper_settled(k, i, JOURNAL_RECEIVED, session, e.seq);
             if (!is_dry && !keeper_settled(k, i, JOURNAL_ACK, session, e.seq) &&
                 !keeper_settled(k, i, JOURNAL_DROP, session, e.seq)) {
@@ -369,6 +398,9 @@ static inline enum err keeper_restore(const struct keeper *k, const struct log_s
         struct journal_set_aside s;
         if (k->records[i].kind == JOURNAL_SET_ASIDE) {
             keeper_must(journal_set_aside_read(k->records[i].content, &s));
+            if (keeper_aside_ended(k, s.id)) {
+                continue;
+            }
             TRY(sink->set_aside(sink->ctx, &s));
         }
     }
@@ -388,6 +420,10 @@ static inline struct store_ids keeper_ids(const struct keeper *k)
         } else if (k->records[i].kind == JOURNAL_SESSION) {
             keeper_must(journal_session_read(k->records[i].content, &s));
             ids.session = s.id > ids.session ? s.id : ids.session;
+        } else if (k->records[i].kind == JOURNAL_SET_ASIDE) {
+            struct journal_set_aside a;
+            keeper_must(journal_set_aside_read(k->records[i].content, &a));
+            ids.set_aside = a.id > ids.set_aside ? a.id : ids.set_aside;
         }
     }
     return ids;

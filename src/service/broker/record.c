@@ -137,6 +137,19 @@ void record_drop(struct worker *w, const struct session *s, uint64_t seq, uint8_
     }
 }
 
+MUST_USE enum err record_try(struct worker *w, const struct session *s, const struct delivery *d,
+                             uint64_t *ret_lsn)
+{
+    uint8_t head[JOURNAL_HEAD_MAX];
+    struct wr r = wr_into(head, sizeof(head));
+    struct journal_settle tried = {.session = s->id,
+                                   .seq = d->seq,
+                                   .n_tries = d->n_sent < UINT8_MAX ? (uint8_t)(d->n_sent + 1)
+                                                                    : d->n_sent};
+    TRY(journal_settle_head(JOURNAL_TRIED, &tried, &r));
+    return append(w, JOURNAL_TRIED, 0, &r, (struct slice){0}, ret_lsn);
+}
+
 MUST_USE enum err record_packet(struct worker *w, enum journal_kind kind, const struct session *s,
                                 uint16_t packet_id, uint64_t *ret_lsn)
 {
@@ -147,20 +160,26 @@ MUST_USE enum err record_packet(struct worker *w, enum journal_kind kind, const 
     return append(w, kind, 0, &r, (struct slice){0}, ret_lsn);
 }
 
-MUST_USE enum err record_set_aside(struct worker *w, const struct session *s,
-                                   const struct delivery *d, uint8_t reason, uint64_t *ret_lsn)
+MUST_USE enum err record_set_aside(struct worker *w, const struct journal_set_aside *about,
+                                   const struct msg *m, uint64_t *ret_lsn)
 {
     uint8_t head[JOURNAL_HEAD_MAX];
     struct wr r = wr_into(head, sizeof(head));
-    struct journal_set_aside a = {.id = worker_id(w, &w->next_set_aside),
-                                  .session = s->id,
-                                  .principal = s->account->principal->id,
-                                  .since_wall_ms = w->wall_ms,
-                                  .reason = reason,
-                                  .n_tries = d->n_sent,
-                                  .m = message_of(d->msg, expires_wall_ms(w, d->msg))};
+    struct journal_set_aside a = *about;
+    a.m = message_of(m, expires_wall_ms(w, m));
+    a.m.qos = about->m.qos;
+    a.m.retain = about->m.retain;
     TRY(journal_set_aside_head(&a, &r));
-    return append(w, JOURNAL_SET_ASIDE, d->msg->publisher, &r, parts_of(d->msg), ret_lsn);
+    return append(w, JOURNAL_SET_ASIDE, m->publisher, &r, parts_of(m), ret_lsn);
+}
+
+MUST_USE enum err record_set_aside_end(struct worker *w, uint64_t id)
+{
+    uint8_t head[JOURNAL_HEAD_MAX];
+    struct wr r = wr_into(head, sizeof(head));
+    uint64_t lsn;
+    TRY(journal_set_aside_end_head(id, &r));
+    return append(w, JOURNAL_SET_ASIDE_END, 0, &r, (struct slice){0}, &lsn);
 }
 
 /* ---- sessions ---- */

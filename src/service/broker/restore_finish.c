@@ -26,6 +26,10 @@ static enum err record_ends(struct restore *r)
     for (size_t i = 0; i < r->ended.n / sizeof(*ended); i++) {
         TRY(record_session_end(r->workers[0], ended[i], &lsn));
     }
+    const uint64_t *asides = (const uint64_t *)(const void *)r->ended_asides.p;
+    for (size_t i = 0; i < r->ended_asides.n / sizeof(*asides); i++) {
+        TRY(record_set_aside_end(r->workers[0], asides[i]));
+    }
     const struct restore_note *notes = (const struct restore_note *)(const void *)r->notes.p;
     for (size_t i = 0; i < r->notes.n / sizeof(*notes); i++) {
         if (notes[i].seq > 0) {
@@ -192,5 +196,8 @@ MUST_USE enum err restore_finish(struct restore *r, const struct store_ids *ids)
     TRY(match_missed(r));
     publish_wills(r);
     run_until_quiet(r);
+    for (unsigned i = 0; i < r->n; i++) {
+        asides_report(r->workers[i]);
+    }
     return OK;
 }

@@ -22,12 +22,13 @@ struct restore {
     struct map bodies;
     struct worker *home; /* of the session that is being read; NULL: it does not come back */
     struct session *session;
-    uint64_t slept_ms; /* the session that is being read, until now */
-    uint64_t next_seq; /* of the session */
-    bool is_over;      /* its time is over: read all the same, for its will and its groups */
-    struct buf ended;  /* ids of sessions whose end is to be recorded */
-    struct buf notes;  /* struct restore_note */
-    struct buf missed; /* struct restore_missed, each with its sessions behind it */
+    uint64_t slept_ms;       /* the session that is being read, until now */
+    uint64_t next_seq;       /* of the session */
+    bool is_over;            /* its time is over: read all the same, for its will and its groups */
+    struct buf ended;        /* ids of sessions whose end is to be recorded */
+    struct buf ended_asides; /* ids of what was set aside and is nobody's any more */
+    struct buf notes;        /* struct restore_note */
+    struct buf missed;       /* struct restore_missed, each with its sessions behind it */
 };
 
 /* To be recorded: a delivery whose body is lost, or (seq 0) that the session fell asleep. */

@@ -281,6 +281,7 @@ static enum err on_delivery(void *ctx, const struct journal_delivery *d, const u
     r->report->deliveries += r->is_over ? 0 : 1;
     TRY(session_restore(r->session, d->is_received ? NULL : b->msg, d->seq, d->qos, d->retain, ids,
                         d->n_ids));
+    session_restore_tries(r->session, d->n_tries);
     if (b != NULL) {
         session_set_group(r->session, group_of_restored(r->session, b->msg->topic, ids, d->n_ids));
     }
@@ -297,12 +298,41 @@ static enum err on_unanswered(void *ctx, uint64_t body_id, const uint64_t *sessi
     return buf_append(&r->missed, slice_of(sessions, n * sizeof(*sessions)), SIZE_MAX);
 }
 
+/* Where its session is, or would be. */
+static struct worker *home_of_aside(const struct restore *r, const struct journal_set_aside *s,
+                                    const struct principal *p, struct slice *ret_client_id)
+{
+    for (unsigned i = 0; i < r->n; i++) {
+        const struct account *a =
+            map_find(&r->workers[i]->accounts, slice_of(&s->principal, sizeof(s->principal)));
+        size_t at = 0;
+        const struct session *one;
+        while (a != NULL && (one = map_next(&a->sessions, &at)) != NULL) {
+            if (one->id == s->session) {
+                *ret_client_id = one->client_id;
+                return r->workers[i];
+            }
+        }
+    }
+    return r->workers[home_of(r->workers[0], p, (struct slice){0}, false)];
+}
+
 static enum err on_set_aside(void *ctx, const struct journal_set_aside *s)
 {
     struct restore *r = ctx;
-    (void)s;
-    r->report->set_aside++;
-    return OK;
+    const struct directory_entry *e =
+        directory_find_id(r->workers[0]->realm->directory, s->principal);
+    struct slice client_id = {0};
+    struct msg *m = NULL;
+    if (e == NULL) {
+        return buf_append(&r->ended_asides, slice_of(&s->id, sizeof(s->id)), SIZE_MAX);
+    }
+    TRY(message_new(&s->m, mono_of(r, s->m.expires_wall_ms), &m));
+    struct worker *home = home_of_aside(r, s, e->principal, &client_id);
+    enum err err = aside_restore(home, s, client_id, m);
+    msg_unref(m);
+    r->report->set_aside += err == OK ? 1 : 0;
+    return err;
 }
 
 void restore_init(struct restore *r, struct worker *const *workers, unsigned n, uint64_t now_ms,
@@ -327,6 +357,7 @@ void restore_done(struct restore *r)
     }
     map_done(&r->bodies);
     buf_done(&r->ended);
+    buf_done(&r->ended_asides);
     buf_done(&r->notes);
     buf_done(&r->missed);
 }

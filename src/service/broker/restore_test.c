@@ -380,6 +380,32 @@ static void a_poisonous_message_is_set_aside(void **state)
     assert_int_equal(report.deliveries, 0);
 }
 
+/* Who fails at a message and takes the server along each time does not get it for ever. */
+static void restarts_do_not_reset_the_count(void **state)
+{
+    struct bench *b = *state;
+    struct party *sub = &b->parties[0], *pub = &b->parties[1];
+    struct restore_report report;
+    one_sleeps(b, 1);
+    publishes(b, pub, "t/a", "bad", 1, 1, false);
+    publishes(b, pub, "t/b", "good", 1, 2, false);
+    settle(b);
+    is_back(b, sub, device_at(b, 1, 0), "publish1 t/a bad; publish1 t/b good; ");
+    acks(b, sub, MQTT_PUBACK, 2);
+    settle(b);
+    for (int i = 0; i < 4; i++) {
+        bench_crash(b, 0, &report);
+        assert_int_equal(report.deliveries, 1);
+        is_back(b, sub, device_at(b, 1, 0), "publish1d t/a bad; ");
+    }
+    bench_crash(b, 0, &report);
+    is_back(b, sub, device_at(b, 1, 0), "");
+    assert_int_equal(keeper_count(b->log, JOURNAL_SET_ASIDE), 1);
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.set_aside, 1);
+    assert_int_equal(report.deliveries, 0);
+}
+
 /* Damage took the body: said once, on record. */
 static void a_lost_body_is_dropped(void **state)
 {
@@ -470,6 +496,7 @@ int main(void)
         CASE(connack_waits_for_a_new_session),
         CASE(wills_of_the_cut_off_are_published),
         CASE(a_poisonous_message_is_set_aside),
+        CASE(restarts_do_not_reset_the_count),
         CASE(a_lost_body_is_dropped),
         cmocka_unit_test(every_allocation_fails_once),
     };

@@ -157,12 +157,13 @@ static enum err replay_start(struct worker *w, struct conn *c, const struct sub 
 }
 
 /* A message that was replaced meanwhile has been followed by its successor, live: sent now, the old
- * one would be taken for the newest (rule 4). After a change of policy both ends are asked again
- * (rule 9). ERR_NOT_FOUND, ERR_DENIED: it is not due; ERR_NOMEM. */
+ * one would be taken for the newest (rule 4). What was set aside for this session does not come by
+ * this way again. After a change of policy both ends are asked again (rule 9). ERR_NOT_FOUND,
+ * ERR_DENIED: it is not due; ERR_NOMEM. */
 static enum err replay_due(struct worker *w, const struct session *s, const struct replay *r,
                            const struct msg *m)
 {
-    if (retained_find(w->retained, m->topic, w->now_ms) != m) {
+    if (retained_find(w->retained, m->topic, w->now_ms) != m || aside_holds(w, s, m)) {
         return ERR_NOT_FOUND;
     }
     if (r->epoch == w->realm->epoch) {

@@ -23,10 +23,12 @@ enum wmsg_kind {
     WMSG_TOKEN,   /* what was asked under `token` is committed here too, or has failed */
     WMSG_VERIFIED, /* answer of the verify pool; takes `verified` */
     WMSG_REALM,    /* a new realm (owns one reference); answer through worker_realm_epoch */
+    WMSG_ASIDE,    /* an administrator's question; takes `ask`, which says when it is done */
     WMSG_DRAIN     /* tell all clients that the server goes down, and close */
 };
 
 struct handover;
+struct aside_ask;
 struct verified;
 
 struct wmsg_text {
@@ -61,6 +63,7 @@ struct wmsg {
         const struct msg *msg;
         struct verified *verified;
         const struct realm *realm;
+        struct aside_ask *ask;
     };
 };
 

@@ -36,6 +36,8 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->paused);
     list_init(&w->barriers);
     list_init(&w->observers_dirty);
+    list_init(&w->asides);
+    list_init(&w->asks);
     wheel_init(&w->conn_wheel, now_ms);
     wheel_init(&w->session_wheel, now_ms);
     return OK;
@@ -127,6 +129,7 @@ struct worker *worker_free(struct worker *w)
         list_unlink(n);
         mem_free(LIST_ENTRY(n, struct barrier, node));
     }
+    asides_free(w);
     outboxes_free(w);
     publishers_clear(w);
     groups_free(w->groups);
@@ -198,6 +201,9 @@ static bool take_message(struct worker *w, struct wmsg *m)
     case WMSG_REALM:
         realm_changed(w, m->realm);
         break;
+    case WMSG_ASIDE:
+        aside_asked(w, m->ask);
+        break;
     case WMSG_DRAIN:
         worker_drain(w);
         break;
@@ -224,6 +230,9 @@ void wmsg_done(struct wmsg *m)
         break;
     case WMSG_REALM:
         realm_unref(m->realm);
+        break;
+    case WMSG_ASIDE:
+        aside_ask_unref(m->ask);
         break;
     case WMSG_BARRIER:
     case WMSG_BARRIER_ACK:
@@ -278,6 +287,7 @@ static void timers_run(struct worker *w)
         w->next_sweep_ms = w->now_ms + MARKER_SWEEP_MS;
         markers_sweep(w);
         accounts_sweep(w);
+        asides_expire(w);
         (void)retained_expire(w->retained, w->now_ms, EXPIRE_BATCH);
     }
 }
@@ -329,7 +339,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 uint64_t worker_deadline(const struct worker *w)
 {
-    if (!list_is_empty(&w->dirty) || commits_are_due(w)) {
+    if (!list_is_empty(&w->dirty) || commits_are_due(w) || asks_are_due(w)) {
         return w->now_ms;
     }
     uint64_t at = least(wheel_deadline(&w->conn_wheel), wheel_deadline(&w->session_wheel));

@@ -11,6 +11,7 @@
 #include "engine/mqtt_gate.h"
 #include "engine/mqtt_server.h"
 #include "security/password/scram.h"
+#include "service/broker/aside.h"
 #include "service/broker/worker.h"
 
 enum {
@@ -204,6 +205,11 @@ struct worker {
     bool is_draining;
     struct mqtt_wire_limits wire; /* of every codec here */
     struct slice *feeding;        /* what conn_feed has not used yet, while it runs */
+
+    struct list asides; /* messages that were set aside, by id; aside.c's */
+    size_t n_asides;
+    uint64_t aside_bytes;
+    struct list asks; /* struct aside_ask that wait for the commit of what they changed */
 
     struct list observers_dirty;
     uint64_t *done; /* cookies, FIFO */
@@ -429,10 +435,15 @@ MUST_USE enum err record_deliver(struct worker *w, uint64_t body_id, unsigned wo
 MUST_USE enum err record_settle(struct worker *w, enum journal_kind kind, const struct session *s,
                                 uint64_t seq, uint8_t reason, uint64_t *ret_lsn);
 void record_drop(struct worker *w, const struct session *s, uint64_t seq, uint8_t reason);
+/* record_try - d leaves once more. */
+MUST_USE enum err record_try(struct worker *w, const struct session *s, const struct delivery *d,
+                             uint64_t *ret_lsn);
 MUST_USE enum err record_packet(struct worker *w, enum journal_kind kind, const struct session *s,
                                 uint16_t packet_id, uint64_t *ret_lsn);
-MUST_USE enum err record_set_aside(struct worker *w, const struct session *s,
-                                   const struct delivery *d, uint8_t reason, uint64_t *ret_lsn);
+/* record_set_aside - about's message is m with about's qos and retain. */
+MUST_USE enum err record_set_aside(struct worker *w, const struct journal_set_aside *about,
+                                   const struct msg *m, uint64_t *ret_lsn);
+MUST_USE enum err record_set_aside_end(struct worker *w, uint64_t id);
 /* record_session - asleep_wall_ms INT64_MAX: it has a connection. */
 MUST_USE enum err record_session(struct worker *w, struct session *s, int64_t asleep_wall_ms,
                                  uint64_t *ret_lsn);
@@ -464,6 +475,28 @@ void subs_remove_all(struct worker *w, struct subscriber *s);
 size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap);
 void replays_feed(struct worker *w, struct conn *c);
 void ack_event(struct worker *w, struct conn *c, const struct mqtt_event *ev);
+
+/* aside.c: messages that were set aside */
+/* aside_take - d of s is set aside, on record, as *ret_id; the caller drops the delivery. The
+ * oldest may go for it. ERR_NOMEM and the journal's errors. */
+MUST_USE enum err aside_take(struct worker *w, const struct session *s, const struct delivery *d,
+                             uint64_t *ret_id);
+/* aside_restore - one that the log kept. asides_report - what is still there, one event for each
+ * session and topic. */
+MUST_USE enum err aside_restore(struct worker *w, const struct journal_set_aside *s,
+                                struct slice client_id, const struct msg *m);
+void asides_report(struct worker *w);
+/* aside_holds - m, a retained message, was set aside for s. */
+bool aside_holds(const struct worker *w, const struct session *s, const struct msg *m);
+void asides_expire(struct worker *w);
+/* asides_recheck - those of removed principals go. */
+void asides_recheck(struct worker *w);
+void asides_free(struct worker *w);
+/* aside_asked - does what an administrator asks; takes ask. asks_run - those whose changes are
+ * committed are answered. */
+void aside_asked(struct worker *w, struct aside_ask *ask);
+bool asks_are_due(const struct worker *w);
+void asks_run(struct worker *w);
 
 /* epoch.c */
 /* recheck_subs - subscriptions that no grant covers any more end. */

@@ -44,6 +44,12 @@ const struct setting global_setting_table[] = {
      GLOBAL(limits.keep_alive_seconds)},
     {"silence_seconds", SETTING_DURATION, 15, 98302, "silence after which MQTT 3.1.1 is closed",
      GLOBAL(limits.silence_seconds)},
+    {"setaside_messages", SETTING_COUNT, 1, 1000000,
+     "messages kept that were set aside; the oldest goes first", GLOBAL(limits.aside_messages)},
+    {"setaside_bytes", SETTING_BYTES, 64 * 1024, 1024 * MIB, "and their bytes",
+     GLOBAL(limits.aside_bytes)},
+    {"setaside_expiry", SETTING_DURATION, 60, 365 * DAY_S, "how long each is kept",
+     GLOBAL(limits.aside_seconds)},
     {"memory_bytes", SETTING_SHARE, 32 * MIB, UINT64_C(1) << 46, "memory ceiling of the broker",
      GLOBAL(limits.memory_bytes)},
     {"segment_bytes", SETTING_AUTO, 2 * MIB, 1024 * MIB, "size of the store's files",
@@ -70,7 +76,7 @@ const struct setting role_setting_table[] = {
      ROLE(replay_rate)},
     {"session_expiry", SETTING_DURATION, 0, 365 * DAY_S, "longest life of an offline session",
      ROLE(session_expiry_s)},
-    {"redeliveries", SETTING_COUNT, 1, 1000, "deliveries of a message before it is set aside",
+    {"redeliveries", SETTING_COUNT, 1, 255, "deliveries of a message before it is set aside",
      ROLE(redeliveries)},
 };
 const size_t n_role_settings = sizeof role_setting_table / sizeof *role_setting_table;

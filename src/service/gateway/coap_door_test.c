@@ -411,6 +411,36 @@ static void reset_ends_an_observation(void **state)
     assert_int_equal(atomic_load(&f->counters[0].subscriptions), 0);
 }
 
+/* A notification that is never acknowledged: sent a few times, and then the observation is over,
+ * not tried with the next message; who else looks on gets all. SPEC: RFC7641 4.5 */
+static void a_silent_observer_ends(void **state)
+{
+    struct fortress *f = *state;
+    enum { ROUNDS_MAX = 400, SENT_AT_MOST = 5 };
+    mqtt_open(f, "desk");
+    assert_true(link_device(f, 0, 1, "dev1"));
+    struct ask watch = {ASK(COAP_CON, COAP_GET, "/mq/commands/dev1")};
+    watch.observe = 0;
+    struct coap_message m = asks(f, 0, 1, &watch);
+    EXPECT_CODE(m, COAP_CONTENT);
+    size_t n = 0, rounds = 0;
+    forget_sent(f);
+    while (atomic_load(&f->counters[0].subscriptions) > 0 && rounds < ROUNDS_MAX) {
+        if (rounds++ % 4 == 0) {
+            mqtt_publish(f, "commands/dev1", "poison", false, NULL);
+        }
+        while ((m = next_sent(f, 0, 1)).type != COAP_RST) {
+            n += m.type == COAP_CON ? 1 : 0; /* every few notifications, one is */
+        }
+        forget_sent(f);
+        pass(f, 1000);
+    }
+    assert_int_equal(atomic_load(&f->counters[0].subscriptions), 0);
+    assert_in_range(n, 2, SENT_AT_MOST);
+    mqtt_publish(f, "commands/dev1", "after", false, NULL);
+    assert_int_equal(next_sent(f, 0, 1).type, COAP_RST); /* nothing any more */
+}
+
 /* ---- the directory and the policy in time ---- */
 
 static void revoking_closes(void **state)
@@ -629,16 +659,27 @@ static void every_allocation_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(put_reaches_mqtt_and_back),      TEST(post_is_not_retained_and_delete_clears),
-        TEST(answer_waits_for_the_commit),    TEST(etag_accept_and_age),
-        TEST(no_response_is_honoured),        TEST(refusals_have_a_code_and_an_event),
-        TEST(empty_levels_are_levels),        TEST(text_must_be_text),
-        TEST(rate_and_size_are_bounded),      TEST(large_values_are_not_cut),
-        TEST(observe_follows_the_topic),      TEST(observations_are_bounded),
-        TEST(reset_ends_an_observation),      TEST(revoking_closes),
-        TEST(rotating_ends_the_old_key),      TEST(a_narrower_policy_ends_observations),
-        TEST(strangers_are_refused),          TEST(idle_associations_end),
-        TEST(broken_datagrams_leave_a_trace), TEST(the_list_is_the_principals),
+        TEST(put_reaches_mqtt_and_back),
+        TEST(post_is_not_retained_and_delete_clears),
+        TEST(answer_waits_for_the_commit),
+        TEST(etag_accept_and_age),
+        TEST(no_response_is_honoured),
+        TEST(refusals_have_a_code_and_an_event),
+        TEST(empty_levels_are_levels),
+        TEST(text_must_be_text),
+        TEST(rate_and_size_are_bounded),
+        TEST(large_values_are_not_cut),
+        TEST(observe_follows_the_topic),
+        TEST(observations_are_bounded),
+        TEST(reset_ends_an_observation),
+        TEST(a_silent_observer_ends),
+        TEST(revoking_closes),
+        TEST(rotating_ends_the_old_key),
+        TEST(a_narrower_policy_ends_observations),
+        TEST(strangers_are_refused),
+        TEST(idle_associations_end),
+        TEST(broken_datagrams_leave_a_trace),
+        TEST(the_list_is_the_principals),
         TEST(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

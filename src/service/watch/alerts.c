@@ -1,8 +1,15 @@
 #include "service/watch/alerts.h"
 
+/* Handled or not is known of these: time alone does not close them. */
+static bool lasts(const struct event *e)
+{
+    return e->category == EVENT_poison_message;
+}
+
 static bool is_open(const struct alert *r, int64_t now_wall_ms)
 {
-    return r->count > 0 && (r->held != NULL || r->last.wall_ms > now_wall_ms - ALERTS_OPEN_MS);
+    return r->count > 0 &&
+           (r->held != NULL || lasts(&r->last) || r->last.wall_ms > now_wall_ms - ALERTS_OPEN_MS);
 }
 
 static bool is_same(const struct alert *r, const struct event *e)
@@ -10,7 +17,9 @@ static bool is_same(const struct alert *r, const struct event *e)
     return r->count > 0 && r->held == NULL && r->last.category == e->category &&
            strncmp(r->last.principal, e->principal, sizeof e->principal) == 0 &&
            (e->category != EVENT_exposure ||
-            strncmp(r->last.listener, e->listener, sizeof e->listener) == 0);
+            strncmp(r->last.listener, e->listener, sizeof e->listener) == 0) &&
+           (!lasts(e) || (strncmp(r->last.client_id, e->client_id, sizeof e->client_id) == 0 &&
+                          strncmp(r->last.target, e->target, sizeof e->target) == 0));
 }
 
 /* A free or closed row, or the one quiet for longest that no state holds. */
@@ -30,6 +39,23 @@ static struct alert *free_row(struct alerts *a, int64_t now_wall_ms)
     return oldest != NULL ? oldest : &a->row[0];
 }
 
+/* One client that fails everywhere does not push the alerts about others out. */
+static struct alert *oldest_of_many(struct alerts *a, const struct event *e)
+{
+    struct alert *oldest = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < ALERTS_MAX; i++) {
+        struct alert *r = &a->row[i];
+        if (r->count > 0 && r->held == NULL && r->last.category == e->category &&
+            strncmp(r->last.principal, e->principal, sizeof e->principal) == 0) {
+            oldest = oldest == NULL || r->last.wall_ms < oldest->last.wall_ms ? r : oldest;
+            n++;
+        }
+    }
+    a->forgotten += n >= ALERTS_OF_ONE_MAX ? 1 : 0;
+    return n >= ALERTS_OF_ONE_MAX ? oldest : NULL;
+}
+
 static struct alert *row_for(struct alerts *a, const struct event *e, int64_t now_wall_ms)
 {
     for (size_t i = 0; i < ALERTS_MAX; i++) {
@@ -37,13 +63,28 @@ static struct alert *row_for(struct alerts *a, const struct event *e, int64_t no
             return &a->row[i];
         }
     }
-    struct alert *r = free_row(a, now_wall_ms);
+    struct alert *r = lasts(e) ? oldest_of_many(a, e) : NULL;
+    r = r != NULL ? r : free_row(a, now_wall_ms);
     r->count = 0;
     return r;
 }
 
+/* Nothing is set aside there any more. */
+static void close_handled(struct alerts *a, const struct event *e)
+{
+    for (size_t i = 0; i < ALERTS_MAX; i++) {
+        if (is_same(&a->row[i], e)) {
+            a->row[i] = (struct alert){0};
+        }
+    }
+}
+
 void alerts_note(struct alerts *a, const struct event *e, int64_t now_wall_ms)
 {
+    if (lasts(e) && e->severity == SEVERITY_NOTICE) {
+        close_handled(a, e);
+        return;
+    }
     if (e->severity != SEVERITY_ALERT || e->category == EVENT_exception) {
         return;
     }

@@ -1,15 +1,21 @@
 /*
  * alerts - what needs a person: events of severity alert of the last day, one row for each category
- * and principal (of exposure for each listener); and states that last (a full disk, a wrong clock),
- * held open until they end. Exceptions in force are added by who lists (they are in the directory).
- * Service thread only.
+ * and principal (of exposure for each listener); states that last (a full disk, a wrong clock),
+ * held open until they end; and
+ * poison_message, a row for each client and topic, open until an event of severity notice with the
+ * same principal, client id and target says that nothing is set aside there any more. Exceptions in
+ * force are added by who lists (they are in the directory). Service thread only.
  */
 #ifndef SERVICE_WATCH_ALERTS_H
 #define SERVICE_WATCH_ALERTS_H
 
 #include "base/event.h"
 
-enum { ALERTS_MAX = 128, ALERTS_OPEN_MS = 24 * 3600 * 1000 };
+enum {
+    ALERTS_MAX = 128,
+    ALERTS_OF_ONE_MAX = 8, /* rows of poison_message of one principal; the oldest gives way */
+    ALERTS_OPEN_MS = 24 * 3600 * 1000
+};
 
 struct alert {
     struct event last; /* the newest of them */

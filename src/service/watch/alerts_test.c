@@ -47,6 +47,59 @@ static void test_folded_by_category_and_principal(void **state)
     assert_int_equal(first->last.wall_ms, now + 5);
 }
 
+static struct event poison(const char *principal, const char *client, unsigned topic, int64_t at)
+{
+    struct event e = event_for(EVENT_poison_message, principal, at);
+    char text[16];
+    (void)snprintf(text, sizeof text, "t/%u", topic);
+    EVENT_TEXT(&e, client_id, slice_text(client));
+    EVENT_TEXT(&e, target, slice_text(text));
+    return e;
+}
+
+/* Each client and topic for itself, until it is handled; a warning about it closes nothing. */
+static void test_poison(void **state)
+{
+    static struct alerts a;
+    const int64_t later = now + 10 * (int64_t)ALERTS_OPEN_MS;
+    (void)state;
+    a = (struct alerts){.forgotten = 0};
+    struct event events[] = {poison("a", "c", 1, now), poison("a", "c", 2, now),
+                             poison("a", "d", 1, now), poison("b", "c", 1, now),
+                             poison("a", "c", 1, now)};
+    for (size_t i = 0; i < sizeof events / sizeof events[0]; i++) {
+        alerts_note(&a, &events[i], now);
+    }
+    assert_int_equal(count_open(&a, later), 4);
+    events[0].severity = SEVERITY_WARNING;
+    alerts_note(&a, &events[0], later);
+    assert_int_equal(count_open(&a, later), 4);
+    events[0].severity = SEVERITY_NOTICE;
+    alerts_note(&a, &events[0], later);
+    alerts_note(&a, &events[0], later);
+    assert_int_equal(count_open(&a, later), 3);
+    struct event acted = poison("admin", "c", 2, now);
+    acted.severity = SEVERITY_NOTICE;
+    alerts_note(&a, &acted, later);
+    assert_int_equal(count_open(&a, later), 3);
+}
+
+static void test_poison_of_one_is_bounded(void **state)
+{
+    static struct alerts a;
+    (void)state;
+    a = (struct alerts){.forgotten = 0};
+    struct event other = event_for(EVENT_clone, "b", now - 1);
+    alerts_note(&a, &other, now);
+    for (unsigned i = 0; i <= 2 * ALERTS_MAX; i++) {
+        struct event e = poison("a", "c", i, now + i);
+        alerts_note(&a, &e, now + i);
+        assert_int_equal(count_open(&a, now),
+                         1 + (i < ALERTS_OF_ONE_MAX ? i + 1 : ALERTS_OF_ONE_MAX));
+    }
+    assert_true(a.forgotten > 0);
+}
+
 static void test_a_day(void **state)
 {
     static struct alerts a;
@@ -140,6 +193,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_folded_by_category_and_principal),
+        cmocka_unit_test(test_poison),
+        cmocka_unit_test(test_poison_of_one_is_bounded),
         cmocka_unit_test(test_a_day),
         cmocka_unit_test(test_bounded),
         cmocka_unit_test(test_states_stay_open_until_they_end),

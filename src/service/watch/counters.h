@@ -22,6 +22,9 @@
     X(retained_bytes, "retained_bytes", "", gauge, "bytes charged for retained messages")          \
     X(queued_messages, "queued_messages", "", gauge, "deliveries that wait or are unacknowledged") \
     X(queued_bytes, "queued_bytes", "", gauge, "bytes charged for them")                           \
+    X(aside_messages, "set_aside_messages", "", gauge,                                             \
+      "messages that were set aside and are kept")                                                 \
+    X(aside_bytes, "set_aside_bytes", "", gauge, "bytes charged for them")                         \
     X(received_qos0, "messages_total", "direction=\"in\",qos=\"0\"", counter, "messages")          \
     X(received_qos1, "messages_total", "direction=\"in\",qos=\"1\"", counter, "")                  \
     X(received_qos2, "messages_total", "direction=\"in\",qos=\"2\"", counter, "")                  \
