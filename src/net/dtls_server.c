@@ -187,7 +187,8 @@ static void tell_failure(struct association *a, enum dtls_failure why, const cha
     if (!a->failure_told) {
         a->failure_told = true;
         a->server->counts.failed++;
-        h->failed(h->ctx, &a->link.peer, why, slice_of(a->identity, a->identity_n), text);
+        struct tls_refusal how = tls_refusal_of(&a->link.note, text);
+        h->failed(h->ctx, &a->link.peer, why, slice_of(a->identity, a->identity_n), &how);
     }
 }
 

@@ -114,14 +114,14 @@ static void on_closed(void *ctx, uint64_t id, enum err why)
 }
 
 static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure why,
-                      struct slice identity, const char *text)
+                      struct slice identity, const struct tls_refusal *how)
 {
     struct end *e = ctx;
     (void)peer;
     e->n_failed++;
     e->failure = why;
     assert_true(slice_to_text(identity, e->failed_identity, sizeof(e->failed_identity)));
-    (void)snprintf(e->error, sizeof(e->error), "%s", text);
+    (void)snprintf(e->error, sizeof(e->error), "%s", how->text);
 }
 
 static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *ret_key, size_t *ret_n)

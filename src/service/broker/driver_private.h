@@ -18,6 +18,7 @@ struct link {
     uint64_t conn; /* 0 while it lingers */
     bool is_held;  /* back-pressure: the socket is not read */
     bool is_identified;
+    bool has_spoken; /* plain bytes have come */
     uint64_t linger_until_ms;
     struct list_node lingering;
     char peer[NET_PEER_TEXT_BYTES];

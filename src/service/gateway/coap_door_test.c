@@ -501,7 +501,7 @@ static void strangers_are_refused(void **state)
     assert_int_equal(count_events(f, EVENT_auth_fail), 2);
     struct net_peer peer = peer_of(3);
     f->fakes[0].handler.failed(f->fakes[0].handler.ctx, &peer, DTLS_FAILED_CERTIFICATE,
-                               (struct slice){0}, "unknown CA");
+                               (struct slice){0}, &(struct tls_refusal){.text = "unknown CA"});
     assert_int_equal(count_events(f, EVENT_tls_reject), 1);
     /* a certificate that is none */
     struct dtls_info info = {.id = 4, .peer = peer, .peer_cert = slice_text("x"), .cipher = "T"};
