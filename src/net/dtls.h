@@ -65,6 +65,9 @@ struct dtls_handler {
     /* the key of an identity: at most DTLS_PSK_MAX bytes to key. ERR_NOT_FOUND: goes on with a key
      * that nobody has, so that a stranger cannot tell. NULL: no PSK. Not used by a client. */
     enum err (*find_psk)(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n);
+    /* a datagram that is no DTLS, from an address that anybody can write there; NULL: it is only
+     * counted */
+    void (*foreign)(void *ctx, const struct net_peer *peer, struct slice datagram);
 };
 
 struct dtls_counts {

@@ -479,6 +479,9 @@ static void server_input(struct dtls *d, const struct net_peer *peer, struct sli
     struct place *p = map_find(&s->by_address, net_peer_key(peer));
     if (kind == DTLS_KIND_NONE || datagram.n > DTLS_DATAGRAM_MAX) {
         s->counts.dropped++;
+        if (kind == DTLS_KIND_NONE && s->handler.foreign != NULL) {
+            s->handler.foreign(s->handler.ctx, peer, datagram);
+        }
         return;
     }
     enter(s);

@@ -30,7 +30,7 @@ struct end {
     struct net_peer self;
     struct packet queue[QUEUE]; /* on the way to this end */
     size_t n_queued;
-    int n_opened, n_received, n_closed, n_failed;
+    int n_opened, n_received, n_closed, n_failed, n_foreign;
     uint64_t id, closed_id;
     enum err closed_why;
     enum dtls_failure failure;
@@ -135,10 +135,18 @@ static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *ret_key, 
     return OK;
 }
 
+static void on_foreign(void *ctx, const struct net_peer *peer, struct slice datagram)
+{
+    struct end *e = ctx;
+    (void)peer;
+    (void)datagram;
+    e->n_foreign++;
+}
+
 static struct dtls_handler handler_of(struct end *e)
 {
     return (struct dtls_handler){e,         on_transmit, on_opened,  on_received,
-                                 on_closed, on_failed,   on_find_psk};
+                                 on_closed, on_failed,   on_find_psk, on_foreign};
 }
 
 static void net_init(struct net *n)
@@ -570,6 +578,7 @@ static void junk_is_dropped(void **state)
     for (size_t i = 0; i < hello.n; i++) {
         assert_int_equal(dtls_kind_of(slice_of(copy, i), NULL), DTLS_KIND_NONE);
         dtls_input(n.server.dtls, &n.client.self, slice_of(copy, i), now(&n));
+        assert_int_equal(n.server.n_foreign, (int)i + 1); /* who listens hears of each */
     }
     for (size_t i = 0; i < hello.n * 8; i++) {
         copy[i / 8] ^= (uint8_t)(1U << i % 8);

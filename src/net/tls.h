@@ -41,7 +41,8 @@ enum tls_failure {
     TLS_FAILED_CERTIFICATE,    /* the peer's did not verify: enum tls_verify says why */
     TLS_FAILED_NO_CERTIFICATE, /* the peer sent none, and must */
     TLS_FAILED_VERSION,        /* the peer's newest version is older than what is allowed */
-    TLS_FAILED_TERMS,          /* no suite, group, signature or protocol name in common */
+    TLS_FAILED_TERMS,          /* no suite, group or signature in common */
+    TLS_FAILED_PROTOCOL,       /* no protocol name (ALPN) in common */
     TLS_FAILED_ALERT           /* the peer ended it, and said why */
 };
 

@@ -20,8 +20,9 @@ static enum tls_failure failure_of(int reason)
     case SSL_R_NO_SUITABLE_KEY_SHARE:
     case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
     case SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS:
-    case SSL_R_NO_APPLICATION_PROTOCOL:
         return TLS_FAILED_TERMS;
+    case SSL_R_NO_APPLICATION_PROTOCOL:
+        return TLS_FAILED_PROTOCOL;
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
         return TLS_FAILED_NO_CERTIFICATE;
     default:

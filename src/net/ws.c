@@ -178,7 +178,7 @@ static struct slice take_request(struct ws *w, struct slice in)
         return (struct slice){0};
     }
     if (e == ERR_AGAIN) {
-        if (got.n > 0 && (got.p[0] < 'A' || got.p[0] > 'Z')) {
+        if (got.n > 0 && (got.p[0] < ' ' || got.p[0] > '~')) {
             /* MQTT or TLS: without a line end to come, its client would only wait. */
             refuse(w, 400, "this is not an HTTP request; MQTT comes here inside of WebSocket");
         } else if (slice_find(slice_head(got, HTTP1_LINE_MAX + 1), '\r') > HTTP1_LINE_MAX) {

@@ -7,6 +7,7 @@
 
 #include "net/stream.h"
 #include "net/udp.h"
+#include "security/identity/identity.h"
 #include "service/broker/driver.h"
 #include "service/gateway/coap_door.h"
 
@@ -22,6 +23,7 @@ struct link {
     uint64_t linger_until_ms;
     struct list_node lingering;
     char peer[NET_PEER_TEXT_BYTES];
+    char name[IDENTITY_NAME_BYTES]; /* in a certificate that verified; empty: it showed none */
 };
 
 struct door {

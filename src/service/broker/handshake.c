@@ -155,6 +155,11 @@ void handshake_explain(const struct tls_refusal *r, int64_t now_wall_ms, struct 
                      "DTLS, AES-CCM8",
                      r->text);
         break;
+    case TLS_FAILED_PROTOCOL:
+        event_reason(e, "the client asks for a protocol that this port does not speak (ALPN). "
+                        "Wrong port? MQTT belongs to the mqtts listener, WebSocket to wss, CoAP to "
+                        "coaps, and a browser to none of them");
+        break;
     case TLS_FAILED_ALERT:
         explain_alert(r, now_wall_ms, e);
         break;
@@ -230,8 +235,9 @@ void handshake_explain_foreign(struct slice bytes, struct event *e)
                                 : "");
         break;
     case OPENING_HTTP:
-        event_reason(e, "HTTP without TLS came to a TLS port that speaks MQTT. Wrong port, or a "
-                        "WebSocket client: let it use wss:// and the port of the wss listener");
+        event_reason(e, "HTTP without TLS came to a TLS port. A WebSocket client belongs to the "
+                        "port of the wss listener, with wss:// and ca.pem of its bundle as the CA "
+                        "to trust");
         break;
     case OPENING_TLS:
     case OPENING_OTHER:

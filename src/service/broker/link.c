@@ -23,6 +23,7 @@ static struct event link_event(const struct link *l, enum event_category categor
     e.protocol = l->entrance->entrance.protocol;
     EVENT_TEXT(&e, peer, slice_text(l->peer));
     EVENT_TEXT(&e, listener, slice_text(l->entrance->entrance.name));
+    EVENT_TEXT(&e, principal, slice_text(l->name));
     return e;
 }
 
@@ -134,7 +135,8 @@ static void report_upgrade(struct link *l, unsigned status)
         }
     }
     report(l, EVENT_malformed, "the WebSocket upgrade was refused: ", stream_error(l->stream),
-           ". Let the client open a WebSocket with the subprotocol mqtt");
+           ". Let the client open a WebSocket with the subprotocol mqtt; MQTT alone belongs to the "
+           "port of the mqtts listener");
 }
 
 static void report_frame(struct link *l, enum err err)
@@ -206,7 +208,6 @@ static bool identify(struct link *l)
     struct driver *d = l->driver;
     AUTO(buf_done) struct buf der = {0};
     AUTO(x509_autofree) struct x509 *x = NULL;
-    char name[IDENTITY_NAME_BYTES];
     enum err err = stream_peer_cert(l->stream, &der);
     l->is_identified = true;
     count_add(&d->counters->handshakes_ok, 1);
@@ -217,9 +218,10 @@ static bool identify(struct link *l)
         err = x509_from_der(buf_slice(&der), &x);
     }
     if (err == OK) {
-        err = identity_from_x509(x, IDENTITY_ANY, name);
+        err = identity_from_x509(x, IDENTITY_ANY, l->name);
     }
     if (err != OK) {
+        l->name[0] = '\0';
         report(l, EVENT_identity_mismatch,
                "the client's certificate names no principal (SAN URI urn:sallyport:device:NAME). "
                "Use the "
@@ -227,7 +229,7 @@ static bool identify(struct link *l)
                "", "");
         return false;
     }
-    worker_present(d->worker, l->conn, slice_text(name), &x509_info(x)->spki);
+    worker_present(d->worker, l->conn, slice_text(l->name), &x509_info(x)->spki);
     return true;
 }
 

@@ -173,6 +173,35 @@ static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure 
     door_report(d, &e);
 }
 
+/* CoAP without DTLS, by the version in its first byte: no DTLS record begins so. SPEC: RFC7252 3 */
+static bool is_plain_coap(struct slice bytes)
+{
+    enum { HEADER_BYTES = 4, VERSION_MASK = 0xc0, VERSION_1 = 0x40 };
+    return bytes.n >= HEADER_BYTES && (bytes.p[0] & VERSION_MASK) == VERSION_1;
+}
+
+/* Nobody has proven this address, so it gets no answer, and all of a second are one event. */
+static void on_foreign(void *ctx, const struct net_peer *peer, struct slice datagram)
+{
+    enum { SECOND_MS = 1000 };
+    struct coap_door *d = ctx;
+    if (!is_plain_coap(datagram)) {
+        return;
+    }
+    d->n_plain++;
+    if (d->now_ms < d->plain_told_at_ms + SECOND_MS && d->plain_told_at_ms != 0) {
+        return;
+    }
+    struct event e = stranger_event(d, EVENT_tls_reject, peer, (struct slice){0});
+    e.count = d->n_plain;
+    event_reason(&e, "CoAP without DTLS came to a DTLS port and was not answered. Let the client "
+                     "use coaps:// with the identity and key of psk.txt, or the certificate, of "
+                     "its bundle");
+    d->plain_told_at_ms = d->now_ms;
+    d->n_plain = 0;
+    door_report(d, &e);
+}
+
 /* ---- a handshake finished: who is it? ---- */
 
 static void refuse_x509(struct coap_door *d, const struct dtls_info *info, const char *name,
@@ -526,5 +555,6 @@ struct dtls_handler door_dtls_handler(struct coap_door *d)
                                  .received = on_received,
                                  .closed = on_closed,
                                  .failed = on_failed,
+                                 .foreign = on_foreign,
                                  .find_psk = d->setup.entrance->auth_psk ? on_find_psk : NULL};
 }
