@@ -90,10 +90,7 @@ static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size
 {
     struct coap_door *d = ctx;
     struct directory_live live = live_keys(d, identity);
-    const struct credential *c = key_to_try(d, &live, identity);
-    if (c == NULL || d->is_draining) {
-        return ERR_NOT_FOUND;
-    }
+    const struct credential *c = d->is_draining ? NULL : key_to_try(d, &live, identity);
     TRY(credential_psk(c, key, ret_n));
     return *ret_n > 0 ? OK : ERR_NOT_FOUND;
 }
