@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     size_t n_sent = 0;
     uint64_t seed = 1, now_ms = 1;
     struct random_source random = random_seeded(&seed);
-    struct dtls_handler handler = {&n_sent,   on_transmit, on_opened,  on_received,
+    struct dtls_handler handler = {&n_sent,   on_transmit, on_opened,   on_received,
                                    on_closed, on_failed,   on_find_psk, NULL};
     struct dtls_server_config config = {.random = &random, .half_open_max = 2};
     char text[TLS_TEXT_BYTES];

@@ -145,7 +145,7 @@ static void on_foreign(void *ctx, const struct net_peer *peer, struct slice data
 
 static struct dtls_handler handler_of(struct end *e)
 {
-    return (struct dtls_handler){e,         on_transmit, on_opened,  on_received,
+    return (struct dtls_handler){e,         on_transmit, on_opened,   on_received,
                                  on_closed, on_failed,   on_find_psk, on_foreign};
 }
 

@@ -10,8 +10,8 @@
 
 /* What the callbacks of one connection write down; SSL_set_app_data points at it. */
 struct tls_note {
-    enum tls_verify verify;       /* the first certificate error */
-    struct buf cert;              /* DER of the leaf it was about; empty without memory for it */
+    enum tls_verify verify; /* the first certificate error */
+    struct buf cert;        /* DER of the leaf it was about; empty without memory for it */
     enum tls_failure failure;
     uint8_t alert;
     uint16_t version;

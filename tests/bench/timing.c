@@ -7,7 +7,8 @@
  * half with a wrong secret of somebody known, in this process, on the functions that decide. Prints
  * the medians and Welch's t; 4.5 and more is a difference, and the program ends with 1. Beside it
  * the t of the 95 % that were fastest, for who looks for causes: without the machine's noise it
- * sees the cache lines of somebody known, some nanoseconds that no network carries. A chosen password takes a quarter of a second: CHOSEN_SAMPLES, 200.
+ * sees the cache lines of somebody known, some nanoseconds that no network carries. A chosen
+ * password takes a quarter of a second: CHOSEN_SAMPLES, 200.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -122,8 +123,7 @@ static void by_token(struct stage *s, enum sigkey_alg alg, unsigned n, bool unkn
     struct why why;
     struct jwt_claims claims;
     const char *token = s->token[alg][unknown ? 1 : 0][n % DEVICES];
-    enum err err = trust_verify(s->trust, slice_text(token),
-                                (int64_t)NOW_S * 1000, &why, &claims);
+    enum err err = trust_verify(s->trust, slice_text(token), (int64_t)NOW_S * 1000, &why, &claims);
     assert(err == (unknown ? ERR_NOT_FOUND : ERR_AUTH));
 }
 
@@ -291,9 +291,12 @@ int main(int argc, char **argv)
         const char *name;
         refusal *refuse;
         bool is_slow;
-    } ways[] = {{"generated password", by_generated, false}, {"PSK identity", by_psk, false},
-                {"SCRAM", by_scram, false},                  {"token RS256", by_rs256, false},
-                {"token ES256", by_es256, false},            {"token EdDSA", by_eddsa, false},
+    } ways[] = {{"generated password", by_generated, false},
+                {"PSK identity", by_psk, false},
+                {"SCRAM", by_scram, false},
+                {"token RS256", by_rs256, false},
+                {"token ES256", by_es256, false},
+                {"token EdDSA", by_eddsa, false},
                 {"chosen password", by_chosen, true}};
     size_t n = argc > 1 ? strtoul(argv[1], NULL, 10) : SAMPLES;
     size_t n_slow = argc > 2 ? strtoul(argv[2], NULL, 10) : CHOSEN_SAMPLES;

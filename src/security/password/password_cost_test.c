@@ -1,4 +1,5 @@
-/* Unknown, wrong and right cost the same: counted hashes, because a time in a test would be luck. */
+/* Unknown, wrong and right cost the same: counted hashes, because a time in a test would be luck.
+ */
 #include <setjmp.h>
 #include <sodium.h>
 #include <stdarg.h>

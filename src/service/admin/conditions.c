@@ -155,8 +155,7 @@ static void watch_room(struct admin *a)
         {"connections", "connections that fit",
          "Raise LimitNOFILE of the service or memory_bytes, or spread the devices over two "
          "servers; `sallyport check` says what fits",
-         EVENT_quota,
-         atomic_load_explicit(&sum.connections_mqtt, memory_order_relaxed),
+         EVENT_quota, atomic_load_explicit(&sum.connections_mqtt, memory_order_relaxed),
          connections_that_fit(a, descriptors)},
         {"memory", "bytes of memory",
          "Look at `sallyport metrics` for what queues and is retained; lower queue_bytes and "

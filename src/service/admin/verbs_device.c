@@ -467,9 +467,9 @@ enum err verb_device_show(void *ctx, const struct control_request *r, uint64_t t
     }
     json_t *nameless = nameless_json(a, k, &card);
     return control_line(reply,
-                        json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:s,s:o,s:o,s:o,s:s}", "name", p->name,
-                                  "role", p->role, "status", status_name(p->status), "reason",
-                                  e->reason[0] != '\0' ? e->reason : "-", "created",
+                        json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:s,s:o,s:o,s:o,s:s}", "name",
+                                  p->name, "role", p->role, "status", status_name(p->status),
+                                  "reason", e->reason[0] != '\0' ? e->reason : "-", "created",
                                   admin_time(e->created_wall_ms), "attrs", attrs_json(p),
                                   "credentials", credentials, "last_seen", seen, "peer", peer,
                                   "last_refusal", refusal, "last_proven_refusal", proven,

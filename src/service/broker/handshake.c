@@ -228,8 +228,9 @@ void handshake_explain_foreign(struct slice bytes, struct event *e)
     switch (opening_of(bytes)) {
     case OPENING_MQTT:
         read_connect(bytes, e, &has_secret);
-        event_reason(e, "MQTT without TLS came to a TLS port. Let the client use TLS, with ca.pem "
-                        "of its bundle as the CA to trust%s",
+        event_reason(e,
+                     "MQTT without TLS came to a TLS port. Let the client use TLS, with ca.pem "
+                     "of its bundle as the CA to trust%s",
                      has_secret ? ". Its password went through the network in the clear: "
                                   "`sallyport device rotate NAME --credential password`"
                                 : "");

@@ -78,8 +78,7 @@ static enum err mask(const struct credential_guard *guard, uint64_t id, struct s
                      uint8_t dst[PSK_KEY_MAX])
 {
     static const uint8_t nobody[GUARD_KEY_BYTES];
-    struct slice key =
-        guard != NULL ? secret_bytes(guard->key) : slice_of(nobody, sizeof nobody);
+    struct slice key = guard != NULL ? secret_bytes(guard->key) : slice_of(nobody, sizeof nobody);
     uint8_t salt[8];
     uint8_t pad[PSK_KEY_MAX];
     struct wr w = wr_into(salt, sizeof salt);

@@ -4,7 +4,8 @@
 #include "base/utf8.h"
 #include "service/watch/audit.h"
 
-/* What stands behind the reason when the principal is only a claim: the keys of a line are fixed. */
+/* What stands behind the reason when the principal is only a claim: the keys of a line are fixed.
+ */
 #define CLAIMED " [the name is claimed, not proven]"
 
 enum {
@@ -72,12 +73,13 @@ enum err audit_encode(const struct event *e, struct buf *ret)
     const char *protocol =
         e->protocol == EVENT_PROTOCOL_none ? "-" : event_protocol_name(e->protocol);
     AUTO(json_release)
-    json_t *line = json_pack(
-        "{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:I}", "time", time, "category",
-        event_category_name(e->category), "severity", event_severity_name(e->severity), "principal",
-        TEXT_OF(e, principal), "client_id", TEXT_OF(e, client_id), "peer", TEXT_OF(e, peer),
-        "listener", TEXT_OF(e, listener), "protocol", protocol, "target", TEXT_OF(e, target),
-        "reason", text_of(reason, sizeof reason), "count", (json_int_t)(e->count > 0 ? e->count : 1));
+    json_t *line =
+        json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:I}", "time", time, "category",
+                  event_category_name(e->category), "severity", event_severity_name(e->severity),
+                  "principal", TEXT_OF(e, principal), "client_id", TEXT_OF(e, client_id), "peer",
+                  TEXT_OF(e, peer), "listener", TEXT_OF(e, listener), "protocol", protocol,
+                  "target", TEXT_OF(e, target), "reason", text_of(reason, sizeof reason), "count",
+                  (json_int_t)(e->count > 0 ? e->count : 1));
     if (line == NULL) {
         return ERR_NOMEM;
     }

@@ -156,8 +156,8 @@ const struct recalled_refusal *recall_nameless(const struct recall *r, struct sl
     struct slice host = host_of(peer);
     for (size_t i = 0; i < RECALL_NAMELESS_MAX; i++) {
         const struct recalled_refusal *k = &r->nameless[i];
-        bool fits = k->wall_ms != 0 &&
-                    (host.n == 0 || slice_equal(host_of(slice_text(k->peer)), host));
+        bool fits =
+            k->wall_ms != 0 && (host.n == 0 || slice_equal(host_of(slice_text(k->peer)), host));
         if (fits && (newest == NULL || k->wall_ms > newest->wall_ms)) {
             newest = k;
         }
