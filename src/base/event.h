@@ -83,7 +83,8 @@ struct event {
     enum event_category category;
     enum event_severity severity;
     enum event_protocol protocol;
-    uint32_t count; /* 1; more when repeats were folded */
+    uint32_t count;  /* 1; more when repeats were folded */
+    bool is_claimed; /* principal is only who the peer says it is: nothing proved it */
     char principal[66];
     char client_id[66];
     char peer[56]; /* "[2001:db8::1]:50123" */

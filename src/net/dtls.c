@@ -150,6 +150,7 @@ void dtls_link_done(struct dtls_link *link)
 {
     SSL_free(link->ssl);
     link->ssl = NULL;
+    tls_note_done(&link->note);
 }
 
 uint64_t dtls_link_timer(struct dtls_link *link, uint64_t now_ms)
@@ -162,20 +163,10 @@ uint64_t dtls_link_timer(struct dtls_link *link, uint64_t now_ms)
     return now_ms + (uint64_t)left.tv_sec * 1000 + (uint64_t)left.tv_usec / 1000 + 1;
 }
 
-enum dtls_failure dtls_link_failure(const struct dtls_link *link, const char *peer, char *text)
+enum dtls_failure dtls_link_failure(struct dtls_link *link, const char *peer, char *text)
 {
-    if (link->note.verify != TLS_VERIFY_OK) {
-        tls_verify_text(link->note.verify, peer, text);
-        ERR_clear_error();
-        return DTLS_FAILED_CERTIFICATE;
-    }
-    int reason = ERR_GET_REASON(ERR_peek_error());
-    tls_error_text(text);
-    if (text[0] == '\0') {
-        (void)snprintf(text, TLS_TEXT_BYTES, "DTLS failed");
-    }
-    return reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE ? DTLS_FAILED_CERTIFICATE
-                                                             : DTLS_FAILED_PROTOCOL;
+    return tls_judge(link->ssl, &link->note, peer, text) == ERR_AUTH ? DTLS_FAILED_CERTIFICATE
+                                                                     : DTLS_FAILED_PROTOCOL;
 }
 
 static void ctx_autofree(SSL_CTX **ctx)

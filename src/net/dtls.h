@@ -62,12 +62,15 @@ struct dtls_handler {
     /* an open association ended: by the peer (OK), replaced by a newer one of the same address
      * (ERR_EXISTS), by an error (ERR_PROTOCOL). Not called for dtls_close. */
     void (*closed)(void *ctx, uint64_t id, enum err why);
-    /* a handshake failed, reported once; text for the log */
+    /* a handshake failed, reported once */
     void (*failed)(void *ctx, const struct net_peer *peer, enum dtls_failure why,
-                   struct slice psk_identity, const char *text);
+                   struct slice psk_identity, const struct tls_refusal *how);
     /* the key of an identity: at most DTLS_PSK_MAX bytes to key. ERR_NOT_FOUND: goes on with a key
      * that nobody has, so that a stranger cannot tell. NULL: no PSK. Not used by a client. */
     enum err (*find_psk)(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n);
+    /* a datagram that is no DTLS, from an address that anybody can write there; NULL: it is only
+     * counted */
+    void (*foreign)(void *ctx, const struct net_peer *peer, struct slice datagram);
 };
 
 struct dtls_counts {

@@ -45,7 +45,8 @@ static void fail(struct client *c, enum dtls_failure why, const char *text)
 {
     c->state = GONE;
     c->counts.failed++;
-    c->handler.failed(c->handler.ctx, &c->link.peer, why, slice_text(c->identity), text);
+    struct tls_refusal how = tls_refusal_of(&c->link.note, text);
+    c->handler.failed(c->handler.ctx, &c->link.peer, why, slice_text(c->identity), &how);
 }
 
 static void fill_info(const struct client *c, struct dtls_info *ret)

@@ -33,13 +33,13 @@ static void on_closed(void *ctx, uint64_t id, enum err why)
 }
 
 static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure why,
-                      struct slice identity, const char *text)
+                      struct slice identity, const struct tls_refusal *how)
 {
     (void)ctx;
     (void)peer;
     (void)why;
     (void)identity;
-    (void)text;
+    (void)how;
 }
 
 static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n)

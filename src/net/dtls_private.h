@@ -30,7 +30,7 @@ uint64_t dtls_link_timer(struct dtls_link *link, uint64_t now_ms);
 
 /* dtls_link_failure - the reason behind a failed SSL call, its text (TLS_TEXT_BYTES) for the log;
  * clears the library's queue. */
-enum dtls_failure dtls_link_failure(const struct dtls_link *link, const char *peer, char *text);
+enum dtls_failure dtls_link_failure(struct dtls_link *link, const char *peer, char *text);
 
 /* dtls_ctx_new - DTLS 1.2 and nothing else, with the suites that suit the credentials. */
 MUST_USE enum err dtls_ctx_new(bool server, bool has_cert, bool has_psk, SSL_CTX **ret);

@@ -187,7 +187,8 @@ static void tell_failure(struct association *a, enum dtls_failure why, const cha
     if (!a->failure_told) {
         a->failure_told = true;
         a->server->counts.failed++;
-        h->failed(h->ctx, &a->link.peer, why, slice_of(a->identity, a->identity_n), text);
+        struct tls_refusal how = tls_refusal_of(&a->link.note, text);
+        h->failed(h->ctx, &a->link.peer, why, slice_of(a->identity, a->identity_n), &how);
     }
 }
 
@@ -495,6 +496,9 @@ static void server_input(struct dtls *d, const struct net_peer *peer, struct sli
     struct place *p = map_find(&s->by_address, net_peer_key(peer));
     if (kind == DTLS_KIND_NONE || datagram.n > DTLS_DATAGRAM_MAX) {
         s->counts.dropped++;
+        if (kind == DTLS_KIND_NONE && s->handler.foreign != NULL) {
+            s->handler.foreign(s->handler.ctx, peer, datagram);
+        }
         return;
     }
     enter(s);

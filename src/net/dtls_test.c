@@ -30,7 +30,7 @@ struct end {
     struct net_peer self;
     struct packet queue[QUEUE]; /* on the way to this end */
     size_t n_queued;
-    int n_opened, n_received, n_closed, n_failed, n_asked;
+    int n_opened, n_received, n_closed, n_failed, n_asked, n_foreign;
     bool is_closed_to_strangers;
     uint64_t id, closed_id;
     enum err closed_why;
@@ -115,14 +115,14 @@ static void on_closed(void *ctx, uint64_t id, enum err why)
 }
 
 static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure why,
-                      struct slice identity, const char *text)
+                      struct slice identity, const struct tls_refusal *how)
 {
     struct end *e = ctx;
     (void)peer;
     e->n_failed++;
     e->failure = why;
     assert_true(slice_to_text(identity, e->failed_identity, sizeof(e->failed_identity)));
-    (void)snprintf(e->error, sizeof(e->error), "%s", text);
+    (void)snprintf(e->error, sizeof(e->error), "%s", how->text);
 }
 
 static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *ret_key, size_t *ret_n)
@@ -144,6 +144,14 @@ static bool on_admit(void *ctx, const struct net_peer *peer)
     return !e->is_closed_to_strangers;
 }
 
+static void on_foreign(void *ctx, const struct net_peer *peer, struct slice datagram)
+{
+    struct end *e = ctx;
+    (void)peer;
+    (void)datagram;
+    e->n_foreign++;
+}
+
 static struct dtls_handler handler_of(struct end *e)
 {
     return (struct dtls_handler){.ctx = e,
@@ -153,7 +161,8 @@ static struct dtls_handler handler_of(struct end *e)
                                  .received = on_received,
                                  .closed = on_closed,
                                  .failed = on_failed,
-                                 .find_psk = on_find_psk};
+                                 .find_psk = on_find_psk,
+                                 .foreign = on_foreign};
 }
 
 static void net_init_with(struct net *n, uint32_t handshake_ms)
@@ -632,6 +641,7 @@ static void junk_is_dropped(void **state)
     for (size_t i = 0; i < hello.n; i++) {
         assert_int_equal(dtls_kind_of(slice_of(copy, i), NULL), DTLS_KIND_NONE);
         dtls_input(n.server.dtls, &n.client.self, slice_of(copy, i), now(&n));
+        assert_int_equal(n.server.n_foreign, (int)i + 1); /* who listens hears of each */
     }
     for (size_t i = 0; i < hello.n * 8; i++) {
         copy[i / 8] ^= (uint8_t)(1U << i % 8);

@@ -143,6 +143,7 @@ struct stream *stream_free(struct stream *s)
     s->ws = ws_free(s->ws);
     s->tls = tls_free(s->tls);
     buf_done(&s->pending);
+    tls_note_done(&s->note);
     (void)close(s->source.fd);
     return mem_free(s);
 }
@@ -211,20 +212,8 @@ static enum err judge(struct stream *s, int result)
     if (s->failed != OK) {
         return s->failed; /* our BIO met the real reason */
     }
-    if (s->note.verify != TLS_VERIFY_OK) {
-        tls_verify_text(s->note.verify, tls_is_server(s->tls) ? "client" : "server", text);
-        return stream_fail(s, ERR_AUTH, text);
-    }
-    int reason = ERR_GET_REASON(ERR_peek_error());
-    tls_error_text(text);
-    if (reason == SSL_R_TOO_MANY_KEY_UPDATES) {
-        return stream_fail(s, ERR_QUOTA, text); /* a limit of the library's own, in some releases */
-    }
-    if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
-        return stream_fail(s, ERR_AUTH,
-                           "the client sent no certificate, and this listener requires one");
-    }
-    return stream_fail(s, ERR_PROTOCOL, text[0] != '\0' ? text : "TLS failed");
+    enum err err = tls_judge(s->ssl, &s->note, tls_is_server(s->tls) ? "client" : "server", text);
+    return stream_fail(s, err, text);
 }
 
 static enum err check_updates(struct stream *s, uint64_t now_ms)
@@ -418,6 +407,8 @@ enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_p
     }
     size_t n = receive(s, io);
     uint8_t *bytes = io->recv;
+    s->opening_n = s->has_opened ? 0 : n;
+    s->has_opened = s->has_opened || n > 0;
     if (s->ssl != NULL && s->failed == OK) {
         aim(s, io);
         io->in = slice_of(io->recv, n);
@@ -626,6 +617,11 @@ bool stream_is_ready(const struct stream *s)
     return s->note.established && (s->ws == NULL || ws_is_open(s->ws));
 }
 
+bool stream_is_upgraded(const struct stream *s)
+{
+    return s->ws != NULL;
+}
+
 bool stream_is_over(const struct stream *s)
 {
     return s->ws != NULL && ws_failure(s->ws) != OK;
@@ -663,6 +659,16 @@ enum err stream_peer_cert(const struct stream *s, struct buf *ret)
 enum tls_verify stream_verify(const struct stream *s)
 {
     return s->note.verify;
+}
+
+struct tls_refusal stream_refusal_of_tls(const struct stream *s)
+{
+    return tls_refusal_of(&s->note, s->error);
+}
+
+struct slice stream_opening(const struct stream *s, const struct stream_io *io)
+{
+    return slice_of(io->recv, s->note.established ? 0 : s->opening_n);
 }
 
 const char *stream_error(const struct stream *s)

@@ -145,6 +145,8 @@ bool stream_is_established(const struct stream *s);
 /* stream_is_ready - and so is the WebSocket upgrade, if there is one: the caller's bytes may flow.
  */
 bool stream_is_ready(const struct stream *s);
+/* stream_is_upgraded - its bytes go in WebSocket frames, or will. */
+bool stream_is_upgraded(const struct stream *s);
 /* stream_is_over - WebSocket has ended, and stream_read's error says why or will; the socket may
  * have, too. */
 bool stream_is_over(const struct stream *s);
@@ -162,6 +164,11 @@ enum tls_verify stream_verify(const struct stream *s);
 /* stream_error - what went wrong in TLS, WebSocket or the socket, one line without the peer's
  * bytes; "" when nothing did. */
 const char *stream_error(const struct stream *s);
+/* stream_refusal_of_tls - why the TLS handshake failed; borrows from s. */
+struct tls_refusal stream_refusal_of_tls(const struct stream *s);
+/* stream_opening - when the last stream_read brought the first bytes of the connection and failed
+ * in TLS: those bytes, as they came. Else empty. Valid until the next call with this io. */
+struct slice stream_opening(const struct stream *s, const struct stream_io *io);
 /* stream_version, stream_cipher - "TLSv1.3", "TLS_AES_128_GCM_SHA256"; "-" without TLS. Static. */
 const char *stream_version(const struct stream *s);
 const char *stream_cipher(const struct stream *s);

@@ -43,6 +43,8 @@ struct stream {
     bool failure_told;
     bool poll_once; /* after a move */
     bool held, closing, cleanly;
+    bool has_opened;    /* bytes have come */
+    size_t opening_n;   /* of them, in the worker's buffer, when the last read brought the first */
     struct buf pending; /* for the socket, from pending_at on */
     size_t pending_at;
     uint64_t updates_from_ms; /* start of the minute being counted */

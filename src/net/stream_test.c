@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "net/stream_duo_test.h"
+#include "net/tls_private.h"
 
 static void tls13_both_ways_and_orderly_close(void **state)
 {
@@ -82,6 +83,13 @@ static void client_certificates_that_do_not_verify(void **state)
         assert_string_equal(stream_error(d.server.s), cases[i].text);
         assert_false(stream_is_ready(d.server.s));
         assert_int_equal(d.client.err, ERR_PROTOCOL); /* the alert arrived */
+        struct tls_refusal r = stream_refusal_of_tls(d.server.s);
+        struct buf der = {0};
+        assert_int_equal(r.failure, TLS_FAILED_CERTIFICATE);
+        assert_int_equal(r.verify, cases[i].verify);
+        assert_int_equal(tls_cert_der(certs[cases[i].who].x509, &der), OK);
+        assert_true(slice_equal(r.cert, buf_slice(&der)));
+        buf_done(&der);
         duo_done(&d);
     }
 }
@@ -134,11 +142,12 @@ static void server_certificates_that_do_not_verify(void **state)
         enum who who;
         const char *host;
         enum tls_verify verify;
-    } cases[] = {{SERVER, "example.org", TLS_VERIFY_WRONG_NAME},
-                 {SERVER, "127.0.0.2", TLS_VERIFY_WRONG_NAME},
-                 {SELF, "localhost", TLS_VERIFY_SELF_SIGNED},
-                 {FOREIGN, "localhost", TLS_VERIFY_UNKNOWN_CA},
-                 {CLIENT, "localhost", TLS_VERIFY_WRONG_PURPOSE}};
+        const char *alert;
+    } cases[] = {{SERVER, "example.org", TLS_VERIFY_WRONG_NAME, "bad certificate"},
+                 {SERVER, "127.0.0.2", TLS_VERIFY_WRONG_NAME, "bad certificate"},
+                 {SELF, "localhost", TLS_VERIFY_SELF_SIGNED, "unknown CA"},
+                 {FOREIGN, "localhost", TLS_VERIFY_UNKNOWN_CA, "unknown CA"},
+                 {CLIENT, "localhost", TLS_VERIFY_WRONG_PURPOSE, "unsupported certificate"}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct duo d;
         duo_init(&d, client_tls(cases[i].host, NULL), server_tls(cases[i].who, false, false));
@@ -149,6 +158,12 @@ static void server_certificates_that_do_not_verify(void **state)
         assert_int_equal(stream_verify(d.client.s), cases[i].verify);
         assert_false(stream_is_ready(d.client.s));
         assert_non_null(strstr(stream_error(d.client.s), "the server certificate"));
+        /* The server hears of it by the client's alert, and names it. */
+        struct tls_refusal r = stream_refusal_of_tls(d.server.s);
+        assert_int_equal(d.server.err, ERR_PROTOCOL);
+        assert_int_equal(r.failure, TLS_FAILED_ALERT);
+        assert_string_equal(tls_alert_name(r.alert), cases[i].alert);
+        assert_int_equal(r.cert.n, 0);
         duo_done(&d);
     }
 }
@@ -181,7 +196,8 @@ static void raw_done(struct raw *r)
     SSL_CTX_free(r->ctx);
 }
 
-static enum err serve_raw(int version, const char *suites, bool allow_tls12)
+static enum err serve_raw(int version, const char *suites, bool allow_tls12,
+                          struct tls_refusal *ret)
 {
     int fds[2];
     struct raw r;
@@ -197,6 +213,8 @@ static enum err serve_raw(int version, const char *suites, bool allow_tls12)
         side_turn(&server);
     }
     enum err e = server.err;
+    *ret = stream_refusal_of_tls(server.s);
+    ret->text = ""; /* goes with the stream */
     assert_true(e != OK || stream_is_ready(server.s));
     assert_true(e == OK || stream_error(server.s)[0] != '\0');
     raw_done(&r);
@@ -208,13 +226,31 @@ static enum err serve_raw(int version, const char *suites, bool allow_tls12)
 static void old_versions_and_suites_are_refused(void **state)
 {
     (void)state;
-    assert_int_equal(serve_raw(TLS1_VERSION, NULL, true), ERR_PROTOCOL);
-    assert_int_equal(serve_raw(TLS1_1_VERSION, NULL, true), ERR_PROTOCOL);
-    assert_int_equal(serve_raw(TLS1_2_VERSION, NULL, false), ERR_PROTOCOL);
-    assert_int_equal(serve_raw(TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256", true), ERR_PROTOCOL);
-    assert_int_equal(serve_raw(TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA", true), ERR_PROTOCOL);
-    assert_int_equal(serve_raw(TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", true), OK);
-    assert_int_equal(serve_raw(TLS1_3_VERSION, NULL, false), OK);
+    static const struct {
+        int version;
+        const char *suites;
+        bool allow_tls12;
+        enum err err;
+        enum tls_failure failure;
+        const char *name; /* of the version that the refusal names */
+    } cases[] = {
+        {TLS1_VERSION, NULL, true, ERR_PROTOCOL, TLS_FAILED_VERSION, "TLS 1.0"},
+        {TLS1_1_VERSION, NULL, true, ERR_PROTOCOL, TLS_FAILED_VERSION, "TLS 1.1"},
+        {TLS1_2_VERSION, NULL, false, ERR_PROTOCOL, TLS_FAILED_VERSION, "TLS 1.2"},
+        {TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256", true, ERR_PROTOCOL, TLS_FAILED_TERMS, NULL},
+        {TLS1_2_VERSION, "ECDHE-ECDSA-AES256-SHA", true, ERR_PROTOCOL, TLS_FAILED_TERMS, NULL},
+        {TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", true, OK, TLS_FAILED_OTHER, NULL},
+        {TLS1_3_VERSION, NULL, false, OK, TLS_FAILED_OTHER, NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct tls_refusal r;
+        assert_int_equal(serve_raw(cases[i].version, cases[i].suites, cases[i].allow_tls12, &r),
+                         cases[i].err);
+        assert_int_equal(r.failure, cases[i].failure);
+        if (cases[i].name != NULL) {
+            assert_string_equal(tls_version_name(r.version), cases[i].name);
+        }
+    }
 }
 
 static void plain_bytes_at_a_tls_door(void **state)
@@ -234,9 +270,33 @@ static void plain_bytes_at_a_tls_door(void **state)
         side_turn(&server);
         assert_int_equal(server.err, ERR_PROTOCOL);
         assert_true(stream_error(server.s)[0] != '\0');
+        /* Who asks at once sees what came. */
+        assert_true(slice_equal(stream_opening(server.s, server.io), slice_of(cases[i], sizes[i])));
         close(fds[0]);
         side_done(&server);
     }
+}
+
+/* What came before the last read is gone with the worker's buffer. */
+static void an_opening_in_pieces_is_not_kept(void **state)
+{
+    (void)state;
+    int fds[2];
+    struct side server = {0};
+    struct tls *t = server_tls(SERVER, false, true);
+    socket_pair(fds);
+    assert_int_equal(stream_io_new(&server.io), OK);
+    assert_int_equal(stream_new(fds[1], STREAM_SERVER, t, &server.s), OK);
+    (void)tls_free(t);
+    assert_int_equal(write(fds[0], "G", 1), 1);
+    side_turn(&server);
+    assert_int_equal(server.err, OK);
+    assert_int_equal(write(fds[0], "ET / HTTP/1.1\r\n\r\n", 17), 17);
+    side_turn(&server);
+    assert_int_equal(server.err, ERR_PROTOCOL);
+    assert_int_equal(stream_opening(server.s, server.io).n, 0);
+    close(fds[0]);
+    side_done(&server);
 }
 
 static void alpn(void **state)
@@ -383,6 +443,7 @@ int main(void)
         cmocka_unit_test(server_certificates_that_do_not_verify),
         cmocka_unit_test(old_versions_and_suites_are_refused),
         cmocka_unit_test(plain_bytes_at_a_tls_door),
+        cmocka_unit_test(an_opening_in_pieces_is_not_kept),
         cmocka_unit_test(alpn),
         cmocka_unit_test(key_updates),
         cmocka_unit_test(key_updates_without_data),

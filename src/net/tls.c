@@ -112,6 +112,10 @@ int tls_on_verify(int ok, X509_STORE_CTX *store)
     struct tls_note *note = ssl != NULL ? SSL_get_app_data(ssl) : NULL;
     if (ok == 0 && note != NULL && note->verify == TLS_VERIFY_OK) {
         note->verify = verify_of(X509_STORE_CTX_get_error(store));
+        X509 *leaf = X509_STORE_CTX_get0_cert(store);
+        if (leaf == NULL || tls_cert_der(leaf, &note->cert) != OK) {
+            buf_done(&note->cert); /* then nobody hears whose it says it is */
+        }
     }
     return ok;
 }

@@ -36,6 +36,27 @@ enum tls_verify {
     TLS_VERIFY_OTHER
 };
 
+/* What a handshake failed by. */
+enum tls_failure {
+    TLS_FAILED_OTHER,          /* see the text; also when nothing failed */
+    TLS_FAILED_CERTIFICATE,    /* the peer's did not verify: enum tls_verify says why */
+    TLS_FAILED_NO_CERTIFICATE, /* the peer sent none, and must */
+    TLS_FAILED_VERSION,        /* the peer's newest version is older than what is allowed */
+    TLS_FAILED_TERMS,          /* no suite, group or signature in common */
+    TLS_FAILED_PROTOCOL,       /* no protocol name (ALPN) in common */
+    TLS_FAILED_ALERT           /* the peer ended it, and said why */
+};
+
+/* A failed handshake; borrowed from who failed. */
+struct tls_refusal {
+    enum tls_failure failure;
+    enum tls_verify verify;
+    uint8_t alert;     /* of TLS_FAILED_ALERT. SPEC: RFC8446 6 */
+    uint16_t version;  /* of TLS_FAILED_VERSION: 0x0302 is TLS 1.1; 0: not known */
+    struct slice cert; /* DER of the leaf that did not verify, as it came: it proves nothing */
+    const char *text;  /* one line for the log, without the peer's bytes */
+};
+
 struct tls_server_config {
     struct slice chain_pem;     /* leaf first */
     struct slice key_pem;       /* of the leaf */
@@ -81,6 +102,10 @@ struct tls *tls_free(struct tls *t);
 void tls_verify_text(enum tls_verify v, const char *peer, char *dst);
 /* tls_verify_name - one word with underscores: "expired", "unknown_ca"; static. */
 const char *tls_verify_name(enum tls_verify v);
+/* tls_alert_name - "unknown CA"; "unknown" where the number means nothing. Static. */
+const char *tls_alert_name(uint8_t alert);
+/* tls_version_name - "TLS 1.1" of 0x0302; "a TLS version" of what is not known. Static. */
+const char *tls_version_name(uint16_t version);
 /* tls_error_text - takes the oldest entry of the library's error queue of this thread as a short
  * text, clears the queue. "" when the queue was empty. dst holds TLS_TEXT_BYTES. */
 void tls_error_text(char *dst);

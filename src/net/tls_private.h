@@ -10,10 +10,23 @@
 
 /* What the callbacks of one connection write down; SSL_set_app_data points at it. */
 struct tls_note {
-    enum tls_verify verify;       /* the first certificate error */
+    enum tls_verify verify; /* the first certificate error */
+    struct buf cert;        /* DER of the leaf it was about; empty without memory for it */
+    enum tls_failure failure;
+    uint8_t alert;
+    uint16_t version;
     uint32_t n_handshake_records; /* handshake messages that came in after the handshake */
     bool established;
 };
+
+void tls_note_done(struct tls_note *note);
+/* tls_judge - why did this SSL call fail? Fills the note's failure and its details, and text
+ * (TLS_TEXT_BYTES); clears the library's queue. ERR_AUTH: the peer's certificate, or that there is
+ * none; ERR_QUOTA: too many key updates, which some releases count themselves; else ERR_PROTOCOL.
+ */
+MUST_USE enum err tls_judge(SSL *ssl, struct tls_note *note, const char *peer, char *text);
+/* tls_refusal_of - borrows note and text. */
+struct tls_refusal tls_refusal_of(const struct tls_note *note, const char *text);
 
 /* tls_ctx_identity - chain and key out of PEM; text as tls_server_new. */
 MUST_USE enum err tls_ctx_identity(SSL_CTX *ctx, struct slice chain_pem, struct slice key_pem,

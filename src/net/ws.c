@@ -178,7 +178,10 @@ static struct slice take_request(struct ws *w, struct slice in)
         return (struct slice){0};
     }
     if (e == ERR_AGAIN) {
-        if (slice_find(slice_head(got, HTTP1_LINE_MAX + 1), '\r') > HTTP1_LINE_MAX) {
+        if (got.n > 0 && (got.p[0] < ' ' || got.p[0] > '~')) {
+            /* MQTT or TLS: without a line end to come, its client would only wait. */
+            refuse(w, 400, "this is not an HTTP request; MQTT comes here inside of WebSocket");
+        } else if (slice_find(slice_head(got, HTTP1_LINE_MAX + 1), '\r') > HTTP1_LINE_MAX) {
             refuse(w, 414, "the request line is too long");
         } else if (w->head.n == HTTP1_HEAD_MAX) {
             refuse(w, 431, "the header of the request is too large");

@@ -170,7 +170,7 @@ static void on_closed(void *ctx, uint64_t id, enum err why)
 }
 
 static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure why,
-                      struct slice psk_identity, const char *text)
+                      struct slice psk_identity, const struct tls_refusal *how)
 {
     struct ask *a = ctx;
     char safe[TLS_TEXT_BYTES];
@@ -179,7 +179,7 @@ static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure 
     if (a->code != GO_ON) {
         return;
     }
-    log_escape(text, strlen(text), safe, sizeof(safe));
+    log_escape(how->text, strlen(how->text), safe, sizeof(safe));
     switch (why) {
     case DTLS_FAILED_TIMEOUT:
         a->code = cli_fail(a->cli,

@@ -7,10 +7,11 @@
 #include "app/cli/commands.h"
 #include "app/daemon/config.h"
 #include "app/daemon/supervisor.h"
+#include "service/admin/admin.h"
 #include "service/directory/policy_yaml.h"
 #include "store/log.h"
 
-enum { IDLE_CONNECTION_BYTES = 24 * 1024, OWN_DESCRIPTORS = 64, KEEP_BYTES_DEFAULT = 256 << 20 };
+enum { KEEP_BYTES_DEFAULT = 256 << 20 };
 
 int cmd_serve(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
@@ -90,8 +91,9 @@ static void print_capacity(struct cli *cli, const struct config *c, int dir_fd)
     struct store_room store = store_room(dir_fd, &c->settings);
     struct rlimit files = {0, 0};
     (void)getrlimit(RLIMIT_NOFILE, &files);
-    uint64_t by_files = files.rlim_max > OWN_DESCRIPTORS ? files.rlim_max - OWN_DESCRIPTORS : 0;
-    uint64_t by_memory = c->settings.limits.memory_bytes / IDLE_CONNECTION_BYTES;
+    uint64_t by_files =
+        files.rlim_max > ADMIN_OWN_DESCRIPTORS ? files.rlim_max - ADMIN_OWN_DESCRIPTORS : 0;
+    uint64_t by_memory = c->settings.limits.memory_bytes / ADMIN_IDLE_CONNECTION_BYTES;
     uint64_t fits = by_files < by_memory ? by_files : by_memory;
     if (cli->json) {
         fprintf(cli->out,

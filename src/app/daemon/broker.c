@@ -128,6 +128,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         .kept_clock = &p->kept_clock,
         .audit = h->audit,
         .metrics = h->metrics,
+        .memory_bytes = p->config.settings.limits.memory_bytes,
         .policy = p->policy,
         .trust = p->trust,
         .role_start = p->config.role_limits,

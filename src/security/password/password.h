@@ -51,9 +51,9 @@ MUST_USE enum err password_hash(struct slice password, char ret[PASSWORD_PHC_BYT
  * phc     n (0..PASSWORD_HASHES_MAX) PHC strings, borrowed; 0 for somebody unknown.
  * ret_at  which of them; may be NULL.
  *
- * Hashes of the other profile are passed over; where none is left a hash of nobody is computed
- * instead, so unknown and wrong cost the same. ERR_AUTH: no. ERR_NOMEM: could not tell, so no.
- * ERR_TOO_LARGE. Costs as password_hash, for each hash that is tried.
+ * Hashes of the other profile are passed over; hashes of nobody are computed in place of those that
+ * are missing, so unknown, wrong and right cost the same, in a rotation too. ERR_AUTH: no.
+ * ERR_NOMEM: could not tell, so no. ERR_TOO_LARGE. Costs PASSWORD_HASHES_MAX times password_hash.
  */
 MUST_USE enum err password_verify(struct slice presented, const char *const *phc, size_t n,
                                   size_t *ret_at);

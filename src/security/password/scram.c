@@ -256,8 +256,8 @@ enum err scram_challenge(struct scram *s, const struct scram_salt *salt,
     wr_u8(&said, ',');
     TRY(wr_done(&said, &s->said_n));
     s->n = n;
-    for (size_t i = 0; i < n; i++) {
-        s->keys[i] = keys[i];
+    for (size_t i = 0; i < SCRAM_KEYS_MAX; i++) {
+        s->keys[i] = i < n ? keys[i] : (struct scram_keys){0};
     }
     s->state = SCRAM_CHALLENGED;
     return OK;

@@ -58,6 +58,16 @@ const struct sigkey *jwks_find(const struct jwks *j, bool has_kid, struct slice 
     return NULL;
 }
 
+const struct sigkey *jwks_any(const struct jwks *j, enum sigkey_alg alg)
+{
+    for (size_t i = 0; i < j->n; i++) {
+        if (sigkey_alg_of(j->keys[i].key) == alg) {
+            return j->keys[i].key;
+        }
+    }
+    return NULL;
+}
+
 /* ---- reading ---- */
 
 /* What kinds of keys there are, by their members. */

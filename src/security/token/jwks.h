@@ -42,6 +42,8 @@ static inline void jwks_autofree(const struct jwks **j)
 
 /* jwks_find - the key with this id; without an id the only key of a set of one; else NULL. */
 const struct sigkey *jwks_find(const struct jwks *j, bool has_kid, struct slice kid);
+/* jwks_any - the first key of this algorithm; NULL: none. */
+const struct sigkey *jwks_any(const struct jwks *j, enum sigkey_alg alg);
 /* jwks_count - usable keys, at least one. */
 size_t jwks_count(const struct jwks *j);
 

@@ -83,8 +83,16 @@ static bool type_is_ours(const json_t *typ)
     return found;
 }
 
+/* The key that a token is checked with. When its own is not there, or is for something else, the
+ * verdict is decided and another key of the algorithm does the work: what keys there are does not
+ * show in the time. */
+struct choice {
+    const struct sigkey *key; /* NULL: none of this algorithm, for whomever */
+    enum err verdict;
+};
+
 static enum err check_header(const json_t *header, const struct jwks *keys, struct why *why,
-                             const struct sigkey **ret)
+                             struct choice *ret)
 {
     const json_t *kid = json_object_get(header, "kid");
     const json_t *alg_member = json_object_get(header, "alg");
@@ -110,14 +118,16 @@ static enum err check_header(const json_t *header, const struct jwks *keys, stru
     if (key == NULL) {
         why_set(why, kid == NULL ? "the token names no key, and the key set has several"
                                  : "the key set has no key of the id that the token names");
-        return ERR_NOT_FOUND;
+        *ret = (struct choice){jwks_any(keys, alg), ERR_NOT_FOUND};
+        return OK;
     }
     if (sigkey_alg_of(key) != alg) {
         why_set(why, "the token says %s, but its key is for %s only", sigkey_alg_name(alg),
                 sigkey_alg_name(sigkey_alg_of(key)));
-        return ERR_UNSUPPORTED; /* SPEC: RFC8725 3.1 */
+        *ret = (struct choice){jwks_any(keys, alg), ERR_UNSUPPORTED}; /* SPEC: RFC8725 3.1 */
+        return OK;
     }
-    *ret = key;
+    *ret = (struct choice){key, OK};
     return OK;
 }
 
@@ -224,7 +234,7 @@ static enum err check_claims(const json_t *claims, const struct jwt_rules *rules
 /* ---- all of it ---- */
 
 static enum err find_key(struct slice part, const struct jwks *keys, struct why *why,
-                         const struct sigkey **ret)
+                         struct choice *ret)
 {
     AUTO(token_json_autofree) json_t *header = NULL;
     uint8_t bytes[JWT_HEADER_MAX];
@@ -237,16 +247,17 @@ static enum err find_key(struct slice part, const struct jwks *keys, struct why 
     return check_header(header, keys, why, ret);
 }
 
-static enum err check_signature(const struct parts *p, const struct sigkey *key, struct why *why)
+static enum err check_signature(const struct parts *p, const struct choice *choice, struct why *why)
 {
     uint8_t bytes[SIGNATURE_BYTES];
     size_t n = 0;
     enum err err = base64_decode(BASE64_URL, p->signature, bytes, sizeof bytes, &n);
-    if (err == OK) {
-        err = sigkey_verify(key, p->signed_text, slice_of(bytes, n));
+    if (err == OK && choice->key != NULL) {
+        err = sigkey_verify(choice->key, p->signed_text, slice_of(bytes, n));
     } else if (err == ERR_SPACE) {
         err = ERR_AUTH;
     }
+    TRY(choice->verdict); /* *why has its reason already */
     if (err == ERR_AUTH) {
         why_set(why, "the token's signature is not its key's");
     } else if (err == ERR_MALFORMED) {
@@ -275,7 +286,7 @@ enum err jwt_verify(struct slice token, const struct jwks *keys, const struct jw
 {
     assert(rules->issuer.n > 0 && rules->audience.n > 0 && rules->skew_s <= JWT_SKEW_MAX_S);
     struct parts p;
-    const struct sigkey *key = NULL;
+    struct choice choice;
     uint8_t bytes[PAYLOAD_BYTES];
     AUTO(token_json_autofree) json_t *claims = NULL;
     if (token.n > JWT_BYTES_MAX) {
@@ -286,8 +297,8 @@ enum err jwt_verify(struct slice token, const struct jwks *keys, const struct jw
         why_set(why, "this is no signed token: it does not have three parts");
         return ERR_MALFORMED;
     }
-    TRY(find_key(p.header, keys, why, &key));
-    TRY(check_signature(&p, key, why));
+    TRY(find_key(p.header, keys, why, &choice));
+    TRY(check_signature(&p, &choice, why));
     enum err err = part_json(p.payload, bytes, sizeof bytes, &claims);
     if (err != OK) {
         why_set(why, "the token's claims cannot be read");

@@ -46,21 +46,40 @@ void admin_note(struct admin *a, const struct event *e)
     audit_note(a->setup.audit, &stamped);
 }
 
+/* Whose `device show` tells of it: the principal's, or that of the device a client id names. */
+static void recall_event(struct admin *a, const struct directory_version *v, const struct event *e)
+{
+    struct event claimed = *e;
+    if (directory_find(v, slice_text(e->principal)) != NULL) {
+        recall_note(a->recall, e);
+    } else if (e->principal[0] == '\0' && directory_find(v, slice_text(e->client_id)) != NULL) {
+        EVENT_TEXT(&claimed, principal, slice_text(e->client_id));
+        claimed.is_claimed = true;
+        recall_note(a->recall, &claimed);
+    } else {
+        recall_note_nameless(a->recall, e);
+    }
+}
+
 void admin_event(struct admin *a, const struct event *e)
 {
     struct event stamped = *e;
     if (stamped.wall_ms == 0) {
         stamped.wall_ms = admin_wall_ms(a);
     }
+    AUTO(admin_version_release)
+    const struct directory_version *v = directory_current(a->setup.directory);
+    bool is_known = directory_find(v, slice_text(stamped.principal)) != NULL;
+    if (!is_known && stamped.is_claimed && stamped.category == EVENT_tls_reject) {
+        /* Made-up names are nobody's, and no way around the folding of repeats. */
+        stamped.principal[0] = '\0';
+        stamped.is_claimed = false;
+    }
     admin_note(a, &stamped);
+    recall_event(a, v, &stamped);
     /* A full disk lasts: admin_conditions holds its alert open, and closes it. */
     if (stamped.category != EVENT_store_space || stamped.principal[0] != '\0') {
         alerts_note(&a->alerts, &stamped, admin_wall_ms(a));
-    }
-    AUTO(admin_version_release)
-    const struct directory_version *v = directory_current(a->setup.directory);
-    if (directory_find(v, slice_text(stamped.principal)) != NULL) {
-        recall_note(a->recall, &stamped);
     }
 }
 

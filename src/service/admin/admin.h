@@ -30,7 +30,10 @@ enum {
     ADMIN_POLL_MS = 5,          /* between two looks at the workers' epochs while somebody waits */
     ADMIN_KEEP_MS = 3600000,    /* between two savings of times of last use */
     ADMIN_LISTENERS_MAX = METRICS_LISTENERS_MAX,
-    ADMIN_HOST_BYTES = 254
+    ADMIN_HOST_BYTES = 254,
+    /* What `check` and the alert of what fits count with. */
+    ADMIN_IDLE_CONNECTION_BYTES = 24 * 1024,
+    ADMIN_OWN_DESCRIPTORS = 64
 };
 #define ADMIN_POLICY_FILE "policy.yaml"
 /* What `restore` leaves: the time of the backup. Reported once by admin_new and kept under
@@ -59,7 +62,8 @@ struct admin_setup {
     const struct key_source *key_source; /* where the master key comes from */
     struct kept_clock *kept_clock;       /* NULL: the clock is not watched */
     struct audit *audit;
-    const struct metrics *metrics; /* NULL: no numbers of the process */
+    const struct metrics *metrics; /* NULL: no numbers of the process, no alerts of what fills */
+    uint64_t memory_bytes;         /* the ceiling of the configuration; 0: none */
     const struct policy *policy;   /* in force, as in the broker's first realm */
     const struct trust *trust;     /* in force; NULL: no tokens; shared */
     struct role_limits role_start; /* what a role of policy.yaml starts with */

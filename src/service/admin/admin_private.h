@@ -9,6 +9,8 @@
 #include "service/watch/alerts.h"
 #include "service/watch/recall.h"
 
+enum { ADMIN_FILLS = 4 }; /* descriptors, connections, memory, store */
+
 /* An answer that leaves when every worker decides by `epoch`. */
 struct waiting {
     uint64_t token; /* 0: a free row */
@@ -55,6 +57,8 @@ struct admin {
     bool is_erase_late;               /* a try failed, and an event said so */
     uint64_t conditions_at_ms;        /* the next look at what lasts */
     bool is_clock_behind;
+    uint64_t fills_at_ms; /* the next look at what fills up */
+    bool is_filling[ADMIN_FILLS];
 };
 
 static inline uint64_t admin_now_ms(const struct admin *a)

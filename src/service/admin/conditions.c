@@ -1,9 +1,17 @@
-/* What lasts until it ends: a full or failing store, a machine whose clock is behind. */
+/* What lasts until it ends: a full or failing store, a machine whose clock is behind, something of
+ * which there is only a fifth left. */
 #include <inttypes.h>
+#include <sys/resource.h>
 
 #include "service/admin/admin_private.h"
 
-enum { LOOK_MS = 250 };
+enum {
+    LOOK_MS = 250,
+    FILL_LOOK_MS = 5000, /* counting descriptors costs a walk over all of them */
+    /* An alert opens at the first and closes below the second, so that it does not flicker. */
+    FILL_OPEN_PERCENT = 80,
+    FILL_CLOSE_PERCENT = 75
+};
 
 #define HELD_FULL    "store full"
 #define HELD_FAILING "store failing"
@@ -66,6 +74,103 @@ static void watch_clock(struct admin *a)
     }
 }
 
+/* ---- will it fit? ---- */
+
+/* Something of which there is only so much. */
+struct fill {
+    const char *state;  /* of its alert */
+    const char *target; /* what it is, for the event */
+    const char *fix;    /* what the operator can do, and what happens when it is full */
+    enum event_category category;
+    uint64_t used, most; /* most 0: not known, no alert */
+};
+
+static unsigned percent_of(const struct fill *f)
+{
+    return (unsigned)((double)f->used * 100 / (double)f->most);
+}
+
+static void watch_fill(struct admin *a, const struct fill *f, bool *is_open)
+{
+    struct event e = event_make(f->category);
+    bool was_open = *is_open;
+    unsigned percent = f->most > 0 ? percent_of(f) : 0;
+    *is_open = percent >= (was_open ? FILL_CLOSE_PERCENT : FILL_OPEN_PERCENT);
+    EVENT_TEXT(&e, target, slice_text(f->target));
+    if (*is_open) {
+        e.severity = SEVERITY_ALERT;
+        event_reason(&e, "%" PRIu64 " of %" PRIu64 " %s are in use (%u %%). %s", f->used, f->most,
+                     f->target, percent, f->fix);
+        alerts_hold(&a->alerts, f->state, &e, admin_wall_ms(a));
+    } else if (was_open) {
+        e.severity = SEVERITY_NOTICE;
+        event_reason(&e, "%" PRIu64 " of %" PRIu64 " %s are in use (%u %%): there is room again",
+                     f->used, f->most, f->target, percent);
+        (void)alerts_release(&a->alerts, f->state);
+    }
+    if (*is_open != was_open) {
+        admin_note(a, &e);
+    }
+}
+
+static uint64_t whole(int64_t n)
+{
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+/* What a connection takes that does nothing; `check` counts the same. */
+static uint64_t connections_that_fit(const struct admin *a, uint64_t descriptors)
+{
+    uint64_t by_memory = a->setup.memory_bytes / ADMIN_IDLE_CONNECTION_BYTES;
+    uint64_t by_files =
+        descriptors > ADMIN_OWN_DESCRIPTORS ? descriptors - ADMIN_OWN_DESCRIPTORS : 0;
+    return by_files < by_memory || by_memory == 0 ? by_files : by_memory;
+}
+
+static void watch_room(struct admin *a)
+{
+    const struct counters *sets[BROKER_WORKERS_MAX];
+    struct counters sum;
+    struct rlimit files = {0, 0};
+    struct log_status store = {0};
+    if (a->setup.metrics == NULL) {
+        return;
+    }
+    unsigned n = broker_workers(a->setup.broker);
+    for (unsigned i = 0; i < n; i++) {
+        sets[i] = broker_counters(a->setup.broker, i);
+    }
+    metrics_sum(sets, n, &sum);
+    if (a->setup.log != NULL) {
+        log_status(a->setup.log, &store);
+    }
+    (void)getrlimit(RLIMIT_NOFILE, &files);
+    uint64_t descriptors = files.rlim_cur == RLIM_INFINITY ? 0 : files.rlim_cur;
+    uint64_t store_bytes = store.bytes + store.free_bytes;
+    const struct fill fills[ADMIN_FILLS] = {
+        {"descriptors", "descriptors",
+         "At the last one new connections wait and the oldest waiting one is shed. Raise "
+         "LimitNOFILE of the service (ulimit -n), or spread the devices over two servers",
+         EVENT_quota, whole(metrics_open_descriptors(a->setup.metrics)), descriptors},
+        {"connections", "connections that fit",
+         "Raise LimitNOFILE of the service or memory_bytes, or spread the devices over two "
+         "servers; `sallyport check` says what fits",
+         EVENT_quota, atomic_load_explicit(&sum.connections_mqtt, memory_order_relaxed),
+         connections_that_fit(a, descriptors)},
+        {"memory", "bytes of memory",
+         "Look at `sallyport metrics` for what queues and is retained; lower queue_bytes and "
+         "retained_bytes of the roles, or raise memory_bytes where the machine has more",
+         EVENT_quota, whole(metrics_resident_bytes(a->setup.metrics)), a->setup.memory_bytes},
+        {"store", "bytes of the store's disk",
+         "A full disk refuses what needs room; nothing acknowledged is lost. Make room on it, or "
+         "shorten session_expiry of roles that nobody comes back to",
+         EVENT_store_space, store.bytes, store_bytes},
+    };
+    for (size_t i = 0; i < COUNT_OF(fills); i++) {
+        watch_fill(a, &fills[i], &a->is_filling[i]);
+    }
+}
+
 uint64_t admin_conditions(struct admin *a, uint64_t now_ms)
 {
     if (now_ms >= a->conditions_at_ms) {
@@ -74,6 +179,10 @@ uint64_t admin_conditions(struct admin *a, uint64_t now_ms)
         if (a->setup.kept_clock != NULL) {
             watch_clock(a);
         }
+    }
+    if (now_ms >= a->fills_at_ms) {
+        a->fills_at_ms = now_ms + FILL_LOOK_MS;
+        watch_room(a);
     }
     return a->conditions_at_ms;
 }

@@ -354,7 +354,7 @@ enum err verb_device_list(void *ctx, const struct control_request *r, uint64_t t
 
 /* What a person sees of one device, line by line. */
 struct card {
-    char text[4096];
+    char text[8192];
     size_t at;
 };
 
@@ -398,20 +398,38 @@ static json_t *credentials_json(const struct directory_entry *e, int64_t now, st
     return list;
 }
 
-static json_t *refusal_json(const struct recalled *k, struct card *card)
+static json_t *refusal_json(const struct recalled_refusal *k, const char *label, struct card *card)
 {
     char target[256];
     char reason[512];
     char when[CLOCK_ISO8601_BYTES];
     admin_shown(slice_text(k->target), target, sizeof target);
     admin_shown(slice_text(k->reason), reason, sizeof reason);
-    admin_time_text(k->refused_wall_ms, when);
-    card_line(card, "last refusal", "%s %s%s%s", when, event_category_name(k->category),
-              target[0] != '\0' ? ", " : "", target);
+    admin_time_text(k->wall_ms, when);
+    card_line(card, label, "%s %s from %s%s%s%s", when, event_category_name(k->category),
+              k->peer[0] != '\0' ? k->peer : "-", target[0] != '\0' ? ", " : "", target,
+              k->is_claimed ? " (the name was claimed, not proven)" : "");
     card_line(card, "", "%s", reason);
-    return json_pack("{s:s,s:s,s:s,s:s}", "time", when, "category",
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:b}", "time", when, "category",
                      event_category_name(k->category), "target", target[0] != '\0' ? target : "-",
-                     "reason", reason);
+                     "reason", reason, "peer", k->peer[0] != '\0' ? k->peer : "-", "claimed",
+                     k->is_claimed ? 1 : 0);
+}
+
+/* Who fails before it can say who it is may be this device: at the address where it was seen last,
+ * or, when it was not seen yet, anywhere. */
+static json_t *nameless_json(const struct admin *a, const struct recalled *k, struct card *card)
+{
+    struct slice home = k != NULL ? slice_text(k->peer) : (struct slice){0};
+    const struct recalled_refusal *n = recall_nameless(a->recall, home);
+    bool is_newer = n != NULL && (k == NULL || n->wall_ms >= k->seen_wall_ms);
+    if (!is_newer) {
+        return json_null();
+    }
+    json_t *line = refusal_json(n, "nameless", card);
+    card_line(card, "", "(somebody %s who named nobody here; perhaps this device)",
+              home.n > 0 ? "at its last address" : "at any address");
+    return line;
 }
 
 enum err verb_device_show(void *ctx, const struct control_request *r, uint64_t token,
@@ -444,14 +462,23 @@ enum err verb_device_show(void *ctx, const struct control_request *r, uint64_t t
     json_t *credentials = credentials_json(e, admin_wall_ms(a), &card);
     const char *peer = k != NULL && k->peer[0] != '\0' ? k->peer : "-";
     card_line(&card, "last seen", "%s from %s", seen, peer);
-    json_t *refusal = k != NULL && k->refused_wall_ms != 0 ? refusal_json(k, &card) : json_null();
+    json_t *refusal = json_null();
+    json_t *proven = json_null();
+    if (k != NULL && k->refusal.wall_ms != 0) {
+        refusal = refusal_json(&k->refusal, "last refusal", &card);
+    }
+    if (k != NULL && k->refusal.is_claimed && k->proven.wall_ms != 0) {
+        proven = refusal_json(&k->proven, "its own", &card);
+    }
+    json_t *nameless = nameless_json(a, k, &card);
     return control_line(reply,
-                        json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:s,s:o,s:s}", "name", p->name,
-                                  "role", p->role, "status", status_name(p->status), "reason",
-                                  e->reason[0] != '\0' ? e->reason : "-", "created",
+                        json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:s,s:o,s:o,s:o,s:s}", "name",
+                                  p->name, "role", p->role, "status", status_name(p->status),
+                                  "reason", e->reason[0] != '\0' ? e->reason : "-", "created",
                                   admin_time(e->created_wall_ms), "attrs", attrs_json(p),
                                   "credentials", credentials, "last_seen", seen, "peer", peer,
-                                  "last_refusal", refusal, "text", card.text)) == OK
+                                  "last_refusal", refusal, "last_proven_refusal", proven,
+                                  "nameless_refusal", nameless, "text", card.text)) == OK
                ? control_finish(reply, 0, NULL)
                : ERR_NOMEM;
 }

@@ -45,7 +45,7 @@ static enum err scram_end(struct worker *w, struct conn *c, struct slice data, s
 static void refuse_scram(struct worker *w, struct conn *c, const char *name, enum err err)
 {
     struct event e = event_of(w, EVENT_auth_fail, c);
-    EVENT_TEXT(&e, principal, slice_text(name));
+    report_claim(&e, slice_text(name));
     if (err == ERR_UNSUPPORTED) {
         event_reason(&e, "the client insists on channel binding, which is not there. Let it use "
                          "SCRAM-SHA-256, not SCRAM-SHA-256-PLUS");

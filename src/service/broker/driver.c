@@ -333,6 +333,9 @@ static void driver_turn(struct driver *d)
     stream_io_now(d->io, d->now_ms);
     int64_t wall_ms = d->setup.clock.wall_ms(d->setup.clock.ctx);
     worker_set_time(d->worker, d->now_ms, wall_ms);
+    for (size_t i = 0; i < d->n_ports; i++) {
+        coap_door_set_time(d->ports[i].door, wall_ms);
+    }
     (void)loop_serve(d->loop);
     admit_turn(d);
     worker_turn(d->worker, d->now_ms, wall_ms);

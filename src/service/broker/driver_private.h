@@ -7,6 +7,7 @@
 
 #include "net/stream.h"
 #include "net/udp.h"
+#include "security/identity/identity.h"
 #include "service/broker/admit.h"
 #include "service/broker/driver.h"
 #include "service/gateway/coap_door.h"
@@ -19,10 +20,12 @@ struct link {
     uint64_t conn; /* 0 while it lingers */
     bool is_held;  /* back-pressure: the socket is not read */
     bool is_identified;
+    bool has_spoken; /* plain bytes have come */
     uint64_t linger_until_ms;
     struct list_node lingering;
     struct admitted admitted;
     char peer[NET_PEER_TEXT_BYTES];
+    char name[IDENTITY_NAME_BYTES]; /* in a certificate that verified; empty: it showed none */
 };
 
 struct door {

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "security/identity/identity.h"
 #include "service/broker/driver_private.h"
+#include "service/broker/handshake.h"
 #include "wire/mqtt/fixed.h"
 
 static void link_ready(void *owner, uint32_t events);
@@ -15,15 +16,23 @@ void link_free(struct link *l)
     mem_free(l);
 }
 
-static void report(struct link *l, enum event_category category, const char *before,
-                   const char *text, const char *fix)
+static struct event link_event(const struct link *l, enum event_category category)
 {
-    struct driver *d = l->driver;
+    const struct driver *d = l->driver;
     struct event e = event_make(category);
     e.wall_ms = d->setup.clock.wall_ms(d->setup.clock.ctx);
     e.protocol = l->entrance->entrance.protocol;
     EVENT_TEXT(&e, peer, slice_text(l->peer));
     EVENT_TEXT(&e, listener, slice_text(l->entrance->entrance.name));
+    EVENT_TEXT(&e, principal, slice_text(l->name));
+    return e;
+}
+
+static void report(struct link *l, enum event_category category, const char *before,
+                   const char *text, const char *fix)
+{
+    struct driver *d = l->driver;
+    struct event e = link_event(l, category);
     event_reason(&e, "%s%s%s", before, text, fix);
     d->setup.event(d->setup.ctx, d->index, &e);
 }
@@ -110,26 +119,19 @@ void link_lingering_tick(struct driver *d)
 
 static void report_handshake(struct link *l)
 {
-    const char *fix = ". Let the client speak TLS 1.3 with a current library";
-    switch (stream_verify(l->stream)) {
-    case TLS_VERIFY_OK:
-        break;
-    case TLS_VERIFY_EXPIRED:
-    case TLS_VERIFY_NOT_YET_VALID:
-        fix = ". Check the device's clock; `sallyport device rotate NAME` issues a new certificate";
-        break;
-    case TLS_VERIFY_UNKNOWN_CA:
-    case TLS_VERIFY_SELF_SIGNED:
-    case TLS_VERIFY_WRONG_PURPOSE:
-    case TLS_VERIFY_WRONG_NAME:
-    case TLS_VERIFY_WEAK:
-    case TLS_VERIFY_FORGED:
-    case TLS_VERIFY_REVOKED:
-    case TLS_VERIFY_OTHER:
-        fix = ". Use the certificate of a bundle made by `sallyport device add`";
-        break;
+    struct driver *d = l->driver;
+    struct event e = link_event(l, EVENT_tls_reject);
+    struct event words = {.reason = ""};
+    struct tls_refusal refusal = stream_refusal_of_tls(l->stream);
+    struct slice opening = stream_opening(l->stream, d->io);
+    if (opening.n > 0 && opening_of(opening) != OPENING_TLS) {
+        handshake_explain_foreign(opening, &e);
+    } else {
+        handshake_explain(&refusal, e.wall_ms, &e);
     }
-    report(l, EVENT_tls_reject, "the TLS handshake was refused: ", stream_error(l->stream), fix);
+    words = e;
+    event_reason(&e, "the TLS handshake was refused: %s", words.reason);
+    d->setup.event(d->setup.ctx, d->index, &e);
 }
 
 static void report_upgrade(struct link *l, unsigned status)
@@ -154,7 +156,8 @@ static void report_upgrade(struct link *l, unsigned status)
         }
     }
     report(l, EVENT_malformed, "the WebSocket upgrade was refused: ", stream_error(l->stream),
-           ". Let the client open a WebSocket with the subprotocol mqtt");
+           ". Let the client open a WebSocket with the subprotocol mqtt; MQTT alone belongs to the "
+           "port of the mqtts listener");
 }
 
 static void report_frame(struct link *l, enum err err)
@@ -226,7 +229,6 @@ static bool identify(struct link *l)
     struct driver *d = l->driver;
     AUTO(buf_done) struct buf der = {0};
     AUTO(x509_autofree) struct x509 *x = NULL;
-    char name[IDENTITY_NAME_BYTES];
     enum err err = stream_peer_cert(l->stream, &der);
     l->is_identified = true;
     count_add(&d->counters->handshakes_ok, 1);
@@ -237,9 +239,10 @@ static bool identify(struct link *l)
         err = x509_from_der(buf_slice(&der), &x);
     }
     if (err == OK) {
-        err = identity_from_x509(x, IDENTITY_ANY, name);
+        err = identity_from_x509(x, IDENTITY_ANY, l->name);
     }
     if (err != OK) {
+        l->name[0] = '\0';
         report(l, EVENT_identity_mismatch,
                "the client's certificate names no principal (SAN URI urn:sallyport:device:NAME). "
                "Use the "
@@ -247,7 +250,7 @@ static bool identify(struct link *l)
                "", "");
         return false;
     }
-    worker_present(d->worker, l->conn, slice_text(name), &x509_info(x)->spki);
+    worker_present(d->worker, l->conn, slice_text(l->name), &x509_info(x)->spki);
     return true;
 }
 
@@ -256,6 +259,35 @@ static bool identify(struct link *l)
 static bool has_departed(struct driver *d, const struct link *l)
 {
     return d->departed == l;
+}
+
+/* Another protocol, by its first bytes: who made the mistake hears it, as far as it can be told in
+ * what it speaks, and so does the operator. */
+static bool refuse_opening(struct link *l, struct slice plain)
+{
+    static const char http[] = "HTTP/1.1 400 Bad Request\r\n"
+                               "Connection: close\r\n"
+                               "Content-Type: text/plain\r\n"
+                               "Content-Length: 29\r\n\r\n"
+                               "This port speaks MQTT alone.\n";
+    struct slice words = slice_text(http);
+    enum opening opening = stream_is_upgraded(l->stream) ? OPENING_OTHER : opening_of(plain);
+    switch (opening) {
+    case OPENING_HTTP:
+        report(l, EVENT_malformed, "HTTP came to a listener that speaks MQTT. ",
+               "A WebSocket client belongs to the port of the wss listener, ",
+               "a browser nowhere here: look at what connects from there");
+        (void)!stream_write(l->stream, l->driver->io, &words, 1); /* it ends in any case */
+        return true;
+    case OPENING_TLS:
+        report(l, EVENT_malformed, "a TLS handshake came to a plaintext listener. ",
+               "Let the client use the port of the mqtts listener", "");
+        return true;
+    case OPENING_MQTT:
+    case OPENING_OTHER:
+        break;
+    }
+    return false;
 }
 
 /* One receive, and what TLS still holds. False: the link is gone from this driver. */
@@ -274,6 +306,14 @@ static bool read_some(struct link *l)
             !identify(l)) {
             drop(l, "no identity");
             return false;
+        }
+        if (!l->has_spoken && plain.n > 0) {
+            l->has_spoken = true;
+            if (refuse_opening(l, plain)) {
+                worker_gone(d->worker, l->conn, "it speaks another protocol", d->now_ms);
+                linger(l);
+                return false;
+            }
         }
         d->departed = NULL;
         worker_input(d->worker, l->conn, plain, d->now_ms);

@@ -71,9 +71,12 @@ const char *login_ways_in(const struct entrance *e)
                         : "its name and password (password.txt of its bundle)";
 }
 
-static void refuse_unknown(struct worker *w, struct conn *c)
+static void refuse_unknown(struct worker *w, struct conn *c, const struct mqtt_connect *connect)
 {
     struct event e = event_of(w, EVENT_auth_fail, c);
+    if (connect->has_username && !c->has_cert) {
+        report_claim(&e, connect->username);
+    }
     event_reason(&e,
                  "a client without credentials was refused: nobody is anonymous here. Let it use "
                  "%s; `sallyport device add NAME --role ROLE --out DIR` makes a bundle",
@@ -240,7 +243,7 @@ static void verdict(struct worker *w, struct conn *c, const struct verified *v)
         return;
     }
     struct event e = event_of(w, EVENT_auth_fail, c);
-    EVENT_TEXT(&e, principal, slice_text(v->name));
+    report_claim(&e, slice_text(v->name));
     event_reason(&e,
                  "wrong name or password for '%s'. The password is in password.txt of its bundle; "
                  "`sallyport device rotate NAME --credential password` makes a new one",
@@ -304,6 +307,6 @@ void login_begin(struct worker *w, struct conn *c)
     } else if (connect->has_username && connect->has_password && c->entrance->auth_password) {
         login_password(w, c, connect);
     } else if (!login_anonymous(w, c)) {
-        refuse_unknown(w, c);
+        refuse_unknown(w, c, connect);
     }
 }

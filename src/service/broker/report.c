@@ -21,6 +21,12 @@ struct event event_of(const struct worker *w, enum event_category category, cons
     return e;
 }
 
+void report_claim(struct event *e, struct slice name)
+{
+    EVENT_TEXT(e, principal, name);
+    e->is_claimed = name.n > 0;
+}
+
 void worker_report(struct worker *w, const struct event *e)
 {
     w->setup.driver.event(w->setup.driver.ctx, e);

@@ -248,6 +248,8 @@ void conn_timeout(struct worker *w, struct conn *c);
 
 /* report.c */
 struct event event_of(const struct worker *w, enum event_category category, const struct conn *c);
+/* report_claim - the event is about somebody of this name, as far as the peer says. */
+void report_claim(struct event *e, struct slice name);
 void worker_report(struct worker *w, const struct event *e);
 /* report_store - what the journal would not take: a full disk, or one that fails. */
 void report_store(struct worker *w, const struct conn *c, struct slice target, enum err err,

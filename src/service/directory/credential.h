@@ -56,8 +56,10 @@ const char *credential_kind_name(enum credential_kind k);
 bool credential_kind_find(struct slice name, enum credential_kind *ret);
 /* credential_is_live - not expired at this time. */
 bool credential_is_live(const struct credential *c, int64_t now_wall_ms);
-/* credential_psk - the key of a CREDENTIAL_PSK in the clear, into dst; the caller wipes it. *ret_n
- * is 0 for another kind. ERR_CRYPTO. A few microseconds: once for a handshake.
+/* credential_psk - the key of a CREDENTIAL_PSK in the clear, into dst; the caller wipes it, all of
+ * it: behind *ret_n bytes there is the mask. *ret_n is 0 for another kind, and for NULL, which is
+ * nobody's: asked about all the same, so that unknown and wrong identities cost the same.
+ * ERR_CRYPTO. A few microseconds: once for a handshake.
  *
  * In memory the keys of a whole fleet are hidden by masks derived from one secret in locked memory
  * (a page for each would cost more than the device's session), so a core dump or a swapped page

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "security/crypto/x509.h"
 #include "security/identity/identity.h"
+#include "service/broker/handshake.h"
 #include "service/gateway/door_private.h"
 
 /* ---- events ---- */
@@ -41,6 +42,7 @@ static struct event stranger_event(const struct coap_door *d, enum event_categor
     net_peer_text(peer, text);
     EVENT_TEXT(&e, peer, slice_text(text));
     EVENT_TEXT(&e, principal, name);
+    e.is_claimed = name.n > 0;
     return e;
 }
 
@@ -88,10 +90,7 @@ static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size
 {
     struct coap_door *d = ctx;
     struct directory_live live = live_keys(d, identity);
-    const struct credential *c = key_to_try(d, &live, identity);
-    if (c == NULL || d->is_draining) {
-        return ERR_NOT_FOUND;
-    }
+    const struct credential *c = d->is_draining ? NULL : key_to_try(d, &live, identity);
     TRY(credential_psk(c, key, ret_n));
     return *ret_n > 0 ? OK : ERR_NOT_FOUND;
 }
@@ -99,9 +98,10 @@ static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size
 /* ---- handshakes that failed ---- */
 
 static void report_inactive(struct coap_door *d, const struct net_peer *peer,
-                            const struct directory_entry *entry)
+                            const struct directory_entry *entry, bool is_claimed)
 {
     struct event e = stranger_event(d, EVENT_revoked, peer, slice_text(entry->principal->name));
+    e.is_claimed = is_claimed;
     bool is_disabled = entry->principal->status == PRINCIPAL_DISABLED;
     event_reason(&e, "%s is %s%s%s; %s", entry->principal->name,
                  is_disabled ? "disabled" : "revoked", entry->reason[0] != '\0' ? ": " : "",
@@ -116,7 +116,7 @@ static void report_identity(struct coap_door *d, const struct net_peer *peer, st
     const struct directory_entry *entry =
         directory_find(worker_realm(d->setup.worker)->directory, name);
     if (entry != NULL && entry->principal->status != PRINCIPAL_ACTIVE) {
-        report_inactive(d, peer, entry);
+        report_inactive(d, peer, entry, true); /* its key was not even tried */
         return;
     }
     struct event e = stranger_event(d, EVENT_auth_fail, peer, name);
@@ -135,7 +135,7 @@ static void report_identity(struct coap_door *d, const struct net_peer *peer, st
 }
 
 static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure why,
-                      struct slice psk_identity, const char *text)
+                      struct slice psk_identity, const struct tls_refusal *how)
 {
     struct coap_door *d = ctx;
     struct event e = stranger_event(d, EVENT_tls_reject, peer, psk_identity);
@@ -154,24 +154,48 @@ static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure 
                      "the ':'; `sallyport device rotate NAME --credential psk` makes a new one");
         break;
     case DTLS_FAILED_CERTIFICATE:
-        event_reason(&e,
-                     "the client's certificate was refused: %s. Use cert.pem and key.pem of its "
-                     "bundle; `sallyport device rotate NAME` makes new ones",
-                     text);
+    case DTLS_FAILED_PROTOCOL: {
+        handshake_explain(how, d->wall_ms, &e);
+        struct event words = e;
+        event_reason(&e, "the DTLS handshake was refused: %s", words.reason);
         break;
-    case DTLS_FAILED_PROTOCOL:
-        event_reason(&e,
-                     "the DTLS handshake was refused: %s. The client must speak DTLS 1.2 with "
-                     "ECDHE-ECDSA or PSK and AES-128-CCM8 or GCM",
-                     text);
-        break;
+    }
     case DTLS_FAILED_TIMEOUT:
         event_reason(&e,
                      "the DTLS handshake was not finished: %s. If the client is one of ours, look "
                      "at its key and at lost UDP packets",
-                     text);
+                     how->text);
         break;
     }
+    door_report(d, &e);
+}
+
+/* CoAP without DTLS, by the version in its first byte: no DTLS record begins so. SPEC: RFC7252 3 */
+static bool is_plain_coap(struct slice bytes)
+{
+    enum { HEADER_BYTES = 4, VERSION_MASK = 0xc0, VERSION_1 = 0x40 };
+    return bytes.n >= HEADER_BYTES && (bytes.p[0] & VERSION_MASK) == VERSION_1;
+}
+
+/* Nobody has proven this address, so it gets no answer, and all of a second are one event. */
+static void on_foreign(void *ctx, const struct net_peer *peer, struct slice datagram)
+{
+    enum { SECOND_MS = 1000 };
+    struct coap_door *d = ctx;
+    if (!is_plain_coap(datagram)) {
+        return;
+    }
+    d->n_plain++;
+    if (d->now_ms < d->plain_told_at_ms + SECOND_MS && d->plain_told_at_ms != 0) {
+        return;
+    }
+    struct event e = stranger_event(d, EVENT_tls_reject, peer, (struct slice){0});
+    e.count = d->n_plain;
+    event_reason(&e, "CoAP without DTLS came to a DTLS port and was not answered. Let the client "
+                     "use coaps:// with the identity and key of psk.txt, or the certificate, of "
+                     "its bundle");
+    d->plain_told_at_ms = d->now_ms;
+    d->n_plain = 0;
     door_report(d, &e);
 }
 
@@ -182,6 +206,7 @@ static void refuse_x509(struct coap_door *d, const struct dtls_info *info, const
 {
     enum event_category category = err == ERR_EXPIRED ? EVENT_credential_expiring : EVENT_auth_fail;
     struct event e = stranger_event(d, category, &info->peer, slice_text(name));
+    e.is_claimed = false; /* our CA has signed it */
     event_reason(&e,
                  err == ERR_EXPIRED
                      ? "the certificate of %s is past its time in the directory. Give it a new "
@@ -216,7 +241,7 @@ static enum err who_by_x509(struct coap_door *d, const struct dtls_info *info,
     err = directory_login_x509(worker_realm(d->setup.worker)->directory, slice_text(name),
                                &x509_info(x)->spki, d->wall_ms, &entry, ret_credential);
     if (err == ERR_DENIED) {
-        report_inactive(d, &info->peer, entry);
+        report_inactive(d, &info->peer, entry, false);
     } else if (err != OK) {
         refuse_x509(d, info, name, err);
     }
@@ -244,6 +269,7 @@ static enum err who_by_psk(struct coap_door *d, const struct dtls_info *info,
 static void report_unwelcome(struct coap_door *d, const struct dtls_info *info)
 {
     struct event e = stranger_event(d, EVENT_auth_fail, &info->peer, info->psk_identity);
+    e.is_claimed = false; /* it had the key */
     event_reason(&e, "listener %s does not take %s; see `auth` of the listener in sallyport.yaml",
                  d->setup.entrance->name,
                  info->psk_identity.n > 0 ? "pre-shared keys" : "certificates");
@@ -550,5 +576,6 @@ struct dtls_handler door_dtls_handler(struct coap_door *d)
                                  .received = on_received,
                                  .closed = on_closed,
                                  .failed = on_failed,
+                                 .foreign = on_foreign,
                                  .find_psk = d->setup.entrance->auth_psk ? on_find_psk : NULL};
 }

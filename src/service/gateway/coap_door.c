@@ -112,6 +112,11 @@ void door_leave(struct coap_door *d)
     }
 }
 
+void coap_door_set_time(struct coap_door *d, int64_t wall_ms)
+{
+    d->wall_ms = wall_ms;
+}
+
 void coap_door_datagram(struct coap_door *d, const struct net_peer *peer, struct slice bytes,
                         uint64_t now_ms)
 {

@@ -7,6 +7,7 @@
  * takes datagrams and events. One thread at a time, the worker's; one door for an entrance.
  *
  * The turn of a driver:
+ *     coap_door_set_time
  *     coap_door_datagram    for each datagram of the entrance's socket
  *     worker_turn
  *     coap_door_turn        after every worker_turn, also when coap_door_deadline has not come
@@ -57,6 +58,9 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
 struct coap_door *coap_door_free(struct coap_door *d);
 AUTOFREE(coap_door, coap_door_free)
 
+/* coap_door_set_time - before the datagrams of a turn, so that credentials are judged, and events
+ * stamped, by the time of now. */
+void coap_door_set_time(struct coap_door *d, int64_t wall_ms);
 /* coap_door_datagram - one datagram from the network; borrowed. What is wrong with it becomes an
  * event or a count. */
 void coap_door_datagram(struct coap_door *d, const struct net_peer *peer, struct slice bytes,

@@ -531,7 +531,7 @@ static void strangers_are_refused(void **state)
     assert_int_equal(count_events(f, EVENT_auth_fail), 2);
     struct net_peer peer = peer_of(3);
     f->fakes[0].handler.failed(f->fakes[0].handler.ctx, &peer, DTLS_FAILED_CERTIFICATE,
-                               (struct slice){0}, "unknown CA");
+                               (struct slice){0}, &(struct tls_refusal){.text = "unknown CA"});
     assert_int_equal(count_events(f, EVENT_tls_reject), 1);
     /* a certificate that is none */
     struct dtls_info info = {.id = 4, .peer = peer, .peer_cert = slice_text("x"), .cipher = "T"};
@@ -545,6 +545,26 @@ static void strangers_are_refused(void **state)
     f->coaps.auth_psk = false;
     assert_false(link_device(f, 0, 5, "dev1"));
     assert_int_equal(count_events(f, EVENT_auth_fail), 3);
+}
+
+/* Nobody has proven the address of a datagram: it gets no answer, and a flood is one event. */
+static void coap_without_dtls_is_told_once_a_second(void **state)
+{
+    struct fortress *f = *state;
+    static const uint8_t get[] = {0x40, 0x01, 0x12, 0x34};
+    struct net_peer peer = peer_of(9);
+    const struct dtls_handler *h = &f->fakes[0].handler;
+    for (int i = 0; i < 100; i++) {
+        h->foreign(h->ctx, &peer, slice_of(get, sizeof get));
+    }
+    assert_int_equal(count_events(f, EVENT_tls_reject), 1);
+    coap_door_turn(f->doors[0], f->now_ms + 1000, f->wall_ms);
+    h->foreign(h->ctx, &peer, slice_of(get, sizeof get));
+    assert_int_equal(count_events(f, EVENT_tls_reject), 2);
+    coap_door_turn(f->doors[0], f->now_ms + 3000, f->wall_ms);
+    h->foreign(h->ctx, &peer, slice_of(get, 3));
+    h->foreign(h->ctx, &peer, slice_of("\x16\xfe\xfd\x00", 4));
+    assert_int_equal(count_events(f, EVENT_tls_reject), 2);
 }
 
 static void idle_associations_end(void **state)
@@ -678,6 +698,7 @@ int main(void)
         TEST(a_narrower_policy_ends_observations),
         TEST(strangers_are_refused),
         TEST(idle_associations_end),
+        TEST(coap_without_dtls_is_told_once_a_second),
         TEST(broken_datagrams_leave_a_trace),
         TEST(the_list_is_the_principals),
         TEST(every_allocation_may_fail),

@@ -474,7 +474,7 @@ static bool link_psk(struct fortress *f, unsigned worker, uint64_t id, const cha
     enum err err = k->handler.find_psk(k->handler.ctx, slice_text(identity), known, &n);
     if (err != OK || !slice_equal(slice_of(known, n), key)) {
         k->handler.failed(k->handler.ctx, &peer, err != OK ? DTLS_FAILED_IDENTITY : DTLS_FAILED_KEY,
-                          slice_text(identity), "test");
+                          slice_text(identity), &(struct tls_refusal){.text = "test"});
         return false;
     }
     struct dtls_info info = {

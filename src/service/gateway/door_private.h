@@ -105,6 +105,8 @@ struct coap_door {
     uint64_t next_cookie, next_key;
     struct retry retries[RETRIES_MAX];
     size_t next_retry;
+    uint64_t plain_told_at_ms; /* the last event about CoAP without DTLS; 0: none yet */
+    uint32_t n_plain;          /* such datagrams since */
 };
 
 /* coap_door.c */

@@ -176,8 +176,9 @@ static void test_recall(void **state)
     const struct recalled *k = recall_find(r, slice_text("a"));
     assert_int_equal(k->seen_wall_ms, now);
     assert_string_equal(k->peer, "192.0.2.1:7");
-    assert_int_equal(k->refused_wall_ms, now + 1);
-    assert_string_equal(k->reason, "no grant; add one");
+    assert_int_equal(k->refusal.wall_ms, now + 1);
+    assert_string_equal(k->refusal.reason, "no grant; add one");
+    assert_int_equal(k->proven.wall_ms, now + 1);
     for (int i = 0; i < RECALL_MAX; i++) {
         char name[16];
         snprintf(name, sizeof name, "d%d", i);
@@ -186,6 +187,71 @@ static void test_recall(void **state)
     }
     assert_null(recall_find(r, slice_text("a")));
     assert_non_null(recall_find(r, slice_text("d0")));
+    r = recall_free(r);
+}
+
+/* What somebody else does in a name stands beside what its owner did. */
+static void test_recall_of_a_claim(void **state)
+{
+    struct recall *r = NULL;
+    struct random_source random = random_system();
+    (void)state;
+    assert_int_equal(recall_new(&random, &r), OK);
+    struct event own = event_for(EVENT_acl_deny, "a", now);
+    event_reason(&own, "own");
+    recall_note(r, &own);
+    struct event claim = event_for(EVENT_auth_fail, "a", now + 1);
+    claim.is_claimed = true;
+    event_reason(&claim, "claimed");
+    recall_note(r, &claim);
+    const struct recalled *k = recall_find(r, slice_text("a"));
+    assert_string_equal(k->refusal.reason, "claimed");
+    assert_true(k->refusal.is_claimed);
+    assert_string_equal(k->proven.reason, "own");
+    own.wall_ms = now + 2;
+    recall_note(r, &own);
+    assert_string_equal(k->refusal.reason, "own");
+    assert_false(k->refusal.is_claimed);
+    r = recall_free(r);
+}
+
+static struct event nameless(const char *peer, int64_t wall_ms, const char *reason)
+{
+    struct event e = event_for(EVENT_tls_reject, "", wall_ms);
+    EVENT_TEXT(&e, peer, slice_text(peer));
+    event_reason(&e, "%s", reason);
+    return e;
+}
+
+static void test_recall_without_a_name(void **state)
+{
+    struct recall *r = NULL;
+    struct random_source random = random_system();
+    (void)state;
+    assert_int_equal(recall_new(&random, &r), OK);
+    assert_null(recall_nameless(r, (struct slice){0}));
+    struct event first = nameless("192.0.2.1:7", now, "one");
+    struct event second = nameless("[2001:db8::1]:7", now + 1, "two");
+    struct event seen = event_for(EVENT_connect, "", now + 2);
+    struct event placeless = nameless("", now + 3, "nowhere");
+    recall_note_nameless(r, &first);
+    recall_note_nameless(r, &second);
+    recall_note_nameless(r, &seen);
+    recall_note_nameless(r, &placeless);
+    assert_string_equal(recall_nameless(r, (struct slice){0})->reason, "two");
+    assert_string_equal(recall_nameless(r, slice_text("192.0.2.1:9"))->reason, "one");
+    assert_string_equal(recall_nameless(r, slice_text("[2001:db8::1]:9"))->reason, "two");
+    assert_null(recall_nameless(r, slice_text("192.0.2.2:7")));
+    /* One row for an address, and the address longest quiet makes room. */
+    for (int i = 0; i < RECALL_NAMELESS_MAX - 1; i++) {
+        char peer[32];
+        snprintf(peer, sizeof peer, "198.51.100.%d:1", i);
+        struct event e = nameless(peer, now + 4 + i, "flood");
+        recall_note_nameless(r, &e);
+        recall_note_nameless(r, &e);
+    }
+    assert_null(recall_nameless(r, slice_text("192.0.2.1:7")));
+    assert_non_null(recall_nameless(r, slice_text("[2001:db8::1]:7")));
     r = recall_free(r);
 }
 
@@ -199,6 +265,8 @@ int main(void)
         cmocka_unit_test(test_bounded),
         cmocka_unit_test(test_states_stay_open_until_they_end),
         cmocka_unit_test(test_recall),
+        cmocka_unit_test(test_recall_of_a_claim),
+        cmocka_unit_test(test_recall_without_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

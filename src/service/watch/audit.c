@@ -96,9 +96,10 @@ static void log_event(const struct event *e)
     }
     enum log_level level = e->severity == SEVERITY_ALERT ? LOG_ERROR : LOG_WARN;
     const char *who = e->principal[0] != '\0' ? e->principal : "somebody";
-    log_line(level, "%s: %s%s%s%s%s%s%s: %s", event_category_name(e->category), who,
-             e->peer[0] != '\0' ? " from " : "", e->peer, e->listener[0] != '\0' ? " on " : "",
-             e->listener, e->target[0] != '\0' ? ", " : "", e->target, e->reason);
+    log_line(level, "%s: %s%s%s%s%s%s%s%s: %s", event_category_name(e->category), who,
+             e->is_claimed ? " (claimed)" : "", e->peer[0] != '\0' ? " from " : "", e->peer,
+             e->listener[0] != '\0' ? " on " : "", e->listener, e->target[0] != '\0' ? ", " : "",
+             e->target, e->reason);
 }
 
 static void write_event(struct audit *a, const struct event *e)

@@ -4,7 +4,14 @@
 #include "base/utf8.h"
 #include "service/watch/audit.h"
 
-enum { TEXT_MAX = 4 * sizeof((struct event){0}.reason) }; /* every byte may become \xNN */
+/* What stands behind the reason when the principal is only a claim: the keys of a line are fixed.
+ */
+#define CLAIMED " [the name is claimed, not proven]"
+
+enum {
+    REASON_MAX = sizeof((struct event){0}.reason) + sizeof CLAIMED,
+    TEXT_MAX = 4 * REASON_MAX /* every byte may become \xNN */
+};
 
 static void json_release(json_t **j)
 {
@@ -60,16 +67,19 @@ static json_t *text_of(const char *field, size_t cap)
 enum err audit_encode(const struct event *e, struct buf *ret)
 {
     char time[CLOCK_ISO8601_BYTES];
+    char reason[REASON_MAX];
     clock_iso8601(e->wall_ms, time);
+    snprintf(reason, sizeof reason, "%s%s", e->reason, e->is_claimed ? CLAIMED : "");
     const char *protocol =
         e->protocol == EVENT_PROTOCOL_none ? "-" : event_protocol_name(e->protocol);
     AUTO(json_release)
-    json_t *line = json_pack(
-        "{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:I}", "time", time, "category",
-        event_category_name(e->category), "severity", event_severity_name(e->severity), "principal",
-        TEXT_OF(e, principal), "client_id", TEXT_OF(e, client_id), "peer", TEXT_OF(e, peer),
-        "listener", TEXT_OF(e, listener), "protocol", protocol, "target", TEXT_OF(e, target),
-        "reason", TEXT_OF(e, reason), "count", (json_int_t)(e->count > 0 ? e->count : 1));
+    json_t *line =
+        json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:I}", "time", time, "category",
+                  event_category_name(e->category), "severity", event_severity_name(e->severity),
+                  "principal", TEXT_OF(e, principal), "client_id", TEXT_OF(e, client_id), "peer",
+                  TEXT_OF(e, peer), "listener", TEXT_OF(e, listener), "protocol", protocol,
+                  "target", TEXT_OF(e, target), "reason", text_of(reason, sizeof reason), "count",
+                  (json_int_t)(e->count > 0 ? e->count : 1));
     if (line == NULL) {
         return ERR_NOMEM;
     }
