@@ -15,6 +15,11 @@ struct groups {
 /* Its place in a match: room for the identifier of the member that is chosen. */
 enum { ID_OF_NOBODY = UINT32_MAX };
 
+/* A record names a group by its hash, and is read by another process. No secret: to meet the hash
+ * of a group somebody else has named takes 2^63 tries, and gives at most a copy of what may be
+ * heard. */
+static const struct siphash_key same_everywhere = {.k0 = 0x73686172652f6772, .k1 = 1};
+
 static struct slice key_text(const void *group)
 {
     return ((const struct group *)group)->text;
@@ -102,7 +107,7 @@ static enum err group_new(struct groups *g, struct slice text, struct group **re
     subscriber_init(&group->subscriber, SUBSCRIBER_GROUP, false);
     slice_copy(group + 1, text);
     group->text = slice_of(group + 1, text.n);
-    group->hash = siphash(&g->key, text);
+    group->hash = siphash(&same_everywhere, text) | 1;
     group->number = ++g->last_number;
     list_init(&group->members);
     struct interest_change ignored;

@@ -18,7 +18,7 @@ struct groups;
 struct group {
     struct subscriber subscriber; /* first */
     uint32_t number;              /* of this worker, never 0, never reused: deliveries carry it */
-    uint64_t hash;                /* of the text: the same on every worker */
+    uint64_t hash;                /* of the text, never 0: the same in every process */
     struct sub *sub;              /* its own, in the filter tree */
     struct list members;          /* struct member, whose turn it is first */
     struct slice text;            /* behind the struct */

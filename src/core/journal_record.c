@@ -6,8 +6,8 @@
 enum message_flags {
     MESSAGE_RETAIN = 1,
     MESSAGE_UTF8 = 2,
-    MESSAGE_PASSED_ON = 4,
-    MESSAGE_FLAGS = 7
+    MESSAGE_FOR_GROUP = 8, /* which one follows */
+    MESSAGE_FLAGS = 11
 };
 enum delivery_flags {
     DELIVERY_QOS = 3,
@@ -46,9 +46,12 @@ static void write_message(struct wr *w, const struct journal_message *m)
     wr_u16(w, m->content_format);
     wr_u8(w, m->qos);
     wr_u8(w, (uint8_t)((m->retain ? MESSAGE_RETAIN : 0) | (m->is_utf8 ? MESSAGE_UTF8 : 0) |
-                       (m->is_passed_on ? MESSAGE_PASSED_ON : 0)));
+                       (m->for_group != 0 ? MESSAGE_FOR_GROUP : 0)));
     wr_u16(w, (uint16_t)m->topic.n);
     wr_u32(w, (uint32_t)m->props.n);
+    if (m->for_group != 0) {
+        wr_u64(w, m->for_group);
+    }
 }
 
 /* The last thing of a record: its payload is all that is left. */
@@ -67,7 +70,7 @@ static struct journal_message read_message(struct rd *r)
     }
     m.retain = (flags & MESSAGE_RETAIN) != 0;
     m.is_utf8 = (flags & MESSAGE_UTF8) != 0;
-    m.is_passed_on = (flags & MESSAGE_PASSED_ON) != 0;
+    m.for_group = (flags & MESSAGE_FOR_GROUP) != 0 ? rd_u64(r) : 0;
     m.topic = rd_bytes(r, n_topic);
     m.props = rd_bytes(r, n_props);
     m.payload = rd_rest(r);

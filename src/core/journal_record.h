@@ -24,13 +24,13 @@ enum {
 struct journal_message {
     uint64_t publisher; /* principal id */
     uint64_t number;    /* retained number; 0: not retained */
+    uint64_t for_group; /* hash of a shared subscription: who owes it is asked again for its members
+                           alone; 0: for everybody */
     int64_t expires_wall_ms;
     uint32_t segment;
     uint16_t content_format;
     uint8_t qos;
     bool retain, is_utf8;
-    bool is_passed_on; /* for members of shared subscriptions alone: who owes it is asked again for
-                          them, and for nobody else */
     struct slice topic, props, payload; /* behind each other in this order */
 };
 

@@ -27,7 +27,7 @@ static bool message_equal(const struct journal_message *a, const struct journal_
     return a->publisher == b->publisher && a->number == b->number &&
            a->expires_wall_ms == b->expires_wall_ms && a->segment == b->segment &&
            a->content_format == b->content_format && a->qos == b->qos && a->retain == b->retain &&
-           a->is_utf8 == b->is_utf8 && a->is_passed_on == b->is_passed_on &&
+           a->is_utf8 == b->is_utf8 && a->for_group == b->for_group &&
            slice_equal(a->topic, b->topic) && slice_equal(a->props, b->props) &&
            slice_equal(a->payload, b->payload);
 }
@@ -52,6 +52,26 @@ static enum err body_read(struct slice s, bool *ret_same)
     struct journal_body b;
     TRY(journal_body_read(s, &b));
     *ret_same = b.id == 77 && b.owed == 5 && message_equal(&b.m, &MESSAGE);
+    return OK;
+}
+
+static const uint64_t GROUP = 0x8090a0b0c0d0e0f0;
+
+static void passed_on_write(struct wr *w)
+{
+    struct journal_body b = {.id = 77, .owed = 5, .m = MESSAGE};
+    b.m.for_group = GROUP;
+    assert_int_equal(journal_body_head(&b, w), OK);
+    write_parts(w, &b.m);
+}
+
+static enum err passed_on_read(struct slice s, bool *ret_same)
+{
+    struct journal_body b;
+    struct journal_message want = MESSAGE;
+    want.for_group = GROUP;
+    TRY(journal_body_read(s, &b));
+    *ret_same = b.id == 77 && b.owed == 5 && message_equal(&b.m, &want);
     return OK;
 }
 
@@ -312,6 +332,10 @@ static const struct example {
     {"SET_ASIDE_END", set_aside_end_write, set_aside_end_read, 8, 8, false, "0000000000000003"},
     {"ENTRY", entry_write, entry_read, 16, 9, true, "030000000000000000636f6e74656e74"},
     {"ENTRY_END", entry_end_write, entry_end_read, 9, 9, false, "c8ffffffffffffffff"},
+    {"BODY for a group", passed_on_write, passed_on_read, 71, 67, true,
+     "000000000000004d00000000000000050102030405060708"
+     "0000000000000009fffffffffffffffea0b0c0d00032020b0003"
+     "000000028090a0b0c0d0e0f0612f62707078797a21"},
 };
 
 static void test_golden(void **state)
@@ -376,7 +400,7 @@ static void test_refused(void **state)
         uint8_t value;
     } BAD[] = {{0, 7, 0},   /* BODY id 0 */
                {0, 46, 3},  /* QoS 3 */
-               {0, 47, 8},  /* an unknown flag */
+               {0, 47, 4},  /* an unknown flag */
                {1, 9, 64},  /* DELIVER of worker 64 */
                {1, 17, 0},  /* session 0 */
                {1, 25, 0},  /* seq 0 */
@@ -414,6 +438,7 @@ static void test_writing_fails(void **state)
     struct journal_settle s = {.session = 1, .seq = 1};
     assert_int_equal(journal_settle_head(JOURNAL_ACK, &s, &w), ERR_SPACE);
     struct journal_set_aside a = {.id = 1, .m = MESSAGE}; /* the longest head */
+    a.m.for_group = GROUP;
     w = wr_into(bytes, sizeof(bytes));
     assert_int_equal(journal_set_aside_head(&a, &w), OK);
 }

@@ -15,13 +15,13 @@ struct msg {
     uint8_t qos;
     bool retain;
     bool is_utf8;           /* payload format indicator */
-    bool is_passed_on;      /* of a group's member that is gone: for a group alone */
     uint64_t expires_at_ms; /* monotonic; UINT64_MAX = never; wall clock only in the log */
     uint64_t publisher;     /* principal id: queued and retained messages re-check who sent them */
     uint64_t session;       /* session id of the publisher, for "no local"; 0: none */
     uint64_t epoch;         /* policy epoch under which it was accepted */
     uint64_t number;        /* retained number; 0 when not retained */
     uint64_t body_id;       /* of its record; 0: it is not on record */
+    uint64_t for_group;     /* hash of the group whose member is gone, for it alone; 0: for all */
     uint32_t segment;
     uint16_t content_format; /* CoAP number, UINT16_MAX = none */
     struct slice topic, props,

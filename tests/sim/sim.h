@@ -124,6 +124,7 @@ struct sim_link {
     bool is_present; /* session present, as the model expects it in CONNACK */
     bool is_clean, has_tapped_connack;
     uint64_t opened_at;
+    uint64_t session_since; /* `since` of the session that it was given */
     uint32_t expiry_s;
     int will; /* number of its will, -1: none */
     uint32_t will_delay_s;
@@ -164,6 +165,7 @@ struct sim_client {
     size_t n_replies;
     uint16_t open_ids[256]; /* QoS 2 ids between PUBLISH and PUBREL */
     int open_pubs[256];
+    uint64_t open_since[256]; /* of which session they are */
     size_t n_open_ids;
     uint32_t keep_s; /* session expiry it asks for */
     uint16_t receive_max;
@@ -210,7 +212,9 @@ struct sim_session {
         uint16_t packet_id, pub;
         uint8_t group;
         bool is_held;
+        bool is_said; /* its PUBACK was fed to the worker, which may not have looked at it yet */
     } out_shared[1024];
+    unsigned n_said;
 };
 
 /* A message that must reach a session, or be dropped with a recorded reason. */
@@ -242,7 +246,10 @@ struct sim_share {
     uint8_t left[SIM_PUBS_MAX], left2[SIM_PUBS_MAX]; /* first copies; those with QoS 2 */
     uint8_t got[SIM_PUBS_MAX];
     uint8_t lost[SIM_PUBS_MAX]; /* copies whose member was not to acknowledge them any more */
-    bool is_weak;               /* it had members that do not last */
+    /* Copies with QoS 2 for members that did not last; those of them that a crash took. */
+    uint8_t fleeting2[SIM_PUBS_MAX], taken2[SIM_PUBS_MAX];
+    bool is_stuck[SIM_PUBS_MAX]; /* it waited over a restart for one that had unsubscribed */
+    bool is_weak;                /* it had members that do not last */
 };
 
 struct sim_model {
@@ -280,6 +287,7 @@ struct sim {
     uint64_t trouble_at;    /* tick of the last moment when disk or memory failed; 0: none */
     uint64_t trouble_until; /* monotonic; the disk fails until then */
     unsigned memory_steps;  /* steps in which allocations fail */
+    uint64_t starved_at;    /* tick when one failed last; 0: never */
     /* the broker */
     struct limits limits;
     struct entrance entrance;
@@ -428,8 +436,16 @@ int share_of(const struct mqtt_publish *m);
 void share_connected(struct sim *s, const struct sim_session *t);
 void share_session_over(struct sim *s, struct sim_session *t);
 void share_crashed(struct sim_session *t);
+/* share_process_over - the same for the groups, when it is known what is on record. */
+void share_process_over(struct sim *s);
 void share_dropped(struct sim *s, unsigned client, unsigned topic);
-void share_acked(struct sim_session *t, uint16_t packet_id);
+/* share_said_ack - a worker was fed a PUBACK; share_took_acks - it has taken in all it was fed;
+ * share_lost_acks - the connection has ended, and what it had not taken in is lost. */
+void share_said_ack(struct sim_session *t, uint16_t packet_id);
+void share_took_acks(struct sim_session *t);
+void share_lost_acks(struct sim_session *t);
+/* share_id_is_anothers - what leaves with this packet id came by no group. */
+void share_id_is_anothers(struct sim_session *t, uint16_t packet_id);
 void share_left(struct sim *s, struct sim_link *l, unsigned pub, unsigned filter,
                 const struct mqtt_publish *m);
 void share_reception(struct sim *s, unsigned pub, unsigned filter);

@@ -99,7 +99,9 @@ static void check_journal(struct sim *s)
     for (unsigned i = 0; i < s->knobs.n_clients; i++) {
         const struct sim_session *t = &s->model.sessions[i];
         int pub = t->exists && t->is_durable ? sim_log_unsettled(s->log, t->sid) : -1;
-        if (pub >= 0 && t->link != NULL) {
+        /* Without memory for the record of its end it comes again after the next restart. */
+        bool is_starved = s->starved_at > 0 && s->starved_at >= s->crashed_at;
+        if (pub >= 0 && t->link != NULL && !is_starved) {
             sim_fail(s, "7",
                      "the journal still owes m%d to client %u: neither an acknowledgement nor a "
                      "drop is recorded",

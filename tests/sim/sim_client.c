@@ -509,13 +509,19 @@ static void open_id_remove(struct sim_client *c, uint16_t packet_id)
         c->n_open_ids--;
         c->open_ids[i] = c->open_ids[c->n_open_ids];
         c->open_pubs[i] = c->open_pubs[c->n_open_ids];
+        c->open_since[i] = c->open_since[c->n_open_ids];
     }
 }
 
-/* False: it came before, and PUBREL did not. */
+/* False: it came before, and PUBREL did not. A clean start of the client's own that was overtaken
+ * by its next connection may have begun another session, which that one was told is present. */
 static bool open_id_add(struct sim *s, struct sim_client *c, uint16_t packet_id, int pub)
 {
     size_t i;
+    uint64_t since = c->link->session_since;
+    if (open_id_find(c, packet_id, &i) && c->open_since[i] != since) {
+        open_id_remove(c, packet_id);
+    }
     if (open_id_find(c, packet_id, &i)) {
         if (c->open_pubs[i] != pub) {
             sim_fail(s, "8", "client %u: packet id %u is m%d's and now m%d's", c->index, packet_id,
@@ -525,6 +531,7 @@ static bool open_id_add(struct sim *s, struct sim_client *c, uint16_t packet_id,
     }
     if (c->n_open_ids < COUNT_OF(c->open_ids)) {
         c->open_pubs[c->n_open_ids] = pub;
+        c->open_since[c->n_open_ids] = since;
         c->open_ids[c->n_open_ids++] = packet_id;
     }
     return true;

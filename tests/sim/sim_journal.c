@@ -33,7 +33,8 @@ static enum err note_body(struct sim_log *l, struct sim_record r, struct slice r
     r.seq = b.m.number;
     r.qos = b.m.qos;
     r.publisher = b.m.publisher;
-    r.is_passed_on = b.m.is_passed_on;
+    r.owed = b.owed;
+    r.is_passed_on = b.m.for_group != 0;
     r.pub = (int16_t)sim_pub_of(l->sim, b.m.payload);
     r.name = (uint8_t)sim_topic_find(b.m.topic);
     sim_say(l->sim, "journal", "%u: body %llu of m%d%s, owed by %llx", r.writer,
@@ -353,6 +354,12 @@ enum sim_kept sim_log_delivery(const struct sim_log *l, uint64_t sid, unsigned p
     return best_of(l, JOURNAL_DELIVER, sid, (int)pub);
 }
 
+static bool is_asked_for(const struct sim_log *l, const struct sim_record *r)
+{
+    const struct sim_record *body = sim_log_find(l, JOURNAL_BODY, r->body, UINT64_MAX);
+    return body == NULL || body->writer == r->writer || (body->owed >> r->writer & 1) != 0;
+}
+
 enum sim_kept sim_log_shared(const struct sim_log *l, unsigned filter, unsigned pub)
 {
     enum sim_kept best = SIM_ABSENT;
@@ -361,6 +368,7 @@ enum sim_kept sim_log_shared(const struct sim_log *l, unsigned filter, unsigned 
         if (r->kind == JOURNAL_DELIVER && r->via == filter && r->pub == (int)pub &&
             !r->is_passed_on) {
             enum sim_kept kept = sim_log_kept(l, r);
+            kept = kept == SIM_APPENDED && !is_asked_for(l, r) ? SIM_ABSENT : kept;
             best = kept > best ? kept : best;
         }
     }

@@ -23,6 +23,7 @@ struct sim_record {
     uint64_t id;        /* of the body; else of the session */
     uint64_t seq;       /* of a delivery; packet id; retained number */
     uint64_t body;      /* DELIVER */
+    uint64_t owed;      /* BODY: bits of workers that owe a DELIVER */
     uint64_t publisher; /* BODY, DELIVER: principal */
     bool is_settled;    /* DELIVER: by ACK or DROP at settled_lsn of settled_by, 0 as above */
     bool is_received;
@@ -79,7 +80,8 @@ enum sim_kept sim_log_session_end(const struct sim_log *l, uint64_t sid);
 /* The delivery record of message `pub` for session sid: the best of several. */
 enum sim_kept sim_log_delivery(const struct sim_log *l, uint64_t sid, unsigned pub);
 /* A delivery record of message `pub` as its publisher sent it, to a member by this shared filter.
- */
+ * One that its publisher's worker did not ask for counts when it is committed: it chose a member
+ * that does not last, which was gone. */
 enum sim_kept sim_log_shared(const struct sim_log *l, unsigned filter, unsigned pub);
 /* Is there one of this session, passed on or not? */
 bool sim_log_has_shared(const struct sim_log *l, uint64_t sid, unsigned filter, unsigned pub);

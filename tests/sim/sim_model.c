@@ -78,6 +78,9 @@ void model_held(struct sim *s, struct sim_link *l)
         l->is_held = true;
         return;
     }
+    if (s->model.sessions[l->client].link == l && l->worker >= 0 && !l->is_over) {
+        share_took_acks(&s->model.sessions[l->client]);
+    }
     for (size_t i = 0; i < s->model.n_pubs; i++) {
         struct sim_pub *p = &s->model.pubs[i];
         if (p->held_on == l->id) {
@@ -222,7 +225,7 @@ void model_fed(struct sim *s, struct sim_link *l, const struct sim_mark *m)
     case MARK_PUBACK:
         /* A connection that ends takes nothing in any more. */
         if (s->model.sessions[l->client].link == l && l->bad_reason == 0 && is_welcome(s, l)) {
-            share_acked(&s->model.sessions[l->client], m->packet_id);
+            share_said_ack(&s->model.sessions[l->client], m->packet_id);
         }
         break;
     case MARK_DISCONNECT:
@@ -288,13 +291,30 @@ static bool must_have_ended(const struct sim *s, const struct sim_session *t)
     return must;
 }
 
+/* A clean start whose worker has it, and has not said how it went. */
+static bool is_starting_clean(const struct sim *s, const struct sim_link *l, unsigned client)
+{
+    return l->client == client && l->is_clean && !l->is_open && l->connect_ms > 0 &&
+           !(l->is_over && l->over_at < s->tick);
+}
+
 bool model_may_be_ending(const struct sim *s, unsigned client)
 {
     bool may = s->states[s->n_states - 1].is_gone[s->clients[client].principal];
     for (unsigned i = 0; i < s->n_links; i++) {
+        may = may || is_starting_clean(s, s->links[i], client);
+    }
+    return may;
+}
+
+/* One that met the end of the memory may have ended the session, and its client reads so slowly
+ * that its connection is not over yet. */
+static bool may_have_failed_clean(const struct sim *s, unsigned client)
+{
+    bool may = false;
+    for (unsigned i = 0; i < s->n_links; i++) {
         const struct sim_link *l = s->links[i];
-        may = may || (l->client == client && l->is_clean && !l->is_open && l->connect_ms > 0 &&
-                      !(l->is_over && l->over_at < s->tick));
+        may = may || (is_starting_clean(s, l, client) && sim_had_trouble(s, l->opened_at));
     }
     return may;
 }
@@ -325,7 +345,9 @@ static void on_connect(struct sim *s, unsigned worker, const struct event *e)
     bool resumed = strstr(e->reason, "session resumed") != NULL;
     /* Until a worker knows that a principal was removed, its session may be found. */
     bool is_gone = s->states[s->n_states - 1].is_gone[principal];
-    bool is_open = (t->is_vague || model_may_have_ended(s, t)) && !l->is_clean;
+    bool is_open =
+        (t->is_vague || model_may_have_ended(s, t) || may_have_failed_clean(s, (unsigned)client)) &&
+        !l->is_clean;
     if (resumed && t->link == NULL && must_have_ended(s, t)) {
         sim_fail(s, "12", "%s/%s resumes a session whose time was over", e->principal,
                  e->client_id);
@@ -348,6 +370,7 @@ static void on_connect(struct sim *s, unsigned worker, const struct event *e)
     will_begins(s, t, l);
     t->expiry_s = l->expiry_s;
     t->asleep_at = 0;
+    l->session_since = t->since;
     t->sid = t->is_durable || resumed ? sim_log_session_of(s->log, (unsigned)client) : 0;
     share_connected(s, t);
     l->is_open = true;
@@ -371,6 +394,7 @@ static void on_disconnect(struct sim *s, const struct event *e)
         return;
     }
     t->link = NULL;
+    share_lost_acks(t);
     t->exists = t->exists && t->is_durable;
     t->asleep_ms = s->now_ms;
     t->asleep_at = s->tick;

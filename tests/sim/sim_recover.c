@@ -54,6 +54,7 @@ void model_crashed(struct sim *s, const struct sim_survey *found)
             s->model.sessions[i].exists = false;
         }
     }
+    share_process_over(s);
 }
 
 /* What a removed principal said cannot be read after a restart, not even that it had replaced what

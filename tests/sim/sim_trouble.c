@@ -79,7 +79,7 @@ void sim_memory_begin(struct sim *s)
 void sim_memory_end(struct sim *s)
 {
     if (mem_fail_after(-1)) {
-        s->trouble_at = s->tick;
+        s->trouble_at = s->starved_at = s->tick;
         sim_say(s, "memory", "an allocation failed");
     }
 }

@@ -171,14 +171,15 @@ MUST_USE enum err groups_choose(struct worker *w, const struct msg *m, struct ma
 
 /* Not retained, for that it was already; a record of its own, so that it stands when the first
  * one's ends. */
-static enum err copy_for_group(const struct msg *m, uint64_t body_id, struct msg **ret)
+static enum err copy_for_group(const struct msg *m, const struct group *group, uint64_t body_id,
+                               struct msg **ret)
 {
     struct msg *copy = NULL;
     TRY(msg_new(m->topic, m->props, m->payload, &copy));
     copy->qos = m->qos;
     copy->retain = m->retain;
     copy->is_utf8 = m->is_utf8;
-    copy->is_passed_on = true;
+    copy->for_group = group->hash;
     copy->expires_at_ms = m->expires_at_ms;
     copy->publisher = m->publisher;
     copy->session = m->session;
@@ -235,7 +236,8 @@ static enum err give(struct worker *w, const struct msg *m, const struct member 
 {
     bool is_recorded = to->facts.is_durable && m->qos > 0 && !PLANTED(PLANT_GROUP_UNRECORDED);
     struct msg *copy = NULL;
-    TRY(copy_for_group(m, is_recorded ? worker_id(w, &w->next_body) : 0, &copy));
+    uint64_t body_id = is_recorded ? worker_id(w, &w->next_body) : 0;
+    TRY(copy_for_group(m, to->group, body_id, &copy));
     enum err err = to->sub != NULL ? give_here(w, copy, to) : give_there(w, copy, to, n_hops);
     msg_unref(copy);
     return err;
@@ -359,11 +361,12 @@ void groups_missed(struct worker *w, const struct msg *m, const uint64_t *sessio
     for (size_t i = 0; i < match->n_hits; i++) {
         struct match_hit hit = match->hits[i];
         const struct group *group = group_hit(&hit);
-        struct member *to = group != NULL ? missed_by(group, sessions, n) : NULL;
+        bool is_asked = group != NULL && (m->for_group == 0 || m->for_group == group->hash);
+        struct member *to = is_asked ? missed_by(group, sessions, n) : NULL;
         if (to != NULL && to->sub != NULL) {
             become(match, &hit, to);
         }
-        if (hit.group != 0 || (group == NULL && !m->is_passed_on)) {
+        if (hit.group != 0 || (group == NULL && m->for_group == 0)) {
             match->hits[left++] = hit;
         }
     }

@@ -260,8 +260,9 @@ static void send_others(struct worker *w, const struct route *r, const struct pl
         count_add(&counts(w)->dropped_ring, 1);
         return;
     }
-    if (m->body_id != 0 && m->qos > 0 && p->to != 0) {
-        worker_handover(w); /* what they record stands on the body */
+    if (m->qos > 0 && p->to != 0 && (m->body_id != 0 || r->inbound != NULL)) {
+        /* What they record stands on the body, and on the packet id, or it comes in again. */
+        worker_handover(w);
     }
     for (unsigned i = 0; p->to != 0 && i < w->setup.n_workers; i++) {
         uint64_t bit = (uint64_t)1 << i;

@@ -68,7 +68,7 @@ static struct journal_message message_of(const struct msg *m, int64_t expires_wa
                                     .qos = m->qos,
                                     .retain = m->retain,
                                     .is_utf8 = m->is_utf8,
-                                    .is_passed_on = m->is_passed_on,
+                                    .for_group = m->for_group,
                                     .topic = m->topic,
                                     .props = m->props,
                                     .payload = m->payload};

@@ -28,7 +28,7 @@ static enum err message_new(const struct journal_message *m, uint64_t expires_at
     copy->qos = m->qos;
     copy->retain = m->retain;
     copy->is_utf8 = m->is_utf8;
-    copy->is_passed_on = m->is_passed_on;
+    copy->for_group = m->for_group;
     copy->expires_at_ms = expires_at_ms;
     copy->publisher = m->publisher;
     copy->number = m->number;

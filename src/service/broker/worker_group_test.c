@@ -480,6 +480,57 @@ static void two_groups_come_back(void **state)
     EXPECT(d, "publish1 t/a x; ");
 }
 
+/* A record for the members of one group is not for those of others that match as well. */
+static void passed_on_within_its_group(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, a, device_at(b, 0, 0), &durable);
+    says(b, p, "x", 1);
+    is_in(b, c, device_at(b, 1, 0), &durable);
+    joins_by_number(b, c, share, 1);
+    joins_by_number(b, c, "$share/h/t/#", 2);
+    connects(b, a, device_at(b, 0, 0), &clean); /* the session of before ends at worker 0 */
+    keeper_commit(b->log);
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.rematched, 1);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish1 t/a x; ");
+}
+
+/* Its packet id is on record before another worker can pass it on, or it would come in again. */
+static void passed_on_after_its_packet_id(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = &b->parties[3], *a = &b->parties[0], *c = &b->parties[1];
+    is_in(b, p, device_at(b, 1, 2), &durable);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    is_cut(b, c);
+    joins(b, a, device_at(b, 0, 0), &clean);
+    settle(b);
+    uint8_t bytes[128];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    write_publish(&w, p->version, "t/a", "x", 2, 7, false);
+    worker_input(b->workers[1], p->conn, wr_slice(&w), b->now_ms); /* for a, on worker 0 */
+    is_cut(b, a);
+    turn(b, 0); /* for c, on worker 1, which has had no turn yet */
+    keeper_commit(b->log);
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.rematched, 1);
+    connects(b, p, device_at(b, 1, 2), &durable);
+    settle(b);
+    EXPECT(p, "connack 00 present; ");
+    publishes(b, p, "t/a", "x", 2, 7, false);
+    settle(b);
+    EXPECT(p, "pubrec 7; ");
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish2 t/a x; ");
+}
+
 static void owed_to_a_group(void **state)
 {
     struct bench *b = *state;
@@ -619,6 +670,8 @@ int main(void)
         STORY(groups_come_back),
         STORY(passed_on_survives),
         STORY(two_groups_come_back),
+        STORY(passed_on_within_its_group),
+        STORY(passed_on_after_its_packet_id),
         STORY(owed_to_a_group),
         STORY(expired_while_down),
         cmocka_unit_test(every_allocation_fails_once),
