@@ -72,8 +72,9 @@ static void accepted(struct sim *s, unsigned pub, bool first, bool has_one_body)
                 sim_fail(s, "7", "m%u is acknowledged, but its delivery to client %u is %s", pub, i,
                          kept == SIM_ABSENT ? "nowhere" : "not committed");
             }
-        } else if (t->link == NULL || t->link->opened_at > p->fed_first) {
-            continue;
+        } else if (t->link == NULL || t->link->opened_at > p->fed_first ||
+                   (s->starved_at > 0 && s->starved_at >= p->fed_first)) {
+            continue; /* without memory what is on no record is dropped and counted */
         }
         if (first) {
             model_duty(s, (struct sim_duty){.client = i,

@@ -203,7 +203,7 @@ static void reload_parts(struct house *h, const struct config *config)
         report_reload(h, has_keys, has_policy);
     }
     if (!has_keys || !has_policy) {
-        why_set(&both, "%.250s%s%.250s", has_keys ? "" : keys.text,
+        why_set(&both, "%.150s%s%.150s", has_keys ? "" : keys.text,
                 has_keys || has_policy ? "" : "; ", has_policy ? "" : policy.text);
     }
     say(h, MESSAGE_RELOADED, both.text);
