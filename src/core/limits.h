@@ -43,9 +43,10 @@ struct role_limits {
     uint32_t inflight;                    /* unacknowledged QoS > 0 messages, each way */
     uint32_t queue_messages;              /* per session */
     uint64_t queue_bytes;
-    uint32_t retained_count; /* per principal */
-    uint32_t retained_bytes; /* each */
-    uint32_t replay_rate;    /* retained messages per second to one subscriber */
+    uint32_t retained_count;  /* per principal */
+    uint32_t retained_bytes;  /* each */
+    uint32_t replay_rate;     /* retained messages per second to the subscriptions of a principal */
+    uint32_t retained_replay; /* the most that one new subscription may bring */
     uint32_t session_expiry_s;
     uint32_t redeliveries;
 };
@@ -55,7 +56,8 @@ struct role_limits {
         .connect_rate = 1, .connect_burst = 20, .publish_rate = 100, .publish_burst = 200,         \
         .subscriptions = 50, .inflight = 20, .queue_messages = 1000,                               \
         .queue_bytes = 4 * 1024 * 1024, .retained_count = 100, .retained_bytes = 64 * 1024,        \
-        .replay_rate = 200, .session_expiry_s = 7 * 86400, .redeliveries = 5                       \
+        .replay_rate = 200, .retained_replay = 100000, .session_expiry_s = 7 * 86400,              \
+        .redeliveries = 5                                                                          \
     }
 
 /* A role with `kind: service` starts here. */
@@ -64,7 +66,8 @@ struct role_limits {
         .connect_rate = 20, .connect_burst = 200, .publish_rate = 50000, .publish_burst = 100000,  \
         .subscriptions = 5000, .inflight = 1000, .queue_messages = 100000,                         \
         .queue_bytes = 256 * 1024 * 1024, .retained_count = 50000, .retained_bytes = 256 * 1024,   \
-        .replay_rate = 20000, .session_expiry_s = 7 * 86400, .redeliveries = 50                    \
+        .replay_rate = 20000, .retained_replay = 1000000, .session_expiry_s = 7 * 86400,           \
+        .redeliveries = 50                                                                         \
     }
 
 #endif

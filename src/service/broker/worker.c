@@ -34,6 +34,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     map_init(&w->accounts, &w->setup.key, account_key);
     list_init(&w->dirty);
     list_init(&w->paused);
+    list_init(&w->replaying);
     list_init(&w->barriers);
     list_init(&w->observers_dirty);
     wheel_init(&w->conn_wheel, now_ms);
@@ -294,6 +295,7 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
     rings_run(w);
     commits_run(w);
     timers_run(w);
+    replays_turn(w);
     outboxes_drain(w);
     if (!list_is_empty(&w->paused)) {
         conns_resume(w);
@@ -342,7 +344,7 @@ uint64_t worker_deadline(const struct worker *w)
         const struct conn *c = LIST_ENTRY(n, struct conn, paused);
         at = least(at, c->paused_until_ms == UINT64_MAX ? w->now_ms + 10 : c->paused_until_ms);
     }
-    return least(at, w->next_sweep_ms);
+    return least(least(at, replays_deadline(w)), w->next_sweep_ms);
 }
 
 uint64_t worker_realm_epoch(const struct worker *w)
@@ -358,6 +360,11 @@ bool worker_is_draining(const struct worker *w)
 bool worker_is_drained(const struct worker *w)
 {
     return w->is_draining && w->n_conns == 0;
+}
+
+bool worker_is_replaying(const struct worker *w)
+{
+    return !list_is_empty(&w->replaying);
 }
 
 bool worker_has_uncommitted(const struct worker *w)

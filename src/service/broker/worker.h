@@ -119,6 +119,8 @@ uint64_t worker_deadline(const struct worker *w);
 uint64_t worker_realm_epoch(const struct worker *w);
 bool worker_is_draining(const struct worker *w);
 bool worker_is_drained(const struct worker *w);
+/* worker_is_replaying - retained messages wait for their pace, on the way to a new subscription. */
+bool worker_is_replaying(const struct worker *w);
 /* worker_has_uncommitted - records were appended that are not committed: somebody should commit the
  * journal. */
 bool worker_has_uncommitted(const struct worker *w);
