@@ -24,6 +24,20 @@ struct follower {
     uint64_t next;
 };
 
+enum inquiry_kind { INQUIRY_LIST, INQUIRY_SUM, INQUIRY_PURGE, INQUIRY_UNDO };
+
+/* Somebody looks at retained messages, or changes them, page by page. */
+struct inquiry {
+    struct browse *browse; /* owned; NULL: a free row */
+    uint64_t token;
+    enum inquiry_kind kind;
+    uint64_t id;             /* PURGE, UNDO: of the undo record */
+    unsigned part;           /* the last one that was written or read */
+    uint64_t n, kept, bytes; /* done or seen; in the undo record; of what was seen */
+    bool is_due, is_done;    /* to be handed to the worker; for the last time */
+    char shown[128];         /* the filter, for events */
+};
+
 struct admin {
     struct admin_setup setup;
     const char *listeners[ADMIN_LISTENERS_MAX]; /* names, for metrics */
@@ -34,6 +48,7 @@ struct admin {
     struct control_server *server; /* NULL before admin_attach or admin_adopt */
     struct waiting waiting[CONTROL_CLIENTS_MAX];
     struct follower followers[CONTROL_CLIENTS_MAX];
+    struct inquiry inquiries[ADMIN_INQUIRIES_MAX];
     bool is_realm_due; /* the workers do not all have the newest realm in their rings */
     uint64_t started_ms;
     uint64_t backup_token;            /* who holds the store's segments; 0: nobody */
@@ -116,6 +131,9 @@ uint64_t admin_keep_uses(struct admin *a, uint64_t now_ms);
 /* admin_directory_report - an event when the directory was found damaged. */
 void admin_directory_report(struct admin *a);
 
+/* admin_inquire - goes on with who looks at retained messages; true: some wait for a worker. */
+bool admin_inquire(struct admin *a);
+void admin_inquiries_end(struct admin *a);
 /* admin_follow - sends the new lines of the trail to who follows it. */
 void admin_follow(struct admin *a);
 
@@ -143,6 +161,7 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_device_enable, verb_device_revoke, verb_device_rotate, verb_device_remove,
     verb_policy_check, verb_policy_apply, verb_policy_explain, verb_exception_add,
     verb_exception_list, verb_exception_end, verb_status, verb_metrics, verb_alerts,
-    verb_audit_tail, verb_backup_pin, verb_master_key_rotate;
+    verb_audit_tail, verb_backup_pin, verb_master_key_rotate, verb_retained_list,
+    verb_retained_purge, verb_retained_undo;
 
 #endif

@@ -22,12 +22,14 @@ enum wmsg_kind {
                    */
     WMSG_TOKEN,   /* what was asked under `token` is committed here too, or has failed */
     WMSG_VERIFIED, /* answer of the verify pool; takes `verified` */
+    WMSG_BROWSE,   /* `browse` is the worker's until it is ready; owns one reference */
     WMSG_REALM,    /* a new realm (owns one reference); answer through worker_realm_epoch */
     WMSG_DRAIN     /* tell all clients that the server goes down, and close */
 };
 
 struct handover;
 struct verified;
+struct browse;
 
 struct wmsg_text {
     size_t n;
@@ -61,6 +63,7 @@ struct wmsg {
         const struct msg *msg;
         struct verified *verified;
         const struct realm *realm;
+        struct browse *browse;
     };
 };
 

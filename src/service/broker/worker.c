@@ -35,6 +35,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->dirty);
     list_init(&w->paused);
     list_init(&w->replaying);
+    list_init(&w->browses);
     list_init(&w->barriers);
     list_init(&w->observers_dirty);
     wheel_init(&w->conn_wheel, now_ms);
@@ -127,6 +128,9 @@ struct worker *worker_free(struct worker *w)
         list_unlink(n);
         mem_free(LIST_ENTRY(n, struct barrier, node));
     }
+    if (w->retained != NULL) {
+        browses_end(w);
+    }
     outboxes_free(w);
     publishers_clear(w);
     groups_free(w->groups);
@@ -195,6 +199,9 @@ static bool take_message(struct worker *w, struct wmsg *m)
         login_verified(w, m->verified);
         verified_free(m->verified);
         break;
+    case WMSG_BROWSE:
+        browse_arrived(w, m->browse);
+        break;
     case WMSG_REALM:
         realm_changed(w, m->realm);
         break;
@@ -221,6 +228,9 @@ void wmsg_done(struct wmsg *m)
         break;
     case WMSG_VERIFIED:
         verified_free(m->verified);
+        break;
+    case WMSG_BROWSE:
+        browse_unref(m->browse);
         break;
     case WMSG_REALM:
         realm_unref(m->realm);
@@ -296,6 +306,7 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
     commits_run(w);
     timers_run(w);
     replays_turn(w);
+    browses_turn(w);
     outboxes_drain(w);
     if (!list_is_empty(&w->paused)) {
         conns_resume(w);
@@ -336,6 +347,9 @@ uint64_t worker_deadline(const struct worker *w)
     uint64_t at = least(wheel_deadline(&w->conn_wheel), wheel_deadline(&w->session_wheel));
     if (rings_have_more(w)) {
         at = least(at, w->now_ms + (w->is_short ? SHORT_RETRY_MS : 0));
+    }
+    if (browses_wait(w)) {
+        at = least(at, w->now_ms + 1);
     }
     if (outboxes_are_full(w, 1)) {
         at = least(at, w->now_ms + 1); /* a full ring: look again soon */

@@ -11,6 +11,7 @@
 #include "engine/mqtt_gate.h"
 #include "engine/mqtt_server.h"
 #include "security/password/scram.h"
+#include "service/broker/browse.h"
 #include "service/broker/worker.h"
 
 enum {
@@ -165,7 +166,7 @@ struct worker {
     struct conn **conns; /* slots */
     size_t n_slots, n_conns;
     uint32_t next_generation;
-    struct list dirty, paused, replaying;
+    struct list dirty, paused, replaying, browses;
     size_t replay_steps; /* left in this turn */
     struct wheel conn_wheel, session_wheel;
 
@@ -455,6 +456,14 @@ void replays_forget(struct worker *w, struct conn *c, const struct sub *sub);
 /* replays_turn - a turn begins. replays_deadline - when one is needed. */
 void replays_turn(struct worker *w);
 uint64_t replays_deadline(const struct worker *w);
+
+/* browse.c */
+/* browse_arrived - takes a reference. browses_wait - some are at work: a turn is due. browses_end -
+ * the worker ends. */
+void browse_arrived(struct worker *w, struct browse *b);
+void browses_turn(struct worker *w);
+bool browses_wait(const struct worker *w);
+void browses_end(struct worker *w);
 
 /* interest.c */
 /* interest_announce - false: some worker was not told, for want of memory. */
