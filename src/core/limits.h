@@ -21,9 +21,11 @@ struct limits {
     uint32_t topic_aliases;      /* of one MQTT 5 connection, in each direction; at most 64 */
     uint32_t connect_per_second; /* failed and unfinished handshakes, per source prefix */
     uint32_t connect_burst;
-    uint32_t keep_alive_seconds; /* longest; 0 or more than this: MQTT 5 is told this one */
-    uint32_t silence_seconds;    /* after which MQTT 3.1.1, which cannot be told, is closed */
-    uint64_t memory_bytes;       /* ceiling for the process; 0 = 80 % of what there is */
+    uint32_t keep_alive_seconds;   /* longest; 0 or more than this: MQTT 5 is told this one */
+    uint32_t silence_seconds;      /* after which MQTT 3.1.1, which cannot be told, is closed */
+    uint32_t retained_total;       /* retained messages of all principals */
+    uint64_t retained_total_bytes; /* and the memory they take */
+    uint64_t memory_bytes;         /* ceiling for the process; 0 = 80 % of what there is */
 };
 
 #define LIMITS_DEFAULT                                                                             \
@@ -32,7 +34,8 @@ struct limits {
         .dtls_seconds = 60, .topic_bytes = 256, .topic_levels = 16, .filters_per_packet = 8,       \
         .user_properties = 64, .client_id_bytes = 64, .topic_aliases = 16,                         \
         .connect_per_second = 20, .connect_burst = 200, .keep_alive_seconds = 1200,                \
-        .silence_seconds = 1800, .memory_bytes = 0                                                 \
+        .silence_seconds = 1800, .retained_total = 1000000,                                        \
+        .retained_total_bytes = 512 * 1024 * 1024, .memory_bytes = 0                               \
     }
 
 /* Bounds of one principal, by role. */
@@ -45,6 +48,7 @@ struct role_limits {
     uint64_t queue_bytes;
     uint32_t retained_count;  /* per principal */
     uint32_t retained_bytes;  /* each */
+    uint32_t retained_ttl_s;  /* of one that is published without an expiry; 0: it has none */
     uint32_t replay_rate;     /* retained messages per second to the subscriptions of a principal */
     uint32_t retained_replay; /* the most that one new subscription may bring */
     uint32_t session_expiry_s;

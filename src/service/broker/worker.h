@@ -166,6 +166,9 @@ void worker_unobserve(struct worker *w, struct observer *o);
  * NULL: none.
  */
 struct observer *worker_next_observer(struct worker *w, unsigned door);
+/* worker_retain_wish - what a publish of a to this topic asks of the index: for passage_publish. */
+enum passage_retain worker_retain_wish(struct worker *w, const struct account *a,
+                                       struct slice topic, bool retain, uint64_t now_ms);
 const struct msg *worker_retained(struct worker *w, struct slice topic, uint64_t now_ms);
 /* worker_retained_each - every retained message a filter matches and whose publisher may still
  * publish. */

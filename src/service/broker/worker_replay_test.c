@@ -229,6 +229,72 @@ static void over_the_limit_it_is_refused(void **state)
     EXPECT(reader, "suback 00; ");
 }
 
+/* ---- how much there may be ---- */
+
+/* Of all principals; a clear is always taken, and makes room. */
+static void the_total_is_bounded(void **state)
+{
+    struct bench *b = *state;
+    struct party *one = &b->parties[1], *two = &b->parties[2];
+    b->limits.retained_total = 2;
+    is_in(b, one, device_at(b, 0, 0), &plain);
+    is_in(b, two, device_at(b, 1, 0), &plain);
+    publishes(b, one, "t/1", "x", 1, 1, true);
+    publishes(b, two, "t/2", "x", 1, 1, true);
+    settle(b);
+    EXPECT(one, "puback 1; ");
+    EXPECT(two, "puback 1; ");
+    publishes(b, one, "t/3", "x", 1, 2, true);
+    publishes(b, two, "t/2", "new", 1, 2, true); /* replaces */
+    settle(b);
+    EXPECT(one, "puback 2 97; ");
+    EXPECT(two, "puback 2; ");
+    assert_non_null(strstr(b->events[b->n_events - 1].reason, "retained_total"));
+    publishes(b, two, "t/2", "", 1, 3, true);
+    settle(b);
+    publishes(b, one, "t/3", "x", 1, 3, true);
+    settle(b);
+    EXPECT(one, "puback 3; ");
+    b->limits.retained_total_bytes = b->counters[0].retained_bytes + 1;
+    publishes(b, one, "t/3", "y", 1, 4, true); /* under */
+    settle(b);
+    EXPECT(one, "puback 4; ");
+    b->limits.retained_total_bytes = b->counters[0].retained_bytes;
+    publishes(b, one, "t/3", "z", 1, 5, true); /* at: nothing may grow */
+    publishes(b, one, "t/3", "", 1, 6, true);
+    settle(b);
+    EXPECT(one, "puback 5 97; puback 6; ");
+}
+
+/* What has no expiry gets the role's, what has one keeps it; the end of it gives memory and quota
+ * back on every worker, though nobody reads it. */
+static void a_role_may_give_a_life(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = &b->parties[1];
+    role_limits(b->any)->retained_ttl_s = 60;
+    role_limits(b->any)->retained_count = 2;
+    is_in(b, p, device_at(b, 0, 0), &plain);
+    publishes(b, p, "t/1", "x", 1, 1, true);
+    publishes(b, p, "t/2", "x", 1, 2, true);
+    publishes(b, p, "t/3", "x", 1, 3, true);
+    settle(b);
+    EXPECT(p, "puback 1; puback 2; puback 3 97; ");
+    pass(b, 59000);
+    assert_int_equal(b->counters[0].retained_messages, 2);
+    pass(b, 3000);
+    for (unsigned i = 0; i < WORKERS; i++) {
+        assert_int_equal(b->counters[i].retained_messages, 0);
+        assert_int_equal(b->counters[i].retained_bytes, 0);
+    }
+    publishes(b, p, "t/3", "x", 1, 4, true);
+    settle(b);
+    EXPECT(p, "puback 4; ");
+    struct restore_report report;
+    bench_crash(b, 61000, &report);
+    assert_int_equal(report.retained, 0); /* its life goes on over a restart */
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_bench, close_bench)
 
 int main(void)
@@ -241,6 +307,8 @@ int main(void)
         TEST(it_goes_on_when_there_is_room),
         TEST(at_the_limit_it_is_granted),
         TEST(over_the_limit_it_is_refused),
+        TEST(the_total_is_bounded),
+        TEST(a_role_may_give_a_life),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
