@@ -179,6 +179,11 @@ static enum err purged(struct admin *a, struct inquiry *q, struct control_reply 
     if (reply == NULL) {
         return OK;
     }
+    if (q->n == 0 && err == OK) {
+        TRY(control_line(reply, json_pack("{s:i,s:s}", "purged", 0, "text",
+                                          "no retained message matches; nothing was purged")));
+        return control_finish(reply, 0, NULL);
+    }
     char text[160];
     snprintf(text, sizeof text,
              "%" PRIu64 " retained messages purged; `sallyport retained undo %" PRIu64
