@@ -24,6 +24,7 @@ enum err account_new(const struct policy *policy, const struct principal *princi
     const struct role_limits *l = grants_limits(a->grants);
     bucket_init(&a->connects, l->connect_rate, l->connect_burst, now_ms);
     bucket_init(&a->publishes, l->publish_rate, l->publish_burst, now_ms);
+    bucket_init(&a->replays, l->replay_rate, l->replay_rate, now_ms);
     map_init(&a->sessions, key, session_key);
     *ret = a;
     return OK;
@@ -44,7 +45,8 @@ struct account *account_free(struct account *a)
 bool account_is_rested(const struct account *a, uint64_t now_ms)
 {
     return bucket_wait_ms(&a->connects, a->connects.burst, now_ms) == 0 &&
-           bucket_wait_ms(&a->publishes, a->publishes.burst, now_ms) == 0;
+           bucket_wait_ms(&a->publishes, a->publishes.burst, now_ms) == 0 &&
+           bucket_wait_ms(&a->replays, a->replays.burst, now_ms) == 0;
 }
 
 enum err account_renew(struct account *a, const struct policy *policy,
@@ -74,6 +76,7 @@ enum err account_renew(struct account *a, const struct policy *policy,
     const struct role_limits *l = grants_limits(grants);
     bucket_set(&a->connects, l->connect_rate, l->connect_burst);
     bucket_set(&a->publishes, l->publish_rate, l->publish_burst);
+    bucket_set(&a->replays, l->replay_rate, l->replay_rate);
     a->is_closed = principal->status != PRINCIPAL_ACTIVE;
     return OK;
 }

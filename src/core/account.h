@@ -26,6 +26,7 @@ struct account {
     bool is_closed;                    /* disabled, revoked, removed or stale: nothing is allowed */
     bool is_stale; /* its rights could not be renewed yet: what it may have is not known */
     struct bucket connects, publishes;
+    struct bucket replays; /* retained messages for its new subscriptions */
     uint32_t n_retained;
     uint64_t queued_bytes;
     struct queue_load *load; /* of the worker, borrowed: charged too. NULL: nobody counts */

@@ -21,13 +21,15 @@ struct limits {
     uint32_t topic_aliases;      /* of one MQTT 5 connection, in each direction; at most 64 */
     uint32_t connect_per_second; /* failed and unfinished handshakes, per source prefix */
     uint32_t connect_burst;
-    uint32_t preauth_connections; /* not logged in, at a time, of all listeners */
-    uint32_t keep_alive_seconds;  /* longest; 0 or more than this: MQTT 5 is told this one */
-    uint32_t silence_seconds;     /* after which MQTT 3.1.1, which cannot be told, is closed */
-    uint32_t aside_messages;      /* messages set aside, in all; the workers have equal parts */
-    uint32_t aside_seconds;       /* for which one is kept */
-    uint64_t aside_bytes;         /* and what they cost */
-    uint64_t memory_bytes;        /* ceiling for the process; 0 = 80 % of what there is */
+    uint32_t preauth_connections;  /* not logged in, at a time, of all listeners */
+    uint32_t keep_alive_seconds;   /* longest; 0 or more than this: MQTT 5 is told this one */
+    uint32_t silence_seconds;      /* after which MQTT 3.1.1, which cannot be told, is closed */
+    uint32_t aside_messages;       /* messages set aside, in all; the workers have equal parts */
+    uint32_t aside_seconds;        /* for which one is kept */
+    uint32_t retained_total;       /* retained messages of all principals */
+    uint64_t aside_bytes;          /* what those set aside cost */
+    uint64_t retained_total_bytes; /* the memory the retained ones take */
+    uint64_t memory_bytes;         /* ceiling for the process; 0 = 80 % of what there is */
 };
 
 #define LIMITS_DEFAULT                                                                             \
@@ -37,7 +39,8 @@ struct limits {
         .user_properties = 64, .client_id_bytes = 64, .topic_aliases = 16,                         \
         .connect_per_second = 20, .connect_burst = 200, .preauth_connections = 1024,               \
         .keep_alive_seconds = 1200, .silence_seconds = 1800, .aside_messages = 1000,               \
-        .aside_seconds = 30 * 86400, .aside_bytes = 16 * 1024 * 1024, .memory_bytes = 0            \
+        .aside_seconds = 30 * 86400, .retained_total = 1000000, .aside_bytes = 16 * 1024 * 1024,   \
+        .retained_total_bytes = 512 * 1024 * 1024, .memory_bytes = 0                               \
     }
 
 /* Bounds of one principal, by role. */
@@ -48,9 +51,11 @@ struct role_limits {
     uint32_t inflight;                    /* unacknowledged QoS > 0 messages, each way */
     uint32_t queue_messages;              /* per session */
     uint64_t queue_bytes;
-    uint32_t retained_count; /* per principal */
-    uint32_t retained_bytes; /* each */
-    uint32_t replay_rate;    /* retained messages per second to one subscriber */
+    uint32_t retained_count;  /* per principal */
+    uint32_t retained_bytes;  /* each */
+    uint32_t retained_ttl_s;  /* of one that is published without an expiry; 0: it has none */
+    uint32_t replay_rate;     /* retained messages per second to the subscriptions of a principal */
+    uint32_t retained_replay; /* the most that one new subscription may bring */
     uint32_t session_expiry_s;
     uint32_t redeliveries;
 };
@@ -60,7 +65,8 @@ struct role_limits {
         .connect_rate = 1, .connect_burst = 20, .publish_rate = 100, .publish_burst = 200,         \
         .subscriptions = 50, .inflight = 20, .queue_messages = 1000,                               \
         .queue_bytes = 4 * 1024 * 1024, .retained_count = 100, .retained_bytes = 64 * 1024,        \
-        .replay_rate = 200, .session_expiry_s = 7 * 86400, .redeliveries = 5                       \
+        .replay_rate = 200, .retained_replay = 100000, .session_expiry_s = 7 * 86400,              \
+        .redeliveries = 5                                                                          \
     }
 
 /* A role with `kind: service` starts here. */
@@ -69,7 +75,8 @@ struct role_limits {
         .connect_rate = 20, .connect_burst = 200, .publish_rate = 50000, .publish_burst = 100000,  \
         .subscriptions = 5000, .inflight = 1000, .queue_messages = 100000,                         \
         .queue_bytes = 256 * 1024 * 1024, .retained_count = 50000, .retained_bytes = 256 * 1024,   \
-        .replay_rate = 20000, .session_expiry_s = 7 * 86400, .redeliveries = 50                    \
+        .replay_rate = 20000, .retained_replay = 1000000, .session_expiry_s = 7 * 86400,           \
+        .redeliveries = 50                                                                         \
     }
 
 #endif

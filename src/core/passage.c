@@ -86,6 +86,11 @@ enum err passage_will(struct account *a, struct slice topic, uint8_t qos,
                       "a retained message of %zu bytes is over retained_bytes %u of role %s",
                       payload_bytes, (unsigned)l->retained_bytes, a->principal->role);
     }
+    if (retain == RETAIN_FULL) {
+        return refuse(ret, ERR_QUOTA,
+                      "the server retains all that it may (retained_total, retained_total_bytes); "
+                      "`sallyport retained list --by principal` says whose it is");
+    }
     if (retain == RETAIN_NEW && a->n_retained >= l->retained_count) {
         return refuse(ret, ERR_QUOTA,
                       "%s has %u retained messages already (retained_count of role %s); clear some",

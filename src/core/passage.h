@@ -20,6 +20,7 @@ MUST_USE enum err passage_connect(struct account *a, struct slice client_id, uin
 enum passage_retain {
     RETAIN_NO,
     RETAIN_NEW,    /* the topic holds no message of this principal yet */
+    RETAIN_FULL,   /* nobody may retain more: retained_total or retained_total_bytes is reached */
     RETAIN_REPLACE /* it does: the count does not grow */
 };
 

@@ -14,6 +14,7 @@ struct entry {
     char *copy;            /* the topic's own bytes in a marker that has no message */
     struct slice topic;    /* in msg or in copy */
     uint64_t number;
+    uint64_t arrival;       /* of the message: when it came to this index */
     struct trie_node *node; /* NULL: a marker */
     struct list_node in_markers;
     struct timer expiry;
@@ -25,7 +26,8 @@ struct retained {
     struct wheel expiries;
     struct list markers; /* lowest number first */
     size_t n_messages, n_markers;
-    uint64_t bytes, passed;
+    size_t n_hidden; /* messages of topics that begin with '$' */
+    uint64_t bytes, passed, n_arrivals;
     void (*gone)(void *ctx, uint64_t publisher, uint64_t bytes);
     void *gone_ctx;
 };
@@ -75,6 +77,8 @@ struct retained *retained_free(struct retained *r)
 static void entry_unhang(struct retained *r, struct entry *e)
 {
     e->node->value = NULL;
+    trie_count(e->node, -1);
+    r->n_hidden -= e->topic.p[0] == '$';
     trie_prune(&r->tree, e->node);
     e->node = NULL;
     wheel_cancel(&r->expiries, &e->expiry);
@@ -148,6 +152,11 @@ static void entry_hang(struct retained *r, struct entry *e, const struct msg *m)
     msg_unref(old);
     e->copy = mem_free(e->copy);
     e->number = m->number;
+    e->arrival = ++r->n_arrivals;
+    if (e->node->value == NULL) {
+        trie_count(e->node, 1);
+        r->n_hidden += e->topic.p[0] == '$';
+    }
     e->node->value = e;
     wheel_arm(&r->expiries, &e->expiry, m->expires_at_ms);
     r->n_messages++;
@@ -297,40 +306,36 @@ const struct msg *retained_find(struct retained *r, struct slice topic, uint64_t
     return e != NULL && is_live(e, now_ms) ? e->msg : NULL;
 }
 
-/* Where a walk is in its filter: the level that the children of the current node must match. Past
- * the last one `at` is n + 1. */
-struct position {
-    struct slice filter;
-    size_t at;
-};
-
-static struct slice position_level(const struct position *p)
+/* A walk is in its filter at `at`: the level that the children of its node must match. Past the
+ * last one that is n + 1. */
+static struct slice level_at(const struct retained_cursor *c)
 {
-    struct slice rest = slice_from(p->filter, p->at);
+    struct slice rest = slice_from(c->filter, c->at);
     return slice_head(rest, slice_find(rest, '/'));
 }
 
-static void position_down(struct position *p)
+static void level_down(struct retained_cursor *c)
 {
-    p->at += position_level(p).n + 1;
+    c->at += level_at(c).n + 1;
 }
 
-static void position_up(struct position *p)
+static void level_up(struct retained_cursor *c)
 {
-    size_t start = p->at - 1; /* on the separator, or the end, behind the level above */
-    while (start > 0 && p->filter.p[start - 1] != '/') {
+    size_t start = c->at - 1; /* on the separator, or the end, behind the level above */
+    while (start > 0 && c->filter.p[start - 1] != '/') {
         start--;
     }
-    p->at = start;
+    c->at = start;
 }
 
 /* SPEC: MQTT-4.7.2-1 */
 static bool is_hidden(const struct trie_node *node)
 {
-    return node->parent->parent == NULL && node->level.n > 0 && node->level.p[0] == '$';
+    return node->parent != NULL && node->parent->parent == NULL && node->level.n > 0 &&
+           node->level.p[0] == '$';
 }
 
-static const struct trie_node *skip_hidden(const struct trie_node *node)
+static struct trie_node *skip_hidden(struct trie_node *node)
 {
     while (node != NULL && is_hidden(node)) {
         node = trie_next_sibling(node);
@@ -338,84 +343,165 @@ static const struct trie_node *skip_hidden(const struct trie_node *node)
     return node;
 }
 
-struct asked {
-    uint64_t now_ms;
-    bool (*each)(void *ctx, const struct msg *m);
-    void *ctx;
-};
-
-static bool emit(const struct asked *a, const struct trie_node *node)
+/* step_down - the first child that the level at hand may mean. */
+static struct trie_node *step_down(const struct retained *r, const struct retained_cursor *c)
 {
-    const struct entry *e = node->value;
-    return e == NULL || !is_live(e, a->now_ms) || a->each(a->ctx, e->msg);
-}
-
-static bool emit_subtree(const struct asked *a, const struct trie_node *top)
-{
-    const struct trie_node *node = top;
-    while (node != NULL) {
-        bool is_skipped = node->parent != NULL && is_hidden(node) && top->parent == NULL;
-        if (!is_skipped && !emit(a, node)) {
-            return false;
-        }
-        node = trie_after(top, node, !is_skipped);
-    }
-    return true;
-}
-
-/* step_down - the first child that the level at p may mean. */
-static const struct trie_node *step_down(const struct retained *r, const struct trie_node *node,
-                                         const struct position *p)
-{
-    struct slice level = position_level(p);
+    struct slice level = level_at(c);
     if (slice_is(level, "+")) {
-        return skip_hidden(trie_first_child(node));
+        return skip_hidden(trie_first_child(c->node));
     }
-    return trie_child(&r->tree, node, level, trie_level_hash(&r->tree, level));
+    return trie_child(&r->tree, c->node, level, trie_level_hash(&r->tree, level));
 }
 
-/* step_aside - the next node in the walk when all below `node` is done; moves p along. */
-static const struct trie_node *step_aside(const struct trie_node *node, struct position *p)
+/* step_aside - the next node in the walk when all below `node` is done; moves along in the filter.
+ */
+static struct trie_node *step_aside(struct trie_node *node, struct retained_cursor *c)
 {
     while (node->parent != NULL) {
-        struct position above = *p;
-        position_up(&above);
-        if (slice_is(position_level(&above), "+")) {
-            const struct trie_node *next = skip_hidden(trie_next_sibling(node));
+        level_up(c);
+        if (slice_is(level_at(c), "+")) {
+            struct trie_node *next = skip_hidden(trie_next_sibling(node));
             if (next != NULL) {
+                level_down(c);
                 return next;
             }
         }
-        *p = above;
         node = node->parent;
     }
     return NULL;
 }
 
+static bool is_at_end_of_filter(const struct retained_cursor *c)
+{
+    return c->at > c->filter.n;
+}
+
+/* Everything below a node that "#" means, with the node itself. SPEC: MQTT5 4.7.1.2 */
+static bool is_at_rest_of_filter(const struct retained_cursor *c)
+{
+    return c->top == NULL && !is_at_end_of_filter(c) && slice_is(level_at(c), "#");
+}
+
+static struct trie_node *next_below(struct retained_cursor *c)
+{
+    bool is_skipped = c->top->parent == NULL && is_hidden(c->node);
+    struct trie_node *next = trie_after(c->top, c->node, !is_skipped);
+    if (next == NULL) {
+        next = step_aside(c->top, c);
+        c->top = NULL;
+    }
+    return next;
+}
+
+/* cursor_step - to the next node of the walk; it is not pinned, and the last one is as it was. */
+static void cursor_step(const struct retained *r, struct retained_cursor *c)
+{
+    struct trie_node *next = NULL;
+    if (is_at_rest_of_filter(c)) {
+        c->top = c->node;
+    }
+    if (c->top != NULL) {
+        c->node = next_below(c);
+        return;
+    }
+    if (!is_at_end_of_filter(c)) {
+        next = step_down(r, c);
+        if (next != NULL) {
+            level_down(c);
+        }
+    }
+    c->node = next != NULL ? next : step_aside(c->node, c);
+}
+
+/* The message of the node that the walk has reached, when it is one of the filter's. */
+static const struct msg *cursor_msg(const struct retained_cursor *c, uint64_t now_ms)
+{
+    const struct entry *e = c->node->value;
+    if (e == NULL || !is_live(e, now_ms) || e->arrival > c->arrival) {
+        return NULL;
+    }
+    bool is_below = c->top != NULL || is_at_rest_of_filter(c);
+    bool is_skipped = c->top != NULL && c->top->parent == NULL && is_hidden(c->node);
+    return (is_below && !is_skipped) || (!is_below && is_at_end_of_filter(c)) ? e->msg : NULL;
+}
+
 void retained_match(struct retained *r, struct slice filter, uint64_t now_ms,
                     bool (*each)(void *ctx, const struct msg *m), void *ctx)
 {
-    struct asked a = {.now_ms = now_ms, .each = each, .ctx = ctx};
-    struct position p = {.filter = filter};
-    const struct trie_node *node = &r->tree.root;
-    while (node != NULL) {
-        const struct trie_node *next = NULL;
-        if (p.at > filter.n) {
-            if (!emit(&a, node)) {
-                return;
-            }
-        } else if (slice_is(position_level(&p), "#")) {
-            if (!emit_subtree(&a, node)) { /* with the parent itself. SPEC: MQTT5 4.7.1.2 */
-                return;
-            }
-        } else {
-            next = step_down(r, node, &p);
-            if (next != NULL) {
-                position_down(&p);
-            }
+    struct retained_cursor c = {.filter = filter, .node = &r->tree.root, .arrival = r->n_arrivals};
+    while (c.node != NULL) {
+        const struct msg *m = cursor_msg(&c, now_ms);
+        if (m != NULL && !each(ctx, m)) {
+            return;
         }
-        node = next != NULL ? next : step_aside(node, &p);
+        cursor_step(r, &c);
     }
+}
+
+void retained_cursor_init(struct retained *r, struct slice filter, struct retained_cursor *ret)
+{
+    *ret =
+        (struct retained_cursor){.filter = filter, .node = &r->tree.root, .arrival = r->n_arrivals};
+    trie_pin(ret->node);
+}
+
+void retained_cursor_done(struct retained *r, struct retained_cursor *c)
+{
+    if (c->node != NULL) {
+        trie_unpin(&r->tree, c->node);
+        c->node = NULL;
+    }
+}
+
+void retained_cursor_next(struct retained *r, struct retained_cursor *c)
+{
+    struct trie_node *last = c->node;
+    cursor_step(r, c);
+    if (c->node != NULL) {
+        trie_pin(c->node);
+    }
+    trie_unpin(&r->tree, last);
+}
+
+const struct msg *retained_cursor_find(struct retained *r, struct retained_cursor *c,
+                                       uint64_t now_ms, size_t *steps)
+{
+    while (c->node != NULL) {
+        const struct msg *m = cursor_msg(c, now_ms);
+        if (m != NULL) {
+            return m;
+        }
+        if (*steps == 0) {
+            return NULL;
+        }
+        (*steps)--;
+        retained_cursor_next(r, c);
+    }
+    return NULL;
+}
+
+uint64_t retained_estimate(const struct retained *r, struct slice filter, size_t steps)
+{
+    /* The walk changes nothing: the root is only not const because a cursor may stop there. */
+    struct retained_cursor c = {.filter = filter,
+                                .node = (struct trie_node *)(uintptr_t)&r->tree.root};
+    uint64_t n = 0, most = r->n_messages;
+    bool is_fixed = true;
+    while (c.node != NULL) {
+        if (steps-- == 0) {
+            return most;
+        }
+        if (is_at_rest_of_filter(&c)) {
+            n += c.node->n_below - (c.node->parent == NULL ? r->n_hidden : 0);
+            c.node = step_aside(c.node, &c);
+            continue;
+        }
+        n += is_at_end_of_filter(&c) && c.node->value != NULL;
+        is_fixed = is_fixed && !is_at_end_of_filter(&c) && !slice_is(level_at(&c), "+");
+        cursor_step(r, &c);
+        most = is_fixed && c.node != NULL ? c.node->n_below : most;
+    }
+    return n;
 }
 
 void retained_watch(struct retained *r, void (*gone)(void *ctx, uint64_t publisher, uint64_t bytes),

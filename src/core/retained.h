@@ -13,6 +13,7 @@
 #include "core/msg.h"
 
 struct retained;
+struct trie_node;
 
 MUST_USE enum err retained_new(const struct siphash_key *key, struct retained **ret);
 struct retained *retained_free(struct retained *r);
@@ -46,6 +47,36 @@ const struct msg *retained_find(struct retained *r, struct slice topic, uint64_t
  * levels). */
 void retained_match(struct retained *r, struct slice filter, uint64_t now_ms,
                     bool (*each)(void *ctx, const struct msg *m), void *ctx);
+
+/*
+ * A match that goes on from turn to turn while the index changes: memory of its own and none per
+ * message. It brings what was there when it began and is there still, each once: a topic that was
+ * cleared, has expired, or got another message after the beginning is passed over, for that one
+ * comes live. The index pins the place where it waits, so a change costs no more for it.
+ */
+struct retained_cursor {
+    struct slice filter;
+    size_t at;
+    struct trie_node *node; /* pinned; NULL: at the end */
+    struct trie_node *top;  /* of the subtree that "#" means, while in it */
+    uint64_t arrival;       /* messages that came to the index later are not its */
+};
+/* retained_cursor_init - filter is borrowed until retained_cursor_done, which must come before
+ * retained_free. */
+void retained_cursor_init(struct retained *r, struct slice filter, struct retained_cursor *ret);
+/* retained_cursor_find - the message at hand, borrowed; the same one again until
+ * retained_cursor_next. Looks at up to *steps more places and takes them off. NULL: at the end
+ * (c->node is NULL), or the steps are used up: the next call goes on. O(steps). */
+const struct msg *retained_cursor_find(struct retained *r, struct retained_cursor *c,
+                                       uint64_t now_ms, size_t *steps);
+/* retained_cursor_next - the message at hand was dealt with. Not at the end. */
+void retained_cursor_next(struct retained *r, struct retained_cursor *c);
+/* retained_cursor_done - may be called again. */
+void retained_cursor_done(struct retained *r, struct retained_cursor *c);
+/* retained_estimate - how many messages the filter matches, with those that expired and were not
+ * dropped yet. Exact when that takes at most `steps` places, where "#" is one, whatever is below;
+ * else what lies below the fixed levels in front, so never too few. O(steps). */
+uint64_t retained_estimate(const struct retained *r, struct slice filter, size_t steps);
 /* retained_watch - `gone` is called for each message that retained_expire drops, so that whoever
  * counts a publisher's messages can take it off. NULL: nobody is told. */
 void retained_watch(struct retained *r, void (*gone)(void *ctx, uint64_t publisher, uint64_t bytes),

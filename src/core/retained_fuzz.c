@@ -6,7 +6,7 @@
 #include "core/oracle_private.h"
 #include "core/retained.h"
 
-enum { STEPS_MAX = 64, TEXT_BYTES = 64 };
+enum { STEPS_MAX = 64, TEXT_BYTES = 64, WALK_AFTER = 8 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -29,6 +29,17 @@ static bool on_each(void *ctx, const struct msg *m)
 {
     *(uint64_t *)ctx += m->number + 1000;
     return true;
+}
+
+/* One look at a place after each change; what it brings was there when it began. */
+static void step(struct retained *r, struct retained_cursor *c, size_t steps, uint64_t arrival)
+{
+    const struct msg *m = retained_cursor_find(r, c, 0, &steps);
+    assert(c->arrival == arrival);
+    if (m != NULL) {
+        assert(oracle_matches(c->filter, m->topic) && retained_find(r, m->topic, 0) == m);
+        retained_cursor_next(r, c);
+    }
 }
 
 /* What a match of `filter` must add up to. */
@@ -55,6 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct rd r = rd_from(slice_of(data, n));
     char text[TEXT_BYTES];
     struct slice filter = oracle_text(rd_u32(&r), true, text);
+    struct retained_cursor cursor = {0};
+    uint64_t arrival = 0;
     size_t n_list = 0;
     enum err e = retained_new(&KEY, &ahead);
     assert(e == OK);
@@ -73,12 +86,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         }
         c->msg = m;
         apply(ahead, c);
+        if (n_list == WALK_AFTER) {
+            retained_cursor_init(ahead, filter, &cursor);
+            arrival = cursor.arrival;
+        } else if (n_list > WALK_AFTER) {
+            step(ahead, &cursor, op >> 6, arrival);
+        }
     }
+    retained_cursor_done(ahead, &cursor);
     uint64_t sum_ahead = 0, sum_back = 0, want = expected(list, n_list, filter);
     for (size_t i = n_list; i > 0; i--) {
         apply(back, &list[i - 1]);
     }
     retained_match(ahead, filter, 0, on_each, &sum_ahead);
+    assert(retained_estimate(ahead, filter, n % 16) >= (sum_ahead > 0 ? 1U : 0U));
     retained_passed(back, STEPS_MAX);
     retained_match(back, filter, 0, on_each, &sum_back);
     assert(sum_ahead == want && sum_back == want);

@@ -412,9 +412,157 @@ static void test_reserved(void **state)
     retained_free(r);
 }
 
+/* ---- cursors ---- */
+
+enum { N_TOPICS = 120, N_ROUNDS = 40 };
+
+struct walk {
+    struct retained *r;
+    struct retained_cursor cursor;
+    struct slice filter;
+    uint64_t number;
+    char text[N_TOPICS][TEXT_BYTES];
+    struct slice topic[N_TOPICS];
+    const struct msg *start[N_TOPICS]; /* shared: what is due, until it is changed or seen */
+};
+
+static void walk_change(struct walk *w, const struct random_source *random)
+{
+    size_t i = random_below(random, N_TOPICS);
+    struct retained_change c;
+    w->number++;
+    if (random_below(random, 3) == 0) {
+        assert_int_equal(retained_clear(w->r, w->topic[i], w->number, &c), OK);
+    } else {
+        const struct msg *m = make(w->topic[i], w->number, UINT64_MAX);
+        assert_int_equal(retained_put(w->r, m, &c), OK);
+        msg_unref(m);
+    }
+    if (random_below(random, 4) == 0) {
+        retained_passed(w->r, w->number);
+    }
+    for (size_t k = 0; k < N_TOPICS; k++) { /* the list may name a topic twice */
+        if (slice_equal(w->topic[k], w->topic[i])) {
+            w->start[k] = msg_unref(w->start[k]);
+        }
+    }
+}
+
+/* What it brings is due, and is not due twice. */
+static void walk_see(struct walk *w, const struct msg *m)
+{
+    bool is_due = false;
+    for (size_t k = 0; k < N_TOPICS; k++) {
+        if (w->start[k] == m) {
+            is_due = true;
+            w->start[k] = msg_unref(w->start[k]);
+        }
+    }
+    assert_true(is_due);
+    assert_true(oracle_matches(w->filter, m->topic));
+}
+
+static void walk_all(struct walk *w, const struct random_source *random)
+{
+    retained_cursor_init(w->r, w->filter, &w->cursor);
+    while (w->cursor.node != NULL) {
+        size_t steps = random_below(random, 4);
+        const struct msg *m = retained_cursor_find(w->r, &w->cursor, 0, &steps);
+        if (m != NULL && random_below(random, 2) == 0) {
+            steps = 0;
+            assert_ptr_equal(retained_cursor_find(w->r, &w->cursor, 0, &steps), m);
+            walk_see(w, m);
+            retained_cursor_next(w->r, &w->cursor);
+        }
+        for (uint64_t n = random_below(random, 3); n > 0; n--) {
+            walk_change(w, random);
+        }
+    }
+    retained_cursor_done(w->r, &w->cursor);
+}
+
+static bool count_one(void *ctx, const struct msg *m)
+{
+    (void)m;
+    (*(uint64_t *)ctx)++;
+    return true;
+}
+
+static void check_estimate(struct retained *r, struct slice filter)
+{
+    uint64_t n = 0;
+    retained_match(r, filter, 0, count_one, &n);
+    assert_int_equal(retained_estimate(r, filter, SIZE_MAX), n);
+    for (size_t steps = 0; steps < 40; steps++) {
+        assert_true(retained_estimate(r, filter, steps) >= n);
+    }
+}
+
+/* While everything changes, a walk brings each message that was there all the time, once, and none
+ * that came later; and nothing stays behind that is not a message's. */
+static void test_cursor_among_changes(void **state)
+{
+    (void)state;
+    uint64_t seed = 11;
+    struct random_source random = random_seeded(&seed);
+    static struct walk w;
+    for (size_t round = 0; round < N_ROUNDS; round++) {
+        char filter[TEXT_BYTES];
+        w = (struct walk){.r = fresh()};
+        w.filter = round == 0 ? slice_text("#") : oracle_text(random_u64(&random), true, filter);
+        for (size_t i = 0; i < N_TOPICS; i++) {
+            w.topic[i] = oracle_text(random_u64(&random), false, w.text[i]);
+        }
+        for (size_t i = 0; i < N_TOPICS; i++) {
+            walk_change(&w, &random);
+        }
+        check_estimate(w.r, w.filter);
+        for (size_t i = 0; i < N_TOPICS; i++) {
+            const struct msg *m = retained_find(w.r, w.topic[i], 0);
+            w.start[i] = m != NULL && oracle_matches(w.filter, w.topic[i]) ? msg_ref(m) : NULL;
+        }
+        walk_all(&w, &random);
+        for (size_t i = 0; i < N_TOPICS; i++) {
+            assert_null(w.start[i]);
+        }
+        check_estimate(w.r, w.filter);
+        for (size_t i = 0; i < N_TOPICS; i++) {
+            clear(w.r, (const char *)w.text[i], ++w.number);
+        }
+        retained_passed(w.r, w.number);
+        assert_int_equal(retained_estimate(w.r, slice_text("#"), 1), 0);
+        retained_free(w.r);
+    }
+}
+
+/* "#" is one place, whatever is below; '$' is not below it; and who stops early says too much. */
+static void test_estimate(void **state)
+{
+    (void)state;
+    struct retained *r = fresh();
+    put(r, "a/1/x", 1, UINT64_MAX);
+    put(r, "a/2/x", 2, UINT64_MAX);
+    put(r, "b/1/x", 3, UINT64_MAX);
+    put(r, "$a/1", 4, UINT64_MAX);
+    assert_int_equal(retained_estimate(r, slice_text("#"), 1), 3);
+    assert_int_equal(retained_estimate(r, slice_text("$a/#"), 2), 1);
+    assert_int_equal(retained_estimate(r, slice_text("a/#"), 2), 2);
+    assert_int_equal(retained_estimate(r, slice_text("a/+/y"), 4), 0);
+    assert_int_equal(retained_estimate(r, slice_text("a/+/y"), 3), 2);
+    assert_int_equal(retained_estimate(r, slice_text("+/+/x"), 2), 4);
+    put(r, "a/1/x", 5, UINT64_MAX); /* replaced: counted once */
+    assert_int_equal(retained_estimate(r, slice_text("#"), 1), 3);
+    clear(r, "$a/1", 6);
+    clear(r, "a/1/x", 7);
+    assert_int_equal(retained_estimate(r, slice_text("#"), 1), 2);
+    retained_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cursor_among_changes),
+        cmocka_unit_test(test_estimate),
         cmocka_unit_test(test_highest_number_wins),
         cmocka_unit_test(test_markers),
         cmocka_unit_test(test_expiry),

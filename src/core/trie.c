@@ -150,10 +150,25 @@ enum err trie_add(struct trie *t, struct slice path, struct trie_node **ret)
 
 void trie_prune(struct trie *t, struct trie_node *node)
 {
-    while (node->parent != NULL && node->value == NULL && list_is_empty(&node->children)) {
+    while (node->parent != NULL && node->value == NULL && node->n_pins == 0 &&
+           list_is_empty(&node->children)) {
         struct trie_node *parent = node->parent;
         node_remove(t, node);
         node = parent;
+    }
+}
+
+void trie_unpin(struct trie *t, struct trie_node *node)
+{
+    node->n_pins--;
+    trie_prune(t, node);
+}
+
+void trie_count(struct trie_node *node, int32_t by)
+{
+    while (node != NULL) {
+        node->n_below += (uint32_t)by;
+        node = node->parent;
     }
 }
 

@@ -21,7 +21,9 @@ struct trie_node {
     struct list_node sibling;
     uint64_t hash;
     struct slice level;
-    void *value; /* the user's; a node without value and children is pruned */
+    void *value;      /* the user's; a node without value, children and pins is pruned */
+    uint32_t n_pins;  /* walks that have stopped here */
+    uint32_t n_below; /* the user's count of values here and below; trie_count keeps it */
 };
 
 struct trie {
@@ -42,8 +44,18 @@ struct trie_node *trie_child(const struct trie *t, const struct trie_node *paren
 /* trie_add - the node of `path`, made with its ancestors when it is not there. A new node without a
  * value must get one. ERR_NOMEM: nothing changed. O(levels). */
 MUST_USE enum err trie_add(struct trie *t, struct slice path, struct trie_node **ret);
-/* trie_prune - removes node and its ancestors as far as they have neither value nor children. */
+/* trie_prune - removes node and its ancestors as far as they have neither value, children nor pins.
+ */
 void trie_prune(struct trie *t, struct trie_node *node);
+/* trie_pin - node stays, whatever is pruned, so that a walk can go on from it later. trie_unpin -
+ * not any more: it may be gone afterwards. */
+static inline void trie_pin(struct trie_node *node)
+{
+    node->n_pins++;
+}
+void trie_unpin(struct trie *t, struct trie_node *node);
+/* trie_count - a value came to this node (by 1) or left it (by -1). O(levels). */
+void trie_count(struct trie_node *node, int32_t by);
 /* trie_after - the node after `node` in a walk of the subtree of `top`, parents first; NULL at the
  * end. Only nodes that hang below `node` come when is_deep, else the subtree of `node` is skipped.
  */

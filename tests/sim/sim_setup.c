@@ -39,6 +39,7 @@ static struct role_limits role_limits_of(const struct sim_knobs *k)
     l.publish_burst = k->slow_publish ? 3 : 10000;
     l.queue_messages = k->small_queue ? SIM_SMALL_QUEUE : 1000;
     l.inflight = k->small_window ? 2 : 20;
+    l.replay_rate = k->small_window ? 2 : l.replay_rate; /* most of a replay waits */
     return l;
 }
 

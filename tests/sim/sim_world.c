@@ -229,6 +229,7 @@ static bool round_rest(struct sim *s)
     busy = tend(s) <= s->now_ms || busy;
     for (unsigned i = 0; i < s->knobs.n_workers && !s->has_failed; i++) {
         turn(s, i);
+        busy = busy || worker_is_replaying(s->workers[i]);
     }
     for (unsigned to = 0; to < s->knobs.n_workers; to++) {
         for (unsigned from = 0; from < s->knobs.n_workers + 2; from++) {

@@ -168,7 +168,20 @@ static const struct cli_command commands[] = {
     {"certs", "list, renew, plan", NULL, NULL, "the certificate life cycle"},
     {"enrol", "token, approve, list", NULL, NULL, "enrolment"},
     {"agent", "keeps a device's certificate fresh", NULL, NULL, "enrolment"},
-    {"retained", "list, purge, undo", NULL, NULL, "the durable store"},
+    {"retained", "list, purge, undo",
+     "  sallyport retained list --by principal\n"
+     "  sallyport retained purge 'sensors/lab/#'\n\n"
+     "usage: sallyport retained list [FILTER] [--by topic|principal]\n"
+     "       sallyport retained purge FILTER [--yes]\n"
+     "       sallyport retained undo ID\n"
+     "  list   topic, size, who said it, when it expires; --by principal: how many, and how large\n"
+     "         in all, the largest first. FILTER is as in SUBSCRIBE (default #; topics that begin\n"
+     "         with $ only when it does).\n"
+     "  purge  asks first, or --yes. Subscribers hear it as if who said them had cleared them.\n"
+     "         What goes is kept for a day, the last 10 times, as the undo record ID.\n"
+     "  undo   puts it back, but for topics that have a newer message.\n"
+     "What `device remove` erases is erased there, too. No backup has undo records.\n",
+     cmd_retained, NULL},
     {"setaside", "messages that a client failed at again and again: list, replay, drop",
      "  sallyport setaside list --device lamp-1\n"
      "  sallyport setaside replay 129\n\n"

@@ -30,6 +30,9 @@ static const struct control_verb verbs[] = {
     {"audit.tail", verb_audit_tail},
     {"backup.pin", verb_backup_pin},
     {"master-key.rotate", verb_master_key_rotate},
+    {"retained.list", verb_retained_list},
+    {"retained.purge", verb_retained_purge},
+    {"retained.undo", verb_retained_undo},
     {"setaside.list", verb_setaside_list},
     {"setaside.replay", verb_setaside_replay},
     {"setaside.drop", verb_setaside_drop},
@@ -219,6 +222,7 @@ struct admin *admin_free(struct admin *a)
     (void)!directory_keep_uses(a->setup.directory);
     a->server = control_server_free(a->server);
     admin_backup_watch(a);
+    admin_inquiries_end(a);
     for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
         waiting_close(&a->waiting[i]);
         admin_asking_close(&a->asking[i]);
@@ -335,6 +339,7 @@ uint64_t admin_tick(struct admin *a)
     uint64_t next = earlier(now_ms + WAIT_MAX_MS, earlier(conditions_at_ms, later_ms));
     if (a->server != NULL) {
         admin_follow(a);
+        waits = admin_inquire(a) || waits;
         admin_backup_watch(a);
         next = earlier(next, control_server_tick(a->server, now_ms));
     }

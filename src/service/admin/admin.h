@@ -27,6 +27,7 @@
 
 enum {
     ADMIN_REALM_WAIT_MS = 5000, /* for every worker to have a change, then the answer says so */
+    ADMIN_INQUIRIES_MAX = 4,    /* who look at retained messages at once */
     ADMIN_POLL_MS = 5,          /* between two looks at the workers' epochs while somebody waits */
     ADMIN_KEEP_MS = 3600000,    /* between two savings of times of last use */
     ADMIN_LISTENERS_MAX = METRICS_LISTENERS_MAX,

@@ -39,6 +39,20 @@ struct asking {
     struct aside_ask *asks[BROKER_WORKERS_MAX]; /* owned references */
 };
 
+enum inquiry_kind { INQUIRY_LIST, INQUIRY_SUM, INQUIRY_PURGE, INQUIRY_UNDO };
+
+/* Somebody looks at retained messages, or changes them, page by page. */
+struct inquiry {
+    struct browse *browse; /* owned; NULL: a free row */
+    uint64_t token;
+    enum inquiry_kind kind;
+    uint64_t id;             /* PURGE, UNDO: of the undo record */
+    unsigned part;           /* the last one that was written or read */
+    uint64_t n, kept, bytes; /* done or seen; in the undo record; of what was seen */
+    bool is_due, is_done;    /* to be handed to the worker; for the last time */
+    char shown[128];         /* the filter, for events */
+};
+
 struct admin {
     struct admin_setup setup;
     const char *listeners[ADMIN_LISTENERS_MAX]; /* names, for metrics */
@@ -50,6 +64,7 @@ struct admin {
     struct waiting waiting[CONTROL_CLIENTS_MAX];
     struct asking asking[CONTROL_CLIENTS_MAX];
     struct follower followers[CONTROL_CLIENTS_MAX];
+    struct inquiry inquiries[ADMIN_INQUIRIES_MAX];
     bool is_realm_due; /* the workers do not all have the newest realm in their rings */
     uint64_t started_ms;
     uint64_t backup_token;            /* who holds the store's segments; 0: nobody */
@@ -138,7 +153,9 @@ void admin_directory_report(struct admin *a);
  * Returns whether somebody still waits. */
 bool admin_answer_asking(struct admin *a, uint64_t now_ms);
 void admin_asking_close(struct asking *q);
-
+/* admin_inquire - goes on with who looks at retained messages; true: some wait for a worker. */
+bool admin_inquire(struct admin *a);
+void admin_inquiries_end(struct admin *a);
 /* admin_follow - sends the new lines of the trail to who follows it. */
 void admin_follow(struct admin *a);
 
@@ -166,7 +183,8 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_device_enable, verb_device_revoke, verb_device_rotate, verb_device_remove,
     verb_policy_check, verb_policy_apply, verb_policy_explain, verb_exception_add,
     verb_exception_list, verb_exception_end, verb_status, verb_metrics, verb_alerts,
-    verb_audit_tail, verb_backup_pin, verb_master_key_rotate, verb_setaside_list,
-    verb_setaside_replay, verb_setaside_drop;
+    verb_audit_tail, verb_backup_pin, verb_master_key_rotate, verb_retained_list,
+    verb_retained_purge, verb_retained_undo, verb_setaside_list, verb_setaside_replay,
+    verb_setaside_drop;
 
 #endif

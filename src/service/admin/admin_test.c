@@ -272,6 +272,44 @@ static void test_exceptions_end_by_themselves(void **state)
     directory_version_unref(v);
 }
 
+/* ---- retained messages ---- */
+
+static void test_retained(void **state)
+{
+    struct home *p = *state;
+    expect(p, "retained.list", json_pack("{s:s}", "filter", "a/#/b"), 1, "no topic filter");
+    expect(p, "retained.list", json_pack("{s:s}", "filter", "$share/g/a"), 1, "no topic filter");
+    expect(p, "retained.purge", NULL, 1, "say which");
+    expect(p, "retained.undo", NULL, 1, "say which");
+    expect(p, "retained.undo", json_pack("{s:i}", "id", 7), 1, "no undo record 7");
+    struct answer a = ask(p, "retained.list", NULL);
+    assert_int_equal(a.exit_code, 0);
+    assert_int_equal(json_array_size(a.lines), 0);
+    answer_done(&a);
+    a = ask(p, "retained.list", json_pack("{s:b}", "sum", 1));
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(a.lines, 0), "messages")),
+                     0);
+    answer_done(&a);
+    a = ask(p, "retained.purge", json_pack("{s:s}", "filter", "#"));
+    assert_int_equal(a.exit_code, 0);
+    assert_non_null(strstr(text_of(json_array_get(a.lines, 0), "text"), "nothing was purged"));
+    answer_done(&a);
+    assert_int_equal(count_events(p, "config_change", "retained purge: 0 messages"), 1);
+}
+
+/* Who goes away in the middle leaves nothing behind, and the rows are not used up. */
+static void test_retained_askers_go(void **state)
+{
+    struct home *p = *state;
+    for (unsigned i = 0; i < 3 * ADMIN_INQUIRIES_MAX; i++) {
+        int fd = send_request(p, "retained.list", NULL);
+        (void)close(fd);
+        turn(p);
+        turn(p);
+    }
+    expect(p, "retained.list", NULL, 0, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +321,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_policy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_policy_explain, setup, teardown),
         cmocka_unit_test_setup_teardown(test_policy_reload, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_retained, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_retained_askers_go, setup, teardown),
         cmocka_unit_test_setup_teardown(test_exceptions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_exceptions_end_by_themselves, setup, teardown),
     };

@@ -316,6 +316,19 @@ MUST_USE enum err broker_set_realm(struct broker *b, const struct realm *realm)
     return OK;
 }
 
+/* Every worker holds all of the index: any will do. */
+enum err broker_browse(struct broker *b, struct browse *browse)
+{
+    struct wmsg m = {.kind = WMSG_BROWSE, .browse = browse_ref(browse)};
+    atomic_store_explicit(&browse->is_ready, false, memory_order_relaxed);
+    enum err err = send_worker(b, 0, &m);
+    if (err != OK) {
+        atomic_store_explicit(&browse->is_ready, true, memory_order_relaxed);
+        browse_unref(browse);
+    }
+    return err;
+}
+
 uint64_t broker_realm_epoch(const struct broker *b)
 {
     uint64_t oldest = UINT64_MAX;

@@ -7,6 +7,7 @@
 #define SERVICE_BROKER_BROKER_H
 
 #include "service/broker/aside.h"
+#include "service/broker/browse.h"
 #include "service/broker/committer.h"
 #include "service/broker/driver.h"
 #include "service/broker/restore.h"
@@ -50,6 +51,9 @@ struct broker *broker_free(struct broker *b);
 /* broker_set_realm - gives it to every worker (shares). ERR_NOMEM, ERR_AGAIN (a worker's ring is
  * full): call again. */
 MUST_USE enum err broker_set_realm(struct broker *b, const struct realm *realm);
+/* broker_browse - b is a worker's until it is ready again (shares). ERR_AGAIN: the worker's ring is
+ * full, b stays. */
+MUST_USE enum err broker_browse(struct broker *b, struct browse *browse);
 /* broker_realm_epoch - the oldest epoch that some worker still decides by. */
 uint64_t broker_realm_epoch(const struct broker *b);
 /* broker_next_event - the next event of the log or of any worker; false: none waits. */

@@ -45,7 +45,7 @@ void sub_remove(struct worker *w, struct sub *sub)
     if (sub->subscriber->kind == SUBSCRIBER_SESSION) {
         struct conn *c = conn_find(w, ((struct session *)(void *)sub->subscriber)->conn);
         if (c != NULL) {
-            replays_forget(c, sub); /* SPEC: MQTT-3.10.4-2 */
+            replays_forget(w, c, sub); /* SPEC: MQTT-3.10.4-2 */
         }
     }
     filters_remove(w->filters, sub, &change);

@@ -587,7 +587,7 @@ void conn_release_session(struct worker *w, struct conn *c, const char *why)
     c->account = NULL;
     s->conn = 0;
     count_add(&counts(w)->dropped_asleep, session_sleep(s));
-    replays_forget(c, NULL);
+    replays_forget(w, c, NULL);
     fall_asleep(w, s);
     a->n_conns--;
     account_drop_if_unused(w, a);

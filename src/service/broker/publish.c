@@ -119,10 +119,17 @@ static void retained_uncount(struct worker *w, uint64_t publisher)
     }
 }
 
+static void retained_counted(struct worker *w)
+{
+    count_set(&counts(w)->retained_messages, retained_count(w->retained));
+    count_set(&counts(w)->retained_bytes, retained_bytes(w->retained));
+}
+
 void retained_expired(void *ctx, uint64_t publisher, uint64_t bytes)
 {
     (void)bytes;
     retained_uncount(ctx, publisher);
+    retained_counted(ctx);
 }
 
 static void retained_accounted(struct worker *w, const struct msg *m,
@@ -137,8 +144,7 @@ static void retained_accounted(struct worker *w, const struct msg *m,
             now->n_retained++;
         }
     }
-    count_set(&counts(w)->retained_messages, retained_count(w->retained));
-    count_set(&counts(w)->retained_bytes, retained_bytes(w->retained));
+    retained_counted(w);
 }
 
 MUST_USE enum err retain_locally(struct worker *w, const struct msg *m)
@@ -164,9 +170,22 @@ struct plan {
     uint64_t to, owed;    /* bits of other workers; those whose deliver record is waited for */
 };
 
+/* As if its publisher had said so: everybody is told the same. */
+static void set_life(struct worker *w, struct msg *m)
+{
+    struct account *a = map_find(&w->accounts, slice_of(&m->publisher, sizeof(m->publisher)));
+    uint32_t ttl_s = a != NULL ? grants_limits(a->grants)->retained_ttl_s : 0;
+    if (m->payload.n > 0 && m->expires_at_ms == UINT64_MAX && ttl_s > 0) {
+        m->expires_at_ms = w->now_ms + (uint64_t)ttl_s * 1000;
+    }
+}
+
 static enum err plan_route(struct worker *w, const struct route *r, struct plan *p)
 {
     struct msg *m = r->m;
+    if (m->retain) {
+        set_life(w, m);
+    }
     TRY(filters_match(w->filters, m->topic, r->from, &p->match));
     TRY(groups_choose(w, m, &p->match, &p->choice));
     p->to = m->retain ? others(w) : p->match.remote_any | w->wants_all | p->choice.to;
@@ -356,19 +375,27 @@ MUST_USE enum err publish_remote(struct worker *w, const struct wmsg *in)
 
 /* ---- MQTT ---- */
 
-static bool holds_retained(struct worker *w, const struct account *a, struct slice topic)
-{
-    const struct msg *m = retained_find(w->retained, topic, w->now_ms);
-    return m != NULL && m->publisher == a->principal->id;
-}
-
 enum passage_retain retain_wish(struct worker *w, const struct account *a, struct slice topic,
                                 bool retain)
 {
     if (!retain) {
         return RETAIN_NO;
     }
-    return holds_retained(w, a, topic) ? RETAIN_REPLACE : RETAIN_NEW;
+    const struct limits *l = w->setup.limits;
+    const struct msg *before = retained_find(w->retained, topic, w->now_ms);
+    /* Every worker has the whole index; what is on its way to this one makes it a little more. */
+    if (retained_bytes(w->retained) >= l->retained_total_bytes ||
+        (before == NULL && retained_count(w->retained) >= l->retained_total)) {
+        return RETAIN_FULL;
+    }
+    return before != NULL && before->publisher == a->principal->id ? RETAIN_REPLACE : RETAIN_NEW;
+}
+
+enum passage_retain worker_retain_wish(struct worker *w, const struct account *a,
+                                       struct slice topic, bool retain, uint64_t now_ms)
+{
+    w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
+    return retain_wish(w, a, topic, retain);
 }
 
 /* A refused publish, in the terms of its protocol. MQTT 3.1.1 has no honest negative answer for QoS

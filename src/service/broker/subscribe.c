@@ -75,176 +75,6 @@ void barriers_forget_sub(struct worker *w, const struct sub *sub)
     }
 }
 
-/* ---- retained messages for a new subscription ---- */
-
-static void replay_free(struct replay *r)
-{
-    list_unlink(&r->node);
-    for (size_t i = r->at; i < r->n; i++) {
-        msg_unref(r->msgs[i]);
-    }
-    mem_free(r->msgs);
-    mem_free(r);
-}
-
-void replays_forget(struct conn *c, const struct sub *sub)
-{
-    list_for_each_safe (n, next, &c->replays) {
-        struct replay *r = LIST_ENTRY(n, struct replay, node);
-        if (sub == NULL || r->sub == sub) {
-            replay_free(r);
-        }
-    }
-}
-
-struct gather {
-    struct worker *w;
-    const struct session *s;
-    struct replay *r;
-    bool is_short; /* no memory for all of them */
-};
-
-static bool gather_one(void *ctx, const struct msg *m)
-{
-    struct gather *g = ctx;
-    struct replay *r = g->r;
-    enum err err = publisher_judge(g->w, m);
-    if (err == ERR_NOMEM) {
-        g->is_short = true;
-        return false;
-    }
-    if (err != OK) {
-        count_add(&counts(g->w)->dropped_policy, 1);
-        return true;
-    }
-    if (!may_hear(g->w, g->s->account, g->s->client_id, m)) {
-        return true;
-    }
-    if (r->n == r->cap) {
-        size_t cap = r->cap > 0 ? r->cap * 2 : 16;
-        const struct msg **grown = mem_grow((void *)(uintptr_t)r->msgs, cap * sizeof(*grown));
-        if (grown == NULL) {
-            g->is_short = true;
-            return false;
-        }
-        r->msgs = grown;
-        r->cap = cap;
-    }
-    r->msgs[r->n++] = msg_ref(m);
-    return true;
-}
-
-/* All references are taken now, at the barrier; they enter the queue as it has room. What an older
- * SUBSCRIBE to the same filter has not brought yet is part of it. */
-static enum err replay_start(struct worker *w, struct conn *c, const struct sub *sub)
-{
-    replays_forget(c, sub);
-    struct replay *r = mem_zalloc(sizeof(*r));
-    if (r == NULL) {
-        return ERR_NOMEM;
-    }
-    r->sub = sub;
-    r->qos = sub->qos;
-    r->id = sub->id;
-    r->epoch = w->realm->epoch;
-    struct gather g = {.w = w, .s = c->session, .r = r};
-    retained_match(w->retained, sub_filter(sub), w->now_ms, gather_one, &g);
-    list_append(&c->replays, &r->node);
-    if (r->n == 0) {
-        replay_free(r);
-    }
-    return g.is_short ? ERR_NOMEM : OK;
-}
-
-/* A message that was replaced meanwhile has been followed by its successor, live: sent now, the old
- * one would be taken for the newest (rule 4). What was set aside for this session does not come by
- * this way again. After a change of policy both ends are asked again (rule 9). ERR_NOT_FOUND,
- * ERR_DENIED: it is not due; ERR_NOMEM. */
-static enum err replay_due(struct worker *w, const struct session *s, const struct replay *r,
-                           const struct msg *m)
-{
-    if (retained_find(w->retained, m->topic, w->now_ms) != m || aside_holds(w, s, m)) {
-        return ERR_NOT_FOUND;
-    }
-    if (r->epoch == w->realm->epoch) {
-        return OK;
-    }
-    enum err err = publisher_judge(w, m);
-    if (err == OK) {
-        err = grants_subscribe(s->account->grants, m->topic, NULL);
-    }
-    if (err == OK) {
-        err = passage_hear(s->account, m);
-    }
-    if (err == ERR_DENIED) {
-        count_add(&counts(w)->dropped_policy, 1);
-    }
-    return err;
-}
-
-/* What is in the queue of a session that lasts is on record. Without memory for that it is as one
- * that was not replayed before a crash. */
-static void record_replay(struct worker *w, struct session *s, const struct msg *m,
-                          const struct journal_delivery *d, const uint32_t *ids)
-{
-    uint64_t lsn;
-    buf_clear(&w->record);
-    if (record_entry(w, s, d, ids) != OK ||
-        record_deliver(w, m->body_id, w->setup.index, &lsn) != OK) {
-        count_add(&counts(w)->dropped_memory, 1);
-        return;
-    }
-    session_set_lsn(s, d->seq, lsn);
-    struct pending wake = {.lsn = lsn, .action = PENDING_WAKE, .id = s->conn};
-    if (d->qos == 2 && pending_add(w, &wake) != OK) {
-        count_add(&counts(w)->dropped_memory, 1);
-    }
-}
-
-static enum err replay_one(struct worker *w, struct session *s, const struct replay *r,
-                           const struct msg *m)
-{
-    struct journal_delivery d = {
-        .qos = m->qos < r->qos ? m->qos : r->qos, .retain = true, .n_ids = r->id != 0 ? 1 : 0};
-    /* SPEC: MQTT3-3.3.1-8: the retain flag is set on what a new subscription brings */
-    TRY(session_enqueue(s, m, d.qos, true, &r->id, d.n_ids, 0, grants_limits(s->account->grants),
-                        &d.seq));
-    if (s->subscriber.is_durable && d.qos > 0 && m->body_id != 0) {
-        record_replay(w, s, m, &d, &r->id);
-    }
-    return OK;
-}
-
-void replays_feed(struct worker *w, struct conn *c)
-{
-    struct session *s = c->session;
-    list_for_each_safe (n, next, &c->replays) {
-        struct replay *r = LIST_ENTRY(n, struct replay, node);
-        /* Half of the queue stays free for live traffic. */
-        uint32_t half = grants_limits(s->account->grants)->queue_messages / 2 + 1;
-        while (r->at < r->n && session_count(s) < half) {
-            const struct msg *m = r->msgs[r->at];
-            enum err err = replay_due(w, s, r, m);
-            err = err == OK ? replay_one(w, s, r, m) : err;
-            if (err == ERR_NOMEM) {
-                conn_close(w, c, MQTT_SERVER_BUSY);
-                return;
-            }
-            if (err == ERR_QUOTA) {
-                if (s->queued_bytes > 0) {
-                    return; /* the bytes are used up: later */
-                }
-                count_add(&counts(w)->dropped_queue, 1); /* alone it is over queue_bytes */
-            }
-            msg_unref(m);
-            r->at++;
-        }
-        if (r->at == r->n) {
-            replay_free(r);
-        }
-    }
-}
-
 /* ---- the barrier has passed ---- */
 
 static void unsuback_now(struct worker *w, struct conn *c, uint16_t packet_id, struct slice codes)
@@ -427,6 +257,14 @@ static enum err start_sub(struct worker *w, const struct wish *wish, struct sub 
     return OK;
 }
 
+static bool wants_replay(const struct wish *wish, bool is_new)
+{
+    bool may_have = wish->m->group.n == 0 || PLANTED(PLANT_GROUP_RETAINED);
+    return may_have && /* SPEC: MQTT5 3.8.3.1: none for a shared one */
+           (wish->m->retain_handling == MQTT_RETAIN_ALWAYS ||
+            (wish->m->retain_handling == MQTT_RETAIN_IF_NEW && is_new));
+}
+
 static enum err add_sub(struct worker *w, const struct wish *wish, struct barrier_filter *ret)
 {
     struct session *s = wish->c->session;
@@ -439,11 +277,7 @@ static enum err add_sub(struct worker *w, const struct wish *wish, struct barrie
     }
     set_options(sub, wish, wish->c->account->epoch);
     ret->sub = sub;
-    ret->replay =
-        (sub->member == NULL ||
-         PLANTED(PLANT_GROUP_RETAINED)) && /* SPEC: MQTT5 3.8.3.1: none for a shared one */
-        (wish->m->retain_handling == MQTT_RETAIN_ALWAYS ||
-         (wish->m->retain_handling == MQTT_RETAIN_IF_NEW && is_new));
+    ret->replay = wants_replay(wish, is_new);
     return OK;
 }
 
@@ -457,11 +291,13 @@ static uint8_t subscribe_one(struct worker *w, const struct wish *wish, struct b
     if (err == ERR_DENIED) {
         return refuse_filter(w, c, filter, EVENT_acl_deny, MQTT_NOT_AUTHORIZED, why.rule);
     }
-    if (err == OK) {
-        err = add_sub(w, wish, ret);
-    } else {
+    if (err != OK) {
         return refuse_filter(w, c, filter, EVENT_quota, MQTT_QUOTA_EXCEEDED, why.rule);
     }
+    if (wants_replay(wish, is_new) && replay_check(w, c, wish->m->filter, &why) != OK) {
+        return refuse_filter(w, c, filter, EVENT_wildcard, MQTT_QUOTA_EXCEEDED, why.rule);
+    }
+    err = add_sub(w, wish, ret);
     if (err == ERR_SPACE || err == ERR_IO) {
         report_store(w, c, filter, err, "a subscription");
         return MQTT_QUOTA_EXCEEDED;

@@ -22,6 +22,7 @@ enum wmsg_kind {
                    */
     WMSG_TOKEN,   /* what was asked under `token` is committed here too, or has failed */
     WMSG_VERIFIED, /* answer of the verify pool; takes `verified` */
+    WMSG_BROWSE,   /* `browse` is the worker's until it is ready; owns one reference */
     WMSG_REALM,    /* a new realm (owns one reference); answer through worker_realm_epoch */
     WMSG_ASIDE,    /* an administrator's question; takes `ask`, which says when it is done */
     WMSG_DRAIN     /* tell all clients that the server goes down, and close */
@@ -30,6 +31,7 @@ enum wmsg_kind {
 struct handover;
 struct aside_ask;
 struct verified;
+struct browse;
 
 struct wmsg_text {
     size_t n;
@@ -64,6 +66,7 @@ struct wmsg {
         struct verified *verified;
         const struct realm *realm;
         struct aside_ask *ask;
+        struct browse *browse;
     };
 };
 

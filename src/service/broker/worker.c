@@ -34,6 +34,8 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     map_init(&w->accounts, &w->setup.key, account_key);
     list_init(&w->dirty);
     list_init(&w->paused);
+    list_init(&w->replaying);
+    list_init(&w->browses);
     list_init(&w->barriers);
     list_init(&w->observers_dirty);
     list_init(&w->asides);
@@ -130,6 +132,9 @@ struct worker *worker_free(struct worker *w)
         mem_free(LIST_ENTRY(n, struct barrier, node));
     }
     asides_free(w);
+    if (w->retained != NULL) {
+        browses_end(w);
+    }
     outboxes_free(w);
     publishers_clear(w);
     groups_free(w->groups);
@@ -198,6 +203,9 @@ static bool take_message(struct worker *w, struct wmsg *m)
         login_verified(w, m->verified);
         verified_free(m->verified);
         break;
+    case WMSG_BROWSE:
+        browse_arrived(w, m->browse);
+        break;
     case WMSG_REALM:
         realm_changed(w, m->realm);
         break;
@@ -227,6 +235,9 @@ void wmsg_done(struct wmsg *m)
         break;
     case WMSG_VERIFIED:
         verified_free(m->verified);
+        break;
+    case WMSG_BROWSE:
+        browse_unref(m->browse);
         break;
     case WMSG_REALM:
         realm_unref(m->realm);
@@ -305,6 +316,8 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
     rings_run(w);
     commits_run(w);
     timers_run(w);
+    replays_turn(w);
+    browses_turn(w);
     outboxes_drain(w);
     if (!list_is_empty(&w->paused)) {
         conns_resume(w);
@@ -347,6 +360,9 @@ uint64_t worker_deadline(const struct worker *w)
     if (rings_have_more(w)) {
         at = least(at, w->now_ms + (w->is_short ? SHORT_RETRY_MS : 0));
     }
+    if (browses_wait(w)) {
+        at = least(at, w->now_ms + 1);
+    }
     if (outboxes_are_full(w, 1)) {
         at = least(at, w->now_ms + 1); /* a full ring: look again soon */
     }
@@ -354,7 +370,7 @@ uint64_t worker_deadline(const struct worker *w)
         const struct conn *c = LIST_ENTRY(n, struct conn, paused);
         at = least(at, c->paused_until_ms == UINT64_MAX ? w->now_ms + 10 : c->paused_until_ms);
     }
-    return least(at, w->next_sweep_ms);
+    return least(least(at, replays_deadline(w)), w->next_sweep_ms);
 }
 
 uint64_t worker_realm_epoch(const struct worker *w)
@@ -370,6 +386,11 @@ bool worker_is_draining(const struct worker *w)
 bool worker_is_drained(const struct worker *w)
 {
     return w->is_draining && w->n_conns == 0;
+}
+
+bool worker_is_replaying(const struct worker *w)
+{
+    return !list_is_empty(&w->replaying);
 }
 
 bool worker_has_uncommitted(const struct worker *w)

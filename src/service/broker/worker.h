@@ -129,6 +129,8 @@ uint64_t worker_deadline(const struct worker *w);
 uint64_t worker_realm_epoch(const struct worker *w);
 bool worker_is_draining(const struct worker *w);
 bool worker_is_drained(const struct worker *w);
+/* worker_is_replaying - retained messages wait for their pace, on the way to a new subscription. */
+bool worker_is_replaying(const struct worker *w);
 /* worker_has_uncommitted - records were appended that are not committed: somebody should commit the
  * journal. */
 bool worker_has_uncommitted(const struct worker *w);
@@ -174,6 +176,9 @@ void worker_unobserve(struct worker *w, struct observer *o);
  * NULL: none.
  */
 struct observer *worker_next_observer(struct worker *w, unsigned door);
+/* worker_retain_wish - what a publish of a to this topic asks of the index: for passage_publish. */
+enum passage_retain worker_retain_wish(struct worker *w, const struct account *a,
+                                       struct slice topic, bool retain, uint64_t now_ms);
 /* worker_retained - the retained message of a topic, when its publisher may still publish it and
  * the segment of `a` hears it (a NULL: that is not asked); else NULL. */
 const struct msg *worker_retained(struct worker *w, struct account *a, struct slice topic,

@@ -12,6 +12,7 @@
 #include "engine/mqtt_server.h"
 #include "security/password/scram.h"
 #include "service/broker/aside.h"
+#include "service/broker/browse.h"
 #include "service/broker/worker.h"
 
 enum {
@@ -62,10 +63,12 @@ struct conn {
     struct buf unread;       /* the unfinished packet, or what back-pressure keeps */
     struct timer timer;      /* pre-authentication deadline, then keep-alive */
     struct list_node dirty, paused;
-    struct list replays; /* retained messages for its new subscriptions */
-    bool is_paused;      /* the publisher waits for budget, ring or journal */
-    bool is_stalled;     /* the engine waits for answers or for a reader; `unread` holds packets */
-    uint32_t n_subacks;  /* that wait for their barriers: a PUBLISH behind them waits, too, */
+    struct list replays;        /* retained messages for its new subscriptions */
+    struct list_node replaying; /* while they wait for their time, replay_at_ms */
+    uint64_t replay_at_ms;
+    bool is_paused;     /* the publisher waits for budget, ring or journal */
+    bool is_stalled;    /* the engine waits for answers or for a reader; `unread` holds packets */
+    uint32_t n_subacks; /* that wait for their barriers: a PUBLISH behind them waits, too, */
     uint64_t held_until_ms;   /* but not longer */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
     bool has_cert, is_clean_end, has_published, is_abandoned;
@@ -150,9 +153,8 @@ struct replay {
     const struct sub *sub; /* ends with it */
     uint8_t qos;
     uint32_t id;
-    uint64_t epoch; /* of the realm under which they were gathered */
-    size_t at, n, cap;
-    const struct msg **msgs; /* owned references from `at` on */
+    uint64_t epoch; /* of the realm under which it began */
+    struct retained_cursor cursor;
 };
 
 struct outbox {
@@ -171,7 +173,8 @@ struct worker {
     struct conn **conns; /* slots */
     size_t n_slots, n_conns;
     uint32_t next_generation;
-    struct list dirty, paused;
+    struct list dirty, paused, replaying, browses;
+    size_t replay_steps; /* left in this turn */
     struct wheel conn_wheel, session_wheel;
 
     struct map accounts;    /* by principal id */
@@ -464,8 +467,31 @@ void barriers_forget_sub(struct worker *w, const struct sub *sub);
 /* unsub_recorded - a subscription ends without the client's word. */
 void unsub_recorded(struct worker *w, const struct session *s, struct slice filter);
 void markers_sweep(struct worker *w);
+
+/* replay.c */
+/* replay_start - c is to be given what is retained for sub. ERR_NOMEM. */
+MUST_USE enum err replay_start(struct worker *w, struct conn *c, const struct sub *sub);
+/* replay_check - ERR_QUOTA: a subscription to filter would bring more than its role may ask for;
+ * why is said. Bounded, whatever the filter is. */
+MUST_USE enum err replay_check(struct worker *w, const struct conn *c, struct slice filter,
+                               struct decision *ret);
+/* replays_feed - into the queue of its session what may be there now. It may close c. */
+void replays_feed(struct worker *w, struct conn *c);
+/* replays_go_on - what was queued has left: c is looked at again when there may be more. */
+void replays_go_on(struct worker *w, struct conn *c);
 /* replays_forget - those of one subscription, or all (NULL). */
-void replays_forget(struct conn *c, const struct sub *sub);
+void replays_forget(struct worker *w, struct conn *c, const struct sub *sub);
+/* replays_turn - a turn begins. replays_deadline - when one is needed. */
+void replays_turn(struct worker *w);
+uint64_t replays_deadline(const struct worker *w);
+
+/* browse.c */
+/* browse_arrived - takes a reference. browses_wait - some are at work: a turn is due. browses_end -
+ * the worker ends. */
+void browse_arrived(struct worker *w, struct browse *b);
+void browses_turn(struct worker *w);
+bool browses_wait(const struct worker *w);
+void browses_end(struct worker *w);
 
 /* interest.c */
 /* interest_announce - false: some worker was not told, for want of memory. */
@@ -475,7 +501,6 @@ void subs_remove_all(struct worker *w, struct subscriber *s);
 
 /* deliver.c */
 size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap);
-void replays_feed(struct worker *w, struct conn *c);
 void ack_event(struct worker *w, struct conn *c, const struct mqtt_event *ev);
 
 /* aside.c: messages that were set aside */

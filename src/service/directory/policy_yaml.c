@@ -208,7 +208,9 @@ static enum err read_limits(const struct reading *r, struct role_limits *limits,
                 r->doc, n, r->complaint,
                 "unknown limit \"%.*s\"; allowed are: connect_rate, connect_burst, publish_rate, "
                 "publish_burst, subscriptions, inflight, queue_messages, queue_bytes, "
-                "retained_count, retained_bytes, replay_rate, session_expiry, redeliveries",
+                "retained_count, retained_bytes, retained_ttl, replay_rate, retained_replay, "
+                "session_expiry, "
+                "redeliveries",
                 SLICE_ARG(shown));
         }
         TRY(yaml_expect(r->doc, n, YAML_SCALAR, s->name, r->complaint));

@@ -222,8 +222,8 @@ static void publish(const struct request *rq, bool retain, struct slice payload,
     struct coap_door *d = a->door;
     uint8_t qos = rq->m->type == COAP_CON ? 1 : 0;
     const struct msg *before = worker_retained(d->setup.worker, NULL, rq->path.text, d->now_ms);
-    bool is_own = before != NULL && before->publisher == a->account->principal->id;
-    enum passage_retain wish = !retain ? RETAIN_NO : (is_own ? RETAIN_REPLACE : RETAIN_NEW);
+    enum passage_retain wish =
+        worker_retain_wish(d->setup.worker, a->account, rq->path.text, retain, d->now_ms);
     struct content content;
     struct decision why;
     struct msg *m = NULL;
