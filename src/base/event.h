@@ -59,7 +59,8 @@
     X(sink, WARNING, "an alert or export sink fails or recovered")                                 \
     X(firmware, NOTICE, "a firmware release or roll-out step")                                     \
     X(firmware_reject, ALERT, "a firmware image or manifest was refused")                          \
-    X(crash_recovery, ALERT, "a part ended unexpectedly and was restarted")
+    X(crash_recovery, ALERT, "a part ended unexpectedly and was restarted")                        \
+    X(memory, ALERT, "the memory ceiling is near or reached")
 
 enum event_category {
 #define X(name, severity, meaning) EVENT_##name,

@@ -41,6 +41,7 @@ struct admin {
     bool is_erase_late;               /* a try failed, and an event said so */
     uint64_t conditions_at_ms;        /* the next look at what lasts */
     bool is_clock_behind;
+    enum pressure memory_step; /* of the ceiling, as it was said last */
 };
 
 static inline uint64_t admin_now_ms(const struct admin *a)

@@ -8,6 +8,7 @@ enum { LOOK_MS = 250 };
 #define HELD_FULL    "store full"
 #define HELD_FAILING "store failing"
 #define HELD_CLOCK   "clock behind"
+#define HELD_MEMORY  "memory short"
 
 static void hold(struct admin *a, const char *state, bool is_on, const struct event *e)
 {
@@ -66,11 +67,46 @@ static void watch_clock(struct admin *a)
     }
 }
 
+static void memory_event(const struct ceiling *c, enum pressure step, struct event *e)
+{
+    *e = event_make(EVENT_memory);
+    EVENT_TEXT(e, target, slice_text("memory_bytes"));
+    if (step == PRESSURE_NONE) {
+        e->severity = SEVERITY_NOTICE;
+        event_reason(e, "memory is free again: %" PRIu64 " of %" PRIu64 " MiB are in use",
+                     ceiling_used(c) >> 20, c->bytes >> 20);
+        return;
+    }
+    event_reason(e,
+                 "memory reached %u %% of memory_bytes (%" PRIu64
+                 " MiB): %s; no acknowledged message is lost. See events slow_client and quota for "
+                 "who; lower queue_bytes of their roles, or raise memory_bytes",
+                 pressure_percent(step), c->bytes >> 20, pressure_does(step));
+}
+
+/* The workers shed at once; here it is said, one event for each step, and stays in sight. */
+static void watch_memory(struct admin *a)
+{
+    struct ceiling *c = broker_ceiling(a->setup.broker);
+    struct event e;
+    enum pressure now = pressure_next(a->memory_step, ceiling_used(c), c->bytes);
+    enum pressure peak = ceiling_take_peak(c);
+    enum pressure step = peak > now ? peak : now;
+    memory_event(c, step, &e);
+    bool is_over = step == PRESSURE_NONE && a->memory_step != PRESSURE_NONE;
+    if (step > a->memory_step || is_over) {
+        admin_note(a, &e);
+        hold(a, HELD_MEMORY, !is_over, &e);
+    }
+    a->memory_step = step;
+}
+
 uint64_t admin_conditions(struct admin *a, uint64_t now_ms)
 {
     if (now_ms >= a->conditions_at_ms) {
         a->conditions_at_ms = now_ms + LOOK_MS;
         watch_store(a);
+        watch_memory(a);
         if (a->setup.kept_clock != NULL) {
             watch_clock(a);
         }

@@ -345,6 +345,11 @@ void link_pump(struct link *l)
     if ((can_write || stream_can_close(l->stream)) && !write_some(l)) {
         return;
     }
+    worker_backlog(d->worker, l->conn, stream_pending_bytes(l->stream));
+    if (worker_is_shed(d->worker, l->conn) && stream_is_blocked(l->stream)) {
+        drop(l, "memory");
+        return;
+    }
     if (worker_is_finished(d->worker, l->conn)) {
         worker_gone(d->worker, l->conn, "closed by the server", d->now_ms);
         linger(l);

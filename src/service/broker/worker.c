@@ -35,6 +35,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->dirty);
     list_init(&w->paused);
     list_init(&w->barriers);
+    list_init(&w->complaints);
     list_init(&w->observers_dirty);
     wheel_init(&w->conn_wheel, now_ms);
     wheel_init(&w->session_wheel, now_ms);
@@ -277,6 +278,7 @@ static void timers_run(struct worker *w)
     if (w->now_ms >= w->next_sweep_ms) {
         w->next_sweep_ms = w->now_ms + MARKER_SWEEP_MS;
         markers_sweep(w);
+        slow_sweep(w);
         accounts_sweep(w);
         (void)retained_expire(w->retained, w->now_ms, EXPIRE_BATCH);
     }
@@ -295,6 +297,7 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
     rings_run(w);
     commits_run(w);
     timers_run(w);
+    ceiling_turn(w);
     outboxes_drain(w);
     if (!list_is_empty(&w->paused)) {
         conns_resume(w);
@@ -333,7 +336,7 @@ uint64_t worker_deadline(const struct worker *w)
         return w->now_ms;
     }
     uint64_t at = least(wheel_deadline(&w->conn_wheel), wheel_deadline(&w->session_wheel));
-    at = least(at, w->call_at_ms);
+    at = least(least(at, w->call_at_ms), ceiling_deadline(w));
     if (rings_have_more(w)) {
         at = least(at, w->now_ms + (w->is_short ? SHORT_RETRY_MS : 0));
     }

@@ -34,6 +34,7 @@ struct metrics_sources {
     size_t n_listeners;             /* at most METRICS_LISTENERS_MAX */
     const struct audit *audit;      /* NULL: no events */
     const struct log_status *store; /* NULL: no store */
+    uint64_t memory_ceiling_bytes, memory_used_bytes; /* ceiling 0: there is none */
     uint64_t open_alerts, exceptions, principals, epoch;
 };
 
