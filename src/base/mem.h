@@ -24,8 +24,9 @@ char *mem_strdup(const char *text);
 /* mem_wipe - overwrite n bytes in a way the compiler keeps. */
 void mem_wipe(void *p, size_t n);
 
-/* mem_used - bytes of the heap in use, by all threads. Each thread counts for itself and adds to the
- * sum when MEM_COUNT_STEP have gathered, so the answer is off by that much for each other thread. */
+/* mem_used - bytes of the heap in use, by all threads. Each thread counts for itself and adds to
+ * the sum when MEM_COUNT_STEP have gathered, so the answer is off by that much for each other
+ * thread. */
 uint64_t mem_used(void);
 /* mem_trim - gives what is free back to the kernel. Slow: not on a hot path. */
 void mem_trim(void);

@@ -140,7 +140,7 @@ int main(void)
         cmocka_unit_test(zero_bytes_are_an_object),        cmocka_unit_test(zeroed_means_zeroed),
         cmocka_unit_test(arrays_do_not_overflow),          cmocka_unit_test(text_is_copied),
         cmocka_unit_test(the_named_allocation_fails_once), cmocka_unit_test(every_way_in_can_fail),
-        cmocka_unit_test(what_is_in_use_is_counted),      cmocka_unit_test(threads_count_together),
+        cmocka_unit_test(what_is_in_use_is_counted),       cmocka_unit_test(threads_count_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

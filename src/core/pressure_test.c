@@ -16,11 +16,11 @@ static void steps_begin_at_their_percent(void **state)
         uint64_t used;
         enum pressure want;
     } rows[] = {
-        {0, PRESSURE_NONE},          {799, PRESSURE_NONE},       {800, PRESSURE_QOS0},
-        {801, PRESSURE_QOS0},        {899, PRESSURE_QOS0},       {900, PRESSURE_CONSUMERS},
-        {901, PRESSURE_CONSUMERS},   {949, PRESSURE_CONSUMERS},  {950, PRESSURE_STRANGERS},
-        {951, PRESSURE_STRANGERS},   {999, PRESSURE_STRANGERS},  {1000, PRESSURE_FULL},
-        {1001, PRESSURE_FULL},       {UINT64_MAX, PRESSURE_FULL},
+        {0, PRESSURE_NONE},        {799, PRESSURE_NONE},        {800, PRESSURE_QOS0},
+        {801, PRESSURE_QOS0},      {899, PRESSURE_QOS0},        {900, PRESSURE_CONSUMERS},
+        {901, PRESSURE_CONSUMERS}, {949, PRESSURE_CONSUMERS},   {950, PRESSURE_STRANGERS},
+        {951, PRESSURE_STRANGERS}, {999, PRESSURE_STRANGERS},   {1000, PRESSURE_FULL},
+        {1001, PRESSURE_FULL},     {UINT64_MAX, PRESSURE_FULL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_int_equal(pressure_next(PRESSURE_NONE, rows[i].used, 1000), rows[i].want);
@@ -57,7 +57,8 @@ static void every_step_has_its_words(void **state)
     (void)state;
     assert_int_equal(pressure_percent(PRESSURE_NONE), 0);
     for (unsigned i = PRESSURE_NONE; i < PRESSURE_FULL; i++) {
-        assert_string_not_equal(pressure_does((enum pressure)i), pressure_does((enum pressure)i + 1));
+        assert_string_not_equal(pressure_does((enum pressure)i),
+                                pressure_does((enum pressure)i + 1));
     }
 }
 

@@ -55,9 +55,12 @@ static void measure(struct worker *w)
     if (w->pressure != PRESSURE_NONE) {
         note_peak(c, w->pressure);
     }
-    if (w->pressure < PRESSURE_CONSUMERS) {
-        atomic_store_explicit(&c->worst[w->setup.index], 0, memory_order_relaxed);
-    }
+}
+
+static void tell_worst(struct worker *w, uint64_t bytes)
+{
+    atomic_store_explicit(&w->setup.ceiling->worst[w->setup.index], bytes, memory_order_relaxed);
+    w->is_worst_told = w->pressure != PRESSURE_NONE;
 }
 
 static unsigned percent_used(const struct ceiling *c)
@@ -126,16 +129,15 @@ static void close_consumer(struct worker *w, struct conn *c, const struct consum
 /* The largest one of the process goes first, whichever worker it belongs to. */
 static void shed_worst(struct worker *w, const struct consumer *worst)
 {
-    struct ceiling *shared = w->setup.ceiling;
+    const struct ceiling *shared = w->setup.ceiling;
     uint64_t all[FILTERS_WORKERS_MAX];
     for (unsigned i = 0; i < w->setup.n_workers; i++) {
         all[i] = atomic_load_explicit(&shared->worst[i], memory_order_relaxed);
     }
-    atomic_store_explicit(&shared->worst[w->setup.index], worst->bytes, memory_order_relaxed);
     struct conn *c = conn_find(w, worst->conn);
     if (c != NULL && pressure_sheds(worst->bytes, all, w->setup.n_workers, w->setup.index)) {
         close_consumer(w, c, worst);
-        atomic_store_explicit(&shared->worst[w->setup.index], 0, memory_order_relaxed);
+        tell_worst(w, 0);
     }
 }
 
@@ -197,9 +199,10 @@ bool ceiling_refuses(struct worker *w, struct decision *ret)
         return false;
     }
     count_add(&counts(w)->refused_memory, 1);
-    (void)snprintf(ret->rule, sizeof(ret->rule),
-                   "memory is at memory_bytes: nothing new is taken, what was acknowledged is kept. "
-                   "Look at `sallyport alerts`, or raise memory_bytes");
+    (void)snprintf(
+        ret->rule, sizeof(ret->rule),
+        "memory is at memory_bytes: nothing new is taken, what was acknowledged is kept. "
+        "Look at `sallyport alerts`, or raise memory_bytes");
     return true;
 }
 
@@ -215,6 +218,7 @@ void ceiling_turn(struct worker *w)
     say_strangers(w);
     if (w->pressure == PRESSURE_NONE) {
         if (before != PRESSURE_NONE) {
+            tell_worst(w, 0);
             mem_trim(); /* or the process stays as large as it was */
         }
         return;
@@ -224,8 +228,10 @@ void ceiling_turn(struct worker *w)
     }
     w->next_shed_ms = w->now_ms + SHED_EVERY_MS;
     struct consumer worst = shed_qos0(w);
+    bool may_shed = w->is_worst_told; /* and had a moment to hear of the others' */
+    tell_worst(w, worst.bytes);
     measure(w); /* after each step: what it freed may be enough */
-    if (w->pressure >= PRESSURE_CONSUMERS) {
+    if (w->pressure >= PRESSURE_CONSUMERS && may_shed) {
         shed_worst(w, &worst);
         measure(w);
     }

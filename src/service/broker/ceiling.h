@@ -11,8 +11,8 @@
 #include "core/pressure.h"
 
 struct ceiling {
-    uint64_t bytes;       /* 0: there is none */
-    uint64_t fixed_bytes; /* what the process has that is no heap: code, stacks */
+    uint64_t bytes;              /* 0: there is none */
+    uint64_t fixed_bytes;        /* what the process has that is no heap: code, stacks */
     uint64_t (*heap)(void *ctx); /* bytes of the heap in use, any thread; NULL: mem_used */
     void *ctx;
     _Atomic uint64_t worst[FILTERS_WORKERS_MAX]; /* by worker: what its worst consumer holds */

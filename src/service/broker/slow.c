@@ -27,10 +27,11 @@ static void say(struct worker *w, struct session *s, struct slice target)
     }
     n = s->n_unsaid[DROP_PRESSURE];
     e = said_of(w, s, n, target);
-    event_reason(&e,
-                 "QoS 0 messages for this client were dropped: it reads too slowly (%llu KiB wait), "
-                 "and memory is short. Let it read faster, or raise memory_bytes",
-                 (unsigned long long)(s->queued_bytes >> 10));
+    event_reason(
+        &e,
+        "QoS 0 messages for this client were dropped: it reads too slowly (%llu KiB wait), "
+        "and memory is short. Let it read faster, or raise memory_bytes",
+        (unsigned long long)(s->queued_bytes >> 10));
     if (n > 0) {
         worker_report(w, &e);
     }

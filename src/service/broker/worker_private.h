@@ -62,10 +62,10 @@ struct conn {
     struct timer timer;      /* pre-authentication deadline, then keep-alive */
     struct list_node dirty, paused;
     uint64_t backlog_bytes; /* written, and not taken by its socket */
-    struct list replays; /* retained messages for its new subscriptions */
-    bool is_paused;      /* the publisher waits for budget, ring or journal */
-    bool is_stalled;     /* the engine waits for answers or for a reader; `unread` holds packets */
-    uint32_t n_subacks;  /* that wait for their barriers: a PUBLISH behind them waits, too, */
+    struct list replays;    /* retained messages for its new subscriptions */
+    bool is_paused;         /* the publisher waits for budget, ring or journal */
+    bool is_stalled;    /* the engine waits for answers or for a reader; `unread` holds packets */
+    uint32_t n_subacks; /* that wait for their barriers: a PUBLISH behind them waits, too, */
     uint64_t held_until_ms;   /* but not longer */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
     bool has_cert, is_clean_end, has_published, is_abandoned, is_shed;
@@ -208,6 +208,7 @@ struct worker {
 
     enum pressure pressure; /* of memory, as this worker saw it last */
     uint64_t full_since_ms, next_shed_ms, turned_away_said_ms;
+    bool is_worst_told;     /* the other workers know what its worst consumer holds */
     uint32_t n_turned_away; /* strangers, since that was said */
     struct list complaints; /* sessions with drops that were not said yet */
 
