@@ -7,6 +7,7 @@
 
 enum {
     FIXED_MAX = 16 << 20, /* more than that is not ours, but a sanitizer's */
+    SHED_AT_ONCE = 16,    /* consumers, while what they hold is not enough */
     SHED_EVERY_MS = 50,   /* all connections are looked at so often while memory is short */
     FULL_HOLD_MS = 1000,  /* publishers wait so long for room, then they are refused */
     FULL_PAUSE_MS = 20,
@@ -44,11 +45,13 @@ static void note_peak(struct ceiling *c, enum pressure step)
 
 /* ---- steps ---- */
 
-static void measure(struct worker *w)
+/* leaving: bytes that are in use and whose end is decided. */
+static void measure(struct worker *w, uint64_t leaving)
 {
     struct ceiling *c = w->setup.ceiling;
     enum pressure before = w->pressure;
-    w->pressure = pressure_next(before, ceiling_used(c), c->bytes);
+    uint64_t used = ceiling_used(c);
+    w->pressure = pressure_next(before, used > leaving ? used - leaving : 0, c->bytes);
     if (w->pressure == PRESSURE_FULL && before != PRESSURE_FULL) {
         w->full_since_ms = w->now_ms;
     }
@@ -91,21 +94,28 @@ bool ceiling_drops(const struct worker *w, const struct session *s)
     return w->pressure >= PRESSURE_QOS0 && is_slow(w, s);
 }
 
-static struct consumer shed_qos0(struct worker *w)
+static void shed_qos0(struct worker *w)
+{
+    for (size_t i = 0; i < w->n_slots; i++) {
+        const struct conn *c = w->conns[i];
+        if (c != NULL && c->phase == CONN_OPEN && is_slow(w, c->session)) {
+            size_t n = session_shed(c->session);
+            slow_dropped(w, c->session, DROP_PRESSURE, (uint32_t)n, (struct slice){0});
+        }
+    }
+}
+
+/* Two at a time: while memory is short is no time to allocate a table. */
+static struct consumer find_worst(const struct worker *w)
 {
     struct consumer pair[2] = {{0}, {0}};
     for (size_t i = 0; i < w->n_slots; i++) {
         const struct conn *c = w->conns[i];
-        if (c == NULL || c->phase != CONN_OPEN) {
-            continue;
+        if (c != NULL && c->phase == CONN_OPEN) {
+            pair[1] = consumer_of(c);
+            const struct consumer *worst = pressure_worst(pair, 2);
+            pair[0] = worst != NULL ? *worst : (struct consumer){0};
         }
-        if (is_slow(w, c->session)) {
-            size_t n = session_shed(c->session);
-            slow_dropped(w, c->session, DROP_PRESSURE, (uint32_t)n, (struct slice){0});
-        }
-        pair[1] = consumer_of(c);
-        const struct consumer *worst = pressure_worst(pair, 2);
-        pair[0] = worst != NULL ? *worst : (struct consumer){0};
     }
     return pair[0];
 }
@@ -127,17 +137,34 @@ static void close_consumer(struct worker *w, struct conn *c, const struct consum
 }
 
 /* The largest one of the process goes first, whichever worker it belongs to. */
-static void shed_worst(struct worker *w, const struct consumer *worst)
+static bool is_first(const struct worker *w, const struct consumer *worst)
 {
     const struct ceiling *shared = w->setup.ceiling;
     uint64_t all[FILTERS_WORKERS_MAX];
     for (unsigned i = 0; i < w->setup.n_workers; i++) {
         all[i] = atomic_load_explicit(&shared->worst[i], memory_order_relaxed);
     }
-    struct conn *c = conn_find(w, worst->conn);
-    if (c != NULL && pressure_sheds(worst->bytes, all, w->setup.n_workers, w->setup.index)) {
-        close_consumer(w, c, worst);
-        tell_worst(w, 0);
+    return pressure_sheds(worst->bytes, all, w->setup.n_workers, w->setup.index);
+}
+
+/* What one holds is freed by and by (its link goes at the end of the turn), so it is believed to be
+ * free at once: rather one more in the next round than one too many now. */
+static void shed_consumers(struct worker *w)
+{
+    uint64_t leaving = 0;
+    bool may_shed = w->is_worst_told; /* and had a moment to hear of the others' */
+    struct consumer worst = find_worst(w);
+    tell_worst(w, worst.bytes);
+    for (int i = 0; i < SHED_AT_ONCE && may_shed && w->pressure >= PRESSURE_CONSUMERS; i++) {
+        struct conn *c = conn_find(w, worst.conn);
+        if (c == NULL || !is_first(w, &worst)) {
+            return;
+        }
+        close_consumer(w, c, &worst);
+        leaving += worst.bytes;
+        worst = find_worst(w);
+        tell_worst(w, worst.bytes);
+        measure(w, leaving);
     }
 }
 
@@ -214,7 +241,7 @@ void ceiling_turn(struct worker *w)
         return;
     }
     enum pressure before = w->pressure;
-    measure(w);
+    measure(w, 0);
     say_strangers(w);
     if (w->pressure == PRESSURE_NONE) {
         if (before != PRESSURE_NONE) {
@@ -223,18 +250,13 @@ void ceiling_turn(struct worker *w)
         }
         return;
     }
-    if (w->pressure <= before && w->now_ms < w->next_shed_ms) {
+    if (w->now_ms < w->next_shed_ms) {
         return;
     }
     w->next_shed_ms = w->now_ms + SHED_EVERY_MS;
-    struct consumer worst = shed_qos0(w);
-    bool may_shed = w->is_worst_told; /* and had a moment to hear of the others' */
-    tell_worst(w, worst.bytes);
-    measure(w); /* after each step: what it freed may be enough */
-    if (w->pressure >= PRESSURE_CONSUMERS && may_shed) {
-        shed_worst(w, &worst);
-        measure(w);
-    }
+    shed_qos0(w);
+    measure(w, 0); /* after each step: what it freed may be enough */
+    shed_consumers(w);
     if (w->pressure >= PRESSURE_STRANGERS) {
         shed_strangers(w);
     }

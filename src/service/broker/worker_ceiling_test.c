@@ -155,6 +155,29 @@ static void the_largest_of_all_workers_is_closed(void **state)
     bench_close(b);
 }
 
+/* As many as are needed, and not one more, though their memory is not free yet. */
+static void enough_are_closed_at_once(void **state)
+{
+    (void)state;
+    struct heap heap = {.used = 0};
+    struct bench *b = bench_under(&heap);
+    struct party *writer = &b->parties[0];
+    connects(b, writer, device_at(b, 0, 0), &(struct hello){.client_id = "w"});
+    for (unsigned i = 1; i < PARTIES; i++) {
+        enters(b, &b->parties[i], device_at(b, 0, i), false);
+        b->parties[i].is_deaf = true;
+        worker_backlog(b->workers[0], b->parties[i].conn, 90000 - i);
+    }
+    heap.used = QOS0;
+    pass(b, 100);
+    heap.used = FULL - 1;
+    pass(b, 50); /* until 849,999 or less stay */
+    assert_int_equal(TOTAL(b, shed_slow), 2);
+    assert_true(b->parties[1].conn == 0 && b->parties[2].conn == 0 && b->parties[3].conn != 0);
+    assert_true(writer->conn != 0);
+    bench_close(b);
+}
+
 static void strangers_go_before_anybody_else_is_refused(void **state)
 {
     (void)state;
@@ -273,6 +296,7 @@ int main(void)
         cmocka_unit_test(qos0_to_slow_readers_goes_first),
         cmocka_unit_test(what_was_acknowledged_stays),
         cmocka_unit_test(the_largest_of_all_workers_is_closed),
+        cmocka_unit_test(enough_are_closed_at_once),
         cmocka_unit_test(strangers_go_before_anybody_else_is_refused),
         cmocka_unit_test(publishers_wait_and_are_refused),
         cmocka_unit_test(the_backlog_counts),
