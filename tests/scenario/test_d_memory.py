@@ -23,6 +23,11 @@ roles:
   writer:
     publish: [ "big/#", "small/#" ]
     limits: { publish_rate: 100000/s, publish_burst: 100000 }
+  crowd:
+    many: yes
+    client_id: "*"
+    subscribe: [ "big/#" ]
+    limits: { connect_rate: 10000/s, connect_burst: 10000 }
   innocent:
     subscribe: [ "small/#" ]
     limits: { inflight: 100 }
@@ -128,3 +133,37 @@ def test_slow_sockets_stay_within_their_budget(small):
 def dropped(fortress, least):
     now = numbers(fortress)
     return now if now['dropped_total{reason="queue"}'] >= least else None
+
+
+def test_a_crowd_of_slow_sockets_stays_below_the_ceiling(small):
+    """200 readers that stop, under the limits that every role has: their queues share what waits, and are bounded."""
+    device = small.add('crowd', credentials=('x509',))
+    context = wire.tls_context(device)
+    crowd = []
+    for i in range(200):
+        one = Wire(small, context=context)
+        one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.send(wire.connect(f'crowd-{i}')).expect(CONNACK)
+        one.send(wire.subscribe(1, ('big/#', 0))).expect(SUBACK)
+        crowd.append(one)
+    _, innocent = login(small, 'innocent', ('small/#', 1), expiry=600)
+    _, writer = login(small, 'writer')
+    big, most = b'x' * 100_000, 0
+    for sent in range(40):
+        writer.send(*[wire.publish('big/a', big)] * 5)
+        writer.send(wire.publish('small/a', b'no %d' % sent, qos=1, packet_id=9))
+        assert writer.expect(PUBACK, timeout=30).reason == 0
+        message = innocent.expect(PUBLISH, timeout=30)
+        assert message.body.endswith(b'no %d' % sent)
+        innocent.send(wire.packet(PUBACK, message.body[9:11]))
+        most = max(most, numbers(small)['memory_used_bytes'])
+    assert most < CEILING
+    now = numbers(small)
+    assert now['dropped_total{reason="queue"}'] + now['dropped_total{reason="pressure"}'] > 200
+    for one in crowd:
+        one.socket.close()
+    wait_until('memory to be free again', lambda: free_again(small), 20, pause=0.1)
+    writer.send(wire.publish('small/a', 'last', qos=1, packet_id=9)).expect(PUBACK)
+    assert innocent.expect(PUBLISH).body.endswith(b'last')
+    for one in (innocent, writer):
+        one.socket.close()
