@@ -1,10 +1,52 @@
 #include "base/mem.h"
 
+#include <malloc.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 /* Test state, one per thread, so that a failing test never touches another thread's allocations. */
 static _Thread_local long allocations_until_failure = -1;
 static _Thread_local bool failure_injected;
+
+/* What the threads have handed in, and what this one has not yet. A block may be freed by another
+ * thread than took it, so a thread's part can be negative. */
+static _Atomic int64_t counted;
+static _Thread_local int64_t uncounted;
+
+static void hand_in(void)
+{
+    (void)atomic_fetch_add_explicit(&counted, uncounted, memory_order_relaxed);
+    uncounted = 0;
+}
+
+/* The allocator knows the size of its blocks, so a free needs no record of ours. */
+static void count(int64_t n)
+{
+    uncounted += n;
+    if (uncounted >= MEM_COUNT_STEP || uncounted <= -MEM_COUNT_STEP) {
+        hand_in();
+    }
+}
+
+static void *took(void *p)
+{
+    if (p != NULL) {
+        count((int64_t)malloc_usable_size(p));
+    }
+    return p;
+}
+
+uint64_t mem_used(void)
+{
+    hand_in();
+    int64_t n = atomic_load_explicit(&counted, memory_order_relaxed);
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+void mem_trim(void)
+{
+    (void)malloc_trim(0);
+}
 
 static bool fails_now(void)
 {
@@ -26,12 +68,12 @@ static size_t at_least_one(size_t n)
 
 void *mem_alloc(size_t n)
 {
-    return fails_now() ? NULL : malloc(at_least_one(n));
+    return fails_now() ? NULL : took(malloc(at_least_one(n)));
 }
 
 void *mem_zalloc(size_t n)
 {
-    return fails_now() ? NULL : calloc(1, at_least_one(n));
+    return fails_now() ? NULL : took(calloc(1, at_least_one(n)));
 }
 
 void *mem_array(size_t count, size_t size)
@@ -45,12 +87,23 @@ void *mem_array(size_t count, size_t size)
 
 void *mem_grow(void *p, size_t n)
 {
-    return fails_now() ? NULL : realloc(p, at_least_one(n));
+    if (fails_now()) {
+        return NULL;
+    }
+    int64_t before = p != NULL ? (int64_t)malloc_usable_size(p) : 0;
+    void *grown = realloc(p, at_least_one(n));
+    if (grown != NULL) {
+        count((int64_t)malloc_usable_size(grown) - before);
+    }
+    return grown;
 }
 
 void *mem_free(void *p)
 {
-    free(p);
+    if (p != NULL) {
+        count(-(int64_t)malloc_usable_size(p));
+        free(p);
+    }
     return NULL;
 }
 

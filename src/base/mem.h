@@ -7,6 +7,7 @@
 #define BASE_MEM_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* mem_alloc - n uninitialised bytes; NULL when there are none. n may be 0. mem_free releases. */
 void *mem_alloc(size_t n);
@@ -22,6 +23,15 @@ void *mem_free(void *p);
 char *mem_strdup(const char *text);
 /* mem_wipe - overwrite n bytes in a way the compiler keeps. */
 void mem_wipe(void *p, size_t n);
+
+/* mem_used - bytes of the heap in use, by all threads. Each thread counts for itself and adds to
+ * the sum when MEM_COUNT_STEP have gathered, so the answer is off by that much for each other
+ * thread. */
+uint64_t mem_used(void);
+/* mem_trim - gives what is free back to the kernel. Slow: not on a hot path. */
+void mem_trim(void);
+
+enum { MEM_COUNT_STEP = 64 * 1024 };
 
 /* For tests: the allocation after the next n ones fails, once, on this thread; n < 0 switches it
  * off. Returns whether a failure was injected since the last call. */

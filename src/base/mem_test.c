@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 
 #include "base/scope.h"
 
@@ -89,12 +90,57 @@ static void every_way_in_can_fail(void **state)
     assert_true(mem_fail_after(-1));
 }
 
+/* By the size of the allocator's blocks: at least what was asked for, and back to where it was. */
+static void what_is_in_use_is_counted(void **state)
+{
+    (void)state;
+    uint64_t before = mem_used();
+    void *small = mem_alloc(100);
+    void *large = mem_array(1000, 1000);
+    uint64_t held = mem_used();
+    assert_true(held >= before + 1000100 && held < before + 1100000);
+    large = mem_grow(large, 3000000);
+    assert_true(mem_used() >= before + 3000100);
+    large = mem_grow(large, 1000);
+    assert_true(mem_used() >= before + 1100 && mem_used() < before + 20000);
+    (void)mem_fail_after(0);
+    assert_null(mem_grow(large, 5000000));
+    (void)mem_fail_after(-1);
+    assert_true(mem_used() < before + 20000);
+    mem_free(small);
+    mem_free(large);
+    mem_free(NULL);
+    mem_trim();
+    assert_int_equal(mem_used(), before);
+}
+
+static void *takes_a_megabyte(void *arg)
+{
+    *(void **)arg = mem_alloc(1 << 20);
+    return NULL;
+}
+
+/* A block that another thread took, and this one frees. */
+static void threads_count_together(void **state)
+{
+    (void)state;
+    uint64_t before = mem_used();
+    void *block = NULL;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, takes_a_megabyte, &block), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(mem_used() >= before + (1 << 20));
+    mem_free(block);
+    assert_int_equal(mem_used(), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zero_bytes_are_an_object),        cmocka_unit_test(zeroed_means_zeroed),
         cmocka_unit_test(arrays_do_not_overflow),          cmocka_unit_test(text_is_copied),
         cmocka_unit_test(the_named_allocation_fails_once), cmocka_unit_test(every_way_in_can_fail),
+        cmocka_unit_test(what_is_in_use_is_counted),       cmocka_unit_test(threads_count_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

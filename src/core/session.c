@@ -94,6 +94,7 @@ struct session *session_free(struct session *s)
         }
         mem_free(at(s, i)->ids);
     }
+    list_unlink(&s->complaint);
     mem_free(s->ring);
     mem_free(s->inbound);
     msg_unref(s->will);
@@ -514,6 +515,11 @@ void session_resume(struct session *s)
 }
 
 size_t session_sleep(struct session *s)
+{
+    return session_shed(s);
+}
+
+size_t session_shed(struct session *s)
 {
     size_t n = 0;
     for (size_t i = s->n_unsent_at; i < s->n_deliveries; i++) {

@@ -64,8 +64,11 @@ struct session {
     bool is_will_late;      /* the owner's: it was due, and waits for room */
     bool is_held;           /* the owner's: its time is over, but for its will */
     uint64_t queued_bytes;
-    uint64_t promised_lsn; /* the owner's: no CONNACK says that this session is there before */
-    uint64_t judged_seq;   /* the owner's: deliveries before it were queued under other rights */
+    uint64_t promised_lsn;      /* the owner's: no CONNACK says that this session is there before */
+    struct list_node complaint; /* the owner's: drops that were not said yet */
+    uint64_t said_ms;           /* the owner's: when some were said last */
+    uint32_t n_unsaid[2];       /* of each kind */
+    uint64_t judged_seq; /* the owner's: deliveries before it were queued under other rights */
     /* the rest is session.c's */
     struct delivery *ring;
     size_t ring_cap, ring_at, n_deliveries; /* ring_cap is a power of two */
@@ -186,6 +189,8 @@ MUST_USE enum err session_pubcomp(struct session *s, uint16_t packet_id, uint64_
  * packet id, RELEASED becomes RECEIVED (PUBREL again), in the original order.
  * SPEC: MQTT-4.4.0-1. */
 void session_resume(struct session *s);
+/* session_shed - QoS 0 deliveries that wait are dropped; gives how many. */
+size_t session_shed(struct session *s);
 /* session_sleep - the connection ended: QoS 0 deliveries that wait are dropped (returns how many).
  */
 size_t session_sleep(struct session *s);

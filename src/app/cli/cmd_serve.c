@@ -7,11 +7,16 @@
 #include "app/cli/commands.h"
 #include "app/daemon/config.h"
 #include "app/daemon/supervisor.h"
+#include "core/pressure.h"
 #include "service/admin/admin.h"
 #include "service/directory/policy_yaml.h"
 #include "store/log.h"
 
-enum { KEEP_BYTES_DEFAULT = 256 << 20 };
+enum {
+    KEEP_BYTES_DEFAULT = 256 << 20,
+    OWN_BYTES = 12 << 20, /* of a server without clients, but for its workers */
+    WORKER_BYTES = 6 << 20
+};
 
 int cmd_serve(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
@@ -73,6 +78,37 @@ static struct store_room store_room(int dir_fd, const struct global_settings *s)
     return r;
 }
 
+/* What of memory_bytes clients may use before slow readers are shed. */
+struct memory_room {
+    uint64_t own_bytes, clients_bytes;
+};
+
+static struct memory_room memory_room(const struct config *c)
+{
+    uint64_t most = c->settings.limits.memory_bytes / 100 * PRESSURE_QOS0_PERCENT;
+    struct memory_room r = {.own_bytes = OWN_BYTES + (uint64_t)c->workers * WORKER_BYTES};
+    r.clients_bytes = most > r.own_bytes ? most - r.own_bytes : 0;
+    return r;
+}
+
+static void print_memory(const struct cli *cli, const struct config *c, const struct memory_room *r)
+{
+    if (r->clients_bytes == 0) {
+        fprintf(cli->out,
+                "memory_bytes is too small: the server itself takes about %llu MiB, and slow "
+                "readers are shed from %u %% of it on.\n",
+                (unsigned long long)(r->own_bytes >> 20), PRESSURE_QOS0_PERCENT);
+        return;
+    }
+    uint64_t queue = c->role_limits.queue_bytes > 0 ? c->role_limits.queue_bytes : 1;
+    fprintf(cli->out,
+            "About %llu MiB are the server's own, %llu MiB its clients': %llu queues of "
+            "queue_bytes (%llu MiB) can be full\nbefore slow readers are shed, at %u %%.\n",
+            (unsigned long long)(r->own_bytes >> 20), (unsigned long long)(r->clients_bytes >> 20),
+            (unsigned long long)(r->clients_bytes / queue), (unsigned long long)(queue >> 20),
+            PRESSURE_QOS0_PERCENT);
+}
+
 /* What works and still deserves a second look. */
 static void print_doubts(struct cli *cli, const struct config *c)
 {
@@ -93,16 +129,20 @@ static void print_capacity(struct cli *cli, const struct config *c, int dir_fd)
     (void)getrlimit(RLIMIT_NOFILE, &files);
     uint64_t by_files =
         files.rlim_max > ADMIN_OWN_DESCRIPTORS ? files.rlim_max - ADMIN_OWN_DESCRIPTORS : 0;
-    uint64_t by_memory = c->settings.limits.memory_bytes / ADMIN_IDLE_CONNECTION_BYTES;
+    struct memory_room memory = memory_room(c);
+    uint64_t by_memory = memory.clients_bytes / ADMIN_IDLE_CONNECTION_BYTES;
     uint64_t fits = by_files < by_memory ? by_files : by_memory;
     if (cli->json) {
         fprintf(cli->out,
                 "{\"ok\":true,\"workers\":%u,\"listeners\":%zu,\"connections\":%llu,"
                 "\"segment_bytes\":%llu,\"store_least_bytes\":%llu,\"keep_bytes\":%llu,"
-                "\"disk_free_bytes\":%llu}\n",
+                "\"disk_free_bytes\":%llu,\"memory_bytes\":%llu,\"memory_own_bytes\":%llu,"
+                "\"memory_clients_bytes\":%llu}\n",
                 c->workers, c->n_listeners, (unsigned long long)fits,
                 (unsigned long long)store.segment_bytes, (unsigned long long)store.least_bytes,
-                (unsigned long long)store.keep_bytes, (unsigned long long)store.free_bytes);
+                (unsigned long long)store.keep_bytes, (unsigned long long)store.free_bytes,
+                (unsigned long long)c->settings.limits.memory_bytes,
+                (unsigned long long)memory.own_bytes, (unsigned long long)memory.clients_bytes);
         return;
     }
     fprintf(cli->out,
@@ -112,6 +152,7 @@ static void print_capacity(struct cli *cli, const struct config *c, int dir_fd)
             c->workers, c->n_listeners, (unsigned long long)fits, (unsigned long long)by_files,
             (unsigned long long)(c->settings.limits.memory_bytes >> 20),
             (unsigned long long)by_memory);
+    print_memory(cli, c, &memory);
     fprintf(cli->out,
             "The store takes files of %llu MiB, three at least (%llu MiB), and is cleaned above "
             "%llu MiB and\ntwice what is alive in it; %llu MiB are free on its disk%s.\n",

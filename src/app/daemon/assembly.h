@@ -41,6 +41,7 @@ struct assembly {
 struct assembly_watcher {
     void *ctx;
     void (*notify)(void *ctx); /* the broker's: something waits for the service thread */
+    uint64_t fixed_bytes;      /* of memory, as broker_setup has it */
     void (*progress)(void *ctx, unsigned seconds); /* still opening; from another thread */
 };
 

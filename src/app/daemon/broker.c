@@ -272,7 +272,11 @@ static enum err turns(struct house *h)
 static enum err house_open(struct house *h, const struct sandbox_report *sandbox, struct why *why)
 {
     TRY(loop_new(&h->loop));
-    struct assembly_watcher watcher = {.ctx = h, .notify = notify, .progress = progress};
+    struct assembly_watcher watcher = {.ctx = h,
+                                       .notify = notify,
+                                       .fixed_bytes =
+                                           ceiling_fixed(metrics_resident_bytes(h->metrics)),
+                                       .progress = progress};
     TRY(assembly_open(h->boot, &watcher, &h->parts, why));
     TRY(open_admin(h, sandbox));
     h->link.ready = link_ready;

@@ -74,6 +74,7 @@ struct admin {
     bool is_clock_behind;
     uint64_t fills_at_ms; /* the next look at what fills up */
     bool is_filling[ADMIN_FILLS];
+    enum pressure memory_step; /* of the ceiling, as it was said last */
 };
 
 static inline uint64_t admin_now_ms(const struct admin *a)

@@ -171,11 +171,47 @@ static void watch_room(struct admin *a)
     }
 }
 
+static void memory_event(const struct ceiling *c, enum pressure step, struct event *e)
+{
+    *e = event_make(EVENT_quota);
+    EVENT_TEXT(e, target, slice_text("memory_bytes"));
+    if (step == PRESSURE_NONE) {
+        e->severity = SEVERITY_NOTICE;
+        event_reason(e, "memory is free again: %" PRIu64 " of %" PRIu64 " MiB are in use",
+                     ceiling_used(c) >> 20, c->bytes >> 20);
+        return;
+    }
+    e->severity = SEVERITY_ALERT;
+    event_reason(e,
+                 "memory reached %u %% of memory_bytes (%" PRIu64
+                 " MiB): %s; no acknowledged message is lost. See events slow_client and quota for "
+                 "who; lower queue_bytes of their roles, or raise memory_bytes",
+                 pressure_percent(step), c->bytes >> 20, pressure_does(step));
+}
+
+/* The workers shed at once; here it is said, one event for each step; the alert is
+ * that of what fills up. */
+static void watch_memory(struct admin *a)
+{
+    struct ceiling *c = broker_ceiling(a->setup.broker);
+    struct event e;
+    enum pressure now = pressure_next(a->memory_step, ceiling_used(c), c->bytes);
+    enum pressure peak = ceiling_take_peak(c);
+    enum pressure step = peak > now ? peak : now;
+    memory_event(c, step, &e);
+    bool is_over = step == PRESSURE_NONE && a->memory_step != PRESSURE_NONE;
+    if (step > a->memory_step || is_over) {
+        admin_note(a, &e);
+    }
+    a->memory_step = step;
+}
+
 uint64_t admin_conditions(struct admin *a, uint64_t now_ms)
 {
     if (now_ms >= a->conditions_at_ms) {
         a->conditions_at_ms = now_ms + LOOK_MS;
         watch_store(a);
+        watch_memory(a);
         if (a->setup.kept_clock != NULL) {
             watch_clock(a);
         }

@@ -46,6 +46,9 @@ struct metrics_sources admin_sources(const struct admin *a, const struct counter
                                     .n_listeners = a->setup.n_listeners,
                                     .audit = a->setup.audit,
                                     .store = store,
+                                    .memory_ceiling_bytes = broker_ceiling(a->setup.broker)->bytes,
+                                    .memory_used_bytes =
+                                        ceiling_used(broker_ceiling(a->setup.broker)),
                                     .open_alerts = count_alerts(a, now),
                                     .exceptions = count_exceptions(v, now),
                                     .principals = directory_version_count(v),
@@ -204,6 +207,8 @@ enum err verb_status(void *ctx, const struct control_request *r, uint64_t token,
         get(&sum.subscriptions));
     say(&text, "messages       %" PRIu64 " retained, %" PRIu64 " queued\n",
         get(&sum.retained_messages), get(&sum.queued_messages));
+    say(&text, "memory         %" PRIu64 " of %" PRIu64 " MiB\n", s.memory_used_bytes >> 20,
+        s.memory_ceiling_bytes >> 20);
     json_t *kept = store_status(&text, &store);
     say(&text, "policy         epoch %" PRIu64 "%s\n", s.epoch,
         is_settled ? "" : ", a newer one is on its way to the workers");

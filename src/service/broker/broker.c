@@ -9,6 +9,7 @@
 enum {
     RING_MESSAGES = 4096,
     VERIFY_QUEUE = 1024,
+    DROPS_SAID_EVERY_MS = 1000,
     SENDERS_EXTRA = 2 /* service thread, verify pool */
 };
 
@@ -34,6 +35,7 @@ struct broker {
     _Atomic uint64_t events_lost;
     struct counters counters[BROKER_WORKERS_MAX];
     _Atomic uint64_t retained_counter;
+    struct ceiling ceiling;
     struct sleeper verify;
     atomic_bool is_stopping;
     unsigned next_event_from;
@@ -183,6 +185,8 @@ static enum err broker_init(struct broker *b, struct restore_report *restored)
                                       .n_from = b->n + SENDERS_EXTRA,
                                       .retained_counter = &b->retained_counter,
                                       .counters = &b->counters[i],
+                                      .ceiling = &b->ceiling,
+                                      .say_every_ms = DROPS_SAID_EVERY_MS,
                                       .realm = b->setup.realm};
         TRY(driver_new(&drivers, &worker, &b->drivers[i]));
         workers[i] = driver_worker(b->drivers[i]);
@@ -204,6 +208,8 @@ MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret,
     }
     b->setup = *s;
     b->n = s->n_workers;
+    b->ceiling.bytes = s->limits.memory_bytes;
+    b->ceiling.fixed_bytes = s->fixed_bytes;
     enum err err = broker_init(b, restored != NULL ? restored : &unasked);
     if (err != OK) {
         broker_free(b);
@@ -381,6 +387,11 @@ unsigned broker_workers(const struct broker *b)
 const struct counters *broker_counters(const struct broker *b, unsigned worker)
 {
     return &b->counters[worker];
+}
+
+struct ceiling *broker_ceiling(struct broker *b)
+{
+    return &b->ceiling;
 }
 
 void broker_drain(struct broker *b)

@@ -29,6 +29,7 @@ struct broker_setup {
     size_t n_entrances;
     const struct realm *realm;   /* shared */
     struct log *log;             /* borrowed for life; a writer for each worker */
+    uint64_t fixed_bytes;        /* of the process, no heap: as ceiling_fixed says */
     struct committer *committer; /* borrowed for life: that of log's setup */
     /* Called when events or an acknowledged realm wait for the service thread; any thread. */
     void *ctx;
@@ -63,6 +64,8 @@ bool broker_next_event(struct broker *b, struct event *ret);
 MUST_USE enum err broker_ask_aside(struct broker *b, unsigned worker, struct aside_ask *ask);
 unsigned broker_workers(const struct broker *b);
 const struct counters *broker_counters(const struct broker *b, unsigned worker);
+/* broker_ceiling - of memory; any thread. */
+struct ceiling *broker_ceiling(struct broker *b);
 /* broker_drain - clients are told that the server goes down. broker_is_drained: all connections are
  * gone. */
 void broker_drain(struct broker *b);

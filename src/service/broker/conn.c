@@ -134,6 +134,9 @@ MUST_USE enum err worker_accept(struct worker *w, const struct entrance *entranc
         return ERR_DENIED;
     }
     struct conn *c = NULL;
+    if (ceiling_takes_nobody(w)) {
+        return ERR_LIMIT;
+    }
     TRY(conn_new(w, entrance, peer, transport, &c));
     /* The CONNECT decoder's limits are those of the process; strangers have no others. */
     enum err err = mqtt_gate_new(&w->wire, w->setup.limits->preauth_bytes, &c->gate);
@@ -217,6 +220,20 @@ bool worker_is_finished(const struct worker *w, uint64_t conn)
     const struct conn *c = conn_find(w, conn);
     return c != NULL && c->phase == CONN_CLOSING &&
            (c->is_abandoned || c->engine == NULL || !mqtt_server_has_output(c->engine));
+}
+
+bool worker_is_shed(const struct worker *w, uint64_t conn)
+{
+    const struct conn *c = conn_find(w, conn);
+    return c != NULL && c->is_shed;
+}
+
+void worker_backlog(struct worker *w, uint64_t conn, size_t n)
+{
+    struct conn *c = conn_find(w, conn);
+    if (c != NULL) {
+        c->backlog_bytes = n;
+    }
 }
 
 void worker_gone(struct worker *w, uint64_t conn, const char *why, uint64_t now_ms)
@@ -326,6 +343,9 @@ static bool may_take(struct worker *w, struct conn *c, uint8_t first)
     bool is_early = first >> 4 == MQTT_PUBLISH && c->n_subacks > 0 && w->now_ms < c->held_until_ms;
     if (is_early || worker_is_congested(w)) {
         conn_pause(w, c, UINT64_MAX);
+        return false;
+    }
+    if (first >> 4 == MQTT_PUBLISH && ceiling_holds(w, c)) {
         return false;
     }
     uint64_t wait_ms = bucket_wait_ms(&c->account->publishes, 1, w->now_ms);

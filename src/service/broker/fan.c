@@ -35,18 +35,13 @@ static void deny_delivery(struct worker *w, const struct session *s, const struc
     worker_report(w, &e);
 }
 
-static void report_queue_full(struct worker *w, const struct session *s, const struct msg *m)
+/* What waits for its socket is of the same budget. QoS 1 and 2 are still in the queue while they
+ * are there. */
+static bool is_over_budget(const struct worker *w, const struct session *s, size_t n)
 {
-    struct event e = event_of(w, EVENT_quota, conn_find(w, s->conn));
-    EVENT_TEXT(&e, principal, slice_text(s->account->principal->name));
-    EVENT_TEXT(&e, client_id, s->client_id);
-    EVENT_TEXT(&e, target, m->topic);
-    event_reason(&e,
-                 "the queue of this session is full (%zu messages): a message was dropped. The "
-                 "client reads too slowly, or raise queue_messages or queue_bytes of its role",
-                 session_count(s));
-    count_add(&counts(w)->dropped_queue, 1);
-    worker_report(w, &e);
+    const struct conn *c = conn_find(w, s->conn);
+    return c != NULL && c->backlog_bytes > 0 &&
+           s->queued_bytes + c->backlog_bytes + n > grants_limits(s->account->grants)->queue_bytes;
 }
 
 /* ERR_DENIED, ERR_QUOTA: it does not get it, and that is said; ERR_NOMEM: also when there was none
@@ -70,7 +65,7 @@ static enum err queue(struct worker *w, const struct msg *m, const struct match 
                           match->ids + hit->ids_at, hit->n_ids, 0,
                           grants_limits(s->account->grants), ret_seq);
     if (err == ERR_QUOTA) {
-        report_queue_full(w, s, m);
+        slow_dropped(w, s, DROP_QUEUE, 1, m->topic);
     }
     if (err == OK && hit->group != 0) {
         session_set_group(s, hit->group);
@@ -219,6 +214,14 @@ static void deliver_session(struct worker *w, const struct msg *m, const struct 
     uint64_t seq;
     if (s->conn == 0 && least_qos(m, hit) == 0) {
         count_add(&counts(w)->dropped_asleep, 1);
+        return;
+    }
+    if (least_qos(m, hit) == 0 && ceiling_drops(w, s)) {
+        slow_dropped(w, s, DROP_PRESSURE, 1, m->topic);
+        return;
+    }
+    if (least_qos(m, hit) == 0 && is_over_budget(w, s, msg_cost(m))) {
+        slow_dropped(w, s, DROP_QUEUE, 1, m->topic);
         return;
     }
     enum err err = queue(w, m, match, hit, &seq);

@@ -427,6 +427,11 @@ void link_pump(struct link *l)
     if ((can_write || stream_can_close(l->stream)) && !write_some(l)) {
         return;
     }
+    worker_backlog(d->worker, l->conn, stream_pending_bytes(l->stream));
+    if (worker_is_shed(d->worker, l->conn) && stream_is_blocked(l->stream)) {
+        drop(l, "memory");
+        return;
+    }
     if (worker_is_finished(d->worker, l->conn)) {
         if (!stream_is_established(l->stream)) {
             drop(l, "closed by the server"); /* there is nobody yet to say a last word to */

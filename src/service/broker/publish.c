@@ -566,6 +566,9 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
         err = passage_publish(c->account, p->topic, p->qos,
                               retain_wish(w, c->account, p->topic, p->retain), p->payload.n,
                               w->now_ms, &why);
+        if (err == OK && ceiling_refuses(w, &why)) {
+            err = ERR_QUOTA;
+        }
         if (err != OK) {
             if (p->qos == 2) {
                 (void)session_inbound_remove(c->session, p->packet_id);
@@ -597,6 +600,11 @@ MUST_USE enum err worker_publish(struct worker *w, const struct account *a, stru
     m->epoch = w->realm->epoch;
     struct route r = {.m = m};
     struct token t = {.kind = TOKEN_DOOR, .cookie = cookie};
+    struct decision ignored;
+    if (ceiling_refuses(w, &ignored)) {
+        msg_unref(m);
+        return ERR_NOMEM;
+    }
     enum err err = token_new(w, &t, &r.token);
     if (err != OK) {
         msg_unref(m);

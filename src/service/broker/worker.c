@@ -37,6 +37,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->replaying);
     list_init(&w->browses);
     list_init(&w->barriers);
+    list_init(&w->complaints);
     list_init(&w->observers_dirty);
     list_init(&w->asides);
     list_init(&w->asks);
@@ -297,6 +298,7 @@ static void timers_run(struct worker *w)
     if (w->now_ms >= w->next_sweep_ms) {
         w->next_sweep_ms = w->now_ms + MARKER_SWEEP_MS;
         markers_sweep(w);
+        slow_sweep(w);
         accounts_sweep(w);
         asides_expire(w);
         (void)retained_expire(w->retained, w->now_ms, EXPIRE_BATCH);
@@ -316,6 +318,7 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
     rings_run(w);
     commits_run(w);
     timers_run(w);
+    ceiling_turn(w);
     replays_turn(w);
     browses_turn(w);
     outboxes_drain(w);
@@ -356,7 +359,7 @@ uint64_t worker_deadline(const struct worker *w)
         return w->now_ms;
     }
     uint64_t at = least(wheel_deadline(&w->conn_wheel), wheel_deadline(&w->session_wheel));
-    at = least(at, w->call_at_ms);
+    at = least(least(at, w->call_at_ms), ceiling_deadline(w));
     if (rings_have_more(w)) {
         at = least(at, w->now_ms + (w->is_short ? SHORT_RETRY_MS : 0));
     }

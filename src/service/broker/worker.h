@@ -21,6 +21,7 @@
 #include "core/journal.h"
 #include "core/limits.h"
 #include "core/retained.h"
+#include "service/broker/ceiling.h"
 #include "service/broker/realm.h"
 #include "service/broker/wmsg.h"
 #include "service/watch/counters.h"
@@ -70,6 +71,8 @@ struct worker_setup {
     unsigned n_from;          /* the workers, then the service thread, then the verify pool */
     _Atomic uint64_t *retained_counter; /* the process-wide number: rule 4 */
     struct counters *counters;
+    struct ceiling *ceiling;   /* of the process, borrowed for life; NULL: none */
+    uint32_t say_every_ms;     /* drops of one session are said so often at most; 0: each one */
     const struct realm *realm; /* shared */
     struct worker_driver driver;
 };
@@ -101,6 +104,10 @@ size_t worker_output(struct worker *w, uint64_t conn, uint8_t *dst, size_t cap, 
 /* worker_is_finished - nothing more will come from or go to it: close the transport orderly, call
  * worker_gone. */
 bool worker_is_finished(const struct worker *w, uint64_t conn);
+/* worker_is_shed - finished for want of memory: nothing of it may linger. */
+bool worker_is_shed(const struct worker *w, uint64_t conn);
+/* worker_backlog - so many bytes of its output wait for its socket. */
+void worker_backlog(struct worker *w, uint64_t conn, size_t n);
 /* worker_gone - the transport has ended; why is for the event (static or borrowed for the call). */
 void worker_gone(struct worker *w, uint64_t conn, const char *why, uint64_t now_ms);
 /* worker_hurry - a stranger that had to wait outside has only until at_ms to log in. */

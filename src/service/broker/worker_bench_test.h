@@ -64,6 +64,8 @@ struct bench {
     struct ring *to[WORKERS][WORKERS], *from[WORKERS][WORKERS + 1];
     _Atomic uint64_t number;
     struct counters counters[WORKERS];
+    struct ceiling ceiling; /* none, until a test says its bytes */
+    uint32_t say_every_ms;
     struct worker *workers[WORKERS];
     struct entrance mqtts;
     struct driver_ctx contexts[WORKERS];
@@ -199,6 +201,8 @@ static inline void bench_workers(struct bench *b)
                                  .n_from = WORKERS + 1,
                                  .retained_counter = &b->number,
                                  .counters = &b->counters[i],
+                                 .ceiling = &b->ceiling,
+                                 .say_every_ms = b->say_every_ms,
                                  .realm = b->realm,
                                  .driver = {.ctx = &b->contexts[i],
                                             .depart = bench_depart,

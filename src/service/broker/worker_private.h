@@ -63,6 +63,7 @@ struct conn {
     struct buf unread;       /* the unfinished packet, or what back-pressure keeps */
     struct timer timer;      /* pre-authentication deadline, then keep-alive */
     struct list_node dirty, paused;
+    uint64_t backlog_bytes;     /* written, and not taken by its socket */
     struct list replays;        /* retained messages for its new subscriptions */
     struct list_node replaying; /* while they wait for their time, replay_at_ms */
     uint64_t replay_at_ms;
@@ -71,7 +72,7 @@ struct conn {
     uint32_t n_subacks; /* that wait for their barriers: a PUBLISH behind them waits, too, */
     uint64_t held_until_ms;   /* but not longer */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
-    bool has_cert, is_clean_end, has_published, is_abandoned;
+    bool has_cert, is_clean_end, has_published, is_abandoned, is_shed;
     uint64_t hello_lsn;          /* CONNACK, and all behind it, waits until this is committed */
     enum mqtt_reason closed_for; /* MQTT_SUCCESS: nothing that we said */
     struct digest spki;
@@ -212,7 +213,12 @@ struct worker {
     struct list asides; /* messages that were set aside, by id; aside.c's */
     size_t n_asides;
     uint64_t aside_bytes;
-    struct list asks; /* struct aside_ask that wait for the commit of what they changed */
+    struct list asks;       /* struct aside_ask that wait for the commit of what they changed */
+    enum pressure pressure; /* of memory, as this worker saw it last */
+    uint64_t full_since_ms, next_shed_ms, turned_away_said_ms;
+    bool is_worst_told;     /* the other workers know what its worst consumer holds */
+    uint32_t n_turned_away; /* strangers, since that was said */
+    struct list complaints; /* sessions with drops that were not said yet */
 
     struct list observers_dirty;
     uint64_t *done; /* cookies, FIFO */
@@ -259,6 +265,28 @@ void report_store(struct worker *w, const struct conn *c, struct slice target, e
                   const char *what);
 void report_fault(struct worker *w, const struct conn *c, const struct mqtt_fault *fault,
                   const char *packet);
+
+/* slow.c */
+enum drop_kind { DROP_QUEUE, DROP_PRESSURE };
+/* slow_dropped - n deliveries that s does not get, the last one on this topic (or empty). */
+void slow_dropped(struct worker *w, struct session *s, enum drop_kind kind, uint32_t n,
+                  struct slice target);
+/* slow_say - what was not said yet, now. */
+void slow_say(struct worker *w, struct session *s);
+void slow_sweep(struct worker *w);
+
+/* ceiling.c */
+/* ceiling_turn - looks at the memory in use, and sheds what the step asks for. */
+void ceiling_turn(struct worker *w);
+uint64_t ceiling_deadline(const struct worker *w);
+/* ceiling_drops - is memory so short that this session gets no QoS 0? */
+bool ceiling_drops(const struct worker *w, const struct session *s);
+/* ceiling_takes_nobody - true: a new connection is to be refused, and that is counted. */
+bool ceiling_takes_nobody(struct worker *w);
+/* ceiling_holds - true: this publisher waits a moment for memory. */
+bool ceiling_holds(struct worker *w, struct conn *c);
+/* ceiling_refuses - true: a message is not taken, and that is counted; ret says why. */
+bool ceiling_refuses(struct worker *w, struct decision *ret);
 
 /* login.c */
 void login_begin(struct worker *w, struct conn *c);

@@ -39,6 +39,7 @@
     X(dropped_memory, "dropped_total", "reason=\"memory\"", counter, "")                           \
     X(dropped_ring, "dropped_total", "reason=\"ring\"", counter, "")                               \
     X(dropped_asleep, "dropped_total", "reason=\"asleep\"", counter, "")                           \
+    X(dropped_pressure, "dropped_total", "reason=\"pressure\"", counter, "")                       \
     X(set_aside, "dropped_total", "reason=\"set_aside\"", counter, "")                             \
     X(handshakes_ok, "handshakes_total", "result=\"ok\"", counter, "TLS and DTLS handshakes")      \
     X(handshakes_failed, "handshakes_total", "result=\"failed\"", counter, "")                     \
@@ -54,6 +55,10 @@
     X(strangers, "strangers", "", gauge, "TCP connections that have not logged in yet")            \
     X(handshakes_waiting, "handshakes_waiting", "", gauge, "connections that wait for their turn") \
     X(accept_pauses, "accept_pauses_total", "", counter, "no descriptor for a new connection")     \
+    X(refused_memory, "refusals_total", "reason=\"memory\"", counter, "")                          \
+    X(shed_slow, "shed_total", "who=\"slow_client\"", counter,                                     \
+      "connections closed because of the memory ceiling")                                          \
+    X(shed_strangers, "shed_total", "who=\"stranger\"", counter, "")                               \
     X(coap_in_bytes, "coap_unproven_in_bytes_total", "", counter, "from unproven addresses")       \
     X(coap_out_bytes, "coap_unproven_out_bytes_total", "", counter, "to unproven addresses")       \
     X(journal_records, "journal_records_total", "", counter, "records appended")                   \

@@ -231,6 +231,10 @@ enum err metrics_text(const struct metrics *m, const struct metrics_sources *s, 
     struct counters sum;
     metrics_sum(s->workers, s->n_workers, &sum);
     process_text(&p, m);
+    number(&p, "memory_ceiling_bytes", "gauge", "memory_bytes: from 80 % of it on, memory is shed",
+           s->memory_ceiling_bytes);
+    number(&p, "memory_used_bytes", "gauge", "memory in use, as it is held against the ceiling",
+           s->memory_used_bytes);
     connections(&p, s, &sum);
     counters_text(&p, &sum);
     seconds(&p, "turn_seconds", "time of the workers' turns", get(&sum.turn_us), get(&sum.turns));

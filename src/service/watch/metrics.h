@@ -30,10 +30,11 @@ int64_t metrics_open_descriptors(const struct metrics *m);
 struct metrics_sources {
     const struct counters *const *workers; /* n_workers of them */
     size_t n_workers;
-    const char *const *listeners;   /* names, in the order of entrance.index */
-    size_t n_listeners;             /* at most METRICS_LISTENERS_MAX */
-    const struct audit *audit;      /* NULL: no events */
-    const struct log_status *store; /* NULL: no store */
+    const char *const *listeners;                     /* names, in the order of entrance.index */
+    size_t n_listeners;                               /* at most METRICS_LISTENERS_MAX */
+    const struct audit *audit;                        /* NULL: no events */
+    const struct log_status *store;                   /* NULL: no store */
+    uint64_t memory_ceiling_bytes, memory_used_bytes; /* ceiling 0: there is none */
     uint64_t open_alerts, exceptions, principals, epoch;
 };
 

@@ -1,0 +1,169 @@
+"""d: memory_bytes holds for the process: the largest slow consumer goes, the others lose nothing, and it comes back."""
+import socket
+
+import pytest
+
+from harness import wire
+from harness.fortress import metrics
+from harness.wait import wait_until
+from harness.wire import CONNACK, PUBACK, PUBLISH, SUBACK, Wire
+
+pytestmark = pytest.mark.release
+
+MIB = 1 << 20
+CEILING = 64 * MIB
+N_INNOCENT = 20
+
+POLICY = """
+version: 1
+roles:
+  greedy:
+    subscribe: [ "big/#" ]
+    limits: { queue_messages: 100000, queue_bytes: 512MiB }
+  writer:
+    publish: [ "big/#", "small/#" ]
+    limits: { publish_rate: 100000/s, publish_burst: 100000 }
+  crowd:
+    many: yes
+    client_id: "*"
+    subscribe: [ "big/#" ]
+    limits: { connect_rate: 10000/s, connect_burst: 10000 }
+  innocent:
+    subscribe: [ "small/#" ]
+    limits: { inflight: 100 }
+"""
+
+
+@pytest.fixture
+def small(make_fortress):
+    one = make_fortress(settings=('memory_bytes=64MiB',), policy=None)
+    one.apply(POLICY)
+    return one
+
+
+def login(fortress, role, *filters, expiry=0, small_socket=False):
+    device = fortress.add(role, credentials=('x509',))
+    client = Wire(fortress, device)
+    if small_socket:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    properties = b'\x11' + expiry.to_bytes(4, 'big') if expiry else b''
+    client.send(wire.connect(device.name, properties=properties)).expect(CONNACK)
+    if filters:
+        client.send(wire.subscribe(1, *filters)).expect(SUBACK)
+    return device, client
+
+
+def numbers(fortress):
+    return metrics(fortress)
+
+
+def test_a_greedy_reader_goes_and_nobody_else_loses(small):
+    before = numbers(small)
+    assert before['memory_ceiling_bytes'] == CEILING
+    assert 0 < before['memory_used_bytes'] < CEILING * 0.75
+    greedy_device, greedy = login(small, 'greedy', ('big/#', 1), small_socket=True)
+    innocents = [login(small, 'innocent', ('small/#', 1), expiry=600)[1] for _ in range(N_INNOCENT)]
+    _, writer = login(small, 'writer')
+    big, sent = b'x' * 200_000, 0
+    pids = small.processes()
+
+    def got_all():
+        """Every innocent reads what was sent so far and acknowledges it."""
+        for one in innocents:
+            message = one.expect(PUBLISH, timeout=30)
+            assert message.body.endswith(b'no %d' % sent), (message, sent)
+            at = 2 + len('small/a')
+            one.send(wire.packet(PUBACK, message.body[at:at + 2]))
+
+    # Each message that innocents wait for goes out behind a megabyte for the greedy one, who reads nothing.
+    while numbers(small).get('shed_total{who="slow_client"}', 0) == 0:
+        assert sent < 120, 'the ceiling was never reached'
+        for i in range(5):
+            writer.send(wire.publish('big/a', big, qos=1, packet_id=i + 1))
+        for _ in range(5):
+            assert writer.expect(PUBACK, timeout=30).reason in (0, 0x10)
+        sent += 1
+        writer.send(wire.publish('small/a', b'no %d' % sent, qos=1, packet_id=9))
+        assert writer.expect(PUBACK, timeout=30).reason == 0
+        got_all()
+
+    event = small.wait_event('slow_client', about=greedy_device.name)[0]
+    assert 'memory_bytes' in event['reason'] and 'KiB' in event['reason']
+    small.wait_event('memory', target='memory_bytes')
+    after = wait_until('memory to be free again', lambda: free_again(small), 20, pause=0.1)
+    assert after['memory_used_bytes'] < CEILING * 0.75
+    small.wait_event('memory', severity='notice')
+    assert not [alert for alert in small.json('alerts') if 'memory' in alert.get('target', '')]
+    # Nobody else was touched: the same connections, nothing lost, and the door is open.
+    sent += 1
+    writer.send(wire.publish('small/a', b'no %d' % sent, qos=1, packet_id=9)).expect(PUBACK)
+    got_all()
+    assert after['shed_total{who="slow_client"}'] == 1
+    assert after['refusals_total{reason="memory"}'] == 0 and after['shed_total{who="stranger"}'] == 0
+    _, back = login(small, 'greedy', ('big/#', 1))
+    assert small.processes() == pids
+    for one in (*innocents, greedy, writer, back):
+        one.socket.close()
+
+
+def free_again(fortress):
+    now = numbers(fortress)
+    return now if now['memory_used_bytes'] < CEILING * 0.75 else None
+
+
+def test_slow_sockets_stay_within_their_budget(small):
+    """Readers that stop, each with the queue of 4 MiB that a role has: QoS 0 for them is dropped and counted."""
+    small.apply(POLICY.replace('queue_messages: 100000, queue_bytes: 512MiB', 'queue_bytes: 1MiB'))
+    slow = [login(small, 'greedy', ('big/#', 0), small_socket=True) for _ in range(8)]
+    _, writer = login(small, 'writer')
+    begin = numbers(small)['memory_used_bytes']
+    big = b'x' * 100_000
+    for _ in range(300):
+        writer.send(wire.publish('big/a', big))
+    writer.send(wire.packet(wire.PINGREQ)).expect(wire.PINGRESP, timeout=30)
+    now = wait_until('drops', lambda: dropped(small, 300), 20, pause=0.1)
+    # One message is shared by all who wait for it; what a socket did not take is a copy.
+    assert now['memory_used_bytes'] - begin < 8 * (1 + 0.7) * MIB, now['memory_used_bytes'] - begin
+    lines = small.wait_event('slow_client', about=slow[0][0].name)
+    assert 'queue_bytes' in lines[0]['reason'] and len(lines) < 60
+    for _, one in (*slow, (None, writer)):
+        one.socket.close()
+
+
+def dropped(fortress, least):
+    now = numbers(fortress)
+    return now if now['dropped_total{reason="queue"}'] >= least else None
+
+
+def test_a_crowd_of_slow_sockets_stays_below_the_ceiling(small):
+    """200 readers that stop, under the limits that every role has: their queues share what waits, and are bounded."""
+    device = small.add('crowd', credentials=('x509',))
+    context = wire.tls_context(device)
+    crowd = []
+    for i in range(200):
+        one = Wire(small, context=context)
+        one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.send(wire.connect(f'crowd-{i}')).expect(CONNACK)
+        one.send(wire.subscribe(1, ('big/#', 0))).expect(SUBACK)
+        crowd.append(one)
+    _, innocent = login(small, 'innocent', ('small/#', 1), expiry=600)
+    _, writer = login(small, 'writer')
+    big, most = b'x' * 100_000, 0
+    for sent in range(40):
+        writer.send(*[wire.publish('big/a', big)] * 5)
+        writer.send(wire.publish('small/a', b'no %d' % sent, qos=1, packet_id=9))
+        assert writer.expect(PUBACK, timeout=30).reason == 0
+        message = innocent.expect(PUBLISH, timeout=30)
+        assert message.body.endswith(b'no %d' % sent)
+        innocent.send(wire.packet(PUBACK, message.body[9:11]))
+        most = max(most, numbers(small)['memory_used_bytes'])
+    assert most < CEILING
+    now = numbers(small)
+    assert now['dropped_total{reason="queue"}'] + now['dropped_total{reason="pressure"}'] > 200
+    for one in crowd:
+        one.socket.close()
+    wait_until('memory to be free again', lambda: free_again(small), 20, pause=0.1)
+    writer.send(wire.publish('small/a', 'last', qos=1, packet_id=9)).expect(PUBACK)
+    assert innocent.expect(PUBLISH).body.endswith(b'last')
+    for one in (innocent, writer):
+        one.socket.close()
