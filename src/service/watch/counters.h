@@ -52,10 +52,10 @@
     X(refused_from, "refusals_total", "reason=\"from\"", counter, "")                              \
     X(refused_prefix, "refusals_total", "reason=\"prefix\"", counter, "")                          \
     X(refused_preauth, "refusals_total", "reason=\"preauth\"", counter, "")                        \
+    X(refused_memory, "refusals_total", "reason=\"memory\"", counter, "")                          \
     X(strangers, "strangers", "", gauge, "TCP connections that have not logged in yet")            \
     X(handshakes_waiting, "handshakes_waiting", "", gauge, "connections that wait for their turn") \
     X(accept_pauses, "accept_pauses_total", "", counter, "no descriptor for a new connection")     \
-    X(refused_memory, "refusals_total", "reason=\"memory\"", counter, "")                          \
     X(shed_slow, "shed_total", "who=\"slow_client\"", counter,                                     \
       "connections closed because of the memory ceiling")                                          \
     X(shed_strangers, "shed_total", "who=\"stranger\"", counter, "")                               \
