@@ -434,7 +434,7 @@ static void wrong_key_and_unknown_identity(void **state)
         n_bytes[i] = n.n_bytes_to_client; /* what the stranger sees is the same */
         n_tries++;
         /* On a machine that stood still a handshake goes twice: look again. */
-        i += n.n_ticks <= 1 || n_tries > 20 ? 1 : 0;
+        i += n.n_ticks <= 1 || n_tries > 1000 ? 1 : 0;
         uint64_t later = now(&n) + DTLS_HANDSHAKE_MS;
         assert_true(dtls_deadline(n.server.dtls) <= later);
         dtls_tick(n.server.dtls, later);
