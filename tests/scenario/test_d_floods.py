@@ -129,7 +129,7 @@ def test_connections_from_one_network(one, device):
 
 
 def test_handshakes_from_one_network(one, device):
-    """Complete TLS handshakes of somebody who never logs in count as well."""
+    """Complete TLS handshakes of somebody who then says nothing count as well."""
     n = number('FLOOD_HANDSHAKES', 300)
     before = refused(one)
     files = n_files(one)
@@ -153,6 +153,17 @@ def test_handshakes_from_one_network(one, device):
         assert refused(one) > before
     figures('handshake flood', quiet, loud, handshakes_per_s=round(done / took), refused=refused(one) - before)
     goes_back(one, files, 'the handshakes')
+
+
+def test_who_speaks_is_judged_by_what_it_says(one, device):
+    """A CONNECT that is refused is an answer, not a flood: however many there are, each of them gets its own."""
+    before = refused(one)
+    context = tls_context(device)
+    for i in range(3 * BURST):
+        with_bad_name = Wire(one, context=context, source=f'127.0.4.{i % 250 + 1}').send(wire.connect('', version=4, clean=False))
+        assert with_bad_name.expect(wire.CONNACK).reason == 2, i
+        with_bad_name.close()
+    assert refused(one) == before
 
 
 def trickle(strangers, text, until):

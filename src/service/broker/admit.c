@@ -79,9 +79,10 @@ static void tell_prefixes(struct driver *d)
         e.count = r.refused;
         EVENT_TEXT(&e, peer, slice_text(text));
         event_reason(&e,
-                     "the network %s begins more connections without logging in than "
+                     "the network %s begins more connections that fail or say nothing than "
                      "connect_per_second and connect_burst allow; more of it are closed at once. "
-                     "Look there for a client with a wrong certificate or password, or block it",
+                     "Look there for a client that does not trust this server or has a wrong "
+                     "certificate, or block it",
                      text);
         d->setup.event(d->setup.ctx, d->index, &e);
     }
@@ -221,7 +222,7 @@ enum err admit_enter(struct link *l, const struct net_peer *peer)
     s->prefix = net_peer_prefix(peer);
     make_room(d);
     TRY(strangers_add(&d->admit.strangers, &s->stranger, &s->prefix));
-    s->is_charged = true;
+    s->is_charged = s->is_stranger = true;
     return OK;
 }
 
@@ -236,20 +237,27 @@ void admit_gone(struct link *l)
     struct admit *a = &l->driver->admit;
     leave_line(a, &l->admitted);
     strangers_remove(&a->strangers, &l->admitted.stranger);
+    l->admitted.is_charged = l->admitted.is_stranger = false;
+}
+
+void admit_spoke(struct link *l)
+{
+    struct admit *a = &l->driver->admit;
+    const struct net_prefix *prefix = &l->admitted.prefix;
+    if (!l->admitted.is_charged) {
+        return;
+    }
     l->admitted.is_charged = false;
+    prefix_give(a->prefixes, prefix, l->driver->now_ms);
+    if (strangers_count(&a->waiting, prefix) > 0) {
+        a->look_at_ms = 0;
+        a->moved_at_ms = l->driver->now_ms;
+    }
 }
 
 void admit_known(struct link *l)
 {
-    struct admit *a = &l->driver->admit;
-    const struct net_prefix *prefix = &l->admitted.prefix;
-    if (l->admitted.is_charged) {
-        prefix_give(a->prefixes, prefix, l->driver->now_ms);
-        if (strangers_count(&a->waiting, prefix) > 0) {
-            a->look_at_ms = 0;
-            a->moved_at_ms = l->driver->now_ms;
-        }
-    }
+    admit_spoke(l);
     admit_gone(l);
 }
 

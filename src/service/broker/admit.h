@@ -37,9 +37,10 @@ struct admitted {
     struct stranger stranger;
     struct list_node line;
     struct net_prefix prefix;
-    bool is_charged; /* its network's token is out */
-    bool has_begun;  /* the first step of its handshake is done */
-    bool is_held;    /* its socket is not watched while it is in line */
+    bool is_charged;  /* its network's token is out */
+    bool is_stranger; /* it has not logged in */
+    bool has_begun;   /* the first step of its handshake is done */
+    bool is_held;     /* its socket is not watched while it is in line */
 };
 
 struct admit {
@@ -51,7 +52,7 @@ struct admit {
     size_t n_line;
     uint64_t preauth_ms;
     uint64_t look_at_ms;  /* those outside try again */
-    uint64_t moved_at_ms; /* the last time that one logged in whom somebody outside waited for */
+    uint64_t moved_at_ms; /* the last time that one got in whom somebody outside waited for */
     unsigned n_dtls;      /* begun in this turn */
     bool is_resting;      /* the listeners do not accept */
     uint64_t n_crowded_out, n_pauses_told, tell_crowd_at_ms, tell_pause_at_ms;
@@ -68,6 +69,10 @@ void admit_come(struct driver *d, const struct driver_entrance *e, int fd,
 /* admit_enter - the link, whose token was taken, joins the strangers; when they are too many, one
  * of them is closed. ERR_NOMEM. */
 MUST_USE enum err admit_enter(struct link *l, const struct net_peer *peer);
+/* admit_spoke - its handshake, if there is one, is done, and the first bytes of its protocol are
+ * there: its network gets its token back, and what it says is judged by other limits. Fine again
+ * and again. */
+void admit_spoke(struct link *l);
 /* admit_known - it has logged in. Fine again and again. */
 void admit_known(struct link *l);
 /* admit_gone - it has ended, or belongs to another worker. Fine again and again. */

@@ -314,6 +314,7 @@ static bool read_some(struct link *l)
                 linger(l);
                 return false;
             }
+            admit_spoke(l);
         }
         d->departed = NULL;
         worker_input(d->worker, l->conn, plain, d->now_ms);
@@ -420,7 +421,7 @@ static bool write_some(struct link *l)
 void link_pump(struct link *l)
 {
     struct driver *d = l->driver;
-    if (l->admitted.is_charged && worker_is_known(d->worker, l->conn)) {
+    if (l->admitted.is_stranger && worker_is_known(d->worker, l->conn)) {
         admit_known(l);
     }
     bool can_write = stream_is_ready(l->stream) && !stream_is_blocked(l->stream);
