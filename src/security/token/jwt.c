@@ -286,7 +286,7 @@ enum err jwt_verify(struct slice token, const struct jwks *keys, const struct jw
 {
     assert(rules->issuer.n > 0 && rules->audience.n > 0 && rules->skew_s <= JWT_SKEW_MAX_S);
     struct parts p;
-    struct choice choice;
+    struct choice choice = {.verdict = ERR_AUTH};
     uint8_t bytes[PAYLOAD_BYTES];
     AUTO(token_json_autofree) json_t *claims = NULL;
     if (token.n > JWT_BYTES_MAX) {
