@@ -40,7 +40,6 @@ def props(data):
 
 # What is sent, the category it is counted under, and the reason it is told (None: not a word). `first`: instead of a CONNECT.
 STRANGERS = [
-    (b'GET / HTTP/1.1\r\n\r\n', 'protocol_error', None),
     (wire.publish('c/bad', 'x'), 'protocol_error', None),
     (wire.packet(wire.CONNACK, b'\0\0\0'), 'protocol_error', None),
     (b'\x10\xff\xff\xff\xff', 'malformed', None),

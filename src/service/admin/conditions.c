@@ -160,7 +160,7 @@ static void watch_room(struct admin *a)
         {"memory", "bytes of memory",
          "Look at `sallyport metrics` for what queues and is retained; lower queue_bytes and "
          "retained_bytes of the roles, or raise memory_bytes where the machine has more",
-         EVENT_quota, whole(metrics_resident_bytes(a->setup.metrics)), a->setup.memory_bytes},
+         EVENT_quota, ceiling_used(broker_ceiling(a->setup.broker)), a->setup.memory_bytes},
         {"store", "bytes of the store's disk",
          "A full disk refuses what needs room; nothing acknowledged is lost. Make room on it, or "
          "shorten session_expiry of roles that nobody comes back to",
