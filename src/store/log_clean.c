@@ -274,7 +274,7 @@ static uint64_t tend_room(struct log *l, uint64_t now_ms)
     return UINT64_MAX;
 }
 
-static void tend_space(struct log *l)
+void log_see_space(struct log *l)
 {
     uint64_t total = 0, free_bytes = 0;
     if (l->setup.disk->ops->space(l->setup.disk, STORE_DIR, &total, &free_bytes) == OK) {
@@ -287,7 +287,7 @@ void log_tend(struct log *l, uint64_t now_ms, uint64_t *ret_at_ms)
     (void)pthread_mutex_lock(&l->lock);
     uint64_t at = tend_room(l, now_ms);
     if (now_ms >= l->space_at_ms) {
-        tend_space(l);
+        log_see_space(l);
         l->space_at_ms = now_ms + LOG_RETRY_MS;
     }
     size_t n_before = l->n_segs;

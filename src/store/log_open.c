@@ -582,6 +582,7 @@ static enum err recover(struct log *l, struct log_report *report, struct why *wh
     note_crash(&o);
     report->segments = (unsigned)l->n_segs;
     l->counts.damaged = report->damaged;
+    log_see_space(l);
     return begin(&o);
 }
 

@@ -236,6 +236,8 @@ struct store_ids store_ids_max(struct store_ids a, struct store_ids b);
 
 /* log_clean - a piece of it; true: there is more to do at once. */
 bool log_clean(struct log *l);
+/* log_see_space - what the file system has left, for log_status. */
+void log_see_space(struct log *l);
 
 /* ---- log_event.c ---- */
 

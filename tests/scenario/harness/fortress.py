@@ -257,7 +257,8 @@ class Fortress:
             except ProcessLookupError:
                 pass
         process.wait()
-        wait_until('the end of the killed processes', lambda: not any(is_running(pid) for pid in pids))
+        wait_until('the end of the killed processes', lambda: not any(is_running(pid) for pid in pids),
+                   60)  # a debugger that holds them lets go of each thread in its own time
 
     def restart(self):
         self.stop()
