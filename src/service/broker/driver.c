@@ -354,11 +354,11 @@ static void driver_turn(struct driver *d)
         }
     }
     link_lingering_tick(d);
+    worker_handover(d->worker); /* what sending and closing recorded */
     uint64_t wakes = worker_take_wakes(d->worker);
     if (wakes != 0) {
         d->setup.wake(d->setup.ctx, wakes);
     }
-    worker_handover(d->worker); /* what sending and closing recorded */
     atomic_store_explicit(&d->is_drained, worker_is_drained(d->worker), memory_order_release);
     count_add(&d->counters->turn_us, d->setup.clock.mono_us(d->setup.clock.ctx) - start_us);
 }

@@ -198,7 +198,8 @@ static enum err give_here(struct worker *w, const struct msg *m, const struct me
     return OK;
 }
 
-/* The body says who owes its record, so after a crash the group is asked again. */
+/* The body says who owes its record, so after a crash the group is asked again. It is handed over
+ * with the end of what was its first one's: after a crash one of the two has it. */
 static enum err give_there(struct worker *w, const struct msg *m, const struct member *to,
                            unsigned n_hops)
 {
@@ -211,15 +212,13 @@ static enum err give_there(struct worker *w, const struct msg *m, const struct m
     TRY(chosen_new(1, &out.chosen));
     chosen_add(out.chosen, to);
     enum err err = m->body_id != 0 ? record_body(w, m, bit_of(to), &lsn) : OK;
-    if (err == OK) {
-        worker_handover(w);
-        out.msg = msg_ref(m);
-        err = outbox_push(w, to->facts.worker, &out);
-    }
     if (err != OK) {
-        wmsg_done(&out);
+        chosen_unref(out.chosen);
+        return err;
     }
-    return err;
+    out.msg = msg_ref(m);
+    outbox_push_held(w, to->facts.worker, &out);
+    return OK;
 }
 
 static enum err give(struct worker *w, const struct msg *m, const struct member *to,
@@ -263,20 +262,19 @@ void groups_end_session(struct worker *w, const struct session *s)
 
 /* ---- chosen by another worker ---- */
 
-/* The member that was chosen here out of this group; false: none was. */
-static bool was_chosen(const struct worker *w, const struct wmsg *in, const struct group *group,
-                       struct member **ret)
+/* The place of this worker's member of this group; NULL: none was chosen, or what it was to have
+ * has been passed on already. */
+static struct wmsg_place *place_of(const struct worker *w, const struct wmsg *in,
+                                   const struct group *group)
 {
     for (size_t i = 0; in->chosen != NULL && i < in->chosen->n; i++) {
-        uint64_t id = in->chosen->at[i].member;
-        bool is_here = (id & ((1u << WORKER_ID_BITS) - 1)) == w->setup.index;
-        if (is_here && in->chosen->at[i].group == group->hash) {
-            struct member *m = groups_member(w->groups, id);
-            *ret = m != NULL && m->group == group ? m : NULL;
-            return true;
+        struct wmsg_place *at = &in->chosen->at[i];
+        bool is_here = (at->member & ((1u << WORKER_ID_BITS) - 1)) == w->setup.index;
+        if (is_here && at->group == group->hash) {
+            return at->is_passed_on ? NULL : at;
         }
     }
-    return false;
+    return NULL;
 }
 
 /* Who gets it here; NULL: nobody, or it went on to another worker. */
@@ -284,12 +282,13 @@ static enum err member_here(struct worker *w, const struct wmsg *in, struct grou
                             struct member **ret)
 {
     struct turn t = {.w = w, .m = in->msg, .is_local = in->n_hops >= HOPS_MAX};
-    struct member *to = NULL;
+    struct wmsg_place *place = place_of(w, in, group);
     *ret = NULL;
-    if (!was_chosen(w, in, group, &to) && !PLANTED(PLANT_GROUP_TWICE)) {
+    if (place == NULL && !PLANTED(PLANT_GROUP_TWICE)) {
         return OK;
     }
-    if (to == NULL || load_of(&t, to) >= GROUP_FULL) {
+    struct member *to = place != NULL ? groups_member(w->groups, place->member) : NULL;
+    if (to == NULL || to->group != group || load_of(&t, to) >= GROUP_FULL) {
         to = group_pick(group, load_of, &t);
     }
     if (to == NULL) {
@@ -297,7 +296,10 @@ static enum err member_here(struct worker *w, const struct wmsg *in, struct grou
     } else if (to->sub != NULL) {
         *ret = to;
     } else {
-        return give(w, in->msg, to, in->n_hops + 1u);
+        TRY(give(w, in->msg, to, in->n_hops + 1u));
+        if (place != NULL) {
+            place->is_passed_on = true; /* not again when this one is tried again */
+        }
     }
     return OK;
 }

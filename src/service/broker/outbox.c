@@ -1,5 +1,7 @@
 /* What goes to other workers: the ring, and behind it an overflow list, so that a full ring never
  * blocks and never drops what somebody was promised (docs/ORDER.md, rule 11). */
+#include <assert.h>
+
 #include "base/mem.h"
 #include "service/broker/worker_private.h"
 
@@ -46,11 +48,33 @@ MUST_USE enum err outbox_push(struct worker *w, unsigned to, const struct wmsg *
     return OK;
 }
 
+void outbox_push_held(struct worker *w, unsigned to, const struct wmsg *m)
+{
+    struct outbox *o = &w->outboxes[to];
+    assert(o->n < o->cap);
+    o->overflow[o->n] = *m;
+    o->overflow[o->n++].from = (uint16_t)w->setup.index;
+    o->is_held = true;
+    w->has_held = true;
+}
+
+void outboxes_release(struct worker *w)
+{
+    if (!w->has_held) {
+        return;
+    }
+    w->has_held = false;
+    for (unsigned i = 0; i < w->setup.n_workers; i++) {
+        w->outboxes[i].is_held = false;
+    }
+    outboxes_drain(w);
+}
+
 void outboxes_drain(struct worker *w)
 {
     for (unsigned i = 0; i < w->setup.n_workers; i++) {
         struct outbox *o = &w->outboxes[i];
-        while (o->at < o->n && ring_push(o->ring, &o->overflow[o->at]) == OK) {
+        while (!o->is_held && o->at < o->n && ring_push(o->ring, &o->overflow[o->at]) == OK) {
             o->at++;
             w->wakes |= (uint64_t)1 << i;
         }

@@ -38,15 +38,15 @@ static enum err append(struct worker *w, enum journal_kind kind, uint64_t owner,
 void worker_handover(struct worker *w)
 {
     bool is_due = w->call_at_ms <= w->now_ms || w->last_lsn - w->called_lsn >= HANDOVER_RECORDS;
-    if (w->last_lsn == w->handed_lsn && !is_due) {
-        return;
+    if (w->last_lsn != w->handed_lsn || is_due) {
+        w->handed_lsn = w->last_lsn;
+        if (is_due) {
+            w->called_lsn = w->last_lsn;
+            w->call_at_ms = UINT64_MAX;
+        }
+        journal_handover(w->setup.journal, is_due);
     }
-    w->handed_lsn = w->last_lsn;
-    if (is_due) {
-        w->called_lsn = w->last_lsn;
-        w->call_at_ms = UINT64_MAX;
-    }
-    journal_handover(w->setup.journal, is_due);
+    outboxes_release(w);
 }
 
 /* ---- messages ---- */

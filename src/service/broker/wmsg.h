@@ -38,13 +38,17 @@ struct wmsg_text {
     uint8_t bytes[];
 };
 
-/* Which members of which groups a message goes to. Immutable, shared by reference. */
+/* Which members of which groups a message goes to. Shared by reference; each worker touches the
+ * places of its own members alone. */
+struct wmsg_place {
+    uint64_t member, group; /* the member's id, the hash of its group's text */
+    bool is_passed_on;      /* the member did not get it, another worker's does */
+};
+
 struct wmsg_chosen {
     atomic_uint refs;
     size_t n;
-    struct {
-        uint64_t member, group; /* the member's id, the hash of its group's text */
-    } at[];
+    struct wmsg_place at[];
 };
 
 struct wmsg {

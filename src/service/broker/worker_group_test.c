@@ -441,6 +441,35 @@ static void passed_on_survives(void **state)
     EXPECT(&b->parties[2], "connack 00 present; ");
 }
 
+/* The end of a session and what it leaves to others are on record in one step: another worker does
+ * not hear of it before. */
+static void passed_on_with_its_end(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, a, device_at(b, 0, 0), &durable);
+    is_cut(b, a);
+    says(b, p, "x", 2);
+    acks(b, p, MQTT_PUBREL, 7);
+    settle(b);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    (void)said(c);
+    uint8_t bytes[128];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    write_hello(&clean, &w);
+    assert_true(arrives(b, a, 0, device_at(b, 0, 0)));
+    worker_input(b->workers[0], a->conn, wr_slice(&w), b->now_ms); /* its session of before ends */
+    turn(b, 1);
+    keeper_commit(b->log);
+    bench_crash(b, 0, &report);
+    connects(b, a, device_at(b, 0, 0), &durable);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(a, "connack 00 present; publish2d t/a x; ");
+    EXPECT(c, "connack 00 present; ");
+}
+
 /* A message that was acknowledged to nobody is matched again, for one member of the group. */
 static void joins_by_number(struct bench *b, struct party *p, const char *filter, uint32_t id)
 {
@@ -669,6 +698,7 @@ int main(void)
         STORY(without_a_grant_qos2_that_has_left_is_nobodys),
         STORY(groups_come_back),
         STORY(passed_on_survives),
+        STORY(passed_on_with_its_end),
         STORY(two_groups_come_back),
         STORY(passed_on_within_its_group),
         STORY(passed_on_after_its_packet_id),

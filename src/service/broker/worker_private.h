@@ -162,6 +162,7 @@ struct outbox {
     struct ring *ring;
     struct wmsg *overflow; /* FIFO: at..n */
     size_t at, n, cap;
+    bool is_held; /* the overflow waits for the next handover */
 };
 
 struct worker {
@@ -199,6 +200,7 @@ struct worker {
     uint64_t wants_all; /* bits of workers whose interest is not known in full */
     struct list barriers;
     struct outbox *outboxes; /* [n_workers] */
+    bool has_held;           /* some outbox is */
     uint64_t wakes;
     uint64_t next_sweep_ms;
     bool has_tired_accounts; /* some that nobody uses stay until their budgets are full */
@@ -567,6 +569,11 @@ enum mqtt_reason drain_reason(const struct worker *w);
 /* outbox_reserve - one outbox_push to each of these workers does not fail. */
 MUST_USE enum err outbox_reserve(struct worker *w, uint64_t to);
 MUST_USE enum err outbox_push(struct worker *w, unsigned to, const struct wmsg *m);
+/* outbox_push_held - leaves, and all behind it, with the next handover: what it stands on, and what
+ * else this turn records about it, are one then. There is room (outbox_reserve). */
+void outbox_push_held(struct worker *w, unsigned to, const struct wmsg *m);
+/* outboxes_release - the handover has happened. */
+void outboxes_release(struct worker *w);
 void outboxes_drain(struct worker *w);
 bool outboxes_are_full(const struct worker *w, size_t over);
 
