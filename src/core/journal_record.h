@@ -59,7 +59,8 @@ struct journal_delivery {
     bool retain;      /* the flag to send */
     bool is_received; /* QoS 2, PUBREC seen: only PUBREL is left to do */
     bool is_done;     /* settled; copies of the log's have such entries while the body still owes,
-                         so that this session does not get it again. Writers leave it false. */
+                         so that this session does not get it again. Writers leave it false but
+                         for a group (journal_group_session) */
     uint8_t n_tries;  /* on how many connections it was sent, as far as TRIED says so; in a record
                          at most JOURNAL_TRIES_MAX, writers cut it to that */
     uint16_t n_ids;
@@ -71,6 +72,12 @@ MUST_USE enum err journal_deliver_head(uint64_t body_id, uint16_t worker, struct
 /* One entry; ids are d->n_ids numbers (d->ids is not looked at). */
 void journal_delivery_write(const struct journal_delivery *d, const uint32_t *ids,
                             struct wr *entries);
+/* journal_group_session - under what a DELIVER says, in an entry with is_done, that a group has had
+ * the body, whoever of it: no session has such an id. */
+static inline uint64_t journal_group_session(uint64_t group_hash)
+{
+    return group_hash | UINT64_C(1) << 63;
+}
 /* The same with the ids of d->ids: an entry that was read goes to a copy of its record. */
 void journal_delivery_copy(const struct journal_delivery *d, struct wr *entries);
 MUST_USE enum err journal_deliver_read(struct slice record, struct journal_deliver *ret);

@@ -60,6 +60,9 @@ static enum err note_deliver(struct sim_log *l, struct sim_record r, struct slic
     r.is_passed_on = body != NULL && body->is_passed_on;
     enum err err;
     while ((err = journal_delivery_next(&m.entries, &d)) == OK) {
+        if (d.is_done) {
+            continue; /* that a group has had it */
+        }
         r.id = d.session;
         r.seq = d.seq;
         r.qos = d.qos;

@@ -112,7 +112,9 @@ static enum err gather_one(struct worker *w, const struct msg *m, const struct m
                                  .qos = least_qos(m, hit),
                                  .retain = hit->retain_as_published && m->retain,
                                  .n_ids = hit->n_ids};
-    return record_entry(w, s, &d, match->ids + hit->ids_at);
+    TRY(record_entry(w, s, &d, match->ids + hit->ids_at));
+    return hit->group != 0 ? record_group_entry(w, groups_numbered(w->groups, hit->group)->hash)
+                           : OK;
 }
 
 static const struct queued *queued_at(const struct worker *w, size_t i)
@@ -146,7 +148,7 @@ static enum err finish_record(struct worker *w, const struct msg *m, enum err er
                               uint64_t *ret_lsn)
 {
     uint64_t lsn = 0;
-    if (err == OK && w->hits.n == 0 && !is_owed) {
+    if (err == OK && w->record.n == 0 && !is_owed) {
         return OK;
     }
     if (err == OK) {
@@ -162,11 +164,11 @@ static enum err finish_record(struct worker *w, const struct msg *m, enum err er
 }
 
 MUST_USE enum err fan_durable(struct worker *w, const struct msg *m, const struct match *match,
-                              bool is_owed, uint64_t *ret_lsn)
+                              const struct wmsg_chosen *chosen, bool is_owed, uint64_t *ret_lsn)
 {
-    enum err err = OK;
     buf_clear(&w->record);
     buf_clear(&w->hits);
+    enum err err = chosen_record(w, chosen);
     for (size_t i = 0; i < match->n_hits && err == OK; i++) {
         if (is_recorded(m, &match->hits[i])) {
             err = gather_one(w, m, match, &match->hits[i]);

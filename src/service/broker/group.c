@@ -192,7 +192,7 @@ static enum err give_here(struct worker *w, const struct msg *m, const struct me
     TRY(pending_reserve(w, fan_pending(m, &match)));
     if (m->body_id != 0) {
         TRY(record_body(w, m, 0, &lsn));
-        TRY(fan_durable(w, m, &match, false, &lsn));
+        TRY(fan_durable(w, m, &match, NULL, false, &lsn));
     }
     fan_others(w, m, &match);
     return OK;
@@ -221,12 +221,17 @@ static enum err give_there(struct worker *w, const struct msg *m, const struct m
     return OK;
 }
 
+/* Does what is passed on to this member stand on a record? */
+static bool is_kept(const struct msg *m, const struct member *to)
+{
+    return to->facts.is_durable && m->qos > 0 && !PLANTED(PLANT_GROUP_UNRECORDED);
+}
+
 static enum err give(struct worker *w, const struct msg *m, const struct member *to,
                      unsigned n_hops)
 {
-    bool is_recorded = to->facts.is_durable && m->qos > 0 && !PLANTED(PLANT_GROUP_UNRECORDED);
     struct msg *copy = NULL;
-    uint64_t body_id = is_recorded ? worker_id(w, &w->next_body) : 0;
+    uint64_t body_id = is_kept(m, to) ? worker_id(w, &w->next_body) : 0;
     TRY(copy_for_group(m, to->group, body_id, &copy));
     enum err err = to->sub != NULL ? give_here(w, copy, to) : give_there(w, copy, to, n_hops);
     msg_unref(copy);
@@ -262,6 +267,11 @@ void groups_end_session(struct worker *w, const struct session *s)
 
 /* ---- chosen by another worker ---- */
 
+static bool is_ours(const struct worker *w, const struct wmsg_place *at)
+{
+    return (at->member & ((1u << WORKER_ID_BITS) - 1)) == w->setup.index;
+}
+
 /* The place of this worker's member of this group; NULL: none was chosen, or what it was to have
  * has been passed on already. */
 static struct wmsg_place *place_of(const struct worker *w, const struct wmsg *in,
@@ -269,12 +279,30 @@ static struct wmsg_place *place_of(const struct worker *w, const struct wmsg *in
 {
     for (size_t i = 0; in->chosen != NULL && i < in->chosen->n; i++) {
         struct wmsg_place *at = &in->chosen->at[i];
-        bool is_here = (at->member & ((1u << WORKER_ID_BITS) - 1)) == w->setup.index;
-        if (is_here && at->group == group->hash) {
+        if (is_ours(w, at) && at->group == group->hash) {
             return at->is_passed_on ? NULL : at;
         }
     }
     return NULL;
+}
+
+bool chosen_was_passed_on(const struct worker *w, const struct wmsg_chosen *c)
+{
+    bool was = false;
+    for (size_t i = 0; c != NULL && i < c->n; i++) {
+        was = was || (is_ours(w, &c->at[i]) && c->at[i].is_on_record);
+    }
+    return was;
+}
+
+MUST_USE enum err chosen_record(struct worker *w, const struct wmsg_chosen *c)
+{
+    for (size_t i = 0; c != NULL && i < c->n; i++) {
+        if (is_ours(w, &c->at[i]) && c->at[i].is_on_record) {
+            TRY(record_group_entry(w, c->at[i].group));
+        }
+    }
+    return OK;
 }
 
 /* Who gets it here; NULL: nobody, or it went on to another worker. */
@@ -299,6 +327,7 @@ static enum err member_here(struct worker *w, const struct wmsg *in, struct grou
         TRY(give(w, in->msg, to, in->n_hops + 1u));
         if (place != NULL) {
             place->is_passed_on = true; /* not again when this one is tried again */
+            place->is_on_record = is_kept(in->msg, to);
         }
     }
     return OK;
@@ -328,17 +357,17 @@ MUST_USE enum err groups_chosen(struct worker *w, const struct wmsg *in, struct 
 
 /* ---- after a restart ---- */
 
-/* All workers say the same: the durable member that joined first, unless somebody has had it. */
+/* All workers say the same: the durable member that joined first, unless the group has had it. */
 static struct member *missed_by(const struct group *group, const uint64_t *sessions, size_t n)
 {
     struct member *first = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (sessions[i] == journal_group_session(group->hash)) {
+            return NULL;
+        }
+    }
     list_for_each (node, &group->members) {
         struct member *m = LIST_ENTRY(node, struct member, in_group);
-        for (size_t i = 0; i < n; i++) {
-            if (sessions[i] == m->facts.session) {
-                return NULL;
-            }
-        }
         if (m->facts.is_durable && (first == NULL || m->facts.id < first->facts.id)) {
             first = m;
         }

@@ -232,7 +232,7 @@ static enum err record_message(struct worker *w, const struct route *r, const st
     uint64_t lsn = 0;
     enum err err = record_body(w, m, p->owed, &lsn);
     if (err == OK && m->qos > 0 && p->match.local_durable) {
-        err = fan_durable(w, m, &p->match, false, &lsn);
+        err = fan_durable(w, m, &p->match, NULL, false, &lsn);
         if (err != OK) {
             disown_body(w, m, p->owed);
         }
@@ -345,8 +345,9 @@ static enum err take_remote(struct worker *w, const struct wmsg *in)
     if (in->token != 0 || m->body_id != 0) {
         TRY(pending_reserve(w, 1 + fan_pending(m, &match)));
     }
-    if (m->body_id != 0 && (in->durable || (m->qos > 0 && match.local_durable))) {
-        TRY(fan_durable(w, m, &match, in->durable, &lsn));
+    bool is_passed_on = chosen_was_passed_on(w, in->chosen);
+    if (m->body_id != 0 && (in->durable || (m->qos > 0 && (match.local_durable || is_passed_on)))) {
+        TRY(fan_durable(w, m, &match, in->chosen, in->durable, &lsn));
     }
     fan_others(w, m, &match);
     struct pending p = {.lsn = lsn, .action = PENDING_REMOTE, .worker = in->from, .id = in->token};

@@ -93,19 +93,31 @@ MUST_USE enum err record_body(struct worker *w, const struct msg *m, uint64_t ow
 
 /* ---- deliveries ---- */
 
+static enum err add_entry(struct worker *w, const struct journal_delivery *d, const uint32_t *ids)
+{
+    size_t n = JOURNAL_DELIVERY_BYTES + (size_t)d->n_ids * 4;
+    uint8_t *dst;
+    TRY(buf_room(&w->record, n, SIZE_MAX, &dst));
+    struct wr r = wr_into(dst, n);
+    journal_delivery_write(d, ids, &r);
+    TRY(r.err);
+    w->record.n += r.at;
+    return OK;
+}
+
 MUST_USE enum err record_entry(struct worker *w, const struct session *s,
                                const struct journal_delivery *d, const uint32_t *ids)
 {
     struct journal_delivery entry = *d;
-    size_t n = JOURNAL_DELIVERY_BYTES + (size_t)d->n_ids * 4;
-    uint8_t *dst;
     entry.session = s->id;
-    TRY(buf_room(&w->record, n, SIZE_MAX, &dst));
-    struct wr r = wr_into(dst, n);
-    journal_delivery_write(&entry, ids, &r);
-    TRY(r.err);
-    w->record.n += r.at;
-    return OK;
+    return add_entry(w, &entry, ids);
+}
+
+MUST_USE enum err record_group_entry(struct worker *w, uint64_t group)
+{
+    struct journal_delivery entry = {
+        .session = journal_group_session(group), .seq = 1, .is_done = true};
+    return add_entry(w, &entry, NULL);
 }
 
 MUST_USE enum err record_deliver(struct worker *w, uint64_t body_id, unsigned worker,

@@ -379,10 +379,15 @@ void will_forget(struct worker *w, struct session *s);
 
 /* fan.c */
 /* fan_durable - queues m for the durable sessions that were hit and records it: all of them, or
- * none. is_owed: the record is waited for, also when nobody wants the message. *ret_lsn is written
- * when there is a record. What is left is fan_others'. ERR_NOMEM and the journal's errors. */
+ * none.
+ *
+ * chosen   what groups of this worker have passed on already is recorded as had; NULL: nothing.
+ * is_owed  the record is waited for, also when nobody wants the message.
+ *
+ * *ret_lsn is written when there is a record. What is left is fan_others'. ERR_NOMEM and the
+ * journal's errors. */
 MUST_USE enum err fan_durable(struct worker *w, const struct msg *m, const struct match *match,
-                              bool is_owed, uint64_t *ret_lsn);
+                              const struct wmsg_chosen *chosen, bool is_owed, uint64_t *ret_lsn);
 void fan_others(struct worker *w, const struct msg *m, const struct match *match);
 /* fan_missed - m was matched before a restart: for durable sessions but these. */
 MUST_USE enum err fan_missed(struct worker *w, const struct msg *m, const uint64_t *sessions,
@@ -415,6 +420,10 @@ MUST_USE enum err groups_choose(struct worker *w, const struct msg *m, struct ma
  * Who has gone meanwhile, or must not have it any more, is replaced. On an error the message is to
  * come again; what was passed on to another worker by then is passed on twice. */
 MUST_USE enum err groups_chosen(struct worker *w, const struct wmsg *in, struct match *match);
+/* chosen_was_passed_on - did a group of this worker pass on, on record, what its member was to
+ * have? chosen_record: entries of w->record that say which. */
+bool chosen_was_passed_on(const struct worker *w, const struct wmsg_chosen *c);
+MUST_USE enum err chosen_record(struct worker *w, const struct wmsg_chosen *c);
 /* groups_missed - the same after a restart, all workers alike: a group of which nobody is in
  * `sessions` becomes a hit of one durable member, at the worker where that lives. */
 void groups_missed(struct worker *w, const struct msg *m, const uint64_t *sessions, size_t n,
@@ -465,6 +474,8 @@ MUST_USE enum err record_body(struct worker *w, const struct msg *m, uint64_t ow
  * worker `worker`. */
 MUST_USE enum err record_entry(struct worker *w, const struct session *s,
                                const struct journal_delivery *d, const uint32_t *ids);
+/* record_group_entry - one more, too: the group with this hash has had it. */
+MUST_USE enum err record_group_entry(struct worker *w, uint64_t group);
 MUST_USE enum err record_deliver(struct worker *w, uint64_t body_id, unsigned worker,
                                  uint64_t *ret_lsn);
 MUST_USE enum err record_settle(struct worker *w, enum journal_kind kind, const struct session *s,

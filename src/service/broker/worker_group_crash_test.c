@@ -1,0 +1,254 @@
+/* Shared subscriptions on two workers: what a crash leaves. docs/ORDER.md, rule 6. */
+#include "service/broker/worker_group_story_test.h"
+
+static void groups_come_back(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, a, device_at(b, 0, 0), &durable);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    says(b, p, "before", 1);
+    bench_crash(b, 1000, &report);
+    assert_int_equal(report.subscriptions, 2);
+    p = publisher(b);
+    says(b, p, "after", 1);
+    connects(b, a, device_at(b, 0, 0), &durable);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    (void)said(a);
+    (void)said(c);
+    assert_int_equal(occurs(a->text, "before") + occurs(c->text, "before"), 1);
+    assert_int_equal(occurs(a->text, "after") + occurs(c->text, "after"), 1);
+}
+
+/* What was passed on to another worker is on record from the moment on in which the first one's is
+ * not: a crash between the two finds it. */
+static void passed_on_survives(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, a, device_at(b, 0, 0), &durable);
+    says(b, p, "x", 1);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    (void)said(c);
+    is_in(b, &b->parties[2], device_at(b, 1, 1), &durable);
+    subscribed(b, &b->parties[2], "t/#", 1);    /* has nothing to do with it */
+    connects(b, a, device_at(b, 0, 0), &clean); /* the session of before ends at worker 0 */
+    keeper_commit(b->log);
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.rematched, 1);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    connects(b, &b->parties[2], device_at(b, 1, 1), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish1 t/a x; ");
+    EXPECT(&b->parties[2], "connack 00 present; ");
+}
+
+/* The end of a session and what it leaves to others are on record in one step: another worker does
+ * not hear of it before. */
+static void passed_on_with_its_end(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, a, device_at(b, 0, 0), &durable);
+    is_cut(b, a);
+    says(b, p, "x", 2);
+    acks(b, p, MQTT_PUBREL, 7);
+    settle(b);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    (void)said(c);
+    uint8_t bytes[128];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    write_hello(&clean, &w);
+    assert_true(arrives(b, a, 0, device_at(b, 0, 0)));
+    worker_input(b->workers[0], a->conn, wr_slice(&w), b->now_ms); /* its session of before ends */
+    turn(b, 1);
+    keeper_commit(b->log);
+    bench_crash(b, 0, &report);
+    connects(b, a, device_at(b, 0, 0), &durable);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(a, "connack 00 present; publish2d t/a x; ");
+    EXPECT(c, "connack 00 present; ");
+}
+
+/* A worker that has not answered has the message matched again; a group that has had it is left
+ * out, also when the member that had it is gone and the message with another. */
+static void had_by_one_who_is_gone(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1], *o = &b->parties[2];
+    joins(b, c, device_at(b, 0, 0), &durable);
+    is_cut(b, c);
+    is_in(b, o, device_at(b, 0, 1), &durable);
+    subscribed(b, o, "t/#", 2);
+    joins(b, a, device_at(b, 1, 0), &durable);
+    publishes(b, p, "t/a", "x", 2, 7, false); /* for a, and for o on worker 0, which has no turn */
+    is_cut(b, a);
+    uint8_t bytes[128];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    write_hello(&clean, &w);
+    assert_true(arrives(b, a, 1, device_at(b, 1, 0)));
+    give_wr(b, a, &w); /* its session of before ends: c is next */
+    keeper_commit(b->log);
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.rematched, 2);
+    connects(b, c, device_at(b, 0, 0), &durable);
+    connects(b, o, device_at(b, 0, 1), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish2 t/a x; ");
+    EXPECT(o, "connack 00 present; publish2 t/a x; ");
+}
+
+/* A message that was acknowledged to nobody is matched again, for one member of the group. */
+static void joins_by_number(struct bench *b, struct party *p, const char *filter, uint32_t id)
+{
+    uint8_t bytes[128], list[64];
+    struct wr w = wr_into(bytes, sizeof(bytes)), l = wr_into(list, sizeof(list));
+    struct mqtt_subscription s = {
+        .whole = slice_text(filter), .filter = slice_text(filter), .qos = 1};
+    mqtt_subscription_write(&l, &s, MQTT_V5);
+    struct mqtt_subscribe m = {.packet_id = 9, .list = wr_slice(&l), .n_filters = 1};
+    mqtt_props_set_number(&m.props, MQTT_PROP_SUBSCRIPTION_ID, id);
+    must(mqtt_subscribe_encode(&m, MQTT_V5, &w));
+    give_wr(b, p, &w);
+    settle(b);
+    EXPECT(p, "suback 01; ");
+}
+
+/* A member of two groups leaves a copy to each, also when a crash came between. */
+static void two_groups_come_back(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1], *d = &b->parties[2];
+    is_in(b, a, device_at(b, 0, 0), &durable);
+    joins_by_number(b, a, "$share/g/t/#", 1);
+    joins_by_number(b, a, "$share/h/t/#", 2);
+    is_cut(b, a);
+    settle(b);
+    says(b, p, "x", 1);
+    bench_crash(b, 1000, &report);
+    is_in(b, c, device_at(b, 1, 0), &clean);
+    subscribed(b, c, "$share/g/t/#", 1);
+    is_in(b, d, device_at(b, 1, 1), &clean);
+    subscribed(b, d, "$share/h/t/#", 1);
+    connects(b, a, device_at(b, 0, 0), &clean); /* the session of before ends */
+    settle(b);
+    EXPECT(c, "publish1 t/a x; ");
+    EXPECT(d, "publish1 t/a x; ");
+}
+
+/* A record for the members of one group is not for those of others that match as well. */
+static void passed_on_within_its_group(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, a, device_at(b, 0, 0), &durable);
+    says(b, p, "x", 1);
+    is_in(b, c, device_at(b, 1, 0), &durable);
+    joins_by_number(b, c, share, 1);
+    joins_by_number(b, c, "$share/h/t/#", 2);
+    connects(b, a, device_at(b, 0, 0), &clean); /* the session of before ends at worker 0 */
+    keeper_commit(b->log);
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.rematched, 1);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish1 t/a x; ");
+}
+
+/* Its packet id is on record before another worker can pass it on, or it would come in again. */
+static void passed_on_after_its_packet_id(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = &b->parties[3], *a = &b->parties[0], *c = &b->parties[1];
+    is_in(b, p, device_at(b, 1, 2), &durable);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    is_cut(b, c);
+    joins(b, a, device_at(b, 0, 0), &clean);
+    settle(b);
+    uint8_t bytes[128];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    write_publish(&w, p->version, "t/a", "x", 2, 7, false);
+    worker_input(b->workers[1], p->conn, wr_slice(&w), b->now_ms); /* for a, on worker 0 */
+    is_cut(b, a);
+    turn(b, 0); /* for c, on worker 1, which has had no turn yet */
+    keeper_commit(b->log);
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.rematched, 1);
+    connects(b, p, device_at(b, 1, 2), &durable);
+    settle(b);
+    EXPECT(p, "connack 00 present; ");
+    publishes(b, p, "t/a", "x", 2, 7, false);
+    settle(b);
+    EXPECT(p, "pubrec 7; ");
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish2 t/a x; ");
+}
+
+static void owed_to_a_group(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, a, device_at(b, 0, 0), &durable);
+    joins(b, c, device_at(b, 0, 1), &durable);
+    publishes(b, p, "t/a", "x", 1, 7, false); /* worker 0 has not taken it in */
+    keeper_commit(b->log);
+    EXPECT(p, "");
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.rematched, 1);
+    connects(b, a, device_at(b, 0, 0), &durable);
+    connects(b, c, device_at(b, 0, 1), &durable);
+    settle(b);
+    assert_int_equal(occurs(said(a), "publish1") + occurs(said(c), "publish1"), 1);
+}
+
+/* Its time was over while nobody was there: what it left behind is another's. */
+static void expired_while_down(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, a, device_at(b, 0, 0), &durable);
+    is_cut(b, a);
+    pass(b, 3000 * 1000);
+    p = publisher(b);
+    says(b, p, "x", 1);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    (void)said(c);
+    bench_crash(b, 1800 * 1000, &report); /* a slept for more than its hour, c for half of one */
+    assert_int_equal(report.sessions, 1);
+    assert_int_equal(report.ended, 1);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish1 t/a x; ");
+    connects(b, a, device_at(b, 0, 0), &durable);
+    settle(b);
+    EXPECT(a, "connack 00; ");
+}
+
+int main(void)
+{
+#define STORY(f) cmocka_unit_test_setup_teardown(f, open_bench, close_bench)
+    const struct CMUnitTest tests[] = {
+        STORY(groups_come_back),
+        STORY(passed_on_survives),
+        STORY(passed_on_with_its_end),
+        STORY(had_by_one_who_is_gone),
+        STORY(two_groups_come_back),
+        STORY(passed_on_within_its_group),
+        STORY(passed_on_after_its_packet_id),
+        STORY(owed_to_a_group),
+        STORY(expired_while_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,41 @@
+/* worker_group_story_test - the readers of a shared subscription and its publisher, on the bench.
+ */
+#ifndef SERVICE_BROKER_WORKER_GROUP_STORY_TEST_H
+#define SERVICE_BROKER_WORKER_GROUP_STORY_TEST_H
+
+#include "service/broker/worker_story_test.h"
+
+static const struct hello clean = {.client_id = "c"};
+static const char *const share = "$share/g/t/#";
+
+static inline size_t occurs(const char *text, const char *what)
+{
+    size_t n = 0;
+    for (const char *at = text; (at = strstr(at, what)) != NULL; at++) {
+        n++;
+    }
+    return n;
+}
+
+static inline void joins(struct bench *b, struct party *p, const char *name, const struct hello *h)
+{
+    is_in(b, p, name, h);
+    subscribed(b, p, share, 2);
+}
+
+/* Party 3 publishes; its home is worker 1. */
+static inline struct party *publisher(struct bench *b)
+{
+    struct party *p = &b->parties[3];
+    is_in(b, p, device_at(b, 1, 2), &clean);
+    return p;
+}
+
+static inline void says(struct bench *b, struct party *p, const char *payload, uint8_t qos)
+{
+    publishes(b, p, "t/a", payload, qos, 7, false);
+    settle(b);
+    (void)said(p);
+}
+
+#endif
