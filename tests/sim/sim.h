@@ -285,6 +285,7 @@ struct sim {
     unsigned n_lives;
     uint64_t crashed_at;    /* tick of the last crash; 0: none */
     uint64_t trouble_at;    /* tick of the last moment when disk or memory failed; 0: none */
+    bool is_trouble_news;   /* the disk is well again, and the log has not written since */
     uint64_t trouble_until; /* monotonic; the disk fails until then */
     unsigned memory_steps;  /* steps in which allocations fail */
     uint64_t starved_at;    /* tick when one failed last; 0: never */
@@ -360,6 +361,8 @@ void sim_end(struct sim *s, enum sim_end how);
 /* ---- sim_trouble.c: disk and memory fail for a while, and nonces are watched ---- */
 void sim_trouble_begin(struct sim *s);
 void sim_trouble_tend(struct sim *s);
+/* sim_trouble_note - remembers this moment if disk or log are not well. */
+void sim_trouble_note(struct sim *s);
 void sim_trouble_end(struct sim *s);
 /* sim_memory_begin, sim_memory_end - around what a worker does in a step. */
 void sim_memory_begin(struct sim *s);

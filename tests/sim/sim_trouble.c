@@ -37,22 +37,28 @@ void sim_trouble_end(struct sim *s)
     if (s->trouble_until > 0) {
         sim_say(s, "disk", "is well again");
         s->trouble_until = 0;
+        s->is_trouble_news = true;
         s->trouble_at = s->tick;
         sim_disk_set_faults(s->disk, &(struct sim_disk_faults){0});
     }
 }
 
 /* What was refused may be noticed later than the disk is well: the log asks again once a second. */
-void sim_trouble_tend(struct sim *s)
+void sim_trouble_note(struct sim *s)
 {
     struct log_status status;
     log_status(s->store, &status);
+    if (s->trouble_until > 0 || s->is_trouble_news || status.state != LOG_FINE) {
+        s->trouble_at = s->tick;
+    }
+}
+
+void sim_trouble_tend(struct sim *s)
+{
     if (s->trouble_until > 0 && s->now_ms >= s->trouble_until) {
         sim_trouble_end(s);
     }
-    if (s->trouble_until > 0 || status.state != LOG_FINE) {
-        s->trouble_at = s->tick;
-    }
+    sim_trouble_note(s);
 }
 
 bool sim_had_trouble(const struct sim *s, uint64_t since)

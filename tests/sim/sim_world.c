@@ -40,7 +40,9 @@ static void turn_one(struct sim *s)
 static void commit(struct sim *s)
 {
     uint64_t moved = 0;
+    sim_trouble_note(s); /* for it may be over after this */
     enum err err = log_commit(s->store, &moved);
+    s->is_trouble_news = s->is_trouble_news && err != OK;
     if (err != ERR_AGAIN) {
         sim_say(s, "log", "commit: %s, moved %llx", err_name(err), (unsigned long long)moved);
     }
