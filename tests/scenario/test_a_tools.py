@@ -15,7 +15,8 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from harness.fortress import BINARY, Fortress, free_ports
+from harness.fortress import BINARY, Fortress
+from harness.ports import free_ports
 from harness.wait import wait_until
 
 pytestmark = pytest.mark.release

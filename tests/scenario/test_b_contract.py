@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness import coap, mosquitto
-from harness.fortress import BINARY, free_ports
+from harness.fortress import BINARY
+from harness.ports import free_ports
 from harness.wait import wait_until
 
 pytestmark = pytest.mark.release

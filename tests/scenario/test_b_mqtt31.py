@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness import mosquitto, wire
-from harness.fortress import Fortress, free_ports
+from harness.fortress import Fortress
 from harness.mosquitto import Subscriber
 from harness.paho_client import Paho
+from harness.ports import free_ports
 from harness.refusal import Watch
 from harness.talk import Mosquitto
 from harness.wait import wait_until

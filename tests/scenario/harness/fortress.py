@@ -4,13 +4,13 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
 import time
 from pathlib import Path
 
+from harness.ports import free_ports
 from harness.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,28 +30,6 @@ WEAKENING = re.compile(r'exception add|--insecure|disable verification|allow_ano
 
 def is_sanitized(binary=BINARY):
     return b'__asan_init' in Path(binary).read_bytes()
-
-
-def free_ports(names):
-    """One port for each name from the kernel, free for TCP and UDP at this moment."""
-    held, ports = [], {}
-    for name in names:
-        while name not in ports:
-            tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            tcp.bind(('127.0.0.1', 0))
-            held.append(tcp)
-            port = tcp.getsockname()[1]
-            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            try:
-                udp.bind(('127.0.0.1', port))
-            except OSError:
-                udp.close()
-                continue
-            held.append(udp)
-            ports[name] = port
-    for one in held:
-        one.close()
-    return ports
 
 
 def is_running(pid):

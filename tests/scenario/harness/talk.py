@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from harness import wire
-from harness.fortress import free_ports
+from harness.ports import free_ports
 from harness.wait import wait_until
 from harness.wire import CONNACK, DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBLISH, SUBACK, Wire
 
