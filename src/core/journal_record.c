@@ -65,12 +65,13 @@ static struct journal_message read_message(struct rd *r)
     uint8_t flags = rd_u8(r);
     uint16_t n_topic = rd_u16(r);
     uint32_t n_props = rd_u32(r);
-    if (m.qos > QOS_MAX || (flags & ~MESSAGE_FLAGS) != 0) {
-        rd_fail(r, ERR_MALFORMED);
-    }
+    bool is_for_group = (flags & MESSAGE_FOR_GROUP) != 0;
     m.retain = (flags & MESSAGE_RETAIN) != 0;
     m.is_utf8 = (flags & MESSAGE_UTF8) != 0;
-    m.for_group = (flags & MESSAGE_FOR_GROUP) != 0 ? rd_u64(r) : 0;
+    m.for_group = is_for_group ? rd_u64(r) : 0;
+    if (m.qos > QOS_MAX || (flags & ~MESSAGE_FLAGS) != 0 || (is_for_group && m.for_group == 0)) {
+        rd_fail(r, ERR_MALFORMED);
+    }
     m.topic = rd_bytes(r, n_topic);
     m.props = rd_bytes(r, n_props);
     m.payload = rd_rest(r);

@@ -433,6 +433,10 @@ static void test_refused(void **state)
         bytes[BAD[i].at] = BAD[i].value;
         assert_int_equal(EXAMPLES[BAD[i].example].read(wr_slice(&w), &is_same), ERR_MALFORMED);
     }
+    struct wr none = wr_into(bytes, sizeof(bytes)); /* for a group, and for none */
+    passed_on_write(&none);
+    memset(bytes + 54, 0, sizeof(GROUP));
+    assert_int_equal(passed_on_read(wr_slice(&none), &is_same), ERR_MALFORMED);
     struct wr w = wr_into(bytes, sizeof(bytes)); /* a reason that a later version gave */
     set_aside_write(&w);
     bytes[32] = EVENT_COUNT;
