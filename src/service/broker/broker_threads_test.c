@@ -261,7 +261,7 @@ static void give_realm(struct broker *b, struct directory *d, const struct polic
 {
     const struct realm *realm = realm_of(d, p);
     uint64_t epoch = realm->epoch;
-    while (broker_set_realm(b, realm) == ERR_AGAIN) {
+    while (broker_set_realm(b, realm, NULL) == ERR_AGAIN) {
         (void)sched_yield();
     }
     realm_unref(realm);
