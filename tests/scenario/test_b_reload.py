@@ -89,7 +89,7 @@ def fetch(fortress, device, listener='mqtts'):
 
 
 def test_a_broken_certificate_is_refused_until_it_is_mended(make_fortress):
-    fortress, other = make_fortress(), make_fortress()
+    fortress, other = make_fortress(), make_fortress(start=False)
     sensor, fortress.probe = fortress.add('sensor'), fortress.add('console')
     path = fortress.dir / 'pki/server.sealed'
     good, before = path.read_bytes(), fetch(fortress, sensor)
@@ -351,7 +351,7 @@ def test_many_in_a_row_under_load_lose_nothing(make_fortress):
     fortress = make_fortress(settings=['connect_rate=100/s', 'publish_rate=100000/s', 'publish_burst=100000',
                                        'queue_messages=100000', 'inflight=1000'])
     console = fortress.add('console')
-    sensors = [fortress.add('sensor') for _ in range(20)]
+    sensors = [fortress.add('sensor') for _ in range(8)]
     sent, stop = [0] * len(sensors), threading.Event()
 
     def run(i, client):
