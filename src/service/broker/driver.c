@@ -332,15 +332,16 @@ static void follow_realm(struct driver *d)
     }
 }
 
-static void tell_no_memory(struct driver *d)
+/* All of it was tried before it came: it is memory. */
+static void tell_not_followed(struct driver *d, enum err err)
 {
     struct event e = event_make(EVENT_config_reject);
     e.severity = SEVERITY_ALERT;
     e.wall_ms = d->setup.clock.wall_ms(d->setup.clock.ctx);
     event_reason(&e,
-                 "worker %u has no memory for what was reloaded and goes on as before; it tries "
-                 "again by itself. Look at `sallyport alerts` for what fills the memory",
-                 d->index);
+                 "worker %u cannot take what was reloaded (%s): it lets clients in as before and "
+                 "tries again by itself. Look at `sallyport status` for what fills the memory",
+                 d->index, err_name(err));
     d->setup.event(d->setup.ctx, d->index, &e);
 }
 
@@ -363,9 +364,10 @@ static void follow_edition(struct driver *d)
     if (now == NULL || now == d->edition || d->now_ms < d->follow_at_ms) {
         return;
     }
-    if (follow_first(d, now) != OK) {
+    enum err err = follow_first(d, now);
+    if (err != OK) {
         if (d->follow_at_ms == 0) {
-            tell_no_memory(d);
+            tell_not_followed(d, err);
         }
         d->follow_at_ms = d->now_ms + FOLLOW_AGAIN_MS;
         return;
