@@ -63,9 +63,13 @@ def last_change(fortress):
 def test_a_new_certificate_is_for_new_connections(make_fortress):
     fortress = make_fortress(listeners=('mqtts', 'wss', 'coaps'))
     sensor = fortress.add('sensor', credentials=('x509', 'password', 'psk'))
-    other, third = fortress.add('sensor'), fortress.add('sensor')
-    with Wire(fortress, sensor) as old, Wire(fortress, other) as late, Paho(third, listener='wss') as page:
+    other, third, console = fortress.add('sensor'), fortress.add('sensor'), fortress.add('console')
+    lamp = fortress.add('lamp', credentials=('psk',))
+    with Wire(fortress, sensor) as old, Wire(fortress, other) as late, Paho(third, listener='wss') as page, \
+            coap.Observer(coap.BUILDS[0], lamp, f'mq/lamps/{lamp.name}/goal') as watching, Paho(console) as hand:
         old.login(sensor.name)
+        hand.publish(f'lamps/{lamp.name}/goal', 'on', retain=True)
+        watching.expect('on')
         fortress.cli('certs', 'renew')
         assert fetch(fortress, sensor) != serial(old), 'the answer comes when every worker shows it'
         fortress.wait_event('credential_rotated', target='server certificate')
@@ -73,6 +77,8 @@ def test_a_new_certificate_is_for_new_connections(make_fortress):
         assert is_alive(old), 'a live connection stays'
         late.login(other.name)
         page.publish(f'status/{third.name}', 'over WebSocket')
+        hand.publish(f'lamps/{lamp.name}/goal', 'off', retain=True)
+        watching.expect('off')
         now = fetch(fortress, sensor)
         reload(fortress)
         assert fetch(fortress, sensor) == now, 'the file is the same'
@@ -105,6 +111,12 @@ def test_a_broken_certificate_is_refused_until_it_is_mended(make_fortress):
             assert 'pki' in fortress.cli('alerts')
             assert packet_max(connack(fortress, fortress.probe, 'probe')) == 264 * 1024, 'nor anything else'
         path.write_bytes(good)
+        authority = fortress.dir / 'pki/intermediate.sealed'
+        fine = authority.read_bytes()
+        authority.write_bytes((other.dir / 'pki/intermediate.sealed').read_bytes())
+        line = reload(fortress)
+        assert 'not reloaded' in line and 'intermediate.sealed' in line, 'nor another authority'
+        authority.write_bytes(fine)
         assert 'not reloaded' not in reload(fortress)
         assert 'pki' not in fortress.cli('alerts')
         assert is_alive(live)
