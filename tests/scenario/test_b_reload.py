@@ -265,7 +265,7 @@ def is_let_in(fortress, device, **how):
 
 
 def test_everything_changes_under_twenty_who_stay(make_fortress):
-    fortress = make_fortress(listeners=('mqtts', 'wss', 'coaps'), policy=None, settings=['memory_bytes=1GiB', 'workers=2'])
+    fortress = make_fortress(listeners=('mqtts', 'wss', 'coaps'), policy=None, settings=['memory_bytes=1GiB', 'segment_bytes=32MiB'])
     fortress.apply(HALL)
     late, lamp = fortress.add('sensor', credentials=('x509',)), fortress.add('sensor', credentials=('psk',))
     with contextlib.ExitStack() as stack:
@@ -378,7 +378,7 @@ def test_many_in_a_row_under_load_lose_nothing(make_fortress):
         threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(clients)]
         for thread in threads:
             thread.start()
-        for n in range(6):
+        for n in range(4):
             edit(fortress, r'(name: mqtts,)( tls_min: 1.\d,)?', rf'\1 tls_min: 1.{2 + n % 2},')
             if n % 3 == 0:
                 fortress.cli('certs', 'renew')

@@ -340,8 +340,10 @@ static void report(struct reload *r)
 
 bool reload_tick(struct reload *r)
 {
-    if (!r->is_waiting || broker_edition(r->parts->broker) < r->parts->serving->edition.number ||
-        broker_realm_epoch(r->parts->broker) < r->epoch) {
+    const struct broker *b = r->parts->broker;
+    bool is_everywhere =
+        broker_edition(b) >= r->parts->serving->edition.number && broker_realm_epoch(b) >= r->epoch;
+    if (!r->is_waiting || (r->n_faults == 0 && !is_everywhere)) {
         return false;
     }
     r->is_waiting = false;

@@ -45,8 +45,8 @@ void reload_begin(struct reload *r);
 /* reload_certificate - the server's certificate alone, which was renewed; what was loaded last
  * stays beside it. After an error so does the old one, *why says more. */
 MUST_USE enum err reload_certificate(struct reload *r, struct why *why);
-/* reload_tick - true once, when every worker serves by the newest reading: the event is noted and
- * r->refused says what was not taken (empty: nothing). */
+/* reload_tick - true once, when every worker serves by the newest reading, or it was refused: the
+ * event is noted and r->refused says what is wrong (empty: nothing). */
 bool reload_tick(struct reload *r);
 
 /*
