@@ -16,8 +16,8 @@ enum gate_state { GATE_WAIT_CONNECT, GATE_ASKED, GATE_CHALLENGED, GATE_REFUSED }
 
 struct mqtt_gate {
     enum gate_state state;
-    enum mqtt_version version; /* to answer in */
-    const struct mqtt_wire_limits *wire;
+    enum mqtt_version version;    /* to answer in */
+    struct mqtt_wire_limits wire; /* of when the connection came */
     size_t packet_max;
     bool takes_v31;
     struct buf packet; /* the CONNECT; `connect` borrows from it. Holds a password: wiped */
@@ -35,7 +35,7 @@ MUST_USE enum err mqtt_gate_new(const struct mqtt_wire_limits *wire, size_t pack
     if (g == NULL) {
         return ERR_NOMEM;
     }
-    g->wire = wire;
+    g->wire = *wire;
     g->packet_max = packet_max;
     g->version = MQTT_V5;
     *ret = g;
@@ -144,7 +144,7 @@ static enum err gate_decode(struct mqtt_gate *g, struct slice *in, struct mqtt_f
                                .version = MQTT_V5,
                                .sender = MQTT_FROM_CLIENT,
                                .takes_v31 = g->takes_v31,
-                               .limits = g->wire};
+                               .limits = &g->wire};
     TRY(mqtt_connect_decode(&input, fault, &g->connect));
     *in = rest;
     return OK;
@@ -206,7 +206,7 @@ static enum err gate_answer(struct mqtt_gate *g, struct slice *in, struct mqtt_f
     struct slice rest = *in;
     struct mqtt_fixed fixed;
     struct mqtt_auth auth;
-    struct mqtt_input input = {.version = MQTT_V5, .sender = MQTT_FROM_CLIENT, .limits = g->wire};
+    struct mqtt_input input = {.version = MQTT_V5, .sender = MQTT_FROM_CLIENT, .limits = &g->wire};
     *fault = (struct mqtt_fault){.err = ERR_PROTOCOL, .reason = MQTT_PROTOCOL_ERROR};
     unsigned type = in->n > 0 ? in->p[0] >> 4 : MQTT_AUTH;
     if (type != MQTT_AUTH && type != MQTT_DISCONNECT) {

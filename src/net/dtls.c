@@ -169,11 +169,6 @@ enum dtls_failure dtls_link_failure(struct dtls_link *link, const char *peer, ch
                                                                      : DTLS_FAILED_PROTOCOL;
 }
 
-static void ctx_autofree(SSL_CTX **ctx)
-{
-    SSL_CTX_free(*ctx);
-}
-
 enum err dtls_ctx_new(bool server, bool has_cert, bool has_psk, SSL_CTX **ret)
 {
     /* CCM8 needs security level 0 from OpenSSL 3.5 on. What the level would guard is fixed by
@@ -188,7 +183,7 @@ enum err dtls_ctx_new(bool server, bool has_cert, bool has_psk, SSL_CTX **ret)
     if (list == NULL) {
         return ERR_CONFIG;
     }
-    AUTO(ctx_autofree)
+    AUTO(dtls_ctx_release)
     SSL_CTX *ctx = SSL_CTX_new(server ? DTLS_server_method() : DTLS_client_method());
     if (ctx == NULL) {
         return ERR_NOMEM;
@@ -272,4 +267,11 @@ const struct dtls_counts *dtls_counts(const struct dtls *d)
 struct dtls *dtls_free(struct dtls *d)
 {
     return d != NULL ? d->ops->free(d) : NULL;
+}
+
+enum err dtls_renew(struct dtls *d, const struct dtls_server_config *c,
+                    const struct dtls_handler *handler, char *ret_text)
+{
+    ret_text[0] = '\0';
+    return d->ops->renew != NULL ? d->ops->renew(d, c, handler, ret_text) : OK;
 }

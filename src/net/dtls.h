@@ -83,6 +83,8 @@ struct dtls_counts {
     size_t half_open, open; /* now */
 };
 
+struct dtls_server_config;
+
 struct dtls_ops {
     void (*input)(struct dtls *d, const struct net_peer *peer, struct slice datagram,
                   uint64_t now_ms);
@@ -93,6 +95,9 @@ struct dtls_ops {
     void (*tick)(struct dtls *d, uint64_t now_ms);
     const struct dtls_counts *(*counts)(const struct dtls *d);
     struct dtls *(*free)(struct dtls *d);
+    /* NULL: it has nothing that could be renewed */
+    enum err (*renew)(struct dtls *d, const struct dtls_server_config *c,
+                      const struct dtls_handler *handler, char *ret_text);
 };
 
 struct dtls {
@@ -151,6 +156,12 @@ uint64_t dtls_deadline(const struct dtls *d);
 void dtls_tick(struct dtls *d, uint64_t now_ms);
 const struct dtls_counts *dtls_counts(const struct dtls *d);
 struct dtls *dtls_free(struct dtls *d);
+/* dtls_renew - what a server shows and asks for in handshakes from here on: the certificates of c
+ * and its time for one, and find_psk of handler; nothing else of both is looked at. Open
+ * associations and handshakes under way go on as they began. Not inside a call of the handler.
+ * Errors and ret_text as dtls_server_openssl; the old ones stay then. */
+MUST_USE enum err dtls_renew(struct dtls *d, const struct dtls_server_config *c,
+                             const struct dtls_handler *handler, char *ret_text);
 
 /* What the first record of a datagram is: decides where it goes, before any state is touched. */
 enum dtls_kind {

@@ -32,6 +32,11 @@ uint64_t dtls_link_timer(struct dtls_link *link, uint64_t now_ms);
  * clears the library's queue. */
 enum dtls_failure dtls_link_failure(struct dtls_link *link, const char *peer, char *text);
 
+static inline void dtls_ctx_release(SSL_CTX **ctx)
+{
+    SSL_CTX_free(*ctx);
+}
+
 /* dtls_ctx_new - DTLS 1.2 and nothing else, with the suites that suit the credentials. */
 MUST_USE enum err dtls_ctx_new(bool server, bool has_cert, bool has_psk, SSL_CTX **ret);
 

@@ -401,7 +401,9 @@ static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsig
     if (!keyed_hash(s->fake_key, name, fake)) {
         return 0;
     }
-    if (fits && s->handler.find_psk(s->handler.ctx, name, key, &n) == OK && n >= DTLS_PSK_MIN &&
+    /* A handshake that began before a renewal may ask when keys are not taken any more. */
+    if (fits && s->handler.find_psk != NULL &&
+        s->handler.find_psk(s->handler.ctx, name, key, &n) == OK && n >= DTLS_PSK_MIN &&
         n <= DTLS_PSK_MAX && n <= max) {
         a->identity_known = true;
         memcpy(psk, key, n);
@@ -624,6 +626,53 @@ static struct dtls *server_free(struct dtls *d)
     return NULL;
 }
 
+/* The context of handshakes to come. */
+static enum err context_new(struct server *s, const struct dtls_server_config *c, bool has_psk,
+                            char *text, SSL_CTX **ret)
+{
+    AUTO(dtls_ctx_release) SSL_CTX *ctx = NULL;
+    bool has_cert = c->chain_pem.n > 0;
+    ERR_clear_error();
+    if (!has_cert && !has_psk) {
+        (void)snprintf(text, TLS_TEXT_BYTES, "neither a certificate nor pre-shared keys are given");
+        return ERR_CONFIG;
+    }
+    TRY(dtls_ctx_new(true, has_cert, has_psk, &ctx));
+    SSL_CTX_set_cookie_generate_cb(ctx, make_cookie);
+    SSL_CTX_set_cookie_verify_cb(ctx, check_cookie);
+    if (has_psk) {
+        SSL_CTX_set_psk_server_callback(ctx, on_psk);
+    }
+    if (has_cert) {
+        TRY(tls_ctx_identity(ctx, c->chain_pem, c->key_pem, text));
+        TRY(tls_ctx_authorities(ctx, c->client_ca_pem, true, text));
+        if (EVP_PKEY_get_base_id(SSL_CTX_get0_privatekey(ctx)) != EVP_PKEY_EC) {
+            (void)snprintf(text, TLS_TEXT_BYTES, "the DTLS suites need an ECDSA certificate");
+            return ERR_CONFIG;
+        }
+        /* OpenSSL asks only where the suite is not a PSK one. */
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, tls_on_verify);
+        tls_ctx_clock(ctx, &s->clock);
+    }
+    *ret = TAKE(ctx);
+    return OK;
+}
+
+/* An SSL object shares the context that it was made with; the spare has heard nobody yet. */
+static enum err server_renew(struct dtls *d, const struct dtls_server_config *c,
+                             const struct dtls_handler *handler, char *ret_text)
+{
+    struct server *s = CONTAINER_OF(d, struct server, dtls);
+    SSL_CTX *ctx = NULL;
+    TRY(context_new(s, c, handler->find_psk != NULL, ret_text, &ctx));
+    SSL_CTX_free(s->ctx);
+    s->ctx = ctx;
+    s->spare = association_free(s->spare);
+    s->handler.find_psk = handler->find_psk;
+    s->handshake_ms = c->handshake_ms != 0 ? c->handshake_ms : DTLS_HANDSHAKE_MS;
+    return OK;
+}
+
 static const struct dtls_ops server_ops = {.input = server_input,
                                            .send = server_send,
                                            .close = server_close,
@@ -631,37 +680,8 @@ static const struct dtls_ops server_ops = {.input = server_input,
                                            .deadline = server_deadline,
                                            .tick = server_tick,
                                            .counts = server_counts,
-                                           .free = server_free};
-
-static enum err use_credentials(struct server *s, const struct dtls_server_config *c, char *text)
-{
-    bool has_cert = c->chain_pem.n > 0;
-    bool has_psk = s->handler.find_psk != NULL;
-    if (!has_cert && !has_psk) {
-        (void)snprintf(text, TLS_TEXT_BYTES, "neither a certificate nor pre-shared keys are given");
-        return ERR_CONFIG;
-    }
-    TRY(dtls_ctx_new(true, has_cert, has_psk, &s->ctx));
-    SSL_CTX_set_cookie_generate_cb(s->ctx, make_cookie);
-    SSL_CTX_set_cookie_verify_cb(s->ctx, check_cookie);
-    if (has_psk) {
-        SSL_CTX_set_psk_server_callback(s->ctx, on_psk);
-    }
-    if (has_cert) {
-        TRY(tls_ctx_identity(s->ctx, c->chain_pem, c->key_pem, text));
-        TRY(tls_ctx_authorities(s->ctx, c->client_ca_pem, true, text));
-        if (EVP_PKEY_get_base_id(SSL_CTX_get0_privatekey(s->ctx)) != EVP_PKEY_EC) {
-            (void)snprintf(text, TLS_TEXT_BYTES, "the DTLS suites need an ECDSA certificate");
-            return ERR_CONFIG;
-        }
-        /* OpenSSL asks only where the suite is not a PSK one. */
-        SSL_CTX_set_verify(s->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
-                           tls_on_verify);
-        s->clock = c->clock != NULL ? *c->clock : clock_system();
-        tls_ctx_clock(s->ctx, &s->clock);
-    }
-    return OK;
-}
+                                           .free = server_free,
+                                           .renew = server_renew};
 
 enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dtls_handler *handler,
                              char *ret_text, struct dtls **ret)
@@ -674,6 +694,7 @@ enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dt
     }
     s->dtls.ops = &server_ops;
     s->handler = *handler;
+    s->clock = c->clock != NULL ? *c->clock : clock_system();
     s->random = c->random;
     s->half_open_max = c->half_open_max != 0 ? c->half_open_max : DTLS_HALF_OPEN_MAX;
     s->associations_max = c->associations_max != 0 ? c->associations_max : DTLS_ASSOCIATIONS_MAX;
@@ -687,12 +708,11 @@ enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dt
     s->random->fill(s->random->ctx, s->fake_key, sizeof(s->fake_key));
     map_init(&s->by_address, &map_keys[0], place_key);
     map_init(&s->by_id, &map_keys[1], id_key);
-    ERR_clear_error();
     s->method = dtls_method_new();
     s->listen_address = BIO_ADDR_new();
     enum err e = s->method != NULL && s->listen_address != NULL ? OK : ERR_NOMEM;
     if (e == OK) {
-        e = use_credentials(s, c, ret_text);
+        e = context_new(s, c, s->handler.find_psk != NULL, ret_text, &s->ctx);
     }
     if (e != OK) {
         (void)server_free(&s->dtls);

@@ -626,6 +626,69 @@ static void closing_inside_a_callback(void **state)
     net_done(&n);
 }
 
+static enum err renew(struct net *n, enum who chain, enum who private, bool takes_psk)
+{
+    struct dtls_server_config c = {.chain_pem = test_cert_pem(&certs[chain]),
+                                   .key_pem = test_key_pem(&certs[private]),
+                                   .client_ca_pem = test_cert_pem(&certs[CA])};
+    struct dtls_handler handler = handler_of(&n->server);
+    char text[TLS_TEXT_BYTES];
+    handler.find_psk = takes_psk ? on_find_psk : NULL;
+    enum err err = dtls_renew(n->server.dtls, &c, &handler, text);
+    assert_true((err == OK) == (text[0] == '\0'));
+    return err;
+}
+
+static void a_renewal_is_for_new_handshakes(void **state)
+{
+    (void)state;
+    struct net n;
+    net_init(&n);
+    client_x509(&n, CLIENT, "coap.example");
+    run(&n, &n.client.n_opened, 1);
+    assert_int_equal(renew(&n, SERVER, CLIENT, true), ERR_CONFIG); /* not a pair: the old stays */
+    talk(&n);
+    struct dtls *old = n.client.dtls;
+    n.client.dtls = NULL;
+    client_x509(&n, CLIENT, "coap.example");
+    run(&n, &n.client.n_opened, 2);
+    old = dtls_free(old);
+
+    assert_int_equal(renew(&n, FOREIGN, FOREIGN, true), OK);
+    talk(&n);
+    old = n.client.dtls;
+    n.client.dtls = NULL;
+    client_x509(&n, CLIENT, "coap.example");
+    run(&n, &n.client.n_failed, 1); /* it was shown the new one */
+    assert_int_equal(renew(&n, SERVER, SERVER, true), OK);
+    client_psk(&n, "meter-1", key);
+    run(&n, &n.client.n_opened, 3);
+    assert_int_equal(renew(&n, SERVER, SERVER, false), OK);
+    talk(&n);
+    old = dtls_free(old);
+    net_done(&n);
+}
+
+/* At every datagram of a handshake the keys are taken away. */
+static void a_renewal_inside_a_handshake(void **state)
+{
+    (void)state;
+    for (size_t at = 0; at < 8; at++) {
+        struct net n;
+        net_init(&n);
+        client_psk(&n, "meter-1", key);
+        dtls_tick(n.client.dtls, now(&n));
+        for (size_t i = 0; i < 12; i++) {
+            if (i == at) {
+                assert_int_equal(renew(&n, SERVER, SERVER, false), OK);
+            }
+            deliver(i % 2 == 0 ? &n.server : &n.client);
+        }
+        assert_int_equal(n.server.n_opened, at > 4 ? 1 : 0); /* the fourth brings the identity */
+        net_done(&n);
+    }
+}
+
 static void junk_is_dropped(void **state)
 {
     (void)state;
@@ -703,6 +766,8 @@ int main(void)
         cmocka_unit_test(who_is_not_welcome_costs_nothing),
         cmocka_unit_test(an_old_association_lives_until_the_new_one_is_complete),
         cmocka_unit_test(closing_inside_a_callback),
+        cmocka_unit_test(a_renewal_is_for_new_handshakes),
+        cmocka_unit_test(a_renewal_inside_a_handshake),
         cmocka_unit_test(junk_is_dropped),
     };
     return cmocka_run_group_tests(tests, make_certs, drop_certs);

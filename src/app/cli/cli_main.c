@@ -28,7 +28,11 @@ static const struct cli_command commands[] = {
     {"serve", "the daemon, in the foreground",
      "  sallyport serve /var/lib/sallyport\n\n"
      "usage: sallyport serve [DIR] [--master-key FILE|credential:NAME]\n"
-     "Logs on stderr, `ready` when it serves. SIGTERM or Ctrl-C drains and ends, SIGHUP reloads.\n",
+     "Logs on stderr, `ready` when it serves. SIGTERM or Ctrl-C drains and ends. SIGHUP reads\n"
+     "configuration, certificates, token keys and policy again: all of it is in force then, or,\n"
+     "after a mistake in any of them, none; the event and `sallyport alerts` say what and where, "
+     "and\n"
+     "what needs a restart. Nobody is disconnected.\n",
      cmd_serve, NULL},
     {"check", "are configuration and policy right? Changes nothing",
      "  sallyport check /var/lib/sallyport\n\n"
@@ -165,7 +169,12 @@ static const struct cli_command commands[] = {
      "something\n"
      "            is damaged\n",
      cmd_restore, NULL},
-    {"certs", "list, renew, plan", NULL, NULL, "the certificate life cycle"},
+    {"certs", "renew: a new key and certificate of the server, while it serves",
+     "  sallyport certs renew\n\n"
+     "usage: sallyport certs renew\n"
+     "For the names of the present one, by the same authority, for 90 days. It answers when new\n"
+     "connections are shown it; those that are there stay. Later: list, plan, --host.\n",
+     cmd_certs, NULL},
     {"enrol", "token, approve, list", NULL, NULL, "enrolment"},
     {"agent", "keeps a device's certificate fresh", NULL, NULL, "enrolment"},
     {"retained", "list, purge, undo",

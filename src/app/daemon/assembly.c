@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "service/admin/admin.h"
 #include "service/directory/policy_yaml.h"
 #include "service/pki/key_source.h"
 
@@ -20,19 +21,18 @@ static enum err open_disk(struct assembly *a, int dir_fd, struct why *why)
     return disk_system(fd, &a->disk);
 }
 
-MUST_USE enum err assembly_policy(const struct assembly *a, const char *dir,
-                                  const struct policy **ret, struct why *why)
+MUST_USE enum err assembly_policy(const struct assembly *a, const char *shown,
+                                  const struct role_limits *start, const struct policy **ret,
+                                  struct why *why)
 {
     AUTO(buf_done) struct buf text = {0};
     struct yaml_complaint complaint = {0};
-    char shown[BOOT_TEXT_BYTES + 16];
-    (void)snprintf(shown, sizeof(shown), "%s/policy.yaml", dir);
-    enum err err = disk_load(a->disk, "policy.yaml", YAML_BYTES_MAX, &text);
+    enum err err = disk_load(a->disk, ADMIN_POLICY_FILE, YAML_BYTES_MAX, &text);
     if (err != OK) {
         why_set(why, "%s cannot be read: %s", shown, err_name(err));
         return err;
     }
-    err = policy_yaml_read(buf_slice(&text), shown, &a->config.role_limits, &complaint, ret);
+    err = policy_yaml_read(buf_slice(&text), shown, start, &complaint, ret);
     if (err != OK) {
         why_set(why, "%s", complaint.text);
     }
@@ -122,107 +122,26 @@ static enum err open_records(struct assembly *a, struct why *why)
     return pki_open(a->disk, keyring_root(a->vault.keyring), &a->pki, why);
 }
 
-static enum err open_tls(struct assembly *a, const struct config_listener *l, struct tls **ret,
-                         struct why *why)
-{
-    char text[TLS_TEXT_BYTES];
-    bool by_cert = (l->auth & CONFIG_AUTH_X509) != 0;
-    struct tls_server_config c = {
-        .chain_pem = pki_server_chain_pem(a->pki),
-        .key_pem = pki_server_key_pem(a->pki),
-        .client_ca_pem = by_cert ? pki_ca_pem(a->pki) : (struct slice){0},
-        .client_cert_required = l->auth == CONFIG_AUTH_X509,
-        .spare_browsers = l->websocket,
-        .allow_tls12 = l->tls_min == CONFIG_TLS_1_2,
-        .key_updates_per_minute = a->config.settings.key_updates_per_minute,
-        /* A browser offers nothing else for a WebSocket. */
-        .alpn = l->websocket ? "http/1.1" : NULL,
-        .clock = &a->clock,
-    };
-    enum err err = tls_server_new(&c, text, ret);
-    if (err != OK) {
-        why_set(why, "TLS of listener %s: %s", l->name, text);
-    }
-    return err;
-}
-
-static void set_dtls(struct assembly *a, const struct config_listener *l,
-                     struct dtls_server_config *ret)
-{
-    *ret = (struct dtls_server_config){
-        .random = &a->random,
-        .clock = &a->clock,
-        .handshake_ms = a->config.settings.limits.dtls_seconds * 1000,
-    };
-    if ((l->auth & CONFIG_AUTH_X509) != 0) {
-        ret->chain_pem = pki_server_chain_pem(a->pki);
-        ret->key_pem = pki_server_key_pem(a->pki);
-        ret->client_ca_pem = pki_ca_pem(a->pki);
-    }
-}
-
-static const struct ws_rules *set_websocket(struct assembly *a, const struct config_listener *l)
-{
-    struct ws_rules *rules = &a->ws[a->n_entrances];
-    struct slice *origins = a->origins[a->n_entrances];
-    for (size_t i = 0; i < l->n_origins; i++) {
-        origins[i] = slice_text(l->origins[i]);
-    }
-    *rules = (struct ws_rules){.path = slice_text(l->path),
-                               .origins = origins,
-                               .n_origins = l->n_origins,
-                               .frame_max = a->config.settings.limits.packet_bytes};
-    return rules;
-}
-
-static enum err add_entrance(struct assembly *a, const struct boot_listener *b,
-                             const struct config_listener *l, struct why *why)
-{
-    struct driver_entrance *e = &a->entrances[a->n_entrances];
-    e->entrance.protocol = b->udp ? EVENT_PROTOCOL_coap : EVENT_PROTOCOL_mqtt;
-    e->entrance.auth_x509 = (l->auth & CONFIG_AUTH_X509) != 0 && !l->plain;
-    e->entrance.auth_password = (l->auth & CONFIG_AUTH_PASSWORD) != 0;
-    e->entrance.auth_token = (l->auth & CONFIG_AUTH_TOKEN) != 0;
-    e->entrance.auth_psk = (l->auth & CONFIG_AUTH_PSK) != 0;
-    e->entrance.is_plain = l->plain;
-    e->entrance.takes_v31 = l->mqtt_3_1;
-    e->entrance.is_moved = l->moved != CONFIG_STAYS;
-    e->entrance.is_moved_for_good = l->moved == CONFIG_MOVED_PERMANENTLY;
-    e->entrance.index = (unsigned)a->n_entrances;
-    EVENT_TEXT(&e->entrance, segment, slice_text(l->segment));
-    EVENT_TEXT(&e->entrance, name, slice_text(l->name));
-    a->perimeters[a->n_entrances].from = l->from;
-    e->perimeter = &a->perimeters[a->n_entrances];
-    e->is_udp = b->udp;
-    e->fds = a->fds[a->n_entrances];
-    e->n_fds = b->n_fds;
-    e->ws = l->websocket ? set_websocket(a, l) : NULL;
-    for (unsigned k = 0; k < b->n_fds; k++) {
-        a->fds[a->n_entrances][k] = b->first_fd + (int)k;
-    }
-    if (b->udp) {
-        set_dtls(a, l, &a->dtls[a->n_entrances]);
-        e->dtls = &a->dtls[a->n_entrances];
-    } else if (!l->plain) {
-        TRY(open_tls(a, l, &a->tls[a->n_entrances], why));
-        e->tls = a->tls[a->n_entrances];
-    }
-    a->n_entrances++;
-    return OK;
-}
-
-static enum err add_entrances(struct assembly *a, const struct boot *boot, struct why *why)
+static enum err open_serving(struct assembly *a, const struct boot *boot, struct why *why)
 {
     for (size_t i = 0; i < boot->n_listeners; i++) {
         const struct boot_listener *b = &boot->listeners[i];
         const struct config_listener *l = config_listener_find(&a->config, b->name);
-        if (l == NULL) {
-            why_set(why, "listener %s is not in sallyport.yaml any more: restart", b->name);
+        if (l == NULL || (l->door == CONFIG_DOOR_COAP) != b->udp) {
+            why_set(why,
+                    "listener %s is not in sallyport.yaml any more, or is another door: restart",
+                    b->name);
             return ERR_CONFIG;
         }
-        TRY(add_entrance(a, b, l, why));
     }
-    return OK;
+    struct serving_setup setup = {.number = 1,
+                                  .boot = boot,
+                                  .before = NULL,
+                                  .config = &a->config,
+                                  .pki = a->pki,
+                                  .clock = a->clock,
+                                  .random = &a->random};
+    return serving_new(&setup, &a->serving, why);
 }
 
 static enum err open_broker(struct assembly *a, const struct boot *boot,
@@ -236,12 +155,9 @@ static enum err open_broker(struct assembly *a, const struct boot *boot,
         return err;
     }
     struct broker_setup setup = {.n_workers = boot->workers,
-                                 .limits = a->config.settings.limits,
                                  .clock = a->clock,
                                  .random = a->random,
-                                 .server_reference = slice_text(a->config.server_reference),
-                                 .entrances = a->entrances,
-                                 .n_entrances = a->n_entrances,
+                                 .edition = &a->serving->edition,
                                  .realm = realm,
                                  .fixed_bytes = w->fixed_bytes,
                                  .log = a->vault.log,
@@ -300,9 +216,11 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
     TRY(open_disk(ret, boot->dir_fd, why));
     TRY(open_vault(ret, boot, watcher, why));
     TRY(open_records(ret, why));
-    TRY(assembly_policy(ret, boot->dir, &ret->policy, why));
+    char shown[BOOT_TEXT_BYTES + 16];
+    (void)snprintf(shown, sizeof(shown), "%s/" ADMIN_POLICY_FILE, boot->dir);
+    TRY(assembly_policy(ret, shown, &ret->config.role_limits, &ret->policy, why));
     TRY(assembly_trust(ret, &ret->config.tokens, &ret->trust, why));
-    TRY(add_entrances(ret, boot, why));
+    TRY(open_serving(ret, boot, why));
     err = open_broker(ret, boot, watcher);
     if (err != OK) {
         why_set(why, "the workers cannot start: %s", err_name(err));
@@ -315,9 +233,7 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
 void assembly_close(struct assembly *a)
 {
     a->broker = broker_free(a->broker);
-    for (size_t i = 0; i < a->n_entrances; i++) {
-        a->tls[i] = tls_free(a->tls[i]);
-    }
+    a->serving = serving_unref(a->serving);
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
     a->pki = pki_free(a->pki);

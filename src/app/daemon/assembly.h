@@ -8,6 +8,7 @@
 
 #include "app/daemon/config.h"
 #include "app/daemon/message.h"
+#include "app/daemon/serving.h"
 #include "app/daemon/vault.h"
 #include "base/disk.h"
 #include "base/why.h"
@@ -16,7 +17,7 @@
 #include "service/pki/pki.h"
 
 struct assembly {
-    struct config config;
+    struct config config; /* as it was at the start: what needs a restart is as it says */
     struct kept_clock kept_clock;
     struct clock clock; /* of the above: the one that everything in the broker goes by */
     struct disk *disk;
@@ -24,15 +25,8 @@ struct assembly {
     struct directory *directory;
     struct pki *pki;
     const struct policy *policy;
-    const struct trust *trust;             /* NULL: no tokens are taken */
-    struct tls *tls[CONFIG_LISTENERS_MAX]; /* by entrance */
-    struct ws_rules ws[CONFIG_LISTENERS_MAX];
-    struct slice origins[CONFIG_LISTENERS_MAX][CONFIG_ORIGINS_MAX]; /* into config */
-    struct driver_entrance entrances[CONFIG_LISTENERS_MAX];
-    int fds[CONFIG_LISTENERS_MAX][BOOT_SOCKETS_MAX];
-    struct dtls_server_config dtls[CONFIG_LISTENERS_MAX];
-    struct perimeter perimeters[CONFIG_LISTENERS_MAX];
-    size_t n_entrances;
+    const struct trust *trust;     /* NULL: no tokens are taken */
+    const struct serving *serving; /* the newest: listeners and limits as they are served */
     struct random_source random;
     struct broker *broker;
     struct restore_report restored;
@@ -58,10 +52,11 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
                                 struct assembly *ret, struct why *why);
 void assembly_close(struct assembly *a);
 
-/* assembly_policy - reads and compiles DIR/policy.yaml; one reference for the caller. Errors as
- * above. */
-MUST_USE enum err assembly_policy(const struct assembly *a, const char *dir,
-                                  const struct policy **ret, struct why *why);
+/* assembly_policy - reads and compiles DIR/policy.yaml, which complaints call `shown`; start is
+ * what its roles start with. One reference for the caller. Errors as above. */
+MUST_USE enum err assembly_policy(const struct assembly *a, const char *shown,
+                                  const struct role_limits *start, const struct policy **ret,
+                                  struct why *why);
 
 /* assembly_trust - the key sets and rules that `tokens` of this configuration names; *ret is NULL
  * when it names none. One reference for the caller. Errors as above. */

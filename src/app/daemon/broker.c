@@ -5,7 +5,7 @@
 #include <jansson.h>
 #include <unistd.h>
 
-#include "app/daemon/assembly.h"
+#include "app/daemon/reload.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "security/crypto/prepare.h"
@@ -23,6 +23,7 @@ struct house {
     struct admin *admin;
     struct admin_listener listeners[BOOT_LISTENERS_MAX];
     struct metrics *metrics;
+    struct reload reload;
     char sandbox_line[96];
     bool is_stopping;
     uint64_t stop_at_ms;
@@ -95,6 +96,12 @@ static const char *websocket_path(const struct config *c, const char *name)
     return l != NULL && l->websocket ? l->path : NULL;
 }
 
+static enum err certificate_changed(void *ctx, struct why *why)
+{
+    struct house *h = ctx;
+    return reload_certificate(&h->reload, why);
+}
+
 static enum err open_admin(struct house *h, const struct sandbox_report *sandbox)
 {
     struct assembly *p = &h->parts;
@@ -109,9 +116,9 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         h->listeners[n++] =
             (struct admin_listener){.name = b->name,
                                     .door = b->udp ? EVENT_PROTOCOL_coap : EVENT_PROTOCOL_mqtt,
-                                    .path = websocket_path(&p->config, b->name),
-                                    .is_plain = p->entrances[i].entrance.is_plain,
-                                    .takes_v31 = p->entrances[i].entrance.takes_v31,
+                                    .path = websocket_path(&p->serving->config, b->name),
+                                    .is_plain = p->serving->entrances[i].entrance.is_plain,
+                                    .takes_v31 = p->serving->entrances[i].entrance.takes_v31,
                                     .port = b->port};
     }
     (void)snprintf(h->sandbox_line, sizeof(h->sandbox_line), "Landlock %d, seccomp %s",
@@ -128,7 +135,6 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         .kept_clock = &p->kept_clock,
         .audit = h->audit,
         .metrics = h->metrics,
-        .memory_bytes = p->config.settings.limits.memory_bytes,
         .policy = p->policy,
         .trust = p->trust,
         .role_start = p->config.role_limits,
@@ -139,8 +145,12 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         .n_listeners = n,
         .uid = geteuid(),
         .sandbox = h->sandbox_line,
+        .ctx = h,
+        .certificate_changed = certificate_changed,
     };
     TRY(admin_new(&setup, &h->admin));
+    h->reload =
+        (struct reload){.boot = h->boot, .parts = p, .admin = h->admin, .listeners = h->listeners};
     return admin_attach(h->admin, h->boot->control_fd);
 }
 
@@ -159,68 +169,6 @@ static void progress(void *ctx, unsigned seconds)
     char text[64];
     (void)snprintf(text, sizeof(text), "still reading the store, after %u seconds", seconds);
     say(ctx, MESSAGE_STARTING, text);
-}
-
-static void reload_refused(struct house *h, const char *file, const char *why)
-{
-    struct event e = event_make(EVENT_config_reject);
-    e.severity = SEVERITY_ALERT;
-    EVENT_TEXT(&e, target, slice_text(file));
-    event_reason(&e, "the reload was refused, what was read before stays in force: %s", why);
-    admin_event(h->admin, &e);
-}
-
-static void report_reload(struct house *h, bool has_keys, bool has_policy)
-{
-    struct event e = event_make(EVENT_config_change);
-    e.severity = SEVERITY_NOTICE;
-    EVENT_TEXT(&e, target, slice_text("sallyport.yaml"));
-    event_reason(&e,
-                 "reloaded: %s in force; changes of listeners, limits, workers and user need a "
-                 "restart",
-                 !has_keys     ? "policy and role_limits, not tokens, are"
-                 : !has_policy ? "tokens, not policy and role_limits, are"
-                               : "policy, role_limits and tokens are");
-    admin_event(h->admin, &e);
-}
-
-/* Keys and policy stand alone: a mistake in one does not keep the other waiting. */
-static void reload_parts(struct house *h, const struct config *config)
-{
-    AUTO(trust_autofree) const struct trust *trust = NULL;
-    struct why keys = {0}, policy = {0}, both = {0};
-    uint64_t epoch = 0;
-    bool has_keys = assembly_trust(&h->parts, &config->tokens, &trust, &keys) == OK;
-    if (has_keys) {
-        admin_set_trust(h->admin, trust);
-    } else {
-        reload_refused(h, config->tokens.n == 1 ? config->tokens.issuers[0].keys : "tokens",
-                       keys.text);
-    }
-    admin_set_role_start(h->admin, &config->role_limits);
-    bool has_policy = admin_reload_policy(h->admin, &epoch, &policy) == OK;
-    if (has_keys || has_policy) {
-        report_reload(h, has_keys, has_policy);
-    }
-    if (!has_keys || !has_policy) {
-        why_set(&both, "%.150s%s%.150s", has_keys ? "" : keys.text,
-                has_keys || has_policy ? "" : "; ", has_policy ? "" : policy.text);
-    }
-    say(h, MESSAGE_RELOADED, both.text);
-}
-
-static void reload(struct house *h)
-{
-    struct config_machine machine = config_machine_ask();
-    struct yaml_complaint complaint = {0};
-    struct config config;
-    enum err err = config_load(h->boot->dir_fd, h->boot->dir, &machine, &complaint, &config);
-    if (err != OK) {
-        reload_refused(h, "sallyport.yaml", complaint.text);
-        say(h, MESSAGE_RELOADED, complaint.text);
-        return;
-    }
-    reload_parts(h, &config);
 }
 
 static void stop(struct house *h)
@@ -244,7 +192,7 @@ static void link_ready(struct loop_source *s, uint32_t events)
             loop_remove(h->loop, s);
         }
     } else if (err == OK && m.type == MESSAGE_RELOAD) {
-        reload(h);
+        reload_begin(&h->reload);
     }
 }
 
@@ -258,13 +206,16 @@ static enum err turns(struct house *h)
     for (;;) {
         uint64_t next = admin_tick(h->admin);
         report_denials(h);
+        if (reload_tick(&h->reload)) {
+            say(h, MESSAGE_RELOADED, h->reload.refused);
+        }
         uint64_t now_ms = mono_ms(h);
         size_t n;
         if (is_over(h, now_ms)) {
             return OK;
         }
-        /* While draining nobody wakes us when the last connection has gone. */
-        uint64_t soon = now_ms + (h->is_stopping ? 20 : 1000);
+        /* Nobody wakes us when the last connection has gone, or the last worker has a reload. */
+        uint64_t soon = now_ms + (h->is_stopping || h->reload.is_waiting ? 20 : 1000);
         TRY(loop_turn(h->loop, loop_timeout(now_ms, next < soon ? next : soon), &n));
     }
 }

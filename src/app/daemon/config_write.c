@@ -160,7 +160,7 @@ static enum err put_all(const struct config_init *init, const struct config_mach
 {
     TRY(put(b, "# Sallyport. Every key is checked: `sallyport check DIR` says what is wrong and "
                "where.\n"
-               "# SIGHUP reloads policy, role_limits and tokens; the rest needs a restart.\n"
+               "# SIGHUP reads this file again; what needs a restart is named in the event.\n"
                "version: 1\n"));
     TRY(put_sets(init, "", ret, b));
     if (init->master_key != NULL) {

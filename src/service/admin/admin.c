@@ -29,6 +29,7 @@ static const struct control_verb verbs[] = {
     {"alerts", verb_alerts},
     {"audit.tail", verb_audit_tail},
     {"backup.pin", verb_backup_pin},
+    {"certs.renew", verb_certs_renew},
     {"master-key.rotate", verb_master_key_rotate},
     {"retained.list", verb_retained_list},
     {"retained.purge", verb_retained_purge},
@@ -86,6 +87,17 @@ void admin_event(struct admin *a, const struct event *e)
     }
 }
 
+void admin_hold(struct admin *a, const char *state, const struct event *e)
+{
+    admin_note(a, e);
+    alerts_hold(&a->alerts, state, e, admin_wall_ms(a));
+}
+
+void admin_release(struct admin *a, const char *state)
+{
+    (void)alerts_release(&a->alerts, state);
+}
+
 struct event admin_act_make(struct admin *a, uint64_t token, enum event_category category,
                             enum event_severity severity, const char *target)
 {
@@ -122,21 +134,38 @@ static void realm_release(const struct realm **r)
     *r = realm_unref(*r);
 }
 
-void admin_set_trust(struct admin *a, const struct trust *trust)
-{
-    const struct trust *old = a->trust;
-    a->trust = trust != NULL ? trust_ref(trust) : NULL;
-    trust_unref(old);
-    admin_push_realm(a);
-}
-
 void admin_push_realm(struct admin *a)
 {
     AUTO(admin_version_release)
     const struct directory_version *v = directory_current(a->setup.directory);
     AUTO(realm_release) const struct realm *realm = NULL;
     a->is_realm_due = realm_new_trusting(v, a->policy, a->trust, &realm) != OK ||
-                      broker_set_realm(a->setup.broker, realm) != OK;
+                      broker_set_realm(a->setup.broker, realm, a->edition) != OK;
+}
+
+void admin_set_certificate(struct admin *a, const struct pki *pki, const struct edition *edition)
+{
+    const struct edition *old = a->edition;
+    a->setup.pki = pki;
+    a->edition = edition_ref(edition);
+    edition_unref(old);
+    admin_push_realm(a);
+}
+
+enum err admin_reload(struct admin *a, const struct admin_reload *n, uint64_t *ret_epoch)
+{
+    TRY(directory_policy_changed(a->setup.directory, ret_epoch));
+    const struct policy *old_policy = a->policy;
+    const struct trust *old_trust = a->trust;
+    a->policy = policy_ref(n->policy);
+    a->trust = n->trust != NULL ? trust_ref(n->trust) : NULL;
+    a->setup.role_start = n->role_start;
+    (void)policy_unref(old_policy);
+    trust_unref(old_trust);
+    admin_set_certificate(a, n->pki, n->edition);
+    admin_act(a, 0, EVENT_policy_change, SEVERITY_NOTICE, ADMIN_POLICY_FILE,
+              "a new policy is in force");
+    return OK;
 }
 
 enum err admin_changed(struct admin *a, uint64_t token, struct control_reply *reply, json_t *line)
@@ -153,6 +182,7 @@ enum err admin_changed(struct admin *a, uint64_t token, struct control_reply *re
         if (w->token == 0) {
             *w = (struct waiting){.token = token,
                                   .epoch = directory_version_epoch(v),
+                                  .edition = a->edition != NULL ? a->edition->number : 0,
                                   .until_ms = admin_now_ms(a) + ADMIN_REALM_WAIT_MS,
                                   .erases = directory_erase_due(a->setup.directory) > 0,
                                   .line = TAKE(owned)};
@@ -189,6 +219,7 @@ static void waiting_close(struct waiting *w)
 static bool answer_waiting(struct admin *a, uint64_t now_ms)
 {
     uint64_t epoch = broker_realm_epoch(a->setup.broker);
+    uint64_t edition = broker_edition(a->setup.broker);
     bool waits = false;
     for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
         struct waiting *w = &a->waiting[i];
@@ -196,8 +227,8 @@ static bool answer_waiting(struct admin *a, uint64_t now_ms)
             continue;
         }
         struct control_reply *reply = control_server_reply(a->server, w->token);
-        bool everywhere =
-            epoch >= w->epoch && (!w->erases || directory_erase_due(a->setup.directory) == 0);
+        bool everywhere = epoch >= w->epoch && edition >= w->edition &&
+                          (!w->erases || directory_erase_due(a->setup.directory) == 0);
         if (reply != NULL && !everywhere && now_ms < w->until_ms) {
             waits = true;
             continue;
@@ -230,6 +261,7 @@ struct admin *admin_free(struct admin *a)
     a->recall = recall_free(a->recall);
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
+    a->edition = edition_unref(a->edition);
     return mem_free(a);
 }
 
@@ -299,16 +331,6 @@ enum err admin_adopt(struct admin *a, int fd)
         TRY(make_server(a, -1));
     }
     return control_server_adopt(a->server, fd);
-}
-
-void admin_set_role_start(struct admin *a, const struct role_limits *start)
-{
-    a->setup.role_start = *start;
-}
-
-void admin_set_pki(struct admin *a, const struct pki *pki)
-{
-    a->setup.pki = pki;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)

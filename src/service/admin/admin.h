@@ -64,7 +64,6 @@ struct admin_setup {
     struct kept_clock *kept_clock;       /* NULL: the clock is not watched */
     struct audit *audit;
     const struct metrics *metrics; /* NULL: no numbers of the process, no alerts of what fills */
-    uint64_t memory_bytes;         /* the ceiling of the configuration; 0: none */
     const struct policy *policy;   /* in force, as in the broker's first realm */
     const struct trust *trust;     /* in force; NULL: no tokens; shared */
     struct role_limits role_start; /* what a role of policy.yaml starts with */
@@ -75,6 +74,10 @@ struct admin_setup {
     size_t n_listeners;                     /* at most ADMIN_LISTENERS_MAX */
     uid_t uid;           /* who may use the control socket besides root: the daemon's own */
     const char *sandbox; /* one line for `status`, or NULL */
+    /* DIR/pki holds another certificate of the server: it is to be taken, by admin_set_certificate.
+     * What it says besides OK is the answer to who asked for it. NULL: nobody does. */
+    void *ctx;
+    enum err (*certificate_changed)(void *ctx, struct why *why);
 };
 
 /* admin_new - reports the exceptions in force and ends those whose time is over. ERR_NOMEM, ERR_IO.
@@ -95,18 +98,26 @@ uint64_t admin_tick(struct admin *a);
 /* admin_event - notes an event of this thread's own making (crash_recovery, exposure, ...). */
 void admin_event(struct admin *a, const struct event *e);
 
-/* admin_reload_policy - reads DIR/policy.yaml again (SIGHUP) and puts it in force; after an error
- * the old one stays, *why says file:line:column, and an event is noted. ERR_CONFIG, ERR_IO,
- * ERR_NOMEM. *ret_epoch: when broker_realm_epoch has reached it every worker has it. */
-MUST_USE enum err admin_reload_policy(struct admin *a, uint64_t *ret_epoch, struct why *why);
-/* admin_set_role_start - what roles start with, from a reloaded configuration; before
- * admin_reload_policy. */
-void admin_set_role_start(struct admin *a, const struct role_limits *start);
-/* admin_set_trust - whose tokens count from here on (shares; NULL: nobody's); the workers are told,
- * whatever becomes of the policy. Who came in by a token of before stays until
- * the end of that token. */
-void admin_set_trust(struct admin *a, const struct trust *trust);
-/* admin_set_pki - after the server's certificate was renewed: borrowed for life. */
-void admin_set_pki(struct admin *a, const struct pki *pki);
+/* admin_hold - the same for what lasts until it is mended: its alert stays open, however old, until
+ * admin_release of this state (a static name; fine when it is not held). */
+void admin_hold(struct admin *a, const char *state, const struct event *e);
+void admin_release(struct admin *a, const char *state);
+
+/* What a reload has read: none of it is in force before admin_reload, all of it is then. */
+struct admin_reload {
+    const struct policy *policy;   /* shared */
+    const struct trust *trust;     /* shared; NULL: no tokens are taken */
+    struct role_limits role_start; /* as the setup's */
+    const struct pki *pki;         /* as the setup's, in its place */
+    const struct edition *edition; /* shared */
+};
+/* admin_reload - in force, and on its way to the workers, who take all of it in one step: each has
+ * it when broker_realm_epoch has reached *ret_epoch and broker_edition the edition's number. Who
+ * came in by a token of before stays until the end of that token. ERR_IO, ERR_NOMEM: it could not
+ * be put on record; nothing changed. */
+MUST_USE enum err admin_reload(struct admin *a, const struct admin_reload *n, uint64_t *ret_epoch);
+/* admin_set_certificate - the same for another certificate of the server, with the edition that
+ * shows it; both as above. */
+void admin_set_certificate(struct admin *a, const struct pki *pki, const struct edition *edition);
 
 #endif

@@ -14,7 +14,7 @@ enum { ADMIN_FILLS = 4 }; /* descriptors, connections, memory, store */
 /* An answer that leaves when every worker decides by `epoch`. */
 struct waiting {
     uint64_t token; /* 0: a free row */
-    uint64_t epoch;
+    uint64_t epoch, edition;
     uint64_t until_ms;
     bool erases;  /* and not before the keys of removed devices are gone */
     json_t *line; /* owned; NULL: none */
@@ -58,6 +58,7 @@ struct admin {
     const char *listeners[ADMIN_LISTENERS_MAX]; /* names, for metrics */
     const struct policy *policy;                /* owned reference */
     const struct trust *trust;                  /* owned reference, or NULL */
+    const struct edition *edition; /* the newest of a reload; owned reference, or NULL */
     struct recall *recall;
     struct alerts alerts;
     struct control_server *server; /* NULL before admin_attach or admin_adopt */
@@ -113,11 +114,6 @@ MUST_USE enum err admin_changed(struct admin *a, uint64_t token, struct control_
                                 json_t *line);
 /* admin_push_realm - the first half: the new realm on its way, nobody waits. */
 void admin_push_realm(struct admin *a);
-
-/* admin_policy_install - text becomes the policy in force: checked, saved when `save`, numbered. As
- * admin_reload_policy. file is its name in complaints. */
-MUST_USE enum err admin_policy_install(struct admin *a, uint64_t token, struct slice text,
-                                       const char *file, bool save, struct why *why);
 
 /* admin_exceptions_end - those whose time is over, each with an event. Returns the wall time of the
  * next end, INT64_MAX: none. */
@@ -186,6 +182,6 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_exception_list, verb_exception_end, verb_status, verb_metrics, verb_alerts,
     verb_audit_tail, verb_backup_pin, verb_master_key_rotate, verb_retained_list,
     verb_retained_purge, verb_retained_undo, verb_setaside_list, verb_setaside_replay,
-    verb_setaside_drop;
+    verb_setaside_drop, verb_certs_renew;
 
 #endif

@@ -184,21 +184,35 @@ static void test_policy_explain(void **state)
     answer_done(&a);
 }
 
-static void test_policy_reload(void **state)
+/* Policy and edition reach the workers together; who asks for a change then waits for both. */
+static void test_reload(void **state)
 {
+    static struct edition edition = {.number = 7, .limits = LIMITS_DEFAULT};
     struct home *p = *state;
-    struct why why = {{0}};
+    struct yaml_complaint complaint = {{0}};
+    struct admin_reload n = {.pki = p->pki, .edition = &edition};
     uint64_t epoch = 0;
-    assert_int_equal(disk_save(p->disk, ADMIN_POLICY_FILE, slice_text("version: 9\n")), OK);
-    assert_int_equal(admin_reload_policy(p->admin, &epoch, &why), ERR_CONFIG);
-    assert_non_null(strstr(why.text, "policy.yaml:1:"));
-    assert_int_equal(count_events(p, "config_reject", "policy.yaml"), 1);
-    assert_int_equal(disk_save(p->disk, ADMIN_POLICY_FILE, slice_text(narrow_policy)), OK);
-    assert_int_equal(admin_reload_policy(p->admin, &epoch, &why), OK);
-    for (unsigned i = 0; i < 1000 && broker_realm_epoch(p->broker) < epoch; i++) {
+    add(p, "meter-1");
+    atomic_store(&edition.refs, 1); /* ours, for good */
+    edition.limits.memory_bytes = UINT64_C(77) << 20;
+    assert_int_equal(policy_yaml_read(slice_text(narrow_policy), "p", NULL, &complaint, &n.policy),
+                     OK);
+    assert_int_equal(admin_reload(p->admin, &n, &epoch), OK);
+    policy_unref(n.policy);
+    assert_int_equal(count_events(p, "policy_change", "policy.yaml"), 1);
+    assert_int_equal(broker_ceiling(p->broker)->bytes, UINT64_C(77) << 20);
+    for (unsigned i = 0; i < 1000 && (broker_realm_epoch(p->broker) < epoch ||
+                                      broker_edition(p->broker) < edition.number);
+         i++) {
         turn(p);
     }
     assert_true(broker_realm_epoch(p->broker) >= epoch);
+    assert_int_equal(broker_edition(p->broker), edition.number);
+    expect(p, "device.disable", json_pack("{s:s}", "name", "meter-1"), 0, NULL);
+    struct answer a = ask(p, "status", NULL);
+    assert_non_null(strstr(text_of(json_array_get(a.lines, 0), "text"), "77 MiB"));
+    answer_done(&a);
+    expect(p, "device.add", order("meter-2", "psk"), 1, "has no role sensor");
 }
 
 /* ---- exceptions ---- */
@@ -320,7 +334,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_last_refusal, setup, teardown),
         cmocka_unit_test_setup_teardown(test_policy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_policy_explain, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_policy_reload, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reload, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retained, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retained_askers_go, setup, teardown),
         cmocka_unit_test_setup_teardown(test_exceptions, setup, teardown),

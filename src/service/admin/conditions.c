@@ -121,7 +121,7 @@ static uint64_t whole(int64_t n)
 /* What a connection takes that does nothing; `check` counts the same. */
 static uint64_t connections_that_fit(const struct admin *a, uint64_t descriptors)
 {
-    uint64_t by_memory = a->setup.memory_bytes / ADMIN_IDLE_CONNECTION_BYTES;
+    uint64_t by_memory = broker_ceiling(a->setup.broker)->bytes / ADMIN_IDLE_CONNECTION_BYTES;
     uint64_t by_files =
         descriptors > ADMIN_OWN_DESCRIPTORS ? descriptors - ADMIN_OWN_DESCRIPTORS : 0;
     return by_files < by_memory || by_memory == 0 ? by_files : by_memory;
@@ -160,7 +160,8 @@ static void watch_room(struct admin *a)
         {"memory", "bytes of memory",
          "Look at `sallyport metrics` for what queues and is retained; lower queue_bytes and "
          "retained_bytes of the roles, or raise memory_bytes where the machine has more",
-         EVENT_quota, ceiling_used(broker_ceiling(a->setup.broker)), a->setup.memory_bytes},
+         EVENT_quota, ceiling_used(broker_ceiling(a->setup.broker)),
+         broker_ceiling(a->setup.broker)->bytes},
         {"store", "bytes of the store's disk",
          "A full disk refuses what needs room; nothing acknowledged is lost. Make room on it, or "
          "shorten session_expiry of roles that nobody comes back to",

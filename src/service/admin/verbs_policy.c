@@ -42,29 +42,22 @@ static enum err save_policy(struct admin *a, struct slice text)
     return e;
 }
 
-/* A person who applies a policy sees the refusal; nobody looks at a reload, so it is an alert. */
-static enum event_severity rejected(uint64_t token)
-{
-    return token != 0 ? SEVERITY_WARNING : SEVERITY_ALERT;
-}
-
-enum err admin_policy_install(struct admin *a, uint64_t token, struct slice text, const char *file,
-                              bool save, struct why *why)
+static enum err install(struct admin *a, uint64_t token, struct slice text, const char *file,
+                        struct why *why)
 {
     AUTO(policy_release) const struct policy *policy = NULL;
     struct yaml_complaint complaint = {{0}};
-    uint64_t epoch;
     enum err e = policy_yaml_read(text, file, &a->setup.role_start, &complaint, &policy);
     if (e != OK) {
         why_set(why, "%.300s", complaint.text);
-        admin_act(a, token, EVENT_config_reject, rejected(token), file,
+        admin_act(a, token, EVENT_config_reject, SEVERITY_WARNING, file,
                   "the policy was refused, the old one stays in force: %s", complaint.text);
         return e;
     }
-    e = save ? save_policy(a, text) : directory_policy_changed(a->setup.directory, &epoch);
+    e = save_policy(a, text);
     if (e != OK) {
         why_set(why, "the policy cannot be saved (%s); the old one stays in force", err_name(e));
-        admin_act(a, token, EVENT_config_reject, rejected(token), file,
+        admin_act(a, token, EVENT_config_reject, SEVERITY_WARNING, file,
                   "the policy cannot be saved (%s), the old one stays in force; look at the disk",
                   err_name(e));
         return e;
@@ -73,25 +66,6 @@ enum err admin_policy_install(struct admin *a, uint64_t token, struct slice text
     a->policy = TAKE(policy);
     (void)policy_unref(old);
     admin_act(a, token, EVENT_policy_change, SEVERITY_NOTICE, file, "a new policy is in force");
-    return OK;
-}
-
-enum err admin_reload_policy(struct admin *a, uint64_t *ret_epoch, struct why *why)
-{
-    AUTO(buf_done) struct buf text = {0};
-    enum err e = disk_load(a->setup.disk, ADMIN_POLICY_FILE, YAML_BYTES_MAX, &text);
-    if (e != OK) {
-        why_set(why, "%s cannot be read (%s); the old policy stays in force", ADMIN_POLICY_FILE,
-                err_name(e));
-        admin_act(a, 0, EVENT_config_reject, rejected(0), ADMIN_POLICY_FILE,
-                  "it cannot be read (%s), the old policy stays in force", err_name(e));
-        return e;
-    }
-    TRY(admin_policy_install(a, 0, buf_slice(&text), ADMIN_POLICY_FILE, false, why));
-    admin_push_realm(a);
-    AUTO(admin_version_release)
-    const struct directory_version *v = directory_current(a->setup.directory);
-    *ret_epoch = directory_version_epoch(v);
     return OK;
 }
 
@@ -129,7 +103,7 @@ enum err verb_policy_apply(void *ctx, const struct control_request *r, uint64_t 
     struct admin *a = ctx;
     struct why why = {{0}};
     char text[256];
-    enum err e = admin_policy_install(a, token, text_of(r), file_of(r), true, &why);
+    enum err e = install(a, token, text_of(r), file_of(r), &why);
     if (e != OK) {
         return admin_refuse(reply, "the policy", e, &why);
     }

@@ -9,19 +9,26 @@ struct outsider {
     struct list_node node;    /* in outside */
     struct net_prefix prefix;
     struct net_peer peer;
-    const struct driver_entrance *entrance;
+    unsigned entrance; /* index: it begins by what that is then */
     uint64_t until_ms;
     int fd;
 };
 
 /* ---- life ---- */
 
+/* This worker's part of preauth_connections. */
+static size_t pool_of(const struct limits *l, size_t share)
+{
+    size_t most = l->preauth_connections / share;
+    return most > 0 ? most : 1;
+}
+
 enum err admit_init(struct driver *d, const struct worker_setup *worker)
 {
     struct admit *a = &d->admit;
     const struct limits *l = worker->limits;
     size_t share = worker->n_workers > 0 ? worker->n_workers : 1;
-    size_t most = l->preauth_connections / share;
+    size_t most = pool_of(l, share);
     list_init(&a->outside);
     list_init(&a->line[0]);
     list_init(&a->line[1]);
@@ -33,8 +40,20 @@ enum err admit_init(struct driver *d, const struct worker_setup *worker)
     }
     prefix_table_init(a->prefixes, &worker->key, l->connect_per_second, l->connect_burst,
                       (uint32_t)share);
-    TRY(strangers_init(&a->strangers, &worker->key, most > 0 ? most : 1));
-    return strangers_init(&a->waiting, &worker->key, most > 0 ? most : 1);
+    TRY(strangers_init(&a->strangers, &worker->key, most));
+    return strangers_init(&a->waiting, &worker->key, most);
+}
+
+enum err admit_follow(struct driver *d, const struct limits *l)
+{
+    struct admit *a = &d->admit;
+    size_t most = pool_of(l, a->prefixes->share);
+    TRY(strangers_set_max(&a->strangers, most));
+    TRY(strangers_set_max(&a->waiting, most));
+    a->preauth_ms = (uint64_t)l->preauth_seconds * 1000;
+    prefix_table_set(a->prefixes, l->connect_per_second, l->connect_burst);
+    a->look_at_ms = 0;
+    return OK;
 }
 
 /* Gives its descriptor to the caller. */
@@ -74,7 +93,8 @@ static void tell_prefixes(struct driver *d)
     struct prefix_report r;
     while (prefix_next_report(d->admit.prefixes, d->now_ms, &r)) {
         char text[NET_PEER_TEXT_BYTES];
-        struct event e = admit_event(d, EVENT_flood, r.listener);
+        struct event e =
+            admit_event(d, EVENT_flood, driver_entrance_at(d, r.listener)->entrance.name);
         net_prefix_text(&r.prefix, text);
         e.count = r.refused;
         EVENT_TEXT(&e, peer, slice_text(text));
@@ -137,7 +157,7 @@ static void tell_pauses(struct driver *d)
 static void refuse(struct driver *d, const struct driver_entrance *e,
                    const struct net_prefix *prefix)
 {
-    prefix_refused(d->admit.prefixes, prefix, e->entrance.name, d->now_ms);
+    prefix_refused(d->admit.prefixes, prefix, e->entrance.index, d->now_ms);
     count_add(&d->counters->refused_prefix, 1);
 }
 
@@ -164,7 +184,7 @@ static enum err wait_outside(struct driver *d, const struct driver_entrance *e, 
     }
     o->prefix = *prefix;
     o->peer = *peer;
-    o->entrance = e;
+    o->entrance = e->entrance.index;
     o->fd = fd;
     o->until_ms = d->now_ms + a->preauth_ms;
     list_append(&a->outside, &o->node);
@@ -196,19 +216,22 @@ static void look_outside(struct driver *d)
     list_for_each_safe (n, next, &a->outside) {
         struct outsider *o = LIST_ENTRY(n, struct outsider, node);
         struct outsider copy = *o;
-        if (d->now_ms >= o->until_ms) {
+        const struct driver_entrance *e = driver_entrance_at(d, o->entrance);
+        if (!door_admits(d, o->entrance, &o->peer)) {
+            net_reset(outsider_take(a, o)); /* `from` has changed since it came */
+        } else if (d->now_ms >= o->until_ms) {
             net_reset(outsider_take(a, o));
-            refuse(d, copy.entrance, &copy.prefix);
+            refuse(d, e, &copy.prefix);
         } else if (prefix_take(a->prefixes, &o->prefix, d->now_ms)) {
-            link_open(d, copy.entrance, outsider_take(a, o), &copy.peer, copy.until_ms);
+            link_open(d, e, outsider_take(a, o), &copy.peer, copy.until_ms);
         }
     }
 }
 
 static void make_room(struct driver *d)
 {
-    const struct stranger *victim = strangers_victim(&d->admit.strangers);
-    if (victim != NULL) {
+    const struct stranger *victim;
+    while ((victim = strangers_victim(&d->admit.strangers)) != NULL) {
         d->admit.n_crowded_out++;
         count_add(&d->counters->refused_preauth, 1);
         link_crowd_out(CONTAINER_OF(victim, struct link, admitted.stranger));

@@ -61,6 +61,9 @@ struct admit {
 /* admit_init - ERR_NOMEM; admit_done is fine then, and on { 0 }. */
 MUST_USE enum err admit_init(struct driver *d, const struct worker_setup *worker);
 void admit_done(struct driver *d);
+/* admit_follow - other limits, from a reload. ERR_NOMEM: call again; what is new already does no
+ * harm. */
+MUST_USE enum err admit_follow(struct driver *d, const struct limits *l);
 
 /* admit_come - a connection from there: takes fd. It begins (link_open), waits outside, or is reset
  * and counted. */

@@ -164,9 +164,18 @@ static enum err broker_init(struct broker *b, struct restore_report *restored)
     if (sem_init(&b->verify.sem, 0, 0) != 0) {
         return ERR_IO;
     }
+    const struct edition *edition = b->setup.edition;
+    if (edition != NULL) {
+        b->setup.limits = edition->limits;
+        b->setup.server_reference = edition->server_reference;
+        b->setup.entrances = edition->entrances;
+        b->setup.n_entrances = edition->n_entrances;
+    }
+    atomic_store_explicit(&b->ceiling.bytes, b->setup.limits.memory_bytes, memory_order_relaxed);
     struct driver_setup drivers = {.clock = b->setup.clock,
                                    .entrances = b->setup.entrances,
                                    .n_entrances = b->setup.n_entrances,
+                                   .edition = edition,
                                    .ctx = b,
                                    .event = on_event,
                                    .verify = on_verify,
@@ -208,7 +217,6 @@ MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret,
     }
     b->setup = *s;
     b->n = s->n_workers;
-    b->ceiling.bytes = s->limits.memory_bytes;
     b->ceiling.fixed_bytes = s->fixed_bytes;
     enum err err = broker_init(b, restored != NULL ? restored : &unasked);
     if (err != OK) {
@@ -309,13 +317,19 @@ static enum err send_worker(struct broker *b, unsigned to, const struct wmsg *m)
     return OK;
 }
 
-MUST_USE enum err broker_set_realm(struct broker *b, const struct realm *realm)
+MUST_USE enum err broker_set_realm(struct broker *b, const struct realm *realm,
+                                   const struct edition *edition)
 {
+    if (edition != NULL) {
+        atomic_store_explicit(&b->ceiling.bytes, edition->limits.memory_bytes,
+                              memory_order_relaxed);
+    }
     for (unsigned i = 0; i < b->n; i++) {
-        struct wmsg m = {.kind = WMSG_REALM, .realm = realm_ref(realm)};
+        struct wmsg m = {
+            .kind = WMSG_REALM, .realm = realm_ref(realm), .edition = edition_ref(edition)};
         enum err err = send_worker(b, i, &m);
         if (err != OK) {
-            realm_unref(realm);
+            wmsg_done(&m);
             return err; /* workers that have it already lose nothing by getting it again */
         }
     }
@@ -333,6 +347,16 @@ enum err broker_browse(struct broker *b, struct browse *browse)
         browse_unref(browse);
     }
     return err;
+}
+
+uint64_t broker_edition(const struct broker *b)
+{
+    uint64_t oldest = UINT64_MAX;
+    for (unsigned i = 0; i < b->n; i++) {
+        uint64_t number = driver_edition(b->drivers[i]);
+        oldest = number < oldest ? number : oldest;
+    }
+    return oldest;
 }
 
 uint64_t broker_realm_epoch(const struct broker *b)

@@ -25,8 +25,10 @@ struct broker_setup {
     struct clock clock;
     struct random_source random;
     struct slice server_reference;           /* as worker_setup's */
-    const struct driver_entrance *entrances; /* borrowed for life */
+    const struct driver_entrance *entrances; /* borrowed for life, or as long as the edition */
     size_t n_entrances;
+    /* Shared; in the place of limits, server_reference and entrances. NULL: those hold. */
+    const struct edition *edition;
     const struct realm *realm;   /* shared */
     struct log *log;             /* borrowed for life; a writer for each worker */
     uint64_t fixed_bytes;        /* of the process, no heap: as ceiling_fixed says */
@@ -49,14 +51,18 @@ void broker_stop(struct broker *b);
 /* broker_free - after broker_stop, or stops itself. */
 struct broker *broker_free(struct broker *b);
 
-/* broker_set_realm - gives it to every worker (shares). ERR_NOMEM, ERR_AGAIN (a worker's ring is
+/* broker_set_realm - gives it to every worker (shares), and with it, in one step, the edition that
+ * was read beside it; NULL: limits and entrances stay. ERR_NOMEM, ERR_AGAIN (a worker's ring is
  * full): call again. */
-MUST_USE enum err broker_set_realm(struct broker *b, const struct realm *realm);
+MUST_USE enum err broker_set_realm(struct broker *b, const struct realm *realm,
+                                   const struct edition *edition);
 /* broker_browse - b is a worker's until it is ready again (shares). ERR_AGAIN: the worker's ring is
  * full, b stays. */
 MUST_USE enum err broker_browse(struct broker *b, struct browse *browse);
 /* broker_realm_epoch - the oldest epoch that some worker still decides by. */
 uint64_t broker_realm_epoch(const struct broker *b);
+/* broker_edition - the lowest number of an edition that some worker still lets clients in by. */
+uint64_t broker_edition(const struct broker *b);
 /* broker_next_event - the next event of the log or of any worker; false: none waits. */
 bool broker_next_event(struct broker *b, struct event *ret);
 /* broker_ask_aside - gives the question to one worker, which shares it; poll aside_ask_is_done.

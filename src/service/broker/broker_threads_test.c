@@ -14,6 +14,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "service/broker/broker.h"
 #include "service/broker/kept_test.h"
 #include "service/directory/directory.h"
@@ -247,28 +248,70 @@ static void add_clients(struct directory *d, int64_t wall_ms)
     assert_int_equal(directory_exception_add(d, &x, wall_ms, &id, NULL), OK);
 }
 
+/* How many of them say that an edition cannot be taken. */
 static size_t take_events(struct broker *b)
 {
     struct event e;
     size_t n = 0;
     while (broker_next_event(b, &e)) {
-        n++;
+        n += e.category == EVENT_config_reject;
     }
     return n;
 }
 
-static void give_realm(struct broker *b, struct directory *d, const struct policy *p)
+/* An edition with all that its entrances point to: freed with its last reference, by any thread. */
+struct made {
+    struct edition edition; /* first */
+    struct driver_entrance entrance;
+    struct perimeter perimeter;
+    struct dtls_server_config dtls;
+};
+
+static atomic_uint n_made; /* alive */
+
+static void made_release(const struct edition *e)
+{
+    atomic_fetch_sub(&n_made, 1);
+    mem_free((struct made *)(uintptr_t)e);
+}
+
+static const struct edition *make_edition(uint64_t number, const struct driver_entrance *entrance,
+                                          const struct random_source *random)
+{
+    struct made *m = mem_zalloc(sizeof(*m));
+    assert_non_null(m);
+    atomic_fetch_add(&n_made, 1);
+    m->entrance = *entrance;
+    m->entrance.perimeter = &m->perimeter;
+    m->entrance.dtls = &m->dtls;
+    m->dtls.random = random;
+    m->edition = (struct edition){.number = number,
+                                  .limits = LIMITS_DEFAULT,
+                                  .entrances = &m->entrance,
+                                  .n_entrances = 1,
+                                  .release = made_release};
+    m->edition.limits.preauth_connections += (uint32_t)number;
+    atomic_init(&m->edition.refs, 1);
+    return &m->edition;
+}
+
+/* Takes edition. */
+static size_t give_realm(struct broker *b, struct directory *d, const struct policy *p,
+                         const struct edition *edition)
 {
     const struct realm *realm = realm_of(d, p);
-    uint64_t epoch = realm->epoch;
-    while (broker_set_realm(b, realm) == ERR_AGAIN) {
+    uint64_t epoch = realm->epoch, number = edition->number;
+    size_t n_rejects = 0;
+    while (broker_set_realm(b, realm, edition) == ERR_AGAIN) {
         (void)sched_yield();
     }
     realm_unref(realm);
-    while (broker_realm_epoch(b) < epoch) {
-        (void)take_events(b);
+    edition_unref(edition);
+    while (broker_realm_epoch(b) < epoch || broker_edition(b) < number) {
+        n_rejects += take_events(b);
         (void)sched_yield();
     }
+    return n_rejects + take_events(b);
 }
 
 static void workers_and_clients(void **state)
@@ -297,12 +340,11 @@ static void workers_and_clients(void **state)
                                                     .is_plain = true},
                                        .fds = &fd,
                                        .n_fds = 1};
+    const struct edition *first = make_edition(1, &entrance, NULL);
     struct broker_setup setup = {.n_workers = 2,
-                                 .limits = LIMITS_DEFAULT,
+                                 .edition = first,
                                  .clock = clock,
                                  .random = random_system(),
-                                 .entrances = &entrance,
-                                 .n_entrances = 1,
                                  .realm = realm,
                                  .log = kept.log,
                                  .committer = kept.committer,
@@ -311,6 +353,7 @@ static void workers_and_clients(void **state)
     struct broker *b = NULL;
     assert_int_equal(broker_new(&setup, &b, NULL), OK);
     realm_unref(realm);
+    edition_unref(first);
     assert_int_equal(broker_start(b), OK);
     for (unsigned i = 0; i < CLIENTS; i++) {
         clients[i] =
@@ -320,7 +363,8 @@ static void workers_and_clients(void **state)
     for (int i = 0; i < REALMS; i++) {
         uint64_t epoch;
         assert_int_equal(directory_policy_changed(directory, &epoch), OK);
-        give_realm(b, directory, policy);
+        assert_int_equal(
+            give_realm(b, directory, policy, make_edition((uint64_t)i + 2, &entrance, NULL)), 0);
     }
     /* every message was sent: then the end */
     uint64_t sent = 0;
@@ -347,6 +391,7 @@ static void workers_and_clients(void **state)
     (void)take_events(b);
     assert_true(atomic_load(&n_notified) > CLIENTS);
     broker_free(b);
+    assert_int_equal(atomic_load(&n_made), 0);
     policy_unref(policy);
     directory_free(directory);
     kept_close(&kept);
@@ -356,8 +401,76 @@ static void workers_and_clients(void **state)
     }
 }
 
+/* A worker that cannot take an edition goes on by the old one, says so once, and takes the next one
+ * that it can. */
+static void an_edition_that_cannot_be_followed(void **state)
+{
+    (void)state;
+    struct directory *directory = NULL;
+    const struct directory_setup directory_setup = {.random = random_system()};
+    struct random_source random = random_system();
+    struct clock clock = clock_system();
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    atomic_uint n_notified = 0;
+    int fds[2];
+    for (size_t i = 0; i < COUNT_OF(fds); i++) {
+        fds[i] = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(fds[i], (struct sockaddr *)&at, sizeof(at)), 0);
+    }
+    assert_int_equal(directory_create(&directory_setup, &directory), OK);
+    struct kept kept;
+    kept_open(&kept, 2, &clock);
+    const struct policy *policy = make_policy();
+    const struct realm *realm = realm_of(directory, policy);
+    struct driver_entrance good = {
+        .entrance = {.name = "coaps", .protocol = EVENT_PROTOCOL_coap, .auth_psk = true},
+        .is_udp = true,
+        .fds = fds,
+        .n_fds = COUNT_OF(fds)};
+    struct driver_entrance bad = good;
+    bad.entrance.auth_psk = false; /* neither keys nor a certificate: no handshake could ever end */
+    const struct edition *first = make_edition(1, &good, &random);
+    const struct edition *second = make_edition(2, &bad, &random);
+    struct broker_setup setup = {.n_workers = 2,
+                                 .edition = first,
+                                 .clock = clock,
+                                 .random = random,
+                                 .realm = realm,
+                                 .log = kept.log,
+                                 .committer = kept.committer,
+                                 .ctx = &n_notified,
+                                 .notify = notified};
+    struct broker *b = NULL;
+    assert_int_equal(broker_new(&setup, &b, NULL), OK);
+    edition_unref(first);
+    assert_int_equal(broker_start(b), OK);
+    assert_int_equal(broker_set_realm(b, realm, second), OK);
+    for (size_t n = 0; n < 2; n += take_events(b)) {
+        (void)sched_yield();
+    }
+    assert_int_equal(broker_edition(b), 1);
+    assert_int_equal(broker_set_realm(b, realm, second), OK);
+    edition_unref(second);
+    realm_unref(realm);
+    uint64_t epoch;
+    assert_int_equal(directory_policy_changed(directory, &epoch), OK);
+    const struct edition *third = make_edition(3, &good, &random);
+    assert_int_equal(give_realm(b, directory, policy, third), 0);
+    assert_int_equal(atomic_load(&n_made), 1);
+    broker_stop(b);
+    broker_free(b);
+    assert_int_equal(atomic_load(&n_made), 0);
+    policy_unref(policy);
+    directory_free(directory);
+    kept_close(&kept);
+    for (size_t i = 0; i < COUNT_OF(fds); i++) {
+        (void)close(fds[i]);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(workers_and_clients)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(workers_and_clients),
+                                       cmocka_unit_test(an_edition_that_cannot_be_followed)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@
 #include "core/pressure.h"
 
 struct ceiling {
-    uint64_t bytes;              /* 0: there is none */
+    _Atomic uint64_t bytes;      /* 0: there is none; a reload may change it */
     uint64_t fixed_bytes;        /* what the process has that is no heap: code, stacks */
     uint64_t (*heap)(void *ctx); /* bytes of the heap in use, any thread; NULL: mem_used */
     void *ctx;

@@ -501,8 +501,7 @@ static void overrun(struct worker *w, struct conn *c)
 
 static enum err keep_rest(struct worker *w, struct conn *c, struct slice rest)
 {
-    size_t most = c->phase == CONN_OPEN ? (size_t)w->setup.limits->packet_bytes + UNREAD_SLACK
-                                        : w->setup.limits->preauth_bytes;
+    size_t most = c->phase == CONN_OPEN ? (size_t)w->packet_most + UNREAD_SLACK : w->preauth_most;
     return buf_append(&c->unread, rest, most);
 }
 

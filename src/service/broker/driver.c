@@ -161,6 +161,28 @@ static struct perimeter_post post_at(struct driver *d, const struct driver_entra
                                    .event = on_event};
 }
 
+/* What was counted and said is the listener's, whatever its networks are. */
+static void post_follow(struct perimeter_post *post, const struct driver_entrance *e)
+{
+    post->perimeter = e->perimeter;
+    post->entrance = &e->entrance;
+}
+
+const struct driver_entrance *driver_entrance_at(const struct driver *d, unsigned index)
+{
+    return d->edition != NULL ? &d->edition->entrances[index] : &d->setup.entrances[index];
+}
+
+bool door_admits(struct driver *d, unsigned index, const struct net_peer *peer)
+{
+    for (size_t i = 0; i < d->n_doors; i++) {
+        if (d->doors[i].entrance->entrance.index == index) {
+            return perimeter_admits(&d->doors[i].post, peer, d->now_ms);
+        }
+    }
+    return false;
+}
+
 static enum err open_entrances(struct driver *d, const struct worker_setup *worker)
 {
     d->doors = mem_array(d->setup.n_entrances, sizeof(*d->doors));
@@ -218,6 +240,8 @@ MUST_USE enum err driver_new(const struct driver_setup *setup, const struct work
         return ERR_NOMEM;
     }
     d->setup = *setup;
+    d->edition = edition_ref(setup->edition);
+    atomic_init(&d->edition_number, d->edition != NULL ? d->edition->number : 0);
     enum err err = driver_init(d, worker);
     if (err != OK) {
         driver_free(d);
@@ -264,6 +288,7 @@ struct driver *driver_free(struct driver *d)
     admit_done(d);
     stream_io_free(d->io);
     loop_free(d->loop);
+    edition_unref(d->edition);
     mem_free(d->doors);
     mem_free(d->ports);
     mem_free(d);
@@ -280,6 +305,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 static uint64_t driver_deadline(const struct driver *d)
 {
     uint64_t at = least(worker_deadline(d->worker), admit_deadline(d));
+    at = d->follow_at_ms != 0 ? least(at, d->follow_at_ms) : at;
     for (size_t i = 0; i < d->n_doors; i++) {
         if (d->doors[i].listener != NULL) {
             at = least(at, listener_deadline(d->doors[i].listener));
@@ -304,6 +330,63 @@ static void follow_realm(struct driver *d)
     for (size_t i = 0; i < d->n_doors; i++) {
         door_follow_exceptions(&d->doors[i]);
     }
+}
+
+/* All of it was tried before it came: it is memory. */
+static void tell_not_followed(struct driver *d, enum err err)
+{
+    struct event e = event_make(EVENT_config_reject);
+    e.severity = SEVERITY_ALERT;
+    e.wall_ms = d->setup.clock.wall_ms(d->setup.clock.ctx);
+    event_reason(&e,
+                 "worker %u cannot take what was reloaded (%s): it lets clients in as before and "
+                 "tries again by itself. Look at `sallyport status` for what fills the memory",
+                 d->index, err_name(err));
+    d->setup.event(d->setup.ctx, d->index, &e);
+}
+
+/* What may fail, before anything else is changed. */
+static enum err follow_first(struct driver *d, const struct edition *now)
+{
+    TRY(admit_follow(d, &now->limits));
+    for (size_t i = 0; i < d->n_ports; i++) {
+        const struct driver_entrance *e = &now->entrances[d->ports[i].entrance->entrance.index];
+        TRY(coap_door_renew(d->ports[i].door, &e->entrance, e->dtls));
+    }
+    return OK;
+}
+
+/* Doors and ports are of the edition's entrances in order, each at its index. What was let in by
+ * the old ones keeps them. */
+static void follow_edition(struct driver *d)
+{
+    const struct edition *now = worker_edition(d->worker);
+    if (now == NULL || now == d->edition || d->now_ms < d->follow_at_ms) {
+        return;
+    }
+    enum err err = follow_first(d, now);
+    if (err != OK) {
+        if (d->follow_at_ms == 0) {
+            tell_not_followed(d, err);
+        }
+        d->follow_at_ms = d->now_ms + FOLLOW_AGAIN_MS;
+        return;
+    }
+    d->follow_at_ms = 0;
+    for (size_t i = 0; i < d->n_doors; i++) {
+        struct door *door = &d->doors[i];
+        door->entrance = &now->entrances[door->entrance->entrance.index];
+        post_follow(&door->post, door->entrance);
+    }
+    for (size_t i = 0; i < d->n_ports; i++) {
+        struct port *p = &d->ports[i];
+        p->entrance = &now->entrances[p->entrance->entrance.index];
+        post_follow(&p->post, p->entrance);
+        coap_door_follow(p->door, &p->entrance->entrance, &now->limits);
+    }
+    edition_unref(d->edition);
+    d->edition = edition_ref(now);
+    atomic_store_explicit(&d->edition_number, now->number, memory_order_release);
 }
 
 static void pump_dirty(struct driver *d)
@@ -340,6 +423,7 @@ static void driver_turn(struct driver *d)
     admit_turn(d);
     worker_turn(d->worker, d->now_ms, wall_ms);
     follow_realm(d);
+    follow_edition(d);
     drain_ports(d);
     for (size_t i = 0; i < d->n_ports; i++) {
         coap_door_turn(d->ports[i].door, d->now_ms, wall_ms);
@@ -394,4 +478,9 @@ struct worker *driver_worker(struct driver *d)
 uint64_t driver_realm_epoch(const struct driver *d)
 {
     return worker_realm_epoch(d->worker);
+}
+
+uint64_t driver_edition(const struct driver *d)
+{
+    return atomic_load_explicit(&d->edition_number, memory_order_acquire);
 }

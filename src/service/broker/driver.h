@@ -17,8 +17,8 @@
 
 struct driver;
 
-/* One listener of the configuration as the drivers serve it. Shared by all drivers, immutable while
- * they run. */
+/* One listener of the configuration as the drivers serve it. Shared by all drivers, immutable; as
+ * old as its edition. */
 struct driver_entrance {
     struct entrance entrance;
     struct tls *tls;             /* borrowed; NULL: plain */
@@ -29,13 +29,15 @@ struct driver_entrance {
      * socket of a plain entrance listens only while an exception opens it. */
     const int *fds;
     unsigned n_fds;
-    const struct dtls_server_config *dtls; /* UDP: borrowed while the drivers are made */
+    const struct dtls_server_config *dtls; /* UDP: borrowed as long as the entrance is there */
 };
 
 struct driver_setup {
     struct clock clock;
     const struct driver_entrance *entrances;
     size_t n_entrances;
+    const struct edition
+        *edition; /* whose entrances those are (shared); NULL: nobody's, they stay */
     /* Called by the worker's thread. */
     void *ctx;
     void (*event)(void *ctx, unsigned worker, const struct event *e);
@@ -59,5 +61,7 @@ bool driver_is_drained(const struct driver *d);
 /* driver_worker - borrowed; before driver_run, or after it. */
 struct worker *driver_worker(struct driver *d);
 uint64_t driver_realm_epoch(const struct driver *d);
+/* driver_edition - the number of the one it serves by; any thread. */
+uint64_t driver_edition(const struct driver *d);
 
 #endif

@@ -17,8 +17,9 @@ struct link {
     struct driver *driver;
     struct stream *stream;
     const struct driver_entrance *entrance;
-    uint64_t conn; /* 0 while it lingers */
-    bool is_held;  /* back-pressure: the socket is not read */
+    const struct edition *edition; /* owned reference, for the entrance; NULL: none */
+    uint64_t conn;                 /* 0 while it lingers */
+    bool is_held;                  /* back-pressure: the socket is not read */
     bool is_identified;
     bool has_spoken; /* plain bytes have come */
     uint64_t linger_until_ms;
@@ -58,13 +59,21 @@ struct driver {
     struct admit admit;
     const struct link *departed; /* moved away during the call that is running */
     uint64_t now_ms, seen_epoch;
+    const struct edition *edition; /* owned reference: whose the doors' and ports' entrances are */
+    uint64_t follow_at_ms;         /* no memory for another one: the next try; 0: none is due */
+    _Atomic uint64_t edition_number;
     struct journal *journal;
     struct counters *counters;
     atomic_bool is_stopping;
     atomic_bool is_drained;
 };
 
-enum { LINGER_MS = 1000 };
+enum { LINGER_MS = 1000, FOLLOW_AGAIN_MS = 200 };
+
+/* driver_entrance_at - the one of this index as it is now. */
+const struct driver_entrance *driver_entrance_at(const struct driver *d, unsigned index);
+/* door_admits - may this peer come in there, by the networks it has now? Counts and reports. */
+bool door_admits(struct driver *d, unsigned index, const struct net_peer *peer);
 
 /* link_open - takes fd, which admit_come let in; it has until until_ms to log in. */
 void link_open(struct driver *d, const struct driver_entrance *e, int fd,

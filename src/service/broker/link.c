@@ -13,6 +13,7 @@ void link_free(struct link *l)
     list_unlink(&l->lingering);
     stream_detach(l->stream);
     stream_free(l->stream);
+    edition_unref(l->edition);
     mem_free(l);
 }
 
@@ -49,6 +50,7 @@ void link_open(struct driver *d, const struct driver_entrance *e, int fd,
     }
     l->driver = d;
     l->entrance = e;
+    l->edition = edition_ref(d->edition);
     net_peer_text(peer, l->peer);
     if (e->ws != NULL && stream_upgrade(l->stream, e->ws) != OK) {
         link_free(l);
@@ -481,5 +483,6 @@ void link_discard(void *ctx, void *transport)
     (void)ctx;
     struct link *l = transport;
     stream_free(l->stream);
+    edition_unref(l->edition);
     mem_free(l);
 }

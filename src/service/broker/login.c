@@ -132,8 +132,7 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
     enum err err = OK;
     if (w->feeding != NULL) {
         /* Its principal is known: what it sent ahead is no stranger's any more. */
-        err = buf_append(&c->unread, *w->feeding,
-                         (size_t)w->setup.limits->packet_bytes + UNREAD_SLACK);
+        err = buf_append(&c->unread, *w->feeding, (size_t)w->packet_most + UNREAD_SLACK);
     }
     if (err != OK) {
         mem_free(h);

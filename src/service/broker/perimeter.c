@@ -40,7 +40,7 @@ static void refuse(struct perimeter_post *post, const struct net_peer *peer, uin
     event_reason(&e,
                  "refused unheard: its address is in none of the networks of this listener (%s). "
                  "If it is a device of yours, add its network to `from` in sallyport.yaml and "
-                 "restart",
+                 "reload (SIGHUP)",
                  networks);
     post->event(post->ctx, &e);
 }
@@ -58,7 +58,7 @@ static void watch_exposure(struct perimeter_post *post, const struct net_peer *p
     struct event e = event_about(post, EVENT_exposure, peer);
     event_reason(&e, "a peer from a public address reached this listener, which names no networks: "
                      "anybody may try it. Write the networks of your devices into its `from` in "
-                     "sallyport.yaml, like from: [192.168.1.0/24], and restart");
+                     "sallyport.yaml, like from: [192.168.1.0/24], and reload (SIGHUP)");
     post->event(post->ctx, &e);
 }
 

@@ -18,14 +18,14 @@ enum {
 
 /* One entrance's, shared by all workers. Zeroed: everybody may come. */
 struct perimeter {
-    struct net_networks from; /* immutable while the workers run */
+    struct net_networks from; /* immutable; as old as its edition */
     /* When a peer from a public address is news again. Only for an entrance without networks. */
     _Atomic uint64_t exposure_due_ms;
 };
 
 /* What one worker has of one entrance. */
 struct perimeter_post {
-    struct perimeter *perimeter; /* borrowed for life; NULL: everybody, and nothing is said */
+    struct perimeter *perimeter; /* borrowed with entrance; NULL: everybody, and nothing is said */
     const struct entrance *entrance;
     struct counters *counters;
     void *ctx;

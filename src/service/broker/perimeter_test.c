@@ -83,7 +83,7 @@ static void a_long_list_leaves_room_for_the_fix(void **state)
     scene_init(&s, from);
     assert_false(admits(&s, 0, "192.0.2.1:1", 5));
     assert_non_null(strstr(s.last.reason, "more)"));
-    assert_non_null(strstr(s.last.reason, "and restart"));
+    assert_non_null(strstr(s.last.reason, "reload (SIGHUP)"));
 }
 
 static void a_flood_is_counted_and_not_told_in_full(void **state)

@@ -24,6 +24,17 @@ static bool is_free(const struct prefix_budget *b)
     return b->bucket.burst == 0;
 }
 
+void prefix_table_set(struct prefix_table *t, uint32_t rate, uint32_t burst)
+{
+    t->rate = rate;
+    t->burst = burst > t->share ? burst : t->share;
+    for (size_t i = 0; i < COUNT_OF(t->place); i++) {
+        if (!is_free(&t->place[i])) {
+            bucket_set(&t->place[i].bucket, t->rate, t->burst);
+        }
+    }
+}
+
 static struct prefix_budget *find(struct prefix_table *t, const struct net_prefix *prefix)
 {
     struct prefix_budget *set = set_of(t, prefix);
@@ -69,7 +80,7 @@ bool prefix_take(struct prefix_table *t, const struct net_prefix *prefix, uint64
     return bucket_take(&b->bucket, t->share, now_ms);
 }
 
-void prefix_refused(struct prefix_table *t, const struct net_prefix *prefix, const char *listener,
+void prefix_refused(struct prefix_table *t, const struct net_prefix *prefix, unsigned listener,
                     uint64_t now_ms)
 {
     struct prefix_budget *b = find(t, prefix);

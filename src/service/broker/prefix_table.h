@@ -25,8 +25,8 @@ struct prefix_budget {
     struct net_prefix prefix;
     struct bucket bucket; /* burst 0: a free place */
     uint64_t tell_at_ms;
-    uint32_t refused;     /* not told yet */
-    const char *listener; /* borrowed: where the last refused one came in */
+    uint32_t refused;  /* not told yet */
+    unsigned listener; /* index: where the last refused one came in */
 };
 
 struct prefix_table {
@@ -45,7 +45,7 @@ struct prefix_table {
 struct prefix_report {
     struct net_prefix prefix;
     uint32_t refused;
-    const char *listener;
+    unsigned listener;
 };
 
 /* prefix_table_init - `share` workers divide the budget of rate (a second) and burst evenly; each
@@ -54,8 +54,10 @@ void prefix_table_init(struct prefix_table *t, const struct siphash_key *key, ui
                        uint32_t burst, uint32_t share);
 /* prefix_take - may a connection of this network begin? It costs a token. O(PREFIX_WAYS). */
 bool prefix_take(struct prefix_table *t, const struct net_prefix *prefix, uint64_t now_ms);
-/* prefix_refused - one was turned away: remembered for a report. listener outlives the table. */
-void prefix_refused(struct prefix_table *t, const struct net_prefix *prefix, const char *listener,
+/* prefix_table_set - another budget from here on; what was taken of the old one is taken. */
+void prefix_table_set(struct prefix_table *t, uint32_t rate, uint32_t burst);
+/* prefix_refused - one was turned away: remembered for a report. listener is the caller's. */
+void prefix_refused(struct prefix_table *t, const struct net_prefix *prefix, unsigned listener,
                     uint64_t now_ms);
 /* prefix_give - a connection that was let in is known now. */
 void prefix_give(struct prefix_table *t, const struct net_prefix *prefix, uint64_t now_ms);

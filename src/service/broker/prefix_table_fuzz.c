@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         if (what < 0x80) {
             bool is_in = prefix_take(&t, &p, now_ms);
             if (!is_in) {
-                prefix_refused(&t, &p, "l", now_ms);
+                prefix_refused(&t, &p, 0, now_ms);
             }
             assert(is_in || high != 0 || begun[low] >= most / share || begun[low] == UINT8_MAX);
             begun[low] += high == 0 && is_in && begun[low] < UINT8_MAX;

@@ -40,7 +40,7 @@ static unsigned takes(struct prefix_table *t, uint32_t network, unsigned n, uint
         bool is_in = prefix_take(t, &p, now_ms);
         taken += is_in;
         if (!is_in) {
-            prefix_refused(t, &p, "mqtts", now_ms);
+            prefix_refused(t, &p, 3, now_ms);
         }
     }
     return taken;
@@ -104,6 +104,22 @@ static void many_networks_do_not_hide_an_offender(void **state)
     mem_free(t);
 }
 
+static void a_budget_that_changes(void **state)
+{
+    (void)state;
+    struct prefix_table *t = table_new(RATE, BURST, 2);
+    assert_int_equal(takes(t, 1, 60, 0), 60); /* two tokens each: 80 of 200 are left */
+    prefix_table_set(t, 2 * RATE, 50);
+    assert_int_equal(takes(t, 1, 60, 0), 25);
+    assert_int_equal(takes(t, 1, 60, 500), RATE / 2);
+    assert_int_equal(takes(t, 2, 60, 500), 25); /* who comes later has the new one, too */
+    prefix_table_set(t, 2 * RATE, 1);
+    assert_int_equal(takes(t, 3, 9, 500), 1); /* never less than one each */
+    prefix_table_set(t, 2 * RATE, BURST);
+    assert_int_equal(takes(t, 3, 9, 500), 0); /* what was taken stays taken */
+    mem_free(t);
+}
+
 static void refusals_are_folded(void **state)
 {
     (void)state;
@@ -115,7 +131,7 @@ static void refusals_are_folded(void **state)
     assert_int_equal(prefix_deadline(t), 1000);
     assert_true(prefix_next_report(t, 1000, &r));
     assert_int_equal(r.refused, 5);
-    assert_string_equal(r.listener, "mqtts");
+    assert_int_equal(r.listener, 3);
     char text[NET_PEER_TEXT_BYTES];
     net_prefix_text(&r.prefix, text);
     assert_string_equal(text, "0.0.1.0/24");
@@ -159,6 +175,7 @@ int main(void)
         cmocka_unit_test(workers_divide_it),
         cmocka_unit_test(who_becomes_known_gives_back),
         cmocka_unit_test(many_networks_do_not_hide_an_offender),
+        cmocka_unit_test(a_budget_that_changes),
         cmocka_unit_test(refusals_are_folded),
         cmocka_unit_test(reports_are_paced),
     };

@@ -15,7 +15,7 @@ MUST_USE enum err msg_from_publish(const struct worker *w, const struct account 
     size_t n = mqtt_props_forward_size(&p->props);
     if (n > 0) {
         uint8_t *dst;
-        TRY(buf_room(&props, n, w->setup.limits->packet_bytes, &dst));
+        TRY(buf_room(&props, n, w->packet_most, &dst));
         struct wr wr = wr_into(dst, n);
         mqtt_props_copy_forward(&p->props, &wr);
         TRY(wr_done(&wr, &props.n));

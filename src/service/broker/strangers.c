@@ -15,17 +15,44 @@ static struct slice group_key(const void *value)
     return slice_of(g->prefix.bytes, sizeof(g->prefix.bytes));
 }
 
+static struct list *lists_new(size_t most)
+{
+    struct list *by_count = mem_array(most + 1, sizeof(*by_count));
+    for (size_t i = 0; by_count != NULL && i <= most; i++) {
+        list_init(&by_count[i]);
+    }
+    return by_count;
+}
+
 enum err strangers_init(struct strangers *s, const struct siphash_key *key, size_t max)
 {
-    struct list *by_count = mem_array(max + 1, sizeof(*by_count));
+    struct list *by_count = lists_new(max);
     if (by_count == NULL) {
         return ERR_NOMEM;
     }
-    for (size_t i = 0; i <= max; i++) {
-        list_init(&by_count[i]);
-    }
-    *s = (struct strangers){.by_count = by_count, .max = max};
+    *s = (struct strangers){.by_count = by_count, .max = max, .room = max};
     map_init(&s->groups, key, group_key);
+    return OK;
+}
+
+enum err strangers_set_max(struct strangers *s, size_t max)
+{
+    if (max > s->room) {
+        struct list *by_count = lists_new(max);
+        if (by_count == NULL) {
+            return ERR_NOMEM;
+        }
+        for (size_t i = 1; i <= s->largest; i++) {
+            list_for_each_safe (node, next, &s->by_count[i]) {
+                list_unlink(node);
+                list_append(&by_count[i], node);
+            }
+        }
+        mem_free(s->by_count);
+        s->by_count = by_count;
+        s->room = max;
+    }
+    s->max = max;
     return OK;
 }
 

@@ -22,11 +22,15 @@ struct strangers {
     struct map groups;
     struct list *by_count; /* by_count[n]: the groups with n members, the oldest of them first */
     size_t n, max;
+    size_t room;    /* by_count[room] is the last one */
     size_t largest; /* no group has more members */
 };
 
 /* strangers_init - a pool of at most max > 0. ERR_NOMEM. */
 MUST_USE enum err strangers_init(struct strangers *s, const struct siphash_key *key, size_t max);
+/* strangers_set_max - another max > 0; who is over it stays until strangers_victim names him.
+ * ERR_NOMEM: nothing changed. O(max). */
+MUST_USE enum err strangers_set_max(struct strangers *s, size_t max);
 /* strangers_done - all members have been removed; { 0 } is fine. */
 void strangers_done(struct strangers *s);
 /* strangers_add - the newest. ERR_LIMIT: the pool is full; ERR_NOMEM. Nothing changed then. O(1).
@@ -37,7 +41,8 @@ MUST_USE enum err strangers_add(struct strangers *s, struct stranger *m,
 void strangers_remove(struct strangers *s, struct stranger *m);
 /* strangers_count - how many of this network are in. O(1). */
 size_t strangers_count(const struct strangers *s, const struct net_prefix *prefix);
-/* strangers_victim - who must go before another comes in; NULL while there is room. O(1). */
+/* strangers_victim - who must go before another comes in; NULL while there is room. To be called
+ * until then. O(1). */
 struct stranger *strangers_victim(const struct strangers *s);
 
 #endif

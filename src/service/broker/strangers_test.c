@@ -129,6 +129,39 @@ static void any_order(void **state)
     empty(&s, m, MAX);
 }
 
+/* Who is over a smaller pool goes one by one; a larger one keeps the order. */
+static void a_pool_that_changes(void **state)
+{
+    (void)state;
+    struct strangers s = pool();
+    struct stranger m[2 * MAX] = {0};
+    for (size_t i = 0; i < MAX; i++) {
+        add(&s, &m[i], i < 6 ? 1 : (uint8_t)(2 + i));
+    }
+    assert_int_equal(strangers_set_max(&s, 4), OK);
+    struct net_prefix p = network(200);
+    assert_int_equal(strangers_add(&s, &m[MAX], &p), ERR_LIMIT);
+    for (size_t i = 0; i < 5; i++) {
+        assert_ptr_equal(strangers_victim(&s), &m[i]); /* of the largest network, down to one */
+        strangers_remove(&s, &m[i]);
+    }
+    (void)mem_fail_after(0);
+    assert_int_equal(strangers_set_max(&s, 2 * MAX), ERR_NOMEM);
+    (void)mem_fail_after(-1);
+    assert_non_null(strangers_victim(&s));
+    assert_int_equal(strangers_set_max(&s, 2 * MAX), OK);
+    assert_null(strangers_victim(&s));
+    for (size_t i = MAX; i < 2 * MAX; i++) {
+        add(&s, &m[i], 1);
+    }
+    for (size_t i = 0; i < 5; i++) {
+        add(&s, &m[i], 250);
+    }
+    assert_int_equal(s.largest, MAX + 1);
+    assert_ptr_equal(strangers_victim(&s), &m[5]);
+    empty(&s, m, 2 * MAX);
+}
+
 static void without_memory(void **state)
 {
     (void)state;
@@ -152,9 +185,8 @@ static void without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(at_under_and_over),
-        cmocka_unit_test(the_largest_network_pays),
-        cmocka_unit_test(any_order),
+        cmocka_unit_test(at_under_and_over), cmocka_unit_test(the_largest_network_pays),
+        cmocka_unit_test(any_order),         cmocka_unit_test(a_pool_that_changes),
         cmocka_unit_test(without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

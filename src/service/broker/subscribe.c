@@ -330,7 +330,7 @@ static void refuse_all(struct worker *w, struct conn *c, const struct mqtt_subsc
     enum err err = OK;
     for (size_t left = m->n_filters; left > 0 && err == OK;) {
         size_t n = left < sizeof(codes) ? left : sizeof(codes);
-        err = buf_append(&all, slice_of(codes, n), w->setup.limits->packet_bytes);
+        err = buf_append(&all, slice_of(codes, n), w->packet_most);
         left -= n;
     }
     if (err == OK) {
@@ -413,7 +413,7 @@ static void refuse_unsubscribe(struct worker *w, struct conn *c, const struct mq
     uint8_t code = MQTT_UNSPECIFIED_ERROR;
     enum err err = OK;
     for (size_t i = 0; i < m->n_filters && err == OK; i++) {
-        err = buf_append(&codes, slice_of(&code, 1), w->setup.limits->packet_bytes);
+        err = buf_append(&codes, slice_of(&code, 1), w->packet_most);
     }
     if (err != OK || mqtt_server_unsuback(c->engine, m->packet_id, buf_slice(&codes)) != OK) {
         conn_close(w, c, MQTT_SERVER_BUSY);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "core/msg.h"
+#include "service/broker/edition.h"
 #include "service/broker/realm.h"
 
 enum wmsg_kind {
@@ -23,9 +24,9 @@ enum wmsg_kind {
     WMSG_TOKEN,   /* what was asked under `token` is committed here too, or has failed */
     WMSG_VERIFIED, /* answer of the verify pool; takes `verified` */
     WMSG_BROWSE,   /* `browse` is the worker's until it is ready; owns one reference */
-    WMSG_REALM,    /* a new realm (owns one reference); answer through worker_realm_epoch */
-    WMSG_ASIDE,    /* an administrator's question; takes `ask`, which says when it is done */
-    WMSG_DRAIN     /* tell all clients that the server goes down, and close */
+    WMSG_REALM, /* a new realm, and with a reload its edition; answer through worker_realm_epoch */
+    WMSG_ASIDE, /* an administrator's question; takes `ask`, which says when it is done */
+    WMSG_DRAIN  /* tell all clients that the server goes down, and close */
 };
 
 struct handover;
@@ -73,6 +74,7 @@ struct wmsg {
         struct aside_ask *ask;
         struct browse *browse;
     };
+    const struct edition *edition; /* REALM: one reference; NULL: as it was */
 };
 
 /* The verify pool's work: one password of one connection. Heap; the password is wiped on release.

@@ -18,6 +18,30 @@ static struct mqtt_wire_limits wire_limits(const struct limits *l)
     };
 }
 
+static void set_limits(struct worker *w, const struct limits *l)
+{
+    w->setup.limits = l;
+    w->wire = wire_limits(l);
+    w->packet_most = l->packet_bytes > w->packet_most ? l->packet_bytes : w->packet_most;
+    w->preauth_most = l->preauth_bytes > w->preauth_most ? l->preauth_bytes : w->preauth_most;
+}
+
+/* For what begins from here on: a connection has its terms, and its gate, since it came. Takes e.
+ */
+static void edition_changed(struct worker *w, const struct edition *e)
+{
+    const struct edition *old = w->edition;
+    w->edition = e;
+    set_limits(w, &e->limits);
+    w->setup.server_reference = e->server_reference;
+    edition_unref(old);
+}
+
+const struct edition *worker_edition(const struct worker *w)
+{
+    return w->edition;
+}
+
 static enum err worker_init(struct worker *w, uint64_t now_ms)
 {
     TRY(filters_new(&w->setup.key, &w->filters));
@@ -56,7 +80,7 @@ MUST_USE enum err worker_new(const struct worker_setup *s, uint64_t now_ms, int6
     w->setup = *s;
     w->now_ms = now_ms;
     w->wall_ms = wall_ms;
-    w->wire = wire_limits(s->limits);
+    set_limits(w, s->limits);
     w->realm = realm_ref(s->realm);
     w->next_sweep_ms = now_ms + MARKER_SWEEP_MS;
     w->call_at_ms = UINT64_MAX;
@@ -144,6 +168,7 @@ struct worker *worker_free(struct worker *w)
     buf_done(&w->record);
     buf_done(&w->hits);
     realm_unref(w->realm);
+    edition_unref(w->edition);
     mem_free(w->conns);
     mem_free(w->tokens);
     mem_free(w->pending);
@@ -207,7 +232,10 @@ static bool take_message(struct worker *w, struct wmsg *m)
     case WMSG_BROWSE:
         browse_arrived(w, m->browse);
         break;
-    case WMSG_REALM:
+    case WMSG_REALM: /* one step: nothing here sees the one without the other */
+        if (m->edition != NULL) {
+            edition_changed(w, m->edition);
+        }
         realm_changed(w, m->realm);
         break;
     case WMSG_ASIDE:
@@ -242,6 +270,7 @@ void wmsg_done(struct wmsg *m)
         break;
     case WMSG_REALM:
         realm_unref(m->realm);
+        edition_unref(m->edition);
         break;
     case WMSG_ASIDE:
         aside_ask_unref(m->ask);

@@ -60,11 +60,11 @@ struct worker_driver {
 
 struct worker_setup {
     unsigned index, n_workers;
-    const struct limits *limits; /* borrowed for life */
+    const struct limits *limits; /* borrowed for life, or until another edition comes */
     struct siphash_key key;      /* of maps and homes: the same for all workers of the process */
     struct random_source random;
     struct slice
-        server_reference;     /* where clients may go instead, borrowed for life; empty: nowhere */
+        server_reference;     /* where clients may go instead, borrowed as limits; empty: nowhere */
     struct journal *journal;  /* borrowed */
     struct ring *const *to;   /* [n_workers], this worker produces; NULL at its own index */
     struct ring *const *from; /* [n_from], this worker consumes; NULL entries are skipped */
@@ -134,6 +134,9 @@ uint64_t worker_take_wakes(struct worker *w);
 uint64_t worker_deadline(const struct worker *w);
 /* worker_realm_epoch - the realm this worker decides by; any thread. */
 uint64_t worker_realm_epoch(const struct worker *w);
+/* worker_edition - the newest that a WMSG_REALM brought; NULL: none. Borrowed until the next
+ * worker_turn. */
+const struct edition *worker_edition(const struct worker *w);
 bool worker_is_draining(const struct worker *w);
 bool worker_is_drained(const struct worker *w);
 /* worker_is_replaying - retained messages wait for their pace, on the way to a new subscription. */

@@ -209,8 +209,11 @@ struct worker {
     struct buf hits;         /* scratch: struct queued, what the record is about */
     bool is_short;           /* a ring holds what there was no memory for */
     bool is_draining;
-    struct mqtt_wire_limits wire; /* of every codec here */
-    struct slice *feeding;        /* what conn_feed has not used yet, while it runs */
+    const struct edition *edition;      /* owned reference; NULL: as setup says */
+    uint32_t packet_most, preauth_most; /* bytes, of all editions: who came in by an older one may
+                                         * send what that one allowed */
+    struct mqtt_wire_limits wire;       /* of every codec here */
+    struct slice *feeding;              /* what conn_feed has not used yet, while it runs */
 
     struct list asides; /* messages that were set aside, by id; aside.c's */
     size_t n_asides;

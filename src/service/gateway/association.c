@@ -567,7 +567,7 @@ static void on_transmit(void *ctx, const struct net_peer *to, struct slice datag
     d->setup.transmit(d->setup.ctx, to, datagram);
 }
 
-struct dtls_handler door_dtls_handler(struct coap_door *d)
+struct dtls_handler door_dtls_handler(struct coap_door *d, const struct entrance *entrance)
 {
     return (struct dtls_handler){.ctx = d,
                                  .transmit = on_transmit,
@@ -577,5 +577,5 @@ struct dtls_handler door_dtls_handler(struct coap_door *d)
                                  .closed = on_closed,
                                  .failed = on_failed,
                                  .foreign = on_foreign,
-                                 .find_psk = d->setup.entrance->auth_psk ? on_find_psk : NULL};
+                                 .find_psk = entrance->auth_psk ? on_find_psk : NULL};
 }

@@ -51,7 +51,7 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     map_init(&d->tickets, &setup->key, ticket_key);
     list_init(&d->gone);
     wheel_init(&d->wheel, now_ms);
-    struct dtls_handler handler = door_dtls_handler(d);
+    struct dtls_handler handler = door_dtls_handler(d, setup->entrance);
     TRY(setup->open(setup->ctx, &handler, &d->dtls));
     *ret = TAKE(d);
     return OK;
@@ -87,6 +87,21 @@ void coap_door_drain(struct coap_door *d, uint64_t now_ms)
         association_close(a, "the server goes down");
     }
     door_leave(d);
+}
+
+enum err coap_door_renew(struct coap_door *d, const struct entrance *entrance,
+                         const struct dtls_server_config *dtls)
+{
+    char text[TLS_TEXT_BYTES];
+    struct dtls_handler handler = door_dtls_handler(d, entrance);
+    return dtls_renew(d->dtls, dtls, &handler, text);
+}
+
+void coap_door_follow(struct coap_door *d, const struct entrance *entrance,
+                      const struct limits *limits)
+{
+    d->setup.entrance = entrance;
+    d->setup.limits = limits;
 }
 
 size_t coap_door_count(const struct coap_door *d)

@@ -80,6 +80,15 @@ void coap_door_realm_changed(struct coap_door *d, uint64_t now_ms, int64_t wall_
 /* coap_door_drain - the server goes down: every association is closed, new ones are refused. */
 void coap_door_drain(struct coap_door *d, uint64_t now_ms);
 
+/* coap_door_renew - the certificates of dtls, and the ways in of entrance, are for handshakes from
+ * here on; associations stay. Keeps no pointer. Between calls. Errors of dtls_renew: nothing
+ * changed. */
+MUST_USE enum err coap_door_renew(struct coap_door *d, const struct entrance *entrance,
+                                  const struct dtls_server_config *dtls);
+/* coap_door_follow - the second half: other ones in the place of the setup's, of the same index. */
+void coap_door_follow(struct coap_door *d, const struct entrance *entrance,
+                      const struct limits *limits);
+
 size_t coap_door_count(const struct coap_door *d); /* associations now */
 
 #endif

@@ -118,7 +118,7 @@ void door_leave(struct coap_door *d);
 void association_serve(struct association *a);
 
 /* association.c: who is there, from the handshake to the end */
-struct dtls_handler door_dtls_handler(struct coap_door *d);
+struct dtls_handler door_dtls_handler(struct coap_door *d, const struct entrance *entrance);
 /* association_close - the association ends now; why is for the event, NULL: it has been said. The
  * struct lives until the door is left. */
 void association_close(struct association *a, const char *why);
