@@ -40,8 +40,12 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     }
     d->setup = *setup;
     d->coap = setup->coap != NULL ? *setup->coap : coap_limits_default();
-    /* Understood only to say 4.13 instead of 4.02. */
-    d->coap.understood |= COAP_OPTION_BIT(COAP_OPTION_BLOCK1);
+    d->coap.understood |= COAP_OPTION_BIT(COAP_OPTION_BLOCK1) | COAP_OPTION_BIT(COAP_OPTION_BLOCK2);
+    struct coap_block_limits blocks = coap_block_limits_default();
+    blocks.body_bytes = setup->limits->packet_bytes;
+    blocks.owner_bytes = 2 * (uint64_t)setup->limits->packet_bytes;
+    coap_bodies_init(&d->bodies, &blocks, &setup->key);
+    list_init(&d->passing);
     d->now_ms = now_ms;
     d->wall_ms = wall_ms;
     d->epoch = worker_realm(setup->worker)->epoch;
@@ -71,6 +75,7 @@ struct coap_door *coap_door_free(struct coap_door *d)
     }
     door_leave(d);
     dtls_free(d->dtls);
+    coap_bodies_done(&d->bodies);
     map_done(&d->associations);
     map_done(&d->watches);
     map_done(&d->tickets);
@@ -238,6 +243,8 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
     take_done(d);
     take_messages(d);
     dtls_tick(d->dtls, d->now_ms);
+    coap_bodies_expire(&d->bodies, d->now_ms);
+    passing_expire(d);
     wheel_advance(&d->wheel, d->now_ms);
     while ((t = wheel_next(&d->wheel)) != NULL) {
         association_tick(CONTAINER_OF(t, struct association, timer));
@@ -249,5 +256,6 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
 
 uint64_t coap_door_deadline(const struct coap_door *d)
 {
-    return least(dtls_deadline(d->dtls), wheel_deadline(&d->wheel));
+    uint64_t blocks = least(coap_bodies_deadline(&d->bodies), passing_deadline(d));
+    return least(blocks, least(dtls_deadline(d->dtls), wheel_deadline(&d->wheel)));
 }
