@@ -441,7 +441,7 @@ static int fortress_close(void **state)
 
 /* ---- events ---- */
 
-static const struct event *find_event(const struct fortress *f, enum event_category c)
+static inline const struct event *find_event(const struct fortress *f, enum event_category c)
 {
     for (size_t i = f->n_events; i > 0; i--) {
         if (f->events[i - 1].category == c) {
@@ -451,7 +451,7 @@ static const struct event *find_event(const struct fortress *f, enum event_categ
     return NULL;
 }
 
-static size_t count_events(const struct fortress *f, enum event_category c)
+static inline size_t count_events(const struct fortress *f, enum event_category c)
 {
     size_t n = 0;
     for (size_t i = 0; i < f->n_events; i++) {
@@ -601,7 +601,7 @@ static uint32_t option_of(const struct coap_message *m, uint16_t number)
 
 /* ---- the MQTT client ---- */
 
-static void mqtt_send(struct fortress *f, struct wr *w)
+static inline void mqtt_send(struct fortress *f, struct wr *w)
 {
     assert_true(wr_ok(w));
     worker_input(f->workers[f->mqtt.worker], f->mqtt.conn, wr_slice(w), f->now_ms);
@@ -609,7 +609,7 @@ static void mqtt_send(struct fortress *f, struct wr *w)
 }
 
 /* Arrives at worker 0 and ends up at its home. */
-static void mqtt_open(struct fortress *f, const char *name)
+static inline void mqtt_open(struct fortress *f, const char *name)
 {
     uint8_t bytes[256];
     struct wr w = wr_into(bytes, sizeof(bytes));
@@ -644,7 +644,7 @@ static inline void mqtt_publish(struct fortress *f, const char *topic, const cha
     mqtt_send(f, &w);
 }
 
-static void mqtt_subscribe(struct fortress *f, const char *filter)
+static inline void mqtt_subscribe(struct fortress *f, const char *filter)
 {
     uint8_t bytes[256], list[128];
     struct wr w = wr_into(bytes, sizeof(bytes)), l = wr_into(list, sizeof(list));
@@ -656,7 +656,7 @@ static void mqtt_subscribe(struct fortress *f, const char *filter)
     mqtt_send(f, &w);
 }
 
-static bool mqtt_has_seen(const struct fortress *f, const char *text)
+static inline bool mqtt_has_seen(const struct fortress *f, const char *text)
 {
     return memmem(f->mqtt.bytes, f->mqtt.n, text, strlen(text)) != NULL;
 }

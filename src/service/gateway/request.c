@@ -329,13 +329,16 @@ static void get(const struct request *rq)
         request_refuse_by_passage(rq, err, &why, 0);
         return;
     }
-    if (!bucket_take(&a->reads, 1, d->now_ms)) {
+    /* The rest of what was notified is no wish to observe once more. SPEC: RFC7959 2.6 */
+    bool is_rest = rq->asker.has_block2 && rq->asker.block2.number > 0;
+    /* Small blocks are no dearer than large ones, or who reads in small ones gets no large value.
+     */
+    bool is_free = is_rest && coap_block_offset(rq->asker.block2) % COAP_BLOCK_BYTES_MAX != 0;
+    if (!is_free && !bucket_take(&a->reads, 1, d->now_ms)) {
         request_refuse_rate(rq, EVENT_rate, bucket_wait_ms(&a->reads, 1, d->now_ms),
                             "it reads faster than replay_rate of its role");
         return;
     }
-    /* The rest of what was notified is no wish to observe once more. SPEC: RFC7959 2.6 */
-    bool is_rest = rq->asker.has_block2 && rq->asker.block2.number > 0;
     if (rq->observe == COAP_OBSERVE_REGISTER && !is_rest) {
         watch_request(rq);
     } else {

@@ -298,6 +298,28 @@ void watch_notify(struct watch *w)
     watch_settle(w);
 }
 
+/* One is enough, they are all of one peer: rather of a topic that has a value, so that it is no
+ * news to whoever hears it. SPEC: RFC7641 4.5 */
+void watch_probe(struct association *a)
+{
+    struct coap_door *d = a->door;
+    struct looker *chosen = NULL;
+    const struct msg *m = NULL;
+    struct value v;
+    list_for_each (n, &a->lookers) {
+        struct looker *l = LIST_ENTRY(n, struct looker, in_association);
+        if (m == NULL && l->watch->is_ready) {
+            chosen = l;
+            m = worker_retained(d->setup.worker, a->account, watch_topic(l->watch), d->now_ms);
+        }
+    }
+    if (chosen != NULL) {
+        value_of(d, m, NULL, &v);
+        enum err err = notify(chosen, &v.answer);
+        (void)err; /* without memory it is tried again after as long */
+    }
+}
+
 /* ---- a new realm ---- */
 
 void watch_recheck(struct watch *w)
