@@ -74,6 +74,20 @@ def test_observers_get_all_of_a_large_state(fortress, lamp, console, build):
 
 
 @needs_client
+@pytest.mark.parametrize('build', coap.BUILDS[:1])
+def test_lost_blocks_are_sent_again(fortress, lamp, console, tmp_path, build):
+    """One block in the middle is lost; the message comes once."""
+    (tmp_path / 'body').write_text(text_of(8000))
+    with Subscriber(console, f'lamps/{lamp.name}/lossy', qos=1) as seen:
+        answer = coap.request(build, lamp, 'put', f'mq/lamps/{lamp.name}/lossy', wait_s=30,
+                              more=['-f', str(tmp_path / 'body'), '-l', '9'])
+        assert answer.code is None, answer.text
+        assert seen.get(30)['payload'] == text_of(8000)
+        mosquitto.publish(console, f'lamps/{lamp.name}/lossy', 'mark', qos=1, client_id='marker')
+        assert seen.get()['payload'] == 'mark'
+
+
+@needs_client
 @builds
 def test_too_large_is_told_at_once(fortress, lamp, tmp_path, build):
     """The lamp may retain 64 KiB at a topic; it hears so with the first block, not after the last."""

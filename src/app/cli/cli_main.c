@@ -104,7 +104,8 @@ static const struct cli_command commands[] = {
      "  -e TEXT -f FILE   what put and post send; -t FORMAT of it, a number or a media type\n"
      "  -A FORMAT is the only one wanted; -b SIZE of blocks, 16 to 1024: what is larger than one\n"
      "                    travels in them by itself, both ways\n"
-     "  -N non-confirmable; -s SECONDS to wait for each message (10), or to observe (until Ctrl-C)\n"
+     "  -N non-confirmable; -s SECONDS to wait for each message (10), or to observe (until "
+     "Ctrl-C)\n"
      "  --json            a line for each answer: code, options, payload\n"
      "  4.xx and 5.xx end with 1. Not there yet: coap:// (OSCORE), -O.\n",
      cmd_coap, NULL},

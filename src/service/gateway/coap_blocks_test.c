@@ -265,6 +265,10 @@ static void wrong_blocks(void **state)
     expect_refused(f, "behind the end", &get, COAP_BAD_REQUEST, EVENT_protocol_error);
     get.block2 = COAP_BLOCK_NUMBER_MAX << 4 | SZX;
     expect_refused(f, "far behind the end", &get, COAP_BAD_REQUEST, EVENT_protocol_error);
+    get.observe = 0; /* and not observed for it, nor while it would have to wait */
+    expect_refused(f, "behind the end, observing", &get, COAP_BAD_REQUEST, EVENT_protocol_error);
+    assert_int_equal(atomic_load(&f->counters[0].subscriptions), 0);
+    get.observe = -1;
     get.block2 = 0x10000 << 4 | SZX; /* a number of more than 16 bits is not number 0 */
     expect_refused(f, "number 65536", &get, COAP_BAD_REQUEST, EVENT_protocol_error);
 }

@@ -46,8 +46,8 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     d->setup = *setup;
     d->coap = setup->coap != NULL ? *setup->coap : coap_limits_default();
     d->coap.understood |= COAP_OPTION_BIT(COAP_OPTION_BLOCK1) | COAP_OPTION_BIT(COAP_OPTION_BLOCK2);
-    /* SPEC: RFC7641 4.5: at least every 24 hours; and a probe is confirmable */
-    d->coap.notification_con_ms = (uint32_t)least(d->coap.notification_con_ms, COAP_DOOR_PROBE_MS);
+    /* SPEC: RFC7641 4.5: at least every 24 hours; and a nudge is confirmable */
+    d->coap.notification_con_ms = (uint32_t)least(d->coap.notification_con_ms, COAP_DOOR_NUDGE_MS);
     struct coap_block_limits blocks = coap_block_limits_default();
     blocks.body_bytes = setup->limits->packet_bytes;
     blocks.owner_bytes = 2 * (uint64_t)setup->limits->packet_bytes;
@@ -140,17 +140,17 @@ void coap_door_datagram(struct coap_door *d, const struct net_peer *peer, struct
 /* ---- what an endpoint wants ---- */
 
 /* When whoever only listens is asked whether it still does. */
-static uint64_t probe_at(const struct association *a)
+static uint64_t nudge_at(const struct association *a)
 {
-    uint64_t since = a->probed_at_ms > a->heard_at_ms ? a->probed_at_ms : a->heard_at_ms;
-    return list_is_empty(&a->lookers) ? UINT64_MAX : since + COAP_DOOR_PROBE_MS;
+    uint64_t since = a->nudged_at_ms > a->heard_at_ms ? a->nudged_at_ms : a->heard_at_ms;
+    return list_is_empty(&a->lookers) ? UINT64_MAX : since + COAP_DOOR_NUDGE_MS;
 }
 
 static void arm(struct association *a)
 {
     struct coap_door *d = a->door;
     uint64_t at = least(coap_endpoint_deadline(a->endpoint), a->heard_at_ms + COAP_DOOR_IDLE_MS);
-    at = least(at, probe_at(a));
+    at = least(at, nudge_at(a));
     if (a->credential_ends_wall_ms != CREDENTIAL_NEVER) {
         int64_t left = a->credential_ends_wall_ms - d->wall_ms;
         at = least(at, left > 0 ? d->now_ms + (uint64_t)left : d->now_ms);
@@ -187,9 +187,9 @@ static void association_tick(struct association *a)
         association_recheck(a); /* says so and closes it */
         return;
     }
-    if (d->now_ms >= probe_at(a)) {
-        a->probed_at_ms = d->now_ms;
-        watch_probe(a);
+    if (d->now_ms >= nudge_at(a)) {
+        a->nudged_at_ms = d->now_ms;
+        watch_nudge(a);
     }
     do {
         if (coap_endpoint_tick(a->endpoint, d->now_ms, &ev) != OK) {

@@ -150,7 +150,7 @@ static void nothing_queues_for_the_slow(void **state)
     assert_int_equal(next_sent(f, 0, 1).type, COAP_RST);
 }
 
-/* Nothing changes for days: whoever answers the probes stays. */
+/* Nothing changes for days: whoever answers the nudges stays. */
 static void who_only_listens_is_asked(void **state)
 {
     struct fortress *f = *state;
@@ -163,7 +163,7 @@ static void who_only_listens_is_asked(void **state)
     EXPECT_CODE(asks(f, 0, 1, &second), COAP_CONTENT);
     for (int half_day = 0; half_day < 6; half_day++) {
         forget_sent(f);
-        assert_true(coap_door_deadline(f->doors[0]) <= f->now_ms + COAP_DOOR_PROBE_MS);
+        assert_true(coap_door_deadline(f->doors[0]) <= f->now_ms + COAP_DOOR_NUDGE_MS);
         pass_minutes(f, 12 * 60);
         struct coap_message m = next_sent(f, 0, 1);
         EXPECT_CODE(m, COAP_CONTENT);

@@ -27,7 +27,7 @@ struct association {
     struct account *account; /* held until the association closes */
     uint64_t credential;     /* id of the one it came in by */
     int64_t credential_ends_wall_ms;
-    uint64_t heard_at_ms, probed_at_ms;
+    uint64_t heard_at_ms, nudged_at_ms;
     struct timer timer;
     struct list_node node; /* in door->gone */
     struct map watches;    /* struct watch by topic */
@@ -227,9 +227,9 @@ void watch_cancel(const struct request *rq);
 /* watch_ready - the barrier has passed. */
 void watch_ready(struct watch *w);
 void watch_notify(struct watch *w);
-/* watch_probe - nothing was heard of the association for long: it is told a state that it observes,
+/* watch_nudge - nothing was heard of the association for long: it is told a state that it observes,
  * confirmably, so that who is still there stays and who is not is found out. */
-void watch_probe(struct association *a);
+void watch_nudge(struct association *a);
 /* watch_recheck - ends it with 4.03 when no grant covers it any more. */
 void watch_recheck(struct watch *w);
 struct watch *watch_free(struct watch *w);

@@ -300,7 +300,7 @@ void watch_notify(struct watch *w)
 
 /* One is enough, they are all of one peer: rather of a topic that has a value, so that it is no
  * news to whoever hears it. SPEC: RFC7641 4.5 */
-void watch_probe(struct association *a)
+void watch_nudge(struct association *a)
 {
     struct coap_door *d = a->door;
     struct looker *chosen = NULL;
