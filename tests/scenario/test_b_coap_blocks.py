@@ -70,6 +70,8 @@ def test_observers_get_all_of_a_large_state(fortress, lamp, console, build):
         for word in ('k', 'l', 'm'):
             mosquitto.publish(console, f'lamps/{lamp.name}/large', text_of(4000, word), '-r', qos=1)
             watching.expect(text_of(4000, word))
+        mosquitto.publish(console, f'lamps/{lamp.name}/large', text_of(5000, 'n'), qos=1)  # which no GET brings
+        watching.expect(text_of(5000, 'n'))
     mosquitto.publish(console, f'lamps/{lamp.name}/large', '', '-r', qos=1)
 
 
