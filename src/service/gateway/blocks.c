@@ -71,7 +71,7 @@ static void refuse_part(const struct request *rq, enum err err, const struct coa
                        "the unfinished values of all principals are at their bound");
         break;
     case ERR_NOMEM:
-        request_unavailable(&rq->asker);
+        request_refuse_unavailable(&rq->asker);
         break;
     default:
         why = "a block before the last does not fill its size";
@@ -177,10 +177,11 @@ void passing_keep(struct watch *w, const struct msg *m, uint8_t etag[ETAG_BYTES]
 
 const struct msg *passing_find(const struct watch *w, uint8_t etag[ETAG_BYTES])
 {
-    if (w->passing != NULL) {
+    bool is_there = w->passing != NULL && w->passing->expires_at_ms > w->a->door->now_ms;
+    if (is_there) {
         etag_of(w, etag);
     }
-    return w->passing;
+    return is_there ? w->passing : NULL;
 }
 
 void passing_expire(struct coap_door *d)
@@ -189,6 +190,18 @@ void passing_expire(struct coap_door *d)
     while ((w = oldest(d)) != NULL && d->now_ms >= w->passing_until_ms) {
         passing_drop(w);
     }
+}
+
+size_t blocks_shed(struct coap_door *d)
+{
+    struct watch *w;
+    size_t n = 0;
+    for (; coap_bodies_shed(&d->bodies); n++) {
+    }
+    for (; (w = oldest(d)) != NULL; n++) {
+        passing_drop(w);
+    }
+    return n;
 }
 
 uint64_t passing_deadline(const struct coap_door *d)

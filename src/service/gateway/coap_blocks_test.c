@@ -464,6 +464,27 @@ static void what_passes_is_bounded(void **state)
     }
 }
 
+/* What nobody was promised goes when memory is short; the clients begin anew. */
+static void short_memory_takes_what_is_unfinished(void **state)
+{
+    struct fortress *f = *state;
+    const char *path = "/mq/commands/dev1";
+    assert_true(link_device(f, 0, 1, "desk"));
+    assert_true(link_device(f, 0, 2, "dev1"));
+    struct ask watch = {ASK(COAP_CON, COAP_GET, path)};
+    watch.observe = 0;
+    EXPECT_CODE(asks(f, 0, 2, &watch), COAP_CONTENT);
+    EXPECT_CODE(sends(f, 0, 1, COAP_POST, path, BODY), COAP_CHANGED);
+    struct ask a = block_of(COAP_POST, path, 0, BODY);
+    EXPECT_CODE(asks(f, 0, 1, &a), COAP_CONTINUE);
+    assert_int_equal(blocks_shed(f->doors[0]), 2);
+    assert_int_equal(blocks_shed(f->doors[0]), 0);
+    assert_true(n_bodies(f, 0) == 0 && f->doors[0]->n_passing == 0);
+    a = block_of(COAP_POST, path, 1, BODY);
+    EXPECT_CODE(asks(f, 0, 1, &a), COAP_REQUEST_INCOMPLETE);
+    EXPECT_CODE(sends(f, 0, 1, COAP_POST, path, BODY), COAP_CHANGED);
+}
+
 /* ---- versions ---- */
 
 static void known_versions_are_not_sent_again(void **state)
@@ -522,6 +543,7 @@ int main(void)
         CASE(observers_get_the_first_block),
         CASE(what_passes_can_be_fetched),
         CASE(what_passes_is_bounded),
+        CASE(short_memory_takes_what_is_unfinished),
         CASE(known_versions_are_not_sent_again),
     };
     return cmocka_run_group_tests(tests, group_open, NULL);

@@ -158,8 +158,8 @@ void request_allowed(const struct request *rq, const char *what);
 void request_refuse_rate(const struct request *rq, enum event_category category, uint64_t wait_ms,
                          const char *why);
 void request_refuse_size(const struct request *rq, uint32_t most, const char *why);
-/* request_unavailable - 5.03 with Max-Age, counted. */
-void request_unavailable(const struct asker *asker);
+/* request_refuse_unavailable - 5.03 with Max-Age, counted. */
+void request_refuse_unavailable(const struct asker *asker);
 /* topic_read - answers with the retained message of the topic. observes: the exchange has been
  * accepted as an observation, and a topic without one is answered with the empty value. Gives the
  * code that was sent. */
@@ -219,6 +219,9 @@ void passing_drop(struct watch *w);
 /* passing_find - what the rest of is asked for, with its ETag; NULL: nothing is kept. */
 const struct msg *passing_find(const struct watch *w, uint8_t etag[ETAG_BYTES]);
 void passing_expire(struct coap_door *d);
+/* blocks_shed - drops every unfinished value and every large message that passes, because memory is
+ * short: nobody was promised them. Gives how many. */
+size_t blocks_shed(struct coap_door *d);
 uint64_t passing_deadline(const struct coap_door *d);
 
 /* watch.c: observations */

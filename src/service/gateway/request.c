@@ -81,7 +81,7 @@ void request_refuse_by_passage(const struct request *rq, enum err err, const str
     }
 }
 
-void request_unavailable(const struct asker *asker)
+void request_refuse_unavailable(const struct asker *asker)
 {
     count_add(&asker->a->door->setup.counters->dropped_memory, 1);
     (void)answer_number(asker, COAP_UNAVAILABLE, "not now; come again after Max-Age",
@@ -201,7 +201,7 @@ static void route(const struct request *rq, struct msg *m, uint8_t code)
     bool is_done = false;
     if (ticket_new(&rq->asker, ++d->next_cookie, NULL, &t) != OK) {
         msg_unref(m);
-        request_unavailable(&rq->asker);
+        request_refuse_unavailable(&rq->asker);
         return;
     }
     t->code = code;
@@ -209,7 +209,7 @@ static void route(const struct request *rq, struct msg *m, uint8_t code)
     if (err != OK) {
         struct asker asker = t->asker;
         ticket_free(t);
-        request_unavailable(&asker);
+        request_refuse_unavailable(&asker);
     } else if (is_done) {
         ticket_committed(t);
     }
@@ -246,7 +246,7 @@ static void publish(const struct request *rq, bool retain, struct slice payload,
     bare.payload = payload;
     wanted.m = &bare;
     if (make_msg(&wanted, &content, retain, &m) != OK) {
-        request_unavailable(&rq->asker);
+        request_refuse_unavailable(&rq->asker);
         return;
     }
     /* SPEC: RFC7252 5.8.3: 2.01 when the resource is new */
