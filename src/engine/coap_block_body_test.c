@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "base/heap_test.h"
 #include "base/mem.h"
 #include "base/scope.h"
 #include "engine/coap_block_body.h"
@@ -372,6 +373,32 @@ static void bytes_of_all(void **state)
     assert_true(b.bytes == 0 && b.owners.n == 0);
 }
 
+/* Twenty thousand begin: the bounds hold, who has several gives way until each of as many as there
+ * are places has one, and in the end everything is given back. */
+static void a_crowd_stays_within_the_bounds(void **state)
+{
+    (void)state;
+    enum { CROWD = 5000, EACH = 4 };
+    struct coap_block_limits l = coap_block_limits_default();
+    struct coap_bodies b;
+    size_t before = heap_in_use(), most = 0;
+    coap_bodies_init(&b, &l, &key);
+    for (uint64_t who = 1; who <= CROWD; who++) {
+        for (unsigned i = 0; i < EACH; i++) {
+            enum err err = begin_as(&b, who, who, (char)('a' + i), who);
+            assert_true(err == OK || err == ERR_LIMIT);
+            most = coap_bodies_count(&b) > most ? coap_bodies_count(&b) : most;
+            assert_true(b.bytes <= l.all_bytes);
+        }
+    }
+    assert_int_equal(most, l.all_bodies);
+    /* The place of all goes round: everybody has at most one, and nobody was pushed out for more.
+     */
+    assert_int_equal(b.owners.n, l.all_bodies);
+    coap_bodies_done(&b);
+    assert_true(heap_in_use() <= before + 64 * 1024);
+}
+
 static void waits_only_so_long(void **state)
 {
     (void)state;
@@ -448,6 +475,7 @@ int main(void)
         cmocka_unit_test(bytes_of_one_principal),
         cmocka_unit_test(bounds_of_all),
         cmocka_unit_test(bytes_of_all),
+        cmocka_unit_test(a_crowd_stays_within_the_bounds),
         cmocka_unit_test(waits_only_so_long),
         cmocka_unit_test(forgotten_by_name),
         cmocka_unit_test(no_memory),
