@@ -106,8 +106,12 @@ static const struct cli_command commands[] = {
      "  As the bundle's psk.txt says, else its cert.pem; or --cafile FILE --cert FILE --key FILE.\n"
      "  Always DTLS; with certificates the server's, and its name, are always verified.\n"
      "  -e TEXT -f FILE   what put and post send; -t FORMAT of it, a number or a media type\n"
-     "  -N non-confirmable; -s SECONDS to wait (10), or to observe (until Ctrl-C)\n"
-     "  4.xx and 5.xx end with 1. Not there yet: coap:// (OSCORE), block-wise transfer, -O, -b.\n",
+     "  -A FORMAT is the only one wanted; -b SIZE of blocks, 16 to 1024: what is larger than one\n"
+     "                    travels in them by itself, both ways\n"
+     "  -N non-confirmable; -s SECONDS to wait for each message (10), or to observe (until "
+     "Ctrl-C)\n"
+     "  --json            a line for each answer: code, options, payload\n"
+     "  4.xx and 5.xx end with 1. Not there yet: coap:// (OSCORE), -O.\n",
      cmd_coap, NULL},
     {"audit", "who did what, and what was refused",
      "  sallyport audit tail -f\n\n"

@@ -236,3 +236,35 @@ void client_json_print_own(FILE *to, const struct mqtt_publish *m, int64_t wall_
     struct client_json how = {.is_terminal = is_terminal};
     print_with_payload(to, line, &how, m);
 }
+
+static void add_option(json_t *object, const char *name, const struct coap_message *m,
+                       uint16_t number)
+{
+    uint32_t value;
+    if (coap_options_find_uint(m->options, number, &value)) {
+        (void)json_object_set_new(object, name, json_integer(value));
+    }
+}
+
+void client_json_print_coap(FILE *to, const struct coap_message *m, struct slice body,
+                            bool is_terminal)
+{
+    AUTO(json_release) json_t *object = json_object();
+    struct client_json how = {.is_terminal = is_terminal};
+    struct mqtt_publish payload = {.payload = body};
+    struct slice etag;
+    char code[COAP_CODE_TEXT_BYTES], hex[2 * 8 + 1] = "";
+    coap_code_text(m->code, code);
+    (void)json_object_set_new(object, "code", json_string(code));
+    if (coap_options_find(m->options, COAP_OPTION_ETAG, &etag)) {
+        for (size_t i = 0; i < etag.n && i < 8; i++) {
+            (void)snprintf(hex + 2 * i, 3, "%02x", etag.p[i]);
+        }
+        (void)json_object_set_new(object, "etag", json_string(hex));
+    }
+    add_option(object, "observe", m, COAP_OPTION_OBSERVE);
+    add_option(object, "format", m, COAP_OPTION_CONTENT_FORMAT);
+    add_option(object, "max_age", m, COAP_OPTION_MAX_AGE);
+    (void)json_object_set_new(object, "bytes", json_integer((json_int_t)body.n));
+    print_with_payload(to, object, &how, &payload);
+}

@@ -3,6 +3,7 @@
 #define APP_CLI_CLIENT_JSON_H
 
 #include "base/err.h"
+#include "wire/coap/option.h"
 #include "wire/mqtt/publish.h"
 
 #include <stdio.h>
@@ -23,5 +24,10 @@ void client_json_print(FILE *to, const struct client_json *how, const struct mqt
 /* client_json_print_own - the line of `sub --json`: time (UTC) topic qos retain bytes payload. */
 void client_json_print_own(FILE *to, const struct mqtt_publish *m, int64_t wall_ms,
                            bool is_terminal);
+
+/* client_json_print_coap - the line of `coap --json`: code, format etag max_age observe as far as m
+ * has them, bytes, payload (the whole body). */
+void client_json_print_coap(FILE *to, const struct coap_message *m, struct slice body,
+                            bool is_terminal);
 
 #endif

@@ -7,13 +7,14 @@
 #include <unistd.h>
 
 #include "app/cli/client_format.h"
+#include "app/cli/client_json.h"
 #include "app/cli/client_trust.h"
 #include "app/cli/commands.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "base/scope.h"
-#include "engine/coap_endpoint.h"
+#include "engine/coap_block_client.h"
 #include "net/dtls.h"
 #include "net/listener.h"
 #include "net/udp.h"
@@ -22,7 +23,7 @@
 enum {
     GO_ON = -1,
     WAIT_S = 10,
-    PAYLOAD_BYTES_MAX = 1024, /* block-wise transfer comes later */
+    PAYLOAD_BYTES_MAX = 16 * 1024 * 1024, /* either way, in blocks */
     OPTIONS_BYTES = 1024
 };
 
@@ -44,6 +45,8 @@ struct ask {
     struct buf payload;
     uint8_t options[OPTIONS_BYTES];
     struct coap_request request;
+    struct coap_transfer transfer;
+    uint8_t szx; /* of -b; UINT8_MAX: as the server likes */
     bool is_terminal;
     /* the connection */
     struct clock clock;
@@ -54,10 +57,10 @@ struct ask {
     struct coap_counters counters;
     struct net_peer peer;
     uint64_t association; /* 0: not open yet */
-    uint64_t end_ms;
-    uint32_t id;
+    uint64_t end_ms, wait_ms;
+    uint32_t id, fetch_id; /* of the request, or the observation; of the rest of what it brought */
     int signals, code;
-    bool has_answer;
+    bool has_answer, has_asked, is_observed;
 };
 
 static void ask_done(struct ask *a)
@@ -65,6 +68,7 @@ static void ask_done(struct ask *a)
     a->endpoint = coap_endpoint_free(a->endpoint);
     a->dtls = a->dtls != NULL ? dtls_free(a->dtls) : NULL;
     a->udp = udp_free(a->udp);
+    coap_transfer_done(&a->transfer);
     client_target_done(&a->target);
     buf_done(&a->payload);
     if (a->signals >= 0) {
@@ -79,33 +83,106 @@ static uint64_t now_of(const struct ask *a)
 
 /* ---- answers ---- */
 
-static int on_response(struct ask *a, const struct coap_event *ev)
+/* The next message of the transfer. */
+static int send_next(struct ask *a)
+{
+    struct coap_request next;
+    uint32_t id = 0;
+    enum err err = coap_transfer_next(&a->transfer, &next);
+    if (err == OK) {
+        err = coap_endpoint_request(a->endpoint, &next, now_of(a), &id);
+    }
+    if (err != OK) {
+        return cli_fail(a->cli, "the request was not sent: %s",
+                        err == ERR_TOO_LARGE ? "its options do not fit into one datagram"
+                                             : err_name(err));
+    }
+    if (a->has_asked && a->method->observe) {
+        a->fetch_id = id;
+    } else {
+        a->id = id;
+    }
+    a->has_asked = true;
+    return GO_ON;
+}
+
+static int print_refusal(struct ask *a, const char *number, const char *name)
+{
+    char said[256] = "";
+    struct slice text = buf_slice(&a->transfer.body);
+    log_escape(text.p, text.n, said, sizeof(said));
+    return cli_fail(a->cli, "%s %s%s%s", number, name != NULL ? name : "",
+                    said[0] != '\0' ? ": " : "", said);
+}
+
+/* The whole answer, or state, is there. */
+static int on_whole(struct ask *a, const struct coap_message *m)
 {
     char number[COAP_CODE_TEXT_BYTES];
-    const struct coap_message *m = &ev->m;
-    const char *name = coap_code_name(m->code);
-    coap_code_text(m->code, number);
+    const char *name = coap_code_name(a->transfer.code);
+    struct slice body = buf_slice(&a->transfer.body);
+    coap_code_text(a->transfer.code, number);
     a->has_answer = true;
-    if (!coap_code_is_success(m->code)) {
-        char said[256] = "";
-        log_escape(m->payload.p, m->payload.n, said, sizeof(said));
-        return cli_fail(a->cli, "%s %s%s%s", number, name != NULL ? name : "",
-                        said[0] != '\0' ? ": " : "", said);
+    if (!coap_code_is_success(a->transfer.code)) {
+        return print_refusal(a, number, name);
     }
-    client_payload_print(a->cli->out, m->payload, a->is_terminal);
-    if (m->payload.n > 0) {
+    if (a->cli->json) {
+        client_json_print_coap(a->cli->out, m, body, a->is_terminal);
+    } else {
+        client_payload_print(a->cli->out, body, a->is_terminal);
+    }
+    if (body.n > 0 || a->cli->json) {
         fputc('\n', a->cli->out);
     }
     if (fflush(a->cli->out) != 0) {
         return cli_fail(a->cli, "cannot write: %s", strerror(errno));
     }
-    if (a->method->observe && !ev->is_notification) {
+    if (a->method->observe && !a->is_observed) {
         return cli_fail(a->cli,
                         "%s %s, but it is not observed: the server has no room for more "
                         "observations, or the resource has none",
                         number, name != NULL ? name : "");
     }
-    return ev->is_notification ? GO_ON : CLI_DONE;
+    return a->is_observed ? GO_ON : CLI_DONE;
+}
+
+static int on_broken(struct ask *a, enum err err)
+{
+    switch ((unsigned)err) {
+    case ERR_AGAIN:
+        return cli_fail(a->cli, "the value changed each time it was being fetched: try again, or "
+                                "let it change less often");
+    case ERR_TOO_LARGE:
+        return cli_fail(a->cli, "the value is over %d bytes", (int)PAYLOAD_BYTES_MAX);
+    case ERR_NOMEM:
+        return cli_fail(a->cli, "no memory");
+    default:
+        return cli_fail(a->cli, "the server sent blocks that do not fit together");
+    }
+}
+
+static int on_response(struct ask *a, const struct coap_event *ev)
+{
+    enum coap_transfer_step step = COAP_TRANSFER_DONE;
+    bool is_state = ev->id == a->id;
+    if (!is_state && ev->id != a->fetch_id) {
+        return GO_ON;
+    }
+    if (is_state && a->method->observe) {
+        coap_endpoint_forget(a->endpoint, a->fetch_id); /* the rest of what is old now */
+        a->is_observed = ev->is_notification;
+    } else if (!is_state && !coap_code_is_success(ev->m.code)) {
+        (void)fprintf(a->cli->err, "a state was gone before all of it was fetched\n");
+        return GO_ON; /* the next one is notified */
+    }
+    enum err err = coap_transfer_take(&a->transfer, &ev->m, &step);
+    if (err != OK) {
+        return on_broken(a, err);
+    }
+    if (!a->method->observe) {
+        a->end_ms = now_of(a) + a->wait_ms; /* -s is for each message */
+    }
+    return step == COAP_TRANSFER_SEND ? send_next(a) : on_whole(a, &ev->m);
 }
 
 static void on_coap(struct ask *a, const struct coap_event *ev)
@@ -139,13 +216,7 @@ static void on_opened(void *ctx, const struct dtls_info *info)
 {
     struct ask *a = ctx;
     a->association = info->id;
-    enum err err = coap_endpoint_request(a->endpoint, &a->request, now_of(a), &a->id);
-    if (err != OK) {
-        a->code = cli_fail(a->cli, "the request was not sent: %s",
-                           err == ERR_TOO_LARGE ? "it does not fit into one datagram, and "
-                                                  "block-wise transfer is not there yet"
-                                                : err_name(err));
-    }
+    a->code = send_next(a);
 }
 
 static void on_received(void *ctx, uint64_t id, struct slice plain)
@@ -341,6 +412,9 @@ static int open_all(struct ask *a)
         return cli_fail(a->cli, "credentials: %s", text);
     }
     a->limits = coap_limits_default();
+    a->limits.understood |=
+        COAP_OPTION_BIT(COAP_OPTION_BLOCK1) | COAP_OPTION_BIT(COAP_OPTION_BLOCK2);
+    coap_transfer_init(&a->transfer, &a->request, a->szx, random_u64(&random), PAYLOAD_BYTES_MAX);
     struct coap_endpoint_setup setup = {.limits = &a->limits,
                                         .counters = &a->counters,
                                         .peer = net_peer_key(&a->peer),
@@ -378,23 +452,32 @@ static bool read_format(const char *text, uint8_t bytes[2], struct slice *ret)
     return true;
 }
 
-/* Where the request goes, and one option in its place among them: Observe, or the payload's format.
- */
+/* Where the request goes, and one option in its place among them: Observe, or the payload's format;
+ * and what is accepted. */
 static int write_options(struct ask *a, struct cli *cli, const struct cli_command *self,
                          const struct cli_args *args)
 {
-    uint8_t plain[OPTIONS_BYTES], bytes[2];
-    struct coap_option_writer uri = coap_option_writer_into(plain, sizeof(plain));
+    uint8_t plain[OPTIONS_BYTES], target[OPTIONS_BYTES], bytes[2];
+    struct coap_option_writer uri = coap_option_writer_into(target, sizeof(target));
+    struct coap_option_writer with = coap_option_writer_into(plain, sizeof(plain));
     struct coap_option_writer o = coap_option_writer_into(a->options, sizeof(a->options));
     struct slice block, value = {0};
-    const char *format = cli_value(args, "--content-format");
+    const char *format = cli_value(args, "--content-format"), *accept = cli_value(args, "-A");
+    if (accept != NULL && !read_format(accept, bytes, &value)) {
+        return cli_usage(cli, self, "-A takes a content format: a number or a media type");
+    }
+    coap_uri_options(&a->uri, &uri);
+    enum err err = coap_option_writer_done(&uri, &block);
+    if (err == OK && accept != NULL) {
+        coap_option_add_merged(&with, block, COAP_OPTION_ACCEPT, value);
+        err = coap_option_writer_done(&with, &block);
+    }
+    value = (struct slice){0};
     if (format != NULL && (!a->method->has_payload || !read_format(format, bytes, &value))) {
         return cli_usage(cli, self,
                          "-t takes the content format of what put or post sends: a "
                          "number or a media type");
     }
-    coap_uri_options(&a->uri, &uri);
-    enum err err = coap_option_writer_done(&uri, &block);
     if (err == OK && a->method->observe) {
         coap_option_add_merged(&o, block, COAP_OPTION_OBSERVE, value); /* 0 has no bytes */
     } else if (err == OK && format != NULL) {
@@ -434,10 +517,24 @@ static int read_payload(struct cli *cli, const struct cli_command *self,
     int code = file != NULL ? client_file(cli, file, PAYLOAD_BYTES_MAX, &a->payload) : CLI_DONE;
     if (code == CLI_DONE && text != NULL &&
         buf_append(&a->payload, slice_text(text), PAYLOAD_BYTES_MAX) != OK) {
-        code = cli_fail(cli, "more than %d bytes need block-wise transfer, which is not there yet",
-                        (int)PAYLOAD_BYTES_MAX);
+        code = cli_fail(cli, "more than %d bytes are not sent", (int)PAYLOAD_BYTES_MAX);
     }
     return code;
+}
+
+/* -b: a power of two from 16 to 1024. */
+static bool read_block_size(const struct cli_args *args, uint8_t *ret)
+{
+    const char *text = cli_value(args, "-b");
+    char size[8];
+    *ret = UINT8_MAX;
+    for (uint8_t szx = 0; text != NULL && szx <= COAP_BLOCK_SZX_MAX; szx++) {
+        (void)snprintf(size, sizeof(size), "%zu", coap_block_bytes(szx));
+        if (strcmp(text, size) == 0) {
+            *ret = szx;
+        }
+    }
+    return text == NULL || *ret != UINT8_MAX;
 }
 
 static int read_ask(struct cli *cli, const struct cli_command *self, const struct cli_args *args,
@@ -455,6 +552,10 @@ static int read_ask(struct cli *cli, const struct cli_command *self, const struc
     if (!client_number(cli, self, args, "-s", 1, INT32_MAX, 0, &seconds)) {
         return CLI_USAGE;
     }
+    if (!read_block_size(args, &a->szx)) {
+        return cli_usage(cli, self,
+                         "-b takes the size of a block: 16, 32, 64, 128, 256, 512, 1024");
+    }
     int code = read_uri(cli, self, args->words[1], a);
     if (code != CLI_DONE) {
         return code;
@@ -467,8 +568,8 @@ static int read_ask(struct cli *cli, const struct cli_command *self, const struc
     code = code == CLI_DONE ? read_payload(cli, self, args, a) : code;
     code = code == CLI_DONE ? write_options(a, cli, self, args) : code;
     bool for_ever = a->method->observe && seconds == 0;
-    a->end_ms =
-        for_ever ? UINT64_MAX : now_of(a) + (uint64_t)(seconds > 0 ? seconds : WAIT_S) * 1000;
+    a->wait_ms = (uint64_t)(seconds > 0 ? seconds : WAIT_S) * 1000;
+    a->end_ms = for_ever ? UINT64_MAX : now_of(a) + a->wait_ms;
     a->is_terminal = isatty(fileno(cli->out)) == 1;
     a->request.confirmable = !cli_has(args, "--non");
     a->request.code = a->method->code;
@@ -481,6 +582,8 @@ int cmd_coap(struct cli *cli, const struct cli_command *self, int argc, char **a
     static const struct cli_option options[] = {{"--payload", "-e", CLI_VALUE},
                                                 {"--file", "-f", CLI_VALUE},
                                                 {"--content-format", "-t", CLI_VALUE},
+                                                {"-A", NULL, CLI_VALUE},
+                                                {"-b", NULL, CLI_VALUE},
                                                 {"--non", "-N", CLI_FLAG},
                                                 {"-s", NULL, CLI_VALUE},
                                                 {"--bundle", NULL, CLI_VALUE},

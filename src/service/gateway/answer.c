@@ -10,42 +10,90 @@ static bool is_unwanted(const struct asker *asker, uint8_t code)
     return (asker->quiet & UINT32_C(1) << (coap_code_class(code) - 1)) != 0;
 }
 
-static enum err respond(const struct asker *asker, const struct coap_answer *answer)
+/* One number among the options: copies them into dst. */
+static enum err add_number(struct slice *options, uint16_t number, uint32_t value, uint8_t *dst,
+                           size_t cap)
 {
-    struct association *a = asker->a;
-    return coap_endpoint_respond(a->endpoint, asker->exchange, answer, a->door->now_ms);
+    uint8_t bytes[8];
+    struct slice block;
+    struct coap_option_writer one = coap_option_writer_into(bytes, sizeof(bytes));
+    struct coap_option_writer o = coap_option_writer_into(dst, cap);
+    struct coap_option added;
+    coap_option_add_uint(&one, number, value);
+    TRY(coap_option_writer_done(&one, &block));
+    struct coap_options it = coap_options_from(block);
+    if (coap_options_next(&it, &added)) {
+        coap_option_add_merged(&o, *options, number, added.value);
+    }
+    return coap_option_writer_done(&o, options);
 }
 
-static uint8_t answer_too_large(const struct asker *asker, size_t bytes)
+enum err answer_cut(const struct coap_answer *whole, struct coap_block want, bool is_wanted,
+                    struct cut *ret)
 {
-    char text[80];
-    int n = snprintf(text, sizeof(text), "%zu bytes do not fit one datagram; blocks are not there",
-                     bytes);
-    struct coap_answer answer = {.code = COAP_NOT_IMPLEMENTED,
-                                 .payload = slice_of(text, (size_t)n)};
-    return respond(asker, &answer) == OK ? answer.code : 0;
+    uint8_t options[sizeof(ret->options)];
+    struct coap_block block;
+    ret->answer = *whole;
+    if (whole->code != COAP_CONTENT || (!is_wanted && whole->payload.n <= COAP_BLOCK_BYTES_MAX)) {
+        return OK;
+    }
+    TRY(coap_block_cut(whole->payload, want, &block, &ret->answer.payload));
+    bool tells_size = block.number == 0 && block.has_more; /* SPEC: RFC7959 4 */
+    TRY(add_number(&ret->answer.options, COAP_OPTION_BLOCK2, coap_block_value(block),
+                   tells_size ? options : ret->options, sizeof(options)));
+    return tells_size ? add_number(&ret->answer.options, COAP_OPTION_SIZE2,
+                                   (uint32_t)whole->payload.n, ret->options, sizeof(ret->options))
+                      : OK;
+}
+
+static void report_no_block(const struct asker *asker, size_t bytes)
+{
+    struct association *a = asker->a;
+    struct event e = association_event(a, EVENT_protocol_error);
+    event_reason(&e, "block %u of a value of %zu bytes was asked for: it was refused with 4.00",
+                 (unsigned)asker->block2.number, bytes);
+    count_add(&a->door->setup.counters->refused_limit, 1);
+    door_report(a->door, &e);
+}
+
+/* Sends the block that was asked for, and says which block of the request this answers. Gives the
+ * code that was sent. */
+static uint8_t respond(const struct asker *asker, const struct coap_answer *whole)
+{
+    struct association *a = asker->a;
+    struct coap_block want = {.szx = COAP_BLOCK_SZX_MAX};
+    struct cut cut;
+    uint8_t options[sizeof(cut.options) + 8];
+    want = asker->has_block2 ? asker->block2 : want;
+    enum err err = answer_cut(whole, want, asker->has_block2, &cut);
+    if (err == ERR_NOT_FOUND) {
+        cut.answer = (struct coap_answer){.code = COAP_BAD_REQUEST,
+                                          .payload = slice_text("no such block: it ends before")};
+        report_no_block(asker, whole->payload.n);
+        err = OK;
+    }
+    if (err == OK && asker->has_block1) {
+        struct coap_block ack = asker->block1;
+        ack.has_more = cut.answer.code == COAP_CONTINUE; /* SPEC: RFC7959 2.3 */
+        err = add_number(&cut.answer.options, COAP_OPTION_BLOCK1, coap_block_value(ack), options,
+                         sizeof(options));
+    }
+    if (err == OK) {
+        err = coap_endpoint_respond(a->endpoint, asker->exchange, &cut.answer, a->door->now_ms);
+    }
+    return err == OK ? cut.answer.code : 0;
 }
 
 uint8_t answer_send(const struct asker *asker, const struct coap_answer *answer)
 {
     struct association *a = asker->a;
-    if (asker->quiet != 0 && is_unwanted(asker, answer->code)) {
+    /* Without 2.31 nobody would send the next block. */
+    if (asker->quiet != 0 && answer->code != COAP_CONTINUE && is_unwanted(asker, answer->code)) {
         enum err err = coap_endpoint_drop(a->endpoint, asker->exchange, a->door->now_ms);
         (void)err; /* without memory it ends by itself, later */
         return 0;
     }
-    enum err err = respond(asker, answer);
-    if (err == ERR_TOO_LARGE) {
-        struct event e = association_event(a, EVENT_quota);
-        event_reason(&e,
-                     "a value of %zu bytes was asked for that does not fit one CoAP datagram: "
-                     "answered 5.01. Publish smaller values for constrained readers, or let it "
-                     "read by MQTT",
-                     answer->payload.n);
-        door_report(a->door, &e);
-        return answer_too_large(asker, answer->payload.n);
-    }
-    return err == OK ? answer->code : 0;
+    return respond(asker, answer);
 }
 
 uint8_t answer_text(const struct asker *asker, uint8_t code, const char *text)
@@ -116,20 +164,15 @@ void value_etag(const struct coap_door *d, const struct msg *m, uint8_t ret[ETAG
     wr_u64(&w, siphash(&d->setup.key, slice_of(&m->number, sizeof(m->number))));
 }
 
-void value_of(const struct coap_door *d, const struct msg *m, struct value *ret)
+/* What says which version it is, and for how long that is so. */
+static void write_version(const struct coap_door *d, const struct msg *m, const uint8_t *etag,
+                          uint16_t format, struct value *ret)
 {
     struct coap_option_writer o = coap_option_writer_into(ret->options, sizeof(ret->options));
-    ret->answer = (struct coap_answer){.code = COAP_CONTENT};
-    if (m == NULL) {
-        return;
+    if (etag != NULL) {
+        coap_option_add(&o, COAP_OPTION_ETAG, slice_of(etag, ETAG_BYTES));
     }
-    uint16_t format = value_format(m);
-    uint8_t etag[ETAG_BYTES];
-    if (m->number != 0) {
-        value_etag(d, m, etag);
-        coap_option_add(&o, COAP_OPTION_ETAG, slice_of(etag, sizeof(etag)));
-    }
-    if (format != UINT16_MAX && m->payload.n > 0) {
+    if (format != UINT16_MAX) {
         coap_option_add_uint(&o, COAP_OPTION_CONTENT_FORMAT, format);
     }
     if (m->expires_at_ms != UINT64_MAX) {
@@ -140,5 +183,27 @@ void value_of(const struct coap_door *d, const struct msg *m, struct value *ret)
     if (coap_option_writer_done(&o, &ret->answer.options) != OK) {
         ret->answer.options = (struct slice){0}; /* they fit: 48 bytes are more than their sum */
     }
+}
+
+void value_of(const struct coap_door *d, const struct msg *m, const uint8_t *etag,
+              struct value *ret)
+{
+    uint8_t own[ETAG_BYTES];
+    ret->answer = (struct coap_answer){.code = COAP_CONTENT};
+    if (m == NULL) {
+        return;
+    }
+    if (etag == NULL && m->number != 0) {
+        value_etag(d, m, own);
+        etag = own;
+    }
+    write_version(d, m, etag, m->payload.n > 0 ? value_format(m) : UINT16_MAX, ret);
     ret->answer.payload = m->payload;
+}
+
+void value_valid(const struct coap_door *d, const struct msg *m, const uint8_t etag[ETAG_BYTES],
+                 struct value *ret)
+{
+    ret->answer = (struct coap_answer){.code = COAP_VALID};
+    write_version(d, m, etag, UINT16_MAX, ret);
 }

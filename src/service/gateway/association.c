@@ -436,6 +436,7 @@ void association_close(struct association *a, const char *why)
     while ((n = list_first(&a->tickets)) != NULL) {
         ticket_free(LIST_ENTRY(n, struct ticket, node));
     }
+    coap_bodies_end(&d->bodies, a->id);
     wheel_cancel(&d->wheel, &a->timer);
     (void)map_remove(&d->associations, association_key(a));
     dtls_close(d->dtls, a->id);

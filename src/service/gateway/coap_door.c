@@ -29,6 +29,11 @@ static struct slice ticket_key(const void *value)
     return slice_of(&t->cookie, sizeof(t->cookie));
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* ---- birth and end ---- */
 
 MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t now_ms,
@@ -40,8 +45,14 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     }
     d->setup = *setup;
     d->coap = setup->coap != NULL ? *setup->coap : coap_limits_default();
-    /* Understood only to say 4.13 instead of 4.02. */
-    d->coap.understood |= COAP_OPTION_BIT(COAP_OPTION_BLOCK1);
+    d->coap.understood |= COAP_OPTION_BIT(COAP_OPTION_BLOCK1) | COAP_OPTION_BIT(COAP_OPTION_BLOCK2);
+    /* SPEC: RFC7641 4.5: at least every 24 hours; and a nudge is confirmable */
+    d->coap.notification_con_ms = (uint32_t)least(d->coap.notification_con_ms, COAP_DOOR_NUDGE_MS);
+    struct coap_block_limits blocks = coap_block_limits_default();
+    blocks.body_bytes = setup->limits->packet_bytes;
+    blocks.owner_bytes = 2 * (uint64_t)setup->limits->packet_bytes;
+    coap_bodies_init(&d->bodies, &blocks, &setup->key);
+    list_init(&d->passing);
     d->now_ms = now_ms;
     d->wall_ms = wall_ms;
     d->epoch = worker_realm(setup->worker)->epoch;
@@ -71,6 +82,7 @@ struct coap_door *coap_door_free(struct coap_door *d)
     }
     door_leave(d);
     dtls_free(d->dtls);
+    coap_bodies_done(&d->bodies);
     map_done(&d->associations);
     map_done(&d->watches);
     map_done(&d->tickets);
@@ -142,15 +154,18 @@ void coap_door_datagram(struct coap_door *d, const struct net_peer *peer, struct
 
 /* ---- what an endpoint wants ---- */
 
-static uint64_t least(uint64_t a, uint64_t b)
+/* When whoever only listens is asked whether it still does. */
+static uint64_t nudge_at(const struct association *a)
 {
-    return a < b ? a : b;
+    uint64_t since = a->nudged_at_ms > a->heard_at_ms ? a->nudged_at_ms : a->heard_at_ms;
+    return list_is_empty(&a->lookers) ? UINT64_MAX : since + COAP_DOOR_NUDGE_MS;
 }
 
 static void arm(struct association *a)
 {
     struct coap_door *d = a->door;
     uint64_t at = least(coap_endpoint_deadline(a->endpoint), a->heard_at_ms + COAP_DOOR_IDLE_MS);
+    at = least(at, nudge_at(a));
     if (a->credential_ends_wall_ms != CREDENTIAL_NEVER) {
         int64_t left = a->credential_ends_wall_ms - d->wall_ms;
         at = least(at, left > 0 ? d->now_ms + (uint64_t)left : d->now_ms);
@@ -186,6 +201,10 @@ static void association_tick(struct association *a)
     if (a->credential_ends_wall_ms <= d->wall_ms) {
         association_recheck(a); /* says so and closes it */
         return;
+    }
+    if (d->now_ms >= nudge_at(a)) {
+        a->nudged_at_ms = d->now_ms;
+        watch_nudge(a);
     }
     do {
         if (coap_endpoint_tick(a->endpoint, d->now_ms, &ev) != OK) {
@@ -253,6 +272,8 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
     take_done(d);
     take_messages(d);
     dtls_tick(d->dtls, d->now_ms);
+    coap_bodies_expire(&d->bodies, d->now_ms);
+    passing_expire(d);
     wheel_advance(&d->wheel, d->now_ms);
     while ((t = wheel_next(&d->wheel)) != NULL) {
         association_tick(CONTAINER_OF(t, struct association, timer));
@@ -264,5 +285,6 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
 
 uint64_t coap_door_deadline(const struct coap_door *d)
 {
-    return least(dtls_deadline(d->dtls), wheel_deadline(&d->wheel));
+    uint64_t blocks = least(coap_bodies_deadline(&d->bodies), passing_deadline(d));
+    return least(blocks, least(dtls_deadline(d->dtls), wheel_deadline(&d->wheel)));
 }

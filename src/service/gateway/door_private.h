@@ -5,14 +5,18 @@
 #include "base/map.h"
 #include "base/wheel.h"
 #include "core/passage.h"
+#include "engine/coap_block_body.h"
 #include "service/gateway/coap_door.h"
 #include "service/gateway/door_path.h"
 
 enum {
     ETAG_BYTES = 8,
-    TICKETS_MAX = 64,  /* requests of one association that wait for a commit or a barrier */
-    RETRIES_MAX = 64,  /* identities whose older key is tried next */
-    VALUE_BYTES = 1024 /* Size1 of a 4.13: what surely fits one datagram */
+    ETAGS_MAX = 4,       /* of one request that are looked at */
+    TICKETS_MAX = 64,    /* requests of one association that wait for a commit or a barrier */
+    RETRIES_MAX = 64,    /* identities whose older key is tried next */
+    PASSING_MAX = 64,    /* large messages that are not retained, kept to be fetched in blocks */
+    PASSING_MS = 120000, /* ... for so long */
+    BODY_MARGIN = 512    /* of limits.packet_bytes: what a PUBLISH has beside topic and payload */
 };
 
 /* One DTLS association and whoever is at its other end. */
@@ -23,7 +27,7 @@ struct association {
     struct account *account; /* held until the association closes */
     uint64_t credential;     /* id of the one it came in by */
     int64_t credential_ends_wall_ms;
-    uint64_t heard_at_ms;
+    uint64_t heard_at_ms, nudged_at_ms;
     struct timer timer;
     struct list_node node; /* in door->gone */
     struct map watches;    /* struct watch by topic */
@@ -40,6 +44,10 @@ struct watch {
     struct association *a;
     struct list lookers;
     bool is_ready; /* the barrier has passed: the subscription is live everywhere */
+    /* The large message that was notified last and is not retained: shared, NULL when none. */
+    const struct msg *passing;
+    uint64_t passing_key, passing_until_ms;
+    struct list_node in_passing; /* of the door, oldest first */
     size_t topic_n;
     uint8_t topic[];
 };
@@ -49,6 +57,7 @@ struct looker {
     struct list_node in_watch, in_association;
     struct watch *watch;
     uint64_t key; /* the endpoint's name for it */
+    uint8_t szx;  /* the largest block it wants. SPEC: RFC7959 2.6 */
     uint8_t token_n;
     uint8_t token[COAP_ENDPOINT_TOKEN_MAX];
 };
@@ -58,9 +67,11 @@ struct asker {
     struct association *a;
     uint32_t exchange;
     uint32_t quiet; /* the value of No-Response; 0: answer all */
-    bool has_accept, has_etag;
+    bool has_accept, has_block1, has_block2;
+    struct coap_block block1, block2;
     uint32_t accept;
-    uint8_t etag[ETAG_BYTES]; /* the first that the request carries */
+    uint8_t n_etags;
+    uint8_t etags[ETAGS_MAX][ETAG_BYTES];
     uint8_t token_n;
     uint8_t token[COAP_ENDPOINT_TOKEN_MAX];
 };
@@ -100,6 +111,9 @@ struct coap_door {
     struct map associations; /* by id */
     struct map watches;      /* by cookie */
     struct map tickets;      /* of commits, by cookie */
+    struct coap_bodies bodies;
+    struct list passing; /* watches that keep a large message */
+    size_t n_passing;
     struct list gone;
     struct wheel wheel;
     uint64_t next_cookie, next_key;
@@ -140,6 +154,12 @@ void request_refuse_by_passage(const struct request *rq, enum err err, const str
                                uint64_t wait_ms);
 /* request_allowed - the event that samples what was allowed. */
 void request_allowed(const struct request *rq, const char *what);
+/* request_refuse_rate - 4.29; request_refuse_size - 4.13 with Size1; both with their event. */
+void request_refuse_rate(const struct request *rq, enum event_category category, uint64_t wait_ms,
+                         const char *why);
+void request_refuse_size(const struct request *rq, uint32_t most, const char *why);
+/* request_refuse_unavailable - 5.03 with Max-Age, counted. */
+void request_refuse_unavailable(const struct asker *asker);
 /* topic_read - answers with the retained message of the topic. observes: the exchange has been
  * accepted as an observation, and a topic without one is answered with the empty value. Gives the
  * code that was sent. */
@@ -163,8 +183,14 @@ struct value {
     struct coap_answer answer; /* borrows from here and from the message */
     uint8_t options[48];
 };
-/* value_of - m NULL: the empty value. */
-void value_of(const struct coap_door *d, const struct msg *m, struct value *ret);
+/* value_of - m NULL: the empty value. etag: of ETAG_BYTES; NULL: the one of the retained message,
+ * if it is one. */
+void value_of(const struct coap_door *d, const struct msg *m, const uint8_t *etag,
+              struct value *ret);
+/* value_valid - 2.03: what the client has is still what there is; only its age is told anew. SPEC:
+ * RFC7252 5.9.1.3 */
+void value_valid(const struct coap_door *d, const struct msg *m, const uint8_t etag[ETAG_BYTES],
+                 struct value *ret);
 /* value_format - the Content-Format of a message; UINT16_MAX: not known. */
 uint16_t value_format(const struct msg *m);
 /* value_props - what MQTT 5 subscribers are told of a payload in this format. */
@@ -172,12 +198,41 @@ struct slice value_props(uint16_t format, bool is_utf8, uint8_t *dst, size_t cap
 /* value_etag - of a retained message; another process never gives the same. */
 void value_etag(const struct coap_door *d, const struct msg *m, uint8_t ret[ETAG_BYTES]);
 
+/* One block of an answer, or all of it. */
+struct cut {
+    struct coap_answer answer; /* borrows from here and from the whole */
+    uint8_t options[96];
+};
+/* answer_cut - the block of a 2.05 that `want` names. is_wanted: the peer has asked by blocks;
+ * without that, what fits one block stays whole. ERR_NOT_FOUND: it begins behind the end. */
+MUST_USE enum err answer_cut(const struct coap_answer *whole, struct coap_block want,
+                             bool is_wanted, struct cut *ret);
+
+/* blocks.c: requests that come in blocks, and large messages that pass */
+/* blocks_take - what is to be done with a request that may be a block: false: it has been answered.
+ * True: serve it; its payload is the whole body, in *kept when that was made of several blocks. */
+bool blocks_take(struct request *rq, struct coap_message *whole, struct buf *kept);
+/* passing_keep - of a watch whose observers were told of the first block of m only. Fills the ETag
+ * under which the rest is found. */
+void passing_keep(struct watch *w, const struct msg *m, uint8_t etag[ETAG_BYTES]);
+void passing_drop(struct watch *w);
+/* passing_find - what the rest of is asked for, with its ETag; NULL: nothing is kept. */
+const struct msg *passing_find(const struct watch *w, uint8_t etag[ETAG_BYTES]);
+void passing_expire(struct coap_door *d);
+/* blocks_shed - drops every unfinished value and every large message that passes, because memory is
+ * short: nobody was promised them. Gives how many. */
+size_t blocks_shed(struct coap_door *d);
+uint64_t passing_deadline(const struct coap_door *d);
+
 /* watch.c: observations */
 void watch_request(const struct request *rq);
 void watch_cancel(const struct request *rq);
 /* watch_ready - the barrier has passed. */
 void watch_ready(struct watch *w);
 void watch_notify(struct watch *w);
+/* watch_nudge - nothing was heard of the association for long: it is told a state that it observes,
+ * confirmably, so that who is still there stays and who is not is found out. */
+void watch_nudge(struct association *a);
 /* watch_recheck - ends it with 4.03 when no grant covers it any more. */
 void watch_recheck(struct watch *w);
 struct watch *watch_free(struct watch *w);

@@ -42,8 +42,8 @@ void request_refuse(const struct request *rq, enum event_category category, uint
 }
 
 /* 4.29: the client may come again after Max-Age. SPEC: RFC8516 3 */
-static void refuse_rate(const struct request *rq, enum event_category category, uint64_t wait_ms,
-                        const char *why)
+void request_refuse_rate(const struct request *rq, enum event_category category, uint64_t wait_ms,
+                         const char *why)
 {
     struct counters *c = rq->asker.a->door->setup.counters;
     uint64_t wait_s = wait_ms / 1000 + 1;
@@ -53,7 +53,7 @@ static void refuse_rate(const struct request *rq, enum event_category category, 
                         COAP_OPTION_MAX_AGE, wait_s < UINT32_MAX ? (uint32_t)wait_s : UINT32_MAX);
 }
 
-static void refuse_too_large(const struct request *rq, uint32_t most, const char *why)
+void request_refuse_size(const struct request *rq, uint32_t most, const char *why)
 {
     count_add(&rq->asker.a->door->setup.counters->refused_limit, 1);
     report_refusal(rq, EVENT_quota, COAP_REQUEST_TOO_LARGE, why);
@@ -67,12 +67,12 @@ void request_refuse_by_passage(const struct request *rq, enum err err, const str
     enum { COUNT_WAIT_MS = 59999 }; /* a count that is full does not drain by itself */
     switch ((unsigned)err) {
     case ERR_QUOTA:
-        refuse_rate(rq, wait_ms > 0 ? EVENT_rate : EVENT_quota,
-                    wait_ms > 0 ? wait_ms : COUNT_WAIT_MS, why->rule);
+        request_refuse_rate(rq, wait_ms > 0 ? EVENT_rate : EVENT_quota,
+                            wait_ms > 0 ? wait_ms : COUNT_WAIT_MS, why->rule);
         break;
     case ERR_TOO_LARGE:
-        refuse_too_large(rq, grants_limits(rq->asker.a->account->grants)->retained_bytes,
-                         why->rule);
+        request_refuse_size(rq, grants_limits(rq->asker.a->account->grants)->retained_bytes,
+                            why->rule);
         break;
     default:
         /* Why not is for the operator: the policy's words do not go to the client. */
@@ -81,8 +81,7 @@ void request_refuse_by_passage(const struct request *rq, enum err err, const str
     }
 }
 
-/* The server cannot now: the client may come again. */
-static void refuse_unavailable(const struct asker *asker)
+void request_refuse_unavailable(const struct asker *asker)
 {
     count_add(&asker->a->door->setup.counters->dropped_memory, 1);
     (void)answer_number(asker, COAP_UNAVAILABLE, "not now; come again after Max-Age",
@@ -202,7 +201,7 @@ static void route(const struct request *rq, struct msg *m, uint8_t code)
     bool is_done = false;
     if (ticket_new(&rq->asker, ++d->next_cookie, NULL, &t) != OK) {
         msg_unref(m);
-        refuse_unavailable(&rq->asker);
+        request_refuse_unavailable(&rq->asker);
         return;
     }
     t->code = code;
@@ -210,7 +209,7 @@ static void route(const struct request *rq, struct msg *m, uint8_t code)
     if (err != OK) {
         struct asker asker = t->asker;
         ticket_free(t);
-        refuse_unavailable(&asker);
+        request_refuse_unavailable(&asker);
     } else if (is_done) {
         ticket_committed(t);
     }
@@ -247,7 +246,7 @@ static void publish(const struct request *rq, bool retain, struct slice payload,
     bare.payload = payload;
     wanted.m = &bare;
     if (make_msg(&wanted, &content, retain, &m) != OK) {
-        refuse_unavailable(&rq->asker);
+        request_refuse_unavailable(&rq->asker);
         return;
     }
     /* SPEC: RFC7252 5.8.3: 2.01 when the resource is new */
@@ -277,26 +276,46 @@ static bool is_acceptable(const struct asker *asker, const struct msg *m)
     return format == UINT16_MAX ? asker->accept == COAP_FORMAT_OCTETS : asker->accept == format;
 }
 
+static bool is_known(const struct asker *asker, const uint8_t *etag)
+{
+    for (size_t i = 0; i < asker->n_etags; i++) {
+        if (memcmp(etag, asker->etags[i], ETAG_BYTES) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 uint8_t topic_read(const struct asker *asker, struct slice topic, bool observes)
 {
     struct coap_door *d = asker->a->door;
     const struct msg *m = worker_retained(d->setup.worker, asker->a->account, topic, d->now_ms);
+    struct watch *w = map_find(&asker->a->watches, topic);
     struct value v;
     uint8_t etag[ETAG_BYTES];
+    bool is_rest = asker->has_block2 && asker->block2.number > 0;
+    const struct msg *passing = is_rest && w != NULL ? passing_find(w, etag) : NULL;
+    if (passing != NULL && worker_may_hear(d->setup.worker, asker->a->account, passing)) {
+        value_of(d, passing, etag, &v);
+        return answer_send(asker, &v.answer);
+    }
+    if (w != NULL && !observes) {
+        passing_drop(w); /* a new transfer, of what is retained */
+    }
     if (m == NULL && !observes) {
         return answer_text(asker, COAP_NOT_FOUND, "no value is retained");
     }
     if (!is_acceptable(asker, m)) {
         return answer_text(asker, COAP_NOT_ACCEPTABLE, "the value has another Content-Format");
     }
-    value_of(d, m, &v);
-    if (m != NULL && asker->has_etag) {
+    if (m != NULL) {
         value_etag(d, m, etag);
-        if (memcmp(etag, asker->etag, sizeof(etag)) == 0) {
-            v.answer.code = COAP_VALID; /* SPEC: RFC7252 5.9.1.3 */
-            v.answer.payload = (struct slice){0};
+        if (is_known(asker, etag)) {
+            value_valid(d, m, etag, &v);
+            return answer_send(asker, &v.answer);
         }
     }
+    value_of(d, m, NULL, &v);
     return answer_send(asker, &v.answer);
 }
 
@@ -310,12 +329,17 @@ static void get(const struct request *rq)
         request_refuse_by_passage(rq, err, &why, 0);
         return;
     }
-    if (!bucket_take(&a->reads, 1, d->now_ms)) {
-        refuse_rate(rq, EVENT_rate, bucket_wait_ms(&a->reads, 1, d->now_ms),
-                    "it reads faster than replay_rate of its role");
+    /* The rest of what was notified is no wish to observe once more. SPEC: RFC7959 2.6 */
+    bool is_rest = rq->asker.has_block2 && rq->asker.block2.number > 0;
+    /* Small blocks are no dearer than large ones, or who reads in small ones gets no large value.
+     */
+    bool is_free = is_rest && coap_block_offset(rq->asker.block2) % COAP_BLOCK_BYTES_MAX != 0;
+    if (!is_free && !bucket_take(&a->reads, 1, d->now_ms)) {
+        request_refuse_rate(rq, EVENT_rate, bucket_wait_ms(&a->reads, 1, d->now_ms),
+                            "it reads faster than replay_rate of its role");
         return;
     }
-    if (rq->observe == COAP_OBSERVE_REGISTER) {
+    if (rq->observe == COAP_OBSERVE_REGISTER && !is_rest) {
         watch_request(rq);
     } else {
         (void)topic_read(&rq->asker, rq->path.text, false);
@@ -374,15 +398,6 @@ static void serve_other(const struct request *rq)
     (void)answer_text(&rq->asker, COAP_NOT_FOUND, "there is no such resource");
 }
 
-/* One Block1 block that is not the whole: SPEC: RFC7959 2.2, 2.9.3 */
-static bool is_part(const struct request *rq)
-{
-    uint32_t block = 0;
-    enum { MORE = 8, NUMBER_SHIFT = 4 };
-    return coap_options_find_uint(rq->m->options, COAP_OPTION_BLOCK1, &block) &&
-           ((block & MORE) != 0 || block >> NUMBER_SHIFT != 0);
-}
-
 static void refuse_path(const struct request *rq, enum err err, const char *why)
 {
     switch ((unsigned)err) {
@@ -413,10 +428,9 @@ static void serve(struct request *rq)
         refuse_path(rq, err, why);
         return;
     }
-    if (is_part(rq)) {
-        refuse_too_large(rq, VALUE_BYTES,
-                         "the value comes in blocks, which are not there yet: it must fit one "
-                         "datagram");
+    AUTO(buf_done) struct buf kept = {0};
+    struct coap_message whole;
+    if (!blocks_take(rq, &whole, &kept)) {
         return;
     }
     switch (rq->path.kind) {
@@ -435,14 +449,17 @@ static void serve(struct request *rq)
 static struct asker asker_of(struct association *a, const struct coap_event *ev)
 {
     struct asker asker = {.a = a, .exchange = ev->id};
-    struct slice options = ev->m.options, etag;
+    struct slice options = ev->m.options;
+    struct coap_options it = coap_options_from(options);
+    struct coap_option o;
     asker.has_accept = coap_options_find_uint(options, COAP_OPTION_ACCEPT, &asker.accept);
     if (!coap_options_find_uint(options, COAP_OPTION_NO_RESPONSE, &asker.quiet)) {
         asker.quiet = 0;
     }
-    if (coap_options_find(options, COAP_OPTION_ETAG, &etag) && etag.n == sizeof(asker.etag)) {
-        asker.has_etag = true;
-        memcpy(asker.etag, etag.p, sizeof(asker.etag));
+    while (asker.n_etags < ETAGS_MAX && coap_options_next(&it, &o)) {
+        if (o.number == COAP_OPTION_ETAG && o.value.n == ETAG_BYTES) {
+            memcpy(asker.etags[asker.n_etags++], o.value.p, ETAG_BYTES);
+        }
     }
     asker.token_n = (uint8_t)ev->m.token.n;
     if (ev->m.token.n > 0) {

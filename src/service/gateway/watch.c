@@ -64,6 +64,7 @@ static enum err looker_new(struct watch *w, const struct asker *asker, struct lo
     }
     l->watch = w;
     l->key = ++a->door->next_key;
+    l->szx = asker->has_block2 ? asker->block2.szx : UINT8_MAX;
     l->token_n = asker->token_n;
     memcpy(l->token, asker->token, asker->token_n);
     enum err err = coap_endpoint_observe(a->endpoint, asker->exchange, l->key, a->door->now_ms);
@@ -96,6 +97,7 @@ struct watch *watch_free(struct watch *w)
                 ticket_free(t);
             }
         }
+        passing_drop(w);
         worker_unobserve(a->door->setup.worker, &w->observer);
         (void)map_remove(&a->watches, watch_key(w));
         (void)map_remove(&a->door->watches,
@@ -226,30 +228,37 @@ void watch_request(const struct request *rq)
 
 /* ---- notifying ---- */
 
-static enum err notify(struct association *a, uint64_t key, const struct coap_answer *answer)
+/* A large state goes out as its first block; who wants the rest asks for it. SPEC: RFC7959 2.6 */
+static enum err notify(const struct looker *l, const struct coap_answer *answer)
 {
-    return coap_endpoint_notify(a->endpoint, key, answer, a->door->now_ms);
+    struct association *a = l->watch->a;
+    struct coap_block first = {.szx = l->szx <= COAP_BLOCK_SZX_MAX ? l->szx : COAP_BLOCK_SZX_MAX};
+    struct cut cut;
+    TRY(answer_cut(answer, first, l->szx <= COAP_BLOCK_SZX_MAX, &cut));
+    return coap_endpoint_notify(a->endpoint, l->key, &cut.answer, a->door->now_ms);
 }
 
 /* A code that is no success ends the observation. SPEC: RFC7641 4.2 */
 static void notify_last(struct looker *l, uint8_t code, const char *text)
 {
     struct coap_answer answer = {.code = code, .payload = slice_text(text)};
-    if (notify(l->watch->a, l->key, &answer) != OK) {
+    if (notify(l, &answer) != OK) {
         coap_endpoint_unobserve(l->watch->a->endpoint, l->key);
     }
     looker_free(l);
 }
 
-static void report_too_large(struct watch *w, size_t n)
+/* Is a message more than one of its observers gets in one datagram? */
+static bool is_cut(const struct watch *w, const struct msg *m)
 {
-    struct event e = association_event(w->a, EVENT_quota);
-    EVENT_TEXT(&e, target, watch_topic(w));
-    event_reason(&e,
-                 "a value of %zu bytes does not fit one CoAP datagram: the observation ended with "
-                 "5.01. Publish smaller values for constrained readers, or let it read by MQTT",
-                 n);
-    door_report(w->a->door, &e);
+    list_for_each (n, &w->lookers) {
+        const struct looker *l = LIST_ENTRY(n, struct looker, in_watch);
+        uint8_t szx = l->szx <= COAP_BLOCK_SZX_MAX ? l->szx : COAP_BLOCK_SZX_MAX;
+        if (m->payload.n > coap_block_bytes(szx)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void watch_notify(struct watch *w)
@@ -258,7 +267,8 @@ void watch_notify(struct watch *w)
     struct coap_door *d = a->door;
     const struct msg *m = TAKE(w->observer.latest);
     struct value v;
-    bool told = false;
+    uint8_t etag[ETAG_BYTES];
+    const uint8_t *own = NULL;
     if (m == NULL) {
         return;
     }
@@ -267,17 +277,16 @@ void watch_notify(struct watch *w)
         msg_unref(m);
         return;
     }
-    value_of(d, m, &v);
+    passing_drop(w);
+    if (m->number == 0 && is_cut(w, m)) {
+        passing_keep(w, m, etag); /* the retained index will not have the rest of it */
+        own = etag;
+    }
+    value_of(d, m, own, &v);
     list_for_each_safe (n, next, &w->lookers) {
         struct looker *l = LIST_ENTRY(n, struct looker, in_watch);
-        enum err err = notify(a, l->key, &v.answer);
-        if (err == ERR_TOO_LARGE) {
-            if (!told) {
-                report_too_large(w, m->payload.n);
-                told = true;
-            }
-            notify_last(l, COAP_NOT_IMPLEMENTED, "the value does not fit one datagram");
-        } else if (err == ERR_NOT_FOUND) {
+        enum err err = notify(l, &v.answer);
+        if (err == ERR_NOT_FOUND) {
             looker_free(l);
         } else if (err != OK) {
             count_add(&d->setup.counters->dropped_memory, 1);
@@ -287,6 +296,28 @@ void watch_notify(struct watch *w)
     }
     msg_unref(m);
     watch_settle(w);
+}
+
+/* One is enough, they are all of one peer: rather of a topic that has a value, so that it is no
+ * news to whoever hears it. SPEC: RFC7641 4.5 */
+void watch_nudge(struct association *a)
+{
+    struct coap_door *d = a->door;
+    struct looker *chosen = NULL;
+    const struct msg *m = NULL;
+    struct value v;
+    list_for_each (n, &a->lookers) {
+        struct looker *l = LIST_ENTRY(n, struct looker, in_association);
+        if (m == NULL && l->watch->is_ready) {
+            chosen = l;
+            m = worker_retained(d->setup.worker, a->account, watch_topic(l->watch), d->now_ms);
+        }
+    }
+    if (chosen != NULL) {
+        value_of(d, m, NULL, &v);
+        enum err err = notify(chosen, &v.answer);
+        (void)err; /* without memory it is tried again after as long */
+    }
 }
 
 /* ---- a new realm ---- */

@@ -1,0 +1,211 @@
+/* Values that need more than one message: requests in blocks until they are whole, and the rest of
+ * what was notified. SPEC: RFC7959. */
+#include "service/gateway/door_private.h"
+
+/* ---- requests ---- */
+
+static bool takes_payload(const struct request *rq)
+{
+    return rq->m->code == COAP_PUT || rq->m->code == COAP_POST;
+}
+
+static struct coap_block_part part_of(const struct request *rq)
+{
+    struct association *a = rq->asker.a;
+    const struct limits *l = a->door->setup.limits;
+    uint64_t beside = rq->path.text.n + (uint64_t)BODY_MARGIN;
+    return (struct coap_block_part){
+        .owner = a->account->principal->id,
+        .endpoint = a->id,
+        .method = rq->m->code,
+        .options = rq->m->options,
+        .payload = rq->m->payload,
+        .block = rq->asker.block1,
+        .body_max = l->packet_bytes > beside ? l->packet_bytes - beside : 0,
+    };
+}
+
+/* Who may not write there, or not so much, is told before the rest is carried here. No rate is
+ * spent: the whole is one message. */
+static bool is_allowed(const struct request *rq, const struct coap_block_part *part)
+{
+    struct association *a = rq->asker.a;
+    struct coap_door *d = a->door;
+    struct decision why;
+    uint32_t said = 0;
+    uint64_t bytes = coap_block_offset(part->block) + part->payload.n;
+    uint8_t qos = rq->m->type == COAP_CON ? 1 : 0;
+    enum passage_retain wish = worker_retain_wish(d->setup.worker, a->account, rq->path.text,
+                                                  rq->m->code == COAP_PUT, d->now_ms);
+    if (coap_options_find_uint(rq->m->options, COAP_OPTION_SIZE1, &said) && said > bytes) {
+        bytes = said;
+    }
+    enum err err = passage_will(a->account, rq->path.text, qos, wish, (size_t)bytes, &why);
+    if (err != OK) {
+        coap_bodies_forget(&d->bodies, part);
+        request_refuse_by_passage(rq, err, &why, 0);
+    }
+    return err == OK;
+}
+
+static void refuse_part(const struct request *rq, enum err err, const struct coap_block_part *part)
+{
+    enum { WAIT_MS = 59999 };
+    const char *why;
+    switch ((unsigned)err) {
+    case ERR_NOT_FOUND:
+        why = "a block is not the next one of anything that was begun";
+        request_refuse(rq, EVENT_protocol_error, COAP_REQUEST_INCOMPLETE,
+                       "not the next block; begin anew", why);
+        break;
+    case ERR_TOO_LARGE:
+        request_refuse_size(rq, (uint32_t)part->body_max,
+                            "the value is over packet_bytes; let it send less, or raise that");
+        break;
+    case ERR_QUOTA:
+        request_refuse_rate(rq, EVENT_quota, WAIT_MS,
+                            "its unfinished values hold as much as one principal may have begun");
+        break;
+    case ERR_LIMIT:
+        request_refuse(rq, EVENT_quota, COAP_UNAVAILABLE, "too many unfinished values; come again",
+                       "the unfinished values of all principals are at their bound");
+        break;
+    case ERR_NOMEM:
+        request_refuse_unavailable(&rq->asker);
+        break;
+    default:
+        why = "a block before the last does not fill its size";
+        request_refuse(rq, EVENT_malformed, COAP_BAD_REQUEST, why, why);
+        break;
+    }
+}
+
+/* The two block options, if the request has them. */
+static bool read_blocks(struct request *rq)
+{
+    struct asker *asker = &rq->asker;
+    enum err one = coap_block_find(rq->m->options, COAP_OPTION_BLOCK1, &asker->block1);
+    enum err two = coap_block_find(rq->m->options, COAP_OPTION_BLOCK2, &asker->block2);
+    asker->has_block2 = two == OK;
+    if ((one != OK && one != ERR_NOT_FOUND) || (two != OK && two != ERR_NOT_FOUND)) {
+        request_refuse(rq, EVENT_malformed, COAP_BAD_REQUEST, "the block size 7 is reserved",
+                       "a block option has the reserved size"); /* SPEC: RFC7959 2.2 */
+        return false;
+    }
+    if (one == OK && !takes_payload(rq)) {
+        /* SPEC: RFC7959 2.1: critical, and without meaning here */
+        request_refuse(rq, EVENT_protocol_error, COAP_BAD_OPTION, "Block1 is for PUT and POST",
+                       "Block1 came with a method that takes no payload");
+        return false;
+    }
+    asker->has_block1 = one == OK;
+    return true;
+}
+
+bool blocks_take(struct request *rq, struct coap_message *whole, struct buf *kept)
+{
+    struct coap_door *d = rq->asker.a->door;
+    struct coap_block_taken taken;
+    if (!read_blocks(rq)) {
+        return false;
+    }
+    if (!rq->asker.has_block1 || rq->path.kind != DOOR_PATH_TOPIC) {
+        return true; /* elsewhere nothing is written: the refusal needs no body */
+    }
+    struct coap_block_part part = part_of(rq);
+    if (part.block.has_more && !is_allowed(rq, &part)) {
+        return false;
+    }
+    enum err err = coap_bodies_take(&d->bodies, &part, d->now_ms, &taken);
+    if (err != OK) {
+        refuse_part(rq, err, &part);
+        return false;
+    }
+    rq->asker.block1 = taken.ack;
+    if (!taken.is_whole) {
+        (void)answer_text(&rq->asker, COAP_CONTINUE, NULL);
+        return false;
+    }
+    *kept = taken.kept;
+    *whole = *rq->m;
+    whole->payload = taken.body;
+    rq->m = whole;
+    return true;
+}
+
+/* ---- what passes ---- */
+
+void passing_drop(struct watch *w)
+{
+    if (w->passing != NULL) {
+        w->passing = msg_unref(w->passing);
+        list_unlink(&w->in_passing);
+        w->a->door->n_passing--;
+    }
+}
+
+static struct watch *oldest(const struct coap_door *d)
+{
+    struct list_node *n = list_first(&d->passing);
+    return n != NULL ? LIST_ENTRY(n, struct watch, in_passing) : NULL;
+}
+
+/* Not retained, so it has no number: one that no retained message has, by its length. */
+static void etag_of(const struct watch *w, uint8_t ret[ETAG_BYTES])
+{
+    uint8_t bytes[ETAG_BYTES + 1];
+    struct wr w1 = wr_into(bytes, sizeof(bytes)), w2 = wr_into(ret, ETAG_BYTES);
+    wr_u8(&w1, 1);
+    wr_u64(&w1, w->passing_key);
+    wr_u64(&w2, siphash(&w->a->door->setup.key, wr_slice(&w1)));
+}
+
+void passing_keep(struct watch *w, const struct msg *m, uint8_t etag[ETAG_BYTES])
+{
+    struct coap_door *d = w->a->door;
+    passing_drop(w);
+    if (d->n_passing >= PASSING_MAX) {
+        passing_drop(oldest(d));
+    }
+    w->passing = msg_ref(m);
+    w->passing_key = ++d->next_key;
+    w->passing_until_ms = d->now_ms + PASSING_MS;
+    list_append(&d->passing, &w->in_passing);
+    d->n_passing++;
+    etag_of(w, etag);
+}
+
+const struct msg *passing_find(const struct watch *w, uint8_t etag[ETAG_BYTES])
+{
+    bool is_there = w->passing != NULL && w->passing->expires_at_ms > w->a->door->now_ms;
+    if (is_there) {
+        etag_of(w, etag);
+    }
+    return is_there ? w->passing : NULL;
+}
+
+void passing_expire(struct coap_door *d)
+{
+    struct watch *w;
+    while ((w = oldest(d)) != NULL && d->now_ms >= w->passing_until_ms) {
+        passing_drop(w);
+    }
+}
+
+size_t blocks_shed(struct coap_door *d)
+{
+    struct watch *w;
+    size_t n = 0;
+    for (; coap_bodies_shed(&d->bodies); n++) {
+    }
+    for (; (w = oldest(d)) != NULL; n++) {
+        passing_drop(w);
+    }
+    return n;
+}
+
+uint64_t passing_deadline(const struct coap_door *d)
+{
+    const struct watch *w = oldest(d);
+    return w != NULL ? w->passing_until_ms : UINT64_MAX;
+}

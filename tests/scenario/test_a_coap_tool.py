@@ -1,0 +1,159 @@
+"""a: `sallyport coap` with large values and observation, against our daemon and against Debian's coap-server."""
+import json
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from harness.coap_raw import GET, OBSERVE, PUT, Peer, code, option
+from harness.fortress import BINARY
+from harness.wait import wait_until
+
+pytestmark = pytest.mark.release
+SERVERS = [name for name in ('coap-server-openssl', 'coap-server-gnutls') if shutil.which(name)]
+
+
+def text_of(n, word='x'):
+    return ''.join(f'{word}{i:07d}' for i in range(n // 8 + 1))[:n]
+
+
+def command(device, method, uri, *more):
+    if '://' not in uri:
+        uri = f'coaps://localhost:{device.fortress.ports["coaps"]}/mq/lamps/{device.name}/{uri}'
+    return [str(BINARY), 'coap', method, uri, '--bundle', str(device.bundle), *more]
+
+
+def run(device, method, uri, *more, exit_code=0, data='', **how):
+    """Runs to its end and gives stdout and stderr."""
+    done = subprocess.run(command(device, method, uri, *more, **how), capture_output=True, text=True, input=data, timeout=60,
+                          check=False)
+    assert 'Sanitizer' not in done.stderr and 'runtime error' not in done.stderr, done.stderr
+    assert done.returncode == exit_code, (done.returncode, done.stdout[:200], done.stderr)
+    return done
+
+
+class Observing:
+    """`sallyport coap observe`: its lines, one by one."""
+
+    def __init__(self, device, uri, *more):
+        self.lines = queue.Queue()
+        self.process = subprocess.Popen(command(device, 'observe', uri, *more), stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.put(line.rstrip('\n'))
+
+    def get(self, timeout=15):
+        return self.lines.get(timeout=timeout)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(10) == 0, self.process.stderr.read()
+        self._reader.join(10)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def lamp(fortress):
+    return fortress.add('lamp', credentials=('psk', 'x509'))
+
+
+@pytest.mark.parametrize('credential', ['psk', 'x509'])
+def test_large_values_go_up_and_come_down(fortress, tmp_path, credential):
+    lamp = fortress.add('lamp', credentials=(credential,))
+    for n in (1024, 1025, 40000):
+        (tmp_path / 'body').write_text(text_of(n))
+        run(lamp, 'put', 'large', '-f', str(tmp_path / 'body'))
+        assert run(lamp, 'get', 'large').stdout == text_of(n) + '\n'
+
+
+@pytest.mark.parametrize('size', [16, 128, 1024])
+def test_the_size_of_blocks(lamp, size):
+    body = text_of(2000 if size == 16 else 5000)
+    run(lamp, 'put', 'sized', '-b', str(size), '-f', '-', data=body)
+    assert run(lamp, 'get', 'sized', '-b', str(size)).stdout == body + '\n'
+    assert 'block' in run(lamp, 'get', 'sized', '-b', '100', exit_code=2).stderr
+
+
+def test_what_is_too_large_or_not_wanted_is_said(fortress, lamp):
+    refused = run(lamp, 'put', 'over', '-f', '-', data=text_of(70000), exit_code=1)
+    assert '4.13' in refused.stderr and 'Size1' in refused.stderr
+    run(lamp, 'put', 'typed', '-e', '{}', '-t', 'application/json')
+    assert '4.06' in run(lamp, 'get', 'typed', '-A', 'text/plain', exit_code=1).stderr
+    assert run(lamp, 'get', 'typed', '-A', '50').stdout == '{}\n'
+
+
+def test_json_lines(lamp):
+    body = text_of(3000)
+    run(lamp, 'put', 'told', '-t', '0', '-f', '-', data=body)
+    told = json.loads(run(lamp, 'get', 'told', '--json').stdout)
+    assert (told['code'], told['format'], told['bytes'], told['payload']) == ('2.05', 0, 3000, body)
+    assert len(told['etag']) == 16
+    run(lamp, 'delete', 'told')
+
+
+def test_observers_print_whole_states(lamp):
+    run(lamp, 'put', 'seen', '-f', '-', data=text_of(3000, 'a'))
+    with Observing(lamp, 'seen') as seen, Peer(lamp) as writer:
+        assert seen.get() == text_of(3000, 'a')
+        for state in (b'short', b'shorter'):
+            assert writer.ask(PUT, f'mq/lamps/{lamp.name}/seen', state).code == code('2.04')
+            assert seen.get() == state.decode()
+        for word in 'bcd':
+            run(lamp, 'put', 'seen', '-f', '-', data=text_of(4000, word))
+            assert seen.get() == text_of(4000, word)
+    with Observing(lamp, 'seen', '-b', '64', '--json') as seen:
+        assert json.loads(seen.get())['payload'] == text_of(4000, 'd')
+
+
+def test_observing_ends_at_its_time_and_deregisters(fortress, lamp):
+    run(lamp, 'put', 'timed', '-e', 'now')
+    assert run(lamp, 'observe', 'timed', '-s', '1').stdout == 'now\n'
+    with Peer(lamp) as peer:
+        assert option(peer.ask(GET, f'mq/lamps/{lamp.name}/timed', options=[(OBSERVE, b'')]), OBSERVE) is not None
+
+
+def free_pair():
+    """A port that is free, and so is the next one: coap-server takes both."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two:
+            one.bind(('127.0.0.1', 0))
+            port = one.getsockname()[1]
+            try:
+                two.bind(('127.0.0.1', port + 1))
+                return port
+            except (OSError, OverflowError):
+                pass
+
+
+@pytest.mark.skipif(not SERVERS, reason='libcoap3-bin is not installed')
+@pytest.mark.parametrize('program', SERVERS)
+def test_with_another_server(lamp, program):
+    """The value is put, and got, in blocks; its clock is observed."""
+    port = free_pair()
+    server = subprocess.Popen([program, '-A', '127.0.0.1', '-p', str(port), '-k', lamp.psk], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    base = f'coaps://127.0.0.1:{port + 1}'
+    try:
+        wait_until('the server', lambda: f'{port + 1:04X} ' in open('/proc/net/udp', encoding='ascii').read())
+        body = text_of(6000)
+        run(lamp, 'put', f'{base}/example_data', '-b', '256', '-f', '-', data=body)
+        for size in ('64', '1024'):
+            assert run(lamp, 'get', f'{base}/example_data', '-b', size).stdout == body + '\n'
+        with Observing(lamp, f'{base}/time') as clock:
+            first = clock.get()
+            assert clock.get() != first
+    finally:
+        server.terminate()
+        server.wait(10)

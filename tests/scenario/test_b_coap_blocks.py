@@ -1,0 +1,326 @@
+"""b: values in blocks and observation, as their standards say: Debian's coap-client, and a peer that breaks the rules."""
+import re
+
+import pytest
+
+from harness import coap, coap_raw, mosquitto
+from harness.coap_raw import (ACK, BLOCK1, BLOCK2, CON, ETAG, GET, MAX_AGE, NON, OBSERVE, POST, PUT, REQUEST_TAG, RST, SIZE1, SIZE2,
+                              Peer, block, code, number_of, option, uint)
+from harness.fortress import metrics
+from harness.mosquitto import Subscriber
+from harness.wait import wait_until
+
+pytestmark = pytest.mark.release
+needs_client = pytest.mark.skipif(not coap.BUILDS, reason='libcoap3-bin is not installed')
+builds = pytest.mark.parametrize('build', coap.BUILDS)
+CREDENTIALS = ('psk', 'x509')
+
+
+def text_of(n, word='abcdefghij'):
+    """n characters, each piece of it different from the others."""
+    return ''.join(f'{word[i % len(word)]}{i:07d}' for i in range(n // 8 + 1))[:n]
+
+
+@pytest.fixture
+def lamp(fortress):
+    return fortress.add('lamp', credentials=CREDENTIALS)
+
+
+@pytest.fixture
+def console(fortress):
+    return fortress.add('console')
+
+
+# ---- Debian's client
+
+@needs_client
+@builds
+@pytest.mark.parametrize('method,retained', [('put', 1), ('post', 0)])
+def test_a_large_value_is_one_message(fortress, lamp, console, tmp_path, build, method, retained):
+    body = text_of(20000)
+    (tmp_path / 'body').write_text(body)
+    with Subscriber(console, f'lamps/{lamp.name}/{method}', qos=1) as seen:
+        answer = coap.request(build, lamp, method, f'mq/lamps/{lamp.name}/{method}', more=['-f', str(tmp_path / 'body')])
+        assert answer.code is None, answer.text
+        assert seen.get()['payload'] == body
+        mosquitto.publish(console, f'lamps/{lamp.name}/{method}', 'mark', qos=1, client_id='marker')
+        assert seen.get()['payload'] == 'mark', 'it came more than once'
+    mosquitto.publish(console, f'lamps/{lamp.name}/{method}', '', '-r', qos=1)
+
+
+@needs_client
+@builds
+@pytest.mark.parametrize('size', [16, 64, 1024])
+def test_a_large_value_is_read_in_blocks(fortress, lamp, console, tmp_path, build, size):
+    body = text_of(1500 if size == 16 else 15000)
+    mosquitto.publish(console, f'lamps/{lamp.name}/goal', body, '-r', qos=1)
+    answer = coap.request(build, lamp, 'get', f'mq/lamps/{lamp.name}/goal',
+                          more=['-b', str(size), '-o', str(tmp_path / 'body')], wait_s=20)
+    assert answer.code is None, answer.text
+    assert (tmp_path / 'body').read_text().strip() == body
+    mosquitto.publish(console, f'lamps/{lamp.name}/goal', '', '-r', qos=1)
+
+
+@needs_client
+@builds
+def test_observers_get_all_of_a_large_state(fortress, lamp, console, build):
+    mosquitto.publish(console, f'lamps/{lamp.name}/large', text_of(3000, 'z'), '-r', qos=1)
+    with coap.Observer(build, lamp, f'mq/lamps/{lamp.name}/large') as watching:
+        watching.expect(text_of(3000, 'z'))
+        for word in ('k', 'l', 'm'):
+            mosquitto.publish(console, f'lamps/{lamp.name}/large', text_of(4000, word), '-r', qos=1)
+            watching.expect(text_of(4000, word))
+        mosquitto.publish(console, f'lamps/{lamp.name}/large', text_of(5000, 'n'), qos=1)  # which no GET brings
+        watching.expect(text_of(5000, 'n'))
+    mosquitto.publish(console, f'lamps/{lamp.name}/large', '', '-r', qos=1)
+
+
+@needs_client
+@pytest.mark.parametrize('build', coap.BUILDS[:1])
+def test_lost_blocks_are_sent_again(fortress, lamp, console, tmp_path, build):
+    """One block in the middle is lost; the message comes once."""
+    (tmp_path / 'body').write_text(text_of(8000))
+    with Subscriber(console, f'lamps/{lamp.name}/lossy', qos=1) as seen:
+        answer = coap.request(build, lamp, 'put', f'mq/lamps/{lamp.name}/lossy', wait_s=30,
+                              more=['-f', str(tmp_path / 'body'), '-l', '9'])
+        assert answer.code is None, answer.text
+        assert seen.get(30)['payload'] == text_of(8000)
+        mosquitto.publish(console, f'lamps/{lamp.name}/lossy', 'mark', qos=1, client_id='marker')
+        assert seen.get()['payload'] == 'mark'
+
+
+@needs_client
+@builds
+def test_too_large_is_told_at_once(fortress, lamp, tmp_path, build):
+    """The lamp may retain 64 KiB at a topic; it hears so with the first block, not after the last."""
+    (tmp_path / 'body').write_text(text_of(66000))
+    answer = coap.request(build, lamp, 'put', f'mq/lamps/{lamp.name}/over', more=['-f', str(tmp_path / 'body')])
+    assert answer.code == '4.13', answer.text
+    fortress.wait_event('quota', about=lamp.name)
+
+
+# ---- a peer that does as it likes
+
+def put_block(peer, where, number, payload, more=True, size=64, options=()):
+    return peer.ask(PUT, where, payload, [(BLOCK1, block(number, more, size)), *options])
+
+
+def test_blocks_of_any_size_and_number(fortress, lamp, console):
+    where, body = f'mq/lamps/{lamp.name}/sized', text_of(1000).encode()
+    with Peer(lamp) as peer, Subscriber(console, f'lamps/{lamp.name}/sized', qos=1) as seen:
+        for size in (16, 1024, 256):
+            for at in range(0, len(body), size):
+                more = at + size < len(body)
+                got = put_block(peer, where, at // size, body[at:at + size], more, size)
+                assert got.code in ((code('2.31'),) if more else (code('2.01'), code('2.04')))
+                assert option(got, BLOCK1) == block(at // size, more, size)
+            assert seen.get()['payload'] == body.decode()
+            back, number = b'', 0
+            while not back or number_of(got, BLOCK2) & 8:
+                got = peer.ask(GET, where, options=[(BLOCK2, block(number, False, size))])
+                assert got.code == code('2.05')
+                assert number or number_of(got, SIZE2) in (len(body), None)
+                back, number = back + got.payload, number + 1
+            assert back == body
+
+
+def test_wrong_blocks_are_refused_with_an_event_and_leave_nothing(fortress, console):
+    lamp = fortress.add('lamp', credentials=CREDENTIALS)
+    where, piece = f'mq/lamps/{lamp.name}/wrong', b'x' * 64
+    with Peer(lamp) as peer:
+        def begin():
+            assert put_block(peer, where, 0, piece).code == code('2.31')
+
+        def expect(answer, want, event, reason):
+            assert answer.code == code(want)
+            fortress.wait_event(event, principal=lamp.name, reason=reason)
+            again = put_block(peer, where, 1, piece)
+            assert again.code == code('4.08'), 'something of it was kept'
+
+        reason = re.compile
+        begin()
+        expect(put_block(peer, where, 2, piece), '4.08', 'protocol_error', reason('4.08'))
+        begin()
+        expect(put_block(peer, where, 1, piece[:-1]), '4.00', 'malformed', reason('does not fill'))
+        begin()
+        expect(put_block(peer, where, 0xFFFF, piece), '4.13', 'quota', reason('packet_bytes|retained'))
+        expect(peer.ask(PUT, where, piece, [(BLOCK1, uint(8 | 7))]), '4.00', 'malformed', reason('reserved size'))
+        expect(peer.ask(GET, where, options=[(BLOCK1, block(0, False, 64))]), '4.02', 'protocol_error', reason('4.02'))
+        expect(put_block(peer, where, 0, piece, options=[(SIZE1, uint(10 ** 6))]), '4.13', 'quota', reason('4.13'))
+        answer = put_block(peer, 'mq/lamps/another/wrong', 0, piece)
+        expect(answer, '4.03', 'acl_deny', reason('4.03'))
+        assert peer.ask(PUT, where, b'0' * 20, [(BLOCK2, uint(7))]).code == code('4.00')
+        # and with all that, the association and the topic are as they were
+        assert peer.ask(PUT, where, b'short').code == code('2.01')
+        assert peer.ask(GET, where).payload == b'short'
+        assert peer.ask(GET, where, options=[(BLOCK2, block(1, False, 64))]).code == code('4.00')
+
+
+def test_two_transfers_of_one_topic_by_their_tags(fortress, lamp, console):
+    where = f'mq/lamps/{lamp.name}/tagged'
+    with Peer(lamp) as peer, Subscriber(console, f'lamps/{lamp.name}/tagged', qos=1) as seen:
+        for number in range(3):
+            for tag in (b'A', b'B'):
+                got = peer.ask(POST, where, tag * 64, [(BLOCK1, block(number, number < 2, 64)), (REQUEST_TAG, tag)])
+                assert got.code == code('2.31' if number < 2 else '2.04')
+        assert sorted(seen.get()['payload'] for _ in range(2)) == ['A' * 192, 'B' * 192]
+
+
+def test_a_change_between_blocks_shows_in_the_etag(fortress, lamp, console):
+    where = f'mq/lamps/{lamp.name}/changing'
+    with Peer(lamp) as peer:
+        assert peer.ask(PUT, where, b'1' * 200).code == code('2.01')
+        first = peer.ask(GET, where, options=[(BLOCK2, block(0, False, 64))])
+        second = peer.ask(GET, where, options=[(BLOCK2, block(1, False, 64))])
+        assert option(first, ETAG) == option(second, ETAG) and len(option(first, ETAG)) == 8
+        assert peer.ask(PUT, where, b'2' * 200).code == code('2.04')
+        third = peer.ask(GET, where, options=[(BLOCK2, block(2, False, 64))])
+        assert third.payload == b'2' * 64 and option(third, ETAG) != option(first, ETAG)
+
+
+def test_known_versions_are_valid(fortress, lamp, console):
+    where = f'mq/lamps/{lamp.name}/version'
+    with Peer(lamp) as peer:
+        assert peer.ask(PUT, where, b'one', [(MAX_AGE, uint(1000))]).code == code('2.01')
+        etag = option(peer.ask(GET, where), ETAG)
+        valid = peer.ask(GET, where, options=[(ETAG, b'otherone'), (ETAG, etag)])
+        assert (valid.code, valid.payload, option(valid, ETAG)) == (code('2.03'), b'', etag)
+        assert 900 < number_of(valid, MAX_AGE) <= 1000
+        assert peer.ask(PUT, where, b'two').code == code('2.04')
+        assert peer.ask(GET, where, options=[(ETAG, etag)]).payload == b'two'
+
+
+# ---- observation
+
+def subscriptions(fortress):
+    return sum(value for name, value in metrics(fortress).items() if name.startswith('subscriptions'))
+
+
+class Watched:
+    """A lamp observes a topic of its own by one association, and writes there by another."""
+
+    def __init__(self, peer, writer, where):
+        self.peer, self.writer, self.where = peer, writer, where
+        self.first = peer.ask(GET, where, options=[(OBSERVE, b'')], token=b'watch')
+        assert self.first.code == code('2.05') and option(self.first, OBSERVE) is not None
+
+    def state(self, text):
+        assert self.writer.ask(PUT, self.where, text.encode()).code in (code('2.01'), code('2.04'))
+
+    def expect_nothing(self):
+        """No notification comes before the answer to a request that was sent now."""
+        self.state('unheard')
+        request = self.peer.send(self.peer.make(GET, self.where))
+        got = self.peer.receive()
+        assert (got.token, got.payload) == (request.token, b'unheard')
+
+
+@pytest.fixture
+def watched(fortress, lamp):
+    with Peer(lamp) as peer, Peer(lamp) as writer:
+        yield Watched(peer, writer, f'mq/lamps/{lamp.name}/watched')
+
+
+def test_the_eighth_notification_is_confirmable_and_numbers_rise(watched):
+    latest, types = number_of(watched.first, OBSERVE), []
+    for i in range(16):
+        watched.state(f'state {i}')
+        got = watched.peer.receive()
+        assert (got.token, got.payload) == (b'watch', f'state {i}'.encode())
+        assert 0 < number_of(got, OBSERVE) - latest < 2 ** 23
+        latest = number_of(got, OBSERVE)
+        types.append(got.type)
+        if got.type == CON:
+            watched.peer.acknowledge(got)
+    assert types == ([NON] * 7 + [CON]) * 2
+
+
+def test_who_does_not_acknowledge_gets_the_latest_state_only(watched):
+    for i in range(8):
+        watched.state(f'state {i}')
+        got = watched.peer.receive()
+    assert got.type == CON
+    for i in range(8, 30):
+        watched.state(f'state {i}')
+    again = watched.peer.receive()  # repeated after two or three seconds, with the state of then
+    assert again.type == CON and again.payload in (b'state 29', got.payload)
+    watched.peer.acknowledge(again)
+    last = again if again.payload == b'state 29' else watched.peer.receive()
+    assert last.payload == b'state 29'
+    watched.peer.acknowledge(last, ACK if last.type == CON else RST)
+    answer = watched.peer.send(watched.peer.make(GET, watched.where))
+    assert watched.peer.receive().token == answer.token, 'states in between were kept'
+
+
+@pytest.mark.parametrize('n', [1, 8], ids=['a plain one', 'a confirmable one'])
+def test_a_reset_ends_the_observation(watched, n):
+    for i in range(n):
+        watched.state(f'state {i}')
+        got = watched.peer.receive()
+    watched.peer.acknowledge(got, RST)
+    mark = watched.peer.ask(GET, watched.where)  # behind the Reset in the same association
+    assert mark.payload == f'state {n - 1}'.encode()
+    watched.expect_nothing()
+
+
+def test_a_get_with_observe_1_ends_it(watched):
+    watched.state('heard')
+    assert watched.peer.receive().payload == b'heard'
+    end = watched.peer.ask(GET, watched.where, options=[(OBSERVE, uint(1))], token=b'watch')
+    assert end.payload == b'heard' and option(end, OBSERVE) is None
+    watched.expect_nothing()
+
+
+def test_observe_1_with_another_token_ends_nothing(watched):
+    end = watched.peer.ask(GET, watched.where, options=[(OBSERVE, uint(1))], token=b'other')
+    assert option(end, OBSERVE) is None
+    watched.state('heard')
+    assert watched.peer.receive().payload == b'heard'
+
+
+def test_a_reset_of_something_else_ends_nothing(watched):
+    for mid in range(0, 65536, 4096):
+        watched.peer.send(coap_raw.Message(RST, 0, mid, b'', [], b''))
+        watched.peer.send(coap_raw.Message(ACK, 0, mid, b'', [], b''))
+    watched.state('still here')
+    assert watched.peer.receive().payload == b'still here'
+
+
+def test_a_large_message_that_is_not_retained_can_be_fetched(console, watched):
+    peer, where, body = watched.peer, watched.where, text_of(3000)
+    mosquitto.publish(console, where.removeprefix('mq/'), body, qos=1)
+    got = peer.receive()
+    assert number_of(got, BLOCK2) == 8 | 6 and number_of(got, SIZE2) == 3000
+    back, number = got.payload, 1
+    while number_of(got, BLOCK2) & 8:
+        etag = option(got, ETAG)
+        got = peer.ask(GET, where, options=[(BLOCK2, block(number, False, 1024))])
+        assert option(got, ETAG) == etag
+        back, number = back + got.payload, number + 1
+    assert back.decode() == body
+    assert peer.ask(GET, where).code == code('4.04')
+
+
+def test_no_state_is_left_of_an_observation(fortress, lamp):
+    before = subscriptions(fortress)
+    with Peer(lamp) as peer:
+        Watched(peer, peer, f'mq/lamps/{lamp.name}/watched')
+        wait_until('the subscription', lambda: subscriptions(fortress) == before + 1)
+    wait_until('its end', lambda: subscriptions(fortress) == before)
+
+
+def test_a_finished_value_survives_kill_9_and_an_unfinished_one_was_never_there(fortress, lamp):
+    where, body = f'mq/lamps/{lamp.name}', text_of(2000).encode()
+    with Peer(lamp) as peer:
+        for at in range(2):
+            got = put_block(peer, f'{where}/done', at, body[at * 1024:][:1024], at == 0, 1024)
+        assert got.code == code('2.01')
+        assert put_block(peer, f'{where}/begun', 0, body[:1024], True, 1024).code == code('2.31')
+        fortress.kill()
+    fortress.start()
+    with Peer(lamp) as peer:
+        assert put_block(peer, f'{where}/begun', 1, body[1024:], False, 1024).code == code('4.08')
+        assert peer.ask(GET, f'{where}/begun').code == code('4.04')
+        back = [peer.ask(GET, f'{where}/done', options=[(BLOCK2, block(number, False, 1024))]) for number in range(2)]
+        assert b''.join(got.payload for got in back) == body
+        assert option(back[0], ETAG) == option(back[1], ETAG) is not None
