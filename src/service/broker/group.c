@@ -319,9 +319,12 @@ static enum err member_here(struct worker *w, const struct wmsg *in, struct grou
     if (to == NULL || to->group != group || load_of(&t, to) >= GROUP_FULL) {
         to = group_pick(group, load_of, &t);
     }
+    /* The body owes this worker no record, for a member that does not last was to have it: it may
+     * be gone before one is made, and what lasts needs one of its own. */
+    bool is_unowed = in->msg->body_id != 0 && !in->durable;
     if (to == NULL) {
         count_add(&counts(w)->dropped_asleep, 1);
-    } else if (to->sub != NULL) {
+    } else if (to->sub != NULL && !(is_unowed && is_kept(in->msg, to))) {
         *ret = to;
     } else {
         TRY(give(w, in->msg, to, in->n_hops + 1u));
