@@ -185,7 +185,8 @@ struct sim_session {
     bool is_vague; /* it may have ended, or be an older one: a crash left that open */
     int will;      /* of its last connection, while it may be published; -1: none */
     uint32_t will_delay_s;
-    bool is_will_due; /* the connection has ended, and nothing has ended the will */
+    bool is_will_due;  /* the connection has ended, and nothing has ended the will */
+    bool is_will_lost; /* the server has said that it gave it up */
     uint64_t will_since, will_from_ms, will_until_ms; /* tick; monotonic: when it is due */
     uint32_t expiry_s;
     uint64_t asleep_ms, asleep_at; /* monotonic, tick: since when it has no connection */
@@ -466,6 +467,7 @@ void will_conn_over(struct sim *s, struct sim_session *t, const struct sim_link 
 void will_recovered(struct sim *s, struct sim_session *t, const struct survey_session *found);
 void will_published(struct sim *s, unsigned worker, int client, const struct event *e);
 void will_denied(struct sim *s, unsigned worker, int client, const struct event *e);
+void will_given_up(struct sim *s, unsigned worker, int client, const struct event *e);
 void check_wills(struct sim *s);
 
 /* ---- sim_recover.c ---- */

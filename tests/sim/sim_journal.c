@@ -183,6 +183,14 @@ static enum err note(struct sim_log *l, struct sim_record r, struct slice record
     return OK;
 }
 
+static enum err note_refusal(const struct sim_writer *w, enum err err)
+{
+    if (err != OK) {
+        w->log->writers[w->index].refused_at = w->log->sim->tick;
+    }
+    return err;
+}
+
 static enum err append(struct journal *j, enum journal_kind kind, uint64_t owner, struct slice head,
                        struct slice body, uint64_t *ret_lsn)
 {
@@ -193,7 +201,7 @@ static enum err append(struct journal *j, enum journal_kind kind, uint64_t owner
         return OK;
     }
     uint64_t lsn = 0;
-    TRY(journal_append(w->real, kind, owner, head, body, &lsn));
+    TRY(note_refusal(w, journal_append(w->real, kind, owner, head, body, &lsn)));
     struct wr whole = wr_into(l->bytes, sizeof(l->bytes));
     wr_bytes(&whole, head);
     wr_bytes(&whole, body);
@@ -210,7 +218,7 @@ static enum err append(struct journal *j, enum journal_kind kind, uint64_t owner
 static enum err admits(const struct journal *j)
 {
     const struct sim_writer *w = (const struct sim_writer *)(const void *)j;
-    return w->log->is_dead ? OK : journal_admits(w->real);
+    return w->log->is_dead ? OK : note_refusal(w, journal_admits(w->real));
 }
 
 static void handover(struct journal *j, bool is_awaited)

@@ -41,6 +41,7 @@ struct sim_writer {
     unsigned index;
     uint64_t committed; /* of a journal that is no more */
     uint64_t n_ghosts;
+    uint64_t refused_at; /* tick when it did not take something last; 0: never */
 };
 
 struct sim_log {

@@ -436,6 +436,8 @@ void model_event(struct sim *s, unsigned worker, const struct event *e)
         will_published(s, worker, client_of(s, e), e);
     } else if (starts(e->reason, "the will is not published any more")) {
         will_denied(s, worker, client_of(s, e), e);
+    } else if (starts(e->reason, "a will that waited for room in the store was given up")) {
+        will_given_up(s, worker, client_of(s, e), e);
     } else if (e->category == EVENT_poison_message &&
                (e->severity != SEVERITY_ALERT || starts(e->reason, "still set aside"))) {
         return; /* what became of a message that was set aside before */
