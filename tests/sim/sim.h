@@ -249,7 +249,8 @@ struct sim_share {
     uint8_t lost[SIM_PUBS_MAX]; /* copies whose member was not to acknowledge them any more */
     /* Copies with QoS 2 for members that did not last; those of them that a crash took. */
     uint8_t fleeting2[SIM_PUBS_MAX], taken2[SIM_PUBS_MAX];
-    bool is_stuck[SIM_PUBS_MAX]; /* it waited over a restart for one that had unsubscribed */
+    bool is_stuck[SIM_PUBS_MAX]; /* it waited over a restart for one that had unsubscribed, or whose
+                                    principal is removed */
     bool is_weak;                /* it had members that do not last */
 };
 
@@ -440,6 +441,8 @@ int share_of(const struct mqtt_publish *m);
 void share_connected(struct sim *s, const struct sim_session *t);
 void share_session_over(struct sim *s, struct sim_session *t);
 void share_crashed(struct sim_session *t);
+/* share_erased - while the tap knows what was on record. */
+void share_erased(struct sim *s);
 /* share_process_over - the same for the groups, when it is known what is on record. */
 void share_process_over(struct sim *s);
 void share_dropped(struct sim *s, unsigned client, unsigned topic);

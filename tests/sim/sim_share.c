@@ -70,6 +70,19 @@ static void note_stuck(struct sim *s, const struct sim_record *r)
     }
 }
 
+/* The key of a principal goes with it, at once. When no worker had heard of that before the end of
+ * the process, nothing says any more which session had waited in which group. */
+void share_erased(struct sim *s)
+{
+    for (size_t i = 0; i < s->log->n; i++) {
+        const struct sim_record *r = &s->log->records[i];
+        if (r->kind == JOURNAL_DELIVER && r->via >= SIM_PLAIN && !r->is_settled && r->pub >= 0 &&
+            survey_is_gone(s, r->id)) {
+            s->model.shares[r->via - SIM_PLAIN].is_stuck[r->pub] = true;
+        }
+    }
+}
+
 /* A message that was not acknowledged is forgotten with the member that had it, and sent again. */
 void share_process_over(struct sim *s)
 {

@@ -127,7 +127,7 @@ struct sim_survey *sim_survey_take(struct sim *s, struct log *log)
 /* ---- what must be there ---- */
 
 /* Its key may be erased, and what it owned with it. */
-static bool is_gone(const struct sim *s, uint64_t sid)
+bool survey_is_gone(const struct sim *s, uint64_t sid)
 {
     const struct sim_record *r = sim_log_find(s->log, JOURNAL_SESSION, sid, UINT64_MAX);
     return r == NULL || s->states[s->n_states - 1].is_gone[s->clients[r->client].principal];
@@ -191,7 +191,7 @@ static void compare_sessions(struct sim *s, struct sim_survey *v)
         const struct sim_record *r = &s->log->records[i];
         if (r->kind == JOURNAL_SESSION && sim_log_kept(s->log, r) == SIM_COMMITTED &&
             !has_session(v, r->id) && sim_log_session_end(s->log, r->id) == SIM_ABSENT &&
-            !is_gone(s, r->id)) {
+            !survey_is_gone(s, r->id)) {
             sim_fail(s, "7", "session %llu of client %u is lost, although it was committed",
                      (unsigned long long)r->id, r->client);
         }
@@ -243,7 +243,7 @@ static void compare_delivery(struct sim *s, const struct sim_survey *v, struct s
     }
     if (d == NULL) {
         if (sim_log_kept(l, r) == SIM_COMMITTED && !r->is_settled &&
-            sim_log_session_end(l, r->id) == SIM_ABSENT && !is_gone(s, r->id)) {
+            sim_log_session_end(l, r->id) == SIM_ABSENT && !survey_is_gone(s, r->id)) {
             sim_fail(s, "7", "m%d, delivery %llu of session %llu, was committed and is lost",
                      r->pub, seq, sid);
         }
@@ -296,7 +296,7 @@ static void compare_subs(struct sim *s, const struct sim_survey *v)
 {
     for (size_t i = 0; i < v->n_sessions && !s->has_failed; i++) {
         uint64_t sid = v->sessions[i].id;
-        for (unsigned f = 0; f < SIM_FILTERS && !is_gone(s, sid); f++) {
+        for (unsigned f = 0; f < SIM_FILTERS && !survey_is_gone(s, sid); f++) {
             const struct sim_record *r = sim_log_sub(s->log, sid, f);
             const struct survey_sub *found = find_sub(v, sid, f);
             bool wanted = r != NULL && r->kind == JOURNAL_SUB;
@@ -336,7 +336,7 @@ static void compare_packets(struct sim *s, const struct sim_survey *v)
 {
     for (size_t i = 0; i < s->log->n && !s->has_failed; i++) {
         const struct sim_record *r = &s->log->records[i];
-        if (r->kind != JOURNAL_INBOUND || !has_session(v, r->id) || is_gone(s, r->id)) {
+        if (r->kind != JOURNAL_INBOUND || !has_session(v, r->id) || survey_is_gone(s, r->id)) {
             continue;
         }
         const struct sim_record *last = newest_packet(s->log, r->id, r->seq);
@@ -373,7 +373,7 @@ static void compare_wills(struct sim *s, const struct sim_survey *v)
 {
     for (size_t i = 0; i < v->n_sessions && !s->has_failed; i++) {
         const struct survey_session *found = &v->sessions[i];
-        if (!is_gone(s, found->id) && !may_have_will(s->log, found->id, found->will)) {
+        if (!survey_is_gone(s, found->id) && !may_have_will(s->log, found->id, found->will)) {
             sim_fail(s, "7", "session %llu: will m%d is on record, which is not what was committed",
                      (unsigned long long)found->id, found->will);
         }
@@ -525,5 +525,6 @@ void sim_survey_compare(struct sim *s, struct sim_survey *v)
     for (unsigned topic = 0; topic < SIM_TOPICS && !s->has_failed; topic++) {
         compare_retained(s, v, topic);
     }
+    share_erased(s);
     settle(s, v);
 }

@@ -54,6 +54,8 @@ struct sim_survey *sim_survey_take(struct sim *s, struct log *log);
 /* sim_survey_compare - everything that was committed is there, nothing that was ended; what was
  * neither is settled by what is found, and the tap knows it from then on. */
 void sim_survey_compare(struct sim *s, struct sim_survey *found);
+/* survey_is_gone - is the owner of this session removed, and its key erased? */
+bool survey_is_gone(const struct sim *s, uint64_t sid);
 /* sim_survey_session - the session of this client, NULL: none. */
 const struct survey_session *sim_survey_session(const struct sim_survey *found, unsigned client);
 
