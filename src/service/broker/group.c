@@ -410,26 +410,23 @@ static bool has_brought(const struct sub *sub, const uint32_t *ids, size_t n_ids
 }
 
 /* The record names no group: identifiers tell apart what several subscriptions would have brought,
- * where the client gave any. An ordinary one comes first, for it loses nothing. */
+ * where the client gave any. An ordinary one comes first, for it loses nothing. What none of those
+ * of now has brought is its own: in another group it would be a second copy. */
 uint32_t group_of_restored(const struct session *s, struct slice topic, const uint32_t *ids,
                            size_t n_ids)
 {
-    uint32_t group = 0, guess = 0;
-    bool is_ordinary = false;
+    uint32_t group = 0;
     list_for_each (n, &s->subscriber.subs) {
         const struct sub *sub = LIST_ENTRY(n, struct sub, in_subscriber);
-        if (!topic_matches(sub_filter(sub), topic)) {
+        if (!topic_matches(sub_filter(sub), topic) || !has_brought(sub, ids, n_ids)) {
             continue;
         }
-        bool has = has_brought(sub, ids, n_ids);
-        if (sub->member == NULL && has) {
+        if (sub->member == NULL) {
             return 0;
         }
-        is_ordinary = is_ordinary || sub->member == NULL;
-        guess = sub->member != NULL ? sub->member->group->number : guess;
-        group = sub->member != NULL && has ? sub->member->group->number : group;
+        group = sub->member->group->number;
     }
-    return group != 0 || is_ordinary ? group : guess;
+    return group;
 }
 
 /* ---- who is a member ---- */

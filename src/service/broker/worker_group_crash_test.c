@@ -197,6 +197,30 @@ static void two_groups_come_back(void **state)
     EXPECT(d, "publish1 t/a x; ");
 }
 
+/* What a subscription brought that is there no more is not passed on in another group. */
+static void passed_on_in_no_other_group(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    is_in(b, a, device_at(b, 0, 0), &durable);
+    joins_by_number(b, a, "$share/h/t/#", 2);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    says(b, p, "x", 2);
+    EXPECT(a, "publish1 t/a x; ");
+    EXPECT(c, "publish2 t/a x; ");
+    unsubscribes(b, a, "$share/h/t/#");
+    EXPECT(a, "unsuback 8 00; ");
+    joins_by_number(b, a, share, 1);
+    bench_crash(b, 1000, &report);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish2d t/a x; ");
+    connects(b, a, device_at(b, 0, 0), &clean); /* the session of before ends */
+    settle(b);
+    EXPECT(c, "");
+}
+
 /* A record for the members of one group is not for those of others that match as well. */
 static void passed_on_within_its_group(void **state)
 {
@@ -301,6 +325,7 @@ int main(void)
         STORY(kept_for_one_who_lasts),
         STORY(two_groups_come_back),
         STORY(passed_on_within_its_group),
+        STORY(passed_on_in_no_other_group),
         STORY(passed_on_after_its_packet_id),
         STORY(owed_to_a_group),
         STORY(expired_while_down),
