@@ -96,7 +96,8 @@ struct sim_wish {
     uint16_t packet_id;
     uint8_t filter, qos;
     bool is_unsubscribe, no_replay;
-    unsigned state; /* the oldest policy state of any worker when it was fed */
+    uint16_t n_said; /* of the subscription, when this was fed */
+    unsigned state;  /* the oldest policy state of any worker when it was fed */
     uint64_t fed_at;
     int expect[SIM_TOPICS]; /* retained messages that must follow the SUBACK; -1: none */
 };
@@ -176,6 +177,7 @@ struct sim_sub {
     bool is_certain, is_ending;
     uint8_t qos;
     uint16_t n_asked;
+    uint16_t n_said;                        /* SUBSCRIBEs that were fed, answered or not */
     uint64_t certain_since, possible_until; /* 0: never */
 };
 

@@ -157,6 +157,10 @@ static void replay_ends(struct sim *s, const struct sim_link *l, unsigned filter
 static void asked(struct sim *s, struct sim_link *l, struct sim_wish *w)
 {
     struct sim_sub *sub = &s->model.sessions[l->client].subs[w->filter];
+    if (!w->is_unsubscribe) {
+        sub->n_said++;
+    }
+    w->n_said = sub->n_said;
     if (w->is_unsubscribe) {
         sub->is_certain = false;
         sub->is_ending = true;

@@ -443,7 +443,8 @@ static void tap_suback(struct sim *s, struct sim_link *l, uint16_t packet_id, st
     struct sim_sub *sub = &t->subs[w.filter];
     if (is_unsubscribe) {
         if (codes.n != 1 || codes.p[0] < 0x80) {
-            sub->possible_until = sub->is_ending ? s->tick : sub->possible_until;
+            /* It may have been subscribed to again, and the end of that may be lost. */
+            sub->possible_until = w.n_said == sub->n_said ? s->tick : sub->possible_until;
             check_sub_committed(s, t, &w, "UNSUBACK");
         }
         return;
