@@ -53,11 +53,16 @@ static enum err note_deliver(struct sim_log *l, struct sim_record r, struct slic
     struct journal_deliver m;
     struct journal_delivery d;
     TRY(journal_deliver_read(record, &m));
-    const struct sim_record *body = sim_log_find(l, JOURNAL_BODY, m.body_id, UINT64_MAX);
+    struct sim_record *body = sim_log_find(l, JOURNAL_BODY, m.body_id, UINT64_MAX);
     r.body = m.body_id;
     r.pub = body != NULL ? body->pub : -1;
     r.publisher = body != NULL ? body->publisher : 0;
     r.is_passed_on = body != NULL && body->is_passed_on;
+    if (body != NULL && (body->owed >> m.worker & 1) != 0) {
+        body->is_settled = true;
+        body->settled_by = r.writer;
+        body->settled_lsn = r.lsn;
+    }
     enum err err;
     while ((err = journal_delivery_next(&m.entries, &d)) == OK) {
         if (d.is_done) {
@@ -396,6 +401,17 @@ bool sim_log_has_shared(const struct sim_log *l, uint64_t sid, unsigned filter, 
         }
     }
     return false;
+}
+
+bool sim_log_is_owing(const struct sim_log *l, unsigned pub)
+{
+    bool is = false;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct sim_record *r = &l->records[i];
+        is = is || (r->kind == JOURNAL_BODY && r->pub == (int)pub && r->is_owing &&
+                    sim_log_settled(l, r) != SIM_COMMITTED);
+    }
+    return is;
 }
 
 enum sim_kept sim_log_body(const struct sim_log *l, unsigned pub)

@@ -25,7 +25,8 @@ struct sim_record {
     uint64_t body;      /* DELIVER */
     uint64_t owed;      /* BODY: bits of workers that owe a DELIVER */
     uint64_t publisher; /* BODY, DELIVER: principal */
-    bool is_settled;    /* DELIVER: by ACK or DROP at settled_lsn of settled_by, 0 as above */
+    bool is_settled;    /* DELIVER: by ACK or DROP; BODY: its debt; at settled_lsn of settled_by */
+    bool is_owing;      /* BODY: when the process began */
     bool is_received;
     uint8_t via;       /* DELIVER: the shared filter; 0: no such */
     bool is_passed_on; /* BODY, DELIVER: a copy for a group */
@@ -86,6 +87,8 @@ enum sim_kept sim_log_delivery(const struct sim_log *l, uint64_t sid, unsigned p
 enum sim_kept sim_log_shared(const struct sim_log *l, unsigned filter, unsigned pub);
 /* Is there one of this session, passed on or not? */
 bool sim_log_has_shared(const struct sim_log *l, uint64_t sid, unsigned filter, unsigned pub);
+/* Is there a body of this message on record that a crash now would have matched again? */
+bool sim_log_is_owing(const struct sim_log *l, unsigned pub);
 /* The body record of this message as its publisher sent it: the best of several. */
 enum sim_kept sim_log_body(const struct sim_log *l, unsigned pub);
 /* The last INBOUND, RELEASED record of (session, packet id). */

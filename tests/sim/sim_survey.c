@@ -85,10 +85,12 @@ static enum err take_body(void *ctx, const struct journal_body *b, bool is_retai
 
 static enum err take_unanswered(void *ctx, uint64_t body_id, const uint64_t *sessions, size_t n)
 {
-    (void)ctx;
-    (void)body_id;
+    struct sim_survey *v = ctx;
     (void)sessions;
     (void)n;
+    if (v->n_owing < SURVEY_BODIES_MAX) {
+        v->owing[v->n_owing++] = body_id;
+    }
     return OK;
 }
 
@@ -499,6 +501,15 @@ static bool has_ended(const struct sim_survey *v, const struct sim_record *r)
     return r->kind != JOURNAL_BODY && !has_session(v, r->id);
 }
 
+static bool is_owing(const struct sim_survey *v, const struct sim_record *r)
+{
+    bool is = false;
+    for (size_t i = 0; r->kind == JOURNAL_BODY && i < v->n_owing; i++) {
+        is = is || v->owing[i] == r->id;
+    }
+    return is;
+}
+
 static void settle(struct sim *s, const struct sim_survey *v)
 {
     struct sim_log *l = s->log;
@@ -509,6 +520,8 @@ static void settle(struct sim *s, const struct sim_survey *v)
             r.kind != JOURNAL_DELIVER || sim_log_find(l, r.kind, r.id, r.seq) == &l->records[i];
         if (!has_ended(v, &r) && keep_record(l, v, &r, is_newest)) {
             r.lsn = r.settled_lsn = r.received_lsn = 0;
+            r.is_owing = is_owing(v, &r);
+            r.is_settled = r.is_settled && r.kind != JOURNAL_BODY;
             l->records[kept++] = r;
         }
     }

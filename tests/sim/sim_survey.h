@@ -17,7 +17,7 @@ enum {
 struct sim_survey {
     struct sim *sim;
     uint64_t highest_number; /* of a retained message */
-    size_t n_sessions, n_subs, n_packets, n_deliveries, n_bodies;
+    size_t n_sessions, n_subs, n_packets, n_deliveries, n_bodies, n_owing;
     struct survey_session {
         uint64_t id;
         unsigned client;
@@ -46,6 +46,7 @@ struct sim_survey {
         unsigned topic;
         bool is_retained;
     } bodies[SURVEY_BODIES_MAX];
+    uint64_t owing[SURVEY_BODIES_MAX]; /* bodies that some worker has not answered for */
 };
 
 /* sim_survey_take - reads all of the log; the caller frees it. NULL: it could not, and a rule is
