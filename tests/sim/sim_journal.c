@@ -460,6 +460,15 @@ unsigned sim_log_count_unsettled(const struct sim_log *l, uint64_t sid)
     return n;
 }
 
+bool sim_log_has_refused(const struct sim_log *l, uint64_t since)
+{
+    bool has = false;
+    for (unsigned i = 0; i < l->n_writers; i++) {
+        has = has || (l->writers[i].refused_at > 0 && l->writers[i].refused_at >= since);
+    }
+    return has;
+}
+
 struct sim_record *sim_log_retained(const struct sim_log *l, unsigned topic, bool only_committed)
 {
     struct sim_record *best = NULL;

@@ -99,6 +99,8 @@ uint64_t sim_log_received(const struct sim_log *l, uint64_t sid);
 /* A delivery of this session without ack and drop: its message, -1: none. */
 int sim_log_unsettled(const struct sim_log *l, uint64_t sid);
 unsigned sim_log_count_unsettled(const struct sim_log *l, uint64_t sid);
+/* Has some worker's journal refused a record since this tick? */
+bool sim_log_has_refused(const struct sim_log *l, uint64_t since);
 /* The body with the highest retained number on this topic; NULL: none. */
 struct sim_record *sim_log_retained(const struct sim_log *l, unsigned topic, bool only_committed);
 

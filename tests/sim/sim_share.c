@@ -195,12 +195,14 @@ void share_id_is_anothers(struct sim_session *t, uint16_t packet_id)
     out->is_held = false;
 }
 
-/* Only what was meant for a member that does not last may reach one that does without a record. */
+/* Only what was meant for a member that does not last may reach one that does without a record, or
+ * what a busy store refused when it was to be passed on. */
 static void check_record(struct sim *s, const struct sim_session *t, unsigned pub, unsigned filter,
                          const struct mqtt_publish *m)
 {
     if (m->qos > 0 && t->is_durable && !s->model.shares[filter - SIM_PLAIN].is_weak &&
-        !sim_had_trouble(s, 1) && !sim_log_has_shared(s->log, t->sid, filter, pub)) {
+        !sim_had_trouble(s, 1) && !sim_log_has_refused(s->log, s->model.pubs[pub].fed_first) &&
+        !sim_log_has_shared(s->log, t->sid, filter, pub)) {
         sim_fail(s, "6", "m%u leaves for a member of %s that lasts, and is on no record", pub,
                  sim_filter(filter));
     }

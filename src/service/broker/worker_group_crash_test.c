@@ -197,6 +197,34 @@ static void two_groups_come_back(void **state)
     EXPECT(d, "publish1 t/a x; ");
 }
 
+/* Others have it already when the store does not take the copy that is passed on: refused, it would
+ * come in again, and they would get it twice. */
+static void passed_on_by_a_full_disk(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1], *o = &b->parties[2];
+    is_in(b, o, device_at(b, 1, 1), &durable);
+    subscribed(b, o, "t/#", 2);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    is_cut(b, c);
+    joins(b, a, device_at(b, 0, 0), &durable);
+    publishes(b, p, "t/a", "x", 2, 7, false); /* for a on worker 0, which has no turn */
+    is_cut(b, a);
+    uint8_t bytes[128];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    write_hello(&clean, &w);
+    assert_true(arrives(b, a, 0, device_at(b, 0, 0)));
+    worker_input(b->workers[0], a->conn, wr_slice(&w), b->now_ms); /* its session of before ends */
+    disk_is_full(b, true);
+    settle(b); /* for c, on worker 1, with a body that is not taken */
+    disk_is_full(b, false);
+    EXPECT(p, "pubrec 7; ");
+    EXPECT(o, "publish2 t/a x; ");
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish2 t/a x; ");
+}
+
 /* What a subscription brought that is there no more is not passed on in another group. */
 static void passed_on_in_no_other_group(void **state)
 {
@@ -325,6 +353,7 @@ int main(void)
         STORY(kept_for_one_who_lasts),
         STORY(two_groups_come_back),
         STORY(passed_on_within_its_group),
+        STORY(passed_on_by_a_full_disk),
         STORY(passed_on_in_no_other_group),
         STORY(passed_on_after_its_packet_id),
         STORY(owed_to_a_group),
