@@ -148,12 +148,14 @@ static bool is_said_by_gone(const struct sim *s, const struct sim_record *r)
 
 const struct survey_session *sim_survey_session(const struct sim_survey *v, unsigned client)
 {
+    const struct survey_session *newest = NULL;
     for (size_t i = 0; i < v->n_sessions; i++) {
-        if (v->sessions[i].client == client) {
-            return &v->sessions[i];
+        const struct survey_session *one = &v->sessions[i];
+        if (one->client == client && (newest == NULL || one->id > newest->id)) {
+            newest = one;
         }
     }
-    return NULL;
+    return newest;
 }
 
 static bool has_session(const struct sim_survey *v, uint64_t sid)
@@ -181,7 +183,6 @@ static void compare_sessions(struct sim *s, struct sim_survey *v)
             if (v->sessions[k].client != v->sessions[i].client) {
                 continue;
             }
-            v->sessions[k].is_one_of_two = v->sessions[i].is_one_of_two = true;
             if (s->trouble_at == 0) {
                 sim_fail(s, "1", "client %u has two sessions on record: %llu and %llu",
                          v->sessions[i].client, (unsigned long long)sid,

@@ -25,7 +25,6 @@ struct sim_survey {
         int64_t asleep_wall_ms; /* INT64_MAX: it was awake */
         int will;               /* -1: none */
         uint32_t will_delay_s;
-        bool is_one_of_two; /* of its client; the end of one was not taken on a bad day */
     } sessions[SURVEY_SESSIONS_MAX];
     struct survey_sub {
         uint64_t session;
@@ -57,7 +56,8 @@ struct sim_survey *sim_survey_take(struct sim *s, struct log *log);
 void sim_survey_compare(struct sim *s, struct sim_survey *found);
 /* survey_is_gone - is the owner of this session removed, and its key erased? */
 bool survey_is_gone(const struct sim *s, uint64_t sid);
-/* sim_survey_session - the session of this client, NULL: none. */
+/* sim_survey_session - the session of this client, NULL: none. The newest of two: the end of the
+ * other was not taken on a bad day. */
 const struct survey_session *sim_survey_session(const struct sim_survey *found, unsigned client);
 
 #endif
