@@ -96,7 +96,8 @@ struct sim_wish {
     uint16_t packet_id;
     uint8_t filter, qos;
     bool is_unsubscribe, no_replay;
-    unsigned state; /* the oldest policy state of any worker when it was fed */
+    uint16_t n_said; /* of the subscription, when this was fed */
+    unsigned state;  /* the oldest policy state of any worker when it was fed */
     uint64_t fed_at;
     int expect[SIM_TOPICS]; /* retained messages that must follow the SUBACK; -1: none */
 };
@@ -176,6 +177,7 @@ struct sim_sub {
     bool is_certain, is_ending;
     uint8_t qos;
     uint16_t n_asked;
+    uint16_t n_said;                        /* SUBSCRIBEs that were fed, answered or not */
     uint64_t certain_since, possible_until; /* 0: never */
 };
 
@@ -185,7 +187,8 @@ struct sim_session {
     bool is_vague; /* it may have ended, or be an older one: a crash left that open */
     int will;      /* of its last connection, while it may be published; -1: none */
     uint32_t will_delay_s;
-    bool is_will_due; /* the connection has ended, and nothing has ended the will */
+    bool is_will_due;  /* the connection has ended, and nothing has ended the will */
+    bool is_will_lost; /* the server has said that it gave it up */
     uint64_t will_since, will_from_ms, will_until_ms; /* tick; monotonic: when it is due */
     uint32_t expiry_s;
     uint64_t asleep_ms, asleep_at; /* monotonic, tick: since when it has no connection */
@@ -248,7 +251,8 @@ struct sim_share {
     uint8_t lost[SIM_PUBS_MAX]; /* copies whose member was not to acknowledge them any more */
     /* Copies with QoS 2 for members that did not last; those of them that a crash took. */
     uint8_t fleeting2[SIM_PUBS_MAX], taken2[SIM_PUBS_MAX];
-    bool is_stuck[SIM_PUBS_MAX]; /* it waited over a restart for one that had unsubscribed */
+    bool is_stuck[SIM_PUBS_MAX]; /* it waited over a restart for one that had unsubscribed, or whose
+                                    principal is removed */
     bool is_weak;                /* it had members that do not last */
 };
 
@@ -439,6 +443,8 @@ int share_of(const struct mqtt_publish *m);
 void share_connected(struct sim *s, const struct sim_session *t);
 void share_session_over(struct sim *s, struct sim_session *t);
 void share_crashed(struct sim_session *t);
+/* share_erased - while the tap knows what was on record. */
+void share_erased(struct sim *s);
 /* share_process_over - the same for the groups, when it is known what is on record. */
 void share_process_over(struct sim *s);
 void share_dropped(struct sim *s, unsigned client, unsigned topic);
@@ -466,6 +472,7 @@ void will_conn_over(struct sim *s, struct sim_session *t, const struct sim_link 
 void will_recovered(struct sim *s, struct sim_session *t, const struct survey_session *found);
 void will_published(struct sim *s, unsigned worker, int client, const struct event *e);
 void will_denied(struct sim *s, unsigned worker, int client, const struct event *e);
+void will_given_up(struct sim *s, unsigned worker, int client, const struct event *e);
 void check_wills(struct sim *s);
 
 /* ---- sim_recover.c ---- */

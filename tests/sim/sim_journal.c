@@ -53,11 +53,16 @@ static enum err note_deliver(struct sim_log *l, struct sim_record r, struct slic
     struct journal_deliver m;
     struct journal_delivery d;
     TRY(journal_deliver_read(record, &m));
-    const struct sim_record *body = sim_log_find(l, JOURNAL_BODY, m.body_id, UINT64_MAX);
+    struct sim_record *body = sim_log_find(l, JOURNAL_BODY, m.body_id, UINT64_MAX);
     r.body = m.body_id;
     r.pub = body != NULL ? body->pub : -1;
     r.publisher = body != NULL ? body->publisher : 0;
     r.is_passed_on = body != NULL && body->is_passed_on;
+    if (body != NULL && (body->owed >> m.worker & 1) != 0) {
+        body->is_settled = true;
+        body->settled_by = r.writer;
+        body->settled_lsn = r.lsn;
+    }
     enum err err;
     while ((err = journal_delivery_next(&m.entries, &d)) == OK) {
         if (d.is_done) {
@@ -183,6 +188,14 @@ static enum err note(struct sim_log *l, struct sim_record r, struct slice record
     return OK;
 }
 
+static enum err note_refusal(const struct sim_writer *w, enum err err)
+{
+    if (err != OK) {
+        w->log->writers[w->index].refused_at = w->log->sim->tick;
+    }
+    return err;
+}
+
 static enum err append(struct journal *j, enum journal_kind kind, uint64_t owner, struct slice head,
                        struct slice body, uint64_t *ret_lsn)
 {
@@ -193,7 +206,7 @@ static enum err append(struct journal *j, enum journal_kind kind, uint64_t owner
         return OK;
     }
     uint64_t lsn = 0;
-    TRY(journal_append(w->real, kind, owner, head, body, &lsn));
+    TRY(note_refusal(w, journal_append(w->real, kind, owner, head, body, &lsn)));
     struct wr whole = wr_into(l->bytes, sizeof(l->bytes));
     wr_bytes(&whole, head);
     wr_bytes(&whole, body);
@@ -210,7 +223,7 @@ static enum err append(struct journal *j, enum journal_kind kind, uint64_t owner
 static enum err admits(const struct journal *j)
 {
     const struct sim_writer *w = (const struct sim_writer *)(const void *)j;
-    return w->log->is_dead ? OK : journal_admits(w->real);
+    return w->log->is_dead ? OK : note_refusal(w, journal_admits(w->real));
 }
 
 static void handover(struct journal *j, bool is_awaited)
@@ -390,6 +403,17 @@ bool sim_log_has_shared(const struct sim_log *l, uint64_t sid, unsigned filter, 
     return false;
 }
 
+bool sim_log_is_owing(const struct sim_log *l, unsigned pub)
+{
+    bool is = false;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct sim_record *r = &l->records[i];
+        is = is || (r->kind == JOURNAL_BODY && r->pub == (int)pub && r->is_owing &&
+                    sim_log_settled(l, r) != SIM_COMMITTED);
+    }
+    return is;
+}
+
 enum sim_kept sim_log_body(const struct sim_log *l, unsigned pub)
 {
     return best_of(l, JOURNAL_BODY, 0, (int)pub);
@@ -434,6 +458,15 @@ unsigned sim_log_count_unsettled(const struct sim_log *l, uint64_t sid)
         n += r->kind == JOURNAL_DELIVER && r->id == sid && !r->is_settled;
     }
     return n;
+}
+
+bool sim_log_has_refused(const struct sim_log *l, uint64_t since)
+{
+    bool has = false;
+    for (unsigned i = 0; i < l->n_writers; i++) {
+        has = has || (l->writers[i].refused_at > 0 && l->writers[i].refused_at >= since);
+    }
+    return has;
 }
 
 struct sim_record *sim_log_retained(const struct sim_log *l, unsigned topic, bool only_committed)

@@ -25,7 +25,8 @@ struct sim_record {
     uint64_t body;      /* DELIVER */
     uint64_t owed;      /* BODY: bits of workers that owe a DELIVER */
     uint64_t publisher; /* BODY, DELIVER: principal */
-    bool is_settled;    /* DELIVER: by ACK or DROP at settled_lsn of settled_by, 0 as above */
+    bool is_settled;    /* DELIVER: by ACK or DROP; BODY: its debt; at settled_lsn of settled_by */
+    bool is_owing;      /* BODY: when the process began */
     bool is_received;
     uint8_t via;       /* DELIVER: the shared filter; 0: no such */
     bool is_passed_on; /* BODY, DELIVER: a copy for a group */
@@ -41,6 +42,7 @@ struct sim_writer {
     unsigned index;
     uint64_t committed; /* of a journal that is no more */
     uint64_t n_ghosts;
+    uint64_t refused_at; /* tick when it did not take something last; 0: never */
 };
 
 struct sim_log {
@@ -85,6 +87,8 @@ enum sim_kept sim_log_delivery(const struct sim_log *l, uint64_t sid, unsigned p
 enum sim_kept sim_log_shared(const struct sim_log *l, unsigned filter, unsigned pub);
 /* Is there one of this session, passed on or not? */
 bool sim_log_has_shared(const struct sim_log *l, uint64_t sid, unsigned filter, unsigned pub);
+/* Is there a body of this message on record that a crash now would have matched again? */
+bool sim_log_is_owing(const struct sim_log *l, unsigned pub);
 /* The body record of this message as its publisher sent it: the best of several. */
 enum sim_kept sim_log_body(const struct sim_log *l, unsigned pub);
 /* The last INBOUND, RELEASED record of (session, packet id). */
@@ -95,6 +99,8 @@ uint64_t sim_log_received(const struct sim_log *l, uint64_t sid);
 /* A delivery of this session without ack and drop: its message, -1: none. */
 int sim_log_unsettled(const struct sim_log *l, uint64_t sid);
 unsigned sim_log_count_unsettled(const struct sim_log *l, uint64_t sid);
+/* Has some worker's journal refused a record since this tick? */
+bool sim_log_has_refused(const struct sim_log *l, uint64_t since);
 /* The body with the highest retained number on this topic; NULL: none. */
 struct sim_record *sim_log_retained(const struct sim_log *l, unsigned topic, bool only_committed);
 

@@ -157,6 +157,10 @@ static void replay_ends(struct sim *s, const struct sim_link *l, unsigned filter
 static void asked(struct sim *s, struct sim_link *l, struct sim_wish *w)
 {
     struct sim_sub *sub = &s->model.sessions[l->client].subs[w->filter];
+    if (!w->is_unsubscribe) {
+        sub->n_said++;
+    }
+    w->n_said = sub->n_said;
     if (w->is_unsubscribe) {
         sub->is_certain = false;
         sub->is_ending = true;
@@ -436,6 +440,8 @@ void model_event(struct sim *s, unsigned worker, const struct event *e)
         will_published(s, worker, client_of(s, e), e);
     } else if (starts(e->reason, "the will is not published any more")) {
         will_denied(s, worker, client_of(s, e), e);
+    } else if (starts(e->reason, "a will that waited for room in the store was given up")) {
+        will_given_up(s, worker, client_of(s, e), e);
     } else if (e->category == EVENT_poison_message &&
                (e->severity != SEVERITY_ALERT || starts(e->reason, "still set aside"))) {
         return; /* what became of a message that was set aside before */

@@ -31,7 +31,7 @@ static void recover(struct sim *s, unsigned client, const struct survey_session 
         *t = *former;
         share_crashed(t);
         t->link = NULL;
-    } else if (found->id != t->sid || found->is_one_of_two) {
+    } else if (found->id != t->sid) {
         make_vague(s, t);
         t->sid = found->id;
     }

@@ -70,6 +70,19 @@ static void note_stuck(struct sim *s, const struct sim_record *r)
     }
 }
 
+/* The key of a principal goes with it, at once. When no worker had heard of that before the end of
+ * the process, nothing says any more which session had waited in which group. */
+void share_erased(struct sim *s)
+{
+    for (size_t i = 0; i < s->log->n; i++) {
+        const struct sim_record *r = &s->log->records[i];
+        if (r->kind == JOURNAL_DELIVER && r->via >= SIM_PLAIN && !r->is_settled && r->pub >= 0 &&
+            survey_is_gone(s, r->id)) {
+            s->model.shares[r->via - SIM_PLAIN].is_stuck[r->pub] = true;
+        }
+    }
+}
+
 /* A message that was not acknowledged is forgotten with the member that had it, and sent again. */
 void share_process_over(struct sim *s)
 {
@@ -182,12 +195,14 @@ void share_id_is_anothers(struct sim_session *t, uint16_t packet_id)
     out->is_held = false;
 }
 
-/* Only what was meant for a member that does not last may reach one that does without a record. */
+/* Only what was meant for a member that does not last may reach one that does without a record, or
+ * what a busy store refused when it was to be passed on. */
 static void check_record(struct sim *s, const struct sim_session *t, unsigned pub, unsigned filter,
                          const struct mqtt_publish *m)
 {
     if (m->qos > 0 && t->is_durable && !s->model.shares[filter - SIM_PLAIN].is_weak &&
-        !sim_had_trouble(s, 1) && !sim_log_has_shared(s->log, t->sid, filter, pub)) {
+        !sim_had_trouble(s, 1) && !sim_log_has_refused(s->log, s->model.pubs[pub].fed_first) &&
+        !sim_log_has_shared(s->log, t->sid, filter, pub)) {
         sim_fail(s, "6", "m%u leaves for a member of %s that lasts, and is on no record", pub,
                  sim_filter(filter));
     }
@@ -260,7 +275,7 @@ void share_accepted(struct sim *s, unsigned pub)
         enum sim_kept kept = sim_log_shared(s->log, f, pub);
         /* Sent again it may be for one that does not last, which nothing waits for. */
         bool is_another = p->n_sent > 1 && s->model.shares[f - SIM_PLAIN].is_weak;
-        if (kept == SIM_APPENDED && !is_another) {
+        if (kept == SIM_APPENDED && !is_another && !sim_log_is_owing(s->log, pub)) {
             sim_fail(s, "7", "m%u is acknowledged before its delivery to %s is committed", pub,
                      sim_filter(f));
         }

@@ -85,10 +85,12 @@ static enum err take_body(void *ctx, const struct journal_body *b, bool is_retai
 
 static enum err take_unanswered(void *ctx, uint64_t body_id, const uint64_t *sessions, size_t n)
 {
-    (void)ctx;
-    (void)body_id;
+    struct sim_survey *v = ctx;
     (void)sessions;
     (void)n;
+    if (v->n_owing < SURVEY_BODIES_MAX) {
+        v->owing[v->n_owing++] = body_id;
+    }
     return OK;
 }
 
@@ -127,7 +129,7 @@ struct sim_survey *sim_survey_take(struct sim *s, struct log *log)
 /* ---- what must be there ---- */
 
 /* Its key may be erased, and what it owned with it. */
-static bool is_gone(const struct sim *s, uint64_t sid)
+bool survey_is_gone(const struct sim *s, uint64_t sid)
 {
     const struct sim_record *r = sim_log_find(s->log, JOURNAL_SESSION, sid, UINT64_MAX);
     return r == NULL || s->states[s->n_states - 1].is_gone[s->clients[r->client].principal];
@@ -146,12 +148,14 @@ static bool is_said_by_gone(const struct sim *s, const struct sim_record *r)
 
 const struct survey_session *sim_survey_session(const struct sim_survey *v, unsigned client)
 {
+    const struct survey_session *newest = NULL;
     for (size_t i = 0; i < v->n_sessions; i++) {
-        if (v->sessions[i].client == client) {
-            return &v->sessions[i];
+        const struct survey_session *one = &v->sessions[i];
+        if (one->client == client && (newest == NULL || one->id > newest->id)) {
+            newest = one;
         }
     }
-    return NULL;
+    return newest;
 }
 
 static bool has_session(const struct sim_survey *v, uint64_t sid)
@@ -179,7 +183,6 @@ static void compare_sessions(struct sim *s, struct sim_survey *v)
             if (v->sessions[k].client != v->sessions[i].client) {
                 continue;
             }
-            v->sessions[k].is_one_of_two = v->sessions[i].is_one_of_two = true;
             if (s->trouble_at == 0) {
                 sim_fail(s, "1", "client %u has two sessions on record: %llu and %llu",
                          v->sessions[i].client, (unsigned long long)sid,
@@ -191,7 +194,7 @@ static void compare_sessions(struct sim *s, struct sim_survey *v)
         const struct sim_record *r = &s->log->records[i];
         if (r->kind == JOURNAL_SESSION && sim_log_kept(s->log, r) == SIM_COMMITTED &&
             !has_session(v, r->id) && sim_log_session_end(s->log, r->id) == SIM_ABSENT &&
-            !is_gone(s, r->id)) {
+            !survey_is_gone(s, r->id)) {
             sim_fail(s, "7", "session %llu of client %u is lost, although it was committed",
                      (unsigned long long)r->id, r->client);
         }
@@ -243,7 +246,7 @@ static void compare_delivery(struct sim *s, const struct sim_survey *v, struct s
     }
     if (d == NULL) {
         if (sim_log_kept(l, r) == SIM_COMMITTED && !r->is_settled &&
-            sim_log_session_end(l, r->id) == SIM_ABSENT && !is_gone(s, r->id)) {
+            sim_log_session_end(l, r->id) == SIM_ABSENT && !survey_is_gone(s, r->id)) {
             sim_fail(s, "7", "m%d, delivery %llu of session %llu, was committed and is lost",
                      r->pub, seq, sid);
         }
@@ -296,7 +299,7 @@ static void compare_subs(struct sim *s, const struct sim_survey *v)
 {
     for (size_t i = 0; i < v->n_sessions && !s->has_failed; i++) {
         uint64_t sid = v->sessions[i].id;
-        for (unsigned f = 0; f < SIM_FILTERS && !is_gone(s, sid); f++) {
+        for (unsigned f = 0; f < SIM_FILTERS && !survey_is_gone(s, sid); f++) {
             const struct sim_record *r = sim_log_sub(s->log, sid, f);
             const struct survey_sub *found = find_sub(v, sid, f);
             bool wanted = r != NULL && r->kind == JOURNAL_SUB;
@@ -336,7 +339,7 @@ static void compare_packets(struct sim *s, const struct sim_survey *v)
 {
     for (size_t i = 0; i < s->log->n && !s->has_failed; i++) {
         const struct sim_record *r = &s->log->records[i];
-        if (r->kind != JOURNAL_INBOUND || !has_session(v, r->id) || is_gone(s, r->id)) {
+        if (r->kind != JOURNAL_INBOUND || !has_session(v, r->id) || survey_is_gone(s, r->id)) {
             continue;
         }
         const struct sim_record *last = newest_packet(s->log, r->id, r->seq);
@@ -373,7 +376,7 @@ static void compare_wills(struct sim *s, const struct sim_survey *v)
 {
     for (size_t i = 0; i < v->n_sessions && !s->has_failed; i++) {
         const struct survey_session *found = &v->sessions[i];
-        if (!is_gone(s, found->id) && !may_have_will(s->log, found->id, found->will)) {
+        if (!survey_is_gone(s, found->id) && !may_have_will(s->log, found->id, found->will)) {
             sim_fail(s, "7", "session %llu: will m%d is on record, which is not what was committed",
                      (unsigned long long)found->id, found->will);
         }
@@ -499,6 +502,15 @@ static bool has_ended(const struct sim_survey *v, const struct sim_record *r)
     return r->kind != JOURNAL_BODY && !has_session(v, r->id);
 }
 
+static bool is_owing(const struct sim_survey *v, const struct sim_record *r)
+{
+    bool is = false;
+    for (size_t i = 0; r->kind == JOURNAL_BODY && i < v->n_owing; i++) {
+        is = is || v->owing[i] == r->id;
+    }
+    return is;
+}
+
 static void settle(struct sim *s, const struct sim_survey *v)
 {
     struct sim_log *l = s->log;
@@ -509,6 +521,8 @@ static void settle(struct sim *s, const struct sim_survey *v)
             r.kind != JOURNAL_DELIVER || sim_log_find(l, r.kind, r.id, r.seq) == &l->records[i];
         if (!has_ended(v, &r) && keep_record(l, v, &r, is_newest)) {
             r.lsn = r.settled_lsn = r.received_lsn = 0;
+            r.is_owing = is_owing(v, &r);
+            r.is_settled = r.is_settled && r.kind != JOURNAL_BODY;
             l->records[kept++] = r;
         }
     }
@@ -525,5 +539,6 @@ void sim_survey_compare(struct sim *s, struct sim_survey *v)
     for (unsigned topic = 0; topic < SIM_TOPICS && !s->has_failed; topic++) {
         compare_retained(s, v, topic);
     }
+    share_erased(s);
     settle(s, v);
 }

@@ -17,7 +17,7 @@ enum {
 struct sim_survey {
     struct sim *sim;
     uint64_t highest_number; /* of a retained message */
-    size_t n_sessions, n_subs, n_packets, n_deliveries, n_bodies;
+    size_t n_sessions, n_subs, n_packets, n_deliveries, n_bodies, n_owing;
     struct survey_session {
         uint64_t id;
         unsigned client;
@@ -25,7 +25,6 @@ struct sim_survey {
         int64_t asleep_wall_ms; /* INT64_MAX: it was awake */
         int will;               /* -1: none */
         uint32_t will_delay_s;
-        bool is_one_of_two; /* of its client; the end of one was not taken on a bad day */
     } sessions[SURVEY_SESSIONS_MAX];
     struct survey_sub {
         uint64_t session;
@@ -46,6 +45,7 @@ struct sim_survey {
         unsigned topic;
         bool is_retained;
     } bodies[SURVEY_BODIES_MAX];
+    uint64_t owing[SURVEY_BODIES_MAX]; /* bodies that some worker has not answered for */
 };
 
 /* sim_survey_take - reads all of the log; the caller frees it. NULL: it could not, and a rule is
@@ -54,7 +54,10 @@ struct sim_survey *sim_survey_take(struct sim *s, struct log *log);
 /* sim_survey_compare - everything that was committed is there, nothing that was ended; what was
  * neither is settled by what is found, and the tap knows it from then on. */
 void sim_survey_compare(struct sim *s, struct sim_survey *found);
-/* sim_survey_session - the session of this client, NULL: none. */
+/* survey_is_gone - is the owner of this session removed, and its key erased? */
+bool survey_is_gone(const struct sim *s, uint64_t sid);
+/* sim_survey_session - the session of this client, NULL: none. The newest of two: the end of the
+ * other was not taken on a bad day. */
 const struct survey_session *sim_survey_session(const struct sim_survey *found, unsigned client);
 
 #endif

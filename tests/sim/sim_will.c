@@ -11,12 +11,12 @@ static uint64_t wait_ms(const struct sim_session *t)
 static void forget(struct sim_session *t)
 {
     t->will = -1;
-    t->is_will_due = false;
+    t->is_will_due = t->is_will_lost = false;
 }
 
 static bool is_excused(const struct sim *s, const struct sim_session *t)
 {
-    return t->is_vague || sim_had_trouble(s, t->will_since);
+    return t->is_vague || t->is_will_lost || sim_had_trouble(s, t->will_since);
 }
 
 /* ---- what happens to the session ---- */
@@ -107,7 +107,7 @@ static bool some_state(const struct sim *s, unsigned worker, const struct sim_pu
 static struct sim_session *session_of(struct sim *s, int client, const struct event *e)
 {
     struct sim_session *t = client >= 0 ? &s->model.sessions[client] : NULL;
-    if (t == NULL || t->will < 0 ||
+    if (t == NULL || t->will < 0 || t->is_will_lost ||
         !slice_is(slice_text(e->target), sim_topic(s->model.pubs[t->will].topic))) {
         return NULL;
     }
@@ -175,6 +175,20 @@ void will_denied(struct sim *s, unsigned worker, int client, const struct event 
                  worker);
     }
     forget(t);
+}
+
+/* A store without room says so at a busy moment, too, on a disk that is well. The will waits then,
+ * and who comes back or ends its session does not: the loss is said. */
+void will_given_up(struct sim *s, unsigned worker, int client, const struct event *e)
+{
+    struct sim_session *t = session_of(s, client, e);
+    if (t == NULL) {
+        return; /* of a session of which little is known */
+    }
+    if (s->log->writers[worker].refused_at < t->will_since && !sim_had_trouble(s, t->will_since)) {
+        sim_fail(s, "7", "the will m%d is given up, and the store has refused nothing", t->will);
+    }
+    t->is_will_lost = true;
 }
 
 /* ---- at the end ---- */

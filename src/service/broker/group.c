@@ -228,10 +228,10 @@ static bool is_kept(const struct msg *m, const struct member *to)
 }
 
 static enum err give(struct worker *w, const struct msg *m, const struct member *to,
-                     unsigned n_hops)
+                     unsigned n_hops, bool is_recorded)
 {
     struct msg *copy = NULL;
-    uint64_t body_id = is_kept(m, to) ? worker_id(w, &w->next_body) : 0;
+    uint64_t body_id = is_recorded ? worker_id(w, &w->next_body) : 0;
     TRY(copy_for_group(m, to->group, body_id, &copy));
     enum err err = to->sub != NULL ? give_here(w, copy, to) : give_there(w, copy, to, n_hops);
     msg_unref(copy);
@@ -248,7 +248,7 @@ void group_pass_on(struct worker *w, const struct session *s, const struct deliv
     if (to == NULL) {
         return;
     }
-    enum err err = give(w, d->msg, to, 0);
+    enum err err = give(w, d->msg, to, 0, is_kept(d->msg, to));
     if (err == ERR_SPACE || err == ERR_IO) {
         report_store(w, NULL, d->msg->topic, err, "a message of a shared subscription");
     } else if (err != OK) {
@@ -305,6 +305,24 @@ MUST_USE enum err chosen_record(struct worker *w, const struct wmsg_chosen *c)
     return OK;
 }
 
+/* What the store does not take goes without a record when nobody waits for one, and with QoS 2: its
+ * publisher would send it again, and who has it already would get it twice. */
+static enum err hand_on(struct worker *w, const struct wmsg *in, const struct member *to,
+                        struct wmsg_place *place)
+{
+    bool is_recorded = is_kept(in->msg, to);
+    enum err err = give(w, in->msg, to, in->n_hops + 1u, is_recorded);
+    if ((err == ERR_SPACE || err == ERR_IO) && (in->msg->qos == 2 || !in->durable)) {
+        err = give(w, in->msg, to, in->n_hops + 1u, false);
+    }
+    TRY(err);
+    if (place != NULL) {
+        place->is_passed_on = true; /* not again when this one is tried again */
+        place->is_on_record = is_recorded;
+    }
+    return OK;
+}
+
 /* Who gets it here; NULL: nobody, or it went on to another worker. */
 static enum err member_here(struct worker *w, const struct wmsg *in, struct group *group,
                             struct member **ret)
@@ -319,16 +337,15 @@ static enum err member_here(struct worker *w, const struct wmsg *in, struct grou
     if (to == NULL || to->group != group || load_of(&t, to) >= GROUP_FULL) {
         to = group_pick(group, load_of, &t);
     }
+    /* The body owes this worker no record, for a member that does not last was to have it: it may
+     * be gone before one is made, and what lasts needs one of its own. */
+    bool is_unowed = in->msg->body_id != 0 && !in->durable;
     if (to == NULL) {
         count_add(&counts(w)->dropped_asleep, 1);
-    } else if (to->sub != NULL) {
+    } else if (to->sub != NULL && !(is_unowed && is_kept(in->msg, to))) {
         *ret = to;
     } else {
-        TRY(give(w, in->msg, to, in->n_hops + 1u));
-        if (place != NULL) {
-            place->is_passed_on = true; /* not again when this one is tried again */
-            place->is_on_record = is_kept(in->msg, to);
-        }
+        return hand_on(w, in, to, place);
     }
     return OK;
 }
@@ -407,26 +424,23 @@ static bool has_brought(const struct sub *sub, const uint32_t *ids, size_t n_ids
 }
 
 /* The record names no group: identifiers tell apart what several subscriptions would have brought,
- * where the client gave any. An ordinary one comes first, for it loses nothing. */
+ * where the client gave any. An ordinary one comes first, for it loses nothing. What none of those
+ * of now has brought is its own: in another group it would be a second copy. */
 uint32_t group_of_restored(const struct session *s, struct slice topic, const uint32_t *ids,
                            size_t n_ids)
 {
-    uint32_t group = 0, guess = 0;
-    bool is_ordinary = false;
+    uint32_t group = 0;
     list_for_each (n, &s->subscriber.subs) {
         const struct sub *sub = LIST_ENTRY(n, struct sub, in_subscriber);
-        if (!topic_matches(sub_filter(sub), topic)) {
+        if (!topic_matches(sub_filter(sub), topic) || !has_brought(sub, ids, n_ids)) {
             continue;
         }
-        bool has = has_brought(sub, ids, n_ids);
-        if (sub->member == NULL && has) {
+        if (sub->member == NULL) {
             return 0;
         }
-        is_ordinary = is_ordinary || sub->member == NULL;
-        guess = sub->member != NULL ? sub->member->group->number : guess;
-        group = sub->member != NULL && has ? sub->member->group->number : group;
+        group = sub->member->group->number;
     }
-    return group != 0 || is_ordinary ? group : guess;
+    return group;
 }
 
 /* ---- who is a member ---- */

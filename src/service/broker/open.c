@@ -62,9 +62,18 @@ void worker_account_release(struct worker *w, struct account *a)
 
 /* ---- sessions ---- */
 
+void session_forget(struct worker *w, struct session *s)
+{
+    subs_remove_all(w, &s->subscriber);
+    wheel_cancel(&w->session_wheel, &s->expiry);
+    map_remove(&s->account->sessions, s->client_id);
+    session_free(s);
+    w->n_sessions--;
+    count_set(&counts(w)->sessions, w->n_sessions);
+}
+
 void session_end(struct worker *w, struct session *s)
 {
-    struct account *a = s->account;
     uint64_t lsn;
     will_fire(w, s, NULL); /* SPEC: MQTT5-3.1.2-8, MQTT3-3.1.2-8: however long its delay is */
     will_lose(w, s, "its session had to end");
@@ -72,13 +81,9 @@ void session_end(struct worker *w, struct session *s)
     subs_remove_all(w, &s->subscriber);
     groups_end_session(w, s); /* while the bodies are on record, in the same handover */
     if (s->is_on_record && record_session_end(w, s->id, &lsn) != OK) {
-        count_add(&counts(w)->dropped_memory, 1); /* it comes back at a restart and expires then */
+        count_add(&counts(w)->dropped_memory, 1); /* it comes back at a restart, and ends then */
     }
-    wheel_cancel(&w->session_wheel, &s->expiry);
-    map_remove(&a->sessions, s->client_id);
-    session_free(s);
-    w->n_sessions--;
-    count_set(&counts(w)->sessions, w->n_sessions);
+    session_forget(w, s);
 }
 
 void session_over(struct worker *w, struct session *s)

@@ -144,6 +144,38 @@ static uint64_t left_ms(uint64_t whole_ms, uint64_t passed_ms)
     return passed_ms < whole_ms ? whole_ms - passed_ms : 0;
 }
 
+static void uncount(struct restore *r, const struct session *s)
+{
+    if (s->expiry_s == 0) { /* it was over, and is said to have ended twice now */
+        r->report->ended--;
+        return;
+    }
+    r->report->sessions--;
+    r->report->deliveries -= session_count(s);
+    list_for_each (n, &s->subscriber.subs) {
+        (void)n;
+        r->report->subscriptions--;
+    }
+}
+
+/* Of two of one name the older has had its end, and the record of that was lost for want of memory:
+ * its will was published, and what was for others of its groups went to them. */
+static enum err end_other(struct restore *r, struct worker *w, struct session *other)
+{
+    struct restore_note *notes = (struct restore_note *)(void *)r->notes.p;
+    size_t n = r->notes.n / sizeof(*notes), kept = 0;
+    TRY(will_end(r, other->id));
+    for (size_t i = 0; i < n; i++) {
+        if (notes[i].s != other) {
+            notes[kept++] = notes[i];
+        }
+    }
+    r->notes.n = kept * sizeof(*notes);
+    uncount(r, other);
+    session_forget(w, other);
+    return OK;
+}
+
 static enum err wake_session(struct restore *r, const struct journal_session *s,
                              const struct principal *p)
 {
@@ -156,17 +188,13 @@ static enum err wake_session(struct restore *r, const struct journal_session *s,
     uint32_t expiry_s = s->expiry_s < most_s ? s->expiry_s : most_s;
     r->slept_ms = slept_ms(r, s);
     struct session *other = map_find(&a->sessions, s->client_id);
-    if (other != NULL && other->expiry_s == 0) {
-        will_forget(w, other); /* nobody can hear it yet */
-        other->will = msg_unref(other->will);
-        session_end(w, other); /* over, and so it is not the one of two that stays */
-    }
-    enum err err = session_add(w, a, s->id, s->client_id, true, &back);
-    if (err == ERR_EXISTS) { /* two of one name: the first has it */
-        account_drop_if_unused(w, a);
+    if (other != NULL && other->id > s->id) {
         return will_end(r, s->id);
     }
-    TRY(err);
+    if (other != NULL) {
+        TRY(end_other(r, w, other));
+    }
+    TRY(session_add(w, a, s->id, s->client_id, true, &back));
     back->is_on_record = true;
     r->home = w;
     r->session = back;

@@ -429,6 +429,34 @@ static void a_lost_body_is_dropped(void **state)
     assert_int_equal(report.lost, 0);
 }
 
+/* The end of a session was not taken for want of memory: the one that began after it is there. */
+static void the_newer_of_two_comes_back(void **state)
+{
+    struct bench *b = *state;
+    struct party *sub = &b->parties[0], *pub = &b->parties[1];
+    struct restore_report report;
+    one_sleeps(b, 1);
+    publishes(b, pub, "t/a", "old", 1, 1, false);
+    settle(b);
+    is_in(b, sub, device_at(b, 1, 0), &(struct hello){.client_id = "c"});
+    is_cut(b, sub);
+    is_in(b, sub, device_at(b, 1, 0), &durable);
+    subscribed(b, sub, "t/#", 1);
+    publishes(b, pub, "t/a", "new", 1, 2, false);
+    settle(b);
+    for (size_t i = 0; i < b->log->n; i++) {
+        if (b->log->records[i].kind == JOURNAL_SESSION_END) {
+            b->log->records[i].kind = JOURNAL_ENTRY_END;
+        }
+    }
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.sessions, 2);
+    assert_int_equal(report.ended, 1);
+    assert_int_equal(report.subscriptions, 1);
+    assert_int_equal(report.deliveries, 1);
+    is_back(b, sub, device_at(b, 1, 0), "publish1d t/a new; ");
+}
+
 /* ---- memory ---- */
 
 static void story(struct bench *b)
@@ -498,6 +526,7 @@ int main(void)
         CASE(a_poisonous_message_is_set_aside),
         CASE(restarts_do_not_reset_the_count),
         CASE(a_lost_body_is_dropped),
+        CASE(the_newer_of_two_comes_back),
         cmocka_unit_test(every_allocation_fails_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

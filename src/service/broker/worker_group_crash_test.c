@@ -104,6 +104,60 @@ static void had_by_one_who_is_gone(void **state)
     EXPECT(o, "connack 00 present; publish2 t/a x; ");
 }
 
+/* Does each delivery stand on a body that its worker wrote, or that owes it one? Another may be
+ * gone before the delivery is on record. */
+static bool all_stand(const struct keeper *k)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        struct journal_deliver d;
+        struct journal_delivery e;
+        struct journal_body b = {0};
+        bool is_own = false;
+        if (k->records[i].kind != JOURNAL_DELIVER) {
+            continue;
+        }
+        must(journal_deliver_read(k->records[i].content, &d));
+        for (size_t j = 0; j < i; j++) {
+            if (k->records[j].kind == JOURNAL_BODY) {
+                must(journal_body_read(k->records[j].content, &b));
+                is_own = is_own || (b.id == d.body_id && (k->records[j].writer == d.worker ||
+                                                          (b.owed >> d.worker & 1) != 0));
+            }
+        }
+        while (!is_own && journal_delivery_next(&d.entries, &e) == OK) {
+            if (!e.is_done) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* Chosen was one that does not last, so nobody waits for a record, and who has it instead lasts. */
+static void kept_for_one_who_lasts(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1], *o = &b->parties[2];
+    is_in(b, o, device_at(b, 1, 1), &durable);
+    subscribed(b, o, "t/#", 1); /* for it the message has a body */
+    joins(b, c, device_at(b, 0, 1), &durable);
+    is_cut(b, c);
+    joins(b, a, device_at(b, 0, 0), &clean);
+    publishes(b, p, "t/a", "x", 2, 7, false);
+    is_cut(b, a);
+    settle(b);
+    EXPECT(o, "publish1 t/a x; ");
+    assert_true(all_stand(b->log));
+    keeper_commit(b->log);
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.rematched, 0);
+    assert_int_equal(report.lost, 0);
+    connects(b, c, device_at(b, 0, 1), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish2d t/a x; ");
+}
+
 /* A message that was acknowledged to nobody is matched again, for one member of the group. */
 static void joins_by_number(struct bench *b, struct party *p, const char *filter, uint32_t id)
 {
@@ -141,6 +195,58 @@ static void two_groups_come_back(void **state)
     settle(b);
     EXPECT(c, "publish1 t/a x; ");
     EXPECT(d, "publish1 t/a x; ");
+}
+
+/* Others have it already when the store does not take the copy that is passed on: refused, it would
+ * come in again, and they would get it twice. */
+static void passed_on_by_a_full_disk(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1], *o = &b->parties[2];
+    is_in(b, o, device_at(b, 1, 1), &durable);
+    subscribed(b, o, "t/#", 2);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    is_cut(b, c);
+    joins(b, a, device_at(b, 0, 0), &durable);
+    publishes(b, p, "t/a", "x", 2, 7, false); /* for a on worker 0, which has no turn */
+    is_cut(b, a);
+    uint8_t bytes[128];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    write_hello(&clean, &w);
+    assert_true(arrives(b, a, 0, device_at(b, 0, 0)));
+    worker_input(b->workers[0], a->conn, wr_slice(&w), b->now_ms); /* its session of before ends */
+    disk_is_full(b, true);
+    settle(b); /* for c, on worker 1, with a body that is not taken */
+    disk_is_full(b, false);
+    EXPECT(p, "pubrec 7; ");
+    EXPECT(o, "publish2 t/a x; ");
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish2 t/a x; ");
+}
+
+/* What a subscription brought that is there no more is not passed on in another group. */
+static void passed_on_in_no_other_group(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    is_in(b, a, device_at(b, 0, 0), &durable);
+    joins_by_number(b, a, "$share/h/t/#", 2);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    says(b, p, "x", 2);
+    EXPECT(a, "publish1 t/a x; ");
+    EXPECT(c, "publish2 t/a x; ");
+    unsubscribes(b, a, "$share/h/t/#");
+    EXPECT(a, "unsuback 8 00; ");
+    joins_by_number(b, a, share, 1);
+    bench_crash(b, 1000, &report);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish2d t/a x; ");
+    connects(b, a, device_at(b, 0, 0), &clean); /* the session of before ends */
+    settle(b);
+    EXPECT(c, "");
 }
 
 /* A record for the members of one group is not for those of others that match as well. */
@@ -244,8 +350,11 @@ int main(void)
         STORY(passed_on_survives),
         STORY(passed_on_with_its_end),
         STORY(had_by_one_who_is_gone),
+        STORY(kept_for_one_who_lasts),
         STORY(two_groups_come_back),
         STORY(passed_on_within_its_group),
+        STORY(passed_on_by_a_full_disk),
+        STORY(passed_on_in_no_other_group),
         STORY(passed_on_after_its_packet_id),
         STORY(owed_to_a_group),
         STORY(expired_while_down),

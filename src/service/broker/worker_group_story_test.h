@@ -4,6 +4,7 @@
 #define SERVICE_BROKER_WORKER_GROUP_STORY_TEST_H
 
 #include "service/broker/worker_story_test.h"
+#include "wire/mqtt/unsubscribe.h"
 
 static const struct hello clean = {.client_id = "c"};
 static const char *const share = "$share/g/t/#";
@@ -36,6 +37,17 @@ static inline void says(struct bench *b, struct party *p, const char *payload, u
     publishes(b, p, "t/a", payload, qos, 7, false);
     settle(b);
     (void)said(p);
+}
+
+static inline void unsubscribes(struct bench *b, struct party *p, const char *filter)
+{
+    uint8_t bytes[128], list[64];
+    struct wr w = wr_into(bytes, sizeof(bytes)), l = wr_into(list, sizeof(list));
+    wr_block16(&l, slice_text(filter));
+    struct mqtt_unsubscribe m = {.packet_id = 8, .list = wr_slice(&l), .n_filters = 1};
+    must(mqtt_unsubscribe_encode(&m, p->version, &w));
+    give_wr(b, p, &w);
+    settle(b);
 }
 
 #endif

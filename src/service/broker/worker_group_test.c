@@ -1,17 +1,5 @@
 /* Shared subscriptions on two workers: whose turn, who takes over. docs/ORDER.md, rule 6. */
 #include "service/broker/worker_group_story_test.h"
-#include "wire/mqtt/unsubscribe.h"
-
-static void unsubscribes(struct bench *b, struct party *p, const char *filter)
-{
-    uint8_t bytes[128], list[64];
-    struct wr w = wr_into(bytes, sizeof(bytes)), l = wr_into(list, sizeof(list));
-    wr_block16(&l, slice_text(filter));
-    struct mqtt_unsubscribe m = {.packet_id = 8, .list = wr_slice(&l), .n_filters = 1};
-    must(mqtt_unsubscribe_encode(&m, p->version, &w));
-    give_wr(b, p, &w);
-    settle(b);
-}
 
 /* ---- whose turn ---- */
 

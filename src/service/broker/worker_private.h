@@ -332,6 +332,8 @@ void handover_arrived(struct worker *w, struct handover *h);
 struct handover *handover_free(struct handover *h);
 /* session_end - now, whatever becomes of its will. */
 void session_end(struct worker *w, struct session *s);
+/* session_forget - without a record and a word: it has had its end. */
+void session_forget(struct worker *w, struct session *s);
 /* session_over - its time is over: it ends, or is held until there is room for its will. */
 void session_over(struct worker *w, struct session *s);
 /* session_add - a new one with this id, in its account. */
