@@ -132,6 +132,21 @@ bool stream_is_blocked(const struct stream *s);
 /* stream_pending_bytes - kept for the socket; charge it to the principal. */
 size_t stream_pending_bytes(const struct stream *s);
 
+/* Tickets (tls_tickets.h). */
+struct ssl_session_st; /* OpenSSL's */
+
+/* stream_offers_ticket - looks ahead at what a server's socket has received of the first flight:
+ * does it offer a ticket that opens? So often it is a tenth of the work. */
+bool stream_offers_ticket(const struct stream *s, struct stream_io *io);
+/* stream_is_resumed - the handshake was done by a ticket. */
+bool stream_is_resumed(const struct stream *s);
+/* stream_session - of a client with takes_tickets: what its next connection, as the same, resumes
+ * by; NULL: the server gave no ticket. Gives: stream_session_free. */
+struct ssl_session_st *stream_session(const struct stream *s);
+struct ssl_session_st *stream_session_free(struct ssl_session_st *session);
+/* stream_resume - before stream_start: offers this session (borrows; NULL: none). ERR_CRYPTO. */
+MUST_USE enum err stream_resume(struct stream *s, struct ssl_session_st *session);
+
 /* stream_close - orderly: WebSocket's close, close_notify, FIN behind what is kept. The caller goes
  * on reading until ERR_CLOSED or its deadline, then frees. Does nothing on a broken stream. */
 void stream_close(struct stream *s, struct stream_io *io);

@@ -25,6 +25,7 @@ struct assembly {
     struct pki *pki;
     const struct policy *policy;
     const struct trust *trust;             /* NULL: no tokens are taken */
+    struct tls_tickets *tickets;           /* of all of them; NULL: none are given */
     struct tls *tls[CONFIG_LISTENERS_MAX]; /* by entrance */
     struct ws_rules ws[CONFIG_LISTENERS_MAX];
     struct slice origins[CONFIG_LISTENERS_MAX][CONFIG_ORIGINS_MAX]; /* into config */

@@ -23,8 +23,9 @@ enum err admit_init(struct driver *d, const struct worker_setup *worker)
     size_t share = worker->n_workers > 0 ? worker->n_workers : 1;
     size_t most = l->preauth_connections / share;
     list_init(&a->outside);
-    list_init(&a->line[0]);
-    list_init(&a->line[1]);
+    for (size_t i = 0; i < COUNT_OF(a->line); i++) {
+        list_init(&a->line[i]);
+    }
     a->preauth_ms = (uint64_t)l->preauth_seconds * 1000;
     a->moved_at_ms = d->now_ms;
     a->prefixes = mem_alloc(sizeof(*a->prefixes));
@@ -287,15 +288,35 @@ void admit_known_dtls(struct driver *d, const struct net_peer *peer)
 void admit_wait(struct link *l)
 {
     struct admit *a = &l->driver->admit;
-    if (!list_is_linked(&l->admitted.line)) {
-        list_append(&a->line[l->admitted.has_begun ? 0 : 1], &l->admitted.line);
-        a->n_line++;
+    if (list_is_linked(&l->admitted.line)) {
+        return;
     }
+    enum admit_line line = ADMIT_BEGUN;
+    if (!l->admitted.has_begun) {
+        line = stream_offers_ticket(l->stream, l->driver->io) ? ADMIT_RESUMED : ADMIT_FULL;
+    }
+    list_append(&a->line[line], &l->admitted.line);
+    a->n_line++;
+}
+
+static enum admit_line choose_line(struct admit *a)
+{
+    if (!list_is_empty(&a->line[ADMIT_BEGUN])) {
+        return ADMIT_BEGUN;
+    }
+    bool is_full_due = a->n_resumed_run >= ADMIT_RESUMED_RUN;
+    if (list_is_empty(&a->line[ADMIT_RESUMED]) ||
+        (is_full_due && !list_is_empty(&a->line[ADMIT_FULL]))) {
+        a->n_resumed_run = 0;
+        return ADMIT_FULL;
+    }
+    a->n_resumed_run += is_full_due ? 0 : 1;
+    return ADMIT_RESUMED;
 }
 
 static struct link *next_in_line(struct admit *a)
 {
-    struct list *line = list_is_empty(&a->line[0]) ? &a->line[1] : &a->line[0];
+    struct list *line = &a->line[choose_line(a)];
     struct list_node *n = list_first(line);
     return n != NULL ? LIST_ENTRY(n, struct link, admitted.line) : NULL;
 }

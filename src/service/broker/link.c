@@ -222,8 +222,8 @@ static void end(struct link *l, enum err err)
 
 /* ---- identity ---- */
 
-/* The leaf has been verified by TLS; whose it is says its name, and the directory whether the key
- * is theirs. */
+/* The leaf has been verified by TLS, now or when its ticket was given; whose it is says its name,
+ * and the directory of now whether the key is theirs. */
 static bool identify(struct link *l)
 {
     struct driver *d = l->driver;
@@ -232,6 +232,10 @@ static bool identify(struct link *l)
     enum err err = stream_peer_cert(l->stream, &der);
     l->is_identified = true;
     count_add(&d->counters->handshakes_ok, 1);
+    if (stream_is_resumed(l->stream)) {
+        count_add(&d->counters->handshakes_resumed, 1);
+        worker_resumed(d->worker, l->conn);
+    }
     if (err == ERR_NOT_FOUND) {
         return true; /* it may log in by other means */
     }

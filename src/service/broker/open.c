@@ -499,7 +499,8 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
     err = may_open ? bind(w, c, &o) : ERR_DENIED;
     if (err == OK) {
         struct event e = event_of(w, EVENT_connect, c);
-        event_reason(&e, "connected%s%s%s", o.is_present ? ", session resumed" : "",
+        event_reason(&e, "connected%s%s%s%s", o.is_present ? ", session resumed" : "",
+                     c->is_resumed ? ", by a TLS ticket" : "",
                      mqtt_server_terms(c->engine)->version == MQTT_V31 ? ", by the old MQTT 3.1"
                                                                        : "",
                      c->entrance->is_plain ? ", in PLAINTEXT by an exception" : "");
