@@ -4,26 +4,20 @@
  * Before the first byte of TLS: the budget of the network they come from (prefix_table.h) and the
  * pool of strangers (strangers.h). Who comes when its network's budget is held by others who are
  * still logging in waits outside for them: all clients of a plant behind one address come back at
- * once after a restart, and are no flood. Then the line: handshakes take their steps in order,
- * those that have begun first, within a share of each turn that live connections do not feel; of
- * the others those first that offer a ticket which opens, for they cost a tenth, but one in
- * ADMIT_RESUMED_RUN and one is a full one while some wait. While
- * the line is long, or those outside get in one after the other, accepting rests and the kernel's
- * queue holds the rest.
+ * once after a restart, and are no flood. Then the line (line.h): handshakes take their steps
+ * within a share of each turn that live connections do not feel. While the line is long, or those
+ * outside get in one after the other, accepting rests and the kernel's queue holds the rest.
  */
 #ifndef SERVICE_BROKER_ADMIT_H
 #define SERVICE_BROKER_ADMIT_H
 
+#include "service/broker/line.h"
 #include "service/broker/prefix_table.h"
 #include "service/broker/strangers.h"
 #include "service/broker/worker.h"
 
-/* The parts of the line, by who goes first. */
-enum admit_line { ADMIT_BEGUN, ADMIT_RESUMED, ADMIT_FULL, ADMIT_LINES };
-
 enum {
     ADMIT_TURN_US = 2000,       /* of one turn for TLS handshakes; one step is always taken */
-    ADMIT_RESUMED_RUN = 8,      /* tickets that go before a full handshake that waits */
     ADMIT_LINE_MAX = 64,        /* in line: accepting rests until half of it has been served */
     ADMIT_OUTSIDE_REST = 32,    /* outside: the same, while they get in */
     ADMIT_PATIENCE_MS = 2000,   /* nobody outside got in for so long: they are no restart */
@@ -52,11 +46,9 @@ struct admitted {
 struct admit {
     struct prefix_table *prefixes;
     struct strangers strangers;
-    struct strangers waiting;      /* outside, by network */
-    struct list outside;           /* and by age */
-    struct list line[ADMIT_LINES]; /* TLS handshakes */
-    size_t n_line;
-    unsigned n_resumed_run; /* served since a full one was */
+    struct strangers waiting; /* outside, by network */
+    struct list outside;      /* and by age */
+    struct line line;         /* TLS handshakes */
     uint64_t preauth_ms;
     uint64_t look_at_ms;  /* those outside try again */
     uint64_t moved_at_ms; /* the last time that one got in whom somebody outside waited for */

@@ -547,6 +547,7 @@ void handover_arrived(struct worker *w, struct handover *h)
     c->gate = TAKE(h->gate);
     c->unread = h->unread;
     c->credential = h->credential;
+    c->is_resumed = h->is_resumed;
     c->token_wall_ms = h->token_wall_ms;
     h->unread = (struct buf){0};
     EVENT_TEXT(c, client_id, mqtt_gate_connect(c->gate)->client_id);
