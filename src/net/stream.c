@@ -10,6 +10,7 @@
 #include "base/scope.h"
 #include "base/wr.h"
 #include "net/stream_private.h"
+#include "security/crypto/x509.h"
 
 enum { FRAMES_AT_ONCE = 32 };
 
@@ -647,13 +648,13 @@ bool stream_closed_cleanly(const struct stream *s)
     return s->cleanly || (s->ws != NULL && ws_failure(s->ws) == ERR_CLOSED);
 }
 
-enum err stream_peer_cert(const struct stream *s, struct buf *ret)
+enum err stream_peer_cert(const struct stream *s, struct x509 **ret)
 {
     X509 *cert = s->ssl != NULL ? SSL_get0_peer_certificate(s->ssl) : NULL;
     if (cert == NULL) {
         return ERR_NOT_FOUND;
     }
-    return tls_cert_der(cert, ret);
+    return x509_share(cert, ret);
 }
 
 enum tls_verify stream_verify(const struct stream *s)

@@ -172,9 +172,10 @@ bool stream_can_close(const struct stream *s);
 unsigned stream_refusal(const struct stream *s);
 bool stream_is_tls(const struct stream *s);
 bool stream_closed_cleanly(const struct stream *s);
-/* stream_peer_cert - appends the DER of the peer's leaf certificate. ERR_NOT_FOUND: it sent none.
- * ERR_NOMEM, ERR_CRYPTO. */
-MUST_USE enum err stream_peer_cert(const struct stream *s, struct buf *ret);
+struct x509;
+/* stream_peer_cert - the peer's leaf certificate, as it was proven in this handshake or in that of
+ * its ticket. ERR_NOT_FOUND: it showed none; else as x509_from_der. */
+MUST_USE enum err stream_peer_cert(const struct stream *s, struct x509 **ret);
 enum tls_verify stream_verify(const struct stream *s);
 /* stream_error - what went wrong in TLS, WebSocket or the socket, one line without the peer's
  * bytes; "" when nothing did. */

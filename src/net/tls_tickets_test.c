@@ -104,7 +104,7 @@ static struct visit visit(struct place *p)
         assert_true(stream_is_established(d.server.s) && stream_is_established(d.client.s));
         assert_int_equal(stream_is_resumed(d.client.s), v.is_resumed);
         /* Who it is, a resumed session knows as well. */
-        enum err err = stream_peer_cert(d.server.s, &cert);
+        enum err err = peer_der(&d.server, &cert);
         assert_int_equal(err, p->client_has_cert ? OK : ERR_NOT_FOUND);
         if (err == OK) {
             assert_int_equal(tls_cert_der(certs[CLIENT].x509, &own), OK);

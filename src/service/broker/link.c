@@ -227,9 +227,8 @@ static void end(struct link *l, enum err err)
 static bool identify(struct link *l)
 {
     struct driver *d = l->driver;
-    AUTO(buf_done) struct buf der = {0};
     AUTO(x509_autofree) struct x509 *x = NULL;
-    enum err err = stream_peer_cert(l->stream, &der);
+    enum err err = stream_peer_cert(l->stream, &x);
     l->is_identified = true;
     count_add(&d->counters->handshakes_ok, 1);
     if (stream_is_resumed(l->stream)) {
@@ -238,9 +237,6 @@ static bool identify(struct link *l)
     }
     if (err == ERR_NOT_FOUND) {
         return true; /* it may log in by other means */
-    }
-    if (err == OK) {
-        err = x509_from_der(buf_slice(&der), &x);
     }
     if (err == OK) {
         err = identity_from_x509(x, IDENTITY_ANY, l->name);
