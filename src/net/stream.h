@@ -136,10 +136,16 @@ size_t stream_pending_bytes(const struct stream *s);
 struct ssl_session_st; /* OpenSSL's */
 
 /* stream_offers_ticket - looks ahead at what a server's socket has received of the first flight:
- * does it offer a ticket that opens? So often it is a tenth of the work. */
+ * does it offer a ticket that opens? Then it is half of the work or less. */
 bool stream_offers_ticket(const struct stream *s, struct stream_io *io);
 /* stream_is_resumed - the handshake was done by a ticket. */
 bool stream_is_resumed(const struct stream *s);
+/* stream_ticket_ms - how often its client is to be given a ticket: 0 for never (not established,
+ * none are given, or TLS 1.2, where the handshake did). */
+uint64_t stream_ticket_ms(const struct stream *s);
+/* stream_give_ticket - seals one and sends it; where stream_ticket_ms is not 0. ERR_AGAIN: the
+ * stream is blocked. Errors as stream_write. */
+MUST_USE enum err stream_give_ticket(struct stream *s, struct stream_io *io);
 /* stream_session - of a client with takes_tickets: what its next connection, as the same, resumes
  * by; NULL: the server gave no ticket. Gives: stream_session_free. */
 struct ssl_session_st *stream_session(const struct stream *s);

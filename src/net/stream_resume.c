@@ -20,6 +20,32 @@ bool stream_is_resumed(const struct stream *s)
     return s->ssl != NULL && s->note.established && SSL_session_reused(s->ssl) == 1;
 }
 
+uint64_t stream_ticket_ms(const struct stream *s)
+{
+    struct tls_tickets *tickets = s->tls != NULL ? tls_tickets_of(s->tls) : NULL;
+    bool gives = tickets != NULL && s->note.established && SSL_version(s->ssl) == TLS1_3_VERSION;
+    return gives ? tls_tickets_period_ms(tickets) : 0;
+}
+
+enum err stream_give_ticket(struct stream *s, struct stream_io *io)
+{
+    if (s->failed != OK) {
+        return s->failed;
+    }
+    if (s->closing || stream_is_blocked(s)) {
+        return ERR_AGAIN;
+    }
+    stream_aim(s, io);
+    int ok = SSL_new_session_ticket(s->ssl);
+    ok = ok == 1 ? SSL_do_handshake(s->ssl) : ok;
+    enum err err = ok == 1 ? stream_send_sealed(s, io)
+                           : stream_fail(s, ERR_CRYPTO, "TLS could not give a ticket");
+    io->sealed_n = 0;
+    stream_unaim(s);
+    TRY(err);
+    return stream_watch(s);
+}
+
 /* Copies in and out: the library calls a session spoilt when its connection ends without a goodbye,
  * as lost ones do. */
 int tls_on_session(SSL *ssl, SSL_SESSION *session)

@@ -70,6 +70,8 @@ struct tls_tickets_place {
  * slices are borrowed for the call. ERR_NOMEM, ERR_CRYPTO. */
 MUST_USE enum err tls_tickets_install(struct tls_tickets *t, const struct tls_tickets_place *place,
                                       SSL_CTX *ctx);
+/* tls_tickets_period_ms - how often keys, and the tickets of connections that last, are renewed. */
+uint64_t tls_tickets_period_ms(const struct tls_tickets *t);
 /* tls_tickets_of - of a server that has some, else NULL. Borrowed. */
 struct tls_tickets *tls_tickets_of(const struct tls *t);
 

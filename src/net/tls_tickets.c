@@ -356,8 +356,9 @@ static int64_t end_of_chain(SSL *ssl)
     return sk_X509_num(chain) <= 0 && SSL_get0_peer_certificate(ssl) != NULL ? INT64_MIN : end;
 }
 
-/* A ticket is about to be sealed. One of a resumed session says what its first one said: no chain
- * of tickets outlives a life. */
+/* A ticket is about to be sealed. On a resumed connection it says what the one before it said: no
+ * chain of tickets outlives a life. One that began in full has proven itself for as long as it
+ * lasts. */
 static int on_seal(SSL *ssl, void *ctx)
 {
     const struct tls_tickets *t = ctx;
@@ -406,6 +407,11 @@ static SSL_TICKET_RETURN on_open(SSL *ssl, SSL_SESSION *session, const unsigned 
     return renews ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
 }
 
+uint64_t tls_tickets_period_ms(const struct tls_tickets *t)
+{
+    return (uint64_t)t->rotate_ms;
+}
+
 static enum err context_of(const struct tls_tickets_place *p, struct digest *ret)
 {
     AUTO(buf_done) struct buf all = {0};
@@ -426,8 +432,7 @@ enum err tls_tickets_install(struct tls_tickets *t, const struct tls_tickets_pla
     if (SSL_CTX_set_session_id_context(ctx, context.bytes, sizeof(context.bytes)) != 1 ||
         SSL_CTX_set_app_data(ctx, t) != 1 ||
         SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_key) != 1 ||
-        SSL_CTX_set_session_ticket_cb(ctx, on_seal, on_open, t) != 1 ||
-        SSL_CTX_set_num_tickets(ctx, 1) != 1) {
+        SSL_CTX_set_session_ticket_cb(ctx, on_seal, on_open, t) != 1) {
         return ERR_CRYPTO;
     }
     (void)SSL_CTX_set_timeout(ctx, (long)(t->life_ms / MS));

@@ -1,6 +1,6 @@
 /*
  * tls_tickets - the keys of session tickets: with one a client that comes back skips the
- * certificates and signatures of a handshake, which are most of its price.
+ * certificates and signatures of a handshake, half of its price with TLS 1.3, more with 1.2.
  *
  * A ticket holds what the client had proven (its certificate), where (the listener with its CA and
  * its own certificate) and when. It proves no more than that: it is taken only at that listener,
@@ -8,6 +8,10 @@
  * directory of now, as after any handshake. What is not taken costs the client a full handshake,
  * nothing else. No 0-RTT; TLS 1.3 with fresh keys each time (psk_dhe_ke); TLS 1.2 only with an
  * extended master secret. SPEC: RFC8446 4.6.1, RFC5077 4, RFC7627 5.3.
+ *
+ * TLS 1.2 gives its ticket in the handshake. TLS 1.3 does so when the owner of the stream says so
+ * (stream_give_ticket), because sealing one is a fifth of the price of a handshake: when there is
+ * time for it, only to who has logged in, and again while the connection lasts.
  *
  * One object for all listeners and all workers; a struct tls shares it, so it outlives a reload of
  * certificates. Keys are random, in locked pages, and replaced by time: the newest seals, it and

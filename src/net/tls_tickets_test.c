@@ -19,6 +19,8 @@ struct place {
     struct tls_server_config server;
     bool client_has_cert;
     uint64_t client_options;
+    unsigned n_again;               /* tickets more */
+    unsigned lives;                 /* of LIFE_S */
     struct ssl_session_st *session; /* the client's */
 };
 
@@ -32,7 +34,7 @@ static struct tls_tickets *make_tickets(const struct place *p)
 
 static void place_open(struct place *p)
 {
-    *p = (struct place){.clock = clock_system(), .client_has_cert = true};
+    *p = (struct place){.clock = clock_system(), .client_has_cert = true, .lives = 1};
     p->clock.wall_ms = wall_of;
     p->clock.ctx = &p->ahead_ms;
     p->tickets = make_tickets(p);
@@ -97,6 +99,17 @@ static struct visit visit(struct place *p)
         duo_turn(&d);
     }
     assert_false(stream_offers_ticket(d.server.s, d.server.io));
+    if (d.server.err == OK && stream_ticket_ms(d.server.s) != 0) {
+        assert_null(stream_session(d.client.s)); /* none comes by itself */
+        assert_int_equal(stream_ticket_ms(d.server.s), HALF_MS * p->lives);
+        for (unsigned i = 0; i < 1 + p->n_again; i++) {
+            assert_int_equal(stream_give_ticket(d.server.s, d.server.io), OK);
+            duo_turn(&d);
+        }
+        assert_int_equal(write_text(&d.server, slice_text("and goes on")), OK);
+        duo_turn(&d);
+        assert_got(&d.client, slice_text("and goes on"));
+    }
     v.err = d.server.err;
     v.verify = stream_verify(d.server.s);
     v.is_resumed = stream_is_resumed(d.server.s);
@@ -153,6 +166,9 @@ static void in_both(void (*story)(struct place *p))
 
 static void resumes(struct place *p)
 {
+    assert_resumes(p);
+    assert_resumes(p);
+    p->n_again = 2;
     assert_resumes(p);
     assert_resumes(p);
 }
@@ -286,7 +302,9 @@ static void test_ends(void **state)
 /* The certificates of these tests end an hour from now; tickets live for long. */
 static void ends_with_certificate(struct place *p)
 {
-    struct tls_tickets_setup s = {.life_s = 2 * 3600, .clock = p->clock, .random = random_system()};
+    struct tls_tickets_setup s = {
+        .life_s = 6 * LIFE_S, .clock = p->clock, .random = random_system()};
+    p->lives = 6;
     p->tickets = tls_tickets_free(p->tickets);
     assert_int_equal(tls_tickets_new(&s, &p->tickets), OK);
     p->server.tickets = p->tickets;

@@ -203,6 +203,7 @@ static enum err driver_init(struct driver *d, const struct worker_setup *setup)
     d->now_ms = d->setup.clock.mono_ms(d->setup.clock.ctx);
     d->seen_epoch = setup->realm->epoch;
     list_init(&d->lingering);
+    tickets_init(d);
     TRY(loop_new(&d->loop));
     TRY(stream_io_new(&d->io));
     TRY(admit_init(d, setup));
@@ -280,6 +281,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 static uint64_t driver_deadline(const struct driver *d)
 {
     uint64_t at = least(worker_deadline(d->worker), admit_deadline(d));
+    at = least(at, tickets_deadline(d));
     for (size_t i = 0; i < d->n_doors; i++) {
         if (d->doors[i].listener != NULL) {
             at = least(at, listener_deadline(d->doors[i].listener));
@@ -345,6 +347,7 @@ static void driver_turn(struct driver *d)
         coap_door_turn(d->ports[i].door, d->now_ms, wall_ms);
     }
     pump_dirty(d);
+    tickets_turn(d);
     for (size_t i = 0; i < d->n_ports; i++) {
         udp_flush(d->ports[i].udp);
     }

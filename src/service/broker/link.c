@@ -10,6 +10,7 @@ static void link_ready(void *owner, uint32_t events);
 void link_free(struct link *l)
 {
     admit_gone(l);
+    tickets_leave(l);
     list_unlink(&l->lingering);
     stream_detach(l->stream);
     stream_free(l->stream);
@@ -76,6 +77,7 @@ static void linger(struct link *l)
 {
     struct driver *d = l->driver;
     l->conn = 0;
+    tickets_leave(l);
     stream_close(l->stream, d->io);
     l->linger_until_ms = d->now_ms + LINGER_MS;
     list_append(&d->lingering, &l->lingering);
@@ -220,6 +222,15 @@ static void end(struct link *l, enum err err)
     }
 }
 
+void link_failed(struct link *l, enum err err)
+{
+    if (l->conn == 0) {
+        link_free(l);
+    } else {
+        drop(l, explain_end(l, err));
+    }
+}
+
 /* ---- identity ---- */
 
 /* The leaf has been verified by TLS, now or when its ticket was given; whose it is says its name,
@@ -359,11 +370,7 @@ static void link_ready(void *owner, uint32_t events)
     if ((events & EPOLLOUT) != 0) {
         enum err err = stream_flush(l->stream, d->io);
         if (err != OK && err != ERR_AGAIN) {
-            if (l->conn == 0) {
-                link_free(l);
-            } else {
-                drop(l, explain_end(l, err));
-            }
+            link_failed(l, err);
             return;
         }
     }
@@ -421,8 +428,12 @@ static bool write_some(struct link *l)
 void link_pump(struct link *l)
 {
     struct driver *d = l->driver;
-    if (l->admitted.is_stranger && worker_is_known(d->worker, l->conn)) {
+    bool is_known = worker_is_known(d->worker, l->conn);
+    if (l->admitted.is_stranger && is_known) {
         admit_known(l);
+    }
+    if (is_known) {
+        tickets_join(l);
     }
     bool can_write = stream_is_ready(l->stream) && !stream_is_blocked(l->stream);
     if ((can_write || stream_can_close(l->stream)) && !write_some(l)) {
@@ -455,6 +466,7 @@ void link_depart(void *ctx, void *transport)
     struct driver *d = ctx;
     struct link *l = transport;
     admit_known(l); /* who moves has logged in */
+    tickets_leave(l);
     stream_detach(l->stream);
     d->departed = l;
 }
