@@ -41,6 +41,8 @@ enum err stream_give_ticket(struct stream *s, struct stream_io *io)
     enum err err = ok == 1 ? stream_send_sealed(s, io)
                            : stream_fail(s, ERR_CRYPTO, "TLS could not give a ticket");
     io->sealed_n = 0;
+    /* A record's room that was made for it; kept where a part of a record waits there. */
+    (void)SSL_free_buffers(s->ssl);
     stream_unaim(s);
     TRY(err);
     return stream_watch(s);

@@ -1,8 +1,12 @@
 /* Which tickets are taken, and which lead to a full handshake. */
+#include "base/heap_test.h"
 #include "net/stream_duo_test.h"
 #include "net/tls_private.h"
 
 enum { LIFE_S = 1200, LIFE_MS = LIFE_S * 1000, HALF_MS = LIFE_MS / 2, SKEW_MS = 300 * 1000 };
+enum {
+    IDLE_GROWTH_MAX = 4096 /* of a connection that was given a ticket; a record takes 16 KiB */
+};
 
 /* The wall clock of a test: the machine's, and some. */
 static int64_t wall_of(void *ctx)
@@ -103,7 +107,9 @@ static struct visit visit(struct place *p)
         assert_null(stream_session(d.client.s)); /* none comes by itself */
         assert_int_equal(stream_ticket_ms(d.server.s), HALF_MS * p->lives);
         for (unsigned i = 0; i < 1 + p->n_again; i++) {
+            size_t before = heap_in_use();
             assert_int_equal(stream_give_ticket(d.server.s, d.server.io), OK);
+            assert_true(heap_in_use() < before + IDLE_GROWTH_MAX);
             duo_turn(&d);
         }
         assert_int_equal(write_text(&d.server, slice_text("and goes on")), OK);

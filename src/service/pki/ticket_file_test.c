@@ -150,6 +150,7 @@ static void test_failures(void **state)
 
 static bool disk_holds(const struct test_disk *d, struct slice bytes)
 {
+    assert_non_null(bytes.p);
     for (size_t i = 0; i < TEST_DISK_FILES; i++) {
         const struct test_file *f = d->files[i];
         if (f != NULL && f->size >= bytes.n && memmem(f->now, f->size, bytes.p, bytes.n) != NULL) {
@@ -164,7 +165,8 @@ static void test_former_is_gone(void **state)
     (void)state;
     struct place p;
     struct disk_file *held = NULL;
-    uint8_t first[64];
+    uint8_t first[64] = {0};
+    struct slice kept = slice_of(first, sizeof(first));
     size_t n = 0;
     place_open(&p, 3);
     struct disk *d = &p.disk.disk;
@@ -172,10 +174,10 @@ static void test_former_is_gone(void **state)
     /* Held open, so that this disk forgets nothing by itself. */
     assert_int_equal(d->ops->open(d, TICKET_FILE, DISK_READ, &held), OK);
     assert_int_equal(d->ops->read_at(held, 48, first, sizeof(first), &n), OK);
-    assert_true(n == sizeof(first) && disk_holds(&p.disk, slice_of(first, n)));
+    assert_true(n == sizeof(first) && disk_holds(&p.disk, kept));
     rotate(&p);
     assert_int_equal(save(&p), OK);
-    assert_false(disk_holds(&p.disk, slice_of(first, n)));
+    assert_false(disk_holds(&p.disk, kept));
     d->ops->close(held);
     place_close(&p);
 }
