@@ -296,6 +296,21 @@ static struct link *take_from_line(struct admit *a)
     return n != NULL ? LIST_ENTRY(n, struct link, admitted.line) : NULL;
 }
 
+static uint64_t share_us(const struct admit *a)
+{
+    uint64_t half = a->live_us / 2;
+    return half < ADMIT_TURN_LEAST_US ? ADMIT_TURN_LEAST_US
+           : half > ADMIT_TURN_US     ? ADMIT_TURN_US
+                                      : half;
+}
+
+void admit_measured(struct driver *d, uint64_t turn_us)
+{
+    struct admit *a = &d->admit;
+    a->live_us = turn_us > a->spent_us ? turn_us - a->spent_us : 0;
+    a->spent_us = 0;
+}
+
 static void serve_line(struct driver *d)
 {
     struct admit *a = &d->admit;
@@ -308,8 +323,8 @@ static void serve_line(struct driver *d)
         l->admitted.has_begun = true;
         l->admitted.is_held = false;
         link_step(l);
-        bool is_over = d->setup.clock.mono_us(d->setup.clock.ctx) - start_us >= ADMIT_TURN_US;
-        l = is_over ? NULL : take_from_line(a);
+        a->spent_us = d->setup.clock.mono_us(d->setup.clock.ctx) - start_us;
+        l = a->spent_us >= share_us(a) ? NULL : take_from_line(a);
     }
 }
 

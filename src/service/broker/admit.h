@@ -17,7 +17,10 @@
 #include "service/broker/worker.h"
 
 enum {
-    ADMIT_TURN_US = 2000,       /* of one turn for TLS handshakes; one step is always taken */
+    /* Of one turn for TLS handshakes: half of what live connections took in the last one, within
+     * these; one step is always taken. A short turn is what live connections feel of a storm. */
+    ADMIT_TURN_US = 2000,
+    ADMIT_TURN_LEAST_US = 500,
     ADMIT_LINE_MAX = 64,        /* in line: accepting rests until half of it has been served */
     ADMIT_OUTSIDE_REST = 32,    /* outside: the same, while they get in */
     ADMIT_PATIENCE_MS = 2000,   /* nobody outside got in for so long: they are no restart */
@@ -50,6 +53,8 @@ struct admit {
     struct list outside;      /* and by age */
     struct line line;         /* TLS handshakes */
     uint64_t preauth_ms;
+    uint64_t spent_us;    /* on the line in this turn */
+    uint64_t live_us;     /* on everything else in the last one */
     uint64_t look_at_ms;  /* those outside try again */
     uint64_t moved_at_ms; /* the last time that one got in whom somebody outside waited for */
     unsigned n_dtls;      /* begun in this turn */
@@ -88,6 +93,8 @@ void admit_known_dtls(struct driver *d, const struct net_peer *peer);
 
 /* admit_turn - once a turn, after live connections were served: the line, rest, events. */
 void admit_turn(struct driver *d);
+/* admit_measured - how long the turn took as a whole. */
+void admit_measured(struct driver *d, uint64_t turn_us);
 /* admit_deadline - when admit_turn must run; 0: at once. */
 uint64_t admit_deadline(const struct driver *d);
 

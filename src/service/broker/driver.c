@@ -363,7 +363,9 @@ static void driver_turn(struct driver *d)
         d->setup.wake(d->setup.ctx, wakes);
     }
     atomic_store_explicit(&d->is_drained, worker_is_drained(d->worker), memory_order_release);
-    count_add(&d->counters->turn_us, d->setup.clock.mono_us(d->setup.clock.ctx) - start_us);
+    uint64_t turn_us = d->setup.clock.mono_us(d->setup.clock.ctx) - start_us;
+    admit_measured(d, turn_us);
+    count_add(&d->counters->turn_us, turn_us);
 }
 
 void driver_run(struct driver *d)
