@@ -533,3 +533,16 @@ enum err disk_save(struct disk *d, const char *path, struct slice contents)
     }
     return e;
 }
+
+enum err disk_shred(struct disk *d, struct disk_file *f, const struct random_source *random)
+{
+    uint8_t noise[4096];
+    uint64_t size = 0;
+    TRY(d->ops->size(f, &size));
+    for (uint64_t at = 0; at < size; at += sizeof noise) {
+        size_t n = size - at < sizeof noise ? (size_t)(size - at) : sizeof noise;
+        random->fill(random->ctx, noise, n);
+        TRY(d->ops->write_at(f, at, slice_of(noise, n)));
+    }
+    return d->ops->sync(f);
+}

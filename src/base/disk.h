@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/random.h"
 #include "base/slice.h"
 
 struct disk;
@@ -67,5 +68,9 @@ MUST_USE enum err disk_load(struct disk *d, const char *path, size_t limit, stru
 /* disk_save - replaces the file by contents: temporary file, sync, rename. After OK it survives a
  * power cut; after an error the old one is untouched. */
 MUST_USE enum err disk_save(struct disk *d, const char *path, struct slice contents);
+/* disk_shred - random bytes over all of a file that is open for DISK_WRITE, synced. It reaches what
+ * the file system and the drive write in place. ERR_IO. */
+MUST_USE enum err disk_shred(struct disk *d, struct disk_file *f,
+                             const struct random_source *random);
 
 #endif

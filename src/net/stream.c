@@ -10,6 +10,7 @@
 #include "base/scope.h"
 #include "base/wr.h"
 #include "net/stream_private.h"
+#include "security/crypto/x509.h"
 
 enum { FRAMES_AT_ONCE = 32 };
 
@@ -49,7 +50,7 @@ uint8_t *stream_io_out(struct stream_io *io)
     return io->out;
 }
 
-static enum err watch(struct stream *s)
+enum err stream_watch(struct stream *s)
 {
     uint32_t events = (s->held ? 0 : EPOLLIN) | (stream_is_blocked(s) ? EPOLLOUT : 0);
     return s->loop != NULL ? loop_change(s->loop, &s->source, events) : OK;
@@ -163,7 +164,7 @@ enum err stream_attach(struct stream *s, struct loop *l,
     s->owner = owner;
     TRY(loop_add(l, &s->source, EPOLLIN));
     s->loop = l;
-    return watch(s);
+    return stream_watch(s);
 }
 
 void stream_detach(struct stream *s)
@@ -178,19 +179,19 @@ void stream_detach(struct stream *s)
 enum err stream_hold(struct stream *s, bool held)
 {
     s->held = held;
-    return watch(s);
+    return stream_watch(s);
 }
 
 /* Reading. */
 
-static void aim(struct stream *s, struct stream_io *io)
+void stream_aim(struct stream *s, struct stream_io *io)
 {
     assert(io->sealed_n == 0 && io->in.n == 0);
     s->io = io;
     ERR_clear_error();
 }
 
-static void unaim(struct stream *s)
+void stream_unaim(struct stream *s)
 {
     s->io->in = (struct slice){0};
     s->io = NULL;
@@ -270,7 +271,7 @@ static size_t drive(struct stream *s, struct stream_io *io)
     }
     /* Handshake flights, key updates and alerts leave at once; a second error changes nothing. */
     enum err sent = stream_send_sealed(s, io);
-    if (sent == OK && watch(s) != OK) {
+    if (sent == OK && stream_watch(s) != OK) {
         (void)stream_fail(s, ERR_IO, "the event loop refuses the connection");
     }
     return n_plain;
@@ -292,9 +293,9 @@ static size_t receive(struct stream *s, struct stream_io *io)
 enum err stream_start(struct stream *s, struct stream_io *io)
 {
     if (s->ssl != NULL && s->failed == OK) {
-        aim(s, io);
+        stream_aim(s, io);
         (void)drive(s, io);
-        unaim(s);
+        stream_unaim(s);
     }
     return s->failed;
 }
@@ -350,17 +351,17 @@ static enum err put(struct stream *s, struct stream_io *io, const struct slice *
 {
     if (s->ssl == NULL) {
         TRY(stream_send_plain(s, parts, n_parts));
-        return watch(s);
+        return stream_watch(s);
     }
-    aim(s, io);
+    stream_aim(s, io);
     enum err e = seal_parts(s, io, parts, n_parts);
     if (e == OK) {
         e = stream_send_sealed(s, io);
     }
     io->sealed_n = 0;
-    unaim(s);
+    stream_unaim(s);
     TRY(e);
-    return watch(s);
+    return stream_watch(s);
 }
 
 /* With WebSocket between. */
@@ -410,11 +411,11 @@ enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_p
     s->opening_n = s->has_opened ? 0 : n;
     s->has_opened = s->has_opened || n > 0;
     if (s->ssl != NULL && s->failed == OK) {
-        aim(s, io);
+        stream_aim(s, io);
         io->in = slice_of(io->recv, n);
         n = drive(s, io);
         bytes = io->plain;
-        unaim(s);
+        stream_unaim(s);
     }
     /* A client's request leaves when TLS is ready for it. */
     bool through_ws = s->ws != NULL && s->note.established;
@@ -553,10 +554,10 @@ enum err stream_flush(struct stream *s, struct stream_io *io)
         finish_closing(s);
         if (s->ws != NULL && !s->closing) {
             TRY(ws_speak(s, io));
-            return stream_is_blocked(s) ? ERR_AGAIN : watch(s);
+            return stream_is_blocked(s) ? ERR_AGAIN : stream_watch(s);
         }
     }
-    return watch(s);
+    return stream_watch(s);
 }
 
 bool stream_is_blocked(const struct stream *s)
@@ -581,12 +582,12 @@ void stream_close(struct stream *s, struct stream_io *io)
     }
     s->closing = true;
     if (s->ssl != NULL && s->note.established) {
-        aim(s, io);
+        stream_aim(s, io);
         /* Nothing is left to do about a close_notify that cannot leave. */
         (void)SSL_shutdown(s->ssl);
         enum err e = stream_send_sealed(s, io);
-        unaim(s);
-        if (e != OK || watch(s) != OK) {
+        stream_unaim(s);
+        if (e != OK || stream_watch(s) != OK) {
             return; /* the error sticks; the caller frees the stream at its deadline */
         }
     }
@@ -647,13 +648,13 @@ bool stream_closed_cleanly(const struct stream *s)
     return s->cleanly || (s->ws != NULL && ws_failure(s->ws) == ERR_CLOSED);
 }
 
-enum err stream_peer_cert(const struct stream *s, struct buf *ret)
+enum err stream_peer_cert(const struct stream *s, struct x509 **ret)
 {
     X509 *cert = s->ssl != NULL ? SSL_get0_peer_certificate(s->ssl) : NULL;
     if (cert == NULL) {
         return ERR_NOT_FOUND;
     }
-    return tls_cert_der(cert, ret);
+    return x509_share(cert, ret);
 }
 
 enum tls_verify stream_verify(const struct stream *s)

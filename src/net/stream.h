@@ -132,6 +132,27 @@ bool stream_is_blocked(const struct stream *s);
 /* stream_pending_bytes - kept for the socket; charge it to the principal. */
 size_t stream_pending_bytes(const struct stream *s);
 
+/* Tickets (tls_tickets.h). */
+struct ssl_session_st; /* OpenSSL's */
+
+/* stream_offers_ticket - looks ahead at what a server's socket has received of the first flight:
+ * does it offer a ticket that opens? Then it is half of the work or less. */
+bool stream_offers_ticket(const struct stream *s, struct stream_io *io);
+/* stream_is_resumed - the handshake was done by a ticket. */
+bool stream_is_resumed(const struct stream *s);
+/* stream_ticket_ms - how often its client is to be given a ticket: 0 for never (not established,
+ * none are given, or TLS 1.2, where the handshake did). */
+uint64_t stream_ticket_ms(const struct stream *s);
+/* stream_give_ticket - seals one and sends it; where stream_ticket_ms is not 0. ERR_AGAIN: the
+ * stream is blocked. Errors as stream_write. */
+MUST_USE enum err stream_give_ticket(struct stream *s, struct stream_io *io);
+/* stream_session - of a client with takes_tickets: what its next connection, as the same, resumes
+ * by; NULL: the server gave no ticket. Gives: stream_session_free. */
+struct ssl_session_st *stream_session(const struct stream *s);
+struct ssl_session_st *stream_session_free(struct ssl_session_st *session);
+/* stream_resume - before stream_start: offers this session (borrows; NULL: none). ERR_CRYPTO. */
+MUST_USE enum err stream_resume(struct stream *s, struct ssl_session_st *session);
+
 /* stream_close - orderly: WebSocket's close, close_notify, FIN behind what is kept. The caller goes
  * on reading until ERR_CLOSED or its deadline, then frees. Does nothing on a broken stream. */
 void stream_close(struct stream *s, struct stream_io *io);
@@ -157,9 +178,10 @@ bool stream_can_close(const struct stream *s);
 unsigned stream_refusal(const struct stream *s);
 bool stream_is_tls(const struct stream *s);
 bool stream_closed_cleanly(const struct stream *s);
-/* stream_peer_cert - appends the DER of the peer's leaf certificate. ERR_NOT_FOUND: it sent none.
- * ERR_NOMEM, ERR_CRYPTO. */
-MUST_USE enum err stream_peer_cert(const struct stream *s, struct buf *ret);
+struct x509;
+/* stream_peer_cert - the peer's leaf certificate, as it was proven in this handshake or in that of
+ * its ticket. ERR_NOT_FOUND: it showed none; else as x509_from_der. */
+MUST_USE enum err stream_peer_cert(const struct stream *s, struct x509 **ret);
 enum tls_verify stream_verify(const struct stream *s);
 /* stream_error - what went wrong in TLS, WebSocket or the socket, one line without the peer's
  * bytes; "" when nothing did. */

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "net/certs_test.h"
 #include "net/stream.h"
+#include "security/crypto/x509.h"
 
 enum { GOT_MAX = 8 << 20, ROUNDS_MAX = 20000 };
 
@@ -172,6 +173,14 @@ static inline void duo_connect(struct duo *d)
         fail_msg("client: %s, server: %s", stream_error(d->client.s), stream_error(d->server.s));
     }
     assert_true(stream_is_ready(d->client.s) && stream_is_ready(d->server.s));
+}
+
+/* The DER of who is at the other end. */
+static inline enum err peer_der(const struct side *side, struct buf *ret)
+{
+    AUTO(x509_autofree) struct x509 *x = NULL;
+    TRY(stream_peer_cert(side->s, &x));
+    return x509_to_der(x, ret);
 }
 
 static inline enum err write_text(struct side *side, struct slice s)

@@ -52,6 +52,12 @@ struct stream {
     char error[TLS_TEXT_BYTES];
 };
 
+/* stream_aim, stream_unaim - around every call of the library: its bytes come from and go to this
+ * io. */
+void stream_aim(struct stream *s, struct stream_io *io);
+void stream_unaim(struct stream *s);
+/* stream_watch - what its loop is to tell of. Errors as loop_change. */
+MUST_USE enum err stream_watch(struct stream *s);
 /* stream_fail - the first error and its text stick; returns the one that stuck. */
 enum err stream_fail(struct stream *s, enum err e, const char *text);
 /* stream_fail_errno - the same for a failed system call. */

@@ -16,7 +16,7 @@ static void tls13_both_ways_and_orderly_close(void **state)
     duo_connect(&d);
     assert_string_equal(stream_version(d.server.s), "TLSv1.3");
     assert_string_equal(stream_cipher(d.server.s), "TLS_AES_128_GCM_SHA256");
-    assert_int_equal(stream_peer_cert(d.server.s, &cert), OK);
+    assert_int_equal(peer_der(&d.server, &cert), OK);
     uint8_t *der = NULL;
     int n = i2d_X509(certs[CLIENT].x509, &der);
     assert_true(slice_equal(buf_slice(&cert), slice_of(der, (size_t)n)));
@@ -44,7 +44,7 @@ static void without_certificate_when_optional(void **state)
     struct buf cert = {0};
     duo_init(&d, client_tls("127.0.0.1", NULL), server_tls(SERVER, false, false));
     duo_connect(&d);
-    assert_int_equal(stream_peer_cert(d.server.s, &cert), ERR_NOT_FOUND);
+    assert_int_equal(peer_der(&d.server, &cert), ERR_NOT_FOUND);
     /* FIN without close_notify */
     d.client.s = stream_free(d.client.s);
     d.client.err = ERR_CLOSED;

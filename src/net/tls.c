@@ -29,6 +29,7 @@ struct tls {
     struct clock clock;
     uint8_t alpn[ALPN_MAX]; /* length byte and name */
     unsigned alpn_n;
+    struct tls_tickets *tickets; /* NULL: none */
 };
 
 AUTOFREE(tls, tls_free)
@@ -383,7 +384,14 @@ static enum err server_setup(struct tls *t, const struct tls_server_config *c, c
     if (c->spare_browsers && !c->client_cert_required) {
         tls_hello_spare_browsers(t->ctx);
     }
-    return OK;
+    if (c->tickets == NULL) {
+        return OK;
+    }
+    struct tls_tickets_place place = {.name = c->name != NULL ? c->name : "",
+                                      .chain_pem = c->chain_pem,
+                                      .client_ca_pem = c->client_ca_pem};
+    t->tickets = tls_tickets_ref(c->tickets);
+    return tls_tickets_install(t->tickets, &place, t->ctx);
 }
 
 static enum err client_authorities(SSL_CTX *ctx, const struct tls_client_config *c, char *text)
@@ -468,6 +476,14 @@ static enum err client_alpn(struct tls *t, const char *name, char *text)
     return SSL_CTX_set_alpn_protos(t->ctx, t->alpn, t->alpn_n) == 0 ? OK : ERR_CRYPTO;
 }
 
+/* The library keeps nothing: each stream has its own, of who it was. */
+static void client_tickets(SSL_CTX *ctx)
+{
+    (void)SSL_CTX_clear_options(ctx, SSL_OP_NO_TICKET);
+    (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(ctx, tls_on_session);
+}
+
 static enum err client_setup(struct tls *t, const struct tls_client_config *c, char *text)
 {
     TRY(tls_configure(t->ctx, !c->tls13_only));
@@ -483,6 +499,9 @@ static enum err client_setup(struct tls *t, const struct tls_client_config *c, c
         TRY(tls_ctx_identity(t->ctx, c->chain_pem, c->key_pem, text));
     }
     SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, tls_on_verify);
+    if (c->takes_tickets) {
+        client_tickets(t->ctx);
+    }
     t->host = mem_strdup(c->host);
     if (t->host == NULL) {
         return ERR_NOMEM;
@@ -525,6 +544,7 @@ struct tls *tls_free(struct tls *t)
         return NULL;
     }
     SSL_CTX_free(t->ctx);
+    t->tickets = tls_tickets_free(t->tickets);
     BIO_meth_free(t->method);
     (void)mem_free(t->host);
     return mem_free(t);
@@ -553,6 +573,11 @@ enum err tls_cert_der(X509 *cert, struct buf *ret)
     }
     ret->n += (size_t)n;
     return OK;
+}
+
+struct tls_tickets *tls_tickets_of(const struct tls *t)
+{
+    return t->tickets;
 }
 
 uint32_t tls_key_updates(const struct tls *t)

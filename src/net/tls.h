@@ -3,8 +3,9 @@
  *
  * A struct tls is immutable after it was made and shared by all workers; every stream takes its own
  * share, so a reload makes a new one and frees the old at once. TLS 1.3 by default, 1.2 (ECDHE with
- * AEAD suites) when allowed; no 0-RTT, no renegotiation, no compression, no tickets, security
- * level 2. There is no way to switch verification of a server off. SPEC: RFC9325 3, 4.
+ * AEAD suites) when allowed; no 0-RTT, no renegotiation, no compression, security level 2; tickets
+ * as tls_tickets.h says, where they are given. There is no way to switch verification of a server
+ * off. SPEC: RFC9325 3, 4.
  */
 #ifndef NET_TLS_H
 #define NET_TLS_H
@@ -14,6 +15,7 @@
 #include "base/slice.h"
 
 struct tls;
+struct tls_tickets;
 
 enum {
     TLS_KEY_UPDATES_PER_MIN = 100,
@@ -68,6 +70,8 @@ struct tls_server_config {
     uint32_t key_updates_per_minute; /* that a client may ask for; 0: TLS_KEY_UPDATES_PER_MIN */
     const char *alpn;          /* protocol name agreed to; NULL: "mqtt". A client may offer none. */
     const struct clock *clock; /* copied; by which certificates are judged; NULL: the system's */
+    struct tls_tickets *tickets; /* shares; NULL: every handshake is a full one */
+    const char *name;            /* of the listener, with tickets: they count nowhere else */
 };
 
 struct tls_client_config {
@@ -80,6 +84,7 @@ struct tls_client_config {
     const char *ciphers; /* NULL, or names with ':' between that narrow what is allowed anyway:
                           * those with TLS_ the suites of 1.3, the others those of 1.2 */
     const char *host;    /* required: name or address that the certificate must carry */
+    bool takes_tickets;  /* keep what stream_session gives, for stream_resume */
     struct slice chain_pem, key_pem; /* our own; both or none */
 };
 

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "net/tls.h"
+#include "net/tls_tickets.h"
 
 /* What the callbacks of one connection write down; SSL_set_app_data points at it. */
 struct tls_note {
@@ -17,6 +18,7 @@ struct tls_note {
     uint16_t version;
     uint32_t n_handshake_records; /* handshake messages that came in after the handshake */
     bool established;
+    SSL_SESSION *session; /* a client's: the newest ticket, owned; NULL: none came */
 };
 
 void tls_note_done(struct tls_note *note);
@@ -44,6 +46,8 @@ int tls_on_verify(int ok, X509_STORE_CTX *store);
 /* tls_ctx_clock - certificates are judged by the time of this clock (borrowed for the life of ctx).
  */
 void tls_ctx_clock(SSL_CTX *ctx, struct clock *clock);
+/* tls_on_session - the callback of a client that got a ticket: into the note. */
+int tls_on_session(SSL *ssl, SSL_SESSION *session);
 bool tls_host_is_address(const char *host);
 
 /* tls_hello_greases - is one of these cipher suites (two bytes each; an odd last byte is ignored) a
@@ -51,6 +55,25 @@ bool tls_host_is_address(const char *host);
 bool tls_hello_greases(struct slice suites);
 /* tls_hello_spare_browsers - a client whose hello greases is not asked for a certificate. */
 void tls_hello_spare_browsers(SSL_CTX *ctx);
+
+/* tls_hello_ticket - the first ticket that a ClientHello offers, out of the first bytes of a
+ * connection; empty where there is none, or the bytes end before it. Borrows. O(bytes). SPEC:
+ * RFC8446 4.2.11, RFC5077 3.2. */
+struct slice tls_hello_ticket(struct slice bytes);
+
+/* Where a ticket counts: what a full handshake there would show and ask for. */
+struct tls_tickets_place {
+    const char *name; /* of the listener */
+    struct slice chain_pem, client_ca_pem;
+};
+/* tls_tickets_install - ctx (a server's) seals and opens tickets by t, which outlives it. All
+ * slices are borrowed for the call. ERR_NOMEM, ERR_CRYPTO. */
+MUST_USE enum err tls_tickets_install(struct tls_tickets *t, const struct tls_tickets_place *place,
+                                      SSL_CTX *ctx);
+/* tls_tickets_period_ms - how often keys, and the tickets of connections that last, are renewed. */
+uint64_t tls_tickets_period_ms(const struct tls_tickets *t);
+/* tls_tickets_of - of a server that has some, else NULL. Borrowed. */
+struct tls_tickets *tls_tickets_of(const struct tls *t);
 
 SSL_CTX *tls_ctx(const struct tls *t);
 uint32_t tls_key_updates(const struct tls *t);

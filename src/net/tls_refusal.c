@@ -6,6 +6,8 @@
 void tls_note_done(struct tls_note *note)
 {
     buf_done(&note->cert);
+    SSL_SESSION_free(note->session);
+    note->session = NULL;
 }
 
 static enum tls_failure failure_of(int reason)

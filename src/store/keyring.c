@@ -204,21 +204,7 @@ static enum err file_make(const struct keyring *k, struct slice master, struct s
     return err;
 }
 
-/* Random bytes over all of an open file. */
-static enum err shred(struct keyring *k, struct disk_file *f)
-{
-    uint8_t noise[4096];
-    uint64_t size = 0;
-    TRY(k->disk->ops->size(f, &size));
-    for (uint64_t at = 0; at < size; at += sizeof noise) {
-        size_t n = size - at < sizeof noise ? (size_t)(size - at) : sizeof noise;
-        k->random.fill(k->random.ctx, noise, n);
-        TRY(k->disk->ops->write_at(f, at, slice_of(noise, n)));
-    }
-    return k->disk->ops->sync(f);
-}
-
-/* An open file for shred, or NULL when there is none of this name. */
+/* An open file for disk_shred, or NULL when there is none of this name. */
 static enum err shred_open(struct keyring *k, const char *path, struct disk_file **ret)
 {
     struct disk_file *probe = NULL;
@@ -238,7 +224,7 @@ static enum err shred_leftover(struct keyring *k)
     if (f == NULL) {
         return OK;
     }
-    enum err e = shred(k, f);
+    enum err e = disk_shred(k->disk, f, &k->random);
     k->disk->ops->close(f);
     return e;
 }
@@ -255,7 +241,7 @@ static enum err file_replace(struct keyring *k, struct slice contents)
     enum err e = disk_save(k->disk, KEYRING_FILE, contents);
     if (old != NULL) {
         if (e == OK) {
-            e = shred(k, old);
+            e = disk_shred(k->disk, old, &k->random);
         }
         k->disk->ops->close(old);
     }

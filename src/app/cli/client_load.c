@@ -485,6 +485,7 @@ void load_open(struct load *l, uint32_t at)
         return;
     }
     err = stream_new(fd, STREAM_CLIENT, l->tls, &c->stream);
+    err = err == OK ? stream_resume(c->stream, c->session) : err;
     err = err == OK ? stream_attach(c->stream, l->loop, on_ready, c) : err;
     if (err != OK) {
         load_give_up(l, cli_fail(l->cli, "no memory or descriptors for connection %u", at + 1));
@@ -606,6 +607,7 @@ static void load_done(struct load *l)
     for (uint32_t i = 0; l->conns != NULL && i < l->n_conns; i++) {
         struct conn *c = &l->conns[i];
         c->stream = stream_free(c->stream);
+        c->session = stream_session_free(c->session);
         buf_done(&c->rest);
         buf_wipe(&c->acks);
         c->packet = mem_free(c->packet);
@@ -633,6 +635,7 @@ static int prepare(struct load *l)
     const struct client_target *t = l->o->target;
     struct tls_client_config tls = {.ca_pem = buf_slice(&t->ca),
                                     .host = t->host,
+                                    .takes_tickets = true,
                                     .chain_pem = buf_slice(&t->chain),
                                     .key_pem = buf_slice(&t->key)};
     char text[TLS_TEXT_BYTES];

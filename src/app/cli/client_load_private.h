@@ -32,7 +32,8 @@ struct load;
 struct conn {
     struct load *load;
     struct stream *stream;
-    uint32_t index; /* among publishers, or among subscribers */
+    struct ssl_session_st *session; /* a sleeper's: to resume TLS by; NULL: no ticket came */
+    uint32_t index;                 /* among publishers, or among subscribers */
     bool is_publisher, is_dirty;
     enum phase phase;
     struct buf rest; /* an unfinished packet */

@@ -13,6 +13,8 @@ void load_sleep(struct load *l)
         if (c->acks.n > 0 || stream_write(c->stream, l->io, &goodbye_bytes, 1) != OK) {
             load_give_up(l, cli_fail(l->cli, "a sleeper could not say goodbye"));
         }
+        c->session = stream_session_free(c->session);
+        c->session = stream_session(c->stream);
         c->stream = stream_free(c->stream);
         c->phase = ASLEEP;
         c->rest.n = 0;

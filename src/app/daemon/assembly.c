@@ -10,6 +10,7 @@
 #include "service/admin/admin.h"
 #include "service/directory/policy_yaml.h"
 #include "service/pki/key_source.h"
+#include "service/pki/ticket_file.h"
 
 static enum err open_disk(struct assembly *a, int dir_fd, struct why *why)
 {
@@ -122,6 +123,36 @@ static enum err open_records(struct assembly *a, struct why *why)
     return pki_open(a->disk, keyring_root(a->vault.keyring), &a->pki, why);
 }
 
+/* Without the former keys every client does a full handshake once, and is served. */
+static enum err open_tickets(struct assembly *a, struct why *why)
+{
+    struct tls_tickets_setup setup = {
+        .life_s = a->config.settings.tls_ticket_expiry_s, .clock = a->clock, .random = a->random};
+    struct slice root = keyring_root(a->vault.keyring);
+    bool is_rotated = false;
+    if (setup.life_s == 0) {
+        return OK;
+    }
+    enum err err = tls_tickets_new(&setup, &a->tickets);
+    if (err != OK) {
+        why_set(why, "the keys of TLS tickets cannot be made: %s", err_name(err));
+        return err;
+    }
+    enum err loaded = ticket_file_load(a->disk, root, a->tickets);
+    err = tls_tickets_rotate(a->tickets, &is_rotated);
+    if (err == OK && (loaded != OK || is_rotated)) {
+        err = ticket_file_save(a->disk, root, &a->random, a->tickets);
+    }
+    if ((loaded != OK && loaded != ERR_NOT_FOUND) || err != OK) {
+        log_line(LOG_WARN,
+                 "DIR/" TICKET_FILE ": %s. TLS tickets given %s; nobody is shut out by it",
+                 err_name(err != OK ? err : loaded),
+                 err != OK ? "from now on end with the next restart"
+                           : "before this start are not taken");
+    }
+    return OK;
+}
+
 static enum err open_serving(struct assembly *a, const struct boot *boot, struct why *why)
 {
     for (size_t i = 0; i < boot->n_listeners; i++) {
@@ -140,7 +171,8 @@ static enum err open_serving(struct assembly *a, const struct boot *boot, struct
                                   .config = &a->config,
                                   .pki = a->pki,
                                   .clock = a->clock,
-                                  .random = &a->random};
+                                  .random = &a->random,
+                                  .tickets = a->tickets};
     return serving_new(&setup, &a->serving, why);
 }
 
@@ -220,6 +252,7 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
     (void)snprintf(shown, sizeof(shown), "%s/" ADMIN_POLICY_FILE, boot->dir);
     TRY(assembly_policy(ret, shown, &ret->config.role_limits, &ret->policy, why));
     TRY(assembly_trust(ret, &ret->config.tokens, &ret->trust, why));
+    TRY(open_tickets(ret, why));
     TRY(open_serving(ret, boot, why));
     err = open_broker(ret, boot, watcher);
     if (err != OK) {
@@ -234,6 +267,7 @@ void assembly_close(struct assembly *a)
 {
     a->broker = broker_free(a->broker);
     a->serving = serving_unref(a->serving);
+    a->tickets = tls_tickets_free(a->tickets);
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
     a->pki = pki_free(a->pki);

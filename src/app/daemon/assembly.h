@@ -27,6 +27,7 @@ struct assembly {
     const struct policy *policy;
     const struct trust *trust;     /* NULL: no tokens are taken */
     const struct serving *serving; /* the newest: listeners and limits as they are served */
+    struct tls_tickets *tickets;   /* of all listeners; NULL: none are given */
     struct random_source random;
     struct broker *broker;
     struct restore_report restored;

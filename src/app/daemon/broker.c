@@ -133,6 +133,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         .keyring = p->vault.keyring,
         .key_source = key_source_at(h->boot->key_source),
         .kept_clock = &p->kept_clock,
+        .tickets = p->tickets,
         .audit = h->audit,
         .metrics = h->metrics,
         .policy = p->policy,

@@ -56,6 +56,7 @@ static void compare_process(const struct config *start, const struct config *now
         {!same_hosts(start, now), "hosts"},
         {a->segment_bytes != b->segment_bytes, "segment_bytes"},
         {a->keep_bytes != b->keep_bytes, "keep_bytes"},
+        {a->tls_ticket_expiry_s != b->tls_ticket_expiry_s, "tls_ticket_expiry"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         if (rows[i].differs) {
@@ -177,7 +178,8 @@ static enum err make_serving(const struct reload *r, const struct config *config
                                   .config = config,
                                   .pki = pki,
                                   .clock = r->parts->clock,
-                                  .random = &r->parts->random};
+                                  .random = &r->parts->random,
+                                  .tickets = r->parts->tickets};
     return serving_new(&setup, ret, why);
 }
 

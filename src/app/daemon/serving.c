@@ -20,6 +20,8 @@ static enum err open_tls(struct serving *s, const struct config_listener *l, str
         /* A browser offers nothing else for a WebSocket. */
         .alpn = l->websocket ? "http/1.1" : NULL,
         .clock = &s->clock,
+        .tickets = s->tickets,
+        .name = l->name,
     };
     enum err err = tls_server_new(&c, text, ret);
     if (err != OK) {
@@ -180,6 +182,7 @@ MUST_USE enum err serving_new(const struct serving_setup *setup, const struct se
     s->config = *setup->config;
     s->clock = setup->clock;
     s->random = setup->random;
+    s->tickets = setup->tickets;
     s->edition = (struct edition){.number = setup->number,
                                   .limits = s->config.settings.limits,
                                   .server_reference = slice_text(s->config.server_reference),

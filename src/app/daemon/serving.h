@@ -18,6 +18,7 @@ struct serving {
     struct config config;
     struct clock clock;
     const struct random_source *random;
+    struct tls_tickets *tickets;           /* borrowed; NULL: none are given */
     struct tls *tls[CONFIG_LISTENERS_MAX]; /* by entrance */
     struct ws_rules ws[CONFIG_LISTENERS_MAX];
     struct slice origins[CONFIG_LISTENERS_MAX][CONFIG_ORIGINS_MAX]; /* into config */
@@ -35,7 +36,9 @@ struct serving_setup {
     const struct config *config;
     const struct pki *pki;
     struct clock clock;
-    const struct random_source *random; /* borrowed for the life of the process */
+    /* Borrowed for the life of the process. */
+    const struct random_source *random;
+    struct tls_tickets *tickets; /* NULL: none are given */
 };
 
 /* serving_new - everything is copied; gives one reference of its edition. Every listener of boot

@@ -163,6 +163,11 @@ enum err x509_from_der(struct slice der, struct x509 **ret)
     return x509_wrap(cert, ret);
 }
 
+enum err x509_share(X509 *cert, struct x509 **ret)
+{
+    return X509_up_ref(cert) == 1 ? x509_wrap(cert, ret) : crypto_fail(ERR_CRYPTO);
+}
+
 enum err x509_next_pem(struct slice *pem, struct x509 **ret)
 {
     if (pem->n == 0) {

@@ -48,6 +48,10 @@ struct x509_info {
 /* x509_from_der - ERR_MALFORMED (also trailing bytes), ERR_TOO_LARGE, ERR_LIMIT: over
  * X509_SANS_MAX; ERR_NOMEM. */
 MUST_USE enum err x509_from_der(struct slice der, struct x509 **ret);
+struct x509_st; /* OpenSSL's */
+/* x509_share - one that TLS has read already (shares it): decoding is dear, a sixth of a handshake.
+ * Errors as x509_from_der. */
+MUST_USE enum err x509_share(struct x509_st *cert, struct x509 **ret);
 /* x509_next_pem - the next certificate of a PEM file; *pem moves behind it. ERR_NOT_FOUND: no
  * further one; else as x509_from_der. */
 MUST_USE enum err x509_next_pem(struct slice *pem, struct x509 **ret);

@@ -354,6 +354,7 @@ uint64_t admin_tick(struct admin *a)
         admin_push_realm(a);
     }
     uint64_t later_ms = earlier(admin_erase(a, now_ms), admin_keep_uses(a, now_ms));
+    later_ms = earlier(later_ms, admin_keep_tickets(a, now_ms));
     bool waits = a->server != NULL && answer_waiting(a, now_ms);
     waits = (a->server != NULL && admin_answer_asking(a, now_ms)) || waits;
     audit_tick(a->setup.audit, now_ms);

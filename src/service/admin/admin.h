@@ -18,6 +18,7 @@
 
 #include "base/kept_clock.h"
 #include "net/loop.h"
+#include "net/tls_tickets.h"
 #include "service/broker/broker.h"
 #include "service/directory/directory.h"
 #include "service/pki/key_source.h"
@@ -62,6 +63,7 @@ struct admin_setup {
     struct keyring *keyring;
     const struct key_source *key_source; /* where the master key comes from */
     struct kept_clock *kept_clock;       /* NULL: the clock is not watched */
+    struct tls_tickets *tickets;         /* rotated and saved here; NULL: none */
     struct audit *audit;
     const struct metrics *metrics; /* NULL: no numbers of the process, no alerts of what fills */
     const struct policy *policy;   /* in force, as in the broker's first realm */

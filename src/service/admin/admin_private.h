@@ -70,6 +70,8 @@ struct admin {
     uint64_t started_ms;
     uint64_t backup_token;            /* who holds the store's segments; 0: nobody */
     uint64_t erase_at_ms, keep_at_ms; /* the next try; the next saving of times of last use */
+    uint64_t tickets_at_ms;           /* the next look at the age of their keys */
+    bool are_tickets_unsaved;         /* a saving failed, and the log said so */
     bool is_erase_late;               /* a try failed, and an event said so */
     uint64_t conditions_at_ms;        /* the next look at what lasts */
     bool is_clock_behind;
@@ -140,6 +142,9 @@ void admin_restored(struct admin *a);
 /* admin_erase - the keys of removed devices go when no worker can write for them any more; again
  * every second while the disk refuses. Returns when it wants to be called again. */
 uint64_t admin_erase(struct admin *a, uint64_t now_ms);
+/* admin_keep_tickets - replaces the keys of TLS tickets when it is time, and saves them. Returns
+ * when it wants to be called again. */
+uint64_t admin_keep_tickets(struct admin *a, uint64_t now_ms);
 /* admin_keep_uses - saves times of last use, every hour. Returns when it wants to be called again.
  */
 uint64_t admin_keep_uses(struct admin *a, uint64_t now_ms);

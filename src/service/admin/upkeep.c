@@ -2,9 +2,11 @@
  */
 #include <inttypes.h>
 
+#include "base/log.h"
 #include "service/admin/admin_private.h"
+#include "service/pki/ticket_file.h"
 
-enum { ERASE_AGAIN_MS = 1000 };
+enum { ERASE_AGAIN_MS = 1000, TICKETS_LOOK_MS = 30 * 1000 };
 
 static void say_erase(struct admin *a, enum event_severity severity, size_t n, const char *what)
 {
@@ -52,6 +54,32 @@ uint64_t admin_keep_uses(struct admin *a, uint64_t now_ms)
         a->keep_at_ms = now_ms + ADMIN_KEEP_MS;
     }
     return a->keep_at_ms;
+}
+
+uint64_t admin_keep_tickets(struct admin *a, uint64_t now_ms)
+{
+    struct admin_setup *s = &a->setup;
+    bool changed = false;
+    if (s->tickets == NULL) {
+        return UINT64_MAX;
+    }
+    if (now_ms < a->tickets_at_ms) {
+        return a->tickets_at_ms;
+    }
+    a->tickets_at_ms = now_ms + TICKETS_LOOK_MS;
+    enum err err = tls_tickets_rotate(s->tickets, &changed);
+    if (err == OK && (changed || a->are_tickets_unsaved)) {
+        err = ticket_file_save(s->disk, keyring_root(s->keyring), &s->random, s->tickets);
+    }
+    if (err != OK && !a->are_tickets_unsaved) {
+        /* Nobody is shut out by it. */
+        log_line(LOG_WARN,
+                 "the keys of TLS tickets are not saved (%s): tickets given from now on end with "
+                 "the next restart. Make room on the disk, or mend it; it is tried again",
+                 err_name(err));
+    }
+    a->are_tickets_unsaved = err != OK;
+    return a->tickets_at_ms;
 }
 
 void admin_directory_report(struct admin *a)

@@ -30,8 +30,7 @@ enum err admit_init(struct driver *d, const struct worker_setup *worker)
     size_t share = worker->n_workers > 0 ? worker->n_workers : 1;
     size_t most = pool_of(l, share);
     list_init(&a->outside);
-    list_init(&a->line[0]);
-    list_init(&a->line[1]);
+    line_init(&a->line);
     a->preauth_ms = (uint64_t)l->preauth_seconds * 1000;
     a->moved_at_ms = d->now_ms;
     a->prefixes = mem_alloc(sizeof(*a->prefixes));
@@ -249,16 +248,10 @@ enum err admit_enter(struct link *l, const struct net_peer *peer)
     return OK;
 }
 
-static void leave_line(struct admit *a, struct admitted *s)
-{
-    a->n_line -= list_is_linked(&s->line);
-    list_unlink(&s->line);
-}
-
 void admit_gone(struct link *l)
 {
     struct admit *a = &l->driver->admit;
-    leave_line(a, &l->admitted);
+    line_remove(&a->line, &l->admitted.line);
     strangers_remove(&a->strangers, &l->admitted.stranger);
     l->admitted.is_charged = l->admitted.is_stranger = false;
 }
@@ -309,42 +302,60 @@ void admit_known_dtls(struct driver *d, const struct net_peer *peer)
 
 void admit_wait(struct link *l)
 {
-    struct admit *a = &l->driver->admit;
-    if (!list_is_linked(&l->admitted.line)) {
-        list_append(&a->line[l->admitted.has_begun ? 0 : 1], &l->admitted.line);
-        a->n_line++;
+    struct driver *d = l->driver;
+    enum line_part part = LINE_BEGUN;
+    if (list_is_linked(&l->admitted.line)) {
+        return;
     }
+    if (!l->admitted.has_begun) {
+        part = stream_offers_ticket(l->stream, d->io) ? LINE_RESUMED : LINE_FULL;
+    }
+    line_add(&d->admit.line, part, &l->admitted.line);
 }
 
-static struct link *next_in_line(struct admit *a)
+static struct link *take_from_line(struct admit *a)
 {
-    struct list *line = list_is_empty(&a->line[0]) ? &a->line[1] : &a->line[0];
-    struct list_node *n = list_first(line);
+    struct list_node *n = line_take(&a->line);
     return n != NULL ? LIST_ENTRY(n, struct link, admitted.line) : NULL;
+}
+
+static uint64_t share_us(const struct admit *a)
+{
+    uint64_t half = a->live_us / 2;
+    return half < ADMIT_TURN_LEAST_US ? ADMIT_TURN_LEAST_US
+           : half > ADMIT_TURN_US     ? ADMIT_TURN_US
+                                      : half;
+}
+
+void admit_measured(struct driver *d, uint64_t turn_us)
+{
+    struct admit *a = &d->admit;
+    a->live_us = turn_us > a->spent_us ? turn_us - a->spent_us : 0;
+    a->spent_us = 0;
 }
 
 static void serve_line(struct driver *d)
 {
     struct admit *a = &d->admit;
-    struct link *l = next_in_line(a);
-    if (l == NULL) {
+    if (a->line.n == 0) {
         return;
     }
     uint64_t start_us = d->setup.clock.mono_us(d->setup.clock.ctx);
-    do {
-        leave_line(a, &l->admitted);
+    struct link *l = take_from_line(a);
+    while (l != NULL) {
         l->admitted.has_begun = true;
         l->admitted.is_held = false;
         link_step(l);
-        l = next_in_line(a);
-    } while (l != NULL && d->setup.clock.mono_us(d->setup.clock.ctx) - start_us < ADMIT_TURN_US);
+        a->spent_us = d->setup.clock.mono_us(d->setup.clock.ctx) - start_us;
+        l = a->spent_us >= share_us(a) ? NULL : take_from_line(a);
+    }
 }
 
 /* Who goes on waiting is not watched: level-triggered epoll would tell of it each turn. */
 static void hold_line(struct driver *d)
 {
-    for (size_t i = 0; i < COUNT_OF(d->admit.line); i++) {
-        list_for_each_safe (n, next, &d->admit.line[i]) {
+    for (size_t i = 0; i < LINE_PARTS; i++) {
+        list_for_each_safe (n, next, &d->admit.line.part[i]) {
             struct link *l = LIST_ENTRY(n, struct link, admitted.line);
             if (!l->admitted.is_held) {
                 l->admitted.is_held = true;
@@ -361,7 +372,7 @@ static void rest_or_accept(struct driver *d)
     struct admit *a = &d->admit;
     unsigned part = a->is_resting ? 2 : 1; /* it ends at half of where it began */
     bool is_moving = d->now_ms - a->moved_at_ms < ADMIT_PATIENCE_MS;
-    bool rest = a->n_line >= ADMIT_LINE_MAX / part ||
+    bool rest = a->line.n >= ADMIT_LINE_MAX / part ||
                 (is_moving && a->waiting.n >= ADMIT_OUTSIDE_REST / part);
     if (rest == a->is_resting) {
         return;
@@ -391,14 +402,14 @@ void admit_turn(struct driver *d)
     tell_crowd(d);
     tell_pauses(d);
     count_set(&d->counters->strangers, a->strangers.n);
-    count_set(&d->counters->handshakes_waiting, a->n_line + a->waiting.n);
+    count_set(&d->counters->handshakes_waiting, a->line.n + a->waiting.n);
 }
 
 uint64_t admit_deadline(const struct driver *d)
 {
     const struct admit *a = &d->admit;
     uint64_t at = prefix_deadline(a->prefixes);
-    if (a->n_line > 0) {
+    if (a->line.n > 0) {
         return 0;
     }
     if (!list_is_empty(&a->outside)) { /* ends a rest without moves, too */

@@ -4,20 +4,23 @@
  * Before the first byte of TLS: the budget of the network they come from (prefix_table.h) and the
  * pool of strangers (strangers.h). Who comes when its network's budget is held by others who are
  * still logging in waits outside for them: all clients of a plant behind one address come back at
- * once after a restart, and are no flood. Then the line: handshakes take their steps in order,
- * those that have begun first, within a share of each turn that live connections do not feel. While
- * the line is long, or those outside get in one after the other, accepting rests and the kernel's
- * queue holds the rest.
+ * once after a restart, and are no flood. Then the line (line.h): handshakes take their steps
+ * within a share of each turn that live connections do not feel. While the line is long, or those
+ * outside get in one after the other, accepting rests and the kernel's queue holds the rest.
  */
 #ifndef SERVICE_BROKER_ADMIT_H
 #define SERVICE_BROKER_ADMIT_H
 
+#include "service/broker/line.h"
 #include "service/broker/prefix_table.h"
 #include "service/broker/strangers.h"
 #include "service/broker/worker.h"
 
 enum {
-    ADMIT_TURN_US = 2000,       /* of one turn for TLS handshakes; one step is always taken */
+    /* Of one turn for TLS handshakes: half of what live connections took in the last one, within
+     * these; one step is always taken. A short turn is what live connections feel of a storm. */
+    ADMIT_TURN_US = 2000,
+    ADMIT_TURN_LEAST_US = 500,
     ADMIT_LINE_MAX = 64,        /* in line: accepting rests until half of it has been served */
     ADMIT_OUTSIDE_REST = 32,    /* outside: the same, while they get in */
     ADMIT_PATIENCE_MS = 2000,   /* nobody outside got in for so long: they are no restart */
@@ -48,9 +51,10 @@ struct admit {
     struct strangers strangers;
     struct strangers waiting; /* outside, by network */
     struct list outside;      /* and by age */
-    struct list line[2];      /* handshakes that have begun, and those that have not */
-    size_t n_line;
+    struct line line;         /* TLS handshakes */
     uint64_t preauth_ms;
+    uint64_t spent_us;    /* on the line in this turn */
+    uint64_t live_us;     /* on everything else in the last one */
     uint64_t look_at_ms;  /* those outside try again */
     uint64_t moved_at_ms; /* the last time that one got in whom somebody outside waited for */
     unsigned n_dtls;      /* begun in this turn */
@@ -80,7 +84,8 @@ void admit_spoke(struct link *l);
 void admit_known(struct link *l);
 /* admit_gone - it has ended, or belongs to another worker. Fine again and again. */
 void admit_gone(struct link *l);
-/* admit_wait - puts a link whose handshake has something to read in line. */
+/* admit_wait - puts a link whose handshake has something to read in line. What its first bytes
+ * offer is looked at here, once. */
 void admit_wait(struct link *l);
 
 /* admit_knock_dtls, admit_known_dtls - a DTLS peer that has shown its cookie: may it begin? And it
@@ -91,6 +96,8 @@ void admit_known_dtls(struct driver *d, const struct net_peer *peer);
 
 /* admit_turn - once a turn, after live connections were served: the line, rest, events. */
 void admit_turn(struct driver *d);
+/* admit_measured - how long the turn took as a whole. */
+void admit_measured(struct driver *d, uint64_t turn_us);
 /* admit_deadline - when admit_turn must run; 0: at once. */
 uint64_t admit_deadline(const struct driver *d);
 

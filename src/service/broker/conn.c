@@ -162,6 +162,14 @@ void worker_present(struct worker *w, uint64_t conn, struct slice name, const st
     }
 }
 
+void worker_resumed(struct worker *w, uint64_t conn)
+{
+    struct conn *c = conn_find(w, conn);
+    if (c != NULL) {
+        c->is_resumed = true;
+    }
+}
+
 void worker_hurry(struct worker *w, uint64_t conn, uint64_t at_ms)
 {
     struct conn *c = conn_find(w, conn);

@@ -225,6 +225,7 @@ static enum err driver_init(struct driver *d, const struct worker_setup *setup)
     d->now_ms = d->setup.clock.mono_ms(d->setup.clock.ctx);
     d->seen_epoch = setup->realm->epoch;
     list_init(&d->lingering);
+    tickets_init(d);
     TRY(loop_new(&d->loop));
     TRY(stream_io_new(&d->io));
     TRY(admit_init(d, setup));
@@ -306,6 +307,7 @@ static uint64_t driver_deadline(const struct driver *d)
 {
     uint64_t at = least(worker_deadline(d->worker), admit_deadline(d));
     at = d->follow_at_ms != 0 ? least(at, d->follow_at_ms) : at;
+    at = least(at, tickets_deadline(d));
     for (size_t i = 0; i < d->n_doors; i++) {
         if (d->doors[i].listener != NULL) {
             at = least(at, listener_deadline(d->doors[i].listener));
@@ -429,6 +431,7 @@ static void driver_turn(struct driver *d)
         coap_door_turn(d->ports[i].door, d->now_ms, wall_ms);
     }
     pump_dirty(d);
+    tickets_turn(d);
     for (size_t i = 0; i < d->n_ports; i++) {
         udp_flush(d->ports[i].udp);
     }
@@ -444,7 +447,9 @@ static void driver_turn(struct driver *d)
         d->setup.wake(d->setup.ctx, wakes);
     }
     atomic_store_explicit(&d->is_drained, worker_is_drained(d->worker), memory_order_release);
-    count_add(&d->counters->turn_us, d->setup.clock.mono_us(d->setup.clock.ctx) - start_us);
+    uint64_t turn_us = d->setup.clock.mono_us(d->setup.clock.ctx) - start_us;
+    admit_measured(d, turn_us);
+    count_add(&d->counters->turn_us, turn_us);
 }
 
 void driver_run(struct driver *d)

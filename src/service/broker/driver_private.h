@@ -25,6 +25,8 @@ struct link {
     uint64_t linger_until_ms;
     struct list_node lingering;
     struct admitted admitted;
+    struct list_node ticket; /* in one of its driver's two lists, once it has logged in */
+    uint64_t ticket_at_ms;   /* in the later one: when it is due */
     char peer[NET_PEER_TEXT_BYTES];
     char name[IDENTITY_NAME_BYTES]; /* in a certificate that verified; empty: it showed none */
 };
@@ -56,6 +58,7 @@ struct driver {
     struct port *ports;
     size_t n_doors, n_ports;
     struct list lingering;
+    struct list tickets_due, tickets_later; /* links that get a ticket, by time */
     struct admit admit;
     const struct link *departed; /* moved away during the call that is running */
     uint64_t now_ms, seen_epoch;
@@ -89,6 +92,16 @@ void link_hold(struct link *l);
 void link_crowd_out(struct link *l);
 void link_lingering_tick(struct driver *d);
 void link_free(struct link *l);
+/* link_failed - writing to it failed: it ends. */
+void link_failed(struct link *l, enum err err);
+
+/* tickets.c. _join: it has logged in; fine again and again. _leave: it ends or moves. _turn: once a
+ * turn, behind what live connections get. _deadline: when it must run. */
+void tickets_init(struct driver *d);
+void tickets_join(struct link *l);
+void tickets_leave(struct link *l);
+void tickets_turn(struct driver *d);
+uint64_t tickets_deadline(const struct driver *d);
 /* The worker's calls. */
 void link_depart(void *ctx, void *transport);
 enum err link_arrive(void *ctx, void *transport, uint64_t conn);

@@ -10,6 +10,7 @@ static void link_ready(void *owner, uint32_t events);
 void link_free(struct link *l)
 {
     admit_gone(l);
+    tickets_leave(l);
     list_unlink(&l->lingering);
     stream_detach(l->stream);
     stream_free(l->stream);
@@ -78,6 +79,7 @@ static void linger(struct link *l)
 {
     struct driver *d = l->driver;
     l->conn = 0;
+    tickets_leave(l);
     stream_close(l->stream, d->io);
     l->linger_until_ms = d->now_ms + LINGER_MS;
     list_append(&d->lingering, &l->lingering);
@@ -222,23 +224,32 @@ static void end(struct link *l, enum err err)
     }
 }
 
+void link_failed(struct link *l, enum err err)
+{
+    if (l->conn == 0) {
+        link_free(l);
+    } else {
+        drop(l, explain_end(l, err));
+    }
+}
+
 /* ---- identity ---- */
 
-/* The leaf has been verified by TLS; whose it is says its name, and the directory whether the key
- * is theirs. */
+/* The leaf has been verified by TLS, now or when its ticket was given; whose it is says its name,
+ * and the directory of now whether the key is theirs. */
 static bool identify(struct link *l)
 {
     struct driver *d = l->driver;
-    AUTO(buf_done) struct buf der = {0};
     AUTO(x509_autofree) struct x509 *x = NULL;
-    enum err err = stream_peer_cert(l->stream, &der);
+    enum err err = stream_peer_cert(l->stream, &x);
     l->is_identified = true;
     count_add(&d->counters->handshakes_ok, 1);
+    if (stream_is_resumed(l->stream)) {
+        count_add(&d->counters->handshakes_resumed, 1);
+        worker_resumed(d->worker, l->conn);
+    }
     if (err == ERR_NOT_FOUND) {
         return true; /* it may log in by other means */
-    }
-    if (err == OK) {
-        err = x509_from_der(buf_slice(&der), &x);
     }
     if (err == OK) {
         err = identity_from_x509(x, IDENTITY_ANY, l->name);
@@ -361,11 +372,7 @@ static void link_ready(void *owner, uint32_t events)
     if ((events & EPOLLOUT) != 0) {
         enum err err = stream_flush(l->stream, d->io);
         if (err != OK && err != ERR_AGAIN) {
-            if (l->conn == 0) {
-                link_free(l);
-            } else {
-                drop(l, explain_end(l, err));
-            }
+            link_failed(l, err);
             return;
         }
     }
@@ -423,8 +430,12 @@ static bool write_some(struct link *l)
 void link_pump(struct link *l)
 {
     struct driver *d = l->driver;
-    if (l->admitted.is_stranger && worker_is_known(d->worker, l->conn)) {
+    bool is_known = worker_is_known(d->worker, l->conn);
+    if (l->admitted.is_stranger && is_known) {
         admit_known(l);
+    }
+    if (is_known) {
+        tickets_join(l);
     }
     bool can_write = stream_is_ready(l->stream) && !stream_is_blocked(l->stream);
     if ((can_write || stream_can_close(l->stream)) && !write_some(l)) {
@@ -457,6 +468,7 @@ void link_depart(void *ctx, void *transport)
     struct driver *d = ctx;
     struct link *l = transport;
     admit_known(l); /* who moves has logged in */
+    tickets_leave(l);
     stream_detach(l->stream);
     d->departed = l;
 }

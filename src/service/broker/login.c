@@ -143,6 +143,7 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
     h->gate = TAKE(c->gate);
     h->principal = principal_ref(p);
     h->credential = c->credential;
+    h->is_resumed = c->is_resumed;
     h->token_wall_ms = c->token_wall_ms;
     h->unread = c->unread;
     memcpy(h->peer, c->peer, sizeof(h->peer));

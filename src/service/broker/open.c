@@ -504,7 +504,8 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
     err = may_open ? bind(w, c, &o) : ERR_DENIED;
     if (err == OK) {
         struct event e = event_of(w, EVENT_connect, c);
-        event_reason(&e, "connected%s%s%s", o.is_present ? ", session resumed" : "",
+        event_reason(&e, "connected%s%s%s%s", o.is_present ? ", session resumed" : "",
+                     c->is_resumed ? ", by a TLS ticket" : "",
                      mqtt_server_terms(c->engine)->version == MQTT_V31 ? ", by the old MQTT 3.1"
                                                                        : "",
                      c->entrance->is_plain ? ", in PLAINTEXT by an exception" : "");
@@ -551,6 +552,7 @@ void handover_arrived(struct worker *w, struct handover *h)
     c->gate = TAKE(h->gate);
     c->unread = h->unread;
     c->credential = h->credential;
+    c->is_resumed = h->is_resumed;
     c->token_wall_ms = h->token_wall_ms;
     h->unread = (struct buf){0};
     EVENT_TEXT(c, client_id, mqtt_gate_connect(c->gate)->client_id);

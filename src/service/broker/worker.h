@@ -92,6 +92,8 @@ MUST_USE enum err worker_accept(struct worker *w, const struct entrance *entranc
 /* worker_present - TLS has proven that the client owns the certificate of this name
  * (security/identity) and key. */
 void worker_present(struct worker *w, uint64_t conn, struct slice name, const struct digest *spki);
+/* worker_resumed - its TLS handshake was done by a ticket; for the event of its login. */
+void worker_resumed(struct worker *w, uint64_t conn);
 /* worker_input - plain bytes of a connection; borrowed. What cannot be used yet is kept, within
  * packet_bytes. A connection that moves takes the rest along. Unknown conn: ignored. */
 void worker_input(struct worker *w, uint64_t conn, struct slice plain, uint64_t now_ms);

@@ -72,7 +72,7 @@ struct conn {
     uint32_t n_subacks; /* that wait for their barriers: a PUBLISH behind them waits, too, */
     uint64_t held_until_ms;   /* but not longer */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
-    bool has_cert, is_clean_end, has_published, is_abandoned, is_shed;
+    bool has_cert, is_resumed, is_clean_end, has_published, is_abandoned, is_shed;
     uint64_t hello_lsn;          /* CONNACK, and all behind it, waits until this is committed */
     enum mqtt_reason closed_for; /* MQTT_SUCCESS: nothing that we said */
     struct digest spki;
@@ -90,6 +90,7 @@ struct handover {
     const struct principal *principal; /* owned reference */
     uint64_t credential;               /* that let it in; 0: none */
     int64_t token_wall_ms;             /* end of the token that did; 0: none */
+    bool is_resumed;                   /* its TLS, by a ticket */
     struct buf unread;
     char peer[56];
 };

@@ -40,6 +40,8 @@ const struct setting global_setting_table[] = {
      GLOBAL(limits.connect_burst)},
     {"key_updates_per_minute", SETTING_COUNT, 1, 100000, "TLS key updates on one connection",
      GLOBAL(key_updates_per_minute)},
+    {"tls_ticket_expiry", SETTING_DURATION, 0, 7 * DAY_S,
+     "how long a client may resume TLS by a ticket; 0: never", GLOBAL(tls_ticket_expiry_s)},
     {"keep_alive_seconds", SETTING_DURATION, 10, 65535, "longest keep-alive; MQTT 5 is told",
      GLOBAL(limits.keep_alive_seconds)},
     {"silence_seconds", SETTING_DURATION, 15, 98302, "silence after which MQTT 3.1.1 is closed",
@@ -269,7 +271,8 @@ void setting_text(const struct setting *s, uint64_t value, char dst[SETTING_TEXT
 
 struct global_settings global_settings_preset(uint64_t ram_bytes)
 {
-    struct global_settings g = {.limits = LIMITS_DEFAULT, .key_updates_per_minute = 100};
+    struct global_settings g = {
+        .limits = LIMITS_DEFAULT, .key_updates_per_minute = 100, .tls_ticket_expiry_s = DAY_S};
     if (g.limits.memory_bytes == 0) {
         g.limits.memory_bytes = ram_bytes / 100 * 80;
     }

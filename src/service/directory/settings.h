@@ -25,6 +25,7 @@ enum setting_type {
 struct global_settings {
     struct limits limits;
     uint32_t key_updates_per_minute;
+    uint32_t tls_ticket_expiry_s;       /* 0: no tickets */
     uint64_t segment_bytes, keep_bytes; /* of the store; 0: as the disk allows */
 };
 

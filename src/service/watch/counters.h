@@ -43,6 +43,9 @@
     X(set_aside, "dropped_total", "reason=\"set_aside\"", counter, "")                             \
     X(handshakes_ok, "handshakes_total", "result=\"ok\"", counter, "TLS and DTLS handshakes")      \
     X(handshakes_failed, "handshakes_total", "result=\"failed\"", counter, "")                     \
+    X(handshakes_resumed, "handshakes_resumed_total", "", counter,                                 \
+      "of the TLS handshakes that were ok, those by a ticket")                                     \
+    X(tickets, "tls_tickets_total", "", counter, "tickets given to TLS 1.3 clients")               \
     X(refused_limit, "refusals_total", "reason=\"limit\"", counter, "refusals by a named limit")   \
     X(refused_rate, "refusals_total", "reason=\"rate\"", counter, "")                              \
     X(refused_quota, "refusals_total", "reason=\"quota\"", counter, "")                            \

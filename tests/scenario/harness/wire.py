@@ -119,8 +119,9 @@ class Wire:
     """One connection. Nothing here checks what it sends."""
 
     def __init__(self, fortress, device=None, version=5, plain=None, certificate=None, key=None, ca=None, verify=True,
-                 prepare=None, timeout=10, listener='mqtts', context=None, source='127.0.0.1'):
-        """context: of an earlier connection (`tls_context`), for who makes thousands. source: our own address."""
+                 prepare=None, timeout=10, listener='mqtts', context=None, source='127.0.0.1', session=None):
+        """context: of an earlier connection (`tls_context`), for who makes thousands. source: our own address. session: of an
+        earlier connection by the same context, to resume TLS by."""
         self.version = version
         self._bytes = b''
         raw = socket.create_connection(('127.0.0.1', fortress.ports[plain or listener]), timeout, (source, 0))
@@ -132,7 +133,7 @@ class Wire:
             return
         context = context or tls_context(device, certificate, key, ca, verify, prepare)
         try:
-            self.socket = context.wrap_socket(raw, server_hostname='localhost')
+            self.socket = context.wrap_socket(raw, server_hostname='localhost', session=session)
         except OSError:
             raw.close()
             raise
