@@ -25,13 +25,15 @@ enum wmsg_kind {
     WMSG_BROWSE,   /* `browse` is the worker's until it is ready; owns one reference */
     WMSG_REALM,    /* a new realm (owns one reference); answer through worker_realm_epoch */
     WMSG_ASIDE,    /* an administrator's question; takes `ask`, which says when it is done */
-    WMSG_DRAIN     /* tell all clients that the server goes down, and close */
+    WMSG_DRAIN,    /* tell all clients that the server goes down, and close */
+    WMSG_BODY      /* answer of the log; takes `reading` */
 };
 
 struct handover;
 struct aside_ask;
 struct verified;
 struct browse;
+struct reading;
 
 struct wmsg_text {
     size_t n;
@@ -71,6 +73,7 @@ struct wmsg {
         const struct realm *realm;
         struct aside_ask *ask;
         struct browse *browse;
+        struct reading *reading;
     };
 };
 
