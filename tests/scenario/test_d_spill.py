@@ -15,7 +15,8 @@ pytestmark = pytest.mark.release
 MIB = 1 << 20
 CEILING = 48 * MIB
 BODY = 64 * 1024
-MESSAGES = 3 * CEILING // BODY
+TIMES = 2 if is_sanitized() else 3
+MESSAGES = TIMES * CEILING // BODY
 BURST = 20
 
 POLICY = """
@@ -90,19 +91,20 @@ def nothing_was_lost(now):
     assert now['refusals_total{reason="memory"}'] == 0
 
 
-def test_three_times_the_ceiling_waits_and_comes(small):
+def test_more_than_the_ceiling_waits_and_comes(small):
     device = small.add('reader', credentials=('x509',))
     login(small, device, ('big/#', 1))[0].socket.close()
     writer = login(small, small.add('writer', credentials=('x509',)))[0]
     says(writer, 0, MESSAGES)
     now = within_the_ceiling(small)
-    assert now['queued_messages'] == MESSAGES and now['queued_bytes'] > 3 * CEILING
+    assert now['queued_messages'] == MESSAGES and now['queued_bytes'] > TIMES * CEILING
     assert now['spilled_total'] > MESSAGES / 2
     nothing_was_lost(now)
 
     small.kill()
     begin = time.monotonic()
     small.start()
+    small.wait_log(r'store: \d+ bodies stay on disk')
     now = within_the_ceiling(small)
     print(f'up again with {now["queued_bytes"] / MIB:.0f} MiB waiting after {time.monotonic() - begin:.1f} s')
     assert now['queued_messages'] == MESSAGES
@@ -136,14 +138,14 @@ def empty(fortress):
 
 def test_so_does_what_waits_for_who_reads_too_slowly(small):
     """Connected, and not reading: the queue's own limits decide, not memory_bytes; over them drops are counted and said."""
-    most = 3 * CEILING // BODY // 2
+    most = TIMES * CEILING // BODY // 2
     small.apply(POLICY.replace('queue_messages: 100000', f'queue_messages: {most}'))
     device = small.add('reader', credentials=('x509',))
     reader = login(small, device, ('big/#', 1))[0]
     writer = login(small, small.add('writer', credentials=('x509',)))[0]
     says(writer, 0, most)
     now = within_the_ceiling(small)
-    assert now['queued_messages'] == most and now['spilled_total'] > most / 2
+    assert now['queued_messages'] == most and now['spilled_total'] > most / 4
     nothing_was_lost(now)
     says(writer, most, BURST)  # beyond the limit
     assert within_the_ceiling(small)['dropped_total{reason="queue"}'] == BURST

@@ -283,9 +283,17 @@ void spill_arrived(struct worker *w, struct reading *r)
     reading_free(r);
 }
 
+/* Who was woken for an answer may not have needed it: with the last one all the others are looked
+ * at.
+ */
+static bool is_stuck(const struct worker *w)
+{
+    return w->n_readings == 0 && w->thirst_at_ms == UINT64_MAX && !list_is_empty(&w->thirsty);
+}
+
 void spill_retry(struct worker *w)
 {
-    if (w->thirst_at_ms <= w->now_ms) {
+    if (w->thirst_at_ms <= w->now_ms || is_stuck(w)) {
         w->thirst_at_ms = UINT64_MAX;
         wake_thirsty(w, w->n_conns);
     }
@@ -299,5 +307,6 @@ bool worker_is_reading(const struct worker *w)
 uint64_t spill_deadline(const struct worker *w)
 {
     uint64_t at = w->is_spilling && !w->is_spill_through ? w->spill_at_ms : UINT64_MAX;
+    at = is_stuck(w) ? w->now_ms : at;
     return w->thirst_at_ms < at ? w->thirst_at_ms : at;
 }
