@@ -42,10 +42,9 @@ enum err msg_new(struct slice topic, struct slice props, struct slice payload, s
     return OK;
 }
 
-enum err msg_copy(const struct msg *m, struct msg **ret)
+/* All but the parts, and what names one record. */
+static void copy_facts(const struct msg *m, struct msg *copy)
 {
-    struct msg *copy = NULL;
-    TRY(msg_new(m->topic, m->props, m->payload, &copy));
     copy->qos = m->qos;
     copy->retain = m->retain;
     copy->is_utf8 = m->is_utf8;
@@ -56,7 +55,62 @@ enum err msg_copy(const struct msg *m, struct msg **ret)
     copy->epoch = m->epoch;
     copy->segment = m->segment;
     copy->content_format = m->content_format;
+}
+
+enum err msg_copy(const struct msg *m, struct msg **ret)
+{
+    struct msg *copy = NULL;
+    assert(!msg_is_husk(m));
+    TRY(msg_new(m->topic, m->props, m->payload, &copy));
+    copy_facts(m, copy);
     *ret = copy;
+    return OK;
+}
+
+/* The same record, so the same names. */
+static enum err same_with(const struct msg *m, struct slice props, struct slice payload,
+                          struct msg **ret)
+{
+    struct msg *copy = NULL;
+    TRY(msg_new(m->topic, props, payload, &copy));
+    copy_facts(m, copy);
+    copy->number = m->number;
+    copy->body_id = m->body_id;
+    *ret = copy;
+    return OK;
+}
+
+enum err msg_husk(const struct msg *m, const struct msg **ret)
+{
+    const struct msg *known = atomic_load_explicit(&counted(m)->husk, memory_order_acquire);
+    struct msg *husk = NULL;
+    assert(!msg_is_husk(m) && m->body_id != 0 && msg_away(m) > 0 && msg_away(m) <= UINT32_MAX);
+    if (known != NULL) {
+        *ret = msg_ref(known);
+        return OK;
+    }
+    TRY(same_with(m, (struct slice){0}, (struct slice){0}, &husk));
+    husk->n_away = (uint32_t)msg_away(m);
+    if (atomic_compare_exchange_strong_explicit(&counted(m)->husk, &known, husk,
+                                                memory_order_acq_rel, memory_order_acquire)) {
+        *ret = msg_ref(husk); /* the message keeps the first one */
+        return OK;
+    }
+    msg_unref(husk); /* another worker was quicker */
+    *ret = msg_ref(known);
+    return OK;
+}
+
+enum err msg_whole(const struct msg *husk, struct slice props, struct slice payload,
+                   const struct msg **ret)
+{
+    struct msg *m = NULL;
+    if (payload.n > husk->n_away || props.n != husk->n_away - payload.n) {
+        return ERR_MALFORMED;
+    }
+    TRY(same_with(husk, props, payload, &m));
+    atomic_init(&m->husk, msg_ref(husk));
+    *ret = m;
     return OK;
 }
 
@@ -79,6 +133,7 @@ const struct msg *msg_unref(const struct msg *m)
         unsigned before = atomic_fetch_sub_explicit(&counted(m)->refs, 1, memory_order_acq_rel);
         assert(before > 0);
         if (before == 1) {
+            msg_unref(atomic_load_explicit(&counted(m)->husk, memory_order_relaxed));
             mem_free(counted(m));
         }
     }
@@ -87,5 +142,5 @@ const struct msg *msg_unref(const struct msg *m)
 
 size_t msg_cost(const struct msg *m)
 {
-    return sizeof *m + m->topic.n + m->props.n + m->payload.n;
+    return sizeof *m + m->topic.n + m->props.n + m->payload.n + m->n_away;
 }

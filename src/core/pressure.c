@@ -53,6 +53,12 @@ enum pressure pressure_next(enum pressure before, uint64_t used, uint64_t ceilin
     return step;
 }
 
+bool pressure_spills(bool before, uint64_t used, uint64_t ceiling)
+{
+    unsigned percent = PRESSURE_SPILL_PERCENT - (before ? PRESSURE_BACK_PERCENT : 0);
+    return ceiling > 0 && used >= share(ceiling, percent);
+}
+
 const struct consumer *pressure_worst(const struct consumer *consumers, size_t n)
 {
     const struct consumer *worst = NULL;

@@ -19,6 +19,8 @@ enum pressure {
 };
 
 enum {
+    /* Percent of the ceiling from which on bodies of what waits leave memory for the disk. */
+    PRESSURE_SPILL_PERCENT = 60,
     /* Percent of the ceiling at which a step begins. */
     PRESSURE_QOS0_PERCENT = 80,
     PRESSURE_CONSUMERS_PERCENT = 90,
@@ -31,6 +33,8 @@ enum {
 /* pressure_next - the step after `before` when `used` bytes are in use. ceiling 0: none, no step.
  */
 enum pressure pressure_next(enum pressure before, uint64_t used, uint64_t ceiling);
+/* pressure_spills - does what waits leave memory? `before`: it did when that was asked last. */
+bool pressure_spills(bool before, uint64_t used, uint64_t ceiling);
 /* pressure_percent - where a step begins; 0 for PRESSURE_NONE. */
 unsigned pressure_percent(enum pressure step);
 /* pressure_does - what a step adds to the one before it, in words for the operator. Static. */

@@ -87,12 +87,25 @@ static void another_worker_may_know_a_larger_one(void **state)
     assert_false(pressure_sheds(PRESSURE_SLOW_BYTES - 1, all, 1, 0));
 }
 
+static void what_waits_leaves_before_anything_is_shed(void **state)
+{
+    (void)state;
+    const uint64_t ceiling = 1000 * MIB;
+    assert_false(pressure_spills(false, 600 * MIB - 1, ceiling));
+    assert_true(pressure_spills(false, 600 * MIB, ceiling));
+    assert_true(pressure_spills(true, 550 * MIB, ceiling)); /* and goes on a little */
+    assert_false(pressure_spills(true, 550 * MIB - 1, ceiling));
+    assert_false(pressure_spills(true, UINT64_MAX, 0));
+    assert_int_equal(pressure_next(PRESSURE_NONE, 600 * MIB, ceiling), PRESSURE_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_begin_at_their_percent),
         cmocka_unit_test(steps_end_five_percent_lower),
         cmocka_unit_test(there_may_be_no_ceiling),
+        cmocka_unit_test(what_waits_leaves_before_anything_is_shed),
         cmocka_unit_test(a_large_ceiling_does_not_overflow),
         cmocka_unit_test(every_step_has_its_words),
         cmocka_unit_test(the_largest_slow_consumer_is_the_worst),

@@ -280,8 +280,7 @@ static void look_past(struct session *s)
     s->n_touched = s->n_unsent_at > s->n_touched ? s->n_unsent_at : s->n_touched;
 }
 
-/* The first delivery that waits, or NULL. */
-static struct delivery *first_unsent(struct session *s)
+struct delivery *session_unsent(struct session *s)
 {
     while (s->n_unsent_at < s->n_deliveries && at(s, s->n_unsent_at)->state != DELIVERY_QUEUED) {
         look_past(s);
@@ -292,7 +291,7 @@ static struct delivery *first_unsent(struct session *s)
 
 struct delivery *session_next_expired(struct session *s, uint64_t now_ms)
 {
-    struct delivery *d = first_unsent(s);
+    struct delivery *d = session_unsent(s);
     return d != NULL && is_expired(d, now_ms) ? d : NULL;
 }
 
@@ -306,7 +305,8 @@ static bool holds_id(const struct delivery *d)
     return d->packet_id != 0 && d->state != DELIVERY_DONE;
 }
 
-static const struct delivery *delivery_of(const struct session *s, uint64_t seq)
+/* The index of the first whose seq is this one or a later one. */
+static size_t place_of(const struct session *s, uint64_t seq)
 {
     size_t low = 0, high = s->n_deliveries;
     while (low < high) {
@@ -317,7 +317,35 @@ static const struct delivery *delivery_of(const struct session *s, uint64_t seq)
             high = middle;
         }
     }
-    return low < s->n_deliveries && at(s, low)->seq == seq ? at(s, low) : NULL;
+    return low;
+}
+
+static const struct delivery *delivery_of(const struct session *s, uint64_t seq)
+{
+    size_t place = place_of(s, seq);
+    return place < s->n_deliveries && at(s, place)->seq == seq ? at(s, place) : NULL;
+}
+
+struct delivery *session_from(struct session *s, uint64_t seq)
+{
+    size_t place = place_of(s, seq);
+    while (place < s->n_deliveries && at(s, place)->state == DELIVERY_DONE) {
+        place++;
+    }
+    return place < s->n_deliveries ? at(s, place) : NULL;
+}
+
+size_t session_ahead(const struct session *s, const struct delivery *d)
+{
+    size_t index = index_of(s, d);
+    return index > s->n_unsent_at ? index - s->n_unsent_at : 0;
+}
+
+void session_swap(struct delivery *d, const struct msg *m)
+{
+    assert(msg_cost(d->msg) == msg_cost(m)); /* nothing is charged anew */
+    msg_unref(d->msg);
+    d->msg = m;
 }
 
 /* Does an older delivery hold the packet id that d is to get? Only after 65,535 later ones, so as a
@@ -339,7 +367,7 @@ struct delivery *session_next(struct session *s, uint32_t window, uint64_t commi
                               uint64_t now_ms, uint32_t *n_expired)
 {
     struct delivery *d = NULL;
-    while ((d = first_unsent(s)) != NULL && is_expired(d, now_ms)) {
+    while ((d = session_unsent(s)) != NULL && is_expired(d, now_ms)) {
         session_drop(s, d);
         (*n_expired)++;
     }

@@ -43,6 +43,8 @@ struct delivery {
     bool is_recorded : 1; /* the owner's: a record says that this session gets it */
     bool is_tried : 1;    /* the owner's: its record of this try is at lsn, and it waits for it */
     bool may_expire : 1;  /* though is_dup: nobody knows whether it was ever sent */
+    bool is_early : 1;    /* the owner's: it was sent when its record was not committed yet, and
+                             lsn does not say any more when that is */
     enum delivery_state state;
 };
 
@@ -69,6 +71,8 @@ struct session {
     uint64_t said_ms;           /* the owner's: when some were said last */
     uint32_t n_unsaid[2];       /* of each kind */
     uint64_t judged_seq; /* the owner's: deliveries before it were queued under other rights */
+    uint64_t
+        spilled_seq; /* the owner's: deliveries before it were looked at, whether to spill them */
     /* the rest is session.c's */
     struct delivery *ring;
     size_t ring_cap, ring_at, n_deliveries; /* ring_cap is a power of two */
@@ -135,6 +139,17 @@ static inline size_t session_count(const struct session *s)
 {
     return s->n_deliveries - s->n_done;
 }
+
+/* session_unsent - the first one that waits; NULL: none. Every struct delivery pointer is void. */
+struct delivery *session_unsent(struct session *s);
+/* session_from - the first delivery that is not finished whose seq is this one or a later one;
+ * NULL: none. O(log n), and what is finished on the way. */
+struct delivery *session_from(struct session *s, uint64_t seq);
+/* session_ahead - how many stand between d and the first one that waits: 0 for that one, and for
+ * those before it. */
+size_t session_ahead(const struct session *s, const struct delivery *d);
+/* session_swap - d has m from here on, the same message as a husk or whole. Takes one reference. */
+void session_swap(struct delivery *d, const struct msg *m);
 
 /*
  * session_next - the next delivery that may leave now, or NULL

@@ -529,6 +529,58 @@ static void test_warm_session_allocates_nothing(void **state)
     session_free(s);
 }
 
+/* A delivery whose message is a husk is charged, counted, sent and expired as before. */
+static void test_swap(void **state)
+{
+    (void)state;
+    struct session *s = fresh();
+    uint32_t n_expired = 0;
+    for (int i = 0; i < 6; i++) {
+        struct msg *m = NULL;
+        assert_int_equal(msg_new(slice_text("t"), (struct slice){0}, slice_text("payload"), &m),
+                         OK);
+        m->body_id = 100 + (uint64_t)i;
+        m->expires_at_ms = i == 4 ? 50 : UINT64_MAX;
+        assert_int_equal(session_enqueue(s, m, 1, false, NULL, 0, 0, &LIMITS, NULL), OK);
+        msg_unref(m);
+    }
+    uint64_t bytes = s->queued_bytes;
+    for (uint64_t seq = 3; seq <= 6; seq++) {
+        struct delivery *d = session_from(s, seq);
+        const struct msg *husk = NULL;
+        assert_int_equal(d->seq, seq);
+        assert_int_equal(msg_husk(d->msg, &husk), OK);
+        session_swap(d, husk);
+        assert_true(msg_is_husk(d->msg));
+    }
+    assert_int_equal(s->queued_bytes, bytes);
+    assert_null(session_from(s, 7));
+    assert_int_equal(session_ahead(s, session_from(s, 1)), 0);
+    assert_int_equal(session_ahead(s, session_from(s, 6)), 5);
+    uint16_t first = send_one(s), second = send_one(s);
+    assert_int_equal(session_ahead(s, session_from(s, 1)), 0); /* sent */
+    assert_int_equal(session_ahead(s, session_from(s, 4)), 1);
+    assert_int_equal(session_unsent(s)->seq, 3);
+    uint64_t seq = 0;
+    assert_int_equal(session_puback(s, second, &seq), OK);
+    assert_int_equal(session_from(s, 2)->seq, 3); /* past the finished one */
+    assert_int_equal(session_puback(s, first, &seq), OK);
+    assert_int_equal(s->queued_bytes, bytes / 6 * 4);
+    session_resume(s);
+    struct delivery *d = session_next(s, 10, ALL, 60, &n_expired);
+    assert_true(d->seq == 3 && msg_is_husk(d->msg));
+    session_drop(s, d);
+    d = session_next(s, 10, ALL, 60, &n_expired);
+    const struct msg *whole = NULL;
+    assert_int_equal(msg_whole(d->msg, (struct slice){0}, slice_text("payload"), &whole), OK);
+    session_swap(d, whole);
+    send_one(s);
+    d = session_next(s, 10, ALL, 60, &n_expired); /* the fifth has expired on disk */
+    assert_true(n_expired == 1 && d->seq == 6);
+    assert_int_equal(s->queued_bytes, bytes / 6 * 2);
+    session_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -544,6 +596,7 @@ int main(void)
         cmocka_unit_test(test_qos2_commits),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_expired_can_be_recorded),
+        cmocka_unit_test(test_swap),
         cmocka_unit_test(test_inbound),
         cmocka_unit_test(test_account_is_charged),
         cmocka_unit_test(test_model),

@@ -36,8 +36,9 @@ struct test_disk {
     uint64_t n_calls, n_syncs, n_writes;
     uint64_t fail_from, fail_to; /* calls numbered so fail, from 1; 0: none */
     enum err fail_with;
-    bool is_dead;    /* the power is off: nothing works, nothing changes */
-    uint64_t die_at; /* at this call */
+    bool is_unreadable; /* it takes what is written, and gives nothing back */
+    bool is_dead;       /* the power is off: nothing works, nothing changes */
+    uint64_t die_at;    /* at this call */
 };
 
 struct disk_file {
@@ -197,6 +198,9 @@ static inline void test_disk_close(struct disk_file *h)
 static inline enum err test_disk_read(struct disk_file *h, uint64_t at, void *dst, size_t n,
                                       size_t *ret_n)
 {
+    if (h->disk->is_unreadable) {
+        return ERR_IO;
+    }
     struct slice there = slice_head(slice_from(slice_of(h->file->now, h->file->size), at), n);
     slice_copy(dst, there);
     *ret_n = there.n;

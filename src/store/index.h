@@ -91,6 +91,8 @@ uint64_t index_living_all(const struct index *x);
 /* index_segment_gone - the segment was removed: markers that waited for it are forgotten. */
 void index_segment_gone(struct index *x, uint32_t segment);
 struct store_ids index_ids(const struct index *x);
+/* index_body - where a living body lies; segment 0: there is none, or it was not written yet. */
+struct place index_body(const struct index *x, uint64_t id);
 
 /* ---- reading it out after a restart ---- */
 

@@ -259,6 +259,12 @@ enum err body_apply(struct index *x, struct slice content, struct place place,
     return OK;
 }
 
+struct place index_body(const struct index *x, uint64_t id)
+{
+    const struct body *b = body_find(x, id);
+    return b != NULL && index_is_alive(&b->item) ? b->item.place : (struct place){0};
+}
+
 /* ---- deliveries ---- */
 
 void deliver_die(struct index *x, struct deliver *d)

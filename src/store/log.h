@@ -118,6 +118,21 @@ uint64_t log_pace(const struct log *l);
 /* log_handovers - how many there were: who waits for others sees whether they come. */
 uint64_t log_handovers(struct log *l);
 
+/* ---- bodies that waited on disk ---- */
+
+/*
+ * log_body - a living body, wherever the cleaner has moved it to
+ *
+ * Waits for a batch or a piece of cleaning that is under way, and for the disk: the log's thread
+ * calls it, or whoever may wait. `scratch` holds what *ret borrows from.
+ *
+ * ERR_NOT_FOUND: no such body is alive, or its owner's key is gone; ERR_CRYPTO: it does not verify
+ * or decode, an event says where; ERR_IO, ERR_NOMEM, and what else opening a file says: it may come
+ * next time.
+ */
+MUST_USE enum err log_body(struct log *l, uint64_t id, struct buf *scratch,
+                           struct journal_body *ret);
+
 /* ---- entries of the service thread ---- */
 
 struct log_change {

@@ -146,6 +146,7 @@ struct log {
 
     struct reader *readers;
     size_t n_readers, cap_readers;
+    uint32_t body_segment; /* the old one whose file log_body left open; 0: none */
     atomic_bool is_threaded;
     uint64_t
         saved_moved; /* writers that a log_save of this thread moved, for the next log_commit */

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/disk.h"
 #include "base/event.h"
+#include "service/broker/reading.h"
 #include "service/broker/worker.h"
 #include "service/directory/directory.h"
 #include "sim_journal.h"
@@ -41,6 +42,8 @@ enum {
     SIM_TRACE_BYTES = 200,
     SIM_SMALL_QUEUE = 6,
     SIM_ALIASES = 3, /* of a connection that a client uses, each way */
+    SIM_READINGS_MAX = SIM_WORKERS_MAX * READING_MAX,
+    SIM_SENDERS_MAX = SIM_WORKERS_MAX + 3, /* workers, service thread, verify pool, log */
     SIM_NOBODY = 0xff
 };
 
@@ -276,7 +279,7 @@ struct sim_knobs {
     unsigned troubles; /* of the disk, and of memory: the same */
     uint64_t segment_bytes, keep_bytes;
     bool small_queue, small_window, slow_publish, has_policy_changes, has_expiry, has_will_delay,
-        has_groups, has_laggard;
+        has_groups, has_laggard, has_spill;
 };
 
 struct sim {
@@ -298,9 +301,9 @@ struct sim {
     struct entrance entrance;
     struct worker *workers[SIM_WORKERS_MAX];
     uint64_t turned_ms[SIM_WORKERS_MAX]; /* when it had its last turn */
-    struct ring rings[SIM_WORKERS_MAX + 2][SIM_WORKERS_MAX];
+    struct ring rings[SIM_SENDERS_MAX][SIM_WORKERS_MAX];
     struct ring *to[SIM_WORKERS_MAX][SIM_WORKERS_MAX];
-    struct ring *from[SIM_WORKERS_MAX][SIM_WORKERS_MAX + 2];
+    struct ring *from[SIM_WORKERS_MAX][SIM_SENDERS_MAX];
     struct sim_worker {
         struct sim *sim;
         unsigned index;
@@ -313,6 +316,10 @@ struct sim {
     _Atomic uint64_t retained_counter;
     struct verified *questions[SIM_QUESTIONS_MAX];
     size_t n_questions;
+    struct reading *readings[SIM_READINGS_MAX]; /* bodies that somebody asked for, oldest first */
+    size_t n_readings;
+    struct ceiling ceiling; /* of memory, in seeds that spill */
+    uint64_t n_spilled, n_read_back;
     /* the service thread */
     struct disk *disk;
     struct directory *directory;

@@ -16,7 +16,7 @@ enum { FAILURES_SHOWN = 5, JOBS_MAX = 64, BEAT = 50 };
 
 /* What the processes of a run tell each other: the parent reads it when a child has died. */
 struct job {
-    uint64_t seed, n_passed, n_failed;
+    uint64_t seed, n_passed, n_failed, n_spilled, n_read_back;
     bool is_found;
     char failure[400];
 };
@@ -69,6 +69,8 @@ static bool run_seed(uint64_t seed, bool is_tracing, bool is_printing, struct jo
         job->seed = seed;
         job->n_passed += passed;
         job->n_failed += !passed;
+        job->n_spilled += s->n_spilled;
+        job->n_read_back += s->n_read_back;
         (void)snprintf(job->failure, sizeof(job->failure), "rule %s: %.370s", s->rule, s->failure);
     }
     mem_free(s);
@@ -131,12 +133,15 @@ static int report_plants(const struct job *found)
 
 static int report_seeds(const struct order *o, const struct job *jobs, bool all_ended)
 {
-    unsigned long long n_passed = 0, n_failed = 0;
+    unsigned long long n_passed = 0, n_failed = 0, n_spilled = 0, n_read_back = 0;
     for (unsigned i = 0; i < o->n_jobs; i++) {
+        n_spilled += jobs[i].n_spilled;
+        n_read_back += jobs[i].n_read_back;
         n_passed += jobs[i].n_passed;
         n_failed += jobs[i].n_failed;
     }
     n_failed += !all_ended;
+    printf("%llu bodies left memory, %llu came back\n", n_spilled, n_read_back);
     printf("%llu passed, %llu failed\n", n_passed, n_failed);
     return n_failed == 0 ? 0 : 1;
 }

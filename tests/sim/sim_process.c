@@ -4,7 +4,7 @@
 #include "sim.h"
 #include "sim_disk.h"
 
-enum { SERVICE_RING = 64 };
+enum { SERVICE_RING = 64 }; /* as many answers of the log as a worker waits for, too */
 
 static enum err must(struct sim *s, enum err err, const char *what)
 {
@@ -51,6 +51,17 @@ static enum err driver_verify(void *ctx, struct verified *v)
         return ERR_AGAIN;
     }
     s->questions[s->n_questions++] = v;
+    return OK;
+}
+
+static enum err driver_read(void *ctx, struct reading *r)
+{
+    struct sim *s = ((struct sim_worker *)ctx)->sim;
+    if (s->n_readings == SIM_READINGS_MAX) {
+        reading_free(r);
+        return ERR_AGAIN;
+    }
+    s->readings[s->n_readings++] = r;
     return OK;
 }
 
@@ -129,7 +140,7 @@ static enum err open_log(struct sim *s)
 static enum err make_rings(struct sim *s)
 {
     unsigned n = s->knobs.n_workers;
-    for (unsigned from = 0; from < n + 2; from++) {
+    for (unsigned from = 0; from < n + 3; from++) {
         for (unsigned to = 0; to < n; to++) {
             if (from == to) {
                 continue;
@@ -152,6 +163,7 @@ static struct worker_driver driver_of(struct sim_worker *w)
                                   .arrive = driver_arrive,
                                   .discard = driver_discard,
                                   .verify = driver_verify,
+                                  .read = driver_read,
                                   .event = driver_event};
 }
 
@@ -171,9 +183,10 @@ static enum err make_workers(struct sim *s)
                                      .journal = sim_log_attach(s->log, i, log_writer(s->store, i)),
                                      .to = s->to[i],
                                      .from = s->from[i],
-                                     .n_from = n + 2,
+                                     .n_from = n + 3,
                                      .retained_counter = &s->retained_counter,
                                      .counters = &s->counters[i],
+                                     .ceiling = &s->ceiling,
                                      .realm = s->realm,
                                      .driver = driver_of(&s->ctx[i])};
         TRY(worker_new(&setup, s->now_ms, s->wall_ms, &s->workers[i]));
@@ -236,7 +249,7 @@ void sim_start(struct sim *s)
 
 static void empty_rings(struct sim *s)
 {
-    for (unsigned from = 0; from < s->knobs.n_workers + 2; from++) {
+    for (unsigned from = 0; from < s->knobs.n_workers + 3; from++) {
         for (unsigned to = 0; to < s->knobs.n_workers; to++) {
             struct wmsg m;
             struct ring *r = &s->rings[from][to];
@@ -267,8 +280,13 @@ static void free_process(struct sim *s)
 {
     for (unsigned i = 0; i < SIM_WORKERS_MAX; i++) {
         s->workers[i] = worker_free(s->workers[i]);
+        s->n_spilled += s->counters[i].spilled;
+        s->n_read_back += s->counters[i].read_back;
     }
     empty_rings(s);
+    while (s->n_readings > 0) {
+        reading_free(s->readings[--s->n_readings]);
+    }
     for (size_t i = 0; i < s->n_questions; i++) {
         verified_free(s->questions[i]);
     }

@@ -107,6 +107,14 @@ static void choose_knobs(struct sim *s)
     k->troubles = sim_chance(s, 30) ? 10 + sim_below(s, 60) : 0;
     k->segment_bytes = (uint64_t)(16 + sim_below(s, 48)) * 1024;
     k->keep_bytes = k->segment_bytes * (2 + sim_below(s, 6));
+    /* Every third seed, without a draw, so that the others stay what they were. */
+    k->has_spill = s->seed % 3 == 1;
+}
+
+static uint64_t heap_used(void *ctx)
+{
+    const struct sim *s = ctx;
+    return s->ceiling.bytes / 100 * (PRESSURE_SPILL_PERCENT + 1);
 }
 
 void sim_setup(struct sim *s)
@@ -126,6 +134,12 @@ void sim_setup(struct sim *s)
         s->model.sessions[i].will = -1;
     }
     choose_knobs(s);
+    if (s->knobs.has_spill) { /* memory is always so short that all leaves it that may */
+        s->ceiling.bytes = 1000000;
+        s->ceiling.spill_bytes = s->ceiling.spill_near = 1;
+        s->ceiling.heap = heap_used;
+        s->ceiling.ctx = s;
+    }
     s->disk = sim_disk_new(s->random);
     s->log = s->disk != NULL ? sim_log_new(s) : NULL;
     s->nonces = s->log != NULL ? sim_nonces_new(s) : NULL;

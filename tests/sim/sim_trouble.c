@@ -24,12 +24,13 @@ void sim_trouble_begin(struct sim *s)
     if (s->trouble_until > 0) {
         return;
     }
-    const struct sim_disk_faults *f = &kinds[sim_below(s, COUNT_OF(kinds))];
+    struct sim_disk_faults f = kinds[sim_below(s, COUNT_OF(kinds))];
+    f.read_io = s->knobs.has_spill ? 300 : 0;
     s->trouble_until = s->now_ms + 100 + sim_below(s, 4000);
-    sim_say(s, "disk", "fails: %u writes, %u syncs, %u growths of a thousand", f->write_io,
-            f->sync_io, f->space);
+    sim_say(s, "disk", "fails: %u writes, %u syncs, %u growths, %u reads of a thousand", f.write_io,
+            f.sync_io, f.space, f.read_io);
     s->trouble_at = s->tick;
-    sim_disk_set_faults(s->disk, f);
+    sim_disk_set_faults(s->disk, &f);
 }
 
 void sim_trouble_end(struct sim *s)

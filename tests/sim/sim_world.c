@@ -108,6 +108,27 @@ static void verify_one(struct sim *s)
     memmove(s->questions, s->questions + 1, s->n_questions * sizeof(s->questions[0]));
 }
 
+/* The log answers the oldest question, or says that it is short of something. */
+static void read_one(struct sim *s)
+{
+    if (s->n_readings == 0) {
+        return;
+    }
+    struct reading *r = s->readings[0];
+    struct wmsg m = {.kind = WMSG_BODY, .reading = r};
+    sim_memory_begin(s);
+    reading_do(r, s->store);
+    sim_memory_end(s);
+    sim_say(s, "log", "body %llx for worker %u: %s", (unsigned long long)r->husk->body_id,
+            r->worker, err_name(r->result));
+    s->n_readings--;
+    memmove(s->readings, s->readings + 1, s->n_readings * sizeof(s->readings[0]));
+    if (ring_push(s->from[r->worker][s->knobs.n_workers + 2], &m) != OK) {
+        sim_fail(s, "11", "worker %u waits for more bodies than its ring takes", r->worker);
+        reading_free(r);
+    }
+}
+
 static void step_time(struct sim *s, unsigned ms)
 {
     s->now_ms += ms;
@@ -184,6 +205,9 @@ static void step(struct sim *s)
         turn_one(s);
     } else if (dice < 89) {
         commit(s);
+        if (s->knobs.has_spill && sim_chance(s, 60)) {
+            read_one(s);
+        }
     } else if (dice < 90) {
         (void)tend(s);
     } else if (dice < 93) {
@@ -223,18 +247,21 @@ static bool round_links(struct sim *s)
 
 static bool round_rest(struct sim *s)
 {
-    bool busy = s->n_questions > 0 || sim_service_is_busy(s);
+    bool busy = s->n_questions > 0 || s->n_readings > 0 || sim_service_is_busy(s);
     verify_one(s);
+    while (s->n_readings > 0 && !s->has_failed) {
+        read_one(s);
+    }
     sim_service_tell(s);
     busy = busy || has_uncommitted(s);
     commit(s);
     busy = tend(s) <= s->now_ms || busy;
     for (unsigned i = 0; i < s->knobs.n_workers && !s->has_failed; i++) {
         turn(s, i);
-        busy = busy || worker_is_replaying(s->workers[i]);
+        busy = busy || worker_is_replaying(s->workers[i]) || worker_is_reading(s->workers[i]);
     }
     for (unsigned to = 0; to < s->knobs.n_workers; to++) {
-        for (unsigned from = 0; from < s->knobs.n_workers + 2; from++) {
+        for (unsigned from = 0; from < s->knobs.n_workers + 3; from++) {
             busy = busy || (s->from[to][from] != NULL && ring_count(s->from[to][from]) > 0);
         }
     }

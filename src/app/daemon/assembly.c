@@ -211,6 +211,12 @@ static void say_restored(const struct assembly *a, uint64_t began_ms)
              "store: %" PRIu64 " sessions, %" PRIu64 " messages, %" PRIu64
              " retained restored in %" PRIu64 " ms (%" PRIu64 " records in %u segments)",
              r->sessions, r->deliveries, r->retained, took_ms, l->records, l->segments);
+    if (r->on_disk > 0) {
+        log_line(LOG_NOTICE,
+                 "store: %" PRIu64 " bodies stay on disk until they are needed: what waits is more "
+                 "than the share of memory_bytes that is for it",
+                 r->on_disk);
+    }
     if (l->damaged > 0 || l->missing > 0 || r->lost > 0) {
         log_line(LOG_ERROR,
                  "store: %" PRIu64 " records do not verify, %u segments are missing, %" PRIu64

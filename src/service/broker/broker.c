@@ -5,12 +5,13 @@
 #include <signal.h>
 
 #include "base/mem.h"
+#include "service/broker/reading.h"
 
 enum {
     RING_MESSAGES = 4096,
     VERIFY_QUEUE = 1024,
     DROPS_SAID_EVERY_MS = 1000,
-    SENDERS_EXTRA = 2 /* service thread, verify pool */
+    SENDERS_EXTRA = 3 /* service thread, verify pool, log */
 };
 
 /* A thread that sleeps until somebody has work for it. */
@@ -32,6 +33,8 @@ struct broker {
     struct ring *from[BROKER_WORKERS_MAX][BROKER_WORKERS_MAX + SENDERS_EXTRA];
     struct ring events[BROKER_WORKERS_MAX];
     struct ring questions[BROKER_WORKERS_MAX]; /* to the verify pool */
+    struct ring readings[BROKER_WORKERS_MAX];  /* to the committer */
+    unsigned next_reading_from;
     _Atomic uint64_t events_lost;
     struct counters counters[BROKER_WORKERS_MAX];
     _Atomic uint64_t retained_counter;
@@ -118,6 +121,33 @@ static enum err on_verify(void *ctx, struct verified *v)
     return OK;
 }
 
+static enum err on_read(void *ctx, struct reading *r)
+{
+    struct broker *b = ctx;
+    if (ring_push(&b->readings[r->worker], &r) != OK) {
+        reading_free(r);
+        return ERR_AGAIN;
+    }
+    committer_wake(b->setup.committer);
+    return OK;
+}
+
+/* A worker has no more under way than its ring of answers takes. */
+static bool read_one(struct broker *b, unsigned worker, size_t *bytes)
+{
+    struct reading *r;
+    if (!ring_pop(&b->readings[worker], &r)) {
+        return false;
+    }
+    struct wmsg m = {.kind = WMSG_BODY, .reading = r};
+    *bytes += r->husk->n_away;
+    reading_do(r, b->setup.log);
+    if (ring_push(b->from[worker][b->n + 2], &m) != OK) {
+        reading_free(r);
+    }
+    return true;
+}
+
 static void on_wake(void *ctx, uint64_t workers)
 {
     struct broker *b = ctx;
@@ -126,6 +156,22 @@ static void on_wake(void *ctx, uint64_t workers)
             driver_wake(b->drivers[i]);
         }
     }
+}
+
+/* One of each worker in turn, while the piece lasts. */
+static bool on_work(void *ctx)
+{
+    struct broker *b = ctx;
+    size_t bytes = 0;
+    uint64_t answered = 0;
+    for (unsigned silent = 0; silent < b->n && bytes < READING_PIECE_BYTES;) {
+        unsigned i = b->next_reading_from++ % b->n;
+        bool is_one = read_one(b, i, &bytes);
+        silent = is_one ? 0 : silent + 1;
+        answered |= (uint64_t)is_one << i;
+    }
+    on_wake(b, answered);
+    return bytes >= READING_PIECE_BYTES;
 }
 
 static void on_log_event(void *ctx)
@@ -153,6 +199,7 @@ static enum err rings_init(struct broker *b)
     for (unsigned i = 0; i < b->n; i++) {
         TRY(ring_init(&b->events[i], sizeof(struct event), BROKER_EVENTS));
         TRY(ring_init(&b->questions[i], sizeof(struct verified *), VERIFY_QUEUE));
+        TRY(ring_init(&b->readings[i], sizeof(struct reading *), READING_MAX));
     }
     return OK;
 }
@@ -179,6 +226,7 @@ static enum err broker_init(struct broker *b, struct restore_report *restored)
                                    .ctx = b,
                                    .event = on_event,
                                    .verify = on_verify,
+                                   .read = on_read,
                                    .wake = on_wake};
     struct worker *workers[BROKER_WORKERS_MAX];
     for (unsigned i = 0; i < b->n; i++) {
@@ -241,7 +289,8 @@ MUST_USE enum err broker_start(struct broker *b)
     if (pthread_sigmask(SIG_BLOCK, &all, &before) != 0) {
         return ERR_IO;
     }
-    struct committer_listener listener = {.ctx = b, .moved = on_wake, .notify = on_log_event};
+    struct committer_listener listener = {
+        .ctx = b, .moved = on_wake, .notify = on_log_event, .work = on_work};
     b->verify.is_running = pthread_create(&b->verify.thread, NULL, verify_thread, b) == 0;
     err = b->verify.is_running ? committer_start(b->setup.committer, b->setup.log, &listener)
                                : ERR_IO;
@@ -289,8 +338,13 @@ static void rings_free(struct broker *b)
         while (b->questions[i].items != NULL && ring_pop(&b->questions[i], &v)) {
             verified_free(v);
         }
+        struct reading *r;
+        while (b->readings[i].items != NULL && ring_pop(&b->readings[i], &r)) {
+            reading_free(r);
+        }
         ring_done(&b->events[i]);
         ring_done(&b->questions[i]);
+        ring_done(&b->readings[i]);
     }
 }
 

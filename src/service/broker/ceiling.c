@@ -97,10 +97,13 @@ bool ceiling_drops(const struct worker *w, const struct session *s)
 static void shed_qos0(struct worker *w)
 {
     for (size_t i = 0; i < w->n_slots; i++) {
-        const struct conn *c = w->conns[i];
+        struct conn *c = w->conns[i];
         if (c != NULL && c->phase == CONN_OPEN && is_slow(w, c->session)) {
             size_t n = session_shed(c->session);
             slow_dropped(w, c->session, DROP_PRESSURE, (uint32_t)n, (struct slice){0});
+            if (c->backlog_bytes > 0) {
+                spill_stalled(w, c);
+            }
         }
     }
 }
@@ -242,6 +245,7 @@ void ceiling_turn(struct worker *w)
     }
     enum pressure before = w->pressure;
     measure(w, 0);
+    spill_turn(w, ceiling_used(w->setup.ceiling));
     say_strangers(w);
     if (w->pressure == PRESSURE_NONE) {
         if (before != PRESSURE_NONE) {

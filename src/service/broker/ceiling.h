@@ -10,11 +10,17 @@
 #include "core/filters.h"
 #include "core/pressure.h"
 
+enum {
+    SPILL_LEAST_BYTES = 256, /* a smaller body is hardly larger than what stays of it */
+    SPILL_NEAR = 64          /* of what waits for who is connected, so many stay */
+};
+
 struct ceiling {
     _Atomic uint64_t bytes;      /* 0: there is none; a reload may change it */
     uint64_t fixed_bytes;        /* what the process has that is no heap: code, stacks */
     uint64_t (*heap)(void *ctx); /* bytes of the heap in use, any thread; NULL: mem_used */
     void *ctx;
+    uint32_t spill_bytes, spill_near;            /* for tests; 0: the above */
     _Atomic uint64_t worst[FILTERS_WORKERS_MAX]; /* by worker: what its worst consumer holds */
     atomic_uint peak;                            /* the highest step since ceiling_take_peak */
 };

@@ -100,7 +100,9 @@ static void *committer_thread(void *arg)
         enum err ignored =
             commit_once(c); /* trouble is the log's to say and to mend, by log_tend */
         (void)ignored;
+        bool has_more = c->listener.work != NULL && c->listener.work(c->listener.ctx);
         log_tend(c->log, c->clock.mono_ms(c->clock.ctx), &at_ms);
+        at_ms = has_more ? 0 : at_ms;
     }
     return NULL;
 }

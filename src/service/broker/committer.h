@@ -26,12 +26,15 @@ AUTOFREE(committer, committer_free)
 void committer_wake(void *ctx);
 void committer_event(void *ctx, const struct event *e);
 
-/* Called by the committer's thread: bits of the writers whose records were committed; and, any
- * thread, that an event waits. */
+/* Called by the committer's thread: bits of the writers whose records were committed; any thread:
+ * that an event waits. */
 struct committer_listener {
     void *ctx;
     void (*moved)(void *ctx, uint64_t writers);
     void (*notify)(void *ctx);
+    /* A bounded piece of other work with the log, between batches: true: there is more of it.
+     * committer_wake calls for it. NULL: none. */
+    bool (*work)(void *ctx);
 };
 /* committer_start - the thread runs from here on, and log is its own (log_threaded). The first call
  * of moved names all writers. ERR_IO: no thread could be made. */

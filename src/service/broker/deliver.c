@@ -33,8 +33,8 @@ static enum err may_leave(struct worker *w, struct conn *c, const struct deliver
     return grants_subscribe(c->account->grants, d->msg->topic, NULL);
 }
 
-static void drop(struct worker *w, struct conn *c, struct delivery *d, enum event_category category,
-                 const char *why)
+void delivery_drop(struct worker *w, struct conn *c, struct delivery *d,
+                   enum event_category category, const char *why)
 {
     struct event e = event_of(w, category, c);
     EVENT_TEXT(&e, target, d->msg->topic);
@@ -103,6 +103,7 @@ static void count_retries(struct worker *w, struct conn *c, uint32_t window)
     while ((d = session_next_retry(s, window, &at)) != NULL) {
         uint64_t lsn;
         d->is_tried = true;
+        d->is_early = d->is_early || d->lsn > w->committed;
         d->lsn = 0;
         bool leaves = d->n_sent < most; /* else it is about to be set aside */
         if (leaves && journal_admits(w->setup.journal) != ERR_IO &&
@@ -142,8 +143,13 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
         if (err != OK) {
             count_add(&counts(w)->dropped_policy, 1);
             group_pass_on(w, s, d); /* asked again there, as the publisher's right is */
-            drop(w, c, d, EVENT_acl_deny, "the policy in force does not allow it any more");
+            delivery_drop(w, c, d, EVENT_acl_deny,
+                          "the policy in force does not allow it any more");
             continue;
+        }
+        if (msg_is_husk(d->msg)) {
+            spill_fetch(w, c, d); /* what is behind it waits, too: order */
+            break;
         }
         if (d->is_dup && set_aside(w, c, d)) {
             continue;
@@ -159,15 +165,21 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
         }
         if (err != OK) {
             count_add(&counts(w)->dropped_size, 1);
-            drop(w, c, d, EVENT_quota,
-                 err == ERR_TOO_LARGE ? "it is larger than the client accepts"
-                                      : "it is larger than what can be sent at once");
+            delivery_drop(w, c, d, EVENT_quota,
+                          err == ERR_TOO_LARGE ? "it is larger than the client accepts"
+                                               : "it is larger than what can be sent at once");
             continue;
+        }
+        if (qos > 0) {
+            spill_sent(w, d);
         }
         session_sent(s, d);
         count_add(sent(w, qos), 1);
     }
     count_add(&counts(w)->dropped_expired, n_expired);
+    if (c->read_seq > 0 && c->phase == CONN_OPEN) {
+        spill_fetch_more(w, c);
+    }
 }
 
 /* ERR_SPACE at once means that a message does not even fit into an empty buffer: it is dropped, or

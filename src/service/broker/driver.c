@@ -152,6 +152,12 @@ static enum err on_verify(void *ctx, struct verified *v)
     return d->setup.verify(d->setup.ctx, v);
 }
 
+static enum err on_read(void *ctx, struct reading *r)
+{
+    struct driver *d = ctx;
+    return d->setup.read(d->setup.ctx, r);
+}
+
 static struct perimeter_post post_at(struct driver *d, const struct driver_entrance *e)
 {
     return (struct perimeter_post){.perimeter = e->perimeter,
@@ -218,6 +224,7 @@ static enum err driver_init(struct driver *d, const struct worker_setup *setup)
                                         .arrive = link_arrive,
                                         .discard = link_discard,
                                         .verify = on_verify,
+                                        .read = d->setup.read != NULL ? on_read : NULL,
                                         .event = on_event};
     d->index = setup->index;
     d->journal = setup->journal;

@@ -42,6 +42,7 @@ struct driver_setup {
     void *ctx;
     void (*event)(void *ctx, unsigned worker, const struct event *e);
     enum err (*verify)(void *ctx, struct verified *v);
+    enum err (*read)(void *ctx, struct reading *r);
     void (*wake)(void *ctx, uint64_t workers); /* bits */
 };
 

@@ -594,6 +594,7 @@ void conn_release_session(struct worker *w, struct conn *c, const char *why)
     c->account = NULL;
     s->conn = 0;
     count_add(&counts(w)->dropped_asleep, session_sleep(s));
+    spill_slept(s);
     replays_forget(w, c, NULL);
     fall_asleep(w, s);
     a->n_conns--;

@@ -7,6 +7,7 @@ MUST_USE enum err restore_workers(struct log *log, struct worker *const *workers
 {
     struct restore r;
     restore_init(&r, workers, n, now_ms, wall_ms, ret);
+    r.log = log;
     struct log_sink sink = restore_sink(&r);
     enum err err = log_restore(log, &sink);
     if (err == OK) {

@@ -15,6 +15,7 @@ struct restore_report {
     uint64_t lost;  /* deliveries whose body is lost: dropped, on record */
     uint64_t ended; /* sessions of principals that are gone, or whose time is over */
     uint64_t rematched;
+    uint64_t on_disk; /* bodies that were left there, for memory */
 };
 
 /* restore_workers - workers[i] has index i, all of one process, with the realm of now.

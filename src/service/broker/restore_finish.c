@@ -85,11 +85,12 @@ static enum err tell_interest(const struct restore *r)
  * about this body. */
 static enum err match_again(struct restore *r, uint64_t body_id, const uint64_t *sessions, size_t n)
 {
-    const struct restore_body *b = restore_body_of(r, body_id);
+    struct restore_body *b = restore_body_of(r, body_id);
     uint64_t lsn;
     if (b == NULL) {
         return OK;
     }
+    TRY(restore_body_whole(r, b)); /* a group's, for one */
     for (unsigned i = 0; i < r->n; i++) {
         TRY(fan_missed(r->workers[i], b->msg, sessions, n));
     }

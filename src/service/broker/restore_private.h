@@ -10,7 +10,7 @@
 /* A body that somebody may ask for until all is read. */
 struct restore_body {
     uint64_t id, owed;
-    const struct msg *msg; /* owned reference */
+    const struct msg *msg; /* owned reference; a husk when memory is short */
 };
 
 struct restore {
@@ -19,6 +19,7 @@ struct restore {
     uint64_t now_ms;
     int64_t wall_ms;
     struct restore_report *report;
+    struct log *log; /* bodies may stay there; NULL: all of them come into memory */
     struct map bodies;
     struct worker *home; /* of the session that is being read; NULL: it does not come back */
     struct session *session;
@@ -44,6 +45,8 @@ void restore_done(struct restore *r);
 /* restore_leave_session - all that belongs to it was read. */
 void restore_leave_session(struct restore *r);
 struct restore_body *restore_body_of(const struct restore *r, uint64_t id);
+/* restore_body_whole - from here on b has more than the husk. As log_body. */
+MUST_USE enum err restore_body_whole(const struct restore *r, struct restore_body *b);
 /* restore_sink - ctx is r. */
 struct log_sink restore_sink(struct restore *r);
 /* restore_finish - all was read; counters begin above ids. */

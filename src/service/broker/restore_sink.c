@@ -1,6 +1,7 @@
 /* What the log kept, read back: bodies, then session by session, then what is still open. */
 #include "base/mem.h"
 #include "core/flow.h"
+#include "service/broker/reading.h"
 #include "service/broker/restore_private.h"
 
 /* ---- bodies ---- */
@@ -21,11 +22,13 @@ static uint64_t mono_of(const struct restore *r, int64_t expires_wall_ms)
 }
 
 /* Its epoch is older than every realm's, so both ends are asked again before it is heard. */
-static enum err message_new(const struct journal_message *m, uint64_t expires_at_ms,
+static enum err message_new(const struct journal_message *m, uint64_t expires_at_ms, bool is_husk,
                             struct msg **ret)
 {
     struct msg *copy = NULL;
-    TRY(msg_new(m->topic, m->props, m->payload, &copy));
+    struct slice none = {0};
+    TRY(msg_new(m->topic, is_husk ? none : m->props, is_husk ? none : m->payload, &copy));
+    copy->n_away = is_husk ? (uint32_t)(m->props.n + m->payload.n) : 0;
     copy->qos = m->qos;
     copy->retain = m->retain;
     copy->is_utf8 = m->is_utf8;
@@ -99,11 +102,21 @@ static enum err keep_body(struct restore *r, const struct journal_body *b, const
     return OK;
 }
 
+/* More may wait than memory takes: it stays where it is, as it would have gone there. */
+static bool stays_on_disk(const struct restore *r, const struct journal_message *m)
+{
+    const struct ceiling *c = r->workers[0]->setup.ceiling;
+    return r->log != NULL && spill_takes(r->workers[0], m->props.n + m->payload.n) &&
+           pressure_spills(false, ceiling_used(c), c->bytes);
+}
+
 static enum err on_body(void *ctx, const struct journal_body *b, bool is_retained)
 {
     struct restore *r = ctx;
     struct msg *m = NULL;
-    TRY(message_new(&b->m, mono_of(r, b->m.expires_wall_ms), &m));
+    bool is_husk = !is_retained && stays_on_disk(r, &b->m);
+    r->report->on_disk += is_husk ? 1 : 0;
+    TRY(message_new(&b->m, mono_of(r, b->m.expires_wall_ms), is_husk, &m));
     m->body_id = b->id;
     enum err err = keep_body(r, b, m);
     if (err == OK && is_retained) {
@@ -116,6 +129,18 @@ static enum err on_body(void *ctx, const struct journal_body *b, bool is_retaine
 struct restore_body *restore_body_of(const struct restore *r, uint64_t id)
 {
     return map_find(&r->bodies, slice_of(&id, sizeof(id)));
+}
+
+MUST_USE enum err restore_body_whole(const struct restore *r, struct restore_body *b)
+{
+    struct reading reading = {.husk = b->msg};
+    if (msg_is_husk(b->msg)) {
+        reading_do(&reading, r->log);
+        TRY(reading.result);
+        msg_unref(b->msg);
+        b->msg = reading.whole;
+    }
+    return OK;
 }
 
 /* ---- sessions ---- */
@@ -272,7 +297,8 @@ static enum err on_will(void *ctx, const struct journal_will *will)
         return OK;
     }
     bool is_for_ever = will->m.expires_wall_ms == INT64_MAX;
-    TRY(message_new(&will->m, is_for_ever ? UINT64_MAX : (uint64_t)will->m.expires_wall_ms, &m));
+    TRY(message_new(&will->m, is_for_ever ? UINT64_MAX : (uint64_t)will->m.expires_wall_ms, false,
+                    &m));
     msg_unref(s->will);
     s->will = m;
     s->is_will_on_record = true;
@@ -293,26 +319,45 @@ static enum err on_inbound(void *ctx, uint64_t session, uint16_t packet_id)
                : OK;
 }
 
+static enum err lose_delivery(struct restore *r, uint64_t seq)
+{
+    session_restore_next(r->session, seq + 1);
+    r->report->lost++;
+    return note(r, r->home, r->session, seq);
+}
+
+static bool is_lost(enum err err)
+{
+    return err == ERR_NOT_FOUND || err == ERR_CRYPTO || err == ERR_MALFORMED;
+}
+
 static enum err on_delivery(void *ctx, const struct journal_delivery *d, const uint32_t *ids,
                             uint64_t body_id)
 {
     struct restore *r = ctx;
-    const struct restore_body *b = body_id != 0 ? restore_body_of(r, body_id) : NULL;
+    struct restore_body *b = body_id != 0 ? restore_body_of(r, body_id) : NULL;
+    uint32_t group = 0;
     if (r->session == NULL || d->seq < r->session->next_seq || d->qos == 0) {
         return OK;
     }
     if (b == NULL && !d->is_received) {
-        session_restore_next(r->session, d->seq + 1);
-        r->report->lost++;
-        return note(r, r->home, r->session, d->seq);
+        return lose_delivery(r, d->seq);
+    }
+    if (b != NULL) {
+        group = group_of_restored(r->session, b->msg->topic, ids, d->n_ids);
+    }
+    if (group != 0 && !d->is_received) { /* another member may have to have it at once */
+        enum err err = restore_body_whole(r, b);
+        if (is_lost(err)) {
+            return lose_delivery(r, d->seq);
+        }
+        TRY(err);
     }
     r->report->deliveries += r->is_over ? 0 : 1;
     TRY(session_restore(r->session, d->is_received ? NULL : b->msg, d->seq, d->qos, d->retain, ids,
                         d->n_ids));
     session_restore_tries(r->session, d->n_tries);
-    if (b != NULL) {
-        session_set_group(r->session, group_of_restored(r->session, b->msg->topic, ids, d->n_ids));
-    }
+    session_set_group(r->session, group);
     return OK;
 }
 
@@ -355,7 +400,7 @@ static enum err on_set_aside(void *ctx, const struct journal_set_aside *s)
     if (e == NULL) {
         return buf_append(&r->ended_asides, slice_of(&s->id, sizeof(s->id)), SIZE_MAX);
     }
-    TRY(message_new(&s->m, mono_of(r, s->m.expires_wall_ms), &m));
+    TRY(message_new(&s->m, mono_of(r, s->m.expires_wall_ms), false, &m));
     struct worker *home = home_of_aside(r, s, e->principal, &client_id);
     enum err err = aside_restore(home, s, client_id, m);
     msg_unref(m);

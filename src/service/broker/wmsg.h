@@ -26,13 +26,15 @@ enum wmsg_kind {
     WMSG_BROWSE,   /* `browse` is the worker's until it is ready; owns one reference */
     WMSG_REALM, /* a new realm, and with a reload its edition; answer through worker_realm_epoch */
     WMSG_ASIDE, /* an administrator's question; takes `ask`, which says when it is done */
-    WMSG_DRAIN  /* tell all clients that the server goes down, and close */
+    WMSG_DRAIN, /* tell all clients that the server goes down, and close */
+    WMSG_BODY   /* answer of the log; takes `reading` */
 };
 
 struct handover;
 struct aside_ask;
 struct verified;
 struct browse;
+struct reading;
 
 struct wmsg_text {
     size_t n;
@@ -73,6 +75,7 @@ struct wmsg {
         const struct realm *realm;
         struct aside_ask *ask;
         struct browse *browse;
+        struct reading *reading;
     };
     const struct edition *edition; /* REALM: one reference; NULL: as it was */
 };

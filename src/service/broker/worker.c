@@ -2,6 +2,7 @@
 #include "service/broker/worker.h"
 
 #include "base/mem.h"
+#include "service/broker/reading.h"
 #include "service/broker/worker_private.h"
 
 enum { TURN_MESSAGES_MAX = 4096 };
@@ -62,6 +63,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->browses);
     list_init(&w->barriers);
     list_init(&w->complaints);
+    list_init(&w->thirsty);
     list_init(&w->observers_dirty);
     list_init(&w->asides);
     list_init(&w->asks);
@@ -84,6 +86,7 @@ MUST_USE enum err worker_new(const struct worker_setup *s, uint64_t now_ms, int6
     w->realm = realm_ref(s->realm);
     w->next_sweep_ms = now_ms + MARKER_SWEEP_MS;
     w->call_at_ms = UINT64_MAX;
+    w->thirst_at_ms = UINT64_MAX;
     atomic_init(&w->realm_epoch, s->realm->epoch);
     enum err err = worker_init(w, now_ms);
     if (err != OK) {
@@ -232,6 +235,9 @@ static bool take_message(struct worker *w, struct wmsg *m)
     case WMSG_BROWSE:
         browse_arrived(w, m->browse);
         break;
+    case WMSG_BODY:
+        spill_arrived(w, m->reading);
+        break;
     case WMSG_REALM: /* one step: nothing here sees the one without the other */
         if (m->edition != NULL) {
             edition_changed(w, m->edition);
@@ -267,6 +273,9 @@ void wmsg_done(struct wmsg *m)
         break;
     case WMSG_BROWSE:
         browse_unref(m->browse);
+        break;
+    case WMSG_BODY:
+        reading_free(m->reading);
         break;
     case WMSG_REALM:
         realm_unref(m->realm);
@@ -348,6 +357,7 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
     commits_run(w);
     timers_run(w);
     ceiling_turn(w);
+    spill_retry(w);
     replays_turn(w);
     browses_turn(w);
     outboxes_drain(w);
@@ -388,7 +398,7 @@ uint64_t worker_deadline(const struct worker *w)
         return w->now_ms;
     }
     uint64_t at = least(wheel_deadline(&w->conn_wheel), wheel_deadline(&w->session_wheel));
-    at = least(least(at, w->call_at_ms), ceiling_deadline(w));
+    at = least(least(at, w->call_at_ms), least(ceiling_deadline(w), spill_deadline(w)));
     if (rings_have_more(w)) {
         at = least(at, w->now_ms + (w->is_short ? SHORT_RETRY_MS : 0));
     }

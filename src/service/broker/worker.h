@@ -55,6 +55,9 @@ struct worker_driver {
     /* Check a password on the pool; takes v, whose answer comes as WMSG_VERIFIED. ERR_AGAIN: the
      * pool is full. */
     enum err (*verify)(void *ctx, struct verified *v);
+    /* Read a body back from the log; takes r, whose answer comes as WMSG_BODY. NULL: there is no
+     * such log, and nothing leaves memory. */
+    enum err (*read)(void *ctx, struct reading *r);
     void (*event)(void *ctx, const struct event *e);
 };
 
@@ -68,7 +71,7 @@ struct worker_setup {
     struct journal *journal;  /* borrowed */
     struct ring *const *to;   /* [n_workers], this worker produces; NULL at its own index */
     struct ring *const *from; /* [n_from], this worker consumes; NULL entries are skipped */
-    unsigned n_from;          /* the workers, then the service thread, then the verify pool */
+    unsigned n_from;          /* the workers, then the service thread, the verify pool, the log */
     _Atomic uint64_t *retained_counter; /* the process-wide number: rule 4 */
     struct counters *counters;
     struct ceiling *ceiling;   /* of the process, borrowed for life; NULL: none */
@@ -143,6 +146,8 @@ bool worker_is_draining(const struct worker *w);
 bool worker_is_drained(const struct worker *w);
 /* worker_is_replaying - retained messages wait for their pace, on the way to a new subscription. */
 bool worker_is_replaying(const struct worker *w);
+/* worker_is_reading - bodies are on their way back from the log, or will be asked for once more. */
+bool worker_is_reading(const struct worker *w);
 /* worker_has_uncommitted - records were appended that are not committed: somebody should commit the
  * journal. */
 bool worker_has_uncommitted(const struct worker *w);

@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "service/broker/journal_bench_test.h"
+#include "service/broker/reading.h"
 #include "service/broker/restore_private.h"
 #include "service/broker/worker.h"
 #include "service/directory/directory.h"
@@ -31,7 +32,8 @@ enum {
     RING = 16,
     EVENTS_MAX = 512,
     SAID = 8192,
-    OUT = 300 * 1024
+    OUT = 300 * 1024,
+    READINGS = WORKERS * READING_MAX
 };
 #define WALL INT64_C(1795000000000)
 
@@ -60,8 +62,12 @@ struct bench {
     struct limits limits;
     struct keeper *log;
     bool log_stands; /* nothing is committed */
-    struct ring rings[WORKERS][WORKERS], service[WORKERS];
-    struct ring *to[WORKERS][WORKERS], *from[WORKERS][WORKERS + 1];
+    struct ring rings[WORKERS][WORKERS], service[WORKERS], bodies[WORKERS];
+    struct ring *to[WORKERS][WORKERS], *from[WORKERS][WORKERS + 2];
+    struct reading *readings[READINGS]; /* that no log has answered */
+    size_t n_readings, n_read;
+    bool reads_stand;      /* none is answered, */
+    enum err reads_result; /* or with this, unless it is OK */
     _Atomic uint64_t number;
     struct counters counters[WORKERS];
     struct ceiling ceiling; /* none, until a test says its bytes */
@@ -104,6 +110,14 @@ static inline enum err bench_verify(void *ctx, struct verified *v)
     (void)ctx;
     verified_free(v);
     return ERR_AGAIN;
+}
+
+static inline enum err bench_read(void *ctx, struct reading *r)
+{
+    struct bench *b = ((struct driver_ctx *)ctx)->b;
+    assert(b->n_readings < READINGS);
+    b->readings[b->n_readings++] = r;
+    return OK;
 }
 
 static inline void bench_event(void *ctx, const struct event *e)
@@ -187,6 +201,8 @@ static inline void bench_workers(struct bench *b)
         }
         must(ring_init(&b->service[i], sizeof(struct wmsg), RING));
         b->from[i][WORKERS] = &b->service[i];
+        must(ring_init(&b->bodies[i], sizeof(struct wmsg), READING_MAX));
+        b->from[i][WORKERS + 1] = &b->bodies[i];
     }
     for (unsigned i = 0; i < WORKERS; i++) {
         b->contexts[i] = (struct driver_ctx){b, i};
@@ -198,7 +214,7 @@ static inline void bench_workers(struct bench *b)
                                  .journal = &b->log->writers[i].journal,
                                  .to = b->to[i],
                                  .from = b->from[i],
-                                 .n_from = WORKERS + 1,
+                                 .n_from = WORKERS + 2,
                                  .retained_counter = &b->number,
                                  .counters = &b->counters[i],
                                  .ceiling = &b->ceiling,
@@ -209,6 +225,7 @@ static inline void bench_workers(struct bench *b)
                                             .arrive = bench_arrive,
                                             .discard = bench_discard,
                                             .verify = bench_verify,
+                                            .read = bench_read,
                                             .event = bench_event}};
         must(worker_new(&s, b->now_ms, b->wall_ms, &b->workers[i]));
     }
@@ -254,7 +271,7 @@ static inline void bench_stop(struct bench *b)
     }
     for (unsigned i = 0; i < WORKERS; i++) {
         struct wmsg m;
-        for (unsigned j = 0; j <= WORKERS; j++) {
+        for (unsigned j = 0; j < WORKERS + 2; j++) {
             while (b->from[i][j] != NULL && ring_pop(b->from[i][j], &m)) {
                 wmsg_done(&m);
             }
@@ -265,6 +282,10 @@ static inline void bench_stop(struct bench *b)
             ring_done(&b->rings[i][j]);
         }
         ring_done(&b->service[i]);
+        ring_done(&b->bodies[i]);
+    }
+    while (b->n_readings > 0) {
+        reading_free(b->readings[--b->n_readings]);
     }
 }
 
@@ -332,11 +353,30 @@ static inline void turn(struct bench *b, unsigned i)
     pump(b, i);
 }
 
+/* The log answers what was asked, in order. */
+static inline void bench_answer(struct bench *b)
+{
+    for (size_t i = 0; i < b->n_readings; i++) {
+        struct reading *r = b->readings[i];
+        struct wmsg m = {.kind = WMSG_BODY, .reading = r};
+        struct journal_body body = {0};
+        bool has = keeper_body(b->log, r->husk->body_id, &body);
+        enum err err = b->reads_result != OK || has ? b->reads_result : ERR_NOT_FOUND;
+        reading_done(r, err, body.m.props, body.m.payload);
+        must(ring_push(&b->bodies[r->worker], &m));
+        b->n_read++;
+    }
+    b->n_readings = 0;
+}
+
 static inline void settle(struct bench *b)
 {
     for (int round = 0; round < 40; round++) {
         if (!b->log_stands) {
             keeper_commit(b->log);
+        }
+        if (!b->reads_stand) {
+            bench_answer(b);
         }
         for (unsigned i = 0; i < WORKERS; i++) {
             turn(b, i);

@@ -123,8 +123,10 @@ static void what_was_acknowledged_stays(void **state)
     settle(b);
     for (uint16_t id = 1; id <= 100; id++) {
         acks(b, slow, MQTT_PUBACK, id);
+        if (id % 10 == 0) {
+            settle(b); /* within its window; what left memory comes back */
+        }
     }
-    settle(b);
     assert_int_equal(b->counters[0].sent_qos1, 100);
     bench_close(b);
 }

@@ -63,6 +63,11 @@ struct conn {
     struct buf unread;       /* the unfinished packet, or what back-pressure keeps */
     struct timer timer;      /* pre-authentication deadline, then keep-alive */
     struct list_node dirty, paused;
+    struct list_node thirsty;   /* it waits until it may ask for a body */
+    uint64_t read_seq;          /* bodies of deliveries up to here were asked for; 0: none */
+    uint64_t read_at_ms;        /* not before */
+    uint32_t n_readings;        /* that are not answered */
+    uint32_t n_read_errors;     /* of the disk, one after the other */
     uint64_t backlog_bytes;     /* written, and not taken by its socket */
     struct list replays;        /* retained messages for its new subscriptions */
     struct list_node replaying; /* while they wait for their time, replay_at_ms */
@@ -226,6 +231,14 @@ struct worker {
     uint32_t n_turned_away; /* strangers, since that was said */
     struct list complaints; /* sessions with drops that were not said yet */
 
+    bool is_spilling, is_spill_through; /* the second: all sessions were looked at */
+    uint64_t spill_at_ms;               /* when the next look is due */
+    size_t spill_account;               /* where it goes on */
+    struct list thirsty;                /* connections */
+    uint64_t thirst_at_ms;              /* when they are looked at in any case */
+    uint32_t n_readings;                /* under way, */
+    uint64_t reading_bytes;             /* and what they bring */
+
     struct list observers_dirty;
     uint64_t *done; /* cookies, FIFO */
     size_t done_at, done_n, done_cap;
@@ -280,6 +293,27 @@ void slow_dropped(struct worker *w, struct session *s, enum drop_kind kind, uint
 /* slow_say - what was not said yet, now. */
 void slow_say(struct worker *w, struct session *s);
 void slow_sweep(struct worker *w);
+
+/* spill.c */
+/* spill_takes - is a body of so many bytes worth its way to the disk and back, and is there one? */
+bool spill_takes(const struct worker *w, size_t away);
+/* spill_turn - used: bytes of memory, held against the ceiling that there is. */
+void spill_turn(struct worker *w, uint64_t used);
+/* spill_sent - d is about to leave, written already: its body may go if it was away before. */
+void spill_sent(const struct worker *w, struct delivery *d);
+/* spill_stalled - c's socket takes nothing, and memory is short: what is near leaves, too. */
+void spill_stalled(struct worker *w, struct conn *c);
+/* spill_slept - s has no connection any more. */
+void spill_slept(struct session *s);
+/* spill_fetch - d, the first that waits, is a husk: its body is asked for, and those of the next. c
+ * is dirty when it is there, or when it cannot be had. spill_fetch_more - it was asked before. */
+void spill_fetch(struct worker *w, struct conn *c, const struct delivery *d);
+void spill_fetch_more(struct worker *w, struct conn *c);
+/* spill_arrived - takes the answer. */
+void spill_arrived(struct worker *w, struct reading *r);
+/* spill_retry - a turn begins. spill_deadline - when one is needed. */
+void spill_retry(struct worker *w);
+uint64_t spill_deadline(const struct worker *w);
 
 /* ceiling.c */
 /* ceiling_turn - looks at the memory in use, and sheds what the step asks for. */
@@ -547,6 +581,9 @@ void sub_remove(struct worker *w, struct sub *sub);
 void subs_remove_all(struct worker *w, struct subscriber *s);
 
 /* deliver.c */
+/* delivery_drop - d, the first that waits, is dropped on record, and that is said. */
+void delivery_drop(struct worker *w, struct conn *c, struct delivery *d,
+                   enum event_category category, const char *why);
 size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap);
 void ack_event(struct worker *w, struct conn *c, const struct mqtt_event *ev);
 

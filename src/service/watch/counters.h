@@ -40,6 +40,7 @@
     X(dropped_ring, "dropped_total", "reason=\"ring\"", counter, "")                               \
     X(dropped_asleep, "dropped_total", "reason=\"asleep\"", counter, "")                           \
     X(dropped_pressure, "dropped_total", "reason=\"pressure\"", counter, "")                       \
+    X(dropped_store, "dropped_total", "reason=\"store\"", counter, "")                             \
     X(set_aside, "dropped_total", "reason=\"set_aside\"", counter, "")                             \
     X(handshakes_ok, "handshakes_total", "result=\"ok\"", counter, "TLS and DTLS handshakes")      \
     X(handshakes_failed, "handshakes_total", "result=\"failed\"", counter, "")                     \
@@ -62,6 +63,9 @@
     X(shed_slow, "shed_total", "who=\"slow_client\"", counter,                                     \
       "connections closed because of the memory ceiling")                                          \
     X(shed_strangers, "shed_total", "who=\"stranger\"", counter, "")                               \
+    X(spilled, "spilled_total", "", counter,                                                       \
+      "deliveries whose body left memory, to wait on disk alone")                                  \
+    X(read_back, "read_back_total", "", counter, "bodies that came back from there")               \
     X(coap_in_bytes, "coap_unproven_in_bytes_total", "", counter, "from unproven addresses")       \
     X(coap_out_bytes, "coap_unproven_out_bytes_total", "", counter, "to unproven addresses")       \
     X(journal_records, "journal_records_total", "", counter, "records appended")                   \
