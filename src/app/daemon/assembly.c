@@ -185,6 +185,7 @@ static enum err add_entrance(struct assembly *a, const struct boot_listener *b,
     e->entrance.auth_token = (l->auth & CONFIG_AUTH_TOKEN) != 0;
     e->entrance.auth_psk = (l->auth & CONFIG_AUTH_PSK) != 0;
     e->entrance.is_plain = l->plain;
+    e->entrance.is_oscore = l->auth == CONFIG_AUTH_OSCORE;
     e->entrance.takes_v31 = l->mqtt_3_1;
     e->entrance.is_moved = l->moved != CONFIG_STAYS;
     e->entrance.is_moved_for_good = l->moved == CONFIG_MOVED_PERMANENTLY;
@@ -200,10 +201,10 @@ static enum err add_entrance(struct assembly *a, const struct boot_listener *b,
     for (unsigned k = 0; k < b->n_fds; k++) {
         a->fds[a->n_entrances][k] = b->first_fd + (int)k;
     }
-    if (b->udp) {
+    if (b->udp && !e->entrance.is_oscore) {
         set_dtls(a, l, &a->dtls[a->n_entrances]);
         e->dtls = &a->dtls[a->n_entrances];
-    } else if (!l->plain) {
+    } else if (!b->udp && !l->plain) {
         TRY(open_tls(a, l, &a->tls[a->n_entrances], why));
         e->tls = a->tls[a->n_entrances];
     }

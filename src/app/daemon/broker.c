@@ -111,6 +111,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
                                     .door = b->udp ? EVENT_PROTOCOL_coap : EVENT_PROTOCOL_mqtt,
                                     .path = websocket_path(&p->config, b->name),
                                     .is_plain = p->entrances[i].entrance.is_plain,
+                                    .is_oscore = p->entrances[i].entrance.is_oscore,
                                     .takes_v31 = p->entrances[i].entrance.takes_v31,
                                     .port = b->port};
     }

@@ -19,7 +19,7 @@ static const struct known_listener known[] = {
      "door: mqtt, websocket: yes, auth: [x509, password, token], segment: field", false},
     {"ws", "[::]:8080",
      "door: mqtt, websocket: yes, plain: yes, auth: [password, token], segment: field", false},
-    {"coap", "[::]:5683", "door: coap, plain: yes, auth: [psk], segment: field", false},
+    {"coap", "[::]:5683", "door: coap, auth: [oscore], segment: field", false},
     {"https", "127.0.0.1:8443", "door: https, auth: [x509, password], segment: admin", false},
     {"enrol", "[::]:9443", "door: enrol, auth: [x509, token], segment: field", false},
 };
