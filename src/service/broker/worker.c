@@ -40,6 +40,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->complaints);
     list_init(&w->observers_dirty);
     list_init(&w->asides);
+    numbers_init(&w->numbers, &w->setup.key);
     list_init(&w->asks);
     wheel_init(&w->conn_wheel, now_ms);
     wheel_init(&w->session_wheel, now_ms);
@@ -96,6 +97,7 @@ static void accounts_free(struct worker *w)
         account_free(a);
     }
     map_done(&w->accounts);
+    numbers_done(&w->numbers);
 }
 
 static void outboxes_free(struct worker *w)

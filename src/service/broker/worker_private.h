@@ -13,6 +13,7 @@
 #include "security/password/scram.h"
 #include "service/broker/aside.h"
 #include "service/broker/browse.h"
+#include "service/broker/numbers.h"
 #include "service/broker/worker.h"
 
 enum {
@@ -221,6 +222,8 @@ struct worker {
     bool is_worst_told;     /* the other workers know what its worst consumer holds */
     uint32_t n_turned_away; /* strangers, since that was said */
     struct list complaints; /* sessions with drops that were not said yet */
+
+    struct numbers numbers; /* of OSCORE; the first worker's */
 
     struct list observers_dirty;
     uint64_t *done; /* cookies, FIFO */
@@ -466,6 +469,9 @@ MUST_USE enum err record_body(struct worker *w, const struct msg *m, uint64_t ow
 MUST_USE enum err record_entry(struct worker *w, const struct session *s,
                                const struct journal_delivery *d, const uint32_t *ids);
 MUST_USE enum err record_deliver(struct worker *w, uint64_t body_id, unsigned worker,
+                                 uint64_t *ret_lsn);
+/* record_numbers - the OSCORE numbers of a principal, see numbers.h. */
+MUST_USE enum err record_numbers(struct worker *w, uint64_t principal, struct slice content,
                                  uint64_t *ret_lsn);
 MUST_USE enum err record_settle(struct worker *w, enum journal_kind kind, const struct session *s,
                                 uint64_t seq, uint8_t reason, uint64_t *ret_lsn);

@@ -52,7 +52,8 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     list_init(&d->gone);
     wheel_init(&d->wheel, now_ms);
     struct dtls_handler handler = door_dtls_handler(d);
-    TRY(setup->open(setup->ctx, &handler, &d->dtls));
+    TRY(setup->entrance->is_oscore ? oscore_open(d, &handler)
+                                   : setup->open(setup->ctx, &handler, &d->dtls));
     *ret = TAKE(d);
     return OK;
 }
@@ -71,6 +72,7 @@ struct coap_door *coap_door_free(struct coap_door *d)
     }
     door_leave(d);
     dtls_free(d->dtls);
+    oscore_done(d);
     map_done(&d->associations);
     map_done(&d->watches);
     map_done(&d->tickets);
@@ -212,6 +214,8 @@ static void take_done(struct coap_door *d)
             struct association *a = w->a;
             watch_ready(w);
             association_serve(a);
+        } else {
+            (void)oscore_numbers_done(d, cookie);
         }
     }
 }

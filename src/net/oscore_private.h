@@ -1,0 +1,100 @@
+/* oscore_private - shared by oscore_server.c (what comes) and oscore_reply.c (what leaves). */
+#ifndef NET_OSCORE_PRIVATE_H
+#define NET_OSCORE_PRIVATE_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "engine/oscore_message.h"
+#include "net/oscore_server.h"
+
+enum oscore_state {
+    OSCORE_HALF,  /* a request opened, no Echo has come back yet */
+    OSCORE_OPEN,  /* an association */
+    OSCORE_CLOSED /* was one; only its window is left */
+};
+
+/* A request that may be answered, now or, observing, again and again. */
+struct oscore_bound {
+    struct list_node node; /* the one used last is last */
+    struct oscore_binding binding;
+    uint64_t at_ms;
+    uint16_t mid;
+    bool is_observing;
+    bool is_answered; /* its own nonce was used: further answers have numbers of their own */
+    uint8_t token_n;
+    uint8_t token[COAP_ENDPOINT_TOKEN_MAX];
+};
+
+/* A request that was answered by an Echo instead, or waits for a number for that. */
+struct oscore_challenge {
+    struct net_peer peer;
+    struct oscore_binding binding;
+    bool is_there, is_waiting;
+    bool is_con;
+    uint16_t mid;
+    uint8_t token_n;
+    uint8_t token[COAP_ENDPOINT_TOKEN_MAX];
+};
+
+struct oscore_numbers {
+    uint64_t next, end;
+};
+
+struct oscore_context {
+    struct oscore_server *server;
+    uint64_t id; /* of the association; a new one each time it opens */
+    uint64_t credential, owner;
+    enum oscore_state state;
+    bool is_located; /* its address leads to it */
+    bool is_asking;  /* for numbers */
+    struct oscore_keys keys;
+    struct oscore_id kid; /* also when the keys are wiped */
+    struct oscore_window window;
+    struct oscore_numbers numbers, spare;
+    struct net_peer peer; /* OPEN */
+    uint64_t heard_at_ms, idle_at_ms;
+    uint64_t second_at_ms; /* of n_challenges */
+    unsigned n_challenges;
+    struct oscore_challenge challenge;
+    struct list bounds;
+    size_t n_bounds;
+};
+
+struct oscore_server {
+    struct dtls dtls; /* first */
+    struct oscore_server_config config;
+    struct dtls_handler handler;
+    struct dtls_counts counts;
+    struct ccm *ccm;
+    struct siphash_key key; /* of the maps, and of Echo values */
+    struct oscore_keys nobody;
+    struct map by_kid, by_id, by_peer;
+    uint64_t next_id, sweep_at_ms;
+    uint64_t second_at_ms; /* of n_derived */
+    unsigned n_derived;
+};
+
+/* ---- oscore_reply.c ---- */
+
+struct oscore_bound *oscore_bound_find(const struct oscore_context *c, struct slice token);
+/* oscore_bound_add - a request is to be given to the caller; makes room by forgetting the one that
+ * was used longest ago, those that do not observe first. ERR_NOMEM. */
+MUST_USE enum err oscore_bound_add(struct oscore_context *c, const struct coap_message *inner,
+                                   const struct oscore_binding *b, bool is_repeated,
+                                   uint64_t now_ms);
+void oscore_bounds_clear(struct oscore_context *c);
+
+/* oscore_challenge_send - the 4.01 with an Echo value for c->challenge, when there is a number for
+ * it; else it waits for one. */
+void oscore_challenge_send(struct oscore_context *c, uint64_t now_ms);
+/* oscore_echo_is_good - does this request bring back what we sealed for it and this address? */
+bool oscore_echo_is_good(const struct oscore_context *c, const struct coap_message *inner,
+                         const struct net_peer *peer, uint64_t now_ms);
+/* oscore_refuse - a bare answer to a CON; nothing to anything else. */
+void oscore_refuse(struct oscore_server *s, const struct net_peer *peer,
+                   const struct coap_message *outer, uint8_t code);
+/* oscore_reply - one plain datagram of the caller leaves. ERR_AGAIN: no number is there; it is
+ * lost, as on any network. */
+MUST_USE enum err oscore_reply(struct oscore_context *c, struct slice plain);
+
+#endif

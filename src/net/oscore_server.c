@@ -1,0 +1,480 @@
+/* What comes: whose it is, whether it is new, and who gets it. */
+#include "net/oscore_server.h"
+
+#include "base/mem.h"
+#include "net/oscore_private.h"
+
+enum { SECOND_MS = 1000 };
+
+static struct slice kid_key(const void *value)
+{
+    const struct oscore_context *c = value;
+    return oscore_id_slice(&c->kid);
+}
+
+static struct slice id_key(const void *value)
+{
+    const struct oscore_context *c = value;
+    return slice_of(&c->id, sizeof(c->id));
+}
+
+static struct slice peer_key(const void *value)
+{
+    const struct oscore_context *c = value;
+    return net_peer_key(&c->peer);
+}
+
+/* ---- contexts ---- */
+
+static struct oscore_context *context_of_id(const struct oscore_server *s, uint64_t id)
+{
+    return map_find(&s->by_id, slice_of(&id, sizeof(id)));
+}
+
+static void unlocate(struct oscore_context *c)
+{
+    if (c->is_located) {
+        (void)map_remove(&c->server->by_peer, peer_key(c));
+        c->is_located = false;
+    }
+}
+
+/* Its acknowledgements come from there. Of two behind one address the newer gets them. */
+static void locate(struct oscore_context *c, const struct net_peer *peer)
+{
+    unlocate(c);
+    c->peer = *peer;
+    struct oscore_context *other = map_find(&c->server->by_peer, net_peer_key(peer));
+    if (other != NULL) {
+        unlocate(other);
+    }
+    c->is_located = map_add(&c->server->by_peer, c) == OK;
+}
+
+static struct oscore_context *context_free(struct oscore_context *c)
+{
+    if (c != NULL) {
+        oscore_bounds_clear(c);
+        mem_wipe(c, sizeof(*c));
+        mem_free(c);
+    }
+    return NULL;
+}
+
+static void forget(struct oscore_context *c)
+{
+    (void)map_remove(&c->server->by_kid, kid_key(c));
+    context_free(c);
+}
+
+/* Its window stays until no Echo of this time is good any more: then nothing old comes in. */
+static void close_context(struct oscore_context *c)
+{
+    struct oscore_server *s = c->server;
+    unlocate(c);
+    (void)map_remove(&s->by_id, id_key(c));
+    oscore_bounds_clear(c);
+    oscore_keys_wipe(&c->keys);
+    c->challenge = (struct oscore_challenge){0};
+    c->state = OSCORE_CLOSED;
+    s->counts.open--;
+}
+
+static enum err context_new(struct oscore_server *s, const struct oscore_id *kid,
+                            const struct oscore_found *found, struct oscore_context **ret)
+{
+    if (s->by_kid.n >= OSCORE_CONTEXTS_MAX) {
+        return ERR_LIMIT;
+    }
+    struct oscore_context *c = mem_zalloc(sizeof(*c));
+    if (c == NULL) {
+        return ERR_NOMEM;
+    }
+    c->server = s;
+    c->kid = *kid;
+    c->keys = found->keys;
+    c->credential = found->credential;
+    c->owner = found->owner;
+    list_init(&c->bounds);
+    enum err err = map_add(&s->by_kid, c);
+    if (err != OK) {
+        context_free(c);
+        return err;
+    }
+    *ret = c;
+    return OK;
+}
+
+/* ---- one request ---- */
+
+/* What came, and what is known of it so far. */
+struct incoming {
+    const struct net_peer *peer;
+    struct coap_message outer, inner;
+    struct coap_oscore option;
+    struct oscore_id kid;
+    struct oscore_binding binding;
+    uint64_t now_ms;
+    uint8_t room[OSCORE_MESSAGE_MAX];
+};
+
+static void report(const struct oscore_server *s, const struct incoming *in,
+                   enum oscore_refusal why)
+{
+    s->config.refused(s->config.ctx, in->peer, why, in->option.kid);
+}
+
+/* Unknown, forged and repeated look the same from outside. */
+static void refuse(struct oscore_server *s, const struct incoming *in, enum oscore_refusal why)
+{
+    s->counts.dropped++;
+    oscore_refuse(s, in->peer, &in->outer,
+                  why == OSCORE_REFUSED_OPTION   ? COAP_BAD_OPTION
+                  : why == OSCORE_REFUSED_INSIDE ? COAP_BAD_REQUEST
+                                                 : COAP_UNAUTHORIZED);
+    report(s, in, why);
+}
+
+static enum err deliver(struct oscore_context *c, struct incoming *in, bool is_repeated)
+{
+    struct oscore_server *s = c->server;
+    uint8_t plain[DTLS_DATAGRAM_MAX];
+    size_t n = 0;
+    struct oscore_bound *b = oscore_bound_find(c, in->inner.token);
+    bool is_known = is_repeated && b != NULL && b->binding.piv == in->binding.piv;
+    if (!is_known) {
+        TRY(oscore_bound_add(c, &in->inner, &in->binding, is_repeated, in->now_ms));
+    }
+    c->heard_at_ms = in->now_ms;
+    TRY(coap_message_encode(&in->inner, plain, sizeof(plain), &n));
+    s->handler.received(s->handler.ctx, c->id, slice_of(plain, n));
+    mem_wipe(plain, n);
+    return OK;
+}
+
+/* The very request that was answered a moment ago, from where it came then: its client did not hear
+ * the answer, and whoever keeps the answers knows its message id. */
+static bool is_repeat(const struct oscore_context *c, const struct incoming *in)
+{
+    const struct oscore_bound *b = oscore_bound_find(c, in->inner.token);
+    return c->state == OSCORE_OPEN && net_peer_equal(&c->peer, in->peer) && b != NULL &&
+           in->outer.type == COAP_CON && b->binding.piv == in->binding.piv &&
+           b->mid == in->outer.mid && in->now_ms < b->at_ms + OSCORE_REPEAT_MS;
+}
+
+static void challenge(struct oscore_context *c, const struct incoming *in)
+{
+    struct oscore_challenge *ch = &c->challenge;
+    *ch = (struct oscore_challenge){.peer = *in->peer,
+                                    .binding = in->binding,
+                                    .is_there = true,
+                                    .is_con = in->outer.type == COAP_CON,
+                                    .mid = in->outer.mid,
+                                    .token_n = (uint8_t)in->outer.token.n};
+    slice_copy(ch->token, in->outer.token);
+    c->idle_at_ms = in->now_ms;
+    oscore_challenge_send(c, in->now_ms);
+}
+
+static bool was_challenged(const struct oscore_context *c, const struct incoming *in)
+{
+    const struct oscore_challenge *ch = &c->challenge;
+    return ch->is_there && ch->binding.piv == in->binding.piv &&
+           net_peer_equal(&ch->peer, in->peer);
+}
+
+/* Its Echo is good: it is there, at this address, now. */
+static void arrive(struct oscore_context *c, const struct incoming *in)
+{
+    struct oscore_server *s = c->server;
+    c->challenge = (struct oscore_challenge){0};
+    if (c->state == OSCORE_OPEN) {
+        locate(c, in->peer);
+        s->config.moved(s->config.ctx, c->id, in->peer);
+        return;
+    }
+    c->id = ++s->next_id;
+    if (map_add(&s->by_id, c) != OK) {
+        return; /* it asks again */
+    }
+    c->state = OSCORE_OPEN;
+    s->counts.opened++;
+    s->counts.open++;
+    locate(c, in->peer);
+    struct dtls_info info = {.id = c->id,
+                             .peer = *in->peer,
+                             .cipher = "AES-CCM-16-64-128",
+                             .credential = c->credential,
+                             .kid = oscore_id_slice(&c->kid),
+                             .heard_at_ms = in->now_ms};
+    s->handler.opened(s->handler.ctx, &info);
+}
+
+/* SPEC: RFC8613 7.4: the window is looked at and changed here, behind what proved the sender. */
+static void judge(struct oscore_context *c, struct incoming *in)
+{
+    struct oscore_server *s = c->server;
+    uint64_t piv = in->binding.piv;
+    bool is_here = c->state == OSCORE_OPEN && net_peer_equal(&c->peer, in->peer);
+    if (c->window.is_known && !oscore_window_take(&c->window, piv)) {
+        if (is_repeat(c, in)) {
+            (void)!deliver(c, in, true);
+        } else if (was_challenged(c, in)) {
+            challenge(c, in);
+        } else {
+            refuse(s, in, OSCORE_REFUSED_REPLAY);
+        }
+        return;
+    }
+    if (!is_here && !oscore_echo_is_good(c, &in->inner, in->peer, in->now_ms)) {
+        challenge(c, in);
+        return;
+    }
+    if (!c->window.is_known) {
+        oscore_window_open(&c->window, piv);
+    }
+    if (!is_here) {
+        arrive(c, in);
+    }
+    if (c->state == OSCORE_OPEN && deliver(c, in, false) != OK) {
+        s->counts.refused++;
+    }
+}
+
+/* A stranger's kid makes us derive keys, which costs: so many in a second, all together. */
+static bool may_derive(struct oscore_server *s, uint64_t now_ms)
+{
+    if (now_ms >= s->second_at_ms + SECOND_MS) {
+        s->second_at_ms = now_ms;
+        s->n_derived = 0;
+    }
+    return s->n_derived++ < OSCORE_DERIVATIONS_PER_S;
+}
+
+/* The request opens under the keys of `found`: from here on it is its sender's. */
+static void believe(struct oscore_server *s, struct oscore_context *c,
+                    const struct oscore_found *found, struct incoming *in)
+{
+    enum err err = OK;
+    if (c != NULL && c->credential != found->credential) {
+        forget(c); /* another device has this kid now */
+        c = NULL;
+    }
+    if (c == NULL) {
+        err = context_new(s, &in->kid, found, &c);
+    }
+    if (err != OK) {
+        s->counts.refused++;
+        return;
+    }
+    if (c->state != OSCORE_OPEN) {
+        c->keys = found->keys;
+        c->idle_at_ms = in->now_ms;
+    }
+    judge(c, in);
+}
+
+/* Takes the number all the same, when it can: what is inside will not get better. */
+static void refuse_inside(struct oscore_server *s, struct oscore_context *c,
+                          const struct incoming *in)
+{
+    if (c != NULL && !oscore_window_take(&c->window, in->option.piv)) {
+        s->counts.dropped++;
+    }
+    refuse(s, in, OSCORE_REFUSED_INSIDE);
+}
+
+static void open_request(struct oscore_server *s, struct incoming *in)
+{
+    struct oscore_found found = {.keys = s->nobody};
+    struct oscore_context *c = map_find(&s->by_kid, in->option.kid);
+    bool is_known = true;
+    if (c != NULL && c->state == OSCORE_OPEN) {
+        found.keys = c->keys;
+        found.credential = c->credential;
+    } else if (!may_derive(s, in->now_ms)) {
+        s->counts.refused++;
+        return;
+    } else {
+        is_known = s->config.find(s->config.ctx, in->option.kid, &found) == OK;
+        found.keys = is_known ? found.keys : s->nobody;
+    }
+    struct oscore_peer p = {&found.keys, s->ccm};
+    /* Also for nobody, so that the time does not tell. */
+    enum err err =
+        oscore_request_open(&p, &in->outer, &in->option, in->room, &in->inner, &in->binding);
+    if (!is_known) {
+        refuse(s, in, OSCORE_REFUSED_KID);
+    } else if (err == OK) {
+        believe(s, c, &found, in);
+    } else if (err == ERR_MALFORMED) {
+        refuse_inside(s, c, in);
+    } else {
+        refuse(s, in, OSCORE_REFUSED_KEY);
+    }
+    oscore_keys_wipe(&found.keys);
+    mem_wipe(in->room, sizeof(in->room));
+}
+
+static void take_request(struct oscore_server *s, struct incoming *in)
+{
+    struct slice value;
+    if (!coap_options_find(in->outer.options, COAP_OPTION_OSCORE, &value)) {
+        refuse(s, in, OSCORE_REFUSED_PLAIN);
+        return;
+    }
+    enum err err = coap_oscore_decode(value, &in->option);
+    /* SPEC: RFC8613 5: a request has both */
+    if (err != OK || !in->option.has_kid || !in->option.has_piv) {
+        refuse(s, in, OSCORE_REFUSED_OPTION);
+        return;
+    }
+    bool is_possible = in->option.kid.n <= OSCORE_ID_MAX && !in->option.has_kid_context;
+    if (!is_possible) {
+        refuse(s, in, OSCORE_REFUSED_KID);
+        return;
+    }
+    in->kid.n = (uint8_t)in->option.kid.n;
+    slice_copy(in->kid.bytes, in->option.kid);
+    open_request(s, in);
+}
+
+/* ---- the interface ---- */
+
+static struct oscore_server *server_of(struct dtls *d)
+{
+    return (struct oscore_server *)(void *)d;
+}
+
+static void server_input(struct dtls *d, const struct net_peer *peer, struct slice datagram,
+                         uint64_t now_ms)
+{
+    struct oscore_server *s = server_of(d);
+    struct oscore_context *at = map_find(&s->by_peer, net_peer_key(peer));
+    struct incoming in = {.peer = peer, .now_ms = now_ms};
+    s->config.counters->unproven_bytes_in += at == NULL ? datagram.n : 0;
+    if (datagram.n > OSCORE_MESSAGE_MAX ||
+        coap_message_decode(datagram, COAP_ENDPOINT_TOKEN_MAX, &in.outer) != OK) {
+        s->counts.dropped++;
+    } else if (coap_code_is_request(in.outer.code)) {
+        take_request(s, &in);
+    } else if (at != NULL && in.outer.code == COAP_EMPTY) {
+        s->handler.received(s->handler.ctx, at->id, datagram);
+    } else {
+        s->counts.dropped++; /* we ask nobody, so nobody has an answer for us */
+    }
+}
+
+static enum err server_send(struct dtls *d, uint64_t id, struct slice plain, uint64_t now_ms)
+{
+    struct oscore_context *c = context_of_id(server_of(d), id);
+    (void)now_ms;
+    if (c == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    enum err err = plain.n <= DTLS_PLAIN_MAX ? oscore_reply(c, plain) : ERR_TOO_LARGE;
+    /* Without a number it is lost, and comes again when it was confirmable. */
+    return err == ERR_AGAIN ? OK : err;
+}
+
+static void server_close(struct dtls *d, uint64_t id)
+{
+    struct oscore_context *c = context_of_id(server_of(d), id);
+    if (c != NULL) {
+        close_context(c);
+    }
+}
+
+static bool server_info(const struct dtls *d, uint64_t id, struct dtls_info *ret)
+{
+    const struct oscore_server *s = (const struct oscore_server *)(const void *)d;
+    const struct oscore_context *c = context_of_id(s, id);
+    if (c != NULL) {
+        *ret = (struct dtls_info){.id = c->id,
+                                  .peer = c->peer,
+                                  .cipher = "AES-CCM-16-64-128",
+                                  .credential = c->credential,
+                                  .kid = oscore_id_slice(&c->kid),
+                                  .heard_at_ms = c->heard_at_ms};
+    }
+    return c != NULL;
+}
+
+static uint64_t server_deadline(const struct dtls *d)
+{
+    const struct oscore_server *s = (const struct oscore_server *)(const void *)d;
+    return s->by_kid.n > s->counts.open ? s->sweep_at_ms : UINT64_MAX;
+}
+
+static void server_tick(struct dtls *d, uint64_t now_ms)
+{
+    struct oscore_server *s = server_of(d);
+    struct oscore_context *c;
+    size_t at = 0;
+    if (now_ms < s->sweep_at_ms) {
+        return;
+    }
+    s->sweep_at_ms = now_ms + OSCORE_LINGER_MS;
+    while ((c = map_next(&s->by_kid, &at)) != NULL) {
+        uint64_t since_ms = c->heard_at_ms > c->idle_at_ms ? c->heard_at_ms : c->idle_at_ms;
+        if (c->state != OSCORE_OPEN && now_ms >= since_ms + OSCORE_LINGER_MS) {
+            forget(c);
+        }
+    }
+}
+
+static const struct dtls_counts *server_counts(const struct dtls *d)
+{
+    return &((const struct oscore_server *)(const void *)d)->counts;
+}
+
+static struct dtls *server_free(struct dtls *d)
+{
+    struct oscore_server *s = server_of(d);
+    struct oscore_context *c;
+    size_t at = 0;
+    while ((c = map_next(&s->by_kid, &at)) != NULL) {
+        context_free(c);
+    }
+    map_done(&s->by_kid);
+    map_done(&s->by_id);
+    map_done(&s->by_peer);
+    ccm_free(s->ccm);
+    mem_wipe(s, sizeof(*s));
+    mem_free(s);
+    return NULL;
+}
+
+static const struct dtls_ops ops = {.input = server_input,
+                                    .send = server_send,
+                                    .close = server_close,
+                                    .info = server_info,
+                                    .deadline = server_deadline,
+                                    .tick = server_tick,
+                                    .counts = server_counts,
+                                    .free = server_free};
+
+enum err oscore_server_new(const struct oscore_server_config *config,
+                           const struct dtls_handler *handler, struct dtls **ret)
+{
+    struct oscore_server *s = mem_zalloc(sizeof(*s));
+    if (s == NULL) {
+        return ERR_NOMEM;
+    }
+    s->dtls.ops = &ops;
+    s->config = *config;
+    s->handler = *handler;
+    s->key = (struct siphash_key){random_u64(config->random), random_u64(config->random)};
+    config->random->fill(config->random->ctx, &s->nobody, sizeof(s->nobody));
+    s->nobody.sender.n = s->nobody.recipient.n = 1;
+    map_init(&s->by_kid, &s->key, kid_key);
+    map_init(&s->by_id, &s->key, id_key);
+    map_init(&s->by_peer, &s->key, peer_key);
+    enum err err = ccm_new(&s->ccm);
+    if (err != OK) {
+        server_free(&s->dtls);
+        return err;
+    }
+    *ret = &s->dtls;
+    return OK;
+}
