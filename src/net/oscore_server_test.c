@@ -21,9 +21,9 @@ static void give_numbers(struct pair *p, uint64_t first, uint64_t end)
 static struct slice challenged(struct pair *p, unsigned from, uint8_t value[64])
 {
     uint8_t request[2048], room[OSCORE_MESSAGE_MAX];
-    struct coap_message m;
-    struct coap_oscore o;
-    struct slice echo;
+    struct coap_message m = {0};
+    struct coap_oscore o = {0};
+    struct slice echo = {0};
     unsigned n_received = p->n_received;
     pair_input(p, from, pair_request(p, none, false, request));
     assert_int_equal(p->n_received, n_received); /* nothing was done */
@@ -75,8 +75,8 @@ static void way_in(void **state)
     (void)state;
     struct pair p;
     uint8_t room[OSCORE_MESSAGE_MAX], request[2048];
-    struct coap_message m;
-    struct coap_oscore o;
+    struct coap_message m = {0};
+    struct coap_oscore o = {0};
     open_pair(&p);
     assert_int_equal(coap_message_decode(slice_of(p.plain, p.plain_n), 8, &m), OK);
     assert_int_equal(m.code, COAP_GET);
@@ -100,7 +100,7 @@ static void refusals(void **state)
     (void)state;
     struct pair p;
     uint8_t request[2048], forged[2048];
-    struct coap_message m;
+    struct coap_message m = {0};
     open_pair(&p);
     struct slice good = pair_request(&p, none, false, request);
     const struct {
@@ -182,8 +182,8 @@ static void replays(void **state)
     assert_int_equal(p.n_received, 3); /* the endpoint above knows the message id */
     assert_int_equal(p.n_refused[OSCORE_REFUSED_REPLAY], 0);
     uint8_t room[OSCORE_MESSAGE_MAX];
-    struct coap_message m;
-    struct coap_oscore o;
+    struct coap_message m = {0};
+    struct coap_oscore o = {0};
     reply(&p, COAP_ACK, "once", -1);
     assert_int_equal(pair_answer(&p, room, &m, &o), OK);
     assert_true(o.has_piv); /* never the same nonce again */
@@ -265,8 +265,8 @@ static void rebinding(void **state)
     (void)state;
     struct pair p;
     uint8_t value[64], request[2048], room[OSCORE_MESSAGE_MAX];
-    struct coap_message m;
-    struct coap_oscore o;
+    struct coap_message m = {0};
+    struct coap_oscore o = {0};
     uint32_t number = 0;
     open_pair(&p);
     pair_input(&p, 0, pair_request(&p, none, true, request));
@@ -284,7 +284,7 @@ static void rebinding(void **state)
     assert_true(net_peer_equal(&p.sent_to, &from)); /* nothing was proven yet */
     /* another token, so that the observation is not replaced */
     struct slice r = pair_request(&p, echo, false, request);
-    memcpy(request + 4, "new", 3);
+    slice_copy(request + 4, slice_text("new"));
     pair_input(&p, 1, r);
     assert_int_equal(p.n_moved, 1);
     assert_int_equal(p.n_opened, 1);
@@ -334,8 +334,8 @@ static void numbers(void **state)
     (void)state;
     struct pair p;
     uint8_t room[OSCORE_MESSAGE_MAX], request[2048];
-    struct coap_message m;
-    struct coap_oscore o;
+    struct coap_message m = {0};
+    struct coap_oscore o = {0};
     uint64_t seen[300];
     size_t n_seen = 0;
     open_pair(&p);
@@ -376,7 +376,7 @@ static void flood(void **state)
     (void)state;
     struct pair p;
     uint8_t request[2048], forged[2048];
-    struct coap_message m;
+    struct coap_message m = {0};
     pair_init(&p);
     struct slice r = pair_request(&p, none, false, request);
     assert_int_equal(coap_message_decode(r, 8, &m), OK);
