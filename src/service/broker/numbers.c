@@ -82,6 +82,17 @@ enum err numbers_load(struct numbers *n, struct log *log)
     return log_entries(log, JOURNAL_TABLE_NUMBERS, take_entry, n);
 }
 
+static struct counter *counter_of(const struct numbers *n, uint64_t principal)
+{
+    return map_find(&n->next, slice_of(&principal, sizeof(principal)));
+}
+
+uint64_t numbers_first(const struct numbers *n, uint64_t principal)
+{
+    const struct counter *c = counter_of(n, principal);
+    return c != NULL && c->next > n->base ? c->next : n->base;
+}
+
 static enum err find_base(void *ctx, uint64_t id, struct slice content)
 {
     uint64_t *base = ctx;
@@ -101,14 +112,14 @@ enum err numbers_leap(struct log *log)
 
 enum err worker_numbers(struct worker *w, uint64_t principal, uint64_t cookie, uint64_t *ret_first)
 {
-    struct counter *c = map_find(&w->numbers.next, slice_of(&principal, sizeof(principal)));
+    struct counter *c = counter_of(&w->numbers, principal);
     struct token t = {.kind = TOKEN_DOOR, .cookie = cookie};
     uint64_t token, lsn;
     uint8_t bytes[8];
     if (c == NULL) {
         TRY(counter_add(&w->numbers, principal, 0, &c));
     }
-    uint64_t first = c->next > w->numbers.base ? c->next : w->numbers.base;
+    uint64_t first = numbers_first(&w->numbers, principal);
     if (first > NUMBERS_END - NUMBERS_BLOCK) {
         return ERR_LIMIT;
     }

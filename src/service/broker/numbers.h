@@ -30,6 +30,9 @@ void numbers_done(struct numbers *n);
 /* numbers_load - what is on record; before any thread runs. ERR_NOMEM and what the log says. */
 MUST_USE enum err numbers_load(struct numbers *n, struct log *log);
 
+/* numbers_first - where the next block of a principal begins. */
+uint64_t numbers_first(const struct numbers *n, uint64_t principal);
+
 /* numbers_leap - from here on nobody's numbers begin below what may have been used behind this
  * copy of the log. Durable when it returns OK. Before numbers_load. */
 MUST_USE enum err numbers_leap(struct log *log);
