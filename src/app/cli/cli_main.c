@@ -103,7 +103,8 @@ static const struct cli_command commands[] = {
      "  Always DTLS; with certificates the server's, and its name, are always verified.\n"
      "  -e TEXT -f FILE   what put and post send; -t FORMAT of it, a number or a media type\n"
      "  -N non-confirmable; -s SECONDS to wait (10), or to observe (until Ctrl-C)\n"
-     "  4.xx and 5.xx end with 1. Not there yet: coap:// (OSCORE), block-wise transfer, -O, -b.\n",
+     "  4.xx and 5.xx end with 1. Not there yet: OSCORE (coap://) in this client, block-wise "
+     "transfer, -O, -b.\n",
      cmd_coap, NULL},
     {"audit", "who did what, and what was refused",
      "  sallyport audit tail -f\n\n"

@@ -190,6 +190,7 @@ static enum err put_all(const struct config_init *init, const struct config_mach
             "in auth is for\n"
             "# programs; a page has a password or a token.\n"));
     TRY(put(b,
+            "# A coap listener has auth [psk, x509] (DTLS) or [oscore] alone (OSCORE, no DTLS).\n"
             "# mqtt_3_1: yes at an mqtt listener takes old clients of MQTT 3.1 (MQIsdp), too; they "
             "are never told\n# of a refusal, their connection just ends.\n"
             "# moved: temporarily or permanently: who logs in is sent to server_reference.\n"));
