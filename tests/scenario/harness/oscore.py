@@ -226,13 +226,13 @@ class Client:
             self.numbers.add(piv)
         return Answer(outer, inner, piv)
 
-    def get_answer(self, token=None, timeout=20):
-        """The next answer, to this token if one is given."""
+    def get_answer(self, token=None, timeout=20, where=lambda answer: True):
+        """The next answer, to this token if one is given, that is as wanted: what was sent twice may be answered twice."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             datagram = self.receive_raw(max(0.01, end - time.monotonic()))
             answer = self.take(datagram) if datagram else None
-            if answer and token in (None, answer.outer.token):
+            if answer and token in (None, answer.outer.token) and where(answer):
                 return answer
         raise AssertionError(f'no answer within {timeout} s')
 
@@ -241,7 +241,7 @@ class Client:
         request = self.send(code, path, payload, options, **how)
         for _ in range(tries):
             try:
-                return self.get_answer(request.token, timeout=2)
+                return self.get_answer(request.token, timeout=5)
             except AssertionError:
                 self.send_raw(request.encode())
         raise AssertionError('no answer')
