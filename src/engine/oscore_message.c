@@ -166,6 +166,21 @@ enum err oscore_response_protect(const struct oscore_peer *p, const struct oscor
     return OK;
 }
 
+enum err oscore_renewal_protect(const struct oscore_peer *p, const struct oscore_binding *b,
+                                struct slice kid_context, const struct coap_message *plain,
+                                uint8_t room[OSCORE_MESSAGE_MAX], struct coap_message *ret)
+{
+    uint8_t nonce[CCM_NONCE_BYTES];
+    struct coap_oscore header = {.has_kid_context = true, .kid_context = kid_context};
+    if (kid_context.n > OSCORE_ID_CONTEXT_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    oscore_nonce(p->keys, &b->kid, b->piv, nonce);
+    TRY(seal(p, b, nonce, &header, plain, room, ret));
+    ret->code = COAP_CHANGED;
+    return OK;
+}
+
 /* ---- opening ---- */
 
 /* Decrypts into `room` so that a header in front makes a whole message of it, and reads that. */

@@ -54,6 +54,14 @@ MUST_USE enum err oscore_response_protect(const struct oscore_peer *p,
                                           uint8_t room[OSCORE_MESSAGE_MAX],
                                           struct coap_message *ret);
 
+/* oscore_renewal_protect - the same with the request's own nonce and a kid context, under keys that
+ * seal nothing else. SPEC: RFC8613 B.2. */
+MUST_USE enum err oscore_renewal_protect(const struct oscore_peer *p,
+                                         const struct oscore_binding *b, struct slice kid_context,
+                                         const struct coap_message *plain,
+                                         uint8_t room[OSCORE_MESSAGE_MAX],
+                                         struct coap_message *ret);
+
 /* ---- as a client ---- */
 
 /* oscore_request_protect - with the number piv, used once. has_kid_context and kid_context as they

@@ -24,6 +24,9 @@ struct pair {
     struct net_peer moved_to, sent_to;
     unsigned n_opened, n_received, n_moved, n_sent, n_asked;
     unsigned n_refused[OSCORE_REFUSALS];
+    unsigned n_closed;
+    uint8_t token[8]; /* of the last request, as the server names it */
+    uint16_t our_mid;
     uint8_t plain[2048], out[2048]; /* the last of each */
     size_t plain_n, out_n;
     /* the client */
@@ -32,32 +35,36 @@ struct pair {
     uint64_t piv;
     uint16_t mid;
     struct oscore_binding bound; /* of its last request */
+    struct slice kid_context;    /* that it sends; empty: none */
 };
 
 static const uint8_t pair_kid[] = {0xc0, 0xde};
 static const uint8_t pair_our_id[] = {0};
 static const uint8_t pair_secret[OSCORE_SECRET_MIN] = {1, 2, 3};
 
-static inline struct oscore_keys pair_derive(bool is_server)
+static inline struct oscore_keys pair_derive(bool is_server, const struct slice *id_context)
 {
     struct slice ours = slice_of(pair_our_id, sizeof(pair_our_id));
     struct slice theirs = slice_of(pair_kid, sizeof(pair_kid));
     struct oscore_material m = {.secret = slice_of(pair_secret, sizeof(pair_secret)),
                                 .sender_id = is_server ? ours : theirs,
-                                .recipient_id = is_server ? theirs : ours};
+                                .recipient_id = is_server ? theirs : ours,
+                                .has_id_context = id_context != NULL,
+                                .id_context = id_context != NULL ? *id_context : (struct slice){0}};
     struct oscore_keys k;
     enum err err = oscore_keys_derive(&m, &k);
     assert(err == OK);
     return k;
 }
 
-static inline enum err pair_find(void *ctx, struct slice kid, struct oscore_found *ret)
+static inline enum err pair_find(void *ctx, struct slice kid, const struct slice *id_context,
+                                 struct oscore_found *ret)
 {
     const struct pair *p = ctx;
     if (!p->is_registered || !slice_equal(kid, slice_of(pair_kid, sizeof(pair_kid)))) {
         return ERR_NOT_FOUND;
     }
-    *ret = (struct oscore_found){pair_derive(true), PAIR_CREDENTIAL, PAIR_OWNER};
+    *ret = (struct oscore_found){pair_derive(true, id_context), PAIR_CREDENTIAL, PAIR_OWNER};
     return OK;
 }
 
@@ -116,6 +123,20 @@ static inline void pair_received(void *ctx, uint64_t id, struct slice plain)
     p->n_received++;
     p->plain_n = plain.n;
     slice_copy(p->plain, plain);
+    struct coap_message m;
+    if (coap_message_decode(plain, COAP_ENDPOINT_TOKEN_MAX, &m) == OK && m.token.n == 8) {
+        slice_copy(p->token, m.token);
+        p->our_mid = m.mid;
+    }
+}
+
+static inline void pair_closed(void *ctx, uint64_t id, enum err why)
+{
+    struct pair *p = ctx;
+    assert(id == p->id && why == ERR_EXISTS);
+    (void)why;
+    p->n_closed++;
+    p->id = 0;
 }
 
 static inline void pair_serve(struct pair *p)
@@ -127,8 +148,11 @@ static inline void pair_serve(struct pair *p)
                                           .moved = pair_moved,
                                           .random = &p->random,
                                           .counters = &p->counters};
-    struct dtls_handler handler = {
-        .ctx = p, .transmit = pair_transmit, .opened = pair_opened, .received = pair_received};
+    struct dtls_handler handler = {.ctx = p,
+                                   .transmit = pair_transmit,
+                                   .opened = pair_opened,
+                                   .received = pair_received,
+                                   .closed = pair_closed};
     enum err err = oscore_server_new(&config, &handler, &p->server);
     assert(err == OK);
 }
@@ -141,7 +165,7 @@ static inline void pair_init(struct pair *p)
     pair_serve(p);
     enum err err = ccm_new(&p->ccm);
     assert(err == OK);
-    p->keys = pair_derive(false);
+    p->keys = pair_derive(false, NULL);
 }
 
 static inline void pair_done(struct pair *p)
@@ -169,7 +193,8 @@ static inline struct slice pair_request(struct pair *p, struct slice echo, bool 
     struct coap_option_writer w = coap_option_writer_into(options, sizeof(options));
     struct coap_message plain = {.type = COAP_CON, .code = COAP_GET, .mid = ++p->mid}, sealed;
     struct oscore_peer client = {&p->keys, p->ccm};
-    struct oscore_outgoing how = {.piv = p->piv++};
+    struct oscore_outgoing how = {
+        .piv = p->piv++, .has_kid_context = p->kid_context.n > 0, .kid_context = p->kid_context};
     size_t n = 0;
     if (observes) {
         coap_option_add_uint(&w, COAP_OPTION_OBSERVE, 0);

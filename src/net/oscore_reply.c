@@ -54,9 +54,34 @@ static struct slice bound_token(const struct oscore_bound *b)
 
 struct oscore_bound *oscore_bound_find(const struct oscore_context *c, struct slice token)
 {
+    struct oscore_bound *newest = NULL;
     list_for_each (node, &c->bounds) {
         struct oscore_bound *b = LIST_ENTRY(node, struct oscore_bound, node);
-        if (slice_equal(bound_token(b), token)) {
+        if (slice_equal(bound_token(b), token) && (newest == NULL || b->at_ms >= newest->at_ms)) {
+            newest = b;
+        }
+    }
+    return newest;
+}
+
+static struct oscore_bound *bound_of_name(const struct oscore_context *c, struct slice token)
+{
+    struct rd r = rd_from(token);
+    uint64_t name = rd_u64(&r);
+    list_for_each (node, &c->bounds) {
+        struct oscore_bound *b = LIST_ENTRY(node, struct oscore_bound, node);
+        if (rd_finish(&r) == OK && b->name == name) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+static struct oscore_bound *bound_of_mid(const struct oscore_context *c, uint16_t our_mid)
+{
+    list_for_each (node, &c->bounds) {
+        struct oscore_bound *b = LIST_ENTRY(node, struct oscore_bound, node);
+        if (b->our_mid == our_mid) {
             return b;
         }
     }
@@ -94,41 +119,41 @@ static void make_room(struct oscore_context *c)
     bound_remove(c, oldest);
 }
 
-static bool registers(const struct coap_message *inner)
-{
-    uint32_t observe = 1;
-    return coap_options_find_uint(inner->options, COAP_OPTION_OBSERVE, &observe) && observe == 0;
-}
-
 enum err oscore_bound_add(struct oscore_context *c, const struct coap_message *inner,
-                          const struct oscore_binding *binding, bool is_repeated, uint64_t now_ms)
+                          const struct oscore_binding *binding, uint64_t now_ms,
+                          struct oscore_bound **ret)
 {
+    uint32_t observe = UINT32_MAX;
+    bool has_observe = coap_options_find_uint(inner->options, COAP_OPTION_OBSERVE, &observe);
+    struct oscore_bound *old = oscore_bound_find(c, inner->token);
     struct oscore_bound *b = mem_zalloc(sizeof(*b));
     if (b == NULL) {
         return ERR_NOMEM;
     }
-    struct oscore_bound *old = oscore_bound_find(c, inner->token);
-    if (old != NULL) {
+    *b = (struct oscore_bound){.name = ++c->last_name,
+                               .our_mid = ++c->last_mid,
+                               .binding = *binding,
+                               .at_ms = now_ms,
+                               .mid = inner->mid,
+                               .is_observing = has_observe && observe == 0,
+                               .token_n = (uint8_t)inner->token.n};
+    slice_copy(b->token, inner->token);
+    /* An observation is registered anew, and ended, by its token. SPEC: RFC7641 3.6 */
+    if (has_observe && old != NULL && old->is_observing && old->is_answered) {
+        b->name = old->name;
         bound_remove(c, old);
     }
     make_room(c);
-    *b = (struct oscore_bound){.binding = *binding,
-                               .at_ms = now_ms,
-                               .mid = inner->mid,
-                               .is_observing = registers(inner),
-                               /* whatever it was answered with, that nonce is used */
-                               .is_answered = is_repeated,
-                               .token_n = (uint8_t)inner->token.n};
-    slice_copy(b->token, inner->token);
     list_append(&c->bounds, &b->node);
     c->n_bounds++;
+    *ret = b;
     return OK;
 }
 
 /* ---- sending ---- */
 
 /* An address that no association proves is counted: how much it got for what it sent. */
-static void transmit(struct oscore_server *s, const struct net_peer *to,
+void oscore_transmit(struct oscore_server *s, const struct net_peer *to,
                      const struct coap_message *m)
 {
     uint8_t bytes[DTLS_DATAGRAM_MAX];
@@ -146,7 +171,7 @@ void oscore_refuse(struct oscore_server *s, const struct net_peer *peer,
     struct coap_message m = {
         .type = COAP_ACK, .code = code, .mid = outer->mid, .token = outer->token};
     if (outer->type == COAP_CON) {
-        transmit(s, peer, &m);
+        oscore_transmit(s, peer, &m);
     }
 }
 
@@ -174,11 +199,17 @@ enum err oscore_reply(struct oscore_context *c, struct slice plain)
     struct slice observe;
     uint64_t number = 0;
     TRY(coap_message_decode(plain, COAP_ENDPOINT_TOKEN_MAX, &m));
+    struct oscore_bound *b =
+        m.code == COAP_EMPTY ? bound_of_mid(c, m.mid) : bound_of_name(c, m.token);
+    if (b != NULL && (m.type == COAP_ACK || m.type == COAP_RST)) {
+        m.mid = b->mid;
+    }
     if (m.code == COAP_EMPTY) {
-        transmit(c->server, &c->peer, &m); /* SPEC: RFC8613 4.2: not protected */
+        if (b != NULL) {
+            oscore_transmit(c->server, &c->peer, &m); /* SPEC: RFC8613 4.2: not protected */
+        }
         return OK;
     }
-    struct oscore_bound *b = oscore_bound_find(c, m.token);
     if (b == NULL || !coap_code_is_response(m.code)) {
         return ERR_NOT_FOUND;
     }
@@ -189,12 +220,13 @@ enum err oscore_reply(struct oscore_context *c, struct slice plain)
         return ERR_AGAIN;
     }
     b->is_answered = true;
+    m.token = bound_token(b);
     b->is_observing =
         b->is_observing && coap_options_find(m.options, COAP_OPTION_OBSERVE, &observe);
     list_unlink(&b->node);
     list_append(&c->bounds, &b->node);
     TRY(protect(c, &b->binding, has_number ? &number : NULL, &m, room, options, &sealed));
-    transmit(c->server, &c->peer, &sealed);
+    oscore_transmit(c->server, &c->peer, &sealed);
     return OK;
 }
 
@@ -220,7 +252,7 @@ bool oscore_echo_is_good(const struct oscore_context *c, const struct coap_messa
                            &age_ms);
 }
 
-static bool may_challenge(struct oscore_context *c, uint64_t now_ms)
+bool oscore_may_challenge(struct oscore_context *c, uint64_t now_ms)
 {
     enum { SECOND_MS = 1000 };
     if (now_ms >= c->second_at_ms + SECOND_MS) {
@@ -238,7 +270,7 @@ void oscore_challenge_send(struct oscore_context *c, uint64_t now_ms)
     struct coap_option_writer w = coap_option_writer_into(block, sizeof(block));
     struct coap_message sealed;
     uint64_t number = 0;
-    if (!may_challenge(c, now_ms)) {
+    if (!oscore_may_challenge(c, now_ms)) {
         return;
     }
     ch->is_waiting = !take_number(c, &number);
@@ -255,6 +287,6 @@ void oscore_challenge_send(struct oscore_context *c, uint64_t now_ms)
     if (coap_option_writer_done(&w, &m.options) == OK &&
         protect(c, &ch->binding, &number, &m, room, options, &sealed) == OK) {
         c->server->config.counters->challenged++;
-        transmit(c->server, &ch->peer, &sealed);
+        oscore_transmit(c->server, &ch->peer, &sealed);
     }
 }

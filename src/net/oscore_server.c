@@ -113,6 +113,7 @@ struct incoming {
     struct coap_message outer, inner;
     struct coap_oscore option;
     struct oscore_id kid;
+    struct slice id_context; /* that its kid context wraps; empty: it has none */
     struct oscore_binding binding;
     uint64_t now_ms;
     uint8_t room[OSCORE_MESSAGE_MAX];
@@ -135,31 +136,38 @@ static void refuse(struct oscore_server *s, const struct incoming *in, enum osco
     report(s, in, why);
 }
 
-static enum err deliver(struct oscore_context *c, struct incoming *in, bool is_repeated)
+/* repeated: the request came before; NULL: it is new. */
+static enum err deliver(struct oscore_context *c, struct incoming *in,
+                        struct oscore_bound *repeated)
 {
     struct oscore_server *s = c->server;
-    uint8_t plain[DTLS_DATAGRAM_MAX];
+    uint8_t plain[DTLS_DATAGRAM_MAX], name[sizeof(repeated->name)];
+    struct coap_message m = in->inner;
+    struct oscore_bound *b = repeated;
     size_t n = 0;
-    struct oscore_bound *b = oscore_bound_find(c, in->inner.token);
-    bool is_known = is_repeated && b != NULL && b->binding.piv == in->binding.piv;
-    if (!is_known) {
-        TRY(oscore_bound_add(c, &in->inner, &in->binding, is_repeated, in->now_ms));
+    if (b == NULL) {
+        TRY(oscore_bound_add(c, &in->inner, &in->binding, in->now_ms, &b));
     }
+    struct wr w = wr_into(name, sizeof(name));
+    wr_u64(&w, b->name);
+    m.token = wr_slice(&w);
+    m.mid = b->our_mid;
     c->heard_at_ms = in->now_ms;
-    TRY(coap_message_encode(&in->inner, plain, sizeof(plain), &n));
+    TRY(coap_message_encode(&m, plain, sizeof(plain), &n));
     s->handler.received(s->handler.ctx, c->id, slice_of(plain, n));
     mem_wipe(plain, n);
     return OK;
 }
 
 /* The very request that was answered a moment ago, from where it came then: its client did not hear
- * the answer, and whoever keeps the answers knows its message id. */
-static bool is_repeat(const struct oscore_context *c, const struct incoming *in)
+ * the answer, and whoever keeps the answers knows our id of it. */
+static struct oscore_bound *repeat_of(const struct oscore_context *c, const struct incoming *in)
 {
-    const struct oscore_bound *b = oscore_bound_find(c, in->inner.token);
-    return c->state == OSCORE_OPEN && net_peer_equal(&c->peer, in->peer) && b != NULL &&
-           in->outer.type == COAP_CON && b->binding.piv == in->binding.piv &&
-           b->mid == in->outer.mid && in->now_ms < b->at_ms + OSCORE_REPEAT_MS;
+    struct oscore_bound *b = oscore_bound_find(c, in->inner.token);
+    bool is_one = c->state == OSCORE_OPEN && net_peer_equal(&c->peer, in->peer) && b != NULL &&
+                  in->outer.type == COAP_CON && b->binding.piv == in->binding.piv &&
+                  b->mid == in->outer.mid && in->now_ms < b->at_ms + OSCORE_REPEAT_MS;
+    return is_one ? b : NULL;
 }
 
 static void challenge(struct oscore_context *c, const struct incoming *in)
@@ -217,8 +225,9 @@ static void judge(struct oscore_context *c, struct incoming *in)
     uint64_t piv = in->binding.piv;
     bool is_here = c->state == OSCORE_OPEN && net_peer_equal(&c->peer, in->peer);
     if (c->window.is_known && !oscore_window_take(&c->window, piv)) {
-        if (is_repeat(c, in)) {
-            (void)!deliver(c, in, true);
+        struct oscore_bound *repeated = repeat_of(c, in);
+        if (repeated != NULL) {
+            (void)!deliver(c, in, repeated);
         } else if (was_challenged(c, in)) {
             challenge(c, in);
         } else {
@@ -236,7 +245,7 @@ static void judge(struct oscore_context *c, struct incoming *in)
     if (!is_here) {
         arrive(c, in);
     }
-    if (c->state == OSCORE_OPEN && deliver(c, in, false) != OK) {
+    if (c->state == OSCORE_OPEN && deliver(c, in, NULL) != OK) {
         s->counts.refused++;
     }
 }
@@ -274,6 +283,45 @@ static void believe(struct oscore_server *s, struct oscore_context *c,
     judge(c, in);
 }
 
+static struct slice id_context_of(const struct oscore_context *c)
+{
+    return c != NULL ? slice_of(c->id_context, c->id_context_n) : (struct slice){0};
+}
+
+/* The client brings back our part of a new context: all that was before is over. */
+static void renew(struct oscore_context *c, const struct incoming *in)
+{
+    c->n_renewed++;
+    c->id_context_n = (uint8_t)in->id_context.n;
+    slice_copy(c->id_context, in->id_context);
+    oscore_window_open(&c->window, in->binding.piv);
+}
+
+static void take_renewal(struct oscore_server *s, struct oscore_context *c,
+                         const struct oscore_found *found, struct incoming *in)
+{
+    if (c != NULL && c->credential != found->credential) {
+        refuse(s, in, OSCORE_REFUSED_KID); /* its kid was another device's a moment ago */
+        return;
+    }
+    if (c == NULL && context_new(s, &in->kid, found, &c) != OK) {
+        s->counts.refused++;
+        return;
+    }
+    if (c->state == OSCORE_OPEN) {
+        uint64_t id = c->id; /* what it asked for before, it does not know any more */
+        close_context(c);
+        s->handler.closed(s->handler.ctx, id, ERR_EXISTS);
+    }
+    c->keys = found->keys;
+    c->idle_at_ms = in->now_ms;
+    renew(c, in);
+    arrive(c, in);
+    if (c->state == OSCORE_OPEN && deliver(c, in, NULL) != OK) {
+        s->counts.refused++;
+    }
+}
+
 /* Takes the number all the same, when it can: what is inside will not get better. */
 static void refuse_inside(struct oscore_server *s, struct oscore_context *c,
                           const struct incoming *in)
@@ -284,31 +332,91 @@ static void refuse_inside(struct oscore_server *s, struct oscore_context *c,
     refuse(s, in, OSCORE_REFUSED_INSIDE);
 }
 
+/* Which of its contexts a request is for. */
+enum oscore_use {
+    USE_CURRENT, /* the one we know, or its first */
+    USE_RENEWED, /* the one that it makes of our part and its own */
+    USE_OFFER    /* one of its own alone */
+};
+
+static enum oscore_use use_of(const struct oscore_server *s, const struct oscore_context *c,
+                              const struct incoming *in)
+{
+    if (in->id_context.n == 0 || slice_equal(in->id_context, id_context_of(c))) {
+        return USE_CURRENT;
+    }
+    bool is_ours = oscore_is_renewal(s, in->id_context, in->option.kid, in->peer,
+                                     c != NULL ? c->n_renewed : 0, in->now_ms);
+    return is_ours ? USE_RENEWED : USE_OFFER;
+}
+
+static void offer(struct oscore_server *s, struct oscore_context *c, const struct incoming *in)
+{
+    uint32_t n_renewed = c != NULL ? c->n_renewed : 0;
+    if (c != NULL && !oscore_may_challenge(c, in->now_ms)) {
+        return;
+    }
+    if (!oscore_renewal_offer(s, in->peer, &in->outer, &in->binding, in->id_context, n_renewed,
+                              in->now_ms)) {
+        refuse(s, in, OSCORE_REFUSED_KID);
+    }
+}
+
+static void opened(struct oscore_server *s, struct oscore_context *c, enum oscore_use use,
+                   const struct oscore_found *found, struct incoming *in)
+{
+    switch (use) {
+    case USE_CURRENT:
+        believe(s, c, found, in);
+        break;
+    case USE_RENEWED:
+        take_renewal(s, c, found, in);
+        break;
+    case USE_OFFER:
+        offer(s, c, in);
+        break;
+    }
+}
+
+/* ERR_NOT_FOUND with keys of nobody: also those are tried, so that the time does not tell.
+ * ERR_AGAIN: too many at a time. */
+static enum err find_keys(struct oscore_server *s, const struct oscore_context *c,
+                          enum oscore_use use, const struct incoming *in, struct oscore_found *ret)
+{
+    struct slice id_context = use == USE_CURRENT ? id_context_of(c) : in->id_context;
+    if (c != NULL && c->state == OSCORE_OPEN && use == USE_CURRENT) {
+        ret->keys = c->keys;
+        ret->credential = c->credential;
+        return OK;
+    }
+    if (!may_derive(s, in->now_ms)) {
+        return ERR_AGAIN;
+    }
+    enum err err =
+        s->config.find(s->config.ctx, in->option.kid, id_context.n > 0 ? &id_context : NULL, ret);
+    ret->keys = err == OK ? ret->keys : s->nobody;
+    return err;
+}
+
 static void open_request(struct oscore_server *s, struct incoming *in)
 {
     struct oscore_found found = {.keys = s->nobody};
     struct oscore_context *c = map_find(&s->by_kid, in->option.kid);
-    bool is_known = true;
-    if (c != NULL && c->state == OSCORE_OPEN) {
-        found.keys = c->keys;
-        found.credential = c->credential;
-    } else if (!may_derive(s, in->now_ms)) {
+    enum oscore_use use = use_of(s, c, in);
+    enum err known = find_keys(s, c, use, in, &found);
+    if (known == ERR_AGAIN) {
         s->counts.refused++;
         return;
-    } else {
-        is_known = s->config.find(s->config.ctx, in->option.kid, &found) == OK;
-        found.keys = is_known ? found.keys : s->nobody;
     }
     struct oscore_peer p = {&found.keys, s->ccm};
-    /* Also for nobody, so that the time does not tell. */
     enum err err =
         oscore_request_open(&p, &in->outer, &in->option, in->room, &in->inner, &in->binding);
-    if (!is_known) {
+    if (known != OK) {
         refuse(s, in, OSCORE_REFUSED_KID);
     } else if (err == OK) {
-        believe(s, c, &found, in);
+        opened(s, c, use, &found, in);
     } else if (err == ERR_MALFORMED) {
-        refuse_inside(s, c, in);
+        refuse_inside(s, use == USE_CURRENT ? c : NULL, in);
     } else {
         refuse(s, in, OSCORE_REFUSED_KEY);
     }
@@ -329,7 +437,9 @@ static void take_request(struct oscore_server *s, struct incoming *in)
         refuse(s, in, OSCORE_REFUSED_OPTION);
         return;
     }
-    bool is_possible = in->option.kid.n <= OSCORE_ID_MAX && !in->option.has_kid_context;
+    bool is_possible = in->option.kid.n <= OSCORE_ID_MAX &&
+                       (!in->option.has_kid_context ||
+                        oscore_kid_context_read(in->option.kid_context, &in->id_context));
     if (!is_possible) {
         refuse(s, in, OSCORE_REFUSED_KID);
         return;
@@ -358,6 +468,9 @@ static void server_input(struct dtls *d, const struct net_peer *peer, struct sli
         s->counts.dropped++;
     } else if (coap_code_is_request(in.outer.code)) {
         take_request(s, &in);
+    } else if (at != NULL && in.outer.code == COAP_EMPTY && in.outer.type == COAP_CON) {
+        in.outer.type = COAP_RST; /* a ping. SPEC: RFC7252 4.3 */
+        oscore_transmit(s, peer, &in.outer);
     } else if (at != NULL && in.outer.code == COAP_EMPTY) {
         s->handler.received(s->handler.ctx, at->id, datagram);
     } else {
@@ -465,6 +578,7 @@ enum err oscore_server_new(const struct oscore_server_config *config,
     s->config = *config;
     s->handler = *handler;
     s->key = (struct siphash_key){random_u64(config->random), random_u64(config->random)};
+    s->renew_key = (struct siphash_key){random_u64(config->random), random_u64(config->random)};
     config->random->fill(config->random->ctx, &s->nobody, sizeof(s->nobody));
     s->nobody.sender.n = s->nobody.recipient.n = 1;
     map_init(&s->by_kid, &s->key, kid_key);

@@ -7,12 +7,17 @@
  * nobody's answers are turned on somebody else. It stays the same association when the client's
  * address changes; the new address returns an Echo, too, before anything goes there.
  *
+ * A client that has lost its numbers, or sends under a kid context that we do not know any more, is
+ * offered a context derived anew: our random part goes to it in a kid context, and the request that
+ * brings it back with one of its own is taken. That proves its address and that it is there now, as
+ * an Echo does.
+ *
  * A stranger costs no state: kids are looked up, and what does not open is forgotten. What is not
  * protected is answered by 4.01 or 4.02 without a word, at most as long as it was; whether the kid,
  * the key or the number was wrong does not show. Acknowledgements and Resets are not protected by
  * OSCORE: they count when they come from the association's address.
  *
- * No socket, no clock. SPEC: RFC8613 7.4, 8.2, 8.3, B.1.2; RFC9175 2.3.
+ * No socket, no clock. SPEC: RFC8613 7.4, 8.2, 8.3, B.1.2, B.2; RFC9175 2.3.
  */
 #ifndef NET_OSCORE_SERVER_H
 #define NET_OSCORE_SERVER_H
@@ -51,8 +56,10 @@ struct oscore_found {
 
 struct oscore_server_config {
     void *ctx;
-    /* The context of a kid that is in force now. ERR_NOT_FOUND: none, at the same cost. */
-    enum err (*find)(void *ctx, struct slice kid, struct oscore_found *ret);
+    /* The context of a kid that is in force now, with this ID Context (NULL: none). ERR_NOT_FOUND:
+     * none, at the same cost. */
+    enum err (*find)(void *ctx, struct slice kid, const struct slice *id_context,
+                     struct oscore_found *ret);
     /* Numbers are wanted for this owner: some that nobody had or will have come by
      * oscore_server_numbers, later and never inside this call. false: not now, ask again. */
     bool (*reserve)(void *ctx, const struct oscore_id *kid, uint64_t credential, uint64_t owner);
@@ -65,7 +72,8 @@ struct oscore_server_config {
     struct coap_counters *counters; /* unproven bytes are counted there; borrowed for life */
 };
 
-/* oscore_server_new - copies config and handler, of which transmit, opened, received are used.
+/* oscore_server_new - copies config and handler, of which transmit, opened, received and closed
+ * are used (closed: the client began anew, with a context derived anew).
  * ERR_NOMEM, ERR_CRYPTO. */
 MUST_USE enum err oscore_server_new(const struct oscore_server_config *config,
                                     const struct dtls_handler *handler, struct dtls **ret);

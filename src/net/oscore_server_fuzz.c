@@ -14,6 +14,32 @@ static struct slice echo_of(struct pair *p, uint8_t room[OSCORE_MESSAGE_MAX])
     return echo;
 }
 
+/* From here on the client uses another ID Context: our part that the last answer offers it, if it
+ * does, and these bytes. */
+static void use_context(struct pair *p, struct slice bytes)
+{
+    static uint8_t joined[OSCORE_ID_CONTEXT_MAX], wrapped[OSCORE_ID_CONTEXT_MAX + 2];
+    enum { R2_BYTES = 20 };
+    struct coap_message m;
+    struct coap_oscore o = {0};
+    struct slice value;
+    struct wr w = wr_into(joined, sizeof(joined)), k = wr_into(wrapped, sizeof(wrapped));
+    if (coap_message_decode(slice_of(p->out, p->out_n), COAP_ENDPOINT_TOKEN_MAX, &m) == OK &&
+        coap_options_find(m.options, COAP_OPTION_OSCORE, &value) &&
+        coap_oscore_decode(value, &o) == OK && o.kid_context.n == R2_BYTES + 1) {
+        wr_bytes(&w, slice_from(o.kid_context, 1));
+    }
+    wr_bytes(&w, bytes);
+    struct slice id_context = wr_slice(&w);
+    wr_u8(&k, id_context.n > 23 ? 0x58 : (uint8_t)(0x40 + id_context.n));
+    if (id_context.n > 23) {
+        wr_u8(&k, (uint8_t)id_context.n);
+    }
+    wr_bytes(&k, id_context);
+    p->kid_context = id_context.n > 0 ? wr_slice(&k) : id_context;
+    p->keys = pair_derive(false, id_context.n > 0 ? &id_context : NULL);
+}
+
 static void answer(struct pair *p, uint8_t code, struct slice payload)
 {
     uint8_t bytes[2048];
@@ -34,9 +60,9 @@ static void answer(struct pair *p, uint8_t code, struct slice payload)
 }
 
 /* Each step: what, from where, how much time passes, a length, and so many bytes. Strangers'
- * datagrams, our client's, recorded ones again and changed, numbers that come or do not, answers,
- * the end of an association. What comes out is never longer than three times what an unproven
- * address sent. */
+ * datagrams, our client's, also under contexts derived anew, recorded ones again and changed,
+ * numbers that come or do not, answers, the end of an association. What comes out is never longer
+ * than three times what an unproven address sent. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static struct pair p;
@@ -49,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         unsigned what = rd_u8(&r), from = rd_u8(&r) % 3;
         p.now_ms += (uint64_t)rd_u8(&r) * 500;
         struct slice bytes = rd_bytes(&r, rd_u8(&r));
-        switch (what % 8) {
+        switch (what % 16) {
         case 0:
             pair_input(&p, from, bytes);
             break;
@@ -78,6 +104,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             break;
         case 6:
             answer(&p, what >= 128 ? COAP_CONTENT : COAP_EMPTY, bytes);
+            break;
+        case 8:
+            use_context(&p, bytes);
             break;
         default:
             p.refuses = what >= 128;

@@ -59,8 +59,8 @@ static void reply(struct pair *p, enum coap_type type, const char *payload, int 
     struct coap_option_writer w = coap_option_writer_into(options, sizeof(options));
     struct coap_message m = {.type = type,
                              .code = COAP_CONTENT,
-                             .mid = p->mid,
-                             .token = slice_text("tok"),
+                             .mid = p->our_mid,
+                             .token = slice_of(p->token, sizeof(p->token)),
                              .payload = slice_text(payload)};
     if (observe >= 0) {
         coap_option_add_uint(&w, COAP_OPTION_OBSERVE, (uint32_t)observe);
@@ -80,7 +80,7 @@ static void way_in(void **state)
     open_pair(&p);
     assert_int_equal(coap_message_decode(slice_of(p.plain, p.plain_n), 8, &m), OK);
     assert_int_equal(m.code, COAP_GET);
-    assert_true(slice_is(m.token, "tok"));
+    assert_int_equal(m.token.n, 8); /* ours, not the client's */
     reply(&p, COAP_ACK, "21.5", -1);
     assert_int_equal(pair_answer(&p, room, &m, &o), OK);
     assert_true(slice_is(m.payload, "21.5"));
@@ -271,6 +271,8 @@ static void rebinding(void **state)
     open_pair(&p);
     pair_input(&p, 0, pair_request(&p, none, true, request));
     struct oscore_binding registration = p.bound;
+    uint8_t token[8];
+    memcpy(token, p.token, sizeof(token));
     reply(&p, COAP_ACK, "a", 1);
     assert_int_equal(pair_answer(&p, room, &m, &o), OK);
     assert_true(coap_options_find_uint(m.options, COAP_OPTION_OBSERVE, &number));
@@ -289,6 +291,7 @@ static void rebinding(void **state)
     assert_int_equal(p.n_moved, 1);
     assert_int_equal(p.n_opened, 1);
     assert_true(net_peer_equal(&p.moved_to, &to));
+    memcpy(p.token, token, sizeof(token));
     reply(&p, COAP_NON, "c", 3);
     assert_true(net_peer_equal(&p.sent_to, &to));
     p.bound = registration;
@@ -444,6 +447,196 @@ static void refused_by_caller(void **state)
     pair_done(&p);
 }
 
+/* ---- contexts derived anew ---- */
+
+enum { R2_BYTES = 20 };
+
+/* The client's keys under an ID Context, which it sends wrapped. */
+static void use_context(struct pair *p, struct slice id_context, uint8_t wrapped[80])
+{
+    struct wr w = wr_into(wrapped, 80);
+    if (id_context.n > 23) {
+        wr_u8(&w, 0x58);
+        wr_u8(&w, (uint8_t)id_context.n);
+    } else {
+        wr_u8(&w, (uint8_t)(0x40 + id_context.n));
+    }
+    wr_bytes(&w, id_context);
+    p->kid_context = wr_slice(&w);
+    p->keys = pair_derive(false, &id_context);
+    p->piv = 0;
+}
+
+/* Request #1 under R1; gives R2 from response #1, opened under R2 and R1. */
+static void offered(struct pair *p, unsigned from, const char *r1, uint8_t r2[R2_BYTES])
+{
+    uint8_t wrapped[80], request[2048], joined[64], room[OSCORE_MESSAGE_MAX];
+    struct coap_message m = {0}, outer;
+    struct coap_oscore o = {0};
+    struct slice value, none_of_it = {0};
+    unsigned n_received = p->n_received;
+    use_context(p, slice_text(r1), wrapped);
+    pair_input(p, from, pair_request(p, none_of_it, false, request));
+    assert_int_equal(p->n_received, n_received); /* nothing was done */
+    assert_int_equal(coap_message_decode(slice_of(p->out, p->out_n), 8, &outer), OK);
+    assert_true(coap_options_find(outer.options, COAP_OPTION_OSCORE, &value));
+    assert_int_equal(coap_oscore_decode(value, &o), OK);
+    assert_true(o.has_kid_context && !o.has_piv);
+    assert_int_equal(o.kid_context.n, R2_BYTES + 1);
+    assert_int_equal(o.kid_context.p[0], 0x40 + R2_BYTES);
+    memcpy(r2, o.kid_context.p + 1, R2_BYTES);
+    struct wr w = wr_into(joined, sizeof(joined));
+    wr_bytes(&w, slice_of(r2, R2_BYTES));
+    wr_bytes(&w, slice_text(r1));
+    struct slice second = wr_slice(&w);
+    struct oscore_keys first = p->keys;
+    p->keys = pair_derive(false, &second);
+    assert_int_equal(pair_answer(p, room, &m, &o), OK);
+    assert_int_equal(m.code, COAP_UNAUTHORIZED);
+    assert_true(m.options.n == 0 && m.payload.n == 0);
+    p->keys = first;
+}
+
+static struct slice third_of(const uint8_t r2[R2_BYTES], const char *r3, uint8_t dst[64])
+{
+    struct wr w = wr_into(dst, 64);
+    wr_bytes(&w, slice_of(r2, R2_BYTES));
+    wr_bytes(&w, slice_text(r3));
+    return wr_slice(&w);
+}
+
+/* SPEC: RFC8613 B.2: request #1, response #1, request #2, response #2; then without kid context. */
+static void renewal(void **state)
+{
+    (void)state;
+    struct pair p;
+    uint8_t r2[R2_BYTES], joined[64], wrapped[80], second[2048], request[2048];
+    uint8_t room[OSCORE_MESSAGE_MAX];
+    struct coap_message m = {0};
+    struct coap_oscore o = {0};
+    open_pair(&p);
+    unsigned n_received = p.n_received;
+    offered(&p, 0, "client-1", r2);
+    assert_int_equal(dtls_counts(p.server)->open, 1); /* the one of before goes on */
+    use_context(&p, third_of(r2, "client-3", joined), wrapped);
+    struct slice request2 = pair_request(&p, none, false, second);
+    pair_input(&p, 0, request2);
+    assert_int_equal(p.n_closed, 1); /* what began before is over */
+    assert_int_equal(p.n_opened, 2);
+    assert_int_equal(p.n_received, n_received + 1);
+    reply(&p, COAP_ACK, "new", -1);
+    assert_int_equal(pair_answer(&p, room, &m, &o), OK);
+    assert_true(slice_is(m.payload, "new") && !o.has_kid_context);
+    p.kid_context = none;
+    pair_input(&p, 0, pair_request(&p, none, false, request));
+    assert_int_equal(p.n_received, n_received + 2);
+    /* request #2 again: here, elsewhere, and when another renewal has been offered */
+    p.now_ms += OSCORE_REPEAT_MS / 2;
+    pair_input(&p, 1, request2);
+    assert_int_equal(p.n_refused[OSCORE_REFUSED_REPLAY], 1);
+    offered(&p, 0, "client-4", r2);
+    use_context(&p, third_of(r2, "client-5", joined), wrapped);
+    pair_input(&p, 0, pair_request(&p, none, false, request));
+    assert_int_equal(p.n_opened, 3);
+    n_received = p.n_received;
+    pair_input(&p, 0, request2); /* its part of ours is void by now */
+    assert_int_equal(p.n_received, n_received);
+    assert_int_equal(p.n_opened, 3);
+    pair_done(&p);
+}
+
+/* Our part is good for its address, its minute and this process. */
+static void renewal_is_bound(void **state)
+{
+    (void)state;
+    struct pair p;
+    uint8_t r2[R2_BYTES], joined[64], wrapped[80], request[2048];
+    pair_init(&p);
+    offered(&p, 0, "client-1", r2);
+    use_context(&p, third_of(r2, "client-3", joined), wrapped);
+    pair_input(&p, 1, pair_request(&p, none, false, request)); /* from elsewhere */
+    use_context(&p, slice_of(r2, R2_BYTES), wrapped);          /* without a part of its own */
+    pair_input(&p, 0, pair_request(&p, none, false, request));
+    r2[0] ^= 1;
+    use_context(&p, third_of(r2, "client-3", joined), wrapped);
+    pair_input(&p, 0, pair_request(&p, none, false, request));
+    r2[0] ^= 1;
+    p.now_ms += OSCORE_ECHO_MS + 1000;
+    use_context(&p, third_of(r2, "client-3", joined), wrapped);
+    pair_input(&p, 0, pair_request(&p, none, false, request));
+    assert_int_equal(p.n_opened, 0);
+    assert_int_equal(p.n_received, 0);
+    assert_true(p.counters.unproven_bytes_out <= 3 * p.counters.unproven_bytes_in);
+    assert_int_equal(dtls_deadline(p.server), UINT64_MAX); /* and none of it left state */
+    offered(&p, 0, "client-6", r2);
+    use_context(&p, third_of(r2, "client-3", joined), wrapped);
+    dtls_free(p.server);
+    pair_serve(&p);
+    pair_input(&p, 0, pair_request(&p, none, false, request));
+    assert_int_equal(p.n_opened, 0);
+    pair_done(&p);
+}
+
+/* ---- what OSCORE does not protect ---- */
+
+/* The same token twice while the first answer is out: each gets its own, or none. */
+static void token_twice(void **state)
+{
+    (void)state;
+    struct pair p;
+    uint8_t request[2048], room[OSCORE_MESSAGE_MAX], token[8];
+    struct coap_message m = {0};
+    struct coap_oscore o = {0};
+    open_pair(&p);
+    pair_input(&p, 0, pair_request(&p, none, false, request));
+    struct oscore_binding first = p.bound;
+    memcpy(token, p.token, sizeof(token));
+    pair_input(&p, 0, pair_request(&p, none, false, request));
+    struct oscore_binding second = p.bound;
+    assert_memory_not_equal(token, p.token, sizeof(token));
+    memcpy(p.token, token, sizeof(token));
+    reply(&p, COAP_CON, "of the first", -1); /* late, by itself */
+    assert_int_equal(pair_answer(&p, room, &m, &o), ERR_CRYPTO);
+    p.bound = first;
+    assert_int_equal(pair_answer(&p, room, &m, &o), OK);
+    assert_true(slice_is(m.payload, "of the first"));
+    p.bound = second;
+    pair_done(&p);
+}
+
+/* A new request under an old message id is a new request, whoever wrote the id. */
+static void message_id_changed(void **state)
+{
+    (void)state;
+    struct pair p;
+    uint8_t request[2048];
+    open_pair(&p);
+    uint16_t before = p.our_mid;
+    struct slice r = pair_request(&p, none, false, request);
+    request[2] = 0;
+    request[3] = 2; /* that of the one before */
+    pair_input(&p, 0, r);
+    assert_int_not_equal(p.our_mid, before);
+    reply(&p, COAP_ACK, "x", -1);
+    assert_int_equal(p.out[2] << 8 | p.out[3], 2); /* and the answer has it */
+    pair_done(&p);
+}
+
+static void pings(void **state)
+{
+    (void)state;
+    struct pair p;
+    static const uint8_t ping[] = {0x40, 0, 0x12, 0x34}, pong[] = {0x70, 0, 0x12, 0x34};
+    open_pair(&p);
+    unsigned n = p.n_sent;
+    pair_input(&p, 1, slice_of(ping, sizeof(ping))); /* a stranger's gets nothing */
+    assert_int_equal(p.n_sent, n);
+    pair_input(&p, 0, slice_of(ping, sizeof(ping)));
+    assert_int_equal(p.n_sent, n + 1);
+    assert_memory_equal(p.out, pong, sizeof(pong));
+    pair_done(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,6 +651,11 @@ int main(void)
         cmocka_unit_test(flood),
         cmocka_unit_test(no_memory),
         cmocka_unit_test(refused_by_caller),
+        cmocka_unit_test(renewal),
+        cmocka_unit_test(renewal_is_bound),
+        cmocka_unit_test(token_twice),
+        cmocka_unit_test(message_id_changed),
+        cmocka_unit_test(pings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

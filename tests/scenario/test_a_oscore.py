@@ -189,6 +189,26 @@ def test_after_a_restart_nothing_old_comes_in(make_fortress, ending):
             assert seen.get()['payload'] == 'mark'
 
 
+def test_a_client_without_its_numbers_begins_anew(fortress):
+    """Appendix B.2: also while the association of before is open; nothing recorded of either comes in."""
+    lamp, console = add_lamp(fortress), fortress.add('console')
+    topic = f'lamps/{lamp.name}/goal'
+    mosquitto.publish(console, topic, 'here', '-r', qos=1)
+    for is_known in (False, True):
+        with Client(lamp) as client:
+            if is_known:
+                assert client.begin_anew(GET, f'mq/{topic}').payload == 'here'
+                client.context = Context.of(lamp)
+            answer = client.begin_anew(GET, f'mq/{topic}')
+            assert (answer.code, answer.payload) == ('2.05', 'here')
+            assert client.request(GET, f'mq/{topic}').payload == 'here', 'and goes on without a word about contexts'
+            for old in client.sent[:-1]:
+                with Client(lamp) as thief:
+                    thief.send_raw(old)
+                    outer = Message.decode(thief.receive_raw(20))
+                    assert outer.text in ('4.01', '2.04') and len(outer.payload) <= 9, 'nothing but an offer, or no'
+
+
 def test_rotated_disabled_removed(fortress):
     lamp = add_lamp(fortress)
     path = f'mq/lamps/{lamp.name}/x'

@@ -33,7 +33,8 @@ static bool is_in_force(const struct coap_door *d, const struct directory_entry 
 }
 
 /* Somebody unknown costs the same derivations, under a secret of nobody's. */
-static enum err find_context(void *ctx, struct slice kid, struct oscore_found *ret)
+static enum err find_context(void *ctx, struct slice kid, const struct slice *id_context,
+                             struct oscore_found *ret)
 {
     static const uint8_t our_id[] = {OSCORE_OUR_ID};
     struct coap_door *d = ctx;
@@ -50,6 +51,8 @@ static enum err find_context(void *ctx, struct slice kid, struct oscore_found *r
         .salt = slice_of(secret.salt, sizeof(secret.salt)),
         .sender_id = slice_of(our_id, sizeof(our_id)),
         .recipient_id = oscore_kid_slice(&secret.kid),
+        .has_id_context = id_context != NULL,
+        .id_context = id_context != NULL ? *id_context : (struct slice){0},
     };
     TRY(oscore_keys_derive(&m, &ret->keys));
     if (!is_somebody || err != OK) {
@@ -147,11 +150,12 @@ static const struct {
                             "the way: 4.01. The key comes from oscore.json of the device's "
                             "bundle; `sallyport device rotate NAME --credential oscore` makes "
                             "another"},
-    [OSCORE_REFUSED_REPLAY] = {EVENT_replay,
-                               "a request came again, whose sequence number was used: 4.01, and "
-                               "nothing was done. A client that loses its number over a restart "
-                               "needs another context: `sallyport device rotate NAME --credential "
-                               "oscore`"},
+    [OSCORE_REFUSED_REPLAY] =
+        {EVENT_replay,
+         "a request came again, whose sequence number was used: 4.01, and "
+         "nothing was done. A client that loses its number over a restart "
+         "derives its context anew (RFC 8613, B.2), or `sallyport device rotate NAME --credential "
+         "oscore`"},
     [OSCORE_REFUSED_INSIDE] = {EVENT_malformed,
                                "a request opened, but what was inside is no CoAP request: 4.00. "
                                "Fix the client"},

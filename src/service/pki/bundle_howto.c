@@ -142,8 +142,9 @@ static void oscore_section(struct page *p, const struct bundle_order *o)
     say(p,
         "CoAP under OSCORE (RFC 8613), for libraries that speak it: oscore.json\n"
         "    coap://%s%.*s%s:%u/mq/TOPIC   (no DTLS; ids and secrets are hexadecimal)\n"
-        "    Never use one sequence number twice: keep yours over a restart, or ask for another\n"
-        "    context (`sallyport device rotate %.*s --credential oscore`). The server may answer\n"
+        "    Never use one sequence number twice: keep yours over a restart, or derive a context\n"
+        "    anew (RFC 8613, Appendix B.2; or `sallyport device rotate %.*s --credential oscore`). "
+        "The server may answer\n"
         "    4.01 with an Echo option first: send the request again with that option inside.\n\n",
         is_v6 ? "[" : "", SLICE_ARG(o->host), is_v6 ? "]" : "", (unsigned)o->coap_port,
         SLICE_ARG(o->device));

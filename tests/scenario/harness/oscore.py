@@ -96,6 +96,7 @@ class Message:
 
 class Context:
     def __init__(self, secret, salt, sender, recipient, id_context=None):
+        self.given = (secret, salt, sender, recipient)
         def derive(what, kind, n):
             info = cbor2.dumps([what, id_context, ALG, kind, n])
             return HKDF(hashes.SHA256(), n, salt or None, info).derive(secret)
@@ -113,6 +114,10 @@ class Context:
         part = {name: bytes.fromhex(given[name]) for name in ('master_secret', 'master_salt', 'sender_id', 'recipient_id')}
         return cls(part['master_secret'], part['master_salt'], part['sender_id'], part['recipient_id'])
 
+    def under(self, id_context):
+        """The same secret with another ID Context: other keys."""
+        return Context(*self.given, id_context)
+
     def nonce(self, who, piv):
         plain = bytes([len(who)]) + who.rjust(7, b'\0') + piv.rjust(5, b'\0')
         return bytes(a ^ b for a, b in zip(plain, self.iv))
@@ -121,14 +126,16 @@ class Context:
     def aad(kid, piv):
         return cbor2.dumps(['Encrypt0', b'', cbor2.dumps([1, [ALG], kid, piv, b''])])
 
-    def protect(self, message, number=None, with_context=False):
-        """The request as it travels, and what its answers are bound to."""
+    def protect(self, message, number=None, with_context=False, wrapped=False):
+        """The request as it travels, and what its answers are bound to. wrapped: the kid context is CBOR (Appendix B.2)."""
         if number is None:
             number, self.number = self.number, self.number + 1
         piv = shortest(number)
         flags = len(piv) | 8 | (16 if with_context else 0)
         value = bytes([flags]) + piv
-        value += bytes([len(self.id_context)]) + self.id_context if with_context else b''
+        if with_context:
+            kid_context = cbor2.dumps(self.id_context) if wrapped else self.id_context
+            value += bytes([len(kid_context)]) + kid_context
         value += self.sender
         inner = [option for option in message.options if option[0] not in OUTER]
         outer = [option for option in message.options if option[0] in OUTER or option[0] == OBSERVE]
@@ -245,6 +252,31 @@ class Client:
             except AssertionError:
                 self.send_raw(request.encode())
         raise AssertionError('no answer')
+
+    def begin_anew(self, code, path):
+        """Appendix B.2, by a client that knows no number any more; gives the answer to request #2."""
+        given, r1 = self.context, secrets.token_bytes(8)
+        first = given.under(r1)
+
+        def sealed(context):
+            self.mid = (self.mid + 1) % 65536
+            plain = Message(CON, code, self.mid, secrets.token_bytes(4), [(URI_PATH, part.encode()) for part in path.split('/')])
+            outer, bound = context.protect(plain, with_context=True, wrapped=True)
+            self.sent.append(outer.encode())
+            self.send_raw(self.sent[-1])
+            answer = Message.decode(self.receive_raw(20))
+            assert answer.token == plain.token
+            return answer, bound
+        outer, bound = sealed(first)
+        value = outer.option(OSCORE)
+        assert value[0] == 16 and value[1] == len(value) - 2, 'a kid context alone'
+        r2 = cbor2.loads(value[2:])
+        second = given.under(r2 + r1)
+        inner = second.open(Message(outer.kind, outer.code, outer.mid, outer.token, [(OSCORE, b'')], outer.payload), bound)[0]
+        assert inner.text == '4.01' and not inner.options and not inner.payload
+        self.context, self.numbers = given.under(r2 + secrets.token_bytes(8)), set()
+        outer, bound = sealed(self.context)
+        return Answer(outer, *self.context.open(outer, bound))
 
     def request(self, code, path, payload=b'', options=()):
         """The same, with the Echo that is asked for."""
