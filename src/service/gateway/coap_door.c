@@ -122,6 +122,9 @@ void coap_door_set_time(struct coap_door *d, int64_t wall_ms)
 void coap_door_datagram(struct coap_door *d, const struct net_peer *peer, struct slice bytes,
                         uint64_t now_ms)
 {
+    if (d->is_draining && d->setup.entrance->is_oscore) {
+        return; /* who hears nothing comes again; who hears 4.01 may give up */
+    }
     door_enter(d, now_ms);
     dtls_input(d->dtls, peer, bytes, d->now_ms);
     door_leave(d);
