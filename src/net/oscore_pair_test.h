@@ -57,6 +57,12 @@ static inline struct oscore_keys pair_derive(bool is_server, const struct slice 
     return k;
 }
 
+static inline bool pair_knows(void *ctx, struct slice kid)
+{
+    (void)ctx;
+    return slice_equal(kid, slice_of(pair_kid, sizeof(pair_kid)));
+}
+
 static inline enum err pair_find(void *ctx, struct slice kid, const struct slice *id_context,
                                  struct oscore_found *ret)
 {
@@ -142,6 +148,7 @@ static inline void pair_closed(void *ctx, uint64_t id, enum err why)
 static inline void pair_serve(struct pair *p)
 {
     struct oscore_server_config config = {.ctx = p,
+                                          .knows = pair_knows,
                                           .find = pair_find,
                                           .reserve = pair_reserve,
                                           .refused = pair_refused,

@@ -84,8 +84,9 @@ struct oscore_server {
     struct oscore_keys nobody;
     struct map by_kid, by_id, by_peer;
     uint64_t next_id, sweep_at_ms;
-    uint64_t second_at_ms; /* of n_derived */
-    unsigned n_derived;
+    uint64_t second_at_ms; /* of what follows */
+    unsigned n_derived, n_derived_of_nobody;
+    uint8_t n_derived_of_slot[OSCORE_SLOTS];
 };
 
 /* ---- oscore_renew.c ---- */

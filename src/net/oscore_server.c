@@ -250,14 +250,25 @@ static void judge(struct oscore_context *c, struct incoming *in)
     }
 }
 
-/* A stranger's kid makes us derive keys, which costs: so many in a second, all together. */
-static bool may_derive(struct oscore_server *s, uint64_t now_ms)
+/* A stranger's kid makes us derive keys, which costs: so many in a second. A flood of one kid, or
+ * of kids that nobody has, leaves room for those who come back. */
+static bool may_derive(struct oscore_server *s, struct slice kid, uint64_t now_ms)
 {
+    bool is_known = s->config.knows(s->config.ctx, kid);
+    uint8_t *slot = &s->n_derived_of_slot[siphash(&s->key, kid) % OSCORE_SLOTS];
     if (now_ms >= s->second_at_ms + SECOND_MS) {
         s->second_at_ms = now_ms;
-        s->n_derived = 0;
+        s->n_derived = s->n_derived_of_nobody = 0;
+        memset(s->n_derived_of_slot, 0, sizeof(s->n_derived_of_slot));
     }
-    return s->n_derived++ < OSCORE_DERIVATIONS_PER_S;
+    unsigned *n = is_known ? &s->n_derived : &s->n_derived_of_nobody;
+    unsigned most = is_known ? OSCORE_DERIVATIONS_PER_S : OSCORE_DERIVATIONS_OF_NOBODY_PER_S;
+    if (*n >= most || *slot >= OSCORE_DERIVATIONS_OF_SLOT_PER_S) {
+        return false;
+    }
+    *n += 1;
+    *slot += 1;
+    return true;
 }
 
 /* The request opens under the keys of `found`: from here on it is its sender's. */
@@ -389,7 +400,7 @@ static enum err find_keys(struct oscore_server *s, const struct oscore_context *
         ret->credential = c->credential;
         return OK;
     }
-    if (!may_derive(s, in->now_ms)) {
+    if (!may_derive(s, in->option.kid, in->now_ms)) {
         return ERR_AGAIN;
     }
     enum err err =

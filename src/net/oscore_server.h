@@ -33,8 +33,13 @@ enum {
     OSCORE_ECHO_MS = 60 * 1000,   /* how long an Echo value is good */
     OSCORE_LINGER_MS = 2 * OSCORE_ECHO_MS, /* how long the window of a closed one is kept */
     OSCORE_CHALLENGES_PER_S = 8,           /* of one context */
-    OSCORE_DERIVATIONS_PER_S = 2000,       /* of contexts that are not known yet, all together */
-    OSCORE_NUMBERS_LOW = 64                /* fewer than these left: more are asked for */
+    /* Keys are derived for whoever is not an association, so many times in a second: for kids that
+     * exist, for others, and for those kids that share one of so many slots. */
+    OSCORE_DERIVATIONS_PER_S = 2000,
+    OSCORE_DERIVATIONS_OF_NOBODY_PER_S = 500,
+    OSCORE_DERIVATIONS_OF_SLOT_PER_S = 16,
+    OSCORE_SLOTS = 256,
+    OSCORE_NUMBERS_LOW = 64 /* fewer than these left: more are asked for */
 };
 
 enum oscore_refusal {
@@ -56,6 +61,8 @@ struct oscore_found {
 
 struct oscore_server_config {
     void *ctx;
+    /* Is there somebody who calls itself so, in force or not? Cheap. */
+    bool (*knows)(void *ctx, struct slice kid);
     /* The context of a kid that is in force now, with this ID Context (NULL: none). ERR_NOT_FOUND:
      * none, at the same cost. */
     enum err (*find)(void *ctx, struct slice kid, const struct slice *id_context,

@@ -398,10 +398,32 @@ static void flood(void **state)
         }
     }
     assert_int_equal(mem_fail_after(-1), 0);
-    assert_int_equal(p.n_sent, 2 * OSCORE_DERIVATIONS_PER_S);
+    assert_int_equal(p.n_sent, 2 * OSCORE_DERIVATIONS_OF_NOBODY_PER_S);
     assert_int_equal(p.n_opened, 0);
     assert_int_equal(dtls_deadline(p.server), UINT64_MAX);
     assert_true(p.counters.unproven_bytes_out <= 3 * p.counters.unproven_bytes_in);
+    /* who comes back in that very second gets its Echo */
+    pair_input(&p, 0, r);
+    assert_int_equal(p.n_asked, 1);
+    pair_done(&p);
+}
+
+/* One kid that somebody has overheard: its flood has a bound of its own. */
+static void flood_of_one_kid(void **state)
+{
+    (void)state;
+    struct pair p;
+    uint8_t request[2048];
+    pair_init(&p);
+    struct slice r = pair_request(&p, none, false, request);
+    request[r.n - 1] ^= 1;
+    for (unsigned i = 0; i < 1000; i++) {
+        pair_input(&p, i, r);
+    }
+    assert_int_equal(p.n_sent, OSCORE_DERIVATIONS_OF_SLOT_PER_S);
+    p.now_ms += 1000;
+    pair_input(&p, 0, pair_request(&p, none, false, request));
+    assert_int_equal(p.n_asked, 1);
     pair_done(&p);
 }
 
@@ -640,21 +662,14 @@ static void pings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(way_in),
-        cmocka_unit_test(refusals),
-        cmocka_unit_test(replays),
-        cmocka_unit_test(recorded),
-        cmocka_unit_test(echo_is_bound),
-        cmocka_unit_test(rebinding),
-        cmocka_unit_test(challenge_again),
-        cmocka_unit_test(numbers),
-        cmocka_unit_test(flood),
-        cmocka_unit_test(no_memory),
-        cmocka_unit_test(refused_by_caller),
-        cmocka_unit_test(renewal),
-        cmocka_unit_test(renewal_is_bound),
-        cmocka_unit_test(token_twice),
-        cmocka_unit_test(message_id_changed),
+        cmocka_unit_test(way_in),          cmocka_unit_test(refusals),
+        cmocka_unit_test(replays),         cmocka_unit_test(recorded),
+        cmocka_unit_test(echo_is_bound),   cmocka_unit_test(rebinding),
+        cmocka_unit_test(challenge_again), cmocka_unit_test(numbers),
+        cmocka_unit_test(flood),           cmocka_unit_test(flood_of_one_kid),
+        cmocka_unit_test(no_memory),       cmocka_unit_test(refused_by_caller),
+        cmocka_unit_test(renewal),         cmocka_unit_test(renewal_is_bound),
+        cmocka_unit_test(token_twice),     cmocka_unit_test(message_id_changed),
         cmocka_unit_test(pings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

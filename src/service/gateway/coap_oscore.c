@@ -32,6 +32,12 @@ static bool is_in_force(const struct coap_door *d, const struct directory_entry 
            entry->principal->status == PRINCIPAL_ACTIVE && credential_is_live(c, d->wall_ms);
 }
 
+static bool knows(void *ctx, struct slice kid)
+{
+    const struct credential *c = NULL;
+    return entry_of(ctx, kid, &c) != NULL;
+}
+
 /* Somebody unknown costs the same derivations, under a secret of nobody's. */
 static enum err find_context(void *ctx, struct slice kid, const struct slice *id_context,
                              struct oscore_found *ret)
@@ -214,6 +220,7 @@ static void on_moved(void *ctx, uint64_t id, const struct net_peer *peer)
 enum err oscore_open(struct coap_door *d, const struct dtls_handler *handler)
 {
     struct oscore_server_config config = {.ctx = d,
+                                          .knows = knows,
                                           .find = find_context,
                                           .reserve = reserve,
                                           .refused = on_refused,
