@@ -159,7 +159,8 @@ MUST_USE enum err journal_set_aside_end_read(struct slice record, uint64_t *ret_
 enum journal_table {
     JOURNAL_TABLE_PRINCIPAL = 1,
     JOURNAL_TABLE_EXCEPTION = 2,
-    JOURNAL_TABLE_META = 3
+    JOURNAL_TABLE_META = 3,
+    JOURNAL_TABLE_NUMBERS = 4 /* OSCORE: by principal, see service/broker/numbers.h */
 };
 struct journal_entry {
     uint8_t table;

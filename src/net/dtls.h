@@ -43,6 +43,8 @@ struct dtls_info {
     struct slice psk_identity; /* empty when a certificate was used */
     struct slice peer_cert;    /* DER of the leaf, empty with PSK */
     const char *cipher;        /* the suite by its OpenSSL name */
+    uint64_t credential;       /* of an OSCORE context (net/oscore_server.h); 0: DTLS */
+    struct slice kid;          /* of the same */
     uint64_t heard_at_ms;      /* last authentic record */
 };
 

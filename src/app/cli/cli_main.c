@@ -43,7 +43,7 @@ static const struct cli_command commands[] = {
      "  sallyport device add meter-7 --role sensor --attr site=lab --out meter-7\n"
      "  sallyport device revoke meter-7 --reason stolen\n\n"
      "usage: sallyport device add NAME --role R [--attr K=V]... [--credential "
-     "x509|password|scram|psk]...\n"
+     "x509|password|scram|psk|oscore]...\n"
      "                            [--out BUNDLE]        (default: x509, ./NAME)\n"
      "       sallyport device list [--where K=V]\n"
      "       sallyport device show|enable|remove NAME\n"

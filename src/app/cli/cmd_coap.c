@@ -497,9 +497,10 @@ static int read_uri(struct cli *cli, const struct cli_command *self, const char 
         return cli_usage(cli, self, "%s is not a URI coaps://HOST[:PORT]/PATH", text);
     }
     if (!a->uri.secure) {
-        return cli_usage(cli, self,
-                         "coap:// travels in the clear, and what protects it (OSCORE) is not there "
-                         "yet: ask by\n  coaps:// with --bundle DIR");
+        return cli_usage(
+            cli, self,
+            "coap:// travels in the clear, and this client does not speak what protects it "
+            "(OSCORE): ask by\n  coaps:// with --bundle DIR");
     }
     a->target.port = a->uri.port;
     return CLI_DONE;

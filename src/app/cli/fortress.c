@@ -217,6 +217,7 @@ enum err fortress_add(struct fortress *f, const struct provision_order *o, const
                           .host = slice_text(f->config.hosts[0]),
                           .mqtts_port = fortress_port(f, "mqtts"),
                           .coaps_port = fortress_port(f, "coaps"),
+                          .coap_port = fortress_port(f, "coap"),
                           .wss_port = fortress_port(f, "wss"),
                           .wss_path = slice_text(wss != NULL ? wss->path : NULL)};
     AUTO(bundle_done) struct bundle bundle = {0};

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "service/admin/admin.h"
+#include "service/broker/numbers.h"
 #include "service/directory/policy_yaml.h"
 #include "service/pki/key_source.h"
 #include "service/pki/ticket_file.h"
@@ -236,6 +237,24 @@ static void say_restored(const struct assembly *a, uint64_t began_ms)
     }
 }
 
+/* An old copy of the log, or one with holes, may not know which OSCORE numbers were used. */
+static enum err leap_numbers(struct assembly *a, struct why *why)
+{
+    const struct log_report *l = &a->vault.report;
+    AUTO(buf_done) struct buf mark = {0};
+    enum { MARK_BYTES_MAX = 4096 };
+    bool is_restored =
+        disk_load(a->disk, ADMIN_RESTORED_FILE, MARK_BYTES_MAX, &mark) != ERR_NOT_FOUND;
+    if (!is_restored && l->damaged == 0 && l->missing == 0) {
+        return OK;
+    }
+    enum err err = numbers_leap(a->vault.log);
+    if (err != OK) {
+        why_set(why, "the store takes no record: %s", err_name(err));
+    }
+    return err;
+}
+
 MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_watcher *watcher,
                                 struct assembly *ret, struct why *why)
 {
@@ -260,6 +279,7 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
     TRY(assembly_trust(ret, &ret->config.tokens, &ret->trust, why));
     TRY(open_tickets(ret, why));
     TRY(open_serving(ret, boot, why));
+    TRY(leap_numbers(ret, why));
     err = open_broker(ret, boot, watcher);
     if (err != OK) {
         why_set(why, "the workers cannot start: %s", err_name(err));

@@ -118,6 +118,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
                                     .door = b->udp ? EVENT_PROTOCOL_coap : EVENT_PROTOCOL_mqtt,
                                     .path = websocket_path(&p->serving->config, b->name),
                                     .is_plain = p->serving->entrances[i].entrance.is_plain,
+                                    .is_oscore = p->serving->entrances[i].entrance.is_oscore,
                                     .takes_v31 = p->serving->entrances[i].entrance.takes_v31,
                                     .port = b->port};
     }

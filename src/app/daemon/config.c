@@ -27,11 +27,9 @@ static const struct word door_words[] = {{"mqtt", CONFIG_DOOR_MQTT},
                                          {"https", CONFIG_DOOR_HTTPS},
                                          {"enrol", CONFIG_DOOR_ENROL},
                                          {NULL, 0}};
-static const struct word auth_words[] = {{"x509", CONFIG_AUTH_X509},
-                                         {"password", CONFIG_AUTH_PASSWORD},
-                                         {"token", CONFIG_AUTH_TOKEN},
-                                         {"psk", CONFIG_AUTH_PSK},
-                                         {NULL, 0}};
+static const struct word auth_words[] = {
+    {"x509", CONFIG_AUTH_X509}, {"password", CONFIG_AUTH_PASSWORD}, {"token", CONFIG_AUTH_TOKEN},
+    {"psk", CONFIG_AUTH_PSK},   {"oscore", CONFIG_AUTH_OSCORE},     {NULL, 0}};
 static const struct word tls_words[] = {
     {"1.3", CONFIG_TLS_1_3}, {"1.2", CONFIG_TLS_1_2}, {NULL, 0}};
 static const struct word flag_words[] = {
@@ -164,7 +162,8 @@ static enum err read_auth(const struct reading *r, const struct yaml_node *list,
         l->auth |= bit;
     }
     if (l->auth == 0) {
-        return COMPLAIN(r, list, "auth must name at least one of x509, password, token, psk");
+        return COMPLAIN(r, list,
+                        "auth must name at least one of x509, password, token, psk, oscore");
     }
     return OK;
 }
@@ -231,7 +230,13 @@ static enum err check_listener(const struct reading *r, const struct yaml_node *
 {
     if (l->door == CONFIG_DOOR_COAP &&
         (l->auth & (CONFIG_AUTH_PASSWORD | CONFIG_AUTH_TOKEN)) != 0) {
-        return COMPLAIN(r, n, "a coap listener takes auth x509 and psk");
+        return COMPLAIN(r, n, "a coap listener takes auth x509 and psk, or oscore");
+    }
+    if ((l->auth & CONFIG_AUTH_OSCORE) != 0 &&
+        (l->door != CONFIG_DOOR_COAP || l->auth != CONFIG_AUTH_OSCORE || l->plain)) {
+        return COMPLAIN(r, n,
+                        "auth oscore is for a coap listener of its own, without plain: OSCORE "
+                        "protects by itself, DTLS with x509 and psk is for another port");
     }
     if (l->door != CONFIG_DOOR_COAP && (l->auth & CONFIG_AUTH_PSK) != 0) {
         return COMPLAIN(r, n, "auth psk is for the coap door; mqtt takes x509, password, token");

@@ -32,7 +32,8 @@ enum config_auth {
     CONFIG_AUTH_X509 = 1,
     CONFIG_AUTH_PASSWORD = 2,
     CONFIG_AUTH_TOKEN = 4,
-    CONFIG_AUTH_PSK = 8
+    CONFIG_AUTH_PSK = 8,
+    CONFIG_AUTH_OSCORE = 16 /* alone: such a listener speaks no DTLS */
 };
 
 enum config_moved { CONFIG_STAYS, CONFIG_MOVED_TEMPORARILY, CONFIG_MOVED_PERMANENTLY };

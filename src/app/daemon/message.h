@@ -47,7 +47,8 @@ struct boot_listener {
     bool listening; /* false: bound only. listen(2) opens it, shutdown(2) closes it again */
     uint16_t port;  /* the real one when 0 was asked for */
     int first_fd;
-    unsigned n_fds; /* one for each worker, in worker order; a plain TCP listener has one in all */
+    unsigned n_fds; /* one for each worker, in worker order; a plain TCP listener and one of
+                       OSCORE have one in all */
 };
 
 struct boot {

@@ -65,17 +65,24 @@ static void compare_process(const struct config *start, const struct config *now
     }
 }
 
+static bool is_oscore(const struct config_listener *l)
+{
+    return l->auth == CONFIG_AUTH_OSCORE;
+}
+
 /* A listener of the start as it can be now. */
 static void merge_listener(const struct config_listener *start,
                            const struct config_listener *served, const struct config_listener *now,
                            struct config_listener *ret, struct reload_rest *rest)
 {
-    if (now == NULL || now->door != start->door || now->plain != start->plain) {
+    if (now == NULL || now->door != start->door || now->plain != start->plain ||
+        is_oscore(now) != is_oscore(start)) {
         /* Its socket is another kind's, or should not be there: half of it would be worse. */
         add_rest(rest, "listener %s (%s)", start->name,
-                 now == NULL                ? "is gone"
-                 : now->door != start->door ? "door"
-                                            : "plain");
+                 now == NULL                  ? "is gone"
+                 : now->door != start->door   ? "door"
+                 : now->plain != start->plain ? "plain"
+                                              : "auth: oscore");
         *ret = *served;
         return;
     }

@@ -83,6 +83,7 @@ static enum err add_entrance(struct serving *s, const struct boot_listener *b,
     e->entrance.auth_token = (l->auth & CONFIG_AUTH_TOKEN) != 0;
     e->entrance.auth_psk = (l->auth & CONFIG_AUTH_PSK) != 0;
     e->entrance.is_plain = l->plain;
+    e->entrance.is_oscore = l->auth == CONFIG_AUTH_OSCORE;
     e->entrance.takes_v31 = l->mqtt_3_1;
     e->entrance.is_moved = l->moved != CONFIG_STAYS;
     e->entrance.is_moved_for_good = l->moved == CONFIG_MOVED_PERMANENTLY;
@@ -98,10 +99,10 @@ static enum err add_entrance(struct serving *s, const struct boot_listener *b,
     for (unsigned k = 0; k < b->n_fds; k++) {
         s->fds[s->edition.n_entrances][k] = b->first_fd + (int)k;
     }
-    if (b->udp) {
+    if (b->udp && !e->entrance.is_oscore) {
         set_dtls(s, l, &s->dtls[s->edition.n_entrances]);
         e->dtls = &s->dtls[s->edition.n_entrances];
-    } else if (!l->plain) {
+    } else if (!b->udp && !l->plain) {
         TRY(open_tls(s, l, &s->tls[s->edition.n_entrances], why));
         e->tls = s->tls[s->edition.n_entrances];
     }
@@ -165,7 +166,7 @@ static enum err fill(struct serving *s, const struct serving_setup *setup, struc
         const struct config_listener *l = config_listener_find(&s->config, b->name);
         assert(l != NULL);
         TRY(add_entrance(s, b, l, setup->before, why));
-        if (b->udp) {
+        if (s->entrances[i].dtls != NULL) {
             TRY(try_dtls(&s->entrances[i], why));
         }
     }

@@ -49,6 +49,7 @@ struct admin_listener {
     enum event_protocol door;
     const char *path; /* of a WebSocket listener; NULL: none. Borrowed for life */
     bool is_plain, takes_v31;
+    bool is_oscore; /* CoAP under OSCORE, no DTLS */
     uint16_t port;
 };
 

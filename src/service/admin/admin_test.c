@@ -32,7 +32,6 @@ static void test_device_add(void **state)
     expect(p, "device.add", order("meter-1", "psk"), 1, "is there already");
     expect(p, "device.add", order("meter 2", "psk"), 1, "names of devices");
     expect(p, "device.add", order("meter-2", "magic"), 1, "x509");
-    expect(p, "device.add", order("meter-2", "oscore"), 1, "not there yet");
     expect(p, "device.add", json_pack("{s:s,s:s}", "name", "m", "role", "king"), 1, "no role");
     expect(p, "device.add", NULL, 1, "");
 }

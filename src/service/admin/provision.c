@@ -28,7 +28,8 @@ struct made {
     char password[PASSWORD_GENERATED_BYTES];
     char psk[PSK_KEY_BYTES];
     char scram[PASSWORD_GENERATED_BYTES];
-    struct directory_secret secrets[4];
+    struct oscore_secret oscore;
+    struct directory_secret secrets[5];
     size_t n_secrets;
 };
 
@@ -36,6 +37,20 @@ static void made_wipe(struct made *m)
 {
     pki_device_done(&m->device);
     mem_wipe(m, sizeof *m);
+}
+
+/* The kid travels in every request, so the shortest that nobody has. */
+static void make_oscore(const struct provision *p, struct oscore_secret *ret)
+{
+    enum { TRIES = 4 };
+    const struct directory_version *v = directory_current(p->directory);
+    const struct credential *taken = NULL;
+    size_t tries = 0;
+    do {
+        size_t n = OSCORE_KID_MIN + tries++ / TRIES;
+        oscore_secret_generate(&p->random, n < OSCORE_KID_MAX ? n : OSCORE_KID_MAX, ret);
+    } while (directory_find_kid(v, oscore_kid_slice(&ret->kid), &taken) != NULL);
+    directory_version_unref(v);
 }
 
 static enum err make_secrets(const struct provision *p, const struct provision_order *o,
@@ -59,6 +74,11 @@ static enum err make_secrets(const struct provision *p, const struct provision_o
         psk_generate(&p->random, m->psk);
         m->secrets[m->n_secrets++] = (struct directory_secret){
             .kind = CREDENTIAL_PSK, .expires_wall_ms = CREDENTIAL_NEVER, .psk = slice_text(m->psk)};
+    }
+    if ((wanted & PROVISION_OSCORE) != 0) {
+        make_oscore(p, &m->oscore);
+        m->secrets[m->n_secrets++] = (struct directory_secret){
+            .kind = CREDENTIAL_OSCORE, .expires_wall_ms = CREDENTIAL_NEVER, .oscore = &m->oscore};
     }
     if ((wanted & PROVISION_SCRAM) != 0) {
         password_generate(&p->random, m->scram);
@@ -128,6 +148,7 @@ static enum err pack(const struct provision *p, const struct provision_order *o,
                                  .host = p->host,
                                  .mqtts_port = p->mqtts_port,
                                  .coaps_port = p->coaps_port,
+                                 .coap_port = p->coap_port,
                                  .wss_port = p->wss_port,
                                  .wss_path = p->wss_path,
                                  .ca_pem = pki_ca_pem(p->pki),
@@ -136,6 +157,7 @@ static enum err pack(const struct provision *p, const struct provision_order *o,
                                  .password = slice_text(m->password),
                                  .psk = slice_text(m->psk),
                                  .scram = slice_text(m->scram),
+                                 .oscore = m->oscore.kid.n > 0 ? &m->oscore : NULL,
                                  .publish = slice_text(examples->publish),
                                  .subscribe = slice_text(examples->subscribe),
                                  .save_dir = o->save_dir};
@@ -146,10 +168,6 @@ enum err provision_device(const struct provision *p, const struct provision_orde
                           int64_t now_wall_ms, struct bundle *ret, struct why *why)
 {
     unsigned wanted = o->credentials != 0 ? o->credentials : PROVISION_X509;
-    if ((wanted & PROVISION_OSCORE) != 0) {
-        why_set(why, "oscore is not there yet; use x509, password, scram or psk");
-        return ERR_UNSUPPORTED;
-    }
     if (!principal_name_ok(o->name)) {
         why_set(why, "names of devices are 1 to %d of A-Z a-z 0-9 . _ -", PRINCIPAL_NAME_MAX);
         return ERR_MALFORMED;
@@ -240,10 +258,6 @@ enum err provision_rotate(const struct provision *p, const struct provision_orde
                                     .credentials =
                                         o->credentials != 0 ? o->credentials : kinds_of(e),
                                     .save_dir = o->save_dir};
-    if ((order.credentials & PROVISION_OSCORE) != 0) {
-        why_set(why, "oscore is not there yet; use x509, password, scram or psk");
-        return ERR_UNSUPPORTED;
-    }
     if (e->principal->status == PRINCIPAL_REVOKED) {
         why_set(why, "%s is revoked for good: remove it and add it anew", e->principal->name);
         return ERR_DENIED;

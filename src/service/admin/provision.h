@@ -30,6 +30,7 @@ struct provision {
     struct random_source random;
     struct slice host; /* that the bundle names */
     uint16_t mqtts_port, coaps_port, wss_port;
+    uint16_t coap_port; /* of OSCORE */
     struct slice wss_path;
 };
 
@@ -44,9 +45,9 @@ struct provision_order {
 /*
  * provision_device - makes, registers and packs
  *
- * ERR_NOT_FOUND: the policy has no such role; ERR_UNSUPPORTED: oscore; else as directory_add and
- * pki_issue_device. *why says it in words. After an error the directory is as it was. *ret is
- * written only on success; release with bundle_done.
+ * ERR_NOT_FOUND: the policy has no such role; else as directory_add and pki_issue_device. *why says
+ * it in words. After an error the directory is as it was. *ret is written only on success; release
+ * with bundle_done.
  */
 MUST_USE enum err provision_device(const struct provision *p, const struct provision_order *o,
                                    int64_t now_wall_ms, struct bundle *ret, struct why *why);
@@ -57,7 +58,7 @@ MUST_USE enum err provision_device(const struct provision *p, const struct provi
  * o           name, save_dir; credentials 0: one of each kind that it has. The rest is not read.
  * overlap_ms  how long the old ones of these kinds stay; 0: not at all.
  *
- * ERR_NOT_FOUND; ERR_UNSUPPORTED: oscore; else as directory_rotate and pki_issue_device. As
+ * ERR_NOT_FOUND; else as directory_rotate and pki_issue_device. As
  * provision_device otherwise; the bundle holds only what is new.
  */
 MUST_USE enum err provision_rotate(const struct provision *p, const struct provision_order *o,

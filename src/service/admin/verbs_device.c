@@ -77,12 +77,13 @@ static enum err read_credentials(const struct control_request *r, unsigned *ret,
 }
 
 static const struct admin_listener *listener_of(const struct admin *a, enum event_protocol door,
-                                                bool is_websocket)
+                                                bool is_websocket, bool is_oscore)
 {
     static const struct admin_listener none;
     for (size_t i = 0; i < a->setup.n_listeners; i++) {
         const struct admin_listener *l = &a->setup.listeners[i];
-        if (l->door == door && !l->is_plain && (l->path != NULL) == is_websocket) {
+        if (l->door == door && !l->is_plain && (l->path != NULL) == is_websocket &&
+            l->is_oscore == is_oscore) {
             return l;
         }
     }
@@ -91,14 +92,15 @@ static const struct admin_listener *listener_of(const struct admin *a, enum even
 
 static struct provision provision_of(const struct admin *a)
 {
-    const struct admin_listener *wss = listener_of(a, EVENT_PROTOCOL_mqtt, true);
+    const struct admin_listener *wss = listener_of(a, EVENT_PROTOCOL_mqtt, true, false);
     return (struct provision){.directory = a->setup.directory,
                               .pki = a->setup.pki,
                               .policy = a->policy,
                               .random = a->setup.random,
                               .host = slice_text(a->setup.host),
-                              .mqtts_port = listener_of(a, EVENT_PROTOCOL_mqtt, false)->port,
-                              .coaps_port = listener_of(a, EVENT_PROTOCOL_coap, false)->port,
+                              .mqtts_port = listener_of(a, EVENT_PROTOCOL_mqtt, false, false)->port,
+                              .coaps_port = listener_of(a, EVENT_PROTOCOL_coap, false, false)->port,
+                              .coap_port = listener_of(a, EVENT_PROTOCOL_coap, false, true)->port,
                               .wss_port = wss->port,
                               .wss_path = slice_text(wss->path)};
 }

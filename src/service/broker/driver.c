@@ -198,6 +198,9 @@ static enum err open_entrances(struct driver *d, const struct worker_setup *work
     }
     for (size_t i = 0; i < d->setup.n_entrances; i++) {
         const struct driver_entrance *e = &d->setup.entrances[i];
+        if (e->is_udp && e->entrance.is_oscore && d->index != 0) {
+            continue; /* its one socket is the first worker's */
+        }
         if (e->is_udp) {
             struct port *p = &d->ports[d->n_ports++];
             p->driver = d;
@@ -360,7 +363,9 @@ static enum err follow_first(struct driver *d, const struct edition *now)
     TRY(admit_follow(d, &now->limits));
     for (size_t i = 0; i < d->n_ports; i++) {
         const struct driver_entrance *e = &now->entrances[d->ports[i].entrance->entrance.index];
-        TRY(coap_door_renew(d->ports[i].door, &e->entrance, e->dtls));
+        if (e->dtls != NULL) { /* else it is OSCORE's */
+            TRY(coap_door_renew(d->ports[i].door, &e->entrance, e->dtls));
+        }
     }
     return OK;
 }

@@ -249,3 +249,12 @@ MUST_USE enum err record_will(struct worker *w, struct session *s, const struct 
     s->is_will_on_record = will != NULL;
     return OK;
 }
+
+MUST_USE enum err record_numbers(struct worker *w, uint64_t principal, struct slice content,
+                                 uint64_t *ret_lsn)
+{
+    uint8_t head[JOURNAL_HEAD_MAX];
+    struct wr r = wr_into(head, sizeof(head));
+    TRY(journal_entry_head(JOURNAL_ENTRY, JOURNAL_TABLE_NUMBERS, principal, &r));
+    return append(w, JOURNAL_ENTRY, principal, &r, content, ret_lsn);
+}

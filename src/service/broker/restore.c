@@ -1,6 +1,7 @@
 #include "service/broker/restore.h"
 
 #include "service/broker/restore_private.h"
+#include "service/broker/worker_private.h"
 
 MUST_USE enum err restore_workers(struct log *log, struct worker *const *workers, unsigned n,
                                   uint64_t now_ms, int64_t wall_ms, struct restore_report *ret)
@@ -10,6 +11,9 @@ MUST_USE enum err restore_workers(struct log *log, struct worker *const *workers
     r.log = log;
     struct log_sink sink = restore_sink(&r);
     enum err err = log_restore(log, &sink);
+    if (err == OK) {
+        err = numbers_load(&workers[0]->numbers, log);
+    }
     if (err == OK) {
         struct store_ids ids = log_ids(log);
         err = restore_finish(&r, &ids);

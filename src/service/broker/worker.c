@@ -66,6 +66,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->thirsty);
     list_init(&w->observers_dirty);
     list_init(&w->asides);
+    numbers_init(&w->numbers, &w->setup.key);
     list_init(&w->asks);
     wheel_init(&w->conn_wheel, now_ms);
     wheel_init(&w->session_wheel, now_ms);
@@ -123,6 +124,7 @@ static void accounts_free(struct worker *w)
         account_free(a);
     }
     map_done(&w->accounts);
+    numbers_done(&w->numbers);
 }
 
 static void outboxes_free(struct worker *w)

@@ -13,6 +13,7 @@
 #include "security/password/scram.h"
 #include "service/broker/aside.h"
 #include "service/broker/browse.h"
+#include "service/broker/numbers.h"
 #include "service/broker/worker.h"
 
 enum {
@@ -238,6 +239,7 @@ struct worker {
     uint64_t thirst_at_ms;              /* when they are looked at in any case */
     uint32_t n_readings;                /* under way, */
     uint64_t reading_bytes;             /* and what they bring */
+    struct numbers numbers; /* of OSCORE; the first worker's */
 
     struct list observers_dirty;
     uint64_t *done; /* cookies, FIFO */
@@ -517,6 +519,9 @@ MUST_USE enum err record_entry(struct worker *w, const struct session *s,
 /* record_group_entry - one more, too: the group with this hash has had it. */
 MUST_USE enum err record_group_entry(struct worker *w, uint64_t group);
 MUST_USE enum err record_deliver(struct worker *w, uint64_t body_id, unsigned worker,
+                                 uint64_t *ret_lsn);
+/* record_numbers - the OSCORE numbers of a principal, see numbers.h. */
+MUST_USE enum err record_numbers(struct worker *w, uint64_t principal, struct slice content,
                                  uint64_t *ret_lsn);
 MUST_USE enum err record_settle(struct worker *w, enum journal_kind kind, const struct session *s,
                                 uint64_t seq, uint8_t reason, uint64_t *ret_lsn);

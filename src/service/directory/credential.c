@@ -9,10 +9,8 @@
 #include "service/directory/credential_private.h"
 
 static const char *const kind_names[CREDENTIAL_KINDS] = {
-    [CREDENTIAL_X509] = "x509",
-    [CREDENTIAL_PASSWORD] = "password",
-    [CREDENTIAL_PSK] = "psk",
-    [CREDENTIAL_SCRAM] = "scram",
+    [CREDENTIAL_X509] = "x509",   [CREDENTIAL_PASSWORD] = "password", [CREDENTIAL_PSK] = "psk",
+    [CREDENTIAL_SCRAM] = "scram", [CREDENTIAL_OSCORE] = "oscore",
 };
 
 /* The counter and the time of last use are the only members that change; whoever reads a credential
@@ -113,6 +111,29 @@ enum err credential_psk(const struct credential *c, uint8_t dst[PSK_KEY_MAX], si
     return OK;
 }
 
+enum err credential_set_oscore(struct credential *c, const struct credential_guard *guard,
+                               const struct oscore_secret *s)
+{
+    uint8_t bytes[OSCORE_SECRET_BYTES];
+    size_t n = oscore_secret_write(s, bytes);
+    enum err err = credential_set_psk(c, guard, slice_of(bytes, n));
+    mem_wipe(bytes, sizeof bytes);
+    TRY(err);
+    c->kid = s->kid;
+    return OK;
+}
+
+enum err credential_oscore(const struct credential *c, struct oscore_secret *ret)
+{
+    uint8_t bytes[PSK_KEY_MAX];
+    size_t n = 0;
+    bool is_one = c != NULL && c->kind == CREDENTIAL_OSCORE;
+    TRY(credential_psk(is_one ? c : NULL, bytes, &n));
+    enum err err = is_one ? oscore_secret_read(slice_of(bytes, n), ret) : ERR_NOT_FOUND;
+    mem_wipe(bytes, sizeof bytes);
+    return err;
+}
+
 /* ---- credentials ---- */
 
 struct credential *credential_new(uint64_t id, enum credential_kind kind, int64_t created_wall_ms)
@@ -144,6 +165,8 @@ enum err credential_until(const struct credential *c, int64_t expires_wall_ms,
     copy->spki = c->spki;
     if (c->kind == CREDENTIAL_SCRAM) {
         copy->scram = c->scram;
+    } else if (c->kind == CREDENTIAL_OSCORE) {
+        copy->kid = c->kid;
     } else {
         memcpy(copy->phc, c->phc, sizeof copy->phc);
     }

@@ -13,12 +13,14 @@
 #include "security/password/password.h"
 #include "security/password/psk.h"
 #include "security/password/scram.h"
+#include "service/directory/oscore_secret.h"
 
 enum credential_kind {
     CREDENTIAL_X509,
     CREDENTIAL_PASSWORD,
     CREDENTIAL_PSK,
     CREDENTIAL_SCRAM,
+    CREDENTIAL_OSCORE,
     CREDENTIAL_KINDS
 };
 
@@ -41,16 +43,18 @@ struct credential {
         struct {
             struct scram_salt salt;
             struct scram_keys keys;
-        } scram; /* CREDENTIAL_SCRAM */
+        } scram;               /* CREDENTIAL_SCRAM */
+        struct oscore_kid kid; /* CREDENTIAL_OSCORE: what the device calls itself */
     };
-    const struct credential_guard *guard; /* CREDENTIAL_PSK: hides the key, see credential_psk */
+    const struct credential_guard
+        *guard; /* CREDENTIAL_PSK, CREDENTIAL_OSCORE: hides what follows */
     uint8_t psk_hidden[PSK_KEY_MAX];
     size_t psk_n;
 };
 
 const struct credential *credential_ref(const struct credential *c);
 const struct credential *credential_unref(const struct credential *c);
-/* credential_kind_name - "x509", "password", "psk", "scram". */
+/* credential_kind_name - "x509", "password", "psk", "scram", "oscore". */
 const char *credential_kind_name(enum credential_kind k);
 /* credential_kind_find - by name; false when there is none. */
 bool credential_kind_find(struct slice name, enum credential_kind *ret);
@@ -66,6 +70,9 @@ bool credential_is_live(const struct credential *c, int64_t now_wall_ms);
  * gives none away. */
 MUST_USE enum err credential_psk(const struct credential *c, uint8_t dst[PSK_KEY_MAX],
                                  size_t *ret_n);
+/* credential_oscore - what an OSCORE context of a CREDENTIAL_OSCORE is made of; the caller wipes
+ * it. ERR_NOT_FOUND: another kind, or NULL, at the same cost. ERR_CRYPTO. */
+MUST_USE enum err credential_oscore(const struct credential *c, struct oscore_secret *ret);
 /* credential_used - remembers the time of a successful login; safe from any thread, lost by a crash
  * before directory_keep_uses or the principal's next change. */
 void credential_used(const struct credential *c, int64_t now_wall_ms);

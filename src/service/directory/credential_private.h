@@ -17,6 +17,10 @@ const struct credential_guard *credential_guard_unref(const struct credential_gu
 MUST_USE enum err credential_set_psk(struct credential *c, const struct credential_guard *guard,
                                      struct slice key);
 
+/* credential_set_oscore - the same with what a context is made of. ERR_CRYPTO. */
+MUST_USE enum err credential_set_oscore(struct credential *c, const struct credential_guard *guard,
+                                        const struct oscore_secret *s);
+
 /* credential_new - zeroed, one reference, expires never. NULL: no memory. */
 struct credential *credential_new(uint64_t id, enum credential_kind kind, int64_t created_wall_ms);
 /* credential_until - the same credential with another end. ERR_NOMEM. */

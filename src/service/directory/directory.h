@@ -94,6 +94,7 @@ struct directory_secret {
     struct slice password; /* plain; checked for quality, then hashed. CREDENTIAL_SCRAM: one that
                             * password_generate made */
     struct slice psk;
+    const struct oscore_secret *oscore; /* one that oscore_secret_generate made */
 };
 
 struct directory_order {

@@ -20,6 +20,8 @@ static struct slice secret_of(const struct directory_secret *s)
         return s->password;
     case CREDENTIAL_PSK:
         return s->psk;
+    case CREDENTIAL_OSCORE:
+        return slice_of(s->oscore->secret, sizeof s->oscore->secret);
     case CREDENTIAL_KINDS:
         break;
     }
@@ -42,6 +44,8 @@ static enum err check_secret(const struct directory_secret *s, struct slice name
             return ERR_DENIED;
         }
         return OK;
+    case CREDENTIAL_OSCORE:
+        return oscore_kid_ok(oscore_kid_slice(&s->oscore->kid)) ? OK : ERR_MALFORMED;
     case CREDENTIAL_KINDS:
         break;
     }
@@ -91,6 +95,8 @@ static enum err make_credential(const struct directory *d, struct directory_vers
         TRY(password_hash(s->password, c->phc));
     } else if (s->kind == CREDENTIAL_PSK) {
         TRY(credential_set_psk(c, d->guard, s->psk));
+    } else if (s->kind == CREDENTIAL_OSCORE) {
+        TRY(credential_set_oscore(c, d->guard, s->oscore));
     } else if (s->kind == CREDENTIAL_SCRAM) {
         TRY(scram_salt_of(digest_slice(&v->scram_key), name, &c->scram.salt));
         TRY(scram_make(s->password, &c->scram.salt, &c->scram.keys));

@@ -125,6 +125,9 @@ static json_t *credential_to_json(const struct credential *c)
     case CREDENTIAL_SCRAM:
         ok = ok && set(json, "scram", scram_to_json(c));
         break;
+    case CREDENTIAL_OSCORE:
+        ok = ok && set(json, "oscore", psk_to_json(c));
+        break;
     case CREDENTIAL_KINDS:
         ok = false;
         break;
@@ -254,6 +257,7 @@ static void wipe_secrets(json_t *json)
     json_t *value;
     size_t i;
     wipe_text(json_object_get(json, "psk"));
+    wipe_text(json_object_get(json, "oscore"));
     wipe_text(json_object_get(json, "fingerprints"));
     wipe_text(json_object_get(json, "phc"));
     wipe_text(json_object_get(json, "stored"));
@@ -339,6 +343,24 @@ static enum err read_psk(struct credential *c, const struct credential_guard *gu
     return err;
 }
 
+static enum err read_oscore(struct credential *c, const struct credential_guard *guard,
+                            const json_t *hex)
+{
+    uint8_t bytes[OSCORE_SECRET_BYTES];
+    struct oscore_secret s;
+    size_t n = 0;
+    enum err err = read_secret_hex(text_of(hex), bytes, sizeof bytes, &n);
+    if (err == OK) {
+        err = oscore_secret_read(slice_of(bytes, n), &s) == OK ? OK : ERR_CONFIG;
+    }
+    if (err == OK) {
+        err = credential_set_oscore(c, guard, &s);
+        oscore_secret_wipe(&s);
+    }
+    mem_wipe(bytes, sizeof bytes);
+    return err;
+}
+
 static enum err read_scram(struct credential *c, json_t *json)
 {
     const char *salt = NULL;
@@ -358,29 +380,38 @@ static enum err read_scram(struct credential *c, json_t *json)
     return n == sizeof c->scram.salt.bytes ? OK : ERR_CONFIG;
 }
 
+/* What a record has of each kind; all but one are NULL. */
+struct secrets {
+    json_t *spki, *phc, *psk, *scram, *oscore;
+};
+
 static enum err read_secret(struct credential *c, const struct credential_guard *guard,
-                            const json_t *spki, const json_t *phc, const json_t *psk, json_t *scram)
+                            const struct secrets *s)
 {
     enum password_profile profile;
-    if ((spki != NULL) != (c->kind == CREDENTIAL_X509) ||
-        (phc != NULL) != (c->kind == CREDENTIAL_PASSWORD) ||
-        (psk != NULL) != (c->kind == CREDENTIAL_PSK) ||
-        (scram != NULL) != (c->kind == CREDENTIAL_SCRAM)) {
+    if ((s->spki != NULL) != (c->kind == CREDENTIAL_X509) ||
+        (s->phc != NULL) != (c->kind == CREDENTIAL_PASSWORD) ||
+        (s->psk != NULL) != (c->kind == CREDENTIAL_PSK) ||
+        (s->scram != NULL) != (c->kind == CREDENTIAL_SCRAM) ||
+        (s->oscore != NULL) != (c->kind == CREDENTIAL_OSCORE)) {
         return ERR_CONFIG;
     }
     switch (c->kind) {
     case CREDENTIAL_X509:
-        return json_is_string(spki) && digest_from_hex(text_of(spki), &c->spki) == OK ? OK
-                                                                                      : ERR_CONFIG;
+        return json_is_string(s->spki) && digest_from_hex(text_of(s->spki), &c->spki) == OK
+                   ? OK
+                   : ERR_CONFIG;
     case CREDENTIAL_PASSWORD:
-        return json_is_string(phc) && password_phc_ok(text_of(phc), &profile) &&
-                       slice_to_text(text_of(phc), c->phc, sizeof c->phc)
+        return json_is_string(s->phc) && password_phc_ok(text_of(s->phc), &profile) &&
+                       slice_to_text(text_of(s->phc), c->phc, sizeof c->phc)
                    ? OK
                    : ERR_CONFIG;
     case CREDENTIAL_PSK:
-        return json_is_string(psk) ? read_psk(c, guard, psk) : ERR_CONFIG;
+        return json_is_string(s->psk) ? read_psk(c, guard, s->psk) : ERR_CONFIG;
     case CREDENTIAL_SCRAM:
-        return read_scram(c, scram);
+        return read_scram(c, s->scram);
+    case CREDENTIAL_OSCORE:
+        return json_is_string(s->oscore) ? read_oscore(c, guard, s->oscore) : ERR_CONFIG;
     case CREDENTIAL_KINDS:
         break;
     }
@@ -396,16 +427,13 @@ static enum err read_credential(const struct credential_guard *guard, json_t *js
     json_int_t expires = CREDENTIAL_NEVER;
     const char *kind_name = NULL;
     const char *fingerprint = NULL;
-    json_t *spki = NULL;
-    json_t *phc = NULL;
-    json_t *psk = NULL;
-    json_t *scram = NULL;
+    struct secrets s = {0};
     enum credential_kind kind;
     if (json_unpack_ex(json, NULL, JSON_STRICT,
-                       "{s:I, s:I, s:I, s?I, s:s, s:s, s?o, s?o, s?o, s?o}", "id", &id, "created",
-                       &created, "used", &used, "expires", &expires, "kind", &kind_name,
-                       "fingerprint", &fingerprint, "spki", &spki, "phc", &phc, "psk", &psk,
-                       "scram", &scram) != 0) {
+                       "{s:I, s:I, s:I, s?I, s:s, s:s, s?o, s?o, s?o, s?o, s?o}", "id", &id,
+                       "created", &created, "used", &used, "expires", &expires, "kind", &kind_name,
+                       "fingerprint", &fingerprint, "spki", &s.spki, "phc", &s.phc, "psk", &s.psk,
+                       "scram", &s.scram, "oscore", &s.oscore) != 0) {
         return unpack_failed();
     }
     if (id <= 0 || !credential_kind_find(slice_text(kind_name), &kind)) {
@@ -421,7 +449,7 @@ static enum err read_credential(const struct credential_guard *guard, json_t *js
     if (digest_from_hex(slice_text(fingerprint), &c->fingerprint) != OK) {
         return ERR_CONFIG;
     }
-    TRY(read_secret(c, guard, spki, phc, psk, scram));
+    TRY(read_secret(c, guard, &s));
     *ret = TAKE(c);
     return OK;
 }

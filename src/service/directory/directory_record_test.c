@@ -17,7 +17,11 @@
     "{\"id\":3,\"kind\":\"scram\",\"created\":5,\"used\":0,\"fingerprint\":\"" H64                 \
     "\",\"scram\":{\"salt\":\"" salt "\",\"iterations\":" iterations ",\"stored\":\"" H64          \
     "\",\"server\":\"" H64 "\"" more "}}"
-#define SALT "00112233445566778899aabbccddeeff"
+#define OSCORE(hex)                                                                                \
+    "{\"id\":4,\"kind\":\"oscore\",\"created\":5,\"used\":0,\"fingerprint\":\"" H64                \
+    "\",\"oscore\":\"" hex "\"}"
+#define OSCORE_24 "000102030405060708090a0b0c0d0e0f1011121314151617"
+#define SALT      "00112233445566778899aabbccddeeff"
 #define PRINCIPAL(name, more, credentials)                                                         \
     "{\"attrs\":{\"site\":\"a\"},\"credentials\":[" credentials                                    \
     "],\"id\":1,\"epoch\":3,\"name\":\"" name "\",\"role\":\"r\",\"status\":\"disabled\","         \
@@ -39,7 +43,8 @@ static const struct {
     enum record what;
     const char *text;
 } golden[] = {
-    {PRINCIPAL_RECORD, PRINCIPAL("a", "", PSK "," X509("") "," SCRAM(SALT, "4096", ""))},
+    {PRINCIPAL_RECORD,
+     PRINCIPAL("a", "", PSK "," X509("") "," SCRAM(SALT, "4096", "") "," OSCORE(OSCORE_24 "abcd"))},
     {EXCEPTION_RECORD, EXCEPTION("")},
     {HEAD_RECORD, HEAD("1,2", "3,4", "")},
     {ROSTER_RECORD, ROSTER(ZEROS60 "1,2,9,0")},
@@ -130,6 +135,12 @@ static void refused(void **state)
         {"long salt", PRINCIPAL_RECORD, PRINCIPAL("a", "", SCRAM(SALT "00", "4096", ""))},
         {"unknown member of scram", PRINCIPAL_RECORD,
          PRINCIPAL("a", "", SCRAM(SALT, "4096", ",\"x\":1"))},
+        {"no kid", PRINCIPAL_RECORD, PRINCIPAL("a", "", OSCORE(OSCORE_24))},
+        {"kid of one byte", PRINCIPAL_RECORD, PRINCIPAL("a", "", OSCORE(OSCORE_24 "01"))},
+        {"kid of eight bytes", PRINCIPAL_RECORD,
+         PRINCIPAL("a", "", OSCORE(OSCORE_24 "0102030405060708"))},
+        {"oscore not in hexadecimal", PRINCIPAL_RECORD,
+         PRINCIPAL("a", "", OSCORE(OSCORE_24 "xyz0"))},
         {"trailing", EXCEPTION_RECORD, EXCEPTION("") "x"},
         {"unknown member of an exception", EXCEPTION_RECORD, EXCEPTION(",\"x\":1")},
         {"unknown member of the head", HEAD_RECORD, HEAD("", "", ",\"x\":1")},

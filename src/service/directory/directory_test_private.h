@@ -126,6 +126,14 @@ static inline struct directory_secret test_secret(enum credential_kind kind, uns
     case CREDENTIAL_PSK:
         s.psk = slice_text(text);
         break;
+    case CREDENTIAL_OSCORE: {
+        struct oscore_secret *oscore = (struct oscore_secret *)text;
+        uint64_t seed = n;
+        struct random_source random = random_seeded(&seed);
+        oscore_secret_generate(&random, OSCORE_KID_MAX, oscore);
+        s.oscore = oscore;
+        break;
+    }
     case CREDENTIAL_KINDS:
         break;
     }

@@ -233,6 +233,8 @@ enum err version_replace(struct directory_version *v, const struct directory_ent
             TRY(index_remove(v, VERSION_FINGERPRINT, digest_slice(&c->fingerprint)));
             if (c->kind == CREDENTIAL_X509) {
                 TRY(index_remove(v, VERSION_SPKI, digest_slice(&c->spki)));
+            } else if (c->kind == CREDENTIAL_OSCORE) {
+                TRY(index_remove(v, VERSION_KID, oscore_kid_slice(&c->kid)));
             }
         }
         v->n--;
@@ -245,6 +247,8 @@ enum err version_replace(struct directory_version *v, const struct directory_ent
             TRY(index_add(v, VERSION_FINGERPRINT, digest_slice(&c->fingerprint), after));
             if (c->kind == CREDENTIAL_X509) {
                 TRY(index_add(v, VERSION_SPKI, digest_slice(&c->spki), after));
+            } else if (c->kind == CREDENTIAL_OSCORE) {
+                TRY(index_add(v, VERSION_KID, oscore_kid_slice(&c->kid), after));
             }
         }
         v->n++;
@@ -347,6 +351,20 @@ const struct directory_entry *directory_find_spki(const struct directory_version
 const struct directory_entry *directory_find_id(const struct directory_version *v, uint64_t id)
 {
     return version_find(v, VERSION_ID, slice_of(&id, sizeof(id)));
+}
+
+const struct directory_entry *directory_find_kid(const struct directory_version *v,
+                                                 struct slice kid,
+                                                 const struct credential **ret_credential)
+{
+    const struct directory_entry *entry = version_find(v, VERSION_KID, kid);
+    for (size_t i = 0; entry != NULL && i < entry->n_credentials; i++) {
+        const struct credential *c = entry->credentials[i];
+        if (c->kind == CREDENTIAL_OSCORE && slice_equal(oscore_kid_slice(&c->kid), kid)) {
+            *ret_credential = c;
+        }
+    }
+    return entry;
 }
 
 const struct directory_entry *directory_next(const struct directory_version *v, size_t *at)

@@ -58,6 +58,11 @@ const struct directory_entry *directory_find_spki(const struct directory_version
                                                   const struct digest *spki);
 /* directory_find_id - by the number of its principal. */
 const struct directory_entry *directory_find_id(const struct directory_version *v, uint64_t id);
+/* directory_find_kid - by what an OSCORE client calls itself, whatever the status of the entry and
+ * the end of the credential, which is written when there is one. */
+const struct directory_entry *directory_find_kid(const struct directory_version *v,
+                                                 struct slice kid,
+                                                 const struct credential **ret_credential);
 /* directory_next - walks all entries in no order: *at starts at 0; NULL at the end. */
 const struct directory_entry *directory_next(const struct directory_version *v, size_t *at);
 

@@ -1,9 +1,9 @@
 /*
  * directory_version_private - how the writer makes a version out of another.
  *
- * Four indexes (name, certificate key, fingerprint, id) of 256 buckets each; a bucket is an
- * immutable sorted array. A new version shares all buckets with the old one but those it changes. A
- * version is changed only while its maker holds the only reference.
+ * Five indexes (name, certificate key, fingerprint, id, OSCORE kid) of 256 buckets each; a bucket
+ * is an immutable sorted array. A new version shares all buckets with the old one but those it
+ * changes. A version is changed only while its maker holds the only reference.
  */
 #ifndef SERVICE_DIRECTORY_DIRECTORY_VERSION_PRIVATE_H
 #define SERVICE_DIRECTORY_DIRECTORY_VERSION_PRIVATE_H
@@ -13,7 +13,14 @@
 #include "service/directory/directory_version.h"
 
 enum { VERSION_BUCKETS = 256 };
-enum version_index { VERSION_NAME, VERSION_SPKI, VERSION_FINGERPRINT, VERSION_ID, VERSION_INDEXES };
+enum version_index {
+    VERSION_NAME,
+    VERSION_SPKI,
+    VERSION_FINGERPRINT,
+    VERSION_ID,
+    VERSION_KID,
+    VERSION_INDEXES
+};
 
 struct version_item {
     struct slice key; /* borrowed from entry */

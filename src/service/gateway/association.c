@@ -281,6 +281,9 @@ static enum err who_is(struct coap_door *d, const struct dtls_info *info,
                        const struct credential **ret_credential)
 {
     bool by_psk = info->psk_identity.n > 0;
+    if (info->credential != 0) {
+        return oscore_who_is(d, info, ret_entry, ret_credential);
+    }
     if (by_psk ? !d->setup.entrance->auth_psk : !d->setup.entrance->auth_x509) {
         report_unwelcome(d, info);
         return ERR_AUTH;
@@ -389,8 +392,11 @@ static enum err admit(struct coap_door *d, const struct dtls_info *info)
     }
     credential_used(credential, d->wall_ms);
     struct event e = association_event(a, EVENT_connect);
-    event_reason(&e, "DTLS 1.2 with %s, %s",
-                 info->psk_identity.n > 0 ? "a pre-shared key" : "a certificate", info->cipher);
+    event_reason(&e, "%s, %s",
+                 info->credential != 0      ? "OSCORE"
+                 : info->psk_identity.n > 0 ? "DTLS 1.2 with a pre-shared key"
+                                            : "DTLS 1.2 with a certificate",
+                 info->cipher);
     door_report(d, &e);
     count_add(&d->setup.counters->connections_coap, 1);
     count_add(&d->setup.counters->connections_at[d->setup.entrance->index], 1);

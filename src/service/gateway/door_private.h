@@ -6,6 +6,7 @@
 #include "base/wheel.h"
 #include "core/passage.h"
 #include "engine/coap_block_body.h"
+#include "net/oscore_server.h"
 #include "service/gateway/coap_door.h"
 #include "service/gateway/door_path.h"
 
@@ -98,6 +99,12 @@ struct retry {
     char name[PRINCIPAL_NAME_MAX + 1];
 };
 
+/* What was said of something that may come in floods. */
+struct door_told {
+    uint64_t at_ms; /* the last event; 0: none yet */
+    uint32_t n;     /* since */
+};
+
 struct coap_door {
     struct coap_door_setup setup;
     struct coap_limits coap;
@@ -121,6 +128,8 @@ struct coap_door {
     size_t next_retry;
     uint64_t plain_told_at_ms; /* the last event about CoAP without DTLS; 0: none yet */
     uint32_t n_plain;          /* such datagrams since */
+    struct map number_asks;    /* of OSCORE contexts, by cookie; coap_oscore.c's */
+    struct door_told refused[OSCORE_REFUSALS];
 };
 
 /* coap_door.c */
@@ -142,6 +151,17 @@ struct association *association_free(struct association *a);
 struct event door_event(const struct coap_door *d, enum event_category category);
 struct event association_event(const struct association *a, enum event_category category);
 void door_report(struct coap_door *d, const struct event *e);
+
+/* coap_oscore.c: an entrance that speaks OSCORE instead of DTLS */
+/* oscore_open - makes d->dtls. ERR_NOMEM, ERR_CRYPTO. */
+MUST_USE enum err oscore_open(struct coap_door *d, const struct dtls_handler *handler);
+void oscore_done(struct coap_door *d);
+/* oscore_who_is - ERR_DENIED: the context is not in force any more. */
+MUST_USE enum err oscore_who_is(struct coap_door *d, const struct dtls_info *info,
+                                const struct directory_entry **ret_entry,
+                                const struct credential **ret_credential);
+/* oscore_numbers_done - the numbers of this cookie are on disk; false: it is something else's. */
+bool oscore_numbers_done(struct coap_door *d, uint64_t cookie);
 
 /* request.c: what a request means */
 void request_serve(struct association *a, const struct coap_event *ev);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "base/scope.h"
 #include "service/pki/bundle_private.h"
 
@@ -57,6 +58,8 @@ static enum err make_json(const struct bundle_order *o, struct buf *ret)
          json_object_set_new(ports, "mqtts", json_integer(o->mqtts_port)) != 0) ||
         (o->coaps_port != 0 &&
          json_object_set_new(ports, "coaps", json_integer(o->coaps_port)) != 0) ||
+        (o->coap_port != 0 &&
+         json_object_set_new(ports, "coap", json_integer(o->coap_port)) != 0) ||
         (o->wss_port != 0 && json_object_set_new(ports, "wss", json_integer(o->wss_port)) != 0)) {
         return ERR_NOMEM;
     }
@@ -68,6 +71,38 @@ static enum err make_json(const struct bundle_order *o, struct buf *ret)
     free(text); /* the library's own allocation */
     TRY(err);
     return buf_append(ret, slice_text("\n"), BUNDLE_FILE_MAX);
+}
+
+static enum err put_hex(const char *name, struct slice s, const char *end, struct buf *ret)
+{
+    char line[160];
+    int n = snprintf(line, sizeof line, "  \"%s\": \"", name);
+    for (size_t i = 0; i < s.n; i++) {
+        n += snprintf(line + n, sizeof line - (size_t)n, "%02x", s.p[i]);
+    }
+    n += snprintf(line + n, sizeof line - (size_t)n, "\"%s\n", end);
+    enum err err = buf_append(ret, slice_of(line, (size_t)n), BUNDLE_FILE_MAX);
+    mem_wipe(line, sizeof line);
+    return err;
+}
+
+/* The names say whose each id is, as seen by the device. */
+static enum err make_oscore(const struct bundle_order *o, struct buf *ret)
+{
+    static const uint8_t our_id[] = {OSCORE_OUR_ID};
+    static const char head[] = "{\n  \"version\": 1,\n  \"algorithm\": \"AES-CCM-16-64-128\",\n"
+                               "  \"hkdf\": \"HKDF-SHA-256\",\n  \"window\": 32,\n";
+    uint8_t *room = NULL;
+    if (o->oscore == NULL) {
+        return OK;
+    }
+    TRY(buf_room(ret, 1024, BUNDLE_FILE_MAX, &room)); /* growing would leave copies behind */
+    TRY(buf_append(ret, slice_text(head), BUNDLE_FILE_MAX));
+    TRY(put_hex("master_secret", slice_of(o->oscore->secret, sizeof o->oscore->secret), ",", ret));
+    TRY(put_hex("master_salt", slice_of(o->oscore->salt, sizeof o->oscore->salt), ",", ret));
+    TRY(put_hex("sender_id", oscore_kid_slice(&o->oscore->kid), ",", ret));
+    TRY(put_hex("recipient_id", slice_of(our_id, sizeof our_id), "", ret));
+    return buf_append(ret, slice_text("}\n"), BUNDLE_FILE_MAX);
 }
 
 /* Up to the end of the first certificate: the root. The OpenSSL build of coap-client trusts only
@@ -94,10 +129,6 @@ static enum err make_line(struct slice name, struct slice secret, struct buf *re
 
 enum err bundle_make(const struct bundle_order *o, struct bundle *ret, struct why *why)
 {
-    if (o->oscore) {
-        why_set(why, "oscore credentials are not there yet: use --credential psk or x509 for CoAP");
-        return ERR_UNSUPPORTED;
-    }
     if (o->device.n == 0 || o->host.n == 0) {
         why_set(why, "a bundle needs the device's name and the server's host");
         return ERR_MALFORMED;
@@ -110,6 +141,7 @@ enum err bundle_make(const struct bundle_order *o, struct bundle *ret, struct wh
     TRY(make_line((struct slice){0}, o->password, &b.file[BUNDLE_PASSWORD]));
     TRY(make_line((struct slice){0}, o->scram, &b.file[BUNDLE_SCRAM]));
     TRY(make_line(o->device, o->psk, &b.file[BUNDLE_PSK]));
+    TRY(make_oscore(o, &b.file[BUNDLE_OSCORE]));
     TRY(bundle_howto(o, &b.file[BUNDLE_HOWTO]));
     *ret = b;
     b = (struct bundle){0};

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 #include "base/why.h"
+#include "service/directory/oscore_secret.h"
 
 enum { BUNDLE_FILE_MAX = 64 * 1024 };
 
@@ -24,9 +25,9 @@ enum bundle_file {
     BUNDLE_KEY,      /* key.pem */
     BUNDLE_PASSWORD, /* password.txt: one line */
     BUNDLE_PSK,      /* psk.txt: one line NAME:KEY */
-    BUNDLE_OSCORE,   /* oscore.json */
-    BUNDLE_HOWTO,    /* howto.txt */
-    BUNDLE_SCRAM,    /* scram.txt: one line, the password */
+    BUNDLE_OSCORE, /* oscore.json: what an OSCORE context is made of, ids as the device sees them */
+    BUNDLE_HOWTO,  /* howto.txt */
+    BUNDLE_SCRAM,  /* scram.txt: one line, the password */
     BUNDLE_FILES
 };
 
@@ -42,17 +43,18 @@ const char *bundle_file_name(enum bundle_file f);
 struct bundle_order {
     struct slice device, role, host;
     uint16_t mqtts_port, coaps_port, wss_port;
+    uint16_t coap_port;    /* of OSCORE */
     struct slice wss_path; /* "/mqtt" */
     struct slice ca_pem;   /* the first certificate, the root, is what a device gets */
     struct slice cert_pem, key_pem;
     struct slice password, psk, scram;
-    bool oscore;            /* asked for */
+    const struct oscore_secret *oscore; /* NULL: none */
     struct slice publish;   /* an example topic this device may publish to; may be empty */
     struct slice subscribe; /* an example filter it may subscribe to; may be empty */
     struct slice save_dir;  /* the directory howto.txt names, empty: "." */
 };
 
-/* bundle_make - fills the files. ERR_UNSUPPORTED with *why: oscore is not there yet; ERR_NOMEM,
+/* bundle_make - fills the files. ERR_MALFORMED with *why: no device or host; ERR_NOMEM,
  * ERR_TOO_LARGE. *ret is written only on success; release with bundle_done. */
 MUST_USE enum err bundle_make(const struct bundle_order *o, struct bundle *ret, struct why *why);
 

@@ -135,6 +135,21 @@ static void coap_section(struct page *p, const struct bundle_order *o, bool by_c
     say(p, "\n");
 }
 
+/* No stock program of Debian's speaks it; libraries do. */
+static void oscore_section(struct page *p, const struct bundle_order *o)
+{
+    bool is_v6 = slice_find(o->host, ':') < o->host.n;
+    say(p,
+        "CoAP under OSCORE (RFC 8613), for libraries that speak it: oscore.json\n"
+        "    coap://%s%.*s%s:%u/mq/TOPIC   (no DTLS; ids and secrets are hexadecimal)\n"
+        "    Never use one sequence number twice: keep yours over a restart, or derive a context\n"
+        "    anew (RFC 8613, Appendix B.2; or `sallyport device rotate %.*s --credential oscore`). "
+        "The server may answer\n"
+        "    4.01 with an Echo option first: send the request again with that option inside.\n\n",
+        is_v6 ? "[" : "", SLICE_ARG(o->host), is_v6 ? "]" : "", (unsigned)o->coap_port,
+        SLICE_ARG(o->device));
+}
+
 static void websocket_section(struct page *p, const struct bundle_order *o)
 {
     bool is_v6 = slice_find(o->host, ':') < o->host.n;
@@ -173,6 +188,9 @@ enum err bundle_howto(const struct bundle_order *o, struct buf *ret)
     }
     if (o->coaps_port != 0 && has_cert) {
         coap_section(&p, o, true);
+    }
+    if (o->coap_port != 0 && o->oscore != NULL) {
+        oscore_section(&p, o);
     }
     say(&p, "A refused connection says in the server's log what to do: `sallyport audit tail`.\n");
     return p.err;

@@ -108,15 +108,33 @@ static void only_the_root(void **state)
                         "-----BEGIN CERTIFICATE-----\nroot\n-----END CERTIFICATE-----\n");
 }
 
-static void oscore_is_refused(void **state)
+static void oscore(void **state)
 {
     (void)state;
     struct bundle_order o = order();
-    struct bundle b = {0};
-    struct why why = {""};
-    o.oscore = true;
-    assert_int_equal(bundle_make(&o, &b, &why), ERR_UNSUPPORTED);
-    assert_non_null(strstr(why.text, "oscore"));
+    struct oscore_secret secret = {.secret = {1, 2}, .salt = {0xab}, .kid = {2, {0xc0, 0xde}}};
+    AUTO(bundle_done) struct bundle b = {0};
+    char t[2048];
+    o.oscore = &secret;
+    o.coap_port = 5683;
+    assert_int_equal(bundle_make(&o, &b, NULL), OK);
+    json_t *json = json_loads(text(&b, BUNDLE_OSCORE, t, sizeof t), 0, NULL);
+    assert_non_null(json);
+    static const char *const members[][2] = {{"master_secret", "01020000000000000000000000000000"},
+                                             {"master_salt", "ab00000000000000"},
+                                             {"sender_id", "c0de"},
+                                             {"recipient_id", "00"},
+                                             {"algorithm", "AES-CCM-16-64-128"},
+                                             {"hkdf", "HKDF-SHA-256"}};
+    for (size_t i = 0; i < COUNT_OF(members); i++) {
+        assert_string_equal(json_string_value(json_object_get(json, members[i][0])), members[i][1]);
+    }
+    json_decref(json);
+    char howto[8192];
+    assert_non_null(strstr(text(&b, BUNDLE_HOWTO, howto, sizeof howto), ":5683/mq/"));
+    assert_null(strstr(howto, "0102000000")); /* the secret is in one file alone */
+    char ports[1024];
+    assert_non_null(strstr(text(&b, BUNDLE_JSON, ports, sizeof ports), "\"coap\": 5683"));
 }
 
 static void json_form(void **state)
@@ -203,7 +221,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(contents),      cmocka_unit_test(hostile_texts),
-        cmocka_unit_test(only_the_root), cmocka_unit_test(oscore_is_refused),
+        cmocka_unit_test(only_the_root), cmocka_unit_test(oscore),
         cmocka_unit_test(json_form),     cmocka_unit_test(saving),
         cmocka_unit_test(no_memory),
     };

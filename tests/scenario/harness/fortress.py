@@ -15,7 +15,7 @@ from harness.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 BINARY = Path(os.environ.get('SALLYPORT_BIN', ROOT / 'build/sallyport')).resolve()
-PLAIN_LISTENERS = ('mqtt', 'ws', 'coap')
+PLAIN_LISTENERS = ('mqtt', 'ws')
 
 # The policy most tests use: tests/scenario/policy.yaml.
 POLICY = Path(__file__).resolve().parents[1] / 'policy.yaml'
