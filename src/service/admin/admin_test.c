@@ -1,6 +1,8 @@
 /* Verbs that change something: devices, policy, exceptions. */
 #include "service/admin/admin_test_private.h"
 #include "service/pki/bundle.h"
+#include "service/pki/ticket_file.h"
+#include "store/keyring.h"
 
 static const char narrow_policy[] = "version: 1\n"
                                     "roles:\n"
@@ -323,9 +325,36 @@ static void test_retained_askers_go(void **state)
     expect(p, "retained.list", NULL, 0, NULL);
 }
 
+/* The keys of TLS tickets: replaced and saved when it is time, and not before. */
+static void test_ticket_keys(void **state)
+{
+    struct home *p = *state;
+    struct tls_tickets_setup setup = {
+        .life_s = 2 * 3600, .clock = p->setup.clock, .random = p->random};
+    AUTO(buf_wipe) struct buf ours = {0};
+    AUTO(buf_wipe) struct buf saved = {0};
+    AUTO(tls_tickets_autofree) struct tls_tickets *read = NULL;
+    assert_int_equal(tls_tickets_new(&setup, &p->setup.tickets), OK);
+    assert_int_equal(tls_tickets_new(&setup, &read), OK);
+    for (int64_t i = 0; i < 2; i++) {
+        __atomic_store_n(&p->shift_ms, i * 3600 * 1000, __ATOMIC_RELAXED);
+        p->admin = admin_free(p->admin); /* it looks at once, then now and then */
+        assert_int_equal(admin_new(&p->setup, &p->admin), OK);
+        (void)admin_tick(p->admin);
+        assert_int_equal(ticket_file_load(p->disk, keyring_root(p->setup.keyring), read),
+                         i == 0 ? ERR_NOT_FOUND : OK);
+    }
+    assert_int_equal(tls_tickets_save(p->setup.tickets, &ours), OK);
+    assert_int_equal(tls_tickets_save(read, &saved), OK);
+    assert_true(slice_equal(buf_slice(&ours), buf_slice(&saved)));
+    p->admin = admin_free(p->admin);
+    p->setup.tickets = tls_tickets_free(p->setup.tickets);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_ticket_keys, setup_stopped, teardown),
         cmocka_unit_test_setup_teardown(test_device_add, setup, teardown),
         cmocka_unit_test_setup_teardown(test_device_status, setup, teardown),
         cmocka_unit_test_setup_teardown(test_device_rotate, setup, teardown),
