@@ -53,6 +53,10 @@ static const struct merge_case cases[] = {
      "version: 1\nlisteners:\n  - { name: mqtts, door: mqtt, bind: \"[::]:8883\", plain: yes "
      "}\n" COAPS,
      "listener mqtts (plain)"},
+    {"OSCORE instead of DTLS",
+     "version: 1\nlisteners:\n" MQTTS
+     "  - { name: coaps, door: coap, bind: \"[::]:5684\", auth: [oscore] }\n",
+     "listener coaps (auth: oscore)"},
     {"from",
      "version: 1\nlisteners:\n  - { name: mqtts, door: mqtt, bind: \"[::]:8883\", from: "
      "[10.0.0.0/8] }\n" COAPS,
