@@ -76,14 +76,22 @@ static enum err refuse_option(struct coap_endpoint *e, const struct coap_message
                   now_ms);
 }
 
+/* It may come again after Max-Age; a NON is passed over. */
+static enum err put_off(struct coap_endpoint *e, const struct coap_message *m, size_t datagram_n,
+                        uint8_t code, uint64_t now_ms)
+{
+    if (m->type != COAP_CON) {
+        return OK;
+    }
+    return refuse(e, m, datagram_n, code, e->limits->retry_after_s, now_ms);
+}
+
+/* More at a time than one peer may have. SPEC: RFC8516 3 */
 static enum err refuse_overflow(struct coap_endpoint *e, const struct coap_message *m,
                                 size_t datagram_n, uint64_t now_ms)
 {
     e->counters->overflow++;
-    if (m->type != COAP_CON) {
-        return OK;
-    }
-    return refuse(e, m, datagram_n, COAP_UNAVAILABLE, e->limits->retry_after_s, now_ms);
+    return put_off(e, m, datagram_n, COAP_TOO_MANY_REQUESTS, now_ms);
 }
 
 enum err coap_server_repeat(struct coap_endpoint *e, const struct coap_message *m,
@@ -106,7 +114,7 @@ enum err coap_server_repeat(struct coap_endpoint *e, const struct coap_message *
         return is_too_much ? OK : coap_send(e, answer, now_ms);
     }
     case COAP_SEEN_LOST:
-        return refuse_overflow(e, m, datagram_n, now_ms);
+        return put_off(e, m, datagram_n, COAP_UNAVAILABLE, now_ms);
     }
     return OK;
 }
@@ -201,6 +209,10 @@ enum err coap_server_request(struct coap_endpoint *e, const struct coap_message 
     }
     if (datagram_n > e->limits->datagram_bytes) {
         return refuse(e, m, datagram_n, COAP_REQUEST_TOO_LARGE, 0, now_ms);
+    }
+    if (e->limits->is_full) {
+        e->counters->unserved++;
+        return put_off(e, m, datagram_n, COAP_UNAVAILABLE, now_ms);
     }
     if (e->n_exchanges >= e->limits->n_exchanges) {
         return refuse_overflow(e, m, datagram_n, now_ms);

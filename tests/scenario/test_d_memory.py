@@ -3,7 +3,8 @@ import socket
 
 import pytest
 
-from harness import wire
+from harness import coap, wire
+from harness.coap_wire import GET, MAX_AGE, OBSERVE, PUT, CoapWire, path
 from harness.fortress import metrics
 from harness.wait import wait_until
 from harness.wire import CONNACK, PUBACK, PUBLISH, SUBACK, Wire
@@ -28,6 +29,9 @@ roles:
     client_id: "*"
     subscribe: [ "big/#" ]
     limits: { connect_rate: 10000/s, connect_burst: 10000 }
+  meter:
+    publish: [ { topic: "meters/${device}/#", retain: yes } ]
+    subscribe: [ "meters/${device}/#" ]
   innocent:
     subscribe: [ "small/#" ]
     limits: { inflight: 100 }
@@ -167,3 +171,39 @@ def test_a_crowd_of_slow_sockets_stays_below_the_ceiling(small):
     assert innocent.expect(PUBLISH).body.endswith(b'last')
     for one in (innocent, writer):
         one.socket.close()
+
+
+def test_coap_is_put_off_at_the_ceiling_and_goes_on_after_it(small):
+    """What sleeping sessions were promised fills memory: CoAP gets 5.03 with Max-Age, nobody new comes in, nobody is lost."""
+    meter = small.add('meter', credentials=('psk', 'x509'))
+    topic = f'/mq/meters/{meter.name}/state'
+    greedy_device, sleeper = login(small, 'greedy', ('big/#', 1), expiry=600)
+    sleeper.socket.close()
+    _, writer = login(small, 'writer')
+    big = b'x' * 200_000
+    with CoapWire(small, meter) as one, CoapWire(small, meter) as watching:
+        assert one.ask(PUT, topic, b'before').code == '2.01'
+        assert watching.ask(GET, [(OBSERVE, 0), *path(topic)]).payload == b'before'
+        refused = numbers(small)['refusals_total{reason="memory"}']
+        for i in range(1, 400):  # until what is acknowledged is all that fits
+            writer.send(wire.publish('big/a', big, qos=1, packet_id=i))
+            if writer.expect(PUBACK, timeout=30).reason == 0x97:
+                break
+        assert i < 399, 'the ceiling was never reached'
+        answer = one.ask(PUT, topic, b'meanwhile')
+        assert (answer.code, answer.number(MAX_AGE)) == ('5.03', 10)
+        assert one.ask(GET, topic).code == '5.03'
+        event = small.wait_event('quota', about=meter.name)[0]
+        assert '5.03' in event['reason'] and 'memory_bytes' in event['reason']
+        # Who is not in yet stays outside, before any key is looked at.
+        stranger = coap.request(coap.BUILDS[0], meter, 'get', topic, wait_s=2) if coap.BUILDS else None
+        assert stranger is None or 'before' not in stranger.payload
+        assert numbers(small)['refusals_total{reason="memory"}'] > refused + 2
+        assert one.is_alive() and watching.is_alive()
+        # The sleeper is removed: there is room again, and everything is as before.
+        small.cli('device', 'remove', greedy_device.name)
+        wait_until('memory to be free again', lambda: free_again(small), 20, pause=0.1)
+        assert one.ask(PUT, topic, b'after').code == '2.04'
+        assert watching.receive().payload == b'after'
+        assert one.ask(GET, topic).payload == b'after'
+    writer.socket.close()

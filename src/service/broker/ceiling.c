@@ -103,21 +103,42 @@ static void shed_qos0(struct worker *w)
             slow_dropped(w, c->session, DROP_PRESSURE, (uint32_t)n, (struct slice){0});
         }
     }
+    list_for_each (n, &w->shedders) {
+        struct shedder *s = LIST_ENTRY(n, struct shedder, node);
+        s->spare(s->ctx);
+    }
 }
 
+/* A consumer, and the door that knows it; shedder NULL: it is a conn. */
+struct candidate {
+    struct consumer who;
+    struct shedder *shedder;
+};
+
 /* Two at a time: while memory is short is no time to allocate a table. */
-static struct consumer find_worst(const struct worker *w)
+static void hold_against(struct candidate *worst, struct consumer who, struct shedder *shedder)
 {
-    struct consumer pair[2] = {{0}, {0}};
+    struct consumer pair[2] = {worst->who, who};
+    const struct consumer *larger = pressure_worst(pair, 2);
+    if (larger == &pair[1]) {
+        *worst = (struct candidate){who, shedder};
+    }
+}
+
+static struct candidate find_worst(const struct worker *w)
+{
+    struct candidate worst = {.shedder = NULL};
     for (size_t i = 0; i < w->n_slots; i++) {
         const struct conn *c = w->conns[i];
         if (c != NULL && c->phase == CONN_OPEN) {
-            pair[1] = consumer_of(c);
-            const struct consumer *worst = pressure_worst(pair, 2);
-            pair[0] = worst != NULL ? *worst : (struct consumer){0};
+            hold_against(&worst, consumer_of(c), NULL);
         }
     }
-    return pair[0];
+    list_for_each (n, &w->shedders) {
+        struct shedder *s = LIST_ENTRY(n, struct shedder, node);
+        hold_against(&worst, s->worst(s->ctx), s);
+    }
+    return worst;
 }
 
 static void close_consumer(struct worker *w, struct conn *c, const struct consumer *who)
@@ -129,11 +150,24 @@ static void close_consumer(struct worker *w, struct conn *c, const struct consum
                  (unsigned long long)(who->bytes >> 10), percent_used(w->setup.ceiling), ADVICE);
     worker_report(w, &e);
     slow_say(w, c->session);
-    count_add(&counts(w)->shed_slow, 1);
     conn_close(w, c, MQTT_QUOTA_EXCEEDED);
     c->is_abandoned = true; /* who does not read does not read last words either */
     c->is_shed = true;
     conn_release_session(w, c, "memory");
+}
+
+static bool close_candidate(struct worker *w, const struct candidate *worst)
+{
+    struct conn *c = worst->shedder == NULL ? conn_find(w, worst->who.conn) : NULL;
+    if (worst->shedder != NULL) {
+        worst->shedder->close(worst->shedder->ctx, &worst->who, percent_used(w->setup.ceiling));
+    } else if (c != NULL) {
+        close_consumer(w, c, &worst->who);
+    } else {
+        return false;
+    }
+    count_add(&counts(w)->shed_slow, 1);
+    return true;
 }
 
 /* The largest one of the process goes first, whichever worker it belongs to. */
@@ -153,17 +187,15 @@ static void shed_consumers(struct worker *w)
 {
     uint64_t leaving = 0;
     bool may_shed = w->is_worst_told; /* and had a moment to hear of the others' */
-    struct consumer worst = find_worst(w);
-    tell_worst(w, worst.bytes);
+    struct candidate worst = find_worst(w);
+    tell_worst(w, worst.who.bytes);
     for (int i = 0; i < SHED_AT_ONCE && may_shed && w->pressure >= PRESSURE_CONSUMERS; i++) {
-        struct conn *c = conn_find(w, worst.conn);
-        if (c == NULL || !is_first(w, &worst)) {
+        if (!is_first(w, &worst.who) || !close_candidate(w, &worst)) {
             return;
         }
-        close_consumer(w, c, &worst);
-        leaving += worst.bytes;
+        leaving += worst.who.bytes;
         worst = find_worst(w);
-        tell_worst(w, worst.bytes);
+        tell_worst(w, worst.who.bytes);
         measure(w, leaving);
     }
 }
@@ -196,6 +228,12 @@ static void shed_strangers(struct worker *w)
             w->n_turned_away++;
             conn_close(w, c, MQTT_QUOTA_EXCEEDED);
         }
+    }
+    list_for_each (n, &w->shedders) {
+        struct shedder *s = LIST_ENTRY(n, struct shedder, node);
+        size_t gone = s->turn_away(s->ctx);
+        count_add(&counts(w)->shed_strangers, gone);
+        w->n_turned_away += (uint32_t)gone;
     }
 }
 
@@ -260,6 +298,23 @@ void ceiling_turn(struct worker *w)
     if (w->pressure >= PRESSURE_STRANGERS) {
         shed_strangers(w);
     }
+}
+
+/* ---- other doors ---- */
+
+void worker_add_shedder(struct worker *w, struct shedder *s)
+{
+    list_append(&w->shedders, &s->node);
+}
+
+enum pressure worker_pressure(const struct worker *w)
+{
+    return w->pressure;
+}
+
+bool worker_takes_nobody(struct worker *w)
+{
+    return ceiling_takes_nobody(w);
 }
 
 uint64_t ceiling_deadline(const struct worker *w)

@@ -221,6 +221,7 @@ struct worker {
     bool is_worst_told;     /* the other workers know what its worst consumer holds */
     uint32_t n_turned_away; /* strangers, since that was said */
     struct list complaints; /* sessions with drops that were not said yet */
+    struct list shedders;   /* of other doors */
 
     struct list observers_dirty;
     uint64_t *done; /* cookies, FIFO */

@@ -442,10 +442,15 @@ void association_close(struct association *a, const char *why)
     list_append(&d->gone, &a->node);
 }
 
+struct association *association_find(const struct coap_door *d, uint64_t id)
+{
+    return map_find(&d->associations, slice_of(&id, sizeof(id)));
+}
+
 static void on_closed(void *ctx, uint64_t id, enum err why)
 {
     struct coap_door *d = ctx;
-    struct association *a = map_find(&d->associations, slice_of(&id, sizeof(id)));
+    struct association *a = association_find(d, id);
     if (a != NULL) {
         association_close(a, why == OK           ? "the client closed it"
                              : why == ERR_EXISTS ? "the client made a new association"
@@ -517,8 +522,14 @@ static void report_refused(struct association *a, const struct coap_counters *be
                      datagram.n);
     } else if (now->overflow != before->overflow) {
         e = association_event(a, EVENT_rate);
-        event_reason(&e, "too many requests at a time: one was refused with 5.03");
+        event_reason(&e, "too many requests at a time, or remembered: one was refused with 4.29. "
+                         "Let it wait for its answers");
         count_add(&a->door->setup.counters->refused_rate, 1);
+    } else if (now->unserved != before->unserved) {
+        e = association_event(a, EVENT_quota);
+        event_reason(&e, "a request was refused with 5.03: memory is at memory_bytes. Look at "
+                         "`sallyport alerts`, or raise memory_bytes");
+        count_add(&a->door->setup.counters->refused_memory, 1);
     } else if (now->bad_option != before->bad_option &&
                coap_message_decode(datagram, COAP_ENDPOINT_TOKEN_MAX, &m) == OK) {
         struct topic_limits any = {UINT32_MAX, UINT32_MAX};
@@ -538,11 +549,12 @@ static void report_refused(struct association *a, const struct coap_counters *be
 static void on_received(void *ctx, uint64_t id, struct slice plain)
 {
     struct coap_door *d = ctx;
-    struct association *a = map_find(&d->associations, slice_of(&id, sizeof(id)));
+    struct association *a = association_find(d, id);
     struct coap_event ev;
     if (a == NULL) {
         return;
     }
+    shed_look(d);
     struct coap_counters before = d->counts;
     a->heard_at_ms = d->now_ms;
     enum err err = coap_endpoint_datagram(a->endpoint, plain, d->now_ms, &ev);
@@ -558,7 +570,8 @@ static void on_received(void *ctx, uint64_t id, struct slice plain)
 static bool on_admit(void *ctx, const struct net_peer *peer)
 {
     struct coap_door *d = ctx;
-    return d->setup.admit == NULL || d->setup.admit(d->setup.ctx, peer);
+    return !worker_takes_nobody(d->setup.worker) &&
+           (d->setup.admit == NULL || d->setup.admit(d->setup.ctx, peer));
 }
 
 static void on_transmit(void *ctx, const struct net_peer *to, struct slice datagram)

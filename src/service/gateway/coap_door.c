@@ -50,9 +50,12 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     map_init(&d->watches, &setup->key, watch_cookie_key);
     map_init(&d->tickets, &setup->key, ticket_key);
     list_init(&d->gone);
+    list_init(&d->held);
     wheel_init(&d->wheel, now_ms);
     struct dtls_handler handler = door_dtls_handler(d);
     TRY(setup->open(setup->ctx, &handler, &d->dtls));
+    d->shedder = door_shedder(d);
+    worker_add_shedder(setup->worker, &d->shedder);
     *ret = TAKE(d);
     return OK;
 }
@@ -70,6 +73,7 @@ struct coap_door *coap_door_free(struct coap_door *d)
         association_close(a, NULL);
     }
     door_leave(d);
+    list_unlink(&d->shedder.node);
     dtls_free(d->dtls);
     map_done(&d->associations);
     map_done(&d->watches);
@@ -235,8 +239,10 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
     if (worker_realm(d->setup.worker)->epoch != d->epoch) {
         coap_door_realm_changed(d, now_ms, wall_ms); /* before anything is said to anybody */
     }
+    shed_look(d);
     take_done(d);
     take_messages(d);
+    shed_release(d);
     dtls_tick(d->dtls, d->now_ms);
     wheel_advance(&d->wheel, d->now_ms);
     while ((t = wheel_next(&d->wheel)) != NULL) {

@@ -37,6 +37,7 @@ struct association {
 /* A topic that an association observes, under one or more tokens. */
 struct watch {
     struct observer observer; /* first; its cookie names the watch */
+    struct list_node held;    /* in door->held, while it is not told for want of memory */
     struct association *a;
     struct list lookers;
     bool is_ready; /* the barrier has passed: the subscription is live everywhere */
@@ -101,6 +102,8 @@ struct coap_door {
     struct map watches;      /* by cookie */
     struct map tickets;      /* of commits, by cookie */
     struct list gone;
+    struct list held; /* watches whose news waits, as one reference, until there is memory */
+    struct shedder shedder;
     struct wheel wheel;
     uint64_t next_cookie, next_key;
     struct retry retries[RETRIES_MAX];
@@ -119,6 +122,8 @@ void association_serve(struct association *a);
 
 /* association.c: who is there, from the handshake to the end */
 struct dtls_handler door_dtls_handler(struct coap_door *d);
+/* association_find - by id; NULL: it has ended. */
+struct association *association_find(const struct coap_door *d, uint64_t id);
 /* association_close - the association ends now; why is for the event, NULL: it has been said. The
  * struct lives until the door is left. */
 void association_close(struct association *a, const char *why);
@@ -129,6 +134,15 @@ struct event door_event(const struct coap_door *d, enum event_category category)
 struct event association_event(const struct association *a, enum event_category category);
 void door_report(struct coap_door *d, const struct event *e);
 
+/* shed.c: the door's part in the memory ceiling */
+struct shedder door_shedder(struct coap_door *d);
+/* shed_look - follows the pressure of memory as it is now. */
+void shed_look(struct coap_door *d);
+/* shed_holds - true: this watch is told later, and kept for that. */
+bool shed_holds(struct watch *w);
+/* shed_release - tells those that need not wait any more. */
+void shed_release(struct coap_door *d);
+
 /* request.c: what a request means */
 void request_serve(struct association *a, const struct coap_event *ev);
 /* request_refuse - an answer with `text` and one event with `why`. */
@@ -138,6 +152,8 @@ void request_refuse(const struct request *rq, enum event_category category, uint
  */
 void request_refuse_by_passage(const struct request *rq, enum err err, const struct decision *why,
                                uint64_t wait_ms);
+/* request_refuse_unavailable - 5.03: the server lacks memory now, the client may come again. */
+void request_refuse_unavailable(const struct asker *asker);
 /* request_allowed - the event that samples what was allowed. */
 void request_allowed(const struct request *rq, const char *what);
 /* topic_read - answers with the retained message of the topic. observes: the exchange has been

@@ -27,6 +27,9 @@ static void report_refusal(const struct request *rq, enum event_category categor
     const char *method = coap_code_name(rq->m->code);
     coap_code_text(code, number);
     set_target(rq, &e);
+    if (category == EVENT_store_space) {
+        e.severity = SEVERITY_WARNING; /* the store itself raises the alert */
+    }
     event_reason(&e, "%s was refused with %s: %s", method != NULL ? method : "a request", number,
                  why);
     door_report(a->door, &e);
@@ -81,12 +84,43 @@ void request_refuse_by_passage(const struct request *rq, enum err err, const str
     }
 }
 
-/* The server cannot now: the client may come again. */
-static void refuse_unavailable(const struct asker *asker)
+static void answer_unavailable(const struct asker *asker)
 {
-    count_add(&asker->a->door->setup.counters->dropped_memory, 1);
     (void)answer_number(asker, COAP_UNAVAILABLE, "not now; come again after Max-Age",
                         COAP_OPTION_MAX_AGE, asker->a->door->coap.retry_after_s);
+}
+
+void request_refuse_unavailable(const struct asker *asker)
+{
+    count_add(&asker->a->door->setup.counters->dropped_memory, 1);
+    answer_unavailable(asker);
+}
+
+/* What the broker did not take: the ceiling of memory, the store, or memory itself. */
+static void refuse_unrouted(const struct request *rq, enum err err)
+{
+    struct counters *c = rq->asker.a->door->setup.counters;
+    switch ((unsigned)err) {
+    case ERR_QUOTA: /* counted where it was refused */
+        report_refusal(rq, EVENT_quota, COAP_UNAVAILABLE,
+                       "memory is at memory_bytes: nothing new is taken, what was acknowledged is "
+                       "kept. Look at `sallyport alerts`, or raise memory_bytes");
+        answer_unavailable(&rq->asker);
+        break;
+    case ERR_SPACE:
+    case ERR_IO:
+        count_add(&c->refused_store, 1);
+        report_refusal(rq, EVENT_store_space, COAP_UNAVAILABLE,
+                       err == ERR_IO ? "the disk of DIR/store fails. Look at the disk; what was "
+                                       "acknowledged is kept"
+                                     : "it needs room in the store, and there is none. Free space "
+                                       "on the disk of DIR/store; what was acknowledged is kept");
+        answer_unavailable(&rq->asker);
+        break;
+    default:
+        request_refuse_unavailable(&rq->asker);
+        break;
+    }
 }
 
 void request_allowed(const struct request *rq, const char *what)
@@ -200,17 +234,22 @@ static void route(const struct request *rq, struct msg *m, uint8_t code)
     struct coap_door *d = a->door;
     struct ticket *t = NULL;
     bool is_done = false;
-    if (ticket_new(&rq->asker, ++d->next_cookie, NULL, &t) != OK) {
+    enum err err = ticket_new(&rq->asker, ++d->next_cookie, NULL, &t);
+    if (err == ERR_LIMIT) {
         msg_unref(m);
-        refuse_unavailable(&rq->asker);
+        refuse_rate(rq, EVENT_quota, 0, "too many of its requests wait for an answer");
+        return;
+    }
+    if (err != OK) {
+        msg_unref(m);
+        request_refuse_unavailable(&rq->asker);
         return;
     }
     t->code = code;
-    enum err err = worker_publish(d->setup.worker, a->account, m, t->cookie, d->now_ms, &is_done);
+    err = worker_publish(d->setup.worker, a->account, m, t->cookie, d->now_ms, &is_done);
     if (err != OK) {
-        struct asker asker = t->asker;
         ticket_free(t);
-        refuse_unavailable(&asker);
+        refuse_unrouted(rq, err);
     } else if (is_done) {
         ticket_committed(t);
     }
@@ -247,7 +286,7 @@ static void publish(const struct request *rq, bool retain, struct slice payload,
     bare.payload = payload;
     wanted.m = &bare;
     if (make_msg(&wanted, &content, retain, &m) != OK) {
-        refuse_unavailable(&rq->asker);
+        request_refuse_unavailable(&rq->asker);
         return;
     }
     /* SPEC: RFC7252 5.8.3: 2.01 when the resource is new */

@@ -96,6 +96,7 @@ struct watch *watch_free(struct watch *w)
                 ticket_free(t);
             }
         }
+        list_unlink(&w->held);
         worker_unobserve(a->door->setup.worker, &w->observer);
         (void)map_remove(&a->watches, watch_key(w));
         (void)map_remove(&a->door->watches,
@@ -200,11 +201,11 @@ void watch_request(const struct request *rq)
     asker.quiet = 0; /* who observes wants to hear */
     if (w == NULL) {
         uint32_t most = grants_limits(a->account->grants)->subscriptions;
-        if (a->watches.n >= most || d->watches.n >= COAP_DOOR_OBSERVERS_MAX) {
+        if (a->watches.n >= most) {
             refuse_count(rq, most);
             return;
         }
-        err = watch_new(rq, &w);
+        err = d->watches.n < COAP_DOOR_OBSERVERS_MAX ? watch_new(rq, &w) : ERR_NOMEM;
         if (err == OK) {
             request_allowed(rq, "observed");
         }
@@ -217,10 +218,11 @@ void watch_request(const struct request *rq)
     if (err == OK) {
         err = ticket_new(&asker, 0, w, &t);
     }
-    if (err != OK) {
-        count_add(&d->setup.counters->dropped_memory, 1);
-        (void)answer_number(&asker, COAP_UNAVAILABLE, "not now; come again after Max-Age",
-                            COAP_OPTION_MAX_AGE, d->coap.retry_after_s);
+    if (err == ERR_LIMIT) {
+        struct decision why = {.rule = "too many of its requests wait for an answer"};
+        request_refuse_by_passage(rq, ERR_QUOTA, &why, 0);
+    } else if (err != OK) {
+        request_refuse_unavailable(&asker);
     }
 }
 
@@ -256,12 +258,12 @@ void watch_notify(struct watch *w)
 {
     struct association *a = w->a;
     struct coap_door *d = a->door;
+    if (w->observer.latest == NULL || shed_holds(w)) {
+        return;
+    }
     const struct msg *m = TAKE(w->observer.latest);
     struct value v;
     bool told = false;
-    if (m == NULL) {
-        return;
-    }
     if (!worker_may_hear(d->setup.worker, a->account, m)) {
         count_add(&d->setup.counters->dropped_policy, 1);
         msg_unref(m);
