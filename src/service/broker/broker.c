@@ -10,7 +10,8 @@ enum {
     RING_MESSAGES = 4096,
     VERIFY_QUEUE = 1024,
     DROPS_SAID_EVERY_MS = 1000,
-    SENDERS_EXTRA = 2 /* service thread, verify pool */
+    SENDERS_EXTRA = 2, /* service thread, verify pool */
+    OTHER_THREADS = 3  /* and the committer */
 };
 
 /* A thread that sleeps until somebody has work for it. */
@@ -167,6 +168,8 @@ static enum err broker_init(struct broker *b, struct restore_report *restored)
     struct driver_setup drivers = {.clock = b->setup.clock,
                                    .entrances = b->setup.entrances,
                                    .n_entrances = b->setup.n_entrances,
+                                   .heap_most =
+                                       ceiling_heap_most(&b->ceiling, b->n + OTHER_THREADS),
                                    .ctx = b,
                                    .event = on_event,
                                    .verify = on_verify,
@@ -210,6 +213,7 @@ MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret,
     b->n = s->n_workers;
     b->ceiling.bytes = s->limits.memory_bytes;
     b->ceiling.fixed_bytes = s->fixed_bytes;
+    b->ceiling.headroom_bytes = pressure_headroom(s->limits.memory_bytes, s->n_workers);
     enum err err = broker_init(b, restored != NULL ? restored : &unasked);
     if (err != OK) {
         broker_free(b);

@@ -30,6 +30,26 @@ uint64_t ceiling_used(const struct ceiling *c)
     return c->fixed_bytes + (c->heap != NULL ? c->heap(c->ctx) : mem_used());
 }
 
+uint64_t ceiling_peak(const struct ceiling *c)
+{
+    return c->fixed_bytes + mem_peak();
+}
+
+enum pressure ceiling_step(const struct ceiling *c, enum pressure before, uint64_t leaving)
+{
+    uint64_t used = ceiling_used(c);
+    return pressure_next(before, used > leaving ? used - leaving : 0, c->bytes - c->headroom_bytes);
+}
+
+uint64_t ceiling_heap_most(const struct ceiling *c, unsigned n_threads)
+{
+    uint64_t kept = c->fixed_bytes + (uint64_t)n_threads * MEM_COUNT_STEP;
+    if (c->bytes == 0) {
+        return 0;
+    }
+    return c->bytes > kept ? c->bytes - kept : 1;
+}
+
 enum pressure ceiling_take_peak(struct ceiling *c)
 {
     return (enum pressure)atomic_exchange_explicit(&c->peak, 0, memory_order_relaxed);
@@ -45,18 +65,44 @@ static void note_peak(struct ceiling *c, enum pressure step)
 
 /* ---- steps ---- */
 
+/* Memory is the process's, so its step is, too: a worker that did not look while the step was
+ * reached follows it all the same, until memory is low enough for it to end. */
+static void take_step(struct worker *w, enum pressure step)
+{
+    struct ceiling *c = w->setup.ceiling;
+    if (step == PRESSURE_FULL && w->pressure != PRESSURE_FULL) {
+        w->full_since_ms = w->now_ms;
+    }
+    w->pressure = step;
+    atomic_store_explicit(&c->step, step, memory_order_relaxed);
+    if (step != PRESSURE_NONE) {
+        note_peak(c, step);
+    }
+}
+
+static enum pressure step_before(const struct worker *w)
+{
+    return (enum pressure)atomic_load_explicit(&w->setup.ceiling->step, memory_order_relaxed);
+}
+
 /* leaving: bytes that are in use and whose end is decided. */
 static void measure(struct worker *w, uint64_t leaving)
 {
-    struct ceiling *c = w->setup.ceiling;
-    enum pressure before = w->pressure;
-    uint64_t used = ceiling_used(c);
-    w->pressure = pressure_next(before, used > leaving ? used - leaving : 0, c->bytes);
-    if (w->pressure == PRESSURE_FULL && before != PRESSURE_FULL) {
-        w->full_since_ms = w->now_ms;
+    take_step(w, ceiling_step(w->setup.ceiling, step_before(w), leaving));
+}
+
+/* Between turns: a step may be reached by what this very turn has taken in. What a step ends, only
+ * a turn does. */
+static void glance(struct worker *w)
+{
+    const struct ceiling *c = w->setup.ceiling;
+    if (c == NULL || c->bytes == 0) {
+        return;
     }
-    if (w->pressure != PRESSURE_NONE) {
-        note_peak(c, w->pressure);
+    uint64_t used = c->fixed_bytes + (c->heap != NULL ? c->heap(c->ctx) : mem_glance());
+    enum pressure now = pressure_next(step_before(w), used, c->bytes - c->headroom_bytes);
+    if (now > w->pressure) {
+        take_step(w, now);
     }
 }
 
@@ -94,13 +140,28 @@ bool ceiling_drops(const struct worker *w, const struct session *s)
     return w->pressure >= PRESSURE_QOS0 && is_slow(w, s);
 }
 
+static void shed_qos0_of(struct worker *w, const struct conn *c)
+{
+    if (c->phase == CONN_OPEN && is_slow(w, c->session)) {
+        size_t n = session_shed(c->session);
+        slow_dropped(w, c->session, DROP_PRESSURE, (uint32_t)n, (struct slice){0});
+    }
+}
+
+void ceiling_before_output(struct worker *w, const struct conn *c)
+{
+    glance(w);
+    if (w->pressure >= PRESSURE_QOS0) {
+        shed_qos0_of(w, c);
+    }
+}
+
 static void shed_qos0(struct worker *w)
 {
     for (size_t i = 0; i < w->n_slots; i++) {
         const struct conn *c = w->conns[i];
-        if (c != NULL && c->phase == CONN_OPEN && is_slow(w, c->session)) {
-            size_t n = session_shed(c->session);
-            slow_dropped(w, c->session, DROP_PRESSURE, (uint32_t)n, (struct slice){0});
+        if (c != NULL) {
+            shed_qos0_of(w, c);
         }
     }
     list_for_each (n, &w->shedders) {
@@ -251,6 +312,7 @@ bool ceiling_takes_nobody(struct worker *w)
 
 bool ceiling_holds(struct worker *w, struct conn *c)
 {
+    glance(w);
     if (w->pressure != PRESSURE_FULL || w->now_ms >= w->full_since_ms + FULL_HOLD_MS) {
         return false;
     }
@@ -260,6 +322,7 @@ bool ceiling_holds(struct worker *w, struct conn *c)
 
 bool ceiling_refuses(struct worker *w, struct decision *ret)
 {
+    glance(w);
     if (w->pressure != PRESSURE_FULL) {
         return false;
     }
@@ -307,8 +370,9 @@ void worker_add_shedder(struct worker *w, struct shedder *s)
     list_append(&w->shedders, &s->node);
 }
 
-enum pressure worker_pressure(const struct worker *w)
+enum pressure worker_pressure(struct worker *w)
 {
+    glance(w);
     return w->pressure;
 }
 

@@ -365,9 +365,11 @@ static void driver_turn(struct driver *d)
 
 void driver_run(struct driver *d)
 {
+    mem_limit(d->setup.heap_most);
     while (!atomic_load_explicit(&d->is_stopping, memory_order_acquire)) {
         driver_turn(d);
     }
+    mem_limit(0);
 }
 
 void driver_wake(struct driver *d)

@@ -36,6 +36,7 @@ struct driver_setup {
     struct clock clock;
     const struct driver_entrance *entrances;
     size_t n_entrances;
+    uint64_t heap_most; /* for mem_limit of its thread; 0: none */
     /* Called by the worker's thread. */
     void *ctx;
     void (*event)(void *ctx, unsigned worker, const struct event *e);

@@ -214,7 +214,7 @@ struct shedder {
 /* worker_add_shedder - borrows it until it is unlinked. */
 void worker_add_shedder(struct worker *w, struct shedder *s);
 /* worker_pressure - of memory, now. */
-enum pressure worker_pressure(const struct worker *w);
+enum pressure worker_pressure(struct worker *w);
 /* worker_takes_nobody - true: nobody new is let in, and that is counted. */
 bool worker_takes_nobody(struct worker *w);
 

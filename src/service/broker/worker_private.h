@@ -282,6 +282,8 @@ void slow_sweep(struct worker *w);
 /* ceiling_turn - looks at the memory in use, and sheds what the step asks for. */
 void ceiling_turn(struct worker *w);
 uint64_t ceiling_deadline(const struct worker *w);
+/* ceiling_before_output - what is to be shed of its queue goes before it becomes a copy. */
+void ceiling_before_output(struct worker *w, const struct conn *c);
 /* ceiling_drops - is memory so short that this session gets no QoS 0? */
 bool ceiling_drops(const struct worker *w, const struct session *s);
 /* ceiling_takes_nobody - true: a new connection is to be refused, and that is counted. */
