@@ -219,6 +219,8 @@ MUST_USE enum err coap_endpoint_observe(struct coap_endpoint *e, uint32_t exchan
  */
 MUST_USE enum err coap_endpoint_notify(struct coap_endpoint *e, uint64_t key,
                                        const struct coap_answer *answer, uint64_t now_ms);
+/* coap_endpoint_is_unacked - is a confirmable notification of key on its way? */
+bool coap_endpoint_is_unacked(const struct coap_endpoint *e, uint64_t key);
 /* coap_endpoint_unobserve - ends all observations of key without a word. */
 void coap_endpoint_unobserve(struct coap_endpoint *e, uint64_t key);
 

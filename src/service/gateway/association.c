@@ -451,6 +451,9 @@ static void on_closed(void *ctx, uint64_t id, enum err why)
 {
     struct coap_door *d = ctx;
     struct association *a = association_find(d, id);
+    if (a != NULL && why == ERR_EXISTS) {
+        lookers_lost(a); /* it began anew before it had acknowledged */
+    }
     if (a != NULL) {
         association_close(a, why == OK           ? "the client closed it"
                              : why == ERR_EXISTS ? "the client made a new association"

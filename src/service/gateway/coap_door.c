@@ -49,6 +49,8 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     map_init(&d->associations, &setup->key, association_key);
     map_init(&d->watches, &setup->key, watch_cookie_key);
     map_init(&d->tickets, &setup->key, ticket_key);
+    map_init(&d->failures, &setup->key, failure_key);
+    list_init(&d->failures_by_age);
     list_init(&d->gone);
     list_init(&d->held);
     wheel_init(&d->wheel, now_ms);
@@ -78,6 +80,8 @@ struct coap_door *coap_door_free(struct coap_door *d)
     map_done(&d->associations);
     map_done(&d->watches);
     map_done(&d->tickets);
+    poison_forget_all(d);
+    map_done(&d->failures);
     return mem_free(d);
 }
 
@@ -243,6 +247,7 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
     take_done(d);
     take_messages(d);
     shed_release(d);
+    poison_turn(d);
     dtls_tick(d->dtls, d->now_ms);
     wheel_advance(&d->wheel, d->now_ms);
     while ((t = wheel_next(&d->wheel)) != NULL) {

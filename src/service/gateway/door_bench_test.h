@@ -640,7 +640,7 @@ static void mqtt_publish(struct fortress *f, const char *topic, const char *payl
     mqtt_send(f, &w);
 }
 
-static void mqtt_subscribe(struct fortress *f, const char *filter)
+static inline void mqtt_subscribe(struct fortress *f, const char *filter)
 {
     uint8_t bytes[256], list[128];
     struct wr w = wr_into(bytes, sizeof(bytes)), l = wr_into(list, sizeof(list));

@@ -493,7 +493,7 @@ static struct asker asker_of(struct association *a, const struct coap_event *ev)
 void request_serve(struct association *a, const struct coap_event *ev)
 {
     if (ev->has_ended) {
-        looker_ended(a, ev->key);
+        looker_ended(a, ev->key, false);
     }
     switch (ev->kind) {
     case COAP_EVENT_REQUEST: {
@@ -504,7 +504,7 @@ void request_serve(struct association *a, const struct coap_event *ev)
     case COAP_EVENT_RESET:
     case COAP_EVENT_GIVE_UP:
         if (ev->about == COAP_ABOUT_OBSERVATION) {
-            looker_ended(a, ev->key);
+            looker_ended(a, ev->key, ev->kind == COAP_EVENT_GIVE_UP);
         }
         break;
     case COAP_EVENT_NONE:

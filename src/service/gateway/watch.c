@@ -43,11 +43,24 @@ static void watch_settle(struct watch *w)
     }
 }
 
-void looker_ended(struct association *a, uint64_t key)
+void lookers_lost(struct association *a)
+{
+    list_for_each (n, &a->lookers) {
+        const struct looker *l = LIST_ENTRY(n, struct looker, in_association);
+        if (l->told != 0 && coap_endpoint_is_unacked(a->endpoint, l->key)) {
+            poison_failed(a, l);
+        }
+    }
+}
+
+void looker_ended(struct association *a, uint64_t key, bool is_lost)
 {
     struct looker *l = find_key(a, key);
     if (l != NULL) {
         struct watch *w = l->watch;
+        if (is_lost && l->told != 0) {
+            poison_failed(a, l);
+        }
         looker_free(l);
         watch_settle(w);
     }
@@ -74,7 +87,7 @@ static enum err looker_new(struct watch *w, const struct asker *asker, struct lo
     list_append(&w->lookers, &l->in_watch);
     list_append(&a->lookers, &l->in_association);
     if (before != NULL) {
-        looker_ended(a, before->key);
+        looker_ended(a, before->key, false);
     }
     *ret = l;
     return OK;
@@ -199,6 +212,9 @@ void watch_request(const struct request *rq)
     enum err err = OK;
     struct asker asker = rq->asker;
     asker.quiet = 0; /* who observes wants to hear */
+    if (poison_refuses(&asker, rq->path.text)) {
+        return;
+    }
     if (w == NULL) {
         uint32_t most = grants_limits(a->account->grants)->subscriptions;
         if (a->watches.n >= most) {
@@ -269,10 +285,17 @@ void watch_notify(struct watch *w)
         msg_unref(m);
         return;
     }
+    if (poison_holds(a, m)) {
+        count_add(&d->setup.counters->set_aside, 1);
+        msg_unref(m);
+        return;
+    }
     value_of(d, m, &v);
+    uint64_t told_key = poison_key(a, m);
     list_for_each_safe (n, next, &w->lookers) {
         struct looker *l = LIST_ENTRY(n, struct looker, in_watch);
         enum err err = notify(a, l->key, &v.answer);
+        l->told = told_key;
         if (err == ERR_TOO_LARGE) {
             if (!told) {
                 report_too_large(w, m->payload.n);
