@@ -61,7 +61,8 @@ struct coap_counters {
     uint64_t bytes_in, bytes_out;                   /* of CoAP messages */
     uint64_t unproven_bytes_in, unproven_bytes_out; /* of these, while the address was unproven */
     uint64_t malformed;  /* datagrams that did not decode or were out of place */
-    uint64_t bad_option; /* 4.02 by the engine */
+    uint64_t bad_option; /* 4.02, or 5.05, by the engine */
+    uint64_t bad_method; /* 4.05 by the engine */
     uint64_t duplicates; /* message ids seen again */
     uint64_t overflow;   /* requests refused because a bound of struct coap_limits was reached */
     uint64_t unserved;   /* requests refused because limits.is_full */
@@ -159,6 +160,10 @@ void coap_endpoint_prove(struct coap_endpoint *e, uint64_t until_ms);
 bool coap_endpoint_is_proven(const struct coap_endpoint *e, uint64_t now_ms);
 
 /* ---- as a server ---- */
+
+/* coap_is_unwanted - does a request with this value of No-Response want no answer of this code? A
+ * bit for each class. SPEC: RFC7967 2.1 */
+bool coap_is_unwanted(uint32_t no_response, uint8_t code);
 
 /* What an answer or a notification says. All borrowed for the call. Observe is added by the engine
  * and must not be in options. */

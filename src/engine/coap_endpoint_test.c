@@ -396,6 +396,38 @@ static void becomes_idle(void **state)
     b.e = coap_endpoint_free(b.e);
 }
 
+/* What is refused before anybody serves it is not said to who does not want to hear it; a CON is
+ * acknowledged all the same. No-Response is option 258, behind Uri-Path by 247. SPEC: RFC7967 2.1
+ */
+static void refusals_that_nobody_wants(void **state)
+{
+    (void)state;
+    struct bench b = {.limits = steady_limits()};
+    static const struct step steps[] = {
+        {0, IN, "40080001b161", 0}, /* no such method; SPEC: RFC7252 5.8 */
+        {0, OUT, "60850001", 0},
+        {0, IN, "40080002b161d1ea08", 0}, /* No-Response 8: no 4.xx */
+        {0, OUT, "60000002", 0},
+        {0, IN, "40080003b161d1ea10", 0}, /* 16: no 5.xx */
+        {0, OUT, "60850003", 0},
+        {0, IN, "50080004b161d1ea08", 0},
+        {0, QUIET, "", 0},
+        {0, IN, "50080005b161d1ea02", 0},
+        {0, OUT, "5085....", 0},
+        {0, IN, "40010006902161", 0}, /* option 9 is critical and not served */
+        {0, OUT, "60820006", 0},
+        {0, IN, "40010007b161d0ea", REQUEST}, /* empty: everything is wanted */
+        {0, REFUSE, NULL, OK},
+        {0, OUT, "60840007", 0},
+    };
+    bench_open(&b, true);
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
+        assert_int_equal(run_step(&b, "unwanted", i, &steps[i]), steps[i].want);
+    }
+    assert_int_equal(b.counters.bad_method, 5);
+    b.e = coap_endpoint_free(b.e);
+}
+
 /* Without room nothing is begun and nothing remembered; what was begun goes on. */
 static void full(void **state)
 {
@@ -505,6 +537,7 @@ int main(void)
         cmocka_unit_test(becomes_idle),
         cmocka_unit_test(output_is_bounded),
         cmocka_unit_test(full),
+        cmocka_unit_test(refusals_that_nobody_wants),
         cmocka_unit_test(shed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

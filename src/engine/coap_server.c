@@ -39,10 +39,20 @@ static bool is_over_budget(const struct coap_endpoint *e, size_t request_n, size
 
 /* ---- answers without an exchange: the handler never sees these requests ---- */
 
-/* max_age_s 0: none. A NON gets a NON. */
+bool coap_is_unwanted(uint32_t no_response, uint8_t code)
+{
+    return (no_response & UINT32_C(1) << (coap_code_class(code) - 1)) != 0;
+}
+
+/* max_age_s 0: none. A NON gets a NON; who wants no such answer, an acknowledgement at most. */
 static enum err refuse(struct coap_endpoint *e, const struct coap_message *request,
                        size_t datagram_n, uint8_t code, uint32_t max_age_s, uint64_t now_ms)
 {
+    uint32_t quiet = 0;
+    if (coap_options_find_uint(request->options, COAP_OPTION_NO_RESPONSE, &quiet) &&
+        coap_is_unwanted(quiet, code)) {
+        return request->type == COAP_CON ? coap_send_empty(e, COAP_ACK, request->mid, now_ms) : OK;
+    }
     uint8_t options[SMALL_OPTIONS_BYTES], bytes[COAP_MESSAGE_CAP];
     struct coap_option_writer o = coap_option_writer_into(options, sizeof(options));
     if (max_age_s > 0) {
@@ -202,6 +212,7 @@ enum err coap_server_request(struct coap_endpoint *e, const struct coap_message 
 {
     uint16_t number = 0;
     if (m->code > COAP_IPATCH) {
+        e->counters->bad_method++;
         return refuse(e, m, datagram_n, COAP_METHOD_NOT_ALLOWED, 0, now_ms); /* SPEC: RFC7252 5.8 */
     }
     if (coap_options_check(m->options, e->limits->understood, &number) != OK) {

@@ -4,12 +4,6 @@
 
 /* ---- sending ---- */
 
-/* No-Response: a bit for each class that the client does not want to hear. SPEC: RFC7967 2.1 */
-static bool is_unwanted(const struct asker *asker, uint8_t code)
-{
-    return (asker->quiet & UINT32_C(1) << (coap_code_class(code) - 1)) != 0;
-}
-
 static enum err respond(const struct asker *asker, const struct coap_answer *answer)
 {
     struct association *a = asker->a;
@@ -29,7 +23,7 @@ static uint8_t answer_too_large(const struct asker *asker, size_t bytes)
 uint8_t answer_send(const struct asker *asker, const struct coap_answer *answer)
 {
     struct association *a = asker->a;
-    if (asker->quiet != 0 && is_unwanted(asker, answer->code)) {
+    if (coap_is_unwanted(asker->quiet, answer->code)) {
         enum err err = coap_endpoint_drop(a->endpoint, asker->exchange, a->door->now_ms);
         (void)err; /* without memory it ends by itself, later */
         return 0;

@@ -511,6 +511,28 @@ void association_recheck(struct association *a)
 
 /* ---- datagrams ---- */
 
+/* Why it was refused with 4.02 or 5.05. */
+static void explain_option(const struct association *a, const struct coap_message *m,
+                           struct event *ret)
+{
+    struct topic_limits any = {UINT32_MAX, UINT32_MAX};
+    uint8_t text[DOOR_PATH_BYTES];
+    struct door_path path;
+    struct slice ignored;
+    const char *why;
+    if (coap_options_find(m->options, COAP_OPTION_PROXY_URI, &ignored) ||
+        coap_options_find(m->options, COAP_OPTION_PROXY_SCHEME, &ignored)) {
+        *ret = association_event(a, EVENT_probe);
+        event_reason(ret, "a request was refused with 5.05: it was to go on to another server, and "
+                          "this is no proxy");
+        return;
+    }
+    bool is_utf8 = door_path_read(m->options, &any, text, &path, &why) != ERR_UTF8;
+    *ret = association_event(a, is_utf8 ? EVENT_protocol_error : EVENT_utf8);
+    event_reason(ret, "a request was refused with 4.02: %s",
+                 is_utf8 ? "it carries a critical option that is not known here" : why);
+}
+
 /* What the endpoint answered by itself leaves a trace too. */
 static void report_refused(struct association *a, const struct coap_counters *before,
                            struct slice datagram)
@@ -534,16 +556,12 @@ static void report_refused(struct association *a, const struct coap_counters *be
         event_reason(&e, "a request was refused with 5.03: memory is at memory_bytes. Look at "
                          "`sallyport alerts`, or raise memory_bytes");
         count_add(&a->door->setup.counters->refused_memory, 1);
+    } else if (now->bad_method != before->bad_method) {
+        e = association_event(a, EVENT_protocol_error);
+        event_reason(&e, "a request was refused with 4.05: its method is not known here");
     } else if (now->bad_option != before->bad_option &&
                coap_message_decode(datagram, COAP_ENDPOINT_TOKEN_MAX, &m) == OK) {
-        struct topic_limits any = {UINT32_MAX, UINT32_MAX};
-        uint8_t text[DOOR_PATH_BYTES];
-        struct door_path path;
-        const char *why;
-        bool is_utf8 = door_path_read(m.options, &any, text, &path, &why) != ERR_UTF8;
-        e = association_event(a, is_utf8 ? EVENT_protocol_error : EVENT_utf8);
-        event_reason(&e, "a request was refused with 4.02: %s",
-                     is_utf8 ? "it carries a critical option that is not known here" : why);
+        explain_option(a, &m, &e);
     } else {
         return;
     }

@@ -42,6 +42,9 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     d->coap = setup->coap != NULL ? *setup->coap : coap_limits_default();
     /* Understood only to say 4.13 instead of 4.02. */
     d->coap.understood |= COAP_OPTION_BIT(COAP_OPTION_BLOCK1);
+    d->coap.understood |=
+        COAP_OPTION_BIT(COAP_OPTION_IF_MATCH) | COAP_OPTION_BIT(COAP_OPTION_IF_NONE_MATCH);
+    d->coap.token_bytes = COAP_ENDPOINT_TOKEN_MAX; /* SPEC: RFC8974 2.1 */
     d->now_ms = now_ms;
     d->wall_ms = wall_ms;
     d->epoch = worker_realm(setup->worker)->epoch;

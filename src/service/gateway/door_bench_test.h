@@ -325,7 +325,7 @@ static void turns(struct fortress *f)
     }
 }
 
-static void pass(struct fortress *f, uint64_t ms)
+static inline void pass(struct fortress *f, uint64_t ms)
 {
     f->now_ms += ms;
     f->wall_ms += (int64_t)ms;
@@ -605,7 +605,7 @@ static void mqtt_send(struct fortress *f, struct wr *w)
 }
 
 /* Arrives at worker 0 and ends up at its home. */
-static void mqtt_open(struct fortress *f, const char *name)
+static inline void mqtt_open(struct fortress *f, const char *name)
 {
     uint8_t bytes[256];
     struct wr w = wr_into(bytes, sizeof(bytes));
@@ -623,8 +623,8 @@ static void mqtt_open(struct fortress *f, const char *name)
     assert_true(f->mqtt.conn != 0 && f->mqtt.n > 3 && f->mqtt.bytes[0] == 0x20);
 }
 
-static void mqtt_publish(struct fortress *f, const char *topic, const char *payload, bool retain,
-                         const char *content_type)
+static inline void mqtt_publish(struct fortress *f, const char *topic, const char *payload,
+                                bool retain, const char *content_type)
 {
     uint8_t bytes[2048];
     struct wr w = wr_into(bytes, sizeof(bytes));

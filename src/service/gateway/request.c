@@ -177,6 +177,46 @@ void ticket_committed(struct ticket *t)
     ticket_free(t);
 }
 
+/* ---- conditions ---- */
+
+/* Does the topic have a value that one of the ETags names, or with an empty one, any value?
+ * SPEC: RFC7252 5.10.8.1 */
+static bool has_match(const struct request *rq, const struct msg *m)
+{
+    struct coap_options it = coap_options_from(rq->m->options);
+    struct coap_option o;
+    uint8_t etag[ETAG_BYTES];
+    if (m != NULL) {
+        value_etag(rq->asker.a->door, m, etag);
+    }
+    while (m != NULL && coap_options_next(&it, &o)) {
+        if (o.number == COAP_OPTION_IF_MATCH &&
+            (o.value.n == 0 || slice_equal(o.value, slice_of(etag, sizeof(etag))))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* If-Match and If-None-Match, as this worker knows the topic. SPEC: RFC7252 5.10.8 */
+static bool is_met(const struct request *rq)
+{
+    struct coap_door *d = rq->asker.a->door;
+    struct slice ignored;
+    bool wants_match = coap_options_find(rq->m->options, COAP_OPTION_IF_MATCH, &ignored);
+    bool wants_none = coap_options_find(rq->m->options, COAP_OPTION_IF_NONE_MATCH, &ignored);
+    if (!wants_match && !wants_none) {
+        return true;
+    }
+    const struct msg *m = worker_retained(d->setup.worker, NULL, rq->path.text, d->now_ms);
+    if ((wants_none && m != NULL) || (wants_match && !has_match(rq, m))) {
+        (void)answer_text(&rq->asker, COAP_PRECONDITION_FAILED,
+                          wants_match ? "the value is another" : "there is a value");
+        return false;
+    }
+    return true;
+}
+
 /* ---- PUT, POST, DELETE ---- */
 
 /* What the payload is, as far as the client says. */
@@ -274,7 +314,7 @@ static void publish(const struct request *rq, bool retain, struct slice payload,
                                   bucket_wait_ms(&a->account->publishes, 1, d->now_ms));
         return;
     }
-    if (!content_ok(rq, &content)) {
+    if (!content_ok(rq, &content) || !is_met(rq)) {
         return;
     }
     if (!a->has_published) {
@@ -352,6 +392,9 @@ static void get(const struct request *rq)
     if (!bucket_take(&a->reads, 1, d->now_ms)) {
         refuse_rate(rq, EVENT_rate, bucket_wait_ms(&a->reads, 1, d->now_ms),
                     "it reads faster than replay_rate of its role");
+        return;
+    }
+    if (!is_met(rq)) {
         return;
     }
     if (rq->observe == COAP_OBSERVE_REGISTER) {
@@ -441,6 +484,19 @@ static void refuse_path(const struct request *rq, enum err err, const char *why)
     }
 }
 
+/* Who forwards counts it down, and none leaves at 0. SPEC: RFC8768 3 */
+static bool has_hops(const struct request *rq)
+{
+    struct coap_options it = coap_options_from(rq->m->options);
+    struct coap_option o;
+    while (coap_options_next(&it, &o) && o.number <= COAP_OPTION_HOP_LIMIT) {
+        if (o.number == COAP_OPTION_HOP_LIMIT) {
+            return o.value.n == 1 && o.value.p[0] != 0;
+        }
+    }
+    return true;
+}
+
 static void serve(struct request *rq)
 {
     const struct limits *l = rq->asker.a->door->setup.limits;
@@ -450,6 +506,11 @@ static void serve(struct request *rq)
     enum err err = door_path_read(rq->m->options, &limits, text, &rq->path, &why);
     if (err != OK) {
         refuse_path(rq, err, why);
+        return;
+    }
+    if (!has_hops(rq)) {
+        request_refuse(rq, EVENT_malformed, COAP_BAD_REQUEST, "Hop-Limit is from 1 to 255",
+                       "its Hop-Limit is not from 1 to 255");
         return;
     }
     if (is_part(rq)) {
