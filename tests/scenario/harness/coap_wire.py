@@ -1,9 +1,13 @@
 """A CoAP client made of bytes, over the DTLS of `openssl s_client`: for what no real client would send."""
+import fcntl
 import os
 import select
 import struct
 import subprocess
+import termios
 import time
+
+from .wait import wait_until
 
 CON, NON, ACK, RST = range(4)
 EMPTY, GET, POST, PUT, DELETE, FETCH, PATCH, IPATCH = range(8)
@@ -75,12 +79,12 @@ class Message:
 
 
 class CoapWire:
-    """One association. Nothing here checks what it sends; one datagram is on its way at a time."""
+    """One association. Nothing here checks what it sends."""
 
     def __init__(self, fortress, device, timeout=15):
         self._mid = 1000
         self.process = subprocess.Popen(
-            ['openssl', 's_client', '-dtls1_2', '-quiet', '-no_ign_eof', '-psk', device.psk.encode().hex(), '-psk_identity',
+            ['openssl', 's_client', '-dtls1_2', '-quiet', '-psk', device.psk.encode().hex(), '-psk_identity',
              device.name, '-cipher', 'PSK-AES128-GCM-SHA256', '-connect', f'127.0.0.1:{fortress.ports["coaps"]}'],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
         # What is written while it shakes hands is sent as soon as that is over: the answer to a ping says so.
@@ -88,7 +92,10 @@ class CoapWire:
         assert self.receive(timeout).kind == RST
 
     def send(self, data):
-        os.write(self.process.stdin.fileno(), data)
+        """One write is one datagram, when it has been read before the next."""
+        pipe = self.process.stdin.fileno()
+        os.write(pipe, data)
+        wait_until('the datagram to leave', lambda: not any(fcntl.ioctl(pipe, termios.FIONREAD, b'\0' * 4)), 20, pause=0.001)
         return self
 
     def receive(self, timeout=10):
