@@ -10,12 +10,21 @@ static _Thread_local bool failure_injected;
 
 /* What the threads have handed in, and what this one has not yet. A block may be freed by another
  * thread than took it, so a thread's part can be negative. */
-static _Atomic int64_t counted;
+static _Atomic int64_t counted, peak; /* peak: the most that was counted at a time */
 static _Thread_local int64_t uncounted;
+static _Thread_local int64_t limit_bytes; /* 0: none */
+
+static void note_peak(int64_t now)
+{
+    int64_t seen = atomic_load_explicit(&peak, memory_order_relaxed);
+    while (seen < now && !atomic_compare_exchange_weak_explicit(
+                             &peak, &seen, now, memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
 
 static void hand_in(void)
 {
-    (void)atomic_fetch_add_explicit(&counted, uncounted, memory_order_relaxed);
+    note_peak(atomic_fetch_add_explicit(&counted, uncounted, memory_order_relaxed) + uncounted);
     uncounted = 0;
 }
 
@@ -43,6 +52,41 @@ uint64_t mem_used(void)
     return n > 0 ? (uint64_t)n : 0;
 }
 
+uint64_t mem_glance(void)
+{
+    int64_t n = atomic_load_explicit(&counted, memory_order_relaxed) + uncounted;
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+uint64_t mem_peak(void)
+{
+    int64_t n = atomic_load_explicit(&peak, memory_order_relaxed);
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+void mem_limit(uint64_t bytes)
+{
+    limit_bytes = bytes < INT64_MAX ? (int64_t)bytes : INT64_MAX;
+}
+
+/* Room for n more bytes is taken before it is there, so that two threads never share the last of
+ * it. This thread owes them until they are counted as what they came to, or are not. */
+static bool take_room(size_t n)
+{
+    if (limit_bytes == 0 || n < MEM_LARGE) {
+        return true;
+    }
+    int64_t more = n < INT64_MAX / 2 ? (int64_t)n : INT64_MAX / 2;
+    int64_t now = atomic_fetch_add_explicit(&counted, more, memory_order_relaxed) + more;
+    if (now + uncounted > limit_bytes) {
+        (void)atomic_fetch_sub_explicit(&counted, more, memory_order_relaxed);
+        return false;
+    }
+    note_peak(now);
+    uncounted -= more;
+    return true;
+}
+
 void mem_trim(void)
 {
     (void)malloc_trim(0);
@@ -66,14 +110,19 @@ static size_t at_least_one(size_t n)
     return n > 0 ? n : 1;
 }
 
-void *mem_alloc(size_t n)
+void *mem_alloc_foreign(size_t n)
 {
     return fails_now() ? NULL : took(malloc(at_least_one(n)));
 }
 
+void *mem_alloc(size_t n)
+{
+    return take_room(n) ? mem_alloc_foreign(n) : NULL;
+}
+
 void *mem_zalloc(size_t n)
 {
-    return fails_now() ? NULL : took(calloc(1, at_least_one(n)));
+    return take_room(n) && !fails_now() ? took(calloc(1, at_least_one(n))) : NULL;
 }
 
 void *mem_array(size_t count, size_t size)
@@ -85,7 +134,7 @@ void *mem_array(size_t count, size_t size)
     return mem_zalloc(n);
 }
 
-void *mem_grow(void *p, size_t n)
+void *mem_grow_foreign(void *p, size_t n)
 {
     if (fails_now()) {
         return NULL;
@@ -96,6 +145,12 @@ void *mem_grow(void *p, size_t n)
         count((int64_t)malloc_usable_size(grown) - before);
     }
     return grown;
+}
+
+/* Old and new may both be there for a moment, so all of the new counts. */
+void *mem_grow(void *p, size_t n)
+{
+    return take_room(n) ? mem_grow_foreign(p, n) : NULL;
 }
 
 void *mem_free(void *p)

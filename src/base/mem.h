@@ -24,14 +24,27 @@ char *mem_strdup(const char *text);
 /* mem_wipe - overwrite n bytes in a way the compiler keeps. */
 void mem_wipe(void *p, size_t n);
 
+/* mem_alloc_foreign, mem_grow_foreign - the same for a library that cannot bear to be refused:
+ * counted, but mem_limit does not hold for them. */
+void *mem_alloc_foreign(size_t n);
+void *mem_grow_foreign(void *p, size_t n);
+
 /* mem_used - bytes of the heap in use, by all threads. Each thread counts for itself and adds to
  * the sum when MEM_COUNT_STEP have gathered, so the answer is off by that much for each other
  * thread. */
 uint64_t mem_used(void);
+/* mem_glance - the same without a word to other threads: for every message, where mem_used is for
+ * every turn. */
+uint64_t mem_glance(void);
+/* mem_peak - the most that mem_used has ever been, as far as threads had handed in. */
+uint64_t mem_peak(void);
+/* mem_limit - on this thread, an allocation of MEM_LARGE or more that would bring the heap in use
+ * over `bytes` is refused as if there was no memory; what is smaller is not. 0: no limit. */
+void mem_limit(uint64_t bytes);
 /* mem_trim - gives what is free back to the kernel. Slow: not on a hot path. */
 void mem_trim(void);
 
-enum { MEM_COUNT_STEP = 64 * 1024 };
+enum { MEM_COUNT_STEP = 64 * 1024, MEM_LARGE = 4096 };
 
 /* For tests: the allocation after the next n ones fails, once, on this thread; n < 0 switches it
  * off. Returns whether a failure was injected since the last call. */

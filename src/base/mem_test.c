@@ -134,13 +134,65 @@ static void threads_count_together(void **state)
     assert_int_equal(mem_used(), before);
 }
 
+/* What is large is refused at the limit, what is small is not; other threads go on. */
+static void *takes_much(void *arg)
+{
+    void **ret = arg;
+    *ret = mem_alloc(1 << 20);
+    return NULL;
+}
+
+static void a_limit_holds_for_what_is_large(void **state)
+{
+    (void)state;
+    pthread_t other;
+    void *theirs = NULL;
+    uint64_t before = mem_used();
+    mem_limit(before + (1 << 20) + 1000);
+    void *first = mem_alloc(1 << 20);
+    assert_non_null(first);
+    assert_null(mem_alloc(MEM_LARGE));
+    assert_null(mem_zalloc(MEM_LARGE));
+    assert_null(mem_array(2, MEM_LARGE / 2));
+    assert_null(mem_grow(NULL, MEM_LARGE));
+    assert_null(mem_alloc(SIZE_MAX / 2 + 10)); /* nothing wraps around */
+    void *grown = mem_grow(first, 2 << 20);
+    assert_null(grown); /* and the old one stays */
+    void *small = mem_alloc(MEM_LARGE - 1);
+    assert_non_null(small);
+    void *foreign = mem_alloc_foreign(MEM_LARGE);
+    assert_non_null(foreign);
+    assert_int_equal(pthread_create(&other, NULL, takes_much, &theirs), 0);
+    assert_int_equal(pthread_join(other, NULL), 0);
+    assert_non_null(theirs);
+    mem_free(theirs);
+    mem_free(first);
+    mem_free(small);
+    assert_true(mem_glance() < before + 2 * MEM_LARGE);
+    first = mem_alloc(1 << 19); /* there is room again */
+    assert_non_null(first);
+    mem_free(first);
+    mem_free(foreign);
+    mem_limit(0);
+    first = mem_alloc(8 << 20);
+    assert_non_null(first);
+    mem_free(first);
+    assert_true(mem_peak() >= before + (8 << 20) && mem_peak() < before + (10 << 20));
+    assert_int_equal(mem_used(), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(zero_bytes_are_an_object),        cmocka_unit_test(zeroed_means_zeroed),
-        cmocka_unit_test(arrays_do_not_overflow),          cmocka_unit_test(text_is_copied),
-        cmocka_unit_test(the_named_allocation_fails_once), cmocka_unit_test(every_way_in_can_fail),
-        cmocka_unit_test(what_is_in_use_is_counted),       cmocka_unit_test(threads_count_together),
+        cmocka_unit_test(a_limit_holds_for_what_is_large),
+        cmocka_unit_test(zero_bytes_are_an_object),
+        cmocka_unit_test(zeroed_means_zeroed),
+        cmocka_unit_test(arrays_do_not_overflow),
+        cmocka_unit_test(text_is_copied),
+        cmocka_unit_test(the_named_allocation_fails_once),
+        cmocka_unit_test(every_way_in_can_fail),
+        cmocka_unit_test(what_is_in_use_is_counted),
+        cmocka_unit_test(threads_count_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

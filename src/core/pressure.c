@@ -40,6 +40,13 @@ static uint64_t share(uint64_t ceiling, unsigned percent)
     return ceiling / 100 * percent + ceiling % 100 * percent / 100;
 }
 
+uint64_t pressure_headroom(uint64_t ceiling, unsigned n_workers)
+{
+    uint64_t most = ceiling / PRESSURE_HEADROOM_SHARE;
+    uint64_t wanted = (uint64_t)n_workers * PRESSURE_HEADROOM_BYTES;
+    return wanted < most ? wanted : most;
+}
+
 enum pressure pressure_next(enum pressure before, uint64_t used, uint64_t ceiling)
 {
     enum pressure step = PRESSURE_NONE;

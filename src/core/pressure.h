@@ -26,9 +26,17 @@ enum {
     PRESSURE_CONSUMERS_PERCENT = 90,
     PRESSURE_STRANGERS_PERCENT = 95,
     PRESSURE_FULL_PERCENT = 100,
-    PRESSURE_BACK_PERCENT = 5,      /* so far below its beginning a step ends */
-    PRESSURE_SLOW_BYTES = 64 * 1024 /* who has at least this waiting is a slow consumer */
+    PRESSURE_BACK_PERCENT = 5,       /* so far below its beginning a step ends */
+    PRESSURE_SLOW_BYTES = 64 * 1024, /* who has at least this waiting is a slow consumer */
+    /* What a worker may take in between two looks: what one write leaves over, or one read brings,
+     * and the message made of it. */
+    PRESSURE_HEADROOM_BYTES = 1024 * 1024,
+    PRESSURE_HEADROOM_SHARE = 8 /* of the ceiling at most one part in so many */
 };
+
+/* pressure_headroom - bytes below the ceiling at which the last step begins already, so that what
+ * n_workers do between two looks fits below it. */
+uint64_t pressure_headroom(uint64_t ceiling, unsigned n_workers);
 
 /* pressure_next - the step after `before` when `used` bytes are in use. ceiling 0: none, no step.
  */

@@ -99,6 +99,18 @@ static void what_waits_leaves_before_anything_is_shed(void **state)
     assert_int_equal(pressure_next(PRESSURE_NONE, 600 * MIB, ceiling), PRESSURE_NONE);
 }
 
+/* A worker's share each, but never more than an eighth of the ceiling. */
+static void headroom_is_below_the_ceiling(void **state)
+{
+    (void)state;
+    assert_int_equal(pressure_headroom(0, 2), 0);
+    assert_int_equal(pressure_headroom(64 * MIB, 0), 0);
+    assert_int_equal(pressure_headroom(64 * MIB, 2), 2 * PRESSURE_HEADROOM_BYTES);
+    assert_int_equal(pressure_headroom(64 * MIB, 8), 8 * MIB);
+    assert_int_equal(pressure_headroom(64 * MIB, 9), 8 * MIB);
+    assert_true(pressure_headroom(UINT64_MAX, UINT32_MAX) < UINT64_MAX / 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -109,6 +121,7 @@ int main(void)
         cmocka_unit_test(a_large_ceiling_does_not_overflow),
         cmocka_unit_test(every_step_has_its_words),
         cmocka_unit_test(the_largest_slow_consumer_is_the_worst),
+        cmocka_unit_test(headroom_is_below_the_ceiling),
         cmocka_unit_test(another_worker_may_know_a_larger_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,6 +146,20 @@ static void evict(struct coap_dedup *d)
     drop_kept(d, k);
 }
 
+size_t coap_dedup_shed(struct coap_dedup *d)
+{
+    size_t n = 0;
+    for (; !list_is_empty(&d->kept); n++) {
+        evict(d);
+    }
+    return n;
+}
+
+size_t coap_dedup_bytes(const struct coap_dedup *d)
+{
+    return d->cap * sizeof(*d->seen) + d->kept_bytes;
+}
+
 void coap_dedup_keep(struct coap_dedup *d, const struct coap_limits *limits, struct coap_seen *seen,
                      struct slice answer)
 {

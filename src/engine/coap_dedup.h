@@ -52,6 +52,10 @@ void coap_dedup_keep(struct coap_dedup *d, const struct coap_limits *limits, str
                      struct slice answer);
 /* coap_dedup_kept - the bytes of a KEPT one; borrows. */
 struct slice coap_dedup_kept(const struct coap_dedup *d, uint16_t mid);
+/* coap_dedup_shed - every KEPT one is LOST. Gives how many. O(n * kept). */
+size_t coap_dedup_shed(struct coap_dedup *d);
+/* coap_dedup_bytes - of the heap. */
+size_t coap_dedup_bytes(const struct coap_dedup *d);
 /* coap_dedup_sweep - forgets what has expired, and its memory. O(n). */
 void coap_dedup_sweep(struct coap_dedup *d, uint64_t now_ms);
 /* coap_dedup_deadline - when a sweep empties it; UINT64_MAX when it is empty. */

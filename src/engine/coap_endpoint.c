@@ -102,6 +102,26 @@ bool coap_endpoint_is_idle(const struct coap_endpoint *e)
            e->observers.n == 0 && e->dedup.n == 0 && e->out.n == e->out_at;
 }
 
+size_t coap_endpoint_bytes(const struct coap_endpoint *e)
+{
+    size_t n = coap_dedup_bytes(&e->dedup) + e->out.cap;
+    n += e->n_exchanges * sizeof(struct coap_exchange) + e->n_pending * sizeof(struct coap_pending);
+    list_for_each (node, &e->transmissions) {
+        const struct coap_transmission *t = LIST_ENTRY(node, struct coap_transmission, node);
+        n += sizeof(*t) + t->bytes.cap;
+    }
+    list_for_each (node, &e->observers.list) {
+        const struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
+        n += sizeof(*ob) + ob->pending.cap;
+    }
+    return n;
+}
+
+size_t coap_endpoint_shed(struct coap_endpoint *e)
+{
+    return coap_dedup_shed(&e->dedup);
+}
+
 /* Something of ours that the peer refused or never acknowledged. Ends t. */
 static void end_transmission(struct coap_endpoint *e, struct coap_transmission *t,
                              enum coap_event_kind kind, struct coap_event *ret)

@@ -20,8 +20,8 @@
 #include "base/siphash.h"
 #include "wire/coap/option.h"
 
-/* Every bound a peer can lean on, by name. One immutable value serves all endpoints of a listener.
- */
+/* Every bound a peer can lean on, by name. One value serves all endpoints of a listener, and stays
+ * as it is but for is_full. */
 struct coap_limits {
     uint32_t ack_timeout_ms;        /* SPEC: RFC7252 4.8 ACK_TIMEOUT */
     uint32_t ack_random_permille;   /* ACK_RANDOM_FACTOR * 1000, 1000 or more */
@@ -48,6 +48,7 @@ struct coap_limits {
     uint32_t dedup_bytes;           /* answers kept to be sent again */
     uint32_t output_bytes;          /* datagrams waiting for coap_endpoint_output */
     uint64_t understood;            /* COAP_OPTION_BITs: critical options the service acts on */
+    bool is_full; /* no memory for anything new: requests get 5.03 and are not remembered */
 };
 
 enum { COAP_ENDPOINT_TOKEN_MAX = 32 };
@@ -60,9 +61,11 @@ struct coap_counters {
     uint64_t bytes_in, bytes_out;                   /* of CoAP messages */
     uint64_t unproven_bytes_in, unproven_bytes_out; /* of these, while the address was unproven */
     uint64_t malformed;  /* datagrams that did not decode or were out of place */
-    uint64_t bad_option; /* 4.02 by the engine */
+    uint64_t bad_option; /* 4.02, or 5.05, by the engine */
+    uint64_t bad_method; /* 4.05 by the engine */
     uint64_t duplicates; /* message ids seen again */
     uint64_t overflow;   /* requests refused because a bound of struct coap_limits was reached */
+    uint64_t unserved;   /* requests refused because limits.is_full */
     uint64_t challenged; /* answers replaced by 4.01 with Echo */
     uint64_t retransmitted;
     uint64_t given_up; /* CONs nobody acknowledged */
@@ -123,9 +126,9 @@ struct coap_event {
  * ret       written always; COAP_EVENT_NONE when there is nothing for the caller.
  *
  * What is malformed, repeated, unexpected or over a bound never becomes an event: it is answered
- * (Reset, the earlier answer, 4.02, 4.05, 5.03, 5.05) or passed over in silence, and counted. A
- * request is given once for a message id. ERR_NOMEM: as if the datagram had been lost.
- * O(bytes + dedup entries).
+ * (Reset, the earlier answer, 4.02, 4.05, 4.29, 5.03, 5.05) or passed over in silence, and counted.
+ * A request is given once for a message id. ERR_NOMEM: as if the datagram had been lost. O(bytes +
+ * dedup entries).
  */
 MUST_USE enum err coap_endpoint_datagram(struct coap_endpoint *e, struct slice datagram,
                                          uint64_t now_ms, struct coap_event *ret);
@@ -144,12 +147,23 @@ size_t coap_endpoint_output(struct coap_endpoint *e, void *dst, size_t cap);
 /* coap_endpoint_is_idle - nothing open, nothing remembered: forgetting the peer loses nothing. */
 bool coap_endpoint_is_idle(const struct coap_endpoint *e);
 
+/* coap_endpoint_bytes - what its end would free: what waits for the peer, and what is remembered of
+ * it. O(observations + transmissions). */
+size_t coap_endpoint_bytes(const struct coap_endpoint *e);
+/* coap_endpoint_shed - gives up the answers that are kept to be sent again. A request of theirs
+ * that comes once more gets 5.03, and is not served twice. Gives how many. */
+size_t coap_endpoint_shed(struct coap_endpoint *e);
+
 /* coap_endpoint_prove - the caller has proof of the peer's address until this time; UINT64_MAX: for
  * ever. */
 void coap_endpoint_prove(struct coap_endpoint *e, uint64_t until_ms);
 bool coap_endpoint_is_proven(const struct coap_endpoint *e, uint64_t now_ms);
 
 /* ---- as a server ---- */
+
+/* coap_is_unwanted - does a request with this value of No-Response want no answer of this code? A
+ * bit for each class. SPEC: RFC7967 2.1 */
+bool coap_is_unwanted(uint32_t no_response, uint8_t code);
 
 /* What an answer or a notification says. All borrowed for the call. Observe is added by the engine
  * and must not be in options. */
@@ -210,6 +224,8 @@ MUST_USE enum err coap_endpoint_observe(struct coap_endpoint *e, uint32_t exchan
  */
 MUST_USE enum err coap_endpoint_notify(struct coap_endpoint *e, uint64_t key,
                                        const struct coap_answer *answer, uint64_t now_ms);
+/* coap_endpoint_is_unacked - is a confirmable notification of key on its way? */
+bool coap_endpoint_is_unacked(const struct coap_endpoint *e, uint64_t key);
 /* coap_endpoint_unobserve - ends all observations of key without a word. */
 void coap_endpoint_unobserve(struct coap_endpoint *e, uint64_t key);
 

@@ -74,6 +74,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             coap_endpoint_forget(e, request);
             break;
         default:
+            limits.is_full = (what & 8) != 0;
+            if (limits.is_full) {
+                size_t held = coap_endpoint_bytes(e);
+                (void)coap_endpoint_shed(e);
+                assert(coap_endpoint_bytes(e) <= held);
+            }
             (void)!coap_endpoint_challenge(e, exchange, now_ms);
             break;
         }

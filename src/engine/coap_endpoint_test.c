@@ -207,7 +207,7 @@ static void exchange_limit(void **state)
         {0, IN, "40010001b161", REQUEST},
         {0, IN, "40010002b161", REQUEST},
         {0, IN, "40010003b161", 0},
-        {0, OUT, "60a30003d1010a", 0},
+        {0, OUT, "609d0003d1010a", 0}, /* SPEC: RFC8516 3 */
         {0, IN, "50010004b161", 0},
         {0, QUIET, "", 0},
         {0, ANSWER, "", OK},
@@ -239,7 +239,7 @@ static void dedup_limits(void **state)
         {0, IN, "40010002b161", 0},
         {0, OUT, "60450002ff62", 0},
         {0, IN, "40010003b161", 0},
-        {0, OUT, "60a30003d1010a", 0},
+        {0, OUT, "609d0003d1010a", 0},
         {0, IN, "50010004b161", 0},
         {0, QUIET, "", 0},
         {247300, IN, "40010003b161", REQUEST},
@@ -396,6 +396,107 @@ static void becomes_idle(void **state)
     b.e = coap_endpoint_free(b.e);
 }
 
+/* What is refused before anybody serves it is not said to who does not want to hear it; a CON is
+ * acknowledged all the same. No-Response is option 258, behind Uri-Path by 247. SPEC: RFC7967 2.1
+ */
+static void refusals_that_nobody_wants(void **state)
+{
+    (void)state;
+    struct bench b = {.limits = steady_limits()};
+    static const struct step steps[] = {
+        {0, IN, "40080001b161", 0}, /* no such method; SPEC: RFC7252 5.8 */
+        {0, OUT, "60850001", 0},
+        {0, IN, "40080002b161d1ea08", 0}, /* No-Response 8: no 4.xx */
+        {0, OUT, "60000002", 0},
+        {0, IN, "40080003b161d1ea10", 0}, /* 16: no 5.xx */
+        {0, OUT, "60850003", 0},
+        {0, IN, "50080004b161d1ea08", 0},
+        {0, QUIET, "", 0},
+        {0, IN, "50080005b161d1ea02", 0},
+        {0, OUT, "5085....", 0},
+        {0, IN, "40010006902161", 0}, /* option 9 is critical and not served */
+        {0, OUT, "60820006", 0},
+        {0, IN, "40010007b161d0ea", REQUEST}, /* empty: everything is wanted */
+        {0, REFUSE, NULL, OK},
+        {0, OUT, "60840007", 0},
+    };
+    bench_open(&b, true);
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
+        assert_int_equal(run_step(&b, "unwanted", i, &steps[i]), steps[i].want);
+    }
+    assert_int_equal(b.counters.bad_method, 5);
+    b.e = coap_endpoint_free(b.e);
+}
+
+/* Without room nothing is begun and nothing remembered; what was begun goes on. */
+static void full(void **state)
+{
+    (void)state;
+    struct bench b = {.limits = steady_limits()};
+    static const struct step before[] = {
+        {0, IN, "40010001b161", REQUEST},
+        {0, ANSWER, "a", OK},
+        {0, OUT, "60450001ff61", 0},
+        {0, IN, "40010002b161", REQUEST},
+    };
+    static const struct step while_full[] = {
+        {0, IN, "40010003b161", 0},    {0, OUT, "60a30003d1010a", 0}, {0, IN, "40010003b161", 0},
+        {0, OUT, "60a30003d1010a", 0}, {0, IN, "50010004b161", 0},    {0, QUIET, "", 0},
+        {0, IN, "40010001b161", 0}, /* a known one has its answer */
+        {0, OUT, "60450001ff61", 0},   {0, ANSWER, "b", OK},          {0, OUT, "60450002ff62", 0},
+    };
+    static const struct step after[] = {
+        {0, IN, "40010003b161", REQUEST},
+        {0, ANSWER, "c", OK},
+        {0, OUT, "60450003ff63", 0},
+    };
+    bench_open(&b, true);
+    for (size_t i = 0; i < COUNT_OF(before); i++) {
+        assert_int_equal(run_step(&b, "before", i, &before[i]), before[i].want);
+    }
+    b.limits.is_full = true;
+    for (size_t i = 0; i < COUNT_OF(while_full); i++) {
+        assert_int_equal(run_step(&b, "full", i, &while_full[i]), while_full[i].want);
+    }
+    assert_int_equal(b.counters.unserved, 3);
+    b.limits.is_full = false;
+    for (size_t i = 0; i < COUNT_OF(after); i++) {
+        assert_int_equal(run_step(&b, "after", i, &after[i]), after[i].want);
+    }
+    b.e = coap_endpoint_free(b.e);
+}
+
+/* What is remembered of a peer is known in bytes, and answers can be given up: the request is not
+ * served again all the same. */
+static void shed(void **state)
+{
+    (void)state;
+    struct bench b = {.limits = steady_limits()};
+    static const struct step before[] = {
+        {0, IN, "40010001b161", REQUEST},
+        {0, ANSWER, "abcdefgh", OK},
+        {0, OUT, "60450001ff6162636465666768", 0},
+    };
+    static const struct step after[] = {
+        {0, IN, "40010001b161", 0},
+        {0, OUT, "60a30001d1010a", 0},
+    };
+    bench_open(&b, true);
+    size_t idle = coap_endpoint_bytes(b.e);
+    for (size_t i = 0; i < COUNT_OF(before); i++) {
+        assert_int_equal(run_step(&b, "before", i, &before[i]), before[i].want);
+    }
+    size_t held = coap_endpoint_bytes(b.e);
+    assert_true(held > idle + 13);
+    assert_int_equal(coap_endpoint_shed(b.e), 1);
+    assert_int_equal(coap_endpoint_shed(b.e), 0);
+    assert_int_equal(coap_endpoint_bytes(b.e), held - 13);
+    for (size_t i = 0; i < COUNT_OF(after); i++) {
+        assert_int_equal(run_step(&b, "after", i, &after[i]), after[i].want);
+    }
+    b.e = coap_endpoint_free(b.e);
+}
+
 /* Full output queues lose datagrams as a network does; a small buffer leaves them where they are.
  */
 static void output_is_bounded(void **state)
@@ -420,14 +521,24 @@ static void output_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(piggybacked),       cmocka_unit_test(bare_answers_are_remembered),
-        cmocka_unit_test(non_confirmable),   cmocka_unit_test(separate),
-        cmocka_unit_test(malformed),         cmocka_unit_test(options),
-        cmocka_unit_test(unanswered),        cmocka_unit_test(exchange_limit),
-        cmocka_unit_test(dedup_limits),      cmocka_unit_test(too_large),
-        cmocka_unit_test(three_times),       cmocka_unit_test(echo_proves),
-        cmocka_unit_test(counted),           cmocka_unit_test(becomes_idle),
+        cmocka_unit_test(piggybacked),
+        cmocka_unit_test(bare_answers_are_remembered),
+        cmocka_unit_test(non_confirmable),
+        cmocka_unit_test(separate),
+        cmocka_unit_test(malformed),
+        cmocka_unit_test(options),
+        cmocka_unit_test(unanswered),
+        cmocka_unit_test(exchange_limit),
+        cmocka_unit_test(dedup_limits),
+        cmocka_unit_test(too_large),
+        cmocka_unit_test(three_times),
+        cmocka_unit_test(echo_proves),
+        cmocka_unit_test(counted),
+        cmocka_unit_test(becomes_idle),
         cmocka_unit_test(output_is_bounded),
+        cmocka_unit_test(full),
+        cmocka_unit_test(refusals_that_nobody_wants),
+        cmocka_unit_test(shed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,6 +108,17 @@ enum err coap_endpoint_notify(struct coap_endpoint *e, uint64_t key,
     return is_found ? OK : ERR_NOT_FOUND;
 }
 
+bool coap_endpoint_is_unacked(const struct coap_endpoint *e, uint64_t key)
+{
+    list_for_each (node, &e->observers.list) {
+        const struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
+        if (ob->key == key && ob->in_flight) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void coap_endpoint_unobserve(struct coap_endpoint *e, uint64_t key)
 {
     list_for_each_safe (node, next, &e->observers.list) {

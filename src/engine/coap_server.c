@@ -39,10 +39,20 @@ static bool is_over_budget(const struct coap_endpoint *e, size_t request_n, size
 
 /* ---- answers without an exchange: the handler never sees these requests ---- */
 
-/* max_age_s 0: none. A NON gets a NON. */
+bool coap_is_unwanted(uint32_t no_response, uint8_t code)
+{
+    return (no_response & UINT32_C(1) << (coap_code_class(code) - 1)) != 0;
+}
+
+/* max_age_s 0: none. A NON gets a NON; who wants no such answer, an acknowledgement at most. */
 static enum err refuse(struct coap_endpoint *e, const struct coap_message *request,
                        size_t datagram_n, uint8_t code, uint32_t max_age_s, uint64_t now_ms)
 {
+    uint32_t quiet = 0;
+    if (coap_options_find_uint(request->options, COAP_OPTION_NO_RESPONSE, &quiet) &&
+        coap_is_unwanted(quiet, code)) {
+        return request->type == COAP_CON ? coap_send_empty(e, COAP_ACK, request->mid, now_ms) : OK;
+    }
     uint8_t options[SMALL_OPTIONS_BYTES], bytes[COAP_MESSAGE_CAP];
     struct coap_option_writer o = coap_option_writer_into(options, sizeof(options));
     if (max_age_s > 0) {
@@ -76,14 +86,22 @@ static enum err refuse_option(struct coap_endpoint *e, const struct coap_message
                   now_ms);
 }
 
+/* It may come again after Max-Age; a NON is passed over. */
+static enum err put_off(struct coap_endpoint *e, const struct coap_message *m, size_t datagram_n,
+                        uint8_t code, uint64_t now_ms)
+{
+    if (m->type != COAP_CON) {
+        return OK;
+    }
+    return refuse(e, m, datagram_n, code, e->limits->retry_after_s, now_ms);
+}
+
+/* More at a time than one peer may have. SPEC: RFC8516 3 */
 static enum err refuse_overflow(struct coap_endpoint *e, const struct coap_message *m,
                                 size_t datagram_n, uint64_t now_ms)
 {
     e->counters->overflow++;
-    if (m->type != COAP_CON) {
-        return OK;
-    }
-    return refuse(e, m, datagram_n, COAP_UNAVAILABLE, e->limits->retry_after_s, now_ms);
+    return put_off(e, m, datagram_n, COAP_TOO_MANY_REQUESTS, now_ms);
 }
 
 enum err coap_server_repeat(struct coap_endpoint *e, const struct coap_message *m,
@@ -106,7 +124,7 @@ enum err coap_server_repeat(struct coap_endpoint *e, const struct coap_message *
         return is_too_much ? OK : coap_send(e, answer, now_ms);
     }
     case COAP_SEEN_LOST:
-        return refuse_overflow(e, m, datagram_n, now_ms);
+        return put_off(e, m, datagram_n, COAP_UNAVAILABLE, now_ms);
     }
     return OK;
 }
@@ -194,6 +212,7 @@ enum err coap_server_request(struct coap_endpoint *e, const struct coap_message 
 {
     uint16_t number = 0;
     if (m->code > COAP_IPATCH) {
+        e->counters->bad_method++;
         return refuse(e, m, datagram_n, COAP_METHOD_NOT_ALLOWED, 0, now_ms); /* SPEC: RFC7252 5.8 */
     }
     if (coap_options_check(m->options, e->limits->understood, &number) != OK) {
@@ -201,6 +220,10 @@ enum err coap_server_request(struct coap_endpoint *e, const struct coap_message 
     }
     if (datagram_n > e->limits->datagram_bytes) {
         return refuse(e, m, datagram_n, COAP_REQUEST_TOO_LARGE, 0, now_ms);
+    }
+    if (e->limits->is_full) {
+        e->counters->unserved++;
+        return put_off(e, m, datagram_n, COAP_UNAVAILABLE, now_ms);
     }
     if (e->n_exchanges >= e->limits->n_exchanges) {
         return refuse_overflow(e, m, datagram_n, now_ms);

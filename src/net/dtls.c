@@ -259,6 +259,11 @@ void dtls_tick(struct dtls *d, uint64_t now_ms)
     d->ops->tick(d, now_ms);
 }
 
+size_t dtls_turn_away(struct dtls *d)
+{
+    return d->ops->turn_away(d);
+}
+
 const struct dtls_counts *dtls_counts(const struct dtls *d)
 {
     return d->ops->counts(d);

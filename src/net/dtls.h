@@ -95,6 +95,7 @@ struct dtls_ops {
     bool (*info)(const struct dtls *d, uint64_t id, struct dtls_info *ret);
     uint64_t (*deadline)(const struct dtls *d);
     void (*tick)(struct dtls *d, uint64_t now_ms);
+    size_t (*turn_away)(struct dtls *d);
     const struct dtls_counts *(*counts)(const struct dtls *d);
     struct dtls *(*free)(struct dtls *d);
     /* NULL: it has nothing that could be renewed */
@@ -156,6 +157,9 @@ bool dtls_info(const struct dtls *d, uint64_t id, struct dtls_info *ret);
 /* dtls_deadline - when dtls_tick has something to do (retransmission, time-out); UINT64_MAX. */
 uint64_t dtls_deadline(const struct dtls *d);
 void dtls_tick(struct dtls *d, uint64_t now_ms);
+/* dtls_turn_away - every handshake that is not finished ends, without a word to its peer or to
+ * handler.failed; open associations stay. Gives how many. */
+size_t dtls_turn_away(struct dtls *d);
 const struct dtls_counts *dtls_counts(const struct dtls *d);
 struct dtls *dtls_free(struct dtls *d);
 /* dtls_renew - what a server shows and asks for in handshakes from here on: the certificates of c

@@ -601,6 +601,18 @@ static void server_tick(struct dtls *d, uint64_t now_ms)
     leave(s);
 }
 
+static size_t server_turn_away(struct dtls *d)
+{
+    struct server *s = CONTAINER_OF(d, struct server, dtls);
+    size_t n = s->counts.half_open;
+    enter(s);
+    list_for_each_safe (node, next, &s->half_open) {
+        remove_association(s, LIST_ENTRY(node, struct association, node));
+    }
+    leave(s);
+    return n;
+}
+
 static const struct dtls_counts *server_counts(const struct dtls *d)
 {
     return &((const struct server *)(const void *)d)->counts;
@@ -679,6 +691,7 @@ static const struct dtls_ops server_ops = {.input = server_input,
                                            .info = server_info,
                                            .deadline = server_deadline,
                                            .tick = server_tick,
+                                           .turn_away = server_turn_away,
                                            .counts = server_counts,
                                            .free = server_free,
                                            .renew = server_renew};

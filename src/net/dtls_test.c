@@ -571,6 +571,34 @@ static void half_open_handshakes_are_capped(void **state)
     net_done(&n);
 }
 
+/* Strangers go when memory is short; who is in stays. */
+static void unfinished_handshakes_are_turned_away(void **state)
+{
+    (void)state;
+    struct net n;
+    net_init(&n);
+    const struct dtls_counts *counts = dtls_counts(n.server.dtls);
+    client_psk(&n, "meter-1", key);
+    run(&n, &n.client.n_opened, 1);
+    for (uint32_t i = 0; i < 3; i++) {
+        n.client.self.port = 1000 + i;
+        n.server.n_queued = 0;
+        client_psk(&n, "meter-1", key);
+        dtls_tick(n.client.dtls, now(&n));
+        deliver(&n.server);
+        deliver(&n.client);
+        deliver(&n.server);
+    }
+    assert_int_equal(counts->half_open, 3);
+    assert_int_equal(dtls_turn_away(n.server.dtls), 3);
+    assert_int_equal(counts->half_open, 0);
+    assert_int_equal(counts->open, 1);
+    assert_int_equal(n.server.n_failed, 0); /* it was not they who failed */
+    assert_int_equal(dtls_turn_away(n.server.dtls), 0);
+    assert_int_equal(dtls_turn_away(n.client.dtls), 0);
+    net_done(&n);
+}
+
 /* SPEC: RFC6347 4.2.8 */
 static void an_old_association_lives_until_the_new_one_is_complete(void **state)
 {
@@ -762,6 +790,7 @@ int main(void)
         cmocka_unit_test(strangers_cost_nothing),
         cmocka_unit_test(a_cookie_is_bound_to_its_address_and_time),
         cmocka_unit_test(half_open_handshakes_are_capped),
+        cmocka_unit_test(unfinished_handshakes_are_turned_away),
         cmocka_unit_test(a_handshake_has_its_time),
         cmocka_unit_test(who_is_not_welcome_costs_nothing),
         cmocka_unit_test(an_old_association_lives_until_the_new_one_is_complete),

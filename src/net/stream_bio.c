@@ -21,7 +21,11 @@ enum err stream_fail_errno(struct stream *s)
 
 static enum err keep(struct stream *s, struct slice bytes)
 {
-    if (buf_append(&s->pending, bytes, STREAM_PENDING_MAX) != OK) {
+    enum err err = buf_append(&s->pending, bytes, STREAM_PENDING_MAX);
+    if (err == ERR_NOMEM) {
+        return stream_fail(s, err, "there is no memory for what the peer has not read");
+    }
+    if (err != OK) {
         return stream_fail(s, ERR_LIMIT, "the peer does not read: too much is waiting for it");
     }
     return OK;

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from harness import wire
+from harness.coap_wire import POST, PUT, CoapWire
 from harness.durable import EXPIRY, Message
 from harness.fortress import Fortress, Refused, metrics
 from harness.paho_client import Paho
@@ -279,6 +280,25 @@ def test_a_retained_message_that_kills(place):
     with Wire(place, device).login('innocent') as w:
         w.send(wire.subscribe(1, ('p/#', 0)))
         assert {w.receive().kind, w.receive().kind} == {SUBACK, PUBLISH}
+
+
+@pytest.mark.parametrize('method', [POST, PUT])
+def test_a_value_by_coap_that_kills(place, method):
+    """It comes through the other door, and over a restart: the same bound, the same store, the same replay."""
+    device, sensor = place.add('any'), place.add('any', credentials=('psk',))
+    subscribed(place, device, 'p/#')
+    with CoapWire(place, sensor) as door:
+        assert door.ask(method, '/mq/p/bad', b'\x01bad').code == ('2.01' if method == PUT else '2.04')
+    for i in range(TRIES):
+        dies_at(place, device, 'p/bad')
+        if i == 0:
+            place.kill()
+            place.start()
+    gets_nothing(place, device)
+    row = rows(place, device)[0]
+    assert (row['topic'], row['qos']) == ('p/bad', 1)
+    place.cli('setaside', 'replay', row['id'])
+    assert gets(place, device).payload == b'\x01bad'
 
 
 def test_bounds_of_the_store():

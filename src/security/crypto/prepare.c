@@ -5,19 +5,20 @@
 
 #include "base/mem.h"
 
-/* The library's memory is counted with ours: most of what a TLS connection costs is there. */
+/* The library's memory is counted with ours: most of what a TLS connection costs is there. It is
+ * never refused for the ceiling's sake: not every path of the library survives that. */
 static void *take(size_t n, const char *file, int line)
 {
     (void)file;
     (void)line;
-    return n > 0 ? mem_alloc(n) : NULL;
+    return n > 0 ? mem_alloc_foreign(n) : NULL;
 }
 
 static void *grow(void *p, size_t n, const char *file, int line)
 {
     (void)file;
     (void)line;
-    return n > 0 ? mem_grow(p, n) : mem_free(p);
+    return n > 0 ? mem_grow_foreign(p, n) : mem_free(p);
 }
 
 static void give(void *p, const char *file, int line)

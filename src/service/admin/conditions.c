@@ -196,7 +196,7 @@ static void watch_memory(struct admin *a)
 {
     struct ceiling *c = broker_ceiling(a->setup.broker);
     struct event e;
-    enum pressure now = pressure_next(a->memory_step, ceiling_used(c), c->bytes);
+    enum pressure now = ceiling_step(c, a->memory_step, 0);
     enum pressure peak = ceiling_take_peak(c);
     enum pressure step = peak > now ? peak : now;
     memory_event(c, step, &e);

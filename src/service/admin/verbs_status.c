@@ -40,19 +40,20 @@ struct metrics_sources admin_sources(const struct admin *a, const struct counter
         sets[i] = broker_counters(a->setup.broker, i);
     }
     log_status(a->setup.log, store);
-    return (struct metrics_sources){.workers = sets,
-                                    .n_workers = n,
-                                    .listeners = a->listeners,
-                                    .n_listeners = a->setup.n_listeners,
-                                    .audit = a->setup.audit,
-                                    .store = store,
-                                    .memory_ceiling_bytes = broker_ceiling(a->setup.broker)->bytes,
-                                    .memory_used_bytes =
-                                        ceiling_used(broker_ceiling(a->setup.broker)),
-                                    .open_alerts = count_alerts(a, now),
-                                    .exceptions = count_exceptions(v, now),
-                                    .principals = directory_version_count(v),
-                                    .epoch = broker_realm_epoch(a->setup.broker)};
+    return (struct metrics_sources){
+        .workers = sets,
+        .n_workers = n,
+        .listeners = a->listeners,
+        .n_listeners = a->setup.n_listeners,
+        .audit = a->setup.audit,
+        .store = store,
+        .memory_ceiling_bytes = broker_ceiling(a->setup.broker)->bytes,
+        .memory_used_bytes = ceiling_used(broker_ceiling(a->setup.broker)),
+        .memory_peak_bytes = ceiling_peak(broker_ceiling(a->setup.broker)),
+        .open_alerts = count_alerts(a, now),
+        .exceptions = count_exceptions(v, now),
+        .principals = directory_version_count(v),
+        .epoch = broker_realm_epoch(a->setup.broker)};
 }
 
 static void text_release(struct buf *b)

@@ -11,7 +11,8 @@ enum {
     RING_MESSAGES = 4096,
     VERIFY_QUEUE = 1024,
     DROPS_SAID_EVERY_MS = 1000,
-    SENDERS_EXTRA = 3 /* service thread, verify pool, log */
+    SENDERS_EXTRA = 3, /* service thread, verify pool, log */
+    OTHER_THREADS = 3  /* and the committer */
 };
 
 /* A thread that sleeps until somebody has work for it. */
@@ -223,6 +224,7 @@ static enum err broker_init(struct broker *b, struct restore_report *restored)
                                    .entrances = b->setup.entrances,
                                    .n_entrances = b->setup.n_entrances,
                                    .edition = edition,
+                                   .ceiling = &b->ceiling,
                                    .ctx = b,
                                    .event = on_event,
                                    .verify = on_verify,
@@ -266,6 +268,8 @@ MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret,
     b->setup = *s;
     b->n = s->n_workers;
     b->ceiling.fixed_bytes = s->fixed_bytes;
+    b->ceiling.n_workers = s->n_workers;
+    b->ceiling.n_threads = s->n_workers + OTHER_THREADS;
     enum err err = broker_init(b, restored != NULL ? restored : &unasked);
     if (err != OK) {
         broker_free(b);

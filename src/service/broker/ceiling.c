@@ -30,6 +30,34 @@ uint64_t ceiling_used(const struct ceiling *c)
     return c->fixed_bytes + (c->heap != NULL ? c->heap(c->ctx) : mem_used());
 }
 
+uint64_t ceiling_peak(const struct ceiling *c)
+{
+    return c->fixed_bytes + mem_peak();
+}
+
+/* What the steps are of. */
+static uint64_t below_headroom(const struct ceiling *c)
+{
+    uint64_t bytes = atomic_load_explicit(&c->bytes, memory_order_relaxed);
+    return bytes - pressure_headroom(bytes, c->n_workers);
+}
+
+enum pressure ceiling_step(const struct ceiling *c, enum pressure before, uint64_t leaving)
+{
+    uint64_t used = ceiling_used(c);
+    return pressure_next(before, used > leaving ? used - leaving : 0, below_headroom(c));
+}
+
+uint64_t ceiling_heap_most(const struct ceiling *c)
+{
+    uint64_t bytes = atomic_load_explicit(&c->bytes, memory_order_relaxed);
+    uint64_t kept = c->fixed_bytes + (uint64_t)c->n_threads * MEM_COUNT_STEP;
+    if (bytes == 0) {
+        return 0;
+    }
+    return bytes > kept ? bytes - kept : 1;
+}
+
 enum pressure ceiling_take_peak(struct ceiling *c)
 {
     return (enum pressure)atomic_exchange_explicit(&c->peak, 0, memory_order_relaxed);
@@ -45,18 +73,44 @@ static void note_peak(struct ceiling *c, enum pressure step)
 
 /* ---- steps ---- */
 
+/* Memory is the process's, so its step is, too: a worker that did not look while the step was
+ * reached follows it all the same, until memory is low enough for it to end. */
+static void take_step(struct worker *w, enum pressure step)
+{
+    struct ceiling *c = w->setup.ceiling;
+    if (step == PRESSURE_FULL && w->pressure != PRESSURE_FULL) {
+        w->full_since_ms = w->now_ms;
+    }
+    w->pressure = step;
+    atomic_store_explicit(&c->step, step, memory_order_relaxed);
+    if (step != PRESSURE_NONE) {
+        note_peak(c, step);
+    }
+}
+
+static enum pressure step_before(const struct worker *w)
+{
+    return (enum pressure)atomic_load_explicit(&w->setup.ceiling->step, memory_order_relaxed);
+}
+
 /* leaving: bytes that are in use and whose end is decided. */
 static void measure(struct worker *w, uint64_t leaving)
 {
-    struct ceiling *c = w->setup.ceiling;
-    enum pressure before = w->pressure;
-    uint64_t used = ceiling_used(c);
-    w->pressure = pressure_next(before, used > leaving ? used - leaving : 0, c->bytes);
-    if (w->pressure == PRESSURE_FULL && before != PRESSURE_FULL) {
-        w->full_since_ms = w->now_ms;
+    take_step(w, ceiling_step(w->setup.ceiling, step_before(w), leaving));
+}
+
+/* Between turns: a step may be reached by what this very turn has taken in. What a step ends, only
+ * a turn does. */
+static void glance(struct worker *w)
+{
+    const struct ceiling *c = w->setup.ceiling;
+    if (c == NULL || c->bytes == 0) {
+        return;
     }
-    if (w->pressure != PRESSURE_NONE) {
-        note_peak(c, w->pressure);
+    uint64_t used = c->fixed_bytes + (c->heap != NULL ? c->heap(c->ctx) : mem_glance());
+    enum pressure now = pressure_next(step_before(w), used, below_headroom(c));
+    if (now > w->pressure) {
+        take_step(w, now);
     }
 }
 
@@ -94,33 +148,70 @@ bool ceiling_drops(const struct worker *w, const struct session *s)
     return w->pressure >= PRESSURE_QOS0 && is_slow(w, s);
 }
 
+static void shed_qos0_of(struct worker *w, const struct conn *c)
+{
+    if (c->phase == CONN_OPEN && is_slow(w, c->session)) {
+        size_t n = session_shed(c->session);
+        slow_dropped(w, c->session, DROP_PRESSURE, (uint32_t)n, (struct slice){0});
+    }
+}
+
+void ceiling_before_output(struct worker *w, const struct conn *c)
+{
+    glance(w);
+    if (w->pressure >= PRESSURE_QOS0) {
+        shed_qos0_of(w, c);
+    }
+}
+
 static void shed_qos0(struct worker *w)
 {
     for (size_t i = 0; i < w->n_slots; i++) {
         struct conn *c = w->conns[i];
-        if (c != NULL && c->phase == CONN_OPEN && is_slow(w, c->session)) {
-            size_t n = session_shed(c->session);
-            slow_dropped(w, c->session, DROP_PRESSURE, (uint32_t)n, (struct slice){0});
-            if (c->backlog_bytes > 0) {
-                spill_stalled(w, c);
-            }
+        if (c == NULL) {
+            continue;
         }
+        shed_qos0_of(w, c);
+        if (c->phase == CONN_OPEN && c->backlog_bytes > 0 && is_slow(w, c->session)) {
+            spill_stalled(w, c);
+        }
+    }
+    list_for_each (n, &w->shedders) {
+        struct shedder *s = LIST_ENTRY(n, struct shedder, node);
+        s->spare(s->ctx);
     }
 }
 
+/* A consumer, and the door that knows it; shedder NULL: it is a conn. */
+struct candidate {
+    struct consumer who;
+    struct shedder *shedder;
+};
+
 /* Two at a time: while memory is short is no time to allocate a table. */
-static struct consumer find_worst(const struct worker *w)
+static void hold_against(struct candidate *worst, struct consumer who, struct shedder *shedder)
 {
-    struct consumer pair[2] = {{0}, {0}};
+    struct consumer pair[2] = {worst->who, who};
+    const struct consumer *larger = pressure_worst(pair, 2);
+    if (larger == &pair[1]) {
+        *worst = (struct candidate){who, shedder};
+    }
+}
+
+static struct candidate find_worst(const struct worker *w)
+{
+    struct candidate worst = {.shedder = NULL};
     for (size_t i = 0; i < w->n_slots; i++) {
         const struct conn *c = w->conns[i];
         if (c != NULL && c->phase == CONN_OPEN) {
-            pair[1] = consumer_of(c);
-            const struct consumer *worst = pressure_worst(pair, 2);
-            pair[0] = worst != NULL ? *worst : (struct consumer){0};
+            hold_against(&worst, consumer_of(c), NULL);
         }
     }
-    return pair[0];
+    list_for_each (n, &w->shedders) {
+        struct shedder *s = LIST_ENTRY(n, struct shedder, node);
+        hold_against(&worst, s->worst(s->ctx), s);
+    }
+    return worst;
 }
 
 static void close_consumer(struct worker *w, struct conn *c, const struct consumer *who)
@@ -132,11 +223,24 @@ static void close_consumer(struct worker *w, struct conn *c, const struct consum
                  (unsigned long long)(who->bytes >> 10), percent_used(w->setup.ceiling), ADVICE);
     worker_report(w, &e);
     slow_say(w, c->session);
-    count_add(&counts(w)->shed_slow, 1);
     conn_close(w, c, MQTT_QUOTA_EXCEEDED);
     c->is_abandoned = true; /* who does not read does not read last words either */
     c->is_shed = true;
     conn_release_session(w, c, "memory");
+}
+
+static bool close_candidate(struct worker *w, const struct candidate *worst)
+{
+    struct conn *c = worst->shedder == NULL ? conn_find(w, worst->who.conn) : NULL;
+    if (worst->shedder != NULL) {
+        worst->shedder->close(worst->shedder->ctx, &worst->who, percent_used(w->setup.ceiling));
+    } else if (c != NULL) {
+        close_consumer(w, c, &worst->who);
+    } else {
+        return false;
+    }
+    count_add(&counts(w)->shed_slow, 1);
+    return true;
 }
 
 /* The largest one of the process goes first, whichever worker it belongs to. */
@@ -156,17 +260,15 @@ static void shed_consumers(struct worker *w)
 {
     uint64_t leaving = 0;
     bool may_shed = w->is_worst_told; /* and had a moment to hear of the others' */
-    struct consumer worst = find_worst(w);
-    tell_worst(w, worst.bytes);
+    struct candidate worst = find_worst(w);
+    tell_worst(w, worst.who.bytes);
     for (int i = 0; i < SHED_AT_ONCE && may_shed && w->pressure >= PRESSURE_CONSUMERS; i++) {
-        struct conn *c = conn_find(w, worst.conn);
-        if (c == NULL || !is_first(w, &worst)) {
+        if (!is_first(w, &worst.who) || !close_candidate(w, &worst)) {
             return;
         }
-        close_consumer(w, c, &worst);
-        leaving += worst.bytes;
+        leaving += worst.who.bytes;
         worst = find_worst(w);
-        tell_worst(w, worst.bytes);
+        tell_worst(w, worst.who.bytes);
         measure(w, leaving);
     }
 }
@@ -200,6 +302,12 @@ static void shed_strangers(struct worker *w)
             conn_close(w, c, MQTT_QUOTA_EXCEEDED);
         }
     }
+    list_for_each (n, &w->shedders) {
+        struct shedder *s = LIST_ENTRY(n, struct shedder, node);
+        size_t gone = s->turn_away(s->ctx);
+        count_add(&counts(w)->shed_strangers, gone);
+        w->n_turned_away += (uint32_t)gone;
+    }
 }
 
 bool ceiling_takes_nobody(struct worker *w)
@@ -216,6 +324,7 @@ bool ceiling_takes_nobody(struct worker *w)
 
 bool ceiling_holds(struct worker *w, struct conn *c)
 {
+    glance(w);
     if (w->pressure != PRESSURE_FULL || w->now_ms >= w->full_since_ms + FULL_HOLD_MS) {
         return false;
     }
@@ -225,6 +334,7 @@ bool ceiling_holds(struct worker *w, struct conn *c)
 
 bool ceiling_refuses(struct worker *w, struct decision *ret)
 {
+    glance(w);
     if (w->pressure != PRESSURE_FULL) {
         return false;
     }
@@ -264,6 +374,24 @@ void ceiling_turn(struct worker *w)
     if (w->pressure >= PRESSURE_STRANGERS) {
         shed_strangers(w);
     }
+}
+
+/* ---- other doors ---- */
+
+void worker_add_shedder(struct worker *w, struct shedder *s)
+{
+    list_append(&w->shedders, &s->node);
+}
+
+enum pressure worker_pressure(struct worker *w)
+{
+    glance(w);
+    return w->pressure;
+}
+
+bool worker_takes_nobody(struct worker *w)
+{
+    return ceiling_takes_nobody(w);
 }
 
 uint64_t ceiling_deadline(const struct worker *w)

@@ -16,12 +16,15 @@ enum {
 };
 
 struct ceiling {
-    _Atomic uint64_t bytes;      /* 0: there is none; a reload may change it */
-    uint64_t fixed_bytes;        /* what the process has that is no heap: code, stacks */
+    _Atomic uint64_t bytes; /* 0: there is none; a reload may change it */
+    unsigned n_workers;     /* have a headroom, see pressure_headroom: the steps are below it */
+    unsigned n_threads;     /* count the heap, each by itself */
+    uint64_t fixed_bytes;   /* what the process has that is no heap: code, stacks */
     uint64_t (*heap)(void *ctx); /* bytes of the heap in use, any thread; NULL: mem_used */
     void *ctx;
     uint32_t spill_bytes, spill_near;            /* for tests; 0: the above */
     _Atomic uint64_t worst[FILTERS_WORKERS_MAX]; /* by worker: what its worst consumer holds */
+    atomic_uint step;                            /* as one of the workers saw it last */
     atomic_uint peak;                            /* the highest step since ceiling_take_peak */
 };
 
@@ -30,6 +33,13 @@ struct ceiling {
 uint64_t ceiling_fixed(int64_t resident);
 /* ceiling_used - heap in use and what is fixed. */
 uint64_t ceiling_used(const struct ceiling *c);
+/* ceiling_peak - the most it has been. */
+uint64_t ceiling_peak(const struct ceiling *c);
+/* ceiling_step - the step after `before`, as memory is now less `leaving` bytes. */
+enum pressure ceiling_step(const struct ceiling *c, enum pressure before, uint64_t leaving);
+/* ceiling_heap_most - to how much the heap may grow by large allocations (mem_limit); 0: no limit.
+ */
+uint64_t ceiling_heap_most(const struct ceiling *c);
 /* ceiling_take_peak - the highest step that a worker took since the last call. */
 enum pressure ceiling_take_peak(struct ceiling *c);
 

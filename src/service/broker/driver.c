@@ -466,9 +466,12 @@ static void driver_turn(struct driver *d)
 
 void driver_run(struct driver *d)
 {
+    const struct ceiling *c = d->setup.ceiling;
     while (!atomic_load_explicit(&d->is_stopping, memory_order_acquire)) {
+        mem_limit(c != NULL ? ceiling_heap_most(c) : 0); /* a reload may have moved it */
         driver_turn(d);
     }
+    mem_limit(0);
 }
 
 void driver_wake(struct driver *d)

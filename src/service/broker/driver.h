@@ -38,6 +38,7 @@ struct driver_setup {
     size_t n_entrances;
     const struct edition
         *edition; /* whose entrances those are (shared); NULL: nobody's, they stay */
+    const struct ceiling *ceiling; /* shared: mem_limit of its thread; NULL: there is none */
     /* Called by the worker's thread. */
     void *ctx;
     void (*event)(void *ctx, unsigned worker, const struct event *e);

@@ -420,6 +420,15 @@ static bool write_some(struct link *l)
     }
     count_add(&d->counters->writes, 1);
     enum err err = stream_write_packets(l->stream, d->io, slice_of(out, n), first_packet);
+    if (err == ERR_NOMEM) {
+        report(l, EVENT_slow_client,
+               "disconnected: what its socket did not take could not be kept: memory is at "
+               "memory_bytes. ",
+               "Let it read faster, lower queue_bytes of its role, or raise memory_bytes", "");
+        count_add(&d->counters->shed_slow, 1);
+        drop(l, "memory");
+        return false;
+    }
     if (err != OK) {
         drop(l, "the connection was lost");
         return false;

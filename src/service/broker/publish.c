@@ -604,7 +604,7 @@ MUST_USE enum err worker_publish(struct worker *w, const struct account *a, stru
     struct decision ignored;
     if (ceiling_refuses(w, &ignored)) {
         msg_unref(m);
-        return ERR_NOMEM;
+        return ERR_QUOTA;
     }
     enum err err = token_new(w, &t, &r.token);
     if (err != OK) {

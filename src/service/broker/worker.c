@@ -64,6 +64,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->barriers);
     list_init(&w->complaints);
     list_init(&w->thirsty);
+    list_init(&w->shedders);
     list_init(&w->observers_dirty);
     list_init(&w->asides);
     numbers_init(&w->numbers, &w->setup.key);

@@ -165,8 +165,8 @@ void worker_account_release(struct worker *w, struct account *a);
 
 /* worker_publish - routes a message that the passage has allowed (takes one reference). cookie
  * comes back through worker_next_done when the message is where it must be; *ret_is_done says that
- * this is so already and no done will follow. Errors: nothing was published; ERR_SPACE, ERR_IO,
- * ERR_NOMEM. */
+ * this is so already and no done will follow. Errors: nothing was published; ERR_QUOTA: memory is
+ * at its ceiling, and that is counted; ERR_SPACE, ERR_IO, ERR_NOMEM. */
 MUST_USE enum err worker_publish(struct worker *w, const struct account *a, struct msg *m,
                                  uint64_t cookie, uint64_t now_ms, bool *ret_is_done);
 /* worker_next_done - the next cookie of this door: the top 16 bits of a cookie are the door's
@@ -207,6 +207,28 @@ void worker_retained_each(struct worker *w, struct account *a, struct slice filt
 /* worker_may_hear - may what its publisher said still be heard under the realm of now, and by this
  * account's segment? O(1), or O(flows of the policy) between segments. */
 bool worker_may_hear(struct worker *w, struct account *a, const struct msg *m);
+
+/* What a door has to shed when memory is short (docs/ORDER.md rule 11). The worker calls these in
+ * worker_turn, never inside a call of the door into the worker. */
+struct shedder {
+    struct list_node node; /* the door unlinks it before its end */
+    void *ctx;
+    /* from 80 % on: who has much waiting gives up what nobody was promised */
+    void (*spare)(void *ctx);
+    /* from 90 %: who holds the most; conn is the door's name for it, bytes 0: nobody holds any */
+    struct consumer (*worst)(void *ctx);
+    /* and its end; percent: of memory_bytes that are in use */
+    void (*close)(void *ctx, const struct consumer *who, unsigned percent);
+    /* from 95 %: ends what has not logged in, and gives how many */
+    size_t (*turn_away)(void *ctx);
+};
+/* worker_add_shedder - borrows it until it is unlinked. */
+void worker_add_shedder(struct worker *w, struct shedder *s);
+/* worker_pressure - of memory, now. */
+enum pressure worker_pressure(struct worker *w);
+/* worker_takes_nobody - true: nobody new is let in, and that is counted. */
+bool worker_takes_nobody(struct worker *w);
+
 /* entrance_segment - its name, never empty. */
 const char *entrance_segment(const struct entrance *e);
 const struct realm *worker_realm(const struct worker *w);

@@ -231,6 +231,7 @@ struct worker {
     bool is_worst_told;     /* the other workers know what its worst consumer holds */
     uint32_t n_turned_away; /* strangers, since that was said */
     struct list complaints; /* sessions with drops that were not said yet */
+    struct list shedders;   /* of other doors */
 
     bool is_spilling, is_spill_through; /* the second: all sessions were looked at */
     uint64_t spill_at_ms;               /* when the next look is due */
@@ -239,7 +240,7 @@ struct worker {
     uint64_t thirst_at_ms;              /* when they are looked at in any case */
     uint32_t n_readings;                /* under way, */
     uint64_t reading_bytes;             /* and what they bring */
-    struct numbers numbers; /* of OSCORE; the first worker's */
+    struct numbers numbers;             /* of OSCORE; the first worker's */
 
     struct list observers_dirty;
     uint64_t *done; /* cookies, FIFO */
@@ -321,6 +322,8 @@ uint64_t spill_deadline(const struct worker *w);
 /* ceiling_turn - looks at the memory in use, and sheds what the step asks for. */
 void ceiling_turn(struct worker *w);
 uint64_t ceiling_deadline(const struct worker *w);
+/* ceiling_before_output - what is to be shed of its queue goes before it becomes a copy. */
+void ceiling_before_output(struct worker *w, const struct conn *c);
 /* ceiling_drops - is memory so short that this session gets no QoS 0? */
 bool ceiling_drops(const struct worker *w, const struct session *s);
 /* ceiling_takes_nobody - true: a new connection is to be refused, and that is counted. */

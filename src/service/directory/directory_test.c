@@ -55,6 +55,29 @@ static void round_trip(void **state)
     }
 }
 
+/* Nobody's name is somebody to ask, so that it costs the same; and nothing of it counts. */
+static void unknown_names_have_a_decoy(void **state)
+{
+    struct test_place *p = *state;
+    const struct directory_version *v = directory_current(p->d);
+    char name[16];
+    for (unsigned i = 0; i < 200; i++) {
+        uint8_t psk[PSK_KEY_MAX];
+        size_t n = 9;
+        struct directory_scram scram, again;
+        (void)snprintf(name, sizeof name, i % 2 == 0 ? "other-%u" : "(nobody %u)", i / 2);
+        struct directory_live live = directory_live(v, TEXT(name), CREDENTIAL_PSK, TEST_NOW);
+        assert_true(live.n == 0 && live.entry == NULL);
+        assert_int_equal(credential_psk(live.credentials[0], psk, &n), OK);
+        assert_int_equal(n, 0);
+        assert_int_equal(directory_scram(v, TEXT(name), TEST_NOW, &scram), OK);
+        assert_true(scram.n == 0 && scram.entry == NULL);
+        assert_int_equal(directory_scram(v, TEXT(name), TEST_NOW, &again), OK);
+        assert_memory_equal(&scram.salt, &again.salt, sizeof scram.salt);
+    }
+    directory_version_unref(v);
+}
+
 /* A whole login by a client that knows this password. */
 static enum err scram_login(const struct directory_scram *d, const char *name,
                             struct slice password)
@@ -549,6 +572,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(round_trip),
+        CASE(unknown_names_have_a_decoy),
         CASE(scram_logins),
         CASE(scram_passwords),
         CASE(last_use_is_kept),

@@ -158,6 +158,7 @@ const struct directory_version *directory_version_unref(const struct directory_v
             }
         }
         exceptions_unref(v->exceptions);
+        decoys_unref(v->decoys);
         mem_free(counted(v));
     }
     return NULL;
@@ -168,6 +169,11 @@ enum err version_new(const struct siphash_key *key, struct directory_version **r
     struct directory_version *v = mem_zalloc(sizeof *v);
     if (v == NULL) {
         return ERR_NOMEM;
+    }
+    enum err err = decoys_new(key->k0 ^ key->k1, &v->decoys);
+    if (err != OK) {
+        mem_free(v);
+        return err;
     }
     atomic_init(&v->refs, 1);
     v->key = *key;
@@ -191,6 +197,7 @@ enum err version_copy(const struct directory_version *v, struct directory_versio
     copy->scram_key = v->scram_key;
     copy->n = v->n;
     memcpy(copy->index, v->index, sizeof copy->index);
+    copy->decoys = decoys_ref(v->decoys);
     copy->exceptions = v->exceptions;
     copy->next_principal = v->next_principal;
     copy->next_credential = v->next_credential;
@@ -414,28 +421,56 @@ enum err directory_login_x509(const struct directory_version *v, struct slice na
     return OK;
 }
 
-static struct directory_live live_of(const struct directory_entry *entry, enum credential_kind kind,
-                                     int64_t now_wall_ms)
+/* Whoever a name is: somebody, or a decoy in the place of nobody. */
+struct whoever {
+    const struct directory_entry *entry; /* NULL: a decoy */
+    const enum principal_status *status;
+    const struct credential *const *credentials;
+    size_t n;
+};
+
+static struct whoever look_up(const struct directory_version *v, struct slice name)
 {
-    struct directory_live live = {.entry = entry};
-    for (size_t i = entry != NULL ? entry->n_credentials : 0; i > 0 && live.n < DIRECTORY_LIVE_MAX;
-         i--) {
-        const struct credential *c = entry->credentials[i - 1];
+    uint64_t hash = siphash(&v->key, name);
+    const struct version_bucket *b = v->index[VERSION_NAME][hash % VERSION_BUCKETS];
+    bool found = false;
+    size_t at = bucket_place(b, name, &found);
+    if (found) {
+        const struct directory_entry *e = b->items[at].entry;
+        return (struct whoever){e, &e->principal->status, e->credentials, e->n_credentials};
+    }
+    const struct decoy *d = decoys_of(v->decoys, hash);
+    /* Somebody's name was compared before it was found: so is this one, which never fits. */
+    size_t n = d->entry->n_credentials - (compare(name, d->name) == 0 ? 1 : 0);
+    return (struct whoever){NULL, d->entry->status, d->entry->credentials, n};
+}
+
+/* The live credentials of this kind. Nobody's are there, too, but do not count. */
+static struct directory_live live_of(const struct whoever *who, enum credential_kind kind,
+                                     int64_t now_wall_ms, size_t *ret_n_shown)
+{
+    struct directory_live live = {.entry = who->entry};
+    size_t n = 0;
+    for (size_t i = who->n; i > 0 && n < DIRECTORY_LIVE_MAX; i--) {
+        const struct credential *c = who->credentials[i - 1];
         if (c->kind == kind && credential_is_live(c, now_wall_ms)) {
-            live.credentials[live.n++] = c;
+            live.credentials[n++] = c;
         }
     }
+    live.n = who->entry != NULL ? n : 0;
+    *ret_n_shown = n;
     return live;
 }
 
 struct directory_live directory_live(const struct directory_version *v, struct slice name,
                                      enum credential_kind kind, int64_t now_wall_ms)
 {
-    const struct directory_entry *entry = directory_find(v, name);
-    if (entry != NULL && entry->principal->status != PRINCIPAL_ACTIVE) {
-        return (struct directory_live){.entry = entry};
+    struct whoever who = look_up(v, name);
+    size_t ignored;
+    if (*who.status != PRINCIPAL_ACTIVE) {
+        return (struct directory_live){.entry = who.entry};
     }
-    return live_of(entry, kind, now_wall_ms);
+    return live_of(&who, kind, now_wall_ms, &ignored);
 }
 
 enum err directory_login_password(const struct directory_version *v, struct slice name,
@@ -443,8 +478,10 @@ enum err directory_login_password(const struct directory_version *v, struct slic
                                   const struct directory_entry **ret_entry,
                                   const struct credential **ret_credential)
 {
-    const struct directory_entry *entry = directory_find(v, name);
-    struct directory_live live = live_of(entry, CREDENTIAL_PASSWORD, now_wall_ms);
+    size_t ignored;
+    struct whoever who = look_up(v, name);
+    const struct directory_entry *entry = who.entry;
+    struct directory_live live = live_of(&who, CREDENTIAL_PASSWORD, now_wall_ms, &ignored);
     const char *phc[DIRECTORY_LIVE_MAX];
     for (size_t i = 0; i < live.n; i++) {
         phc[i] = live.credentials[i]->phc;
@@ -452,6 +489,7 @@ enum err directory_login_password(const struct directory_version *v, struct slic
     size_t at = 0;
     enum err err = password_verify(password, phc, live.n, &at);
     TRY(err == ERR_TOO_LARGE ? ERR_AUTH : err);
+    assert(entry != NULL); /* nobody has no password */
     *ret_entry = entry;
     if (entry->principal->status != PRINCIPAL_ACTIVE) {
         return ERR_DENIED;
@@ -465,10 +503,14 @@ enum err directory_login_password(const struct directory_version *v, struct slic
 enum err directory_scram(const struct directory_version *v, struct slice name, int64_t now_wall_ms,
                          struct directory_scram *ret)
 {
-    struct directory_scram found = {.entry = directory_find(v, name)};
-    struct directory_live live = live_of(found.entry, CREDENTIAL_SCRAM, now_wall_ms);
-    TRY(scram_salt_of(digest_slice(&v->scram_key), name, &found.salt));
-    for (size_t i = 0; i < live.n; i++) {
+    size_t n_shown;
+    struct scram_salt of_name;
+    struct whoever who = look_up(v, name);
+    struct directory_scram found = {.entry = who.entry};
+    struct directory_live live = live_of(&who, CREDENTIAL_SCRAM, now_wall_ms, &n_shown);
+    TRY(scram_salt_of(digest_slice(&v->scram_key), name, &of_name));
+    found.salt = of_name;
+    for (size_t i = 0; i < n_shown; i++) {
         const struct credential *c = live.credentials[i];
         if (i == 0) {
             found.salt = c->scram.salt;
@@ -481,6 +523,10 @@ enum err directory_scram(const struct directory_version *v, struct slice name, i
             found.keys[found.n] = c->scram.keys;
             found.n++;
         }
+    }
+    if (found.entry == NULL) { /* its keys stay, for the same copies to be made, and do not count */
+        found.salt = of_name;
+        found.n = 0;
     }
     *ret = found;
     return OK;

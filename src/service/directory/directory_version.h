@@ -80,7 +80,9 @@ MUST_USE enum err directory_login_x509(const struct directory_version *v, struct
                                        const struct credential **ret_credential);
 
 /* Live credentials of one kind of an active principal, newest first. n = 0 for somebody unknown,
- * disabled, revoked, or without this kind: go on as with a wrong secret. */
+ * disabled, revoked, or without this kind: go on as with a wrong secret. For somebody unknown
+ * credentials[0] is a decoy's then, which has no secret, and is asked all the same; else it is NULL
+ * when n is 0. */
 enum { DIRECTORY_LIVE_MAX = 2 };
 struct directory_live {
     const struct directory_entry *entry; /* NULL: unknown. Set also for disabled and revoked ones */
@@ -106,8 +108,9 @@ MUST_USE enum err directory_login_password(const struct directory_version *v, st
 /*
  * directory_scram - what a SCRAM login of this name needs
  *
- * Unknown names have a salt as well, and no keys. Disabled and revoked principals have theirs: look
- * at the entry's status when the proof was good. Pointers are borrowed from v. ERR_CRYPTO.
+ * Unknown names have a salt as well, and no keys (but a decoy's, in the places where keys are).
+ * Disabled and revoked principals have theirs: look at the entry's status when the proof was good.
+ * Pointers are borrowed from v. ERR_CRYPTO.
  */
 struct directory_scram {
     const struct directory_entry *entry; /* NULL: unknown */

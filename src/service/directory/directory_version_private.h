@@ -10,6 +10,7 @@
 
 #include "base/scope.h"
 #include "base/siphash.h"
+#include "service/directory/decoys.h"
 #include "service/directory/directory_version.h"
 
 enum { VERSION_BUCKETS = 256 };
@@ -47,6 +48,7 @@ struct directory_version {
     size_t n;
     const struct version_bucket *index[VERSION_INDEXES][VERSION_BUCKETS]; /* NULL: empty */
     const struct version_exceptions *exceptions;                          /* NULL: none */
+    const struct decoys *decoys;
     /* of the writer only */
     uint64_t next_principal, next_credential, next_exception;
     char admin_phc[PASSWORD_PHC_BYTES]; /* empty: no secret is waiting */

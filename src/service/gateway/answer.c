@@ -4,12 +4,6 @@
 
 /* ---- sending ---- */
 
-/* No-Response: a bit for each class that the client does not want to hear. SPEC: RFC7967 2.1 */
-static bool is_unwanted(const struct asker *asker, uint8_t code)
-{
-    return (asker->quiet & UINT32_C(1) << (coap_code_class(code) - 1)) != 0;
-}
-
 /* One number among the options: copies them into dst. */
 static enum err add_number(struct slice *options, uint16_t number, uint32_t value, uint8_t *dst,
                            size_t cap)
@@ -88,7 +82,7 @@ uint8_t answer_send(const struct asker *asker, const struct coap_answer *answer)
 {
     struct association *a = asker->a;
     /* Without 2.31 nobody would send the next block. */
-    if (asker->quiet != 0 && answer->code != COAP_CONTINUE && is_unwanted(asker, answer->code)) {
+    if (answer->code != COAP_CONTINUE && coap_is_unwanted(asker->quiet, answer->code)) {
         enum err err = coap_endpoint_drop(a->endpoint, asker->exchange, a->door->now_ms);
         (void)err; /* without memory it ends by itself, later */
         return 0;

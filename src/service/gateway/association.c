@@ -79,11 +79,12 @@ static struct directory_live live_keys(const struct coap_door *d, struct slice n
                           d->wall_ms);
 }
 
+/* Of nobody the decoy, which has no key and costs the same. */
 static const struct credential *key_to_try(struct coap_door *d, const struct directory_live *live,
                                            struct slice name)
 {
     size_t at = live->n > 1 && retry_find(d, name) != NULL ? 1 : 0;
-    return live->n > 0 ? live->credentials[at] : NULL;
+    return live->credentials[at];
 }
 
 static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n)
@@ -257,7 +258,7 @@ static enum err who_by_psk(struct coap_door *d, const struct dtls_info *info,
 {
     struct directory_live live = live_keys(d, info->psk_identity);
     const struct credential *c = key_to_try(d, &live, info->psk_identity);
-    if (c == NULL || live.entry == NULL) {
+    if (live.n == 0) {
         report_identity(d, &info->peer, info->psk_identity);
         return ERR_DENIED;
     }
@@ -449,10 +450,18 @@ void association_close(struct association *a, const char *why)
     list_append(&d->gone, &a->node);
 }
 
+struct association *association_find(const struct coap_door *d, uint64_t id)
+{
+    return map_find(&d->associations, slice_of(&id, sizeof(id)));
+}
+
 static void on_closed(void *ctx, uint64_t id, enum err why)
 {
     struct coap_door *d = ctx;
-    struct association *a = map_find(&d->associations, slice_of(&id, sizeof(id)));
+    struct association *a = association_find(d, id);
+    if (a != NULL && why == ERR_EXISTS) {
+        lookers_lost(a); /* it began anew before it had acknowledged */
+    }
     if (a != NULL) {
         association_close(a, why == OK           ? "the client closed it"
                              : why == ERR_EXISTS ? "the client made a new association"
@@ -509,6 +518,28 @@ void association_recheck(struct association *a)
 
 /* ---- datagrams ---- */
 
+/* Why it was refused with 4.02 or 5.05. */
+static void explain_option(const struct association *a, const struct coap_message *m,
+                           struct event *ret)
+{
+    struct topic_limits any = {UINT32_MAX, UINT32_MAX};
+    uint8_t text[DOOR_PATH_BYTES];
+    struct door_path path;
+    struct slice ignored;
+    const char *why;
+    if (coap_options_find(m->options, COAP_OPTION_PROXY_URI, &ignored) ||
+        coap_options_find(m->options, COAP_OPTION_PROXY_SCHEME, &ignored)) {
+        *ret = association_event(a, EVENT_probe);
+        event_reason(ret, "a request was refused with 5.05: it was to go on to another server, and "
+                          "this is no proxy");
+        return;
+    }
+    bool is_utf8 = door_path_read(m->options, &any, text, &path, &why) != ERR_UTF8;
+    *ret = association_event(a, is_utf8 ? EVENT_protocol_error : EVENT_utf8);
+    event_reason(ret, "a request was refused with 4.02: %s",
+                 is_utf8 ? "it carries a critical option that is not known here" : why);
+}
+
 /* What the endpoint answered by itself leaves a trace too. */
 static void report_refused(struct association *a, const struct coap_counters *before,
                            struct slice datagram)
@@ -524,18 +555,20 @@ static void report_refused(struct association *a, const struct coap_counters *be
                      datagram.n);
     } else if (now->overflow != before->overflow) {
         e = association_event(a, EVENT_rate);
-        event_reason(&e, "too many requests at a time: one was refused with 5.03");
+        event_reason(&e, "too many requests at a time, or remembered: one was refused with 4.29. "
+                         "Let it wait for its answers");
         count_add(&a->door->setup.counters->refused_rate, 1);
+    } else if (now->unserved != before->unserved) {
+        e = association_event(a, EVENT_quota);
+        event_reason(&e, "a request was refused with 5.03: memory is at memory_bytes. Look at "
+                         "`sallyport alerts`, or raise memory_bytes");
+        count_add(&a->door->setup.counters->refused_memory, 1);
+    } else if (now->bad_method != before->bad_method) {
+        e = association_event(a, EVENT_protocol_error);
+        event_reason(&e, "a request was refused with 4.05: its method is not known here");
     } else if (now->bad_option != before->bad_option &&
                coap_message_decode(datagram, COAP_ENDPOINT_TOKEN_MAX, &m) == OK) {
-        struct topic_limits any = {UINT32_MAX, UINT32_MAX};
-        uint8_t text[DOOR_PATH_BYTES];
-        struct door_path path;
-        const char *why;
-        bool is_utf8 = door_path_read(m.options, &any, text, &path, &why) != ERR_UTF8;
-        e = association_event(a, is_utf8 ? EVENT_protocol_error : EVENT_utf8);
-        event_reason(&e, "a request was refused with 4.02: %s",
-                     is_utf8 ? "it carries a critical option that is not known here" : why);
+        explain_option(a, &m, &e);
     } else {
         return;
     }
@@ -545,11 +578,12 @@ static void report_refused(struct association *a, const struct coap_counters *be
 static void on_received(void *ctx, uint64_t id, struct slice plain)
 {
     struct coap_door *d = ctx;
-    struct association *a = map_find(&d->associations, slice_of(&id, sizeof(id)));
+    struct association *a = association_find(d, id);
     struct coap_event ev;
     if (a == NULL) {
         return;
     }
+    shed_look(d);
     struct coap_counters before = d->counts;
     a->heard_at_ms = d->now_ms;
     enum err err = coap_endpoint_datagram(a->endpoint, plain, d->now_ms, &ev);
@@ -565,7 +599,8 @@ static void on_received(void *ctx, uint64_t id, struct slice plain)
 static bool on_admit(void *ctx, const struct net_peer *peer)
 {
     struct coap_door *d = ctx;
-    return d->setup.admit == NULL || d->setup.admit(d->setup.ctx, peer);
+    return !worker_takes_nobody(d->setup.worker) &&
+           (d->setup.admit == NULL || d->setup.admit(d->setup.ctx, peer));
 }
 
 static void on_transmit(void *ctx, const struct net_peer *to, struct slice datagram)

@@ -53,6 +53,9 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     blocks.owner_bytes = 2 * (uint64_t)setup->limits->packet_bytes;
     coap_bodies_init(&d->bodies, &blocks, &setup->key);
     list_init(&d->passing);
+    d->coap.understood |=
+        COAP_OPTION_BIT(COAP_OPTION_IF_MATCH) | COAP_OPTION_BIT(COAP_OPTION_IF_NONE_MATCH);
+    d->coap.token_bytes = COAP_ENDPOINT_TOKEN_MAX; /* SPEC: RFC8974 2.1 */
     d->now_ms = now_ms;
     d->wall_ms = wall_ms;
     d->epoch = worker_realm(setup->worker)->epoch;
@@ -60,11 +63,16 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     map_init(&d->associations, &setup->key, association_key);
     map_init(&d->watches, &setup->key, watch_cookie_key);
     map_init(&d->tickets, &setup->key, ticket_key);
+    map_init(&d->failures, &setup->key, failure_key);
+    list_init(&d->failures_by_age);
     list_init(&d->gone);
+    list_init(&d->held);
     wheel_init(&d->wheel, now_ms);
     struct dtls_handler handler = door_dtls_handler(d, setup->entrance);
     TRY(setup->entrance->is_oscore ? oscore_open(d, &handler)
                                    : setup->open(setup->ctx, &handler, &d->dtls));
+    d->shedder = door_shedder(d);
+    worker_add_shedder(setup->worker, &d->shedder);
     *ret = TAKE(d);
     return OK;
 }
@@ -82,12 +90,15 @@ struct coap_door *coap_door_free(struct coap_door *d)
         association_close(a, NULL);
     }
     door_leave(d);
+    list_unlink(&d->shedder.node);
     dtls_free(d->dtls);
     coap_bodies_done(&d->bodies);
     oscore_done(d);
     map_done(&d->associations);
     map_done(&d->watches);
     map_done(&d->tickets);
+    poison_forget_all(d);
+    map_done(&d->failures);
     return mem_free(d);
 }
 
@@ -276,8 +287,11 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
     if (worker_realm(d->setup.worker)->epoch != d->epoch) {
         coap_door_realm_changed(d, now_ms, wall_ms); /* before anything is said to anybody */
     }
+    shed_look(d);
     take_done(d);
     take_messages(d);
+    shed_release(d);
+    poison_turn(d);
     dtls_tick(d->dtls, d->now_ms);
     coap_bodies_expire(&d->bodies, d->now_ms);
     passing_expire(d);

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "service/broker/ceiling.h"
 #include "service/directory/directory.h"
 #include "service/gateway/coap_door.h"
 #include "store/memlog.h"
@@ -41,6 +42,7 @@ struct fake {
     bool open[LINKS_MAX];
     struct sent sent[SENT_MAX];
     size_t n_sent, at;
+    size_t n_strangers; /* handshakes that are not finished */
 };
 
 static struct net_peer peer_of(uint64_t id)
@@ -101,6 +103,14 @@ static const struct dtls_counts *fake_counts(const struct dtls *d)
     return &((const struct fake *)(const void *)d)->counts;
 }
 
+static size_t fake_turn_away(struct dtls *d)
+{
+    struct fake *f = CONTAINER_OF(d, struct fake, dtls);
+    size_t n = f->n_strangers;
+    f->n_strangers = 0;
+    return n;
+}
+
 static struct dtls *fake_free(struct dtls *d)
 {
     (void)d;
@@ -113,6 +123,7 @@ static const struct dtls_ops fake_ops = {.input = fake_input,
                                          .info = fake_info,
                                          .deadline = fake_deadline,
                                          .tick = fake_tick,
+                                         .turn_away = fake_turn_away,
                                          .counts = fake_counts,
                                          .free = fake_free};
 
@@ -138,6 +149,7 @@ struct fortress {
     struct policy *policy;
     const struct realm *realm;
     struct limits limits;
+    struct ceiling ceiling; /* none, until a test says its bytes */
     struct memlog *log;
     bool log_stands; /* nothing is committed */
     struct ring rings[WORKERS][WORKERS], service[WORKERS];
@@ -313,7 +325,7 @@ static void turns(struct fortress *f)
     }
 }
 
-static void pass(struct fortress *f, uint64_t ms)
+static inline void pass(struct fortress *f, uint64_t ms)
 {
     f->now_ms += ms;
     f->wall_ms += (int64_t)ms;
@@ -349,6 +361,7 @@ static void fortress_open_workers(struct fortress *f)
         struct worker_setup s = {.index = i,
                                  .n_workers = WORKERS,
                                  .limits = &f->limits,
+                                 .ceiling = &f->ceiling,
                                  .key = {1, 2},
                                  .random = random_seeded(&f->seed),
                                  .journal = memlog_writer(f->log, i),

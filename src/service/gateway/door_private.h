@@ -42,6 +42,7 @@ struct association {
 /* A topic that an association observes, under one or more tokens. */
 struct watch {
     struct observer observer; /* first; its cookie names the watch */
+    struct list_node held;    /* in door->held, while it is not told for want of memory */
     struct association *a;
     struct list lookers;
     bool is_ready; /* the barrier has passed: the subscription is live everywhere */
@@ -57,8 +58,9 @@ struct watch {
 struct looker {
     struct list_node in_watch, in_association;
     struct watch *watch;
-    uint64_t key; /* the endpoint's name for it */
-    uint8_t szx;  /* the largest block it wants. SPEC: RFC7959 2.6 */
+    uint64_t key;  /* the endpoint's name for it */
+    uint64_t told; /* poison_key of what it was notified last; 0: nothing yet */
+    uint8_t szx;   /* the largest block it wants. SPEC: RFC7959 2.6 */
     uint8_t token_n;
     uint8_t token[COAP_ENDPOINT_TOKEN_MAX];
 };
@@ -122,6 +124,10 @@ struct coap_door {
     struct list passing; /* watches that keep a large message */
     size_t n_passing;
     struct list gone;
+    struct list held; /* watches whose news waits, as one reference, until there is memory */
+    struct shedder shedder;
+    struct map failures; /* poison.c's */
+    struct list failures_by_age;
     struct wheel wheel;
     uint64_t next_cookie, next_key;
     struct retry retries[RETRIES_MAX];
@@ -142,6 +148,8 @@ void association_serve(struct association *a);
 
 /* association.c: who is there, from the handshake to the end */
 struct dtls_handler door_dtls_handler(struct coap_door *d, const struct entrance *entrance);
+/* association_find - by id; NULL: it has ended. */
+struct association *association_find(const struct coap_door *d, uint64_t id);
 /* association_close - the association ends now; why is for the event, NULL: it has been said. The
  * struct lives until the door is left. */
 void association_close(struct association *a, const char *why);
@@ -162,6 +170,28 @@ MUST_USE enum err oscore_who_is(struct coap_door *d, const struct dtls_info *inf
                                 const struct credential **ret_credential);
 /* oscore_numbers_done - the numbers of this cookie are on disk; false: it is something else's. */
 bool oscore_numbers_done(struct coap_door *d, uint64_t cookie);
+/* shed.c: the door's part in the memory ceiling */
+struct shedder door_shedder(struct coap_door *d);
+/* shed_look - follows the pressure of memory as it is now. */
+void shed_look(struct coap_door *d);
+/* shed_holds - true: this watch is told later, and kept for that. */
+bool shed_holds(struct watch *w);
+/* shed_release - tells those that need not wait any more. */
+void shed_release(struct coap_door *d);
+
+/* poison.c: values that an observer never acknowledges */
+struct slice failure_key(const void *value);
+/* poison_key - of a value for the principal at this association. */
+uint64_t poison_key(const struct association *a, const struct msg *m);
+/* poison_failed - the last notification of this observation was never acknowledged. */
+void poison_failed(struct association *a, const struct looker *l);
+/* poison_holds - true: the principal failed at this value as often as its role allows. */
+bool poison_holds(const struct association *a, const struct msg *m);
+/* poison_refuses - true: the topic has such a value now, and whoever wanted to observe it was told.
+ */
+bool poison_refuses(const struct asker *asker, struct slice topic);
+void poison_turn(struct coap_door *d);
+void poison_forget_all(struct coap_door *d);
 
 /* request.c: what a request means */
 void request_serve(struct association *a, const struct coap_event *ev);
@@ -256,8 +286,11 @@ void watch_nudge(struct association *a);
 /* watch_recheck - ends it with 4.03 when no grant covers it any more. */
 void watch_recheck(struct watch *w);
 struct watch *watch_free(struct watch *w);
-/* looker_ended - the endpoint says that the observation `key` is over. */
-void looker_ended(struct association *a, uint64_t key);
+/* looker_ended - the endpoint says that the observation `key` is over; is_lost: because nobody
+ * acknowledged. */
+void looker_ended(struct association *a, uint64_t key, bool is_lost);
+/* lookers_lost - the peer is gone; what was on its way to it did not arrive. */
+void lookers_lost(struct association *a);
 
 /* discovery.c */
 void discovery_serve(const struct request *rq);

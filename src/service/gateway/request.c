@@ -27,6 +27,9 @@ static void report_refusal(const struct request *rq, enum event_category categor
     const char *method = coap_code_name(rq->m->code);
     coap_code_text(code, number);
     set_target(rq, &e);
+    if (category == EVENT_store_space) {
+        e.severity = SEVERITY_WARNING; /* the store itself raises the alert */
+    }
     event_reason(&e, "%s was refused with %s: %s", method != NULL ? method : "a request", number,
                  why);
     door_report(a->door, &e);
@@ -81,11 +84,43 @@ void request_refuse_by_passage(const struct request *rq, enum err err, const str
     }
 }
 
+static void answer_unavailable(const struct asker *asker)
+{
+    (void)answer_number(asker, COAP_UNAVAILABLE, "not now; come again after Max-Age",
+                        COAP_OPTION_MAX_AGE, asker->a->door->coap.retry_after_s);
+}
+
 void request_refuse_unavailable(const struct asker *asker)
 {
     count_add(&asker->a->door->setup.counters->dropped_memory, 1);
-    (void)answer_number(asker, COAP_UNAVAILABLE, "not now; come again after Max-Age",
-                        COAP_OPTION_MAX_AGE, asker->a->door->coap.retry_after_s);
+    answer_unavailable(asker);
+}
+
+/* What the broker did not take: the ceiling of memory, the store, or memory itself. */
+static void refuse_unrouted(const struct request *rq, enum err err)
+{
+    struct counters *c = rq->asker.a->door->setup.counters;
+    switch ((unsigned)err) {
+    case ERR_QUOTA: /* counted where it was refused */
+        report_refusal(rq, EVENT_quota, COAP_UNAVAILABLE,
+                       "memory is at memory_bytes: nothing new is taken, what was acknowledged is "
+                       "kept. Look at `sallyport alerts`, or raise memory_bytes");
+        answer_unavailable(&rq->asker);
+        break;
+    case ERR_SPACE:
+    case ERR_IO:
+        count_add(&c->refused_store, 1);
+        report_refusal(rq, EVENT_store_space, COAP_UNAVAILABLE,
+                       err == ERR_IO ? "the disk of DIR/store fails. Look at the disk; what was "
+                                       "acknowledged is kept"
+                                     : "it needs room in the store, and there is none. Free space "
+                                       "on the disk of DIR/store; what was acknowledged is kept");
+        answer_unavailable(&rq->asker);
+        break;
+    default:
+        request_refuse_unavailable(&rq->asker);
+        break;
+    }
 }
 
 void request_allowed(const struct request *rq, const char *what)
@@ -140,6 +175,46 @@ void ticket_committed(struct ticket *t)
 {
     (void)answer_text(&t->asker, t->code, NULL);
     ticket_free(t);
+}
+
+/* ---- conditions ---- */
+
+/* Does the topic have a value that one of the ETags names, or with an empty one, any value?
+ * SPEC: RFC7252 5.10.8.1 */
+static bool has_match(const struct request *rq, const struct msg *m)
+{
+    struct coap_options it = coap_options_from(rq->m->options);
+    struct coap_option o;
+    uint8_t etag[ETAG_BYTES];
+    if (m != NULL) {
+        value_etag(rq->asker.a->door, m, etag);
+    }
+    while (m != NULL && coap_options_next(&it, &o)) {
+        if (o.number == COAP_OPTION_IF_MATCH &&
+            (o.value.n == 0 || slice_equal(o.value, slice_of(etag, sizeof(etag))))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* If-Match and If-None-Match, as this worker knows the topic. SPEC: RFC7252 5.10.8 */
+static bool is_met(const struct request *rq)
+{
+    struct coap_door *d = rq->asker.a->door;
+    struct slice ignored;
+    bool wants_match = coap_options_find(rq->m->options, COAP_OPTION_IF_MATCH, &ignored);
+    bool wants_none = coap_options_find(rq->m->options, COAP_OPTION_IF_NONE_MATCH, &ignored);
+    if (!wants_match && !wants_none) {
+        return true;
+    }
+    const struct msg *m = worker_retained(d->setup.worker, NULL, rq->path.text, d->now_ms);
+    if ((wants_none && m != NULL) || (wants_match && !has_match(rq, m))) {
+        (void)answer_text(&rq->asker, COAP_PRECONDITION_FAILED,
+                          wants_match ? "the value is another" : "there is a value");
+        return false;
+    }
+    return true;
 }
 
 /* ---- PUT, POST, DELETE ---- */
@@ -199,17 +274,22 @@ static void route(const struct request *rq, struct msg *m, uint8_t code)
     struct coap_door *d = a->door;
     struct ticket *t = NULL;
     bool is_done = false;
-    if (ticket_new(&rq->asker, ++d->next_cookie, NULL, &t) != OK) {
+    enum err err = ticket_new(&rq->asker, ++d->next_cookie, NULL, &t);
+    if (err == ERR_LIMIT) {
+        msg_unref(m);
+        request_refuse_rate(rq, EVENT_quota, 0, "too many of its requests wait for an answer");
+        return;
+    }
+    if (err != OK) {
         msg_unref(m);
         request_refuse_unavailable(&rq->asker);
         return;
     }
     t->code = code;
-    enum err err = worker_publish(d->setup.worker, a->account, m, t->cookie, d->now_ms, &is_done);
+    err = worker_publish(d->setup.worker, a->account, m, t->cookie, d->now_ms, &is_done);
     if (err != OK) {
-        struct asker asker = t->asker;
         ticket_free(t);
-        request_refuse_unavailable(&asker);
+        refuse_unrouted(rq, err);
     } else if (is_done) {
         ticket_committed(t);
     }
@@ -234,7 +314,7 @@ static void publish(const struct request *rq, bool retain, struct slice payload,
                                   bucket_wait_ms(&a->account->publishes, 1, d->now_ms));
         return;
     }
-    if (!content_ok(rq, &content)) {
+    if (!content_ok(rq, &content) || !is_met(rq)) {
         return;
     }
     if (!a->has_published) {
@@ -339,6 +419,9 @@ static void get(const struct request *rq)
                             "it reads faster than replay_rate of its role");
         return;
     }
+    if (!is_met(rq)) {
+        return;
+    }
     if (rq->observe == COAP_OBSERVE_REGISTER && !is_rest) {
         watch_request(rq);
     } else {
@@ -417,6 +500,19 @@ static void refuse_path(const struct request *rq, enum err err, const char *why)
     }
 }
 
+/* Who forwards counts it down, and none leaves at 0. SPEC: RFC8768 3 */
+static bool has_hops(const struct request *rq)
+{
+    struct coap_options it = coap_options_from(rq->m->options);
+    struct coap_option o;
+    while (coap_options_next(&it, &o) && o.number <= COAP_OPTION_HOP_LIMIT) {
+        if (o.number == COAP_OPTION_HOP_LIMIT) {
+            return o.value.n == 1 && o.value.p[0] != 0;
+        }
+    }
+    return true;
+}
+
 static void serve(struct request *rq)
 {
     const struct limits *l = rq->asker.a->door->setup.limits;
@@ -426,6 +522,11 @@ static void serve(struct request *rq)
     enum err err = door_path_read(rq->m->options, &limits, text, &rq->path, &why);
     if (err != OK) {
         refuse_path(rq, err, why);
+        return;
+    }
+    if (!has_hops(rq)) {
+        request_refuse(rq, EVENT_malformed, COAP_BAD_REQUEST, "Hop-Limit is from 1 to 255",
+                       "its Hop-Limit is not from 1 to 255");
         return;
     }
     AUTO(buf_done) struct buf kept = {0};
@@ -471,7 +572,7 @@ static struct asker asker_of(struct association *a, const struct coap_event *ev)
 void request_serve(struct association *a, const struct coap_event *ev)
 {
     if (ev->has_ended) {
-        looker_ended(a, ev->key);
+        looker_ended(a, ev->key, false);
     }
     switch (ev->kind) {
     case COAP_EVENT_REQUEST: {
@@ -482,7 +583,7 @@ void request_serve(struct association *a, const struct coap_event *ev)
     case COAP_EVENT_RESET:
     case COAP_EVENT_GIVE_UP:
         if (ev->about == COAP_ABOUT_OBSERVATION) {
-            looker_ended(a, ev->key);
+            looker_ended(a, ev->key, ev->kind == COAP_EVENT_GIVE_UP);
         }
         break;
     case COAP_EVENT_NONE:

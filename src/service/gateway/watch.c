@@ -43,11 +43,24 @@ static void watch_settle(struct watch *w)
     }
 }
 
-void looker_ended(struct association *a, uint64_t key)
+void lookers_lost(struct association *a)
+{
+    list_for_each (n, &a->lookers) {
+        const struct looker *l = LIST_ENTRY(n, struct looker, in_association);
+        if (l->told != 0 && coap_endpoint_is_unacked(a->endpoint, l->key)) {
+            poison_failed(a, l);
+        }
+    }
+}
+
+void looker_ended(struct association *a, uint64_t key, bool is_lost)
 {
     struct looker *l = find_key(a, key);
     if (l != NULL) {
         struct watch *w = l->watch;
+        if (is_lost && l->told != 0) {
+            poison_failed(a, l);
+        }
         looker_free(l);
         watch_settle(w);
     }
@@ -75,7 +88,7 @@ static enum err looker_new(struct watch *w, const struct asker *asker, struct lo
     list_append(&w->lookers, &l->in_watch);
     list_append(&a->lookers, &l->in_association);
     if (before != NULL) {
-        looker_ended(a, before->key);
+        looker_ended(a, before->key, false);
     }
     *ret = l;
     return OK;
@@ -98,6 +111,7 @@ struct watch *watch_free(struct watch *w)
             }
         }
         passing_drop(w);
+        list_unlink(&w->held);
         worker_unobserve(a->door->setup.worker, &w->observer);
         (void)map_remove(&a->watches, watch_key(w));
         (void)map_remove(&a->door->watches,
@@ -200,13 +214,16 @@ void watch_request(const struct request *rq)
     enum err err = OK;
     struct asker asker = rq->asker;
     asker.quiet = 0; /* who observes wants to hear */
+    if (poison_refuses(&asker, rq->path.text)) {
+        return;
+    }
     if (w == NULL) {
         uint32_t most = grants_limits(a->account->grants)->subscriptions;
-        if (a->watches.n >= most || d->watches.n >= COAP_DOOR_OBSERVERS_MAX) {
+        if (a->watches.n >= most) {
             refuse_count(rq, most);
             return;
         }
-        err = watch_new(rq, &w);
+        err = d->watches.n < COAP_DOOR_OBSERVERS_MAX ? watch_new(rq, &w) : ERR_NOMEM;
         if (err == OK) {
             request_allowed(rq, "observed");
         }
@@ -219,10 +236,11 @@ void watch_request(const struct request *rq)
     if (err == OK) {
         err = ticket_new(&asker, 0, w, &t);
     }
-    if (err != OK) {
-        count_add(&d->setup.counters->dropped_memory, 1);
-        (void)answer_number(&asker, COAP_UNAVAILABLE, "not now; come again after Max-Age",
-                            COAP_OPTION_MAX_AGE, d->coap.retry_after_s);
+    if (err == ERR_LIMIT) {
+        struct decision why = {.rule = "too many of its requests wait for an answer"};
+        request_refuse_by_passage(rq, ERR_QUOTA, &why, 0);
+    } else if (err != OK) {
+        request_refuse_unavailable(&asker);
     }
 }
 
@@ -265,15 +283,20 @@ void watch_notify(struct watch *w)
 {
     struct association *a = w->a;
     struct coap_door *d = a->door;
+    if (w->observer.latest == NULL || shed_holds(w)) {
+        return;
+    }
     const struct msg *m = TAKE(w->observer.latest);
     struct value v;
     uint8_t etag[ETAG_BYTES];
     const uint8_t *own = NULL;
-    if (m == NULL) {
-        return;
-    }
     if (!worker_may_hear(d->setup.worker, a->account, m)) {
         count_add(&d->setup.counters->dropped_policy, 1);
+        msg_unref(m);
+        return;
+    }
+    if (poison_holds(a, m)) {
+        count_add(&d->setup.counters->set_aside, 1);
         msg_unref(m);
         return;
     }
@@ -283,9 +306,11 @@ void watch_notify(struct watch *w)
         own = etag;
     }
     value_of(d, m, own, &v);
+    uint64_t told = poison_key(a, m);
     list_for_each_safe (n, next, &w->lookers) {
         struct looker *l = LIST_ENTRY(n, struct looker, in_watch);
         enum err err = notify(l, &v.answer);
+        l->told = told;
         if (err == ERR_NOT_FOUND) {
             looker_free(l);
         } else if (err != OK) {
@@ -315,6 +340,7 @@ void watch_nudge(struct association *a)
     }
     if (chosen != NULL) {
         value_of(d, m, NULL, &v);
+        chosen->told = m != NULL ? poison_key(a, m) : 0;
         enum err err = notify(chosen, &v.answer);
         (void)err; /* without memory it is tried again after as long */
     }

@@ -235,6 +235,8 @@ enum err metrics_text(const struct metrics *m, const struct metrics_sources *s, 
            s->memory_ceiling_bytes);
     number(&p, "memory_used_bytes", "gauge", "memory in use, as it is held against the ceiling",
            s->memory_used_bytes);
+    number(&p, "memory_peak_bytes", "gauge", "the most that was in use at a time",
+           s->memory_peak_bytes);
     connections(&p, s, &sum);
     counters_text(&p, &sum);
     seconds(&p, "turn_seconds", "time of the workers' turns", get(&sum.turn_us), get(&sum.turns));

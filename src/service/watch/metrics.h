@@ -35,6 +35,7 @@ struct metrics_sources {
     const struct audit *audit;                        /* NULL: no events */
     const struct log_status *store;                   /* NULL: no store */
     uint64_t memory_ceiling_bytes, memory_used_bytes; /* ceiling 0: there is none */
+    uint64_t memory_peak_bytes;
     uint64_t open_alerts, exceptions, principals, epoch;
 };
 

@@ -1,0 +1,206 @@
+"""b: what CoAP asks of any server, over real DTLS by a client made of bytes: the right code, an event, nothing left behind."""
+import struct
+
+import pytest
+
+from harness import mosquitto
+from harness.coap_wire import (ACCEPT, ACK, CON, CONTENT_FORMAT, DELETE, ETAG, FETCH, GET, HOP_LIMIT, IPATCH, NO_RESPONSE, NON,
+                               PATCH, POST, PUT, RST, SIZE1, URI_QUERY, CoapWire, message, path)
+from harness.fortress import Fortress, metrics
+from harness.mosquitto import Subscriber
+from harness.wait import wait_until
+
+pytestmark = pytest.mark.release
+
+IF_MATCH, IF_NONE_MATCH, PROXY_URI, PROXY_SCHEME, UNKNOWN_CRITICAL, UNKNOWN_ELECTIVE = 1, 5, 35, 39, 65001, 65000
+POLICY = """
+version: 1
+roles:
+  meter:
+    publish: [ { topic: "meters/${device}/#", retain: yes } ]
+    subscribe: [ "meters/${device}/#" ]
+    resources: [ { path: "/fw/one", methods: [GET] } ]
+    limits: { publish_rate: 1000/s, publish_burst: 1000, replay_rate: 1000/s }
+  desk:
+    client_id: "*"
+    publish: [ "meters/#" ]
+    subscribe: [ "meters/#" ]
+"""
+
+
+@pytest.fixture(scope='module')
+def place():
+    one = Fortress(policy=None)
+    one.apply(POLICY)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def door(place):
+    """An association of a device of its own; `topic` is the path of one it may use, `name` whose it is."""
+    device = place.add('meter', credentials=('psk',))
+    with CoapWire(place, device) as wire:
+        wire.name, wire.topic = device.name, path(f'/mq/meters/{device.name}/state')
+        yield wire
+
+
+TOPIC = 'stands for the topic of the door'
+
+
+# method, options, answer; category of the event and what it says
+MISTAKES = [
+    (8, [TOPIC], '4.05', 'protocol_error', 'method'),
+    (31, [TOPIC], '4.05', 'protocol_error', 'method'),
+    (FETCH, [TOPIC], '4.05', 'protocol_error', 'GET, PUT, POST and DELETE'),
+    (PATCH, [TOPIC], '4.05', 'protocol_error', 'GET, PUT, POST and DELETE'),
+    (IPATCH, [TOPIC], '4.05', 'protocol_error', 'GET, PUT, POST and DELETE'),
+    (POST, path('/.well-known/core'), '4.05', 'protocol_error', 'takes GET'),
+    (GET, [TOPIC, (UNKNOWN_CRITICAL, 1)], '4.02', 'protocol_error', 'critical option'),
+    (GET, [TOPIC, (ACCEPT, 50), (ACCEPT, 60)], '4.02', 'protocol_error', 'critical option'),
+    (GET, [(11, b'mq'), (11, b'\xff\xfe')], '4.02', 'utf8', 'UTF-8'),
+    (GET, [(PROXY_URI, b'coap://other/')], '5.05', 'probe', 'no proxy'),
+    (GET, [TOPIC, (PROXY_SCHEME, b'http')], '5.05', 'probe', 'no proxy'),
+    (GET, [TOPIC, (HOP_LIMIT, b'\x00')], '4.00', 'malformed', 'Hop-Limit'),
+    (GET, [TOPIC, (HOP_LIMIT, b'\x01\x00')], '4.00', 'malformed', 'Hop-Limit'),
+    (PUT, [TOPIC], '4.00', 'protocol_error', 'DELETE'),
+    (PUT, [TOPIC, (27, 8)], '4.13', 'quota', 'block'),
+    (GET, path('/mq/meters/other/state'), '4.03', 'acl_deny', ''),
+    (PUT, path('/fw/one'), '4.03', 'acl_deny', ''),
+    (GET, path('/fw/one'), '4.04', None, None),
+    (GET, path('/mq/a+'), '4.00', 'malformed', 'wildcards'),
+    (GET, [*path('/.well-known/core'), (ACCEPT, 50)], '4.06', None, None),
+]
+
+
+def test_each_mistake_has_its_code_and_its_event(place, door):
+    for code, more, answer, _, _ in MISTAKES:
+        more = [pair for one in more for pair in (door.topic if one == TOPIC else [one])]
+        got = door.ask(code, more, b'x' if code == PUT and answer != '4.00' else b'')
+        assert (got.kind, got.code, got.token) == (ACK, answer, b'T'), (code, more, got)
+    wanted = {(category, answer, says) for _, _, answer, category, says in MISTAKES if category}
+
+    def missing():
+        seen = [one for one in place.events() if one['principal'] == door.name]
+        return {one for one in wanted
+                if not any(e['category'] == one[0] and one[1] in e['reason'] and one[2] in e['reason'] for e in seen)}
+    wait_until('every event', lambda: not missing(), 10, pause=0.1)
+    nothing_is_left(place, door)
+
+
+def nothing_is_left(place, door):
+    """The association goes on, and nobody else sees anything."""
+    assert door.ask(PUT, door.topic, b'fine').code in ('2.01', '2.04')
+    assert door.ask(GET, door.topic).payload == b'fine'
+    assert metrics(place)['subscriptions'] == 0
+    assert door.ask(DELETE, door.topic).code == '2.02'
+
+
+def raw(first, code, mid=0x7777, rest=b''):
+    return bytes([first, code]) + struct.pack('>H', mid) + rest
+
+
+# bytes, and the type of the empty message that answers them; None: silence
+MALFORMED = [
+    (raw(0x4d, GET, rest=b'\xff'), RST),                      # an extended token that ends early
+    (raw(0x4e, GET), RST),
+    (raw(0x4f, GET, rest=b'abc'), RST),                       # a length that means nothing
+    (raw(0x40, GET, rest=b'\xe0\xfe\xf2\xc0'), RST),          # option numbers over 65535 do not wrap to a path
+    (raw(0x40, GET, rest=b'\xf0'), RST),
+    (raw(0x40, GET, rest=b'\xb5mq'), RST),                    # an option longer than the datagram
+    (raw(0x40, GET, rest=b'\xff'), RST),                      # a marker and no payload
+    (raw(0x41, 0, rest=b'T'), RST),                           # an empty message that is not
+    (raw(0x40, 0x21), RST), (raw(0x40, 0xe1), RST),           # reserved classes
+    (raw(0x80, GET), None), (raw(0x00, GET), None),           # another version
+    (raw(0x5f, GET), None), (raw(0x6f, GET), None), (raw(0x7f, GET), None),  # never a Reset for a NON, an ACK, a Reset
+    (raw(0x60, GET), None), (raw(0x70, GET), None), (raw(0x50, 0), None),
+    (b'\x40', None), (b'\x00', None),
+]
+
+
+def test_a_malformed_datagram_costs_nobody_the_association(place, door):
+    for data, answer in MALFORMED:
+        door.send(data)
+        if answer is not None:
+            got = door.receive()
+            assert (got.kind, got.code, got.mid) == (answer, '0.00', 0x7777), (data, got)
+        assert door.is_alive(), data
+    place.wait_event('malformed', about=door.name)
+    nothing_is_left(place, door)
+
+
+def test_long_tokens_come_back(door):
+    for n in (0, 8, 9, 13, 32):
+        token = bytes(range(n))
+        assert door.ask(GET, door.topic, token=token).token == token
+
+
+def test_no_response_is_what_it_says(place, door):
+    desk = place.add('desk', credentials=('x509',))
+    with Subscriber(desk, f'meters/{door.name}/#', qos=1) as seen:
+        # A NON whose success nobody wants to hear of is published in silence; its refusal is said.
+        door.send(message(NON, POST, door.mid(), b'T', [*door.topic, (NO_RESPONSE, 2)], b'silent'))
+        assert seen.get()['payload'] == 'silent'
+        refused = door.ask(POST, [*path('/mq/no'), (NO_RESPONSE, 2)], b'x', kind=NON)
+        assert (refused.kind, refused.code) == (NON, '4.03')
+        # Of a CON there is the acknowledgement.
+        got = door.ask(POST, [*door.topic, (NO_RESPONSE, 2)], b'acked')
+        assert (got.kind, got.code) == (ACK, '0.00') and seen.get()['payload'] == 'acked'
+        # What the endpoint refuses by itself keeps to it, too.
+        got = door.ask(9, [*door.topic, (NO_RESPONSE, 8)])
+        assert (got.kind, got.code) == (ACK, '0.00')
+        door.send(message(NON, 9, door.mid(), b'T', [*door.topic, (NO_RESPONSE, 24)]))
+        assert door.is_alive(), 'the next answer is that to the ping'
+
+
+def test_conditions(place, door):
+    assert door.ask(PUT, [*door.topic, (IF_MATCH, b'')], b'0').code == '4.12'
+    assert door.ask(PUT, [*door.topic, (IF_NONE_MATCH, b'')], b'1').code == '2.01'
+    assert door.ask(PUT, [*door.topic, (IF_NONE_MATCH, b'')], b'2').code == '4.12'
+    got = door.ask(GET, door.topic)
+    etag = dict(got.options)[ETAG]
+    assert got.payload == b'1'
+    assert door.ask(GET, [*door.topic, (ETAG, etag)]).code == '2.03'
+    assert door.ask(PUT, [*door.topic, (IF_MATCH, b'other678')], b'3').code == '4.12'
+    assert door.ask(PUT, [*door.topic, (IF_MATCH, b'other678'), (IF_MATCH, etag)], b'4').code == '2.04'
+    assert door.ask(DELETE, [*door.topic, (IF_MATCH, etag)]).code == '4.12'
+    assert door.ask(GET, door.topic).payload == b'4'
+    nothing_is_left(place, door)
+
+
+def test_a_repeated_request_is_served_once(place, door):
+    desk = place.add('desk', credentials=('x509',))
+    with Subscriber(desk, f'meters/{door.name}/#', qos=1) as seen:
+        mid = door.mid()
+        twice = message(CON, POST, mid, b'T', door.topic, b'once')
+        first, again = door.send(twice).receive(), door.send(twice).receive()
+        assert (first.code, first.mid) == (again.code, again.mid) == ('2.04', mid)
+        assert seen.get()['payload'] == 'once'
+        mosquitto.publish(desk, f'meters/{door.name}/mark', 'mark', qos=1, client_id='marker')
+        assert seen.get()['payload'] == 'mark'
+
+
+def test_the_list_is_in_link_format_and_filtered(place, door):
+    assert door.ask(PUT, [*door.topic, (CONTENT_FORMAT, 50)], b'{}').code == '2.01'
+    other = place.add('meter', credentials=('psk',))
+    with CoapWire(place, other) as third:
+        assert third.ask(PUT, f'/mq/meters/{other.name}/state', b'1').code == '2.01'
+    core = path('/.well-known/core')
+    got = door.ask(GET, core)
+    assert (got.code, got.number(CONTENT_FORMAT)) == ('2.05', 40)
+    links = got.payload.decode()
+    assert f'</mq/meters/{door.name}/state>;' in links and 'ct=50' in links and 'obs' in links and other.name not in links
+    only = door.ask(GET, [*core, (URI_QUERY, b'href=/mq/meters/*')]).payload.decode()
+    assert only.startswith(f'</mq/meters/{door.name}/state>') and '.well-known' not in only
+    assert door.ask(GET, [*core, (URI_QUERY, b'rt=nothing')]).payload == b''
+    assert door.ask(GET, [*core, (URI_QUERY, b'ct=50')]).payload.decode().startswith('</mq/')
+    assert door.ask(GET, [*core, (URI_QUERY, b'=')]).code == '4.00'
+
+
+def test_a_value_of_one_format_and_another_wish(place, door):
+    assert door.ask(PUT, [*door.topic, (CONTENT_FORMAT, 60)], b'\xa0').code == '2.01'
+    assert door.ask(GET, [*door.topic, (ACCEPT, 50)]).code == '4.06'
+    assert door.ask(GET, [*door.topic, (ACCEPT, 60)]).number(CONTENT_FORMAT) == 60
+    assert door.ask(PUT, [*door.topic, (CONTENT_FORMAT, 50)], b'\xff').code == '4.00'
+    too_large = door.ask(PUT, [*door.topic, (27, 8)], b'x')
+    assert (too_large.code, too_large.number(SIZE1)) == ('4.13', 1024)
