@@ -360,7 +360,9 @@ static void driver_turn(struct driver *d)
         d->setup.wake(d->setup.ctx, wakes);
     }
     atomic_store_explicit(&d->is_drained, worker_is_drained(d->worker), memory_order_release);
-    count_add(&d->counters->turn_us, d->setup.clock.mono_us(d->setup.clock.ctx) - start_us);
+    uint64_t took_us = d->setup.clock.mono_us(d->setup.clock.ctx) - start_us;
+    count_add(&d->counters->turn_us, took_us);
+    turn_time_add(&d->counters->turn_time, took_us);
 }
 
 void driver_run(struct driver *d)
