@@ -489,7 +489,7 @@ def code_of(answer):
 
 
 def observations(ground, n):
-    """n observations by one client, whose role may have 50; then the same one again and again."""
+    """n observations by one client, which may have some; then the same one again and again."""
     before, answers = ground.count('subscriptions'), Counter()
     with openssl.Dtls(ground.ssl, ground.fortress, ground.hostile) as one:
         for i in range(n):
