@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <sys/resource.h>
 
-#include "base/mem.h"
 #include "service/admin/admin_private.h"
 
 enum {
@@ -175,10 +174,10 @@ static void watch_room(struct admin *a)
 /* After a burst the process is not to stay as large as it was. */
 static void watch_slack(struct admin *a)
 {
-    const struct ceiling *c = broker_ceiling(a->setup.broker);
+    struct ceiling *c = broker_ceiling(a->setup.broker);
     int64_t resident = metrics_resident_bytes(a->setup.metrics);
     if (resident > 0 && slack_is_due(&a->slack, (uint64_t)resident, ceiling_used(c))) {
-        mem_trim();
+        ceiling_trim(c);
         slack_trimmed(&a->slack, whole(metrics_resident_bytes(a->setup.metrics)), ceiling_used(c));
     }
 }

@@ -17,6 +17,7 @@ struct ceiling {
     void *ctx;
     _Atomic uint64_t worst[FILTERS_WORKERS_MAX]; /* by worker: what its worst consumer holds */
     atomic_uint peak;                            /* the highest step since ceiling_take_peak */
+    atomic_uint n_trims;                         /* asked for: each worker trims its own heap */
 };
 
 /* ceiling_fixed - what of these resident bytes of the process, as of now, is no heap. Negative: the
@@ -24,6 +25,9 @@ struct ceiling {
 uint64_t ceiling_fixed(int64_t resident);
 /* ceiling_used - heap in use and what is fixed. */
 uint64_t ceiling_used(const struct ceiling *c);
+/* ceiling_trim - gives freed memory of all threads back to the kernel; workers do their part in
+ * their next turn. Any thread. Slow. */
+void ceiling_trim(struct ceiling *c);
 /* ceiling_take_peak - the highest step that a worker took since the last call. */
 enum pressure ceiling_take_peak(struct ceiling *c);
 

@@ -29,7 +29,7 @@ ROLES = '''
   greedy:
     publish:   [ "bad/#" ]
     subscribe: [ "bad/#" ]
-    limits: { subscriptions: 100000 }
+    limits: { subscriptions: 100000, publish_rate: 10000000/s, publish_burst: 10000000 }
   meek:
     publish:   [ "bad/#" ]
     subscribe: [ "bad/#" ]
