@@ -511,6 +511,8 @@ BROKEN_COAP = {
     'lone marker': b'\x40\x01\0\1\xff',
     'reserved length': b'\x40\x01\0\1\xbf',
     'version 2': b'\x80\x01\0\1',
+    'Block2 far beyond the end': b'\x40\x01\0\1\x60\xd1\x04\xff',
+    'Block1 out of nothing': b'\x40\x03\0\1\xd1\x0e\xff',
     'unknown critical option': b'\x40\x01\0\1\x91x',
     'a reset that is malformed': b'\x7d\0\0\1',
     'empty with a payload': b'\x40\0\0\1\xffx',

@@ -13,7 +13,8 @@ class Row:
 
     def __init__(self, name, size):
         self.name, self.size, self.answer = name, size, ''
-        self.ack_quiet = self.ack = self.turn_quiet = self.turn = 0.0
+        self.ack_quiet = self.ack = self.turn_quiet = self.turn = self.longest = 0.0
+        self.ran = self.waited = 0.0  # of the broker's threads: on a processor, and ready for one
         self.footprint = None
 
     @property
@@ -49,18 +50,20 @@ class Siege:
     def _measured(self, act):
         mark, interval = self.bystanders.mark(), Interval(self.fortress)
         got = act()
-        return got, interval.end().worst(), self.bystanders.p99_since(mark)
+        return got, interval.end(), self.bystanders.p99_since(mark)
 
     def quiet(self):
         """p99 of turns and of acknowledgements while nobody attacks."""
-        return self._measured(lambda: self.bystanders.rounds(ROUNDS))[1:]
+        _, interval, acknowledged = self._measured(lambda: self.bystanders.rounds(ROUNDS))
+        return interval.worst(), acknowledged
 
     def attack(self, name, size, quiet):
         """One attack; everything that must hold is asserted, what depends on the machine is in the row."""
         row = Row(name, size)
         row.turn_quiet, row.ack_quiet = quiet
         row.footprint = Footprint(self.fortress, self.memory)
-        row.answer, row.turn, row.ack = self._measured(lambda: attacks.ATTACKS[name][0](self.ground, size))
+        row.answer, interval, row.ack = self._measured(lambda: attacks.ATTACKS[name][0](self.ground, size))
+        row.turn, row.longest, row.ran, row.waited = interval.worst(), interval.worst(1), interval.ran, interval.waited
         self.bystanders.check(name)
         row.footprint.is_back(name)
         return row

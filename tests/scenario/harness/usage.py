@@ -40,14 +40,26 @@ def quantile(before, after, share):
     return 0.0
 
 
+def scheduled(fortress):
+    """(seconds that the broker's threads ran, seconds that they were ready and something else ran)."""
+    ran = waited = 0
+    for task in Path(f'/proc/{fortress.processes()[1]}/task').iterdir():
+        numbers = (task / 'schedstat').read_text().split()
+        ran, waited = ran + int(numbers[0]), waited + int(numbers[1])
+    return ran / 1e9, waited / 1e9
+
+
 class Interval:
     """The turns from when it was made to `end`."""
 
     def __init__(self, fortress):
         self.fortress, self.before, self.after = fortress, turns(metrics(fortress)), None
+        self._scheduled = scheduled(fortress)
+        self.ran = self.waited = 0.0
 
     def end(self):
         self.after = turns(metrics(self.fortress))
+        self.ran, self.waited = (now - then for now, then in zip(scheduled(self.fortress), self._scheduled))
         return self
 
     def worst(self, share=.99):
