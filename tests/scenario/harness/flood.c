@@ -1,5 +1,5 @@
-/* A flood of connection attempts from one /24 on the loopback: flood PORT N RATE. Each is given up with a reset as soon as it
- * was begun. Prints how many were made, and in how many seconds. */
+/* A flood of connection attempts from one /24 on the loopback: flood PORT N RATE. Each is given up
+ * with a reset as soon as it was begun. Prints how many were made, and in how many seconds. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +20,10 @@ static double now(void)
 
 static int attempt(unsigned i, unsigned short port)
 {
-    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000101U + i % 250)};
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in from = {.sin_family = AF_INET,
+                               .sin_addr.s_addr = htonl(0x7f000101U + i % 250)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct linger reset = {1, 0};
     int yes = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
