@@ -6,17 +6,29 @@ static int64_t beyond(uint64_t resident, uint64_t used)
     return (int64_t)resident - (int64_t)used;
 }
 
+static void settle(struct slack *s, int64_t kept)
+{
+    s->kept_bytes = kept;
+    s->n_tries = 0;
+    s->is_known = true;
+}
+
 bool slack_is_due(struct slack *s, uint64_t resident, uint64_t used)
 {
     int64_t kept = beyond(resident, used);
     if (!s->is_known || kept < s->kept_bytes) {
-        slack_trimmed(s, resident, used);
+        settle(s, kept);
     }
-    return kept >= s->kept_bytes + SLACK_WORTH_BYTES;
+    if (kept < s->kept_bytes + SLACK_WORTH_BYTES) {
+        s->n_tries = 0;
+        return false;
+    }
+    return true;
 }
 
 void slack_trimmed(struct slack *s, uint64_t resident, uint64_t used)
 {
-    s->kept_bytes = beyond(resident, used);
-    s->is_known = true;
+    if (++s->n_tries >= SLACK_TRIES) {
+        settle(s, beyond(resident, used));
+    }
 }
