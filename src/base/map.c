@@ -9,7 +9,12 @@
  * carry SLOT_TOMB in `hash`, free slots are all zero, so a zeroed table is an empty one. Free slots
  * and tombs together stay above a quarter of the table, so every search ends.
  */
-enum { MAP_FIRST_SLOTS = 8 };
+enum {
+    MAP_FIRST_SLOTS = 8,
+    MAP_FIT_SLOTS = 1024, /* a smaller table is not worth it */
+    MAP_FIT_SHARE = 16    /* of the slots used: then a quarter of the table has to fill or empty
+                             before the next rebuild */
+};
 
 static const uint64_t SLOT_TOMB = 1;
 
@@ -130,6 +135,14 @@ void *map_remove(struct map *m, struct slice key)
         }
     }
     return value;
+}
+
+void map_fit(struct map *m)
+{
+    if (m->n_slots > MAP_FIT_SLOTS && m->n < m->n_slots / MAP_FIT_SHARE) {
+        enum err ignored = map_rebuild(m);
+        (void)ignored;
+    }
 }
 
 void *map_next(const struct map *m, size_t *at)

@@ -35,6 +35,9 @@ void *map_find(const struct map *m, struct slice key);
 MUST_USE enum err map_add(struct map *m, void *value);
 /* map_remove - takes the value under key out and gives it, or NULL. Never allocates. */
 void *map_remove(struct map *m, struct slice key);
+/* map_fit - a table that is nearly empty becomes smaller; without memory for that it stays. Not
+ * while walking. Cheap when there is nothing to do. */
+void map_fit(struct map *m);
 /* map_next - walks all values in no order: *at starts at 0; NULL at the end. Removing the value
  * just returned is fine, adding while walking is not. */
 void *map_next(const struct map *m, size_t *at);

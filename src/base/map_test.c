@@ -101,6 +101,35 @@ static void churn_does_not_grow_the_table(void **state)
     assert_int_equal(m.n, 0);
 }
 
+/* Nearly empty it becomes small, without memory for that it stays, and it answers all the time. */
+static void a_table_that_was_large_fits_again(void **state)
+{
+    static struct item items[20000];
+    struct map m;
+    (void)state;
+    name_items(items, COUNT_OF(items));
+    map_init(&m, &map_key, item_key);
+    for (size_t i = 0; i < COUNT_OF(items); i++) {
+        assert_int_equal(map_add(&m, &items[i]), OK);
+    }
+    size_t large = m.n_slots;
+    map_fit(&m);
+    assert_int_equal(m.n_slots, large);
+    for (size_t i = 10; i < COUNT_OF(items); i++) {
+        assert_ptr_equal(map_remove(&m, item_key(&items[i])), &items[i]);
+    }
+    mem_fail_after(0);
+    map_fit(&m);
+    mem_fail_after(-1);
+    assert_int_equal(m.n_slots, large);
+    map_fit(&m);
+    assert_true(m.n_slots <= 64 && m.n == 10);
+    for (size_t i = 0; i < COUNT_OF(items); i++) {
+        assert_ptr_equal(map_find(&m, item_key(&items[i])), i < 10 ? &items[i] : NULL);
+    }
+    map_done(&m);
+}
+
 static void walking_allows_removing(void **state)
 {
     (void)state;
@@ -161,8 +190,11 @@ static void an_empty_map_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agrees_with_a_model),     cmocka_unit_test(churn_does_not_grow_the_table),
-        cmocka_unit_test(walking_allows_removing), cmocka_unit_test(no_memory_changes_nothing),
+        cmocka_unit_test(agrees_with_a_model),
+        cmocka_unit_test(churn_does_not_grow_the_table),
+        cmocka_unit_test(a_table_that_was_large_fits_again),
+        cmocka_unit_test(walking_allows_removing),
+        cmocka_unit_test(no_memory_changes_nothing),
         cmocka_unit_test(an_empty_map_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -92,6 +92,15 @@ void mem_trim(void)
     (void)malloc_trim(0);
 }
 
+/* Only a free of so much makes the allocator look at the end of a thread's heap: what small frees
+ * gathered there stays until then, however much it is. */
+void mem_trim_own(void)
+{
+    enum { ENOUGH_BYTES = 96 * 1024 }; /* and too little for a mapping of its own */
+    void *volatile block = malloc(ENOUGH_BYTES);
+    free(block);
+}
+
 static bool fails_now(void)
 {
     if (allocations_until_failure < 0) {

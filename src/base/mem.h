@@ -43,6 +43,8 @@ uint64_t mem_peak(void);
 void mem_limit(uint64_t bytes);
 /* mem_trim - gives what is free back to the kernel. Slow: not on a hot path. */
 void mem_trim(void);
+/* mem_trim_own - the same for the end of this thread's heap, where mem_trim does not reach. */
+void mem_trim_own(void);
 
 enum { MEM_COUNT_STEP = 64 * 1024, MEM_LARGE = 4096 };
 

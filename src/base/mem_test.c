@@ -111,6 +111,7 @@ static void what_is_in_use_is_counted(void **state)
     mem_free(large);
     mem_free(NULL);
     mem_trim();
+    mem_trim_own();
     assert_int_equal(mem_used(), before);
 }
 

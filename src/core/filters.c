@@ -120,6 +120,7 @@ static void filter_drop(struct filters *f, struct filter *filter)
         return;
     }
     map_remove(&f->by_text, filter->text);
+    map_fit(&f->by_text);
     if (filter->node != NULL) {
         filter->node->value = NULL;
         trie_prune(&f->wild, filter->node);

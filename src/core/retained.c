@@ -89,6 +89,7 @@ static void entry_unhang(struct retained *r, struct entry *e)
 static void entry_forget(struct retained *r, struct entry *e)
 {
     map_remove(&r->by_topic, e->topic);
+    map_fit(&r->by_topic);
     if (list_is_linked(&e->in_markers)) {
         list_unlink(&e->in_markers);
         r->n_markers--;

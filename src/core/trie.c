@@ -2,7 +2,11 @@
 
 #include "base/mem.h"
 
-enum { TRIE_FIRST_BUCKETS = 16 };
+enum {
+    TRIE_FIRST_BUCKETS = 16,
+    TRIE_FIT_BUCKETS = 1024, /* a smaller table is not worth making smaller */
+    TRIE_FIT_SHARE = 16      /* fewer nodes than that share of the buckets: half full afterwards */
+};
 
 void trie_init(struct trie *t, const struct siphash_key *key)
 {
@@ -64,12 +68,8 @@ static void bucket_add(struct trie_node **buckets, size_t n_buckets, struct trie
 }
 
 /* Longer chains are slower, not wrong: only the first table must succeed. */
-static enum err buckets_room(struct trie *t)
+static enum err buckets_set(struct trie *t, size_t n)
 {
-    if (t->n_nodes < t->n_buckets) {
-        return OK;
-    }
-    size_t n = t->n_buckets == 0 ? TRIE_FIRST_BUCKETS : t->n_buckets * 2;
     struct trie_node **buckets = mem_array(n, sizeof(struct trie_node *));
     if (buckets == NULL) {
         return t->n_buckets == 0 ? ERR_NOMEM : OK;
@@ -86,6 +86,22 @@ static enum err buckets_room(struct trie *t)
     t->buckets = buckets;
     t->n_buckets = n;
     return OK;
+}
+
+static enum err buckets_room(struct trie *t)
+{
+    if (t->n_nodes < t->n_buckets) {
+        return OK;
+    }
+    return buckets_set(t, t->n_buckets == 0 ? TRIE_FIRST_BUCKETS : t->n_buckets * 2);
+}
+
+static void buckets_fit(struct trie *t)
+{
+    if (t->n_buckets > TRIE_FIT_BUCKETS && t->n_nodes < t->n_buckets / TRIE_FIT_SHARE) {
+        enum err ignored = buckets_set(t, t->n_buckets / (TRIE_FIT_SHARE / 2));
+        (void)ignored;
+    }
 }
 
 static enum err node_add(struct trie *t, struct trie_node *parent, struct slice level,
@@ -127,6 +143,7 @@ static void node_remove(struct trie *t, struct trie_node *node)
     list_unlink(&node->sibling);
     mem_free(node);
     t->n_nodes--;
+    buckets_fit(t);
 }
 
 enum err trie_add(struct trie *t, struct slice path, struct trie_node **ret)

@@ -94,6 +94,37 @@ static void test_many(void **state)
     trie_done(&t); /* what is left goes with it */
 }
 
+/* The table of a tree that was large becomes small; without memory for that it stays. */
+static void test_fits_again(void **state)
+{
+    enum { MANY = 20000, LEFT = 10 };
+    static struct trie_node *nodes[MANY];
+    char path[32];
+    (void)state;
+    struct trie t;
+    trie_init(&t, &KEY);
+    for (size_t i = 0; i < MANY; i++) {
+        (void)snprintf(path, sizeof path, "a/%zu", i);
+        nodes[i] = add(&t, path);
+    }
+    size_t large = t.n_buckets;
+    assert_true(large >= MANY);
+    for (size_t i = MANY - 1; i >= LEFT; i--) {
+        mem_fail_after(i < MANY / 4 && i > MANY / 32 ? 0 : -1);
+        drop(&t, nodes[i]);
+        mem_fail_after(-1);
+        if (i > MANY / 32) {
+            assert_int_equal(t.n_buckets, large);
+        }
+    }
+    assert_true(t.n_buckets <= 1024);
+    for (size_t i = 0; i < LEFT; i++) {
+        (void)snprintf(path, sizeof path, "%zu", i);
+        assert_ptr_equal(child(&t, child(&t, &t.root, "a"), path), nodes[i]);
+    }
+    trie_done(&t);
+}
+
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -124,6 +155,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shape),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_fits_again),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

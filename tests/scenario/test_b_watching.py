@@ -22,7 +22,7 @@ config_change device_change credential_issued credential_rotated credential_expi
 response sink firmware firmware_reject crash_recovery'''.split())
 NAMES = '''resident_memory_bytes open_descriptors connections sessions subscriptions retained_messages retained_bytes
 queued_messages queued_bytes messages_total dropped_total events_total store_commit_seconds handshakes_total
-coap_amplification_ratio turn_seconds'''.split()
+coap_amplification_ratio turn_seconds worker_turn_seconds'''.split()
 
 
 # -- the trail -------------------------------------------------------------------------------------------------------------
@@ -163,6 +163,8 @@ def test_values_are_true_after_traffic(make_fortress):
         assert found['handshakes_total{result="ok"}'] == 2
         assert found['events_total{category="connect"}'] == 2
         assert found['turn_seconds_count'] > 0 and found['turn_seconds_sum'] > 0
+        turns = [found[f'worker_turn_seconds_count{{worker="{i}"}}'] for i in (0, 1)]
+        assert all(n > 0 for n in turns), 'each worker has turns'
         assert found['store_commit_seconds_count'] > 0
     wait_until('no connection', lambda: metrics(fortress)['connections{listener="mqtts"}'] == 0, 5)
     with Paho(sensor) as writer:

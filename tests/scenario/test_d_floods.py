@@ -4,18 +4,16 @@ Larger numbers: FLOOD_CONNECTIONS, FLOOD_HANDSHAKES, FLOOD_SLOW, FLOOD_RECONNECT
 import asyncio
 import os
 import resource
-import selectors
-import socket
-import ssl
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
 from harness import wire
 from harness.fortress import Fortress, metrics, times
 from harness.innocents import POLICY, Innocents, percentile
+from harness.strangers import dial, hello_bytes, trickle
+from harness.usage import n_files, resident_bytes
 from harness.wait import wait_until
 from harness.wire import Wire, tls_context
 
@@ -48,29 +46,6 @@ def device(one):
     return one.add('innocent', credentials=('x509',))
 
 
-def n_files(fortress):
-    """Descriptors of all processes of the daemon."""
-    return sum(len(os.listdir(f'/proc/{pid}/fd')) for pid in fortress.processes())
-
-
-def resident_bytes(fortress):
-    pages = sum(int(Path(f'/proc/{pid}/statm').read_text().split()[1]) for pid in fortress.processes())
-    return pages * resource.getpagesize()
-
-
-def dial(fortress, source, timeout=20):
-    """A TCP connection from this address of ours, or None when it was reset at once."""
-    one = socket.socket()
-    one.settimeout(timeout)
-    one.bind((source, 0))
-    try:
-        one.connect(('127.0.0.1', fortress.ports['mqtts']))
-    except ConnectionResetError:
-        one.close()
-        return None
-    return one
-
-
 def refused(fortress):
     return metrics(fortress)['refusals_total{reason="prefix"}']
 
@@ -82,18 +57,6 @@ def figures(what, quiet, loud, **more):
 
 def flood_events(fortress, network, since=0):
     return [event for event in fortress.events() if event['category'] == 'flood' and event['peer'] == network][since:]
-
-
-def hello_bytes():
-    """What a client says first."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    out = ssl.MemoryBIO()
-    try:
-        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname='localhost').do_handshake()
-    except ssl.SSLWantReadError:
-        pass
-    return out.read()
 
 
 def goes_back(fortress, files, name):
@@ -164,39 +127,6 @@ def test_who_speaks_is_judged_by_what_it_says(one, device):
         assert with_bad_name.expect(wire.CONNACK).reason == 2, i
         with_bad_name.close()
     assert refused(one) == before
-
-
-def trickle(strangers, text, until):
-    """One byte a second to each; gives when each was closed, in seconds after its connect."""
-    ends = []
-    with selectors.DefaultSelector() as selector:
-        for stranger, begin in strangers:
-            stranger.setblocking(False)
-            selector.register(stranger, selectors.EVENT_READ, begin)
-        at, next_byte = 0, time.monotonic()
-        while selector.get_map() and time.monotonic() < until:
-            if time.monotonic() >= next_byte:
-                next_byte += 1
-                for key in list(selector.get_map().values()):
-                    try:
-                        key.fileobj.send(text[at:at + 1])
-                    except OSError:
-                        pass  # closed already; the selector tells
-                at += 1
-            for key, _ in selector.select(0.1):
-                try:
-                    if key.fileobj.recv(4096):
-                        continue
-                except OSError:
-                    pass
-                ends.append(time.monotonic() - key.data)
-                selector.unregister(key.fileobj)
-                key.fileobj.close()
-        left = [key.fileobj for key in selector.get_map().values()]
-    for one in left:
-        one.close()
-    assert not left, f'{len(left)} are still there'
-    return ends
 
 
 def test_handshakes_left_open_and_slow_sockets(one, device):

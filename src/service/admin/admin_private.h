@@ -6,6 +6,7 @@
 #include "service/admin/admin.h"
 #include "service/admin/control_server.h"
 #include "service/admin/provision.h"
+#include "service/admin/slack.h"
 #include "service/watch/alerts.h"
 #include "service/watch/recall.h"
 
@@ -78,6 +79,7 @@ struct admin {
     uint64_t fills_at_ms; /* the next look at what fills up */
     bool is_filling[ADMIN_FILLS];
     enum pressure memory_step; /* of the ceiling, as it was said last */
+    struct slack slack;
 };
 
 static inline uint64_t admin_now_ms(const struct admin *a)

@@ -172,6 +172,17 @@ static void watch_room(struct admin *a)
     }
 }
 
+/* After a burst the process is not to stay as large as it was. */
+static void watch_slack(struct admin *a)
+{
+    struct ceiling *c = broker_ceiling(a->setup.broker);
+    int64_t resident = metrics_resident_bytes(a->setup.metrics);
+    if (resident > 0 && slack_is_due(&a->slack, (uint64_t)resident, ceiling_used(c))) {
+        ceiling_trim(c);
+        slack_trimmed(&a->slack, whole(metrics_resident_bytes(a->setup.metrics)), ceiling_used(c));
+    }
+}
+
 static void memory_event(const struct ceiling *c, enum pressure step, struct event *e)
 {
     *e = event_make(EVENT_quota);
@@ -220,6 +231,7 @@ uint64_t admin_conditions(struct admin *a, uint64_t now_ms)
     if (now_ms >= a->fills_at_ms) {
         a->fills_at_ms = now_ms + FILL_LOOK_MS;
         watch_room(a);
+        watch_slack(a);
     }
     return a->conditions_at_ms;
 }

@@ -58,6 +58,21 @@ uint64_t ceiling_heap_most(const struct ceiling *c)
     return bytes > kept ? bytes - kept : 1;
 }
 
+void ceiling_trim(struct ceiling *c)
+{
+    (void)atomic_fetch_add_explicit(&c->n_trims, 1, memory_order_relaxed);
+    mem_trim();
+}
+
+static void follow_trims(struct worker *w)
+{
+    unsigned n = atomic_load_explicit(&w->setup.ceiling->n_trims, memory_order_relaxed);
+    if (n != w->n_trims) {
+        w->n_trims = n;
+        mem_trim_own();
+    }
+}
+
 enum pressure ceiling_take_peak(struct ceiling *c)
 {
     return (enum pressure)atomic_exchange_explicit(&c->peak, 0, memory_order_relaxed);
@@ -350,7 +365,11 @@ bool ceiling_refuses(struct worker *w, struct decision *ret)
 
 void ceiling_turn(struct worker *w)
 {
-    if (w->setup.ceiling == NULL || w->setup.ceiling->bytes == 0) {
+    if (w->setup.ceiling == NULL) {
+        return;
+    }
+    follow_trims(w);
+    if (w->setup.ceiling->bytes == 0) {
         return;
     }
     enum pressure before = w->pressure;
@@ -360,7 +379,7 @@ void ceiling_turn(struct worker *w)
     if (w->pressure == PRESSURE_NONE) {
         if (before != PRESSURE_NONE) {
             tell_worst(w, 0);
-            mem_trim(); /* or the process stays as large as it was */
+            ceiling_trim(w->setup.ceiling); /* or the process stays as large as it was */
         }
         return;
     }

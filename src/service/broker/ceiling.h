@@ -26,6 +26,7 @@ struct ceiling {
     _Atomic uint64_t worst[FILTERS_WORKERS_MAX]; /* by worker: what its worst consumer holds */
     atomic_uint step;                            /* as one of the workers saw it last */
     atomic_uint peak;                            /* the highest step since ceiling_take_peak */
+    atomic_uint n_trims;                         /* asked for: each worker trims its own heap */
 };
 
 /* ceiling_fixed - what of these resident bytes of the process, as of now, is no heap. Negative: the
@@ -40,6 +41,9 @@ enum pressure ceiling_step(const struct ceiling *c, enum pressure before, uint64
 /* ceiling_heap_most - to how much the heap may grow by large allocations (mem_limit); 0: no limit.
  */
 uint64_t ceiling_heap_most(const struct ceiling *c);
+/* ceiling_trim - gives freed memory of all threads back to the kernel; workers do their part in
+ * their next turn. Any thread. Slow. */
+void ceiling_trim(struct ceiling *c);
 /* ceiling_take_peak - the highest step that a worker took since the last call. */
 enum pressure ceiling_take_peak(struct ceiling *c);
 

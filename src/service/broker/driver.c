@@ -462,6 +462,7 @@ static void driver_turn(struct driver *d)
     uint64_t turn_us = d->setup.clock.mono_us(d->setup.clock.ctx) - start_us;
     admit_measured(d, turn_us);
     count_add(&d->counters->turn_us, turn_us);
+    turn_time_add(&d->counters->turn_time, turn_us);
 }
 
 void driver_run(struct driver *d)

@@ -229,6 +229,7 @@ struct worker {
     enum pressure pressure; /* of memory, as this worker saw it last */
     uint64_t full_since_ms, next_shed_ms, turned_away_said_ms;
     bool is_worst_told;     /* the other workers know what its worst consumer holds */
+    unsigned n_trims;       /* of the ceiling, as this worker did its part of them */
     uint32_t n_turned_away; /* strangers, since that was said */
     struct list complaints; /* sessions with drops that were not said yet */
     struct list shedders;   /* of other doors */

@@ -606,7 +606,7 @@ static struct coap_message asks(struct fortress *f, unsigned worker, uint64_t id
     return next_sent(f, worker, id);
 }
 
-static uint32_t option_of(const struct coap_message *m, uint16_t number)
+static inline uint32_t option_of(const struct coap_message *m, uint16_t number)
 {
     uint32_t value = UINT32_MAX;
     return coap_options_find_uint(m->options, number, &value) ? value : UINT32_MAX;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/event.h"
+#include "service/watch/turn_time.h"
 
 /* X(field, Prometheus name, label or "", type, meaning) */
 #define COUNTERS(X)                                                                                \
@@ -81,6 +82,7 @@ struct counters {
     COUNTERS(X)
 #undef X
     _Atomic uint64_t connections_at[COUNTERS_LISTENERS_MAX]; /* by entrance.index */
+    struct turn_time turn_time;                              /* shown for each worker alone */
 };
 
 /* One thread writes a counter, so load and store suffice: no locked instruction. */

@@ -184,6 +184,31 @@ static void seconds(struct page *p, const char *name, const char *meaning, uint6
     put(p, "sallyport_%s_count %" PRIu64 "\n", name, count);
 }
 
+/* Of each worker alone: in a sum the many short turns of an idle one hide the long ones of another.
+ */
+static void turn_times(struct page *p, const struct metrics_sources *s)
+{
+    static const char name[] = "worker_turn_seconds";
+    head(p, name, "histogram", "time of each worker's turns, between being awake and asleep");
+    for (size_t i = 0; i < s->n_workers; i++) {
+        const struct counters *c = s->workers[i];
+        uint64_t n = 0, us = get(&c->turn_us);
+        for (unsigned at = 0; at < TURN_TIME_BUCKETS - 1; at++) {
+            uint64_t bound_us = turn_time_bound_us(at);
+            n += get(&c->turn_time.n[at]);
+            put(p,
+                "sallyport_%s_bucket{worker=\"%zu\",le=\"%" PRIu64 ".%06" PRIu64 "\"} %" PRIu64
+                "\n",
+                name, i, bound_us / 1000000, bound_us % 1000000, n);
+        }
+        n += get(&c->turn_time.n[TURN_TIME_BUCKETS - 1]);
+        put(p, "sallyport_%s_bucket{worker=\"%zu\",le=\"+Inf\"} %" PRIu64 "\n", name, i, n);
+        put(p, "sallyport_%s_sum{worker=\"%zu\"} %" PRIu64 ".%06" PRIu64 "\n", name, i,
+            us / 1000000, us % 1000000);
+        put(p, "sallyport_%s_count{worker=\"%zu\"} %" PRIu64 "\n", name, i, n);
+    }
+}
+
 static void ratio(struct page *p, uint64_t in, uint64_t out)
 {
     head(p, "coap_amplification_ratio", "gauge", "bytes sent for a byte of unproven addresses");
@@ -240,6 +265,7 @@ enum err metrics_text(const struct metrics *m, const struct metrics_sources *s, 
     connections(&p, s, &sum);
     counters_text(&p, &sum);
     seconds(&p, "turn_seconds", "time of the workers' turns", get(&sum.turn_us), get(&sum.turns));
+    turn_times(&p, s);
     ratio(&p, get(&sum.coap_in_bytes), get(&sum.coap_out_bytes));
     if (s->store != NULL) {
         store_text(&p, s->store);

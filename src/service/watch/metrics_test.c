@@ -128,6 +128,37 @@ static void test_workers_are_summed(void **state)
     buf_done(&text);
 }
 
+/* Counts of a histogram include those of the buckets before; a worker's turns are its own. */
+static void test_turns_of_each_worker(void **state)
+{
+    static const char *const expected[] = {
+        "\n# TYPE sallyport_worker_turn_seconds histogram\n",
+        "\nsallyport_worker_turn_seconds_bucket{worker=\"0\",le=\"0.000016\"} 0\n",
+        "\nsallyport_worker_turn_seconds_bucket{worker=\"0\",le=\"0.000024\"} 1\n",
+        "\nsallyport_worker_turn_seconds_bucket{worker=\"0\",le=\"0.786432\"} 1\n",
+        "\nsallyport_worker_turn_seconds_bucket{worker=\"0\",le=\"1.048576\"} 2\n",
+        "\nsallyport_worker_turn_seconds_bucket{worker=\"0\",le=\"+Inf\"} 3\n",
+        "\nsallyport_worker_turn_seconds_sum{worker=\"0\"} 3.000024\n",
+        "\nsallyport_worker_turn_seconds_count{worker=\"0\"} 3\n",
+        "\nsallyport_worker_turn_seconds_bucket{worker=\"1\",le=\"+Inf\"} 0\n",
+        "\nsallyport_worker_turn_seconds_count{worker=\"1\"} 0\n",
+    };
+    struct counters one = {.turn_us = 3000024}, two = {0};
+    const struct counters *sets[] = {&one, &two};
+    struct buf text = {0};
+    (void)state;
+    turn_time_add(&one.turn_time, 24);
+    turn_time_add(&one.turn_time, 1000000);
+    turn_time_add(&one.turn_time, 2000000);
+    make_text(NULL, sets, 2, &text);
+    for (size_t i = 0; i < COUNT_OF(expected); i++) {
+        if (strstr((const char *)text.p, expected[i]) == NULL) {
+            fail_msg("missing: %s", expected[i]);
+        }
+    }
+    buf_done(&text);
+}
+
 static void test_process(void **state)
 {
     struct metrics *m = NULL;
@@ -149,6 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text_parses),
         cmocka_unit_test(test_workers_are_summed),
+        cmocka_unit_test(test_turns_of_each_worker),
         cmocka_unit_test(test_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

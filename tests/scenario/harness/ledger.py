@@ -51,11 +51,11 @@ class Session:
 
 
 class Publisher(Session):
-    """Publishes numbers 1, 2, 3 … on one topic, WINDOW in flight."""
+    """Publishes numbers 1, 2, 3 … on one topic, `window` in flight, every `pace_s` at the fastest."""
 
-    def __init__(self, fortress, device, topic, qos, retain=False):
+    def __init__(self, fortress, device, topic, qos, retain=False, window=WINDOW, pace_s=0):
         super().__init__(fortress, device)
-        self.topic, self.qos, self.retain = topic, qos, retain
+        self.topic, self.qos, self.retain, self.window, self.pace_s = topic, qos, retain, window, pace_s
         self.next = 1
         self.flight = {}  # packet id -> (number, was PUBREC seen), in the order of sending
         self.acked = set()
@@ -74,12 +74,16 @@ class Publisher(Session):
                 self.wire.send(*again)
             while self.flight or not self.quiet.is_set():
                 burst = []
-                while len(self.flight) < WINDOW and not self.quiet.is_set():
+                if self.pace_s and not self.flight:
+                    self.quiet.wait(self.pace_s)
+                while len(self.flight) < self.window and not self.quiet.is_set():
                     self.flight[self.next % 60000 + 1] = (self.next, False)
                     burst.append(self._packet(self.next, False))
                     self.next += 1
                 if burst:
                     self.wire.send(*burst)
+                elif not self.flight:
+                    break
                 got = self.wire.receive(30)
                 if got is None:
                     break
@@ -104,10 +108,11 @@ class Publisher(Session):
 
 
 class Subscriber(Session):
-    """Takes everything below ledger/, acknowledges at once, remembers open QoS 2 ids over connections."""
+    """Takes what its filters match, acknowledges at once, remembers open QoS 2 ids over connections."""
 
-    def __init__(self, fortress, device):
+    def __init__(self, fortress, device, filters=(('ledger/q1', 1), ('ledger/q2', 2))):
         super().__init__(fortress, device)
+        self.filters = filters
         self.open = set()
         self.got = {}  # topic -> numbers in the order of arrival
         self.stop = threading.Event()
@@ -115,7 +120,7 @@ class Subscriber(Session):
     def run(self):
         try:
             if not self.connect():
-                self.wire.send(wire.subscribe(1, ('ledger/q1', 1), ('ledger/q2', 2), version=4))
+                self.wire.send(wire.subscribe(1, *self.filters, version=4))
                 assert self.wire.receive().kind == wire.SUBACK
             while not self.stop.is_set():
                 try:
