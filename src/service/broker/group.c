@@ -337,12 +337,13 @@ static enum err member_here(struct worker *w, const struct wmsg *in, struct grou
     if (to == NULL || to->group != group || load_of(&t, to) >= GROUP_FULL) {
         to = group_pick(group, load_of, &t);
     }
-    /* The body owes this worker no record, for a member that does not last was to have it: it may
-     * be gone before one is made, and what lasts needs one of its own. */
-    bool is_unowed = in->msg->body_id != 0 && !in->durable;
+    /* Nobody owes a record here when a member that does not last was to have it. There may be no
+     * body, or none any more; what lasts needs one of its own, or its packet id, counted by what is
+     * on record, would be given again after a crash. */
+    bool is_alone = !in->durable && to != NULL && to->sub != NULL && to->sub->qos > 0;
     if (to == NULL) {
         count_add(&counts(w)->dropped_asleep, 1);
-    } else if (to->sub != NULL && !(is_unowed && is_kept(in->msg, to))) {
+    } else if (to->sub != NULL && !(is_alone && is_kept(in->msg, to))) {
         *ret = to;
     } else {
         return hand_on(w, in, to, place);

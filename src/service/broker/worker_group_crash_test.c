@@ -197,6 +197,29 @@ static void two_groups_come_back(void **state)
     EXPECT(d, "publish1 t/a x; ");
 }
 
+/* The same when nobody at all wanted a body. */
+static void kept_without_a_body(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, c, device_at(b, 0, 1), &durable);
+    joins(b, a, device_at(b, 0, 0), &clean);
+    is_cut(b, c);
+    settle(b);
+    connects(b, c, device_at(b, 0, 1), &durable);
+    publishes(b, p, "t/a", "x", 2, 7, false);
+    is_cut(b, a);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish2 t/a x; ");
+    keeper_commit(b->log);
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.deliveries, 1);
+    connects(b, c, device_at(b, 0, 1), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish2d t/a x; ");
+}
+
 /* Others have it already when the store does not take the copy that is passed on: refused, it would
  * come in again, and they would get it twice. */
 static void passed_on_by_a_full_disk(void **state)
@@ -351,6 +374,7 @@ int main(void)
         STORY(passed_on_with_its_end),
         STORY(had_by_one_who_is_gone),
         STORY(kept_for_one_who_lasts),
+        STORY(kept_without_a_body),
         STORY(two_groups_come_back),
         STORY(passed_on_within_its_group),
         STORY(passed_on_by_a_full_disk),
