@@ -1,14 +1,34 @@
-/* dtls_private - what the DTLS server and client share: one SSL object over single datagrams. */
+/* dtls_private - what the DTLS server and client share, one SSL object over single datagrams; and
+ * what the server's clients have to prove (dtls_proof.c). */
 #ifndef NET_DTLS_PRIVATE_H
 #define NET_DTLS_PRIVATE_H
 
 #include "net/dtls.h"
 #include "net/tls_private.h"
 
+enum { DTLS_PROOF_KEY_BYTES = 32 };
+
+/* The keys of one server: no other knows them, and they are not kept over its end. */
+struct dtls_proof_keys {
+    const struct random_source *random;
+    uint64_t from_ms;                        /* since when cookie[0] is the present one */
+    uint8_t cookie[2][DTLS_PROOF_KEY_BYTES]; /* the present one and the one before */
+    uint8_t fake[DTLS_PROOF_KEY_BYTES];      /* gives identities that nobody has a key */
+};
+
+/* Who the client of one link says it is; filled in when its handshake names a PSK identity. */
+struct dtls_claim {
+    const struct dtls_proof_keys *keys;
+    char identity[DTLS_IDENTITY_MAX];
+    size_t identity_n;
+    bool used_psk, identity_known;
+};
+
 /* SSL_get_app_data gives the note, which is the first member. */
 struct dtls_link {
     struct tls_note note;
     const struct dtls_handler *handler;
+    struct dtls_claim *claim; /* of a server's link; the client's has none */
     struct net_peer peer;
     struct slice in; /* the datagram being served; empty between calls */
     bool peek;       /* the next read leaves it there */
@@ -44,5 +64,28 @@ MUST_USE enum err dtls_ctx_new(bool server, bool has_cert, bool has_psk, SSL_CTX
 MUST_USE enum err dtls_link_send(struct dtls_link *link, struct slice plain);
 /* dtls_link_shutdown - sends close_notify. */
 void dtls_link_shutdown(struct dtls_link *link);
+
+/* dtls_proof_init - fresh keys on the caller's storage; random is borrowed until dtls_proof_done,
+ * which wipes them. */
+void dtls_proof_init(struct dtls_proof_keys *keys, const struct random_source *random);
+void dtls_proof_done(struct dtls_proof_keys *keys);
+/* dtls_proof_rotate - to be called before a hello is heard: a cookie is good for at least
+ * DTLS_COOKIE_ROTATE_MS and for less than three times that. now_ms: monotonic. */
+void dtls_proof_rotate(struct dtls_proof_keys *keys, uint64_t now_ms);
+
+/*
+ * dtls_proof_ctx_new - the context of a server's handshakes to come: cookies, pre-shared keys where
+ * has_psk, the certificates of c where it has a chain.
+ *
+ * c      borrows for the call.
+ * clock  borrows for the life of *ret; certificates are judged by it.
+ * text   TLS_TEXT_BYTES, written where the configuration is wrong.
+ * ret    gives. Each link made with it has a claim with keys, and a handler whose find_psk is asked
+ *        for keys; without one, and for whom it does not know, the key is one that nobody has.
+ *
+ * ERR_CONFIG, ERR_NOMEM, ERR_CRYPTO. SPEC: RFC6347 4.2.1.
+ */
+MUST_USE enum err dtls_proof_ctx_new(const struct dtls_server_config *c, bool has_psk,
+                                     struct clock *clock, char *text, SSL_CTX **ret);
 
 #endif

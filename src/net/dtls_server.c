@@ -1,17 +1,15 @@
-/* The server of dtls.h with OpenSSL's own record layer. */
+/* The server of dtls.h with OpenSSL's own record layer: its associations and whom a datagram is
+ * for. What a client has to prove is dtls_proof.c. */
 #include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/rd.h"
 #include "base/scope.h"
-#include "base/secret.h"
 #include "net/dtls_private.h"
 
-enum { KEY_BYTES = 32, RANDOM_BYTES = 32, CONTENT_CHANGE_CIPHER = 20, SEQUENCE_BYTES = 6 };
+enum { RANDOM_BYTES = 32, CONTENT_CHANGE_CIPHER = 20, SEQUENCE_BYTES = 6 };
 
 enum state { HANDSHAKING, OPEN, GONE };
 
@@ -24,6 +22,7 @@ struct place {
 
 struct association {
     struct dtls_link link;
+    struct dtls_claim claim;
     struct server *server;
     struct place *place;   /* NULL while it is the spare */
     struct list_node node; /* in half_open, or in gone */
@@ -31,10 +30,7 @@ struct association {
     uint64_t id;
     uint64_t give_up_at_ms, retransmit_at_ms, heard_at_ms;
     uint8_t random[RANDOM_BYTES]; /* of the client's hello: tells a repeated one from a new one */
-    char identity[DTLS_IDENTITY_MAX];
-    size_t identity_n;
-    bool used_psk, identity_known;
-    bool saw_change, saw_sealed; /* of the client's last flight */
+    bool saw_change, saw_sealed;  /* of the client's last flight */
     bool failure_told;
     struct buf cert;
 };
@@ -45,7 +41,6 @@ struct server {
     SSL_CTX *ctx;
     BIO_METHOD *method;
     BIO_ADDR *listen_address; /* what DTLSv1_listen insists on; unused */
-    const struct random_source *random;
     struct clock clock;
     size_t half_open_max, associations_max;
     uint32_t retransmit_ms, handshake_ms;
@@ -54,9 +49,7 @@ struct server {
     unsigned depth;
     struct association *spare; /* answers hellos of strangers; becomes an association */
     uint64_t next_id, now_ms;
-    uint64_t cookie_from_ms;
-    uint8_t cookie_key[2][KEY_BYTES]; /* the present one and the one before */
-    uint8_t fake_key[KEY_BYTES];
+    struct dtls_proof_keys keys;
     struct dtls_counts counts;
     uint8_t plain[DTLS_DATAGRAM_MAX];
 };
@@ -93,6 +86,8 @@ static enum err association_new(struct server *s, struct association **ret)
         return ERR_NOMEM;
     }
     a->server = s;
+    a->claim.keys = &s->keys;
+    a->link.claim = &a->claim;
     TRY(dtls_link_init(&a->link, s->ctx, s->method, &s->handler, s->retransmit_ms));
     *ret = TAKE(a);
     return OK;
@@ -188,19 +183,20 @@ static void tell_failure(struct association *a, enum dtls_failure why, const cha
         a->failure_told = true;
         a->server->counts.failed++;
         struct tls_refusal how = tls_refusal_of(&a->link.note, text);
-        h->failed(h->ctx, &a->link.peer, why, slice_of(a->identity, a->identity_n), &how);
+        h->failed(h->ctx, &a->link.peer, why, slice_of(a->claim.identity, a->claim.identity_n),
+                  &how);
     }
 }
 
 static void fill_info(const struct association *a, struct dtls_info *ret)
 {
-    *ret =
-        (struct dtls_info){.id = a->id,
-                           .peer = a->link.peer,
-                           .psk_identity = slice_of(a->identity, a->used_psk ? a->identity_n : 0),
-                           .peer_cert = buf_slice(&a->cert),
-                           .cipher = SSL_get_cipher_name(a->link.ssl),
-                           .heard_at_ms = a->heard_at_ms};
+    *ret = (struct dtls_info){
+        .id = a->id,
+        .peer = a->link.peer,
+        .psk_identity = slice_of(a->claim.identity, a->claim.used_psk ? a->claim.identity_n : 0),
+        .peer_cert = buf_slice(&a->cert),
+        .cipher = SSL_get_cipher_name(a->link.ssl),
+        .heard_at_ms = a->heard_at_ms};
 }
 
 /* The handshake is over: this association replaces an older one of the same address. */
@@ -297,10 +293,10 @@ static void note_records(struct association *a, struct slice datagram)
  * left alone, because a stranger can forge an unreadable record. */
 static void suspect_key(struct association *a)
 {
-    if (a->state != HANDSHAKING || !a->used_psk || !a->saw_change || !a->saw_sealed) {
+    if (a->state != HANDSHAKING || !a->claim.used_psk || !a->saw_change || !a->saw_sealed) {
         return;
     }
-    if (a->identity_known) {
+    if (a->claim.identity_known) {
         tell_failure(a, DTLS_FAILED_KEY,
                      "the pre-shared key of this identity is another one here: give the device its "
                      "own key again");
@@ -320,7 +316,7 @@ static void serve(struct server *s, struct association *a, struct slice datagram
     a->link.in = datagram;
     if (a->state == HANDSHAKING) {
         step_handshake(s, a);
-        if (a->used_psk && a->state == HANDSHAKING) {
+        if (a->claim.used_psk && a->state == HANDSHAKING) {
             note_records(a, datagram);
             suspect_key(a);
         }
@@ -334,87 +330,6 @@ static void serve(struct server *s, struct association *a, struct slice datagram
 }
 
 /* Strangers. */
-
-static void rotate_cookie_key(struct server *s)
-{
-    uint64_t age = s->now_ms - s->cookie_from_ms;
-    if (age < DTLS_COOKIE_ROTATE_MS) {
-        return;
-    }
-    memcpy(s->cookie_key[1], s->cookie_key[0], KEY_BYTES);
-    s->random->fill(s->random->ctx, s->cookie_key[0], KEY_BYTES);
-    if (age >= (uint64_t)2 * DTLS_COOKIE_ROTATE_MS) {
-        s->random->fill(s->random->ctx, s->cookie_key[1], KEY_BYTES);
-    }
-    s->cookie_from_ms = s->now_ms;
-}
-
-static bool keyed_hash(const uint8_t *key, struct slice what, uint8_t *ret)
-{
-    unsigned n = 0;
-    static const uint8_t nothing[1] = {0};
-    const uint8_t *p = what.n > 0 ? what.p : nothing;
-    return HMAC(EVP_sha256(), key, KEY_BYTES, p, what.n, ret, &n) != NULL && n == KEY_BYTES;
-}
-
-static struct association *association_of(SSL *ssl)
-{
-    struct tls_note *note = SSL_get_app_data(ssl);
-    struct dtls_link *link = CONTAINER_OF(note, struct dtls_link, note);
-    return CONTAINER_OF(link, struct association, link);
-}
-
-/* SPEC: RFC6347 4.2.1, the cookie is a keyed hash of the address */
-static int make_cookie(SSL *ssl, unsigned char *cookie, unsigned *n)
-{
-    const struct association *a = association_of(ssl);
-    *n = KEY_BYTES;
-    return keyed_hash(a->server->cookie_key[0], net_peer_key(&a->link.peer), cookie) ? 1 : 0;
-}
-
-static int check_cookie(SSL *ssl, const unsigned char *cookie, unsigned n)
-{
-    const struct association *a = association_of(ssl);
-    for (size_t i = 0; i < COUNT_OF(a->server->cookie_key); i++) {
-        uint8_t expected[KEY_BYTES];
-        if (keyed_hash(a->server->cookie_key[i], net_peer_key(&a->link.peer), expected) &&
-            secret_equal(slice_of(expected, KEY_BYTES), slice_of(cookie, n))) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsigned max)
-{
-    struct association *a = association_of(ssl);
-    const struct server *s = a->server;
-    struct slice name = slice_text(identity);
-    uint8_t fake[KEY_BYTES];
-    uint8_t key[DTLS_PSK_MAX];
-    size_t n = 0;
-    bool fits = name.n > 0 && name.n <= DTLS_IDENTITY_MAX;
-    a->used_psk = true;
-    a->identity_n = slice_head(name, DTLS_IDENTITY_MAX).n;
-    memcpy(a->identity, identity, a->identity_n);
-    /* Made always, so that known and unknown take the same time. */
-    if (!keyed_hash(s->fake_key, name, fake)) {
-        return 0;
-    }
-    /* A handshake that began before a renewal may ask when keys are not taken any more. */
-    if (fits && s->handler.find_psk != NULL &&
-        s->handler.find_psk(s->handler.ctx, name, key, &n) == OK && n >= DTLS_PSK_MIN &&
-        n <= DTLS_PSK_MAX && n <= max) {
-        a->identity_known = true;
-        memcpy(psk, key, n);
-    } else {
-        n = KEY_BYTES;
-        memcpy(psk, fake, n);
-    }
-    mem_wipe(key, sizeof(key));
-    mem_wipe(fake, sizeof(fake));
-    return (unsigned)n;
-}
 
 static bool is_welcome(const struct server *s, const struct net_peer *peer)
 {
@@ -438,7 +353,7 @@ static void make_room(struct server *s)
 static void hear_stranger(struct server *s, const struct net_peer *peer, struct slice datagram,
                           struct slice random)
 {
-    rotate_cookie_key(s);
+    dtls_proof_rotate(&s->keys, s->now_ms);
     if (s->spare == NULL && association_new(s, &s->spare) != OK) {
         s->counts.refused++;
         return;
@@ -633,41 +548,9 @@ static struct dtls *server_free(struct dtls *d)
     BIO_ADDR_free(s->listen_address);
     SSL_CTX_free(s->ctx);
     BIO_meth_free(s->method);
-    mem_wipe(s->fake_key, sizeof(s->fake_key));
+    dtls_proof_done(&s->keys);
     (void)mem_free(s);
     return NULL;
-}
-
-/* The context of handshakes to come. */
-static enum err context_new(struct server *s, const struct dtls_server_config *c, bool has_psk,
-                            char *text, SSL_CTX **ret)
-{
-    AUTO(dtls_ctx_release) SSL_CTX *ctx = NULL;
-    bool has_cert = c->chain_pem.n > 0;
-    ERR_clear_error();
-    if (!has_cert && !has_psk) {
-        (void)snprintf(text, TLS_TEXT_BYTES, "neither a certificate nor pre-shared keys are given");
-        return ERR_CONFIG;
-    }
-    TRY(dtls_ctx_new(true, has_cert, has_psk, &ctx));
-    SSL_CTX_set_cookie_generate_cb(ctx, make_cookie);
-    SSL_CTX_set_cookie_verify_cb(ctx, check_cookie);
-    if (has_psk) {
-        SSL_CTX_set_psk_server_callback(ctx, on_psk);
-    }
-    if (has_cert) {
-        TRY(tls_ctx_identity(ctx, c->chain_pem, c->key_pem, text));
-        TRY(tls_ctx_authorities(ctx, c->client_ca_pem, true, text));
-        if (EVP_PKEY_get_base_id(SSL_CTX_get0_privatekey(ctx)) != EVP_PKEY_EC) {
-            (void)snprintf(text, TLS_TEXT_BYTES, "the DTLS suites need an ECDSA certificate");
-            return ERR_CONFIG;
-        }
-        /* OpenSSL asks only where the suite is not a PSK one. */
-        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, tls_on_verify);
-        tls_ctx_clock(ctx, &s->clock);
-    }
-    *ret = TAKE(ctx);
-    return OK;
 }
 
 /* An SSL object shares the context that it was made with; the spare has heard nobody yet. */
@@ -676,7 +559,7 @@ static enum err server_renew(struct dtls *d, const struct dtls_server_config *c,
 {
     struct server *s = CONTAINER_OF(d, struct server, dtls);
     SSL_CTX *ctx = NULL;
-    TRY(context_new(s, c, handler->find_psk != NULL, ret_text, &ctx));
+    TRY(dtls_proof_ctx_new(c, handler->find_psk != NULL, &s->clock, ret_text, &ctx));
     SSL_CTX_free(s->ctx);
     s->ctx = ctx;
     s->spare = association_free(s->spare);
@@ -708,7 +591,6 @@ enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dt
     s->dtls.ops = &server_ops;
     s->handler = *handler;
     s->clock = c->clock != NULL ? *c->clock : clock_system();
-    s->random = c->random;
     s->half_open_max = c->half_open_max != 0 ? c->half_open_max : DTLS_HALF_OPEN_MAX;
     s->associations_max = c->associations_max != 0 ? c->associations_max : DTLS_ASSOCIATIONS_MAX;
     s->retransmit_ms = c->retransmit_ms;
@@ -716,16 +598,15 @@ enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dt
     s->next_id = 1;
     list_init(&s->half_open);
     list_init(&s->gone);
-    s->random->fill(s->random->ctx, map_keys, sizeof(map_keys));
-    s->random->fill(s->random->ctx, s->cookie_key, sizeof(s->cookie_key));
-    s->random->fill(s->random->ctx, s->fake_key, sizeof(s->fake_key));
+    c->random->fill(c->random->ctx, map_keys, sizeof(map_keys));
+    dtls_proof_init(&s->keys, c->random);
     map_init(&s->by_address, &map_keys[0], place_key);
     map_init(&s->by_id, &map_keys[1], id_key);
     s->method = dtls_method_new();
     s->listen_address = BIO_ADDR_new();
     enum err e = s->method != NULL && s->listen_address != NULL ? OK : ERR_NOMEM;
     if (e == OK) {
-        e = context_new(s, c, s->handler.find_psk != NULL, ret_text, &s->ctx);
+        e = dtls_proof_ctx_new(c, s->handler.find_psk != NULL, &s->clock, ret_text, &s->ctx);
     }
     if (e != OK) {
         (void)server_free(&s->dtls);

@@ -1,0 +1,135 @@
+/* What a client of the server of dtls.h has to prove, and by what: its address by a cookie, who it
+ * is by a pre-shared key or a certificate. No association is known here. */
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "base/mem.h"
+#include "base/scope.h"
+#include "base/secret.h"
+#include "net/dtls_private.h"
+
+void dtls_proof_init(struct dtls_proof_keys *keys, const struct random_source *random)
+{
+    *keys = (struct dtls_proof_keys){.random = random};
+    random->fill(random->ctx, keys->cookie, sizeof(keys->cookie));
+    random->fill(random->ctx, keys->fake, sizeof(keys->fake));
+}
+
+void dtls_proof_done(struct dtls_proof_keys *keys)
+{
+    mem_wipe(keys, sizeof(*keys));
+}
+
+void dtls_proof_rotate(struct dtls_proof_keys *keys, uint64_t now_ms)
+{
+    uint64_t age = now_ms - keys->from_ms;
+    if (age < DTLS_COOKIE_ROTATE_MS) {
+        return;
+    }
+    memcpy(keys->cookie[1], keys->cookie[0], DTLS_PROOF_KEY_BYTES);
+    keys->random->fill(keys->random->ctx, keys->cookie[0], DTLS_PROOF_KEY_BYTES);
+    if (age >= (uint64_t)2 * DTLS_COOKIE_ROTATE_MS) {
+        keys->random->fill(keys->random->ctx, keys->cookie[1], DTLS_PROOF_KEY_BYTES);
+    }
+    keys->from_ms = now_ms;
+}
+
+static bool keyed_hash(const uint8_t *key, struct slice what, uint8_t *ret)
+{
+    unsigned n = 0;
+    static const uint8_t nothing[1] = {0};
+    const uint8_t *p = what.n > 0 ? what.p : nothing;
+    return HMAC(EVP_sha256(), key, DTLS_PROOF_KEY_BYTES, p, what.n, ret, &n) != NULL &&
+           n == DTLS_PROOF_KEY_BYTES;
+}
+
+static const struct dtls_link *link_of(const SSL *ssl)
+{
+    struct tls_note *note = SSL_get_app_data(ssl);
+    return CONTAINER_OF(note, struct dtls_link, note);
+}
+
+/* SPEC: RFC6347 4.2.1, the cookie is a keyed hash of the address */
+static int make_cookie(SSL *ssl, unsigned char *cookie, unsigned *n)
+{
+    const struct dtls_link *link = link_of(ssl);
+    *n = DTLS_PROOF_KEY_BYTES;
+    return keyed_hash(link->claim->keys->cookie[0], net_peer_key(&link->peer), cookie) ? 1 : 0;
+}
+
+static int check_cookie(SSL *ssl, const unsigned char *cookie, unsigned n)
+{
+    const struct dtls_link *link = link_of(ssl);
+    const struct dtls_proof_keys *keys = link->claim->keys;
+    for (size_t i = 0; i < COUNT_OF(keys->cookie); i++) {
+        uint8_t expected[DTLS_PROOF_KEY_BYTES];
+        if (keyed_hash(keys->cookie[i], net_peer_key(&link->peer), expected) &&
+            secret_equal(slice_of(expected, sizeof(expected)), slice_of(cookie, n))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsigned max)
+{
+    const struct dtls_link *link = link_of(ssl);
+    const struct dtls_handler *h = link->handler;
+    struct dtls_claim *claim = link->claim;
+    struct slice name = slice_text(identity);
+    uint8_t fake[DTLS_PROOF_KEY_BYTES];
+    uint8_t key[DTLS_PSK_MAX];
+    size_t n = 0;
+    bool fits = name.n > 0 && name.n <= DTLS_IDENTITY_MAX;
+    claim->used_psk = true;
+    claim->identity_n = slice_head(name, DTLS_IDENTITY_MAX).n;
+    memcpy(claim->identity, identity, claim->identity_n);
+    /* Made always, so that known and unknown take the same time. */
+    if (!keyed_hash(claim->keys->fake, name, fake)) {
+        return 0;
+    }
+    /* A handshake that began before a renewal may ask when keys are not taken any more. */
+    if (fits && h->find_psk != NULL && h->find_psk(h->ctx, name, key, &n) == OK &&
+        n >= DTLS_PSK_MIN && n <= DTLS_PSK_MAX && n <= max) {
+        claim->identity_known = true;
+        memcpy(psk, key, n);
+    } else {
+        n = sizeof(fake);
+        memcpy(psk, fake, n);
+    }
+    mem_wipe(key, sizeof(key));
+    mem_wipe(fake, sizeof(fake));
+    return (unsigned)n;
+}
+
+enum err dtls_proof_ctx_new(const struct dtls_server_config *c, bool has_psk, struct clock *clock,
+                            char *text, SSL_CTX **ret)
+{
+    AUTO(dtls_ctx_release) SSL_CTX *ctx = NULL;
+    bool has_cert = c->chain_pem.n > 0;
+    ERR_clear_error();
+    if (!has_cert && !has_psk) {
+        (void)snprintf(text, TLS_TEXT_BYTES, "neither a certificate nor pre-shared keys are given");
+        return ERR_CONFIG;
+    }
+    TRY(dtls_ctx_new(true, has_cert, has_psk, &ctx));
+    SSL_CTX_set_cookie_generate_cb(ctx, make_cookie);
+    SSL_CTX_set_cookie_verify_cb(ctx, check_cookie);
+    if (has_psk) {
+        SSL_CTX_set_psk_server_callback(ctx, on_psk);
+    }
+    if (has_cert) {
+        TRY(tls_ctx_identity(ctx, c->chain_pem, c->key_pem, text));
+        TRY(tls_ctx_authorities(ctx, c->client_ca_pem, true, text));
+        if (EVP_PKEY_get_base_id(SSL_CTX_get0_privatekey(ctx)) != EVP_PKEY_EC) {
+            (void)snprintf(text, TLS_TEXT_BYTES, "the DTLS suites need an ECDSA certificate");
+            return ERR_CONFIG;
+        }
+        /* OpenSSL asks only where the suite is not a PSK one. */
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, tls_on_verify);
+        tls_ctx_clock(ctx, clock);
+    }
+    *ret = TAKE(ctx);
+    return OK;
+}
