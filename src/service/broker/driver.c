@@ -419,6 +419,14 @@ static void drain_ports(struct driver *d)
     }
 }
 
+static void wake_others(struct driver *d)
+{
+    uint64_t wakes = worker_take_wakes(d->worker);
+    if (wakes != 0) {
+        d->setup.wake(d->setup.ctx, wakes);
+    }
+}
+
 static void driver_turn(struct driver *d)
 {
     uint64_t now_ms = d->setup.clock.mono_ms(d->setup.clock.ctx);
@@ -434,7 +442,6 @@ static void driver_turn(struct driver *d)
         coap_door_set_time(d->ports[i].door, wall_ms);
     }
     (void)loop_serve(d->loop);
-    admit_turn(d);
     worker_turn(d->worker, d->now_ms, wall_ms);
     follow_realm(d);
     follow_edition(d);
@@ -443,21 +450,22 @@ static void driver_turn(struct driver *d)
         coap_door_turn(d->ports[i].door, d->now_ms, wall_ms);
     }
     pump_dirty(d);
-    tickets_turn(d);
     for (size_t i = 0; i < d->n_ports; i++) {
         udp_flush(d->ports[i].udp);
     }
+    worker_handover(d->worker); /* what sending and closing recorded */
+    wake_others(d);
+    admit_turn(d); /* live connections never wait for strangers */
+    pump_dirty(d);
+    tickets_turn(d);
     for (size_t i = 0; i < d->n_doors; i++) {
         if (d->doors[i].listener != NULL) {
             listener_tick(d->doors[i].listener, d->now_ms);
         }
     }
     link_lingering_tick(d);
-    worker_handover(d->worker); /* what sending and closing recorded */
-    uint64_t wakes = worker_take_wakes(d->worker);
-    if (wakes != 0) {
-        d->setup.wake(d->setup.ctx, wakes);
-    }
+    worker_handover(d->worker);
+    wake_others(d);
     atomic_store_explicit(&d->is_drained, worker_is_drained(d->worker), memory_order_release);
     uint64_t turn_us = d->setup.clock.mono_us(d->setup.clock.ctx) - start_us;
     admit_measured(d, turn_us);
