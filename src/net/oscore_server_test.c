@@ -17,6 +17,13 @@ static void give_numbers(struct pair *p, uint64_t first, uint64_t end)
                           PAIR_CREDENTIAL, first, end, p->now_ms);
 }
 
+/* A request that brings nothing but itself. */
+static void asks(struct pair *p, unsigned from)
+{
+    uint8_t request[2048];
+    pair_input(p, from, pair_request(p, none, false, request));
+}
+
 /* A request without Echo is answered by one, sealed; gives its value, in `value`. */
 static struct slice challenged(struct pair *p, unsigned from, uint8_t value[64])
 {
@@ -36,17 +43,23 @@ static struct slice challenged(struct pair *p, unsigned from, uint8_t value[64])
     return slice_of(value, echo.n);
 }
 
-/* The whole way in. */
-static void open_pair(struct pair *p)
+/* One that has a number on record, and was asked for its Echo: the value. */
+static struct slice challenged_pair(struct pair *p, uint8_t value[64])
 {
-    uint8_t request[2048], value[64];
     pair_init(p);
-    pair_input(p, 0, pair_request(p, none, false, request));
+    asks(p, 0);
     assert_int_equal(p->n_sent, 0); /* no number is on record yet: it waits for one */
     assert_int_equal(p->n_asked, 1);
     give_numbers(p, 0, 256);
     assert_int_equal(p->n_sent, 1);
-    struct slice echo = challenged(p, 0, value);
+    return challenged(p, 0, value);
+}
+
+/* The whole way in. */
+static void open_pair(struct pair *p)
+{
+    uint8_t request[2048], value[64];
+    struct slice echo = challenged_pair(p, value);
     pair_input(p, 0, pair_request(p, echo, false, request));
     assert_int_equal(p->n_opened, 1);
     assert_int_equal(p->n_received, 1);
@@ -74,7 +87,7 @@ static void way_in(void **state)
 {
     (void)state;
     struct pair p;
-    uint8_t room[OSCORE_MESSAGE_MAX], request[2048];
+    uint8_t room[OSCORE_MESSAGE_MAX];
     struct coap_message m = {0};
     struct coap_oscore o = {0};
     open_pair(&p);
@@ -89,7 +102,7 @@ static void way_in(void **state)
     assert_int_equal(pair_answer(&p, room, &m, &o), OK);
     assert_true(o.has_piv); /* another one never has */
     /* known and here: no further Echo */
-    pair_input(&p, 0, pair_request(&p, none, false, request));
+    asks(&p, 0);
     assert_int_equal(p.n_received, 2);
     pair_done(&p);
 }
@@ -422,7 +435,7 @@ static void flood_of_one_kid(void **state)
     }
     assert_int_equal(p.n_sent, OSCORE_DERIVATIONS_OF_SLOT_PER_S);
     p.now_ms += 1000;
-    pair_input(&p, 0, pair_request(&p, none, false, request));
+    asks(&p, 0);
     assert_int_equal(p.n_asked, 1);
     pair_done(&p);
 }
@@ -434,10 +447,7 @@ static void no_memory(void **state)
     for (long k = 0; k < 12; k++) {
         struct pair p;
         uint8_t request[2048], value[64];
-        pair_init(&p);
-        pair_input(&p, 0, pair_request(&p, none, false, request));
-        give_numbers(&p, 0, 256);
-        struct slice echo = challenged(&p, 0, value);
+        struct slice echo = challenged_pair(&p, value);
         (void)mem_fail_after(k);
         pair_input(&p, 0, pair_request(&p, echo, true, request));
         (void)mem_fail_after(-1);
@@ -454,10 +464,7 @@ static void refused_by_caller(void **state)
     (void)state;
     struct pair p;
     uint8_t request[2048], value[64];
-    pair_init(&p);
-    pair_input(&p, 0, pair_request(&p, none, false, request));
-    give_numbers(&p, 0, 256);
-    struct slice echo = challenged(&p, 0, value);
+    struct slice echo = challenged_pair(&p, value);
     p.refuses = true;
     pair_input(&p, 0, pair_request(&p, echo, false, request));
     assert_int_equal(p.n_opened, 1);
@@ -532,7 +539,7 @@ static void renewal(void **state)
 {
     (void)state;
     struct pair p;
-    uint8_t r2[R2_BYTES], joined[64], wrapped[80], second[2048], request[2048];
+    uint8_t r2[R2_BYTES], joined[64], wrapped[80], second[2048];
     uint8_t room[OSCORE_MESSAGE_MAX];
     struct coap_message m = {0};
     struct coap_oscore o = {0};
@@ -550,7 +557,7 @@ static void renewal(void **state)
     assert_int_equal(pair_answer(&p, room, &m, &o), OK);
     assert_true(slice_is(m.payload, "new") && !o.has_kid_context);
     p.kid_context = none;
-    pair_input(&p, 0, pair_request(&p, none, false, request));
+    asks(&p, 0);
     assert_int_equal(p.n_received, n_received + 2);
     /* request #2 again: here, elsewhere, and when another renewal has been offered */
     p.now_ms += OSCORE_REPEAT_MS / 2;
@@ -558,7 +565,7 @@ static void renewal(void **state)
     assert_int_equal(p.n_refused[OSCORE_REFUSED_REPLAY], 1);
     offered(&p, 0, "client-4", r2);
     use_context(&p, third_of(r2, "client-5", joined), wrapped);
-    pair_input(&p, 0, pair_request(&p, none, false, request));
+    asks(&p, 0);
     assert_int_equal(p.n_opened, 3);
     n_received = p.n_received;
     pair_input(&p, 0, request2); /* its part of ours is void by now */
@@ -572,20 +579,20 @@ static void renewal_is_bound(void **state)
 {
     (void)state;
     struct pair p;
-    uint8_t r2[R2_BYTES], joined[64], wrapped[80], request[2048];
+    uint8_t r2[R2_BYTES], joined[64], wrapped[80];
     pair_init(&p);
     offered(&p, 0, "client-1", r2);
     use_context(&p, third_of(r2, "client-3", joined), wrapped);
-    pair_input(&p, 1, pair_request(&p, none, false, request)); /* from elsewhere */
-    use_context(&p, slice_of(r2, R2_BYTES), wrapped);          /* without a part of its own */
-    pair_input(&p, 0, pair_request(&p, none, false, request));
+    asks(&p, 1);                                      /* from elsewhere */
+    use_context(&p, slice_of(r2, R2_BYTES), wrapped); /* without a part of its own */
+    asks(&p, 0);
     r2[0] ^= 1;
     use_context(&p, third_of(r2, "client-3", joined), wrapped);
-    pair_input(&p, 0, pair_request(&p, none, false, request));
+    asks(&p, 0);
     r2[0] ^= 1;
     p.now_ms += OSCORE_ECHO_MS + 1000;
     use_context(&p, third_of(r2, "client-3", joined), wrapped);
-    pair_input(&p, 0, pair_request(&p, none, false, request));
+    asks(&p, 0);
     assert_int_equal(p.n_opened, 0);
     assert_int_equal(p.n_received, 0);
     assert_true(p.counters.unproven_bytes_out <= 3 * p.counters.unproven_bytes_in);
@@ -594,7 +601,7 @@ static void renewal_is_bound(void **state)
     use_context(&p, third_of(r2, "client-3", joined), wrapped);
     dtls_free(p.server);
     pair_serve(&p);
-    pair_input(&p, 0, pair_request(&p, none, false, request));
+    asks(&p, 0);
     assert_int_equal(p.n_opened, 0);
     pair_done(&p);
 }
@@ -606,14 +613,14 @@ static void token_twice(void **state)
 {
     (void)state;
     struct pair p;
-    uint8_t request[2048], room[OSCORE_MESSAGE_MAX], token[8];
+    uint8_t room[OSCORE_MESSAGE_MAX], token[8];
     struct coap_message m = {0};
     struct coap_oscore o = {0};
     open_pair(&p);
-    pair_input(&p, 0, pair_request(&p, none, false, request));
+    asks(&p, 0);
     struct oscore_binding first = p.bound;
     memcpy(token, p.token, sizeof(token));
-    pair_input(&p, 0, pair_request(&p, none, false, request));
+    asks(&p, 0);
     struct oscore_binding second = p.bound;
     assert_memory_not_equal(token, p.token, sizeof(token));
     memcpy(p.token, token, sizeof(token));

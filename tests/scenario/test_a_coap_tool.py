@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from harness.coap_raw import GET, OBSERVE, PUT, Peer, code, option
+from harness.coap_message import GET, OBSERVE, PUT
+from harness.coap_peer import Peer
 from harness.fortress import BINARY
 from harness.wait import wait_until
 
@@ -108,7 +109,7 @@ def test_observers_print_whole_states(lamp):
     with Observing(lamp, 'seen') as seen, Peer(lamp) as writer:
         assert seen.get() == text_of(3000, 'a')
         for state in (b'short', b'shorter'):
-            assert writer.ask(PUT, f'mq/lamps/{lamp.name}/seen', state).code == code('2.04')
+            assert writer.ask(PUT, f'mq/lamps/{lamp.name}/seen', state).text == '2.04'
             assert seen.get() == state.decode()
         for word in 'bcd':
             run(lamp, 'put', 'seen', '-f', '-', data=text_of(4000, word))
@@ -121,7 +122,7 @@ def test_observing_ends_at_its_time_and_deregisters(fortress, lamp):
     run(lamp, 'put', 'timed', '-e', 'now')
     assert run(lamp, 'observe', 'timed', '-s', '1').stdout == 'now\n'
     with Peer(lamp) as peer:
-        assert option(peer.ask(GET, f'mq/lamps/{lamp.name}/timed', options=[(OBSERVE, b'')]), OBSERVE) is not None
+        assert peer.ask(GET, f'mq/lamps/{lamp.name}/timed', options=[(OBSERVE, 0)]).option(OBSERVE) is not None
 
 
 def free_pair():

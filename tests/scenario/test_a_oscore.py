@@ -6,9 +6,10 @@ import shutil
 import pytest
 
 from harness import mosquitto
+from harness.coap_message import ACK, CON, DELETE, ECHO, GET, NON, OBSERVE, POST, PUT, RST, Message
 from harness.fortress import ROOT, Refused
 from harness.mosquitto import Subscriber
-from harness.oscore import ACK, CON, DELETE, ECHO, GET, NON, OBSERVE, POST, PUT, RST, Client, Context, Message
+from harness.oscore import Client, Context
 
 pytestmark = pytest.mark.release
 

@@ -4,8 +4,9 @@ import struct
 import pytest
 
 from harness import mosquitto
-from harness.coap_wire import (ACCEPT, ACK, CON, CONTENT_FORMAT, DELETE, ETAG, FETCH, GET, HOP_LIMIT, IPATCH, NO_RESPONSE, NON,
-                               PATCH, POST, PUT, RST, SIZE1, URI_QUERY, CoapWire, message, path)
+from harness.coap_message import (ACCEPT, ACK, BLOCK1, CONTENT_FORMAT, DELETE, EMPTY, ETAG, FETCH, GET, HOP_LIMIT, IPATCH,
+                                  NO_RESPONSE, NON, PATCH, POST, PUT, RST, SIZE1, URI_PATH, URI_QUERY, path)
+from harness.coap_peer import Peer
 from harness.fortress import Fortress, metrics
 from harness.mosquitto import Subscriber
 from harness.wait import wait_until
@@ -40,9 +41,9 @@ def place():
 def door(place):
     """An association of a device of its own; `topic` is the path of one it may use, `name` whose it is."""
     device = place.add('meter', credentials=('psk',))
-    with CoapWire(place, device) as wire:
-        wire.name, wire.topic = device.name, path(f'/mq/meters/{device.name}/state')
-        yield wire
+    with Peer(device) as peer:
+        peer.name, peer.topic = device.name, path(f'/mq/meters/{device.name}/state')
+        yield peer
 
 
 TOPIC = 'stands for the topic of the door'
@@ -58,13 +59,13 @@ MISTAKES = [
     (POST, path('/.well-known/core'), '4.05', 'protocol_error', 'takes GET'),
     (GET, [TOPIC, (UNKNOWN_CRITICAL, 1)], '4.02', 'protocol_error', 'critical option'),
     (GET, [TOPIC, (ACCEPT, 50), (ACCEPT, 60)], '4.02', 'protocol_error', 'critical option'),
-    (GET, [(11, b'mq'), (11, b'\xff\xfe')], '4.02', 'utf8', 'UTF-8'),
+    (GET, [(URI_PATH, b'mq'), (URI_PATH, b'\xff\xfe')], '4.02', 'utf8', 'UTF-8'),
     (GET, [(PROXY_URI, b'coap://other/')], '5.05', 'probe', 'no proxy'),
     (GET, [TOPIC, (PROXY_SCHEME, b'http')], '5.05', 'probe', 'no proxy'),
     (GET, [TOPIC, (HOP_LIMIT, b'\x00')], '4.00', 'malformed', 'Hop-Limit'),
     (GET, [TOPIC, (HOP_LIMIT, b'\x01\x00')], '4.00', 'malformed', 'Hop-Limit'),
     (PUT, [TOPIC], '4.00', 'protocol_error', 'DELETE'),
-    (PUT, [TOPIC, (27, 8)], '4.00', 'malformed', 'block'),
+    (PUT, [TOPIC, (BLOCK1, 8)], '4.00', 'malformed', 'block'),
     (GET, path('/mq/meters/other/state'), '4.03', 'acl_deny', ''),
     (PUT, path('/fw/one'), '4.03', 'acl_deny', ''),
     (GET, path('/fw/one'), '4.04', None, None),
@@ -76,8 +77,8 @@ MISTAKES = [
 def test_each_mistake_has_its_code_and_its_event(place, door):
     for code, more, answer, _, _ in MISTAKES:
         more = [pair for one in more for pair in (door.topic if one == TOPIC else [one])]
-        got = door.ask(code, more, b'x' if code == PUT and answer != '4.00' else b'')
-        assert (got.kind, got.code, got.token) == (ACK, answer, b'T'), (code, more, got)
+        got = door.exchange(code, more, b'x' if code == PUT and answer != '4.00' else b'', token=b'T')
+        assert (got.kind, got.text, got.token) == (ACK, answer, b'T'), (code, more, got)
     wanted = {(category, answer, says) for _, _, answer, category, says in MISTAKES if category}
 
     def missing():
@@ -90,10 +91,10 @@ def test_each_mistake_has_its_code_and_its_event(place, door):
 
 def nothing_is_left(place, door):
     """The association goes on, and nobody else sees anything."""
-    assert door.ask(PUT, door.topic, b'fine').code in ('2.01', '2.04')
-    assert door.ask(GET, door.topic).payload == b'fine'
+    assert door.exchange(PUT, door.topic, b'fine').text in ('2.01', '2.04')
+    assert door.exchange(GET, door.topic).payload == b'fine'
     assert metrics(place)['subscriptions'] == 0
-    assert door.ask(DELETE, door.topic).code == '2.02'
+    assert door.exchange(DELETE, door.topic).text == '2.02'
 
 
 def raw(first, code, mid=0x7777, rest=b''):
@@ -120,10 +121,10 @@ MALFORMED = [
 
 def test_a_malformed_datagram_costs_nobody_the_association(place, door):
     for data, answer in MALFORMED:
-        door.send(data)
+        door.send_bytes(data)
         if answer is not None:
             got = door.receive()
-            assert (got.kind, got.code, got.mid) == (answer, '0.00', 0x7777), (data, got)
+            assert (got.kind, got.code, got.mid) == (answer, EMPTY, 0x7777), (data, got)
         assert door.is_alive(), data
     place.wait_event('malformed', about=door.name)
     nothing_is_left(place, door)
@@ -132,75 +133,76 @@ def test_a_malformed_datagram_costs_nobody_the_association(place, door):
 def test_long_tokens_come_back(door):
     for n in (0, 8, 9, 13, 32):
         token = bytes(range(n))
-        assert door.ask(GET, door.topic, token=token).token == token
+        assert door.exchange(GET, door.topic, token=token).token == token
 
 
 def test_no_response_is_what_it_says(place, door):
     desk = place.add('desk', credentials=('x509',))
     with Subscriber(desk, f'meters/{door.name}/#', qos=1) as seen:
         # A NON whose success nobody wants to hear of is published in silence; its refusal is said.
-        door.send(message(NON, POST, door.mid(), b'T', [*door.topic, (NO_RESPONSE, 2)], b'silent'))
+        door.send(door.make(POST, [*door.topic, (NO_RESPONSE, 2)], b'silent', kind=NON))
         assert seen.get()['payload'] == 'silent'
-        refused = door.ask(POST, [*path('/mq/no'), (NO_RESPONSE, 2)], b'x', kind=NON)
-        assert (refused.kind, refused.code) == (NON, '4.03')
+        refused = door.exchange(POST, [*path('/mq/no'), (NO_RESPONSE, 2)], b'x', kind=NON)
+        assert (refused.kind, refused.text) == (NON, '4.03')
         # Of a CON there is the acknowledgement.
-        got = door.ask(POST, [*door.topic, (NO_RESPONSE, 2)], b'acked')
-        assert (got.kind, got.code) == (ACK, '0.00') and seen.get()['payload'] == 'acked'
+        got = door.exchange(POST, [*door.topic, (NO_RESPONSE, 2)], b'acked')
+        assert (got.kind, got.code) == (ACK, EMPTY) and seen.get()['payload'] == 'acked'
         # What the endpoint refuses by itself keeps to it, too.
-        got = door.ask(9, [*door.topic, (NO_RESPONSE, 8)])
-        assert (got.kind, got.code) == (ACK, '0.00')
-        door.send(message(NON, 9, door.mid(), b'T', [*door.topic, (NO_RESPONSE, 24)]))
+        got = door.exchange(9, [*door.topic, (NO_RESPONSE, 8)])
+        assert (got.kind, got.code) == (ACK, EMPTY)
+        door.send(door.make(9, [*door.topic, (NO_RESPONSE, 24)], kind=NON))
         assert door.is_alive(), 'the next answer is that to the ping'
 
 
 def test_conditions(place, door):
-    assert door.ask(PUT, [*door.topic, (IF_MATCH, b'')], b'0').code == '4.12'
-    assert door.ask(PUT, [*door.topic, (IF_NONE_MATCH, b'')], b'1').code == '2.01'
-    assert door.ask(PUT, [*door.topic, (IF_NONE_MATCH, b'')], b'2').code == '4.12'
-    got = door.ask(GET, door.topic)
-    etag = dict(got.options)[ETAG]
+    assert door.exchange(PUT, [*door.topic, (IF_MATCH, b'')], b'0').text == '4.12'
+    assert door.exchange(PUT, [*door.topic, (IF_NONE_MATCH, b'')], b'1').text == '2.01'
+    assert door.exchange(PUT, [*door.topic, (IF_NONE_MATCH, b'')], b'2').text == '4.12'
+    got = door.exchange(GET, door.topic)
+    etag = got.option(ETAG)
     assert got.payload == b'1'
-    assert door.ask(GET, [*door.topic, (ETAG, etag)]).code == '2.03'
-    assert door.ask(PUT, [*door.topic, (IF_MATCH, b'other678')], b'3').code == '4.12'
-    assert door.ask(PUT, [*door.topic, (IF_MATCH, b'other678'), (IF_MATCH, etag)], b'4').code == '2.04'
-    assert door.ask(DELETE, [*door.topic, (IF_MATCH, etag)]).code == '4.12'
-    assert door.ask(GET, door.topic).payload == b'4'
+    assert door.exchange(GET, [*door.topic, (ETAG, etag)]).text == '2.03'
+    assert door.exchange(PUT, [*door.topic, (IF_MATCH, b'other678')], b'3').text == '4.12'
+    assert door.exchange(PUT, [*door.topic, (IF_MATCH, b'other678'), (IF_MATCH, etag)], b'4').text == '2.04'
+    assert door.exchange(DELETE, [*door.topic, (IF_MATCH, etag)]).text == '4.12'
+    assert door.exchange(GET, door.topic).payload == b'4'
     nothing_is_left(place, door)
 
 
 def test_a_repeated_request_is_served_once(place, door):
     desk = place.add('desk', credentials=('x509',))
     with Subscriber(desk, f'meters/{door.name}/#', qos=1) as seen:
-        mid = door.mid()
-        twice = message(CON, POST, mid, b'T', door.topic, b'once')
-        first, again = door.send(twice).receive(), door.send(twice).receive()
-        assert (first.code, first.mid) == (again.code, again.mid) == ('2.04', mid)
+        twice = door.send(door.make(POST, door.topic, b'once'))
+        first = door.receive()
+        door.send(twice)
+        again = door.receive()
+        assert (first.text, first.mid) == (again.text, again.mid) == ('2.04', twice.mid)
         assert seen.get()['payload'] == 'once'
         mosquitto.publish(desk, f'meters/{door.name}/mark', 'mark', qos=1, client_id='marker')
         assert seen.get()['payload'] == 'mark'
 
 
 def test_the_list_is_in_link_format_and_filtered(place, door):
-    assert door.ask(PUT, [*door.topic, (CONTENT_FORMAT, 50)], b'{}').code == '2.01'
+    assert door.exchange(PUT, [*door.topic, (CONTENT_FORMAT, 50)], b'{}').text == '2.01'
     other = place.add('meter', credentials=('psk',))
-    with CoapWire(place, other) as third:
-        assert third.ask(PUT, f'/mq/meters/{other.name}/state', b'1').code == '2.01'
+    with Peer(other) as third:
+        assert third.exchange(PUT, f'/mq/meters/{other.name}/state', b'1').text == '2.01'
     core = path('/.well-known/core')
-    got = door.ask(GET, core)
-    assert (got.code, got.number(CONTENT_FORMAT)) == ('2.05', 40)
+    got = door.exchange(GET, core)
+    assert (got.text, got.number(CONTENT_FORMAT)) == ('2.05', 40)
     links = got.payload.decode()
     assert f'</mq/meters/{door.name}/state>;' in links and 'ct=50' in links and 'obs' in links and other.name not in links
-    only = door.ask(GET, [*core, (URI_QUERY, b'href=/mq/meters/*')]).payload.decode()
+    only = door.exchange(GET, [*core, (URI_QUERY, b'href=/mq/meters/*')]).payload.decode()
     assert only.startswith(f'</mq/meters/{door.name}/state>') and '.well-known' not in only
-    assert door.ask(GET, [*core, (URI_QUERY, b'rt=nothing')]).payload == b''
-    assert door.ask(GET, [*core, (URI_QUERY, b'ct=50')]).payload.decode().startswith('</mq/')
-    assert door.ask(GET, [*core, (URI_QUERY, b'=')]).code == '4.00'
+    assert door.exchange(GET, [*core, (URI_QUERY, b'rt=nothing')]).payload == b''
+    assert door.exchange(GET, [*core, (URI_QUERY, b'ct=50')]).payload.decode().startswith('</mq/')
+    assert door.exchange(GET, [*core, (URI_QUERY, b'=')]).text == '4.00'
 
 
 def test_a_value_of_one_format_and_another_wish(place, door):
-    assert door.ask(PUT, [*door.topic, (CONTENT_FORMAT, 60)], b'\xa0').code == '2.01'
-    assert door.ask(GET, [*door.topic, (ACCEPT, 50)]).code == '4.06'
-    assert door.ask(GET, [*door.topic, (ACCEPT, 60)]).number(CONTENT_FORMAT) == 60
-    assert door.ask(PUT, [*door.topic, (CONTENT_FORMAT, 50)], b'\xff').code == '4.00'
-    half = door.ask(PUT, [*door.topic, (27, 8), (SIZE1, 2_000_000)], b'x' * 16)
-    assert half.code == '4.13' and half.number(SIZE1) < 2_000_000
+    assert door.exchange(PUT, [*door.topic, (CONTENT_FORMAT, 60)], b'\xa0').text == '2.01'
+    assert door.exchange(GET, [*door.topic, (ACCEPT, 50)]).text == '4.06'
+    assert door.exchange(GET, [*door.topic, (ACCEPT, 60)]).number(CONTENT_FORMAT) == 60
+    assert door.exchange(PUT, [*door.topic, (CONTENT_FORMAT, 50)], b'\xff').text == '4.00'
+    half = door.exchange(PUT, [*door.topic, (BLOCK1, 8), (SIZE1, 2_000_000)], b'x' * 16)
+    assert half.text == '4.13' and half.number(SIZE1) < 2_000_000

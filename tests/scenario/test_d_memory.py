@@ -4,7 +4,8 @@ import socket
 import pytest
 
 from harness import coap, wire
-from harness.coap_wire import GET, MAX_AGE, OBSERVE, PUT, CoapWire, path
+from harness.coap_message import GET, MAX_AGE, OBSERVE, PUT
+from harness.coap_peer import Peer
 from harness.fortress import metrics
 from harness.wait import wait_until
 from harness.wire import CONNACK, PUBACK, PUBLISH, SUBACK, Wire
@@ -183,9 +184,9 @@ def test_coap_is_put_off_at_the_ceiling_and_goes_on_after_it(small):
     sleeper.socket.close()
     _, writer = login(small, 'writer')
     big = b'x' * 200_000
-    with CoapWire(small, meter) as one, CoapWire(small, meter) as watching:
-        assert one.ask(PUT, topic, b'before').code == '2.01'
-        assert watching.ask(GET, [(OBSERVE, 0), *path(topic)]).payload == b'before'
+    with Peer(meter) as one, Peer(meter) as watching:
+        assert one.exchange(PUT, topic, b'before').text == '2.01'
+        assert watching.exchange(GET, topic, options=[(OBSERVE, 0)]).payload == b'before'
         refused = numbers(small)['refusals_total{reason="memory"}']
         n_in_a_row, i = 0, 0
         while n_in_a_row < 4:  # what is acknowledged is all that fits, and what the disk was owed is there
@@ -195,9 +196,9 @@ def test_coap_is_put_off_at_the_ceiling_and_goes_on_after_it(small):
             n_in_a_row = n_in_a_row + 1 if writer.expect(PUBACK, timeout=30).reason == 0x97 else 0
             if n_in_a_row:
                 numbers(small)
-        answer = one.ask(PUT, topic, b'meanwhile')
-        assert (answer.code, answer.number(MAX_AGE)) == ('5.03', 10)
-        assert one.ask(GET, topic).code == '5.03'
+        answer = one.exchange(PUT, topic, b'meanwhile')
+        assert (answer.text, answer.number(MAX_AGE)) == ('5.03', 10)
+        assert one.exchange(GET, topic).text == '5.03'
         event = small.wait_event('quota', about=meter.name)[0]
         assert '5.03' in event['reason'] and 'memory_bytes' in event['reason']
         # Who is not in yet stays outside, before any key is looked at.
@@ -209,7 +210,7 @@ def test_coap_is_put_off_at_the_ceiling_and_goes_on_after_it(small):
         # The sleeper is removed: there is room again, and everything is as before.
         small.cli('device', 'remove', greedy_device.name)
         wait_until('memory to be free again', lambda: free_again(small), 20, pause=0.1)
-        assert one.ask(PUT, topic, b'after').code == '2.04'
+        assert one.exchange(PUT, topic, b'after').text == '2.04'
         assert watching.receive().payload == b'after'
-        assert one.ask(GET, topic).payload == b'after'
+        assert one.exchange(GET, topic).payload == b'after'
     writer.socket.close()

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from harness import wire
-from harness.coap_wire import POST, PUT, CoapWire
+from harness.coap_message import POST, PUT
+from harness.coap_peer import Peer
 from harness.durable import EXPIRY, Message
 from harness.fortress import Fortress, Refused, metrics
 from harness.paho_client import Paho
@@ -287,8 +288,8 @@ def test_a_value_by_coap_that_kills(place, method):
     """It comes through the other door, and over a restart: the same bound, the same store, the same replay."""
     device, sensor = place.add('any'), place.add('any', credentials=('psk',))
     subscribed(place, device, 'p/#')
-    with CoapWire(place, sensor) as door:
-        assert door.ask(method, '/mq/p/bad', b'\x01bad').code == ('2.01' if method == PUT else '2.04')
+    with Peer(sensor) as door:
+        assert door.exchange(method, '/mq/p/bad', b'\x01bad').text == ('2.01' if method == PUT else '2.04')
     for i in range(TRIES):
         dies_at(place, device, 'p/bad')
         if i == 0:

@@ -116,6 +116,29 @@ static uint64_t spilled(const struct spill *t)
     return t->b->counters[0].spilled;
 }
 
+/* Asleep, with n messages whose bodies have left memory. */
+static void sleeps_without(struct spill *t, unsigned n)
+{
+    sleeps(t, "t/#", 1);
+    says(t, 1, n, 1);
+    memory_is(t, SHORT);
+    assert_int_equal(spilled(t), n);
+}
+
+/* There is room again, and the reader comes: bodies are on their way until `they_arrive`. */
+static void they_set_out(struct spill *t)
+{
+    memory_is(t, 0);
+    t->b->reads_stand = true;
+    comes(t, "connack 00 present; ");
+}
+
+static void they_arrive(struct spill *t)
+{
+    t->b->reads_stand = false;
+    settle(t->b);
+}
+
 static const struct session *session_of(const struct spill *t)
 {
     uint64_t id = directory_find(t->b->realm->directory, slice_text(t->name))->principal->id;
@@ -266,9 +289,7 @@ static void what_was_sent_is_sent_again(void **state)
 static void what_is_in_flight_costs_no_memory(void **state)
 {
     struct spill *t = *state;
-    sleeps(t, "t/#", 1);
-    says(t, 1, 30, 1);
-    memory_is(t, SHORT);
+    sleeps_without(t, 30);
     comes(t, NULL);
     heard(t, 1, 20, 1);
     const struct session *s = session_of(t);
@@ -314,17 +335,12 @@ static void a_stalled_socket_keeps_nothing(void **state)
 static void nothing_overtakes_it(void **state)
 {
     struct spill *t = *state;
-    sleeps(t, "t/#", 1);
-    says(t, 1, 3, 1);
-    memory_is(t, SHORT);
-    memory_is(t, 0);
-    t->b->reads_stand = true;
-    comes(t, "connack 00 present; ");
+    sleeps_without(t, 3);
+    they_set_out(t);
     assert_int_equal(t->b->n_readings, 3); /* once each, however many turns pass */
     says(t, 4, 2, 1);                      /* these are whole */
     EXPECT(t->reader, "");
-    t->b->reads_stand = false;
-    settle(t->b);
+    they_arrive(t);
     heard(t, 1, 5, 1);
 }
 
@@ -352,8 +368,7 @@ static void bounded_is_what_is_under_way(void **state)
         (void)said(parties[i]);
     }
     assert_int_equal(t->b->n_readings, READING_MAX);
-    t->b->reads_stand = false;
-    settle(t->b);
+    they_arrive(t);
     for (unsigned i = 0; i < COUNT_OF(ids); i++) {
         struct spill one = {.b = t->b, .reader = parties[i]};
         heard(&one, 1, 20, 1); /* everybody gets a turn */
@@ -363,17 +378,12 @@ static void bounded_is_what_is_under_way(void **state)
 static void the_session_ends_meanwhile(void **state)
 {
     struct spill *t = *state;
-    sleeps(t, "t/#", 1);
-    says(t, 1, 3, 1);
-    memory_is(t, SHORT);
-    memory_is(t, 0);
-    t->b->reads_stand = true;
-    comes(t, "connack 00 present; ");
+    sleeps_without(t, 3);
+    they_set_out(t);
     assert_int_equal(t->b->n_readings, 3);
     is_cut(t->b, t->reader);
     connects(t->b, t->reader, t->name, &(struct hello){.client_id = "c"}); /* clean */
-    t->b->reads_stand = false;
-    settle(t->b);
+    they_arrive(t);
     EXPECT(t->reader, "connack 00; ");
     assert_int_equal(t->b->workers[0]->n_readings, 0);
     assert_int_equal(t->b->workers[0]->reading_bytes, 0);
@@ -382,20 +392,15 @@ static void the_session_ends_meanwhile(void **state)
 static void it_is_taken_over_meanwhile(void **state)
 {
     struct spill *t = *state;
-    sleeps(t, "t/#", 1);
-    says(t, 1, 3, 1);
-    memory_is(t, SHORT);
-    memory_is(t, 0);
-    t->b->reads_stand = true;
-    comes(t, "connack 00 present; ");
+    sleeps_without(t, 3);
+    they_set_out(t);
     struct party *second = &t->b->parties[2];
     connects(t->b, second, t->name, &(struct hello){.client_id = "c", .resume = true});
     settle(t->b);
     EXPECT(t->reader, "disconnect 8e; ");
     EXPECT(second, "connack 00 present; ");
     assert_int_equal(t->b->n_readings, 6); /* the first three are for nobody */
-    t->b->reads_stand = false;
-    settle(t->b);
+    they_arrive(t);
     struct spill now = {.b = t->b, .reader = second};
     heard(&now, 1, 3, 1);
 }
@@ -411,9 +416,7 @@ static void the_policy_changes_meanwhile(void **state)
     }
     memory_is(t, SHORT);
     assert_int_equal(spilled(t), 3);
-    memory_is(t, 0);
-    t->b->reads_stand = true;
-    comes(t, "connack 00 present; ");
+    they_set_out(t);
     assert_int_equal(t->b->n_readings, 3);
     bench_policy(t->b, true);
     realm_changes(t->b);
@@ -493,9 +496,7 @@ static void what_is_damaged_is_dropped_on_record(void **state)
 static void what_the_disk_cannot_read_is_tried_again(void **state)
 {
     struct spill *t = *state;
-    sleeps(t, "t/#", 1);
-    says(t, 1, 2, 1);
-    memory_is(t, SHORT);
+    sleeps_without(t, 2);
     memory_is(t, 0);
     t->b->reads_result = ERR_IO;
     comes(t, "connack 00 present; ");
@@ -536,9 +537,7 @@ static void no_memory(void **state)
         is_done = mem_fail_after(-1) == 0;
         memory_is(t, SHORT);
         assert_int_equal(spilled(t), 4);
-        memory_is(t, 0);
-        t->b->reads_stand = true;
-        comes(t, "connack 00 present; ");
+        they_set_out(t);
         t->b->reads_stand = false;
         mem_fail_after(n);
         bench_answer(t->b);
@@ -559,12 +558,8 @@ static void no_memory_to_ask(void **state)
         void *one = NULL;
         assert_int_equal(begin(&one), 0);
         struct spill *t = one;
-        sleeps(t, "t/#", 1);
-        says(t, 1, 4, 1);
-        memory_is(t, SHORT);
-        memory_is(t, 0);
-        t->b->reads_stand = true;
-        comes(t, "connack 00 present; ");
+        sleeps_without(t, 4);
+        they_set_out(t);
         bench_answer(t->b); /* the first of them have come: what is behind is asked for */
         for (unsigned i = 5; i <= 30; i++) {
             says(t, i, 1, 1);
@@ -626,10 +621,7 @@ static void a_crash_while_it_is_away(void **state)
 {
     struct spill *t = *state;
     struct restore_report report;
-    sleeps(t, "t/#", 1);
-    says(t, 1, 5, 1);
-    memory_is(t, SHORT);
-    assert_int_equal(spilled(t), 5);
+    sleeps_without(t, 5);
     t->b->reads_stand = true;
     comes(t, "connack 00 present; ");
     bench_crash(t->b, 1000, &report);

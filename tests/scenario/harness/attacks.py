@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from harness import openssl, wire
+from harness.coap_message import CON, GET, OBSERVE, Message, path
 from harness.fortress import metrics
 from harness.strangers import dial, hello_bytes, trickle
 from harness.wait import wait_until
@@ -470,19 +471,13 @@ def key_updates(ground, n):
 # -- CoAP ------------------------------------------------------------------------------------------------------------------
 
 
-def option(delta, value=b''):
-    """An option of CoAP whose delta is below 13 and whose value is shorter than 13 bytes."""
-    return bytes([delta << 4 | len(value)]) + value
-
-
-def observe(message_id, token, leaf, code=1):
+def observe(message_id, token, leaf):
     """GET with Observe of /mq/bad/LEAF, confirmable."""
-    return (struct.pack('>BBH', 0x40 | len(token), code, message_id) + token + option(6) + option(5, b'mq') + option(0, b'bad')
-            + option(0, leaf))
+    return Message(CON, GET, message_id, token, [(OBSERVE, 0), *path(f'mq/bad/{leaf}')]).encode()
 
 
 def code_of(answer):
-    return 'silence' if answer is None else f'{answer[1] >> 5}.{answer[1] & 31:02}'
+    return 'silence' if answer is None else Message.decode(answer).text
 
 
 def observations(ground, n):
@@ -490,12 +485,12 @@ def observations(ground, n):
     before, answers = ground.count('subscriptions'), Counter()
     with openssl.Dtls(ground.ssl, ground.fortress, ground.hostile) as one:
         for i in range(n):
-            one.send(observe(i % 0x10000, struct.pack('>I', i), b'%d' % i))
+            one.send(observe(i % 0x10000, struct.pack('>I', i), i))
             answers[code_of(one.receive())] += 1
         most = ground.count('subscriptions') - before
         assert most <= SUBSCRIPTIONS, most
         for i in range(min(n, 200)):
-            one.send(observe((n + i) % 0x10000, b'same', b'0'))
+            one.send(observe((n + i) % 0x10000, b'same', 0))
             one.receive()
         assert ground.count('subscriptions') - before <= SUBSCRIPTIONS
     return f'{told(answers)}; {most} observations at once'
@@ -530,7 +525,7 @@ def broken_coap(ground, n):
             answers['reset' if got and got[0] & 0x30 == 0x30 and got[1] == 0 else code_of(got)] += 1
         one.wait_at_most(5)
         while True:  # answers that came later than we waited
-            one.send(observe(0xf001, b'last', b'last'))
+            one.send(observe(0xf001, b'last', 'last'))
             got = one.receive()
             if got and got[4:8] == b'last':
                 break

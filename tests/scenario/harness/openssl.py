@@ -1,17 +1,20 @@
 """A client by libssl itself, for what Python's ssl has no word for: DTLS with a PSK, and KeyUpdate."""
 import ctypes
 import ctypes.util
+import functools
 import socket
 import struct
 import time
 
 SSL_VERIFY_NONE, SSL_FILETYPE_PEM = 0, 1
+RECORD_MAX = 16384
 WANTS = (2, 3)  # SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE
 DGRAM_SET_CONNECTED, SET_RECV_TIMEOUT, HANDLE_TIMEOUT = 32, 33, 74
 PSK = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_char), ctypes.c_uint,
                        ctypes.POINTER(ctypes.c_ubyte), ctypes.c_uint)
 
 
+@functools.cache
 def library():
     """libssl with the types of what is called here."""
     at = ctypes.CDLL(ctypes.util.find_library('ssl') or 'libssl.so.3')
@@ -27,7 +30,8 @@ def library():
             ('SSL_set_fd', number, [pointer, number]), ('SSL_connect', number, [pointer]),
             ('SSL_get_error', number, [pointer, number]), ('SSL_write', number, [pointer, ctypes.c_char_p, number]),
             ('SSL_read', number, [pointer, ctypes.c_char_p, number]), ('SSL_key_update', number, [pointer, number]),
-            ('SSL_do_handshake', number, [pointer]), ('SSL_ctrl', ctypes.c_long, [pointer, number, ctypes.c_long, pointer]),
+            ('SSL_do_handshake', number, [pointer]), ('SSL_shutdown', number, [pointer]), ('ERR_clear_error', None, []),
+            ('SSL_ctrl', ctypes.c_long, [pointer, number, ctypes.c_long, pointer]),
             ('BIO_new_dgram', pointer, [number, number]), ('BIO_new', pointer, [pointer]), ('BIO_s_mem', pointer, []),
             ('BIO_read', number, [pointer, ctypes.c_char_p, number]),
             ('BIO_ctrl', ctypes.c_long, [pointer, number, ctypes.c_long, pointer]), ('BIO_ADDR_new', pointer, []),
@@ -72,8 +76,9 @@ class _Client:
         return self
 
     def receive(self):
-        """Up to 4 KiB, or None when nothing came in time."""
-        into = ctypes.create_string_buffer(4096)
+        """What one record holds, or None when nothing came in time."""
+        into = ctypes.create_string_buffer(RECORD_MAX)
+        self.ssl.ERR_clear_error()  # SSL_get_error would tell of what went wrong before
         n = self.ssl.SSL_read(self.session, into, len(into))
         if n > 0:
             return into.raw[:n]
@@ -138,6 +143,10 @@ class Dtls(_Client):
                 self.close()
                 raise Closed
             ssl.SSL_ctrl(self.session, HANDLE_TIMEOUT, 0, None)
+
+    def shut_down(self):
+        """Says that it ends; without it, the server finds out by itself."""
+        self.ssl.SSL_shutdown(self.session)
 
     def wait_at_most(self, seconds):
         """How long `receive` waits."""

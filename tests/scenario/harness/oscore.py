@@ -11,88 +11,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-CON, NON, ACK, RST = range(4)
-GET, POST, PUT, DELETE, FETCH = range(1, 6)
-OBSERVE, OSCORE, URI_PATH, MAX_AGE, ECHO = 6, 9, 11, 14, 252
+from .coap_message import ACK, CON, ECHO, FETCH, OBSERVE, OSCORE, POST, Message, decode_options, encode_options, path
+
 OUTER = {3, 7, 16, 35, 39}  # what intermediaries need: Uri-Host, Uri-Port, Hop-Limit, Proxy-Uri, Proxy-Scheme
 ALG = 10  # AES-CCM-16-64-128
-
-
-def code_text(code):
-    return f'{code >> 5}.{code & 31:02}'
 
 
 def shortest(number):
     return number.to_bytes(max(1, (number.bit_length() + 7) // 8), 'big')
 
-
-def uint(number):
-    return number.to_bytes((number.bit_length() + 7) // 8, 'big')
-
-
-# -- CoAP ---------------------------------------------------------------------------------------------------------------------
-
-def encode_options(options):
-    """Of (number, value) in any order; those of one number stay in theirs."""
-    out, last = bytearray(), 0
-    for number, value in sorted(options, key=lambda option: option[0]):
-        nibbles, extra = [], b''
-        for n in (number - last, len(value)):
-            nibbles.append(n if n < 13 else 13 if n < 269 else 14)
-            extra += b'' if n < 13 else bytes([n - 13]) if n < 269 else (n - 269).to_bytes(2, 'big')
-        out += bytes([nibbles[0] << 4 | nibbles[1]]) + extra + value
-        last = number
-    return bytes(out)
-
-
-def decode_options(data):
-    """The options and the payload behind them."""
-    options, number, at = [], 0, 0
-
-    def extended(nibble):
-        nonlocal at
-        if nibble == 13:
-            at += 1
-            return data[at - 1] + 13
-        if nibble == 14:
-            at += 2
-            return int.from_bytes(data[at - 2:at], 'big') + 269
-        assert nibble < 13
-        return nibble
-    while at < len(data):
-        first = data[at]
-        at += 1
-        if first == 0xFF:
-            return options, data[at:]
-        number += extended(first >> 4)
-        n = extended(first & 15)
-        options.append((number, data[at:at + n]))
-        at += n
-    return options, b''
-
-
-class Message:
-    def __init__(self, kind=CON, code=0, mid=0, token=b'', options=(), payload=b''):
-        self.kind, self.code, self.mid, self.token = kind, code, mid, token
-        self.options, self.payload = list(options), payload
-
-    def option(self, number):
-        return next((value for n, value in self.options if n == number), None)
-
-    def encode(self):
-        body = encode_options(self.options) + (b'\xff' + self.payload if self.payload else b'')
-        return bytes([0x40 | self.kind << 4 | len(self.token), self.code]) + self.mid.to_bytes(2, 'big') + self.token + body
-
-    @classmethod
-    def decode(cls, data):
-        n = data[0] & 15
-        options, payload = decode_options(data[4 + n:])
-        return cls(data[0] >> 4 & 3, data[1], int.from_bytes(data[2:4], 'big'), data[4:4 + n], options, payload)
-
-    text = property(lambda self: code_text(self.code))
-
-
-# -- OSCORE -------------------------------------------------------------------------------------------------------------------
 
 class Context:
     def __init__(self, secret, salt, sender, recipient, id_context=None):
@@ -204,11 +131,10 @@ class Client:
         except (socket.timeout, TimeoutError):
             return None
 
-    def send(self, code, path, payload=b'', options=(), kind=CON, protect=True):
+    def send(self, code, where, payload=b'', options=(), kind=CON, protect=True):
         """Sends a request and gives its datagram."""
         self.mid = (self.mid + 1) % 65536
-        request = Message(kind, code, self.mid, secrets.token_bytes(4),
-                          [*((URI_PATH, part.encode()) for part in path.split('/')), *options], payload)
+        request = Message(kind, code, self.mid, secrets.token_bytes(4), [*path(where), *options], payload)
         if protect:
             request, self.bound[request.token] = self.context.protect(request)
         self.sent.append(request.encode())
@@ -243,9 +169,9 @@ class Client:
                 return answer
         raise AssertionError(f'no answer within {timeout} s')
 
-    def ask(self, code, path, payload=b'', options=(), tries=10, **how):
+    def ask(self, code, where, payload=b'', options=(), tries=10, **how):
         """Sends as a confirmable is sent, until an answer comes: the very same bytes again."""
-        request = self.send(code, path, payload, options, **how)
+        request = self.send(code, where, payload, options, **how)
         for _ in range(tries):
             try:
                 return self.get_answer(request.token, timeout=5)
@@ -253,14 +179,14 @@ class Client:
                 self.send_raw(request.encode())
         raise AssertionError('no answer')
 
-    def begin_anew(self, code, path):
+    def begin_anew(self, code, where):
         """Appendix B.2, by a client that knows no number any more; gives the answer to request #2."""
         given, r1 = self.context, secrets.token_bytes(8)
         first = given.under(r1)
 
         def sealed(context):
             self.mid = (self.mid + 1) % 65536
-            plain = Message(CON, code, self.mid, secrets.token_bytes(4), [(URI_PATH, part.encode()) for part in path.split('/')])
+            plain = Message(CON, code, self.mid, secrets.token_bytes(4), path(where))
             outer, bound = context.protect(plain, with_context=True, wrapped=True)
             self.sent.append(outer.encode())
             self.send_raw(self.sent[-1])
@@ -278,10 +204,10 @@ class Client:
         outer, bound = sealed(self.context)
         return Answer(outer, *self.context.open(outer, bound))
 
-    def request(self, code, path, payload=b'', options=()):
+    def request(self, code, where, payload=b'', options=()):
         """The same, with the Echo that is asked for."""
-        answer = self.ask(code, path, payload, options)
+        answer = self.ask(code, where, payload, options)
         echo = answer.message.option(ECHO)
         if answer.is_protected and answer.code == '4.01' and echo:
-            answer = self.ask(code, path, payload, [*options, (ECHO, echo)])
+            answer = self.ask(code, where, payload, [*options, (ECHO, echo)])
         return answer
