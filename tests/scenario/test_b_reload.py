@@ -302,7 +302,8 @@ def test_everything_changes_under_twenty_who_stay(make_fortress):
         sleeper, writer = fortress.add('console', credentials=('x509',)), fortress.add('writer', credentials=('x509',))
         with Wire(fortress, sleeper) as client:
             client.send(wire.connect('sleeper', properties=LASTS)).expect(CONNACK)
-            client.send(wire.subscribe(1, 'big/#')).expect(SUBACK)
+            # What waits for a group stays in memory, whole: all else would wait on disk alone.
+            client.send(wire.subscribe(1, '$share/g/big/#')).expect(SUBACK)
         busy = stack.enter_context(Wire(fortress, writer)).login(writer.name)
 
         def says(*payloads):

@@ -1,5 +1,4 @@
 """What every refusal owes: one event of the right category about this peer, and a log line with the safe fix."""
-import datetime
 import re
 
 from harness.fortress import WEAKENING, times
@@ -10,15 +9,18 @@ REFUSALS = {'tls_reject', 'auth_fail', 'auth_bruteforce', 'identity_mismatch', '
             'protocol_error', 'utf8', 'quota', 'rate', 'flood', 'slow_client', 'amplification', 'replay', 'probe'}
 
 
+def _name(event):
+    return tuple(event[key] for key in ('time', 'category', 'peer', 'principal', 'reason'))
+
+
 class Watch:
     """Remembers where log and events stood; `expect` then looks at what one connection caused."""
 
     def __init__(self, fortress):
         self.fortress = fortress
         self.since = len(fortress.log)
-        # A port is used again sooner or later: what it did long before is another story.
-        begin = datetime.datetime.utcnow() - datetime.timedelta(seconds=2)
-        self.begin = begin.isoformat(timespec='milliseconds') + 'Z'
+        # A port is used again sooner or later: what it did before is another story.
+        self.before = {_name(event) for event in fortress.events()}
 
     def expect(self, category, peer=None, principal=None, fix=None, **fields):
         """Exactly one refusal about this peer (address:port) or principal: of this category, and a log line with it.
@@ -31,7 +33,7 @@ class Watch:
 
         def refusals():
             return [event for event in self.fortress.events()
-                    if event['category'] in REFUSALS and event['time'] >= self.begin and about(event)]
+                    if event['category'] in REFUSALS and about(event) and _name(event) not in self.before]
 
         wait_until(f'event {category} about {peer or principal}',
                    lambda: any(event['category'] == category for event in refusals()), 5, pause=0.1)
