@@ -3,6 +3,7 @@
  * ticket. By hand, on a quiet machine:
  *
  *   ninja -C build tests/bench/handshake && build/tests/bench/handshake [HANDSHAKES]
+ *   (in an optimized build with tests)
  *
  * Both ends in this process over a socket pair, HANDSHAKES (2,000) of each kind in turns; told is
  * the CPU time of the server's calls alone, by microseconds of one; beside it what a full one costs

@@ -318,6 +318,8 @@ static enum err hand_on(struct worker *w, const struct wmsg *in, const struct me
     TRY(err);
     if (place != NULL) {
         place->is_passed_on = true; /* not again when this one is tried again */
+        /* Also when the store did not take the copy: given once more after a crash it would be
+         * the second one. The price is that a crash while the disk is full takes it. */
         place->is_on_record = is_recorded;
     }
     return OK;

@@ -46,7 +46,7 @@ struct wmsg_text {
 struct wmsg_place {
     uint64_t member, group; /* the member's id, the hash of its group's text */
     bool is_passed_on;      /* a copy went to another member: this is not to be given again */
-    bool is_on_record;      /* the copy lasts: the group has had it, also after a crash */
+    bool is_on_record;      /* the group has had it, also after a crash */
 };
 
 struct wmsg_chosen {
