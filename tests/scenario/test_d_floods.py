@@ -245,3 +245,25 @@ def test_everybody_comes_back_after_a_restart(make_fortress):
     assert stats['back'] == n
     figures('restart', quiet, loud, back=n, seconds=round(took, 1), tried_again=stats['refused'], refused=refused(one))
     goes_back(one, files, 'the restart')
+
+
+def test_who_comes_back_takes_a_quarter_of_the_time(make_fortress):
+    """Handshakes and tickets, while messages flow: of one worker, so that all messages are its own."""
+    one = make_fortress(settings=('workers=1',), policy=None)
+    one.apply(POLICY)
+    device = one.add('innocent', credentials=('x509',))
+    context = tls_context(device)
+    stats = {'back': 0, 'refused': 0}
+
+    def spent_s():
+        return metrics(one)['admission_microseconds_total'] / 1e6
+    with Innocents(one, device) as innocents:
+        innocents.rounds(20)
+        first, before, begin = len(innocents.times), spent_s(), time.monotonic()
+        asyncio.run(asyncio.wait_for(storm(context, one.ports['mqtts'], 150, stats), 120))
+        spent, took = spent_s() - before, time.monotonic() - begin
+        loud = innocents.since(first) + innocents.rounds(2)
+    assert stats['back'] == 150 and spent > 0
+    # A second without a message, for whatever reason, sets all of the time free. A step cannot be cut: the last one may be too long.
+    assert spent <= took * 0.25 + sum(each for each in loud if each > 0.4) + 0.1, (spent, took, max(loud))
+    print(f'\nback: {spent:.2f} s of {took:.2f} s')

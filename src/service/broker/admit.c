@@ -319,6 +319,58 @@ static struct link *take_from_line(struct admit *a)
     return n != NULL ? LIST_ENTRY(n, struct link, admitted.line) : NULL;
 }
 
+/* Messages of those who have logged in, through every door. */
+static uint64_t traffic(const struct counters *c)
+{
+    _Atomic uint64_t const *const each[] = {&c->received_qos0, &c->received_qos1, &c->received_qos2,
+                                            &c->sent_qos0,     &c->sent_qos1,     &c->sent_qos2};
+    uint64_t sum = 0;
+    for (size_t i = 0; i < COUNT_OF(each); i++) {
+        sum += atomic_load_explicit(each[i], memory_order_relaxed);
+    }
+    return sum;
+}
+
+/* Nobody to feel it: all of the time. */
+static unsigned percent_of(const struct admit *a, uint64_t now_ms)
+{
+    return a->live_at_ms != 0 && now_ms - a->live_at_ms < ADMIT_LIVE_MS ? ADMIT_PERCENT : 100;
+}
+
+static void look_for_live(struct driver *d)
+{
+    struct admit *a = &d->admit;
+    uint64_t now = traffic(d->counters);
+    if (now != a->traffic) {
+        a->traffic = now;
+        a->live_at_ms = d->now_ms;
+    }
+}
+
+static uint64_t mono_us(const struct driver *d)
+{
+    return d->setup.clock.mono_us(d->setup.clock.ctx);
+}
+
+bool admit_may(struct driver *d)
+{
+    struct admit *a = &d->admit;
+    return duty_may(&a->duty, mono_us(d), percent_of(a, d->now_ms));
+}
+
+void admit_spend(struct driver *d, uint64_t us)
+{
+    duty_spend(&d->admit.duty, us);
+    count_add(&d->counters->admission_us, us);
+}
+
+uint64_t admit_again_ms(const struct driver *d)
+{
+    const struct admit *a = &d->admit;
+    uint64_t wait_us = duty_wait_us(&a->duty, percent_of(a, d->now_ms));
+    return wait_us == 0 ? 0 : (a->duty.earned_at_us + wait_us) / 1000 + 1;
+}
+
 static uint64_t share_us(const struct admit *a)
 {
     uint64_t half = a->live_us / 2;
@@ -337,17 +389,19 @@ void admit_measured(struct driver *d, uint64_t turn_us)
 static void serve_line(struct driver *d)
 {
     struct admit *a = &d->admit;
-    if (a->line.n == 0) {
+    if (a->line.n == 0 || !admit_may(d)) {
         return;
     }
-    uint64_t start_us = d->setup.clock.mono_us(d->setup.clock.ctx);
+    uint64_t start_us = mono_us(d);
     struct link *l = take_from_line(a);
     while (l != NULL) {
         l->admitted.has_begun = true;
         l->admitted.is_held = false;
         link_step(l);
-        a->spent_us = d->setup.clock.mono_us(d->setup.clock.ctx) - start_us;
-        l = a->spent_us >= share_us(a) ? NULL : take_from_line(a);
+        uint64_t spent_us = mono_us(d) - start_us;
+        admit_spend(d, spent_us - a->spent_us);
+        a->spent_us = spent_us;
+        l = spent_us >= share_us(a) || !admit_may(d) ? NULL : take_from_line(a);
     }
 }
 
@@ -393,6 +447,7 @@ static void rest_or_accept(struct driver *d)
 void admit_turn(struct driver *d)
 {
     struct admit *a = &d->admit;
+    look_for_live(d);
     serve_line(d);
     hold_line(d);
     look_outside(d);
@@ -410,7 +465,7 @@ uint64_t admit_deadline(const struct driver *d)
     const struct admit *a = &d->admit;
     uint64_t at = prefix_deadline(a->prefixes);
     if (a->line.n > 0) {
-        return 0;
+        at = admit_again_ms(d);
     }
     if (!list_is_empty(&a->outside)) { /* ends a rest without moves, too */
         at = a->look_at_ms < at ? a->look_at_ms : at;

@@ -11,6 +11,7 @@
 #ifndef SERVICE_BROKER_ADMIT_H
 #define SERVICE_BROKER_ADMIT_H
 
+#include "service/broker/duty.h"
 #include "service/broker/line.h"
 #include "service/broker/prefix_table.h"
 #include "service/broker/strangers.h"
@@ -18,9 +19,13 @@
 
 enum {
     /* Of one turn for TLS handshakes: half of what live connections took in the last one, within
-     * these; one step is always taken. A short turn is what live connections feel of a storm. */
+     * these; one step at least. A short turn is what live connections feel of a storm. */
     ADMIT_TURN_US = 2000,
     ADMIT_TURN_LEAST_US = 500,
+    /* And of a worker's time, while messages come and go: so much for handshakes and tickets, the
+     * rest of the processor is for who is connected. Without messages for so long: all of it. */
+    ADMIT_PERCENT = 25,
+    ADMIT_LIVE_MS = 1000,
     ADMIT_LINE_MAX = 64,        /* in line: accepting rests until half of it has been served */
     ADMIT_OUTSIDE_REST = 32,    /* outside: the same, while they get in */
     ADMIT_PATIENCE_MS = 2000,   /* nobody outside got in for so long: they are no restart */
@@ -55,6 +60,9 @@ struct admit {
     uint64_t preauth_ms;
     uint64_t spent_us;    /* on the line in this turn */
     uint64_t live_us;     /* on everything else in the last one */
+    struct duty duty;     /* on it and on tickets, of all time */
+    uint64_t traffic;     /* messages so far */
+    uint64_t live_at_ms;  /* when the last of them was; 0: none yet */
     uint64_t look_at_ms;  /* those outside try again */
     uint64_t moved_at_ms; /* the last time that one got in whom somebody outside waited for */
     unsigned n_dtls;      /* begun in this turn */
@@ -93,6 +101,12 @@ void admit_wait(struct link *l);
 bool admit_knock_dtls(struct driver *d, const struct driver_entrance *e,
                       const struct net_peer *peer);
 void admit_known_dtls(struct driver *d, const struct net_peer *peer);
+
+/* admit_may - has the work for strangers, and for those who have just come, time left? admit_spend
+ * - it took so much. admit_again_ms - when it has time again; 0: now. */
+bool admit_may(struct driver *d);
+void admit_spend(struct driver *d, uint64_t us);
+uint64_t admit_again_ms(const struct driver *d);
 
 /* admit_turn - once a turn, after live connections were served: the line, rest, events. */
 void admit_turn(struct driver *d);

@@ -1,9 +1,9 @@
 /*
  * Tickets for those who have logged in, when there is time.
  *
- * Sealing one is a fifth of a full handshake, so it is no part of one (TLS 1.3): one in a turn, and
- * none while handshakes wait. Again after half a ticket's life, so that a connection of weeks has a
- * good one when the server restarts.
+ * Sealing one is a fifth of a full handshake, so it is no part of one (TLS 1.3): one in a turn,
+ * none while handshakes wait, and within their share of time. Again after half a ticket's life, so
+ * that a connection of weeks has a good one when the server restarts.
  */
 #include "service/broker/driver_private.h"
 
@@ -56,16 +56,18 @@ void tickets_turn(struct driver *d)
         list_append(&d->tickets_due, &l->ticket);
     }
     l = first_of(&d->tickets_due);
-    if (l != NULL && d->admit.line.n == 0) {
+    if (l != NULL && d->admit.line.n == 0 && admit_may(d)) {
+        uint64_t start_us = d->setup.clock.mono_us(d->setup.clock.ctx);
         give(d, l);
+        admit_spend(d, d->setup.clock.mono_us(d->setup.clock.ctx) - start_us);
     }
 }
 
 uint64_t tickets_deadline(const struct driver *d)
 {
     const struct link *l = first_of(&d->tickets_later);
-    if (!list_is_empty(&d->tickets_due)) {
-        return 0;
+    if (!list_is_empty(&d->tickets_due) && d->admit.line.n == 0) {
+        return admit_again_ms(d);
     }
     return l != NULL ? l->ticket_at_ms : UINT64_MAX;
 }

@@ -60,6 +60,8 @@
     X(refused_memory, "refusals_total", "reason=\"memory\"", counter, "")                          \
     X(strangers, "strangers", "", gauge, "TCP connections that have not logged in yet")            \
     X(handshakes_waiting, "handshakes_waiting", "", gauge, "connections that wait for their turn") \
+    X(admission_us, "admission_microseconds_total", "", counter,                                   \
+      "time spent on TLS handshakes and tickets")                                                  \
     X(accept_pauses, "accept_pauses_total", "", counter, "no descriptor for a new connection")     \
     X(shed_slow, "shed_total", "who=\"slow_client\"", counter,                                     \
       "connections closed because of the memory ceiling")                                          \
