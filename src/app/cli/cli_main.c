@@ -173,11 +173,25 @@ static const struct cli_command commands[] = {
      "something\n"
      "            is damaged\n",
      cmd_restore, NULL},
-    {"certs", "renew: a new key and certificate of the server, while it serves",
+    {"certs", "list, plan: what ends when; renew: a new certificate of the server",
+     "  sallyport certs plan\n"
+     "  sallyport certs list --state due\n"
      "  sallyport certs renew\n\n"
-     "usage: sallyport certs renew\n"
-     "For the names of the present one, by the same authority, for 90 days. It answers when new\n"
-     "connections are shown it; those that are there stay. Later: list, plan, --host.\n",
+     "usage: sallyport certs list [--state fine|due|expired]\n"
+     "       sallyport certs plan\n"
+     "       sallyport certs renew\n"
+     "  list   of each active device and kind of credential the one that ends last, soonest "
+     "first;\n"
+     "         due: in the last third of its life. What has no end is not there.\n"
+     "  plan   a calendar: how many end in each week, by UTC; and when the authority and the\n"
+     "         server's certificate end. CLIFF: 10 or more, and a fifth of all, on one day.\n"
+     "  renew  the server's, for the names of the present one, by the same authority, for 90 "
+     "days.\n"
+     "         It answers when new connections are shown it; those that are there stay.\n"
+     "Devices are renewed one by one, by `device rotate NAME`. Later: --host, and the agent that\n"
+     "renews by itself. --json is for programs. Alerts: what ends within 14 days; 100 or more, "
+     "and\n"
+     "a fifth of all, on one day.\n",
      cmd_certs, NULL},
     {"enrol", "token, approve, list", NULL, NULL, "enrolment"},
     {"agent", "keeps a device's certificate fresh", NULL, NULL, "enrolment"},

@@ -30,6 +30,8 @@ static const struct control_verb verbs[] = {
     {"audit.tail", verb_audit_tail},
     {"backup.pin", verb_backup_pin},
     {"certs.renew", verb_certs_renew},
+    {"certs.list", verb_certs_list},
+    {"certs.plan", verb_certs_plan},
     {"master-key.rotate", verb_master_key_rotate},
     {"retained.list", verb_retained_list},
     {"retained.purge", verb_retained_purge},

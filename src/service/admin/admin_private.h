@@ -80,6 +80,9 @@ struct admin {
     bool is_filling[ADMIN_FILLS];
     enum pressure memory_step; /* of the ceiling, as it was said last */
     struct slack slack;
+    uint64_t expiry_at_ms,
+        expiry_epoch; /* the next look at what ends; the directory's at the last */
+    bool is_ending_soon, is_ending_together; /* as their alerts stand */
 };
 
 static inline uint64_t admin_now_ms(const struct admin *a)
@@ -137,6 +140,10 @@ void admin_note(struct admin *a, const struct event *e);
  * wants to look again. */
 uint64_t admin_conditions(struct admin *a, uint64_t now_ms);
 
+/* admin_watch_expiry - opens and closes the alerts of credentials that end soon, or together: when
+ * the directory has changed, and every hour. */
+void admin_watch_expiry(struct admin *a, uint64_t now_ms);
+
 /* admin_backup_watch - lets the store's segments go when the backup that held them has gone. */
 void admin_backup_watch(struct admin *a);
 /* admin_restored - says, once, that this data directory was restored. */
@@ -189,6 +196,6 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_exception_list, verb_exception_end, verb_status, verb_metrics, verb_alerts,
     verb_audit_tail, verb_backup_pin, verb_master_key_rotate, verb_retained_list,
     verb_retained_purge, verb_retained_undo, verb_setaside_list, verb_setaside_replay,
-    verb_setaside_drop, verb_certs_renew;
+    verb_setaside_drop, verb_certs_renew, verb_certs_list, verb_certs_plan;
 
 #endif

@@ -232,6 +232,7 @@ uint64_t admin_conditions(struct admin *a, uint64_t now_ms)
         a->fills_at_ms = now_ms + FILL_LOOK_MS;
         watch_room(a);
         watch_slack(a);
+        admin_watch_expiry(a, now_ms);
     }
     return a->conditions_at_ms;
 }
