@@ -2,6 +2,7 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "core/flow.h"
 #include "engine/coap_block_client.h"
 #include "service/broker/command.h"
 #include "service/gateway/door_private.h"
@@ -145,6 +146,12 @@ static enum err start(struct errand *e)
     if (!worker_may_hear(d->setup.worker, e->a->account, m)) {
         end_ours(e, COAP_FORBIDDEN,
                  "no flow of the policy brings this command to the segment of the device");
+        return ERR_DENIED;
+    }
+    if (!policy_lets_flow(grants_policy(e->a->account->grants), e->a->account->segment, m->segment,
+                          e->ask.response_topic)) {
+        end_ours(e, COAP_FORBIDDEN,
+                 "no flow of the policy brings the answer of the device back; it was not asked");
         return ERR_DENIED;
     }
     if (write_options(e, &request.options) != OK) {
