@@ -446,8 +446,6 @@ size_t fan_pending(const struct msg *m, const struct match *match);
  * cannot be told now, so it is not heard now. publisher_ok - the same, where nothing waits. */
 MUST_USE enum err publisher_judge(struct worker *w, const struct msg *m);
 bool publisher_ok(struct worker *w, const struct msg *m);
-/* publisher_grants - what it may do now; NULL: it is gone, or that cannot be told. */
-const struct grants *publisher_grants(struct worker *w, uint64_t publisher);
 /* may_hear - as passage_hear; counts and reports what must not pass. client_id may be empty. */
 bool may_hear(struct worker *w, struct account *a, struct slice client_id, const struct msg *m);
 void publishers_clear(struct worker *w);

@@ -263,10 +263,16 @@ void errands_open(struct association *a)
     list_init(&a->errands);
 }
 
+/* Requests of ours go in datagrams, and nothing of ours is sealed by OSCORE yet. */
+static bool can_be_asked(const struct association *a)
+{
+    return !a->is_gone && a->endpoint != NULL && !a->door->setup.entrance->is_oscore;
+}
+
 void errands_heard(struct association *a)
 {
     const struct coap_door *d = a->door;
-    if (a->is_gone || d->setup.entrance->is_oscore) {
+    if (!can_be_asked(a)) {
         return;
     }
     if (!a->is_announced || d->now_ms >= a->announced_at_ms + COMMAND_ANNOUNCE_MS) {

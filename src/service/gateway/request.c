@@ -519,10 +519,9 @@ static bool is_stale(const struct request *rq)
 {
     const struct association *a = rq->asker.a;
     struct coap_block block = {.number = 0};
-    bool changes =
-        rq->m->code == COAP_PUT || rq->m->code == COAP_POST || rq->m->code == COAP_DELETE;
-    if (rq->path.kind != DOOR_PATH_TOPIC || !changes) {
-        return false;
+    bool reads = rq->m->code == COAP_GET || rq->m->code == COAP_FETCH;
+    if (rq->path.kind != DOOR_PATH_TOPIC || reads || a->endpoint == NULL) {
+        return false; /* without an endpoint it came by a stream, which keeps the order */
     }
     if (coap_block_find(rq->m->options, COAP_OPTION_BLOCK1, &block) == OK && block.number > 0 &&
         block.has_more) {
