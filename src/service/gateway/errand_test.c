@@ -329,6 +329,50 @@ static void a_command_follows_its_device(void **state)
     assert_true(mqtt_has_seen(f, "5.04"));
 }
 
+/* Two associations are there; the one that was heard last is asked. */
+static void the_device_is_where_it_was_heard(void **state)
+{
+    struct fortress *f = *state;
+    ready(f);
+    assert_true(link_device(f, 0, 1, "dev1"));
+    assert_true(link_device(f, 1, 2, "dev1"));
+    turns(f);
+    forget_sent(f);
+    ask(f, "$coap/dev1/GET/t");
+    struct asked a = asked_at(f, 1, 2);
+    assert_true(a.is_there);
+    struct said s = {SAID(COAP_CONTENT)};
+    say(f, 1, 2, &a, &s);
+    pass(f, 60000);
+    shows_itself(f, 0, 1);
+    forget_sent(f);
+    ask(f, "$coap/dev1/GET/t");
+    assert_false(asked_at(f, 1, 2).is_there);
+    assert_true(asked_at(f, 0, 1).is_there);
+}
+
+static void an_acknowledgement_is_no_answer(void **state)
+{
+    struct fortress *f = *state;
+    ready(f);
+    assert_true(link_device(f, 0, 1, "dev1"));
+    forget_sent(f);
+    ask(f, "$coap/dev1/POST/pump");
+    struct asked a = asked_at(f, 0, 1);
+    struct said ack = {SAID(COAP_EMPTY)};
+    say(f, 0, 1, &a, &ack);
+    pass(f, 59999);
+    assert_false(mqtt_has_seen(f, REPLY));
+    assert_false(asked_at(f, 0, 1).is_there); /* it has it */
+    pass(f, 2);
+    assert_true(mqtt_has_seen(f, "5.04"));
+    struct said late = {SAID(COAP_CHANGED), .payload = "late"};
+    late.type = COAP_CON;
+    say(f, 0, 1, &a, &late); /* nobody waits for it any more */
+    assert_false(mqtt_has_seen(f, "late"));
+    assert_int_equal(SUM(f, commands_answered), 0);
+}
+
 static void an_association_ends_under_its_commands(void **state)
 {
     struct fortress *f = *state;
@@ -455,6 +499,8 @@ int main(void)
         TEST(a_reset_is_an_answer),
         TEST(who_does_not_exist_is_not_waited_for),
         TEST(a_command_follows_its_device),
+        TEST(the_device_is_where_it_was_heard),
+        TEST(an_acknowledgement_is_no_answer),
         TEST(an_association_ends_under_its_commands),
         TEST(bounds_have_names),
         TEST(who_asks_may_go),
