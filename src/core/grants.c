@@ -223,6 +223,12 @@ static void say_allowed(const struct grants *g, const struct grant *grant, struc
 {
     char where[PRINCIPAL_NAME_MAX + 32];
     say_where(g, grant->rule, where, sizeof where);
+    if (grant->rule->freshness_s > 0) {
+        say(ret, OK, "%s: %s " SHOWN_FORMAT "; over CoAP with an Echo not older than %u s", where,
+            KIND_NAME[grant->rule->kind], SHOWN(grant->rule->text),
+            (unsigned)grant->rule->freshness_s);
+        return;
+    }
     say(ret, OK, "%s: %s " SHOWN_FORMAT, where, KIND_NAME[grant->rule->kind],
         SHOWN(grant->rule->text));
 }
@@ -353,6 +359,23 @@ enum err grants_publish(const struct grants *g, struct slice topic, uint8_t qos,
 {
     struct question q = {.kind = RULE_PUBLISH, .what = topic, .qos = qos, .retain = retain};
     return ask(g, &q, ret);
+}
+
+/* The strictest: a wide grant beside a guarded one does not take the guard away. */
+uint32_t grants_freshness(const struct grants *g, struct slice topic)
+{
+    struct question q = {.kind = RULE_PUBLISH, .what = topic};
+    uint32_t least = 0;
+    if (g->role == NULL || !g->role->has_freshness) {
+        return 0;
+    }
+    for (size_t i = g->from[RULE_PUBLISH]; i < g->from[RULE_PUBLISH + 1]; i++) {
+        uint32_t asked = g->list[i].rule->freshness_s;
+        if (asked > 0 && (least == 0 || asked < least) && reaches(&g->list[i], &q)) {
+            least = asked;
+        }
+    }
+    return least;
 }
 
 enum err grants_subscribe(const struct grants *g, struct slice filter, struct decision *ret)

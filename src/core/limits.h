@@ -27,6 +27,10 @@ struct limits {
     uint32_t aside_messages;       /* messages set aside, in all; the workers have equal parts */
     uint32_t aside_seconds;        /* for which one is kept */
     uint32_t retained_total;       /* retained messages of all principals */
+    uint32_t commands_per_device;  /* that wait for one CoAP device */
+    uint32_t commands_per_asker;   /* of one principal, on each worker */
+    uint32_t command_seconds;      /* for which one waits at most */
+    uint64_t command_bytes;        /* of all that wait; the workers have equal parts */
     uint64_t aside_bytes;          /* what those set aside cost */
     uint64_t retained_total_bytes; /* the memory the retained ones take */
     uint64_t memory_bytes;         /* ceiling for the process; 0 = 80 % of what there is */
@@ -39,8 +43,10 @@ struct limits {
         .user_properties = 64, .client_id_bytes = 64, .topic_aliases = 16,                         \
         .connect_per_second = 20, .connect_burst = 200, .preauth_connections = 1024,               \
         .keep_alive_seconds = 1200, .silence_seconds = 1800, .aside_messages = 1000,               \
-        .aside_seconds = 30 * 86400, .retained_total = 1000000, .aside_bytes = 16 * 1024 * 1024,   \
-        .retained_total_bytes = 512 * 1024 * 1024, .memory_bytes = 0                               \
+        .aside_seconds = 30 * 86400, .retained_total = 1000000, .commands_per_device = 16,         \
+        .commands_per_asker = 64, .command_seconds = 60, .command_bytes = 8 * 1024 * 1024,         \
+        .aside_bytes = 16 * 1024 * 1024, .retained_total_bytes = 512 * 1024 * 1024,                \
+        .memory_bytes = 0                                                                          \
     }
 
 /* Bounds of one principal, by role. */

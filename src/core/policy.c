@@ -264,6 +264,14 @@ enum err role_add_topic(struct role *r, enum policy_action action, struct slice 
     return rule_add(r, &rule);
 }
 
+void role_set_freshness(struct role *r, uint32_t seconds)
+{
+    assert(r->n_rules > 0 && seconds >= POLICY_FRESHNESS_MIN_S &&
+           seconds <= POLICY_FRESHNESS_MAX_S);
+    r->rules[r->n_rules - 1].freshness_s = seconds;
+    r->has_freshness = true;
+}
+
 enum err role_add_resource(struct role *r, struct slice path, unsigned methods, uint32_t line)
 {
     if (path.n == 0 || path.p[0] != '/' || methods == 0 || (methods & ~METHODS_ALL) != 0) {

@@ -56,6 +56,11 @@ struct role_limits *role_limits(struct role *r);
 enum { POLICY_GRANTS_MAX = 256, POLICY_ROLES_MAX = 1024, POLICY_LEVELS_MAX = 128 };
 MUST_USE enum err role_add_topic(struct role *r, enum policy_action action, struct slice filter,
                                  bool retain, uint8_t qos, uint32_t line);
+/* role_set_freshness - of the grant that was added last: who publishes by it over CoAP shows with
+ * an Echo that it does so now, and not longer ago than so many seconds (2 to
+ * POLICY_FRESHNESS_MAX_S). SPEC: RFC9175 2.3 */
+enum { POLICY_FRESHNESS_MIN_S = 2, POLICY_FRESHNESS_MAX_S = 60 };
+void role_set_freshness(struct role *r, uint32_t seconds);
 /* role_add_resource - methods is a set of METHOD_ bits; path like "/fw/${class}", '+' and a final
  * '#' as in filters. */
 MUST_USE enum err role_add_resource(struct role *r, struct slice path, unsigned methods,
@@ -89,6 +94,10 @@ bool grants_client_id_ok(const struct grants *g, struct slice client_id);
  * fast path, which allocates nothing. topic and filter are already checked (core/topic.h). */
 enum err grants_publish(const struct grants *g, struct slice topic, uint8_t qos, bool retain,
                         struct decision *ret);
+/* grants_freshness - the least that any publish grant for this topic asks, in seconds; 0: none
+ * asks.
+ */
+uint32_t grants_freshness(const struct grants *g, struct slice topic);
 /* A subscription must be covered: every topic it matches is matched by one grant. `$share/G/F` asks
  * about F. */
 enum err grants_subscribe(const struct grants *g, struct slice filter, struct decision *ret);

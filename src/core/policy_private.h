@@ -16,6 +16,7 @@ struct rule {
     struct slice text; /* checked template; owned */
     bool retain;
     uint8_t qos;
+    uint32_t freshness_s; /* 0: none is asked */
     unsigned methods;
     uint32_t line;
 };
@@ -27,6 +28,7 @@ struct role {
     struct role_limits limits;
     struct rule *rules;
     size_t n_rules, rules_cap;
+    bool has_freshness; /* some rule asks for it */
 };
 
 struct policy {

@@ -410,6 +410,38 @@ static void test_no_memory(void **state)
     }
 }
 
+/* The strictest grant for a topic counts, whatever else reaches it. */
+static void test_freshness(void **state)
+{
+    (void)state;
+    struct policy *policy = NULL;
+    struct role *r = NULL;
+    struct grants *g = NULL;
+    struct decision d;
+    struct principal *p = make_principal("dev1", "r", NULL);
+    assert_int_equal(policy_new(&policy), OK);
+    assert_int_equal(policy_add_role(policy, slice_text("r"), &r), OK);
+    assert_int_equal(role_add_topic(r, POLICY_PUBLISH, slice_text("#"), true, 2, 1), OK);
+    assert_int_equal(grants_new(policy, p, &g), OK);
+    assert_int_equal(grants_freshness(g, slice_text("valves/1")), 0);
+    grants_free(g);
+    assert_int_equal(role_add_topic(r, POLICY_PUBLISH, slice_text("valves/#"), true, 2, 2), OK);
+    role_set_freshness(r, POLICY_FRESHNESS_MAX_S);
+    assert_int_equal(role_add_topic(r, POLICY_PUBLISH, slice_text("valves/${device}"), true, 2, 3),
+                     OK);
+    role_set_freshness(r, POLICY_FRESHNESS_MIN_S);
+    assert_int_equal(role_add_topic(r, POLICY_SUBSCRIBE, slice_text("valves/#"), true, 2, 4), OK);
+    assert_int_equal(grants_new(policy, p, &g), OK);
+    assert_int_equal(grants_freshness(g, slice_text("valves/1")), POLICY_FRESHNESS_MAX_S);
+    assert_int_equal(grants_freshness(g, slice_text("valves/dev1")), POLICY_FRESHNESS_MIN_S);
+    assert_int_equal(grants_freshness(g, slice_text("lamps/1")), 0);
+    assert_int_equal(grants_publish(g, slice_text("lamps/1"), 0, false, &d), OK);
+    assert_null(strstr(d.rule, "Echo"));
+    grants_free(g);
+    principal_unref(p);
+    policy_unref(policy);
+}
+
 static void test_asking_allocates_nothing(void **state)
 {
     (void)state;
@@ -432,6 +464,7 @@ int main(void)
         cmocka_unit_test(test_client_id), cmocka_unit_test(test_not_active),
         cmocka_unit_test(test_templates), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_no_memory), cmocka_unit_test(test_asking_allocates_nothing),
+        cmocka_unit_test(test_freshness),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

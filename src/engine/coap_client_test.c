@@ -39,6 +39,42 @@ static void retransmission_schedule(void **state)
     run("schedule", steps);
 }
 
+/* A peer that is heard gets it again at once, but not twice within ACK_TIMEOUT, and not oftener in
+ * all. */
+static void hurried_retransmission(void **state)
+{
+    (void)state;
+    static const struct step steps[] = {
+        {0, HURRY, "", 0}, /* nothing is on its way */
+        {0, ASK, "", OK},
+        {0, OUT, "4801....................b161", 0},
+        {1999, HURRY, "", 0},
+        {1999, TICK, "", 0},
+        {1999, QUIET, "", 0},
+        {2000, TICK, "", 0},
+        {2000, OUT, "4801....................b161", 0},
+        {3999, HURRY, "", 0},
+        {3999, TICK, "", 0},
+        {3999, QUIET, "", 0},
+        {4000, HURRY, "", 0},
+        {4000, TICK, "", 0},
+        {4000, OUT, "4801....................b161", 0},
+        {6000, HURRY, "", 0},
+        {6000, TICK, "", 0},
+        {6000, OUT, "4801....................b161", 0},
+        {8000, HURRY, "", 0},
+        {8000, TICK, "", 0},
+        {8000, OUT, "4801....................b161", 0},
+        {10000, HURRY, "", 0}, /* no try is left */
+        {10000, TICK, "", 0},
+        {10000, QUIET, "", 0},
+        {39999, TICK, "", 0},
+        {40000, TICK, "", COAP_EVENT_GIVE_UP},
+        {0, END, NULL, 0},
+    };
+    run("hurry", steps);
+}
+
 static void client_matching(void **state)
 {
     (void)state;
@@ -190,6 +226,7 @@ int main(void)
         cmocka_unit_test(lost_acknowledgement),    cmocka_unit_test(client_separate_and_timeouts),
         cmocka_unit_test(unexpected_responses),    cmocka_unit_test(one_at_a_time),
         cmocka_unit_test(client_observe),          cmocka_unit_test(request_limits),
+        cmocka_unit_test(hurried_retransmission),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -254,5 +254,9 @@ MUST_USE enum err coap_endpoint_request(struct coap_endpoint *e, const struct co
 /* coap_endpoint_forget - drops a request or an observation of ours; the next notification of it is
  * answered with a Reset, which ends it at the server. Unknown ids are fine. */
 void coap_endpoint_forget(struct coap_endpoint *e, uint32_t id);
+/* coap_endpoint_hurry - the peer was heard, so it is awake: a request of ours that it has not
+ * acknowledged goes out again now instead of later, if it is not younger than ACK_TIMEOUT and has a
+ * try left. At the next tick. */
+void coap_endpoint_hurry(struct coap_endpoint *e, uint64_t now_ms);
 
 #endif

@@ -36,7 +36,8 @@ enum op {
     ASK,        /* a request of ours: CON GET */
     ASK_NON,
     ASK_OBSERVE,
-    FORGET /* our last request */
+    FORGET, /* our last request */
+    HURRY
 };
 
 struct step {
@@ -168,6 +169,9 @@ static int run_step(struct bench *b, const char *name, size_t line, const struct
         return (int)ask(b, true, "*", s->at_ms);
     case FORGET:
         coap_endpoint_forget(b->e, b->request);
+        return s->want;
+    case HURRY:
+        coap_endpoint_hurry(b->e, s->at_ms);
         return s->want;
     case END:
         break;

@@ -188,6 +188,19 @@ void coap_transmissions_of_observation_remove(struct coap_endpoint *e,
     }
 }
 
+void coap_endpoint_hurry(struct coap_endpoint *e, uint64_t now_ms)
+{
+    struct coap_transmission *t = first_of(e);
+    if (t == NULL || t->about != COAP_ABOUT_REQUEST || t->n_sent == 0 ||
+        t->n_sent > e->limits->max_retransmit) {
+        return;
+    }
+    uint64_t sent_at_ms = t->due_at_ms - t->timeout_ms;
+    if (now_ms >= sent_at_ms + e->limits->ack_timeout_ms && now_ms < t->due_at_ms) {
+        t->due_at_ms = now_ms;
+    }
+}
+
 /* A newer state goes out in place of the one nobody acknowledged, with the tries that are left.
  * SPEC: RFC7641 4.5.2 */
 static void take_newer_state(struct coap_endpoint *e, struct coap_transmission *t, uint64_t now_ms)

@@ -103,6 +103,12 @@ MUST_USE enum err publisher_judge(struct worker *w, const struct msg *m)
                              : ERR_DENIED;
 }
 
+const struct grants *publisher_grants(struct worker *w, uint64_t publisher)
+{
+    const struct publisher *p = publisher_of(w, publisher);
+    return p != NULL ? p->grants : NULL;
+}
+
 bool publisher_ok(struct worker *w, const struct msg *m)
 {
     return publisher_judge(w, m) == OK;
@@ -318,6 +324,7 @@ MUST_USE enum err publish_route(struct worker *w, const struct route *r)
             token_open(w, r->token, 1 + (uint32_t)__builtin_popcountll(p.owed));
         }
         send_others(w, r, &p);
+        desk_offer(w, r->m);
     }
     chosen_unref(p.choice.chosen);
     msg_unref(r->m);
@@ -567,6 +574,9 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
         err = passage_publish(c->account, p->topic, p->qos,
                               retain_wish(w, c->account, p->topic, p->retain), p->payload.n,
                               w->now_ms, &why);
+        if (err == OK) {
+            err = desk_check(c->account, p->topic, p->props.block, p->retain, &why);
+        }
         if (err == OK && ceiling_refuses(w, &why)) {
             err = ERR_QUOTA;
         }

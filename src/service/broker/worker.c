@@ -68,6 +68,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->observers_dirty);
     list_init(&w->asides);
     numbers_init(&w->numbers, &w->setup.key);
+    desk_init(&w->desk, &w->setup.key, now_ms);
     list_init(&w->asks);
     wheel_init(&w->conn_wheel, now_ms);
     wheel_init(&w->session_wheel, now_ms);
@@ -163,6 +164,7 @@ struct worker *worker_free(struct worker *w)
         mem_free(LIST_ENTRY(n, struct barrier, node));
     }
     asides_free(w);
+    desk_done(w);
     if (w->retained != NULL) {
         browses_end(w);
     }
@@ -250,6 +252,9 @@ static bool take_message(struct worker *w, struct wmsg *m)
     case WMSG_ASIDE:
         aside_asked(w, m->ask);
         break;
+    case WMSG_COMMAND:
+        desk_take(w, m->note);
+        break;
     case WMSG_DRAIN:
         worker_drain(w);
         break;
@@ -286,6 +291,9 @@ void wmsg_done(struct wmsg *m)
         break;
     case WMSG_ASIDE:
         aside_ask_unref(m->ask);
+        break;
+    case WMSG_COMMAND:
+        command_note_free(m->note);
         break;
     case WMSG_BARRIER:
     case WMSG_BARRIER_ACK:
@@ -363,6 +371,7 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
     spill_retry(w);
     replays_turn(w);
     browses_turn(w);
+    desk_turn(w);
     outboxes_drain(w);
     if (!list_is_empty(&w->paused)) {
         conns_resume(w);
@@ -415,7 +424,7 @@ uint64_t worker_deadline(const struct worker *w)
         const struct conn *c = LIST_ENTRY(n, struct conn, paused);
         at = least(at, c->paused_until_ms == UINT64_MAX ? w->now_ms + 10 : c->paused_until_ms);
     }
-    return least(least(at, replays_deadline(w)), w->next_sweep_ms);
+    return least(least(at, least(replays_deadline(w), desk_deadline(w))), w->next_sweep_ms);
 }
 
 uint64_t worker_realm_epoch(const struct worker *w)

@@ -13,6 +13,7 @@
 #include "security/password/scram.h"
 #include "service/broker/aside.h"
 #include "service/broker/browse.h"
+#include "service/broker/command.h"
 #include "service/broker/numbers.h"
 #include "service/broker/worker.h"
 
@@ -242,6 +243,7 @@ struct worker {
     uint32_t n_readings;                /* under way, */
     uint64_t reading_bytes;             /* and what they bring */
     struct numbers numbers;             /* of OSCORE; the first worker's */
+    struct desk desk;                   /* commands for devices whose home is here */
 
     struct list observers_dirty;
     uint64_t *done; /* cookies, FIFO */

@@ -77,14 +77,32 @@ static enum err check_placeholders(const struct reading *r, const struct yaml_no
     }
 }
 
+static enum err read_freshness(const struct reading *r, const struct yaml_node *n, uint32_t *ret)
+{
+    static const struct setting row = {
+        "freshness", SETTING_DURATION, POLICY_FRESHNESS_MIN_S, POLICY_FRESHNESS_MAX_S, "", 0, 0};
+    char why[SETTING_WHY_BYTES];
+    uint64_t seconds = 0;
+    if (n == NULL) {
+        return OK;
+    }
+    TRY(yaml_expect(r->doc, n, YAML_SCALAR, "freshness", r->complaint));
+    if (setting_parse(&row, n->text, 0, why, &seconds) != OK) {
+        return COMPLAIN(r, n, "%s", why);
+    }
+    *ret = (uint32_t)seconds;
+    return OK;
+}
+
 static enum err read_topic(const struct reading *r, struct role *role, enum policy_action action,
                            const struct yaml_node *n)
 {
     const struct yaml_node *topic = n;
     bool retain = false;
     uint8_t qos = 2;
+    uint32_t freshness_s = 0;
     if (n->kind == YAML_MAP) {
-        static const char *const publish_keys[] = {"topic", "retain", "qos", NULL};
+        static const char *const publish_keys[] = {"topic", "retain", "qos", "freshness", NULL};
         static const char *const subscribe_keys[] = {"topic", NULL};
         TRY(yaml_only(r->doc, n, action == POLICY_PUBLISH ? publish_keys : subscribe_keys,
                       action == POLICY_PUBLISH ? "a publish grant" : "a subscribe grant",
@@ -97,6 +115,7 @@ static enum err read_topic(const struct reading *r, struct role *role, enum poli
         if (flag != NULL) {
             TRY(read_flag(r, flag, "retain", &retain));
         }
+        TRY(read_freshness(r, yaml_find(n, "freshness"), &freshness_s));
         const struct yaml_node *level = yaml_find(n, "qos");
         if (level != NULL) {
             if (level->kind != YAML_SCALAR || level->text.n != 1 || level->text.p[0] < '0' ||
@@ -109,6 +128,9 @@ static enum err read_topic(const struct reading *r, struct role *role, enum poli
     TRY(yaml_expect(r->doc, topic, YAML_SCALAR, "a topic", r->complaint));
     TRY(check_placeholders(r, topic));
     enum err e = role_add_topic(role, action, topic->text, retain, qos, topic->line);
+    if (e == OK && freshness_s > 0) {
+        role_set_freshness(role, freshness_s);
+    }
     return e == OK ? OK : template_refused(r, topic, e, "topic");
 }
 
@@ -412,6 +434,12 @@ const char *policy_yaml_default(void)
            "# `sallyport policy apply FILE`, ask why with `sallyport policy explain`.\n"
            "# Who is in another segment (listeners and attribute segment) hears only what flows\n"
            "# lets pass: flows: [ { from: field, to: control, topics: [\"sensors/#\"] } ]\n"
+           "# Who commands CoAP devices publishes to \"$coap/DEVICE/METHOD/PATH\" "
+           "(\"$coap/+/GET/#\"),\n"
+           "# and publishes and subscribes where the answers go (\"replies/${device}/#\"). A "
+           "publish\n"
+           "# grant with freshness: 10s wants changes by CoAP to show by an Echo that they are "
+           "new.\n"
            "version: 1\n"
            "roles:\n"
            "  sensor:                        # measures and reports; takes commands of its own\n"

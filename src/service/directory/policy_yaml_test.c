@@ -48,6 +48,9 @@ static const struct {
     {"retain maybe", ROLE("publish: [ { topic: a, retain: maybe } ]"),
      "f:4:36: retain must be yes"},
     {"no topic", ROLE("publish: [ { qos: 1 } ]"), "f:4:16: a grant needs its topic"},
+    {"freshness too short", ROLE("publish: [ { topic: a, freshness: 1s } ]"), "f:4:39: freshness"},
+    {"freshness too long", ROLE("publish: [ { topic: a, freshness: 61s } ]"), "f:4:39: freshness"},
+    {"freshness on subscribe", ROLE("subscribe: [ { topic: a, freshness: 2s } ]"), "f:4:"},
     {"retain on subscribe", ROLE("subscribe: [ { topic: a, retain: yes } ]"),
      "f:4:30: unknown key \"retain\" in a subscribe grant"},
     {"many twice", ROLE("many: 2"), "f:4:11: many must be yes or no"},
@@ -80,7 +83,7 @@ static const char good_text[] =
     "roles:\n"
     "  sensor:\n"
     "    publish: [ \"sensors/${site}/${device}/+\", { topic: \"status/${device}\", retain: yes, "
-    "qos: 1 } ]\n"
+    "qos: 1 }, { topic: v, freshness: 30s } ]\n"
     "    subscribe: [ \"commands/${device}/#\" ]\n"
     "    resources: [ { path: \"/fw/${class}\", methods: [GET, PUT] } ]\n"
     "    limits: { publish_rate: 5/s }\n"
@@ -131,6 +134,9 @@ static void test_good(void **state)
     struct decision why;
     assert_int_equal(grants_publish(g, slice_text("sensors/lab/m1/t"), 0, false, &why), OK);
     assert_non_null(strstr(why.rule, "line 4"));
+    assert_int_equal(grants_freshness(g, slice_text("v")), 30);
+    assert_int_equal(grants_publish(g, slice_text("v"), 0, false, &why), OK);
+    assert_non_null(strstr(why.rule, "Echo not older than 30 s"));
     (void)grants_free(g);
     uint32_t field = flow_segment(slice_text("field")),
              control = flow_segment(slice_text("control"));

@@ -298,7 +298,9 @@ static enum err open_endpoint(struct association *a)
     struct coap_door *d = a->door;
     struct coap_endpoint_setup setup = {.limits = &d->coap,
                                         .counters = &d->counts,
-                                        .peer = slice_text(a->peer),
+                                        /* an Echo is of one association, not of an address */
+                                        .peer = slice_of(&a->id, sizeof(a->id)),
+                                        .echo_key = &d->echo_key,
                                         .seed = random_u64(&d->setup.random),
                                         .proven = true};
     return coap_endpoint_new(&setup, d->now_ms, &a->endpoint);
@@ -317,6 +319,7 @@ static enum err association_new(struct coap_door *d, const struct dtls_info *inf
     net_peer_text(&info->peer, a->peer);
     list_init(&a->lookers);
     list_init(&a->tickets);
+    errands_open(a);
     map_init(&a->watches, &d->setup.key, watch_key);
     enum err err = worker_account(d->setup.worker, principal, d->now_ms, &a->account);
     if (err == OK) {
@@ -401,6 +404,7 @@ static enum err admit(struct coap_door *d, const struct dtls_info *info)
     door_report(d, &e);
     count_add(&d->setup.counters->connections_coap, 1);
     count_add(&d->setup.counters->connections_at[d->setup.entrance->index], 1);
+    errands_heard(a);
     association_serve(a);
     return OK;
 }
@@ -444,6 +448,7 @@ void association_close(struct association *a, const char *why)
         ticket_free(LIST_ENTRY(n, struct ticket, node));
     }
     coap_bodies_end(&d->bodies, a->id);
+    errands_close(a);
     wheel_cancel(&d->wheel, &a->timer);
     (void)map_remove(&d->associations, association_key(a));
     dtls_close(d->dtls, a->id);
@@ -593,6 +598,7 @@ static void on_received(void *ctx, uint64_t id, struct slice plain)
     }
     report_refused(a, &before, plain);
     request_serve(a, &ev);
+    errands_heard(a);
     association_serve(a);
 }
 

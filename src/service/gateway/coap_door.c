@@ -55,6 +55,7 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     list_init(&d->passing);
     d->coap.understood |=
         COAP_OPTION_BIT(COAP_OPTION_IF_MATCH) | COAP_OPTION_BIT(COAP_OPTION_IF_NONE_MATCH);
+    d->echo_key = (struct siphash_key){random_u64(&setup->random), random_u64(&setup->random)};
     d->coap.token_bytes = COAP_ENDPOINT_TOKEN_MAX; /* SPEC: RFC8974 2.1 */
     d->now_ms = now_ms;
     d->wall_ms = wall_ms;
@@ -181,7 +182,7 @@ static void arm(struct association *a)
 {
     struct coap_door *d = a->door;
     uint64_t at = least(coap_endpoint_deadline(a->endpoint), a->heard_at_ms + COAP_DOOR_IDLE_MS);
-    at = least(at, nudge_at(a));
+    at = least(at, least(nudge_at(a), errands_deadline(a)));
     if (a->credential_ends_wall_ms != CREDENTIAL_NEVER) {
         int64_t left = a->credential_ends_wall_ms - d->wall_ms;
         at = least(at, left > 0 ? d->now_ms + (uint64_t)left : d->now_ms);
@@ -222,6 +223,7 @@ static void association_tick(struct association *a)
         a->nudged_at_ms = d->now_ms;
         watch_nudge(a);
     }
+    errands_expire(a);
     do {
         if (coap_endpoint_tick(a->endpoint, d->now_ms, &ev) != OK) {
             count_add(&d->setup.counters->dropped_memory, 1);
@@ -290,6 +292,7 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
     shed_look(d);
     take_done(d);
     take_messages(d);
+    errands_turn(d);
     shed_release(d);
     poison_turn(d);
     dtls_tick(d->dtls, d->now_ms);

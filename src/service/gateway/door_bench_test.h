@@ -272,6 +272,9 @@ static struct policy *make_policy(bool narrow)
     grant(r, POLICY_PUBLISH, "low/${device}", true, 0);
     grant(r, POLICY_PUBLISH, "s/${device}/fixed", true, 2);
     grant(r, POLICY_SUBSCRIBE, "s/${device}/#", false, 2);
+    grant(r, POLICY_PUBLISH, "guarded/${device}/#", true, 2);
+    grant(r, POLICY_PUBLISH, "guarded/${device}/valve", true, 2);
+    role_set_freshness(r, 10);
     grant(r, POLICY_SUBSCRIBE, "empty/+/level/#", false, 2);
     if (!narrow) {
         grant(r, POLICY_SUBSCRIBE, "commands/${device}", false, 2);
@@ -284,6 +287,9 @@ static struct policy *make_policy(bool narrow)
     assert_int_equal(policy_add_role(p, slice_text("console"), &r), OK);
     grant(r, POLICY_PUBLISH, "#", true, 2);
     grant(r, POLICY_SUBSCRIBE, "#", false, 2);
+    if (!narrow) {
+        grant(r, POLICY_PUBLISH, "$coap/#", false, 2);
+    }
     assert_int_equal(policy_add_role(p, slice_text("nobody"), &r), OK);
     return p;
 }
@@ -511,7 +517,7 @@ struct ask {
     struct slice payload;
     int observe; /* -1: no option */
     int format, accept, no_response, max_age, block1, block2, size1;
-    struct slice etag, second_etag, request_tag;
+    struct slice etag, second_etag, request_tag, echo;
     uint8_t token;
 };
 
@@ -556,6 +562,9 @@ static size_t build(struct fortress *f, const struct ask *a, uint8_t *dst, size_
     add_optional(&o, COAP_OPTION_BLOCK2, a->block2);
     add_optional(&o, COAP_OPTION_BLOCK1, a->block1);
     add_optional(&o, COAP_OPTION_SIZE1, a->size1);
+    if (a->echo.n > 0) {
+        coap_option_add(&o, COAP_OPTION_ECHO, a->echo);
+    }
     add_optional(&o, COAP_OPTION_NO_RESPONSE, a->no_response);
     if (a->request_tag.n > 0) {
         coap_option_add(&o, COAP_OPTION_REQUEST_TAG, a->request_tag);
@@ -590,7 +599,7 @@ static struct coap_message next_sent(struct fortress *f, unsigned worker, uint64
     return (struct coap_message){.type = COAP_RST};
 }
 
-static void forget_sent(struct fortress *f)
+static inline void forget_sent(struct fortress *f)
 {
     for (unsigned i = 0; i < WORKERS; i++) {
         f->fakes[i].at = f->fakes[i].n_sent = 0;
@@ -598,8 +607,8 @@ static void forget_sent(struct fortress *f)
 }
 
 /* Sends and gives the answer. */
-static struct coap_message asks(struct fortress *f, unsigned worker, uint64_t id,
-                                const struct ask *a)
+static inline struct coap_message asks(struct fortress *f, unsigned worker, uint64_t id,
+                                       const struct ask *a)
 {
     forget_sent(f);
     send_ask(f, worker, id, a);

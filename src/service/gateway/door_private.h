@@ -36,6 +36,10 @@ struct association {
     size_t n_tickets;
     struct bucket reads;
     bool has_published, is_gone;
+    struct list errands; /* commands on their way to it; errand.c's */
+    bool is_quiet;       /* it did not acknowledge the last one: it is asked when it is heard */
+    bool is_announced;   /* the desk knows where it is, */
+    uint64_t announced_at_ms;
     char peer[NET_PEER_TEXT_BYTES];
 };
 
@@ -84,6 +88,7 @@ struct request {
     struct asker asker;
     const struct coap_message *m;
     enum coap_observe_wish observe;
+    uint64_t echo_age_ms; /* of the valid Echo it carries; UINT64_MAX: none */
     struct door_path path;
 };
 
@@ -110,6 +115,7 @@ struct door_told {
 struct coap_door {
     struct coap_door_setup setup;
     struct coap_limits coap;
+    struct siphash_key echo_key; /* random */
     struct coap_counters counts;
     struct dtls *dtls;
     uint64_t now_ms;
@@ -273,6 +279,19 @@ void passing_expire(struct coap_door *d);
  * short: nobody was promised them. Gives how many. */
 size_t blocks_shed(struct coap_door *d);
 uint64_t passing_deadline(const struct coap_door *d);
+
+/* errand.c: commands to devices */
+void errands_open(struct association *a);
+/* errands_heard - something came from it. */
+void errands_heard(struct association *a);
+/* errands_close - the association has ended. */
+void errands_close(struct association *a);
+/* errand_event - what the endpoint says of a request of ours. */
+void errand_event(struct association *a, const struct coap_event *ev);
+uint64_t errands_deadline(const struct association *a);
+void errands_expire(struct association *a);
+/* errands_turn - takes what the desks have sent. */
+void errands_turn(struct coap_door *d);
 
 /* watch.c: observations */
 void watch_request(const struct request *rq);

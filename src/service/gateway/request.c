@@ -513,6 +513,34 @@ static bool has_hops(const struct request *rq)
     return true;
 }
 
+/* Does the policy ask that it is said now, and is it not shown? Blocks between the first and the
+ * last of a body say nothing by themselves. SPEC: RFC9175 2.3 */
+static bool is_stale(const struct request *rq)
+{
+    const struct association *a = rq->asker.a;
+    struct coap_block block = {.number = 0};
+    bool reads = rq->m->code == COAP_GET || rq->m->code == COAP_FETCH;
+    if (rq->path.kind != DOOR_PATH_TOPIC || reads || a->endpoint == NULL) {
+        return false; /* without an endpoint it came by a stream, which keeps the order */
+    }
+    if (coap_block_find(rq->m->options, COAP_OPTION_BLOCK1, &block) == OK && block.number > 0 &&
+        block.has_more) {
+        return false;
+    }
+    uint32_t least_s = grants_freshness(a->account->grants, rq->path.text);
+    return least_s > 0 && rq->echo_age_ms > (uint64_t)least_s * 1000;
+}
+
+/* Nothing was done of it, and the same with this Echo will be. */
+static void ask_for_echo(const struct request *rq)
+{
+    const struct coap_door *d = rq->asker.a->door;
+    count_add(&d->setup.counters->refused_stale, 1);
+    if (coap_endpoint_challenge(rq->asker.a->endpoint, rq->asker.exchange, d->now_ms) != OK) {
+        request_refuse_unavailable(&rq->asker);
+    }
+}
+
 static void serve(struct request *rq)
 {
     const struct limits *l = rq->asker.a->door->setup.limits;
@@ -527,6 +555,10 @@ static void serve(struct request *rq)
     if (!has_hops(rq)) {
         request_refuse(rq, EVENT_malformed, COAP_BAD_REQUEST, "Hop-Limit is from 1 to 255",
                        "its Hop-Limit is not from 1 to 255");
+        return;
+    }
+    if (is_stale(rq)) {
+        ask_for_echo(rq);
         return;
     }
     AUTO(buf_done) struct buf kept = {0};
@@ -576,7 +608,10 @@ void request_serve(struct association *a, const struct coap_event *ev)
     }
     switch (ev->kind) {
     case COAP_EVENT_REQUEST: {
-        struct request rq = {.asker = asker_of(a, ev), .m = &ev->m, .observe = ev->observe};
+        struct request rq = {.asker = asker_of(a, ev),
+                             .m = &ev->m,
+                             .observe = ev->observe,
+                             .echo_age_ms = ev->echo_age_ms};
         serve(&rq);
         break;
     }
@@ -585,9 +620,12 @@ void request_serve(struct association *a, const struct coap_event *ev)
         if (ev->about == COAP_ABOUT_OBSERVATION) {
             looker_ended(a, ev->key, ev->kind == COAP_EVENT_GIVE_UP);
         }
+        errand_event(a, ev);
+        break;
+    case COAP_EVENT_RESPONSE:
+        errand_event(a, ev);
         break;
     case COAP_EVENT_NONE:
-    case COAP_EVENT_RESPONSE:
         break;
     }
 }

@@ -58,6 +58,7 @@
     X(refused_prefix, "refusals_total", "reason=\"prefix\"", counter, "")                          \
     X(refused_preauth, "refusals_total", "reason=\"preauth\"", counter, "")                        \
     X(refused_memory, "refusals_total", "reason=\"memory\"", counter, "")                          \
+    X(refused_stale, "refusals_total", "reason=\"freshness\"", counter, "")                        \
     X(strangers, "strangers", "", gauge, "TCP connections that have not logged in yet")            \
     X(handshakes_waiting, "handshakes_waiting", "", gauge, "connections that wait for their turn") \
     X(admission_us, "admission_microseconds_total", "", counter,                                   \
@@ -71,6 +72,12 @@
     X(read_back, "read_back_total", "", counter, "bodies that came back from there")               \
     X(coap_in_bytes, "coap_unproven_in_bytes_total", "", counter, "from unproven addresses")       \
     X(coap_out_bytes, "coap_unproven_out_bytes_total", "", counter, "to unproven addresses")       \
+    X(commands_waiting, "commands_waiting", "", gauge, "commands for CoAP devices that wait")      \
+    X(commands_answered, "commands_total", "result=\"answered\"", counter,                         \
+      "commands for CoAP devices, by how they ended")                                              \
+    X(commands_timeout, "commands_total", "result=\"timeout\"", counter, "")                       \
+    X(commands_failed, "commands_total", "result=\"failed\"", counter, "")                         \
+    X(commands_refused, "commands_total", "result=\"refused\"", counter, "")                       \
     X(journal_records, "journal_records_total", "", counter, "records appended")                   \
     X(turns, "turns_total", "", counter, "turns of the workers")                                   \
     X(turn_us, "turn_microseconds_total", "", counter, "time spent in turns")                      \

@@ -1,5 +1,6 @@
 """CoAP over DTLS, message by message: a client that may do what no library lets it do."""
 import itertools
+import types
 
 from . import openssl
 from .coap_message import ACK, CON, EMPTY, RST, Message, path
@@ -8,9 +9,11 @@ from .coap_message import ACK, CON, EMPTY, RST, Message, path
 class Peer:
     """One association of a device, by its pre-shared key. Nothing here checks what it sends."""
 
-    def __init__(self, device):
+    def __init__(self, device, at=None):
+        """at: another port than the listener's, behind which it is."""
         self._mids, self._tokens = itertools.count(1000), itertools.count(1)
-        self._dtls = openssl.Dtls(openssl.library(), device.fortress, device)
+        to = device.fortress if at is None else types.SimpleNamespace(ports={'coaps': at})
+        self._dtls = openssl.Dtls(openssl.library(), to, device)
 
     def send_bytes(self, data):
         """One datagram."""
@@ -59,6 +62,10 @@ class Peer:
             return self.receive().kind == RST
         except (TimeoutError, openssl.Closed):
             return False
+
+    def vanish(self):
+        """Ends without a word to the server."""
+        self._dtls.close()
 
     def __enter__(self):
         return self

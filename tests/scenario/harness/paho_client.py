@@ -71,9 +71,9 @@ class Paho:
         assert code == 0
         return [int(getattr(one, 'value', one)) for one in self._wait(self._subscribed, mid, timeout)]
 
-    def publish(self, topic, payload, qos=1, retain=False, timeout=10):
+    def publish(self, topic, payload, qos=1, retain=False, timeout=10, properties=None):
         """Returns when the message is acknowledged."""
-        info = self.client.publish(topic, payload, qos, retain)
+        info = self.client.publish(topic, payload, qos, retain, properties)
         self._wait(self.acked, info.mid, timeout)
 
     def get(self, timeout=10):
