@@ -254,5 +254,8 @@ MUST_USE enum err coap_endpoint_request(struct coap_endpoint *e, const struct co
 /* coap_endpoint_forget - drops a request or an observation of ours; the next notification of it is
  * answered with a Reset, which ends it at the server. Unknown ids are fine. */
 void coap_endpoint_forget(struct coap_endpoint *e, uint32_t id);
+/* coap_endpoint_ping - an empty CON, once: whoever is there answers with a Reset, which is nothing
+ * to anybody but those that keep a way open on the way. ERR_NOMEM. SPEC: RFC7252 4.3 */
+MUST_USE enum err coap_endpoint_ping(struct coap_endpoint *e, uint64_t now_ms);
 
 #endif
