@@ -1,14 +1,13 @@
 """a: `sallyport coap` under OSCORE: against a server that was written without our code (harness/oscore_server.py), and our daemon."""
 import json
-import queue
 import shutil
 import signal
 import subprocess
-import threading
 
 import pytest
 
-from harness import mosquitto
+from harness import coap_cli, mosquitto
+from harness.coap_cli import Observing
 from harness.coap_message import ACK, CON, FETCH, RST
 from harness.fortress import BINARY, Fortress
 from harness.oscore_server import Server
@@ -26,49 +25,19 @@ def server(tmp_path):
         yield one
 
 
-def command(where, method, path, *more, bundle=None):
-    """where: a Server, or a device of a fortress."""
+def place(where, path, bundle=None):
+    """URI and bundle; where: a Server, or a device of a fortress."""
     if isinstance(where, Server):
-        uri, bundle = f'coap://127.0.0.1:{where.port}/{path}', bundle or where.bundle.path
-    else:
-        uri, bundle = f'coap://localhost:{where.fortress.ports["coap"]}/mq/{path}', bundle or where.bundle
-    return [str(BINARY), 'coap', method, uri, '--bundle', str(bundle), *more]
+        return f'coap://127.0.0.1:{where.port}/{path}', '--bundle', str(bundle or where.bundle.path)
+    return f'coap://localhost:{where.fortress.ports["coap"]}/mq/{path}', '--bundle', str(bundle or where.bundle)
 
 
-def run(where, method, path, *more, exit_code=0, data='', **how):
-    done = subprocess.run(command(where, method, path, *more, **how), capture_output=True, text=True, input=data, timeout=60, check=False)
-    assert 'Sanitizer' not in done.stderr and 'runtime error' not in done.stderr, done.stderr
-    assert done.returncode == exit_code, (done.returncode, done.stdout[:200], done.stderr)
-    return done
+def run(where, method, path, *more, bundle=None, **how):
+    return coap_cli.run(method, *place(where, path, bundle), *more, **how)
 
 
-class Observing:
-    def __init__(self, *what):
-        self.lines = queue.Queue()
-        self.process = subprocess.Popen(command(*what), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.put(line.rstrip('\n'))
-
-    def get(self):
-        return self.lines.get(timeout=20)
-
-    def stop(self, how=signal.SIGINT, code=0):
-        if self.process.poll() is None:
-            self.process.send_signal(how)
-            assert self.process.wait(20) == code, self.process.stderr.read()
-        self._reader.join(10)
-        self.process.stdout.close()
-        self.process.stderr.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
+def observing(where, path, *more):
+    return Observing('observe', *place(where, path), *more)
 
 
 # ---- against a server that is not ours
@@ -111,7 +80,7 @@ def test_separate_answers_and_lost_messages(server):
 
 def test_observing_takes_each_state_once_and_in_order(server):
     server.resources['a'] = b'state-0'
-    with Observing(server, 'observe', 'a') as seen:
+    with observing(server, 'a') as seen:
         assert seen.get() == 'state-0'
         first = server.notify('a', b'state-1')
         assert seen.get() == 'state-1'
@@ -144,7 +113,7 @@ def test_observing_takes_each_state_once_and_in_order(server):
 def test_no_number_is_used_twice_however_a_run_ends(server, end):
     server.resources['a'] = b'here'
     for _ in range(3):
-        seen = Observing(server, 'observe', 'a')
+        seen = observing(server, 'a')
         assert seen.get() == 'here'
         seen.stop(end, -9 if end == signal.SIGKILL else 0)
         assert run(server, 'get', 'a').stdout == 'here\n'
@@ -197,7 +166,7 @@ def test_what_is_not_protected_is_not_believed(server):
 
 def test_one_command_at_a_time(server):
     server.resources['a'] = b'here'
-    with Observing(server, 'observe', 'a') as seen:
+    with observing(server, 'a') as seen:
         assert seen.get() == 'here'
         assert 'in use by another command' in run(server, 'get', 'a', '-B', '1', exit_code=1).stderr
     assert run(server, 'get', 'a').stdout == 'here\n'
@@ -227,7 +196,7 @@ def test_a_record_that_cannot_be_kept(server):
 
 def test_pings(server):
     server.resources['a'] = b'here'
-    with Observing(server, 'observe', 'a', '-K', '1') as seen:
+    with observing(server, 'a', '-K', '1') as seen:
         assert seen.get() == 'here'
         server.wait('a ping', lambda: any(m.kind == CON for m in server.empty))
         server.notify('a', b'still')
@@ -252,7 +221,7 @@ def test_our_daemon(fortress):
     body = text_of(5000, 'y')
     run(lamp, 'put', f'lamps/{lamp.name}/state', '-f', '-', data=body)
     assert run(lamp, 'get', f'lamps/{lamp.name}/state').stdout == body + '\n'
-    with Observing(lamp, 'observe', topic) as seen:
+    with observing(lamp, topic) as seen:
         assert seen.get() == text_of(9000)
         for i in range(10):
             mosquitto.publish(console, topic, f'state-{i}', '-r', qos=1)

@@ -1,17 +1,14 @@
 """a: `sallyport coap` with large values and observation, against our daemon and against Debian's coap-server."""
 import json
-import queue
 import shutil
-import signal
 import socket
 import subprocess
-import threading
 
 import pytest
 
+from harness import coap_cli
 from harness.coap_message import GET, OBSERVE, PUT
 from harness.coap_peer import Peer
-from harness.fortress import BINARY
 from harness.wait import wait_until
 
 pytestmark = pytest.mark.release
@@ -22,47 +19,18 @@ def text_of(n, word='x'):
     return ''.join(f'{word}{i:07d}' for i in range(n // 8 + 1))[:n]
 
 
-def command(device, method, uri, *more):
+def place(device, uri):
     if '://' not in uri:
         uri = f'coaps://localhost:{device.fortress.ports["coaps"]}/mq/lamps/{device.name}/{uri}'
-    return [str(BINARY), 'coap', method, uri, '--bundle', str(device.bundle), *more]
+    return uri, '--bundle', str(device.bundle)
 
 
-def run(device, method, uri, *more, exit_code=0, data='', **how):
-    """Runs to its end and gives stdout and stderr."""
-    done = subprocess.run(command(device, method, uri, *more, **how), capture_output=True, text=True, input=data, timeout=60,
-                          check=False)
-    assert 'Sanitizer' not in done.stderr and 'runtime error' not in done.stderr, done.stderr
-    assert done.returncode == exit_code, (done.returncode, done.stdout[:200], done.stderr)
-    return done
+def run(device, method, uri, *more, **how):
+    return coap_cli.run(method, *place(device, uri), *more, **how)
 
 
-class Observing:
-    """`sallyport coap observe`: its lines, one by one."""
-
-    def __init__(self, device, uri, *more):
-        self.lines = queue.Queue()
-        self.process = subprocess.Popen(command(device, 'observe', uri, *more), stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.put(line.rstrip('\n'))
-
-    def get(self, timeout=15):
-        return self.lines.get(timeout=timeout)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(10) == 0, self.process.stderr.read()
-        self._reader.join(10)
-        self.process.stdout.close()
-        self.process.stderr.close()
+def observing(device, uri, *more):
+    return coap_cli.Observing('observe', *place(device, uri), *more)
 
 
 @pytest.fixture
@@ -106,7 +74,7 @@ def test_json_lines(lamp):
 
 def test_observers_print_whole_states(lamp):
     run(lamp, 'put', 'seen', '-f', '-', data=text_of(3000, 'a'))
-    with Observing(lamp, 'seen') as seen, Peer(lamp) as writer:
+    with observing(lamp, 'seen') as seen, Peer(lamp) as writer:
         assert seen.get() == text_of(3000, 'a')
         for state in (b'short', b'shorter'):
             assert writer.ask(PUT, f'mq/lamps/{lamp.name}/seen', state).text == '2.04'
@@ -114,7 +82,7 @@ def test_observers_print_whole_states(lamp):
         for word in 'bcd':
             run(lamp, 'put', 'seen', '-f', '-', data=text_of(4000, word))
             assert seen.get() == text_of(4000, word)
-    with Observing(lamp, 'seen', '-b', '64', '--json') as seen:
+    with observing(lamp, 'seen', '-b', '64', '--json') as seen:
         assert json.loads(seen.get())['payload'] == text_of(4000, 'd')
 
 
@@ -152,7 +120,7 @@ def test_with_another_server(lamp, program):
         run(lamp, 'put', f'{base}/example_data', '-b', '256', '-f', '-', data=body)
         for size in ('64', '1024'):
             assert run(lamp, 'get', f'{base}/example_data', '-b', size).stdout == body + '\n'
-        with Observing(lamp, f'{base}/time') as clock:
+        with observing(lamp, f'{base}/time') as clock:
             first = clock.get()
             assert clock.get() != first
     finally:
