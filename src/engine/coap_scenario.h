@@ -36,7 +36,8 @@ enum op {
     ASK,        /* a request of ours: CON GET */
     ASK_NON,
     ASK_OBSERVE,
-    FORGET /* our last request */
+    FORGET, /* our last request */
+    PING
 };
 
 struct step {
@@ -169,6 +170,8 @@ static int run_step(struct bench *b, const char *name, size_t line, const struct
     case FORGET:
         coap_endpoint_forget(b->e, b->request);
         return s->want;
+    case PING:
+        return (int)coap_endpoint_ping(b->e, s->at_ms);
     case END:
         break;
     }

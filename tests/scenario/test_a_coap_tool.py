@@ -1,14 +1,16 @@
 """a: `sallyport coap` with large values and observation, against our daemon and against Debian's coap-server."""
 import json
+import re
 import shutil
 import socket
 import subprocess
 
 import pytest
 
-from harness import coap_cli
+from harness import coap, coap_cli
 from harness.coap_message import GET, OBSERVE, PUT
 from harness.coap_peer import Peer
+from harness.fortress import BINARY
 from harness.wait import wait_until
 
 pytestmark = pytest.mark.release
@@ -91,6 +93,38 @@ def test_observing_ends_at_its_time_and_deregisters(fortress, lamp):
     assert run(lamp, 'observe', 'timed', '-s', '1').stdout == 'now\n'
     with Peer(lamp) as peer:
         assert peer.ask(GET, f'mq/lamps/{lamp.name}/timed', options=[(OBSERVE, 0)]).option(OBSERVE) is not None
+
+
+@pytest.mark.skipif(not coap.BUILDS, reason='libcoap3-bin is not installed')
+@pytest.mark.parametrize('build', coap.BUILDS)
+def test_what_coap_client_takes_is_taken_or_explained(build):
+    """Each option of its own usage text."""
+    usage = subprocess.run([build], capture_output=True, text=True, check=False)
+    rows = re.findall(r'^\t(-[a-zA-Z])( \S+)?', usage.stdout + usage.stderr, re.M)
+    assert len(rows) > 25
+    for name, value in rows:
+        done = subprocess.run([str(BINARY), 'coap', 'get', 'coaps://127.0.0.1:1/x', '-k', '0123456789abcdef', '-u', 'me', '-B', '1',
+                               name, *(['1'] if value else [])], capture_output=True, text=True, timeout=60, check=False)
+        told = done.stderr.split('\n')[0]
+        assert 'unknown' not in told and 'needs a value' not in told, (name, told)
+        if done.returncode == 2:
+            assert name in done.stderr or '--insecure' in done.stderr, (name, done.stderr)
+
+
+def test_the_flags_at_work(lamp, tmp_path):
+    at = f'coaps://localhost:{lamp.fortress.ports["coaps"]}/mq/lamps/{lamp.name}/flagged'
+    as_client = ['-u', lamp.name, '-k', lamp.psk]
+    coap_cli.run('-m', 'put', at, *as_client, '-t', '0', '-e', 'on')
+    done = coap_cli.run(at, *as_client, '-o', str(tmp_path / 'out'), '-v', '6', '-a', '127.0.0.1', '-U', '-w', '-N')
+    assert (tmp_path / 'out').read_bytes() == b'on' and done.stdout == ''
+    assert re.search(r'^> NON 0\.01 .* options( 11){4}$', done.stderr, re.M) and re.search(r'^< NON 2\.05 ', done.stderr, re.M)
+    assert '4.02' in coap_cli.run('get', at, *as_client, '-O', '2049,x', exit_code=1).stderr, 'a critical option nobody knows'
+    coap_cli.run('get', at, *as_client, '-O', '2048,0x00ff')
+    assert coap_cli.run('get', at, *as_client, '-s', '1', '-K', '1').stdout == 'on\n'
+    with_cert = ['-c', lamp.cert, '-j', lamp.key, '-C', lamp.ca]
+    assert coap_cli.run('get', at, *with_cert).stdout == 'on\n'
+    assert coap_cli.run('get', at, '-c', lamp.cert, '-j', lamp.key, '-R', lamp.ca).stdout == 'on\n'
+    assert 'no address' in coap_cli.run('get', at, *as_client, '-a', '192.0.2.1', exit_code=1).stderr
 
 
 def free_pair():

@@ -376,8 +376,8 @@ int coap_ask_read(struct cli *cli, const struct cli_command *self, const struct 
     }
     if (method == NULL) {
         return cli_usage(cli, self,
-                         "coap does: get, put, post, delete, observe, fetch, patch, ipatch, each "
-                         "with one URI");
+                         "coap does: get, put, post, delete, observe, fetch, patch, ipatch (the "
+                         "word, or -m), each with one URI");
     }
     if (!read_block_size(args, &ret->szx)) {
         return cli_usage(cli, self,

@@ -102,11 +102,13 @@ enum err oscore_given_mark(const struct oscore_given *g, char dst[OSCORE_MARK_CH
 
 static enum err read_mark(const json_t *json, const char *name, char dst[OSCORE_MARK_CHARS + 1])
 {
-    const char *text = json_string_value(json_object_get(json, name));
-    if (text == NULL || strlen(text) != OSCORE_MARK_CHARS) {
+    uint8_t bytes[OSCORE_MARK_CHARS / 2];
+    size_t n = 0;
+    TRY(read_hex(json, name, bytes, sizeof(bytes), &n));
+    if (n != sizeof(bytes)) {
         return ERR_MALFORMED;
     }
-    memcpy(dst, text, OSCORE_MARK_CHARS + 1);
+    client_hex_write(slice_of(bytes, n), dst);
     return OK;
 }
 
