@@ -172,14 +172,14 @@ static void places(void **state)
     (void)state;
     struct duo d;
     meet(&d, true);
-    for (uint16_t mid = 10; mid < 10 + 3 * OSCORE_CLIENT_ASKED; mid++) {
-        assert_int_equal(duo_ask(&d, mid, none, false), OK);
+    for (int mid = 10; mid < 10 + 3 * OSCORE_CLIENT_ASKED; mid++) {
+        assert_int_equal(duo_ask(&d, (uint16_t)mid, none, false), OK);
     }
     assert_int_equal(duo_answer(&d, COAP_NON, "still", true), OK);
     duo_down(&d);
     assert_true(slice_is(d.got.payload, "still"));
-    for (uint16_t mid = 100; mid < 99 + OSCORE_CLIENT_ASKED; mid++) {
-        assert_int_equal(duo_ask(&d, mid, none, true), OK);
+    for (int mid = 100; mid < 99 + OSCORE_CLIENT_ASKED; mid++) {
+        assert_int_equal(duo_ask(&d, (uint16_t)mid, none, true), OK);
     }
     assert_int_equal(duo_ask(&d, 200, none, true), ERR_LIMIT);
     duo_done(&d);
@@ -341,16 +341,12 @@ static void bounds_and_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(first_contact),
-                                       cmocka_unit_test(second_run),
-                                       cmocka_unit_test(forgotten),
-                                       cmocka_unit_test(repeated),
-                                       cmocka_unit_test(notifications),
-                                       cmocka_unit_test(places),
-                                       cmocka_unit_test(unprotected),
-                                       cmocka_unit_test(changed_on_the_way),
-                                       cmocka_unit_test(nothing_leaves),
-                                       cmocka_unit_test(other_key),
-                                       cmocka_unit_test(bounds_and_memory)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(first_contact),    cmocka_unit_test(second_run),
+        cmocka_unit_test(forgotten),        cmocka_unit_test(repeated),
+        cmocka_unit_test(notifications),    cmocka_unit_test(places),
+        cmocka_unit_test(unprotected),      cmocka_unit_test(changed_on_the_way),
+        cmocka_unit_test(nothing_leaves),   cmocka_unit_test(other_key),
+        cmocka_unit_test(bounds_and_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

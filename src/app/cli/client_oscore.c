@@ -147,7 +147,8 @@ static int read_given(struct client_oscore *o, const char *path)
     }
 }
 
-/* Where a record counts: this directory of this machine. A copy of it would use the same numbers. */
+/* Where a record counts: this directory of this machine. A copy of it would use the same numbers.
+ */
 static enum err place_of(int dir, char dst[OSCORE_MARK_CHARS + 1])
 {
     struct stat st;

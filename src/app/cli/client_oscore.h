@@ -1,10 +1,10 @@
 /*
  * client_oscore - an OSCORE context of our own client, from its file, and the numbers it may use.
  *
- * Beside FILE.json stands FILE.state: the context derived anew with the server, and the first number
- * that was not reserved. Numbers are reserved ahead, on disk before any of them is used, so that
- * none is used twice whatever ends the command. Without a record, with one of another context, or in
- * a copy of the directory, nobody knows which numbers were used: a new context is derived
+ * Beside FILE.json stands FILE.state: the context derived anew with the server, and the first
+ * number that was not reserved. Numbers are reserved ahead, on disk before any of them is used, so
+ * that none is used twice whatever ends the command. Without a record, with one of another context,
+ * or in a copy of the directory, nobody knows which numbers were used: a new context is derived
  * (net/oscore_client.h). While one command uses a context, others wait for it.
  */
 #ifndef APP_CLI_CLIENT_OSCORE_H

@@ -535,9 +535,8 @@ static int open_oscore(struct asking *a, const struct dtls_handler *handler)
                                           .refused = on_refused,
                                           .random = &a->random};
     enum err err = oscore_client_new(&config, &a->peer, handler, &a->dtls);
-    return err == OK
-               ? GO_ON
-               : cli_fail(a->cli, "%s cannot be used: %s", a->ask.oscore_path, err_name(err));
+    return err == OK ? GO_ON
+                     : cli_fail(a->cli, "%s cannot be used: %s", a->ask.oscore_path, err_name(err));
 }
 
 static int open_socket(struct asking *a)

@@ -150,13 +150,12 @@ static int read_option(struct cli *cli, const struct cli_command *self, const ch
         }
         value = slice_of(wr_reserve(room, n), n);
     }
-    return add(ret, (uint16_t)number, value) ? CLI_DONE
-                                             : cli_usage(cli, self, "too many options");
+    return add(ret, (uint16_t)number, value) ? CLI_DONE : cli_usage(cli, self, "too many options");
 }
 
 /* Where the request goes; false: too many parts, or too long. */
-static bool add_uri(const struct cli_args *args, const struct coap_ask *a, uint8_t *room, size_t cap,
-                    struct options *ret)
+static bool add_uri(const struct cli_args *args, const struct coap_ask *a, uint8_t *room,
+                    size_t cap, struct options *ret)
 {
     struct coap_uri uri = a->uri;
     struct coap_option_writer w = coap_option_writer_into(room, cap);
@@ -237,10 +236,11 @@ static int read_uri(struct cli *cli, const struct cli_command *self, const char 
 {
     enum err err = coap_uri_parse(slice_text(text), &a->uri);
     if (err != OK || !slice_to_text(a->uri.host, a->target.host, sizeof(a->target.host))) {
-        return cli_usage(cli, self,
-                         "%s is not a URI coaps://HOST[:PORT]/PATH, or coap://HOST[:PORT]/PATH with "
-                         "OSCORE",
-                         text);
+        return cli_usage(
+            cli, self,
+            "%s is not a URI coaps://HOST[:PORT]/PATH, or coap://HOST[:PORT]/PATH with "
+            "OSCORE",
+            text);
     }
     a->carrier = a->uri.secure ? COAP_BY_DTLS : COAP_BY_OSCORE;
     return CLI_DONE;

@@ -28,7 +28,9 @@ static const struct flag {
     {{"-o", NULL, CLI_VALUE}, "FILE", "payloads go there, bytes as they are; -: standard output"},
     {{"-w", NULL, CLI_FLAG}, NULL, "a line end behind each payload: is always so, but with -o"},
     {{"-v", NULL, CLI_VALUE}, "0..9", "from 6 on each message on stderr, without its payload"},
-    {{"--bundle", NULL, CLI_VALUE}, "DIR", "a device: psk.txt, else cert.pem; coap://: oscore.json"},
+    {{"--bundle", NULL, CLI_VALUE},
+     "DIR",
+     "a device: psk.txt, else cert.pem; coap://: oscore.json"},
     {{"-E", NULL, CLI_VALUE}, "FILE", "coap://: this oscore.json; FILE.state beside it is kept"},
     {{"--psk-identity", "-u", CLI_VALUE}, "NAME", "of the pre-shared key"},
     {{"--psk", "-k", CLI_VALUE}, "KEY", "everybody on this machine can read it there: see below"},
@@ -61,7 +63,8 @@ static const struct refusal {
      "-p is not there: the local port is any that is free. The server's stands in the URI:\n"
      "  coaps://HOST:PORT/PATH"},
     {{"-P", NULL, CLI_VALUE},
-     "-P is not there: through a proxy somebody else would end the protection of this request. Ask\n"
+     "-P is not there: through a proxy somebody else would end the protection of this request. "
+     "Ask\n"
      "  the server itself; OSCORE (coap:// with -E) goes through what stands between untouched"},
     {{"-r", NULL, CLI_FLAG}, "-r is not there yet: CoAP over TCP. Ask over UDP, without -r"},
     {{"-X", NULL, CLI_VALUE}, "-X is not there: it is about CoAP over TCP"},

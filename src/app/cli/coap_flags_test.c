@@ -66,7 +66,8 @@ static int reads(const char *line, struct coap_ask *ask, char told[TEXT_BYTES])
     struct cli_option options[CLI_OPTIONS_MAX];
     struct cli_args args;
     (void)snprintf(words, sizeof(words), "%s", line);
-    for (char *word = strtok_r(words, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+    for (char *word = strtok_r(words, " ", &rest); word != NULL;
+         word = strtok_r(NULL, " ", &rest)) {
         argv[argc++] = word;
     }
     told[0] = '\0';
@@ -149,11 +150,12 @@ static void test_a_request(void **state)
     char told[TEXT_BYTES];
     struct coap_option o;
     size_t n = 0;
-    assert_int_equal(reads("-m fetch coaps://h.example:99/a/b?c -u me -k 0123456789abcdef -s 7 -B 3 "
-                           "-K 2 -N -v 6 -b 32 -O 2049,x -O 15,0x64 -O 258,0x1A -A 50 -H 9 -t "
-                           "application/json -e yes -o file -a 127.0.0.2",
-                           &ask, told),
-                     CLI_DONE);
+    assert_int_equal(
+        reads("-m fetch coaps://h.example:99/a/b?c -u me -k 0123456789abcdef -s 7 -B 3 "
+              "-K 2 -N -v 6 -b 32 -O 2049,x -O 15,0x64 -O 258,0x1A -A 50 -H 9 -t "
+              "application/json -e yes -o file -a 127.0.0.2",
+              &ask, told),
+        CLI_DONE);
     struct coap_options it = coap_options_from(ask.request.options);
     while (coap_options_next(&it, &o)) {
         assert_true(n < COUNT_OF(numbers));

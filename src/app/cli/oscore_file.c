@@ -51,8 +51,7 @@ enum err oscore_given_read(struct slice text, struct oscore_given *ret)
 {
     AUTO(oscore_given_wipe) struct oscore_given g = {.secret_n = 0};
     AUTO(json_release) json_t *json = load(text);
-    if (!json_is_object(json) ||
-        json_integer_value(json_object_get(json, "version")) != 1) {
+    if (!json_is_object(json) || json_integer_value(json_object_get(json, "version")) != 1) {
         return ERR_MALFORMED;
     }
     if (!is_said(json, "algorithm", "AES-CCM-16-64-128") ||

@@ -11,9 +11,9 @@
 #include "base/mem.h"
 #include "base/scope.h"
 
-#define HEAD "{\"version\": 1, \"algorithm\": \"AES-CCM-16-64-128\", \"hkdf\": \"HKDF-SHA-256\", "
+#define HEAD   "{\"version\": 1, \"algorithm\": \"AES-CCM-16-64-128\", \"hkdf\": \"HKDF-SHA-256\", "
 #define SECRET "\"master_secret\": \"000102030405060708090a0b0c0d0e0f\", "
-#define REST "\"master_salt\": \"aB\", \"sender_id\": \"c0de\", \"recipient_id\": \"00\"}"
+#define REST   "\"master_salt\": \"aB\", \"sender_id\": \"c0de\", \"recipient_id\": \"00\"}"
 
 static void test_given(void **state)
 {
@@ -38,8 +38,8 @@ static void test_given(void **state)
         {HEAD "\"master_secret\": 1, " REST, ERR_MALFORMED},
         {HEAD REST, ERR_MALFORMED},
         {HEAD "\"id_context\": \"00\", " SECRET REST, ERR_UNSUPPORTED},
-        {"{\"version\": 1, \"algorithm\": \"AES-CCM-16-128-128\", \"hkdf\": \"HKDF-SHA-256\", " SECRET
-             REST,
+        {"{\"version\": 1, \"algorithm\": \"AES-CCM-16-128-128\", \"hkdf\": "
+         "\"HKDF-SHA-256\", " SECRET REST,
          ERR_UNSUPPORTED},
         {"{\"version\": 1, \"algorithm\": \"AES-CCM-16-64-128\", " SECRET REST, ERR_UNSUPPORTED},
         {"{\"version\": 2, " SECRET REST, ERR_MALFORMED},
@@ -69,7 +69,8 @@ static void test_given(void **state)
 static void test_marks(void **state)
 {
     (void)state;
-    struct oscore_given g = {.secret_n = 16, .salt_n = 1, .sender = {2, {1, 2}}, .recipient = {1, {0}}};
+    struct oscore_given g = {
+        .secret_n = 16, .salt_n = 1, .sender = {2, {1, 2}}, .recipient = {1, {0}}};
     char first[OSCORE_MARK_CHARS + 1], other[OSCORE_MARK_CHARS + 1];
     assert_int_equal(oscore_given_mark(&g, first), OK);
     assert_int_equal(strlen(first), OSCORE_MARK_CHARS);
