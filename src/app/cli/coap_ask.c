@@ -272,6 +272,16 @@ static int read_context(struct cli *cli, const struct cli_command *self,
     if (file == NULL && bundle == NULL) {
         return no_context(cli, self, NULL);
     }
+    static const char *const of_dtls[] = {"--psk", "--psk-identity", "--cert",
+                                          "--key", "--cafile",       "-R"};
+    for (size_t i = 0; i < COUNT_OF(of_dtls); i++) {
+        if (cli_has(args, of_dtls[i])) {
+            return cli_usage(cli, self,
+                             "%s is for coaps://, which is DTLS; coap:// is OSCORE, "
+                             "whose keys are in an\n  oscore.json (--bundle DIR, or -E FILE)",
+                             of_dtls[i]);
+        }
+    }
     if (file == NULL) {
         (void)snprintf(a->oscore_path, sizeof(a->oscore_path), "%s/%s", bundle,
                        bundle_file_name(BUNDLE_OSCORE));

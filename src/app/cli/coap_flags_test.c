@@ -108,6 +108,7 @@ static void test_refusals(void **state)
         {"get coap://h/a --bundle /nowhere", "oscore.json"},
         {"get coap://h/a -E f,g", "FILE.state"},
         {"get coaps://h/a -E f", "coap://"},
+        {"get coap://h/a -E f -k 0123456789abcdef", "coaps://"},
         {"get http://h/a", "coaps://"},
         {"get a b c", "each with one URI"},
         {"grab coaps://h/a", "ipatch"},
