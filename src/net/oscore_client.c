@@ -106,9 +106,15 @@ static void fill_info(const struct oscore_client *c, struct dtls_info *ret)
                               .heard_at_ms = c->heard_at_ms};
 }
 
-static void open_anew(struct oscore_client *c)
+/* With another context, if it could be derived: everything is to be asked anew. */
+static void go_on(struct oscore_client *c, enum err derived)
 {
     struct dtls_info info;
+    if (derived != OK) {
+        c->state = GONE;
+        c->config.refused(c->config.ctx, COAP_EMPTY);
+        return;
+    }
     c->id++;
     c->counts.opened++;
     fill_info(c, &info);
@@ -325,12 +331,11 @@ static void take_offer(struct oscore_client *c, const struct asked *a,
     wr_bytes(&w, theirs);
     c->config.random->fill(c->config.random->ctx, joined + w.at, PART_BYTES);
     struct slice id_context = slice_of(joined, w.at + PART_BYTES);
-    if (c->config.begin(c->config.ctx, id_context) != OK ||
-        use_context(c, id_context, CURRENT) != OK) {
-        c->state = GONE;
+    if (c->config.begin(c->config.ctx, id_context) != OK) {
+        c->state = GONE; /* who could not keep it knows why */
         return;
     }
-    open_anew(c);
+    go_on(c, use_context(c, id_context, CURRENT));
 }
 
 /* Who does not know our context cannot seal that for us. A new one may help, once. */
@@ -339,11 +344,7 @@ static void on_bare(struct oscore_client *c, const struct asked *a, uint8_t code
     if (a->is_answered) {
         c->counts.dropped++;
     } else if (code == COAP_UNAUTHORIZED && !c->has_asked_anew) {
-        if (ask_anew(c) != OK) {
-            c->state = GONE;
-            return;
-        }
-        open_anew(c);
+        go_on(c, ask_anew(c));
     } else {
         c->config.refused(c->config.ctx, code);
     }
@@ -429,12 +430,7 @@ static void client_tick(struct dtls *d, uint64_t now_ms)
         return;
     }
     c->heard_at_ms = now_ms;
-    if ((kept.n > 0 ? use_context(c, kept, CURRENT) : ask_anew(c)) != OK) {
-        c->state = GONE;
-        c->config.refused(c->config.ctx, COAP_EMPTY);
-        return;
-    }
-    open_anew(c);
+    go_on(c, kept.n > 0 ? use_context(c, kept, CURRENT) : ask_anew(c));
 }
 
 static const struct dtls_counts *client_counts(const struct dtls *d)

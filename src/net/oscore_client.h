@@ -37,7 +37,8 @@ struct oscore_client_config {
     /* From now on this context is used, from number 0 on; borrowed for the call. It must be kept
      * before OK is said; an error: nothing is sent any more. */
     enum err (*begin)(void *ctx, struct slice id_context);
-    /* The server answered without protection, and no new context will help. */
+    /* The server answered without protection, and no new context will help. COAP_EMPTY: nobody was
+     * asked, for no keys could be derived. */
     void (*refused)(void *ctx, uint8_t code);
     const struct random_source *random;
 };

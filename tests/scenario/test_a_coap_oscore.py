@@ -170,6 +170,10 @@ def test_one_command_at_a_time(server):
         assert seen.get() == 'here'
         assert 'in use by another command' in run(server, 'get', 'a', '-B', '1', exit_code=1).stderr
     assert run(server, 'get', 'a').stdout == 'here\n'
+    together = [subprocess.Popen([str(BINARY), 'coap', 'get', *place(server, 'a'), '-B', '60'], stdout=subprocess.PIPE, text=True)
+                for _ in range(5)]
+    assert [one.communicate(timeout=60)[0] for one in together] == ['here\n'] * 5, 'they wait for each other'
+    assert server.n_renewed == 1
 
 
 def test_nothing_leaves_unprotected(server, tmp_path):

@@ -369,6 +369,10 @@ static void on_refused(void *ctx, uint8_t code)
     if (a->code != GO_ON) {
         return;
     }
+    if (code == COAP_EMPTY) {
+        a->code = cli_fail(a->cli, "no keys could be derived: nothing was sent");
+        return;
+    }
     a->code =
         code == COAP_UNAUTHORIZED
             ? cli_fail(a->cli,
