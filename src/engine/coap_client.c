@@ -97,6 +97,11 @@ void coap_endpoint_forget(struct coap_endpoint *e, uint32_t id)
     }
 }
 
+enum err coap_endpoint_ping(struct coap_endpoint *e, uint64_t now_ms)
+{
+    return coap_send_empty(e, COAP_CON, coap_new_mid(e), now_ms);
+}
+
 /* Gives the response to the caller, unless a newer notification was given before. */
 static void deliver(struct coap_endpoint *e, struct coap_pending *p, const struct coap_message *m,
                     uint64_t now_ms, struct coap_event *ret)

@@ -202,6 +202,24 @@ static void client_observe(void **state)
     run("client observe", steps);
 }
 
+/* A ping is sent once; its Reset ends nothing, not even what is observed. */
+static void pings(void **state)
+{
+    (void)state;
+    static const struct step steps[] = {
+        {0, ASK_OBSERVE, "", OK},
+        {0, OUT, "4801....................605161", 0},
+        {1, IN, "6845MMMMTTTTTTTTTTTTTTTT6105ff31", COAP_EVENT_RESPONSE},
+        {2, PING, "", OK},
+        {2, OUT, "4000....", 0},
+        {3, IN, "7000MMMM", 0},
+        {9000, QUIET, "", 0},
+        {9000, FORGET, "", 0},
+        {0, END, NULL, 0},
+    };
+    run("pings", steps);
+}
+
 static void request_limits(void **state)
 {
     (void)state;
@@ -225,8 +243,8 @@ int main(void)
         cmocka_unit_test(retransmission_schedule), cmocka_unit_test(client_matching),
         cmocka_unit_test(lost_acknowledgement),    cmocka_unit_test(client_separate_and_timeouts),
         cmocka_unit_test(unexpected_responses),    cmocka_unit_test(one_at_a_time),
-        cmocka_unit_test(client_observe),          cmocka_unit_test(request_limits),
-        cmocka_unit_test(hurried_retransmission),
+        cmocka_unit_test(client_observe),          cmocka_unit_test(pings),
+        cmocka_unit_test(request_limits),          cmocka_unit_test(hurried_retransmission),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -258,5 +258,8 @@ void coap_endpoint_forget(struct coap_endpoint *e, uint32_t id);
  * acknowledged goes out again now instead of later, if it is not younger than ACK_TIMEOUT and has a
  * try left. At the next tick. */
 void coap_endpoint_hurry(struct coap_endpoint *e, uint64_t now_ms);
+/* coap_endpoint_ping - an empty CON, once: whoever is there answers with a Reset, which is nothing
+ * to anybody but those that keep a way open on the way. ERR_NOMEM. SPEC: RFC7252 4.3 */
+MUST_USE enum err coap_endpoint_ping(struct coap_endpoint *e, uint64_t now_ms);
 
 #endif

@@ -37,7 +37,8 @@ enum op {
     ASK_NON,
     ASK_OBSERVE,
     FORGET, /* our last request */
-    HURRY
+    HURRY,
+    PING
 };
 
 struct step {
@@ -173,6 +174,8 @@ static int run_step(struct bench *b, const char *name, size_t line, const struct
     case HURRY:
         coap_endpoint_hurry(b->e, s->at_ms);
         return s->want;
+    case PING:
+        return (int)coap_endpoint_ping(b->e, s->at_ms);
     case END:
         break;
     }

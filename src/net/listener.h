@@ -54,6 +54,9 @@ MUST_USE enum err net_connect_tcp_from(const char *host, uint16_t port, const ch
                                        int timeout_ms, int *ret_fd);
 /* net_connect_udp - the same for a connected UDP socket (first address that the host can reach). */
 MUST_USE enum err net_connect_udp(const char *host, uint16_t port, int *ret_fd);
+/* net_connect_udp_from - the same as net_connect_tcp_from; NULL: any of ours. */
+MUST_USE enum err net_connect_udp_from(const char *host, uint16_t port, const char *from,
+                                       int *ret_fd);
 
 /* net_reset - closes a connection at once: the client sees a reset, nothing of it stays here. */
 void net_reset(int fd);

@@ -281,5 +281,10 @@ enum err net_connect_tcp_from(const char *host, uint16_t port, const char *from,
 
 enum err net_connect_udp(const char *host, uint16_t port, int *ret_fd)
 {
-    return connect_any(host, port, SOCK_DGRAM, NULL, 0, ret_fd);
+    return net_connect_udp_from(host, port, NULL, ret_fd);
+}
+
+enum err net_connect_udp_from(const char *host, uint16_t port, const char *from, int *ret_fd)
+{
+    return connect_any(host, port, SOCK_DGRAM, from, 0, ret_fd);
 }

@@ -212,6 +212,21 @@ static void errors(void **state)
     assert_int_equal(net_connect_tcp("127.0.0.1", (uint16_t)at.port, 500, &fd), ERR_CLOSED);
 }
 
+static void udp_from_an_address(void **state)
+{
+    (void)state;
+    int fd = -1;
+    struct net_peer at, want;
+    assert_int_equal(net_peer_parse(slice_text("127.0.0.2:0"), &want), OK);
+    assert_int_equal(net_connect_udp_from("127.0.0.1", 5683, "127.0.0.2", &fd), OK);
+    assert_int_equal(net_local(fd, &at), OK);
+    want.port = at.port;
+    assert_true(net_peer_equal(&at, &want));
+    close(fd);
+    assert_int_equal(net_connect_udp_from("127.0.0.1", 5683, "192.0.2.1", &fd), ERR_CONFIG);
+    assert_int_equal(net_connect_udp_from("127.0.0.1", 5683, "::1", &fd), ERR_CONFIG);
+}
+
 int main(void)
 {
     char v4[] = "127.0.0.1:0", v6[] = "[::1]:0", any[] = "[::]:0";
@@ -221,6 +236,7 @@ int main(void)
         cmocka_unit_test_prestate(udp_peers_stay_with_a_worker, v4),
         cmocka_unit_test_prestate(udp_peers_stay_with_a_worker, v6),
         cmocka_unit_test_prestate(udp_peers_stay_with_a_worker, any),
+        cmocka_unit_test(udp_from_an_address),
         cmocka_unit_test(tcp_is_spread_over_workers),
         cmocka_unit_test(errors),
     };

@@ -1,14 +1,13 @@
 """a: `sallyport coap` with large values and observation, against our daemon and against Debian's coap-server."""
 import json
-import queue
+import re
 import shutil
-import signal
 import socket
 import subprocess
-import threading
 
 import pytest
 
+from harness import coap, coap_cli
 from harness.coap_message import GET, OBSERVE, PUT
 from harness.coap_peer import Peer
 from harness.fortress import BINARY
@@ -22,47 +21,18 @@ def text_of(n, word='x'):
     return ''.join(f'{word}{i:07d}' for i in range(n // 8 + 1))[:n]
 
 
-def command(device, method, uri, *more):
+def place(device, uri):
     if '://' not in uri:
         uri = f'coaps://localhost:{device.fortress.ports["coaps"]}/mq/lamps/{device.name}/{uri}'
-    return [str(BINARY), 'coap', method, uri, '--bundle', str(device.bundle), *more]
+    return uri, '--bundle', str(device.bundle)
 
 
-def run(device, method, uri, *more, exit_code=0, data='', **how):
-    """Runs to its end and gives stdout and stderr."""
-    done = subprocess.run(command(device, method, uri, *more, **how), capture_output=True, text=True, input=data, timeout=60,
-                          check=False)
-    assert 'Sanitizer' not in done.stderr and 'runtime error' not in done.stderr, done.stderr
-    assert done.returncode == exit_code, (done.returncode, done.stdout[:200], done.stderr)
-    return done
+def run(device, method, uri, *more, **how):
+    return coap_cli.run(method, *place(device, uri), *more, **how)
 
 
-class Observing:
-    """`sallyport coap observe`: its lines, one by one."""
-
-    def __init__(self, device, uri, *more):
-        self.lines = queue.Queue()
-        self.process = subprocess.Popen(command(device, 'observe', uri, *more), stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.put(line.rstrip('\n'))
-
-    def get(self, timeout=15):
-        return self.lines.get(timeout=timeout)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(10) == 0, self.process.stderr.read()
-        self._reader.join(10)
-        self.process.stdout.close()
-        self.process.stderr.close()
+def observing(device, uri, *more):
+    return coap_cli.Observing('observe', *place(device, uri), *more)
 
 
 @pytest.fixture
@@ -106,7 +76,7 @@ def test_json_lines(lamp):
 
 def test_observers_print_whole_states(lamp):
     run(lamp, 'put', 'seen', '-f', '-', data=text_of(3000, 'a'))
-    with Observing(lamp, 'seen') as seen, Peer(lamp) as writer:
+    with observing(lamp, 'seen') as seen, Peer(lamp) as writer:
         assert seen.get() == text_of(3000, 'a')
         for state in (b'short', b'shorter'):
             assert writer.ask(PUT, f'mq/lamps/{lamp.name}/seen', state).text == '2.04'
@@ -114,7 +84,7 @@ def test_observers_print_whole_states(lamp):
         for word in 'bcd':
             run(lamp, 'put', 'seen', '-f', '-', data=text_of(4000, word))
             assert seen.get() == text_of(4000, word)
-    with Observing(lamp, 'seen', '-b', '64', '--json') as seen:
+    with observing(lamp, 'seen', '-b', '64', '--json') as seen:
         assert json.loads(seen.get())['payload'] == text_of(4000, 'd')
 
 
@@ -123,6 +93,39 @@ def test_observing_ends_at_its_time_and_deregisters(fortress, lamp):
     assert run(lamp, 'observe', 'timed', '-s', '1').stdout == 'now\n'
     with Peer(lamp) as peer:
         assert peer.ask(GET, f'mq/lamps/{lamp.name}/timed', options=[(OBSERVE, 0)]).option(OBSERVE) is not None
+
+
+@pytest.mark.skipif(not coap.BUILDS, reason='libcoap3-bin is not installed')
+def test_what_coap_client_takes_is_taken_or_explained():
+    """Each option of its own usage text, of both builds."""
+    rows = set()
+    for build in coap.BUILDS:
+        usage = subprocess.run([build], capture_output=True, text=True, check=False)
+        rows |= set(re.findall(r'^\t(-[a-zA-Z])( \S+)?', usage.stdout + usage.stderr, re.M))
+    assert len(rows) > 25
+    for name, value in sorted(rows):
+        done = subprocess.run([str(BINARY), 'coap', 'get', 'coaps://127.0.0.1:1/x', '-k', '0123456789abcdef', '-u', 'me', '-B', '1',
+                               name, *(['1'] if value else [])], capture_output=True, text=True, timeout=60, check=False)
+        told = done.stderr.split('\n')[0]
+        assert 'unknown' not in told and 'needs a value' not in told, (name, told)
+        if done.returncode == 2:
+            assert name in done.stderr or '--insecure' in done.stderr, (name, done.stderr)
+
+
+def test_the_flags_at_work(lamp, tmp_path):
+    at = f'coaps://localhost:{lamp.fortress.ports["coaps"]}/mq/lamps/{lamp.name}/flagged'
+    as_client = ['-u', lamp.name, '-k', lamp.psk]
+    coap_cli.run('-m', 'put', at, *as_client, '-t', '0', '-e', 'on')
+    done = coap_cli.run(at, *as_client, '-o', str(tmp_path / 'out'), '-v', '6', '-a', '127.0.0.1', '-U', '-w', '-N')
+    assert (tmp_path / 'out').read_bytes() == b'on' and done.stdout == ''
+    assert re.search(r'^> NON 0\.01 .* options( 11){4}$', done.stderr, re.M) and re.search(r'^< NON 2\.05 ', done.stderr, re.M)
+    assert '4.02' in coap_cli.run('get', at, *as_client, '-O', '2049,x', exit_code=1).stderr, 'a critical option nobody knows'
+    coap_cli.run('get', at, *as_client, '-O', '2048,0x00ff')
+    assert coap_cli.run('get', at, *as_client, '-s', '1', '-K', '1').stdout == 'on\n'
+    with_cert = ['-c', lamp.cert, '-j', lamp.key, '-C', lamp.ca]
+    assert coap_cli.run('get', at, *with_cert).stdout == 'on\n'
+    assert coap_cli.run('get', at, '-c', lamp.cert, '-j', lamp.key, '-R', lamp.ca).stdout == 'on\n'
+    assert 'no address' in coap_cli.run('get', at, *as_client, '-a', '192.0.2.1', exit_code=1).stderr
 
 
 def free_pair():
@@ -152,7 +155,7 @@ def test_with_another_server(lamp, program):
         run(lamp, 'put', f'{base}/example_data', '-b', '256', '-f', '-', data=body)
         for size in ('64', '1024'):
             assert run(lamp, 'get', f'{base}/example_data', '-b', size).stdout == body + '\n'
-        with Observing(lamp, f'{base}/time') as clock:
+        with observing(lamp, f'{base}/time') as clock:
             first = clock.get()
             assert clock.get() != first
     finally:

@@ -1,4 +1,5 @@
 /* The table of commands, and how one is found in it. */
+#include "app/cli/coap_flags.h"
 #include "app/cli/commands.h"
 #include "app/cli/mqtt_flags.h"
 #include "base/scope.h"
@@ -100,18 +101,13 @@ static const struct cli_command commands[] = {
      "answer\n"
      "  that carries the same. 1 when none came in time (10 s).\n",
      cmd_rpc, NULL},
-    {"coap", "get, put, post, delete, observe",
-     "  sallyport coap get coaps://localhost/mq/sensors/lab/meter-7/temperature --bundle lamp-1\n\n"
-     "usage: sallyport coap get|put|post|delete|observe URI [-e TEXT | -f FILE] --bundle DIR\n"
-     "  As the bundle's psk.txt says, else its cert.pem; or --cafile FILE --cert FILE --key FILE.\n"
-     "  Always DTLS; with certificates the server's, and its name, are always verified.\n"
-     "  -e TEXT -f FILE   what put and post send; -t FORMAT of it, a number or a media type\n"
-     "  -A FORMAT is the only one wanted; -b SIZE of blocks, 16 to 1024: what is larger than one\n"
-     "                    travels in them by itself, both ways\n"
-     "  -N non-confirmable; -s SECONDS to wait for each message (10), or to observe (until "
-     "Ctrl-C)\n"
-     "  --json            a line for each answer: code, options, payload\n"
-     "  4.xx and 5.xx end with 1. Not there yet: coap:// (OSCORE), -O.\n",
+    {"coap", "get, put, post, delete, observe, fetch, patch, ipatch",
+     "  sallyport coap get coaps://localhost/mq/sensors/lab/meter-7/temperature --bundle lamp-1\n"
+     "  sallyport coap observe coap://localhost/mq/lamps/lamp-1/goal --bundle lamp-1\n\n"
+     "usage: sallyport coap METHOD URI [-e TEXT | -f FILE] --bundle DIR [options]\n"
+     "  coaps:// is DTLS; coap:// is protected by OSCORE (the bundle's oscore.json), never plain.\n"
+     "  observe ends after -s SECONDS, or by Ctrl-C. --json in front of `coap`: a line for each\n"
+     "  answer: code, options, payload. Refusals (4.xx, 5.xx) end with 1.\n",
      cmd_coap, NULL},
     {"audit", "who did what, and what was refused",
      "  sallyport audit tail -f\n\n"
@@ -273,6 +269,7 @@ static int run_command(struct cli *cli, const struct cli_command *c, int argc, c
         if (strcmp(argv[i], "--help") == 0 && c->help != NULL) {
             fprintf(cli->out, "%s: %s\n\n%s", c->name, c->summary, c->help);
             mqtt_flags_help(cli->out, c->name);
+            coap_flags_help(cli->out, c->name);
             return CLI_DONE;
         }
     }

@@ -105,7 +105,15 @@ static void cut_line_end(struct buf *b)
 
 static const char *port_name(const struct client_target *t, enum client_door door)
 {
-    return door == CLIENT_COAPS ? "coaps" : t->is_websocket ? "wss" : "mqtts";
+    switch (door) {
+    case CLIENT_COAPS:
+        return "coaps";
+    case CLIENT_COAP:
+        return "coap";
+    case CLIENT_MQTTS:
+        break;
+    }
+    return t->is_websocket ? "wss" : "mqtts";
 }
 
 static int read_bundle_json(struct cli *cli, const char *dir, enum client_door door,
@@ -156,6 +164,9 @@ static int read_bundle(struct cli *cli, const char *dir, enum client_door door,
 {
     AUTO(buf_wipe) struct buf psk = {0};
     int code = read_bundle_json(cli, dir, door, t);
+    if (door == CLIENT_COAP) {
+        return code;
+    }
     code = code == CLI_DONE ? bundle_path(cli, dir, BUNDLE_CA, t->ca_path) : code;
     code = code == CLI_DONE ? bundle_part(cli, dir, BUNDLE_CA, &t->ca) : code;
     code = code == CLI_DONE ? bundle_part(cli, dir, BUNDLE_CERT, &t->chain) : code;
@@ -224,9 +235,12 @@ static int read_flags(struct cli *cli, const struct cli_args *a, struct client_t
         (void)snprintf(t->ca_path, sizeof(t->ca_path), "%s", ca);
     }
     int code = replace_file(cli, a, "--cafile", &t->ca);
+    code = code == CLI_DONE ? replace_file(cli, a, "-R", &t->ca) : code;
     code = code == CLI_DONE ? replace_file(cli, a, "--cert", &t->chain) : code;
     code = code == CLI_DONE ? replace_file(cli, a, "--key", &t->key) : code;
     code = code == CLI_DONE ? replace_text(cli, a, "--username", &t->username) : code;
+    code = code == CLI_DONE ? replace_text(cli, a, "--psk-identity", &t->psk_identity) : code;
+    code = code == CLI_DONE ? replace_text(cli, a, "--psk", &t->psk) : code;
     code = code == CLI_DONE ? replace_text(cli, a, "--pw", &t->password) : code;
     code = code == CLI_DONE ? replace_file(cli, a, "--password-file", &t->password) : code;
     if (code == CLI_DONE && cli_has(a, "--password-file")) {
@@ -338,6 +352,9 @@ static int check_target(struct cli *cli, const struct cli_command *self, const s
                         enum client_door door, struct client_target *t)
 {
     const char *bundle = cli_value(a, "--bundle");
+    if (door == CLIENT_COAP) {
+        return CLI_DONE; /* the URI says where */
+    }
     if (t->port == 0 && bundle == NULL) {
         t->port = door == CLIENT_COAPS ? COAPS_PORT_DEFAULT
                   : t->is_websocket    ? WSS_PORT
@@ -354,6 +371,9 @@ static int check_target(struct cli *cli, const struct cli_command *self, const s
         return cli_usage(cli, self,
                          "whom to trust? Give --bundle DIR, or --cafile FILE with the server's "
                          "certificate authority");
+    }
+    if ((t->psk.n == 0) != (t->psk_identity.n == 0)) {
+        return cli_usage(cli, self, "a pre-shared key has a name: give both -u NAME and -k KEY");
     }
     if ((t->chain.n == 0) != (t->key.n == 0)) {
         return cli_usage(cli, self, "a certificate needs its key: give both --cert and --key");

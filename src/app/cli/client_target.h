@@ -9,7 +9,8 @@
 #include "app/cli/cli.h"
 #include "base/buf.h"
 
-enum client_door { CLIENT_MQTTS, CLIENT_COAPS };
+/* CLIENT_COAP: OSCORE, whose keys are client_oscore's. */
+enum client_door { CLIENT_MQTTS, CLIENT_COAPS, CLIENT_COAP };
 
 enum { CLIENT_HOST_BYTES = 256, CLIENT_NAME_BYTES = 128, CLIENT_PATH_BYTES = 1024 };
 

@@ -135,13 +135,14 @@ static void coap_section(struct page *p, const struct bundle_order *o, bool by_c
     say(p, "\n");
 }
 
-/* No stock program of Debian's speaks it; libraries do. */
+/* No stock program of Debian's speaks it; ours does, and libraries. */
 static void oscore_section(struct page *p, const struct bundle_order *o)
 {
     bool is_v6 = slice_find(o->host, ':') < o->host.n;
     say(p,
-        "CoAP under OSCORE (RFC 8613), for libraries that speak it: oscore.json\n"
-        "    coap://%s%.*s%s:%u/mq/TOPIC   (no DTLS; ids and secrets are hexadecimal)\n"
+        "CoAP under OSCORE (RFC 8613): oscore.json\n"
+        "    sallyport coap get coap://%s%.*s%s:%u/mq/TOPIC --bundle .\n"
+        "For libraries that speak it (no DTLS; ids and secrets are hexadecimal):\n"
         "    Never use one sequence number twice: keep yours over a restart, or derive a context\n"
         "    anew (RFC 8613, Appendix B.2; or `sallyport device rotate %.*s --credential oscore`). "
         "The server may answer\n"
