@@ -56,7 +56,8 @@ struct role_limits *role_limits(struct role *r);
 enum { POLICY_GRANTS_MAX = 256, POLICY_ROLES_MAX = 1024, POLICY_LEVELS_MAX = 128 };
 MUST_USE enum err role_add_topic(struct role *r, enum policy_action action, struct slice filter,
                                  bool retain, uint8_t qos, uint32_t line);
-/* role_add_resource - methods is a set of METHOD_ bits; path like "/fw/${class}", '+' and a final
+/* role_add_resource - methods is a set of METHOD_ bits; path like "/fw/${class}" or, through a
+ * proxy, "coap://192.0.2.1:5683/fw"; '+' and a final
  * '#' as in filters. */
 MUST_USE enum err role_add_resource(struct role *r, struct slice path, unsigned methods,
                                     uint32_t line);

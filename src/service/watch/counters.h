@@ -69,6 +69,13 @@
     X(read_back, "read_back_total", "", counter, "bodies that came back from there")               \
     X(coap_in_bytes, "coap_unproven_in_bytes_total", "", counter, "from unproven addresses")       \
     X(coap_out_bytes, "coap_unproven_out_bytes_total", "", counter, "to unproven addresses")       \
+    X(proxy_requests, "proxy_requests_total", "result=\"asked\"", counter,                         \
+      "CoAP requests for other servers")                                                           \
+    X(proxy_refused, "proxy_requests_total", "result=\"refused\"", counter, "")                    \
+    X(proxy_cached, "proxy_requests_total", "result=\"cached\"", counter, "")                      \
+    X(proxy_silent, "proxy_requests_total", "result=\"silent\"", counter, "")                      \
+    X(proxy_strays, "proxy_strays_total", "", counter,                                             \
+      "datagrams that came to the proxy from where nothing was asked")                             \
     X(journal_records, "journal_records_total", "", counter, "records appended")                   \
     X(turns, "turns_total", "", counter, "turns of the workers")                                   \
     X(turn_us, "turn_microseconds_total", "", counter, "time spent in turns")                      \
