@@ -598,8 +598,8 @@ static void forget_sent(struct fortress *f)
 }
 
 /* Sends and gives the answer. */
-static struct coap_message asks(struct fortress *f, unsigned worker, uint64_t id,
-                                const struct ask *a)
+static inline struct coap_message asks(struct fortress *f, unsigned worker, uint64_t id,
+                                       const struct ask *a)
 {
     forget_sent(f);
     send_ask(f, worker, id, a);
