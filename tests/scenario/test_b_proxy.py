@@ -1,6 +1,7 @@
 """b: the CoAP proxy, forward and reverse: Debian's client to Debian's server through it, OSCORE carried from end to end, and
 every way in which it says no."""
 import itertools
+import re
 import shutil
 import socket
 import subprocess
@@ -194,6 +195,8 @@ def test_whom_it_does_not_serve(place, asker):
 def test_policy_explains_it(place, asker):
     where = f'coap://127.0.0.1:{place.servers["own"].port}/{asker.device.name}'
     assert 'allow: ' in place.fortress.cli('policy', 'explain', asker.device.name, 'get', where)
+    assert asker.ask(GET, [place.uri('own', '/other')]).text == '4.03'
+    place.fortress.wait_event('acl_deny', about=asker.device.name, target=re.compile('^coap://127.0.0.1:.*/other$'))
     assert 'deny: ' in place.fortress.cli('policy', 'explain', asker.device.name, 'get', where + 'x')
     place.answers['own'] = lambda m, _: (CONTENT, [], b'mine')
     assert asker.ask(GET, [place.uri('own', f'/{asker.device.name}')]).payload == b'mine'
@@ -312,6 +315,14 @@ def test_each_worker_asks_by_a_port_of_its_own():
             if len(ports) == 2:
                 break
         assert len(ports) == 2
+        taken = place.servers['one'].port
+        place.fortress.configure(f'    - {{ to: 127.0.0.1, port: {taken} }}\n', '')
+        place.fortress.reload()
+        place.fortress.wait_event('config_change', reason=re.compile('reloaded'))
+        with Peer(device) as peer:
+            assert peer.ask(GET, [place.uri('one')]).text == '4.03', 'the file does not list it any more'
+            place.answers['two'] = place.answers['one']
+            assert peer.ask(GET, [place.uri('two')]).payload == b'x'
     finally:
         place.close()
 

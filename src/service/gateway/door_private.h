@@ -179,13 +179,15 @@ void proxy_done(struct coap_door *d);
 void proxy_follow(struct coap_door *d, const struct proxy_rules *rules);
 /* proxy_takes - is a request with these options for another server? */
 bool proxy_takes(const struct association *a, struct slice options);
-void proxy_serve(const struct request *rq);
+void proxy_serve(const struct request *given);
 void proxy_turn(struct coap_door *d);
 uint64_t proxy_deadline(const struct coap_door *d);
 /* proxy_shed - drops what is cached, because memory is short. Gives how many. */
 size_t proxy_shed(struct coap_door *d);
 /* proxy_left - the association ends: nobody waits for what it asked. */
 void proxy_left(struct association *a);
+/* proxy_bytes - what its end would free there. O(requests). */
+size_t proxy_bytes(const struct association *a);
 /* proxy_looker_ended - the endpoint says that the observation `key` is over. */
 void proxy_looker_ended(struct association *a, uint64_t key);
 /* proxy_recheck - observations that no grant covers any more end with 4.03. */

@@ -25,6 +25,7 @@ enum err proxy_open(struct coap_door *d)
     p->limits.n_requests = PROXY_REQUESTS_MAX;
     p->limits.n_transmissions = PROXY_REQUESTS_MAX;
     p->limits.max_retransmit = PROXY_RETRANSMIT_MAX;
+    p->limits.dedup_entries = PROXY_SEEN_MAX;
     p->limits.passes_on = true;
     map_init(&p->upstreams, &d->setup.key, upstream_key);
     list_init(&p->by_use);
@@ -392,11 +393,16 @@ static void forward(const struct request *rq, const struct route *r, uint8_t hop
     proxy_send(p, &order);
 }
 
-void proxy_serve(const struct request *rq)
+void proxy_serve(const struct request *given)
 {
     struct route r = {.port = 0};
+    struct request own = *given;
+    const struct request *rq = &own;
     struct slice ignored;
     uint8_t hops = 0;
+    if (!coap_options_find(rq->m->options, COAP_OPTION_PROXY_URI, &own.path.text)) {
+        own.path.text = (struct slice){0};
+    }
     enum err err = coap_forward_hops(rq->m->options, &hops);
     count_add(&rq->asker.a->door->setup.counters->proxy_requests, 1);
     r.is_oscore = coap_options_find(rq->m->options, COAP_OPTION_OSCORE, &ignored);
@@ -412,7 +418,11 @@ void proxy_serve(const struct request *rq)
         return;
     }
     bool found = coap_forward_is_asked(rq->m->options) ? by_uri(rq, &r) : by_own(rq, &r);
-    if (!found || !name_it(rq, &r) || !is_granted(rq, &r)) {
+    if (!found || !name_it(rq, &r)) {
+        return;
+    }
+    own.path.text = r.what; /* what events are about */
+    if (!is_granted(rq, &r)) {
         return;
     }
     if (add_name(&r) != OK) {

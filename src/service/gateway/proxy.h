@@ -20,6 +20,7 @@ enum {
     PROXY_UPSTREAMS_MAX = 256,      /* other servers that one door remembers */
     PROXY_REQUESTS_MAX = 64,        /* requests and observations at one of them at a time */
     PROXY_REQUESTS_OF_ONE_MAX = 16, /* ... of one principal */
+    PROXY_SEEN_MAX = 1024,          /* message ids of one of them that are remembered */
     PROXY_IDLE_MS = 247000,         /* so long message ids of a server are remembered */
     PROXY_UPLOAD_MS =
         30000, /* one client's blocks keep another's away for so long after the last */

@@ -354,7 +354,7 @@ static void keep(const struct relay *r, const struct coap_answer *answer)
     struct coap_option_writer w = coap_option_writer_into(bytes, sizeof(bytes));
     struct coap_options it = coap_options_from(answer->options);
     struct coap_option o;
-    struct slice options, sealed;
+    struct slice options, ignored;
     uint32_t age_s = PROXY_MAX_AGE_S;
     (void)coap_options_find_uint(answer->options, COAP_OPTION_MAX_AGE, &age_s);
     while (coap_options_next(&it, &o)) {
@@ -362,7 +362,9 @@ static void keep(const struct relay *r, const struct coap_answer *answer)
             coap_option_add(&w, o.number, o.value);
         }
     }
-    if (coap_options_find(answer->options, COAP_OPTION_OSCORE, &sealed) ||
+    /* Of what came in blocks, old and new ones would be mixed. */
+    if (coap_options_find(answer->options, COAP_OPTION_OSCORE, &ignored) ||
+        coap_options_find(answer->options, COAP_OPTION_BLOCK2, &ignored) ||
         coap_option_writer_done(&w, &options) != OK) {
         return;
     }
@@ -643,6 +645,16 @@ void proxy_left(struct association *a)
         relay_end(r);
         upstream_arm(u);
     }
+}
+
+size_t proxy_bytes(const struct association *a)
+{
+    size_t n = 0;
+    list_for_each (node, &a->relays) {
+        const struct relay *r = LIST_ENTRY(node, struct relay, in_association);
+        n += sizeof(*r) + r->name.cap + r->what.cap;
+    }
+    return n;
 }
 
 void proxy_looker_ended(struct association *a, uint64_t key)

@@ -6,7 +6,7 @@
  */
 static uint64_t bytes_of(const struct association *a)
 {
-    return coap_endpoint_bytes(a->endpoint) + a->n_tickets * sizeof(struct ticket);
+    return coap_endpoint_bytes(a->endpoint) + a->n_tickets * sizeof(struct ticket) + proxy_bytes(a);
 }
 
 static void spare(void *ctx)
