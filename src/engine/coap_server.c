@@ -234,7 +234,7 @@ enum err coap_server_request(struct coap_endpoint *e, const struct coap_message 
         return refuse_overflow(e, m, datagram_n, now_ms);
     }
     TRY(err);
-    ret->unserved = number;
+    ret->unknown = number;
     take_echo(e, m, now_ms, ret);
     return OK;
 }

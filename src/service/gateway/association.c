@@ -580,14 +580,14 @@ static void report_refused(struct association *a, const struct coap_counters *be
 
 /* A request with an option that only a proxy might carry on, and it is for no other server. SPEC:
  * RFC7252 5.4.1: a NON is passed over */
-static void refuse_unserved(struct association *a, struct coap_event *ev)
+static void refuse_unknown(struct association *a, struct coap_event *ev)
 {
     struct coap_door *d = a->door;
     struct coap_answer answer = {.code = COAP_BAD_OPTION};
-    if (ev->kind != COAP_EVENT_REQUEST || ev->unserved == 0 || proxy_takes(a, ev->m.options)) {
+    if (ev->kind != COAP_EVENT_REQUEST || ev->unknown == 0 || proxy_takes(a, ev->m.options)) {
         return;
     }
-    if (ev->unserved == COAP_OPTION_PROXY_URI || ev->unserved == COAP_OPTION_PROXY_SCHEME) {
+    if (ev->unknown == COAP_OPTION_PROXY_URI || ev->unknown == COAP_OPTION_PROXY_SCHEME) {
         answer.code = COAP_PROXYING_NOT_SUPPORTED;
     }
     d->counts.bad_option++;
@@ -614,7 +614,7 @@ static void on_received(void *ctx, uint64_t id, struct slice plain)
         count_add(&d->setup.counters->dropped_memory, 1);
         return;
     }
-    refuse_unserved(a, &ev);
+    refuse_unknown(a, &ev);
     report_refused(a, &before, plain);
     request_serve(a, &ev);
     association_serve(a);

@@ -26,7 +26,7 @@ enum err proxy_open(struct coap_door *d)
     p->limits.n_transmissions = PROXY_REQUESTS_MAX;
     p->limits.max_retransmit = PROXY_RETRANSMIT_MAX;
     p->limits.dedup_entries = PROXY_SEEN_MAX;
-    p->limits.passes_on = true;
+    p->limits.passes_back = true;
     map_init(&p->upstreams, &d->setup.key, upstream_key);
     list_init(&p->by_use);
     wheel_init(&p->wheel, d->now_ms);

@@ -445,6 +445,28 @@ static void what_is_sealed_is_never_kept(void **state)
     assert_int_equal(p->f->doors[0]->proxy->cache.by_key.n, 0);
 }
 
+/* A block of an old value beside one of a new would never fit. */
+static void what_comes_in_blocks_is_not_kept(void **state)
+{
+    struct plant *p = *state;
+    struct net_peer to;
+    uint8_t block[8];
+    wishes(p, 1, &(struct wish){GETS("coap://192.0.2.7/large"), .type = COAP_CON});
+    struct coap_message asked = next_asked(p, &to);
+    struct coap_message m = {.type = COAP_ACK,
+                             .code = COAP_CONTENT,
+                             .mid = asked.mid,
+                             .token = asked.token,
+                             .payload = slice_text("0123456789abcdef")};
+    struct coap_option_writer o = coap_option_writer_into(block, sizeof(block));
+    coap_option_add_uint(&o, COAP_OPTION_BLOCK2, 8);
+    assert_int_equal(coap_option_writer_done(&o, &m.options), OK);
+    comes(p, &to, &m);
+    struct coap_message got = answer_to(p, 1);
+    assert_int_equal(option_of(&got, COAP_OPTION_BLOCK2), 8);
+    assert_int_equal(p->f->doors[0]->proxy->cache.by_key.n, 0);
+}
+
 static void memory_that_is_short_takes_the_cache(void **state)
 {
     struct plant *p = *state;
@@ -631,6 +653,7 @@ int main(void)
         CASE(nothing_is_left_of_who_has_gone),
         CASE(a_cached_answer_is_one_principals),
         CASE(what_is_sealed_is_never_kept),
+        CASE(what_comes_in_blocks_is_not_kept),
         CASE(memory_that_is_short_takes_the_cache),
         CASE(a_narrower_policy_ends_what_is_watched),
         CASE(rules_that_change_end_it_too),
