@@ -316,6 +316,43 @@ static void silence_and_rejection(void **state)
     assert_int_equal(counted(&p->f->counters[0].proxy_silent), 1);
 }
 
+/* Answers with bytes changed, cut and made longer, by a server that was asked. */
+static void answers_that_are_broken(void **state)
+{
+    enum { ROUNDS = 3000 };
+    struct plant *p = *state;
+    struct random_source random = random_seeded(&p->f->seed);
+    struct net_peer to = address("192.0.2.7:5683");
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        struct wish w = {GETS("coap://192.0.2.7/w"), .type = COAP_CON, .path = NULL};
+        w.observe = i % 3 == 0 ? 0 : -1;
+        p->at = p->n_asked = 0;
+        wishes(p, 1, &w);
+        struct coap_message asked = next_asked(p, &to);
+        uint8_t bytes[64];
+        struct wr r = wr_into(bytes, sizeof(bytes));
+        bool is_con = asked.type == COAP_CON && asked.token.n == 8;
+        wr_u8(&r, 0x68);
+        wr_u8(&r, COAP_CONTENT);
+        wr_u16(&r, asked.mid);
+        wr_bytes(&r, is_con ? asked.token : slice_text("12345678"));
+        wr_bytes(&r, slice_text("\x41"
+                                "e"
+                                "\x21\x07\x81\x3c\x91\x06\xff"
+                                "payload"));
+        size_t n = wr_slice(&r).n;
+        bytes[random_u64(&random) % n] ^= (uint8_t)(1U << random_u64(&random) % 8);
+        coap_door_upstream(p->f->doors[0], &to, slice_of(bytes, n - random_u64(&random) % 4),
+                           p->f->now_ms);
+        pass(p->f, 6000);
+    }
+    assert_int_equal(counted(&p->f->counters[0].proxy_requests), ROUNDS);
+    p->f->fakes[0].handler.closed(p->f->fakes[0].handler.ctx, 1, OK); /* it may observe still */
+    pass(p->f, WAIT_MS + 10000);
+    pass(p->f, PROXY_IDLE_MS + 10000);
+    assert_int_equal(p->f->doors[0]->proxy->upstreams.n, 0); /* nothing is left of all that */
+}
+
 /* ---- bounds ---- */
 
 static void one_principal_at_one_server(void **state)
@@ -647,6 +684,7 @@ int main(void)
         CASE(only_who_was_asked_may_answer),
         CASE(a_server_asks_nothing_of_us),
         CASE(silence_and_rejection),
+        CASE(answers_that_are_broken),
         CASE(one_principal_at_one_server),
         CASE(all_principals_at_one_server),
         CASE(so_many_servers_are_remembered),
