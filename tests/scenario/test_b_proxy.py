@@ -399,12 +399,15 @@ def test_what_is_sealed_passes_untouched(place, asker):
 
 
 @pytest.mark.skipif(not SERVER, reason='no coap-server')
-def test_oscore_through_debians_proxy(place):
+def test_oscore_through_debians_proxy_and_a_nat(place):
     lamp = place.fortress.add('lamp', credentials=('oscore',))
     proxy = Debian('-P', ',some.other.name')
     try:
         with Client(lamp, port=proxy.port) as client:
-            answer = client.request(PUT, f'mq/lamps/{lamp.name}/state', b'on', towards(place.fortress.ports['coap']))
+            answer = client.request(PUT, f'mq/lamps/{lamp.name}/state', b'on', towards(place.nat.port))
             assert (answer.code, answer.is_protected) == ('2.01', True)
+            place.nat.rebind()
+            answer = client.request(PUT, f'mq/lamps/{lamp.name}/state', b'off', towards(place.nat.port))
+            assert (answer.code, answer.is_protected) == ('2.04', True)
     finally:
         proxy.close()
