@@ -274,7 +274,9 @@ void role_set_freshness(struct role *r, uint32_t seconds)
 
 enum err role_add_resource(struct role *r, struct slice path, unsigned methods, uint32_t line)
 {
-    if (path.n == 0 || path.p[0] != '/' || methods == 0 || (methods & ~METHODS_ALL) != 0) {
+    bool is_place =
+        slice_has_prefix(path, slice_text("/")) || slice_has_prefix(path, slice_text("coap://"));
+    if (!is_place || methods == 0 || (methods & ~METHODS_ALL) != 0) {
         return ERR_MALFORMED;
     }
     TRY(parts_check(path));

@@ -61,7 +61,8 @@ MUST_USE enum err role_add_topic(struct role *r, enum policy_action action, stru
  * POLICY_FRESHNESS_MAX_S). SPEC: RFC9175 2.3 */
 enum { POLICY_FRESHNESS_MIN_S = 2, POLICY_FRESHNESS_MAX_S = 60 };
 void role_set_freshness(struct role *r, uint32_t seconds);
-/* role_add_resource - methods is a set of METHOD_ bits; path like "/fw/${class}", '+' and a final
+/* role_add_resource - methods is a set of METHOD_ bits; path like "/fw/${class}" or, through a
+ * proxy, "coap://192.0.2.1:5683/fw"; '+' and a final
  * '#' as in filters. */
 MUST_USE enum err role_add_resource(struct role *r, struct slice path, unsigned methods,
                                     uint32_t line);

@@ -146,7 +146,8 @@ enum err coap_client_piggybacked(struct coap_endpoint *e, const struct coap_mess
         e->counters->malformed++; /* SPEC: RFC7252 5.3.2: message id and token must both match */
         return OK;
     }
-    if (coap_options_check(m->options, e->limits->understood, &number) != OK) {
+    if (!e->limits->passes_back &&
+        coap_options_check(m->options, e->limits->understood, &number) != OK) {
         e->counters->bad_option++;
         end_with(e, p, COAP_EVENT_RESET, ret); /* SPEC: RFC7252 5.4.1 */
         return OK;
@@ -175,7 +176,8 @@ enum err coap_client_response(struct coap_endpoint *e, const struct coap_message
     if (p == NULL) {
         return reject(e, m, now_ms);
     }
-    if (coap_options_check(m->options, e->limits->understood, &number) != OK) {
+    if (!e->limits->passes_back &&
+        coap_options_check(m->options, e->limits->understood, &number) != OK) {
         e->counters->bad_option++;
         return reject(e, m, now_ms);
     }

@@ -48,7 +48,10 @@ struct coap_limits {
     uint32_t dedup_bytes;           /* answers kept to be sent again */
     uint32_t output_bytes;          /* datagrams waiting for coap_endpoint_output */
     uint64_t understood;            /* COAP_OPTION_BITs: critical options the service acts on */
-    bool is_full; /* no memory for anything new: requests get 5.03 and are not remembered */
+    bool passes_on;   /* of requests the critical options that are not understood are the caller's
+                         to judge, because it may be a proxy for them */
+    bool passes_back; /* the same of responses */
+    bool is_full;     /* no memory for anything new: requests get 5.03 and are not remembered */
 };
 
 enum { COAP_ENDPOINT_TOKEN_MAX = 32 };
@@ -115,6 +118,8 @@ struct coap_event {
     enum coap_observe_wish observe; /* what a GET or FETCH asks for */
     bool has_ended;                 /* with observe: it ended the observation `key` of this token */
     bool is_notification;
+    uint16_t unknown; /* of a request, with limits.passes_on: the first critical option that is not
+                         understood or is wrong, else 0. Who does not pass it on must refuse it */
     uint64_t echo_age_ms;  /* age of the valid Echo the request carried; UINT64_MAX: none */
     struct coap_message m; /* borrows from the datagram */
 };

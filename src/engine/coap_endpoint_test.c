@@ -466,6 +466,42 @@ static void full(void **state)
     b.e = coap_endpoint_free(b.e);
 }
 
+/* What is critical and not understood is left to who passes it on; each way by its own word. */
+static void passes_on(void **state)
+{
+    (void)state;
+    static const uint8_t asked[] = {0x40, 0x01, 0x00, 0x13, 0xd1, 0x16, 'a'}; /* Proxy-Uri */
+    static const uint8_t known[] = {0x40, 0x01, 0x00, 0x14, 0xb1, 'a'};
+    static const struct step answered[] = {
+        {0, ASK, "", OK},
+        {0, OUT, "4801....................b161", 0},
+        {0, IN, "6845MMMMTTTTTTTTTTTTTTTT90", COAP_EVENT_RESPONSE}, /* an empty OSCORE option */
+    };
+    static const struct step rejected[] = {
+        {0, ASK, "", OK},
+        {0, OUT, "4801....................b161", 0},
+        {0, IN, "6845MMMMTTTTTTTTTTTTTTTT90", COAP_EVENT_RESET},
+    };
+    struct bench b = {.limits = steady_limits()};
+    struct coap_event event;
+    b.limits.passes_on = true;
+    bench_open(&b, true);
+    assert_int_equal(coap_endpoint_datagram(b.e, slice_of(asked, sizeof(asked)), 0, &event), OK);
+    assert_int_equal(event.kind, COAP_EVENT_REQUEST);
+    assert_int_equal(event.unknown, COAP_OPTION_PROXY_URI);
+    assert_int_equal(coap_endpoint_datagram(b.e, slice_of(known, sizeof(known)), 0, &event), OK);
+    assert_int_equal(event.unknown, 0);
+    assert_int_equal(b.counters.bad_option, 0);
+    for (size_t i = 0; i < COUNT_OF(rejected); i++) {
+        assert_int_equal(run_step(&b, "rejected", i, &rejected[i]), rejected[i].want);
+    }
+    b.limits.passes_back = true;
+    for (size_t i = 0; i < COUNT_OF(answered); i++) {
+        assert_int_equal(run_step(&b, "answered", i, &answered[i]), answered[i].want);
+    }
+    b.e = coap_endpoint_free(b.e);
+}
+
 /* What is remembered of a peer is known in bytes, and answers can be given up: the request is not
  * served again all the same. */
 static void shed(void **state)
@@ -537,6 +573,7 @@ int main(void)
         cmocka_unit_test(becomes_idle),
         cmocka_unit_test(output_is_bounded),
         cmocka_unit_test(full),
+        cmocka_unit_test(passes_on),
         cmocka_unit_test(refusals_that_nobody_wants),
         cmocka_unit_test(shed),
     };

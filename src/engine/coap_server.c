@@ -215,7 +215,8 @@ enum err coap_server_request(struct coap_endpoint *e, const struct coap_message 
         e->counters->bad_method++;
         return refuse(e, m, datagram_n, COAP_METHOD_NOT_ALLOWED, 0, now_ms); /* SPEC: RFC7252 5.8 */
     }
-    if (coap_options_check(m->options, e->limits->understood, &number) != OK) {
+    if (coap_options_check(m->options, e->limits->understood, &number) != OK &&
+        !e->limits->passes_on) {
         return refuse_option(e, m, datagram_n, number, now_ms);
     }
     if (datagram_n > e->limits->datagram_bytes) {
@@ -233,6 +234,7 @@ enum err coap_server_request(struct coap_endpoint *e, const struct coap_message 
         return refuse_overflow(e, m, datagram_n, now_ms);
     }
     TRY(err);
+    ret->unknown = number;
     take_echo(e, m, now_ms, ret);
     return OK;
 }

@@ -12,6 +12,7 @@
 #include "security/token/trust.h"
 #include "service/directory/settings.h"
 #include "service/directory/yaml_reader.h"
+#include "service/gateway/proxy_rules.h"
 
 enum {
     CONFIG_LISTENERS_MAX = 16,
@@ -80,6 +81,7 @@ struct config {
     unsigned workers;                   /* 1..CONFIG_WORKERS_MAX; the default is never below 2 */
     char master_key[CONFIG_HOST_BYTES]; /* as key_source.h reads it; empty: DIR.key */
     char user[CONFIG_NAME_BYTES];       /* whom the broker runs as when started as root */
+    struct proxy_rules proxy;           /* none: CoAP clients reach nothing through us */
     struct global_settings settings;
     struct role_limits role_limits; /* what a role of policy.yaml starts with */
 };
@@ -105,6 +107,9 @@ MUST_USE enum err config_load(int dir_fd, const char *dir, const struct config_m
  * A symbolic link is not followed. ERR_CONFIG with a complaint, ERR_NOMEM. */
 MUST_USE enum err config_read_file(int dir_fd, const char *name, const char *shown,
                                    struct yaml_complaint *ret_complaint, struct buf *ret);
+
+/* config_has_proxy - may CoAP clients ask other servers at all? */
+bool config_has_proxy(const struct config *c);
 
 const struct config_listener *config_listener_find(const struct config *c, const char *name);
 const char *config_door_name(enum config_door d);

@@ -208,6 +208,12 @@ static enum err put_all(const struct config_init *init, const struct config_mach
     TRY(put(b, "# MQTT 5 clients are sent there when this server stops in order, and by a listener "
                "that has moved:\n"
                "# server_reference: \"other.example:8883\"\n"));
+    TRY(put(
+        b,
+        "# CoAP clients with a grant like coap://10.1.2.3:5683/# reach other CoAP servers through "
+        "a coap\n# listener (DTLS) only with:\n"
+        "# proxy: { targets: [ { to: 10.1.0.0/16, port: 5683 } ], paths: [ { path: /line2, to: "
+        "10.2.0.1 } ] }\n"));
     TRY(put_sets(init, "limits", ret, b));
     TRY(put_sets(init, "role_limits", ret, b));
     struct global_settings preset = global_settings_preset(machine->ram_bytes);

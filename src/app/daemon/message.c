@@ -36,6 +36,7 @@ static void encode_boot(struct wr *w, const struct boot *b)
         wr_u16(w, l->port);
         wr_u32(w, (uint32_t)l->first_fd);
         wr_u32(w, l->n_fds);
+        wr_u8(w, l->asks ? 1 : 0);
     }
 }
 
@@ -104,6 +105,7 @@ static void decode_listener(struct rd *r, struct boot_listener *l)
     l->port = rd_u16(r);
     l->first_fd = read_fd(r);
     l->n_fds = read_number(r, 1, BOOT_SOCKETS_MAX);
+    l->asks = read_flag(r);
 }
 
 static void decode_boot(struct rd *r, struct boot *b)

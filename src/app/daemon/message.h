@@ -49,6 +49,7 @@ struct boot_listener {
     int first_fd;
     unsigned n_fds; /* one for each worker, in worker order; a plain TCP listener and one of
                        OSCORE have one in all */
+    bool asks;      /* CoAP with a proxy: as many sockets follow, to ask other servers by */
 };
 
 struct boot {

@@ -10,7 +10,7 @@
 #include "base/why.h"
 #include "service/pki/key_source.h"
 
-enum { PLACES_FDS_MAX = 4 + BOOT_LISTENERS_MAX * BOOT_SOCKETS_MAX };
+enum { PLACES_FDS_MAX = 4 + 2 * BOOT_LISTENERS_MAX * BOOT_SOCKETS_MAX };
 
 /* places_dir - DIR, locked so that one daemon serves it. ERR_NOT_FOUND, ERR_EXISTS (another
  * daemon), ERR_IO; *why says so. */

@@ -98,6 +98,10 @@ void reload_merge(const struct config *start, const struct config *served, const
 {
     *ret = *now;
     compare_process(start, now, rest);
+    if (!config_has_proxy(start) && config_has_proxy(now)) {
+        add_rest(rest, "proxy (is new)"); /* its sockets are opened at the start */
+        ret->proxy = start->proxy;
+    }
     for (size_t i = 0; i < start->n_listeners; i++) {
         const struct config_listener *l = &start->listeners[i];
         merge_listener(l, &served->listeners[i], config_listener_find(now, l->name),

@@ -61,6 +61,7 @@ static const struct merge_case cases[] = {
      "version: 1\nlisteners:\n  - { name: mqtts, door: mqtt, bind: \"[::]:8883\", from: "
      "[10.0.0.0/8] }\n" COAPS,
      ""},
+    {"a proxy", START "proxy: { targets: [ { to: 10.0.0.1 } ] }\n", "proxy (is new)"},
     {"memory, budgets, updates of keys",
      START "limits: { memory_bytes: 64MiB, connect_per_second: 7, connect_burst: 9, "
            "preauth_connections: 64, key_updates_per_minute: 3, dtls_preauth_seconds: 5 }\n",

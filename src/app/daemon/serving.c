@@ -99,6 +99,11 @@ static enum err add_entrance(struct serving *s, const struct boot_listener *b,
     for (unsigned k = 0; k < b->n_fds; k++) {
         s->fds[s->edition.n_entrances][k] = b->first_fd + (int)k;
     }
+    for (unsigned k = 0; b->asks && k < b->n_fds; k++) {
+        s->ask_fds[s->edition.n_entrances][k] = b->first_fd + (int)(b->n_fds + k);
+        e->ask_fds = s->ask_fds[s->edition.n_entrances];
+        e->proxy = &s->config.proxy;
+    }
     if (b->udp && !e->entrance.is_oscore) {
         set_dtls(s, l, &s->dtls[s->edition.n_entrances]);
         e->dtls = &s->dtls[s->edition.n_entrances];

@@ -24,6 +24,7 @@ struct serving {
     struct slice origins[CONFIG_LISTENERS_MAX][CONFIG_ORIGINS_MAX]; /* into config */
     struct driver_entrance entrances[CONFIG_LISTENERS_MAX];
     int fds[CONFIG_LISTENERS_MAX][BOOT_SOCKETS_MAX];
+    int ask_fds[CONFIG_LISTENERS_MAX][BOOT_SOCKETS_MAX];
     struct dtls_server_config dtls[CONFIG_LISTENERS_MAX]; /* into the three below */
     struct perimeter perimeters[CONFIG_LISTENERS_MAX];
     struct buf chain_pem, key_pem, ca_pem;

@@ -16,6 +16,7 @@
 #include "app/daemon/sandbox.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/listener.h"
 
 enum {
     STOP_MS = 9000, /* then the broker is killed, so that a stop takes less than 10 s */
@@ -65,6 +66,31 @@ static int add_fd(struct supervisor *s, int fd)
     return BOOT_FIRST_FD + (int)s->n_fds++;
 }
 
+/* Sockets to ask other CoAP servers by: each worker its own port, so that answers find it. */
+static enum err open_asking(struct supervisor *s, const struct config_listener *l,
+                            struct boot_listener *b)
+{
+    if (!b->udp || l->auth == CONFIG_AUTH_OSCORE || !config_has_proxy(&s->config)) {
+        return OK;
+    }
+    for (unsigned k = 0; k < b->n_fds; k++) {
+        int fd;
+        enum err e = net_listen_udp(slice_text("[::]:0"), 1, &fd);
+        if (e != OK) {
+            e = net_listen_udp(slice_text("0.0.0.0:0"), 1, &fd); /* a machine without IPv6 */
+        }
+        if (e != OK) {
+            log_line(LOG_ERROR, "proxy: no socket to ask other servers by: %s", err_name(e));
+            return e;
+        }
+        (void)add_fd(s, fd);
+    }
+    b->asks = true;
+    log_line(LOG_NOTICE, "listener %s: a proxy to %zu targets and %zu paths", l->name,
+             s->config.proxy.n_targets, s->config.proxy.n_paths);
+    return OK;
+}
+
 static enum err open_listeners(struct supervisor *s)
 {
     for (size_t i = 0; i < s->config.n_listeners; i++) {
@@ -86,6 +112,10 @@ static enum err open_listeners(struct supervisor *s)
         for (unsigned k = 0; k < b->n_fds; k++) {
             int at = add_fd(s, fds[k]);
             b->first_fd = k == 0 ? at : b->first_fd;
+        }
+        e = open_asking(s, l, b);
+        if (e != OK) {
+            return e;
         }
         s->boot.n_listeners++;
         char from[200];

@@ -33,7 +33,8 @@ static struct message boot_message(void)
                       .listening = true,
                       .port = 5684,
                       .first_fd = 9,
-                      .n_fds = 2}}}};
+                      .n_fds = 2,
+                      .asks = true}}}};
 }
 
 static void test_round_trip(void **state)
@@ -60,6 +61,7 @@ static void test_round_trip(void **state)
         for (size_t k = 0; k < got.boot.n_listeners; k++) {
             assert_string_equal(got.boot.listeners[k].name, sent[i].boot.listeners[k].name);
             assert_int_equal(got.boot.listeners[k].first_fd, sent[i].boot.listeners[k].first_fd);
+            assert_int_equal(got.boot.listeners[k].asks, sent[i].boot.listeners[k].asks);
             assert_int_equal(got.boot.listeners[k].udp, sent[i].boot.listeners[k].udp);
         }
         assert_int_equal(got.boot.spare_key_fd, sent[i].boot.spare_key_fd);

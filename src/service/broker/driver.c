@@ -117,6 +117,45 @@ static void port_known(void *ctx, const struct net_peer *peer)
     admit_known_dtls(p->driver, peer);
 }
 
+static void asking_ready(struct loop_source *s, uint32_t events)
+{
+    struct port *p = CONTAINER_OF(s, struct port, asking_source);
+    const struct udp_datagram *datagrams;
+    size_t n = 0;
+    (void)events;
+    count_add(&p->driver->counters->reads, 1);
+    if (udp_recv(p->asking, &datagrams, &n) != OK) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        coap_door_upstream(p->door, &datagrams[i].peer, datagrams[i].bytes, p->driver->now_ms);
+    }
+}
+
+static void port_ask(void *ctx, const struct net_peer *to, struct slice datagram)
+{
+    struct port *p = ctx;
+    enum err ignored = udp_send(p->asking, to, datagram); /* lost, as on any network */
+    (void)ignored;
+}
+
+/* The socket for other servers, where there is one. */
+static enum err asking_open(struct port *p)
+{
+    const struct driver *d = p->driver;
+    if (p->entrance->ask_fds == NULL) {
+        return OK;
+    }
+    int fd = fcntl(p->entrance->ask_fds[d->index], F_DUPFD_CLOEXEC, 3);
+    if (fd < 0) {
+        return ERR_IO;
+    }
+    TRY(udp_new(fd, &p->asking));
+    p->asking_source.fd = udp_fd(p->asking);
+    p->asking_source.ready = asking_ready;
+    return loop_add(d->loop, &p->asking_source, EPOLLIN);
+}
+
 static enum err port_open(struct port *p, const struct worker_setup *worker)
 {
     struct driver *d = p->driver;
@@ -137,7 +176,10 @@ static enum err port_open(struct port *p, const struct worker_setup *worker)
                                     .transmit = port_transmit,
                                     .admit = port_admit,
                                     .known = port_known,
-                                    .event = port_event};
+                                    .event = port_event,
+                                    .proxy = p->entrance->proxy};
+    TRY(asking_open(p));
+    setup.ask = p->asking != NULL ? port_ask : NULL;
     TRY(coap_door_new(&setup, d->now_ms, d->setup.clock.wall_ms(d->setup.clock.ctx), &p->door));
     p->source.fd = udp_fd(p->udp);
     p->source.ready = port_ready;
@@ -292,8 +334,12 @@ struct driver *driver_free(struct driver *d)
         if (d->ports[i].source.ready != NULL) {
             loop_remove(d->loop, &d->ports[i].source);
         }
+        if (d->ports[i].asking_source.ready != NULL) {
+            loop_remove(d->loop, &d->ports[i].asking_source);
+        }
         coap_door_free(d->ports[i].door);
         udp_free(d->ports[i].udp);
+        udp_free(d->ports[i].asking);
     }
     worker_free(d->worker);
     admit_done(d);
@@ -396,7 +442,7 @@ static void follow_edition(struct driver *d)
         struct port *p = &d->ports[i];
         p->entrance = &now->entrances[p->entrance->entrance.index];
         post_follow(&p->post, p->entrance);
-        coap_door_follow(p->door, &p->entrance->entrance, &now->limits);
+        coap_door_follow(p->door, &p->entrance->entrance, &now->limits, p->entrance->proxy);
     }
     edition_unref(d->edition);
     d->edition = edition_ref(now);
@@ -452,6 +498,9 @@ static void driver_turn(struct driver *d)
     pump_dirty(d);
     for (size_t i = 0; i < d->n_ports; i++) {
         udp_flush(d->ports[i].udp);
+        if (d->ports[i].asking != NULL) {
+            udp_flush(d->ports[i].asking);
+        }
     }
     worker_handover(d->worker); /* what sending and closing recorded */
     wake_others(d);

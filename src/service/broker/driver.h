@@ -29,6 +29,9 @@ struct driver_entrance {
      * socket of a plain entrance listens only while an exception opens it. */
     const int *fds;
     unsigned n_fds;
+    /* Borrowed; by worker, where CoAP clients may ask other servers through us; NULL: no proxy. */
+    const int *ask_fds;
+    const struct proxy_rules *proxy;       /* borrowed; NULL: nothing may be asked */
     const struct dtls_server_config *dtls; /* UDP: borrowed as long as the entrance is there */
 };
 

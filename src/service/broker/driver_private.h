@@ -46,6 +46,8 @@ struct port {
     struct udp *udp;
     struct coap_door *door;
     struct perimeter_post post;
+    struct udp *asking; /* to other CoAP servers; NULL: it is no proxy */
+    struct loop_source asking_source;
 };
 
 struct driver {

@@ -196,8 +196,11 @@ static enum err read_resources(const struct reading *r, struct role *role,
                             "a resource needs path and methods: { path: \"/fw\", methods: [GET] }");
         }
         TRY(yaml_expect(r->doc, path, YAML_SCALAR, "path", r->complaint));
-        if (path->text.n == 0 || path->text.p[0] != '/') {
-            return COMPLAIN(r, path, "path must begin with /");
+        if (!slice_has_prefix(path->text, slice_text("/")) &&
+            !slice_has_prefix(path->text, slice_text("coap://"))) {
+            return COMPLAIN(r, path,
+                            "path must begin with /, or for what is reached through the proxy "
+                            "with coap://");
         }
         TRY(check_placeholders(r, path));
         unsigned bits = 0;

@@ -58,6 +58,8 @@ static const struct {
     {"limit", ROLE("limits: { speed: 5 }"), "f:4:15: unknown limit \"speed\""},
     {"rate", ROLE("limits: { publish_rate: 5/d }"), "f:4:29: publish_rate must be a rate"},
     {"path", ROLE("resources: [ { path: fw, methods: [GET] } ]"), "f:4:26: path must begin with /"},
+    {"another scheme", ROLE("resources: [ { path: \"http://a\", methods: [GET] } ]"),
+     "f:4:26: path must begin with /"},
     {"method", ROLE("resources: [ { path: /fw, methods: [get] } ]"), "f:4:41: a method is one of"},
     {"no methods", ROLE("resources: [ { path: /fw, methods: [] } ]"), "f:4:40: methods must name"},
     {"path alone", ROLE("resources: [ { path: /fw } ]"), "f:4:18: a resource needs path and"},
@@ -85,7 +87,12 @@ static const char good_text[] =
     "    publish: [ \"sensors/${site}/${device}/+\", { topic: \"status/${device}\", retain: yes, "
     "qos: 1 }, { topic: v, freshness: 30s } ]\n"
     "    subscribe: [ \"commands/${device}/#\" ]\n"
-    "    resources: [ { path: \"/fw/${class}\", methods: [GET, PUT] } ]\n"
+    "    resources: [ { path: \"/fw/${class}\", methods: [GET, PUT] }, { path: \"/all/#\", "
+    "methods: [GET] "
+    "}, "
+    "{ path: \"coap://plc/#\", methods: [GET] }, { path: \"coap://192.0.2.1:5683/${class}\", "
+    "methods: "
+    "[GET] } ]\n"
     "    limits: { publish_rate: 5/s }\n"
     "  hub: { kind: service, client_id: \"*\", many: yes, subscribe: [ { topic: \"sensors/#\" } ] "
     "}\n"
@@ -129,6 +136,14 @@ static void test_good(void **state)
     assert_int_equal(grants_subscribe(g, slice_text("commands/#"), NULL), ERR_DENIED);
     assert_int_equal(grants_resource(g, slice_text("/fw/c1"), METHOD_PUT, NULL), OK);
     assert_int_equal(grants_resource(g, slice_text("/fw/c1"), METHOD_DELETE, NULL), ERR_DENIED);
+    assert_int_equal(grants_resource(g, slice_text("coap://plc"), METHOD_GET, NULL), OK);
+    assert_int_equal(grants_resource(g, slice_text("coap://plc/a"), METHOD_GET, NULL), OK);
+    assert_int_equal(grants_resource(g, slice_text("coap://plc/a"), METHOD_PUT, NULL), ERR_DENIED);
+    assert_int_equal(grants_resource(g, slice_text("coap://plc2/a"), METHOD_GET, NULL), ERR_DENIED);
+    assert_int_equal(grants_resource(g, slice_text("coap://192.0.2.1:5683/c1"), METHOD_GET, NULL),
+                     OK);
+    assert_int_equal(grants_resource(g, slice_text("coap://192.0.2.1:5683"), METHOD_GET, NULL),
+                     ERR_DENIED);
     assert_int_equal(grants_limits(g)->publish_rate, 5);
     assert_int_equal(grants_limits(g)->inflight, 20);
     struct decision why;

@@ -320,6 +320,7 @@ static enum err association_new(struct coap_door *d, const struct dtls_info *inf
     list_init(&a->lookers);
     list_init(&a->tickets);
     errands_open(a);
+    list_init(&a->relays);
     map_init(&a->watches, &d->setup.key, watch_key);
     enum err err = worker_account(d->setup.worker, principal, d->now_ms, &a->account);
     if (err == OK) {
@@ -447,6 +448,7 @@ void association_close(struct association *a, const char *why)
     while ((n = list_first(&a->tickets)) != NULL) {
         ticket_free(LIST_ENTRY(n, struct ticket, node));
     }
+    proxy_left(a);
     coap_bodies_end(&d->bodies, a->id);
     errands_close(a);
     wheel_cancel(&d->wheel, &a->timer);
@@ -515,6 +517,7 @@ void association_recheck(struct association *a)
         while ((w = map_next(&a->watches, &at)) != NULL) {
             watch_recheck(w);
         }
+        proxy_recheck(a);
         bucket_set(&a->reads, grants_limits(a->account->grants)->replay_rate,
                    grants_limits(a->account->grants)->replay_rate);
         association_serve(a);
@@ -580,6 +583,26 @@ static void report_refused(struct association *a, const struct coap_counters *be
     door_report(a->door, &e);
 }
 
+/* A request with an option that only a proxy might carry on, and it is for no other server. SPEC:
+ * RFC7252 5.4.1: a NON is passed over */
+static void refuse_unknown(struct association *a, struct coap_event *ev)
+{
+    struct coap_door *d = a->door;
+    struct coap_answer answer = {.code = COAP_BAD_OPTION};
+    if (ev->kind != COAP_EVENT_REQUEST || ev->unknown == 0 || proxy_takes(a, ev->m.options)) {
+        return;
+    }
+    if (ev->unknown == COAP_OPTION_PROXY_URI || ev->unknown == COAP_OPTION_PROXY_SCHEME) {
+        answer.code = COAP_PROXYING_NOT_SUPPORTED;
+    }
+    d->counts.bad_option++;
+    ev->kind = COAP_EVENT_NONE;
+    enum err err = ev->m.type == COAP_CON
+                       ? coap_endpoint_respond(a->endpoint, ev->id, &answer, d->now_ms)
+                       : coap_endpoint_drop(a->endpoint, ev->id, d->now_ms);
+    (void)err; /* without memory it ends by itself, later */
+}
+
 static void on_received(void *ctx, uint64_t id, struct slice plain)
 {
     struct coap_door *d = ctx;
@@ -596,6 +619,7 @@ static void on_received(void *ctx, uint64_t id, struct slice plain)
         count_add(&d->setup.counters->dropped_memory, 1);
         return;
     }
+    refuse_unknown(a, &ev);
     report_refused(a, &before, plain);
     request_serve(a, &ev);
     errands_heard(a);

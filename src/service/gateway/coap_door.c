@@ -72,6 +72,7 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     struct dtls_handler handler = door_dtls_handler(d, setup->entrance);
     TRY(setup->entrance->is_oscore ? oscore_open(d, &handler)
                                    : setup->open(setup->ctx, &handler, &d->dtls));
+    TRY(proxy_open(d));
     d->shedder = door_shedder(d);
     worker_add_shedder(setup->worker, &d->shedder);
     *ret = TAKE(d);
@@ -93,6 +94,7 @@ struct coap_door *coap_door_free(struct coap_door *d)
     door_leave(d);
     list_unlink(&d->shedder.node);
     dtls_free(d->dtls);
+    proxy_done(d);
     coap_bodies_done(&d->bodies);
     oscore_done(d);
     map_done(&d->associations);
@@ -124,10 +126,11 @@ enum err coap_door_renew(struct coap_door *d, const struct entrance *entrance,
 }
 
 void coap_door_follow(struct coap_door *d, const struct entrance *entrance,
-                      const struct limits *limits)
+                      const struct limits *limits, const struct proxy_rules *proxy)
 {
     d->setup.entrance = entrance;
     d->setup.limits = limits;
+    proxy_follow(d, proxy);
 }
 
 size_t coap_door_count(const struct coap_door *d)
@@ -298,6 +301,7 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
     dtls_tick(d->dtls, d->now_ms);
     coap_bodies_expire(&d->bodies, d->now_ms);
     passing_expire(d);
+    proxy_turn(d);
     wheel_advance(&d->wheel, d->now_ms);
     while ((t = wheel_next(&d->wheel)) != NULL) {
         association_tick(CONTAINER_OF(t, struct association, timer));
@@ -310,5 +314,6 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
 uint64_t coap_door_deadline(const struct coap_door *d)
 {
     uint64_t blocks = least(coap_bodies_deadline(&d->bodies), passing_deadline(d));
-    return least(blocks, least(dtls_deadline(d->dtls), wheel_deadline(&d->wheel)));
+    return least(least(blocks, proxy_deadline(d)),
+                 least(dtls_deadline(d->dtls), wheel_deadline(&d->wheel)));
 }

@@ -29,6 +29,7 @@ enum {
 };
 
 struct coap_door;
+struct proxy_rules;
 
 /* Pointers are borrowed for the door's life unless they say otherwise; ctx is the driver's. */
 struct coap_door_setup {
@@ -51,6 +52,10 @@ struct coap_door_setup {
     bool (*admit)(void *ctx, const struct net_peer *peer);
     void (*known)(void *ctx, const struct net_peer *peer);
     void (*event)(void *ctx, const struct event *e);
+    const struct proxy_rules *proxy; /* what it may ask of other servers; NULL: nothing */
+    /* One plain datagram leaves to another CoAP server, from a socket that is for that alone; as
+     * transmit. NULL: this door can be no proxy. */
+    void (*ask)(void *ctx, const struct net_peer *to, struct slice datagram);
 };
 
 /* coap_door_new - errors of setup->open, ERR_NOMEM. */
@@ -66,6 +71,10 @@ void coap_door_set_time(struct coap_door *d, int64_t wall_ms);
 /* coap_door_datagram - one datagram from the network; borrowed. What is wrong with it becomes an
  * event or a count. */
 void coap_door_datagram(struct coap_door *d, const struct net_peer *peer, struct slice bytes,
+                        uint64_t now_ms);
+/* coap_door_upstream - the same from the socket that `ask` sends by. What comes from an address
+ * that was not asked is counted and dropped. */
+void coap_door_upstream(struct coap_door *d, const struct net_peer *peer, struct slice bytes,
                         uint64_t now_ms);
 /* coap_door_turn - what the worker has done since: commits to acknowledge, messages for observers,
  * a new realm; and timers. */
@@ -89,7 +98,7 @@ MUST_USE enum err coap_door_renew(struct coap_door *d, const struct entrance *en
                                   const struct dtls_server_config *dtls);
 /* coap_door_follow - the second half: other ones in the place of the setup's, of the same index. */
 void coap_door_follow(struct coap_door *d, const struct entrance *entrance,
-                      const struct limits *limits);
+                      const struct limits *limits, const struct proxy_rules *proxy);
 
 size_t coap_door_count(const struct coap_door *d); /* associations now */
 

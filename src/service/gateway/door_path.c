@@ -8,8 +8,8 @@ static bool has_byte(struct slice s, uint8_t byte)
     return slice_find(s, byte) != s.n;
 }
 
-/* Each segment as a level behind a '/'; what the levels mean is not asked yet. */
-static enum err gather(struct slice options, struct wr *w, const char **ret_why)
+/* What the levels mean is not asked yet. */
+enum err door_path_text(struct slice options, struct wr *w, const char **ret_why)
 {
     struct coap_options it = coap_options_from(options);
     struct slice segment;
@@ -62,7 +62,7 @@ MUST_USE enum err door_path_read(struct slice options, const struct topic_limits
     static const char mq[] = "/mq", core[] = "/.well-known/core";
     struct wr w = wr_into(dst, DOOR_PATH_BYTES);
     *ret_why = "the path is too long";
-    TRY(gather(options, &w, ret_why));
+    TRY(door_path_text(options, &w, ret_why));
     struct slice path = wr_slice(&w);
     struct door_path p = {.kind = DOOR_PATH_OTHER, .text = path.n > 0 ? path : slice_text("/")};
     bool below_mq = slice_has_prefix(path, slice_text("/mq/"));

@@ -40,6 +40,10 @@ MUST_USE enum err door_path_read(struct slice options, const struct topic_limits
                                  uint8_t dst[DOOR_PATH_BYTES], struct door_path *ret,
                                  const char **ret_why);
 
+/* door_path_text - the same as text alone, appended: each segment behind a '/'; nothing when there
+ * is none. ERR_UTF8, ERR_MALFORMED, ERR_SPACE. */
+MUST_USE enum err door_path_text(struct slice options, struct wr *w, const char **ret_why);
+
 /* door_path_write - a topic as the escaped path of a link, "/mq/a/b%20c". false when no path names
  * this topic (see the errors above) or it does not fit; nothing is written then. */
 bool door_path_write(struct slice topic, char *dst, size_t cap, struct slice *ret);

@@ -35,11 +35,12 @@ struct association {
     struct list lookers, tickets;
     size_t n_tickets;
     struct bucket reads;
-    bool has_published, is_gone;
     struct list errands; /* commands on their way to it; errand.c's */
     bool is_quiet;       /* it did not acknowledge the last one: it is asked when it is heard */
     bool is_announced;   /* the desk knows where it is, */
     uint64_t announced_at_ms;
+    struct list relays; /* what it asks other servers; the proxy's */
+    bool has_published, has_proxied, is_gone;
     char peer[NET_PEER_TEXT_BYTES];
 };
 
@@ -118,6 +119,7 @@ struct coap_door {
     struct siphash_key echo_key; /* random */
     struct coap_counters counts;
     struct dtls *dtls;
+    struct proxy *proxy; /* NULL: this door is none */
     uint64_t now_ms;
     int64_t wall_ms;
     uint64_t epoch; /* of the realm that the associations were last held against */
@@ -176,6 +178,27 @@ MUST_USE enum err oscore_who_is(struct coap_door *d, const struct dtls_info *inf
                                 const struct credential **ret_credential);
 /* oscore_numbers_done - the numbers of this cookie are on disk; false: it is something else's. */
 bool oscore_numbers_done(struct coap_door *d, uint64_t cookie);
+/* proxy.c, proxy_upstream.c: requests that another server answers */
+/* proxy_open - makes d->proxy where the driver can ask others. ERR_NOMEM. */
+MUST_USE enum err proxy_open(struct coap_door *d);
+void proxy_done(struct coap_door *d);
+void proxy_follow(struct coap_door *d, const struct proxy_rules *rules);
+/* proxy_takes - is a request with these options for another server? */
+bool proxy_takes(const struct association *a, struct slice options);
+void proxy_serve(const struct request *given);
+void proxy_turn(struct coap_door *d);
+uint64_t proxy_deadline(const struct coap_door *d);
+/* proxy_shed - drops what is cached, because memory is short. Gives how many. */
+size_t proxy_shed(struct coap_door *d);
+/* proxy_left - the association ends: nobody waits for what it asked. */
+void proxy_left(struct association *a);
+/* proxy_bytes - what its end would free there. O(requests). */
+size_t proxy_bytes(const struct association *a);
+/* proxy_looker_ended - the endpoint says that the observation `key` is over. */
+void proxy_looker_ended(struct association *a, uint64_t key);
+/* proxy_recheck - observations that no grant covers any more end with 4.03. */
+void proxy_recheck(struct association *a);
+
 /* shed.c: the door's part in the memory ceiling */
 struct shedder door_shedder(struct coap_door *d);
 /* shed_look - follows the pressure of memory as it is now. */
@@ -216,6 +239,10 @@ void request_refuse_rate(const struct request *rq, enum event_category category,
 void request_refuse_size(const struct request *rq, uint32_t most, const char *why);
 /* request_refuse_unavailable - 5.03 with Max-Age, counted. */
 void request_refuse_unavailable(const struct asker *asker);
+/* request_refuse_busy - 5.03 with Max-Age and an event: somebody else has to be waited for. */
+void request_refuse_busy(const struct request *rq, const char *why);
+/* request_method_bit - as the policy names it; 0: none of them. */
+unsigned request_method_bit(uint8_t code);
 /* topic_read - answers with the retained message of the topic. observes: the exchange has been
  * accepted as an observation, and a topic without one is answered with the empty value. Gives the
  * code that was sent. */

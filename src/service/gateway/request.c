@@ -96,6 +96,13 @@ void request_refuse_unavailable(const struct asker *asker)
     answer_unavailable(asker);
 }
 
+void request_refuse_busy(const struct request *rq, const char *why)
+{
+    count_add(&rq->asker.a->door->setup.counters->refused_quota, 1);
+    report_refusal(rq, EVENT_quota, COAP_UNAVAILABLE, why);
+    answer_unavailable(&rq->asker);
+}
+
 /* What the broker did not take: the ceiling of memory, the store, or memory itself. */
 static void refuse_unrouted(const struct request *rq, enum err err)
 {
@@ -454,7 +461,7 @@ static void serve_topic(const struct request *rq)
     }
 }
 
-static unsigned method_bit(uint8_t code)
+unsigned request_method_bit(uint8_t code)
 {
     static const unsigned bits[] = {
         [COAP_GET] = METHOD_GET,       [COAP_POST] = METHOD_POST,   [COAP_PUT] = METHOD_PUT,
@@ -467,7 +474,7 @@ static unsigned method_bit(uint8_t code)
 static void serve_other(const struct request *rq)
 {
     struct decision why;
-    unsigned method = method_bit(rq->m->code);
+    unsigned method = request_method_bit(rq->m->code);
     if (method == 0) {
         request_refuse(rq, EVENT_protocol_error, COAP_METHOD_NOT_ALLOWED, "unknown method",
                        "the method is not known here");
@@ -543,6 +550,10 @@ static void ask_for_echo(const struct request *rq)
 
 static void serve(struct request *rq)
 {
+    if (proxy_takes(rq->asker.a, rq->m->options)) {
+        proxy_serve(rq);
+        return;
+    }
     const struct limits *l = rq->asker.a->door->setup.limits;
     struct topic_limits limits = {l->topic_bytes, l->topic_levels};
     uint8_t text[DOOR_PATH_BYTES];
@@ -605,6 +616,7 @@ void request_serve(struct association *a, const struct coap_event *ev)
 {
     if (ev->has_ended) {
         looker_ended(a, ev->key, false);
+        proxy_looker_ended(a, ev->key);
     }
     switch (ev->kind) {
     case COAP_EVENT_REQUEST: {
@@ -619,6 +631,7 @@ void request_serve(struct association *a, const struct coap_event *ev)
     case COAP_EVENT_GIVE_UP:
         if (ev->about == COAP_ABOUT_OBSERVATION) {
             looker_ended(a, ev->key, ev->kind == COAP_EVENT_GIVE_UP);
+            proxy_looker_ended(a, ev->key);
         }
         errand_event(a, ev);
         break;

@@ -6,7 +6,7 @@
  */
 static uint64_t bytes_of(const struct association *a)
 {
-    return coap_endpoint_bytes(a->endpoint) + a->n_tickets * sizeof(struct ticket);
+    return coap_endpoint_bytes(a->endpoint) + a->n_tickets * sizeof(struct ticket) + proxy_bytes(a);
 }
 
 static void spare(void *ctx)
@@ -15,6 +15,7 @@ static void spare(void *ctx)
     size_t at = 0;
     struct association *a;
     blocks_shed(d);
+    proxy_shed(d);
     while ((a = map_next(&d->associations, &at)) != NULL) {
         if (consumer_is_slow(bytes_of(a))) {
             count_add(&d->setup.counters->dropped_pressure, coap_endpoint_shed(a->endpoint));

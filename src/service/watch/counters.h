@@ -78,6 +78,13 @@
     X(commands_timeout, "commands_total", "result=\"timeout\"", counter, "")                       \
     X(commands_failed, "commands_total", "result=\"failed\"", counter, "")                         \
     X(commands_refused, "commands_total", "result=\"refused\"", counter, "")                       \
+    X(proxy_requests, "proxy_requests_total", "result=\"asked\"", counter,                         \
+      "CoAP requests for other servers")                                                           \
+    X(proxy_refused, "proxy_requests_total", "result=\"refused\"", counter, "")                    \
+    X(proxy_cached, "proxy_requests_total", "result=\"cached\"", counter, "")                      \
+    X(proxy_silent, "proxy_requests_total", "result=\"silent\"", counter, "")                      \
+    X(proxy_strays, "proxy_strays_total", "", counter,                                             \
+      "datagrams that came to the proxy from where nothing was asked")                             \
     X(journal_records, "journal_records_total", "", counter, "records appended")                   \
     X(turns, "turns_total", "", counter, "turns of the workers")                                   \
     X(turn_us, "turn_microseconds_total", "", counter, "time spent in turns")                      \
