@@ -27,7 +27,8 @@ enum wmsg_kind {
     WMSG_REALM, /* a new realm, and with a reload its edition; answer through worker_realm_epoch */
     WMSG_ASIDE, /* an administrator's question; takes `ask`, which says when it is done */
     WMSG_DRAIN, /* tell all clients that the server goes down, and close */
-    WMSG_BODY   /* answer of the log; takes `reading` */
+    WMSG_BODY,  /* answer of the log; takes `reading` */
+    WMSG_HANDED /* for a door, from the same door of another worker; takes `handed` */
 };
 
 struct handover;
@@ -35,6 +36,7 @@ struct aside_ask;
 struct verified;
 struct browse;
 struct reading;
+struct handed;
 
 struct wmsg_text {
     size_t n;
@@ -76,6 +78,7 @@ struct wmsg {
         struct aside_ask *ask;
         struct browse *browse;
         struct reading *reading;
+        struct handed *handed;
     };
     const struct edition *edition; /* REALM: one reference; NULL: as it was */
 };

@@ -69,6 +69,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->asides);
     numbers_init(&w->numbers, &w->setup.key);
     list_init(&w->asks);
+    list_init(&w->handed);
     wheel_init(&w->conn_wheel, now_ms);
     wheel_init(&w->session_wheel, now_ms);
     return OK;
@@ -167,6 +168,7 @@ struct worker *worker_free(struct worker *w)
         browses_end(w);
     }
     outboxes_free(w);
+    handed_clear(w);
     publishers_clear(w);
     groups_free(w->groups);
     filters_free(w->filters);
@@ -253,6 +255,9 @@ static bool take_message(struct worker *w, struct wmsg *m)
     case WMSG_DRAIN:
         worker_drain(w);
         break;
+    case WMSG_HANDED:
+        handed_arrived(w, m->handed);
+        break;
     }
     return true;
 }
@@ -286,6 +291,9 @@ void wmsg_done(struct wmsg *m)
         break;
     case WMSG_ASIDE:
         aside_ask_unref(m->ask);
+        break;
+    case WMSG_HANDED:
+        mem_free(m->handed);
         break;
     case WMSG_BARRIER:
     case WMSG_BARRIER_ACK:

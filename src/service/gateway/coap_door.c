@@ -68,6 +68,7 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     list_init(&d->gone);
     list_init(&d->held);
     wheel_init(&d->wheel, now_ms);
+    homes_init(d);
     struct dtls_handler handler = door_dtls_handler(d, setup->entrance);
     TRY(setup->entrance->is_oscore ? oscore_open(d, &handler)
                                    : setup->open(setup->ctx, &handler, &d->dtls));
@@ -94,6 +95,7 @@ struct coap_door *coap_door_free(struct coap_door *d)
     dtls_free(d->dtls);
     coap_bodies_done(&d->bodies);
     oscore_done(d);
+    homes_done(d);
     map_done(&d->associations);
     map_done(&d->watches);
     map_done(&d->tickets);
@@ -164,7 +166,11 @@ void coap_door_datagram(struct coap_door *d, const struct net_peer *peer, struct
         return; /* who hears nothing comes again; who hears 4.01 may give up */
     }
     door_enter(d, now_ms);
-    dtls_input(d->dtls, peer, bytes, d->now_ms);
+    if (d->setup.entrance->is_oscore) {
+        homes_input(d, peer, bytes);
+    } else {
+        dtls_input(d->dtls, peer, bytes, d->now_ms);
+    }
     door_leave(d);
 }
 
@@ -288,6 +294,7 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
         coap_door_realm_changed(d, now_ms, wall_ms); /* before anything is said to anybody */
     }
     shed_look(d);
+    homes_turn(d);
     take_done(d);
     take_messages(d);
     shed_release(d);

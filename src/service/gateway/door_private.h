@@ -35,6 +35,7 @@ struct association {
     struct list lookers, tickets;
     size_t n_tickets;
     struct bucket reads;
+    struct away *away; /* oscore_homes.c's; NULL: this worker hears it */
     bool has_published, is_gone;
     char peer[NET_PEER_TEXT_BYTES];
 };
@@ -135,6 +136,8 @@ struct coap_door {
     uint64_t plain_told_at_ms; /* the last event about CoAP without DTLS; 0: none yet */
     uint32_t n_plain;          /* such datagrams since */
     struct map number_asks;    /* of OSCORE contexts, by cookie; coap_oscore.c's */
+    struct map routes, aways;  /* oscore_homes.c's */
+    unsigned via;              /* the worker that heard what is being served */
     struct door_told refused[OSCORE_REFUSALS];
 };
 
@@ -170,6 +173,19 @@ MUST_USE enum err oscore_who_is(struct coap_door *d, const struct dtls_info *inf
                                 const struct credential **ret_credential);
 /* oscore_numbers_done - the numbers of this cookie are on disk; false: it is something else's. */
 bool oscore_numbers_done(struct coap_door *d, uint64_t cookie);
+
+/* oscore_homes.c: an OSCORE entrance on more than one worker */
+void homes_init(struct coap_door *d);
+void homes_done(struct coap_door *d);
+/* homes_input - a datagram from the network: served here, or handed to the home of its kid. */
+void homes_input(struct coap_door *d, const struct net_peer *peer, struct slice bytes);
+/* homes_turn - what other workers have handed to us. */
+void homes_turn(struct coap_door *d);
+/* homes_located - a has proven this address, by what came via d->via: that worker learns whose the
+ * acknowledgements from there are. homes_closed - and that they are not any more. */
+void homes_located(struct association *a, const struct net_peer *peer);
+void homes_closed(struct association *a);
+
 /* shed.c: the door's part in the memory ceiling */
 struct shedder door_shedder(struct coap_door *d);
 /* shed_look - follows the pressure of memory as it is now. */
