@@ -35,24 +35,25 @@ static void write_inner(struct coap_option_writer *w, struct slice options, bool
     }
 }
 
-/* Code, options and payload as one text, behind which there is room for a tag. */
-static enum err write_plain(const struct coap_message *plain, bool is_answer,
-                            uint8_t dst[OSCORE_MESSAGE_MAX], struct slice *ret)
+/* Code, options and payload as one text. */
+static enum err write_plain(const struct coap_message *plain, bool is_answer, uint8_t *dst,
+                            size_t cap, struct slice *ret)
 {
-    uint8_t options[OSCORE_MESSAGE_MAX];
-    struct coap_option_writer inner = coap_option_writer_into(options, sizeof(options));
     struct slice block;
+    if (cap < 1) {
+        return ERR_TOO_LARGE;
+    }
+    struct coap_option_writer inner = coap_option_writer_into(dst + 1, cap - 1);
     write_inner(&inner, plain->options, is_answer);
     TRY(coap_option_writer_done(&inner, &block));
-    struct wr w = wr_into(dst, OSCORE_MESSAGE_MAX - CCM_TAG_BYTES);
-    wr_u8(&w, plain->code);
-    wr_bytes(&w, block);
+    dst[0] = plain->code;
+    struct wr w = wr_into(dst + 1 + block.n, cap - 1 - block.n);
     if (plain->payload.n > 0) {
         wr_u8(&w, 0xFF);
         wr_bytes(&w, plain->payload);
     }
-    *ret = wr_slice(&w);
-    return w.err == ERR_SPACE ? ERR_TOO_LARGE : w.err;
+    *ret = slice_of(dst, 1 + block.n + w.at);
+    return w.err;
 }
 
 static struct slice written_option(const struct coap_oscore *o, uint8_t *dst, size_t cap)
@@ -62,9 +63,8 @@ static struct slice written_option(const struct coap_oscore *o, uint8_t *dst, si
     return wr_slice(&w);
 }
 
-/* What stays readable, with the OSCORE option in its place. Observe of a request is in both. */
-static void write_outer(struct coap_option_writer *w, struct slice options, struct slice oscore,
-                        bool is_request)
+/* What stays readable, with the OSCORE option in its place. Observe is in both. */
+static void write_outer(struct coap_option_writer *w, struct slice options, struct slice oscore)
 {
     struct coap_options it = coap_options_from(options);
     struct coap_option o;
@@ -74,7 +74,7 @@ static void write_outer(struct coap_option_writer *w, struct slice options, stru
             coap_option_add(w, COAP_OPTION_OSCORE, oscore);
             is_written = true;
         }
-        if (is_outer(o.number) || (is_request && o.number == COAP_OPTION_OBSERVE)) {
+        if (is_outer(o.number) || o.number == COAP_OPTION_OBSERVE) {
             coap_option_add(w, o.number, o.value);
         }
     }
@@ -83,31 +83,37 @@ static void write_outer(struct coap_option_writer *w, struct slice options, stru
     }
 }
 
-/* Everything but the code; `room` holds options, then the sealed text. */
+/* Everything but the code; `room` holds options, then the text, which is sealed in its place: no
+ * copy of it is left anywhere. */
 static enum err seal(const struct oscore_peer *p, const struct oscore_binding *b,
                      const uint8_t nonce[CCM_NONCE_BYTES], const struct coap_oscore *header,
                      const struct coap_message *plain, uint8_t room[OSCORE_MESSAGE_MAX],
                      struct coap_message *ret)
 {
-    uint8_t text[OSCORE_MESSAGE_MAX], option[COAP_OSCORE_OPTION_MAX], aad[OSCORE_AAD_MAX];
-    bool is_request = coap_code_is_request(plain->code);
+    uint8_t option[COAP_OSCORE_OPTION_MAX], aad[OSCORE_AAD_MAX];
     struct slice inner = {0};
     struct coap_message m = *plain;
-    TRY(write_plain(plain, !is_request, text, &inner));
     struct slice value = written_option(header, option, sizeof(option));
     struct coap_option_writer o = coap_option_writer_into(room, OSCORE_MESSAGE_MAX);
-    write_outer(&o, plain->options, value, is_request);
+    write_outer(&o, plain->options, value);
     enum err err = coap_option_writer_done(&o, &m.options);
-    if (err == OK && m.options.n + inner.n + CCM_TAG_BYTES > OSCORE_MESSAGE_MAX) {
+    if (err == OK && m.options.n + CCM_TAG_BYTES > OSCORE_MESSAGE_MAX) {
         err = ERR_TOO_LARGE;
     }
+    size_t at = err == OK ? m.options.n : 0;
+    uint8_t *text = room + at;
+    size_t cap = OSCORE_MESSAGE_MAX - CCM_TAG_BYTES - at;
     if (err == OK) {
-        uint8_t *sealed = room + m.options.n;
-        err = ccm_seal(p->ccm, p->keys->sender_key, nonce, oscore_aad(b, aad), inner, sealed);
-        m.payload = slice_of(sealed, inner.n + CCM_TAG_BYTES);
+        err = write_plain(plain, !coap_code_is_request(plain->code), text, cap, &inner);
     }
-    mem_wipe(text, inner.n);
-    TRY(err == ERR_SPACE ? ERR_TOO_LARGE : err);
+    if (err == OK) {
+        err = ccm_seal(p->ccm, p->keys->sender_key, nonce, oscore_aad(b, aad), inner, text);
+    }
+    if (err != OK) {
+        mem_wipe(room, OSCORE_MESSAGE_MAX);
+        return err == ERR_SPACE ? ERR_TOO_LARGE : err;
+    }
+    m.payload = slice_of(text, inner.n + CCM_TAG_BYTES);
     *ret = m;
     return OK;
 }

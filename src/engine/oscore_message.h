@@ -43,8 +43,8 @@ MUST_USE enum err oscore_request_open(const struct oscore_peer *p, const struct 
  *
  * piv   a number of ours that is used for nothing else; NULL: the request's own nonce, which one
  *       answer alone may use.
- * plain code, options and payload of the answer; Observe in it is hidden without its value and left
- *       to the caller outside.
+ * plain code, options and payload of the answer; Observe in it is hidden without its value, and
+ *       stays readable with it.
  * room  OSCORE_MESSAGE_MAX bytes that *ret points into: code, options, payload as they travel.
  * ERR_TOO_LARGE, ERR_MALFORMED (options), ERR_CRYPTO. SPEC: RFC8613 8.3.
  */

@@ -173,7 +173,8 @@ static void notifications(void **state)
     assert_int_equal(coap_option_writer_done(&w, &plain.options), OK);
     assert_int_equal(oscore_response_protect(&p.server, &b, &piv, &plain, room, &sealed), OK);
     assert_int_equal(sealed.code, COAP_CONTENT);
-    assert_false(has(sealed.options, COAP_OPTION_OBSERVE)); /* the caller's, with its own number */
+    assert_true(coap_options_find_uint(sealed.options, COAP_OPTION_OBSERVE, &number));
+    assert_int_equal(number, 77); /* for who stands between */
     struct coap_oscore header = option_of(sealed.options);
     assert_true(header.has_piv && header.piv == piv && !header.has_kid);
     assert_int_equal(oscore_response_open(&p.client, &b, &sealed, &header, again, &back), OK);

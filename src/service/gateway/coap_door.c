@@ -166,11 +166,7 @@ void coap_door_datagram(struct coap_door *d, const struct net_peer *peer, struct
         return; /* who hears nothing comes again; who hears 4.01 may give up */
     }
     door_enter(d, now_ms);
-    if (d->setup.entrance->is_oscore) {
-        homes_input(d, peer, bytes);
-    } else {
-        dtls_input(d->dtls, peer, bytes, d->now_ms);
-    }
+    dtls_input(d->dtls, peer, bytes, d->now_ms);
     door_leave(d);
 }
 

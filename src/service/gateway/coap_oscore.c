@@ -226,6 +226,7 @@ enum err oscore_open(struct coap_door *d, const struct dtls_handler *handler)
                                           .reserve = reserve,
                                           .refused = on_refused,
                                           .moved = on_moved,
+                                          .elsewhere = homes_elsewhere,
                                           .random = &d->setup.random,
                                           .counters = &d->counts};
     map_init(&d->number_asks, &d->setup.key, ask_key);

@@ -177,8 +177,9 @@ bool oscore_numbers_done(struct coap_door *d, uint64_t cookie);
 /* oscore_homes.c: an OSCORE entrance on more than one worker */
 void homes_init(struct coap_door *d);
 void homes_done(struct coap_door *d);
-/* homes_input - a datagram from the network: served here, or handed to the home of its kid. */
-void homes_input(struct coap_door *d, const struct net_peer *peer, struct slice bytes);
+/* homes_elsewhere - what oscore_server_config asks: true: it was handed to the home of its kid. */
+bool homes_elsewhere(void *ctx, const struct net_peer *peer, struct slice kid,
+                     struct slice datagram);
 /* homes_turn - what other workers have handed to us. */
 void homes_turn(struct coap_door *d);
 /* homes_located - a has proven this address, by what came via d->via: that worker learns whose the

@@ -33,38 +33,6 @@ static struct slice away_key(const void *value)
 
 /* ---- what comes ---- */
 
-static unsigned home_of_request(const struct coap_door *d, const struct coap_message *m,
-                                unsigned own)
-{
-    struct slice value;
-    struct coap_oscore option;
-    const struct credential *c = NULL;
-    if (!coap_options_find(m->options, COAP_OPTION_OSCORE, &value) ||
-        coap_oscore_decode(value, &option) != OK || !option.has_kid) {
-        return own;
-    }
-    const struct directory_entry *entry =
-        directory_find_kid(worker_realm(d->setup.worker)->directory, option.kid, &c);
-    return entry != NULL ? worker_home(d->setup.worker, entry->principal) : own;
-}
-
-/* Nothing of it is believed: the home judges all of it anew. */
-static unsigned home_of_datagram(const struct coap_door *d, const struct net_peer *peer,
-                                 struct slice bytes)
-{
-    struct coap_message m;
-    unsigned own = worker_index(d->setup.worker);
-    if (bytes.n > DTLS_DATAGRAM_MAX ||
-        coap_message_decode(bytes, COAP_ENDPOINT_TOKEN_MAX, &m) != OK) {
-        return own;
-    }
-    if (coap_code_is_request(m.code)) {
-        return home_of_request(d, &m, own);
-    }
-    const struct route *r = map_find(&d->routes, net_peer_key(peer));
-    return r != NULL ? r->home : own;
-}
-
 /* Lost when there is no room: UDP is, and the client sends again. */
 static void hand(struct coap_door *d, unsigned to, enum handed_kind kind,
                  const struct net_peer *peer, struct slice bytes)
@@ -77,16 +45,33 @@ static void hand(struct coap_door *d, unsigned to, enum handed_kind kind,
     (void)!worker_hand(d->setup.worker, to, h);
 }
 
-void homes_input(struct coap_door *d, const struct net_peer *peer, struct slice bytes)
+static bool pass_on(struct coap_door *d, unsigned home, const struct net_peer *peer,
+                    struct slice datagram)
 {
-    unsigned own = worker_index(d->setup.worker);
-    unsigned home = worker_count(d->setup.worker) > 1 ? home_of_datagram(d, peer, bytes) : own;
-    if (home != own) {
-        hand(d, home, HANDED_DATAGRAM, peer, bytes);
-        return;
+    if (home == worker_index(d->setup.worker)) {
+        return false;
     }
-    d->via = own;
-    dtls_input(d->dtls, peer, bytes, d->now_ms);
+    hand(d, home, HANDED_DATAGRAM, peer, datagram);
+    return true;
+}
+
+/* Nothing of it is believed: the home judges all of it anew. */
+bool homes_elsewhere(void *ctx, const struct net_peer *peer, struct slice kid,
+                     struct slice datagram)
+{
+    struct coap_door *d = ctx;
+    const struct credential *c = NULL;
+    if (worker_count(d->setup.worker) == 1 || d->via != worker_index(d->setup.worker)) {
+        return false; /* what was handed to us stays here */
+    }
+    if (kid.n == 0) {
+        const struct route *r = map_find(&d->routes, net_peer_key(peer));
+        return r != NULL && pass_on(d, r->home, peer, datagram);
+    }
+    const struct directory_entry *entry =
+        directory_find_kid(worker_realm(d->setup.worker)->directory, kid, &c);
+    return entry != NULL &&
+           pass_on(d, worker_home(d->setup.worker, entry->principal), peer, datagram);
 }
 
 /* ---- where it is heard ---- */
