@@ -511,7 +511,7 @@ struct ask {
     struct slice payload;
     int observe; /* -1: no option */
     int format, accept, no_response, max_age, block1, block2, size1;
-    struct slice etag, second_etag, request_tag;
+    struct slice etag, second_etag, request_tag, if_match;
     uint8_t token;
 };
 
@@ -539,6 +539,9 @@ static size_t build(struct fortress *f, const struct ask *a, uint8_t *dst, size_
                              .mid = ++f->mid,
                              .token = slice_of(&a->token, 1),
                              .payload = a->payload};
+    if (a->if_match.n > 0) {
+        coap_option_add(&o, COAP_OPTION_IF_MATCH, a->if_match);
+    }
     if (a->etag.n > 0) {
         coap_option_add(&o, COAP_OPTION_ETAG, a->etag);
     }

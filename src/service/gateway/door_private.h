@@ -227,6 +227,18 @@ void request_refuse_rate(const struct request *rq, enum event_category category,
 void request_refuse_size(const struct request *rq, uint32_t most, const char *why);
 /* request_refuse_unavailable - 5.03 with Max-Age, counted. */
 void request_refuse_unavailable(const struct asker *asker);
+/* request_is_met - If-Match and If-None-Match, as this worker knows the topic; false: 4.12 was
+ * sent. SPEC: RFC7252 5.10.8 */
+bool request_is_met(const struct request *rq);
+/* What a payload is. */
+struct content {
+    uint16_t format; /* UINT16_MAX: not said */
+    bool is_utf8;
+};
+/* request_publish - the passage is asked, the message made and routed; code: of the answer, 2.04
+ * becoming 2.01 for what is new. said NULL: what the request says of its payload. */
+void request_publish(const struct request *rq, bool retain, struct slice payload,
+                     const struct content *said, uint8_t code);
 /* topic_read - answers with the retained message of the topic. observes: the exchange has been
  * accepted as an observation, and a topic without one is answered with the empty value. Gives the
  * code that was sent. */
@@ -236,6 +248,9 @@ MUST_USE enum err ticket_new(const struct asker *asker, uint64_t cookie, struct 
                              struct ticket **ret);
 struct ticket *ticket_free(struct ticket *t);
 void ticket_committed(struct ticket *t);
+
+/* patch.c: PATCH and iPATCH of a topic */
+void patch_serve(const struct request *rq);
 
 /* answer.c: how answers look */
 /* answer_send - gives the code that was sent; 0: none, No-Response or the exchange has ended. */
