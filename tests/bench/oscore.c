@@ -144,9 +144,9 @@ static void open_engine(struct stage *s)
     assert_int_equal(oscore_server_new(&config, &handler, &s->pair.server), OK);
     /* it asks for numbers, gets them, and is let in by its Echo */
     uint8_t bytes[2048], room[OSCORE_MESSAGE_MAX];
-    struct coap_message m;
+    struct coap_message m = {0};
     struct coap_oscore option;
-    struct slice echo;
+    struct slice echo = {0};
     struct oscore_id kid = s->pair.keys.sender;
     s->pair.now_ms = s->now_ms;
     pair_input(&s->pair, 1, pair_request(&s->pair, (struct slice){0}, false, bytes));
@@ -277,6 +277,7 @@ static void one(struct stage *s, enum kind kind, struct wire *w)
 static double measure(struct stage *s, enum kind kind)
 {
     struct homes *h = s->h;
+    assert_non_null(h);
     uint64_t n_sent = h->n_sent, n_answers = s->n_answers;
     unsigned n = kind == HANDED ? 30 : BATCH; /* what a ring of the bench has room for */
     prepare(s, kind);

@@ -174,7 +174,7 @@ static inline uint8_t ask(struct homes *h, unsigned worker, unsigned port, struc
 static inline void comes_in(struct homes *h, unsigned worker, unsigned port)
 {
     uint8_t bytes[2048], echo_bytes[64];
-    struct slice echo;
+    struct slice echo = {0};
     comes(h, worker, port, pair_request(&h->client, (struct slice){0}, false, bytes));
     run(h);
     assert_int_equal(answer_of(h, &echo), COAP_UNAUTHORIZED);

@@ -136,8 +136,10 @@ static void conditions_and_bounds(void **state)
     value_is(f, 0, "/mq/s/dev1/a", "{\"v\":2}");
     /* what comes out is held against retained_bytes of the role, which is 600 */
     memset(filler, 'x', sizeof(filler));
-    memcpy(filler, "{\"w\":\"", 6);
-    memcpy(filler + sizeof(filler) - 2, "\"}", 2);
+    struct wr head = wr_into(filler, sizeof(filler));
+    struct wr tail = wr_into(filler + sizeof(filler) - 2, 2);
+    wr_bytes(&head, slice_text("{\"w\":\""));
+    wr_bytes(&tail, slice_text("\"}"));
     for (int i = 0; i < 2; i++) {
         filler[2] = (uint8_t)('w' + i);
         assert_int_equal(patches(f, 0, COAP_PATCH, "/mq/s/dev1/a", COAP_FORMAT_MERGE_PATCH,
