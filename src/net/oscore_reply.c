@@ -92,25 +92,28 @@ static struct oscore_bound *bound_of_mid(const struct oscore_context *c, uint16_
     return NULL;
 }
 
-static void bound_remove(struct oscore_context *c, struct oscore_bound *b)
+static struct oscore_bound *bound_unlink(struct oscore_context *c, struct oscore_bound *b)
 {
     list_unlink(&b->node);
     c->n_bounds--;
-    mem_free(b);
+    return b;
 }
 
 void oscore_bounds_clear(struct oscore_context *c)
 {
     struct list_node *n;
     while ((n = list_first(&c->bounds)) != NULL) {
-        bound_remove(c, LIST_ENTRY(n, struct oscore_bound, node));
+        mem_free(bound_unlink(c, LIST_ENTRY(n, struct oscore_bound, node)));
     }
 }
 
-static void make_room(struct oscore_context *c)
+/* One to be used, in no list: a new one, or when there are as many as may be, one that is
+ * forgotten.
+ */
+static struct oscore_bound *bound_take(struct oscore_context *c)
 {
     if (c->n_bounds < OSCORE_BINDINGS_MAX) {
-        return;
+        return mem_zalloc(sizeof(struct oscore_bound));
     }
     struct oscore_bound *oldest = LIST_ENTRY(list_first(&c->bounds), struct oscore_bound, node);
     list_for_each (node, &c->bounds) {
@@ -120,7 +123,7 @@ static void make_room(struct oscore_context *c)
             break;
         }
     }
-    bound_remove(c, oldest);
+    return bound_unlink(c, oldest);
 }
 
 enum err oscore_bound_add(struct oscore_context *c, const struct coap_message *inner,
@@ -130,11 +133,14 @@ enum err oscore_bound_add(struct oscore_context *c, const struct coap_message *i
     uint32_t observe = UINT32_MAX;
     bool has_observe = coap_options_find_uint(inner->options, COAP_OPTION_OBSERVE, &observe);
     struct oscore_bound *old = has_observe ? oscore_bound_find(c, inner->token) : NULL;
-    struct oscore_bound *b = mem_zalloc(sizeof(*b));
+    /* An observation is registered anew, and ended, by its token. SPEC: RFC7641 3.6 */
+    bool is_again = old != NULL && old->is_observing && old->is_answered;
+    uint64_t name = is_again ? old->name : ++c->last_name;
+    struct oscore_bound *b = is_again ? bound_unlink(c, old) : bound_take(c);
     if (b == NULL) {
         return ERR_NOMEM;
     }
-    *b = (struct oscore_bound){.name = ++c->last_name,
+    *b = (struct oscore_bound){.name = name,
                                .our_mid = ++c->last_mid,
                                .binding = *binding,
                                .at_ms = now_ms,
@@ -142,12 +148,6 @@ enum err oscore_bound_add(struct oscore_context *c, const struct coap_message *i
                                .is_observing = has_observe && observe == 0,
                                .token_n = (uint8_t)inner->token.n};
     slice_copy(b->token, inner->token);
-    /* An observation is registered anew, and ended, by its token. SPEC: RFC7641 3.6 */
-    if (old != NULL && old->is_observing && old->is_answered) {
-        b->name = old->name;
-        bound_remove(c, old);
-    }
-    make_room(c);
     list_append(&c->bounds, &b->node);
     c->n_bounds++;
     *ret = b;

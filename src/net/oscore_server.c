@@ -141,21 +141,13 @@ static enum err deliver(struct oscore_context *c, struct incoming *in,
                         struct oscore_bound *repeated)
 {
     struct oscore_server *s = c->server;
-    uint8_t name[sizeof(repeated->name)];
-    struct coap_message m = in->inner;
     struct oscore_bound *b = repeated;
-    size_t n = 0;
     if (b == NULL) {
         TRY(oscore_bound_add(c, &in->inner, &in->binding, in->now_ms, &b));
     }
-    struct wr w = wr_into(name, sizeof(name));
-    wr_u64(&w, b->name);
-    m.token = wr_slice(&w);
-    m.mid = b->our_mid;
     c->heard_at_ms = in->now_ms;
-    TRY(coap_message_encode(&m, s->plain, sizeof(s->plain), &n));
-    s->handler.received(s->handler.ctx, c->id, slice_of(s->plain, n));
-    mem_wipe(s->plain, n);
+    s->handler.received(s->handler.ctx, c->id,
+                        oscore_request_named(s->opened, &in->inner, b->our_mid, b->name));
     return OK;
 }
 
@@ -412,7 +404,7 @@ static enum err find_keys(struct oscore_server *s, const struct oscore_context *
 /* What was inside is no longer than what came, with a header in front. */
 static void wipe_opened(struct oscore_server *s, const struct incoming *in)
 {
-    size_t n = in->outer.options.n + in->outer.payload.n + COAP_HEADER_BYTES;
+    size_t n = in->outer.options.n + in->outer.payload.n + COAP_HEADER_BYTES + OSCORE_NAME_BYTES;
     mem_wipe(s->opened, n < sizeof(s->opened) ? n : sizeof(s->opened));
 }
 

@@ -277,7 +277,7 @@ static void one(struct stage *s, enum kind kind, struct wire *w)
 static double measure(struct stage *s, enum kind kind)
 {
     struct homes *h = s->h;
-    assert_non_null(h);
+    assert(h != NULL);
     uint64_t n_sent = h->n_sent, n_answers = s->n_answers;
     unsigned n = kind == HANDED ? 30 : BATCH; /* what a ring of the bench has room for */
     prepare(s, kind);
