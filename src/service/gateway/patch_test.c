@@ -114,9 +114,44 @@ static void permissions(void **state)
     mqtt_publish(f, "low/dev1", "{\"v\":1}", true, NULL);
     mqtt_publish(f, "commands/dev1", "{\"v\":1}", true, NULL);
     assert_int_equal(patch(f, "/mq/s/dev2/a", "{\"v\":2}"), COAP_FORBIDDEN);
-    assert_int_equal(patch(f, "/mq/low/dev1", "{\"v\":2}"), COAP_FORBIDDEN); /* may not read it */
+    struct ask low = {ASK(COAP_NON, COAP_PUT, "/mq/low/dev1"), PAYLOAD("{}")};
+    EXPECT_CODE(asks(f, 0, 1, &low), COAP_CHANGED);
+    low.code = COAP_PATCH; /* it may say another, but not read it */
+    low.format = COAP_FORMAT_MERGE_PATCH;
+    EXPECT_CODE(asks(f, 0, 1, &low), COAP_FORBIDDEN);
     assert_int_equal(patch(f, "/mq/commands/dev1", "{\"v\":2}"), COAP_FORBIDDEN); /* nor say it */
     assert_int_equal(count_events(f, EVENT_acl_deny), 3);
+}
+
+/* What it does not hear it does not pass on, and does not overwrite by a part. */
+static void another_segment(void **state)
+{
+    struct fortress *f = *state;
+    const struct principal_attr segment = {PRINCIPAL_SEGMENT, "office"};
+    add_device_of(f, "elsewhere", "console", &segment, 1);
+    publish_realm(f);
+    (void)snprintf(f->mqtts.segment, sizeof(f->mqtts.segment), "office");
+    mqtt_open(f, "elsewhere");
+    mqtt_publish(f, "s/dev1/a", "{\"v\":1}", true, NULL);
+    assert_int_equal(patch(f, "/mq/s/dev1/a", "{\"w\":2}"), COAP_FORBIDDEN);
+    assert_non_null(strstr(find_event(f, EVENT_acl_deny)->reason, "segment"));
+    struct ask whole = {ASK(COAP_CON, COAP_PUT, "/mq/s/dev1/a"), PAYLOAD("{}")};
+    EXPECT_CODE(asks(f, 0, 1, &whole), COAP_CHANGED);
+    assert_int_equal(patch(f, "/mq/s/dev1/a", "{\"w\":2}"), COAP_CHANGED);
+}
+
+/* Also one that is refused reads: so often, and no more. */
+static void rate(void **state)
+{
+    struct fortress *f = *state;
+    uint8_t code = COAP_BAD_REQUEST;
+    unsigned n = 0;
+    for (; code == COAP_BAD_REQUEST && n < 1000; n++) {
+        code = patch(f, "/mq/s/dev1/a", "no json");
+    }
+    assert_int_equal(code, COAP_TOO_MANY_REQUESTS);
+    f->now_ms += 1000;
+    assert_int_equal(patch(f, "/mq/s/dev1/a", "{}"), COAP_CREATED);
 }
 
 static void conditions_and_bounds(void **state)
@@ -134,6 +169,10 @@ static void conditions_and_bounds(void **state)
     EXPECT_CODE(asks(f, 0, 1, &a), COAP_CHANGED);
     EXPECT_CODE(asks(f, 0, 1, &a), COAP_PRECONDITION_FAILED); /* it has another one now */
     value_is(f, 0, "/mq/s/dev1/a", "{\"v\":2}");
+    mqtt_open(f, "desk"); /* a condition comes before what the value is */
+    mqtt_publish(f, "s/dev1/b", "off", true, NULL);
+    a.path = "/mq/s/dev1/b";
+    EXPECT_CODE(asks(f, 0, 1, &a), COAP_PRECONDITION_FAILED);
     /* what comes out is held against retained_bytes of the role, which is 600 */
     memset(filler, 'x', sizeof(filler));
     struct wr head = wr_into(filler, sizeof(filler));
@@ -173,8 +212,14 @@ static void no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(merges),      CASE(over_both_doors),       CASE(refusals),
-        CASE(permissions), CASE(conditions_and_bounds), CASE(no_memory),
+        CASE(merges),
+        CASE(over_both_doors),
+        CASE(refusals),
+        CASE(another_segment),
+        CASE(rate),
+        CASE(permissions),
+        CASE(conditions_and_bounds),
+        CASE(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
