@@ -134,7 +134,8 @@ static void another_segment(void **state)
     mqtt_open(f, "elsewhere");
     mqtt_publish(f, "s/dev1/a", "{\"v\":1}", true, NULL);
     assert_int_equal(patch(f, "/mq/s/dev1/a", "{\"w\":2}"), COAP_FORBIDDEN);
-    assert_non_null(strstr(find_event(f, EVENT_acl_deny)->reason, "segment"));
+    const struct event *e = find_event(f, EVENT_acl_deny);
+    assert_true(e != NULL && strstr(e->reason, "segment") != NULL);
     struct ask whole = {ASK(COAP_CON, COAP_PUT, "/mq/s/dev1/a"), PAYLOAD("{}")};
     EXPECT_CODE(asks(f, 0, 1, &whole), COAP_CHANGED);
     assert_int_equal(patch(f, "/mq/s/dev1/a", "{\"w\":2}"), COAP_CHANGED);

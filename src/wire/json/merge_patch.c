@@ -234,6 +234,7 @@ enum err json_check(struct slice text)
 
 struct member {
     struct slice name, value; /* the name between its quotes */
+    bool is_plain;            /* nothing in the name is escaped */
 };
 
 static bool is_object(struct slice value)
@@ -262,6 +263,7 @@ static bool next_member(struct rd *r, struct member *ret)
         return false;
     }
     ret->name = read_string(r);
+    ret->is_plain = slice_find(ret->name, '\\') == ret->name.n;
     skip_space(r);
     (void)expect(r, ":");
     skip_space(r);
@@ -272,9 +274,12 @@ static bool next_member(struct rd *r, struct member *ret)
     return true;
 }
 
-static bool is_same_name(struct slice a, struct slice b)
+static bool is_same_name(const struct member *a, const struct member *b)
 {
-    struct rd x = rd_from(a), y = rd_from(b);
+    struct rd x = rd_from(a->name), y = rd_from(b->name);
+    if (a->is_plain && b->is_plain) {
+        return slice_equal(a->name, b->name);
+    }
     while (rd_left(&x) > 0 && rd_left(&y) > 0) {
         if (next_char(&x) != next_char(&y)) {
             return false;
@@ -289,10 +294,10 @@ struct changes {
     struct member at[MERGE_NAMES_MAX];
 };
 
-static const struct member *find_change(const struct changes *c, struct slice name)
+static const struct member *find_change(const struct changes *c, const struct member *named)
 {
     for (size_t i = 0; i < c->n; i++) {
-        if (is_same_name(c->at[i].name, name)) {
+        if (is_same_name(&c->at[i], named)) {
             return &c->at[i];
         }
     }
@@ -308,7 +313,7 @@ static enum err read_changes(struct slice object, struct changes *c)
         if (c->n >= MERGE_NAMES_MAX) {
             return ERR_LIMIT;
         }
-        if (find_change(c, m.name) != NULL) {
+        if (find_change(c, &m) != NULL) {
             return ERR_EXISTS;
         }
         c->at[c->n++] = m;
@@ -370,7 +375,7 @@ static void merge_members(struct slice target, const struct changes *c, uint64_t
     struct rd old = members_of(target);
     struct member m;
     while (next_member(&old, &m)) {
-        const struct member *change = find_change(c, m.name);
+        const struct member *change = find_change(c, &m);
         if (change != NULL) {
             *seen |= UINT64_C(1) << (change - c->at);
         }
