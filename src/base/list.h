@@ -68,6 +68,8 @@ static inline struct list_node *list_first(const struct list *l)
 /* The safe form allows unlinking `node` inside the loop; `next_` is a scratch node pointer. */
 #define list_for_each(node, l)                                                                     \
     for (struct list_node *node = (l)->head.next; node != &(l)->head; node = node->next)
+#define list_for_each_back(node, l)                                                                \
+    for (struct list_node *node = (l)->head.prev; node != &(l)->head; node = node->prev)
 #define list_for_each_safe(node, next_, l)                                                         \
     for (struct list_node *node = (l)->head.next, *next_ = node->next; node != &(l)->head;         \
          node = next_, next_ = node->next)

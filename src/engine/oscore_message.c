@@ -35,24 +35,25 @@ static void write_inner(struct coap_option_writer *w, struct slice options, bool
     }
 }
 
-/* Code, options and payload as one text, behind which there is room for a tag. */
-static enum err write_plain(const struct coap_message *plain, bool is_answer,
-                            uint8_t dst[OSCORE_MESSAGE_MAX], struct slice *ret)
+/* Code, options and payload as one text. */
+static enum err write_plain(const struct coap_message *plain, bool is_answer, uint8_t *dst,
+                            size_t cap, struct slice *ret)
 {
-    uint8_t options[OSCORE_MESSAGE_MAX];
-    struct coap_option_writer inner = coap_option_writer_into(options, sizeof(options));
     struct slice block;
+    if (cap < 1) {
+        return ERR_TOO_LARGE;
+    }
+    struct coap_option_writer inner = coap_option_writer_into(dst + 1, cap - 1);
     write_inner(&inner, plain->options, is_answer);
     TRY(coap_option_writer_done(&inner, &block));
-    struct wr w = wr_into(dst, OSCORE_MESSAGE_MAX - CCM_TAG_BYTES);
-    wr_u8(&w, plain->code);
-    wr_bytes(&w, block);
+    dst[0] = plain->code;
+    struct wr w = wr_into(dst + 1 + block.n, cap - 1 - block.n);
     if (plain->payload.n > 0) {
         wr_u8(&w, 0xFF);
         wr_bytes(&w, plain->payload);
     }
-    *ret = wr_slice(&w);
-    return w.err == ERR_SPACE ? ERR_TOO_LARGE : w.err;
+    *ret = slice_of(dst, 1 + block.n + w.at);
+    return w.err;
 }
 
 static struct slice written_option(const struct coap_oscore *o, uint8_t *dst, size_t cap)
@@ -62,9 +63,8 @@ static struct slice written_option(const struct coap_oscore *o, uint8_t *dst, si
     return wr_slice(&w);
 }
 
-/* What stays readable, with the OSCORE option in its place. Observe of a request is in both. */
-static void write_outer(struct coap_option_writer *w, struct slice options, struct slice oscore,
-                        bool is_request)
+/* What stays readable, with the OSCORE option in its place. Observe is in both. */
+static void write_outer(struct coap_option_writer *w, struct slice options, struct slice oscore)
 {
     struct coap_options it = coap_options_from(options);
     struct coap_option o;
@@ -74,7 +74,7 @@ static void write_outer(struct coap_option_writer *w, struct slice options, stru
             coap_option_add(w, COAP_OPTION_OSCORE, oscore);
             is_written = true;
         }
-        if (is_outer(o.number) || (is_request && o.number == COAP_OPTION_OBSERVE)) {
+        if (is_outer(o.number) || o.number == COAP_OPTION_OBSERVE) {
             coap_option_add(w, o.number, o.value);
         }
     }
@@ -83,31 +83,37 @@ static void write_outer(struct coap_option_writer *w, struct slice options, stru
     }
 }
 
-/* Everything but the code; `room` holds options, then the sealed text. */
+/* Everything but the code; `room` holds options, then the text, which is sealed in its place: no
+ * copy of it is left anywhere. */
 static enum err seal(const struct oscore_peer *p, const struct oscore_binding *b,
                      const uint8_t nonce[CCM_NONCE_BYTES], const struct coap_oscore *header,
                      const struct coap_message *plain, uint8_t room[OSCORE_MESSAGE_MAX],
                      struct coap_message *ret)
 {
-    uint8_t text[OSCORE_MESSAGE_MAX], option[COAP_OSCORE_OPTION_MAX], aad[OSCORE_AAD_MAX];
-    bool is_request = coap_code_is_request(plain->code);
+    uint8_t option[COAP_OSCORE_OPTION_MAX], aad[OSCORE_AAD_MAX];
     struct slice inner = {0};
     struct coap_message m = *plain;
-    TRY(write_plain(plain, !is_request, text, &inner));
     struct slice value = written_option(header, option, sizeof(option));
     struct coap_option_writer o = coap_option_writer_into(room, OSCORE_MESSAGE_MAX);
-    write_outer(&o, plain->options, value, is_request);
+    write_outer(&o, plain->options, value);
     enum err err = coap_option_writer_done(&o, &m.options);
-    if (err == OK && m.options.n + inner.n + CCM_TAG_BYTES > OSCORE_MESSAGE_MAX) {
+    if (err == OK && m.options.n + CCM_TAG_BYTES > OSCORE_MESSAGE_MAX) {
         err = ERR_TOO_LARGE;
     }
+    size_t at = err == OK ? m.options.n : 0;
+    uint8_t *text = room + at;
+    size_t cap = OSCORE_MESSAGE_MAX - CCM_TAG_BYTES - at;
     if (err == OK) {
-        uint8_t *sealed = room + m.options.n;
-        err = ccm_seal(p->ccm, p->keys->sender_key, nonce, oscore_aad(b, aad), inner, sealed);
-        m.payload = slice_of(sealed, inner.n + CCM_TAG_BYTES);
+        err = write_plain(plain, !coap_code_is_request(plain->code), text, cap, &inner);
     }
-    mem_wipe(text, inner.n);
-    TRY(err == ERR_SPACE ? ERR_TOO_LARGE : err);
+    if (err == OK) {
+        err = ccm_seal(p->ccm, p->keys->sender_key, nonce, oscore_aad(b, aad), inner, text);
+    }
+    if (err != OK) {
+        mem_wipe(room, OSCORE_MESSAGE_MAX);
+        return err == ERR_SPACE ? ERR_TOO_LARGE : err;
+    }
+    m.payload = slice_of(text, inner.n + CCM_TAG_BYTES);
     *ret = m;
     return OK;
 }
@@ -183,24 +189,36 @@ enum err oscore_renewal_protect(const struct oscore_peer *p, const struct oscore
 
 /* ---- opening ---- */
 
-/* Decrypts into `room` so that a header in front makes a whole message of it, and reads that. */
+/* In front of what is opened there is room for a header and a token, so that it is a message. */
+enum { HEAD_BYTES = COAP_HEADER_BYTES + OSCORE_NAME_BYTES };
+
+static void write_head(uint8_t *room, enum coap_type type, uint8_t code, uint16_t mid,
+                       uint64_t name)
+{
+    enum { VERSION_1 = 0x40, TYPE_SHIFT = 4 };
+    struct wr w = wr_into(room, HEAD_BYTES);
+    wr_u8(&w, (uint8_t)(VERSION_1 | (unsigned)type << TYPE_SHIFT | OSCORE_NAME_BYTES));
+    wr_u8(&w, code);
+    wr_u16(&w, mid);
+    wr_u64(&w, name);
+    assert(wr_ok(&w) && w.at == HEAD_BYTES);
+}
+
+/* Decrypts into `room` so that a head in front makes a whole message of it, and reads that. */
 static enum err open_text(const struct oscore_peer *p, const struct oscore_binding *b,
                           const uint8_t nonce[CCM_NONCE_BYTES], struct slice sealed,
                           uint8_t room[OSCORE_MESSAGE_MAX], struct coap_message *ret)
 {
-    enum { CODE_AT = COAP_HEADER_BYTES - 1 };
+    enum { CODE_AT = HEAD_BYTES - 1 };
     uint8_t aad[OSCORE_AAD_MAX];
-    if (sealed.n > OSCORE_MESSAGE_MAX - COAP_HEADER_BYTES) {
+    if (sealed.n > OSCORE_MESSAGE_MAX - HEAD_BYTES) {
         return ERR_TOO_LARGE;
     }
     TRY(ccm_open(p->ccm, p->keys->recipient_key, nonce, oscore_aad(b, aad), sealed,
                  room + CODE_AT));
-    uint8_t code = room[CODE_AT];
-    room[0] = 0x40; /* version 1, no token */
-    room[1] = code;
-    room[2] = room[3] = 0;
+    write_head(room, COAP_CON, room[CODE_AT], 0, 0);
     size_t n = CODE_AT + sealed.n - CCM_TAG_BYTES;
-    enum err err = coap_message_decode(slice_of(room, n), 0, ret);
+    enum err err = coap_message_decode(slice_of(room, n), OSCORE_NAME_BYTES, ret);
     return err == OK || err == ERR_NOMEM ? err : ERR_MALFORMED;
 }
 
@@ -249,7 +267,7 @@ static bool needs_merge(struct slice outer)
     return false;
 }
 
-/* Puts the merged options in front of the payload, all within `room`. */
+/* Puts the merged options in front of the payload, behind the head, all within `room`. */
 static enum err rebuild(struct slice outer, const uint32_t *observe,
                         uint8_t room[OSCORE_MESSAGE_MAX], struct coap_message *inner)
 {
@@ -258,15 +276,20 @@ static enum err rebuild(struct slice outer, const uint32_t *observe,
     struct slice merged = {0};
     TRY(merge(outer, inner->options, observe, &o));
     enum err err = coap_option_writer_done(&o, &merged);
-    if (err == OK && merged.n + inner->payload.n > OSCORE_MESSAGE_MAX) {
+    size_t marker_n = inner->payload.n > 0 ? 1 : 0;
+    if (err == OK && HEAD_BYTES + merged.n + marker_n + inner->payload.n > OSCORE_MESSAGE_MAX) {
         err = ERR_TOO_LARGE;
     }
     if (err == OK) {
-        struct wr w = wr_into(bytes + merged.n, sizeof(bytes) - merged.n);
-        wr_bytes(&w, inner->payload);
-        memcpy(room, bytes, merged.n + inner->payload.n);
-        inner->options = slice_of(room, merged.n);
-        inner->payload = slice_of(room + merged.n, inner->payload.n);
+        struct slice payload = inner->payload;
+        uint8_t *at = room + HEAD_BYTES + merged.n;
+        memmove(at + marker_n, payload.p != NULL ? payload.p : at, payload.n);
+        if (marker_n > 0) {
+            *at = 0xFF;
+        }
+        slice_copy(room + HEAD_BYTES, merged);
+        inner->options = slice_of(room + HEAD_BYTES, merged.n);
+        inner->payload = slice_of(at + marker_n, payload.n);
     }
     mem_wipe(bytes, sizeof(bytes));
     return err == ERR_SPACE ? ERR_TOO_LARGE : err;
@@ -298,6 +321,14 @@ enum err oscore_request_open(const struct oscore_peer *p, const struct coap_mess
     *ret = inner;
     *ret_binding = b;
     return OK;
+}
+
+struct slice oscore_request_named(uint8_t room[OSCORE_MESSAGE_MAX],
+                                  const struct coap_message *inner, uint16_t mid, uint64_t name)
+{
+    size_t payload_n = inner->payload.n > 0 ? 1 + inner->payload.n : 0;
+    write_head(room, inner->type, inner->code, mid, name);
+    return slice_of(room, HEAD_BYTES + inner->options.n + payload_n);
 }
 
 enum err oscore_response_open(const struct oscore_peer *p, const struct oscore_binding *b,

@@ -11,7 +11,10 @@
 #include "engine/oscore_context.h"
 #include "wire/coap/option.h"
 
-enum { OSCORE_MESSAGE_MAX = 2048 }; /* bytes of any message here, and of the room each call needs */
+enum {
+    OSCORE_MESSAGE_MAX = 2048, /* bytes of any message here, and of the room each call needs */
+    OSCORE_NAME_BYTES = 8      /* of a token that its server puts in the place of the client's */
+};
 
 /* Whose keys, sealed by what. Borrowed for the call. */
 struct oscore_peer {
@@ -38,13 +41,18 @@ MUST_USE enum err oscore_request_open(const struct oscore_peer *p, const struct 
                                       const struct coap_oscore *o, uint8_t room[OSCORE_MESSAGE_MAX],
                                       struct coap_message *ret, struct oscore_binding *ret_binding);
 
+/* oscore_request_named - the request that oscore_request_open left in room, as one message with
+ * this message id and a token of OSCORE_NAME_BYTES; borrows from room, where its parts stay. */
+struct slice oscore_request_named(uint8_t room[OSCORE_MESSAGE_MAX],
+                                  const struct coap_message *inner, uint16_t mid, uint64_t name);
+
 /*
  * oscore_response_protect - an answer to the request `b`
  *
  * piv   a number of ours that is used for nothing else; NULL: the request's own nonce, which one
  *       answer alone may use.
- * plain code, options and payload of the answer; Observe in it is hidden without its value and left
- *       to the caller outside.
+ * plain code, options and payload of the answer; Observe in it is hidden without its value, and
+ *       stays readable with it.
  * room  OSCORE_MESSAGE_MAX bytes that *ret points into: code, options, payload as they travel.
  * ERR_TOO_LARGE, ERR_MALFORMED (options), ERR_CRYPTO. SPEC: RFC8613 8.3.
  */

@@ -52,6 +52,21 @@ static struct coap_oscore option_of(struct slice options)
     return o;
 }
 
+/* The same request as whoever serves it gets it: where it lies, under a name of ours. */
+static void named(const struct coap_message *inner, uint8_t room[OSCORE_MESSAGE_MAX])
+{
+    struct coap_message m;
+    struct slice whole = oscore_request_named(room, inner, 0x1234, 0x0102030405060708);
+    assert_ptr_equal(whole.p, room);
+    assert_int_equal(coap_message_decode(whole, OSCORE_NAME_BYTES, &m), OK);
+    assert_int_equal(m.type, inner->type);
+    assert_int_equal(m.code, inner->code);
+    assert_int_equal(m.mid, 0x1234);
+    assert_true(slice_is(m.token, "\1\2\3\4\5\6\7\10"));
+    assert_true(slice_equal(m.options, inner->options));
+    assert_true(slice_equal(m.payload, inner->payload));
+}
+
 static bool has(struct slice options, uint16_t number)
 {
     struct slice value;
@@ -119,6 +134,7 @@ static void classes(void **state)
     assert_true(slice_is(back.token, "tok"));
     assert_true(slice_equal(back.options, plain.options)); /* all of them, in order */
     assert_true(slice_is(back.payload, "body"));
+    named(&back, again);
     pair_done(&p);
 }
 
@@ -151,6 +167,7 @@ static void outer_options_are_not_believed(void **state)
     assert_int_equal(oscore_request_open(&p.server, &sealed, &header, again, &back, &got), OK);
     assert_int_equal(back.code, COAP_PUT);
     assert_true(slice_equal(back.options, plain.options));
+    named(&back, again);
     pair_done(&p);
 }
 
@@ -173,7 +190,8 @@ static void notifications(void **state)
     assert_int_equal(coap_option_writer_done(&w, &plain.options), OK);
     assert_int_equal(oscore_response_protect(&p.server, &b, &piv, &plain, room, &sealed), OK);
     assert_int_equal(sealed.code, COAP_CONTENT);
-    assert_false(has(sealed.options, COAP_OPTION_OBSERVE)); /* the caller's, with its own number */
+    assert_true(coap_options_find_uint(sealed.options, COAP_OPTION_OBSERVE, &number));
+    assert_int_equal(number, 77); /* for who stands between */
     struct coap_oscore header = option_of(sealed.options);
     assert_true(header.has_piv && header.piv == piv && !header.has_kid);
     assert_int_equal(oscore_response_open(&p.client, &b, &sealed, &header, again, &back), OK);

@@ -7,6 +7,7 @@
 
 #include "engine/oscore_message.h"
 #include "net/oscore_server.h"
+#include "wire/coap/uri.h"
 
 enum { PAIR_CREDENTIAL = 7, PAIR_OWNER = 70 };
 
@@ -36,6 +37,7 @@ struct pair {
     uint16_t mid;
     struct oscore_binding bound; /* of its last request */
     struct slice kid_context;    /* that it sends; empty: none */
+    const char *path;            /* that it asks for; NULL: a */
 };
 
 static const uint8_t pair_kid[] = {0xc0, 0xde};
@@ -206,7 +208,7 @@ static inline struct slice pair_request(struct pair *p, struct slice echo, bool 
     if (observes) {
         coap_option_add_uint(&w, COAP_OPTION_OBSERVE, 0);
     }
-    coap_option_add(&w, COAP_OPTION_URI_PATH, slice_text("a"));
+    coap_uri_path_options(slice_text(p->path != NULL ? p->path : "a"), &w);
     if (echo.n > 0) {
         coap_option_add(&w, COAP_OPTION_ECHO, echo);
     }

@@ -87,6 +87,9 @@ struct oscore_server {
     uint64_t second_at_ms; /* of what follows */
     unsigned n_derived, n_derived_of_nobody;
     uint8_t n_derived_of_slot[OSCORE_SLOTS];
+    /* One datagram at a time: what came, opened; what leaves, sealed and as it travels. Kept here,
+     * for a stack is cleared at each call. */
+    uint8_t opened[OSCORE_MESSAGE_MAX], sealed[OSCORE_MESSAGE_MAX], out[DTLS_DATAGRAM_MAX];
 };
 
 /* ---- oscore_renew.c ---- */

@@ -68,9 +68,13 @@ static struct oscore_bound *bound_of_name(const struct oscore_context *c, struct
 {
     struct rd r = rd_from(token);
     uint64_t name = rd_u64(&r);
-    list_for_each (node, &c->bounds) {
+    if (rd_finish(&r) != OK) {
+        return NULL;
+    }
+    list_for_each_back(node, &c->bounds)
+    { /* most answers follow their request at once */
         struct oscore_bound *b = LIST_ENTRY(node, struct oscore_bound, node);
-        if (rd_finish(&r) == OK && b->name == name) {
+        if (b->name == name) {
             return b;
         }
     }
@@ -88,25 +92,28 @@ static struct oscore_bound *bound_of_mid(const struct oscore_context *c, uint16_
     return NULL;
 }
 
-static void bound_remove(struct oscore_context *c, struct oscore_bound *b)
+static struct oscore_bound *bound_unlink(struct oscore_context *c, struct oscore_bound *b)
 {
     list_unlink(&b->node);
     c->n_bounds--;
-    mem_free(b);
+    return b;
 }
 
 void oscore_bounds_clear(struct oscore_context *c)
 {
     struct list_node *n;
     while ((n = list_first(&c->bounds)) != NULL) {
-        bound_remove(c, LIST_ENTRY(n, struct oscore_bound, node));
+        mem_free(bound_unlink(c, LIST_ENTRY(n, struct oscore_bound, node)));
     }
 }
 
-static void make_room(struct oscore_context *c)
+/* One to be used, in no list: a new one, or when there are as many as may be, one that is
+ * forgotten.
+ */
+static struct oscore_bound *bound_take(struct oscore_context *c)
 {
     if (c->n_bounds < OSCORE_BINDINGS_MAX) {
-        return;
+        return mem_zalloc(sizeof(struct oscore_bound));
     }
     struct oscore_bound *oldest = LIST_ENTRY(list_first(&c->bounds), struct oscore_bound, node);
     list_for_each (node, &c->bounds) {
@@ -116,7 +123,7 @@ static void make_room(struct oscore_context *c)
             break;
         }
     }
-    bound_remove(c, oldest);
+    return bound_unlink(c, oldest);
 }
 
 enum err oscore_bound_add(struct oscore_context *c, const struct coap_message *inner,
@@ -125,12 +132,15 @@ enum err oscore_bound_add(struct oscore_context *c, const struct coap_message *i
 {
     uint32_t observe = UINT32_MAX;
     bool has_observe = coap_options_find_uint(inner->options, COAP_OPTION_OBSERVE, &observe);
-    struct oscore_bound *old = oscore_bound_find(c, inner->token);
-    struct oscore_bound *b = mem_zalloc(sizeof(*b));
+    struct oscore_bound *old = has_observe ? oscore_bound_find(c, inner->token) : NULL;
+    /* An observation is registered anew, and ended, by its token. SPEC: RFC7641 3.6 */
+    bool is_again = old != NULL && old->is_observing && old->is_answered;
+    uint64_t name = is_again ? old->name : ++c->last_name;
+    struct oscore_bound *b = is_again ? bound_unlink(c, old) : bound_take(c);
     if (b == NULL) {
         return ERR_NOMEM;
     }
-    *b = (struct oscore_bound){.name = ++c->last_name,
+    *b = (struct oscore_bound){.name = name,
                                .our_mid = ++c->last_mid,
                                .binding = *binding,
                                .at_ms = now_ms,
@@ -138,12 +148,6 @@ enum err oscore_bound_add(struct oscore_context *c, const struct coap_message *i
                                .is_observing = has_observe && observe == 0,
                                .token_n = (uint8_t)inner->token.n};
     slice_copy(b->token, inner->token);
-    /* An observation is registered anew, and ended, by its token. SPEC: RFC7641 3.6 */
-    if (has_observe && old != NULL && old->is_observing && old->is_answered) {
-        b->name = old->name;
-        bound_remove(c, old);
-    }
-    make_room(c);
     list_append(&c->bounds, &b->node);
     c->n_bounds++;
     *ret = b;
@@ -152,16 +156,30 @@ enum err oscore_bound_add(struct oscore_context *c, const struct coap_message *i
 
 /* ---- sending ---- */
 
+static void transmit(struct oscore_server *s, const struct net_peer *to,
+                     const struct coap_message *m, bool is_proven)
+{
+    size_t n = 0;
+    if (coap_message_encode(m, s->out, sizeof(s->out), &n) == OK) {
+        s->config.counters->unproven_bytes_out += is_proven ? 0 : n;
+        s->handler.transmit(s->handler.ctx, to, slice_of(s->out, n));
+    }
+}
+
 /* An address that no association proves is counted: how much it got for what it sent. */
 void oscore_transmit(struct oscore_server *s, const struct net_peer *to,
                      const struct coap_message *m)
 {
-    uint8_t bytes[DTLS_DATAGRAM_MAX];
-    size_t n = 0;
-    bool is_proven = map_find(&s->by_peer, net_peer_key(to)) != NULL;
-    if (coap_message_encode(m, bytes, sizeof(bytes), &n) == OK) {
-        s->config.counters->unproven_bytes_out += is_proven ? 0 : n;
-        s->handler.transmit(s->handler.ctx, to, slice_of(bytes, n));
+    transmit(s, to, m, map_find(&s->by_peer, net_peer_key(to)) != NULL);
+}
+
+/* To where it has proven to be, whoever else was heard from there since. */
+static void transmit_to(struct oscore_context *c, const struct coap_message *m)
+{
+    if (c->is_located) {
+        transmit(c->server, &c->peer, m, true);
+    } else {
+        oscore_transmit(c->server, &c->peer, m);
     }
 }
 
@@ -175,26 +193,10 @@ void oscore_refuse(struct oscore_server *s, const struct net_peer *peer,
     }
 }
 
-/* Sealed as the answer to a request; Observe, which everybody may read, is put back outside. */
-static enum err protect(struct oscore_context *c, const struct oscore_binding *b,
-                        const uint64_t *piv, const struct coap_message *plain,
-                        uint8_t room[OSCORE_MESSAGE_MAX], uint8_t options[OSCORE_MESSAGE_MAX],
-                        struct coap_message *ret)
-{
-    struct oscore_peer p = {&c->keys, c->server->ccm};
-    struct slice observe;
-    TRY(oscore_response_protect(&p, b, piv, plain, room, ret));
-    if (coap_options_find(plain->options, COAP_OPTION_OBSERVE, &observe)) {
-        struct coap_option_writer w = coap_option_writer_into(options, OSCORE_MESSAGE_MAX);
-        coap_option_add_merged(&w, ret->options, COAP_OPTION_OBSERVE, observe);
-        return coap_option_writer_done(&w, &ret->options);
-    }
-    return OK;
-}
-
 enum err oscore_reply(struct oscore_context *c, struct slice plain)
 {
-    uint8_t room[OSCORE_MESSAGE_MAX], options[OSCORE_MESSAGE_MAX];
+    struct oscore_server *s = c->server;
+    struct oscore_peer p = {&c->keys, s->ccm};
     struct coap_message m, sealed;
     struct slice observe;
     uint64_t number = 0;
@@ -206,7 +208,7 @@ enum err oscore_reply(struct oscore_context *c, struct slice plain)
     }
     if (m.code == COAP_EMPTY) {
         if (b != NULL) {
-            oscore_transmit(c->server, &c->peer, &m); /* SPEC: RFC8613 4.2: not protected */
+            transmit_to(c, &m); /* SPEC: RFC8613 4.2: not protected */
         }
         return OK;
     }
@@ -225,8 +227,9 @@ enum err oscore_reply(struct oscore_context *c, struct slice plain)
         b->is_observing && coap_options_find(m.options, COAP_OPTION_OBSERVE, &observe);
     list_unlink(&b->node);
     list_append(&c->bounds, &b->node);
-    TRY(protect(c, &b->binding, has_number ? &number : NULL, &m, room, options, &sealed));
-    oscore_transmit(c->server, &c->peer, &sealed);
+    const uint64_t *piv = has_number ? &number : NULL;
+    TRY(oscore_response_protect(&p, &b->binding, piv, &m, s->sealed, &sealed));
+    transmit_to(c, &sealed);
     return OK;
 }
 
@@ -264,8 +267,9 @@ bool oscore_may_challenge(struct oscore_context *c, uint64_t now_ms)
 
 void oscore_challenge_send(struct oscore_context *c, uint64_t now_ms)
 {
-    uint8_t room[OSCORE_MESSAGE_MAX], options[OSCORE_MESSAGE_MAX], block[32];
-    uint8_t value[COAP_ECHO_BYTES];
+    uint8_t block[32], value[COAP_ECHO_BYTES];
+    struct oscore_server *s = c->server;
+    struct oscore_peer p = {&c->keys, s->ccm};
     struct oscore_challenge *ch = &c->challenge;
     struct coap_option_writer w = coap_option_writer_into(block, sizeof(block));
     struct coap_message sealed;
@@ -285,8 +289,8 @@ void oscore_challenge_send(struct oscore_context *c, uint64_t now_ms)
     coap_echo_make(&c->server->key, echo_tag(c, &ch->peer), now_ms, value);
     coap_option_add(&w, COAP_OPTION_ECHO, slice_of(value, sizeof(value)));
     if (coap_option_writer_done(&w, &m.options) == OK &&
-        protect(c, &ch->binding, &number, &m, room, options, &sealed) == OK) {
-        c->server->config.counters->challenged++;
-        oscore_transmit(c->server, &ch->peer, &sealed);
+        oscore_response_protect(&p, &ch->binding, &number, &m, s->sealed, &sealed) == OK) {
+        s->config.counters->challenged++;
+        oscore_transmit(s, &ch->peer, &sealed);
     }
 }

@@ -110,13 +110,13 @@ static enum err context_new(struct oscore_server *s, const struct oscore_id *kid
 /* What came, and what is known of it so far. */
 struct incoming {
     const struct net_peer *peer;
+    struct slice datagram;
     struct coap_message outer, inner;
     struct coap_oscore option;
     struct oscore_id kid;
     struct slice id_context; /* that its kid context wraps; empty: it has none */
     struct oscore_binding binding;
     uint64_t now_ms;
-    uint8_t room[OSCORE_MESSAGE_MAX];
 };
 
 static void report(const struct oscore_server *s, const struct incoming *in,
@@ -141,21 +141,13 @@ static enum err deliver(struct oscore_context *c, struct incoming *in,
                         struct oscore_bound *repeated)
 {
     struct oscore_server *s = c->server;
-    uint8_t plain[DTLS_DATAGRAM_MAX], name[sizeof(repeated->name)];
-    struct coap_message m = in->inner;
     struct oscore_bound *b = repeated;
-    size_t n = 0;
     if (b == NULL) {
         TRY(oscore_bound_add(c, &in->inner, &in->binding, in->now_ms, &b));
     }
-    struct wr w = wr_into(name, sizeof(name));
-    wr_u64(&w, b->name);
-    m.token = wr_slice(&w);
-    m.mid = b->our_mid;
     c->heard_at_ms = in->now_ms;
-    TRY(coap_message_encode(&m, plain, sizeof(plain), &n));
-    s->handler.received(s->handler.ctx, c->id, slice_of(plain, n));
-    mem_wipe(plain, n);
+    s->handler.received(s->handler.ctx, c->id,
+                        oscore_request_named(s->opened, &in->inner, b->our_mid, b->name));
     return OK;
 }
 
@@ -409,10 +401,16 @@ static enum err find_keys(struct oscore_server *s, const struct oscore_context *
     return err;
 }
 
-static void open_request(struct oscore_server *s, struct incoming *in)
+/* What was inside is no longer than what came, with a header in front. */
+static void wipe_opened(struct oscore_server *s, const struct incoming *in)
+{
+    size_t n = in->outer.options.n + in->outer.payload.n + COAP_HEADER_BYTES + OSCORE_NAME_BYTES;
+    mem_wipe(s->opened, n < sizeof(s->opened) ? n : sizeof(s->opened));
+}
+
+static void open_request(struct oscore_server *s, struct oscore_context *c, struct incoming *in)
 {
     struct oscore_found found = {.keys = s->nobody};
-    struct oscore_context *c = map_find(&s->by_kid, in->option.kid);
     enum oscore_use use = use_of(s, c, in);
     enum err known = find_keys(s, c, use, in, &found);
     if (known == ERR_AGAIN) {
@@ -421,7 +419,7 @@ static void open_request(struct oscore_server *s, struct incoming *in)
     }
     struct oscore_peer p = {&found.keys, s->ccm};
     enum err err =
-        oscore_request_open(&p, &in->outer, &in->option, in->room, &in->inner, &in->binding);
+        oscore_request_open(&p, &in->outer, &in->option, s->opened, &in->inner, &in->binding);
     if (known != OK) {
         refuse(s, in, OSCORE_REFUSED_KID);
     } else if (err == OK) {
@@ -432,32 +430,80 @@ static void open_request(struct oscore_server *s, struct incoming *in)
         refuse(s, in, OSCORE_REFUSED_KEY);
     }
     oscore_keys_wipe(&found.keys);
-    mem_wipe(in->room, sizeof(in->room));
+    wipe_opened(s, in);
 }
 
-static void take_request(struct oscore_server *s, struct incoming *in)
+/* What stands outside of a request: OSCORE_REFUSALS when it can be looked at further. */
+static enum oscore_refusal read_request(struct incoming *in)
 {
     struct slice value;
     if (!coap_options_find(in->outer.options, COAP_OPTION_OSCORE, &value)) {
-        refuse(s, in, OSCORE_REFUSED_PLAIN);
-        return;
+        return OSCORE_REFUSED_PLAIN;
     }
     enum err err = coap_oscore_decode(value, &in->option);
     /* SPEC: RFC8613 5: a request has both */
     if (err != OK || !in->option.has_kid || !in->option.has_piv) {
-        refuse(s, in, OSCORE_REFUSED_OPTION);
-        return;
+        return OSCORE_REFUSED_OPTION;
     }
     bool is_possible = in->option.kid.n <= OSCORE_ID_MAX &&
                        (!in->option.has_kid_context ||
                         oscore_kid_context_read(in->option.kid_context, &in->id_context));
     if (!is_possible) {
-        refuse(s, in, OSCORE_REFUSED_KID);
-        return;
+        return OSCORE_REFUSED_KID;
     }
     in->kid.n = (uint8_t)in->option.kid.n;
     slice_copy(in->kid.bytes, in->option.kid);
-    open_request(s, in);
+    return OSCORE_REFUSALS;
+}
+
+static bool is_elsewhere(const struct oscore_server *s, const struct incoming *in)
+{
+    return s->config.elsewhere != NULL &&
+           s->config.elsewhere(s->config.ctx, in->peer, in->option.kid, in->datagram);
+}
+
+static void count_in(struct oscore_server *s, const struct incoming *in, bool is_proven)
+{
+    s->config.counters->unproven_bytes_in += is_proven ? 0 : in->datagram.n;
+}
+
+static struct oscore_context *context_at(const struct oscore_server *s, const struct net_peer *peer)
+{
+    return map_find(&s->by_peer, net_peer_key(peer));
+}
+
+static void take_request(struct oscore_server *s, struct incoming *in)
+{
+    enum oscore_refusal why = read_request(in);
+    struct oscore_context *c = why == OSCORE_REFUSALS ? map_find(&s->by_kid, in->option.kid) : NULL;
+    if (why == OSCORE_REFUSALS && c == NULL && is_elsewhere(s, in)) {
+        return;
+    }
+    bool is_its_own = c != NULL && c->is_located && net_peer_equal(&c->peer, in->peer);
+    count_in(s, in, is_its_own || context_at(s, in->peer) != NULL);
+    if (why == OSCORE_REFUSALS) {
+        open_request(s, c, in);
+    } else {
+        refuse(s, in, why);
+    }
+}
+
+/* An acknowledgement, a Reset or a ping: whoever is at this address. */
+static void take_empty(struct oscore_server *s, struct incoming *in)
+{
+    if (is_elsewhere(s, in)) {
+        return;
+    }
+    struct oscore_context *at = context_at(s, in->peer);
+    count_in(s, in, at != NULL);
+    if (at == NULL || in->outer.code != COAP_EMPTY) {
+        s->counts.dropped++; /* we ask nobody, so nobody has an answer for us */
+    } else if (in->outer.type == COAP_CON) {
+        in->outer.type = COAP_RST; /* a ping. SPEC: RFC7252 4.3 */
+        oscore_transmit(s, in->peer, &in->outer);
+    } else {
+        s->handler.received(s->handler.ctx, at->id, in->datagram);
+    }
 }
 
 /* ---- the interface ---- */
@@ -471,21 +517,15 @@ static void server_input(struct dtls *d, const struct net_peer *peer, struct sli
                          uint64_t now_ms)
 {
     struct oscore_server *s = server_of(d);
-    struct oscore_context *at = map_find(&s->by_peer, net_peer_key(peer));
-    struct incoming in = {.peer = peer, .now_ms = now_ms};
-    s->config.counters->unproven_bytes_in += at == NULL ? datagram.n : 0;
+    struct incoming in = {.peer = peer, .datagram = datagram, .now_ms = now_ms};
     if (datagram.n > OSCORE_MESSAGE_MAX ||
         coap_message_decode(datagram, COAP_ENDPOINT_TOKEN_MAX, &in.outer) != OK) {
+        count_in(s, &in, context_at(s, peer) != NULL);
         s->counts.dropped++;
     } else if (coap_code_is_request(in.outer.code)) {
         take_request(s, &in);
-    } else if (at != NULL && in.outer.code == COAP_EMPTY && in.outer.type == COAP_CON) {
-        in.outer.type = COAP_RST; /* a ping. SPEC: RFC7252 4.3 */
-        oscore_transmit(s, peer, &in.outer);
-    } else if (at != NULL && in.outer.code == COAP_EMPTY) {
-        s->handler.received(s->handler.ctx, at->id, datagram);
     } else {
-        s->counts.dropped++; /* we ask nobody, so nobody has an answer for us */
+        take_empty(s, &in);
     }
 }
 

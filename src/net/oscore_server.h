@@ -73,6 +73,11 @@ struct oscore_server_config {
     /* A request was refused. kid is empty where there is none; all borrowed for the call. */
     void (*refused)(void *ctx, const struct net_peer *peer, enum oscore_refusal why,
                     struct slice kid);
+    /* Another server has the context of this kid, or, when it is empty, who sends what has none
+     * from this address: true: the datagram was given to it. Asked for what is not known here,
+     * before anything is done with it. NULL: there is no other. */
+    bool (*elsewhere)(void *ctx, const struct net_peer *peer, struct slice kid,
+                      struct slice datagram);
     /* The association goes on from another address. */
     void (*moved)(void *ctx, uint64_t id, const struct net_peer *peer);
     const struct random_source *random;

@@ -18,8 +18,9 @@ static struct slice echo_of(struct pair *p, uint8_t room[OSCORE_MESSAGE_MAX])
  * does, and these bytes. */
 static void use_context(struct pair *p, struct slice bytes)
 {
-    static uint8_t joined[OSCORE_ID_CONTEXT_MAX], wrapped[OSCORE_ID_CONTEXT_MAX + 2];
-    enum { R2_BYTES = 20 };
+    enum { R2_BYTES = 20, HEAD_BYTES = 2 };
+    /* The client sends no longer ones. */
+    static uint8_t joined[OSCORE_ID_CONTEXT_MAX - HEAD_BYTES], wrapped[OSCORE_ID_CONTEXT_MAX];
     struct coap_message m;
     struct coap_oscore o = {0};
     struct slice value;

@@ -53,9 +53,9 @@ TOPIC = 'stands for the topic of the door'
 MISTAKES = [
     (8, [TOPIC], '4.05', 'protocol_error', 'method'),
     (31, [TOPIC], '4.05', 'protocol_error', 'method'),
-    (FETCH, [TOPIC], '4.05', 'protocol_error', 'GET, PUT, POST and DELETE'),
-    (PATCH, [TOPIC], '4.05', 'protocol_error', 'GET, PUT, POST and DELETE'),
-    (IPATCH, [TOPIC], '4.05', 'protocol_error', 'GET, PUT, POST and DELETE'),
+    (FETCH, [TOPIC], '4.05', 'protocol_error', 'a topic takes GET, PUT'),
+    (PATCH, [TOPIC], '4.15', 'protocol_error', 'merge-patch'),
+    (IPATCH, [TOPIC], '4.15', 'protocol_error', 'merge-patch'),
     (POST, path('/.well-known/core'), '4.05', 'protocol_error', 'takes GET'),
     (GET, [TOPIC, (UNKNOWN_CRITICAL, 1)], '4.02', 'protocol_error', 'critical option'),
     (GET, [TOPIC, (ACCEPT, 50), (ACCEPT, 60)], '4.02', 'protocol_error', 'critical option'),
@@ -206,3 +206,27 @@ def test_a_value_of_one_format_and_another_wish(place, door):
     assert door.exchange(PUT, [*door.topic, (CONTENT_FORMAT, 50)], b'\xff').text == '4.00'
     half = door.exchange(PUT, [*door.topic, (BLOCK1, 8), (SIZE1, 2_000_000)], b'x' * 16)
     assert half.text == '4.13' and half.number(SIZE1) < 2_000_000
+
+
+def test_a_patch_changes_what_it_names(place):
+    """RFC 8132 and 7396: seen over MQTT, kept over kill -9, all of it or nothing."""
+    device, desk = place.add('meter', credentials=('psk',)), place.add('desk', credentials=('x509',))
+    where = path(f'/mq/meters/{device.name}/state')
+    patch = [*where, (CONTENT_FORMAT, 52)]
+    with Subscriber(desk, f'meters/{device.name}/#', qos=1) as seen:
+        with Peer(device) as peer:
+            assert peer.exchange(PATCH, patch, b'{"on": true, "t": 21.30, "no": null}').text == '2.01'
+            assert seen.get()['payload'] == '{"on":true,"t":21.30}'
+            assert peer.exchange(IPATCH, patch, b'{"on": null, "mode": {"eco": 1}}').text == '2.04'
+            assert seen.get()['payload'] == '{"t":21.30,"mode":{"eco":1}}'
+            for code, bad in (('4.00', b'{"on":'), ('4.22', b'{"a":1,"a":2}'), ('4.13', b' ' * 1025)):
+                assert peer.exchange(PATCH, patch, bad).text == code
+            assert peer.exchange(PATCH, [(IF_MATCH, b'other678'), *patch], b'{}').text == '4.12'
+        place.kill()
+        place.start()
+    with Peer(device) as peer:
+        got = peer.exchange(GET, where)
+        assert (got.payload, got.number(CONTENT_FORMAT)) == (b'{"t":21.30,"mode":{"eco":1}}', 50)
+        assert peer.exchange(PUT, [*where, (CONTENT_FORMAT, 60)], b'\xa0').text == '2.04'
+        assert peer.exchange(PATCH, patch, b'{"on": 1}').text == '4.09'
+        assert peer.exchange(GET, where).payload == b'\xa0'

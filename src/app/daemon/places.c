@@ -183,9 +183,6 @@ enum err places_listener(const struct config_listener *l, unsigned workers, int 
     if (!slice_to_text(slice_text(l->name), b.name, sizeof b.name)) {
         return ERR_TOO_LARGE;
     }
-    if (l->auth == CONFIG_AUTH_OSCORE) {
-        b.n_fds = 1; /* one worker has the windows and numbers of all contexts */
-    }
     struct slice where = slice_text(l->bind);
     enum err e;
     if (l->plain) {

@@ -240,9 +240,6 @@ static enum err open_entrances(struct driver *d, const struct worker_setup *work
     }
     for (size_t i = 0; i < d->setup.n_entrances; i++) {
         const struct driver_entrance *e = &d->setup.entrances[i];
-        if (e->is_udp && e->entrance.is_oscore && d->index != 0) {
-            continue; /* its one socket is the first worker's */
-        }
         if (e->is_udp) {
             struct port *p = &d->ports[d->n_ports++];
             p->driver = d;

@@ -64,22 +64,31 @@ static enum err counter_add(struct numbers *n, uint64_t principal, uint64_t next
     return OK;
 }
 
+struct load {
+    struct numbers *numbers;
+    bool (*is_ours)(const void *ctx, uint64_t principal);
+    const void *ctx;
+};
+
 static enum err take_entry(void *ctx, uint64_t id, struct slice content)
 {
-    struct numbers *n = ctx;
+    const struct load *l = ctx;
     struct counter *c = NULL;
     uint64_t number = 0;
     TRY(number_of(content, &number));
     if (id == BASE_ID) {
-        n->base = number;
+        l->numbers->base = number;
         return OK;
     }
-    return counter_add(n, id, number, &c);
+    bool is_ours = l->is_ours == NULL || l->is_ours(l->ctx, id);
+    return is_ours ? counter_add(l->numbers, id, number, &c) : OK;
 }
 
-enum err numbers_load(struct numbers *n, struct log *log)
+enum err numbers_load(struct numbers *n, struct log *log,
+                      bool (*is_ours)(const void *ctx, uint64_t principal), const void *ctx)
 {
-    return log_entries(log, JOURNAL_TABLE_NUMBERS, take_entry, n);
+    struct load l = {n, is_ours, ctx};
+    return log_entries(log, JOURNAL_TABLE_NUMBERS, take_entry, &l);
 }
 
 static struct counter *counter_of(const struct numbers *n, uint64_t principal)

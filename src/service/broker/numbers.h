@@ -1,7 +1,7 @@
 /*
  * numbers - the sequence numbers that OSCORE answers bear: each is given out once, for ever. They
  * are reserved in blocks, ahead of their use and on record (docs/ORDER.md, rule 15): a restart goes
- * on behind all that may have been used. The first worker has them all.
+ * on behind all that may have been used. Each principal's are at its home worker.
  *
  * On record is, for each principal, the first number that was never reserved, under its key; and
  * one below which nobody's begins, which leaps when older records may be what is left (a backup was
@@ -27,8 +27,11 @@ struct numbers {
 
 void numbers_init(struct numbers *n, const struct siphash_key *key);
 void numbers_done(struct numbers *n);
-/* numbers_load - what is on record; before any thread runs. ERR_NOMEM and what the log says. */
-MUST_USE enum err numbers_load(struct numbers *n, struct log *log);
+/* numbers_load - what is on record of those that are ours (NULL: all); before any thread runs.
+ * ERR_NOMEM and what the log says. */
+MUST_USE enum err numbers_load(struct numbers *n, struct log *log,
+                               bool (*is_ours)(const void *ctx, uint64_t principal),
+                               const void *ctx);
 
 /* numbers_first - where the next block of a principal begins. */
 uint64_t numbers_first(const struct numbers *n, uint64_t principal);

@@ -29,7 +29,7 @@ static uint64_t first_of(struct kept *k, uint64_t principal)
     static const struct siphash_key key = {1, 2};
     struct numbers n;
     numbers_init(&n, &key);
-    assert_int_equal(numbers_load(&n, k->log), OK);
+    assert_int_equal(numbers_load(&n, k->log, NULL, NULL), OK);
     uint64_t first = numbers_first(&n, principal);
     numbers_done(&n);
     return first;
@@ -73,7 +73,7 @@ static void not_a_number(void **state)
         .table = JOURNAL_TABLE_NUMBERS, .id = SOMEBODY, .content = slice_text("short")};
     assert_int_equal(log_save(k.log, &c, 1), OK);
     numbers_init(&n, &key);
-    assert_int_equal(numbers_load(&n, k.log), ERR_TRUNCATED);
+    assert_int_equal(numbers_load(&n, k.log, NULL, NULL), ERR_TRUNCATED);
     numbers_done(&n);
     kept_close(&k);
 }

@@ -1,7 +1,16 @@
 #include "service/broker/restore.h"
 
+#include "service/broker/handed.h"
 #include "service/broker/restore_private.h"
 #include "service/broker/worker_private.h"
+
+/* The same worker that will ask for them. */
+static bool is_home(const void *ctx, uint64_t principal)
+{
+    const struct worker *w = ctx;
+    const struct principal p = {.id = principal};
+    return worker_home(w, &p) == w->setup.index;
+}
 
 MUST_USE enum err restore_workers(struct log *log, struct worker *const *workers, unsigned n,
                                   uint64_t now_ms, int64_t wall_ms, struct restore_report *ret)
@@ -11,8 +20,8 @@ MUST_USE enum err restore_workers(struct log *log, struct worker *const *workers
     r.log = log;
     struct log_sink sink = restore_sink(&r);
     enum err err = log_restore(log, &sink);
-    if (err == OK) {
-        err = numbers_load(&workers[0]->numbers, log);
+    for (unsigned i = 0; err == OK && i < n; i++) {
+        err = numbers_load(&workers[i]->numbers, log, is_home, workers[i]);
     }
     if (err == OK) {
         struct store_ids ids = log_ids(log);

@@ -24,11 +24,12 @@ enum wmsg_kind {
     WMSG_TOKEN,   /* what was asked under `token` is committed here too, or has failed */
     WMSG_VERIFIED, /* answer of the verify pool; takes `verified` */
     WMSG_BROWSE,   /* `browse` is the worker's until it is ready; owns one reference */
-    WMSG_REALM,  /* a new realm, and with a reload its edition; answer through worker_realm_epoch */
-    WMSG_ASIDE,  /* an administrator's question; takes `ask`, which says when it is done */
-    WMSG_DRAIN,  /* tell all clients that the server goes down, and close */
-    WMSG_BODY,   /* answer of the log; takes `reading` */
-    WMSG_COMMAND /* takes `note` */
+    WMSG_REALM, /* a new realm, and with a reload its edition; answer through worker_realm_epoch */
+    WMSG_ASIDE, /* an administrator's question; takes `ask`, which says when it is done */
+    WMSG_DRAIN, /* tell all clients that the server goes down, and close */
+    WMSG_BODY,  /* answer of the log; takes `reading` */
+    WMSG_COMMAND, /* takes `note` */
+    WMSG_HANDED   /* for a door, from the same door of another worker; takes `handed` */
 };
 
 struct handover;
@@ -37,6 +38,7 @@ struct verified;
 struct browse;
 struct command_note;
 struct reading;
+struct handed;
 
 struct wmsg_text {
     size_t n;
@@ -79,6 +81,7 @@ struct wmsg {
         struct browse *browse;
         struct reading *reading;
         struct command_note *note;
+        struct handed *handed;
     };
     const struct edition *edition; /* REALM: one reference; NULL: as it was */
 };

@@ -70,6 +70,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     numbers_init(&w->numbers, &w->setup.key);
     desk_init(&w->desk, &w->setup.key, now_ms);
     list_init(&w->asks);
+    list_init(&w->handed);
     wheel_init(&w->conn_wheel, now_ms);
     wheel_init(&w->session_wheel, now_ms);
     return OK;
@@ -169,6 +170,7 @@ struct worker *worker_free(struct worker *w)
         browses_end(w);
     }
     outboxes_free(w);
+    handed_clear(w);
     publishers_clear(w);
     groups_free(w->groups);
     filters_free(w->filters);
@@ -258,6 +260,9 @@ static bool take_message(struct worker *w, struct wmsg *m)
     case WMSG_DRAIN:
         worker_drain(w);
         break;
+    case WMSG_HANDED:
+        handed_arrived(w, m->handed);
+        break;
     }
     return true;
 }
@@ -294,6 +299,9 @@ void wmsg_done(struct wmsg *m)
         break;
     case WMSG_COMMAND:
         command_note_free(m->note);
+        break;
+    case WMSG_HANDED:
+        mem_free(m->handed);
         break;
     case WMSG_BARRIER:
     case WMSG_BARRIER_ACK:

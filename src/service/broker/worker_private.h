@@ -242,7 +242,8 @@ struct worker {
     uint64_t thirst_at_ms;              /* when they are looked at in any case */
     uint32_t n_readings;                /* under way, */
     uint64_t reading_bytes;             /* and what they bring */
-    struct numbers numbers;             /* of OSCORE; the first worker's */
+    struct numbers numbers;             /* of OSCORE, of those whose home this is */
+    struct list handed;                 /* struct handed, until its door takes it */
     struct desk desk;                   /* commands for devices whose home is here */
 
     struct list observers_dirty;
@@ -629,6 +630,11 @@ void accounts_retry(struct worker *w);
 void worker_drain(struct worker *w);
 /* drain_reason - why the connection of a client that is known ends, or is not opened, at a stop. */
 enum mqtt_reason drain_reason(const struct worker *w);
+
+/* handed.c */
+/* handed_arrived - takes h, for its door. */
+void handed_arrived(struct worker *w, struct handed *h);
+void handed_clear(struct worker *w);
 
 /* outbox.c */
 /* outbox_reserve - one outbox_push to each of these workers does not fail. */

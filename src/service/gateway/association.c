@@ -405,6 +405,9 @@ static enum err admit(struct coap_door *d, const struct dtls_info *info)
     door_report(d, &e);
     count_add(&d->setup.counters->connections_coap, 1);
     count_add(&d->setup.counters->connections_at[d->setup.entrance->index], 1);
+    if (info->credential != 0) {
+        homes_located(a, &info->peer);
+    }
     errands_heard(a);
     association_serve(a);
     return OK;
@@ -437,6 +440,7 @@ void association_close(struct association *a, const char *why)
     struct event e = association_event(a, EVENT_disconnect);
     event_reason(&e, "%s", why != NULL ? why : "-");
     door_report(d, &e);
+    homes_closed(a);
     count_sub(&d->setup.counters->connections_coap, 1);
     count_sub(&d->setup.counters->connections_at[d->setup.entrance->index], 1);
     size_t at = 0;

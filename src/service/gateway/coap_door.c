@@ -69,6 +69,7 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     list_init(&d->gone);
     list_init(&d->held);
     wheel_init(&d->wheel, now_ms);
+    homes_init(d);
     struct dtls_handler handler = door_dtls_handler(d, setup->entrance);
     TRY(setup->entrance->is_oscore ? oscore_open(d, &handler)
                                    : setup->open(setup->ctx, &handler, &d->dtls));
@@ -97,6 +98,7 @@ struct coap_door *coap_door_free(struct coap_door *d)
     proxy_done(d);
     coap_bodies_done(&d->bodies);
     oscore_done(d);
+    homes_done(d);
     map_done(&d->associations);
     map_done(&d->watches);
     map_done(&d->tickets);
@@ -293,6 +295,7 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
         coap_door_realm_changed(d, now_ms, wall_ms); /* before anything is said to anybody */
     }
     shed_look(d);
+    homes_turn(d);
     take_done(d);
     take_messages(d);
     errands_turn(d);

@@ -210,6 +210,7 @@ static void on_moved(void *ctx, uint64_t id, const struct net_peer *peer)
     if (a != NULL) {
         struct event e = association_event(a, EVENT_connect);
         net_peer_text(peer, a->peer);
+        homes_located(a, peer);
         event_reason(&e, "its association goes on from %s, which has proven itself", a->peer);
         door_report(d, &e);
     }
@@ -225,6 +226,7 @@ enum err oscore_open(struct coap_door *d, const struct dtls_handler *handler)
                                           .reserve = reserve,
                                           .refused = on_refused,
                                           .moved = on_moved,
+                                          .elsewhere = homes_elsewhere,
                                           .random = &d->setup.random,
                                           .counters = &d->counts};
     map_init(&d->number_asks, &d->setup.key, ask_key);

@@ -238,7 +238,8 @@ static void spki_of(const char *name, struct digest *ret)
     assert_int_equal(digest_sha256(slice_text(name), ret), OK);
 }
 
-static void add_device(struct fortress *f, const char *name, const char *role)
+static void add_device_of(struct fortress *f, const char *name, const char *role,
+                          const struct principal_attr *attrs, size_t n_attrs)
 {
     char text[DIGEST_HEX_BYTES];
     uint64_t id;
@@ -247,12 +248,21 @@ static void add_device(struct fortress *f, const char *name, const char *role)
         {.kind = CREDENTIAL_PSK, .expires_wall_ms = CREDENTIAL_NEVER, .psk = psk_of(name, text)},
         {.kind = CREDENTIAL_X509, .expires_wall_ms = CREDENTIAL_NEVER}};
     spki_of(name, &secrets[1].spki);
-    struct directory_order o = {
-        .name = slice_text(name), .role = slice_text(role), .secrets = secrets, .n_secrets = 2};
+    struct directory_order o = {.name = slice_text(name),
+                                .role = slice_text(role),
+                                .attrs = attrs,
+                                .n_attrs = n_attrs,
+                                .secrets = secrets,
+                                .n_secrets = 2};
     enum err err = directory_add(f->directory, &o, WALL, &id, &why);
     if (err != OK) {
         fail_msg("%s: %s %s", name, err_name(err), why.text);
     }
+}
+
+static void add_device(struct fortress *f, const char *name, const char *role)
+{
+    add_device_of(f, name, role, NULL, 0);
 }
 
 static void grant(struct role *r, enum policy_action action, const char *filter, bool retain,
@@ -503,7 +513,7 @@ static bool link_psk(struct fortress *f, unsigned worker, uint64_t id, const cha
     return k->open[id];
 }
 
-static bool link_device(struct fortress *f, unsigned worker, uint64_t id, const char *name)
+static inline bool link_device(struct fortress *f, unsigned worker, uint64_t id, const char *name)
 {
     char text[DIGEST_HEX_BYTES];
     return link_psk(f, worker, id, name, psk_of(name, text));
@@ -517,7 +527,7 @@ struct ask {
     struct slice payload;
     int observe; /* -1: no option */
     int format, accept, no_response, max_age, block1, block2, size1;
-    struct slice etag, second_etag, request_tag, echo;
+    struct slice etag, second_etag, request_tag, echo, if_match;
     uint8_t token;
 };
 
@@ -545,6 +555,9 @@ static size_t build(struct fortress *f, const struct ask *a, uint8_t *dst, size_
                              .mid = ++f->mid,
                              .token = slice_of(&a->token, 1),
                              .payload = a->payload};
+    if (a->if_match.n > 0) {
+        coap_option_add(&o, COAP_OPTION_IF_MATCH, a->if_match);
+    }
     if (a->etag.n > 0) {
         coap_option_add(&o, COAP_OPTION_ETAG, a->etag);
     }

@@ -39,6 +39,7 @@ struct association {
     bool is_quiet;       /* it did not acknowledge the last one: it is asked when it is heard */
     bool is_announced;   /* the desk knows where it is, */
     uint64_t announced_at_ms;
+    struct away *away;  /* oscore_homes.c's; NULL: this worker hears it */
     struct list relays; /* what it asks other servers; the proxy's */
     bool has_published, has_proxied, is_gone;
     char peer[NET_PEER_TEXT_BYTES];
@@ -143,6 +144,8 @@ struct coap_door {
     uint64_t plain_told_at_ms; /* the last event about CoAP without DTLS; 0: none yet */
     uint32_t n_plain;          /* such datagrams since */
     struct map number_asks;    /* of OSCORE contexts, by cookie; coap_oscore.c's */
+    struct map routes, aways;  /* oscore_homes.c's */
+    unsigned via;              /* the worker that heard what is being served */
     struct door_told refused[OSCORE_REFUSALS];
 };
 
@@ -199,6 +202,19 @@ void proxy_looker_ended(struct association *a, uint64_t key);
 /* proxy_recheck - observations that no grant covers any more end with 4.03. */
 void proxy_recheck(struct association *a);
 
+/* oscore_homes.c: an OSCORE entrance on more than one worker */
+void homes_init(struct coap_door *d);
+void homes_done(struct coap_door *d);
+/* homes_elsewhere - what oscore_server_config asks: true: it was handed to the home of its kid. */
+bool homes_elsewhere(void *ctx, const struct net_peer *peer, struct slice kid,
+                     struct slice datagram);
+/* homes_turn - what other workers have handed to us. */
+void homes_turn(struct coap_door *d);
+/* homes_located - a has proven this address, by what came via d->via: that worker learns whose the
+ * acknowledgements from there are. homes_closed - and that they are not any more. */
+void homes_located(struct association *a, const struct net_peer *peer);
+void homes_closed(struct association *a);
+
 /* shed.c: the door's part in the memory ceiling */
 struct shedder door_shedder(struct coap_door *d);
 /* shed_look - follows the pressure of memory as it is now. */
@@ -243,6 +259,18 @@ void request_refuse_unavailable(const struct asker *asker);
 void request_refuse_busy(const struct request *rq, const char *why);
 /* request_method_bit - as the policy names it; 0: none of them. */
 unsigned request_method_bit(uint8_t code);
+/* request_is_met - If-Match and If-None-Match, as this worker knows the topic; false: 4.12 was
+ * sent. SPEC: RFC7252 5.10.8 */
+bool request_is_met(const struct request *rq);
+/* What a payload is. */
+struct content {
+    uint16_t format; /* UINT16_MAX: not said */
+    bool is_utf8;
+};
+/* request_publish - the passage is asked, the message made and routed; code: of the answer, 2.04
+ * becoming 2.01 for what is new. said NULL: what the request says of its payload. */
+void request_publish(const struct request *rq, bool retain, struct slice payload,
+                     const struct content *said, uint8_t code);
 /* topic_read - answers with the retained message of the topic. observes: the exchange has been
  * accepted as an observation, and a topic without one is answered with the empty value. Gives the
  * code that was sent. */
@@ -252,6 +280,9 @@ MUST_USE enum err ticket_new(const struct asker *asker, uint64_t cookie, struct 
                              struct ticket **ret);
 struct ticket *ticket_free(struct ticket *t);
 void ticket_committed(struct ticket *t);
+
+/* patch.c: PATCH and iPATCH of a topic */
+void patch_serve(const struct request *rq);
 
 /* answer.c: how answers look */
 /* answer_send - gives the code that was sent; 0: none, No-Response or the exchange has ended. */

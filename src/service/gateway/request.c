@@ -205,8 +205,7 @@ static bool has_match(const struct request *rq, const struct msg *m)
     return false;
 }
 
-/* If-Match and If-None-Match, as this worker knows the topic. SPEC: RFC7252 5.10.8 */
-static bool is_met(const struct request *rq)
+bool request_is_met(const struct request *rq)
 {
     struct coap_door *d = rq->asker.a->door;
     struct slice ignored;
@@ -225,12 +224,6 @@ static bool is_met(const struct request *rq)
 }
 
 /* ---- PUT, POST, DELETE ---- */
-
-/* What the payload is, as far as the client says. */
-struct content {
-    uint16_t format; /* UINT16_MAX: not said */
-    bool is_utf8;
-};
 
 /* Text must be text, by whichever door it comes. */
 static bool content_ok(const struct request *rq, struct content *ret)
@@ -302,7 +295,8 @@ static void route(const struct request *rq, struct msg *m, uint8_t code)
     }
 }
 
-static void publish(const struct request *rq, bool retain, struct slice payload, uint8_t code)
+void request_publish(const struct request *rq, bool retain, struct slice payload,
+                     const struct content *said, uint8_t code)
 {
     struct association *a = rq->asker.a;
     struct coap_door *d = a->door;
@@ -310,7 +304,7 @@ static void publish(const struct request *rq, bool retain, struct slice payload,
     const struct msg *before = worker_retained(d->setup.worker, NULL, rq->path.text, d->now_ms);
     enum passage_retain wish =
         worker_retain_wish(d->setup.worker, a->account, rq->path.text, retain, d->now_ms);
-    struct content content;
+    struct content content = said != NULL ? *said : (struct content){0};
     struct decision why;
     struct msg *m = NULL;
     count_add(qos == 0 ? &d->setup.counters->received_qos0 : &d->setup.counters->received_qos1, 1);
@@ -321,7 +315,7 @@ static void publish(const struct request *rq, bool retain, struct slice payload,
                                   bucket_wait_ms(&a->account->publishes, 1, d->now_ms));
         return;
     }
-    if (!content_ok(rq, &content) || !is_met(rq)) {
+    if ((said == NULL && !content_ok(rq, &content)) || !request_is_met(rq)) {
         return;
     }
     if (!a->has_published) {
@@ -349,7 +343,7 @@ static void put(const struct request *rq)
                        "an empty value would clear the topic: DELETE is for that");
         return;
     }
-    publish(rq, true, rq->m->payload, COAP_CHANGED);
+    request_publish(rq, true, rq->m->payload, NULL, COAP_CHANGED);
 }
 
 /* ---- GET ---- */
@@ -426,7 +420,7 @@ static void get(const struct request *rq)
                             "it reads faster than replay_rate of its role");
         return;
     }
-    if (!is_met(rq)) {
+    if (!request_is_met(rq)) {
         return;
     }
     if (rq->observe == COAP_OBSERVE_REGISTER && !is_rest) {
@@ -448,15 +442,19 @@ static void serve_topic(const struct request *rq)
         put(rq);
         break;
     case COAP_POST:
-        publish(rq, false, rq->m->payload, COAP_CHANGED);
+        request_publish(rq, false, rq->m->payload, NULL, COAP_CHANGED);
         break;
     case COAP_DELETE:
-        publish(rq, true, (struct slice){0}, COAP_DELETED);
+        request_publish(rq, true, (struct slice){0}, NULL, COAP_DELETED);
+        break;
+    case COAP_PATCH:
+    case COAP_IPATCH:
+        patch_serve(rq);
         break;
     default:
         request_refuse(rq, EVENT_protocol_error, COAP_METHOD_NOT_ALLOWED,
-                       "a topic takes GET, PUT, POST and DELETE",
-                       "a topic takes GET, PUT, POST and DELETE");
+                       "a topic takes GET, PUT, POST, DELETE, PATCH and iPATCH",
+                       "a topic takes GET, PUT, POST, DELETE, PATCH and iPATCH");
         break;
     }
 }

@@ -57,7 +57,7 @@ static const struct name format_names[] = {
     {47, "application/exi"},
     {COAP_FORMAT_JSON, "application/json"},
     {51, "application/json-patch+json"},
-    {52, "application/merge-patch+json"},
+    {COAP_FORMAT_MERGE_PATCH, "application/merge-patch+json"},
     {COAP_FORMAT_CBOR, "application/cbor"},
     {61, "application/cwt"},
     {62, "application/multipart-core"},
