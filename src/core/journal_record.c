@@ -24,7 +24,11 @@ enum sub_flags {
     SUB_AS_PUBLISHED = 32,
     SUB_FLAGS = 63
 };
-enum { QOS_MAX = 2, HANDLING_MAX = 2 };
+enum {
+    QOS_MAX = 2,
+    HANDLING_MAX = 2,
+    BODY_NUMBER_AT = 3 * 8 /* behind id, owed, publisher */
+};
 
 static enum err write_end(const struct wr *w)
 {
@@ -97,6 +101,36 @@ enum err journal_body_read(struct slice record, struct journal_body *ret)
     }
     *ret = b;
     return OK;
+}
+
+bool journal_is_traffic(enum journal_kind kind, struct slice head)
+{
+    struct rd r = rd_from(head);
+    switch (kind) {
+    case JOURNAL_DELIVER:
+    case JOURNAL_ACK:
+        return true;
+    case JOURNAL_BODY:
+        (void)rd_bytes(&r, BODY_NUMBER_AT);
+        return rd_u64(&r) == 0 && rd_ok(&r);
+    case JOURNAL_DROP:
+    case JOURNAL_RECEIVED:
+    case JOURNAL_INBOUND:
+    case JOURNAL_RELEASED:
+    case JOURNAL_SESSION:
+    case JOURNAL_SESSION_END:
+    case JOURNAL_SUB:
+    case JOURNAL_UNSUB:
+    case JOURNAL_WILL:
+    case JOURNAL_SET_ASIDE:
+    case JOURNAL_SET_ASIDE_END:
+    case JOURNAL_ENTRY:
+    case JOURNAL_ENTRY_END:
+    case JOURNAL_TRIED:
+    case JOURNAL_KIND_END:
+        break;
+    }
+    return false;
 }
 
 enum err journal_will_head(const struct journal_will *w, struct wr *head)

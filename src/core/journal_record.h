@@ -47,6 +47,11 @@ struct journal_body {
 MUST_USE enum err journal_body_head(const struct journal_body *b, struct wr *head);
 MUST_USE enum err journal_body_read(struct slice record, struct journal_body *ret);
 
+/* journal_is_traffic - is it part of a message that is not retained: the message, a delivery, its
+ * acknowledgement? Such a record ends nothing but by its receiver's word, and replaces nothing.
+ * `head` is that of a record just written. */
+bool journal_is_traffic(enum journal_kind kind, struct slice head);
+
 /* DELIVER: which worker speaks, about which body; then its entries. */
 struct journal_deliver {
     uint64_t body_id;

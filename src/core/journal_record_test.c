@@ -507,6 +507,29 @@ static void test_copy_of_entry(void **state)
     assert_true(slice_equal(all, wr_slice(&c)));
 }
 
+/* Whatever may replace or end something without its receiver's word is no traffic. */
+static void test_traffic(void **state)
+{
+    (void)state;
+    for (enum journal_kind k = JOURNAL_BODY; k <= JOURNAL_KIND_END; k++) {
+        struct slice none = {0};
+        assert_int_equal(journal_is_traffic(k, none), k == JOURNAL_DELIVER || k == JOURNAL_ACK);
+    }
+    for (uint64_t number = 0; number < 2; number++) {
+        uint8_t head[JOURNAL_HEAD_MAX];
+        struct wr w = wr_into(head, sizeof(head));
+        struct journal_body b = {
+            .id = 1, .owed = 6, .m = {.publisher = UINT64_MAX, .number = number, .for_group = 5}};
+        b.m.topic = slice_text("t");
+        assert_int_equal(journal_body_head(&b, &w), OK);
+        assert_int_equal(journal_is_traffic(JOURNAL_BODY, wr_slice(&w)), number == 0);
+        b.m.number = number << 63;
+        w = wr_into(head, sizeof(head));
+        assert_int_equal(journal_body_head(&b, &w), OK);
+        assert_int_equal(journal_is_traffic(JOURNAL_BODY, wr_slice(&w)), number == 0);
+    }
+}
+
 /* What settles is taken also on a full disk. */
 static void test_adds(void **state)
 {
@@ -529,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_refused),       cmocka_unit_test(test_tries_at_and_over),
         cmocka_unit_test(test_writing_fails), cmocka_unit_test(test_will_without_topic),
         cmocka_unit_test(test_copy_of_entry), cmocka_unit_test(test_adds),
+        cmocka_unit_test(test_traffic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

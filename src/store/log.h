@@ -37,6 +37,7 @@ struct log_setup {
     uint64_t segment_bytes; /* 0: 64 MiB, less on a small disk (a sixteenth of it) */
     uint64_t keep_bytes;    /* the cleaner begins when the files take more, and what they have taken
                                is twice the living; 0: 256 MiB, or a quarter of a small disk */
+    bool holds_always;      /* log_commit_due: also when it has not been worth it; for tests */
     uint64_t lag_bytes; /* appended and not committed: above it append says ERR_SPACE; 0: 64 MiB */
     void *ctx;
     /* Trouble, damage, recovery: store_integrity, store_space, crash_recovery. Called by the log's
@@ -108,15 +109,20 @@ struct store_ids log_ids(const struct log *l);
  * `committed` grew. ERR_AGAIN: nothing was there; ERR_IO, ERR_SPACE: the batch waits (see Trouble).
  */
 MUST_USE enum err log_commit(struct log *l, uint64_t *ret_moved);
+/* log_commit_due - as log_commit, but a handover whose records will probably be over in a moment
+ * (messages whose receivers acknowledge at once) is given that moment, 8 ms at most: log_tend says
+ * when it is over. What is over counts as committed, and was never written. */
+MUST_USE enum err log_commit_due(struct log *l, uint64_t *ret_moved);
 /* log_tend - a bounded piece (up to 256 KiB read) of cleaning, room for the next segment, another
- * try after trouble. Called after each log_commit; at *ret_at_ms (monotonic) log_commit and it want
+ * try after trouble. Called after each log_commit or
+ * log_commit_due; at *ret_at_ms (monotonic) log_commit and it want
  * to be called again; now_ms or less: there is more to do at once; UINT64_MAX: nothing. */
 void log_tend(struct log *l, uint64_t now_ms, uint64_t *ret_at_ms);
 /* log_pace - how long to wait, after the first record of a batch, for others to join it:
  * microseconds, 0 when there is little traffic. docs/decisions has the measurements. */
 uint64_t log_pace(const struct log *l);
-/* log_handovers - how many there were: who waits for others sees whether they come. */
-uint64_t log_handovers(struct log *l);
+/* log_quiet_us - since the last handover: who waits for others sees whether they come. */
+uint64_t log_quiet_us(struct log *l);
 
 /* ---- bodies that waited on disk ---- */
 

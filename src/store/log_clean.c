@@ -301,6 +301,8 @@ void log_tend(struct log *l, uint64_t now_ms, uint64_t *ret_at_ms)
     }
     if (l->trouble != OK) {
         at = least(at, l->retry_at_ms);
+    } else if (l->is_held) {
+        at = least(at, now_ms + LOG_LOOK_MS);
     } else if (log_has_left(l)) { /* more than one batch takes */
         at = least(at, now_ms + (l->is_starved ? LOG_STARVED_MS : 0));
     }

@@ -11,13 +11,12 @@
 
 enum {
     SEALED_KEPT = 1024 * 1024,
-    MEAN_PART = 16,
     FRAMES_AHEAD = 8 /* time enough for what the index fetches */
 };
 
 /* ---- what goes into it ---- */
 
-static void take_handed(struct log *l)
+void log_take_handed(struct log *l)
 {
     (void)pthread_mutex_lock(&l->inbox);
     struct chunks handed = l->handed;
@@ -65,7 +64,7 @@ static struct chunk *chunks_remove(struct chunks *q, unsigned writer, uint64_t l
 
 bool log_withdraw(struct log *l, unsigned writer, uint64_t last_lsn)
 {
-    take_handed(l);
+    log_take_handed(l);
     struct chunk *c = chunks_remove(&l->pending, writer, last_lsn);
     if (c == NULL) {
         return false;
@@ -97,20 +96,22 @@ static enum err choose(struct log *l, uint64_t *ret_left)
     uint64_t left = batch_room(l);
     assert(need <= left);
     uint64_t taken = 0;
-    while (l->pending.first != NULL) {
-        uint64_t n = l->pending.first->sealed_bytes;
-        if (n > left || (taken > 0 && taken + n > LOG_BATCH_BYTES)) {
+    size_t n = l->n_front > 0 ? l->n_front : SIZE_MAX;
+    for (; l->pending.first != NULL && n > 0; n--) {
+        uint64_t bytes = l->pending.first->sealed_bytes;
+        if (bytes > left || (taken > 0 && taken + bytes > LOG_BATCH_BYTES)) {
             break;
         }
-        left -= n;
-        taken += n;
+        left -= bytes;
+        taken += bytes;
         chunks_push(&l->batch, chunks_pop(&l->pending));
     }
+    l->n_front = 0;
     *ret_left = left;
     return OK;
 }
 
-static enum err apply_chunk(struct log *l, struct chunk *c)
+MUST_USE enum err log_apply_chunk(struct log *l, struct chunk *c)
 {
     for (size_t i = 0; i < c->n_frames; i++) {
         struct frame *f = &c->frames[i];
@@ -134,9 +135,11 @@ static enum err apply_chunk(struct log *l, struct chunk *c)
     return OK;
 }
 
-/* What made nothing and ended only what was never written needs no writing either. */
-static bool is_needed(const struct frame *f)
+bool log_frame_is_needed(const struct frame *f)
 {
+    if (f->is_over) {
+        return false;
+    }
     if (f->item != NULL) {
         return index_is_alive(f->item);
     }
@@ -148,7 +151,7 @@ static size_t decide_chunk(struct chunk *c)
     size_t n = 0;
     for (size_t i = 0; i < c->n_frames; i++) {
         struct frame *f = &c->frames[i];
-        f->is_written = f->is_copy || is_needed(f);
+        f->is_written = f->is_copy || log_frame_is_needed(f);
         n += f->is_written ? 1 : 0;
     }
     return n;
@@ -208,7 +211,7 @@ static enum err add_meta(struct log *l)
     }
     AUTO(chunk_autofree) struct chunk *c = NULL;
     TRY(log_meta_chunk(l, l->is_closing, &c));
-    TRY(apply_chunk(l, c));
+    TRY(log_apply_chunk(l, c));
     c->frames[0].is_written = true;
     l->n_writes++;
     chunks_push(&l->batch, TAKE(c));
@@ -224,7 +227,7 @@ static enum err build(struct log *l)
         TRY(choose(l, &left));
     }
     for (struct chunk *c = l->batch.first; c != NULL; c = c->next) {
-        TRY(apply_chunk(l, c));
+        TRY(log_apply_chunk(l, c));
     }
     l->n_writes = 0;
     for (struct chunk *c = l->batch.first; c != NULL; c = c->next) {
@@ -277,9 +280,10 @@ static enum err write_batch(struct log *l)
         log_give_up(l);
         return err == ERR_SPACE ? ERR_SPACE : ERR_IO;
     }
+    l->is_spared = false;
     uint64_t us = l->setup.clock.mono_us(l->setup.clock.ctx) - start_us;
     l->counts.sync_us += us;
-    l->sync_us_x16 += us - l->sync_us_x16 / MEAN_PART;
+    l->sync_us_x16 += us - l->sync_us_x16 / LOG_MEAN;
     s->used += (uint32_t)l->sealed.n;
     l->link = (struct batch_link){.segment = s->head.number, .offset = s->used};
     return OK;
@@ -313,6 +317,25 @@ static void note_meta(struct log *l, const struct chunk *c)
     }
 }
 
+uint64_t log_chunk_commit(struct log *l, struct chunk *c)
+{
+    uint64_t moved = c->writer < l->setup.n_writers ? (uint64_t)1 << c->writer : 0;
+    for (size_t i = 0; i < c->n_frames; i++) {
+        settle_frame(l, &c->frames[i]);
+    }
+    if (c->writer == LOG_OWN) {
+        if (c->n_frames > 0) {
+            note_meta(l, c);
+        }
+        chunk_free(c);
+        return 0;
+    }
+    atomic_store_explicit(&l->writers[c->writer].committed, c->last_lsn, memory_order_release);
+    atomic_fetch_sub_explicit(&l->outstanding, c->sealed_bytes, memory_order_relaxed);
+    log_chunk_done(l, c);
+    return moved;
+}
+
 static uint64_t publish(struct log *l)
 {
     uint64_t moved = 0;
@@ -320,20 +343,7 @@ static uint64_t publish(struct log *l)
     l->counts.batches += l->n_writes > 0 ? 1 : 0;
     l->counts.records += l->n_writes;
     while ((c = chunks_pop(&l->batch)) != NULL) {
-        for (size_t i = 0; i < c->n_frames; i++) {
-            settle_frame(l, &c->frames[i]);
-        }
-        if (c->writer == LOG_OWN) {
-            if (c->n_frames > 0) {
-                note_meta(l, c);
-            }
-            chunk_free(c);
-            continue;
-        }
-        atomic_store_explicit(&l->writers[c->writer].committed, c->last_lsn, memory_order_release);
-        atomic_fetch_sub_explicit(&l->outstanding, c->sealed_bytes, memory_order_relaxed);
-        moved |= c->writer < l->setup.n_writers ? (uint64_t)1 << c->writer : 0;
-        log_chunk_done(l, c);
+        moved |= log_chunk_commit(l, c);
     }
     l->is_built = false;
     if (l->sealed.cap > SEALED_KEPT) {
@@ -347,28 +357,30 @@ static uint64_t publish(struct log *l)
     return moved;
 }
 
-/* What died in the batch was traffic, too. */
-static uint64_t batch_records(const struct log *l)
-{
-    uint64_t n = 0;
-    for (const struct chunk *c = l->batch.first; c != NULL; c = c->next) {
-        n += c->n_frames;
-    }
-    return n;
-}
-
-static void note_pace(struct log *l)
+void log_note_pace(struct log *l, uint64_t n, uint64_t n_acks)
 {
     uint64_t now_us = l->setup.clock.mono_us(l->setup.clock.ctx);
     uint64_t gap_us = now_us - l->last_commit_us;
     l->last_commit_us = now_us;
+    l->acks_x16 += (n > 0 ? 100 * n_acks / n : 0) - l->acks_x16 / LOG_MEAN;
     if (gap_us > 1000000) { /* after a silence the past says nothing */
-        l->gap_us_x16 = gap_us * MEAN_PART;
+        l->gap_us_x16 = gap_us * LOG_MEAN;
         l->records_per_batch_x16 = 0;
         return;
     }
-    l->gap_us_x16 += gap_us - l->gap_us_x16 / MEAN_PART;
-    l->records_per_batch_x16 += batch_records(l) - l->records_per_batch_x16 / MEAN_PART;
+    l->gap_us_x16 += gap_us - l->gap_us_x16 / LOG_MEAN;
+    l->records_per_batch_x16 += n - l->records_per_batch_x16 / LOG_MEAN;
+}
+
+/* What died in the batch was traffic, too. */
+static void note_batch(struct log *l)
+{
+    uint64_t n = 0, n_acks = 0;
+    for (const struct chunk *c = l->batch.first; c != NULL; c = c->next) {
+        n += c->n_frames;
+        n_acks += c->n_acks;
+    }
+    log_note_pace(l, n, n_acks);
 }
 
 /* ---- trouble ---- */
@@ -408,7 +420,8 @@ static enum err build_and_write(struct log *l)
 MUST_USE enum err log_commit_locked(struct log *l, uint64_t *ret_moved)
 {
     /* Also when nothing of it can be written now: nobody calls for it a second time. */
-    take_handed(l);
+    log_take_handed(l);
+    l->is_held = false;
     if (!log_has_left(l)) {
         return ERR_AGAIN;
     }
@@ -421,16 +434,17 @@ MUST_USE enum err log_commit_locked(struct log *l, uint64_t *ret_moved)
         return in_trouble(l, err);
     }
     l->trouble = OK;
-    note_pace(l);
+    note_batch(l);
     *ret_moved = publish(l);
     log_account(l);
     return OK;
 }
 
-MUST_USE enum err log_commit(struct log *l, uint64_t *ret_moved)
+static enum err commit(struct log *l, bool is_patient, uint64_t *ret_moved)
 {
     (void)pthread_mutex_lock(&l->lock);
-    enum err err = log_commit_locked(l, ret_moved);
+    bool is_held = is_patient && log_hold(l, &l->saved_moved);
+    enum err err = is_held ? ERR_AGAIN : log_commit_locked(l, ret_moved);
     if (l->saved_moved != 0 && (err == OK || err == ERR_AGAIN)) {
         *ret_moved = (err == OK ? *ret_moved : 0) | l->saved_moved;
         l->saved_moved = 0;
@@ -438,4 +452,14 @@ MUST_USE enum err log_commit(struct log *l, uint64_t *ret_moved)
     }
     (void)pthread_mutex_unlock(&l->lock);
     return err;
+}
+
+MUST_USE enum err log_commit(struct log *l, uint64_t *ret_moved)
+{
+    return commit(l, false, ret_moved);
+}
+
+MUST_USE enum err log_commit_due(struct log *l, uint64_t *ret_moved)
+{
+    return commit(l, true, ret_moved);
 }

@@ -8,6 +8,7 @@ enum {
     PACE_ENOUGH = 128, /* so many share a sync well: what comes faster waits less, but... */
     PACE_MAX_US = 2000,
     PACE_BUSY_US = 1000,     /* ...this long also at any rate: then it is the CPU that is short */
+    PACE_SPARED = 2,         /* times as long, when the disk is spared */
     PACE_SYNC_SLOW_US = 4000 /* a disk this slow gathers enough by itself */
 };
 
@@ -26,17 +27,21 @@ uint64_t pace_us(uint64_t records_per_s, uint64_t records_per_batch, uint64_t sy
     return us > sync_us ? us - sync_us : 0;
 }
 
-uint64_t log_handovers(struct log *l)
+uint64_t log_quiet_us(struct log *l)
 {
     (void)pthread_mutex_lock(&l->inbox);
-    uint64_t n = l->n_handovers;
+    uint64_t at_us = l->last_handover_us;
     (void)pthread_mutex_unlock(&l->inbox);
-    return n;
+    uint64_t now_us = l->setup.clock.mono_us(l->setup.clock.ctx);
+    return now_us > at_us ? now_us - at_us : 0;
 }
 
 uint64_t log_pace(const struct log *l)
 {
-    uint64_t gap_us = l->gap_us_x16 / 16;
-    uint64_t rate = gap_us > 0 ? l->records_per_batch_x16 * 1000000 / 16 / gap_us : 0;
-    return pace_us(rate, l->records_per_batch_x16 / 16, l->sync_us_x16 / 16);
+    uint64_t gap_us = l->gap_us_x16 / LOG_MEAN;
+    uint64_t rate = gap_us > 0 ? l->records_per_batch_x16 * 1000000 / LOG_MEAN / gap_us : 0;
+    uint64_t batch = l->records_per_batch_x16 / LOG_MEAN;
+    /* Without a sync there is no time in which others gather by themselves. */
+    return l->is_spared ? PACE_SPARED * pace_us(rate, batch, 0)
+                        : pace_us(rate, batch, l->sync_us_x16 / LOG_MEAN);
 }

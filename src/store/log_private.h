@@ -25,6 +25,8 @@ enum {
     LOG_SAVE_S = 10,
     LOG_TABLE = 255,  /* the log's own entries */
     LOG_TABLE_ID = 1, /* the only one: state, wall time, ids */
+    LOG_LOOK_MS = 4,  /* at what is held, when nobody calls */
+    LOG_MEAN = 16,    /* moving means are over so many batches */
     LOG_META_BYTES = 48
 };
 
@@ -36,17 +38,20 @@ struct frame {
     struct place place; /* where it will lie; of a copy before it is rewritten: where it lies */
     uint8_t kind;
     bool is_applied, is_written, is_copy;
+    bool is_over; /* it will not be written: what it ended never was */
 };
 
 /* What one handover gives: it commits whole or not at all. */
 struct chunk {
     struct chunk *next;
     struct frame *frames;
-    size_t n_frames, cap_frames;
+    size_t n_frames, cap_frames, n_acks;
     struct buf bytes;
     uint64_t sealed_bytes; /* on disk at most */
     uint64_t last_lsn;
+    uint64_t handed_us;
     unsigned writer; /* LOG_OWN: the log's own records */
+    bool has_other;  /* than journal_is_traffic */
 };
 #define LOG_OWN UINT32_MAX
 
@@ -86,7 +91,7 @@ struct log {
 
     /* inbox */
     struct chunks handed;
-    uint64_t n_handovers;
+    uint64_t last_handover_us;
     bool is_called; /* the log's thread was woken for what is in `handed` */
     struct chunk *spare_chunks;
     size_t n_spare_chunks;
@@ -118,6 +123,13 @@ struct log {
     bool is_built; /* the batch is decided: what is written of it stays so until it is committed */
     struct buf sealed;
     struct chunk *copies; /* read by the cleaner, for the next batch */
+    size_t n_front;       /* the next batch takes so many handovers; 0: as many as it may */
+    bool is_spared;       /* the last commit needed no disk */
+    bool is_held;         /* what is pending has its time */
+    unsigned n_unheld;    /* so many batches more are not held */
+    unsigned n_misses;    /* how often what was held had to be written all the same, lately */
+    unsigned n_spared;    /* commits that needed no disk since then */
+    uint64_t acks_x16;    /* percent of records that were acknowledgements, a moving mean */
     size_t n_writes;
 
     enum err trouble;      /* of the last write or sync; OK: none */
@@ -218,8 +230,24 @@ MUST_USE enum err log_commit_locked(struct log *l, uint64_t *ret_moved);
  * that was handed over. */
 bool log_has_left(const struct log *l);
 bool log_has_work(struct log *l);
+void log_take_handed(struct log *l);
+/* log_apply_chunk - to the index, what of it was not yet. ERR_NOMEM: the rest another time. */
+MUST_USE enum err log_apply_chunk(struct log *l, struct chunk *c);
+/* log_frame_is_needed - what made nothing and ended only what was never written needs no writing
+ * either. */
+bool log_frame_is_needed(const struct frame *f);
+/* log_chunk_commit - its frames are where they will stay; the bit of its writer. Takes. */
+uint64_t log_chunk_commit(struct log *l, struct chunk *c);
+/* log_note_pace - a batch of n records, of which n_acks were acknowledgements. */
+void log_note_pace(struct log *l, uint64_t n, uint64_t n_acks);
 /* log_withdraw - takes a handover back that no batch has yet; false: one has. `lock` is held. */
 bool log_withdraw(struct log *l, unsigned writer, uint64_t last_lsn);
+
+/* ---- log_hold.c ---- */
+
+/* log_hold - false: a batch is due. true: what can be committed without the disk is, in *ret_moved,
+ * and what is left has its time. */
+bool log_hold(struct log *l, uint64_t *ret_moved);
 
 /* ---- log_meta.c: the log's own entry ---- */
 

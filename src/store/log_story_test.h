@@ -27,6 +27,7 @@ struct story {
     unsigned n_events[EVENT_COUNT];
     struct event last[EVENT_COUNT];
     unsigned n_wakes;
+    bool holds_always;
     bool is_real_time;          /* where threads wait for each other */
     uint64_t handed, committed; /* steps */
     uint64_t lsns[STORY_MAX];   /* the last one of each step */
@@ -101,6 +102,7 @@ MUST_USE static inline enum err story_open(struct story *s)
                               .n_writers = 2,
                               .segment_bytes = s->segment_bytes,
                               .keep_bytes = s->keep_bytes,
+                              .holds_always = s->holds_always,
                               .ctx = s,
                               .event = story_event,
                               .wake = story_wake};

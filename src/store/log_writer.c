@@ -92,6 +92,8 @@ MUST_USE enum err chunk_add(struct chunk *c, enum journal_kind kind, uint64_t ow
     c->frames[c->n_frames++] = (struct frame){
         .owner = owner, .at = (uint32_t)before, .n = (uint32_t)n, .kind = (uint8_t)kind};
     c->sealed_bytes += sealed_bytes(n);
+    c->n_acks += kind == JOURNAL_ACK ? 1 : 0;
+    c->has_other = c->has_other || !journal_is_traffic(kind, head);
     return OK;
 }
 
@@ -101,6 +103,8 @@ void log_chunk_done(struct log *l, struct chunk *c)
 {
     c->n_frames = 0;
     c->sealed_bytes = 0;
+    c->n_acks = 0;
+    c->has_other = false;
     buf_clear(&c->bytes);
     (void)pthread_mutex_lock(&l->inbox);
     bool is_kept = l->n_spare_chunks < SPARE_CHUNKS && c->bytes.cap <= CHUNK_BYTES_KEPT;
@@ -191,12 +195,13 @@ static void writer_handover(struct journal *j, bool is_awaited)
         return;
     }
     if (c != NULL) {
+        c->handed_us = l->setup.clock.mono_us(l->setup.clock.ctx);
         atomic_fetch_add_explicit(&l->outstanding, c->sealed_bytes, memory_order_relaxed);
     }
     (void)pthread_mutex_lock(&l->inbox);
     if (c != NULL) {
         chunks_push(&l->handed, c);
-        l->n_handovers++;
+        l->last_handover_us = c->handed_us;
     }
     bool must_wake = is_awaited && !l->is_called && l->handed.first != NULL;
     l->is_called = l->is_called || must_wake;

@@ -28,6 +28,7 @@ static const char *const names[PLANT_END] = {
     [PLANT_GROUP_UNRECORDED] = "group-unrecorded",
     [PLANT_SPILL_OVERTAKEN] = "spill-overtaken",
     [PLANT_SPILL_EARLY] = "spill-early",
+    [PLANT_HELD_FOR_ANY] = "held-for-any",
 };
 
 void sim_plant_set(enum plant bug)

@@ -125,6 +125,7 @@ static enum err open_log(struct sim *s)
         .clock = {.mono_ms = monotonic_now, .mono_us = monotonic_us, .wall_ms = wall_now, .ctx = s},
         .n_writers = s->knobs.n_workers,
         .segment_bytes = s->knobs.segment_bytes,
+        .holds_always = true,
         .keep_bytes = s->knobs.keep_bytes,
         .ctx = s,
         .event = log_event};

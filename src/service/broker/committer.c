@@ -8,7 +8,11 @@
 
 #include "base/mem.h"
 
-enum { LINGER_LOOK_US = 1000, LINGER_QUIET_US = 300 };
+enum {
+    LINGER_LOOK_US = 1000,
+    LINGER_QUIET_US = 300,
+    LINGER_TRY = 16 /* of so many pauses that would be in vain one is made to the end */
+};
 
 struct committer {
     struct clock clock;
@@ -20,6 +24,7 @@ struct committer {
     atomic_bool is_stopping;
     pthread_t thread;
     bool is_running;
+    unsigned n_vain; /* long pauses in which nobody came, one after the other; its own thread's */
     pthread_mutex_t lock; /* of what is below */
     struct event events[COMMITTER_EVENTS];
     size_t first, n;
@@ -60,27 +65,32 @@ static bool pause_for(struct committer *c, uint64_t us)
     return wait_until(&c->ending, c->clock.mono_us(c->clock.ctx) + us);
 }
 
-/* Others may join the batch that is about to be written, unless this is the end. A long pause is
- * looked at in between: when nobody came for a while, all who could are waiting for us. */
+/* Others may join the batch that is about to be written, unless this is the end. When the last long
+ * pauses were in vain, all who could join wait for us: this one is looked at in between. */
 static void linger(struct committer *c, uint64_t us)
 {
-    if (us <= LINGER_LOOK_US) {
-        (void)(us > 0 && pause_for(c, us));
+    bool is_long = us > LINGER_LOOK_US;
+    bool is_looked_at = is_long && c->n_vain % LINGER_TRY != 0;
+    if (us == 0 || pause_for(c, is_looked_at ? LINGER_LOOK_US : us) || !is_long) {
         return;
     }
-    bool is_end = pause_for(c, LINGER_LOOK_US - LINGER_QUIET_US);
-    uint64_t before = log_handovers(c->log);
-    if (!is_end && !pause_for(c, LINGER_QUIET_US) && log_handovers(c->log) != before) {
+    uint64_t quiet_us = log_quiet_us(c->log);
+    if (!is_looked_at) {
+        c->n_vain = quiet_us < us / 2 ? 0 : c->n_vain + 1;
+    } else if (quiet_us < LINGER_QUIET_US) {
         (void)pause_for(c, us - LINGER_LOOK_US);
+    } else {
+        c->n_vain++;
     }
 }
 
 /* ---- the thread ---- */
 
-static enum err commit_once(struct committer *c)
+static enum err commit_once(struct committer *c,
+                            enum err (*commit)(struct log *l, uint64_t *ret_moved))
 {
     uint64_t moved = 0;
-    enum err err = log_commit(c->log, &moved);
+    enum err err = commit(c->log, &moved);
     if (moved != 0) {
         c->listener.moved(c->listener.ctx, moved);
     }
@@ -97,8 +107,8 @@ static void *committer_thread(void *arg)
         if (sleep_until(c, at_ms)) {
             linger(c, log_pace(c->log));
         }
-        enum err ignored =
-            commit_once(c); /* trouble is the log's to say and to mend, by log_tend */
+        enum err ignored = commit_once(
+            c, log_commit_due); /* trouble is the log's to say and to mend, by log_tend */
         (void)ignored;
         bool has_more = c->listener.work != NULL && c->listener.work(c->listener.ctx);
         log_tend(c->log, c->clock.mono_ms(c->clock.ctx), &at_ms);
@@ -133,7 +143,7 @@ void committer_stop(struct committer *c)
     (void)pthread_join(c->thread, NULL);
     c->is_running = false;
     log_threaded(c->log, false);
-    while (commit_once(c) == OK) {
+    while (commit_once(c, log_commit) == OK) {
     }
     c->listener = (struct committer_listener){0}; /* the log may outlive it */
 }
