@@ -50,6 +50,7 @@ struct server {
     struct association *spare; /* answers hellos of strangers; becomes an association */
     uint64_t next_id, now_ms;
     struct dtls_proof_keys keys;
+    struct unproven unproven;
     struct dtls_counts counts;
     uint8_t plain[DTLS_DATAGRAM_MAX];
 };
@@ -361,6 +362,7 @@ static void hear_stranger(struct server *s, const struct net_peer *peer, struct 
     struct association *a = s->spare;
     a->link.peer = *peer;
     a->link.in = datagram;
+    a->link.unproven = &s->unproven;
     ERR_clear_error();
     int proven = DTLSv1_listen(a->link.ssl, s->listen_address);
     ERR_clear_error();
@@ -370,6 +372,10 @@ static void hear_stranger(struct server *s, const struct net_peer *peer, struct 
         return;
     }
     s->counts.cookies++;
+    if (s->unproven.counters != NULL) {
+        s->unproven.counters->proofs++;
+    }
+    a->link.unproven = NULL;
     s->spare = NULL;
     bool is_in = is_welcome(s, peer);
     if (is_in) {
@@ -411,6 +417,9 @@ static void server_input(struct dtls *d, const struct net_peer *peer, struct sli
     s->now_ms = now_ms;
     enum dtls_kind kind = dtls_kind_of(datagram, &random);
     struct place *p = map_find(&s->by_address, net_peer_key(peer));
+    if (p == NULL || kind == DTLS_KIND_HELLO) {
+        unproven_open(&s->unproven, datagram.n);
+    }
     if (kind == DTLS_KIND_NONE || datagram.n > DTLS_DATAGRAM_MAX) {
         s->counts.dropped++;
         if (kind == DTLS_KIND_NONE && s->handler.foreign != NULL) {
@@ -435,6 +444,7 @@ static void server_input(struct dtls *d, const struct net_peer *peer, struct sli
             serve(s, open, datagram);
         }
     }
+    unproven_close(&s->unproven);
     leave(s);
 }
 
@@ -590,6 +600,7 @@ enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dt
     }
     s->dtls.ops = &server_ops;
     s->handler = *handler;
+    s->unproven.counters = handler->counters;
     s->clock = c->clock != NULL ? *c->clock : clock_system();
     s->half_open_max = c->half_open_max != 0 ? c->half_open_max : DTLS_HALF_OPEN_MAX;
     s->associations_max = c->associations_max != 0 ? c->associations_max : DTLS_ASSOCIATIONS_MAX;

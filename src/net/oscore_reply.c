@@ -41,7 +41,9 @@ void oscore_server_numbers(struct dtls *d, const struct oscore_id *kid, uint64_t
     c->is_asking = false;
     c->spare = (struct oscore_numbers){first, end};
     if (c->challenge.is_waiting) {
+        unproven_reopen(&s->unproven, c->challenge.heard_bytes);
         oscore_challenge_send(c, now_ms);
+        unproven_close(&s->unproven);
     }
 }
 
@@ -152,17 +154,27 @@ enum err oscore_bound_add(struct oscore_context *c, const struct coap_message *i
 
 /* ---- sending ---- */
 
-/* An address that no association proves is counted: how much it got for what it sent. */
-void oscore_transmit(struct oscore_server *s, const struct net_peer *to,
-                     const struct coap_message *m)
+static void transmit(struct oscore_server *s, const struct net_peer *to,
+                     const struct coap_message *m, bool is_proven)
 {
     uint8_t bytes[DTLS_DATAGRAM_MAX];
     size_t n = 0;
-    bool is_proven = map_find(&s->by_peer, net_peer_key(to)) != NULL;
-    if (coap_message_encode(m, bytes, sizeof(bytes), &n) == OK) {
-        s->config.counters->unproven_bytes_out += is_proven ? 0 : n;
+    if (coap_message_encode(m, bytes, sizeof(bytes), &n) == OK &&
+        (is_proven || unproven_may_say(&s->unproven, n))) {
         s->handler.transmit(s->handler.ctx, to, slice_of(bytes, n));
     }
+}
+
+void oscore_transmit(struct oscore_server *s, const struct net_peer *to,
+                     const struct coap_message *m)
+{
+    transmit(s, to, m, map_find(&s->by_peer, net_peer_key(to)) != NULL);
+}
+
+/* An association has proven its address, also when a newer one behind it is found there. */
+static void transmit_to(const struct oscore_context *c, const struct coap_message *m)
+{
+    transmit(c->server, &c->peer, m, true);
 }
 
 void oscore_refuse(struct oscore_server *s, const struct net_peer *peer,
@@ -206,7 +218,7 @@ enum err oscore_reply(struct oscore_context *c, struct slice plain)
     }
     if (m.code == COAP_EMPTY) {
         if (b != NULL) {
-            oscore_transmit(c->server, &c->peer, &m); /* SPEC: RFC8613 4.2: not protected */
+            transmit_to(c, &m); /* SPEC: RFC8613 4.2: not protected */
         }
         return OK;
     }
@@ -226,7 +238,7 @@ enum err oscore_reply(struct oscore_context *c, struct slice plain)
     list_unlink(&b->node);
     list_append(&c->bounds, &b->node);
     TRY(protect(c, &b->binding, has_number ? &number : NULL, &m, room, options, &sealed));
-    oscore_transmit(c->server, &c->peer, &sealed);
+    transmit_to(c, &sealed);
     return OK;
 }
 

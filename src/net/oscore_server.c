@@ -116,6 +116,7 @@ struct incoming {
     struct slice id_context; /* that its kid context wraps; empty: it has none */
     struct oscore_binding binding;
     uint64_t now_ms;
+    size_t heard_bytes;
     uint8_t room[OSCORE_MESSAGE_MAX];
 };
 
@@ -178,6 +179,7 @@ static void challenge(struct oscore_context *c, const struct incoming *in)
                                     .is_there = true,
                                     .is_con = in->outer.type == COAP_CON,
                                     .mid = in->outer.mid,
+                                    .heard_bytes = in->heard_bytes,
                                     .token_n = (uint8_t)in->outer.token.n};
     slice_copy(ch->token, in->outer.token);
     c->idle_at_ms = in->now_ms;
@@ -196,6 +198,7 @@ static void arrive(struct oscore_context *c, const struct incoming *in)
 {
     struct oscore_server *s = c->server;
     c->challenge = (struct oscore_challenge){0};
+    s->config.counters->proofs++;
     if (c->state == OSCORE_OPEN) {
         locate(c, in->peer);
         s->config.moved(s->config.ctx, c->id, in->peer);
@@ -472,8 +475,10 @@ static void server_input(struct dtls *d, const struct net_peer *peer, struct sli
 {
     struct oscore_server *s = server_of(d);
     struct oscore_context *at = map_find(&s->by_peer, net_peer_key(peer));
-    struct incoming in = {.peer = peer, .now_ms = now_ms};
-    s->config.counters->unproven_bytes_in += at == NULL ? datagram.n : 0;
+    struct incoming in = {.peer = peer, .now_ms = now_ms, .heard_bytes = datagram.n};
+    if (at == NULL) {
+        unproven_open(&s->unproven, datagram.n);
+    }
     if (datagram.n > OSCORE_MESSAGE_MAX ||
         coap_message_decode(datagram, COAP_ENDPOINT_TOKEN_MAX, &in.outer) != OK) {
         s->counts.dropped++;
@@ -487,6 +492,7 @@ static void server_input(struct dtls *d, const struct net_peer *peer, struct sli
     } else {
         s->counts.dropped++; /* we ask nobody, so nobody has an answer for us */
     }
+    unproven_close(&s->unproven);
 }
 
 static enum err server_send(struct dtls *d, uint64_t id, struct slice plain, uint64_t now_ms)
@@ -596,6 +602,7 @@ enum err oscore_server_new(const struct oscore_server_config *config,
     s->dtls.ops = &ops;
     s->config = *config;
     s->handler = *handler;
+    s->unproven.counters = config->counters;
     s->key = (struct siphash_key){random_u64(config->random), random_u64(config->random)};
     s->renew_key = (struct siphash_key){random_u64(config->random), random_u64(config->random)};
     config->random->fill(config->random->ctx, &s->nobody, sizeof(s->nobody));

@@ -619,5 +619,6 @@ struct dtls_handler door_dtls_handler(struct coap_door *d, const struct entrance
                                  .closed = on_closed,
                                  .failed = on_failed,
                                  .foreign = on_foreign,
+                                 .counters = &d->counts,
                                  .find_psk = entrance->auth_psk ? on_find_psk : NULL};
 }

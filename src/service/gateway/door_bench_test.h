@@ -497,7 +497,7 @@ static bool link_psk(struct fortress *f, unsigned worker, uint64_t id, const cha
     return k->open[id];
 }
 
-static bool link_device(struct fortress *f, unsigned worker, uint64_t id, const char *name)
+static inline bool link_device(struct fortress *f, unsigned worker, uint64_t id, const char *name)
 {
     char text[DIGEST_HEX_BYTES];
     return link_psk(f, worker, id, name, psk_of(name, text));
@@ -598,8 +598,8 @@ static void forget_sent(struct fortress *f)
 }
 
 /* Sends and gives the answer. */
-static struct coap_message asks(struct fortress *f, unsigned worker, uint64_t id,
-                                const struct ask *a)
+static inline struct coap_message asks(struct fortress *f, unsigned worker, uint64_t id,
+                                       const struct ask *a)
 {
     forget_sent(f);
     send_ask(f, worker, id, a);

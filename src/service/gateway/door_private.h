@@ -9,6 +9,7 @@
 #include "net/oscore_server.h"
 #include "service/gateway/coap_door.h"
 #include "service/gateway/door_path.h"
+#include "service/gateway/spoof.h"
 
 enum {
     ETAG_BYTES = 8,
@@ -136,6 +137,8 @@ struct coap_door {
     uint32_t n_plain;          /* such datagrams since */
     struct map number_asks;    /* of OSCORE contexts, by cookie; coap_oscore.c's */
     struct door_told refused[OSCORE_REFUSALS];
+    struct spoof_table spoof;
+    struct coap_counters shown; /* what of counts the worker's counters have */
 };
 
 /* coap_door.c */

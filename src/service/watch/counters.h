@@ -69,6 +69,10 @@
     X(read_back, "read_back_total", "", counter, "bodies that came back from there")               \
     X(coap_in_bytes, "coap_unproven_in_bytes_total", "", counter, "from unproven addresses")       \
     X(coap_out_bytes, "coap_unproven_out_bytes_total", "", counter, "to unproven addresses")       \
+    X(coap_unproven, "coap_unproven_datagrams_total", "", counter, "from unproven addresses")      \
+    X(coap_withheld, "coap_unproven_withheld_total", "", counter,                                  \
+      "answers to them that did not leave: over three bytes for one")                              \
+    X(coap_proofs, "coap_proofs_total", "", counter, "addresses that have proven themselves")      \
     X(journal_records, "journal_records_total", "", counter, "records appended")                   \
     X(turns, "turns_total", "", counter, "turns of the workers")                                   \
     X(turn_us, "turn_microseconds_total", "", counter, "time spent in turns")                      \
@@ -83,6 +87,8 @@ struct counters {
 #undef X
     _Atomic uint64_t connections_at[COUNTERS_LISTENERS_MAX]; /* by entrance.index */
     struct turn_time turn_time;                              /* shown for each worker alone */
+    _Atomic uint64_t
+        coap_worst_per_mille; /* of one datagram; the largest of all workers is shown */
 };
 
 /* One thread writes a counter, so load and store suffice: no locked instruction. */
@@ -101,6 +107,13 @@ static inline void count_sub(_Atomic uint64_t *c, uint64_t n)
 static inline void count_set(_Atomic uint64_t *c, uint64_t n)
 {
     atomic_store_explicit(c, n, memory_order_relaxed);
+}
+
+static inline void count_most(_Atomic uint64_t *c, uint64_t n)
+{
+    if (n > atomic_load_explicit(c, memory_order_relaxed)) {
+        count_set(c, n);
+    }
 }
 
 #endif
