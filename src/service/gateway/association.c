@@ -26,7 +26,9 @@ struct event door_event(const struct coap_door *d, enum event_category category)
 struct event association_event(const struct association *a, enum event_category category)
 {
     struct event e = door_event(a->door, category);
-    EVENT_TEXT(&e, peer, slice_text(a->peer));
+    char text[NET_PEER_TEXT_BYTES];
+    net_peer_text(&a->peer, text);
+    EVENT_TEXT(&e, peer, slice_text(text));
     if (a->account != NULL) {
         EVENT_TEXT(&e, principal, slice_text(a->account->principal->name));
     }
@@ -298,7 +300,7 @@ static enum err open_endpoint(struct association *a)
     struct coap_door *d = a->door;
     struct coap_endpoint_setup setup = {.limits = &d->coap,
                                         .counters = &d->counts,
-                                        .peer = slice_text(a->peer),
+                                        .peer = net_peer_key(&a->peer),
                                         .seed = random_u64(&d->setup.random),
                                         .proven = true};
     return coap_endpoint_new(&setup, d->now_ms, &a->endpoint);
@@ -314,7 +316,7 @@ static enum err association_new(struct coap_door *d, const struct dtls_info *inf
     a->id = info->id;
     a->door = d;
     a->heard_at_ms = d->now_ms;
-    net_peer_text(&info->peer, a->peer);
+    a->peer = info->peer;
     list_init(&a->lookers);
     list_init(&a->tickets);
     map_init(&a->watches, &d->setup.key, watch_key);

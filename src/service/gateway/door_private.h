@@ -34,10 +34,18 @@ struct association {
     struct list_node node; /* in door->gone */
     struct map watches;    /* struct watch by topic */
     struct list lookers, tickets;
-    size_t n_tickets;
     struct bucket reads;
+    uint16_t n_tickets;
     bool has_published, is_gone;
-    char peer[NET_PEER_TEXT_BYTES];
+    struct net_peer peer;
+};
+
+/* The large message that a watch was notified of last and that is not retained. */
+struct passing {
+    const struct msg *m; /* shared */
+    struct watch *watch;
+    uint64_t key, until_ms;
+    struct list_node in_passing; /* of the door, oldest first */
 };
 
 /* A topic that an association observes, under one or more tokens. */
@@ -46,12 +54,9 @@ struct watch {
     struct list_node held;    /* in door->held, while it is not told for want of memory */
     struct association *a;
     struct list lookers;
-    bool is_ready; /* the barrier has passed: the subscription is live everywhere */
-    /* The large message that was notified last and is not retained: shared, NULL when none. */
-    const struct msg *passing;
-    uint64_t passing_key, passing_until_ms;
-    struct list_node in_passing; /* of the door, oldest first */
-    size_t topic_n;
+    struct passing *passing; /* NULL: none */
+    bool is_ready;           /* the barrier has passed: the subscription is live everywhere */
+    uint16_t topic_n;
     uint8_t topic[];
 };
 
@@ -63,7 +68,7 @@ struct looker {
     uint64_t told; /* poison_key of what it was notified last; 0: nothing yet */
     uint8_t szx;   /* the largest block it wants. SPEC: RFC7959 2.6 */
     uint8_t token_n;
-    uint8_t token[COAP_ENDPOINT_TOKEN_MAX];
+    uint8_t token[];
 };
 
 /* What an answer needs to know of its request, also when it waits. */
@@ -122,7 +127,7 @@ struct coap_door {
     struct map watches;      /* by cookie */
     struct map tickets;      /* of commits, by cookie */
     struct coap_bodies bodies;
-    struct list passing; /* watches that keep a large message */
+    struct list passing; /* of watches that keep a large message */
     size_t n_passing;
     struct list gone;
     struct list held; /* watches whose news waits, as one reference, until there is memory */
