@@ -171,7 +171,8 @@ static void an_observer_is_small(void **state)
     pass(f, LIFETIME_MS);
     uint64_t left = mem_used() - before;
     print_message("%" PRIu64 " bytes each are left\n", left / n);
-    assert_true(mem_used() <= before + n * LEFT_MAX); /* tables and accounts, which a new one uses */
+    assert_true(mem_used() <=
+                before + n * LEFT_MAX); /* tables and accounts, which a new one uses */
 }
 
 int main(void)

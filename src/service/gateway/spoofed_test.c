@@ -5,6 +5,7 @@
 
 #include "base/rd.h"
 #include "net/unproven.h"
+#include "security/crypto/prepare.h"
 #include "service/gateway/door_bench_test.h"
 #include "service/gateway/spoof.h"
 #include "wire/coap/oscore.h"
@@ -385,5 +386,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_gets_more_than_three_times, fortress_open,
                                         fortress_close),
     };
+    if (crypto_prepare() != OK) { /* the library's memory counts, too */
+        return 1;
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
