@@ -127,6 +127,9 @@ static void an_observer_is_small(void **state)
     uint64_t n = wanted != NULL ? strtoull(wanted, NULL, 10) : N_OBSERVERS;
     struct coap_door *d = NULL;
     char name[32];
+    if (n < 100) { /* as many hear something in the end */
+        n = N_OBSERVERS;
+    }
     for (uint64_t id = 1; id <= n; id++) {
         add_device(f, name_of(id, name), "meter");
     }

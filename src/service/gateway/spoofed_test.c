@@ -165,9 +165,9 @@ static void coap(struct spoofer *s, struct wr *w, const struct shape *k)
     if (k->option == COAP_OPTION_OSCORE) {
         value[0] = k->value_n > 1 ? 0x09 : 0xe0; /* a kid and a one-byte number; reserved flags */
     } else if (k->value_n == 11) {
-        memcpy(value, ".well-known", 11);
+        slice_copy(value, slice_text(".well-known"));
     } else if (k->value_n == 4) {
-        memcpy(value, "time", 4);
+        slice_copy(value, slice_text("time"));
     }
     struct coap_option_writer o = coap_option_writer_into(block, sizeof(block));
     if (k->option != 0) {
