@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/rd.h"
 #include "base/scope.h"
+#include "engine/oscore_context.h"
 #include "net/dtls_private.h"
 
 enum { RANDOM_BYTES = 32, CONTENT_CHANGE_CIPHER = 20, SEQUENCE_BYTES = 6 };
@@ -29,9 +30,12 @@ struct association {
     enum state state;
     uint64_t id;
     uint64_t give_up_at_ms, retransmit_at_ms, heard_at_ms;
+    uint64_t n_read;              /* plaintext datagrams */
     uint8_t random[RANDOM_BYTES]; /* of the client's hello: tells a repeated one from a new one */
     bool saw_change, saw_sealed;  /* of the client's last flight */
     bool failure_told;
+    /* Of records that were opened: the library keeps a window of its own, but says nothing. */
+    struct oscore_window window;
     struct buf cert;
 };
 
@@ -261,6 +265,7 @@ static void read_all(struct server *s, struct association *a)
         int n = SSL_read(a->link.ssl, s->plain, sizeof(s->plain));
         if (n > 0) {
             a->heard_at_ms = s->now_ms;
+            a->n_read++;
             s->handler.received(s->handler.ctx, a->id, slice_of(s->plain, (size_t)n));
         } else if (waits(a, n)) {
             return;
@@ -307,6 +312,37 @@ static void suspect_key(struct association *a)
     }
 }
 
+/* The number of a sealed record; false: the datagram begins with another one. */
+static bool sealed_number(struct slice datagram, uint64_t *ret)
+{
+    struct rd r = rd_from(datagram);
+    (void)rd_be(&r, 3); /* type, version */
+    uint16_t epoch = rd_u16(&r);
+    *ret = rd_be(&r, SEQUENCE_BYTES);
+    return rd_ok(&r) && epoch > 0;
+}
+
+/* Reads what a datagram brought to an open association, and tells when it was there before. */
+static void read_sealed(struct server *s, struct association *a, struct slice datagram)
+{
+    uint64_t number = 0;
+    uint64_t n_before = a->n_read, id = a->id;
+    bool is_sealed = sealed_number(datagram, &number);
+    read_all(s, a);
+    if (!is_sealed || a->state != OPEN) {
+        return;
+    }
+    if (a->n_read == n_before) {
+        bool is_repeated = a->window.is_known && !oscore_window_is_fresh(&a->window, number);
+        if (is_repeated && s->handler.replayed != NULL) {
+            s->handler.replayed(s->handler.ctx, id);
+        }
+    } else {
+        a->window.is_known = true;
+        (void)!oscore_window_take(&a->window, number);
+    }
+}
+
 static void serve(struct server *s, struct association *a, struct slice datagram)
 {
     if (SSL_alloc_buffers(a->link.ssl) != 1) {
@@ -322,7 +358,7 @@ static void serve(struct server *s, struct association *a, struct slice datagram
             suspect_key(a);
         }
     }
-    read_all(s, a);
+    read_sealed(s, a, datagram);
     a->link.in = (struct slice){0};
     if (a->state == OPEN) {
         (void)SSL_free_buffers(a->link.ssl); /* refuses when something is in them: fine */

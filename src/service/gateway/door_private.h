@@ -113,6 +113,16 @@ struct door_told {
     uint32_t n;     /* since */
 };
 
+/* Networks repeat a datagram now and then; a burst is somebody's doing. */
+enum { REPLAYS_BURST = 16, REPLAYS_INTERVAL_MS = 10 * 1000 };
+
+struct door_replays {
+    uint64_t since_ms;
+    uint32_t n;        /* of this interval */
+    uint32_t n_untold; /* in no event yet */
+    bool is_told;      /* in this interval */
+};
+
 struct coap_door {
     struct coap_door_setup setup;
     struct coap_limits coap;
@@ -142,6 +152,7 @@ struct coap_door {
     uint32_t n_plain;          /* such datagrams since */
     struct map number_asks;    /* of OSCORE contexts, by cookie; coap_oscore.c's */
     struct door_told refused[OSCORE_REFUSALS];
+    struct door_replays replays; /* over DTLS */
     struct spoof_table spoof;
     struct coap_counters shown; /* what of counts the worker's counters have */
 };

@@ -7,6 +7,7 @@
 #include "net/unproven.h"
 #include "security/crypto/prepare.h"
 #include "service/gateway/door_bench_test.h"
+#include "service/gateway/door_private.h"
 #include "service/gateway/spoof.h"
 #include "wire/coap/oscore.h"
 
@@ -379,9 +380,38 @@ static void one_network_is_named(void **state)
     (void)mem_free(s);
 }
 
+/* A network repeats now and then; a burst is one event in ten seconds, with all of them. */
+static void repeated_records_are_told_once(void **state)
+{
+    struct fortress *f = *state;
+    struct dtls_handler *h = &f->fakes[0].handler;
+    assert_true(link_device(f, 0, 1, "dev1"));
+    for (unsigned i = 0; i < REPLAYS_BURST - 1; i++) {
+        h->replayed(h->ctx, 1);
+    }
+    assert_int_equal(count_events(f, EVENT_replay), 0);
+    pass(f, REPLAYS_INTERVAL_MS); /* few in an interval are forgotten */
+    for (unsigned i = 0; i < REPLAYS_BURST * 10; i++) {
+        h->replayed(h->ctx, 1);
+    }
+    assert_int_equal(count_events(f, EVENT_replay), 1);
+    const struct event *e = find_event(f, EVENT_replay);
+    assert_int_equal(e->count, REPLAYS_BURST);
+    assert_string_equal(e->principal, "dev1");
+    pass(f, REPLAYS_INTERVAL_MS);
+    for (unsigned i = 0; i < REPLAYS_BURST; i++) {
+        h->replayed(h->ctx, 1);
+    }
+    assert_int_equal(count_events(f, EVENT_replay), 2);
+    assert_int_equal(find_event(f, EVENT_replay)->count, REPLAYS_BURST * 10);
+    h->replayed(h->ctx, 99); /* whose association has ended meanwhile */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(repeated_records_are_told_once, fortress_open,
+                                        fortress_close),
         cmocka_unit_test_setup_teardown(one_network_is_named, fortress_open, fortress_close),
         cmocka_unit_test_setup_teardown(nobody_gets_more_than_three_times, fortress_open,
                                         fortress_close),
