@@ -3,8 +3,19 @@
 #include "app/cli/commands.h"
 #include "base/scope.h"
 
+enum { TARGETS_MAX = 16 };
+
+/* A listener while it is measured. */
+struct target {
+    char name[64];
+    char address[NET_PEER_TEXT_BYTES];
+    struct amplify a;
+};
+
 /* What is known so far: the answer's JSON, and whether all of it is within the bound. */
 struct measure {
+    struct target targets[TARGETS_MAX];
+    size_t n;
     json_t *listeners;
     double worst;
     double server_ratio, server_worst; /* as the server counts, since it started; -1: unknown */
@@ -54,25 +65,17 @@ static enum err address_of(const char *bind, json_int_t port, struct net_peer *r
     return OK;
 }
 
-static void measure_one(struct cli *cli, struct measure *m, const char *name,
-                        const struct net_peer *to)
+static void report_one(struct cli *cli, struct measure *m, const struct target *t)
 {
-    struct amplify a;
-    char text[NET_PEER_TEXT_BYTES];
     unsigned answers = 0;
     double worst = 0;
-    net_peer_text(to, text);
-    enum err err = amplify_send(to, &a);
-    if (err == OK) {
-        amplify_collect(&a, AMPLIFY_WAIT_MS);
-    }
     json_t *probes = json_array();
     if (!cli->json) {
-        fprintf(cli->out, "%s  %s\n  %-38s %5s %5s %8s %6s\n", name, text, "request", "in", "out",
-                "answers", "ratio");
+        fprintf(cli->out, "%s  %s\n  %-38s %5s %5s %8s %6s\n", t->name, t->address, "request", "in",
+                "out", "answers", "ratio");
     }
-    for (size_t i = 0; i < a.n; i++) {
-        const struct amplify_probe *p = &a.probe[i];
+    for (size_t i = 0; i < t->a.n; i++) {
+        const struct amplify_probe *p = &t->a.probe[i];
         if (p->sent == 0) {
             continue;
         }
@@ -82,18 +85,29 @@ static void measure_one(struct cli *cli, struct measure *m, const char *name,
         worst = ratio_of(p) > worst ? ratio_of(p) : worst;
         m->is_refused = m->is_refused || amplify_is_over(p);
     }
-    amplify_done(&a);
     if (answers == 0) {
         m->is_refused = true;
         (void)cli_fail(cli,
                        "listener %s was not measured: nothing answered at %s. Does its `from` "
                        "leave out this machine?",
-                       name, text);
+                       t->name, t->address);
     }
     m->worst = worst > m->worst ? worst : m->worst;
     (void)json_array_append_new(m->listeners,
-                                json_pack("{s:s,s:s,s:f,s:o}", "name", name, "address", text,
-                                          "worst", worst, "requests", probes));
+                                json_pack("{s:s,s:s,s:f,s:o}", "name", t->name, "address",
+                                          t->address, "worst", worst, "requests", probes));
+}
+
+/* All at the same time: what came for the later ones meanwhile is there at once. */
+static void collect(struct cli *cli, struct measure *m)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        amplify_collect(&m->targets[i].a, i == 0 ? AMPLIFY_WAIT_MS : 1);
+        amplify_done(&m->targets[i].a);
+    }
+    for (size_t i = 0; i < m->n; i++) {
+        report_one(cli, m, &m->targets[i]);
+    }
 }
 
 static int on_status(struct cli *cli, void *ctx, const json_t *line)
@@ -107,15 +121,21 @@ static int on_status(struct cli *cli, void *ctx, const json_t *line)
         const char *door = json_string_value(json_object_get(l, "door"));
         const char *name = json_string_value(json_object_get(l, "name"));
         const char *bind = json_string_value(json_object_get(l, "bind"));
-        if (door == NULL || name == NULL || strcmp(door, "coap") != 0) {
+        if (door == NULL || name == NULL || strcmp(door, "coap") != 0 || m->n == TARGETS_MAX) {
             continue;
         }
         if (bind == NULL ||
             address_of(bind, json_integer_value(json_object_get(l, "port")), &to) != OK) {
             return cli_fail(cli, "the daemon does not say where listener %s is", name);
         }
-        measure_one(cli, m, name, &to);
+        struct target *t = &m->targets[m->n++];
+        (void)snprintf(t->name, sizeof(t->name), "%s", name);
+        net_peer_text(&to, t->address);
+        /* What could not be sent has no answer, and that is told. */
+        enum err ignored = amplify_send(&to, &t->a);
+        (void)ignored;
     }
+    collect(cli, m);
     return CLI_DONE;
 }
 
