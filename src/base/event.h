@@ -30,7 +30,7 @@
     X(rate, WARNING, "a rate limit was reached")                                                   \
     X(flood, ALERT, "a source floods")                                                             \
     X(slow_client, WARNING, "a client reads or writes too slowly")                                 \
-    X(amplification, WARNING, "an answer was withheld from an unproven address")                   \
+    X(amplification, WARNING, "requests whose source addresses seem forged, to hit others")        \
     X(replay, WARNING, "a repeated message was refused")                                           \
     X(nonce_risk, ALERT, "a nonce could repeat")                                                   \
     X(clone, ALERT, "one identity seems to live in two places")                                    \

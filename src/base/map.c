@@ -10,7 +10,7 @@
  * and tombs together stay above a quarter of the table, so every search ends.
  */
 enum {
-    MAP_FIRST_SLOTS = 8,
+    MAP_FIRST_SLOTS = 4,  /* many maps of one peer hold one value */
     MAP_FIT_SLOTS = 1024, /* a smaller table is not worth it */
     MAP_FIT_SHARE = 16    /* of the slots used: then a quarter of the table has to fill or empty
                              before the next rebuild */

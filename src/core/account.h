@@ -21,17 +21,17 @@ struct account {
     const struct principal *principal; /* shared */
     struct grants *grants;             /* owned; compiled for this principal at `epoch` */
     uint64_t epoch;                    /* policy epoch of the grants */
-    uint32_t segment;                  /* of the principal: core/flow.h */
     uint64_t flow_told_epoch;          /* a message that must not pass was reported in this epoch */
-    bool is_closed;                    /* disabled, revoked, removed or stale: nothing is allowed */
-    bool is_stale; /* its rights could not be renewed yet: what it may have is not known */
+    uint32_t segment;                  /* of the principal: core/flow.h */
+    uint32_t n_conns;                  /* connections and associations that use it */
     struct bucket connects, publishes;
     struct bucket replays; /* retained messages for its new subscriptions */
     uint32_t n_retained;
+    bool is_closed; /* disabled, revoked, removed or stale: nothing is allowed */
+    bool is_stale;  /* its rights could not be renewed yet: what it may have is not known */
     uint64_t queued_bytes;
     struct queue_load *load; /* of the worker, borrowed: charged too. NULL: nobody counts */
     struct map sessions;     /* by client id */
-    uint32_t n_conns;        /* connections and associations that use it */
 };
 
 /* account_new - shares principal, compiles grants. ERR_NOMEM. */

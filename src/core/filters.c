@@ -7,14 +7,15 @@
 #include "core/trie.h"
 
 struct filter {
-    struct list subs; /* struct sub.in_filter */
-    size_t n_durable; /* subs of durable subscribers */
-    size_t n_subs;
-    size_t n_groups; /* of n_subs */
+    struct list subs;   /* struct sub.in_filter */
+    uint32_t n_durable; /* subs of durable subscribers */
+    uint32_t n_subs;
+    uint32_t n_groups; /* of n_subs */
+    uint32_t text_n;
     uint64_t remote_any, remote_durable;
     struct trie_node *node;   /* NULL: no wildcard */
     struct list_node in_tree; /* struct filters.all, in the order of their making */
-    struct slice text;        /* behind the struct */
+    uint8_t text[];
 };
 
 struct level {
@@ -52,9 +53,14 @@ struct filters {
     struct scratch s;
 };
 
+static struct slice filter_text(const struct filter *filter)
+{
+    return slice_of(filter->text, filter->text_n);
+}
+
 static struct slice filter_key(const void *filter)
 {
-    return ((const struct filter *)filter)->text;
+    return filter_text(filter);
 }
 
 void subscriber_init(struct subscriber *s, enum subscriber_kind kind, bool is_durable)
@@ -87,8 +93,8 @@ static enum err filter_get(struct filters *f, struct slice text, struct filter *
     if (filter == NULL) {
         return ERR_NOMEM;
     }
-    memcpy(filter + 1, text.p, text.n);
-    filter->text = slice_of(filter + 1, text.n);
+    slice_copy(filter->text, text);
+    filter->text_n = (uint32_t)text.n;
     list_init(&filter->subs);
     enum err e = OK;
     if (topic_has_wildcard(text)) {
@@ -119,7 +125,7 @@ static void filter_drop(struct filters *f, struct filter *filter)
     if (filter->n_subs > 0 || filter->remote_any != 0 || filter->remote_durable != 0) {
         return;
     }
-    map_remove(&f->by_text, filter->text);
+    map_remove(&f->by_text, filter_text(filter));
     map_fit(&f->by_text);
     if (filter->node != NULL) {
         filter->node->value = NULL;
@@ -276,14 +282,14 @@ void filters_set_durable(struct filters *f, struct subscriber *s, bool is_durabl
         filter->n_durable = is_durable ? filter->n_durable + 1 : filter->n_durable - 1;
         change_after(filter, &c);
         if (interest_changed(&c)) {
-            changed(ctx, filter->text, &c);
+            changed(ctx, filter_text(filter), &c);
         }
     }
 }
 
 struct slice sub_filter(const struct sub *sub)
 {
-    return sub->filter->text;
+    return filter_text(sub->filter);
 }
 
 enum err filters_set_remote(struct filters *f, struct slice text, unsigned worker, bool any,
@@ -308,7 +314,7 @@ void filters_each_local(const struct filters *f,
     list_for_each_safe (node, next, &f->all) {
         const struct filter *filter = LIST_ENTRY(node, struct filter, in_tree);
         if (filter->n_subs > filter->n_groups) {
-            each(ctx, filter->text, filter->n_durable > 0);
+            each(ctx, filter_text(filter), filter->n_durable > 0);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 
-enum { FIRST_ENTRIES = 8 };
+enum { FIRST_ENTRIES = 4 };
 
 struct kept {
     struct list_node node;

@@ -74,6 +74,10 @@ struct coap_counters {
     uint64_t given_up; /* CONs nobody acknowledged */
     uint64_t resets;   /* Resets that ended something of ours */
     uint64_t notified;
+    /* Of net/unproven.h: datagrams from unproven addresses, answers that were withheld from them,
+     * addresses that have proven themselves, and the most bytes out for a thousand in that one
+     * datagram ever brought about. */
+    uint64_t unproven_datagrams, unproven_withheld, proofs, unproven_worst_per_mille;
 };
 
 struct coap_endpoint;

@@ -26,11 +26,11 @@ enum err coap_observers_add(struct coap_observers *o, const struct coap_limits *
     if (token.n > COAP_ENDPOINT_TOKEN_MAX || (old == NULL && o->n >= limits->n_observations)) {
         return ERR_LIMIT;
     }
-    struct coap_observation *ob = mem_zalloc(sizeof(*ob));
+    struct coap_observation *ob = mem_zalloc(sizeof(*ob) + token.n);
     if (ob == NULL) {
         return ERR_NOMEM;
     }
-    struct wr w = wr_into(ob->token, sizeof(ob->token));
+    struct wr w = wr_into(ob->token, token.n);
     wr_bytes(&w, token);
     ob->token_n = (uint8_t)token.n;
     ob->key = key;

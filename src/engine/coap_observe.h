@@ -26,7 +26,7 @@ struct coap_observation {
     bool is_last;                     /* ends when what is on the way has gone */
     uint16_t mids[COAP_OBSERVE_MIDS]; /* message ids of the latest notifications, for a Reset */
     struct buf pending;               /* the latest state that waits; encoded with a dead header */
-    uint8_t token[COAP_ENDPOINT_TOKEN_MAX];
+    uint8_t token[];
 };
 
 struct coap_observers {

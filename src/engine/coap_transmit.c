@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "engine/coap_endpoint_private.h"
 
-enum { LENGTH_BYTES = 2, OUT_KEEP_BYTES = 512 };
+enum { LENGTH_BYTES = 2 };
 
 uint64_t coap_draw(struct coap_endpoint *e)
 {
@@ -60,10 +60,7 @@ size_t coap_endpoint_output(struct coap_endpoint *e, void *dst, size_t cap)
     e->out_at += r.at;
     if (e->out_at == e->out.n) {
         e->out_at = 0;
-        buf_clear(&e->out);
-        if (e->out.cap > OUT_KEEP_BYTES) {
-            buf_done(&e->out);
-        }
+        buf_done(&e->out); /* most endpoints are silent most of the time */
     }
     return w.at;
 }

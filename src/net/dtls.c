@@ -73,7 +73,9 @@ static int bio_write(BIO *b, const char *src, int size)
 {
     struct dtls_link *link = BIO_get_data(b);
     BIO_clear_retry_flags(b);
-    if (size > 0) {
+    /* What may not leave is lost, as on any network. */
+    bool may = link->unproven == NULL || unproven_may_say(link->unproven, (size_t)size);
+    if (size > 0 && may) {
         link->handler->transmit(link->handler->ctx, &link->peer, slice_of(src, (size_t)size));
     }
     return size;

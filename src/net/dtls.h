@@ -10,6 +10,7 @@
 #define NET_DTLS_H
 
 #include "base/random.h"
+#include "engine/coap_endpoint.h"
 #include "net/peer.h"
 #include "net/tls.h"
 
@@ -73,6 +74,12 @@ struct dtls_handler {
     /* a datagram that is no DTLS, from an address that anybody can write there; NULL: it is only
      * counted */
     void (*foreign)(void *ctx, const struct net_peer *peer, struct slice datagram);
+    /* a record came again that an open association has taken before, or one was forged to look so:
+     * it was dropped. NULL: nobody wants to know. Not used by a client. */
+    void (*replayed)(void *ctx, uint64_t id);
+    /* what unproven addresses send and get is counted there; borrowed for life; NULL: nowhere. Not
+     * used by a client. */
+    struct coap_counters *counters;
 };
 
 struct dtls_counts {

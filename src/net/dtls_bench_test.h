@@ -31,7 +31,7 @@ struct end {
     struct net_peer self;
     struct packet queue[QUEUE]; /* on the way to this end */
     size_t n_queued;
-    int n_opened, n_received, n_closed, n_failed, n_asked, n_foreign;
+    int n_opened, n_received, n_closed, n_failed, n_asked, n_foreign, n_replayed;
     bool is_closed_to_strangers;
     uint64_t id, closed_id;
     enum err closed_why;
@@ -154,6 +154,13 @@ static inline void on_foreign(void *ctx, const struct net_peer *peer, struct sli
     e->n_foreign++;
 }
 
+static inline void on_replayed(void *ctx, uint64_t id)
+{
+    struct end *e = ctx;
+    assert_int_equal(id, e->id);
+    e->n_replayed++;
+}
+
 static inline struct dtls_handler handler_of(struct end *e)
 {
     return (struct dtls_handler){.ctx = e,
@@ -164,6 +171,7 @@ static inline struct dtls_handler handler_of(struct end *e)
                                  .closed = on_closed,
                                  .failed = on_failed,
                                  .find_psk = on_find_psk,
+                                 .replayed = on_replayed,
                                  .foreign = on_foreign};
 }
 

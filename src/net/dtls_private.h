@@ -5,6 +5,7 @@
 
 #include "net/dtls.h"
 #include "net/tls_private.h"
+#include "net/unproven.h"
 
 enum { DTLS_PROOF_KEY_BYTES = 32 };
 
@@ -33,6 +34,7 @@ struct dtls_link {
     struct slice in; /* the datagram being served; empty between calls */
     bool peek;       /* the next read leaves it there */
     uint32_t retransmit_ms;
+    struct unproven *unproven; /* while the peer's address is not proven; else NULL */
     SSL *ssl;
 };
 

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/rd.h"
 #include "base/scope.h"
+#include "engine/oscore_context.h"
 #include "net/dtls_private.h"
 
 enum { RANDOM_BYTES = 32, CONTENT_CHANGE_CIPHER = 20, SEQUENCE_BYTES = 6 };
@@ -29,9 +30,12 @@ struct association {
     enum state state;
     uint64_t id;
     uint64_t give_up_at_ms, retransmit_at_ms, heard_at_ms;
+    uint64_t n_read;              /* plaintext datagrams */
     uint8_t random[RANDOM_BYTES]; /* of the client's hello: tells a repeated one from a new one */
     bool saw_change, saw_sealed;  /* of the client's last flight */
     bool failure_told;
+    /* Of records that were opened: the library keeps a window of its own, but says nothing. */
+    struct oscore_window window;
     struct buf cert;
 };
 
@@ -50,6 +54,7 @@ struct server {
     struct association *spare; /* answers hellos of strangers; becomes an association */
     uint64_t next_id, now_ms;
     struct dtls_proof_keys keys;
+    struct unproven unproven;
     struct dtls_counts counts;
     uint8_t plain[DTLS_DATAGRAM_MAX];
 };
@@ -260,6 +265,7 @@ static void read_all(struct server *s, struct association *a)
         int n = SSL_read(a->link.ssl, s->plain, sizeof(s->plain));
         if (n > 0) {
             a->heard_at_ms = s->now_ms;
+            a->n_read++;
             s->handler.received(s->handler.ctx, a->id, slice_of(s->plain, (size_t)n));
         } else if (waits(a, n)) {
             return;
@@ -306,6 +312,37 @@ static void suspect_key(struct association *a)
     }
 }
 
+/* The number of a sealed record; false: the datagram begins with another one. */
+static bool sealed_number(struct slice datagram, uint64_t *ret)
+{
+    struct rd r = rd_from(datagram);
+    (void)rd_be(&r, 3); /* type, version */
+    uint16_t epoch = rd_u16(&r);
+    *ret = rd_be(&r, SEQUENCE_BYTES);
+    return rd_ok(&r) && epoch > 0;
+}
+
+/* Reads what a datagram brought to an open association, and tells when it was there before. */
+static void read_sealed(struct server *s, struct association *a, struct slice datagram)
+{
+    uint64_t number = 0;
+    uint64_t n_before = a->n_read, id = a->id;
+    bool is_sealed = sealed_number(datagram, &number);
+    read_all(s, a);
+    if (!is_sealed || a->state != OPEN) {
+        return;
+    }
+    if (a->n_read == n_before) {
+        bool is_repeated = a->window.is_known && !oscore_window_is_fresh(&a->window, number);
+        if (is_repeated && s->handler.replayed != NULL) {
+            s->handler.replayed(s->handler.ctx, id);
+        }
+    } else {
+        a->window.is_known = true;
+        (void)!oscore_window_take(&a->window, number);
+    }
+}
+
 static void serve(struct server *s, struct association *a, struct slice datagram)
 {
     if (SSL_alloc_buffers(a->link.ssl) != 1) {
@@ -321,7 +358,7 @@ static void serve(struct server *s, struct association *a, struct slice datagram
             suspect_key(a);
         }
     }
-    read_all(s, a);
+    read_sealed(s, a, datagram);
     a->link.in = (struct slice){0};
     if (a->state == OPEN) {
         (void)SSL_free_buffers(a->link.ssl); /* refuses when something is in them: fine */
@@ -361,6 +398,7 @@ static void hear_stranger(struct server *s, const struct net_peer *peer, struct 
     struct association *a = s->spare;
     a->link.peer = *peer;
     a->link.in = datagram;
+    a->link.unproven = &s->unproven;
     ERR_clear_error();
     int proven = DTLSv1_listen(a->link.ssl, s->listen_address);
     ERR_clear_error();
@@ -370,6 +408,10 @@ static void hear_stranger(struct server *s, const struct net_peer *peer, struct 
         return;
     }
     s->counts.cookies++;
+    if (s->unproven.counters != NULL) {
+        s->unproven.counters->proofs++;
+    }
+    a->link.unproven = NULL;
     s->spare = NULL;
     bool is_in = is_welcome(s, peer);
     if (is_in) {
@@ -411,6 +453,9 @@ static void server_input(struct dtls *d, const struct net_peer *peer, struct sli
     s->now_ms = now_ms;
     enum dtls_kind kind = dtls_kind_of(datagram, &random);
     struct place *p = map_find(&s->by_address, net_peer_key(peer));
+    if (p == NULL || kind == DTLS_KIND_HELLO) {
+        unproven_open(&s->unproven, datagram.n);
+    }
     if (kind == DTLS_KIND_NONE || datagram.n > DTLS_DATAGRAM_MAX) {
         s->counts.dropped++;
         if (kind == DTLS_KIND_NONE && s->handler.foreign != NULL) {
@@ -435,6 +480,7 @@ static void server_input(struct dtls *d, const struct net_peer *peer, struct sli
             serve(s, open, datagram);
         }
     }
+    unproven_close(&s->unproven);
     leave(s);
 }
 
@@ -590,6 +636,7 @@ enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dt
     }
     s->dtls.ops = &server_ops;
     s->handler = *handler;
+    s->unproven.counters = handler->counters;
     s->clock = c->clock != NULL ? *c->clock : clock_system();
     s->half_open_max = c->half_open_max != 0 ? c->half_open_max : DTLS_HALF_OPEN_MAX;
     s->associations_max = c->associations_max != 0 ? c->associations_max : DTLS_ASSOCIATIONS_MAX;

@@ -106,6 +106,7 @@ static void repeated_data_is_delivered_once(void **state)
     }
     run(&n, NULL, 0);
     assert_int_equal(n.server.n_received, 10);
+    assert_int_equal(n.server.n_replayed, 10); /* and each repeat is told */
     net_done(&n);
 }
 

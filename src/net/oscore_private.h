@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "engine/oscore_message.h"
 #include "net/oscore_server.h"
+#include "net/unproven.h"
 
 enum oscore_state {
     OSCORE_HALF,  /* a request opened, no Echo has come back yet */
@@ -40,6 +41,7 @@ struct oscore_challenge {
     bool is_there, is_waiting;
     bool is_con;
     uint16_t mid;
+    size_t heard_bytes; /* of the request */
     uint8_t token_n;
     uint8_t token[COAP_ENDPOINT_TOKEN_MAX];
 };
@@ -78,6 +80,7 @@ struct oscore_server {
     struct oscore_server_config config;
     struct dtls_handler handler;
     struct dtls_counts counts;
+    struct unproven unproven;
     struct ccm *ccm;
     struct siphash_key key;       /* of the maps, and of Echo values */
     struct siphash_key renew_key; /* of what renewals carry */
@@ -109,7 +112,8 @@ bool oscore_renewal_offer(struct oscore_server *s, const struct net_peer *peer,
 
 /* ---- oscore_reply.c ---- */
 
-/* oscore_transmit - m leaves; what goes to an address that no association proves is counted. */
+/* oscore_transmit - m leaves; to an address that no association proves, what net/unproven.h lets
+ * out. */
 void oscore_transmit(struct oscore_server *s, const struct net_peer *to,
                      const struct coap_message *m);
 

@@ -41,7 +41,9 @@ void oscore_server_numbers(struct dtls *d, const struct oscore_id *kid, uint64_t
     c->is_asking = false;
     c->spare = (struct oscore_numbers){first, end};
     if (c->challenge.is_waiting) {
+        unproven_reopen(&s->unproven, c->challenge.heard_bytes);
         oscore_challenge_send(c, now_ms);
+        unproven_close(&s->unproven);
     }
 }
 
@@ -160,13 +162,12 @@ static void transmit(struct oscore_server *s, const struct net_peer *to,
                      const struct coap_message *m, bool is_proven)
 {
     size_t n = 0;
-    if (coap_message_encode(m, s->out, sizeof(s->out), &n) == OK) {
-        s->config.counters->unproven_bytes_out += is_proven ? 0 : n;
+    if (coap_message_encode(m, s->out, sizeof(s->out), &n) == OK &&
+        (is_proven || unproven_may_say(&s->unproven, n))) {
         s->handler.transmit(s->handler.ctx, to, slice_of(s->out, n));
     }
 }
 
-/* An address that no association proves is counted: how much it got for what it sent. */
 void oscore_transmit(struct oscore_server *s, const struct net_peer *to,
                      const struct coap_message *m)
 {

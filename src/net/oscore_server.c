@@ -170,6 +170,7 @@ static void challenge(struct oscore_context *c, const struct incoming *in)
                                     .is_there = true,
                                     .is_con = in->outer.type == COAP_CON,
                                     .mid = in->outer.mid,
+                                    .heard_bytes = in->datagram.n,
                                     .token_n = (uint8_t)in->outer.token.n};
     slice_copy(ch->token, in->outer.token);
     c->idle_at_ms = in->now_ms;
@@ -188,6 +189,7 @@ static void arrive(struct oscore_context *c, const struct incoming *in)
 {
     struct oscore_server *s = c->server;
     c->challenge = (struct oscore_challenge){0};
+    s->config.counters->proofs++;
     if (c->state == OSCORE_OPEN) {
         locate(c, in->peer);
         s->config.moved(s->config.ctx, c->id, in->peer);
@@ -464,7 +466,9 @@ static bool is_elsewhere(const struct oscore_server *s, const struct incoming *i
 
 static void count_in(struct oscore_server *s, const struct incoming *in, bool is_proven)
 {
-    s->config.counters->unproven_bytes_in += is_proven ? 0 : in->datagram.n;
+    if (!is_proven) {
+        unproven_open(&s->unproven, in->datagram.n);
+    }
 }
 
 static struct oscore_context *context_at(const struct oscore_server *s, const struct net_peer *peer)
@@ -527,6 +531,7 @@ static void server_input(struct dtls *d, const struct net_peer *peer, struct sli
     } else {
         take_empty(s, &in);
     }
+    unproven_close(&s->unproven);
 }
 
 static enum err server_send(struct dtls *d, uint64_t id, struct slice plain, uint64_t now_ms)
@@ -636,6 +641,7 @@ enum err oscore_server_new(const struct oscore_server_config *config,
     s->dtls.ops = &ops;
     s->config = *config;
     s->handler = *handler;
+    s->unproven.counters = config->counters;
     s->key = (struct siphash_key){random_u64(config->random), random_u64(config->random)};
     s->renew_key = (struct siphash_key){random_u64(config->random), random_u64(config->random)};
     config->random->fill(config->random->ctx, &s->nobody, sizeof(s->nobody));

@@ -141,6 +141,14 @@ bool net_peer_is_loopback(const struct net_peer *p)
     return net_peer_is_v4(p) ? p->address[12] == 127 : memcmp(p->address, one, sizeof(one)) == 0;
 }
 
+bool net_peer_is_multicast(const struct net_peer *p)
+{
+    static const uint8_t all[4] = {255, 255, 255, 255};
+    return net_peer_is_v4(p)
+               ? (p->address[12] & 0xf0) == 0xe0 || memcmp(p->address + 12, all, sizeof(all)) == 0
+               : p->address[0] == 0xff;
+}
+
 bool net_peer_equal(const struct net_peer *a, const struct net_peer *b)
 {
     return slice_equal(net_peer_key(a), net_peer_key(b));

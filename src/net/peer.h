@@ -46,6 +46,8 @@ void net_prefix_text(const struct net_prefix *p, char dst[NET_PEER_TEXT_BYTES]);
 
 bool net_peer_is_v4(const struct net_peer *p);
 bool net_peer_is_loopback(const struct net_peer *p);
+/* net_peer_is_multicast - an address of a group, or of everybody on the link. */
+bool net_peer_is_multicast(const struct net_peer *p);
 bool net_peer_equal(const struct net_peer *a, const struct net_peer *b);
 struct net_prefix net_peer_prefix(const struct net_peer *p);
 

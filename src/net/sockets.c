@@ -121,6 +121,12 @@ static enum err open_one(const struct net_peer *at, int type, bool shared, int *
         TRY(set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1)); /* a restart meets TIME_WAIT */
     } else {
         TRY(set_option(fd, SOL_SOCKET, SO_RCVBUF, UDP_RECEIVE_BYTES));
+        /* Groups that others on this machine have joined are none of ours; by default a socket
+         * bound to all addresses hears them. SPEC: RFC7252 8.1 */
+        TRY(set_option(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0));
+        if (family == AF_INET6) {
+            TRY(set_option(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0));
+        }
     }
     struct sockaddr_storage to;
     socklen_t n = 0;

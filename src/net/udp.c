@@ -24,7 +24,8 @@ struct route {
 struct packet {
     struct sockaddr_storage address;
     struct iovec part;
-    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+    _Alignas(struct cmsghdr) uint8_t
+        control[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
     uint8_t bytes[UDP_DATAGRAM_MAX];
 };
 
@@ -61,6 +62,10 @@ static enum err watch_routes(struct udp *u, const struct sockaddr_storage *at)
                    sizeof(one)) != 0) {
         return ERR_IO;
     }
+    /* A socket of both families says of IPv4 only here whether everybody was meant. */
+    if (v6 && setsockopt(u->fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)) != 0) {
+        return ERR_IO;
+    }
     random.fill(random.ctx, &u->key, sizeof(u->key));
     u->routes = mem_array(ROUTES, sizeof(*u->routes));
     return u->routes != NULL ? OK : ERR_NOMEM;
@@ -71,32 +76,41 @@ static struct route *route_of(struct udp *u, const struct net_peer *peer)
     return &u->routes[siphash(&u->key, net_peer_key(peer)) & (ROUTES - 1)];
 }
 
-static bool our_address(struct msghdr *m, struct sockaddr_storage *ret)
+/* What the kernel says of where a datagram went. */
+struct arrival {
+    bool is_known;
+    bool is_for_many; /* a group, or everybody on a network */
+    struct sockaddr_storage at;
+};
+
+static struct arrival arrival_of(struct msghdr *m)
 {
+    struct arrival a = {.is_known = false};
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
         if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
             struct in6_pktinfo info;
             memcpy(&info, CMSG_DATA(c), sizeof(info));
             struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = info.ipi6_addr};
-            memcpy(ret, &in6, sizeof(in6));
-            return !IN6_IS_ADDR_MULTICAST(&info.ipi6_addr);
-        }
-        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+            memcpy(&a.at, &in6, sizeof(in6));
+            a.is_known = true;
+            a.is_for_many = a.is_for_many || IN6_IS_ADDR_MULTICAST(&info.ipi6_addr);
+        } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
             struct in_pktinfo info;
             memcpy(&info, CMSG_DATA(c), sizeof(info));
             struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = info.ipi_spec_dst};
-            memcpy(ret, &in, sizeof(in));
-            return true;
+            memcpy(&a.at, &in, sizeof(in));
+            a.is_known = true;
+            /* What went to one address of ours says the same twice. */
+            a.is_for_many = a.is_for_many || info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr;
         }
     }
-    return false;
+    return a;
 }
 
-static void remember_route(struct udp *u, struct msghdr *m, const struct net_peer *peer)
+static void remember_route(struct udp *u, const struct arrival *a, const struct net_peer *peer)
 {
-    struct sockaddr_storage at = {0};
     struct net_peer ours;
-    if (u->any && our_address(m, &at) && net_peer_from(&at, &ours) == OK) {
+    if (a->is_known && net_peer_from(&a->at, &ours) == OK) {
         *route_of(u, peer) = (struct route){.peer = *peer, .ours = ours, .known = true};
     }
 }
@@ -195,13 +209,14 @@ enum err udp_recv(struct udp *u, const struct udp_datagram **ret, size_t *ret_n)
     for (int i = 0; i < n; i++) {
         struct mmsghdr *header = &u->in_headers[i];
         struct udp_datagram *d = &u->datagrams[n_good];
-        if ((header->msg_hdr.msg_flags & MSG_TRUNC) != 0 ||
+        struct arrival a = u->any ? arrival_of(&header->msg_hdr) : (struct arrival){0};
+        if ((header->msg_hdr.msg_flags & MSG_TRUNC) != 0 || a.is_for_many ||
             net_peer_from(&u->in[i].address, &d->peer) != OK) {
             u->counts.dropped_in++;
             continue;
         }
         d->bytes = slice_of(u->in[i].bytes, header->msg_len);
-        remember_route(u, &header->msg_hdr, &d->peer);
+        remember_route(u, &a, &d->peer);
         n_good++;
     }
     u->counts.received += n_good;

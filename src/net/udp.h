@@ -2,6 +2,8 @@
  * udp - datagrams in batches: one recvmmsg and one sendmmsg for up to UDP_BATCH of them.
  *
  * On a socket bound to all addresses an answer leaves from the address that its peer last spoke to.
+ * A datagram to a group or to everybody is dropped: nothing we speak answers those, and each answer
+ * of many would go to an address that nobody has proven. SPEC: RFC7252 8.1
  */
 #ifndef NET_UDP_H
 #define NET_UDP_H
@@ -22,7 +24,7 @@ struct udp_datagram {
 
 struct udp_counts {
     uint64_t received, sent;
-    uint64_t dropped_in;  /* too long, or not from an IP address */
+    uint64_t dropped_in;  /* too long, not from an IP address, or not to one address of ours */
     uint64_t dropped_out; /* the socket took no more, or the network was unreachable */
 };
 

@@ -1,5 +1,8 @@
 #include "net/udp.h"
 
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -104,11 +107,102 @@ static void answers_leave_from_the_address_that_was_asked(void **state)
     u = udp_free(u);
 }
 
+/* Sends a datagram to `where` out of the loopback interface; false: this machine cannot. */
+static bool send_to_many(const char *where, unsigned port)
+{
+    struct sockaddr_storage to;
+    socklen_t n = 0;
+    struct net_peer p;
+    int one = 1;
+    struct in_addr out = {.s_addr = htonl(INADDR_LOOPBACK)};
+    unsigned loopback = if_nametoindex("lo");
+    assert_int_equal(net_peer_parse(slice_text(where), &p), OK);
+    p.port = port;
+    p.scope = net_peer_is_v4(&p) ? 0 : loopback;
+    int family = net_peer_is_v4(&p) ? AF_INET : AF_INET6;
+    int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(net_peer_to(&p, family, &to, &n), OK);
+    (void)setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &one, sizeof(one));
+    if (family == AF_INET) {
+        (void)setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &out, sizeof(out));
+    } else {
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, &loopback, sizeof(loopback));
+    }
+    bool is_sent = sendto(fd, "?", 1, 0, (struct sockaddr *)&to, n) == 1;
+    close(fd);
+    return is_sent;
+}
+
+/* A member of the groups, as other programs are: it hears what our socket must not. */
+static int member(int family, unsigned *ret_port)
+{
+    int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct ip_mreq v4 = {.imr_interface.s_addr = htonl(INADDR_LOOPBACK)};
+    struct ipv6_mreq v6 = {.ipv6mr_interface = if_nametoindex("lo")};
+    struct sockaddr_in6 any6 = {.sin6_family = AF_INET6};
+    struct sockaddr_in any4 = {.sin_family = AF_INET};
+    struct net_peer at;
+    assert_int_equal(inet_pton(AF_INET, "224.0.1.187", &v4.imr_multiaddr), 1);
+    assert_int_equal(inet_pton(AF_INET6, "ff02::fd", &v6.ipv6mr_multiaddr), 1);
+    if (family == AF_INET6) {
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &v6, sizeof(v6));
+        assert_int_equal(bind(fd, (struct sockaddr *)&any6, sizeof(any6)), 0);
+    } else {
+        (void)setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &v4, sizeof(v4));
+        assert_int_equal(bind(fd, (struct sockaddr *)&any4, sizeof(any4)), 0);
+    }
+    assert_int_equal(net_local(fd, &at), OK);
+    *ret_port = at.port;
+    return fd;
+}
+
+/* Groups that others here have joined, and broadcasts: nothing of it comes in. SPEC: RFC7252 8.1 */
+static void what_goes_to_many_is_not_for_us(void **state)
+{
+    static const struct {
+        const char *where;
+        int family;
+    } cases[] = {{"224.0.1.187:0", AF_INET},
+                 {"224.0.0.1:0", AF_INET},
+                 {"127.255.255.255:0", AF_INET},
+                 {"[ff02::fd]:0", AF_INET6},
+                 {"[ff02::1]:0", AF_INET6}};
+    struct net_peer at;
+    const char *bound = *state;
+    assert_non_null(bound);
+    struct udp *u = open_at(bound, &at);
+    bool is_v4 = bound[0] == '0';
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct udp_datagram *in = NULL;
+        unsigned port = 0;
+        size_t n = 0;
+        char byte = 0;
+        if (is_v4 && cases[i].family == AF_INET6) {
+            continue;
+        }
+        int fd = member(cases[i].family, &port);
+        bool is_there = send_to_many(cases[i].where, port) && recv(fd, &byte, 1, 0) == 1;
+        close(fd);
+        if (!is_there) {
+            print_message("%s does not work on this machine\n", cases[i].where);
+        }
+        fd = member(cases[i].family, &port); /* the group has a member here */
+        (void)send_to_many(cases[i].where, at.port);
+        close(fd);
+        assert_int_equal(udp_recv(u, &in, &n), OK);
+        assert_int_equal(n, 0);
+    }
+    u = udp_free(u);
+}
+
 int main(void)
 {
     char v4[] = "0.0.0.0:0", v6[] = "[::]:0";
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(batches), cmocka_unit_test(limits),
+        cmocka_unit_test(batches),
+        cmocka_unit_test(limits),
+        cmocka_unit_test_prestate(what_goes_to_many_is_not_for_us, v4),
+        cmocka_unit_test_prestate(what_goes_to_many_is_not_for_us, v6),
         cmocka_unit_test_prestate(answers_leave_from_the_address_that_was_asked, v4),
         cmocka_unit_test_prestate(answers_leave_from_the_address_that_was_asked, v6)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -120,6 +120,15 @@ static const struct cli_command commands[] = {
      cmd_status, NULL},
     {"alerts", "what needs a person", "  sallyport alerts\n\nusage: sallyport alerts [--json]\n",
      cmd_status, NULL},
+    {"selftest", "amplification: what the server's own listeners answer to strangers, measured",
+     "  sallyport selftest amplification\n\n"
+     "usage: sallyport selftest amplification [--json]\n"
+     "Sends the requests that could bring about most to each CoAP listener of the daemon, each "
+     "from\n"
+     "an address that has proven nothing, and shows bytes in and out. Nobody gets more than three\n"
+     "bytes for one: 1 when one was over, or when nothing answered. The audit trail has these\n"
+     "requests as it has those of any stranger.\n",
+     cmd_selftest, NULL},
     {"bench", "load a server, and verify what it does",
      "  sallyport bench --bundle bench-1 --scenario fan-in --qos 1 --pid \"$(pidof sallyport | tr "
      "' ' "

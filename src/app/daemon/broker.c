@@ -96,6 +96,12 @@ static const char *websocket_path(const struct config *c, const char *name)
     return l != NULL && l->websocket ? l->path : NULL;
 }
 
+static const char *bind_of(const struct config *c, const char *name)
+{
+    const struct config_listener *l = config_listener_find(c, name);
+    return l != NULL ? l->bind : NULL;
+}
+
 static enum err certificate_changed(void *ctx, struct why *why)
 {
     struct house *h = ctx;
@@ -120,7 +126,8 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
                                     .is_plain = p->serving->entrances[i].entrance.is_plain,
                                     .is_oscore = p->serving->entrances[i].entrance.is_oscore,
                                     .takes_v31 = p->serving->entrances[i].entrance.takes_v31,
-                                    .port = b->port};
+                                    .port = b->port,
+                                    .bind = bind_of(&p->serving->config, b->name)};
     }
     (void)snprintf(h->sandbox_line, sizeof(h->sandbox_line), "Landlock %d, seccomp %s",
                    sandbox->landlock_abi, sandbox->seccomp ? "on" : "off (test build)");

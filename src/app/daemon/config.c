@@ -118,6 +118,13 @@ static enum err read_bind(const struct reading *r, const struct yaml_node *n,
                         "bind must be an address and a port, like \"[::]:8883\" for all, or "
                         "\"127.0.0.1:8883\"");
     }
+    struct net_peer at;
+    if (net_peer_parse(n->text, &at) == OK && net_peer_is_multicast(&at)) {
+        return COMPLAIN(r, n,
+                        "%s is for a group or for everybody, and such datagrams are not answered: "
+                        "bind an address of this machine, or \"[::]:5684\" for all",
+                        dst);
+    }
     return OK;
 }
 

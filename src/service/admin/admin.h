@@ -51,6 +51,7 @@ struct admin_listener {
     bool is_plain, takes_v31;
     bool is_oscore; /* CoAP under OSCORE, no DTLS */
     uint16_t port;
+    const char *bind; /* "[::]:5684", as configured: port says where it is. Borrowed for life */
 };
 
 /* All pointers are borrowed for life, except policy, which is shared. */

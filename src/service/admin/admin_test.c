@@ -159,6 +159,14 @@ static void test_policy_explain(void **state)
         {"subscribe", "#", "deny"},
         {"subscribe", "a#", NULL},
         {"get", "/none", "deny"},
+        {"get", "/mq/commands/meter-1/a", "allow"},
+        {"get", "/mq/sensors/lab/meter-1/temperature", "deny"},
+        {"PUT", "/mq/commands/meter-1/a", "deny"},
+        {"post", "/mq/sensors/lab/meter-1/temperature", "allow"},
+        {"put", "/mq/a/../b", "deny"}, /* /mq/b */
+        {"put", "/mq/a+", NULL},
+        {"put", "/mq/%zz", NULL},
+        {"put", "/mq", NULL},
         {"dance", "a", NULL},
         {"", "", NULL},
     };

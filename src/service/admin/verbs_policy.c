@@ -4,6 +4,8 @@
 #include "core/topic.h"
 #include "service/admin/admin_private.h"
 #include "service/directory/policy_yaml.h"
+#include "service/gateway/door_path.h"
+#include "wire/coap/uri.h"
 
 static void policy_release(const struct policy **p)
 {
@@ -124,6 +126,8 @@ enum err verb_policy_apply(void *ctx, const struct control_request *r, uint64_t 
                                    (json_int_t)strays, "text", text));
 }
 
+enum { METHODS_OF_PUBLISH = METHOD_PUT | METHOD_POST | METHOD_DELETE };
+
 static unsigned method_find(struct slice action)
 {
     static const struct {
@@ -141,6 +145,36 @@ static unsigned method_find(struct slice action)
     return 0;
 }
 
+/* A method on a path is asked as the CoAP door asks it: below /mq it is about a topic, by the rules
+ * that MQTT has, confirmable as a client sends it by default. */
+static enum err ask_method(const struct grants *g, unsigned method, struct slice path,
+                           struct decision *ret, struct why *why)
+{
+    const struct topic_limits limits = {.bytes = 65535, .levels = POLICY_LEVELS_MAX};
+    uint8_t options[COAP_MESSAGE_BYTES], text[DOOR_PATH_BYTES];
+    struct coap_option_writer w = coap_option_writer_into(options, sizeof(options));
+    struct slice block;
+    struct door_path p;
+    const char *wrong = "that is no path";
+    coap_uri_path_options(path, &w);
+    enum err err = coap_option_writer_done(&w, &block);
+    if (err == OK) {
+        err = door_path_read(block, &limits, text, &p, &wrong);
+    }
+    if (err != OK) {
+        why_set(why, "%s; a path is like /mq/a/b for the topic a/b, or /name", wrong);
+        return ERR_MALFORMED;
+    }
+    if (p.kind != DOOR_PATH_TOPIC || (method & (METHOD_GET | METHODS_OF_PUBLISH)) == 0) {
+        (void)grants_resource(g, p.text, method, ret);
+    } else if (method == METHOD_GET) {
+        (void)grants_subscribe(g, p.text, ret);
+    } else {
+        (void)grants_publish(g, p.text, 1, method != METHOD_POST, ret);
+    }
+    return OK;
+}
+
 /* ERR_MALFORMED: no such action, or the topic is none. */
 static enum err ask(const struct grants *g, struct slice action, struct slice topic,
                     struct decision *ret, struct why *why)
@@ -156,7 +190,7 @@ static enum err ask(const struct grants *g, struct slice action, struct slice to
         TRY(topic_filter_check(topic, &limits) == OK ? OK : ERR_MALFORMED);
         (void)grants_subscribe(g, topic, ret);
     } else if (method != 0) {
-        (void)grants_resource(g, topic, method, ret);
+        TRY(ask_method(g, method, topic, ret, why));
     } else {
         why_set(why, "actions are publish, retain, subscribe, and for resources get, put, post, "
                      "delete, fetch, patch, ipatch");

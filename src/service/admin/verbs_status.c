@@ -124,11 +124,11 @@ static json_t *listeners(const struct admin *a, struct buf *text, const struct d
         const char *state = !open         ? "closed: plain, and no exception opens it"
                             : l->is_plain ? "OPEN IN PLAINTEXT by an exception"
                                           : "open";
-        (void)json_array_append_new(list,
-                                    json_pack("{s:s,s:s,s:i,s:b,s:b,s:b}", "name", l->name, "door",
-                                              event_protocol_name(l->door), "port", (int)l->port,
-                                              "plaintext", l->is_plain ? 1 : 0, "open",
-                                              open ? 1 : 0, "mqtt_3_1", l->takes_v31 ? 1 : 0));
+        (void)json_array_append_new(
+            list, json_pack("{s:s,s:s,s:i,s:s?,s:b,s:b,s:b}", "name", l->name, "door",
+                            event_protocol_name(l->door), "port", (int)l->port, "bind", l->bind,
+                            "plaintext", l->is_plain ? 1 : 0, "open", open ? 1 : 0, "mqtt_3_1",
+                            l->takes_v31 ? 1 : 0));
         say(text, "listener       %s  %s  port %u  %s%s\n", l->name, event_protocol_name(l->door),
             l->port, state, l->takes_v31 ? ", takes the old MQTT 3.1" : "");
     }

@@ -26,7 +26,9 @@ struct event door_event(const struct coap_door *d, enum event_category category)
 struct event association_event(const struct association *a, enum event_category category)
 {
     struct event e = door_event(a->door, category);
-    EVENT_TEXT(&e, peer, slice_text(a->peer));
+    char text[NET_PEER_TEXT_BYTES];
+    net_peer_text(&a->peer, text);
+    EVENT_TEXT(&e, peer, slice_text(text));
     if (a->account != NULL) {
         EVENT_TEXT(&e, principal, slice_text(a->account->principal->name));
     }
@@ -200,6 +202,32 @@ static void on_foreign(void *ctx, const struct net_peer *peer, struct slice data
     door_report(d, &e);
 }
 
+/* ---- records that came before ---- */
+
+static void on_replayed(void *ctx, uint64_t id)
+{
+    struct coap_door *d = ctx;
+    struct door_replays *r = &d->replays;
+    const struct association *a = association_find(d, id);
+    if (d->now_ms >= r->since_ms + REPLAYS_INTERVAL_MS) {
+        uint32_t n_untold = r->n >= REPLAYS_BURST ? r->n_untold : 0;
+        *r = (struct door_replays){.since_ms = d->now_ms, .n_untold = n_untold};
+    }
+    r->n++;
+    r->n_untold++;
+    if (r->n < REPLAYS_BURST || r->is_told || a == NULL) {
+        return;
+    }
+    struct event e = association_event(a, EVENT_replay);
+    e.count = r->n_untold;
+    event_reason(&e, "sealed records came again that were taken before, or were forged to look so: "
+                     "they were dropped, nothing was done twice. Somebody on the way records and "
+                     "repeats; look at the network of this address");
+    r->is_told = true;
+    r->n_untold = 0;
+    door_report(d, &e);
+}
+
 /* ---- a handshake finished: who is it? ---- */
 
 static void refuse_x509(struct coap_door *d, const struct dtls_info *info, const char *name,
@@ -316,7 +344,7 @@ static enum err association_new(struct coap_door *d, const struct dtls_info *inf
     a->id = info->id;
     a->door = d;
     a->heard_at_ms = d->now_ms;
-    net_peer_text(&info->peer, a->peer);
+    a->peer = info->peer;
     list_init(&a->lookers);
     list_init(&a->tickets);
     errands_open(a);
@@ -652,6 +680,8 @@ struct dtls_handler door_dtls_handler(struct coap_door *d, const struct entrance
                                  .received = on_received,
                                  .closed = on_closed,
                                  .failed = on_failed,
+                                 .replayed = on_replayed,
                                  .foreign = on_foreign,
+                                 .counters = &d->counts,
                                  .find_psk = entrance->auth_psk ? on_find_psk : NULL};
 }

@@ -1,5 +1,6 @@
 /* Values that need more than one message: requests in blocks until they are whole, and the rest of
  * what was notified. SPEC: RFC7959. */
+#include "base/mem.h"
 #include "service/gateway/door_private.h"
 
 /* ---- requests ---- */
@@ -137,75 +138,84 @@ bool blocks_take(struct request *rq, struct coap_message *whole, struct buf *kep
 
 void passing_drop(struct watch *w)
 {
-    if (w->passing != NULL) {
-        w->passing = msg_unref(w->passing);
-        list_unlink(&w->in_passing);
+    struct passing *p = w->passing;
+    if (p != NULL) {
+        msg_unref(p->m);
+        list_unlink(&p->in_passing);
+        w->passing = mem_free(p);
         w->a->door->n_passing--;
     }
 }
 
-static struct watch *oldest(const struct coap_door *d)
+static struct passing *oldest(const struct coap_door *d)
 {
     struct list_node *n = list_first(&d->passing);
-    return n != NULL ? LIST_ENTRY(n, struct watch, in_passing) : NULL;
+    return n != NULL ? LIST_ENTRY(n, struct passing, in_passing) : NULL;
 }
 
 /* Not retained, so it has no number: one that no retained message has, by its length. */
-static void etag_of(const struct watch *w, uint8_t ret[ETAG_BYTES])
+static void etag_of(const struct coap_door *d, uint64_t key, uint8_t ret[ETAG_BYTES])
 {
     uint8_t bytes[ETAG_BYTES + 1];
     struct wr w1 = wr_into(bytes, sizeof(bytes)), w2 = wr_into(ret, ETAG_BYTES);
     wr_u8(&w1, 1);
-    wr_u64(&w1, w->passing_key);
-    wr_u64(&w2, siphash(&w->a->door->setup.key, wr_slice(&w1)));
+    wr_u64(&w1, key);
+    wr_u64(&w2, siphash(&d->setup.key, wr_slice(&w1)));
 }
 
 void passing_keep(struct watch *w, const struct msg *m, uint8_t etag[ETAG_BYTES])
 {
     struct coap_door *d = w->a->door;
+    uint64_t key = ++d->next_key;
+    etag_of(d, key, etag);
     passing_drop(w);
     if (d->n_passing >= PASSING_MAX) {
-        passing_drop(oldest(d));
+        passing_drop(oldest(d)->watch);
     }
-    w->passing = msg_ref(m);
-    w->passing_key = ++d->next_key;
-    w->passing_until_ms = d->now_ms + PASSING_MS;
-    list_append(&d->passing, &w->in_passing);
+    struct passing *p = mem_zalloc(sizeof(*p));
+    if (p == NULL) {
+        count_add(&d->setup.counters->dropped_memory, 1);
+        return; /* whoever asks for the rest hears that it is gone */
+    }
+    *p = (struct passing){
+        .m = msg_ref(m), .watch = w, .key = key, .until_ms = d->now_ms + PASSING_MS};
+    list_append(&d->passing, &p->in_passing);
+    w->passing = p;
     d->n_passing++;
-    etag_of(w, etag);
 }
 
 const struct msg *passing_find(const struct watch *w, uint8_t etag[ETAG_BYTES])
 {
-    bool is_there = w->passing != NULL && w->passing->expires_at_ms > w->a->door->now_ms;
-    if (is_there) {
-        etag_of(w, etag);
+    const struct coap_door *d = w->a->door;
+    if (w->passing == NULL || w->passing->m->expires_at_ms <= d->now_ms) {
+        return NULL;
     }
-    return is_there ? w->passing : NULL;
+    etag_of(d, w->passing->key, etag);
+    return w->passing->m;
 }
 
 void passing_expire(struct coap_door *d)
 {
-    struct watch *w;
-    while ((w = oldest(d)) != NULL && d->now_ms >= w->passing_until_ms) {
-        passing_drop(w);
+    struct passing *p;
+    while ((p = oldest(d)) != NULL && d->now_ms >= p->until_ms) {
+        passing_drop(p->watch);
     }
 }
 
 size_t blocks_shed(struct coap_door *d)
 {
-    struct watch *w;
+    struct passing *p;
     size_t n = 0;
     for (; coap_bodies_shed(&d->bodies); n++) {
     }
-    for (; (w = oldest(d)) != NULL; n++) {
-        passing_drop(w);
+    for (; (p = oldest(d)) != NULL; n++) {
+        passing_drop(p->watch);
     }
     return n;
 }
 
 uint64_t passing_deadline(const struct coap_door *d)
 {
-    const struct watch *w = oldest(d);
-    return w != NULL ? w->passing_until_ms : UINT64_MAX;
+    const struct passing *p = oldest(d);
+    return p != NULL ? p->until_ms : UINT64_MAX;
 }

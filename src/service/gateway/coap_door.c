@@ -2,6 +2,7 @@
 #include "service/gateway/coap_door.h"
 
 #include "base/mem.h"
+#include "net/unproven.h"
 #include "service/gateway/door_private.h"
 
 /* ---- keys of maps ---- */
@@ -70,6 +71,7 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     list_init(&d->held);
     wheel_init(&d->wheel, now_ms);
     homes_init(d);
+    spoof_init(&d->spoof, &setup->key);
     struct dtls_handler handler = door_dtls_handler(d, setup->entrance);
     TRY(setup->entrance->is_oscore ? oscore_open(d, &handler)
                                    : setup->open(setup->ctx, &handler, &d->dtls));
@@ -163,14 +165,71 @@ void coap_door_set_time(struct coap_door *d, int64_t wall_ms)
     d->wall_ms = wall_ms;
 }
 
+/* ---- who has not proven its address ---- */
+
+/* Only what was answered, or would have been, can be aimed at somebody else. */
+static void note_unproven(struct coap_door *d, const struct net_peer *peer,
+                          const struct coap_counters *before)
+{
+    const struct coap_counters *now = &d->counts;
+    uint64_t n_heard = now->unproven_datagrams - before->unproven_datagrams;
+    bool is_answered = now->unproven_bytes_out != before->unproven_bytes_out ||
+                       now->unproven_withheld != before->unproven_withheld;
+    if (now->proofs != before->proofs) {
+        spoof_came_back(&d->spoof, peer, 1);
+    } else if (n_heard > 0 && is_answered) {
+        spoof_challenged(&d->spoof, peer, d->now_ms);
+    }
+}
+
+static void tell_spoofed(struct coap_door *d)
+{
+    struct spoof_report r;
+    char from[NET_PEER_TEXT_BYTES], network[NET_PEER_TEXT_BYTES];
+    while (spoof_next_report(&d->spoof, d->now_ms, &r)) {
+        struct event e = door_event(d, EVENT_amplification);
+        net_prefix_text(&r.prefix, network);
+        net_peer_text(&r.last, from);
+        if (!r.is_spread) {
+            EVENT_TEXT(&e, peer, slice_text(from));
+            EVENT_TEXT(&e, target, slice_text(network));
+        }
+        e.count = r.n < UINT32_MAX ? (uint32_t)r.n : UINT32_MAX;
+        event_reason(
+            &e,
+            "requests in the name of %s were challenged and nobody came back: their source "
+            "addresses seem forged. None got over %d bytes for one. Let the router drop "
+            "forged sources; `from` of the listener says who may come",
+            r.is_spread ? "many networks" : network, UNPROVEN_TIMES);
+        door_report(d, &e);
+    }
+}
+
+/* Several doors of one worker add to the same numbers. */
+static void show_unproven(struct coap_door *d)
+{
+    struct counters *to = d->setup.counters;
+    const struct coap_counters *now = &d->counts;
+    const struct coap_counters *shown = &d->shown;
+    count_add(&to->coap_in_bytes, now->unproven_bytes_in - shown->unproven_bytes_in);
+    count_add(&to->coap_out_bytes, now->unproven_bytes_out - shown->unproven_bytes_out);
+    count_add(&to->coap_unproven, now->unproven_datagrams - shown->unproven_datagrams);
+    count_add(&to->coap_withheld, now->unproven_withheld - shown->unproven_withheld);
+    count_add(&to->coap_proofs, now->proofs - shown->proofs);
+    count_most(&to->coap_worst_per_mille, now->unproven_worst_per_mille);
+    d->shown = *now;
+}
+
 void coap_door_datagram(struct coap_door *d, const struct net_peer *peer, struct slice bytes,
                         uint64_t now_ms)
 {
     if (d->is_draining && d->setup.entrance->is_oscore) {
         return; /* who hears nothing comes again; who hears 4.01 may give up */
     }
+    struct coap_counters before = d->counts;
     door_enter(d, now_ms);
     dtls_input(d->dtls, peer, bytes, d->now_ms);
+    note_unproven(d, peer, &before);
     door_leave(d);
 }
 
@@ -309,14 +368,15 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
     while ((t = wheel_next(&d->wheel)) != NULL) {
         association_tick(CONTAINER_OF(t, struct association, timer));
     }
-    count_set(&d->setup.counters->coap_in_bytes, d->counts.unproven_bytes_in);
-    count_set(&d->setup.counters->coap_out_bytes, d->counts.unproven_bytes_out);
+    tell_spoofed(d);
+    show_unproven(d);
     door_leave(d);
 }
 
 uint64_t coap_door_deadline(const struct coap_door *d)
 {
     uint64_t blocks = least(coap_bodies_deadline(&d->bodies), passing_deadline(d));
-    return least(least(blocks, proxy_deadline(d)),
-                 least(dtls_deadline(d->dtls), wheel_deadline(&d->wheel)));
+    uint64_t timers = least(dtls_deadline(d->dtls), wheel_deadline(&d->wheel));
+    uint64_t others = least(proxy_deadline(d), spoof_deadline(&d->spoof));
+    return least(least(blocks, others), timers);
 }

@@ -208,10 +208,12 @@ static void on_moved(void *ctx, uint64_t id, const struct net_peer *peer)
     struct coap_door *d = ctx;
     struct association *a = map_find(&d->associations, slice_of(&id, sizeof(id)));
     if (a != NULL) {
+        char text[NET_PEER_TEXT_BYTES];
         struct event e = association_event(a, EVENT_connect);
-        net_peer_text(peer, a->peer);
+        a->peer = *peer;
         homes_located(a, peer);
-        event_reason(&e, "its association goes on from %s, which has proven itself", a->peer);
+        net_peer_text(peer, text);
+        event_reason(&e, "its association goes on from %s, which has proven itself", text);
         door_report(d, &e);
     }
 }

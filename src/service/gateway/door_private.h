@@ -9,6 +9,7 @@
 #include "net/oscore_server.h"
 #include "service/gateway/coap_door.h"
 #include "service/gateway/door_path.h"
+#include "service/gateway/spoof.h"
 
 enum {
     ETAG_BYTES = 8,
@@ -33,7 +34,6 @@ struct association {
     struct list_node node; /* in door->gone */
     struct map watches;    /* struct watch by topic */
     struct list lookers, tickets;
-    size_t n_tickets;
     struct bucket reads;
     struct list errands; /* commands on their way to it; errand.c's */
     bool is_quiet;       /* it did not acknowledge the last one: it is asked when it is heard */
@@ -42,7 +42,16 @@ struct association {
     struct away *away;  /* oscore_homes.c's; NULL: this worker hears it */
     struct list relays; /* what it asks other servers; the proxy's */
     bool has_published, has_proxied, is_gone;
-    char peer[NET_PEER_TEXT_BYTES];
+    uint16_t n_tickets;
+    struct net_peer peer;
+};
+
+/* The large message that a watch was notified of last and that is not retained. */
+struct passing {
+    const struct msg *m; /* shared */
+    struct watch *watch;
+    uint64_t key, until_ms;
+    struct list_node in_passing; /* of the door, oldest first */
 };
 
 /* A topic that an association observes, under one or more tokens. */
@@ -51,12 +60,9 @@ struct watch {
     struct list_node held;    /* in door->held, while it is not told for want of memory */
     struct association *a;
     struct list lookers;
-    bool is_ready; /* the barrier has passed: the subscription is live everywhere */
-    /* The large message that was notified last and is not retained: shared, NULL when none. */
-    const struct msg *passing;
-    uint64_t passing_key, passing_until_ms;
-    struct list_node in_passing; /* of the door, oldest first */
-    size_t topic_n;
+    struct passing *passing; /* NULL: none */
+    bool is_ready;           /* the barrier has passed: the subscription is live everywhere */
+    uint16_t topic_n;
     uint8_t topic[];
 };
 
@@ -68,7 +74,7 @@ struct looker {
     uint64_t told; /* poison_key of what it was notified last; 0: nothing yet */
     uint8_t szx;   /* the largest block it wants. SPEC: RFC7959 2.6 */
     uint8_t token_n;
-    uint8_t token[COAP_ENDPOINT_TOKEN_MAX];
+    uint8_t token[];
 };
 
 /* What an answer needs to know of its request, also when it waits. */
@@ -114,6 +120,16 @@ struct door_told {
     uint32_t n;     /* since */
 };
 
+/* Networks repeat a datagram now and then; a burst is somebody's doing. */
+enum { REPLAYS_BURST = 16, REPLAYS_INTERVAL_MS = 10 * 1000 };
+
+struct door_replays {
+    uint64_t since_ms;
+    uint32_t n;        /* of this interval */
+    uint32_t n_untold; /* in no event yet */
+    bool is_told;      /* in this interval */
+};
+
 struct coap_door {
     struct coap_door_setup setup;
     struct coap_limits coap;
@@ -130,7 +146,7 @@ struct coap_door {
     struct map watches;      /* by cookie */
     struct map tickets;      /* of commits, by cookie */
     struct coap_bodies bodies;
-    struct list passing; /* watches that keep a large message */
+    struct list passing; /* of watches that keep a large message */
     size_t n_passing;
     struct list gone;
     struct list held; /* watches whose news waits, as one reference, until there is memory */
@@ -147,6 +163,9 @@ struct coap_door {
     struct map routes, aways;  /* oscore_homes.c's */
     unsigned via;              /* the worker that heard what is being served */
     struct door_told refused[OSCORE_REFUSALS];
+    struct door_replays replays; /* over DTLS */
+    struct spoof_table spoof;
+    struct coap_counters shown; /* what of counts the worker's counters have */
 };
 
 /* coap_door.c */

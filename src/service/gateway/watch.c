@@ -71,7 +71,7 @@ static enum err looker_new(struct watch *w, const struct asker *asker, struct lo
 {
     struct association *a = w->a;
     struct looker *before = find_token(asker);
-    struct looker *l = mem_zalloc(sizeof(*l));
+    struct looker *l = mem_zalloc(sizeof(*l) + asker->token_n);
     if (l == NULL) {
         return ERR_NOMEM;
     }
@@ -131,7 +131,7 @@ static enum err watch_new(const struct request *rq, struct watch **ret)
         return ERR_NOMEM;
     }
     w->a = a;
-    w->topic_n = topic.n;
+    w->topic_n = (uint16_t)topic.n; /* at most topic_bytes */
     memcpy(w->topic, topic.p, topic.n);
     w->observer.account = a->account;
     w->observer.cookie = ++d->next_cookie;

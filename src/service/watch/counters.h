@@ -85,6 +85,10 @@
     X(proxy_silent, "proxy_requests_total", "result=\"silent\"", counter, "")                      \
     X(proxy_strays, "proxy_strays_total", "", counter,                                             \
       "datagrams that came to the proxy from where nothing was asked")                             \
+    X(coap_unproven, "coap_unproven_datagrams_total", "", counter, "from unproven addresses")      \
+    X(coap_withheld, "coap_unproven_withheld_total", "", counter,                                  \
+      "answers to them that did not leave: over three bytes for one")                              \
+    X(coap_proofs, "coap_proofs_total", "", counter, "addresses that have proven themselves")      \
     X(journal_records, "journal_records_total", "", counter, "records appended")                   \
     X(turns, "turns_total", "", counter, "turns of the workers")                                   \
     X(turn_us, "turn_microseconds_total", "", counter, "time spent in turns")                      \
@@ -99,6 +103,8 @@ struct counters {
 #undef X
     _Atomic uint64_t connections_at[COUNTERS_LISTENERS_MAX]; /* by entrance.index */
     struct turn_time turn_time;                              /* shown for each worker alone */
+    _Atomic uint64_t
+        coap_worst_per_mille; /* of one datagram; the largest of all workers is shown */
 };
 
 /* One thread writes a counter, so load and store suffice: no locked instruction. */
@@ -117,6 +123,13 @@ static inline void count_sub(_Atomic uint64_t *c, uint64_t n)
 static inline void count_set(_Atomic uint64_t *c, uint64_t n)
 {
     atomic_store_explicit(c, n, memory_order_relaxed);
+}
+
+static inline void count_most(_Atomic uint64_t *c, uint64_t n)
+{
+    if (n > atomic_load_explicit(c, memory_order_relaxed)) {
+        count_set(c, n);
+    }
 }
 
 #endif

@@ -215,6 +215,19 @@ static void ratio(struct page *p, uint64_t in, uint64_t out)
     put(p, "sallyport_coap_amplification_ratio %.3f\n", in > 0 ? (double)out / (double)in : 0.0);
 }
 
+static void worst_ratio(struct page *p, const struct metrics_sources *s)
+{
+    uint64_t worst = 0;
+    for (size_t i = 0; i < s->n_workers; i++) {
+        uint64_t of_one = get(&s->workers[i]->coap_worst_per_mille);
+        worst = of_one > worst ? of_one : worst;
+    }
+    head(p, "coap_amplification_worst_ratio", "gauge",
+         "the same of the one datagram that brought about most");
+    put(p, "sallyport_coap_amplification_worst_ratio %" PRIu64 ".%03" PRIu64 "\n", worst / 1000,
+        worst % 1000);
+}
+
 static void process_text(struct page *p, const struct metrics *m)
 {
     int64_t resident = metrics_resident_bytes(m);
@@ -267,6 +280,7 @@ enum err metrics_text(const struct metrics *m, const struct metrics_sources *s, 
     seconds(&p, "turn_seconds", "time of the workers' turns", get(&sum.turn_us), get(&sum.turns));
     turn_times(&p, s);
     ratio(&p, get(&sum.coap_in_bytes), get(&sum.coap_out_bytes));
+    worst_ratio(&p, s);
     if (s->store != NULL) {
         store_text(&p, s->store);
     }

@@ -97,6 +97,7 @@ static void test_workers_are_summed(void **state)
         "\nsallyport_turn_seconds_sum 1.500000\n",
         "\nsallyport_turn_seconds_count 3\n",
         "\nsallyport_coap_amplification_ratio 2.500\n",
+        "\nsallyport_coap_amplification_worst_ratio 2.750\n",
         "\nsallyport_dropped_total{reason=\"queue\"} 0\n",
         "\nsallyport_handshakes_total{result=\"ok\"} 0\n",
         "\nsallyport_store_commit_seconds_sum 1.500000\n",
@@ -106,15 +107,19 @@ static void test_workers_are_summed(void **state)
         "\nsallyport_store_state{state=\"fine\"} 0\n",
         "\nsallyport_store_state{state=\"full\"} 1\n",
     };
-    struct counters one = {
-        .sessions = 2, .connections_at = {4, 0, 2}, .turn_us = 500000, .turns = 1};
+    struct counters one = {.sessions = 2,
+                           .connections_at = {4, 0, 2},
+                           .turn_us = 500000,
+                           .turns = 1,
+                           .coap_worst_per_mille = 2750};
     struct counters two = {.sessions = 3,
                            .connections_at = {3},
                            .received_qos1 = 9,
                            .turn_us = 1000000,
                            .turns = 2,
                            .coap_in_bytes = 10,
-                           .coap_out_bytes = 25};
+                           .coap_out_bytes = 25,
+                           .coap_worst_per_mille = 40};
     const struct counters *sets[] = {&one, &two};
     struct buf text = {0};
     (void)state;
