@@ -144,15 +144,15 @@ static void stamp(struct worker *w, const struct msg *m, uint64_t lsn)
     }
 }
 
-static enum err finish_record(struct worker *w, const struct msg *m, enum err err, bool is_owed,
-                              uint64_t *ret_lsn)
+static enum err finish_record(struct worker *w, const struct msg *m, enum err err, unsigned debtor,
+                              bool is_owed, uint64_t *ret_lsn)
 {
     uint64_t lsn = 0;
     if (err == OK && w->record.n == 0 && !is_owed) {
         return OK;
     }
     if (err == OK) {
-        err = record_deliver(w, m->body_id, w->setup.index, &lsn);
+        err = record_deliver(w, m->body_id, debtor, &lsn);
     }
     if (err != OK) {
         take_back(w);
@@ -164,17 +164,17 @@ static enum err finish_record(struct worker *w, const struct msg *m, enum err er
 }
 
 MUST_USE enum err fan_durable(struct worker *w, const struct msg *m, const struct match *match,
-                              const struct wmsg_chosen *chosen, bool is_owed, uint64_t *ret_lsn)
+                              unsigned debtor, bool is_owed, uint64_t *ret_lsn)
 {
     buf_clear(&w->record);
     buf_clear(&w->hits);
-    enum err err = chosen_record(w, chosen);
+    enum err err = OK;
     for (size_t i = 0; i < match->n_hits && err == OK; i++) {
         if (is_recorded(m, &match->hits[i])) {
             err = gather_one(w, m, match, &match->hits[i]);
         }
     }
-    return finish_record(w, m, err, is_owed, ret_lsn);
+    return finish_record(w, m, err, debtor, is_owed, ret_lsn);
 }
 
 static bool has_session(const uint64_t *sessions, size_t n, uint64_t id)
@@ -204,7 +204,7 @@ MUST_USE enum err fan_missed(struct worker *w, const struct msg *m, const uint64
             err = gather_one(w, m, &match, hit);
         }
     }
-    return finish_record(w, m, err, false, &lsn);
+    return finish_record(w, m, err, w->setup.index, false, &lsn);
 }
 
 /* ---- everybody else ---- */

@@ -427,13 +427,13 @@ void will_forget(struct worker *w, struct session *s);
 /* fan_durable - queues m for the durable sessions that were hit and records it: all of them, or
  * none.
  *
- * chosen   what groups of this worker have passed on already is recorded as had; NULL: nothing.
- * is_owed  the record is waited for, also when nobody wants the message.
+ * debtor   the worker in whose name the record is written; one that owes none has nothing settled
+ * is_owed  the record is waited for, also when nobody wants the message
  *
  * *ret_lsn is written when there is a record. What is left is fan_others'. ERR_NOMEM and the
  * journal's errors. */
 MUST_USE enum err fan_durable(struct worker *w, const struct msg *m, const struct match *match,
-                              const struct wmsg_chosen *chosen, bool is_owed, uint64_t *ret_lsn);
+                              unsigned debtor, bool is_owed, uint64_t *ret_lsn);
 void fan_others(struct worker *w, const struct msg *m, const struct match *match);
 /* fan_missed - m was matched before a restart: for durable sessions but these. */
 MUST_USE enum err fan_missed(struct worker *w, const struct msg *m, const uint64_t *sessions,
@@ -456,20 +456,21 @@ MUST_USE enum err msg_from_publish(const struct worker *w, const struct account 
 /* Members on other workers that were chosen for one message. */
 struct choice {
     struct wmsg_chosen *chosen; /* owned; NULL: none */
-    uint64_t to, owed;          /* bits of their workers; of those with a durable one */
+    uint64_t to, owed; /* bits of their workers; of those where one that lasts may get it */
 };
 /* groups_choose - every group in `match` becomes one hit of a member that lives here, or part of
  * the choice. ERR_NOMEM: nothing was chosen. */
 MUST_USE enum err groups_choose(struct worker *w, const struct msg *m, struct match *match,
                                 struct choice *ret);
 /* groups_chosen - the same where a message of another worker arrives: what was chosen there counts.
- * Who has gone meanwhile, or must not have it any more, is replaced. On an error the message is to
- * come again; what was passed on to another worker by then is passed on twice. */
-MUST_USE enum err groups_chosen(struct worker *w, const struct wmsg *in, struct match *match);
-/* chosen_was_passed_on - did a group of this worker pass on, on record, what its member was to
- * have? chosen_record: entries of w->record that say which. */
-bool chosen_was_passed_on(const struct worker *w, const struct wmsg_chosen *c);
-MUST_USE enum err chosen_record(struct worker *w, const struct wmsg_chosen *c);
+ * Who has gone meanwhile, or must not have it any more, is replaced; by members of other workers:
+ * they are in *onward then, whose `chosen` is the caller's also after an error. ERR_NOMEM. */
+MUST_USE enum err groups_chosen(struct worker *w, const struct wmsg *in, struct match *match,
+                                struct choice *onward);
+/* group_send_on - with the next handover, to the worker of the first place, for which there is room
+ * (outbox_reserve). is_owed: with the debt of this worker, and its answer to who asked. */
+void group_send_on(struct worker *w, const struct wmsg *in, struct wmsg_chosen *chosen,
+                   bool is_owed);
 /* groups_missed - the same after a restart, all workers alike: a group of which nobody is in
  * `sessions` becomes a hit of one durable member, at the worker where that lives. */
 void groups_missed(struct worker *w, const struct msg *m, const uint64_t *sessions, size_t n,
