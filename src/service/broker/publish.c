@@ -219,6 +219,28 @@ static void disown_body(struct worker *w, const struct msg *m, uint64_t owed)
     }
 }
 
+/* All that may want memory but the records comes first: what is refused should be on none, for a
+ * retained one counts from its body on. */
+static enum err record_parts(struct worker *w, const struct msg *m, const struct plan *p,
+                             uint64_t *ret_lsn)
+{
+    bool is_local = m->qos > 0 && p->match.local_durable;
+    if (is_local) {
+        TRY(fan_gather(w, m, &p->match));
+    }
+    enum err err = record_body(w, m, p->owed, ret_lsn);
+    if (err != OK && is_local) {
+        fan_take_back(w);
+    }
+    if (err == OK && is_local) {
+        err = fan_record(w, m, w->setup.index, false, ret_lsn);
+        if (err != OK) {
+            disown_body(w, m, p->owed);
+        }
+    }
+    return err;
+}
+
 static enum err record_message(struct worker *w, const struct route *r, const struct plan *p,
                                uint64_t *ret_lsn)
 {
@@ -230,13 +252,7 @@ static enum err record_message(struct worker *w, const struct route *r, const st
         TRY(retained_reserve(w->retained, m));
     }
     uint64_t lsn = 0;
-    enum err err = record_body(w, m, p->owed, &lsn);
-    if (err == OK && m->qos > 0 && p->match.local_durable) {
-        err = fan_durable(w, m, &p->match, w->setup.index, false, &lsn);
-        if (err != OK) {
-            disown_body(w, m, p->owed);
-        }
-    }
+    enum err err = record_parts(w, m, p, &lsn);
     if (err != OK && m->retain) {
         retained_release(w->retained, m);
     }

@@ -424,14 +424,19 @@ void will_lose(struct worker *w, struct session *s, const char *why);
 void will_forget(struct worker *w, struct session *s);
 
 /* fan.c */
-/* fan_durable - queues m for the durable sessions that were hit and records it: all of them, or
- * none.
+/* fan_gather - queues m for the durable sessions that were hit, and writes down who: all of them,
+ * or none. Next is fan_record, or fan_take_back: as if nothing had been queued. ERR_NOMEM. */
+MUST_USE enum err fan_gather(struct worker *w, const struct msg *m, const struct match *match);
+void fan_take_back(struct worker *w);
+/* fan_record - what was gathered is on record now, or taken back.
  *
  * debtor   the worker in whose name the record is written; one that owes none has nothing settled
  * is_owed  the record is waited for, also when nobody wants the message
  *
  * *ret_lsn is written when there is a record. What is left is fan_others'. ERR_NOMEM and the
- * journal's errors. */
+ * journal's errors. fan_durable - both. */
+MUST_USE enum err fan_record(struct worker *w, const struct msg *m, unsigned debtor, bool is_owed,
+                             uint64_t *ret_lsn);
 MUST_USE enum err fan_durable(struct worker *w, const struct msg *m, const struct match *match,
                               unsigned debtor, bool is_owed, uint64_t *ret_lsn);
 void fan_others(struct worker *w, const struct msg *m, const struct match *match);
