@@ -239,31 +239,80 @@ static enum err give(struct worker *w, const struct msg *m, const struct member 
     return err;
 }
 
+MUST_USE enum err group_give(struct worker *w, uint32_t number, const struct msg *m,
+                             const struct session *from)
+{
+    struct group *group = number != 0 ? groups_numbered(w->groups, number) : NULL;
+    struct turn t = {.w = w, .m = m, .not = from};
+    bool is_over = m->expires_at_ms <= w->now_ms || !publisher_ok(w, m);
+    struct member *to = group != NULL && !is_over ? group_pick(group, load_of, &t) : NULL;
+    return to != NULL ? give(w, m, to) : OK;
+}
+
+static bool is_on_record(const struct session *s, const struct delivery *d)
+{
+    return s->is_on_record && d->qos > 0 && d->msg->body_id != 0;
+}
+
+/* The store does not take what this one is to go on with. False: it is lost. */
+static bool wait_for_room(struct worker *w, const struct session *s, const struct delivery *d,
+                          bool stays_on_record, enum err err)
+{
+    if (!orphan_keep(w, stays_on_record && is_on_record(s, d) ? s->id : 0, d)) {
+        report_store(w, NULL, d->msg->topic, err, "a message of a shared subscription");
+        return false;
+    }
+    return true;
+}
+
 void group_pass_on(struct worker *w, const struct session *s, const struct delivery *d)
 {
-    struct group *group = d->group != 0 ? groups_numbered(w->groups, d->group) : NULL;
-    struct turn t = {.w = w, .m = d->msg, .not = s};
-    bool is_over = d->msg->expires_at_ms <= w->now_ms || !publisher_ok(w, d->msg) ||
-                   (d->qos == 2 && delivery_may_have_left(d)); /* SPEC: MQTT5-4.8.2-5 */
-    struct member *to = group != NULL && !is_over ? group_pick(group, load_of, &t) : NULL;
-    if (to == NULL) {
-        return;
+    if (d->qos == 2 && delivery_may_have_left(d)) {
+        return; /* SPEC: MQTT5-4.8.2-5 */
     }
-    enum err err = give(w, d->msg, to);
+    enum err err = group_give(w, d->group, d->msg, s);
     if (err == ERR_SPACE || err == ERR_IO) {
-        report_store(w, NULL, d->msg->topic, err, "a message of a shared subscription");
+        (void)wait_for_room(w, s, d, false, err);
     } else if (err != OK) {
         count_add(&counts(w)->dropped_memory, 1);
     }
 }
 
-void groups_end_session(struct worker *w, const struct session *s)
+/* What went on before the first that waits is not of this session any more, whose record stays. */
+static void settle_before(struct worker *w, const struct session *s, uint64_t seq)
 {
     size_t at = 0;
+    uint64_t lsn;
+    const struct delivery *d;
+    while ((d = session_next_shared(s, &at)) != NULL && d->seq < seq) {
+        if (is_on_record(s, d) && record_settle(w, JOURNAL_ACK, s->id, d->seq, 0, &lsn) != OK) {
+            count_add(&counts(w)->dropped_memory, 1);
+        }
+    }
+}
+
+bool groups_end_session(struct worker *w, const struct session *s)
+{
+    size_t at = 0;
+    uint64_t first = 0; /* that waits; all behind it do, too, in order */
+    enum err refusal = OK;
     const struct delivery *d;
     while (!PLANTED(PLANT_GROUP_LOST) && (d = session_next_shared(s, &at)) != NULL) {
-        group_pass_on(w, s, d);
+        enum err err = first == 0 ? group_give(w, d->group, d->msg, s) : refusal;
+        if (err == ERR_SPACE || err == ERR_IO) {
+            refusal = err;
+            bool waits = wait_for_room(w, s, d, true, err);
+            first = first == 0 && waits ? d->seq : first;
+        } else if (err != OK) {
+            count_add(&counts(w)->dropped_memory, 1);
+        }
     }
+    if (first == 0 || !s->is_on_record) {
+        return false;
+    }
+    settle_before(w, s, first);
+    orphan_ends_session(w, s->id);
+    return true;
 }
 
 /* ---- chosen by another worker ---- */

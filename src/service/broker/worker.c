@@ -67,6 +67,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->shedders);
     list_init(&w->observers_dirty);
     list_init(&w->asides);
+    list_init(&w->orphans);
     numbers_init(&w->numbers, &w->setup.key);
     list_init(&w->asks);
     wheel_init(&w->conn_wheel, now_ms);
@@ -163,6 +164,7 @@ struct worker *worker_free(struct worker *w)
         mem_free(LIST_ENTRY(n, struct barrier, node));
     }
     asides_free(w);
+    orphans_free(w);
     if (w->retained != NULL) {
         browses_end(w);
     }
@@ -359,6 +361,7 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
     rings_run(w);
     commits_run(w);
     timers_run(w);
+    orphans_turn(w);
     ceiling_turn(w);
     spill_retry(w);
     replays_turn(w);
@@ -415,6 +418,7 @@ uint64_t worker_deadline(const struct worker *w)
         const struct conn *c = LIST_ENTRY(n, struct conn, paused);
         at = least(at, c->paused_until_ms == UINT64_MAX ? w->now_ms + 10 : c->paused_until_ms);
     }
+    at = least(at, orphans_deadline(w));
     return least(least(at, replays_deadline(w)), w->next_sweep_ms);
 }
 

@@ -260,6 +260,62 @@ static void passed_on_by_a_full_disk(void **state)
     EXPECT(o, "connack 00 present; publish2d t/a x; "); /* the same packet id, not acknowledged */
 }
 
+/* What a session leaves behind while the disk is full waits for room, and goes on then. */
+static void left_behind_on_a_full_disk(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, a, device_at(b, 0, 0), &durable);
+    is_cut(b, a);
+    says(b, p, "x", 2);
+    says(b, p, "y", 1);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    (void)said(c);
+    disk_is_full(b, true);
+    is_in(b, a, device_at(b, 0, 0), &clean); /* the session of before ends at worker 0 */
+    settle(b);
+    EXPECT(c, "");
+    disk_is_full(b, false);
+    settle(b);
+    EXPECT(c, "publish2 t/a x; publish1 t/a y; ");
+    struct restore_report report;
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.sessions, 1);
+    assert_int_equal(report.ended, 0);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish2d t/a x; publish1d t/a y; ");
+}
+
+/* Until then it is on record where it was: a crash leaves it to a restart. */
+static void left_behind_and_a_crash(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, a, device_at(b, 0, 0), &durable);
+    is_cut(b, a);
+    says(b, p, "x", 1);
+    says(b, p, "y", 1);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    (void)said(c);
+    b->log->refuse_at = 1; /* there is room for one of them */
+    b->log->refuses_on = true;
+    b->log->refusal = ERR_SPACE;
+    is_in(b, a, device_at(b, 0, 0), &clean);
+    settle(b);
+    disk_is_full(b, false);
+    EXPECT(c, "publish1 t/a x; ");
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.ended, 1);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish1d t/a x; publish1 t/a y; ");
+    connects(b, a, device_at(b, 0, 0), &durable);
+    settle(b);
+    EXPECT(a, "connack 00; ");
+}
+
 /* Nobody is answered before the worker that got it instead has its record, and what was given
  * meanwhile where it was chosen is not given again after a crash between the two. */
 static void passed_on_and_not_answered(void **state)
@@ -469,6 +525,8 @@ int main(void)
         STORY(two_groups_come_back),
         STORY(passed_on_within_its_group),
         STORY(passed_on_by_a_full_disk),
+        STORY(left_behind_on_a_full_disk),
+        STORY(left_behind_and_a_crash),
         STORY(passed_on_and_not_answered),
         STORY(passed_on_by_a_full_disk_for_one_who_does_not_last),
         STORY(passed_on_in_two_groups),

@@ -30,6 +30,7 @@ enum {
     SUBACK_HOLD_MS = 1000,    /* a PUBLISH waits for the SUBACK before it so long at most */
     WILL_RETRY_MS = 1000,     /* a will that found no room */
     SESSIONS_HELD_MAX = 1024, /* of a worker: over, but for wills that found no room */
+    ORPHAN_RETRY_MS = 1000,   /* what waits for room in the store */
     SHORT_RETRY_MS = 10,      /* after which what there was no memory for is tried again */
     CODES_MAX = 64, /* filters of one packet; over limits.filters_per_packet in any sane setting */
     HANDOVER_RECORDS = 256, /* appended within one input: given to the log in between */
@@ -225,6 +226,8 @@ struct worker {
     struct list asides; /* messages that were set aside, by id; aside.c's */
     size_t n_asides;
     uint64_t aside_bytes;
+    struct list orphans; /* orphan.c's, */
+    size_t n_orphans;
     struct list asks;       /* struct aside_ask that wait for the commit of what they changed */
     enum pressure pressure; /* of memory, as this worker saw it last */
     uint64_t full_since_ms, next_shed_ms, turned_away_said_ms;
@@ -483,8 +486,23 @@ void groups_missed(struct worker *w, const struct msg *m, const uint64_t *sessio
 /* group_pass_on - a delivery of s through this group, which s does not get: the next member does,
  * on record when that is durable; nobody does with QoS 2 when it may have left. */
 void group_pass_on(struct worker *w, const struct session *s, const struct delivery *d);
-/* groups_end_session - what s leaves behind, its subs removed already, goes to other members. */
-void groups_end_session(struct worker *w, const struct session *s);
+/* group_give - m goes to a member of this group, if there is one that can have it; not to `from`
+ * (NULL: to anybody). ERR_NOMEM and the journal's errors: it went to nobody. */
+MUST_USE enum err group_give(struct worker *w, uint32_t number, const struct msg *m,
+                             const struct session *from);
+/* groups_end_session - what s leaves behind, its subs removed already, goes to other members. True:
+ * some waits for room in the store, and the end of the session's record with it. */
+bool groups_end_session(struct worker *w, const struct session *s);
+
+/* orphan.c: what waits for room to go on to another member */
+/* orphan_keep - d waits, on record as a delivery of this session (0: nowhere). False: no memory, or
+ * too many do. */
+bool orphan_keep(struct worker *w, uint64_t session, const struct delivery *d);
+/* orphan_ends_session - the newest is the last of this session, whose record ends with it. */
+void orphan_ends_session(struct worker *w, uint64_t session);
+void orphans_turn(struct worker *w);
+uint64_t orphans_deadline(const struct worker *w);
+void orphans_free(struct worker *w);
 /* groups_session_changed - it fell asleep, woke up, or lasts longer or shorter. */
 void groups_session_changed(struct worker *w, struct session *s);
 /* group_join - s is a new member: the others are told. ERR_NOMEM: nothing changed, or those that
@@ -533,7 +551,7 @@ MUST_USE enum err record_deliver(struct worker *w, uint64_t body_id, unsigned wo
 /* record_numbers - the OSCORE numbers of a principal, see numbers.h. */
 MUST_USE enum err record_numbers(struct worker *w, uint64_t principal, struct slice content,
                                  uint64_t *ret_lsn);
-MUST_USE enum err record_settle(struct worker *w, enum journal_kind kind, const struct session *s,
+MUST_USE enum err record_settle(struct worker *w, enum journal_kind kind, uint64_t session,
                                 uint64_t seq, uint8_t reason, uint64_t *ret_lsn);
 void record_drop(struct worker *w, const struct session *s, uint64_t seq, uint8_t reason);
 /* record_try - d leaves once more. */
