@@ -249,16 +249,11 @@ MUST_USE enum err group_give(struct worker *w, uint32_t number, const struct msg
     return to != NULL ? give(w, m, to) : OK;
 }
 
-static bool is_on_record(const struct session *s, const struct delivery *d)
-{
-    return s->is_on_record && d->qos > 0 && d->msg->body_id != 0;
-}
-
 /* The store does not take what this one is to go on with. False: it is lost. */
 static bool wait_for_room(struct worker *w, const struct session *s, const struct delivery *d,
                           bool stays_on_record, enum err err)
 {
-    if (!orphan_keep(w, stays_on_record && is_on_record(s, d) ? s->id : 0, d)) {
+    if (!orphan_keep(w, stays_on_record && d->is_recorded ? s->id : 0, d)) {
         report_store(w, NULL, d->msg->topic, err, "a message of a shared subscription");
         return false;
     }
@@ -285,7 +280,7 @@ static void settle_before(struct worker *w, const struct session *s, uint64_t se
     uint64_t lsn;
     const struct delivery *d;
     while ((d = session_next_shared(s, &at)) != NULL && d->seq < seq) {
-        if (is_on_record(s, d) && record_settle(w, JOURNAL_ACK, s->id, d->seq, 0, &lsn) != OK) {
+        if (d->is_recorded && record_settle(w, JOURNAL_ACK, s->id, d->seq, 0, &lsn) != OK) {
             count_add(&counts(w)->dropped_memory, 1);
         }
     }

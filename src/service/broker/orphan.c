@@ -4,8 +4,6 @@
 #include "base/mem.h"
 #include "service/broker/worker_private.h"
 
-enum { ORPHANS_MAX = 4096 }; /* of a worker */
-
 struct orphan {
     struct list_node node;
     const struct msg *msg; /* owned reference */

@@ -1,5 +1,6 @@
 /* Shared subscriptions on two workers: what a crash leaves. docs/ORDER.md, rule 6. */
 #include "service/broker/worker_group_story_test.h"
+#include "service/broker/worker_private.h"
 
 static void groups_come_back(void **state)
 {
@@ -316,6 +317,28 @@ static void left_behind_and_a_crash(void **state)
     EXPECT(a, "connack 00; ");
 }
 
+/* Not without end. */
+static void left_behind_up_to_a_limit(void **state)
+{
+    struct bench *b = *state;
+    struct worker *w = b->workers[0];
+    struct msg *m = NULL;
+    must(msg_new(slice_text("t/a"), slice_text(""), slice_text("x"), &m));
+    m->qos = 1;
+    const struct delivery d = {.msg = m, .seq = 1, .qos = 1};
+    for (size_t i = 0; i < ORPHANS_MAX - 1; i++) {
+        assert_true(orphan_keep(w, 0, &d));
+    }
+    (void)mem_fail_after(0);
+    assert_false(orphan_keep(w, 0, &d));
+    (void)mem_fail_after(-1);
+    assert_true(orphan_keep(w, 0, &d));
+    assert_false(orphan_keep(w, 0, &d));
+    turn(b, 0); /* there is room, and nobody who wants them */
+    assert_true(orphan_keep(w, 0, &d) && w->n_orphans == 1);
+    msg_unref(m);
+}
+
 /* Nobody is answered before the worker that got it instead has its record, and what was given
  * meanwhile where it was chosen is not given again after a crash between the two. */
 static void passed_on_and_not_answered(void **state)
@@ -527,6 +550,7 @@ int main(void)
         STORY(passed_on_by_a_full_disk),
         STORY(left_behind_on_a_full_disk),
         STORY(left_behind_and_a_crash),
+        STORY(left_behind_up_to_a_limit),
         STORY(passed_on_and_not_answered),
         STORY(passed_on_by_a_full_disk_for_one_who_does_not_last),
         STORY(passed_on_in_two_groups),

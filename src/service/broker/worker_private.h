@@ -30,6 +30,7 @@ enum {
     SUBACK_HOLD_MS = 1000,    /* a PUBLISH waits for the SUBACK before it so long at most */
     WILL_RETRY_MS = 1000,     /* a will that found no room */
     SESSIONS_HELD_MAX = 1024, /* of a worker: over, but for wills that found no room */
+    ORPHANS_MAX = 4096,       /* of a worker */
     ORPHAN_RETRY_MS = 1000,   /* what waits for room in the store */
     SHORT_RETRY_MS = 10,      /* after which what there was no memory for is tried again */
     CODES_MAX = 64, /* filters of one packet; over limits.filters_per_packet in any sane setting */
