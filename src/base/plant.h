@@ -32,6 +32,7 @@ enum plant {
     PLANT_GROUP_QOS2_AGAIN, /* what left with QoS 2 goes to another member */
     PLANT_GROUP_RETAINED,   /* a new member gets retained messages */
     PLANT_GROUP_UNRECORDED, /* what is passed on is in memory only */
+    PLANT_GROUP_UNOWED,     /* who passes a message on answers for it, not who gets it */
     PLANT_SPILL_OVERTAKEN,  /* what waits for its body is passed over, not waited for */
     PLANT_SPILL_EARLY,      /* what is not committed leaves memory, too */
     PLANT_HELD_FOR_ANY,     /* a record goes unwritten for an end that is not on disk itself */

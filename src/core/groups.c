@@ -73,6 +73,7 @@ void groups_leave(struct groups *g, struct member *m)
     struct interest_change ignored;
     struct group *group = m->group;
     list_unlink(&m->in_group);
+    group->n_durable -= m->facts.is_durable ? 1 : 0;
     map_remove(&g->members, key_member(m));
     if (m->sub != NULL) {
         filters_remove(g->filters, m->sub, &ignored);
@@ -154,8 +155,17 @@ static enum err member_new(struct groups *g, struct group *group, const struct m
         m->sub->member = m;
     }
     list_append(&group->members, &m->in_group);
+    group->n_durable += facts->is_durable ? 1 : 0;
     *ret = m;
     return OK;
+}
+
+void groups_change(struct member *m, const struct member_facts *facts)
+{
+    m->group->n_durable -= m->facts.is_durable ? 1 : 0;
+    m->group->n_durable += facts->is_durable ? 1 : 0;
+    m->facts = *facts;
+    m->n_given = 0;
 }
 
 enum err groups_put(struct groups *g, struct slice text, const struct member_facts *facts,
@@ -163,8 +173,7 @@ enum err groups_put(struct groups *g, struct slice text, const struct member_fac
 {
     struct member *m = groups_member(g, facts->id);
     if (m != NULL) {
-        m->facts = *facts;
-        m->n_given = 0;
+        groups_change(m, facts);
         *ret = m;
         return OK;
     }

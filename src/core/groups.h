@@ -21,6 +21,7 @@ struct group {
     uint64_t hash;                /* of the text, never 0: the same in every process */
     struct sub *sub;              /* its own, in the filter tree */
     struct list members;          /* struct member, whose turn it is first */
+    size_t n_durable;             /* of them, that last */
     struct slice text;            /* behind the struct */
 };
 
@@ -56,6 +57,8 @@ struct groups *groups_free(struct groups *g);
  */
 MUST_USE enum err groups_put(struct groups *g, struct slice text, const struct member_facts *facts,
                              struct subscriber *s, struct member **ret);
+/* groups_change - other facts of the same member. */
+void groups_change(struct member *m, const struct member_facts *facts);
 /* groups_leave - takes m out, with its sub, and frees it; the last one ends the group. */
 void groups_leave(struct groups *g, struct member *m);
 

@@ -68,6 +68,9 @@ static void check_duty(struct sim *s, struct sim_duty *d)
     /* What nobody durable wants is acknowledged while it may still be in a ring, and an UNSUBSCRIBE
      * may overtake it there. */
     bool is_overtaken = d->link != 0 && !d->is_replay && model_certain_qos(t, p) < 0;
+    /* Nor may the end of the memory: what is on no record is dropped then, and counted. */
+    is_overtaken = is_overtaken || (d->link != 0 && !d->is_replay && s->starved_at > 0 &&
+                                    s->starved_at >= p->fed_first);
     if (is_void || is_overtaken || (d->is_replay ? has_replay(s, d) : t->got[d->pub] > 0)) {
         return;
     }

@@ -55,6 +55,7 @@ static enum err note_deliver(struct sim_log *l, struct sim_record r, struct slic
     TRY(journal_deliver_read(record, &m));
     struct sim_record *body = sim_log_find(l, JOURNAL_BODY, m.body_id, UINT64_MAX);
     r.body = m.body_id;
+    r.debtor = m.worker;
     r.pub = body != NULL ? body->pub : -1;
     r.publisher = body != NULL ? body->publisher : 0;
     r.is_passed_on = body != NULL && body->is_passed_on;
@@ -374,7 +375,7 @@ enum sim_kept sim_log_delivery(const struct sim_log *l, uint64_t sid, unsigned p
 static bool is_asked_for(const struct sim_log *l, const struct sim_record *r)
 {
     const struct sim_record *body = sim_log_find(l, JOURNAL_BODY, r->body, UINT64_MAX);
-    return body == NULL || body->writer == r->writer || (body->owed >> r->writer & 1) != 0;
+    return body == NULL || body->writer == r->debtor || (body->owed >> r->debtor & 1) != 0;
 }
 
 enum sim_kept sim_log_shared(const struct sim_log *l, unsigned filter, unsigned pub)

@@ -25,6 +25,7 @@ struct sim_record {
     uint64_t body;      /* DELIVER */
     uint64_t owed;      /* BODY: bits of workers that owe a DELIVER */
     uint64_t publisher; /* BODY, DELIVER: principal */
+    uint16_t debtor;    /* DELIVER: the worker in whose name it was written */
     bool is_settled;    /* DELIVER: by ACK or DROP; BODY: its debt; at settled_lsn of settled_by */
     bool is_owing;      /* BODY: when the process began */
     bool is_received;

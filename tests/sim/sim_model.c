@@ -145,9 +145,16 @@ int model_retained(const struct sim *s, unsigned topic)
     return best;
 }
 
-/* What an older SUBSCRIBE to this filter has not brought yet ends with an UNSUBSCRIBE. */
-static void replay_ends(struct sim *s, const struct sim_link *l, unsigned filter)
+/* What an older SUBSCRIBE to this filter has not brought yet ends with an UNSUBSCRIBE, also when it
+ * is not answered yet and another one, which wants no replay, follows before that. */
+static void replay_ends(struct sim *s, struct sim_link *l, unsigned filter)
 {
+    for (size_t i = 0; i < l->n_wishes; i++) {
+        struct sim_wish *w = &l->wishes[i];
+        for (unsigned t = 0; w->filter == filter && t < SIM_TOPICS; t++) {
+            w->expect[t] = -1;
+        }
+    }
     for (size_t i = 0; i < s->model.n_duties; i++) {
         struct sim_duty *d = &s->model.duties[i];
         d->is_done = d->is_done || (d->is_replay && d->link == l->id && d->replayed == filter);

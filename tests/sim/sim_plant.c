@@ -26,6 +26,7 @@ static const char *const names[PLANT_END] = {
     [PLANT_GROUP_QOS2_AGAIN] = "group-qos2-again",
     [PLANT_GROUP_RETAINED] = "group-retained",
     [PLANT_GROUP_UNRECORDED] = "group-unrecorded",
+    [PLANT_GROUP_UNOWED] = "group-unowed",
     [PLANT_SPILL_OVERTAKEN] = "spill-overtaken",
     [PLANT_SPILL_EARLY] = "spill-early",
     [PLANT_HELD_FOR_ANY] = "held-for-any",

@@ -279,10 +279,12 @@ void share_accepted(struct sim *s, unsigned pub)
             sim_fail(s, "7", "m%u is acknowledged before its delivery to %s is committed", pub,
                      sim_filter(f));
         }
+        /* Where all last, whoever has it instead of another has it on record. */
+        bool all_last = p->qos > 0 && !s->model.shares[f - SIM_PLAIN].is_weak;
         model_duty(s, (struct sim_duty){.client = (uint8_t)client,
                                         .pub = (uint16_t)pub,
                                         .filter = (uint8_t)f,
-                                        .is_recorded = kept == SIM_COMMITTED});
+                                        .is_recorded = kept == SIM_COMMITTED || all_last});
     }
 }
 
@@ -327,7 +329,7 @@ void share_check_duty(struct sim *s, const struct sim_duty *d)
         s->crashed_at >= p->fed_first && (!d->is_recorded || share->is_weak || p->qos == 2);
     bool by_gone = s->states[s->n_states - 1].is_gone[s->clients[p->client].principal];
     if (model_has_expired(s, p) || by_crash || by_gone || has_drop_by_any(s, p) ||
-        (s->trouble_at > 0 && s->trouble_at >= p->fed_first)) {
+        (s->starved_at > 0 && s->starved_at >= p->fed_first)) {
         return;
     }
     sim_fail(s, "6", "m%u never reached a member of %s, and client %u was one all the time", d->pub,

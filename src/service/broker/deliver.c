@@ -218,7 +218,7 @@ static void on_puback(struct worker *w, struct conn *c, const struct mqtt_ack *m
     if (session_puback(c->session, m->packet_id, &seq) != OK) {
         return; /* unknown: nothing to end */
     }
-    if (is_recorded && record_settle(w, JOURNAL_ACK, c->session, seq, 0, &lsn) != OK) {
+    if (is_recorded && record_settle(w, JOURNAL_ACK, c->session->id, seq, 0, &lsn) != OK) {
         count_add(&counts(w)->dropped_memory,
                   1); /* after a restart it comes again: at least once */
     }
@@ -232,8 +232,8 @@ static void on_pubrec(struct worker *w, struct conn *c, const struct mqtt_ack *m
     bool again = false;
     /* SPEC: docs/ORDER.md rule 8: "PUBREC seen" is committed before PUBREL leaves */
     if (d != NULL && d->state == DELIVERY_SENT && d->qos == 2 && d->is_recorded &&
-        record_settle(w, m->reason < 0x80 ? JOURNAL_RECEIVED : JOURNAL_ACK, s, d->seq, 0, &lsn) !=
-            OK) {
+        record_settle(w, m->reason < 0x80 ? JOURNAL_RECEIVED : JOURNAL_ACK, s->id, d->seq, 0,
+                      &lsn) != OK) {
         return; /* as if the PUBREC had been lost */
     }
     enum err err = session_pubrec(s, m->packet_id, m->reason, lsn, &seq, &again);
@@ -259,7 +259,7 @@ static void on_pubcomp(struct worker *w, struct conn *c, const struct mqtt_ack *
     bool is_recorded = d != NULL && d->is_recorded;
     uint64_t seq, lsn;
     if (session_pubcomp(c->session, m->packet_id, &seq) == OK && is_recorded &&
-        record_settle(w, JOURNAL_ACK, c->session, seq, 0, &lsn) != OK) {
+        record_settle(w, JOURNAL_ACK, c->session->id, seq, 0, &lsn) != OK) {
         count_add(&counts(w)->dropped_memory, 1); /* after a restart PUBREL goes out again */
     }
 }

@@ -122,8 +122,7 @@ static const struct queued *queued_at(const struct worker *w, size_t i)
     return (const struct queued *)(const void *)w->hits.p + i;
 }
 
-/* As if nothing had been queued: the record is not there. */
-static void take_back(struct worker *w)
+void fan_take_back(struct worker *w)
 {
     for (size_t i = w->hits.n / sizeof(struct queued); i > 0; i--) {
         session_take_back(queued_at(w, i - 1)->s, queued_at(w, i - 1)->seq);
@@ -144,18 +143,16 @@ static void stamp(struct worker *w, const struct msg *m, uint64_t lsn)
     }
 }
 
-static enum err finish_record(struct worker *w, const struct msg *m, enum err err, bool is_owed,
-                              uint64_t *ret_lsn)
+MUST_USE enum err fan_record(struct worker *w, const struct msg *m, unsigned debtor, bool is_owed,
+                             uint64_t *ret_lsn)
 {
     uint64_t lsn = 0;
-    if (err == OK && w->record.n == 0 && !is_owed) {
+    if (w->record.n == 0 && !is_owed) {
         return OK;
     }
-    if (err == OK) {
-        err = record_deliver(w, m->body_id, w->setup.index, &lsn);
-    }
+    enum err err = record_deliver(w, m->body_id, debtor, &lsn);
     if (err != OK) {
-        take_back(w);
+        fan_take_back(w);
         return err;
     }
     stamp(w, m, lsn);
@@ -163,18 +160,27 @@ static enum err finish_record(struct worker *w, const struct msg *m, enum err er
     return OK;
 }
 
-MUST_USE enum err fan_durable(struct worker *w, const struct msg *m, const struct match *match,
-                              const struct wmsg_chosen *chosen, bool is_owed, uint64_t *ret_lsn)
+MUST_USE enum err fan_gather(struct worker *w, const struct msg *m, const struct match *match)
 {
     buf_clear(&w->record);
     buf_clear(&w->hits);
-    enum err err = chosen_record(w, chosen);
+    enum err err = OK;
     for (size_t i = 0; i < match->n_hits && err == OK; i++) {
         if (is_recorded(m, &match->hits[i])) {
             err = gather_one(w, m, match, &match->hits[i]);
         }
     }
-    return finish_record(w, m, err, is_owed, ret_lsn);
+    if (err != OK) {
+        fan_take_back(w);
+    }
+    return err;
+}
+
+MUST_USE enum err fan_durable(struct worker *w, const struct msg *m, const struct match *match,
+                              unsigned debtor, bool is_owed, uint64_t *ret_lsn)
+{
+    TRY(fan_gather(w, m, match));
+    return fan_record(w, m, debtor, is_owed, ret_lsn);
 }
 
 static bool has_session(const uint64_t *sessions, size_t n, uint64_t id)
@@ -204,7 +210,11 @@ MUST_USE enum err fan_missed(struct worker *w, const struct msg *m, const uint64
             err = gather_one(w, m, &match, hit);
         }
     }
-    return finish_record(w, m, err, false, &lsn);
+    if (err != OK) {
+        fan_take_back(w);
+        return err;
+    }
+    return fan_record(w, m, w->setup.index, false, &lsn);
 }
 
 /* ---- everybody else ---- */

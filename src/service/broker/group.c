@@ -39,11 +39,10 @@ static enum err chosen_new(size_t most, struct wmsg_chosen **ret)
     return OK;
 }
 
-static void chosen_add(struct wmsg_chosen *c, const struct member *m)
+static void chosen_add(struct wmsg_chosen *c, const struct member *m, uint8_t n_hops)
 {
-    c->at[c->n].member = m->facts.id;
-    c->at[c->n].group = m->group->hash;
-    c->n++;
+    c->at[c->n++] =
+        (struct wmsg_place){.member = m->facts.id, .group = m->group->hash, .n_hops = n_hops};
 }
 
 /* ---- whose turn ---- */
@@ -146,9 +145,10 @@ MUST_USE enum err groups_choose(struct worker *w, const struct msg *m, struct ma
         struct group *group = group_hit(&hit);
         struct member *to = group != NULL ? group_pick(group, load_of, &t) : NULL;
         if (to != NULL && to->sub == NULL) {
-            chosen_add(c.chosen, to);
+            chosen_add(c.chosen, to, 0);
             c.to |= bit_of(to);
-            c.owed |= to->facts.is_durable ? bit_of(to) : 0;
+            /* Who gets it instead when this one has gone may last, and has no body else. */
+            c.owed |= group->n_durable > 0 ? bit_of(to) : 0;
         } else if (to != NULL) {
             become(match, &hit, to);
         } else if (group != NULL) {
@@ -192,7 +192,7 @@ static enum err give_here(struct worker *w, const struct msg *m, const struct me
     TRY(pending_reserve(w, fan_pending(m, &match)));
     if (m->body_id != 0) {
         TRY(record_body(w, m, 0, &lsn));
-        TRY(fan_durable(w, m, &match, NULL, false, &lsn));
+        TRY(fan_durable(w, m, &match, w->setup.index, false, &lsn));
     }
     fan_others(w, m, &match);
     return OK;
@@ -200,17 +200,17 @@ static enum err give_here(struct worker *w, const struct msg *m, const struct me
 
 /* The body says who owes its record, so after a crash the group is asked again. It is handed over
  * with the end of what was its first one's: after a crash one of the two has it. */
-static enum err give_there(struct worker *w, const struct msg *m, const struct member *to,
-                           unsigned n_hops)
+static enum err give_there(struct worker *w, const struct msg *m, const struct member *to)
 {
     uint64_t lsn;
     struct wmsg out = {.kind = WMSG_PUBLISH,
                        .durable = m->body_id != 0,
                        .is_for_groups = true,
-                       .n_hops = (uint8_t)n_hops};
+                       .debtor = (uint8_t)to->facts.worker,
+                       .asker = (uint8_t)w->setup.index};
     TRY(outbox_reserve(w, bit_of(to)));
     TRY(chosen_new(1, &out.chosen));
-    chosen_add(out.chosen, to);
+    chosen_add(out.chosen, to, 0);
     enum err err = m->body_id != 0 ? record_body(w, m, bit_of(to), &lsn) : OK;
     if (err != OK) {
         chosen_unref(out.chosen);
@@ -221,139 +221,164 @@ static enum err give_there(struct worker *w, const struct msg *m, const struct m
     return OK;
 }
 
-/* Does what is passed on to this member stand on a record? */
+/* Does what is passed on to this member stand on a record? On another worker one that lasts may get
+ * it in its place. */
 static bool is_kept(const struct msg *m, const struct member *to)
 {
-    return to->facts.is_durable && m->qos > 0 && !PLANTED(PLANT_GROUP_UNRECORDED);
+    bool may_last = to->sub != NULL ? to->facts.is_durable : to->group->n_durable > 0;
+    return may_last && m->qos > 0 && !PLANTED(PLANT_GROUP_UNRECORDED);
 }
 
-static enum err give(struct worker *w, const struct msg *m, const struct member *to,
-                     unsigned n_hops, bool is_recorded)
+static enum err give(struct worker *w, const struct msg *m, const struct member *to)
 {
     struct msg *copy = NULL;
-    uint64_t body_id = is_recorded ? worker_id(w, &w->next_body) : 0;
+    uint64_t body_id = is_kept(m, to) ? worker_id(w, &w->next_body) : 0;
     TRY(copy_for_group(m, to->group, body_id, &copy));
-    enum err err = to->sub != NULL ? give_here(w, copy, to) : give_there(w, copy, to, n_hops);
+    enum err err = to->sub != NULL ? give_here(w, copy, to) : give_there(w, copy, to);
     msg_unref(copy);
     return err;
 }
 
+MUST_USE enum err group_give(struct worker *w, uint32_t number, const struct msg *m,
+                             const struct session *from)
+{
+    struct group *group = number != 0 ? groups_numbered(w->groups, number) : NULL;
+    struct turn t = {.w = w, .m = m, .not = from};
+    bool is_over = m->expires_at_ms <= w->now_ms || !publisher_ok(w, m);
+    struct member *to = group != NULL && !is_over ? group_pick(group, load_of, &t) : NULL;
+    return to != NULL ? give(w, m, to) : OK;
+}
+
+/* The store does not take what this one is to go on with. False: it is lost. */
+static bool wait_for_room(struct worker *w, const struct session *s, const struct delivery *d,
+                          bool stays_on_record, enum err err)
+{
+    if (!orphan_keep(w, stays_on_record && d->is_recorded ? s->id : 0, d)) {
+        report_store(w, NULL, d->msg->topic, err, "a message of a shared subscription");
+        return false;
+    }
+    return true;
+}
+
 void group_pass_on(struct worker *w, const struct session *s, const struct delivery *d)
 {
-    struct group *group = d->group != 0 ? groups_numbered(w->groups, d->group) : NULL;
-    struct turn t = {.w = w, .m = d->msg, .not = s};
-    bool is_over = d->msg->expires_at_ms <= w->now_ms || !publisher_ok(w, d->msg) ||
-                   (d->qos == 2 && delivery_may_have_left(d)); /* SPEC: MQTT5-4.8.2-5 */
-    struct member *to = group != NULL && !is_over ? group_pick(group, load_of, &t) : NULL;
-    if (to == NULL) {
-        return;
+    if (d->qos == 2 && delivery_may_have_left(d)) {
+        return; /* SPEC: MQTT5-4.8.2-5 */
     }
-    enum err err = give(w, d->msg, to, 0, is_kept(d->msg, to));
+    enum err err = group_give(w, d->group, d->msg, s);
     if (err == ERR_SPACE || err == ERR_IO) {
-        report_store(w, NULL, d->msg->topic, err, "a message of a shared subscription");
+        (void)wait_for_room(w, s, d, false, err);
     } else if (err != OK) {
         count_add(&counts(w)->dropped_memory, 1);
     }
 }
 
-void groups_end_session(struct worker *w, const struct session *s)
+/* What went on before the first that waits is not of this session any more, whose record stays. */
+static void settle_before(struct worker *w, const struct session *s, uint64_t seq)
 {
     size_t at = 0;
+    uint64_t lsn;
+    const struct delivery *d;
+    while ((d = session_next_shared(s, &at)) != NULL && d->seq < seq) {
+        if (d->is_recorded && record_settle(w, JOURNAL_ACK, s->id, d->seq, 0, &lsn) != OK) {
+            count_add(&counts(w)->dropped_memory, 1);
+        }
+    }
+}
+
+bool groups_end_session(struct worker *w, const struct session *s)
+{
+    size_t at = 0;
+    uint64_t first = 0; /* that waits; all behind it do, too, in order */
+    enum err refusal = OK;
     const struct delivery *d;
     while (!PLANTED(PLANT_GROUP_LOST) && (d = session_next_shared(s, &at)) != NULL) {
-        group_pass_on(w, s, d);
+        enum err err = first == 0 ? group_give(w, d->group, d->msg, s) : refusal;
+        if (err == ERR_SPACE || err == ERR_IO) {
+            refusal = err;
+            bool waits = wait_for_room(w, s, d, true, err);
+            first = first == 0 && waits ? d->seq : first;
+        } else if (err != OK) {
+            count_add(&counts(w)->dropped_memory, 1);
+        }
     }
+    if (first == 0 || !s->is_on_record) {
+        return false;
+    }
+    settle_before(w, s, first);
+    orphan_ends_session(w, s->id);
+    return true;
 }
 
 /* ---- chosen by another worker ---- */
 
-static bool is_ours(const struct worker *w, const struct wmsg_place *at)
+static unsigned worker_of(const struct wmsg_place *at)
 {
-    return (at->member & ((1u << WORKER_ID_BITS) - 1)) == w->setup.index;
+    return at->member & ((1u << WORKER_ID_BITS) - 1);
 }
 
-/* The place of this worker's member of this group; NULL: none was chosen, or what it was to have
- * has been passed on already. */
-static struct wmsg_place *place_of(const struct worker *w, const struct wmsg *in,
-                                   const struct group *group)
+static bool is_ours(const struct worker *w, const struct wmsg_place *at)
+{
+    return worker_of(at) == w->setup.index;
+}
+
+/* Which member of this group the message is for, as far as this worker has to see to it; NULL:
+ * none. */
+static const struct wmsg_place *place_of(const struct worker *w, const struct wmsg *in,
+                                         const struct group *group)
 {
     for (size_t i = 0; in->chosen != NULL && i < in->chosen->n; i++) {
-        struct wmsg_place *at = &in->chosen->at[i];
-        if (is_ours(w, at) && at->group == group->hash) {
-            return at->is_passed_on ? NULL : at;
+        const struct wmsg_place *at = &in->chosen->at[i];
+        if (at->group == group->hash && (is_ours(w, at) || in->is_for_groups)) {
+            return at;
         }
     }
     return NULL;
 }
 
-bool chosen_was_passed_on(const struct worker *w, const struct wmsg_chosen *c)
+/* Who gets it now. It may be told where it is to go without being asked whether it can have it: its
+ * own worker does that. */
+static struct member *member_now(struct worker *w, const struct wmsg *in, struct group *group,
+                                 struct wmsg_place *place)
 {
-    bool was = false;
-    for (size_t i = 0; c != NULL && i < c->n; i++) {
-        was = was || (is_ours(w, &c->at[i]) && c->at[i].is_on_record);
+    struct turn t = {.w = w, .m = in->msg, .is_local = place->n_hops >= HOPS_MAX};
+    struct member *to = groups_member(w->groups, place->member);
+    bool is_on_its_way = to != NULL && to->group == group && to->sub == NULL && !is_ours(w, place);
+    if (is_on_its_way || (to != NULL && to->group == group && load_of(&t, to) < GROUP_FULL)) {
+        return to;
     }
-    return was;
+    to = group_pick(group, load_of, &t);
+    place->n_hops++;
+    return to;
 }
 
-MUST_USE enum err chosen_record(struct worker *w, const struct wmsg_chosen *c)
-{
-    for (size_t i = 0; c != NULL && i < c->n; i++) {
-        if (is_ours(w, &c->at[i]) && c->at[i].is_on_record) {
-            TRY(record_group_entry(w, c->at[i].group));
-        }
-    }
-    return OK;
-}
-
-/* What the store does not take goes without a record when nobody waits for one, and with QoS 2: its
- * publisher would send it again, and who has it already would get it twice. */
-static enum err hand_on(struct worker *w, const struct wmsg *in, const struct member *to,
-                        struct wmsg_place *place)
-{
-    bool is_recorded = is_kept(in->msg, to);
-    enum err err = give(w, in->msg, to, in->n_hops + 1u, is_recorded);
-    if ((err == ERR_SPACE || err == ERR_IO) && (in->msg->qos == 2 || !in->durable)) {
-        err = give(w, in->msg, to, in->n_hops + 1u, false);
-    }
-    TRY(err);
-    if (place != NULL) {
-        place->is_passed_on = true; /* not again when this one is tried again */
-        /* Also when the store did not take the copy: given once more after a crash it would be
-         * the second one. The price is that a crash while the disk is full takes it. */
-        place->is_on_record = is_recorded;
-    }
-    return OK;
-}
-
-/* Who gets it here; NULL: nobody, or it went on to another worker. */
+/* Who gets it here; NULL: nobody, or it goes on to another worker. */
 static enum err member_here(struct worker *w, const struct wmsg *in, struct group *group,
-                            struct member **ret)
+                            size_t n_groups, struct choice *onward, struct member **ret)
 {
-    struct turn t = {.w = w, .m = in->msg, .is_local = in->n_hops >= HOPS_MAX};
-    struct wmsg_place *place = place_of(w, in, group);
+    const struct wmsg_place *chosen = place_of(w, in, group);
     *ret = NULL;
-    if (place == NULL && !PLANTED(PLANT_GROUP_TWICE)) {
+    if (chosen == NULL && !PLANTED(PLANT_GROUP_TWICE)) {
         return OK;
     }
-    struct member *to = place != NULL ? groups_member(w->groups, place->member) : NULL;
-    if (to == NULL || to->group != group || load_of(&t, to) >= GROUP_FULL) {
-        to = group_pick(group, load_of, &t);
-    }
-    /* Nobody owes a record here when a member that does not last was to have it. There may be no
-     * body, or none any more; what lasts needs one of its own, or its packet id, counted by what is
-     * on record, would be given again after a crash. */
-    bool is_alone = !in->durable && to != NULL && to->sub != NULL && to->sub->qos > 0;
+    struct wmsg_place place = chosen != NULL ? *chosen : (struct wmsg_place){0};
+    struct member *to = member_now(w, in, group, &place);
     if (to == NULL) {
         count_add(&counts(w)->dropped_asleep, 1);
-    } else if (to->sub != NULL && !(is_alone && is_kept(in->msg, to))) {
+    } else if (to->sub != NULL) {
         *ret = to;
     } else {
-        return hand_on(w, in, to, place);
+        if (onward->chosen == NULL) {
+            TRY(chosen_new(n_groups, &onward->chosen));
+            onward->to = bit_of(to);
+        }
+        chosen_add(onward->chosen, to, place.n_hops);
     }
     return OK;
 }
 
-MUST_USE enum err groups_chosen(struct worker *w, const struct wmsg *in, struct match *match)
+MUST_USE enum err groups_chosen(struct worker *w, const struct wmsg *in, struct match *match,
+                                struct choice *onward)
 {
     size_t n = 0;
     for (size_t i = 0; i < match->n_hits; i++) {
@@ -361,7 +386,7 @@ MUST_USE enum err groups_chosen(struct worker *w, const struct wmsg *in, struct 
         struct group *group = group_hit(&hit);
         struct member *to = NULL;
         if (group != NULL) {
-            TRY(member_here(w, in, group, &to));
+            TRY(member_here(w, in, group, match->n_groups, onward, &to));
         }
         if (to != NULL) {
             become(match, &hit, to);
@@ -373,6 +398,22 @@ MUST_USE enum err groups_chosen(struct worker *w, const struct wmsg *in, struct 
     match->n_hits = n;
     match->n_groups = 0;
     return OK;
+}
+
+/* All places go to the worker of the first one: it sees to its own, and sends the others on. Who
+ * takes over the debt waits for the record of what was given here, which is handed over before. */
+void group_send_on(struct worker *w, const struct wmsg *in, struct wmsg_chosen *chosen,
+                   bool is_owed)
+{
+    struct wmsg out = {.kind = WMSG_PUBLISH,
+                       .durable = is_owed,
+                       .is_for_groups = true,
+                       .debtor = in->debtor,
+                       .asker = in->asker,
+                       .token = is_owed ? in->token : 0,
+                       .chosen = chosen_ref(chosen),
+                       .msg = msg_ref(in->msg)};
+    outbox_push_held(w, worker_of(&chosen->at[0]), &out);
 }
 
 /* ---- after a restart ---- */
@@ -515,8 +556,10 @@ void groups_session_changed(struct worker *w, struct session *s)
         bool is_connected = s->conn != 0, is_durable = s->subscriber.is_durable;
         if (m != NULL &&
             (m->facts.is_connected != is_connected || m->facts.is_durable != is_durable)) {
-            m->facts.is_connected = is_connected;
-            m->facts.is_durable = is_durable;
+            struct member_facts facts = m->facts;
+            facts.is_connected = is_connected;
+            facts.is_durable = is_durable;
+            groups_change(m, &facts);
             (void)announce(w, m, true);
         }
     }

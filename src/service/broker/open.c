@@ -79,8 +79,16 @@ void session_end(struct worker *w, struct session *s)
     will_lose(w, s, "its session had to end");
     w->n_held -= s->is_held ? 1 : 0;
     subs_remove_all(w, &s->subscriber);
-    groups_end_session(w, s); /* while the bodies are on record, in the same handover */
-    if (s->is_on_record && record_session_end(w, s->id, &lsn) != OK) {
+    enum err err = OK;
+    /* While the bodies are on record, in the same handover. */
+    if (groups_end_session(w, s)) {
+        s->expiry_s = 0; /* a restart ends it, and passes on what waits; of who was removed it knows
+                            nothing any more */
+        err = s->account->is_closed ? OK : record_session(w, s, w->wall_ms, &lsn);
+    } else if (s->is_on_record) {
+        err = record_session_end(w, s->id, &lsn);
+    }
+    if (err != OK) {
         count_add(&counts(w)->dropped_memory, 1); /* it comes back at a restart, and ends then */
     }
     session_forget(w, s);

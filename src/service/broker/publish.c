@@ -225,6 +225,28 @@ static void disown_body(struct worker *w, const struct msg *m, uint64_t owed)
     }
 }
 
+/* All that may want memory but the records comes first: what is refused should be on none, for a
+ * retained one counts from its body on. */
+static enum err record_parts(struct worker *w, const struct msg *m, const struct plan *p,
+                             uint64_t *ret_lsn)
+{
+    bool is_local = m->qos > 0 && p->match.local_durable;
+    if (is_local) {
+        TRY(fan_gather(w, m, &p->match));
+    }
+    enum err err = record_body(w, m, p->owed, ret_lsn);
+    if (err != OK && is_local) {
+        fan_take_back(w);
+    }
+    if (err == OK && is_local) {
+        err = fan_record(w, m, w->setup.index, false, ret_lsn);
+        if (err != OK) {
+            disown_body(w, m, p->owed);
+        }
+    }
+    return err;
+}
+
 static enum err record_message(struct worker *w, const struct route *r, const struct plan *p,
                                uint64_t *ret_lsn)
 {
@@ -236,13 +258,7 @@ static enum err record_message(struct worker *w, const struct route *r, const st
         TRY(retained_reserve(w->retained, m));
     }
     uint64_t lsn = 0;
-    enum err err = record_body(w, m, p->owed, &lsn);
-    if (err == OK && m->qos > 0 && p->match.local_durable) {
-        err = fan_durable(w, m, &p->match, NULL, false, &lsn);
-        if (err != OK) {
-            disown_body(w, m, p->owed);
-        }
-    }
+    enum err err = record_parts(w, m, p, &lsn);
     if (err != OK && m->retain) {
         retained_release(w->retained, m);
     }
@@ -298,6 +314,8 @@ static void send_others(struct worker *w, const struct route *r, const struct pl
         bool is_owed = (p->owed & bit) != 0;
         struct wmsg out = {.kind = WMSG_PUBLISH,
                            .durable = is_owed,
+                           .debtor = (uint8_t)i,
+                           .asker = (uint8_t)w->setup.index,
                            .token = is_owed ? r->token : 0,
                            .chosen = chosen_ref(p->choice.chosen),
                            .msg = msg_ref(m)};
@@ -337,28 +355,48 @@ static void remote_failed(struct worker *w, const struct wmsg *in)
 {
     struct wmsg failed = {.kind = WMSG_TOKEN, .token = in->token, .id = 1};
     count_add(&counts(w)->dropped_memory, 1);
-    if (in->token != 0 && outbox_push(w, in->from, &failed) != OK) {
+    if (in->token != 0 && in->asker == w->setup.index) {
+        token_fail(w, in->token);
+    } else if (in->token != 0 && outbox_push(w, in->asker, &failed) != OK) {
         count_add(&counts(w)->dropped_memory, 1); /* it waits until its connection ends */
     }
 }
 
-static enum err take_remote(struct worker *w, const struct wmsg *in)
+/* What goes on to a member of another worker takes the debt of this one along: the body stays until
+ * that worker has written its record, needs no room for another, and nobody is answered before. */
+static enum err take_here(struct worker *w, const struct wmsg *in, struct choice *onward)
 {
     const struct msg *m = in->msg;
     struct match match;
     uint64_t lsn = 0;
     TRY(filters_match(w->filters, m->topic, NULL, &match));
-    TRY(groups_chosen(w, in, &match));
+    TRY(groups_chosen(w, in, &match, onward));
+    bool goes_on = onward->chosen != NULL;
+    bool is_owed = in->durable && (!goes_on || PLANTED(PLANT_GROUP_UNOWED));
+    TRY(outbox_reserve(w, onward->to));
     if (in->token != 0 || m->body_id != 0) {
         TRY(pending_reserve(w, 1 + fan_pending(m, &match)));
     }
-    bool is_passed_on = chosen_was_passed_on(w, in->chosen);
-    if (m->body_id != 0 && (in->durable || (m->qos > 0 && (match.local_durable || is_passed_on)))) {
-        TRY(fan_durable(w, m, &match, in->chosen, in->durable, &lsn));
+    if (m->body_id != 0 && (is_owed || (m->qos > 0 && match.local_durable))) {
+        TRY(fan_durable(w, m, &match, is_owed ? in->debtor : in->asker, is_owed, &lsn));
     }
     fan_others(w, m, &match);
-    struct pending p = {.lsn = lsn, .action = PENDING_REMOTE, .worker = in->from, .id = in->token};
-    return in->token != 0 ? pending_add(w, &p) : OK;
+    if (goes_on) {
+        group_send_on(w, in, onward->chosen, in->durable && !is_owed);
+    }
+    struct pending p = {.lsn = lsn, .action = PENDING_REMOTE, .worker = in->asker, .id = in->token};
+    if (in->asker == w->setup.index) {
+        p.action = PENDING_TOKEN; /* it came back to where its publisher is */
+    }
+    return is_owed && in->token != 0 ? pending_add(w, &p) : OK;
+}
+
+static enum err take_remote(struct worker *w, const struct wmsg *in)
+{
+    struct choice onward = {0};
+    enum err err = take_here(w, in, &onward);
+    chosen_unref(onward.chosen);
+    return err;
 }
 
 /* A message of another worker's publisher. The other workers retain it, and the store: this one has

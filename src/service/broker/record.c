@@ -129,12 +129,12 @@ MUST_USE enum err record_deliver(struct worker *w, uint64_t body_id, unsigned wo
     return append(w, JOURNAL_DELIVER, 0, &r, buf_slice(&w->record), ret_lsn);
 }
 
-MUST_USE enum err record_settle(struct worker *w, enum journal_kind kind, const struct session *s,
+MUST_USE enum err record_settle(struct worker *w, enum journal_kind kind, uint64_t session,
                                 uint64_t seq, uint8_t reason, uint64_t *ret_lsn)
 {
     uint8_t head[JOURNAL_HEAD_MAX];
     struct wr r = wr_into(head, sizeof(head));
-    struct journal_settle settle = {.session = s->id, .seq = seq, .reason = reason};
+    struct journal_settle settle = {.session = session, .seq = seq, .reason = reason};
     TRY(journal_settle_head(kind, &settle, &r));
     return append(w, kind, 0, &r, (struct slice){0}, ret_lsn);
 }
@@ -144,7 +144,7 @@ void record_drop(struct worker *w, const struct session *s, uint64_t seq, uint8_
     uint64_t lsn;
     /* A lost drop record only means that the message comes again after a restart. */
     if (!PLANTED(PLANT_LOST_DROP_RECORD) &&
-        record_settle(w, JOURNAL_DROP, s, seq, reason, &lsn) != OK) {
+        record_settle(w, JOURNAL_DROP, s->id, seq, reason, &lsn) != OK) {
         count_add(&counts(w)->dropped_memory, 1);
     }
 }

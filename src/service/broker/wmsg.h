@@ -45,12 +45,11 @@ struct wmsg_text {
     uint8_t bytes[];
 };
 
-/* Which members of which groups a message goes to. Shared by reference; each worker touches the
- * places of its own members alone. */
+/* Which members of which groups a message goes to. Shared by reference, and not changed any more.
+ */
 struct wmsg_place {
     uint64_t member, group; /* the member's id, the hash of its group's text */
-    bool is_passed_on;      /* a copy went to another member: this is not to be given again */
-    bool is_on_record;      /* the group has had it, also after a crash */
+    uint8_t n_hops;         /* how often a worker found another member than was chosen */
 };
 
 struct wmsg_chosen {
@@ -63,11 +62,12 @@ struct wmsg {
     enum wmsg_kind kind;
     uint16_t from;      /* index of the sending worker, where it matters */
     bool any;           /* INTEREST, MEMBER */
-    bool durable;       /* INTEREST, MEMBER; PUBLISH: its body waits for a deliver record of this
-                           worker */
+    bool durable;       /* INTEREST, MEMBER; PUBLISH: its body waits for a deliver record of worker
+                           `debtor`, which who takes this in writes */
     bool connected;     /* MEMBER */
-    bool is_for_groups; /* PUBLISH: for the members in `chosen` alone */
-    uint8_t n_hops;     /* PUBLISH: how often it was passed on */
+    bool is_for_groups; /* PUBLISH: for the members in `chosen` alone, wherever they are */
+    uint8_t debtor;     /* PUBLISH: this worker, or the one that passed it on */
+    uint8_t asker;      /* PUBLISH: the worker of the body, and of `token` */
     uint64_t id;        /* BARRIER, BARRIER_ACK, MEMBER; TOKEN: not 0 when it could not be done */
     uint64_t token;     /* 0: nobody waits for the commit */
     struct wmsg_chosen *chosen; /* PUBLISH: one reference; NULL: no member of a group */

@@ -67,6 +67,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->shedders);
     list_init(&w->observers_dirty);
     list_init(&w->asides);
+    list_init(&w->orphans);
     numbers_init(&w->numbers, &w->setup.key);
     desk_init(&w->desk, &w->setup.key, now_ms);
     list_init(&w->asks);
@@ -166,6 +167,7 @@ struct worker *worker_free(struct worker *w)
     }
     asides_free(w);
     desk_done(w);
+    orphans_free(w);
     if (w->retained != NULL) {
         browses_end(w);
     }
@@ -375,6 +377,7 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
     rings_run(w);
     commits_run(w);
     timers_run(w);
+    orphans_turn(w);
     ceiling_turn(w);
     spill_retry(w);
     replays_turn(w);
@@ -432,6 +435,7 @@ uint64_t worker_deadline(const struct worker *w)
         const struct conn *c = LIST_ENTRY(n, struct conn, paused);
         at = least(at, c->paused_until_ms == UINT64_MAX ? w->now_ms + 10 : c->paused_until_ms);
     }
+    at = least(at, orphans_deadline(w));
     return least(least(at, least(replays_deadline(w), desk_deadline(w))), w->next_sweep_ms);
 }
 

@@ -1,5 +1,6 @@
 /* Shared subscriptions on two workers: what a crash leaves. docs/ORDER.md, rule 6. */
 #include "service/broker/worker_group_story_test.h"
+#include "service/broker/worker_private.h"
 
 static void groups_come_back(void **state)
 {
@@ -220,11 +221,23 @@ static void kept_without_a_body(void **state)
     EXPECT(c, "connack 00 present; publish2d t/a x; ");
 }
 
-/* Others have it already when the store does not take the copy that is passed on: refused, it would
- * come in again, and they would get it twice. */
+/* The session of a device on worker 0 has ended by a clean start, and nobody else knows it yet. */
+static void begins_anew(struct bench *b, struct party *a)
+{
+    uint8_t bytes[128];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    write_hello(&clean, &w);
+    assert_true(arrives(b, a, 0, device_at(b, 0, 0)));
+    worker_input(b->workers[0], a->conn, wr_slice(&w), b->now_ms);
+}
+
+/* Others have it already when its member is gone and the store takes no other body: refused, it
+ * would come in again, and they would get it twice. So who is acknowledged has it on record, for
+ * the member that got it instead. */
 static void passed_on_by_a_full_disk(void **state)
 {
     struct bench *b = *state;
+    struct restore_report report;
     struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1], *o = &b->parties[2];
     is_in(b, o, device_at(b, 1, 1), &durable);
     subscribed(b, o, "t/#", 2);
@@ -233,19 +246,176 @@ static void passed_on_by_a_full_disk(void **state)
     joins(b, a, device_at(b, 0, 0), &durable);
     publishes(b, p, "t/a", "x", 2, 7, false); /* for a on worker 0, which has no turn */
     is_cut(b, a);
-    uint8_t bytes[128];
-    struct wr w = wr_into(bytes, sizeof(bytes));
-    write_hello(&clean, &w);
-    assert_true(arrives(b, a, 0, device_at(b, 0, 0)));
-    worker_input(b->workers[0], a->conn, wr_slice(&w), b->now_ms); /* its session of before ends */
+    begins_anew(b, a);
     disk_is_full(b, true);
-    settle(b); /* for c, on worker 1, with a body that is not taken */
+    settle(b); /* for c, on worker 1 */
     disk_is_full(b, false);
     EXPECT(p, "pubrec 7; ");
     EXPECT(o, "publish2 t/a x; ");
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.rematched, 0);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    connects(b, o, device_at(b, 1, 1), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish2d t/a x; ");
+    EXPECT(o, "connack 00 present; publish2d t/a x; "); /* the same packet id, not acknowledged */
+}
+
+/* What a session leaves behind while the disk is full waits for room, and goes on then. */
+static void left_behind_on_a_full_disk(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, a, device_at(b, 0, 0), &durable);
+    is_cut(b, a);
+    says(b, p, "x", 2);
+    says(b, p, "y", 1);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    (void)said(c);
+    disk_is_full(b, true);
+    is_in(b, a, device_at(b, 0, 0), &clean); /* the session of before ends at worker 0 */
+    settle(b);
+    EXPECT(c, "");
+    disk_is_full(b, false);
+    settle(b);
+    EXPECT(c, "publish2 t/a x; publish1 t/a y; ");
+    struct restore_report report;
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.sessions, 1);
+    assert_int_equal(report.ended, 0);
     connects(b, c, device_at(b, 1, 0), &durable);
     settle(b);
+    EXPECT(c, "connack 00 present; publish2d t/a x; publish1d t/a y; ");
+}
+
+/* Until then it is on record where it was: a crash leaves it to a restart. */
+static void left_behind_and_a_crash(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, a, device_at(b, 0, 0), &durable);
+    is_cut(b, a);
+    says(b, p, "x", 1);
+    says(b, p, "y", 1);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    (void)said(c);
+    b->log->refuse_at = 1; /* there is room for one of them */
+    b->log->refuses_on = true;
+    b->log->refusal = ERR_SPACE;
+    is_in(b, a, device_at(b, 0, 0), &clean);
+    settle(b);
+    disk_is_full(b, false);
+    EXPECT(c, "publish1 t/a x; ");
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.ended, 1);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish1d t/a x; publish1 t/a y; ");
+    connects(b, a, device_at(b, 0, 0), &durable);
+    settle(b);
+    EXPECT(a, "connack 00; ");
+}
+
+/* Not without end. */
+static void left_behind_up_to_a_limit(void **state)
+{
+    struct bench *b = *state;
+    struct worker *w = b->workers[0];
+    struct msg *m = NULL;
+    must(msg_new(slice_text("t/a"), slice_text(""), slice_text("x"), &m));
+    m->qos = 1;
+    const struct delivery d = {.msg = m, .seq = 1, .qos = 1};
+    for (size_t i = 0; i < ORPHANS_MAX - 1; i++) {
+        assert_true(orphan_keep(w, 0, &d));
+    }
+    (void)mem_fail_after(0);
+    assert_false(orphan_keep(w, 0, &d));
+    (void)mem_fail_after(-1);
+    assert_true(orphan_keep(w, 0, &d));
+    assert_false(orphan_keep(w, 0, &d));
+    turn(b, 0); /* there is room, and nobody who wants them */
+    assert_true(orphan_keep(w, 0, &d) && w->n_orphans == 1);
+    msg_unref(m);
+}
+
+/* Nobody is answered before the worker that got it instead has its record, and what was given
+ * meanwhile where it was chosen is not given again after a crash between the two. */
+static void passed_on_and_not_answered(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1], *o = &b->parties[2];
+    is_in(b, o, device_at(b, 0, 1), &durable); /* on the worker where it is chosen */
+    subscribed(b, o, "t/#", 2);
+    joins(b, c, device_at(b, 1, 0), &durable);
+    is_cut(b, c);
+    joins(b, a, device_at(b, 0, 0), &durable);
+    publishes(b, p, "t/a", "x", 2, 7, false);
+    is_cut(b, a);
+    begins_anew(b, a);
+    disk_is_full(b, true);
+    turn(b, 0);
+    keeper_commit(b->log);
+    turn(b, 0);
+    disk_is_full(b, false);
+    EXPECT(p, "");
+    EXPECT(o, "publish2 t/a x; ");
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.rematched, 1);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    connects(b, o, device_at(b, 0, 1), &durable);
+    settle(b);
     EXPECT(c, "connack 00 present; publish2 t/a x; ");
+    EXPECT(o, "connack 00 present; publish2d t/a x; ");
+}
+
+/* The same when the one that was chosen does not last, and who has it instead does. */
+static void passed_on_by_a_full_disk_for_one_who_does_not_last(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    joins(b, c, device_at(b, 1, 0), &durable);
+    is_cut(b, c);
+    joins(b, a, device_at(b, 0, 0), &clean);
+    publishes(b, p, "t/a", "x", 2, 7, false);
+    is_cut(b, a);
+    disk_is_full(b, true);
+    settle(b);
+    disk_is_full(b, false);
+    EXPECT(p, "pubrec 7; ");
+    bench_crash(b, 0, &report);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish2d t/a x; ");
+}
+
+/* Two groups, both of whose members are gone: one way, and one answer. */
+static void passed_on_in_two_groups(void **state)
+{
+    struct bench *b = *state;
+    struct restore_report report;
+    struct party *p = publisher(b), *a = &b->parties[0], *c = &b->parties[1];
+    is_in(b, c, device_at(b, 1, 0), &durable);
+    joins_by_number(b, c, share, 1);
+    joins_by_number(b, c, "$share/h/t/#", 2);
+    is_cut(b, c);
+    is_in(b, a, device_at(b, 0, 0), &durable);
+    joins_by_number(b, a, share, 1);
+    joins_by_number(b, a, "$share/h/t/#", 2);
+    publishes(b, p, "t/a", "x", 1, 7, false);
+    is_cut(b, a);
+    begins_anew(b, a);
+    disk_is_full(b, true);
+    settle(b);
+    disk_is_full(b, false);
+    EXPECT(p, "puback 7; ");
+    bench_crash(b, 0, &report);
+    assert_int_equal(report.deliveries, 2);
+    connects(b, c, device_at(b, 1, 0), &durable);
+    settle(b);
+    EXPECT(c, "connack 00 present; publish1d t/a x; publish1d t/a x; ");
 }
 
 /* What a subscription brought that is there no more is not passed on in another group. */
@@ -378,6 +548,12 @@ int main(void)
         STORY(two_groups_come_back),
         STORY(passed_on_within_its_group),
         STORY(passed_on_by_a_full_disk),
+        STORY(left_behind_on_a_full_disk),
+        STORY(left_behind_and_a_crash),
+        STORY(left_behind_up_to_a_limit),
+        STORY(passed_on_and_not_answered),
+        STORY(passed_on_by_a_full_disk_for_one_who_does_not_last),
+        STORY(passed_on_in_two_groups),
         STORY(passed_on_in_no_other_group),
         STORY(passed_on_after_its_packet_id),
         STORY(owed_to_a_group),

@@ -371,6 +371,55 @@ static void a_failed_connect_leaves_the_session(void **state)
     }
 }
 
+static bool retains(struct bench *b, const char *name)
+{
+    struct party *p = &b->parties[2];
+    connects(b, p, name, &(struct hello){.client_id = "r"});
+    settle(b);
+    subscribes(b, p, "t/#", 1);
+    settle(b);
+    bool has = strstr(said(p), "t/a old") != NULL;
+    is_cut(b, p);
+    settle(b);
+    return has;
+}
+
+/* A message, or the end of one, that met the end of the memory is nowhere: a retained one counts
+ * from its body on, so there is none before those that last have theirs in their queues. */
+static void what_is_refused_clears_nothing_on_record(void **state)
+{
+    (void)state;
+    bool failed = true;
+    for (long at = 0; failed; at++) {
+        struct bench *b = bench_open();
+        struct restore_report report;
+        struct party *pub = &b->parties[0], *sub = &b->parties[1];
+        connects(b, sub, device_at(b, 0, 1), &(struct hello){.client_id = "l", .resume = true});
+        settle(b);
+        subscribes(b, sub, "t/#", 1);
+        settle(b);
+        connects(b, pub, device_at(b, 0, 0), &(struct hello){.client_id = "p"});
+        settle(b);
+        publishes(b, pub, "t/a", "old", 1, 1, true);
+        for (uint16_t id = 2; id <= 8; id++) { /* as many as its queue has room for at first */
+            publishes(b, pub, "t/b", "x", 1, id, false);
+        }
+        settle(b);
+        (void)mem_fail_after(at);
+        publishes(b, pub, "t/a", "", 1, 9, true);
+        failed = mem_fail_after(-1) != 0;
+        settle(b);
+        bool is_here = retains(b, device_at(b, 0, 2)), is_there = retains(b, device_at(b, 1, 2));
+        bench_crash(b, 1000, &report);
+        bool is_kept = retains(b, device_at(b, 0, 2));
+        if (is_here != is_kept || is_there != is_kept) {
+            fail_msg("allocation %ld: worker 0 %d, worker 1 %d, on record %d", at, is_here,
+                     is_there, is_kept);
+        }
+        bench_close(b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_allocation_fails_once),
@@ -379,6 +428,7 @@ int main(void)
                                        cmocka_unit_test(what_cannot_be_asked_is_not_dropped),
                                        cmocka_unit_test(all_workers_retain_the_same),
                                        cmocka_unit_test(what_is_not_retained_is_not_on_record),
+                                       cmocka_unit_test(what_is_refused_clears_nothing_on_record),
                                        cmocka_unit_test(short_memory_elsewhere_doubles_nothing),
                                        cmocka_unit_test(a_suback_brings_what_is_retained),
                                        cmocka_unit_test(a_failed_connect_leaves_the_session),

@@ -31,6 +31,8 @@ enum {
     SUBACK_HOLD_MS = 1000,    /* a PUBLISH waits for the SUBACK before it so long at most */
     WILL_RETRY_MS = 1000,     /* a will that found no room */
     SESSIONS_HELD_MAX = 1024, /* of a worker: over, but for wills that found no room */
+    ORPHANS_MAX = 4096,       /* of a worker */
+    ORPHAN_RETRY_MS = 1000,   /* what waits for room in the store */
     SHORT_RETRY_MS = 10,      /* after which what there was no memory for is tried again */
     CODES_MAX = 64, /* filters of one packet; over limits.filters_per_packet in any sane setting */
     HANDOVER_RECORDS = 256, /* appended within one input: given to the log in between */
@@ -226,6 +228,8 @@ struct worker {
     struct list asides; /* messages that were set aside, by id; aside.c's */
     size_t n_asides;
     uint64_t aside_bytes;
+    struct list orphans; /* orphan.c's, */
+    size_t n_orphans;
     struct list asks;       /* struct aside_ask that wait for the commit of what they changed */
     enum pressure pressure; /* of memory, as this worker saw it last */
     uint64_t full_since_ms, next_shed_ms, turned_away_said_ms;
@@ -427,16 +431,21 @@ void will_lose(struct worker *w, struct session *s, const char *why);
 void will_forget(struct worker *w, struct session *s);
 
 /* fan.c */
-/* fan_durable - queues m for the durable sessions that were hit and records it: all of them, or
- * none.
+/* fan_gather - queues m for the durable sessions that were hit, and writes down who: all of them,
+ * or none. Next is fan_record, or fan_take_back: as if nothing had been queued. ERR_NOMEM. */
+MUST_USE enum err fan_gather(struct worker *w, const struct msg *m, const struct match *match);
+void fan_take_back(struct worker *w);
+/* fan_record - what was gathered is on record now, or taken back.
  *
- * chosen   what groups of this worker have passed on already is recorded as had; NULL: nothing.
- * is_owed  the record is waited for, also when nobody wants the message.
+ * debtor   the worker in whose name the record is written; one that owes none has nothing settled
+ * is_owed  the record is waited for, also when nobody wants the message
  *
  * *ret_lsn is written when there is a record. What is left is fan_others'. ERR_NOMEM and the
- * journal's errors. */
+ * journal's errors. fan_durable - both. */
+MUST_USE enum err fan_record(struct worker *w, const struct msg *m, unsigned debtor, bool is_owed,
+                             uint64_t *ret_lsn);
 MUST_USE enum err fan_durable(struct worker *w, const struct msg *m, const struct match *match,
-                              const struct wmsg_chosen *chosen, bool is_owed, uint64_t *ret_lsn);
+                              unsigned debtor, bool is_owed, uint64_t *ret_lsn);
 void fan_others(struct worker *w, const struct msg *m, const struct match *match);
 /* fan_missed - m was matched before a restart: for durable sessions but these. */
 MUST_USE enum err fan_missed(struct worker *w, const struct msg *m, const uint64_t *sessions,
@@ -459,20 +468,21 @@ MUST_USE enum err msg_from_publish(const struct worker *w, const struct account 
 /* Members on other workers that were chosen for one message. */
 struct choice {
     struct wmsg_chosen *chosen; /* owned; NULL: none */
-    uint64_t to, owed;          /* bits of their workers; of those with a durable one */
+    uint64_t to, owed; /* bits of their workers; of those where one that lasts may get it */
 };
 /* groups_choose - every group in `match` becomes one hit of a member that lives here, or part of
  * the choice. ERR_NOMEM: nothing was chosen. */
 MUST_USE enum err groups_choose(struct worker *w, const struct msg *m, struct match *match,
                                 struct choice *ret);
 /* groups_chosen - the same where a message of another worker arrives: what was chosen there counts.
- * Who has gone meanwhile, or must not have it any more, is replaced. On an error the message is to
- * come again; what was passed on to another worker by then is passed on twice. */
-MUST_USE enum err groups_chosen(struct worker *w, const struct wmsg *in, struct match *match);
-/* chosen_was_passed_on - did a group of this worker pass on, on record, what its member was to
- * have? chosen_record: entries of w->record that say which. */
-bool chosen_was_passed_on(const struct worker *w, const struct wmsg_chosen *c);
-MUST_USE enum err chosen_record(struct worker *w, const struct wmsg_chosen *c);
+ * Who has gone meanwhile, or must not have it any more, is replaced; by members of other workers:
+ * they are in *onward then, whose `chosen` is the caller's also after an error. ERR_NOMEM. */
+MUST_USE enum err groups_chosen(struct worker *w, const struct wmsg *in, struct match *match,
+                                struct choice *onward);
+/* group_send_on - with the next handover, to the worker of the first place, for which there is room
+ * (outbox_reserve). is_owed: with the debt of this worker, and its answer to who asked. */
+void group_send_on(struct worker *w, const struct wmsg *in, struct wmsg_chosen *chosen,
+                   bool is_owed);
 /* groups_missed - the same after a restart, all workers alike: a group of which nobody is in
  * `sessions` becomes a hit of one durable member, at the worker where that lives. */
 void groups_missed(struct worker *w, const struct msg *m, const uint64_t *sessions, size_t n,
@@ -480,8 +490,23 @@ void groups_missed(struct worker *w, const struct msg *m, const uint64_t *sessio
 /* group_pass_on - a delivery of s through this group, which s does not get: the next member does,
  * on record when that is durable; nobody does with QoS 2 when it may have left. */
 void group_pass_on(struct worker *w, const struct session *s, const struct delivery *d);
-/* groups_end_session - what s leaves behind, its subs removed already, goes to other members. */
-void groups_end_session(struct worker *w, const struct session *s);
+/* group_give - m goes to a member of this group, if there is one that can have it; not to `from`
+ * (NULL: to anybody). ERR_NOMEM and the journal's errors: it went to nobody. */
+MUST_USE enum err group_give(struct worker *w, uint32_t number, const struct msg *m,
+                             const struct session *from);
+/* groups_end_session - what s leaves behind, its subs removed already, goes to other members. True:
+ * some waits for room in the store, and the end of the session's record with it. */
+bool groups_end_session(struct worker *w, const struct session *s);
+
+/* orphan.c: what waits for room to go on to another member */
+/* orphan_keep - d waits, on record as a delivery of this session (0: nowhere). False: no memory, or
+ * too many do. */
+bool orphan_keep(struct worker *w, uint64_t session, const struct delivery *d);
+/* orphan_ends_session - the newest is the last of this session, whose record ends with it. */
+void orphan_ends_session(struct worker *w, uint64_t session);
+void orphans_turn(struct worker *w);
+uint64_t orphans_deadline(const struct worker *w);
+void orphans_free(struct worker *w);
 /* groups_session_changed - it fell asleep, woke up, or lasts longer or shorter. */
 void groups_session_changed(struct worker *w, struct session *s);
 /* group_join - s is a new member: the others are told. ERR_NOMEM: nothing changed, or those that
@@ -530,7 +555,7 @@ MUST_USE enum err record_deliver(struct worker *w, uint64_t body_id, unsigned wo
 /* record_numbers - the OSCORE numbers of a principal, see numbers.h. */
 MUST_USE enum err record_numbers(struct worker *w, uint64_t principal, struct slice content,
                                  uint64_t *ret_lsn);
-MUST_USE enum err record_settle(struct worker *w, enum journal_kind kind, const struct session *s,
+MUST_USE enum err record_settle(struct worker *w, enum journal_kind kind, uint64_t session,
                                 uint64_t seq, uint8_t reason, uint64_t *ret_lsn);
 void record_drop(struct worker *w, const struct session *s, uint64_t seq, uint8_t reason);
 /* record_try - d leaves once more. */
