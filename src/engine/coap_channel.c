@@ -455,10 +455,10 @@ static struct slice cut(struct coap_channel *c, struct slice *in)
 {
     enum { HEAD_BYTES = COAP_TCP_HEAD_MAX };
     size_t n = 0;
+    uint8_t bytes[HEAD_BYTES];
     struct slice begun = buf_slice(&c->in);
     if (begun.n > 0) { /* its head may be split: a few bytes more of it tell the length */
         size_t more = begun.n < HEAD_BYTES ? HEAD_BYTES - begun.n : 0;
-        uint8_t bytes[HEAD_BYTES];
         struct wr w = wr_into(bytes, sizeof(bytes));
         wr_bytes(&w, slice_head(begun, HEAD_BYTES));
         wr_bytes(&w, slice_head(*in, more));

@@ -238,7 +238,7 @@ static void meet(struct coap_stream *s)
     wheel_cancel(&d->callers, &s->deadline);
     if (log_in(s) != OK) {
         count_add(&d->setup.counters->refused_denied, 1);
-        coap_channel_close(s->channel, COAP_ABORT, "not authorized");
+        coap_channel_close(s->channel, COAP_ABORT, "refused: the log of the server says why");
         return;
     }
     s->is_known = true;
