@@ -1,12 +1,13 @@
-"""b: CoAP over TLS (RFC 8323) onto the same topics, by Debian's clients and byte by byte."""
+"""b: CoAP over TLS and WebSocket (RFC 8323) onto the same topics, by Debian's clients and byte by byte."""
+import re
 import time
 
 import pytest
 
-from harness import coap, coap_tcp, mosquitto
+from harness import coap, coap_tcp, mosquitto, websocket
 from harness.coap_message import BLOCK1, BLOCK2, CONTENT_FORMAT, DELETE, GET, OBSERVE, PUT, block, path
 from harness.coap_tcp import (ABORT, BAD_CSM_OPTION, BLOCK_WISE, CSM, CUSTODY, EXTENDED_TOKEN, MAX_MESSAGE_SIZE, PING, PONG,
-                              RELEASE, Peer)
+                              RELEASE, Peer, WebSocketPeer)
 from harness.fortress import Fortress, metrics, times
 from harness.mosquitto import Subscriber
 from harness.wait import wait_until
@@ -19,7 +20,7 @@ OURS = {MAX_MESSAGE_SIZE, BLOCK_WISE, EXTENDED_TOKEN}
 
 @pytest.fixture(scope='module')
 def tower():
-    made = Fortress(listeners=('mqtts', 'coaps', 'coaps+tcp'), settings=(f'packet_bytes={PACKET}', 'preauth_seconds=2s',
+    made = Fortress(listeners=('mqtts', 'coaps', 'coaps+tcp', 'coaps+ws'), settings=(f'packet_bytes={PACKET}', 'preauth_seconds=2s',
                                                                               'role_limits.connect_rate=1000/s'))
     yield made
     made.close()
@@ -132,6 +133,57 @@ def test_many_blocks_at_once(tower, lamp):
         assert peer.exchange(GET, state(lamp)).payload == value
 
 
+# ---- in WebSocket frames ----
+
+
+def test_websocket(tower, lamp, console):
+    with WebSocketPeer(lamp, csm=[(MAX_MESSAGE_SIZE, 50000)]) as peer:
+        assert b' 101 ' in peer.answer and b'Sec-WebSocket-Protocol: coap' in peer.answer
+        assert peer.receive().code == CSM
+        assert peer.exchange(PUT, state(lamp), b'by frames').code >> 5 == 2
+        assert peer.exchange(GET, 'mq/lamps/other/state').text == '4.03'
+        value = bytes(i % 241 for i in range(30000))
+        assert peer.exchange(PUT, state(lamp), value).code >> 5 == 2
+        assert peer.exchange(GET, state(lamp)).payload == value, 'over TLS records and reads'
+        first = peer.exchange(GET, state(lamp, 'goal'), options=[(OBSERVE, b'')])
+        mosquitto.publish(console, topic(lamp, 'goal'), 'seen', '-r', qos=1)
+        told = peer.receive()
+        assert (told.payload, told.token) == (b'seen', first.token)
+        peer.send(PING, b'abc')
+        assert peer.receive().code == PONG
+        peer.send(RELEASE)
+        assert peer.rest() == []
+    tower.wait_event('connect', listener='coaps+ws', principal=lamp.name)
+
+
+def test_messages_in_many_frames_and_many_messages(lamp):
+    with WebSocketPeer(lamp, split=1) as peer:
+        assert peer.receive().code == CSM
+        assert peer.exchange(PUT, state(lamp), b'byte by byte').code >> 5 == 2
+        assert peer.exchange(GET, state(lamp)).payload == b'byte by byte'
+    with WebSocketPeer(lamp) as peer:
+        data = [coap_tcp.encode(GET, bytes([i]), path(state(lamp)), framed=True) for i in range(100)]
+        peer.tls.sendall(b''.join(map(websocket.frame, data)))
+        assert [peer.receive().token for _ in range(101)][1:] == [bytes([i]) for i in range(100)]
+
+
+def test_websockets_that_are_refused(tower, lamp):
+    for request, status in ((websocket.request('/.well-known/coap'), b' 400 '),
+                            (websocket.request('/mqtt', Sec_WebSocket_Protocol='coap'), b' 404 ')):
+        with WebSocketPeer(lamp, request=request) as peer:
+            assert status in peer.answer, peer.answer
+    tower.wait_event('malformed', listener='coaps+ws', reason=re.compile('must offer coap'))
+    with WebSocketPeer(lamp) as peer:
+        peer.tls.sendall(websocket.frame(coap_tcp.encode(PING, b'1', [(CUSTODY, b'')])))  # a Len of its own
+        assert [m.code for m in peer.rest()] == [CSM, ABORT]
+    with WebSocketPeer(lamp, csm=None) as peer:
+        peer.send(GET, b'1', path('mq/a'))
+        assert [m.code for m in peer.rest()] == [CSM, ABORT]
+    with WebSocketPeer(lamp) as peer:
+        peer.send_bytes(websocket.frame(b'hello', websocket.TEXT))
+        assert [m.code for m in peer.rest()] == [CSM]
+
+
 # ---- signals ----
 
 
@@ -206,8 +258,8 @@ def test_broken_peers_are_aborted(tower, lamp):
             assert said[0].code == CSM, f'{what}: ours comes first, too'
             assert said[-1].code == ABORT and said[-1].payload, (what, said)
             assert said[-1].number(BAD_CSM_OPTION) == bad, what
-        with Peer(lamp) as peer:
-            assert peer.exchange(GET, 'mq/lamps/other/state').text == '4.03', 'others are served on'
+    with Peer(lamp) as peer:
+        assert peer.exchange(GET, 'mq/lamps/other/state').text == '4.03', 'others are served on'
     for category, n in before.items():
         n += sum(1 for row in BROKEN.values() if row[2] == category)
         wait_until(f'{n} events {category}', lambda n=n, category=category: seen_of(tower, category) >= n)

@@ -262,8 +262,11 @@ static enum err check_listener(const struct reading *r, const struct yaml_node *
     if (l->door != CONFIG_DOOR_COAP && (l->auth & CONFIG_AUTH_PSK) != 0) {
         return COMPLAIN(r, n, "auth psk is for the coap door; mqtt takes x509, password, token");
     }
-    if (l->websocket && l->door != CONFIG_DOOR_MQTT) {
-        return COMPLAIN(r, n, "websocket is for the mqtt door");
+    if (l->websocket && l->door != CONFIG_DOOR_MQTT && l->door != CONFIG_DOOR_COAP) {
+        return COMPLAIN(r, n, "websocket is for the mqtt and coap doors");
+    }
+    if (l->websocket && l->tcp) {
+        return COMPLAIN(r, n, "a coap listener has tcp: yes or websocket: yes, not both");
     }
     if (l->mqtt_3_1 && (l->door != CONFIG_DOOR_MQTT || l->websocket)) {
         return COMPLAIN(r, yaml_find(n, "mqtt_3_1"),
@@ -332,6 +335,9 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
     }
     if ((v = yaml_find(n, "from")) != NULL) {
         TRY(read_from(r, v, &l));
+    }
+    if (config_is_coap_tcp(&l)) {
+        (void)snprintf(l.path, sizeof(l.path), "/.well-known/coap"); /* SPEC: RFC8323 8.3 */
     }
     if ((v = yaml_find(n, "path")) != NULL) {
         TRY(read_path(r, v, l.path));

@@ -93,6 +93,14 @@ static const struct bad_case bad_cases[] = {
      "version: 1\nlisteners:\n  - { name: a, door: coap, tcp: yes, bind: \"[::]:1\", plain: yes "
      "}\n",
      "f:3:5: a coap listener over TCP has auth [x509] and is never plain"},
+    {"tcp and websocket",
+     "version: 1\nlisteners:\n  - { name: a, door: coap, tcp: yes, websocket: yes, bind: "
+     "\"[::]:1\" "
+     "}\n",
+     "f:3:5: a coap listener has tcp: yes or websocket: yes, not both"},
+    {"websocket at the https door",
+     "version: 1\nlisteners:\n  - { name: a, door: https, websocket: yes, bind: \"[::]:1\" }\n",
+     "f:3:5: websocket is for the mqtt and coap doors"},
     {"tcp at the mqtt door",
      "version: 1\nlisteners:\n  - { name: a, door: mqtt, tcp: yes, bind: \"[::]:1\" }\n",
      "f:3:33: tcp is for the coap door"},

@@ -57,6 +57,7 @@ static const struct ws_rules *set_websocket(struct serving *s, const struct conf
     *rules = (struct ws_rules){.path = slice_text(l->path),
                                .origins = origins,
                                .n_origins = l->n_origins,
+                               .is_coap = l->door == CONFIG_DOOR_COAP,
                                .frame_max = s->config.settings.limits.packet_bytes};
     return rules;
 }

@@ -157,9 +157,12 @@ static void report_upgrade(struct link *l, unsigned status)
             return;
         }
     }
-    report(l, EVENT_malformed, "the WebSocket upgrade was refused: ", stream_error(l->stream),
-           ". Let the client open a WebSocket with the subprotocol mqtt; MQTT alone belongs to the "
-           "port of the mqtts listener");
+    report(
+        l, EVENT_malformed, "the WebSocket upgrade was refused: ", stream_error(l->stream),
+        l->entrance->entrance.is_stream
+            ? ". Let the client open a WebSocket with the subprotocol coap"
+            : ". Let the client open a WebSocket with the subprotocol mqtt; MQTT alone belongs to "
+              "the port of the mqtts listener");
 }
 
 static void report_frame(struct link *l, enum err err)
@@ -169,7 +172,8 @@ static void report_frame(struct link *l, enum err err)
            err == ERR_TOO_LARGE
                ? "; the connection was closed. Let the client send smaller frames, or raise "
                  "packet_bytes"
-               : "; the connection was closed. Let the client send MQTT in masked binary frames");
+               : "; the connection was closed. Let the client send its messages in masked binary "
+                 "frames");
 }
 
 /* Why WebSocket ended, as events where it was the client's doing. */
@@ -402,6 +406,12 @@ static bool update_hold(struct link *l)
     return wants && stream_has_pending(l->stream);
 }
 
+/* What party_output gave is one message then. */
+static size_t whole_message(struct slice bytes)
+{
+    return bytes.n;
+}
+
 static size_t first_packet(struct slice bytes)
 {
     struct mqtt_fixed f;
@@ -418,7 +428,8 @@ static bool write_some(struct link *l)
         return true; /* WebSocket has ended: nobody is there to read it */
     }
     count_add(&d->counters->writes, 1);
-    enum err err = stream_write_packets(l->stream, d->io, slice_of(out, n), first_packet);
+    enum err err = stream_write_packets(l->stream, d->io, slice_of(out, n),
+                                        l->coap != NULL ? whole_message : first_packet);
     if (err == ERR_NOMEM) {
         report(l, EVENT_slow_client,
                "disconnected: what its socket did not take could not be kept: memory is at "

@@ -57,9 +57,26 @@ void party_resumed(struct link *l)
     }
 }
 
+/* Message by message; the last piece may go on in the next read. */
+static void input_frames(struct link *l, struct slice plain)
+{
+    size_t n = 0, from = 0;
+    const uint32_t *ends = stream_message_ends(l->stream, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct slice piece = slice_from(slice_head(plain, ends[i]), from);
+        coap_stream_piece(l->coap, piece, true, l->driver->now_ms);
+        from = ends[i];
+    }
+    if (from < plain.n) {
+        coap_stream_piece(l->coap, slice_from(plain, from), false, l->driver->now_ms);
+    }
+}
+
 void party_input(struct link *l, struct slice plain)
 {
-    if (l->coap != NULL) {
+    if (l->coap != NULL && stream_is_upgraded(l->stream)) {
+        input_frames(l, plain);
+    } else if (l->coap != NULL) {
         coap_stream_input(l->coap, plain, l->driver->now_ms);
     } else {
         worker_input(l->driver->worker, l->conn, plain, l->driver->now_ms);

@@ -13,7 +13,9 @@ struct coap_stream {
     struct association *a; /* NULL until it has logged in, and when that has ended */
     void *transport;
     struct timer deadline; /* of a stranger */
-    struct buf kept;       /* came, and could not be used yet */
+    struct buf kept;       /* came, and could not be used yet; in frames, each behind its length */
+    struct buf part;       /* in frames: of a message that has not ended */
+    enum coap_tcp_form form;
     uint64_t id;
     bool has_cert, is_known, is_shed, is_told;
     struct net_peer peer;
@@ -147,6 +149,7 @@ enum err coap_stream_open(struct coap_door *d, const struct coap_caller *caller,
     s->door = d;
     s->id = ++d->next_stream;
     s->transport = caller->transport;
+    s->form = caller->form;
     s->peer = *caller->peer;
     s->cipher = s->version = "";
     list_append(&d->streams, &s->node);
@@ -163,6 +166,7 @@ static void stream_free(struct coap_stream *s)
     list_unlink(&s->dirty);
     coap_channel_free(s->channel);
     buf_done(&s->kept);
+    buf_done(&s->part);
     mem_free(s);
 }
 
@@ -197,6 +201,7 @@ void stream_follow(struct coap_stream *s)
     report_end(s);
     wheel_cancel(&s->door->callers, &s->deadline);
     buf_done(&s->kept);
+    buf_done(&s->part);
     stream_mark(s);
     if (s->a != NULL) {
         association_close(s->a, end_words(s));
@@ -274,17 +279,27 @@ static void take(struct coap_stream *s, struct slice *in)
     }
 }
 
-static void keep(struct coap_stream *s, struct slice rest)
+static void put_by(struct coap_stream *s, struct buf *where, struct slice bytes)
 {
     bool is_over = coap_channel_ended(s->channel) != COAP_CHANNEL_LIVES;
-    if (rest.n == 0 || is_over) {
+    if (bytes.n == 0 || is_over) {
         return;
     }
-    if (buf_append(&s->kept, rest, SIZE_MAX) != OK) {
+    if (buf_append(where, bytes, SIZE_MAX) != OK) {
         coap_channel_close(s->channel, COAP_ABORT, "no memory");
         report(s, EVENT_quota, "there was no memory for what it sent",
                ": its connection was closed. Look at `sallyport alerts`, or raise memory_bytes");
         stream_follow(s);
+    }
+}
+
+static void take_framed(struct coap_stream *s, struct slice *in)
+{
+    while (in->n > 0 && coap_channel_wants_input(s->channel)) {
+        struct rd r = rd_from(*in);
+        struct slice message = rd_bytes(&r, rd_u32(&r));
+        *in = slice_from(*in, r.at);
+        take_one(s, &message);
     }
 }
 
@@ -293,7 +308,11 @@ static void take_kept(struct coap_stream *s)
 {
     struct slice in = buf_slice(&s->kept);
     size_t before = in.n;
-    take(s, &in);
+    if (s->form == COAP_TCP_FRAMED) {
+        take_framed(s, &in);
+    } else {
+        take(s, &in);
+    }
     if (s->kept.n > 0 && in.n < before) { /* else its end has dropped it */
         buf_drop(&s->kept, before - in.n);
     }
@@ -309,7 +328,38 @@ void coap_stream_input(struct coap_stream *s, struct slice plain, uint64_t now_m
     if (s->kept.n == 0) {
         take(s, &in);
     }
-    keep(s, in);
+    put_by(s, &s->kept, in);
+    stream_mark(s);
+    door_leave(s->door);
+}
+
+static void take_whole(struct coap_stream *s, struct slice message)
+{
+    if (s->kept.n == 0 && coap_channel_wants_input(s->channel)) {
+        take_one(s, &message);
+        return;
+    }
+    uint8_t length[4];
+    struct wr w = wr_into(length, sizeof(length));
+    wr_u32(&w, (uint32_t)message.n);
+    put_by(s, &s->kept, wr_slice(&w));
+    put_by(s, &s->kept, message);
+}
+
+/* What is longer than any message may be is judged by its beginning: it is none of ours to keep. */
+void coap_stream_piece(struct coap_stream *s, struct slice piece, bool is_end, uint64_t now_ms)
+{
+    bool is_too_long = s->part.n + piece.n > s->door->setup.limits->packet_bytes;
+    door_enter(s->door, now_ms);
+    if (s->part.n > 0 || !is_end) {
+        put_by(s, &s->part, piece);
+        piece = buf_slice(&s->part);
+    }
+    if (is_end || is_too_long) {
+        AUTO(buf_done) struct buf whole = s->part;
+        s->part = (struct buf){0};
+        take_whole(s, piece);
+    }
     stream_mark(s);
     door_leave(s->door);
 }

@@ -31,9 +31,11 @@ MUST_USE enum err coap_stream_open(struct coap_door *d, const struct coap_caller
  * for the event of its login, static. */
 void coap_stream_present(struct coap_stream *s, struct slice name, const struct digest *spki,
                          const char *version, const char *cipher);
-/* coap_stream_input - borrowed. What cannot be used yet is kept: see coap_stream_wants_input. In
- * frames, what is given is one message. */
+/* coap_stream_input - borrowed. What cannot be used yet is kept: see coap_stream_wants_input. Not
+ * in frames. */
 void coap_stream_input(struct coap_stream *s, struct slice plain, uint64_t now_ms);
+/* coap_stream_piece - the same in frames: of one message, which ends with it or goes on. */
+void coap_stream_piece(struct coap_stream *s, struct slice piece, bool is_end, uint64_t now_ms);
 /* coap_stream_wants_input - false: leave the bytes in the socket. */
 bool coap_stream_wants_input(const struct coap_stream *s);
 /* coap_stream_output - up to cap bytes (in frames: one message) for the client; 0: nothing waits.

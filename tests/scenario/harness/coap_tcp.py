@@ -4,7 +4,7 @@ import socket
 import ssl
 import subprocess
 
-from harness import coap, coap_message
+from harness import coap, coap_message, websocket
 from harness.coap_message import Message
 
 CSM, PING, PONG, RELEASE, ABORT = 0xe1, 0xe2, 0xe3, 0xe4, 0xe5
@@ -113,6 +113,48 @@ class Peer:
 
     def __exit__(self, *_):
         self.close()
+
+
+class WebSocketPeer(Peer):
+    """The same in WebSocket frames: one message in each, with a Len of 0. `split`: frames of so many bytes."""
+
+    def __init__(self, device, csm=(), request=None, split=None):
+        raw = socket.create_connection(('127.0.0.1', device.fortress.ports['coaps+ws']), timeout=20)
+        made = context(device)
+        made.set_alpn_protocols(['http/1.1'])
+        self.device, self._tokens, self._bytes, self.split = device, itertools.count(1), b'', split
+        self.tls = made.wrap_socket(raw, server_hostname='localhost')
+        asked = websocket.request('/.well-known/coap', Sec_WebSocket_Protocol='coap') if request is None else request
+        self.tls.sendall(asked)
+        answer = b''
+        while b'\r\n\r\n' not in answer:
+            more = self.tls.recv(65536)
+            assert more, answer
+            answer += more
+        self.answer, _, rest = answer.partition(b'\r\n\r\n')
+        self.frames = websocket.Framed(self.tls, rest)
+        if csm is not None and request is None:
+            self.send(CSM, options=csm)
+
+    def send(self, code, token=b'', options=(), payload=b''):
+        data = encode(code, token, options, payload, framed=True)
+        size = self.split or len(data)
+        pieces = [data[at:at + size] for at in range(0, len(data), size)]
+        self.tls.sendall(b''.join(
+            websocket.frame(piece, websocket.CONTINUATION if i else websocket.BINARY, fin=i == len(pieces) - 1)
+            for i, piece in enumerate(pieces)))
+
+    def receive(self):
+        try:
+            data = self.frames.recv(0)
+        except (ConnectionResetError, ssl.SSLEOFError):
+            data = b''
+        if not data:
+            return None
+        assert data[0] >> 4 == 0, data
+        n_token = data[0] & 15
+        options, payload = coap_message.decode_options(data[2 + n_token:])
+        return Message(code=data[1], token=data[2:2 + n_token], options=options, payload=payload)
 
 
 def run_client(build, device, method, path, payload=None, more=(), wait_s=10):
