@@ -1,5 +1,6 @@
 """b: CoAP over TLS and WebSocket (RFC 8323) onto the same topics, by Debian's clients and byte by byte."""
 import re
+import socket
 import time
 
 import pytest
@@ -275,11 +276,24 @@ def test_requests_with_what_is_not_known(lamp):
         assert peer.exchange(GET, 'mq/lamps/other/state').text == '4.03'
 
 
+def closed(one):
+    try:
+        return one.recv(1) == b''
+    except ConnectionResetError:
+        return True
+
+
 def test_who_says_nothing_is_closed(tower, lamp):
     with Peer(lamp, csm=None) as silent, Peer(lamp, csm=None) as slow:
         slow.send_bytes(b'\x00')  # the first half of a CSM
+        mute = [socket.create_connection(('127.0.0.1', tower.ports[name])) for name in ('coaps+tcp', 'coaps+ws')]
+        mute[1].sendall(b'\x16\x03\x01')  # the beginning of a handshake
         for peer in (silent, slow):
             assert [m.code for m in peer.rest()] == [CSM, ABORT]
+    for one in mute:
+        one.settimeout(20)
+        assert closed(one), 'without a word'
+        one.close()
     tower.wait_event('slow_client', listener='coaps+tcp')
 
 

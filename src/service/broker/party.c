@@ -112,6 +112,9 @@ bool party_is_known(const struct link *l)
 
 bool party_is_finished(const struct link *l)
 {
+    if (l->coap != NULL && !stream_is_ready(l->stream)) {
+        return coap_stream_has_ended(l->coap); /* there is no way yet for its last words */
+    }
     return l->coap != NULL ? coap_stream_is_finished(l->coap)
                            : worker_is_finished(l->driver->worker, l->conn);
 }

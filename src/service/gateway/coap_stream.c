@@ -12,12 +12,12 @@ struct coap_stream {
     struct coap_channel *channel;
     struct association *a; /* NULL until it has logged in, and when that has ended */
     void *transport;
-    struct timer deadline; /* of a stranger */
+    struct timer deadline; /* of a stranger; then of the last words */
     struct buf kept;       /* came, and could not be used yet; in frames, each behind its length */
     struct buf part;       /* in frames: of a message that has not ended */
     enum coap_tcp_form form;
     uint64_t id;
-    bool has_cert, is_known, is_shed, is_told;
+    bool has_cert, is_known, is_shed, is_told, is_late;
     struct net_peer peer;
     struct digest spki;
     const char *version, *cipher; /* static */
@@ -181,6 +181,13 @@ void coap_stream_gone(struct coap_stream *s, const char *why, uint64_t now_ms)
     stream_free(s);
 }
 
+/* Who does not read keeps nothing open. */
+static void say_farewell(struct coap_stream *s)
+{
+    wheel_arm(&s->door->callers, &s->deadline, s->door->now_ms + COAP_STREAM_FAREWELL_MS);
+    stream_mark(s);
+}
+
 void stream_leave(struct coap_stream *s)
 {
     bool is_orderly = s->door->is_draining;
@@ -189,7 +196,7 @@ void stream_leave(struct coap_stream *s)
     /* Why is for the operator. */
     coap_channel_close(s->channel, is_orderly ? COAP_RELEASE : COAP_ABORT,
                        is_orderly ? "the server goes down" : "the server has ended it");
-    stream_mark(s);
+    say_farewell(s);
 }
 
 void stream_follow(struct coap_stream *s)
@@ -199,10 +206,9 @@ void stream_follow(struct coap_stream *s)
     }
     s->is_told = true;
     report_end(s);
-    wheel_cancel(&s->door->callers, &s->deadline);
     buf_done(&s->kept);
     buf_done(&s->part);
-    stream_mark(s);
+    say_farewell(s);
     if (s->a != NULL) {
         association_close(s->a, end_words(s));
     }
@@ -392,10 +398,14 @@ void coap_stream_backlog(struct coap_stream *s, size_t n)
     }
 }
 
+bool coap_stream_has_ended(const struct coap_stream *s)
+{
+    return coap_channel_ended(s->channel) != COAP_CHANNEL_LIVES;
+}
+
 bool coap_stream_is_finished(const struct coap_stream *s)
 {
-    return coap_channel_ended(s->channel) != COAP_CHANNEL_LIVES &&
-           !coap_channel_has_output(s->channel);
+    return coap_stream_has_ended(s) && (s->is_late || !coap_channel_has_output(s->channel));
 }
 
 bool coap_stream_is_shed(const struct coap_stream *s)
@@ -421,6 +431,11 @@ void streams_turn(struct coap_door *d)
     wheel_advance(&d->callers, d->now_ms);
     while ((t = wheel_next(&d->callers)) != NULL) {
         struct coap_stream *s = CONTAINER_OF(t, struct coap_stream, deadline);
+        if (coap_stream_has_ended(s)) {
+            s->is_late = true;
+            stream_mark(s);
+            continue;
+        }
         report(s, EVENT_slow_client, "no CSM came within preauth_seconds",
                ": the connection was closed. If it is one of ours, look at its network, or at what "
                "it speaks");

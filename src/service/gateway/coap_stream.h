@@ -16,6 +16,8 @@
 
 struct coap_stream;
 
+enum { COAP_STREAM_FAREWELL_MS = 5000 }; /* so long the last words may take to leave */
+
 struct coap_caller {
     const struct net_peer *peer; /* borrowed for the call */
     void *transport;             /* the driver's */
@@ -43,8 +45,9 @@ bool coap_stream_wants_input(const struct coap_stream *s);
 size_t coap_stream_output(struct coap_stream *s, uint8_t *dst, size_t cap, uint64_t now_ms);
 /* coap_stream_backlog - so many bytes of its output wait for its socket. */
 void coap_stream_backlog(struct coap_stream *s, size_t n);
-/* coap_stream_is_finished - nothing more will come from it or go to it: close, and
- * coap_stream_gone. */
+/* coap_stream_has_ended - nothing more will come from it. coap_stream_is_finished - nor go to it,
+ * or not in time: close, and coap_stream_gone. */
+bool coap_stream_has_ended(const struct coap_stream *s);
 bool coap_stream_is_finished(const struct coap_stream *s);
 /* coap_stream_is_shed - finished for want of memory: nothing of it may linger. */
 bool coap_stream_is_shed(const struct coap_stream *s);

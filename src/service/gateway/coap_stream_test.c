@@ -399,6 +399,23 @@ static void who_is_silent_is_asked(void **state)
     street_close(st);
 }
 
+/* Its socket takes nothing: what it is owed is not kept for ever. */
+static void who_does_not_read_its_last_words(void **state)
+{
+    struct street *st = street_open(state);
+    comes_in(st, 0, "dev1");
+    coap_stream_input(st->callers[0].s, slice_of("\x0f\x01", 2), st->f->now_ms);
+    assert_true(coap_stream_has_ended(st->callers[0].s));
+    for (int i = 0; i < 2; i++) { /* as street_turns, but nothing is pulled */
+        assert_int_equal(coap_stream_is_finished(st->callers[0].s), i == 1);
+        assert_true(i == 1 ||
+                    coap_door_deadline(st->door) <= st->f->now_ms + COAP_STREAM_FAREWELL_MS);
+        st->f->now_ms += COAP_STREAM_FAREWELL_MS;
+        coap_door_turn(st->door, st->f->now_ms, st->f->wall_ms);
+    }
+    street_close(st);
+}
+
 static void the_server_goes_down(void **state)
 {
     struct street *st = street_open(state);
@@ -447,6 +464,7 @@ int main(void)
         WITH(much_at_once),
         WITH(a_new_realm_cuts_off),
         WITH(who_is_silent_is_asked),
+        WITH(who_does_not_read_its_last_words),
         WITH(the_server_goes_down),
         WITH(without_memory),
 #undef WITH
