@@ -450,6 +450,13 @@ static void take_message(struct coap_channel *c, struct slice bytes, uint64_t no
     } /* an answer: to nothing, for we ask nothing */
 }
 
+uint32_t coap_channel_message_max(const struct coap_channel *c)
+{
+    bool is_stranger = c->state == COAP_CHANNEL_CSM_AWAITED;
+    return is_stranger && c->message_bytes > COAP_TCP_BASE_BYTES ? COAP_TCP_BASE_BYTES
+                                                                 : c->message_bytes;
+}
+
 /* The message that *in begins with, or goes on with; empty while it is not whole. */
 static struct slice cut(struct coap_channel *c, struct slice *in)
 {
@@ -466,7 +473,7 @@ static struct slice cut(struct coap_channel *c, struct slice *in)
     } else {
         begun = *in;
     }
-    enum err err = coap_tcp_size(begun, c->message_bytes, &n);
+    enum err err = coap_tcp_size(begun, coap_channel_message_max(c), &n);
     if (err == ERR_AGAIN) {
         n = c->in.n + in->n + 1; /* all there is, and it is not enough */
     } else if (err == ERR_TOO_LARGE) {
@@ -509,7 +516,7 @@ void coap_channel_next(struct coap_channel *c, struct slice *in, uint64_t now_ms
     } else {
         message = cut(c, in);
     }
-    if (message.n > 0 && message.n <= c->message_bytes) {
+    if (message.n > 0 && message.n <= coap_channel_message_max(c)) {
         take_message(c, message, now_ms, ret);
     } else if (message.n > 0) {
         coap_channel_fail(c, COAP_CHANNEL_TOO_LARGE, "a message is over our Max-Message-Size", -1);

@@ -75,6 +75,10 @@ void coap_channel_next(struct coap_channel *c, struct slice *in, uint64_t now_ms
 /* coap_channel_wants_input - false: leave the bytes where they are. */
 bool coap_channel_wants_input(const struct coap_channel *c);
 
+/* coap_channel_message_max - the largest message that is taken now: before its CSM everybody's base
+ * value, so that a stranger has little to fill. */
+uint32_t coap_channel_message_max(const struct coap_channel *c);
+
 /* coap_channel_output - up to cap bytes that leave now; in frames, at most one message: cap must
  * hold it. */
 size_t coap_channel_output(struct coap_channel *c, uint8_t *dst, size_t cap);

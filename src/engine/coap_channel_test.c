@@ -450,6 +450,34 @@ static void the_bound_of_a_message(void **state)
     }
 }
 
+/* Before its CSM a stranger has the base value. SPEC: RFC8323 5.3.1 */
+static void the_bound_of_a_stranger(void **state)
+{
+    (void)state;
+    for (unsigned form = COAP_TCP_STREAM; form <= COAP_TCP_FRAMED; form++) {
+        for (size_t over = 0; over < 2; over++) {
+            struct bench b = {0};
+            static uint8_t value[MESSAGE_MAX];
+            uint8_t *bytes = malloc(MESSAGE_MAX);
+            struct coap_message m = {.code = COAP_CSM};
+            size_t n = 0;
+            bench_open(&b, (enum coap_tcp_form)form);
+            assert_int_equal(coap_channel_message_max(b.c), COAP_TCP_BASE_BYTES);
+            do { /* diagnostic words, as many as fit */
+                m.payload = slice_of(value, m.payload.n + 1);
+            } while (coap_tcp_bytes(&m, (enum coap_tcp_form)form) < COAP_TCP_BASE_BYTES + over);
+            assert_int_equal(coap_tcp_encode(&m, (enum coap_tcp_form)form, bytes, MESSAGE_MAX, &n),
+                             OK);
+            assert_int_equal(feed(&b, slice_of(bytes, n)), 0);
+            assert_int_equal(coap_channel_ended(b.c),
+                             over == 0 ? COAP_CHANNEL_LIVES : COAP_CHANNEL_TOO_LARGE);
+            assert_true(over == 1 || coap_channel_message_max(b.c) == MESSAGE_MAX);
+            coap_channel_free(b.c);
+            free(bytes);
+        }
+    }
+}
+
 static void requests_that_are_refused_here(void **state)
 {
     (void)state;
@@ -686,6 +714,7 @@ int main(void)
         cmocka_unit_test(what_we_say_when_we_go),
         cmocka_unit_test(broken_messages_abort),
         cmocka_unit_test(the_bound_of_a_message),
+        cmocka_unit_test(the_bound_of_a_stranger),
         cmocka_unit_test(requests_that_are_refused_here),
         cmocka_unit_test(who_asks_much_waits),
         cmocka_unit_test(observing),

@@ -355,7 +355,7 @@ static void take_whole(struct coap_stream *s, struct slice message)
 /* What is longer than any message may be is judged by its beginning: it is none of ours to keep. */
 void coap_stream_piece(struct coap_stream *s, struct slice piece, bool is_end, uint64_t now_ms)
 {
-    bool is_too_long = s->part.n + piece.n > s->door->setup.limits->packet_bytes;
+    bool is_too_long = s->part.n + piece.n > coap_channel_message_max(s->channel);
     door_enter(s->door, now_ms);
     if (s->part.n > 0 || !is_end) {
         put_by(s, &s->part, piece);

@@ -399,6 +399,29 @@ static void who_is_silent_is_asked(void **state)
     street_close(st);
 }
 
+/* Memory is short: whoever has not logged in goes first, by the shedder of the door. */
+static void strangers_are_turned_away(void **state)
+{
+    struct street *st = street_open(state);
+    comes_in(st, 0, "dev1");
+    assert_int_equal(connects(st, 1, "desk"), OK);
+    requests(st, 0, COAP_GET, "/mq/commands/dev1", NULL, 0);
+    EXPECT_CODE(next_of(&st->callers[0]), COAP_CONTENT);
+    struct shedder *shed = &st->door->shedder;
+    assert_int_equal(shed->turn_away(shed->ctx), 1);
+    pump(st);
+    assert_true(st->callers[1].is_finished && coap_stream_is_shed(st->callers[1].s));
+    assert_false(st->callers[0].is_finished);
+    struct consumer most = shed->worst(shed->ctx);
+    assert_true(most.bytes > 0);
+    shed->close(shed->ctx, &most, 91);
+    pump(st);
+    EXPECT_CODE(next_of(&st->callers[0]), COAP_ABORT);
+    assert_int_equal(coap_door_count(st->door), 0);
+    assert_non_null(find_event(st->f, EVENT_slow_client));
+    street_close(st);
+}
+
 /* Its socket takes nothing: what it is owed is not kept for ever. */
 static void who_does_not_read_its_last_words(void **state)
 {
@@ -464,6 +487,7 @@ int main(void)
         WITH(much_at_once),
         WITH(a_new_realm_cuts_off),
         WITH(who_is_silent_is_asked),
+        WITH(strangers_are_turned_away),
         WITH(who_does_not_read_its_last_words),
         WITH(the_server_goes_down),
         WITH(without_memory),
