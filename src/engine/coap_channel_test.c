@@ -1,16 +1,9 @@
 /* Stories of one connection: bytes in hex, what they bring, what leaves. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "engine/coap_channel_bench_test.h"
 
 #include "base/heap_test.h"
 #include "base/mem.h"
-#include "engine/coap_channel.h"
 
-enum { KEY = 7, MESSAGE_MAX = 2000, OUT_MAX = 256 * 1024 };
 enum op {
     END,
     IN,      /* want: how many requests it brings */
@@ -32,76 +25,6 @@ struct step {
     const char *text;
     int want;
 };
-
-struct bench {
-    struct coap_limits limits;
-    struct coap_counters counters;
-    struct coap_channel *c;
-    uint32_t asked[64];
-    size_t n_asked;
-    uint64_t now_ms;
-    enum coap_tcp_form form;
-    bool is_lenient; /* an allocation fails somewhere: nothing may break, results may differ */
-};
-
-/* Max-Message-Size 2000, Block-Wise-Transfer, Extended-Token-Length 32. */
-#define OUR_CSM "60e12207d0202120"
-#define CSM     "00e1"
-
-static size_t hex(const char *text, uint8_t *dst)
-{
-    static const char digits[] = "0123456789abcdef";
-    size_t n = 0;
-    for (const char *at = text; at[0] != '\0'; at += 2) {
-        dst[n++] =
-            (uint8_t)((strchr(digits, at[0]) - digits) * 16 + (strchr(digits, at[1]) - digits));
-    }
-    return n;
-}
-
-static void bench_open(struct bench *b, enum coap_tcp_form form)
-{
-    *b = (struct bench){
-        .limits = coap_limits_default(), .now_ms = 1000, .form = form, .is_lenient = b->is_lenient};
-    b->limits.token_bytes = COAP_ENDPOINT_TOKEN_MAX;
-    b->limits.n_exchanges = 3;
-    b->limits.n_observations = 2;
-    struct coap_channel_setup setup = {
-        .limits = &b->limits, .counters = &b->counters, .form = form, .message_bytes = MESSAGE_MAX};
-    enum err err = coap_channel_new(&setup, b->now_ms, &b->c);
-    assert_true(b->is_lenient || err == OK);
-}
-
-/* A copy, so that nothing is read behind its end. Gives how many requests came. */
-static int feed(struct bench *b, struct slice bytes)
-{
-    uint8_t *copy = malloc(bytes.n > 0 ? bytes.n : 1);
-    assert_non_null(copy);
-    slice_copy(copy, bytes);
-    struct slice in = slice_of(copy, bytes.n);
-    int n = 0;
-    while (in.n > 0 && coap_channel_wants_input(b->c)) {
-        struct coap_event ev;
-        coap_channel_next(b->c, &in, b->now_ms, &ev);
-        if (ev.kind == COAP_EVENT_REQUEST) {
-            assert_true(b->n_asked < 64);
-            b->asked[b->n_asked++] = ev.id;
-            n++;
-        }
-    }
-    free(copy);
-    return n;
-}
-
-static uint32_t oldest(struct bench *b)
-{
-    uint32_t id = b->asked[0];
-    for (size_t i = 1; i < b->n_asked; i++) {
-        b->asked[i - 1] = b->asked[i];
-    }
-    b->n_asked -= b->n_asked > 0 ? 1 : 0;
-    return id;
-}
 
 static void check_out(struct bench *b, const char *text, size_t line)
 {
@@ -428,56 +351,6 @@ static void broken_messages_abort(void **state)
          COAP_CHANNEL_MALFORMED, ""); /* a token of 33 bytes. SPEC: RFC8974 2.2.1 */
 }
 
-static void the_bound_of_a_message(void **state)
-{
-    (void)state;
-    for (size_t over = 0; over < 2; over++) {
-        struct bench b = {0};
-        static uint8_t bytes[MESSAGE_MAX + 16];
-        bench_open(&b, COAP_TCP_STREAM);
-        assert_int_equal(feed(&b, slice_of(bytes, hex(CSM, bytes))), 0);
-        struct coap_message m = {.code = COAP_PUT,
-                                 .payload = slice_of(bytes, MESSAGE_MAX - 5 + over)};
-        uint8_t *dst = malloc(MESSAGE_MAX + 1);
-        size_t n = 0;
-        assert_int_equal(coap_tcp_encode(&m, COAP_TCP_STREAM, dst, MESSAGE_MAX + 1, &n), OK);
-        assert_int_equal(n, MESSAGE_MAX + over);
-        assert_int_equal(feed(&b, slice_of(dst, over == 0 ? n : 4)), over == 0 ? 1 : 0);
-        assert_int_equal(coap_channel_ended(b.c),
-                         over == 0 ? COAP_CHANNEL_LIVES : COAP_CHANNEL_TOO_LARGE);
-        free(dst);
-        coap_channel_free(b.c);
-    }
-}
-
-/* Before its CSM a stranger has the base value. SPEC: RFC8323 5.3.1 */
-static void the_bound_of_a_stranger(void **state)
-{
-    (void)state;
-    for (unsigned form = COAP_TCP_STREAM; form <= COAP_TCP_FRAMED; form++) {
-        for (size_t over = 0; over < 2; over++) {
-            struct bench b = {0};
-            static uint8_t value[MESSAGE_MAX];
-            uint8_t *bytes = malloc(MESSAGE_MAX);
-            struct coap_message m = {.code = COAP_CSM};
-            size_t n = 0;
-            bench_open(&b, (enum coap_tcp_form)form);
-            assert_int_equal(coap_channel_message_max(b.c), COAP_TCP_BASE_BYTES);
-            do { /* diagnostic words, as many as fit */
-                m.payload = slice_of(value, m.payload.n + 1);
-            } while (coap_tcp_bytes(&m, (enum coap_tcp_form)form) < COAP_TCP_BASE_BYTES + over);
-            assert_int_equal(coap_tcp_encode(&m, (enum coap_tcp_form)form, bytes, MESSAGE_MAX, &n),
-                             OK);
-            assert_int_equal(feed(&b, slice_of(bytes, n)), 0);
-            assert_int_equal(coap_channel_ended(b.c),
-                             over == 0 ? COAP_CHANNEL_LIVES : COAP_CHANNEL_TOO_LARGE);
-            assert_true(over == 1 || coap_channel_message_max(b.c) == MESSAGE_MAX);
-            coap_channel_free(b.c);
-            free(bytes);
-        }
-    }
-}
-
 static void requests_that_are_refused_here(void **state)
 {
     (void)state;
@@ -577,128 +450,6 @@ static void the_end_of_an_observation(void **state)
                               {END, "", 0}});
 }
 
-/* Who does not read gets the latest state, and nothing is read from it. */
-static void a_slow_reader_gets_the_latest(void **state)
-{
-    struct bench b = {0};
-    uint8_t in[64];
-    static uint8_t value[1000], out[OUT_MAX];
-    (void)state;
-    bench_open(&b, COAP_TCP_STREAM);
-    assert_int_equal(feed(&b, slice_of(in, hex(CSM "1101aa60", in))), 1);
-    assert_int_equal(coap_channel_observe(b.c, b.asked[0], KEY, b.now_ms), OK);
-    struct coap_answer a = {.code = COAP_CONTENT, .payload = slice_of(value, sizeof(value))};
-    assert_int_equal(coap_channel_respond(b.c, oldest(&b), &a), OK);
-    size_t told = 0;
-    while (coap_channel_wants_input(b.c)) {
-        assert_int_equal(coap_channel_notify(b.c, KEY, &a), OK);
-        told++;
-    }
-    assert_in_range(told, 1, COAP_CHANNEL_OUTPUT_BYTES / sizeof(value) + 1);
-    size_t bytes = coap_channel_bytes(b.c);
-    for (uint8_t i = 0; i < 200; i++) {
-        value[0] = i;
-        assert_int_equal(coap_channel_notify(b.c, KEY, &a), OK);
-    }
-    assert_true(coap_channel_bytes(b.c) < bytes + 2 * sizeof(value) + 64);
-    size_t n = 0, more;
-    while ((more = coap_channel_output(b.c, out + n, 4096)) > 0) {
-        n += more;
-    }
-    assert_true(coap_channel_wants_input(b.c));
-    assert_int_equal(out[n - sizeof(value)], 199); /* the last value's first byte */
-    assert_true(n < COAP_CHANNEL_OUTPUT_BYTES + 3 * (sizeof(value) + 16));
-    coap_channel_free(b.c);
-}
-
-/* What the peer takes bounds what it gets. */
-static void the_peers_own_bound(void **state)
-{
-    struct bench b = {0};
-    static uint8_t value[1200], out[2048];
-    uint8_t in[64];
-    struct coap_answer a = {.code = COAP_CONTENT, .payload = slice_of(value, sizeof(value))};
-    (void)state;
-    bench_open(&b, COAP_TCP_STREAM);
-    assert_int_equal(feed(&b, slice_of(in, hex(CSM "0101aa", in))), 1);
-    assert_int_equal(coap_channel_payload_max(b.c),
-                     COAP_TCP_BASE_BYTES - COAP_CHANNEL_BESIDE_BYTES);
-    assert_int_equal(coap_channel_respond(b.c, b.asked[0], &a), ERR_TOO_LARGE);
-    assert_int_equal(feed(&b, slice_of(in, hex("30e1220500", in))), 0); /* now 1280 */
-    assert_int_equal(coap_channel_respond(b.c, b.asked[0], &a), OK);
-    assert_true(coap_channel_output(b.c, out, sizeof(out)) > sizeof(value));
-    assert_int_equal(feed(&b, slice_of(in, hex("20e12140", in))), 0); /* 64 */
-    assert_int_equal(coap_channel_payload_max(b.c), 0);
-    coap_channel_free(b.c);
-}
-
-static void memory_is_full(void **state)
-{
-    struct bench b = {0};
-    uint8_t in[64];
-    (void)state;
-    bench_open(&b, COAP_TCP_STREAM);
-    assert_int_equal(feed(&b, slice_of(in, hex(CSM, in))), 0);
-    b.limits.is_full = true;
-    check_out(&b, OUR_CSM, 0);
-    assert_int_equal(feed(&b, slice_of(in, hex("0101aa", in))), 0);
-    check_out(&b, "31a3aad1010a", 1); /* 5.03 with Max-Age 10 */
-    assert_int_equal(b.counters.unserved, 1);
-    coap_channel_free(b.c);
-}
-
-/* The same bytes, cut anywhere, bring the same. */
-static void cut_anywhere(void **state)
-{
-    uint8_t bytes[128], out[256], whole[256];
-    size_t n = hex("40e122048020"
-                   "3101aab26d71"
-                   "0d01000102030405060708090a0b0c0d"
-                   "01e242",
-                   bytes);
-    size_t whole_n = 0;
-    (void)state;
-    for (size_t size = n; size > 0; size--) {
-        struct bench b = {0};
-        int asked = 0;
-        bench_open(&b, COAP_TCP_STREAM);
-        for (size_t at = 0; at < n; at += size) {
-            asked += feed(&b, slice_head(slice_from(slice_of(bytes, n), at), size));
-        }
-        assert_int_equal(asked, 2);
-        size_t out_n = coap_channel_output(b.c, out, sizeof(out));
-        if (size == n) {
-            whole_n = out_n;
-            memcpy(whole, out, out_n);
-        }
-        assert_true(slice_equal(slice_of(out, out_n), slice_of(whole, whole_n)));
-        coap_channel_free(b.c);
-    }
-}
-
-/* In frames each call is a message, in and out. */
-static void frames(void **state)
-{
-    struct bench b = {0};
-    uint8_t in[64], out[64];
-    (void)state;
-    bench_open(&b, COAP_TCP_FRAMED);
-    assert_int_equal(feed(&b, slice_of(in, hex(CSM, in))), 0);
-    assert_int_equal(feed(&b, slice_of(in, hex("0101aab26d71", in))), 1);
-    assert_int_equal(feed(&b, slice_of(in, hex("01e242", in))), 0);
-    struct coap_answer a = {.code = COAP_CONTENT, .payload = slice_text("hi")};
-    assert_int_equal(coap_channel_respond(b.c, b.asked[0], &a), OK);
-    assert_int_equal(coap_channel_output(b.c, out, 4), 0); /* it needs more room */
-    assert_int_equal(coap_channel_output(b.c, out, sizeof(out)), 8);
-    assert_int_equal(coap_channel_output(b.c, out, sizeof(out)), 3);
-    assert_int_equal(coap_channel_output(b.c, out, sizeof(out)), 6);
-    assert_int_equal(out[0], 0x01);
-    assert_int_equal(coap_channel_output(b.c, out, sizeof(out)), 0);
-    assert_int_equal(feed(&b, slice_of(in, hex("3101aab26d71", in))), 0); /* a Len of its own */
-    assert_int_equal(coap_channel_ended(b.c), COAP_CHANNEL_MALFORMED);
-    coap_channel_free(b.c);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -713,17 +464,10 @@ int main(void)
         cmocka_unit_test(an_abort_ends_all),
         cmocka_unit_test(what_we_say_when_we_go),
         cmocka_unit_test(broken_messages_abort),
-        cmocka_unit_test(the_bound_of_a_message),
-        cmocka_unit_test(the_bound_of_a_stranger),
         cmocka_unit_test(requests_that_are_refused_here),
         cmocka_unit_test(who_asks_much_waits),
         cmocka_unit_test(observing),
         cmocka_unit_test(the_end_of_an_observation),
-        cmocka_unit_test(a_slow_reader_gets_the_latest),
-        cmocka_unit_test(the_peers_own_bound),
-        cmocka_unit_test(memory_is_full),
-        cmocka_unit_test(cut_anywhere),
-        cmocka_unit_test(frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
