@@ -12,6 +12,7 @@
 #include "engine/coap_channel.h"
 
 enum { KEY = 7, MESSAGE_MAX = 2000, OUT_MAX = 256 * 1024 };
+
 struct bench {
     struct coap_limits limits;
     struct coap_counters counters;
@@ -54,7 +55,7 @@ static void bench_open(struct bench *b, enum coap_tcp_form form)
 /* A copy, so that nothing is read behind its end. Gives how many requests came. */
 static int feed(struct bench *b, struct slice bytes)
 {
-    uint8_t *copy = malloc(bytes.n > 0 ? bytes.n : 1);
+    uint8_t *copy = test_malloc(bytes.n > 0 ? bytes.n : 1);
     assert_non_null(copy);
     slice_copy(copy, bytes);
     struct slice in = slice_of(copy, bytes.n);
@@ -68,7 +69,7 @@ static int feed(struct bench *b, struct slice bytes)
             n++;
         }
     }
-    free(copy);
+    test_free(copy);
     return n;
 }
 
