@@ -262,8 +262,10 @@ static enum err check_part(const struct coap_bodies *b, const struct coap_block_
     uint64_t most = part->body_max < b->limits.body_bytes ? part->body_max : b->limits.body_bytes;
     uint64_t end = coap_block_offset(part->block) + part->payload.n;
     uint32_t said = 0;
-    if (part->block.has_more && part->payload.n != coap_block_bytes(part->block.szx)) {
-        return ERR_MALFORMED; /* SPEC: RFC7959 2.3 */
+    size_t size = coap_block_bytes(part->block.szx);
+    bool is_many = part->is_bert && part->payload.n > 0 && part->payload.n % size == 0;
+    if (part->block.has_more && part->payload.n != size && !is_many) {
+        return ERR_MALFORMED; /* SPEC: RFC7959 2.3, RFC8323 6 */
     }
     if (part->block.number == 0 &&
         coap_options_find_uint(part->options, COAP_OPTION_SIZE1, &said) && said > most) {

@@ -46,6 +46,7 @@ struct coap_block_part {
     struct slice options; /* all of the request's */
     struct slice payload;
     struct coap_block block; /* its Block1 */
+    bool is_bert;            /* before the last, too, it may be many blocks of its size at once */
     uint64_t body_max; /* what the caller takes of this body; limits.body_bytes bounds it too */
 };
 

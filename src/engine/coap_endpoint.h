@@ -173,6 +173,8 @@ bool coap_endpoint_is_proven(const struct coap_endpoint *e, uint64_t now_ms);
 /* coap_is_unwanted - does a request with this value of No-Response want no answer of this code? A
  * bit for each class. SPEC: RFC7967 2.1 */
 bool coap_is_unwanted(uint32_t no_response, uint8_t code);
+/* coap_wish_of - does this request want to observe, or to end that? SPEC: RFC7641 2 */
+enum coap_observe_wish coap_wish_of(const struct coap_message *m);
 
 /* What an answer or a notification says. All borrowed for the call. Observe is added by the engine
  * and must not be in options. */

@@ -131,7 +131,7 @@ enum err coap_server_repeat(struct coap_endpoint *e, const struct coap_message *
 
 /* ---- a new request ---- */
 
-static enum coap_observe_wish wish_of(const struct coap_message *m)
+enum coap_observe_wish coap_wish_of(const struct coap_message *m)
 {
     uint32_t value = 0;
     if ((m->code != COAP_GET && m->code != COAP_FETCH) ||
@@ -184,7 +184,7 @@ static enum err open_exchange(struct coap_endpoint *e, const struct coap_message
                                 .request_bytes = (uint32_t)datagram_n,
                                 .mid = m->mid,
                                 .is_con = is_con,
-                                .wish = (uint8_t)wish_of(m),
+                                .wish = (uint8_t)coap_wish_of(m),
                                 .token_n = (uint8_t)m->token.n};
     struct wr w = wr_into(x->token, sizeof(x->token));
     wr_bytes(&w, m->token);

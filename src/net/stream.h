@@ -99,6 +99,9 @@ MUST_USE enum err stream_start(struct stream *s, struct stream_io *io);
  * to send has been sent, as far as the socket took it.
  */
 MUST_USE enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_plain);
+/* stream_message_ends - of a WebSocket whose rules are for CoAP: where messages end in what the
+ * last stream_read gave; as ws_ends. */
+const uint32_t *stream_message_ends(const struct stream *s, size_t *ret_n);
 /* stream_has_pending - call stream_read again without waiting for epoll. */
 bool stream_has_pending(const struct stream *s);
 

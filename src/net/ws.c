@@ -28,6 +28,7 @@ struct ws {
     enum err failed;
     const char *error; /* static */
     struct buf head;   /* of the request, until it is judged */
+    struct buf ends;   /* uint32_t each: of messages in what ws_input gave */
     struct ws_answer answer;
     bool request_waits, answer_waits, pong_waits, close_waits;
     uint16_t close_code; /* 0: none */
@@ -89,6 +90,7 @@ struct ws *ws_free(struct ws *w)
     }
     frames_drop(w);
     buf_done(&w->head);
+    buf_done(&w->ends);
     mem_free(w->client);
     return mem_free(w);
 }
@@ -180,7 +182,7 @@ static struct slice take_request(struct ws *w, struct slice in)
     if (e == ERR_AGAIN) {
         if (got.n > 0 && (got.p[0] < ' ' || got.p[0] > '~')) {
             /* MQTT or TLS: without a line end to come, its client would only wait. */
-            refuse(w, 400, "this is not an HTTP request; MQTT comes here inside of WebSocket");
+            refuse(w, 400, ws_no_request(w->rules));
         } else if (slice_find(slice_head(got, HTTP1_LINE_MAX + 1), '\r') > HTTP1_LINE_MAX) {
             refuse(w, 414, "the request line is too long");
         } else if (w->head.n == HTTP1_HEAD_MAX) {
@@ -249,7 +251,9 @@ static void begin_frame(struct ws *w, const struct wslay_frame_iocb *f, uint64_t
     } else if (f->opcode == WSLAY_TEXT_FRAME) {
         /* SPEC: MQTT-6.0.0-1 */
         fail(w, ERR_PROTOCOL, WSLAY_CODE_UNSUPPORTED_DATA,
-             "a WebSocket text frame came; MQTT is sent in binary frames");
+             w->client == NULL && w->rules->is_coap
+                 ? "a WebSocket text frame came; CoAP is sent in binary frames"
+                 : "a WebSocket text frame came; MQTT is sent in binary frames");
     } else if (!is_data && f->opcode != WSLAY_CONNECTION_CLOSE && f->opcode != WSLAY_PING &&
                f->opcode != WSLAY_PONG) {
         fail(w, ERR_PROTOCOL, WSLAY_CODE_PROTOCOL_ERROR, "a WebSocket frame of an unknown kind");
@@ -294,9 +298,22 @@ static void take_close(struct ws *w)
     fail(w, ERR_CLOSED, code, "");
 }
 
-static void end_frame(struct ws *w)
+/* Where a message ends is told only where it matters: MQTT's packets know their length. */
+static void end_message(struct ws *w, size_t at)
 {
+    uint32_t end = (uint32_t)at;
+    if (buf_append(&w->ends, slice_of(&end, sizeof(end)), SIZE_MAX) != OK) {
+        fail(w, ERR_NOMEM, WSLAY_CODE_INTERNAL_SERVER_ERROR, "no memory for a WebSocket frame");
+    }
+}
+
+static void end_frame(struct ws *w, size_t at)
+{
+    bool is_data = !wslay_is_ctrl_frame(w->opcode);
     w->in_frame = false;
+    if (is_data && !w->in_message && w->client == NULL && w->rules->is_coap) {
+        end_message(w, at);
+    }
     switch (w->opcode) {
     case WSLAY_CONNECTION_CLOSE:
         take_close(w);
@@ -351,7 +368,7 @@ static bool step(struct ws *w, struct wr *out, uint64_t now_ms)
     w->n_lent -= f.data_length;
     take_payload(w, slice_of(f.data, f.data_length), out);
     if (w->frame_at == f.payload_length) {
-        end_frame(w);
+        end_frame(w, out->at);
     }
     return w->state == WS_OPEN;
 }
@@ -369,6 +386,7 @@ static bool frames_need(struct ws *w)
 struct slice ws_input(struct ws *w, uint8_t *bytes, size_t n, uint64_t now_ms)
 {
     w->in = slice_of(bytes, n);
+    buf_done(&w->ends);
     if (w->state == WS_REQUEST) {
         w->in = take_request(w, w->in);
     }
@@ -384,6 +402,12 @@ struct slice ws_input(struct ws *w, uint8_t *bytes, size_t n, uint64_t now_ms)
     }
     w->in = (struct slice){0};
     return wr_slice(&out);
+}
+
+const uint32_t *ws_ends(const struct ws *w, size_t *ret_n)
+{
+    *ret_n = w->ends.n / sizeof(uint32_t);
+    return (const uint32_t *)(const void *)w->ends.p; /* the heap's: aligned for any type */
 }
 
 /* ---- what leaves ---- */

@@ -34,6 +34,7 @@ struct ws_rules {
                                   * pages of this very listener, by TLS and under its own name */
     size_t n_origins;
     uint64_t frame_max; /* bytes of one frame's payload */
+    bool is_coap;       /* the subprotocol is coap instead of mqtt, and ws_ends are kept */
 };
 
 struct tls;
@@ -72,6 +73,10 @@ AUTOFREE(ws, ws_free)
  * is looked at any more and nothing returned. O(n). SPEC: MQTT-6.0.0-1, MQTT-6.0.0-2.
  */
 struct slice ws_input(struct ws *w, uint8_t *bytes, size_t n, uint64_t now_ms);
+
+/* ws_ends - with rules.is_coap: where messages end in what the last ws_input gave, ascending; what
+ * is behind the last one goes on in the next call. Borrows. SPEC: RFC8323 4.2 */
+const uint32_t *ws_ends(const struct ws *w, size_t *ret_n);
 
 /* ws_failure - why it is OVER; OK before.
  * ERR_CLOSED    the client closed it

@@ -7,14 +7,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 enum { TOTAL_MAX = 64 * 1024 };
 
+/* For frames it is CoAP's, so that the ends of messages are looked at, too. */
 static const char good[] =
     "GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: coap\r\n\r\n";
 
 struct result {
     uint8_t data[TOTAL_MAX];
     size_t n;
+    size_t n_ends;
+    uint64_t ends; /* all of them, folded */
     enum err failure;
     unsigned status;
 };
@@ -28,6 +31,14 @@ static void feed(struct ws *w, struct slice piece, struct result *r)
     struct slice data = ws_input(w, copy, piece.n, 0);
     assert(data.n <= piece.n && data.n <= TOTAL_MAX - r->n);
     slice_copy(&r->data[r->n], data);
+    size_t n_ends = 0, before = 0;
+    const uint32_t *ends = ws_ends(w, &n_ends);
+    for (size_t i = 0; i < n_ends; i++) {
+        assert(ends[i] >= before && ends[i] <= data.n);
+        before = ends[i];
+        r->ends = r->ends * 31 + r->n + ends[i];
+    }
+    r->n_ends += n_ends;
     r->n += data.n;
     mem_free(copy);
     assert(ws_output(w, out, sizeof(out)) <= sizeof(out));
@@ -36,13 +47,16 @@ static void feed(struct ws *w, struct slice piece, struct result *r)
 static void run(bool is_frames, struct slice in, size_t step, struct result *r)
 {
     static const struct slice origin = {(const uint8_t *)"https://dash.example", 20};
-    static const struct ws_rules rules = {.path = {(const uint8_t *)"/mqtt", 5},
-                                          .origins = &origin,
-                                          .n_origins = 1,
-                                          .frame_max = 4096};
+    static const struct ws_rules rules[] = {
+        {.path = {(const uint8_t *)"/mqtt", 5},
+         .origins = &origin,
+         .n_origins = 1,
+         .frame_max = 4096},
+        {.path = {(const uint8_t *)"/mqtt", 5}, .frame_max = 4096, .is_coap = true}};
     struct ws *w = NULL;
-    r->n = 0;
-    if (ws_new(&rules, NULL, &w) != OK) {
+    r->n = r->n_ends = 0;
+    r->ends = 0;
+    if (ws_new(&rules[is_frames], NULL, &w) != OK) {
         return;
     }
     if (is_frames) {
@@ -78,6 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     run(is_frames, in, TOTAL_MAX, &whole);
     run(is_frames, in, step, &cut);
     assert(whole.failure == cut.failure && whole.status == cut.status);
+    assert(whole.n_ends == cut.n_ends && whole.ends == cut.ends);
     assert(slice_equal(slice_of(whole.data, whole.n), slice_of(cut.data, cut.n)));
     return 0;
 }

@@ -10,6 +10,7 @@ struct ws_answer {
     unsigned status; /* WS_SWITCHING: yes */
     const char *why; /* when no: for the client and the log; static */
     char accept[WS_ACCEPT_BYTES];
+    bool is_coap; /* the subprotocol that was agreed on; else mqtt */
 };
 
 /* ws_upgrade_judge - is this complete head a request that the rules allow? `own` as for ws_new.
@@ -18,6 +19,9 @@ void ws_upgrade_judge(const struct ws_rules *rules, const struct tls *own, struc
                       struct ws_answer *ret);
 /* ws_upgrade_encode - the answer as HTTP: its size. SPEC: RFC6455 4.2.2, MQTT-6.0.0-4. */
 size_t ws_upgrade_encode(const struct ws_answer *a, uint8_t *dst, size_t cap);
+
+/* ws_no_request - what is told to who sends no HTTP. Static. */
+const char *ws_no_request(const struct ws_rules *rules);
 
 /* ws_accept_of - what proves that a request with this key was understood. false: the crypto library
  * failed. SPEC: RFC6455 4.2.2 */

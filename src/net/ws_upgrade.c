@@ -90,7 +90,13 @@ static bool origin_is_own(const struct tls *own, struct slice origin, struct sli
            take_host(authority, &host) && own != NULL && tls_is_named(own, host);
 }
 
-static void refuse_undecoded(enum err e, struct ws_answer *ret)
+const char *ws_no_request(const struct ws_rules *rules)
+{
+    return rules->is_coap ? "this is not an HTTP request; CoAP comes here inside of WebSocket"
+                          : "this is not an HTTP request; MQTT comes here inside of WebSocket";
+}
+
+static void refuse_undecoded(const struct ws_rules *rules, enum err e, struct ws_answer *ret)
 {
     switch ((unsigned)e) {
     case ERR_TOO_LARGE:
@@ -103,7 +109,7 @@ static void refuse_undecoded(enum err e, struct ws_answer *ret)
         refuse(ret, 505, "this is a WebSocket listener: it speaks HTTP/1.1 only");
         break;
     default:
-        refuse(ret, 400, "this is not an HTTP request; MQTT comes here inside of WebSocket");
+        refuse(ret, 400, ws_no_request(rules));
         break;
     }
 }
@@ -140,10 +146,10 @@ void ws_upgrade_judge(const struct ws_rules *rules, const struct tls *own, struc
 {
     struct http1_request r;
     struct slice version = {0}, key = {0}, origin = {0}, host = {0};
-    *ret = (struct ws_answer){.why = ""};
+    *ret = (struct ws_answer){.why = "", .is_coap = rules->is_coap};
     enum err e = http1_request_decode(head, &r);
     if (e != OK) {
-        refuse_undecoded(e, ret);
+        refuse_undecoded(rules, e, ret);
         return;
     }
     if (!is_upgrade(rules, &r, ret)) {
@@ -166,9 +172,12 @@ void ws_upgrade_judge(const struct ws_rules *rules, const struct tls *own, struc
         refuse(ret, 403,
                "this page's origin may not connect; `origins` of the listener names those "
                "that may");
-    } else if (!http1_request_lists(&r, "sec-websocket-protocol", "mqtt", true)) {
-        /* SPEC: MQTT-6.0.0-3 */
-        refuse(ret, 400, "Sec-WebSocket-Protocol must offer mqtt");
+    } else if (!http1_request_lists(&r, "sec-websocket-protocol", rules->is_coap ? "coap" : "mqtt",
+                                    true)) {
+        /* SPEC: MQTT-6.0.0-3, RFC8323 4.1 */
+        refuse(ret, 400,
+               rules->is_coap ? "Sec-WebSocket-Protocol must offer coap"
+                              : "Sec-WebSocket-Protocol must offer mqtt");
     } else if (!ws_accept_of(key, ret->accept)) {
         refuse(ret, 500, "the crypto library failed");
     } else {
@@ -208,8 +217,8 @@ size_t ws_upgrade_encode(const struct ws_answer *a, uint8_t *dst, size_t cap)
                      "Upgrade: websocket\r\n"
                      "Connection: Upgrade\r\n"
                      "Sec-WebSocket-Accept: %s\r\n"
-                     "Sec-WebSocket-Protocol: mqtt\r\n\r\n",
-                     a->accept);
+                     "Sec-WebSocket-Protocol: %s\r\n\r\n",
+                     a->accept, a->is_coap ? "coap" : "mqtt");
     } else {
         const char *more = a->status == 405 ? "Allow: GET\r\n"
                            : a->status == 426

@@ -159,7 +159,7 @@ static enum err open_serving(struct assembly *a, const struct boot *boot, struct
     for (size_t i = 0; i < boot->n_listeners; i++) {
         const struct boot_listener *b = &boot->listeners[i];
         const struct config_listener *l = config_listener_find(&a->config, b->name);
-        if (l == NULL || (l->door == CONFIG_DOOR_COAP) != b->udp) {
+        if (l == NULL || config_is_datagram(l) != b->udp) {
             why_set(why,
                     "listener %s is not in sallyport.yaml any more, or is another door: restart",
                     b->name);

@@ -121,10 +121,11 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         const struct boot_listener *b = &h->boot->listeners[i];
         h->listeners[n++] =
             (struct admin_listener){.name = b->name,
-                                    .door = b->udp ? EVENT_PROTOCOL_coap : EVENT_PROTOCOL_mqtt,
+                                    .door = p->serving->entrances[i].entrance.protocol,
                                     .path = websocket_path(&p->serving->config, b->name),
                                     .is_plain = p->serving->entrances[i].entrance.is_plain,
                                     .is_oscore = p->serving->entrances[i].entrance.is_oscore,
+                                    .is_stream = p->serving->entrances[i].entrance.is_stream,
                                     .takes_v31 = p->serving->entrances[i].entrance.takes_v31,
                                     .port = b->port,
                                     .bind = bind_of(&p->serving->config, b->name)};

@@ -46,6 +46,16 @@ const char *config_door_name(enum config_door d)
     return door_words[d].name;
 }
 
+bool config_is_coap_tcp(const struct config_listener *l)
+{
+    return l->door == CONFIG_DOOR_COAP && (l->tcp || l->websocket);
+}
+
+bool config_is_datagram(const struct config_listener *l)
+{
+    return l->door == CONFIG_DOOR_COAP && !config_is_coap_tcp(l);
+}
+
 /* One of a table's words. */
 static enum err read_word(const struct reading *r, const struct yaml_node *n, const char *what,
                           const struct word *table, unsigned *ret)
@@ -68,14 +78,16 @@ static enum err read_word(const struct reading *r, const struct yaml_node *n, co
 static enum err read_name(const struct reading *r, const struct yaml_node *n, const char *what,
                           char dst[CONFIG_NAME_BYTES])
 {
+    bool is_listener = strcmp(what, "name") == 0; /* named after its scheme: coaps+tcp */
     bool good = n->kind == YAML_SCALAR && n->text.n > 0 && n->text.n <= 32;
     for (size_t i = 0; good && i < n->text.n; i++) {
         uint8_t c = n->text.p[i];
         good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               c == '-' || c == '_' || c == '.';
+               c == '-' || c == '_' || c == '.' || (c == '+' && is_listener);
     }
     if (!good || !slice_to_text(n->text, dst, CONFIG_NAME_BYTES)) {
-        return COMPLAIN(r, n, "%s must be 1 to 32 of [A-Za-z0-9._-]", what);
+        return COMPLAIN(r, n, "%s must be 1 to 32 of [A-Za-z0-9._%s-]", what,
+                        is_listener ? "+" : "");
     }
     return OK;
 }
@@ -246,11 +258,23 @@ static enum err check_listener(const struct reading *r, const struct yaml_node *
                         "auth oscore is for a coap listener of its own, without plain: OSCORE "
                         "protects by itself, DTLS with x509 and psk is for another port");
     }
+    if (l->tcp && l->door != CONFIG_DOOR_COAP) {
+        return COMPLAIN(r, yaml_find(n, "tcp"),
+                        "tcp is for the coap door; mqtt always goes over it");
+    }
+    if (config_is_coap_tcp(l) && (l->auth != CONFIG_AUTH_X509 || l->plain)) {
+        return COMPLAIN(r, n,
+                        "a coap listener over TCP has auth [x509] and is never plain: its clients "
+                        "show the certificate of their bundle to TLS");
+    }
     if (l->door != CONFIG_DOOR_COAP && (l->auth & CONFIG_AUTH_PSK) != 0) {
         return COMPLAIN(r, n, "auth psk is for the coap door; mqtt takes x509, password, token");
     }
-    if (l->websocket && l->door != CONFIG_DOOR_MQTT) {
-        return COMPLAIN(r, n, "websocket is for the mqtt door");
+    if (l->websocket && l->door != CONFIG_DOOR_MQTT && l->door != CONFIG_DOOR_COAP) {
+        return COMPLAIN(r, n, "websocket is for the mqtt and coap doors");
+    }
+    if (l->websocket && l->tcp) {
+        return COMPLAIN(r, n, "a coap listener has tcp: yes or websocket: yes, not both");
     }
     if (l->mqtt_3_1 && (l->door != CONFIG_DOOR_MQTT || l->websocket)) {
         return COMPLAIN(r, yaml_find(n, "mqtt_3_1"),
@@ -264,9 +288,9 @@ static enum err check_listener(const struct reading *r, const struct yaml_node *
 
 static enum err read_listener(const struct reading *r, const struct yaml_node *n, struct config *c)
 {
-    static const char *const keys[] = {"name",    "door",    "bind",     "auth",      "segment",
-                                       "tls_min", "plain",   "mqtt_3_1", "websocket", "from",
-                                       "path",    "origins", "moved",    NULL};
+    static const char *const keys[] = {"name",    "door",  "bind",     "auth",  "segment",
+                                       "tls_min", "plain", "mqtt_3_1", "tcp",   "websocket",
+                                       "from",    "path",  "origins",  "moved", NULL};
     TRY(yaml_expect(r->doc, n, YAML_MAP, "a listener", r->complaint));
     TRY(yaml_only(r->doc, n, keys, "a listener", r->complaint));
     struct config_listener l = {
@@ -287,12 +311,7 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
     TRY(read_word(r, door, "door", door_words, &word));
     l.door = (enum config_door)word;
     TRY(read_bind(r, bind, l.bind));
-    l.auth = l.door == CONFIG_DOOR_COAP ? CONFIG_AUTH_PSK | CONFIG_AUTH_X509
-                                        : CONFIG_AUTH_X509 | CONFIG_AUTH_PASSWORD;
-    const struct yaml_node *v = yaml_find(n, "auth");
-    if (v != NULL) {
-        TRY(read_auth(r, v, &l));
-    }
+    const struct yaml_node *v;
     if ((v = yaml_find(n, "segment")) != NULL) {
         TRY(read_name(r, v, "segment", l.segment));
     }
@@ -308,12 +327,25 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
         TRY(read_word(r, v, "mqtt_3_1", flag_words, &word));
         l.mqtt_3_1 = word != 0;
     }
+    if ((v = yaml_find(n, "tcp")) != NULL) {
+        TRY(read_word(r, v, "tcp", flag_words, &word));
+        l.tcp = word != 0;
+    }
     if ((v = yaml_find(n, "websocket")) != NULL) {
         TRY(read_word(r, v, "websocket", flag_words, &word));
         l.websocket = word != 0;
     }
+    l.auth = config_is_coap_tcp(&l)       ? CONFIG_AUTH_X509
+             : l.door == CONFIG_DOOR_COAP ? CONFIG_AUTH_PSK | CONFIG_AUTH_X509
+                                          : CONFIG_AUTH_X509 | CONFIG_AUTH_PASSWORD;
+    if ((v = yaml_find(n, "auth")) != NULL) {
+        TRY(read_auth(r, v, &l));
+    }
     if ((v = yaml_find(n, "from")) != NULL) {
         TRY(read_from(r, v, &l));
+    }
+    if (config_is_coap_tcp(&l)) {
+        (void)snprintf(l.path, sizeof(l.path), "/.well-known/coap"); /* SPEC: RFC8323 8.3 */
     }
     if ((v = yaml_find(n, "path")) != NULL) {
         TRY(read_path(r, v, l.path));

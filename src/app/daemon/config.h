@@ -48,10 +48,11 @@ struct config_listener {
     unsigned auth;                /* set of enum config_auth */
     char segment[CONFIG_NAME_BYTES];
     enum config_tls_min tls_min;
-    bool plain;              /* no TLS: stays closed until an exception names it */
-    bool mqtt_3_1;           /* takes clients of MQTT 3.1, too */
-    enum config_moved moved; /* who logs in is sent to server_reference */
-    bool websocket;
+    bool plain;                   /* no TLS: stays closed until an exception names it */
+    bool mqtt_3_1;                /* takes clients of MQTT 3.1, too */
+    enum config_moved moved;      /* who logs in is sent to server_reference */
+    bool tcp;                     /* CoAP over TLS instead of DTLS */
+    bool websocket;               /* over TCP, in WebSocket frames */
     char path[CONFIG_PATH_BYTES]; /* WebSocket: where clients connect; "/mqtt" */
     char origins[CONFIG_ORIGINS_MAX][CONFIG_ORIGIN_BYTES]; /* WebSocket: pages that may connect */
     size_t n_origins;
@@ -113,6 +114,9 @@ bool config_has_proxy(const struct config *c);
 
 const struct config_listener *config_listener_find(const struct config *c, const char *name);
 const char *config_door_name(enum config_door d);
+/* config_is_datagram - its socket is of UDP. config_is_coap_tcp - CoAP over TCP, WebSocket too. */
+bool config_is_datagram(const struct config_listener *l);
+bool config_is_coap_tcp(const struct config_listener *l);
 
 /* What `init` was told; everything not named keeps its default and is not written out. */
 struct config_init {

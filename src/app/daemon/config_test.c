@@ -85,6 +85,25 @@ static const struct bad_case bad_cases[] = {
     {"psk for mqtt",
      "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"[::]:1\", auth: [psk] }\n",
      "f:3:5: auth psk is for the coap door"},
+    {"psk over TCP",
+     "version: 1\nlisteners:\n  - { name: a, door: coap, tcp: yes, bind: \"[::]:1\", auth: [psk] "
+     "}\n",
+     "f:3:5: a coap listener over TCP has auth [x509]"},
+    {"plain CoAP over TCP",
+     "version: 1\nlisteners:\n  - { name: a, door: coap, tcp: yes, bind: \"[::]:1\", plain: yes "
+     "}\n",
+     "f:3:5: a coap listener over TCP has auth [x509] and is never plain"},
+    {"tcp and websocket",
+     "version: 1\nlisteners:\n  - { name: a, door: coap, tcp: yes, websocket: yes, bind: "
+     "\"[::]:1\" "
+     "}\n",
+     "f:3:5: a coap listener has tcp: yes or websocket: yes, not both"},
+    {"websocket at the https door",
+     "version: 1\nlisteners:\n  - { name: a, door: https, websocket: yes, bind: \"[::]:1\" }\n",
+     "f:3:5: websocket is for the mqtt and coap doors"},
+    {"tcp at the mqtt door",
+     "version: 1\nlisteners:\n  - { name: a, door: mqtt, tcp: yes, bind: \"[::]:1\" }\n",
+     "f:3:33: tcp is for the coap door"},
     {"oscore beside psk",
      "version: 1\nlisteners:\n  - { name: a, door: coap, bind: \"[::]:1\", auth: [oscore, psk] }\n",
      "f:3:5: auth oscore is for a coap listener of its own"},

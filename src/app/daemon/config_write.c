@@ -19,6 +19,8 @@ static const struct known_listener known[] = {
      "door: mqtt, websocket: yes, auth: [x509, password, token], segment: field", false},
     {"ws", "[::]:8080",
      "door: mqtt, websocket: yes, plain: yes, auth: [password, token], segment: field", false},
+    {"coaps+tcp", "[::]:5684", "door: coap, tcp: yes, auth: [x509], segment: field", false},
+    {"coaps+ws", "[::]:8085", "door: coap, websocket: yes, auth: [x509], segment: field", false},
     {"coap", "[::]:5683", "door: coap, auth: [oscore], segment: field", false},
     {"https", "127.0.0.1:8443", "door: https, auth: [x509, password], segment: admin", false},
     {"enrol", "[::]:9443", "door: enrol, auth: [x509, token], segment: field", false},
@@ -75,8 +77,8 @@ static enum err resolve_listens(const struct config_init *init, struct yaml_comp
         }
         if (at == KNOWN || !is_quotable(given)) {
             return refuse(ret, "--listen", given,
-                          "is not NAME=ADDR:PORT; names are mqtts, coaps, mqtt, wss, ws, coap, "
-                          "https, enrol");
+                          "is not NAME=ADDR:PORT; names are mqtts, coaps, mqtt, wss, ws, "
+                          "coaps+tcp, coaps+ws, coap, https, enrol");
         }
         binds[at] = equal + 1;
     }
@@ -190,7 +192,10 @@ static enum err put_all(const struct config_init *init, const struct config_mach
             "in auth is for\n"
             "# programs; a page has a password or a token.\n"));
     TRY(put(b,
-            "# A coap listener has auth [psk, x509] (DTLS) or [oscore] alone (OSCORE, no DTLS).\n"
+            "# A coap listener has auth [psk, x509] (DTLS) or [oscore] alone (OSCORE, no DTLS);\n"
+            "# with tcp: yes it is CoAP over TLS, with websocket: yes the same in WebSocket "
+            "frames, for\n"
+            "# devices with a certificate: auth [x509].\n"
             "# mqtt_3_1: yes at an mqtt listener takes old clients of MQTT 3.1 (MQIsdp), too; they "
             "are never told\n# of a refusal, their connection just ends.\n"
             "# moved: temporarily or permanently: who logs in is sent to server_reference.\n"));

@@ -175,11 +175,12 @@ enum err places_listener(const struct config_listener *l, unsigned workers, int 
 {
     bool is_mqtt = l->door == CONFIG_DOOR_MQTT;
     bool is_coap = l->door == CONFIG_DOOR_COAP && !l->plain;
+    bool is_udp = config_is_datagram(l);
     if (!is_mqtt && !is_coap) {
         why_set(why, "listener %s: this kind of door is not there yet; it is not opened", l->name);
         return ERR_UNSUPPORTED;
     }
-    struct boot_listener b = {.udp = is_coap, .listening = !l->plain, .n_fds = workers};
+    struct boot_listener b = {.udp = is_udp, .listening = !l->plain, .n_fds = workers};
     if (!slice_to_text(slice_text(l->name), b.name, sizeof b.name)) {
         return ERR_TOO_LARGE;
     }
@@ -188,7 +189,7 @@ enum err places_listener(const struct config_listener *l, unsigned workers, int 
     if (l->plain) {
         b.n_fds = 1;
         e = bind_only(where, fds);
-    } else if (is_coap) {
+    } else if (is_udp) {
         e = net_listen_udp(where, b.n_fds, fds);
     } else {
         e = net_listen_tcp(where, workers, fds);

@@ -76,13 +76,15 @@ static void merge_listener(const struct config_listener *start,
                            struct config_listener *ret, struct reload_rest *rest)
 {
     if (now == NULL || now->door != start->door || now->plain != start->plain ||
-        is_oscore(now) != is_oscore(start)) {
+        is_oscore(now) != is_oscore(start) ||
+        config_is_datagram(now) != config_is_datagram(start)) {
         /* Its socket is another kind's, or should not be there: half of it would be worse. */
         add_rest(rest, "listener %s (%s)", start->name,
-                 now == NULL                  ? "is gone"
-                 : now->door != start->door   ? "door"
-                 : now->plain != start->plain ? "plain"
-                                              : "auth: oscore");
+                 now == NULL                          ? "is gone"
+                 : now->door != start->door           ? "door"
+                 : now->plain != start->plain         ? "plain"
+                 : is_oscore(now) != is_oscore(start) ? "auth: oscore"
+                                                      : "tcp");
         *ret = *served;
         return;
     }

@@ -57,6 +57,10 @@ static const struct merge_case cases[] = {
      "version: 1\nlisteners:\n" MQTTS
      "  - { name: coaps, door: coap, bind: \"[::]:5684\", auth: [oscore] }\n",
      "listener coaps (auth: oscore)"},
+    {"tcp",
+     "version: 1\nlisteners:\n  - { name: mqtts, door: mqtt, bind: \"[::]:8883\" }\n"
+     "  - { name: coaps, door: coap, bind: \"[::]:5684\", tcp: yes }\n",
+     "listener coaps (tcp)"},
     {"from",
      "version: 1\nlisteners:\n  - { name: mqtts, door: mqtt, bind: \"[::]:8883\", from: "
      "[10.0.0.0/8] }\n" COAPS,

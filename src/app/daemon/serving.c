@@ -18,7 +18,9 @@ static enum err open_tls(struct serving *s, const struct config_listener *l, str
         .allow_tls12 = l->tls_min == CONFIG_TLS_1_2,
         .key_updates_per_minute = s->config.settings.key_updates_per_minute,
         /* A browser offers nothing else for a WebSocket. */
-        .alpn = l->websocket ? "http/1.1" : NULL,
+        .alpn = l->websocket ? "http/1.1"
+                : l->tcp     ? "coap"
+                             : NULL,
         .clock = &s->clock,
         .tickets = s->tickets,
         .name = l->name,
@@ -55,6 +57,7 @@ static const struct ws_rules *set_websocket(struct serving *s, const struct conf
     *rules = (struct ws_rules){.path = slice_text(l->path),
                                .origins = origins,
                                .n_origins = l->n_origins,
+                               .is_coap = l->door == CONFIG_DOOR_COAP,
                                .frame_max = s->config.settings.limits.packet_bytes};
     return rules;
 }
@@ -77,7 +80,9 @@ static enum err add_entrance(struct serving *s, const struct boot_listener *b,
                              struct why *why)
 {
     struct driver_entrance *e = &s->entrances[s->edition.n_entrances];
-    e->entrance.protocol = b->udp ? EVENT_PROTOCOL_coap : EVENT_PROTOCOL_mqtt;
+    bool is_coap = l->door == CONFIG_DOOR_COAP;
+    e->entrance.protocol = is_coap ? EVENT_PROTOCOL_coap : EVENT_PROTOCOL_mqtt;
+    e->entrance.is_stream = is_coap && !b->udp;
     e->entrance.auth_x509 = (l->auth & CONFIG_AUTH_X509) != 0 && !l->plain;
     e->entrance.auth_password = (l->auth & CONFIG_AUTH_PASSWORD) != 0;
     e->entrance.auth_token = (l->auth & CONFIG_AUTH_TOKEN) != 0;

@@ -50,6 +50,7 @@ struct admin_listener {
     const char *path; /* of a WebSocket listener; NULL: none. Borrowed for life */
     bool is_plain, takes_v31;
     bool is_oscore; /* CoAP under OSCORE, no DTLS */
+    bool is_stream; /* CoAP over TCP */
     uint16_t port;
     const char *bind; /* "[::]:5684", as configured: port says where it is. Borrowed for life */
 };

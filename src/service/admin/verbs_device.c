@@ -83,7 +83,7 @@ static const struct admin_listener *listener_of(const struct admin *a, enum even
     for (size_t i = 0; i < a->setup.n_listeners; i++) {
         const struct admin_listener *l = &a->setup.listeners[i];
         if (l->door == door && !l->is_plain && (l->path != NULL) == is_websocket &&
-            l->is_oscore == is_oscore) {
+            l->is_oscore == is_oscore && !l->is_stream) {
             return l;
         }
     }

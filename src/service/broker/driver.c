@@ -156,14 +156,9 @@ static enum err asking_open(struct port *p)
     return loop_add(d->loop, &p->asking_source, EPOLLIN);
 }
 
-static enum err port_open(struct port *p, const struct worker_setup *worker)
+static enum err port_open_door(struct port *p, const struct worker_setup *worker)
 {
     struct driver *d = p->driver;
-    int fd = fcntl(own_fd(d, p->entrance), F_DUPFD_CLOEXEC, 3);
-    if (fd < 0) {
-        return ERR_IO;
-    }
-    TRY(udp_new(fd, &p->udp));
     struct coap_door_setup setup = {.worker = d->worker,
                                     .index = (unsigned)(p - d->ports),
                                     .entrance = &p->entrance->entrance,
@@ -177,10 +172,21 @@ static enum err port_open(struct port *p, const struct worker_setup *worker)
                                     .admit = port_admit,
                                     .known = port_known,
                                     .event = port_event,
+                                    .ask = p->asking != NULL ? port_ask : NULL,
                                     .proxy = p->entrance->proxy};
+    return coap_door_new(&setup, d->now_ms, d->setup.clock.wall_ms(d->setup.clock.ctx), &p->door);
+}
+
+static enum err port_open(struct port *p, const struct worker_setup *worker)
+{
+    struct driver *d = p->driver;
+    int fd = fcntl(own_fd(d, p->entrance), F_DUPFD_CLOEXEC, 3);
+    if (fd < 0) {
+        return ERR_IO;
+    }
+    TRY(udp_new(fd, &p->udp));
     TRY(asking_open(p));
-    setup.ask = p->asking != NULL ? port_ask : NULL;
-    TRY(coap_door_new(&setup, d->now_ms, d->setup.clock.wall_ms(d->setup.clock.ctx), &p->door));
+    TRY(port_open_door(p, worker));
     p->source.fd = udp_fd(p->udp);
     p->source.ready = port_ready;
     return loop_add(d->loop, &p->source, EPOLLIN);
@@ -240,13 +246,14 @@ static enum err open_entrances(struct driver *d, const struct worker_setup *work
     }
     for (size_t i = 0; i < d->setup.n_entrances; i++) {
         const struct driver_entrance *e = &d->setup.entrances[i];
-        if (e->is_udp) {
+        if (e->is_udp || e->entrance.is_stream) {
             struct port *p = &d->ports[d->n_ports++];
             p->driver = d;
             p->entrance = e;
             p->post = post_at(d, e);
-            TRY(port_open(p, worker));
-        } else {
+            TRY(e->is_udp ? port_open(p, worker) : port_open_door(p, worker));
+        }
+        if (!e->is_udp) {
             struct door *door = &d->doors[d->n_doors++];
             *door = (struct door){.driver = d, .entrance = e, .post = post_at(d, e)};
             if (!e->entrance.is_plain) {
@@ -308,6 +315,15 @@ static void links_free(struct driver *d)
         struct link *l = worker_transport(d->worker, conn);
         worker_gone(d->worker, conn, "the server stopped", d->now_ms);
         link_free(l);
+    }
+    struct coap_stream *s;
+    for (size_t i = 0; i < d->n_ports; i++) {
+        struct coap_door *door = d->ports[i].door;
+        while (door != NULL && (s = coap_door_any_stream(door)) != NULL) {
+            struct link *l = coap_stream_transport(s);
+            party_gone(l, "the server stopped");
+            link_free(l);
+        }
     }
     struct list_node *n;
     while (d->lingering.head.next != NULL && (n = list_first(&d->lingering)) != NULL) {
@@ -452,6 +468,12 @@ static void pump_dirty(struct driver *d)
     while ((conn = worker_next_dirty(d->worker)) != 0) {
         link_pump(worker_transport(d->worker, conn));
     }
+    struct coap_stream *s;
+    for (size_t i = 0; i < d->n_ports; i++) {
+        while ((s = coap_door_next_dirty(d->ports[i].door)) != NULL) {
+            link_pump(coap_stream_transport(s));
+        }
+    }
 }
 
 /* DTLS has no close that a client must see; draining the door closes its associations. */
@@ -494,7 +516,9 @@ static void driver_turn(struct driver *d)
     }
     pump_dirty(d);
     for (size_t i = 0; i < d->n_ports; i++) {
-        udp_flush(d->ports[i].udp);
+        if (d->ports[i].udp != NULL) {
+            udp_flush(d->ports[i].udp);
+        }
         if (d->ports[i].asking != NULL) {
             udp_flush(d->ports[i].asking);
         }

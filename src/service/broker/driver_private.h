@@ -10,7 +10,7 @@
 #include "security/identity/identity.h"
 #include "service/broker/admit.h"
 #include "service/broker/driver.h"
-#include "service/gateway/coap_door.h"
+#include "service/gateway/coap_stream.h"
 
 /* A TCP connection: what a worker calls its transport. It belongs to one driver at a time. */
 struct link {
@@ -18,7 +18,8 @@ struct link {
     struct stream *stream;
     const struct driver_entrance *entrance;
     const struct edition *edition; /* owned reference, for the entrance; NULL: none */
-    uint64_t conn;                 /* 0 while it lingers */
+    uint64_t conn;                 /* the worker's, 0 while it lingers; of CoAP any other */
+    struct coap_stream *coap;      /* NULL: MQTT, or it lingers */
     bool is_held;                  /* back-pressure: the socket is not read */
     bool is_identified;
     bool has_spoken; /* plain bytes have come */
@@ -38,7 +39,8 @@ struct door {
     struct perimeter_post post;
 };
 
-/* The datagram socket of this worker for one CoAP entrance. */
+/* The CoAP door of this worker at one entrance, with its datagram socket. Over TCP it has none:
+ * struct door accepts. */
 struct port {
     struct loop_source source; /* first */
     struct driver *driver;
@@ -79,6 +81,21 @@ enum { LINGER_MS = 1000, FOLLOW_AGAIN_MS = 200 };
 const struct driver_entrance *driver_entrance_at(const struct driver *d, unsigned index);
 /* door_admits - may this peer come in there, by the networks it has now? Counts and reports. */
 bool door_admits(struct driver *d, unsigned index, const struct net_peer *peer);
+
+/* party.c: whose the bytes of a link are, the worker's (MQTT) or a CoAP door's. As worker_ and
+ * coap_stream_. _accept: ERR_DENIED, ERR_LIMIT, ERR_NOMEM. */
+MUST_USE enum err party_accept(struct link *l, const struct net_peer *peer, uint64_t until_ms);
+void party_present(struct link *l, struct slice name, const struct digest *spki);
+void party_resumed(struct link *l);
+void party_input(struct link *l, struct slice plain);
+bool party_wants_input(const struct link *l);
+size_t party_output(struct link *l, uint8_t *dst, size_t cap);
+void party_backlog(struct link *l, size_t n);
+bool party_is_known(const struct link *l);
+bool party_is_finished(const struct link *l);
+bool party_is_shed(const struct link *l);
+/* party_gone - the link has no party from here on. */
+void party_gone(struct link *l, const char *why);
 
 /* link_open - takes fd, which admit_come let in; it has until until_ms to log in. */
 void link_open(struct driver *d, const struct driver_entrance *e, int fd,

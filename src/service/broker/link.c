@@ -59,14 +59,13 @@ void link_open(struct driver *d, const struct driver_entrance *e, int fd,
     }
     enum err err = admit_enter(l, peer);
     if (err == OK) {
-        err = worker_accept(d->worker, &e->entrance, l->peer, l, d->now_ms, &l->conn);
+        err = party_accept(l, peer, until_ms);
     }
     if (err == OK) {
-        worker_hurry(d->worker, l->conn, until_ms);
         err = stream_attach(l->stream, d->loop, link_ready, l);
     }
     if (err != OK) {
-        worker_gone(d->worker, l->conn, "no descriptor or memory for it", d->now_ms);
+        party_gone(l, "no descriptor or memory for it");
         link_free(l);
     }
 }
@@ -90,8 +89,7 @@ static void linger(struct link *l)
 
 static void drop(struct link *l, const char *why)
 {
-    struct driver *d = l->driver;
-    worker_gone(d->worker, l->conn, why, d->now_ms);
+    party_gone(l, why);
     link_free(l);
 }
 
@@ -159,9 +157,12 @@ static void report_upgrade(struct link *l, unsigned status)
             return;
         }
     }
-    report(l, EVENT_malformed, "the WebSocket upgrade was refused: ", stream_error(l->stream),
-           ". Let the client open a WebSocket with the subprotocol mqtt; MQTT alone belongs to the "
-           "port of the mqtts listener");
+    report(
+        l, EVENT_malformed, "the WebSocket upgrade was refused: ", stream_error(l->stream),
+        l->entrance->entrance.is_stream
+            ? ". Let the client open a WebSocket with the subprotocol coap"
+            : ". Let the client open a WebSocket with the subprotocol mqtt; MQTT alone belongs to "
+              "the port of the mqtts listener");
 }
 
 static void report_frame(struct link *l, enum err err)
@@ -171,7 +172,8 @@ static void report_frame(struct link *l, enum err err)
            err == ERR_TOO_LARGE
                ? "; the connection was closed. Let the client send smaller frames, or raise "
                  "packet_bytes"
-               : "; the connection was closed. Let the client send MQTT in masked binary frames");
+               : "; the connection was closed. Let the client send its messages in masked binary "
+                 "frames");
 }
 
 /* Why WebSocket ended, as events where it was the client's doing. */
@@ -200,7 +202,8 @@ static const char *explain_end(struct link *l, enum err err)
     switch ((unsigned)err) {
     case ERR_CLOSED:
         return stream_closed_cleanly(l->stream)
-                   ? "the client closed the connection without DISCONNECT"
+                   ? l->coap != NULL ? "the client closed the connection"
+                                     : "the client closed the connection without DISCONNECT"
                    : "the connection was lost";
     case ERR_QUOTA:
         report(l, EVENT_flood, stream_error(l->stream),
@@ -217,7 +220,7 @@ static void end(struct link *l, enum err err)
 {
     const char *why = explain_end(l, err);
     if (stream_can_close(l->stream)) {
-        worker_gone(l->driver->worker, l->conn, why, l->driver->now_ms);
+        party_gone(l, why);
         linger(l);
     } else {
         drop(l, why);
@@ -246,7 +249,7 @@ static bool identify(struct link *l)
     count_add(&d->counters->handshakes_ok, 1);
     if (stream_is_resumed(l->stream)) {
         count_add(&d->counters->handshakes_resumed, 1);
-        worker_resumed(d->worker, l->conn);
+        party_resumed(l);
     }
     if (err == ERR_NOT_FOUND) {
         return true; /* it may log in by other means */
@@ -263,7 +266,7 @@ static bool identify(struct link *l)
                "", "");
         return false;
     }
-    worker_present(d->worker, l->conn, slice_text(l->name), &x509_info(x)->spki);
+    party_present(l, slice_text(l->name), &x509_info(x)->spki);
     return true;
 }
 
@@ -284,7 +287,8 @@ static bool refuse_opening(struct link *l, struct slice plain)
                                "Content-Length: 29\r\n\r\n"
                                "This port speaks MQTT alone.\n";
     struct slice words = slice_text(http);
-    enum opening opening = stream_is_upgraded(l->stream) ? OPENING_OTHER : opening_of(plain);
+    bool is_judged = stream_is_upgraded(l->stream) || l->coap != NULL; /* elsewhere */
+    enum opening opening = is_judged ? OPENING_OTHER : opening_of(plain);
     switch (opening) {
     case OPENING_HTTP:
         report(l, EVENT_malformed, "HTTP came to a listener that speaks MQTT. ",
@@ -323,18 +327,18 @@ static bool read_some(struct link *l)
         if (!l->has_spoken && plain.n > 0) {
             l->has_spoken = true;
             if (refuse_opening(l, plain)) {
-                worker_gone(d->worker, l->conn, "it speaks another protocol", d->now_ms);
+                party_gone(l, "it speaks another protocol");
                 linger(l);
                 return false;
             }
             admit_spoke(l);
         }
         d->departed = NULL;
-        worker_input(d->worker, l->conn, plain, d->now_ms);
+        party_input(l, plain);
         if (has_departed(d, l)) {
             return false;
         }
-    } while (stream_has_pending(l->stream) && worker_wants_input(d->worker, l->conn));
+    } while (stream_has_pending(l->stream) && party_wants_input(l));
     return true;
 }
 
@@ -388,8 +392,7 @@ static void link_ready(void *owner, uint32_t events)
 /* True while there is something to do: the link may have more to read than epoll will say. */
 static bool update_hold(struct link *l)
 {
-    struct driver *d = l->driver;
-    bool wants = worker_wants_input(d->worker, l->conn);
+    bool wants = party_wants_input(l);
     if (l->is_held == !wants) {
         /* The output of this very pump may have made room for what TLS holds since the last read.
          */
@@ -403,6 +406,12 @@ static bool update_hold(struct link *l)
     return wants && stream_has_pending(l->stream);
 }
 
+/* What party_output gave is one message then. */
+static size_t whole_message(struct slice bytes)
+{
+    return bytes.n;
+}
+
 static size_t first_packet(struct slice bytes)
 {
     struct mqtt_fixed f;
@@ -414,12 +423,13 @@ static bool write_some(struct link *l)
 {
     struct driver *d = l->driver;
     uint8_t *out = stream_io_out(d->io);
-    size_t n = worker_output(d->worker, l->conn, out, STREAM_SEND_BYTES, d->now_ms);
+    size_t n = party_output(l, out, STREAM_SEND_BYTES);
     if (n == 0 || stream_can_close(l->stream)) {
         return true; /* WebSocket has ended: nobody is there to read it */
     }
     count_add(&d->counters->writes, 1);
-    enum err err = stream_write_packets(l->stream, d->io, slice_of(out, n), first_packet);
+    enum err err = stream_write_packets(l->stream, d->io, slice_of(out, n),
+                                        l->coap != NULL ? whole_message : first_packet);
     if (err == ERR_NOMEM) {
         report(l, EVENT_slow_client,
                "disconnected: what its socket did not take could not be kept: memory is at "
@@ -438,8 +448,7 @@ static bool write_some(struct link *l)
 
 void link_pump(struct link *l)
 {
-    struct driver *d = l->driver;
-    bool is_known = worker_is_known(d->worker, l->conn);
+    bool is_known = party_is_known(l);
     if (l->admitted.is_stranger && is_known) {
         admit_known(l);
     }
@@ -450,17 +459,17 @@ void link_pump(struct link *l)
     if ((can_write || stream_can_close(l->stream)) && !write_some(l)) {
         return;
     }
-    worker_backlog(d->worker, l->conn, stream_pending_bytes(l->stream));
-    if (worker_is_shed(d->worker, l->conn) && stream_is_blocked(l->stream)) {
+    party_backlog(l, stream_pending_bytes(l->stream));
+    if (party_is_shed(l) && stream_is_blocked(l->stream)) {
         drop(l, "memory");
         return;
     }
-    if (worker_is_finished(d->worker, l->conn)) {
+    if (party_is_finished(l)) {
         if (!stream_is_established(l->stream)) {
             drop(l, "closed by the server"); /* there is nobody yet to say a last word to */
             return;
         }
-        worker_gone(d->worker, l->conn, "closed by the server", d->now_ms);
+        party_gone(l, "closed by the server");
         linger(l);
         return;
     }

@@ -22,16 +22,28 @@ static enum err add_number(struct slice *options, uint16_t number, uint32_t valu
     return coap_option_writer_done(&o, options);
 }
 
-enum err answer_cut(const struct coap_answer *whole, struct coap_block want, bool is_wanted,
-                    struct cut *ret)
+/* A smaller size than was wanted, where what was wanted does not go out at once. SPEC: RFC7959 2.4
+ */
+static struct coap_block fit(const struct association *a, struct coap_block want)
+{
+    struct coap_block b = want;
+    uint8_t szx = talk_szx_max(a);
+    if (want.szx > szx && coap_block_at(coap_block_offset(want), szx, want.has_more, &b) != OK) {
+        return want; /* so far behind nothing is */
+    }
+    return b;
+}
+
+enum err answer_cut(const struct association *a, const struct coap_answer *whole,
+                    struct coap_block want, bool is_wanted, struct cut *ret)
 {
     uint8_t options[sizeof(ret->options)];
     struct coap_block block;
     ret->answer = *whole;
-    if (whole->code != COAP_CONTENT || (!is_wanted && whole->payload.n <= COAP_BLOCK_BYTES_MAX)) {
+    if (whole->code != COAP_CONTENT || (!is_wanted && whole->payload.n <= talk_whole_max(a))) {
         return OK;
     }
-    TRY(coap_block_cut(whole->payload, want, &block, &ret->answer.payload));
+    TRY(coap_block_cut(whole->payload, fit(a, want), &block, &ret->answer.payload));
     bool tells_size = block.number == 0 && block.has_more; /* SPEC: RFC7959 4 */
     TRY(add_number(&ret->answer.options, COAP_OPTION_BLOCK2, coap_block_value(block),
                    tells_size ? options : ret->options, sizeof(options)));
@@ -59,7 +71,7 @@ static uint8_t respond(const struct asker *asker, const struct coap_answer *whol
     struct cut cut;
     uint8_t options[sizeof(cut.options) + 8];
     want = asker->has_block2 ? asker->block2 : want;
-    enum err err = answer_cut(whole, want, asker->has_block2, &cut);
+    enum err err = answer_cut(a, whole, want, asker->has_block2, &cut);
     if (err == ERR_NOT_FOUND) {
         cut.answer = (struct coap_answer){.code = COAP_BAD_REQUEST,
                                           .payload = slice_text("no such block: it ends before")};
@@ -69,11 +81,12 @@ static uint8_t respond(const struct asker *asker, const struct coap_answer *whol
     if (err == OK && asker->has_block1) {
         struct coap_block ack = asker->block1;
         ack.has_more = cut.answer.code == COAP_CONTINUE; /* SPEC: RFC7959 2.3 */
+        ack.szx = asker->is_bert ? COAP_BLOCK_SZX_BERT : ack.szx;
         err = add_number(&cut.answer.options, COAP_OPTION_BLOCK1, coap_block_value(ack), options,
                          sizeof(options));
     }
     if (err == OK) {
-        err = coap_endpoint_respond(a->endpoint, asker->exchange, &cut.answer, a->door->now_ms);
+        err = talk_respond(a, asker->exchange, &cut.answer);
     }
     return err == OK ? cut.answer.code : 0;
 }
@@ -83,7 +96,7 @@ uint8_t answer_send(const struct asker *asker, const struct coap_answer *answer)
     struct association *a = asker->a;
     /* Without 2.31 nobody would send the next block. */
     if (answer->code != COAP_CONTINUE && coap_is_unwanted(asker->quiet, answer->code)) {
-        enum err err = coap_endpoint_drop(a->endpoint, asker->exchange, a->door->now_ms);
+        enum err err = talk_drop(a, asker->exchange);
         (void)err; /* without memory it ends by itself, later */
         return 0;
     }

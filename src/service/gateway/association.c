@@ -230,11 +230,11 @@ static void on_replayed(void *ctx, uint64_t id)
 
 /* ---- a handshake finished: who is it? ---- */
 
-static void refuse_x509(struct coap_door *d, const struct dtls_info *info, const char *name,
+static void refuse_x509(struct coap_door *d, const struct net_peer *peer, const char *name,
                         enum err err)
 {
     enum event_category category = err == ERR_EXPIRED ? EVENT_credential_expiring : EVENT_auth_fail;
-    struct event e = stranger_event(d, category, &info->peer, slice_text(name));
+    struct event e = stranger_event(d, category, peer, slice_text(name));
     e.is_claimed = false; /* our CA has signed it */
     event_reason(&e,
                  err == ERR_EXPIRED
@@ -246,13 +246,28 @@ static void refuse_x509(struct coap_door *d, const struct dtls_info *info, const
     door_report(d, &e);
 }
 
+enum err association_who(struct coap_door *d, const struct net_peer *peer, const char *name,
+                         const struct digest *spki, const struct directory_entry **ret_entry,
+                         const struct credential **ret_credential)
+{
+    const struct directory_entry *entry = NULL;
+    enum err err = directory_login_x509(worker_realm(d->setup.worker)->directory, slice_text(name),
+                                        spki, d->wall_ms, &entry, ret_credential);
+    if (err == ERR_DENIED) {
+        report_inactive(d, peer, entry, false);
+    } else if (err != OK) {
+        refuse_x509(d, peer, name, err);
+    }
+    *ret_entry = entry;
+    return err;
+}
+
 static enum err who_by_x509(struct coap_door *d, const struct dtls_info *info,
                             const struct directory_entry **ret_entry,
                             const struct credential **ret_credential)
 {
     AUTO(x509_autofree) struct x509 *x = NULL;
     char name[IDENTITY_NAME_BYTES];
-    const struct directory_entry *entry = NULL;
     enum err err = x509_from_der(info->peer_cert, &x);
     if (err == OK) {
         err = identity_from_x509(x, IDENTITY_ANY, name);
@@ -267,15 +282,7 @@ static enum err who_by_x509(struct coap_door *d, const struct dtls_info *info,
         door_report(d, &e);
         return err;
     }
-    err = directory_login_x509(worker_realm(d->setup.worker)->directory, slice_text(name),
-                               &x509_info(x)->spki, d->wall_ms, &entry, ret_credential);
-    if (err == ERR_DENIED) {
-        report_inactive(d, &info->peer, entry, false);
-    } else if (err != OK) {
-        refuse_x509(d, info, name, err);
-    }
-    *ret_entry = entry;
-    return err;
+    return association_who(d, &info->peer, name, &x509_info(x)->spki, ret_entry, ret_credential);
 }
 
 /* The key was right, but much can happen during a handshake: the newest word of the directory
@@ -335,7 +342,8 @@ static enum err open_endpoint(struct association *a)
 }
 
 static enum err association_new(struct coap_door *d, const struct dtls_info *info,
-                                const struct principal *principal, struct association **ret)
+                                struct coap_stream *stream, const struct principal *principal,
+                                struct association **ret)
 {
     struct association *a = mem_zalloc(sizeof(*a));
     if (a == NULL) {
@@ -350,8 +358,10 @@ static enum err association_new(struct coap_door *d, const struct dtls_info *inf
     errands_open(a);
     list_init(&a->relays);
     map_init(&a->watches, &d->setup.key, watch_key);
+    a->stream = stream;
+    a->channel = stream != NULL ? stream_channel(stream) : NULL;
     enum err err = worker_account(d->setup.worker, principal, d->now_ms, &a->account);
-    if (err == OK) {
+    if (err == OK && stream == NULL) {
         err = open_endpoint(a);
     }
     if (err == OK) {
@@ -409,13 +419,13 @@ static bool is_misplaced(struct association *a)
     return true;
 }
 
-static enum err admit(struct coap_door *d, const struct dtls_info *info)
+enum err association_begin(struct coap_door *d, const struct dtls_info *info,
+                           struct coap_stream *stream, const struct directory_entry *entry,
+                           const struct credential *credential, const char *words,
+                           struct association **ret)
 {
-    const struct directory_entry *entry = NULL;
-    const struct credential *credential = NULL;
     struct association *a = NULL;
-    TRY(who_is(d, info, &entry, &credential));
-    TRY(association_new(d, info, entry->principal, &a));
+    TRY(association_new(d, info, stream, entry->principal, &a));
     a->credential = credential->id;
     a->credential_ends_wall_ms = credential->expires_wall_ms;
     if (is_too_often(a) || is_misplaced(a)) {
@@ -425,14 +435,24 @@ static enum err admit(struct coap_door *d, const struct dtls_info *info)
     }
     credential_used(credential, d->wall_ms);
     struct event e = association_event(a, EVENT_connect);
-    event_reason(&e, "%s, %s",
-                 info->credential != 0      ? "OSCORE"
-                 : info->psk_identity.n > 0 ? "DTLS 1.2 with a pre-shared key"
-                                            : "DTLS 1.2 with a certificate",
-                 info->cipher);
+    event_reason(&e, "%s, %s", words, info->cipher);
     door_report(d, &e);
     count_add(&d->setup.counters->connections_coap, 1);
     count_add(&d->setup.counters->connections_at[d->setup.entrance->index], 1);
+    *ret = a;
+    return OK;
+}
+
+static enum err admit(struct coap_door *d, const struct dtls_info *info)
+{
+    const struct directory_entry *entry = NULL;
+    const struct credential *credential = NULL;
+    struct association *a = NULL;
+    TRY(who_is(d, info, &entry, &credential));
+    const char *words = info->credential != 0      ? "OSCORE"
+                        : info->psk_identity.n > 0 ? "DTLS 1.2 with a pre-shared key"
+                                                   : "DTLS 1.2 with a certificate";
+    TRY(association_begin(d, info, NULL, entry, credential, words, &a));
     if (info->credential != 0) {
         homes_located(a, &info->peer);
     }
@@ -485,7 +505,11 @@ void association_close(struct association *a, const char *why)
     errands_close(a);
     wheel_cancel(&d->wheel, &a->timer);
     (void)map_remove(&d->associations, association_key(a));
-    dtls_close(d->dtls, a->id);
+    if (a->stream != NULL) {
+        stream_leave(a->stream);
+    } else {
+        dtls_close(d->dtls, a->id);
+    }
     list_append(&d->gone, &a->node);
 }
 
@@ -581,13 +605,14 @@ static void explain_option(const struct association *a, const struct coap_messag
 }
 
 /* What the endpoint answered by itself leaves a trace too. */
-static void report_refused(struct association *a, const struct coap_counters *before,
-                           struct slice datagram)
+void association_report_refused(struct association *a, const struct coap_counters *before,
+                                struct slice datagram, const struct coap_message *message)
 {
     const struct coap_counters *now = &a->door->counts;
     struct coap_message m;
     struct event e;
-    if (now->malformed != before->malformed) {
+    bool is_read = message != NULL;
+    if (a->channel == NULL && now->malformed != before->malformed) {
         e = association_event(a, EVENT_malformed);
         event_reason(&e,
                      "a datagram of %zu bytes is no CoAP message, or out of place; it was "
@@ -607,8 +632,8 @@ static void report_refused(struct association *a, const struct coap_counters *be
         e = association_event(a, EVENT_protocol_error);
         event_reason(&e, "a request was refused with 4.05: its method is not known here");
     } else if (now->bad_option != before->bad_option &&
-               coap_message_decode(datagram, COAP_ENDPOINT_TOKEN_MAX, &m) == OK) {
-        explain_option(a, &m, &e);
+               (is_read || coap_message_decode(datagram, COAP_ENDPOINT_TOKEN_MAX, &m) == OK)) {
+        explain_option(a, is_read ? message : &m, &e);
     } else {
         return;
     }
@@ -652,7 +677,7 @@ static void on_received(void *ctx, uint64_t id, struct slice plain)
         return;
     }
     refuse_unknown(a, &ev);
-    report_refused(a, &before, plain);
+    association_report_refused(a, &before, plain, NULL);
     request_serve(a, &ev);
     errands_heard(a);
     association_serve(a);

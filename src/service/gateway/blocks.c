@@ -22,6 +22,7 @@ static struct coap_block_part part_of(const struct request *rq)
         .options = rq->m->options,
         .payload = rq->m->payload,
         .block = rq->asker.block1,
+        .is_bert = rq->asker.is_bert,
         .body_max = l->packet_bytes > beside ? l->packet_bytes - beside : 0,
     };
 }
@@ -81,12 +82,21 @@ static void refuse_part(const struct request *rq, enum err err, const struct coa
     }
 }
 
+/* An answer may be in smaller blocks than BERT's, so of Block2 it is the same as 1024 bytes. */
+static enum err find_block(const struct request *rq, bool is_stream, uint16_t number,
+                           struct coap_block *ret, bool *ret_is_bert)
+{
+    return is_stream ? coap_block_find_bert(rq->m->options, number, ret, ret_is_bert)
+                     : coap_block_find(rq->m->options, number, ret);
+}
+
 /* The two block options, if the request has them. */
 static bool read_blocks(struct request *rq)
 {
     struct asker *asker = &rq->asker;
-    enum err one = coap_block_find(rq->m->options, COAP_OPTION_BLOCK1, &asker->block1);
-    enum err two = coap_block_find(rq->m->options, COAP_OPTION_BLOCK2, &asker->block2);
+    bool is_stream = asker->a->channel != NULL, ignored = false;
+    enum err one = find_block(rq, is_stream, COAP_OPTION_BLOCK1, &asker->block1, &asker->is_bert);
+    enum err two = find_block(rq, is_stream, COAP_OPTION_BLOCK2, &asker->block2, &ignored);
     asker->has_block2 = two == OK;
     if ((one != OK && one != ERR_NOT_FOUND) || (two != OK && two != ERR_NOT_FOUND)) {
         request_refuse(rq, EVENT_malformed, COAP_BAD_REQUEST, "the block size 7 is reserved",

@@ -73,8 +73,13 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     homes_init(d);
     spoof_init(&d->spoof, &setup->key);
     struct dtls_handler handler = door_dtls_handler(d, setup->entrance);
-    TRY(setup->entrance->is_oscore ? oscore_open(d, &handler)
-                                   : setup->open(setup->ctx, &handler, &d->dtls));
+    list_init(&d->streams);
+    list_init(&d->dirty_streams);
+    wheel_init(&d->callers, now_ms);
+    if (!setup->entrance->is_stream) {
+        TRY(setup->entrance->is_oscore ? oscore_open(d, &handler)
+                                       : setup->open(setup->ctx, &handler, &d->dtls));
+    }
     TRY(proxy_open(d));
     d->shedder = door_shedder(d);
     worker_add_shedder(setup->worker, &d->shedder);
@@ -118,6 +123,7 @@ void coap_door_drain(struct coap_door *d, uint64_t now_ms)
     while ((a = map_next(&d->associations, &at)) != NULL) {
         association_close(a, "the server goes down");
     }
+    (void)streams_turn_away(d);
     door_leave(d);
 }
 
@@ -245,8 +251,9 @@ static uint64_t nudge_at(const struct association *a)
 static void arm(struct association *a)
 {
     struct coap_door *d = a->door;
-    uint64_t at = least(coap_endpoint_deadline(a->endpoint), a->heard_at_ms + COAP_DOOR_IDLE_MS);
-    at = least(at, least(nudge_at(a), errands_deadline(a)));
+    uint64_t at = least(talk_deadline(a), a->heard_at_ms + COAP_DOOR_IDLE_MS);
+    at = a->channel == NULL ? least(at, nudge_at(a)) : at;
+    at = least(at, errands_deadline(a));
     if (a->credential_ends_wall_ms != CREDENTIAL_NEVER) {
         int64_t left = a->credential_ends_wall_ms - d->wall_ms;
         at = least(at, left > 0 ? d->now_ms + (uint64_t)left : d->now_ms);
@@ -260,7 +267,12 @@ void association_serve(struct association *a)
     struct coap_door *d = a->door;
     uint8_t out[DTLS_PLAIN_MAX];
     size_t n;
-    while (!a->is_gone && (n = coap_endpoint_output(a->endpoint, out, sizeof(out))) > 0) {
+    if (a->stream != NULL && !a->is_gone) {
+        stream_mark(a->stream);
+        stream_follow(a->stream);
+    }
+    while (!a->is_gone && a->endpoint != NULL &&
+           (n = coap_endpoint_output(a->endpoint, out, sizeof(out))) > 0) {
         enum err err = dtls_send(d->dtls, a->id, slice_of(out, n), d->now_ms);
         if (err != OK && err != ERR_NOT_FOUND) {
             association_close(a, "a datagram could not be sealed");
@@ -271,10 +283,23 @@ void association_serve(struct association *a)
     }
 }
 
-static void association_tick(struct association *a)
+/* What time demands of its engine. */
+static void tick_endpoint(struct association *a)
 {
     struct coap_door *d = a->door;
     struct coap_event ev = {.kind = COAP_EVENT_NONE};
+    do {
+        if (coap_endpoint_tick(a->endpoint, d->now_ms, &ev) != OK) {
+            count_add(&d->setup.counters->dropped_memory, 1);
+            return;
+        }
+        request_serve(a, &ev);
+    } while (ev.kind != COAP_EVENT_NONE && !a->is_gone);
+}
+
+static void association_tick(struct association *a)
+{
+    struct coap_door *d = a->door;
     if (d->now_ms >= a->heard_at_ms + COAP_DOOR_IDLE_MS) {
         association_close(a, "nothing was heard of it for a day");
         return;
@@ -283,18 +308,16 @@ static void association_tick(struct association *a)
         association_recheck(a); /* says so and closes it */
         return;
     }
-    if (d->now_ms >= nudge_at(a)) {
+    if (a->channel == NULL && d->now_ms >= nudge_at(a)) {
         a->nudged_at_ms = d->now_ms;
         watch_nudge(a);
     }
     errands_expire(a);
-    do {
-        if (coap_endpoint_tick(a->endpoint, d->now_ms, &ev) != OK) {
-            count_add(&d->setup.counters->dropped_memory, 1);
-            break;
-        }
-        request_serve(a, &ev);
-    } while (ev.kind != COAP_EVENT_NONE && !a->is_gone);
+    if (a->channel != NULL) {
+        coap_channel_tick(a->channel, d->now_ms);
+    } else {
+        tick_endpoint(a);
+    }
     association_serve(a);
 }
 
@@ -360,7 +383,10 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
     errands_turn(d);
     shed_release(d);
     poison_turn(d);
-    dtls_tick(d->dtls, d->now_ms);
+    if (d->dtls != NULL) {
+        dtls_tick(d->dtls, d->now_ms);
+    }
+    streams_turn(d);
     coap_bodies_expire(&d->bodies, d->now_ms);
     passing_expire(d);
     proxy_turn(d);
@@ -376,7 +402,7 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
 uint64_t coap_door_deadline(const struct coap_door *d)
 {
     uint64_t blocks = least(coap_bodies_deadline(&d->bodies), passing_deadline(d));
-    uint64_t timers = least(dtls_deadline(d->dtls), wheel_deadline(&d->wheel));
+    uint64_t strangers = d->dtls != NULL ? dtls_deadline(d->dtls) : wheel_deadline(&d->callers);
     uint64_t others = least(proxy_deadline(d), spoof_deadline(&d->spoof));
-    return least(least(blocks, others), timers);
+    return least(least(blocks, others), least(strangers, wheel_deadline(&d->wheel)));
 }

@@ -8,6 +8,7 @@
 #include "engine/coap_block_body.h"
 #include "net/oscore_server.h"
 #include "service/gateway/coap_door.h"
+#include "service/gateway/coap_stream.h"
 #include "service/gateway/door_path.h"
 #include "service/gateway/spoof.h"
 
@@ -21,13 +22,16 @@ enum {
     BODY_MARGIN = 512    /* of limits.packet_bytes: what a PUBLISH has beside topic and payload */
 };
 
-/* One DTLS association and whoever is at its other end. */
+/* One association, of DTLS, OSCORE or a stream, and whoever is at its other end. */
 struct association {
-    uint64_t id; /* the dtls's name for it; never used again */
+    uint64_t id; /* the dtls's name for it, or the stream's; never used again */
     struct coap_door *door;
-    struct coap_endpoint *endpoint;
-    struct account *account; /* held until the association closes */
-    uint64_t credential;     /* id of the one it came in by */
+    struct coap_endpoint *endpoint; /* NULL when it goes over a stream */
+    struct coap_stream *stream;     /* NULL when it goes in datagrams */
+    struct coap_channel *channel;   /* the stream's */
+    size_t backlog;                 /* bytes that the stream's socket has not taken */
+    struct account *account;        /* held until the association closes */
+    uint64_t credential;            /* id of the one it came in by */
     int64_t credential_ends_wall_ms;
     uint64_t heard_at_ms, nudged_at_ms;
     struct timer timer;
@@ -83,6 +87,7 @@ struct asker {
     uint32_t exchange;
     uint32_t quiet; /* the value of No-Response; 0: answer all */
     bool has_accept, has_block1, has_block2;
+    bool is_bert; /* its Block1 is of many blocks. SPEC: RFC8323 6 */
     struct coap_block block1, block2;
     uint32_t accept;
     uint8_t n_etags;
@@ -166,6 +171,9 @@ struct coap_door {
     struct door_replays replays; /* over DTLS */
     struct spoof_table spoof;
     struct coap_counters shown; /* what of counts the worker's counters have */
+    struct list streams, dirty_streams;
+    struct wheel callers; /* the deadlines of streams that have not logged in */
+    uint64_t next_stream;
 };
 
 /* coap_door.c */
@@ -178,6 +186,23 @@ void association_serve(struct association *a);
 
 /* association.c: who is there, from the handshake to the end */
 struct dtls_handler door_dtls_handler(struct coap_door *d, const struct entrance *entrance);
+/* association_begin - its principal was found. Gives nothing when it comes too often or at the
+ * wrong place, which has been said: ERR_DENIED. stream NULL: in datagrams. words: of the event,
+ * what protects it. ERR_NOMEM. */
+MUST_USE enum err association_begin(struct coap_door *d, const struct dtls_info *info,
+                                    struct coap_stream *stream, const struct directory_entry *entry,
+                                    const struct credential *credential, const char *words,
+                                    struct association **ret);
+/* association_who - whose name and key are these? Errors of directory_login_x509, which have been
+ * said. */
+MUST_USE enum err association_who(struct coap_door *d, const struct net_peer *peer,
+                                  const char *name, const struct digest *spki,
+                                  const struct directory_entry **ret_entry,
+                                  const struct credential **ret_credential);
+/* association_report_refused - what its engine has answered by itself leaves a trace. counts: as
+ * they were before. message NULL: it is in the datagram. */
+void association_report_refused(struct association *a, const struct coap_counters *before,
+                                struct slice datagram, const struct coap_message *message);
 /* association_find - by id; NULL: it has ended. */
 struct association *association_find(const struct coap_door *d, uint64_t id);
 /* association_close - the association ends now; why is for the event, NULL: it has been said. The
@@ -189,6 +214,38 @@ struct association *association_free(struct association *a);
 struct event door_event(const struct coap_door *d, enum event_category category);
 struct event association_event(const struct association *a, enum event_category category);
 void door_report(struct coap_door *d, const struct event *e);
+
+/* talk.c: what an association says, in datagrams or over a stream. As coap_endpoint_ and
+ * coap_channel_. */
+MUST_USE enum err talk_respond(struct association *a, uint32_t exchange,
+                               const struct coap_answer *answer);
+MUST_USE enum err talk_drop(struct association *a, uint32_t exchange);
+MUST_USE enum err talk_observe(struct association *a, uint32_t exchange, uint64_t key);
+MUST_USE enum err talk_notify(struct association *a, uint64_t key,
+                              const struct coap_answer *answer);
+void talk_unobserve(struct association *a, uint64_t key);
+bool talk_is_unacked(const struct association *a, uint64_t key);
+size_t talk_bytes(const struct association *a);
+size_t talk_shed(struct association *a);
+uint64_t talk_deadline(const struct association *a);
+/* talk_whole_max - a larger value goes in blocks. talk_szx_max - of at most this size. */
+size_t talk_whole_max(const struct association *a);
+uint8_t talk_szx_max(const struct association *a);
+
+/* coap_stream.c */
+/* stream_channel - of its association; borrows. */
+struct coap_channel *stream_channel(const struct coap_stream *s);
+uint64_t stream_id(const struct coap_stream *s);
+/* stream_mark - it may have something to say. */
+void stream_mark(struct coap_stream *s);
+/* stream_leave - its association ends: so does the stream, when its client has been told. */
+void stream_leave(struct coap_stream *s);
+/* stream_follow - after a call of its engine: what has ended there ends here. */
+void stream_follow(struct coap_stream *s);
+/* streams_turn - of those that wait for a CSM, who has waited too long. streams_turn_away - all of
+ * them end. */
+void streams_turn(struct coap_door *d);
+size_t streams_turn_away(struct coap_door *d);
 
 /* coap_oscore.c: an entrance that speaks OSCORE instead of DTLS */
 /* oscore_open - makes d->dtls. ERR_NOMEM, ERR_CRYPTO. */
@@ -337,9 +394,10 @@ struct cut {
     uint8_t options[96];
 };
 /* answer_cut - the block of a 2.05 that `want` names. is_wanted: the peer has asked by blocks;
- * without that, what fits one block stays whole. ERR_NOT_FOUND: it begins behind the end. */
-MUST_USE enum err answer_cut(const struct coap_answer *whole, struct coap_block want,
-                             bool is_wanted, struct cut *ret);
+ * without that, what the association takes in one message stays whole. ERR_NOT_FOUND: it begins
+ * behind the end. */
+MUST_USE enum err answer_cut(const struct association *a, const struct coap_answer *whole,
+                             struct coap_block want, bool is_wanted, struct cut *ret);
 
 /* blocks.c: requests that come in blocks, and large messages that pass */
 /* blocks_take - what is to be done with a request that may be a block: false: it has been answered.

@@ -6,7 +6,7 @@
  */
 static uint64_t bytes_of(const struct association *a)
 {
-    return coap_endpoint_bytes(a->endpoint) + a->n_tickets * sizeof(struct ticket) + proxy_bytes(a);
+    return talk_bytes(a) + a->n_tickets * sizeof(struct ticket) + proxy_bytes(a);
 }
 
 static void spare(void *ctx)
@@ -18,7 +18,7 @@ static void spare(void *ctx)
     proxy_shed(d);
     while ((a = map_next(&d->associations, &at)) != NULL) {
         if (consumer_is_slow(bytes_of(a))) {
-            count_add(&d->setup.counters->dropped_pressure, coap_endpoint_shed(a->endpoint));
+            count_add(&d->setup.counters->dropped_pressure, talk_shed(a));
         }
     }
 }
@@ -60,7 +60,7 @@ static void close_worst(void *ctx, const struct consumer *who, unsigned percent)
 static size_t turn_away(void *ctx)
 {
     struct coap_door *d = ctx;
-    return dtls_turn_away(d->dtls);
+    return d->dtls != NULL ? dtls_turn_away(d->dtls) : streams_turn_away(d);
 }
 
 struct shedder door_shedder(struct coap_door *d)

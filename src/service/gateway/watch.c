@@ -47,7 +47,7 @@ void lookers_lost(struct association *a)
 {
     list_for_each (n, &a->lookers) {
         const struct looker *l = LIST_ENTRY(n, struct looker, in_association);
-        if (l->told != 0 && coap_endpoint_is_unacked(a->endpoint, l->key)) {
+        if (l->told != 0 && talk_is_unacked(a, l->key)) {
             poison_failed(a, l);
         }
     }
@@ -80,7 +80,7 @@ static enum err looker_new(struct watch *w, const struct asker *asker, struct lo
     l->szx = asker->has_block2 ? asker->block2.szx : UINT8_MAX;
     l->token_n = asker->token_n;
     memcpy(l->token, asker->token, asker->token_n);
-    enum err err = coap_endpoint_observe(a->endpoint, asker->exchange, l->key, a->door->now_ms);
+    enum err err = talk_observe(a, asker->exchange, l->key);
     if (err != OK) {
         mem_free(l);
         return err;
@@ -177,7 +177,7 @@ static void admit(struct watch *w, const struct asker *asker)
     uint64_t key = l->key;
     uint8_t code = topic_read(asker, topic, true);
     if (code == 0 || !coap_code_is_success(code)) {
-        coap_endpoint_unobserve(w->a->endpoint, key);
+        talk_unobserve(w->a, key);
         looker_free(l);
     }
 }
@@ -252,8 +252,8 @@ static enum err notify(const struct looker *l, const struct coap_answer *answer)
     struct association *a = l->watch->a;
     struct coap_block first = {.szx = l->szx <= COAP_BLOCK_SZX_MAX ? l->szx : COAP_BLOCK_SZX_MAX};
     struct cut cut;
-    TRY(answer_cut(answer, first, l->szx <= COAP_BLOCK_SZX_MAX, &cut));
-    return coap_endpoint_notify(a->endpoint, l->key, &cut.answer, a->door->now_ms);
+    TRY(answer_cut(a, answer, first, l->szx <= COAP_BLOCK_SZX_MAX, &cut));
+    return talk_notify(a, l->key, &cut.answer);
 }
 
 /* A code that is no success ends the observation. SPEC: RFC7641 4.2 */
@@ -261,7 +261,7 @@ static void notify_last(struct looker *l, uint8_t code, const char *text)
 {
     struct coap_answer answer = {.code = code, .payload = slice_text(text)};
     if (notify(l, &answer) != OK) {
-        coap_endpoint_unobserve(l->watch->a->endpoint, l->key);
+        talk_unobserve(l->watch->a, l->key);
     }
     looker_free(l);
 }
@@ -271,8 +271,8 @@ static bool is_cut(const struct watch *w, const struct msg *m)
 {
     list_for_each (n, &w->lookers) {
         const struct looker *l = LIST_ENTRY(n, struct looker, in_watch);
-        uint8_t szx = l->szx <= COAP_BLOCK_SZX_MAX ? l->szx : COAP_BLOCK_SZX_MAX;
-        if (m->payload.n > coap_block_bytes(szx)) {
+        bool is_wanted = l->szx <= COAP_BLOCK_SZX_MAX;
+        if (m->payload.n > (is_wanted ? coap_block_bytes(l->szx) : talk_whole_max(w->a))) {
             return true;
         }
     }

@@ -35,6 +35,27 @@ enum err coap_block_find(struct slice options, uint16_t number, struct coap_bloc
                                                       : ERR_NOT_FOUND;
 }
 
+enum err coap_block_find_bert(struct slice options, uint16_t number, struct coap_block *ret,
+                              bool *ret_is_bert)
+{
+    struct slice value;
+    uint32_t bits = 0;
+    if (!coap_options_find(options, number, &value)) {
+        return ERR_NOT_FOUND;
+    }
+    bool is_bert = value.n <= VALUE_BYTES_MAX && coap_option_uint(value, &bits) == OK &&
+                   (bits & SZX_MASK) == COAP_BLOCK_SZX_BERT;
+    if (is_bert) {
+        *ret = (struct coap_block){.number = bits >> NUMBER_SHIFT,
+                                   .szx = COAP_BLOCK_SZX_MAX,
+                                   .has_more = (bits & MORE) != 0};
+    } else {
+        TRY(coap_block_decode(value, ret));
+    }
+    *ret_is_bert = is_bert;
+    return OK;
+}
+
 uint32_t coap_block_value(struct coap_block b)
 {
     return b.number << NUMBER_SHIFT | (b.has_more ? MORE : 0U) | b.szx;

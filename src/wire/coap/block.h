@@ -13,7 +13,8 @@
 
 enum {
     COAP_BLOCK_NUMBER_MAX = (1 << 20) - 1,
-    COAP_BLOCK_SZX_MAX = 6, /* 1024 bytes; 7 is reserved */
+    COAP_BLOCK_SZX_MAX = 6,  /* 1024 bytes; 7 is reserved */
+    COAP_BLOCK_SZX_BERT = 7, /* over reliable transports: as 6, many at once. SPEC: RFC8323 6 */
     COAP_BLOCK_BYTES_MAX = 1 << (COAP_BLOCK_SZX_MAX + 4)
 };
 
@@ -46,6 +47,11 @@ MUST_USE enum err coap_block_decode(struct slice value, struct coap_block *ret);
 /* coap_block_find - the option `number` (Block1 or Block2) of a request or response. ERR_NOT_FOUND:
  * there is none; else as decode. */
 MUST_USE enum err coap_block_find(struct slice options, uint16_t number, struct coap_block *ret);
+
+/* coap_block_find_bert - the same where size 7 means blocks of 1024 bytes, many at once: szx is
+ * COAP_BLOCK_SZX_MAX then, and *ret_is_bert true. SPEC: RFC8323 6 */
+MUST_USE enum err coap_block_find_bert(struct slice options, uint16_t number,
+                                       struct coap_block *ret, bool *ret_is_bert);
 
 /* coap_block_value - for coap_option_add_uint. */
 uint32_t coap_block_value(struct coap_block b);

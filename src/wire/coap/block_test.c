@@ -89,6 +89,26 @@ static void found_among_options(void **state)
     assert_int_equal(coap_block_find(slice_text(""), COAP_OPTION_BLOCK1, &b), ERR_NOT_FOUND);
 }
 
+/* SPEC: RFC8323 6 */
+static void many_at_once(void **state)
+{
+    uint8_t bytes[16];
+    struct slice options;
+    struct coap_block b;
+    bool is_bert = false;
+    struct coap_option_writer o = coap_option_writer_into(bytes, sizeof(bytes));
+    (void)state;
+    coap_option_add_uint(&o, COAP_OPTION_BLOCK2, 0x26);
+    coap_option_add_uint(&o, COAP_OPTION_BLOCK1, 0x3F);
+    assert_int_equal(coap_option_writer_done(&o, &options), OK);
+    assert_int_equal(coap_block_find_bert(options, COAP_OPTION_BLOCK1, &b, &is_bert), OK);
+    assert_true(is_bert && b.number == 3 && b.szx == COAP_BLOCK_SZX_MAX && b.has_more);
+    assert_int_equal(coap_block_find_bert(options, COAP_OPTION_BLOCK2, &b, &is_bert), OK);
+    assert_true(!is_bert && b.number == 2 && b.szx == COAP_BLOCK_SZX_MAX && !b.has_more);
+    assert_int_equal(coap_block_find_bert(slice_text(""), COAP_OPTION_BLOCK1, &b, &is_bert),
+                     ERR_NOT_FOUND);
+}
+
 static void cuts(void **state)
 {
     (void)state;
@@ -134,7 +154,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values),      cmocka_unit_test(all_values_come_back),
         cmocka_unit_test(numbers_end), cmocka_unit_test(found_among_options),
-        cmocka_unit_test(cuts),
+        cmocka_unit_test(cuts),        cmocka_unit_test(many_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-#include "wire/coap/message.h"
+#include "wire/coap/message_private.h"
 
 /* Values of a 4-bit field that announce one more byte, two more bytes, or are reserved. */
 enum { NIBBLE_8BIT = 13, NIBBLE_16BIT = 14, NIBBLE_RESERVED = 15 };
@@ -6,7 +6,7 @@ enum { EXTENDED_8BIT_BASE = 13, EXTENDED_16BIT_BASE = 269 };
 enum { PAYLOAD_MARKER = 0xFF, OPTION_NUMBER_MAX = 65535 };
 
 /* The value of an option's delta, length or of the token length. SPEC: RFC7252 3.1, RFC8974 2.1 */
-static uint32_t rd_extended(struct rd *r, unsigned nibble)
+uint32_t coap_rd_extended(struct rd *r, unsigned nibble)
 {
     switch (nibble) {
     case NIBBLE_8BIT:
@@ -21,7 +21,7 @@ static uint32_t rd_extended(struct rd *r, unsigned nibble)
     }
 }
 
-static unsigned nibble_of(uint32_t value)
+unsigned coap_nibble_of(uint32_t value)
 {
     if (value >= EXTENDED_16BIT_BASE) {
         return NIBBLE_16BIT;
@@ -29,7 +29,7 @@ static unsigned nibble_of(uint32_t value)
     return value >= EXTENDED_8BIT_BASE ? NIBBLE_8BIT : value;
 }
 
-static void wr_extended(struct wr *w, uint32_t value)
+void coap_wr_extended(struct wr *w, uint32_t value)
 {
     if (value >= EXTENDED_16BIT_BASE) {
         wr_u16(w, (uint16_t)(value - EXTENDED_16BIT_BASE));
@@ -42,8 +42,8 @@ static void wr_extended(struct wr *w, uint32_t value)
 static bool rd_option(struct rd *r, uint32_t *number, struct coap_option *ret)
 {
     uint8_t head = rd_u8(r);
-    uint32_t delta = rd_extended(r, head >> 4);
-    uint32_t length = rd_extended(r, head & 0x0F);
+    uint32_t delta = coap_rd_extended(r, head >> 4);
+    uint32_t length = coap_rd_extended(r, head & 0x0F);
     /* SPEC: RFC7252 3.1: in 32 bits, so that E0 FE F2 cannot wrap around to a small number. */
     if (delta > OPTION_NUMBER_MAX - *number) {
         rd_fail(r, ERR_MALFORMED);
@@ -103,6 +103,35 @@ enum err coap_header_peek(struct slice datagram, struct coap_message *ret)
     return rd_header(&r, &token_nibble, ret);
 }
 
+enum err coap_rd_body(struct rd *r, struct slice whole, unsigned token_nibble, size_t token_max,
+                      struct coap_message *m)
+{
+    if (token_nibble > COAP_TOKEN_BYTES && token_max <= COAP_TOKEN_BYTES) {
+        return ERR_MALFORMED; /* SPEC: RFC7252 3, RFC8974 2.2.2: no support looks like this */
+    }
+    uint32_t token_n = coap_rd_extended(r, token_nibble);
+    m->token = rd_bytes(r, token_n);
+
+    size_t start = r->at;
+    uint32_t number = 0;
+    struct coap_option ignored;
+    while (rd_left(r) > 0 && rd_peek_u8(r) != PAYLOAD_MARKER) {
+        (void)rd_option(r, &number, &ignored);
+    }
+    if (!rd_ok(r)) {
+        return ERR_MALFORMED;
+    }
+    m->options = slice_from(slice_head(whole, r->at), start);
+    if (rd_left(r) == 1) {
+        return ERR_MALFORMED; /* SPEC: RFC7252 3: a marker and nothing behind it */
+    }
+    if (rd_left(r) > 1) {
+        (void)rd_u8(r);
+        m->payload = rd_rest(r);
+    }
+    return token_n > token_max ? ERR_TOO_LARGE : OK;
+}
+
 enum err coap_message_decode(struct slice datagram, size_t token_max, struct coap_message *ret)
 {
     struct rd r = rd_from(datagram);
@@ -118,62 +147,46 @@ enum err coap_message_decode(struct slice datagram, size_t token_max, struct coa
     if (m.code == COAP_EMPTY && datagram.n != COAP_HEADER_BYTES) {
         return ERR_MALFORMED; /* SPEC: RFC7252 4.1 */
     }
-    if (token_nibble > COAP_TOKEN_BYTES && token_max <= COAP_TOKEN_BYTES) {
-        return ERR_MALFORMED; /* SPEC: RFC7252 3, RFC8974 2.2.2: no support looks like this */
-    }
-    uint32_t token_n = rd_extended(&r, token_nibble);
-    m.token = rd_bytes(&r, token_n);
-
-    size_t start = r.at;
-    uint32_t number = 0;
-    struct coap_option ignored;
-    while (rd_left(&r) > 0 && rd_peek_u8(&r) != PAYLOAD_MARKER) {
-        (void)rd_option(&r, &number, &ignored);
-    }
-    if (!rd_ok(&r)) {
-        return ERR_MALFORMED;
-    }
-    m.options = slice_from(slice_head(datagram, r.at), start);
-    if (rd_left(&r) == 1) {
-        return ERR_MALFORMED; /* SPEC: RFC7252 3: a marker and nothing behind it */
-    }
-    if (rd_left(&r) > 1) {
-        (void)rd_u8(&r);
-        m.payload = rd_rest(&r);
-    }
-    if (token_n > token_max) {
-        return ERR_TOO_LARGE;
-    }
+    TRY(coap_rd_body(&r, datagram, token_nibble, token_max, &m));
     *ret = m;
     return OK;
 }
 
-enum err coap_message_encode(const struct coap_message *m, void *dst, size_t cap, size_t *ret_n)
+enum err coap_body_check(const struct coap_message *m)
 {
     if (m->token.n > COAP_TOKEN_LIMIT) {
         return ERR_TOO_LARGE;
-    }
-    if (m->code == COAP_EMPTY && m->token.n + m->options.n + m->payload.n > 0) {
-        return ERR_MALFORMED;
     }
     struct coap_options it = coap_options_from(m->options);
     struct coap_option ignored;
     while (coap_options_next(&it, &ignored)) {
     }
-    TRY(coap_options_finish(&it));
+    return coap_options_finish(&it);
+}
 
-    uint32_t token_n = (uint32_t)m->token.n;
+void coap_wr_body(struct wr *w, const struct coap_message *m)
+{
+    coap_wr_extended(w, (uint32_t)m->token.n);
+    wr_bytes(w, m->token);
+    wr_bytes(w, m->options);
+    if (m->payload.n > 0) {
+        wr_u8(w, PAYLOAD_MARKER);
+        wr_bytes(w, m->payload);
+    }
+}
+
+enum err coap_message_encode(const struct coap_message *m, void *dst, size_t cap, size_t *ret_n)
+{
+    if (m->token.n <= COAP_TOKEN_LIMIT && m->code == COAP_EMPTY &&
+        m->token.n + m->options.n + m->payload.n > 0) {
+        return ERR_MALFORMED;
+    }
+    TRY(coap_body_check(m));
     struct wr w = wr_into(dst, cap);
-    wr_u8(&w, (uint8_t)(1U << 6 | (unsigned)m->type << 4 | nibble_of(token_n)));
+    wr_u8(&w, (uint8_t)(1U << 6 | (unsigned)m->type << 4 | coap_nibble_of((uint32_t)m->token.n)));
     wr_u8(&w, m->code);
     wr_u16(&w, m->mid);
-    wr_extended(&w, token_n);
-    wr_bytes(&w, m->token);
-    wr_bytes(&w, m->options);
-    if (m->payload.n > 0) {
-        wr_u8(&w, PAYLOAD_MARKER);
-        wr_bytes(&w, m->payload);
-    }
+    coap_wr_body(&w, m);
     return wr_done(&w, ret_n);
 }
 
@@ -194,9 +207,9 @@ void coap_option_add(struct coap_option_writer *o, uint16_t number, struct slice
     }
     uint32_t delta = (uint32_t)(number - o->last);
     uint32_t length = (uint32_t)value.n;
-    wr_u8(&o->w, (uint8_t)(nibble_of(delta) << 4 | nibble_of(length)));
-    wr_extended(&o->w, delta);
-    wr_extended(&o->w, length);
+    wr_u8(&o->w, (uint8_t)(coap_nibble_of(delta) << 4 | coap_nibble_of(length)));
+    coap_wr_extended(&o->w, delta);
+    coap_wr_extended(&o->w, length);
     wr_bytes(&o->w, value);
     o->last = number;
 }

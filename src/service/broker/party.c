@@ -1,0 +1,136 @@
+/* Whose the bytes of a link are: the worker's, for MQTT, or a CoAP door's. */
+#include "service/broker/driver_private.h"
+
+/* Every worker has one for each CoAP entrance. */
+static struct coap_door *door_of(const struct link *l)
+{
+    const struct driver *d = l->driver;
+    for (size_t i = 0; i < d->n_ports; i++) {
+        if (d->ports[i].entrance->entrance.index == l->entrance->entrance.index) {
+            return d->ports[i].door;
+        }
+    }
+    return NULL;
+}
+
+static enum err accept_coap(struct link *l, const struct net_peer *peer, uint64_t until_ms)
+{
+    struct coap_door *door = door_of(l);
+    struct coap_caller caller = {.peer = peer,
+                                 .transport = l,
+                                 .form =
+                                     l->entrance->ws != NULL ? COAP_TCP_FRAMED : COAP_TCP_STREAM,
+                                 .until_ms = until_ms};
+    if (door == NULL) {
+        return ERR_DENIED;
+    }
+    TRY(coap_stream_open(door, &caller, l->driver->now_ms, &l->coap));
+    l->conn = UINT64_MAX; /* no worker has this one */
+    return OK;
+}
+
+enum err party_accept(struct link *l, const struct net_peer *peer, uint64_t until_ms)
+{
+    struct driver *d = l->driver;
+    if (l->entrance->entrance.is_stream) {
+        return accept_coap(l, peer, until_ms);
+    }
+    TRY(worker_accept(d->worker, &l->entrance->entrance, l->peer, l, d->now_ms, &l->conn));
+    worker_hurry(d->worker, l->conn, until_ms);
+    return OK;
+}
+
+void party_present(struct link *l, struct slice name, const struct digest *spki)
+{
+    if (l->coap != NULL) {
+        coap_stream_present(l->coap, name, spki, stream_version(l->stream),
+                            stream_cipher(l->stream));
+    } else {
+        worker_present(l->driver->worker, l->conn, name, spki);
+    }
+}
+
+void party_resumed(struct link *l)
+{
+    if (l->coap == NULL) {
+        worker_resumed(l->driver->worker, l->conn);
+    }
+}
+
+/* Message by message; the last piece may go on in the next read. */
+static void input_frames(struct link *l, struct slice plain)
+{
+    size_t n = 0, from = 0;
+    const uint32_t *ends = stream_message_ends(l->stream, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct slice piece = slice_from(slice_head(plain, ends[i]), from);
+        coap_stream_piece(l->coap, piece, true, l->driver->now_ms);
+        from = ends[i];
+    }
+    if (from < plain.n) {
+        coap_stream_piece(l->coap, slice_from(plain, from), false, l->driver->now_ms);
+    }
+}
+
+void party_input(struct link *l, struct slice plain)
+{
+    if (l->coap != NULL && stream_is_upgraded(l->stream)) {
+        input_frames(l, plain);
+    } else if (l->coap != NULL) {
+        coap_stream_input(l->coap, plain, l->driver->now_ms);
+    } else {
+        worker_input(l->driver->worker, l->conn, plain, l->driver->now_ms);
+    }
+}
+
+bool party_wants_input(const struct link *l)
+{
+    return l->coap != NULL ? coap_stream_wants_input(l->coap)
+                           : worker_wants_input(l->driver->worker, l->conn);
+}
+
+size_t party_output(struct link *l, uint8_t *dst, size_t cap)
+{
+    return l->coap != NULL ? coap_stream_output(l->coap, dst, cap, l->driver->now_ms)
+                           : worker_output(l->driver->worker, l->conn, dst, cap, l->driver->now_ms);
+}
+
+void party_backlog(struct link *l, size_t n)
+{
+    if (l->coap != NULL) {
+        coap_stream_backlog(l->coap, n);
+    } else {
+        worker_backlog(l->driver->worker, l->conn, n);
+    }
+}
+
+bool party_is_known(const struct link *l)
+{
+    return l->coap != NULL ? coap_stream_is_known(l->coap)
+                           : worker_is_known(l->driver->worker, l->conn);
+}
+
+bool party_is_finished(const struct link *l)
+{
+    if (l->coap != NULL && !stream_is_ready(l->stream)) {
+        return coap_stream_has_ended(l->coap); /* there is no way yet for its last words */
+    }
+    return l->coap != NULL ? coap_stream_is_finished(l->coap)
+                           : worker_is_finished(l->driver->worker, l->conn);
+}
+
+bool party_is_shed(const struct link *l)
+{
+    return l->coap != NULL ? coap_stream_is_shed(l->coap)
+                           : worker_is_shed(l->driver->worker, l->conn);
+}
+
+void party_gone(struct link *l, const char *why)
+{
+    if (l->coap != NULL) {
+        coap_stream_gone(l->coap, why, l->driver->now_ms);
+        l->coap = NULL;
+    } else if (l->conn != 0) {
+        worker_gone(l->driver->worker, l->conn, why, l->driver->now_ms);
+    }
+}
