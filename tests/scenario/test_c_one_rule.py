@@ -69,6 +69,8 @@ def test_what_is_allowed_is_explained_by_one_rule(fortress):
     assert said['rule'] == explain(fortress, reader, 'subscribe', 'fw/esp32')['rule']
     maker = fortress.add('maker', credentials=('x509',))
     assert explain(fortress, maker, 'put', '/mq/fw/esp32')['rule'] == explain(fortress, maker, 'retain', 'fw/esp32')['rule']
+    # A patch reads and writes: whoever may do but one of them is refused by the rule of the other.
+    assert explain(fortress, reader, 'patch', '/mq/fw/esp32')['rule'] == explain(fortress, reader, 'retain', 'fw/esp32')['rule']
 
 
 @pytest.mark.skipif(not coap.BUILDS, reason='no coap-client')

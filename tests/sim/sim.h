@@ -228,7 +228,8 @@ struct sim_duty {
     uint8_t client, qos, replayed; /* of a replay: its filter */
     uint16_t pub;
     uint64_t since, session_since;
-    unsigned link; /* not 0: only while this connection lasts */
+    unsigned link;  /* not 0: only while this connection lasts */
+    unsigned state; /* of a replay: the newest one when it was promised */
     bool is_replay, is_done;
     uint8_t filter;   /* not 0: any member of this group, of whom the client is one */
     bool is_recorded; /* of a group: for a member that lasts */
@@ -490,6 +491,9 @@ void model_crashed(struct sim *s, const struct sim_survey *found);
 /* model_denied - may this message not reach this client at this state? */
 bool model_denied(const struct sim *s, const struct sim_state *st, const struct sim_pub *p,
                   uint8_t client);
+/* model_filter_denied - may this client not subscribe to this filter at this state? */
+bool model_filter_denied(const struct sim *s, const struct sim_state *st, uint8_t client,
+                         uint8_t filter);
 /* model_is_done - the worker has answered the last copy that was sent. */
 bool model_is_done(const struct sim_pub *p);
 /* model_retained - the message that a topic must hold now, -1: none or not decidable. */

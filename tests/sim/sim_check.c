@@ -39,6 +39,18 @@ static bool was_denied(const struct sim *s, const struct sim_duty *d, const stru
     return false;
 }
 
+/* A replay is paced, and ends with its subscription, also when it is a policy that ends that: the
+ * message itself may be allowed by another grant. */
+static bool has_ended_by_policy(const struct sim *s, const struct sim_duty *d)
+{
+    for (unsigned i = d->state; d->is_replay && i < s->n_states; i++) {
+        if (model_filter_denied(s, &s->states[i], d->client, d->replayed)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A retained message, or a newer one of its topic, came by this connection. */
 static bool has_replay(const struct sim *s, const struct sim_duty *d)
 {
@@ -79,7 +91,7 @@ static void check_duty(struct sim *s, struct sim_duty *d)
     if (model_has_expired(s, p) || by_gone || was_set_aside(s, d, p)) {
         return; /* of one who was removed nothing can be read after a restart */
     }
-    if (d->is_replay && was_denied(s, d, p)) {
+    if (d->is_replay && (was_denied(s, d, p) || has_ended_by_policy(s, d))) {
         return; /* refused while it was gathered: counted, not reported one by one */
     }
     bool by_policy = was_denied(s, d, p) && use_drop(s, d, p, true);

@@ -21,8 +21,8 @@ bool model_denied(const struct sim *s, const struct sim_state *st, const struct 
            !sim_may_hear(&s->policies[st->policy], s->roles[principal], p->topic);
 }
 
-static bool filter_denied(const struct sim *s, const struct sim_state *st, uint8_t client,
-                          uint8_t filter)
+bool model_filter_denied(const struct sim *s, const struct sim_state *st, uint8_t client,
+                         uint8_t filter)
 {
     unsigned principal = s->clients[client].principal;
     return !st->is_active[principal] ||
@@ -482,7 +482,7 @@ void model_state_pushed(struct sim *s)
             t->exists = false;
         }
         for (uint8_t f = 0; f < SIM_FILTERS && st->is_active[principal]; f++) {
-            if (filter_denied(s, st, (uint8_t)i, f)) {
+            if (model_filter_denied(s, st, (uint8_t)i, f)) {
                 t->subs[f].is_certain = false;
             }
         }

@@ -405,6 +405,7 @@ static void granted(struct sim *s, const struct sim_link *l, const struct sim_wi
                                             .pub = (uint16_t)w->expect[t],
                                             .link = l->id,
                                             .replayed = w->filter,
+                                            .state = s->n_states - 1,
                                             .is_replay = true});
         }
     }

@@ -126,7 +126,26 @@ enum err verb_policy_apply(void *ctx, const struct control_request *r, uint64_t 
                                    (json_int_t)strays, "text", text));
 }
 
-enum { METHODS_OF_PUBLISH = METHOD_PUT | METHOD_POST | METHOD_DELETE };
+enum {
+    METHODS_OF_PATCH = METHOD_PATCH | METHOD_IPATCH, /* a GET and a PUT: decision 0047 */
+    METHODS_OF_PUBLISH = METHOD_PUT | METHOD_POST | METHOD_DELETE | METHODS_OF_PATCH,
+    METHODS_OF_READ = METHOD_GET | METHODS_OF_PATCH
+};
+
+static bool is_elsewhere(struct slice path)
+{
+    static const char scheme[] = "coap://";
+    return slice_is(slice_head(path, sizeof scheme - 1), scheme);
+}
+
+static void ask_topic(const struct grants *g, unsigned method, struct slice topic,
+                      struct decision *ret)
+{
+    enum err err = (method & METHODS_OF_READ) != 0 ? grants_subscribe(g, topic, ret) : OK;
+    if (err == OK && (method & METHODS_OF_PUBLISH) != 0) {
+        (void)grants_publish(g, topic, 1, method != METHOD_POST, ret);
+    }
+}
 
 static unsigned method_find(struct slice action)
 {
@@ -156,6 +175,10 @@ static enum err ask_method(const struct grants *g, unsigned method, struct slice
     struct slice block;
     struct door_path p;
     const char *wrong = "that is no path";
+    if (is_elsewhere(path)) { /* through the proxy */
+        (void)grants_resource(g, path, method, ret);
+        return OK;
+    }
     coap_uri_path_options(path, &w);
     enum err err = coap_option_writer_done(&w, &block);
     if (err == OK) {
@@ -165,12 +188,10 @@ static enum err ask_method(const struct grants *g, unsigned method, struct slice
         why_set(why, "%s; a path is like /mq/a/b for the topic a/b, or /name", wrong);
         return ERR_MALFORMED;
     }
-    if (p.kind != DOOR_PATH_TOPIC || (method & (METHOD_GET | METHODS_OF_PUBLISH)) == 0) {
+    if (p.kind != DOOR_PATH_TOPIC || (method & (METHODS_OF_READ | METHODS_OF_PUBLISH)) == 0) {
         (void)grants_resource(g, p.text, method, ret);
-    } else if (method == METHOD_GET) {
-        (void)grants_subscribe(g, p.text, ret);
     } else {
-        (void)grants_publish(g, p.text, 1, method != METHOD_POST, ret);
+        ask_topic(g, method, p.text, ret);
     }
     return OK;
 }

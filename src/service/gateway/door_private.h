@@ -199,6 +199,9 @@ MUST_USE enum err association_who(struct coap_door *d, const struct net_peer *pe
                                   const char *name, const struct digest *spki,
                                   const struct directory_entry **ret_entry,
                                   const struct credential **ret_credential);
+/* association_refuse_unknown - a request with an option that only a proxy might carry on, and it is
+ * for no other server: it is answered, and ev is no request any more. */
+void association_refuse_unknown(struct association *a, struct coap_event *ev);
 /* association_report_refused - what its engine has answered by itself leaves a trace. counts: as
  * they were before. message NULL: it is in the datagram. */
 void association_report_refused(struct association *a, const struct coap_counters *before,
