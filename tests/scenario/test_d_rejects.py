@@ -267,7 +267,8 @@ def test_a_flood_of(tower, group, sanitized, capsys):
         seconds = time.monotonic() - began
     innocents.were_served()
     wait_until('the end of all connections', lambda: quiet(tower))
-    wait_until('the descriptors to be closed', lambda: broker.descriptors() == descriptors)
+    # The daemon looks into /proc now and then: at the beginning it may have had one more for that moment.
+    wait_until('the descriptors to be closed', lambda: broker.descriptors() <= descriptors)
     if not sanitized:
         assert grown < GROWTH_MAX, f'{grown} bytes more after {TIMES // 2} more'
     want = dict(before)
