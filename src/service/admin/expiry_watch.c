@@ -12,17 +12,6 @@ enum {
 #define HELD_SOON  "credentials end soon"
 #define HELD_CLIFF "credentials end together"
 
-static void list_release(struct expiry_list *l)
-{
-    expiry_done(l);
-}
-
-static void day_text(int64_t wall_ms, char dst[CLOCK_ISO8601_BYTES])
-{
-    clock_iso8601(wall_ms, dst);
-    dst[strcspn(dst, "T")] = '\0';
-}
-
 static void hold(struct admin *a, const char *state, bool is_on, bool *was_on, struct event *e)
 {
     e->severity = SEVERITY_ALERT;
@@ -49,7 +38,7 @@ static void watch_soon(struct admin *a, const struct expiry_list *l, int64_t now
     if (n > 0) {
         const struct expiry_item *item = &l->items[0];
         const char *name = item->entry->principal->name;
-        day_text(item->credential->expires_wall_ms, first);
+        expiry_day_text(item->credential->expires_wall_ms / EXPIRY_DAY_MS, first);
         EVENT_TEXT(&e, target, slice_text(name));
         event_reason(&e,
                      "%zu credentials have expired or end within %d days, the first is that of %s, "
@@ -69,7 +58,7 @@ static void watch_cliffs(struct admin *a, const struct expiry_list *l)
     while (expiry_next_day(l, &at, &day)) {
         worst = day.is_cliff && day.n >= CLIFF_LEAST && day.n > worst.n ? day : worst;
     }
-    day_text(worst.day * EXPIRY_DAY_MS, text);
+    expiry_day_text(worst.day, text);
     EVENT_TEXT(&e, target, slice_text(text));
     event_reason(&e,
                  "%zu of %zu credentials end on the same day, %s: what fails then fails for all of "
@@ -87,7 +76,7 @@ void admin_watch_expiry(struct admin *a, uint64_t now_ms)
     if (now_ms < a->expiry_at_ms && epoch == a->expiry_epoch) {
         return;
     }
-    AUTO(list_release) struct expiry_list l = {0};
+    AUTO(expiry_done) struct expiry_list l = {0};
     int64_t now = admin_wall_ms(a);
     if (expiry_collect(v, now, &l) != OK) {
         return; /* memory is short: looked at again with the next one */

@@ -5,22 +5,11 @@
 
 enum { BAR_WIDTH = 40 };
 
-static void list_release(struct expiry_list *l)
-{
-    expiry_done(l);
-}
-
 /* Whole days, rounded up: what ends in an hour is there today. */
 static int64_t days_left(int64_t ends_wall_ms, int64_t now_wall_ms)
 {
     int64_t left = ends_wall_ms - now_wall_ms;
     return left > 0 ? (left + EXPIRY_DAY_MS - 1) / EXPIRY_DAY_MS : -(-left / EXPIRY_DAY_MS);
-}
-
-static void day_text(int64_t day, char dst[CLOCK_ISO8601_BYTES])
-{
-    clock_iso8601(day * EXPIRY_DAY_MS, dst);
-    dst[strcspn(dst, "T")] = '\0';
 }
 
 /* ---- list ---- */
@@ -57,7 +46,7 @@ enum err verb_certs_list(void *ctx, const struct control_request *r, uint64_t to
     (void)token;
     AUTO(admin_version_release)
     const struct directory_version *v = directory_current(a->setup.directory);
-    AUTO(list_release) struct expiry_list l = {0};
+    AUTO(expiry_done) struct expiry_list l = {0};
     TRY(expiry_collect(v, now, &l));
     for (size_t i = 0; i < l.n; i++) {
         if (is_asked_for(&l.items[i], state)) {
@@ -120,8 +109,8 @@ static enum err week_line(const struct week *w, size_t most, struct control_repl
     size_t length = (w->n * BAR_WIDTH + most - 1) / most;
     memset(bar, '#', length);
     bar[length] = '\0';
-    day_text(w->monday, monday);
-    day_text(w->cliff.day, cliff);
+    expiry_day_text(w->monday, monday);
+    expiry_day_text(w->cliff.day, cliff);
     snprintf(text, sizeof text, "%s %7zu  %s", monday, w->n, bar);
     if (w->cliff.n > 0) {
         size_t at = strlen(text);
@@ -145,7 +134,7 @@ static enum err weeks(const struct expiry_list *l, size_t most, struct control_r
         struct week w = {.monday = expiry_week_of(day.day), .days = days};
         for (; more && expiry_week_of(day.day) == w.monday; more = expiry_next_day(l, &at, &day)) {
             char text[CLOCK_ISO8601_BYTES];
-            day_text(day.day, text);
+            expiry_day_text(day.day, text);
             w.n += day.n;
             w.cliff = day.is_cliff && day.n > w.cliff.n ? day : w.cliff;
             if (json_array_append_new(days, json_pack("{s:s,s:I,s:b}", "day", text, "count",
@@ -174,7 +163,7 @@ enum err verb_certs_plan(void *ctx, const struct control_request *r, uint64_t to
     (void)token;
     AUTO(admin_version_release)
     const struct directory_version *v = directory_current(a->setup.directory);
-    AUTO(list_release) struct expiry_list l = {0};
+    AUTO(expiry_done) struct expiry_list l = {0};
     TRY(expiry_collect(v, now, &l));
     TRY(authorities(a, now, reply));
     TRY(sums(&l, reply));

@@ -465,7 +465,8 @@ uint64_t admit_deadline(const struct driver *d)
     const struct admit *a = &d->admit;
     uint64_t at = prefix_deadline(a->prefixes);
     if (a->line.n > 0) {
-        at = admit_again_ms(d);
+        uint64_t again = admit_again_ms(d);
+        at = again < at ? again : at;
     }
     if (!list_is_empty(&a->outside)) { /* ends a rest without moves, too */
         at = a->look_at_ms < at ? a->look_at_ms : at;

@@ -620,7 +620,8 @@ void desk_offer(struct worker *w, const struct msg *m)
     }
     if (m->retain || command_read(m->topic, m->props, &ask, &why) != OK) {
         struct event e = event_about(w, EVENT_acl_deny, m); /* a will: others were told before */
-        event_reason(&e, "%s", why != NULL ? why : "a command is not retained");
+        event_reason(&e, "%s",
+                     why != NULL ? why : "a command is not retained: publish it without retain");
         worker_report(w, &e);
         return;
     }

@@ -106,6 +106,12 @@ int64_t expiry_week_of(int64_t day)
     return day - (day + 3) % EXPIRY_WEEK_DAYS; /* day 0 was a Thursday */
 }
 
+void expiry_day_text(int64_t day, char dst[CLOCK_ISO8601_BYTES])
+{
+    clock_iso8601(day * EXPIRY_DAY_MS, dst);
+    dst[strcspn(dst, "T")] = '\0';
+}
+
 const char *expiry_state_name(enum expiry_state s)
 {
     switch (s) {

@@ -7,6 +7,7 @@
 #ifndef SERVICE_DIRECTORY_EXPIRY_H
 #define SERVICE_DIRECTORY_EXPIRY_H
 
+#include "base/clock.h"
 #include "service/directory/directory_version.h"
 
 #define EXPIRY_DAY_MS INT64_C(86400000)
@@ -53,6 +54,8 @@ struct expiry_day {
 bool expiry_next_day(const struct expiry_list *l, size_t *at, struct expiry_day *ret);
 /* expiry_week_of - the day number of the Monday before or at `day`. */
 int64_t expiry_week_of(int64_t day);
+/* expiry_day_text - "2026-11-22". */
+void expiry_day_text(int64_t day, char dst[CLOCK_ISO8601_BYTES]);
 
 const char *expiry_state_name(enum expiry_state s);
 
