@@ -1,4 +1,4 @@
-/* certs list, plan, renew */
+/* certs list, plan, renew, roll */
 #include "app/cli/commands.h"
 
 static bool is_state(const char *text)
@@ -6,26 +6,67 @@ static bool is_state(const char *text)
     return strcmp(text, "fine") == 0 || strcmp(text, "due") == 0 || strcmp(text, "expired") == 0;
 }
 
+/* NULL when memory is short, as all of jansson's. */
+static json_t *texts(const char *const *values, size_t n)
+{
+    json_t *all = json_array();
+    for (size_t i = 0; all != NULL && i < n; i++) {
+        if (json_array_append_new(all, json_string(values[i])) != 0) {
+            json_decref(all);
+            return NULL;
+        }
+    }
+    return all;
+}
+
+static int roll(struct cli *cli, const struct cli_command *self, const char *step,
+                bool leave_behind)
+{
+    if (strcmp(step, "prepare") != 0 && strcmp(step, "switch") != 0 &&
+        strcmp(step, "finish") != 0) {
+        return cli_usage(cli, self, "the steps of certs roll are prepare, switch, finish");
+    }
+    return cli_call(cli, "certs.roll",
+                    json_pack("{s:s,s:b}", "step", step, "leave_behind", leave_behind), NULL, NULL);
+}
+
 int cmd_certs(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
     static const struct cli_option options[] = {{"--state", NULL, CLI_VALUE},
+                                                {"--host", NULL, CLI_MANY},
+                                                {"--leave-behind", NULL, CLI_FLAG},
                                                 {NULL, NULL, CLI_FLAG}};
     struct cli_args a;
+    const char *const *hosts = NULL;
     if (!cli_parse(cli, self, options, argc, argv, &a)) {
         return CLI_USAGE;
     }
-    const char *verb = a.n_words == 1 ? a.words[0] : "";
+    const char *verb = a.n_words >= 1 ? a.words[0] : "";
+    bool is_roll = strcmp(verb, "roll") == 0 && a.n_words == 2;
     const char *state = cli_value(&a, "--state");
-    bool is_list = strcmp(verb, "list") == 0;
+    bool is_list = strcmp(verb, "list") == 0, is_renew = strcmp(verb, "renew") == 0;
+    size_t n_hosts = cli_values(&a, "--host", &hosts);
     if (state != NULL && (!is_list || !is_state(state))) {
         return cli_usage(cli, self, "--state fine, due or expired belongs to certs list");
+    }
+    if (a.n_words > 1 && !is_roll) {
+        return cli_usage(cli, self, "certs %s takes no further word", verb);
+    }
+    if (is_roll) {
+        return roll(cli, self, a.words[1], cli_has(&a, "--leave-behind"));
+    }
+    if (n_hosts > 0 && !is_renew) {
+        return cli_usage(cli, self, "--host belongs to certs renew");
     }
     if (is_list) {
         return cli_call(cli, "certs.list", json_pack("{s:s*}", "state", state), NULL, NULL);
     }
-    if (strcmp(verb, "plan") == 0 || strcmp(verb, "renew") == 0) {
-        return cli_call(cli, strcmp(verb, "plan") == 0 ? "certs.plan" : "certs.renew", NULL, NULL,
-                        NULL);
+    if (strcmp(verb, "plan") == 0) {
+        return cli_call(cli, "certs.plan", NULL, NULL, NULL);
     }
-    return cli_usage(cli, self, "certs does: list, plan, renew");
+    if (is_renew) {
+        return cli_call(cli, "certs.renew", json_pack("{s:o}", "hosts", texts(hosts, n_hosts)),
+                        NULL, NULL);
+    }
+    return cli_usage(cli, self, "certs does: list, plan, renew, roll STEP");
 }

@@ -106,6 +106,10 @@ static enum err read_subject(struct x509 *x)
         return crypto_fail(ERR_MALFORMED);
     }
     x->info.issuer = slice_of(der, n);
+    if (X509_NAME_get0_der(name, &der, &n) != 1) {
+        return crypto_fail(ERR_MALFORMED);
+    }
+    x->info.subject = slice_of(der, n);
     x->info.serial = string_slice(X509_get0_serialNumber(x->cert));
     return OK;
 }

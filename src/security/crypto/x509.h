@@ -39,7 +39,7 @@ struct x509_info {
     bool has_eku, is_client, is_server; /* without EKU both are true */
     size_t n_common_names;              /* CN may be repeated; more than one names nobody */
     struct slice common_name;           /* the last one; empty without one */
-    struct slice issuer;                /* DER of the issuer's name */
+    struct slice issuer, subject;       /* DER of the names */
     struct slice serial;                /* big endian */
     size_t n_sans;
     struct x509_san sans[X509_SANS_MAX];

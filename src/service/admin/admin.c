@@ -30,6 +30,7 @@ static const struct control_verb verbs[] = {
     {"audit.tail", verb_audit_tail},
     {"backup.pin", verb_backup_pin},
     {"certs.renew", verb_certs_renew},
+    {"certs.roll", verb_certs_roll},
     {"certs.list", verb_certs_list},
     {"certs.plan", verb_certs_plan},
     {"master-key.rotate", verb_master_key_rotate},
@@ -357,6 +358,7 @@ uint64_t admin_tick(struct admin *a)
     }
     uint64_t later_ms = earlier(admin_erase(a, now_ms), admin_keep_uses(a, now_ms));
     later_ms = earlier(later_ms, admin_keep_tickets(a, now_ms));
+    later_ms = earlier(later_ms, admin_keep_certificate(a, now_ms));
     bool waits = a->server != NULL && answer_waiting(a, now_ms);
     waits = (a->server != NULL && admin_answer_asking(a, now_ms)) || waits;
     audit_tick(a->setup.audit, now_ms);

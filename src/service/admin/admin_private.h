@@ -72,6 +72,8 @@ struct admin {
     uint64_t backup_token;            /* who holds the store's segments; 0: nobody */
     uint64_t erase_at_ms, keep_at_ms; /* the next try; the next saving of times of last use */
     uint64_t tickets_at_ms;           /* the next look at the age of their keys */
+    uint64_t certificate_at_ms;       /* the next look at the age of the server's certificate */
+    bool is_certificate_late;         /* renewing it failed, and an event said so */
     bool are_tickets_unsaved;         /* a saving failed, and the log said so */
     bool is_erase_late;               /* a try failed, and an event said so */
     uint64_t conditions_at_ms;        /* the next look at what lasts */
@@ -82,7 +84,7 @@ struct admin {
     struct slack slack;
     uint64_t expiry_at_ms,
         expiry_epoch; /* the next look at what ends; the directory's at the last */
-    bool is_ending_soon, is_ending_together; /* as their alerts stand */
+    bool is_ending_soon, is_ending_together, is_authority_ending; /* as their alerts stand */
 };
 
 static inline uint64_t admin_now_ms(const struct admin *a)
@@ -144,6 +146,10 @@ uint64_t admin_conditions(struct admin *a, uint64_t now_ms);
  * the directory has changed, and every hour. */
 void admin_watch_expiry(struct admin *a, uint64_t now_ms);
 
+/* admin_roll_line - how far a roll-over of the authority is, and who would be left behind; nothing
+ * when none is under way. */
+MUST_USE enum err admin_roll_line(const struct admin *a, struct control_reply *reply);
+
 /* admin_backup_watch - lets the store's segments go when the backup that held them has gone. */
 void admin_backup_watch(struct admin *a);
 /* admin_restored - says, once, that this data directory was restored. */
@@ -154,6 +160,9 @@ uint64_t admin_erase(struct admin *a, uint64_t now_ms);
 /* admin_keep_tickets - replaces the keys of TLS tickets when it is time, and saves them. Returns
  * when it wants to be called again. */
 uint64_t admin_keep_tickets(struct admin *a, uint64_t now_ms);
+/* admin_keep_certificate - gives the server a new certificate when a third of the old one's life is
+ * left; while that fails an alert is open, and it is tried again. Returns as admin_keep_tickets. */
+uint64_t admin_keep_certificate(struct admin *a, uint64_t now_ms);
 /* admin_keep_uses - saves times of last use, every hour. Returns when it wants to be called again.
  */
 uint64_t admin_keep_uses(struct admin *a, uint64_t now_ms);
@@ -196,6 +205,6 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_exception_list, verb_exception_end, verb_status, verb_metrics, verb_alerts,
     verb_audit_tail, verb_backup_pin, verb_master_key_rotate, verb_retained_list,
     verb_retained_purge, verb_retained_undo, verb_setaside_list, verb_setaside_replay,
-    verb_setaside_drop, verb_certs_renew, verb_certs_list, verb_certs_plan;
+    verb_setaside_drop, verb_certs_renew, verb_certs_roll, verb_certs_list, verb_certs_plan;
 
 #endif

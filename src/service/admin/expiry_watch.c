@@ -5,12 +5,14 @@
 enum {
     LOOK_MS = 60 * 60 * 1000,
     SOON_DAYS = 14,
+    AUTHORITY_DAYS = 180, /* twice the life of what it signs */
     /* Fewer on one day are a cliff in `certs plan`, but wake nobody. */
     CLIFF_LEAST = 100
 };
 
-#define HELD_SOON  "credentials end soon"
-#define HELD_CLIFF "credentials end together"
+#define HELD_AUTHORITY "authority ends"
+#define HELD_SOON      "credentials end soon"
+#define HELD_CLIFF     "credentials end together"
 
 static void hold(struct admin *a, const char *state, bool is_on, bool *was_on, struct event *e)
 {
@@ -68,6 +70,21 @@ static void watch_cliffs(struct admin *a, const struct expiry_list *l)
     hold(a, HELD_CLIFF, worst.n > 0, &a->is_ending_together, &e);
 }
 
+static void watch_authority(struct admin *a, int64_t now)
+{
+    struct event e = event_make(EVENT_credential_expiring);
+    char ends[CLOCK_ISO8601_BYTES];
+    int64_t at = pki_issuer_not_after(a->setup.pki);
+    expiry_day_text(at / EXPIRY_DAY_MS, ends);
+    EVENT_TEXT(&e, target, slice_text("authority"));
+    event_reason(&e,
+                 "the authority that signs ends on %s, and nothing that it signs lives longer: "
+                 "begin its roll-over now, `sallyport certs roll switch` (or, for a new root, "
+                 "`certs roll prepare` first)",
+                 ends);
+    hold(a, HELD_AUTHORITY, at - now < AUTHORITY_DAYS * EXPIRY_DAY_MS, &a->is_authority_ending, &e);
+}
+
 void admin_watch_expiry(struct admin *a, uint64_t now_ms)
 {
     AUTO(admin_version_release)
@@ -85,4 +102,5 @@ void admin_watch_expiry(struct admin *a, uint64_t now_ms)
     a->expiry_epoch = epoch;
     watch_soon(a, &l, now);
     watch_cliffs(a, &l);
+    watch_authority(a, now);
 }

@@ -85,6 +85,16 @@ static void what_ends_soon_is_told_until_it_is_renewed(void **state)
     assert_int_equal(n_alerts(p, "within"), 0);
 }
 
+static void an_authority_that_ends_is_told_half_a_year_before(void **state)
+{
+    struct home *p = *state;
+    admin_watch_expiry(p->admin, 1);
+    assert_int_equal(n_alerts(p, "authority"), 0);
+    __atomic_store_n(&p->shift_ms, 1650 * EXPIRY_DAY_MS, __ATOMIC_RELAXED); /* of 1826 */
+    admin_watch_expiry(p->admin, test_mono_ms(NULL) + 61 * 60 * 1000);
+    assert_int_equal(n_alerts(p, "certs roll switch"), 1);
+}
+
 static void the_calendar_has_each_week(void **state)
 {
     struct home *p = *state;
@@ -118,6 +128,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_ends_together_is_told_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(what_ends_soon_is_told_until_it_is_renewed, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(an_authority_that_ends_is_told_half_a_year_before, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(the_calendar_has_each_week, setup, teardown),
     };

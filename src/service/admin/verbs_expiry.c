@@ -71,15 +71,19 @@ static enum err authority_line(const char *what, int64_t ends_wall_ms, int64_t n
 
 static enum err authorities(const struct admin *a, int64_t now, struct control_reply *reply)
 {
-    static const char *const names[] = {"root authority", "intermediate authority"};
     struct slice pem = pki_ca_pem(a->setup.pki);
+    enum err err = OK;
     TRY(authority_line("server certificate", pki_server_not_after(a->setup.pki), now, reply));
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
+    for (;;) {
         AUTO(x509_autofree) struct x509 *x = NULL;
-        TRY(x509_next_pem(&pem, &x));
-        TRY(authority_line(names[i], x509_info(x)->not_after_wall_ms, now, reply));
+        if ((err = x509_next_pem(&pem, &x)) != OK) {
+            return err == ERR_NOT_FOUND ? admin_roll_line(a, reply) : err;
+        }
+        const struct x509_info *i = x509_info(x);
+        bool is_root = slice_equal(i->issuer, i->subject);
+        TRY(authority_line(is_root ? "root authority" : "intermediate authority",
+                           i->not_after_wall_ms, now, reply));
     }
-    return OK;
 }
 
 static enum err sums(const struct expiry_list *l, struct control_reply *reply)

@@ -105,15 +105,6 @@ static enum err make_oscore(const struct bundle_order *o, struct buf *ret)
     return buf_append(ret, slice_text("}\n"), BUNDLE_FILE_MAX);
 }
 
-/* Up to the end of the first certificate: the root. The OpenSSL build of coap-client trusts only
- * one certificate of its -C file, and needs the root of the chain that the server shows. */
-static struct slice first_certificate(struct slice pem)
-{
-    static const char end[] = "-----END CERTIFICATE-----\n";
-    const uint8_t *at = pem.n > 0 ? memmem(pem.p, pem.n, end, sizeof end - 1) : NULL;
-    return at != NULL ? slice_head(pem, (size_t)(at - pem.p) + sizeof end - 1) : pem;
-}
-
 static enum err make_line(struct slice name, struct slice secret, struct buf *ret)
 {
     if (secret.n == 0) {
@@ -135,7 +126,7 @@ enum err bundle_make(const struct bundle_order *o, struct bundle *ret, struct wh
     }
     AUTO(bundle_done) struct bundle b = {0};
     TRY(make_json(o, &b.file[BUNDLE_JSON]));
-    TRY(buf_append(&b.file[BUNDLE_CA], first_certificate(o->ca_pem), BUNDLE_FILE_MAX));
+    TRY(buf_append(&b.file[BUNDLE_CA], o->ca_pem, BUNDLE_FILE_MAX));
     TRY(buf_append(&b.file[BUNDLE_CERT], o->cert_pem, BUNDLE_FILE_MAX));
     TRY(buf_append(&b.file[BUNDLE_KEY], o->key_pem, BUNDLE_FILE_MAX));
     TRY(make_line((struct slice){0}, o->password, &b.file[BUNDLE_PASSWORD]));

@@ -45,7 +45,7 @@ struct bundle_order {
     uint16_t mqtts_port, coaps_port, wss_port;
     uint16_t coap_port;    /* of OSCORE */
     struct slice wss_path; /* "/mqtt" */
-    struct slice ca_pem;   /* the first certificate, the root, is what a device gets */
+    struct slice ca_pem;   /* the roots that a device is to trust */
     struct slice cert_pem, key_pem;
     struct slice password, psk, scram;
     const struct oscore_secret *oscore; /* NULL: none */

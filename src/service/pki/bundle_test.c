@@ -95,7 +95,7 @@ static void hostile_texts(void **state)
     assert_non_null(strstr(t, "'coaps://[2001:db8::7]:5684/mq/it%27s/50%25/a%20b'"));
 }
 
-static void only_the_root(void **state)
+static void every_root(void **state)
 {
     (void)state;
     struct bundle_order o = order();
@@ -105,7 +105,8 @@ static void only_the_root(void **state)
                           "-----BEGIN CERTIFICATE-----\nother\n-----END CERTIFICATE-----\n");
     assert_int_equal(bundle_make(&o, &b, NULL), OK);
     assert_string_equal(text(&b, BUNDLE_CA, t, sizeof t),
-                        "-----BEGIN CERTIFICATE-----\nroot\n-----END CERTIFICATE-----\n");
+                        "-----BEGIN CERTIFICATE-----\nroot\n-----END CERTIFICATE-----\n"
+                        "-----BEGIN CERTIFICATE-----\nother\n-----END CERTIFICATE-----\n");
 }
 
 static void oscore(void **state)
@@ -220,9 +221,8 @@ static void no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contents),      cmocka_unit_test(hostile_texts),
-        cmocka_unit_test(only_the_root), cmocka_unit_test(oscore),
-        cmocka_unit_test(json_form),     cmocka_unit_test(saving),
+        cmocka_unit_test(contents),  cmocka_unit_test(hostile_texts), cmocka_unit_test(every_root),
+        cmocka_unit_test(oscore),    cmocka_unit_test(json_form),     cmocka_unit_test(saving),
         cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

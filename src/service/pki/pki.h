@@ -61,17 +61,58 @@ MUST_USE enum err pki_reseal(struct disk *disk, struct slice master, struct slic
 struct pki *pki_free(struct pki *p);
 AUTOFREE(pki, pki_free)
 
-/* Borrowed from p. For the TLS contexts: trust (root, then intermediate, because some clients show
- * only their leaf), chain (leaf, then intermediate), key (a secret). */
+/* Borrowed from p. For the TLS contexts: trust (roots, then intermediates, because some clients
+ * show only their leaf), chain (leaf, then intermediate), key (a secret). The roots are what
+ * clients are given to trust: one, or two while the authority is rolled over. First comes the one
+ * that the shown chain ends at: the OpenSSL build of coap-client reads no further. */
 struct slice pki_ca_pem(const struct pki *p);
+struct slice pki_roots_pem(const struct pki *p);
 struct slice pki_server_chain_pem(const struct pki *p);
 struct slice pki_server_key_pem(const struct pki *p);
-/* pki_server_not_after - wall milliseconds; renew when a third of the life is left. */
+/* Wall milliseconds: when it ends, and when a third of its life is left and it wants a new one. */
 int64_t pki_server_not_after(const struct pki *p);
-/* pki_renew_server - a new key and certificate for the names of the present one, saved, then used
- * by the two functions above. After an error the old one stays. */
+int64_t pki_server_renew_at(const struct pki *p);
+int64_t pki_issuer_not_after(const struct pki *p);
+/* pki_renew_server - a new key and certificate for the names of the present one and for `more`
+ * (NULL: none), saved, then used by the functions above. After an error the old one stays.
+ * ERR_LIMIT: over PKI_HOSTS_MAX names. */
 MUST_USE enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice root,
-                                   const struct random_source *random, int64_t now_wall_ms);
+                                   const struct pki_hosts *more, const struct random_source *random,
+                                   int64_t now_wall_ms);
+
+/*
+ * The roll-over of the authority, in steps that are an operator's, and between which months may
+ * lie. Nobody has to come at a certain time:
+ *
+ *   prepare  a new root is made. From now on clients are given both roots to trust.
+ *   switch   a new intermediate, under the new root if one was prepared, else under the present
+ *            one, signs from now on. What the former one signed is still let in. To clients that
+ *            trust only the former root it is shown with that root's signature.
+ *   finish   the former authority is trusted no more.
+ *
+ * A step that was interrupted is done again from its beginning. None is in force before pki_open.
+ */
+enum pki_roll_stage { PKI_ROLL_NONE, PKI_ROLL_PREPARED, PKI_ROLL_SWITCHED };
+struct pki_roll {
+    enum pki_roll_stage stage;
+    bool is_root;                /* the root changes, too */
+    int64_t prepared_at_wall_ms; /* of is_root */
+    int64_t switched_at_wall_ms; /* of PKI_ROLL_SWITCHED */
+};
+struct pki_roll pki_roll_of(const struct pki *p);
+/* pki_save_ca - ca.pem, the copy for people, of the roots as they are now. */
+MUST_USE enum err pki_save_ca(const struct pki *p, struct disk *disk);
+/* seal: what root.sealed and intermediate.sealed open by. ERR_EXISTS: a roll-over is under way;
+ * ERR_NOT_FOUND: none is, or a file is missing (the root's is needed by prepare and switch); as
+ * pki_init and pki_open otherwise, *why in words. */
+MUST_USE enum err pki_roll_prepare(struct disk *disk, struct slice seal,
+                                   const struct random_source *random, int64_t now_wall_ms,
+                                   struct why *why);
+MUST_USE enum err pki_roll_switch(struct disk *disk, struct slice seal,
+                                  const struct random_source *random, int64_t now_wall_ms,
+                                  struct why *why);
+MUST_USE enum err pki_roll_finish(struct disk *disk, struct slice seal,
+                                  const struct random_source *random, struct why *why);
 
 /* What a device gets. Release with pki_device_done. */
 struct pki_device {

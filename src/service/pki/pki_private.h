@@ -5,10 +5,23 @@
 #include "security/crypto/x509.h"
 #include "service/pki/pki.h"
 
+/* The sealed files are what the daemon trusts; ca.pem and server.pem are copies for people. */
+#define PKI_FILE_ROOT         "pki/root.sealed"
+#define PKI_FILE_NEXT_ROOT    "pki/next-root.sealed"   /* of a roll-over that is prepared */
+#define PKI_FILE_FORMER_ROOT  "pki/former-root.sealed" /* until it is finished */
+#define PKI_FILE_SWITCHED     "pki/switched"           /* when, in milliseconds; likewise */
+#define PKI_FILE_INTERMEDIATE "pki/intermediate.sealed"
+#define PKI_FILE_CA_COPY      "pki/ca.pem"
+
+#define PKI_PURPOSE_ROOT         "pki root" /* of all three */
+#define PKI_PURPOSE_INTERMEDIATE "pki intermediate"
+
 struct pki {
-    struct buf ca_pem, intermediate_pem, server_pem, server_key_pem;
+    struct buf ca_pem, roots_pem, server_pem, server_key_pem;
+    struct buf shown_pem; /* the intermediate as it is shown to peers */
     struct x509 *intermediate, *server;
     struct key *intermediate_key;
+    struct pki_roll roll;
 };
 
 struct pki_address {
@@ -18,5 +31,40 @@ struct pki_address {
 
 /* pki_host_address - host as an IP address; false when it is none. */
 bool pki_host_address(const char *host, struct pki_address *ret);
+
+/* One sealed file, cut into key and certificates, which borrow from plain. */
+struct pki_sealed {
+    struct buf plain;
+    struct slice key_pem, certs_pem;
+};
+void pki_sealed_done(struct pki_sealed *s);
+/* pki_load - *why names file and fix. Errors as pki_open. */
+MUST_USE enum err pki_load(struct disk *disk, const char *path, struct slice seal,
+                           const char *purpose, struct pki_sealed *ret, struct why *why);
+/* pki_save - a key and its certificates in one file, so that no crash leaves a key beside the
+ * certificate of another. */
+MUST_USE enum err pki_save(struct disk *disk, const char *path, struct slice seal,
+                           const char *purpose, const struct random_source *random,
+                           struct slice key_pem, struct slice certs_pem);
+MUST_USE enum err pki_save_authority(struct disk *disk, const char *path, struct slice seal,
+                                     const char *purpose, const struct random_source *random,
+                                     const struct key *key, struct slice certs_pem);
+/* pki_make_root - a new one, which signs itself. */
+MUST_USE enum err pki_make_root(const struct random_source *random, int64_t now_wall_ms,
+                                struct key **ret_key, struct x509 **ret);
+/* pki_make_intermediate - for this key, signed by this root. */
+MUST_USE enum err pki_make_intermediate(const struct key *key, const char *name,
+                                        const struct x509 *root, const struct key *root_key,
+                                        const struct random_source *random, int64_t now_wall_ms,
+                                        struct x509 **ret);
+
+enum { PKI_AUTHORITY_NAME_BYTES = 64 };
+/* pki_authority_name - "Sallyport KIND CA 1a2b3c4d": two fortresses are two names in a list. */
+void pki_authority_name(const char *kind, const struct random_source *random,
+                        char ret[PKI_AUTHORITY_NAME_BYTES]);
+/* pki_is_root - it signed itself. */
+bool pki_is_root(const struct x509 *x);
+/* pki_began - when it was made; its validity begins an hour earlier. */
+int64_t pki_began(const struct x509 *x);
 
 #endif

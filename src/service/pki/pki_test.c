@@ -123,8 +123,10 @@ static void server(void **state)
 
     /* renewed: same names, new key, survives a restart */
     const int64_t later = now + 60 * DAY_MS;
-    assert_int_equal(pki_renew_server(pki, p->disk, p->master, &p->random, later), OK);
+    assert_int_equal(pki_renew_server(pki, p->disk, p->master, NULL, &p->random, later), OK);
     verifies(pki, pki_server_chain_pem(pki), X509_KIND_SERVER, now + 91 * DAY_MS, OK);
+    assert_in_range(pki_server_renew_at(pki) - later, 59 * DAY_MS, 60 * DAY_MS);
+    assert_true(pki_issuer_not_after(pki) > now + 1825 * DAY_MS);
     AUTO(x509_autofree) struct x509 *renewed = leaf_of(pki_server_chain_pem(pki));
     assert_int_equal(x509_info(renewed)->n_sans, 3);
     assert_memory_not_equal(&x509_info(renewed)->spki, &i->spki, sizeof i->spki);
@@ -138,6 +140,35 @@ static void server(void **state)
     assert_true(slice_equal(pki_server_chain_pem(pki), pki_server_chain_pem(again)));
     assert_true(slice_equal(pki_server_key_pem(pki), pki_server_key_pem(again)));
     assert_true(slice_equal(pki_ca_pem(pki), pki_ca_pem(again)));
+}
+
+static void more_names(void **state)
+{
+    struct place *p = *state;
+    struct why why = {""};
+    struct pki_hosts more = {.n = 0};
+    AUTO(pki_autofree) struct pki *pki = NULL;
+    assert_int_equal(pki_open(p->disk, p->master, &pki, &why), OK);
+    assert_int_equal(pki_hosts_add(&more, slice_text("192.0.2.7")), OK); /* it has it */
+    assert_int_equal(pki_hosts_add(&more, slice_text("192.0.2.8")), OK);
+    assert_int_equal(pki_hosts_add(&more, slice_text("gate.example")), OK);
+    assert_int_equal(pki_renew_server(pki, p->disk, p->master, &more, &p->random, now), OK);
+    AUTO(x509_autofree) struct x509 *five = leaf_of(pki_server_chain_pem(pki));
+    const struct x509_info *i = x509_info(five);
+    assert_int_equal(i->n_sans, 5);
+    assert_true(slice_equal(i->sans[3].value, slice_of("\xc0\x00\x02\x08", 4)));
+    assert_true(slice_is(i->sans[4].value, "gate.example"));
+    for (more.n = 0; more.n < PKI_HOSTS_MAX - 5; more.n++) {
+        (void)snprintf(more.host[more.n], PKI_HOST_BYTES, "h%zu.example", more.n);
+    }
+    assert_int_equal(pki_renew_server(pki, p->disk, p->master, &more, &p->random, now), OK);
+    AUTO(x509_autofree) struct x509 *full = leaf_of(pki_server_chain_pem(pki));
+    assert_int_equal(x509_info(full)->n_sans, PKI_HOSTS_MAX);
+    more.n = 1;
+    (void)snprintf(more.host[0], PKI_HOST_BYTES, "one.too.many");
+    assert_int_equal(pki_renew_server(pki, p->disk, p->master, &more, &p->random, now), ERR_LIMIT);
+    AUTO(x509_autofree) struct x509 *same = leaf_of(pki_server_chain_pem(pki));
+    assert_memory_equal(&x509_info(same)->spki, &x509_info(full)->spki, sizeof(struct digest));
 }
 
 static void devices(void **state)
@@ -282,6 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(files, setup, teardown),
         cmocka_unit_test_setup_teardown(server, setup, teardown),
+        cmocka_unit_test_setup_teardown(more_names, setup, teardown),
         cmocka_unit_test_setup_teardown(devices, setup, teardown),
         cmocka_unit_test_setup_teardown(tampered, setup, teardown),
         cmocka_unit_test(hosts),
