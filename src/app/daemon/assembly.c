@@ -154,6 +154,29 @@ static enum err open_tickets(struct assembly *a, struct why *why)
     return OK;
 }
 
+static enum err open_makers(struct assembly *a, struct why *why)
+{
+    for (size_t i = 0; i < a->config.enrol.n_makers; i++) {
+        const struct config_maker *from = &a->config.enrol.makers[i];
+        struct enrol_maker *to = &a->makers.maker[i];
+        AUTO(x509_autofree) struct x509 *first = NULL;
+        (void)slice_to_text(slice_text(from->role), to->role, sizeof to->role);
+        to->rule = from->name;
+        a->makers.n = i + 1;
+        enum err err = disk_load(a->disk, from->ca, ENROL_MAKER_FILE_MAX, &to->ca_pem);
+        if (err == OK) {
+            struct slice pem = buf_slice(&to->ca_pem);
+            err = x509_next_pem(&pem, &first);
+        }
+        if (err != OK) {
+            why_set(why, "the authority of a manufacturer, DIR/%s, is no PEM of certificates: %s",
+                    from->ca, err_name(err));
+            return err == ERR_NOMEM ? err : ERR_CONFIG;
+        }
+    }
+    return OK;
+}
+
 static enum err open_serving(struct assembly *a, const struct boot *boot, struct why *why)
 {
     for (size_t i = 0; i < boot->n_listeners; i++) {
@@ -173,7 +196,8 @@ static enum err open_serving(struct assembly *a, const struct boot *boot, struct
                                   .pki = a->pki,
                                   .clock = a->clock,
                                   .random = &a->random,
-                                  .tickets = a->tickets};
+                                  .tickets = a->tickets,
+                                  .makers = &a->makers};
     return serving_new(&setup, &a->serving, why);
 }
 
@@ -278,6 +302,7 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
     TRY(assembly_policy(ret, shown, &ret->config.role_limits, &ret->policy, why));
     TRY(assembly_trust(ret, &ret->config.tokens, &ret->trust, why));
     TRY(open_tickets(ret, why));
+    TRY(open_makers(ret, why));
     TRY(open_serving(ret, boot, why));
     TRY(leap_numbers(ret, why));
     err = open_broker(ret, boot, watcher);
@@ -297,6 +322,7 @@ void assembly_close(struct assembly *a)
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
     a->pki = pki_free(a->pki);
+    enrol_makers_done(&a->makers);
     a->directory = directory_free(a->directory);
     vault_close(&a->vault);
     if (a->disk != NULL) {

@@ -7,6 +7,7 @@
 #ifndef APP_DAEMON_CONFIG_H
 #define APP_DAEMON_CONFIG_H
 
+#include "app/daemon/config_enrol.h"
 #include "base/buf.h"
 #include "net/network.h"
 #include "security/token/trust.h"
@@ -82,7 +83,8 @@ struct config {
     unsigned workers;                   /* 1..CONFIG_WORKERS_MAX; the default is never below 2 */
     char master_key[CONFIG_HOST_BYTES]; /* as key_source.h reads it; empty: DIR.key */
     char user[CONFIG_NAME_BYTES];       /* whom the broker runs as when started as root */
-    struct proxy_rules proxy;           /* none: CoAP clients reach nothing through us */
+    struct config_enrol enrol;
+    struct proxy_rules proxy; /* none: CoAP clients reach nothing through us */
     struct global_settings settings;
     struct role_limits role_limits; /* what a role of policy.yaml starts with */
 };
