@@ -206,7 +206,20 @@ static const struct cli_command commands[] = {
      "a fifth of all, on one day.\n",
      cmd_certs, NULL},
     {"enrol", "token, approve, list", NULL, NULL, "enrolment"},
-    {"agent", "keeps a device's certificate fresh", NULL, NULL, "enrolment"},
+    {"agent", "keeps a device's certificate fresh",
+     "  sallyport agent --bundle meter-7\n"
+     "  sallyport agent --bundle meter-7 --run /usr/local/bin/reconnect\n\n"
+     "usage: sallyport agent --bundle DIR [--run PROGRAM] [--once] [--now]\n"
+     "Runs beside the device's own program and renews the certificate of its bundle at two thirds\n"
+     "of its life (spread, so that a fleet does not come at once), at the server's enrolment door.\n"
+     "A new key each time; the new certificate is proven by a connection before it takes the old\n"
+     "one's place, with the authorities to trust. It also renews one that has ended, as long as\n"
+     "the server's grace lasts. What fails is said and tried again; the old one stays.\n"
+     "  --run PROGRAM  run behind each renewal with DIR as its argument: connect anew there\n"
+     "  --once         renew if it is due, then end: 0, or 1 when that failed (for cron)\n"
+     "  --now          renew at once\n"
+     "  --host, --port of another door than the bundle's\n",
+     cmd_agent, NULL},
     {"retained", "list, purge, undo",
      "  sallyport retained list --by principal\n"
      "  sallyport retained purge 'sensors/lab/#'\n\n"

@@ -110,6 +110,8 @@ static const char *port_name(const struct client_target *t, enum client_door doo
         return "coaps";
     case CLIENT_COAP:
         return "coap";
+    case CLIENT_ENROL:
+        return "enrol";
     case CLIENT_MQTTS:
         break;
     }
@@ -185,7 +187,7 @@ static int read_bundle(struct cli *cli, const char *dir, enum client_door door,
         buf_append(&t->username, slice_text(t->device), CLIENT_NAME_BYTES) != OK) {
         return cli_fail(cli, "no memory");
     }
-    if (door == CLIENT_MQTTS && t->chain.n > 0) {
+    if ((door == CLIENT_MQTTS || door == CLIENT_ENROL) && t->chain.n > 0) {
         buf_wipe(&t->password); /* one identity: the certificate */
         buf_wipe(&t->username);
     }

@@ -10,7 +10,7 @@
 #include "base/buf.h"
 
 /* CLIENT_COAP: OSCORE, whose keys are client_oscore's. */
-enum client_door { CLIENT_MQTTS, CLIENT_COAPS, CLIENT_COAP };
+enum client_door { CLIENT_MQTTS, CLIENT_COAPS, CLIENT_COAP, CLIENT_ENROL };
 
 enum { CLIENT_HOST_BYTES = 256, CLIENT_NAME_BYTES = 128, CLIENT_PATH_BYTES = 1024 };
 

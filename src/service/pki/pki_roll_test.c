@@ -43,11 +43,18 @@ static struct pki *reopened(const struct place *p)
 
 static void issue(const struct place *p, const struct pki *pki, const char *name, struct buf *ret)
 {
-    struct pki_device d = {.spki = {{0}}};
-    assert_int_equal(
-        pki_issue_device(pki, slice_text(name), (struct slice){0}, 0, &p->random, now, &d), OK);
-    assert_int_equal(buf_append(ret, buf_slice(&d.cert_pem), PKI_FILE_MAX), OK);
-    pki_device_done(&d);
+    AUTO(key_autofree) struct key *key = NULL;
+    AUTO(x509_autofree) struct x509 *x = NULL;
+    char uri[64];
+    (void)snprintf(uri, sizeof uri, "urn:sallyport:device:%s", name);
+    struct x509_san san = {X509_SAN_URI, slice_text(uri)};
+    assert_int_equal(key_generate(&key), OK);
+    struct pki_template t = {.kind = X509_KIND_CLIENT,
+                             .common_name = slice_text(name),
+                             .sans = &san,
+                             .n_sans = 1,
+                             .subject = key};
+    assert_int_equal(pki_sign(pki, &t, &p->random, now, &x, ret), OK);
 }
 
 static int setup(void **state)
