@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "service/admin/admin.h"
+#include "service/admin/authority_place.h"
 #include "service/broker/numbers.h"
 #include "service/directory/policy_yaml.h"
 #include "service/pki/key_source.h"
@@ -107,6 +108,31 @@ static enum err open_vault(struct assembly *a, const struct boot *boot,
     return OK;
 }
 
+static enum err open_makers(struct assembly *a, struct why *why)
+{
+    for (size_t i = 0; i < a->config.enrol.n_makers; i++) {
+        const struct config_maker *from = &a->config.enrol.makers[i];
+        struct enrol_maker *to = &a->makers.maker[i];
+        AUTO(x509_autofree) struct x509 *first = NULL;
+        (void)slice_to_text(slice_text(from->role), to->role, sizeof to->role);
+        to->rule = from->name;
+        a->makers.n = i + 1;
+        enum err err = disk_load(a->disk, from->ca, ENROL_MAKER_FILE_MAX, &to->ca_pem);
+        if (err == OK) {
+            struct slice pem = buf_slice(&to->ca_pem);
+            err = x509_next_pem(&pem, &first);
+        }
+        if (err != OK) {
+            why_set(why, "the authority of a manufacturer, DIR/%s, is no PEM of certificates: %s",
+                    from->ca, err_name(err));
+            return err == ERR_NOMEM ? err : ERR_CONFIG;
+        }
+        a->vouching[i] = (struct authority_maker){.roots_pem = buf_slice(&to->ca_pem),
+                                                  .pattern = slice_text("*")};
+    }
+    return OK;
+}
+
 static enum err open_records(struct assembly *a, struct why *why)
 {
     struct directory_setup setup = {
@@ -121,7 +147,16 @@ static enum err open_records(struct assembly *a, struct why *why)
         why_set(why, "the directory in DIR/" STORE_DIR " does not open: %s", err_name(err));
         return err;
     }
-    return pki_open(a->disk, keyring_root(a->vault.keyring), &a->pki, why);
+    TRY(pki_open(a->disk, keyring_root(a->vault.keyring), &a->pki, why));
+    const struct authority_place place = {.disk = a->disk,
+                                          .seal = keyring_root(a->vault.keyring),
+                                          .random = a->random,
+                                          .now_wall_ms = a->clock.wall_ms(a->clock.ctx),
+                                          .pki = a->pki,
+                                          .directory = a->directory,
+                                          .makers = a->vouching,
+                                          .n_makers = a->makers.n};
+    return authority_place_open(&place, &a->reg, &a->authority, why);
 }
 
 /* Without the former keys every client does a full handshake once, and is served. */
@@ -150,29 +185,6 @@ static enum err open_tickets(struct assembly *a, struct why *why)
                  err_name(err != OK ? err : loaded),
                  err != OK ? "from now on end with the next restart"
                            : "before this start are not taken");
-    }
-    return OK;
-}
-
-static enum err open_makers(struct assembly *a, struct why *why)
-{
-    for (size_t i = 0; i < a->config.enrol.n_makers; i++) {
-        const struct config_maker *from = &a->config.enrol.makers[i];
-        struct enrol_maker *to = &a->makers.maker[i];
-        AUTO(x509_autofree) struct x509 *first = NULL;
-        (void)slice_to_text(slice_text(from->role), to->role, sizeof to->role);
-        to->rule = from->name;
-        a->makers.n = i + 1;
-        enum err err = disk_load(a->disk, from->ca, ENROL_MAKER_FILE_MAX, &to->ca_pem);
-        if (err == OK) {
-            struct slice pem = buf_slice(&to->ca_pem);
-            err = x509_next_pem(&pem, &first);
-        }
-        if (err != OK) {
-            why_set(why, "the authority of a manufacturer, DIR/%s, is no PEM of certificates: %s",
-                    from->ca, err_name(err));
-            return err == ERR_NOMEM ? err : ERR_CONFIG;
-        }
     }
     return OK;
 }
@@ -296,13 +308,13 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
     }
     TRY(open_disk(ret, boot->dir_fd, why));
     TRY(open_vault(ret, boot, watcher, why));
+    TRY(open_makers(ret, why));
     TRY(open_records(ret, why));
     char shown[BOOT_TEXT_BYTES + 16];
     (void)snprintf(shown, sizeof(shown), "%s/" ADMIN_POLICY_FILE, boot->dir);
     TRY(assembly_policy(ret, shown, &ret->config.role_limits, &ret->policy, why));
     TRY(assembly_trust(ret, &ret->config.tokens, &ret->trust, why));
     TRY(open_tickets(ret, why));
-    TRY(open_makers(ret, why));
     TRY(open_serving(ret, boot, why));
     TRY(leap_numbers(ret, why));
     err = open_broker(ret, boot, watcher);
@@ -321,6 +333,8 @@ void assembly_close(struct assembly *a)
     a->tickets = tls_tickets_free(a->tickets);
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
+    a->authority = authority_free(a->authority);
+    a->reg = register_free(a->reg);
     a->pki = pki_free(a->pki);
     enrol_makers_done(&a->makers);
     a->directory = directory_free(a->directory);

@@ -15,6 +15,7 @@
 #include "service/broker/broker.h"
 #include "service/directory/directory.h"
 #include "service/enrol/makers.h"
+#include "service/pki/authority_own.h"
 #include "service/pki/pki.h"
 
 struct assembly {
@@ -25,7 +26,10 @@ struct assembly {
     struct vault vault;
     struct directory *directory;
     struct pki *pki;
-    struct enrol_makers makers; /* of the start */
+    struct enrol_makers makers;                        /* of the start; */
+    struct authority_maker vouching[ENROL_MAKERS_MAX]; /* the same, as the authority sees them */
+    struct pki_register *reg;
+    struct authority *authority;
     const struct policy *policy;
     const struct trust *trust;     /* NULL: no tokens are taken */
     const struct serving *serving; /* the newest: listeners and limits as they are served */

@@ -90,11 +90,12 @@ static const struct admin_listener *listener_of(const struct admin *a, enum even
     return &none;
 }
 
-static struct provision provision_of(const struct admin *a)
+struct provision admin_provision(const struct admin *a)
 {
     const struct admin_listener *wss = listener_of(a, EVENT_PROTOCOL_mqtt, true, false);
     return (struct provision){.directory = a->setup.directory,
-                              .pki = a->setup.pki,
+                              .authority = a->setup.authority,
+                              .ca_pem = pki_ca_pem(a->setup.pki),
                               .policy = a->policy,
                               .random = a->setup.random,
                               .host = slice_text(a->setup.host),
@@ -125,7 +126,7 @@ enum err verb_device_add(void *ctx, const struct control_request *r, uint64_t to
                                 .attrs = attrs,
                                 .save_dir = slice_text(control_arg_text(r, "save_dir"))};
     AUTO(bundle_done) struct bundle bundle = {0};
-    struct provision p = provision_of(a);
+    struct provision p = admin_provision(a);
     enum err e = read_attrs(r, attrs, COUNT_OF(attrs), &o.n_attrs, &why);
     if (e == OK) {
         e = read_credentials(r, &o.credentials, &why);
@@ -153,7 +154,7 @@ enum err verb_device_rotate(void *ctx, const struct control_request *r, uint64_t
     struct provision_order o = {.name = slice_text(name),
                                 .save_dir = slice_text(control_arg_text(r, "save_dir"))};
     AUTO(bundle_done) struct bundle bundle = {0};
-    struct provision p = provision_of(a);
+    struct provision p = admin_provision(a);
     enum err e = read_credentials(r, &o.credentials, &why);
     if (overlap_s < 0 || overlap_s > 30 * 86400) {
         return control_finish(reply, 1, "old and new credentials overlap for at most 30 days");
@@ -168,6 +169,20 @@ enum err verb_device_rotate(void *ctx, const struct control_request *r, uint64_t
               "new credentials were issued in a bundle; the old ones of their kind end in %lld s",
               (long long)overlap_s);
     return admin_changed(a, token, reply, bundle_line(name, &bundle));
+}
+
+/* One row of a batch. `again`: an earlier run had begun it and may have registered it, and its
+ * bundle was not saved whole: then it gets new credentials. */
+enum err verb_enrol_row(void *ctx, const struct control_request *r, uint64_t token,
+                        struct control_reply *reply)
+{
+    const struct admin *a = ctx;
+    AUTO(admin_version_release)
+    const struct directory_version *v = directory_current(a->setup.directory);
+    const char *name = control_arg_text(r, "name");
+    bool is_there = directory_find(v, slice_text(name)) != NULL;
+    return is_there && control_arg_flag(r, "again") ? verb_device_rotate(ctx, r, token, reply)
+                                                    : verb_device_add(ctx, r, token, reply);
 }
 
 /* ---- disable, enable, revoke, remove ---- */
@@ -222,6 +237,20 @@ enum err verb_device_enable(void *ctx, const struct control_request *r, uint64_t
     return changed(a, token, reply, name, "enabled");
 }
 
+/* The directory has it, so it opens nothing any more; the authority's register has it not. */
+static enum err refuse_half(struct admin *a, uint64_t token, struct control_reply *reply,
+                            const char *name, const char *done, enum err e)
+{
+    admin_act(a, token, EVENT_enrolment, SEVERITY_ALERT, name,
+              "%s, but the authority did not put that on its register: %s", done, err_name(e));
+    admin_push_realm(a);
+    return control_finish(reply, 1,
+                          "%.64s is %s and opens nothing here, but the authority did not put that "
+                          "on its register (%s): its certificates are not listed as revoked. Mend "
+                          "that, and say it again",
+                          name, done, err_name(e));
+}
+
 enum err verb_device_revoke(void *ctx, const struct control_request *r, uint64_t token,
                             struct control_reply *reply)
 {
@@ -235,6 +264,11 @@ enum err verb_device_revoke(void *ctx, const struct control_request *r, uint64_t
     }
     admin_act(a, token, EVENT_revoked, SEVERITY_WARNING, name,
               "revoked for good: %s. Its sessions end and its credentials open nothing", reason);
+    enum err kept = authority_revoke(a->setup.authority, slice_text(name), NULL,
+                                     AUTHORITY_UNSPECIFIED, admin_wall_ms(a));
+    if (kept != OK && kept != ERR_NOT_FOUND) {
+        return refuse_half(a, token, reply, name, "revoked", kept);
+    }
     return changed(a, token, reply, name, "revoked");
 }
 
@@ -248,6 +282,10 @@ enum err verb_device_remove(void *ctx, const struct control_request *r, uint64_t
         return refuse(reply, name, e, NULL);
     }
     admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "removed");
+    enum err kept = authority_forget(a->setup.authority, slice_text(name), admin_wall_ms(a));
+    if (kept != OK && kept != ERR_NOT_FOUND) {
+        return refuse_half(a, token, reply, name, "removed", kept);
+    }
     return changed(a, token, reply, name, "removed, and what it had stored is erased");
 }
 

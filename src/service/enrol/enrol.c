@@ -1,14 +1,11 @@
 #include "service/enrol/enrol.h"
 
-#include <jansson.h>
 #include <stdarg.h>
 
 #include "base/mem.h"
 #include "security/crypto/key.h"
 #include "security/crypto/x509_certs.h"
 #include "service/enrol/enrol_private.h"
-
-enum { CLAIM_JSON_MAX = 8 * 1024 };
 
 static void json_release(json_t **j)
 {
@@ -169,19 +166,18 @@ static bool settle_name(struct enrol_case *c, const char *known)
 
 /* ---- signing and registering ---- */
 
-struct place {
+struct granted {
     struct slice role;
     const struct principal_attr *attrs;
     size_t n_attrs;
 };
 
 static enum err enter(struct enrol_case *c, const struct authority_certificate *cert,
-                      const struct place *place, int64_t overlap_ms, struct why *why)
+                      const struct granted *granted, int64_t overlap_ms, struct why *why)
 {
     struct slice name = slice_text(c->name);
-    struct directory_secret secret = {.kind = CREDENTIAL_X509,
-                                      .expires_wall_ms = cert->not_after_wall_ms,
-                                      .spki = cert->spki};
+    struct directory_secret secret = {
+        .kind = CREDENTIAL_X509, .expires_wall_ms = cert->not_after_wall_ms, .spki = cert->spki};
     const struct directory_entry *mine = directory_find(c->version, name);
     const struct directory_entry *owner = directory_find_spki(c->version, &cert->spki);
     if (owner != NULL && owner == mine) {
@@ -194,16 +190,16 @@ static enum err enter(struct enrol_case *c, const struct authority_certificate *
     }
     uint64_t id;
     struct directory_order order = {.name = name,
-                                    .role = place->role,
-                                    .attrs = place->attrs,
-                                    .n_attrs = place->n_attrs,
+                                    .role = granted->role,
+                                    .attrs = granted->attrs,
+                                    .n_attrs = granted->n_attrs,
                                     .secrets = &secret,
                                     .n_secrets = 1};
     return directory_add(c->d->setup.directory, &order, c->now_wall_ms, &id, why);
 }
 
 /* What is refused here costs no token and no signature. */
-static bool may_have(struct enrol_case *c, const struct place *place)
+static bool may_have(struct enrol_case *c, const struct granted *granted)
 {
     char text[WHY_BYTES];
     const struct directory_entry *mine = directory_find(c->version, slice_text(c->name));
@@ -216,11 +212,11 @@ static bool may_have(struct enrol_case *c, const struct place *place)
     } else if (mine != NULL && mine->principal->status != PRINCIPAL_ACTIVE) {
         (void)snprintf(text, sizeof text, "%s is disabled or revoked here: an operator knows why",
                        c->name);
-    } else if (mine == NULL && !c->d->setup.has_role(c->d->setup.ctx, place->role)) {
+    } else if (mine == NULL && !c->d->setup.has_role(c->d->setup.ctx, granted->role)) {
         (void)snprintf(text, sizeof text,
                        "%s would get the role %.*s, which the policy in force does not have: "
                        "`policy apply` one that has",
-                       c->name, SLICE_ARG(place->role));
+                       c->name, SLICE_ARG(granted->role));
     } else {
         return true;
     }
@@ -228,16 +224,19 @@ static bool may_have(struct enrol_case *c, const struct place *place)
     return false;
 }
 
-static enum err issue(struct enrol_case *c, struct authority_order *o, const struct place *place,
-                      int64_t overlap_ms, struct why *why)
+static enum err issue(struct enrol_case *c, struct authority_order *o,
+                      const struct granted *granted, int64_t overlap_ms, struct why *why)
 {
     struct authority_certificate cert = {0};
     o->name = slice_text(c->name);
     o->csr_der = buf_slice(&c->e->csr_der);
     TRY(authority_issue(c->d->setup.authority, o, c->now_wall_ms, &cert, why));
-    enum err err = enter(c, &cert, place, overlap_ms, why);
+    enum err err = enter(c, &cert, granted, overlap_ms, why);
     err = err == OK ? x509_certs_make(buf_slice(&cert.chain_pem), &c->e->certs_der) : err;
     err = err == OK ? buf_append(&c->e->leaf_der, buf_slice(&cert.leaf_der), X509_DER_MAX) : err;
+    err = err == OK ? buf_append(&c->e->chain_pem, buf_slice(&cert.chain_pem), X509_CERTS_BYTES)
+                    : err;
+    (void)slice_to_text(slice_text(c->name), c->e->name, sizeof c->e->name);
     authority_certificate_done(&cert);
     return err;
 }
@@ -261,15 +260,13 @@ static void finish(struct enrol_case *c, enum err err, const char *by, bool is_a
 
 /* ---- by a claim token ---- */
 
-enum err enrol_attrs(struct slice json, struct principal_attr *dst, size_t cap, size_t *ret_n,
+enum err enrol_attrs(const json_t *o, struct principal_attr *dst, size_t cap, size_t *ret_n,
                      struct why *why)
 {
-    AUTO(json_release)
-    json_t *o = json_loadb((const char *)json.p, json.n, JSON_REJECT_DUPLICATES, NULL);
     const char *key;
     json_t *value;
     size_t n = 0;
-    if (json.n == 0) {
+    if (o == NULL) {
         *ret_n = 0;
         return OK;
     }
@@ -277,7 +274,8 @@ enum err enrol_attrs(struct slice json, struct principal_attr *dst, size_t cap, 
         why_set(why, "attributes are a JSON object of text");
         return ERR_MALFORMED;
     }
-    json_object_foreach(o, key, value)
+    /* jansson's own loop takes a mutable object, but changes nothing. */
+    json_object_foreach((json_t *)(uintptr_t)o, key, value)
     {
         struct slice text = slice_of(json_string_value(value), json_string_length(value));
         if (n == cap) {
@@ -287,7 +285,8 @@ enum err enrol_attrs(struct slice json, struct principal_attr *dst, size_t cap, 
         if (!json_is_string(value) || !principal_name_ok(slice_text(key)) ||
             !slice_to_text(slice_text(key), dst[n].key, sizeof dst[n].key) ||
             !slice_to_text(text, dst[n].value, sizeof dst[n].value)) {
-            why_set(why, "attribute %.64s: names are as of devices, values text of at most %d bytes",
+            why_set(why,
+                    "attribute %.64s: names are as of devices, values text of at most %d bytes",
                     key, PRINCIPAL_ATTR_MAX);
             return ERR_MALFORMED;
         }
@@ -306,9 +305,10 @@ static struct slice text_of(const json_t *o, const char *key)
 static void wrong_token(struct enrol_case *c)
 {
     bool is_news = enrol_guess_wrong(c->d, &c->e->peer, c->now_ms);
-    enrol_answer(c, ENROLMENT_UNPROVEN,
-                 "the claim token is not good: mistyped, used already, or its time is over. Ask for "
-                 "a new one (`sallyport enrol token` on the server)");
+    enrol_answer(
+        c, ENROLMENT_UNPROVEN,
+        "the claim token is not good: mistyped, used already, or its time is over. Ask for "
+        "a new one (`sallyport enrol token` on the server)");
     report(c, EVENT_auth_fail, "",
            "a claim token that is not in force was shown: mistyped, used already, or its time is "
            "over. `sallyport enrol token` makes a new one");
@@ -381,25 +381,14 @@ static void by_token(struct enrol_case *c)
     if (!settle_name(c, known) || !fits_claim(c, claim)) {
         return;
     }
-    struct place place = {.role = text_of(claim, "role"), .attrs = attrs};
-    AUTO(buf_done) struct buf attrs_json = {0};
-    json_t *given = json_object_get(claim, "attrs");
-    if (json_is_object(given)) {
-        char *dumped = json_dumps(given, JSON_COMPACT);
-        err = dumped != NULL ? buf_append(&attrs_json, slice_text(dumped), CLAIM_JSON_MAX)
-                             : ERR_NOMEM;
-        free(dumped); /* jansson's */
-    } else if (json_is_string(given)) {
-        err = buf_append(&attrs_json, text_of(claim, "attrs"), CLAIM_JSON_MAX);
-    }
-    if (err == OK) {
-        err = enrol_attrs(buf_slice(&attrs_json), attrs, COUNT_OF(attrs), &place.n_attrs, &why);
-    }
-    if (err == OK && !may_have(c, &place)) {
+    struct granted granted = {.role = text_of(claim, "role"), .attrs = attrs};
+    err = enrol_attrs(json_object_get(claim, "attrs"), attrs, COUNT_OF(attrs), &granted.n_attrs,
+                      &why);
+    if (err == OK && !may_have(c, &granted)) {
         return;
     }
     struct authority_order o = {.proof = AUTHORITY_BY_TOKEN, .token = slice_text(token)};
-    err = err == OK ? issue(c, &o, &place, 0, &why) : err;
+    err = err == OK ? issue(c, &o, &granted, 0, &why) : err;
     mem_wipe(token, sizeof token);
     finish(c, err, "claim token", false, &why);
 }
@@ -424,8 +413,8 @@ void est_proof_of_connection(const struct enrol_case *c, struct enrol_proven *re
         }
         return;
     }
-    if (c->d->setup.makers != NULL && enrol_maker_find(c->d->setup.makers, leaf, c->now_wall_ms,
-                                                       &ret->maker, &ret->why) == OK) {
+    if (c->d->setup.makers != NULL &&
+        enrol_maker_find(c->d->setup.makers, leaf, c->now_wall_ms, &ret->maker, &ret->why) == OK) {
         ret->proof = ENROL_MAKERS;
         if (enrol_maker_name(ret->maker, leaf, ret->name) != OK) {
             ret->proof = ENROL_NOT_GOOD;
@@ -439,7 +428,7 @@ void est_proof_of_connection(const struct enrol_case *c, struct enrol_proven *re
 static void by_renewal(struct enrol_case *c, const struct enrol_proven *p)
 {
     struct why why = {{0}};
-    struct place place = {.attrs = NULL};
+    struct granted granted = {.attrs = NULL};
     char text[WHY_BYTES];
     if (!settle_name(c, p->name)) {
         return;
@@ -458,8 +447,8 @@ static void by_renewal(struct enrol_case *c, const struct enrol_proven *p)
         refuse(c, ENROLMENT_REFUSED, p->name, text);
         return;
     }
-    enum err err = directory_login_x509(c->version, slice_text(p->name), &p->spki, c->now_wall_ms,
-                                        NULL, NULL);
+    enum err err =
+        directory_login_x509(c->version, slice_text(p->name), &p->spki, c->now_wall_ms, NULL, NULL);
     if (err != OK) {
         (void)snprintf(text, sizeof text,
                        "the certificate that %s shows is not registered for it any more, or it is "
@@ -468,19 +457,19 @@ static void by_renewal(struct enrol_case *c, const struct enrol_proven *p)
         refuse(c, ENROLMENT_REFUSED, p->name, text);
         return;
     }
-    if (!may_have(c, &place)) {
+    if (!may_have(c, &granted)) {
         return;
     }
     struct authority_order o = {.proof = AUTHORITY_BY_RENEWAL,
                                 .current_der = buf_slice(&c->e->current_der)};
-    err = issue(c, &o, &place, ENROL_OVERLAP_MS, &why);
+    err = issue(c, &o, &granted, ENROL_OVERLAP_MS, &why);
     finish(c, err, "by its present one", true, &why);
 }
 
 static void by_maker(struct enrol_case *c, const struct enrol_proven *p)
 {
     struct why why = {{0}};
-    struct place place = {.role = slice_text(p->maker->role)};
+    struct granted granted = {.role = slice_text(p->maker->role)};
     char text[WHY_BYTES];
     if (!settle_name(c, p->name)) {
         return;
@@ -498,13 +487,13 @@ static void by_maker(struct enrol_case *c, const struct enrol_proven *p)
                "the request has the manufacturer's key: make one for this plant");
         return;
     }
-    if (!may_have(c, &place)) {
+    if (!may_have(c, &granted)) {
         return;
     }
     struct authority_order o = {.proof = AUTHORITY_BY_MAKER,
                                 .current_der = buf_slice(&c->e->current_der),
                                 .chain_pem = buf_slice(&p->maker->ca_pem)};
-    enum err err = issue(c, &o, &place, 0, &why);
+    enum err err = issue(c, &o, &granted, 0, &why);
     finish(c, err, "manufacturer's certificate", false, &why);
 }
 
@@ -522,7 +511,7 @@ static bool is_approved(const struct enrol_case *c)
 static void by_person(struct enrol_case *c)
 {
     struct why why = {{0}};
-    struct place place = {.attrs = NULL};
+    struct granted granted = {.attrs = NULL};
     if (c->e->want == ENROLMENT_PAIR) {
         enrol_answer(c, ENROLMENT_UNPROVEN,
                      "a key is made here only for who proves itself: show a claim token as the "
@@ -534,7 +523,7 @@ static void by_person(struct enrol_case *c)
     }
     if (is_approved(c)) {
         struct authority_order o = {.proof = AUTHORITY_BY_APPROVAL};
-        if (issue(c, &o, &place, 0, &why) == OK) {
+        if (issue(c, &o, &granted, 0, &why) == OK) {
             issued(c, "approved by an operator", false);
             return;
         }

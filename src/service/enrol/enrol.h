@@ -7,11 +7,13 @@
  * once more and signs; here a name is bound to a principal and its key registered, before the
  * certificate leaves.
  *
- * The queue is in memory: a restart forgets it, and the devices ask again. What was approved is with
- * the authority and the directory, and survives.
+ * The queue is in memory: a restart forgets it, and the devices ask again. What was approved is
+ * with the authority and the directory, and survives.
  */
 #ifndef SERVICE_ENROL_ENROL_H
 #define SERVICE_ENROL_ENROL_H
+
+#include <jansson.h>
 
 #include "core/policy.h"
 #include "net/network.h"
@@ -21,13 +23,13 @@
 #include "service/pki/authority.h"
 
 enum {
-    ENROL_QUEUE_MAX = 256,          /* requests that wait for a person */
-    ENROL_QUEUE_PREFIX_MAX = 16,    /* of one network (/24, /56) */
+    ENROL_QUEUE_MAX = 256,             /* requests that wait for a person */
+    ENROL_QUEUE_PREFIX_MAX = 16,       /* of one network (/24, /56) */
     ENROL_QUEUE_MS = 24 * 3600 * 1000, /* since it asked last */
-    ENROL_AGAIN_S = 5,              /* what waits asks again after so long */
-    ENROL_WRONG_MAX = 10,           /* wrong tokens of one network, */
-    ENROL_WRONG_MS = 60 * 1000,     /* within this; then none of it is looked at until its end */
-    ENROL_NETWORKS = 64,            /* that are counted so */
+    ENROL_AGAIN_S = 5,                 /* what waits asks again after so long */
+    ENROL_WRONG_MAX = 10,              /* wrong tokens of one network, */
+    ENROL_WRONG_MS = 60 * 1000,        /* within this; then none of it is looked at until its end */
+    ENROL_NETWORKS = 64,               /* that are counted so */
     ENROL_PEER_BYTES = NET_PEER_TEXT_BYTES
 };
 /* A certificate's old key stays good beside the new one: until its own end. */
@@ -87,9 +89,8 @@ MUST_USE enum err enrol_approve(struct enrol *d, uint64_t id, struct slice role,
 /* enrol_reject - it is told so, until it has not asked for ENROL_QUEUE_MS. ERR_NOT_FOUND. */
 MUST_USE enum err enrol_reject(struct enrol *d, uint64_t id);
 
-/* enrol_attrs - attributes out of a JSON object. ERR_MALFORMED, ERR_LIMIT with *why. */
-struct json_t;
-MUST_USE enum err enrol_attrs(struct slice json, struct principal_attr *dst, size_t cap,
+/* enrol_attrs - attributes out of a JSON object; NULL: none. ERR_MALFORMED, ERR_LIMIT with *why. */
+MUST_USE enum err enrol_attrs(const json_t *o, struct principal_attr *dst, size_t cap,
                               size_t *ret_n, struct why *why);
 
 #endif

@@ -48,9 +48,9 @@ void enrol_queue(struct enrol_case *c);
 /* What the connection's certificate proves. */
 enum enrol_proof {
     ENROL_NO_PROOF,
-    ENROL_OURS,     /* we certified `name` with this key, and still would let it in */
-    ENROL_MAKERS,   /* a manufacturer did: `maker` */
-    ENROL_NOT_GOOD  /* it is nobody's that counts: `why` */
+    ENROL_OURS,    /* we certified `name` with this key, and still would let it in */
+    ENROL_MAKERS,  /* a manufacturer did: `maker` */
+    ENROL_NOT_GOOD /* it is nobody's that counts: `why` */
 };
 struct enrol_proven {
     enum enrol_proof proof;
