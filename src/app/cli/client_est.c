@@ -1,34 +1,55 @@
 #include "app/cli/client_est.h"
 
-#include "app/cli/client_https.h"
+#include "app/cli/https_client.h"
 #include "base/log.h"
+#include "base/why.h"
 #include "security/crypto/x509.h"
 #include "security/crypto/x509_certs.h"
 #include "service/enrol/est.h"
+#include "service/enrol/whoami.h"
 
 enum { AGAIN_S = 60 };
 
-/* The server's own words, for a terminal. */
-static void quote(const struct client_https_answer *a, struct why *why)
+static void https_release(struct https_client **c)
 {
-    char safe[WHY_BYTES / 2];
-    struct slice text = buf_slice(&a->body);
+    *c = https_free(*c);
+}
+
+/* Copies the body: it is the connection's, which ends here. */
+static enum err ask(struct cli *cli, const struct client_target *t, const struct https_request *r,
+                    struct https_answer *ret, struct buf *ret_body)
+{
+    AUTO(https_release) struct https_client *c = NULL;
+    if (https_open(cli, t, (struct slice){0}, &c) != CLI_DONE ||
+        https_ask(c, r, ret) != CLI_DONE) {
+        return ERR_CLOSED;
+    }
+    TRY(buf_append(ret_body, ret->body, HTTPS_ANSWER_MAX));
+    ret->body = buf_slice(ret_body);
+    return OK;
+}
+
+/* The server's own words, for a terminal. */
+static void quote(struct cli *cli, const struct https_answer *a)
+{
+    char safe[WHY_BYTES];
+    struct slice text = a->body;
     while (text.n > 0 && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '.')) {
         text = slice_head(text, text.n - 1);
     }
-    log_escape((const char *)text.p, text.n, safe, sizeof safe);
-    why_set(why, "the server says %u: %s", a->status, safe);
+    log_escape(text.p, text.n, safe, sizeof safe);
+    (void)cli_fail(cli, "the server says %u: %s", a->status, safe);
 }
 
-static enum err read_certs(const struct client_https_answer *a, struct buf *ret, struct why *why)
+static enum err read_certs(struct cli *cli, const struct https_answer *a, struct buf *ret)
 {
     AUTO(buf_done) struct buf der = {0};
-    enum err err = est_body(buf_slice(&a->body), CLIENT_HTTPS_BODY_MAX, &der);
+    enum err err = est_body(a->body, HTTPS_ANSWER_MAX, &der);
     err = err == OK ? x509_certs_read(buf_slice(&der), ret) : err;
     if (err != OK) {
-        why_set(why, "the server's answer holds no certificates: is it the enrolment door?");
+        (void)cli_fail(cli, "the server's answer holds no certificates");
     }
-    return err;
+    return err == OK || err == ERR_NOMEM ? err : ERR_MALFORMED;
 }
 
 static enum err keep_roots(struct slice pem, struct buf *ret)
@@ -45,53 +66,54 @@ static enum err keep_roots(struct slice pem, struct buf *ret)
     }
 }
 
-enum err client_est_authorities(const struct client_target *t, struct buf *ret, struct why *why)
+enum err client_est_authorities(struct cli *cli, const struct client_target *t, struct buf *ret)
 {
-    AUTO(client_https_done) struct client_https_answer a = {.status = 0};
+    AUTO(buf_done) struct buf body = {0};
     AUTO(buf_done) struct buf all = {0};
-    const struct client_https q = {
-        .target = t, .method = "GET", .path = "/.well-known/est/cacerts"};
-    TRY(client_https_ask(&q, &a, why));
+    const struct https_request r = {.method = "GET", .path = "/.well-known/est/cacerts"};
+    struct https_answer a;
+    TRY(ask(cli, t, &r, &a, &body));
     if (a.status != 200) {
-        quote(&a, why);
+        quote(cli, &a);
         return ERR_DENIED;
     }
-    TRY(read_certs(&a, &all, why));
+    TRY(read_certs(cli, &a, &all));
     return keep_roots(buf_slice(&all), ret);
 }
 
-static enum err judge(const struct client_https_answer *a, unsigned *ret_again_s, struct why *why)
+enum err client_est_renew(struct cli *cli, const struct client_target *t, struct slice csr_der,
+                          struct buf *ret, unsigned *ret_again_s)
 {
-    if (a->status == 200) {
-        return OK;
-    }
-    quote(a, why);
-    *ret_again_s = a->retry_after_s > 0 ? a->retry_after_s : AGAIN_S;
-    if (a->status == 202 || a->status == 429 || a->status == 503) {
-        return ERR_AGAIN;
-    }
-    return a->status == 401 ? ERR_AUTH : ERR_DENIED;
-}
-
-enum err client_est_certificate(const struct client_target *t, enum client_est_want want,
-                                const char *authorization, struct slice csr_der,
-                                struct buf *ret_chain_pem, unsigned *ret_again_s, struct why *why)
-{
-    static const char *const paths[] = {
-        [CLIENT_EST_ENROLL] = "/.well-known/est/simpleenroll",
-        [CLIENT_EST_REENROLL] = "/.well-known/est/simplereenroll",
-    };
-    AUTO(client_https_done) struct client_https_answer a = {.status = 0};
+    AUTO(buf_done) struct buf body = {0};
     AUTO(buf_done) struct buf text = {0};
+    struct https_answer a;
     *ret_again_s = 0;
     TRY(est_text(csr_der, &text));
-    const struct client_https q = {.target = t,
-                                   .method = "POST",
-                                   .path = paths[want],
-                                   .authorization = authorization,
-                                   .content_type = EST_CSR_TYPE,
-                                   .body = buf_slice(&text)};
-    TRY(client_https_ask(&q, &a, why));
-    TRY(judge(&a, ret_again_s, why));
-    return read_certs(&a, ret_chain_pem, why);
+    const struct https_request r = {.method = "POST",
+                                    .path = "/.well-known/est/simplereenroll",
+                                    .type = EST_CSR_TYPE,
+                                    .body = buf_slice(&text)};
+    TRY(ask(cli, t, &r, &a, &body));
+    if (a.status == 200) {
+        return read_certs(cli, &a, ret);
+    }
+    quote(cli, &a);
+    if (a.status == 202 || a.status == 429 || a.status == 503) {
+        *ret_again_s = a.retry_after_s > 0 ? a.retry_after_s : AGAIN_S;
+        return ERR_AGAIN;
+    }
+    return ERR_DENIED;
+}
+
+enum err client_est_prove(struct cli *cli, const struct client_target *t)
+{
+    AUTO(buf_done) struct buf body = {0};
+    const struct https_request r = {.method = "GET", .path = WHOAMI_PATH};
+    struct https_answer a;
+    TRY(ask(cli, t, &r, &a, &body));
+    if (a.status == 200) {
+        return OK;
+    }
+    quote(cli, &a);
+    return a.status == 401 || a.status == 403 ? ERR_DENIED : ERR_AGAIN;
 }

@@ -3,6 +3,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdarg.h>
+#include <stdlib.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,9 +12,9 @@
 #include "app/cli/agent_plan.h"
 #include "app/cli/agent_swap.h"
 #include "app/cli/client_est.h"
-#include "app/cli/client_https.h"
 #include "app/cli/commands.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "security/crypto/x509_request.h"
 #include "service/pki/bundle.h"
@@ -31,6 +33,9 @@ struct agent {
     struct random_source random;
     int signals;
     unsigned tries;
+    struct cli heard; /* what a try says on its err is kept: heard_text, heard_n */
+    char *heard_text;
+    size_t heard_n;
     int64_t again_at_wall_ms; /* 0: the next try is when it is due */
 };
 
@@ -60,6 +65,17 @@ static enum err leaf_of(struct slice chain_pem, struct x509 **ret)
     return err == ERR_NOT_FOUND ? ERR_MALFORMED : err;
 }
 
+/* Said by ourselves, as if heard. */
+__attribute__((format(printf, 2, 3))) static enum err hear(const struct agent *g,
+                                                           const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vfprintf(g->heard.err, format, args);
+    va_end(args);
+    return ERR_MALFORMED;
+}
+
 /* ---- one renewal ---- */
 
 /* What a renewal has made. */
@@ -85,8 +101,7 @@ static enum err make_request(const struct x509 *current, struct buf *ret_key_pem
 }
 
 /* What was made is of use: our name, our key, signed by whom we are told to trust. */
-static enum err check_made(const struct agent *g, const struct made *m, const struct x509 *current,
-                           struct why *why)
+static enum err check_made(const struct agent *g, const struct made *m, const struct x509 *current)
 {
     AUTO(x509_autofree) struct x509 *x = NULL;
     AUTO(key_autofree) struct key *key = NULL;
@@ -99,49 +114,34 @@ static enum err check_made(const struct agent *g, const struct made *m, const st
                    slice_equal(x509_info(x)->common_name, x509_info(current)->common_name);
     if (!is_ours || x509_verify(x, buf_slice(&m->chain_pem), buf_slice(&m->ca_pem),
                                 X509_KIND_CLIENT, wall(g), &detail) != OK) {
-        why_set(why, "what the server gave is no certificate for our name and key%s%s: the old one "
-                     "is kept",
-                is_ours ? ": " : "", detail.text);
-        return ERR_AUTH;
+        return hear(g, "what the server gave is no certificate for our name and key%s%s",
+                    is_ours ? ": " : "", detail.text);
     }
     return OK;
 }
 
-static enum err obtain(const struct agent *g, const struct client_target *t,
-                       const struct x509 *current, struct made *m, unsigned *ret_again_s,
-                       struct why *why)
+static enum err obtain(struct agent *g, const struct client_target *t, const struct x509 *current,
+                       struct made *m, unsigned *ret_again_s)
 {
     AUTO(buf_done) struct buf csr = {0};
-    *ret_again_s = 0;
+    struct why why = {{0}};
     TRY(make_request(current, &m->key_pem, &csr));
-    TRY(client_est_certificate(t, CLIENT_EST_REENROLL, NULL, buf_slice(&csr), &m->chain_pem,
-                               ret_again_s, why));
-    TRY(client_est_authorities(t, &m->ca_pem, why));
-    TRY(check_made(g, m, current, why));
-    return agent_swap_keep(g->dir, buf_slice(&m->key_pem), buf_slice(&m->chain_pem),
-                           buf_slice(&m->ca_pem), why);
+    TRY(client_est_renew(&g->heard, t, buf_slice(&csr), &m->chain_pem, ret_again_s));
+    TRY(client_est_authorities(&g->heard, t, &m->ca_pem));
+    TRY(check_made(g, m, current));
+    enum err err = agent_swap_keep(g->dir, buf_slice(&m->key_pem), buf_slice(&m->chain_pem),
+                                   buf_slice(&m->ca_pem), &why);
+    return err == OK ? OK : hear(g, "%s", why.text);
 }
 
 /* Connects as whom the new certificate names, and is told so: before the old one goes. */
-static enum err prove(const struct client_target *t, const struct made *m, struct why *why)
+static enum err prove(struct agent *g, const struct client_target *t, const struct made *m)
 {
-    AUTO(client_https_done) struct client_https_answer a = {.status = 0};
-    struct client_target as = *t;
+    struct client_target as = *t; /* borrows what *m owns */
     as.chain = m->chain_pem;
     as.key = m->key_pem;
     as.ca = m->ca_pem;
-    const struct client_https q = {
-        .target = &as, .method = "GET", .path = "/.well-known/sallyport/whoami"};
-    TRY(client_https_ask(&q, &a, why));
-    if (a.status == 503) {
-        return ERR_AGAIN;
-    }
-    if (a.status != 200) {
-        why_set(why, "the server does not let the new certificate in (%u): the old one is kept",
-                a.status);
-        return ERR_DENIED;
-    }
-    return OK;
+    return client_est_prove(&g->heard, &as);
 }
 
 /* For the device's own program: it is to connect anew. */
@@ -161,11 +161,14 @@ static void run_program(const struct agent *g)
     }
 }
 
-static enum err swap(const struct agent *g, const struct made *m, struct why *why)
+static enum err swap(struct agent *g, const struct made *m)
 {
     AUTO(x509_autofree) struct x509 *x = NULL;
     char until[CLOCK_ISO8601_BYTES], text[128];
-    TRY(agent_swap_take(g->dir, why));
+    struct why why = {{0}};
+    if (agent_swap_take(g->dir, &why) != OK) {
+        return hear(g, "%s", why.text);
+    }
     TRY(leaf_of(buf_slice(&m->chain_pem), &x));
     clock_iso8601(x509_info(x)->not_after_wall_ms, until);
     (void)snprintf(text, sizeof text, "renewed, until %s", until);
@@ -176,81 +179,115 @@ static enum err swap(const struct agent *g, const struct made *m, struct why *wh
     return OK;
 }
 
-static enum err renew(const struct agent *g, const struct client_target *t,
-                      const struct x509 *current, unsigned *ret_again_s, struct why *why)
+static enum err renew(struct agent *g, const struct client_target *t, const struct x509 *current,
+                      unsigned *ret_again_s)
 {
     AUTO(made_done) struct made m = {.key_pem = {0}};
-    struct why ignored;
-    *ret_again_s = 0;
     /* of a run before this one, which ended between the two */
     bool is_kept = agent_swap_kept(g->dir, &m.key_pem, &m.chain_pem, &m.ca_pem) == OK &&
-                   check_made(g, &m, current, &ignored) == OK;
+                   check_made(g, &m, current) == OK;
+    *ret_again_s = 0;
     if (!is_kept) {
         made_done(&m);
-        m = (struct made){.key_pem = {0}};
-        TRY(obtain(g, t, current, &m, ret_again_s, why));
+        rewind(g->heard.err); /* why that was of no use is of no use, too */
+        TRY(obtain(g, t, current, &m, ret_again_s));
     }
-    enum err err = prove(t, &m, why);
-    if (err == ERR_DENIED || err == ERR_AUTH) {
-        TRY(agent_swap_drop(g->dir, &ignored));
+    enum err err = prove(g, t, &m);
+    if (err == ERR_DENIED) {
+        TRY(agent_swap_drop(g->dir, NULL));
     }
     TRY(err);
-    return swap(g, &m, why);
+    return swap(g, &m);
 }
 
 /* ---- the loop ---- */
 
-static void note_failure(struct agent *g, const struct x509_info *i, unsigned again_s,
-                         const struct why *why)
+/* What the last try has said, in one line. */
+static void heard_text(struct agent *g, char *dst, size_t cap)
 {
-    char text[WHY_BYTES + 96], until[CLOCK_ISO8601_BYTES];
+    static const char prefix[] = "sallyport: ";
+    (void)fflush(g->heard.err);
+    struct slice text = slice_of(g->heard_text, g->heard_n);
+    while (text.n > 0 && text.p[text.n - 1] == '\n') {
+        text = slice_head(text, text.n - 1);
+    }
+    if (slice_has_prefix(text, slice_text(prefix))) {
+        text = slice_from(text, sizeof prefix - 1);
+    }
+    log_escape(text.p, text.n, dst, cap);
+}
+
+static void note_failure(struct agent *g, const struct x509_info *i, unsigned again_s)
+{
+    char heard[512], text[768], until[CLOCK_ISO8601_BYTES];
     uint64_t wait = agent_again_ms(i, ++g->tries, random_u64(&g->random));
     wait = again_s > 0 ? (uint64_t)again_s * 1000 : wait;
     g->again_at_wall_ms = wall(g) + (int64_t)wait;
     clock_iso8601(i->not_after_wall_ms, until);
+    heard_text(g, heard, sizeof heard);
     (void)snprintf(text, sizeof text, "not renewed: %s. The present one ends %s; tried again in "
                                       "%llu s",
-                   why->text, until, (unsigned long long)((wait + 999) / 1000));
+                   heard, until, (unsigned long long)((wait + 999) / 1000));
     say(g, "failed", text);
 }
 
-/* Waits, or renews. CLI_DONE: go on; else the exit code. */
+static bool listen(struct agent *g)
+{
+    g->heard = *g->cli;
+    g->heard.err = open_memstream(&g->heard_text, &g->heard_n);
+    return g->heard.err != NULL;
+}
+
+static void listen_end(struct agent *g)
+{
+    (void)fclose(g->heard.err);
+    free(g->heard_text); /* the C library's */
+    g->heard_text = NULL;
+}
+
+/* CLI_DONE with the time to wait, or CLI_FAILED of the only try. */
+static int act(struct agent *g, const struct client_target *t, const struct x509 *current,
+               int64_t *ret_wait_ms)
+{
+    const struct x509_info *i = x509_info(current);
+    int64_t due = g->now ? 0 : agent_due(i);
+    unsigned again_s = 0;
+    due = due > g->again_at_wall_ms ? due : g->again_at_wall_ms;
+    *ret_wait_ms = due - wall(g);
+    if (*ret_wait_ms > 0) {
+        return CLI_DONE;
+    }
+    if (!listen(g)) {
+        return cli_fail(g->cli, "no memory");
+    }
+    bool is_renewed = renew(g, t, current, &again_s) == OK;
+    if (is_renewed) {
+        g->tries = 0;
+        g->again_at_wall_ms = 0;
+        g->now = false;
+    } else {
+        note_failure(g, i, again_s);
+        *ret_wait_ms = g->again_at_wall_ms - wall(g);
+    }
+    listen_end(g);
+    return is_renewed || !g->once ? CLI_DONE : CLI_FAILED;
+}
+
 static int step(struct agent *g, int64_t *ret_wait_ms)
 {
     AUTO(x509_autofree) struct x509 *current = NULL;
-    struct client_target t = {.port = 0};
+    AUTO(client_target_done) struct client_target t = {.port = 0};
     struct why why = {{0}};
-    unsigned again_s;
-    int code = CLI_DONE;
-    *ret_wait_ms = LOOK_MS;
     if (agent_swap_finish(g->dir, &why) != OK) {
         return cli_fail(g->cli, "%s", why.text);
     }
-    code = client_target_read(g->cli, g->self, g->args, CLIENT_ENROL, &t);
+    int code = client_target_read(g->cli, g->self, g->args, CLIENT_ENROL, &t);
     if (code == CLI_DONE && leaf_of(buf_slice(&t.chain), &current) != OK) {
         code = cli_fail(g->cli, "%s/cert.pem is no certificate: the agent renews certificates, "
                                 "other credentials by `device rotate`",
                         g->dir);
     }
-    if (code == CLI_DONE) {
-        const struct x509_info *i = x509_info(current);
-        int64_t due = g->now ? 0 : agent_due(i);
-        due = due > g->again_at_wall_ms ? due : g->again_at_wall_ms;
-        if (wall(g) >= due && renew(g, &t, current, &again_s, &why) == OK) {
-            g->tries = 0;
-            g->again_at_wall_ms = 0;
-            g->now = false;
-            *ret_wait_ms = 0;
-        } else if (wall(g) >= due) {
-            note_failure(g, i, again_s, &why);
-            code = g->once ? CLI_FAILED : CLI_DONE;
-            *ret_wait_ms = g->again_at_wall_ms - wall(g);
-        } else {
-            *ret_wait_ms = due - wall(g);
-        }
-    }
-    client_target_done(&t);
-    return code;
+    return code == CLI_DONE ? act(g, &t, current, ret_wait_ms) : code;
 }
 
 static bool is_stopped(struct agent *g, int64_t wait_ms)

@@ -108,6 +108,31 @@ static enum err open_vault(struct assembly *a, const struct boot *boot,
     return OK;
 }
 
+static enum err open_makers(struct assembly *a, struct why *why)
+{
+    for (size_t i = 0; i < a->config.enrol.n_makers; i++) {
+        const struct config_maker *from = &a->config.enrol.makers[i];
+        struct enrol_maker *to = &a->makers.maker[i];
+        AUTO(x509_autofree) struct x509 *first = NULL;
+        (void)slice_to_text(slice_text(from->role), to->role, sizeof to->role);
+        to->rule = from->name;
+        a->makers.n = i + 1;
+        enum err err = disk_load(a->disk, from->ca, ENROL_MAKER_FILE_MAX, &to->ca_pem);
+        if (err == OK) {
+            struct slice pem = buf_slice(&to->ca_pem);
+            err = x509_next_pem(&pem, &first);
+        }
+        if (err != OK) {
+            why_set(why, "the authority of a manufacturer, DIR/%s, is no PEM of certificates: %s",
+                    from->ca, err_name(err));
+            return err == ERR_NOMEM ? err : ERR_CONFIG;
+        }
+        a->vouching[i] = (struct authority_maker){.roots_pem = buf_slice(&to->ca_pem),
+                                                  .pattern = slice_text("*")};
+    }
+    return OK;
+}
+
 static enum err open_records(struct assembly *a, struct why *why)
 {
     struct directory_setup setup = {
@@ -128,7 +153,9 @@ static enum err open_records(struct assembly *a, struct why *why)
                                           .random = a->random,
                                           .now_wall_ms = a->clock.wall_ms(a->clock.ctx),
                                           .pki = a->pki,
-                                          .directory = a->directory};
+                                          .directory = a->directory,
+                                          .makers = a->vouching,
+                                          .n_makers = a->makers.n};
     return authority_place_open(&place, &a->reg, &a->authority, why);
 }
 
@@ -158,29 +185,6 @@ static enum err open_tickets(struct assembly *a, struct why *why)
                  err_name(err != OK ? err : loaded),
                  err != OK ? "from now on end with the next restart"
                            : "before this start are not taken");
-    }
-    return OK;
-}
-
-static enum err open_makers(struct assembly *a, struct why *why)
-{
-    for (size_t i = 0; i < a->config.enrol.n_makers; i++) {
-        const struct config_maker *from = &a->config.enrol.makers[i];
-        struct enrol_maker *to = &a->makers.maker[i];
-        AUTO(x509_autofree) struct x509 *first = NULL;
-        (void)slice_to_text(slice_text(from->role), to->role, sizeof to->role);
-        to->rule = from->name;
-        a->makers.n = i + 1;
-        enum err err = disk_load(a->disk, from->ca, ENROL_MAKER_FILE_MAX, &to->ca_pem);
-        if (err == OK) {
-            struct slice pem = buf_slice(&to->ca_pem);
-            err = x509_next_pem(&pem, &first);
-        }
-        if (err != OK) {
-            why_set(why, "the authority of a manufacturer, DIR/%s, is no PEM of certificates: %s",
-                    from->ca, err_name(err));
-            return err == ERR_NOMEM ? err : ERR_CONFIG;
-        }
     }
     return OK;
 }
@@ -304,13 +308,13 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
     }
     TRY(open_disk(ret, boot->dir_fd, why));
     TRY(open_vault(ret, boot, watcher, why));
+    TRY(open_makers(ret, why));
     TRY(open_records(ret, why));
     char shown[BOOT_TEXT_BYTES + 16];
     (void)snprintf(shown, sizeof(shown), "%s/" ADMIN_POLICY_FILE, boot->dir);
     TRY(assembly_policy(ret, shown, &ret->config.role_limits, &ret->policy, why));
     TRY(assembly_trust(ret, &ret->config.tokens, &ret->trust, why));
     TRY(open_tickets(ret, why));
-    TRY(open_makers(ret, why));
     TRY(open_serving(ret, boot, why));
     TRY(leap_numbers(ret, why));
     err = open_broker(ret, boot, watcher);

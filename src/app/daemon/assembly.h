@@ -26,7 +26,8 @@ struct assembly {
     struct vault vault;
     struct directory *directory;
     struct pki *pki;
-    struct enrol_makers makers; /* of the start */
+    struct enrol_makers makers;                        /* of the start; */
+    struct authority_maker vouching[ENROL_MAKERS_MAX]; /* the same, as the authority sees them */
     struct pki_register *reg;
     struct authority *authority;
     const struct policy *policy;

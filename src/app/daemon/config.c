@@ -329,9 +329,9 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
         const char *key;
         bool *flag;
     } const flags[] = {{"plain", &l.plain},
-                 {"mqtt_3_1", &l.mqtt_3_1},
-                 {"tcp", &l.tcp},
-                 {"websocket", &l.websocket}};
+                       {"mqtt_3_1", &l.mqtt_3_1},
+                       {"tcp", &l.tcp},
+                       {"websocket", &l.websocket}};
     for (size_t i = 0; i < COUNT_OF(flags); i++) {
         if ((v = yaml_find(n, flags[i].key)) != NULL) {
             TRY(read_word(r, v, flags[i].key, flag_words, &word));

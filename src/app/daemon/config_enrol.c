@@ -18,7 +18,7 @@ static bool is_file_name(const struct yaml_node *n)
 static enum err read_name(const struct reading *r, const struct yaml_node *n,
                           enum enrol_name_rule *ret)
 {
-    static const char *const words[] = {"cn", "serial", "san"};
+    static const char *const words[] = {"cn", "san"};
     for (size_t i = 0; n->kind == YAML_SCALAR && i < COUNT_OF(words); i++) {
         if (slice_is(n->text, words[i])) {
             *ret = (enum enrol_name_rule)i;
@@ -26,8 +26,8 @@ static enum err read_name(const struct reading *r, const struct yaml_node *n,
         }
     }
     return COMPLAIN(r, n,
-                    "name says what of the manufacturer's certificate is the device's name: cn, "
-                    "serial or san");
+                    "name says what of the manufacturer's certificate is the device's name: cn or "
+                    "san (a DNS name); serial numbers are not there yet");
 }
 
 static enum err read_maker(const struct reading *r, const struct yaml_node *n,
@@ -42,7 +42,7 @@ static enum err read_maker(const struct reading *r, const struct yaml_node *n,
     if (ca == NULL || role == NULL) {
         return COMPLAIN(r, n,
                         "a manufacturer needs ca and role, like { ca: acme.pem, role: sensor, "
-                        "name: serial }");
+                        "name: cn }");
     }
     if (!is_file_name(ca) || !slice_to_text(ca->text, m.ca, sizeof m.ca)) {
         return COMPLAIN(r, ca, "ca must be the name of a PEM file in this directory");

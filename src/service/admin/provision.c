@@ -232,6 +232,27 @@ enum err provision_device(const struct provision *p, const struct provision_orde
     return OK;
 }
 
+enum err provision_describe(const struct provision *p, struct slice name, struct slice cert_pem,
+                            struct bundle *ret, struct why *why)
+{
+    AUTO(version_release) const struct directory_version *v = directory_current(p->directory);
+    const struct directory_entry *e = directory_find(v, name);
+    struct examples examples = {{0}, {0}};
+    AUTO(made_wipe) struct made made = {0};
+    if (e == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    struct provision_order order = {.name = name,
+                                    .role = slice_text(e->principal->role),
+                                    .attrs = e->principal->attrs,
+                                    .n_attrs = e->principal->n_attrs};
+    if (p->policy != NULL && policy_has_role(p->policy, order.role)) {
+        TRY(find_examples(p, &order, &examples));
+    }
+    TRY(buf_append(&made.device.chain_pem, cert_pem, BUNDLE_FILE_MAX));
+    return pack(p, &order, &made, &examples, ret, why);
+}
+
 /* One of each kind that the principal has; a certificate when it has nothing. */
 static unsigned kinds_of(const struct directory_entry *e)
 {

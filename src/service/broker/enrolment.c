@@ -20,6 +20,8 @@ struct enrolment *enrolment_free(struct enrolment *e)
         buf_done(&e->current_der);
         buf_done(&e->certs_der);
         buf_done(&e->leaf_der);
+        buf_done(&e->chain_pem);
+        buf_done(&e->bundle_json);
         buf_wipe(&e->key_der);
         mem_wipe(e->secret, sizeof e->secret);
         mem_free(e);

@@ -53,12 +53,16 @@ struct enrolment {
 
     /* ---- the answer ---- */
     enum enrolment_result result;
-    uint64_t epoch;       /* of the realm that lets it in */
+    uint64_t epoch;       /* of the realm that lets it in; the answer waits for that */
+    uint64_t until_ms;    /* so long */
     struct buf certs_der; /* ISSUED: PKCS#7 of leaf and intermediate */
-    struct buf leaf_der;
-    struct buf key_der;     /* ISSUED, of a PAIR: PKCS#8 */
-    unsigned retry_after_s; /* WAITS, TOO_MANY, BUSY */
-    struct why why;         /* not ISSUED: for who asked */
+    struct buf leaf_der, chain_pem;
+    struct buf bundle_json; /* ISSUED: what else the device needs, as bundle_to_json has it, and no
+                             * key */
+    char name[ENROLMENT_NAME_BYTES]; /* ISSUED: to whom */
+    struct buf key_der;              /* ISSUED, of a PAIR: PKCS#8 */
+    unsigned retry_after_s;          /* WAITS, TOO_MANY, BUSY */
+    struct why why;                  /* not ISSUED: for who asked */
 };
 
 /* enrolment_new - ERR_NOMEM. */

@@ -5,6 +5,7 @@
 #include "base/wheel.h"
 #include "service/broker/handed.h"
 #include "service/enrol/est.h"
+#include "service/enrol/whoami.h"
 
 struct http_conn {
     struct list_node node; /* in door->conns */
@@ -15,7 +16,7 @@ struct http_conn {
     struct timer timer;
     uint64_t id, stranger_until_ms, answer_until_ms;
     struct net_peer peer;
-    struct buf leaf_der;
+    struct buf leaf_der, bundle_json;
     enum enrolment_want want;
     bool is_asking, is_known, is_shed, is_told;
 };
@@ -170,11 +171,14 @@ static void say_again(struct http_conn *c, unsigned status, const struct enrolme
     say(c, &a);
 }
 
-static void answer(struct http_conn *c, const struct enrolment *e)
+static void answer(struct http_conn *c, struct enrolment *e)
 {
     switch (e->result) {
     case ENROLMENT_ISSUED:
         c->is_known = true;
+        buf_done(&c->bundle_json);
+        c->bundle_json = e->bundle_json;
+        e->bundle_json = (struct buf){0};
         say_issued(c, e);
         break;
     case ENROLMENT_WAITS:
@@ -263,11 +267,56 @@ static void ask(struct http_conn *c, const struct http_request *r)
     c->answer_until_ms = d->now_ms + HTTP_DOOR_ANSWER_MS;
 }
 
+/* Names and ports of this server, for who was certified on this very connection. */
+static void say_bundle(struct http_conn *c)
+{
+    if (c->bundle_json.n == 0) {
+        say_text(c, 403,
+                 "the rest of a bundle is for who was given a certificate before, on the "
+                 "same connection");
+        return;
+    }
+    struct http_answer a = {
+        .status = 200, .type = "application/json", .body = buf_slice(&c->bundle_json)};
+    say(c, &a);
+}
+
+static void say_who(struct http_conn *c, const struct http_request *r)
+{
+    const struct http_door *d = c->door;
+    struct whoami w;
+    if (!slice_is(r->head.method, "GET")) {
+        struct http_answer a = {.status = 405,
+                                .type = "text/plain",
+                                .body = slice_text("another method.\n"),
+                                .fields = {{"Allow", "GET"}}};
+        say(c, &a);
+        return;
+    }
+    if (whoami_answer(worker_realm(d->setup.worker), buf_slice(&c->leaf_der), d->wall_ms, &w) !=
+        OK) {
+        say_text(c, 503, "the server is short of memory: come again");
+        return;
+    }
+    struct http_answer a = {.status = w.status,
+                            .type = w.status == 200 ? WHOAMI_TYPE : "text/plain",
+                            .body = slice_text(w.text)};
+    say(c, &a);
+}
+
 static void serve(struct http_conn *c, const struct http_request *r)
 {
     enum est_operation o = EST_CACERTS;
     const char *why;
     c->stranger_until_ms = UINT64_MAX; /* from here on the engine's idle time counts */
+    if (slice_is(r->path, HTTP_DOOR_BUNDLE) && slice_is(r->head.method, "GET")) {
+        say_bundle(c);
+        return;
+    }
+    if (slice_is(r->path, WHOAMI_PATH)) {
+        say_who(c, r);
+        return;
+    }
     enum err err = est_find(r->path, &o, &why);
     if (err != OK) {
         say_text(c, err == ERR_UNSUPPORTED ? 501 : 404,
@@ -367,6 +416,7 @@ void http_conn_gone(struct http_conn *c)
     list_unlink(&c->dirty);
     http_server_free(c->engine);
     buf_done(&c->leaf_der);
+    buf_done(&c->bundle_json);
     mem_free(c);
 }
 
@@ -422,7 +472,7 @@ void *http_conn_transport(const struct http_conn *c)
 
 /* ---- turns ---- */
 
-static void answered(struct http_door *d, const struct enrolment *e)
+static void answered(struct http_door *d, struct enrolment *e)
 {
     struct http_conn *c = map_find(&d->by_id, slice_of(&e->client, sizeof e->client));
     if (c == NULL || !c->is_asking) {

@@ -12,6 +12,9 @@
 #include "service/broker/enrolment.h"
 #include "service/broker/worker.h"
 
+/* Where `enrol join` finds what EST does not say. */
+#define HTTP_DOOR_BUNDLE "/.well-known/sallyport/bundle"
+
 enum { HTTP_DOOR_ANSWER_MS = 15 * 1000 /* that a decision may take */ };
 
 struct http_door;

@@ -15,8 +15,7 @@ enum { ENROL_MAKERS_MAX = 8, ENROL_MAKER_FILE_MAX = 64 * 1024 };
 /* The part of its certificate that is its name. */
 enum enrol_name_rule {
     ENROL_NAME_CN,
-    ENROL_NAME_SERIAL, /* of the certificate, as hexadecimal digits */
-    ENROL_NAME_SAN     /* the first DNS name or URI, behind its last ':' */
+    ENROL_NAME_SAN /* a DNS name */
 };
 
 struct enrol_maker {
