@@ -447,8 +447,9 @@ static void by_renewal(struct enrol_case *c, const struct enrol_proven *p)
         refuse(c, ENROLMENT_REFUSED, p->name, text);
         return;
     }
-    enum err err =
-        directory_login_x509(c->version, slice_text(p->name), &p->spki, c->now_wall_ms, NULL, NULL);
+    const struct directory_entry *mine = NULL;
+    enum err err = directory_login_x509(c->version, slice_text(p->name), &p->spki, c->now_wall_ms,
+                                        &mine, NULL);
     if (err != OK) {
         (void)snprintf(text, sizeof text,
                        "the certificate that %s shows is not registered for it any more, or it is "
