@@ -230,6 +230,7 @@ enum err fortress_add(struct fortress *f, const struct provision_order *o, const
                           .coaps_port = fortress_port(f, "coaps"),
                           .coap_port = fortress_port(f, "coap"),
                           .wss_port = fortress_port(f, "wss"),
+                          .enrol_port = fortress_port(f, "enrol"),
                           .wss_path = slice_text(wss != NULL ? wss->path : NULL)};
     AUTO(bundle_done) struct bundle bundle = {0};
     TRY(provision_device(&p, o, clock.wall_ms(clock.ctx), &bundle, why));

@@ -253,10 +253,8 @@ static enum err check_listener(const struct reading *r, const struct yaml_node *
         return COMPLAIN(r, n, "a coap listener takes auth x509 and psk, or oscore");
     }
     if (l->door == CONFIG_DOOR_ENROL &&
-        ((l->auth & ~(unsigned)(CONFIG_AUTH_X509 | CONFIG_AUTH_TOKEN)) != 0 || l->plain)) {
-        return COMPLAIN(r, n,
-                        "an enrol listener has auth [x509, token] and is never plain: devices "
-                        "prove themselves by a certificate or a claim token");
+        (l->plain || (l->auth & ~(unsigned)(CONFIG_AUTH_X509 | CONFIG_AUTH_TOKEN)) != 0)) {
+        return COMPLAIN(r, n, "an enrol listener has auth [x509, token] and is never plain");
     }
     if ((l->auth & CONFIG_AUTH_OSCORE) != 0 &&
         (l->door != CONFIG_DOOR_COAP || l->auth != CONFIG_AUTH_OSCORE || l->plain)) {

@@ -32,6 +32,7 @@ struct provision {
     struct slice host; /* that the bundle names */
     uint16_t mqtts_port, coaps_port, wss_port;
     uint16_t coap_port; /* of OSCORE */
+    uint16_t enrol_port;
     struct slice wss_path;
 };
 

@@ -103,6 +103,8 @@ struct provision admin_provision(const struct admin *a)
                               .coaps_port = listener_of(a, EVENT_PROTOCOL_coap, false, false)->port,
                               .coap_port = listener_of(a, EVENT_PROTOCOL_coap, false, true)->port,
                               .wss_port = wss->port,
+                              .enrol_port =
+                                  listener_of(a, EVENT_PROTOCOL_https, false, false)->port,
                               .wss_path = slice_text(wss->path)};
 }
 

@@ -447,8 +447,9 @@ static void by_renewal(struct enrol_case *c, const struct enrol_proven *p)
         refuse(c, ENROLMENT_REFUSED, p->name, text);
         return;
     }
-    enum err err =
-        directory_login_x509(c->version, slice_text(p->name), &p->spki, c->now_wall_ms, NULL, NULL);
+    const struct directory_entry *mine = NULL;
+    enum err err = directory_login_x509(c->version, slice_text(p->name), &p->spki, c->now_wall_ms,
+                                        &mine, NULL);
     if (err != OK) {
         (void)snprintf(text, sizeof text,
                        "the certificate that %s shows is not registered for it any more, or it is "
@@ -533,6 +534,21 @@ static void by_person(struct enrol_case *c)
 
 /* ---- all ---- */
 
+static void not_good(struct enrol_case *c, const struct enrol_proven *p)
+{
+    char text[WHY_BYTES];
+    size_t n = strcspn(p->why.text, "\r\n"); /* of the library */
+    while (n > 0 && (p->why.text[n - 1] == ' ' || p->why.text[n - 1] == '.')) {
+        n--;
+    }
+    (void)snprintf(text, sizeof text,
+                   "the certificate of the connection proves nothing here: %.*s. Show one that was "
+                   "given here, one of an allowed manufacturer, or a claim token without any",
+                   n > 0 ? (int)(n < 120 ? n : 120) : 120,
+                   n > 0 ? p->why.text : "it does not read");
+    refuse(c, ENROLMENT_REFUSED, "", text);
+}
+
 static void judge(struct enrol_case *c)
 {
     struct enrol_proven p;
@@ -552,9 +568,7 @@ static void judge(struct enrol_case *c)
         by_maker(c, &p);
         return;
     case ENROL_NOT_GOOD:
-        refuse(c, ENROLMENT_REFUSED, "",
-               p.why.text[0] != '\0' ? p.why.text
-                                     : "the certificate of the connection proves nothing here");
+        not_good(c, &p);
         return;
     case ENROL_NO_PROOF:
         break;

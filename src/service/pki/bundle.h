@@ -44,6 +44,7 @@ struct bundle_order {
     struct slice device, role, host;
     uint16_t mqtts_port, coaps_port, wss_port;
     uint16_t coap_port;    /* of OSCORE */
+    uint16_t enrol_port;   /* where its certificate is renewed */
     struct slice wss_path; /* "/mqtt" */
     struct slice ca_pem;   /* the roots that a device is to trust */
     struct slice cert_pem, key_pem;

@@ -1,0 +1,119 @@
+"""e: the agent keeps a bundle's certificate fresh: in time, proven before the old one goes, and never at the price of the old one."""
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import mosquitto
+from harness.clock import Clock
+from harness.wait import wait_until
+
+DAY_S = 86400
+LISTENERS = ('mqtts', 'enrol')
+
+
+@pytest.fixture
+def clock():
+    one = Clock()
+    yield one
+    one.close()
+
+
+def bundle_of(device):
+    return Path(device.cert).parent
+
+
+def run(fortress, device, *more, check=True):
+    """The agent once: its exit code, and what it says."""
+    done = subprocess.run([str(fortress.binary), '--json', 'agent', '--bundle', str(bundle_of(device)), *more], capture_output=True,
+                          text=True, timeout=60, check=False)
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert not check or done.returncode == 0, done
+    return done.returncode, said, done.stderr
+
+
+def pair(device):
+    return Path(device.cert).read_bytes(), Path(device.key).read_bytes()
+
+
+def fits(device):
+    """The certificate is the key's."""
+    def public(*arguments):
+        return subprocess.run(['openssl', *arguments], capture_output=True, check=True).stdout
+    return public('x509', '-in', device.cert, '-noout', '-pubkey') == public('pkey', '-in', device.key, '-pubout')
+
+
+def publishes(device):
+    return mosquitto.publish(device, f'status/{device.name}', 'on', qos=1, check=False).returncode == 0
+
+
+def test_in_time_and_not_before(make_fortress, clock, tmp_path):
+    fortress = make_fortress(listeners=LISTENERS, binary=clock.binary)
+    sensor = fortress.add('sensor', credentials=('x509',))
+    before = pair(sensor)
+    assert run(fortress, sensor, '--once')[:2] == (0, [])
+    clock.set(57 * DAY_S)
+    assert run(fortress, sensor, '--once')[:2] == (0, [])
+    assert pair(sensor) == before
+    clock.set(64 * DAY_S)
+    note = tmp_path / 'note'
+    program = tmp_path / 'reconnect'
+    program.write_text(f'#!/bin/sh\necho "$1" > {note}\n')
+    program.chmod(0o700)
+    _, said, _ = run(fortress, sensor, '--once', '--run', str(program))
+    assert [line['event'] for line in said] == ['renewed']
+    assert note.read_text().strip() == str(bundle_of(sensor))
+    assert pair(sensor)[0] != before[0] and pair(sensor)[1] != before[1] and fits(sensor)
+    assert Path(sensor.key).stat().st_mode & 0o777 == 0o600
+    assert not list(bundle_of(sensor).glob('.renewed')) and not list(bundle_of(sensor).glob('.proven'))
+    assert run(fortress, sensor, '--once')[:2] == (0, []), 'it is fresh'
+    listed, = [line for line in fortress.json('certs', 'list') if line['name'] == sensor.name]
+    assert listed['state'] == 'fine' and listed['renewed']
+
+
+def test_what_fails_leaves_the_old_one(make_fortress):
+    fortress = make_fortress(listeners=LISTENERS)
+    sensor, lost = fortress.add('sensor', credentials=('x509',)), fortress.add('sensor', credentials=('x509',))
+    before = pair(sensor), pair(lost)
+    fortress.cli('device', 'revoke', lost.name, '--reason', 'stolen')
+    code, said, _ = run(fortress, lost, '--once', '--now', check=False)
+    assert code == 1 and said[0]['event'] == 'failed', said
+    fortress.stop()
+    code, said, _ = run(fortress, sensor, '--once', '--now', check=False)
+    assert code == 1 and 'not renewed' in said[0]['text'] and 'tried again in' in said[0]['text']
+    assert (pair(sensor), pair(lost)) == before
+    fortress.start()
+    run(fortress, sensor, '--once', '--now')
+    assert pair(sensor) != before[0] and fits(sensor) and publishes(sensor)
+
+
+def test_the_roots_to_trust_come_along(make_fortress):
+    fortress = make_fortress(listeners=LISTENERS)
+    sensor = fortress.add('sensor', credentials=('x509',))
+    fortress.cli('certs', 'roll', 'prepare')
+    fortress.cli('certs', 'roll', 'switch')
+    assert sensor.name in fortress.cli('certs', 'plan')
+    run(fortress, sensor, '--once', '--now')
+    assert Path(sensor.ca).read_text().count('BEGIN CERTIFICATE') == 2
+    assert '0 devices' in fortress.cli('certs', 'plan'), 'nobody is left behind'
+    fortress.cli('certs', 'roll', 'finish')
+    assert publishes(sensor)
+    run(fortress, sensor, '--once', '--now')
+    assert Path(sensor.ca).read_text().count('BEGIN CERTIFICATE') == 1 and publishes(sensor)
+
+
+def test_it_runs_until_it_is_told(make_fortress):
+    fortress = make_fortress(listeners=LISTENERS)
+    sensor = fortress.add('sensor', credentials=('x509',))
+    before = pair(sensor)
+    with subprocess.Popen([str(fortress.binary), 'agent', '--bundle', str(bundle_of(sensor)), '--now'], stdout=subprocess.PIPE,
+                          text=True) as agent:
+        assert 'renewed, until' in agent.stdout.readline()
+        assert pair(sensor) != before and publishes(sensor)
+        os.kill(agent.pid, signal.SIGTERM)
+        assert agent.wait(10) == 0
+    wait_until('the event', lambda: [e for e in fortress.events() if e['principal'] == sensor.name and
+                                     e['category'] in ('credential_rotated', 'credential_issued', 'enrolment')], 5)
