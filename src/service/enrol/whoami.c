@@ -20,8 +20,8 @@ static void say_who(struct whoami *w, const struct principal *p, const struct x5
                    until);
 }
 
-enum err whoami_answer(const struct realm *r, struct slice leaf_der, int64_t now_wall_ms,
-                       struct whoami *ret)
+enum err whoami_answer(const struct directory_version *v, struct slice leaf_der,
+                       int64_t now_wall_ms, struct whoami *ret)
 {
     AUTO(x509_autofree) struct x509 *x = NULL;
     const struct directory_entry *e = NULL;
@@ -35,7 +35,7 @@ enum err whoami_answer(const struct realm *r, struct slice leaf_der, int64_t now
         say(ret, 401, "a certificate that names a device is asked for");
         return OK;
     }
-    err = directory_login_x509(r->directory, slice_text(name), &x509_info(x)->spki, now_wall_ms, &e,
+    err = directory_login_x509(v, slice_text(name), &x509_info(x)->spki, now_wall_ms, &e,
                                &c);
     if (err == OK) {
         credential_used(c, now_wall_ms);

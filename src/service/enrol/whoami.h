@@ -6,7 +6,7 @@
 #define SERVICE_ENROL_WHOAMI_H
 
 #include "base/slice.h"
-#include "service/broker/realm.h"
+#include "service/directory/directory_version.h"
 
 #define WHOAMI_PATH "/.well-known/sallyport/whoami"
 #define WHOAMI_TYPE "application/json"
@@ -20,7 +20,7 @@ struct whoami {
 
 /* whoami_answer - leaf_der: the client's certificate, as TLS has proven it; empty: none. Counts as a
  * use of the credential. ERR_NOMEM. */
-MUST_USE enum err whoami_answer(const struct realm *r, struct slice leaf_der, int64_t now_wall_ms,
-                                struct whoami *ret);
+MUST_USE enum err whoami_answer(const struct directory_version *v, struct slice leaf_der,
+                                int64_t now_wall_ms, struct whoami *ret);
 
 #endif
