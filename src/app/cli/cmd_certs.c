@@ -1,9 +1,16 @@
 /* certs list, plan, renew */
 #include "app/cli/commands.h"
+#include "base/scope.h"
 
 static bool is_state(const char *text)
 {
-    return strcmp(text, "fine") == 0 || strcmp(text, "due") == 0 || strcmp(text, "expired") == 0;
+    static const char *const states[] = {"fine", "due", "aged", "unconfirmed", "expired"};
+    for (size_t i = 0; i < COUNT_OF(states); i++) {
+        if (strcmp(text, states[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 int cmd_certs(struct cli *cli, const struct cli_command *self, int argc, char **argv)
@@ -18,7 +25,8 @@ int cmd_certs(struct cli *cli, const struct cli_command *self, int argc, char **
     const char *state = cli_value(&a, "--state");
     bool is_list = strcmp(verb, "list") == 0;
     if (state != NULL && (!is_list || !is_state(state))) {
-        return cli_usage(cli, self, "--state fine, due or expired belongs to certs list");
+        return cli_usage(cli, self,
+                         "--state fine, due, aged, unconfirmed or expired belongs to certs list");
     }
     if (is_list) {
         return cli_call(cli, "certs.list", json_pack("{s:s*}", "state", state), NULL, NULL);
