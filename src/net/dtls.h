@@ -42,6 +42,7 @@ struct dtls_info {
     uint64_t id;
     struct net_peer peer;
     struct slice psk_identity; /* empty when a certificate was used */
+    uint64_t psk_credential;   /* what find_psk said with the key; 0 with a certificate */
     struct slice peer_cert;    /* DER of the leaf, empty with PSK */
     const char *cipher;        /* the suite by its OpenSSL name */
     uint64_t credential;       /* of an OSCORE context (net/oscore_server.h); 0: DTLS */
@@ -68,9 +69,11 @@ struct dtls_handler {
     /* a handshake failed, reported once */
     void (*failed)(void *ctx, const struct net_peer *peer, enum dtls_failure why,
                    struct slice psk_identity, const struct tls_refusal *how);
-    /* the key of an identity: at most DTLS_PSK_MAX bytes to key. ERR_NOT_FOUND: goes on with a key
+    /* the key of an identity: at most DTLS_PSK_MAX bytes to key, and which of its keys it is, for
+     * dtls_info. ERR_NOT_FOUND: goes on with a key
      * that nobody has, so that a stranger cannot tell. NULL: no PSK. Not used by a client. */
-    enum err (*find_psk)(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n);
+    enum err (*find_psk)(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n,
+                         uint64_t *ret_credential);
     /* a datagram that is no DTLS, from an address that anybody can write there; NULL: it is only
      * counted */
     void (*foreign)(void *ctx, const struct net_peer *peer, struct slice datagram);

@@ -40,6 +40,7 @@ struct end {
     char error[TLS_TEXT_BYTES];
     char got[256];
     char identity[DTLS_IDENTITY_MAX + 1];
+    uint64_t psk_credential;
     size_t cert_n;
     char cipher[64];
     bool echo, close_on_receive;
@@ -91,6 +92,7 @@ static inline void on_opened(void *ctx, const struct dtls_info *info)
     e->id = info->id;
     e->cert_n = info->peer_cert.n;
     assert_true(slice_to_text(info->psk_identity, e->identity, sizeof(e->identity)));
+    e->psk_credential = info->psk_credential;
     (void)snprintf(e->cipher, sizeof(e->cipher), "%s", info->cipher);
 }
 
@@ -127,9 +129,10 @@ static inline void on_failed(void *ctx, const struct net_peer *peer, enum dtls_f
 }
 
 static inline enum err on_find_psk(void *ctx, struct slice identity, uint8_t *ret_key,
-                                   size_t *ret_n)
+                                   size_t *ret_n, uint64_t *ret_credential)
 {
     (void)ctx;
+    *ret_credential = 7;
     if (!slice_is(identity, "meter-1")) {
         return ERR_NOT_FOUND;
     }

@@ -42,9 +42,11 @@ static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure 
     (void)how;
 }
 
-static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n)
+static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n,
+                            uint64_t *ret_credential)
 {
     (void)ctx;
+    *ret_credential = 1;
     (void)identity;
     memset(key, 7, DTLS_PSK_MIN);
     *ret_n = DTLS_PSK_MIN;

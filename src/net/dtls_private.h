@@ -23,6 +23,7 @@ struct dtls_claim {
     char identity[DTLS_IDENTITY_MAX];
     size_t identity_n;
     bool used_psk, identity_known;
+    uint64_t credential; /* what find_psk said with the key */
 };
 
 /* SSL_get_app_data gives the note, which is the first member. */

@@ -81,6 +81,7 @@ static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsig
     uint8_t fake[DTLS_PROOF_KEY_BYTES];
     uint8_t key[DTLS_PSK_MAX];
     size_t n = 0;
+    uint64_t credential = 0;
     bool fits = name.n > 0 && name.n <= DTLS_IDENTITY_MAX;
     claim->used_psk = true;
     claim->identity_n = slice_head(name, DTLS_IDENTITY_MAX).n;
@@ -90,9 +91,10 @@ static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsig
         return 0;
     }
     /* A handshake that began before a renewal may ask when keys are not taken any more. */
-    if (fits && h->find_psk != NULL && h->find_psk(h->ctx, name, key, &n) == OK &&
+    if (fits && h->find_psk != NULL && h->find_psk(h->ctx, name, key, &n, &credential) == OK &&
         n >= DTLS_PSK_MIN && n <= DTLS_PSK_MAX && n <= max) {
         claim->identity_known = true;
+        claim->credential = credential;
         memcpy(psk, key, n);
     } else {
         n = sizeof(fake);

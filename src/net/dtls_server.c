@@ -199,6 +199,7 @@ static void fill_info(const struct association *a, struct dtls_info *ret)
         .id = a->id,
         .peer = a->link.peer,
         .psk_identity = slice_of(a->claim.identity, a->claim.used_psk ? a->claim.identity_n : 0),
+        .psk_credential = a->claim.used_psk ? a->claim.credential : 0,
         .peer_cert = buf_slice(&a->cert),
         .cipher = SSL_get_cipher_name(a->link.ssl),
         .heard_at_ms = a->heard_at_ms};

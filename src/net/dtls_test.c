@@ -31,6 +31,7 @@ static void psk_both_ways(void **state)
     run(&n, &n.client.n_opened, 1);
     assert_int_equal(n.server.n_opened, 1);
     assert_string_equal(n.server.identity, "meter-1");
+    assert_true(n.server.psk_credential == 7);
     assert_string_equal(n.server.cipher, "PSK-AES128-GCM-SHA256");
     assert_int_equal(n.server.cert_n, 0);
     talk(&n);
@@ -62,6 +63,7 @@ static void x509_both_ways(void **state)
     assert_string_equal(n.server.cipher, "ECDHE-ECDSA-AES128-GCM-SHA256");
     assert_true(n.server.cert_n > 100);
     assert_string_equal(n.server.identity, "");
+    assert_true(n.server.psk_credential == 0);
     talk(&n);
     net_done(&n);
 }

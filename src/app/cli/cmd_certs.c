@@ -1,9 +1,16 @@
 /* certs list, plan, renew, roll */
 #include "app/cli/commands.h"
+#include "base/scope.h"
 
 static bool is_state(const char *text)
 {
-    return strcmp(text, "fine") == 0 || strcmp(text, "due") == 0 || strcmp(text, "expired") == 0;
+    static const char *const states[] = {"fine", "due", "aged", "unconfirmed", "expired"};
+    for (size_t i = 0; i < COUNT_OF(states); i++) {
+        if (strcmp(text, states[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* NULL when memory is short, as all of jansson's. */
@@ -47,7 +54,8 @@ int cmd_certs(struct cli *cli, const struct cli_command *self, int argc, char **
     bool is_list = strcmp(verb, "list") == 0, is_renew = strcmp(verb, "renew") == 0;
     size_t n_hosts = cli_values(&a, "--host", &hosts);
     if (state != NULL && (!is_list || !is_state(state))) {
-        return cli_usage(cli, self, "--state fine, due or expired belongs to certs list");
+        return cli_usage(cli, self,
+                         "--state fine, due, aged, unconfirmed or expired belongs to certs list");
     }
     if (a.n_words > 1 && !is_roll) {
         return cli_usage(cli, self, "certs %s takes no further word", verb);

@@ -104,13 +104,18 @@ static int save_line(struct cli *cli, void *ctx, const json_t *line)
         return cli_fail(cli, "%s; the device is there, `device rotate` makes new credentials",
                         why.text);
     }
+    const char *note = json_string_value(json_object_get(line, "note"));
     if (cli->json) {
-        AUTO(json_release) json_t *done = json_pack("{s:s,s:s}", "name", s->name, "bundle", s->dir);
+        AUTO(json_release)
+        json_t *done = json_pack("{s:s,s:s,s:s*}", "name", s->name, "bundle", s->dir, "note", note);
         json_dumpf(done, cli->out, JSON_COMPACT);
         fputc('\n', cli->out);
     } else {
         fprintf(cli->out, "%s: its bundle is in %s, how to use it in %s/howto.txt\n", s->name,
                 s->dir, s->dir);
+        if (note != NULL) {
+            fprintf(cli->out, "%s: %s\n", s->name, note);
+        }
     }
     return CLI_DONE;
 }
@@ -158,8 +163,29 @@ static int add(struct cli *cli, const struct cli_command *self, const struct cli
     if (attrs == NULL) {
         return CLI_USAGE;
     }
-    return make_bundle(cli, self, a, "device.add",
-                       json_pack("{s:s,s:o}", "role", role, "attrs", attrs));
+    return make_bundle(
+        cli, self, a, "device.add",
+        json_pack("{s:s,s:o,s:b}", "role", role, "attrs", attrs, "opaque", cli_has(a, "--opaque")));
+}
+
+/* No bundle is made: what waits is taken back, or put in force. */
+static int decide(struct cli *cli, const struct cli_command *self, const struct cli_args *a,
+                  bool is_abort, bool is_now)
+{
+    if (is_abort == is_now || cli_value(a, "--overlap") != NULL || cli_value(a, "--out") != NULL ||
+        cli_has(a, "--opaque")) {
+        return cli_usage(cli, self,
+                         "--abort takes a rotation back that waits for its device, --now ends what "
+                         "was before it: one of them, with nothing but --credential");
+    }
+    json_t *credentials = credentials_of(cli, self, a);
+    if (credentials == NULL) {
+        return CLI_USAGE;
+    }
+    return cli_call(cli, "device.rotate",
+                    json_pack("{s:s,s:o,s:b,s:b}", "name", a->words[1], "credentials", credentials,
+                              "abort", is_abort, "now", is_now),
+                    NULL, NULL);
 }
 
 static int rotate(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
@@ -171,8 +197,13 @@ static int rotate(struct cli *cli, const struct cli_command *self, const struct 
     if (overlap != NULL && setting_parse(&row, slice_text(overlap), 0, why, &seconds) != OK) {
         return cli_usage(cli, self, "%s", why);
     }
-    return make_bundle(cli, self, a, "device.rotate",
-                       json_pack("{s:I}", "overlap_s", (json_int_t)seconds));
+    bool is_abort = cli_has(a, "--abort"), is_now = cli_has(a, "--now");
+    if (is_abort || is_now) {
+        return decide(cli, self, a, is_abort, is_now);
+    }
+    return make_bundle(
+        cli, self, a, "device.rotate",
+        json_pack("{s:I,s:b}", "overlap_s", (json_int_t)seconds, "opaque", cli_has(a, "--opaque")));
 }
 
 int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char **argv)
@@ -181,7 +212,9 @@ int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char *
         {"--role", NULL, CLI_VALUE},      {"--attr", NULL, CLI_MANY},
         {"--credential", NULL, CLI_MANY}, {"--out", NULL, CLI_VALUE},
         {"--where", NULL, CLI_VALUE},     {"--reason", NULL, CLI_VALUE},
-        {"--overlap", NULL, CLI_VALUE},   {NULL, NULL, CLI_FLAG}};
+        {"--overlap", NULL, CLI_VALUE},   {"--opaque", NULL, CLI_FLAG},
+        {"--abort", NULL, CLI_FLAG},      {"--now", NULL, CLI_FLAG},
+        {"--duplicates", NULL, CLI_FLAG}, {NULL, NULL, CLI_FLAG}};
     static const char *const simple[] = {"show", "disable", "enable", "revoke", "remove"};
     struct cli_args a;
     if (!cli_parse(cli, self, options, argc, argv, &a)) {
@@ -189,7 +222,9 @@ int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char *
     }
     const char *verb = a.n_words > 0 ? a.words[0] : "";
     if (strcmp(verb, "list") == 0 && a.n_words == 1) {
-        return cli_call(cli, "device.list", json_pack("{s:s*}", "where", cli_value(&a, "--where")),
+        return cli_call(cli, "device.list",
+                        json_pack("{s:s*,s:b}", "where", cli_value(&a, "--where"), "duplicates",
+                                  cli_has(&a, "--duplicates")),
                         NULL, NULL);
     }
     if (a.n_words != 2) {

@@ -135,8 +135,10 @@ static enum err open_makers(struct assembly *a, struct why *why)
 
 static enum err open_records(struct assembly *a, struct why *why)
 {
-    struct directory_setup setup = {
-        .log = a->vault.log, .keyring = a->vault.keyring, .random = a->random};
+    struct directory_setup setup = {.log = a->vault.log,
+                                    .keyring = a->vault.keyring,
+                                    .random = a->random,
+                                    .ages = a->config.settings.secrets};
     enum err err = directory_open(&setup, &a->directory);
     if (err == ERR_NOT_FOUND) {
         why_set(why, "DIR/" STORE_DIR " holds no device and no directory any more: segments are "

@@ -259,6 +259,7 @@ static enum err install(struct reload *r, struct found *f)
                              .trust = f->trust,
                              .role_start = f->config.role_limits,
                              .pki = f->pki,
+                             .ages = f->config.settings.secrets,
                              .edition = &f->serving->edition};
     TRY(admin_reload(r->admin, &n, &r->epoch));
     replace(r, TAKE(f->serving), TAKE(f->pki));

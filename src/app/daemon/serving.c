@@ -163,9 +163,10 @@ static void no_transmit(void *ctx, const struct net_peer *to, struct slice datag
     (void)ctx, (void)to, (void)datagram;
 }
 
-static enum err no_psk(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n)
+static enum err no_psk(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n,
+                       uint64_t *ret_credential)
 {
-    (void)ctx, (void)identity, (void)key, (void)ret_n;
+    (void)ctx, (void)identity, (void)key, (void)ret_n, (void)ret_credential;
     return ERR_NOT_FOUND;
 }
 

@@ -165,7 +165,15 @@ void admin_set_certificate(struct admin *a, const struct pki *pki, const struct 
 
 enum err admin_reload(struct admin *a, const struct admin_reload *n, uint64_t *ret_epoch)
 {
-    TRY(directory_policy_changed(a->setup.directory, ret_epoch));
+    AUTO(admin_version_release)
+    const struct directory_version *v = directory_current(a->setup.directory);
+    const struct secret_ages before = *directory_ages(v);
+    directory_set_ages(a->setup.directory, &n->ages);
+    enum err err = directory_policy_changed(a->setup.directory, ret_epoch);
+    if (err != OK) {
+        directory_set_ages(a->setup.directory, &before);
+        return err;
+    }
     const struct policy *old_policy = a->policy;
     const struct trust *old_trust = a->trust;
     a->policy = policy_ref(n->policy);
@@ -369,6 +377,7 @@ uint64_t admin_tick(struct admin *a)
     uint64_t later_ms = earlier(admin_erase(a, now_ms), admin_keep_uses(a, now_ms));
     later_ms = earlier(later_ms, admin_keep_tickets(a, now_ms));
     later_ms = earlier(later_ms, admin_keep_certificate(a, now_ms));
+    later_ms = earlier(later_ms, admin_settle(a, now_ms));
     bool waits = admin_enrol(a, now_ms);
     waits = (a->server != NULL && answer_waiting(a, now_ms)) || waits;
     waits = (a->server != NULL && admin_answer_asking(a, now_ms)) || waits;

@@ -119,6 +119,7 @@ struct admin_reload {
     struct role_limits role_start; /* as the setup's */
     const struct pki *pki;         /* as the setup's, in its place */
     const struct edition *edition; /* shared */
+    struct secret_ages ages;
 };
 /* admin_reload - in force, and on its way to the workers, who take all of it in one step: each has
  * it when broker_realm_epoch has reached *ret_epoch and broker_edition the edition's number. Who

@@ -87,6 +87,8 @@ struct admin {
     uint64_t expiry_at_ms,
         expiry_epoch; /* the next look at what ends; the directory's at the last */
     bool is_ending_soon, is_ending_together, is_authority_ending; /* as their alerts stand */
+    bool has_aged, has_waiting;              /* the same */
+    uint64_t settle_at_ms;                   /* the next look at rotations that wait */
 };
 
 static inline uint64_t admin_now_ms(const struct admin *a)
@@ -151,6 +153,19 @@ void admin_watch_expiry(struct admin *a, uint64_t now_ms);
 /* admin_roll_line - how far a roll-over of the authority is, and who would be left behind; nothing
  * when none is under way. */
 MUST_USE enum err admin_roll_line(const struct admin *a, struct control_reply *reply);
+/* admin_settle - takes note of devices that have used their new secrets, and ends the old ones.
+ * Returns when it wants to be called again. */
+uint64_t admin_settle(struct admin *a, uint64_t now_ms);
+/* admin_decide_rotation - `device rotate --abort` and `--now`: no new credentials. */
+MUST_USE enum err admin_decide_rotation(struct admin *a, const struct control_request *r,
+                                        uint64_t token, struct control_reply *reply);
+/* admin_rotation_note - what is to be known of a rotation that was just made; empty: nothing. */
+void admin_rotation_note(const struct admin *a, struct slice name, size_t n_replaced, char *dst,
+                         size_t cap);
+/* admin_waiting_count - credentials of this device that wait for their first use. */
+size_t admin_waiting_count(const struct admin *a, struct slice name);
+/* admin_list_duplicates - `device list --duplicates`. */
+MUST_USE enum err admin_list_duplicates(struct admin *a, struct control_reply *reply);
 
 /* admin_backup_watch - lets the store's segments go when the backup that held them has gone. */
 void admin_backup_watch(struct admin *a);

@@ -7,12 +7,16 @@ enum {
     SOON_DAYS = 14,
     AUTHORITY_DAYS = 180, /* twice the life of what it signs */
     /* Fewer on one day are a cliff in `certs plan`, but wake nobody. */
-    CLIFF_LEAST = 100
+    CLIFF_LEAST = 100,
+    /* So long a device may sleep before somebody should look whether it has its new bundle. */
+    WAITS_DAYS = 7
 };
 
 #define HELD_AUTHORITY "authority ends"
 #define HELD_SOON      "credentials end soon"
 #define HELD_CLIFF     "credentials end together"
+#define HELD_AGED  "secrets are old"
+#define HELD_WAITS "rotations are not confirmed"
 
 static void hold(struct admin *a, const char *state, bool is_on, bool *was_on, struct event *e)
 {
@@ -34,13 +38,13 @@ static void watch_soon(struct admin *a, const struct expiry_list *l, int64_t now
     char first[CLOCK_ISO8601_BYTES];
     size_t n = 0;
     int64_t until = now + SOON_DAYS * EXPIRY_DAY_MS;
-    while (n < l->n && l->items[n].credential->expires_wall_ms <= until) {
+    while (n < l->n && l->items[n].ends_wall_ms <= until) {
         n++;
     }
     if (n > 0) {
         const struct expiry_item *item = &l->items[0];
         const char *name = item->entry->principal->name;
-        expiry_day_text(item->credential->expires_wall_ms / EXPIRY_DAY_MS, first);
+        expiry_day_text(item->ends_wall_ms / EXPIRY_DAY_MS, first);
         EVENT_TEXT(&e, target, slice_text(name));
         event_reason(&e,
                      "%zu credentials have expired or end within %d days, the first is that of %s, "
@@ -62,11 +66,12 @@ static void watch_cliffs(struct admin *a, const struct expiry_list *l)
     }
     expiry_day_text(worst.day, text);
     EVENT_TEXT(&e, target, slice_text(text));
-    event_reason(&e,
-                 "%zu of %zu credentials end on the same day, %s: what fails then fails for all of "
-                 "them. Renew some each day until then (`sallyport device rotate NAME`); "
-                 "`sallyport certs plan` shows the days",
-                 worst.n, l->n, text);
+    event_reason(
+        &e,
+        "%zu of %zu credentials end on the same day, %s: what fails then fails for all of "
+        "them. Renew some each day until it is taken back (`sallyport device rotate NAME`); "
+        "`sallyport certs plan` shows the days",
+        worst.n, l->n, text);
     hold(a, HELD_CLIFF, worst.n > 0, &a->is_ending_together, &e);
 }
 
@@ -83,6 +88,64 @@ static void watch_authority(struct admin *a, int64_t now)
                  "`certs roll prepare` first)",
                  ends);
     hold(a, HELD_AUTHORITY, at - now < AUTHORITY_DAYS * EXPIRY_DAY_MS, &a->is_authority_ending, &e);
+}
+
+static void watch_aged(struct admin *a, const struct expiry_list *l, int64_t now,
+                       const struct secret_ages *ages)
+{
+    struct event e = event_make(EVENT_credential_expiring);
+    const struct expiry_item *oldest = NULL;
+    for (size_t i = 0; i < l->n_listed; i++) {
+        const struct credential *c = l->items[i].credential;
+        if (secret_reported_at(ages, c) <= now &&
+            (oldest == NULL || c->created_wall_ms < oldest->credential->created_wall_ms)) {
+            oldest = &l->items[i];
+        }
+    }
+    if (oldest != NULL) {
+        const char *name = oldest->entry->principal->name;
+        char since[CLOCK_ISO8601_BYTES];
+        expiry_day_text(oldest->credential->created_wall_ms / EXPIRY_DAY_MS, since);
+        EVENT_TEXT(&e, target, slice_text(name));
+        event_reason(&e,
+                     "%zu secrets are older than psk_age, oscore_age or password_age allow, the "
+                     "oldest is the %s of %s, of %s. `certs list --state aged`; give each a new "
+                     "one: `device rotate NAME --overlap 24h`",
+                     l->n_aged, credential_kind_name(oldest->credential->kind), name, since);
+    }
+    hold(a, HELD_AGED, oldest != NULL, &a->has_aged, &e);
+}
+
+static void watch_waiting(struct admin *a, const struct expiry_list *l, int64_t now)
+{
+    struct event e = event_make(EVENT_credential_expiring);
+    const struct expiry_item *first = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < l->n_listed; i++) {
+        const struct expiry_item *item = &l->items[i];
+        if (item->waiting != NULL &&
+            item->waiting->created_wall_ms + WAITS_DAYS * EXPIRY_DAY_MS <= now) {
+            n++;
+            first =
+                first == NULL || item->waiting->created_wall_ms < first->waiting->created_wall_ms
+                    ? item
+                    : first;
+        }
+    }
+    if (first != NULL) {
+        const char *name = first->entry->principal->name;
+        char since[CLOCK_ISO8601_BYTES], ends[CLOCK_ISO8601_BYTES];
+        expiry_day_text(first->waiting->created_wall_ms / EXPIRY_DAY_MS, since);
+        expiry_day_text(first->ends_wall_ms / EXPIRY_DAY_MS, ends);
+        EVENT_TEXT(&e, target, slice_text(name));
+        event_reason(&e,
+                     "%zu rotations are not confirmed after %d days. %s has not used its new %s "
+                     "since %s; its old one opens until %s. Give it the bundle, or `device rotate "
+                     "NAME --abort`",
+                     n, (int)WAITS_DAYS, name, credential_kind_name(first->waiting->kind), since,
+                     first->ends_wall_ms == CREDENTIAL_NEVER ? "that" : ends);
+    }
+    hold(a, HELD_WAITS, first != NULL, &a->has_waiting, &e);
 }
 
 void admin_watch_expiry(struct admin *a, uint64_t now_ms)
@@ -103,4 +166,6 @@ void admin_watch_expiry(struct admin *a, uint64_t now_ms)
     watch_soon(a, &l, now);
     watch_cliffs(a, &l);
     watch_authority(a, now);
+    watch_aged(a, &l, now, directory_ages(v));
+    watch_waiting(a, &l, now);
 }

@@ -27,6 +27,7 @@ struct made {
     struct authority_certificate device;
     char password[PASSWORD_GENERATED_BYTES];
     char psk[PSK_KEY_BYTES];
+    char identity[CREDENTIAL_IDENTITY_BYTES]; /* of psk; empty: the name */
     char scram[PASSWORD_GENERATED_BYTES];
     struct oscore_secret oscore;
     struct directory_secret secrets[5];
@@ -79,8 +80,13 @@ static enum err make_secrets(const struct provision *p, const struct provision_o
     }
     if ((wanted & PROVISION_PSK) != 0) {
         psk_generate(&p->random, m->psk);
-        m->secrets[m->n_secrets++] = (struct directory_secret){
-            .kind = CREDENTIAL_PSK, .expires_wall_ms = CREDENTIAL_NEVER, .psk = slice_text(m->psk)};
+        if (o->is_opaque) {
+            credential_opaque(&p->random, m->identity);
+        }
+        m->secrets[m->n_secrets++] = (struct directory_secret){.kind = CREDENTIAL_PSK,
+                                                               .expires_wall_ms = CREDENTIAL_NEVER,
+                                                               .psk = slice_text(m->psk),
+                                                               .identity = slice_text(m->identity)};
     }
     if ((wanted & PROVISION_OSCORE) != 0) {
         make_oscore(p, &m->oscore);
@@ -164,6 +170,8 @@ static enum err pack(const struct provision *p, const struct provision_order *o,
                                  .key_pem = buf_slice(&m->device.key_pem),
                                  .password = slice_text(m->password),
                                  .psk = slice_text(m->psk),
+                                 .psk_identity = slice_text(m->identity),
+                                 .is_successor = o->is_successor,
                                  .scram = slice_text(m->scram),
                                  .oscore = m->oscore.kid.n > 0 ? &m->oscore : NULL,
                                  .publish = slice_text(examples->publish),
@@ -265,13 +273,26 @@ static unsigned kinds_of(const struct directory_entry *e)
     return kinds != 0 ? kinds : PROVISION_X509;
 }
 
+static bool has_opaque(const struct directory_entry *e)
+{
+    bool is_opaque = false;
+    for (size_t i = 0; i < e->n_credentials; i++) {
+        const struct credential *c = e->credentials[i];
+        is_opaque = c->kind == CREDENTIAL_PSK ? c->identity[0] != '\0' : is_opaque;
+    }
+    return is_opaque;
+}
+
 static enum err register_all(const struct provision *p, struct slice name, const struct made *m,
                              int64_t overlap_ms, int64_t now_wall_ms, struct why *why)
 {
     enum err e = OK;
     directory_begin(p->directory);
     for (size_t i = 0; e == OK && i < m->n_secrets; i++) {
-        e = directory_rotate(p->directory, name, &m->secrets[i], overlap_ms, now_wall_ms, why);
+        const struct directory_secret *s = &m->secrets[i];
+        bool waits = s->kind != CREDENTIAL_X509 && overlap_ms > 0;
+        e = waits ? directory_succeed(p->directory, name, s, overlap_ms, now_wall_ms, why)
+                  : directory_rotate(p->directory, name, s, overlap_ms, now_wall_ms, why);
     }
     if (e == OK) {
         e = directory_commit(p->directory);
@@ -299,6 +320,8 @@ enum err provision_rotate(const struct provision *p, const struct provision_orde
                                     .n_attrs = e->principal->n_attrs,
                                     .credentials =
                                         o->credentials != 0 ? o->credentials : kinds_of(e),
+                                    .is_opaque = o->is_opaque || has_opaque(e),
+                                    .is_successor = overlap_ms > 0,
                                     .save_dir = o->save_dir};
     if (e->principal->status == PRINCIPAL_REVOKED) {
         why_set(why, "%s is revoked for good: remove it and add it anew", e->principal->name);

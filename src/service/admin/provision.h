@@ -41,6 +41,8 @@ struct provision_order {
     const struct principal_attr *attrs;
     size_t n_attrs;
     unsigned credentials;  /* of enum provision_credential; 0: x509 */
+    bool is_successor;     /* provision_rotate's own */
+    bool is_opaque;        /* the PSK's identity is random; one that was so stays so */
     struct slice save_dir; /* where the bundle will be, for howto.txt; may be empty */
 };
 
@@ -64,7 +66,8 @@ MUST_USE enum err provision_describe(const struct provision *p, struct slice nam
  * provision_rotate - new credentials for one that is there, all or none
  *
  * o           name, save_dir; credentials 0: one of each kind that it has. The rest is not read.
- * overlap_ms  how long the old ones of these kinds stay; 0: not at all.
+ * overlap_ms  how long the old ones of these kinds stay; 0: not at all. Of secrets: so long from
+ * the device's first use of the new one on (directory_succeed).
  *
  * ERR_NOT_FOUND; else as directory_rotate and authority_issue. As
  * provision_device otherwise; the bundle holds only what is new.

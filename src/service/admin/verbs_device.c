@@ -108,11 +108,13 @@ struct provision admin_provision(const struct admin *a)
                               .wss_path = slice_text(wss->path)};
 }
 
-static json_t *bundle_line(const char *name, const struct bundle *bundle)
+/* note may be empty. */
+static json_t *bundle_line(const char *name, const struct bundle *bundle, const char *note)
 {
     json_t *files = NULL;
     return bundle_to_json(bundle, &files) == OK
-               ? json_pack("{s:s,s:o}", "name", name, "bundle", files)
+               ? json_pack("{s:s,s:o,s:s*}", "name", name, "bundle", files, "note",
+                           note[0] != '\0' ? note : NULL)
                : NULL;
 }
 
@@ -124,6 +126,7 @@ enum err verb_device_add(void *ctx, const struct control_request *r, uint64_t to
     struct principal_attr attrs[PRINCIPAL_ATTRS_MAX];
     const char *name = control_arg_text(r, "name");
     struct provision_order o = {.name = slice_text(name),
+                                .is_opaque = control_arg_flag(r, "opaque"),
                                 .role = slice_text(control_arg_text(r, "role")),
                                 .attrs = attrs,
                                 .save_dir = slice_text(control_arg_text(r, "save_dir"))};
@@ -143,7 +146,7 @@ enum err verb_device_add(void *ctx, const struct control_request *r, uint64_t to
               control_arg_text(r, "role"));
     admin_act(a, token, EVENT_credential_issued, SEVERITY_NOTICE, name,
               "its first credentials were issued in a bundle");
-    return admin_changed(a, token, reply, bundle_line(name, &bundle));
+    return admin_changed(a, token, reply, bundle_line(name, &bundle, ""));
 }
 
 enum err verb_device_rotate(void *ctx, const struct control_request *r, uint64_t token,
@@ -153,10 +156,16 @@ enum err verb_device_rotate(void *ctx, const struct control_request *r, uint64_t
     struct why why = {{0}};
     const char *name = control_arg_text(r, "name");
     int64_t overlap_s = control_arg_number(r, "overlap_s", 0);
+    size_t n_waiting = admin_waiting_count(a, slice_text(name));
+    char note[512];
     struct provision_order o = {.name = slice_text(name),
+                                .is_opaque = control_arg_flag(r, "opaque"),
                                 .save_dir = slice_text(control_arg_text(r, "save_dir"))};
     AUTO(bundle_done) struct bundle bundle = {0};
     struct provision p = admin_provision(a);
+    if (control_arg_flag(r, "abort") || control_arg_flag(r, "now")) {
+        return admin_decide_rotation(a, r, token, reply);
+    }
     enum err e = read_credentials(r, &o.credentials, &why);
     if (overlap_s < 0 || overlap_s > 30 * 86400) {
         return control_finish(reply, 1, "old and new credentials overlap for at most 30 days");
@@ -167,10 +176,12 @@ enum err verb_device_rotate(void *ctx, const struct control_request *r, uint64_t
     if (e != OK) {
         return admin_refuse(reply, "the device", e, &why);
     }
-    admin_act(a, token, EVENT_credential_rotated, SEVERITY_NOTICE, name,
-              "new credentials were issued in a bundle; the old ones of their kind end in %lld s",
-              (long long)overlap_s);
-    return admin_changed(a, token, reply, bundle_line(name, &bundle));
+    admin_rotation_note(a, slice_text(name), n_waiting, note, sizeof note);
+    admin_act(
+        a, token, EVENT_credential_rotated, SEVERITY_NOTICE, name,
+        "new credentials were issued in a bundle; the old ones of their kind end in %lld s%s%s",
+        (long long)overlap_s, note[0] != '\0' ? ", and of secrets: " : "", note);
+    return admin_changed(a, token, reply, bundle_line(name, &bundle, note));
 }
 
 /* One row of a batch. `again`: an earlier run had begun it and may have registered it, and its
@@ -366,6 +377,9 @@ enum err verb_device_list(void *ctx, const struct control_request *r, uint64_t t
     struct admin *a = ctx;
     struct slice where = slice_text(control_arg_text(r, "where"));
     (void)token;
+    if (control_arg_flag(r, "duplicates")) {
+        return admin_list_duplicates(a, reply);
+    }
     if (where.n > 0 && slice_find(where, '=') == where.n) {
         return control_finish(reply, 1,
                               "--where takes KEY=VALUE; KEY is name, role, status or an "
@@ -416,7 +430,17 @@ __attribute__((format(printf, 3, 4))) static void card_line(struct card *c, cons
     }
 }
 
-static json_t *credentials_json(const struct directory_entry *e, int64_t now, struct card *card)
+/* What else is to be said of a credential; empty: nothing. */
+static const char *standing(const struct directory_version *v, const struct credential *c,
+                            int64_t now)
+{
+    return credential_waits(c) ? ", UNCONFIRMED: the device has not used it yet"
+           : secret_reported_at(directory_ages(v), c) <= now ? ", OLD: give it a new one"
+                                                             : "";
+}
+
+static json_t *credentials_json(const struct directory_version *v, const struct directory_entry *e,
+                                int64_t now, struct card *card)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < e->n_credentials; i++) {
@@ -425,17 +449,20 @@ static json_t *credentials_json(const struct directory_entry *e, int64_t now, st
         char expires[CLOCK_ISO8601_BYTES];
         char used[CLOCK_ISO8601_BYTES];
         int64_t used_wall_ms = atomic_load_explicit(&c->used_wall_ms, memory_order_relaxed);
-        bool live = credential_is_live(c, now);
+        bool live = directory_is_live(v, c, now);
+        bool waits = credential_waits(c);
+        const char *identity = c->kind == CREDENTIAL_PSK ? c->identity : "";
         admin_time_text(c->created_wall_ms, created);
-        admin_time_text(c->expires_wall_ms, expires);
+        admin_time_text(directory_ends(v, c), expires);
         admin_time_text(used_wall_ms, used);
-        card_line(card, "credential", "%-9s created %s, %s %s, last used %s",
+        card_line(card, "credential", "%-9s created %s, %s %s, last used %s%s%s%s",
                   credential_kind_name(c->kind), created, live ? "expires" : "EXPIRED", expires,
-                  used);
-        (void)json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s,s:b}", "kind",
-                                                    credential_kind_name(c->kind), "created",
-                                                    created, "expires", expires, "last_used", used,
-                                                    "live", live ? 1 : 0));
+                  used, identity[0] != '\0' ? ", identity " : "", identity, standing(v, c, now));
+        (void)json_array_append_new(
+            list, json_pack("{s:s,s:s,s:s,s:s,s:b,s:b,s:s*}", "kind", credential_kind_name(c->kind),
+                            "created", created, "expires", expires, "last_used", used, "live",
+                            live ? 1 : 0, "unconfirmed", waits ? 1 : 0, "identity",
+                            identity[0] != '\0' ? identity : NULL));
     }
     return list;
 }
@@ -501,7 +528,7 @@ enum err verb_device_show(void *ctx, const struct control_request *r, uint64_t t
     for (size_t i = 0; i < p->n_attrs; i++) {
         card_line(&card, "attribute", "%s=%s", p->attrs[i].key, p->attrs[i].value);
     }
-    json_t *credentials = credentials_json(e, admin_wall_ms(a), &card);
+    json_t *credentials = credentials_json(v, e, admin_wall_ms(a), &card);
     const char *peer = k != NULL && k->peer[0] != '\0' ? k->peer : "-";
     card_line(&card, "last seen", "%s from %s", seen, peer);
     json_t *refusal = json_null();

@@ -18,18 +18,37 @@ static enum err list_line(const struct expiry_item *item, int64_t now, struct co
 {
     const struct credential *c = item->credential;
     const char *name = item->entry->principal->name;
-    char ends[CLOCK_ISO8601_BYTES], used[CLOCK_ISO8601_BYTES], text[256];
-    int64_t left = days_left(c->expires_wall_ms, now);
-    admin_time_text(c->expires_wall_ms, ends);
+    char ends[CLOCK_ISO8601_BYTES], used[CLOCK_ISO8601_BYTES], since[CLOCK_ISO8601_BYTES];
+    char text[512], days[24] = "-";
+    bool has_end = item->ends_wall_ms != CREDENTIAL_NEVER, is_silent = expiry_is_silent(item);
+    int64_t left = has_end ? days_left(item->ends_wall_ms, now) : 0;
+    if (has_end) {
+        (void)snprintf(days, sizeof days, "%lld", (long long)left);
+    }
+    admin_time_text(item->ends_wall_ms, ends);
+    admin_time_text(item->waiting != NULL ? item->waiting->created_wall_ms : 0, since);
     admin_time_text(atomic_load_explicit(&c->used_wall_ms, memory_order_relaxed), used);
-    snprintf(text, sizeof text, "%-24s %-9s %-8s %s  %5lld days  last login %s%s", name,
-             credential_kind_name(c->kind), expiry_state_name(item->state), ends, (long long)left,
-             used, item->is_renewed ? "" : "  never renewed");
-    return control_line(reply, json_pack("{s:s,s:s,s:s,s:s,s:I,s:s,s:b,s:s}", "name", name, "kind",
-                                         credential_kind_name(c->kind), "state",
-                                         expiry_state_name(item->state), "expires", ends, "days",
-                                         (json_int_t)left, "last_used", used, "renewed",
-                                         item->is_renewed ? 1 : 0, "text", text));
+    int n = snprintf(text, sizeof text, "%-24s %-9s %-8s %s  %5s days  last login %s%s", name,
+                     credential_kind_name(c->kind), expiry_state_name(item->state), ends, days,
+                     used, item->is_renewed ? "" : "  never renewed");
+    if (item->waiting != NULL) {
+        n +=
+            snprintf(text + n, sizeof text - (size_t)n, "  rotation not confirmed since %s", since);
+    }
+    if (is_silent) {
+        (void)snprintf(text + n, sizeof text - (size_t)n,
+                       "  silent for up to %lld days, should renew within %lld",
+                       (long long)(item->silence_ms / EXPIRY_DAY_MS),
+                       (long long)(item->window_ms / EXPIRY_DAY_MS));
+    }
+    return control_line(reply,
+                        json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:b,s:s,s:I,s:b,s:s}", "name", name,
+                                  "kind", credential_kind_name(c->kind), "state",
+                                  expiry_state_name(item->state), "expires", ends, "days",
+                                  has_end ? json_integer(left) : json_null(), "last_used", used,
+                                  "renewed", item->is_renewed ? 1 : 0, "unconfirmed_since", since,
+                                  "silence_days", (json_int_t)(item->silence_ms / EXPIRY_DAY_MS),
+                                  "silent", is_silent ? 1 : 0, "text", text));
 }
 
 static bool is_asked_for(const struct expiry_item *item, const char *state)
@@ -48,7 +67,7 @@ enum err verb_certs_list(void *ctx, const struct control_request *r, uint64_t to
     const struct directory_version *v = directory_current(a->setup.directory);
     AUTO(expiry_done) struct expiry_list l = {0};
     TRY(expiry_collect(v, now, &l));
-    for (size_t i = 0; i < l.n; i++) {
+    for (size_t i = 0; i < l.n_listed; i++) {
         if (is_asked_for(&l.items[i], state)) {
             TRY(list_line(&l.items[i], now, reply));
         }
@@ -88,16 +107,19 @@ static enum err authorities(const struct admin *a, int64_t now, struct control_r
 
 static enum err sums(const struct expiry_list *l, struct control_reply *reply)
 {
-    char text[256];
+    char text[512];
     snprintf(text, sizeof text,
              "credentials: %zu end, %zu of them are due to be renewed, %zu have expired, %zu were "
-             "never renewed; %zu have no end",
-             l->n, l->n_due, l->n_over, l->n_never_renewed, l->n_endless);
-    return control_line(reply,
-                        json_pack("{s:I,s:I,s:I,s:I,s:I,s:s}", "ending", (json_int_t)l->n, "due",
-                                  (json_int_t)l->n_due, "expired", (json_int_t)l->n_over,
-                                  "never_renewed", (json_int_t)l->n_never_renewed, "endless",
-                                  (json_int_t)l->n_endless, "text", text));
+             "never renewed; %zu have no end; %zu secrets are old; %zu rotations wait for their "
+             "device; %zu devices were silent for longer than the time they have to renew",
+             l->n, l->n_due, l->n_over, l->n_never_renewed, l->n_endless, l->n_aged, l->n_waiting,
+             l->n_silent);
+    return control_line(
+        reply, json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "ending", (json_int_t)l->n, "due",
+                         (json_int_t)l->n_due, "expired", (json_int_t)l->n_over, "never_renewed",
+                         (json_int_t)l->n_never_renewed, "endless", (json_int_t)l->n_endless,
+                         "aged", (json_int_t)l->n_aged, "unconfirmed", (json_int_t)l->n_waiting,
+                         "silent", (json_int_t)l->n_silent, "text", text));
 }
 
 struct week {

@@ -1,5 +1,6 @@
 /* Enhanced authentication (MQTT 5, 4.12): the methods, at CONNECT and again on an open connection.
  * docs/GLOSSARY.md: method. */
+#include "service/broker/handshake.h"
 #include "service/broker/worker_private.h"
 
 static bool is_scram(struct slice method)
@@ -46,7 +47,12 @@ static void refuse_scram(struct worker *w, struct conn *c, const char *name, enu
 {
     struct event e = event_of(w, EVENT_auth_fail, c);
     report_claim(&e, slice_text(name));
-    if (err == ERR_UNSUPPORTED) {
+    const struct directory_version *v = w->realm->directory;
+    const struct directory_entry *entry = directory_find(v, slice_text(name));
+    const struct credential *aged = directory_aged(v, entry, CREDENTIAL_SCRAM, w->wall_ms);
+    if (err == ERR_AUTH && aged != NULL) {
+        handshake_say_aged(&e, entry, aged);
+    } else if (err == ERR_UNSUPPORTED) {
         event_reason(&e, "the client insists on channel binding, which is not there. Let it use "
                          "SCRAM-SHA-256, not SCRAM-SHA-256-PLUS");
     } else if (err == ERR_AUTH) {

@@ -247,3 +247,17 @@ void handshake_explain_foreign(struct slice bytes, struct event *e)
         break;
     }
 }
+
+void handshake_say_aged(struct event *e, const struct directory_entry *entry,
+                        const struct credential *c)
+{
+    const char *kind = credential_kind_name(c->kind);
+    char since[CLOCK_ISO8601_BYTES];
+    clock_iso8601(c->created_wall_ms, since);
+    e->category = EVENT_credential_expiring;
+    event_reason(e,
+                 "the %s of %s, of %s, is older than %s_age_refused: it opens nothing. Give it a "
+                 "new one: `device rotate %s --credential %s`",
+                 kind, entry->principal->name, since,
+                 c->kind == CREDENTIAL_SCRAM ? "password" : kind, entry->principal->name, kind);
+}

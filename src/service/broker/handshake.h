@@ -8,6 +8,7 @@
 
 #include "base/event.h"
 #include "net/tls.h"
+#include "service/directory/directory_version.h"
 
 /*
  * handshake_explain - the reason of a refused TLS or DTLS handshake, and the name it claimed
@@ -31,5 +32,10 @@ enum opening opening_of(struct slice bytes);
 /* handshake_explain_foreign - what came is not TLS, but bytes: reason, and the name in a CONNECT as
  * claimed (user name, else client id). */
 void handshake_explain_foreign(struct slice bytes, struct event *e);
+
+/* handshake_say_aged - category and reason of e: this secret of entry opens nothing any more, for
+ * its age. */
+void handshake_say_aged(struct event *e, const struct directory_entry *entry,
+                        const struct credential *c);
 
 #endif

@@ -2,6 +2,7 @@
  * worker. */
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "service/broker/handshake.h"
 #include "service/broker/worker_private.h"
 
 /* ---- the question for the verify pool ---- */
@@ -244,6 +245,13 @@ static void verdict(struct worker *w, struct conn *c, const struct verified *v)
     }
     struct event e = event_of(w, EVENT_auth_fail, c);
     report_claim(&e, slice_text(v->name));
+    const struct credential *aged =
+        directory_aged(w->realm->directory, entry, CREDENTIAL_PASSWORD, w->wall_ms);
+    if (aged != NULL) {
+        handshake_say_aged(&e, entry, aged);
+        login_refuse(w, c, MQTT_BAD_CREDENTIALS, &e);
+        return;
+    }
     event_reason(&e,
                  "wrong name or password for '%s'. The password is in password.txt of its bundle; "
                  "`sallyport device rotate NAME --credential password` makes a new one",

@@ -466,7 +466,7 @@ bool credential_stands(const struct worker *w, const struct conn *c, const struc
     const struct directory_entry *e = directory_find(w->realm->directory, slice_text(p->name));
     for (size_t i = 0; e != NULL && e->principal->id == p->id && i < e->n_credentials; i++) {
         if (e->credentials[i]->id == c->credential) {
-            return credential_is_live(e->credentials[i], w->wall_ms);
+            return directory_is_live(w->realm->directory, e->credentials[i], w->wall_ms);
         }
     }
     return false;

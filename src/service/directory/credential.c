@@ -142,6 +142,7 @@ struct credential *credential_new(uint64_t id, enum credential_kind kind, int64_
     if (c != NULL) {
         atomic_init(&c->refs, 1);
         atomic_init(&c->used_wall_ms, 0);
+        atomic_init(&c->silence_ms, 0);
         c->id = id;
         c->kind = kind;
         c->created_wall_ms = created_wall_ms;
@@ -150,16 +151,19 @@ struct credential *credential_new(uint64_t id, enum credential_kind kind, int64_
     return c;
 }
 
-enum err credential_until(const struct credential *c, int64_t expires_wall_ms,
-                          const struct credential **ret)
+static enum err copy_of(const struct credential *c, struct credential **ret)
 {
     AUTO(credential_autofree)
     struct credential *copy = credential_new(c->id, c->kind, c->created_wall_ms);
     if (copy == NULL) {
         return ERR_NOMEM;
     }
-    copy->expires_wall_ms = expires_wall_ms;
+    copy->expires_wall_ms = c->expires_wall_ms;
     atomic_store(&copy->used_wall_ms, atomic_load(&c->used_wall_ms));
+    atomic_store(&copy->silence_ms, atomic_load(&c->silence_ms));
+    copy->is_unconfirmed = c->is_unconfirmed;
+    copy->tail_ms = c->tail_ms;
+    copy->before_wall_ms = c->before_wall_ms;
     copy->kept_wall_ms = c->kept_wall_ms;
     copy->fingerprint = c->fingerprint;
     copy->spki = c->spki;
@@ -175,6 +179,23 @@ enum err credential_until(const struct credential *c, int64_t expires_wall_ms,
     copy->guard = c->guard != NULL ? credential_guard_ref(c->guard) : NULL;
     *ret = TAKE(copy);
     return OK;
+}
+
+enum err credential_until(const struct credential *c, int64_t expires_wall_ms,
+                          const struct credential **ret)
+{
+    struct credential *copy = NULL;
+    TRY(copy_of(c, &copy));
+    copy->expires_wall_ms = expires_wall_ms;
+    copy->is_unconfirmed = false;
+    copy->tail_ms = copy->before_wall_ms = 0;
+    *ret = copy;
+    return OK;
+}
+
+enum err credential_confirmed(const struct credential *c, const struct credential **ret)
+{
+    return credential_until(c, c->expires_wall_ms, ret);
 }
 
 const struct credential *credential_ref(const struct credential *c)
@@ -216,9 +237,34 @@ bool credential_is_live(const struct credential *c, int64_t now_wall_ms)
     return now_wall_ms < c->expires_wall_ms;
 }
 
+void credential_opaque(const struct random_source *random, char ret[CREDENTIAL_IDENTITY_BYTES])
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    uint8_t bits[CREDENTIAL_IDENTITY_BYTES - 2];
+    random->fill(random->ctx, bits, sizeof bits);
+    ret[0] = CREDENTIAL_OPAQUE[0];
+    for (size_t i = 0; i < sizeof bits; i++) {
+        ret[1 + i] = digits[bits[i] & 63];
+    }
+    ret[1 + sizeof bits] = '\0';
+}
+
+bool credential_waits(const struct credential *c)
+{
+    return c->is_unconfirmed &&
+           atomic_load_explicit(&counted(c)->used_wall_ms, memory_order_relaxed) == 0;
+}
+
 void credential_used(const struct credential *c, int64_t now_wall_ms)
 {
-    atomic_store_explicit(&counted(c)->used_wall_ms, now_wall_ms, memory_order_relaxed);
+    /* Of two logins at one moment either may count: a time is lost, never invented. */
+    struct credential *own = counted(c);
+    int64_t before =
+        atomic_exchange_explicit(&own->used_wall_ms, now_wall_ms, memory_order_relaxed);
+    int64_t silence = before != 0 && now_wall_ms > before ? now_wall_ms - before : 0;
+    if (silence > atomic_load_explicit(&own->silence_ms, memory_order_relaxed)) {
+        atomic_store_explicit(&own->silence_ms, silence, memory_order_relaxed);
+    }
 }
 
 void credential_kept(const struct credential *c, int64_t used_wall_ms)

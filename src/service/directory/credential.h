@@ -8,12 +8,17 @@
 #include <stdatomic.h>
 
 #include "base/err.h"
+#include "base/random.h"
 #include "base/slice.h"
 #include "security/crypto/digest.h"
 #include "security/password/password.h"
 #include "security/password/psk.h"
 #include "security/password/scram.h"
 #include "service/directory/oscore_secret.h"
+
+/* What a PSK identity begins with that is no device's name: no name can. */
+#define CREDENTIAL_OPAQUE "~"
+enum { CREDENTIAL_IDENTITY_BYTES = 18 }; /* CREDENTIAL_OPAQUE, 16 characters, NUL */
 
 enum credential_kind {
     CREDENTIAL_X509,
@@ -40,6 +45,8 @@ struct credential {
     struct digest spki;           /* CREDENTIAL_X509 */
     union {
         char phc[PASSWORD_PHC_BYTES]; /* CREDENTIAL_PASSWORD */
+        /* CREDENTIAL_PSK: what the device calls itself on the wire; empty: its name */
+        char identity[CREDENTIAL_IDENTITY_BYTES];
         struct {
             struct scram_salt salt;
             struct scram_keys keys;
@@ -50,6 +57,11 @@ struct credential {
         *guard; /* CREDENTIAL_PSK, CREDENTIAL_OSCORE: hides what follows */
     uint8_t psk_hidden[PSK_KEY_MAX];
     size_t psk_n;
+    _Atomic int64_t silence_ms; /* the longest time between two uses; any thread */
+    /* Of a rotation that waits for its device: when this one was used, those before it of its kind
+     * end tail_ms later; before_wall_ms is the end that the one before it had. */
+    bool is_unconfirmed;
+    int64_t tail_ms, before_wall_ms;
 };
 
 const struct credential *credential_ref(const struct credential *c);
@@ -60,6 +72,10 @@ const char *credential_kind_name(enum credential_kind k);
 bool credential_kind_find(struct slice name, enum credential_kind *ret);
 /* credential_is_live - not expired at this time. */
 bool credential_is_live(const struct credential *c, int64_t now_wall_ms);
+/* credential_opaque - a PSK identity that nobody has and that says nothing: 96 random bits. */
+void credential_opaque(const struct random_source *random, char ret[CREDENTIAL_IDENTITY_BYTES]);
+/* credential_waits - its rotation is not confirmed: the device has not used it yet. */
+bool credential_waits(const struct credential *c);
 /* credential_psk - the key of a CREDENTIAL_PSK in the clear, into dst; the caller wipes it, all of
  * it: behind *ret_n bytes there is the mask. *ret_n is 0 for another kind, and for NULL, which is
  * nobody's: asked about all the same, so that unknown and wrong identities cost the same.
@@ -73,7 +89,8 @@ MUST_USE enum err credential_psk(const struct credential *c, uint8_t dst[PSK_KEY
 /* credential_oscore - what an OSCORE context of a CREDENTIAL_OSCORE is made of; the caller wipes
  * it. ERR_NOT_FOUND: another kind, or NULL, at the same cost. ERR_CRYPTO. */
 MUST_USE enum err credential_oscore(const struct credential *c, struct oscore_secret *ret);
-/* credential_used - remembers the time of a successful login; safe from any thread, lost by a crash
+/* credential_used - remembers the time of a successful login, and the longest time without one;
+ * safe from any thread, lost by a crash
  * before directory_keep_uses or the principal's next change. */
 void credential_used(const struct credential *c, int64_t now_wall_ms);
 

@@ -23,9 +23,12 @@ MUST_USE enum err credential_set_oscore(struct credential *c, const struct crede
 
 /* credential_new - zeroed, one reference, expires never. NULL: no memory. */
 struct credential *credential_new(uint64_t id, enum credential_kind kind, int64_t created_wall_ms);
-/* credential_until - the same credential with another end. ERR_NOMEM. */
+/* credential_until - the same credential with another end, waiting for nobody. ERR_NOMEM. */
 MUST_USE enum err credential_until(const struct credential *c, int64_t expires_wall_ms,
                                    const struct credential **ret);
+
+/* credential_confirmed - the same with its own end. ERR_NOMEM. */
+MUST_USE enum err credential_confirmed(const struct credential *c, const struct credential **ret);
 
 /* credential_kept - the writer saved this time of last use. */
 void credential_kept(const struct credential *c, int64_t used_wall_ms);

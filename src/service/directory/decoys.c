@@ -45,6 +45,7 @@ static void make(struct decoys *d, size_t at, const struct random_source *random
         c->id = random_u64(random);
         c->kind = kinds[i];
         c->expires_wall_ms = CREDENTIAL_NEVER;
+        c->created_wall_ms = INT64_MAX; /* no age ends it */
         if (c->kind == CREDENTIAL_PSK) {
             c->guard = d->guard;
             random->fill(random->ctx, c->psk_hidden, sizeof(c->psk_hidden));

@@ -14,6 +14,7 @@ struct directory *directory_free(struct directory *d)
         id_list_done(&d->erase);
         id_list_done(&d->unsure_principals);
         id_list_done(&d->unsure_exceptions);
+        id_list_done(&d->unsettled);
         d->guard = credential_guard_unref(d->guard);
         mem_free(d);
     }
@@ -43,6 +44,7 @@ enum err directory_prepare(const struct directory_setup *s, struct slice fingerp
     d->log = s->log;
     d->keyring = s->keyring;
     d->random = s->random;
+    d->ages = s->ages;
     d->key = (struct siphash_key){random_u64(&s->random), random_u64(&s->random)};
     TRY(credential_guard_new(&d->random, &d->guard));
     if (fingerprint_key.n > 0) {
@@ -75,6 +77,7 @@ enum err directory_create(const struct directory_setup *s, struct directory **re
     mem_wipe(key, sizeof key);
     TRY(err);
     TRY(version_new(&d->key, &d->current));
+    d->current->ages = d->ages;
     TRY(directory_scram_key(d));
     TRY(directory_save(d, NULL, d->current));
     *ret = TAKE(d);
@@ -87,6 +90,8 @@ enum err directory_open(const struct directory_setup *s, struct directory **ret)
     TRY(directory_prepare(s, (struct slice){0}, &d));
     TRY(directory_load(d));
     TRY(directory_scram_key(d));
+    TRY(directory_find_unsettled(d));
+    d->current->ages = d->ages;
     /* On a disk that is full or fails it stays due; nobody is kept from connecting for it. */
     (void)!directory_erase(d);
     *ret = TAKE(d);
@@ -97,7 +102,9 @@ enum err directory_open(const struct directory_setup *s, struct directory **ret)
 
 enum err change_begin(const struct directory *d, struct directory_version **ret)
 {
-    return version_copy(d->draft != NULL ? d->draft : d->current, ret);
+    TRY(version_copy(d->draft != NULL ? d->draft : d->current, ret));
+    (*ret)->ages = d->ages;
+    return OK;
 }
 
 enum err change_finish(struct directory *d, struct directory_version **next)

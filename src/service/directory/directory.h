@@ -36,6 +36,7 @@ struct directory_setup {
     struct log *log;
     struct keyring *keyring;
     struct random_source random;
+    struct secret_ages ages; /* copied; { 0 }: secrets have no age */
 };
 
 /* directory_create - an empty one, saved. ERR_EXISTS: there is one; ERR_IO, ERR_SPACE, ERR_CRYPTO,
@@ -94,6 +95,7 @@ struct directory_secret {
     struct slice password; /* plain; checked for quality, then hashed. CREDENTIAL_SCRAM: one that
                             * password_generate made */
     struct slice psk;
+    struct slice identity; /* CREDENTIAL_PSK: one of credential_opaque; empty: the name */
     const struct oscore_secret *oscore; /* one that oscore_secret_generate made */
 };
 
@@ -124,10 +126,51 @@ MUST_USE enum err directory_enable(struct directory *d, struct slice name, struc
  * required: ERR_MALFORMED without. */
 MUST_USE enum err directory_revoke(struct directory *d, struct slice name, struct slice reason);
 /* directory_rotate - registers one more credential; those of its kind end overlap_ms from now (0:
- * at once). At most two of a kind are live. Errors as directory_add; ERR_DENIED: revoked. */
+ * at once), one that still waits for its device at once. At most two of a kind are live. Errors as
+ * directory_add; ERR_DENIED: revoked. */
 MUST_USE enum err directory_rotate(struct directory *d, struct slice name,
                                    const struct directory_secret *secret, int64_t overlap_ms,
                                    int64_t now_wall_ms, struct why *why);
+
+/* ---- rotations that wait for their device ----
+ * A secret (all but certificates) that was put beside one that opens *waits* until the device has
+ * used it: then the one before it ends, tail_ms later. Whoever slept through it is let in by the
+ * one before, for secret_ages.wait_s at most. */
+
+/* directory_succeed - registers one more secret, which waits. One that waited already is void: the
+ * one before it stays. Where nothing of its kind opens there is nothing to wait for. Errors as
+ * directory_rotate; ERR_MALFORMED: a certificate. */
+MUST_USE enum err directory_succeed(struct directory *d, struct slice name,
+                                    const struct directory_secret *secret, int64_t tail_ms,
+                                    int64_t now_wall_ms, struct why *why);
+
+enum directory_verdict {
+    DIRECTORY_ABORT,   /* what waits is void; the one before it has its former end again */
+    DIRECTORY_CUT_OVER /* the newest of a kind alone, from now on */
+};
+/* directory_decide - ends rotations of these kinds (bits 1 << credential_kind; 0: all) by hand.
+ * ERR_NOT_FOUND: there is no such device, or with *why nothing to decide. */
+MUST_USE enum err directory_decide(struct directory *d, struct slice name, unsigned kinds,
+                                   enum directory_verdict verdict, struct why *why);
+
+enum { DIRECTORY_SETTLE_MAX = 64 };
+struct directory_confirmation {
+    char name[PRINCIPAL_NAME_MAX + 1];
+    enum credential_kind kind;
+    int64_t ends_wall_ms; /* of the one before */
+};
+/* directory_settle - takes note of what was used for the first time, and forgets those before it
+ * whose time is over; saved, in one go. Tells at most DIRECTORY_SETTLE_MAX confirmations a call;
+ * *ret_changed: there is a new version, call it again. Errors of saving: nothing changed. O(those
+ * that wait). */
+MUST_USE enum err directory_settle(struct directory *d, int64_t now_wall_ms,
+                                   struct directory_confirmation ret[DIRECTORY_SETTLE_MAX],
+                                   size_t *ret_n, bool *ret_changed);
+/* directory_unsettled - how many devices directory_settle looks at. */
+size_t directory_unsettled(const struct directory *d);
+
+/* directory_set_ages - with the next change; the caller makes one. */
+void directory_set_ages(struct directory *d, const struct secret_ages *ages);
 
 /* directory_keep_uses - saves when credentials were last used, where that changed; now and then,
  * and before the end. Costs a look at each principal. */

@@ -136,6 +136,8 @@ static bool is_free(const struct directory_version *v, const struct directory_en
         const struct credential *c = e->credentials[i];
         taken |= version_find(v, VERSION_FINGERPRINT, digest_slice(&c->fingerprint)) != NULL;
         taken |= c->kind == CREDENTIAL_X509 && directory_find_spki(v, &c->spki) != NULL;
+        taken |= c->kind == CREDENTIAL_PSK && c->identity[0] != '\0' &&
+                 directory_find_identity(v, slice_text(c->identity)) != NULL;
     }
     return !taken;
 }

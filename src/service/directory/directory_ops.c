@@ -72,9 +72,16 @@ static enum err check_owner(const struct directory *d, const struct directory_ve
     return OK;
 }
 
-static enum err make_credential(const struct directory *d, struct directory_version *v,
-                                struct slice name, const struct directory_secret *s,
-                                int64_t now_wall_ms, struct credential **ret, struct why *why)
+static enum err set_identity(struct credential *c, struct slice identity)
+{
+    bool is_one = identity.n == 0 || (identity.n == CREDENTIAL_IDENTITY_BYTES - 1 &&
+                                      identity.p[0] == CREDENTIAL_OPAQUE[0]);
+    return is_one && slice_to_text(identity, c->identity, sizeof c->identity) ? OK : ERR_MALFORMED;
+}
+
+enum err credential_make(const struct directory *d, struct directory_version *v, struct slice name,
+                         const struct directory_secret *s, int64_t now_wall_ms,
+                         struct credential **ret, struct why *why)
 {
     struct digest fingerprint;
     if (s->kind >= CREDENTIAL_KINDS || s->expires_wall_ms <= now_wall_ms) {
@@ -95,6 +102,7 @@ static enum err make_credential(const struct directory *d, struct directory_vers
         TRY(password_hash(s->password, c->phc));
     } else if (s->kind == CREDENTIAL_PSK) {
         TRY(credential_set_psk(c, d->guard, s->psk));
+        TRY(set_identity(c, s->identity));
     } else if (s->kind == CREDENTIAL_OSCORE) {
         TRY(credential_set_oscore(c, d->guard, s->oscore));
     } else if (s->kind == CREDENTIAL_SCRAM) {
@@ -141,7 +149,7 @@ enum err directory_add(struct directory *d, const struct directory_order *o, int
     AUTO(credential_list_done) struct credential_list list = {0};
     for (size_t i = 0; i < o->n_secrets; i++) {
         struct credential *c = NULL;
-        TRY(make_credential(d, next, o->name, &o->secrets[i], now_wall_ms, &c, why));
+        TRY(credential_make(d, next, o->name, &o->secrets[i], now_wall_ms, &c, why));
         list.items[list.n++] = c;
     }
     AUTO(principal_autofree) struct principal *p = NULL;
@@ -178,9 +186,9 @@ static enum err next_principal(const struct principal *p, const struct directory
     return OK;
 }
 
-static enum err replace(struct directory *d, struct directory_version **next,
-                        const struct directory_entry *before, enum principal_status status,
-                        struct slice reason, const struct credential *const *credentials, size_t n)
+enum err entry_replace(struct directory *d, struct directory_version **next,
+                       const struct directory_entry *before, enum principal_status status,
+                       struct slice reason, const struct credential *const *credentials, size_t n)
 {
     AUTO(principal_autofree) struct principal *p = NULL;
     AUTO(entry_autofree) const struct directory_entry *after = NULL;
@@ -219,7 +227,7 @@ static enum err set_status(struct directory *d, struct slice name, enum principa
                 e->principal->name);
         return ERR_DENIED;
     }
-    return replace(d, &next, e, status, reason, e->credentials, e->n_credentials);
+    return entry_replace(d, &next, e, status, reason, e->credentials, e->n_credentials);
 }
 
 enum err directory_disable(struct directory *d, struct slice name, struct slice reason)
@@ -235,66 +243,6 @@ enum err directory_enable(struct directory *d, struct slice name, struct why *wh
 enum err directory_revoke(struct directory *d, struct slice name, struct slice reason)
 {
     return reason.n > 0 ? set_status(d, name, PRINCIPAL_REVOKED, reason, NULL) : ERR_MALFORMED;
-}
-
-static bool is_newest_of_kind(const struct directory_entry *e, size_t at)
-{
-    for (size_t i = at + 1; i < e->n_credentials; i++) {
-        if (e->credentials[i]->kind == e->credentials[at]->kind) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* What stays beside the new credential: all of other kinds, and of its own kind the newest, until
- * `until`. */
-static enum err keep_others(const struct directory_entry *e, enum credential_kind kind,
-                            int64_t until, int64_t now_wall_ms, struct credential_list *ret)
-{
-    for (size_t i = 0; i < e->n_credentials; i++) {
-        const struct credential *c = e->credentials[i];
-        if (c->kind != kind) {
-            ret->items[ret->n++] = credential_ref(c);
-        } else if (is_newest_of_kind(e, i) && credential_is_live(c, now_wall_ms) &&
-                   until > now_wall_ms) {
-            const struct credential *shorter = NULL;
-            TRY(credential_until(c, until < c->expires_wall_ms ? until : c->expires_wall_ms,
-                                 &shorter));
-            ret->items[ret->n++] = shorter;
-        }
-    }
-    return OK;
-}
-
-enum err directory_rotate(struct directory *d, struct slice name,
-                          const struct directory_secret *secret, int64_t overlap_ms,
-                          int64_t now_wall_ms, struct why *why)
-{
-    int64_t until = 0;
-    if (overlap_ms < 0 || __builtin_add_overflow(now_wall_ms, overlap_ms, &until)) {
-        return ERR_MALFORMED;
-    }
-    AUTO(version_autofree) struct directory_version *next = NULL;
-    TRY(change_begin(d, &next));
-    const struct directory_entry *e = directory_find(next, name);
-    if (e == NULL) {
-        return ERR_NOT_FOUND;
-    }
-    if (e->principal->status == PRINCIPAL_REVOKED) {
-        why_set(why, "%s is revoked for good: remove it and add it anew", e->principal->name);
-        return ERR_DENIED;
-    }
-    struct credential *c = NULL;
-    AUTO(credential_list_done) struct credential_list list = {0};
-    TRY(make_credential(d, next, name, secret, now_wall_ms, &c, why));
-    AUTO(credential_autofree) struct credential *fresh = c;
-    TRY(keep_others(e, secret->kind, until, now_wall_ms, &list));
-    if (list.n == DIRECTORY_CREDENTIALS_MAX) {
-        return ERR_LIMIT;
-    }
-    list.items[list.n++] = credential_ref(fresh);
-    return replace(d, &next, e, e->principal->status, slice_text(e->reason), list.items, list.n);
 }
 
 /* ---- policy ---- */

@@ -23,7 +23,21 @@ struct directory {
      * writes these again. */
     struct id_list unsure_principals, unsure_exceptions;
     struct directory_damage damage;
+    struct secret_ages ages;
+    struct id_list unsettled; /* who may have a rotation that waits, or one that ends */
 };
+
+/* credential_make - out of what was ordered, of v, which counts it. Errors as directory_add. */
+MUST_USE enum err credential_make(const struct directory *d, struct directory_version *v,
+                                  struct slice name, const struct directory_secret *s,
+                                  int64_t now_wall_ms, struct credential **ret, struct why *why);
+/* entry_replace - this principal with these credentials, as change_finish. */
+MUST_USE enum err entry_replace(struct directory *d, struct directory_version **next,
+                                const struct directory_entry *before, enum principal_status status,
+                                struct slice reason, const struct credential *const *credentials,
+                                size_t n);
+/* directory_find_unsettled - fills the list from a version that was loaded. ERR_NOMEM. */
+MUST_USE enum err directory_find_unsettled(struct directory *d);
 
 /* directory_scram_key - gives the only version there is its key for salts. ERR_CRYPTO. */
 MUST_USE enum err directory_scram_key(struct directory *d);

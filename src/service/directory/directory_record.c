@@ -10,39 +10,6 @@ static const char *const status_names[] = {
     [PRINCIPAL_REVOKED] = "revoked",
 };
 
-/* ---- lists ---- */
-
-enum err id_list_add(struct id_list *l, uint64_t id)
-{
-    if (l->n == l->cap) {
-        size_t cap = l->cap > 0 ? 2 * l->cap : 8;
-        uint64_t *p = mem_grow(l->p, cap * sizeof *p);
-        if (p == NULL) {
-            return ERR_NOMEM;
-        }
-        l->p = p;
-        l->cap = cap;
-    }
-    l->p[l->n++] = id;
-    return OK;
-}
-
-bool id_list_has(const struct id_list *l, uint64_t id)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        if (l->p[i] == id) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void id_list_done(struct id_list *l)
-{
-    mem_free(l->p);
-    *l = (struct id_list){0};
-}
-
 void directory_head_done(struct directory_head *h)
 {
     id_list_done(&h->erase);
@@ -102,8 +69,10 @@ static json_t *credential_to_json(const struct credential *c)
 {
     char hex[DIGEST_HEX_BYTES];
     AUTO(record_autofree) json_t *json = json_object();
+    json_t *life = NULL;
     digest_hex(&c->fingerprint, hex);
-    bool ok = set(json, "id", number(c->id)) &&
+    bool ok = life_to_json(c, &life) == OK && (life == NULL || set(json, "life", life)) &&
+              set(json, "id", number(c->id)) &&
               set(json, "kind", json_string(credential_kind_name(c->kind))) &&
               set(json, "created", json_integer(c->created_wall_ms)) &&
               set(json, "used", json_integer(atomic_load(&c->used_wall_ms))) &&
@@ -428,12 +397,13 @@ static enum err read_credential(const struct credential_guard *guard, json_t *js
     const char *kind_name = NULL;
     const char *fingerprint = NULL;
     struct secrets s = {0};
+    json_t *life = NULL;
     enum credential_kind kind;
     if (json_unpack_ex(json, NULL, JSON_STRICT,
-                       "{s:I, s:I, s:I, s?I, s:s, s:s, s?o, s?o, s?o, s?o, s?o}", "id", &id,
+                       "{s:I, s:I, s:I, s?I, s:s, s:s, s?o, s?o, s?o, s?o, s?o, s?o}", "id", &id,
                        "created", &created, "used", &used, "expires", &expires, "kind", &kind_name,
                        "fingerprint", &fingerprint, "spki", &s.spki, "phc", &s.phc, "psk", &s.psk,
-                       "scram", &s.scram, "oscore", &s.oscore) != 0) {
+                       "scram", &s.scram, "oscore", &s.oscore, "life", &life) != 0) {
         return unpack_failed();
     }
     if (id <= 0 || !credential_kind_find(slice_text(kind_name), &kind)) {
@@ -450,6 +420,7 @@ static enum err read_credential(const struct credential_guard *guard, json_t *js
         return ERR_CONFIG;
     }
     TRY(read_secret(c, guard, &s));
+    TRY(life_from_json(life, c));
     *ret = TAKE(c);
     return OK;
 }

@@ -12,7 +12,8 @@
  * 0 where there is none:
  *   {"epoch", "epochs":[64 numbers]}
  * Times are wall milliseconds; digests, keys, salts and PSKs hexadecimal; a credential that never
- * ends has no "expires".
+ * ends has no "expires". What came later stands in its "life", where there is any of it
+ * (directory_record_life.c): {"silence", "tail", "before", "identity"}.
  *
  * Writers append to *ret, which the caller wipes: ERR_NOMEM, ERR_TOO_LARGE. Readers check every
  * member; unknown and missing ones are ERR_CONFIG; ERR_NOMEM, ERR_CRYPTO.
@@ -83,6 +84,10 @@ static inline void record_autofree(json_t **json)
 {
     record_forget(*json);
 }
+/* life_to_json - NULL with OK: there is nothing to say. ERR_NOMEM. */
+MUST_USE enum err life_to_json(const struct credential *c, json_t **ret);
+/* life_from_json - NULL: a record of before. ERR_CONFIG. */
+MUST_USE enum err life_from_json(json_t *json, struct credential *c);
 MUST_USE enum err principal_from_json(json_t *json, const struct credential_guard *guard,
                                       const struct directory_entry **ret);
 MUST_USE enum err exception_from_json(json_t *json, struct directory_exception *ret);

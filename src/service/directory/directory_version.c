@@ -199,6 +199,7 @@ enum err version_copy(const struct directory_version *v, struct directory_versio
     memcpy(copy->index, v->index, sizeof copy->index);
     copy->decoys = decoys_ref(v->decoys);
     copy->exceptions = v->exceptions;
+    copy->ages = v->ages;
     copy->next_principal = v->next_principal;
     copy->next_credential = v->next_credential;
     copy->next_exception = v->next_exception;
@@ -222,6 +223,11 @@ enum err version_copy(const struct directory_version *v, struct directory_versio
     return OK;
 }
 
+static struct slice identity_of(const struct credential *c)
+{
+    return c->kind == CREDENTIAL_PSK ? slice_text(c->identity) : (struct slice){0};
+}
+
 static struct slice id_of(const struct directory_entry *e)
 {
     return slice_of(&e->principal->id, sizeof(e->principal->id));
@@ -242,6 +248,8 @@ enum err version_replace(struct directory_version *v, const struct directory_ent
                 TRY(index_remove(v, VERSION_SPKI, digest_slice(&c->spki)));
             } else if (c->kind == CREDENTIAL_OSCORE) {
                 TRY(index_remove(v, VERSION_KID, oscore_kid_slice(&c->kid)));
+            } else if (identity_of(c).n > 0) {
+                TRY(index_remove(v, VERSION_IDENTITY, identity_of(c)));
             }
         }
         v->n--;
@@ -256,6 +264,8 @@ enum err version_replace(struct directory_version *v, const struct directory_ent
                 TRY(index_add(v, VERSION_SPKI, digest_slice(&c->spki), after));
             } else if (c->kind == CREDENTIAL_OSCORE) {
                 TRY(index_add(v, VERSION_KID, oscore_kid_slice(&c->kid), after));
+            } else if (identity_of(c).n > 0) {
+                TRY(index_add(v, VERSION_IDENTITY, identity_of(c), after));
             }
         }
         v->n++;
@@ -374,6 +384,57 @@ const struct directory_entry *directory_find_kid(const struct directory_version 
     return entry;
 }
 
+static enum version_index index_of(struct slice identity)
+{
+    return identity.n > 0 && identity.p[0] == CREDENTIAL_OPAQUE[0] ? VERSION_IDENTITY
+                                                                   : VERSION_NAME;
+}
+
+const struct directory_entry *directory_find_identity(const struct directory_version *v,
+                                                      struct slice identity)
+{
+    return version_find(v, index_of(identity), identity);
+}
+
+const struct secret_ages *directory_ages(const struct directory_version *v)
+{
+    return &v->ages;
+}
+
+int64_t directory_ends(const struct directory_version *v, const struct credential *c)
+{
+    return secret_refused_at(&v->ages, c);
+}
+
+bool directory_is_live(const struct directory_version *v, const struct credential *c,
+                       int64_t now_wall_ms)
+{
+    return now_wall_ms < directory_ends(v, c);
+}
+
+bool directory_is_aged(const struct directory_version *v, const struct credential *c,
+                       int64_t now_wall_ms)
+{
+    return credential_is_live(c, now_wall_ms) && !directory_is_live(v, c, now_wall_ms);
+}
+
+const struct credential *directory_aged(const struct directory_version *v,
+                                        const struct directory_entry *e, enum credential_kind kind,
+                                        int64_t now_wall_ms)
+{
+    const struct credential *aged = NULL;
+    for (size_t i = 0; e != NULL && i < e->n_credentials; i++) {
+        const struct credential *c = e->credentials[i];
+        if (c->kind == kind && directory_is_live(v, c, now_wall_ms)) {
+            return NULL;
+        }
+        if (c->kind == kind && directory_is_aged(v, c, now_wall_ms)) {
+            aged = c;
+        }
+    }
+    return aged;
+}
+
 const struct directory_entry *directory_next(const struct directory_version *v, size_t *at)
 {
     /* *at counts entries; the buckets before it are skipped by their size */
@@ -429,10 +490,11 @@ struct whoever {
     size_t n;
 };
 
-static struct whoever look_up(const struct directory_version *v, struct slice name)
+static struct whoever look_up(const struct directory_version *v, enum version_index index,
+                              struct slice name)
 {
     uint64_t hash = siphash(&v->key, name);
-    const struct version_bucket *b = v->index[VERSION_NAME][hash % VERSION_BUCKETS];
+    const struct version_bucket *b = v->index[index][hash % VERSION_BUCKETS];
     bool found = false;
     size_t at = bucket_place(b, name, &found);
     if (found) {
@@ -445,15 +507,19 @@ static struct whoever look_up(const struct directory_version *v, struct slice na
     return (struct whoever){NULL, d->entry->status, d->entry->credentials, n};
 }
 
-/* The live credentials of this kind. Nobody's are there, too, but do not count. */
-static struct directory_live live_of(const struct whoever *who, enum credential_kind kind,
+/* The live credentials of this kind; identity is empty, or the opaque one that was named. Nobody's
+ * are there, too, but do not count. */
+static struct directory_live live_of(const struct directory_version *v, const struct whoever *who,
+                                     enum credential_kind kind, struct slice identity,
                                      int64_t now_wall_ms, size_t *ret_n_shown)
 {
     struct directory_live live = {.entry = who->entry};
     size_t n = 0;
     for (size_t i = who->n; i > 0 && n < DIRECTORY_LIVE_MAX; i--) {
         const struct credential *c = who->credentials[i - 1];
-        if (c->kind == kind && credential_is_live(c, now_wall_ms)) {
+        bool is_named = slice_equal(identity_of(c), identity);
+        if (c->kind == kind && directory_is_live(v, c, now_wall_ms) &&
+            (is_named || who->entry == NULL)) {
             live.credentials[n++] = c;
         }
     }
@@ -465,12 +531,14 @@ static struct directory_live live_of(const struct whoever *who, enum credential_
 struct directory_live directory_live(const struct directory_version *v, struct slice name,
                                      enum credential_kind kind, int64_t now_wall_ms)
 {
-    struct whoever who = look_up(v, name);
+    enum version_index index = kind == CREDENTIAL_PSK ? index_of(name) : VERSION_NAME;
+    struct slice identity = index == VERSION_IDENTITY ? name : (struct slice){0};
+    struct whoever who = look_up(v, index, name);
     size_t ignored;
     if (*who.status != PRINCIPAL_ACTIVE) {
         return (struct directory_live){.entry = who.entry};
     }
-    return live_of(&who, kind, now_wall_ms, &ignored);
+    return live_of(v, &who, kind, identity, now_wall_ms, &ignored);
 }
 
 enum err directory_login_password(const struct directory_version *v, struct slice name,
@@ -479,9 +547,10 @@ enum err directory_login_password(const struct directory_version *v, struct slic
                                   const struct credential **ret_credential)
 {
     size_t ignored;
-    struct whoever who = look_up(v, name);
+    struct whoever who = look_up(v, VERSION_NAME, name);
     const struct directory_entry *entry = who.entry;
-    struct directory_live live = live_of(&who, CREDENTIAL_PASSWORD, now_wall_ms, &ignored);
+    struct directory_live live =
+        live_of(v, &who, CREDENTIAL_PASSWORD, (struct slice){0}, now_wall_ms, &ignored);
     const char *phc[DIRECTORY_LIVE_MAX];
     for (size_t i = 0; i < live.n; i++) {
         phc[i] = live.credentials[i]->phc;
@@ -505,9 +574,10 @@ enum err directory_scram(const struct directory_version *v, struct slice name, i
 {
     size_t n_shown;
     struct scram_salt of_name;
-    struct whoever who = look_up(v, name);
+    struct whoever who = look_up(v, VERSION_NAME, name);
     struct directory_scram found = {.entry = who.entry};
-    struct directory_live live = live_of(&who, CREDENTIAL_SCRAM, now_wall_ms, &n_shown);
+    struct directory_live live =
+        live_of(v, &who, CREDENTIAL_SCRAM, (struct slice){0}, now_wall_ms, &n_shown);
     TRY(scram_salt_of(digest_slice(&v->scram_key), name, &of_name));
     found.salt = of_name;
     for (size_t i = 0; i < n_shown; i++) {

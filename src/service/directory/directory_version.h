@@ -12,6 +12,7 @@
 #include "core/principal.h"
 #include "security/crypto/digest.h"
 #include "service/directory/credential.h"
+#include "service/directory/secret_ages.h"
 
 enum {
     DIRECTORY_CREDENTIALS_MAX = 12, /* of one principal */
@@ -63,6 +64,24 @@ const struct directory_entry *directory_find_id(const struct directory_version *
 const struct directory_entry *directory_find_kid(const struct directory_version *v,
                                                  struct slice kid,
                                                  const struct credential **ret_credential);
+/* directory_find_identity - by what a PSK client calls itself: its name, or CREDENTIAL_OPAQUE and
+ * what follows. */
+const struct directory_entry *directory_find_identity(const struct directory_version *v,
+                                                      struct slice identity);
+/* directory_ages - the ages in force. */
+const struct secret_ages *directory_ages(const struct directory_version *v);
+/* directory_ends - the first moment at which this credential is refused, by its own end or by its
+ * age; CREDENTIAL_NEVER. directory_is_live: not yet. */
+int64_t directory_ends(const struct directory_version *v, const struct credential *c);
+bool directory_is_live(const struct directory_version *v, const struct credential *c,
+                       int64_t now_wall_ms);
+/* directory_is_aged - refused for its age alone. directory_aged - the newest of e (NULL: nobody) of
+ * this kind that is, where none of the kind is live; NULL: none. */
+bool directory_is_aged(const struct directory_version *v, const struct credential *c,
+                       int64_t now_wall_ms);
+const struct credential *directory_aged(const struct directory_version *v,
+                                        const struct directory_entry *e, enum credential_kind kind,
+                                        int64_t now_wall_ms);
 /* directory_next - walks all entries in no order: *at starts at 0; NULL at the end. */
 const struct directory_entry *directory_next(const struct directory_version *v, size_t *at);
 
@@ -79,10 +98,11 @@ MUST_USE enum err directory_login_x509(const struct directory_version *v, struct
                                        const struct directory_entry **ret_entry,
                                        const struct credential **ret_credential);
 
-/* Live credentials of one kind of an active principal, newest first. n = 0 for somebody unknown,
- * disabled, revoked, or without this kind: go on as with a wrong secret. For somebody unknown
- * credentials[0] is a decoy's then, which has no secret, and is asked all the same; else it is NULL
- * when n is 0. */
+/* Live credentials of one kind of an active principal, newest first. Of PSKs those of this
+ * identity: the name, which has those without an identity of their own, or an opaque one. n = 0 for
+ * somebody unknown, disabled, revoked, or without this kind: go on as with a wrong secret. For
+ * somebody unknown credentials[0] is a decoy's then, which has no secret, and is asked all the
+ * same; else it is NULL when n is 0. */
 enum { DIRECTORY_LIVE_MAX = 2 };
 struct directory_live {
     const struct directory_entry *entry; /* NULL: unknown. Set also for disabled and revoked ones */

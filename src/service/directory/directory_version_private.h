@@ -1,9 +1,9 @@
 /*
  * directory_version_private - how the writer makes a version out of another.
  *
- * Five indexes (name, certificate key, fingerprint, id, OSCORE kid) of 256 buckets each; a bucket
- * is an immutable sorted array. A new version shares all buckets with the old one but those it
- * changes. A version is changed only while its maker holds the only reference.
+ * Six indexes (name, certificate key, fingerprint, id, OSCORE kid, opaque PSK identity) of 256
+ * buckets each; a bucket is an immutable sorted array. A new version shares all buckets with the
+ * old one but those it changes. A version is changed only while its maker holds the only reference.
  */
 #ifndef SERVICE_DIRECTORY_DIRECTORY_VERSION_PRIVATE_H
 #define SERVICE_DIRECTORY_DIRECTORY_VERSION_PRIVATE_H
@@ -20,6 +20,7 @@ enum version_index {
     VERSION_FINGERPRINT,
     VERSION_ID,
     VERSION_KID,
+    VERSION_IDENTITY,
     VERSION_INDEXES
 };
 
@@ -49,6 +50,7 @@ struct directory_version {
     const struct version_bucket *index[VERSION_INDEXES][VERSION_BUCKETS]; /* NULL: empty */
     const struct version_exceptions *exceptions;                          /* NULL: none */
     const struct decoys *decoys;
+    struct secret_ages ages;
     /* of the writer only */
     uint64_t next_principal, next_credential, next_exception;
     char admin_phc[PASSWORD_PHC_BYTES]; /* empty: no secret is waiting */

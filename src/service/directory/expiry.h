@@ -2,7 +2,9 @@
  * expiry - which credentials end when: what `certs list`, `certs plan` and their alerts stand on.
  *
  * Of each active principal and kind the credential that ends last counts: an older one that is
- * still good beside it keeps nobody in. Pure; nothing here changes a credential.
+ * still good beside it keeps nobody in. While a rotation waits for its device the older one counts,
+ * which the device has. A secret ends by its age where the settings say so. Pure; nothing here
+ * changes a credential.
  */
 #ifndef SERVICE_DIRECTORY_EXPIRY_H
 #define SERVICE_DIRECTORY_EXPIRY_H
@@ -22,28 +24,39 @@ enum {
 
 enum expiry_state {
     EXPIRY_FINE,
-    EXPIRY_DUE, /* in the last third of its life: it should have been renewed */
+    EXPIRY_DUE,     /* in the last third of its life: it should have been renewed */
+    EXPIRY_AGED,    /* a secret past the age at which it is reported */
+    EXPIRY_WAITING, /* beside it one waits for its first use */
     EXPIRY_OVER
 };
 
 struct expiry_item {
     const struct directory_entry *entry; /* borrowed from the version */
     const struct credential *credential;
+    int64_t ends_wall_ms;             /* CREDENTIAL_NEVER: listed for another reason */
+    const struct credential *waiting; /* NULL: none */
+    int64_t silence_ms, window_ms;    /* of a certificate: its longest silence, its last third */
     enum expiry_state state;
     bool is_renewed; /* not the one that the device was added with */
 };
 
 struct expiry_list {
     struct expiry_item *items; /* by their end, then by name */
-    size_t n;
+    size_t n;                  /* that end */
+    size_t n_listed;           /* and those behind them, which are old, or wait */
     size_t n_endless; /* credentials of active principals that have no end, one of each kind */
-    size_t n_over, n_due, n_never_renewed; /* of items */
+    size_t n_over, n_due, n_never_renewed; /* of those that end */
+    size_t n_aged, n_waiting;              /* of all that are listed; one may be both */
+    size_t n_silent;                       /* expiry_is_silent */
 };
 
 /* expiry_collect - v must outlive *ret; release it with expiry_done. ERR_NOMEM. O(n log n). */
 MUST_USE enum err expiry_collect(const struct directory_version *v, int64_t now_wall_ms,
                                  struct expiry_list *ret);
 void expiry_done(struct expiry_list *l);
+
+/* expiry_is_silent - a device that was away for longer than the time in which it should renew. */
+bool expiry_is_silent(const struct expiry_item *item);
 
 struct expiry_day {
     int64_t day; /* since 1970-01-01, UTC */

@@ -6,6 +6,8 @@
 #define DAY_S UINT64_C(86400)
 #define MIB   (UINT64_C(1) << 20)
 
+#define AGE_MAX_S (3650 * DAY_S)
+
 #define FIELD(type, field) offsetof(struct type, field), sizeof(((struct type *)0)->field)
 #define GLOBAL(field)      FIELD(global_settings, field)
 #define ROLE(field)        FIELD(role_limits, field)
@@ -70,6 +72,24 @@ const struct setting global_setting_table[] = {
      GLOBAL(segment_bytes)},
     {"keep_bytes", SETTING_AUTO, 4 * MIB, UINT64_C(1) << 46,
      "the store is cleaned above this and twice what is alive", GLOBAL(keep_bytes)},
+    {"psk_age", SETTING_DURATION, 0, AGE_MAX_S,
+     "age at which a pre-shared key is reported; 0: never",
+     GLOBAL(secrets.report_s[SECRET_AGE_PSK])},
+    {"psk_age_refused", SETTING_DURATION, 0, AGE_MAX_S, "and at which it opens nothing; 0: never",
+     GLOBAL(secrets.refuse_s[SECRET_AGE_PSK])},
+    {"oscore_age", SETTING_DURATION, 0, AGE_MAX_S,
+     "age at which an OSCORE secret is reported; 0: never",
+     GLOBAL(secrets.report_s[SECRET_AGE_OSCORE])},
+    {"oscore_age_refused", SETTING_DURATION, 0, AGE_MAX_S,
+     "and at which it opens nothing; 0: never", GLOBAL(secrets.refuse_s[SECRET_AGE_OSCORE])},
+    {"password_age", SETTING_DURATION, 0, AGE_MAX_S,
+     "age at which a password is reported, SCRAM's too; 0: never",
+     GLOBAL(secrets.report_s[SECRET_AGE_PASSWORD])},
+    {"password_age_refused", SETTING_DURATION, 0, AGE_MAX_S,
+     "and at which it opens nothing; 0: never", GLOBAL(secrets.refuse_s[SECRET_AGE_PASSWORD])},
+    {"rotation_wait", SETTING_DURATION, 60, AGE_MAX_S,
+     "how long the secret before a rotation waits for the use of the new one",
+     GLOBAL(secrets.wait_s)},
 };
 const size_t n_global_settings = sizeof global_setting_table / sizeof *global_setting_table;
 
@@ -280,7 +300,11 @@ void setting_text(const struct setting *s, uint64_t value, char dst[SETTING_TEXT
 struct global_settings global_settings_preset(uint64_t ram_bytes)
 {
     struct global_settings g = {
-        .limits = LIMITS_DEFAULT, .key_updates_per_minute = 100, .tls_ticket_expiry_s = DAY_S};
+        .limits = LIMITS_DEFAULT,
+        .key_updates_per_minute = 100,
+        .tls_ticket_expiry_s = DAY_S,
+        .secrets = {.report_s = {SECRET_AGE_REPORT_S, SECRET_AGE_REPORT_S, SECRET_AGE_REPORT_S},
+                    .wait_s = SECRET_WAIT_S}};
     if (g.limits.memory_bytes == 0) {
         g.limits.memory_bytes = ram_bytes / 100 * 80;
     }

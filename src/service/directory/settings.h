@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 #include "core/limits.h"
+#include "service/directory/secret_ages.h"
 
 enum setting_type {
     SETTING_COUNT,    /* "50" */
@@ -27,6 +28,7 @@ struct global_settings {
     uint32_t key_updates_per_minute;
     uint32_t tls_ticket_expiry_s;       /* 0: no tickets */
     uint64_t segment_bytes, keep_bytes; /* of the store; 0: as the disk allows */
+    struct secret_ages secrets;
 };
 
 struct setting {

@@ -61,7 +61,8 @@ static struct retry *retry_find(struct coap_door *d, struct slice name)
 }
 
 /* While a key is being replaced both are live, but a handshake can try only one of them: the newer,
- * and after a failure with it the older, by turns. */
+ * and after a failure with it the older, by turns. Before the newer one's first use it is the other
+ * way round: who slept through the rotation does not notice it. */
 static void retry_toggle(struct coap_door *d, struct slice name)
 {
     struct retry *r = retry_find(d, name);
@@ -85,17 +86,30 @@ static struct directory_live live_keys(const struct coap_door *d, struct slice n
 static const struct credential *key_to_try(struct coap_door *d, const struct directory_live *live,
                                            struct slice name)
 {
-    size_t at = live->n > 1 && retry_find(d, name) != NULL ? 1 : 0;
-    return live->credentials[at];
+    bool is_newer = live->n < 2 || !credential_waits(live->credentials[0]);
+    if (live->n > 1 && retry_find(d, name) != NULL) {
+        is_newer = !is_newer;
+    }
+    return live->credentials[is_newer ? 0 : 1];
 }
 
-static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n)
+static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n,
+                            uint64_t *ret_credential)
 {
     struct coap_door *d = ctx;
     struct directory_live live = live_keys(d, identity);
     const struct credential *c = d->is_draining ? NULL : key_to_try(d, &live, identity);
     TRY(credential_psk(c, key, ret_n));
+    *ret_credential = c != NULL ? c->id : 0;
     return *ret_n > 0 ? OK : ERR_NOT_FOUND;
+}
+
+/* Whose identity it is, as events name it: an opaque one says nothing to a person. */
+static struct slice claimed_name(const struct coap_door *d, struct slice identity)
+{
+    const struct directory_entry *e =
+        directory_find_identity(worker_realm(d->setup.worker)->directory, identity);
+    return e != NULL ? slice_text(e->principal->name) : identity;
 }
 
 /* ---- handshakes that failed ---- */
@@ -116,14 +130,17 @@ static void report_inactive(struct coap_door *d, const struct net_peer *peer,
 
 static void report_identity(struct coap_door *d, const struct net_peer *peer, struct slice name)
 {
-    const struct directory_entry *entry =
-        directory_find(worker_realm(d->setup.worker)->directory, name);
+    const struct directory_version *v = worker_realm(d->setup.worker)->directory;
+    const struct directory_entry *entry = directory_find_identity(v, name);
     if (entry != NULL && entry->principal->status != PRINCIPAL_ACTIVE) {
         report_inactive(d, peer, entry, true); /* its key was not even tried */
         return;
     }
-    struct event e = stranger_event(d, EVENT_auth_fail, peer, name);
-    if (entry == NULL) {
+    struct event e = stranger_event(d, EVENT_auth_fail, peer, claimed_name(d, name));
+    const struct credential *aged = directory_aged(v, entry, CREDENTIAL_PSK, d->wall_ms);
+    if (aged != NULL) {
+        handshake_say_aged(&e, entry, aged);
+    } else if (entry == NULL) {
         event_reason(&e,
                      "nobody has this PSK identity: it is the device's name, see psk.txt of its "
                      "bundle; `sallyport device add NAME --role ROLE --credential psk --out DIR` "
@@ -141,7 +158,8 @@ static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure 
                       struct slice psk_identity, const struct tls_refusal *how)
 {
     struct coap_door *d = ctx;
-    struct event e = stranger_event(d, EVENT_tls_reject, peer, psk_identity);
+    struct slice name = claimed_name(d, psk_identity);
+    struct event e = stranger_event(d, EVENT_tls_reject, peer, name);
     count_add(&d->setup.counters->handshakes_failed, 1);
     switch (why) {
     case DTLS_FAILED_IDENTITY:
@@ -151,7 +169,7 @@ static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure 
         if (live_keys(d, psk_identity).n > 1) {
             retry_toggle(d, psk_identity);
         }
-        e = stranger_event(d, EVENT_auth_fail, peer, psk_identity);
+        e = stranger_event(d, EVENT_auth_fail, peer, name);
         event_reason(&e,
                      "wrong pre-shared key. The key is in psk.txt of the device's bundle, behind "
                      "the ':'; `sallyport device rotate NAME --credential psk` makes a new one");
@@ -292,19 +310,26 @@ static enum err who_by_psk(struct coap_door *d, const struct dtls_info *info,
                            const struct credential **ret_credential)
 {
     struct directory_live live = live_keys(d, info->psk_identity);
-    const struct credential *c = key_to_try(d, &live, info->psk_identity);
-    if (live.n == 0) {
-        report_identity(d, &info->peer, info->psk_identity);
-        return ERR_DENIED;
+    for (size_t i = 0; i < live.n; i++) {
+        if (live.credentials[i]->id == info->psk_credential) {
+            /* The first use of a newer key changes which one is tried first. */
+            struct retry *r = i == 0 ? retry_find(d, info->psk_identity) : NULL;
+            if (r != NULL && credential_waits(live.credentials[0])) {
+                r->name[0] = '\0';
+            }
+            *ret_entry = live.entry;
+            *ret_credential = live.credentials[i];
+            return OK;
+        }
     }
-    *ret_entry = live.entry;
-    *ret_credential = c;
-    return OK;
+    report_identity(d, &info->peer, info->psk_identity);
+    return ERR_DENIED;
 }
 
 static void report_unwelcome(struct coap_door *d, const struct dtls_info *info)
 {
-    struct event e = stranger_event(d, EVENT_auth_fail, &info->peer, info->psk_identity);
+    struct event e =
+        stranger_event(d, EVENT_auth_fail, &info->peer, claimed_name(d, info->psk_identity));
     e.is_claimed = false; /* it had the key */
     event_reason(&e, "listener %s does not take %s; see `auth` of the listener in sallyport.yaml",
                  d->setup.entrance->name,
@@ -427,7 +452,8 @@ enum err association_begin(struct coap_door *d, const struct dtls_info *info,
     struct association *a = NULL;
     TRY(association_new(d, info, stream, entry->principal, &a));
     a->credential = credential->id;
-    a->credential_ends_wall_ms = credential->expires_wall_ms;
+    a->credential_ends_wall_ms =
+        directory_ends(worker_realm(d->setup.worker)->directory, credential);
     if (is_too_often(a) || is_misplaced(a)) {
         (void)map_remove(&d->associations, association_key(a));
         association_free(a);
@@ -537,11 +563,12 @@ static void on_closed(void *ctx, uint64_t id, enum err why)
 /* Is the credential it came in by still in force? A rotation may have moved its end. */
 static bool has_credential(struct association *a, const struct directory_entry *entry)
 {
+    const struct directory_version *v = worker_realm(a->door->setup.worker)->directory;
     for (size_t i = 0; i < entry->n_credentials; i++) {
         const struct credential *c = entry->credentials[i];
         if (c->id == a->credential) {
-            a->credential_ends_wall_ms = c->expires_wall_ms;
-            return credential_is_live(c, a->door->wall_ms);
+            a->credential_ends_wall_ms = directory_ends(v, c);
+            return directory_is_live(v, c, a->door->wall_ms);
         }
     }
     return false;

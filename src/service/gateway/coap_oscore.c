@@ -1,6 +1,7 @@
 /* The OSCORE side of a door: whose a kid is, the numbers of answers, and the words of refusals. */
 #include "base/mem.h"
 #include "net/oscore_server.h"
+#include "service/broker/handshake.h"
 #include "service/broker/numbers.h"
 #include "service/gateway/door_private.h"
 
@@ -29,7 +30,8 @@ static bool is_in_force(const struct coap_door *d, const struct directory_entry 
                         const struct credential *c)
 {
     return entry != NULL && c != NULL && !d->is_draining &&
-           entry->principal->status == PRINCIPAL_ACTIVE && credential_is_live(c, d->wall_ms);
+           entry->principal->status == PRINCIPAL_ACTIVE &&
+           directory_is_live(worker_realm(d->setup.worker)->directory, c, d->wall_ms);
 }
 
 static bool knows(void *ctx, struct slice kid)
@@ -192,7 +194,10 @@ static void on_refused(void *ctx, const struct net_peer *peer, enum oscore_refus
         e.is_claimed = true;
     }
     e.count = told->n;
-    if (why == OSCORE_REFUSED_KID && entry != NULL) {
+    if (why == OSCORE_REFUSED_KID && entry != NULL && c != NULL &&
+        directory_is_aged(worker_realm(d->setup.worker)->directory, c, d->wall_ms)) {
+        handshake_say_aged(&e, entry, c);
+    } else if (why == OSCORE_REFUSED_KID && entry != NULL) {
         event_reason(&e, "%s is not active, or its OSCORE credential has ended: 4.01",
                      entry->principal->name);
     } else {

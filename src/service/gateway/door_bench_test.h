@@ -500,14 +500,15 @@ static bool link_psk(struct fortress *f, unsigned worker, uint64_t id, const cha
     uint8_t known[DTLS_PSK_MAX];
     size_t n = 0;
     struct net_peer peer = peer_of(id);
-    enum err err = k->handler.find_psk(k->handler.ctx, slice_text(identity), known, &n);
+    struct dtls_info info = {
+        .id = id, .peer = peer, .psk_identity = slice_text(identity), .cipher = "PSK-TEST"};
+    enum err err =
+        k->handler.find_psk(k->handler.ctx, info.psk_identity, known, &n, &info.psk_credential);
     if (err != OK || !slice_equal(slice_of(known, n), key)) {
         k->handler.failed(k->handler.ctx, &peer, err != OK ? DTLS_FAILED_IDENTITY : DTLS_FAILED_KEY,
                           slice_text(identity), &(struct tls_refusal){.text = "test"});
         return false;
     }
-    struct dtls_info info = {
-        .id = id, .peer = peer, .psk_identity = slice_text(identity), .cipher = "PSK-TEST"};
     k->open[id] = true;
     k->handler.opened(k->handler.ctx, &info);
     return k->open[id];

@@ -100,6 +100,11 @@ static void observe(struct fortress *f, struct coap_door *d, uint64_t id)
                              .peer = peer,
                              .psk_identity = slice_text(name_of(id, name)),
                              .cipher = "PSK-TEST"};
+    uint8_t key[PSK_KEY_MAX];
+    size_t key_n = 0;
+    assert_int_equal(crowd.handler.find_psk(crowd.handler.ctx, info.psk_identity, key, &key_n,
+                                            &info.psk_credential),
+                     OK);
     crowd.handler.opened(crowd.handler.ctx, &info);
     (void)snprintf(path, sizeof(path), "/mq/commands/%s", name);
     struct ask a = {ASK(COAP_CON, COAP_GET, path)};

@@ -133,7 +133,8 @@ enum err bundle_make(const struct bundle_order *o, struct bundle *ret, struct wh
     TRY(buf_append(&b.file[BUNDLE_KEY], o->key_pem, BUNDLE_FILE_MAX));
     TRY(make_line((struct slice){0}, o->password, &b.file[BUNDLE_PASSWORD]));
     TRY(make_line((struct slice){0}, o->scram, &b.file[BUNDLE_SCRAM]));
-    TRY(make_line(o->device, o->psk, &b.file[BUNDLE_PSK]));
+    TRY(make_line(o->psk_identity.n > 0 ? o->psk_identity : o->device, o->psk,
+                  &b.file[BUNDLE_PSK]));
     TRY(make_oscore(o, &b.file[BUNDLE_OSCORE]));
     TRY(bundle_howto(o, &b.file[BUNDLE_HOWTO]));
     *ret = b;

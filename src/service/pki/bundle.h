@@ -24,7 +24,7 @@ enum bundle_file {
     BUNDLE_CERT,     /* cert.pem */
     BUNDLE_KEY,      /* key.pem */
     BUNDLE_PASSWORD, /* password.txt: one line */
-    BUNDLE_PSK,      /* psk.txt: one line NAME:KEY */
+    BUNDLE_PSK,      /* psk.txt: one line NAME:KEY, of an opaque one IDENTITY:KEY */
     BUNDLE_OSCORE, /* oscore.json: what an OSCORE context is made of, ids as the device sees them */
     BUNDLE_HOWTO,  /* howto.txt */
     BUNDLE_SCRAM,  /* scram.txt: one line, the password */
@@ -49,9 +49,11 @@ struct bundle_order {
     struct slice ca_pem;   /* the roots that a device is to trust */
     struct slice cert_pem, key_pem;
     struct slice password, psk, scram;
+    struct slice psk_identity;          /* empty: the device's name */
     const struct oscore_secret *oscore; /* NULL: none */
     struct slice publish;   /* an example topic this device may publish to; may be empty */
     struct slice subscribe; /* an example filter it may subscribe to; may be empty */
+    bool is_successor;      /* of secrets that open until these are used: howto.txt says so */
     struct slice save_dir;  /* the directory howto.txt names, empty: "." */
 };
 

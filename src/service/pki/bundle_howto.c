@@ -112,7 +112,10 @@ static void coap(struct page *p, const struct bundle_order *o, const char *progr
     if (by_certificate) {
         say(p, "-c cert.pem -j key.pem -C ca.pem");
     } else {
-        say(p, "-u %.*s -k \"$(cut -d: -f2 psk.txt)\"", SLICE_ARG(o->device));
+        /* an opaque one begins with what a shell takes for a home */
+        const char *quote = o->psk_identity.n > 0 ? "'" : "";
+        struct slice identity = o->psk_identity.n > 0 ? o->psk_identity : o->device;
+        say(p, "-u %s%.*s%s -k \"$(cut -d: -f2 psk.txt)\"", quote, SLICE_ARG(identity), quote);
     }
     say(p, " 'coaps://%s%.*s%s:%u/mq/", is_v6 ? "[" : "", SLICE_ARG(o->host), is_v6 ? "]" : "",
         (unsigned)o->coaps_port);
@@ -192,6 +195,14 @@ enum err bundle_howto(const struct bundle_order *o, struct buf *ret)
     }
     if (o->coap_port != 0 && o->oscore != NULL) {
         oscore_section(&p, o);
+    }
+    if (o->is_successor) {
+        say(&p,
+            "These files follow others. What the device has opens until it has used these once "
+            "(a DTLS\nhandshake, an OSCORE request, a login), then for the overlap: put them "
+            "there, use them, and only\nthen forget the old ones. `sallyport device show "
+            "%.*s` says whether they were used.\n\n",
+            SLICE_ARG(o->device));
     }
     say(&p, "A refused connection says in the server's log what to do: `sallyport audit tail`.\n");
     return p.err;
