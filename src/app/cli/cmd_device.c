@@ -1,4 +1,4 @@
-/* device add, list, show, disable, enable, revoke, rotate, remove */
+/* device: one at a time; many by selector or file are cmd_fleet.c's */
 #include <dirent.h>
 #include <limits.h>
 #include <unistd.h>
@@ -159,7 +159,8 @@ static int add(struct cli *cli, const struct cli_command *self, const struct cli
         return CLI_USAGE;
     }
     return make_bundle(cli, self, a, "device.add",
-                       json_pack("{s:s,s:o}", "role", role, "attrs", attrs));
+                       json_pack("{s:s,s:o,s:s*}", "role", role, "attrs", attrs, "gateway",
+                                 cli_value(a, "--gateway")));
 }
 
 static int rotate(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
@@ -175,27 +176,42 @@ static int rotate(struct cli *cli, const struct cli_command *self, const struct 
                        json_pack("{s:I}", "overlap_s", (json_int_t)seconds));
 }
 
+static json_t *where_of(const struct cli_args *a)
+{
+    const char *const *given;
+    size_t n = cli_values(a, "--where", &given);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        (void)json_array_append_new(list, json_string(given[i]));
+    }
+    return list;
+}
+
 int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
     static const struct cli_option options[] = {
         {"--role", NULL, CLI_VALUE},      {"--attr", NULL, CLI_MANY},
         {"--credential", NULL, CLI_MANY}, {"--out", NULL, CLI_VALUE},
-        {"--where", NULL, CLI_VALUE},     {"--reason", NULL, CLI_VALUE},
-        {"--overlap", NULL, CLI_VALUE},   {NULL, NULL, CLI_FLAG}};
-    static const char *const simple[] = {"show", "disable", "enable", "revoke", "remove"};
+        {"--where", NULL, CLI_MANY},      {"--reason", NULL, CLI_VALUE},
+        {"--overlap", NULL, CLI_VALUE},   {"--gateway", NULL, CLI_VALUE},
+        {NULL, NULL, CLI_FLAG}};
+    static const char *const simple[] = {"show", "disable", "enable", "revoke", "remove", "assign"};
     struct cli_args a;
     if (!cli_parse(cli, self, options, argc, argv, &a)) {
         return CLI_USAGE;
     }
     const char *verb = a.n_words > 0 ? a.words[0] : "";
     if (strcmp(verb, "list") == 0 && a.n_words == 1) {
-        return cli_call(cli, "device.list", json_pack("{s:s*}", "where", cli_value(&a, "--where")),
-                        NULL, NULL);
+        return cli_call(cli, "device.list", json_pack("{s:o}", "where", where_of(&a)), NULL, NULL);
+    }
+    if (strcmp(verb, "role") == 0 && a.n_words == 3) {
+        return cli_call(cli, "device.role",
+                        json_pack("{s:s,s:s}", "name", a.words[1], "role", a.words[2]), NULL, NULL);
     }
     if (a.n_words != 2) {
         return cli_usage(cli, self,
                          "device does: add, list, show, disable, enable, revoke, rotate, "
-                         "remove, and one NAME");
+                         "remove, assign and one NAME, or role NAME ROLE");
     }
     if (strcmp(verb, "add") == 0) {
         return add(cli, self, &a);
@@ -207,10 +223,11 @@ int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char *
         if (strcmp(verb, simple[i]) == 0) {
             char full[32];
             snprintf(full, sizeof full, "device.%s", verb);
-            return cli_call(
-                cli, full,
-                json_pack("{s:s,s:s*}", "name", a.words[1], "reason", cli_value(&a, "--reason")),
-                NULL, NULL);
+            return cli_call(cli, full,
+                            json_pack("{s:s,s:s*,s:s*}", "name", a.words[1], "reason",
+                                      cli_value(&a, "--reason"), "gateway",
+                                      cli_value(&a, "--gateway")),
+                            NULL, NULL);
         }
     }
     return cli_usage(cli, self, "there is no device %s", verb);

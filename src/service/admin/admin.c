@@ -18,6 +18,8 @@ static const struct control_verb verbs[] = {
     {"device.revoke", verb_device_revoke},
     {"device.rotate", verb_device_rotate},
     {"device.remove", verb_device_remove},
+    {"device.role", verb_device_role},
+    {"device.assign", verb_device_assign},
     {"policy.check", verb_policy_check},
     {"policy.apply", verb_policy_apply},
     {"policy.explain", verb_policy_explain},

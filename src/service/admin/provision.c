@@ -196,6 +196,7 @@ enum err provision_device(const struct provision *p, const struct provision_orde
     TRY(pack(p, o, &made, &examples, &bundle, why));
     struct directory_order order = {.name = o->name,
                                     .role = o->role,
+                                    .gateway = o->gateway,
                                     .attrs = o->attrs,
                                     .n_attrs = o->n_attrs,
                                     .secrets = made.secrets,

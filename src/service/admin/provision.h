@@ -36,6 +36,7 @@ struct provision {
 
 struct provision_order {
     struct slice name, role;
+    struct slice gateway; /* that may speak for it; empty: none */
     const struct principal_attr *attrs;
     size_t n_attrs;
     unsigned credentials;  /* of enum provision_credential; 0: x509 */
