@@ -28,9 +28,9 @@ struct account {
     struct bucket connects, publishes;
     struct bucket replays; /* retained messages for its new subscriptions */
     uint32_t n_retained;
-    bool is_closed; /* disabled, revoked, removed or stale: nothing is allowed */
+    bool is_closed;       /* disabled, revoked, removed or stale: nothing is allowed */
     bool has_new_devices; /* of a gateway: an assignment changed, its subscriptions are due */
-    bool is_stale;  /* its rights could not be renewed yet: what it may have is not known */
+    bool is_stale;        /* its rights could not be renewed yet: what it may have is not known */
     uint64_t queued_bytes;
     struct queue_load *load; /* of the worker, borrowed: charged too. NULL: nobody counts */
     struct map sessions;     /* by client id */

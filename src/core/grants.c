@@ -19,9 +19,9 @@ struct grant {
 struct grants {
     const struct policy *policy;
     const struct principal *principal;
-    const struct role *role; /* NULL: the policy does not know it */
+    const struct role *role;     /* NULL: the policy does not know it */
     const struct people *people; /* borrowed; NULL: nobody is known */
-    struct slice client_id;  /* empty: none is allowed */
+    struct slice client_id;      /* empty: none is allowed */
     size_t from[RULE_KINDS + 1];
     uint8_t *texts;
     struct grant list[];
@@ -359,15 +359,19 @@ static void say_foreign(const struct grants *g, const struct grant *grant, const
         return;
     }
     if (p == NULL) {
-        say(ret, ERR_DENIED, "'" SHOWN_FORMAT "' is no device: gateway %s speaks for devices that "
-            "are assigned to it", SHOWN(device), gateway);
+        say(ret, ERR_DENIED,
+            "'" SHOWN_FORMAT "' is no device: gateway %s speaks for devices that "
+            "are assigned to it",
+            SHOWN(device), gateway);
         return;
     }
     const struct principal *own =
         p->gateway != 0 ? g->people->by_id(g->people->ctx, p->gateway) : NULL;
     if (own == NULL) {
-        say(ret, ERR_DENIED, "%s is assigned to no gateway: `device assign %s --gateway %s` lets %s "
-            "speak for it", p->name, p->name, gateway, gateway);
+        say(ret, ERR_DENIED,
+            "%s is assigned to no gateway: `device assign %s --gateway %s` lets %s "
+            "speak for it",
+            p->name, p->name, gateway, gateway);
     } else if (own->id != g->principal->id) {
         say(ret, ERR_DENIED, "%s is assigned to gateway %s, not to %s; `device assign` moves it",
             p->name, own->name, gateway);

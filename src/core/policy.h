@@ -119,10 +119,9 @@ enum err grants_resource(const struct grants *g, struct slice path, unsigned met
                          struct decision *ret);
 
 /* grants_each - every topic grant as the filter it means for this principal (borrowed for the
- * call), placeholders filled in, ${assigned} as '+', in the order of the role; is_exact: it holds no
- * wildcard. Nothing
- * when the principal is not active. For listings: what may be done is asked of grants_publish and
- * grants_subscribe. */
+ * call), placeholders filled in, ${assigned} as '+', in the order of the role; is_exact: it holds
+ * no wildcard. Nothing when the principal is not active. For listings: what may be done is asked of
+ * grants_publish and grants_subscribe. */
 void grants_each(const struct grants *g,
                  void (*each)(void *ctx, enum policy_action action, struct slice filter,
                               bool is_exact),

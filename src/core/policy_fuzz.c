@@ -39,8 +39,8 @@ static void crowd_make(struct crowd *crowd)
 {
     static const char *const NAMES[] = {"d1", "d2", "d3"};
     for (size_t i = 0; i < COUNT_OF(crowd->all); i++) {
-        enum err e = principal_new(i + 2, slice_text(NAMES[i]), slice_text("r"), NULL, 0,
-                                   &crowd->all[i]);
+        enum err e =
+            principal_new(i + 2, slice_text(NAMES[i]), slice_text("r"), NULL, 0, &crowd->all[i]);
         assert(e == OK);
         crowd->all[i]->gateway = i == 1 ? 9 : 1;
         crowd->all[i]->status = i == 2 ? PRINCIPAL_DISABLED : PRINCIPAL_ACTIVE;

@@ -535,8 +535,12 @@ static const struct gateway_case GATEWAYS[] = {
 static void test_gateway(void **state)
 {
     (void)state;
-    struct principal *all[] = {person(1, "gw", 0), person(2, "d1", 1), person(3, "d2", 9),
-                               person(4, "d3", 0), person(5, "d4", 1), person(9, "gw2", 0),
+    struct principal *all[] = {person(1, "gw", 0),
+                               person(2, "d1", 1),
+                               person(3, "d2", 9),
+                               person(4, "d3", 0),
+                               person(5, "d4", 1),
+                               person(9, "gw2", 0),
                                NULL};
     all[4]->status = PRINCIPAL_DISABLED;
     const struct people people = {.ctx = all, .by_name = crowd_by_name, .by_id = crowd_by_id};
@@ -598,12 +602,12 @@ static void test_gateway_templates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_publish),   cmocka_unit_test(test_subscribe),
-        cmocka_unit_test(test_resource),  cmocka_unit_test(test_explanations),
-        cmocka_unit_test(test_client_id), cmocka_unit_test(test_not_active),
-        cmocka_unit_test(test_templates), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_asking_allocates_nothing),
-        cmocka_unit_test(test_freshness), cmocka_unit_test(test_gateway),
+        cmocka_unit_test(test_publish),           cmocka_unit_test(test_subscribe),
+        cmocka_unit_test(test_resource),          cmocka_unit_test(test_explanations),
+        cmocka_unit_test(test_client_id),         cmocka_unit_test(test_not_active),
+        cmocka_unit_test(test_templates),         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_no_memory),         cmocka_unit_test(test_asking_allocates_nothing),
+        cmocka_unit_test(test_freshness),         cmocka_unit_test(test_gateway),
         cmocka_unit_test(test_gateway_templates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -189,12 +189,15 @@ static json_t *where_of(const struct cli_args *a)
 
 int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
-    static const struct cli_option options[] = {
-        {"--role", NULL, CLI_VALUE},      {"--attr", NULL, CLI_MANY},
-        {"--credential", NULL, CLI_MANY}, {"--out", NULL, CLI_VALUE},
-        {"--where", NULL, CLI_MANY},      {"--reason", NULL, CLI_VALUE},
-        {"--overlap", NULL, CLI_VALUE},   {"--gateway", NULL, CLI_VALUE},
-        {NULL, NULL, CLI_FLAG}};
+    static const struct cli_option options[] = {{"--role", NULL, CLI_VALUE},
+                                                {"--attr", NULL, CLI_MANY},
+                                                {"--credential", NULL, CLI_MANY},
+                                                {"--out", NULL, CLI_VALUE},
+                                                {"--where", NULL, CLI_MANY},
+                                                {"--reason", NULL, CLI_VALUE},
+                                                {"--overlap", NULL, CLI_VALUE},
+                                                {"--gateway", NULL, CLI_VALUE},
+                                                {NULL, NULL, CLI_FLAG}};
     static const char *const simple[] = {"show", "disable", "enable", "revoke", "remove", "assign"};
     struct cli_args a;
     if (!cli_parse(cli, self, options, argc, argv, &a)) {

@@ -39,7 +39,8 @@ enum err device_change_read(const struct admin *a, const struct control_request 
         why_set(why, "no such change of a device");
         return ERR_MALFORMED;
     }
-    if (c.kind == DEVICE_ROLE && (c.role == NULL || !policy_has_role(a->policy, slice_text(c.role)))) {
+    if (c.kind == DEVICE_ROLE &&
+        (c.role == NULL || !policy_has_role(a->policy, slice_text(c.role)))) {
         why_set(why, "the policy in force has no role %.64s; `policy apply` a policy that has",
                 c.role != NULL ? c.role : "");
         return ERR_NOT_FOUND;
@@ -228,10 +229,11 @@ enum err verb_device_assign(void *ctx, const struct control_request *r, uint64_t
     } else if (policy_is_gateway(a->policy, slice_text(e->principal->role))) {
         snprintf(what, sizeof what, "assigned to gateway %.64s", gateway);
     } else {
-        snprintf(what, sizeof what,
-                 "assigned to gateway %.64s, whose role %s has no grant with ${assigned}: it speaks "
-                 "for nobody until policy.yaml gives it one",
-                 gateway, e->principal->role);
+        snprintf(
+            what, sizeof what,
+            "assigned to gateway %.64s, whose role %s has no grant with ${assigned}: it speaks "
+            "for nobody until policy.yaml gives it one",
+            gateway, e->principal->role);
     }
     return change_one(ctx, r, "assign", token, reply, what);
 }

@@ -106,7 +106,8 @@ enum err verb_device_add(void *ctx, const struct control_request *r, uint64_t to
                                 .save_dir = slice_text(control_arg_text(r, "save_dir"))};
     AUTO(bundle_done) struct bundle bundle = {0};
     struct provision p = admin_provision(a);
-    enum err e = order_attrs(json_object_get(r->args, "attrs"), attrs, COUNT_OF(attrs), &o.n_attrs, &why);
+    enum err e =
+        order_attrs(json_object_get(r->args, "attrs"), attrs, COUNT_OF(attrs), &o.n_attrs, &why);
     if (e == OK) {
         e = order_credentials(json_object_get(r->args, "credentials"), &o.credentials, &why);
     }
@@ -209,11 +210,12 @@ static enum err list_line(const struct directory_version *v, const struct direct
     char kinds[64];
     char text[256];
     kinds_text(e, now, kinds, sizeof kinds);
-    snprintf(text, sizeof text, "%-24s %-12s %-9s %s", p->name, p->role, principal_status_name(p->status),
-             kinds);
-    return control_line(reply, json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:s}", "name", p->name, "gateway",
-                                         gateway_name(v, p), "role", p->role, "status", principal_status_name(p->status), "attrs",
-                                         attrs_json(p), "credentials", kinds, "text", text));
+    snprintf(text, sizeof text, "%-24s %-12s %-9s %s", p->name, p->role,
+             principal_status_name(p->status), kinds);
+    return control_line(reply, json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:s}", "name", p->name,
+                                         "gateway", gateway_name(v, p), "role", p->role, "status",
+                                         principal_status_name(p->status), "attrs", attrs_json(p),
+                                         "credentials", kinds, "text", text));
 }
 
 enum err verb_device_list(void *ctx, const struct control_request *r, uint64_t token,
@@ -347,16 +349,17 @@ enum err verb_device_show(void *ctx, const struct control_request *r, uint64_t t
     char seen[CLOCK_ISO8601_BYTES];
     admin_time_text(k != NULL ? k->seen_wall_ms : 0, seen);
     card_line(&card, "device", "%s", p->name);
-    card_line(&card, "status", "%s%s%s", principal_status_name(p->status), e->reason[0] != '\0' ? ": " : "",
-              e->reason);
+    card_line(&card, "status", "%s%s%s", principal_status_name(p->status),
+              e->reason[0] != '\0' ? ": " : "", e->reason);
     card_line(&card, "role", "%s%s", p->role,
               policy_has_role(a->policy, slice_text(p->role))
                   ? ""
                   : " (the policy in force does not know it: everything is denied)");
     if (p->gateway != 0) {
         card_line(&card, "gateway", "%s%s", gateway_name(v, p),
-                  directory_find_id(v, p->gateway) == NULL ? " (it was removed: nobody speaks for it)"
-                                                           : " may speak for it");
+                  directory_find_id(v, p->gateway) == NULL
+                      ? " (it was removed: nobody speaks for it)"
+                      : " may speak for it");
     }
     for (size_t i = 0; i < p->n_attrs; i++) {
         card_line(&card, "attribute", "%s=%s", p->attrs[i].key, p->attrs[i].value);
@@ -374,9 +377,10 @@ enum err verb_device_show(void *ctx, const struct control_request *r, uint64_t t
     }
     json_t *nameless = nameless_json(a, k, &card);
     return control_line(reply,
-                        json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:s,s:o,s:o,s:o,s:s}", "name",
-                                  p->name, "gateway", gateway_name(v, p), "role", p->role, "status", principal_status_name(p->status),
-                                  "reason", e->reason[0] != '\0' ? e->reason : "-", "created",
+                        json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:s,s:o,s:o,s:o,s:s}",
+                                  "name", p->name, "gateway", gateway_name(v, p), "role", p->role,
+                                  "status", principal_status_name(p->status), "reason",
+                                  e->reason[0] != '\0' ? e->reason : "-", "created",
                                   admin_time(e->created_wall_ms), "attrs", attrs_json(p),
                                   "credentials", credentials, "last_seen", seen, "peer", peer,
                                   "last_refusal", refusal, "last_proven_refusal", proven,

@@ -78,7 +78,8 @@ void recheck_subs(struct worker *w, struct account *a)
             EVENT_TEXT(&e, principal, slice_text(a->principal->name));
             EVENT_TEXT(&e, client_id, s->client_id);
             EVENT_TEXT(&e, target, sub_text(sub));
-            event_reason(&e, "the subscription ended with the new policy or assignment: %s", why.rule);
+            event_reason(&e, "the subscription ended with the new policy or assignment: %s",
+                         why.rule);
             worker_report(w, &e);
             unsub_recorded(w, s, sub_text(sub));
             sub_remove(w, sub);

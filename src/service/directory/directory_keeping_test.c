@@ -95,6 +95,43 @@ static void late_save(void **state)
     assert_int_equal(directory_damage(p->d)->missing + directory_damage(p->d)->exceptions, 0);
 }
 
+/* Role and gateway are the principal's own, so they are on record with it and outlive the gateway.
+ */
+static void role_and_gateway(void **state)
+{
+    struct test_place *p = *state;
+    struct why why = {{0}};
+    assert_int_equal(add(p, "gw", NULL, 0, NULL), OK);
+    assert_int_equal(add(p, "d", NULL, 0, NULL), OK);
+    assert_int_equal(directory_assign(p->d, TEXT("d"), TEXT("gw"), NULL), OK);
+    assert_int_equal(directory_set_role(p->d, TEXT("d"), TEXT("lamp"), NULL), OK);
+    assert_int_equal(directory_disable(p->d, TEXT("d"), TEXT("why")), OK);
+    assert_int_equal(directory_assign(p->d, TEXT("d"), TEXT("d"), &why), ERR_DENIED);
+    assert_int_equal(directory_assign(p->d, TEXT("d"), TEXT("nobody"), &why), ERR_NOT_FOUND);
+    assert_non_null(strstr(why.text, "no gateway nobody"));
+    assert_int_equal(directory_assign(p->d, TEXT("nobody"), TEXT("gw"), NULL), ERR_NOT_FOUND);
+    assert_int_equal(directory_set_role(p->d, TEXT("d"), TEXT("a b"), NULL), ERR_MALFORMED);
+    reopen(p);
+    VERSION(p);
+    const struct directory_entry *e = directory_find(v, TEXT("d"));
+    assert_int_equal(e->principal->gateway, directory_find(v, TEXT("gw"))->principal->id);
+    assert_string_equal(e->principal->role, "lamp");
+    assert_string_equal(e->reason, "why");
+    assert_int_equal(e->principal->status, PRINCIPAL_DISABLED);
+    /* Another of the same name is another gateway. */
+    assert_int_equal(directory_remove(p->d, TEXT("gw")), OK);
+    assert_int_equal(add(p, "gw", NULL, 0, NULL), OK);
+    AUTO(version_done) const struct directory_version *after = directory_current(p->d);
+    assert_int_not_equal(directory_find(after, TEXT("d"))->principal->gateway,
+                         directory_find(after, TEXT("gw"))->principal->id);
+    assert_int_equal(directory_assign(p->d, TEXT("d"), TEXT(""), NULL), OK);
+    assert_int_equal(directory_revoke(p->d, TEXT("gw"), TEXT("stolen")), OK);
+    assert_int_equal(directory_assign(p->d, TEXT("d"), TEXT("gw"), NULL), ERR_DENIED);
+    assert_int_equal(directory_revoke(p->d, TEXT("d"), TEXT("stolen")), OK);
+    assert_int_equal(directory_assign(p->d, TEXT("d"), TEXT(""), NULL), ERR_DENIED);
+    assert_int_equal(directory_set_role(p->d, TEXT("d"), TEXT("lamp"), NULL), ERR_DENIED);
+}
+
 static void there_is_one(void **state)
 {
     struct test_place *p = *state;
@@ -355,6 +392,7 @@ int main(void)
         CASE(old_copy),
         CASE(old_head),
         CASE(ended_exception_stays_ended),
+        CASE(role_and_gateway),
         CASE(there_is_one),
         cmocka_unit_test(there_is_none),
     };

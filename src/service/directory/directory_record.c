@@ -523,10 +523,11 @@ enum err principal_from_json(json_t *json, const struct credential_guard *guard,
     json_t *attrs_json = NULL;
     json_t *credentials_json = NULL;
     enum principal_status status;
-    if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:o, s:o, s?I}",
-                       "id", &id, "epoch", &epoch, "created", &created, "name", &name, "role",
-                       &role, "status", &status_name, "reason", &reason, "attrs", &attrs_json,
-                       "credentials", &credentials_json, "gateway", &gateway) != 0) {
+    if (json_unpack_ex(json, NULL, JSON_STRICT,
+                       "{s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:o, s:o, s?I}", "id", &id, "epoch",
+                       &epoch, "created", &created, "name", &name, "role", &role, "status",
+                       &status_name, "reason", &reason, "attrs", &attrs_json, "credentials",
+                       &credentials_json, "gateway", &gateway) != 0) {
         return unpack_failed();
     }
     if (id <= 0 || epoch <= 0 || gateway < 0 || !find_status(status_name, &status)) {
