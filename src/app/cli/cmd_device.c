@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "app/cli/commands.h"
+#include "app/cli/fleet.h"
 #include "service/admin/provision.h"
 #include "service/directory/settings.h"
 
@@ -13,7 +14,7 @@ static void json_release(json_t **j)
 }
 
 /* "K=V" options as an object; NULL after a usage message. */
-static json_t *attrs_of(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+json_t *device_attrs(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
 {
     const char *const *given;
     size_t n = cli_values(a, "--attr", &given);
@@ -40,8 +41,8 @@ static json_t *attrs_of(struct cli *cli, const struct cli_command *self, const s
     return TAKE(attrs);
 }
 
-static json_t *credentials_of(struct cli *cli, const struct cli_command *self,
-                              const struct cli_args *a)
+json_t *device_credentials(struct cli *cli, const struct cli_command *self,
+                           const struct cli_args *a)
 {
     const char *const *given;
     size_t n = cli_values(a, "--credential", &given);
@@ -59,7 +60,7 @@ static json_t *credentials_of(struct cli *cli, const struct cli_command *self,
 }
 
 /* howto.txt names the bundle's place, and its lines are pasted anywhere. */
-static bool absolute(const char *dir, char dst[PATH_MAX])
+bool device_absolute(const char *dir, char dst[PATH_MAX])
 {
     char here[PATH_MAX] = "";
     if (dir[0] != '/' && getcwd(here, sizeof here) == NULL) {
@@ -70,7 +71,7 @@ static bool absolute(const char *dir, char dst[PATH_MAX])
 }
 
 /* Nothing is registered before there is a place for the bundle. */
-static bool place_is_free(const char *dir)
+bool device_place_is_free(const char *dir)
 {
     DIR *d = opendir(dir);
     if (d == NULL) {
@@ -119,7 +120,7 @@ static int make_bundle(struct cli *cli, const struct cli_command *self, const st
                        const char *verb, json_t *args)
 {
     AUTO(json_release) json_t *owned = args;
-    AUTO(json_release) json_t *credentials = credentials_of(cli, self, a);
+    AUTO(json_release) json_t *credentials = device_credentials(cli, self, a);
     const char *name = a->words[1];
     if (owned == NULL || credentials == NULL) {
         return CLI_USAGE;
@@ -132,10 +133,10 @@ static int make_bundle(struct cli *cli, const struct cli_command *self, const st
         saving.dir = name;
     }
     char whole[PATH_MAX];
-    if (!absolute(saving.dir, whole)) {
+    if (!device_absolute(saving.dir, whole)) {
         return cli_fail(cli, "%s: this path is too long", saving.dir);
     }
-    if (!place_is_free(saving.dir)) {
+    if (!device_place_is_free(saving.dir)) {
         return cli_fail(cli, "%s is not empty; choose another place with --out", saving.dir);
     }
     if (json_object_set_new(owned, "name", json_string(name)) != 0 ||
@@ -154,7 +155,7 @@ static int add(struct cli *cli, const struct cli_command *self, const struct cli
                          "device add needs --role; the default policy has sensor, "
                          "actuator and console");
     }
-    json_t *attrs = attrs_of(cli, self, a);
+    json_t *attrs = device_attrs(cli, self, a);
     if (attrs == NULL) {
         return CLI_USAGE;
     }
@@ -163,20 +164,31 @@ static int add(struct cli *cli, const struct cli_command *self, const struct cli
                                  cli_value(a, "--gateway")));
 }
 
-static int rotate(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+int device_overlap(struct cli *cli, const struct cli_command *self, const struct cli_args *a,
+                   uint64_t *ret_s)
 {
-    static const struct setting row = {"--overlap", SETTING_DURATION, 0, 30 * 86400, "", 0, 8};
+    static const struct setting row = {
+        "--overlap", SETTING_DURATION, 0, PROVISION_OVERLAP_MAX_S, "", 0, 8};
     const char *overlap = cli_value(a, "--overlap");
     char why[SETTING_WHY_BYTES];
+    *ret_s = 0;
+    return overlap != NULL && setting_parse(&row, slice_text(overlap), 0, why, ret_s) != OK
+               ? cli_usage(cli, self, "%s", why)
+               : CLI_DONE;
+}
+
+static int rotate(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
     uint64_t seconds = 0;
-    if (overlap != NULL && setting_parse(&row, slice_text(overlap), 0, why, &seconds) != OK) {
-        return cli_usage(cli, self, "%s", why);
+    int code = device_overlap(cli, self, a, &seconds);
+    if (code != CLI_DONE) {
+        return code;
     }
     return make_bundle(cli, self, a, "device.rotate",
                        json_pack("{s:I}", "overlap_s", (json_int_t)seconds));
 }
 
-static json_t *where_of(const struct cli_args *a)
+json_t *device_where(const struct cli_args *a)
 {
     const char *const *given;
     size_t n = cli_values(a, "--where", &given);
@@ -197,6 +209,8 @@ int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char *
                                                 {"--reason", NULL, CLI_VALUE},
                                                 {"--overlap", NULL, CLI_VALUE},
                                                 {"--gateway", NULL, CLI_VALUE},
+                                                {"--from", NULL, CLI_VALUE},
+                                                {"--dry-run", NULL, CLI_FLAG},
                                                 {NULL, NULL, CLI_FLAG}};
     static const char *const simple[] = {"show", "disable", "enable", "revoke", "remove", "assign"};
     struct cli_args a;
@@ -205,7 +219,11 @@ int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char *
     }
     const char *verb = a.n_words > 0 ? a.words[0] : "";
     if (strcmp(verb, "list") == 0 && a.n_words == 1) {
-        return cli_call(cli, "device.list", json_pack("{s:o}", "where", where_of(&a)), NULL, NULL);
+        return cli_call(cli, "device.list", json_pack("{s:o}", "where", device_where(&a)), NULL,
+                        NULL);
+    }
+    if (fleet_is_meant(&a)) {
+        return cmd_fleet(cli, self, &a);
     }
     if (strcmp(verb, "role") == 0 && a.n_words == 3) {
         return cli_call(cli, "device.role",
@@ -214,7 +232,8 @@ int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char *
     if (a.n_words != 2) {
         return cli_usage(cli, self,
                          "device does: add, list, show, disable, enable, revoke, rotate, "
-                         "remove, assign and one NAME, or role NAME ROLE");
+                         "remove, assign and one NAME, or role NAME ROLE; for many --where "
+                         "KEY=VALUE in place of NAME");
     }
     if (strcmp(verb, "add") == 0) {
         return add(cli, self, &a);

@@ -197,6 +197,6 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_audit_tail, verb_backup_pin, verb_master_key_rotate, verb_retained_list,
     verb_retained_purge, verb_retained_undo, verb_setaside_list, verb_setaside_replay,
     verb_setaside_drop, verb_certs_renew, verb_certs_list, verb_certs_plan, verb_device_role,
-    verb_device_assign;
+    verb_device_assign, verb_fleet_select, verb_fleet_change, verb_fleet_add, verb_fleet_rotate;
 
 #endif

@@ -136,7 +136,7 @@ enum err verb_device_rotate(void *ctx, const struct control_request *r, uint64_t
     AUTO(bundle_done) struct bundle bundle = {0};
     struct provision p = admin_provision(a);
     enum err e = order_credentials(json_object_get(r->args, "credentials"), &o.credentials, &why);
-    if (overlap_s < 0 || overlap_s > 30 * 86400) {
+    if (overlap_s < 0 || overlap_s > PROVISION_OVERLAP_MAX_S) {
         return control_finish(reply, 1, "old and new credentials overlap for at most 30 days");
     }
     if (e == OK) {

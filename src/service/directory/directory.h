@@ -134,6 +134,9 @@ MUST_USE enum err directory_rotate(struct directory *d, struct slice name,
                                    const struct directory_secret *secret, int64_t overlap_ms,
                                    int64_t now_wall_ms, struct why *why);
 
+/* directory_withdraw - takes back credentials that were made since then and that nobody has used:
+ * whoever was to have them never got them. ERR_NOT_FOUND. Changes nothing when there are none. */
+MUST_USE enum err directory_withdraw(struct directory *d, struct slice name, int64_t since_wall_ms);
 /* directory_set_role - ERR_MALFORMED: no name of a role; ERR_DENIED with *why: revoked. Whether a
  * policy has that role is the caller's to ask. */
 MUST_USE enum err directory_set_role(struct directory *d, struct slice name, struct slice role,

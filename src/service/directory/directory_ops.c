@@ -377,6 +377,29 @@ enum err directory_rotate(struct directory *d, struct slice name,
     return replace(d, &next, e, &s, slice_text(e->reason), list.items, list.n);
 }
 
+enum err directory_withdraw(struct directory *d, struct slice name, int64_t since_wall_ms)
+{
+    AUTO(version_autofree) struct directory_version *next = NULL;
+    AUTO(credential_list_done) struct credential_list list = {0};
+    TRY(change_begin(d, &next));
+    const struct directory_entry *e = directory_find(next, name);
+    if (e == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    for (size_t i = 0; i < e->n_credentials; i++) {
+        const struct credential *c = e->credentials[i];
+        if (c->created_wall_ms < since_wall_ms ||
+            atomic_load_explicit(&c->used_wall_ms, memory_order_relaxed) != 0) {
+            list.items[list.n++] = credential_ref(c);
+        }
+    }
+    if (list.n == e->n_credentials) {
+        return OK;
+    }
+    struct successor s = same(e->principal);
+    return replace(d, &next, e, &s, slice_text(e->reason), list.items, list.n);
+}
+
 /* ---- policy ---- */
 
 enum err directory_policy_changed(struct directory *d, uint64_t *ret_epoch)
