@@ -205,7 +205,7 @@ static enum err read_heading(const struct reading *r, struct slice line, struct 
     char text[FLEET_LINE_MAX];
     bool more = true, has_name = false;
     while (more) {
-        struct slice key;
+        struct slice key = {0};
         TRY(next_field(r, &line, text, &key, &more));
         if (h->n == FLEET_COLUMNS_MAX) {
             return complain(r, ERR_LIMIT, "at most %d columns", FLEET_COLUMNS_MAX);
@@ -251,7 +251,7 @@ static enum err read_csv_row(struct reading *r, const struct heading *h, struct 
         return ERR_NOMEM;
     }
     while (more) {
-        struct slice value;
+        struct slice value = {0};
         TRY(next_field(r, &line, text, &value, &more));
         if (n == h->n) {
             return complain(r, ERR_MALFORMED, "more fields than the heading has columns");

@@ -132,6 +132,38 @@ static void role_and_gateway(void **state)
     assert_int_equal(directory_set_role(p->d, TEXT("d"), TEXT("lamp"), NULL), ERR_DENIED);
 }
 
+/* A rotation whose bundle was lost is taken back; what was there before keeps its overlap. */
+static void withdrawal(void **state)
+{
+    struct test_place *p = *state;
+    char t[3][64];
+    struct directory_secret s[3];
+    const int64_t later = TEST_NOW + TEST_DAY_MS;
+    for (unsigned i = 0; i < 3; i++) {
+        s[i] = test_secret(CREDENTIAL_PSK, 700 + i, t[i]);
+    }
+    assert_int_equal(directory_withdraw(p->d, TEXT("a"), 0), ERR_NOT_FOUND);
+    assert_int_equal(add(p, "a", &s[0], 1, NULL), OK);
+    assert_int_equal(directory_rotate(p->d, TEXT("a"), &s[1], TEST_HOUR_MS, later, NULL), OK);
+    VERSION(p);
+    assert_int_equal(directory_withdraw(p->d, TEXT("a"), later + 1), OK);
+    AUTO(version_done) const struct directory_version *same = directory_current(p->d);
+    assert_ptr_equal(same, v); /* there were none */
+    assert_int_equal(directory_withdraw(p->d, TEXT("a"), later), OK);
+    assert_int_equal(directory_rotate(p->d, TEXT("a"), &s[2], TEST_HOUR_MS, later + 5, NULL), OK);
+    AUTO(version_done) const struct directory_version *after = directory_current(p->d);
+    struct directory_live live = directory_live(after, TEXT("a"), CREDENTIAL_PSK, later + 6);
+    assert_int_equal(live.n, 2);
+    assert_int_equal(live.credentials[0]->created_wall_ms, later + 5);
+    assert_int_equal(live.credentials[1]->created_wall_ms, TEST_NOW);
+    assert_int_equal(live.credentials[1]->expires_wall_ms, later + TEST_HOUR_MS);
+    /* What somebody has used has arrived. */
+    credential_used(live.credentials[0], later + 7);
+    assert_int_equal(directory_withdraw(p->d, TEXT("a"), later), OK);
+    AUTO(version_done) const struct directory_version *last = directory_current(p->d);
+    assert_ptr_equal(last, after);
+}
+
 static void there_is_one(void **state)
 {
     struct test_place *p = *state;
@@ -393,6 +425,7 @@ int main(void)
         CASE(old_head),
         CASE(ended_exception_stays_ended),
         CASE(role_and_gateway),
+        CASE(withdrawal),
         CASE(there_is_one),
         cmocka_unit_test(there_is_none),
     };
