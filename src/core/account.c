@@ -30,6 +30,12 @@ enum err account_new(const struct policy *policy, const struct principal *princi
     return OK;
 }
 
+void account_know(struct account *a, const struct people *people)
+{
+    a->people = people;
+    grants_know(a->grants, people);
+}
+
 struct account *account_free(struct account *a)
 {
     if (a == NULL) {
@@ -68,6 +74,7 @@ enum err account_renew(struct account *a, const struct policy *policy,
     }
     grants_free(a->grants);
     a->grants = grants;
+    grants_know(grants, a->people);
     a->epoch = epoch;
     principal_ref(principal);
     principal_unref(a->principal);

@@ -20,6 +20,7 @@ struct queue_load {
 struct account {
     const struct principal *principal; /* shared */
     struct grants *grants;             /* owned; compiled for this principal at `epoch` */
+    const struct people *people;       /* of the worker, borrowed: account_know */
     uint64_t epoch;                    /* policy epoch of the grants */
     uint64_t flow_told_epoch;          /* a message that must not pass was reported in this epoch */
     uint32_t segment;                  /* of the principal: core/flow.h */
@@ -27,8 +28,9 @@ struct account {
     struct bucket connects, publishes;
     struct bucket replays; /* retained messages for its new subscriptions */
     uint32_t n_retained;
-    bool is_closed; /* disabled, revoked, removed or stale: nothing is allowed */
-    bool is_stale;  /* its rights could not be renewed yet: what it may have is not known */
+    bool is_closed;       /* disabled, revoked, removed or stale: nothing is allowed */
+    bool has_new_devices; /* of a gateway: an assignment changed, its subscriptions are due */
+    bool is_stale;        /* its rights could not be renewed yet: what it may have is not known */
     uint64_t queued_bytes;
     struct queue_load *load; /* of the worker, borrowed: charged too. NULL: nobody counts */
     struct map sessions;     /* by client id */
@@ -38,6 +40,9 @@ struct account {
 MUST_USE enum err account_new(const struct policy *policy, const struct principal *principal,
                               uint64_t epoch, const struct siphash_key *key, uint64_t now_ms,
                               struct account **ret);
+/* account_know - whom its rights are looked up with when it is a gateway; borrowed for life, kept
+ * over account_renew. */
+void account_know(struct account *a, const struct people *people);
 /* account_free - its sessions must be gone. */
 struct account *account_free(struct account *a);
 /* account_is_rested - its budgets are full again, so a new account would be the same as this one.

@@ -19,8 +19,9 @@ struct grant {
 struct grants {
     const struct policy *policy;
     const struct principal *principal;
-    const struct role *role; /* NULL: the policy does not know it */
-    struct slice client_id;  /* empty: none is allowed */
+    const struct role *role;     /* NULL: the policy does not know it */
+    const struct people *people; /* borrowed; NULL: nobody is known */
+    struct slice client_id;      /* empty: none is allowed */
     size_t from[RULE_KINDS + 1];
     uint8_t *texts;
     struct grant list[];
@@ -53,6 +54,10 @@ static enum err expand(struct slice template, const struct principal *p, bool is
     enum err e = OK;
     while (template_next(&template, &part, &e)) {
         struct slice text = part.is_key ? key_value(p, part.text) : part.text;
+        if (part.is_key && is_level && slice_is(part.text, TEMPLATE_ASSIGNED)) {
+            wr_u8(w, '+'); /* which device it is, is asked with every question */
+            continue;
+        }
         if (part.is_key && (text.n == 0 || (is_level && !is_one_level(text)))) {
             *ret_key = part.text;
             return text.n == 0 ? ERR_NOT_FOUND : ERR_MALFORMED;
@@ -70,7 +75,7 @@ static size_t expanded_bytes(struct slice template, const struct principal *p)
     enum err e = OK;
     size_t n = 0;
     while (template_next(&template, &part, &e)) {
-        n += part.is_key ? key_value(p, part.text).n : part.text.n;
+        n += part.is_key ? key_value(p, part.text).n + 1 : part.text.n;
     }
     return n;
 }
@@ -149,6 +154,16 @@ struct grants *grants_free(struct grants *g)
     principal_unref(g->principal);
     mem_free(g->texts);
     return mem_free(g);
+}
+
+void grants_know(struct grants *g, const struct people *people)
+{
+    g->people = people;
+}
+
+bool grants_is_gateway(const struct grants *g)
+{
+    return g->role != NULL && g->role->is_gateway;
 }
 
 const struct principal *grants_principal(const struct grants *g)
@@ -233,7 +248,8 @@ static void say_allowed(const struct grants *g, const struct grant *grant, struc
         SHOWN(grant->rule->text));
 }
 
-static bool reaches(const struct grant *grant, const struct question *q)
+/* As if every device were assigned. */
+static bool fits(const struct grant *grant, const struct question *q)
 {
     if (grant->is_exact) {
         return slice_equal(grant->text, q->what);
@@ -243,6 +259,40 @@ static bool reaches(const struct grant *grant, const struct question *q)
     }
     return slice_has_prefix(q->what, slice_head(grant->text, grant->n_fixed)) &&
            topic_matches(grant->text, q->what);
+}
+
+/* What stands in the level that names a device; empty: there is none. */
+static struct slice assigned_level(const struct grant *grant, struct slice what)
+{
+    struct slice level = {0};
+    bool more = true;
+    for (size_t i = 0; i < grant->rule->assigned; i++) {
+        if (!more) {
+            return (struct slice){0};
+        }
+        level = slice_cut(&what, '/', &more);
+    }
+    return level;
+}
+
+static const struct principal *person(const struct grants *g, struct slice name)
+{
+    return g->people != NULL && principal_name_ok(name) ? g->people->by_name(g->people->ctx, name)
+                                                        : NULL;
+}
+
+static bool speaks_for(const struct grants *g, const struct grant *grant, struct slice what)
+{
+    if (grant->rule->assigned == 0) {
+        return true;
+    }
+    const struct principal *p = person(g, assigned_level(grant, what));
+    return p != NULL && p->gateway == g->principal->id && p->status == PRINCIPAL_ACTIVE;
+}
+
+static bool reaches(const struct grants *g, const struct grant *grant, const struct question *q)
+{
+    return fits(grant, q) && speaks_for(g, grant, q->what);
 }
 
 static bool allows(const struct rule *rule, const struct question *q)
@@ -296,6 +346,41 @@ static const struct rule *find_switched_off(const struct grants *g, enum rule_ki
     return NULL;
 }
 
+/* The grant is for a device that is not this gateway's to speak for. */
+static void say_foreign(const struct grants *g, const struct grant *grant, const struct question *q,
+                        struct decision *ret)
+{
+    struct slice device = assigned_level(grant, q->what);
+    const struct principal *p = person(g, device);
+    const char *gateway = g->principal->name;
+    if (topic_has_wildcard(device)) {
+        say(ret, ERR_DENIED, "role %s: %s names one device of the gateway in place of '%.*s'",
+            g->role->name, KIND_NAME[q->kind], SLICE_ARG(slice_head(device, 1)));
+        return;
+    }
+    if (p == NULL) {
+        say(ret, ERR_DENIED,
+            "'" SHOWN_FORMAT "' is no device: gateway %s speaks for devices that "
+            "are assigned to it",
+            SHOWN(device), gateway);
+        return;
+    }
+    const struct principal *own =
+        p->gateway != 0 ? g->people->by_id(g->people->ctx, p->gateway) : NULL;
+    if (own == NULL) {
+        say(ret, ERR_DENIED,
+            "%s is assigned to no gateway: `device assign %s --gateway %s` lets %s "
+            "speak for it",
+            p->name, p->name, gateway, gateway);
+    } else if (own->id != g->principal->id) {
+        say(ret, ERR_DENIED, "%s is assigned to gateway %s, not to %s; `device assign` moves it",
+            p->name, own->name, gateway);
+    } else {
+        say(ret, ERR_DENIED, "%s, assigned to gateway %s, is %s: nobody speaks for it", p->name,
+            gateway, p->status == PRINCIPAL_DISABLED ? "disabled" : "revoked");
+    }
+}
+
 static void say_denied(const struct grants *g, const struct question *q, struct decision *ret)
 {
     const char *who = g->principal->name;
@@ -310,8 +395,14 @@ static void say_denied(const struct grants *g, const struct question *q, struct 
         return;
     }
     for (size_t i = g->from[q->kind]; i < g->from[q->kind + 1]; i++) {
-        if (reaches(&g->list[i], q)) {
+        if (reaches(g, &g->list[i], q)) {
             say_near(g, &g->list[i], q, ret);
+            return;
+        }
+    }
+    for (size_t i = g->from[q->kind]; i < g->from[q->kind + 1]; i++) {
+        if (fits(&g->list[i], q)) {
+            say_foreign(g, &g->list[i], q, ret);
             return;
         }
     }
@@ -341,7 +432,7 @@ static enum err ask(const struct grants *g, const struct question *q, struct dec
 {
     for (size_t i = g->from[q->kind]; may_act(g) && i < g->from[q->kind + 1]; i++) {
         const struct grant *grant = &g->list[i];
-        if (allows(grant->rule, q) && reaches(grant, q)) {
+        if (allows(grant->rule, q) && reaches(g, grant, q)) {
             if (ret != NULL) {
                 say_allowed(g, grant, ret);
             }
@@ -371,7 +462,7 @@ uint32_t grants_freshness(const struct grants *g, struct slice topic)
     }
     for (size_t i = g->from[RULE_PUBLISH]; i < g->from[RULE_PUBLISH + 1]; i++) {
         uint32_t asked = g->list[i].rule->freshness_s;
-        if (asked > 0 && (least == 0 || asked < least) && reaches(&g->list[i], &q)) {
+        if (asked > 0 && (least == 0 || asked < least) && reaches(g, &g->list[i], &q)) {
             least = asked;
         }
     }

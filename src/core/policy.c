@@ -99,15 +99,27 @@ static enum err parts_check(struct slice text)
     return e;
 }
 
+static bool has_assigned(struct slice text)
+{
+    struct template_part part;
+    enum err e = OK;
+    while (template_next(&text, &part, &e)) {
+        if (part.is_key && slice_is(part.text, TEMPLATE_ASSIGNED)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool has_wild(struct slice level)
 {
     return slice_find(level, '+') < level.n || slice_find(level, '#') < level.n;
 }
 
 /* A placeholder's key is a name, so no '/', '+' or '#' of the text belongs to one. */
-static enum err levels_check(struct slice text)
+static enum err levels_check(struct slice text, size_t *ret_assigned)
 {
-    size_t n = 0;
+    size_t n = 0, assigned = 0;
     bool more = true;
     while (more) {
         struct slice level = slice_cut(&text, '/', &more);
@@ -118,7 +130,14 @@ static enum err levels_check(struct slice text)
         if (++n > POLICY_LEVELS_MAX) {
             return ERR_LIMIT;
         }
+        if (has_assigned(level)) {
+            if (assigned > 0 || !slice_is(level, "${" TEMPLATE_ASSIGNED "}")) {
+                return ERR_MALFORMED; /* one level is one device, whole */
+            }
+            assigned = n;
+        }
     }
+    *ret_assigned = assigned;
     return OK;
 }
 
@@ -164,6 +183,12 @@ const struct role *policy_find_role(const struct policy *p, struct slice name)
 bool policy_has_role(const struct policy *p, struct slice name)
 {
     return role_named(p, name) != NULL;
+}
+
+bool policy_is_gateway(const struct policy *p, struct slice role)
+{
+    const struct role *r = policy_find_role(p, role);
+    return r != NULL && r->is_gateway;
 }
 
 bool policy_is_many(const struct policy *p, struct slice name)
@@ -212,6 +237,9 @@ enum err role_set_client_id(struct role *r, struct slice template)
         return ERR_MALFORMED; /* a '*' that means itself would be read as a wildcard */
     }
     TRY(parts_check(template));
+    if (has_assigned(template)) {
+        return ERR_MALFORMED; /* a gateway connects as itself */
+    }
     struct slice copy;
     TRY(policy_text_copy(template, &copy));
     policy_text_free(r->client_id);
@@ -242,6 +270,7 @@ static enum err rule_add(struct role *r, const struct rule *rule)
     struct rule kept = *rule;
     TRY(policy_text_copy(rule->text, &kept.text));
     r->rules[r->n_rules++] = kept;
+    r->is_gateway = r->is_gateway || rule->assigned > 0;
     return OK;
 }
 
@@ -254,10 +283,12 @@ enum err role_add_topic(struct role *r, enum policy_action action, struct slice 
     if (filter.n == 0 || qos > 2 || is_share) {
         return ERR_MALFORMED;
     }
+    size_t assigned = 0;
     TRY(parts_check(filter));
-    TRY(levels_check(filter));
+    TRY(levels_check(filter, &assigned));
     struct rule rule = {.kind = action == POLICY_PUBLISH ? RULE_PUBLISH : RULE_SUBSCRIBE,
                         .text = filter,
+                        .assigned = assigned,
                         .retain = retain,
                         .qos = qos,
                         .line = line};
@@ -279,8 +310,13 @@ enum err role_add_resource(struct role *r, struct slice path, unsigned methods, 
     if (!is_place || methods == 0 || (methods & ~METHODS_ALL) != 0) {
         return ERR_MALFORMED;
     }
+    size_t assigned = 0;
     TRY(parts_check(path));
-    TRY(levels_check(path));
-    struct rule rule = {.kind = RULE_RESOURCE, .text = path, .methods = methods, .line = line};
+    TRY(levels_check(path, &assigned));
+    struct rule rule = {.kind = RULE_RESOURCE,
+                        .text = path,
+                        .assigned = assigned,
+                        .methods = methods,
+                        .line = line};
     return rule_add(r, &rule);
 }

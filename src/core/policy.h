@@ -8,6 +8,11 @@
  * an empty one, grants nothing.
  *
  * grants are a policy compiled for one principal. All questions are asked of grants.
+ *
+ * A level that is ${assigned} makes a grant for a gateway: it matches the names of the devices that
+ * are assigned to whoever acts (principal.gateway) and are active, and nothing else. Who that is,
+ * is looked up when the question is asked (core/people.h). A subscription names the device: a
+ * wildcard at that level is not covered.
  */
 #ifndef CORE_POLICY_H
 #define CORE_POLICY_H
@@ -15,6 +20,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 #include "core/limits.h"
+#include "core/people.h"
 #include "core/principal.h"
 
 struct policy;
@@ -43,15 +49,15 @@ const struct policy *policy_unref(const struct policy *p);
 /* policy_add_role - an empty role: client id "${device}", default limits. ERR_EXISTS, ERR_MALFORMED
  * (name), ERR_NOMEM. *ret is borrowed from the policy. */
 MUST_USE enum err policy_add_role(struct policy *p, struct slice name, struct role **ret);
-/* role_set_client_id - template like "${device}" or "${device}-1"; "*" allows any. ERR_MALFORMED,
- * ERR_NOMEM. */
+/* role_set_client_id - template like "${device}" or "${device}-1"; "*" allows any. ERR_MALFORMED
+ * (${assigned}, too), ERR_NOMEM. */
 MUST_USE enum err role_set_client_id(struct role *r, struct slice template);
 void role_set_many(struct role *r, bool many);
 struct role_limits *role_limits(struct role *r);
 /* role_add_topic - a grant on topics. `filter` is a template of a topic filter. retain and qos
  * (0..2) only mean something for POLICY_PUBLISH; qos is the highest allowed. line is for
  * explanations (0: unknown). ERR_MALFORMED: not a valid filter template (a '+' or '#' not alone in
- * its level, an unclosed placeholder, a leading
+ * its level, an unclosed placeholder, ${assigned} twice or not alone in its level, a leading
  * "$share"), ERR_LIMIT: over POLICY_GRANTS_MAX or the topic limits, ERR_NOMEM. */
 enum { POLICY_GRANTS_MAX = 256, POLICY_ROLES_MAX = 1024, POLICY_LEVELS_MAX = 128 };
 MUST_USE enum err role_add_topic(struct role *r, enum policy_action action, struct slice filter,
@@ -68,6 +74,8 @@ MUST_USE enum err role_add_resource(struct role *r, struct slice path, unsigned 
                                     uint32_t line);
 /* policy_has_role - for checks when a principal or exception names one. */
 bool policy_has_role(const struct policy *p, struct slice name);
+/* policy_is_gateway - some grant of this role is for ${assigned}. */
+bool policy_is_gateway(const struct policy *p, struct slice role);
 /* policy_is_many - see role_set_many; false when there is no such role. */
 bool policy_is_many(const struct policy *p, struct slice name);
 
@@ -76,7 +84,7 @@ bool policy_is_many(const struct policy *p, struct slice name);
 /* decision - the answer and the rule that gave it, for events and `policy explain`. */
 struct decision {
     enum err err;   /* OK or ERR_DENIED */
-    char rule[192]; /* "role sensor, line 7: publish sensors/${site}/${device}/+" or why nothing
+    char rule[256]; /* "role sensor, line 7: publish sensors/${site}/${device}/+" or why nothing
                        allows it */
 };
 
@@ -85,6 +93,11 @@ struct decision {
 MUST_USE enum err grants_new(const struct policy *policy, const struct principal *principal,
                              struct grants **ret);
 struct grants *grants_free(struct grants *g);
+/* grants_know - whom ${assigned} is looked up with; borrowed for life. Without it a gateway speaks
+ * for nobody. */
+void grants_know(struct grants *g, const struct people *people);
+/* grants_is_gateway - some grant is for ${assigned}: what it allows changes with the directory. */
+bool grants_is_gateway(const struct grants *g);
 const struct principal *grants_principal(const struct grants *g);
 const struct role_limits *grants_limits(const struct grants *g);
 const struct policy *grants_policy(const struct grants *g);
@@ -106,9 +119,9 @@ enum err grants_resource(const struct grants *g, struct slice path, unsigned met
                          struct decision *ret);
 
 /* grants_each - every topic grant as the filter it means for this principal (borrowed for the
- * call), placeholders filled in, in the order of the role; is_exact: it holds no wildcard. Nothing
- * when the principal is not active. For listings: what may be done is asked of grants_publish and
- * grants_subscribe. */
+ * call), placeholders filled in, ${assigned} as '+', in the order of the role; is_exact: it holds
+ * no wildcard. Nothing when the principal is not active. For listings: what may be done is asked of
+ * grants_publish and grants_subscribe. */
 void grants_each(const struct grants *g,
                  void (*each)(void *ctx, enum policy_action action, struct slice filter,
                               bool is_exact),

@@ -1,7 +1,9 @@
 /* Lines of text: the first is an attribute's value, each further one a grant and, after a tab, a
- * question. What is allowed must be within the template with the value as one literal level. */
+ * question. What is allowed must be within the template with the value as one literal level, and
+ * ${assigned} as the one device that is ours and active. */
 #include <assert.h>
 
+#include "base/scope.h"
 #include "core/oracle_private.h"
 #include "core/policy.h"
 #include "core/topic.h"
@@ -9,6 +11,60 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static const struct topic_limits LIMITS = {.bytes = 1024, .levels = ORACLE_LEVELS_MAX};
+
+/* d1 is ours; d2 is another's; d3 is ours and disabled. */
+struct crowd {
+    struct principal *all[3];
+};
+
+static const struct principal *by_name(void *ctx, struct slice name)
+{
+    const struct crowd *crowd = ctx;
+    for (size_t i = 0; i < COUNT_OF(crowd->all); i++) {
+        if (slice_is(name, crowd->all[i]->name)) {
+            return crowd->all[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct principal *by_id(void *ctx, uint64_t id)
+{
+    (void)ctx;
+    (void)id;
+    return NULL;
+}
+
+static void crowd_make(struct crowd *crowd)
+{
+    static const char *const NAMES[] = {"d1", "d2", "d3"};
+    for (size_t i = 0; i < COUNT_OF(crowd->all); i++) {
+        enum err e =
+            principal_new(i + 2, slice_text(NAMES[i]), slice_text("r"), NULL, 0, &crowd->all[i]);
+        assert(e == OK);
+        crowd->all[i]->gateway = i == 1 ? 9 : 1;
+        crowd->all[i]->status = i == 2 ? PRINCIPAL_DISABLED : PRINCIPAL_ACTIVE;
+    }
+}
+
+static void crowd_done(struct crowd *crowd)
+{
+    for (size_t i = 0; i < COUNT_OF(crowd->all); i++) {
+        principal_unref(crowd->all[i]);
+    }
+}
+
+/* Each level for ${assigned} is a device of ours, also in a filter. */
+static bool is_ours(struct slice template, struct slice question)
+{
+    struct oracle_levels want = oracle_split(template), got = oracle_split(question);
+    for (size_t i = 0; i < want.n; i++) {
+        if (slice_is(want.at[i], "${assigned}") && (i >= got.n || !slice_is(got.at[i], "d1"))) {
+            return false;
+        }
+    }
+    return true;
+}
 
 /* Never parsed again: each level of the template must stand alone against its level of the topic.
  */
@@ -32,7 +88,8 @@ static bool may_mean(struct slice template, struct slice topic, const char *valu
     return got.n == want.n;
 }
 
-static void ask(struct slice template, struct slice question, const struct principal *who)
+static void ask(struct slice template, struct slice question, const struct principal *who,
+                const struct people *people)
 {
     struct policy *p = NULL;
     struct role *r = NULL;
@@ -46,14 +103,23 @@ static void ask(struct slice template, struct slice question, const struct princ
         role_add_topic(r, POLICY_SUBSCRIBE, template, false, 1, 1) == OK) {
         e = grants_new(p, who, &g);
         assert(e == OK);
+        grants_know(g, people);
         if (topic_name_check(question, &LIMITS) == OK &&
             grants_publish(g, question, 1, false, &d) == OK) {
             assert(may_mean(template, question, who->attrs[0].value));
+            assert(is_ours(template, question));
             assert(grants_publish(g, question, 2, false, &d) == ERR_DENIED);
         }
         if (topic_filter_check(question, &LIMITS) == OK) {
             e = grants_subscribe(g, question, &d);
             assert(e == d.err && d.rule[0] != '\0');
+            struct slice group, filter;
+            topic_share_split(question, &group, &filter);
+            size_t n_levels = 1;
+            for (size_t i = 0; i < filter.n; i++) {
+                n_levels += filter.p[i] == '/';
+            }
+            assert(e != OK || n_levels > ORACLE_LEVELS_MAX || is_ours(template, filter));
         }
     }
     grants_free(g);
@@ -71,6 +137,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         principal_new(1, slice_text("d"), slice_text("r"), &attr, 1, &who) != OK) {
         return 0;
     }
+    struct crowd crowd;
+    crowd_make(&crowd);
+    const struct people people = {.ctx = &crowd, .by_name = by_name, .by_id = by_id};
     while (more) {
         struct slice question = slice_cut(&rest, '\n', &more);
         bool has_question = false;
@@ -80,9 +149,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             n_levels += template.p[i] == '/';
         }
         if (n_levels <= ORACLE_LEVELS_MAX) {
-            ask(template, question, who);
+            ask(template, question, who, &people);
         }
     }
+    crowd_done(&crowd);
     principal_unref(who);
     return 0;
 }

@@ -14,6 +14,7 @@ enum rule_kind { RULE_PUBLISH, RULE_SUBSCRIBE, RULE_RESOURCE, RULE_KINDS };
 struct rule {
     enum rule_kind kind;
     struct slice text; /* checked template; owned */
+    size_t assigned;   /* its level that is ${assigned}, counted from 1; 0: none */
     bool retain;
     uint8_t qos;
     uint32_t freshness_s; /* 0: none is asked */
@@ -29,6 +30,7 @@ struct role {
     struct rule *rules;
     size_t n_rules, rules_cap;
     bool has_freshness; /* some rule asks for it */
+    bool is_gateway;    /* some rule is for ${assigned} */
 };
 
 struct policy {
@@ -59,5 +61,7 @@ struct template_part {
 /* template_next - cuts the next part off *rest; false at the end. An unclosed placeholder gives
  * ERR_MALFORMED in *ret_err. */
 bool template_next(struct slice *rest, struct template_part *ret, enum err *ret_err);
+/* The key that stands for the devices of a gateway. */
+#define TEMPLATE_ASSIGNED "assigned"
 
 #endif

@@ -456,15 +456,159 @@ static void test_asking_allocates_nothing(void **state)
     grants_free(g);
 }
 
+/* ---- gateways ---- */
+
+/* The gateway is gw (1); d1 is its device, d2 gw2's (9), d3 nobody's, d4 its own but disabled. */
+static const struct principal *crowd_by_name(void *ctx, struct slice name)
+{
+    struct principal *const *all = ctx;
+    for (size_t i = 0; all[i] != NULL; i++) {
+        if (slice_is(name, all[i]->name)) {
+            return all[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct principal *crowd_by_id(void *ctx, uint64_t id)
+{
+    struct principal *const *all = ctx;
+    for (size_t i = 0; all[i] != NULL; i++) {
+        if (all[i]->id == id) {
+            return all[i];
+        }
+    }
+    return NULL;
+}
+
+static struct principal *person(uint64_t id, const char *name, uint64_t gateway)
+{
+    struct principal *p = NULL;
+    assert_int_equal(principal_new(id, slice_text(name), slice_text("gateway"), NULL, 0, &p), OK);
+    p->gateway = gateway;
+    return p;
+}
+
+static void add_gateway_role(struct policy *policy)
+{
+    struct role *r = NULL;
+    assert_int_equal(policy_add_role(policy, slice_text("gateway"), &r), OK);
+    assert_false(policy_is_gateway(policy, slice_text("gateway")));
+    grant(r, POLICY_PUBLISH, "sensors/${assigned}/+", false, 1, 3);
+    grant(r, POLICY_SUBSCRIBE, "commands/${assigned}/#", false, 2, 4);
+    grant(r, POLICY_PUBLISH, "status/${device}", true, 1, 5);
+    assert_int_equal(role_add_resource(r, slice_text("/fw/${assigned}"), METHOD_GET, 6), OK);
+    assert_true(policy_is_gateway(policy, slice_text("gateway")));
+    assert_false(policy_is_gateway(policy, slice_text("sensor")));
+}
+
+struct gateway_case {
+    enum policy_action action;
+    const char *topic;
+    const char *why; /* NULL: allowed; else the explanation says this */
+};
+
+static const struct gateway_case GATEWAYS[] = {
+    {POLICY_PUBLISH, "sensors/d1/t", NULL},
+    {POLICY_PUBLISH, "status/gw", NULL},
+    {POLICY_PUBLISH, "sensors/d2/t", "d2 is assigned to gateway gw2, not to gw"},
+    {POLICY_PUBLISH, "sensors/d3/t", "d3 is assigned to no gateway"},
+    {POLICY_PUBLISH, "sensors/d4/t", "d4, assigned to gateway gw, is disabled"},
+    {POLICY_PUBLISH, "sensors/gw/t", "gw is assigned to no gateway"}, /* it is not its own device */
+    {POLICY_PUBLISH, "sensors/d9/t", "'d9' is no device"},
+    {POLICY_PUBLISH, "sensors//t", "'' is no device"},
+    {POLICY_PUBLISH, "sensors/${assigned}/t", "'${assigned}' is no device"},
+    {POLICY_PUBLISH, "sensors/d1/t/u", "no publish grant"},
+    {POLICY_PUBLISH, "sensors/d1", "no publish grant"},
+    {POLICY_PUBLISH, "commands/d1/x", "no publish grant"},
+    {POLICY_SUBSCRIBE, "commands/d1/#", NULL},
+    {POLICY_SUBSCRIBE, "commands/d1", NULL},
+    {POLICY_SUBSCRIBE, "$share/g/commands/d1/+", NULL},
+    {POLICY_SUBSCRIBE, "$share/g/commands/d2/+", "d2 is assigned to gateway gw2"},
+    {POLICY_SUBSCRIBE, "commands/+/x", "names one device of the gateway in place of '+'"},
+    {POLICY_SUBSCRIBE, "commands/+/#", "in place of '+'"},
+    {POLICY_SUBSCRIBE, "commands/#", "no subscribe grant"},
+    {POLICY_SUBSCRIBE, "+/d1/#", "no subscribe grant"},
+    {POLICY_SUBSCRIBE, "#", "no subscribe grant"},
+};
+
+static void test_gateway(void **state)
+{
+    (void)state;
+    struct principal *all[] = {person(1, "gw", 0),
+                               person(2, "d1", 1),
+                               person(3, "d2", 9),
+                               person(4, "d3", 0),
+                               person(5, "d4", 1),
+                               person(9, "gw2", 0),
+                               NULL};
+    all[4]->status = PRINCIPAL_DISABLED;
+    const struct people people = {.ctx = all, .by_name = crowd_by_name, .by_id = crowd_by_id};
+    struct policy *policy = make_policy();
+    struct grants *g = NULL;
+    struct decision d;
+    add_gateway_role(policy);
+    assert_int_equal(grants_new(policy, all[0], &g), OK);
+    assert_true(grants_is_gateway(g));
+    /* Nobody is known before it is said who: failure closes. */
+    assert_int_equal(grants_publish(g, slice_text("sensors/d1/t"), 0, false, &d), ERR_DENIED);
+    grants_know(g, &people);
+    for (size_t i = 0; i < COUNT_OF(GATEWAYS); i++) {
+        const struct gateway_case *c = &GATEWAYS[i];
+        enum err e = c->action == POLICY_PUBLISH
+                         ? grants_publish(g, slice_text(c->topic), 1, false, &d)
+                         : grants_subscribe(g, slice_text(c->topic), &d);
+        if (e != (c->why == NULL ? OK : ERR_DENIED) ||
+            (c->why != NULL && strstr(d.rule, c->why) == NULL)) {
+            fail_msg("%s: %s", c->topic, d.rule);
+        }
+    }
+    assert_int_equal(grants_publish(g, slice_text("sensors/d1/t"), 2, false, &d), ERR_DENIED);
+    assert_non_null(strstr(d.rule, "QoS 1"));
+    assert_int_equal(grants_resource(g, slice_text("/fw/d1"), METHOD_GET, &d), OK);
+    assert_int_equal(grants_resource(g, slice_text("/fw/d2"), METHOD_GET, &d), ERR_DENIED);
+    /* It is asked anew each time: an assignment is followed at once. */
+    all[1]->gateway = 9;
+    all[2]->gateway = 1;
+    mem_fail_after(0);
+    assert_int_equal(grants_publish(g, slice_text("sensors/d1/t"), 0, false, NULL), ERR_DENIED);
+    assert_int_equal(grants_publish(g, slice_text("sensors/d2/t"), 0, false, NULL), OK);
+    assert_int_equal(mem_fail_after(-1), 0);
+    grants_free(g);
+    policy_unref(policy);
+    for (size_t i = 0; all[i] != NULL; i++) {
+        principal_unref(all[i]);
+    }
+}
+
+static void test_gateway_templates(void **state)
+{
+    (void)state;
+    static const char *const BAD[] = {"a/${assigned}x", "a/x${assigned}", "${assigned}${assigned}",
+                                      "${assigned}/${assigned}", "a/${device}${assigned}"};
+    struct policy *policy = make_policy();
+    struct role *r = NULL;
+    assert_int_equal(policy_add_role(policy, slice_text("g"), &r), OK);
+    for (size_t i = 0; i < COUNT_OF(BAD); i++) {
+        assert_int_equal(role_add_topic(r, POLICY_PUBLISH, slice_text(BAD[i]), false, 0, 1),
+                         ERR_MALFORMED);
+    }
+    assert_int_equal(role_set_client_id(r, slice_text("${assigned}")), ERR_MALFORMED);
+    assert_int_equal(role_set_client_id(r, slice_text("x-${assigned}")), ERR_MALFORMED);
+    assert_int_equal(role_add_topic(r, POLICY_PUBLISH, slice_text("${assigned}"), false, 0, 1), OK);
+    policy_unref(policy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_publish),   cmocka_unit_test(test_subscribe),
-        cmocka_unit_test(test_resource),  cmocka_unit_test(test_explanations),
-        cmocka_unit_test(test_client_id), cmocka_unit_test(test_not_active),
-        cmocka_unit_test(test_templates), cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_asking_allocates_nothing),
-        cmocka_unit_test(test_freshness),
+        cmocka_unit_test(test_publish),           cmocka_unit_test(test_subscribe),
+        cmocka_unit_test(test_resource),          cmocka_unit_test(test_explanations),
+        cmocka_unit_test(test_client_id),         cmocka_unit_test(test_not_active),
+        cmocka_unit_test(test_templates),         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_no_memory),         cmocka_unit_test(test_asking_allocates_nothing),
+        cmocka_unit_test(test_freshness),         cmocka_unit_test(test_gateway),
+        cmocka_unit_test(test_gateway_templates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,18 +40,22 @@ static const struct cli_command commands[] = {
      "usage: sallyport check [DIR]\n"
      "Mistakes are told as file:line:column, with what is allowed.\n",
      cmd_check, NULL},
-    {"device", "add, list, show, disable, enable, revoke, rotate, remove",
+    {"device", "add, list, show, disable, enable, revoke, rotate, remove, role, assign",
      "  sallyport device add meter-7 --role sensor --attr site=lab --out meter-7\n"
-     "  sallyport device revoke meter-7 --reason stolen\n\n"
+     "  sallyport device revoke meter-7 --reason stolen\n"
+     "  sallyport device disable --where site=b1 --where role=sensor --dry-run\n"
+     "  sallyport device add --from meters.csv --role sensor --out bundles\n\n"
      "usage: sallyport device add NAME --role R [--attr K=V]... [--credential "
      "x509|password|scram|psk|oscore]...\n"
-     "                            [--opaque] [--out BUNDLE]        (default: x509, ./NAME)\n"
-     "       sallyport device list [--where K=V] | --duplicates\n"
+     "                            [--gateway GW] [--opaque] [--out BUNDLE] (default: x509, ./NAME)\n"
+     "       sallyport device list [--where K=V]... | --duplicates\n"
      "       sallyport device show|enable|remove NAME\n"
      "       sallyport device disable|revoke NAME [--reason TEXT]\n"
      "       sallyport device rotate NAME [--credential KIND]... [--overlap 24h] [--opaque] "
      "[--out BUNDLE]\n"
      "       sallyport device rotate NAME [--credential KIND]... --abort|--now\n"
+     "       sallyport device role NAME ROLE\n"
+     "       sallyport device assign NAME --gateway GW|none\n"
      "With --overlap a certificate of before opens so long. A password or key of before opens "
      "until "
      "the\n"
@@ -60,7 +64,25 @@ static const struct cli_command commands[] = {
      "old.\n"
      "--opaque: the PSK identity on the wire is random, not the name. --duplicates: secrets in two "
      "hands.\n"
-     "Live sessions follow in under a second; the command returns when they have.\n",
+     "Live sessions follow in under a second; the command returns when they have.\n"
+     "An assigned device may be spoken for by its gateway, and no other: ${assigned} in the "
+     "grants\n"
+     "of the gateway's role (`policy explain GW publish TOPIC` says why or why not).\n\n"
+     "Many at once: --where in place of NAME, all of them must hold. K is an attribute, or name,\n"
+     "role, status (active, disabled, revoked), gateway (none: assigned to none).\n"
+     "  device disable|enable|revoke|remove --where K=V... [--reason TEXT]\n"
+     "  device role ROLE --where K=V...\n"
+     "  device assign --where K=V... --gateway GW|none\n"
+     "  device rotate --where K=V... --out DIR [--credential KIND]... [--overlap 24h]\n"
+     "  device add --from FILE --out DIR [--role R] [--gateway GW] [--attr K=V]... [--credential "
+     "KIND]...\n"
+     "    FILE: CSV with a heading (name,role,gateway,credentials,site: other columns are\n"
+     "    attributes, credentials like x509+psk), or a JSON object a line (name, role, gateway,\n"
+     "    credentials, attrs). What a row leaves out is as the options say.\n"
+     "    Each bundle is DIR/NAME. Keep it there until the command has ended with 0.\n"
+     "--dry-run says how many and the first few, and changes nothing. Cut short (the command or\n"
+     "the daemon), the same command again goes on: what is so already is left as it is. Who is\n"
+     "refused is named, the others are done, and the command ends with 1.\n",
      cmd_device, NULL},
     {"policy", "check, apply, explain",
      "  sallyport policy check policy.yaml && sallyport policy apply policy.yaml\n"

@@ -1,9 +1,10 @@
-/* device add, list, show, disable, enable, revoke, rotate, remove */
+/* device: one at a time; many by selector or file are cmd_fleet.c's */
 #include <dirent.h>
 #include <limits.h>
 #include <unistd.h>
 
 #include "app/cli/commands.h"
+#include "app/cli/fleet.h"
 #include "service/admin/provision.h"
 #include "service/directory/settings.h"
 
@@ -40,8 +41,8 @@ json_t *cli_attrs(struct cli *cli, const struct cli_command *self, const struct 
     return TAKE(attrs);
 }
 
-static json_t *credentials_of(struct cli *cli, const struct cli_command *self,
-                              const struct cli_args *a)
+json_t *device_credentials(struct cli *cli, const struct cli_command *self,
+                           const struct cli_args *a)
 {
     const char *const *given;
     size_t n = cli_values(a, "--credential", &given);
@@ -59,7 +60,7 @@ static json_t *credentials_of(struct cli *cli, const struct cli_command *self,
 }
 
 /* howto.txt names the bundle's place, and its lines are pasted anywhere. */
-static bool absolute(const char *dir, char dst[PATH_MAX])
+bool device_absolute(const char *dir, char dst[PATH_MAX])
 {
     char here[PATH_MAX] = "";
     if (dir[0] != '/' && getcwd(here, sizeof here) == NULL) {
@@ -70,7 +71,7 @@ static bool absolute(const char *dir, char dst[PATH_MAX])
 }
 
 /* Nothing is registered before there is a place for the bundle. */
-static bool place_is_free(const char *dir)
+bool device_place_is_free(const char *dir)
 {
     DIR *d = opendir(dir);
     if (d == NULL) {
@@ -124,7 +125,7 @@ static int make_bundle(struct cli *cli, const struct cli_command *self, const st
                        const char *verb, json_t *args)
 {
     AUTO(json_release) json_t *owned = args;
-    AUTO(json_release) json_t *credentials = credentials_of(cli, self, a);
+    AUTO(json_release) json_t *credentials = device_credentials(cli, self, a);
     const char *name = a->words[1];
     if (owned == NULL || credentials == NULL) {
         return CLI_USAGE;
@@ -137,10 +138,10 @@ static int make_bundle(struct cli *cli, const struct cli_command *self, const st
         saving.dir = name;
     }
     char whole[PATH_MAX];
-    if (!absolute(saving.dir, whole)) {
+    if (!device_absolute(saving.dir, whole)) {
         return cli_fail(cli, "%s: this path is too long", saving.dir);
     }
-    if (!place_is_free(saving.dir)) {
+    if (!device_place_is_free(saving.dir)) {
         return cli_fail(cli, "%s is not empty; choose another place with --out", saving.dir);
     }
     if (json_object_set_new(owned, "name", json_string(name)) != 0 ||
@@ -165,7 +166,8 @@ static int add(struct cli *cli, const struct cli_command *self, const struct cli
     }
     return make_bundle(
         cli, self, a, "device.add",
-        json_pack("{s:s,s:o,s:b}", "role", role, "attrs", attrs, "opaque", cli_has(a, "--opaque")));
+        json_pack("{s:s,s:o,s:s*,s:b}", "role", role, "attrs", attrs, "gateway",
+                  cli_value(a, "--gateway"), "opaque", cli_has(a, "--opaque")));
 }
 
 /* No bundle is made: what waits is taken back, or put in force. */
@@ -178,7 +180,7 @@ static int decide(struct cli *cli, const struct cli_command *self, const struct 
                          "--abort takes a rotation back that waits for its device, --now ends what "
                          "was before it: one of them, with nothing but --credential");
     }
-    json_t *credentials = credentials_of(cli, self, a);
+    json_t *credentials = device_credentials(cli, self, a);
     if (credentials == NULL) {
         return CLI_USAGE;
     }
@@ -188,14 +190,25 @@ static int decide(struct cli *cli, const struct cli_command *self, const struct 
                     NULL, NULL);
 }
 
-static int rotate(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+int device_overlap(struct cli *cli, const struct cli_command *self, const struct cli_args *a,
+                   uint64_t *ret_s)
 {
-    static const struct setting row = {"--overlap", SETTING_DURATION, 0, 30 * 86400, "", 0, 8};
+    static const struct setting row = {
+        "--overlap", SETTING_DURATION, 0, PROVISION_OVERLAP_MAX_S, "", 0, 8};
     const char *overlap = cli_value(a, "--overlap");
     char why[SETTING_WHY_BYTES];
+    *ret_s = 0;
+    return overlap != NULL && setting_parse(&row, slice_text(overlap), 0, why, ret_s) != OK
+               ? cli_usage(cli, self, "%s", why)
+               : CLI_DONE;
+}
+
+static int rotate(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
     uint64_t seconds = 0;
-    if (overlap != NULL && setting_parse(&row, slice_text(overlap), 0, why, &seconds) != OK) {
-        return cli_usage(cli, self, "%s", why);
+    int code = device_overlap(cli, self, a, &seconds);
+    if (code != CLI_DONE) {
+        return code;
     }
     bool is_abort = cli_has(a, "--abort"), is_now = cli_has(a, "--now");
     if (is_abort || is_now) {
@@ -206,31 +219,57 @@ static int rotate(struct cli *cli, const struct cli_command *self, const struct 
         json_pack("{s:I,s:b}", "overlap_s", (json_int_t)seconds, "opaque", cli_has(a, "--opaque")));
 }
 
+json_t *device_where(const struct cli_args *a)
+{
+    const char *const *given;
+    size_t n = cli_values(a, "--where", &given);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        (void)json_array_append_new(list, json_string(given[i]));
+    }
+    return list;
+}
+
 int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
-    static const struct cli_option options[] = {
-        {"--role", NULL, CLI_VALUE},      {"--attr", NULL, CLI_MANY},
-        {"--credential", NULL, CLI_MANY}, {"--out", NULL, CLI_VALUE},
-        {"--where", NULL, CLI_VALUE},     {"--reason", NULL, CLI_VALUE},
-        {"--overlap", NULL, CLI_VALUE},   {"--opaque", NULL, CLI_FLAG},
-        {"--abort", NULL, CLI_FLAG},      {"--now", NULL, CLI_FLAG},
-        {"--duplicates", NULL, CLI_FLAG}, {NULL, NULL, CLI_FLAG}};
-    static const char *const simple[] = {"show", "disable", "enable", "revoke", "remove"};
+    static const struct cli_option options[] = {{"--role", NULL, CLI_VALUE},
+                                                {"--attr", NULL, CLI_MANY},
+                                                {"--credential", NULL, CLI_MANY},
+                                                {"--out", NULL, CLI_VALUE},
+                                                {"--where", NULL, CLI_MANY},
+                                                {"--reason", NULL, CLI_VALUE},
+                                                {"--overlap", NULL, CLI_VALUE},
+                                                {"--gateway", NULL, CLI_VALUE},
+                                                {"--from", NULL, CLI_VALUE},
+                                                {"--dry-run", NULL, CLI_FLAG},
+                                                {"--opaque", NULL, CLI_FLAG},
+                                                {"--abort", NULL, CLI_FLAG},
+                                                {"--now", NULL, CLI_FLAG},
+                                                {"--duplicates", NULL, CLI_FLAG},
+                                                {NULL, NULL, CLI_FLAG}};
+    static const char *const simple[] = {"show", "disable", "enable", "revoke", "remove", "assign"};
     struct cli_args a;
     if (!cli_parse(cli, self, options, argc, argv, &a)) {
         return CLI_USAGE;
     }
     const char *verb = a.n_words > 0 ? a.words[0] : "";
     if (strcmp(verb, "list") == 0 && a.n_words == 1) {
-        return cli_call(cli, "device.list",
-                        json_pack("{s:s*,s:b}", "where", cli_value(&a, "--where"), "duplicates",
+        return cli_call(cli, "device.list", json_pack("{s:o,s:b}", "where", device_where(&a), "duplicates",
                                   cli_has(&a, "--duplicates")),
                         NULL, NULL);
+    }
+    if (fleet_is_meant(&a)) {
+        return cmd_fleet(cli, self, &a);
+    }
+    if (strcmp(verb, "role") == 0 && a.n_words == 3) {
+        return cli_call(cli, "device.role",
+                        json_pack("{s:s,s:s}", "name", a.words[1], "role", a.words[2]), NULL, NULL);
     }
     if (a.n_words != 2) {
         return cli_usage(cli, self,
                          "device does: add, list, show, disable, enable, revoke, rotate, "
-                         "remove, and one NAME");
+                         "remove, assign and one NAME, or role NAME ROLE; for many --where "
+                         "KEY=VALUE in place of NAME");
     }
     if (strcmp(verb, "add") == 0) {
         return add(cli, self, &a);
@@ -242,10 +281,11 @@ int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char *
         if (strcmp(verb, simple[i]) == 0) {
             char full[32];
             snprintf(full, sizeof full, "device.%s", verb);
-            return cli_call(
-                cli, full,
-                json_pack("{s:s,s:s*}", "name", a.words[1], "reason", cli_value(&a, "--reason")),
-                NULL, NULL);
+            return cli_call(cli, full,
+                            json_pack("{s:s,s:s*,s:s*}", "name", a.words[1], "reason",
+                                      cli_value(&a, "--reason"), "gateway",
+                                      cli_value(&a, "--gateway")),
+                            NULL, NULL);
         }
     }
     return cli_usage(cli, self, "there is no device %s", verb);

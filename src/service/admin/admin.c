@@ -18,6 +18,12 @@ static const struct control_verb verbs[] = {
     {"device.revoke", verb_device_revoke},
     {"device.rotate", verb_device_rotate},
     {"device.remove", verb_device_remove},
+    {"device.role", verb_device_role},
+    {"device.assign", verb_device_assign},
+    {"fleet.select", verb_fleet_select},
+    {"fleet.change", verb_fleet_change},
+    {"fleet.add", verb_fleet_add},
+    {"fleet.rotate", verb_fleet_rotate},
     {"policy.check", verb_policy_check},
     {"policy.apply", verb_policy_apply},
     {"policy.explain", verb_policy_explain},
@@ -215,7 +221,9 @@ enum err admin_changed(struct admin *a, uint64_t token, struct control_reply *re
 static enum err answer(struct waiting *w, struct control_reply *reply, bool everywhere)
 {
     /* A bundle is handed out in any case: its credentials are registered. */
-    if (w->line != NULL && (everywhere || json_object_get(w->line, "bundle") != NULL)) {
+    bool has_bundle =
+        json_object_get(w->line, "bundle") != NULL || json_object_get(w->line, "bundles") != NULL;
+    if (w->line != NULL && (everywhere || has_bundle)) {
         TRY(control_line(reply, TAKE(w->line)));
     }
     return everywhere ? control_finish(reply, 0, NULL)

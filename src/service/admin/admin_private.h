@@ -231,6 +231,8 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_retained_purge, verb_retained_undo, verb_setaside_list, verb_setaside_replay,
     verb_setaside_drop, verb_certs_renew, verb_certs_roll, verb_certs_list, verb_certs_plan,
     verb_enrol_token,
-    verb_enrol_list, verb_enrol_approve, verb_enrol_reject, verb_enrol_row;
+    verb_enrol_list, verb_enrol_approve, verb_enrol_reject, verb_enrol_row,
+    verb_device_role, verb_device_assign, verb_fleet_select, verb_fleet_change, verb_fleet_add,
+    verb_fleet_rotate;
 
 #endif

@@ -44,7 +44,7 @@ static void made_wipe(struct made *m)
 static void make_oscore(const struct provision *p, struct oscore_secret *ret)
 {
     enum { TRIES = 4 };
-    const struct directory_version *v = directory_current(p->directory);
+    const struct directory_version *v = directory_latest(p->directory);
     const struct credential *taken = NULL;
     size_t tries = 0;
     do {
@@ -230,6 +230,7 @@ enum err provision_device(const struct provision *p, const struct provision_orde
     TRY(pack(p, o, &made, &examples, &bundle, why));
     struct directory_order order = {.name = o->name,
                                     .role = o->role,
+                                    .gateway = o->gateway,
                                     .attrs = o->attrs,
                                     .n_attrs = o->n_attrs,
                                     .secrets = made.secrets,
@@ -262,14 +263,20 @@ enum err provision_describe(const struct provision *p, struct slice name, struct
     return pack(p, &order, &made, &examples, ret, why);
 }
 
-/* One of each kind that the principal has; a certificate when it has nothing. */
-static unsigned kinds_of(const struct directory_entry *e)
+unsigned provision_kinds(const struct directory_entry *e)
 {
     unsigned kinds = 0;
     for (size_t i = 0; i < e->n_credentials; i++) {
         kinds |=
             provision_credential_find(slice_text(credential_kind_name(e->credentials[i]->kind)));
     }
+    return kinds;
+}
+
+/* One of each kind that the principal has; a certificate when it has nothing. */
+static unsigned kinds_of(const struct directory_entry *e)
+{
+    unsigned kinds = provision_kinds(e);
     return kinds != 0 ? kinds : PROVISION_X509;
 }
 
@@ -283,17 +290,26 @@ static bool has_opaque(const struct directory_entry *e)
     return is_opaque;
 }
 
+static enum err rotate_all(const struct provision *p, struct slice name, const struct made *m,
+                           int64_t overlap_ms, int64_t now_wall_ms, struct why *why)
+{
+    for (size_t i = 0; i < m->n_secrets; i++) {
+        const struct directory_secret *s = &m->secrets[i];
+        bool waits = s->kind != CREDENTIAL_X509 && overlap_ms > 0;
+        TRY(waits ? directory_succeed(p->directory, name, s, overlap_ms, now_wall_ms, why)
+                  : directory_rotate(p->directory, name, s, overlap_ms, now_wall_ms, why));
+    }
+    return OK;
+}
+
 static enum err register_all(const struct provision *p, struct slice name, const struct made *m,
                              int64_t overlap_ms, int64_t now_wall_ms, struct why *why)
 {
-    enum err e = OK;
-    directory_begin(p->directory);
-    for (size_t i = 0; e == OK && i < m->n_secrets; i++) {
-        const struct directory_secret *s = &m->secrets[i];
-        bool waits = s->kind != CREDENTIAL_X509 && overlap_ms > 0;
-        e = waits ? directory_succeed(p->directory, name, s, overlap_ms, now_wall_ms, why)
-                  : directory_rotate(p->directory, name, s, overlap_ms, now_wall_ms, why);
+    if (directory_is_batch(p->directory)) {
+        return rotate_all(p, name, m, overlap_ms, now_wall_ms, why);
     }
+    directory_begin(p->directory);
+    enum err e = rotate_all(p, name, m, overlap_ms, now_wall_ms, why);
     if (e == OK) {
         e = directory_commit(p->directory);
     }
@@ -307,7 +323,7 @@ enum err provision_rotate(const struct provision *p, const struct provision_orde
                           int64_t overlap_ms, int64_t now_wall_ms, struct bundle *ret,
                           struct why *why)
 {
-    AUTO(version_release) const struct directory_version *v = directory_current(p->directory);
+    AUTO(version_release) const struct directory_version *v = directory_latest(p->directory);
     const struct directory_entry *e = directory_find(v, o->name);
     if (e == NULL) {
         struct slice shown = slice_head(o->name, 64);
@@ -339,4 +355,19 @@ enum err provision_rotate(const struct provision *p, const struct provision_orde
     *ret = bundle;
     bundle = (struct bundle){0};
     return OK;
+}
+
+enum err provision_rotate_again(const struct provision *p, const struct provision_order *o,
+                                int64_t since_wall_ms, int64_t overlap_ms, int64_t now_wall_ms,
+                                struct bundle *ret, struct why *why)
+{
+    AUTO(version_release) const struct directory_version *v = directory_latest(p->directory);
+    const struct directory_entry *e = directory_find(v, o->name);
+    struct provision_order order = *o;
+    if (e != NULL && e->principal->status != PRINCIPAL_REVOKED) {
+        /* Before some of them go: what it had is what it gets. */
+        order.credentials = o->credentials != 0 ? o->credentials : kinds_of(e);
+        TRY(directory_withdraw(p->directory, o->name, since_wall_ms));
+    }
+    return provision_rotate(p, &order, overlap_ms, now_wall_ms, ret, why);
 }

@@ -19,6 +19,10 @@ enum provision_credential {
     PROVISION_SCRAM = 16
 };
 
+/* A fleet is changed in pieces: so many devices in one request, and when bundles come back. */
+enum { FLEET_CHANGES_MAX = 256, FLEET_BUNDLES_MAX = 32 };
+enum { PROVISION_OVERLAP_MAX_S = 30 * 86400 };
+
 /* provision_credential_find - by name ("x509"); 0 when there is none. */
 unsigned provision_credential_find(struct slice name);
 
@@ -38,6 +42,7 @@ struct provision {
 
 struct provision_order {
     struct slice name, role;
+    struct slice gateway; /* that may speak for it; empty: none */
     const struct principal_attr *attrs;
     size_t n_attrs;
     unsigned credentials;  /* of enum provision_credential; 0: x509 */
@@ -70,10 +75,24 @@ MUST_USE enum err provision_describe(const struct provision *p, struct slice nam
  * the device's first use of the new one on (directory_succeed).
  *
  * ERR_NOT_FOUND; else as directory_rotate and authority_issue. As
- * provision_device otherwise; the bundle holds only what is new.
+ * provision_device otherwise; the bundle holds only what is new. In a batch of the directory it is
+ * part of it; after ERR_NOMEM and errors of the disk only a rollback is left then.
  */
 MUST_USE enum err provision_rotate(const struct provision *p, const struct provision_order *o,
                                    int64_t overlap_ms, int64_t now_wall_ms, struct bundle *ret,
                                    struct why *why);
+
+/*
+ * provision_rotate_again - the same, for a run that was cut short and is run again
+ *
+ * since_wall_ms  when the run began: credentials made since then that nobody has used are taken
+ * back first. Their bundle was lost; what was there before the run keeps its overlap.
+ */
+MUST_USE enum err provision_rotate_again(const struct provision *p, const struct provision_order *o,
+                                         int64_t since_wall_ms, int64_t overlap_ms,
+                                         int64_t now_wall_ms, struct bundle *ret, struct why *why);
+
+/* provision_kinds - bits of the kinds of credentials that it has. */
+unsigned provision_kinds(const struct directory_entry *e);
 
 #endif

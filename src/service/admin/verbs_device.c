@@ -1,35 +1,15 @@
-/* device add, list, show, disable, enable, revoke, rotate, remove */
+/* device add, rotate, list, show; what changes one is in verbs_change.c */
 #include <stdarg.h>
 
 #include "base/mem.h"
 #include "service/admin/admin_private.h"
-
-static const char *status_name(enum principal_status s)
-{
-    switch (s) {
-    case PRINCIPAL_ACTIVE:
-        return "active";
-    case PRINCIPAL_DISABLED:
-        return "disabled";
-    case PRINCIPAL_REVOKED:
-        return "revoked";
-    }
-    return "unknown";
-}
-
-static enum err refuse_unknown(struct control_reply *reply, struct slice name)
-{
-    struct slice shown = slice_head(name, 64);
-    return control_finish(reply, 1, "there is no device %.*s; see `sallyport device list`",
-                          SLICE_ARG(shown));
-}
+#include "service/admin/fleet_private.h"
 
 /* ---- add, rotate ---- */
 
-static enum err read_attrs(const struct control_request *r, struct principal_attr *dst, size_t cap,
-                           size_t *ret_n, struct why *why)
+enum err order_attrs(const json_t *attrs, struct principal_attr *dst, size_t cap, size_t *ret_n,
+                     struct why *why)
 {
-    const json_t *attrs = json_object_get(r->args, "attrs");
     size_t n = 0;
     const char *key;
     json_t *value;
@@ -59,9 +39,8 @@ static enum err read_attrs(const struct control_request *r, struct principal_att
     return OK;
 }
 
-static enum err read_credentials(const struct control_request *r, unsigned *ret, struct why *why)
+enum err order_credentials(const json_t *list, unsigned *ret, struct why *why)
 {
-    const json_t *list = json_object_get(r->args, "credentials");
     unsigned all = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *name = json_string_value(json_array_get(list, i));
@@ -128,13 +107,15 @@ enum err verb_device_add(void *ctx, const struct control_request *r, uint64_t to
     struct provision_order o = {.name = slice_text(name),
                                 .is_opaque = control_arg_flag(r, "opaque"),
                                 .role = slice_text(control_arg_text(r, "role")),
+                                .gateway = slice_text(control_arg_text(r, "gateway")),
                                 .attrs = attrs,
                                 .save_dir = slice_text(control_arg_text(r, "save_dir"))};
     AUTO(bundle_done) struct bundle bundle = {0};
     struct provision p = admin_provision(a);
-    enum err e = read_attrs(r, attrs, COUNT_OF(attrs), &o.n_attrs, &why);
+    enum err e =
+        order_attrs(json_object_get(r->args, "attrs"), attrs, COUNT_OF(attrs), &o.n_attrs, &why);
     if (e == OK) {
-        e = read_credentials(r, &o.credentials, &why);
+        e = order_credentials(json_object_get(r->args, "credentials"), &o.credentials, &why);
     }
     if (e == OK) {
         e = provision_device(&p, &o, admin_wall_ms(a), &bundle, &why);
@@ -166,8 +147,8 @@ enum err verb_device_rotate(void *ctx, const struct control_request *r, uint64_t
     if (control_arg_flag(r, "abort") || control_arg_flag(r, "now")) {
         return admin_decide_rotation(a, r, token, reply);
     }
-    enum err e = read_credentials(r, &o.credentials, &why);
-    if (overlap_s < 0 || overlap_s > 30 * 86400) {
+    enum err e = order_credentials(json_object_get(r->args, "credentials"), &o.credentials, &why);
+    if (overlap_s < 0 || overlap_s > PROVISION_OVERLAP_MAX_S) {
         return control_finish(reply, 1, "old and new credentials overlap for at most 30 days");
     }
     if (e == OK) {
@@ -196,110 +177,6 @@ enum err verb_enrol_row(void *ctx, const struct control_request *r, uint64_t tok
     bool is_there = directory_find(v, slice_text(name)) != NULL;
     return is_there && control_arg_flag(r, "again") ? verb_device_rotate(ctx, r, token, reply)
                                                     : verb_device_add(ctx, r, token, reply);
-}
-
-/* ---- disable, enable, revoke, remove ---- */
-
-static enum err changed(struct admin *a, uint64_t token, struct control_reply *reply,
-                        const char *name, const char *what)
-{
-    return admin_changed(
-        a, token, reply,
-        json_pack("{s:s,s:s,s:s++}", "name", name, "change", what, "text", name, " is ", what));
-}
-
-static enum err refuse(struct control_reply *reply, const char *name, enum err e,
-                       const struct why *why)
-{
-    if (e == ERR_NOT_FOUND) {
-        return refuse_unknown(reply, slice_text(name));
-    }
-    return admin_refuse(reply, "the device", e, why);
-}
-
-enum err verb_device_disable(void *ctx, const struct control_request *r, uint64_t token,
-                             struct control_reply *reply)
-{
-    struct admin *a = ctx;
-    struct why why = {{0}};
-    const char *name = control_arg_text(r, "name");
-    const char *reason = control_arg_text(r, "reason");
-    enum err e = directory_disable(a->setup.directory, slice_text(name), slice_text(reason));
-    if (e != OK) {
-        if (e == ERR_DENIED) {
-            why_set(&why, "it is revoked for good: remove it and add it anew");
-        }
-        return refuse(reply, name, e, &why);
-    }
-    admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "disabled: %s",
-              reason != NULL ? reason : "no reason given");
-    return changed(a, token, reply, name, "disabled");
-}
-
-enum err verb_device_enable(void *ctx, const struct control_request *r, uint64_t token,
-                            struct control_reply *reply)
-{
-    struct admin *a = ctx;
-    struct why why = {{0}};
-    const char *name = control_arg_text(r, "name");
-    enum err e = directory_enable(a->setup.directory, slice_text(name), &why);
-    if (e != OK) {
-        return refuse(reply, name, e, &why);
-    }
-    admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "enabled");
-    return changed(a, token, reply, name, "enabled");
-}
-
-/* The directory has it, so it opens nothing any more; the authority's register has it not. */
-static enum err refuse_half(struct admin *a, uint64_t token, struct control_reply *reply,
-                            const char *name, const char *done, enum err e)
-{
-    admin_act(a, token, EVENT_enrolment, SEVERITY_ALERT, name,
-              "%s, but the authority did not put that on its register: %s", done, err_name(e));
-    admin_push_realm(a);
-    return control_finish(reply, 1,
-                          "%.64s is %s and opens nothing here, but the authority did not put that "
-                          "on its register (%s): its certificates are not listed as revoked. Mend "
-                          "that, and say it again",
-                          name, done, err_name(e));
-}
-
-enum err verb_device_revoke(void *ctx, const struct control_request *r, uint64_t token,
-                            struct control_reply *reply)
-{
-    struct admin *a = ctx;
-    const char *name = control_arg_text(r, "name");
-    const char *given = control_arg_text(r, "reason");
-    const char *reason = given != NULL && given[0] != '\0' ? given : "no reason given";
-    enum err e = directory_revoke(a->setup.directory, slice_text(name), slice_text(reason));
-    if (e != OK) {
-        return refuse(reply, name, e, NULL);
-    }
-    admin_act(a, token, EVENT_revoked, SEVERITY_WARNING, name,
-              "revoked for good: %s. Its sessions end and its credentials open nothing", reason);
-    enum err kept = authority_revoke(a->setup.authority, slice_text(name), NULL,
-                                     AUTHORITY_UNSPECIFIED, admin_wall_ms(a));
-    if (kept != OK && kept != ERR_NOT_FOUND) {
-        return refuse_half(a, token, reply, name, "revoked", kept);
-    }
-    return changed(a, token, reply, name, "revoked");
-}
-
-enum err verb_device_remove(void *ctx, const struct control_request *r, uint64_t token,
-                            struct control_reply *reply)
-{
-    struct admin *a = ctx;
-    const char *name = control_arg_text(r, "name");
-    enum err e = directory_remove(a->setup.directory, slice_text(name));
-    if (e != OK) {
-        return refuse(reply, name, e, NULL);
-    }
-    admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "removed");
-    enum err kept = authority_forget(a->setup.authority, slice_text(name), admin_wall_ms(a));
-    if (kept != OK && kept != ERR_NOT_FOUND) {
-        return refuse_half(a, token, reply, name, "removed", kept);
-    }
-    return changed(a, token, reply, name, "removed, and what it had stored is erased");
 }
 
 /* ---- list, show ---- */
@@ -335,17 +212,6 @@ static void kinds_text(const struct directory_entry *e, int64_t now, char *dst, 
     }
 }
 
-static bool entry_matches(const struct directory_entry *e, struct slice where)
-{
-    bool more;
-    struct slice key = slice_cut(&where, '=', &more);
-    const struct principal *p = e->principal;
-    const char *value = slice_is(key, "status") ? status_name(p->status)
-                        : slice_is(key, "name") ? p->name
-                                                : principal_attr(p, key);
-    return value != NULL && slice_is(where, value);
-}
-
 static int by_name(const void *a, const void *b)
 {
     const struct directory_entry *const *x = a;
@@ -358,35 +224,43 @@ static void array_release(const struct directory_entry ***array)
     *array = mem_free(*array);
 }
 
-static enum err list_line(const struct directory_entry *e, int64_t now, struct control_reply *reply)
+/* "-": none, or it is not there any more. */
+static const char *gateway_name(const struct directory_version *v, const struct principal *p)
+{
+    const struct directory_entry *e = p->gateway != 0 ? directory_find_id(v, p->gateway) : NULL;
+    return e != NULL ? e->principal->name : "-";
+}
+
+static enum err list_line(const struct directory_version *v, const struct directory_entry *e,
+                          int64_t now, struct control_reply *reply)
 {
     const struct principal *p = e->principal;
     char kinds[64];
     char text[256];
     kinds_text(e, now, kinds, sizeof kinds);
-    snprintf(text, sizeof text, "%-24s %-12s %-9s %s", p->name, p->role, status_name(p->status),
-             kinds);
-    return control_line(reply, json_pack("{s:s,s:s,s:s,s:o,s:s,s:s}", "name", p->name, "role",
-                                         p->role, "status", status_name(p->status), "attrs",
-                                         attrs_json(p), "credentials", kinds, "text", text));
+    snprintf(text, sizeof text, "%-24s %-12s %-9s %s", p->name, p->role,
+             principal_status_name(p->status), kinds);
+    return control_line(reply, json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:s}", "name", p->name,
+                                         "gateway", gateway_name(v, p), "role", p->role, "status",
+                                         principal_status_name(p->status), "attrs", attrs_json(p),
+                                         "credentials", kinds, "text", text));
 }
 
 enum err verb_device_list(void *ctx, const struct control_request *r, uint64_t token,
                           struct control_reply *reply)
 {
     struct admin *a = ctx;
-    struct slice where = slice_text(control_arg_text(r, "where"));
+    struct selector selector;
+    struct why why = {{0}};
     (void)token;
     if (control_arg_flag(r, "duplicates")) {
         return admin_list_duplicates(a, reply);
     }
-    if (where.n > 0 && slice_find(where, '=') == where.n) {
-        return control_finish(reply, 1,
-                              "--where takes KEY=VALUE; KEY is name, role, status or an "
-                              "attribute");
-    }
     AUTO(admin_version_release)
     const struct directory_version *v = directory_current(a->setup.directory);
+    if (selector_read(json_object_get(r->args, "where"), v, &selector, &why) != OK) {
+        return control_finish(reply, 1, "%s", why.text);
+    }
     AUTO(array_release)
     const struct directory_entry **all =
         mem_array(directory_version_count(v) + 1, sizeof(struct directory_entry *));
@@ -397,13 +271,13 @@ enum err verb_device_list(void *ctx, const struct control_request *r, uint64_t t
     size_t at = 0;
     for (const struct directory_entry *e = directory_next(v, &at); e != NULL;
          e = directory_next(v, &at)) {
-        if (where.n == 0 || entry_matches(e, where)) {
+        if (selector_matches(&selector, e)) {
             all[n++] = e;
         }
     }
     qsort(all, n, sizeof all[0], by_name);
     for (size_t i = 0; i < n; i++) {
-        TRY(list_line(all[i], admin_wall_ms(a), reply));
+        TRY(list_line(v, all[i], admin_wall_ms(a), reply));
     }
     return control_finish(reply, 0, NULL);
 }
@@ -511,7 +385,7 @@ enum err verb_device_show(void *ctx, const struct control_request *r, uint64_t t
     const struct directory_version *v = directory_current(a->setup.directory);
     const struct directory_entry *e = directory_find(v, name);
     if (e == NULL) {
-        return refuse_unknown(reply, name);
+        return admin_refuse_device(reply, name, ERR_NOT_FOUND, NULL);
     }
     const struct principal *p = e->principal;
     const struct recalled *k = recall_find(a->recall, name);
@@ -519,12 +393,18 @@ enum err verb_device_show(void *ctx, const struct control_request *r, uint64_t t
     char seen[CLOCK_ISO8601_BYTES];
     admin_time_text(k != NULL ? k->seen_wall_ms : 0, seen);
     card_line(&card, "device", "%s", p->name);
-    card_line(&card, "status", "%s%s%s", status_name(p->status), e->reason[0] != '\0' ? ": " : "",
-              e->reason);
+    card_line(&card, "status", "%s%s%s", principal_status_name(p->status),
+              e->reason[0] != '\0' ? ": " : "", e->reason);
     card_line(&card, "role", "%s%s", p->role,
               policy_has_role(a->policy, slice_text(p->role))
                   ? ""
                   : " (the policy in force does not know it: everything is denied)");
+    if (p->gateway != 0) {
+        card_line(&card, "gateway", "%s%s", gateway_name(v, p),
+                  directory_find_id(v, p->gateway) == NULL
+                      ? " (it was removed: nobody speaks for it)"
+                      : " may speak for it");
+    }
     for (size_t i = 0; i < p->n_attrs; i++) {
         card_line(&card, "attribute", "%s=%s", p->attrs[i].key, p->attrs[i].value);
     }
@@ -541,9 +421,10 @@ enum err verb_device_show(void *ctx, const struct control_request *r, uint64_t t
     }
     json_t *nameless = nameless_json(a, k, &card);
     return control_line(reply,
-                        json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:s,s:o,s:o,s:o,s:s}", "name",
-                                  p->name, "role", p->role, "status", status_name(p->status),
-                                  "reason", e->reason[0] != '\0' ? e->reason : "-", "created",
+                        json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:s,s:o,s:o,s:o,s:s}",
+                                  "name", p->name, "gateway", gateway_name(v, p), "role", p->role,
+                                  "status", principal_status_name(p->status), "reason",
+                                  e->reason[0] != '\0' ? e->reason : "-", "created",
                                   admin_time(e->created_wall_ms), "attrs", attrs_json(p),
                                   "credentials", credentials, "last_seen", seen, "peer", peer,
                                   "last_refusal", refusal, "last_proven_refusal", proven,

@@ -304,6 +304,22 @@ static json_t *explanation(const struct policy *policy, const struct directory_e
     return line;
 }
 
+/* Whom a gateway speaks for, out of the version that ctx is. */
+static const struct principal *person(const struct directory_entry *e)
+{
+    return e != NULL ? e->principal : NULL;
+}
+
+static const struct principal *person_by_name(void *ctx, struct slice name)
+{
+    return person(directory_find(ctx, name));
+}
+
+static const struct principal *person_by_id(void *ctx, uint64_t id)
+{
+    return person(directory_find_id(ctx, id));
+}
+
 enum err verb_policy_explain(void *ctx, const struct control_request *r, uint64_t token,
                              struct control_reply *reply)
 {
@@ -322,7 +338,11 @@ enum err verb_policy_explain(void *ctx, const struct control_request *r, uint64_
     }
     AUTO(grants_release) struct grants *g = NULL;
     struct decision d = {0};
+    struct people people = {.ctx = (void *)(uintptr_t)v, /* it is only read */
+                            .by_name = person_by_name,
+                            .by_id = person_by_id};
     TRY(grants_new(a->policy, e->principal, &g));
+    grants_know(g, &people);
     if (ask(g, action, topic, &d, &why) != OK) {
         return control_finish(reply, 1, "%s", why.text);
     }

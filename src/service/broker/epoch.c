@@ -2,6 +2,50 @@
  * and 10. */
 #include "service/broker/worker_private.h"
 
+/* ---- gateways: whom they speak for ---- */
+
+static const struct principal *principal_of(const struct directory_entry *e)
+{
+    return e != NULL ? e->principal : NULL;
+}
+
+static const struct principal *person_by_name(void *ctx, struct slice name)
+{
+    const struct worker *w = ctx;
+    return principal_of(directory_find(w->realm->directory, name));
+}
+
+static const struct principal *person_by_id(void *ctx, uint64_t id)
+{
+    const struct worker *w = ctx;
+    return principal_of(directory_find_id(w->realm->directory, id));
+}
+
+void people_init(struct worker *w)
+{
+    w->people = (struct people){.ctx = w, .by_name = person_by_name, .by_id = person_by_id};
+}
+
+static void mark_gateway(struct worker *w, const struct principal *device)
+{
+    uint64_t id = device != NULL ? device->gateway : 0;
+    struct account *a = id != 0 ? map_find(&w->accounts, slice_of(&id, sizeof(id))) : NULL;
+    if (a != NULL) {
+        a->has_new_devices = true;
+    }
+}
+
+/* A device that came, went or changed: who speaks for it, or spoke for it, is judged again. */
+static enum err mark_changed(void *ctx, const struct directory_entry *before,
+                             const struct directory_entry *after)
+{
+    mark_gateway(ctx, principal_of(before));
+    mark_gateway(ctx, principal_of(after));
+    return OK;
+}
+
+/* ---- accounts ---- */
+
 static void close_conns_of(struct worker *w, const struct account *a)
 {
     for (size_t i = 0; i < w->n_slots; i++) {
@@ -34,7 +78,8 @@ void recheck_subs(struct worker *w, struct account *a)
             EVENT_TEXT(&e, principal, slice_text(a->principal->name));
             EVENT_TEXT(&e, client_id, s->client_id);
             EVENT_TEXT(&e, target, sub_text(sub));
-            event_reason(&e, "the subscription ended with the new policy: %s", why.rule);
+            event_reason(&e, "the subscription ended with the new policy or assignment: %s",
+                         why.rule);
             worker_report(w, &e);
             unsub_recorded(w, s, sub_text(sub));
             sub_remove(w, sub);
@@ -64,8 +109,13 @@ static void renew_account(struct worker *w, struct account *a, bool policy_chang
             directory_find(w->realm->directory, slice_text(a->principal->name));
         now = entry != NULL && entry->principal->id == a->principal->id ? entry->principal : NULL;
     }
+    bool has_new_devices = a->has_new_devices && grants_is_gateway(a->grants);
+    a->has_new_devices = false;
     if (now == a->principal && !policy_changed) {
         a->epoch = w->realm->epoch;
+        if (has_new_devices && !a->is_closed) {
+            recheck_subs(w, a);
+        }
         return;
     }
     enum err err = account_renew(a, w->realm->policy, now, w->realm->epoch);
@@ -137,6 +187,8 @@ void realm_changed(struct worker *w, const struct realm *realm)
     bool policy_changed = old->policy != realm->policy;
     w->realm = realm; /* the message's reference becomes ours */
     publishers_clear(w);
+    enum err err = directory_changes(old->directory, realm->directory, mark_changed, w);
+    (void)err; /* mark_changed has none */
     size_t at = 0;
     struct account *a;
     while ((a = map_next(&w->accounts, &at)) != NULL) {

@@ -15,6 +15,7 @@ MUST_USE enum err account_of(struct worker *w, const struct principal *p, struct
     struct account *a = map_find(&w->accounts, slice_of(&p->id, sizeof(p->id)));
     if (a == NULL) {
         TRY(account_new(w->realm->policy, p, w->realm->epoch, &w->setup.key, w->now_ms, &a));
+        account_know(a, &w->people);
         a->load = &w->load;
         enum err err = map_add(&w->accounts, a);
         if (err != OK) {

@@ -65,6 +65,9 @@ static struct publisher *publisher_of(struct worker *w, uint64_t id)
         err = grants_new(w->realm->policy, entry->principal, &p->grants);
         p->principal = principal_ref(entry->principal);
     }
+    if (p->grants != NULL) {
+        grants_know(p->grants, &w->people);
+    }
     if (err != OK || map_add(&w->publishers, p) != OK) {
         grants_free(p->grants);
         principal_unref(p->principal);

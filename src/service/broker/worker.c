@@ -91,6 +91,7 @@ MUST_USE enum err worker_new(const struct worker_setup *s, uint64_t now_ms, int6
     w->wall_ms = wall_ms;
     set_limits(w, s->limits);
     w->realm = realm_ref(s->realm);
+    people_init(w);
     w->next_sweep_ms = now_ms + MARKER_SWEEP_MS;
     w->call_at_ms = UINT64_MAX;
     w->thirst_at_ms = UINT64_MAX;

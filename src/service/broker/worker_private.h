@@ -180,6 +180,7 @@ struct worker {
     uint64_t now_ms;
     int64_t wall_ms;
     const struct realm *realm;
+    struct people people; /* of whatever realm is the newest: epoch.c */
     _Atomic uint64_t realm_epoch;
 
     struct conn **conns; /* slots */
@@ -650,6 +651,8 @@ void asks_run(struct worker *w);
 /* recheck_subs - subscriptions that no grant covers any more end. */
 void recheck_subs(struct worker *w, struct account *a);
 void realm_changed(struct worker *w, const struct realm *realm);
+/* people_init - whom gateways speak for, out of w->realm as it is when they are asked. */
+void people_init(struct worker *w);
 /* accounts_retry - rights that could not be renewed, once more. */
 void accounts_retry(struct worker *w);
 void worker_drain(struct worker *w);

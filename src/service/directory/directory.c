@@ -26,6 +26,11 @@ const struct directory_version *directory_current(const struct directory *d)
     return directory_version_ref(d->current);
 }
 
+const struct directory_version *directory_latest(const struct directory *d)
+{
+    return directory_version_ref(d->draft != NULL ? d->draft : d->current);
+}
+
 const struct directory_damage *directory_damage(const struct directory *d)
 {
     return &d->damage;
@@ -124,6 +129,11 @@ void directory_begin(struct directory *d)
 {
     assert(!d->in_batch);
     d->in_batch = true;
+}
+
+bool directory_is_batch(const struct directory *d)
+{
+    return d->in_batch;
 }
 
 enum err directory_commit(struct directory *d)

@@ -76,10 +76,14 @@ AUTOFREE(directory, directory_free)
 /* directory_current - the published version; the caller gets a reference of its own. */
 const struct directory_version *directory_current(const struct directory *d);
 
+/* directory_latest - the same with what a batch has gathered so far. */
+const struct directory_version *directory_latest(const struct directory *d);
+
 /* ---- many changes, one save ----
  * Between begin and commit changes are collected and neither saved nor published. commit saves and
  * publishes all of them (an error: none, the batch stays open); rollback forgets them. */
 void directory_begin(struct directory *d);
+bool directory_is_batch(const struct directory *d);
 MUST_USE enum err directory_commit(struct directory *d);
 void directory_rollback(struct directory *d);
 
@@ -101,6 +105,7 @@ struct directory_secret {
 
 struct directory_order {
     struct slice name, role;
+    struct slice gateway; /* that may speak for it; empty: none */
     const struct principal_attr *attrs;
     size_t n_attrs;
     const struct directory_secret *secrets;
@@ -171,6 +176,18 @@ size_t directory_unsettled(const struct directory *d);
 
 /* directory_set_ages - with the next change; the caller makes one. */
 void directory_set_ages(struct directory *d, const struct secret_ages *ages);
+/* directory_withdraw - takes back credentials that were made since then and that nobody has used:
+ * whoever was to have them never got them. ERR_NOT_FOUND. Changes nothing when there are none. */
+MUST_USE enum err directory_withdraw(struct directory *d, struct slice name, int64_t since_wall_ms);
+/* directory_set_role - ERR_MALFORMED: no name of a role; ERR_DENIED with *why: revoked. Whether a
+ * policy has that role is the caller's to ask. */
+MUST_USE enum err directory_set_role(struct directory *d, struct slice name, struct slice role,
+                                     struct why *why);
+/* directory_assign - from now on this gateway may speak for the device, and no other; empty: none
+ * may. ERR_NOT_FOUND with *why also when there is no such gateway; ERR_DENIED: the device or the
+ * gateway is revoked, or they are one. */
+MUST_USE enum err directory_assign(struct directory *d, struct slice name, struct slice gateway,
+                                   struct why *why);
 
 /* directory_keep_uses - saves when credentials were last used, where that changed; now and then,
  * and before the end. Costs a look at each principal. */

@@ -95,6 +95,75 @@ static void late_save(void **state)
     assert_int_equal(directory_damage(p->d)->missing + directory_damage(p->d)->exceptions, 0);
 }
 
+/* Role and gateway are the principal's own, so they are on record with it and outlive the gateway.
+ */
+static void role_and_gateway(void **state)
+{
+    struct test_place *p = *state;
+    struct why why = {{0}};
+    assert_int_equal(add(p, "gw", NULL, 0, NULL), OK);
+    assert_int_equal(add(p, "d", NULL, 0, NULL), OK);
+    assert_int_equal(directory_assign(p->d, TEXT("d"), TEXT("gw"), NULL), OK);
+    assert_int_equal(directory_set_role(p->d, TEXT("d"), TEXT("lamp"), NULL), OK);
+    assert_int_equal(directory_disable(p->d, TEXT("d"), TEXT("why")), OK);
+    assert_int_equal(directory_assign(p->d, TEXT("d"), TEXT("d"), &why), ERR_DENIED);
+    assert_int_equal(directory_assign(p->d, TEXT("d"), TEXT("nobody"), &why), ERR_NOT_FOUND);
+    assert_non_null(strstr(why.text, "no gateway nobody"));
+    assert_int_equal(directory_assign(p->d, TEXT("nobody"), TEXT("gw"), NULL), ERR_NOT_FOUND);
+    assert_int_equal(directory_set_role(p->d, TEXT("d"), TEXT("a b"), NULL), ERR_MALFORMED);
+    reopen(p);
+    VERSION(p);
+    const struct directory_entry *e = directory_find(v, TEXT("d"));
+    assert_int_equal(e->principal->gateway, directory_find(v, TEXT("gw"))->principal->id);
+    assert_string_equal(e->principal->role, "lamp");
+    assert_string_equal(e->reason, "why");
+    assert_int_equal(e->principal->status, PRINCIPAL_DISABLED);
+    /* Another of the same name is another gateway. */
+    assert_int_equal(directory_remove(p->d, TEXT("gw")), OK);
+    assert_int_equal(add(p, "gw", NULL, 0, NULL), OK);
+    AUTO(version_done) const struct directory_version *after = directory_current(p->d);
+    assert_int_not_equal(directory_find(after, TEXT("d"))->principal->gateway,
+                         directory_find(after, TEXT("gw"))->principal->id);
+    assert_int_equal(directory_assign(p->d, TEXT("d"), TEXT(""), NULL), OK);
+    assert_int_equal(directory_revoke(p->d, TEXT("gw"), TEXT("stolen")), OK);
+    assert_int_equal(directory_assign(p->d, TEXT("d"), TEXT("gw"), NULL), ERR_DENIED);
+    assert_int_equal(directory_revoke(p->d, TEXT("d"), TEXT("stolen")), OK);
+    assert_int_equal(directory_assign(p->d, TEXT("d"), TEXT(""), NULL), ERR_DENIED);
+    assert_int_equal(directory_set_role(p->d, TEXT("d"), TEXT("lamp"), NULL), ERR_DENIED);
+}
+
+/* A rotation whose bundle was lost is taken back; what was there before keeps its overlap. */
+static void withdrawal(void **state)
+{
+    struct test_place *p = *state;
+    char t[3][64];
+    struct directory_secret s[3];
+    const int64_t later = TEST_NOW + TEST_DAY_MS;
+    for (unsigned i = 0; i < 3; i++) {
+        s[i] = test_secret(CREDENTIAL_PSK, 700 + i, t[i]);
+    }
+    assert_int_equal(directory_withdraw(p->d, TEXT("a"), 0), ERR_NOT_FOUND);
+    assert_int_equal(add(p, "a", &s[0], 1, NULL), OK);
+    assert_int_equal(directory_rotate(p->d, TEXT("a"), &s[1], TEST_HOUR_MS, later, NULL), OK);
+    VERSION(p);
+    assert_int_equal(directory_withdraw(p->d, TEXT("a"), later + 1), OK);
+    AUTO(version_done) const struct directory_version *same = directory_current(p->d);
+    assert_ptr_equal(same, v); /* there were none */
+    assert_int_equal(directory_withdraw(p->d, TEXT("a"), later), OK);
+    assert_int_equal(directory_rotate(p->d, TEXT("a"), &s[2], TEST_HOUR_MS, later + 5, NULL), OK);
+    AUTO(version_done) const struct directory_version *after = directory_current(p->d);
+    struct directory_live live = directory_live(after, TEXT("a"), CREDENTIAL_PSK, later + 6);
+    assert_int_equal(live.n, 2);
+    assert_int_equal(live.credentials[0]->created_wall_ms, later + 5);
+    assert_int_equal(live.credentials[1]->created_wall_ms, TEST_NOW);
+    assert_int_equal(live.credentials[1]->expires_wall_ms, later + TEST_HOUR_MS);
+    /* What somebody has used has arrived. */
+    credential_used(live.credentials[0], later + 7);
+    assert_int_equal(directory_withdraw(p->d, TEXT("a"), later), OK);
+    AUTO(version_done) const struct directory_version *last = directory_current(p->d);
+    assert_ptr_equal(last, after);
+}
+
 static void there_is_one(void **state)
 {
     struct test_place *p = *state;
@@ -355,6 +424,8 @@ int main(void)
         CASE(old_copy),
         CASE(old_head),
         CASE(ended_exception_stays_ended),
+        CASE(role_and_gateway),
+        CASE(withdrawal),
         CASE(there_is_one),
         cmocka_unit_test(there_is_none),
     };

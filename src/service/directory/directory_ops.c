@@ -130,6 +130,33 @@ static enum err check_kinds(const struct directory_order *o, struct why *why)
     return OK;
 }
 
+/* The number of the gateway of that name, 0 for none. */
+static enum err find_gateway(const struct directory_version *v, struct slice device,
+                             struct slice gateway, uint64_t *ret, struct why *why)
+{
+    if (gateway.n == 0) {
+        *ret = 0;
+        return OK;
+    }
+    struct slice shown = slice_head(gateway, PRINCIPAL_NAME_MAX);
+    if (slice_equal(device, gateway)) {
+        why_set(why, "%.*s speaks for itself: a gateway is assigned to no gateway of its own name",
+                SLICE_ARG(shown));
+        return ERR_DENIED;
+    }
+    const struct directory_entry *e = directory_find(v, gateway);
+    if (e == NULL) {
+        why_set(why, "there is no gateway %.*s: `device add` it first", SLICE_ARG(shown));
+        return ERR_NOT_FOUND;
+    }
+    if (e->principal->status == PRINCIPAL_REVOKED) {
+        why_set(why, "gateway %.*s is revoked: it speaks for nobody again", SLICE_ARG(shown));
+        return ERR_DENIED;
+    }
+    *ret = e->principal->id;
+    return OK;
+}
+
 enum err directory_add(struct directory *d, const struct directory_order *o, int64_t now_wall_ms,
                        uint64_t *ret_id, struct why *why)
 {
@@ -146,6 +173,8 @@ enum err directory_add(struct directory *d, const struct directory_order *o, int
                 SLICE_ARG(o->name));
         return ERR_EXISTS;
     }
+    uint64_t gateway = 0;
+    TRY(find_gateway(next, o->name, o->gateway, &gateway, why));
     AUTO(credential_list_done) struct credential_list list = {0};
     for (size_t i = 0; i < o->n_secrets; i++) {
         struct credential *c = NULL;
@@ -164,6 +193,7 @@ enum err directory_add(struct directory *d, const struct directory_order *o, int
     }
     TRY(err);
     p->epoch = next->epoch;
+    p->gateway = gateway;
     uint64_t id = p->id;
     TRY(entry_new(p, now_wall_ms, (struct slice){0}, list.items, list.n, &e));
     err = version_replace(next, NULL, e);
@@ -176,23 +206,36 @@ enum err directory_add(struct directory *d, const struct directory_order *o, int
     return OK;
 }
 
-/* A principal's successor: same id, name, role and attributes, this epoch. */
-static enum err next_principal(const struct principal *p, const struct directory_version *v,
-                               enum principal_status status, struct principal **ret)
+/* What a change makes of a principal; its name, number and attributes stay. */
+struct successor {
+    enum principal_status status;
+    struct slice role;
+    uint64_t gateway;
+};
+
+static struct successor same(const struct principal *p)
 {
-    TRY(principal_new(p->id, slice_text(p->name), slice_text(p->role), p->attrs, p->n_attrs, ret));
+    return (struct successor){p->status, slice_text(p->role), p->gateway};
+}
+
+/* A principal's successor, of this epoch. */
+static enum err next_principal(const struct principal *p, const struct directory_version *v,
+                               const struct successor *s, struct principal **ret)
+{
+    TRY(principal_new(p->id, slice_text(p->name), s->role, p->attrs, p->n_attrs, ret));
     (*ret)->epoch = v->epoch;
-    (*ret)->status = status;
+    (*ret)->status = s->status;
+    (*ret)->gateway = s->gateway;
     return OK;
 }
 
-enum err entry_replace(struct directory *d, struct directory_version **next,
-                       const struct directory_entry *before, enum principal_status status,
-                       struct slice reason, const struct credential *const *credentials, size_t n)
+static enum err replace(struct directory *d, struct directory_version **next,
+                        const struct directory_entry *before, const struct successor *s,
+                        struct slice reason, const struct credential *const *credentials, size_t n)
 {
     AUTO(principal_autofree) struct principal *p = NULL;
     AUTO(entry_autofree) const struct directory_entry *after = NULL;
-    TRY(next_principal(before->principal, *next, status, &p));
+    TRY(next_principal(before->principal, *next, s, &p));
     TRY(entry_new(p, before->created_wall_ms, reason, credentials, n, &after));
     TRY(version_replace(*next, before, after));
     return change_finish(d, next);
@@ -208,6 +251,15 @@ enum err directory_remove(struct directory *d, struct slice name)
     }
     TRY(version_replace(next, e, NULL));
     return change_finish(d, &next);
+}
+
+enum err entry_replace(struct directory *d, struct directory_version **next,
+                       const struct directory_entry *before, enum principal_status status,
+                       struct slice reason, const struct credential *const *credentials, size_t n)
+{
+    struct successor s = same(before->principal);
+    s.status = status;
+    return replace(d, next, before, &s, reason, credentials, n);
 }
 
 static enum err set_status(struct directory *d, struct slice name, enum principal_status status,
@@ -227,7 +279,9 @@ static enum err set_status(struct directory *d, struct slice name, enum principa
                 e->principal->name);
         return ERR_DENIED;
     }
-    return entry_replace(d, &next, e, status, reason, e->credentials, e->n_credentials);
+    struct successor s = same(e->principal);
+    s.status = status;
+    return replace(d, &next, e, &s, reason, e->credentials, e->n_credentials);
 }
 
 enum err directory_disable(struct directory *d, struct slice name, struct slice reason)
@@ -243,6 +297,69 @@ enum err directory_enable(struct directory *d, struct slice name, struct why *wh
 enum err directory_revoke(struct directory *d, struct slice name, struct slice reason)
 {
     return reason.n > 0 ? set_status(d, name, PRINCIPAL_REVOKED, reason, NULL) : ERR_MALFORMED;
+}
+
+/* The entry that is to be changed: ERR_NOT_FOUND, and ERR_DENIED for who is revoked. */
+static enum err find_changeable(const struct directory_version *v, struct slice name,
+                                const struct directory_entry **ret, struct why *why)
+{
+    const struct directory_entry *e = directory_find(v, name);
+    if (e == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    if (e->principal->status == PRINCIPAL_REVOKED) {
+        why_set(why, "%s is revoked for good: remove it and add it anew", e->principal->name);
+        return ERR_DENIED;
+    }
+    *ret = e;
+    return OK;
+}
+
+enum err directory_set_role(struct directory *d, struct slice name, struct slice role,
+                            struct why *why)
+{
+    AUTO(version_autofree) struct directory_version *next = NULL;
+    const struct directory_entry *e = NULL;
+    TRY(change_begin(d, &next));
+    TRY(find_changeable(next, name, &e, why));
+    struct successor s = same(e->principal);
+    s.role = role;
+    return replace(d, &next, e, &s, slice_text(e->reason), e->credentials, e->n_credentials);
+}
+
+enum err directory_assign(struct directory *d, struct slice name, struct slice gateway,
+                          struct why *why)
+{
+    AUTO(version_autofree) struct directory_version *next = NULL;
+    const struct directory_entry *e = NULL;
+    TRY(change_begin(d, &next));
+    TRY(find_changeable(next, name, &e, why));
+    struct successor s = same(e->principal);
+    TRY(find_gateway(next, name, gateway, &s.gateway, why));
+    return replace(d, &next, e, &s, slice_text(e->reason), e->credentials, e->n_credentials);
+}
+
+enum err directory_withdraw(struct directory *d, struct slice name, int64_t since_wall_ms)
+{
+    AUTO(version_autofree) struct directory_version *next = NULL;
+    AUTO(credential_list_done) struct credential_list list = {0};
+    TRY(change_begin(d, &next));
+    const struct directory_entry *e = directory_find(next, name);
+    if (e == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    for (size_t i = 0; i < e->n_credentials; i++) {
+        const struct credential *c = e->credentials[i];
+        if (c->created_wall_ms < since_wall_ms ||
+            atomic_load_explicit(&c->used_wall_ms, memory_order_relaxed) != 0) {
+            list.items[list.n++] = credential_ref(c);
+        }
+    }
+    if (list.n == e->n_credentials) {
+        return OK;
+    }
+    struct successor s = same(e->principal);
+    return replace(d, &next, e, &s, slice_text(e->reason), list.items, list.n);
 }
 
 /* ---- policy ---- */

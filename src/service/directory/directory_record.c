@@ -117,6 +117,9 @@ static json_t *principal_to_json(const struct directory_entry *e)
          set(json, "status", json_string(status_names[p->status])) &&
          set(json, "reason", json_string(e->reason)) &&
          set(json, "created", json_integer(e->created_wall_ms));
+    if (p->gateway != 0) {
+        ok = ok && set(json, "gateway", number(p->gateway));
+    }
     for (size_t i = 0; ok && i < p->n_attrs; i++) {
         ok = set(attrs, p->attrs[i].key, json_string(p->attrs[i].value));
     }
@@ -483,6 +486,7 @@ enum err principal_from_json(json_t *json, const struct credential_guard *guard,
     json_int_t id = 0;
     json_int_t epoch = 0;
     json_int_t created = 0;
+    json_int_t gateway = 0;
     const char *name = NULL;
     const char *role = NULL;
     const char *status_name = NULL;
@@ -490,13 +494,14 @@ enum err principal_from_json(json_t *json, const struct credential_guard *guard,
     json_t *attrs_json = NULL;
     json_t *credentials_json = NULL;
     enum principal_status status;
-    if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:o, s:o}",
-                       "id", &id, "epoch", &epoch, "created", &created, "name", &name, "role",
-                       &role, "status", &status_name, "reason", &reason, "attrs", &attrs_json,
-                       "credentials", &credentials_json) != 0) {
+    if (json_unpack_ex(json, NULL, JSON_STRICT,
+                       "{s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:o, s:o, s?I}", "id", &id, "epoch",
+                       &epoch, "created", &created, "name", &name, "role", &role, "status",
+                       &status_name, "reason", &reason, "attrs", &attrs_json, "credentials",
+                       &credentials_json, "gateway", &gateway) != 0) {
         return unpack_failed();
     }
-    if (id <= 0 || epoch <= 0 || !find_status(status_name, &status)) {
+    if (id <= 0 || epoch <= 0 || gateway < 0 || !find_status(status_name, &status)) {
         return ERR_CONFIG;
     }
     struct principal_attr attrs[PRINCIPAL_ATTRS_MAX] = {0};
@@ -508,6 +513,7 @@ enum err principal_from_json(json_t *json, const struct credential_guard *guard,
     TRY(as_config(
         principal_new((uint64_t)id, slice_text(name), slice_text(role), attrs, n_attrs, &p)));
     p->epoch = (uint64_t)epoch;
+    p->gateway = (uint64_t)gateway;
     p->status = status;
     return as_config(
         entry_new(p, created, slice_text(reason), credentials.items, credentials.n, ret));

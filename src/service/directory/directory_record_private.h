@@ -3,7 +3,7 @@
  *
  * Table PRINCIPAL, by principal id and under its own key:
  *   {"id", "epoch", "created", "name", "role", "status", "reason", "attrs":{...},
- * "credentials":[...]} Table EXCEPTION, by its id:
+ * "credentials":[...], "gateway": id of another, where one is assigned} Table EXCEPTION, by its id:
  *   {"id", "listener", "allow", "role", "reason", "created", "ends"}
  * Table META, HEAD_ID:
  *   {"epoch", "policy_epoch", "next":{principal, credential, exception}, "admin":{phc, expires},

@@ -45,6 +45,7 @@ static const struct {
 } golden[] = {
     {PRINCIPAL_RECORD,
      PRINCIPAL("a", "", PSK "," X509("") "," SCRAM(SALT, "4096", "") "," OSCORE(OSCORE_24 "abcd"))},
+    {PRINCIPAL_RECORD, PRINCIPAL("a", ",\"gateway\":7", PSK)},
     {EXCEPTION_RECORD, EXCEPTION("")},
     {HEAD_RECORD, HEAD("1,2", "3,4", "")},
     {ROSTER_RECORD, ROSTER(ZEROS60 "1,2,9,0")},
@@ -126,6 +127,8 @@ static void refused(void **state)
         {"unknown member", PRINCIPAL_RECORD, PRINCIPAL("a", ",\"x\":1", "")},
         {"unknown member of a credential", PRINCIPAL_RECORD, PRINCIPAL("a", "", X509(",\"x\":1"))},
         {"member twice", PRINCIPAL_RECORD, PRINCIPAL("a", ",\"id\":1", "")},
+        {"gateway below 0", PRINCIPAL_RECORD, PRINCIPAL("a", ",\"gateway\":-1", "")},
+        {"gateway by name", PRINCIPAL_RECORD, PRINCIPAL("a", ",\"gateway\":\"b\"", "")},
         {"hostile name", PRINCIPAL_RECORD, PRINCIPAL("a/b", "", "")},
         {"no name", PRINCIPAL_RECORD, PRINCIPAL("", "", "")},
         {"two secrets in one", PRINCIPAL_RECORD, PRINCIPAL("a", "", X509(",\"psk\":\"6162\""))},

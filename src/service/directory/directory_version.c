@@ -451,6 +451,23 @@ const struct directory_entry *directory_next(const struct directory_version *v, 
     return NULL;
 }
 
+enum err directory_changes(const struct directory_version *from, const struct directory_version *to,
+                           enum err (*each)(void *ctx, const struct directory_entry *before,
+                                            const struct directory_entry *after),
+                           void *ctx)
+{
+    return version_diff(from, to, each, ctx);
+}
+
+_Static_assert((int)DIRECTORY_PAGES == (int)VERSION_BUCKETS, "a page is a bucket");
+
+const struct directory_entry *directory_page(const struct directory_version *v, size_t page,
+                                             size_t *at)
+{
+    const struct version_bucket *b = v->index[VERSION_ID][page];
+    return b != NULL && *at < b->n ? b->items[(*at)++].entry : NULL;
+}
+
 enum err directory_login_x509(const struct directory_version *v, struct slice name,
                               const struct digest *spki, int64_t now_wall_ms,
                               const struct directory_entry **ret_entry,

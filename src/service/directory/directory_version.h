@@ -85,6 +85,20 @@ const struct credential *directory_aged(const struct directory_version *v,
 /* directory_next - walks all entries in no order: *at starts at 0; NULL at the end. */
 const struct directory_entry *directory_next(const struct directory_version *v, size_t *at);
 
+/* directory_changes - each that is in another state in `to` than in `from`, or in one of them only
+ * (NULL for the other); one was made out of the other by changes. An error of each ends it.
+ * O(differing buckets). */
+MUST_USE enum err
+directory_changes(const struct directory_version *from, const struct directory_version *to,
+                  enum err (*each)(void *ctx, const struct directory_entry *before,
+                                   const struct directory_entry *after),
+                  void *ctx);
+/* directory_page - one part of DIRECTORY_PAGES of all entries; who stays, stays in the same part
+ * over all changes. *at starts at 0; NULL at the end of the part. O(1). */
+enum { DIRECTORY_PAGES = 256 };
+const struct directory_entry *directory_page(const struct directory_version *v, size_t page,
+                                             size_t *at);
+
 /*
  * directory_login_x509 - does this name own this certificate key now?
  *

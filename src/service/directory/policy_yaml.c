@@ -43,10 +43,12 @@ static enum err template_refused(const struct reading *r, const struct yaml_node
         return COMPLAIN(r, n, "%s: more than %d grants in one role, or too long or too deep", what,
                         POLICY_GRANTS_MAX);
     }
-    return COMPLAIN(r, n,
-                    "%s \"%.*s\" is not valid: + and # stand alone in their level, # last; "
-                    "placeholders are ${device}, ${role} or ${attribute}; no $share/",
-                    what, SLICE_ARG(shown));
+    return COMPLAIN(
+        r, n,
+        "%s \"%.*s\" is not valid: + and # stand alone in their level, # last; "
+        "placeholders are ${device}, ${role} or ${attribute}; ${assigned} alone in one level; "
+        "no $share/",
+        what, SLICE_ARG(shown));
 }
 
 /* A name in ${...} must be one that can be looked up at all, or the grant could never match. */
@@ -443,6 +445,9 @@ const char *policy_yaml_default(void)
            "publish\n"
            "# grant with freshness: 10s wants changes by CoAP to show by an Echo that they are "
            "new.\n"
+           "# A gateway speaks for the devices that are assigned to it (device assign NAME "
+           "--gateway\n"
+           "# GW), and for no other: ${assigned} is a level that holds the name of one of them.\n"
            "version: 1\n"
            "roles:\n"
            "  sensor:                        # measures and reports; takes commands of its own\n"
@@ -457,6 +462,14 @@ const char *policy_yaml_default(void)
            "      - { topic: \"state/${site}/${device}/+\", retain: yes }\n"
            "      - { topic: \"status/${device}\", retain: yes, qos: 1 }\n"
            "    subscribe: [ \"commands/${device}/#\", \"sensors/${site}/#\" ]\n"
+           "  gateway:                       # speaks for the devices assigned to it; events name "
+           "both\n"
+           "    publish:\n"
+           "      - { topic: \"sensors/${site}/${assigned}/+\", retain: yes }\n"
+           "      - { topic: \"state/${site}/${assigned}/+\", retain: yes }\n"
+           "      - { topic: \"status/${assigned}\", retain: yes, qos: 1 }\n"
+           "      - { topic: \"status/${device}\", retain: yes, qos: 1 }\n"
+           "    subscribe: [ \"commands/${assigned}/#\", \"commands/${device}/#\" ]\n"
            "  console:                       # a person or program that watches and commands\n"
            "    kind: service\n"
            "    many: yes                    # several connections at once, under any client id\n"

@@ -193,7 +193,7 @@ enum err bundle_from_json(const json_t *json, struct bundle *ret)
 }
 
 static enum err save_file(int dir_fd, const char *dir, const char *name, struct slice s,
-                          struct why *why)
+                          bool is_synced, struct why *why)
 {
     AUTO(fd_autoclose)
     int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -204,7 +204,7 @@ static enum err save_file(int dir_fd, const char *dir, const char *name, struct 
         }
         s = n > 0 ? slice_from(s, (size_t)n) : s;
     }
-    if (fd < 0 || s.n > 0 || fsync(fd) != 0) {
+    if (fd < 0 || s.n > 0 || (is_synced && fsync(fd) != 0)) {
         int e = errno;
         why_set(why, "%s/%s: %s", dir, name, strerror(e));
         return e == EEXIST ? ERR_EXISTS : e == ENOSPC ? ERR_SPACE : ERR_IO;
@@ -212,7 +212,7 @@ static enum err save_file(int dir_fd, const char *dir, const char *name, struct 
     return OK;
 }
 
-enum err bundle_save(const struct bundle *b, const char *dir, struct why *why)
+static enum err save(const struct bundle *b, const char *dir, bool is_synced, struct why *why)
 {
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         why_set(why, "%s: %s", dir, strerror(errno));
@@ -233,8 +233,18 @@ enum err bundle_save(const struct bundle *b, const char *dir, struct why *why)
     }
     for (size_t i = 0; i < BUNDLE_FILES; i++) {
         if (b->file[i].n > 0) {
-            TRY(save_file(dir_fd, dir, names[i], buf_slice(&b->file[i]), why));
+            TRY(save_file(dir_fd, dir, names[i], buf_slice(&b->file[i]), is_synced, why));
         }
     }
     return OK;
+}
+
+enum err bundle_save(const struct bundle *b, const char *dir, struct why *why)
+{
+    return save(b, dir, true, why);
+}
+
+enum err bundle_save_unsynced(const struct bundle *b, const char *dir, struct why *why)
+{
+    return save(b, dir, false, why);
 }

@@ -70,5 +70,7 @@ MUST_USE enum err bundle_from_json(const json_t *json, struct bundle *ret);
  * through a symbolic link. ERR_EXISTS: one of them is there already; nothing is overwritten.
  * ERR_IO; *why says which. */
 MUST_USE enum err bundle_save(const struct bundle *b, const char *dir, struct why *why);
+/* bundle_save_unsynced - the same for one of many, whose caller syncs them together. */
+MUST_USE enum err bundle_save_unsynced(const struct bundle *b, const char *dir, struct why *why);
 
 #endif
