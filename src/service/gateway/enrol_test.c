@@ -67,8 +67,10 @@ static void nobody_is_somebody_else(void **state)
         EXPECT_CODE(enrols(f, 2, queries[i], "</evil>;rt=light"), COAP_FORBIDDEN);
         EXPECT_CODE(post(f, 2, "/.well-known/rd", queries[i], NULL), COAP_FORBIDDEN);
         const struct event *e = find_event(f, EVENT_acl_deny);
-        assert_true(e != NULL && strcmp(e->principal, "lamp2") == 0);
-        assert_non_null(strstr(e->reason, "by its association"));
+        if (e == NULL || strcmp(e->principal, "lamp2") != 0 ||
+            strstr(e->reason, "by its association") == NULL) {
+            fail_msg("%s: %s", queries[i], e != NULL ? e->reason : "no event");
+        }
     }
     EXPECT_CODE(post(f, 2, "/rd/lamp1", NULL, NULL), COAP_FORBIDDEN);
     EXPECT_CODE(post(f, 1, "/rd/lamp1", "base=coaps://192.0.2.1", NULL), COAP_FORBIDDEN);
@@ -161,7 +163,7 @@ static void links_may_come_in_blocks(void **state)
     struct fortress *f = *state;
     static char links[128 + 1];
     memset(links, 'a', sizeof(links) - 1);
-    memcpy(links, "</light>;rt=\"", 13);
+    slice_copy(links, slice_text("</light>;rt=\""));
     links[127] = '"';
     f->limits.registration_bytes = 128;
     struct ask a = {ASK(COAP_CON, COAP_POST, "/rd"), .payload = slice_of(links, 64)};
