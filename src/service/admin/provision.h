@@ -31,6 +31,7 @@ struct provision {
     struct slice host; /* that the bundle names */
     uint16_t mqtts_port, coaps_port, wss_port;
     uint16_t coap_port; /* of OSCORE */
+    uint16_t coaps_tcp_port, coaps_ws_port;
     struct slice wss_path;
 };
 

@@ -43,9 +43,10 @@ const char *bundle_file_name(enum bundle_file f);
 struct bundle_order {
     struct slice device, role, host;
     uint16_t mqtts_port, coaps_port, wss_port;
-    uint16_t coap_port;    /* of OSCORE */
-    struct slice wss_path; /* "/mqtt" */
-    struct slice ca_pem;   /* the first certificate, the root, is what a device gets */
+    uint16_t coap_port;                     /* of OSCORE */
+    uint16_t coaps_tcp_port, coaps_ws_port; /* CoAP over TLS, and over WebSocket */
+    struct slice wss_path;                  /* "/mqtt" */
+    struct slice ca_pem; /* the first certificate, the root, is what a device gets */
     struct slice cert_pem, key_pem;
     struct slice password, psk, scram;
     const struct oscore_secret *oscore; /* NULL: none */
