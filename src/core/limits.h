@@ -7,6 +7,9 @@
 
 #include <stdint.h>
 
+/* Of a registration; SPEC: RFC9176 5 has the second. */
+enum { REGISTRATION_LEAST_S = 60, REGISTRATION_DEFAULT_S = 90000 };
+
 /* Process-wide bounds. */
 struct limits {
     uint32_t packet_bytes;       /* one MQTT packet or reassembled CoAP body, headers included */
@@ -21,19 +24,23 @@ struct limits {
     uint32_t topic_aliases;      /* of one MQTT 5 connection, in each direction; at most 64 */
     uint32_t connect_per_second; /* failed and unfinished handshakes, per source prefix */
     uint32_t connect_burst;
-    uint32_t preauth_connections;  /* not logged in, at a time, of all listeners */
-    uint32_t keep_alive_seconds;   /* longest; 0 or more than this: MQTT 5 is told this one */
-    uint32_t silence_seconds;      /* after which MQTT 3.1.1, which cannot be told, is closed */
-    uint32_t aside_messages;       /* messages set aside, in all; the workers have equal parts */
-    uint32_t aside_seconds;        /* for which one is kept */
-    uint32_t retained_total;       /* retained messages of all principals */
-    uint32_t commands_per_device;  /* that wait for one CoAP device */
-    uint32_t commands_per_asker;   /* of one principal, on each worker */
-    uint32_t command_seconds;      /* for which one waits at most */
-    uint64_t command_bytes;        /* of all that wait; the workers have equal parts */
-    uint64_t aside_bytes;          /* what those set aside cost */
-    uint64_t retained_total_bytes; /* the memory the retained ones take */
-    uint64_t memory_bytes;         /* ceiling for the process; 0 = 80 % of what there is */
+    uint32_t preauth_connections;     /* not logged in, at a time, of all listeners */
+    uint32_t keep_alive_seconds;      /* longest; 0 or more than this: MQTT 5 is told this one */
+    uint32_t silence_seconds;         /* after which MQTT 3.1.1, which cannot be told, is closed */
+    uint32_t aside_messages;          /* messages set aside, in all; the workers have equal parts */
+    uint32_t aside_seconds;           /* for which one is kept */
+    uint32_t retained_total;          /* retained messages of all principals */
+    uint32_t commands_per_device;     /* that wait for one CoAP device */
+    uint32_t commands_per_asker;      /* of one principal, on each worker */
+    uint32_t command_seconds;         /* for which one waits at most */
+    uint64_t command_bytes;           /* of all that wait; the workers have equal parts */
+    uint32_t registration_links;      /* of one device in the resource directory */
+    uint32_t registration_bytes;      /* and their text */
+    uint32_t registration_lifetime_s; /* the longest; none is below REGISTRATION_LEAST_S */
+    uint64_t registration_total_bytes; /* of all devices; the workers have equal parts */
+    uint64_t aside_bytes;              /* what those set aside cost */
+    uint64_t retained_total_bytes;     /* the memory the retained ones take */
+    uint64_t memory_bytes;             /* ceiling for the process; 0 = 80 % of what there is */
 };
 
 #define LIMITS_DEFAULT                                                                             \
@@ -45,6 +52,8 @@ struct limits {
         .keep_alive_seconds = 1200, .silence_seconds = 1800, .aside_messages = 1000,               \
         .aside_seconds = 30 * 86400, .retained_total = 1000000, .commands_per_device = 16,         \
         .commands_per_asker = 64, .command_seconds = 60, .command_bytes = 8 * 1024 * 1024,         \
+        .registration_links = 64, .registration_bytes = 8 * 1024,                                  \
+        .registration_lifetime_s = 30 * 86400, .registration_total_bytes = 8 * 1024 * 1024,        \
         .aside_bytes = 16 * 1024 * 1024, .retained_total_bytes = 512 * 1024 * 1024,                \
         .memory_bytes = 0                                                                          \
     }

@@ -36,7 +36,14 @@ enum err coap_channel_new(const struct coap_channel_setup *setup, uint64_t now_m
     c->peer_message_bytes = COAP_TCP_BASE_BYTES;
     c->heard_at_ms = now_ms;
     list_init(&c->exchanges);
+    list_init(&c->pending);
     coap_observers_init(&c->observers);
+    c->is_client = setup->is_client;
+    c->token_key = setup->token_key;
+    if (c->is_client && coap_channel_greet(c) != OK) { /* SPEC: RFC8323 3.3 */
+        coap_channel_free(c);
+        return ERR_NOMEM;
+    }
     *ret = c;
     return OK;
 }
@@ -54,6 +61,7 @@ static void forget(struct coap_channel *c)
     list_for_each_safe (node, next, &c->exchanges) {
         remove_exchange(c, LIST_ENTRY(node, struct exchange, node));
     }
+    coap_channel_forget_all(c);
     coap_observers_done(&c->observers);
 }
 
@@ -410,7 +418,9 @@ static void take_request(struct coap_channel *c, const struct coap_message *m, u
 {
     uint16_t number = 0;
     ret->m = *m;
-    if (m->code > COAP_IPATCH) {
+    if (c->is_client) {
+        refuse(c, m, COAP_NOT_IMPLEMENTED, 0);
+    } else if (m->code > COAP_IPATCH) {
         c->counters->bad_method++;
         refuse(c, m, COAP_METHOD_NOT_ALLOWED, 0); /* SPEC: RFC7252 5.8 */
     } else if (coap_options_check(m->options, c->limits->understood, &number) != OK) {
@@ -447,7 +457,9 @@ static void take_message(struct coap_channel *c, struct slice bytes, uint64_t no
         coap_channel_take_signal(c, &m);
     } else if (coap_code_is_request(m.code)) {
         take_request(c, &m, now_ms, ret);
-    } /* an answer: to nothing, for we ask nothing */
+    } else if (c->is_client) {
+        coap_channel_take_response(c, &m, ret);
+    } /* else an answer to nothing: a server asks nothing */
 }
 
 uint32_t coap_channel_message_max(const struct coap_channel *c)
@@ -525,7 +537,8 @@ void coap_channel_next(struct coap_channel *c, struct slice *in, uint64_t now_ms
 
 bool coap_channel_wants_input(const struct coap_channel *c)
 {
-    bool is_listening = c->state == COAP_CHANNEL_CSM_AWAITED || c->state == COAP_CHANNEL_OPEN;
+    bool is_listening = c->state == COAP_CHANNEL_CSM_AWAITED || c->state == COAP_CHANNEL_OPEN ||
+                        (c->is_client && c->state == COAP_CHANNEL_LEAVING);
     return is_listening && !c->pong_waits && c->n_exchanges < c->limits->n_exchanges &&
            waiting(c) < COAP_CHANNEL_OUTPUT_BYTES;
 }

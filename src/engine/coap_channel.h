@@ -1,6 +1,6 @@
 /*
  * coap_channel - CoAP towards ONE peer over a reliable transport (TLS, WebSocket), as the side that
- * was connected to.
+ * was connected to, or as a client of it (is_client).
  *
  * Bytes and time go in; requests come out, answers and notifications go back, bytes leave. By
  * itself it does the signals: CSM first on both sides, Pong, Release, Abort, and a Ping when
@@ -18,6 +18,7 @@
 #ifndef ENGINE_COAP_CHANNEL_H
 #define ENGINE_COAP_CHANNEL_H
 
+#include "base/siphash.h"
 #include "engine/coap_endpoint.h"
 #include "wire/coap/tcp.h"
 
@@ -49,7 +50,9 @@ struct coap_channel_setup {
     const struct coap_limits *limits; /* borrows, for life */
     struct coap_counters *counters;   /* in/out, borrows, for life */
     enum coap_tcp_form form;
-    uint32_t message_bytes; /* the largest message that is taken: our Max-Message-Size */
+    uint32_t message_bytes;       /* the largest message that is taken: our Max-Message-Size */
+    bool is_client;               /* its CSM leaves at once; it asks, and serves nothing (5.01) */
+    struct siphash_key token_key; /* random; of a client */
 };
 
 /* coap_channel_new - gives. ERR_NOMEM. */
@@ -116,5 +119,19 @@ MUST_USE enum err coap_channel_observe(struct coap_channel *c, uint32_t exchange
 MUST_USE enum err coap_channel_notify(struct coap_channel *c, uint64_t key,
                                       const struct coap_answer *answer);
 void coap_channel_unobserve(struct coap_channel *c, uint64_t key);
+
+/* ---- as a client ---- */
+
+/* coap_channel_request - ends with one COAP_EVENT_RESPONSE of coap_channel_next about *ret_id; an
+ * observation that was accepted gives responses with is_notification until one without, or until
+ * coap_channel_forget. ERR_AGAIN: not open yet; ERR_CLOSED; ERR_LIMIT: limits.n_requests are under
+ * way; ERR_TOO_LARGE: over the peer's Max-Message-Size; ERR_MALFORMED, ERR_NOMEM. */
+MUST_USE enum err coap_channel_request(struct coap_channel *c, const struct coap_request *request,
+                                       uint32_t *ret_id);
+/* coap_channel_forget - what comes for it from now on is passed over. Unknown ids are fine. */
+void coap_channel_forget(struct coap_channel *c, uint32_t id);
+/* coap_channel_ping - asks whether somebody is there; without a Pong in COAP_CHANNEL_PONG_MS the
+ * channel ends. */
+void coap_channel_ping(struct coap_channel *c, uint64_t now_ms);
 
 #endif

@@ -1,5 +1,5 @@
 /* A peer of a channel, and a service that answers it: input, cuts, answers and time are all out of
- * the data. First byte: the form. Then commands; see act. */
+ * the data. First byte: the form, and whether we are a client. Then commands; see act. */
 #include <assert.h>
 
 #include "base/rd.h"
@@ -15,6 +15,7 @@ struct play {
     uint32_t asked[OPEN_MAX];
     size_t n_asked;
     uint64_t n_observed;
+    bool is_client;
 };
 
 static void remember(struct play *p, const struct coap_event *ev)
@@ -22,6 +23,7 @@ static void remember(struct play *p, const struct coap_event *ev)
     if (ev->kind != COAP_EVENT_REQUEST) {
         return;
     }
+    assert(!p->is_client);
     assert(coap_channel_is_open(p->c));
     if (ev->observe == COAP_OBSERVE_REGISTER &&
         coap_channel_observe(p->c, ev->id, p->n_observed + 1, p->now_ms) == OK) {
@@ -63,6 +65,20 @@ static void answer(struct play *p, unsigned which, bool is_drop)
     }
 }
 
+/* Every fourth one observes; every eighth is forgotten. */
+static void ask(struct play *p, unsigned which)
+{
+    static const uint8_t observe[] = {0x60};
+    uint32_t id = 0;
+    struct coap_request request = {.code = COAP_GET,
+                                   .options = slice_of(observe, which % 4 == 0 ? 1 : 0)};
+    enum err err = coap_channel_request(p->c, &request, &id);
+    assert(err == OK || err == ERR_AGAIN || err == ERR_CLOSED || err == ERR_LIMIT);
+    if (which % 8 == 0) {
+        coap_channel_forget(p->c, id);
+    }
+}
+
 static void act(struct play *p, struct rd *r)
 {
     static uint8_t out[OUT_BYTES];
@@ -74,6 +90,10 @@ static void act(struct play *p, struct rd *r)
         feed(p, rd_bytes(r, size < rd_left(r) ? size : rd_left(r)));
         break;
     case 3:
+        if (p->is_client) {
+            ask(p, size);
+            break;
+        }
         answer(p, size, (command & 8) != 0);
         break;
     case 4:
@@ -104,11 +124,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct rd r = rd_from(slice_of(data, n));
     struct coap_limits limits = coap_limits_default();
     struct coap_counters counters = {0};
-    struct play p = {.now_ms = 1000};
+    uint8_t form = rd_u8(&r);
+    struct play p = {.now_ms = 1000, .is_client = (form & 2) != 0};
     struct coap_channel_setup setup = {.limits = &limits,
                                        .counters = &counters,
-                                       .form =
-                                           (rd_u8(&r) & 1) != 0 ? COAP_TCP_FRAMED : COAP_TCP_STREAM,
+                                       .form = (form & 1) != 0 ? COAP_TCP_FRAMED : COAP_TCP_STREAM,
+                                       .is_client = (form & 2) != 0,
                                        .message_bytes = MESSAGE_MAX};
     if (coap_channel_new(&setup, p.now_ms, &p.c) != OK) {
         return 0;

@@ -13,6 +13,8 @@ enum coap_channel_state {
     COAP_CHANNEL_OVER
 };
 
+enum { COAP_CHANNEL_TOKEN_BYTES = 8 };
+
 struct coap_channel {
     const struct coap_limits *limits;
     struct coap_counters *counters;
@@ -20,8 +22,12 @@ struct coap_channel {
     uint32_t message_bytes, peer_message_bytes;
     enum coap_channel_state state;
     enum coap_channel_end ended;
-    bool has_sent_csm;
-    bool pong_waits; /* until what was asked before it is answered */
+    bool has_sent_csm, is_client;
+    struct siphash_key token_key;
+    uint64_t n_asked; /* ever */
+    uint16_t n_pending;
+    struct list pending; /* our requests; coap_channel_client.c's */
+    bool pong_waits;     /* until what was asked before it is answered */
     uint8_t pong_token_n;
     uint8_t pong_token[COAP_ENDPOINT_TOKEN_MAX];
     uint64_t heard_at_ms, pinged_at_ms; /* 0: no Pong is awaited */
@@ -50,7 +56,11 @@ void coap_channel_lost(struct coap_channel *c);
 void coap_channel_take_signal(struct coap_channel *c, const struct coap_message *m);
 /* coap_channel_settle - an exchange has ended: what waited for the last of them happens. */
 void coap_channel_settle(struct coap_channel *c);
-/* coap_channel_ping - asks whether somebody is there. */
-void coap_channel_ping(struct coap_channel *c, uint64_t now_ms);
+/* coap_channel_greet - our CSM, if it has not left. ERR_NOMEM. */
+MUST_USE enum err coap_channel_greet(struct coap_channel *c);
+/* coap_channel_take_response - *ret is written when it is for a request of ours. */
+void coap_channel_take_response(struct coap_channel *c, const struct coap_message *m,
+                                struct coap_event *ret);
+void coap_channel_forget_all(struct coap_channel *c);
 
 #endif

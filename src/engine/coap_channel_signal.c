@@ -15,7 +15,7 @@ static enum err send_signal(struct coap_channel *c, uint8_t code, struct slice t
 }
 
 /* What we take. The blocks of the topic space are there, and larger ones too (BERT). */
-static enum err send_csm(struct coap_channel *c)
+enum err coap_channel_greet(struct coap_channel *c)
 {
     uint8_t bytes[SIGNAL_OPTIONS_BYTES];
     struct coap_option_writer o = coap_option_writer_into(bytes, sizeof(bytes));
@@ -42,7 +42,7 @@ static enum err say_last(struct coap_channel *c, uint8_t code, const char *text,
 {
     uint8_t bytes[SIGNAL_OPTIONS_BYTES];
     struct coap_option_writer o = coap_option_writer_into(bytes, sizeof(bytes));
-    TRY(send_csm(c));
+    TRY(coap_channel_greet(c));
     if (bad_option != NO_OPTION) {
         coap_option_add_uint(&o, COAP_ABORT_BAD_CSM_OPTION, (uint32_t)bad_option);
     }
@@ -101,7 +101,8 @@ void coap_channel_settle(struct coap_channel *c)
         c->pong_waits = false;
         pong(c, slice_of(c->pong_token, c->pong_token_n), true);
     }
-    if (c->state == COAP_CHANNEL_LEAVING) {
+    /* To a client the answers that are left come yet, and then the end of the transport. */
+    if (c->state == COAP_CHANNEL_LEAVING && c->n_pending == 0) {
         coap_channel_over(c, COAP_CHANNEL_RELEASED, "");
     }
 }
@@ -174,7 +175,7 @@ static void take_csm(struct coap_channel *c, const struct coap_message *m)
         }
         c->peer_message_bytes = most;
     }
-    enum err err = send_csm(c);
+    enum err err = coap_channel_greet(c);
     if (err != OK) {
         coap_channel_lost(c);
     } else if (c->state == COAP_CHANNEL_CSM_AWAITED) {
@@ -214,7 +215,9 @@ void coap_channel_take_signal(struct coap_channel *c, const struct coap_message 
         coap_channel_settle(c);
         break;
     case COAP_ABORT:
-        coap_channel_over(c, COAP_CHANNEL_ABORTED, "the client aborted the connection");
+        coap_channel_over(c, COAP_CHANNEL_ABORTED,
+                          c->is_client ? "the server aborted the connection"
+                                       : "the client aborted the connection");
         break;
     default: /* a Pong: it was heard, and that is all; or one that means nothing here */
         break;

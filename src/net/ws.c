@@ -235,6 +235,11 @@ static bool is_kept(uint8_t opcode)
     return opcode == WSLAY_PING || opcode == WSLAY_CONNECTION_CLOSE;
 }
 
+static bool is_coap(const struct ws *w)
+{
+    return w->client != NULL ? ws_client_is_coap(w->client) : w->rules->is_coap;
+}
+
 /* What the library does not check: it hands out every frame it can tell from the next. */
 static void begin_frame(struct ws *w, const struct wslay_frame_iocb *f, uint64_t now_ms)
 {
@@ -251,9 +256,8 @@ static void begin_frame(struct ws *w, const struct wslay_frame_iocb *f, uint64_t
     } else if (f->opcode == WSLAY_TEXT_FRAME) {
         /* SPEC: MQTT-6.0.0-1 */
         fail(w, ERR_PROTOCOL, WSLAY_CODE_UNSUPPORTED_DATA,
-             w->client == NULL && w->rules->is_coap
-                 ? "a WebSocket text frame came; CoAP is sent in binary frames"
-                 : "a WebSocket text frame came; MQTT is sent in binary frames");
+             is_coap(w) ? "a WebSocket text frame came; CoAP is sent in binary frames"
+                        : "a WebSocket text frame came; MQTT is sent in binary frames");
     } else if (!is_data && f->opcode != WSLAY_CONNECTION_CLOSE && f->opcode != WSLAY_PING &&
                f->opcode != WSLAY_PONG) {
         fail(w, ERR_PROTOCOL, WSLAY_CODE_PROTOCOL_ERROR, "a WebSocket frame of an unknown kind");
@@ -311,7 +315,7 @@ static void end_frame(struct ws *w, size_t at)
 {
     bool is_data = !wslay_is_ctrl_frame(w->opcode);
     w->in_frame = false;
-    if (is_data && !w->in_message && w->client == NULL && w->rules->is_coap) {
+    if (is_data && !w->in_message && is_coap(w)) {
         end_message(w, at);
     }
     switch (w->opcode) {

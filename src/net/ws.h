@@ -50,6 +50,7 @@ struct ws_target {
     const char *host; /* at most 255 bytes; an IPv6 address without brackets */
     uint16_t port;
     const char *path; /* "/mqtt": printable ASCII without blanks, up to WS_TARGET_PATH_MAX */
+    bool is_coap;     /* the subprotocol is coap instead of mqtt, and ws_ends are kept */
 };
 
 /* ws_client_new - the client's side: its request waits in ws_output, and it is open when the answer
@@ -74,8 +75,9 @@ AUTOFREE(ws, ws_free)
  */
 struct slice ws_input(struct ws *w, uint8_t *bytes, size_t n, uint64_t now_ms);
 
-/* ws_ends - with rules.is_coap: where messages end in what the last ws_input gave, ascending; what
- * is behind the last one goes on in the next call. Borrows. SPEC: RFC8323 4.2 */
+/* ws_ends - with is_coap of the rules, or of the target: where messages end in what the last
+ * ws_input gave, ascending; what is behind the last one goes on in the next call. Borrows. SPEC:
+ * RFC8323 4.2 */
 const uint32_t *ws_ends(const struct ws *w, size_t *ret_n);
 
 /* ws_failure - why it is OVER; OK before.

@@ -10,6 +10,7 @@ enum { NONCE_BYTES = 16, KEY_BYTES = 25, HOST_MAX = 255, REQUEST_BYTES = 1792 };
 
 struct ws_client {
     struct random_source random;
+    bool is_coap;
     char accept[WS_ACCEPT_BYTES];
     char request[REQUEST_BYTES];
 };
@@ -44,6 +45,7 @@ enum err ws_client_begin(const struct ws_target *t, const struct random_source *
         return ERR_NOMEM;
     }
     c->random = *random;
+    c->is_coap = t->is_coap;
     random->fill(random->ctx, nonce, NONCE_BYTES);
     if (EVP_EncodeBlock((unsigned char *)key, nonce, NONCE_BYTES) != KEY_BYTES - 1 ||
         !ws_accept_of(slice_of(key, KEY_BYTES - 1), c->accept)) {
@@ -57,12 +59,17 @@ enum err ws_client_begin(const struct ws_target *t, const struct random_source *
                      "Connection: Upgrade\r\n"
                      "Sec-WebSocket-Key: %s\r\n"
                      "Sec-WebSocket-Version: 13\r\n"
-                     "Sec-WebSocket-Protocol: mqtt\r\n\r\n",
-                     t->path, is_six ? "[" : "", t->host, is_six ? "]" : "", (unsigned)t->port,
-                     key); /* SPEC: MQTT-6.0.0-3 */
+                     "Sec-WebSocket-Protocol: %s\r\n\r\n",
+                     t->path, is_six ? "[" : "", t->host, is_six ? "]" : "", (unsigned)t->port, key,
+                     t->is_coap ? "coap" : "mqtt"); /* SPEC: MQTT-6.0.0-3 */
     assert(n > 0 && (size_t)n < sizeof(c->request) && n < WS_OUTPUT_BYTES);
     *ret = TAKE(c);
     return OK;
+}
+
+bool ws_client_is_coap(const struct ws_client *c)
+{
+    return c->is_coap;
 }
 
 struct slice ws_client_request(const struct ws_client *c)
@@ -91,8 +98,9 @@ const char *ws_client_judge(const struct ws_client *c, struct slice head, unsign
     }
     if (http1_request_count(&r.fields, "sec-websocket-protocol") != 1 ||
         !http1_request_find(&r.fields, "sec-websocket-protocol", &protocol) ||
-        !slice_is(protocol, "mqtt")) {
-        return "the server speaks WebSocket, but not MQTT in it";
+        !slice_is(protocol, c->is_coap ? "coap" : "mqtt")) {
+        return c->is_coap ? "the server speaks WebSocket, but not CoAP in it"
+                          : "the server speaks WebSocket, but not MQTT in it";
     }
     if (http1_request_count(&r.fields, "sec-websocket-extensions") > 0) {
         return "the server uses a WebSocket extension that nobody asked for";

@@ -90,6 +90,41 @@ static void where_messages_end(void **state)
     }
 }
 
+/* Ours as a client: it asks for coap, takes nothing else, and is told the ends, too. */
+static void a_client_of_coap(void **state)
+{
+    (void)state;
+    const struct ws_target target = {
+        .host = "h", .port = 443, .path = "/.well-known/coap", .is_coap = true};
+    const struct random_source random = random_system();
+    for (int agrees = 0; agrees < 2; agrees++) {
+        AUTO(ws_autofree) struct ws *client = NULL;
+        AUTO(ws_autofree) struct ws *server = NULL;
+        uint8_t told[WS_OUTPUT_BYTES], all[WS_OUTPUT_BYTES];
+        static const uint8_t two[] = {0x82, 1, 'x', 0x02, 1, 'y', 0x80, 1, 'z'};
+        size_t n = 0;
+        assert_int_equal(ws_client_new(&target, &random, 100, &client), OK);
+        assert_int_equal(ws_new(&coap, NULL, &server), OK);
+        n = ws_output(client, told, sizeof(told));
+        assert_non_null(memmem(told, n, "Protocol: coap\r\n", 16));
+        (void)feed(server, slice_of(told, n), all);
+        n = ws_output(server, told, sizeof(told));
+        if (!agrees) {
+            slice_copy(memmem(told, n, "coap\r\n", 6), slice_text("mqtt"));
+        }
+        (void)feed(client, slice_of(told, n), all);
+        assert_int_equal(ws_is_open(client), agrees);
+        if (!agrees) {
+            assert_string_equal(ws_error(client),
+                                "the server speaks WebSocket, but not CoAP in it");
+            continue;
+        }
+        assert_int_equal(feed(client, slice_of(two, sizeof(two)), all).n, 3);
+        const uint32_t *ends = ws_ends(client, &n);
+        assert_true(n == 2 && ends[0] == 1 && ends[1] == 3);
+    }
+}
+
 static void without_memory_for_an_end(void **state)
 {
     (void)state;
@@ -108,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_subprotocol_is_coap),
         cmocka_unit_test(where_messages_end),
+        cmocka_unit_test(a_client_of_coap),
         cmocka_unit_test(without_memory_for_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,6 +32,7 @@ struct ws_client;
 MUST_USE enum err ws_client_begin(const struct ws_target *target,
                                   const struct random_source *random, struct ws_client **ret);
 struct slice ws_client_request(const struct ws_client *c);
+bool ws_client_is_coap(const struct ws_client *c);
 /* ws_client_judge - NULL when this head is the answer that was wanted, else why not (static).
  * *ret_status: its status, 0 when it is none. SPEC: RFC6455 4.1 */
 const char *ws_client_judge(const struct ws_client *c, struct slice head, unsigned *ret_status);

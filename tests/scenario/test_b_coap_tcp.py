@@ -1,11 +1,14 @@
 """b: CoAP over TLS and WebSocket (RFC 8323) onto the same topics, by Debian's clients and byte by byte."""
+import json
 import re
+import shutil
 import socket
+import subprocess
 import time
 
 import pytest
 
-from harness import coap, coap_tcp, mosquitto, websocket
+from harness import coap, coap_cli, coap_tcp, mosquitto, websocket
 from harness.coap_message import BLOCK1, BLOCK2, CONTENT_FORMAT, DELETE, GET, OBSERVE, PUT, block, path
 from harness.coap_tcp import (ABORT, BAD_CSM_OPTION, BLOCK_WISE, CSM, CUSTODY, EXTENDED_TOKEN, MAX_MESSAGE_SIZE, PING, PONG,
                               RELEASE, Peer, WebSocketPeer)
@@ -341,3 +344,125 @@ def test_a_stop_is_a_release():
             assert [m.code for m in peer.rest()] == [RELEASE]
     finally:
         made.close()
+
+
+# ---- our own client ----
+
+
+SERVERS = [name for name in ('coap-server-openssl', 'coap-server-gnutls') if shutil.which(name)]
+
+
+def ours(tower, lamp, scheme, leaf='tool'):
+    """Where it is, and as whom."""
+    return f'{scheme}://localhost:{tower.ports[scheme]}/{state(lamp, leaf)}', '--bundle', str(lamp.bundle)
+
+
+@pytest.mark.parametrize('scheme', ['coaps+tcp', 'coaps+ws'])
+def test_our_client_over_tcp(tower, lamp, console, scheme):
+    at = ours(tower, lamp, scheme)
+    large = ''.join(f'{i:08d}' for i in range(5000))
+    coap_cli.run('put', *at, '-f', '-', data=large)
+    assert coap_cli.run('get', *at).stdout == large + '\n', 'in one message'
+    assert coap_cli.run('get', *at, '-b', '256').stdout == large + '\n'
+    assert coap_cli.run('get', *at, '-X', '1152').stdout == large + '\n', 'in blocks, for nothing larger is taken'
+    told = coap_cli.run('put', *at, '-e', 'on', '-t', '0', '-v', '6').stderr
+    assert re.search(r'^> 0\.03 PUT, 2 bytes', told, re.M) and re.search(r'^< 2\.0[14] ', told, re.M)
+    with coap_cli.Observing('observe', *at, '-K', '1') as seen:
+        assert seen.get() == 'on'
+        for value in ('one', 'two', large):
+            mosquitto.publish(console, topic(lamp, 'tool'), value, '-r', qos=1)
+            assert seen.get() == value
+    assert coap_cli.run('observe', *at, '-s', '1').stdout == large + '\n'
+    assert json.loads(coap_cli.run('get', *at, '--json').stdout)['payload'] == large
+    refused = coap_cli.run('get', at[0].replace(lamp.name, 'other'), *at[1:], exit_code=1)
+    assert '4.03' in refused.stderr
+    wait_until('it to be gone', lambda: metrics(tower)[f'connections{{listener="{scheme}"}}'] == 0)
+
+
+def test_our_client_and_what_is_not_right(tower, lamp, console, tmp_path):
+    at = ours(tower, lamp, 'coaps+tcp')
+    coap_cli.run('put', f'coaps://localhost:{tower.ports["coaps+tcp"]}/{state(lamp, "tool")}', *at[1:], '-r', '-e', 'by -r')
+    assert coap_cli.run('get', *at).stdout == 'by -r\n'
+    stranger = tower.add('lamp', credentials=('psk',))
+    assert 'holds no cert.pem' in coap_cli.run('get', at[0], '--bundle', str(stranger.bundle), exit_code=1).stderr
+    other = tmp_path / 'other.pem'
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ed25519', '-nodes', '-keyout', '/dev/null', '-out', str(other), '-days', '2',
+                    '-subj', '/CN=other'], check=True, capture_output=True)
+    untrusted = coap_cli.run('get', *at, '-R', str(other), exit_code=1).stderr
+    assert 'ca.pem' in untrusted or 'bundle' in untrusted, untrusted
+    with socket.socket() as closed:
+        closed.bind(('127.0.0.1', 0))
+        nobody = f'coaps+tcp://localhost:{closed.getsockname()[1]}/x'
+        assert coap_cli.run('get', nobody, *at[1:], exit_code=1).stderr
+    wrong = ours(tower, lamp, 'coaps+ws')[0].replace('coaps+ws', 'coaps+tcp')
+    assert coap_cli.run('get', wrong, *at[1:], '-B', '3', exit_code=1).stderr, 'a WebSocket listener'
+    with coap_cli.Observing('observe', *at) as seen:
+        assert seen.get() == 'by -r'
+        tower.cli('device', 'disable', lamp.name)
+        try:
+            assert seen.process.wait(20) == 1
+            assert 'Abort' in seen.process.stderr.read()
+        finally:
+            tower.cli('device', 'enable', lamp.name)
+
+
+def test_a_bundle_names_the_ports(tower, lamp):
+    ports = json.loads((lamp.bundle / 'bundle.json').read_text())['ports']
+    assert (ports['coaps+tcp'], ports['coaps+ws']) == (tower.ports['coaps+tcp'], tower.ports['coaps+ws'])
+    howto = (lamp.bundle / 'howto.txt').read_text()
+    assert ('coaps+tcp://' in howto) == ('coaps://' in howto), 'with an example, if the role has one'
+
+
+def authority(where):
+    """A CA, and a certificate of it for localhost and for a client alike."""
+    def openssl(*arguments):
+        subprocess.run(['openssl', *arguments], cwd=where, check=True, capture_output=True)
+    openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', 'ca.key', '-out', 'ca.pem',
+            '-days', '2', '-subj', '/CN=test')
+    openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', 'key.pem', '-out', 'one.csr',
+            '-subj', '/CN=localhost')
+    (where / 'names').write_text('subjectAltName=DNS:localhost,IP:127.0.0.1')
+    openssl('x509', '-req', '-in', 'one.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-out', 'cert.pem', '-days', '2',
+            '-extfile', 'names')
+
+
+def free_pair():
+    """A port that is free for TCP and UDP, and so is the next one: coap-server takes both."""
+    while True:
+        held = []
+        try:
+            port = 0
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                for more in (0, 1):
+                    held.append(socket.socket(socket.AF_INET, kind))
+                    held[-1].bind(('127.0.0.1', port + more if port else 0))
+                    port = port or held[-1].getsockname()[1]
+            return port
+        except (OSError, OverflowError):
+            pass
+        finally:
+            for one in held:
+                one.close()
+
+
+@pytest.mark.skipif(not SERVERS, reason='libcoap3-bin is not installed')
+@pytest.mark.parametrize('program', SERVERS)
+def test_our_client_with_another_server(tmp_path, program):
+    authority(tmp_path)
+    port = free_pair()
+    server = subprocess.Popen([program, '-A', '127.0.0.1', '-p', str(port), '-c', 'cert.pem', '-j', 'key.pem', '-C', 'ca.pem'],
+                              cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    base = f'coaps+tcp://localhost:{port + 1}'
+    as_client = ['-c', str(tmp_path / 'cert.pem'), '-j', str(tmp_path / 'key.pem'), '-C', str(tmp_path / 'ca.pem')]
+    try:
+        wait_until('the server', lambda: f'{port + 1:04X} ' in open('/proc/net/tcp', encoding='ascii').read())
+        body = ''.join(f'{i:08d}' for i in range(700))
+        coap_cli.run('put', f'{base}/example_data', *as_client, '-f', '-', data=body)
+        for more in ((), ('-b', '64')):
+            assert coap_cli.run('get', f'{base}/example_data', *as_client, *more).stdout == body + '\n'
+        with coap_cli.Observing('observe', f'{base}/time', *as_client) as clock:
+            first = clock.get()
+            assert clock.get() != first
+    finally:
+        server.terminate()
+        server.wait(10)

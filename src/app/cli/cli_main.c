@@ -135,9 +135,11 @@ static const struct cli_command commands[] = {
      cmd_rpc, NULL},
     {"coap", "get, put, post, delete, observe, fetch, patch, ipatch",
      "  sallyport coap get coaps://localhost/mq/sensors/lab/meter-7/temperature --bundle lamp-1\n"
-     "  sallyport coap observe coap://localhost/mq/lamps/lamp-1/goal --bundle lamp-1\n\n"
+     "  sallyport coap observe coap://localhost/mq/lamps/lamp-1/goal --bundle lamp-1\n"
+     "  sallyport coap get coaps+tcp://localhost:5685/mq/lamps/lamp-1/goal --bundle lamp-1\n\n"
      "usage: sallyport coap METHOD URI [-e TEXT | -f FILE] --bundle DIR [options]\n"
-     "  coaps:// is DTLS; coap:// is protected by OSCORE (the bundle's oscore.json), never plain.\n"
+     "  coaps:// is DTLS; coaps+tcp:// and coaps+ws:// are TLS, by certificate; coap:// is\n"
+     "  protected by OSCORE (the bundle's oscore.json), never plain.\n"
      "  observe ends after -s SECONDS, or by Ctrl-C. --json in front of `coap`: a line for each\n"
      "  answer: code, options, payload. Refusals (4.xx, 5.xx) end with 1.\n",
      cmd_coap, NULL},

@@ -108,6 +108,8 @@ static const char *port_name(const struct client_target *t, enum client_door doo
     switch (door) {
     case CLIENT_COAPS:
         return "coaps";
+    case CLIENT_COAPS_TCP:
+        return "coaps+tcp";
     case CLIENT_COAP:
         return "coap";
     case CLIENT_ENROL:
@@ -180,7 +182,7 @@ static int read_bundle(struct cli *cli, const char *dir, enum client_door door,
     }
     cut_line_end(&t->password);
     cut_line_end(&psk);
-    if (psk.n > 0) {
+    if (psk.n > 0 && door != CLIENT_COAPS_TCP) {
         code = split_psk(cli, dir, &psk, t);
     }
     if (code == CLI_DONE && t->password.n > 0 &&
@@ -195,6 +197,12 @@ static int read_bundle(struct cli *cli, const char *dir, enum client_door door,
         return cli_fail(cli,
                         "%s holds neither psk.txt nor cert.pem, and CoAP needs one of them: "
                         "`device rotate %s --credential psk`",
+                        dir, t->device);
+    }
+    if (code == CLI_DONE && door == CLIENT_COAPS_TCP && t->chain.n == 0) {
+        return cli_fail(cli,
+                        "%s holds no cert.pem, and over TCP a certificate says who asks: `device "
+                        "rotate %s --credential x509`",
                         dir, t->device);
     }
     return code;
@@ -356,6 +364,9 @@ static int check_target(struct cli *cli, const struct cli_command *self, const s
     const char *bundle = cli_value(a, "--bundle");
     if (door == CLIENT_COAP) {
         return CLI_DONE; /* the URI says where */
+    }
+    if (door == CLIENT_COAPS_TCP) {
+        t->port = COAPS_PORT_DEFAULT; /* for what follows: the URI says it */
     }
     if (t->port == 0 && bundle == NULL) {
         t->port = door == CLIENT_COAPS ? COAPS_PORT_DEFAULT

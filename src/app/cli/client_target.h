@@ -9,8 +9,9 @@
 #include "app/cli/cli.h"
 #include "base/buf.h"
 
-/* CLIENT_COAP: OSCORE, whose keys are client_oscore's. */
-enum client_door { CLIENT_MQTTS, CLIENT_COAPS, CLIENT_COAP, CLIENT_ENROL };
+/* CLIENT_COAP: OSCORE, whose keys are client_oscore's. CLIENT_COAPS_TCP: over TLS and WebSocket,
+ * by certificate. */
+enum client_door { CLIENT_MQTTS, CLIENT_COAPS, CLIENT_COAPS_TCP, CLIENT_COAP, CLIENT_ENROL };
 
 enum { CLIENT_HOST_BYTES = 256, CLIENT_NAME_BYTES = 128, CLIENT_PATH_BYTES = 1024 };
 
@@ -23,7 +24,7 @@ struct client_target {
     struct buf ca, chain, key;       /* PEM */
     struct buf username, password;
     struct buf psk_identity, psk;
-    /* MQTT only. Borrowed from the arguments, or NULL. */
+    /* Borrowed from the arguments, or NULL. */
     bool is_websocket;
     char path[CLIENT_PATH_BYTES];  /* of the WebSocket */
     char topic[CLIENT_PATH_BYTES]; /* the URL's */

@@ -7,6 +7,7 @@
 #include "base/scope.h"
 #include "service/pki/bundle.h"
 #include "wire/coap/block.h"
+#include "wire/coap/tcp.h"
 
 enum {
     WAIT_S = 10,
@@ -231,19 +232,63 @@ enum err coap_ask_cancel(const struct coap_ask *a, uint8_t dst[COAP_ASK_OPTIONS_
 
 /* ---- whom ---- */
 
-static int read_uri(struct cli *cli, const struct cli_command *self, const char *text,
-                    struct coap_ask *a)
+static int read_uri(struct cli *cli, const struct cli_command *self, const struct cli_args *args,
+                    const char *text, struct coap_ask *a)
 {
-    enum err err = coap_uri_parse(slice_text(text), &a->uri);
+    enum err err = coap_uri_parse_any(slice_text(text), &a->uri);
     if (err != OK || !slice_to_text(a->uri.host, a->target.host, sizeof(a->target.host))) {
         return cli_usage(
             cli, self,
-            "%s is not a URI coaps://HOST[:PORT]/PATH, or coap://HOST[:PORT]/PATH with "
-            "OSCORE",
+            "%s is not a URI coaps://HOST[:PORT]/PATH, coaps+tcp://..., coaps+ws://..., or "
+            "coap://HOST[:PORT]/PATH with OSCORE",
             text);
     }
-    a->carrier = a->uri.secure ? COAP_BY_DTLS : COAP_BY_OSCORE;
-    return CLI_DONE;
+    if (cli_has(args, "-r") && a->uri.carrier == COAP_URI_UDP) {
+        a->uri.carrier = COAP_URI_TCP; /* the ports are the same */
+    }
+    if (a->uri.carrier == COAP_URI_UDP) {
+        a->carrier = a->uri.secure ? COAP_BY_DTLS : COAP_BY_OSCORE;
+        return CLI_DONE;
+    }
+    if (!a->uri.secure) {
+        return cli_usage(cli, self,
+                         "over TCP without TLS anybody on the way would read and change what is "
+                         "asked: use coaps+tcp://,\n  or coaps+ws://, with --bundle DIR");
+    }
+    a->carrier = a->uri.carrier == COAP_URI_TCP ? COAP_BY_TLS : COAP_BY_WEBSOCKET;
+    (void)snprintf(a->target.path, sizeof(a->target.path), "/.well-known/coap");
+    return CLI_DONE; /* SPEC: RFC8323 8.3 */
+}
+
+static bool is_stream(const struct coap_ask *a)
+{
+    return a->carrier == COAP_BY_TLS || a->carrier == COAP_BY_WEBSOCKET;
+}
+
+/* What means nothing there is not passed over in silence. */
+static int check_stream(struct cli *cli, const struct cli_command *self,
+                        const struct cli_args *args, struct coap_ask *a)
+{
+    long most;
+    if (!client_number(cli, self, args, "-X", COAP_TCP_BASE_BYTES, INT32_MAX, 0, &most)) {
+        return CLI_USAGE;
+    }
+    a->message_bytes = (uint32_t)most;
+    if (!is_stream(a)) {
+        return most == 0 ? CLI_DONE
+                         : cli_usage(cli, self,
+                                     "-X is the largest message over TCP: use it with "
+                                     "coaps+tcp:// or coaps+ws://");
+    }
+    if (cli_has(args, "--psk") || cli_has(args, "--psk-identity")) {
+        return cli_usage(
+            cli, self,
+            "over TCP (-r) a certificate says who asks, no pre-shared key: --bundle DIR "
+            "with a cert.pem, or\n  --cert and --key");
+    }
+    return !cli_has(args, "--non")
+               ? CLI_DONE
+               : cli_usage(cli, self, "-N is for datagrams: over TCP nothing is acknowledged");
 }
 
 /* An unprotected request is never sent: anybody on the way would read and change it. */
@@ -263,11 +308,11 @@ static int read_context(struct cli *cli, const struct cli_command *self,
                         const struct cli_args *args, struct coap_ask *a)
 {
     const char *file = cli_value(args, "-E"), *bundle = cli_value(args, "--bundle");
-    if (a->carrier == COAP_BY_DTLS) {
+    if (a->carrier != COAP_BY_OSCORE) {
         return file == NULL ? CLI_DONE
                             : cli_usage(cli, self,
                                         "-E is for coap://, which OSCORE protects; coaps:// is "
-                                        "DTLS, with --bundle DIR");
+                                        "DTLS or TLS, with --bundle DIR");
     }
     if (file == NULL && bundle == NULL) {
         return no_context(cli, self, NULL);
@@ -307,7 +352,9 @@ static int read_target(struct cli *cli, const struct cli_command *self, const st
     struct client_target *where = &a->target;
     char host[CLIENT_HOST_BYTES];
     (void)snprintf(host, sizeof(host), "%s", where->host);
-    enum client_door door = a->carrier == COAP_BY_DTLS ? CLIENT_COAPS : CLIENT_COAP;
+    enum client_door door = a->carrier == COAP_BY_OSCORE ? CLIENT_COAP
+                            : is_stream(a)               ? CLIENT_COAPS_TCP
+                                                         : CLIENT_COAPS;
     code = client_target_read(cli, self, args, door, where);
     (void)snprintf(where->host, sizeof(where->host), "%s", host);
     where->port = a->uri.port;
@@ -394,7 +441,8 @@ int coap_ask_read(struct cli *cli, const struct cli_command *self, const struct 
                          "-b takes the size of a block: 16, 32, 64, 128, 256, 512, 1024");
     }
     code = read_times(cli, self, args, method, ret);
-    code = code == CLI_DONE ? read_uri(cli, self, uri, ret) : code;
+    code = code == CLI_DONE ? read_uri(cli, self, args, uri, ret) : code;
+    code = code == CLI_DONE ? check_stream(cli, self, args, ret) : code;
     code = code == CLI_DONE ? read_target(cli, self, args, ret) : code;
     code = code == CLI_DONE ? read_payload(cli, self, args, method, ret) : code;
     code = code == CLI_DONE ? write_options(cli, self, args, method, ret) : code;

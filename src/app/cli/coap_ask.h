@@ -11,10 +11,12 @@ enum {
     COAP_ASK_OPTIONS_BYTES = 1024
 };
 
-/* What protects the request. There is no third. */
+/* What protects the request. Nothing goes without. */
 enum coap_carrier {
-    COAP_BY_DTLS,  /* coaps:// */
-    COAP_BY_OSCORE /* coap:// */
+    COAP_BY_DTLS,     /* coaps:// */
+    COAP_BY_OSCORE,   /* coap:// */
+    COAP_BY_TLS,      /* coaps+tcp:// */
+    COAP_BY_WEBSOCKET /* coaps+ws:// */
 };
 
 struct coap_ask {
@@ -26,7 +28,8 @@ struct coap_ask {
     struct buf payload;
     uint8_t options[COAP_ASK_OPTIONS_BYTES];
     bool observes;
-    uint8_t szx; /* of -b; UINT8_MAX: as the server likes */
+    uint8_t szx;            /* of -b; UINT8_MAX: as the server likes */
+    uint32_t message_bytes; /* of -X; 0: as large as a value may be */
     uint64_t wait_ms;
     uint64_t observe_ms; /* 0: until somebody ends it */
     uint64_t ping_ms;    /* 0: never */

@@ -39,6 +39,8 @@ static const struct flag {
     {{"--cafile", "-C", CLI_VALUE}, "FILE", "who may vouch for the server, PEM (coap-client: -R)"},
     {{"-R", NULL, CLI_VALUE}, "FILE", "the same"},
     {{"-a", NULL, CLI_VALUE}, "ADDRESS", "of this machine, to ask from"},
+    {{"-r", NULL, CLI_FLAG}, NULL, "coaps:// is over TLS, as with coaps+tcp://"},
+    {{"-X", NULL, CLI_VALUE}, "BYTES", "over TCP: the largest message that is taken"},
 };
 
 /* What people type and what is not there: why, and what to do instead. */
@@ -66,8 +68,6 @@ static const struct refusal {
      "-P is not there: through a proxy somebody else would end the protection of this request. "
      "Ask\n"
      "  the server itself; OSCORE (coap:// with -E) goes through what stands between untouched"},
-    {{"-r", NULL, CLI_FLAG}, "-r is not there yet: CoAP over TCP. Ask over UDP, without -r"},
-    {{"-X", NULL, CLI_VALUE}, "-X is not there: it is about CoAP over TCP"},
     {{"-h", NULL, CLI_VALUE},
      "-h is not there: who we are does not depend on what a stranger answers (identity hints).\n"
      "  Name the bundle of each server with --bundle DIR"},

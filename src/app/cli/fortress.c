@@ -229,6 +229,8 @@ enum err fortress_add(struct fortress *f, const struct provision_order *o, const
                           .mqtts_port = fortress_port(f, "mqtts"),
                           .coaps_port = fortress_port(f, "coaps"),
                           .coap_port = fortress_port(f, "coap"),
+                          .coaps_tcp_port = fortress_port(f, "coaps+tcp"),
+                          .coaps_ws_port = fortress_port(f, "coaps+ws"),
                           .wss_port = fortress_port(f, "wss"),
                           .enrol_port = fortress_port(f, "enrol"),
                           .wss_path = slice_text(wss != NULL ? wss->path : NULL)};

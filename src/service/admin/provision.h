@@ -37,6 +37,7 @@ struct provision {
     uint16_t mqtts_port, coaps_port, wss_port;
     uint16_t coap_port; /* of OSCORE */
     uint16_t enrol_port;
+    uint16_t coaps_tcp_port, coaps_ws_port;
     struct slice wss_path;
 };
 

@@ -56,34 +56,41 @@ enum err order_credentials(const json_t *list, unsigned *ret, struct why *why)
 }
 
 static const struct admin_listener *listener_of(const struct admin *a, enum event_protocol door,
-                                                bool is_websocket, bool is_oscore)
+                                                bool is_websocket, bool is_oscore, bool is_stream)
 {
     static const struct admin_listener none;
     for (size_t i = 0; i < a->setup.n_listeners; i++) {
         const struct admin_listener *l = &a->setup.listeners[i];
         if (l->door == door && !l->is_plain && (l->path != NULL) == is_websocket &&
-            l->is_oscore == is_oscore && !l->is_stream) {
+            l->is_oscore == is_oscore && l->is_stream == is_stream) {
             return l;
         }
     }
     return &none;
 }
 
+static uint16_t port_of(const struct admin *a, enum event_protocol door, bool is_websocket,
+                        bool is_oscore, bool is_stream)
+{
+    return listener_of(a, door, is_websocket, is_oscore, is_stream)->port;
+}
+
 struct provision admin_provision(const struct admin *a)
 {
-    const struct admin_listener *wss = listener_of(a, EVENT_PROTOCOL_mqtt, true, false);
+    const struct admin_listener *wss = listener_of(a, EVENT_PROTOCOL_mqtt, true, false, false);
     return (struct provision){.directory = a->setup.directory,
                               .authority = a->setup.authority,
                               .ca_pem = pki_roots_pem(a->setup.pki),
                               .policy = a->policy,
                               .random = a->setup.random,
                               .host = slice_text(a->setup.host),
-                              .mqtts_port = listener_of(a, EVENT_PROTOCOL_mqtt, false, false)->port,
-                              .coaps_port = listener_of(a, EVENT_PROTOCOL_coap, false, false)->port,
-                              .coap_port = listener_of(a, EVENT_PROTOCOL_coap, false, true)->port,
+                              .mqtts_port = port_of(a, EVENT_PROTOCOL_mqtt, false, false, false),
+                              .coaps_port = port_of(a, EVENT_PROTOCOL_coap, false, false, false),
+                              .coap_port = port_of(a, EVENT_PROTOCOL_coap, false, true, false),
+                              .coaps_tcp_port = port_of(a, EVENT_PROTOCOL_coap, false, false, true),
+                              .coaps_ws_port = port_of(a, EVENT_PROTOCOL_coap, true, false, true),
                               .wss_port = wss->port,
-                              .enrol_port =
-                                  listener_of(a, EVENT_PROTOCOL_https, false, false)->port,
+                              .enrol_port = port_of(a, EVENT_PROTOCOL_https, false, false, false),
                               .wss_path = slice_text(wss->path)};
 }
 

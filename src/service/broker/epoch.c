@@ -196,6 +196,7 @@ void realm_changed(struct worker *w, const struct realm *realm)
         account_drop_if_unused(w, a);
     }
     asides_recheck(w);
+    roster_recheck(w);
     close_replaced(w);
     close_plain(w);
     realm_unref(old);

@@ -30,7 +30,8 @@ enum wmsg_kind {
     WMSG_BODY,  /* answer of the log; takes `reading` */
     WMSG_COMMAND, /* takes `note` */
     WMSG_HANDED,  /* for a door, from the same door of another worker; takes `handed` */
-    WMSG_ENROLLED /* what the service thread has decided; takes `enrolment` */
+    WMSG_ENROLLED, /* what the service thread has decided; takes `enrolment` */
+    WMSG_ROSTER   /* takes `roster` */
 };
 
 struct handover;
@@ -41,6 +42,7 @@ struct command_note;
 struct reading;
 struct handed;
 struct enrolment;
+struct roster_note;
 
 struct wmsg_text {
     size_t n;
@@ -85,6 +87,7 @@ struct wmsg {
         struct command_note *note;
         struct handed *handed;
         struct enrolment *enrolment;
+        struct roster_note *roster;
     };
     const struct edition *edition; /* REALM: one reference; NULL: as it was */
 };

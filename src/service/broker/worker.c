@@ -71,6 +71,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->orphans);
     numbers_init(&w->numbers, &w->setup.key);
     desk_init(&w->desk, &w->setup.key, now_ms);
+    roster_init(&w->roster, &w->setup.key, now_ms);
     list_init(&w->asks);
     list_init(&w->handed);
     list_init(&w->enrolled);
@@ -170,6 +171,7 @@ struct worker *worker_free(struct worker *w)
     }
     asides_free(w);
     desk_done(w);
+    roster_done(w);
     orphans_free(w);
     if (w->retained != NULL) {
         browses_end(w);
@@ -272,6 +274,9 @@ static bool take_message(struct worker *w, struct wmsg *m)
     case WMSG_ENROLLED:
         enrolled_arrived(w, m->enrolment);
         break;
+    case WMSG_ROSTER:
+        roster_take(w, m->roster);
+        break;
     }
     return true;
 }
@@ -314,6 +319,9 @@ void wmsg_done(struct wmsg *m)
         break;
     case WMSG_ENROLLED:
         enrolment_free(m->enrolment);
+        break;
+    case WMSG_ROSTER:
+        roster_note_free(m->roster);
         break;
     case WMSG_BARRIER:
     case WMSG_BARRIER_ACK:
@@ -393,6 +401,7 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
     replays_turn(w);
     browses_turn(w);
     desk_turn(w);
+    roster_turn(w);
     outboxes_drain(w);
     if (!list_is_empty(&w->paused)) {
         conns_resume(w);
@@ -445,7 +454,7 @@ uint64_t worker_deadline(const struct worker *w)
         const struct conn *c = LIST_ENTRY(n, struct conn, paused);
         at = least(at, c->paused_until_ms == UINT64_MAX ? w->now_ms + 10 : c->paused_until_ms);
     }
-    at = least(at, orphans_deadline(w));
+    at = least(least(at, orphans_deadline(w)), roster_deadline(w));
     return least(least(at, least(replays_deadline(w), desk_deadline(w))), w->next_sweep_ms);
 }
 

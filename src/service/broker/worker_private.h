@@ -15,6 +15,7 @@
 #include "service/broker/browse.h"
 #include "service/broker/command.h"
 #include "service/broker/numbers.h"
+#include "service/broker/roster.h"
 #include "service/broker/worker.h"
 
 enum {
@@ -250,6 +251,7 @@ struct worker {
     struct numbers numbers;             /* of OSCORE, of those whose home this is */
     struct list handed, enrolled;       /* struct handed, enrolment; until a door takes it */
     struct desk desk;                   /* commands for devices whose home is here */
+    struct roster roster;               /* the resource directory */
 
     struct list observers_dirty;
     uint64_t *done; /* cookies, FIFO */

@@ -407,6 +407,7 @@ struct association *association_free(struct association *a)
     if (a != NULL) {
         coap_endpoint_free(a->endpoint);
         map_done(&a->watches);
+        mem_free(a->enrolment);
         if (a->account != NULL) {
             worker_account_release(a->door->setup.worker, a->account);
         }

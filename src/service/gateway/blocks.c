@@ -15,6 +15,7 @@ static struct coap_block_part part_of(const struct request *rq)
     struct association *a = rq->asker.a;
     const struct limits *l = a->door->setup.limits;
     uint64_t beside = rq->path.text.n + (uint64_t)BODY_MARGIN;
+    uint64_t value_max = l->packet_bytes > beside ? l->packet_bytes - beside : 0;
     return (struct coap_block_part){
         .owner = a->account->principal->id,
         .endpoint = a->id,
@@ -23,7 +24,7 @@ static struct coap_block_part part_of(const struct request *rq)
         .payload = rq->m->payload,
         .block = rq->asker.block1,
         .is_bert = rq->asker.is_bert,
-        .body_max = l->packet_bytes > beside ? l->packet_bytes - beside : 0,
+        .body_max = enrol_takes_body(rq) ? l->registration_bytes : value_max,
     };
 }
 
@@ -37,12 +38,17 @@ static bool is_allowed(const struct request *rq, const struct coap_block_part *p
     uint32_t said = 0;
     uint64_t bytes = coap_block_offset(part->block) + part->payload.n;
     uint8_t qos = rq->m->type == COAP_CON ? 1 : 0;
+    enum err err;
     enum passage_retain wish = worker_retain_wish(d->setup.worker, a->account, rq->path.text,
                                                   rq->m->code == COAP_PUT, d->now_ms);
     if (coap_options_find_uint(rq->m->options, COAP_OPTION_SIZE1, &said) && said > bytes) {
         bytes = said;
     }
-    enum err err = passage_will(a->account, rq->path.text, qos, wish, (size_t)bytes, &why);
+    if (enrol_takes_body(rq)) {
+        err = passage_resource(a->account, rq->path.text, METHOD_POST, &why);
+    } else {
+        err = passage_will(a->account, rq->path.text, qos, wish, (size_t)bytes, &why);
+    }
     if (err != OK) {
         coap_bodies_forget(&d->bodies, part);
         request_refuse_by_passage(rq, err, &why, 0);
@@ -62,7 +68,8 @@ static void refuse_part(const struct request *rq, enum err err, const struct coa
         break;
     case ERR_TOO_LARGE:
         request_refuse_size(rq, (uint32_t)part->body_max,
-                            "the value is over packet_bytes; let it send less, or raise that");
+                            "the value is over packet_bytes, links over registration_bytes; let it "
+                            "send less, or raise that");
         break;
     case ERR_QUOTA:
         request_refuse_rate(rq, EVENT_quota, WAIT_MS,
@@ -120,7 +127,7 @@ bool blocks_take(struct request *rq, struct coap_message *whole, struct buf *kep
     if (!read_blocks(rq)) {
         return false;
     }
-    if (!rq->asker.has_block1 || rq->path.kind != DOOR_PATH_TOPIC) {
+    if (!rq->asker.has_block1 || (rq->path.kind != DOOR_PATH_TOPIC && !enrol_takes_body(rq))) {
         return true; /* elsewhere nothing is written: the refusal needs no body */
     }
     struct coap_block_part part = part_of(rq);

@@ -381,6 +381,7 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
     take_done(d);
     take_messages(d);
     errands_turn(d);
+    enrol_turn(d);
     shed_release(d);
     poison_turn(d);
     if (d->dtls != NULL) {

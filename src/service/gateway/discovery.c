@@ -103,6 +103,26 @@ static void on_wide_grant(void *ctx, enum policy_action action, struct slice fil
     }
 }
 
+/* The resource directory, as far as it is granted. SPEC: RFC9176 4.3 */
+static void add_directory(struct listing *list)
+{
+    static const struct {
+        const char *href, *rt;
+        unsigned method;
+    } ways[] = {{ENROL_PATH, "core.rd", METHOD_POST},
+                {LOOKUP_RESOURCES, "core.rd-lookup-res", METHOD_GET},
+                {LOOKUP_ENDPOINTS, "core.rd-lookup-ep", METHOD_GET}};
+    for (size_t i = 0; i < COUNT_OF(ways); i++) {
+        struct coap_link link = {.href = slice_text(ways[i].href),
+                                 .rt = slice_text(ways[i].rt),
+                                 .ct = {COAP_FORMAT_LINK},
+                                 .n_ct = 1};
+        if (grants_resource(list->a->account->grants, link.href, ways[i].method, NULL) == OK) {
+            add(list, &link);
+        }
+    }
+}
+
 static bool read_query(const struct request *rq, struct listing *list)
 {
     struct coap_options it = coap_options_from(rq->m->options);
@@ -155,6 +175,7 @@ void discovery_serve(const struct request *rq)
                        "the query is no filter of links");
     } else {
         add(&list, &self);
+        add_directory(&list);
         grants_each(a->account->grants, on_exact_grant, &list);
         grants_each(a->account->grants, on_wide_grant, &list);
         answer_list(rq, &list);

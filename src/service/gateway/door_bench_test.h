@@ -523,8 +523,8 @@ static inline bool link_device(struct fortress *f, unsigned worker, uint64_t id,
 struct ask {
     enum coap_type type;
     uint8_t code;
-    const char *path; /* escaped */
-    const char *query;
+    const char *path;  /* escaped */
+    const char *query; /* parts with '&' between them */
     struct slice payload;
     int observe; /* -1: no option */
     int format, accept, no_response, max_age, block1, block2, size1;
@@ -569,8 +569,9 @@ static size_t build(struct fortress *f, const struct ask *a, uint8_t *dst, size_
     coap_uri_path_options(slice_text(a->path), &o);
     add_optional(&o, COAP_OPTION_CONTENT_FORMAT, a->format);
     add_optional(&o, COAP_OPTION_MAX_AGE, a->max_age);
-    if (a->query != NULL) {
-        coap_option_add(&o, COAP_OPTION_URI_QUERY, slice_text(a->query));
+    struct slice queries = slice_text(a->query);
+    for (bool has_query = a->query != NULL; has_query;) {
+        coap_option_add(&o, COAP_OPTION_URI_QUERY, slice_cut(&queries, '&', &has_query));
     }
     add_optional(&o, COAP_OPTION_ACCEPT, a->accept);
     add_optional(&o, COAP_OPTION_BLOCK2, a->block2);

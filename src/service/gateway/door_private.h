@@ -39,9 +39,10 @@ struct association {
     struct map watches;    /* struct watch by topic */
     struct list lookers, tickets;
     struct bucket reads;
-    struct list errands; /* commands on their way to it; errand.c's */
-    bool is_quiet;       /* it did not acknowledge the last one: it is asked when it is heard */
-    bool is_announced;   /* the desk knows where it is, */
+    struct list errands;         /* commands on their way to it; errand.c's */
+    struct enrolment *enrolment; /* its links are being fetched; enrol.c's. NULL: no */
+    bool is_quiet;     /* it did not acknowledge the last one: it is asked when it is heard */
+    bool is_announced; /* the desk knows where it is, */
     uint64_t announced_at_ms;
     struct away *away;  /* oscore_homes.c's; NULL: this worker hears it */
     struct list relays; /* what it asks other servers; the proxy's */
@@ -430,6 +431,35 @@ uint64_t errands_deadline(const struct association *a);
 void errands_expire(struct association *a);
 /* errands_turn - takes what the desks have sent. */
 void errands_turn(struct coap_door *d);
+/* errand_can_be_asked - can requests of ours go to it at all? */
+bool errand_can_be_asked(const struct association *a);
+/* errand_fetch_links - /.well-known/core of the device, in its turn; enrol_fetched says how it
+ * ended. ERR_NOMEM. */
+MUST_USE enum err errand_fetch_links(struct association *a);
+struct errand_fetched {
+    uint8_t code;
+    uint16_t format;
+    const char *why; /* static: code is ours, and this the reason; NULL: the device has answered */
+    struct slice links;
+};
+
+/* enrol.c: devices in the resource directory */
+#define ENROL_PATH       "/rd"
+#define LOOKUP_RESOURCES "/rd-lookup/res"
+#define LOOKUP_ENDPOINTS "/rd-lookup/ep"
+enum { ENROL_BASE_BYTES = NET_PEER_TEXT_BYTES + 16 };
+/* enrol_base - where the device is, as a URI without a path. */
+struct slice enrol_base(const struct association *a, char dst[ENROL_BASE_BYTES]);
+/* enrol_serve - what the policy has allowed; false: it is no resource of the directory.
+ * lookup_serve (lookup.c) - the same. */
+bool enrol_serve(const struct request *rq);
+bool lookup_serve(const struct request *rq);
+/* enrol_takes_body - may its payload come in blocks? */
+bool enrol_takes_body(const struct request *rq);
+/* enrol_fetched - the links of a simple registration are there, or not. */
+void enrol_fetched(struct association *a, const struct errand_fetched *said);
+/* enrol_turn - what the homes of principals have decided. */
+void enrol_turn(struct coap_door *d);
 
 /* watch.c: observations */
 void watch_request(const struct request *rq);

@@ -6,15 +6,21 @@
 #include "engine/coap_block_client.h"
 #include "service/broker/command.h"
 #include "service/gateway/door_private.h"
+#include "wire/coap/uri.h"
 #include "wire/mqtt/props.h"
 
-enum { OPTIONS_BYTES = 1024, ECHO_MAX = 40 }; /* SPEC: RFC9175 2.2.1 */
+enum {
+    OPTIONS_BYTES = 1024,
+    ECHO_MAX = 40,   /* SPEC: RFC9175 2.2.1 */
+    FETCH_MS = 30000 /* for the links of a device that registers, blocks and all */
+};
 
 struct errand {
     struct list_node node; /* in association.errands, in the order they came */
     struct association *a;
     struct command_note *note; /* owned: what the desk sent */
     struct command_ask ask;    /* borrows from note->msg */
+    bool is_for_links;         /* ours: what it registers with; the note has only a deadline */
     bool is_under_way;         /* as `request` of the endpoint */
     bool was_sent;
     uint32_t request;
@@ -40,11 +46,27 @@ static void errand_free(struct errand *e)
     mem_free(e);
 }
 
+/* A device that registers has answered, or not. */
+static void links_end(struct errand *e, const struct command_note *how, struct slice payload)
+{
+    struct association *a = e->a;
+    const struct errand_fetched said = {
+        .code = how->code, .format = how->format, .why = how->why, .links = payload};
+    errand_free(e);
+    if (!a->is_gone) {
+        enrol_fetched(a, &said);
+    }
+}
+
 /* Says to the desk how it ended, and ends it. Without memory the desk finds out by the clock. */
 static void errand_end(struct errand *e, const struct command_note *how, struct slice payload)
 {
     struct coap_door *d = e->a->door;
     struct command_note *n = NULL;
+    if (e->is_for_links) {
+        links_end(e, how, payload);
+        return;
+    }
     if (command_note_new(how->step, payload, &n) != OK) {
         count_add(&d->setup.counters->dropped_memory, 1);
         errand_free(e);
@@ -137,8 +159,28 @@ static enum err go_on(struct errand *e)
     return err;
 }
 
+static enum err start_links(struct errand *e)
+{
+    struct coap_door *d = e->a->door;
+    struct coap_request request = {.confirmable = true, .code = COAP_GET};
+    struct coap_option_writer o = coap_option_writer_into(e->options, OPTIONS_BYTES);
+    coap_uri_path_options(slice_text("/.well-known/core"), &o);
+    coap_option_add_uint(&o, COAP_OPTION_ACCEPT, COAP_FORMAT_LINK);
+    if (coap_option_writer_done(&o, &request.options) != OK) {
+        end_ours(e, COAP_UNAVAILABLE, "there is no room for it now; ask again later");
+        return ERR_SPACE;
+    }
+    coap_transfer_done(&e->transfer);
+    coap_transfer_init(&e->transfer, &request, UINT8_MAX, random_u64(&d->setup.random),
+                       d->setup.limits->registration_bytes);
+    return go_on(e);
+}
+
 static enum err start(struct errand *e)
 {
+    if (e->is_for_links) {
+        return start_links(e);
+    }
     struct coap_door *d = e->a->door;
     const struct msg *m = e->note->msg;
     struct coap_request request = {
@@ -211,7 +253,8 @@ static void take_response(struct errand *e, const struct coap_message *m)
         end_answered(e);
     } else {
         end_ours(e, COAP_BAD_GATEWAY,
-                 err == ERR_TOO_LARGE ? "the answer of the device is larger than packet_bytes"
+                 err == ERR_TOO_LARGE ? "the answer of the device is larger than packet_bytes, or "
+                                        "registration_bytes"
                  : err == ERR_NOMEM   ? "there was no memory for the answer of the device"
                                       : "the blocks of the device's answer do not fit together");
     }
@@ -221,7 +264,7 @@ static void take_response(struct errand *e, const struct coap_message *m)
 static void take_silence(struct errand *e)
 {
     e->a->is_quiet = true;
-    if (!command_may_repeat(e->ask.method)) {
+    if (e->is_for_links || !command_may_repeat(e->ask.method)) {
         end_ours(e, COAP_GATEWAY_TIMEOUT,
                  "the device did not acknowledge it; whether it did it is not known");
     }
@@ -264,7 +307,7 @@ void errands_open(struct association *a)
 }
 
 /* Requests of ours go in datagrams, and nothing of ours is sealed by OSCORE yet. */
-static bool can_be_asked(const struct association *a)
+bool errand_can_be_asked(const struct association *a)
 {
     return !a->is_gone && a->endpoint != NULL && !a->door->setup.entrance->is_oscore;
 }
@@ -272,7 +315,7 @@ static bool can_be_asked(const struct association *a)
 void errands_heard(struct association *a)
 {
     const struct coap_door *d = a->door;
-    if (!can_be_asked(a)) {
+    if (!errand_can_be_asked(a)) {
         return;
     }
     if (!a->is_announced || d->now_ms >= a->announced_at_ms + COMMAND_ANNOUNCE_MS) {
@@ -343,6 +386,20 @@ static void refuse_note(struct coap_door *d, struct command_note *n)
     worker_command_done(d->setup.worker, n);
 }
 
+enum err errand_fetch_links(struct association *a)
+{
+    struct errand *e = mem_zalloc(sizeof(*e));
+    if (e == NULL || command_note_new(COMMAND_SEND, (struct slice){0}, &e->note) != OK) {
+        mem_free(e);
+        return ERR_NOMEM;
+    }
+    e->a = a;
+    e->is_for_links = true;
+    e->note->deadline_ms = a->door->now_ms + FETCH_MS;
+    list_append(&a->errands, &e->node);
+    return OK;
+}
+
 /* Takes n. */
 static void errand_add(struct association *a, struct command_note *n)
 {
@@ -364,7 +421,8 @@ static void recall(struct association *a, uint64_t id)
 {
     list_for_each_safe (node, next, &a->errands) {
         struct errand *e = LIST_ENTRY(node, struct errand, node);
-        if (e->note->id == id && (!e->was_sent || command_may_repeat(e->ask.method))) {
+        if (!e->is_for_links && e->note->id == id &&
+            (!e->was_sent || command_may_repeat(e->ask.method))) {
             give_back(e);
         }
     }

@@ -483,7 +483,9 @@ static void serve_other(const struct request *rq)
         request_refuse_by_passage(rq, err, &why, 0);
         return;
     }
-    (void)answer_text(&rq->asker, COAP_NOT_FOUND, "there is no such resource");
+    if (!enrol_serve(rq) && !lookup_serve(rq)) {
+        (void)answer_text(&rq->asker, COAP_NOT_FOUND, "there is no such resource");
+    }
 }
 
 static void refuse_path(const struct request *rq, enum err err, const char *why)

@@ -60,6 +60,10 @@ static enum err make_json(const struct bundle_order *o, struct buf *ret)
          json_object_set_new(ports, "coaps", json_integer(o->coaps_port)) != 0) ||
         (o->coap_port != 0 &&
          json_object_set_new(ports, "coap", json_integer(o->coap_port)) != 0) ||
+        (o->coaps_tcp_port != 0 &&
+         json_object_set_new(ports, "coaps+tcp", json_integer(o->coaps_tcp_port)) != 0) ||
+        (o->coaps_ws_port != 0 &&
+         json_object_set_new(ports, "coaps+ws", json_integer(o->coaps_ws_port)) != 0) ||
         (o->wss_port != 0 && json_object_set_new(ports, "wss", json_integer(o->wss_port)) != 0) ||
         (o->enrol_port != 0 &&
          json_object_set_new(ports, "enrol", json_integer(o->enrol_port)) != 0)) {

@@ -43,10 +43,11 @@ const char *bundle_file_name(enum bundle_file f);
 struct bundle_order {
     struct slice device, role, host;
     uint16_t mqtts_port, coaps_port, wss_port;
-    uint16_t coap_port;    /* of OSCORE */
-    uint16_t enrol_port;   /* where its certificate is renewed */
-    struct slice wss_path; /* "/mqtt" */
-    struct slice ca_pem;   /* the roots that a device is to trust */
+    uint16_t coap_port;                     /* of OSCORE */
+    uint16_t coaps_tcp_port, coaps_ws_port; /* CoAP over TLS, and over WebSocket */
+    uint16_t enrol_port;                    /* where its certificate is renewed */
+    struct slice wss_path;                  /* "/mqtt" */
+    struct slice ca_pem;                    /* the roots that a device is to trust */
     struct slice cert_pem, key_pem;
     struct slice password, psk, scram;
     struct slice psk_identity;          /* empty: the device's name */

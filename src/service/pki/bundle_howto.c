@@ -138,6 +138,25 @@ static void coap_section(struct page *p, const struct bundle_order *o, bool by_c
     say(p, "\n");
 }
 
+/* Where no UDP gets through. Ours reads the bundle, Debian's takes its files. */
+static void coap_stream_section(struct page *p, const struct bundle_order *o, const char *scheme,
+                                uint16_t port)
+{
+    bool is_v6 = slice_find(o->host, ':') < o->host.n;
+    static const char *const asks[] = {
+        "    sallyport coap put --bundle . -e '21.5'",
+        "    coap-client-openssl -m put -e '21.5' -c cert.pem -j key.pem -C ca.pem"};
+    say(p, "CoAP over %s, by certificate, where no UDP gets through\n",
+        strcmp(scheme, "coaps+ws") == 0 ? "WebSocket" : "TLS");
+    for (size_t i = 0; i < 2; i++) {
+        say(p, "%s '%s://%s%.*s%s:%u/mq/", asks[i], scheme, is_v6 ? "[" : "", SLICE_ARG(o->host),
+            is_v6 ? "]" : "", (unsigned)port);
+        uri_path(p, o->publish);
+        say(p, "'\n");
+    }
+    say(p, "\n");
+}
+
 /* No stock program of Debian's speaks it; ours does, and libraries. */
 static void oscore_section(struct page *p, const struct bundle_order *o)
 {
@@ -192,6 +211,12 @@ enum err bundle_howto(const struct bundle_order *o, struct buf *ret)
     }
     if (o->coaps_port != 0 && has_cert) {
         coap_section(&p, o, true);
+    }
+    if (o->coaps_tcp_port != 0 && has_cert && o->publish.n > 0) {
+        coap_stream_section(&p, o, "coaps+tcp", o->coaps_tcp_port);
+    }
+    if (o->coaps_ws_port != 0 && has_cert && o->publish.n > 0) {
+        coap_stream_section(&p, o, "coaps+ws", o->coaps_ws_port);
     }
     if (o->coap_port != 0 && o->oscore != NULL) {
         oscore_section(&p, o);

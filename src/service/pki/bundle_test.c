@@ -138,6 +138,25 @@ static void oscore(void **state)
     assert_non_null(strstr(text(&b, BUNDLE_JSON, ports, sizeof ports), "\"coap\": 5683"));
 }
 
+static void coap_over_tcp(void **state)
+{
+    (void)state;
+    struct bundle_order o = order();
+    char howto[8192], ports[1024];
+    for (int has_ports = 0; has_ports < 2; has_ports++) {
+        AUTO(bundle_done) struct bundle b = {0};
+        o.coaps_tcp_port = has_ports ? 5685 : 0;
+        o.coaps_ws_port = has_ports ? 8085 : 0;
+        assert_int_equal(bundle_make(&o, &b, NULL), OK);
+        (void)text(&b, BUNDLE_HOWTO, howto, sizeof howto);
+        (void)text(&b, BUNDLE_JSON, ports, sizeof ports);
+        assert_int_equal(strstr(ports, "\"coaps+tcp\": 5685") != NULL, has_ports);
+        assert_int_equal(strstr(ports, "\"coaps+ws\": 8085") != NULL, has_ports);
+        assert_int_equal(strstr(howto, ":5685/mq/") != NULL, has_ports);
+        assert_int_equal(strstr(howto, "coaps+ws://") != NULL, has_ports);
+    }
+}
+
 static void json_form(void **state)
 {
     (void)state;
@@ -221,9 +240,10 @@ static void no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contents),  cmocka_unit_test(hostile_texts), cmocka_unit_test(every_root),
-        cmocka_unit_test(oscore),    cmocka_unit_test(json_form),     cmocka_unit_test(saving),
-        cmocka_unit_test(no_memory),
+        cmocka_unit_test(contents),      cmocka_unit_test(hostile_texts),
+        cmocka_unit_test(every_root), cmocka_unit_test(oscore),
+        cmocka_unit_test(coap_over_tcp), cmocka_unit_test(json_form),
+        cmocka_unit_test(saving),        cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

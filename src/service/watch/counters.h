@@ -79,6 +79,7 @@
     X(commands_timeout, "commands_total", "result=\"timeout\"", counter, "")                       \
     X(commands_failed, "commands_total", "result=\"failed\"", counter, "")                         \
     X(commands_refused, "commands_total", "result=\"refused\"", counter, "")                       \
+    X(registrations, "registrations", "", gauge, "devices in the resource directory")              \
     X(proxy_requests, "proxy_requests_total", "result=\"asked\"", counter,                         \
       "CoAP requests for other servers")                                                           \
     X(proxy_refused, "proxy_requests_total", "result=\"refused\"", counter, "")                    \

@@ -18,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     while (coap_link_next(&it, &item)) {
         struct coap_link l = {.href = item.href, .ct = {0, 40}, .n_ct = 2};
         struct coap_link_attribute a;
+        (void)(has_filter && coap_link_attributes_match(&f, item.attributes));
         while (coap_link_attribute_next(&item.attributes, &a)) {
             l.rt = slice_is(a.name, "rt") ? a.value : l.rt;
         }

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     uint8_t block[4096], second[4096], text[8192];
     struct coap_uri u;
     struct slice options, back;
-    if (coap_uri_parse(slice_of(data, n), &u) != OK) {
+    if (coap_uri_parse_any(slice_of(data, n), &u) != OK) {
         return 0;
     }
     struct coap_option_writer o = coap_option_writer_into(block, sizeof(block));

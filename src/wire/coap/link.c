@@ -33,7 +33,7 @@ static void wr_number(struct wr *w, uint32_t value)
 }
 
 /* ;name="value", with what could end the quoting escaped. SPEC: RFC6690 2 */
-static void wr_quoted(struct wr *w, const char *name, struct slice value)
+void coap_link_attribute_write(struct wr *w, const char *name, struct slice value)
 {
     if (value.n == 0) {
         return;
@@ -72,9 +72,9 @@ void coap_link_write(struct wr *w, const struct coap_link *l)
     wr_text(w, w->at > 0 ? ",<" : "<");
     wr_bytes(w, l->href);
     wr_u8(w, '>');
-    wr_quoted(w, "rt", l->rt);
-    wr_quoted(w, "if", l->iface);
-    wr_quoted(w, "title", l->title);
+    coap_link_attribute_write(w, "rt", l->rt);
+    coap_link_attribute_write(w, "if", l->iface);
+    coap_link_attribute_write(w, "title", l->title);
     if (l->n_ct > 0) {
         wr_formats(w, l);
     }
@@ -108,7 +108,7 @@ enum err coap_link_filter_from(struct slice query, struct coap_link_filter *ret)
     return OK;
 }
 
-static bool matches_whole(const struct coap_link_filter *f, struct slice value)
+bool coap_link_filter_takes(const struct coap_link_filter *f, struct slice value)
 {
     return f->prefix ? slice_has_prefix(value, f->value) : slice_equal(value, f->value);
 }
@@ -118,7 +118,7 @@ static bool matches_list(const struct coap_link_filter *f, struct slice values)
 {
     bool has_more = values.n > 0;
     while (has_more) {
-        if (matches_whole(f, slice_cut(&values, ' ', &has_more))) {
+        if (coap_link_filter_takes(f, slice_cut(&values, ' ', &has_more))) {
             return true;
         }
     }
@@ -128,7 +128,7 @@ static bool matches_list(const struct coap_link_filter *f, struct slice values)
 static bool matches_number(const struct coap_link_filter *f, uint32_t value)
 {
     char text[NUMBER_TEXT_BYTES];
-    return matches_whole(f, number_text(value, text));
+    return coap_link_filter_takes(f, number_text(value, text));
 }
 
 static bool matches_formats(const struct coap_link_filter *f, const struct coap_link *l)
@@ -147,7 +147,7 @@ bool coap_link_matches(const struct coap_link_filter *f, const struct coap_link 
         return true;
     }
     if (slice_is(f->name, "href")) {
-        return matches_whole(f, l->href);
+        return coap_link_filter_takes(f, l->href);
     }
     if (slice_is(f->name, "rt")) {
         return matches_list(f, l->rt);
@@ -159,7 +159,7 @@ bool coap_link_matches(const struct coap_link_filter *f, const struct coap_link 
         return matches_formats(f, l);
     }
     if (slice_is(f->name, "title")) {
-        return l->title.n > 0 && matches_whole(f, l->title);
+        return l->title.n > 0 && coap_link_filter_takes(f, l->title);
     }
     if (slice_is(f->name, "sz")) {
         return l->sz > 0 && matches_number(f, l->sz);
@@ -314,4 +314,73 @@ bool coap_link_attribute_next(struct slice *attributes, struct coap_link_attribu
     *attributes = slice_from(*attributes, r.at);
     *ret = a;
     return true;
+}
+
+/* ---- somebody else's attributes ---- */
+
+bool coap_link_name_is_ok(struct slice name)
+{
+    struct slice word = name;
+    if (word.n > 0 && word.p[word.n - 1] == '*') {
+        word = slice_head(word, word.n - 1);
+    }
+    for (size_t i = 0; i < word.n; i++) {
+        uint8_t c = word.p[i];
+        bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!is_letter && !(c >= '0' && c <= '9') && !is_one_of(c, "!#$&+-.^_`|~")) {
+            return false;
+        }
+    }
+    return word.n > 0;
+}
+
+/* Is `text`, in which a backslash is for the byte behind it, this value? */
+static bool takes_escaped(const struct coap_link_filter *f, struct slice text, bool is_quoted)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text.n; i++, n++) {
+        i += is_quoted && text.p[i] == '\\' && i + 1 < text.n ? 1 : 0;
+        if (n == f->value.n) {
+            return f->prefix;
+        }
+        if (text.p[i] != f->value.p[n]) {
+            return false;
+        }
+    }
+    return n == f->value.n;
+}
+
+static bool is_list(struct slice name)
+{
+    return slice_is(name, "rt") || slice_is(name, "if") || slice_is(name, "rel") ||
+           slice_is(name, "rev") || slice_is(name, "ct");
+}
+
+static bool attribute_matches(const struct coap_link_filter *f, const struct coap_link_attribute *a)
+{
+    struct slice rest = a->value;
+    bool has_more = true;
+    if (!slice_equal(f->name, a->name)) {
+        return false;
+    }
+    if (!is_list(a->name)) {
+        return takes_escaped(f, a->value, a->quoted);
+    }
+    while (has_more) {
+        if (takes_escaped(f, slice_cut(&rest, ' ', &has_more), a->quoted)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool coap_link_attributes_match(const struct coap_link_filter *f, struct slice attributes)
+{
+    struct coap_link_attribute a;
+    while (coap_link_attribute_next(&attributes, &a)) {
+        if (attribute_matches(f, &a)) {
+            return true;
+        }
+    }
+    return false;
 }

@@ -39,6 +39,10 @@ MUST_USE enum err coap_link_filter_from(struct slice query, struct coap_link_fil
  * attributes a link does not have never match. SPEC: RFC6690 4.1 */
 bool coap_link_matches(const struct coap_link_filter *f, const struct coap_link *l);
 
+/* coap_link_attribute_write - appends ;name="value" behind a link that was written; nothing when
+ * the value is empty. The name is a plain word. */
+void coap_link_attribute_write(struct wr *w, const char *name, struct slice value);
+
 /* ---- reading somebody else's list ---- */
 
 struct coap_link_reader {
@@ -65,5 +69,14 @@ bool coap_link_next(struct coap_link_reader *it, struct coap_link_item *ret);
 MUST_USE enum err coap_link_finish(const struct coap_link_reader *it);
 /* coap_link_attribute_next - cuts one attribute off *attributes; false when there are no more. */
 bool coap_link_attribute_next(struct slice *attributes, struct coap_link_attribute *ret);
+/* coap_link_attributes_match - does one of them have this name and value? rt, if, rel, rev and ct
+ * value by value, others as a whole; escapes count for what they mean. Not for href and anchor,
+ * which have to be resolved first. SPEC: RFC6690 4.1, RFC9176 6.2 */
+bool coap_link_attributes_match(const struct coap_link_filter *f, struct slice attributes);
+/* coap_link_filter_takes - does a value as a whole match? Whatever the name. */
+bool coap_link_filter_takes(const struct coap_link_filter *f, struct slice value);
+/* coap_link_name_is_ok - of an attribute: letters, digits and !#$&+-.^_`|~, one '*' at its end.
+ * SPEC: RFC6690 2 */
+bool coap_link_name_is_ok(struct slice name);
 
 #endif

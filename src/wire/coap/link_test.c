@@ -205,11 +205,48 @@ static void round_trip(void **state)
     }
 }
 
+static void attributes_of_others_are_matched(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *attributes, *query;
+        bool is_match;
+    } rows[] = {
+        {";rt=\"a b\"", "rt=a", true},
+        {";rt=\"a b\"", "rt=b", true},
+        {";rt=\"a b\"", "rt=a b", false},
+        {";title=\"a b\"", "title=a b", true},
+        {";title=\"a b\"", "title=a", false},
+        {";title=\"a b\"", "title=a*", true},
+        {";title=\"a\\\"b\"", "title=a\"b", true},
+        {";obs", "obs", true},
+        {";obs", "obs=1", false},
+        {";rt=a;ct=50", "ct=50", true},
+        {"", "rt=*", false},
+        {";rt=a", "rt=ab", false},
+        {";rt=ab", "rt=a", false},
+        {";rt=ab", "rt=a*", true},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct coap_link_filter f;
+        assert_int_equal(coap_link_filter_from(slice_text(rows[i].query), &f), OK);
+        if (coap_link_attributes_match(&f, slice_text(rows[i].attributes)) != rows[i].is_match) {
+            fail_msg("%s %s", rows[i].attributes, rows[i].query);
+        }
+    }
+    assert_true(coap_link_name_is_ok(slice_text("rt")) && coap_link_name_is_ok(slice_text("a*")));
+    assert_false(coap_link_name_is_ok(slice_text("*")) || coap_link_name_is_ok(slice_text("a*b")));
+    assert_false(coap_link_name_is_ok(slice_text("")) || coap_link_name_is_ok(slice_text("a b")));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden),  cmocka_unit_test(writer_refuses), cmocka_unit_test(filters),
-        cmocka_unit_test(reading), cmocka_unit_test(reading_limits), cmocka_unit_test(round_trip),
-    };
+    const struct CMUnitTest tests[] = {cmocka_unit_test(golden),
+                                       cmocka_unit_test(writer_refuses),
+                                       cmocka_unit_test(filters),
+                                       cmocka_unit_test(reading),
+                                       cmocka_unit_test(reading_limits),
+                                       cmocka_unit_test(round_trip),
+                                       cmocka_unit_test(attributes_of_others_are_matched)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,7 @@
 #include "wire/coap/uri.h"
 
+#include "base/scope.h"
+
 static const char hex_digits[] = "0123456789ABCDEF";
 
 static bool is_alnum(uint8_t c)
@@ -187,23 +189,46 @@ static enum err parse_authority(struct slice authority, struct coap_uri *u)
     return parse_port(port, &u->port);
 }
 
+static const struct scheme {
+    const char *prefix;
+    enum coap_uri_carrier carrier;
+    bool secure;
+    uint16_t port;
+} schemes[] = {{"coap://", COAP_URI_UDP, false, COAP_PORT},
+               {"coaps://", COAP_URI_UDP, true, COAPS_PORT},
+               {"coap+tcp://", COAP_URI_TCP, false, COAP_PORT},
+               {"coaps+tcp://", COAP_URI_TCP, true, COAPS_PORT},
+               {"coap+ws://", COAP_URI_WEBSOCKET, false, COAP_WS_PORT},
+               {"coaps+ws://", COAP_URI_WEBSOCKET, true, COAPS_WS_PORT}};
+
+static const struct scheme *scheme_of(struct slice text)
+{
+    for (size_t i = 0; i < COUNT_OF(schemes); i++) {
+        if (has_prefix_ignoring_case(text, schemes[i].prefix)) {
+            return &schemes[i];
+        }
+    }
+    return NULL;
+}
+
 enum err coap_uri_parse(struct slice text, struct coap_uri *ret)
 {
+    const struct scheme *s = scheme_of(text);
+    return s == NULL || s->carrier == COAP_URI_UDP ? coap_uri_parse_any(text, ret)
+                                                   : ERR_UNSUPPORTED;
+}
+
+enum err coap_uri_parse_any(struct slice text, struct coap_uri *ret)
+{
+    const struct scheme *s = scheme_of(text);
     if (text.n > COAP_URI_BYTES) {
         return ERR_TOO_LARGE;
     }
-    struct coap_uri u = {0};
-    struct slice rest;
-    if (has_prefix_ignoring_case(text, "coap://")) {
-        u.port = COAP_PORT;
-        rest = slice_from(text, strlen("coap://"));
-    } else if (has_prefix_ignoring_case(text, "coaps://")) {
-        u.secure = true;
-        u.port = COAPS_PORT;
-        rest = slice_from(text, strlen("coaps://"));
-    } else {
+    if (s == NULL) {
         return ERR_UNSUPPORTED;
     }
+    struct coap_uri u = {.carrier = s->carrier, .secure = s->secure, .port = s->port};
+    struct slice rest = slice_from(text, strlen(s->prefix));
     if (!is_uri_text(rest)) {
         return ERR_MALFORMED;
     }

@@ -1,5 +1,6 @@
 /*
- * uri - coap:// and coaps:// URIs to options and back. SPEC: RFC7252 6, RFC3986.
+ * uri - coap:// and coaps:// URIs, and those over TCP, to options and back. SPEC: RFC7252 6,
+ * RFC8323 8, RFC3986.
  *
  * A path travels as one Uri-Path option per segment, without escapes; text of it (logs, resource
  * tables, what a user types) has '/' between segments and %XX where a byte is not plain.
@@ -9,9 +10,20 @@
 
 #include "wire/coap/option.h"
 
-enum { COAP_PORT = 5683, COAPS_PORT = 5684, COAP_URI_BYTES = 1024, COAP_URI_SEGMENT_BYTES = 255 };
+enum {
+    COAP_PORT = 5683,
+    COAPS_PORT = 5684,
+    COAP_WS_PORT = 80,
+    COAPS_WS_PORT = 443,
+    COAP_URI_BYTES = 1024,
+    COAP_URI_SEGMENT_BYTES = 255
+};
+
+/* SPEC: RFC7252 6, RFC8323 8 */
+enum coap_uri_carrier { COAP_URI_UDP, COAP_URI_TCP, COAP_URI_WEBSOCKET };
 
 struct coap_uri {
+    enum coap_uri_carrier carrier;
     bool secure;        /* coaps */
     bool is_ip_literal; /* "[...]", whose brackets are not in host, or dotted IPv4 */
     struct slice host;  /* still escaped; not empty */
@@ -30,6 +42,8 @@ struct coap_uri {
  * ERR_TOO_LARGE    over COAP_URI_BYTES
  */
 MUST_USE enum err coap_uri_parse(struct slice text, struct coap_uri *ret);
+/* coap_uri_parse_any - the same, and coap+tcp, coaps+tcp, coap+ws and coaps+ws. */
+MUST_USE enum err coap_uri_parse_any(struct slice text, struct coap_uri *ret);
 
 /* coap_uri_options - adds Uri-Host (only for a name, not for an address), Uri-Path and Uri-Query in
  * this order, unescaped; errors stick in o. "/" and "" give no Uri-Path. A segment or query part

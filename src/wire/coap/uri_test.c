@@ -53,6 +53,38 @@ static const struct uri_case uri_cases[] = {
     {"coap://h/\x80", ERR_MALFORMED, 0, 0, NULL, 0, NULL, NULL},
 };
 
+/* The same, over TCP: for who asked for that. */
+static void schemes_over_tcp(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum coap_uri_carrier carrier;
+        bool secure;
+        uint16_t port;
+    } cases[] = {
+        {"coap://h/a", COAP_URI_UDP, false, 5683},
+        {"coaps://h/a", COAP_URI_UDP, true, 5684},
+        {"coap+tcp://h/a", COAP_URI_TCP, false, 5683},
+        {"coaps+tcp://h/a", COAP_URI_TCP, true, 5684},
+        {"coap+ws://h/a", COAP_URI_WEBSOCKET, false, 80},
+        {"CoAPs+WS://h/a", COAP_URI_WEBSOCKET, true, 443},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct coap_uri u, strict;
+        assert_int_equal(coap_uri_parse_any(slice_text(cases[i].text), &u), OK);
+        assert_int_equal(u.carrier, cases[i].carrier);
+        assert_int_equal(u.secure, cases[i].secure);
+        assert_int_equal(u.port, cases[i].port);
+        assert_true(slice_is(u.host, "h") && slice_is(u.path, "/a"));
+        assert_int_equal(coap_uri_parse(slice_text(cases[i].text), &strict),
+                         cases[i].carrier == COAP_URI_UDP ? OK : ERR_UNSUPPORTED);
+    }
+    struct coap_uri u;
+    assert_int_equal(coap_uri_parse_any(slice_text("coaps+udp://h/a"), &u), ERR_UNSUPPORTED);
+    assert_int_equal(coap_uri_parse_any(slice_text("coaps+tcp://u@h/a"), &u), ERR_MALFORMED);
+}
+
 static void check_case(const struct uri_case *c)
 {
     struct coap_uri u;
@@ -174,7 +206,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parse_table),     cmocka_unit_test(limits),
         cmocka_unit_test(path_comparison), cmocka_unit_test(query_values),
-        cmocka_unit_test(percent),
-    };
+        cmocka_unit_test(percent),         cmocka_unit_test(schemes_over_tcp)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
