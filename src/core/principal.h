@@ -27,6 +27,7 @@ struct principal {
     uint64_t epoch; /* directory epoch of its last change */
     enum principal_status status;
     bool is_anonymous; /* made by an exception for one connection; has no credentials */
+    bool is_late;      /* its certificate's time is over: it may renew that, and do nothing else */
     char name[PRINCIPAL_NAME_MAX + 1];
     char role[PRINCIPAL_NAME_MAX + 1];
     size_t n_attrs;

@@ -47,6 +47,7 @@ struct driver_setup {
     void (*event)(void *ctx, unsigned worker, const struct event *e);
     enum err (*verify)(void *ctx, struct verified *v);
     enum err (*read)(void *ctx, struct reading *r);
+    enum err (*renew)(void *ctx, struct renewal *r);
     void (*wake)(void *ctx, uint64_t workers); /* bits */
 };
 
