@@ -14,6 +14,7 @@
 #include "base/why.h"
 #include "service/broker/broker.h"
 #include "service/directory/directory.h"
+#include "service/pki/authority_own.h"
 #include "service/pki/pki.h"
 
 struct assembly {
@@ -24,6 +25,8 @@ struct assembly {
     struct vault vault;
     struct directory *directory;
     struct pki *pki;
+    struct pki_register *reg;
+    struct authority *authority;
     const struct policy *policy;
     const struct trust *trust;     /* NULL: no tokens are taken */
     const struct serving *serving; /* the newest: listeners and limits as they are served */

@@ -137,6 +137,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         .directory = p->directory,
         .disk = p->disk,
         .pki = p->pki,
+        .authority = p->authority,
         .broker = p->broker,
         .log = p->vault.log,
         .keyring = p->vault.keyring,

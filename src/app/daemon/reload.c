@@ -244,6 +244,7 @@ static void replace(struct reload *r, const struct serving *s, struct pki *pki)
         r->listeners[i].takes_v31 = e->entrance.takes_v31;
         r->listeners[i].path = l != NULL && l->websocket ? l->path : NULL;
     }
+    authority_own_set_pki(r->parts->authority, pki);
     pki_free(r->parts->pki);
     r->parts->pki = pki;
     r->parts->serving = s;

@@ -21,6 +21,7 @@
 #include "net/tls_tickets.h"
 #include "service/broker/broker.h"
 #include "service/directory/directory.h"
+#include "service/pki/authority.h"
 #include "service/pki/key_source.h"
 #include "service/pki/pki.h"
 #include "service/watch/audit.h"
@@ -61,6 +62,7 @@ struct admin_setup {
     struct directory *directory;
     struct disk *disk; /* the data directory's: policy.yaml */
     const struct pki *pki;
+    struct authority *authority; /* who certifies devices */
     struct broker *broker;
     struct log *log; /* NULL: no backups */
     struct keyring *keyring;
