@@ -7,6 +7,7 @@
 enum { GRACE_S = 7200, HOUR_S = 3600 };
 
 enum extra {
+    SOON,         /* ends in ten minutes */
     LATE,         /* ended an hour ago */
     LATE_PURPOSE, /* so, and made for servers */
     LATE_FOREIGN, /* so, and of another authority */
@@ -28,6 +29,7 @@ static int make_extra(void **state)
 {
     const char *c = "clientAuth";
     const struct test_cert_spec specs[N_EXTRA] = {
+        [SOON] = {"soon", &certs[CA], NULL, c, false, false, -HOUR_S, HOUR_S / 6},
         [LATE] = {"late", &certs[CA], NULL, c, false, false, -2 * HOUR_S, -HOUR_S},
         [LATE_PURPOSE] = {"lp", &certs[CA], NULL, "serverAuth", false, false, -2 * HOUR_S, -HOUR_S},
         [LATE_FOREIGN] = {"lf", &certs[FOREIGN_CA], NULL, c, false, false, -2 * HOUR_S, -HOUR_S},
@@ -196,7 +198,7 @@ static void tickets_end_with_the_certificate(void **state)
     assert_int_equal(tls_tickets_new(&setup, &tickets), OK);
     struct tls_server_config c = {.late_s = GRACE_S, .tickets = tickets, .name = "here"};
     struct duo d;
-    duo_init(&d, client_with(&certs[CLIENT], NULL, true), taking_server(&c));
+    duo_init(&d, client_with(&extra[SOON], NULL, true), taking_server(&c));
     turns(&d);
     assert_int_equal(stream_give_ticket(d.server.s, d.server.io), OK);
     turns(&d);
@@ -206,12 +208,12 @@ static void tickets_end_with_the_certificate(void **state)
     static const struct {
         int64_t ahead_ms;
         bool resumes;
-    } cases[] = {{0, true}, {(int64_t)2 * HOUR_S * 1000, false}};
+    } cases[] = {{0, true}, {(int64_t)HOUR_S / 3 * 1000, false}};
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         int fds[2];
         socket_pair(fds);
         d = (struct duo){0};
-        struct tls *client = client_with(&certs[CLIENT], NULL, true);
+        struct tls *client = client_with(&extra[SOON], NULL, true);
         struct tls *server = taking_server(&c);
         ahead_ms = cases[i].ahead_ms;
         assert_int_equal(stream_io_new(&d.client.io), OK);
