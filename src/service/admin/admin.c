@@ -261,6 +261,7 @@ struct admin *admin_free(struct admin *a)
         admin_asking_close(&a->asking[i]);
     }
     a->recall = recall_free(a->recall);
+    a->renewals = renewals_free(a->renewals);
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
     a->edition = edition_unref(a->edition);
@@ -283,6 +284,7 @@ enum err admin_new(const struct admin_setup *s, struct admin **ret)
         a->listeners[i] = s->listeners[i].name;
     }
     TRY(recall_new(&a->setup.random, &a->recall));
+    TRY(renewals_new(&a->renewals));
     struct event damage;
     if (audit_damage(s->audit, &damage)) {
         admin_event(a, &damage);
@@ -357,6 +359,7 @@ uint64_t admin_tick(struct admin *a)
     }
     uint64_t later_ms = earlier(admin_erase(a, now_ms), admin_keep_uses(a, now_ms));
     later_ms = earlier(later_ms, admin_keep_tickets(a, now_ms));
+    later_ms = earlier(later_ms, admin_renew(a, now_ms));
     bool waits = a->server != NULL && answer_waiting(a, now_ms);
     waits = (a->server != NULL && admin_answer_asking(a, now_ms)) || waits;
     audit_tick(a->setup.audit, now_ms);

@@ -71,6 +71,7 @@ MUST_USE enum err authority_place_open(const struct authority_place *p,
         err = found(p, &setup, ret_reg, why);
     }
     TRY(err);
-    const struct authority_own_setup own = {.pki = p->pki, .reg = *ret_reg, .random = p->random};
+    const struct authority_own_setup own = {
+        .pki = p->pki, .reg = *ret_reg, .random = p->random, .policy = p->policy};
     return authority_own_new(&own, ret);
 }

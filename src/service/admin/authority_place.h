@@ -16,6 +16,7 @@ struct authority_place {
     int64_t now_wall_ms;
     const struct pki *pki;
     const struct directory *directory;
+    struct authority_policy policy; /* what is signed */
 };
 
 /* authority_place_open - without a register (the first start, or of a version that had none)

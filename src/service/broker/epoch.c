@@ -111,6 +111,10 @@ static void close_replaced(struct worker *w)
             credential_stands(w, c, c->account->principal)) {
             continue;
         }
+        if (!c->lane.is_late && c->credential != 0 && late_is(c->lane.ends_wall_ms, w->wall_ms)) {
+            lane_is_over(w, c);
+            continue;
+        }
         struct event e = event_of(w, EVENT_revoked, c);
         event_reason(&e, "the credential it connected with was replaced. Use the newest bundle");
         worker_report(w, &e);

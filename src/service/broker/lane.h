@@ -26,7 +26,7 @@ struct wr;
 
 enum {
     LANE_SECONDS = 60, /* for which a connection may be in the lane */
-    LANE_ASKS_MAX = 3, /* on one connection there */
+    LANE_ASKS_MAX = 6, /* on one connection there */
     LANE_WAIT_MAX_S = 900,
     LANE_BURST_S = 2 /* so many seconds' worth of renewals may begin at once */
 };
