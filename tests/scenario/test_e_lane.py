@@ -239,7 +239,7 @@ def test_it_ends_while_it_is_connected(lane):
     words = lane.wait_event('tls_reject', principal='ancient')[-1]['reason']
     assert 'renewal_grace' in words and 'device rotate' in words
     counted = metrics(lane)
-    assert counted['renewals_total{result="ok"}'] >= 2
+    assert counted['renewals_total{result="ok"}'] >= 1
 
 
 def test_the_pace():
