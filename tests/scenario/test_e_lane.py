@@ -203,12 +203,14 @@ def test_coap(lane):
 def test_before_the_end(lane, tmp_path):
     """At two thirds of its life, and it may go on as it was."""
     device = lane.add(name='early')
+    before = metrics(lane)['renewals_total{result="ok"}']
     _, csr = renewal.request(device, tmp_path)
     with renewal.wired(device) as w:
         w.login('early')
         assert renewal.hear(w) == 0
         answer, reason = renewal.ask(w, csr)
         assert reason == 0, answer
+        assert metrics(lane)['renewals_total{result="ok"}'] == before + 1
         w.send(wire.publish('status/early', 'still here', 1, 1))
         assert w.expect(wire.PUBACK).reason in (0, 0x10)
     for one in (device, renewal.renewed(device, tmp_path, answer)):
@@ -238,8 +240,6 @@ def test_it_ends_while_it_is_connected(lane):
             w.login('ancient')
     words = lane.wait_event('tls_reject', principal='ancient')[-1]['reason']
     assert 'renewal_grace' in words and 'device rotate' in words
-    counted = metrics(lane)
-    assert counted['renewals_total{result="ok"}'] >= 1
 
 
 def test_the_pace():
@@ -250,18 +250,19 @@ def test_the_pace():
         devices = [one.add(name=f'meter-{i}', credentials=('x509',)) for i in range(8)]
         clock.set(91 * DAY_S)
         waits, n_in = [], 0
-        for device in devices:
-            with renewal.wired(device) as w:
-                connack = w.send(wire.connect(device.name)).expect(wire.CONNACK)
-                n_in += connack.reason == 0
-                if connack.reason == 0x9f:
-                    words = wire.properties(connack, 2)[0x1f].decode()
-                    waits.append(int(re.search(r'come back in (\d+) s', words).group(1)))
-                else:
-                    assert connack.reason == 0
+        wires = [renewal.wired(device) for device in devices]
+        for device, w in zip(devices, wires):  # all at once, however slow the machine is
+            w.send(wire.connect(device.name))
+        for w in wires:
+            connack = w.expect(wire.CONNACK)
+            n_in += connack.reason == 0
+            if connack.reason == 0x9f:
+                words = wire.properties(connack, 2)[0x1f].decode()
+                waits.append(int(re.search(r'come back in (\d+) s', words).group(1)))
+            w.close()
         assert n_in >= 2 and len(waits) >= 2 and all(1 <= wait <= 30 for wait in waits), (n_in, waits)
         assert metrics(one)['renewals_total{result="later"}'] == len(waits)
-        assert 'renewal_rate' in one.wait_event('rate', about=devices[-1].name)[-1]['reason']
+        assert 'renewal_rate' in one.wait_event('rate')[-1]['reason']
         with renewal.wired(devices[-1], version=4) as w:
             reason = w.send(wire.connect(devices[-1].name, version=4)).expect(wire.CONNACK).reason
             assert reason in (0, 3), reason
