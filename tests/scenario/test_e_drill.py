@@ -8,7 +8,7 @@ from harness.drill import Drill
 from harness.fortress import metrics
 from harness.innocents import percentile
 
-N = int(os.environ.get('DRILL', '200'))
+N = int(os.environ.get('DRILL', '160'))
 RATE = 40 if N <= 1000 else 200
 BURST_S = 2
 
