@@ -193,10 +193,9 @@ void lane_output(struct worker *w, struct conn *c, struct wr *wr)
 }
 
 /* What there is no memory for is not said; the acknowledgement is. */
-static void say(struct worker *w, struct conn *c, struct slice text)
+static void say(struct worker *w, struct conn *c, struct slice correlation, struct slice text)
 {
     AUTO(buf_done) struct buf props = {0};
-    struct slice correlation = buf_slice(&c->lane.correlation);
     struct msg *m = NULL;
     uint8_t *dst = NULL;
     enum err err = OK;
@@ -256,7 +255,8 @@ static enum mqtt_reason reason_of(enum err err)
 }
 
 /* Said to the client, to whoever reads the audit trail, and counted. */
-static void refuse(struct worker *w, struct conn *c, uint32_t ask, enum err err, const char *text)
+static void refuse(struct worker *w, struct conn *c, uint32_t ask, struct slice correlation,
+                   enum err err, const char *text)
 {
     char line[SAY_MAX];
     bool is_later = reason_of(err) == MQTT_QUOTA_EXCEEDED;
@@ -266,13 +266,20 @@ static void refuse(struct worker *w, struct conn *c, uint32_t ask, enum err err,
     worker_report(w, &e);
     count_add(is_later ? &counts(w)->renewals_later : &counts(w)->renewals_refused, 1);
     (void)snprintf(line, sizeof(line), "refused: %s\n", text);
-    say(w, c, slice_text(line));
-    buf_done(&c->lane.correlation);
+    if (c->lane.answer == NULL) { /* one that has not left is worth more */
+        say(w, c, correlation, slice_text(line));
+    }
     if (c->lane.hears || mqtt_server_terms(c->engine)->version == MQTT_V5) {
         acknowledge(w, c, ask, reason_of(err));
     } else {
         conn_close(w, c, reason_of(err)); /* there is no other way to tell it */
     }
+}
+
+/* More than anybody needs is not given back. */
+static struct slice correlation_of(const struct mqtt_publish *p)
+{
+    return slice_head(mqtt_props_text(&p->props, MQTT_PROP_CORRELATION_DATA), CORRELATION_MAX);
 }
 
 /* What can be judged here. */
@@ -327,8 +334,6 @@ static enum err fill(struct worker *w, struct conn *c, const struct mqtt_publish
         return err;
     }
     TRY(w->setup.driver.certificate(w->setup.driver.ctx, c->transport, &r->current));
-    TRY(buf_append(&c->lane.correlation, mqtt_props_text(&p->props, MQTT_PROP_CORRELATION_DATA),
-                   CORRELATION_MAX));
     EVENT_TEXT(r, name, slice_text(c->account->principal->name));
     r->worker = w->setup.index;
     r->conn = c->handle;
@@ -345,6 +350,10 @@ static enum err ask(struct worker *w, struct conn *c, const struct mqtt_publish 
     TRY(renewal_new(&r));
     c->lane.n_asks = (uint8_t)(c->lane.n_asks + (c->lane.is_late ? 1 : 0));
     enum err err = fill(w, c, p, r, why);
+    if (err == OK) {
+        buf_done(&c->lane.correlation);
+        err = buf_append(&c->lane.correlation, correlation_of(p), CORRELATION_MAX);
+    }
     if (err != OK) {
         renewal_free(r);
         return err;
@@ -365,7 +374,7 @@ bool lane_takes(struct worker *w, struct conn *c, const struct mqtt_event *ev)
     (void)bucket_take(&c->account->publishes, 1, w->now_ms);
     enum err err = ask(w, c, &ev->publish, &why);
     if (err != OK) {
-        refuse(w, c, ev->ask, err, why.text);
+        refuse(w, c, ev->ask, correlation_of(&ev->publish), err, why.text);
     } else {
         c->lane.is_asked = true;
         c->lane.ask = ev->ask;
@@ -381,10 +390,9 @@ void lane_answered(struct worker *w, struct renewal *r)
     if (c != NULL && c->phase == CONN_OPEN && c->lane.is_asked) {
         c->lane.is_asked = false;
         if (r->result != OK) {
-            refuse(w, c, c->lane.ask, r->result, r->why.text);
+            refuse(w, c, c->lane.ask, buf_slice(&c->lane.correlation), r->result, r->why.text);
         } else {
-            say(w, c, buf_slice(&r->chain));
-            buf_done(&c->lane.correlation);
+            say(w, c, buf_slice(&c->lane.correlation), buf_slice(&r->chain));
             acknowledge(w, c, c->lane.ask, MQTT_SUCCESS);
         }
     }
