@@ -27,6 +27,8 @@ struct limits {
     uint32_t preauth_connections;     /* not logged in, at a time, of all listeners */
     uint32_t keep_alive_seconds;      /* longest; 0 or more than this: MQTT 5 is told this one */
     uint32_t silence_seconds;         /* after which MQTT 3.1.1, which cannot be told, is closed */
+    uint32_t renewal_grace_s;         /* for which a certificate may be renewed after its end */
+    uint32_t renewal_rate;            /* renewals a second, in all; the workers have equal parts */
     uint32_t aside_messages;          /* messages set aside, in all; the workers have equal parts */
     uint32_t aside_seconds;           /* for which one is kept */
     uint32_t retained_total;          /* retained messages of all principals */
@@ -49,7 +51,8 @@ struct limits {
         .dtls_seconds = 60, .topic_bytes = 256, .topic_levels = 16, .filters_per_packet = 8,       \
         .user_properties = 64, .client_id_bytes = 64, .topic_aliases = 16,                         \
         .connect_per_second = 20, .connect_burst = 200, .preauth_connections = 1024,               \
-        .keep_alive_seconds = 1200, .silence_seconds = 1800, .aside_messages = 1000,               \
+        .keep_alive_seconds = 1200, .silence_seconds = 1800, .renewal_grace_s = 30 * 86400,        \
+        .renewal_rate = 50, .aside_messages = 1000,                                                \
         .aside_seconds = 30 * 86400, .retained_total = 1000000, .commands_per_device = 16,         \
         .commands_per_asker = 64, .command_seconds = 60, .command_bytes = 8 * 1024 * 1024,         \
         .registration_links = 64, .registration_bytes = 8 * 1024,                                  \

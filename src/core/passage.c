@@ -26,8 +26,20 @@ static enum err allow(struct decision *ret)
     return OK;
 }
 
+/* Nothing passes, whatever its role grants. */
+static bool is_shut(const struct account *a)
+{
+    return a->is_closed || a->principal->is_late;
+}
+
 static enum err refuse_closed(const struct account *a, struct decision *ret)
 {
+    if (a->principal->is_late && !a->is_closed) {
+        return refuse(ret, ERR_DENIED,
+                      "the certificate of %s has ended: it may renew it and do nothing else. "
+                      "Publish a CSR to $sallyport/renew, or `sallyport device rotate %s`",
+                      a->principal->name, a->principal->name);
+    }
     if (a->is_stale) {
         return refuse(ret, ERR_DENIED,
                       "the rights of %s could not be renewed for want of memory; the server tries "
@@ -70,7 +82,7 @@ enum err passage_connect(struct account *a, struct slice client_id, uint64_t now
 enum err passage_will(struct account *a, struct slice topic, uint8_t qos,
                       enum passage_retain retain, size_t payload_bytes, struct decision *ret)
 {
-    if (a->is_closed) {
+    if (is_shut(a)) {
         return refuse_closed(a, ret);
     }
     /* Asked twice only when refused: allowed messages pay for no explanation. */
@@ -114,7 +126,7 @@ enum err passage_publish(struct account *a, struct slice topic, uint8_t qos,
 enum err passage_subscribe(struct account *a, const struct session *s, struct slice filter,
                            bool is_new, struct decision *ret)
 {
-    if (a->is_closed) {
+    if (is_shut(a)) {
         return refuse_closed(a, ret);
     }
     TRY(grants_subscribe(a->grants, filter, ret));
@@ -134,7 +146,7 @@ enum err passage_deliver(struct account *a, struct sub *sub, struct decision *re
         return refuse(ret, ERR_NOMEM, "the rights of %s could not be renewed yet",
                       a->principal->name);
     }
-    if (a->is_closed) {
+    if (is_shut(a)) {
         return refuse_closed(a, ret);
     }
     if (sub->epoch == a->epoch) {
@@ -169,7 +181,7 @@ enum err passage_segment(const struct account *a, const char *segment, struct de
 enum err passage_resource(struct account *a, struct slice path, unsigned method,
                           struct decision *ret)
 {
-    if (a->is_closed) {
+    if (is_shut(a)) {
         return refuse_closed(a, ret);
     }
     return grants_resource(a->grants, path, method, ret);

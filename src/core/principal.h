@@ -27,6 +27,7 @@ struct principal {
     uint64_t epoch; /* directory epoch of its last change */
     enum principal_status status;
     bool is_anonymous; /* made by an exception for one connection; has no credentials */
+    bool is_late;      /* its certificate's time is over: it may renew that, and do nothing else */
     uint64_t gateway;  /* id of the principal that may speak for it (${assigned}); 0: none */
     char name[PRINCIPAL_NAME_MAX + 1];
     char role[PRINCIPAL_NAME_MAX + 1];

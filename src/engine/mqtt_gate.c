@@ -22,8 +22,9 @@ struct mqtt_gate {
     bool takes_v31;
     struct buf packet; /* the CONNECT; `connect` borrows from it. Holds a password: wiped */
     struct mqtt_connect connect;
-    struct buf conclusion; /* proves that we know the client's password */
-    struct buf challenge;  /* waits to leave */
+    struct buf conclusion;            /* proves that we know the client's password */
+    struct buf challenge;             /* waits to leave */
+    char advice[MQTT_ADVICE_MAX + 1]; /* empty: the fixed one */
     uint8_t out[24 + MQTT_ADVICE_MAX + MQTT_REFERENCE_MAX];
     size_t n_out;
 };
@@ -72,6 +73,11 @@ static bool put_connack(struct mqtt_gate *g, const struct mqtt_connack *connack,
     return fits;
 }
 
+void mqtt_gate_advise(struct mqtt_gate *g, const char *text)
+{
+    (void)snprintf(g->advice, sizeof(g->advice), "%s", text);
+}
+
 void mqtt_gate_refer(struct mqtt_gate *g, enum mqtt_reason reason, struct slice reference)
 {
     struct mqtt_connack connack = {.code = (uint8_t)reason};
@@ -79,7 +85,8 @@ void mqtt_gate_refer(struct mqtt_gate *g, enum mqtt_reason reason, struct slice 
     if (g->state == GATE_ASKED && g->version == MQTT_V5) { /* its wishes are known */
         const struct mqtt_props *wishes = &g->connect.props;
         most = packet_most(g);
-        struct slice advice = mqtt_advice((uint8_t)reason);
+        struct slice advice =
+            g->advice[0] != '\0' ? slice_text(g->advice) : mqtt_advice((uint8_t)reason);
         if (mqtt_props_number(wishes, MQTT_PROP_REQUEST_PROBLEM_INFO, 1) != 0 && advice.n > 0) {
             mqtt_props_set_text(&connack.props, MQTT_PROP_REASON_STRING, advice);
         }

@@ -76,6 +76,9 @@ struct slice mqtt_gate_method(const struct mqtt_gate *g);
 /* mqtt_gate_refuse - CONNACK with this reason waits in the output; the owner closes when it has
  * left. */
 void mqtt_gate_refuse(struct mqtt_gate *g, enum mqtt_reason reason);
+/* mqtt_gate_advise - what a client of 5.0 is told beside the reason, in the place of the fixed
+ * sentence for it; cut to MQTT_ADVICE_MAX. Copied. */
+void mqtt_gate_advise(struct mqtt_gate *g, const char *text);
 /* mqtt_gate_refer - the same, and a client of 5.0 whose CONNECT was read is told which server to
  * use instead; empty: none. */
 void mqtt_gate_refer(struct mqtt_gate *g, enum mqtt_reason reason, struct slice reference);

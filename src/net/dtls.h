@@ -121,6 +121,7 @@ struct dtls_server_config {
     struct slice chain_pem, key_pem; /* empty: PSK only */
     struct slice client_ca_pem; /* with a chain: required, and so is the client's certificate */
     const struct clock *clock;  /* copied; by which certificates are judged; NULL: the system's */
+    uint32_t late_s;            /* as in tls_server_config */
     const struct random_source *random;
     size_t half_open_max, associations_max; /* 0: the named limits above */
     uint32_t retransmit_ms;                 /* 0: DTLS_RETRANSMIT_MS */

@@ -81,7 +81,7 @@ void dtls_proof_rotate(struct dtls_proof_keys *keys, uint64_t now_ms);
  * has_psk, the certificates of c where it has a chain.
  *
  * c      borrows for the call.
- * clock  borrows for the life of *ret; certificates are judged by it.
+ * judge  borrows for the life of *ret; certificates are judged so.
  * text   TLS_TEXT_BYTES, written where the configuration is wrong.
  * ret    gives. Each link made with it has a claim with keys, and a handler whose find_psk is asked
  *        for keys; without one, and for whom it does not know, the key is one that nobody has.
@@ -89,6 +89,6 @@ void dtls_proof_rotate(struct dtls_proof_keys *keys, uint64_t now_ms);
  * ERR_CONFIG, ERR_NOMEM, ERR_CRYPTO. SPEC: RFC6347 4.2.1.
  */
 MUST_USE enum err dtls_proof_ctx_new(const struct dtls_server_config *c, bool has_psk,
-                                     struct clock *clock, char *text, SSL_CTX **ret);
+                                     struct tls_judge *judge, char *text, SSL_CTX **ret);
 
 #endif

@@ -105,8 +105,8 @@ static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsig
     return (unsigned)n;
 }
 
-enum err dtls_proof_ctx_new(const struct dtls_server_config *c, bool has_psk, struct clock *clock,
-                            char *text, SSL_CTX **ret)
+enum err dtls_proof_ctx_new(const struct dtls_server_config *c, bool has_psk,
+                            struct tls_judge *judge, char *text, SSL_CTX **ret)
 {
     AUTO(dtls_ctx_release) SSL_CTX *ctx = NULL;
     bool has_cert = c->chain_pem.n > 0;
@@ -130,7 +130,7 @@ enum err dtls_proof_ctx_new(const struct dtls_server_config *c, bool has_psk, st
         }
         /* OpenSSL asks only where the suite is not a PSK one. */
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, tls_on_verify);
-        tls_ctx_clock(ctx, clock);
+        tls_ctx_judge(ctx, judge);
     }
     *ret = TAKE(ctx);
     return OK;

@@ -45,7 +45,7 @@ struct server {
     SSL_CTX *ctx;
     BIO_METHOD *method;
     BIO_ADDR *listen_address; /* what DTLSv1_listen insists on; unused */
-    struct clock clock;
+    struct tls_judge judge;
     size_t half_open_max, associations_max;
     uint32_t retransmit_ms, handshake_ms;
     struct map by_address, by_id;
@@ -606,11 +606,12 @@ static enum err server_renew(struct dtls *d, const struct dtls_server_config *c,
 {
     struct server *s = CONTAINER_OF(d, struct server, dtls);
     SSL_CTX *ctx = NULL;
-    TRY(dtls_proof_ctx_new(c, handler->find_psk != NULL, &s->clock, ret_text, &ctx));
+    TRY(dtls_proof_ctx_new(c, handler->find_psk != NULL, &s->judge, ret_text, &ctx));
     SSL_CTX_free(s->ctx);
     s->ctx = ctx;
     s->spare = association_free(s->spare);
     s->handler.find_psk = handler->find_psk;
+    s->judge.late_s = c->late_s;
     s->handshake_ms = c->handshake_ms != 0 ? c->handshake_ms : DTLS_HANDSHAKE_MS;
     return OK;
 }
@@ -638,7 +639,8 @@ enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dt
     s->dtls.ops = &server_ops;
     s->handler = *handler;
     s->unproven.counters = handler->counters;
-    s->clock = c->clock != NULL ? *c->clock : clock_system();
+    s->judge.clock = c->clock != NULL ? *c->clock : clock_system();
+    s->judge.late_s = c->late_s;
     s->half_open_max = c->half_open_max != 0 ? c->half_open_max : DTLS_HALF_OPEN_MAX;
     s->associations_max = c->associations_max != 0 ? c->associations_max : DTLS_ASSOCIATIONS_MAX;
     s->retransmit_ms = c->retransmit_ms;
@@ -654,7 +656,7 @@ enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dt
     s->listen_address = BIO_ADDR_new();
     enum err e = s->method != NULL && s->listen_address != NULL ? OK : ERR_NOMEM;
     if (e == OK) {
-        e = dtls_proof_ctx_new(c, s->handler.find_psk != NULL, &s->clock, ret_text, &s->ctx);
+        e = dtls_proof_ctx_new(c, s->handler.find_psk != NULL, &s->judge, ret_text, &s->ctx);
     }
     if (e != OK) {
         (void)server_free(&s->dtls);

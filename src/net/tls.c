@@ -27,7 +27,7 @@ struct tls {
     char *host;
     bool server;
     uint32_t key_updates; /* a minute */
-    struct clock clock;
+    struct tls_judge judge;
     uint8_t alpn[ALPN_MAX]; /* length byte and name */
     unsigned alpn_n;
     struct tls_tickets *tickets; /* NULL: none */
@@ -113,6 +113,9 @@ int tls_on_verify(int ok, X509_STORE_CTX *store)
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls_note *note = ssl != NULL ? SSL_get_app_data(ssl) : NULL;
     if (ok == 0 && note != NULL && note->verify == TLS_VERIFY_OK) {
+        if (tls_takes_late(store, note)) {
+            return 1;
+        }
         note->verify = verify_of(X509_STORE_CTX_get_error(store));
         X509 *leaf = X509_STORE_CTX_get0_cert(store);
         if (leaf == NULL || tls_cert_der(leaf, &note->cert) != OK) {
@@ -120,19 +123,6 @@ int tls_on_verify(int ok, X509_STORE_CTX *store)
         }
     }
     return ok;
-}
-
-/* At each verification, because contexts live for months. */
-static int verify_now(X509_STORE_CTX *store, void *ctx)
-{
-    const struct clock *clock = ctx;
-    X509_STORE_CTX_set_time(store, 0, (time_t)(clock->wall_ms(clock->ctx) / 1000));
-    return X509_verify_cert(store);
-}
-
-void tls_ctx_clock(SSL_CTX *ctx, struct clock *clock)
-{
-    SSL_CTX_set_cert_verify_callback(ctx, verify_now, clock);
 }
 
 struct verify_word {
@@ -379,8 +369,9 @@ static enum err server_setup(struct tls *t, const struct tls_server_config *c, c
         int mode = SSL_VERIFY_PEER | SSL_VERIFY_CLIENT_ONCE;
         mode |= c->client_cert_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
         SSL_CTX_set_verify(t->ctx, mode, tls_on_verify);
-        t->clock = c->clock != NULL ? *c->clock : clock_system();
-        tls_ctx_clock(t->ctx, &t->clock);
+        t->judge.clock = c->clock != NULL ? *c->clock : clock_system();
+        t->judge.late_s = c->late_s;
+        tls_ctx_judge(t->ctx, &t->judge);
     }
     if (c->spare_browsers && !c->client_cert_required) {
         tls_hello_spare_browsers(t->ctx);

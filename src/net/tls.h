@@ -70,6 +70,8 @@ struct tls_server_config {
     uint32_t key_updates_per_minute; /* that a client may ask for; 0: TLS_KEY_UPDATES_PER_MIN */
     const char *alpn;          /* protocol name agreed to; NULL: "mqtt". A client may offer none. */
     const struct clock *clock; /* copied; by which certificates are judged; NULL: the system's */
+    uint32_t late_s; /* a client's certificate that ended no longer ago is taken all the same: its
+                      * owner looks at its end, and lets it do no more than renew. 0: none is */
     struct tls_tickets *tickets; /* shares; NULL: every handshake is a full one */
     const char *name;            /* of the listener, with tickets: they count nowhere else */
 };

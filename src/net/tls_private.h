@@ -18,7 +18,15 @@ struct tls_note {
     uint16_t version;
     uint32_t n_handshake_records; /* handshake messages that came in after the handshake */
     bool established;
-    SSL_SESSION *session; /* a client's: the newest ticket, owned; NULL: none came */
+    SSL_SESSION *session;          /* a client's: the newest ticket, owned; NULL: none came */
+    const struct tls_judge *judge; /* of its certificates, and when that was: set where they are */
+    time_t judged_s;
+};
+
+/* How a server judges the certificates of clients. */
+struct tls_judge {
+    struct clock clock;
+    uint32_t late_s; /* as in tls_server_config */
 };
 
 void tls_note_done(struct tls_note *note);
@@ -45,11 +53,13 @@ MUST_USE enum err tls_ctx_host(SSL_CTX *ctx, const char *host, char *text);
  * tickets, no session cache, bounded chains, strong curves and signatures. */
 MUST_USE enum err tls_ctx_common(SSL_CTX *ctx);
 /* tls_on_verify - the verification callback: writes the reason into the note, accepts nothing that
- * the library refused. */
+ * the library refused, but what tls_takes_late takes. */
 int tls_on_verify(int ok, X509_STORE_CTX *store);
-/* tls_ctx_clock - certificates are judged by the time of this clock (borrowed for the life of ctx).
- */
-void tls_ctx_clock(SSL_CTX *ctx, struct clock *clock);
+/* tls_ctx_judge - certificates are judged so (borrowed for the life of ctx). */
+void tls_ctx_judge(SSL_CTX *ctx, struct tls_judge *judge);
+/* tls_takes_late - (tls_late.c) is the error that the library has found this one, that the leaf has
+ * ended, and no longer ago than the judge allows? *store says then that there is no error. */
+bool tls_takes_late(X509_STORE_CTX *store, const struct tls_note *note);
 /* tls_on_session - the callback of a client that got a ticket: into the note. */
 int tls_on_session(SSL *ssl, SSL_SESSION *session);
 bool tls_host_is_address(const char *host);

@@ -147,17 +147,17 @@ def test_a_claimed_name_hides_nothing(fortress, tmp_path):
 
 @pytest.fixture(scope='module')
 def aged(tmp_path_factory):
-    """Made 100 days ago, with its first devices: today their certificates are over."""
+    """Made 130 days ago, with its first devices: today their certificates are over, and so is their grace."""
     folder = tmp_path_factory.mktemp('clock')
-    one = Fortress(environment=shifted(folder, -100), start=False, command='quickstart')
+    one = Fortress(environment=shifted(folder, -130), start=False, command='quickstart')
     one.environment = {}
     one.start()
     yield one
     one.close()
 
 
-EXPIRED = ('the client certificate has expired: it ended TIME, the clock here says TIME. Give it a new one: `sallyport device '
-           'rotate NAME`; or set the clock here, if it is wrong')
+EXPIRED = ('the client certificate has expired: it ended TIME, the clock here says TIME: past renewal_grace. Give it a '
+           'new one: `sallyport device rotate NAME`; or set the clock, if it is wrong')
 
 
 def test_the_certificate_has_expired(aged):

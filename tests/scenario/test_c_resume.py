@@ -229,9 +229,9 @@ def test_tickets_end(tmp_path):
         for client in clients:
             assert client.visit() is False
             assert client.visit() is True
-        clock.set(91 * 24 * HOUR)
+        clock.set(121 * 24 * HOUR)
         for client in clients:
-            with pytest.raises((ssl.SSLError, ConnectionError)):  # its certificate has ended, and nothing else lets it in
+            with pytest.raises((ssl.SSLError, ConnectionError)):  # its certificate and its grace have ended, and nothing else lets it in
                 client.visit()
         one.wait_event('tls_reject', at_least=2)
     finally:

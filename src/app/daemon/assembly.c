@@ -133,6 +133,16 @@ static enum err open_makers(struct assembly *a, struct why *why)
     return OK;
 }
 
+/* What the renewal lane lets in is to be signed as well. */
+static struct authority_policy policy_of(const struct limits *l)
+{
+    enum { LEAST_PER_S = 100, BURST_S = 10 };
+    uint32_t per_s = l->renewal_rate > LEAST_PER_S ? l->renewal_rate : LEAST_PER_S;
+    return (struct authority_policy){.grace_ms = (int64_t)l->renewal_grace_s * 1000,
+                                     .per_second = per_s,
+                                     .burst = per_s * BURST_S};
+}
+
 static enum err open_records(struct assembly *a, struct why *why)
 {
     struct directory_setup setup = {.log = a->vault.log,
@@ -157,7 +167,8 @@ static enum err open_records(struct assembly *a, struct why *why)
                                           .pki = a->pki,
                                           .directory = a->directory,
                                           .makers = a->vouching,
-                                          .n_makers = a->makers.n};
+                                          .n_makers = a->makers.n,
+                                          .policy = policy_of(&a->config.settings.limits)};
     return authority_place_open(&place, &a->reg, &a->authority, why);
 }
 

@@ -51,6 +51,7 @@ static enum err open_tls(struct serving *s, const struct config_listener *l, str
                 : l->tcp     ? "coap"
                              : NULL,
         .clock = &s->clock,
+        .late_s = s->config.settings.limits.renewal_grace_s,
         .tickets = s->tickets,
         .name = l->name,
     };
@@ -70,6 +71,7 @@ static void set_dtls(struct serving *s, const struct config_listener *l,
     *ret = (struct dtls_server_config){
         .random = s->random,
         .clock = &s->clock,
+        .late_s = s->config.settings.limits.renewal_grace_s,
         .handshake_ms = s->config.settings.limits.dtls_seconds * 1000,
     };
     if ((l->auth & CONFIG_AUTH_X509) != 0) {

@@ -287,6 +287,7 @@ struct admin *admin_free(struct admin *a)
     }
     admin_enrol_end(a);
     a->recall = recall_free(a->recall);
+    a->renewals = renewals_free(a->renewals);
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
     a->edition = edition_unref(a->edition);
@@ -310,6 +311,7 @@ enum err admin_new(const struct admin_setup *s, struct admin **ret)
     }
     TRY(recall_new(&a->setup.random, &a->recall));
     TRY(admin_enrol_begin(a));
+    TRY(renewals_new(&a->renewals));
     struct event damage;
     if (audit_damage(s->audit, &damage)) {
         admin_event(a, &damage);
@@ -384,6 +386,7 @@ uint64_t admin_tick(struct admin *a)
     }
     uint64_t later_ms = earlier(admin_erase(a, now_ms), admin_keep_uses(a, now_ms));
     later_ms = earlier(later_ms, admin_keep_tickets(a, now_ms));
+    later_ms = earlier(later_ms, admin_renew(a, now_ms));
     later_ms = earlier(later_ms, admin_keep_certificate(a, now_ms));
     later_ms = earlier(later_ms, admin_settle(a, now_ms));
     bool waits = admin_enrol(a, now_ms);

@@ -6,6 +6,7 @@
 #include "service/admin/admin.h"
 #include "service/admin/control_server.h"
 #include "service/admin/provision.h"
+#include "service/admin/renewals.h"
 #include "service/admin/slack.h"
 #include "service/watch/alerts.h"
 #include "service/watch/recall.h"
@@ -61,6 +62,7 @@ struct admin {
     const struct trust *trust;                  /* owned reference, or NULL */
     const struct edition *edition; /* the newest of a reload; owned reference, or NULL */
     struct recall *recall;
+    struct renewals *renewals;
     struct alerts alerts;
     struct control_server *server; /* NULL before admin_attach or admin_adopt */
     struct waiting waiting[CONTROL_CLIENTS_MAX];

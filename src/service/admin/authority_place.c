@@ -75,6 +75,7 @@ MUST_USE enum err authority_place_open(const struct authority_place *p,
                                             .reg = *ret_reg,
                                             .random = p->random,
                                             .makers = p->makers,
-                                            .n_makers = p->n_makers};
+                                            .n_makers = p->n_makers,
+                                            .policy = p->policy};
     return authority_own_new(&own, ret);
 }

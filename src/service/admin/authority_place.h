@@ -18,6 +18,7 @@ struct authority_place {
     const struct directory *directory;
     const struct authority_maker *makers; /* borrowed for life */
     size_t n_makers;
+    struct authority_policy policy; /* what is signed */
 };
 
 /* authority_place_open - without a register (the first start, or of a version that had none)

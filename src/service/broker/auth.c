@@ -157,6 +157,10 @@ bool auth_token_over(struct worker *w, struct conn *c)
     if (w->now_ms < c->token_until_ms) {
         return false;
     }
+    if (c->token_wall_ms == 0) {
+        lane_is_over(w, c);
+        return true;
+    }
     struct event e = event_of(w, EVENT_credential_expiring, c);
     event_reason(&e, "the token it came in with has ended, and no new one came; its connection was "
                      "closed. Let the client authenticate again (AUTH 0x19) before exp");

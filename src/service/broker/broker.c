@@ -36,6 +36,7 @@ struct broker {
     struct ring questions[BROKER_WORKERS_MAX];  /* to the verify pool */
     struct ring readings[BROKER_WORKERS_MAX];   /* to the committer */
     struct ring enrolments[BROKER_WORKERS_MAX]; /* to the service thread */
+    struct ring renewals[BROKER_WORKERS_MAX];  /* to the service thread */
     unsigned next_enrolment_from;
     unsigned next_reading_from;
     _Atomic uint64_t events_lost;
@@ -44,7 +45,7 @@ struct broker {
     struct ceiling ceiling;
     struct sleeper verify;
     atomic_bool is_stopping;
-    unsigned next_event_from;
+    unsigned next_event_from, next_renewal_from;
 };
 
 /* ---- sleepers ---- */
@@ -146,6 +147,17 @@ static enum err on_enrol(void *ctx, struct enrolment *e)
     return OK;
 }
 
+static enum err on_renew(void *ctx, struct renewal *r)
+{
+    struct broker *b = ctx;
+    if (ring_push(&b->renewals[r->worker], &r) != OK) {
+        renewal_free(r);
+        return ERR_AGAIN;
+    }
+    b->setup.notify(b->setup.ctx);
+    return OK;
+}
+
 /* A worker has no more under way than its ring of answers takes. */
 static bool read_one(struct broker *b, unsigned worker, size_t *bytes)
 {
@@ -215,6 +227,7 @@ static enum err rings_init(struct broker *b)
         TRY(ring_init(&b->questions[i], sizeof(struct verified *), VERIFY_QUEUE));
         TRY(ring_init(&b->readings[i], sizeof(struct reading *), READING_MAX));
         TRY(ring_init(&b->enrolments[i], sizeof(struct enrolment *), ENROLMENTS_WAITING));
+        TRY(ring_init(&b->renewals[i], sizeof(struct renewal *), RENEWALS_MAX));
     }
     return OK;
 }
@@ -244,6 +257,7 @@ static enum err broker_init(struct broker *b, struct restore_report *restored)
                                    .verify = on_verify,
                                    .read = on_read,
                                    .enrol = on_enrol,
+                                   .renew = on_renew,
                                    .wake = on_wake};
     struct worker *workers[BROKER_WORKERS_MAX];
     for (unsigned i = 0; i < b->n; i++) {
@@ -358,6 +372,10 @@ static void rings_free(struct broker *b)
             verified_free(v);
         }
         struct reading *r;
+        struct renewal *renewal;
+        while (b->renewals[i].items != NULL && ring_pop(&b->renewals[i], &renewal)) {
+            renewal_free(renewal);
+        }
         while (b->readings[i].items != NULL && ring_pop(&b->readings[i], &r)) {
             reading_free(r);
         }
@@ -369,6 +387,7 @@ static void rings_free(struct broker *b)
         ring_done(&b->events[i]);
         ring_done(&b->questions[i]);
         ring_done(&b->readings[i]);
+        ring_done(&b->renewals[i]);
     }
 }
 
@@ -464,6 +483,23 @@ uint64_t broker_realm_epoch(const struct broker *b)
         oldest = epoch < oldest ? epoch : oldest;
     }
     return oldest;
+}
+
+struct renewal *broker_next_renewal(struct broker *b)
+{
+    struct renewal *r = NULL;
+    for (unsigned i = 0; i < b->n && r == NULL; i++) {
+        if (!ring_pop(&b->renewals[b->next_renewal_from++ % b->n], &r)) {
+            r = NULL;
+        }
+    }
+    return r;
+}
+
+enum err broker_renewed(struct broker *b, struct renewal *r)
+{
+    struct wmsg m = {.kind = WMSG_RENEWED, .renewal = r};
+    return send_worker(b, r->worker, &m);
 }
 
 bool broker_next_event(struct broker *b, struct event *ret)

@@ -11,6 +11,7 @@
 #include "service/broker/committer.h"
 #include "service/broker/driver.h"
 #include "service/broker/enrolment.h"
+#include "service/broker/renewal.h"
 #include "service/broker/restore.h"
 
 enum {
@@ -66,6 +67,11 @@ uint64_t broker_realm_epoch(const struct broker *b);
 uint64_t broker_edition(const struct broker *b);
 /* broker_next_event - the next event of the log or of any worker; false: none waits. */
 bool broker_next_event(struct broker *b, struct event *ret);
+/* broker_next_renewal - the next request for a certificate of any worker, in turn; the caller's;
+ * NULL: none waits. broker_renewed - it is answered (takes r). ERR_AGAIN: the worker's ring is
+ * full, and r is the caller's. */
+struct renewal *broker_next_renewal(struct broker *b);
+MUST_USE enum err broker_renewed(struct broker *b, struct renewal *r);
 /* broker_ask_aside - gives the question to one worker, which shares it; poll aside_ask_is_done.
  * ERR_AGAIN: its ring is full. */
 MUST_USE enum err broker_ask_aside(struct broker *b, unsigned worker, struct aside_ask *ask);

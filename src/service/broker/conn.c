@@ -80,6 +80,7 @@ void conn_forget(struct worker *w, struct conn *c)
     mqtt_gate_free(c->gate);
     mqtt_server_free(c->engine);
     scram_free(c->scram);
+    lane_done(&c->lane);
     buf_wipe(&c->unread);
     mem_free(c);
 }
@@ -160,6 +161,14 @@ void worker_present(struct worker *w, uint64_t conn, struct slice name, const st
     if (c != NULL && slice_to_text(name, c->cert_name, sizeof(c->cert_name))) {
         c->has_cert = true;
         c->spki = *spki;
+    }
+}
+
+void worker_certificate_ends(struct worker *w, uint64_t conn, int64_t ends_wall_ms)
+{
+    struct conn *c = conn_find(w, conn);
+    if (c != NULL) {
+        c->lane.ends_wall_ms = ends_wall_ms;
     }
 }
 

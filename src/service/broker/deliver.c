@@ -195,6 +195,7 @@ size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap
     }
     wr.at = mqtt_server_output(c->engine, dst, cap);
     if (c->phase == CONN_OPEN && !mqtt_server_has_output(c->engine)) {
+        lane_output(w, c, &wr);
         ceiling_before_output(w, c);
         size_t n = session_count(c->session);
         send_deliveries(w, c, &wr);

@@ -206,6 +206,12 @@ static enum err on_read(void *ctx, struct reading *r)
     return d->setup.read(d->setup.ctx, r);
 }
 
+static enum err on_renew(void *ctx, struct renewal *r)
+{
+    struct driver *d = ctx;
+    return d->setup.renew(d->setup.ctx, r);
+}
+
 static struct perimeter_post post_at(struct driver *d, const struct driver_entrance *e)
 {
     return (struct perimeter_post){.perimeter = e->perimeter,
@@ -274,6 +280,8 @@ static enum err driver_init(struct driver *d, const struct worker_setup *setup)
                                         .discard = link_discard,
                                         .verify = on_verify,
                                         .read = d->setup.read != NULL ? on_read : NULL,
+                                        .renew = d->setup.renew != NULL ? on_renew : NULL,
+                                        .certificate = link_certificate,
                                         .event = on_event};
     d->index = setup->index;
     d->journal = setup->journal;

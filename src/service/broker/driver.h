@@ -49,7 +49,8 @@ struct driver_setup {
     enum err (*verify)(void *ctx, struct verified *v);
     enum err (*read)(void *ctx, struct reading *r);
     enum err (*enrol)(void *ctx, struct enrolment *e); /* takes it; NULL: nobody decides */
-    void (*wake)(void *ctx, uint64_t workers);         /* bits */
+    enum err (*renew)(void *ctx, struct renewal *r);
+    void (*wake)(void *ctx, uint64_t workers); /* bits */
 };
 
 /* driver_new - makes its worker out of `worker` (whose driver field is filled here). ERR_NOMEM,

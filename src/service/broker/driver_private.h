@@ -99,7 +99,7 @@ MUST_USE enum err party_accept(struct link *l, const struct net_peer *peer, uint
 bool party_judges(struct link *l, const struct x509 *x);
 /* party_is_mqtt - a worker's, or nobody's any more. */
 bool party_is_mqtt(const struct link *l);
-void party_present(struct link *l, struct slice name, const struct digest *spki);
+void party_present(struct link *l, struct slice name, const struct x509_info *cert);
 void party_resumed(struct link *l);
 void party_input(struct link *l, struct slice plain);
 bool party_wants_input(const struct link *l);
@@ -148,5 +148,6 @@ uint64_t tickets_deadline(const struct driver *d);
 void link_depart(void *ctx, void *transport);
 enum err link_arrive(void *ctx, void *transport, uint64_t conn);
 void link_discard(void *ctx, void *transport);
+enum err link_certificate(void *ctx, void *transport, struct buf *ret);
 
 #endif

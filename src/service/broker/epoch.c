@@ -1,6 +1,7 @@
 /* A new realm binds what is alive: accounts, subscriptions, connections. docs/ORDER.md, rules 9
  * and 10. */
 #include "service/broker/worker_private.h"
+#include "service/directory/late.h"
 
 /* ---- gateways: whom they speak for ---- */
 
@@ -104,7 +105,11 @@ static void end_sessions_of(struct worker *w, struct account *a)
 static void renew_account(struct worker *w, struct account *a, bool policy_changed)
 {
     const struct principal *now = a->principal;
-    if (!a->principal->is_anonymous) {
+    if (a->principal->is_late) {
+        const struct directory_entry *entry = late_entry(w->realm->directory, a->principal);
+        bool is_active = entry != NULL && entry->principal->status == PRINCIPAL_ACTIVE;
+        now = is_active ? a->principal : NULL;
+    } else if (!a->principal->is_anonymous) {
         const struct directory_entry *entry =
             directory_find(w->realm->directory, slice_text(a->principal->name));
         now = entry != NULL && entry->principal->id == a->principal->id ? entry->principal : NULL;
@@ -154,6 +159,10 @@ static void close_replaced(struct worker *w)
         struct conn *c = w->conns[i];
         if (c == NULL || c->phase == CONN_CLOSING || c->account == NULL ||
             credential_stands(w, c, c->account->principal)) {
+            continue;
+        }
+        if (!c->lane.is_late && c->credential != 0 && late_is(c->lane.ends_wall_ms, w->wall_ms)) {
+            lane_is_over(w, c);
             continue;
         }
         struct event e = event_of(w, EVENT_revoked, c);

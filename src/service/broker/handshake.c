@@ -11,6 +11,7 @@
 struct claim {
     char name[IDENTITY_NAME_BYTES]; /* empty: nobody */
     char begins[CLOCK_ISO8601_BYTES], ends[CLOCK_ISO8601_BYTES];
+    int64_t ends_wall_ms; /* 0: not known */
 };
 
 static void read_claim(struct slice der, struct claim *ret)
@@ -22,9 +23,29 @@ static void read_claim(struct slice der, struct claim *ret)
     }
     clock_iso8601(x509_info(x)->not_before_wall_ms, ret->begins);
     clock_iso8601(x509_info(x)->not_after_wall_ms, ret->ends);
+    ret->ends_wall_ms = x509_info(x)->not_after_wall_ms;
     if (identity_from_x509(x, IDENTITY_ANY, ret->name) != OK) {
         ret->name[0] = '\0';
     }
+}
+
+static void explain_expired(const struct claim *claim, int64_t now_wall_ms, struct event *e)
+{
+    char now[CLOCK_ISO8601_BYTES];
+    clock_iso8601(now_wall_ms, now);
+    if (claim->ends_wall_ms > now_wall_ms) {
+        event_reason(e,
+                     "the authority that signed the client certificate has expired: the clock here "
+                     "says %s. Set that, if it is wrong; else give the device a new bundle: "
+                     "`sallyport device rotate NAME`",
+                     now);
+        return;
+    }
+    event_reason(e,
+                 "the client certificate has expired: it ended %s, the clock here says %s: past "
+                 "renewal_grace. Give it a new one: `sallyport device rotate NAME`; or set the "
+                 "clock, if it is wrong",
+                 claim->ends, now);
 }
 
 static void explain_certificate(const struct tls_refusal *r, int64_t now_wall_ms, struct event *e)
@@ -39,11 +60,7 @@ static void explain_certificate(const struct tls_refusal *r, int64_t now_wall_ms
     }
     switch (r->verify) {
     case TLS_VERIFY_EXPIRED:
-        event_reason(e,
-                     "the client certificate has expired: it ended %s, the clock here says %s. "
-                     "Give it a new one: `sallyport device rotate NAME`; or set the clock here, if "
-                     "it is wrong",
-                     claim.ends, now);
+        explain_expired(&claim, now_wall_ms, e);
         break;
     case TLS_VERIFY_NOT_YET_VALID:
         event_reason(e,

@@ -58,9 +58,9 @@ static void a_certificate_says_whose_it_is_and_both_clocks(void **state)
          "here says 2026-01-01T00:00:00.000Z. Set the clock that is wrong and keep it by NTP; then "
          "`sallyport device rotate NAME` if the certificate is"},
         {TLS_VERIFY_EXPIRED,
-         "the client certificate has expired: it ended 2026-12-20T14:13:20.000Z, the clock here "
-         "says 2026-01-01T00:00:00.000Z. Give it a new one: `sallyport device rotate NAME`; or set "
-         "the clock here, if it is wrong"},
+         "the authority that signed the client certificate has expired: the clock here says "
+         "2026-01-01T00:00:00.000Z. Set that, if it is wrong; else give the device a new bundle: "
+         "`sallyport device rotate NAME`"},
         {TLS_VERIFY_FORGED,
          "the text. Let it use cert.pem and key.pem of its bundle; `sallyport device rotate NAME` "
          "makes new ones"},

@@ -269,8 +269,17 @@ static bool identify(struct link *l)
                "", "");
         return false;
     }
-    party_present(l, slice_text(l->name), &x509_info(x)->spki);
+    party_present(l, slice_text(l->name), x509_info(x));
     return true;
+}
+
+enum err link_certificate(void *ctx, void *transport, struct buf *ret)
+{
+    AUTO(x509_autofree) struct x509 *x = NULL;
+    const struct link *l = transport;
+    (void)ctx;
+    TRY(stream_peer_cert(l->stream, &x));
+    return x509_to_der(x, ret);
 }
 
 /* ---- bytes ---- */

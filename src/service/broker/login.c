@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 #include "service/broker/handshake.h"
 #include "service/broker/worker_private.h"
+#include "service/directory/late.h"
 
 /* ---- the question for the verify pool ---- */
 
@@ -146,6 +147,7 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
     h->credential = c->credential;
     h->is_resumed = c->is_resumed;
     h->token_wall_ms = c->token_wall_ms;
+    h->certificate_wall_ms = c->lane.ends_wall_ms;
     h->unread = c->unread;
     memcpy(h->peer, c->peer, sizeof(h->peer));
     c->unread = (struct buf){0};
@@ -182,6 +184,10 @@ static void login_x509(struct worker *w, struct conn *c)
 {
     const struct directory_entry *entry = NULL;
     const struct credential *credential = NULL;
+    if (late_is(c->lane.ends_wall_ms, w->wall_ms)) {
+        lane_login(w, c);
+        return;
+    }
     enum err err = directory_login_x509(w->realm->directory, slice_text(c->cert_name), &c->spki,
                                         w->wall_ms, &entry, &credential);
     if (err == OK) {

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "service/broker/worker_private.h"
+#include "service/directory/late.h"
 #include "wire/mqtt/connack.h"
 
 enum { RESPONSE_PREFIX_MAX = 128 };
@@ -226,6 +227,9 @@ static uint32_t choose_expiry(const struct opening *o)
 {
     const struct mqtt_connect *c = o->connect;
     uint32_t most = grants_limits(o->account->grants)->session_expiry_s;
+    if (o->account->principal->is_late) {
+        return 0; /* the device's own session is another, and sleeps on */
+    }
     if (c->version != MQTT_V5) {
         return c->clean_start ? 0 : most; /* SPEC: MQTT5-3.1.2-4, MQTT3-3.1.2-4, MQTT3-3.1.2-6 */
     }
@@ -261,7 +265,8 @@ static bool passes(struct worker *w, struct conn *c, const struct opening *o)
         return false;
     }
     const struct mqtt_will *will = &o->connect->will;
-    if (!o->connect->has_will) {
+    /* A device says what it always says: in the lane its will is not taken, and it comes in. */
+    if (!o->connect->has_will || o->account->principal->is_late) {
         return true;
     }
     err =
@@ -436,7 +441,8 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
     if (err == OK) {
         err = mqtt_server_new(&terms, &connack, w->now_ms, &c->engine);
     }
-    if (err == OK) { /* last, or a will that waits would be lost with a connection that fails */
+    if (err == OK && !o->account->principal->is_late) { /* last, or a will that waits would be lost
+                                                           with a connection that fails */
         err = will_take(w, s, o->connect, &o->hello_lsn);
     }
     if (err != OK) {
@@ -453,6 +459,7 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
     c->hello_lsn = o->hello_lsn;
     groups_session_changed(w, s);
     auth_token_begins(w, c);
+    lane_begins(w, c);
     /* CONNACK waits for this, and so may what was queued while the session slept: it was to wake
      * the connection before this one. */
     struct pending wake = {.lsn = w->last_lsn, .action = PENDING_WAKE, .id = c->handle};
@@ -463,6 +470,9 @@ bool credential_stands(const struct worker *w, const struct conn *c, const struc
 {
     if (p->is_anonymous || c->credential == 0) {
         return true;
+    }
+    if (p->is_late) {
+        return late_stands(w->realm->directory, p, c->credential);
     }
     const struct directory_entry *e = directory_find(w->realm->directory, slice_text(p->name));
     for (size_t i = 0; e != NULL && e->principal->id == p->id && i < e->n_credentials; i++) {
@@ -513,8 +523,9 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
     err = may_open ? bind(w, c, &o) : ERR_DENIED;
     if (err == OK) {
         struct event e = event_of(w, EVENT_connect, c);
-        event_reason(&e, "connected%s%s%s%s", o.is_present ? ", session resumed" : "",
+        event_reason(&e, "connected%s%s%s%s%s", o.is_present ? ", session resumed" : "",
                      c->is_resumed ? ", by a TLS ticket" : "",
+                     c->lane.is_late ? ", in the renewal lane: its certificate has ended" : "",
                      mqtt_server_terms(c->engine)->version == MQTT_V31 ? ", by the old MQTT 3.1"
                                                                        : "",
                      c->entrance->is_plain ? ", in PLAINTEXT by an exception" : "");
@@ -563,6 +574,7 @@ void handover_arrived(struct worker *w, struct handover *h)
     c->credential = h->credential;
     c->is_resumed = h->is_resumed;
     c->token_wall_ms = h->token_wall_ms;
+    c->lane.ends_wall_ms = h->certificate_wall_ms;
     h->unread = (struct buf){0};
     EVENT_TEXT(c, client_id, mqtt_gate_connect(c->gate)->client_id);
     if (w->setup.driver.arrive(w->setup.driver.ctx, h->transport, c->handle) != OK) {

@@ -605,6 +605,9 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
     struct decision why;
     enum err err = OK;
     count_add(received(w, p->qos), 1);
+    if (lane_takes(w, c, ev)) {
+        return;
+    }
     if (p->qos == 2 && is_repeated(w, c, ev, &err)) {
         if (err != OK) {
             publish_failed(w, c, ev->ask);

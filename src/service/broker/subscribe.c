@@ -286,6 +286,9 @@ static uint8_t subscribe_one(struct worker *w, const struct wish *wish, struct b
     struct conn *c = wish->c;
     struct slice filter = wish->m->whole;
     struct decision why;
+    if (lane_is_answer(filter)) {
+        return lane_hear(w, c);
+    }
     bool is_new = find_sub(w, c->session, wish->m->group, wish->m->filter, filter) == NULL;
     enum err err = passage_subscribe(c->account, c->session, wish->m->filter, is_new, &why);
     if (err == ERR_DENIED) {
@@ -378,6 +381,9 @@ static uint8_t unsubscribe_one(struct worker *w, struct conn *c,
     struct journal_sub record = {.filter = u->whole};
     uint64_t lsn;
     struct sub *sub = find_sub(w, s, u->group, u->filter, u->whole);
+    if (lane_is_answer(u->whole)) {
+        return lane_unhear(c);
+    }
     if (sub == NULL) {
         return MQTT_NO_SUBSCRIPTION_EXISTED;
     }

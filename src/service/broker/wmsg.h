@@ -31,7 +31,8 @@ enum wmsg_kind {
     WMSG_COMMAND, /* takes `note` */
     WMSG_HANDED,  /* for a door, from the same door of another worker; takes `handed` */
     WMSG_ENROLLED, /* what the service thread has decided; takes `enrolment` */
-    WMSG_ROSTER   /* takes `roster` */
+    WMSG_ROSTER,  /* takes `roster` */
+    WMSG_RENEWED  /* answer of the service thread; takes `renewal` */
 };
 
 struct handover;
@@ -43,6 +44,7 @@ struct reading;
 struct handed;
 struct enrolment;
 struct roster_note;
+struct renewal;
 
 struct wmsg_text {
     size_t n;
@@ -88,6 +90,7 @@ struct wmsg {
         struct handed *handed;
         struct enrolment *enrolment;
         struct roster_note *roster;
+        struct renewal *renewal;
     };
     const struct edition *edition; /* REALM: one reference; NULL: as it was */
 };

@@ -35,6 +35,7 @@ static void edition_changed(struct worker *w, const struct edition *e)
     const struct edition *old = w->edition;
     w->edition = e;
     set_limits(w, &e->limits);
+    lane_pace_follow(w);
     w->setup.server_reference = e->server_reference;
     edition_unref(old);
 }
@@ -91,6 +92,7 @@ MUST_USE enum err worker_new(const struct worker_setup *s, uint64_t now_ms, int6
     w->now_ms = now_ms;
     w->wall_ms = wall_ms;
     set_limits(w, s->limits);
+    lane_pace_init(w);
     w->realm = realm_ref(s->realm);
     people_init(w);
     w->next_sweep_ms = now_ms + MARKER_SWEEP_MS;
@@ -277,6 +279,9 @@ static bool take_message(struct worker *w, struct wmsg *m)
     case WMSG_ROSTER:
         roster_take(w, m->roster);
         break;
+    case WMSG_RENEWED:
+        lane_answered(w, m->renewal);
+        break;
     }
     return true;
 }
@@ -322,6 +327,9 @@ void wmsg_done(struct wmsg *m)
         break;
     case WMSG_ROSTER:
         roster_note_free(m->roster);
+        break;
+    case WMSG_RENEWED:
+        renewal_free(m->renewal);
         break;
     case WMSG_BARRIER:
     case WMSG_BARRIER_ACK:
@@ -497,4 +505,9 @@ uint64_t worker_next_conn(const struct worker *w, uint64_t *at)
 const struct realm *worker_realm(const struct worker *w)
 {
     return w->realm;
+}
+
+const struct limits *worker_limits(const struct worker *w)
+{
+    return w->setup.limits;
 }

@@ -23,6 +23,7 @@
 #include "core/retained.h"
 #include "service/broker/ceiling.h"
 #include "service/broker/realm.h"
+#include "service/broker/renewal.h"
 #include "service/broker/wmsg.h"
 #include "service/watch/counters.h"
 
@@ -61,6 +62,11 @@ struct worker_driver {
     /* Read a body back from the log; takes r, whose answer comes as WMSG_BODY. NULL: there is no
      * such log, and nothing leaves memory. */
     enum err (*read)(void *ctx, struct reading *r);
+    /* Have a certificate renewed; takes r, whose answer comes as WMSG_RENEWED. ERR_AGAIN: too many
+     * wait. NULL: nobody renews here. */
+    enum err (*renew)(void *ctx, struct renewal *r);
+    /* Append the DER of the certificate that the client of this transport has shown. */
+    enum err (*certificate)(void *ctx, void *transport, struct buf *ret);
     void (*event)(void *ctx, const struct event *e);
 };
 
@@ -98,6 +104,8 @@ MUST_USE enum err worker_accept(struct worker *w, const struct entrance *entranc
 /* worker_present - TLS has proven that the client owns the certificate of this name
  * (security/identity) and key. */
 void worker_present(struct worker *w, uint64_t conn, struct slice name, const struct digest *spki);
+/* worker_certificate_ends - when that certificate ends; 0: not known. It may have, already. */
+void worker_certificate_ends(struct worker *w, uint64_t conn, int64_t ends_wall_ms);
 /* worker_resumed - its TLS handshake was done by a ticket; for the event of its login. */
 void worker_resumed(struct worker *w, uint64_t conn);
 /* worker_input - plain bytes of a connection; borrowed. What cannot be used yet is kept, within
@@ -234,4 +242,5 @@ bool worker_takes_nobody(struct worker *w);
 /* entrance_segment - its name, never empty. */
 const char *entrance_segment(const struct entrance *e);
 const struct realm *worker_realm(const struct worker *w);
+const struct limits *worker_limits(const struct worker *w);
 #endif

@@ -65,6 +65,7 @@ struct bench {
     struct ring rings[WORKERS][WORKERS], service[WORKERS], bodies[WORKERS];
     struct ring *to[WORKERS][WORKERS], *from[WORKERS][WORKERS + 2];
     struct reading *readings[READINGS]; /* that no log has answered */
+    struct renewal *renewal;            /* that nobody has decided; one at a time */
     size_t n_readings, n_read;
     bool reads_stand;      /* none is answered, */
     enum err reads_result; /* or with this, unless it is OK */
@@ -118,6 +119,24 @@ static inline enum err bench_read(void *ctx, struct reading *r)
     assert(b->n_readings < READINGS);
     b->readings[b->n_readings++] = r;
     return OK;
+}
+
+static inline enum err bench_renew(void *ctx, struct renewal *r)
+{
+    struct bench *b = ((struct driver_ctx *)ctx)->b;
+    if (b->renewal != NULL) {
+        renewal_free(r);
+        return ERR_AGAIN;
+    }
+    b->renewal = r;
+    return OK;
+}
+
+static inline enum err bench_certificate(void *ctx, void *transport, struct buf *ret)
+{
+    (void)ctx;
+    (void)transport;
+    return buf_append(ret, slice_text("a certificate"), SIZE_MAX);
 }
 
 static inline void bench_event(void *ctx, const struct event *e)
@@ -226,6 +245,8 @@ static inline void bench_workers(struct bench *b)
                                             .discard = bench_discard,
                                             .verify = bench_verify,
                                             .read = bench_read,
+                                            .renew = bench_renew,
+                                            .certificate = bench_certificate,
                                             .event = bench_event}};
         must(worker_new(&s, b->now_ms, b->wall_ms, &b->workers[i]));
     }
@@ -284,6 +305,7 @@ static inline void bench_stop(struct bench *b)
         ring_done(&b->service[i]);
         ring_done(&b->bodies[i]);
     }
+    b->renewal = renewal_free(b->renewal);
     while (b->n_readings > 0) {
         reading_free(b->readings[--b->n_readings]);
     }

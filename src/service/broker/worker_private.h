@@ -14,6 +14,8 @@
 #include "service/broker/aside.h"
 #include "service/broker/browse.h"
 #include "service/broker/command.h"
+#include "service/broker/handover.h"
+#include "service/broker/lane.h"
 #include "service/broker/numbers.h"
 #include "service/broker/roster.h"
 #include "service/broker/worker.h"
@@ -59,6 +61,7 @@ struct conn {
     void *transport;
     struct mqtt_gate *gate;
     struct mqtt_server *engine;
+    struct lane lane;        /* the certificate it came in by, and its renewal */
     struct scram *scram;     /* a login or re-authentication that waits for its proof */
     uint64_t credential;     /* that let it in; 0: not yet, anonymous, or by token */
     int64_t token_wall_ms;   /* end of the token that let it in; 0: none did */
@@ -90,19 +93,6 @@ struct conn {
     char peer[56];
     uint64_t reported_rate_ms;
     char client_id[66]; /* for events */
-};
-
-/* A connection on its way home. */
-struct handover {
-    const struct entrance *entrance;
-    void *transport;
-    struct mqtt_gate *gate;
-    const struct principal *principal; /* owned reference */
-    uint64_t credential;               /* that let it in; 0: none */
-    int64_t token_wall_ms;             /* end of the token that did; 0: none */
-    bool is_resumed;                   /* its TLS, by a ticket */
-    struct buf unread;
-    char peer[56];
 };
 
 /* ---- who waits for a commit ---- */
@@ -252,6 +242,7 @@ struct worker {
     struct list handed, enrolled;       /* struct handed, enrolment; until a door takes it */
     struct desk desk;                   /* commands for devices whose home is here */
     struct roster roster;               /* the resource directory */
+    struct lane_pace pace;              /* of renewals */
 
     struct list observers_dirty;
     uint64_t *done; /* cookies, FIFO */
@@ -380,7 +371,6 @@ void reauth_event(struct worker *w, struct conn *c, const struct mqtt_auth *m);
 bool credential_stands(const struct worker *w, const struct conn *c, const struct principal *p);
 void open_here(struct worker *w, struct conn *c, const struct principal *principal);
 void handover_arrived(struct worker *w, struct handover *h);
-struct handover *handover_free(struct handover *h);
 /* session_end - now, whatever becomes of its will. */
 void session_end(struct worker *w, struct session *s);
 /* session_forget - without a record and a word: it has had its end. */

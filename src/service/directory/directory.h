@@ -137,6 +137,19 @@ MUST_USE enum err directory_rotate(struct directory *d, struct slice name,
                                    const struct directory_secret *secret, int64_t overlap_ms,
                                    int64_t now_wall_ms, struct why *why);
 
+/* A certificate that a device has renewed by one that it has. */
+struct directory_renewal {
+    struct slice name;
+    uint64_t by; /* the credential it has proven; it stays as it is, so that nobody is locked out
+                  * who never hears of the new one */
+    struct digest spki; /* of the new certificate; the same key as before is fine */
+    int64_t expires_wall_ms;
+};
+/* directory_renew - registers it. Other certificates of this principal that were never used, or
+ * have ended, go: there are two at most afterwards. ERR_EXISTS: another principal owns the key;
+ * ERR_DENIED: not active, or `by` is not its any more. */
+MUST_USE enum err directory_renew(struct directory *d, const struct directory_renewal *o,
+                                  int64_t now_wall_ms, struct why *why);
 /* ---- rotations that wait for their device ----
  * A secret (all but certificates) that was put beside one that opens *waits* until the device has
  * used it: then the one before it ends, tail_ms later. Whoever slept through it is let in by the

@@ -362,6 +362,67 @@ enum err directory_withdraw(struct directory *d, struct slice name, int64_t sinc
     return replace(d, &next, e, &s, slice_text(e->reason), list.items, list.n);
 }
 
+static bool is_key(const struct credential *c, const struct digest *spki)
+{
+    return c->kind == CREDENTIAL_X509 && slice_equal(digest_slice(&c->spki), digest_slice(spki));
+}
+
+/* What stays beside a certificate that came for `o->by`. *ret_is_there: a credential of the same
+ * key, with its end moved. */
+static enum err keep_renewed(const struct directory_entry *e, const struct directory_renewal *o,
+                             struct credential_list *ret, bool *ret_is_there)
+{
+    bool has_by = false;
+    for (size_t i = 0; i < e->n_credentials; i++) {
+        const struct credential *c = e->credentials[i];
+        has_by = has_by || (c->id == o->by && c->kind == CREDENTIAL_X509);
+        if (is_key(c, &o->spki)) {
+            const struct credential *longer = NULL;
+            int64_t until = c->expires_wall_ms;
+            until = o->expires_wall_ms > until ? o->expires_wall_ms : until;
+            TRY(credential_until(c, until, &longer));
+            ret->items[ret->n++] = longer;
+            *ret_is_there = true;
+        } else if (c->kind != CREDENTIAL_X509 || c->id == o->by) {
+            ret->items[ret->n++] = credential_ref(c);
+        }
+    }
+    return has_by ? OK : ERR_DENIED;
+}
+
+enum err directory_renew(struct directory *d, const struct directory_renewal *o,
+                         int64_t now_wall_ms, struct why *why)
+{
+    AUTO(version_autofree) struct directory_version *next = NULL;
+    AUTO(credential_list_done) struct credential_list list = {0};
+    AUTO(credential_autofree) struct credential *fresh = NULL;
+    struct directory_secret secret = {
+        .kind = CREDENTIAL_X509, .spki = o->spki, .expires_wall_ms = o->expires_wall_ms};
+    bool is_there = false;
+    TRY(change_begin(d, &next));
+    const struct directory_entry *e = directory_find(next, o->name);
+    if (e == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    enum err err = e->principal->status == PRINCIPAL_ACTIVE ? keep_renewed(e, o, &list, &is_there)
+                                                            : ERR_DENIED;
+    if (err == ERR_DENIED) {
+        why_set(why,
+                "%s is not active, or the certificate it came by was replaced meanwhile. Use the "
+                "newest bundle",
+                e->principal->name);
+    }
+    TRY(err);
+    if (!is_there) {
+        TRY(credential_make(d, next, o->name, &secret, now_wall_ms, &fresh, why));
+        if (list.n == DIRECTORY_CREDENTIALS_MAX) {
+            return ERR_LIMIT;
+        }
+        list.items[list.n++] = credential_ref(fresh);
+    }
+    return entry_replace(d, &next, e, PRINCIPAL_ACTIVE, (struct slice){0}, list.items, list.n);
+}
+
 /* ---- policy ---- */
 
 enum err directory_policy_changed(struct directory *d, uint64_t *ret_epoch)

@@ -3,6 +3,7 @@
 #include "security/crypto/x509.h"
 #include "security/identity/identity.h"
 #include "service/broker/handshake.h"
+#include "service/broker/lane.h"
 #include "service/gateway/door_private.h"
 
 /* ---- events ---- */
@@ -264,16 +265,43 @@ static void refuse_x509(struct coap_door *d, const struct net_peer *peer, const 
     door_report(d, &e);
 }
 
-enum err association_who(struct coap_door *d, const struct net_peer *peer, const char *name,
-                         const struct digest *spki, const struct directory_entry **ret_entry,
-                         const struct credential **ret_credential)
+static enum err who_is_late(struct coap_door *d, const struct net_peer *peer,
+                            const struct late_claim *claim,
+                            const struct directory_entry **ret_entry,
+                            const struct credential **ret_credential)
+{
+    struct why why = {""};
+    const struct worker *w = d->setup.worker;
+    enum err err = late_look(worker_realm(w)->directory, claim, worker_limits(w)->renewal_grace_s,
+                             d->wall_ms, ret_entry, ret_credential, &why);
+    if (err != OK && err != ERR_DENIED) {
+        struct event e = stranger_event(
+            d, err == ERR_AUTH ? EVENT_auth_fail : EVENT_credential_expiring, peer, claim->name);
+        e.is_claimed = false;
+        event_reason(&e, "%s", why.text);
+        door_report(d, &e);
+    }
+    return err;
+}
+
+enum err association_who(struct coap_door *d, const struct net_peer *peer,
+                         const struct late_claim *claim, const struct directory_entry **ret_entry,
+                         const struct credential **ret_credential, bool *ret_is_late)
 {
     const struct directory_entry *entry = NULL;
-    enum err err = directory_login_x509(worker_realm(d->setup.worker)->directory, slice_text(name),
-                                        spki, d->wall_ms, &entry, ret_credential);
+    enum err err;
+    *ret_is_late = late_is(claim->ends_wall_ms, d->wall_ms);
+    if (*ret_is_late) {
+        err = who_is_late(d, peer, claim, &entry, ret_credential);
+    } else {
+        err = directory_login_x509(worker_realm(d->setup.worker)->directory, claim->name,
+                                   claim->spki, d->wall_ms, &entry, ret_credential);
+    }
     if (err == ERR_DENIED) {
         report_inactive(d, peer, entry, false);
-    } else if (err != OK) {
+    } else if (err != OK && !*ret_is_late) {
+        char name[IDENTITY_NAME_BYTES] = "";
+        (void)slice_to_text(claim->name, name, sizeof(name));
         refuse_x509(d, peer, name, err);
     }
     *ret_entry = entry;
@@ -282,7 +310,7 @@ enum err association_who(struct coap_door *d, const struct net_peer *peer, const
 
 static enum err who_by_x509(struct coap_door *d, const struct dtls_info *info,
                             const struct directory_entry **ret_entry,
-                            const struct credential **ret_credential)
+                            const struct credential **ret_credential, bool *ret_is_late)
 {
     AUTO(x509_autofree) struct x509 *x = NULL;
     char name[IDENTITY_NAME_BYTES];
@@ -300,7 +328,10 @@ static enum err who_by_x509(struct coap_door *d, const struct dtls_info *info,
         door_report(d, &e);
         return err;
     }
-    return association_who(d, &info->peer, name, &x509_info(x)->spki, ret_entry, ret_credential);
+    struct late_claim claim = {.name = slice_text(name),
+                               .spki = &x509_info(x)->spki,
+                               .ends_wall_ms = x509_info(x)->not_after_wall_ms};
+    return association_who(d, &info->peer, &claim, ret_entry, ret_credential, ret_is_late);
 }
 
 /* The key was right, but much can happen during a handshake: the newest word of the directory
@@ -339,7 +370,7 @@ static void report_unwelcome(struct coap_door *d, const struct dtls_info *info)
 
 static enum err who_is(struct coap_door *d, const struct dtls_info *info,
                        const struct directory_entry **ret_entry,
-                       const struct credential **ret_credential)
+                       const struct credential **ret_credential, bool *ret_is_late)
 {
     bool by_psk = info->psk_identity.n > 0;
     if (info->credential != 0) {
@@ -350,7 +381,7 @@ static enum err who_is(struct coap_door *d, const struct dtls_info *info,
         return ERR_AUTH;
     }
     return by_psk ? who_by_psk(d, info, ret_entry, ret_credential)
-                  : who_by_x509(d, info, ret_entry, ret_credential);
+                  : who_by_x509(d, info, ret_entry, ret_credential, ret_is_late);
 }
 
 static enum err open_endpoint(struct association *a)
@@ -447,22 +478,34 @@ static bool is_misplaced(struct association *a)
 
 enum err association_begin(struct coap_door *d, const struct dtls_info *info,
                            struct coap_stream *stream, const struct directory_entry *entry,
-                           const struct credential *credential, const char *words,
+                           const struct credential *credential, bool is_late, const char *words,
                            struct association **ret)
 {
     struct association *a = NULL;
-    TRY(association_new(d, info, stream, entry->principal, &a));
+    const struct principal *p = NULL;
+    if (is_late) {
+        TRY(late_principal(entry, &p));
+    } else {
+        p = principal_ref(entry->principal);
+    }
+    enum err err = association_new(d, info, stream, p, &a);
+    principal_unref(p);
+    TRY(err);
     a->credential = credential->id;
     a->credential_ends_wall_ms =
-        directory_ends(worker_realm(d->setup.worker)->directory, credential);
+        is_late ? d->wall_ms + LANE_SECONDS * 1000
+                : directory_ends(worker_realm(d->setup.worker)->directory, credential);
     if (is_too_often(a) || is_misplaced(a)) {
         (void)map_remove(&d->associations, association_key(a));
         association_free(a);
         return ERR_DENIED;
     }
-    credential_used(credential, d->wall_ms);
+    if (!is_late) {
+        credential_used(credential, d->wall_ms);
+    }
     struct event e = association_event(a, EVENT_connect);
-    event_reason(&e, "%s, %s", words, info->cipher);
+    event_reason(&e, "%s, %s%s", words, info->cipher,
+                 is_late ? ", in the renewal lane: its certificate has ended" : "");
     door_report(d, &e);
     count_add(&d->setup.counters->connections_coap, 1);
     count_add(&d->setup.counters->connections_at[d->setup.entrance->index], 1);
@@ -475,11 +518,12 @@ static enum err admit(struct coap_door *d, const struct dtls_info *info)
     const struct directory_entry *entry = NULL;
     const struct credential *credential = NULL;
     struct association *a = NULL;
-    TRY(who_is(d, info, &entry, &credential));
+    bool is_late = false;
+    TRY(who_is(d, info, &entry, &credential, &is_late));
     const char *words = info->credential != 0      ? "OSCORE"
                         : info->psk_identity.n > 0 ? "DTLS 1.2 with a pre-shared key"
                                                    : "DTLS 1.2 with a certificate";
-    TRY(association_begin(d, info, NULL, entry, credential, words, &a));
+    TRY(association_begin(d, info, NULL, entry, credential, is_late, words, &a));
     if (info->credential != 0) {
         homes_located(a, &info->peer);
     }
@@ -587,6 +631,14 @@ void association_recheck(struct association *a)
 {
     struct coap_door *d = a->door;
     const struct principal *p = a->account->principal;
+    if (p->is_late) {
+        bool is_over = a->credential_ends_wall_ms <= d->wall_ms;
+        if (is_over || !late_stands(worker_realm(d->setup.worker)->directory, p, a->credential)) {
+            cut_off(a, is_over ? "has had its time in the renewal lane"
+                               : "has another certificate now, or is not active any more");
+        }
+        return;
+    }
     const struct directory_entry *entry =
         directory_find(worker_realm(d->setup.worker)->directory, slice_text(p->name));
     if (entry == NULL || entry->principal->id != p->id) {

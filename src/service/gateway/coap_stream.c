@@ -20,6 +20,7 @@ struct coap_stream {
     bool has_cert, is_known, is_shed, is_told, is_late;
     struct net_peer peer;
     struct digest spki;
+    int64_t ends_wall_ms;         /* of that certificate */
     const char *version, *cipher; /* static */
     char name[IDENTITY_NAME_BYTES];
 };
@@ -225,9 +226,15 @@ void coap_stream_present(struct coap_stream *s, struct slice name, const struct 
     s->cipher = cipher;
 }
 
+void coap_stream_certificate_ends(struct coap_stream *s, int64_t ends_wall_ms)
+{
+    s->ends_wall_ms = ends_wall_ms;
+}
+
 static enum err log_in(struct coap_stream *s)
 {
     struct coap_door *d = s->door;
+    bool is_late = false;
     const struct directory_entry *entry = NULL;
     const struct credential *credential = NULL;
     char words[64];
@@ -236,10 +243,12 @@ static enum err log_in(struct coap_stream *s)
                ". Give it the one of its bundle");
         return ERR_AUTH;
     }
-    TRY(association_who(d, &s->peer, s->name, &s->spki, &entry, &credential));
+    struct late_claim claim = {
+        .name = slice_text(s->name), .spki = &s->spki, .ends_wall_ms = s->ends_wall_ms};
+    TRY(association_who(d, &s->peer, &claim, &entry, &credential, &is_late));
     (void)snprintf(words, sizeof(words), "%s with a certificate", s->version);
     struct dtls_info info = {.id = s->id, .peer = s->peer, .cipher = s->cipher};
-    return association_begin(d, &info, s, entry, credential, words, &s->a);
+    return association_begin(d, &info, s, entry, credential, is_late, words, &s->a);
 }
 
 /* Its CSM has come. */

@@ -7,6 +7,7 @@
 #include "core/passage.h"
 #include "engine/coap_block_body.h"
 #include "net/oscore_server.h"
+#include "service/directory/late.h"
 #include "service/gateway/coap_door.h"
 #include "service/gateway/coap_stream.h"
 #include "service/gateway/door_path.h"
@@ -187,19 +188,18 @@ void association_serve(struct association *a);
 
 /* association.c: who is there, from the handshake to the end */
 struct dtls_handler door_dtls_handler(struct coap_door *d, const struct entrance *entrance);
-/* association_begin - its principal was found. Gives nothing when it comes too often or at the
- * wrong place, which has been said: ERR_DENIED. stream NULL: in datagrams. words: of the event,
- * what protects it. ERR_NOMEM. */
+/* association_begin - its principal was found; is_late: it may only renew. Gives nothing when it
+ * comes too often or at the wrong door: ERR_DENIED, which has been reported; or without memory. */
 MUST_USE enum err association_begin(struct coap_door *d, const struct dtls_info *info,
                                     struct coap_stream *stream, const struct directory_entry *entry,
-                                    const struct credential *credential, const char *words,
-                                    struct association **ret);
-/* association_who - whose name and key are these? Errors of directory_login_x509, which have been
- * said. */
+                                    const struct credential *credential, bool is_late,
+                                    const char *words, struct association **ret);
+/* association_who - whose certificate is this? Errors of directory_login_x509 and late_look, which
+ * have been reported. *ret_is_late: its time is over, and it may renew. */
 MUST_USE enum err association_who(struct coap_door *d, const struct net_peer *peer,
-                                  const char *name, const struct digest *spki,
+                                  const struct late_claim *claim,
                                   const struct directory_entry **ret_entry,
-                                  const struct credential **ret_credential);
+                                  const struct credential **ret_credential, bool *ret_is_late);
 /* association_refuse_unknown - a request with an option that only a proxy might carry on, and it is
  * for no other server: it is answered, and ev is no request any more. */
 void association_refuse_unknown(struct association *a, struct coap_event *ev);

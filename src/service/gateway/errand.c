@@ -309,7 +309,8 @@ void errands_open(struct association *a)
 /* Requests of ours go in datagrams, and nothing of ours is sealed by OSCORE yet. */
 bool errand_can_be_asked(const struct association *a)
 {
-    return !a->is_gone && a->endpoint != NULL && !a->door->setup.entrance->is_oscore;
+    return !a->is_gone && a->endpoint != NULL && !a->door->setup.entrance->is_oscore &&
+           !a->account->principal->is_late;
 }
 
 void errands_heard(struct association *a)

@@ -80,6 +80,10 @@
     X(commands_failed, "commands_total", "result=\"failed\"", counter, "")                         \
     X(commands_refused, "commands_total", "result=\"refused\"", counter, "")                       \
     X(registrations, "registrations", "", gauge, "devices in the resource directory")              \
+    X(renewals_ok, "renewals_total", "result=\"ok\"", counter,                                     \
+      "certificates that devices have renewed, by how it ended")                                   \
+    X(renewals_later, "renewals_total", "result=\"later\"", counter, "")                           \
+    X(renewals_refused, "renewals_total", "result=\"refused\"", counter, "")                       \
     X(proxy_requests, "proxy_requests_total", "result=\"asked\"", counter,                         \
       "CoAP requests for other servers")                                                           \
     X(proxy_refused, "proxy_requests_total", "result=\"refused\"", counter, "")                    \

@@ -1,0 +1,20 @@
+/* renewals - the requests for new certificates that are with the service thread. */
+#ifndef SERVICE_ADMIN_RENEWALS_H
+#define SERVICE_ADMIN_RENEWALS_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/scope.h"
+
+struct admin;
+struct renewals;
+
+/* renewals_new - ERR_NOMEM. */
+MUST_USE enum err renewals_new(struct renewals **ret);
+struct renewals *renewals_free(struct renewals *r);
+/* admin_renew - decides what came, some at a time, and tells what the workers know of. Returns when
+ * it wants to be called again. */
+uint64_t admin_renew(struct admin *a, uint64_t now_ms);
+
+#endif
