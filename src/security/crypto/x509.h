@@ -34,6 +34,7 @@ struct x509_san {
 /* All slices are borrowed from the certificate. Times are wall milliseconds. */
 struct x509_info {
     struct digest spki; /* SHA-256 of SubjectPublicKeyInfo */
+    struct digest id;   /* SHA-256 of issuer and serial: this certificate and no other */
     int64_t not_before_wall_ms, not_after_wall_ms;
     bool is_ca;
     bool has_eku, is_client, is_server; /* without EKU both are true */
