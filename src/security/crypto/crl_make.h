@@ -19,7 +19,8 @@ enum crl_reason {
     CRL_AFFILIATION_CHANGED = 3,
     CRL_SUPERSEDED = 4,
     CRL_CESSATION = 5,
-    CRL_WITHDRAWN = 9
+    CRL_WITHDRAWN = 9,
+    CRL_REASON_LAST = 10 /* that there is */
 };
 
 struct crl_entry {

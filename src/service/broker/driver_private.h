@@ -85,7 +85,7 @@ bool door_admits(struct driver *d, unsigned index, const struct net_peer *peer);
 /* party.c: whose the bytes of a link are, the worker's (MQTT) or a CoAP door's. As worker_ and
  * coap_stream_. _accept: ERR_DENIED, ERR_LIMIT, ERR_NOMEM. */
 MUST_USE enum err party_accept(struct link *l, const struct net_peer *peer, uint64_t until_ms);
-void party_present(struct link *l, struct slice name, const struct digest *spki);
+void party_present(struct link *l, struct slice name, const struct x509_info *cert);
 void party_resumed(struct link *l);
 void party_input(struct link *l, struct slice plain);
 bool party_wants_input(const struct link *l);

@@ -266,7 +266,7 @@ static bool identify(struct link *l)
                "", "");
         return false;
     }
-    party_present(l, slice_text(l->name), &x509_info(x)->spki);
+    party_present(l, slice_text(l->name), x509_info(x));
     return true;
 }
 

@@ -40,13 +40,13 @@ enum err party_accept(struct link *l, const struct net_peer *peer, uint64_t unti
     return OK;
 }
 
-void party_present(struct link *l, struct slice name, const struct digest *spki)
+void party_present(struct link *l, struct slice name, const struct x509_info *cert)
 {
     if (l->coap != NULL) {
-        coap_stream_present(l->coap, name, spki, stream_version(l->stream),
+        coap_stream_present(l->coap, name, &cert->spki, &cert->id, stream_version(l->stream),
                             stream_cipher(l->stream));
     } else {
-        worker_present(l->driver->worker, l->conn, name, spki);
+        worker_present(l->driver->worker, l->conn, name, &cert->spki, &cert->id);
     }
 }
 

@@ -12,6 +12,13 @@ MUST_USE enum err realm_new_trusting(const struct directory_version *directory,
                                      const struct policy *policy, const struct trust *trust,
                                      const struct realm **ret)
 {
+    return realm_new_revoking(directory, policy, trust, NULL, ret);
+}
+
+MUST_USE enum err realm_new_revoking(const struct directory_version *directory,
+                                     const struct policy *policy, const struct trust *trust,
+                                     const struct crl_set *revoked, const struct realm **ret)
+{
     struct realm *r = mem_zalloc(sizeof(*r));
     if (r == NULL) {
         return ERR_NOMEM;
@@ -21,6 +28,7 @@ MUST_USE enum err realm_new_trusting(const struct directory_version *directory,
     r->directory = directory_version_ref(directory);
     r->policy = policy_ref(policy);
     r->trust = trust != NULL ? trust_ref(trust) : NULL;
+    r->revoked = revoked != NULL ? crl_set_ref(revoked) : NULL;
     *ret = r;
     return OK;
 }
@@ -43,6 +51,7 @@ const struct realm *realm_unref(const struct realm *r)
         directory_version_unref(r->directory);
         policy_unref(r->policy);
         trust_unref(r->trust);
+        crl_set_unref(r->revoked);
         mem_free((void *)(uintptr_t)r);
     }
     return NULL;

@@ -95,8 +95,9 @@ struct worker *worker_free(struct worker *w);
 MUST_USE enum err worker_accept(struct worker *w, const struct entrance *entrance, const char *peer,
                                 void *transport, uint64_t now_ms, uint64_t *ret_conn);
 /* worker_present - TLS has proven that the client owns the certificate of this name
- * (security/identity) and key. */
-void worker_present(struct worker *w, uint64_t conn, struct slice name, const struct digest *spki);
+ * (security/identity), key and id (x509_info). */
+void worker_present(struct worker *w, uint64_t conn, struct slice name, const struct digest *spki,
+                    const struct digest *id);
 /* worker_resumed - its TLS handshake was done by a ticket; for the event of its login. */
 void worker_resumed(struct worker *w, uint64_t conn);
 /* worker_input - plain bytes of a connection; borrowed. What cannot be used yet is kept, within

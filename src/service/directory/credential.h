@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 #include "security/crypto/digest.h"
+#include "security/crypto/serial.h"
 #include "security/password/password.h"
 #include "security/password/psk.h"
 #include "security/password/scram.h"
@@ -45,6 +46,11 @@ struct credential {
             struct scram_keys keys;
         } scram;               /* CREDENTIAL_SCRAM */
         struct oscore_kid kid; /* CREDENTIAL_OSCORE: what the device calls itself */
+        struct {
+            struct serial serial;    /* n 0: not known */
+            uint8_t reason;          /* enum crl_reason */
+            int64_t revoked_wall_ms; /* 0: it is not */
+        } cert;                      /* CREDENTIAL_X509 */
     };
     const struct credential_guard
         *guard; /* CREDENTIAL_PSK, CREDENTIAL_OSCORE: hides what follows */
@@ -60,6 +66,8 @@ const char *credential_kind_name(enum credential_kind k);
 bool credential_kind_find(struct slice name, enum credential_kind *ret);
 /* credential_is_live - not expired at this time. */
 bool credential_is_live(const struct credential *c, int64_t now_wall_ms);
+/* credential_is_revoked - a certificate that was taken back; it is not live either. */
+bool credential_is_revoked(const struct credential *c);
 /* credential_psk - the key of a CREDENTIAL_PSK in the clear, into dst; the caller wipes it, all of
  * it: behind *ret_n bytes there is the mask. *ret_n is 0 for another kind, and for NULL, which is
  * nobody's: asked about all the same, so that unknown and wrong identities cost the same.

@@ -27,6 +27,10 @@ struct credential *credential_new(uint64_t id, enum credential_kind kind, int64_
 MUST_USE enum err credential_until(const struct credential *c, int64_t expires_wall_ms,
                                    const struct credential **ret);
 
+/* credential_taken_back - the same certificate, revoked now (> 0). ERR_NOMEM. */
+MUST_USE enum err credential_taken_back(const struct credential *c, unsigned reason,
+                                        int64_t now_wall_ms, const struct credential **ret);
+
 /* credential_kept - the writer saved this time of last use. */
 void credential_kept(const struct credential *c, int64_t used_wall_ms);
 

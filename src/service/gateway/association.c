@@ -246,24 +246,45 @@ static void refuse_x509(struct coap_door *d, const struct net_peer *peer, const 
     door_report(d, &e);
 }
 
-enum err association_who(struct coap_door *d, const struct net_peer *peer, const char *name,
-                         const struct digest *spki, const struct directory_entry **ret_entry,
+static void refuse_revoked(struct coap_door *d, const struct net_peer *peer, const char *name)
+{
+    struct event e = stranger_event(d, EVENT_revoked, peer, slice_text(name));
+    e.is_claimed = false;
+    event_reason(&e,
+                 "the certificate that %s showed is revoked. Give it a new one: `sallyport device "
+                 "rotate %s`",
+                 name, name);
+    count_add(&d->setup.counters->refused_revoked, 1);
+    door_report(d, &e);
+}
+
+enum err association_who(struct coap_door *d, const struct net_peer *peer,
+                         const struct shown *shown, const struct directory_entry **ret_entry,
                          const struct credential **ret_credential)
 {
+    const struct realm *realm = worker_realm(d->setup.worker);
     const struct directory_entry *entry = NULL;
-    enum err err = directory_login_x509(worker_realm(d->setup.worker)->directory, slice_text(name),
-                                        spki, d->wall_ms, &entry, ret_credential);
+    const struct credential *credential = NULL;
+    if (realm_revokes(realm, shown->id)) {
+        refuse_revoked(d, peer, shown->name);
+        return ERR_DENIED;
+    }
+    enum err err = directory_login_x509(realm->directory, slice_text(shown->name), shown->spki,
+                                        d->wall_ms, &entry, &credential);
     if (err == ERR_DENIED) {
         report_inactive(d, peer, entry, false);
+    } else if (credential != NULL && credential_is_revoked(credential)) {
+        refuse_revoked(d, peer, shown->name);
     } else if (err != OK) {
-        refuse_x509(d, peer, name, err);
+        refuse_x509(d, peer, shown->name, err);
     }
     *ret_entry = entry;
+    *ret_credential = credential;
     return err;
 }
 
 static enum err who_by_x509(struct coap_door *d, const struct dtls_info *info,
-                            const struct directory_entry **ret_entry,
+                            struct digest *ret_id, const struct directory_entry **ret_entry,
                             const struct credential **ret_credential)
 {
     AUTO(x509_autofree) struct x509 *x = NULL;
@@ -282,7 +303,9 @@ static enum err who_by_x509(struct coap_door *d, const struct dtls_info *info,
         door_report(d, &e);
         return err;
     }
-    return association_who(d, &info->peer, name, &x509_info(x)->spki, ret_entry, ret_credential);
+    *ret_id = x509_info(x)->id;
+    struct shown shown = {.name = name, .spki = &x509_info(x)->spki, .id = ret_id};
+    return association_who(d, &info->peer, &shown, ret_entry, ret_credential);
 }
 
 /* The key was right, but much can happen during a handshake: the newest word of the directory
@@ -313,7 +336,7 @@ static void report_unwelcome(struct coap_door *d, const struct dtls_info *info)
 }
 
 static enum err who_is(struct coap_door *d, const struct dtls_info *info,
-                       const struct directory_entry **ret_entry,
+                       struct digest *ret_cert_id, const struct directory_entry **ret_entry,
                        const struct credential **ret_credential)
 {
     bool by_psk = info->psk_identity.n > 0;
@@ -325,7 +348,7 @@ static enum err who_is(struct coap_door *d, const struct dtls_info *info,
         return ERR_AUTH;
     }
     return by_psk ? who_by_psk(d, info, ret_entry, ret_credential)
-                  : who_by_x509(d, info, ret_entry, ret_credential);
+                  : who_by_x509(d, info, ret_cert_id, ret_entry, ret_credential);
 }
 
 static enum err open_endpoint(struct association *a)
@@ -448,11 +471,13 @@ static enum err admit(struct coap_door *d, const struct dtls_info *info)
     const struct directory_entry *entry = NULL;
     const struct credential *credential = NULL;
     struct association *a = NULL;
-    TRY(who_is(d, info, &entry, &credential));
+    struct digest cert_id = {{0}};
+    TRY(who_is(d, info, &cert_id, &entry, &credential));
     const char *words = info->credential != 0      ? "OSCORE"
                         : info->psk_identity.n > 0 ? "DTLS 1.2 with a pre-shared key"
                                                    : "DTLS 1.2 with a certificate";
     TRY(association_begin(d, info, NULL, entry, credential, words, &a));
+    a->cert_id = cert_id;
     if (info->credential != 0) {
         homes_located(a, &info->peer);
     }
@@ -565,6 +590,8 @@ void association_recheck(struct association *a)
         cut_off(a, "was removed");
     } else if (entry->principal->status != PRINCIPAL_ACTIVE || a->account->is_closed) {
         cut_off(a, "is not active any more");
+    } else if (realm_revokes(worker_realm(d->setup.worker), &a->cert_id)) {
+        cut_off(a, "showed a certificate that is revoked now");
     } else if (!has_credential(a, entry)) {
         cut_off(a, "has another credential now, or this one has ended");
     } else {

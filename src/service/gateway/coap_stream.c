@@ -19,7 +19,7 @@ struct coap_stream {
     uint64_t id;
     bool has_cert, is_known, is_shed, is_told, is_late;
     struct net_peer peer;
-    struct digest spki;
+    struct digest spki, cert_id;
     const char *version, *cipher; /* static */
     char name[IDENTITY_NAME_BYTES];
 };
@@ -217,10 +217,11 @@ void stream_follow(struct coap_stream *s)
 /* ---- who it is ---- */
 
 void coap_stream_present(struct coap_stream *s, struct slice name, const struct digest *spki,
-                         const char *version, const char *cipher)
+                         const struct digest *id, const char *version, const char *cipher)
 {
     s->has_cert = slice_to_text(name, s->name, sizeof(s->name));
     s->spki = *spki;
+    s->cert_id = *id;
     s->version = version;
     s->cipher = cipher;
 }
@@ -236,10 +237,13 @@ static enum err log_in(struct coap_stream *s)
                ". Give it the one of its bundle");
         return ERR_AUTH;
     }
-    TRY(association_who(d, &s->peer, s->name, &s->spki, &entry, &credential));
+    struct shown shown = {.name = s->name, .spki = &s->spki, .id = &s->cert_id};
+    TRY(association_who(d, &s->peer, &shown, &entry, &credential));
     (void)snprintf(words, sizeof(words), "%s with a certificate", s->version);
     struct dtls_info info = {.id = s->id, .peer = s->peer, .cipher = s->cipher};
-    return association_begin(d, &info, s, entry, credential, words, &s->a);
+    TRY(association_begin(d, &info, s, entry, credential, words, &s->a));
+    s->a->cert_id = s->cert_id;
+    return OK;
 }
 
 /* Its CSM has come. */

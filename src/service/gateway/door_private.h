@@ -32,6 +32,7 @@ struct association {
     size_t backlog;                 /* bytes that the stream's socket has not taken */
     struct account *account;        /* held until the association closes */
     uint64_t credential;            /* id of the one it came in by */
+    struct digest cert_id;          /* of the certificate it showed; zeros: none */
     int64_t credential_ends_wall_ms;
     uint64_t heard_at_ms, nudged_at_ms;
     struct timer timer;
@@ -193,10 +194,15 @@ MUST_USE enum err association_begin(struct coap_door *d, const struct dtls_info 
                                     struct coap_stream *stream, const struct directory_entry *entry,
                                     const struct credential *credential, const char *words,
                                     struct association **ret);
-/* association_who - whose name and key are these? Errors of directory_login_x509, which have been
- * said. */
+/* A certificate that a handshake has verified: whose it says it is, its key, and which it is. */
+struct shown {
+    const char *name;
+    const struct digest *spki, *id;
+};
+/* association_who - whose name and key are these? ERR_DENIED: revoked by a list; else errors of
+ * directory_login_x509. They have been said. */
 MUST_USE enum err association_who(struct coap_door *d, const struct net_peer *peer,
-                                  const char *name, const struct digest *spki,
+                                  const struct shown *shown,
                                   const struct directory_entry **ret_entry,
                                   const struct credential **ret_credential);
 /* association_refuse_unknown - a request with an option that only a proxy might carry on, and it is
