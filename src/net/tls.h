@@ -15,6 +15,7 @@
 #include "base/slice.h"
 
 struct tls;
+struct tls_staple;
 struct tls_tickets;
 
 enum {
@@ -72,6 +73,7 @@ struct tls_server_config {
     const struct clock *clock; /* copied; by which certificates are judged; NULL: the system's */
     struct tls_tickets *tickets; /* shares; NULL: every handshake is a full one */
     const char *name;            /* of the listener, with tickets: they count nowhere else */
+    struct tls_staple *staple;   /* shares; NULL: nothing is stapled */
 };
 
 struct tls_client_config {

@@ -173,7 +173,8 @@ static enum err open_serving(struct assembly *a, const struct boot *boot, struct
                                   .pki = a->pki,
                                   .clock = a->clock,
                                   .random = &a->random,
-                                  .tickets = a->tickets};
+                                  .tickets = a->tickets,
+                                  .staple = a->staple};
     return serving_new(&setup, &a->serving, why);
 }
 
@@ -182,7 +183,17 @@ static enum err open_broker(struct assembly *a, const struct boot *boot,
 {
     const struct directory_version *version = directory_current(a->directory);
     const struct realm *realm = NULL;
-    enum err err = realm_new_trusting(version, a->policy, a->trust, &realm);
+    /* What we published ourselves is a copy: without it the directory knows, and the authority will
+     * say it again. */
+    struct why ignored;
+    const struct crl_set *own = NULL;
+    struct realm_lists lists = {.extra = a->extra};
+    if (revocation_load(a->disk, REVOCATION_FILE, pki_ca_pem(a->pki), a->clock.wall_ms(a->clock.ctx),
+                        &own, &ignored) == OK) {
+        lists.own = own;
+    }
+    enum err err = realm_new_revoking(version, a->policy, a->trust, &lists, &realm);
+    crl_set_unref(own);
     directory_version_unref(version);
     if (err != OK) {
         return err;
@@ -277,6 +288,9 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
     (void)snprintf(shown, sizeof(shown), "%s/" ADMIN_POLICY_FILE, boot->dir);
     TRY(assembly_policy(ret, shown, &ret->config.role_limits, &ret->policy, why));
     TRY(assembly_trust(ret, &ret->config.tokens, &ret->trust, why));
+    TRY(revocation_load(ret->disk, REVOCATION_EXTRA_FILE, pki_ca_pem(ret->pki),
+                        ret->clock.wall_ms(ret->clock.ctx), &ret->extra, why));
+    TRY(tls_staple_new(&ret->staple));
     TRY(open_tickets(ret, why));
     TRY(open_serving(ret, boot, why));
     TRY(leap_numbers(ret, why));
@@ -294,8 +308,10 @@ void assembly_close(struct assembly *a)
     a->broker = broker_free(a->broker);
     a->serving = serving_unref(a->serving);
     a->tickets = tls_tickets_free(a->tickets);
+    a->staple = tls_staple_free(a->staple);
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
+    a->extra = crl_set_unref(a->extra);
     a->pki = pki_free(a->pki);
     a->directory = directory_free(a->directory);
     vault_close(&a->vault);

@@ -147,6 +147,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         .metrics = h->metrics,
         .policy = p->policy,
         .trust = p->trust,
+        .extra = p->extra,
         .role_start = p->config.role_limits,
         .clock = p->clock,
         .random = p->random,

@@ -124,6 +124,7 @@ struct found {
     struct config config; /* as far as it can be */
     struct pki *pki;
     const struct trust *trust;
+    const struct crl_set *extra;
     const struct policy *policy;
     const struct serving *serving;
 };
@@ -132,6 +133,7 @@ static void found_done(struct found *f)
 {
     f->pki = pki_free(f->pki);
     f->trust = trust_unref(f->trust);
+    f->extra = crl_set_unref(f->extra);
     f->policy = policy_unref(f->policy);
     f->serving = serving_unref(f->serving);
 }
@@ -192,7 +194,8 @@ static enum err make_serving(const struct reload *r, const struct config *config
                                   .pki = pki,
                                   .clock = r->parts->clock,
                                   .random = &r->parts->random,
-                                  .tickets = r->parts->tickets};
+                                  .tickets = r->parts->tickets,
+                                  .staple = r->parts->staple};
     return serving_new(&setup, ret, why);
 }
 
@@ -210,6 +213,19 @@ static void try_together(struct reload *r, struct found *f)
     add_fault(r, is_pki ? PKI_FOLDER : CONFIG_FILE, err, &why);
 }
 
+/* Held against the authorities of now: those just read, else the ones in force. */
+static void read_lists(struct reload *r, struct found *f)
+{
+    const struct assembly *p = r->parts;
+    struct why why = {0};
+    enum err err =
+        revocation_load(p->disk, REVOCATION_EXTRA_FILE, pki_ca_pem(f->pki != NULL ? f->pki : p->pki),
+                        p->clock.wall_ms(p->clock.ctx), &f->extra, &why);
+    if (err != OK) {
+        add_fault(r, REVOCATION_EXTRA_FILE, err, &why);
+    }
+}
+
 static void read_all(struct reload *r, struct found *f)
 {
     struct why pki = {0}, keys = {0}, policy = {0};
@@ -219,6 +235,7 @@ static void read_all(struct reload *r, struct found *f)
     if (err != OK) {
         add_fault(r, PKI_FOLDER, err, &pki);
     }
+    read_lists(r, f);
     err = assembly_trust(r->parts, tokens, &f->trust, &keys);
     if (err != OK) {
         add_fault(r, tokens->n == 1 ? tokens->issuers[0].keys : "tokens", err, &keys);
@@ -254,6 +271,7 @@ static enum err install(struct reload *r, struct found *f)
 {
     struct admin_reload n = {.policy = f->policy,
                              .trust = f->trust,
+                             .extra = f->extra,
                              .role_start = f->config.role_limits,
                              .pki = f->pki,
                              .edition = &f->serving->edition};

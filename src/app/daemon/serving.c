@@ -24,6 +24,7 @@ static enum err open_tls(struct serving *s, const struct config_listener *l, str
         .clock = &s->clock,
         .tickets = s->tickets,
         .name = l->name,
+        .staple = s->staple,
     };
     enum err err = tls_server_new(&c, text, ret);
     if (err != OK) {
@@ -194,6 +195,7 @@ MUST_USE enum err serving_new(const struct serving_setup *setup, const struct se
     s->clock = setup->clock;
     s->random = setup->random;
     s->tickets = setup->tickets;
+    s->staple = setup->staple;
     s->edition = (struct edition){.number = setup->number,
                                   .limits = s->config.settings.limits,
                                   .server_reference = slice_text(s->config.server_reference),

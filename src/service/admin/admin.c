@@ -141,7 +141,7 @@ void admin_push_realm(struct admin *a)
     AUTO(admin_version_release)
     const struct directory_version *v = directory_current(a->setup.directory);
     AUTO(realm_release) const struct realm *realm = NULL;
-    a->is_realm_due = realm_new_trusting(v, a->policy, a->trust, &realm) != OK ||
+    a->is_realm_due = realm_new_revoking(v, a->policy, a->trust, &a->lists, &realm) != OK ||
                       broker_set_realm(a->setup.broker, realm, a->edition) != OK;
 }
 
@@ -164,6 +164,7 @@ enum err admin_reload(struct admin *a, const struct admin_reload *n, uint64_t *r
     a->setup.role_start = n->role_start;
     (void)policy_unref(old_policy);
     trust_unref(old_trust);
+    admin_set_extra(a, n->extra);
     admin_set_certificate(a, n->pki, n->edition);
     admin_act(a, 0, EVENT_policy_change, SEVERITY_NOTICE, ADMIN_POLICY_FILE,
               "a new policy is in force");
@@ -263,6 +264,8 @@ struct admin *admin_free(struct admin *a)
     a->recall = recall_free(a->recall);
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
+    a->lists.own = crl_set_unref(a->lists.own);
+    a->lists.extra = crl_set_unref(a->lists.extra);
     a->edition = edition_unref(a->edition);
     return mem_free(a);
 }
@@ -277,6 +280,7 @@ enum err admin_new(const struct admin_setup *s, struct admin **ret)
     a->setup = *s;
     a->policy = policy_ref(s->policy);
     a->trust = s->trust != NULL ? trust_ref(s->trust) : NULL;
+    admin_set_extra(a, s->extra);
     a->started_ms = admin_now_ms(a);
     a->keep_at_ms = a->started_ms + ADMIN_KEEP_MS;
     for (size_t i = 0; i < s->n_listeners; i++) {

@@ -71,6 +71,7 @@ struct admin_setup {
     const struct metrics *metrics; /* NULL: no numbers of the process, no alerts of what fills */
     const struct policy *policy;   /* in force, as in the broker's first realm */
     const struct trust *trust;     /* in force; NULL: no tokens; shared */
+    const struct crl_set *extra;   /* an operator's revocation lists; NULL: none; shared */
     struct role_limits role_start; /* what a role of policy.yaml starts with */
     struct clock clock;
     struct random_source random;
@@ -112,6 +113,7 @@ void admin_release(struct admin *a, const char *state);
 struct admin_reload {
     const struct policy *policy;   /* shared */
     const struct trust *trust;     /* shared; NULL: no tokens are taken */
+    const struct crl_set *extra;   /* as the setup's; shared */
     struct role_limits role_start; /* as the setup's */
     const struct pki *pki;         /* as the setup's, in its place */
     const struct edition *edition; /* shared */

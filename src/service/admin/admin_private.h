@@ -59,6 +59,7 @@ struct admin {
     const char *listeners[ADMIN_LISTENERS_MAX]; /* names, for metrics */
     const struct policy *policy;                /* owned reference */
     const struct trust *trust;                  /* owned reference, or NULL */
+    struct realm_lists lists;                   /* owned references, or NULL */
     const struct edition *edition; /* the newest of a reload; owned reference, or NULL */
     struct recall *recall;
     struct alerts alerts;

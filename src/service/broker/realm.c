@@ -12,12 +12,13 @@ MUST_USE enum err realm_new_trusting(const struct directory_version *directory,
                                      const struct policy *policy, const struct trust *trust,
                                      const struct realm **ret)
 {
-    return realm_new_revoking(directory, policy, trust, NULL, ret);
+    const struct realm_lists none = {NULL, NULL};
+    return realm_new_revoking(directory, policy, trust, &none, ret);
 }
 
 MUST_USE enum err realm_new_revoking(const struct directory_version *directory,
                                      const struct policy *policy, const struct trust *trust,
-                                     const struct crl_set *revoked, const struct realm **ret)
+                                     const struct realm_lists *lists, const struct realm **ret)
 {
     struct realm *r = mem_zalloc(sizeof(*r));
     if (r == NULL) {
@@ -28,7 +29,8 @@ MUST_USE enum err realm_new_revoking(const struct directory_version *directory,
     r->directory = directory_version_ref(directory);
     r->policy = policy_ref(policy);
     r->trust = trust != NULL ? trust_ref(trust) : NULL;
-    r->revoked = revoked != NULL ? crl_set_ref(revoked) : NULL;
+    r->own_list = lists->own != NULL ? crl_set_ref(lists->own) : NULL;
+    r->extra_list = lists->extra != NULL ? crl_set_ref(lists->extra) : NULL;
     *ret = r;
     return OK;
 }
@@ -51,7 +53,8 @@ const struct realm *realm_unref(const struct realm *r)
         directory_version_unref(r->directory);
         policy_unref(r->policy);
         trust_unref(r->trust);
-        crl_set_unref(r->revoked);
+        crl_set_unref(r->own_list);
+        crl_set_unref(r->extra_list);
         mem_free((void *)(uintptr_t)r);
     }
     return NULL;

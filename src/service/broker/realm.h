@@ -20,7 +20,7 @@ struct realm {
     const struct directory_version *directory; /* owned reference */
     const struct policy *policy;               /* owned reference */
     const struct trust *trust;                 /* owned reference; NULL: no tokens are taken */
-    const struct crl_set *revoked;             /* owned reference; NULL: no list takes any back */
+    const struct crl_set *own_list, *extra_list; /* owned references; NULL: none */
 };
 
 /* realm_new - shares both. ERR_NOMEM. */
@@ -30,15 +30,18 @@ MUST_USE enum err realm_new(const struct directory_version *directory, const str
 MUST_USE enum err realm_new_trusting(const struct directory_version *directory,
                                      const struct policy *policy, const struct trust *trust,
                                      const struct realm **ret);
-/* realm_new_revoking - the same with the certificates that lists have taken back; NULL: none. A new
- * list comes with a new epoch. */
+/* Lists of certificates that were taken back; borrowed. */
+struct realm_lists {
+    const struct crl_set *own, *extra; /* our authority's, an operator's; NULL: none */
+};
+/* realm_new_revoking - the same with these lists. A new list comes with a new epoch. */
 MUST_USE enum err realm_new_revoking(const struct directory_version *directory,
                                      const struct policy *policy, const struct trust *trust,
-                                     const struct crl_set *revoked, const struct realm **ret);
+                                     const struct realm_lists *lists, const struct realm **ret);
 /* realm_revokes - is the certificate with this id (x509_info.id) taken back by a list? */
 static inline bool realm_revokes(const struct realm *r, const struct digest *certificate)
 {
-    return crl_set_lists(r->revoked, certificate);
+    return crl_set_lists(r->own_list, certificate) || crl_set_lists(r->extra_list, certificate);
 }
 const struct realm *realm_ref(const struct realm *r);
 const struct realm *realm_unref(const struct realm *r);

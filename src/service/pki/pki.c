@@ -9,6 +9,7 @@
 #include "security/crypto/sealed.h"
 #include "security/identity/identity.h"
 #include "service/pki/pki_private.h"
+#include "service/pki/revocation.h"
 
 /* The sealed files are what the daemon trusts; ca.pem and server.pem are copies for people. */
 #define FILE_ROOT            "pki/root.sealed"
@@ -225,6 +226,8 @@ static enum err init_files(struct disk *disk, struct slice seal, const struct pk
     TRY(save_authority(disk, FILE_INTERMEDIATE, seal, PURPOSE_INTERMEDIATE, random,
                        intermediate_key, buf_slice(&both_pem)));
     TRY(disk_save(disk, FILE_CA_COPY, buf_slice(&root_pem)));
+    TRY(revocation_found(disk, root, root_key, now_wall_ms,
+                         x509_info(intermediate)->not_after_wall_ms));
     return make_first_server(disk, seal, hosts, intermediate, intermediate_key,
                              buf_slice(&intermediate_pem), random, now_wall_ms);
 }
