@@ -63,8 +63,7 @@ size_t tls_staple_copy(struct tls_staple *s, const struct digest *certificate,
                        uint8_t dst[TLS_STAPLE_MAX])
 {
     (void)pthread_mutex_lock(&s->lock);
-    bool is_its =
-        s->n > 0 && slice_equal(digest_slice(&s->certificate), digest_slice(certificate));
+    bool is_its = s->n > 0 && slice_equal(digest_slice(&s->certificate), digest_slice(certificate));
     size_t n = is_its ? s->n : 0;
     slice_copy(dst, slice_of(s->response, n));
     (void)pthread_mutex_unlock(&s->lock);

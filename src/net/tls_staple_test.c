@@ -11,10 +11,9 @@ static int setup(void **state)
 {
     (void)state;
     test_cert_make(&ca, &(struct test_cert_spec){.name = "ca", .ca = true});
-    test_cert_make(&own, &(struct test_cert_spec){.name = "localhost",
-                                                  .issuer = &ca,
-                                                  .san = "DNS:localhost",
-                                                  .eku = "serverAuth"});
+    test_cert_make(
+        &own, &(struct test_cert_spec){
+                  .name = "localhost", .issuer = &ca, .san = "DNS:localhost", .eku = "serverAuth"});
     test_cert_make(&other, &(struct test_cert_spec){.name = "localhost",
                                                     .issuer = &ca,
                                                     .san = "DNS:localhost",

@@ -8,12 +8,15 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "service/admin/authority_place.h"
 #include "service/directory/policy_yaml.h"
 #include "service/pki/master_key.h"
 
 void fortress_done(struct fortress *f)
 {
     f->directory = directory_free(f->directory);
+    f->authority = authority_free(f->authority);
+    f->reg = register_free(f->reg);
     f->pki = pki_free(f->pki);
     f->policy = policy_unref(f->policy);
     vault_close(&f->vault);
@@ -180,6 +183,13 @@ static enum err fill(struct fortress *f, const struct pki_hosts *hosts, struct s
     struct directory_setup directory = {
         .log = f->vault.log, .keyring = f->vault.keyring, .random = random};
     TRY(directory_create(&directory, &f->directory));
+    const struct authority_place place = {.disk = f->disk,
+                                          .seal = root,
+                                          .random = random,
+                                          .now_wall_ms = now,
+                                          .pki = f->pki,
+                                          .directory = f->directory};
+    TRY(authority_place_open(&place, &f->reg, &f->authority, why));
     return directory_admin_secret(f->directory, now, f->admin_secret);
 }
 
@@ -211,7 +221,8 @@ enum err fortress_add(struct fortress *f, const struct provision_order *o, const
     struct clock clock = clock_system();
     const struct config_listener *wss = config_listener_find(&f->config, "wss");
     struct provision p = {.directory = f->directory,
-                          .pki = f->pki,
+                          .authority = f->authority,
+                          .ca_pem = pki_ca_pem(f->pki),
                           .policy = f->policy,
                           .random = random_system(),
                           .host = slice_text(f->config.hosts[0]),

@@ -9,6 +9,7 @@
 #include "app/daemon/vault.h"
 #include "base/disk.h"
 #include "service/admin/provision.h"
+#include "service/pki/authority_own.h"
 
 struct fortress {
     int dir_fd; /* the disk's own copy is apart */
@@ -16,6 +17,8 @@ struct fortress {
     struct vault vault;
     struct directory *directory;
     struct pki *pki;
+    struct pki_register *reg;
+    struct authority *authority;
     const struct policy *policy;
     struct config config;
     char key_path[4096];

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "service/admin/admin.h"
+#include "service/admin/authority_place.h"
 #include "service/broker/numbers.h"
 #include "service/directory/policy_yaml.h"
 #include "service/pki/key_source.h"
@@ -121,7 +122,14 @@ static enum err open_records(struct assembly *a, struct why *why)
         why_set(why, "the directory in DIR/" STORE_DIR " does not open: %s", err_name(err));
         return err;
     }
-    return pki_open(a->disk, keyring_root(a->vault.keyring), &a->pki, why);
+    TRY(pki_open(a->disk, keyring_root(a->vault.keyring), &a->pki, why));
+    const struct authority_place place = {.disk = a->disk,
+                                          .seal = keyring_root(a->vault.keyring),
+                                          .random = a->random,
+                                          .now_wall_ms = a->clock.wall_ms(a->clock.ctx),
+                                          .pki = a->pki,
+                                          .directory = a->directory};
+    return authority_place_open(&place, &a->reg, &a->authority, why);
 }
 
 /* Without the former keys every client does a full handshake once, and is served. */
@@ -188,8 +196,8 @@ static enum err open_broker(struct assembly *a, const struct boot *boot,
     struct why ignored;
     const struct crl_set *own = NULL;
     struct realm_lists lists = {.extra = a->extra};
-    if (revocation_load(a->disk, REVOCATION_FILE, pki_ca_pem(a->pki), a->clock.wall_ms(a->clock.ctx),
-                        &own, &ignored) == OK) {
+    if (revocation_load(a->disk, REVOCATION_FILE, pki_ca_pem(a->pki),
+                        a->clock.wall_ms(a->clock.ctx), &own, &ignored) == OK) {
         lists.own = own;
     }
     enum err err = realm_new_revoking(version, a->policy, a->trust, &lists, &realm);
@@ -312,6 +320,8 @@ void assembly_close(struct assembly *a)
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
     a->extra = crl_set_unref(a->extra);
+    a->authority = authority_free(a->authority);
+    a->reg = register_free(a->reg);
     a->pki = pki_free(a->pki);
     a->directory = directory_free(a->directory);
     vault_close(&a->vault);

@@ -14,6 +14,7 @@
 #include "base/why.h"
 #include "service/broker/broker.h"
 #include "service/directory/directory.h"
+#include "service/pki/authority_own.h"
 #include "service/pki/pki.h"
 #include "service/pki/revocation.h"
 
@@ -25,6 +26,8 @@ struct assembly {
     struct vault vault;
     struct directory *directory;
     struct pki *pki;
+    struct pki_register *reg;
+    struct authority *authority;
     const struct policy *policy;
     const struct trust *trust;     /* NULL: no tokens are taken */
     const struct crl_set *extra;   /* lists of DIR/pki/crl-extra.pem; NULL: there are none */

@@ -218,9 +218,9 @@ static void read_lists(struct reload *r, struct found *f)
 {
     const struct assembly *p = r->parts;
     struct why why = {0};
-    enum err err =
-        revocation_load(p->disk, REVOCATION_EXTRA_FILE, pki_ca_pem(f->pki != NULL ? f->pki : p->pki),
-                        p->clock.wall_ms(p->clock.ctx), &f->extra, &why);
+    enum err err = revocation_load(p->disk, REVOCATION_EXTRA_FILE,
+                                   pki_ca_pem(f->pki != NULL ? f->pki : p->pki),
+                                   p->clock.wall_ms(p->clock.ctx), &f->extra, &why);
     if (err != OK) {
         add_fault(r, REVOCATION_EXTRA_FILE, err, &why);
     }
@@ -261,6 +261,7 @@ static void replace(struct reload *r, const struct serving *s, struct pki *pki)
         r->listeners[i].takes_v31 = e->entrance.takes_v31;
         r->listeners[i].path = l != NULL && l->websocket ? l->path : NULL;
     }
+    authority_own_set_pki(r->parts->authority, pki);
     pki_free(r->parts->pki);
     r->parts->pki = pki;
     r->parts->serving = s;

@@ -22,7 +22,7 @@ const struct x509_info *x509_info(const struct x509 *x)
     return &x->info;
 }
 
-static struct slice string_slice(const ASN1_STRING *s)
+struct slice x509_string_slice(const ASN1_STRING *s)
 {
     int n = s != NULL ? ASN1_STRING_length(s) : 0;
     return n > 0 ? slice_of(ASN1_STRING_get0_data(s), (size_t)n) : (struct slice){0};
@@ -64,14 +64,28 @@ static struct x509_san read_san(const GENERAL_NAME *name)
 {
     switch (name->type) {
     case GEN_URI:
-        return (struct x509_san){X509_SAN_URI, string_slice(name->d.uniformResourceIdentifier)};
+        return (struct x509_san){X509_SAN_URI,
+                                 x509_string_slice(name->d.uniformResourceIdentifier)};
     case GEN_DNS:
-        return (struct x509_san){X509_SAN_DNS, string_slice(name->d.dNSName)};
+        return (struct x509_san){X509_SAN_DNS, x509_string_slice(name->d.dNSName)};
     case GEN_IPADD:
-        return (struct x509_san){X509_SAN_IP, string_slice(name->d.iPAddress)};
+        return (struct x509_san){X509_SAN_IP, x509_string_slice(name->d.iPAddress)};
     default:
         return (struct x509_san){X509_SAN_OTHER, {0}};
     }
+}
+
+enum err x509_read_sans(const GENERAL_NAMES *names, struct x509_san *dst, size_t *ret_n)
+{
+    int n = sk_GENERAL_NAME_num(names);
+    if (n < 0 || n > X509_SANS_MAX) {
+        return ERR_LIMIT;
+    }
+    for (int i = 0; i < n; i++) {
+        dst[i] = read_san(sk_GENERAL_NAME_value(names, i));
+    }
+    *ret_n = (size_t)n;
+    return OK;
 }
 
 static enum err read_sans(struct x509 *x)
@@ -81,21 +95,13 @@ static enum err read_sans(struct x509 *x)
     if (x->sans == NULL) {
         return critical == -1 ? OK : crypto_fail(ERR_MALFORMED); /* -2: there are two */
     }
-    int n = sk_GENERAL_NAME_num(x->sans);
-    if (n < 0 || n > X509_SANS_MAX) {
-        return ERR_LIMIT;
-    }
-    for (int i = 0; i < n; i++) {
-        x->info.sans[i] = read_san(sk_GENERAL_NAME_value(x->sans, i));
-    }
-    x->info.n_sans = (size_t)n;
-    return OK;
+    return x509_read_sans(x->sans, x->info.sans, &x->info.n_sans);
 }
 
 enum err x509_id(const X509_NAME *issuer, const ASN1_INTEGER *serial, struct digest *ret)
 {
     AUTO(buf_done) struct buf both = {0};
-    struct slice number = string_slice(serial);
+    struct slice number = x509_string_slice(serial);
     const uint8_t *der = NULL;
     size_t n = 0;
     if (X509_NAME_get0_der(issuer, &der, &n) != 1) {
@@ -112,7 +118,8 @@ static enum err read_subject(struct x509 *x)
     int at = -1;
     while ((at = X509_NAME_get_index_by_NID(name, NID_commonName, at)) >= 0) {
         x->info.n_common_names++;
-        x->info.common_name = string_slice(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+        x->info.common_name =
+            x509_string_slice(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
     }
     const uint8_t *der = NULL;
     size_t n = 0;
@@ -120,7 +127,7 @@ static enum err read_subject(struct x509 *x)
         return crypto_fail(ERR_MALFORMED);
     }
     x->info.issuer = slice_of(der, n);
-    x->info.serial = string_slice(X509_get0_serialNumber(x->cert));
+    x->info.serial = x509_string_slice(X509_get0_serialNumber(x->cert));
     return x509_id(X509_get_issuer_name(x->cert), X509_get0_serialNumber(x->cert), &x->info.id);
 }
 

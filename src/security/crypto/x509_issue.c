@@ -53,19 +53,27 @@ static bool set_time(ASN1_TIME *t, int64_t wall_ms)
     return ASN1_TIME_set(t, (time_t)(wall_ms / 1000)) != NULL;
 }
 
-static enum err set_names(X509 *cert, const struct x509_order *o)
+enum err x509_make_name(struct slice common_name, X509_NAME **ret)
 {
-    if (o->common_name.n == 0 || o->common_name.n > COMMON_NAME_MAX) {
+    if (common_name.n == 0 || common_name.n > COMMON_NAME_MAX) {
         return ERR_MALFORMED;
     }
-    AUTO(name_autofree) X509_NAME *subject = X509_NAME_new();
-    if (subject == NULL) {
+    AUTO(name_autofree) X509_NAME *name = X509_NAME_new();
+    if (name == NULL) {
         return crypto_fail(ERR_NOMEM);
     }
-    if (X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8, o->common_name.p,
-                                   (int)o->common_name.n, -1, 0) != 1) {
+    if (X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8, common_name.p,
+                                   (int)common_name.n, -1, 0) != 1) {
         return crypto_fail(ERR_MALFORMED);
     }
+    *ret = TAKE(name);
+    return OK;
+}
+
+static enum err set_names(X509 *cert, const struct x509_order *o)
+{
+    AUTO(name_autofree) X509_NAME *subject = NULL;
+    TRY(x509_make_name(o->common_name, &subject));
     const X509_NAME *issuer =
         o->issuer != NULL ? X509_get_subject_name(o->issuer->cert) : (const X509_NAME *)subject;
     if (X509_set_subject_name(cert, subject) != 1 || X509_set_issuer_name(cert, issuer) != 1) {
@@ -133,26 +141,34 @@ static bool push_san(GENERAL_NAMES *names, const struct x509_san *san)
     return true;
 }
 
-static enum err add_sans(X509 *cert, const struct x509_order *o)
+enum err x509_make_sans(const struct x509_san *sans, size_t n, GENERAL_NAMES **ret)
 {
-    if (o->n_sans == 0) {
-        return OK;
-    }
-    if (o->n_sans > X509_SANS_MAX) {
+    if (n > X509_SANS_MAX) {
         return ERR_MALFORMED;
     }
     AUTO(names_autofree) GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
     if (names == NULL) {
         return crypto_fail(ERR_NOMEM);
     }
-    for (size_t i = 0; i < o->n_sans; i++) {
-        if (!can_encode(&o->sans[i])) {
+    for (size_t i = 0; i < n; i++) {
+        if (!can_encode(&sans[i])) {
             return ERR_MALFORMED;
         }
-        if (!push_san(names, &o->sans[i])) {
+        if (!push_san(names, &sans[i])) {
             return crypto_fail(ERR_NOMEM);
         }
     }
+    *ret = TAKE(names);
+    return OK;
+}
+
+static enum err add_sans(X509 *cert, const struct x509_order *o)
+{
+    AUTO(names_autofree) GENERAL_NAMES *names = NULL;
+    if (o->n_sans == 0) {
+        return OK;
+    }
+    TRY(x509_make_sans(o->sans, o->n_sans, &names));
     if (X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) != 1) {
         return crypto_fail(ERR_CRYPTO);
     }

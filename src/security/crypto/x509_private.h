@@ -22,4 +22,12 @@ MUST_USE enum err x509_id(const X509_NAME *issuer, const ASN1_INTEGER *serial, s
 /* x509_wrap - takes cert, also on error, and reads it. Errors as x509_from_der. */
 MUST_USE enum err x509_wrap(X509 *cert, struct x509 **ret);
 
+/* Shared by certificates and requests. */
+struct slice x509_string_slice(const ASN1_STRING *s);
+/* x509_read_sans - dst has X509_SANS_MAX places and points into names. ERR_LIMIT. */
+MUST_USE enum err x509_read_sans(const GENERAL_NAMES *names, struct x509_san *dst, size_t *ret_n);
+/* x509_make_sans, x509_make_name - errors as x509_issue; the caller frees. */
+MUST_USE enum err x509_make_sans(const struct x509_san *sans, size_t n, GENERAL_NAMES **ret);
+MUST_USE enum err x509_make_name(struct slice common_name, X509_NAME **ret);
+
 #endif

@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "service/admin/admin_private.h"
+#include "service/admin/revoking.h"
 
 enum { EVENTS_A_TICK = 8192, WAIT_MAX_MS = 60000 };
 
@@ -32,6 +32,8 @@ static const struct control_verb verbs[] = {
     {"certs.renew", verb_certs_renew},
     {"certs.list", verb_certs_list},
     {"certs.plan", verb_certs_plan},
+    {"certs.revoke", verb_certs_revoke},
+    {"certs.crl", verb_certs_crl},
     {"master-key.rotate", verb_master_key_rotate},
     {"retained.list", verb_retained_list},
     {"retained.purge", verb_retained_purge},
@@ -150,6 +152,7 @@ void admin_set_certificate(struct admin *a, const struct pki *pki, const struct 
     const struct edition *old = a->edition;
     a->setup.pki = pki;
     a->edition = edition_ref(edition);
+    a->lists_at_ms = 0; /* it has no word stapled to it yet */
     edition_unref(old);
     admin_push_realm(a);
 }
@@ -264,8 +267,7 @@ struct admin *admin_free(struct admin *a)
     a->recall = recall_free(a->recall);
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
-    a->lists.own = crl_set_unref(a->lists.own);
-    a->lists.extra = crl_set_unref(a->lists.extra);
+    admin_lists_end(a);
     a->edition = edition_unref(a->edition);
     return mem_free(a);
 }
@@ -280,7 +282,7 @@ enum err admin_new(const struct admin_setup *s, struct admin **ret)
     a->setup = *s;
     a->policy = policy_ref(s->policy);
     a->trust = s->trust != NULL ? trust_ref(s->trust) : NULL;
-    admin_set_extra(a, s->extra);
+    admin_lists_begin(a);
     a->started_ms = admin_now_ms(a);
     a->keep_at_ms = a->started_ms + ADMIN_KEEP_MS;
     for (size_t i = 0; i < s->n_listeners; i++) {
@@ -361,6 +363,7 @@ uint64_t admin_tick(struct admin *a)
     }
     uint64_t later_ms = earlier(admin_erase(a, now_ms), admin_keep_uses(a, now_ms));
     later_ms = earlier(later_ms, admin_keep_tickets(a, now_ms));
+    later_ms = earlier(later_ms, admin_keep_lists(a, now_ms));
     bool waits = a->server != NULL && answer_waiting(a, now_ms);
     waits = (a->server != NULL && admin_answer_asking(a, now_ms)) || waits;
     audit_tick(a->setup.audit, now_ms);

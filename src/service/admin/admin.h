@@ -18,9 +18,11 @@
 
 #include "base/kept_clock.h"
 #include "net/loop.h"
+#include "net/tls_staple.h"
 #include "net/tls_tickets.h"
 #include "service/broker/broker.h"
 #include "service/directory/directory.h"
+#include "service/pki/authority.h"
 #include "service/pki/key_source.h"
 #include "service/pki/pki.h"
 #include "service/watch/audit.h"
@@ -61,12 +63,14 @@ struct admin_setup {
     struct directory *directory;
     struct disk *disk; /* the data directory's: policy.yaml */
     const struct pki *pki;
+    struct authority *authority; /* who certifies devices */
     struct broker *broker;
     struct log *log; /* NULL: no backups */
     struct keyring *keyring;
     const struct key_source *key_source; /* where the master key comes from */
     struct kept_clock *kept_clock;       /* NULL: the clock is not watched */
     struct tls_tickets *tickets;         /* rotated and saved here; NULL: none */
+    struct tls_staple *staple;           /* kept good here; NULL: nothing is stapled */
     struct audit *audit;
     const struct metrics *metrics; /* NULL: no numbers of the process, no alerts of what fills */
     const struct policy *policy;   /* in force, as in the broker's first realm */

@@ -56,10 +56,15 @@ struct inquiry {
 
 struct admin {
     struct admin_setup setup;
-    const char *listeners[ADMIN_LISTENERS_MAX]; /* names, for metrics */
-    const struct policy *policy;                /* owned reference */
-    const struct trust *trust;                  /* owned reference, or NULL */
-    struct realm_lists lists;                   /* owned references, or NULL */
+    const char *listeners[ADMIN_LISTENERS_MAX];       /* names, for metrics */
+    const struct policy *policy;                      /* owned reference */
+    const struct trust *trust;                        /* owned reference, or NULL */
+    struct realm_lists lists;                         /* owned references, or NULL */
+    struct buf own_list_der;                          /* of lists.own, as the authority signed it */
+    uint64_t lists_at_ms, lists_soon_ms, lists_epoch; /* the next look at them */
+    bool is_list_failing, is_extra_past;              /* as their alerts stand */
+    struct digest stapled;                            /* id of the certificate that has a word */
+    int64_t staple_again_wall_ms;
     const struct edition *edition; /* the newest of a reload; owned reference, or NULL */
     struct recall *recall;
     struct alerts alerts;
@@ -181,6 +186,9 @@ json_t *admin_time(int64_t wall_ms);
 /* admin_time_text - the same as text. */
 void admin_time_text(int64_t wall_ms, char dst[CLOCK_ISO8601_BYTES]);
 
+/* admin_serial_text - the serial of a certificate; NULL: it is none, or not known. */
+const char *admin_serial_text(const struct credential *c, char dst[SERIAL_HEX_BYTES]);
+
 /* admin_shown - a stranger's text fit for a terminal and for JSON: what is not plain UTF-8 becomes
  * \xNN; cut to fit. cap > 0. */
 void admin_shown(struct slice text, char *dst, size_t cap);
@@ -197,6 +205,7 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_exception_list, verb_exception_end, verb_status, verb_metrics, verb_alerts,
     verb_audit_tail, verb_backup_pin, verb_master_key_rotate, verb_retained_list,
     verb_retained_purge, verb_retained_undo, verb_setaside_list, verb_setaside_replay,
-    verb_setaside_drop, verb_certs_renew, verb_certs_list, verb_certs_plan;
+    verb_setaside_drop, verb_certs_renew, verb_certs_list, verb_certs_plan, verb_certs_revoke,
+    verb_certs_crl;
 
 #endif

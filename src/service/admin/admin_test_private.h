@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "service/admin/admin.h"
+#include "service/admin/authority_place.h"
 #include "service/admin/control_server.h"
 #include "service/broker/kept_test.h"
 #include "service/directory/policy_yaml.h"
@@ -31,6 +32,8 @@ struct home {
     struct random_source random;
     struct directory *directory;
     struct pki *pki;
+    struct pki_register *reg;
+    struct authority *authority;
     const struct policy *policy;
     struct loop *loop;
     struct kept kept;
@@ -103,6 +106,13 @@ static inline void make_fortress(struct home *p)
                                       &complaint, &p->policy),
                      OK);
     assert_int_equal(directory_create(&setup, &p->directory), OK);
+    const struct authority_place place = {.disk = p->disk,
+                                          .seal = p->master,
+                                          .random = p->random,
+                                          .now_wall_ms = test_wall_ms(NULL),
+                                          .pki = p->pki,
+                                          .directory = p->directory};
+    assert_int_equal(authority_place_open(&place, &p->reg, &p->authority, &why), OK);
 }
 
 static inline void make_broker(struct home *p)
@@ -134,6 +144,7 @@ static inline void make_admin(struct home *p)
     p->setup.directory = p->directory;
     p->setup.disk = p->disk;
     p->setup.pki = p->pki;
+    p->setup.authority = p->authority;
     p->setup.broker = p->broker;
     p->setup.log = p->kept.log;
     p->setup.keyring = p->kept.keyring;
@@ -188,6 +199,8 @@ static inline int teardown(void **state)
     p->policy = policy_unref(p->policy);
     p->directory = directory_free(p->directory);
     kept_close(&p->kept);
+    p->authority = authority_free(p->authority);
+    p->reg = register_free(p->reg);
     p->pki = pki_free(p->pki);
     p->disk = p->disk->ops->free(p->disk);
     (void)close(p->fd);

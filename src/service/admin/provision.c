@@ -24,7 +24,7 @@ unsigned provision_credential_find(struct slice name)
 
 /* Secrets on their way from the generator to the bundle. */
 struct made {
-    struct pki_device device;
+    struct authority_certificate device;
     char password[PASSWORD_GENERATED_BYTES];
     char psk[PSK_KEY_BYTES];
     char scram[PASSWORD_GENERATED_BYTES];
@@ -35,7 +35,7 @@ struct made {
 
 static void made_wipe(struct made *m)
 {
-    pki_device_done(&m->device);
+    authority_certificate_done(&m->device);
     mem_wipe(m, sizeof *m);
 }
 
@@ -53,16 +53,31 @@ static void make_oscore(const struct provision *p, struct oscore_secret *ret)
     directory_version_unref(v);
 }
 
+static enum err make_certificate(const struct provision *p, struct slice name, int64_t now_wall_ms,
+                                 struct made *m, struct why *why)
+{
+    const struct authority_order order = {.name = name, .proof = AUTHORITY_BY_OPERATOR};
+    TRY(authority_enrol(p->authority, name, NULL, now_wall_ms, why));
+    return authority_issue(p->authority, &order, now_wall_ms, &m->device, why);
+}
+
+static struct serial serial_of(const struct authority_serial *s)
+{
+    struct serial serial = {.n = s->n};
+    memcpy(serial.bytes, s->bytes, sizeof serial.bytes);
+    return serial;
+}
+
 static enum err make_secrets(const struct provision *p, const struct provision_order *o,
-                             unsigned wanted, int64_t now_wall_ms, struct made *m)
+                             unsigned wanted, int64_t now_wall_ms, struct made *m, struct why *why)
 {
     if ((wanted & PROVISION_X509) != 0) {
-        TRY(pki_issue_device(p->pki, o->name, (struct slice){0}, 0, &p->random, now_wall_ms,
-                             &m->device));
+        TRY(make_certificate(p, o->name, now_wall_ms, m, why));
         m->secrets[m->n_secrets++] =
             (struct directory_secret){.kind = CREDENTIAL_X509,
                                       .expires_wall_ms = m->device.not_after_wall_ms,
-                                      .spki = m->device.spki};
+                                      .spki = m->device.spki,
+                                      .serial = serial_of(&m->device.serial)};
     }
     if ((wanted & PROVISION_PASSWORD) != 0) {
         password_generate(&p->random, m->password);
@@ -151,8 +166,8 @@ static enum err pack(const struct provision *p, const struct provision_order *o,
                                  .coap_port = p->coap_port,
                                  .wss_port = p->wss_port,
                                  .wss_path = p->wss_path,
-                                 .ca_pem = pki_ca_pem(p->pki),
-                                 .cert_pem = buf_slice(&m->device.cert_pem),
+                                 .ca_pem = p->ca_pem,
+                                 .cert_pem = buf_slice(&m->device.chain_pem),
                                  .key_pem = buf_slice(&m->device.key_pem),
                                  .password = slice_text(m->password),
                                  .psk = slice_text(m->psk),
@@ -162,6 +177,23 @@ static enum err pack(const struct provision *p, const struct provision_order *o,
                                  .subscribe = slice_text(examples->subscribe),
                                  .save_dir = o->save_dir};
     return bundle_make(&order, ret, why);
+}
+
+static void version_release(const struct directory_version **v)
+{
+    *v = directory_version_unref(*v);
+}
+
+/* Nothing is signed for a name that is taken; the directory has the words for it. */
+static enum err check_free(const struct provision *p, const struct provision_order *o,
+                           int64_t now_wall_ms, struct why *why)
+{
+    AUTO(version_release) const struct directory_version *v = directory_current(p->directory);
+    const struct directory_order again = {.name = o->name, .role = o->role};
+    uint64_t id;
+    return directory_find(v, o->name) != NULL
+               ? directory_add(p->directory, &again, now_wall_ms, &id, why)
+               : OK;
 }
 
 enum err provision_device(const struct provision *p, const struct provision_order *o,
@@ -189,8 +221,9 @@ enum err provision_device(const struct provision *p, const struct provision_orde
         }
         TRY(e);
     }
+    TRY(check_free(p, o, now_wall_ms, why));
     AUTO(made_wipe) struct made made = {0};
-    TRY(make_secrets(p, o, wanted, now_wall_ms, &made));
+    TRY(make_secrets(p, o, wanted, now_wall_ms, &made, why));
     /* Packed before it is registered: what cannot be handed out must not be let in. */
     AUTO(bundle_done) struct bundle bundle = {0};
     TRY(pack(p, o, &made, &examples, &bundle, why));
@@ -205,11 +238,6 @@ enum err provision_device(const struct provision *p, const struct provision_orde
     *ret = bundle;
     bundle = (struct bundle){0};
     return OK;
-}
-
-static void version_release(const struct directory_version **v)
-{
-    *v = directory_version_unref(*v);
 }
 
 /* One of each kind that the principal has; a certificate when it has nothing. */
@@ -268,7 +296,7 @@ enum err provision_rotate(const struct provision *p, const struct provision_orde
     }
     AUTO(made_wipe) struct made made = {0};
     AUTO(bundle_done) struct bundle bundle = {0};
-    TRY(make_secrets(p, &order, order.credentials, now_wall_ms, &made));
+    TRY(make_secrets(p, &order, order.credentials, now_wall_ms, &made, why));
     TRY(pack(p, &order, &made, &examples, &bundle, why));
     TRY(register_all(p, o->name, &made, overlap_ms, now_wall_ms, why));
     *ret = bundle;

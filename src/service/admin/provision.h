@@ -8,8 +8,8 @@
 #include "base/random.h"
 #include "core/policy.h"
 #include "service/directory/directory.h"
+#include "service/pki/authority.h"
 #include "service/pki/bundle.h"
-#include "service/pki/pki.h"
 
 enum provision_credential {
     PROVISION_X509 = 1,
@@ -25,7 +25,8 @@ unsigned provision_credential_find(struct slice name);
 /* Borrowed for the call. */
 struct provision {
     struct directory *directory;
-    const struct pki *pki;
+    struct authority *authority; /* certifies; one that an operator's word enrols in */
+    struct slice ca_pem;         /* the first certificate, the root, goes into bundles */
     const struct policy *policy; /* NULL: the role is not checked, howto.txt has no topics */
     struct random_source random;
     struct slice host; /* that the bundle names */
@@ -45,7 +46,7 @@ struct provision_order {
 /*
  * provision_device - makes, registers and packs
  *
- * ERR_NOT_FOUND: the policy has no such role; else as directory_add and pki_issue_device. *why says
+ * ERR_NOT_FOUND: the policy has no such role; else as directory_add and authority_issue. *why says
  * it in words. After an error the directory is as it was. *ret is written only on success; release
  * with bundle_done.
  */
@@ -58,7 +59,7 @@ MUST_USE enum err provision_device(const struct provision *p, const struct provi
  * o           name, save_dir; credentials 0: one of each kind that it has. The rest is not read.
  * overlap_ms  how long the old ones of these kinds stay; 0: not at all.
  *
- * ERR_NOT_FOUND; else as directory_rotate and pki_issue_device. As
+ * ERR_NOT_FOUND; else as directory_rotate and authority_issue. As
  * provision_device otherwise; the bundle holds only what is new.
  */
 MUST_USE enum err provision_rotate(const struct provision *p, const struct provision_order *o,

@@ -94,7 +94,8 @@ static struct provision provision_of(const struct admin *a)
 {
     const struct admin_listener *wss = listener_of(a, EVENT_PROTOCOL_mqtt, true, false);
     return (struct provision){.directory = a->setup.directory,
-                              .pki = a->setup.pki,
+                              .authority = a->setup.authority,
+                              .ca_pem = pki_ca_pem(a->setup.pki),
                               .policy = a->policy,
                               .random = a->setup.random,
                               .host = slice_text(a->setup.host),
@@ -222,6 +223,20 @@ enum err verb_device_enable(void *ctx, const struct control_request *r, uint64_t
     return changed(a, token, reply, name, "enabled");
 }
 
+/* The directory has it, so it opens nothing any more; the authority's register has it not. */
+static enum err refuse_half(struct admin *a, uint64_t token, struct control_reply *reply,
+                            const char *name, const char *done, enum err e)
+{
+    admin_act(a, token, EVENT_enrolment, SEVERITY_ALERT, name,
+              "%s, but the authority did not put that on its register: %s", done, err_name(e));
+    admin_push_realm(a);
+    return control_finish(reply, 1,
+                          "%.64s is %s and opens nothing here, but the authority did not put that "
+                          "on its register (%s): its certificates are not listed as revoked. Mend "
+                          "that, and say it again",
+                          name, done, err_name(e));
+}
+
 enum err verb_device_revoke(void *ctx, const struct control_request *r, uint64_t token,
                             struct control_reply *reply)
 {
@@ -235,6 +250,11 @@ enum err verb_device_revoke(void *ctx, const struct control_request *r, uint64_t
     }
     admin_act(a, token, EVENT_revoked, SEVERITY_WARNING, name,
               "revoked for good: %s. Its sessions end and its credentials open nothing", reason);
+    enum err kept = authority_revoke(a->setup.authority, slice_text(name), NULL,
+                                     AUTHORITY_UNSPECIFIED, admin_wall_ms(a));
+    if (kept != OK && kept != ERR_NOT_FOUND) {
+        return refuse_half(a, token, reply, name, "revoked", kept);
+    }
     return changed(a, token, reply, name, "revoked");
 }
 
@@ -248,6 +268,10 @@ enum err verb_device_remove(void *ctx, const struct control_request *r, uint64_t
         return refuse(reply, name, e, NULL);
     }
     admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "removed");
+    enum err kept = authority_forget(a->setup.authority, slice_text(name), admin_wall_ms(a));
+    if (kept != OK && kept != ERR_NOT_FOUND) {
+        return refuse_half(a, token, reply, name, "removed", kept);
+    }
     return changed(a, token, reply, name, "removed, and what it had stored is erased");
 }
 
@@ -384,18 +408,23 @@ static json_t *credentials_json(const struct directory_entry *e, int64_t now, st
         char created[CLOCK_ISO8601_BYTES];
         char expires[CLOCK_ISO8601_BYTES];
         char used[CLOCK_ISO8601_BYTES];
+        char serial[SERIAL_HEX_BYTES];
         int64_t used_wall_ms = atomic_load_explicit(&c->used_wall_ms, memory_order_relaxed);
         bool live = credential_is_live(c, now);
         admin_time_text(c->created_wall_ms, created);
         admin_time_text(c->expires_wall_ms, expires);
         admin_time_text(used_wall_ms, used);
         card_line(card, "credential", "%-9s created %s, %s %s, last used %s",
-                  credential_kind_name(c->kind), created, live ? "expires" : "EXPIRED", expires,
-                  used);
-        (void)json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s,s:b}", "kind",
-                                                    credential_kind_name(c->kind), "created",
-                                                    created, "expires", expires, "last_used", used,
-                                                    "live", live ? 1 : 0));
+                  credential_kind_name(c->kind), created,
+                  live                       ? "expires"
+                  : credential_is_revoked(c) ? "REVOKED"
+                                             : "EXPIRED",
+                  expires, used);
+        (void)json_array_append_new(
+            list, json_pack("{s:s,s:s,s:s,s:s,s:b,s:b,s:s*}", "kind", credential_kind_name(c->kind),
+                            "created", created, "expires", expires, "last_used", used, "live",
+                            live ? 1 : 0, "revoked", credential_is_revoked(c) ? 1 : 0, "serial",
+                            admin_serial_text(c, serial)));
     }
     return list;
 }

@@ -14,27 +14,34 @@ static int64_t days_left(int64_t ends_wall_ms, int64_t now_wall_ms)
 
 /* ---- list ---- */
 
+static const char *state_of(const struct expiry_item *item)
+{
+    return credential_is_revoked(item->credential) ? "revoked" : expiry_state_name(item->state);
+}
+
 static enum err list_line(const struct expiry_item *item, int64_t now, struct control_reply *reply)
 {
     const struct credential *c = item->credential;
     const char *name = item->entry->principal->name;
-    char ends[CLOCK_ISO8601_BYTES], used[CLOCK_ISO8601_BYTES], text[256];
+    char ends[CLOCK_ISO8601_BYTES], used[CLOCK_ISO8601_BYTES], text[256], hex[SERIAL_HEX_BYTES];
+    const char *serial = admin_serial_text(c, hex);
     int64_t left = days_left(c->expires_wall_ms, now);
     admin_time_text(c->expires_wall_ms, ends);
     admin_time_text(atomic_load_explicit(&c->used_wall_ms, memory_order_relaxed), used);
-    snprintf(text, sizeof text, "%-24s %-9s %-8s %s  %5lld days  last login %s%s", name,
-             credential_kind_name(c->kind), expiry_state_name(item->state), ends, (long long)left,
-             used, item->is_renewed ? "" : "  never renewed");
-    return control_line(reply, json_pack("{s:s,s:s,s:s,s:s,s:I,s:s,s:b,s:s}", "name", name, "kind",
-                                         credential_kind_name(c->kind), "state",
-                                         expiry_state_name(item->state), "expires", ends, "days",
-                                         (json_int_t)left, "last_used", used, "renewed",
-                                         item->is_renewed ? 1 : 0, "text", text));
+    snprintf(text, sizeof text, "%-24s %-9s %-8s %s  %5lld days  last login %s%s%s%s", name,
+             credential_kind_name(c->kind), state_of(item), ends, (long long)left, used,
+             item->is_renewed ? "" : "  never renewed", serial != NULL ? "  serial " : "",
+             serial != NULL ? serial : "");
+    return control_line(reply,
+                        json_pack("{s:s,s:s,s:s,s:s,s:I,s:s,s:b,s:s*,s:s}", "name", name, "kind",
+                                  credential_kind_name(c->kind), "state", state_of(item), "expires",
+                                  ends, "days", (json_int_t)left, "last_used", used, "renewed",
+                                  item->is_renewed ? 1 : 0, "serial", serial, "text", text));
 }
 
 static bool is_asked_for(const struct expiry_item *item, const char *state)
 {
-    return state == NULL || strcmp(state, expiry_state_name(item->state)) == 0;
+    return state == NULL || strcmp(state, state_of(item)) == 0;
 }
 
 enum err verb_certs_list(void *ctx, const struct control_request *r, uint64_t token,

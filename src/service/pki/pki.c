@@ -7,7 +7,6 @@
 
 #include "base/mem.h"
 #include "security/crypto/sealed.h"
-#include "security/identity/identity.h"
 #include "service/pki/pki_private.h"
 #include "service/pki/revocation.h"
 
@@ -39,13 +38,6 @@ struct pki *pki_free(struct pki *p)
         mem_free(p);
     }
     return NULL;
-}
-
-void pki_device_done(struct pki_device *d)
-{
-    buf_done(&d->cert_pem);
-    buf_wipe(&d->key_pem);
-    *d = (struct pki_device){0};
 }
 
 struct slice pki_ca_pem(const struct pki *p)
@@ -364,41 +356,28 @@ enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice root,
     return OK;
 }
 
-enum err pki_issue_device(const struct pki *p, struct slice name, struct slice spki_der,
-                          int64_t lifetime_ms, const struct random_source *random,
-                          int64_t now_wall_ms, struct pki_device *ret)
+const struct x509 *pki_server(const struct pki *p)
 {
-    char uri[sizeof IDENTITY_URI_PREFIX + IDENTITY_NAME_MAX];
-    if (!identity_name_ok(name)) {
-        return ERR_MALFORMED;
-    }
-    (void)snprintf(uri, sizeof uri, IDENTITY_URI_PREFIX "%.*s", SLICE_ARG(name));
-    struct x509_san san = {X509_SAN_URI, slice_text(uri)};
+    return p->server;
+}
 
-    AUTO(pki_device_done) struct pki_device device = {0};
-    AUTO(key_autofree) struct key *key = NULL;
+enum err pki_sign(const struct pki *p, const struct pki_template *t,
+                  const struct random_source *random, int64_t now_wall_ms, struct x509 **ret,
+                  struct buf *ret_chain_pem)
+{
     AUTO(x509_autofree) struct x509 *cert = NULL;
-    if (spki_der.n > 0) {
-        enum err err = key_from_spki(spki_der, &key);
-        TRY(err == ERR_UNSUPPORTED ? ERR_MALFORMED : err);
-    } else {
-        TRY(key_generate(&key));
-        TRY(key_to_pem(key, &device.key_pem));
-    }
-    struct x509_order order = {.kind = X509_KIND_CLIENT,
-                               .common_name = name,
-                               .sans = &san,
-                               .n_sans = 1,
-                               .subject = key,
+    struct x509_order order = {.kind = t->kind,
+                               .common_name = t->common_name,
+                               .sans = t->sans,
+                               .n_sans = t->n_sans,
+                               .subject = t->subject,
                                .issuer = p->intermediate,
                                .issuer_key = p->intermediate_key,
                                .now_wall_ms = now_wall_ms,
-                               .lifetime_ms = lifetime_ms};
+                               .lifetime_ms = t->lifetime_ms};
+    assert(t->kind == X509_KIND_CLIENT || t->kind == X509_KIND_SERVER);
     TRY(x509_issue(&order, random, &cert));
-    TRY(make_chain(cert, buf_slice(&p->intermediate_pem), &device.cert_pem));
-    device.spki = x509_info(cert)->spki;
-    device.not_after_wall_ms = x509_info(cert)->not_after_wall_ms;
-    *ret = device;
-    device = (struct pki_device){0};
+    TRY(make_chain(cert, buf_slice(&p->intermediate_pem), ret_chain_pem));
+    *ret = TAKE(cert);
     return OK;
 }

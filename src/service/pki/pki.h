@@ -17,8 +17,8 @@
 #include "base/scope.h"
 #include "base/slice.h"
 #include "base/why.h"
-#include "security/crypto/digest.h"
 #include "security/crypto/key.h"
+#include "security/crypto/x509.h"
 
 enum { PKI_FILE_MAX = 64 * 1024, PKI_HOSTS_MAX = 60, PKI_HOST_BYTES = 254 };
 
@@ -73,26 +73,27 @@ int64_t pki_server_not_after(const struct pki *p);
 MUST_USE enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice root,
                                    const struct random_source *random, int64_t now_wall_ms);
 
-/* What a device gets. Release with pki_device_done. */
-struct pki_device {
-    struct buf cert_pem; /* leaf, then intermediate */
-    struct buf key_pem;  /* empty when the device made its own key */
-    struct digest spki;  /* for the directory */
-    int64_t not_after_wall_ms;
+/* What is to be signed. Borrowed. */
+struct pki_template {
+    enum x509_kind kind; /* X509_KIND_CLIENT or _SERVER */
+    struct slice common_name;
+    const struct x509_san *sans;
+    size_t n_sans;
+    const struct key *subject; /* the public half is enough */
+    int64_t lifetime_ms;       /* 0: 90 days */
 };
-void pki_device_done(struct pki_device *d);
-
 /*
- * pki_issue_device - a client certificate with SAN URI urn:sallyport:device:NAME
+ * pki_sign - a certificate by the intermediate; whether it may be is the authority's to decide
+ * (authority.h), and so is keeping record of it
  *
- * spki_der     the device's own public key, or empty: a pair is made.
- * lifetime_ms  0: 90 days.
+ * ret_chain_pem  appended: leaf, then intermediate.
  *
- * ERR_MALFORMED: name, or spki_der is no P-256 key; ERR_CRYPTO, ERR_NOMEM. *ret is written only on
- * success. The caller registers ret->spki with the directory before it hands the bundle out.
+ * ERR_MALFORMED: a name that cannot be encoded; ERR_CRYPTO, ERR_NOMEM.
  */
-MUST_USE enum err pki_issue_device(const struct pki *p, struct slice name, struct slice spki_der,
-                                   int64_t lifetime_ms, const struct random_source *random,
-                                   int64_t now_wall_ms, struct pki_device *ret);
+MUST_USE enum err pki_sign(const struct pki *p, const struct pki_template *t,
+                           const struct random_source *random, int64_t now_wall_ms,
+                           struct x509 **ret, struct buf *ret_chain_pem);
+/* pki_server - the certificate that the server shows. */
+const struct x509 *pki_server(const struct pki *p);
 
 #endif

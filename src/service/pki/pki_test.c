@@ -140,42 +140,6 @@ static void server(void **state)
     assert_true(slice_equal(pki_ca_pem(pki), pki_ca_pem(again)));
 }
 
-static void devices(void **state)
-{
-    struct place *p = *state;
-    struct why why = {""};
-    AUTO(pki_autofree) struct pki *pki = NULL;
-    assert_int_equal(pki_open(p->disk, p->master, &pki, &why), OK);
-    AUTO(pki_device_done) struct pki_device d = {0};
-    assert_int_equal(
-        pki_issue_device(pki, slice_text("meter-7"), (struct slice){0}, 0, &p->random, now, &d),
-        OK);
-    verifies(pki, buf_slice(&d.cert_pem), X509_KIND_CLIENT, now, OK);
-    verifies(pki, buf_slice(&d.cert_pem), X509_KIND_SERVER, now, ERR_AUTH);
-    AUTO(x509_autofree) struct x509 *leaf = leaf_of(buf_slice(&d.cert_pem));
-    AUTO(key_autofree) struct key *key = NULL;
-    struct digest spki;
-    char name[IDENTITY_NAME_BYTES];
-    assert_int_equal(identity_from_x509(leaf, IDENTITY_URI, name), OK);
-    assert_string_equal(name, "meter-7");
-    assert_int_equal(key_from_pem(buf_slice(&d.key_pem), &key), OK);
-    assert_int_equal(key_spki_sha256(key, &spki), OK);
-    assert_memory_equal(&spki, &d.spki, sizeof spki);
-    assert_int_equal(d.not_after_wall_ms, now + 90 * DAY_MS);
-
-    static const char *const bad[] = {"", "a/b", "a b", "+", "../x", "a\r\nb"};
-    for (size_t i = 0; i < COUNT_OF(bad); i++) {
-        struct pki_device none = {0};
-        assert_int_equal(
-            pki_issue_device(pki, slice_text(bad[i]), (struct slice){0}, 0, &p->random, now, &none),
-            ERR_MALFORMED);
-    }
-    struct pki_device none = {0};
-    assert_int_equal(
-        pki_issue_device(pki, slice_text("x"), slice_text("no key"), 0, &p->random, now, &none),
-        ERR_MALFORMED);
-}
-
 static void tampered(void **state)
 {
     struct place *p = *state;
@@ -282,7 +246,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(files, setup, teardown),
         cmocka_unit_test_setup_teardown(server, setup, teardown),
-        cmocka_unit_test_setup_teardown(devices, setup, teardown),
         cmocka_unit_test_setup_teardown(tampered, setup, teardown),
         cmocka_unit_test(hosts),
         cmocka_unit_test_setup_teardown(test_reseal, setup, teardown),

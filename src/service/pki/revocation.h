@@ -19,7 +19,8 @@
 #define REVOCATION_ROOT_FILE  "pki/root-crl.pem"
 
 /* revocation_load - the lists of one of these files, checked against the authorities (PEM). *ret is
- * NULL when there is no such file. Else errors of crl_set_new and of reading; *why names the file. */
+ * NULL when there is no such file. Else errors of crl_set_new and of reading; *why names the file.
+ */
 MUST_USE enum err revocation_load(struct disk *disk, const char *path, struct slice authorities_pem,
                                   int64_t now_wall_ms, const struct crl_set **ret, struct why *why);
 

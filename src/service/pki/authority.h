@@ -1,0 +1,143 @@
+/*
+ * authority - who signs: what the fortress asks of the holder of its authority's key.
+ *
+ * Two stand behind it. authority_own: in this process, over the sealed key files and the register
+ * (the signer process; the command line before there is a daemon; tests). authority_remote: typed
+ * messages to the signer process (the broker; it holds no authority's key). Both decide by the same
+ * rules: a name is certified only while the register has it enrolled, only by a template (device,
+ * server), never longer than policy, and every certificate that was signed is on record before it
+ * is handed out.
+ *
+ * Calls block: about 0.2 ms, at most AUTHORITY_WAIT_MS (ERR_TIMEOUT). One thread at a time.
+ */
+#ifndef SERVICE_PKI_AUTHORITY_H
+#define SERVICE_PKI_AUTHORITY_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/random.h"
+#include "base/scope.h"
+#include "base/slice.h"
+#include "base/why.h"
+#include "security/crypto/digest.h"
+
+enum {
+    AUTHORITY_CSR_MAX = 8 * 1024,
+    AUTHORITY_TOKEN_BYTES = 32 + 1,
+    AUTHORITY_WAIT_MS = 2000,
+    AUTHORITY_SERIAL_BYTES = 20
+};
+
+struct authority_serial {
+    uint8_t n, bytes[AUTHORITY_SERIAL_BYTES];
+};
+
+/* What was signed. Release with authority_certificate_done. */
+struct authority_certificate {
+    struct buf leaf_der, chain_pem; /* leaf, then intermediate */
+    struct buf key_pem;             /* of a pair made here (no csr); wiped */
+    struct authority_serial serial;
+    struct digest spki;
+    int64_t not_before_wall_ms, not_after_wall_ms;
+};
+void authority_certificate_done(struct authority_certificate *c);
+
+enum authority_proof {
+    AUTHORITY_BY_OPERATOR, /* the register has the name enrolled: an operator said so */
+    AUTHORITY_BY_TOKEN,    /* `token` is good for one name; it is used up, and enrols the name */
+    AUTHORITY_BY_RENEWAL,  /* `current` is a certificate of this name that was signed here, is not
+                            * revoked, and ended no longer than the grace ago */
+    AUTHORITY_BY_MAKER,   /* `current` and `chain_pem` chain to an allowed manufacturer's authority,
+                           * which says which names it may claim */
+    AUTHORITY_BY_APPROVAL /* an operator approved this name with this CSR's key */
+};
+
+/* Borrowed. */
+struct authority_order {
+    struct slice name;
+    struct slice csr_der; /* empty: a pair is made (RFC 7030 4.4 serverkeygen) */
+    int64_t lifetime_ms;  /* 0: as policy says; longer is cut to it */
+    enum authority_proof proof;
+    struct slice token;                  /* BY_TOKEN */
+    struct slice current_der, chain_pem; /* BY_RENEWAL, BY_MAKER */
+};
+
+struct authority;
+struct authority *authority_free(struct authority *a);
+AUTOFREE(authority, authority_free)
+
+/*
+ * authority_issue - a client certificate with SAN URI urn:sallyport:device:NAME, on record
+ *
+ * ERR_MALFORMED: the request is none, or its signature is not its key's, or the name is none;
+ * ERR_UNSUPPORTED: not P-256; ERR_NOT_FOUND: the name is not enrolled; ERR_AUTH: the proof is none;
+ * ERR_EXPIRED: beyond the grace, or the token's end; ERR_DENIED: revoked, a CSR that asks for more
+ * (another name, a CA), a key that another name has; ERR_LIMIT: too many in this minute; *why says
+ * who, what, why, and the fix. *ret is written only on success.
+ */
+MUST_USE enum err authority_issue(struct authority *a, const struct authority_order *o,
+                                  int64_t now_wall_ms, struct authority_certificate *ret,
+                                  struct why *why);
+/* authority_issue_server - the server's own, for those of its names that the CSR asks for; the key
+ * is the caller's. ERR_DENIED: a name that is not this server's; else as above. */
+MUST_USE enum err authority_issue_server(struct authority *a, struct slice csr_der,
+                                         int64_t now_wall_ms, struct authority_certificate *ret,
+                                         struct why *why);
+
+/* ---- revocation: for good; the register keeps it ---- */
+enum authority_reason { /* SPEC: RFC5280 5.3.1 */
+                        AUTHORITY_UNSPECIFIED = 0,
+                        AUTHORITY_KEY_COMPROMISE = 1,
+                        AUTHORITY_SUPERSEDED = 4,
+                        AUTHORITY_CESSATION = 5,
+                        AUTHORITY_WITHDRAWN = 9
+};
+/* authority_revoke - all certificates of a name and the name itself (serial NULL or of no bytes),
+ * or one serial (name is not read). ERR_NOT_FOUND. */
+MUST_USE enum err authority_revoke(struct authority *a, struct slice name,
+                                   const struct authority_serial *serial,
+                                   enum authority_reason reason, int64_t now_wall_ms);
+/* authority_crl - DER of the list in force, signed anew when it changed or half its time is over.
+ */
+MUST_USE enum err authority_crl(struct authority *a, int64_t now_wall_ms, struct buf *ret_der,
+                                int64_t *ret_next_update_wall_ms);
+/* authority_ocsp - an OCSPResponse for this OCSPRequest (RFC 6960); always an answer, also to
+ * rubbish; over a rate it is tryLater. */
+MUST_USE enum err authority_ocsp(struct authority *a, struct slice request_der, int64_t now_wall_ms,
+                                 struct buf *ret_der);
+
+/* ---- only by the operator's channel, never by the broker's: ERR_DENIED there ---- */
+
+/* authority_enrol - this name may have certificates from now on; spki NULL: with any key. Again is
+ * fine. ERR_MALFORMED; ERR_DENIED: it is revoked. */
+MUST_USE enum err authority_enrol(struct authority *a, struct slice name, const struct digest *spki,
+                                  int64_t now_wall_ms, struct why *why);
+/* authority_forget - it was removed; its certificates are revoked. ERR_NOT_FOUND. */
+MUST_USE enum err authority_forget(struct authority *a, struct slice name, int64_t now_wall_ms);
+
+struct authority_claim {
+    struct slice name;    /* empty: the device chooses, what matches `pattern` */
+    struct slice pattern; /* '*' stands for any run of characters */
+    struct slice role, attrs_json;
+    int64_t expires_wall_ms;
+    unsigned uses;
+};
+/* authority_token_make - 100 random bits, in groups that a person can type. ERR_MALFORMED with
+ * *why; ERR_LIMIT. */
+MUST_USE enum err authority_token_make(struct authority *a, const struct authority_claim *c,
+                                       int64_t now_wall_ms, char ret[AUTHORITY_TOKEN_BYTES],
+                                       struct why *why);
+
+/* ---- by any channel ---- */
+/* authority_token_ask - what the token is good for, without using it: {"name", "pattern", "role",
+ * "attrs", "expires", "uses"}. ERR_AUTH: there is none in force; it costs the same. */
+MUST_USE enum err authority_token_ask(struct authority *a, struct slice token, int64_t now_wall_ms,
+                                      struct buf *ret_json);
+
+/* authority_token_text - the token as it was made, out of what a person typed: small letters,
+ * other dashes or none, O for 0, I and L for 1. ERR_MALFORMED. */
+MUST_USE enum err authority_token_text(struct slice typed, char ret[AUTHORITY_TOKEN_BYTES]);
+/* authority_pattern_matches - '*' stands for any run of characters. */
+bool authority_pattern_matches(struct slice pattern, struct slice name);
+
+#endif
