@@ -73,8 +73,8 @@ static enum err tell_all(struct admin *a, const struct revoking *o, size_t *ret_
 
 /* The directory first: it ends sessions and needs nobody. A serial that it does not have may be an
  * older certificate of the same key, which the authority knows. */
-static enum err revoke(struct admin *a, const struct revoking *o, size_t *ret_here,
-                       size_t *ret_listed, struct why *why)
+static enum err take_back(struct admin *a, const struct revoking *o, size_t *ret_here,
+                          size_t *ret_listed, struct why *why)
 {
     const struct serial *serial = o->serial.n > 0 ? &o->serial : NULL;
     enum err err =
@@ -101,7 +101,7 @@ enum err verb_certs_revoke(void *ctx, const struct control_request *r, uint64_t 
     char text[256], hex[SERIAL_HEX_BYTES];
     enum err e = read_order(r, &o, &why);
     if (e == OK) {
-        e = revoke(a, &o, &here, &listed, &why);
+        e = take_back(a, &o, &here, &listed, &why);
     }
     if (e != OK && (here > 0 || listed > 0)) {
         admin_act(a, token, EVENT_revoked, SEVERITY_ALERT, o.name,
