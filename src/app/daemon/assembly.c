@@ -123,6 +123,7 @@ static enum err open_records(struct assembly *a, struct why *why)
         return err;
     }
     TRY(pki_open(a->disk, keyring_root(a->vault.keyring), &a->pki, why));
+    pki_set_url(a->pki, a->config.pki_url);
     const struct authority_place place = {.disk = a->disk,
                                           .seal = keyring_root(a->vault.keyring),
                                           .random = a->random,

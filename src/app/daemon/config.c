@@ -6,6 +6,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "app/daemon/config_pki.h"
 #include "app/daemon/config_proxy.h"
 #include "core/principal.h"
 #include "service/pki/key_source.h"
@@ -542,7 +543,8 @@ static enum err read_all(const struct reading *r, struct config *c)
 {
     static const char *const keys[] = {"version", "workers",          "user",   "master_key",
                                        "hosts",   "listeners",        "limits", "role_limits",
-                                       "tokens",  "server_reference", "proxy",  NULL};
+                                       "tokens",  "server_reference", "proxy",  "pki",
+                                       NULL};
     const struct yaml_node *root = yaml_root(r->doc);
     TRY(yaml_expect(r->doc, root, YAML_MAP, "the configuration", r->complaint));
     TRY(yaml_only(r->doc, root, keys, "the configuration", r->complaint));
@@ -577,6 +579,9 @@ static enum err read_all(const struct reading *r, struct config *c)
     }
     if ((v = yaml_find(root, "proxy")) != NULL) {
         TRY(config_read_proxy(r->doc, v, r->complaint, &c->proxy));
+    }
+    if ((v = yaml_find(root, "pki")) != NULL) {
+        TRY(config_read_pki(r->doc, v, r->complaint, c->pki_url));
     }
     if ((v = yaml_find(root, "listeners")) == NULL) {
         return COMPLAIN(r, root, "the configuration needs listeners (they may be empty: [])");

@@ -270,6 +270,7 @@ static void replace(struct reload *r, const struct serving *s, struct pki *pki)
 
 static enum err install(struct reload *r, struct found *f)
 {
+    pki_set_url(f->pki, f->config.pki_url);
     struct admin_reload n = {.policy = f->policy,
                              .trust = f->trust,
                              .extra = f->extra,
@@ -339,6 +340,7 @@ enum err reload_certificate(struct reload *r, struct why *why)
     AUTO(found_done) struct found f = {.pki = NULL};
     TRY(read_pki(r->parts, &f.pki, why));
     TRY(make_serving(r, &r->parts->serving->config, f.pki, &f.serving, why));
+    pki_set_url(f.pki, r->parts->serving->config.pki_url);
     admin_set_certificate(r->admin, f.pki, &f.serving->edition);
     replace(r, TAKE(f.serving), TAKE(f.pki));
     if (!r->is_waiting) { /* else what is under way is told of, and this with it */

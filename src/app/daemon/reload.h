@@ -1,7 +1,8 @@
 /*
  * reload - SIGHUP: sallyport.yaml, the server's certificate, the keys of tokens, policy.yaml and
- * DIR/pki/crl-extra.pem are read again and come into force together, as one edition; or none of them does, with an alert
- * until a reload succeeds. No connection ends. What cannot change while it runs is named.
+ * DIR/pki/crl-extra.pem are read again and come into force together, as one edition; or none of
+ * them does, with an alert until a reload succeeds. No connection ends. What cannot change while it
+ * runs is named.
  */
 #ifndef APP_DAEMON_RELOAD_H
 #define APP_DAEMON_RELOAD_H

@@ -13,6 +13,7 @@ enum err verb_certs_renew(void *ctx, const struct control_request *r, uint64_t t
     (void)r;
     enum err e = pki_open(a->setup.disk, root, &pki, &why);
     if (e == OK) {
+        pki_set_url(pki, pki_url(a->setup.pki));
         e = pki_renew_server(pki, a->setup.disk, root, &a->setup.random, admin_wall_ms(a));
     }
     if (e != OK) {

@@ -17,9 +17,9 @@ struct realm {
     atomic_uint refs;
     uint64_t
         epoch; /* of the directory; grows with every change of principals, exceptions or policy */
-    const struct directory_version *directory; /* owned reference */
-    const struct policy *policy;               /* owned reference */
-    const struct trust *trust;                 /* owned reference; NULL: no tokens are taken */
+    const struct directory_version *directory;   /* owned reference */
+    const struct policy *policy;                 /* owned reference */
+    const struct trust *trust;                   /* owned reference; NULL: no tokens are taken */
     const struct crl_set *own_list, *extra_list; /* owned references; NULL: none */
 };
 

@@ -97,7 +97,7 @@ struct server_order {
     size_t n_sans;
     const struct x509 *issuer;
     const struct key *issuer_key;
-    struct slice issuer_pem;
+    struct slice issuer_pem, url;
 };
 
 struct server_files {
@@ -125,7 +125,8 @@ static enum err make_server(const struct server_order *o, struct disk *disk, str
                                .subject = key,
                                .issuer = o->issuer,
                                .issuer_key = o->issuer_key,
-                               .now_wall_ms = now_wall_ms};
+                               .now_wall_ms = now_wall_ms,
+                               .status_url = o->url};
     TRY(x509_issue(&order, random, &ret->cert));
     TRY(key_to_pem(key, &ret->key_pem));
     TRY(make_chain(ret->cert, o->issuer_pem, &ret->chain_pem));
@@ -345,7 +346,8 @@ enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice root,
                                  .n_sans = old->n_sans,
                                  .issuer = p->intermediate,
                                  .issuer_key = p->intermediate_key,
-                                 .issuer_pem = buf_slice(&p->intermediate_pem)};
+                                 .issuer_pem = buf_slice(&p->intermediate_pem),
+                                 .url = slice_text(p->url)};
     AUTO(server_files_done) struct server_files files = {0};
     TRY(make_server(&order, disk, root, random, now_wall_ms, &files));
     struct server_files before = {p->server, p->server_pem, p->server_key_pem};
@@ -354,6 +356,16 @@ enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice root,
     p->server_key_pem = files.key_pem;
     files = before; /* released on the way out */
     return OK;
+}
+
+void pki_set_url(struct pki *p, const char *url)
+{
+    (void)slice_to_text(slice_text(url), p->url, sizeof p->url);
+}
+
+const char *pki_url(const struct pki *p)
+{
+    return p->url;
 }
 
 const struct x509 *pki_server(const struct pki *p)
@@ -374,7 +386,8 @@ enum err pki_sign(const struct pki *p, const struct pki_template *t,
                                .issuer = p->intermediate,
                                .issuer_key = p->intermediate_key,
                                .now_wall_ms = now_wall_ms,
-                               .lifetime_ms = t->lifetime_ms};
+                               .lifetime_ms = t->lifetime_ms,
+                               .status_url = slice_text(p->url)};
     assert(t->kind == X509_KIND_CLIENT || t->kind == X509_KIND_SERVER);
     TRY(x509_issue(&order, random, &cert));
     TRY(make_chain(cert, buf_slice(&p->intermediate_pem), ret_chain_pem));

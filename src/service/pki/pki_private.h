@@ -9,6 +9,7 @@ struct pki {
     struct buf ca_pem, intermediate_pem, server_pem, server_key_pem;
     struct x509 *intermediate, *server;
     struct key *intermediate_key;
+    char url[X509_URL_MAX + 1]; /* empty: none */
 };
 
 struct pki_address {
