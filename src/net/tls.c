@@ -20,6 +20,7 @@ enum {
 };
 
 struct tls {
+    uint8_t root_sha256[TLS_PIN_BYTES]; /* of a client that knows no more of its authority */
     atomic_uint refs;
     SSL_CTX *ctx;
     BIO_METHOD *method;
@@ -398,8 +399,17 @@ static enum err server_setup(struct tls *t, const struct tls_server_config *c, c
     return tls_tickets_install(t->tickets, &place, t->ctx);
 }
 
-static enum err client_authorities(SSL_CTX *ctx, const struct tls_client_config *c, char *text)
+static enum err client_authorities(struct tls *t, const struct tls_client_config *c, char *text)
 {
+    SSL_CTX *ctx = t->ctx;
+    if (c->root_sha256.n > 0) {
+        if (c->root_sha256.n != sizeof(t->root_sha256)) {
+            return config_error(text, "the fingerprint of the authority is no SHA-256");
+        }
+        slice_copy(t->root_sha256, c->root_sha256);
+        tls_ctx_pin(ctx, t->root_sha256);
+        return OK;
+    }
     if (c->ca_pem.n > 0 || (c->ca_dir == NULL && !c->use_os_authorities)) {
         TRY(tls_ctx_authorities(ctx, c->ca_pem, false, text));
     }
@@ -491,7 +501,7 @@ static void client_tickets(SSL_CTX *ctx)
 static enum err client_setup(struct tls *t, const struct tls_client_config *c, char *text)
 {
     TRY(tls_configure(t->ctx, !c->tls13_only));
-    TRY(client_authorities(t->ctx, c, text));
+    TRY(client_authorities(t, c, text));
     TRY(tls_ctx_host(t->ctx, c->host, text));
     if (c->ciphers != NULL) {
         TRY(client_ciphers(t->ctx, c->ciphers, text));

@@ -77,10 +77,11 @@ struct tls_server_config {
 };
 
 struct tls_client_config {
-    /* Who may sign the server's certificate: one of the three at least. */
+    /* Who may sign the server's certificate: one of the four at least. */
     struct slice ca_pem;
     const char *ca_dir; /* a directory as `openssl rehash` leaves it; NULL: none */
     bool use_os_authorities;
+    struct slice root_sha256; /* of the DER of a root that the server shows itself; empty: none */
     bool tls13_only;
     const char *alpn;    /* a protocol to ask for; NULL: none */
     const char *ciphers; /* NULL, or names with ':' between that narrow what is allowed anyway:

@@ -36,6 +36,10 @@ MUST_USE enum err tls_ctx_identity(SSL_CTX *ctx, struct slice chain_pem, struct 
                                    char *text);
 /* tls_ctx_authorities - whom to believe; with `announce` their names go to the clients. */
 MUST_USE enum err tls_ctx_authorities(SSL_CTX *ctx, struct slice ca_pem, bool announce, char *text);
+/* tls_ctx_pin - a server is trusted when its chain ends in a root of this SHA-256 that it shows
+ * itself; the pin is borrowed for life. */
+enum { TLS_PIN_BYTES = 32 };
+void tls_ctx_pin(SSL_CTX *ctx, const uint8_t pin[TLS_PIN_BYTES]);
 /* tls_ctx_host - the name or address that the peer's certificate must carry. */
 MUST_USE enum err tls_ctx_host(SSL_CTX *ctx, const char *host, char *text);
 /* tls_ctx_common - what holds for TLS and DTLS, both sides: no renegotiation, no compression, no

@@ -1,8 +1,10 @@
 """e: revocation. What is taken back opens nothing any more, at every door at once; what is not stays; and others are told by a
 list, by answers and by the handshake, as openssl and gnutls read them."""
+import base64
 import re
 import shutil
 import subprocess
+import urllib.parse
 
 import pytest
 
@@ -26,7 +28,7 @@ roles:
     publish:   [ { topic: "#", retain: yes } ]
     subscribe: [ "#" ]
 '''
-LISTENERS = ('mqtts', 'wss', 'coaps', 'coap', 'coaps+tcp')
+LISTENERS = ('mqtts', 'wss', 'coaps', 'coap', 'coaps+tcp', 'enrol')
 
 
 @pytest.fixture(scope='module')
@@ -223,6 +225,61 @@ def test_the_handshake_shows_the_authoritys_word(fortress, witness):
             assert 'Response verify OK' in said and ': good' in said
             fortress.cli('certs', 'renew')
         assert lives(stays)
+
+
+def curl(fortress, device, path, *more):
+    """Status and body, of anybody: no certificate is shown."""
+    run = subprocess.run(['curl', '-s', '--cacert', device.ca, '-w', '%{http_code} %{content_type}', '-o', fortress.home / 'got',
+                          f'https://localhost:{fortress.ports["enrol"]}{path}', *more], capture_output=True, text=True, timeout=30,
+                         check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout, (fortress.home / 'got').read_bytes()
+
+
+def test_answers_over_http(fortress):
+    """openssl ocsp asks about three; curl fetches the list, and asks by GET."""
+    good, gone = fortress.add('many', credentials=('x509',)), fortress.add('many', credentials=('x509',))
+    fortress.cli('certs', 'revoke', gone.name, '--reason', 'cessation')
+    issuer, question = chain(fortress, good), fortress.home / 'question.der'
+    said = openssl('ocsp', '-url', f'https://localhost:{fortress.ports["enrol"]}/ocsp', '-issuer', issuer, '-cert', good.cert, '-cert',
+                   gone.cert, '-serial', '0x4711', '-CAfile', good.ca, '-verify_other', issuer)
+    assert 'Response verify OK' in said and 'WARNING: no nonce' not in said
+    assert f'{good.cert}: good' in said and f'{gone.cert}: revoked' in said and '0x4711: unknown' in said
+    assert 'Reason: cessationOfOperation' in said
+    status, body = curl(fortress, good, '/crl.der')
+    assert status == '200 application/pkix-crl'
+    (fortress.home / 'list.der').write_bytes(body)
+    assert serial_of(gone).upper() in openssl('crl', '-inform', 'DER', '-in', fortress.home / 'list.der', '-noout', '-text')
+    status, body = curl(fortress, good, '/crl.pem')
+    assert status.startswith('200') and body == (fortress.dir / 'pki/crl.pem').read_bytes()
+    openssl('ocsp', '-issuer', issuer, '-cert', gone.cert, '-no_nonce', '-reqout', question)
+    escaped = urllib.parse.quote(base64.b64encode(question.read_bytes()).decode(), safe='')
+    answers = [curl(fortress, good, f'/ocsp/{escaped}')[1] for _ in range(2)]
+    assert answers[0] == answers[1]  # without a nonce it is signed once
+    (fortress.home / 'answer.der').write_bytes(answers[0])
+    assert ': revoked' in openssl('ocsp', '-respin', fortress.home / 'answer.der', '-issuer', issuer, '-cert', gone.cert, '-CAfile',
+                                  good.ca, '-verify_other', issuer)
+    for path, more, code in (('/ocsp', (), '405'), ('/ocsp/%%%', (), '400'), ('/crl.der', ('-d', 'x'), '405'),
+                             ('/ocsp', ('-d', 'x'), '415'), ('/ocsp', ('-H', 'Content-Type: application/ocsp-request', '-d', 'x'), '200')):
+        assert curl(fortress, good, path, *more)[0].startswith(code), path
+
+
+def test_certificates_say_where(fortress):
+    """With a url in sallyport.yaml, from the reload on; a bad one is refused."""
+    config = fortress.dir / 'sallyport.yaml'
+    before = config.read_text()
+
+    def reloaded(more, words):
+        config.write_text(before + more)
+        since = len(fortress.log)
+        fortress.reload()
+        fortress.wait_log(words, since)
+    reloaded('pki: { url: "https://pki.example" }\n', 'reload refused.*pki needs a url')
+    reloaded('pki: { url: "http://pki.example/ca" }\n', 'reloaded$')
+    text = openssl('x509', '-in', fortress.add('many', credentials=('x509',)).cert, '-noout', '-text')
+    assert 'URI:http://pki.example/ca/crl.der' in text and 'OCSP - URI:http://pki.example/ca/ocsp' in text
+    reloaded('', 'reloaded$')
+    assert 'pki.example' not in openssl('x509', '-in', fortress.add('many', credentials=('x509',)).cert, '-noout', '-text')
 
 
 def about_this(text, server):

@@ -210,7 +210,33 @@ static const struct cli_command commands[] = {
      "and\n"
      "a fifth of all, on one day.\n",
      cmd_certs, NULL},
-    {"enrol", "token, approve, list", NULL, NULL, "enrolment"},
+    {"enrol", "certificates for devices: token, list, approve, reject, batch; on the device: join",
+     "  sallyport enrol token --role sensor --name meter-7\n"
+     "  sallyport enrol join --server plant.example:9443 --token ... --ca-sha256 ... --name "
+     "meter-7\n"
+     "  sallyport enrol batch meters.txt --out bundles\n\n"
+     "usage: sallyport enrol token --role R [--name N | --pattern P] [--attr K=V]... [--for 1h]\n"
+     "                             [--uses 1] [-n COUNT] [--out FILE]\n"
+     "       sallyport enrol list\n"
+     "       sallyport enrol approve ID --role R [--attr K=V]...\n"
+     "       sallyport enrol approve --all [--where name=PATTERN] [--where from=NETWORK] --role R\n"
+     "       sallyport enrol reject ID\n"
+     "       sallyport enrol batch FILE --out DIR [--credential KIND]...\n"
+     "       sallyport enrol join --server HOST[:PORT] --token T --ca-sha256 FP [--name N] [--out "
+     "DIR]\n"
+     "Needs a listener with door: enrol (EST over HTTPS; `init --listen enrol=[::]:9443`).\n"
+     "  token    what a person types at a device, once: it is good for one name, or one that "
+     "matches\n"
+     "           P ('*' is any run of characters), for --for, for --uses devices\n"
+     "  list     devices without proof that asked; a restart forgets them, and they ask again\n"
+     "  approve  they get a principal with role R, and a certificate for the key they asked with\n"
+     "  batch    rows of NAME ROLE [KEY=VALUE ...]; DIR/NAME is each one's bundle. Run it again "
+     "after\n"
+     "           a crash: what is there stays, what was begun is finished\n"
+     "  join     on the device: makes a key, trusts the server whose authority has this "
+     "fingerprint,\n"
+     "           asks, waits for approval when there is no token, and saves a bundle\n",
+     cmd_enrol, NULL},
     {"agent", "keeps a device's certificate fresh", NULL, NULL, "enrolment"},
     {"retained", "list, purge, undo",
      "  sallyport retained list --by principal\n"

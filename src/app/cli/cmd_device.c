@@ -13,7 +13,7 @@ static void json_release(json_t **j)
 }
 
 /* "K=V" options as an object; NULL after a usage message. */
-static json_t *attrs_of(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+json_t *cli_attrs(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
 {
     const char *const *given;
     size_t n = cli_values(a, "--attr", &given);
@@ -154,7 +154,7 @@ static int add(struct cli *cli, const struct cli_command *self, const struct cli
                          "device add needs --role; the default policy has sensor, "
                          "actuator and console");
     }
-    json_t *attrs = attrs_of(cli, self, a);
+    json_t *attrs = cli_attrs(cli, self, a);
     if (attrs == NULL) {
         return CLI_USAGE;
     }

@@ -108,6 +108,31 @@ static enum err open_vault(struct assembly *a, const struct boot *boot,
     return OK;
 }
 
+static enum err open_makers(struct assembly *a, struct why *why)
+{
+    for (size_t i = 0; i < a->config.enrol.n_makers; i++) {
+        const struct config_maker *from = &a->config.enrol.makers[i];
+        struct enrol_maker *to = &a->makers.maker[i];
+        AUTO(x509_autofree) struct x509 *first = NULL;
+        (void)slice_to_text(slice_text(from->role), to->role, sizeof to->role);
+        to->rule = from->name;
+        a->makers.n = i + 1;
+        enum err err = disk_load(a->disk, from->ca, ENROL_MAKER_FILE_MAX, &to->ca_pem);
+        if (err == OK) {
+            struct slice pem = buf_slice(&to->ca_pem);
+            err = x509_next_pem(&pem, &first);
+        }
+        if (err != OK) {
+            why_set(why, "the authority of a manufacturer, DIR/%s, is no PEM of certificates: %s",
+                    from->ca, err_name(err));
+            return err == ERR_NOMEM ? err : ERR_CONFIG;
+        }
+        a->vouching[i] = (struct authority_maker){.roots_pem = buf_slice(&to->ca_pem),
+                                                  .pattern = slice_text("*")};
+    }
+    return OK;
+}
+
 static enum err open_records(struct assembly *a, struct why *why)
 {
     struct directory_setup setup = {
@@ -129,7 +154,9 @@ static enum err open_records(struct assembly *a, struct why *why)
                                           .random = a->random,
                                           .now_wall_ms = a->clock.wall_ms(a->clock.ctx),
                                           .pki = a->pki,
-                                          .directory = a->directory};
+                                          .directory = a->directory,
+                                          .makers = a->vouching,
+                                          .n_makers = a->makers.n};
     return authority_place_open(&place, &a->reg, &a->authority, why);
 }
 
@@ -183,7 +210,8 @@ static enum err open_serving(struct assembly *a, const struct boot *boot, struct
                                   .clock = a->clock,
                                   .random = &a->random,
                                   .tickets = a->tickets,
-                                  .staple = a->staple};
+                                  .staple = a->staple,
+                                  .makers = &a->makers};
     return serving_new(&setup, &a->serving, why);
 }
 
@@ -292,6 +320,7 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
     }
     TRY(open_disk(ret, boot->dir_fd, why));
     TRY(open_vault(ret, boot, watcher, why));
+    TRY(open_makers(ret, why));
     TRY(open_records(ret, why));
     char shown[BOOT_TEXT_BYTES + 16];
     (void)snprintf(shown, sizeof(shown), "%s/" ADMIN_POLICY_FILE, boot->dir);
@@ -324,6 +353,7 @@ void assembly_close(struct assembly *a)
     a->authority = authority_free(a->authority);
     a->reg = register_free(a->reg);
     a->pki = pki_free(a->pki);
+    enrol_makers_done(&a->makers);
     a->directory = directory_free(a->directory);
     vault_close(&a->vault);
     if (a->disk != NULL) {

@@ -14,6 +14,7 @@
 #include "base/why.h"
 #include "service/broker/broker.h"
 #include "service/directory/directory.h"
+#include "service/enrol/makers.h"
 #include "service/pki/authority_own.h"
 #include "service/pki/pki.h"
 #include "service/pki/revocation.h"
@@ -26,6 +27,8 @@ struct assembly {
     struct vault vault;
     struct directory *directory;
     struct pki *pki;
+    struct enrol_makers makers;                        /* of the start; */
+    struct authority_maker vouching[ENROL_MAKERS_MAX]; /* the same, as the authority sees them */
     struct pki_register *reg;
     struct authority *authority;
     const struct policy *policy;

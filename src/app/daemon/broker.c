@@ -138,6 +138,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         .disk = p->disk,
         .pki = p->pki,
         .authority = p->authority,
+        .makers = &p->makers,
         .broker = p->broker,
         .log = p->vault.log,
         .keyring = p->vault.keyring,

@@ -253,6 +253,10 @@ static enum err check_listener(const struct reading *r, const struct yaml_node *
         (l->auth & (CONFIG_AUTH_PASSWORD | CONFIG_AUTH_TOKEN)) != 0) {
         return COMPLAIN(r, n, "a coap listener takes auth x509 and psk, or oscore");
     }
+    if (l->door == CONFIG_DOOR_ENROL &&
+        (l->plain || (l->auth & ~(unsigned)(CONFIG_AUTH_X509 | CONFIG_AUTH_TOKEN)) != 0)) {
+        return COMPLAIN(r, n, "an enrol listener has auth [x509, token] and is never plain");
+    }
     if ((l->auth & CONFIG_AUTH_OSCORE) != 0 &&
         (l->door != CONFIG_DOOR_COAP || l->auth != CONFIG_AUTH_OSCORE || l->plain)) {
         return COMPLAIN(r, n,
@@ -320,25 +324,23 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
         TRY(read_word(r, v, "tls_min", tls_words, &word));
         l.tls_min = (enum config_tls_min)word;
     }
-    if ((v = yaml_find(n, "plain")) != NULL) {
-        TRY(read_word(r, v, "plain", flag_words, &word));
-        l.plain = word != 0;
+    struct {
+        const char *key;
+        bool *flag;
+    } const flags[] = {{"plain", &l.plain},
+                       {"mqtt_3_1", &l.mqtt_3_1},
+                       {"tcp", &l.tcp},
+                       {"websocket", &l.websocket}};
+    for (size_t i = 0; i < COUNT_OF(flags); i++) {
+        if ((v = yaml_find(n, flags[i].key)) != NULL) {
+            TRY(read_word(r, v, flags[i].key, flag_words, &word));
+            *flags[i].flag = word != 0;
+        }
     }
-    if ((v = yaml_find(n, "mqtt_3_1")) != NULL) {
-        TRY(read_word(r, v, "mqtt_3_1", flag_words, &word));
-        l.mqtt_3_1 = word != 0;
-    }
-    if ((v = yaml_find(n, "tcp")) != NULL) {
-        TRY(read_word(r, v, "tcp", flag_words, &word));
-        l.tcp = word != 0;
-    }
-    if ((v = yaml_find(n, "websocket")) != NULL) {
-        TRY(read_word(r, v, "websocket", flag_words, &word));
-        l.websocket = word != 0;
-    }
-    l.auth = config_is_coap_tcp(&l)       ? CONFIG_AUTH_X509
-             : l.door == CONFIG_DOOR_COAP ? CONFIG_AUTH_PSK | CONFIG_AUTH_X509
-                                          : CONFIG_AUTH_X509 | CONFIG_AUTH_PASSWORD;
+    l.auth = config_is_coap_tcp(&l)        ? CONFIG_AUTH_X509
+             : l.door == CONFIG_DOOR_COAP  ? CONFIG_AUTH_PSK | CONFIG_AUTH_X509
+             : l.door == CONFIG_DOOR_ENROL ? CONFIG_AUTH_X509 | CONFIG_AUTH_TOKEN
+                                           : CONFIG_AUTH_X509 | CONFIG_AUTH_PASSWORD;
     if ((v = yaml_find(n, "auth")) != NULL) {
         TRY(read_auth(r, v, &l));
     }
@@ -541,10 +543,10 @@ static enum err read_tokens(const struct reading *r, const struct yaml_node *n,
 
 static enum err read_all(const struct reading *r, struct config *c)
 {
-    static const char *const keys[] = {"version", "workers",          "user",   "master_key",
-                                       "hosts",   "listeners",        "limits", "role_limits",
-                                       "tokens",  "server_reference", "proxy",  "pki",
-                                       NULL};
+    static const char *const keys[] = {
+        "version",   "workers", "user",        "master_key", "hosts",
+        "listeners", "limits",  "role_limits", "tokens",     "server_reference",
+        "proxy",     "enrol",   "pki",         NULL};
     const struct yaml_node *root = yaml_root(r->doc);
     TRY(yaml_expect(r->doc, root, YAML_MAP, "the configuration", r->complaint));
     TRY(yaml_only(r->doc, root, keys, "the configuration", r->complaint));
@@ -580,8 +582,9 @@ static enum err read_all(const struct reading *r, struct config *c)
     if ((v = yaml_find(root, "proxy")) != NULL) {
         TRY(config_read_proxy(r->doc, v, r->complaint, &c->proxy));
     }
-    if ((v = yaml_find(root, "pki")) != NULL) {
-        TRY(config_read_pki(r->doc, v, r->complaint, c->pki_url));
+    TRY(config_read_pki(r->doc, yaml_find(root, "pki"), r->complaint, c->pki_url));
+    if ((v = yaml_find(root, "enrol")) != NULL) {
+        TRY(config_read_enrol(r->doc, v, r->complaint, &c->enrol));
     }
     if ((v = yaml_find(root, "listeners")) == NULL) {
         return COMPLAIN(r, root, "the configuration needs listeners (they may be empty: [])");

@@ -7,6 +7,7 @@
 #ifndef APP_DAEMON_CONFIG_H
 #define APP_DAEMON_CONFIG_H
 
+#include "app/daemon/config_enrol.h"
 #include "base/buf.h"
 #include "net/network.h"
 #include "security/crypto/x509.h"
@@ -83,8 +84,9 @@ struct config {
     unsigned workers;                   /* 1..CONFIG_WORKERS_MAX; the default is never below 2 */
     char master_key[CONFIG_HOST_BYTES]; /* as key_source.h reads it; empty: DIR.key */
     char user[CONFIG_NAME_BYTES];       /* whom the broker runs as when started as root */
-    struct proxy_rules proxy;           /* none: CoAP clients reach nothing through us */
-    char pki_url[X509_URL_MAX + 1];     /* where peers hear of revocation; empty: nowhere */
+    struct config_enrol enrol;
+    struct proxy_rules proxy;       /* none: CoAP clients reach nothing through us */
+    char pki_url[X509_URL_MAX + 1]; /* where peers hear of revocation; empty: nowhere */
     struct global_settings settings;
     struct role_limits role_limits; /* what a role of policy.yaml starts with */
 };

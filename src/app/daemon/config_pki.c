@@ -4,6 +4,9 @@ enum err config_read_pki(const struct yaml_doc *doc, const struct yaml_node *n,
                          struct yaml_complaint *ret_complaint, char ret_url[X509_URL_MAX + 1])
 {
     static const char *const keys[] = {"url", NULL};
+    if (n == NULL) {
+        return OK;
+    }
     TRY(yaml_expect(doc, n, YAML_MAP, "pki", ret_complaint));
     TRY(yaml_only(doc, n, keys, "pki", ret_complaint));
     const struct yaml_node *url = yaml_find(n, "url");

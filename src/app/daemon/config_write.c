@@ -210,6 +210,11 @@ static enum err put_all(const struct config_init *init, const struct config_mach
                "# tokens: { keys: jwks.json, issuer: \"https://id.example\", audience: sallyport, "
                "skew: 60s }\n"
                "# or a list of such, one for each issuer.\n"));
+    TRY(put(b,
+            "# An enrol listener takes claim tokens (`sallyport enrol token`); manufacturers whose "
+            "certificates\n# enrol their devices, too (ca: a PEM beside this file; name: cn or "
+            "san):\n"
+            "# enrol: { manufacturers: [ { ca: acme.pem, role: sensor, name: cn } ] }\n"));
     TRY(put(b, "# MQTT 5 clients are sent there when this server stops in order, and by a listener "
                "that has moved:\n"
                "# server_reference: \"other.example:8883\"\n"));

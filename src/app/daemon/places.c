@@ -176,7 +176,8 @@ enum err places_listener(const struct config_listener *l, unsigned workers, int 
     bool is_mqtt = l->door == CONFIG_DOOR_MQTT;
     bool is_coap = l->door == CONFIG_DOOR_COAP && !l->plain;
     bool is_udp = config_is_datagram(l);
-    if (!is_mqtt && !is_coap) {
+    bool is_enrol = l->door == CONFIG_DOOR_ENROL && !l->plain;
+    if (!is_mqtt && !is_coap && !is_enrol) {
         why_set(why, "listener %s: this kind of door is not there yet; it is not opened", l->name);
         return ERR_UNSUPPORTED;
     }

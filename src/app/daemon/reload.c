@@ -52,6 +52,7 @@ static void compare_process(const struct config *start, const struct config *now
     } rows[] = {
         {start->workers != now->workers, "workers"},
         {strcmp(start->user, now->user) != 0, "user"},
+        {memcmp(&start->enrol, &now->enrol, sizeof start->enrol) != 0, "enrol"},
         {strcmp(start->master_key, now->master_key) != 0, "master_key"},
         {!same_hosts(start, now), "hosts"},
         {a->segment_bytes != b->segment_bytes, "segment_bytes"},
@@ -195,7 +196,8 @@ static enum err make_serving(const struct reload *r, const struct config *config
                                   .clock = r->parts->clock,
                                   .random = &r->parts->random,
                                   .tickets = r->parts->tickets,
-                                  .staple = r->parts->staple};
+                                  .staple = r->parts->staple,
+                                  .makers = &r->parts->makers};
     return serving_new(&setup, ret, why);
 }
 

@@ -3,6 +3,35 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "security/crypto/x509_certs.h"
+#include "service/enrol/est.h"
+
+/* Who enrols knows the fingerprint of the root at most, so it is shown that. Manufacturers may
+ * speak for clients here and nowhere else; without tickets nothing of it gets elsewhere. */
+static void enrol_terms(const struct serving *s, struct tls_server_config *c)
+{
+    c->chain_pem = buf_slice(&s->enrol_chain_pem);
+    c->client_ca_pem = buf_slice(&s->enrol_ca_pem);
+    c->client_cert_required = false;
+    c->alpn = "http/1.1";
+    c->tickets = NULL;
+}
+
+static enum err fill_enrol(struct serving *s, const struct serving_setup *setup)
+{
+    struct slice ca = buf_slice(&s->ca_pem);
+    AUTO(x509_autofree) struct x509 *root = NULL;
+    AUTO(buf_done) struct buf der = {0};
+    TRY(x509_next_pem(&ca, &root));
+    TRY(buf_append(&s->enrol_chain_pem, buf_slice(&s->chain_pem), 2 * PKI_FILE_MAX));
+    TRY(x509_to_pem(root, &s->enrol_chain_pem));
+    TRY(buf_append(&s->enrol_ca_pem, buf_slice(&s->ca_pem), 2 * PKI_FILE_MAX));
+    for (size_t i = 0; setup->makers != NULL && i < setup->makers->n; i++) {
+        TRY(buf_append(&s->enrol_ca_pem, buf_slice(&setup->makers->maker[i].ca_pem), SIZE_MAX));
+    }
+    TRY(x509_certs_make(buf_slice(&s->ca_pem), &der));
+    return est_text(buf_slice(&der), &s->cacerts);
+}
 
 static enum err open_tls(struct serving *s, const struct config_listener *l, struct tls **ret,
                          struct why *why)
@@ -26,6 +55,9 @@ static enum err open_tls(struct serving *s, const struct config_listener *l, str
         .name = l->name,
         .staple = s->staple,
     };
+    if (l->door == CONFIG_DOOR_ENROL) {
+        enrol_terms(s, &c);
+    }
     enum err err = tls_server_new(&c, text, ret);
     if (err != OK) {
         why_set(why, "TLS of listener %s: %s", l->name, text);
@@ -82,7 +114,11 @@ static enum err add_entrance(struct serving *s, const struct boot_listener *b,
 {
     struct driver_entrance *e = &s->entrances[s->edition.n_entrances];
     bool is_coap = l->door == CONFIG_DOOR_COAP;
-    e->entrance.protocol = is_coap ? EVENT_PROTOCOL_coap : EVENT_PROTOCOL_mqtt;
+    e->entrance.is_enrol = l->door == CONFIG_DOOR_ENROL;
+    e->entrance.protocol = is_coap                ? EVENT_PROTOCOL_coap
+                           : e->entrance.is_enrol ? EVENT_PROTOCOL_https
+                                                  : EVENT_PROTOCOL_mqtt;
+    e->cacerts = buf_slice(&s->cacerts);
     e->entrance.is_stream = is_coap && !b->udp;
     e->entrance.auth_x509 = (l->auth & CONFIG_AUTH_X509) != 0 && !l->plain;
     e->entrance.auth_password = (l->auth & CONFIG_AUTH_PASSWORD) != 0;
@@ -159,6 +195,9 @@ static void serving_free(struct serving *s)
     buf_done(&s->chain_pem);
     buf_wipe(&s->key_pem);
     buf_done(&s->ca_pem);
+    buf_done(&s->enrol_chain_pem);
+    buf_done(&s->enrol_ca_pem);
+    buf_done(&s->cacerts);
     mem_free(s);
 }
 
@@ -172,6 +211,7 @@ static enum err fill(struct serving *s, const struct serving_setup *setup, struc
     TRY(buf_append(&s->chain_pem, pki_server_chain_pem(setup->pki), PKI_FILE_MAX));
     TRY(buf_append(&s->key_pem, pki_server_key_pem(setup->pki), PKI_FILE_MAX));
     TRY(buf_append(&s->ca_pem, pki_ca_pem(setup->pki), 2 * PKI_FILE_MAX));
+    TRY(fill_enrol(s, setup));
     for (size_t i = 0; i < setup->boot->n_listeners; i++) {
         const struct boot_listener *b = &setup->boot->listeners[i];
         const struct config_listener *l = config_listener_find(&s->config, b->name);

@@ -11,6 +11,7 @@
 #include "base/why.h"
 #include "service/broker/driver.h"
 #include "service/broker/edition.h"
+#include "service/enrol/makers.h"
 #include "service/pki/pki.h"
 
 struct serving {
@@ -29,6 +30,7 @@ struct serving {
     struct dtls_server_config dtls[CONFIG_LISTENERS_MAX]; /* into the three below */
     struct perimeter perimeters[CONFIG_LISTENERS_MAX];
     struct buf chain_pem, key_pem, ca_pem;
+    struct buf enrol_chain_pem, enrol_ca_pem, cacerts; /* of enrolment doors */
 };
 
 struct serving_setup {
@@ -42,6 +44,7 @@ struct serving_setup {
     const struct random_source *random;
     struct tls_tickets *tickets; /* NULL: none are given */
     struct tls_staple *staple;   /* NULL: nothing is stapled */
+    const struct enrol_makers *makers;
 };
 
 /* serving_new - everything is copied; gives one reference of its edition. Every listener of boot

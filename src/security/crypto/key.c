@@ -107,6 +107,18 @@ enum err key_to_pem(const struct key *k, struct buf *ret)
     return crypto_append_bio(bio, ret);
 }
 
+enum err key_to_der(const struct key *k, struct buf *ret)
+{
+    if (!k->is_private) {
+        return ERR_CRYPTO;
+    }
+    AUTO(crypto_bio_autofree) BIO *bio = BIO_new(BIO_s_secmem());
+    if (bio == NULL || i2d_PKCS8PrivateKey_bio(bio, k->pkey, NULL, NULL, 0, NULL, NULL) != 1) {
+        return crypto_fail(ERR_CRYPTO);
+    }
+    return crypto_append_bio(bio, ret);
+}
+
 enum err key_spki_sha256(const struct key *k, struct digest *ret)
 {
     uint8_t *der = NULL;

@@ -25,6 +25,8 @@ MUST_USE enum err key_from_spki(struct slice der, struct key **ret);
 /* key_to_pem - appends the private key as PKCS#8 to *ret, which the caller wipes. ERR_CRYPTO: only
  * a public half; ERR_NOMEM. */
 MUST_USE enum err key_to_pem(const struct key *k, struct buf *ret);
+/* key_to_der - the same as DER. */
+MUST_USE enum err key_to_der(const struct key *k, struct buf *ret);
 /* key_spki_sha256 - the name under which the directory knows a public key. ERR_CRYPTO. */
 MUST_USE enum err key_spki_sha256(const struct key *k, struct digest *ret);
 

@@ -34,6 +34,11 @@ static const struct control_verb verbs[] = {
     {"certs.plan", verb_certs_plan},
     {"certs.revoke", verb_certs_revoke},
     {"certs.crl", verb_certs_crl},
+    {"enrol.token", verb_enrol_token},
+    {"enrol.list", verb_enrol_list},
+    {"enrol.approve", verb_enrol_approve},
+    {"enrol.reject", verb_enrol_reject},
+    {"enrol.row", verb_enrol_row},
     {"master-key.rotate", verb_master_key_rotate},
     {"retained.list", verb_retained_list},
     {"retained.purge", verb_retained_purge},
@@ -151,6 +156,9 @@ void admin_set_certificate(struct admin *a, const struct pki *pki, const struct 
 {
     const struct edition *old = a->edition;
     a->setup.pki = pki;
+    if (a->enrol != NULL) {
+        enrol_set_ca(a->enrol, pki_ca_pem(pki));
+    }
     a->edition = edition_ref(edition);
     a->lists_at_ms = 0; /* it has no word stapled to it yet */
     edition_unref(old);
@@ -264,6 +272,7 @@ struct admin *admin_free(struct admin *a)
         waiting_close(&a->waiting[i]);
         admin_asking_close(&a->asking[i]);
     }
+    admin_enrol_end(a);
     a->recall = recall_free(a->recall);
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
@@ -289,6 +298,7 @@ enum err admin_new(const struct admin_setup *s, struct admin **ret)
         a->listeners[i] = s->listeners[i].name;
     }
     TRY(recall_new(&a->setup.random, &a->recall));
+    TRY(admin_enrol_begin(a));
     struct event damage;
     if (audit_damage(s->audit, &damage)) {
         admin_event(a, &damage);
@@ -364,7 +374,8 @@ uint64_t admin_tick(struct admin *a)
     uint64_t later_ms = earlier(admin_erase(a, now_ms), admin_keep_uses(a, now_ms));
     later_ms = earlier(later_ms, admin_keep_tickets(a, now_ms));
     later_ms = earlier(later_ms, admin_keep_lists(a, now_ms));
-    bool waits = a->server != NULL && answer_waiting(a, now_ms);
+    bool waits = admin_enrol(a, now_ms);
+    waits = (a->server != NULL && answer_waiting(a, now_ms)) || waits;
     waits = (a->server != NULL && admin_answer_asking(a, now_ms)) || waits;
     audit_tick(a->setup.audit, now_ms);
     /* The wall clock may step under a deadline. */

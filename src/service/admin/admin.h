@@ -22,6 +22,7 @@
 #include "net/tls_tickets.h"
 #include "service/broker/broker.h"
 #include "service/directory/directory.h"
+#include "service/enrol/enrol.h"
 #include "service/pki/authority.h"
 #include "service/pki/key_source.h"
 #include "service/pki/pki.h"
@@ -71,6 +72,7 @@ struct admin_setup {
     struct kept_clock *kept_clock;       /* NULL: the clock is not watched */
     struct tls_tickets *tickets;         /* rotated and saved here; NULL: none */
     struct tls_staple *staple;           /* kept good here; NULL: nothing is stapled */
+    const struct enrol_makers *makers;   /* NULL: none */
     struct audit *audit;
     const struct metrics *metrics; /* NULL: no numbers of the process, no alerts of what fills */
     const struct policy *policy;   /* in force, as in the broker's first realm */

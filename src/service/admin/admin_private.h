@@ -71,6 +71,8 @@ struct admin {
     struct control_server *server; /* NULL before admin_attach or admin_adopt */
     struct waiting waiting[CONTROL_CLIENTS_MAX];
     struct asking asking[CONTROL_CLIENTS_MAX];
+    struct enrol *enrol;  /* NULL: there is no authority */
+    struct list enrolled; /* struct enrolment: decided, until the workers know */
     struct follower followers[CONTROL_CLIENTS_MAX];
     struct inquiry inquiries[ADMIN_INQUIRIES_MAX];
     bool is_realm_due; /* the workers do not all have the newest realm in their rings */
@@ -173,6 +175,13 @@ void admin_asking_close(struct asking *q);
 /* admin_inquire - goes on with who looks at retained messages; true: some wait for a worker. */
 bool admin_inquire(struct admin *a);
 void admin_inquiries_end(struct admin *a);
+/* admin_enrol - decides who wants a certificate, and answers them when all workers would let them
+ * in. True: some wait for that. admin_enrol_end - those who wait get no answer. */
+bool admin_enrol(struct admin *a, uint64_t now_ms);
+MUST_USE enum err admin_enrol_begin(struct admin *a);
+void admin_enrol_end(struct admin *a);
+/* admin_provision - what new devices are made by, and with which ports. */
+struct provision admin_provision(const struct admin *a);
 /* admin_follow - sends the new lines of the trail to who follows it. */
 void admin_follow(struct admin *a);
 
@@ -206,6 +215,7 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_audit_tail, verb_backup_pin, verb_master_key_rotate, verb_retained_list,
     verb_retained_purge, verb_retained_undo, verb_setaside_list, verb_setaside_replay,
     verb_setaside_drop, verb_certs_renew, verb_certs_list, verb_certs_plan, verb_certs_revoke,
-    verb_certs_crl;
+    verb_certs_crl, verb_enrol_token, verb_enrol_list, verb_enrol_approve, verb_enrol_reject,
+    verb_enrol_row;
 
 #endif

@@ -71,6 +71,10 @@ MUST_USE enum err authority_place_open(const struct authority_place *p,
         err = found(p, &setup, ret_reg, why);
     }
     TRY(err);
-    const struct authority_own_setup own = {.pki = p->pki, .reg = *ret_reg, .random = p->random};
+    const struct authority_own_setup own = {.pki = p->pki,
+                                            .reg = *ret_reg,
+                                            .random = p->random,
+                                            .makers = p->makers,
+                                            .n_makers = p->n_makers};
     return authority_own_new(&own, ret);
 }

@@ -16,6 +16,8 @@ struct authority_place {
     int64_t now_wall_ms;
     const struct pki *pki;
     const struct directory *directory;
+    const struct authority_maker *makers; /* borrowed for life */
+    size_t n_makers;
 };
 
 /* authority_place_open - without a register (the first start, or of a version that had none)

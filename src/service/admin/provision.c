@@ -61,13 +61,6 @@ static enum err make_certificate(const struct provision *p, struct slice name, i
     return authority_issue(p->authority, &order, now_wall_ms, &m->device, why);
 }
 
-static struct serial serial_of(const struct authority_serial *s)
-{
-    struct serial serial = {.n = s->n};
-    memcpy(serial.bytes, s->bytes, sizeof serial.bytes);
-    return serial;
-}
-
 static enum err make_secrets(const struct provision *p, const struct provision_order *o,
                              unsigned wanted, int64_t now_wall_ms, struct made *m, struct why *why)
 {
@@ -77,7 +70,7 @@ static enum err make_secrets(const struct provision *p, const struct provision_o
             (struct directory_secret){.kind = CREDENTIAL_X509,
                                       .expires_wall_ms = m->device.not_after_wall_ms,
                                       .spki = m->device.spki,
-                                      .serial = serial_of(&m->device.serial)};
+                                      .serial = authority_serial_plain(&m->device.serial)};
     }
     if ((wanted & PROVISION_PASSWORD) != 0) {
         password_generate(&p->random, m->password);
@@ -238,6 +231,27 @@ enum err provision_device(const struct provision *p, const struct provision_orde
     *ret = bundle;
     bundle = (struct bundle){0};
     return OK;
+}
+
+enum err provision_describe(const struct provision *p, struct slice name, struct slice cert_pem,
+                            struct bundle *ret, struct why *why)
+{
+    AUTO(version_release) const struct directory_version *v = directory_current(p->directory);
+    const struct directory_entry *e = directory_find(v, name);
+    struct examples examples = {{0}, {0}};
+    AUTO(made_wipe) struct made made = {0};
+    if (e == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    struct provision_order order = {.name = name,
+                                    .role = slice_text(e->principal->role),
+                                    .attrs = e->principal->attrs,
+                                    .n_attrs = e->principal->n_attrs};
+    if (p->policy != NULL && policy_has_role(p->policy, order.role)) {
+        TRY(find_examples(p, &order, &examples));
+    }
+    TRY(buf_append(&made.device.chain_pem, cert_pem, BUNDLE_FILE_MAX));
+    return pack(p, &order, &made, &examples, ret, why);
 }
 
 /* One of each kind that the principal has; a certificate when it has nothing. */

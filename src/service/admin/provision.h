@@ -53,6 +53,12 @@ struct provision_order {
 MUST_USE enum err provision_device(const struct provision *p, const struct provision_order *o,
                                    int64_t now_wall_ms, struct bundle *ret, struct why *why);
 
+/* provision_describe - the bundle of a device that made its own key and has its certificate
+ * (cert_pem: leaf, then intermediate): all but the key. Nothing is made or registered. Errors as
+ * bundle_make; ERR_NOT_FOUND: no such device. */
+MUST_USE enum err provision_describe(const struct provision *p, struct slice name,
+                                     struct slice cert_pem, struct bundle *ret, struct why *why);
+
 /*
  * provision_rotate - new credentials for one that is there, all or none
  *

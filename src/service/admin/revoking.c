@@ -3,6 +3,7 @@
 #include "security/crypto/crl_make.h"
 #include "security/crypto/ocsp.h"
 #include "service/pki/revocation.h"
+#include "service/pki/status_door.h"
 
 enum {
     LISTS_LOOK_MS = 60 * 1000, /* the authority signs anew when half a list's time is over */
@@ -192,4 +193,21 @@ uint64_t admin_keep_lists(struct admin *a, uint64_t now_ms)
     watch_extra(a);
     a->lists_at_ms = now_ms + (a->is_list_failing ? 10 * LISTS_AGAIN_MS : LISTS_LOOK_MS);
     return a->lists_at_ms;
+}
+
+/* ---- to whom asks ---- */
+
+void admin_answer_status(struct admin *a, struct enrolment *e)
+{
+    struct status_question q = {.kind = (enum status_kind)e->status_kind};
+    struct status_answer said = {.max_age_s = 0};
+    q.n = e->csr_der.n < sizeof q.ocsp_der ? e->csr_der.n : sizeof q.ocsp_der;
+    slice_copy(q.ocsp_der, slice_head(buf_slice(&e->csr_der), q.n));
+    e->result = ENROLMENT_BUSY;
+    if (a->setup.authority != NULL &&
+        status_door_answer(a->setup.authority, &q, admin_wall_ms(a), &said) == OK) {
+        e->result = ENROLMENT_ISSUED;
+        e->type = said.type;
+        e->certs_der = said.body;
+    }
 }

@@ -18,6 +18,8 @@ void admin_set_extra(struct admin *a, const struct crl_set *extra);
  * others than before, a new realm is on its way. ERR_NOMEM, what the authority, the directory and
  * the disk say: the former list stays in force. */
 MUST_USE enum err admin_publish_list(struct admin *a);
+/* admin_answer_status - what the authority says of its certificates, to a client of a door. */
+void admin_answer_status(struct admin *a, struct enrolment *e);
 /* admin_keep_lists - publishes when something changed or time has come, and staples; opens and
  * closes the alerts of lists that are past their time. Returns when it wants to be called again. */
 uint64_t admin_keep_lists(struct admin *a, uint64_t now_ms);

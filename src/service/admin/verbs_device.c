@@ -90,7 +90,7 @@ static const struct admin_listener *listener_of(const struct admin *a, enum even
     return &none;
 }
 
-static struct provision provision_of(const struct admin *a)
+struct provision admin_provision(const struct admin *a)
 {
     const struct admin_listener *wss = listener_of(a, EVENT_PROTOCOL_mqtt, true, false);
     return (struct provision){.directory = a->setup.directory,
@@ -126,7 +126,7 @@ enum err verb_device_add(void *ctx, const struct control_request *r, uint64_t to
                                 .attrs = attrs,
                                 .save_dir = slice_text(control_arg_text(r, "save_dir"))};
     AUTO(bundle_done) struct bundle bundle = {0};
-    struct provision p = provision_of(a);
+    struct provision p = admin_provision(a);
     enum err e = read_attrs(r, attrs, COUNT_OF(attrs), &o.n_attrs, &why);
     if (e == OK) {
         e = read_credentials(r, &o.credentials, &why);
@@ -154,7 +154,7 @@ enum err verb_device_rotate(void *ctx, const struct control_request *r, uint64_t
     struct provision_order o = {.name = slice_text(name),
                                 .save_dir = slice_text(control_arg_text(r, "save_dir"))};
     AUTO(bundle_done) struct bundle bundle = {0};
-    struct provision p = provision_of(a);
+    struct provision p = admin_provision(a);
     enum err e = read_credentials(r, &o.credentials, &why);
     if (overlap_s < 0 || overlap_s > 30 * 86400) {
         return control_finish(reply, 1, "old and new credentials overlap for at most 30 days");
@@ -169,6 +169,20 @@ enum err verb_device_rotate(void *ctx, const struct control_request *r, uint64_t
               "new credentials were issued in a bundle; the old ones of their kind end in %lld s",
               (long long)overlap_s);
     return admin_changed(a, token, reply, bundle_line(name, &bundle));
+}
+
+/* One row of a batch. `again`: an earlier run had begun it and may have registered it, and its
+ * bundle was not saved whole: then it gets new credentials. */
+enum err verb_enrol_row(void *ctx, const struct control_request *r, uint64_t token,
+                        struct control_reply *reply)
+{
+    const struct admin *a = ctx;
+    AUTO(admin_version_release)
+    const struct directory_version *v = directory_current(a->setup.directory);
+    const char *name = control_arg_text(r, "name");
+    bool is_there = directory_find(v, slice_text(name)) != NULL;
+    return is_there && control_arg_flag(r, "again") ? verb_device_rotate(ctx, r, token, reply)
+                                                    : verb_device_add(ctx, r, token, reply);
 }
 
 /* ---- disable, enable, revoke, remove ---- */

@@ -33,8 +33,10 @@ struct broker {
     struct ring *to[BROKER_WORKERS_MAX][BROKER_WORKERS_MAX];
     struct ring *from[BROKER_WORKERS_MAX][BROKER_WORKERS_MAX + SENDERS_EXTRA];
     struct ring events[BROKER_WORKERS_MAX];
-    struct ring questions[BROKER_WORKERS_MAX]; /* to the verify pool */
-    struct ring readings[BROKER_WORKERS_MAX];  /* to the committer */
+    struct ring questions[BROKER_WORKERS_MAX];  /* to the verify pool */
+    struct ring readings[BROKER_WORKERS_MAX];   /* to the committer */
+    struct ring enrolments[BROKER_WORKERS_MAX]; /* to the service thread */
+    unsigned next_enrolment_from;
     unsigned next_reading_from;
     _Atomic uint64_t events_lost;
     struct counters counters[BROKER_WORKERS_MAX];
@@ -133,6 +135,17 @@ static enum err on_read(void *ctx, struct reading *r)
     return OK;
 }
 
+static enum err on_enrol(void *ctx, struct enrolment *e)
+{
+    struct broker *b = ctx;
+    if (ring_push(&b->enrolments[e->worker], &e) != OK) {
+        enrolment_free(e);
+        return ERR_AGAIN;
+    }
+    b->setup.notify(b->setup.ctx);
+    return OK;
+}
+
 /* A worker has no more under way than its ring of answers takes. */
 static bool read_one(struct broker *b, unsigned worker, size_t *bytes)
 {
@@ -201,6 +214,7 @@ static enum err rings_init(struct broker *b)
         TRY(ring_init(&b->events[i], sizeof(struct event), BROKER_EVENTS));
         TRY(ring_init(&b->questions[i], sizeof(struct verified *), VERIFY_QUEUE));
         TRY(ring_init(&b->readings[i], sizeof(struct reading *), READING_MAX));
+        TRY(ring_init(&b->enrolments[i], sizeof(struct enrolment *), ENROLMENTS_WAITING));
     }
     return OK;
 }
@@ -229,6 +243,7 @@ static enum err broker_init(struct broker *b, struct restore_report *restored)
                                    .event = on_event,
                                    .verify = on_verify,
                                    .read = on_read,
+                                   .enrol = on_enrol,
                                    .wake = on_wake};
     struct worker *workers[BROKER_WORKERS_MAX];
     for (unsigned i = 0; i < b->n; i++) {
@@ -346,6 +361,11 @@ static void rings_free(struct broker *b)
         while (b->readings[i].items != NULL && ring_pop(&b->readings[i], &r)) {
             reading_free(r);
         }
+        struct enrolment *e;
+        while (b->enrolments[i].items != NULL && ring_pop(&b->enrolments[i], &e)) {
+            enrolment_free(e);
+        }
+        ring_done(&b->enrolments[i]);
         ring_done(&b->events[i]);
         ring_done(&b->questions[i]);
         ring_done(&b->readings[i]);
@@ -405,6 +425,25 @@ enum err broker_browse(struct broker *b, struct browse *browse)
         browse_unref(browse);
     }
     return err;
+}
+
+struct enrolment *broker_next_enrolment(struct broker *b)
+{
+    struct enrolment *e;
+    for (unsigned i = 0; i < b->n; i++) {
+        unsigned from = (b->next_enrolment_from + i) % b->n;
+        if (ring_pop(&b->enrolments[from], &e)) {
+            b->next_enrolment_from = from + 1;
+            return e;
+        }
+    }
+    return NULL;
+}
+
+enum err broker_enrolled(struct broker *b, struct enrolment *e)
+{
+    struct wmsg m = {.kind = WMSG_ENROLLED, .enrolment = e};
+    return send_worker(b, e->worker, &m);
 }
 
 uint64_t broker_edition(const struct broker *b)

@@ -10,6 +10,7 @@
 #include "service/broker/browse.h"
 #include "service/broker/committer.h"
 #include "service/broker/driver.h"
+#include "service/broker/enrolment.h"
 #include "service/broker/restore.h"
 
 enum {
@@ -68,6 +69,11 @@ bool broker_next_event(struct broker *b, struct event *ret);
 /* broker_ask_aside - gives the question to one worker, which shares it; poll aside_ask_is_done.
  * ERR_AGAIN: its ring is full. */
 MUST_USE enum err broker_ask_aside(struct broker *b, unsigned worker, struct aside_ask *ask);
+/* broker_next_enrolment - gives what a client asks for, of each worker in turn; NULL: nothing
+ * waits. broker_enrolled - takes it back with its answer. ERR_AGAIN: the worker's ring is full, it
+ * stays the caller's. */
+struct enrolment *broker_next_enrolment(struct broker *b);
+MUST_USE enum err broker_enrolled(struct broker *b, struct enrolment *e);
 unsigned broker_workers(const struct broker *b);
 const struct counters *broker_counters(const struct broker *b, unsigned worker);
 /* broker_ceiling - of memory; any thread. */

@@ -262,7 +262,7 @@ static enum err open_entrances(struct driver *d, const struct worker_setup *work
             door_follow_exceptions(door);
         }
     }
-    return OK;
+    return enrols_open(d, worker);
 }
 
 static enum err driver_init(struct driver *d, const struct worker_setup *setup)
@@ -325,6 +325,7 @@ static void links_free(struct driver *d)
             link_free(l);
         }
     }
+    enrols_free(d);
     struct list_node *n;
     while (d->lingering.head.next != NULL && (n = list_first(&d->lingering)) != NULL) {
         link_free(LIST_ENTRY(n, struct link, lingering));
@@ -385,6 +386,7 @@ static uint64_t driver_deadline(const struct driver *d)
     for (size_t i = 0; i < d->n_ports; i++) {
         at = least(at, coap_door_deadline(d->ports[i].door));
     }
+    at = least(at, enrols_deadline(d));
     if (!list_is_empty(&d->lingering)) {
         at = least(at,
                    LIST_ENTRY(list_first(&d->lingering), struct link, lingering)->linger_until_ms);
@@ -457,6 +459,7 @@ static void follow_edition(struct driver *d)
         post_follow(&p->post, p->entrance);
         coap_door_follow(p->door, &p->entrance->entrance, &now->limits, p->entrance->proxy);
     }
+    enrols_follow(d, now);
     edition_unref(d->edition);
     d->edition = edition_ref(now);
     atomic_store_explicit(&d->edition_number, now->number, memory_order_release);
@@ -474,6 +477,7 @@ static void pump_dirty(struct driver *d)
             link_pump(coap_stream_transport(s));
         }
     }
+    enrols_pump(d);
 }
 
 /* DTLS has no close that a client must see; draining the door closes its associations. */
@@ -514,6 +518,7 @@ static void driver_turn(struct driver *d)
     for (size_t i = 0; i < d->n_ports; i++) {
         coap_door_turn(d->ports[i].door, d->now_ms, wall_ms);
     }
+    enrols_turn(d, wall_ms);
     pump_dirty(d);
     for (size_t i = 0; i < d->n_ports; i++) {
         if (d->ports[i].udp != NULL) {

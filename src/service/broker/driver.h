@@ -33,6 +33,7 @@ struct driver_entrance {
     const int *ask_fds;
     const struct proxy_rules *proxy;       /* borrowed; NULL: nothing may be asked */
     const struct dtls_server_config *dtls; /* UDP: borrowed as long as the entrance is there */
+    struct slice cacerts; /* of an enrolment door: what EST gives; borrowed, the same */
 };
 
 struct driver_setup {
@@ -47,7 +48,8 @@ struct driver_setup {
     void (*event)(void *ctx, unsigned worker, const struct event *e);
     enum err (*verify)(void *ctx, struct verified *v);
     enum err (*read)(void *ctx, struct reading *r);
-    void (*wake)(void *ctx, uint64_t workers); /* bits */
+    enum err (*enrol)(void *ctx, struct enrolment *e); /* takes it; NULL: nobody decides */
+    void (*wake)(void *ctx, uint64_t workers);         /* bits */
 };
 
 /* driver_new - makes its worker out of `worker` (whose driver field is filled here). ERR_NOMEM,

@@ -10,6 +10,7 @@
 #include "security/identity/identity.h"
 #include "service/broker/admit.h"
 #include "service/broker/driver.h"
+#include "service/enrol/http_door.h"
 #include "service/gateway/coap_stream.h"
 
 /* A TCP connection: what a worker calls its transport. It belongs to one driver at a time. */
@@ -19,7 +20,8 @@ struct link {
     const struct driver_entrance *entrance;
     const struct edition *edition; /* owned reference, for the entrance; NULL: none */
     uint64_t conn;                 /* the worker's, 0 while it lingers; of CoAP any other */
-    struct coap_stream *coap;      /* NULL: MQTT, or it lingers */
+    struct coap_stream *coap;      /* NULL: another party, or it lingers */
+    struct http_conn *http;        /* the same */
     bool is_held;                  /* back-pressure: the socket is not read */
     bool is_identified;
     bool has_spoken; /* plain bytes have come */
@@ -52,6 +54,13 @@ struct port {
     struct loop_source asking_source;
 };
 
+/* The enrolment door of this worker at one entrance; struct door accepts for it. */
+struct enrol_port {
+    struct driver *driver;
+    const struct driver_entrance *entrance;
+    struct http_door *door;
+};
+
 struct driver {
     struct driver_setup setup;
     unsigned index;
@@ -60,7 +69,8 @@ struct driver {
     struct stream_io *io;
     struct door *doors;
     struct port *ports;
-    size_t n_doors, n_ports;
+    struct enrol_port *enrols;
+    size_t n_doors, n_ports, n_enrols;
     struct list lingering;
     struct list tickets_due, tickets_later; /* links that get a ticket, by time */
     struct admit admit;
@@ -85,6 +95,10 @@ bool door_admits(struct driver *d, unsigned index, const struct net_peer *peer);
 /* party.c: whose the bytes of a link are, the worker's (MQTT) or a CoAP door's. As worker_ and
  * coap_stream_. _accept: ERR_DENIED, ERR_LIMIT, ERR_NOMEM. */
 MUST_USE enum err party_accept(struct link *l, const struct net_peer *peer, uint64_t until_ms);
+/* party_judges - it looks at certificates itself: it has been given this one. */
+bool party_judges(struct link *l, const struct x509 *x);
+/* party_is_mqtt - a worker's, or nobody's any more. */
+bool party_is_mqtt(const struct link *l);
 void party_present(struct link *l, struct slice name, const struct x509_info *cert);
 void party_resumed(struct link *l);
 void party_input(struct link *l, struct slice plain);
@@ -96,6 +110,15 @@ bool party_is_finished(const struct link *l);
 bool party_is_shed(const struct link *l);
 /* party_gone - the link has no party from here on. */
 void party_gone(struct link *l, const char *why);
+
+/* enrols.c: the enrolment doors of a driver, as driver.c has its ports. */
+MUST_USE enum err enrols_open(struct driver *d, const struct worker_setup *worker);
+void enrols_free(struct driver *d);
+void enrols_turn(struct driver *d, int64_t wall_ms);
+void enrols_pump(struct driver *d);
+void enrols_follow(struct driver *d, const struct edition *now);
+uint64_t enrols_deadline(const struct driver *d);
+struct http_door *enrols_door(const struct driver *d, unsigned entrance);
 
 /* link_open - takes fd, which admit_come let in; it has until until_ms to log in. */
 void link_open(struct driver *d, const struct driver_entrance *e, int fd,

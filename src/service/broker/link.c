@@ -202,8 +202,8 @@ static const char *explain_end(struct link *l, enum err err)
     switch ((unsigned)err) {
     case ERR_CLOSED:
         return stream_closed_cleanly(l->stream)
-                   ? l->coap != NULL ? "the client closed the connection"
-                                     : "the client closed the connection without DISCONNECT"
+                   ? !party_is_mqtt(l) ? "the client closed the connection"
+                                       : "the client closed the connection without DISCONNECT"
                    : "the connection was lost";
     case ERR_QUOTA:
         report(l, EVENT_flood, stream_error(l->stream),
@@ -254,6 +254,9 @@ static bool identify(struct link *l)
     if (err == ERR_NOT_FOUND) {
         return true; /* it may log in by other means */
     }
+    if (err == OK && party_judges(l, x)) {
+        return true;
+    }
     if (err == OK) {
         err = identity_from_x509(x, IDENTITY_ANY, l->name);
     }
@@ -287,7 +290,7 @@ static bool refuse_opening(struct link *l, struct slice plain)
                                "Content-Length: 29\r\n\r\n"
                                "This port speaks MQTT alone.\n";
     struct slice words = slice_text(http);
-    bool is_judged = stream_is_upgraded(l->stream) || l->coap != NULL; /* elsewhere */
+    bool is_judged = stream_is_upgraded(l->stream) || !party_is_mqtt(l); /* elsewhere */
     enum opening opening = is_judged ? OPENING_OTHER : opening_of(plain);
     switch (opening) {
     case OPENING_HTTP:
@@ -429,7 +432,7 @@ static bool write_some(struct link *l)
     }
     count_add(&d->counters->writes, 1);
     enum err err = stream_write_packets(l->stream, d->io, slice_of(out, n),
-                                        l->coap != NULL ? whole_message : first_packet);
+                                        party_is_mqtt(l) ? first_packet : whole_message);
     if (err == ERR_NOMEM) {
         report(l, EVENT_slow_client,
                "disconnected: what its socket did not take could not be kept: memory is at "

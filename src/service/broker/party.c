@@ -1,4 +1,4 @@
-/* Whose the bytes of a link are: the worker's, for MQTT, or a CoAP door's. */
+/* Whose the bytes of a link are: the worker's, for MQTT, a CoAP door's, or an enrolment door's. */
 #include "service/broker/driver_private.h"
 
 /* Every worker has one for each CoAP entrance. */
@@ -29,11 +29,38 @@ static enum err accept_coap(struct link *l, const struct net_peer *peer, uint64_
     return OK;
 }
 
+static enum err accept_http(struct link *l, const struct net_peer *peer, uint64_t until_ms)
+{
+    struct http_door *door = enrols_door(l->driver, l->entrance->entrance.index);
+    if (door == NULL) {
+        return ERR_DENIED;
+    }
+    TRY(http_conn_open(door, peer, l, until_ms, l->driver->now_ms, &l->http));
+    l->conn = UINT64_MAX;
+    return OK;
+}
+
+bool party_judges(struct link *l, const struct x509 *x)
+{
+    if (l->http != NULL) {
+        http_conn_present(l->http, x);
+    }
+    return l->http != NULL;
+}
+
+bool party_is_mqtt(const struct link *l)
+{
+    return l->coap == NULL && l->http == NULL;
+}
+
 enum err party_accept(struct link *l, const struct net_peer *peer, uint64_t until_ms)
 {
     struct driver *d = l->driver;
     if (l->entrance->entrance.is_stream) {
         return accept_coap(l, peer, until_ms);
+    }
+    if (l->entrance->entrance.is_enrol) {
+        return accept_http(l, peer, until_ms);
     }
     TRY(worker_accept(d->worker, &l->entrance->entrance, l->peer, l, d->now_ms, &l->conn));
     worker_hurry(d->worker, l->conn, until_ms);
@@ -52,7 +79,7 @@ void party_present(struct link *l, struct slice name, const struct x509_info *ce
 
 void party_resumed(struct link *l)
 {
-    if (l->coap == NULL) {
+    if (party_is_mqtt(l)) {
         worker_resumed(l->driver->worker, l->conn);
     }
 }
@@ -78,6 +105,8 @@ void party_input(struct link *l, struct slice plain)
         input_frames(l, plain);
     } else if (l->coap != NULL) {
         coap_stream_input(l->coap, plain, l->driver->now_ms);
+    } else if (l->http != NULL) {
+        http_conn_input(l->http, plain, l->driver->now_ms);
     } else {
         worker_input(l->driver->worker, l->conn, plain, l->driver->now_ms);
     }
@@ -85,12 +114,18 @@ void party_input(struct link *l, struct slice plain)
 
 bool party_wants_input(const struct link *l)
 {
+    if (l->http != NULL) {
+        return http_conn_wants_input(l->http);
+    }
     return l->coap != NULL ? coap_stream_wants_input(l->coap)
                            : worker_wants_input(l->driver->worker, l->conn);
 }
 
 size_t party_output(struct link *l, uint8_t *dst, size_t cap)
 {
+    if (l->http != NULL) {
+        return http_conn_output(l->http, dst, cap, l->driver->now_ms);
+    }
     return l->coap != NULL ? coap_stream_output(l->coap, dst, cap, l->driver->now_ms)
                            : worker_output(l->driver->worker, l->conn, dst, cap, l->driver->now_ms);
 }
@@ -99,19 +134,25 @@ void party_backlog(struct link *l, size_t n)
 {
     if (l->coap != NULL) {
         coap_stream_backlog(l->coap, n);
-    } else {
+    } else if (l->http == NULL) {
         worker_backlog(l->driver->worker, l->conn, n);
     }
 }
 
 bool party_is_known(const struct link *l)
 {
+    if (l->http != NULL) {
+        return http_conn_is_known(l->http);
+    }
     return l->coap != NULL ? coap_stream_is_known(l->coap)
                            : worker_is_known(l->driver->worker, l->conn);
 }
 
 bool party_is_finished(const struct link *l)
 {
+    if (l->http != NULL) {
+        return http_conn_is_finished(l->http);
+    }
     if (l->coap != NULL && !stream_is_ready(l->stream)) {
         return coap_stream_has_ended(l->coap); /* there is no way yet for its last words */
     }
@@ -121,6 +162,9 @@ bool party_is_finished(const struct link *l)
 
 bool party_is_shed(const struct link *l)
 {
+    if (l->http != NULL) {
+        return http_conn_is_shed(l->http);
+    }
     return l->coap != NULL ? coap_stream_is_shed(l->coap)
                            : worker_is_shed(l->driver->worker, l->conn);
 }
@@ -130,6 +174,9 @@ void party_gone(struct link *l, const char *why)
     if (l->coap != NULL) {
         coap_stream_gone(l->coap, why, l->driver->now_ms);
         l->coap = NULL;
+    } else if (l->http != NULL) {
+        http_conn_gone(l->http);
+        l->http = NULL;
     } else if (l->conn != 0) {
         worker_gone(l->driver->worker, l->conn, why, l->driver->now_ms);
     }

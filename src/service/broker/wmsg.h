@@ -29,7 +29,8 @@ enum wmsg_kind {
     WMSG_DRAIN, /* tell all clients that the server goes down, and close */
     WMSG_BODY,  /* answer of the log; takes `reading` */
     WMSG_COMMAND, /* takes `note` */
-    WMSG_HANDED   /* for a door, from the same door of another worker; takes `handed` */
+    WMSG_HANDED,  /* for a door, from the same door of another worker; takes `handed` */
+    WMSG_ENROLLED /* what the service thread has decided; takes `enrolment` */
 };
 
 struct handover;
@@ -39,6 +40,7 @@ struct browse;
 struct command_note;
 struct reading;
 struct handed;
+struct enrolment;
 
 struct wmsg_text {
     size_t n;
@@ -82,6 +84,7 @@ struct wmsg {
         struct reading *reading;
         struct command_note *note;
         struct handed *handed;
+        struct enrolment *enrolment;
     };
     const struct edition *edition; /* REALM: one reference; NULL: as it was */
 };

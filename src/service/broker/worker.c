@@ -1,5 +1,6 @@
 /* The worker itself: birth, turns, ring messages, end. */
 #include "service/broker/worker.h"
+#include "service/broker/enrolment.h"
 
 #include "base/mem.h"
 #include "service/broker/reading.h"
@@ -72,6 +73,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     desk_init(&w->desk, &w->setup.key, now_ms);
     list_init(&w->asks);
     list_init(&w->handed);
+    list_init(&w->enrolled);
     wheel_init(&w->conn_wheel, now_ms);
     wheel_init(&w->session_wheel, now_ms);
     return OK;
@@ -173,6 +175,7 @@ struct worker *worker_free(struct worker *w)
     }
     outboxes_free(w);
     handed_clear(w);
+    enrolled_clear(w);
     publishers_clear(w);
     groups_free(w->groups);
     filters_free(w->filters);
@@ -265,6 +268,9 @@ static bool take_message(struct worker *w, struct wmsg *m)
     case WMSG_HANDED:
         handed_arrived(w, m->handed);
         break;
+    case WMSG_ENROLLED:
+        enrolled_arrived(w, m->enrolment);
+        break;
     }
     return true;
 }
@@ -304,6 +310,9 @@ void wmsg_done(struct wmsg *m)
         break;
     case WMSG_HANDED:
         mem_free(m->handed);
+        break;
+    case WMSG_ENROLLED:
+        enrolment_free(m->enrolment);
         break;
     case WMSG_BARRIER:
     case WMSG_BARRIER_ACK:

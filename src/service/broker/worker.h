@@ -36,6 +36,7 @@ struct entrance {
     bool auth_x509, auth_password, auth_psk, auth_token;
     bool is_oscore;                   /* CoAP under OSCORE, no DTLS */
     bool is_stream;                   /* CoAP over TCP */
+    bool is_enrol;                    /* EST over HTTPS, and nothing else */
     bool takes_v31;                   /* clients of MQTT 3.1 are not refused */
     bool is_moved, is_moved_for_good; /* who logs in is sent to setup.server_reference */
     bool is_plain; /* no TLS: every connection needs an exception in force that allows plaintext */

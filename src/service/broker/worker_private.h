@@ -248,7 +248,7 @@ struct worker {
     uint32_t n_readings;                /* under way, */
     uint64_t reading_bytes;             /* and what they bring */
     struct numbers numbers;             /* of OSCORE, of those whose home this is */
-    struct list handed;                 /* struct handed, until its door takes it */
+    struct list handed, enrolled;       /* struct handed, enrolment; until a door takes it */
     struct desk desk;                   /* commands for devices whose home is here */
 
     struct list observers_dirty;

@@ -20,6 +20,7 @@
 #include "base/slice.h"
 #include "base/why.h"
 #include "security/crypto/digest.h"
+#include "security/crypto/serial.h"
 
 enum {
     AUTHORITY_CSR_MAX = 8 * 1024,
@@ -31,6 +32,14 @@ enum {
 struct authority_serial {
     uint8_t n, bytes[AUTHORITY_SERIAL_BYTES];
 };
+
+/* authority_serial_plain - the same, as the rest of the tree has it. */
+static inline struct serial authority_serial_plain(const struct authority_serial *s)
+{
+    struct serial plain = {.n = s->n};
+    slice_copy(plain.bytes, slice_of(s->bytes, s->n));
+    return plain;
+}
 
 /* What was signed. Release with authority_certificate_done. */
 struct authority_certificate {

@@ -6,13 +6,6 @@
 #include "service/pki/authority_own_private.h"
 #include "service/pki/pki_private.h"
 
-static struct serial serial_of(const struct authority_serial *s)
-{
-    struct serial serial = {.n = s->n};
-    memcpy(serial.bytes, s->bytes, sizeof serial.bytes);
-    return serial;
-}
-
 /* ---- the list ---- */
 
 static size_t count_revoked(const struct pki_register *r)
@@ -46,7 +39,7 @@ static enum err make_list(struct authority_own *a, int64_t now_wall_ms, struct b
     }
     while ((i = register_issued_next(r, &at)) != NULL) {
         if (i->revoked_wall_ms != 0) {
-            entries[order.n++] = (struct crl_entry){.serial = serial_of(&i->serial),
+            entries[order.n++] = (struct crl_entry){.serial = authority_serial_plain(&i->serial),
                                                     .reason = i->reason,
                                                     .at_wall_ms = i->revoked_wall_ms};
         }

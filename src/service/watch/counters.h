@@ -17,6 +17,7 @@
     X(connections_mqtt, "connections", "door=\"mqtt\"", gauge,                                     \
       "open connections and associations")                                                         \
     X(connections_coap, "connections", "door=\"coap\"", gauge, "")                                 \
+    X(connections_enrol, "connections", "door=\"enrol\"", gauge, "")                               \
     X(sessions, "sessions", "", gauge, "sessions, awake and asleep")                               \
     X(subscriptions, "subscriptions", "", gauge, "subscriptions of all sessions and observers")    \
     X(retained_messages, "retained_messages", "", gauge, "retained messages")                      \

@@ -1,0 +1,338 @@
+/* Who gets a certificate: every proof against a real authority and directory. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "security/crypto/x509_request.h"
+#include "service/admin/authority_place.h"
+#include "service/directory/directory.h"
+#include "service/enrol/enrol.h"
+#include "service/pki/pki.h"
+
+static const uint8_t seal[32] = "the seal of this test, 32 bytes";
+
+struct home {
+    char dir[40];
+    struct disk *disk;
+    struct random_source random;
+    struct directory *directory;
+    struct pki *pki;
+    struct pki_register *reg;
+    struct authority *authority;
+    struct enrol *enrol;
+    unsigned n_events[EVENT_COUNT];
+    uint64_t now_ms;
+    int64_t wall_ms;
+};
+
+static void on_event(void *ctx, const struct event *e)
+{
+    struct home *h = ctx;
+    h->n_events[e->category]++;
+}
+
+static bool has_role(void *ctx, struct slice role)
+{
+    (void)ctx;
+    return slice_is(role, "sensor");
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+
+static int open_home(void **state)
+{
+    static struct home h;
+    struct pki_hosts hosts = {0};
+    struct why why = {{0}};
+    struct clock c = clock_system();
+    h = (struct home){.random = random_system(), .now_ms = 1000, .wall_ms = c.wall_ms(c.ctx)};
+    (void)snprintf(h.dir, sizeof h.dir, "/tmp/sallyport-enrol-XXXXXX");
+    assert_non_null(mkdtemp(h.dir));
+    int fd = open(h.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(disk_system(fd, &h.disk), OK);
+    assert_int_equal(pki_hosts_add(&hosts, slice_text("localhost")), OK);
+    assert_int_equal(pki_init(fd, slice_of(seal, 32), &hosts, &h.random, h.wall_ms), OK);
+    assert_int_equal(pki_open(h.disk, slice_of(seal, 32), &h.pki, &why), OK);
+    struct directory_setup directory = {.random = h.random};
+    assert_int_equal(directory_create(&directory, &h.directory), OK);
+    const struct authority_place place = {.disk = h.disk,
+                                          .seal = slice_of(seal, 32),
+                                          .random = h.random,
+                                          .now_wall_ms = h.wall_ms,
+                                          .pki = h.pki,
+                                          .directory = h.directory};
+    assert_int_equal(authority_place_open(&place, &h.reg, &h.authority, &why), OK);
+    struct enrol_setup setup = {.authority = h.authority,
+                                .directory = h.directory,
+                                .ca_pem = pki_ca_pem(h.pki),
+                                .ctx = &h,
+                                .event = on_event,
+                                .has_role = has_role};
+    assert_int_equal(enrol_new(&setup, &h.enrol), OK);
+    *state = &h;
+    return 0;
+}
+
+static int close_home(void **state)
+{
+    struct home *h = *state;
+    enrol_free(h->enrol);
+    authority_free(h->authority);
+    register_free(h->reg);
+    directory_free(h->directory);
+    pki_free(h->pki);
+    h->disk->ops->free(h->disk);
+    (void)nftw(h->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return 0;
+}
+
+/* ---- a client ---- */
+
+struct client {
+    struct key *key;
+    const char *name, *token, *peer;
+    struct buf leaf_der; /* of the connection */
+    enum enrolment_want want;
+};
+
+static struct client a_client(const char *name)
+{
+    struct client c = {.name = name, .peer = "192.0.2.7:1000"};
+    assert_int_equal(key_generate(&c.key), OK);
+    return c;
+}
+
+static void client_done(struct client *c)
+{
+    c->key = key_free(c->key);
+    buf_done(&c->leaf_der);
+}
+
+/* Takes what was given as the certificate of the next connection. */
+static enum enrolment_result ask(struct home *h, struct client *c)
+{
+    AUTO(enrolment_autofree) struct enrolment *e = NULL;
+    assert_int_equal(enrolment_new(&e), OK);
+    e->want = c->want;
+    assert_int_equal(net_peer_parse(slice_text(c->peer), &e->peer), OK);
+    (void)slice_to_text(slice_text(c->token), e->secret, sizeof e->secret);
+    assert_int_equal(x509_request_make(c->key, slice_text(c->name), NULL, 0, &e->csr_der), OK);
+    assert_int_equal(buf_append(&e->current_der, buf_slice(&c->leaf_der), ENROLMENT_CERT_MAX), OK);
+    bool has_changed = enrol_decide(h->enrol, e, h->now_ms, h->wall_ms);
+    assert_true((e->result == ENROLMENT_ISSUED) == (e->certs_der.n > 0));
+    assert_true((e->result == ENROLMENT_ISSUED) == (e->why.text[0] == '\0'));
+    assert_true(!has_changed || e->result == ENROLMENT_ISSUED);
+    assert_true((e->key_der.n > 0) == (e->result == ENROLMENT_ISSUED && c->want == ENROLMENT_PAIR));
+    if (e->result == ENROLMENT_ISSUED) {
+        buf_done(&c->leaf_der);
+        c->leaf_der = e->leaf_der;
+        e->leaf_der = (struct buf){0};
+    }
+    return e->result;
+}
+
+static void make_token(struct home *h, const char *name, const char *pattern,
+                       char ret[AUTHORITY_TOKEN_BYTES])
+{
+    struct why why = {{0}};
+    struct authority_claim c = {.name = slice_text(name),
+                                .pattern = slice_text(pattern),
+                                .role = slice_text("sensor"),
+                                .attrs_json = slice_text("{\"site\":\"lab\"}"),
+                                .expires_wall_ms = h->wall_ms + 3600000,
+                                .uses = 1};
+    assert_int_equal(authority_token_make(h->authority, &c, h->wall_ms, ret, &why), OK);
+}
+
+static const char *attr_of(const struct home *h, const char *name, const char *key, char dst[64])
+{
+    const struct directory_version *v = directory_current(h->directory);
+    const struct directory_entry *e = directory_find(v, slice_text(name));
+    const char *value = e != NULL ? principal_attr(e->principal, slice_text(key)) : NULL;
+    (void)snprintf(dst, 64, "%s", value != NULL ? value : "-");
+    directory_version_unref(v);
+    return dst;
+}
+
+/* ---- tests ---- */
+
+static void by_token(void **state)
+{
+    struct home *h = *state;
+    char token[AUTHORITY_TOKEN_BYTES], text[64];
+    AUTO(client_done) struct client c = a_client("m-1");
+    make_token(h, "m-1", NULL, token);
+    c.token = token;
+    assert_int_equal(ask(h, &c), ENROLMENT_ISSUED);
+    assert_string_equal(attr_of(h, "m-1", "site", text), "lab");
+    assert_string_equal(attr_of(h, "m-1", "role", text), "sensor");
+    AUTO(client_done) struct client again = a_client("m-1");
+    again.token = token;
+    assert_int_equal(ask(h, &again), ENROLMENT_UNPROVEN); /* it works once */
+    make_token(h, NULL, "v-*", token);
+    again.name = "w-1";
+    assert_int_equal(ask(h, &again), ENROLMENT_REFUSED); /* and is not used up by another name */
+    again.name = "v-1";
+    assert_int_equal(ask(h, &again), ENROLMENT_ISSUED);
+}
+
+static void a_key_is_one_device_s(void **state)
+{
+    struct home *h = *state;
+    char token[AUTHORITY_TOKEN_BYTES], text[64];
+    AUTO(client_done) struct client c = a_client("k-1");
+    make_token(h, "k-1", NULL, token);
+    c.token = token;
+    assert_int_equal(ask(h, &c), ENROLMENT_ISSUED);
+    make_token(h, "k-2", NULL, token);
+    c.name = "k-2";
+    assert_int_equal(ask(h, &c), ENROLMENT_REFUSED);
+    assert_string_equal(attr_of(h, "k-2", "role", text), "-");
+}
+
+static void a_pair_is_made_here(void **state)
+{
+    struct home *h = *state;
+    char token[AUTHORITY_TOKEN_BYTES];
+    AUTO(client_done) struct client c = a_client("p-1");
+    c.want = ENROLMENT_PAIR;
+    assert_int_equal(ask(h, &c), ENROLMENT_UNPROVEN); /* for nobody who proves nothing */
+    make_token(h, "p-1", NULL, token);
+    c.token = token;
+    assert_int_equal(ask(h, &c), ENROLMENT_ISSUED);
+}
+
+static void by_renewal(void **state)
+{
+    struct home *h = *state;
+    char token[AUTHORITY_TOKEN_BYTES];
+    AUTO(client_done) struct client c = a_client("r-1");
+    make_token(h, "r-1", NULL, token);
+    c.token = token;
+    assert_int_equal(ask(h, &c), ENROLMENT_ISSUED);
+    c.token = NULL;
+    c.want = ENROLMENT_AGAIN;
+    assert_int_equal(ask(h, &c), ENROLMENT_REFUSED); /* with the key it had */
+    key_free(c.key);
+    assert_int_equal(key_generate(&c.key), OK);
+    c.name = "r-2";
+    assert_int_equal(ask(h, &c), ENROLMENT_REFUSED);
+    c.name = "r-1";
+    assert_int_equal(ask(h, &c), ENROLMENT_ISSUED);
+    assert_int_equal(directory_revoke(h->directory, slice_text("r-1"), slice_text("lost")), OK);
+    key_free(c.key);
+    assert_int_equal(key_generate(&c.key), OK);
+    assert_int_equal(ask(h, &c), ENROLMENT_REFUSED);
+}
+
+static void guesses(void **state)
+{
+    struct home *h = *state;
+    char good[AUTHORITY_TOKEN_BYTES];
+    AUTO(client_done) struct client c = a_client("g-1");
+    make_token(h, "g-1", NULL, good);
+    c.peer = "198.51.100.1:5";
+    c.token = "00000-00000-00000-00000";
+    for (unsigned i = 0; i < ENROL_WRONG_MAX; i++) {
+        assert_int_equal(ask(h, &c), ENROLMENT_UNPROVEN);
+    }
+    assert_int_equal(h->n_events[EVENT_auth_bruteforce], 1);
+    c.token = good;
+    c.peer = "198.51.100.200:6"; /* the same network */
+    assert_int_equal(ask(h, &c), ENROLMENT_TOO_MANY);
+    assert_int_equal(h->n_events[EVENT_auth_bruteforce], 1);
+    c.peer = "198.51.101.1:6"; /* another one */
+    assert_int_equal(ask(h, &c), ENROLMENT_ISSUED);
+    c.token = "00000-00000-00000-00000";
+    c.peer = "198.51.100.1:5";
+    h->now_ms += ENROL_WRONG_MS - 1;
+    assert_int_equal(ask(h, &c), ENROLMENT_TOO_MANY);
+    h->now_ms++;
+    assert_int_equal(ask(h, &c), ENROLMENT_UNPROVEN);
+}
+
+static uint64_t id_of(const struct home *h, const char *name)
+{
+    size_t at = 0;
+    const struct enrol_waiting *w;
+    while ((w = enrol_next(h->enrol, &at)) != NULL) {
+        if (strcmp(w->name, name) == 0 && w->state == ENROL_PENDING) {
+            return w->id;
+        }
+    }
+    return 0;
+}
+
+static enum err approve(struct home *h, uint64_t id, const char *role)
+{
+    struct why why = {{0}};
+    return enrol_approve(h->enrol, id, slice_text(role), NULL, 0, h->wall_ms, &why);
+}
+
+static void by_a_person(void **state)
+{
+    struct home *h = *state;
+    AUTO(client_done) struct client c = a_client("q-1");
+    AUTO(client_done) struct client thief = a_client("q-1");
+    assert_int_equal(ask(h, &c), ENROLMENT_WAITS);
+    assert_int_equal(ask(h, &c), ENROLMENT_WAITS);
+    uint64_t id = id_of(h, "q-1");
+    assert_int_equal(approve(h, id, "nobody"), ERR_MALFORMED);
+    assert_int_equal(approve(h, id + 7, "sensor"), ERR_NOT_FOUND);
+    assert_int_equal(approve(h, id, "sensor"), OK);
+    assert_int_equal(ask(h, &thief), ENROLMENT_WAITS); /* another key is another request */
+    assert_int_equal(ask(h, &c), ENROLMENT_ISSUED);
+    assert_int_equal(approve(h, id_of(h, "q-1"), "sensor"), ERR_EXISTS);
+    assert_int_equal(enrol_reject(h->enrol, id_of(h, "q-1")), OK);
+    assert_int_equal(ask(h, &thief), ENROLMENT_REFUSED);
+}
+
+static void the_queue_is_bounded(void **state)
+{
+    struct home *h = *state;
+    char name[16], peer[32];
+    size_t n = 0, at = 0;
+    for (unsigned i = 0; i <= ENROL_QUEUE_PREFIX_MAX; i++) {
+        AUTO(client_done) struct client c = a_client(name);
+        (void)snprintf(name, sizeof name, "b-%u", i);
+        c.peer = "203.0.113.9:1";
+        assert_int_equal(ask(h, &c), i < ENROL_QUEUE_PREFIX_MAX ? ENROLMENT_WAITS : ENROLMENT_BUSY);
+    }
+    for (unsigned i = ENROL_QUEUE_PREFIX_MAX; i <= ENROL_QUEUE_MAX; i++) {
+        AUTO(client_done) struct client c = a_client(name);
+        (void)snprintf(name, sizeof name, "c-%u", i);
+        (void)snprintf(peer, sizeof peer, "10.1.%u.1:1", i % 256);
+        c.peer = peer;
+        assert_int_equal(ask(h, &c), i < ENROL_QUEUE_MAX ? ENROLMENT_WAITS : ENROLMENT_BUSY);
+    }
+    while (enrol_next(h->enrol, &at) != NULL) {
+        n++;
+    }
+    assert_int_equal(n, ENROL_QUEUE_MAX);
+    h->now_ms += ENROL_QUEUE_MS; /* nobody asked again */
+    AUTO(client_done) struct client c = a_client("late-1");
+    assert_int_equal(ask(h, &c), ENROLMENT_WAITS);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, open_home, close_home)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(by_token), CASE(a_key_is_one_device_s), CASE(a_pair_is_made_here), CASE(by_renewal),
+        CASE(guesses),  CASE(by_a_person),           CASE(the_queue_is_bounded)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
