@@ -205,7 +205,8 @@ static enum err take_head(struct http_server *h)
 {
     struct slice head = slice_head(buf_slice(&h->in), h->n_head);
     struct http1_request *r = &h->request.head;
-    enum err err = http1_request_decode(head, r);
+    bool is_old = false;
+    enum err err = http1_request_decode_old(head, r, &is_old);
     switch ((unsigned)err) {
     case OK:
         break;
@@ -214,11 +215,12 @@ static enum err take_head(struct http_server *h)
     case ERR_LIMIT:
         return refuse(h, 431, "the head has too many fields");
     case ERR_UNSUPPORTED:
-        return refuse(h, 505, "only HTTP/1.1 is spoken here");
+        return refuse(h, 505, "only HTTP/1.1 and 1.0 are spoken here");
     default:
         return refuse(h, 400, "this is no request of HTTP/1.1");
     }
-    if (http1_request_count(r, "Host") != 1) { /* SPEC: RFC9112 3.2 */
+    size_t n_hosts = http1_request_count(r, "Host");
+    if (n_hosts != 1 && !(is_old && n_hosts == 0)) { /* SPEC: RFC9112 3.2 */
         return refuse(h, 400, "a request names its host once");
     }
     TRY(body_length(h, &h->n_body));
@@ -226,11 +228,11 @@ static enum err take_head(struct http_server *h)
     struct slice target = r->target;
     h->request.path = slice_cut(&target, '?', &more);
     h->request.query = target;
-    h->is_last = http1_request_lists(r, "Connection", "close", false) ||
+    h->is_last = is_old || http1_request_lists(r, "Connection", "close", false) ||
                  ++h->n_requests >= h->limits.requests;
     h->state = STATE_BODY;
     /* SPEC: RFC9110 10.1.1 */
-    if (h->in.n == h->n_head && h->n_body > 0 &&
+    if (h->in.n == h->n_head && h->n_body > 0 && !is_old &&
         http1_request_lists(r, "Expect", "100-continue", false) &&
         buf_append(&h->out, slice_text("HTTP/1.1 100 Continue\r\n\r\n"), HTTP_ANSWER_MAX) != OK) {
         end(h);
@@ -243,7 +245,8 @@ static enum err take_head(struct http_server *h)
 static enum err complete(struct http_server *h, const struct http_request **ret)
 {
     struct slice all = buf_slice(&h->in);
-    enum err err = http1_request_decode(slice_head(all, h->n_head), &h->request.head);
+    bool is_old;
+    enum err err = http1_request_decode_old(slice_head(all, h->n_head), &h->request.head, &is_old);
     assert(err == OK);
     bool more = false;
     struct slice target = h->request.head.target;

@@ -31,6 +31,7 @@ struct tls {
     uint8_t alpn[ALPN_MAX]; /* length byte and name */
     unsigned alpn_n;
     struct tls_tickets *tickets; /* NULL: none */
+    struct tls_stapler stapler;
 };
 
 AUTOFREE(tls, tls_free)
@@ -376,6 +377,9 @@ static enum err server_setup(struct tls *t, const struct tls_server_config *c, c
     if (c->spare_browsers && !c->client_cert_required) {
         tls_hello_spare_browsers(t->ctx);
     }
+    if (c->staple != NULL) {
+        TRY(tls_stapler_install(&t->stapler, c->staple, t->ctx));
+    }
     if (c->tickets == NULL) {
         return OK;
     }
@@ -546,6 +550,7 @@ struct tls *tls_free(struct tls *t)
     }
     SSL_CTX_free(t->ctx);
     t->tickets = tls_tickets_free(t->tickets);
+    t->stapler.staple = tls_staple_free(t->stapler.staple);
     BIO_meth_free(t->method);
     (void)mem_free(t->host);
     return mem_free(t);

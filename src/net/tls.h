@@ -15,6 +15,7 @@
 #include "base/slice.h"
 
 struct tls;
+struct tls_staple;
 struct tls_tickets;
 
 enum {
@@ -74,6 +75,7 @@ struct tls_server_config {
                       * owner looks at its end, and lets it do no more than renew. 0: none is */
     struct tls_tickets *tickets; /* shares; NULL: every handshake is a full one */
     const char *name;            /* of the listener, with tickets: they count nowhere else */
+    struct tls_staple *staple;   /* shares; NULL: nothing is stapled */
 };
 
 struct tls_client_config {

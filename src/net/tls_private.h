@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "net/tls.h"
+#include "net/tls_staple.h"
 #include "net/tls_tickets.h"
 
 /* What the callbacks of one connection write down; SSL_set_app_data points at it. */
@@ -88,6 +89,16 @@ MUST_USE enum err tls_tickets_install(struct tls_tickets *t, const struct tls_ti
 uint64_t tls_tickets_period_ms(const struct tls_tickets *t);
 /* tls_tickets_of - of a server that has some, else NULL. Borrowed. */
 struct tls_tickets *tls_tickets_of(const struct tls *t);
+
+/* What a context of a server staples, and to which certificate. */
+struct tls_stapler {
+    struct tls_staple *staple; /* owned reference; NULL: nothing */
+    struct digest certificate;
+};
+/* tls_stapler_install - by (which outlives ctx) shares staple, and answers for the certificate that
+ * ctx has. ERR_NOMEM, ERR_CRYPTO, ERR_MALFORMED. */
+MUST_USE enum err tls_stapler_install(struct tls_stapler *by, struct tls_staple *staple,
+                                      SSL_CTX *ctx);
 
 SSL_CTX *tls_ctx(const struct tls *t);
 uint32_t tls_key_updates(const struct tls *t);

@@ -354,7 +354,7 @@ void sim_client_connect(struct sim *s, struct sim_client *c, bool clean)
         m.password = slice_text(is_wrong ? "sp1_aaaaaaaaaaaaaaaaaaaaaaaaaa" : s->password);
     } else {
         memset(key.bytes, is_wrong ? 0xee : c->principal + 1, sizeof(key.bytes));
-        worker_present(s->workers[at], l->conn, slice_text(name), &key);
+        worker_present(s->workers[at], l->conn, slice_text(name), &key, &key);
     }
     struct wr w = wr_into(bytes, sizeof(bytes));
     enum err err = mqtt_connect_encode(&m, &w);

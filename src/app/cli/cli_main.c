@@ -212,14 +212,16 @@ static const struct cli_command commands[] = {
      "something\n"
      "            is damaged\n",
      cmd_restore, NULL},
-    {"certs", "list, plan: what ends when; renew: the server's certificate; roll: the authority",
+    {"certs", "list, plan: what ends when; renew: the server's; revoke one of a device; roll",
      "  sallyport certs plan\n"
      "  sallyport certs list --state due\n"
      "  sallyport certs renew --host broker.example\n\n"
-     "usage: sallyport certs list [--state fine|due|aged|unconfirmed|expired]\n"
+     "usage: sallyport certs list [--state fine|due|aged|unconfirmed|expired|revoked]\n"
      "       sallyport certs plan\n"
      "       sallyport certs renew [--host NAME]...\n"
      "       sallyport certs roll prepare|switch|finish [--leave-behind]\n"
+     "       sallyport certs revoke NAME [--serial S] [--reason R]\n"
+     "       sallyport certs crl\n"
      "  list   of each active device and kind of credential the one that ends last, soonest "
      "first;\n"
      "         due: in the last third of its life. What has no end is not there.\n"
@@ -234,7 +236,18 @@ static const struct cli_command commands[] = {
      "         the former one no more, and names first who has nothing of the new one.\n"
      "         Without prepare the root stays, and only the intermediate is new.\n"
      "         It answers when new connections are shown it; those that are there stay.\n"
-     "Devices are renewed one by one, by `device rotate NAME`. Later: the agent that\n"
+     "  revoke ends one certificate for good (without --serial all that the device has now): "
+     "sessions "
+     "of\n"
+     "         it end at once, other credentials of the device stay. R is unspecified, "
+     "key-compromise,\n"
+     "         changed, superseded, cessation or withdrawn. `device revoke` ends the whole "
+     "device.\n"
+     "  crl    which revocation lists are in force. DIR/pki/crl.pem is for others (openssl verify\n"
+     "         -crl_check, a web server); DIR/pki/crl-extra.pem is yours to put there, then "
+     "SIGHUP.\n"
+     "Devices renew their own by the agent (`sallyport agent --help`), or get another by `device rotate\n"
+     "NAME`.\n"
      "renews by itself. --json is for programs. Alerts: what ends within 14 days; 100 or more, "
      "and\n"
      "a fifth of all, on one day.\n",

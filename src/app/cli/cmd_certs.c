@@ -1,10 +1,10 @@
-/* certs list, plan, renew, roll */
+/* certs list, plan, renew, roll, revoke, crl */
 #include "app/cli/commands.h"
 #include "base/scope.h"
 
 static bool is_state(const char *text)
 {
-    static const char *const states[] = {"fine", "due", "aged", "unconfirmed", "expired"};
+    static const char *const states[] = {"fine", "due", "aged", "unconfirmed", "expired", "revoked"};
     for (size_t i = 0; i < COUNT_OF(states); i++) {
         if (strcmp(text, states[i]) == 0) {
             return true;
@@ -42,6 +42,8 @@ int cmd_certs(struct cli *cli, const struct cli_command *self, int argc, char **
     static const struct cli_option options[] = {{"--state", NULL, CLI_VALUE},
                                                 {"--host", NULL, CLI_MANY},
                                                 {"--leave-behind", NULL, CLI_FLAG},
+                                                {"--serial", NULL, CLI_VALUE},
+                                                {"--reason", NULL, CLI_VALUE},
                                                 {NULL, NULL, CLI_FLAG}};
     struct cli_args a;
     const char *const *hosts = NULL;
@@ -50,12 +52,24 @@ int cmd_certs(struct cli *cli, const struct cli_command *self, int argc, char **
     }
     const char *verb = a.n_words >= 1 ? a.words[0] : "";
     bool is_roll = strcmp(verb, "roll") == 0 && a.n_words == 2;
+    const char *serial = cli_value(&a, "--serial"), *reason = cli_value(&a, "--reason");
+    if (strcmp(verb, "revoke") == 0) {
+        return a.n_words == 2 ? cli_call(cli, "certs.revoke",
+                                         json_pack("{s:s,s:s*,s:s*}", "name", a.words[1], "serial",
+                                                   serial, "reason", reason),
+                                         NULL, NULL)
+                              : cli_usage(cli, self, "certs revoke needs the NAME of one device");
+    }
     const char *state = cli_value(&a, "--state");
     bool is_list = strcmp(verb, "list") == 0, is_renew = strcmp(verb, "renew") == 0;
     size_t n_hosts = cli_values(&a, "--host", &hosts);
     if (state != NULL && (!is_list || !is_state(state))) {
         return cli_usage(cli, self,
-                         "--state fine, due, aged, unconfirmed or expired belongs to certs list");
+                         "--state fine, due, aged, unconfirmed, expired or revoked belongs to "
+                         "certs list");
+    }
+    if (serial != NULL || reason != NULL) {
+        return cli_usage(cli, self, "--serial and --reason belong to certs revoke");
     }
     if (a.n_words > 1 && !is_roll) {
         return cli_usage(cli, self, "certs %s takes no further word", verb);
@@ -76,5 +90,8 @@ int cmd_certs(struct cli *cli, const struct cli_command *self, int argc, char **
         return cli_call(cli, "certs.renew", json_pack("{s:o}", "hosts", texts(hosts, n_hosts)),
                         NULL, NULL);
     }
-    return cli_usage(cli, self, "certs does: list, plan, renew, roll STEP");
+    if (strcmp(verb, "crl") == 0) {
+        return cli_call(cli, "certs.crl", NULL, NULL, NULL);
+    }
+    return cli_usage(cli, self, "certs does: list, plan, renew, roll STEP, revoke NAME, crl");
 }

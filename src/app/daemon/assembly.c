@@ -160,6 +160,7 @@ static enum err open_records(struct assembly *a, struct why *why)
         return err;
     }
     TRY(pki_open(a->disk, keyring_root(a->vault.keyring), &a->pki, why));
+    pki_set_url(a->pki, a->config.pki_url);
     const struct authority_place place = {.disk = a->disk,
                                           .seal = keyring_root(a->vault.keyring),
                                           .random = a->random,
@@ -222,6 +223,7 @@ static enum err open_serving(struct assembly *a, const struct boot *boot, struct
                                   .clock = a->clock,
                                   .random = &a->random,
                                   .tickets = a->tickets,
+                                  .staple = a->staple,
                                   .makers = &a->makers};
     return serving_new(&setup, &a->serving, why);
 }
@@ -231,7 +233,17 @@ static enum err open_broker(struct assembly *a, const struct boot *boot,
 {
     const struct directory_version *version = directory_current(a->directory);
     const struct realm *realm = NULL;
-    enum err err = realm_new_trusting(version, a->policy, a->trust, &realm);
+    /* What we published ourselves is a copy: without it the directory knows, and the authority will
+     * say it again. */
+    struct why ignored;
+    const struct crl_set *own = NULL;
+    struct realm_lists lists = {.extra = a->extra};
+    if (revocation_load(a->disk, REVOCATION_FILE, pki_ca_pem(a->pki),
+                        a->clock.wall_ms(a->clock.ctx), &own, &ignored) == OK) {
+        lists.own = own;
+    }
+    enum err err = realm_new_revoking(version, a->policy, a->trust, &lists, &realm);
+    crl_set_unref(own);
     directory_version_unref(version);
     if (err != OK) {
         return err;
@@ -327,6 +339,9 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
     (void)snprintf(shown, sizeof(shown), "%s/" ADMIN_POLICY_FILE, boot->dir);
     TRY(assembly_policy(ret, shown, &ret->config.role_limits, &ret->policy, why));
     TRY(assembly_trust(ret, &ret->config.tokens, &ret->trust, why));
+    TRY(revocation_load(ret->disk, REVOCATION_EXTRA_FILE, pki_ca_pem(ret->pki),
+                        ret->clock.wall_ms(ret->clock.ctx), &ret->extra, why));
+    TRY(tls_staple_new(&ret->staple));
     TRY(open_tickets(ret, why));
     TRY(open_serving(ret, boot, why));
     TRY(leap_numbers(ret, why));
@@ -344,8 +359,10 @@ void assembly_close(struct assembly *a)
     a->broker = broker_free(a->broker);
     a->serving = serving_unref(a->serving);
     a->tickets = tls_tickets_free(a->tickets);
+    a->staple = tls_staple_free(a->staple);
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
+    a->extra = crl_set_unref(a->extra);
     a->authority = authority_free(a->authority);
     a->reg = register_free(a->reg);
     a->pki = pki_free(a->pki);

@@ -17,6 +17,7 @@
 #include "service/enrol/makers.h"
 #include "service/pki/authority_own.h"
 #include "service/pki/pki.h"
+#include "service/pki/revocation.h"
 
 struct assembly {
     struct config config; /* as it was at the start: what needs a restart is as it says */
@@ -32,8 +33,10 @@ struct assembly {
     struct authority *authority;
     const struct policy *policy;
     const struct trust *trust;     /* NULL: no tokens are taken */
+    const struct crl_set *extra;   /* lists of DIR/pki/crl-extra.pem; NULL: there are none */
     const struct serving *serving; /* the newest: listeners and limits as they are served */
     struct tls_tickets *tickets;   /* of all listeners; NULL: none are given */
+    struct tls_staple *staple;     /* of all listeners */
     struct random_source random;
     struct broker *broker;
     struct restore_report restored;

@@ -6,6 +6,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "app/daemon/config_pki.h"
 #include "app/daemon/config_proxy.h"
 #include "core/principal.h"
 #include "service/pki/key_source.h"
@@ -542,10 +543,10 @@ static enum err read_tokens(const struct reading *r, const struct yaml_node *n,
 
 static enum err read_all(const struct reading *r, struct config *c)
 {
-    static const char *const keys[] = {"version", "workers",          "user",   "master_key",
-                                       "hosts",   "listeners",        "limits", "role_limits",
-                                       "tokens",  "server_reference", "proxy",  "enrol",
-                                       NULL};
+    static const char *const keys[] = {
+        "version",   "workers", "user",        "master_key", "hosts",
+        "listeners", "limits",  "role_limits", "tokens",     "server_reference",
+        "proxy",     "enrol",   "pki",         NULL};
     const struct yaml_node *root = yaml_root(r->doc);
     TRY(yaml_expect(r->doc, root, YAML_MAP, "the configuration", r->complaint));
     TRY(yaml_only(r->doc, root, keys, "the configuration", r->complaint));
@@ -581,6 +582,7 @@ static enum err read_all(const struct reading *r, struct config *c)
     if ((v = yaml_find(root, "proxy")) != NULL) {
         TRY(config_read_proxy(r->doc, v, r->complaint, &c->proxy));
     }
+    TRY(config_read_pki(r->doc, yaml_find(root, "pki"), r->complaint, c->pki_url));
     if ((v = yaml_find(root, "enrol")) != NULL) {
         TRY(config_read_enrol(r->doc, v, r->complaint, &c->enrol));
     }

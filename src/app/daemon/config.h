@@ -10,6 +10,7 @@
 #include "app/daemon/config_enrol.h"
 #include "base/buf.h"
 #include "net/network.h"
+#include "security/crypto/x509.h"
 #include "security/token/trust.h"
 #include "service/directory/settings.h"
 #include "service/directory/yaml_reader.h"
@@ -84,7 +85,8 @@ struct config {
     char master_key[CONFIG_HOST_BYTES]; /* as key_source.h reads it; empty: DIR.key */
     char user[CONFIG_NAME_BYTES];       /* whom the broker runs as when started as root */
     struct config_enrol enrol;
-    struct proxy_rules proxy; /* none: CoAP clients reach nothing through us */
+    struct proxy_rules proxy;       /* none: CoAP clients reach nothing through us */
+    char pki_url[X509_URL_MAX + 1]; /* where peers hear of revocation; empty: nowhere */
     struct global_settings settings;
     struct role_limits role_limits; /* what a role of policy.yaml starts with */
 };

@@ -224,6 +224,10 @@ static enum err put_all(const struct config_init *init, const struct config_mach
         "a coap\n# listener (DTLS) only with:\n"
         "# proxy: { targets: [ { to: 10.1.0.0/16, port: 5683 } ], paths: [ { path: /line2, to: "
         "10.2.0.1 } ] }\n"));
+    TRY(put(b,
+            "# Certificates made from then on say where peers hear of revocation: URL/crl.der and "
+            "URL/ocsp:\n"
+            "# pki: { url: \"http://pki.example\" }\n"));
     TRY(put_sets(init, "limits", ret, b));
     TRY(put_sets(init, "role_limits", ret, b));
     struct global_settings preset = global_settings_preset(machine->ram_bytes);

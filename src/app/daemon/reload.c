@@ -125,6 +125,7 @@ struct found {
     struct config config; /* as far as it can be */
     struct pki *pki;
     const struct trust *trust;
+    const struct crl_set *extra;
     const struct policy *policy;
     const struct serving *serving;
 };
@@ -133,6 +134,7 @@ static void found_done(struct found *f)
 {
     f->pki = pki_free(f->pki);
     f->trust = trust_unref(f->trust);
+    f->extra = crl_set_unref(f->extra);
     f->policy = policy_unref(f->policy);
     f->serving = serving_unref(f->serving);
 }
@@ -194,6 +196,7 @@ static enum err make_serving(const struct reload *r, const struct config *config
                                   .clock = r->parts->clock,
                                   .random = &r->parts->random,
                                   .tickets = r->parts->tickets,
+                                  .staple = r->parts->staple,
                                   .makers = &r->parts->makers};
     return serving_new(&setup, ret, why);
 }
@@ -212,6 +215,19 @@ static void try_together(struct reload *r, struct found *f)
     add_fault(r, is_pki ? PKI_FOLDER : CONFIG_FILE, err, &why);
 }
 
+/* Held against the authorities of now: those just read, else the ones in force. */
+static void read_lists(struct reload *r, struct found *f)
+{
+    const struct assembly *p = r->parts;
+    struct why why = {0};
+    enum err err = revocation_load(p->disk, REVOCATION_EXTRA_FILE,
+                                   pki_ca_pem(f->pki != NULL ? f->pki : p->pki),
+                                   p->clock.wall_ms(p->clock.ctx), &f->extra, &why);
+    if (err != OK) {
+        add_fault(r, REVOCATION_EXTRA_FILE, err, &why);
+    }
+}
+
 static void read_all(struct reload *r, struct found *f)
 {
     struct why pki = {0}, keys = {0}, policy = {0};
@@ -221,6 +237,7 @@ static void read_all(struct reload *r, struct found *f)
     if (err != OK) {
         add_fault(r, PKI_FOLDER, err, &pki);
     }
+    read_lists(r, f);
     err = assembly_trust(r->parts, tokens, &f->trust, &keys);
     if (err != OK) {
         add_fault(r, tokens->n == 1 ? tokens->issuers[0].keys : "tokens", err, &keys);
@@ -255,8 +272,10 @@ static void replace(struct reload *r, const struct serving *s, struct pki *pki)
 
 static enum err install(struct reload *r, struct found *f)
 {
+    pki_set_url(f->pki, f->config.pki_url);
     struct admin_reload n = {.policy = f->policy,
                              .trust = f->trust,
+                             .extra = f->extra,
                              .role_start = f->config.role_limits,
                              .pki = f->pki,
                              .ages = f->config.settings.secrets,
@@ -324,6 +343,7 @@ enum err reload_certificate(struct reload *r, struct why *why)
     AUTO(found_done) struct found f = {.pki = NULL};
     TRY(read_pki(r->parts, &f.pki, why));
     TRY(make_serving(r, &r->parts->serving->config, f.pki, &f.serving, why));
+    pki_set_url(f.pki, r->parts->serving->config.pki_url);
     admin_set_certificate(r->admin, f.pki, &f.serving->edition);
     replace(r, TAKE(f.serving), TAKE(f.pki));
     if (!r->is_waiting) { /* else what is under way is told of, and this with it */

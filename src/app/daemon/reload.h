@@ -1,7 +1,8 @@
 /*
- * reload - SIGHUP: sallyport.yaml, the server's certificate, the keys of tokens and policy.yaml are
- * read again and come into force together, as one edition; or none of them does, with an alert
- * until a reload succeeds. No connection ends. What cannot change while it runs is named.
+ * reload - SIGHUP: sallyport.yaml, the server's certificate, the keys of tokens, policy.yaml and
+ * DIR/pki/crl-extra.pem are read again and come into force together, as one edition; or none of
+ * them does, with an alert until a reload succeeds. No connection ends. What cannot change while it
+ * runs is named.
  */
 #ifndef APP_DAEMON_RELOAD_H
 #define APP_DAEMON_RELOAD_H
@@ -9,7 +10,7 @@
 #include "app/daemon/assembly.h"
 #include "service/admin/admin.h"
 
-enum { RELOAD_RESTS_MAX = 48, RELOAD_REST_BYTES = 64, RELOAD_FAULTS_MAX = 4 };
+enum { RELOAD_RESTS_MAX = 48, RELOAD_REST_BYTES = 64, RELOAD_FAULTS_MAX = 5 };
 
 /* The names of what differs and needs a restart. */
 struct reload_rest {

@@ -54,6 +54,7 @@ static enum err open_tls(struct serving *s, const struct config_listener *l, str
         .late_s = s->config.settings.limits.renewal_grace_s,
         .tickets = s->tickets,
         .name = l->name,
+        .staple = s->staple,
     };
     if (l->door == CONFIG_DOOR_ENROL) {
         enrol_terms(s, &c);
@@ -237,6 +238,7 @@ MUST_USE enum err serving_new(const struct serving_setup *setup, const struct se
     s->clock = setup->clock;
     s->random = setup->random;
     s->tickets = setup->tickets;
+    s->staple = setup->staple;
     s->edition = (struct edition){.number = setup->number,
                                   .limits = s->config.settings.limits,
                                   .server_reference = slice_text(s->config.server_reference),

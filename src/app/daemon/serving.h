@@ -20,6 +20,7 @@ struct serving {
     struct clock clock;
     const struct random_source *random;
     struct tls_tickets *tickets;           /* borrowed; NULL: none are given */
+    struct tls_staple *staple;             /* borrowed */
     struct tls *tls[CONFIG_LISTENERS_MAX]; /* by entrance */
     struct ws_rules ws[CONFIG_LISTENERS_MAX];
     struct slice origins[CONFIG_LISTENERS_MAX][CONFIG_ORIGINS_MAX]; /* into config */
@@ -42,6 +43,7 @@ struct serving_setup {
     /* Borrowed for the life of the process. */
     const struct random_source *random;
     struct tls_tickets *tickets; /* NULL: none are given */
+    struct tls_staple *staple;   /* NULL: nothing is stapled */
     const struct enrol_makers *makers;
 };
 

@@ -33,7 +33,7 @@ static void time_autofree(ASN1_TIME **t)
     ASN1_TIME_free(*t);
 }
 
-static enum err read_time(const ASN1_TIME *t, int64_t *ret)
+enum err x509_time(const ASN1_TIME *t, int64_t *ret)
 {
     AUTO(time_autofree) ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
     if (epoch == NULL) {
@@ -98,6 +98,20 @@ static enum err read_sans(struct x509 *x)
     return x509_read_sans(x->sans, x->info.sans, &x->info.n_sans);
 }
 
+enum err x509_id(const X509_NAME *issuer, const ASN1_INTEGER *serial, struct digest *ret)
+{
+    AUTO(buf_done) struct buf both = {0};
+    struct slice number = x509_string_slice(serial);
+    const uint8_t *der = NULL;
+    size_t n = 0;
+    if (X509_NAME_get0_der(issuer, &der, &n) != 1) {
+        return crypto_fail(ERR_MALFORMED);
+    }
+    TRY(buf_append(&both, slice_of(der, n), X509_DER_MAX)); /* DER says where it ends */
+    TRY(buf_append(&both, number, 2 * X509_DER_MAX));
+    return digest_sha256(buf_slice(&both), ret);
+}
+
 static enum err read_subject(struct x509 *x)
 {
     const X509_NAME *name = X509_get_subject_name(x->cert);
@@ -118,7 +132,7 @@ static enum err read_subject(struct x509 *x)
     }
     x->info.subject = slice_of(der, n);
     x->info.serial = x509_string_slice(X509_get0_serialNumber(x->cert));
-    return OK;
+    return x509_id(X509_get_issuer_name(x->cert), X509_get0_serialNumber(x->cert), &x->info.id);
 }
 
 static enum err read_all(struct x509 *x)
@@ -133,8 +147,8 @@ static enum err read_all(struct x509 *x)
     x->info.is_client = !x->info.has_eku || (eku & XKU_SSL_CLIENT) != 0;
     x->info.is_server = !x->info.has_eku || (eku & XKU_SSL_SERVER) != 0;
     TRY(read_spki(x->cert, &x->info.spki));
-    TRY(read_time(X509_get0_notBefore(x->cert), &x->info.not_before_wall_ms));
-    TRY(read_time(X509_get0_notAfter(x->cert), &x->info.not_after_wall_ms));
+    TRY(x509_time(X509_get0_notBefore(x->cert), &x->info.not_before_wall_ms));
+    TRY(x509_time(X509_get0_notAfter(x->cert), &x->info.not_after_wall_ms));
     TRY(read_subject(x));
     return read_sans(x);
 }

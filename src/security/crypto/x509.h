@@ -34,6 +34,7 @@ struct x509_san {
 /* All slices are borrowed from the certificate. Times are wall milliseconds. */
 struct x509_info {
     struct digest spki; /* SHA-256 of SubjectPublicKeyInfo */
+    struct digest id;   /* SHA-256 of issuer and serial: this certificate and no other */
     int64_t not_before_wall_ms, not_after_wall_ms;
     bool is_ca;
     bool has_eku, is_client, is_server; /* without EKU both are true */
@@ -81,7 +82,16 @@ struct x509_order {
     const struct key *issuer_key; /* the key of `issuer`; for a root its own pair */
     int64_t now_wall_ms;          /* validity begins an hour earlier */
     int64_t lifetime_ms;          /* 0: the kind's own; never past the issuer's end */
+    /* Where peers hear of revocation: URL/crl.der and URL/ocsp go into a leaf. Empty: nowhere. Text
+     * that x509_url_ok takes. */
+    struct slice status_url;
 };
+
+enum { X509_URL_MAX = 200 };
+/* x509_url_ok - "http://…" of at most X509_URL_MAX printable bytes, without a '/' at its end, and
+ * none of those that mean something to who writes or reads it. https would need the very
+ * certificates that are asked about. SPEC: RFC5280 8. */
+bool x509_url_ok(struct slice url);
 
 /* x509_issue - ECDSA with SHA-256, serial of 127 random bits. ERR_MALFORMED: common_name or a SAN
  * that cannot be encoded; ERR_CRYPTO: key and issuer do not belong together, or the library

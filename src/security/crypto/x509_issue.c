@@ -175,6 +175,33 @@ static enum err add_sans(X509 *cert, const struct x509_order *o)
     return OK;
 }
 
+bool x509_url_ok(struct slice url)
+{
+    struct slice scheme = slice_text("http://");
+    bool good = url.n > scheme.n && url.n <= X509_URL_MAX && slice_has_prefix(url, scheme) &&
+                url.p[url.n - 1] != '/';
+    for (size_t i = 0; good && i < url.n; i++) {
+        good = url.p[i] > ' ' && url.p[i] < 0x7f && strchr("\"'\\,;@<>#?", url.p[i]) == NULL;
+    }
+    return good;
+}
+
+/* SPEC: RFC5280 4.2.1.13, 4.2.2.1 */
+static enum err add_status(X509 *cert, X509V3_CTX *ctx, struct slice url)
+{
+    char text[X509_URL_MAX + 32];
+    if (url.n == 0) {
+        return OK;
+    }
+    if (!x509_url_ok(url)) {
+        return ERR_MALFORMED;
+    }
+    (void)snprintf(text, sizeof text, "URI:%.*s/crl.der", SLICE_ARG(url));
+    TRY(add_extension(cert, ctx, NID_crl_distribution_points, text));
+    (void)snprintf(text, sizeof text, "OCSP;URI:%.*s/ocsp", SLICE_ARG(url));
+    return add_extension(cert, ctx, NID_info_access, text);
+}
+
 static enum err add_extensions(X509 *cert, const struct x509_order *o)
 {
     const struct profile *profile = &profiles[o->kind];
@@ -188,6 +215,9 @@ static enum err add_extensions(X509 *cert, const struct x509_order *o)
     }
     TRY(add_extension(cert, &ctx, NID_subject_key_identifier, "hash"));
     TRY(add_extension(cert, &ctx, NID_authority_key_identifier, "keyid:always"));
+    if (profile->extended != NULL) { /* a leaf; an authority's list is the root's */
+        TRY(add_status(cert, &ctx, o->status_url));
+    }
     return add_sans(cert, o);
 }
 

@@ -14,6 +14,11 @@ struct x509 {
     struct x509_info info;
 };
 
+/* x509_time - wall milliseconds. ERR_MALFORMED, ERR_NOMEM. */
+MUST_USE enum err x509_time(const ASN1_TIME *t, int64_t *ret);
+/* x509_id - what x509_info.id is, of an issuer and a serial. ERR_MALFORMED, ERR_NOMEM, ERR_CRYPTO.
+ */
+MUST_USE enum err x509_id(const X509_NAME *issuer, const ASN1_INTEGER *serial, struct digest *ret);
 /* x509_wrap - takes cert, also on error, and reads it. Errors as x509_from_der. */
 MUST_USE enum err x509_wrap(X509 *cert, struct x509 **ret);
 

@@ -227,12 +227,50 @@ static void pem_files(void **state)
     assert_int_equal(x509_next_pem(&rest, &none), ERR_MALFORMED);
 }
 
+/* Where peers hear of revocation stands in leaves alone, and only where one was said. */
+static void status_url(void **state)
+{
+    const struct chain *c = *state;
+    static const struct {
+        const char *url;
+        enum err err;
+    } cases[] = {{"", OK},
+                 {"http://pki.example:8080/a", OK},
+                 {"http://", ERR_MALFORMED},
+                 {"http://a/", ERR_MALFORMED},
+                 {"https://a", ERR_MALFORMED},
+                 {"http://a b", ERR_MALFORMED},
+                 {"http://a,DNS:b", ERR_MALFORMED},
+                 {"http://a;b", ERR_MALFORMED},
+                 {"http://a?b", ERR_MALFORMED}};
+    char longest[X509_URL_MAX + 2] = "http://";
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        AUTO(x509_autofree) struct x509 *x = NULL;
+        AUTO(buf_done) struct buf der = {0};
+        struct x509_order o = leaf_order(c, X509_KIND_CLIENT);
+        o.status_url = slice_text(cases[i].url);
+        assert_int_equal(issue(&o, &x), cases[i].err);
+        if (x != NULL) {
+            struct why why;
+            assert_int_equal(x509_to_der(x, &der), OK);
+            bool has = memmem(der.p, der.n, "/crl.der", 8) != NULL &&
+                       memmem(der.p, der.n, "/ocsp", 5) != NULL;
+            assert_int_equal(has, cases[i].url[0] != '\0');
+            assert_int_equal(verify(c, x, X509_KIND_CLIENT, now, &why), OK);
+        }
+    }
+    memset(longest + 7, 'a', X509_URL_MAX - 7);
+    assert_true(x509_url_ok(slice_text(longest)));
+    longest[X509_URL_MAX] = 'a';
+    assert_false(x509_url_ok(slice_text(longest)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chains),         cmocka_unit_test(foreign_chain),
         cmocka_unit_test(refused_orders), cmocka_unit_test(damaged_der),
-        cmocka_unit_test(pem_files),
+        cmocka_unit_test(pem_files),      cmocka_unit_test(status_url),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

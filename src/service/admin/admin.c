@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "service/admin/admin_private.h"
+#include "service/admin/revoking.h"
 
 enum { EVENTS_A_TICK = 8192, WAIT_MAX_MS = 60000 };
 
@@ -39,6 +39,8 @@ static const struct control_verb verbs[] = {
     {"certs.roll", verb_certs_roll},
     {"certs.list", verb_certs_list},
     {"certs.plan", verb_certs_plan},
+    {"certs.revoke", verb_certs_revoke},
+    {"certs.crl", verb_certs_crl},
     {"enrol.token", verb_enrol_token},
     {"enrol.list", verb_enrol_list},
     {"enrol.approve", verb_enrol_approve},
@@ -153,7 +155,7 @@ void admin_push_realm(struct admin *a)
     AUTO(admin_version_release)
     const struct directory_version *v = directory_current(a->setup.directory);
     AUTO(realm_release) const struct realm *realm = NULL;
-    a->is_realm_due = realm_new_trusting(v, a->policy, a->trust, &realm) != OK ||
+    a->is_realm_due = realm_new_revoking(v, a->policy, a->trust, &a->lists, &realm) != OK ||
                       broker_set_realm(a->setup.broker, realm, a->edition) != OK;
 }
 
@@ -165,6 +167,7 @@ void admin_set_certificate(struct admin *a, const struct pki *pki, const struct 
         enrol_set_ca(a->enrol, pki_ca_pem(pki));
     }
     a->edition = edition_ref(edition);
+    a->lists_at_ms = 0; /* it has no word stapled to it yet */
     edition_unref(old);
     admin_push_realm(a);
 }
@@ -187,6 +190,7 @@ enum err admin_reload(struct admin *a, const struct admin_reload *n, uint64_t *r
     a->setup.role_start = n->role_start;
     (void)policy_unref(old_policy);
     trust_unref(old_trust);
+    admin_set_extra(a, n->extra);
     admin_set_certificate(a, n->pki, n->edition);
     admin_act(a, 0, EVENT_policy_change, SEVERITY_NOTICE, ADMIN_POLICY_FILE,
               "a new policy is in force");
@@ -290,6 +294,7 @@ struct admin *admin_free(struct admin *a)
     a->renewals = renewals_free(a->renewals);
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
+    admin_lists_end(a);
     a->edition = edition_unref(a->edition);
     return mem_free(a);
 }
@@ -304,6 +309,7 @@ enum err admin_new(const struct admin_setup *s, struct admin **ret)
     a->setup = *s;
     a->policy = policy_ref(s->policy);
     a->trust = s->trust != NULL ? trust_ref(s->trust) : NULL;
+    admin_lists_begin(a);
     a->started_ms = admin_now_ms(a);
     a->keep_at_ms = a->started_ms + ADMIN_KEEP_MS;
     for (size_t i = 0; i < s->n_listeners; i++) {
@@ -389,6 +395,7 @@ uint64_t admin_tick(struct admin *a)
     later_ms = earlier(later_ms, admin_renew(a, now_ms));
     later_ms = earlier(later_ms, admin_keep_certificate(a, now_ms));
     later_ms = earlier(later_ms, admin_settle(a, now_ms));
+    later_ms = earlier(later_ms, admin_keep_lists(a, now_ms));
     bool waits = admin_enrol(a, now_ms);
     waits = (a->server != NULL && answer_waiting(a, now_ms)) || waits;
     waits = (a->server != NULL && admin_answer_asking(a, now_ms)) || waits;

@@ -18,6 +18,7 @@
 
 #include "base/kept_clock.h"
 #include "net/loop.h"
+#include "net/tls_staple.h"
 #include "net/tls_tickets.h"
 #include "service/broker/broker.h"
 #include "service/directory/directory.h"
@@ -70,11 +71,13 @@ struct admin_setup {
     const struct key_source *key_source; /* where the master key comes from */
     struct kept_clock *kept_clock;       /* NULL: the clock is not watched */
     struct tls_tickets *tickets;         /* rotated and saved here; NULL: none */
+    struct tls_staple *staple;           /* kept good here; NULL: nothing is stapled */
     const struct enrol_makers *makers;   /* NULL: none */
     struct audit *audit;
     const struct metrics *metrics; /* NULL: no numbers of the process, no alerts of what fills */
     const struct policy *policy;   /* in force, as in the broker's first realm */
     const struct trust *trust;     /* in force; NULL: no tokens; shared */
+    const struct crl_set *extra;   /* an operator's revocation lists; NULL: none; shared */
     struct role_limits role_start; /* what a role of policy.yaml starts with */
     struct clock clock;
     struct random_source random;
@@ -116,6 +119,7 @@ void admin_release(struct admin *a, const char *state);
 struct admin_reload {
     const struct policy *policy;   /* shared */
     const struct trust *trust;     /* shared; NULL: no tokens are taken */
+    const struct crl_set *extra;   /* as the setup's; shared */
     struct role_limits role_start; /* as the setup's */
     const struct pki *pki;         /* as the setup's, in its place */
     const struct edition *edition; /* shared */

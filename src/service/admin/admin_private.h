@@ -57,9 +57,15 @@ struct inquiry {
 
 struct admin {
     struct admin_setup setup;
-    const char *listeners[ADMIN_LISTENERS_MAX]; /* names, for metrics */
-    const struct policy *policy;                /* owned reference */
-    const struct trust *trust;                  /* owned reference, or NULL */
+    const char *listeners[ADMIN_LISTENERS_MAX];       /* names, for metrics */
+    const struct policy *policy;                      /* owned reference */
+    const struct trust *trust;                        /* owned reference, or NULL */
+    struct realm_lists lists;                         /* owned references, or NULL */
+    struct buf own_list_der;                          /* of lists.own, as the authority signed it */
+    uint64_t lists_at_ms, lists_soon_ms, lists_epoch; /* the next look at them */
+    bool is_list_failing, is_extra_past;              /* as their alerts stand */
+    struct digest stapled;                            /* id of the certificate that has a word */
+    int64_t staple_again_wall_ms;
     const struct edition *edition; /* the newest of a reload; owned reference, or NULL */
     struct recall *recall;
     struct renewals *renewals;
@@ -215,6 +221,9 @@ json_t *admin_time(int64_t wall_ms);
 /* admin_time_text - the same as text. */
 void admin_time_text(int64_t wall_ms, char dst[CLOCK_ISO8601_BYTES]);
 
+/* admin_serial_text - the serial of a certificate; NULL: it is none, or not known. */
+const char *admin_serial_text(const struct credential *c, char dst[SERIAL_HEX_BYTES]);
+
 /* admin_shown - a stranger's text fit for a terminal and for JSON: what is not plain UTF-8 becomes
  * \xNN; cut to fit. cap > 0. */
 void admin_shown(struct slice text, char *dst, size_t cap);
@@ -235,6 +244,6 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_enrol_token,
     verb_enrol_list, verb_enrol_approve, verb_enrol_reject, verb_enrol_row,
     verb_device_role, verb_device_assign, verb_fleet_select, verb_fleet_change, verb_fleet_add,
-    verb_fleet_rotate;
+    verb_fleet_rotate, verb_certs_revoke, verb_certs_crl;
 
 #endif

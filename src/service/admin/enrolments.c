@@ -1,6 +1,6 @@
 /* Who wants a certificate: from the workers to the decision and back. */
 #include "base/mem.h"
-#include "service/admin/admin_private.h"
+#include "service/admin/revoking.h"
 
 enum { ENROLMENTS_A_TICK = 32 };
 
@@ -65,7 +65,9 @@ static bool decide_all(struct admin *a, uint64_t now_ms)
     bool has_changed = false;
     for (unsigned n = 0;
          n < ENROLMENTS_A_TICK && (e = broker_next_enrolment(a->setup.broker)) != NULL; n++) {
-        if (a->enrol == NULL) {
+        if (e->want == ENROLMENT_STATUS) {
+            admin_answer_status(a, e);
+        } else if (a->enrol == NULL) {
             e->result = ENROLMENT_BUSY;
             why_set(&e->why, "this server has no authority that signs");
         } else {

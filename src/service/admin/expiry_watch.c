@@ -36,13 +36,16 @@ static void watch_soon(struct admin *a, const struct expiry_list *l, int64_t now
 {
     struct event e = event_make(EVENT_credential_expiring);
     char first[CLOCK_ISO8601_BYTES];
+    const struct expiry_item *item = NULL; /* the first */
     size_t n = 0;
     int64_t until = now + SOON_DAYS * EXPIRY_DAY_MS;
-    while (n < l->n && l->items[n].ends_wall_ms <= until) {
-        n++;
+    for (size_t i = 0; i < l->n && l->items[i].ends_wall_ms <= until; i++) {
+        if (!credential_is_revoked(l->items[i].credential)) { /* somebody wanted that one to end */
+            item = item != NULL ? item : &l->items[i];
+            n++;
+        }
     }
     if (n > 0) {
-        const struct expiry_item *item = &l->items[0];
         const char *name = item->entry->principal->name;
         expiry_day_text(item->ends_wall_ms / EXPIRY_DAY_MS, first);
         EVENT_TEXT(&e, target, slice_text(name));

@@ -70,7 +70,8 @@ static enum err make_secrets(const struct provision *p, const struct provision_o
         m->secrets[m->n_secrets++] =
             (struct directory_secret){.kind = CREDENTIAL_X509,
                                       .expires_wall_ms = m->device.not_after_wall_ms,
-                                      .spki = m->device.spki};
+                                      .spki = m->device.spki,
+                                      .serial = authority_serial_plain(&m->device.serial)};
     }
     if ((wanted & PROVISION_PASSWORD) != 0) {
         password_generate(&p->random, m->password);

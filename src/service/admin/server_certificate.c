@@ -16,6 +16,7 @@ static enum err renew(struct admin *a, uint64_t token, const struct pki_hosts *m
     AUTO(pki_autofree) struct pki *pki = NULL;
     char until[CLOCK_ISO8601_BYTES];
     TRY(pki_open(a->setup.disk, root, &pki, why));
+    pki_set_url(pki, pki_url(a->setup.pki));
     enum err err =
         pki_renew_server(pki, a->setup.disk, root, more, &a->setup.random, admin_wall_ms(a));
     if (err == ERR_LIMIT) {

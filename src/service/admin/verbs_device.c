@@ -329,6 +329,7 @@ static json_t *credentials_json(const struct directory_version *v, const struct 
         char created[CLOCK_ISO8601_BYTES];
         char expires[CLOCK_ISO8601_BYTES];
         char used[CLOCK_ISO8601_BYTES];
+        char serial[SERIAL_HEX_BYTES];
         int64_t used_wall_ms = atomic_load_explicit(&c->used_wall_ms, memory_order_relaxed);
         bool live = directory_is_live(v, c, now);
         bool waits = credential_waits(c);
@@ -337,13 +338,18 @@ static json_t *credentials_json(const struct directory_version *v, const struct 
         admin_time_text(directory_ends(v, c), expires);
         admin_time_text(used_wall_ms, used);
         card_line(card, "credential", "%-9s created %s, %s %s, last used %s%s%s%s",
-                  credential_kind_name(c->kind), created, live ? "expires" : "EXPIRED", expires,
+                  credential_kind_name(c->kind), created, live                       ? "expires"
+                  : credential_is_revoked(c) ? "REVOKED"
+                                             : "EXPIRED",
+                  expires,
                   used, identity[0] != '\0' ? ", identity " : "", identity, standing(v, c, now));
         (void)json_array_append_new(
-            list, json_pack("{s:s,s:s,s:s,s:s,s:b,s:b,s:s*}", "kind", credential_kind_name(c->kind),
+            list, json_pack("{s:s,s:s,s:s,s:s,s:b,s:b,s:s*,s:b,s:s*}", "kind", credential_kind_name(c->kind),
                             "created", created, "expires", expires, "last_used", used, "live",
                             live ? 1 : 0, "unconfirmed", waits ? 1 : 0, "identity",
-                            identity[0] != '\0' ? identity : NULL));
+                            identity[0] != '\0' ? identity : NULL, "revoked",
+                            credential_is_revoked(c) ? 1 : 0, "serial",
+                            admin_serial_text(c, serial)));
     }
     return list;
 }

@@ -89,6 +89,7 @@ static enum err follow(struct admin *a, enum step step, struct why *why)
     AUTO(pki_autofree) struct pki *pki = NULL;
     struct slice root = keyring_root(a->setup.keyring);
     TRY(pki_open(a->setup.disk, root, &pki, why));
+    pki_set_url(pki, pki_url(a->setup.pki));
     if (step != STEP_PREPARE) {
         TRY(pki_renew_server(pki, a->setup.disk, root, NULL, &a->setup.random, admin_wall_ms(a)));
     }

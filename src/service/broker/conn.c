@@ -155,12 +155,14 @@ MUST_USE enum err worker_accept(struct worker *w, const struct entrance *entranc
     return OK;
 }
 
-void worker_present(struct worker *w, uint64_t conn, struct slice name, const struct digest *spki)
+void worker_present(struct worker *w, uint64_t conn, struct slice name, const struct digest *spki,
+                    const struct digest *id)
 {
     struct conn *c = conn_find(w, conn);
     if (c != NULL && slice_to_text(name, c->cert_name, sizeof(c->cert_name))) {
         c->has_cert = true;
         c->spki = *spki;
+        c->cert_id = *id;
     }
 }
 

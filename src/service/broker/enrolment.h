@@ -24,7 +24,8 @@ enum {
 enum enrolment_want {
     ENROLMENT_FIRST, /* a certificate for this request's key */
     ENROLMENT_AGAIN, /* the same, by whom we certified before */
-    ENROLMENT_PAIR   /* with a key that is made here */
+    ENROLMENT_PAIR,  /* with a key that is made here */
+    ENROLMENT_STATUS /* no certificate, but what the authority says of those it gave */
 };
 
 enum enrolment_result {
@@ -47,7 +48,8 @@ struct enrolment {
     struct net_peer peer;
     char user[ENROLMENT_NAME_BYTES];       /* said beside the secret; proves nothing */
     char secret[ENROLMENT_SECRET_MAX + 1]; /* a claim token as typed; empty: none */
-    struct buf csr_der;
+    unsigned status_kind;   /* STATUS: enum status_kind (service/pki/status_door.h) */
+    struct buf csr_der;     /* STATUS: the OCSPRequest */
     struct buf current_der; /* the client's certificate, as TLS has proven that it owns it; judged
                              * by who decides. Empty: none */
 
@@ -55,7 +57,8 @@ struct enrolment {
     enum enrolment_result result;
     uint64_t epoch;       /* of the realm that lets it in; the answer waits for that */
     uint64_t until_ms;    /* so long */
-    struct buf certs_der; /* ISSUED: PKCS#7 of leaf and intermediate */
+    const char *type;     /* STATUS, ISSUED: of the body, static */
+    struct buf certs_der; /* ISSUED: PKCS#7 of leaf and intermediate; STATUS: the body */
     struct buf leaf_der, chain_pem;
     struct buf bundle_json; /* ISSUED: what else the device needs, as bundle_to_json has it, and no
                              * key */

@@ -166,7 +166,10 @@ static void close_replaced(struct worker *w)
             continue;
         }
         struct event e = event_of(w, EVENT_revoked, c);
-        event_reason(&e, "the credential it connected with was replaced. Use the newest bundle");
+        event_reason(&e, realm_revokes(w->realm, &c->cert_id)
+                             ? "the certificate it connected with is revoked. Give it a new one"
+                             : "the credential it connected with was replaced or revoked. Use the "
+                               "newest bundle");
         worker_report(w, &e);
         conn_close(w, c, MQTT_NOT_AUTHORIZED);
     }

@@ -145,6 +145,7 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
     h->gate = TAKE(c->gate);
     h->principal = principal_ref(p);
     h->credential = c->credential;
+    h->cert_id = c->cert_id;
     h->is_resumed = c->is_resumed;
     h->token_wall_ms = c->token_wall_ms;
     h->certificate_wall_ms = c->lane.ends_wall_ms;
@@ -180,10 +181,26 @@ void login_go_home(struct worker *w, struct conn *c, const struct principal *p)
 
 /* ---- ways in ---- */
 
+static void refuse_revoked(struct worker *w, struct conn *c)
+{
+    struct event e = event_of(w, EVENT_revoked, c);
+    EVENT_TEXT(&e, principal, slice_text(c->cert_name));
+    event_reason(&e,
+                 "the certificate that %s showed is revoked. Give it a new one: `sallyport device "
+                 "rotate %s`",
+                 c->cert_name, c->cert_name);
+    count_add(&counts(w)->refused_revoked, 1);
+    login_refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
+}
+
 static void login_x509(struct worker *w, struct conn *c)
 {
     const struct directory_entry *entry = NULL;
     const struct credential *credential = NULL;
+    if (realm_revokes(w->realm, &c->cert_id)) {
+        refuse_revoked(w, c);
+        return;
+    }
     if (late_is(c->lane.ends_wall_ms, w->wall_ms)) {
         lane_login(w, c);
         return;
@@ -198,6 +215,10 @@ static void login_x509(struct worker *w, struct conn *c)
     }
     if (err == ERR_DENIED) {
         login_refuse_inactive(w, c, entry);
+        return;
+    }
+    if (credential != NULL && credential_is_revoked(credential)) {
+        refuse_revoked(w, c);
         return;
     }
     struct event e =

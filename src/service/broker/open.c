@@ -468,6 +468,9 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
 
 bool credential_stands(const struct worker *w, const struct conn *c, const struct principal *p)
 {
+    if (realm_revokes(w->realm, &c->cert_id)) {
+        return false;
+    }
     if (p->is_anonymous || c->credential == 0) {
         return true;
     }
@@ -501,7 +504,8 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
 {
     if (!credential_stands(w, c, principal)) {
         refuse_open(w, c, EVENT_revoked, MQTT_NOT_AUTHORIZED, slice_text(principal->name),
-                    "its credential was replaced while it connected. Use the newest bundle");
+                    "its credential was replaced or revoked while it connected. Use the newest "
+                    "bundle");
         return;
     }
     if (c->entrance->is_moved) {
@@ -572,6 +576,7 @@ void handover_arrived(struct worker *w, struct handover *h)
     c->gate = TAKE(h->gate);
     c->unread = h->unread;
     c->credential = h->credential;
+    c->cert_id = h->cert_id;
     c->is_resumed = h->is_resumed;
     c->token_wall_ms = h->token_wall_ms;
     c->lane.ends_wall_ms = h->certificate_wall_ms;

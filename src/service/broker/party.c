@@ -70,11 +70,11 @@ enum err party_accept(struct link *l, const struct net_peer *peer, uint64_t unti
 void party_present(struct link *l, struct slice name, const struct x509_info *cert)
 {
     if (l->coap != NULL) {
-        coap_stream_present(l->coap, name, &cert->spki, stream_version(l->stream),
+        coap_stream_present(l->coap, name, &cert->spki, &cert->id, stream_version(l->stream),
                             stream_cipher(l->stream));
         coap_stream_certificate_ends(l->coap, cert->not_after_wall_ms);
     } else {
-        worker_present(l->driver->worker, l->conn, name, &cert->spki);
+        worker_present(l->driver->worker, l->conn, name, &cert->spki, &cert->id);
         worker_certificate_ends(l->driver->worker, l->conn, cert->not_after_wall_ms);
     }
 }

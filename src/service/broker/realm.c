@@ -12,6 +12,14 @@ MUST_USE enum err realm_new_trusting(const struct directory_version *directory,
                                      const struct policy *policy, const struct trust *trust,
                                      const struct realm **ret)
 {
+    const struct realm_lists none = {NULL, NULL};
+    return realm_new_revoking(directory, policy, trust, &none, ret);
+}
+
+MUST_USE enum err realm_new_revoking(const struct directory_version *directory,
+                                     const struct policy *policy, const struct trust *trust,
+                                     const struct realm_lists *lists, const struct realm **ret)
+{
     struct realm *r = mem_zalloc(sizeof(*r));
     if (r == NULL) {
         return ERR_NOMEM;
@@ -21,6 +29,8 @@ MUST_USE enum err realm_new_trusting(const struct directory_version *directory,
     r->directory = directory_version_ref(directory);
     r->policy = policy_ref(policy);
     r->trust = trust != NULL ? trust_ref(trust) : NULL;
+    r->own_list = lists->own != NULL ? crl_set_ref(lists->own) : NULL;
+    r->extra_list = lists->extra != NULL ? crl_set_ref(lists->extra) : NULL;
     *ret = r;
     return OK;
 }
@@ -43,6 +53,8 @@ const struct realm *realm_unref(const struct realm *r)
         directory_version_unref(r->directory);
         policy_unref(r->policy);
         trust_unref(r->trust);
+        crl_set_unref(r->own_list);
+        crl_set_unref(r->extra_list);
         mem_free((void *)(uintptr_t)r);
     }
     return NULL;

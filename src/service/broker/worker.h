@@ -102,8 +102,9 @@ struct worker *worker_free(struct worker *w);
 MUST_USE enum err worker_accept(struct worker *w, const struct entrance *entrance, const char *peer,
                                 void *transport, uint64_t now_ms, uint64_t *ret_conn);
 /* worker_present - TLS has proven that the client owns the certificate of this name
- * (security/identity) and key. */
-void worker_present(struct worker *w, uint64_t conn, struct slice name, const struct digest *spki);
+ * (security/identity), key and id (x509_info). */
+void worker_present(struct worker *w, uint64_t conn, struct slice name, const struct digest *spki,
+                    const struct digest *id);
 /* worker_certificate_ends - when that certificate ends; 0: not known. It may have, already. */
 void worker_certificate_ends(struct worker *w, uint64_t conn, int64_t ends_wall_ms);
 /* worker_resumed - its TLS handshake was done by a ticket; for the event of its login. */

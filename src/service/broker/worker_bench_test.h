@@ -473,7 +473,7 @@ static inline bool arrives(struct bench *b, struct party *p, unsigned worker, co
         p->conn = 0;
         return false;
     }
-    worker_present(b->workers[worker], p->conn, slice_text(name), &spki);
+    worker_present(b->workers[worker], p->conn, slice_text(name), &spki, &spki);
     return true;
 }
 

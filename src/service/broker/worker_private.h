@@ -88,7 +88,7 @@ struct conn {
     bool has_cert, is_resumed, is_clean_end, has_published, is_abandoned, is_shed;
     uint64_t hello_lsn;          /* CONNACK, and all behind it, waits until this is committed */
     enum mqtt_reason closed_for; /* MQTT_SUCCESS: nothing that we said */
-    struct digest spki;
+    struct digest spki, cert_id; /* of the certificate it showed; zeros: none */
     char cert_name[PRINCIPAL_NAME_MAX + 1];
     char peer[56];
     uint64_t reported_rate_ms;
@@ -367,7 +367,8 @@ void auth_answered(struct worker *w, struct conn *c, struct slice data);
 void reauth_event(struct worker *w, struct conn *c, const struct mqtt_auth *m);
 
 /* open.c */
-/* credential_stands - is what let c in still a live credential of this principal? */
+/* credential_stands - is what let c in still a live credential of this principal, and is its
+ * certificate taken back by no list? */
 bool credential_stands(const struct worker *w, const struct conn *c, const struct principal *p);
 void open_here(struct worker *w, struct conn *c, const struct principal *principal);
 void handover_arrived(struct worker *w, struct handover *h);

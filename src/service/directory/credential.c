@@ -171,6 +171,8 @@ static enum err copy_of(const struct credential *c, struct credential **ret)
         copy->scram = c->scram;
     } else if (c->kind == CREDENTIAL_OSCORE) {
         copy->kid = c->kid;
+    } else if (c->kind == CREDENTIAL_X509) {
+        copy->cert = c->cert;
     } else {
         memcpy(copy->phc, c->phc, sizeof copy->phc);
     }
@@ -253,6 +255,23 @@ bool credential_waits(const struct credential *c)
 {
     return c->is_unconfirmed &&
            atomic_load_explicit(&counted(c)->used_wall_ms, memory_order_relaxed) == 0;
+}
+
+bool credential_is_revoked(const struct credential *c)
+{
+    return c->kind == CREDENTIAL_X509 && c->cert.revoked_wall_ms != 0;
+}
+
+enum err credential_taken_back(const struct credential *c, unsigned reason, int64_t now_wall_ms,
+                               const struct credential **ret)
+{
+    const struct credential *copy = NULL;
+    TRY(credential_until(c, now_wall_ms < c->expires_wall_ms ? now_wall_ms : c->expires_wall_ms,
+                         &copy));
+    counted(copy)->cert.reason = (uint8_t)reason;
+    counted(copy)->cert.revoked_wall_ms = now_wall_ms;
+    *ret = copy;
+    return OK;
 }
 
 void credential_used(const struct credential *c, int64_t now_wall_ms)

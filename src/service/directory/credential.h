@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "base/slice.h"
 #include "security/crypto/digest.h"
+#include "security/crypto/serial.h"
 #include "security/password/password.h"
 #include "security/password/psk.h"
 #include "security/password/scram.h"
@@ -52,6 +53,11 @@ struct credential {
             struct scram_keys keys;
         } scram;               /* CREDENTIAL_SCRAM */
         struct oscore_kid kid; /* CREDENTIAL_OSCORE: what the device calls itself */
+        struct {
+            struct serial serial;    /* n 0: not known */
+            uint8_t reason;          /* enum crl_reason */
+            int64_t revoked_wall_ms; /* 0: it is not */
+        } cert;                      /* CREDENTIAL_X509 */
     };
     const struct credential_guard
         *guard; /* CREDENTIAL_PSK, CREDENTIAL_OSCORE: hides what follows */
@@ -76,6 +82,8 @@ bool credential_is_live(const struct credential *c, int64_t now_wall_ms);
 void credential_opaque(const struct random_source *random, char ret[CREDENTIAL_IDENTITY_BYTES]);
 /* credential_waits - its rotation is not confirmed: the device has not used it yet. */
 bool credential_waits(const struct credential *c);
+/* credential_is_revoked - a certificate that was taken back; it is not live either. */
+bool credential_is_revoked(const struct credential *c);
 /* credential_psk - the key of a CREDENTIAL_PSK in the clear, into dst; the caller wipes it, all of
  * it: behind *ret_n bytes there is the mask. *ret_n is 0 for another kind, and for NULL, which is
  * nobody's: asked about all the same, so that unknown and wrong identities cost the same.

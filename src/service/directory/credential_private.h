@@ -29,6 +29,9 @@ MUST_USE enum err credential_until(const struct credential *c, int64_t expires_w
 
 /* credential_confirmed - the same with its own end. ERR_NOMEM. */
 MUST_USE enum err credential_confirmed(const struct credential *c, const struct credential **ret);
+/* credential_taken_back - the same certificate, revoked now (> 0). ERR_NOMEM. */
+MUST_USE enum err credential_taken_back(const struct credential *c, unsigned reason,
+                                        int64_t now_wall_ms, const struct credential **ret);
 
 /* credential_kept - the writer saved this time of last use. */
 void credential_kept(const struct credential *c, int64_t used_wall_ms);

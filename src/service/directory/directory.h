@@ -96,6 +96,7 @@ struct directory_secret {
     enum credential_kind kind;
     int64_t expires_wall_ms; /* CREDENTIAL_NEVER, or a time to come */
     struct digest spki;
+    struct serial serial;  /* of the certificate; n 0: not known */
     struct slice password; /* plain; checked for quality, then hashed. CREDENTIAL_SCRAM: one that
                             * password_generate made */
     struct slice psk;
@@ -201,6 +202,19 @@ MUST_USE enum err directory_set_role(struct directory *d, struct slice name, str
  * gateway is revoked, or they are one. */
 MUST_USE enum err directory_assign(struct directory *d, struct slice name, struct slice gateway,
                                    struct why *why);
+/*
+ * directory_revoke_certificate - certificates of this principal end now, for good; its other
+ * credentials stay
+ *
+ * serial  which one; NULL: all that it has and that are not revoked yet.
+ * reason  enum crl_reason.
+ *
+ * OK with *ret_n 0: it was revoked already. ERR_NOT_FOUND with *why: no such principal, or it has
+ * no such certificate. Errors of saving.
+ */
+MUST_USE enum err directory_revoke_certificate(struct directory *d, struct slice name,
+                                               const struct serial *serial, unsigned reason,
+                                               int64_t now_wall_ms, size_t *ret_n, struct why *why);
 
 /* directory_keep_uses - saves when credentials were last used, where that changed; now and then,
  * and before the end. Costs a look at each principal. */

@@ -97,8 +97,10 @@ enum err credential_make(const struct directory *d, struct directory_version *v,
     }
     c->expires_wall_ms = s->expires_wall_ms;
     c->fingerprint = fingerprint;
-    c->spki = s->kind == CREDENTIAL_X509 ? s->spki : c->spki;
-    if (s->kind == CREDENTIAL_PASSWORD) {
+    if (s->kind == CREDENTIAL_X509) {
+        c->spki = s->spki;
+        c->cert.serial = s->serial;
+    } else if (s->kind == CREDENTIAL_PASSWORD) {
         TRY(password_hash(s->password, c->phc));
     } else if (s->kind == CREDENTIAL_PSK) {
         TRY(credential_set_psk(c, d->guard, s->psk));
@@ -421,6 +423,51 @@ enum err directory_renew(struct directory *d, const struct directory_renewal *o,
         list.items[list.n++] = credential_ref(fresh);
     }
     return entry_replace(d, &next, e, PRINCIPAL_ACTIVE, (struct slice){0}, list.items, list.n);
+}
+
+/* ---- certificates ---- */
+
+static bool is_meant(const struct credential *c, const struct serial *serial)
+{
+    return c->kind == CREDENTIAL_X509 &&
+           (serial == NULL || slice_equal(serial_slice(&c->cert.serial), serial_slice(serial)));
+}
+
+enum err directory_revoke_certificate(struct directory *d, struct slice name,
+                                      const struct serial *serial, unsigned reason,
+                                      int64_t now_wall_ms, size_t *ret_n, struct why *why)
+{
+    AUTO(version_autofree) struct directory_version *next = NULL;
+    TRY(change_begin(d, &next));
+    const struct directory_entry *e = directory_find(next, name);
+    AUTO(credential_list_done) struct credential_list list = {0};
+    size_t n_meant = 0, n_changed = 0;
+    for (size_t i = 0; e != NULL && i < e->n_credentials; i++) {
+        const struct credential *c = e->credentials[i];
+        bool changes = is_meant(c, serial) && !credential_is_revoked(c);
+        n_meant += is_meant(c, serial) ? 1 : 0;
+        n_changed += changes ? 1 : 0;
+        if (changes) {
+            TRY(credential_taken_back(c, reason, now_wall_ms, &list.items[list.n]));
+        } else {
+            list.items[list.n] = credential_ref(c);
+        }
+        list.n++;
+    }
+    if (n_meant == 0) {
+        struct slice shown = slice_head(name, PRINCIPAL_NAME_MAX);
+        why_set(why, "%s%.*s%s", e != NULL ? "" : "there is no device ", SLICE_ARG(shown),
+                e == NULL        ? ""
+                : serial != NULL ? " has no certificate of this serial; `device show` names those "
+                                   "it has"
+                                 : " has no certificate");
+        return ERR_NOT_FOUND;
+    }
+    if (n_changed > 0) {
+        TRY(entry_replace(d, &next, e, e->principal->status, slice_text(e->reason), list.items, list.n));
+    }
+    *ret_n = n_changed;
+    return OK;
 }
 
 /* ---- policy ---- */

@@ -83,7 +83,7 @@ static json_t *credential_to_json(const struct credential *c)
     switch (c->kind) {
     case CREDENTIAL_X509:
         digest_hex(&c->spki, hex);
-        ok = ok && set(json, "spki", json_string(hex));
+        ok = ok && set(json, "spki", json_string(hex)) && certificate_to_json(c, json);
         break;
     case CREDENTIAL_PASSWORD:
         ok = ok && set(json, "phc", json_string(c->phc));
@@ -399,6 +399,7 @@ static enum err read_credential(const struct credential_guard *guard, json_t *js
     json_int_t expires = CREDENTIAL_NEVER;
     const char *kind_name = NULL;
     const char *fingerprint = NULL;
+    json_t *cert = NULL;
     struct secrets s = {0};
     json_t *life = NULL;
     enum credential_kind kind;
@@ -406,7 +407,7 @@ static enum err read_credential(const struct credential_guard *guard, json_t *js
                        "{s:I, s:I, s:I, s?I, s:s, s:s, s?o, s?o, s?o, s?o, s?o, s?o}", "id", &id,
                        "created", &created, "used", &used, "expires", &expires, "kind", &kind_name,
                        "fingerprint", &fingerprint, "spki", &s.spki, "phc", &s.phc, "psk", &s.psk,
-                       "scram", &s.scram, "oscore", &s.oscore, "life", &life) != 0) {
+                       "scram", &s.scram, "oscore", &s.oscore, "life", &life, "cert", &cert) != 0) {
         return unpack_failed();
     }
     if (id <= 0 || !credential_kind_find(slice_text(kind_name), &kind)) {
@@ -424,6 +425,7 @@ static enum err read_credential(const struct credential_guard *guard, json_t *js
     }
     TRY(read_secret(c, guard, &s));
     TRY(life_from_json(life, c));
+    TRY(cert != NULL ? certificate_from_json(cert, c) : OK);
     *ret = TAKE(c);
     return OK;
 }

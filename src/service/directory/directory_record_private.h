@@ -75,6 +75,14 @@ MUST_USE enum err roster_record_write(const struct roster_page *p, struct buf *r
 /* roster_record_read - all but `page`, which the entry's id says. */
 MUST_USE enum err roster_record_read(struct slice text, struct roster_page *ret);
 
+/* ---- which certificate a credential is, and whether it was revoked: member "cert", which records
+ * of former versions do not have (certificate_record.c) ---- */
+
+/* certificate_to_json - adds it to the credential's object, when there is something to say. false:
+ * no memory. */
+bool certificate_to_json(const struct credential *c, json_t *object);
+MUST_USE enum err certificate_from_json(json_t *json, struct credential *c);
+
 /* ---- parts that the file of former versions shares (directory_file.c) ---- */
 
 MUST_USE enum err record_parse(struct slice text, json_t **ret);

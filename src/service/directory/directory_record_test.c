@@ -21,7 +21,9 @@
     "{\"id\":4,\"kind\":\"oscore\",\"created\":5,\"used\":0,\"fingerprint\":\"" H64                \
     "\",\"oscore\":\"" hex "\"}"
 #define OSCORE_24 "000102030405060708090a0b0c0d0e0f1011121314151617"
-#define SALT      "00112233445566778899aabbccddeeff"
+#define CERT(serial, revoked, reason)                                                              \
+    "{\"serial\":\"" serial "\",\"revoked\":" revoked ",\"reason\":" reason "}"
+#define SALT "00112233445566778899aabbccddeeff"
 #define PRINCIPAL(name, more, credentials)                                                         \
     "{\"attrs\":{\"site\":\"a\"},\"credentials\":[" credentials                                    \
     "],\"id\":1,\"epoch\":3,\"name\":\"" name "\",\"role\":\"r\",\"status\":\"disabled\","         \
@@ -46,6 +48,8 @@ static const struct {
     {PRINCIPAL_RECORD,
      PRINCIPAL("a", "", PSK "," X509("") "," SCRAM(SALT, "4096", "") "," OSCORE(OSCORE_24 "abcd"))},
     {PRINCIPAL_RECORD, PRINCIPAL("a", ",\"gateway\":7", PSK)},
+    {PRINCIPAL_RECORD, PRINCIPAL("a", "", X509(",\"cert\":" CERT("4a01ff", "0", "0")))},
+    {PRINCIPAL_RECORD, PRINCIPAL("a", "", X509(",\"cert\":" CERT("", "6", "1")))},
     {EXCEPTION_RECORD, EXCEPTION("")},
     {HEAD_RECORD, HEAD("1,2", "3,4", "")},
     {ROSTER_RECORD, ROSTER(ZEROS60 "1,2,9,0")},
@@ -144,6 +148,21 @@ static void refused(void **state)
          PRINCIPAL("a", "", OSCORE(OSCORE_24 "0102030405060708"))},
         {"oscore not in hexadecimal", PRINCIPAL_RECORD,
          PRINCIPAL("a", "", OSCORE(OSCORE_24 "xyz0"))},
+        {"serial of a password", PRINCIPAL_RECORD,
+         PRINCIPAL(
+             "a", "",
+             "{\"id\":1,\"kind\":\"psk\",\"created\":5,\"used\":0,\"fingerprint\":\"" H64
+             "\",\"psk\":\"6162636465666768696a6b6c6d6e6f70\",\"cert\":" CERT("01", "0", "0") "}")},
+        {"serial too long", PRINCIPAL_RECORD,
+         PRINCIPAL("a", "", X509(",\"cert\":" CERT("01" OSCORE_24, "0", "0")))},
+        {"serial that is none", PRINCIPAL_RECORD,
+         PRINCIPAL("a", "", X509(",\"cert\":" CERT("0", "0", "0")))},
+        {"revoked before all time", PRINCIPAL_RECORD,
+         PRINCIPAL("a", "", X509(",\"cert\":" CERT("01", "-1", "0")))},
+        {"no such reason", PRINCIPAL_RECORD,
+         PRINCIPAL("a", "", X509(",\"cert\":" CERT("01", "1", "11")))},
+        {"unknown member of cert", PRINCIPAL_RECORD,
+         PRINCIPAL("a", "", X509(",\"cert\":" CERT("01", "1", "1,\"x\":1")))},
         {"trailing", EXCEPTION_RECORD, EXCEPTION("") "x"},
         {"unknown member of an exception", EXCEPTION_RECORD, EXCEPTION(",\"x\":1")},
         {"unknown member of the head", HEAD_RECORD, HEAD("", "", ",\"x\":1")},

@@ -489,14 +489,11 @@ enum err directory_login_x509(const struct directory_version *v, struct slice na
         *ret_entry = entry;
         return ERR_DENIED;
     }
-    if (!credential_is_live(credential, now_wall_ms)) {
-        return ERR_EXPIRED;
-    }
     *ret_entry = entry;
     if (ret_credential != NULL) {
         *ret_credential = credential;
     }
-    return OK;
+    return credential_is_live(credential, now_wall_ms) ? OK : ERR_EXPIRED;
 }
 
 /* Whoever a name is: somebody, or a decoy in the place of nobody. */

@@ -104,8 +104,9 @@ const struct directory_entry *directory_page(const struct directory_version *v, 
  *
  * name  from identity_from_x509. ret_credential may be NULL.
  * ERR_AUTH: unknown name, unknown key, another principal's key; ERR_EXPIRED: the credential's time
- * is over; ERR_DENIED: disabled or revoked (the entry's reason says why; *ret_entry is written then
- * too, for the event).
+ * is over, or it was revoked (credential_is_revoked of *ret_credential; both are written then too);
+ * ERR_DENIED: disabled or revoked (the entry's reason says why; *ret_entry is written then too, for
+ * the event).
  */
 MUST_USE enum err directory_login_x509(const struct directory_version *v, struct slice name,
                                        const struct digest *spki, int64_t now_wall_ms,

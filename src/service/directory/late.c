@@ -57,6 +57,12 @@ enum err late_look(const struct directory_version *v, const struct late_claim *c
         *ret_entry = entry;
         return ERR_DENIED;
     }
+    if (credential_is_revoked(credential)) {
+        why_set(why,
+                "the certificate of %s is revoked. Give it a new one: `sallyport device rotate %s`",
+                name, name);
+        return ERR_EXPIRED;
+    }
     if (now_wall_ms - claim->ends_wall_ms > (int64_t)grace_s * 1000) {
         why_set(why,
                 "the certificate of %s ended %s, longer ago than renewal_grace lets it renew. Give "

@@ -16,6 +16,7 @@
 struct late_claim {
     struct slice name;
     const struct digest *spki;
+    const struct digest *id; /* which it is, for lists of revoked ones; not read by late_look */
     int64_t ends_wall_ms;
 };
 

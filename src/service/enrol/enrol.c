@@ -176,8 +176,10 @@ static enum err enter(struct enrol_case *c, const struct authority_certificate *
                       const struct granted *granted, int64_t overlap_ms, struct why *why)
 {
     struct slice name = slice_text(c->name);
-    struct directory_secret secret = {
-        .kind = CREDENTIAL_X509, .expires_wall_ms = cert->not_after_wall_ms, .spki = cert->spki};
+    struct directory_secret secret = {.kind = CREDENTIAL_X509,
+                                      .expires_wall_ms = cert->not_after_wall_ms,
+                                      .spki = cert->spki,
+                                      .serial = authority_serial_plain(&cert->serial)};
     const struct directory_entry *mine = directory_find(c->version, name);
     const struct directory_entry *owner = directory_find_spki(c->version, &cert->spki);
     if (owner != NULL && owner == mine) {

@@ -6,6 +6,7 @@
 #include "service/broker/handed.h"
 #include "service/enrol/est.h"
 #include "service/enrol/whoami.h"
+#include "service/pki/status_door.h"
 
 struct http_conn {
     struct list_node node; /* in door->conns */
@@ -132,6 +133,15 @@ static void say_text(struct http_conn *c, unsigned status, const char *text)
     say(c, &a);
 }
 
+static void say_allowed(struct http_conn *c, const char *methods)
+{
+    struct http_answer a = {.status = 405,
+                            .type = "text/plain",
+                            .body = slice_text("another method.\n"),
+                            .fields = {{"Allow", methods}}};
+    say(c, &a);
+}
+
 static void say_der(struct http_conn *c, const char *type, struct slice der)
 {
     AUTO(buf_done) struct buf text = {0};
@@ -204,22 +214,22 @@ static void answer(struct http_conn *c, struct enrolment *e)
 
 /* ---- requests ---- */
 
-static bool is_type(const struct http1_request *r, const char *type)
+/* Without its parameters; empty: there is none. */
+static struct slice type_of(const struct http1_request *r)
 {
     struct slice field;
     bool more;
     if (!http1_request_find(r, "Content-Type", &field)) {
-        return false;
+        return (struct slice){0};
     }
     struct slice bare = slice_cut(&field, ';', &more);
     while (bare.n > 0 && bare.p[bare.n - 1] == ' ') {
         bare = slice_head(bare, bare.n - 1);
     }
-    return slice_is(bare, type);
+    return bare;
 }
 
-static enum err fill(struct http_conn *c, const struct http_request *r, struct enrolment *e,
-                     unsigned *ret_status, const char **ret_why)
+static void come_from(const struct http_conn *c, struct enrolment *e)
 {
     const struct http_door *d = c->door;
     e->worker = worker_index(d->setup.worker);
@@ -229,6 +239,12 @@ static enum err fill(struct http_conn *c, const struct http_request *r, struct e
     e->protocol = EVENT_PROTOCOL_https;
     e->peer = c->peer;
     (void)slice_to_text(slice_text(d->setup.entrance->name), e->listener, sizeof e->listener);
+}
+
+static enum err fill(struct http_conn *c, const struct http_request *r, struct enrolment *e,
+                     unsigned *ret_status, const char **ret_why)
+{
+    come_from(c, e);
     *ret_status = 400;
     *ret_why = "the body is no base64 of a certificate request (PKCS#10, DER)";
     TRY(est_body(r->body, ENROLMENT_CSR_MAX, &e->csr_der));
@@ -239,13 +255,31 @@ static enum err fill(struct http_conn *c, const struct http_request *r, struct e
     return buf_append(&e->current_der, buf_slice(&c->leaf_der), ENROLMENT_CERT_MAX);
 }
 
-static void ask(struct http_conn *c, const struct http_request *r)
+/* Takes e. */
+static void hand_in(struct http_conn *c, struct enrolment *e)
 {
     struct http_door *d = c->door;
+    enum err err = ERR_UNSUPPORTED;
+    if (d->setup.ask != NULL) {
+        err = d->setup.ask(d->setup.ctx, e);
+    } else {
+        enrolment_free(e);
+    }
+    if (err != OK) {
+        count_add(&d->setup.counters->refused_limit, 1);
+        say_text(c, 503, "too many devices enrol at once: come again");
+        return;
+    }
+    c->is_asking = true;
+    c->answer_until_ms = d->now_ms + HTTP_DOOR_ANSWER_MS;
+}
+
+static void ask(struct http_conn *c, const struct http_request *r)
+{
     AUTO(enrolment_autofree) struct enrolment *e = NULL;
     unsigned status = 503;
     const char *why = "the server is short of memory: come again";
-    if (!is_type(&r->head, EST_CSR_TYPE)) { /* SPEC: RFC7030 4.2.1 */
+    if (!slice_is(type_of(&r->head), EST_CSR_TYPE)) { /* SPEC: RFC7030 4.2.1 */
         say_text(c, 415, "a certificate request is sent as application/pkcs10");
         return;
     }
@@ -257,14 +291,63 @@ static void ask(struct http_conn *c, const struct http_request *r)
         say_text(c, err == ERR_NOMEM ? 503 : status, why);
         return;
     }
-    err = d->setup.ask != NULL ? d->setup.ask(d->setup.ctx, TAKE(e)) : ERR_UNSUPPORTED;
+    hand_in(c, TAKE(e));
+}
+
+/* ---- what the authority says of its certificates: to anybody, for it is signed ---- */
+
+static void ask_status(struct http_conn *c, const struct status_question *q)
+{
+    AUTO(enrolment_autofree) struct enrolment *e = NULL;
+    enum err err = enrolment_new(&e);
+    c->want = ENROLMENT_STATUS;
+    if (err == OK) {
+        come_from(c, e);
+        e->status_kind = q->kind;
+        err = buf_append(&e->csr_der, slice_of(q->ocsp_der, q->n), OCSP_REQUEST_MAX);
+    }
     if (err != OK) {
-        count_add(&d->setup.counters->refused_limit, 1);
-        say_text(c, 503, "too many devices enrol at once: come again");
+        say_text(c, 503, "the server is short of memory: come again");
         return;
     }
-    c->is_asking = true;
-    c->answer_until_ms = d->now_ms + HTTP_DOOR_ANSWER_MS;
+    hand_in(c, TAKE(e));
+}
+
+/* false: it asks for something else. */
+static bool serve_status(struct http_conn *c, const struct http_request *r)
+{
+    struct status_question q;
+    const char *allow = NULL;
+    const struct status_request asked = {
+        .method = r->head.method, .path = r->path, .type = type_of(&r->head), .body = r->body};
+    enum err err = status_door_find(&asked, &q, &allow);
+    if (err == ERR_NOT_FOUND) {
+        return false;
+    }
+    if (err == OK) {
+        ask_status(c, &q);
+    } else if (err == ERR_UNSUPPORTED) {
+        say_allowed(c, allow);
+    } else if (err == ERR_PROTOCOL) {
+        say_text(c, 415, "a question is sent as application/ocsp-request");
+    } else if (err == ERR_TOO_LARGE) {
+        say_text(c, 413, "the question is too long");
+    } else {
+        say_text(c, 400, "the path is no base64 of an OCSPRequest (DER)");
+    }
+    return true;
+}
+
+static void say_status(struct http_conn *c, const struct enrolment *e)
+{
+    if (e->result != ENROLMENT_ISSUED) {
+        say_text(c, 503, "the authority does not answer now: come again");
+    } else if (e->certs_der.n > HTTP_DOOR_LIST_MAX) {
+        say_text(c, 503, "the list is larger than what this port gives: ask by /ocsp");
+    } else {
+        struct http_answer a = {.status = 200, .type = e->type, .body = buf_slice(&e->certs_der)};
+        say(c, &a);
+    }
 }
 
 /* Names and ports of this server, for who was certified on this very connection. */
@@ -317,6 +400,9 @@ static void serve(struct http_conn *c, const struct http_request *r)
         say_who(c, r);
         return;
     }
+    if (serve_status(c, r)) {
+        return;
+    }
     enum err err = est_find(r->path, &o, &why);
     if (err != OK) {
         say_text(c, err == ERR_UNSUPPORTED ? 501 : 404,
@@ -326,11 +412,7 @@ static void serve(struct http_conn *c, const struct http_request *r)
         return;
     }
     if (!slice_is(r->head.method, est_method(o))) {
-        struct http_answer a = {.status = 405,
-                                .type = "text/plain",
-                                .body = slice_text("another method.\n"),
-                                .fields = {{"Allow", est_method(o)}}};
-        say(c, &a);
+        say_allowed(c, est_method(o));
         return;
     }
     switch (o) {
@@ -480,7 +562,11 @@ static void answered(struct http_door *d, struct enrolment *e)
     }
     c->is_asking = false;
     c->answer_until_ms = UINT64_MAX;
-    answer(c, e);
+    if (c->want == ENROLMENT_STATUS) {
+        say_status(c, e);
+    } else {
+        answer(c, e);
+    }
     take(c, (struct slice){0});
 }
 

@@ -8,6 +8,7 @@
 #ifndef SERVICE_ENROL_HTTP_DOOR_H
 #define SERVICE_ENROL_HTTP_DOOR_H
 
+#include "engine/http_server.h"
 #include "security/crypto/x509.h"
 #include "service/broker/enrolment.h"
 #include "service/broker/worker.h"
@@ -15,7 +16,10 @@
 /* Where `enrol join` finds what EST does not say. */
 #define HTTP_DOOR_BUNDLE "/.well-known/sallyport/bundle"
 
-enum { HTTP_DOOR_ANSWER_MS = 15 * 1000 /* that a decision may take */ };
+enum {
+    HTTP_DOOR_ANSWER_MS = 15 * 1000,            /* that a decision may take */
+    HTTP_DOOR_LIST_MAX = HTTP_ANSWER_MAX - 1024 /* bytes of a revocation list that is given */
+};
 
 struct http_door;
 struct http_conn;

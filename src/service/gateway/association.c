@@ -265,6 +265,18 @@ static void refuse_x509(struct coap_door *d, const struct net_peer *peer, const 
     door_report(d, &e);
 }
 
+static void refuse_revoked(struct coap_door *d, const struct net_peer *peer, struct slice name)
+{
+    struct event e = stranger_event(d, EVENT_revoked, peer, name);
+    e.is_claimed = false;
+    event_reason(&e,
+                 "the certificate that %.*s showed is revoked. Give it a new one: `sallyport device "
+                 "rotate %.*s`",
+                 SLICE_ARG(name), SLICE_ARG(name));
+    count_add(&d->setup.counters->refused_revoked, 1);
+    door_report(d, &e);
+}
+
 static enum err who_is_late(struct coap_door *d, const struct net_peer *peer,
                             const struct late_claim *claim,
                             const struct directory_entry **ret_entry,
@@ -288,28 +300,38 @@ enum err association_who(struct coap_door *d, const struct net_peer *peer,
                          const struct late_claim *claim, const struct directory_entry **ret_entry,
                          const struct credential **ret_credential, bool *ret_is_late)
 {
+    const struct realm *realm = worker_realm(d->setup.worker);
     const struct directory_entry *entry = NULL;
+    const struct credential *credential = NULL;
     enum err err;
     *ret_is_late = late_is(claim->ends_wall_ms, d->wall_ms);
+    if (realm_revokes(realm, claim->id)) {
+        refuse_revoked(d, peer, claim->name);
+        return ERR_DENIED;
+    }
     if (*ret_is_late) {
-        err = who_is_late(d, peer, claim, &entry, ret_credential);
+        err = who_is_late(d, peer, claim, &entry, &credential);
     } else {
-        err = directory_login_x509(worker_realm(d->setup.worker)->directory, claim->name,
-                                   claim->spki, d->wall_ms, &entry, ret_credential);
+        err = directory_login_x509(realm->directory, claim->name, claim->spki, d->wall_ms, &entry,
+                                   &credential);
     }
     if (err == ERR_DENIED) {
         report_inactive(d, peer, entry, false);
+    } else if (credential != NULL && credential_is_revoked(credential)) {
+        refuse_revoked(d, peer, claim->name);
+        err = ERR_DENIED;
     } else if (err != OK && !*ret_is_late) {
         char name[IDENTITY_NAME_BYTES] = "";
         (void)slice_to_text(claim->name, name, sizeof(name));
         refuse_x509(d, peer, name, err);
     }
     *ret_entry = entry;
+    *ret_credential = credential;
     return err;
 }
 
 static enum err who_by_x509(struct coap_door *d, const struct dtls_info *info,
-                            const struct directory_entry **ret_entry,
+                            struct digest *ret_id, const struct directory_entry **ret_entry,
                             const struct credential **ret_credential, bool *ret_is_late)
 {
     AUTO(x509_autofree) struct x509 *x = NULL;
@@ -328,8 +350,10 @@ static enum err who_by_x509(struct coap_door *d, const struct dtls_info *info,
         door_report(d, &e);
         return err;
     }
+    *ret_id = x509_info(x)->id;
     struct late_claim claim = {.name = slice_text(name),
                                .spki = &x509_info(x)->spki,
+                               .id = ret_id,
                                .ends_wall_ms = x509_info(x)->not_after_wall_ms};
     return association_who(d, &info->peer, &claim, ret_entry, ret_credential, ret_is_late);
 }
@@ -369,7 +393,7 @@ static void report_unwelcome(struct coap_door *d, const struct dtls_info *info)
 }
 
 static enum err who_is(struct coap_door *d, const struct dtls_info *info,
-                       const struct directory_entry **ret_entry,
+                       struct digest *ret_cert_id, const struct directory_entry **ret_entry,
                        const struct credential **ret_credential, bool *ret_is_late)
 {
     bool by_psk = info->psk_identity.n > 0;
@@ -381,7 +405,7 @@ static enum err who_is(struct coap_door *d, const struct dtls_info *info,
         return ERR_AUTH;
     }
     return by_psk ? who_by_psk(d, info, ret_entry, ret_credential)
-                  : who_by_x509(d, info, ret_entry, ret_credential, ret_is_late);
+                  : who_by_x509(d, info, ret_cert_id, ret_entry, ret_credential, ret_is_late);
 }
 
 static enum err open_endpoint(struct association *a)
@@ -519,11 +543,13 @@ static enum err admit(struct coap_door *d, const struct dtls_info *info)
     const struct credential *credential = NULL;
     struct association *a = NULL;
     bool is_late = false;
-    TRY(who_is(d, info, &entry, &credential, &is_late));
+    struct digest cert_id = {{0}};
+    TRY(who_is(d, info, &cert_id, &entry, &credential, &is_late));
     const char *words = info->credential != 0      ? "OSCORE"
                         : info->psk_identity.n > 0 ? "DTLS 1.2 with a pre-shared key"
                                                    : "DTLS 1.2 with a certificate";
     TRY(association_begin(d, info, NULL, entry, credential, is_late, words, &a));
+    a->cert_id = cert_id;
     if (info->credential != 0) {
         homes_located(a, &info->peer);
     }
@@ -645,6 +671,8 @@ void association_recheck(struct association *a)
         cut_off(a, "was removed");
     } else if (entry->principal->status != PRINCIPAL_ACTIVE || a->account->is_closed) {
         cut_off(a, "is not active any more");
+    } else if (realm_revokes(worker_realm(d->setup.worker), &a->cert_id)) {
+        cut_off(a, "showed a certificate that is revoked now");
     } else if (!has_credential(a, entry)) {
         cut_off(a, "has another credential now, or this one has ended");
     } else {

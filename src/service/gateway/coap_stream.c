@@ -19,7 +19,7 @@ struct coap_stream {
     uint64_t id;
     bool has_cert, is_known, is_shed, is_told, is_late;
     struct net_peer peer;
-    struct digest spki;
+    struct digest spki, cert_id;
     int64_t ends_wall_ms;         /* of that certificate */
     const char *version, *cipher; /* static */
     char name[IDENTITY_NAME_BYTES];
@@ -218,10 +218,11 @@ void stream_follow(struct coap_stream *s)
 /* ---- who it is ---- */
 
 void coap_stream_present(struct coap_stream *s, struct slice name, const struct digest *spki,
-                         const char *version, const char *cipher)
+                         const struct digest *id, const char *version, const char *cipher)
 {
     s->has_cert = slice_to_text(name, s->name, sizeof(s->name));
     s->spki = *spki;
+    s->cert_id = *id;
     s->version = version;
     s->cipher = cipher;
 }
@@ -244,11 +245,13 @@ static enum err log_in(struct coap_stream *s)
         return ERR_AUTH;
     }
     struct late_claim claim = {
-        .name = slice_text(s->name), .spki = &s->spki, .ends_wall_ms = s->ends_wall_ms};
+        .name = slice_text(s->name), .spki = &s->spki, .id = &s->cert_id, .ends_wall_ms = s->ends_wall_ms};
     TRY(association_who(d, &s->peer, &claim, &entry, &credential, &is_late));
     (void)snprintf(words, sizeof(words), "%s with a certificate", s->version);
     struct dtls_info info = {.id = s->id, .peer = s->peer, .cipher = s->cipher};
-    return association_begin(d, &info, s, entry, credential, is_late, words, &s->a);
+    TRY(association_begin(d, &info, s, entry, credential, is_late, words, &s->a));
+    s->a->cert_id = s->cert_id;
+    return OK;
 }
 
 /* Its CSM has come. */

@@ -97,7 +97,7 @@ static enum err connects(struct street *st, unsigned who, const char *name)
     enum err err = coap_stream_open(st->door, &caller, st->f->now_ms, &c->s);
     if (err == OK && name != NULL) {
         spki_of(name, &spki);
-        coap_stream_present(c->s, slice_text(name), &spki, "TLSv1.3", "TEST");
+        coap_stream_present(c->s, slice_text(name), &spki, &spki, "TLSv1.3", "TEST");
     }
     return err;
 }
@@ -220,7 +220,7 @@ static void the_key_of_another(void **state)
     struct digest spki;
     assert_int_equal(connects(st, 0, NULL), OK);
     spki_of("dev2", &spki);
-    coap_stream_present(st->callers[0].s, slice_text("dev1"), &spki, "TLSv1.3", "TEST");
+    coap_stream_present(st->callers[0].s, slice_text("dev1"), &spki, &spki, "TLSv1.3", "TEST");
     says_csm(st, 0);
     EXPECT_CODE(next_of(&st->callers[0]), COAP_CSM);
     EXPECT_CODE(next_of(&st->callers[0]), COAP_ABORT);

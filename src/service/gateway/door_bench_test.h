@@ -656,7 +656,7 @@ static inline void mqtt_open(struct fortress *f, const char *name)
     assert_int_equal(
         worker_accept(f->workers[0], &f->mqtts, "127.0.0.1:9", &f->mqtt, f->now_ms, &f->mqtt.conn),
         OK);
-    worker_present(f->workers[0], f->mqtt.conn, slice_text(name), &spki);
+    worker_present(f->workers[0], f->mqtt.conn, slice_text(name), &spki, &spki);
     struct mqtt_connect c = {
         .version = MQTT_V5, .clean_start = true, .client_id = slice_text(name)};
     assert_int_equal(mqtt_connect_encode(&c, &w), OK);

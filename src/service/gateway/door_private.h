@@ -33,6 +33,7 @@ struct association {
     size_t backlog;                 /* bytes that the stream's socket has not taken */
     struct account *account;        /* held until the association closes */
     uint64_t credential;            /* id of the one it came in by */
+    struct digest cert_id;          /* of the certificate it showed; zeros: none */
     int64_t credential_ends_wall_ms;
     uint64_t heard_at_ms, nudged_at_ms;
     struct timer timer;
@@ -194,8 +195,8 @@ MUST_USE enum err association_begin(struct coap_door *d, const struct dtls_info 
                                     struct coap_stream *stream, const struct directory_entry *entry,
                                     const struct credential *credential, bool is_late,
                                     const char *words, struct association **ret);
-/* association_who - whose certificate is this? Errors of directory_login_x509 and late_look, which
- * have been reported. *ret_is_late: its time is over, and it may renew. */
+/* association_who - whose certificate is this? ERR_DENIED: revoked by a list; else errors of
+ * directory_login_x509 and late_look. They have been reported. *ret_is_late: its time is over, and it may renew. */
 MUST_USE enum err association_who(struct coap_door *d, const struct net_peer *peer,
                                   const struct late_claim *claim,
                                   const struct directory_entry **ret_entry,

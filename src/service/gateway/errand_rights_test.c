@@ -181,7 +181,7 @@ static void a_will_may_be_a_command(void **state)
         assert_int_equal(worker_accept(f->workers[0], &f->mqtts, "127.0.0.1:9", &f->mqtt, f->now_ms,
                                        &f->mqtt.conn),
                          OK);
-        worker_present(f->workers[0], f->mqtt.conn, slice_text("desk"), &spki);
+        worker_present(f->workers[0], f->mqtt.conn, slice_text("desk"), &spki, &spki);
         struct mqtt_connect c = {.version = MQTT_V5,
                                  .clean_start = true,
                                  .client_id = slice_text("desk"),

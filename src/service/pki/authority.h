@@ -20,6 +20,7 @@
 #include "base/slice.h"
 #include "base/why.h"
 #include "security/crypto/digest.h"
+#include "security/crypto/serial.h"
 
 enum {
     AUTHORITY_CSR_MAX = 8 * 1024,
@@ -31,6 +32,14 @@ enum {
 struct authority_serial {
     uint8_t n, bytes[AUTHORITY_SERIAL_BYTES];
 };
+
+/* authority_serial_plain - the same, as the rest of the tree has it. */
+static inline struct serial authority_serial_plain(const struct authority_serial *s)
+{
+    struct serial plain = {.n = s->n};
+    slice_copy(plain.bytes, slice_of(s->bytes, s->n));
+    return plain;
+}
 
 /* What was signed. Release with authority_certificate_done. */
 struct authority_certificate {
@@ -98,11 +107,11 @@ MUST_USE enum err authority_revoke(struct authority *a, struct slice name,
                                    const struct authority_serial *serial,
                                    enum authority_reason reason, int64_t now_wall_ms);
 /* authority_crl - DER of the list in force, signed anew when it changed or half its time is over.
- * ERR_UNSUPPORTED: not there yet. */
+ */
 MUST_USE enum err authority_crl(struct authority *a, int64_t now_wall_ms, struct buf *ret_der,
                                 int64_t *ret_next_update_wall_ms);
 /* authority_ocsp - an OCSPResponse for this OCSPRequest (RFC 6960); always an answer, also to
- * rubbish. ERR_UNSUPPORTED: not there yet. */
+ * rubbish; over a rate it is tryLater. */
 MUST_USE enum err authority_ocsp(struct authority *a, struct slice request_der, int64_t now_wall_ms,
                                  struct buf *ret_der);
 

@@ -472,21 +472,13 @@ static enum err own_revoke(struct authority *base, struct slice name,
 static enum err own_crl(struct authority *base, int64_t now_wall_ms, struct buf *ret_der,
                         int64_t *ret_next_update_wall_ms)
 {
-    (void)base;
-    (void)now_wall_ms;
-    (void)ret_der;
-    (void)ret_next_update_wall_ms;
-    return ERR_UNSUPPORTED;
+    return authority_own_crl(authority_own_of(base), now_wall_ms, ret_der, ret_next_update_wall_ms);
 }
 
 static enum err own_ocsp(struct authority *base, struct slice request_der, int64_t now_wall_ms,
                          struct buf *ret_der)
 {
-    (void)base;
-    (void)request_der;
-    (void)now_wall_ms;
-    (void)ret_der;
-    return ERR_UNSUPPORTED;
+    return authority_own_ocsp(authority_own_of(base), request_der, now_wall_ms, ret_der);
 }
 
 static enum err own_enrol(struct authority *base, struct slice name, const struct digest *spki,
@@ -583,6 +575,7 @@ static enum err own_token_ask(struct authority *base, struct slice token, int64_
 
 static struct authority *own_free(struct authority *base)
 {
+    authority_word_done(&authority_own_of(base)->word);
     mem_free(authority_own_of(base));
     return NULL;
 }
@@ -608,6 +601,7 @@ MUST_USE enum err authority_own_new(const struct authority_own_setup *s, struct 
     a->setup = *s;
     a->policy = with_defaults(&s->policy);
     bucket_init(&a->all, a->policy.per_second, a->policy.burst, 0);
+    authority_word_init(&a->word);
     *ret = &a->base;
     return OK;
 }

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "security/crypto/sealed.h"
 #include "service/pki/pki_private.h"
+#include "service/pki/revocation.h"
 
 enum { HOUR_MS = 60 * 60 * 1000 };
 
@@ -106,7 +107,7 @@ struct server_order {
     size_t n_sans;
     const struct x509 *issuer;
     const struct key *issuer_key;
-    struct slice issuer_pem;
+    struct slice issuer_pem, url;
 };
 
 struct server_files {
@@ -134,7 +135,8 @@ static enum err make_server(const struct server_order *o, struct disk *disk, str
                                .subject = key,
                                .issuer = o->issuer,
                                .issuer_key = o->issuer_key,
-                               .now_wall_ms = now_wall_ms};
+                               .now_wall_ms = now_wall_ms,
+                               .status_url = o->url};
     TRY(x509_issue(&order, random, &ret->cert));
     TRY(key_to_pem(key, &ret->key_pem));
     TRY(make_chain(ret->cert, o->issuer_pem, &ret->chain_pem));
@@ -269,6 +271,8 @@ static enum err init_files(struct disk *disk, struct slice seal, const struct pk
     TRY(pki_save_authority(disk, PKI_FILE_INTERMEDIATE, seal, PKI_PURPOSE_INTERMEDIATE, random,
                            intermediate_key, buf_slice(&both_pem)));
     TRY(disk_save(disk, PKI_FILE_CA_COPY, buf_slice(&root_pem)));
+    TRY(revocation_found(disk, root, root_key, now_wall_ms,
+                         x509_info(intermediate)->not_after_wall_ms));
     return make_first_server(disk, seal, hosts, intermediate, intermediate_key,
                              buf_slice(&intermediate_pem), random, now_wall_ms);
 }
@@ -498,7 +502,8 @@ enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice root,
                                  .n_sans = s.n,
                                  .issuer = p->intermediate,
                                  .issuer_key = p->intermediate_key,
-                                 .issuer_pem = buf_slice(&p->shown_pem)};
+                                 .issuer_pem = buf_slice(&p->shown_pem),
+                                 .url = slice_text(p->url)};
     AUTO(server_files_done) struct server_files files = {0};
     TRY(make_server(&order, disk, root, random, now_wall_ms, &files));
     struct server_files before = {p->server, p->server_pem, p->server_key_pem};
@@ -507,6 +512,16 @@ enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice root,
     p->server_key_pem = files.key_pem;
     files = before; /* released on the way out */
     return OK;
+}
+
+void pki_set_url(struct pki *p, const char *url)
+{
+    (void)slice_to_text(slice_text(url), p->url, sizeof p->url);
+}
+
+const char *pki_url(const struct pki *p)
+{
+    return p->url;
 }
 
 const struct x509 *pki_server(const struct pki *p)
@@ -527,7 +542,8 @@ enum err pki_sign(const struct pki *p, const struct pki_template *t,
                                .issuer = p->intermediate,
                                .issuer_key = p->intermediate_key,
                                .now_wall_ms = now_wall_ms,
-                               .lifetime_ms = t->lifetime_ms};
+                               .lifetime_ms = t->lifetime_ms,
+                               .status_url = slice_text(p->url)};
     assert(t->kind == X509_KIND_CLIENT || t->kind == X509_KIND_SERVER);
     TRY(x509_issue(&order, random, &cert));
     TRY(make_chain(cert, buf_slice(&p->shown_pem), ret_chain_pem));

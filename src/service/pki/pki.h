@@ -134,6 +134,10 @@ struct pki_template {
 MUST_USE enum err pki_sign(const struct pki *p, const struct pki_template *t,
                            const struct random_source *random, int64_t now_wall_ms,
                            struct x509 **ret, struct buf *ret_chain_pem);
+/* pki_set_url - certificates that are made from now on say where peers hear of revocation
+ * (x509_order.status_url); NULL or empty: nowhere. pki_url - "" without one. */
+void pki_set_url(struct pki *p, const char *url);
+const char *pki_url(const struct pki *p);
 /* pki_server - the certificate that the server shows. */
 const struct x509 *pki_server(const struct pki *p);
 

@@ -22,6 +22,7 @@ struct pki {
     struct x509 *intermediate, *server;
     struct key *intermediate_key;
     struct pki_roll roll;
+    char url[X509_URL_MAX + 1]; /* empty: none */
 };
 
 struct pki_address {

@@ -60,6 +60,8 @@
     X(refused_preauth, "refusals_total", "reason=\"preauth\"", counter, "")                        \
     X(refused_memory, "refusals_total", "reason=\"memory\"", counter, "")                          \
     X(refused_stale, "refusals_total", "reason=\"freshness\"", counter, "")                        \
+    X(refused_revoked, "revoked_refused_total", "", counter,                                       \
+      "logins with a certificate that is revoked")                                                 \
     X(strangers, "strangers", "", gauge, "TCP connections that have not logged in yet")            \
     X(handshakes_waiting, "handshakes_waiting", "", gauge, "connections that wait for their turn") \
     X(admission_us, "admission_microseconds_total", "", counter,                                   \

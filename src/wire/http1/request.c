@@ -98,7 +98,7 @@ bool http1_is_version(struct slice s)
     return s.n == sizeof(form) - 1;
 }
 
-static enum err read_request_line(struct slice line, struct http1_request *ret)
+static enum err read_request_line(struct slice line, struct http1_request *ret, bool *ret_old)
 {
     bool more;
     ret->method = slice_cut(&line, ' ', &more);
@@ -106,7 +106,8 @@ static enum err read_request_line(struct slice line, struct http1_request *ret)
     if (!is_token(ret->method) || !is_target(ret->target) || !http1_is_version(line)) {
         return ERR_MALFORMED;
     }
-    return slice_is(line, "HTTP/1.1") ? OK : ERR_UNSUPPORTED;
+    *ret_old = slice_is(line, "HTTP/1.0");
+    return *ret_old || slice_is(line, "HTTP/1.1") ? OK : ERR_UNSUPPORTED;
 }
 
 static enum err read_field(struct slice line, struct http1_field *ret)
@@ -140,6 +141,13 @@ enum err http1_fields_decode(struct rd *r, struct http1_request *ret)
 
 enum err http1_request_decode(struct slice head, struct http1_request *ret)
 {
+    bool is_old = false;
+    enum err err = http1_request_decode_old(head, ret, &is_old);
+    return err == OK && is_old ? ERR_UNSUPPORTED : err;
+}
+
+enum err http1_request_decode_old(struct slice head, struct http1_request *ret, bool *ret_old)
+{
     if (head.n == 0 || head.n > HTTP1_HEAD_MAX) {
         return head.n == 0 ? ERR_MALFORMED : ERR_TOO_LARGE;
     }
@@ -152,7 +160,7 @@ enum err http1_request_decode(struct slice head, struct http1_request *ret)
     if (line.n > HTTP1_LINE_MAX) {
         return ERR_TOO_LARGE;
     }
-    TRY(read_request_line(line, ret));
+    TRY(read_request_line(line, ret, ret_old));
     return http1_fields_decode(&r, ret);
 }
 

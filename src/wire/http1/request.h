@@ -50,6 +50,10 @@ MUST_USE enum err http1_head_find(struct slice bytes, size_t from, size_t *ret_n
  * ERR_MALFORMED    anything else that is no request
  */
 MUST_USE enum err http1_request_decode(struct slice head, struct http1_request *ret);
+/* http1_request_decode_old - the same, of HTTP/1.0 too: *ret_old says so. Such a request may name
+ * no host, and its connection ends with the answer. SPEC: RFC9112 9.3, C.2.1. */
+MUST_USE enum err http1_request_decode_old(struct slice head, struct http1_request *ret,
+                                           bool *ret_old);
 
 /* http1_request_count - how many fields have this name (in any case). */
 size_t http1_request_count(const struct http1_request *r, const char *name);
