@@ -40,14 +40,14 @@ static bool is_identity(const char *text)
 
 enum err life_from_json(json_t *json, struct credential *c)
 {
-    json_int_t silence_ms = 0, tail_ms = -1, before_wall_ms = CREDENTIAL_NEVER;
+    json_int_t silence_ms = 0, tail_ms = INT64_MIN, before_wall_ms = CREDENTIAL_NEVER;
     const char *identity = NULL;
     if (json == NULL) {
         return OK;
     }
     if (json_unpack_ex(json, NULL, JSON_STRICT, "{s?I, s?I, s?I, s?s}", "silence", &silence_ms,
                        "tail", &tail_ms, "before", &before_wall_ms, "identity", &identity) != 0 ||
-        silence_ms < 0 || tail_ms < -1 || (tail_ms >= 0 && c->kind == CREDENTIAL_X509) ||
+        silence_ms < 0 || (tail_ms != INT64_MIN && (tail_ms < 0 || c->kind == CREDENTIAL_X509)) ||
         (identity != NULL && (c->kind != CREDENTIAL_PSK || !is_identity(identity)))) {
         return ERR_CONFIG;
     }
