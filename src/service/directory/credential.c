@@ -13,8 +13,8 @@ static const char *const kind_names[CREDENTIAL_KINDS] = {
     [CREDENTIAL_SCRAM] = "scram", [CREDENTIAL_OSCORE] = "oscore",
 };
 
-/* The counter and the time of last use are the only members that change; whoever reads a credential
- * holds it as const. */
+/* The counter, what is known of its use and whose turn it is are the only members that change;
+ * whoever reads a credential holds it as const. */
 static struct credential *counted(const struct credential *c)
 {
     return (struct credential *)(uintptr_t)c;
@@ -143,6 +143,7 @@ struct credential *credential_new(uint64_t id, enum credential_kind kind, int64_
         atomic_init(&c->refs, 1);
         atomic_init(&c->used_wall_ms, 0);
         atomic_init(&c->silence_ms, 0);
+        atomic_init(&c->is_passed_over, false);
         c->id = id;
         c->kind = kind;
         c->created_wall_ms = created_wall_ms;
@@ -253,6 +254,16 @@ bool credential_waits(const struct credential *c)
 {
     return c->is_unconfirmed &&
            atomic_load_explicit(&counted(c)->used_wall_ms, memory_order_relaxed) == 0;
+}
+
+void credential_pass_over(const struct credential *c, bool is_passed_over)
+{
+    atomic_store_explicit(&counted(c)->is_passed_over, is_passed_over, memory_order_relaxed);
+}
+
+bool credential_is_passed_over(const struct credential *c)
+{
+    return atomic_load_explicit(&counted(c)->is_passed_over, memory_order_relaxed);
 }
 
 void credential_used(const struct credential *c, int64_t now_wall_ms)

@@ -57,6 +57,8 @@ struct credential {
         *guard; /* CREDENTIAL_PSK, CREDENTIAL_OSCORE: hides what follows */
     uint8_t psk_hidden[PSK_KEY_MAX];
     size_t psk_n;
+    atomic_bool
+        is_passed_over; /* CREDENTIAL_PSK, see credential_pass_over; any thread, not saved */
     _Atomic int64_t silence_ms; /* the longest time between two uses; any thread */
     /* Of a rotation that waits for its device: when this one was used, those before it of its kind
      * end tail_ms later; before_wall_ms is the end that the one before it had. */
@@ -76,6 +78,10 @@ bool credential_is_live(const struct credential *c, int64_t now_wall_ms);
 void credential_opaque(const struct random_source *random, char ret[CREDENTIAL_IDENTITY_BYTES]);
 /* credential_waits - its rotation is not confirmed: the device has not used it yet. */
 bool credential_waits(const struct credential *c);
+/* credential_pass_over - of two keys of one identity this newer one is not the one whose turn it
+ * is. Safe from any thread; forgotten with the next change of the credential. */
+void credential_pass_over(const struct credential *c, bool is_passed_over);
+bool credential_is_passed_over(const struct credential *c);
 /* credential_psk - the key of a CREDENTIAL_PSK in the clear, into dst; the caller wipes it, all of
  * it: behind *ret_n bytes there is the mask. *ret_n is 0 for another kind, and for NULL, which is
  * nobody's: asked about all the same, so that unknown and wrong identities cost the same.

@@ -33,8 +33,8 @@ static void a_key_that_waits_goes_second(void **state)
     assert_int_equal(n, 0);
     assert_false(changed);
 
-    /* Now it is the new one's turn, and from its first use on it goes first. */
-    assert_true(link_psk(f, 0, 5, "dev1", s.psk));
+    /* Now it is the new one's turn, at every worker, and from its first use on it goes first. */
+    assert_true(link_psk(f, 1, 5, "dev1", s.psk));
     assert_true(link_psk(f, 0, 6, "dev1", s.psk));
     assert_int_equal(directory_settle(f->directory, f->wall_ms, told, &n, &changed), OK);
     assert_int_equal(n, 1);
