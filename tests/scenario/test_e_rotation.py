@@ -180,3 +180,22 @@ def test_too_old(make_fortress, clock):
         said = fortress.wait_event('credential_expiring', principal=device.name)[0]
         assert f'{kind}_age_refused' in said['reason'] and f'device rotate {device.name} --credential {kind}' in said['reason']
         assert Secret(kind).once(device, rotate(device, kind, 'new')), 'and a new one opens'
+
+
+def test_who_sleeps_longer_than_it_has_to_renew(make_fortress, clock):
+    """A certificate of 90 days should be renewed within its last 30; who was away for 61 may miss that."""
+    clock.set(0)
+    fortress = make_fortress(binary=clock.binary)
+    sleeper, awake = fortress.add(name='sleeper'), fortress.add(name='awake')
+    for one in (sleeper, awake):
+        mosquitto.publish(one, f'status/{one.name}', 'x', qos=1)
+    fortress.wait_event('disconnect', principal='sleeper')
+    with Wire(fortress, awake) as session:
+        session.login('awake')
+        clock.set(61 * DAY_S)
+        mosquitto.publish(sleeper, 'status/sleeper', 'x', qos=1)
+    listed = {line['name']: line for line in fortress.json('certs', 'list') if line['kind'] == 'x509'}
+    assert (listed['sleeper']['silent'], listed['sleeper']['silence_days']) == (True, 61)
+    assert 'silent for up to 61 days, should renew within ' in fortress.cli('certs', 'list')
+    assert (listed['awake']['silent'], listed['awake']['silence_days']) == (False, 0), 'it was here all the time'
+    assert [line['silent'] for line in fortress.json('certs', 'plan') if 'silent' in line] == [1]

@@ -143,6 +143,7 @@ struct credential *credential_new(uint64_t id, enum credential_kind kind, int64_
         atomic_init(&c->refs, 1);
         atomic_init(&c->used_wall_ms, 0);
         atomic_init(&c->silence_ms, 0);
+        atomic_init(&c->left_wall_ms, 0);
         atomic_init(&c->is_passed_over, false);
         c->id = id;
         c->kind = kind;
@@ -162,6 +163,7 @@ static enum err copy_of(const struct credential *c, struct credential **ret)
     copy->expires_wall_ms = c->expires_wall_ms;
     atomic_store(&copy->used_wall_ms, atomic_load(&c->used_wall_ms));
     atomic_store(&copy->silence_ms, atomic_load(&c->silence_ms));
+    atomic_store(&copy->left_wall_ms, atomic_load(&c->left_wall_ms));
     copy->is_unconfirmed = c->is_unconfirmed;
     copy->tail_ms = c->tail_ms;
     copy->before_wall_ms = c->before_wall_ms;
@@ -272,10 +274,23 @@ void credential_used(const struct credential *c, int64_t now_wall_ms)
     struct credential *own = counted(c);
     int64_t before =
         atomic_exchange_explicit(&own->used_wall_ms, now_wall_ms, memory_order_relaxed);
-    int64_t silence = before != 0 && now_wall_ms > before ? now_wall_ms - before : 0;
+    int64_t left = atomic_load_explicit(&own->left_wall_ms, memory_order_relaxed);
+    int64_t silence = left != 0 && left >= before && now_wall_ms > left ? now_wall_ms - left : 0;
     if (silence > atomic_load_explicit(&own->silence_ms, memory_order_relaxed)) {
         atomic_store_explicit(&own->silence_ms, silence, memory_order_relaxed);
     }
+}
+
+void credential_left(const struct credential *c, int64_t now_wall_ms)
+{
+    atomic_store_explicit(&counted(c)->left_wall_ms, now_wall_ms, memory_order_relaxed);
+}
+
+int64_t credential_touched(const struct credential *c)
+{
+    int64_t used = atomic_load_explicit(&c->used_wall_ms, memory_order_relaxed);
+    int64_t left = atomic_load_explicit(&c->left_wall_ms, memory_order_relaxed);
+    return used > left ? used : left;
 }
 
 void credential_kept(const struct credential *c, int64_t used_wall_ms)

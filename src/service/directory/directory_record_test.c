@@ -49,9 +49,9 @@ static const struct {
 } golden[] = {
     {PRINCIPAL_RECORD,
      PRINCIPAL("a", "", PSK "," X509("") "," SCRAM(SALT, "4096", "") "," OSCORE(OSCORE_24 "abcd"))},
-    {PRINCIPAL_RECORD,
-     PRINCIPAL("a", "",
-               LIFE("\"silence\":7,\"tail\":0,\"before\":9,\"identity\":\"~0123456789abcdef\""))},
+    {PRINCIPAL_RECORD, PRINCIPAL("a", "",
+                                 LIFE("\"silence\":7,\"left\":6,\"tail\":0,\"before\":9,"
+                                      "\"identity\":\"~0123456789abcdef\""))},
     {PRINCIPAL_RECORD, PRINCIPAL("a", "", LIFE("\"tail\":3600000"))},
     {EXCEPTION_RECORD, EXCEPTION("")},
     {HEAD_RECORD, HEAD("1,2", "3,4", "")},

@@ -176,8 +176,9 @@ static void what_waits_is_old_or_was_silent(void **state)
     assert_string_equal(name_at(&l, 0), "key");
     assert_true(l.items[0].ends_wall_ms == TEST_NOW + 40 * TEST_DAY_MS);
     assert_int_equal(l.n_aged + l.n_waiting + l.n_silent, 0);
-    credential_used(l.items[1].credential, TEST_NOW);
+    credential_left(l.items[1].credential, TEST_NOW);
     credential_used(l.items[1].credential, TEST_NOW + 30 * TEST_DAY_MS);
+    credential_left(l.items[1].credential, TEST_NOW + 30 * TEST_DAY_MS);
     assert_false(expiry_is_silent(&l.items[1])); /* as it was when they were collected */
     expiry_done(&l);
 

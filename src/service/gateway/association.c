@@ -493,6 +493,10 @@ void association_close(struct association *a, const char *why)
         return;
     }
     a->is_gone = true;
+    if (a->account != NULL) {
+        directory_left(worker_realm(d->setup.worker)->directory, a->account->principal,
+                       a->credential, d->wall_ms);
+    }
     struct event e = association_event(a, EVENT_disconnect);
     event_reason(&e, "%s", why != NULL ? why : "-");
     door_report(d, &e);
