@@ -616,6 +616,7 @@ void conn_release_session(struct worker *w, struct conn *c, const char *why)
                          : (c->is_clean_end ? "the client disconnected" : why));
     worker_report(w, &e);
     will_conn_ended(w, s, c);
+    directory_left(w->realm->directory, a->principal, c->credential, w->wall_ms);
     c->session = NULL;
     c->account = NULL;
     s->conn = 0;

@@ -13,8 +13,8 @@ static const char *const kind_names[CREDENTIAL_KINDS] = {
     [CREDENTIAL_SCRAM] = "scram", [CREDENTIAL_OSCORE] = "oscore",
 };
 
-/* The counter and the time of last use are the only members that change; whoever reads a credential
- * holds it as const. */
+/* The counter, what is known of its use and whose turn it is are the only members that change;
+ * whoever reads a credential holds it as const. */
 static struct credential *counted(const struct credential *c)
 {
     return (struct credential *)(uintptr_t)c;
@@ -143,6 +143,8 @@ struct credential *credential_new(uint64_t id, enum credential_kind kind, int64_
         atomic_init(&c->refs, 1);
         atomic_init(&c->used_wall_ms, 0);
         atomic_init(&c->silence_ms, 0);
+        atomic_init(&c->left_wall_ms, 0);
+        atomic_init(&c->is_passed_over, false);
         c->id = id;
         c->kind = kind;
         c->created_wall_ms = created_wall_ms;
@@ -161,6 +163,7 @@ static enum err copy_of(const struct credential *c, struct credential **ret)
     copy->expires_wall_ms = c->expires_wall_ms;
     atomic_store(&copy->used_wall_ms, atomic_load(&c->used_wall_ms));
     atomic_store(&copy->silence_ms, atomic_load(&c->silence_ms));
+    atomic_store(&copy->left_wall_ms, atomic_load(&c->left_wall_ms));
     copy->is_unconfirmed = c->is_unconfirmed;
     copy->tail_ms = c->tail_ms;
     copy->before_wall_ms = c->before_wall_ms;
@@ -274,16 +277,39 @@ enum err credential_taken_back(const struct credential *c, unsigned reason, int6
     return OK;
 }
 
+void credential_pass_over(const struct credential *c, bool is_passed_over)
+{
+    atomic_store_explicit(&counted(c)->is_passed_over, is_passed_over, memory_order_relaxed);
+}
+
+bool credential_is_passed_over(const struct credential *c)
+{
+    return atomic_load_explicit(&counted(c)->is_passed_over, memory_order_relaxed);
+}
+
 void credential_used(const struct credential *c, int64_t now_wall_ms)
 {
     /* Of two logins at one moment either may count: a time is lost, never invented. */
     struct credential *own = counted(c);
     int64_t before =
         atomic_exchange_explicit(&own->used_wall_ms, now_wall_ms, memory_order_relaxed);
-    int64_t silence = before != 0 && now_wall_ms > before ? now_wall_ms - before : 0;
+    int64_t left = atomic_load_explicit(&own->left_wall_ms, memory_order_relaxed);
+    int64_t silence = left != 0 && left >= before && now_wall_ms > left ? now_wall_ms - left : 0;
     if (silence > atomic_load_explicit(&own->silence_ms, memory_order_relaxed)) {
         atomic_store_explicit(&own->silence_ms, silence, memory_order_relaxed);
     }
+}
+
+void credential_left(const struct credential *c, int64_t now_wall_ms)
+{
+    atomic_store_explicit(&counted(c)->left_wall_ms, now_wall_ms, memory_order_relaxed);
+}
+
+int64_t credential_touched(const struct credential *c)
+{
+    int64_t used = atomic_load_explicit(&c->used_wall_ms, memory_order_relaxed);
+    int64_t left = atomic_load_explicit(&c->left_wall_ms, memory_order_relaxed);
+    return used > left ? used : left;
 }
 
 void credential_kept(const struct credential *c, int64_t used_wall_ms)

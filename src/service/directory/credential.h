@@ -41,7 +41,7 @@ struct credential {
     int64_t created_wall_ms;
     int64_t expires_wall_ms;      /* first moment it is refused; CREDENTIAL_NEVER */
     _Atomic int64_t used_wall_ms; /* 0: never; any thread, see credential_used */
-    int64_t kept_wall_ms;         /* the writer's: what of used_wall_ms is saved */
+    int64_t kept_wall_ms;         /* the writer's: what of credential_touched is saved */
     struct digest fingerprint;    /* keyed hash of the secret: one secret, one owner */
     struct digest spki;           /* CREDENTIAL_X509 */
     union {
@@ -63,7 +63,10 @@ struct credential {
         *guard; /* CREDENTIAL_PSK, CREDENTIAL_OSCORE: hides what follows */
     uint8_t psk_hidden[PSK_KEY_MAX];
     size_t psk_n;
-    _Atomic int64_t silence_ms; /* the longest time between two uses; any thread */
+    atomic_bool
+        is_passed_over; /* CREDENTIAL_PSK, see credential_pass_over; any thread, not saved */
+    _Atomic int64_t left_wall_ms; /* when what came in by it ended last; 0: never; any thread */
+    _Atomic int64_t silence_ms;   /* the longest time from such an end to the next use; the same */
     /* Of a rotation that waits for its device: when this one was used, those before it of its kind
      * end tail_ms later; before_wall_ms is the end that the one before it had. */
     bool is_unconfirmed;
@@ -84,6 +87,10 @@ void credential_opaque(const struct random_source *random, char ret[CREDENTIAL_I
 bool credential_waits(const struct credential *c);
 /* credential_is_revoked - a certificate that was taken back; it is not live either. */
 bool credential_is_revoked(const struct credential *c);
+/* credential_pass_over - of two keys of one identity this newer one is not the one whose turn it
+ * is. Safe from any thread; forgotten with the next change of the credential. */
+void credential_pass_over(const struct credential *c, bool is_passed_over);
+bool credential_is_passed_over(const struct credential *c);
 /* credential_psk - the key of a CREDENTIAL_PSK in the clear, into dst; the caller wipes it, all of
  * it: behind *ret_n bytes there is the mask. *ret_n is 0 for another kind, and for NULL, which is
  * nobody's: asked about all the same, so that unknown and wrong identities cost the same.
@@ -97,6 +104,12 @@ MUST_USE enum err credential_psk(const struct credential *c, uint8_t dst[PSK_KEY
 /* credential_oscore - what an OSCORE context of a CREDENTIAL_OSCORE is made of; the caller wipes
  * it. ERR_NOT_FOUND: another kind, or NULL, at the same cost. ERR_CRYPTO. */
 MUST_USE enum err credential_oscore(const struct credential *c, struct oscore_secret *ret);
+/* credential_left - a connection or association that came in by it has ended; safe from any thread.
+ * Who was cut off by a crash did not leave: how long it was silent is not known then. */
+void credential_left(const struct credential *c, int64_t now_wall_ms);
+/* credential_touched - when one of both was last: what changes without a change of the directory.
+ */
+int64_t credential_touched(const struct credential *c);
 /* credential_used - remembers the time of a successful login, and the longest time without one;
  * safe from any thread, lost by a crash
  * before directory_keep_uses or the principal's next change. */

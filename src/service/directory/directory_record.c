@@ -419,13 +419,13 @@ static enum err read_credential(const struct credential_guard *guard, json_t *js
     }
     c->expires_wall_ms = expires;
     atomic_store(&c->used_wall_ms, used);
-    c->kept_wall_ms = used;
     if (digest_from_hex(slice_text(fingerprint), &c->fingerprint) != OK) {
         return ERR_CONFIG;
     }
     TRY(read_secret(c, guard, &s));
     TRY(life_from_json(life, c));
     TRY(cert != NULL ? certificate_from_json(cert, c) : OK);
+    c->kept_wall_ms = credential_touched(c);
     *ret = TAKE(c);
     return OK;
 }

@@ -12,13 +12,17 @@ enum err life_to_json(const struct credential *c, json_t **ret)
     int64_t silence_ms = atomic_load_explicit(&c->silence_ms, memory_order_relaxed);
     bool is_opaque = c->kind == CREDENTIAL_PSK && c->identity[0] != '\0';
     *ret = NULL;
-    if (silence_ms == 0 && !c->is_unconfirmed && !is_opaque) {
+    int64_t left_wall_ms = atomic_load_explicit(&c->left_wall_ms, memory_order_relaxed);
+    if (silence_ms == 0 && left_wall_ms == 0 && !c->is_unconfirmed && !is_opaque) {
         return OK;
     }
     AUTO(record_autofree) json_t *json = json_object();
     bool ok = json != NULL;
     if (silence_ms != 0) {
         ok = ok && set(json, "silence", json_integer(silence_ms));
+    }
+    if (left_wall_ms != 0) {
+        ok = ok && set(json, "left", json_integer(left_wall_ms));
     }
     if (c->is_unconfirmed) {
         ok = ok && set(json, "tail", json_integer(c->tail_ms));
@@ -40,18 +44,21 @@ static bool is_identity(const char *text)
 
 enum err life_from_json(json_t *json, struct credential *c)
 {
-    json_int_t silence_ms = 0, tail_ms = -1, before_wall_ms = CREDENTIAL_NEVER;
+    json_int_t silence_ms = 0, left_wall_ms = 0, tail_ms = INT64_MIN,
+               before_wall_ms = CREDENTIAL_NEVER;
     const char *identity = NULL;
     if (json == NULL) {
         return OK;
     }
-    if (json_unpack_ex(json, NULL, JSON_STRICT, "{s?I, s?I, s?I, s?s}", "silence", &silence_ms,
-                       "tail", &tail_ms, "before", &before_wall_ms, "identity", &identity) != 0 ||
-        silence_ms < 0 || tail_ms < -1 || (tail_ms >= 0 && c->kind == CREDENTIAL_X509) ||
+    if (json_unpack_ex(json, NULL, JSON_STRICT, "{s?I, s?I, s?I, s?I, s?s}", "silence", &silence_ms,
+                       "left", &left_wall_ms, "tail", &tail_ms, "before", &before_wall_ms,
+                       "identity", &identity) != 0 ||
+        silence_ms < 0 || (tail_ms != INT64_MIN && (tail_ms < 0 || c->kind == CREDENTIAL_X509)) ||
         (identity != NULL && (c->kind != CREDENTIAL_PSK || !is_identity(identity)))) {
         return ERR_CONFIG;
     }
     atomic_store(&c->silence_ms, silence_ms);
+    atomic_store(&c->left_wall_ms, left_wall_ms);
     if (tail_ms >= 0) {
         c->is_unconfirmed = true;
         c->tail_ms = tail_ms;

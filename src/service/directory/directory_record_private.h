@@ -13,7 +13,7 @@
  *   {"epoch", "epochs":[64 numbers]}
  * Times are wall milliseconds; digests, keys, salts and PSKs hexadecimal; a credential that never
  * ends has no "expires". What came later stands in its "life", where there is any of it
- * (directory_record_life.c): {"silence", "tail", "before", "identity"}.
+ * (directory_record_life.c): {"silence", "left", "tail", "before", "identity"}.
  *
  * Writers append to *ret, which the caller wipes: ERR_NOMEM, ERR_TOO_LARGE. Readers check every
  * member; unknown and missing ones are ERR_CONFIG; ERR_NOMEM, ERR_CRYPTO.

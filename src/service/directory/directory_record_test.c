@@ -10,6 +10,10 @@
 #define PSK                                                                                        \
     "{\"id\":1,\"kind\":\"psk\",\"created\":5,\"used\":0,\"fingerprint\":\"" H64                   \
     "\",\"psk\":\"6162636465666768696a6b6c6d6e6f70\"}"
+#define LIFE(more)                                                                                 \
+    "{\"life\":{" more                                                                             \
+    "},\"id\":6,\"kind\":\"psk\",\"created\":5,\"used\":0,\"fingerprint\":\"" H64                  \
+    "\",\"psk\":\"6162636465666768696a6b6c6d6e6f70\"}"
 #define X509(more)                                                                                 \
     "{\"id\":2,\"kind\":\"x509\",\"created\":5,\"used\":7,\"fingerprint\":\"" H64                  \
     "\",\"expires\":9,\"spki\":\"" H64 "\"" more "}"
@@ -50,6 +54,10 @@ static const struct {
     {PRINCIPAL_RECORD, PRINCIPAL("a", ",\"gateway\":7", PSK)},
     {PRINCIPAL_RECORD, PRINCIPAL("a", "", X509(",\"cert\":" CERT("4a01ff", "0", "0")))},
     {PRINCIPAL_RECORD, PRINCIPAL("a", "", X509(",\"cert\":" CERT("", "6", "1")))},
+    {PRINCIPAL_RECORD, PRINCIPAL("a", "",
+                                 LIFE("\"silence\":7,\"left\":6,\"tail\":0,\"before\":9,"
+                                      "\"identity\":\"~0123456789abcdef\""))},
+    {PRINCIPAL_RECORD, PRINCIPAL("a", "", LIFE("\"tail\":3600000"))},
     {EXCEPTION_RECORD, EXCEPTION("")},
     {HEAD_RECORD, HEAD("1,2", "3,4", "")},
     {ROSTER_RECORD, ROSTER(ZEROS60 "1,2,9,0")},
@@ -142,6 +150,16 @@ static void refused(void **state)
         {"long salt", PRINCIPAL_RECORD, PRINCIPAL("a", "", SCRAM(SALT "00", "4096", ""))},
         {"unknown member of scram", PRINCIPAL_RECORD,
          PRINCIPAL("a", "", SCRAM(SALT, "4096", ",\"x\":1"))},
+        {"unknown member of a life", PRINCIPAL_RECORD, PRINCIPAL("a", "", LIFE("\"x\":1"))},
+        {"negative tail", PRINCIPAL_RECORD, PRINCIPAL("a", "", LIFE("\"tail\":-1"))},
+        {"negative silence", PRINCIPAL_RECORD, PRINCIPAL("a", "", LIFE("\"silence\":-1"))},
+        {"identity like a name", PRINCIPAL_RECORD,
+         PRINCIPAL("a", "", LIFE("\"identity\":\"0123456789abcdefg\""))},
+        {"short identity", PRINCIPAL_RECORD, PRINCIPAL("a", "", LIFE("\"identity\":\"~01\""))},
+        {"a certificate that waits", PRINCIPAL_RECORD,
+         PRINCIPAL("a", "", X509(",\"life\":{\"tail\":1}"))},
+        {"a certificate with an identity", PRINCIPAL_RECORD,
+         PRINCIPAL("a", "", X509(",\"life\":{\"identity\":\"~0123456789abcdef\"}"))},
         {"no kid", PRINCIPAL_RECORD, PRINCIPAL("a", "", OSCORE(OSCORE_24))},
         {"kid of one byte", PRINCIPAL_RECORD, PRINCIPAL("a", "", OSCORE(OSCORE_24 "01"))},
         {"kid of eight bytes", PRINCIPAL_RECORD,

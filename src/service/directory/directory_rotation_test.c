@@ -308,8 +308,20 @@ static void the_longest_silence_is_kept(void **state)
     begin(p, CREDENTIAL_PSK);
     const struct credential *c = live_at(p, CREDENTIAL_PSK, 0, TEST_NOW);
     credential_used(c, TEST_NOW);
-    credential_used(c, TEST_NOW + 5 * TEST_DAY_MS);
-    credential_used(c, TEST_NOW + 6 * TEST_DAY_MS);
+    credential_used(c, TEST_NOW + 90 * TEST_DAY_MS); /* it did not leave: no silence */
+    assert_true(atomic_load(&c->silence_ms) == 0);
+    {
+        VERSION(p);
+        const struct directory_entry *e = directory_find(v, TEXT("a"));
+        directory_left(v, e->principal, c->id, TEST_NOW + 95 * TEST_DAY_MS);
+        directory_left(v, e->principal, 12345, TEST_NOW);
+    }
+    assert_int_equal(directory_keep_uses(p->d), OK);
+    reopen(p);
+    c = live_at(p, CREDENTIAL_PSK, 0, TEST_NOW);
+    credential_used(c, TEST_NOW + 100 * TEST_DAY_MS);
+    assert_true(atomic_load(&c->silence_ms) == 5 * TEST_DAY_MS);
+    credential_left(c, TEST_NOW + 100 * TEST_DAY_MS);
     credential_used(c, TEST_NOW); /* a clock set back is no silence */
     assert_true(atomic_load(&c->silence_ms) == 5 * TEST_DAY_MS);
     assert_int_equal(directory_keep_uses(p->d), OK);

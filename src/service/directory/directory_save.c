@@ -370,7 +370,7 @@ static bool was_used(const struct directory_entry *e)
 {
     for (size_t i = 0; i < e->n_credentials; i++) {
         const struct credential *c = e->credentials[i];
-        if (atomic_load_explicit(&c->used_wall_ms, memory_order_relaxed) != c->kept_wall_ms) {
+        if (credential_touched(c) != c->kept_wall_ms) {
             return true;
         }
     }
@@ -381,7 +381,7 @@ static bool was_used(const struct directory_entry *e)
 static void note_kept(const struct directory_entry *e, int64_t kept[DIRECTORY_CREDENTIALS_MAX])
 {
     for (size_t i = 0; i < e->n_credentials; i++) {
-        kept[i] = atomic_load_explicit(&e->credentials[i]->used_wall_ms, memory_order_relaxed);
+        kept[i] = credential_touched(e->credentials[i]);
     }
 }
 

@@ -435,6 +435,17 @@ const struct credential *directory_aged(const struct directory_version *v,
     return aged;
 }
 
+void directory_left(const struct directory_version *v, const struct principal *p,
+                    uint64_t credential, int64_t now_wall_ms)
+{
+    const struct directory_entry *e = directory_find_id(v, p->id);
+    for (size_t i = 0; e != NULL && i < e->n_credentials; i++) {
+        if (e->credentials[i]->id == credential) {
+            credential_left(e->credentials[i], now_wall_ms);
+        }
+    }
+}
+
 const struct directory_entry *directory_next(const struct directory_version *v, size_t *at)
 {
     /* *at counts entries; the buckets before it are skipped by their size */

@@ -82,6 +82,10 @@ bool directory_is_aged(const struct directory_version *v, const struct credentia
 const struct credential *directory_aged(const struct directory_version *v,
                                         const struct directory_entry *e, enum credential_kind kind,
                                         int64_t now_wall_ms);
+/* directory_left - what this principal had open by this credential has ended; see credential_left.
+ */
+void directory_left(const struct directory_version *v, const struct principal *p,
+                    uint64_t credential, int64_t now_wall_ms);
 /* directory_next - walks all entries in no order: *at starts at 0; NULL at the end. */
 const struct directory_entry *directory_next(const struct directory_version *v, size_t *at);
 

@@ -159,6 +159,54 @@ static void weeks_begin_on_monday(void **state)
     assert_int_equal(expiry_week_of(20773), 20773);
 }
 
+static void what_waits_is_old_or_was_silent(void **state)
+{
+    struct test_place *p = *state;
+    const struct secret_ages ages = {
+        .report_s = {86400 * 30}, .refuse_s = {86400 * 40}, .wait_s = 86400 * 20};
+    char text[64];
+    directory_set_ages(p->d, &ages);
+    add(p, "key", CREDENTIAL_PSK, 0);
+    add(p, "word", CREDENTIAL_PASSWORD, 0); /* has no age here */
+    add(p, "cert", CREDENTIAL_X509, 90);
+    struct expiry_list l = collect(p, TEST_NOW);
+    assert_int_equal(l.n, 2); /* by its age */
+    assert_int_equal(l.n_listed, 2);
+    assert_int_equal(l.n_endless, 1);
+    assert_string_equal(name_at(&l, 0), "key");
+    assert_true(l.items[0].ends_wall_ms == TEST_NOW + 40 * TEST_DAY_MS);
+    assert_int_equal(l.n_aged + l.n_waiting + l.n_silent, 0);
+    credential_left(l.items[1].credential, TEST_NOW);
+    credential_used(l.items[1].credential, TEST_NOW + 30 * TEST_DAY_MS);
+    credential_left(l.items[1].credential, TEST_NOW + 30 * TEST_DAY_MS);
+    assert_false(expiry_is_silent(&l.items[1])); /* as it was when they were collected */
+    expiry_done(&l);
+
+    l = collect(p, TEST_NOW + 30 * TEST_DAY_MS);
+    assert_int_equal(l.items[0].state, EXPIRY_AGED);
+    assert_int_equal(l.n_aged, 1);
+    assert_int_equal(l.n_silent, 0); /* 30 days of 30 */
+    credential_used(l.items[1].credential, TEST_NOW + 60 * TEST_DAY_MS + 1);
+    expiry_done(&l);
+    l = collect(p, TEST_NOW + 30 * TEST_DAY_MS);
+    assert_true(l.n_silent == 1 && expiry_is_silent(&l.items[1]));
+    expiry_done(&l);
+
+    struct directory_secret s = test_secret(CREDENTIAL_PASSWORD, ++made, text);
+    int64_t later = TEST_NOW + TEST_DAY_MS;
+    assert_int_equal(directory_succeed(p->d, slice_text("word"), &s, 1, later, NULL), OK);
+    l = collect(p, later);
+    assert_int_equal(l.n_waiting, 1);
+    assert_string_equal(name_at(&l, 0), "word"); /* who never comes is locked out then */
+    assert_true(l.items[0].ends_wall_ms == later + 20 * TEST_DAY_MS);
+    assert_int_equal(l.items[0].state, EXPIRY_WAITING);
+    assert_true(l.items[0].waiting->created_wall_ms == later);
+    expiry_done(&l);
+    l = collect(p, later + 20 * TEST_DAY_MS);
+    assert_int_equal(l.items[0].state, EXPIRY_OVER);
+    expiry_done(&l);
+}
+
 static void nothing_ends(void **state)
 {
     struct test_place *p = *state;
@@ -178,6 +226,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_third_before_its_end_it_is_due, place_setup,
                                         place_teardown),
         cmocka_unit_test_setup_teardown(ten_and_a_fifth_of_all_are_a_cliff, place_setup,
+                                        place_teardown),
+        cmocka_unit_test_setup_teardown(what_waits_is_old_or_was_silent, place_setup,
                                         place_teardown),
         cmocka_unit_test(weeks_begin_on_monday),
         cmocka_unit_test_setup_teardown(nothing_ends, place_setup, place_teardown),

@@ -51,44 +51,21 @@ static struct event stranger_event(const struct coap_door *d, enum event_categor
 
 /* ---- keys of identities ---- */
 
-static struct retry *retry_find(struct coap_door *d, struct slice name)
-{
-    for (size_t i = 0; name.n > 0 && i < RETRIES_MAX; i++) {
-        if (slice_is(name, d->retries[i].name)) {
-            return &d->retries[i];
-        }
-    }
-    return NULL;
-}
-
-/* While a key is being replaced both are live, but a handshake can try only one of them: the newer,
- * and after a failure with it the older, by turns. Before the newer one's first use it is the other
- * way round: who slept through the rotation does not notice it. */
-static void retry_toggle(struct coap_door *d, struct slice name)
-{
-    struct retry *r = retry_find(d, name);
-    if (r != NULL) {
-        r->name[0] = '\0';
-        return;
-    }
-    r = &d->retries[d->next_retry++ % RETRIES_MAX];
-    if (!slice_to_text(name, r->name, sizeof(r->name))) {
-        r->name[0] = '\0';
-    }
-}
-
 static struct directory_live live_keys(const struct coap_door *d, struct slice name)
 {
     return directory_live(worker_realm(d->setup.worker)->directory, name, CREDENTIAL_PSK,
                           d->wall_ms);
 }
 
-/* Of nobody the decoy, which has no key and costs the same. */
-static const struct credential *key_to_try(struct coap_door *d, const struct directory_live *live,
-                                           struct slice name)
+/* While a key is being replaced both are live, but a handshake can try only one of them: the newer,
+ * and after a failure with it the older, by turns. Before the newer one's first use it is the other
+ * way round: who slept through the rotation does not notice it. Whose turn it is stands at the
+ * newer one, which all workers see: the next datagram may be another's. Of nobody the decoy, which
+ * has no key and costs the same. */
+static const struct credential *key_to_try(const struct directory_live *live)
 {
     bool is_newer = live->n < 2 || !credential_waits(live->credentials[0]);
-    if (live->n > 1 && retry_find(d, name) != NULL) {
+    if (live->n > 1 && credential_is_passed_over(live->credentials[0])) {
         is_newer = !is_newer;
     }
     return live->credentials[is_newer ? 0 : 1];
@@ -99,10 +76,18 @@ static enum err on_find_psk(void *ctx, struct slice identity, uint8_t *key, size
 {
     struct coap_door *d = ctx;
     struct directory_live live = live_keys(d, identity);
-    const struct credential *c = d->is_draining ? NULL : key_to_try(d, &live, identity);
+    const struct credential *c = d->is_draining ? NULL : key_to_try(&live);
     TRY(credential_psk(c, key, ret_n));
     *ret_credential = c != NULL ? c->id : 0;
     return *ret_n > 0 ? OK : ERR_NOT_FOUND;
+}
+
+static void pass_over(const struct coap_door *d, struct slice identity)
+{
+    struct directory_live live = live_keys(d, identity);
+    if (live.n > 1) {
+        credential_pass_over(live.credentials[0], !credential_is_passed_over(live.credentials[0]));
+    }
 }
 
 /* Whose identity it is, as events name it: an opaque one says nothing to a person. */
@@ -167,9 +152,7 @@ static void on_failed(void *ctx, const struct net_peer *peer, enum dtls_failure 
         report_identity(d, peer, psk_identity);
         return;
     case DTLS_FAILED_KEY:
-        if (live_keys(d, psk_identity).n > 1) {
-            retry_toggle(d, psk_identity);
-        }
+        pass_over(d, psk_identity);
         e = stranger_event(d, EVENT_auth_fail, peer, name);
         event_reason(&e,
                      "wrong pre-shared key. The key is in psk.txt of the device's bundle, behind "
@@ -368,9 +351,8 @@ static enum err who_by_psk(struct coap_door *d, const struct dtls_info *info,
     for (size_t i = 0; i < live.n; i++) {
         if (live.credentials[i]->id == info->psk_credential) {
             /* The first use of a newer key changes which one is tried first. */
-            struct retry *r = i == 0 ? retry_find(d, info->psk_identity) : NULL;
-            if (r != NULL && credential_waits(live.credentials[0])) {
-                r->name[0] = '\0';
+            if (i == 0 && credential_waits(live.credentials[0])) {
+                credential_pass_over(live.credentials[0], false);
             }
             *ret_entry = live.entry;
             *ret_credential = live.credentials[i];
@@ -582,6 +564,10 @@ void association_close(struct association *a, const char *why)
         return;
     }
     a->is_gone = true;
+    if (a->account != NULL) {
+        directory_left(worker_realm(d->setup.worker)->directory, a->account->principal,
+                       a->credential, d->wall_ms);
+    }
     struct event e = association_event(a, EVENT_disconnect);
     event_reason(&e, "%s", why != NULL ? why : "-");
     door_report(d, &e);

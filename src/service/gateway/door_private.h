@@ -17,7 +17,6 @@ enum {
     ETAG_BYTES = 8,
     ETAGS_MAX = 4,       /* of one request that are looked at */
     TICKETS_MAX = 64,    /* requests of one association that wait for a commit or a barrier */
-    RETRIES_MAX = 64,    /* identities whose older key is tried next */
     PASSING_MAX = 64,    /* large messages that are not retained, kept to be fetched in blocks */
     PASSING_MS = 120000, /* ... for so long */
     BODY_MARGIN = 512    /* of limits.packet_bytes: what a PUBLISH has beside topic and payload */
@@ -117,11 +116,6 @@ struct ticket {
     uint8_t code;        /* of the answer after the commit */
 };
 
-/* An identity with two live keys whose last handshake failed: the other key is tried next. */
-struct retry {
-    char name[PRINCIPAL_NAME_MAX + 1];
-};
-
 /* What was said of something that may come in floods. */
 struct door_told {
     uint64_t at_ms; /* the last event; 0: none yet */
@@ -163,8 +157,6 @@ struct coap_door {
     struct list failures_by_age;
     struct wheel wheel;
     uint64_t next_cookie, next_key;
-    struct retry retries[RETRIES_MAX];
-    size_t next_retry;
     uint64_t plain_told_at_ms; /* the last event about CoAP without DTLS; 0: none yet */
     uint32_t n_plain;          /* such datagrams since */
     struct map number_asks;    /* of OSCORE contexts, by cookie; coap_oscore.c's */
