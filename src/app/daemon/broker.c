@@ -149,6 +149,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         .policy = p->policy,
         .trust = p->trust,
         .role_start = p->config.role_limits,
+        .renewal_grace_s = p->config.settings.limits.renewal_grace_s,
         .clock = p->clock,
         .random = p->random,
         .host = p->config.n_hosts > 0 ? p->config.hosts[0] : "localhost",

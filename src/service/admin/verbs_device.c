@@ -400,7 +400,21 @@ __attribute__((format(printf, 3, 4))) static void card_line(struct card *c, cons
     }
 }
 
-static json_t *credentials_json(const struct directory_entry *e, int64_t now, struct card *card)
+static void lane_line(const struct admin *a, const struct directory_entry *e,
+                      const struct credential *c, int64_t now, struct card *card)
+{
+    char since[CLOCK_ISO8601_BYTES], until[CLOCK_ISO8601_BYTES];
+    int64_t until_wall_ms = renewals_until(a, e, c, now);
+    if (until_wall_ms != 0) {
+        admin_time_text(c->expires_wall_ms, since);
+        admin_time_text(until_wall_ms, until);
+        card_line(card, "", "in the renewal lane since %s: until %s it may connect to renew it",
+                  since, until);
+    }
+}
+
+static json_t *credentials_json(const struct admin *a, const struct directory_entry *e, int64_t now,
+                                struct card *card)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < e->n_credentials; i++) {
@@ -416,6 +430,7 @@ static json_t *credentials_json(const struct directory_entry *e, int64_t now, st
         card_line(card, "credential", "%-9s created %s, %s %s, last used %s",
                   credential_kind_name(c->kind), created, live ? "expires" : "EXPIRED", expires,
                   used);
+        lane_line(a, e, c, now, card);
         (void)json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s,s:b}", "kind",
                                                     credential_kind_name(c->kind), "created",
                                                     created, "expires", expires, "last_used", used,
@@ -485,7 +500,7 @@ enum err verb_device_show(void *ctx, const struct control_request *r, uint64_t t
     for (size_t i = 0; i < p->n_attrs; i++) {
         card_line(&card, "attribute", "%s=%s", p->attrs[i].key, p->attrs[i].value);
     }
-    json_t *credentials = credentials_json(e, admin_wall_ms(a), &card);
+    json_t *credentials = credentials_json(a, e, admin_wall_ms(a), &card);
     const char *peer = k != NULL && k->peer[0] != '\0' ? k->peer : "-";
     card_line(&card, "last seen", "%s from %s", seen, peer);
     json_t *refusal = json_null();

@@ -14,22 +14,27 @@ static int64_t days_left(int64_t ends_wall_ms, int64_t now_wall_ms)
 
 /* ---- list ---- */
 
-static enum err list_line(const struct expiry_item *item, int64_t now, struct control_reply *reply)
+static enum err list_line(const struct admin *a, const struct expiry_item *item, int64_t now,
+                          struct control_reply *reply)
 {
     const struct credential *c = item->credential;
     const char *name = item->entry->principal->name;
-    char ends[CLOCK_ISO8601_BYTES], used[CLOCK_ISO8601_BYTES], text[256];
+    char ends[CLOCK_ISO8601_BYTES], used[CLOCK_ISO8601_BYTES], lane[CLOCK_ISO8601_BYTES], text[256];
+    int64_t lane_wall_ms = renewals_until(a, item->entry, c, now);
     int64_t left = days_left(c->expires_wall_ms, now);
     admin_time_text(c->expires_wall_ms, ends);
     admin_time_text(atomic_load_explicit(&c->used_wall_ms, memory_order_relaxed), used);
-    snprintf(text, sizeof text, "%-24s %-9s %-8s %s  %5lld days  last login %s%s", name,
+    admin_time_text(lane_wall_ms, lane);
+    snprintf(text, sizeof text, "%-24s %-9s %-8s %s  %5lld days  last login %s%s%s%s", name,
              credential_kind_name(c->kind), expiry_state_name(item->state), ends, (long long)left,
-             used, item->is_renewed ? "" : "  never renewed");
-    return control_line(reply, json_pack("{s:s,s:s,s:s,s:s,s:I,s:s,s:b,s:s}", "name", name, "kind",
-                                         credential_kind_name(c->kind), "state",
-                                         expiry_state_name(item->state), "expires", ends, "days",
-                                         (json_int_t)left, "last_used", used, "renewed",
-                                         item->is_renewed ? 1 : 0, "text", text));
+             used, item->is_renewed ? "" : "  never renewed",
+             lane_wall_ms != 0 ? "  in the renewal lane until " : "",
+             lane_wall_ms != 0 ? lane : "");
+    return control_line(
+        reply, json_pack("{s:s,s:s,s:s,s:s,s:I,s:s,s:b,s:s,s:s}", "name", name, "kind",
+                         credential_kind_name(c->kind), "state", expiry_state_name(item->state),
+                         "expires", ends, "days", (json_int_t)left, "last_used", used, "renewed",
+                         item->is_renewed ? 1 : 0, "lane_until", lane, "text", text));
 }
 
 static bool is_asked_for(const struct expiry_item *item, const char *state)
@@ -50,7 +55,7 @@ enum err verb_certs_list(void *ctx, const struct control_request *r, uint64_t to
     TRY(expiry_collect(v, now, &l));
     for (size_t i = 0; i < l.n; i++) {
         if (is_asked_for(&l.items[i], state)) {
-            TRY(list_line(&l.items[i], now, reply));
+            TRY(list_line(a, &l.items[i], now, reply));
         }
     }
     return control_finish(reply, 0, NULL);
