@@ -177,6 +177,16 @@ def test_certificates_that_are_refused(lane):
         assert w.receive().reason == 0x87, 'also while it is in the lane'
 
 
+def test_the_operator_sees_it(lane):
+    fresh = lane.add(name='fresh')
+    until = {line['name']: line['lane_until'] for line in lane.json('certs', 'list')}
+    assert until[fresh.name] == '-' and re.match(r'\d{4}-', until['ancient'])
+    assert f'in the renewal lane until {until["ancient"]}' in lane.cli('certs', 'list', '--state', 'expired')
+    shown = lane.cli('device', 'show', 'ancient')
+    assert re.search(r'in the renewal lane since \S+: until ' + re.escape(until['ancient']), shown), shown
+    assert 'renewal lane' not in lane.cli('device', 'show', fresh.name)
+
+
 def test_a_ticket_is_no_way_around(lane):
     context, session = lane.ticket
     with wire.Wire(lane, context=context, session=session) as w:

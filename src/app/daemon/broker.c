@@ -152,6 +152,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         .trust = p->trust,
         .extra = p->extra,
         .role_start = p->config.role_limits,
+        .renewal_grace_s = p->config.settings.limits.renewal_grace_s,
         .clock = p->clock,
         .random = p->random,
         .host = p->config.n_hosts > 0 ? p->config.hosts[0] : "localhost",

@@ -79,6 +79,7 @@ struct admin_setup {
     const struct trust *trust;     /* in force; NULL: no tokens; shared */
     const struct crl_set *extra;   /* an operator's revocation lists; NULL: none; shared */
     struct role_limits role_start; /* what a role of policy.yaml starts with */
+    uint32_t renewal_grace_s;      /* of the limits; those of a reload come in its edition */
     struct clock clock;
     struct random_source random;
     const char *host;                       /* that bundles name */

@@ -129,3 +129,22 @@ uint64_t admin_renew(struct admin *a, uint64_t now_ms)
     }
     return now_ms < q->next_at_ms ? q->next_at_ms : UINT64_MAX;
 }
+
+int64_t renewals_until(const struct admin *a, const struct directory_entry *e,
+                       const struct credential *c, int64_t now_wall_ms)
+{
+    uint32_t grace_s =
+        a->edition != NULL ? a->edition->limits.renewal_grace_s : a->setup.renewal_grace_s;
+    int64_t until = 0;
+    bool is_newest = false;
+    for (size_t i = 0; i < e->n_credentials; i++) {
+        bool is_certificate = e->credentials[i]->kind == CREDENTIAL_X509;
+        is_newest = is_certificate ? e->credentials[i] == c : is_newest;
+    }
+    if (!is_newest || credential_is_live(c, now_wall_ms) ||
+        e->principal->status != PRINCIPAL_ACTIVE) {
+        return 0;
+    }
+    until = c->expires_wall_ms + (int64_t)grace_s * 1000;
+    return now_wall_ms <= until ? until : 0;
+}

@@ -17,4 +17,11 @@ struct renewals *renewals_free(struct renewals *r);
  * it wants to be called again. */
 uint64_t admin_renew(struct admin *a, uint64_t now_ms);
 
+struct directory_entry;
+struct credential;
+/* renewals_until - c, of this entry, is a certificate that has ended and may still be renewed,
+ * until then; 0: it is not. */
+int64_t renewals_until(const struct admin *a, const struct directory_entry *e,
+                       const struct credential *c, int64_t now_wall_ms);
+
 #endif

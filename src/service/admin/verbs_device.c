@@ -320,8 +320,21 @@ static const char *standing(const struct directory_version *v, const struct cred
                                                              : "";
 }
 
-static json_t *credentials_json(const struct directory_version *v, const struct directory_entry *e,
-                                int64_t now, struct card *card)
+static void lane_line(const struct admin *a, const struct directory_entry *e,
+                      const struct credential *c, int64_t now, struct card *card)
+{
+    char since[CLOCK_ISO8601_BYTES], until[CLOCK_ISO8601_BYTES];
+    int64_t until_wall_ms = renewals_until(a, e, c, now);
+    if (until_wall_ms != 0) {
+        admin_time_text(c->expires_wall_ms, since);
+        admin_time_text(until_wall_ms, until);
+        card_line(card, "", "in the renewal lane since %s: until %s it may connect to renew it",
+                  since, until);
+    }
+}
+
+static json_t *credentials_json(const struct admin *a, const struct directory_version *v,
+                                const struct directory_entry *e, int64_t now, struct card *card)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < e->n_credentials; i++) {
@@ -343,6 +356,7 @@ static json_t *credentials_json(const struct directory_version *v, const struct 
                                              : "EXPIRED",
                   expires,
                   used, identity[0] != '\0' ? ", identity " : "", identity, standing(v, c, now));
+        lane_line(a, e, c, now, card);
         (void)json_array_append_new(
             list, json_pack("{s:s,s:s,s:s,s:s,s:b,s:b,s:s*,s:b,s:s*}", "kind", credential_kind_name(c->kind),
                             "created", created, "expires", expires, "last_used", used, "live",
@@ -421,7 +435,7 @@ enum err verb_device_show(void *ctx, const struct control_request *r, uint64_t t
     for (size_t i = 0; i < p->n_attrs; i++) {
         card_line(&card, "attribute", "%s=%s", p->attrs[i].key, p->attrs[i].value);
     }
-    json_t *credentials = credentials_json(v, e, admin_wall_ms(a), &card);
+    json_t *credentials = credentials_json(a, v, e, admin_wall_ms(a), &card);
     const char *peer = k != NULL && k->peer[0] != '\0' ? k->peer : "-";
     card_line(&card, "last seen", "%s from %s", seen, peer);
     json_t *refusal = json_null();

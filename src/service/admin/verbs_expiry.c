@@ -19,25 +19,31 @@ static const char *state_of(const struct expiry_item *item)
     return credential_is_revoked(item->credential) ? "revoked" : expiry_state_name(item->state);
 }
 
-static enum err list_line(const struct expiry_item *item, int64_t now, struct control_reply *reply)
+static enum err list_line(const struct admin *a, const struct expiry_item *item, int64_t now,
+                          struct control_reply *reply)
 {
     const struct credential *c = item->credential;
     const char *name = item->entry->principal->name;
     char ends[CLOCK_ISO8601_BYTES], used[CLOCK_ISO8601_BYTES], since[CLOCK_ISO8601_BYTES];
-    char text[512], days[24] = "-", hex[SERIAL_HEX_BYTES];
+    char text[512], days[24] = "-", hex[SERIAL_HEX_BYTES], lane[CLOCK_ISO8601_BYTES];
     const char *serial = admin_serial_text(c, hex);
     bool has_end = item->ends_wall_ms != CREDENTIAL_NEVER, is_silent = expiry_is_silent(item);
+    int64_t lane_wall_ms = renewals_until(a, item->entry, c, now);
     int64_t left = has_end ? days_left(item->ends_wall_ms, now) : 0;
     if (has_end) {
         (void)snprintf(days, sizeof days, "%lld", (long long)left);
     }
     admin_time_text(item->ends_wall_ms, ends);
+    admin_time_text(lane_wall_ms, lane);
     admin_time_text(item->waiting != NULL ? item->waiting->created_wall_ms : 0, since);
     admin_time_text(atomic_load_explicit(&c->used_wall_ms, memory_order_relaxed), used);
     int n = snprintf(text, sizeof text, "%-24s %-9s %-8s %s  %5s days  last login %s%s%s%s", name,
                      credential_kind_name(c->kind), state_of(item), ends, days,
                      used, item->is_renewed ? "" : "  never renewed",
                      serial != NULL ? "  serial " : "", serial != NULL ? serial : "");
+    if (lane_wall_ms != 0) {
+        n += snprintf(text + n, sizeof text - (size_t)n, "  in the renewal lane until %s", lane);
+    }
     if (item->waiting != NULL) {
         n +=
             snprintf(text + n, sizeof text - (size_t)n, "  rotation not confirmed since %s", since);
@@ -49,13 +55,14 @@ static enum err list_line(const struct expiry_item *item, int64_t now, struct co
                        (long long)(item->window_ms / EXPIRY_DAY_MS));
     }
     return control_line(reply,
-                        json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:b,s:s,s:I,s:b,s:s*,s:s}", "name", name,
+                        json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:b,s:s,s:I,s:b,s:s*,s:s,s:s}", "name", name,
                                   "kind", credential_kind_name(c->kind), "state",
                                   state_of(item), "expires", ends, "days",
                                   has_end ? json_integer(left) : json_null(), "last_used", used,
                                   "renewed", item->is_renewed ? 1 : 0, "unconfirmed_since", since,
                                   "silence_days", (json_int_t)(item->silence_ms / EXPIRY_DAY_MS),
-                                  "silent", is_silent ? 1 : 0, "serial", serial, "text", text));
+                                  "silent", is_silent ? 1 : 0, "serial", serial, "lane_until", lane,
+                                  "text", text));
 }
 
 static bool is_asked_for(const struct expiry_item *item, const char *state)
@@ -76,7 +83,7 @@ enum err verb_certs_list(void *ctx, const struct control_request *r, uint64_t to
     TRY(expiry_collect(v, now, &l));
     for (size_t i = 0; i < l.n_listed; i++) {
         if (is_asked_for(&l.items[i], state)) {
-            TRY(list_line(&l.items[i], now, reply));
+            TRY(list_line(a, &l.items[i], now, reply));
         }
     }
     return control_finish(reply, 0, NULL);

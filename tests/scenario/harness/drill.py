@@ -9,7 +9,7 @@ import re
 import socket
 import threading
 import time
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -68,24 +68,24 @@ class Drill:
         self.fortress = Fortress(binary=self.clock.binary, listeners=('mqtts',), policy=None,
                                  settings=[f'renewal_rate={rate}/s', 'preauth_connections=4000', *settings])
         self.fortress.apply(POLICY)
-        self.meters = [Meter(self.fortress, i, bundle) for i, bundle in enumerate(self._bundles(n))]
+        with ThreadPoolExecutor(6) as several:  # each waits for the disk and for the workers
+            self.meters = list(several.map(self._make, range(n)))
         self.failures, self.n_closed, self.began = [], 0, None
 
-    def _bundles(self, n):
-        for i in range(n):
-            with socket.socket(socket.AF_UNIX) as s:
-                s.settimeout(30)
-                s.connect(str(self.fortress.dir / 'run/control.sock'))
-                args = {'name': f'meter-{i}', 'role': 'meter', 'credentials': ['x509'], 'attrs': {}, 'save_dir': '/nowhere'}
-                s.sendall(json.dumps({'verb': 'device.add', 'args': args}).encode() + b'\n')
-                answer = b''
-                while b'"done"' not in answer:
-                    more = s.recv(65536)
-                    assert more, answer
-                    answer += more
-            lines = [json.loads(line) for line in answer.splitlines()]
-            assert lines[-1]['exit'] == 0, lines[-1]
-            yield next(line['bundle'] for line in lines if 'bundle' in line)
+    def _make(self, i):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(60)
+            s.connect(str(self.fortress.dir / 'run/control.sock'))
+            args = {'name': f'meter-{i}', 'role': 'meter', 'credentials': ['x509'], 'attrs': {}, 'save_dir': '/nowhere'}
+            s.sendall(json.dumps({'verb': 'device.add', 'args': args}).encode() + b'\n')
+            answer = b''
+            while b'"done"' not in answer:
+                more = s.recv(65536)
+                assert more, answer
+                answer += more
+        lines = [json.loads(line) for line in answer.splitlines()]
+        assert lines[-1]['exit'] == 0, lines[-1]
+        return Meter(self.fortress, i, next(line['bundle'] for line in lines if 'bundle' in line))
 
     def end_all(self):
         """In one step, the certificates of all of them are over."""
