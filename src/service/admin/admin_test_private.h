@@ -286,7 +286,7 @@ static inline struct answer ask(struct home *p, const char *verb, json_t *args)
     return a;
 }
 
-static const char *text_of(const json_t *line, const char *key)
+static inline const char *text_of(const json_t *line, const char *key)
 {
     const char *text = json_string_value(json_object_get(line, key));
     return text != NULL ? text : "";

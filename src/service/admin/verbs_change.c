@@ -238,7 +238,8 @@ enum err verb_device_role(void *ctx, const struct control_request *r, uint64_t t
                           struct control_reply *reply)
 {
     char what[PRINCIPAL_NAME_MAX + 32];
-    snprintf(what, sizeof what, "of role %.64s", control_arg_text(r, "role"));
+    const char *role = control_arg_text(r, "role");
+    snprintf(what, sizeof what, "of role %.64s", role != NULL ? role : "");
     return change_one(ctx, r, "role", token, reply, what);
 }
 
