@@ -164,6 +164,25 @@ static void a_list_is_read_in_blocks(void **state)
     assert_true(slice_is(wr_slice(&w), whole));
 }
 
+/* Over 64 KiB of links: refused as a whole, never cut in silence; pages are given. */
+static void what_is_too_much_comes_in_pages(void **state)
+{
+    enum { LINKS = 3000, LINK = 5 };
+    struct fortress *f = *state;
+    static char links[LINKS * LINK];
+    f->limits.registration_links = LINKS;
+    f->limits.registration_bytes = sizeof(links);
+    for (size_t i = 0; i < LINKS; i++) {
+        slice_copy(links + i * LINK, slice_text(i + 1 < LINKS ? "</t>," : "</t> "));
+    }
+    EXPECT_CODE(enrols_in_blocks(f, 1, slice_of(links, sizeof(links))), COAP_CREATED);
+    struct ask a = {ASK(COAP_CON, COAP_GET, RES)};
+    EXPECT_CODE(asks(f, 1, 4, &a), COAP_BAD_REQUEST);
+    assert_non_null(strstr(find_event(f, EVENT_quota)->reason, "count and page"));
+    assert_int_equal(count_links(looks(f, 1, 4, RES, "count=10&page=299")), 10);
+    assert_int_equal(count_links(looks(f, 1, 4, RES, "count=10&page=300")), 0);
+}
+
 static void discovery_names_the_directory(void **state)
 {
     struct fortress *f = *state;
@@ -181,8 +200,9 @@ static void discovery_names_the_directory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(who_may_command_sees),     TEST(criteria_find),
-        TEST(a_wildcard_is_no_right),   TEST(segments_divide_lookups_too),
-        TEST(a_list_is_read_in_blocks), TEST(discovery_names_the_directory)};
+        TEST(who_may_command_sees),         TEST(criteria_find),
+        TEST(a_wildcard_is_no_right),       TEST(segments_divide_lookups_too),
+        TEST(a_list_is_read_in_blocks),     TEST(what_is_too_much_comes_in_pages),
+        TEST(discovery_names_the_directory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
