@@ -104,6 +104,7 @@ struct coap_door *coap_door_free(struct coap_door *d)
     dtls_free(d->dtls);
     proxy_done(d);
     coap_bodies_done(&d->bodies);
+    (void)lookups_drop(d);
     oscore_done(d);
     homes_done(d);
     map_done(&d->associations);

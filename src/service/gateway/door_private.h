@@ -19,7 +19,8 @@ enum {
     TICKETS_MAX = 64,    /* requests of one association that wait for a commit or a barrier */
     PASSING_MAX = 64,    /* large messages that are not retained, kept to be fetched in blocks */
     PASSING_MS = 120000, /* ... for so long */
-    BODY_MARGIN = 512    /* of limits.packet_bytes: what a PUBLISH has beside topic and payload */
+    LOOKUPS_KEPT = 8,
+    BODY_MARGIN = 512 /* of limits.packet_bytes: what a PUBLISH has beside topic and payload */
 };
 
 /* One association, of DTLS, OSCORE or a stream, and whoever is at its other end. */
@@ -132,6 +133,14 @@ struct door_replays {
     bool is_told;      /* in this interval */
 };
 
+/* A lookup of the resource directory whose answer is being fetched in blocks. */
+struct kept_lookup {
+    uint64_t association, question; /* who asks what, as a hash */
+    uint64_t epoch;                 /* of the realm that it is right for */
+    uint64_t until_ms;
+    struct buf text;
+};
+
 struct coap_door {
     struct coap_door_setup setup;
     struct coap_limits coap;
@@ -165,7 +174,8 @@ struct coap_door {
     struct door_told refused[OSCORE_REFUSALS];
     struct door_replays replays; /* over DTLS */
     struct spoof_table spoof;
-    struct coap_counters shown; /* what of counts the worker's counters have */
+    struct coap_counters shown;               /* what of counts the worker's counters have */
+    struct kept_lookup lookups[LOOKUPS_KEPT]; /* lookup.c's */
     struct list streams, dirty_streams;
     struct wheel callers; /* the deadlines of streams that have not logged in */
     uint64_t next_stream;
@@ -447,6 +457,8 @@ struct slice enrol_base(const struct association *a, char dst[ENROL_BASE_BYTES])
  * lookup_serve (lookup.c) - the same. */
 bool enrol_serve(const struct request *rq);
 bool lookup_serve(const struct request *rq);
+/* lookups_drop - those that are kept, because memory is short or the door ends. Gives how many. */
+size_t lookups_drop(struct coap_door *d);
 /* enrol_takes_body - may its payload come in blocks? */
 bool enrol_takes_body(const struct request *rq);
 /* enrol_fetched - the links of a simple registration are there, or not. */

@@ -69,6 +69,22 @@ static inline struct coap_message enrols(struct fortress *f, uint64_t id, const 
     return post(f, id, "/rd", query, links);
 }
 
+/* In blocks of 1024 bytes; gives the last answer. */
+static inline struct coap_message enrols_in_blocks(struct fortress *f, uint64_t id,
+                                                   struct slice links)
+{
+    struct ask a = {ASK(COAP_CON, COAP_POST, "/rd")};
+    struct coap_message m = {.code = COAP_EMPTY};
+    a.format = COAP_FORMAT_LINK;
+    for (int i = 0; links.n > 0; i++) {
+        a.payload = slice_head(links, 1024);
+        links = slice_from(links, 1024);
+        a.block1 = i << 4 | (links.n > 0 ? 8 : 0) | 6;
+        m = asks(f, 0, id, &a);
+    }
+    return m;
+}
+
 /* What a lookup gives, as text; empty when it is no 2.05. */
 static inline const char *looks(struct fortress *f, unsigned worker, uint64_t id, const char *path,
                                 const char *query)

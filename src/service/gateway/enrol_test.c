@@ -1,4 +1,5 @@
 /* Devices register in the resource directory, update and leave; only themselves, within bounds. */
+#include "service/broker/roster.h"
 #include "service/gateway/enrol_bench_test.h"
 
 static const char *location(const struct coap_message *m, char text[128])
@@ -155,6 +156,36 @@ static void there_are_not_too_many(void **state)
     assert_non_null(strstr(find_event(f, EVENT_quota)->reason, "registration_total_bytes"));
     assert_int_equal(SUM(f, refused_quota), 1);
     assert_int_equal(SUM(f, registrations), 1);
+}
+
+static uint8_t with_room(struct fortress *f, uint64_t total)
+{
+    struct ask leave = {ASK(COAP_CON, COAP_DELETE, "/rd/lamp2")};
+    f->limits.registration_total_bytes = total;
+    uint8_t code = enrols(f, 2, NULL, "</a>").code;
+    (void)asks(f, 0, 2, &leave);
+    pass(f, 3000);
+    return code;
+}
+
+/* Each worker has its part: at that it is taken, with one byte less it is not. */
+static void all_of_them_have_a_bound(void **state)
+{
+    struct fortress *f = *state;
+    uint64_t no = 0, yes = UINT64_C(4096);
+    assert_int_equal(with_room(f, yes), COAP_CREATED);
+    while (yes - no > WORKERS) {
+        uint64_t middle = (no + yes) / 2 / WORKERS * WORKERS;
+        if (with_room(f, middle) == COAP_CREATED) {
+            yes = middle;
+        } else {
+            no = middle;
+        }
+    }
+    assert_true(yes > ROSTER_LINK_COST);
+    assert_int_equal(with_room(f, yes), COAP_CREATED);
+    assert_int_equal(with_room(f, yes - 1), COAP_UNAVAILABLE);
+    assert_int_equal(SUM(f, registrations), 0);
 }
 
 /* In blocks, as large as a registration may be; who may not register carries nothing here. */
@@ -324,6 +355,7 @@ int main(void)
                                        TEST(nobody_is_somebody_else),
                                        TEST(what_is_no_registration_is_refused),
                                        TEST(there_are_not_too_many),
+                                       TEST(all_of_them_have_a_bound),
                                        TEST(links_may_come_in_blocks),
                                        TEST(a_registration_ends_with_its_time),
                                        TEST(who_is_removed_is_seen_by_nobody),

@@ -166,6 +166,9 @@ static enum err start_links(struct errand *e)
     struct coap_option_writer o = coap_option_writer_into(e->options, OPTIONS_BYTES);
     coap_uri_path_options(slice_text("/.well-known/core"), &o);
     coap_option_add_uint(&o, COAP_OPTION_ACCEPT, COAP_FORMAT_LINK);
+    if (e->echo_n > 0) {
+        coap_option_add(&o, COAP_OPTION_ECHO, slice_of(e->echo, e->echo_n));
+    }
     if (coap_option_writer_done(&o, &request.options) != OK) {
         end_ours(e, COAP_UNAVAILABLE, "there is no room for it now; ask again later");
         return ERR_SPACE;

@@ -10,7 +10,9 @@
 enum {
     FILTERS_MAX = 8,
     ANSWER_BYTES = 64 * 1024, /* more is asked for in pages */
-    LINKS_PER_READ = 256,     /* looked at for one read of replay_rate */
+    LINKS_PER_READ = 16,      /* looked at for one read of replay_rate */
+    KEPT_MS = 60000,          /* to be fetched in blocks */
+    QUESTION_BYTES = 1200,
     TOPIC_BYTES = COAP_URI_BYTES + PRINCIPAL_NAME_MAX + 32
 };
 
@@ -323,13 +325,98 @@ static void look(struct lookup *l)
     (void)bucket_take(&a->reads, (uint32_t)(dear < left ? dear : left), d->now_ms);
 }
 
-static void answer(const struct request *rq, struct lookup *l)
+static void answer(const struct request *rq, struct slice text)
 {
-    const struct coap_door *d = l->a->door;
+    const struct coap_door *d = rq->asker.a->door;
     uint8_t block[24], etag[ETAG_BYTES];
-    struct coap_answer answer = {.code = COAP_CONTENT, .payload = wr_slice(&l->w)};
+    struct coap_answer answer = {.code = COAP_CONTENT, .payload = text};
     struct coap_option_writer o = coap_option_writer_into(block, sizeof(block));
     struct wr tag = wr_into(etag, sizeof(etag));
+    wr_u64(&tag, siphash(&d->setup.key, answer.payload));
+    coap_option_add(&o, COAP_OPTION_ETAG, wr_slice(&tag));
+    coap_option_add_uint(&o, COAP_OPTION_CONTENT_FORMAT, COAP_FORMAT_LINK);
+    if (coap_option_writer_done(&o, &answer.options) == OK) {
+        (void)answer_send(&rq->asker, &answer);
+    }
+}
+
+/* ---- what is fetched in blocks ---- */
+
+/* 0: too long a question, which nothing is kept for. */
+static uint64_t question_of(const struct request *rq)
+{
+    uint8_t bytes[QUESTION_BYTES];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    struct coap_options it = coap_options_from(rq->m->options);
+    struct coap_option o;
+    wr_block16(&w, rq->path.text);
+    while (coap_options_next(&it, &o)) {
+        if (o.number == COAP_OPTION_URI_QUERY) {
+            wr_block16(&w, o.value);
+        }
+    }
+    return wr_ok(&w) ? siphash(&rq->asker.a->door->setup.key, wr_slice(&w)) | 1 : 0;
+}
+
+/* Of one text, and without walking the directory for each block of it. */
+static const struct kept_lookup *kept(const struct request *rq)
+{
+    const struct association *a = rq->asker.a;
+    const struct coap_door *d = a->door;
+    uint64_t question = question_of(rq);
+    bool is_rest = rq->asker.has_block2 && rq->asker.block2.number > 0;
+    for (size_t i = 0; is_rest && i < LOOKUPS_KEPT; i++) {
+        const struct kept_lookup *k = &d->lookups[i];
+        if (k->text.n > 0 && k->association == a->id && k->question == question &&
+            k->epoch == d->epoch && d->now_ms < k->until_ms) {
+            return k;
+        }
+    }
+    return NULL;
+}
+
+/* In the place of its last one, or of the oldest of all. Without memory the directory is walked
+ * again for the next block. */
+static void keep(const struct request *rq, struct slice text)
+{
+    const struct association *a = rq->asker.a;
+    struct coap_door *d = a->door;
+    struct kept_lookup *k = &d->lookups[0];
+    for (size_t i = 0; i < LOOKUPS_KEPT; i++) {
+        bool is_own = d->lookups[i].association == a->id;
+        if (is_own || d->lookups[i].until_ms < k->until_ms) {
+            k = &d->lookups[i];
+        }
+        if (is_own) {
+            break;
+        }
+    }
+    buf_done(&k->text);
+    *k = (struct kept_lookup){.association = a->id,
+                              .question = question_of(rq),
+                              .epoch = d->epoch,
+                              .until_ms = d->now_ms + KEPT_MS};
+    if (k->question != 0 && buf_append(&k->text, text, ANSWER_BYTES) != OK) {
+        count_add(&d->setup.counters->dropped_memory, 1);
+    }
+}
+
+size_t lookups_drop(struct coap_door *d)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < LOOKUPS_KEPT; i++) {
+        n += d->lookups[i].text.n > 0 ? 1 : 0;
+        buf_done(&d->lookups[i].text);
+        d->lookups[i] = (struct kept_lookup){.text = {0}};
+    }
+    return n;
+}
+
+/* ---- the whole ---- */
+
+static void answer_found(const struct request *rq, const struct lookup *l)
+{
+    struct slice text = wr_slice(&l->w);
     if (!wr_ok(&l->w)) {
         request_refuse(rq, EVENT_quota, COAP_BAD_REQUEST,
                        "more than 64 KiB: filter, or ask for pages with count and page",
@@ -337,12 +424,11 @@ static void answer(const struct request *rq, struct lookup *l)
                        "count and page");
         return;
     }
-    wr_u64(&tag, siphash(&d->setup.key, answer.payload));
-    coap_option_add(&o, COAP_OPTION_ETAG, wr_slice(&tag));
-    coap_option_add_uint(&o, COAP_OPTION_CONTENT_FORMAT, COAP_FORMAT_LINK);
-    if (coap_option_writer_done(&o, &answer.options) == OK) {
-        (void)answer_send(&rq->asker, &answer);
+    if (rq->asker.has_block2 ? text.n > coap_block_bytes(rq->asker.block2.szx)
+                             : text.n > talk_whole_max(rq->asker.a)) {
+        keep(rq, text);
     }
+    answer(rq, text);
 }
 
 static void serve(const struct request *rq, struct lookup *l)
@@ -368,6 +454,11 @@ static void serve(const struct request *rq, struct lookup *l)
                        "the query of a lookup is none");
         return;
     }
+    const struct kept_lookup *k = kept(rq);
+    if (k != NULL) {
+        answer(rq, buf_slice(&k->text));
+        return;
+    }
     uint8_t *text = mem_alloc(ANSWER_BYTES);
     if (text == NULL) {
         request_refuse_unavailable(&rq->asker);
@@ -375,7 +466,7 @@ static void serve(const struct request *rq, struct lookup *l)
     }
     l->w = wr_into(text, ANSWER_BYTES);
     look(l);
-    answer(rq, l);
+    answer_found(rq, l);
     mem_free(text);
 }
 

@@ -1,4 +1,5 @@
 /* Lookups: what the policy shows, what filters find, and no more. */
+#include "service/gateway/door_private.h"
 #include "service/gateway/enrol_bench_test.h"
 
 #define AT1 "<coaps://127.0.0.1:1"
@@ -154,7 +155,11 @@ static void a_list_is_read_in_blocks(void **state)
     char whole[512], text[512];
     struct wr w = wr_into(text, sizeof(text));
     assert_true(slice_to_text(slice_text(looks(f, 1, 4, RES, NULL)), whole, sizeof(whole)));
+    struct ask leave = {ASK(COAP_CON, COAP_DELETE, "/rd/lamp2")};
     for (int i = 0; w.at < strlen(whole); i++) {
+        if (i == 1) { /* what is being fetched stays as it was when it was asked for */
+            EXPECT_CODE(asks(f, 0, 2, &leave), COAP_DELETED);
+        }
         a.block2 = i << 4 | 2;
         struct coap_message m = asks(f, 1, 4, &a);
         EXPECT_CODE(m, COAP_CONTENT);
@@ -162,6 +167,53 @@ static void a_list_is_read_in_blocks(void **state)
         wr_bytes(&w, m.payload);
     }
     assert_true(slice_is(wr_slice(&w), whole));
+    /* a new question finds what there is now; and nothing is kept when memory is short */
+    assert_null(strstr(looks(f, 1, 4, RES, NULL), AT2));
+    a.block2 = 0 << 4 | 2;
+    EXPECT_CODE(asks(f, 1, 4, &a), COAP_CONTENT);
+    assert_int_equal(lookups_drop(f->doors[1]), 1);
+    assert_int_equal(lookups_drop(f->doors[1]), 0);
+    /* nor over a new realm */
+    EXPECT_CODE(asks(f, 1, 4, &a), COAP_CONTENT);
+    directory_follow(f, directory_policy(false));
+    a.block2 = 1 << 4 | 2;
+    struct coap_message m = asks(f, 1, 4, &a);
+    assert_null(memmem(m.payload.p, m.payload.n, "coaps", 5));
+}
+
+/* Each association has one at most, and eight of a door are kept. */
+static void not_too_many_lists_are_kept(void **state)
+{
+    struct fortress *f = *state;
+    two_lamps(f);
+    struct ask a = {ASK(COAP_CON, COAP_GET, RES)};
+    a.block2 = 0 << 4 | 2;
+    for (uint64_t id = 5; id < 15; id++) {
+        assert_true(link_device(f, 1, id, "oper"));
+        EXPECT_CODE(asks(f, 1, id, &a), COAP_CONTENT);
+        EXPECT_CODE(asks(f, 1, id, &a), COAP_CONTENT);
+        pass(f, 1000);
+    }
+    assert_int_equal(lookups_drop(f->doors[1]), LOOKUPS_KEPT);
+}
+
+/* Over 64 KiB of links: refused as a whole, never cut in silence; pages are given. */
+static void what_is_too_much_comes_in_pages(void **state)
+{
+    enum { LINKS = 3000, LINK = 5 };
+    struct fortress *f = *state;
+    static char links[LINKS * LINK];
+    f->limits.registration_links = LINKS;
+    f->limits.registration_bytes = sizeof(links);
+    for (size_t i = 0; i < LINKS; i++) {
+        slice_copy(links + i * LINK, slice_text(i + 1 < LINKS ? "</t>," : "</t> "));
+    }
+    EXPECT_CODE(enrols_in_blocks(f, 1, slice_of(links, sizeof(links))), COAP_CREATED);
+    struct ask a = {ASK(COAP_CON, COAP_GET, RES)};
+    EXPECT_CODE(asks(f, 1, 4, &a), COAP_BAD_REQUEST);
+    assert_non_null(strstr(find_event(f, EVENT_quota)->reason, "count and page"));
+    assert_int_equal(count_links(looks(f, 1, 4, RES, "count=10&page=299")), 10);
+    assert_int_equal(count_links(looks(f, 1, 4, RES, "count=10&page=300")), 0);
 }
 
 static void discovery_names_the_directory(void **state)
@@ -181,8 +233,9 @@ static void discovery_names_the_directory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(who_may_command_sees),     TEST(criteria_find),
-        TEST(a_wildcard_is_no_right),   TEST(segments_divide_lookups_too),
-        TEST(a_list_is_read_in_blocks), TEST(discovery_names_the_directory)};
+        TEST(who_may_command_sees),        TEST(criteria_find),
+        TEST(a_wildcard_is_no_right),      TEST(segments_divide_lookups_too),
+        TEST(a_list_is_read_in_blocks),    TEST(what_is_too_much_comes_in_pages),
+        TEST(not_too_many_lists_are_kept), TEST(discovery_names_the_directory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

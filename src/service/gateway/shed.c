@@ -16,6 +16,7 @@ static void spare(void *ctx)
     struct association *a;
     blocks_shed(d);
     proxy_shed(d);
+    lookups_drop(d);
     while ((a = map_next(&d->associations, &at)) != NULL) {
         if (consumer_is_slow(bytes_of(a))) {
             count_add(&d->setup.counters->dropped_pressure, talk_shed(a));
