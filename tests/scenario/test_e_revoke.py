@@ -162,7 +162,8 @@ def test_one_certificate_of_a_device(fortress):
         said = fortress.json('certs', 'revoke', device.name, '--serial', serial_of(old), '--reason', 'key-compromise')[0]
         assert (said['revoked'], said['listed'], said['reason']) == (1, 1, 'key-compromise')
         assert ended(gone) and lives(stays)
-        assert refused(Wire(fortress, old), 'old')
+        assert mosquitto.publish(old, 'a', 'x', client_id='old', check=False).returncode != 0
+        mosquitto.publish(device, 'a', 'x', client_id='also', qos=1)
         fortress.wait_event('revoked', principal=device.name, reason=re.compile('showed is revoked.*device rotate'))
     assert metrics(fortress)['revoked_refused_total'] == before + 1
     assert coap.request(coap.BUILDS[0], old, 'put', 'mq/by/psk', 'x').code is None
@@ -287,29 +288,51 @@ def about_this(text, server):
     return f'Serial Number: {serial}' in text
 
 
-def test_an_operators_list(fortress, witness):
-    """A list that was signed elsewhere comes in by SIGHUP; a bad one changes nothing, and is named."""
-    extra = fortress.dir / 'pki/crl-extra.pem'
-    device = fortress.add('many', credentials=('x509',))
-    with Wire(fortress, device) as client:
-        client.login('listed')
+def list_of_elsewhere(fortress, device):
+    """What the same authority signs at another place: a copy of the fortress revokes the device, and the first one hears nothing."""
+    fortress.stop()
+    here, there = fortress.dir, fortress.home / 'elsewhere'
+    for suffix in ('', '.key'):
+        subprocess.run(['cp', '-a', f'{here}{suffix}', f'{there}{suffix}'], check=True)
+    fortress.dir = there
+    fortress.start()
+    fortress.cli('certs', 'revoke', device.name)
+    fortress.stop()
+    fortress.dir = here
+    fortress.start()
+    return (there / 'pki/crl.pem').read_text()
 
-        def reloaded(words):
-            since = len(fortress.log)
-            fortress.reload()
-            fortress.wait_log(words, since)
+
+def test_an_operators_list(fortress):
+    """A list that was signed elsewhere comes in by SIGHUP and ends who is there; a bad one changes nothing, and is named."""
+    extra = fortress.dir / 'pki/crl-extra.pem'
+    device, other = fortress.add('many', credentials=('x509', 'psk')), fortress.add('many', credentials=('x509',))
+    text = list_of_elsewhere(fortress, device)
+
+    def reloaded(words):
+        since = len(fortress.log)
+        fortress.reload()
+        fortress.wait_log(words, since)
+    with Wire(fortress, device) as listed, Wire(fortress, other) as client, coap_tcp.Peer(device) as tcp:
+        listed.login('listed')
+        client.login('not-listed')
+        assert tcp.exchange(GET, 'mq/none').code == 132
         extra.write_text('no list')
         reloaded('reload refused.*crl-extra.pem')
         fortress.wait_event('config_reject', target='pki/crl-extra.pem')
-        # our own list of a moment ago is one of our authority's, too
-        fortress.cli('certs', 'revoke', witness.name, '--serial', serial_of(witness))
-        extra.write_text((fortress.dir / 'pki/crl.pem').read_text())
+        assert lives(listed) and lives(client)
+        extra.write_text(text)
         reloaded('reloaded$')
-        assert lives(client)
-        files = {line['file']: line['revoked'] for line in fortress.json('certs', 'crl')}
-        assert files['pki/crl.pem'] == files['pki/crl-extra.pem'] > 0
+        assert ended(listed) and lives(client) and tcp.rest() is not None
+        assert refused(Wire(fortress, device), 'listed')
+        assert coap.request(coap.BUILDS[0], device, 'put', 'mq/by/psk', 'x').code is None
+        files = [line['file'] for line in fortress.json('certs', 'crl')]
+        assert files == ['pki/crl.pem', 'pki/crl-extra.pem']
+        fortress.restart()  # read again at the start
+        assert refused(Wire(fortress, device), 'listed')
     extra.unlink()
     reloaded('reloaded$')
-    assert list(files) == ['pki/crl.pem', 'pki/crl-extra.pem']
     assert [line['file'] for line in fortress.json('certs', 'crl')] == ['pki/crl.pem']
-    assert mosquitto is not None
+    Wire(fortress, device).login('listed')
+
+

@@ -3,7 +3,6 @@
 
 #include <cmocka.h>
 
-#include "base/heap_test.h"
 #include "base/mem.h"
 #include "security/crypto/authority_test.h"
 #include "security/crypto/crl_make.h"
@@ -184,6 +183,27 @@ static void empty(void **state)
     crl_set_unref(s);
 }
 
+static void no_memory(void **state)
+{
+    const struct test_authority *a = *state;
+    AUTO(buf_done) struct buf pem = {0};
+    struct crl_entry e = entry_of(a->leaf, CRL_KEY_COMPROMISE);
+    struct crl_order o = order_of(a, &e, 1);
+    struct why why = {{0}};
+    assert_int_equal(pem_of(&o, &pem), OK);
+    bool failed = true;
+    for (long n = 0; failed; n++) {
+        AUTO(buf_done) struct buf der = {0};
+        const struct crl_set *s = NULL;
+        (void)mem_fail_after(n);
+        enum err err = crl_set_new(buf_slice(&pem), buf_slice(&a->pem), now, &s, &why);
+        enum err made = crl_make(&o, &der);
+        failed = mem_fail_after(-1) != 0;
+        assert_int_equal(err == OK && made == OK, !failed);
+        crl_set_unref(s);
+    }
+}
+
 static void reasons(void **state)
 {
     enum crl_reason r;
@@ -223,7 +243,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(made_and_read),  cmocka_unit_test(two_lists), cmocka_unit_test(refused),
-        cmocka_unit_test(orders_refused), cmocka_unit_test(empty),     cmocka_unit_test(reasons),
-        cmocka_unit_test(serials)};
+        cmocka_unit_test(orders_refused), cmocka_unit_test(empty),     cmocka_unit_test(no_memory),
+        cmocka_unit_test(reasons),        cmocka_unit_test(serials)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
