@@ -22,31 +22,35 @@ enum {
     BODY_MARGIN = 512    /* of limits.packet_bytes: what a PUBLISH has beside topic and payload */
 };
 
-/* One association, of DTLS, OSCORE or a stream, and whoever is at its other end. */
+/* What only few associations have at a time; there while one of these lists holds something. */
+struct sidework {
+    struct list errands; /* commands on their way to it; errand.c's */
+    struct list relays;  /* what it asks other servers; the proxy's */
+};
+
+/* One association, of DTLS, OSCORE or a stream, and whoever is at its other end. There may be
+ * 100,000: what is not of use to most of them stands elsewhere (observers_test). */
 struct association {
     uint64_t id; /* the dtls's name for it, or the stream's; never used again */
     struct coap_door *door;
     struct coap_endpoint *endpoint; /* NULL when it goes over a stream */
     struct coap_stream *stream;     /* NULL when it goes in datagrams */
-    struct coap_channel *channel;   /* the stream's */
-    size_t backlog;                 /* bytes that the stream's socket has not taken */
     struct account *account;        /* held until the association closes */
     uint64_t credential;            /* id of the one it came in by */
     int64_t credential_ends_wall_ms;
     uint64_t heard_at_ms, nudged_at_ms;
     struct timer timer;
-    struct list_node node; /* in door->gone */
-    struct map watches;    /* struct watch by topic */
+    struct association *next_gone; /* in door->gone */
+    struct list watches;           /* as few as the engine's observations and tickets */
     struct list lookers, tickets;
     struct bucket reads;
-    struct list errands; /* commands on their way to it; errand.c's */
-    bool is_quiet;       /* it did not acknowledge the last one: it is asked when it is heard */
-    bool is_announced;   /* the desk knows where it is, */
-    uint64_t announced_at_ms;
-    struct away *away;  /* oscore_homes.c's; NULL: this worker hears it */
-    struct list relays; /* what it asks other servers; the proxy's */
+    struct sidework *side; /* NULL: none */
+    struct away *away;     /* oscore_homes.c's; NULL: this worker hears it */
+    uint32_t announced_at_s;
+    uint16_t n_tickets, n_watches;
+    bool is_announced; /* the desk knows where it is */
+    bool is_quiet;     /* it did not acknowledge the last command: it is asked when it is heard */
     bool has_published, has_proxied, is_gone;
-    uint16_t n_tickets;
     struct net_peer peer;
 };
 
@@ -62,11 +66,12 @@ struct passing {
 struct watch {
     struct observer observer; /* first; its cookie names the watch */
     struct list_node held;    /* in door->held, while it is not told for want of memory */
+    struct list_node in_association;
     struct association *a;
     struct list lookers;
     struct passing *passing; /* NULL: none */
-    bool is_ready;           /* the barrier has passed: the subscription is live everywhere */
     uint16_t topic_n;
+    bool is_ready; /* the barrier has passed: the subscription is live everywhere */
     uint8_t topic[];
 };
 
@@ -148,12 +153,13 @@ struct coap_door {
     unsigned depth; /* of calls into the door: what is gone is freed by the outermost */
     bool is_draining;
     struct map associations; /* by id */
-    struct map watches;      /* by cookie */
-    struct map tickets;      /* of commits, by cookie */
+    struct map beginning;    /* watches that wait for their barrier, by cookie */
+    size_t n_watches;
+    struct map tickets; /* of commits, by cookie */
     struct coap_bodies bodies;
     struct list passing; /* of watches that keep a large message */
     size_t n_passing;
-    struct list gone;
+    struct association *gone;
     struct list held; /* watches whose news waits, as one reference, until there is memory */
     struct shedder shedder;
     struct map failures; /* poison.c's */
@@ -178,7 +184,6 @@ struct coap_door {
 
 /* coap_door.c */
 struct slice association_key(const void *value);
-struct slice watch_key(const void *value);
 void door_enter(struct coap_door *d, uint64_t now_ms);
 void door_leave(struct coap_door *d);
 /* association_serve - what an endpoint has said leaves, and its timer is set anew. */
@@ -214,12 +219,18 @@ void association_close(struct association *a, const char *why);
 /* association_recheck - is it still let in under the realm of now? Closes it when not. */
 void association_recheck(struct association *a);
 struct association *association_free(struct association *a);
+/* association_side - makes it when there is none; NULL: no memory. association_fit_side - it goes
+ * when nothing is in it. */
+struct sidework *association_side(struct association *a);
+void association_fit_side(struct association *a);
 struct event door_event(const struct coap_door *d, enum event_category category);
 struct event association_event(const struct association *a, enum event_category category);
 void door_report(struct coap_door *d, const struct event *e);
 
 /* talk.c: what an association says, in datagrams or over a stream. As coap_endpoint_ and
  * coap_channel_. */
+/* talk_channel - NULL: it goes in datagrams. */
+struct coap_channel *talk_channel(const struct association *a);
 MUST_USE enum err talk_respond(struct association *a, uint32_t exchange,
                                const struct coap_answer *answer);
 MUST_USE enum err talk_drop(struct association *a, uint32_t exchange);
@@ -239,6 +250,8 @@ uint8_t talk_szx_max(const struct association *a);
 /* stream_channel - of its association; borrows. */
 struct coap_channel *stream_channel(const struct coap_stream *s);
 uint64_t stream_id(const struct coap_stream *s);
+/* stream_backlog - bytes that its socket has not taken. */
+size_t stream_backlog(const struct coap_stream *s);
 /* stream_mark - it may have something to say. */
 void stream_mark(struct coap_stream *s);
 /* stream_leave - its association ends: so does the stream, when its client has been told. */
@@ -419,7 +432,6 @@ size_t blocks_shed(struct coap_door *d);
 uint64_t passing_deadline(const struct coap_door *d);
 
 /* errand.c: commands to devices */
-void errands_open(struct association *a);
 /* errands_heard - something came from it. */
 void errands_heard(struct association *a);
 /* errands_close - the association has ended. */
@@ -443,6 +455,8 @@ void watch_nudge(struct association *a);
 /* watch_recheck - ends it with 4.03 when no grant covers it any more. */
 void watch_recheck(struct watch *w);
 struct watch *watch_free(struct watch *w);
+/* watch_find - of this topic; NULL: it does not observe it. O(watches of the association). */
+struct watch *watch_find(const struct association *a, struct slice topic);
 /* looker_ended - the endpoint says that the observation `key` is over; is_lost: because nobody
  * acknowledged. */
 void looker_ended(struct association *a, uint64_t key, bool is_lost);

@@ -11,7 +11,7 @@
 enum { OPTIONS_BYTES = 1024, ECHO_MAX = 40 }; /* SPEC: RFC9175 2.2.1 */
 
 struct errand {
-    struct list_node node; /* in association.errands, in the order they came */
+    struct list_node node; /* in the association's sidework, in the order they came */
     struct association *a;
     struct command_note *note; /* owned: what the desk sent */
     struct command_ask ask;    /* borrows from note->msg */
@@ -166,7 +166,7 @@ static enum err start(struct errand *e)
 
 static struct errand *first_of(const struct association *a)
 {
-    struct list_node *n = list_first(&a->errands);
+    struct list_node *n = a->side != NULL ? list_first(&a->side->errands) : NULL;
     return n != NULL ? LIST_ENTRY(n, struct errand, node) : NULL;
 }
 
@@ -251,16 +251,11 @@ static void announce(struct association *a)
     struct coap_door *d = a->door;
     if (worker_device_there(d->setup.worker, a->account->principal, d->setup.index, a->id, true) ==
         OK) {
-        a->announced_at_ms = d->now_ms;
+        a->announced_at_s = (uint32_t)(d->now_ms / 1000);
         a->is_announced = true;
     } else {
         count_add(&d->setup.counters->dropped_memory, 1); /* it is said again when it is heard */
     }
-}
-
-void errands_open(struct association *a)
-{
-    list_init(&a->errands);
 }
 
 /* Requests of ours go in datagrams, and nothing of ours is sealed by OSCORE yet. */
@@ -275,11 +270,11 @@ void errands_heard(struct association *a)
     if (!can_be_asked(a)) {
         return;
     }
-    if (!a->is_announced || d->now_ms >= a->announced_at_ms + COMMAND_ANNOUNCE_MS) {
+    if (!a->is_announced || d->now_ms >= (uint64_t)a->announced_at_s * 1000 + COMMAND_ANNOUNCE_MS) {
         announce(a);
     }
     a->is_quiet = false;
-    if (!list_is_empty(&a->errands)) {
+    if (first_of(a) != NULL) {
         coap_endpoint_hurry(a->endpoint, d->now_ms);
         errands_run(a);
     }
@@ -313,7 +308,10 @@ void errands_close(struct association *a)
 uint64_t errands_deadline(const struct association *a)
 {
     uint64_t at = UINT64_MAX;
-    list_for_each (n, &a->errands) {
+    if (a->side == NULL) {
+        return at;
+    }
+    list_for_each (n, &a->side->errands) {
         const struct errand *e = LIST_ENTRY(n, struct errand, node);
         at = e->note->deadline_ms < at ? e->note->deadline_ms : at;
     }
@@ -322,7 +320,10 @@ uint64_t errands_deadline(const struct association *a)
 
 void errands_expire(struct association *a)
 {
-    list_for_each_safe (n, next, &a->errands) {
+    if (a->side == NULL) {
+        return;
+    }
+    list_for_each_safe (n, next, &a->side->errands) {
         struct errand *e = LIST_ENTRY(n, struct errand, node);
         if (a->door->now_ms >= e->note->deadline_ms) {
             end_ours(e, COAP_GATEWAY_TIMEOUT,
@@ -347,7 +348,8 @@ static void refuse_note(struct coap_door *d, struct command_note *n)
 static void errand_add(struct association *a, struct command_note *n)
 {
     const char *why;
-    struct errand *e = mem_zalloc(sizeof(*e));
+    struct sidework *side = association_side(a);
+    struct errand *e = side != NULL ? mem_zalloc(sizeof(*e)) : NULL;
     if (e == NULL || command_read(n->msg->topic, n->msg->props, &e->ask, &why) != OK) {
         count_add(&a->door->setup.counters->dropped_memory, 1); /* the desk answers in time */
         mem_free(e);
@@ -356,13 +358,16 @@ static void errand_add(struct association *a, struct command_note *n)
     }
     e->a = a;
     e->note = n;
-    list_append(&a->errands, &e->node);
+    list_append(&side->errands, &e->node);
     errands_run(a);
 }
 
 static void recall(struct association *a, uint64_t id)
 {
-    list_for_each_safe (node, next, &a->errands) {
+    if (a->side == NULL) {
+        return;
+    }
+    list_for_each_safe (node, next, &a->side->errands) {
         struct errand *e = LIST_ENTRY(node, struct errand, node);
         if (e->note->id == id && (!e->was_sent || command_may_repeat(e->ask.method))) {
             give_back(e);

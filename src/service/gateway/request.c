@@ -371,7 +371,7 @@ uint8_t topic_read(const struct asker *asker, struct slice topic, bool observes)
 {
     struct coap_door *d = asker->a->door;
     const struct msg *m = worker_retained(d->setup.worker, asker->a->account, topic, d->now_ms);
-    struct watch *w = map_find(&asker->a->watches, topic);
+    struct watch *w = watch_find(asker->a, topic);
     struct value v;
     uint8_t etag[ETAG_BYTES];
     bool is_rest = asker->has_block2 && asker->block2.number > 0;
