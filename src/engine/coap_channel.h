@@ -2,18 +2,19 @@
  * coap_channel - CoAP towards ONE peer over a reliable transport (TLS, WebSocket), as the side that
  * was connected to.
  *
- * Bytes and time go in; requests come out, answers and notifications go back, bytes leave. By
- * itself it does the signals: CSM first on both sides, Pong, Release, Abort, and a Ping when
- * nothing was heard for long. No message ids, no acknowledgements, nothing is sent twice.
+ * Bytes and time go in; requests come out, answers and notifications go back, bytes leave; requests
+ * of ours go to the peer, and its answers come out. By itself it does the signals: CSM first on
+ * both sides, Pong, Release, Abort, and a Ping when nothing was heard for long. No message ids, no
+ * acknowledgements, nothing is sent twice.
  *
  *   CSM_AWAITED --CSM--> OPEN --Release--> RELEASED --all answered--> OVER
  *        +---- anything wrong, Abort, silence: from each of them ------> OVER
  *
  * When OVER nothing is read any more; what waits in the output may still leave. What a peer can
  * make it keep: one message that is half there (message_bytes), limits.n_exchanges requests,
- * limits.n_observations with one state each, and output up to COAP_CHANNEL_OUTPUT_BYTES and one
- * answer more for each exchange. Over those bounds it reads no further: the transport holds the
- * rest back. SPEC: RFC8323; RFC8974 2.2.1.
+ * limits.n_observations with one state each, limits.n_requests of ours without an answer, and
+ * output up to COAP_CHANNEL_OUTPUT_BYTES and one answer more for each exchange. Over those bounds
+ * it reads no further: the transport holds the rest back. SPEC: RFC8323; RFC8974 2.2.1.
  */
 #ifndef ENGINE_COAP_CHANNEL_H
 #define ENGINE_COAP_CHANNEL_H
@@ -64,9 +65,10 @@ AUTOFREE(coap_channel, coap_channel_free)
  * whole message
  *
  * *in   is moved behind what was taken; with COAP_TCP_STREAM what is half there is kept here.
- * *ret  written always. COAP_EVENT_REQUEST: answer it by its id; the slices of m are valid until
- *       the next call. Else (m may be there, too: a request that was refused) COAP_EVENT_NONE: call
- * again while something is left in *in and coap_channel_wants_input.
+ * *ret  written always. COAP_EVENT_REQUEST: answer it by its id; COAP_EVENT_RESPONSE: to a request
+ *       of ours, COAP_EVENT_RESET: with an option that nobody here understands; the slices of m
+ *       are valid until the next call. Else (m may be there, too: a request that was refused)
+ * COAP_EVENT_NONE: call again while something is left in *in and coap_channel_wants_input.
  *
  * It does not fail: what is wrong ends the channel (coap_channel_ended). O(bytes).
  */
@@ -116,5 +118,24 @@ MUST_USE enum err coap_channel_observe(struct coap_channel *c, uint32_t exchange
 MUST_USE enum err coap_channel_notify(struct coap_channel *c, uint64_t key,
                                       const struct coap_answer *answer);
 void coap_channel_unobserve(struct coap_channel *c, uint64_t key);
+
+/* ---- as a client ---- */
+
+/*
+ * coap_channel_request - asks the peer; ends with one COAP_EVENT_RESPONSE or COAP_EVENT_RESET about
+ * *ret_id, with coap_channel_forget, or with the channel. It waits as long as the caller does.
+ *
+ * ERR_CLOSED     the channel is not open, or the peer has released it
+ * ERR_LIMIT      limits.n_requests without an answer, or as much waits in the output as may
+ * ERR_TOO_LARGE  over the peer's Max-Message-Size      ERR_MALFORMED, ERR_NOMEM
+ * Nothing was sent then.
+ */
+MUST_USE enum err coap_channel_request(struct coap_channel *c, const struct coap_request *request,
+                                       uint32_t *ret_id);
+/* coap_channel_forget - its answer is nobody's any more. Unknown ids are fine. */
+void coap_channel_forget(struct coap_channel *c, uint32_t id);
+/* coap_channel_takes_blocks - the peer has said that it knows block-wise transfers. SPEC: RFC8323
+ * 5.3.2 */
+bool coap_channel_takes_blocks(const struct coap_channel *c);
 
 #endif

@@ -569,7 +569,7 @@ static void command_due(struct worker *w, struct command *c)
                  "the device did not answer in time; whether it did it is not known");
     } else {
         end_ours(w, c, COAP_GATEWAY_TIMEOUT,
-                 "the device is not connected by CoAP over DTLS, and did not come in time; it was "
+                 "the device is not connected by CoAP, and did not come in time; it was "
                  "not asked");
     }
 }

@@ -583,7 +583,9 @@ void association_recheck(struct association *a)
         list_for_each_safe (n, next, &a->watches) {
             watch_recheck(LIST_ENTRY(n, struct watch, in_association));
         }
-        proxy_recheck(a);
+        if (a->side != NULL) {
+            proxy_recheck(a);
+        }
         bucket_set(&a->reads, grants_limits(a->account->grants)->replay_rate,
                    grants_limits(a->account->grants)->replay_rate);
         association_serve(a);

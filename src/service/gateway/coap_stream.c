@@ -279,6 +279,7 @@ static void take_one(struct coap_stream *s, struct slice *in)
         a->heard_at_ms = d->now_ms;
         association_report_refused(a, &before, (struct slice){0}, &ev.m);
         request_serve(a, &ev);
+        errands_heard(a);
         association_serve(a);
     }
     stream_follow(s);

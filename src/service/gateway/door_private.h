@@ -238,6 +238,11 @@ MUST_USE enum err talk_observe(struct association *a, uint32_t exchange, uint64_
 MUST_USE enum err talk_notify(struct association *a, uint64_t key,
                               const struct coap_answer *answer);
 void talk_unobserve(struct association *a, uint64_t key);
+MUST_USE enum err talk_request(struct association *a, const struct coap_request *request,
+                               uint32_t *ret_id);
+void talk_forget(struct association *a, uint32_t id);
+/* talk_hurry - it was heard: what it has not acknowledged goes out again. */
+void talk_hurry(struct association *a);
 bool talk_is_unacked(const struct association *a, uint64_t key);
 size_t talk_bytes(const struct association *a);
 size_t talk_shed(struct association *a);
@@ -287,7 +292,8 @@ uint64_t proxy_deadline(const struct coap_door *d);
 size_t proxy_shed(struct coap_door *d);
 /* proxy_left - the association ends: nobody waits for what it asked. */
 void proxy_left(struct association *a);
-/* proxy_bytes - what its end would free there. O(requests). */
+/* proxy_bytes - what its end would free there. O(requests). For this and the next two it has
+ * sidework. */
 size_t proxy_bytes(const struct association *a);
 /* proxy_looker_ended - the endpoint says that the observation `key` is over. */
 void proxy_looker_ended(struct association *a, uint64_t key);

@@ -33,7 +33,7 @@ static void errand_free(struct errand *e)
 {
     list_unlink(&e->node);
     if (e->is_under_way) {
-        coap_endpoint_forget(e->a->endpoint, e->request);
+        talk_forget(e->a, e->request);
     }
     coap_transfer_done(&e->transfer);
     command_note_free(e->note);
@@ -125,7 +125,7 @@ static enum err go_on(struct errand *e)
     struct coap_request request;
     enum err err = coap_transfer_next(&e->transfer, &request);
     if (err == OK) {
-        err = coap_endpoint_request(a->endpoint, &request, a->door->now_ms, &e->request);
+        err = talk_request(a, &request, &e->request);
     }
     e->is_under_way = err == OK;
     e->was_sent = e->was_sent || err == OK;
@@ -135,6 +135,26 @@ static enum err go_on(struct errand *e)
         end_ours(e, COAP_UNAVAILABLE, "there is no room for it now; ask again later");
     }
     return err;
+}
+
+/* false: the device cannot be told as much; that is said. */
+static bool begin_transfer(struct errand *e, const struct coap_request *request)
+{
+    const struct association *a = e->a;
+    const struct coap_door *d = a->door;
+    uint8_t szx = talk_szx_max(a);
+    coap_transfer_init(&e->transfer, request, szx < COAP_BLOCK_SZX_MAX ? szx : UINT8_MAX,
+                       random_u64(&d->setup.random), d->setup.limits->packet_bytes - BODY_MARGIN);
+    if (a->stream == NULL) {
+        return true;
+    }
+    coap_transfer_reliable(&e->transfer, talk_whole_max(a));
+    if (e->transfer.is_blockwise && !coap_channel_takes_blocks(talk_channel(a))) {
+        end_ours(e, COAP_REQUEST_TOO_LARGE,
+                 "the payload is over the Max-Message-Size of the device, and it knows no blocks");
+        return false;
+    }
+    return true;
 }
 
 static enum err start(struct errand *e)
@@ -159,9 +179,7 @@ static enum err start(struct errand *e)
         return ERR_TOO_LARGE;
     }
     coap_transfer_done(&e->transfer);
-    coap_transfer_init(&e->transfer, &request, UINT8_MAX, random_u64(&d->setup.random),
-                       d->setup.limits->packet_bytes - BODY_MARGIN);
-    return go_on(e);
+    return begin_transfer(e, &request) ? go_on(e) : ERR_TOO_LARGE;
 }
 
 static struct errand *first_of(const struct association *a)
@@ -258,16 +276,10 @@ static void announce(struct association *a)
     }
 }
 
-/* Requests of ours go in datagrams, and nothing of ours is sealed by OSCORE yet. */
-static bool can_be_asked(const struct association *a)
-{
-    return !a->is_gone && a->endpoint != NULL && !a->door->setup.entrance->is_oscore;
-}
-
 void errands_heard(struct association *a)
 {
     const struct coap_door *d = a->door;
-    if (!can_be_asked(a)) {
+    if (a->is_gone) {
         return;
     }
     if (!a->is_announced || d->now_ms >= (uint64_t)a->announced_at_s * 1000 + COMMAND_ANNOUNCE_MS) {
@@ -275,7 +287,7 @@ void errands_heard(struct association *a)
     }
     a->is_quiet = false;
     if (first_of(a) != NULL) {
-        coap_endpoint_hurry(a->endpoint, d->now_ms);
+        talk_hurry(a);
         errands_run(a);
     }
 }

@@ -652,9 +652,6 @@ void proxy_left(struct association *a)
 size_t proxy_bytes(const struct association *a)
 {
     size_t n = 0;
-    if (a->side == NULL) {
-        return 0;
-    }
     list_for_each (node, &a->side->relays) {
         const struct relay *r = LIST_ENTRY(node, struct relay, in_association);
         n += sizeof(*r) + r->name.cap + r->what.cap;
@@ -664,9 +661,6 @@ size_t proxy_bytes(const struct association *a)
 
 void proxy_looker_ended(struct association *a, uint64_t key)
 {
-    if (a->side == NULL) {
-        return;
-    }
     list_for_each_safe (n, next, &a->side->relays) {
         struct relay *r = LIST_ENTRY(n, struct relay, in_association);
         if (r->key == key && key != 0) {
@@ -679,9 +673,6 @@ void proxy_looker_ended(struct association *a, uint64_t key)
 
 void proxy_recheck(struct association *a)
 {
-    if (a->side == NULL) {
-        return;
-    }
     list_for_each_safe (n, next, &a->side->relays) {
         struct relay *r = LIST_ENTRY(n, struct relay, in_association);
         struct decision why;

@@ -610,11 +610,19 @@ static struct asker asker_of(struct association *a, const struct coap_event *ev)
     return asker;
 }
 
+/* Of a topic, or of something at another server. */
+static void observation_ended(struct association *a, uint64_t key, bool is_lost)
+{
+    looker_ended(a, key, is_lost);
+    if (a->side != NULL) {
+        proxy_looker_ended(a, key);
+    }
+}
+
 void request_serve(struct association *a, const struct coap_event *ev)
 {
     if (ev->has_ended) {
-        looker_ended(a, ev->key, false);
-        proxy_looker_ended(a, ev->key);
+        observation_ended(a, ev->key, false);
     }
     switch (ev->kind) {
     case COAP_EVENT_REQUEST: {
@@ -628,8 +636,7 @@ void request_serve(struct association *a, const struct coap_event *ev)
     case COAP_EVENT_RESET:
     case COAP_EVENT_GIVE_UP:
         if (ev->about == COAP_ABOUT_OBSERVATION) {
-            looker_ended(a, ev->key, ev->kind == COAP_EVENT_GIVE_UP);
-            proxy_looker_ended(a, ev->key);
+            observation_ended(a, ev->key, ev->kind == COAP_EVENT_GIVE_UP);
         }
         errand_event(a, ev);
         break;

@@ -41,6 +41,28 @@ void talk_unobserve(struct association *a, uint64_t key)
     }
 }
 
+enum err talk_request(struct association *a, const struct coap_request *request, uint32_t *ret_id)
+{
+    return a->stream != NULL ? coap_channel_request(talk_channel(a), request, ret_id)
+                             : coap_endpoint_request(a->endpoint, request, a->door->now_ms, ret_id);
+}
+
+void talk_forget(struct association *a, uint32_t id)
+{
+    if (a->stream != NULL) {
+        coap_channel_forget(talk_channel(a), id);
+    } else {
+        coap_endpoint_forget(a->endpoint, id);
+    }
+}
+
+void talk_hurry(struct association *a)
+{
+    if (a->stream == NULL) {
+        coap_endpoint_hurry(a->endpoint, a->door->now_ms);
+    }
+}
+
 bool talk_is_unacked(const struct association *a, uint64_t key)
 {
     return a->stream == NULL && coap_endpoint_is_unacked(a->endpoint, key);
