@@ -345,7 +345,7 @@ def test_a_device_on_a_stream_is_asked_and_answers(place, asker, plugged, kind):
         code, _, reason, _ = asker.answer(asker.ask(f'$coap/{plugged.name}/POST/pump', expiry=1))
         assert code == '5.04' and 'is not known' in reason
         c = asker.ask(f'$coap/{plugged.name}/POST/pump')
-        device.wait_asked(6)
+        device.wait_asked(7)
     code, _, reason, _ = asker.answer(c)  # it has gone
     assert code == '5.04' and 'ended before the answer' in reason
 

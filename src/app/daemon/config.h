@@ -8,6 +8,7 @@
 #define APP_DAEMON_CONFIG_H
 
 #include "base/buf.h"
+#include "net/multicast.h"
 #include "net/network.h"
 #include "security/token/trust.h"
 #include "service/directory/settings.h"
@@ -56,7 +57,8 @@ struct config_listener {
     char path[CONFIG_PATH_BYTES]; /* WebSocket: where clients connect; "/mqtt" */
     char origins[CONFIG_ORIGINS_MAX][CONFIG_ORIGIN_BYTES]; /* WebSocket: pages that may connect */
     size_t n_origins;
-    struct net_networks from; /* who may connect; none: everybody */
+    struct net_networks from;       /* who may connect; none: everybody */
+    struct net_multicast multicast; /* groups that are answered; none: none */
 };
 
 /* One of those whose tokens are taken. */

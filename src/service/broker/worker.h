@@ -37,6 +37,7 @@ struct entrance {
     bool is_oscore;                   /* CoAP under OSCORE, no DTLS */
     bool is_stream;                   /* CoAP over TCP */
     bool takes_v31;                   /* clients of MQTT 3.1 are not refused */
+    bool hears_groups;                /* its first worker's socket is in multicast groups */
     bool is_moved, is_moved_for_good; /* who logs in is sent to setup.server_reference */
     bool is_plain; /* no TLS: every connection needs an exception in force that allows plaintext */
     char segment[34]; /* whose principals come in here; empty: PRINCIPAL_SEGMENT_DEFAULT */

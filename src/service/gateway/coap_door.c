@@ -97,6 +97,7 @@ struct coap_door *coap_door_free(struct coap_door *d)
     list_unlink(&d->shedder.node);
     dtls_free(d->dtls);
     proxy_done(d);
+    multicast_done(d);
     coap_bodies_done(&d->bodies);
     oscore_done(d);
     homes_done(d);
@@ -385,6 +386,7 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
     coap_bodies_expire(&d->bodies, d->now_ms);
     passing_expire(d);
     proxy_turn(d);
+    multicast_turn(d);
     wheel_advance(&d->wheel, d->now_ms);
     while ((t = wheel_next(&d->wheel)) != NULL) {
         association_tick(CONTAINER_OF(t, struct association, timer));
@@ -399,5 +401,6 @@ uint64_t coap_door_deadline(const struct coap_door *d)
     uint64_t blocks = least(coap_bodies_deadline(&d->bodies), passing_deadline(d));
     uint64_t strangers = d->dtls != NULL ? dtls_deadline(d->dtls) : wheel_deadline(&d->callers);
     uint64_t others = least(proxy_deadline(d), spoof_deadline(&d->spoof));
+    others = least(others, multicast_deadline(d));
     return least(least(blocks, others), least(strangers, wheel_deadline(&d->wheel)));
 }

@@ -176,7 +176,8 @@ struct coap_door {
     struct door_told refused[OSCORE_REFUSALS];
     struct door_replays replays; /* over DTLS */
     struct spoof_table spoof;
-    struct coap_counters shown; /* what of counts the worker's counters have */
+    struct multicast *multicast; /* multicast.c's; NULL: nothing was heard */
+    struct coap_counters shown;  /* what of counts the worker's counters have */
     struct list streams, dirty_streams;
     struct wheel callers; /* the deadlines of streams that have not logged in */
     uint64_t next_stream;
@@ -468,6 +469,12 @@ struct watch *watch_find(const struct association *a, struct slice topic);
 void looker_ended(struct association *a, uint64_t key, bool is_lost);
 /* lookers_lost - the peer is gone; what was on its way to it did not arrive. */
 void lookers_lost(struct association *a);
+
+/* multicast.c: requests to groups */
+void multicast_done(struct coap_door *d);
+/* multicast_turn - answers whose time has come leave. */
+void multicast_turn(struct coap_door *d);
+uint64_t multicast_deadline(const struct coap_door *d);
 
 /* discovery.c */
 void discovery_serve(const struct request *rq);
