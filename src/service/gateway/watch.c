@@ -243,7 +243,10 @@ void watch_request(const struct request *rq)
             refuse_count(rq, most);
             return;
         }
-        err = d->n_watches < COAP_DOOR_OBSERVERS_MAX ? watch_new(rq, &w) : ERR_NOMEM;
+        /* Each has a token or a ticket, so they are few enough to be walked. */
+        err = a->n_tickets >= TICKETS_MAX               ? ERR_LIMIT
+              : d->n_watches >= COAP_DOOR_OBSERVERS_MAX ? ERR_NOMEM
+                                                        : watch_new(rq, &w);
         if (err == OK) {
             request_allowed(rq, "observed");
         }
