@@ -70,7 +70,7 @@ static enum err map_rebuild(struct map *m)
 {
     size_t n_slots = MAP_FIRST_SLOTS;
     while (n_slots / 2 < m->n + 1) {
-        if (n_slots > SIZE_MAX / 2) {
+        if (n_slots > UINT32_MAX / 2) {
             return ERR_NOMEM;
         }
         n_slots *= 2;
@@ -86,7 +86,7 @@ static enum err map_rebuild(struct map *m)
     }
     mem_free(m->slots);
     m->slots = slots;
-    m->n_slots = n_slots;
+    m->n_slots = (uint32_t)n_slots;
     m->n_tombs = 0;
     return OK;
 }

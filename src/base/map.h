@@ -22,7 +22,7 @@ struct map {
     struct siphash_key key;
     map_key_of *key_of;
     struct map_slot *slots;
-    size_t n, n_slots, n_tombs;
+    uint32_t n, n_slots, n_tombs; /* a worker has many maps with one entry */
 };
 
 /* map_init - an empty map; allocates nothing. */

@@ -416,7 +416,7 @@ static enum err hit_add(struct filters *f, struct sub *sub)
     if (to->match_mark != f->mark) {
         TRY(pile_room(&s->hits, sizeof(struct match_hit)));
         to->match_mark = f->mark;
-        to->match_at = s->hits.n++;
+        to->match_at = (uint32_t)s->hits.n++;
         s->n_groups += to->kind == SUBSCRIBER_GROUP ? 1 : 0;
         ((struct match_hit *)s->hits.p)[to->match_at] =
             (struct match_hit){.subscriber = to, .first = sub};

@@ -28,9 +28,9 @@ struct subscriber {
     enum subscriber_kind kind;
     bool is_durable; /* what it is sent must be committed before the publisher is acknowledged */
     uint32_t n_subs;
+    uint32_t match_at;   /* where that match has it */
     struct list subs;    /* struct sub.in_subscriber */
     uint64_t match_mark; /* the last match that saw it: several filters, one delivery */
-    size_t match_at;
 };
 
 void subscriber_init(struct subscriber *s, enum subscriber_kind kind, bool is_durable);
@@ -41,14 +41,15 @@ struct sub {
     struct list_node in_subscriber, in_filter;
     struct subscriber *subscriber;
     struct filter *filter;
-    struct member *member; /* of a shared subscription: its group matches in its place. NULL: an
-                              ordinary sub */
-    uint8_t qos;           /* granted */
-    bool no_local, retain_as_published;
-    bool is_pending; /* set by the owner until the SUBACK barrier has passed: no match sees it */
-    uint8_t retain_handling; /* 0, 1, 2: SPEC: MQTT5 3.8.3.1 */
+    struct member *member;   /* of a shared subscription: its group matches in its place. NULL: an
+                                ordinary sub */
     uint32_t id;             /* subscription identifier; 0 = none */
-    uint64_t epoch;          /* policy epoch at which it was last found covered */
+    uint8_t qos;             /* granted */
+    uint8_t retain_handling; /* 0, 1, 2: SPEC: MQTT5 3.8.3.1 */
+    bool no_local : 1, retain_as_published : 1;
+    bool
+        is_pending : 1; /* set by the owner until the SUBACK barrier has passed: no match sees it */
+    uint64_t epoch;     /* policy epoch at which it was last found covered */
 };
 
 /* What other workers must be told after a change here: nothing when both pairs are equal. Groups

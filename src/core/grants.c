@@ -12,17 +12,17 @@
 struct grant {
     const struct rule *rule;
     struct slice text;
-    size_t n_fixed; /* what any topic it matches begins with */
-    bool is_exact;  /* no wildcard: it matches its own text and nothing else */
+    uint32_t n_fixed; /* what any topic it matches begins with */
+    bool is_exact;    /* no wildcard: it matches its own text and nothing else */
 };
 
 struct grants {
     const struct policy *policy;
     const struct principal *principal;
-    const struct role *role;     /* NULL: the policy does not know it */
+    const struct role *role; /* NULL: the policy does not know it */
     const struct people *people; /* borrowed; NULL: nobody is known */
-    struct slice client_id;      /* empty: none is allowed */
-    size_t from[RULE_KINDS + 1];
+    struct slice client_id;  /* empty: none is allowed */
+    uint32_t from[RULE_KINDS + 1];
     uint8_t *texts;
     struct grant list[];
 };
@@ -90,7 +90,7 @@ static struct grant grant_of(const struct rule *rule, struct slice text)
     grant.is_exact = at == text.n;
     /* "a/#" also matches "a", which has no separator at its end. */
     bool drops_separator = !grant.is_exact && text.p[at] == '#' && at > 0;
-    grant.n_fixed = drops_separator ? at - 1 : at;
+    grant.n_fixed = (uint32_t)(drops_separator ? at - 1 : at); /* of a text of a policy file */
     return grant;
 }
 
@@ -99,7 +99,7 @@ static void compile(struct grants *g, struct wr *w)
     size_t n = 0;
     struct slice key;
     for (unsigned kind = 0; kind < RULE_KINDS; kind++) {
-        g->from[kind] = n;
+        g->from[kind] = (uint32_t)n;
         for (size_t i = 0; i < g->role->n_rules; i++) {
             const struct rule *rule = &g->role->rules[i];
             size_t start = w->at;
@@ -108,7 +108,7 @@ static void compile(struct grants *g, struct wr *w)
             }
         }
     }
-    g->from[RULE_KINDS] = n;
+    g->from[RULE_KINDS] = (uint32_t)n;
     size_t start = w->at;
     if (expand(g->role->client_id, g->principal, false, w, &key) == OK) {
         g->client_id = slice_from(wr_slice(w), start);

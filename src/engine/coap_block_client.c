@@ -17,6 +17,14 @@ void coap_transfer_init(struct coap_transfer *t, const struct coap_request *ask,
     t->fetch_szx = t->szx;
 }
 
+void coap_transfer_reliable(struct coap_transfer *t, size_t whole_max)
+{
+    t->is_reliable = true;
+    t->is_blockwise = t->ask.payload.n > whole_max;
+    t->wants_szx = false; /* what bounds the request does not bound the answer */
+    t->fetch_szx = COAP_BLOCK_SZX_MAX;
+}
+
 void coap_transfer_done(struct coap_transfer *t)
 {
     buf_done(&t->body);
@@ -67,7 +75,8 @@ static enum err next_fetch(struct coap_transfer *t, struct coap_request *ret)
 {
     struct coap_block want;
     TRY(coap_block_at(t->body.n, t->fetch_szx, false, &want));
-    struct extra extras[] = {{.number = COAP_OPTION_BLOCK2, .value = coap_block_value(want)}};
+    uint32_t value = coap_block_value(want) | (t->is_bert ? COAP_BLOCK_SZX_BERT : 0U);
+    struct extra extras[] = {{.number = COAP_OPTION_BLOCK2, .value = value}};
     ret->payload = (struct slice){0};
     return write_options(t, extras, 1, false, &ret->options);
 }
@@ -140,12 +149,22 @@ static bool is_same_version(const struct coap_transfer *t, const struct coap_mes
     return slice_equal(etag, slice_of(t->etag, t->etag_n)) && format == t->format;
 }
 
+/* Are n bytes as many as a block has that others follow? */
+static bool is_whole(struct coap_block block, bool is_bert, size_t n)
+{
+    size_t size = coap_block_bytes(block.szx);
+    return !block.has_more || n == size || (is_bert && n > 0 && n % size == 0);
+}
+
 /* A response that is, or begins, the answer. */
 static enum err take_answer(struct coap_transfer *t, const struct coap_message *m,
                             enum coap_transfer_step *ret)
 {
     struct coap_block block = {.szx = COAP_BLOCK_SZX_MAX};
-    enum err err = coap_block_find(m->options, COAP_OPTION_BLOCK2, &block);
+    bool is_bert = false;
+    enum err err = t->is_reliable
+                       ? coap_block_find_bert(m->options, COAP_OPTION_BLOCK2, &block, &is_bert)
+                       : coap_block_find(m->options, COAP_OPTION_BLOCK2, &block);
     bool has_block = err == OK;
     if (err != OK && err != ERR_NOT_FOUND) {
         return ERR_MALFORMED;
@@ -163,12 +182,12 @@ static enum err take_answer(struct coap_transfer *t, const struct coap_message *
         buf_clear(&t->body);
         remember_version(t, m);
     }
-    if (coap_block_offset(block) != t->body.n ||
-        (block.has_more && m->payload.n != coap_block_bytes(block.szx))) {
+    if (coap_block_offset(block) != t->body.n || !is_whole(block, is_bert, m->payload.n)) {
         return ERR_MALFORMED; /* SPEC: RFC7959 2.3 */
     }
     TRY(buf_append(&t->body, m->payload, t->body_max));
     t->code = m->code;
+    t->is_bert = is_bert;
     t->fetch_szx = block.szx < t->fetch_szx ? block.szx : t->fetch_szx;
     t->is_fetching = has_block && block.has_more;
     if (!t->is_fetching && !t->is_blockwise) {

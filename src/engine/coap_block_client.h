@@ -24,6 +24,8 @@ struct coap_transfer {
     size_t body_max;         /* of the answer */
     uint8_t szx;             /* of what is sent, and asked for */
     bool wants_szx;          /* say in the first request how large blocks may be */
+    bool is_reliable;        /* many blocks may come at once (BERT) */
+    bool is_bert;            /* and did */
     /* upwards */
     bool is_blockwise;
     size_t sent_at, sent_n; /* the block that was sent last */
@@ -49,6 +51,9 @@ enum coap_transfer_step {
  * first block only. */
 void coap_transfer_init(struct coap_transfer *t, const struct coap_request *ask, uint8_t szx,
                         uint64_t seed, size_t body_max);
+/* coap_transfer_reliable - it goes over a reliable transport: a body of at most whole_max bytes in
+ * one message, and answers may come in BERT blocks. Before the first message. SPEC: RFC8323 6 */
+void coap_transfer_reliable(struct coap_transfer *t, size_t whole_max);
 void coap_transfer_done(struct coap_transfer *t);
 
 /* coap_transfer_next - the message that has to leave now; borrows from t until the next call.

@@ -63,6 +63,7 @@ static void forget(struct coap_channel *c)
     }
     coap_channel_forget_all(c);
     coap_observers_done(&c->observers);
+    coap_channel_forget_all(c);
 }
 
 struct coap_channel *coap_channel_free(struct coap_channel *c)
@@ -93,6 +94,11 @@ bool coap_channel_is_open(const struct coap_channel *c)
     return c->state == COAP_CHANNEL_OPEN || c->state == COAP_CHANNEL_LEAVING;
 }
 
+bool coap_channel_takes_blocks(const struct coap_channel *c)
+{
+    return c->peer_takes_blocks;
+}
+
 enum coap_channel_end coap_channel_ended(const struct coap_channel *c)
 {
     return c->ended;
@@ -108,6 +114,11 @@ const char *coap_channel_why(const struct coap_channel *c)
 static size_t waiting(const struct coap_channel *c)
 {
     return c->out.n - c->out_at;
+}
+
+bool coap_channel_is_clogged(const struct coap_channel *c)
+{
+    return waiting(c) >= COAP_CHANNEL_OUTPUT_BYTES;
 }
 
 /* The state to tell an observer goes the way of all messages, but may have to wait. */
@@ -211,7 +222,8 @@ size_t coap_channel_payload_max(const struct coap_channel *c)
 
 size_t coap_channel_bytes(const struct coap_channel *c)
 {
-    size_t n = c->in.cap + c->out.cap + c->n_exchanges * sizeof(struct exchange);
+    size_t n = c->in.cap + c->out.cap + c->n_exchanges * sizeof(struct exchange) +
+               coap_channel_pending_bytes(c);
     list_for_each (node, &c->observers.list) {
         const struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
         n += sizeof(*ob) + ob->pending.cap;
@@ -384,6 +396,12 @@ static void refuse(struct coap_channel *c, const struct coap_message *request, u
     }
 }
 
+uint32_t coap_channel_new_id(struct coap_channel *c)
+{
+    c->next_id = c->next_id == UINT32_MAX ? 1 : c->next_id + 1;
+    return c->next_id;
+}
+
 static void open_exchange(struct coap_channel *c, const struct coap_message *m, uint64_t now_ms,
                           struct coap_event *ret)
 {
@@ -392,9 +410,8 @@ static void open_exchange(struct coap_channel *c, const struct coap_message *m, 
         coap_channel_lost(c);
         return;
     }
-    c->next_id = c->next_id == UINT32_MAX ? 1 : c->next_id + 1;
     *x = (struct exchange){.at_ms = now_ms,
-                           .id = c->next_id,
+                           .id = coap_channel_new_id(c),
                            .wish = (uint8_t)coap_wish_of(m),
                            .token_n = (uint8_t)m->token.n};
     struct wr w = wr_into(x->token, sizeof(x->token));
@@ -457,9 +474,9 @@ static void take_message(struct coap_channel *c, struct slice bytes, uint64_t no
         coap_channel_take_signal(c, &m);
     } else if (coap_code_is_request(m.code)) {
         take_request(c, &m, now_ms, ret);
-    } else if (c->is_client) {
+    } else {
         coap_channel_take_response(c, &m, ret);
-    } /* else an answer to nothing: a server asks nothing */
+    }
 }
 
 uint32_t coap_channel_message_max(const struct coap_channel *c)

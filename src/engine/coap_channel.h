@@ -2,18 +2,19 @@
  * coap_channel - CoAP towards ONE peer over a reliable transport (TLS, WebSocket), as the side that
  * was connected to, or as a client of it (is_client).
  *
- * Bytes and time go in; requests come out, answers and notifications go back, bytes leave. By
- * itself it does the signals: CSM first on both sides, Pong, Release, Abort, and a Ping when
- * nothing was heard for long. No message ids, no acknowledgements, nothing is sent twice.
+ * Bytes and time go in; requests come out, answers and notifications go back, bytes leave; requests
+ * of ours go to the peer, and its answers come out. By itself it does the signals: CSM first on
+ * both sides, Pong, Release, Abort, and a Ping when nothing was heard for long. No message ids, no
+ * acknowledgements, nothing is sent twice.
  *
  *   CSM_AWAITED --CSM--> OPEN --Release--> RELEASED --all answered--> OVER
  *        +---- anything wrong, Abort, silence: from each of them ------> OVER
  *
  * When OVER nothing is read any more; what waits in the output may still leave. What a peer can
  * make it keep: one message that is half there (message_bytes), limits.n_exchanges requests,
- * limits.n_observations with one state each, and output up to COAP_CHANNEL_OUTPUT_BYTES and one
- * answer more for each exchange. Over those bounds it reads no further: the transport holds the
- * rest back. SPEC: RFC8323; RFC8974 2.2.1.
+ * limits.n_observations with one state each, limits.n_requests of ours without an answer, and
+ * output up to COAP_CHANNEL_OUTPUT_BYTES and one answer more for each exchange. Over those bounds
+ * it reads no further: the transport holds the rest back. SPEC: RFC8323; RFC8974 2.2.1.
  */
 #ifndef ENGINE_COAP_CHANNEL_H
 #define ENGINE_COAP_CHANNEL_H
@@ -67,9 +68,10 @@ AUTOFREE(coap_channel, coap_channel_free)
  * whole message
  *
  * *in   is moved behind what was taken; with COAP_TCP_STREAM what is half there is kept here.
- * *ret  written always. COAP_EVENT_REQUEST: answer it by its id; the slices of m are valid until
- *       the next call. Else (m may be there, too: a request that was refused) COAP_EVENT_NONE: call
- * again while something is left in *in and coap_channel_wants_input.
+ * *ret  written always. COAP_EVENT_REQUEST: answer it by its id; COAP_EVENT_RESPONSE: to a request
+ *       of ours, COAP_EVENT_RESET: with an option that nobody here understands; the slices of m
+ *       are valid until the next call. Else (m may be there, too: a request that was refused)
+ * COAP_EVENT_NONE: call again while something is left in *in and coap_channel_wants_input.
  *
  * It does not fail: what is wrong ends the channel (coap_channel_ended). O(bytes).
  */
@@ -122,10 +124,11 @@ void coap_channel_unobserve(struct coap_channel *c, uint64_t key);
 
 /* ---- as a client ---- */
 
-/* coap_channel_request - ends with one COAP_EVENT_RESPONSE of coap_channel_next about *ret_id; an
+/* coap_channel_request - ends with one COAP_EVENT_RESPONSE (or COAP_EVENT_RESET: an option that
+ * we must understand, and do not) of coap_channel_next about *ret_id; an
  * observation that was accepted gives responses with is_notification until one without, or until
  * coap_channel_forget. ERR_AGAIN: not open yet; ERR_CLOSED; ERR_LIMIT: limits.n_requests are under
- * way; ERR_TOO_LARGE: over the peer's Max-Message-Size; ERR_MALFORMED, ERR_NOMEM. */
+ * way, or as much waits in the output as may; ERR_TOO_LARGE: over the peer's Max-Message-Size; ERR_MALFORMED, ERR_NOMEM. */
 MUST_USE enum err coap_channel_request(struct coap_channel *c, const struct coap_request *request,
                                        uint32_t *ret_id);
 /* coap_channel_forget - what comes for it from now on is passed over. Unknown ids are fine. */
@@ -133,5 +136,8 @@ void coap_channel_forget(struct coap_channel *c, uint32_t id);
 /* coap_channel_ping - asks whether somebody is there; without a Pong in COAP_CHANNEL_PONG_MS the
  * channel ends. */
 void coap_channel_ping(struct coap_channel *c, uint64_t now_ms);
+/* coap_channel_takes_blocks - the peer has said that it knows block-wise transfers. SPEC: RFC8323
+ * 5.3.2 */
+bool coap_channel_takes_blocks(const struct coap_channel *c);
 
 #endif

@@ -28,7 +28,7 @@ struct bench {
 #define OUR_CSM "60e12207d0202120"
 #define CSM     "00e1"
 
-static size_t hex(const char *text, uint8_t *dst)
+static inline size_t hex(const char *text, uint8_t *dst)
 {
     static const char digits[] = "0123456789abcdef";
     size_t n = 0;
@@ -53,7 +53,7 @@ static void bench_open(struct bench *b, enum coap_tcp_form form)
 }
 
 /* A copy, so that nothing is read behind its end. Gives how many requests came. */
-static int feed(struct bench *b, struct slice bytes)
+static inline int feed(struct bench *b, struct slice bytes)
 {
     uint8_t *copy = test_malloc(bytes.n > 0 ? bytes.n : 1);
     assert_non_null(copy);
@@ -73,7 +73,7 @@ static int feed(struct bench *b, struct slice bytes)
     return n;
 }
 
-static uint32_t oldest(struct bench *b)
+static inline uint32_t oldest(struct bench *b)
 {
     uint32_t id = b->asked[0];
     for (size_t i = 1; i < b->n_asked; i++) {

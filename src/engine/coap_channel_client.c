@@ -28,6 +28,11 @@ void coap_channel_forget_all(struct coap_channel *c)
     }
 }
 
+size_t coap_channel_pending_bytes(const struct coap_channel *c)
+{
+    return c->n_pending * sizeof(struct pending);
+}
+
 void coap_channel_forget(struct coap_channel *c, uint32_t id)
 {
     list_for_each_safe (node, next, &c->pending) {
@@ -46,9 +51,10 @@ enum err coap_channel_request(struct coap_channel *c, const struct coap_request 
         return ERR_MALFORMED;
     }
     if (c->state != COAP_CHANNEL_OPEN) {
+        /* SPEC: RFC8323 5.5: who leaves is asked nothing more */
         return c->state == COAP_CHANNEL_CSM_AWAITED ? ERR_AGAIN : ERR_CLOSED;
     }
-    if (c->n_pending >= c->limits->n_requests) {
+    if (c->n_pending >= c->limits->n_requests || coap_channel_is_clogged(c)) {
         return ERR_LIMIT;
     }
     struct pending *p = mem_zalloc(sizeof(*p));
@@ -59,8 +65,7 @@ enum err coap_channel_request(struct coap_channel *c, const struct coap_request 
     struct wr w = wr_into(p->token, sizeof(p->token));
     c->n_asked++;
     wr_u64(&w, siphash(&c->token_key, slice_of(&c->n_asked, sizeof(c->n_asked))));
-    c->next_id = c->next_id == UINT32_MAX ? 1 : c->next_id + 1;
-    p->id = c->next_id;
+    p->id = coap_channel_new_id(c);
     p->is_observing =
         coap_options_find_uint(request->options, COAP_OPTION_OBSERVE, &observe) && observe == 0;
     struct coap_message m = {.code = request->code,
@@ -83,16 +88,21 @@ void coap_channel_take_response(struct coap_channel *c, const struct coap_messag
                                 struct coap_event *ret)
 {
     struct slice ignored;
+    uint16_t number = 0;
     list_for_each_safe (node, next, &c->pending) {
         struct pending *p = LIST_ENTRY(node, struct pending, node);
         if (!slice_equal(token_of(p), m->token)) {
             continue;
         }
-        ret->kind = COAP_EVENT_RESPONSE;
+        /* Our own clients look at options themselves. SPEC: RFC7252 5.4.1: else it is rejected */
+        bool is_understood =
+            c->is_client || coap_options_check(m->options, c->limits->understood, &number) == OK;
+        c->counters->bad_option += is_understood ? 0 : 1;
+        ret->kind = is_understood ? COAP_EVENT_RESPONSE : COAP_EVENT_RESET;
         ret->about = COAP_ABOUT_REQUEST;
         ret->id = p->id;
         ret->m = *m;
-        ret->is_notification = p->is_observing && coap_code_is_success(m->code) &&
+        ret->is_notification = is_understood && p->is_observing && coap_code_is_success(m->code) &&
                                coap_options_find(m->options, COAP_OPTION_OBSERVE, &ignored);
         if (!ret->is_notification) {
             remove_pending(c, p);

@@ -83,6 +83,14 @@ static void act(struct play *p, struct rd *r)
 {
     static uint8_t out[OUT_BYTES];
     uint8_t command = rd_u8(r), size = rd_u8(r);
+    if (command >= 192) { /* ask, and forget what was asked */
+        struct coap_request request = {.code = COAP_GET, .payload = rd_bytes(r, size & 1)};
+        uint32_t id = size;
+        if (coap_channel_request(p->c, &request, &id) != OK || (size & 2) != 0) {
+            coap_channel_forget(p->c, id);
+        }
+        return;
+    }
     switch (command % 8) {
     case 0:
     case 1:

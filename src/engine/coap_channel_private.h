@@ -1,5 +1,6 @@
-/* coap_channel_private - what coap_channel.c (messages in, requests, answers) and
- * coap_channel_signal.c (CSM, Ping, Release, Abort) share. */
+/* coap_channel_private - what coap_channel.c (messages in, requests, answers),
+ * coap_channel_client.c (requests of ours) and coap_channel_signal.c (CSM, Ping, Release, Abort)
+ * share. */
 #ifndef ENGINE_COAP_CHANNEL_PRIVATE_H
 #define ENGINE_COAP_CHANNEL_PRIVATE_H
 
@@ -35,9 +36,10 @@ struct coap_channel {
     uint16_t n_exchanges;
     struct list exchanges;
     struct coap_observers observers;
-    struct buf in;   /* a message that is half there, or that was given out last */
-    bool is_in_used; /* the latter */
-    struct buf out;  /* messages; in frames, each behind a length of 4 bytes */
+    bool peer_takes_blocks; /* its CSM said so */
+    struct buf in;         /* a message that is half there, or that was given out last */
+    bool is_in_used;       /* the latter */
+    struct buf out;        /* messages; in frames, each behind a length of 4 bytes */
     size_t out_at;
     char why[COAP_CHANNEL_WHY_BYTES];
 };
@@ -51,6 +53,22 @@ void coap_channel_fail(struct coap_channel *c, enum coap_channel_end end, const 
 void coap_channel_over(struct coap_channel *c, enum coap_channel_end end, const char *why);
 /* coap_channel_lost - there was no memory for what must be said. */
 void coap_channel_lost(struct coap_channel *c);
+
+/* coap_channel_new_id - of an exchange or a request of ours; never 0. */
+uint32_t coap_channel_new_id(struct coap_channel *c);
+/* coap_channel_is_clogged - as much waits as may. */
+bool coap_channel_is_clogged(const struct coap_channel *c);
+
+/* ---- coap_channel_client.c ---- */
+
+/* coap_channel_take_response - one of the peer's; *ret says so when it answers a request of ours.
+ */
+void coap_channel_take_response(struct coap_channel *c, const struct coap_message *m,
+                                struct coap_event *ret);
+void coap_channel_forget_all(struct coap_channel *c);
+size_t coap_channel_pending_bytes(const struct coap_channel *c);
+
+/* ---- coap_channel_signal.c ---- */
 
 /* coap_channel_take_signal - one of the peer's. */
 void coap_channel_take_signal(struct coap_channel *c, const struct coap_message *m);

@@ -175,6 +175,9 @@ static void take_csm(struct coap_channel *c, const struct coap_message *m)
         }
         c->peer_message_bytes = most;
     }
+    if (find(m->options, COAP_CSM_BLOCK_WISE_TRANSFER, &value)) {
+        c->peer_takes_blocks = true;
+    }
     enum err err = coap_channel_greet(c);
     if (err != OK) {
         coap_channel_lost(c);

@@ -31,7 +31,7 @@ struct coap_observation {
 
 struct coap_observers {
     struct list list;
-    size_t n;
+    uint32_t n;
     uint32_t sequence; /* one for all: never goes back, also when a resource is observed again */
 };
 

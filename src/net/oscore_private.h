@@ -1,4 +1,5 @@
-/* oscore_private - shared by oscore_server.c (what comes) and oscore_reply.c (what leaves). */
+/* oscore_private - shared by oscore_server.c (what comes), oscore_reply.c (what leaves) and
+ * oscore_ask.c (requests of ours). */
 #ifndef NET_OSCORE_PRIVATE_H
 #define NET_OSCORE_PRIVATE_H
 
@@ -71,6 +72,8 @@ struct oscore_context {
     struct oscore_challenge challenge;
     struct list bounds;
     size_t n_bounds;
+    struct list asked; /* requests of ours; oscore_ask.c's */
+    size_t n_asked;
     uint64_t last_name;
     uint16_t last_mid;
 };
@@ -85,7 +88,7 @@ struct oscore_server {
     struct siphash_key key;       /* of the maps, and of Echo values */
     struct siphash_key renew_key; /* of what renewals carry */
     struct oscore_keys nobody;
-    struct map by_kid, by_id, by_peer;
+    struct map by_kid, by_id, by_peer, by_token; /* by_token: struct oscore_asked */
     uint64_t next_id, sweep_at_ms;
     uint64_t second_at_ms; /* of what follows */
     unsigned n_derived, n_derived_of_nobody;
@@ -110,7 +113,32 @@ bool oscore_renewal_offer(struct oscore_server *s, const struct net_peer *peer,
                           const struct coap_message *outer, const struct oscore_binding *binding,
                           struct slice id_context, uint32_t n_renewed, uint64_t now_ms);
 
+/* ---- oscore_ask.c ---- */
+
+struct slice oscore_asked_key(const void *value);
+/* oscore_ask - a request of our endpoint, m, leaves under a number of its own; one that left before
+ * leaves again as it was. ERR_AGAIN: no number is there. ERR_EXISTS: another one has this token.
+ * ERR_NOMEM, ERR_TOO_LARGE, ERR_CRYPTO. */
+MUST_USE enum err oscore_ask(struct oscore_context *c, const struct coap_message *m,
+                             uint64_t now_ms);
+/* oscore_take_answer - a response that came, outer; false: it is none to a request of ours. An
+ * answer is given on once. */
+bool oscore_take_answer(struct oscore_server *s, const struct net_peer *peer,
+                        const struct coap_message *outer, uint64_t now_ms);
+/* oscore_asked_names - the client's id of an answer that our endpoint knows by our_mid. */
+bool oscore_asked_names(const struct oscore_context *c, uint16_t our_mid, uint16_t *ret);
+/* oscore_asked_expire - forgets those that no answer can come to any more; oscore_asked_clear all.
+ */
+void oscore_asked_expire(struct oscore_context *c, uint64_t now_ms);
+void oscore_asked_clear(struct oscore_context *c);
+
 /* ---- oscore_reply.c ---- */
+
+/* oscore_take_number - one that is used for nothing else, ever; false: none is there now, and more
+ * were asked for. */
+bool oscore_take_number(struct oscore_context *c, uint64_t *ret);
+/* oscore_transmit_to - m leaves to where the client has proven to be. */
+void oscore_transmit_to(struct oscore_context *c, const struct coap_message *m);
 
 /* oscore_transmit - m leaves; to an address that no association proves, what net/unproven.h lets
  * out. */
@@ -137,8 +165,8 @@ bool oscore_echo_is_good(const struct oscore_context *c, const struct coap_messa
 /* oscore_refuse - a bare answer to a CON; nothing to anything else. */
 void oscore_refuse(struct oscore_server *s, const struct net_peer *peer,
                    const struct coap_message *outer, uint8_t code);
-/* oscore_reply - one plain datagram of the caller leaves. ERR_AGAIN: no number is there; it is
- * lost, as on any network. */
-MUST_USE enum err oscore_reply(struct oscore_context *c, struct slice plain);
+/* oscore_reply - one plain datagram of the caller leaves: an answer, an acknowledgement, a request.
+ * ERR_AGAIN: no number is there; it is lost, as on any network. */
+MUST_USE enum err oscore_reply(struct oscore_context *c, struct slice plain, uint64_t now_ms);
 
 #endif

@@ -14,7 +14,7 @@ static void ask_for_numbers(struct oscore_context *c)
 }
 
 /* Each number once, and asked for again before the last one is used. */
-static bool take_number(struct oscore_context *c, uint64_t *ret)
+bool oscore_take_number(struct oscore_context *c, uint64_t *ret)
 {
     if (c->numbers.next >= c->numbers.end) {
         c->numbers = c->spare;
@@ -175,7 +175,7 @@ void oscore_transmit(struct oscore_server *s, const struct net_peer *to,
 }
 
 /* To where it has proven to be, whoever else was heard from there since. */
-static void transmit_to(struct oscore_context *c, const struct coap_message *m)
+void oscore_transmit_to(struct oscore_context *c, const struct coap_message *m)
 {
     if (c->is_located) {
         transmit(c->server, &c->peer, m, true);
@@ -194,7 +194,7 @@ void oscore_refuse(struct oscore_server *s, const struct net_peer *peer,
     }
 }
 
-enum err oscore_reply(struct oscore_context *c, struct slice plain)
+enum err oscore_reply(struct oscore_context *c, struct slice plain, uint64_t now_ms)
 {
     struct oscore_server *s = c->server;
     struct oscore_peer p = {&c->keys, s->ccm};
@@ -208,10 +208,13 @@ enum err oscore_reply(struct oscore_context *c, struct slice plain)
         m.mid = b->mid;
     }
     if (m.code == COAP_EMPTY) {
-        if (b != NULL) {
-            transmit_to(c, &m); /* SPEC: RFC8613 4.2: not protected */
+        if (b != NULL || oscore_asked_names(c, m.mid, &m.mid)) {
+            oscore_transmit_to(c, &m); /* SPEC: RFC8613 4.2: not protected */
         }
         return OK;
+    }
+    if (coap_code_is_request(m.code)) {
+        return oscore_ask(c, &m, now_ms);
     }
     if (b == NULL || !coap_code_is_response(m.code)) {
         return ERR_NOT_FOUND;
@@ -219,7 +222,7 @@ enum err oscore_reply(struct oscore_context *c, struct slice plain)
     /* SPEC: RFC8613 8.3, 8.3.1: the nonce of the request serves one answer, whatever follows is new
      */
     bool has_number = b->is_answered;
-    if (has_number && !take_number(c, &number)) {
+    if (has_number && !oscore_take_number(c, &number)) {
         return ERR_AGAIN;
     }
     b->is_answered = true;
@@ -230,7 +233,7 @@ enum err oscore_reply(struct oscore_context *c, struct slice plain)
     list_append(&c->bounds, &b->node);
     const uint64_t *piv = has_number ? &number : NULL;
     TRY(oscore_response_protect(&p, &b->binding, piv, &m, s->sealed, &sealed));
-    transmit_to(c, &sealed);
+    oscore_transmit_to(c, &sealed);
     return OK;
 }
 
@@ -278,7 +281,7 @@ void oscore_challenge_send(struct oscore_context *c, uint64_t now_ms)
     if (!oscore_may_challenge(c, now_ms)) {
         return;
     }
-    ch->is_waiting = !take_number(c, &number);
+    ch->is_waiting = !oscore_take_number(c, &number);
     if (ch->is_waiting) {
         return;
     }

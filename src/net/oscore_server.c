@@ -55,6 +55,7 @@ static struct oscore_context *context_free(struct oscore_context *c)
 {
     if (c != NULL) {
         oscore_bounds_clear(c);
+        oscore_asked_clear(c);
         mem_wipe(c, sizeof(*c));
         mem_free(c);
     }
@@ -74,6 +75,7 @@ static void close_context(struct oscore_context *c)
     unlocate(c);
     (void)map_remove(&s->by_id, id_key(c));
     oscore_bounds_clear(c);
+    oscore_asked_clear(c);
     oscore_keys_wipe(&c->keys);
     c->challenge = (struct oscore_challenge){0};
     c->state = OSCORE_CLOSED;
@@ -96,6 +98,7 @@ static enum err context_new(struct oscore_server *s, const struct oscore_id *kid
     c->credential = found->credential;
     c->owner = found->owner;
     list_init(&c->bounds);
+    list_init(&c->asked);
     enum err err = map_add(&s->by_kid, c);
     if (err != OK) {
         context_free(c);
@@ -146,6 +149,7 @@ static enum err deliver(struct oscore_context *c, struct incoming *in,
         TRY(oscore_bound_add(c, &in->inner, &in->binding, in->now_ms, &b));
     }
     c->heard_at_ms = in->now_ms;
+    oscore_asked_expire(c, in->now_ms);
     s->handler.received(s->handler.ctx, c->id,
                         oscore_request_named(s->opened, &in->inner, b->our_mid, b->name));
     return OK;
@@ -492,16 +496,20 @@ static void take_request(struct oscore_server *s, struct incoming *in)
     }
 }
 
-/* An acknowledgement, a Reset or a ping: whoever is at this address. */
-static void take_empty(struct oscore_server *s, struct incoming *in)
+/* An acknowledgement, a Reset, a ping or an answer: whoever is at this address. */
+static void take_other(struct oscore_server *s, struct incoming *in)
 {
-    if (is_elsewhere(s, in)) {
+    bool is_asked =
+        coap_code_is_response(in->outer.code) && map_find(&s->by_token, in->outer.token) != NULL;
+    if (!is_asked && is_elsewhere(s, in)) {
         return;
     }
     struct oscore_context *at = context_at(s, in->peer);
     count_in(s, in, at != NULL);
-    if (at == NULL || in->outer.code != COAP_EMPTY) {
-        s->counts.dropped++; /* we ask nobody, so nobody has an answer for us */
+    if (coap_code_is_response(in->outer.code)) {
+        s->counts.dropped += oscore_take_answer(s, in->peer, &in->outer, in->now_ms) ? 0 : 1;
+    } else if (at == NULL || in->outer.code != COAP_EMPTY) {
+        s->counts.dropped++;
     } else if (in->outer.type == COAP_CON) {
         in->outer.type = COAP_RST; /* a ping. SPEC: RFC7252 4.3 */
         oscore_transmit(s, in->peer, &in->outer);
@@ -529,7 +537,7 @@ static void server_input(struct dtls *d, const struct net_peer *peer, struct sli
     } else if (coap_code_is_request(in.outer.code)) {
         take_request(s, &in);
     } else {
-        take_empty(s, &in);
+        take_other(s, &in);
     }
     unproven_close(&s->unproven);
 }
@@ -537,11 +545,10 @@ static void server_input(struct dtls *d, const struct net_peer *peer, struct sli
 static enum err server_send(struct dtls *d, uint64_t id, struct slice plain, uint64_t now_ms)
 {
     struct oscore_context *c = context_of_id(server_of(d), id);
-    (void)now_ms;
     if (c == NULL) {
         return ERR_NOT_FOUND;
     }
-    enum err err = plain.n <= DTLS_PLAIN_MAX ? oscore_reply(c, plain) : ERR_TOO_LARGE;
+    enum err err = plain.n <= DTLS_PLAIN_MAX ? oscore_reply(c, plain, now_ms) : ERR_TOO_LARGE;
     /* Without a number it is lost, and comes again when it was confirmable. */
     return err == ERR_AGAIN ? OK : err;
 }
@@ -608,6 +615,7 @@ static struct dtls *server_free(struct dtls *d)
     map_done(&s->by_kid);
     map_done(&s->by_id);
     map_done(&s->by_peer);
+    map_done(&s->by_token);
     ccm_free(s->ccm);
     mem_wipe(s, sizeof(*s));
     mem_free(s);
@@ -649,6 +657,7 @@ enum err oscore_server_new(const struct oscore_server_config *config,
     map_init(&s->by_kid, &s->key, kid_key);
     map_init(&s->by_id, &s->key, id_key);
     map_init(&s->by_peer, &s->key, peer_key);
+    map_init(&s->by_token, &s->key, oscore_asked_key);
     enum err err = ccm_new(&s->ccm);
     if (err != OK) {
         server_free(&s->dtls);

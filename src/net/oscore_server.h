@@ -17,7 +17,11 @@
  * the key or the number was wrong does not show. Acknowledgements and Resets are not protected by
  * OSCORE: they count when they come from the association's address.
  *
- * No socket, no clock. SPEC: RFC8613 7.4, 8.2, 8.3, B.1.2, B.2; RFC9175 2.3.
+ * What the caller asks the client goes to the address that the client proved last, sealed under a
+ * number of ours; an answer counts when it comes from there and opens as the answer to that very
+ * request, once.
+ *
+ * No socket, no clock. SPEC: RFC8613 7.4, 8.1, 8.2, 8.3, B.1.2, B.2; RFC9175 2.3.
  */
 #ifndef NET_OSCORE_SERVER_H
 #define NET_OSCORE_SERVER_H
@@ -39,7 +43,9 @@ enum {
     OSCORE_DERIVATIONS_OF_NOBODY_PER_S = 500,
     OSCORE_DERIVATIONS_OF_SLOT_PER_S = 16,
     OSCORE_SLOTS = 256,
-    OSCORE_NUMBERS_LOW = 64 /* fewer than these left: more are asked for */
+    OSCORE_ASKED_MAX = 4,            /* requests of ours to one context whose answers are known */
+    OSCORE_ASKED_MS = 5 * 60 * 1000, /* ... for so long, which is more than any is waited for */
+    OSCORE_NUMBERS_LOW = 64          /* fewer than these left: more are asked for */
 };
 
 enum oscore_refusal {

@@ -1,4 +1,4 @@
-#include "net/oscore_pair_test.h"
+#include "net/oscore_device_test.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -41,7 +41,7 @@ static void use_context(struct pair *p, struct slice bytes)
     p->keys = pair_derive(false, id_context.n > 0 ? &id_context : NULL);
 }
 
-static void answer(struct pair *p, uint8_t code, struct slice payload)
+static void respond(struct pair *p, uint8_t code, struct slice payload)
 {
     uint8_t bytes[2048];
     size_t n = 0;
@@ -60,9 +60,43 @@ static void answer(struct pair *p, uint8_t code, struct slice payload)
     }
 }
 
+/* The server asks its client. */
+static void ask(struct pair *p, uint8_t name, struct slice payload)
+{
+    uint8_t bytes[512];
+    size_t n = 0;
+    uint8_t token[] = {name % 8, 1, 2, 3, 4, 5, 6, 7};
+    struct coap_message m = {.type = COAP_CON,
+                             .code = COAP_PUT,
+                             .mid = (uint16_t)(0x5000 + name),
+                             .token = slice_of(token, sizeof(token)),
+                             .payload = payload};
+    if (p->id != 0 && coap_message_encode(&m, bytes, sizeof(bytes), &n) == OK) {
+        (void)!dtls_send(p->server, p->id, slice_of(bytes, n), p->now_ms);
+    }
+}
+
+/* What the client would answer to what left last, when that was such a question and is its. */
+static struct slice answered(struct pair *p, enum coap_type type, uint8_t dst[2048])
+{
+    static struct taken t;
+    struct slice value;
+    struct oscore_peer client = {&p->keys, p->ccm};
+    memcpy(t.bytes, p->out, p->out_n);
+    bool is_question =
+        coap_message_decode(slice_of(t.bytes, p->out_n), COAP_ENDPOINT_TOKEN_MAX, &t.outer) == OK &&
+        t.outer.code == COAP_POST &&
+        coap_options_find(t.outer.options, COAP_OPTION_OSCORE, &value) &&
+        coap_oscore_decode(value, &t.option) == OK &&
+        oscore_request_open(&client, &t.outer, &t.option, t.room, &t.inner, &t.binding) == OK;
+    return is_question ? answer_with(p, &t, type, NULL, COAP_CHANGED, (struct slice){0}, dst)
+                       : (struct slice){0};
+}
+
 /* Each step: what, from where, how much time passes, a length, and so many bytes. Strangers'
  * datagrams, our client's, also under contexts derived anew, recorded ones again and changed,
- * numbers that come or do not, answers, the end of an association. What comes out is never longer
+ * numbers that come or do not, answers, questions of ours and what comes to them, the end of an
+ * association. What comes out is never longer
  * than three times what an unproven address sent. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
@@ -104,10 +138,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             first += 3;
             break;
         case 6:
-            answer(&p, what >= 128 ? COAP_CONTENT : COAP_EMPTY, bytes);
+            respond(&p, what >= 128 ? COAP_CONTENT : COAP_EMPTY, bytes);
+            break;
+        case 7:
+            ask(&p, from == 0 ? 1 : (uint8_t)(what >> 4), bytes);
             break;
         case 8:
             use_context(&p, bytes);
+            break;
+        case 9:
+            recorded = answered(&p, what >= 128 ? COAP_CON : COAP_ACK, request);
+            pair_input(&p, from, recorded);
             break;
         default:
             p.refuses = what >= 128;

@@ -33,6 +33,7 @@ struct udp {
     int fd;
     int family;
     bool any; /* bound to all addresses: routes are kept */
+    bool hears_groups;
     size_t n_out;
     struct udp_counts counts;
     struct siphash_key key;
@@ -80,6 +81,7 @@ static struct route *route_of(struct udp *u, const struct net_peer *peer)
 struct arrival {
     bool is_known;
     bool is_for_many; /* a group, or everybody on a network */
+    bool is_for_group;
     struct sockaddr_storage at;
 };
 
@@ -93,7 +95,7 @@ static struct arrival arrival_of(struct msghdr *m)
             struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = info.ipi6_addr};
             memcpy(&a.at, &in6, sizeof(in6));
             a.is_known = true;
-            a.is_for_many = a.is_for_many || IN6_IS_ADDR_MULTICAST(&info.ipi6_addr);
+            a.is_for_group = a.is_for_group || IN6_IS_ADDR_MULTICAST(&info.ipi6_addr);
         } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
             struct in_pktinfo info;
             memcpy(&info, CMSG_DATA(c), sizeof(info));
@@ -102,8 +104,10 @@ static struct arrival arrival_of(struct msghdr *m)
             a.is_known = true;
             /* What went to one address of ours says the same twice. */
             a.is_for_many = a.is_for_many || info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr;
+            a.is_for_group = a.is_for_group || IN_MULTICAST(ntohl(info.ipi_addr.s_addr));
         }
     }
+    a.is_for_many = a.is_for_many || a.is_for_group;
     return a;
 }
 
@@ -210,19 +214,28 @@ enum err udp_recv(struct udp *u, const struct udp_datagram **ret, size_t *ret_n)
         struct mmsghdr *header = &u->in_headers[i];
         struct udp_datagram *d = &u->datagrams[n_good];
         struct arrival a = u->any ? arrival_of(&header->msg_hdr) : (struct arrival){0};
-        if ((header->msg_hdr.msg_flags & MSG_TRUNC) != 0 || a.is_for_many ||
+        bool is_heard = !a.is_for_many || (a.is_for_group && u->hears_groups);
+        if ((header->msg_hdr.msg_flags & MSG_TRUNC) != 0 || !is_heard ||
             net_peer_from(&u->in[i].address, &d->peer) != OK) {
             u->counts.dropped_in++;
             continue;
         }
         d->bytes = slice_of(u->in[i].bytes, header->msg_len);
-        remember_route(u, &a, &d->peer);
+        d->is_for_group = a.is_for_group;
+        if (!a.is_for_group) { /* an answer leaves from an address of ours */
+            remember_route(u, &a, &d->peer);
+        }
         n_good++;
     }
     u->counts.received += n_good;
     *ret = u->datagrams;
     *ret_n = n_good;
     return OK;
+}
+
+void udp_hear_groups(struct udp *u)
+{
+    u->hears_groups = true;
 }
 
 enum err udp_send(struct udp *u, const struct net_peer *to, struct slice bytes)

@@ -2,8 +2,8 @@
  * udp - datagrams in batches: one recvmmsg and one sendmmsg for up to UDP_BATCH of them.
  *
  * On a socket bound to all addresses an answer leaves from the address that its peer last spoke to.
- * A datagram to a group or to everybody is dropped: nothing we speak answers those, and each answer
- * of many would go to an address that nobody has proven. SPEC: RFC7252 8.1
+ * A datagram to everybody is dropped, and so is one to a group unless the socket has joined some by
+ * rule: each answer of many would go to an address that nobody has proven. SPEC: RFC7252 8.1
  */
 #ifndef NET_UDP_H
 #define NET_UDP_H
@@ -19,6 +19,7 @@ struct udp;
 
 struct udp_datagram {
     struct net_peer peer;
+    bool is_for_group;  /* it came to a multicast group */
     struct slice bytes; /* borrowed from the udp until the next udp_recv */
 };
 
@@ -33,6 +34,8 @@ struct udp_counts {
 MUST_USE enum err udp_new(int fd, struct udp **ret);
 struct udp *udp_free(struct udp *u);
 int udp_fd(const struct udp *u);
+/* udp_hear_groups - what comes to a multicast group is given on from here on. */
+void udp_hear_groups(struct udp *u);
 
 /* udp_recv - one system call. *ret borrows an array of *ret_n datagrams (0: nothing is there).
  * ERR_IO. On a connected socket ERR_CLOSED: the other side refuses. */

@@ -1,3 +1,4 @@
+#include "net/multicast.h"
 #include "net/udp.h"
 
 #include <arpa/inet.h>
@@ -195,6 +196,45 @@ static void what_goes_to_many_is_not_for_us(void **state)
     u = udp_free(u);
 }
 
+/* What a rule lets in, and what it is answered from. */
+static void groups_that_were_joined(void **state)
+{
+    static const char *const groups[] = {"224.0.1.187", "ff02::fd"};
+    const char *bound = *state, *where = NULL;
+    struct net_peer at;
+    assert_non_null(bound);
+    for (size_t i = 0; i < (bound[0] == '0' ? 1U : 2U); i++) {
+        struct net_multicast m = {.n_groups = 1, .n_interfaces = 1, .interfaces = {"lo"}};
+        const struct udp_datagram *in = NULL;
+        size_t n = 0;
+        char text[64];
+        struct udp *u = open_at(bound, &at);
+        assert_int_equal(net_multicast_group_parse(slice_text(groups[i]), &m.groups[0]), OK);
+        assert_int_equal(net_multicast_join(udp_fd(u), &m, &where), OK);
+        assert_int_equal(net_multicast_join(udp_fd(u), &m, &where), OK); /* once more is fine */
+        snprintf(text, sizeof(text), i == 0 ? "%s:0" : "[%s]:0", groups[i]);
+        if (!send_to_many(text, at.port)) {
+            print_message("this machine sends nothing to %s over loopback\n", groups[i]);
+            u = udp_free(u);
+            skip();
+        }
+        assert_int_equal(udp_recv(u, &in, &n), OK);
+        assert_int_equal(n, 0); /* joined, and still not asked for */
+        udp_hear_groups(u);
+        assert_true(send_to_many(text, at.port));
+        assert_int_equal(udp_recv(u, &in, &n), OK);
+        assert_int_equal(n, 1);
+        assert_true(in[0].is_for_group);
+        (void)send_to_many("127.255.255.255:0", at.port); /* everybody is no group */
+        assert_int_equal(udp_recv(u, &in, &n), OK);
+        assert_int_equal(n, 0);
+        (void)snprintf(m.interfaces[0], sizeof(m.interfaces[0]), "none0");
+        assert_int_equal(net_multicast_join(udp_fd(u), &m, &where), ERR_NOT_FOUND);
+        assert_string_equal(where, "none0");
+        u = udp_free(u);
+    }
+}
+
 int main(void)
 {
     char v4[] = "0.0.0.0:0", v6[] = "[::]:0";
@@ -203,6 +243,8 @@ int main(void)
         cmocka_unit_test(limits),
         cmocka_unit_test_prestate(what_goes_to_many_is_not_for_us, v4),
         cmocka_unit_test_prestate(what_goes_to_many_is_not_for_us, v6),
+        cmocka_unit_test_prestate(groups_that_were_joined, v4),
+        cmocka_unit_test_prestate(groups_that_were_joined, v6),
         cmocka_unit_test_prestate(answers_leave_from_the_address_that_was_asked, v4),
         cmocka_unit_test_prestate(answers_leave_from_the_address_that_was_asked, v6)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,7 +169,7 @@ static void open_door(struct stage *s)
     mqtt_open(s->h->f, "desk");
     mqtt_publish(s->h->f, "s/osc/x", "twenty bytes of value", true, NULL);
     mqtt_publish(s->h->f, "s/dev1/x", "twenty bytes of value", true, NULL);
-    assert_int_equal(ask(s->h, s->h->home, PORT, (struct slice){0}), COAP_CONTENT);
+    assert_int_equal(client_asks(s->h, s->h->home, PORT, (struct slice){0}), COAP_CONTENT);
 }
 
 /* ---- rounds ---- */

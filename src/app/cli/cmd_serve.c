@@ -119,6 +119,15 @@ static void print_doubts(struct cli *cli, const struct config *c)
                     "connection just ends. Leave mqtt_3_1\nout once no device needs it.\n",
                     c->listeners[i].name);
         }
+        if (c->listeners[i].multicast.n_groups > 0) {
+            char groups[NET_MULTICAST_TEXT_BYTES];
+            net_multicast_text(&c->listeners[i].multicast, groups);
+            fprintf(cli->out,
+                    "Listener %s answers /.well-known/core in groups (%s): whoever reaches them "
+                    "learns without a name that\na server is here, and answers go to addresses "
+                    "that nobody has proven. Leave multicast out once no device\nneeds it.\n",
+                    c->listeners[i].name, groups);
+        }
     }
 }
 

@@ -59,6 +59,27 @@ static void report_start(struct house *h, const struct sandbox_report *sandbox)
     }
 }
 
+/* A rule lets it, and it remains a thing to know. */
+static void report_groups(struct house *h, const struct config *c)
+{
+    for (size_t i = 0; i < c->n_listeners; i++) {
+        const struct config_listener *l = &c->listeners[i];
+        char groups[NET_MULTICAST_TEXT_BYTES];
+        if (l->multicast.n_groups == 0) {
+            continue;
+        }
+        struct event e = event_make(EVENT_exposure);
+        EVENT_TEXT(&e, listener, slice_text(l->name));
+        net_multicast_text(&l->multicast, groups);
+        event_reason(&e,
+                     "its multicast rule answers /.well-known/core to whoever asks a group (%s): "
+                     "to addresses that nobody has proven, three bytes for one at most. Without "
+                     "the rule nothing is joined",
+                     groups);
+        admin_event(h->admin, &e);
+    }
+}
+
 static void report_denials(struct house *h)
 {
     struct sandbox_denial denials[8];
@@ -286,6 +307,7 @@ int broker_run(const struct boot *boot, const struct sandbox_report *sandbox,
         say(h, MESSAGE_FAILED, text);
     } else {
         report_start(h, sandbox);
+        report_groups(h, &h->parts.serving->config);
         say(h, MESSAGE_READY, "");
         err = turns(h);
     }

@@ -6,6 +6,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "app/daemon/config_multicast.h"
 #include "app/daemon/config_pki.h"
 #include "app/daemon/config_proxy.h"
 #include "core/principal.h"
@@ -293,9 +294,9 @@ static enum err check_listener(const struct reading *r, const struct yaml_node *
 
 static enum err read_listener(const struct reading *r, const struct yaml_node *n, struct config *c)
 {
-    static const char *const keys[] = {"name",    "door",  "bind",     "auth",  "segment",
-                                       "tls_min", "plain", "mqtt_3_1", "tcp",   "websocket",
-                                       "from",    "path",  "origins",  "moved", NULL};
+    static const char *const keys[] = {
+        "name", "door",      "bind", "auth", "segment", "tls_min", "plain",     "mqtt_3_1",
+        "tcp",  "websocket", "from", "path", "origins", "moved",   "multicast", NULL};
     TRY(yaml_expect(r->doc, n, YAML_MAP, "a listener", r->complaint));
     TRY(yaml_only(r->doc, n, keys, "a listener", r->complaint));
     struct config_listener l = {
@@ -364,6 +365,9 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
         return COMPLAIN(r, n, "moved is for the mqtt door, and server_reference says where to");
     }
     TRY(check_listener(r, n, &l));
+    if ((v = yaml_find(n, "multicast")) != NULL) {
+        TRY(config_read_multicast(r->doc, v, r->complaint, &l));
+    }
     c->listeners[c->n_listeners++] = l;
     return OK;
 }

@@ -9,6 +9,7 @@
 
 #include "app/daemon/config_enrol.h"
 #include "base/buf.h"
+#include "net/multicast.h"
 #include "net/network.h"
 #include "security/crypto/x509.h"
 #include "security/token/trust.h"
@@ -58,7 +59,8 @@ struct config_listener {
     char path[CONFIG_PATH_BYTES]; /* WebSocket: where clients connect; "/mqtt" */
     char origins[CONFIG_ORIGINS_MAX][CONFIG_ORIGIN_BYTES]; /* WebSocket: pages that may connect */
     size_t n_origins;
-    struct net_networks from; /* who may connect; none: everybody */
+    struct net_networks from;       /* who may connect; none: everybody */
+    struct net_multicast multicast; /* groups that are answered; none: none */
 };
 
 /* One of those whose tokens are taken. */

@@ -184,7 +184,10 @@ static enum err put_all(const struct config_init *init, const struct config_mach
     TRY(put(b,
             "# from: [192.168.1.0/24, \"fd00::/8\"] at a listener: only these networks reach it, "
             "others are closed\n# before a byte is read. Without from everybody does; a public "
-            "address there raises the alert exposure.\n"));
+            "address there raises the alert exposure.\n"
+            "# multicast: { groups: [224.0.1.187], interfaces: [eth0], resources: "
+            "[/.well-known/core] } at an\n# oscore listener on all addresses answers discovery in "
+            "those groups, to whoever asks.\n"));
     TRY(put(b,
             "# A listener with websocket: yes takes path (/mqtt) and origins: the pages whose "
             "scripts may connect,\n"

@@ -170,6 +170,27 @@ static enum err bind_only(struct slice where, int *ret_fd)
     return OK;
 }
 
+/* One worker's socket, so that each request is heard once. */
+static enum err join_groups(const struct config_listener *l, unsigned n, const int *fds,
+                            struct why *why)
+{
+    const char *where = "";
+    enum err err = net_multicast_join(fds[0], &l->multicast, &where);
+    if (err == ERR_NOT_FOUND) {
+        why_set(why,
+                "listener %s: multicast names the interface %s, which is not there: `ip link` "
+                "shows them",
+                l->name, where);
+    } else if (err != OK) {
+        why_set(why, "listener %s: a group of multicast cannot be joined on %s: %s", l->name, where,
+                strerror(errno));
+    }
+    for (unsigned i = 0; err != OK && i < n; i++) {
+        (void)close(fds[i]);
+    }
+    return err;
+}
+
 enum err places_listener(const struct config_listener *l, unsigned workers, int *fds,
                          struct boot_listener *ret, struct why *why)
 {
@@ -197,6 +218,9 @@ enum err places_listener(const struct config_listener *l, unsigned workers, int 
     }
     if (e != OK) {
         return bind_refused(l, e, why);
+    }
+    if (l->multicast.n_groups > 0) {
+        TRY(join_groups(l, b.n_fds, fds, why));
     }
     struct net_peer local;
     if (net_local(fds[0], &local) == OK) {

@@ -94,6 +94,10 @@ static void merge_listener(const struct config_listener *start,
         add_rest(rest, "listener %s (bind)", start->name);
         (void)slice_to_text(slice_text(start->bind), ret->bind, sizeof ret->bind);
     }
+    if (!net_multicast_equal(&now->multicast, &start->multicast)) {
+        add_rest(rest, "listener %s (multicast)", start->name);
+        ret->multicast = start->multicast;
+    }
 }
 
 void reload_merge(const struct config *start, const struct config *served, const struct config *now,

@@ -129,6 +129,7 @@ static enum err add_entrance(struct serving *s, const struct boot_listener *b,
     e->entrance.is_plain = l->plain;
     e->entrance.is_oscore = l->auth == CONFIG_AUTH_OSCORE;
     e->entrance.takes_v31 = l->mqtt_3_1;
+    e->entrance.hears_groups = l->multicast.n_groups > 0;
     e->entrance.is_moved = l->moved != CONFIG_STAYS;
     e->entrance.is_moved_for_good = l->moved == CONFIG_MOVED_PERMANENTLY;
     e->entrance.index = (unsigned)s->edition.n_entrances;

@@ -120,6 +120,12 @@ static enum err open_listeners(struct supervisor *s)
         s->boot.n_listeners++;
         char from[200];
         net_networks_text(&l->from, from, sizeof from);
+        if (l->multicast.n_groups > 0) {
+            char groups[NET_MULTICAST_TEXT_BYTES];
+            net_multicast_text(&l->multicast, groups);
+            log_line(LOG_NOTICE, "listener %s: answers /.well-known/core in groups: %s", l->name,
+                     groups);
+        }
         log_line(LOG_NOTICE, "listener %s: port %u%s%s%s%s", l->name, b->port,
                  l->plain ? ", plain: closed until an exception names it" : "",
                  l->mqtt_3_1 ? ", takes the old MQTT 3.1" : "", l->from.n > 0 ? ", only from " : "",

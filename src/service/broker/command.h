@@ -18,6 +18,7 @@
 #include "core/msg.h"
 #include "core/policy.h"
 #include "service/broker/realm.h"
+#include "service/broker/spot.h"
 
 struct worker;
 struct account;
@@ -111,7 +112,8 @@ void worker_command_done(struct worker *w, struct command_note *n);
 
 /* The commands for the devices whose home is this worker, and what waits for its doors. */
 struct desk {
-    struct map posts;    /* by device */
+    struct map spots;    /* by device: of each that has an association */
+    struct map posts;    /* by device: of each for which something waits */
     struct map askers;   /* by principal */
     struct map commands; /* by id */
     struct wheel wheel;

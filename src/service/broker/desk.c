@@ -7,12 +7,9 @@
 #include "wire/coap/code.h"
 #include "wire/mqtt/props.h"
 
-/* Where a device is, and what waits for it. */
+/* What waits for a device. */
 struct post {
     uint64_t device;
-    bool is_there;
-    unsigned worker, door;
-    uint64_t association;
     struct list commands; /* oldest first */
     size_t n;
 };
@@ -65,6 +62,7 @@ static struct slice command_key(const void *value)
 
 void desk_init(struct desk *d, const struct siphash_key *key, uint64_t now_ms)
 {
+    spots_init(&d->spots, key);
     map_init(&d->posts, key, post_key);
     map_init(&d->askers, key, asker_key);
     map_init(&d->commands, key, command_key);
@@ -117,9 +115,14 @@ static enum err pass_note(struct worker *w, unsigned to, struct command_note *n)
 
 /* ---- records ---- */
 
+static struct post *post_find(const struct worker *w, uint64_t device)
+{
+    return map_find(&w->desk.posts, slice_of(&device, sizeof(device)));
+}
+
 static struct post *post_of(struct worker *w, uint64_t device)
 {
-    struct post *p = map_find(&w->desk.posts, slice_of(&device, sizeof(device)));
+    struct post *p = post_find(w, device);
     if (p != NULL) {
         return p;
     }
@@ -134,8 +137,9 @@ static struct post *post_of(struct worker *w, uint64_t device)
 
 static void post_fit(struct worker *w, struct post *p)
 {
-    if (!p->is_there && p->n == 0) {
+    if (p->n == 0) {
         (void)map_remove(&w->desk.posts, post_key(p));
+        map_fit(&w->desk.posts);
         mem_free(p);
     }
 }
@@ -187,21 +191,15 @@ void desk_done(struct worker *w)
     struct desk *d = &w->desk;
     struct list_node *n;
     struct command *c;
-    struct post *p;
     size_t at = 0;
     while ((c = map_next(&d->commands, &at)) != NULL) {
         command_free(w, c);
         at = 0;
     }
-    at = 0;
-    while ((p = map_next(&d->posts, &at)) != NULL) {
-        p->is_there = false;
-        post_fit(w, p);
-        at = 0;
-    }
     while (d->for_doors.head.next != NULL && (n = list_first(&d->for_doors)) != NULL) {
         command_note_free(LIST_ENTRY(n, struct command_note, node));
     }
+    spots_done(&d->spots);
     map_done(&d->posts);
     map_done(&d->askers);
     map_done(&d->commands);
@@ -379,9 +377,8 @@ static void end_ours(struct worker *w, struct command *c, uint8_t code, const ch
 }
 
 /* What waits goes to where the device is now; who asked must still have the right. */
-static void send(struct worker *w, struct command *c)
+static void send(struct worker *w, struct command *c, const struct spot *p)
 {
-    const struct post *p = c->post;
     struct command_ask ask;
     const char *why;
     if (command_read(c->msg->topic, c->msg->props, &ask, &why) != OK ||
@@ -453,8 +450,9 @@ static void take_ask(struct worker *w, const struct command_note *n)
     uint8_t code = COAP_UNAVAILABLE;
     const char *why = a != NULL ? bound_reached(w, p, a, n->msg, &code) : NULL;
     struct command *c = a != NULL && why == NULL ? command_new(w, p, a, n->msg) : NULL;
-    if (c != NULL && p->is_there) {
-        send(w, c);
+    const struct spot *spot = spot_find(&w->desk.spots, n->device);
+    if (c != NULL && spot != NULL) {
+        send(w, c, spot);
     }
     if (c != NULL) {
         return;
@@ -472,29 +470,32 @@ static void take_ask(struct worker *w, const struct command_note *n)
     }
 }
 
-static bool is_at(const struct post *p, const struct command_note *n)
+static bool is_at(const struct spot *p, const struct command_note *n)
 {
-    return p->is_there && p->worker == n->worker && p->door == n->door &&
+    return p != NULL && p->worker == n->worker && p->door == n->door &&
            p->association == n->association;
 }
 
 /* What was not sent is sent; what is elsewhere comes back, where that is safe, and follows. */
 static void take_there(struct worker *w, const struct command_note *n)
 {
-    struct post *p = post_of(w, n->device);
+    const struct post *waiting = post_find(w, n->device);
+    bool is_new = !is_at(spot_find(&w->desk.spots, n->device), n);
+    struct spot *p = spot_of(&w->desk.spots, n->device);
     if (p == NULL) {
-        count_add(&counts(w)->dropped_memory, 1);
+        count_add(&counts(w)->dropped_memory, 1); /* it is said again in a minute */
         return;
     }
-    bool is_new = !is_at(p, n);
-    p->is_there = true;
-    p->worker = n->worker;
-    p->door = n->door;
+    p->worker = (uint16_t)n->worker;
+    p->door = (uint16_t)n->door;
     p->association = n->association;
-    list_for_each_safe (node, next, &p->commands) {
+    size_t left = waiting != NULL ? waiting->n : 0; /* with the last one its post goes */
+    struct list_node *node = left > 0 ? list_first(&waiting->commands) : NULL;
+    for (struct list_node *next; left > 0; left--, node = next) {
+        next = node->next;
         struct command *c = LIST_ENTRY(node, struct command, in_post);
         if (!c->is_sent) {
-            send(w, c);
+            send(w, c, p);
         } else if (is_new && send_note(w, c, COMMAND_RECALL) != OK) {
             count_add(&counts(w)->dropped_memory, 1); /* it ends where it is */
         }
@@ -503,21 +504,20 @@ static void take_there(struct worker *w, const struct command_note *n)
 
 static void take_gone(struct worker *w, const struct command_note *n)
 {
-    struct post *p = map_find(&w->desk.posts, slice_of(&n->device, sizeof(n->device)));
-    if (p != NULL && is_at(p, n)) {
-        p->is_there = false;
-        post_fit(w, p);
+    struct spot *p = spot_find(&w->desk.spots, n->device);
+    if (is_at(p, n)) {
+        spot_drop(&w->desk.spots, p);
     }
 }
 
 static void take_back(struct worker *w, struct command *c, const struct command_note *n)
 {
+    struct spot *p = spot_find(&w->desk.spots, c->post->device);
     c->is_sent = false;
-    if (is_at(c->post, n)) {
-        c->post->is_there = false; /* it came back from there: there is nobody */
-    }
-    if (c->post->is_there) {
-        send(w, c);
+    if (is_at(p, n)) {
+        spot_drop(&w->desk.spots, p); /* it came back from there: there is nobody */
+    } else if (p != NULL) {
+        send(w, c, p);
     }
 }
 
@@ -569,7 +569,7 @@ static void command_due(struct worker *w, struct command *c)
                  "the device did not answer in time; whether it did it is not known");
     } else {
         end_ours(w, c, COAP_GATEWAY_TIMEOUT,
-                 "the device is not connected by CoAP over DTLS, and did not come in time; it was "
+                 "the device is not connected by CoAP, and did not come in time; it was "
                  "not asked");
     }
 }

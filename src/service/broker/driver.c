@@ -73,8 +73,14 @@ static void port_ready(struct loop_source *s, uint32_t events)
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        if (perimeter_admits(&p->post, &datagrams[i].peer, p->driver->now_ms)) {
-            coap_door_datagram(p->door, &datagrams[i].peer, datagrams[i].bytes, p->driver->now_ms);
+        const struct udp_datagram *d = &datagrams[i];
+        if (!perimeter_admits(&p->post, &d->peer, p->driver->now_ms)) {
+            continue;
+        }
+        if (d->is_for_group) {
+            coap_door_group(p->door, &d->peer, d->bytes, p->driver->now_ms);
+        } else {
+            coap_door_datagram(p->door, &d->peer, d->bytes, p->driver->now_ms);
         }
     }
 }
@@ -185,6 +191,9 @@ static enum err port_open(struct port *p, const struct worker_setup *worker)
         return ERR_IO;
     }
     TRY(udp_new(fd, &p->udp));
+    if (p->entrance->entrance.hears_groups) {
+        udp_hear_groups(p->udp);
+    }
     TRY(asking_open(p));
     TRY(port_open_door(p, worker));
     p->source.fd = udp_fd(p->udp);

@@ -39,6 +39,7 @@ struct entrance {
     bool is_stream;                   /* CoAP over TCP */
     bool is_enrol;                    /* EST over HTTPS, and nothing else */
     bool takes_v31;                   /* clients of MQTT 3.1 are not refused */
+    bool hears_groups;                /* its first worker's socket is in multicast groups */
     bool is_moved, is_moved_for_good; /* who logs in is sent to setup.server_reference */
     bool is_plain; /* no TLS: every connection needs an exception in force that allows plaintext */
     char segment[34]; /* whose principals come in here; empty: PRINCIPAL_SEGMENT_DEFAULT */

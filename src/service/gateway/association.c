@@ -417,11 +417,8 @@ static enum err association_new(struct coap_door *d, const struct dtls_info *inf
     a->peer = info->peer;
     list_init(&a->lookers);
     list_init(&a->tickets);
-    errands_open(a);
-    list_init(&a->relays);
-    map_init(&a->watches, &d->setup.key, watch_key);
+    list_init(&a->watches);
     a->stream = stream;
-    a->channel = stream != NULL ? stream_channel(stream) : NULL;
     enum err err = worker_account(d->setup.worker, principal, d->now_ms, &a->account);
     if (err == OK && stream == NULL) {
         err = open_endpoint(a);
@@ -439,12 +436,28 @@ static enum err association_new(struct coap_door *d, const struct dtls_info *inf
     return OK;
 }
 
+struct sidework *association_side(struct association *a)
+{
+    if (a->side == NULL && (a->side = mem_zalloc(sizeof(*a->side))) != NULL) {
+        list_init(&a->side->errands);
+        list_init(&a->side->relays);
+    }
+    return a->side;
+}
+
+void association_fit_side(struct association *a)
+{
+    if (a->side != NULL && list_is_empty(&a->side->errands) && list_is_empty(&a->side->relays)) {
+        a->side = mem_free(a->side);
+    }
+}
+
 struct association *association_free(struct association *a)
 {
     if (a != NULL) {
         coap_endpoint_free(a->endpoint);
-        map_done(&a->watches);
-        mem_free(a->enrolment);
+        mem_free(a->side);
+        mem_free(a->registering);
         if (a->account != NULL) {
             worker_account_release(a->door->setup.worker, a->account);
         }
@@ -574,12 +587,10 @@ void association_close(struct association *a, const char *why)
     homes_closed(a);
     count_sub(&d->setup.counters->connections_coap, 1);
     count_sub(&d->setup.counters->connections_at[d->setup.entrance->index], 1);
-    size_t at = 0;
-    struct watch *w;
-    while ((w = map_next(&a->watches, &at)) != NULL) {
-        watch_free(w);
-    }
     struct list_node *n;
+    while ((n = list_first(&a->watches)) != NULL) {
+        watch_free(LIST_ENTRY(n, struct watch, in_association));
+    }
     while ((n = list_first(&a->tickets)) != NULL) {
         ticket_free(LIST_ENTRY(n, struct ticket, node));
     }
@@ -593,7 +604,8 @@ void association_close(struct association *a, const char *why)
     } else {
         dtls_close(d->dtls, a->id);
     }
-    list_append(&d->gone, &a->node);
+    a->next_gone = d->gone;
+    d->gone = a;
 }
 
 struct association *association_find(const struct coap_door *d, uint64_t id)
@@ -662,12 +674,12 @@ void association_recheck(struct association *a)
     } else if (!has_credential(a, entry)) {
         cut_off(a, "has another credential now, or this one has ended");
     } else {
-        size_t at = 0;
-        struct watch *w;
-        while ((w = map_next(&a->watches, &at)) != NULL) {
-            watch_recheck(w);
+        list_for_each_safe (n, next, &a->watches) {
+            watch_recheck(LIST_ENTRY(n, struct watch, in_association));
         }
-        proxy_recheck(a);
+        if (a->side != NULL) {
+            proxy_recheck(a);
+        }
         bucket_set(&a->reads, grants_limits(a->account->grants)->replay_rate,
                    grants_limits(a->account->grants)->replay_rate);
         association_serve(a);

@@ -101,7 +101,7 @@ static enum err find_block(const struct request *rq, bool is_stream, uint16_t nu
 static bool read_blocks(struct request *rq)
 {
     struct asker *asker = &rq->asker;
-    bool is_stream = asker->a->channel != NULL, ignored = false;
+    bool is_stream = asker->a->stream != NULL, ignored = false;
     enum err one = find_block(rq, is_stream, COAP_OPTION_BLOCK1, &asker->block1, &asker->is_bert);
     enum err two = find_block(rq, is_stream, COAP_OPTION_BLOCK2, &asker->block2, &ignored);
     asker->has_block2 = two == OK;

@@ -13,11 +13,6 @@ struct slice association_key(const void *value)
     return slice_of(&a->id, sizeof(a->id));
 }
 
-struct slice watch_key(const void *value)
-{
-    return watch_topic(value);
-}
-
 static struct slice watch_cookie_key(const void *value)
 {
     const struct watch *w = value;
@@ -63,11 +58,10 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     d->epoch = worker_realm(setup->worker)->epoch;
     d->next_cookie = (uint64_t)setup->index << WORKER_DOOR_SHIFT;
     map_init(&d->associations, &setup->key, association_key);
-    map_init(&d->watches, &setup->key, watch_cookie_key);
+    map_init(&d->beginning, &setup->key, watch_cookie_key);
     map_init(&d->tickets, &setup->key, ticket_key);
     map_init(&d->failures, &setup->key, failure_key);
     list_init(&d->failures_by_age);
-    list_init(&d->gone);
     list_init(&d->held);
     wheel_init(&d->wheel, now_ms);
     homes_init(d);
@@ -103,12 +97,13 @@ struct coap_door *coap_door_free(struct coap_door *d)
     list_unlink(&d->shedder.node);
     dtls_free(d->dtls);
     proxy_done(d);
+    multicast_done(d);
     coap_bodies_done(&d->bodies);
     (void)lookups_drop(d);
     oscore_done(d);
     homes_done(d);
     map_done(&d->associations);
-    map_done(&d->watches);
+    map_done(&d->beginning);
     map_done(&d->tickets);
     poison_forget_all(d);
     map_done(&d->failures);
@@ -159,11 +154,11 @@ void door_enter(struct coap_door *d, uint64_t now_ms)
 
 void door_leave(struct coap_door *d)
 {
-    struct list_node *n;
+    struct association *a;
     d->depth--;
-    while (d->depth == 0 && (n = list_first(&d->gone)) != NULL) {
-        list_unlink(n);
-        association_free(LIST_ENTRY(n, struct association, node));
+    while (d->depth == 0 && (a = d->gone) != NULL) {
+        d->gone = a->next_gone;
+        association_free(a);
     }
 }
 
@@ -253,7 +248,7 @@ static void arm(struct association *a)
 {
     struct coap_door *d = a->door;
     uint64_t at = least(talk_deadline(a), a->heard_at_ms + COAP_DOOR_IDLE_MS);
-    at = a->channel == NULL ? least(at, nudge_at(a)) : at;
+    at = a->stream == NULL ? least(at, nudge_at(a)) : at;
     at = least(at, errands_deadline(a));
     if (a->credential_ends_wall_ms != CREDENTIAL_NEVER) {
         int64_t left = a->credential_ends_wall_ms - d->wall_ms;
@@ -280,6 +275,7 @@ void association_serve(struct association *a)
         }
     }
     if (!a->is_gone) {
+        association_fit_side(a);
         arm(a);
     }
 }
@@ -309,13 +305,13 @@ static void association_tick(struct association *a)
         association_recheck(a); /* says so and closes it */
         return;
     }
-    if (a->channel == NULL && d->now_ms >= nudge_at(a)) {
+    if (a->stream == NULL && d->now_ms >= nudge_at(a)) {
         a->nudged_at_ms = d->now_ms;
         watch_nudge(a);
     }
     errands_expire(a);
-    if (a->channel != NULL) {
-        coap_channel_tick(a->channel, d->now_ms);
+    if (a->stream != NULL) {
+        coap_channel_tick(talk_channel(a), d->now_ms);
     } else {
         tick_endpoint(a);
     }
@@ -343,7 +339,7 @@ static void take_done(struct coap_door *d)
     while (worker_next_done(d->setup.worker, d->setup.index, &cookie)) {
         struct slice key = slice_of(&cookie, sizeof(cookie));
         struct ticket *t = map_find(&d->tickets, key);
-        struct watch *w = map_find(&d->watches, key);
+        struct watch *w = map_find(&d->beginning, key);
         if (t != NULL) {
             struct association *a = t->asker.a;
             ticket_committed(t);
@@ -392,6 +388,7 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
     coap_bodies_expire(&d->bodies, d->now_ms);
     passing_expire(d);
     proxy_turn(d);
+    multicast_turn(d);
     wheel_advance(&d->wheel, d->now_ms);
     while ((t = wheel_next(&d->wheel)) != NULL) {
         association_tick(CONTAINER_OF(t, struct association, timer));
@@ -406,5 +403,6 @@ uint64_t coap_door_deadline(const struct coap_door *d)
     uint64_t blocks = least(coap_bodies_deadline(&d->bodies), passing_deadline(d));
     uint64_t strangers = d->dtls != NULL ? dtls_deadline(d->dtls) : wheel_deadline(&d->callers);
     uint64_t others = least(proxy_deadline(d), spoof_deadline(&d->spoof));
+    others = least(others, multicast_deadline(d));
     return least(least(blocks, others), least(strangers, wheel_deadline(&d->wheel)));
 }

@@ -72,6 +72,10 @@ void coap_door_set_time(struct coap_door *d, int64_t wall_ms);
  * event or a count. */
 void coap_door_datagram(struct coap_door *d, const struct net_peer *peer, struct slice bytes,
                         uint64_t now_ms);
+/* coap_door_group - the same of what came to a multicast group. Only an entrance that hears groups
+ * answers, what its rule names, after a random while; nothing else becomes of it. */
+void coap_door_group(struct coap_door *d, const struct net_peer *peer, struct slice bytes,
+                     uint64_t now_ms);
 /* coap_door_upstream - the same from the socket that `ask` sends by. What comes from an address
  * that was not asked is counted and dropped. */
 void coap_door_upstream(struct coap_door *d, const struct net_peer *peer, struct slice bytes,

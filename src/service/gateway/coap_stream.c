@@ -13,6 +13,7 @@ struct coap_stream {
     struct association *a; /* NULL until it has logged in, and when that has ended */
     void *transport;
     struct timer deadline; /* of a stranger; then of the last words */
+    size_t backlog;        /* bytes that its socket has not taken */
     struct buf kept;       /* came, and could not be used yet; in frames, each behind its length */
     struct buf part;       /* in frames: of a message that has not ended */
     enum coap_tcp_form form;
@@ -28,6 +29,11 @@ struct coap_stream {
 struct coap_channel *stream_channel(const struct coap_stream *s)
 {
     return s->channel;
+}
+
+size_t stream_backlog(const struct coap_stream *s)
+{
+    return s->backlog;
 }
 
 uint64_t stream_id(const struct coap_stream *s)
@@ -285,6 +291,7 @@ static void take_one(struct coap_stream *s, struct slice *in)
         a->heard_at_ms = d->now_ms;
         association_report_refused(a, &before, (struct slice){0}, &ev.m);
         request_serve(a, &ev);
+        errands_heard(a);
         association_serve(a);
     }
     stream_follow(s);
@@ -405,9 +412,7 @@ size_t coap_stream_output(struct coap_stream *s, uint8_t *dst, size_t cap, uint6
 
 void coap_stream_backlog(struct coap_stream *s, size_t n)
 {
-    if (s->a != NULL) {
-        s->a->backlog = n;
-    }
+    s->backlog = n;
 }
 
 bool coap_stream_has_ended(const struct coap_stream *s)

@@ -226,7 +226,7 @@ static void nothing_observed_survives_its_association(void **state)
     f->fakes[0].handler.closed(f->fakes[0].handler.ctx, 1, OK);
     turns(f);
     assert_int_equal(n_subscriptions(f), 0);
-    assert_int_equal(f->doors[0]->watches.n, 0);
+    assert_int_equal(f->doors[0]->n_watches, 0);
     state_is(f, PATH, "to nobody");
 }
 

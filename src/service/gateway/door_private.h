@@ -23,33 +23,37 @@ enum {
     BODY_MARGIN = 512 /* of limits.packet_bytes: what a PUBLISH has beside topic and payload */
 };
 
-/* One association, of DTLS, OSCORE or a stream, and whoever is at its other end. */
+/* What only few associations have at a time; there while one of these lists holds something. */
+struct sidework {
+    struct list errands; /* commands on their way to it; errand.c's */
+    struct list relays;  /* what it asks other servers; the proxy's */
+};
+
+/* One association, of DTLS, OSCORE or a stream, and whoever is at its other end. There may be
+ * 100,000: what is not of use to most of them stands elsewhere (observers_test). */
 struct association {
     uint64_t id; /* the dtls's name for it, or the stream's; never used again */
     struct coap_door *door;
     struct coap_endpoint *endpoint; /* NULL when it goes over a stream */
     struct coap_stream *stream;     /* NULL when it goes in datagrams */
-    struct coap_channel *channel;   /* the stream's */
-    size_t backlog;                 /* bytes that the stream's socket has not taken */
     struct account *account;        /* held until the association closes */
     uint64_t credential;            /* id of the one it came in by */
     struct digest cert_id;          /* of the certificate it showed; zeros: none */
     int64_t credential_ends_wall_ms;
     uint64_t heard_at_ms, nudged_at_ms;
     struct timer timer;
-    struct list_node node; /* in door->gone */
-    struct map watches;    /* struct watch by topic */
+    struct association *next_gone; /* in door->gone */
+    struct list watches;           /* as few as the engine's observations and tickets */
     struct list lookers, tickets;
     struct bucket reads;
-    struct list errands;         /* commands on their way to it; errand.c's */
-    struct enrolment *enrolment; /* its links are being fetched; enrol.c's. NULL: no */
-    bool is_quiet;     /* it did not acknowledge the last one: it is asked when it is heard */
-    bool is_announced; /* the desk knows where it is, */
-    uint64_t announced_at_ms;
-    struct away *away;  /* oscore_homes.c's; NULL: this worker hears it */
-    struct list relays; /* what it asks other servers; the proxy's */
+    struct sidework *side; /* NULL: none */
+    struct registering *registering; /* its links are being fetched; registration.c's. NULL: no */
+    struct away *away;     /* oscore_homes.c's; NULL: this worker hears it */
+    uint32_t announced_at_s;
+    uint16_t n_tickets, n_watches;
+    bool is_announced; /* the desk knows where it is */
+    bool is_quiet;     /* it did not acknowledge the last command: it is asked when it is heard */
     bool has_published, has_proxied, is_gone;
-    uint16_t n_tickets;
     struct net_peer peer;
 };
 
@@ -65,11 +69,12 @@ struct passing {
 struct watch {
     struct observer observer; /* first; its cookie names the watch */
     struct list_node held;    /* in door->held, while it is not told for want of memory */
+    struct list_node in_association;
     struct association *a;
     struct list lookers;
     struct passing *passing; /* NULL: none */
-    bool is_ready;           /* the barrier has passed: the subscription is live everywhere */
     uint16_t topic_n;
+    bool is_ready; /* the barrier has passed: the subscription is live everywhere */
     uint8_t topic[];
 };
 
@@ -154,12 +159,13 @@ struct coap_door {
     unsigned depth; /* of calls into the door: what is gone is freed by the outermost */
     bool is_draining;
     struct map associations; /* by id */
-    struct map watches;      /* by cookie */
-    struct map tickets;      /* of commits, by cookie */
+    struct map beginning;    /* watches that wait for their barrier, by cookie */
+    size_t n_watches;
+    struct map tickets; /* of commits, by cookie */
     struct coap_bodies bodies;
     struct list passing; /* of watches that keep a large message */
     size_t n_passing;
-    struct list gone;
+    struct association *gone;
     struct list held; /* watches whose news waits, as one reference, until there is memory */
     struct shedder shedder;
     struct map failures; /* poison.c's */
@@ -174,6 +180,7 @@ struct coap_door {
     struct door_told refused[OSCORE_REFUSALS];
     struct door_replays replays; /* over DTLS */
     struct spoof_table spoof;
+    struct multicast *multicast; /* multicast.c's; NULL: nothing was heard */
     struct coap_counters shown;               /* what of counts the worker's counters have */
     struct kept_lookup lookups[LOOKUPS_KEPT]; /* lookup.c's */
     struct list streams, dirty_streams;
@@ -183,7 +190,6 @@ struct coap_door {
 
 /* coap_door.c */
 struct slice association_key(const void *value);
-struct slice watch_key(const void *value);
 void door_enter(struct coap_door *d, uint64_t now_ms);
 void door_leave(struct coap_door *d);
 /* association_serve - what an endpoint has said leaves, and its timer is set anew. */
@@ -218,12 +224,18 @@ void association_close(struct association *a, const char *why);
 /* association_recheck - is it still let in under the realm of now? Closes it when not. */
 void association_recheck(struct association *a);
 struct association *association_free(struct association *a);
+/* association_side - makes it when there is none; NULL: no memory. association_fit_side - it goes
+ * when nothing is in it. */
+struct sidework *association_side(struct association *a);
+void association_fit_side(struct association *a);
 struct event door_event(const struct coap_door *d, enum event_category category);
 struct event association_event(const struct association *a, enum event_category category);
 void door_report(struct coap_door *d, const struct event *e);
 
 /* talk.c: what an association says, in datagrams or over a stream. As coap_endpoint_ and
  * coap_channel_. */
+/* talk_channel - NULL: it goes in datagrams. */
+struct coap_channel *talk_channel(const struct association *a);
 MUST_USE enum err talk_respond(struct association *a, uint32_t exchange,
                                const struct coap_answer *answer);
 MUST_USE enum err talk_drop(struct association *a, uint32_t exchange);
@@ -231,6 +243,11 @@ MUST_USE enum err talk_observe(struct association *a, uint32_t exchange, uint64_
 MUST_USE enum err talk_notify(struct association *a, uint64_t key,
                               const struct coap_answer *answer);
 void talk_unobserve(struct association *a, uint64_t key);
+MUST_USE enum err talk_request(struct association *a, const struct coap_request *request,
+                               uint32_t *ret_id);
+void talk_forget(struct association *a, uint32_t id);
+/* talk_hurry - it was heard: what it has not acknowledged goes out again. */
+void talk_hurry(struct association *a);
 bool talk_is_unacked(const struct association *a, uint64_t key);
 size_t talk_bytes(const struct association *a);
 size_t talk_shed(struct association *a);
@@ -243,6 +260,8 @@ uint8_t talk_szx_max(const struct association *a);
 /* stream_channel - of its association; borrows. */
 struct coap_channel *stream_channel(const struct coap_stream *s);
 uint64_t stream_id(const struct coap_stream *s);
+/* stream_backlog - bytes that its socket has not taken. */
+size_t stream_backlog(const struct coap_stream *s);
 /* stream_mark - it may have something to say. */
 void stream_mark(struct coap_stream *s);
 /* stream_leave - its association ends: so does the stream, when its client has been told. */
@@ -278,7 +297,8 @@ uint64_t proxy_deadline(const struct coap_door *d);
 size_t proxy_shed(struct coap_door *d);
 /* proxy_left - the association ends: nobody waits for what it asked. */
 void proxy_left(struct association *a);
-/* proxy_bytes - what its end would free there. O(requests). */
+/* proxy_bytes - what its end would free there. O(requests). For this and the next two it has
+ * sidework. */
 size_t proxy_bytes(const struct association *a);
 /* proxy_looker_ended - the endpoint says that the observation `key` is over. */
 void proxy_looker_ended(struct association *a, uint64_t key);
@@ -423,7 +443,6 @@ size_t blocks_shed(struct coap_door *d);
 uint64_t passing_deadline(const struct coap_door *d);
 
 /* errand.c: commands to devices */
-void errands_open(struct association *a);
 /* errands_heard - something came from it. */
 void errands_heard(struct association *a);
 /* errands_close - the association has ended. */
@@ -446,7 +465,7 @@ struct errand_fetched {
     struct slice links;
 };
 
-/* enrol.c: devices in the resource directory */
+/* registration.c: devices in the resource directory */
 #define ENROL_PATH       "/rd"
 #define LOOKUP_RESOURCES "/rd-lookup/res"
 #define LOOKUP_ENDPOINTS "/rd-lookup/ep"
@@ -478,11 +497,19 @@ void watch_nudge(struct association *a);
 /* watch_recheck - ends it with 4.03 when no grant covers it any more. */
 void watch_recheck(struct watch *w);
 struct watch *watch_free(struct watch *w);
+/* watch_find - of this topic; NULL: it does not observe it. O(watches of the association). */
+struct watch *watch_find(const struct association *a, struct slice topic);
 /* looker_ended - the endpoint says that the observation `key` is over; is_lost: because nobody
  * acknowledged. */
 void looker_ended(struct association *a, uint64_t key, bool is_lost);
 /* lookers_lost - the peer is gone; what was on its way to it did not arrive. */
 void lookers_lost(struct association *a);
+
+/* multicast.c: requests to groups */
+void multicast_done(struct coap_door *d);
+/* multicast_turn - answers whose time has come leave. */
+void multicast_turn(struct coap_door *d);
+uint64_t multicast_deadline(const struct coap_door *d);
 
 /* discovery.c */
 void discovery_serve(const struct request *rq);

@@ -16,7 +16,7 @@ enum {
 };
 
 struct errand {
-    struct list_node node; /* in association.errands, in the order they came */
+    struct list_node node; /* in the association's sidework, in the order they came */
     struct association *a;
     struct command_note *note; /* owned: what the desk sent */
     struct command_ask ask;    /* borrows from note->msg */
@@ -39,7 +39,7 @@ static void errand_free(struct errand *e)
 {
     list_unlink(&e->node);
     if (e->is_under_way) {
-        coap_endpoint_forget(e->a->endpoint, e->request);
+        talk_forget(e->a, e->request);
     }
     coap_transfer_done(&e->transfer);
     command_note_free(e->note);
@@ -147,7 +147,7 @@ static enum err go_on(struct errand *e)
     struct coap_request request;
     enum err err = coap_transfer_next(&e->transfer, &request);
     if (err == OK) {
-        err = coap_endpoint_request(a->endpoint, &request, a->door->now_ms, &e->request);
+        err = talk_request(a, &request, &e->request);
     }
     e->is_under_way = err == OK;
     e->was_sent = e->was_sent || err == OK;
@@ -179,6 +179,26 @@ static enum err start_links(struct errand *e)
     return go_on(e);
 }
 
+/* false: the device cannot be told as much; that is said. */
+static bool begin_transfer(struct errand *e, const struct coap_request *request)
+{
+    const struct association *a = e->a;
+    const struct coap_door *d = a->door;
+    uint8_t szx = talk_szx_max(a);
+    coap_transfer_init(&e->transfer, request, szx < COAP_BLOCK_SZX_MAX ? szx : UINT8_MAX,
+                       random_u64(&d->setup.random), d->setup.limits->packet_bytes - BODY_MARGIN);
+    if (a->stream == NULL) {
+        return true;
+    }
+    coap_transfer_reliable(&e->transfer, talk_whole_max(a));
+    if (e->transfer.is_blockwise && !coap_channel_takes_blocks(talk_channel(a))) {
+        end_ours(e, COAP_REQUEST_TOO_LARGE,
+                 "the payload is over the Max-Message-Size of the device, and it knows no blocks");
+        return false;
+    }
+    return true;
+}
+
 static enum err start(struct errand *e)
 {
     if (e->is_for_links) {
@@ -204,14 +224,12 @@ static enum err start(struct errand *e)
         return ERR_TOO_LARGE;
     }
     coap_transfer_done(&e->transfer);
-    coap_transfer_init(&e->transfer, &request, UINT8_MAX, random_u64(&d->setup.random),
-                       d->setup.limits->packet_bytes - BODY_MARGIN);
-    return go_on(e);
+    return begin_transfer(e, &request) ? go_on(e) : ERR_TOO_LARGE;
 }
 
 static struct errand *first_of(const struct association *a)
 {
-    struct list_node *n = list_first(&a->errands);
+    struct list_node *n = a->side != NULL ? list_first(&a->side->errands) : NULL;
     return n != NULL ? LIST_ENTRY(n, struct errand, node) : NULL;
 }
 
@@ -297,19 +315,14 @@ static void announce(struct association *a)
     struct coap_door *d = a->door;
     if (worker_device_there(d->setup.worker, a->account->principal, d->setup.index, a->id, true) ==
         OK) {
-        a->announced_at_ms = d->now_ms;
+        a->announced_at_s = (uint32_t)(d->now_ms / 1000);
         a->is_announced = true;
     } else {
         count_add(&d->setup.counters->dropped_memory, 1); /* it is said again when it is heard */
     }
 }
 
-void errands_open(struct association *a)
-{
-    list_init(&a->errands);
-}
-
-/* Requests of ours go in datagrams, and nothing of ours is sealed by OSCORE yet. */
+/* Links are fetched in datagrams, and without OSCORE. */
 bool errand_can_be_asked(const struct association *a)
 {
     return !a->is_gone && a->endpoint != NULL && !a->door->setup.entrance->is_oscore &&
@@ -319,15 +332,15 @@ bool errand_can_be_asked(const struct association *a)
 void errands_heard(struct association *a)
 {
     const struct coap_door *d = a->door;
-    if (!errand_can_be_asked(a)) {
+    if (a->is_gone || a->account->principal->is_late) {
         return;
     }
-    if (!a->is_announced || d->now_ms >= a->announced_at_ms + COMMAND_ANNOUNCE_MS) {
+    if (!a->is_announced || d->now_ms >= (uint64_t)a->announced_at_s * 1000 + COMMAND_ANNOUNCE_MS) {
         announce(a);
     }
     a->is_quiet = false;
-    if (!list_is_empty(&a->errands)) {
-        coap_endpoint_hurry(a->endpoint, d->now_ms);
+    if (first_of(a) != NULL) {
+        talk_hurry(a);
         errands_run(a);
     }
 }
@@ -360,7 +373,10 @@ void errands_close(struct association *a)
 uint64_t errands_deadline(const struct association *a)
 {
     uint64_t at = UINT64_MAX;
-    list_for_each (n, &a->errands) {
+    if (a->side == NULL) {
+        return at;
+    }
+    list_for_each (n, &a->side->errands) {
         const struct errand *e = LIST_ENTRY(n, struct errand, node);
         at = e->note->deadline_ms < at ? e->note->deadline_ms : at;
     }
@@ -369,7 +385,10 @@ uint64_t errands_deadline(const struct association *a)
 
 void errands_expire(struct association *a)
 {
-    list_for_each_safe (n, next, &a->errands) {
+    if (a->side == NULL) {
+        return;
+    }
+    list_for_each_safe (n, next, &a->side->errands) {
         struct errand *e = LIST_ENTRY(n, struct errand, node);
         if (a->door->now_ms >= e->note->deadline_ms) {
             end_ours(e, COAP_GATEWAY_TIMEOUT,
@@ -392,7 +411,8 @@ static void refuse_note(struct coap_door *d, struct command_note *n)
 
 enum err errand_fetch_links(struct association *a)
 {
-    struct errand *e = mem_zalloc(sizeof(*e));
+    struct sidework *side = association_side(a);
+    struct errand *e = side != NULL ? mem_zalloc(sizeof(*e)) : NULL;
     if (e == NULL || command_note_new(COMMAND_SEND, (struct slice){0}, &e->note) != OK) {
         mem_free(e);
         return ERR_NOMEM;
@@ -400,7 +420,7 @@ enum err errand_fetch_links(struct association *a)
     e->a = a;
     e->is_for_links = true;
     e->note->deadline_ms = a->door->now_ms + FETCH_MS;
-    list_append(&a->errands, &e->node);
+    list_append(&side->errands, &e->node);
     return OK;
 }
 
@@ -408,7 +428,8 @@ enum err errand_fetch_links(struct association *a)
 static void errand_add(struct association *a, struct command_note *n)
 {
     const char *why;
-    struct errand *e = mem_zalloc(sizeof(*e));
+    struct sidework *side = association_side(a);
+    struct errand *e = side != NULL ? mem_zalloc(sizeof(*e)) : NULL;
     if (e == NULL || command_read(n->msg->topic, n->msg->props, &e->ask, &why) != OK) {
         count_add(&a->door->setup.counters->dropped_memory, 1); /* the desk answers in time */
         mem_free(e);
@@ -417,13 +438,16 @@ static void errand_add(struct association *a, struct command_note *n)
     }
     e->a = a;
     e->note = n;
-    list_append(&a->errands, &e->node);
+    list_append(&side->errands, &e->node);
     errands_run(a);
 }
 
 static void recall(struct association *a, uint64_t id)
 {
-    list_for_each_safe (node, next, &a->errands) {
+    if (a->side == NULL) {
+        return;
+    }
+    list_for_each_safe (node, next, &a->side->errands) {
         struct errand *e = LIST_ENTRY(node, struct errand, node);
         if (!e->is_for_links && e->note->id == id &&
             (!e->was_sent || command_may_repeat(e->ask.method))) {

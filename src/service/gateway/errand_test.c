@@ -1,5 +1,6 @@
 /* Commands over MQTT 5 to devices that are at one of two workers: what the device is asked, what
  * its answer becomes, and what becomes of those that nobody answers. */
+#include "service/gateway/door_private.h"
 #include "service/gateway/errand_bench_test.h"
 
 /* ---- asked and answered ---- */
@@ -481,6 +482,30 @@ static void without_memory_nothing_stays(void **state)
     }
 }
 
+/* What few associations have costs the others nothing. */
+static void what_is_under_way_stands_beside(void **state)
+{
+    struct fortress *f = *state;
+    ready(f);
+    assert_true(link_device(f, 0, 1, "dev1"));
+    turns(f);
+    forget_sent(f);
+    struct association *a = association_find(f->doors[0], 1);
+    assert_null(a->side);
+    (void)mem_fail_after(0);
+    assert_null(association_side(a));
+    assert_true(mem_fail_after(-1));
+    assert_null(a->side);
+    association_fit_side(a);
+    ask(f, "$coap/dev1/GET/t");
+    assert_non_null(a->side);
+    struct asked asked = asked_at(f, 0, 1);
+    struct said s = {SAID(COAP_CONTENT), .payload = "1"};
+    say(f, 0, 1, &asked, &s);
+    assert_true(mqtt_has_seen(f, "2.05"));
+    assert_null(a->side);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fortress_open, fortress_close)
 
 int main(void)
@@ -505,6 +530,7 @@ int main(void)
         TEST(bounds_have_names),
         TEST(who_asks_may_go),
         TEST(without_memory_nothing_stays),
+        TEST(what_is_under_way_stands_beside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* Lookups: what the policy shows, what filters find, and no more. */
 #include "service/gateway/door_private.h"
-#include "service/gateway/enrol_bench_test.h"
+#include "service/gateway/registration_bench_test.h"
 
 #define AT1 "<coaps://127.0.0.1:1"
 #define AT2 "<coaps://127.0.0.1:2"

@@ -7,7 +7,10 @@
 
 enum {
     N_OBSERVERS = 5000,
-    BYTES_MAX = 2000, /* for each: 100,000 fit into 200 MB */
+    /* For each. Tables are fuller or emptier by how many there are: 100,000 lie near the worst, and
+     * cost 75 more than 5,000. They shall fit into 200 MB with what a field or two may add. */
+    BYTES_MAX = 1800,
+    BYTES_OF_MANY_MAX = 1900,
     LEFT_MAX = 400,
     DOOR = 2,
     LIFETIME_MS = 300 * 1000 /* more than any answer is remembered */
@@ -173,14 +176,14 @@ static void an_observer_is_small(void **state)
         assert_int_equal(crowd.n_notified, 1);
         assert_int_equal(crowd.last_id, id);
     }
-    assert_true(fresh - before <= n * BYTES_MAX);
-    assert_true(at_rest - before <= n * BYTES_MAX);
+    uint64_t most = n <= N_OBSERVERS ? BYTES_MAX : BYTES_OF_MANY_MAX;
+    bool fits = fresh - before <= n * most && at_rest - before <= n * most;
     coap_door_free(d);
     pass(f, LIFETIME_MS);
     uint64_t left = mem_used() - before;
     print_message("%" PRIu64 " bytes each are left\n", left / n);
-    assert_true(mem_used() <=
-                before + n * LEFT_MAX); /* tables and accounts, which a new one uses */
+    assert_true(left <= n * LEFT_MAX); /* tables and accounts, which a new one uses */
+    assert_true(fits);
 }
 
 int main(void)

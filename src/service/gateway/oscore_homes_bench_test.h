@@ -161,7 +161,8 @@ static inline uint8_t bare_code(const struct homes *h)
 }
 
 /* Asks by way of this worker and gives the code of the answer. */
-static inline uint8_t ask(struct homes *h, unsigned worker, unsigned port, struct slice echo)
+static inline uint8_t client_asks(struct homes *h, unsigned worker, unsigned port,
+                                  struct slice echo)
 {
     uint8_t bytes[2048];
     h->n_sent = 0;
@@ -181,7 +182,7 @@ static inline void comes_in(struct homes *h, unsigned worker, unsigned port)
     assert_int_equal(h->from, h->home);
     assert_true(echo.n > 0 && echo.n <= sizeof(echo_bytes));
     slice_copy(echo_bytes, echo);
-    assert_int_equal(ask(h, worker, port, slice_of(echo_bytes, echo.n)), COAP_NOT_FOUND);
+    assert_int_equal(client_asks(h, worker, port, slice_of(echo_bytes, echo.n)), COAP_NOT_FOUND);
 }
 
 #endif

@@ -25,7 +25,7 @@ static void home_answers(void **state)
     /* from many ports, by whatever worker: one association, one window */
     for (unsigned port = 51; port < 60; port++) {
         comes_in(h, port % WORKERS, port);
-        assert_int_equal(ask(h, port % WORKERS, port, (struct slice){0}), COAP_NOT_FOUND);
+        assert_int_equal(client_asks(h, port % WORKERS, port, (struct slice){0}), COAP_NOT_FOUND);
         assert_int_equal(coap_door_count(h->doors[h->home]), 1);
         assert_int_equal(coap_door_count(h->doors[h->other]), 0);
         h->f->now_ms += 1000;
@@ -135,7 +135,7 @@ static void a_full_ring(void **state)
     assert_int_equal(atomic_load(&counts->dropped_ring) - before, RING_ROOM);
     run(h);
     assert_int_equal(h->n_sent, RING_ROOM);
-    assert_int_equal(ask(h, h->other, 50, (struct slice){0}), COAP_NOT_FOUND);
+    assert_int_equal(client_asks(h, h->other, 50, (struct slice){0}), COAP_NOT_FOUND);
 }
 
 static void a_removed_device(void **state)
@@ -177,7 +177,7 @@ static void no_memory(void **state)
         h->f->now_ms += 1000;
         run(h);
     }
-    assert_int_equal(ask(h, h->other, 50, (struct slice){0}), COAP_NOT_FOUND);
+    assert_int_equal(client_asks(h, h->other, 50, (struct slice){0}), COAP_NOT_FOUND);
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, open_homes, close_homes)

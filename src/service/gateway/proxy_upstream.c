@@ -254,8 +254,10 @@ static enum err relay_new(struct upstream *u, const struct proxy_order *o, struc
 {
     struct association *a = o->rq->asker.a;
     const struct proxy *p = u->proxy;
-    struct relay *r = mem_zalloc(sizeof(*r));
+    struct sidework *side = association_side(a);
+    struct relay *r = side != NULL ? mem_zalloc(sizeof(*r)) : NULL;
     if (r == NULL) {
+        association_fit_side(a);
         return ERR_NOMEM;
     }
     r->upstream = u;
@@ -276,7 +278,7 @@ static enum err relay_new(struct upstream *u, const struct proxy_order *o, struc
     r->etag_n = (uint8_t)o->etag.n;
     slice_copy(r->etag, slice_head(o->etag, sizeof(r->etag)));
     list_append(&u->relays, &r->in_upstream);
-    list_append(&a->relays, &r->in_association);
+    list_append(&side->relays, &r->in_association);
     u->n_relays++;
     enum err err = buf_append(&r->name, o->name, PROXY_KEY_BYTES);
     if (err == OK) {
@@ -405,7 +407,7 @@ static void end_same_token(const struct relay *r)
 {
     struct association *a = r->asker.a;
     struct slice token = slice_of(r->asker.token, r->asker.token_n);
-    list_for_each_safe (n, next, &a->relays) {
+    list_for_each_safe (n, next, &a->side->relays) { /* r itself is in it */
         struct relay *other = LIST_ENTRY(n, struct relay, in_association);
         if (other != r && other->key != 0 &&
             slice_equal(token, slice_of(other->asker.token, other->asker.token_n))) {
@@ -636,7 +638,7 @@ uint64_t proxy_deadline(const struct coap_door *d)
 void proxy_left(struct association *a)
 {
     struct list_node *n;
-    while ((n = list_first(&a->relays)) != NULL) {
+    while (a->side != NULL && (n = list_first(&a->side->relays)) != NULL) {
         struct relay *r = LIST_ENTRY(n, struct relay, in_association);
         struct upstream *u = r->upstream;
         if (u->upload_owner == a->id) {
@@ -650,7 +652,7 @@ void proxy_left(struct association *a)
 size_t proxy_bytes(const struct association *a)
 {
     size_t n = 0;
-    list_for_each (node, &a->relays) {
+    list_for_each (node, &a->side->relays) {
         const struct relay *r = LIST_ENTRY(node, struct relay, in_association);
         n += sizeof(*r) + r->name.cap + r->what.cap;
     }
@@ -659,7 +661,7 @@ size_t proxy_bytes(const struct association *a)
 
 void proxy_looker_ended(struct association *a, uint64_t key)
 {
-    list_for_each_safe (n, next, &a->relays) {
+    list_for_each_safe (n, next, &a->side->relays) {
         struct relay *r = LIST_ENTRY(n, struct relay, in_association);
         if (r->key == key && key != 0) {
             struct upstream *u = r->upstream;
@@ -671,7 +673,7 @@ void proxy_looker_ended(struct association *a, uint64_t key)
 
 void proxy_recheck(struct association *a)
 {
-    list_for_each_safe (n, next, &a->relays) {
+    list_for_each_safe (n, next, &a->side->relays) {
         struct relay *r = LIST_ENTRY(n, struct relay, in_association);
         struct decision why;
         if (r->key == 0 ||

@@ -371,7 +371,7 @@ uint8_t topic_read(const struct asker *asker, struct slice topic, bool observes)
 {
     struct coap_door *d = asker->a->door;
     const struct msg *m = worker_retained(d->setup.worker, asker->a->account, topic, d->now_ms);
-    struct watch *w = map_find(&asker->a->watches, topic);
+    struct watch *w = watch_find(asker->a, topic);
     struct value v;
     uint8_t etag[ETAG_BYTES];
     bool is_rest = asker->has_block2 && asker->block2.number > 0;
@@ -612,11 +612,19 @@ static struct asker asker_of(struct association *a, const struct coap_event *ev)
     return asker;
 }
 
+/* Of a topic, or of something at another server. */
+static void observation_ended(struct association *a, uint64_t key, bool is_lost)
+{
+    looker_ended(a, key, is_lost);
+    if (a->side != NULL) {
+        proxy_looker_ended(a, key);
+    }
+}
+
 void request_serve(struct association *a, const struct coap_event *ev)
 {
     if (ev->has_ended) {
-        looker_ended(a, ev->key, false);
-        proxy_looker_ended(a, ev->key);
+        observation_ended(a, ev->key, false);
     }
     switch (ev->kind) {
     case COAP_EVENT_REQUEST: {
@@ -630,8 +638,7 @@ void request_serve(struct association *a, const struct coap_event *ev)
     case COAP_EVENT_RESET:
     case COAP_EVENT_GIVE_UP:
         if (ev->about == COAP_ABOUT_OBSERVATION) {
-            looker_ended(a, ev->key, ev->kind == COAP_EVENT_GIVE_UP);
-            proxy_looker_ended(a, ev->key);
+            observation_ended(a, ev->key, ev->kind == COAP_EVENT_GIVE_UP);
         }
         errand_event(a, ev);
         break;

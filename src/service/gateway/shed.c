@@ -6,7 +6,8 @@
  */
 static uint64_t bytes_of(const struct association *a)
 {
-    return talk_bytes(a) + a->n_tickets * sizeof(struct ticket) + proxy_bytes(a);
+    return talk_bytes(a) + a->n_tickets * sizeof(struct ticket) +
+           (a->side != NULL ? proxy_bytes(a) : 0);
 }
 
 static void spare(void *ctx)

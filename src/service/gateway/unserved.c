@@ -32,7 +32,7 @@ void association_report_refused(struct association *a, const struct coap_counter
     struct coap_message m;
     struct event e;
     bool is_read = message != NULL;
-    if (a->channel == NULL && now->malformed != before->malformed) {
+    if (a->stream == NULL && now->malformed != before->malformed) {
         e = association_event(a, EVENT_malformed);
         event_reason(&e,
                      "a datagram of %zu bytes is no CoAP message, or out of place; it was "

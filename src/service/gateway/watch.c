@@ -96,6 +96,24 @@ static enum err looker_new(struct watch *w, const struct asker *asker, struct lo
 
 /* ---- subscriptions ---- */
 
+struct watch *watch_find(const struct association *a, struct slice topic)
+{
+    list_for_each (n, &a->watches) {
+        struct watch *w = LIST_ENTRY(n, struct watch, in_association);
+        if (slice_equal(watch_topic(w), topic)) {
+            return w;
+        }
+    }
+    return NULL;
+}
+
+/* The worker has nothing more to say of its beginning. */
+static void end_beginning(struct watch *w)
+{
+    uint64_t cookie = w->observer.cookie;
+    (void)map_remove(&w->a->door->beginning, slice_of(&cookie, sizeof(cookie)));
+}
+
 struct watch *watch_free(struct watch *w)
 {
     if (w != NULL) {
@@ -113,9 +131,10 @@ struct watch *watch_free(struct watch *w)
         passing_drop(w);
         list_unlink(&w->held);
         worker_unobserve(a->door->setup.worker, &w->observer);
-        (void)map_remove(&a->watches, watch_key(w));
-        (void)map_remove(&a->door->watches,
-                         slice_of(&w->observer.cookie, sizeof(w->observer.cookie)));
+        list_unlink(&w->in_association);
+        a->n_watches--;
+        a->door->n_watches--;
+        end_beginning(w);
         mem_free(w);
     }
     return NULL;
@@ -137,10 +156,10 @@ static enum err watch_new(const struct request *rq, struct watch **ret)
     w->observer.cookie = ++d->next_cookie;
     list_init(&w->lookers);
     subscriber_init(&w->observer.subscriber, SUBSCRIBER_OBSERVER, false);
-    enum err err = map_add(&a->watches, w);
-    if (err == OK) {
-        err = map_add(&d->watches, w);
-    }
+    list_append(&a->watches, &w->in_association);
+    a->n_watches++;
+    d->n_watches++;
+    enum err err = map_add(&d->beginning, w);
     if (err == OK) {
         err = worker_observe(d->setup.worker, &w->observer, topic, w->observer.cookie);
     }
@@ -185,6 +204,7 @@ static void admit(struct watch *w, const struct asker *asker)
 void watch_ready(struct watch *w)
 {
     w->is_ready = true;
+    end_beginning(w);
     list_for_each_safe (n, next, &w->a->tickets) {
         struct ticket *t = LIST_ENTRY(n, struct ticket, node);
         if (t->watch == w) {
@@ -199,7 +219,7 @@ static void refuse_count(const struct request *rq, uint32_t most)
 {
     struct decision why = {.err = ERR_QUOTA};
     (void)snprintf(why.rule, sizeof(why.rule),
-                   "%s observes %u topics (subscriptions of role %s); let it end some",
+                   "%s observes %u topics (subscriptions of role %s): end some",
                    rq->asker.a->account->principal->name, (unsigned)most,
                    rq->asker.a->account->principal->role);
     request_refuse_by_passage(rq, ERR_QUOTA, &why, 0);
@@ -209,7 +229,7 @@ void watch_request(const struct request *rq)
 {
     struct association *a = rq->asker.a;
     struct coap_door *d = a->door;
-    struct watch *w = map_find(&a->watches, rq->path.text);
+    struct watch *w = watch_find(a, rq->path.text);
     struct ticket *t = NULL;
     enum err err = OK;
     struct asker asker = rq->asker;
@@ -219,11 +239,14 @@ void watch_request(const struct request *rq)
     }
     if (w == NULL) {
         uint32_t most = grants_limits(a->account->grants)->subscriptions;
-        if (a->watches.n >= most) {
+        if (a->n_watches >= most) {
             refuse_count(rq, most);
             return;
         }
-        err = d->watches.n < COAP_DOOR_OBSERVERS_MAX ? watch_new(rq, &w) : ERR_NOMEM;
+        /* Each has a token or a ticket, so they are few enough to be walked. */
+        err = a->n_tickets >= TICKETS_MAX               ? ERR_LIMIT
+              : d->n_watches >= COAP_DOOR_OBSERVERS_MAX ? ERR_NOMEM
+                                                        : watch_new(rq, &w);
         if (err == OK) {
             request_allowed(rq, "observed");
         }

@@ -13,7 +13,7 @@ enum { ATTRIBUTES_BYTES = 4096, REASON_BYTES = 160 };
 enum resource { NO_RESOURCE, COLLECTION, ENTRY, SIMPLE };
 
 /* A simple registration whose links are being fetched. */
-struct enrolment {
+struct registering {
     uint64_t cookie; /* of its ticket */
     uint32_t lifetime_s;
     size_t n; /* of the attributes */
@@ -362,7 +362,7 @@ static bool can_be_fetched(const struct request *rq, const struct link_set_query
     } else if (!errand_can_be_asked(a)) {
         (void)answer_text(&rq->asker, COAP_NOT_IMPLEMENTED,
                           "only over DTLS this server can ask for the links: register at /rd");
-    } else if (a->enrolment != NULL) {
+    } else if (a->registering != NULL) {
         request_refuse_rate(rq, EVENT_quota, 0, "its last simple registration is under way");
     } else {
         return true;
@@ -375,7 +375,7 @@ static void fetch(const struct request *rq, uint32_t lifetime_s, struct slice at
 {
     struct association *a = rq->asker.a;
     struct ticket *t = wait_for(rq, COAP_CHANGED);
-    struct enrolment *e = t != NULL ? mem_zalloc(sizeof(*e) + attributes.n) : NULL;
+    struct registering *e = t != NULL ? mem_zalloc(sizeof(*e) + attributes.n) : NULL;
     if (t == NULL) {
         return;
     }
@@ -389,7 +389,7 @@ static void fetch(const struct request *rq, uint32_t lifetime_s, struct slice at
     e->lifetime_s = lifetime_s;
     e->n = attributes.n;
     slice_copy(e->attributes, attributes);
-    a->enrolment = e;
+    a->registering = e;
 }
 
 static void enrol_simply(const struct request *rq)
@@ -418,7 +418,7 @@ static void refuse_fetched(struct ticket *t, uint8_t code, const char *why)
     ticket_free(t);
 }
 
-static void take_links(struct ticket *t, const struct enrolment *e,
+static void take_links(struct ticket *t, const struct registering *e,
                        const struct errand_fetched *said)
 {
     const struct limits *l = t->asker.a->door->setup.limits;
@@ -444,10 +444,10 @@ static void take_links(struct ticket *t, const struct enrolment *e,
 
 void enrol_fetched(struct association *a, const struct errand_fetched *said)
 {
-    struct enrolment *e = a->enrolment;
+    struct registering *e = a->registering;
     struct slice key = e != NULL ? slice_of(&e->cookie, sizeof(e->cookie)) : (struct slice){0};
     struct ticket *t = e != NULL ? map_find(&a->door->tickets, key) : NULL;
-    a->enrolment = NULL;
+    a->registering = NULL;
     if (t != NULL) {
         take_links(t, e, said);
     }

@@ -1,7 +1,7 @@
 /* enrol_bench_test - devices that register in the resource directory, and somebody who looks: what
  * its tests stand on. */
-#ifndef SERVICE_GATEWAY_ENROL_BENCH_TEST_H
-#define SERVICE_GATEWAY_ENROL_BENCH_TEST_H
+#ifndef SERVICE_GATEWAY_REGISTRATION_BENCH_TEST_H
+#define SERVICE_GATEWAY_REGISTRATION_BENCH_TEST_H
 
 #include "core/flow.h"
 #include "service/gateway/errand_bench_test.h"

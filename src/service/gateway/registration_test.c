@@ -1,6 +1,6 @@
 /* Devices register in the resource directory, update and leave; only themselves, within bounds. */
 #include "service/broker/roster.h"
-#include "service/gateway/enrol_bench_test.h"
+#include "service/gateway/registration_bench_test.h"
 
 static const char *location(const struct coap_message *m, char text[128])
 {
