@@ -265,16 +265,16 @@ enum err association_who(struct coap_door *d, const struct net_peer *peer,
     const struct realm *realm = worker_realm(d->setup.worker);
     const struct directory_entry *entry = NULL;
     const struct credential *credential = NULL;
-    if (realm_revokes(realm, shown->id)) {
-        refuse_revoked(d, peer, shown->name);
-        return ERR_DENIED;
-    }
     enum err err = directory_login_x509(realm->directory, slice_text(shown->name), shown->spki,
                                         d->wall_ms, &entry, &credential);
+    /* Who was removed has no new one to be given: that is said below. */
+    bool is_known = directory_find(realm->directory, slice_text(shown->name)) != NULL;
     if (err == ERR_DENIED) {
         report_inactive(d, peer, entry, false);
-    } else if (credential != NULL && credential_is_revoked(credential)) {
+    } else if ((realm_revokes(realm, shown->id) && is_known) ||
+               (credential != NULL && credential_is_revoked(credential))) {
         refuse_revoked(d, peer, shown->name);
+        err = ERR_DENIED;
     } else if (err != OK) {
         refuse_x509(d, peer, shown->name, err);
     }
