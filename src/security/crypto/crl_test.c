@@ -121,6 +121,7 @@ static void refused(void **state)
     assert_int_equal(crl_set_new(ours, ours, now, &s, &why), ERR_MALFORMED);
     assert_int_equal(pem_of(&o, &pem), OK);
     struct slice whole = buf_slice(&pem);
+    assert(pem.p != NULL);
     for (size_t n = 0; n + 26 < whole.n; n += 13) { /* its last line is 25 bytes */
         assert_int_not_equal(crl_set_new(slice_head(whole, n), ours, now, &s, &why), OK);
     }

@@ -197,17 +197,14 @@ static void login_x509(struct worker *w, struct conn *c)
 {
     const struct directory_entry *entry = NULL;
     const struct credential *credential = NULL;
-    if (realm_revokes(w->realm, &c->cert_id)) {
-        refuse_revoked(w, c);
-        return;
-    }
-    if (late_is(c->lane.ends_wall_ms, w->wall_ms)) {
+    if (late_is(c->lane.ends_wall_ms, w->wall_ms) && !realm_revokes(w->realm, &c->cert_id)) {
         lane_login(w, c);
         return;
     }
     enum err err = directory_login_x509(w->realm->directory, slice_text(c->cert_name), &c->spki,
                                         w->wall_ms, &entry, &credential);
-    if (err == OK) {
+    bool is_listed = realm_revokes(w->realm, &c->cert_id);
+    if (err == OK && !is_listed) {
         c->credential = credential->id;
         credential_used(credential, w->wall_ms);
         login_go_home(w, c, entry->principal);
@@ -217,7 +214,9 @@ static void login_x509(struct worker *w, struct conn *c)
         login_refuse_inactive(w, c, entry);
         return;
     }
-    if (credential != NULL && credential_is_revoked(credential)) {
+    /* Who was removed has no new one to be given: that is said below. */
+    bool is_known = directory_find(w->realm->directory, slice_text(c->cert_name)) != NULL;
+    if ((is_listed && is_known) || (credential != NULL && credential_is_revoked(credential))) {
         refuse_revoked(w, c);
         return;
     }

@@ -286,24 +286,24 @@ enum err association_who(struct coap_door *d, const struct net_peer *peer,
     const struct realm *realm = worker_realm(d->setup.worker);
     const struct directory_entry *entry = NULL;
     const struct credential *credential = NULL;
-    enum err err;
     *ret_is_late = late_is(claim->ends_wall_ms, d->wall_ms);
-    if (realm_revokes(realm, claim->id)) {
-        refuse_revoked(d, peer, claim->name);
-        return ERR_DENIED;
-    }
-    if (*ret_is_late) {
+    bool is_listed = realm_revokes(realm, claim->id);
+    enum err err;
+    if (*ret_is_late && !is_listed) {
         err = who_is_late(d, peer, claim, &entry, &credential);
     } else {
         err = directory_login_x509(realm->directory, claim->name, claim->spki, d->wall_ms, &entry,
                                    &credential);
     }
+    /* Who was removed has no new one to be given: that is said below. */
+    bool is_known = directory_find(realm->directory, claim->name) != NULL;
     if (err == ERR_DENIED) {
         report_inactive(d, peer, entry, false);
-    } else if (credential != NULL && credential_is_revoked(credential)) {
+    } else if ((is_listed && is_known) ||
+               (credential != NULL && credential_is_revoked(credential))) {
         refuse_revoked(d, peer, claim->name);
         err = ERR_DENIED;
-    } else if (err != OK && !*ret_is_late) {
+    } else if (err != OK && (!*ret_is_late || is_listed)) {
         char name[IDENTITY_NAME_BYTES] = "";
         (void)slice_to_text(claim->name, name, sizeof(name));
         refuse_x509(d, peer, name, err);
