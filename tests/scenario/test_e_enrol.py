@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import mosquitto
+from harness import coap, mosquitto
 from harness.fortress import Device, Fortress, Refused
 from harness.wait import wait_until
 
@@ -217,6 +217,26 @@ def test_from_first_boot_to_connected(fortress, tmp_path):
         fortress.run(*join, '--ca-sha256', made['ca_sha256'])
     with pytest.raises(Refused, match='401'):
         fortress.run(*join[:-1], tmp_path / 'boot-2', '--ca-sha256', made['ca_sha256'])
+
+
+@pytest.mark.parametrize('path', ['/.well-known/est/', '/est/'])
+def test_est_over_coap(fortress, tmp_path, path):
+    """coap-client fetches the authority's certificates, whole or in blocks; what is not there says where it is."""
+    device = fortress.add(credentials=('psk',))
+    for build in coap.BUILDS:
+        for size in ('1024', '64'):
+            out = tmp_path / f'{build}-{size}'
+            coap.request(build, device, 'get', f'{path}crts', more=('-o', out, '-b', size))
+            certs = openssl('pkcs7', '-inform', 'DER', '-in', out, '-print_certs')
+            assert openssl('x509', '-in', fortress.dir / 'pki/ca.pem') in certs.replace(b'\n\n', b'\n')
+        out = tmp_path / 'att'
+        coap.request(build, device, 'get', f'{path}att', more=('-o', out))
+        der = out.read_bytes()[:35]  # coap-client ends it with a line feed
+        assert b'prime256v1' in openssl('asn1parse', '-inform', 'DER', data=der)
+        assert coap.request(build, device, 'post', f'{path}sen', 'x').code == '5.01'
+        assert coap.request(build, device, 'get', f'{path}label/crts').code == '4.04'
+        assert coap.request(build, device, 'put', f'{path}crts', 'x').code == '4.05'
+        assert coap.request(build, device, 'get', f'{path}crts', more=('-A', '0')).code == '4.06'
 
 
 def test_manufacturers(make_fortress, tmp_path):

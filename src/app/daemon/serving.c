@@ -4,7 +4,6 @@
 
 #include "base/mem.h"
 #include "security/crypto/x509_certs.h"
-#include "service/enrol/est.h"
 
 /* Who enrols knows the fingerprint of the root at most, so it is shown that. Manufacturers may
  * speak for clients here and nowhere else; without tickets nothing of it gets elsewhere. */
@@ -21,7 +20,6 @@ static enum err fill_enrol(struct serving *s, const struct serving_setup *setup)
 {
     struct slice ca = buf_slice(&s->ca_pem);
     AUTO(x509_autofree) struct x509 *root = NULL;
-    AUTO(buf_done) struct buf der = {0};
     TRY(x509_next_pem(&ca, &root));
     TRY(buf_append(&s->enrol_chain_pem, buf_slice(&s->chain_pem), 2 * PKI_FILE_MAX));
     TRY(x509_to_pem(root, &s->enrol_chain_pem));
@@ -29,8 +27,7 @@ static enum err fill_enrol(struct serving *s, const struct serving_setup *setup)
     for (size_t i = 0; setup->makers != NULL && i < setup->makers->n; i++) {
         TRY(buf_append(&s->enrol_ca_pem, buf_slice(&setup->makers->maker[i].ca_pem), SIZE_MAX));
     }
-    TRY(x509_certs_make(buf_slice(&s->ca_pem), &der));
-    return est_text(buf_slice(&der), &s->cacerts);
+    return x509_certs_make(buf_slice(&s->ca_pem), &s->cacerts);
 }
 
 static enum err open_tls(struct serving *s, const struct config_listener *l, struct tls **ret,
@@ -120,7 +117,7 @@ static enum err add_entrance(struct serving *s, const struct boot_listener *b,
     e->entrance.protocol = is_coap                ? EVENT_PROTOCOL_coap
                            : e->entrance.is_enrol ? EVENT_PROTOCOL_https
                                                   : EVENT_PROTOCOL_mqtt;
-    e->cacerts = buf_slice(&s->cacerts);
+    e->entrance.cacerts = buf_slice(&s->cacerts);
     e->entrance.is_stream = is_coap && !b->udp;
     e->entrance.auth_x509 = (l->auth & CONFIG_AUTH_X509) != 0 && !l->plain;
     e->entrance.auth_password = (l->auth & CONFIG_AUTH_PASSWORD) != 0;

@@ -33,7 +33,6 @@ struct driver_entrance {
     const int *ask_fds;
     const struct proxy_rules *proxy;       /* borrowed; NULL: nothing may be asked */
     const struct dtls_server_config *dtls; /* UDP: borrowed as long as the entrance is there */
-    struct slice cacerts; /* of an enrolment door: what EST gives; borrowed, the same */
 };
 
 struct driver_setup {

@@ -35,7 +35,6 @@ enum err enrols_open(struct driver *d, const struct worker_setup *worker)
         *p = (struct enrol_port){.driver = d, .entrance = e};
         struct http_door_setup setup = {.worker = d->worker,
                                         .entrance = &e->entrance,
-                                        .cacerts = e->cacerts,
                                         .key = worker->key,
                                         .counters = d->counters,
                                         .ctx = p,
@@ -88,7 +87,7 @@ void enrols_follow(struct driver *d, const struct edition *now)
     for (size_t i = 0; i < d->n_enrols; i++) {
         struct enrol_port *p = &d->enrols[i];
         p->entrance = &now->entrances[p->entrance->entrance.index];
-        http_door_follow(p->door, &p->entrance->entrance, p->entrance->cacerts);
+        http_door_follow(p->door, &p->entrance->entrance);
     }
 }
 

@@ -42,8 +42,9 @@ struct entrance {
     bool hears_groups;                /* its first worker's socket is in multicast groups */
     bool is_moved, is_moved_for_good; /* who logs in is sent to setup.server_reference */
     bool is_plain; /* no TLS: every connection needs an exception in force that allows plaintext */
-    char segment[34]; /* whose principals come in here; empty: PRINCIPAL_SEGMENT_DEFAULT */
-    unsigned index;   /* below COUNTERS_LISTENERS_MAX: where its connections are counted */
+    char segment[34];     /* whose principals come in here; empty: PRINCIPAL_SEGMENT_DEFAULT */
+    struct slice cacerts; /* what EST gives of our authority: PKCS#7, borrowed with the edition */
+    unsigned index;       /* below COUNTERS_LISTENERS_MAX: where its connections are counted */
 };
 
 /* What a worker asks of its driver; called inside worker functions. */

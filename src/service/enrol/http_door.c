@@ -416,12 +416,9 @@ static void serve(struct http_conn *c, const struct http_request *r)
         return;
     }
     switch (o) {
-    case EST_CACERTS: {
-        struct http_answer a = {
-            .status = 200, .type = EST_CERTS_TYPE, .body = c->door->setup.cacerts};
-        say(c, &a);
+    case EST_CACERTS:
+        say_der(c, EST_CERTS_TYPE, c->door->setup.entrance->cacerts);
         return;
-    }
     case EST_CSRATTRS:
         say_der(c, EST_ATTRS_TYPE, est_csr_attributes());
         return;
@@ -625,10 +622,9 @@ void http_door_drain(struct http_door *d, uint64_t now_ms)
     }
 }
 
-void http_door_follow(struct http_door *d, const struct entrance *e, struct slice cacerts)
+void http_door_follow(struct http_door *d, const struct entrance *e)
 {
     d->setup.entrance = e;
-    d->setup.cacerts = cacerts;
 }
 
 /* ---- memory ---- */

@@ -27,7 +27,6 @@ struct http_conn;
 struct http_door_setup {
     struct worker *worker;           /* borrowed for life */
     const struct entrance *entrance; /* until http_door_follow */
-    struct slice cacerts;            /* PKCS#7 in base64, the same */
     struct siphash_key key;
     struct counters *counters;
     void *ctx;
@@ -40,7 +39,7 @@ MUST_USE enum err http_door_new(const struct http_door_setup *s, uint64_t now_ms
                                 struct http_door **ret);
 /* http_door_free - all its connections are gone. */
 struct http_door *http_door_free(struct http_door *d);
-void http_door_follow(struct http_door *d, const struct entrance *e, struct slice cacerts);
+void http_door_follow(struct http_door *d, const struct entrance *e);
 
 /* http_door_turn - answers and deadlines. http_door_deadline - when it must run. */
 void http_door_turn(struct http_door *d, uint64_t now_ms, int64_t wall_ms);

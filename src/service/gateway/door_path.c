@@ -60,6 +60,7 @@ MUST_USE enum err door_path_read(struct slice options, const struct topic_limits
                                  const char **ret_why)
 {
     static const char mq[] = "/mq", core[] = "/.well-known/core";
+    static const char est[] = "/.well-known/est/", short_est[] = "/est/"; /* SPEC: RFC9148 4.1 */
     struct wr w = wr_into(dst, DOOR_PATH_BYTES);
     *ret_why = "the path is too long";
     TRY(door_path_text(options, &w, ret_why));
@@ -72,6 +73,12 @@ MUST_USE enum err door_path_read(struct slice options, const struct topic_limits
         TRY(check_topic(p.text, limits, ret_why));
     } else if (slice_is(path, core)) {
         p.kind = DOOR_PATH_CORE;
+    } else if (slice_has_prefix(path, slice_text(est)) && path.n > sizeof(est) - 1) {
+        p.kind = DOOR_PATH_EST;
+        p.text = slice_from(path, sizeof(est) - 1);
+    } else if (slice_has_prefix(path, slice_text(short_est)) && path.n > sizeof(short_est) - 1) {
+        p.kind = DOOR_PATH_EST;
+        p.text = slice_from(path, sizeof(short_est) - 1);
     }
     *ret = p;
     return OK;

@@ -17,6 +17,7 @@ enum { DOOR_PATH_BYTES = COAP_MESSAGE_BYTES };
 enum door_path_kind {
     DOOR_PATH_TOPIC, /* /mq/{level}/{level}...: text is the topic */
     DOOR_PATH_CORE,  /* /.well-known/core */
+    DOOR_PATH_EST,   /* /.well-known/est/x or /est/x: text is "x" */
     DOOR_PATH_OTHER  /* text is "/segment/segment", or "/" */
 };
 

@@ -514,6 +514,9 @@ uint64_t multicast_deadline(const struct coap_door *d);
 /* discovery.c */
 void discovery_serve(const struct request *rq);
 
+/* est_resources.c */
+void est_serve(const struct request *rq);
+
 static inline struct slice watch_topic(const struct watch *w)
 {
     return slice_of(w->topic, w->topic_n);

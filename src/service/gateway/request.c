@@ -584,6 +584,9 @@ static void serve(struct request *rq)
     case DOOR_PATH_CORE:
         discovery_serve(rq);
         break;
+    case DOOR_PATH_EST:
+        est_serve(rq);
+        break;
     case DOOR_PATH_OTHER:
         serve_other(rq);
         break;

@@ -96,6 +96,8 @@ enum coap_format {
     COAP_FORMAT_SENML_JSON = 110,
     COAP_FORMAT_SENML_CBOR = 112,
     COAP_FORMAT_PROBLEM_CBOR = 257,
+    COAP_FORMAT_PKCS7_CERTS = 281, /* SPEC: RFC9148 7.1 */
+    COAP_FORMAT_CSRATTRS = 285,
 };
 
 /* coap_format_name - the media type of a content format ("application/cbor"), NULL when unknown.
