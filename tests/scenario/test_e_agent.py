@@ -117,3 +117,17 @@ def test_it_runs_until_it_is_told(make_fortress):
         assert agent.wait(10) == 0
     wait_until('the event', lambda: [e for e in fortress.events() if e['principal'] == sensor.name and
                                      e['category'] in ('credential_rotated', 'credential_issued', 'enrolment')], 5)
+
+
+def test_short_lives_follow_each_other_without_a_gap(make_fortress):
+    """What an hour is to forty minutes, twelve seconds are to eight: two renewals while the device publishes by new connections."""
+    fortress = make_fortress(listeners=LISTENERS, settings=['certificate_life=12s', 'connect_rate=1000/s'])
+    sensor = fortress.add('sensor', credentials=('x509',))
+    seen = {pair(sensor)[0]}
+    with subprocess.Popen([str(fortress.binary), 'agent', '--bundle', str(bundle_of(sensor))], stdout=subprocess.PIPE,
+                          text=True) as agent:
+        while len(seen) < 3:
+            assert publishes(sensor), 'there is no gap'
+            seen.add(pair(sensor)[0])
+        os.kill(agent.pid, signal.SIGTERM)
+        assert 'failed' not in agent.stdout.read() and agent.wait(10) == 0

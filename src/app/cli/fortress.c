@@ -183,12 +183,14 @@ static enum err fill(struct fortress *f, const struct pki_hosts *hosts, struct s
     struct directory_setup directory = {
         .log = f->vault.log, .keyring = f->vault.keyring, .random = random};
     TRY(directory_create(&directory, &f->directory));
+    int64_t life_ms = (int64_t)f->config.settings.certificate_life_s * 1000;
     const struct authority_place place = {.disk = f->disk,
                                           .seal = root,
                                           .random = random,
                                           .now_wall_ms = now,
                                           .pki = f->pki,
-                                          .directory = f->directory};
+                                          .directory = f->directory,
+                                          .policy = {.device_lifetime_ms = life_ms}};
     TRY(authority_place_open(&place, &f->reg, &f->authority, why));
     return directory_admin_secret(f->directory, now, f->admin_secret);
 }

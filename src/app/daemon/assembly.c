@@ -134,11 +134,13 @@ static enum err open_makers(struct assembly *a, struct why *why)
 }
 
 /* What the renewal lane lets in is to be signed as well. */
-static struct authority_policy policy_of(const struct limits *l)
+static struct authority_policy policy_of(const struct global_settings *s)
 {
     enum { LEAST_PER_S = 100, BURST_S = 10 };
+    const struct limits *l = &s->limits;
     uint32_t per_s = l->renewal_rate > LEAST_PER_S ? l->renewal_rate : LEAST_PER_S;
-    return (struct authority_policy){.grace_ms = (int64_t)l->renewal_grace_s * 1000,
+    return (struct authority_policy){.device_lifetime_ms = (int64_t)s->certificate_life_s * 1000,
+                                     .grace_ms = (int64_t)l->renewal_grace_s * 1000,
                                      .per_second = per_s,
                                      .burst = per_s * BURST_S};
 }
@@ -169,7 +171,7 @@ static enum err open_records(struct assembly *a, struct why *why)
                                           .directory = a->directory,
                                           .makers = a->vouching,
                                           .n_makers = a->makers.n,
-                                          .policy = policy_of(&a->config.settings.limits)};
+                                          .policy = policy_of(&a->config.settings)};
     return authority_place_open(&place, &a->reg, &a->authority, why);
 }
 

@@ -58,6 +58,7 @@ static void compare_process(const struct config *start, const struct config *now
         {a->segment_bytes != b->segment_bytes, "segment_bytes"},
         {a->keep_bytes != b->keep_bytes, "keep_bytes"},
         {a->tls_ticket_expiry_s != b->tls_ticket_expiry_s, "tls_ticket_expiry"},
+        {a->certificate_life_s != b->certificate_life_s, "certificate_life"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         if (rows[i].differs) {

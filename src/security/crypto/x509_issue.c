@@ -4,7 +4,7 @@
 
 #define DAY_MS (INT64_C(86400) * 1000)
 
-enum { SERIAL_BYTES = 16, COMMON_NAME_MAX = 64, BACKDATE_MS = 3600 * 1000 };
+enum { SERIAL_BYTES = 16, COMMON_NAME_MAX = 64 };
 
 /* SPEC: RFC5280 4.2.1.3, 4.2.1.9, 4.2.1.12 */
 static const struct profile {
@@ -237,6 +237,13 @@ static enum err check_issuer(const struct x509_order *o)
     return OK;
 }
 
+/* Clocks differ; a short life is not begun long before its time. */
+static int64_t backdate(int64_t lifetime_ms)
+{
+    enum { MOST_MS = 3600 * 1000, SHARE = 12 };
+    return lifetime_ms / SHARE < MOST_MS ? lifetime_ms / SHARE : MOST_MS;
+}
+
 enum err x509_issue(const struct x509_order *o, const struct random_source *random,
                     struct x509 **ret)
 {
@@ -254,7 +261,7 @@ enum err x509_issue(const struct x509_order *o, const struct random_source *rand
         end = o->issuer->info.not_after_wall_ms;
     }
     if (X509_set_version(cert, X509_VERSION_3) != 1 ||
-        !set_time(X509_getm_notBefore(cert), o->now_wall_ms - BACKDATE_MS) ||
+        !set_time(X509_getm_notBefore(cert), o->now_wall_ms - backdate(lifetime)) ||
         !set_time(X509_getm_notAfter(cert), end) || X509_set_pubkey(cert, o->subject->pkey) != 1) {
         return crypto_fail(ERR_CRYPTO);
     }

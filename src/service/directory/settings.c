@@ -48,6 +48,8 @@ const struct setting global_setting_table[] = {
      GLOBAL(limits.keep_alive_seconds)},
     {"silence_seconds", SETTING_DURATION, 15, 98302, "silence after which MQTT 3.1.1 is closed",
      GLOBAL(limits.silence_seconds)},
+    {"certificate_life", SETTING_DURATION, 10, 397 * DAY_S,
+     "life of a device's certificate, from its making on", GLOBAL(certificate_life_s)},
     {"renewal_grace", SETTING_DURATION, 0, 365 * DAY_S,
      "how long after its end a certificate may still be renewed; 0: not at all",
      GLOBAL(limits.renewal_grace_s)},
@@ -317,6 +319,7 @@ struct global_settings global_settings_preset(uint64_t ram_bytes)
         .limits = LIMITS_DEFAULT,
         .key_updates_per_minute = 100,
         .tls_ticket_expiry_s = DAY_S,
+        .certificate_life_s = 90 * DAY_S,
         .secrets = {.report_s = {SECRET_AGE_REPORT_S, SECRET_AGE_REPORT_S, SECRET_AGE_REPORT_S},
                     .wait_s = SECRET_WAIT_S}};
     if (g.limits.memory_bytes == 0) {

@@ -27,6 +27,7 @@ struct global_settings {
     struct limits limits;
     uint32_t key_updates_per_minute;
     uint32_t tls_ticket_expiry_s;       /* 0: no tickets */
+    uint32_t certificate_life_s;        /* of devices */
     uint64_t segment_bytes, keep_bytes; /* of the store; 0: as the disk allows */
     struct secret_ages secrets;
 };
