@@ -120,8 +120,8 @@ def test_it_runs_until_it_is_told(make_fortress):
 
 
 def test_short_lives_follow_each_other_without_a_gap(make_fortress):
-    """What an hour is to forty minutes, twelve seconds are to eight: two renewals while the device publishes by new connections."""
-    fortress = make_fortress(listeners=LISTENERS, settings=['certificate_life=12s', 'connect_rate=1000/s'])
+    """What an hour is to forty minutes, ten seconds are to seven: two renewals while the device publishes by new connections."""
+    fortress = make_fortress(listeners=LISTENERS, settings=['certificate_life=10s', 'connect_rate=1000/s'])
     sensor = fortress.add('sensor', credentials=('x509',))
     seen = {pair(sensor)[0]}
     with subprocess.Popen([str(fortress.binary), 'agent', '--bundle', str(bundle_of(sensor))], stdout=subprocess.PIPE,
