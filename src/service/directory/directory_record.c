@@ -404,10 +404,11 @@ static enum err read_credential(const struct credential_guard *guard, json_t *js
     json_t *life = NULL;
     enum credential_kind kind;
     if (json_unpack_ex(json, NULL, JSON_STRICT,
-                       "{s:I, s:I, s:I, s?I, s:s, s:s, s?o, s?o, s?o, s?o, s?o, s?o}", "id", &id,
-                       "created", &created, "used", &used, "expires", &expires, "kind", &kind_name,
-                       "fingerprint", &fingerprint, "spki", &s.spki, "phc", &s.phc, "psk", &s.psk,
-                       "scram", &s.scram, "oscore", &s.oscore, "life", &life, "cert", &cert) != 0) {
+                       "{s:I, s:I, s:I, s?I, s:s, s:s, s?o, s?o, s?o, s?o, s?o, s?o, s?o}", "id",
+                       &id, "created", &created, "used", &used, "expires", &expires, "kind",
+                       &kind_name, "fingerprint", &fingerprint, "spki", &s.spki, "phc", &s.phc,
+                       "psk", &s.psk, "scram", &s.scram, "oscore", &s.oscore, "life", &life, "cert",
+                       &cert) != 0) {
         return unpack_failed();
     }
     if (id <= 0 || !credential_kind_find(slice_text(kind_name), &kind)) {
