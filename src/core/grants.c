@@ -19,9 +19,9 @@ struct grant {
 struct grants {
     const struct policy *policy;
     const struct principal *principal;
-    const struct role *role; /* NULL: the policy does not know it */
+    const struct role *role;     /* NULL: the policy does not know it */
     const struct people *people; /* borrowed; NULL: nobody is known */
-    struct slice client_id;  /* empty: none is allowed */
+    struct slice client_id;      /* empty: none is allowed */
     uint32_t from[RULE_KINDS + 1];
     uint8_t *texts;
     struct grant list[];

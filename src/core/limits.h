@@ -52,13 +52,12 @@ struct limits {
         .user_properties = 64, .client_id_bytes = 64, .topic_aliases = 16,                         \
         .connect_per_second = 20, .connect_burst = 200, .preauth_connections = 1024,               \
         .keep_alive_seconds = 1200, .silence_seconds = 1800, .renewal_grace_s = 30 * 86400,        \
-        .renewal_rate = 50, .aside_messages = 1000,                                                \
-        .aside_seconds = 30 * 86400, .retained_total = 1000000, .commands_per_device = 16,         \
-        .commands_per_asker = 64, .command_seconds = 60, .command_bytes = 8 * 1024 * 1024,         \
-        .registration_links = 64, .registration_bytes = 8 * 1024,                                  \
-        .registration_lifetime_s = 30 * 86400, .registration_total_bytes = 8 * 1024 * 1024,        \
-        .aside_bytes = 16 * 1024 * 1024, .retained_total_bytes = 512 * 1024 * 1024,                \
-        .memory_bytes = 0                                                                          \
+        .renewal_rate = 50, .aside_messages = 1000, .aside_seconds = 30 * 86400,                   \
+        .retained_total = 1000000, .commands_per_device = 16, .commands_per_asker = 64,            \
+        .command_seconds = 60, .command_bytes = 8 * 1024 * 1024, .registration_links = 64,         \
+        .registration_bytes = 8 * 1024, .registration_lifetime_s = 30 * 86400,                     \
+        .registration_total_bytes = 8 * 1024 * 1024, .aside_bytes = 16 * 1024 * 1024,              \
+        .retained_total_bytes = 512 * 1024 * 1024, .memory_bytes = 0                               \
     }
 
 /* Bounds of one principal, by role. */

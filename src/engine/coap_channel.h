@@ -128,7 +128,8 @@ void coap_channel_unobserve(struct coap_channel *c, uint64_t key);
  * we must understand, and do not) of coap_channel_next about *ret_id; an
  * observation that was accepted gives responses with is_notification until one without, or until
  * coap_channel_forget. ERR_AGAIN: not open yet; ERR_CLOSED; ERR_LIMIT: limits.n_requests are under
- * way, or as much waits in the output as may; ERR_TOO_LARGE: over the peer's Max-Message-Size; ERR_MALFORMED, ERR_NOMEM. */
+ * way, or as much waits in the output as may; ERR_TOO_LARGE: over the peer's Max-Message-Size;
+ * ERR_MALFORMED, ERR_NOMEM. */
 MUST_USE enum err coap_channel_request(struct coap_channel *c, const struct coap_request *request,
                                        uint32_t *ret_id);
 /* coap_channel_forget - what comes for it from now on is passed over. Unknown ids are fine. */

@@ -37,9 +37,9 @@ struct coap_channel {
     struct list exchanges;
     struct coap_observers observers;
     bool peer_takes_blocks; /* its CSM said so */
-    struct buf in;         /* a message that is half there, or that was given out last */
-    bool is_in_used;       /* the latter */
-    struct buf out;        /* messages; in frames, each behind a length of 4 bytes */
+    struct buf in;          /* a message that is half there, or that was given out last */
+    bool is_in_used;        /* the latter */
+    struct buf out;         /* messages; in frames, each behind a length of 4 bytes */
     size_t out_at;
     char why[COAP_CHANNEL_WHY_BYTES];
 };

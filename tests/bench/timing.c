@@ -26,7 +26,7 @@
 #include "base/mem.h"
 #include "security/crypto/sign_test.h"
 #include "security/token/trust.h"
-#include "service/directory/directory_test_private.h"
+#include "service/directory/directory_place_test.h"
 
 enum {
     SAMPLES = 10000,

@@ -100,8 +100,8 @@ def test_foreign_certificate(fortress, tmp_path):
 
 
 def test_expired_certificate(make_fortress, tmp_path):
-    """The fortress was made 100 days ago, with its first devices; today their certificates are over."""
-    fortress = make_fortress(environment=shifted(tmp_path, -100), start=False, command='quickstart')
+    """The fortress was made 200 days ago, with its first devices; today their certificates are over, and too old to be renewed."""
+    fortress = make_fortress(environment=shifted(tmp_path, -200), start=False, command='quickstart')
     old = Device(fortress, 'meter-1', 'sensor', fortress.dir / 'bundles/meter-1')
     ends = x509.load_pem_x509_certificate((old.bundle / 'cert.pem').read_bytes()).not_valid_after
     assert ends < datetime.datetime.utcnow(), f'the shim did not move the clock: {ends}'

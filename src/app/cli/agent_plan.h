@@ -1,4 +1,5 @@
-/* agent_plan - when a certificate is to be renewed, and when it is tried again. No I/O, no clock. */
+/* agent_plan - when a certificate is to be renewed, and when it is tried again. No I/O, no clock.
+ */
 #ifndef APP_CLI_AGENT_PLAN_H
 #define APP_CLI_AGENT_PLAN_H
 

@@ -20,8 +20,7 @@ static enum err ask(struct cli *cli, const struct client_target *t, const struct
                     struct https_answer *ret, struct buf *ret_body)
 {
     AUTO(https_release) struct https_client *c = NULL;
-    if (https_open(cli, t, (struct slice){0}, &c) != CLI_DONE ||
-        https_ask(c, r, ret) != CLI_DONE) {
+    if (https_open(cli, t, (struct slice){0}, &c) != CLI_DONE || https_ask(c, r, ret) != CLI_DONE) {
         return ERR_CLOSED;
     }
     TRY(buf_append(ret_body, ret->body, HTTPS_ANSWER_MAX));

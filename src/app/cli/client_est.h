@@ -7,8 +7,8 @@
 #include "app/cli/client_target.h"
 
 /* The target is whom to ask, whom to trust, and the certificate to show. Each call is a connection
- * of its own. ERR_CLOSED: none, or not to whom we trust; ERR_AGAIN: later, in *ret_again_s; ERR_DENIED:
- * refused; ERR_MALFORMED: no answer of such a door; ERR_NOMEM. */
+ * of its own. ERR_CLOSED: none, or not to whom we trust; ERR_AGAIN: later, in *ret_again_s;
+ * ERR_DENIED: refused; ERR_MALFORMED: no answer of such a door; ERR_NOMEM. */
 
 /* client_est_authorities - PEM of the roots that are to be trusted, appended to *ret. */
 MUST_USE enum err client_est_authorities(struct cli *cli, const struct client_target *t,

@@ -225,8 +225,9 @@ static void note_failure(struct agent *g, const struct x509_info *i, unsigned ag
     g->again_at_wall_ms = wall(g) + (int64_t)wait;
     clock_iso8601(i->not_after_wall_ms, until);
     heard_text(g, heard, sizeof heard);
-    (void)snprintf(text, sizeof text, "not renewed: %s. The present one ends %s; tried again in "
-                                      "%llu s",
+    (void)snprintf(text, sizeof text,
+                   "not renewed: %s. The present one ends %s; tried again in "
+                   "%llu s",
                    heard, until, (unsigned long long)((wait + 999) / 1000));
     say(g, "failed", text);
 }
@@ -241,7 +242,7 @@ static bool listen(struct agent *g)
 static void listen_end(struct agent *g)
 {
     (void)fclose(g->heard.err);
-    free(g->heard_text); /* the C library's */
+    free(g->heard_text); /* the library's */
     g->heard_text = NULL;
 }
 
@@ -283,8 +284,9 @@ static int step(struct agent *g, int64_t *ret_wait_ms)
     }
     int code = client_target_read(g->cli, g->self, g->args, CLIENT_ENROL, &t);
     if (code == CLI_DONE && leaf_of(buf_slice(&t.chain), &current) != OK) {
-        code = cli_fail(g->cli, "%s/cert.pem is no certificate: the agent renews certificates, "
-                                "other credentials by `device rotate`",
+        code = cli_fail(g->cli,
+                        "%s/cert.pem is no certificate: the agent renews certificates, "
+                        "other credentials by `device rotate`",
                         g->dir);
     }
     return code == CLI_DONE ? act(g, &t, current, ret_wait_ms) : code;
@@ -308,9 +310,11 @@ static int take_signals(void)
 
 int cmd_agent(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
-    static const struct cli_option options[] = {
-        CLIENT_TARGET_OPTIONS,         {"--once", NULL, CLI_FLAG}, {"--now", NULL, CLI_FLAG},
-        {"--run", NULL, CLI_VALUE}, {NULL, NULL, CLI_FLAG}};
+    static const struct cli_option options[] = {CLIENT_TARGET_OPTIONS,
+                                                {"--once", NULL, CLI_FLAG},
+                                                {"--now", NULL, CLI_FLAG},
+                                                {"--run", NULL, CLI_VALUE},
+                                                {NULL, NULL, CLI_FLAG}};
     struct cli_args a;
     int64_t wait_ms = 0;
     if (!cli_parse(cli, self, options, argc, argv, &a)) {

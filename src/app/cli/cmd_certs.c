@@ -4,7 +4,8 @@
 
 static bool is_state(const char *text)
 {
-    static const char *const states[] = {"fine", "due", "aged", "unconfirmed", "expired", "revoked"};
+    static const char *const states[] = {"fine",        "due",     "aged",
+                                         "unconfirmed", "expired", "revoked"};
     for (size_t i = 0; i < COUNT_OF(states); i++) {
         if (strcmp(text, states[i]) == 0) {
             return true;
@@ -39,12 +40,10 @@ static int roll(struct cli *cli, const struct cli_command *self, const char *ste
 
 int cmd_certs(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
-    static const struct cli_option options[] = {{"--state", NULL, CLI_VALUE},
-                                                {"--host", NULL, CLI_MANY},
-                                                {"--leave-behind", NULL, CLI_FLAG},
-                                                {"--serial", NULL, CLI_VALUE},
-                                                {"--reason", NULL, CLI_VALUE},
-                                                {NULL, NULL, CLI_FLAG}};
+    static const struct cli_option options[] = {
+        {"--state", NULL, CLI_VALUE},       {"--host", NULL, CLI_MANY},
+        {"--leave-behind", NULL, CLI_FLAG}, {"--serial", NULL, CLI_VALUE},
+        {"--reason", NULL, CLI_VALUE},      {NULL, NULL, CLI_FLAG}};
     struct cli_args a;
     const char *const *hosts = NULL;
     if (!cli_parse(cli, self, options, argc, argv, &a)) {

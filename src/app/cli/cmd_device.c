@@ -164,10 +164,9 @@ static int add(struct cli *cli, const struct cli_command *self, const struct cli
     if (attrs == NULL) {
         return CLI_USAGE;
     }
-    return make_bundle(
-        cli, self, a, "device.add",
-        json_pack("{s:s,s:o,s:s*,s:b}", "role", role, "attrs", attrs, "gateway",
-                  cli_value(a, "--gateway"), "opaque", cli_has(a, "--opaque")));
+    return make_bundle(cli, self, a, "device.add",
+                       json_pack("{s:s,s:o,s:s*,s:b}", "role", role, "attrs", attrs, "gateway",
+                                 cli_value(a, "--gateway"), "opaque", cli_has(a, "--opaque")));
 }
 
 /* No bundle is made: what waits is taken back, or put in force. */
@@ -254,7 +253,8 @@ int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char *
     }
     const char *verb = a.n_words > 0 ? a.words[0] : "";
     if (strcmp(verb, "list") == 0 && a.n_words == 1) {
-        return cli_call(cli, "device.list", json_pack("{s:o,s:b}", "where", device_where(&a), "duplicates",
+        return cli_call(cli, "device.list",
+                        json_pack("{s:o,s:b}", "where", device_where(&a), "duplicates",
                                   cli_has(&a, "--duplicates")),
                         NULL, NULL);
     }

@@ -78,8 +78,8 @@ int https_open(struct cli *cli, const struct client_target *target, struct slice
     if (c == NULL) {
         return cli_fail(cli, "no memory");
     }
-    *c = (struct https_client){.cli = cli, .target = target, .clock = clock_system(),
-                               .is_pinned = root_sha256.n > 0};
+    *c = (struct https_client){
+        .cli = cli, .target = target, .clock = clock_system(), .is_pinned = root_sha256.n > 0};
     int code = start(c, root_sha256);
     if (code != CLI_DONE) {
         https_free(c);

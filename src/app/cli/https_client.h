@@ -13,7 +13,8 @@ enum { HTTPS_ANSWER_MAX = 128 * 1024, HTTPS_ANSWER_MS = 30 * 1000 };
 struct https_client;
 
 /* https_open - target: host and port, and chain and key when there are; the server is trusted by
- * root_sha256 (32 bytes), which it must show; empty: by the target's ca. CLI_DONE, or the exit code after a message. */
+ * root_sha256 (32 bytes), which it must show; empty: by the target's ca. CLI_DONE, or the exit code
+ * after a message. */
 int https_open(struct cli *cli, const struct client_target *target, struct slice root_sha256,
                struct https_client **ret);
 struct https_client *https_free(struct https_client *c);

@@ -95,8 +95,8 @@ struct admin {
     uint64_t expiry_at_ms,
         expiry_epoch; /* the next look at what ends; the directory's at the last */
     bool is_ending_soon, is_ending_together, is_authority_ending; /* as their alerts stand */
-    bool has_aged, has_waiting;              /* the same */
-    uint64_t settle_at_ms;                   /* the next look at rotations that wait */
+    bool has_aged, has_waiting;                                   /* the same */
+    uint64_t settle_at_ms; /* the next look at rotations that wait */
 };
 
 static inline uint64_t admin_now_ms(const struct admin *a)
@@ -241,8 +241,7 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_audit_tail, verb_backup_pin, verb_master_key_rotate, verb_retained_list,
     verb_retained_purge, verb_retained_undo, verb_setaside_list, verb_setaside_replay,
     verb_setaside_drop, verb_certs_renew, verb_certs_roll, verb_certs_list, verb_certs_plan,
-    verb_enrol_token,
-    verb_enrol_list, verb_enrol_approve, verb_enrol_reject, verb_enrol_row,
+    verb_enrol_token, verb_enrol_list, verb_enrol_approve, verb_enrol_reject, verb_enrol_row,
     verb_device_role, verb_device_assign, verb_fleet_select, verb_fleet_change, verb_fleet_add,
     verb_fleet_rotate, verb_certs_revoke, verb_certs_crl;
 

@@ -15,8 +15,8 @@ enum {
 #define HELD_AUTHORITY "authority ends"
 #define HELD_SOON      "credentials end soon"
 #define HELD_CLIFF     "credentials end together"
-#define HELD_AGED  "secrets are old"
-#define HELD_WAITS "rotations are not confirmed"
+#define HELD_AGED      "secrets are old"
+#define HELD_WAITS     "rotations are not confirmed"
 
 static void hold(struct admin *a, const char *state, bool is_on, bool *was_on, struct event *e)
 {

@@ -351,19 +351,20 @@ static json_t *credentials_json(const struct admin *a, const struct directory_ve
         admin_time_text(directory_ends(v, c), expires);
         admin_time_text(used_wall_ms, used);
         card_line(card, "credential", "%-9s created %s, %s %s, last used %s%s%s%s",
-                  credential_kind_name(c->kind), created, live                       ? "expires"
+                  credential_kind_name(c->kind), created,
+                  live                       ? "expires"
                   : credential_is_revoked(c) ? "REVOKED"
                                              : "EXPIRED",
-                  expires,
-                  used, identity[0] != '\0' ? ", identity " : "", identity, standing(v, c, now));
+                  expires, used, identity[0] != '\0' ? ", identity " : "", identity,
+                  standing(v, c, now));
         lane_line(a, e, c, now, card);
         (void)json_array_append_new(
-            list, json_pack("{s:s,s:s,s:s,s:s,s:b,s:b,s:s*,s:b,s:s*}", "kind", credential_kind_name(c->kind),
-                            "created", created, "expires", expires, "last_used", used, "live",
-                            live ? 1 : 0, "unconfirmed", waits ? 1 : 0, "identity",
-                            identity[0] != '\0' ? identity : NULL, "revoked",
-                            credential_is_revoked(c) ? 1 : 0, "serial",
-                            admin_serial_text(c, serial)));
+            list,
+            json_pack("{s:s,s:s,s:s,s:s,s:b,s:b,s:s*,s:b,s:s*}", "kind",
+                      credential_kind_name(c->kind), "created", created, "expires", expires,
+                      "last_used", used, "live", live ? 1 : 0, "unconfirmed", waits ? 1 : 0,
+                      "identity", identity[0] != '\0' ? identity : NULL, "revoked",
+                      credential_is_revoked(c) ? 1 : 0, "serial", admin_serial_text(c, serial)));
     }
     return list;
 }

@@ -38,9 +38,9 @@ static enum err list_line(const struct admin *a, const struct expiry_item *item,
     admin_time_text(item->waiting != NULL ? item->waiting->created_wall_ms : 0, since);
     admin_time_text(atomic_load_explicit(&c->used_wall_ms, memory_order_relaxed), used);
     int n = snprintf(text, sizeof text, "%-24s %-9s %-8s %s  %5s days  last login %s%s%s%s", name,
-                     credential_kind_name(c->kind), state_of(item), ends, days,
-                     used, item->is_renewed ? "" : "  never renewed",
-                     serial != NULL ? "  serial " : "", serial != NULL ? serial : "");
+                     credential_kind_name(c->kind), state_of(item), ends, days, used,
+                     item->is_renewed ? "" : "  never renewed", serial != NULL ? "  serial " : "",
+                     serial != NULL ? serial : "");
     if (lane_wall_ms != 0) {
         n += snprintf(text + n, sizeof text - (size_t)n, "  in the renewal lane until %s", lane);
     }
@@ -54,15 +54,13 @@ static enum err list_line(const struct admin *a, const struct expiry_item *item,
                        (long long)(item->silence_ms / EXPIRY_DAY_MS),
                        (long long)(item->window_ms / EXPIRY_DAY_MS));
     }
-    return control_line(reply,
-                        json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:b,s:s,s:I,s:b,s:s*,s:s,s:s}", "name", name,
-                                  "kind", credential_kind_name(c->kind), "state",
-                                  state_of(item), "expires", ends, "days",
-                                  has_end ? json_integer(left) : json_null(), "last_used", used,
-                                  "renewed", item->is_renewed ? 1 : 0, "unconfirmed_since", since,
-                                  "silence_days", (json_int_t)(item->silence_ms / EXPIRY_DAY_MS),
-                                  "silent", is_silent ? 1 : 0, "serial", serial, "lane_until", lane,
-                                  "text", text));
+    return control_line(
+        reply, json_pack("{s:s,s:s,s:s,s:s,s:o,s:s,s:b,s:s,s:I,s:b,s:s*,s:s,s:s}", "name", name,
+                         "kind", credential_kind_name(c->kind), "state", state_of(item), "expires",
+                         ends, "days", has_end ? json_integer(left) : json_null(), "last_used",
+                         used, "renewed", item->is_renewed ? 1 : 0, "unconfirmed_since", since,
+                         "silence_days", (json_int_t)(item->silence_ms / EXPIRY_DAY_MS), "silent",
+                         is_silent ? 1 : 0, "serial", serial, "lane_until", lane, "text", text));
 }
 
 static bool is_asked_for(const struct expiry_item *item, const char *state)

@@ -177,8 +177,9 @@ enum err verb_fleet_change(void *ctx, const struct control_request *r, uint64_t 
         device_change_note(a, token, &c, name);
         e = device_change_register(a, &c, name);
         if (e != OK) {
-            TRY(tally_refuse(&t, name, "its certificates are not on the authority's list of revoked "
-                                       "ones: say it again"));
+            TRY(tally_refuse(&t, name,
+                             "its certificates are not on the authority's list of revoked "
+                             "ones: say it again"));
         }
     }
     return tally_answer(a, token, &t, reply);

@@ -36,7 +36,7 @@ struct broker {
     struct ring questions[BROKER_WORKERS_MAX];  /* to the verify pool */
     struct ring readings[BROKER_WORKERS_MAX];   /* to the committer */
     struct ring enrolments[BROKER_WORKERS_MAX]; /* to the service thread */
-    struct ring renewals[BROKER_WORKERS_MAX];  /* to the service thread */
+    struct ring renewals[BROKER_WORKERS_MAX];   /* to the service thread */
     unsigned next_enrolment_from;
     unsigned next_reading_from;
     _Atomic uint64_t events_lost;

@@ -15,7 +15,7 @@ struct handover {
     struct mqtt_gate *gate;
     const struct principal *principal; /* owned reference */
     uint64_t credential;               /* that let it in; 0: none */
-    struct digest cert_id; /* as conn\'s */
+    struct digest cert_id;             /* as conn\'s */
     int64_t token_wall_ms;             /* end of the token that did; 0: none */
     int64_t certificate_wall_ms;       /* end of the certificate */
     bool is_resumed;                   /* its TLS, by a ticket */

@@ -28,11 +28,11 @@ enum wmsg_kind {
     WMSG_ASIDE, /* an administrator's question; takes `ask`, which says when it is done */
     WMSG_DRAIN, /* tell all clients that the server goes down, and close */
     WMSG_BODY,  /* answer of the log; takes `reading` */
-    WMSG_COMMAND, /* takes `note` */
-    WMSG_HANDED,  /* for a door, from the same door of another worker; takes `handed` */
+    WMSG_COMMAND,  /* takes `note` */
+    WMSG_HANDED,   /* for a door, from the same door of another worker; takes `handed` */
     WMSG_ENROLLED, /* what the service thread has decided; takes `enrolment` */
-    WMSG_ROSTER,  /* takes `roster` */
-    WMSG_RENEWED  /* answer of the service thread; takes `renewal` */
+    WMSG_ROSTER,   /* takes `roster` */
+    WMSG_RENEWED   /* answer of the service thread; takes `renewal` */
 };
 
 struct handover;

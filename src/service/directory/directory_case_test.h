@@ -3,7 +3,7 @@
 #define SERVICE_DIRECTORY_DIRECTORY_CASE_TEST_H
 
 #include "base/scope.h"
-#include "service/directory/directory_test_private.h"
+#include "service/directory/directory_place_test.h"
 
 #define TEXT(s) slice_text(s)
 

@@ -6,7 +6,7 @@
 #include "security/crypto/sealed.h"
 #include "service/directory/credential_private.h"
 #include "service/directory/directory_file_private.h"
-#include "service/directory/directory_test_private.h"
+#include "service/directory/directory_place_test.h"
 
 enum { N = 300 /* more than one piece, the last one not full */ };
 #define PHC_FREE "\"admin\":{\"phc\":\"\",\"expires\":0}"

@@ -464,7 +464,8 @@ enum err directory_revoke_certificate(struct directory *d, struct slice name,
         return ERR_NOT_FOUND;
     }
     if (n_changed > 0) {
-        TRY(entry_replace(d, &next, e, e->principal->status, slice_text(e->reason), list.items, list.n));
+        TRY(entry_replace(d, &next, e, e->principal->status, slice_text(e->reason), list.items,
+                          list.n));
     }
     *ret_n = n_changed;
     return OK;

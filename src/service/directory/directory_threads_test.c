@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/ring.h"
-#include "service/directory/directory_test_private.h"
+#include "service/directory/directory_place_test.h"
 
 enum { READERS = 2, ROUNDS = 300 };
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "service/directory/directory_test_private.h"
+#include "service/directory/directory_place_test.h"
 
 static int place_setup(void **state)
 {

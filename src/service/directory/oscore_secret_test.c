@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "service/directory/directory_test_private.h"
+#include "service/directory/directory_place_test.h"
 
 /* What is written is read, at every length of the kid and one beside. */
 static void form(void **state)

@@ -376,8 +376,8 @@ static void say_who(struct http_conn *c, const struct http_request *r)
         say(c, &a);
         return;
     }
-    if (whoami_answer(worker_realm(d->setup.worker)->directory, buf_slice(&c->leaf_der), d->wall_ms, &w) !=
-        OK) {
+    if (whoami_answer(worker_realm(d->setup.worker)->directory, buf_slice(&c->leaf_der), d->wall_ms,
+                      &w) != OK) {
         say_text(c, 503, "the server is short of memory: come again");
         return;
     }

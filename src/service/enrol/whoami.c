@@ -35,16 +35,16 @@ enum err whoami_answer(const struct directory_version *v, struct slice leaf_der,
         say(ret, 401, "a certificate that names a device is asked for");
         return OK;
     }
-    err = directory_login_x509(v, slice_text(name), &x509_info(x)->spki, now_wall_ms, &e,
-                               &c);
+    err = directory_login_x509(v, slice_text(name), &x509_info(x)->spki, now_wall_ms, &e, &c);
     if (err == OK) {
         credential_used(c, now_wall_ms);
         say_who(ret, e->principal, x509_info(x));
     } else if (err == ERR_DENIED) {
         say(ret, 403, "this device is disabled or revoked: `device show` at the server says why");
     } else {
-        say(ret, 401, "this certificate is no credential of its device, or its time is over: "
-                      "`device rotate` makes another");
+        say(ret, 401,
+            "this certificate is no credential of its device, or its time is over: "
+            "`device rotate` makes another");
     }
     return OK;
 }

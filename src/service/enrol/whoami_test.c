@@ -9,7 +9,7 @@
 
 #include "security/crypto/x509.h"
 #include "security/identity/identity.h"
-#include "service/directory/directory_test_private.h"
+#include "service/directory/directory_place_test.h"
 
 static int setup(void **state)
 {

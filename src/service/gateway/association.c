@@ -252,10 +252,11 @@ static void refuse_revoked(struct coap_door *d, const struct net_peer *peer, str
 {
     struct event e = stranger_event(d, EVENT_revoked, peer, name);
     e.is_claimed = false;
-    event_reason(&e,
-                 "the certificate that %.*s showed is revoked. Give it a new one: `sallyport device "
-                 "rotate %.*s`",
-                 SLICE_ARG(name), SLICE_ARG(name));
+    event_reason(
+        &e,
+        "the certificate that %.*s showed is revoked. Give it a new one: `sallyport device "
+        "rotate %.*s`",
+        SLICE_ARG(name), SLICE_ARG(name));
     count_add(&d->setup.counters->refused_revoked, 1);
     door_report(d, &e);
 }

@@ -250,8 +250,10 @@ static enum err log_in(struct coap_stream *s)
                ". Give it the one of its bundle");
         return ERR_AUTH;
     }
-    struct late_claim claim = {
-        .name = slice_text(s->name), .spki = &s->spki, .id = &s->cert_id, .ends_wall_ms = s->ends_wall_ms};
+    struct late_claim claim = {.name = slice_text(s->name),
+                               .spki = &s->spki,
+                               .id = &s->cert_id,
+                               .ends_wall_ms = s->ends_wall_ms};
     TRY(association_who(d, &s->peer, &claim, &entry, &credential, &is_late));
     (void)snprintf(words, sizeof(words), "%s with a certificate", s->version);
     struct dtls_info info = {.id = s->id, .peer = s->peer, .cipher = s->cipher};

@@ -46,9 +46,9 @@ struct association {
     struct list watches;           /* as few as the engine's observations and tickets */
     struct list lookers, tickets;
     struct bucket reads;
-    struct sidework *side; /* NULL: none */
+    struct sidework *side;           /* NULL: none */
     struct registering *registering; /* its links are being fetched; registration.c's. NULL: no */
-    struct away *away;     /* oscore_homes.c's; NULL: this worker hears it */
+    struct away *away;               /* oscore_homes.c's; NULL: this worker hears it */
     uint32_t announced_at_s;
     uint16_t n_tickets, n_watches;
     bool is_announced; /* the desk knows where it is */
@@ -180,7 +180,7 @@ struct coap_door {
     struct door_told refused[OSCORE_REFUSALS];
     struct door_replays replays; /* over DTLS */
     struct spoof_table spoof;
-    struct multicast *multicast; /* multicast.c's; NULL: nothing was heard */
+    struct multicast *multicast;              /* multicast.c's; NULL: nothing was heard */
     struct coap_counters shown;               /* what of counts the worker's counters have */
     struct kept_lookup lookups[LOOKUPS_KEPT]; /* lookup.c's */
     struct list streams, dirty_streams;
@@ -204,7 +204,8 @@ MUST_USE enum err association_begin(struct coap_door *d, const struct dtls_info 
                                     const struct credential *credential, bool is_late,
                                     const char *words, struct association **ret);
 /* association_who - whose certificate is this? ERR_DENIED: revoked by a list; else errors of
- * directory_login_x509 and late_look. They have been reported. *ret_is_late: its time is over, and it may renew. */
+ * directory_login_x509 and late_look. They have been reported. *ret_is_late: its time is over, and
+ * it may renew. */
 MUST_USE enum err association_who(struct coap_door *d, const struct net_peer *peer,
                                   const struct late_claim *claim,
                                   const struct directory_entry **ret_entry,

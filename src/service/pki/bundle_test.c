@@ -240,10 +240,9 @@ static void no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contents),      cmocka_unit_test(hostile_texts),
-        cmocka_unit_test(every_root), cmocka_unit_test(oscore),
-        cmocka_unit_test(coap_over_tcp), cmocka_unit_test(json_form),
-        cmocka_unit_test(saving),        cmocka_unit_test(no_memory),
+        cmocka_unit_test(contents), cmocka_unit_test(hostile_texts), cmocka_unit_test(every_root),
+        cmocka_unit_test(oscore),   cmocka_unit_test(coap_over_tcp), cmocka_unit_test(json_form),
+        cmocka_unit_test(saving),   cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

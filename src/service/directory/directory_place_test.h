@@ -1,6 +1,7 @@
-/* directory_test_private - a directory in a fresh place, for the tests of this folder. */
-#ifndef SERVICE_DIRECTORY_DIRECTORY_TEST_PRIVATE_H
-#define SERVICE_DIRECTORY_DIRECTORY_TEST_PRIVATE_H
+/* directory_place_test - a directory in a fresh place, for tests of this folder and of those that
+ * use it. */
+#ifndef SERVICE_DIRECTORY_DIRECTORY_PLACE_TEST_H
+#define SERVICE_DIRECTORY_DIRECTORY_PLACE_TEST_H
 
 #include <assert.h>
 #include <fcntl.h>
