@@ -1,0 +1,15 @@
+/*
+ * shown - what a door knows by itself of the certificate that a client renews by: whether a list
+ * has taken it back, and, when it has ended, whether more come to renew than may at once.
+ */
+#ifndef SERVICE_ENROL_SHOWN_H
+#define SERVICE_ENROL_SHOWN_H
+
+#include "service/broker/enrolment.h"
+#include "service/broker/worker.h"
+
+/* shown_look - true: e may go to who decides; false: it has its answer. Only who could renew takes
+ * a place of the pace, and who brings a token is not renewing. */
+MUST_USE bool shown_look(struct worker *w, struct enrolment *e, int64_t now_wall_ms);
+
+#endif
