@@ -123,6 +123,7 @@ def test_no_more_at_once_than_the_pace(make_fortress, clock):
     assert asked()[0] == 400, 'it is no request, but has a place'
     status, headers, text = next(one for one in (asked() for _ in range(100)) if one[0] != 400)
     assert status == 503 and int(headers['Retry-After']) > 0 and 'more come to renew than renewal_rate' in text
+    assert sensor.name in fortress.wait_event('rate')[-1]['reason']
     door.close()
 
 

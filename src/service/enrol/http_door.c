@@ -290,7 +290,7 @@ static void ask(struct http_conn *c, const struct http_request *r)
     }
     if (err != OK) {
         say_text(c, err == ERR_NOMEM ? 503 : status, why);
-    } else if (shown_look(c->door->setup.worker, e, c->door->wall_ms)) {
+    } else if (shown_look(&c->door->setup, e, c->door->wall_ms)) {
         hand_in(c, TAKE(e));
     } else {
         answer(c, e);

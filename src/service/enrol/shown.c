@@ -22,8 +22,29 @@ static bool may_renew_late(const struct worker *w, const struct x509_info *i, co
                      now_wall_ms, &entry, &credential, &why) == OK;
 }
 
-bool shown_look(struct worker *w, struct enrolment *e, int64_t now_wall_ms)
+static void report(const struct http_door_setup *door, const struct enrolment *e, const char *name,
+                   int64_t now_wall_ms)
 {
+    char peer[NET_PEER_TEXT_BYTES];
+    bool is_later = e->result == ENROLMENT_BUSY;
+    struct event ev = event_make(is_later ? EVENT_rate : EVENT_revoked);
+    net_peer_text(&e->peer, peer);
+    ev.wall_ms = now_wall_ms;
+    ev.protocol = e->protocol;
+    EVENT_TEXT(&ev, peer, slice_text(peer));
+    EVENT_TEXT(&ev, listener, slice_text(e->listener));
+    EVENT_TEXT(&ev, principal, slice_text(name));
+    event_reason(&ev, "%s%s", e->why.text,
+                 is_later ? ". Nothing needs to be done; raise renewal_rate to have them all "
+                            "renewed sooner"
+                          : "");
+    count_add(is_later ? &door->counters->renewals_later : &door->counters->refused_revoked, 1);
+    door->event(door->ctx, &ev);
+}
+
+bool shown_look(const struct http_door_setup *door, struct enrolment *e, int64_t now_wall_ms)
+{
+    struct worker *w = door->worker;
     AUTO(x509_autofree) struct x509 *x = NULL;
     char name[IDENTITY_NAME_BYTES];
     if (e->secret[0] != '\0' || e->current_der.n == 0 ||
@@ -36,6 +57,7 @@ bool shown_look(struct worker *w, struct enrolment *e, int64_t now_wall_ms)
         why_set(&e->why,
                 "the certificate of %s is revoked. Give it a new one: `sallyport device rotate %s`",
                 name, name);
+        report(door, e, name, now_wall_ms);
         return false;
     }
     if (!may_renew_late(w, x509_info(x), name, now_wall_ms)) {
@@ -48,6 +70,7 @@ bool shown_look(struct worker *w, struct enrolment *e, int64_t now_wall_ms)
                 "the certificate of %s has ended, and more come to renew than renewal_rate: come "
                 "again in %u s",
                 name, e->retry_after_s);
+        report(door, e, name, now_wall_ms);
         return false;
     }
     return true;

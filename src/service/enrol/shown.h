@@ -6,10 +6,11 @@
 #define SERVICE_ENROL_SHOWN_H
 
 #include "service/broker/enrolment.h"
-#include "service/broker/worker.h"
+#include "service/enrol/http_door.h"
 
-/* shown_look - true: e may go to who decides; false: it has its answer. Only who could renew takes
- * a place of the pace, and who brings a token is not renewing. */
-MUST_USE bool shown_look(struct worker *w, struct enrolment *e, int64_t now_wall_ms);
+/* shown_look - true: e may go to who decides; false: it has its answer, which is reported. Only who
+ * could renew takes a place of the pace, and who brings a token is not renewing. */
+MUST_USE bool shown_look(const struct http_door_setup *door, struct enrolment *e,
+                         int64_t now_wall_ms);
 
 #endif
