@@ -1,13 +1,15 @@
 """e: the agent keeps a bundle's certificate fresh: in time, proven before the old one goes, and never at the price of the old one."""
+import http.client
 import json
 import os
 import signal
+import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from harness import mosquitto
+from harness import mosquitto, wire
 from harness.clock import Clock
 from harness.wait import wait_until
 
@@ -72,6 +74,57 @@ def test_in_time_and_not_before(make_fortress, clock, tmp_path):
     assert run(fortress, sensor, '--once')[:2] == (0, []), 'it is fresh'
     listed, = [line for line in fortress.json('certs', 'list') if line['name'] == sensor.name]
     assert listed['state'] == 'fine' and listed['renewed']
+
+
+def whoami(device):
+    """Status and words, with this certificate."""
+    url = f'https://localhost:{device.fortress.ports["enrol"]}/.well-known/sallyport/whoami'
+    run = subprocess.run(['curl', '--silent', '--insecure', '--max-time', '20', '--cert', device.cert, '--key', device.key,
+                          '--write-out', '%{http_code}', url], capture_output=True, text=True, check=True)
+    return int(run.stdout[-3:]), run.stdout[:-3]
+
+
+def test_after_the_end(make_fortress, clock):
+    """The device lay in a drawer: within the grace it renews by itself; who was revoked, or comes too late, does not."""
+    fortress = make_fortress(listeners=LISTENERS, binary=clock.binary)
+    sensor, lost, ancient = (fortress.add('sensor', credentials=('x509',)) for _ in range(3))
+    before = {device.name: pair(device) for device in (sensor, lost, ancient)}
+    fortress.cli('device', 'revoke', lost.name, '--reason', 'stolen')
+    clock.set(95 * DAY_S)
+    status, text = whoami(sensor)
+    assert status == 403 and 'may only renew' in text
+    _, said, _ = run(fortress, sensor, '--once')
+    assert [line['event'] for line in said] == ['renewed'], said
+    assert pair(sensor)[0] != before[sensor.name][0] and fits(sensor) and whoami(sensor)[0] == 200
+    assert 'after the end' in fortress.wait_event('credential_rotated', principal=sensor.name)[-1]['reason']
+    code, said, _ = run(fortress, lost, '--once', check=False)
+    assert code == 1 and 'the server says 403' in said[0]['text'], said
+    assert 'revoked' in said[0]['text'] and f'`sallyport device rotate {lost.name}`' in said[0]['text']
+    clock.set(130 * DAY_S)
+    code, said, _ = run(fortress, ancient, '--once', check=False)
+    assert code == 1 and f'`sallyport device rotate {ancient.name}`' in said[0]['text'], said
+    for device in (lost, ancient):
+        assert pair(device) == before[device.name]
+
+
+def test_no_more_at_once_than_the_pace(make_fortress, clock):
+    """Who is above renewal_rate is told when to come back."""
+    fortress = make_fortress(listeners=LISTENERS, binary=clock.binary, settings=['renewal_rate=1/s'])
+    sensor = fortress.add('sensor', credentials=('x509',))
+    clock.set(95 * DAY_S)
+    context = wire.tls_context(certificate=sensor.cert, key=sensor.key, ca=sensor.ca)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # its certificate begins in 95 days
+    door = http.client.HTTPSConnection('localhost', fortress.ports['enrol'], timeout=20, context=context)
+
+    def asked():
+        door.request('POST', '/.well-known/est/simplereenroll', 'AAAA', {'Content-Type': 'application/pkcs10'})
+        answer = door.getresponse()
+        return answer.status, answer.headers, answer.read().decode()
+    assert asked()[0] == 400, 'it is no request, but has a place'
+    status, headers, text = next(one for one in (asked() for _ in range(100)) if one[0] != 400)
+    assert status == 503 and int(headers['Retry-After']) > 0 and 'more come to renew than renewal_rate' in text
+    assert sensor.name in fortress.wait_event('rate')[-1]['reason']
+    door.close()
 
 
 def test_what_fails_leaves_the_old_one(make_fortress):

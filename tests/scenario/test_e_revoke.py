@@ -325,6 +325,9 @@ def test_an_operators_list(fortress):
         reloaded('reloaded$')
         assert ended(listed) and lives(client) and tcp.rest() is not None
         assert refused(Wire(fortress, device), 'listed')
+        renewal = subprocess.run([str(fortress.binary), 'agent', '--bundle', str(device.bundle), '--once', '--now'], capture_output=True,
+                                 text=True, timeout=60, check=False)
+        assert renewal.returncode == 1 and f'the certificate of {device.name} is revoked' in renewal.stdout, 'nor does it renew'
         assert coap.request(coap.BUILDS[0], device, 'put', 'mq/by/psk', 'x').code is None
         files = [line['file'] for line in fortress.json('certs', 'crl')]
         assert files == ['pki/crl.pem', 'pki/crl-extra.pem']

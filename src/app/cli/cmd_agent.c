@@ -219,16 +219,23 @@ static void heard_text(struct agent *g, char *dst, size_t cap)
 
 static void note_failure(struct agent *g, const struct x509_info *i, unsigned again_s)
 {
-    char heard[512], text[768], until[CLOCK_ISO8601_BYTES];
+    char heard[512], text[1024], until[CLOCK_ISO8601_BYTES], name[128], fix[256] = "";
+    bool is_over = i->not_after_wall_ms <= wall(g);
     uint64_t wait = agent_again_ms(i, ++g->tries, random_u64(&g->random));
     wait = again_s > 0 ? (uint64_t)again_s * 1000 : wait;
     g->again_at_wall_ms = wall(g) + (int64_t)wait;
     clock_iso8601(i->not_after_wall_ms, until);
     heard_text(g, heard, sizeof heard);
-    (void)snprintf(text, sizeof text,
-                   "not renewed: %s. The present one ends %s; tried again in "
-                   "%llu s",
-                   heard, until, (unsigned long long)((wait + 999) / 1000));
+    if (is_over) { /* past its grace the server hangs up without a word */
+        log_escape(i->common_name.p, i->common_name.n, name, sizeof name);
+        (void)snprintf(fix, sizeof fix,
+                       ". If the server takes it no more (it is revoked, or renewal_grace is "
+                       "over), `sallyport device rotate %s` there makes another",
+                       name);
+    }
+    (void)snprintf(
+        text, sizeof text, "not renewed: %s. The present one %s %s; tried again in %llu s%s", heard,
+        is_over ? "ended" : "ends", until, (unsigned long long)((wait + 999) / 1000), fix);
     say(g, "failed", text);
 }
 

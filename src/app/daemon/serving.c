@@ -6,7 +6,8 @@
 #include "security/crypto/x509_certs.h"
 
 /* Who enrols knows the fingerprint of the root at most, so it is shown that. Manufacturers may
- * speak for clients here and nowhere else; without tickets nothing of it gets elsewhere. */
+ * speak for clients here and nowhere else; without tickets nothing of it gets elsewhere. An ended
+ * certificate gets in by late_s whoever signed it; who decides renews our own only. */
 static void enrol_terms(const struct serving *s, struct tls_server_config *c)
 {
     c->chain_pem = buf_slice(&s->enrol_chain_pem);

@@ -1,5 +1,6 @@
 /* Who wants a certificate: from the workers to the decision and back. */
 #include "base/mem.h"
+#include "service/admin/renewals.h"
 #include "service/admin/revoking.h"
 
 enum { ENROLMENTS_A_TICK = 32 };
@@ -15,6 +16,11 @@ static bool has_role(void *ctx, struct slice role)
     return a->policy != NULL && policy_has_role(a->policy, role);
 }
 
+static uint32_t grace_s(void *ctx)
+{
+    return renewals_grace_s(ctx);
+}
+
 enum err admin_enrol_begin(struct admin *a)
 {
     struct enrol_setup setup = {.authority = a->setup.authority,
@@ -22,7 +28,8 @@ enum err admin_enrol_begin(struct admin *a)
                                 .makers = a->setup.makers,
                                 .ctx = a,
                                 .event = on_event,
-                                .has_role = has_role};
+                                .has_role = has_role,
+                                .grace_s = grace_s};
     list_init(&a->enrolled);
     if (a->setup.authority == NULL || a->setup.pki == NULL) {
         return OK;

@@ -51,6 +51,7 @@ static enum err decide(struct admin *a, struct renewal *r, int64_t now_wall_ms)
     struct directory_renewal row = {.name = order.name,
                                     .by = r->credential,
                                     .spki = made.spki,
+                                    .serial = authority_serial_plain(&made.serial),
                                     .expires_wall_ms = made.not_after_wall_ms};
     TRY(directory_renew(a->setup.directory, &row, now_wall_ms, &r->why));
     return buf_append(&r->chain, buf_slice(&made.chain_pem), PKI_FILE_MAX);
@@ -130,11 +131,14 @@ uint64_t admin_renew(struct admin *a, uint64_t now_ms)
     return now_ms < q->next_at_ms ? q->next_at_ms : UINT64_MAX;
 }
 
+uint32_t renewals_grace_s(const struct admin *a)
+{
+    return a->edition != NULL ? a->edition->limits.renewal_grace_s : a->setup.renewal_grace_s;
+}
+
 int64_t renewals_until(const struct admin *a, const struct directory_entry *e,
                        const struct credential *c, int64_t now_wall_ms)
 {
-    uint32_t grace_s =
-        a->edition != NULL ? a->edition->limits.renewal_grace_s : a->setup.renewal_grace_s;
     int64_t until = 0;
     bool is_newest = false;
     for (size_t i = 0; i < e->n_credentials; i++) {
@@ -145,6 +149,6 @@ int64_t renewals_until(const struct admin *a, const struct directory_entry *e,
         e->principal->status != PRINCIPAL_ACTIVE) {
         return 0;
     }
-    until = c->expires_wall_ms + (int64_t)grace_s * 1000;
+    until = c->expires_wall_ms + (int64_t)renewals_grace_s(a) * 1000;
     return now_wall_ms <= until ? until : 0;
 }

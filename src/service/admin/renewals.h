@@ -17,6 +17,9 @@ struct renewals *renewals_free(struct renewals *r);
  * it wants to be called again. */
 uint64_t admin_renew(struct admin *a, uint64_t now_ms);
 
+/* renewals_grace_s - renewal_grace, as of now. */
+uint32_t renewals_grace_s(const struct admin *a);
+
 struct directory_entry;
 struct credential;
 /* renewals_until - c, of this entry, is a certificate that has ended and may still be renewed,

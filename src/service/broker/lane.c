@@ -34,7 +34,7 @@ void lane_pace_follow(struct worker *w)
 
 /* 0: now. Else so many seconds from now: each who is told gets a place behind the last one, so a
  * fleet that comes at once comes back as it can be served, and not at once. */
-static uint32_t wait_s(struct worker *w)
+uint32_t worker_renewal_wait_s(struct worker *w)
 {
     if (bucket_take(&w->pace.starts, 1, w->now_ms)) {
         return 0;
@@ -100,7 +100,7 @@ void lane_login(struct worker *w, struct conn *c)
         refuse_late(w, c, err, &why);
         return;
     }
-    uint32_t s = wait_s(w);
+    uint32_t s = worker_renewal_wait_s(w);
     if (s > 0) {
         refuse_full(w, c, entry->principal->name, s);
         return;
@@ -316,7 +316,7 @@ static enum err check(struct worker *w, struct conn *c, const struct mqtt_publis
 /* In the lane its place was taken when it came in. */
 static enum err take_place(struct worker *w, const struct conn *c, struct why *why)
 {
-    uint32_t s = c->lane.is_late ? 0 : wait_s(w);
+    uint32_t s = c->lane.is_late ? 0 : worker_renewal_wait_s(w);
     if (s > 0) {
         why_set(why, "more than renewal_rate are renewed now; try again in %u s", s);
         return ERR_LIMIT;

@@ -241,6 +241,9 @@ void worker_add_shedder(struct worker *w, struct shedder *s);
 enum pressure worker_pressure(struct worker *w);
 /* worker_takes_nobody - true: nobody new is let in, and that is counted. */
 bool worker_takes_nobody(struct worker *w);
+/* worker_renewal_wait_s - the pace of renewals: 0: one may begin now, and has its place; else it is
+ * to come again in so many seconds. */
+uint32_t worker_renewal_wait_s(struct worker *w);
 
 /* entrance_segment - its name, never empty. */
 const char *entrance_segment(const struct entrance *e);

@@ -143,7 +143,8 @@ struct directory_renewal {
     struct slice name;
     uint64_t by; /* the credential it has proven; it stays as it is, so that nobody is locked out
                   * who never hears of the new one */
-    struct digest spki; /* of the new certificate; the same key as before is fine */
+    struct digest spki;   /* of the new certificate; the same key as before is fine */
+    struct serial serial; /* likewise; n 0: not known */
     int64_t expires_wall_ms;
 };
 /* directory_renew - registers it. Other certificates of this principal that were never used, or

@@ -398,8 +398,10 @@ enum err directory_renew(struct directory *d, const struct directory_renewal *o,
     AUTO(version_autofree) struct directory_version *next = NULL;
     AUTO(credential_list_done) struct credential_list list = {0};
     AUTO(credential_autofree) struct credential *fresh = NULL;
-    struct directory_secret secret = {
-        .kind = CREDENTIAL_X509, .spki = o->spki, .expires_wall_ms = o->expires_wall_ms};
+    struct directory_secret secret = {.kind = CREDENTIAL_X509,
+                                      .spki = o->spki,
+                                      .serial = o->serial,
+                                      .expires_wall_ms = o->expires_wall_ms};
     bool is_there = false;
     TRY(change_begin(d, &next));
     const struct directory_entry *e = directory_find(next, o->name);

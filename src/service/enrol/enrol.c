@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "security/crypto/key.h"
 #include "security/crypto/x509_certs.h"
+#include "service/directory/late.h"
 #include "service/enrol/enrol_private.h"
 
 static void json_release(json_t **j)
@@ -170,12 +171,29 @@ struct granted {
     struct slice role;
     const struct principal_attr *attrs;
     size_t n_attrs;
+    uint64_t by; /* the credential by which it renews; 0: it does not */
 };
 
+static enum err enter_renewed(struct enrol_case *c, const struct authority_certificate *cert,
+                              uint64_t by, struct why *why)
+{
+    struct directory_renewal row = {.name = slice_text(c->name),
+                                    .by = by,
+                                    .spki = cert->spki,
+                                    .serial = authority_serial_plain(&cert->serial),
+                                    .expires_wall_ms = cert->not_after_wall_ms};
+    TRY(directory_renew(c->d->setup.directory, &row, c->now_wall_ms, why));
+    c->has_changed = true;
+    return OK;
+}
+
 static enum err enter(struct enrol_case *c, const struct authority_certificate *cert,
-                      const struct granted *granted, int64_t overlap_ms, struct why *why)
+                      const struct granted *granted, struct why *why)
 {
     struct slice name = slice_text(c->name);
+    if (granted->by != 0) {
+        return enter_renewed(c, cert, granted->by, why);
+    }
     struct directory_secret secret = {.kind = CREDENTIAL_X509,
                                       .expires_wall_ms = cert->not_after_wall_ms,
                                       .spki = cert->spki,
@@ -187,8 +205,7 @@ static enum err enter(struct enrol_case *c, const struct authority_certificate *
     }
     c->has_changed = true;
     if (mine != NULL) {
-        return directory_rotate(c->d->setup.directory, name, &secret, overlap_ms, c->now_wall_ms,
-                                why);
+        return directory_rotate(c->d->setup.directory, name, &secret, 0, c->now_wall_ms, why);
     }
     uint64_t id;
     struct directory_order order = {.name = name,
@@ -227,13 +244,13 @@ static bool may_have(struct enrol_case *c, const struct granted *granted)
 }
 
 static enum err issue(struct enrol_case *c, struct authority_order *o,
-                      const struct granted *granted, int64_t overlap_ms, struct why *why)
+                      const struct granted *granted, struct why *why)
 {
     struct authority_certificate cert = {0};
     o->name = slice_text(c->name);
     o->csr_der = buf_slice(&c->e->csr_der);
     TRY(authority_issue(c->d->setup.authority, o, c->now_wall_ms, &cert, why));
-    enum err err = enter(c, &cert, granted, overlap_ms, why);
+    enum err err = enter(c, &cert, granted, why);
     err = err == OK ? x509_certs_make(buf_slice(&cert.chain_pem), &c->e->certs_der) : err;
     err = err == OK ? buf_append(&c->e->leaf_der, buf_slice(&cert.leaf_der), X509_DER_MAX) : err;
     err = err == OK ? buf_append(&c->e->chain_pem, buf_slice(&cert.chain_pem), X509_CERTS_BYTES)
@@ -390,12 +407,14 @@ static void by_token(struct enrol_case *c)
         return;
     }
     struct authority_order o = {.proof = AUTHORITY_BY_TOKEN, .token = slice_text(token)};
-    err = err == OK ? issue(c, &o, &granted, 0, &why) : err;
+    err = err == OK ? issue(c, &o, &granted, &why) : err;
     mem_wipe(token, sizeof token);
     finish(c, err, "claim token", false, &why);
 }
 
 /* ---- by a certificate ---- */
+
+enum { LAST_MS = 1000 }; /* before its end a certificate was good for the last time */
 
 void est_proof_of_connection(const struct enrol_case *c, struct enrol_proven *ret)
 {
@@ -407,7 +426,11 @@ void est_proof_of_connection(const struct enrol_case *c, struct enrol_proven *re
         return;
     }
     ret->spki = x509_info(leaf)->spki;
-    if (x509_verify(leaf, ca, ca, X509_KIND_CLIENT, c->now_wall_ms, &ret->why) == OK) {
+    ret->id = x509_info(leaf)->id;
+    ret->ends_wall_ms = x509_info(leaf)->not_after_wall_ms;
+    ret->is_late = late_is(ret->ends_wall_ms, c->now_wall_ms);
+    int64_t at = ret->is_late ? ret->ends_wall_ms - LAST_MS : c->now_wall_ms;
+    if (x509_verify(leaf, ca, ca, X509_KIND_CLIENT, at, &ret->why) == OK) {
         char name[IDENTITY_NAME_BYTES];
         if (identity_from_x509(leaf, IDENTITY_URI, name) == OK) {
             ret->proof = ENROL_OURS;
@@ -427,6 +450,33 @@ void est_proof_of_connection(const struct enrol_case *c, struct enrol_proven *re
     }
 }
 
+/* The credential that it renews by. *why says why not. */
+static enum err find_renewed(const struct enrol_case *c, const struct enrol_proven *p,
+                             uint64_t *ret, struct why *why)
+{
+    struct slice name = slice_text(p->name);
+    const struct directory_entry *mine = NULL;
+    const struct credential *credential = NULL;
+    enum err err;
+    if (p->is_late) {
+        const struct late_claim claim = {
+            .name = name, .spki = &p->spki, .id = &p->id, .ends_wall_ms = p->ends_wall_ms};
+        err = late_look(c->version, &claim, c->d->setup.grace_s(c->d->setup.ctx), c->now_wall_ms,
+                        &mine, &credential, why);
+    } else {
+        err = directory_login_x509(c->version, name, &p->spki, c->now_wall_ms, &mine, &credential);
+    }
+    if (err == OK) {
+        *ret = credential->id;
+    } else if (why->text[0] == '\0') {
+        why_set(why,
+                "the certificate that %s shows is not registered for it any more, or it is "
+                "disabled or revoked: it enrols anew with a claim token",
+                c->name);
+    }
+    return err;
+}
+
 static void by_renewal(struct enrol_case *c, const struct enrol_proven *p)
 {
     struct why why = {{0}};
@@ -441,23 +491,8 @@ static void by_renewal(struct enrol_case *c, const struct enrol_proven *p)
         refuse(c, ENROLMENT_REFUSED, p->name, text);
         return;
     }
-    if (slice_equal(digest_slice(&p->spki), digest_slice(&c->spki))) {
-        (void)snprintf(text, sizeof text,
-                       "%s asks with the key of its present certificate: make a new key for every "
-                       "renewal",
-                       c->name);
-        refuse(c, ENROLMENT_REFUSED, p->name, text);
-        return;
-    }
-    const struct directory_entry *mine = NULL;
-    enum err err = directory_login_x509(c->version, slice_text(p->name), &p->spki, c->now_wall_ms,
-                                        &mine, NULL);
-    if (err != OK) {
-        (void)snprintf(text, sizeof text,
-                       "the certificate that %s shows is not registered for it any more, or it is "
-                       "disabled or revoked: it enrols anew with a claim token",
-                       c->name);
-        refuse(c, ENROLMENT_REFUSED, p->name, text);
+    if (find_renewed(c, p, &granted.by, &why) != OK) {
+        refuse(c, ENROLMENT_REFUSED, p->name, why.text);
         return;
     }
     if (!may_have(c, &granted)) {
@@ -465,8 +500,9 @@ static void by_renewal(struct enrol_case *c, const struct enrol_proven *p)
     }
     struct authority_order o = {.proof = AUTHORITY_BY_RENEWAL,
                                 .current_der = buf_slice(&c->e->current_der)};
-    err = issue(c, &o, &granted, ENROL_OVERLAP_MS, &why);
-    finish(c, err, "by its present one", true, &why);
+    enum err err = issue(c, &o, &granted, &why);
+    finish(c, err, p->is_late ? "after the end of its present one" : "by its present one", true,
+           &why);
 }
 
 static void by_maker(struct enrol_case *c, const struct enrol_proven *p)
@@ -496,7 +532,7 @@ static void by_maker(struct enrol_case *c, const struct enrol_proven *p)
     struct authority_order o = {.proof = AUTHORITY_BY_MAKER,
                                 .current_der = buf_slice(&c->e->current_der),
                                 .chain_pem = buf_slice(&p->maker->ca_pem)};
-    enum err err = issue(c, &o, &granted, 0, &why);
+    enum err err = issue(c, &o, &granted, &why);
     finish(c, err, "manufacturer's certificate", false, &why);
 }
 
@@ -526,7 +562,7 @@ static void by_person(struct enrol_case *c)
     }
     if (is_approved(c)) {
         struct authority_order o = {.proof = AUTHORITY_BY_APPROVAL};
-        if (issue(c, &o, &granted, 0, &why) == OK) {
+        if (issue(c, &o, &granted, &why) == OK) {
             issued(c, "approved by an operator", false);
             return;
         }

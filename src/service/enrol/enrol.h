@@ -32,8 +32,6 @@ enum {
     ENROL_NETWORKS = 64,               /* that are counted so */
     ENROL_PEER_BYTES = NET_PEER_TEXT_BYTES
 };
-/* A certificate's old key stays good beside the new one: until its own end. */
-#define ENROL_OVERLAP_MS (INT64_C(90) * 86400 * 1000)
 
 struct enrol;
 
@@ -47,6 +45,8 @@ struct enrol_setup {
     void (*event)(void *ctx, const struct event *e);
     /* Is there such a role in the policy of now? */
     bool (*has_role)(void *ctx, struct slice role);
+    /* For how long may a certificate be renewed after its end, as of now? */
+    uint32_t (*grace_s)(void *ctx);
 };
 
 MUST_USE enum err enrol_new(const struct enrol_setup *s, struct enrol **ret);

@@ -48,7 +48,7 @@ void enrol_queue(struct enrol_case *c);
 /* What the connection's certificate proves. */
 enum enrol_proof {
     ENROL_NO_PROOF,
-    ENROL_OURS,    /* we certified `name` with this key, and still would let it in */
+    ENROL_OURS,    /* we certified `name` with this key */
     ENROL_MAKERS,  /* a manufacturer did: `maker` */
     ENROL_NOT_GOOD /* it is nobody's that counts: `why` */
 };
@@ -56,11 +56,14 @@ struct enrol_proven {
     enum enrol_proof proof;
     const struct enrol_maker *maker;
     char name[PRINCIPAL_NAME_MAX + 1];
-    struct digest spki;
+    struct digest spki, id;
+    int64_t ends_wall_ms; /* of the certificate */
+    bool is_late;         /* ENROL_OURS: it has ended, all else being right */
     struct why why;
 };
 /* est_proof_of_connection - judged anew, by the certificate alone: TLS has only shown that the
- * client owns its key. Who renews after the end is to be let in here. */
+ * client owns its key. One of ours that has ended proves what it did a second before; a maker's
+ * proves nothing then. */
 void est_proof_of_connection(const struct enrol_case *c, struct enrol_proven *ret);
 
 #endif

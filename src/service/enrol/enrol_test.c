@@ -46,6 +46,14 @@ static bool has_role(void *ctx, struct slice role)
     return slice_is(role, "sensor");
 }
 
+enum { GRACE_S = 30 * 86400 };
+
+static uint32_t grace_s(void *ctx)
+{
+    (void)ctx;
+    return GRACE_S;
+}
+
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st, (void)type, (void)ftw;
@@ -80,7 +88,8 @@ static int open_home(void **state)
                                 .ca_pem = pki_ca_pem(h.pki),
                                 .ctx = &h,
                                 .event = on_event,
-                                .has_role = has_role};
+                                .has_role = has_role,
+                                .grace_s = grace_s};
     assert_int_equal(enrol_new(&setup, &h.enrol), OK);
     *state = &h;
     return 0;
@@ -167,6 +176,14 @@ static const char *attr_of(const struct home *h, const char *name, const char *k
     return dst;
 }
 
+static size_t n_credentials(const struct home *h, const char *name)
+{
+    const struct directory_version *v = directory_current(h->directory);
+    size_t n = directory_find(v, slice_text(name))->n_credentials;
+    directory_version_unref(v);
+    return n;
+}
+
 /* ---- tests ---- */
 
 static void by_token(void **state)
@@ -225,17 +242,117 @@ static void by_renewal(void **state)
     assert_int_equal(ask(h, &c), ENROLMENT_ISSUED);
     c.token = NULL;
     c.want = ENROLMENT_AGAIN;
-    assert_int_equal(ask(h, &c), ENROLMENT_REFUSED); /* with the key it had */
+    assert_int_equal(ask(h, &c), ENROLMENT_ISSUED); /* with the key it had */
+    assert_int_equal(n_credentials(h, "r-1"), 1);
     key_free(c.key);
     assert_int_equal(key_generate(&c.key), OK);
     c.name = "r-2";
     assert_int_equal(ask(h, &c), ENROLMENT_REFUSED);
     c.name = "r-1";
     assert_int_equal(ask(h, &c), ENROLMENT_ISSUED);
+    assert_int_equal(n_credentials(h, "r-1"), 2); /* the old one stays */
     assert_int_equal(directory_revoke(h->directory, slice_text("r-1"), slice_text("lost")), OK);
     key_free(c.key);
     assert_int_equal(key_generate(&c.key), OK);
     assert_int_equal(ask(h, &c), ENROLMENT_REFUSED);
+}
+
+static int64_t end_of(const struct client *c)
+{
+    AUTO(x509_autofree) struct x509 *x = NULL;
+    assert_int_equal(x509_from_der(buf_slice(&c->leaf_der), &x), OK);
+    return x509_info(x)->not_after_wall_ms;
+}
+
+/* Enrolled by a token, and about to renew with a new key. */
+static struct client to_renew(struct home *h, const char *name)
+{
+    char token[AUTHORITY_TOKEN_BYTES];
+    struct client c = a_client(name);
+    make_token(h, name, NULL, token);
+    c.token = token;
+    assert_int_equal(ask(h, &c), ENROLMENT_ISSUED);
+    c.token = NULL;
+    c.want = ENROLMENT_AGAIN;
+    key_free(c.key);
+    assert_int_equal(key_generate(&c.key), OK);
+    return c;
+}
+
+/* Asks by this certificate again, whatever came of it before. */
+static enum enrolment_result ask_by(struct home *h, struct client *c, const struct buf *leaf_der)
+{
+    buf_done(&c->leaf_der);
+    assert_int_equal(buf_append(&c->leaf_der, buf_slice(leaf_der), ENROLMENT_CERT_MAX), OK);
+    return ask(h, c);
+}
+
+static void use_newest(const struct home *h, const char *name)
+{
+    const struct directory_version *v = directory_current(h->directory);
+    const struct directory_entry *e = directory_find(v, slice_text(name));
+    credential_used(e->credentials[e->n_credentials - 1], h->wall_ms);
+    directory_version_unref(v);
+}
+
+static void ended_within_grace(void **state)
+{
+    struct home *h = *state;
+    AUTO(client_done) struct client c = to_renew(h, "e-1");
+    AUTO(buf_done) struct buf old = {0};
+    assert_int_equal(buf_append(&old, buf_slice(&c.leaf_der), ENROLMENT_CERT_MAX), OK);
+    h->wall_ms = end_of(&c);
+    c.name = "e-2";
+    assert_int_equal(ask(h, &c), ENROLMENT_REFUSED);
+    c.name = "e-1";
+    assert_int_equal(ask(h, &c), ENROLMENT_ISSUED);
+    assert_true(end_of(&c) > h->wall_ms);
+    assert_int_equal(n_credentials(h, "e-1"), 2);
+    /* the answer was lost, and what it brought goes */
+    key_free(c.key);
+    assert_int_equal(key_generate(&c.key), OK);
+    assert_int_equal(ask_by(h, &c, &old), ENROLMENT_ISSUED);
+    assert_int_equal(n_credentials(h, "e-1"), 2);
+    /* the new one came: the old one is no way back */
+    use_newest(h, "e-1");
+    key_free(c.key);
+    assert_int_equal(key_generate(&c.key), OK);
+    assert_int_equal(ask_by(h, &c, &old), ENROLMENT_REFUSED);
+}
+
+static void ended_at_the_grace(void **state)
+{
+    struct home *h = *state;
+    AUTO(client_done) struct client c = to_renew(h, "e-3");
+    int64_t last = end_of(&c) + (int64_t)GRACE_S * 1000;
+    h->wall_ms = last + 1;
+    assert_int_equal(ask(h, &c), ENROLMENT_REFUSED);
+    h->wall_ms = last;
+    assert_int_equal(ask(h, &c), ENROLMENT_ISSUED);
+}
+
+static void ended_and_replaced(void **state)
+{
+    struct home *h = *state;
+    AUTO(client_done) struct client c = to_renew(h, "e-4");
+    struct directory_secret secret = {
+        .kind = CREDENTIAL_X509, .expires_wall_ms = end_of(&c) * 2, .spki = {{7}}};
+    assert_int_equal(
+        directory_rotate(h->directory, slice_text("e-4"), &secret, 1000, h->wall_ms, NULL), OK);
+    h->wall_ms = end_of(&c);
+    assert_int_equal(ask(h, &c), ENROLMENT_REFUSED);
+}
+
+static void ended_and_revoked(void **state)
+{
+    struct home *h = *state;
+    AUTO(client_done) struct client c = to_renew(h, "e-5");
+    AUTO(client_done) struct client off = to_renew(h, "e-6");
+    assert_int_equal(directory_revoke(h->directory, slice_text("e-5"), slice_text("lost")), OK);
+    assert_int_equal(directory_disable(h->directory, slice_text("e-6"), slice_text("")), OK);
+    h->wall_ms = end_of(&off);
+    assert_int_equal(ask(h, &c), ENROLMENT_REFUSED);
+    assert_int_equal(ask(h, &off), ENROLMENT_REFUSED);
 }
 
 static void guesses(void **state)
@@ -332,7 +449,9 @@ static void the_queue_is_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(by_token), CASE(a_key_is_one_device_s), CASE(a_pair_is_made_here), CASE(by_renewal),
-        CASE(guesses),  CASE(by_a_person),           CASE(the_queue_is_bounded)};
+        CASE(by_token),           CASE(a_key_is_one_device_s), CASE(a_pair_is_made_here),
+        CASE(by_renewal),         CASE(ended_within_grace),    CASE(ended_at_the_grace),
+        CASE(ended_and_replaced), CASE(ended_and_revoked),     CASE(guesses),
+        CASE(by_a_person),        CASE(the_queue_is_bounded)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "base/wheel.h"
 #include "service/broker/handed.h"
 #include "service/enrol/est.h"
+#include "service/enrol/shown.h"
 #include "service/enrol/whoami.h"
 #include "service/pki/status_door.h"
 
@@ -289,9 +290,11 @@ static void ask(struct http_conn *c, const struct http_request *r)
     }
     if (err != OK) {
         say_text(c, err == ERR_NOMEM ? 503 : status, why);
-        return;
+    } else if (shown_look(&c->door->setup, e, c->door->wall_ms)) {
+        hand_in(c, TAKE(e));
+    } else {
+        answer(c, e);
     }
-    hand_in(c, TAKE(e));
 }
 
 /* ---- what the authority says of its certificates: to anybody, for it is signed ---- */
@@ -369,15 +372,11 @@ static void say_who(struct http_conn *c, const struct http_request *r)
     const struct http_door *d = c->door;
     struct whoami w;
     if (!slice_is(r->head.method, "GET")) {
-        struct http_answer a = {.status = 405,
-                                .type = "text/plain",
-                                .body = slice_text("another method.\n"),
-                                .fields = {{"Allow", "GET"}}};
-        say(c, &a);
+        say_allowed(c, "GET");
         return;
     }
-    if (whoami_answer(worker_realm(d->setup.worker)->directory, buf_slice(&c->leaf_der), d->wall_ms,
-                      &w) != OK) {
+    if (whoami_answer(worker_realm(d->setup.worker)->directory, buf_slice(&c->leaf_der),
+                      worker_limits(d->setup.worker)->renewal_grace_s, d->wall_ms, &w) != OK) {
         say_text(c, 503, "the server is short of memory: come again");
         return;
     }

@@ -19,8 +19,9 @@ struct whoami {
 };
 
 /* whoami_answer - leaf_der: the client's certificate, as TLS has proven it; empty: none. Counts as
- * a use of the credential. ERR_NOMEM. */
+ * a use of the credential, but when it has ended: then it may renew for grace_s, which is a 403
+ * that says so. ERR_NOMEM. */
 MUST_USE enum err whoami_answer(const struct directory_version *v, struct slice leaf_der,
-                                int64_t now_wall_ms, struct whoami *ret);
+                                uint32_t grace_s, int64_t now_wall_ms, struct whoami *ret);
 
 #endif

@@ -62,7 +62,7 @@ static struct whoami ask(struct test_place *p, struct slice der, int64_t now)
 {
     struct whoami w = {.status = 0};
     const struct directory_version *v = directory_current(p->d);
-    assert_int_equal(whoami_answer(v, der, now, &w), OK);
+    assert_int_equal(whoami_answer(v, der, 30 * (uint32_t)86400, now, &w), OK);
     directory_version_unref(v);
     return w;
 }
@@ -92,6 +92,7 @@ static void who_is_it(void **state)
     const struct directory_version *v = directory_current(p->d);
     const struct directory_entry *e = directory_find(v, slice_text("meter"));
     assert_int_equal(e->credentials[0]->used_wall_ms, TEST_NOW + 5); /* it counts as a use */
+    uint64_t by = e->credentials[0]->id;
     directory_version_unref(v);
 
     assert_int_equal(ask(p, (struct slice){0}, TEST_NOW).status, 401);
@@ -100,7 +101,21 @@ static void who_is_it(void **state)
     assert_int_equal(ask(p, buf_slice(&other), TEST_NOW).status, 401);
     assert_int_equal(ask(p, buf_slice(&nameless), TEST_NOW).status, 401);
     assert_int_equal(ask(p, buf_slice(&mine), TEST_NOW + TEST_DAY_MS).status, 401);
+
+    /* the certificate itself has ended */
+    AUTO(x509_autofree) struct x509 *x = NULL;
+    assert_int_equal(x509_from_der(buf_slice(&mine), &x), OK);
+    int64_t end = x509_info(x)->not_after_wall_ms;
+    struct directory_renewal r = {.name = o.name, .by = by, .spki = spki, .expires_wall_ms = end};
+    assert_int_equal(directory_renew(p->d, &r, TEST_NOW, NULL), OK);
+    assert_int_equal(ask(p, buf_slice(&mine), end - 1).status, 200);
+    w = ask(p, buf_slice(&mine), end);
+    assert_int_equal(w.status, 403);
+    assert_non_null(strstr(w.text, "it may only renew"));
+    assert_int_equal(ask(p, buf_slice(&mine), end + 31 * TEST_DAY_MS).status, 401);
+    assert_int_equal(ask(p, buf_slice(&other), end).status, 401);
     assert_int_equal(directory_disable(p->d, slice_text("meter"), slice_text("")), OK);
+    assert_int_equal(ask(p, buf_slice(&mine), end).status, 403);
     assert_int_equal(ask(p, buf_slice(&mine), TEST_NOW).status, 403);
 }
 

@@ -1,0 +1,16 @@
+/*
+ * shown - what a door knows by itself of the certificate that a client renews by: whether a list
+ * has taken it back, and, when it has ended, whether more come to renew than may at once.
+ */
+#ifndef SERVICE_ENROL_SHOWN_H
+#define SERVICE_ENROL_SHOWN_H
+
+#include "service/broker/enrolment.h"
+#include "service/enrol/http_door.h"
+
+/* shown_look - true: e may go to who decides; false: it has its answer, which is reported. Only who
+ * could renew takes a place of the pace, and who brings a token is not renewing. */
+MUST_USE bool shown_look(const struct http_door_setup *door, struct enrolment *e,
+                         int64_t now_wall_ms);
+
+#endif
