@@ -76,9 +76,5 @@ void coap_channel_take_signal(struct coap_channel *c, const struct coap_message 
 void coap_channel_settle(struct coap_channel *c);
 /* coap_channel_greet - our CSM, if it has not left. ERR_NOMEM. */
 MUST_USE enum err coap_channel_greet(struct coap_channel *c);
-/* coap_channel_take_response - *ret is written when it is for a request of ours. */
-void coap_channel_take_response(struct coap_channel *c, const struct coap_message *m,
-                                struct coap_event *ret);
-void coap_channel_forget_all(struct coap_channel *c);
 
 #endif

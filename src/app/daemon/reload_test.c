@@ -128,7 +128,7 @@ static void test_the_rest_is_applied(void **state)
 static void test_every_setting(void **state)
 {
     static const char *const need_restart[] = {"segment_bytes", "keep_bytes", "tls_ticket_expiry",
-                                                "certificate_life"};
+                                               "certificate_life"};
     struct config start = parsed(START);
     (void)state;
     for (size_t i = 0; i < n_global_settings; i++) {

@@ -81,7 +81,7 @@ struct x509_order {
     const struct x509 *issuer;    /* NULL: signs itself (X509_KIND_ROOT only) */
     const struct key *issuer_key; /* the key of `issuer`; for a root its own pair */
     int64_t now_wall_ms; /* validity begins an hour earlier, or a twelfth of a shorter life */
-    int64_t lifetime_ms;          /* 0: the kind's own; never past the issuer's end */
+    int64_t lifetime_ms; /* 0: the kind's own; never past the issuer's end */
     /* Where peers hear of revocation: URL/crl.der and URL/ocsp go into a leaf. Empty: nowhere. Text
      * that x509_url_ok takes. */
     struct slice status_url;
