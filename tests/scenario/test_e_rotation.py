@@ -160,8 +160,8 @@ def test_too_old(make_fortress, clock):
     fortress = make_fortress(listeners=LISTENERS, binary=clock.binary)
     config = fortress.dir / 'sallyport.yaml'
     devices = {kind: add(fortress, kind, f'old-{kind}') for kind in KINDS}
-    clock.set(0)
     fortress.kill()
+    clock.set(0)
     fortress.start()
     fortress.wait_log('^notice: reloaded')
     aged = {line['name'] for line in fortress.json('certs', 'list', '--state', 'aged')}
