@@ -101,8 +101,9 @@ void coap_channel_settle(struct coap_channel *c)
         c->pong_waits = false;
         pong(c, slice_of(c->pong_token, c->pong_token_n), true);
     }
-    /* To a client the answers that are left come yet, and then the end of the transport. */
-    if (c->state == COAP_CHANNEL_LEAVING && c->n_pending == 0) {
+    /* To a client the answers that are left come yet, and then the end of the transport. A server
+     * that asks waits for no device that leaves. */
+    if (c->state == COAP_CHANNEL_LEAVING && (!c->is_client || c->n_pending == 0)) {
         coap_channel_over(c, COAP_CHANNEL_RELEASED, "");
     }
 }

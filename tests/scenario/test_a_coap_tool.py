@@ -96,7 +96,7 @@ def test_observing_ends_at_its_time_and_deregisters(fortress, lamp):
 
 
 @pytest.mark.skipif(not coap.BUILDS, reason='libcoap3-bin is not installed')
-def test_what_coap_client_takes_is_taken_or_explained():
+def test_what_coap_client_takes_is_taken_or_explained(tmp_path):
     """Each option of its own usage text, of both builds."""
     rows = set()
     for build in coap.BUILDS:
@@ -105,7 +105,7 @@ def test_what_coap_client_takes_is_taken_or_explained():
     assert len(rows) > 25
     for name, value in sorted(rows):
         done = subprocess.run([str(BINARY), 'coap', 'get', 'coaps://127.0.0.1:1/x', '-k', '0123456789abcdef', '-u', 'me', '-B', '1',
-                               name, *(['1'] if value else [])], capture_output=True, text=True, timeout=60, check=False)
+                               name, *(['1'] if value else [])], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
         told = done.stderr.split('\n')[0]
         assert 'unknown' not in told and 'needs a value' not in told, (name, told)
         if done.returncode == 2:

@@ -40,7 +40,7 @@ def lane():
         w.login('resumes')
         one.ticket = (context, w.socket.session)
     clock.set(0)
-    one.wait_event('credential_rotated', target='server certificate')
+    one.wait_log('^notice: reloaded')
     yield one
     one.close()
     clock.close()
