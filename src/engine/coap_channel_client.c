@@ -41,7 +41,6 @@ void coap_channel_forget(struct coap_channel *c, uint32_t id)
             remove_pending(c, p);
         }
     }
-    coap_channel_settle(c);
 }
 
 enum err coap_channel_request(struct coap_channel *c, const struct coap_request *request,
