@@ -79,3 +79,13 @@ enum err config_read_enrol(const struct yaml_doc *doc, const struct yaml_node *n
     }
     return OK;
 }
+
+bool config_enrol_same(const struct config_enrol *a, const struct config_enrol *b)
+{
+    bool same = a->n_makers == b->n_makers;
+    for (size_t i = 0; same && i < a->n_makers; i++) {
+        const struct config_maker *x = &a->makers[i], *y = &b->makers[i];
+        same = strcmp(x->ca, y->ca) == 0 && strcmp(x->role, y->role) == 0 && x->name == y->name;
+    }
+    return same;
+}

@@ -21,5 +21,7 @@ struct config_enrol {
 /* config_read_enrol - enrol: { manufacturers: [ { ca, role, name } ] }. ERR_CONFIG. */
 MUST_USE enum err config_read_enrol(const struct yaml_doc *doc, const struct yaml_node *n,
                                     struct yaml_complaint *complaint, struct config_enrol *ret);
+/* config_enrol_same - do the two say the same? */
+bool config_enrol_same(const struct config_enrol *a, const struct config_enrol *b);
 
 #endif

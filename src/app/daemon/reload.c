@@ -52,7 +52,7 @@ static void compare_process(const struct config *start, const struct config *now
     } rows[] = {
         {start->workers != now->workers, "workers"},
         {strcmp(start->user, now->user) != 0, "user"},
-        {memcmp(&start->enrol, &now->enrol, sizeof start->enrol) != 0, "enrol"},
+        {!config_enrol_same(&start->enrol, &now->enrol), "enrol"},
         {strcmp(start->master_key, now->master_key) != 0, "master_key"},
         {!same_hosts(start, now), "hosts"},
         {a->segment_bytes != b->segment_bytes, "segment_bytes"},

@@ -626,7 +626,7 @@ static void put_issue(struct pki_register *r, const struct register_name *n,
         used.number--;
         register_file_put(r, &used);
     }
-    if (row->enrols) {
+    if (n != NULL && row->enrols) {
         const struct register_entry enrolled = enrolled_entry(n, NULL, now_wall_ms);
         register_file_put(r, &enrolled);
     }
@@ -670,7 +670,7 @@ MUST_USE enum err register_issue(struct pki_register *r, struct slice name,
     if (row->token != NULL) {
         row->token->uses--;
     }
-    if (row->enrols) {
+    if (n != NULL && row->enrols) {
         const struct register_entry enrolled = enrolled_entry(n, NULL, now_wall_ms);
         name_set(r, n, &enrolled);
     }
