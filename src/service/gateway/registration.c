@@ -187,7 +187,7 @@ static void answer_created(const struct asker *asker)
     uint8_t block[PRINCIPAL_NAME_MAX + 16];
     struct coap_answer answer = {.code = COAP_CREATED};
     struct coap_option_writer o = coap_option_writer_into(block, sizeof(block));
-    coap_option_add(&o, COAP_OPTION_LOCATION_PATH, slice_text(ENROL_PATH + 1));
+    coap_option_add(&o, COAP_OPTION_LOCATION_PATH, slice_text(&ENROL_PATH[1]));
     coap_option_add(&o, COAP_OPTION_LOCATION_PATH, slice_text(asker->a->account->principal->name));
     if (coap_option_writer_done(&o, &answer.options) == OK) {
         (void)answer_send(asker, &answer);
