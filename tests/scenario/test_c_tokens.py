@@ -1,4 +1,5 @@
 """c: tokens of another issuer (JWT), as the password of CONNECT and by the method OAUTH2-JWT, with refresh in the session."""
+import base64
 import json
 import re
 import subprocess
@@ -23,8 +24,16 @@ KEYS = {'EdDSA': ed25519.Ed25519PrivateKey.generate(), 'ES256': ec.generate_priv
 FOREIGN = ed25519.Ed25519PrivateKey.generate()
 
 
+def whole(coordinate):
+    """With its leading zeros (RFC 7518, 6.2.1.2), which PyJWT of Debian 12 leaves out."""
+    octets = base64.urlsafe_b64decode(coordinate + '=' * (-len(coordinate) % 4))
+    return base64.urlsafe_b64encode(octets.rjust(32, b'\0')).rstrip(b'=').decode()
+
+
 def jwk(alg, key, kid):
-    return {**json.loads(get_default_algorithms()[alg].to_jwk(key.public_key())), 'kid': kid, 'key_ops': ['verify']}
+    made = json.loads(get_default_algorithms()[alg].to_jwk(key.public_key()))
+    made.update({at: whole(made[at]) for at in ('x', 'y') if made['kty'] == 'EC'})
+    return {**made, 'kid': kid, 'key_ops': ['verify']}
 
 
 def write_keys(fortress, **keys):
