@@ -2,28 +2,22 @@
  * merge_patch - JSON merge patches (RFC 7396) on texts.
  *
  * The result is made of pieces of both texts: a member that the patch does not name stays as it is,
- * byte for byte, so no number is rounded on the way. Strict JSON (RFC 8259) in UTF-8; a lone
- * surrogate is no text. No heap; names are compared as what they mean, not as they are written.
+ * byte for byte, so no number is rounded on the way (`text.h`). No heap; names are compared as what
+ * they mean, not as they are written.
  */
 #ifndef WIRE_JSON_MERGE_PATCH_H
 #define WIRE_JSON_MERGE_PATCH_H
 
-#include "base/err.h"
-#include "base/slice.h"
-#include "base/wr.h"
+#include "wire/json/text.h"
 
 enum {
-    JSON_DEPTH_MAX = 16,           /* objects and arrays in each other */
     MERGE_PATCH_BYTES_MAX = 1024,  /* of a patch, */
     MERGE_NAMES_MAX = 64,          /* names in one object of it, */
     MERGE_TARGET_BYTES_MAX = 16384 /* and of what it is for */
 };
 
-/* json_check - ERR_MALFORMED: it is not one JSON value; ERR_UTF8; ERR_LIMIT: over JSON_DEPTH_MAX.
- * O(bytes). */
-MUST_USE enum err json_check(struct slice text);
-/* merge_patch_check - the same of a patch, ERR_LIMIT also over MERGE_NAMES_MAX, and ERR_EXISTS: an
- * object that changes something has a name twice; ERR_TOO_LARGE: over MERGE_PATCH_BYTES_MAX. */
+/* merge_patch_check - json_check of a patch; ERR_LIMIT also over MERGE_NAMES_MAX, and ERR_EXISTS:
+ * an object that changes something has a name twice; ERR_TOO_LARGE: over MERGE_PATCH_BYTES_MAX. */
 MUST_USE enum err merge_patch_check(struct slice patch);
 
 /*
