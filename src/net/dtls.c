@@ -201,9 +201,21 @@ enum err dtls_ctx_new(bool server, bool has_cert, bool has_psk, SSL_CTX **ret)
     return OK;
 }
 
+uint16_t dtls_link_plain_max(const struct dtls_link *link)
+{
+    enum { SMALLEST = 512 }; /* by TLSEXT_max_fragment_length_512, and doubled by each one above */
+    const SSL_SESSION *session = SSL_get_session(link->ssl);
+    unsigned asked = session != NULL ? SSL_SESSION_get_max_fragment_length(session) : 0;
+    unsigned most =
+        asked == TLSEXT_max_fragment_length_DISABLED || asked > TLSEXT_max_fragment_length_4096
+            ? DTLS_PLAIN_MAX
+            : (unsigned)SMALLEST << (asked - TLSEXT_max_fragment_length_512);
+    return (uint16_t)(most < DTLS_PLAIN_MAX ? most : DTLS_PLAIN_MAX);
+}
+
 enum err dtls_link_send(struct dtls_link *link, struct slice plain)
 {
-    if (plain.n > DTLS_PLAIN_MAX) {
+    if (plain.n > dtls_link_plain_max(link)) {
         return ERR_TOO_LARGE;
     }
     ERR_clear_error();

@@ -4,7 +4,9 @@
  * Datagrams in by dtls_input, datagrams and events out by the handler; no socket; the clock is the
  * caller's but for the retransmission timer inside OpenSSL. A stranger costs nothing before it has
  * proven its address with a cookie. Associations are named by an id that is never used again, so a
- * late answer misses safely. SPEC: RFC6347 4.2.1, 4.2.8.
+ * late answer misses safely. Who has shown a certificate may resume by a ticket
+ * (net/tls_tickets.h), where they are given: then neither side sends one again. SPEC:
+ * RFC6347 4.2.1, 4.2.8; RFC7925 4.4.3.
  */
 #ifndef NET_DTLS_H
 #define NET_DTLS_H
@@ -45,6 +47,8 @@ struct dtls_info {
     uint64_t psk_credential;   /* what find_psk said with the key; 0 with a certificate */
     struct slice peer_cert;    /* DER of the leaf, empty with PSK */
     const char *cipher;        /* the suite by its OpenSSL name */
+    bool is_resumed;           /* the handshake was done by a ticket */
+    uint16_t plain_max;        /* bytes of one plaintext datagram to the peer; 0: DTLS_PLAIN_MAX */
     uint64_t credential;       /* of an OSCORE context (net/oscore_server.h); 0: DTLS */
     struct slice kid;          /* of the same */
     uint64_t heard_at_ms;      /* last authentic record */
@@ -119,9 +123,11 @@ struct dtls {
 
 struct dtls_server_config {
     struct slice chain_pem, key_pem; /* empty: PSK only */
-    struct slice client_ca_pem; /* with a chain: required, and so is the client's certificate */
-    const struct clock *clock;  /* copied; by which certificates are judged; NULL: the system's */
-    uint32_t late_s;            /* as in tls_server_config */
+    struct slice client_ca_pem;  /* with a chain: required, and so is the client's certificate */
+    const struct clock *clock;   /* copied; by which certificates are judged; NULL: the system's */
+    uint32_t late_s;             /* as in tls_server_config */
+    struct tls_tickets *tickets; /* shares, for good; NULL, or without a chain: none */
+    const char *name;            /* as in tls_server_config; not NULL with tickets */
     const struct random_source *random;
     size_t half_open_max, associations_max; /* 0: the named limits above */
     uint32_t retransmit_ms;                 /* 0: DTLS_RETRANSMIT_MS */
@@ -159,7 +165,7 @@ MUST_USE enum err dtls_client_openssl(const struct dtls_client_config *c,
 void dtls_input(struct dtls *d, const struct net_peer *peer, struct slice datagram,
                 uint64_t now_ms);
 /* dtls_send - one plaintext datagram. ERR_NOT_FOUND: the association is gone or not open yet.
- * ERR_TOO_LARGE: over DTLS_PLAIN_MAX. ERR_CRYPTO. */
+ * ERR_TOO_LARGE: over what the peer takes (dtls_info.plain_max). ERR_CRYPTO. */
 MUST_USE enum err dtls_send(struct dtls *d, uint64_t id, struct slice plain, uint64_t now_ms);
 /* dtls_close - close_notify, and the association is gone. Fine when it is gone already. */
 void dtls_close(struct dtls *d, uint64_t id);

@@ -63,6 +63,9 @@ static inline void dtls_ctx_release(SSL_CTX **ctx)
 /* dtls_ctx_new - DTLS 1.2 and nothing else, with the suites that suit the credentials. */
 MUST_USE enum err dtls_ctx_new(bool server, bool has_cert, bool has_psk, SSL_CTX **ret);
 
+/* dtls_link_plain_max - bytes of one plaintext datagram: no more than the peer asked for, when the
+ * handshake is over. SPEC: RFC6066 4. */
+uint16_t dtls_link_plain_max(const struct dtls_link *link);
 /* dtls_link_send - seals one plaintext datagram. ERR_TOO_LARGE, ERR_CRYPTO, ERR_NOMEM. */
 MUST_USE enum err dtls_link_send(struct dtls_link *link, struct slice plain);
 /* dtls_link_shutdown - sends close_notify. */
@@ -80,7 +83,7 @@ void dtls_proof_rotate(struct dtls_proof_keys *keys, uint64_t now_ms);
  * dtls_proof_ctx_new - the context of a server's handshakes to come: cookies, pre-shared keys where
  * has_psk, the certificates of c where it has a chain.
  *
- * c      borrows for the call.
+ * c      borrows for the call, but for its tickets: the caller holds them for the life of *ret.
  * judge  borrows for the life of *ret; certificates are judged so.
  * text   TLS_TEXT_BYTES, written where the configuration is wrong.
  * ret    gives. Each link made with it has a claim with keys, and a handler whose find_psk is asked

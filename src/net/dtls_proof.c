@@ -105,6 +105,24 @@ static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsig
     return (unsigned)n;
 }
 
+/* A handshake with a pre-shared key has nothing that a ticket would save, and whose key it was is
+ * asked anew each time. */
+static int gives_no_ticket(SSL *ssl, int is_forward_secure)
+{
+    (void)is_forward_secure;
+    const SSL_CIPHER *suite = SSL_get_pending_cipher(ssl);
+    return suite == NULL || SSL_CIPHER_get_auth_nid(suite) != NID_auth_ecdsa;
+}
+
+static enum err install_tickets(const struct dtls_server_config *c, SSL_CTX *ctx)
+{
+    struct tls_tickets_place place = {
+        .name = c->name, .chain_pem = c->chain_pem, .client_ca_pem = c->client_ca_pem};
+    TRY(tls_tickets_install(c->tickets, &place, ctx));
+    SSL_CTX_set_not_resumable_session_callback(ctx, gives_no_ticket);
+    return OK;
+}
+
 enum err dtls_proof_ctx_new(const struct dtls_server_config *c, bool has_psk,
                             struct tls_judge *judge, char *text, SSL_CTX **ret)
 {
@@ -131,6 +149,9 @@ enum err dtls_proof_ctx_new(const struct dtls_server_config *c, bool has_psk,
         /* OpenSSL asks only where the suite is not a PSK one. */
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, tls_on_verify);
         tls_ctx_judge(ctx, judge);
+        if (c->tickets != NULL) {
+            TRY(install_tickets(c, ctx));
+        }
     }
     *ret = TAKE(ctx);
     return OK;

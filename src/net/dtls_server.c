@@ -46,6 +46,7 @@ struct server {
     BIO_METHOD *method;
     BIO_ADDR *listen_address; /* what DTLSv1_listen insists on; unused */
     struct tls_judge judge;
+    struct tls_tickets *tickets; /* NULL: none */
     size_t half_open_max, associations_max;
     uint32_t retransmit_ms, handshake_ms;
     struct map by_address, by_id;
@@ -202,6 +203,8 @@ static void fill_info(const struct association *a, struct dtls_info *ret)
         .psk_credential = a->claim.used_psk ? a->claim.credential : 0,
         .peer_cert = buf_slice(&a->cert),
         .cipher = SSL_get_cipher_name(a->link.ssl),
+        .is_resumed = SSL_session_reused(a->link.ssl) == 1,
+        .plain_max = dtls_link_plain_max(&a->link),
         .heard_at_ms = a->heard_at_ms};
 }
 
@@ -594,6 +597,7 @@ static struct dtls *server_free(struct dtls *d)
     map_done(&s->by_address);
     BIO_ADDR_free(s->listen_address);
     SSL_CTX_free(s->ctx);
+    s->tickets = tls_tickets_free(s->tickets);
     BIO_meth_free(s->method);
     dtls_proof_done(&s->keys);
     (void)mem_free(s);
@@ -645,6 +649,7 @@ enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dt
     s->associations_max = c->associations_max != 0 ? c->associations_max : DTLS_ASSOCIATIONS_MAX;
     s->retransmit_ms = c->retransmit_ms;
     s->handshake_ms = c->handshake_ms != 0 ? c->handshake_ms : DTLS_HANDSHAKE_MS;
+    s->tickets = c->tickets != NULL ? tls_tickets_ref(c->tickets) : NULL;
     s->next_id = 1;
     list_init(&s->half_open);
     list_init(&s->gone);

@@ -537,6 +537,18 @@ enum err tls_client_new(const struct tls_client_config *c, char *ret_text, struc
     return OK;
 }
 
+enum err tls_client_bare(const char *host, struct tls **ret)
+{
+    AUTO(tls_autofree) struct tls *t = NULL;
+    TRY(tls_new(false, &t));
+    t->host = mem_strdup(host);
+    if (t->host == NULL) {
+        return ERR_NOMEM;
+    }
+    *ret = TAKE(t);
+    return OK;
+}
+
 struct tls *tls_ref(struct tls *t)
 {
     atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);

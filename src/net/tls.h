@@ -5,7 +5,7 @@
  * share, so a reload makes a new one and frees the old at once. TLS 1.3 by default, 1.2 (ECDHE with
  * AEAD suites) when allowed; no 0-RTT, no renegotiation, no compression, security level 2; tickets
  * as tls_tickets.h says, where they are given. There is no way to switch verification of a server
- * off. SPEC: RFC9325 3, 4.
+ * off; tls_look.h, which only looks at one, relies on nothing. SPEC: RFC9325 3, 4.
  */
 #ifndef NET_TLS_H
 #define NET_TLS_H

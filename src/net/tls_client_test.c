@@ -57,6 +57,17 @@ static void test_whom_to_trust(void **state)
                      ERR_CONFIG);
 }
 
+static void test_pin(void **state)
+{
+    (void)state;
+    static const uint8_t digest[33];
+    assert_int_equal(make((struct tls_client_config){.root_sha256 = slice_of(digest, 32)}), OK);
+    assert_int_equal(make((struct tls_client_config){.root_sha256 = slice_of(digest, 31)}),
+                     ERR_CONFIG);
+    assert_int_equal(make((struct tls_client_config){.root_sha256 = slice_of(digest, 33)}),
+                     ERR_CONFIG);
+}
+
 static void test_limits(void **state)
 {
     (void)state;
@@ -82,6 +93,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_ciphers),
                                        cmocka_unit_test(test_whom_to_trust),
-                                       cmocka_unit_test(test_limits)};
+                                       cmocka_unit_test(test_pin), cmocka_unit_test(test_limits)};
     return cmocka_run_group_tests(tests, make_certs, drop_certs);
 }

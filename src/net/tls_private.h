@@ -100,6 +100,10 @@ struct tls_stapler {
 MUST_USE enum err tls_stapler_install(struct tls_stapler *by, struct tls_staple *staple,
                                       SSL_CTX *ctx);
 
+/* tls_client_bare - a client that verifies nothing, for tls_look.c and nobody else. ERR_NOMEM,
+ * ERR_CRYPTO. */
+MUST_USE enum err tls_client_bare(const char *host, struct tls **ret);
+
 SSL_CTX *tls_ctx(const struct tls *t);
 uint32_t tls_key_updates(const struct tls *t);
 bool tls_is_server(const struct tls *t);
