@@ -22,6 +22,18 @@ const struct x509_info *x509_info(const struct x509 *x)
     return &x->info;
 }
 
+unsigned x509_strength_bits(const struct x509 *x)
+{
+    const EVP_PKEY *key = X509_get0_pubkey(x->cert);
+    int of_key = key != NULL ? EVP_PKEY_get_security_bits(key) : 0, of_signature = 0;
+    bool is_own = slice_equal(x->info.issuer, x->info.subject);
+    if (!is_own && X509_get_signature_info(x->cert, NULL, NULL, &of_signature, NULL) != 1) {
+        of_signature = 0;
+    }
+    int least = !is_own && of_signature < of_key ? of_signature : of_key;
+    return least > 0 ? (unsigned)least : 0;
+}
+
 struct slice x509_string_slice(const ASN1_STRING *s)
 {
     int n = s != NULL ? ASN1_STRING_length(s) : 0;

@@ -60,6 +60,10 @@ struct x509 *x509_free(struct x509 *x);
 AUTOFREE(x509, x509_free)
 /* x509_info - never NULL; lives as long as x. */
 const struct x509_info *x509_info(const struct x509 *x);
+/* x509_strength_bits - of its key and of its signature, the weaker; 0: unknown ones. P-256 has 128,
+ * RSA of 2048 bits 112; a signature by SHA-1 has less than 80. Whoever signs itself has the key's
+ * only: nobody verifies that signature. */
+unsigned x509_strength_bits(const struct x509 *x);
 /* x509_to_pem, x509_to_der - append to *ret. ERR_NOMEM, ERR_CRYPTO. */
 MUST_USE enum err x509_to_pem(const struct x509 *x, struct buf *ret);
 MUST_USE enum err x509_to_der(const struct x509 *x, struct buf *ret);

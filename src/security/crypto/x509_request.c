@@ -59,6 +59,26 @@ static enum err read_key(struct x509_request *r)
     return digest_sha256(r->info.spki_der, &r->info.spki);
 }
 
+/* DecryptKeyIdentifier, AsymmetricDecryptKeyIdentifier. SPEC: RFC7030 4.4.1 */
+static bool is_key_identifier(const ASN1_OBJECT *o)
+{
+    static const uint8_t secret[] = {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d,
+                                     0x01, 0x09, 0x10, 0x02, 37};
+    static const uint8_t pair[] = {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 0x02, 54};
+    struct slice oid = slice_of(OBJ_get0_data(o), OBJ_length(o));
+    return slice_equal(oid, slice_of(secret, sizeof secret)) ||
+           slice_equal(oid, slice_of(pair, sizeof pair));
+}
+
+static void read_attributes(struct x509_request *r)
+{
+    for (int i = 0; i < X509_REQ_get_attr_count(r->req); i++) {
+        X509_ATTRIBUTE *attribute = X509_REQ_get_attr(r->req, i);
+        r->info.asks_sealed_key =
+            r->info.asks_sealed_key || is_key_identifier(X509_ATTRIBUTE_get0_object(attribute));
+    }
+}
+
 static void read_subject(struct x509_request *r)
 {
     const X509_NAME *name = X509_REQ_get_subject_name(r->req);
@@ -109,7 +129,7 @@ static enum err read_extensions(struct x509_request *r)
     return x509_read_sans(r->sans, r->info.sans, &r->info.n_sans);
 }
 
-enum err x509_request_from_der(struct slice der, struct x509_request **ret)
+static enum err from_der(struct slice der, bool has_key, struct x509_request **ret)
 {
     if (der.n > X509_REQUEST_MAX) {
         return ERR_TOO_LARGE;
@@ -126,12 +146,25 @@ enum err x509_request_from_der(struct slice der, struct x509_request **ret)
     if (r->req == NULL || at != der.p + der.n) {
         return crypto_fail(ERR_MALFORMED);
     }
-    TRY(read_key(r));
+    if (has_key) {
+        TRY(read_key(r));
+    }
+    read_attributes(r);
     read_subject(r);
     TRY(read_extensions(r));
     ERR_clear_error(); /* extensions that were merely absent leave entries too */
     *ret = TAKE(r);
     return OK;
+}
+
+enum err x509_request_from_der(struct slice der, struct x509_request **ret)
+{
+    return from_der(der, true, ret);
+}
+
+enum err x509_request_wish_from_der(struct slice der, struct x509_request **ret)
+{
+    return from_der(der, false, ret);
 }
 
 static void req_autofree(X509_REQ **req)

@@ -18,6 +18,7 @@ struct x509_request_info {
     struct digest spki;    /* SHA-256 of SubjectPublicKeyInfo */
     struct slice spki_der; /* SubjectPublicKeyInfo: P-256 */
     bool asks_ca;          /* to be an authority, or to sign certificates */
+    bool asks_sealed_key;  /* a key that is made for it to be encrypted under one of its own */
     size_t n_common_names;
     struct slice common_name; /* the last one; empty without one */
     size_t n_sans;
@@ -28,6 +29,9 @@ struct x509_request_info {
  * ERR_UNSUPPORTED: the key is not on P-256; ERR_TOO_LARGE, ERR_LIMIT: over X509_SANS_MAX;
  * ERR_NOMEM. SPEC: RFC2986 4.2. */
 MUST_USE enum err x509_request_from_der(struct slice der, struct x509_request **ret);
+/* x509_request_wish_from_der - of who wants its key made for it: key and signature, whatever they
+ * are, are not looked at; spki and spki_der stay empty. Else as above. SPEC: RFC7030 4.4.1. */
+MUST_USE enum err x509_request_wish_from_der(struct slice der, struct x509_request **ret);
 struct x509_request *x509_request_free(struct x509_request *r);
 AUTOFREE(x509_request, x509_request_free)
 /* x509_request_info - never NULL; lives as long as r. */

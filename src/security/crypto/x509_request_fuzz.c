@@ -14,6 +14,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         assert(info->n_sans <= X509_SANS_MAX);
         enum err err = key_from_spki(info->spki_der, &key);
         assert(err == OK);
+        AUTO(x509_request_autofree) struct x509_request *wish = NULL;
+        err = x509_request_wish_from_der(slice_of(data, n), &wish);
+        assert(err == OK && x509_request_info(wish)->spki_der.n == 0);
+    } else if (x509_request_wish_from_der(slice_of(data, n), &r) == OK) {
+        assert(x509_request_info(r)->n_sans <= X509_SANS_MAX);
     }
     return 0;
 }

@@ -11,6 +11,7 @@ void authority_certificate_done(struct authority_certificate *c)
 {
     buf_done(&c->leaf_der);
     buf_done(&c->chain_pem);
+    buf_done(&c->trusted_pem);
     buf_wipe(&c->key_pem);
     *c = (struct authority_certificate){0};
 }
@@ -54,6 +55,17 @@ MUST_USE enum err authority_enrol(struct authority *a, struct slice name, const 
     return a->ops->enrol(a, name, spki, now_wall_ms, why);
 }
 
+MUST_USE enum err authority_allow(struct authority *a, struct slice name, int64_t now_wall_ms,
+                                  struct why *why)
+{
+    return a->ops->allow(a, name, now_wall_ms, why);
+}
+
+bool authority_is_operators(const struct authority *a)
+{
+    return a->ops->is_operators(a);
+}
+
 MUST_USE enum err authority_forget(struct authority *a, struct slice name, int64_t now_wall_ms)
 {
     return a->ops->forget(a, name, now_wall_ms);
@@ -64,6 +76,34 @@ MUST_USE enum err authority_token_make(struct authority *a, const struct authori
                                        struct why *why)
 {
     return a->ops->token_make(a, c, now_wall_ms, ret, why);
+}
+
+MUST_USE enum err authority_tokens(struct authority *a, int64_t now_wall_ms, struct buf *ret_lines)
+{
+    return a->ops->tokens(a, now_wall_ms, ret_lines);
+}
+
+MUST_USE enum err authority_token_cancel(struct authority *a, struct slice which,
+                                         int64_t now_wall_ms, char ret_id[AUTHORITY_TOKEN_ID_BYTES],
+                                         struct why *why)
+{
+    return a->ops->token_cancel(a, which, now_wall_ms, ret_id, why);
+}
+
+MUST_USE enum err authority_roll(struct authority *a, enum authority_roll_step step,
+                                 int64_t now_wall_ms, struct why *why)
+{
+    return a->ops->roll(a, step, now_wall_ms, why);
+}
+
+MUST_USE enum err authority_host(struct authority *a, struct slice host, struct why *why)
+{
+    return a->ops->host(a, host, why);
+}
+
+MUST_USE enum err authority_reload(struct authority *a, struct why *why)
+{
+    return a->ops->reload(a, why);
 }
 
 MUST_USE enum err authority_token_ask(struct authority *a, struct slice token, int64_t now_wall_ms,

@@ -13,6 +13,8 @@
 #ifndef SERVICE_PKI_AUTHORITY_H
 #define SERVICE_PKI_AUTHORITY_H
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/random.h"
@@ -25,8 +27,11 @@
 enum {
     AUTHORITY_CSR_MAX = 8 * 1024,
     AUTHORITY_TOKEN_BYTES = 32 + 1,
+    AUTHORITY_TOKEN_ID_BYTES = 16 + 1,
+    AUTHORITY_TOKENS_MAX_BYTES = 15 * 1024 * 1024, /* of a list of them */
     AUTHORITY_WAIT_MS = 2000,
-    AUTHORITY_SERIAL_BYTES = 20
+    AUTHORITY_SERIAL_BYTES = 20,
+    AUTHORITY_TRUSTED_MAX = 64 * 1024
 };
 
 struct authority_serial {
@@ -44,6 +49,7 @@ static inline struct serial authority_serial_plain(const struct authority_serial
 /* What was signed. Release with authority_certificate_done. */
 struct authority_certificate {
     struct buf leaf_der, chain_pem; /* leaf, then intermediate */
+    struct buf trusted_pem;         /* of a server's: who is trusted now, roots first */
     struct buf key_pem;             /* of a pair made here (no csr); wiped */
     struct authority_serial serial;
     struct digest spki;
@@ -52,7 +58,8 @@ struct authority_certificate {
 void authority_certificate_done(struct authority_certificate *c);
 
 enum authority_proof {
-    AUTHORITY_BY_OPERATOR, /* the register has the name enrolled: an operator said so */
+    AUTHORITY_BY_OPERATOR, /* an operator enrolled the name; each time is good for one certificate
+                            */
     AUTHORITY_BY_TOKEN,    /* `token` is good for one name; it is used up, and enrols the name */
     AUTHORITY_BY_RENEWAL,  /* `current` is a certificate of this name that was signed here, is not
                             * revoked, and ended no longer than the grace ago */
@@ -117,10 +124,15 @@ MUST_USE enum err authority_ocsp(struct authority *a, struct slice request_der, 
 
 /* ---- only by the operator's channel, never by the broker's: ERR_DENIED there ---- */
 
-/* authority_enrol - this name may have certificates from now on; spki NULL: with any key. Again is
+/* authority_enrol - this name may have certificates from now on; spki NULL: one with any key, by
+ * the operator's word; else by approval, any number with this key. Again is
  * fine. ERR_MALFORMED; ERR_DENIED: it is revoked. */
 MUST_USE enum err authority_enrol(struct authority *a, struct slice name, const struct digest *spki,
                                   int64_t now_wall_ms, struct why *why);
+/* authority_allow - the operator's word once more, for who is enrolled: one certificate. Errors as
+ * authority_enrol; ERR_NOT_FOUND: it is not enrolled, and stays so. */
+MUST_USE enum err authority_allow(struct authority *a, struct slice name, int64_t now_wall_ms,
+                                  struct why *why);
 /* authority_forget - it was removed; its certificates are revoked. ERR_NOT_FOUND. */
 MUST_USE enum err authority_forget(struct authority *a, struct slice name, int64_t now_wall_ms);
 
@@ -137,7 +149,36 @@ MUST_USE enum err authority_token_make(struct authority *a, const struct authori
                                        int64_t now_wall_ms, char ret[AUTHORITY_TOKEN_BYTES],
                                        struct why *why);
 
+/* authority_tokens - appends those in force, one JSON object a line: {"id", "name", "pattern",
+ * "role", "uses", "expires"}; of the token itself there is nothing. ERR_TOO_LARGE: over
+ * AUTHORITY_TOKENS_MAX_BYTES; ERR_NOMEM. */
+MUST_USE enum err authority_tokens(struct authority *a, int64_t now_wall_ms, struct buf *ret_lines);
+/* authority_token_cancel - the one of this id, or this token: it is good for nothing any more, and
+ * stays so. ERR_NOT_FOUND with *why: none in force. */
+MUST_USE enum err authority_token_cancel(struct authority *a, struct slice which,
+                                         int64_t now_wall_ms, char ret_id[AUTHORITY_TOKEN_ID_BYTES],
+                                         struct why *why);
+
+enum authority_roll_step {
+    AUTHORITY_ROLL_PREPARE,
+    AUTHORITY_ROLL_SWITCH,
+    AUTHORITY_ROLL_FINISH,
+    AUTHORITY_ROLL_STEPS
+};
+/* authority_roll - a step of the roll-over (pki_roll.c), in force for who signs from then on.
+ * Errors of that step. */
+MUST_USE enum err authority_roll(struct authority *a, enum authority_roll_step step,
+                                 int64_t now_wall_ms, struct why *why);
+/* authority_host - the server's certificates may have this name, too: a DNS name or an IP address,
+ * as text. ERR_MALFORMED, ERR_LIMIT. */
+MUST_USE enum err authority_host(struct authority *a, struct slice host, struct why *why);
+
 /* ---- by any channel ---- */
+/* authority_is_operators - may those above be asked of this one? */
+bool authority_is_operators(const struct authority *a);
+/* authority_reload - reads the authority's files anew: what opens is what signs from then on. *why
+ * names the file that does not, and what signed before goes on. Errors as pki_open_signing. */
+MUST_USE enum err authority_reload(struct authority *a, struct why *why);
 /* authority_token_ask - what the token is good for, without using it: {"name", "pattern", "role",
  * "attrs", "expires", "uses"}. ERR_AUTH: there is none in force; it costs the same. */
 MUST_USE enum err authority_token_ask(struct authority *a, struct slice token, int64_t now_wall_ms,

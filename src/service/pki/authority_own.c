@@ -1,17 +1,16 @@
 #include "service/pki/authority_own.h"
 
-#include <jansson.h>
-
 #include "base/clock.h"
 #include "base/mem.h"
 #include "core/quota.h"
 #include "security/crypto/x509_request.h"
 #include "security/identity/identity.h"
 #include "service/pki/authority_own_private.h"
+#include "service/pki/pki_private.h"
 
 #define DAY_MS INT64_C(86400000)
 
-enum { MINUTE_MS = 60000, TOKEN_JSON_MAX = 8 * 1024 };
+enum { SECOND_MS = 1000, MINUTE_MS = 60000 };
 
 static struct authority_policy with_defaults(const struct authority_policy *p)
 {
@@ -122,7 +121,7 @@ static enum err check_key(const struct authority_own *a, const struct digest *sp
 struct proven {
     struct register_name *name; /* NULL: not known yet */
     struct register_token *token;
-    bool enrols;
+    bool enrols, closes;
 };
 
 static enum err refuse_unknown(struct slice name, struct why *why)
@@ -148,7 +147,7 @@ static enum err check_enrolled(const struct register_name *n, struct slice name,
 }
 
 static enum err by_operator(const struct authority_order *o, const struct subject *s,
-                            const struct proven *p, struct why *why)
+                            struct proven *p, struct why *why)
 {
     TRY(check_enrolled(p->name, o->name, why));
     bool is_bound = o->proof == AUTHORITY_BY_APPROVAL || p->name->has_spki;
@@ -160,6 +159,15 @@ static enum err by_operator(const struct authority_order *o, const struct subjec
                 SLICE_ARG(o->name));
         return ERR_AUTH;
     }
+    /* An operator's word is good once: else whoever asks here could be every enrolled device. */
+    if (!is_bound && !p->name->is_open) {
+        why_set(why,
+                "%.*s has had the certificate that an operator allowed: `sallyport device rotate "
+                "%.*s --credential x509` allows another",
+                SLICE_ARG(o->name), SLICE_ARG(o->name));
+        return ERR_AUTH;
+    }
+    p->closes = !is_bound;
     return OK;
 }
 
@@ -216,7 +224,7 @@ static enum err check_own_signature(const struct authority_own *a, const struct 
                                     int64_t now_wall_ms)
 {
     const struct x509_info *info = x509_info(current);
-    int64_t last = info->not_after_wall_ms - 1000; /* at the end itself it is over */
+    int64_t last = info->not_after_wall_ms - SECOND_MS; /* the end itself counts as over */
     int64_t at = now_wall_ms < last ? now_wall_ms : last;
     at = at > info->not_before_wall_ms ? at : info->not_before_wall_ms;
     struct slice ca = pki_ca_pem(a->setup.pki);
@@ -369,6 +377,7 @@ static enum err sign(struct authority_own *a, const struct pki_template *t, stru
                                      .not_before_wall_ms = ret->not_before_wall_ms,
                                      .not_after_wall_ms = ret->not_after_wall_ms,
                                      .enrols = p->enrols,
+                                     .closes = p->closes,
                                      .token = p->token};
     return register_issue(a->setup.reg, name, &row, now_wall_ms);
 }
@@ -454,6 +463,7 @@ static enum err own_issue_server(struct authority *base, struct slice csr_der, i
                                    .subject = s.key};
     const struct proven none = {0};
     TRY(sign(a, &t, (struct slice){0}, &none, now_wall_ms, &c));
+    TRY(buf_append(&c.trusted_pem, pki_trusted_pem(a->setup.pki), AUTHORITY_TRUSTED_MAX));
     *ret = c;
     c = (struct authority_certificate){0};
     return OK;
@@ -497,86 +507,90 @@ static enum err own_enrol(struct authority *base, struct slice name, const struc
     return err;
 }
 
+static enum err own_allow(struct authority *base, struct slice name, int64_t now_wall_ms,
+                          struct why *why)
+{
+    const struct register_name *n = register_name_find(authority_own_of(base)->setup.reg, name);
+    if (n == NULL || n->state == REGISTER_FORGOTTEN) {
+        return refuse_unknown(name, why);
+    }
+    return own_enrol(base, name, NULL, now_wall_ms, why);
+}
+
+static bool own_is_operators(const struct authority *base)
+{
+    (void)base;
+    return true;
+}
+
 static enum err own_forget(struct authority *base, struct slice name, int64_t now_wall_ms)
 {
     return register_forget(authority_own_of(base)->setup.reg, name, now_wall_ms);
 }
 
-static void json_release(json_t **j)
+static enum err own_reload(struct authority *base, struct why *why)
 {
-    json_decref(*j);
-}
-
-static enum err check_claim(const struct authority_claim *c, int64_t now_wall_ms, struct why *why)
-{
-    AUTO(json_release)
-    json_t *attrs = c->attrs_json.n > 0 ? json_loadb((const char *)c->attrs_json.p, c->attrs_json.n,
-                                                     JSON_REJECT_DUPLICATES, NULL)
-                                        : json_object();
-    bool good = (c->name.n > 0) != (c->pattern.n > 0) &&
-                (c->name.n == 0 || identity_name_ok(c->name)) &&
-                c->pattern.n <= REGISTER_PATTERN_MAX && c->role.n <= REGISTER_ROLE_MAX &&
-                c->attrs_json.n <= REGISTER_ATTRS_MAX && json_is_object(attrs);
-    if (!good) {
-        why_set(why, "a claim token is for one name or for a pattern of names, with a role and "
-                     "attributes as `device add` takes them");
-        return ERR_MALFORMED;
+    struct authority_own *a = authority_own_of(base);
+    struct pki *pki = NULL;
+    if (a->setup.disk == NULL) {
+        return OK;
     }
-    if (c->uses == 0 || c->expires_wall_ms <= now_wall_ms) {
-        why_set(why, "a claim token that is good for nothing, or over already, is of no use");
-        return ERR_MALFORMED;
-    }
+    TRY(pki_open_signing(a->setup.disk, register_seal(a->setup.reg), &pki, why));
+    pki_set_url(pki, a->setup.url);
+    (void)pki_free(a->newer);
+    a->newer = pki;
+    a->setup.pki = pki;
     return OK;
 }
 
-static enum err own_token_make(struct authority *base, const struct authority_claim *c,
-                               int64_t now_wall_ms, char ret[AUTHORITY_TOKEN_BYTES],
-                               struct why *why)
+static enum err own_roll(struct authority *base, enum authority_roll_step step, int64_t now_wall_ms,
+                         struct why *why)
 {
     struct authority_own *a = authority_own_of(base);
-    char text[AUTHORITY_TOKEN_BYTES];
-    TRY(check_claim(c, now_wall_ms, why));
-    authority_token_random(&a->setup.random, text);
-    enum err err = register_token_add(a->setup.reg, slice_text(text), c, now_wall_ms);
-    if (err == ERR_LIMIT) {
-        why_set(why, "%d claim tokens are open already: let some of them end", REGISTER_TOKENS_MAX);
+    struct slice seal = register_seal(a->setup.reg);
+    const struct random_source *random = &a->setup.random;
+    if (a->setup.disk == NULL) {
+        return ERR_UNSUPPORTED;
     }
-    if (err == OK) {
-        memcpy(ret, text, sizeof text);
+    switch (step) {
+    case AUTHORITY_ROLL_PREPARE:
+        TRY(pki_roll_prepare(a->setup.disk, seal, random, now_wall_ms, why));
+        break;
+    case AUTHORITY_ROLL_SWITCH:
+        TRY(pki_roll_switch(a->setup.disk, seal, random, now_wall_ms, why));
+        break;
+    case AUTHORITY_ROLL_FINISH:
+        TRY(pki_roll_finish(a->setup.disk, seal, random, why));
+        break;
+    case AUTHORITY_ROLL_STEPS:
+        return ERR_MALFORMED;
     }
-    mem_wipe(text, sizeof text);
-    return err;
+    return own_reload(base, why);
 }
 
-static enum err own_token_ask(struct authority *base, struct slice token, int64_t now_wall_ms,
-                              struct buf *ret_json)
+static enum err own_host(struct authority *base, struct slice host, struct why *why)
 {
-    static char no_attrs[] = "{}";
-    const struct register_token none = {.attrs_json = no_attrs};
-    char text[AUTHORITY_TOKEN_BYTES] = "";
-    const struct register_token *t = NULL;
-    bool is_text = authority_token_text(token, text) == OK;
-    t = register_token_find(authority_own_of(base)->setup.reg, slice_text(text));
-    bool is_good = is_text && t != NULL && t->uses > 0 && t->expires_wall_ms > now_wall_ms;
-    t = is_good ? t : &none;
-    AUTO(json_release)
-    json_t *attrs =
-        json_loads(t->attrs_json[0] != '\0' ? t->attrs_json : "{}", JSON_REJECT_DUPLICATES, NULL);
-    AUTO(json_release)
-    json_t *all = json_pack("{s:s,s:s,s:s,s:O,s:I,s:I}", "name", t->name, "pattern", t->pattern,
-                            "role", t->role, "attrs", attrs, "expires",
-                            (json_int_t)t->expires_wall_ms, "uses", (json_int_t)t->uses);
-    char dump[TOKEN_JSON_MAX];
-    size_t n = all != NULL ? json_dumpb(all, dump, sizeof dump, JSON_COMPACT) : 0;
-    if (n == 0 || n > sizeof dump) {
-        return ERR_NOMEM;
+    struct authority_own *a = authority_own_of(base);
+    struct pki_hosts hosts;
+    struct pki_sans s;
+    hosts.n = s.n = 0;
+    enum err err = pki_hosts_add(&hosts, host);
+    if (err != OK) {
+        why_set(why, "a name of the server is a DNS name or an IP address");
+        return err;
     }
-    return is_good ? buf_append(ret_json, slice_of(dump, n), SIZE_MAX) : ERR_AUTH;
+    TRY(pki_sans_add_hosts(&s, &hosts));
+    err = register_add_host(a->setup.reg, &s.san[0]);
+    if (err == ERR_LIMIT) {
+        why_set(why, "the server has as many names as a certificate can have");
+    }
+    return err;
 }
 
 static struct authority *own_free(struct authority *base)
 {
     authority_word_done(&authority_own_of(base)->word);
+    (void)pki_free(authority_own_of(base)->newer);
     mem_free(authority_own_of(base));
     return NULL;
 }
@@ -587,9 +601,16 @@ static const struct authority_ops own_ops = {.issue = own_issue,
                                              .crl = own_crl,
                                              .ocsp = own_ocsp,
                                              .enrol = own_enrol,
+                                             .allow = own_allow,
                                              .forget = own_forget,
-                                             .token_make = own_token_make,
-                                             .token_ask = own_token_ask,
+                                             .token_make = authority_own_token_make,
+                                             .roll = own_roll,
+                                             .host = own_host,
+                                             .reload = own_reload,
+                                             .token_ask = authority_own_token_ask,
+                                             .tokens = authority_own_tokens,
+                                             .token_cancel = authority_own_token_cancel,
+                                             .is_operators = own_is_operators,
                                              .free = own_free};
 
 MUST_USE enum err authority_own_new(const struct authority_own_setup *s, struct authority **ret)
@@ -607,9 +628,33 @@ MUST_USE enum err authority_own_new(const struct authority_own_setup *s, struct 
     return OK;
 }
 
-void authority_own_set_pki(struct authority *a, const struct pki *pki)
+MUST_USE enum err authority_files_open(const struct authority_files_setup *s,
+                                       struct authority_files *ret, struct why *why)
 {
-    authority_own_of(a)->setup.pki = pki;
+    *ret = (struct authority_files){.pki = NULL};
+    const struct register_setup reg = {.disk = s->disk,
+                                       .seal = s->signing_key,
+                                       .random = s->random,
+                                       .now_wall_ms = s->now_wall_ms};
+    TRY(pki_open_signing(s->disk, s->signing_key, &ret->pki, why));
+    TRY(register_open(&reg, &ret->reg, why));
+    pki_set_url(ret->pki, s->url);
+    const struct authority_own_setup own = {.pki = ret->pki,
+                                            .url = s->url,
+                                            .reg = ret->reg,
+                                            .random = s->random,
+                                            .policy = s->policy,
+                                            .makers = s->makers,
+                                            .n_makers = s->n_makers,
+                                            .disk = s->disk};
+    return authority_own_new(&own, &ret->authority);
+}
+
+void authority_files_close(struct authority_files *f)
+{
+    f->authority = authority_free(f->authority);
+    f->reg = register_free(f->reg);
+    f->pki = pki_free(f->pki);
 }
 
 MUST_USE enum err authority_serial_of(struct slice serial, struct authority_serial *ret)

@@ -40,6 +40,7 @@ struct authority_own {
     struct authority_policy policy; /* with its defaults */
     struct bucket all;
     struct authority_word word;
+    struct pki *newer; /* owned: what setup.pki is since it was read anew; else NULL */
 };
 
 static inline struct authority_own *authority_own_of(struct authority *a)
@@ -52,6 +53,19 @@ MUST_USE enum err authority_own_crl(struct authority_own *a, int64_t now_wall_ms
                                     struct buf *ret_der, int64_t *ret_next_update_wall_ms);
 MUST_USE enum err authority_own_ocsp(struct authority_own *a, struct slice request_der,
                                      int64_t now_wall_ms, struct buf *ret_der);
+
+/* authority_tokens.c: as authority_token_make, _ask, authority_tokens, authority_token_cancel. */
+MUST_USE enum err authority_own_token_make(struct authority *base, const struct authority_claim *c,
+                                           int64_t now_wall_ms, char ret[AUTHORITY_TOKEN_BYTES],
+                                           struct why *why);
+MUST_USE enum err authority_own_token_ask(struct authority *base, struct slice token,
+                                          int64_t now_wall_ms, struct buf *ret_json);
+MUST_USE enum err authority_own_tokens(struct authority *base, int64_t now_wall_ms,
+                                       struct buf *ret_lines);
+MUST_USE enum err authority_own_token_cancel(struct authority *base, struct slice which,
+                                             int64_t now_wall_ms,
+                                             char ret_id[AUTHORITY_TOKEN_ID_BYTES],
+                                             struct why *why);
 
 /* authority_serial_of - ERR_MALFORMED: none, or too long. */
 MUST_USE enum err authority_serial_of(struct slice serial, struct authority_serial *ret);

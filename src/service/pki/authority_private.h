@@ -19,11 +19,20 @@ struct authority_ops {
                      struct buf *ret_der);
     enum err (*enrol)(struct authority *a, struct slice name, const struct digest *spki,
                       int64_t now_wall_ms, struct why *why);
+    enum err (*allow)(struct authority *a, struct slice name, int64_t now_wall_ms, struct why *why);
     enum err (*forget)(struct authority *a, struct slice name, int64_t now_wall_ms);
     enum err (*token_make)(struct authority *a, const struct authority_claim *c,
                            int64_t now_wall_ms, char ret[AUTHORITY_TOKEN_BYTES], struct why *why);
+    enum err (*roll)(struct authority *a, enum authority_roll_step step, int64_t now_wall_ms,
+                     struct why *why);
+    enum err (*host)(struct authority *a, struct slice host, struct why *why);
+    enum err (*reload)(struct authority *a, struct why *why);
     enum err (*token_ask)(struct authority *a, struct slice token, int64_t now_wall_ms,
                           struct buf *ret_json);
+    enum err (*tokens)(struct authority *a, int64_t now_wall_ms, struct buf *ret_lines);
+    enum err (*token_cancel)(struct authority *a, struct slice which, int64_t now_wall_ms,
+                             char ret_id[AUTHORITY_TOKEN_ID_BYTES], struct why *why);
+    bool (*is_operators)(const struct authority *a);
     struct authority *(*free)(struct authority *a);
 };
 

@@ -2,10 +2,11 @@
  * pki - the fortress's own certificate authority: root, intermediate, server and device
  * certificates.
  *
- * Files in DIR/pki, all 0600. Sealed under the keyring's root key, each a private key and its
- * certificates: root.sealed, intermediate.sealed, server.sealed; these alone are trusted. ca.pem
- * (the root) and server.pem (leaf, then intermediate) are copies for people. No private key of the
- * fortress is in the clear on disk, and the root's is not opened while serving.
+ * Files in DIR/pki, all 0600, each a private key and its certificates: server.sealed, under the
+ * keyring's root key, for who serves; root.sealed and intermediate.sealed, under a key derived from
+ * that, for who signs (the signer process). These alone are trusted. ca.pem (the root) and
+ * server.pem (leaf, then intermediate) are copies for people. No private key of the fortress is in
+ * the clear on disk, and the root's is opened for a roll-over alone: root.sealed may be elsewhere.
  */
 #ifndef SERVICE_PKI_PKI_H
 #define SERVICE_PKI_PKI_H
@@ -19,6 +20,7 @@
 #include "base/why.h"
 #include "security/crypto/key.h"
 #include "security/crypto/x509.h"
+#include "service/pki/authority.h"
 
 enum { PKI_FILE_MAX = 64 * 1024, PKI_HOSTS_MAX = 60, PKI_HOST_BYTES = 254 };
 
@@ -50,10 +52,25 @@ void pki_hosts_local(struct pki_hosts *h);
 MUST_USE enum err pki_init(int dir_fd, struct slice root, const struct pki_hosts *hosts,
                            const struct random_source *random, int64_t now_wall_ms);
 
-/* pki_open - ready to sign devices and to serve. disk is the data directory's, borrowed for the
- * call. ERR_NOT_FOUND, ERR_CRYPTO: another key, or a changed file; ERR_MALFORMED; *why says
- * which file. */
+/* pki_open - ready to serve, not to sign. disk is the data directory's, borrowed for the call.
+ * ERR_NOT_FOUND, ERR_CRYPTO: another key, or a changed file; ERR_MALFORMED; *why says which file.
+ */
 MUST_USE enum err pki_open(struct disk *disk, struct slice root, struct pki **ret, struct why *why);
+/* pki_signing_key - what the authority's files and its register are sealed under: for ret, 32
+ * bytes. ERR_CRYPTO. */
+enum { PKI_SIGNING_KEY_BYTES = 32 };
+MUST_USE enum err pki_signing_key(struct slice root, uint8_t ret[PKI_SIGNING_KEY_BYTES]);
+/* pki_open_signing - ready to sign, by the intermediate's key, not to serve. signing_key: of
+ * pki_signing_key. Errors as pki_open. */
+MUST_USE enum err pki_open_signing(struct disk *disk, struct slice signing_key, struct pki **ret,
+                                   struct why *why);
+/* pki_trusted_pem - of pki_open_signing: roots and intermediates that are trusted now; borrowed. */
+struct slice pki_trusted_pem(const struct pki *p);
+/* pki_upgrade - files of a former version, all under `root`, come where they belong; cheap when
+ * there is nothing to do, and can be repeated after a crash. A root.sealed that is not there stays
+ * away. Errors as pki_open. */
+MUST_USE enum err pki_upgrade(struct disk *disk, struct slice root,
+                              const struct random_source *random, struct why *why);
 /* pki_reseal - files of a former version, sealed under the master key, come under another: what is
  * under `root` already stays, so that it can be repeated after a crash. Errors as pki_open. */
 MUST_USE enum err pki_reseal(struct disk *disk, struct slice master, struct slice root,
@@ -73,12 +90,14 @@ struct slice pki_server_key_pem(const struct pki *p);
 int64_t pki_server_not_after(const struct pki *p);
 int64_t pki_server_renew_at(const struct pki *p);
 int64_t pki_issuer_not_after(const struct pki *p);
-/* pki_renew_server - a new key and certificate for the names of the present one and for `more`
- * (NULL: none), saved, then used by the functions above. After an error the old one stays.
- * ERR_LIMIT: over PKI_HOSTS_MAX names. */
-MUST_USE enum err pki_renew_server(struct pki *p, struct disk *disk, struct slice root,
-                                   const struct pki_hosts *more, const struct random_source *random,
-                                   int64_t now_wall_ms);
+/* pki_renew_server - a new key, and a certificate of this authority for the names of the present
+ * one and for `more` (NULL: none), with whoever is trusted now; saved, then used by the functions
+ * above. After an error the old one stays. ERR_LIMIT: over PKI_HOSTS_MAX names; else as
+ * authority_issue_server. */
+MUST_USE enum err pki_renew_server(struct pki *p, struct authority *by, struct disk *disk,
+                                   struct slice root, const struct pki_hosts *more,
+                                   const struct random_source *random, int64_t now_wall_ms,
+                                   struct why *why);
 
 /*
  * The roll-over of the authority, in steps that are an operator's, and between which months may
@@ -90,7 +109,8 @@ MUST_USE enum err pki_renew_server(struct pki *p, struct disk *disk, struct slic
  *            trust only the former root it is shown with that root's signature.
  *   finish   the former authority is trusted no more.
  *
- * A step that was interrupted is done again from its beginning. None is in force before pki_open.
+ * A step that was interrupted is done again from its beginning. Who signs has it in force by
+ * pki_open_signing (authority_reload), who serves by the next pki_renew_server.
  */
 enum pki_roll_stage { PKI_ROLL_NONE, PKI_ROLL_PREPARED, PKI_ROLL_SWITCHED };
 struct pki_roll {
@@ -102,7 +122,7 @@ struct pki_roll {
 struct pki_roll pki_roll_of(const struct pki *p);
 /* pki_save_ca - ca.pem, the copy for people, of the roots as they are now. */
 MUST_USE enum err pki_save_ca(const struct pki *p, struct disk *disk);
-/* seal: what root.sealed and intermediate.sealed open by. ERR_EXISTS: a roll-over is under way;
+/* seal: of pki_signing_key. ERR_EXISTS: a roll-over is under way;
  * ERR_NOT_FOUND: none is, or a file is missing (the root's is needed by prepare and switch); as
  * pki_init and pki_open otherwise, *why in words. */
 MUST_USE enum err pki_roll_prepare(struct disk *disk, struct slice seal,
@@ -129,15 +149,16 @@ struct pki_template {
  *
  * ret_chain_pem  appended: leaf, then intermediate.
  *
+ * p              of pki_open_signing.
+ *
  * ERR_MALFORMED: a name that cannot be encoded; ERR_CRYPTO, ERR_NOMEM.
  */
 MUST_USE enum err pki_sign(const struct pki *p, const struct pki_template *t,
                            const struct random_source *random, int64_t now_wall_ms,
                            struct x509 **ret, struct buf *ret_chain_pem);
 /* pki_set_url - certificates that are made from now on say where peers hear of revocation
- * (x509_order.status_url); NULL or empty: nowhere. pki_url - "" without one. */
+ * (x509_order.status_url); NULL or empty: nowhere. p is of pki_open_signing. */
 void pki_set_url(struct pki *p, const char *url);
-const char *pki_url(const struct pki *p);
 /* pki_server - the certificate that the server shows. */
 const struct x509 *pki_server(const struct pki *p);
 

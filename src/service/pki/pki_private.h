@@ -12,10 +12,15 @@
 #define PKI_FILE_SWITCHED     "pki/switched"           /* when, in milliseconds; likewise */
 #define PKI_FILE_INTERMEDIATE "pki/intermediate.sealed"
 #define PKI_FILE_CA_COPY      "pki/ca.pem"
+#define PKI_FILE_SERVER       "pki/server.sealed"
+#define PKI_FILE_SERVER_COPY  "pki/server.pem"
 
 #define PKI_PURPOSE_ROOT         "pki root" /* of all three */
 #define PKI_PURPOSE_INTERMEDIATE "pki intermediate"
+#define PKI_PURPOSE_SERVER       "pki server"
 
+/* Of pki_open: without intermediate_key; intermediate is the one that is shown. Of
+ * pki_open_signing: without the server's. */
 struct pki {
     struct buf ca_pem, roots_pem, server_pem, server_key_pem;
     struct buf shown_pem; /* the intermediate as it is shown to peers */
@@ -65,6 +70,34 @@ void pki_authority_name(const char *kind, const struct random_source *random,
                         char ret[PKI_AUTHORITY_NAME_BYTES]);
 /* pki_is_root - it signed itself. */
 bool pki_is_root(const struct x509 *x);
+/* pki_make_chain - a leaf and the intermediate behind it: what a peer must be shown; appended. */
+MUST_USE enum err pki_make_chain(const struct x509 *leaf, struct slice intermediate_pem,
+                                 struct buf *ret);
+/* pki_save_server - the server's key, its chain, and behind that who is trusted: all that who
+ * serves needs. */
+MUST_USE enum err pki_save_server(struct disk *disk, struct slice root,
+                                  const struct random_source *random, struct slice key_pem,
+                                  struct slice chain_pem, struct slice trusted_pem);
+/* pki_switched_at - when the present intermediate took over; began: its own beginning, in whole
+ * seconds. */
+int64_t pki_switched_at(struct disk *disk, int64_t began);
+
+/* Alternative names, each once; those of hosts borrow from the struct. */
+struct pki_sans {
+    size_t n;
+    struct x509_san san[PKI_HOSTS_MAX];
+    struct pki_address addresses[PKI_HOSTS_MAX];
+};
+MUST_USE enum err pki_sans_add(struct pki_sans *s, const struct x509_san *san);
+/* pki_sans_add_hosts - hosts outlives s, which takes the names of one call. */
+MUST_USE enum err pki_sans_add_hosts(struct pki_sans *s, const struct pki_hosts *hosts);
+struct slice pki_server_common_name(struct slice host);
+
+struct pki_signing_key {
+    uint8_t bytes[PKI_SIGNING_KEY_BYTES];
+};
+void pki_signing_key_wipe(struct pki_signing_key *k);
+
 /* pki_began - when it was made; its validity begins an hour earlier. */
 int64_t pki_began(const struct x509 *x);
 

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "service/pki/pki_private.h"
+#include "service/pki/revocation.h"
 
 /* One authority as its file has it. */
 struct holder {
@@ -159,6 +160,8 @@ enum err pki_roll_switch(struct disk *disk, struct slice seal, const struct rand
         TRY(pki_make_intermediate(key, name, former_root.cert, former_root.key, random, now_wall_ms,
                                   &cross));
     }
+    TRY(revocation_found(disk, root.cert, root.key, now_wall_ms,
+                         x509_info(made)->not_after_wall_ms));
     TRY(list_trusted(made, cross, &root, &former_root, &former, &certs));
     TRY(save_time(disk, now_wall_ms));
     TRY(pki_save_authority(disk, PKI_FILE_INTERMEDIATE, seal, PKI_PURPOSE_INTERMEDIATE, random, key,

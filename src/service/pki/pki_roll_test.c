@@ -10,18 +10,21 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "service/pki/authority_own.h"
 #include "service/pki/pki_private.h"
 
 #define DAY_MS INT64_C(86400000)
 static const int64_t now = INT64_C(1795000000123);
-static const uint8_t seal_bytes[32] = "the sealing key of this test, 32";
-static const struct slice seal = {seal_bytes, sizeof seal_bytes};
+static const uint8_t root_key_bytes[32] = "the keyring's root of this test.";
+static const struct slice root_key = {root_key_bytes, sizeof root_key_bytes};
 
 struct place {
     char dir[40];
     int fd;
     struct disk *disk;
     struct random_source random;
+    uint8_t seal[PKI_SIGNING_KEY_BYTES];
+    struct authority_files signer;
     struct buf root_before, device_before; /* what a client of before trusts; one's chain */
 };
 
@@ -33,21 +36,29 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return remove(path);
 }
 
+static struct slice seal_of(const struct place *p)
+{
+    return slice_of(p->seal, sizeof p->seal);
+}
+
 static struct pki *reopened(const struct place *p)
 {
     struct pki *pki = NULL;
     struct why why = {""};
-    assert_int_equal(pki_open(p->disk, seal, &pki, &why), OK);
+    assert_int_equal(pki_open(p->disk, root_key, &pki, &why), OK);
     return pki;
 }
 
-static void issue(const struct place *p, const struct pki *pki, const char *name, struct buf *ret)
+static void issue(const struct place *p, const char *name, struct buf *ret)
 {
     AUTO(key_autofree) struct key *key = NULL;
     AUTO(x509_autofree) struct x509 *x = NULL;
+    AUTO(pki_autofree) struct pki *pki = NULL;
+    struct why why = {""};
     char uri[64];
     (void)snprintf(uri, sizeof uri, "urn:sallyport:device:%s", name);
     struct x509_san san = {X509_SAN_URI, slice_text(uri)};
+    assert_int_equal(pki_open_signing(p->disk, seal_of(p), &pki, &why), OK);
     assert_int_equal(key_generate(&key), OK);
     struct pki_template t = {.kind = X509_KIND_CLIENT,
                              .common_name = slice_text(name),
@@ -55,6 +66,32 @@ static void issue(const struct place *p, const struct pki *pki, const char *name
                              .n_sans = 1,
                              .subject = key};
     assert_int_equal(pki_sign(pki, &t, &p->random, now, &x, ret), OK);
+}
+
+/* Who signs reads its files anew, and then who serves asks for a certificate. */
+static void follow(struct place *p)
+{
+    struct why why = {""};
+    AUTO(pki_autofree) struct pki *pki = reopened(p);
+    assert_int_equal(authority_reload(p->signer.authority, &why), OK);
+    assert_int_equal(
+        pki_renew_server(pki, p->signer.authority, p->disk, root_key, NULL, &p->random, now, &why),
+        OK);
+}
+
+static void open_signer(struct place *p)
+{
+    struct why why = {""};
+    AUTO(pki_autofree) struct pki *pki = reopened(p);
+    AUTO(pki_register_autofree) struct pki_register *r = NULL;
+    const struct x509_info *i = x509_info(pki_server(pki));
+    const struct register_founding f = {.hosts = i->sans, .n_hosts = i->n_sans};
+    const struct register_setup reg = {
+        .disk = p->disk, .seal = seal_of(p), .random = p->random, .now_wall_ms = now};
+    const struct authority_files_setup files = {
+        .disk = p->disk, .signing_key = seal_of(p), .random = p->random, .now_wall_ms = now};
+    assert_int_equal(register_create(&reg, &f, &r), OK);
+    assert_int_equal(authority_files_open(&files, &p->signer, &why), OK);
 }
 
 static int setup(void **state)
@@ -67,10 +104,12 @@ static int setup(void **state)
     assert_int_equal(disk_system(dup(p->fd), &p->disk), OK);
     p->random = random_system();
     assert_int_equal(pki_hosts_add(&hosts, slice_text("broker.example")), OK);
-    assert_int_equal(pki_init(p->fd, seal, &hosts, &p->random, now - DAY_MS), OK);
+    assert_int_equal(pki_init(p->fd, root_key, &hosts, &p->random, now - DAY_MS), OK);
+    assert_int_equal(pki_signing_key(root_key, p->seal), OK);
+    open_signer(p);
     AUTO(pki_autofree) struct pki *pki = reopened(p);
     assert_int_equal(buf_append(&p->root_before, pki_roots_pem(pki), PKI_FILE_MAX), OK);
-    issue(p, pki, "of-before", &p->device_before);
+    issue(p, "of-before", &p->device_before);
     *state = p;
     return 0;
 }
@@ -78,6 +117,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct place *p = *state;
+    authority_files_close(&p->signer);
     buf_done(&p->root_before);
     buf_done(&p->device_before);
     p->disk = p->disk->ops->free(p->disk);
@@ -112,9 +152,8 @@ static size_t n_certificates(struct slice pem)
 static void switch_and_renew(struct place *p)
 {
     struct why why = {""};
-    assert_int_equal(pki_roll_switch(p->disk, seal, &p->random, now, &why), OK);
-    AUTO(pki_autofree) struct pki *pki = reopened(p);
-    assert_int_equal(pki_renew_server(pki, p->disk, seal, NULL, &p->random, now), OK);
+    assert_int_equal(pki_roll_switch(p->disk, seal_of(p), &p->random, now, &why), OK);
+    follow(p);
 }
 
 static void everybody_is_let_in_until_the_end(void **state)
@@ -125,7 +164,8 @@ static void everybody_is_let_in_until_the_end(void **state)
     AUTO(buf_done) struct buf both_roots = {0};
     AUTO(buf_done) struct buf new_root = {0};
 
-    assert_int_equal(pki_roll_prepare(p->disk, seal, &p->random, now, &why), OK);
+    assert_int_equal(pki_roll_prepare(p->disk, seal_of(p), &p->random, now, &why), OK);
+    follow(p);
     AUTO(pki_autofree) struct pki *prepared = reopened(p);
     assert_int_equal(pki_roll_of(prepared).stage, PKI_ROLL_PREPARED);
     assert_true(pki_roll_of(prepared).is_root);
@@ -136,7 +176,7 @@ static void everybody_is_let_in_until_the_end(void **state)
     assert_int_equal(
         buf_append(&new_root, slice_from(pki_roots_pem(prepared), p->root_before.n), PKI_FILE_MAX),
         OK);
-    assert_int_equal(pki_roll_prepare(p->disk, seal, &p->random, now, &why), ERR_EXISTS);
+    assert_int_equal(pki_roll_prepare(p->disk, seal_of(p), &p->random, now, &why), ERR_EXISTS);
 
     switch_and_renew(p);
     AUTO(pki_autofree) struct pki *switched = reopened(p);
@@ -145,7 +185,7 @@ static void everybody_is_let_in_until_the_end(void **state)
     assert_true(roll.is_root);
     assert_int_equal(roll.switched_at_wall_ms, now);
     assert_int_equal(roll.prepared_at_wall_ms, now - now % 1000);
-    issue(p, switched, "of-now", &device);
+    issue(p, "of-now", &device);
     /* clients of before, and with a bundle of meanwhile: both verify the server */
     struct slice server = pki_server_chain_pem(switched);
     assert_int_equal(verify(server, buf_slice(&p->root_before), X509_KIND_SERVER), OK);
@@ -156,12 +196,12 @@ static void everybody_is_let_in_until_the_end(void **state)
     struct slice trust = pki_ca_pem(switched);
     assert_int_equal(verify(buf_slice(&p->device_before), trust, X509_KIND_CLIENT), OK);
     assert_int_equal(verify(buf_slice(&device), trust, X509_KIND_CLIENT), OK);
-    assert_int_equal(pki_roll_switch(p->disk, seal, &p->random, now, &why), ERR_EXISTS);
-    assert_int_equal(pki_roll_prepare(p->disk, seal, &p->random, now, &why), ERR_EXISTS);
+    assert_int_equal(pki_roll_switch(p->disk, seal_of(p), &p->random, now, &why), ERR_EXISTS);
+    assert_int_equal(pki_roll_prepare(p->disk, seal_of(p), &p->random, now, &why), ERR_EXISTS);
 
-    assert_int_equal(pki_roll_finish(p->disk, seal, &p->random, &why), OK);
+    assert_int_equal(pki_roll_finish(p->disk, seal_of(p), &p->random, &why), OK);
+    follow(p);
     AUTO(pki_autofree) struct pki *last = reopened(p);
-    assert_int_equal(pki_renew_server(last, p->disk, seal, NULL, &p->random, now), OK);
     assert_int_equal(pki_roll_of(last).stage, PKI_ROLL_NONE);
     assert_true(slice_equal(pki_roots_pem(last), buf_slice(&new_root)));
     server = pki_server_chain_pem(last);
@@ -173,8 +213,9 @@ static void everybody_is_let_in_until_the_end(void **state)
     assert_int_equal(verify(buf_slice(&device), trust, X509_KIND_CLIENT), OK);
     assert_int_equal(faccessat(p->fd, PKI_FILE_FORMER_ROOT, F_OK, 0), -1);
     assert_int_equal(faccessat(p->fd, PKI_FILE_NEXT_ROOT, F_OK, 0), -1);
-    assert_int_equal(pki_roll_finish(p->disk, seal, &p->random, &why), ERR_NOT_FOUND);
-    assert_int_equal(pki_roll_prepare(p->disk, seal, &p->random, now, &why), OK); /* the next one */
+    assert_int_equal(pki_roll_finish(p->disk, seal_of(p), &p->random, &why), ERR_NOT_FOUND);
+    assert_int_equal(pki_roll_prepare(p->disk, seal_of(p), &p->random, now, &why),
+                     OK); /* the next one */
 }
 
 static void the_intermediate_alone(void **state)
@@ -196,7 +237,8 @@ static void the_intermediate_alone(void **state)
         verify(pki_server_chain_pem(switched), buf_slice(&p->root_before), X509_KIND_SERVER), OK);
     assert_int_equal(verify(buf_slice(&p->device_before), pki_ca_pem(switched), X509_KIND_CLIENT),
                      OK);
-    assert_int_equal(pki_roll_finish(p->disk, seal, &p->random, &why), OK);
+    assert_int_equal(pki_roll_finish(p->disk, seal_of(p), &p->random, &why), OK);
+    follow(p);
     AUTO(pki_autofree) struct pki *last = reopened(p);
     /* its chain shows the former intermediate, whose root is trusted: it is let in by its chain */
     struct slice leaf = buf_slice(&p->device_before);
@@ -221,7 +263,7 @@ static void an_interrupted_switch_is_done_again(void **state)
     AUTO(buf_done) struct buf intermediate = {0};
     AUTO(buf_done) struct buf root = {0};
     AUTO(buf_done) struct buf next = {0};
-    assert_int_equal(pki_roll_prepare(p->disk, seal, &p->random, now, &why), OK);
+    assert_int_equal(pki_roll_prepare(p->disk, seal_of(p), &p->random, now, &why), OK);
     copy_file(p, PKI_FILE_INTERMEDIATE, &intermediate);
     copy_file(p, PKI_FILE_ROOT, &root);
     copy_file(p, PKI_FILE_NEXT_ROOT, &next);
@@ -235,6 +277,7 @@ static void an_interrupted_switch_is_done_again(void **state)
         if (written < 2) {
             assert_int_equal(disk_save(p->disk, PKI_FILE_ROOT, buf_slice(&root)), OK);
         }
+        follow(p);
         AUTO(pki_autofree) struct pki *pki = reopened(p);
         assert_int_equal(verify(buf_slice(&p->device_before), pki_ca_pem(pki), X509_KIND_CLIENT),
                          OK);
@@ -247,7 +290,8 @@ static void an_interrupted_switch_is_done_again(void **state)
         }
         assert_int_equal(pki_roll_of(pki).stage, PKI_ROLL_PREPARED);
     }
-    assert_int_equal(pki_roll_finish(p->disk, seal, &p->random, &why), OK);
+    assert_int_equal(pki_roll_finish(p->disk, seal_of(p), &p->random, &why), OK);
+    follow(p);
     AUTO(pki_autofree) struct pki *last = reopened(p);
     assert_int_equal(pki_roll_of(last).stage, PKI_ROLL_NONE);
     assert_int_equal(n_certificates(pki_roots_pem(last)), 1);
@@ -258,12 +302,12 @@ static void without_the_roots_file(void **state)
     struct place *p = *state;
     struct why why = {""};
     assert_int_equal(p->disk->ops->remove(p->disk, PKI_FILE_ROOT), OK);
-    AUTO(pki_autofree) struct pki *pki = reopened(p); /* it signs and serves without */
     AUTO(buf_done) struct buf device = {0};
-    issue(p, pki, "still", &device);
-    assert_int_equal(pki_roll_prepare(p->disk, seal, &p->random, now, &why), ERR_NOT_FOUND);
+    issue(p, "still", &device); /* it signs and serves without */
+    follow(p);
+    assert_int_equal(pki_roll_prepare(p->disk, seal_of(p), &p->random, now, &why), ERR_NOT_FOUND);
     assert_non_null(strstr(why.text, "put the root's file back"));
-    assert_int_equal(pki_roll_switch(p->disk, seal, &p->random, now, &why), ERR_NOT_FOUND);
+    assert_int_equal(pki_roll_switch(p->disk, seal_of(p), &p->random, now, &why), ERR_NOT_FOUND);
     AUTO(pki_autofree) struct pki *same = reopened(p);
     assert_int_equal(pki_roll_of(same).stage, PKI_ROLL_NONE);
 }

@@ -9,9 +9,10 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "security/crypto/x509.h"
+#include "security/crypto/sealed.h"
 #include "security/identity/identity.h"
-#include "service/pki/pki.h"
+#include "service/pki/authority_own.h"
+#include "service/pki/pki_private.h"
 
 #define DAY_MS INT64_C(86400000)
 static const int64_t now = INT64_C(1795000000000);
@@ -101,6 +102,26 @@ static void files(void **state)
     assert_int_equal(pki_init(p->fd, p->master, &p->hosts, &p->random, now), ERR_EXISTS);
 }
 
+static void open_signing(const struct place *p, const struct pki *pki, struct authority_files *ret)
+{
+    struct why why = {""};
+    uint8_t key[PKI_SIGNING_KEY_BYTES];
+    const struct x509_info *i = x509_info(pki_server(pki));
+    const struct register_founding f = {.hosts = i->sans, .n_hosts = i->n_sans};
+    AUTO(pki_register_autofree) struct pki_register *r = NULL;
+    assert_int_equal(pki_signing_key(p->master, key), OK);
+    const struct register_setup reg = {.disk = p->disk,
+                                       .seal = slice_of(key, sizeof key),
+                                       .random = p->random,
+                                       .now_wall_ms = now};
+    assert_int_equal(register_create(&reg, &f, &r), OK);
+    const struct authority_files_setup files = {.disk = p->disk,
+                                                .signing_key = slice_of(key, sizeof key),
+                                                .random = p->random,
+                                                .now_wall_ms = now};
+    assert_int_equal(authority_files_open(&files, ret, &why), OK);
+}
+
 static void server(void **state)
 {
     struct place *p = *state;
@@ -123,7 +144,11 @@ static void server(void **state)
 
     /* renewed: same names, new key, survives a restart */
     const int64_t later = now + 60 * DAY_MS;
-    assert_int_equal(pki_renew_server(pki, p->disk, p->master, NULL, &p->random, later), OK);
+    AUTO(authority_files_close) struct authority_files signing = {.pki = NULL};
+    open_signing(p, pki, &signing);
+    assert_int_equal(
+        pki_renew_server(pki, signing.authority, p->disk, p->master, NULL, &p->random, later, &why),
+        OK);
     verifies(pki, pki_server_chain_pem(pki), X509_KIND_SERVER, now + 91 * DAY_MS, OK);
     assert_in_range(pki_server_renew_at(pki) - later, 59 * DAY_MS, 60 * DAY_MS);
     assert_true(pki_issuer_not_after(pki) > now + 1825 * DAY_MS);
@@ -142,17 +167,52 @@ static void server(void **state)
     assert_true(slice_equal(pki_ca_pem(pki), pki_ca_pem(again)));
 }
 
+/* Who serves opens no key that signs, and who signs none that serves; the root's is nobody's. */
+static void each_its_own(void **state)
+{
+    struct place *p = *state;
+    struct why why = {""};
+    uint8_t key[PKI_SIGNING_KEY_BYTES];
+    AUTO(pki_autofree) struct pki *serving = NULL;
+    AUTO(pki_autofree) struct pki *signing = NULL;
+    struct pki *none = NULL;
+    assert_int_equal(pki_signing_key(p->master, key), OK);
+    struct slice signing_key = slice_of(key, sizeof key);
+    assert_int_equal(pki_open(p->disk, signing_key, &none, &why), ERR_CRYPTO);
+    assert_int_equal(pki_open_signing(p->disk, p->master, &none, &why), ERR_CRYPTO);
+    assert_int_equal(p->disk->ops->remove(p->disk, "pki/root.sealed"), OK);
+    assert_int_equal(pki_upgrade(p->disk, p->master, &p->random, &why), OK);
+    assert_int_equal(pki_open(p->disk, p->master, &serving, &why), OK);
+    assert_int_equal(pki_open_signing(p->disk, signing_key, &signing, &why), OK);
+    assert_null(serving->intermediate_key);
+    assert_true(slice_equal(pki_ca_pem(serving), pki_ca_pem(signing)));
+}
+
+static enum err renewed(struct place *p, struct pki *pki, struct authority *by,
+                        const struct pki_hosts *more)
+{
+    struct why why = {""};
+    return pki_renew_server(pki, by, p->disk, p->master, more, &p->random, now, &why);
+}
+
+/* Names are the operator's to give: the authority refuses what the register does not have. */
 static void more_names(void **state)
 {
     struct place *p = *state;
     struct why why = {""};
     struct pki_hosts more = {.n = 0};
     AUTO(pki_autofree) struct pki *pki = NULL;
+    AUTO(authority_files_close) struct authority_files signing = {.pki = NULL};
     assert_int_equal(pki_open(p->disk, p->master, &pki, &why), OK);
+    open_signing(p, pki, &signing);
     assert_int_equal(pki_hosts_add(&more, slice_text("192.0.2.7")), OK); /* it has it */
     assert_int_equal(pki_hosts_add(&more, slice_text("192.0.2.8")), OK);
     assert_int_equal(pki_hosts_add(&more, slice_text("gate.example")), OK);
-    assert_int_equal(pki_renew_server(pki, p->disk, p->master, &more, &p->random, now), OK);
+    assert_int_equal(renewed(p, pki, signing.authority, &more), ERR_DENIED);
+    for (size_t i = 0; i < more.n; i++) {
+        assert_int_equal(authority_host(signing.authority, slice_text(more.host[i]), &why), OK);
+    }
+    assert_int_equal(renewed(p, pki, signing.authority, &more), OK);
     AUTO(x509_autofree) struct x509 *five = leaf_of(pki_server_chain_pem(pki));
     const struct x509_info *i = x509_info(five);
     assert_int_equal(i->n_sans, 5);
@@ -160,13 +220,15 @@ static void more_names(void **state)
     assert_true(slice_is(i->sans[4].value, "gate.example"));
     for (more.n = 0; more.n < PKI_HOSTS_MAX - 5; more.n++) {
         (void)snprintf(more.host[more.n], PKI_HOST_BYTES, "h%zu.example", more.n);
+        assert_int_equal(authority_host(signing.authority, slice_text(more.host[more.n]), &why),
+                         OK);
     }
-    assert_int_equal(pki_renew_server(pki, p->disk, p->master, &more, &p->random, now), OK);
+    assert_int_equal(renewed(p, pki, signing.authority, &more), OK);
     AUTO(x509_autofree) struct x509 *full = leaf_of(pki_server_chain_pem(pki));
     assert_int_equal(x509_info(full)->n_sans, PKI_HOSTS_MAX);
     more.n = 1;
     (void)snprintf(more.host[0], PKI_HOST_BYTES, "one.too.many");
-    assert_int_equal(pki_renew_server(pki, p->disk, p->master, &more, &p->random, now), ERR_LIMIT);
+    assert_int_equal(renewed(p, pki, signing.authority, &more), ERR_LIMIT);
     AUTO(x509_autofree) struct x509 *same = leaf_of(pki_server_chain_pem(pki));
     assert_memory_equal(&x509_info(same)->spki, &x509_info(full)->spki, sizeof(struct digest));
 }
@@ -174,21 +236,19 @@ static void more_names(void **state)
 static void tampered(void **state)
 {
     struct place *p = *state;
-    static const char *const names[] = {"pki/intermediate.sealed", "pki/server.sealed"};
+    const char *const path = "pki/server.sealed";
     const uint8_t other[32] = "another master key";
     struct why why = {""};
     struct pki *pki = NULL;
     assert_int_equal(pki_open(p->disk, slice_of(other, sizeof other), &pki, &why), ERR_CRYPTO);
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        AUTO(buf_done) struct buf file = {0};
-        assert_int_equal(disk_load(p->disk, names[i], PKI_FILE_MAX * 2, &file), OK);
-        file.p[file.n / 2] ^= 1;
-        assert_int_equal(disk_save(p->disk, names[i], buf_slice(&file)), OK);
-        assert_int_equal(pki_open(p->disk, p->master, &pki, &why), ERR_CRYPTO);
-        assert_non_null(strstr(why.text, names[i]));
-        file.p[file.n / 2] ^= 1;
-        assert_int_equal(disk_save(p->disk, names[i], buf_slice(&file)), OK);
-    }
+    AUTO(buf_done) struct buf file = {0};
+    assert_int_equal(disk_load(p->disk, path, PKI_FILE_MAX * 2, &file), OK);
+    file.p[file.n / 2] ^= 1;
+    assert_int_equal(disk_save(p->disk, path, buf_slice(&file)), OK);
+    assert_int_equal(pki_open(p->disk, p->master, &pki, &why), ERR_CRYPTO);
+    assert_non_null(strstr(why.text, path));
+    file.p[file.n / 2] ^= 1;
+    assert_int_equal(disk_save(p->disk, path, buf_slice(&file)), OK);
     /* one sealed file in the place of another */
     AUTO(buf_done) struct buf server = {0};
     AUTO(buf_done) struct buf root = {0};
@@ -253,23 +313,78 @@ static void hosts(void **state)
     assert_int_equal(pki_hosts_add(&h, slice_text("one.more")), ERR_LIMIT);
 }
 
-/* Also when it was cut short behind any of its files. */
-static void test_reseal(void **state)
+/* Opens a file under one key and seals its first n certificates under another. */
+static void seal_again(const struct place *p, const char *path, const char *purpose,
+                       struct slice from, struct slice to, size_t n)
+{
+    static const char end[] = "-----END CERTIFICATE-----\n";
+    AUTO(buf_done) struct buf file = {0};
+    AUTO(buf_done) struct buf sealed = {0};
+    AUTO(buf_wipe) struct buf plain = {0};
+    assert_int_equal(disk_load(p->disk, path, PKI_FILE_MAX * 2, &file), OK);
+    assert_int_equal(sealed_open(from, purpose, buf_slice(&file), &plain), OK);
+    struct slice rest = buf_slice(&plain);
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *at = memmem(rest.p, rest.n, end, sizeof end - 1);
+        assert_non_null(at);
+        rest = slice_from(rest, (size_t)(at - rest.p) + sizeof end - 1);
+    }
+    assert_int_equal(sealed_make(to, purpose, &p->random,
+                                 slice_head(buf_slice(&plain), plain.n - rest.n), PKI_FILE_MAX * 2,
+                                 &sealed),
+                     OK);
+    assert_int_equal(disk_save(p->disk, path, buf_slice(&sealed)), OK);
+}
+
+/* As a former version left it: all under one key, the server's file without the root. */
+static void make_former(const struct place *p, struct slice under)
+{
+    uint8_t key[PKI_SIGNING_KEY_BYTES];
+    assert_int_equal(pki_signing_key(p->master, key), OK);
+    struct slice signing = slice_of(key, sizeof key);
+    seal_again(p, "pki/root.sealed", "pki root", signing, under, 1);
+    seal_again(p, "pki/intermediate.sealed", "pki intermediate", signing, under, 2);
+    seal_again(p, "pki/server.sealed", "pki server", p->master, under, 2);
+}
+
+/* The two former versions, each cut short behind any of its files. */
+static void former_versions(void **state)
 {
     const struct place *p = *state;
+    static const char *const files[] = {"pki/root.sealed", "pki/intermediate.sealed",
+                                        "pki/server.sealed"};
     static const uint8_t root_bytes[32] = "the root key of this keyring, 32";
     struct slice root = slice_of(root_bytes, sizeof root_bytes);
     struct why why = {{0}};
+    uint8_t key[PKI_SIGNING_KEY_BYTES];
+    struct buf old[COUNT_OF(files)] = {{0}};
+    assert_int_equal(pki_signing_key(root, key), OK);
+    make_former(p, p->master);
     AUTO(buf_done) struct buf server = {0};
-    AUTO(pki_autofree) struct pki *pki = NULL;
     assert_int_equal(disk_load(p->disk, "pki/server.sealed", PKI_FILE_MAX, &server), OK);
     assert_int_equal(pki_reseal(p->disk, p->master, root, &p->random, &why), OK);
     assert_int_equal(disk_save(p->disk, "pki/server.sealed", buf_slice(&server)), OK);
-    assert_int_equal(pki_open(p->disk, root, &pki, &why), ERR_CRYPTO);
     assert_int_equal(pki_reseal(p->disk, p->master, root, &p->random, &why), OK);
     assert_int_equal(pki_reseal(p->disk, p->master, root, &p->random, &why), OK);
-    assert_int_equal(pki_open(p->disk, p->master, &pki, &why), ERR_CRYPTO);
-    assert_int_equal(pki_open(p->disk, root, &pki, &why), OK);
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        assert_int_equal(disk_load(p->disk, files[i], PKI_FILE_MAX, &old[i]), OK);
+    }
+    struct pki *none = NULL;
+    assert_int_equal(pki_open(p->disk, root, &none, &why), ERR_MALFORMED);
+    for (size_t cut = 0; cut <= COUNT_OF(files); cut++) {
+        assert_int_equal(pki_upgrade(p->disk, root, &p->random, &why), OK);
+        AUTO(pki_autofree) struct pki *serving = NULL;
+        AUTO(pki_autofree) struct pki *signing = NULL;
+        assert_int_equal(pki_open(p->disk, root, &serving, &why), OK);
+        assert_int_equal(pki_open_signing(p->disk, slice_of(key, sizeof key), &signing, &why), OK);
+        verifies(serving, pki_server_chain_pem(serving), X509_KIND_SERVER, now, OK);
+        for (size_t i = cut; i < COUNT_OF(files); i++) { /* as if it had not come so far */
+            assert_int_equal(disk_save(p->disk, files[i], buf_slice(&old[i])), OK);
+        }
+    }
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        buf_done(&old[i]);
+    }
 }
 
 int main(void)
@@ -277,10 +392,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(files, setup, teardown),
         cmocka_unit_test_setup_teardown(server, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_its_own, setup, teardown),
         cmocka_unit_test_setup_teardown(more_names, setup, teardown),
         cmocka_unit_test_setup_teardown(tampered, setup, teardown),
         cmocka_unit_test(hosts),
-        cmocka_unit_test_setup_teardown(test_reseal, setup, teardown),
+        cmocka_unit_test_setup_teardown(former_versions, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

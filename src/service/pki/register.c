@@ -71,30 +71,26 @@ struct pki_register *register_free(struct pki_register *r)
     return NULL;
 }
 
-static enum err new_register(const struct register_setup *s, struct pki_register **ret)
+void register_maps_init(struct pki_register *r)
 {
-    AUTO(pki_register_autofree) struct pki_register *r = mem_zalloc(sizeof *r);
-    if (r == NULL) {
-        return ERR_NOMEM;
-    }
-    r->disk = s->disk;
-    r->random = s->random;
-    r->now_wall_ms = s->now_wall_ms;
     struct siphash_key key = {random_u64(&r->random), random_u64(&r->random)};
     map_init(&r->names, &key, key_of_name);
     map_init(&r->issued, &key, key_of_issued);
     map_init(&r->keys, &key, key_of_spki);
     map_init(&r->tokens, &key, key_of_token);
-    r->block = mem_alloc(REGISTER_BLOCK_HEAD_BYTES + REGISTER_BLOCK_MAX + AEAD_TAG_BYTES);
-    if (r->block == NULL) {
-        return ERR_NOMEM;
-    }
-    TRY(secret_new(s->seal, &r->seal));
-    *ret = TAKE(r);
-    return OK;
 }
 
 /* ---- asking ---- */
+
+int64_t register_latest(const struct pki_register *r)
+{
+    return r->now_wall_ms;
+}
+
+struct slice register_seal(const struct pki_register *r)
+{
+    return secret_bytes(r->seal);
+}
 
 int64_t register_born(const struct pki_register *r)
 {
@@ -176,6 +172,7 @@ struct register_entry register_entry_of_name(const struct register_name *n)
                                    .state = (uint8_t)n->state,
                                    .reason = n->reason,
                                    .is_migrated = n->is_migrated,
+                                   .is_open = n->is_open,
                                    .at_wall_ms = n->since_wall_ms,
                                    .has_spki = n->has_spki,
                                    .spki = n->spki};
@@ -208,9 +205,8 @@ struct register_entry register_entry_of_token(const struct register_token *t)
 
 /* ---- into memory and out of it ---- */
 
-/* The name, made when it is new: forgotten until a record says otherwise. */
-static enum err name_of(struct pki_register *r, struct slice text, struct register_name **ret,
-                        bool *ret_new)
+MUST_USE enum err register_name_of(struct pki_register *r, struct slice text,
+                                   struct register_name **ret, bool *ret_new)
 {
     struct register_name *n = register_name_find(r, text);
     *ret_new = n == NULL;
@@ -241,13 +237,13 @@ static void name_take_out(struct pki_register *r, struct register_name *n)
     mem_free(n);
 }
 
-/* What a record says of a name; the certificates of one that is not enrolled end with it. */
-static void name_set(struct pki_register *r, struct register_name *n,
-                     const struct register_entry *e)
+void register_name_set(struct pki_register *r, struct register_name *n,
+                       const struct register_entry *e)
 {
     n->state = (enum register_state)e->state;
     n->reason = e->reason;
     n->is_migrated = e->is_migrated;
+    n->is_open = e->is_open;
     n->since_wall_ms = e->at_wall_ms;
     n->has_spki = e->has_spki;
     n->spki = e->spki;
@@ -266,8 +262,9 @@ static struct register_issued **issued_of(struct pki_register *r, struct registe
     return n != NULL ? &n->issued : &r->servers;
 }
 
-static enum err issued_put_in(struct pki_register *r, struct register_name *n,
-                              const struct register_entry *e, struct register_issued **ret)
+MUST_USE enum err register_issued_put_in(struct pki_register *r, struct register_name *n,
+                                         const struct register_entry *e,
+                                         struct register_issued **ret)
 {
     struct register_issued *i = mem_zalloc(sizeof *i);
     if (i == NULL) {
@@ -315,8 +312,8 @@ static void issued_take_out(struct pki_register *r, struct register_issued *i)
     mem_free(i);
 }
 
-static enum err token_put_in(struct pki_register *r, const struct register_entry *e,
-                             struct register_token **ret)
+MUST_USE enum err register_token_put_in(struct pki_register *r, const struct register_entry *e,
+                                        struct register_token **ret)
 {
     struct register_token *t = mem_zalloc(sizeof *t);
     char *attrs = t != NULL ? mem_zalloc(e->attrs_json.n + 1) : NULL;
@@ -346,164 +343,6 @@ static void token_take_out(struct pki_register *r, struct register_token *t)
 {
     (void)map_remove(&r->tokens, key_of_token(t));
     token_free(t);
-}
-
-/* ---- opening ---- */
-
-static enum err take_born(struct pki_register *r, const struct register_entry *e)
-{
-    r->born_wall_ms = e->at_wall_ms;
-    r->token_key = e->spki;
-    return OK;
-}
-
-static enum err take_hosts(struct pki_register *r, const struct register_entry *e)
-{
-    r->n_hosts = e->n_hosts;
-    for (size_t i = 0; i < e->n_hosts; i++) {
-        r->hosts[i].kind = e->hosts[i].kind;
-        r->hosts[i].n = (uint8_t)e->hosts[i].value.n;
-        slice_copy(r->hosts[i].bytes, e->hosts[i].value);
-    }
-    return OK;
-}
-
-static enum err take_name(struct pki_register *r, const struct register_entry *e)
-{
-    struct register_name *n = NULL;
-    bool is_new = false;
-    TRY(name_of(r, e->name, &n, &is_new));
-    name_set(r, n, e);
-    return OK;
-}
-
-static enum err take_issued(struct pki_register *r, const struct register_entry *e)
-{
-    struct register_name *n = NULL;
-    struct register_issued *i = NULL;
-    bool is_new = false;
-    if (e->not_after_wall_ms + REGISTER_KEEP_MS < r->now_wall_ms) {
-        return OK;
-    }
-    if (e->name.n > 0) {
-        TRY(name_of(r, e->name, &n, &is_new));
-    }
-    return issued_put_in(r, n, e, &i);
-}
-
-static enum err take_revoked(struct pki_register *r, const struct register_entry *e)
-{
-    struct register_issued *i = register_issued_find(r, &e->serial);
-    if (i != NULL && i->revoked_wall_ms == 0) {
-        i->revoked_wall_ms = e->at_wall_ms;
-        i->reason = e->reason;
-    }
-    return OK;
-}
-
-static enum err take_token(struct pki_register *r, const struct register_entry *e)
-{
-    struct register_token *t = map_find(&r->tokens, digest_slice(&e->spki));
-    if (t != NULL) {
-        t->uses = (uint32_t)e->number;
-        return OK;
-    }
-    return e->number > 0 ? token_put_in(r, e, &t) : OK;
-}
-
-static enum err take(struct pki_register *r, const struct register_entry *e)
-{
-    switch (e->kind) {
-    case REGISTER_BORN:
-        return take_born(r, e);
-    case REGISTER_HOSTS:
-        return take_hosts(r, e);
-    case REGISTER_NAME:
-        return take_name(r, e);
-    case REGISTER_ISSUED:
-        return take_issued(r, e);
-    case REGISTER_SERIAL_REVOKED:
-        return take_revoked(r, e);
-    case REGISTER_TOKEN:
-        return take_token(r, e);
-    case REGISTER_CRL:
-        r->crl_number = e->number;
-        return OK;
-    }
-    return ERR_MALFORMED;
-}
-
-MUST_USE enum err register_open(const struct register_setup *s, struct pki_register **ret,
-                                struct why *why)
-{
-    AUTO(pki_register_autofree) struct pki_register *r = NULL;
-    TRY(new_register(s, &r));
-    TRY(register_file_read(r, take, why));
-    enum err err = register_file_write(r);
-    if (err != OK) {
-        why_set(why,
-                "DIR/" REGISTER_FILE " cannot be written: %s. Make room on the disk, or mend it",
-                err_name(err));
-        return err;
-    }
-    *ret = TAKE(r);
-    return OK;
-}
-
-static enum err found_names(struct pki_register *r, const struct slice *names, size_t n,
-                            enum register_state state)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (!identity_name_ok(names[i])) {
-            return ERR_MALFORMED;
-        }
-        const struct register_entry e = {.kind = REGISTER_NAME,
-                                         .name = names[i],
-                                         .state = (uint8_t)state,
-                                         .at_wall_ms = r->born_wall_ms,
-                                         .is_migrated = true};
-        TRY(take_name(r, &e));
-    }
-    return OK;
-}
-
-static enum err found_hosts(struct pki_register *r, const struct register_founding *f)
-{
-    struct register_entry hosts = {.kind = REGISTER_HOSTS, .n_hosts = f->n_hosts};
-    if (f->n_hosts > REGISTER_HOSTS_MAX) {
-        return ERR_MALFORMED;
-    }
-    for (size_t i = 0; i < f->n_hosts; i++) {
-        if (f->hosts[i].value.n > REGISTER_HOST_BYTES_MAX) {
-            return ERR_MALFORMED;
-        }
-        hosts.hosts[i] = f->hosts[i];
-    }
-    return take_hosts(r, &hosts);
-}
-
-MUST_USE enum err register_create(const struct register_setup *s, const struct register_founding *f,
-                                  struct pki_register **ret)
-{
-    AUTO(pki_register_autofree) struct pki_register *r = NULL;
-    struct disk_file *there = NULL;
-    enum err err = s->disk->ops->open(s->disk, REGISTER_FILE, DISK_READ, &there);
-    if (err == OK) {
-        s->disk->ops->close(there);
-        return ERR_EXISTS;
-    }
-    if (err != ERR_NOT_FOUND) {
-        return err;
-    }
-    TRY(new_register(s, &r));
-    r->born_wall_ms = s->now_wall_ms;
-    r->random.fill(r->random.ctx, r->token_key.bytes, sizeof r->token_key.bytes);
-    TRY(found_names(r, f->enrolled, f->n_enrolled, REGISTER_ENROLLED));
-    TRY(found_names(r, f->revoked, f->n_revoked, REGISTER_REVOKED));
-    TRY(found_hosts(r, f));
-    TRY(register_file_write(r));
-    *ret = TAKE(r);
-    return OK;
 }
 
 /* ---- changes: into memory, onto the disk, else out again ---- */
@@ -546,14 +385,15 @@ MUST_USE enum err register_enrol(struct pki_register *r, struct slice name,
     if (!identity_name_ok(name)) {
         return ERR_MALFORMED;
     }
-    TRY(name_of(r, name, &n, &is_new));
+    TRY(register_name_of(r, name, &n, &is_new));
     if (n->state == REGISTER_REVOKED) {
         return ERR_DENIED;
     }
-    const struct register_entry e = enrolled_entry(n, spki, now_wall_ms);
+    struct register_entry e = enrolled_entry(n, spki, now_wall_ms);
+    e.is_open = true;
     enum err err = write_one(r, &e);
     if (err == OK) {
-        name_set(r, n, &e);
+        register_name_set(r, n, &e);
     } else if (is_new) {
         name_take_out(r, n);
     }
@@ -577,7 +417,7 @@ static enum err end_name(struct pki_register *r, struct slice name, enum registe
                                      .reason = (uint8_t)reason,
                                      .at_wall_ms = now_wall_ms};
     TRY(write_one(r, &e));
-    name_set(r, n, &e);
+    register_name_set(r, n, &e);
     return OK;
 }
 
@@ -615,6 +455,17 @@ MUST_USE enum err register_revoke_serial(struct pki_register *r,
     return OK;
 }
 
+/* What the name is once it has this certificate. */
+static struct register_entry name_after(const struct register_name *n,
+                                        const struct register_row *row, int64_t now_wall_ms)
+{
+    assert(n != NULL); /* the server's own has neither */
+    struct register_entry e =
+        row->enrols ? enrolled_entry(n, NULL, now_wall_ms) : register_entry_of_name(n);
+    e.is_open = false;
+    return e;
+}
+
 /* A certificate, with its enrolment and the token that it uses: one write. */
 static void put_issue(struct pki_register *r, const struct register_name *n,
                       const struct register_entry *issued, const struct register_row *row,
@@ -626,9 +477,9 @@ static void put_issue(struct pki_register *r, const struct register_name *n,
         used.number--;
         register_file_put(r, &used);
     }
-    if (n != NULL && row->enrols) {
-        const struct register_entry enrolled = enrolled_entry(n, NULL, now_wall_ms);
-        register_file_put(r, &enrolled);
+    if (row->enrols || row->closes) {
+        const struct register_entry name = name_after(n, row, now_wall_ms);
+        register_file_put(r, &name);
     }
     register_file_put(r, issued);
 }
@@ -641,7 +492,7 @@ MUST_USE enum err register_issue(struct pki_register *r, struct slice name,
     bool is_new = false;
     know_time(r, now_wall_ms);
     if (name.n > 0) {
-        TRY(name_of(r, name, &n, &is_new));
+        TRY(register_name_of(r, name, &n, &is_new));
     }
     const struct register_entry issued = {.kind = REGISTER_ISSUED,
                                           .name = name,
@@ -652,7 +503,7 @@ MUST_USE enum err register_issue(struct pki_register *r, struct slice name,
     /* Begun first: if the file is written anew, what follows is not in memory yet. */
     enum err err = register_file_begin(r);
     if (err == OK) {
-        err = issued_put_in(r, n, &issued, &i);
+        err = register_issued_put_in(r, n, &issued, &i);
     }
     if (err == OK) {
         put_issue(r, n, &issued, row, now_wall_ms);
@@ -670,9 +521,9 @@ MUST_USE enum err register_issue(struct pki_register *r, struct slice name,
     if (row->token != NULL) {
         row->token->uses--;
     }
-    if (n != NULL && row->enrols) {
-        const struct register_entry enrolled = enrolled_entry(n, NULL, now_wall_ms);
-        name_set(r, n, &enrolled);
+    if (row->enrols || row->closes) {
+        const struct register_entry after = name_after(n, row, now_wall_ms);
+        register_name_set(r, n, &after);
     }
     return OK;
 }
@@ -712,12 +563,49 @@ MUST_USE enum err register_token_add(struct pki_register *r, struct slice text,
     }
     TRY(digest_hmac(digest_slice(&r->token_key), text, &e.spki));
     TRY(register_file_begin(r));
-    TRY(token_put_in(r, &e, &t));
+    TRY(register_token_put_in(r, &e, &t));
     enum err err = write_one(r, &e);
     if (err != OK) {
         token_take_out(r, t);
     }
     return err;
+}
+
+MUST_USE enum err register_token_cancel(struct pki_register *r, struct register_token *t,
+                                        int64_t now_wall_ms)
+{
+    struct register_entry e = register_entry_of_token(t);
+    e.number = 0; /* uses */
+    know_time(r, now_wall_ms);
+    TRY(write_one(r, &e));
+    token_take_out(r, t);
+    return OK;
+}
+
+MUST_USE enum err register_add_host(struct pki_register *r, const struct x509_san *host)
+{
+    struct register_entry e = {.kind = REGISTER_HOSTS};
+    if (register_has_host(r, host)) {
+        return OK;
+    }
+    if (r->n_hosts == REGISTER_HOSTS_MAX) {
+        return ERR_LIMIT;
+    }
+    if (host->value.n > REGISTER_HOST_BYTES_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    for (size_t i = 0; i < r->n_hosts; i++) {
+        e.hosts[i] =
+            (struct x509_san){r->hosts[i].kind, slice_of(r->hosts[i].bytes, r->hosts[i].n)};
+    }
+    e.hosts[r->n_hosts] = *host;
+    e.n_hosts = r->n_hosts + 1;
+    TRY(write_one(r, &e));
+    r->hosts[r->n_hosts].kind = host->kind;
+    r->hosts[r->n_hosts].n = (uint8_t)host->value.n;
+    slice_copy(r->hosts[r->n_hosts].bytes, host->value);
+    r->n_hosts++;
+    return OK;
 }
 
 MUST_USE enum err register_crl_next(struct pki_register *r, uint64_t *ret)

@@ -55,6 +55,7 @@ struct register_issued;
 struct register_name {
     enum register_state state;
     bool is_migrated;  /* enrolled when the register was made: older certificates are its own */
+    bool is_open;      /* an operator's word, good for one certificate, is not used up yet */
     bool has_spki;     /* only this key */
     uint8_t reason;    /* enum authority_reason, when it is not enrolled */
     uint8_t n;         /* bytes of the name */
@@ -112,10 +113,17 @@ MUST_USE enum err register_create(const struct register_setup *s, const struct r
  * ERR_MALFORMED: a record opened, but says nothing that it may; *why says it in words. */
 MUST_USE enum err register_open(const struct register_setup *s, struct pki_register **ret,
                                 struct why *why);
+/* register_is_there - true also when the disk does not say: none is made in its place then. */
+bool register_is_there(struct disk *disk);
 struct pki_register *register_free(struct pki_register *r);
 AUTOFREE(pki_register, register_free)
 
 /* ---- asking ---- */
+/* register_latest - the latest time that it has on record, or that it was told: it is that late at
+ * least. */
+int64_t register_latest(const struct pki_register *r);
+/* register_seal - what it is sealed under; borrowed. */
+struct slice register_seal(const struct pki_register *r);
 /* register_born - when it was made: certificates from before are not in it. */
 int64_t register_born(const struct pki_register *r);
 /* register_name_find - NULL: never heard of. */
@@ -151,6 +159,7 @@ struct register_row {
     struct digest spki;
     int64_t not_before_wall_ms, not_after_wall_ms;
     bool enrols;                  /* the name, in the same breath; any key */
+    bool closes;                  /* uses the operator's word up */
     struct register_token *token; /* used once by it; NULL: none */
 };
 /* register_issue - one certificate is about to be handed out. name empty: the server's own.
@@ -168,8 +177,15 @@ MUST_USE enum err register_revoke_serial(struct pki_register *r,
 MUST_USE enum err register_token_add(struct pki_register *r, struct slice text,
                                      const struct authority_claim *c, int64_t now_wall_ms);
 
+/* register_token_cancel - nobody enrols by it any more; t is gone after OK. */
+MUST_USE enum err register_token_cancel(struct pki_register *r, struct register_token *t,
+                                        int64_t now_wall_ms);
+
 /* register_has_host - is this one of the server's names? */
 bool register_has_host(const struct pki_register *r, const struct x509_san *host);
+
+/* register_add_host - one more; again is fine. ERR_LIMIT; ERR_TOO_LARGE; errors of saving. */
+MUST_USE enum err register_add_host(struct pki_register *r, const struct x509_san *host);
 
 /* The number of the revocation list that was signed last. next: the next one, on record before the
  * list is handed out. */

@@ -32,7 +32,7 @@ struct register_entry {
     struct slice name;  /* NAME, ISSUED (empty: the server's), TOKEN */
     int64_t at_wall_ms; /* BORN; NAME: since; SERIAL_REVOKED; ISSUED: revoked, or 0; TOKEN: end */
     uint8_t state, reason; /* NAME; ISSUED, SERIAL_REVOKED */
-    bool has_spki, is_migrated;
+    bool has_spki, is_migrated, is_open;
     struct digest spki; /* NAME, ISSUED; TOKEN: its hash; BORN: the key of token hashes */
     struct authority_serial serial;
     int64_t not_before_wall_ms, not_after_wall_ms;
@@ -58,8 +58,8 @@ struct pki_register {
     struct wr writing;
     /* what it says */
     struct map names, issued, keys, tokens;
-    struct register_issued *servers; /* the server's own certificates */
-    int64_t born_wall_ms, now_wall_ms;
+    struct register_issued *servers;   /* the server's own certificates */
+    int64_t born_wall_ms, now_wall_ms; /* the second: the latest that is known */
     struct digest token_key;
     size_t n_hosts;
     struct {
@@ -68,6 +68,22 @@ struct pki_register {
     } hosts[REGISTER_HOSTS_MAX];
     uint64_t crl_number, revision;
 };
+
+void register_maps_init(struct pki_register *r);
+
+/* Into memory alone. register_name_of - the name, made when it is new: forgotten until a record
+ * says otherwise. */
+MUST_USE enum err register_name_of(struct pki_register *r, struct slice text,
+                                   struct register_name **ret, bool *ret_new);
+/* register_name_set - what a record says of it; the certificates of one that is not enrolled end
+ * with it. */
+void register_name_set(struct pki_register *r, struct register_name *n,
+                       const struct register_entry *e);
+MUST_USE enum err register_issued_put_in(struct pki_register *r, struct register_name *n,
+                                         const struct register_entry *e,
+                                         struct register_issued **ret);
+MUST_USE enum err register_token_put_in(struct pki_register *r, const struct register_entry *e,
+                                        struct register_token **ret);
 
 /* register_file_write - the whole of it in a new file, which then is open. */
 MUST_USE enum err register_file_write(struct pki_register *r);

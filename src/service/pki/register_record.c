@@ -93,6 +93,7 @@ void register_entry_encode(const struct register_entry *e, struct wr *w)
         wr_u8(w, e->state);
         wr_u8(w, e->reason);
         wr_u8(w, e->is_migrated ? 1 : 0);
+        wr_u8(w, e->is_open ? 1 : 0);
         wr_u64(w, (uint64_t)e->at_wall_ms);
         wr_u8(w, e->has_spki ? 1 : 0);
         if (e->has_spki) {
@@ -134,6 +135,7 @@ static void get_name(struct rd *r, struct register_entry *e)
     e->state = rd_u8(r);
     e->reason = rd_u8(r);
     e->is_migrated = get_flag(r);
+    e->is_open = get_flag(r);
     e->at_wall_ms = (int64_t)rd_u64(r);
     e->has_spki = get_flag(r);
     if (e->has_spki) {

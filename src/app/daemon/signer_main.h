@@ -1,0 +1,15 @@
+/*
+ * signer_main - the third process: it alone opens the authority's key, and speaks the signer's
+ * messages (service/pki/signer_message.h) with the broker and, over DIR/run/signer.sock, with
+ * operators.
+ *
+ * It receives BOOT over LINK_FD, opens keyring and DIR/pki, closes itself in (no network, of the
+ * file system DIR/pki alone), then serves until STOP comes or the supervisor has gone.
+ */
+#ifndef APP_DAEMON_SIGNER_MAIN_H
+#define APP_DAEMON_SIGNER_MAIN_H
+
+/* signer_main - of `sallyport --signer`; returns the exit code of the process. */
+int signer_main(void);
+
+#endif
