@@ -314,7 +314,9 @@ static enum err read_role(const struct reading *r, struct policy *p, const struc
             return out_of_memory(r);
         }
     }
-    TRY(read_kind(r, role_limits(role), yaml_find(n, "kind")));
+    const struct yaml_node *kind = yaml_find(n, "kind");
+    TRY(read_kind(r, role_limits(role), kind));
+    role_set_service(role, kind != NULL && slice_is(kind->text, "service"));
     TRY(read_limits(r, role_limits(role), yaml_find(n, "limits")));
     TRY(read_topics(r, role, POLICY_PUBLISH, yaml_find(n, "publish")));
     TRY(read_topics(r, role, POLICY_SUBSCRIBE, yaml_find(n, "subscribe")));
@@ -419,7 +421,7 @@ enum err policy_yaml_read(struct slice bytes, const char *file, const struct rol
     }
     struct reading r = {
         .doc = doc, .complaint = ret_complaint, .start = start != NULL ? start : &preset};
-    enum err e = read_all(&r, p);
+    enum err e = policy_set_source(p, bytes) == OK ? read_all(&r, p) : out_of_memory(&r);
     if (e != OK) {
         policy_unref(p);
         return e;

@@ -26,8 +26,9 @@ enum setting_type {
 struct global_settings {
     struct limits limits;
     uint32_t key_updates_per_minute;
-    uint32_t tls_ticket_expiry_s;       /* 0: no tickets */
-    uint32_t certificate_life_s;        /* of devices */
+    uint32_t tls_ticket_expiry_s;                           /* 0: no tickets */
+    uint32_t signs_per_second, signs_burst, signs_per_name; /* certificates; the last a minute */
+    uint32_t certificate_life_s;                            /* of devices */
     uint64_t segment_bytes, keep_bytes; /* of the store; 0: as the disk allows */
     struct secret_ages secrets;
 };

@@ -50,6 +50,7 @@ static void report(struct enrol_case *c, enum event_category category, const cha
     EVENT_TEXT(&ev, principal, slice_text(principal));
     EVENT_TEXT(&ev, target, slice_text(c->name));
     EVENT_TEXT(&ev, reason, slice_text(text));
+    c->e->is_told = true;
     c->d->setup.event(c->d->setup.ctx, &ev);
 }
 
@@ -126,7 +127,9 @@ static enum err make_pair(struct enrol_case *c)
 static bool read_request(struct enrol_case *c)
 {
     AUTO(x509_request_autofree) struct x509_request *r = NULL;
-    enum err err = x509_request_from_der(buf_slice(&c->e->csr_der), &r);
+    bool is_pair = c->e->want == ENROLMENT_PAIR;
+    enum err err = is_pair ? x509_request_wish_from_der(buf_slice(&c->e->csr_der), &r)
+                           : x509_request_from_der(buf_slice(&c->e->csr_der), &r);
     if (err == ERR_UNSUPPORTED) {
         enrol_answer(c, ENROLMENT_MALFORMED,
                      "the request's key is not on P-256: make one with `openssl ecparam -name "
@@ -135,7 +138,15 @@ static bool read_request(struct enrol_case *c)
         enrol_answer(c, ENROLMENT_BUSY, "the server is short of memory: come again");
     } else if (err != OK) {
         enrol_answer(c, ENROLMENT_MALFORMED,
-                     "the request is no PKCS#10 in DER that its own key has signed");
+                     is_pair ? "the request is no PKCS#10 in DER"
+                             : "the request is no PKCS#10 in DER that its own key has signed");
+    } else if (is_pair && x509_request_info(r)->asks_sealed_key) { /* SPEC: RFC7030 4.4.1.1 */
+        enrol_answer(
+            c, ENROLMENT_MALFORMED,
+            "the request wants its key encrypted once more (DecryptKeyIdentifier), which is "
+            "not done here: leave that out, or make the key on the device and ask for the "
+            "certificate alone");
+        err = ERR_UNSUPPORTED;
     }
     if (err != OK) {
         return false;
@@ -527,6 +538,15 @@ static void by_maker(struct enrol_case *c, const struct enrol_proven *p)
         return;
     }
     if (!may_have(c, &granted)) {
+        return;
+    }
+    const struct directory_entry *mine = directory_find(c->version, slice_text(c->name));
+    if (mine != NULL && mine != directory_find_spki(c->version, &c->spki)) {
+        (void)snprintf(text, sizeof text,
+                       "a device named %s is there already, and its maker's word takes nobody's "
+                       "place: a token made for it does (`sallyport enrol token --name %s`)",
+                       c->name, c->name);
+        refuse(c, ENROLMENT_REFUSED, "", text);
         return;
     }
     struct authority_order o = {.proof = AUTHORITY_BY_MAKER,

@@ -80,11 +80,12 @@ struct enrol_waiting {
 /* enrol_next - the next row: *at starts at 0; NULL at the end. */
 const struct enrol_waiting *enrol_next(const struct enrol *d, size_t *at);
 
-/* enrol_approve - a person says yes: the name gets this role, and certificates for this key alone.
- * ERR_NOT_FOUND; ERR_EXISTS: a device of this name is there; ERR_MALFORMED: no such role; what the
- * authority and the directory say; *why in words. The directory has changed after OK. */
+/* enrol_approve - a person says yes: the name gets this role. That it may have certificates for
+ * this key is said to the authority by its own channel, between a call that only checks and the one
+ * that does it. ERR_NOT_FOUND; ERR_EXISTS: a device of this name is there; ERR_MALFORMED: no such
+ * role; what the directory says; *why in words. The directory has changed after OK. */
 MUST_USE enum err enrol_approve(struct enrol *d, uint64_t id, struct slice role,
-                                const struct principal_attr *attrs, size_t n_attrs,
+                                const struct principal_attr *attrs, size_t n_attrs, bool is_check,
                                 int64_t now_wall_ms, struct why *why);
 /* enrol_reject - it is told so, until it has not asked for ENROL_QUEUE_MS. ERR_NOT_FOUND. */
 MUST_USE enum err enrol_reject(struct enrol *d, uint64_t id);

@@ -26,8 +26,8 @@ struct home {
     struct random_source random;
     struct directory *directory;
     struct pki *pki;
-    struct pki_register *reg;
-    struct authority *authority;
+    struct authority_files signing;
+    struct authority *authority; /* of it */
     struct enrol *enrol;
     unsigned n_events[EVENT_COUNT];
     uint64_t now_ms;
@@ -76,13 +76,21 @@ static int open_home(void **state)
     assert_int_equal(pki_open(h.disk, slice_of(seal, 32), &h.pki, &why), OK);
     struct directory_setup directory = {.random = h.random};
     assert_int_equal(directory_create(&directory, &h.directory), OK);
+    uint8_t key[PKI_SIGNING_KEY_BYTES];
     const struct authority_place place = {.disk = h.disk,
-                                          .seal = slice_of(seal, 32),
+                                          .root = slice_of(seal, 32),
                                           .random = h.random,
                                           .now_wall_ms = h.wall_ms,
                                           .pki = h.pki,
                                           .directory = h.directory};
-    assert_int_equal(authority_place_open(&place, &h.reg, &h.authority, &why), OK);
+    assert_int_equal(authority_place_prepare(&place, &why), OK);
+    assert_int_equal(pki_signing_key(slice_of(seal, 32), key), OK);
+    const struct authority_files_setup files = {.disk = h.disk,
+                                                .signing_key = slice_of(key, sizeof key),
+                                                .random = h.random,
+                                                .now_wall_ms = h.wall_ms};
+    assert_int_equal(authority_files_open(&files, &h.signing, &why), OK);
+    h.authority = h.signing.authority;
     struct enrol_setup setup = {.authority = h.authority,
                                 .directory = h.directory,
                                 .ca_pem = pki_ca_pem(h.pki),
@@ -99,8 +107,7 @@ static int close_home(void **state)
 {
     struct home *h = *state;
     enrol_free(h->enrol);
-    authority_free(h->authority);
-    register_free(h->reg);
+    authority_files_close(&h->signing);
     directory_free(h->directory);
     pki_free(h->pki);
     h->disk->ops->free(h->disk);
@@ -396,7 +403,17 @@ static uint64_t id_of(const struct home *h, const char *name)
 static enum err approve(struct home *h, uint64_t id, const char *role)
 {
     struct why why = {{0}};
-    return enrol_approve(h->enrol, id, slice_text(role), NULL, 0, h->wall_ms, &why);
+    enum err err = enrol_approve(h->enrol, id, slice_text(role), NULL, 0, true, h->wall_ms, &why);
+    size_t at = 0;
+    const struct enrol_waiting *w;
+    while (err == OK && (w = enrol_next(h->enrol, &at)) != NULL) {
+        if (w->id == id) { /* what the operator's channel does */
+            err = authority_enrol(h->authority, slice_text(w->name), &w->spki, h->wall_ms, &why);
+        }
+    }
+    return err != OK
+               ? err
+               : enrol_approve(h->enrol, id, slice_text(role), NULL, 0, false, h->wall_ms, &why);
 }
 
 static void by_a_person(void **state)

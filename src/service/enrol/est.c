@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "wire/coap/code.h"
 
 static const struct {
     const char *name, *method;
@@ -54,6 +55,29 @@ enum err est_find(struct slice path, enum est_operation *ret, const char **ret_w
 const char *est_method(enum est_operation o)
 {
     return operations[o].method;
+}
+
+static const struct est_short shorts[] = {
+    {"crts", "ace.est.crts", EST_CACERTS, false},
+    {"sen", "ace.est.sen", EST_SIMPLEENROLL, false},
+    {"sren", "ace.est.sren", EST_SIMPLEREENROLL, false},
+    {"att", "ace.est.att", EST_CSRATTRS, false},
+    {"skg", "ace.est.skg", EST_SERVERKEYGEN, false},
+    {"skc", "ace.est.skc", EST_SERVERKEYGEN, true},
+};
+
+const struct est_short *est_short_next(size_t *at)
+{
+    return *at < COUNT_OF(shorts) ? &shorts[(*at)++] : NULL;
+}
+
+const struct est_short *est_short_find(struct slice name)
+{
+    size_t at = 0;
+    const struct est_short *s;
+    while ((s = est_short_next(&at)) != NULL && !slice_is(name, s->name)) {
+    }
+    return s;
 }
 
 struct slice est_csr_attributes(void)
@@ -148,4 +172,38 @@ enum err est_pair(struct slice key_der, struct slice certs_der, struct buf *ret)
                  "Content-Transfer-Encoding: base64\r\n\r\n"));
     TRY(est_text(certs_der, ret));
     return put(ret, "\r\n--estServerKeyGenBoundary--\r\n");
+}
+
+/* CBOR of what is needed here: an array, numbers and byte strings. SPEC: RFC8949 3.1 */
+enum { CBOR_ARRAY_OF_4 = 0x84, CBOR_U16 = 0x19, CBOR_BYTES = 0x40, CBOR_1_BYTE = 24, CBOR_2 = 25 };
+
+static enum err put_part(struct buf *b, uint16_t format, struct slice bytes)
+{
+    uint8_t head[8];
+    struct wr w = wr_into(head, sizeof head);
+    if (bytes.n > UINT16_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    wr_u8(&w, CBOR_U16);
+    wr_u16(&w, format);
+    if (bytes.n < CBOR_1_BYTE) {
+        wr_u8(&w, (uint8_t)(CBOR_BYTES | bytes.n));
+    } else if (bytes.n <= UINT8_MAX) {
+        wr_u8(&w, CBOR_BYTES | CBOR_1_BYTE);
+        wr_u8(&w, (uint8_t)bytes.n);
+    } else {
+        wr_u8(&w, CBOR_BYTES | CBOR_2);
+        wr_u16(&w, (uint16_t)bytes.n);
+    }
+    TRY(buf_append(b, wr_slice(&w), SIZE_MAX));
+    return buf_append(b, bytes, SIZE_MAX);
+}
+
+enum err est_pair_core(struct slice key_der, uint16_t certs_format, struct slice certs,
+                       struct buf *ret)
+{
+    static const uint8_t array[] = {CBOR_ARRAY_OF_4};
+    TRY(buf_append(ret, slice_of(array, sizeof array), SIZE_MAX));
+    TRY(put_part(ret, COAP_FORMAT_PKCS8, key_der));
+    return put_part(ret, certs_format, certs);
 }

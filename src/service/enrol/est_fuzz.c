@@ -20,6 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     AUTO(buf_done) struct buf pem = {0};
     enum err err = est_find(path, &o, &why);
     assert(err != OK || (o < EST_OPERATIONS && est_method(o) != NULL));
+    const struct est_short *named = est_short_find(path);
+    assert(named == NULL || strlen(named->name) == path.n);
     err = est_basic(&r, user, secret);
     assert(err != OK || strlen(user) + strlen(secret) < field.n);
     if (est_body(rest, ENROLMENT_CSR_MAX, &der) == OK) {

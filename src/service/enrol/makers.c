@@ -1,5 +1,6 @@
 #include "service/enrol/makers.h"
 
+#include "base/disk.h"
 #include "security/identity/identity.h"
 
 void enrol_makers_done(struct enrol_makers *m)
@@ -8,6 +9,33 @@ void enrol_makers_done(struct enrol_makers *m)
         buf_done(&m->maker[i].ca_pem);
     }
     m->n = 0;
+}
+
+enum err enrol_makers_add(struct enrol_makers *m, struct disk *disk, const char *file,
+                          const char *role, enum enrol_name_rule rule, struct why *why)
+{
+    AUTO(x509_autofree) struct x509 *first = NULL;
+    char path[128];
+    if (m->n == ENROL_MAKERS_MAX) {
+        return ERR_LIMIT;
+    }
+    struct enrol_maker *to = &m->maker[m->n++];
+    (void)slice_to_text(slice_text(role), to->role, sizeof to->role);
+    (void)snprintf(path, sizeof path, ENROL_MAKERS_DIR "/%s", file);
+    to->rule = rule;
+    enum err err = disk_load(disk, path, ENROL_MAKER_FILE_MAX, &to->ca_pem);
+    if (err == OK) {
+        struct slice pem = buf_slice(&to->ca_pem);
+        err = x509_next_pem(&pem, &first);
+    }
+    if (err != OK) {
+        why_set(why,
+                "the authority of a manufacturer, DIR/%s, is no PEM of certificates that the "
+                "broker's user may read: %s",
+                path, err_name(err));
+        return err == ERR_NOMEM ? err : ERR_CONFIG;
+    }
+    return OK;
 }
 
 enum err enrol_maker_find(const struct enrol_makers *m, const struct x509 *leaf,

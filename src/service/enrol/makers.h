@@ -31,6 +31,14 @@ struct enrol_makers {
 
 void enrol_makers_done(struct enrol_makers *m);
 
+/* Where their authorities are: a folder that is the operator's, not the broker's. */
+#define ENROL_MAKERS_DIR "manufacturers"
+
+/* enrol_makers_add - reads DIR/manufacturers/FILE. ERR_CONFIG with *why; ERR_LIMIT, ERR_NOMEM. */
+struct disk;
+MUST_USE enum err enrol_makers_add(struct enrol_makers *m, struct disk *disk, const char *file,
+                                   const char *role, enum enrol_name_rule rule, struct why *why);
+
 /* enrol_maker_find - whose certificate this is: its chain holds at this time. ERR_NOT_FOUND: none
  * of theirs; *why says why the last one's does not. */
 MUST_USE enum err enrol_maker_find(const struct enrol_makers *m, const struct x509 *leaf,

@@ -22,7 +22,7 @@ static bool may_renew_late(const struct worker *w, const struct x509_info *i, co
                      now_wall_ms, &entry, &credential, &why) == OK;
 }
 
-static void report(const struct http_door_setup *door, const struct enrolment *e, const char *name,
+static void report(const struct shown_door *door, struct enrolment *e, const char *name,
                    int64_t now_wall_ms)
 {
     char peer[NET_PEER_TEXT_BYTES];
@@ -38,11 +38,13 @@ static void report(const struct http_door_setup *door, const struct enrolment *e
                  is_later ? ". Nothing needs to be done; raise renewal_rate to have them all "
                             "renewed sooner"
                           : "");
+    count_limit(door->counters, is_later ? LIMIT_renewal_rate : LIMIT_none);
     count_add(is_later ? &door->counters->renewals_later : &door->counters->refused_revoked, 1);
+    e->is_told = true;
     door->event(door->ctx, &ev);
 }
 
-bool shown_look(const struct http_door_setup *door, struct enrolment *e, int64_t now_wall_ms)
+bool shown_look(const struct shown_door *door, struct enrolment *e, int64_t now_wall_ms)
 {
     struct worker *w = door->worker;
     AUTO(x509_autofree) struct x509 *x = NULL;
@@ -60,14 +62,14 @@ bool shown_look(const struct http_door_setup *door, struct enrolment *e, int64_t
         report(door, e, name, now_wall_ms);
         return false;
     }
-    if (!may_renew_late(w, x509_info(x), name, now_wall_ms)) {
+    if (!door->paces_all && !may_renew_late(w, x509_info(x), name, now_wall_ms)) {
         return true;
     }
     e->retry_after_s = worker_renewal_wait_s(w);
     if (e->retry_after_s > 0) {
         e->result = ENROLMENT_BUSY;
         why_set(&e->why,
-                "the certificate of %s has ended, and more come to renew than renewal_rate: come "
+                "%s may not renew its certificate now: more come to renew than renewal_rate. Come "
                 "again in %u s",
                 name, e->retry_after_s);
         report(door, e, name, now_wall_ms);

@@ -6,11 +6,19 @@
 #define SERVICE_ENROL_SHOWN_H
 
 #include "service/broker/enrolment.h"
-#include "service/enrol/http_door.h"
+#include "service/broker/worker.h"
+
+/* What it needs of the door; borrowed for the call. */
+struct shown_door {
+    struct worker *worker;
+    struct counters *counters;
+    void *ctx;
+    void (*event)(void *ctx, const struct event *e);
+    bool paces_all; /* whoever renews takes a place, not only who has an ended certificate */
+};
 
 /* shown_look - true: e may go to who decides; false: it has its answer, which is reported. Only who
  * could renew takes a place of the pace, and who brings a token is not renewing. */
-MUST_USE bool shown_look(const struct http_door_setup *door, struct enrolment *e,
-                         int64_t now_wall_ms);
+MUST_USE bool shown_look(const struct shown_door *door, struct enrolment *e, int64_t now_wall_ms);
 
 #endif

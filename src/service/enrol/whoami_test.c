@@ -7,8 +7,7 @@
 
 #include <cmocka.h>
 
-#include "security/crypto/x509.h"
-#include "security/identity/identity.h"
+#include "service/directory/certify_test.h"
 #include "service/directory/directory_place_test.h"
 
 static int setup(void **state)
@@ -24,38 +23,6 @@ static int teardown(void **state)
     test_place_close(*state);
     test_free(*state);
     return 0;
-}
-
-/* A certificate that says it is of this name; what signs it is for TLS to judge. */
-static void certify(const char *name, bool has_uri, struct buf *ret_der, struct digest *ret_spki)
-{
-    struct random_source random = random_system();
-    AUTO(key_autofree) struct key *key = NULL;
-    AUTO(key_autofree) struct key *ca_key = NULL;
-    AUTO(x509_autofree) struct x509 *ca = NULL;
-    AUTO(x509_autofree) struct x509 *x = NULL;
-    char uri[sizeof IDENTITY_URI_PREFIX + IDENTITY_NAME_MAX];
-    (void)snprintf(uri, sizeof uri, IDENTITY_URI_PREFIX "%s", name);
-    struct x509_san san = {X509_SAN_URI, slice_text(uri)};
-    assert_int_equal(key_generate(&key), OK);
-    assert_int_equal(key_generate(&ca_key), OK);
-    struct x509_order o = {.kind = X509_KIND_ROOT,
-                           .common_name = slice_text("root"),
-                           .subject = ca_key,
-                           .issuer_key = ca_key,
-                           .now_wall_ms = TEST_NOW};
-    assert_int_equal(x509_issue(&o, &random, &ca), OK);
-    o = (struct x509_order){.kind = X509_KIND_CLIENT,
-                            .common_name = slice_text("-"),
-                            .sans = &san,
-                            .n_sans = has_uri ? 1 : 0,
-                            .subject = key,
-                            .issuer = ca,
-                            .issuer_key = ca_key,
-                            .now_wall_ms = TEST_NOW};
-    assert_int_equal(x509_issue(&o, &random, &x), OK);
-    assert_int_equal(x509_to_der(x, ret_der), OK);
-    *ret_spki = x509_info(x)->spki;
 }
 
 static struct whoami ask(struct test_place *p, struct slice der, int64_t now)
@@ -76,10 +43,10 @@ static void who_is_it(void **state)
     AUTO(buf_done) struct buf nameless = {0};
     struct digest spki, ignored;
     uint64_t id;
-    certify("meter", true, &mine, &spki);
-    certify("nobody", true, &unknown, &ignored);
-    certify("meter", true, &other, &ignored);
-    certify("meter", false, &nameless, &ignored);
+    certify("meter", true, TEST_NOW, &mine, &spki);
+    certify("nobody", true, TEST_NOW, &unknown, &ignored);
+    certify("meter", true, TEST_NOW, &other, &ignored);
+    certify("meter", false, TEST_NOW, &nameless, &ignored);
     struct directory_secret s = {
         .kind = CREDENTIAL_X509, .expires_wall_ms = TEST_NOW + TEST_DAY_MS, .spki = spki};
     struct directory_order o = {
