@@ -1,0 +1,230 @@
+"""m: the posture audit. A default install is clean; each misconfiguration is found under its id, with a fix, and nothing else is."""
+import datetime
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.fortress import ROOT, Refused
+
+OPEN = 'persistence true\nlog_dest stdout\ninclude_dir {}\n'
+WIDE = '\n  nosy: { subscribe: [ "#" ] }\n'
+
+
+def doctor(fortress, *arguments):
+    """Exit code and report."""
+    run = fortress.cli('--json', 'doctor', *arguments, check=False)
+    assert run.returncode in (0, 1) and not run.stderr, (run.returncode, run.stderr)
+    report = json.loads(run.stdout)
+    assert all(found['fix'] and found['evidence'] and found['why'] and found['object'] for found in report['findings'])
+    return run.returncode, report
+
+
+def ids(report, least=('critical', 'high', 'medium', 'low')):
+    return sorted({found['id'] for found in report['findings'] if found['severity'] in least and not found['waiver']})
+
+
+def in_days(n):
+    return (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=n)).strftime('%Y-%m-%d')
+
+
+def secrets_of(fortress):
+    """All that nobody may ever see: keys and passwords of the bundles, and the master key."""
+    found = [Path(f'{fortress.dir}.key').read_bytes().hex()]
+    for name in ('password.txt', 'psk.txt', 'key.pem'):
+        found += [path.read_text().strip().split(':')[-1] for path in fortress.home.rglob(name)]
+    return [secret for secret in found if len(secret) > 7]
+
+
+def test_a_default_install_is_clean(make_fortress):
+    """quickstart, served, with a device of each kind: nothing is found, and each clause that can be judged passes."""
+    fortress = make_fortress(command='quickstart', policy=None)
+    code, report = doctor(fortress)
+    assert (code, report['findings'], report['daemon_asked']) == (0, [], True)
+    assert report['not_assessed'] == [] and report['dropped'] == 0
+    for profile, clauses in (('cra', 13), ('etsi303645', 13), ('nist8259a', 6), ('owasp', 10)):
+        code, report = doctor(fortress, '--profile', profile)
+        verdicts = [clause['verdict'] for clause in report['profile']['clauses']]
+        assert code == 0 and len(verdicts) == clauses and set(verdicts) <= {'pass', 'not assessed'}
+        assert verdicts.count('pass') > clauses / 2
+    fortress.stop()
+    code, report = doctor(fortress)
+    assert (code, report['findings'], report['daemon_asked']) == (0, [], False)
+    text = fortress.cli('doctor')
+    assert 'no daemon answered' in text and '0 critical, 0 high, 0 medium, 0 low' in text
+    verdicts = [clause['verdict'] for clause in doctor(fortress, '--profile', 'cra')[1]['profile']['clauses']]
+    assert 'pass' not in verdicts and 'partly assessed' in verdicts
+
+
+def test_weak_points_of_a_running_fortress(make_fortress):
+    """Each is made, found under exactly its id, and gone when its fix was typed."""
+    fortress = make_fortress(listeners=('mqtts', 'mqtt'), policy=None)
+    assert ids(doctor(fortress)[1]) == []
+    # A port for debugging was left open; then anonymous, too.
+    exception = json.loads(fortress.cli('--json', 'exception', 'add', '--listener', 'mqtt', '--allow', 'plaintext', '--for', '1h',
+                                        '--reason', 'old PLC'))['id']
+    code, report = doctor(fortress)
+    assert code == 1 and ids(report) == ['debug-port']
+    found = report['findings'][0]
+    assert found['severity'] == 'critical' and exception in found['evidence'] and 'exception end' in found['fix']
+    fortress.cli('exception', 'end', exception)
+    assert ids(doctor(fortress)[1]) == []
+    exception = json.loads(fortress.cli('--json', 'exception', 'add', '--listener', 'mqtts', '--allow', 'anonymous', '--for', '1h',
+                                        '--reason', 'fair', '--role', 'sensor'))['id']
+    assert ids(doctor(fortress)[1]) == ['anonymous']
+    fortress.cli('exception', 'end', exception)
+    # A device role that hears everything.
+    policy = (fortress.dir / 'policy.yaml').read_text()
+    fortress.apply(policy + WIDE)
+    code, report = doctor(fortress)
+    assert code == 1 and ids(report) == ['wide-grant']
+    found = report['findings'][0]
+    assert found['file'].endswith('policy.yaml') and found['object'] == 'role nosy'
+    assert (fortress.dir / 'policy.yaml').read_text().splitlines()[found['line'] - 1].strip().startswith('nosy')
+    fortress.apply(policy)
+    assert ids(doctor(fortress)[1]) == []
+    # More than 50 devices with a pre-shared key and no certificate.
+    fleet = fortress.home / 'fleet.csv'
+    fleet.write_text('name,role,credentials,site\n' + ''.join(f'psk-{n},sensor,psk,b1\n' for n in range(50)))
+    fortress.cli('device', 'add', '--from', fleet, '--out', fortress.home / 'bundles')
+    assert ids(doctor(fortress)[1]) == []
+    fortress.add(name='one-more', credentials=('psk',))
+    assert ids(doctor(fortress)[1]) == ['psk-fleet']
+    fortress.add(name='modern', credentials=('psk', 'x509'))
+    assert '51 devices' in doctor(fortress)[1]['findings'][0]['evidence']
+    # No secret of all these is ever shown.
+    shown = fortress.cli('doctor', check=False).stdout + fortress.cli('doctor', '--json', check=False).stdout
+    assert len(secrets_of(fortress)) > 50 and not any(secret in shown for secret in secrets_of(fortress))
+
+
+def test_weak_points_of_a_directory(make_fortress):
+    """Without a daemon: what lies on disk and what sallyport.yaml says."""
+    fortress = make_fortress(start=False)
+    config = fortress.dir / 'sallyport.yaml'
+    good = config.read_text()
+    assert ids(doctor(fortress)[1]) == []
+
+    def with_limits(text):
+        assert '\nlimits:\n' in good
+        config.write_text(good.replace('\nlimits:\n', f'\nlimits:\n  {text}\n'))
+        return ids(doctor(fortress)[1])
+
+    assert with_limits('psk_age: 0') == ['no-rotation']
+    assert with_limits('packet_bytes: 64MiB') == ['limit-packet']
+    config.write_text(good.replace('door: mqtt,', 'door: mqtt, tls_min: "1.1",', 1))
+    code, report = doctor(fortress)
+    assert code == 1 and ids(report) == ['configuration'] and 'sallyport.yaml:' in report['findings'][0]['evidence']
+    config.write_text(good.replace('door: mqtt,', 'door: mqtt, mqtt_3_1: yes,', 1))
+    code, report = doctor(fortress)
+    assert code == 0 and ids(report) == ['mqtt-3.1']  # of low severity
+    config.write_text(good)
+    key = Path(f'{fortress.dir}.key')
+    for path, mode, rule in ((key, 0o644, 'file-readable'), (config, 0o666, 'file-writable'), (fortress.dir, 0o755, 'file-readable')):
+        before = path.stat().st_mode
+        path.chmod(mode)
+        code, report = doctor(fortress)
+        assert code == 1 and ids(report) == [rule] and report['findings'][0]['file'] == str(path)
+        assert report['findings'][0]['fix'] == f'chmod o= {path}'
+        path.chmod(before)
+    inside = fortress.dir / 'master.key'
+    key.rename(inside)
+    config.write_text(good + f'\nmaster_key: "{inside}"\n')
+    assert ids(doctor(fortress)[1]) == ['key-inside']
+
+
+def test_an_open_mosquitto(make_fortress):
+    """Debian's mosquitto with what every guide tells to add: ten findings at least, all with places and fixes."""
+    fortress = make_fortress(start=False)
+    further = fortress.home / 'conf.d'
+    further.mkdir()
+    (further / 'local.conf').write_text('listener 1883\nallow_anonymous true\n')
+    conf = fortress.home / 'mosquitto.conf'
+    conf.write_text(OPEN.format(further))
+    code, report = doctor(fortress, '--mosquitto', conf)
+    assert code == 1 and len(report['findings']) >= 10
+    assert ids(report, ('critical',)) == ['anonymous', 'no-acl', 'plaintext']
+    anonymous = next(found for found in report['findings'] if found['id'] == 'anonymous')
+    assert (anonymous['file'], anonymous['line']) == (str(further / 'local.conf'), 2)
+    assert doctor(fortress, '--mosquitto', conf, '--only', 'log-off')[0] == 0
+    fails = [clause['id'] for clause in doctor(fortress, '--mosquitto', conf, '--profile', 'etsi303645')[1]['profile']['clauses']
+             if clause['verdict'] == 'fail']
+    assert '5.1' in fails and '5.5' in fails and '5.2' not in fails
+    # A password that everybody knows is found, and not shown.
+    (fortress.home / 'pw').write_text('meter:mosquitto\n')
+    (further / 'local.conf').write_text(f'listener 1883\npassword_file {fortress.home}/pw\nno_such_word hush-hush\n')
+    run = fortress.cli('doctor', '--mosquitto', conf, check=False)
+    assert 'default-credential' in run.stdout and 'hush-hush' not in run.stdout
+    assert f'{further}/local.conf:3: no_such_word' in run.stdout
+
+
+def test_other_brokers(make_fortress):
+    """An EMQX and a NanoMQ as they are delivered: findings with their lines; what does not read is said."""
+    fortress = make_fortress(start=False)
+    emqx, nanomq = fortress.home / 'emqx.conf', fortress.home / 'nanomq.conf'
+    emqx.write_text('node.cookie = "emqxsecretcookie"\ndashboard.listeners.http.bind = 18083\n')
+    code, report = doctor(fortress, '--emqx', emqx)
+    assert code == 1 and {'anonymous', 'default-allow', 'default-credential', 'management-open'} <= set(ids(report, ('critical',)))
+    assert [(found['line'], found['object']) for found in report['findings'] if found['id'] == 'management-open'] == [(2, 'dashboard')]
+    assert 'emqxsecretcookie' not in fortress.cli('doctor', '--emqx', emqx, check=False).stdout
+    nanomq.write_text('auth {\n  password = {include "pwd.conf"}\n}\nhttp_server { password = public }\nbroken {')
+    (fortress.home / 'pwd.conf').write_text('"meter": "hush-hush-hush"\n')
+    code, report = doctor(fortress, '--nanomq', nanomq)
+    assert code == 1 and {'anonymous', 'management-open', 'password-clear', 'plaintext'} <= set(ids(report))
+    clear = next(found for found in report['findings'] if found['id'] == 'password-clear')
+    assert (clear['file'], clear['line'], clear['object']) == (str(fortress.home / 'pwd.conf'), 1, 'meter')
+    assert [(lost['file'], lost['line']) for lost in report['not_assessed']] == [(str(nanomq), 5)]
+    assert 'hush' not in json.dumps(report)
+
+
+def test_waivers(make_fortress):
+    """With a reason and an end, of one finding or a rule; kept in the directory, listed, ended."""
+    fortress = make_fortress(start=False)
+    conf = fortress.home / 'mosquitto.conf'
+    conf.write_text('listener 1883\nlistener 1884\n')
+
+    def waive(*arguments):
+        return fortress.cli('doctor', '--mosquitto', conf, *arguments)
+
+    before = ids(doctor(fortress, '--mosquitto', conf)[1])
+    assert 'plaintext' in before
+    waive('--waive', 'plaintext=1883', '--until', in_days(2), '--reason', 'the PLC is replaced in March')
+    code, report = doctor(fortress, '--mosquitto', conf, '--only', 'plaintext')
+    assert code == 1 and [found['object'] for found in report['findings'] if not found['waiver']] == ['1884']
+    waive('--waive', 'plaintext', '--until', in_days(366), '--reason', 'all of them')
+    code, report = doctor(fortress, '--mosquitto', conf, '--only', 'plaintext')
+    assert code == 0 and report['counts']['waived'] == 2
+    waived = report['findings'][0]['waiver']
+    assert waived['reason'] == 'the PLC is replaced in March' and waived['ends'].startswith(in_days(3)) and waived['by']
+    listed = fortress.json('doctor', 'waiver', 'list')
+    assert [(one['id'], one['object'], one['in_force']) for one in listed] == [(1, '1883', True), (2, '', True)]
+    fortress.cli('doctor', 'waiver', 'end', '2')
+    assert doctor(fortress, '--mosquitto', conf, '--only', 'plaintext')[0] == 1
+    assert [one['in_force'] for one in fortress.json('doctor', 'waiver', 'list')] == [True, False]
+    # It ends by itself: the same file, later.
+    path = fortress.dir / 'waivers.json'
+    kept = json.loads(path.read_text())
+    kept['waivers'][0]['ends_wall_ms'] = 1
+    path.write_text(json.dumps(kept))
+    assert doctor(fortress, '--mosquitto', conf, '--only', 'plaintext')[1]['counts']['waived'] == 0
+    # One of mosquitto's is not ours.
+    for refused in (['--waive', 'plaintext', '--until', in_days(2), '--reason', 'there is none here'],
+                    ['--mosquitto', conf, '--waive', 'plaintext', '--until', in_days(2), '--reason', ' '],
+                    ['--mosquitto', conf, '--waive', 'plaintext', '--until', in_days(-2), '--reason', 'late'],
+                    ['--mosquitto', conf, '--waive', 'plaintext', '--until', in_days(367), '--reason', 'for ever'],
+                    ['--mosquitto', conf, '--waive', 'plaintext', '--until', 'soon', '--reason', 'x'],
+                    ['--waive', 'no-rotation'], ['--only', 'no-such-rule'], ['--profile', 'iso27001'], ['--until', in_days(1)],
+                    ['--mosquitto', conf, '--emqx', conf], ['waiver', 'end', '9'], ['waiver', 'begin'], ['--mosquitto', '/nowhere']):
+        with pytest.raises(Refused) as run:
+            fortress.cli('doctor', *refused)
+        assert run.value.code == 2 and run.value.stderr.startswith('sallyport: '), run.value
+    path.write_text('{')
+    with pytest.raises(Refused) as run:
+        fortress.cli('doctor')
+    assert run.value.code == 2 and 'waivers.json' in run.value.stderr
+
+
+def test_the_table_of_rules(make_fortress):
+    """docs/DOCTOR.md holds what the program says of its rules."""
+    fortress = make_fortress(start=False)
+    table = fortress.cli('doctor', '--rules')
+    assert table in (ROOT / 'docs/DOCTOR.md').read_text(), f'put this into docs/DOCTOR.md:\n{table}'
