@@ -1,0 +1,518 @@
+/*
+ * calm_trace - fleets that do nothing wrong, as the detectors would see them, for many device-days
+ * in seconds: sensors with a day and a night, motion detectors, lamps that rest, trackers that
+ * roam, homes behind changing addresses, sites that lose their network and come back in a storm.
+ * Then one injected attack after the other, each by a device of its own. Seeded: a seed is a trace.
+ */
+#ifndef SERVICE_DETECT_CALM_TRACE_TEST_H
+#define SERVICE_DETECT_CALM_TRACE_TEST_H
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "service/detect/detect.h"
+
+enum {
+    CALM_DEVICES_MAX = 400,
+    CALM_SITES = 10,
+    CALM_STEP_MS = 5000, /* as often as workers tell */
+    CALM_MINUTE = 60 * 1000,
+    CALM_HOUR = 60 * CALM_MINUTE,
+    CALM_ATTACK_EVERY = 6 * CALM_HOUR
+};
+#define CALM_DAY ((uint64_t)24 * CALM_HOUR)
+
+enum calm_kind {
+    CALM_STEADY,
+    CALM_DIURNAL,
+    CALM_MOTION,
+    CALM_RESTING,
+    CALM_TRACKER,
+    CALM_HOME,
+    CALM_KINDS
+};
+
+#define CALM_ATTACKS(X)                                                                            \
+    X(clone, two_places)                                                                           \
+    X(takeovers, ping_pong)                                                                        \
+    X(guesses, login_source)                                                                       \
+    X(guesses_for_one, login_name)                                                                 \
+    X(probes, probing)                                                                             \
+    X(wide, wide_filter)                                                                           \
+    X(command, command_write)                                                                      \
+    X(wills, will_storm)                                                                           \
+    X(replays, replay_burst)                                                                       \
+    X(retained, retained_flood)                                                                    \
+    X(hoard, qos2_hoard)                                                                           \
+    X(faster, faster)                                                                              \
+    X(larger, size_drift)                                                                          \
+    X(topic, new_topic)                                                                            \
+    X(gone, silent_device)                                                                         \
+    X(moved, new_network)
+
+enum calm_attack {
+#define X(name, detector) CALM_ATTACK_##name,
+    CALM_ATTACKS(X)
+#undef X
+        CALM_ATTACKS_N
+};
+
+struct calm_terms {
+    uint64_t seed;
+    unsigned n_devices, n_days; /* attacks come after the last of them */
+    unsigned wide;              /* 1; more: jitter, outages and moves are so much worse */
+};
+
+struct calm_device {
+    uint64_t id, next_ms, moves_ms;
+    enum calm_kind kind;
+    unsigned site, period_ms, size, jitter_percent, home;
+    uint32_t place; /* of its address, when it is not that of its site */
+    bool is_online, has_will, keeps, is_attacked;
+    uint64_t back_ms; /* when it connects again; 0: it is there */
+    unsigned n_kept;
+};
+
+struct calm_site {
+    uint32_t network;
+    uint64_t outage_ms, up_ms, renumber_ms;
+    bool is_down;
+};
+
+struct calm_attacked {
+    unsigned n, n_found;
+    uint64_t sum_ms, most_ms; /* until it was found */
+};
+
+struct calm {
+    struct calm_terms terms;
+    uint64_t state, now_ms;
+    struct random_source random;
+    struct detect *detect;
+    struct calm_device device[CALM_DEVICES_MAX];
+    struct calm_site site[CALM_SITES];
+    uint64_t storm_ms;
+    /* what was found */
+    unsigned n_false, false_of[DETECTOR_COUNT];
+    struct calm_attacked attack[CALM_ATTACKS_N];
+    struct calm_device *victim;
+    enum calm_attack running;
+    bool is_attacking, is_found;
+    uint64_t attacked_ms;
+};
+
+static const char *const calm_roles[] = {"steady",  "diurnal", "motion",
+                                         "resting", "tracker", "home"};
+static const enum detector calm_expected[] = {
+#define X(name, detector) DETECTOR_##detector,
+    CALM_ATTACKS(X)
+#undef X
+};
+static const char *const calm_attack_names[] = {
+#define X(name, detector) #name,
+    CALM_ATTACKS(X)
+#undef X
+};
+
+static inline uint64_t calm_below(struct calm *c, uint64_t n)
+{
+    return random_below(&c->random, n > 0 ? n : 1);
+}
+
+/* About as an exponential: from a tenth to three times the mean. */
+static inline uint64_t calm_about(struct calm *c, uint64_t mean)
+{
+    uint64_t a = calm_below(c, 1000) + 1, b = calm_below(c, 1000) + 1;
+    return mean / 10 + mean * 2 * (a < b ? a : b) * (a < b ? b : a) / 1000 / 1000 + mean * a / 2000;
+}
+
+static inline void calm_take(struct calm *c)
+{
+    struct detect_finding f;
+    while (detect_next(c->detect, &f)) {
+        bool is_wanted = c->is_attacking && f.detector == calm_expected[c->running] &&
+                         (f.id == 0 || f.id == c->victim->id);
+        bool is_of_victim = f.id != 0 && c->is_attacking && f.id == c->victim->id;
+        if (is_wanted && !c->is_found) {
+            struct calm_attacked *a = &c->attack[c->running];
+            uint64_t took = c->now_ms - c->attacked_ms;
+            c->is_found = true;
+            a->n_found++;
+            a->sum_ms += took;
+            a->most_ms = took > a->most_ms ? took : a->most_ms;
+        }
+        bool was_attacked =
+            f.id != 0 && f.id <= c->terms.n_devices && c->device[f.id - 1].is_attacked;
+        if (!is_wanted && !is_of_victim && !was_attacked) {
+            c->n_false++;
+            c->false_of[f.detector]++;
+            if (getenv("SALLYPORT_CALM") != NULL) {
+                printf("seed %llu day %.2f device %llu (%s): %s: %s\n",
+                       (unsigned long long)c->terms.seed, (double)c->now_ms / (double)CALM_DAY,
+                       (unsigned long long)f.id,
+                       f.id > 0 && f.id <= c->terms.n_devices ? calm_roles[c->device[f.id - 1].kind]
+                                                              : "-",
+                       detector_words(f.detector)->name, f.evidence);
+            }
+        }
+    }
+}
+
+static inline uint32_t calm_place(const struct calm *c, const struct calm_device *d)
+{
+    return d->place != 0 ? d->place : c->site[d->site].network;
+}
+
+static inline void calm_event(struct calm *c, struct calm_device *d, enum event_category category,
+                              const char *target, uint32_t place, bool is_claimed, bool is_known)
+{
+    struct event e = event_make(category);
+    struct detect_who who = {.id = is_known ? d->id : 0, .role = slice_text(calm_roles[d->kind])};
+    (void)snprintf(e.principal, sizeof e.principal, "device-%u", (unsigned)d->id);
+    (void)snprintf(e.client_id, sizeof e.client_id, "device-%u", (unsigned)d->id);
+    (void)snprintf(e.peer, sizeof e.peer, "10.%u.%u.%u:4711", place >> 8 & 255, place & 255,
+                   place >> 16 & 255);
+    EVENT_TEXT(&e, target, slice_text(target));
+    e.is_claimed = is_claimed;
+    detect_event(c->detect, &e, &who, c->now_ms);
+    calm_take(c);
+}
+
+static inline void calm_traffic(struct calm *c, struct calm_device *d, unsigned n, uint64_t bytes,
+                                unsigned n_retained, unsigned n_held)
+{
+    struct detect_sample s = {.principal = d->id,
+                              .at_ms = c->now_ms,
+                              .bytes = bytes,
+                              .n = n,
+                              .n_retained = n_retained,
+                              .n_held = n_held};
+    detect_sample(c->detect, &s, slice_text(calm_roles[d->kind]), c->now_ms);
+    calm_take(c);
+}
+
+static inline void calm_topic(struct calm *c, struct calm_device *d, uint32_t shape,
+                              const char *text)
+{
+    struct detect_sample s = {.kind = DETECT_SAMPLE_TOPIC,
+                              .principal = d->id,
+                              .at_ms = c->now_ms,
+                              .topic = shape + (uint32_t)d->id * 100,
+                              .shape = shape};
+    event_text(s.text, sizeof s.text, slice_text(text));
+    detect_sample(c->detect, &s, slice_text(calm_roles[d->kind]), c->now_ms);
+    calm_take(c);
+}
+
+/* ---- a device's day ---- */
+
+static inline unsigned calm_hour(const struct calm *c)
+{
+    return (unsigned)(c->now_ms / CALM_HOUR % 24);
+}
+
+static inline uint64_t calm_gap(struct calm *c, const struct calm_device *d)
+{
+    uint64_t p = d->period_ms;
+    unsigned hour = calm_hour(c);
+    unsigned wide = d->jitter_percent * c->terms.wide;
+    bool is_night = hour < 6 || hour >= 22;
+    if (d->kind == CALM_DIURNAL) { /* up to four times as often by day */
+        unsigned from_noon = hour > 13 ? hour - 13 : 13 - hour;
+        p += p * 3 * from_noon / 12;
+    } else if (d->kind == CALM_MOTION) {
+        return calm_about(c, is_night ? 10 * p : p);
+    } else if (d->kind == CALM_RESTING && is_night) {
+        p = (uint64_t)((30 - hour) % 24) * CALM_HOUR + calm_below(c, CALM_HOUR); /* until morning */
+    }
+    return p - p * wide / 200 + calm_below(c, p * wide / 100 + 1);
+}
+
+static inline void calm_speak(struct calm *c, struct calm_device *d)
+{
+    unsigned n = 0;
+    while (d->next_ms <= c->now_ms) {
+        n++;
+        d->next_ms += calm_gap(c, d) + 1;
+    }
+    if (n == 0) {
+        return;
+    }
+    if (!d->is_online) {
+        d->n_kept += d->keeps && d->n_kept < 1000 ? n : 0;
+        return;
+    }
+    unsigned flush = d->n_kept < 250 ? d->n_kept : 250; /* what it kept, as fast as it may */
+    d->n_kept -= flush;
+    uint64_t each = d->size + calm_below(c, d->size / 4 * c->terms.wide + 1);
+    calm_traffic(c, d, n + flush, each * (n + flush), calm_below(c, 50) == 0 ? 1 : 0, 0);
+    if (calm_below(c, 2000) == 0) {
+        calm_topic(c, d, 2, "errors"); /* rarely, and by anybody */
+    }
+}
+
+static inline void calm_connect(struct calm *c, struct calm_device *d)
+{
+    if (calm_below(c, 3) == 0) {
+        calm_event(c, d, EVENT_takeover, "", calm_place(c, d), false, true);
+    }
+    d->is_online = true;
+    d->back_ms = 0;
+    calm_event(c, d, EVENT_connect, "", calm_place(c, d), false, true);
+    calm_topic(c, d, 1, "state");
+    if (d->id % 17 == 0) { /* its firmware asks for a little too much */
+        calm_event(c, d, EVENT_acl_deny, "config/all", calm_place(c, d), false, true);
+        calm_event(c, d, EVENT_acl_deny, "#", calm_place(c, d), false, true);
+    }
+}
+
+static inline void calm_lose(struct calm *c, struct calm_device *d, uint64_t back_ms)
+{
+    if (d->is_online && d->has_will) {
+        calm_event(c, d, EVENT_will, "status", calm_place(c, d), false, true);
+    }
+    d->is_online = false;
+    d->back_ms = back_ms;
+}
+
+static inline void calm_roam(struct calm *c, struct calm_device *d)
+{
+    if (d->moves_ms == 0 || c->now_ms < d->moves_ms || !d->is_online) {
+        return;
+    }
+    uint64_t mean = d->kind == CALM_TRACKER ? CALM_HOUR : 7 * CALM_DAY;
+    /* At the edge of two networks it goes to and fro. */
+    bool is_edge = d->kind == CALM_TRACKER && calm_below(c, 30) == 0;
+    d->moves_ms = c->now_ms +
+                  (is_edge ? calm_about(c, 5 * CALM_MINUTE) : calm_about(c, mean / c->terms.wide));
+    bool is_known_place = d->kind == CALM_TRACKER && calm_below(c, 2) == 0;
+    d->place = is_known_place ? d->home : (uint32_t)(1 + calm_below(c, 1 << 16)) | 1u << 16;
+    calm_lose(c, d, c->now_ms + calm_below(c, 30 * 1000));
+}
+
+static inline void calm_sites(struct calm *c)
+{
+    for (unsigned i = 0; i < CALM_SITES; i++) {
+        struct calm_site *s = &c->site[i];
+        bool goes_down = !s->is_down && c->now_ms >= s->outage_ms;
+        bool comes_up = s->is_down && c->now_ms >= s->up_ms;
+        bool is_renumbered = !s->is_down && c->now_ms >= s->renumber_ms;
+        if (!goes_down && !comes_up && !is_renumbered) {
+            continue;
+        }
+        if (goes_down) {
+            s->up_ms = c->now_ms + calm_about(c, 20 * CALM_MINUTE * c->terms.wide);
+            s->outage_ms = s->up_ms + calm_about(c, 5 * CALM_DAY / c->terms.wide);
+        }
+        if (is_renumbered) {
+            s->network = (uint32_t)(1 + calm_below(c, 1 << 16)) | 2u << 16;
+            s->renumber_ms = c->now_ms + calm_about(c, 10 * CALM_DAY / c->terms.wide);
+        }
+        s->is_down = goes_down || (s->is_down && !comes_up);
+        for (unsigned k = 0; k < c->terms.n_devices; k++) {
+            struct calm_device *d = &c->device[k];
+            if (d->site == i && d->kind != CALM_TRACKER) {
+                uint64_t within = is_renumbered ? 5 * CALM_MINUTE : CALM_MINUTE;
+                calm_lose(c, d, goes_down ? UINT64_MAX : c->now_ms + calm_below(c, within));
+            }
+        }
+    }
+    if (c->now_ms >= c->storm_ms) { /* the server has restarted: all at once, some of them twice */
+        c->storm_ms = c->now_ms + calm_about(c, 7 * CALM_DAY / c->terms.wide);
+        for (unsigned k = 0; k < c->terms.n_devices; k++) {
+            if (c->device[k].is_online) {
+                calm_lose(c, &c->device[k], c->now_ms + calm_below(c, CALM_MINUTE));
+            }
+        }
+    }
+}
+
+/* ---- attacks ---- */
+
+static inline struct calm_device *calm_choose(struct calm *c)
+{
+    for (;;) {
+        struct calm_device *d = &c->device[calm_below(c, c->terms.n_devices)];
+        bool fits =
+            d->kind == CALM_STEADY || (d->kind == CALM_DIURNAL && c->running != CALM_ATTACK_moved);
+        fits = fits && (c->running != CALM_ATTACK_gone || d->period_ms <= 300 * 1000);
+        if (fits && d->is_online && !d->is_attacked) {
+            return d;
+        }
+    }
+}
+
+static inline void calm_attack_step(struct calm *c)
+{
+    struct calm_device *d = c->victim;
+    uint64_t since_ms = c->now_ms - c->attacked_ms;
+    unsigned step = (unsigned)(since_ms / CALM_STEP_MS);
+    char text[32];
+    switch (c->running) {
+    case CALM_ATTACK_clone:
+        calm_event(c, d, EVENT_takeover, "", 0, false, true);
+        calm_event(c, d, EVENT_connect, "", step % 2 == 0 ? 7u << 16 : calm_place(c, d), false,
+                   true);
+        break;
+    case CALM_ATTACK_takeovers:
+        for (unsigned i = 0; i < 2; i++) {
+            calm_event(c, d, EVENT_takeover, "", calm_place(c, d), false, true);
+            calm_event(c, d, EVENT_connect, "", calm_place(c, d), false, true);
+        }
+        break;
+    case CALM_ATTACK_guesses:
+    case CALM_ATTACK_guesses_for_one:
+        for (unsigned i = 0; i < 6; i++) {
+            calm_event(c, d, EVENT_auth_fail, "",
+                       c->running == CALM_ATTACK_guesses ? 9u : 9u + (i + step) % 4, true,
+                       c->running == CALM_ATTACK_guesses_for_one);
+        }
+        break;
+    case CALM_ATTACK_probes:
+        (void)snprintf(text, sizeof text, "plant/%u", step);
+        calm_event(c, d, EVENT_acl_deny, text, calm_place(c, d), false, true);
+        break;
+    case CALM_ATTACK_wide:
+        calm_event(c, d, EVENT_acl_deny, step % 2 == 0 ? "#" : "+/#", calm_place(c, d), false,
+                   true);
+        break;
+    case CALM_ATTACK_command:
+        calm_topic(c, d, 1000 + step, "pumps/3/cmd");
+        break;
+    case CALM_ATTACK_wills:
+        calm_event(c, d, EVENT_will, "status", calm_place(c, d), false, true);
+        break;
+    case CALM_ATTACK_replays:
+        calm_event(c, d, EVENT_replay, "", calm_place(c, d), false, true);
+        calm_event(c, d, EVENT_replay, "", calm_place(c, d), false, true);
+        break;
+    case CALM_ATTACK_retained:
+        calm_traffic(c, d, 100, 100 * d->size, 100, 0);
+        break;
+    case CALM_ATTACK_hoard:
+        calm_traffic(c, d, 1, d->size, 0, 200);
+        break;
+    case CALM_ATTACK_faster:
+        calm_traffic(c, d, 10, 10 * (uint64_t)d->size, 0, 0);
+        break;
+    case CALM_ATTACK_larger:
+        d->size *= step == 0 ? 16 : 1;
+        break;
+    case CALM_ATTACK_topic:
+        calm_topic(c, d, 2000 + step, "elsewhere/data");
+        break;
+    case CALM_ATTACK_gone:
+        d->next_ms = UINT64_MAX;
+        break;
+    case CALM_ATTACK_moved:
+        if (step == 0) {
+            calm_event(c, d, EVENT_connect, "", 3u << 16, false, true);
+        }
+        break;
+    case CALM_ATTACKS_N:
+        break;
+    }
+}
+
+/* ---- all of it ---- */
+
+static inline void calm_begin(struct calm *c, const struct calm_terms *terms)
+{
+    const struct detect_thresholds thresholds = DETECT_THRESHOLDS_DEFAULT;
+    *c = (struct calm){.terms = *terms, .state = terms->seed};
+    c->random = random_seeded(&c->state);
+    bool is_made = detect_new(&thresholds, &c->random, &c->detect) == OK;
+    assert(is_made && terms->n_devices <= CALM_DEVICES_MAX);
+    for (unsigned i = 0; i < CALM_SITES; i++) {
+        c->site[i] = (struct calm_site){.network = 100 + i,
+                                        .outage_ms = calm_about(c, 5 * CALM_DAY / terms->wide),
+                                        .renumber_ms = calm_about(c, 10 * CALM_DAY / terms->wide)};
+    }
+    c->storm_ms = calm_about(c, 7 * CALM_DAY);
+    for (unsigned k = 0; k < terms->n_devices; k++) {
+        static const unsigned periods_s[] = {30, 60, 60, 120, 300, 900};
+        struct calm_device *d = &c->device[k];
+        *d = (struct calm_device){.id = k + 1,
+                                  .kind = (enum calm_kind)(k % CALM_KINDS),
+                                  .site = (unsigned)calm_below(c, CALM_SITES),
+                                  .period_ms = 1000 * periods_s[calm_below(c, COUNT_OF(periods_s))],
+                                  .size = 20 + (unsigned)calm_below(c, 400),
+                                  .jitter_percent = 5 + (unsigned)calm_below(c, 40),
+                                  .home = 50000 + k,
+                                  .has_will = calm_below(c, 2) == 0,
+                                  .keeps = calm_below(c, 2) == 0,
+                                  .back_ms = 1 + calm_below(c, CALM_MINUTE)};
+        d->next_ms = calm_below(c, d->period_ms);
+        bool moves = d->kind == CALM_TRACKER || d->kind == CALM_HOME;
+        d->place = moves ? d->home : 0;
+        d->moves_ms = moves ? 1 + calm_below(c, CALM_DAY) : 0;
+    }
+}
+
+/* What was not found, for whoever looks why. */
+static inline void calm_missed(const struct calm *c)
+{
+    if (c->is_attacking && !c->is_found && getenv("SALLYPORT_CALM") != NULL) {
+        const struct calm_device *d = c->victim;
+        printf("seed %llu missed %s of %s-%u: period %u s, %u bytes, %s\n",
+               (unsigned long long)c->terms.seed, calm_attack_names[c->running],
+               calm_roles[d->kind], (unsigned)d->id, d->period_ms / 1000, d->size,
+               d->is_online ? "online" : "offline");
+    }
+}
+
+static inline void calm_attack(struct calm *c)
+{
+    uint64_t begin_ms = c->terms.n_days * CALM_DAY;
+    if (c->now_ms < begin_ms) {
+        return;
+    }
+    uint64_t which = (c->now_ms - begin_ms) / CALM_ATTACK_EVERY;
+    bool is_first = (c->now_ms - begin_ms) % CALM_ATTACK_EVERY == 0;
+    if (is_first) {
+        calm_missed(c);
+    }
+    if (is_first && which < CALM_ATTACKS_N) {
+        c->running = (enum calm_attack)which;
+        c->is_attacking = true;
+        c->is_found = false;
+        c->victim = calm_choose(c);
+        c->victim->is_attacked = true;
+        c->attacked_ms = c->now_ms;
+        c->attack[which].n++;
+    }
+    bool goes_on = c->is_attacking && !c->is_found;
+    if (goes_on) {
+        calm_attack_step(c);
+    }
+}
+
+/* calm_run - the whole trace; what was found stands in c. Returns device-days of calm. */
+static inline unsigned calm_run(struct calm *c, const struct calm_terms *terms)
+{
+    calm_begin(c, terms);
+    uint64_t end_ms = terms->n_days * CALM_DAY + (uint64_t)CALM_ATTACKS_N * CALM_ATTACK_EVERY;
+    for (c->now_ms = CALM_STEP_MS; c->now_ms < end_ms; c->now_ms += CALM_STEP_MS) {
+        calm_sites(c);
+        for (unsigned k = 0; k < terms->n_devices; k++) {
+            struct calm_device *d = &c->device[k];
+            if (d->back_ms != 0 && c->now_ms >= d->back_ms) {
+                calm_connect(c, d);
+            }
+            calm_roam(c, d);
+            if (c->now_ms >= d->next_ms) {
+                calm_speak(c, d);
+            }
+        }
+        calm_attack(c);
+        if (c->now_ms % DETECT_TICK_MS == 0) {
+            detect_tick(c->detect, c->now_ms);
+            calm_take(c);
+        }
+    }
+    c->detect = detect_free(c->detect);
+    return (unsigned)(terms->n_devices * end_ms / CALM_DAY);
+}
+
+#endif
