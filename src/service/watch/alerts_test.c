@@ -255,10 +255,46 @@ static void test_recall_without_a_name(void **state)
     r = recall_free(r);
 }
 
+static void test_found(void **state)
+{
+    static struct alerts a;
+    size_t at = 0;
+    char peer[56];
+    (void)state;
+    a = (struct alerts){.forgotten = 0};
+    struct alert_finding f = {.detector = "two_places", .answer = "find both"};
+    struct event e = event_for(EVENT_clone, "meter", now);
+    alerts_note(&a, &e, now); /* raised by no detector: a row of its own */
+    alerts_found(&a, &e, &f, now - 5000, now);
+    alerts_found(&a, &e, &f, now - 1, now);
+    f.detector = "ping_pong";
+    alerts_found(&a, &e, &f, now - 1, now);
+    assert_int_equal(count_open(&a, now), 3);
+    (void)alerts_next(&a, &at, now);
+    const struct alert *row = alerts_next(&a, &at, now);
+    assert_string_equal(row->finding.detector, "two_places");
+    assert_int_equal(row->first_wall_ms, now - 5000);
+    assert_int_equal(row->count, 2);
+    assert_int_equal(count_open(&a, now + ALERTS_OPEN_MS), 0);
+
+    e = event_for(EVENT_auth_bruteforce, "", now);
+    for (int i = 0; i < 3 * ALERTS_OF_ONE_MAX; i++) { /* strangers have so many rows, and no more */
+        (void)snprintf(peer, sizeof peer, "192.0.2.%d:%d", i, i);
+        EVENT_TEXT(&e, peer, slice_text(peer));
+        e.wall_ms = now + i;
+        alerts_found(&a, &e, &f, now, now + i);
+        (void)snprintf(peer, sizeof peer, "192.0.2.%d:%d", i, i + 1); /* another port is no other */
+        EVENT_TEXT(&e, peer, slice_text(peer));
+        alerts_found(&a, &e, &f, now, now + i);
+    }
+    assert_int_equal(count_open(&a, now + 100), 3 + ALERTS_OF_ONE_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_folded_by_category_and_principal),
+        cmocka_unit_test(test_found),
         cmocka_unit_test(test_poison),
         cmocka_unit_test(test_poison_of_one_is_bounded),
         cmocka_unit_test(test_a_day),

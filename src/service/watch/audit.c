@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "service/watch/anchor.h"
 #include "service/watch/audit_plain.h"
 #include "service/watch/trail.h"
 
@@ -83,7 +84,7 @@ struct slice audit_line(const struct audit *a, uint64_t number)
 
 static void sync_file(struct audit *a)
 {
-    if (a->is_dirty && trail_sync(a->trail) != OK) {
+    if (trail_sync(a->trail) != OK) {
         log_line(LOG_ERROR, "audit: the last lines did not reach the disk; look at the disk");
     }
     a->is_dirty = false;
@@ -265,7 +266,8 @@ void audit_note(struct audit *a, const struct event *e)
 void audit_tick(struct audit *a, uint64_t now_ms)
 {
     close_folds(a, now_ms);
-    if (a->is_dirty && now_ms >= a->sync_at_ms) {
+    bool is_due = a->is_dirty || now_ms >= trail_deadline(a->trail);
+    if (is_due && now_ms >= a->sync_at_ms) {
         sync_file(a);
         a->sync_at_ms = now_ms + AUDIT_SYNC_MS;
     }
@@ -275,7 +277,20 @@ uint64_t audit_deadline(const struct audit *a)
 {
     const struct list_node *n = list_first(&a->open);
     uint64_t at = n != NULL ? LIST_ENTRY(n, const struct fold, node)->until_ms : UINT64_MAX;
-    return a->is_dirty && a->sync_at_ms < at ? a->sync_at_ms : at;
+    uint64_t sign_at = trail_deadline(a->trail);
+    uint64_t sync_at = a->is_dirty ? 0 : sign_at;
+    sync_at = sync_at < a->sync_at_ms ? a->sync_at_ms : sync_at;
+    return sync_at < at ? sync_at : at;
+}
+
+enum err audit_anchor(struct audit *a, struct anchor *ret)
+{
+    return trail_anchor(a->trail, ret);
+}
+
+enum err audit_roll_key(struct audit *a)
+{
+    return trail_roll_key(a->trail);
 }
 
 uint64_t audit_total(const struct audit *a, enum event_category c)
@@ -331,8 +346,11 @@ enum err audit_open(const struct audit_setup *s, struct audit **ret)
     struct siphash_key key = {random_u64(&s->random), random_u64(&s->random)};
     map_init(&a->folds, &key, fold_key_of);
     list_init(&a->open);
-    struct trail_setup trail = {
-        .disk = s->disk, .root = s->root, .random = s->random, .file_bytes = s->file_bytes};
+    struct trail_setup trail = {.disk = s->disk,
+                                .clock = s->clock,
+                                .root = s->root,
+                                .random = s->random,
+                                .file_bytes = s->file_bytes};
     TRY(trail_open(&trail, &a->trail));
     take_plain(a, s->disk);
     TRY(read_back(a, s));
@@ -343,18 +361,31 @@ enum err audit_open(const struct audit_setup *s, struct audit **ret)
 bool audit_damage(const struct audit *a, struct event *ret)
 {
     const struct trail_report *f = &a->found;
+    struct trail_amiss amiss = trail_amiss(a->trail);
     char name[TRAIL_NAME_BYTES];
-    if (f->damages == 0) {
+    if (f->damages == 0 && amiss.missing == 0 && !amiss.has_new_key) {
         return false;
     }
     struct event e = event_make(EVENT_audit_integrity);
     trail_name(f->first.file, name);
-    EVENT_TEXT(&e, target, slice_text(name));
-    event_reason(&e,
-                 "%llu places of the trail do not verify, the first at byte %llu, %llu bytes, %llu "
-                 "lines missing; the rest was read. Look at the disk, and at who may write there",
-                 (unsigned long long)f->damages, (unsigned long long)f->first.offset,
-                 (unsigned long long)f->first.bytes, (unsigned long long)f->first.lines);
+    EVENT_TEXT(&e, target, slice_text(f->damages > 0 ? name : TRAIL_DIR));
+    if (amiss.missing > 0) {
+        event_reason(&e,
+                     "the last %llu records that " ANCHOR_FILE " tells of are gone. Keep the data "
+                     "directory, and run `sallyport audit verify`",
+                     (unsigned long long)amiss.missing);
+    } else if (f->damages > 0) {
+        event_reason(&e,
+                     "%llu places of the trail do not verify, the first at byte %llu, %llu bytes, "
+                     "%llu lines missing; the rest was read. `sallyport audit verify` says more; "
+                     "look at the disk, and at who may write there",
+                     (unsigned long long)f->damages, (unsigned long long)f->first.offset,
+                     (unsigned long long)f->first.bytes, (unsigned long long)f->first.lines);
+    } else {
+        event_reason(&e, "the key that signs the trail was not there, so a new one signs from here "
+                         "on without the word of the old one. Look at who may write " TRAIL_KEY_FILE
+                         ", and give auditors the new key: `sallyport audit key`");
+    }
     *ret = e;
     return true;
 }

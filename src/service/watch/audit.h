@@ -65,6 +65,11 @@ uint64_t audit_total(const struct audit *a, enum event_category c);
 /* audit_lost - lines that could not be written. */
 uint64_t audit_lost(const struct audit *a);
 
+/* audit_anchor, audit_roll_key - as trail_anchor and trail_roll_key. */
+struct anchor;
+MUST_USE enum err audit_anchor(struct audit *a, struct anchor *ret);
+MUST_USE enum err audit_roll_key(struct audit *a);
+
 /* audit_encode - e as one line with its newline, appended. Bytes that are not UTF-8 become \xNN.
  * ERR_NOMEM. */
 MUST_USE enum err audit_encode(const struct event *e, struct buf *ret);

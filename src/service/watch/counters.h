@@ -10,14 +10,17 @@
 #include <stdint.h>
 
 #include "base/event.h"
+#include "core/limits.h"
 #include "service/watch/turn_time.h"
 
-/* X(field, Prometheus name, label or "", type, meaning) */
+/* X(field, Prometheus name, label or "", type, meaning). Type: counter, gauge; microseconds: a
+ * counter shown in seconds; elsewhere: shown otherwise than by a line of its own. */
 #define COUNTERS(X)                                                                                \
-    X(connections_mqtt, "connections", "door=\"mqtt\"", gauge,                                     \
+    X(connections_mqtt, "connections", "door=\"mqtt\"", elsewhere,                                 \
       "open connections and associations")                                                         \
-    X(connections_coap, "connections", "door=\"coap\"", gauge, "")                                 \
-    X(connections_enrol, "connections", "door=\"enrol\"", gauge, "")                               \
+    X(connections_coap, "connections", "door=\"coap\"", elsewhere, "")                             \
+    X(connections_enrol, "connections", "door=\"enrol\"", elsewhere, "")                           \
+    X(connections_metrics, "connections", "door=\"metrics\"", elsewhere, "")                       \
     X(sessions, "sessions", "", gauge, "sessions, awake and asleep")                               \
     X(subscriptions, "subscriptions", "", gauge, "subscriptions of all sessions and observers")    \
     X(retained_messages, "retained_messages", "", gauge, "retained messages")                      \
@@ -64,7 +67,7 @@
       "logins with a certificate that is revoked")                                                 \
     X(strangers, "strangers", "", gauge, "TCP connections that have not logged in yet")            \
     X(handshakes_waiting, "handshakes_waiting", "", gauge, "connections that wait for their turn") \
-    X(admission_us, "admission_microseconds_total", "", counter,                                   \
+    X(admission_us, "admission_seconds_total", "", microseconds,                                   \
       "time spent on TLS handshakes and tickets")                                                  \
     X(accept_pauses, "accept_pauses_total", "", counter, "no descriptor for a new connection")     \
     X(shed_slow, "shed_total", "who=\"slow_client\"", counter,                                     \
@@ -99,7 +102,7 @@
     X(coap_proofs, "coap_proofs_total", "", counter, "addresses that have proven themselves")      \
     X(journal_records, "journal_records_total", "", counter, "records appended")                   \
     X(turns, "turns_total", "", counter, "turns of the workers")                                   \
-    X(turn_us, "turn_microseconds_total", "", counter, "time spent in turns")                      \
+    X(turn_us, "turn_seconds", "", elsewhere, "time spent in turns")                               \
     X(reads, "socket_reads_total", "", counter, "receive calls")                                   \
     X(writes, "socket_writes_total", "", counter, "send calls")
 
@@ -110,7 +113,8 @@ struct counters {
     COUNTERS(X)
 #undef X
     _Atomic uint64_t connections_at[COUNTERS_LISTENERS_MAX]; /* by entrance.index */
-    struct turn_time turn_time;                              /* shown for each worker alone */
+    _Atomic uint64_t refused_by[LIMIT_COUNT];
+    struct turn_time turn_time; /* shown for each worker alone */
     _Atomic uint64_t
         coap_worst_per_mille; /* of one datagram; the largest of all workers is shown */
 };
@@ -131,6 +135,12 @@ static inline void count_sub(_Atomic uint64_t *c, uint64_t n)
 static inline void count_set(_Atomic uint64_t *c, uint64_t n)
 {
     atomic_store_explicit(c, n, memory_order_relaxed);
+}
+
+/* count_limit - a refusal by this bound, beside its place in refusals_total. */
+static inline void count_limit(struct counters *c, enum limit_name limit)
+{
+    count_add(&c->refused_by[limit], limit != LIMIT_none ? 1 : 0);
 }
 
 static inline void count_most(_Atomic uint64_t *c, uint64_t n)

@@ -86,6 +86,9 @@ void metrics_sum(const struct counters *const *workers, size_t n, struct counter
         for (size_t at = 0; at < COUNTERS_LISTENERS_MAX; at++) {
             count_add(&ret->connections_at[at], get(&workers[i]->connections_at[at]));
         }
+        for (size_t limit = 0; limit < LIMIT_COUNT; limit++) {
+            count_add(&ret->refused_by[limit], get(&workers[i]->refused_by[limit]));
+        }
     }
     /* Every worker has the whole retained index: the fullest one is the number, not the sum. */
     count_set(&ret->retained_messages, 0);
@@ -137,6 +140,12 @@ static void number(struct page *p, const char *name, const char *type, const cha
     put(p, "sallyport_%s %" PRIu64 "\n", name, value);
 }
 
+static void duration(struct page *p, const char *name, const char *meaning, uint64_t us)
+{
+    head(p, name, "counter", meaning);
+    put(p, "sallyport_%s %" PRIu64 ".%06" PRIu64 "\n", name, us / 1000000, us % 1000000);
+}
+
 static void row(struct page *p, const char *name, const char *label, const char *type,
                 const char *meaning, uint64_t value)
 {
@@ -157,11 +166,27 @@ static void connections(struct page *p, const struct metrics_sources *s, const s
 static void counters_text(struct page *p, const struct counters *sum)
 {
 #define X(field, name, label, type, meaning)                                                       \
-    if (strcmp(name, "connections") != 0) {                                                        \
+    if (strcmp(#type, "microseconds") == 0) {                                                      \
+        duration(p, name, meaning, get(&sum->field));                                              \
+    } else if (strcmp(#type, "elsewhere") != 0) {                                                  \
         row(p, name, label, #type, meaning, get(&sum->field));                                     \
     }
     COUNTERS(X)
 #undef X
+}
+
+static void limits_text(struct page *p, const struct counters *sum)
+{
+    static const char *const names[LIMIT_COUNT] = {
+#define X(name) [LIMIT_##name] = #name,
+        LIMIT_NAMES(X)
+#undef X
+    };
+    head(p, "limit_refusals_total", "counter", "refusals by the bounds of the configuration");
+    for (unsigned i = LIMIT_none + 1; i < LIMIT_COUNT; i++) {
+        put(p, "sallyport_limit_refusals_total{limit=\"%s\"} %" PRIu64 "\n", names[i],
+            get(&sum->refused_by[i]));
+    }
 }
 
 static void events_text(struct page *p, const struct audit *audit)
@@ -228,6 +253,14 @@ static void worst_ratio(struct page *p, const struct metrics_sources *s)
         worst % 1000);
 }
 
+/* Points in wall time. */
+static void timestamp(struct page *p, const char *name, const char *meaning, int64_t wall_ms)
+{
+    if (wall_ms > 0) {
+        number(p, name, "gauge", meaning, (uint64_t)wall_ms / 1000);
+    }
+}
+
 static void process_text(struct page *p, const struct metrics *m)
 {
     int64_t resident = metrics_resident_bytes(m);
@@ -268,6 +301,12 @@ enum err metrics_text(const struct metrics *m, const struct metrics_sources *s, 
     struct page p = {.out = ret};
     struct counters sum;
     metrics_sum(s->workers, s->n_workers, &sum);
+    head(&p, "build_info", "gauge", "always 1; the version is a label");
+    put(&p, "sallyport_build_info{version=\"%s\"} 1\n", SALLYPORT_VERSION);
+    timestamp(&p, "start_time_seconds", "when the broker was started, in Unix time",
+              s->started_wall_ms);
+    timestamp(&p, "certificate_end_time_seconds",
+              "when the server's certificate ends, in Unix time", s->certificate_ends_wall_ms);
     process_text(&p, m);
     number(&p, "memory_ceiling_bytes", "gauge", "memory_bytes: from 80 % of it on, memory is shed",
            s->memory_ceiling_bytes);
@@ -277,6 +316,7 @@ enum err metrics_text(const struct metrics *m, const struct metrics_sources *s, 
            s->memory_peak_bytes);
     connections(&p, s, &sum);
     counters_text(&p, &sum);
+    limits_text(&p, &sum);
     seconds(&p, "turn_seconds", "time of the workers' turns", get(&sum.turn_us), get(&sum.turns));
     turn_times(&p, s);
     ratio(&p, get(&sum.coap_in_bytes), get(&sum.coap_out_bytes));

@@ -13,6 +13,8 @@
 #include "service/watch/counters.h"
 #include "store/log.h"
 
+#define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
 enum { METRICS_TEXT_MAX = 1 << 20, METRICS_LISTENERS_MAX = COUNTERS_LISTENERS_MAX };
 
 struct metrics;
@@ -37,6 +39,7 @@ struct metrics_sources {
     uint64_t memory_ceiling_bytes, memory_used_bytes; /* ceiling 0: there is none */
     uint64_t memory_peak_bytes;
     uint64_t open_alerts, exceptions, principals, epoch;
+    int64_t started_wall_ms, certificate_ends_wall_ms; /* 0: not known */
 };
 
 /* metrics_sum - all workers' sets into one. */

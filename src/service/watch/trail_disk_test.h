@@ -73,6 +73,9 @@ static inline enum err memory_read_at(struct disk_file *f, uint64_t at, void *ds
 
 static inline enum err memory_write_at(struct disk_file *f, uint64_t at, struct slice s)
 {
+    if (at == f->bytes.n) { /* a small file anew: takes none of the room */
+        return buf_append(&f->bytes, s, MEMORY_FILE_MAX);
+    }
     if (at + s.n > f->bytes.n) {
         return ERR_SPACE;
     }
@@ -114,6 +117,21 @@ static inline enum err memory_remove(struct disk *d, const char *path)
     return OK;
 }
 
+static inline enum err memory_rename(struct disk *d, const char *from, const char *to)
+{
+    struct memory_disk *m = (struct memory_disk *)(void *)d;
+    struct disk_file *f = memory_find(m, from);
+    if (f == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    if (memory_find(m, to) != NULL) {
+        enum err err = memory_remove(d, to);
+        (void)err;
+    }
+    (void)slice_to_text(slice_text(to), f->path, sizeof f->path);
+    return OK;
+}
+
 static inline enum err memory_make_dir(struct disk *d, const char *path)
 {
     (void)d;
@@ -144,6 +162,7 @@ static inline void memory_disk_init(struct memory_disk *m)
                                         .append = memory_append,
                                         .sync = memory_sync,
                                         .size = memory_size,
+                                        .rename = memory_rename,
                                         .remove = memory_remove,
                                         .make_dir = memory_make_dir,
                                         .list = memory_list};

@@ -9,8 +9,23 @@
 
 enum { FILES_MAX = 1 << 16, NUMBER_DIGITS = 8, PLACE_BYTES = 4 + 8 };
 
-/* The last byte is the format's version. */
-static const uint8_t magic[TRAIL_MAGIC_BYTES] = {'S', 'P', 'A', 'U', 'D', 'I', 'T', 1};
+/* The version follows. */
+static const uint8_t magic[TRAIL_MAGIC_BYTES - 1] = {'S', 'P', 'A', 'U', 'D', 'I', 'T'};
+
+size_t trail_head_bytes(unsigned version)
+{
+    return version == TRAIL_VERSION_LINES ? TRAIL_HEAD_BYTES_1 : TRAIL_HEAD_BYTES;
+}
+
+static size_t record_head_bytes(unsigned version)
+{
+    return version == TRAIL_VERSION_LINES ? TRAIL_RECORD_HEAD_BYTES_1 : TRAIL_RECORD_HEAD_BYTES;
+}
+
+size_t trail_record_min(unsigned version)
+{
+    return record_head_bytes(version) + AEAD_TAG_BYTES;
+}
 
 struct derived {
     uint8_t key[AEAD_KEY_BYTES];
@@ -28,7 +43,7 @@ void trail_seal_done(struct trail_seal *s)
     mem_wipe(s, sizeof *s);
 }
 
-enum err trail_seal_new(struct slice root, const uint8_t salt[TRAIL_SALT_BYTES],
+enum err trail_seal_new(unsigned version, struct slice root, const uint8_t salt[TRAIL_SALT_BYTES],
                         struct trail_seal *s)
 {
     AUTO(derived_wipe) struct derived keys;
@@ -39,7 +54,7 @@ enum err trail_seal_new(struct slice root, const uint8_t salt[TRAIL_SALT_BYTES],
     TRY(kdf_hkdf(root, slice_of(salt, TRAIL_SALT_BYTES), slice_text("sallyport audit"), &keys,
                  sizeof keys));
     TRY(aead_new(slice_of(keys.key, sizeof keys.key), &aead));
-    struct trail_seal made = {.check = keys.check};
+    struct trail_seal made = {.version = version, .check = keys.check};
     memcpy(made.salt, salt, sizeof made.salt);
     trail_seal_done(s);
     *s = made;
@@ -66,117 +81,139 @@ static struct slice place_aad(struct trail_place at, struct slice head, uint8_t 
 
 /* ---- heads ---- */
 
-enum { HEAD_CLEAR_BYTES = TRAIL_HEAD_BYTES - AEAD_TAG_BYTES };
+enum { HEAD_CLEAR_MAX = TRAIL_HEAD_BYTES - AEAD_TAG_BYTES };
 
 enum err trail_head_write(const struct trail_seal *s, struct trail_place at, uint32_t copy,
                           uint8_t dst[TRAIL_HEAD_BYTES])
 {
-    uint8_t aad[PLACE_BYTES + HEAD_CLEAR_BYTES];
+    uint8_t aad[PLACE_BYTES + HEAD_CLEAR_MAX];
     uint8_t nonce[AEAD_NONCE_BYTES];
-    struct wr w = wr_into(dst, HEAD_CLEAR_BYTES);
+    struct wr w = wr_into(dst, HEAD_CLEAR_MAX);
     wr_bytes(&w, slice_of(magic, sizeof magic));
+    wr_u8(&w, (uint8_t)s->version);
     wr_u32(&w, copy);
-    wr_u32(&w, 0);
+    wr_u32(&w, s->version == TRAIL_VERSION_LINES ? 0 : at.file);
+    if (s->version != TRAIL_VERSION_LINES) {
+        wr_u64(&w, at.offset);
+    }
     wr_bytes(&w, slice_of(s->salt, sizeof s->salt));
     nonce_of(true, copy, nonce);
+    size_t n = wr_slice(&w).n;
     return aead_seal(s->aead, nonce, place_aad(at, wr_slice(&w), aad, sizeof aad),
-                     (struct slice){0}, dst + HEAD_CLEAR_BYTES);
+                     (struct slice){0}, dst + n);
 }
 
 enum err trail_head_read(struct slice root, struct trail_place at, struct slice bytes,
                          struct trail_seal *s, uint32_t *ret_copy)
 {
-    uint8_t aad[PLACE_BYTES + HEAD_CLEAR_BYTES];
+    uint8_t aad[PLACE_BYTES + HEAD_CLEAR_MAX];
     uint8_t nonce[AEAD_NONCE_BYTES];
     uint8_t nothing[1];
-    struct rd r = rd_from(slice_head(bytes, TRAIL_HEAD_BYTES));
-    struct slice front = rd_bytes(&r, TRAIL_MAGIC_BYTES);
+    struct rd r = rd_from(bytes);
+    struct slice front = rd_bytes(&r, sizeof magic);
     if (!rd_ok(&r) || !slice_equal(front, slice_of(magic, sizeof magic))) {
         return ERR_NOT_FOUND;
     }
+    unsigned version = rd_u8(&r);
     uint32_t copy = rd_u32(&r);
-    (void)rd_u32(&r);
+    struct trail_place written = {.file = rd_u32(&r)};
+    if (version == TRAIL_VERSION_CHAIN) {
+        written.offset = rd_u64(&r);
+    } else {
+        written = at;
+    }
     struct slice salt = rd_bytes(&r, TRAIL_SALT_BYTES);
+    struct slice clear = slice_head(bytes, r.at);
     struct slice tag = rd_bytes(&r, AEAD_TAG_BYTES);
-    if (!rd_ok(&r) || copy >= TRAIL_HEADS) {
+    bool is_known = version == TRAIL_VERSION_LINES || version == TRAIL_VERSION_CHAIN;
+    if (!rd_ok(&r) || !is_known || copy >= TRAIL_HEADS) {
         return ERR_NOT_FOUND;
     }
     AUTO(trail_seal_done) struct trail_seal found = {0};
-    TRY(trail_seal_new(root, salt.p, &found));
+    TRY(trail_seal_new(version, root, salt.p, &found));
     nonce_of(true, copy, nonce);
-    struct slice clear = slice_head(bytes, HEAD_CLEAR_BYTES);
-    if (aead_open(found.aead, nonce, place_aad(at, clear, aad, sizeof aad), tag, nothing) != OK) {
+    if (aead_open(found.aead, nonce, place_aad(written, clear, aad, sizeof aad), tag, nothing) !=
+        OK) {
         return ERR_NOT_FOUND;
     }
     *ret_copy = copy;
     trail_seal_done(s);
     *s = found;
+    s->written = written;
     found.aead = NULL;
     return OK;
 }
 
 /* ---- records ---- */
 
-static uint32_t check_of(const struct trail_seal *s, struct trail_place at,
-                         const struct trail_record *r)
+static uint32_t check_of(const struct trail_seal *s, const struct trail_record *r)
 {
     uint8_t bytes[PLACE_BYTES + 4 + 8];
     struct wr w = wr_into(bytes, sizeof bytes);
-    wr_u32(&w, at.file);
-    wr_u64(&w, at.offset);
+    wr_u32(&w, r->written.file);
+    wr_u64(&w, r->written.offset);
     wr_u32(&w, r->bytes);
     wr_u64(&w, r->number);
     return (uint32_t)siphash(&s->check, wr_slice(&w));
 }
 
 enum err trail_record_write(const struct trail_seal *s, struct trail_place at, uint64_t number,
-                            struct slice line, uint8_t *dst)
+                            struct slice plain, uint8_t *dst)
 {
     uint8_t aad[PLACE_BYTES + TRAIL_RECORD_HEAD_BYTES];
     uint8_t nonce[AEAD_NONCE_BYTES];
-    if (line.n > TRAIL_LINE_MAX) {
+    if (plain.n > TRAIL_PLAIN_MAX) {
         return ERR_TOO_LARGE;
     }
-    struct trail_record r = {.bytes = (uint32_t)(TRAIL_RECORD_MIN + line.n), .number = number};
-    struct wr w = wr_into(dst, TRAIL_RECORD_HEAD_BYTES);
-    wr_u32(&w, check_of(s, at, &r));
+    struct trail_record r = {.bytes = (uint32_t)(trail_record_min(s->version) + plain.n),
+                             .number = number,
+                             .written = at};
+    struct wr w = wr_into(dst, record_head_bytes(s->version));
+    wr_u32(&w, check_of(s, &r));
     wr_u32(&w, r.bytes);
     wr_u64(&w, r.number);
+    if (s->version != TRAIL_VERSION_LINES) {
+        wr_u64(&w, at.offset);
+    }
     nonce_of(false, number, nonce);
-    return aead_seal(s->aead, nonce, place_aad(at, wr_slice(&w), aad, sizeof aad), line,
-                     dst + TRAIL_RECORD_HEAD_BYTES);
+    return aead_seal(s->aead, nonce, place_aad(at, wr_slice(&w), aad, sizeof aad), plain,
+                     dst + record_head_bytes(s->version));
 }
 
 bool trail_record_head(const struct trail_seal *s, struct trail_place at, struct slice bytes,
                        struct trail_record *ret)
 {
-    struct rd r = rd_from(slice_head(bytes, TRAIL_RECORD_HEAD_BYTES));
+    struct rd r = rd_from(bytes);
     uint32_t check = rd_u32(&r);
     struct trail_record found = {.bytes = rd_u32(&r)};
     found.number = rd_u64(&r);
-    if (!rd_ok(&r) || found.bytes < TRAIL_RECORD_MIN || found.bytes > TRAIL_RECORD_MAX ||
-        check != check_of(s, at, &found)) {
+    found.written = at;
+    if (s->version == TRAIL_VERSION_CHAIN) {
+        found.written = (struct trail_place){.file = s->written.file, .offset = rd_u64(&r)};
+    }
+    size_t min = trail_record_min(s->version);
+    if (!rd_ok(&r) || found.bytes < min || found.bytes - min > TRAIL_PLAIN_MAX ||
+        check != check_of(s, &found)) {
         return false;
     }
     *ret = found;
     return true;
 }
 
-enum err trail_record_open(const struct trail_seal *s, struct trail_place at,
-                           const struct trail_record *r, struct slice bytes, uint8_t *dst,
-                           struct slice *ret)
+enum err trail_record_open(const struct trail_seal *s, const struct trail_record *r,
+                           struct slice bytes, uint8_t *dst, struct slice *ret)
 {
     uint8_t aad[PLACE_BYTES + TRAIL_RECORD_HEAD_BYTES];
     uint8_t nonce[AEAD_NONCE_BYTES];
+    size_t head = record_head_bytes(s->version);
     if (bytes.n < r->bytes) {
         return ERR_TRUNCATED;
     }
     struct slice whole = slice_head(bytes, r->bytes);
     nonce_of(false, r->number, nonce);
-    TRY(aead_open(s->aead, nonce,
-                  place_aad(at, slice_head(whole, TRAIL_RECORD_HEAD_BYTES), aad, sizeof aad),
-                  slice_from(whole, TRAIL_RECORD_HEAD_BYTES), dst));
-    *ret = slice_of(dst, r->bytes - TRAIL_RECORD_MIN);
+    TRY(aead_open(s->aead, nonce, place_aad(r->written, slice_head(whole, head), aad, sizeof aad),
+                  slice_from(whole, head), dst));
+    *ret = slice_of(dst, r->bytes - trail_record_min(s->version));
     return OK;
 }
 
