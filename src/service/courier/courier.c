@@ -1,0 +1,635 @@
+/* One thread for each sink: follows the trail, connects, sends, waits until all is taken. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "net/loop.h"
+#include "net/stream.h"
+#include "service/courier/courier_private.h"
+#include "service/watch/trail_follow.h"
+
+enum {
+    FILL_BYTES = 48 * 1024, /* of one write */
+    LOOK_MS = 200,          /* between two looks for new records */
+    END_MS = 10,            /* between two looks for the end of a connection */
+    EDGE_MS = 5000,         /* between two looks at the end of the trail */
+    PEM_MAX = 256 * 1024,
+    THREAD_STACK_BYTES = 512 * 1024
+};
+
+/* idle -> dialling (the supervisor opens a socket) -> connecting -> shaking -> open -> turning
+ * (our side has ended) -> idle; any failure -> idle. */
+enum errand_state { IDLE, DIALLING, CONNECTING, SHAKING, OPEN, TURNING };
+
+struct courier_errand {
+    struct courier *of;
+    size_t index;
+    const struct courier_sink *sink;
+    char host[SHIPMENT_HOST_BYTES];
+    pthread_t thread;
+    bool is_running;
+    int dial_fd;
+    struct disk *disk;
+    struct clock clock;
+    struct trail_follow *follow;
+    struct trail_spot taken; /* as saved */
+    enum errand_state state;
+    uint64_t now_ms, retry_at_ms, backoff_ms;
+    uint64_t until_ms;  /* of the state */
+    uint64_t since_ms;  /* the oldest record that waits was seen; 0: none waits */
+    uint64_t opened_ms; /* the first record went into this connection; 0: none yet */
+    uint64_t edge_at_ms;
+    uint64_t seq;       /* of the last record that was read since the start */
+    uint64_t n_waiting; /* records behind `taken` that were read */
+    bool has_failed, is_silent, is_at_edge;
+    bool has_goodbye;                 /* turning: the receiver has said by TLS that it ends */
+    char trouble[COURIER_TEXT_BYTES]; /* the last failure */
+    struct buf out;
+    int fd; /* while connecting, else -1 */
+    struct tls *tls;
+    struct stream *stream;
+    struct stream_io *io;
+};
+
+static void spot_name(const struct courier_errand *e, char dst[64])
+{
+    (void)snprintf(dst, 64, "courier.%s", e->sink->name);
+}
+
+static void publish(struct courier_errand *e, uint64_t sent, uint64_t taken, uint64_t retries,
+                    uint64_t lost)
+{
+    struct courier_board *b = &e->of->boards[e->index];
+    (void)pthread_mutex_lock(&b->lock);
+    b->numbers.sent += sent;
+    b->numbers.taken += taken;
+    b->numbers.retries += retries;
+    b->numbers.lost += lost;
+    b->numbers.lag_records = e->n_waiting;
+    b->numbers.lag_ms = e->since_ms > 0 ? e->now_ms - e->since_ms : 0;
+    (void)pthread_mutex_unlock(&b->lock);
+}
+
+/* ---- the connection ---- */
+
+static void hang_up(struct courier_errand *e)
+{
+    e->stream = stream_free(e->stream);
+    e->tls = tls_free(e->tls);
+    if (e->fd >= 0) {
+        close(e->fd);
+    }
+    e->fd = -1;
+    e->opened_ms = 0;
+    e->has_goodbye = false;
+    e->state = IDLE;
+}
+
+/* What was sent since the last confirmation is sent again. */
+static void fail(struct courier_errand *e, const char *text)
+{
+    (void)snprintf(e->trouble, sizeof e->trouble, "%.190s", text);
+    hang_up(e);
+    buf_clear(&e->out);
+    trail_follow_to(e->follow, &e->taken);
+    e->n_waiting = 0;
+    e->seq = e->taken.seq;
+    e->backoff_ms = e->backoff_ms == 0                         ? COURIER_RETRY_MS
+                    : e->backoff_ms * 2 < COURIER_RETRY_MAX_MS ? e->backoff_ms * 2
+                                                               : COURIER_RETRY_MAX_MS;
+    e->retry_at_ms = e->now_ms + e->backoff_ms;
+    if (!e->has_failed) {
+        e->has_failed = true;
+        courier_say(e->of, e->index, COURIER_FAILED, 0, e->trouble);
+    }
+    publish(e, 0, 0, 1, 0);
+}
+
+static void fail_stream(struct courier_errand *e, enum err err)
+{
+    char text[COURIER_TEXT_BYTES];
+    const char *why = stream_error(e->stream);
+    (void)snprintf(text, sizeof text, "%s%s%s",
+                   err == ERR_AUTH       ? "its certificate was refused"
+                   : e->state == SHAKING ? "the TLS handshake failed"
+                   : e->state == TURNING ? "it did not confirm by close_notify what it was sent"
+                                         : "the connection broke",
+                   why[0] != '\0' ? ": " : "", why);
+    fail(e, text);
+}
+
+enum err courier_sink_tls(struct disk *d, const struct courier_sink *s, char *ret_text,
+                          struct tls **ret)
+{
+    AUTO(buf_wipe) struct buf ca = {0}, cert = {0}, key = {0};
+    const struct {
+        const char *name;
+        struct buf *to;
+    } files[] = {{s->ca, &ca}, {s->cert, &cert}, {s->key, &key}};
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        enum err err =
+            files[i].name[0] == '\0' ? OK : disk_load(d, files[i].name, PEM_MAX, files[i].to);
+        if (err != OK) {
+            (void)snprintf(ret_text, TLS_TEXT_BYTES, "DIR/%.60s cannot be read: %s", files[i].name,
+                           err_name(err));
+            return err;
+        }
+    }
+    struct tls_client_config config = {.ca_pem = buf_slice(&ca),
+                                       .host = s->host,
+                                       .chain_pem = buf_slice(&cert),
+                                       .key_pem = buf_slice(&key)};
+    return tls_client_new(&config, ret_text, ret);
+}
+
+static void forget_late_answers(const struct courier_errand *e);
+
+static void dial(struct courier_errand *e)
+{
+    char text[TLS_TEXT_BYTES] = "";
+    const uint8_t ask = 1;
+    /* Read for each connection: a renewed certificate needs no restart. */
+    if (courier_sink_tls(e->disk, e->sink, text, &e->tls) != OK) {
+        fail(e, text);
+        return;
+    }
+    forget_late_answers(e);
+    if (send(e->dial_fd, &ask, sizeof ask, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof ask) {
+        fail(e, "the supervisor takes no request for a connection");
+        return;
+    }
+    e->state = DIALLING;
+    e->until_ms = e->now_ms + COURIER_DIAL_MS;
+}
+
+/* -1: none came, ret says whether the supervisor answered at all. */
+static int receive_fd(int from, bool *ret_answered)
+{
+    uint8_t byte;
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr m = {.msg_iov = &part,
+                       .msg_iovlen = 1,
+                       .msg_control = control.bytes,
+                       .msg_controllen = sizeof control.bytes};
+    int fd = -1;
+    /* 0 is no answer: the supervisor has ended, and would be heard so for ever. */
+    *ret_answered = recvmsg(from, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) > 0;
+    struct cmsghdr *c = *ret_answered ? CMSG_FIRSTHDR(&m) : NULL;
+    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+        c->cmsg_len == CMSG_LEN(sizeof fd)) {
+        memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    }
+    return fd;
+}
+
+/* To a request that was given up, or of the broker before this one. */
+static void forget_late_answers(const struct courier_errand *e)
+{
+    bool answered = true;
+    while (answered) {
+        int fd = receive_fd(e->dial_fd, &answered);
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+}
+
+static void take_dialled(struct courier_errand *e)
+{
+    bool answered;
+    e->fd = receive_fd(e->dial_fd, &answered);
+    if (e->fd >= 0) {
+        e->state = CONNECTING;
+    } else if (answered) {
+        fail(e, "it cannot be reached: no socket, or no way to its address");
+    }
+}
+
+static void take_connected(struct courier_errand *e)
+{
+    int error = 0;
+    socklen_t n = sizeof error;
+    char text[COURIER_TEXT_BYTES];
+    if (getsockopt(e->fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0 || error != 0) {
+        (void)snprintf(text, sizeof text, "it cannot be reached: %s",
+                       strerrordesc_np(error != 0 ? error : errno));
+        fail(e, text);
+        return;
+    }
+    int fd = e->fd;
+    e->fd = -1;
+    e->state = SHAKING;
+    enum err err = stream_new(fd, STREAM_CLIENT, e->tls, &e->stream);
+    err = err == OK ? stream_start(e->stream, e->io) : err;
+    if (err != OK) {
+        fail(e, "no memory for the connection");
+    }
+}
+
+/* ---- records ---- */
+
+static void note_gap(struct courier_errand *e, uint64_t seq)
+{
+    char text[32];
+    uint64_t before = e->seq;
+    e->seq = seq;
+    if (seq > before + 1) {
+        (void)snprintf(text, sizeof text, "%llu", (unsigned long long)seq);
+        courier_say(e->of, e->index, COURIER_LOST, seq - before - 1, text);
+        publish(e, 0, 0, 0, seq - before - 1);
+    }
+}
+
+static enum err pack(struct courier_errand *e, const struct trail_next *next)
+{
+    AUTO(shipment_done) struct shipment s = {0};
+    enum err err = OK;
+    if (next->entry.kind == CHAIN_CHECKPOINT) {
+        s = shipment_checkpoint(next->entry.wall_ms);
+    } else {
+        err = shipment_read(next->entry.body, &s);
+    }
+    if (err == ERR_MALFORMED) {
+        return OK; /* of another version: its number is missing, and says so */
+    }
+    TRY(err);
+    s.seq = next->entry.seq;
+    s.leaf = next->leaf;
+    return shipment_encode(e->sink->format, &s, e->host, &e->out);
+}
+
+/* Up to FILL_BYTES more. ERR_AGAIN: there is nothing new. */
+static enum err fill(struct courier_errand *e)
+{
+    size_t n = 0;
+    enum err err = OK;
+    while (err == OK && e->out.n < FILL_BYTES) {
+        struct trail_next next;
+        err = trail_follow_next(e->follow, &next);
+        if (err == OK) {
+            note_gap(e, next.entry.seq);
+            err = pack(e, &next);
+            n++;
+        }
+    }
+    e->n_waiting += n;
+    if (n > 0 && e->since_ms == 0) {
+        e->since_ms = e->now_ms;
+    }
+    return n > 0 && err == ERR_AGAIN ? OK : err;
+}
+
+static void send_out(struct courier_errand *e)
+{
+    struct slice part = buf_slice(&e->out);
+    uint64_t before = e->n_waiting;
+    if (part.n == 0) {
+        enum err err = fill(e);
+        part = buf_slice(&e->out);
+        if (err != OK && err != ERR_AGAIN) {
+            fail(e, "the trail cannot be read");
+            return;
+        }
+    }
+    if (part.n == 0) {
+        return;
+    }
+    enum err err = stream_write(e->stream, e->io, &part, 1);
+    if (err == ERR_AGAIN) {
+        return;
+    }
+    if (err != OK) {
+        fail_stream(e, err);
+        return;
+    }
+    e->opened_ms = e->opened_ms == 0 ? e->now_ms : e->opened_ms;
+    e->until_ms = e->now_ms + COURIER_STALL_MS;
+    buf_clear(&e->out);
+    publish(e, e->n_waiting > before ? e->n_waiting - before : e->n_waiting, 0, 0, 0);
+}
+
+static void save_taken(struct courier_errand *e)
+{
+    uint8_t bytes[TRAIL_SPOT_BYTES];
+    char name[64];
+    spot_name(e, name);
+    trail_spot_encode(&e->taken, bytes);
+    if (disk_save(e->disk, name, slice_of(bytes, sizeof bytes)) != OK) {
+        (void)snprintf(e->trouble, sizeof e->trouble,
+                       "DIR/%s cannot be written, so a restart repeats", name);
+        courier_say(e->of, e->index, COURIER_FAILED, 0, e->trouble);
+    }
+}
+
+/* The receiver has read all: it ended by TLS, all our bytes are with its machine, and that closed
+ * the connection instead of resetting it, as it does for what nobody has read. */
+static void confirmed(struct courier_errand *e)
+{
+    uint64_t n = e->n_waiting;
+    hang_up(e);
+    e->taken = trail_follow_spot(e->follow);
+    save_taken(e);
+    e->n_waiting = 0;
+    e->since_ms = 0;
+    e->backoff_ms = 0;
+    e->retry_at_ms = 0;
+    if (e->has_failed) {
+        courier_say(e->of, e->index, COURIER_RECOVERED, n, "");
+    }
+    e->has_failed = false;
+    e->is_silent = false;
+    publish(e, 0, n, 0, 0);
+}
+
+/* ---- turns ---- */
+
+/* A receiver that is being stopped also says goodbye, maybe without having read. */
+static void look_for_end(struct courier_errand *e)
+{
+    uint8_t rest[256];
+    struct tcp_info info = {0};
+    socklen_t n = sizeof info;
+    int error = 0;
+    socklen_t error_n = sizeof error;
+    int fd = stream_fd(e->stream);
+    ssize_t got = recv(fd, rest, sizeof rest, MSG_DONTWAIT);
+    if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR))) {
+        return;
+    }
+    bool is_known = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0 &&
+                    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &error_n) == 0;
+    if (got < 0 || !is_known || error != 0) {
+        fail(e, "it ended the connection without having read all");
+    } else if (info.tcpi_unacked == 0 && info.tcpi_state != TCP_CLOSING &&
+               info.tcpi_state != TCP_LAST_ACK) {
+        confirmed(e);
+    }
+}
+
+static void read_stream(struct courier_errand *e)
+{
+    struct slice plain;
+    enum err err;
+    do {
+        err = stream_read(e->stream, e->io, &plain); /* what it says is nothing that we asked */
+    } while (err == OK && stream_has_pending(e->stream));
+    if (err == OK) {
+        if (e->state == SHAKING && stream_is_ready(e->stream)) {
+            e->state = OPEN;
+            e->until_ms = e->now_ms + COURIER_STALL_MS;
+        }
+        return;
+    }
+    if (e->state == TURNING && err == ERR_CLOSED && stream_closed_cleanly(e->stream)) {
+        e->has_goodbye = true;
+        return;
+    }
+    fail_stream(e, err);
+}
+
+static void turn_open(struct courier_errand *e)
+{
+    if (stream_is_blocked(e->stream)) {
+        enum err err = stream_flush(e->stream, e->io);
+        if (err == OK) {
+            e->until_ms = e->now_ms + COURIER_STALL_MS;
+        } else if (err != ERR_AGAIN) {
+            fail_stream(e, err);
+        }
+        return;
+    }
+    bool is_due = e->opened_ms > 0 &&
+                  (e->now_ms >= e->opened_ms + COURIER_TURN_MS ||
+                   e->n_waiting >= COURIER_TURN_RECORDS || atomic_load(&e->of->is_stopping));
+    if (is_due && e->out.n == 0) {
+        e->state = TURNING;
+        e->until_ms = e->now_ms + COURIER_STALL_MS;
+        stream_close(e->stream, e->io);
+        return;
+    }
+    send_out(e);
+}
+
+static void watch_time(struct courier_errand *e)
+{
+    if (e->state != IDLE && e->now_ms >= e->until_ms &&
+        !(e->state == OPEN && !stream_is_blocked(e->stream))) {
+        fail(e, e->state == DIALLING || e->state == CONNECTING ? "it does not answer"
+                : e->state == SHAKING                          ? "the TLS handshake does not end"
+                                                               : "it takes nothing any more");
+    }
+    uint64_t waited_s = e->since_ms > 0 ? (e->now_ms - e->since_ms) / 1000 : 0;
+    if (!e->is_silent && waited_s >= e->sink->silence_s) {
+        e->is_silent = true;
+        e->has_failed = true;
+        courier_say(e->of, e->index, COURIER_SILENT, waited_s,
+                    e->trouble[0] != '\0' ? e->trouble : "it takes records and confirms none");
+    }
+    if (e->now_ms >= e->edge_at_ms) {
+        bool is_edge = false;
+        e->edge_at_ms = e->now_ms + EDGE_MS;
+        if (trail_follow_is_last_chance(e->disk, &e->taken, &is_edge) == OK && is_edge &&
+            !e->is_at_edge && e->since_ms > 0) {
+            courier_say(e->of, e->index, COURIER_AT_EDGE, 0, "");
+        }
+        e->is_at_edge = is_edge;
+    }
+}
+
+static void turn_idle(struct courier_errand *e)
+{
+    if (e->out.n == 0) {
+        enum err err = fill(e);
+        if (err != OK && err != ERR_AGAIN) {
+            fail(e, "the trail cannot be read");
+        }
+    }
+    if (e->out.n > 0 && e->now_ms >= e->retry_at_ms) {
+        dial(e);
+    }
+}
+
+static void wait_for(struct courier_errand *e)
+{
+    struct pollfd p = {.fd = -1, .events = POLLIN};
+    bool may_hurry = false; /* there is more to send than one write took */
+    switch (e->state) {
+    case IDLE:
+        break;
+    case DIALLING:
+        p.fd = e->dial_fd;
+        break;
+    case CONNECTING:
+        p.fd = e->fd;
+        p.events = POLLOUT;
+        break;
+    case OPEN:
+        may_hurry = e->out.n > 0;
+        /* fall through */
+    case SHAKING:
+    case TURNING:
+        if (e->has_goodbye) {
+            break;
+        }
+        p.fd = stream_fd(e->stream);
+        p.events = (short)(POLLIN | (stream_is_blocked(e->stream) ? POLLOUT : 0));
+        break;
+    }
+    int look_ms = e->has_goodbye ? END_MS : LOOK_MS;
+    int n = poll(&p, 1, may_hurry && !stream_is_blocked(e->stream) ? 0 : look_ms);
+    e->now_ms = e->clock.mono_ms(e->clock.ctx);
+    stream_io_now(e->io, e->now_ms);
+    if (n <= 0) {
+        return;
+    }
+    if (e->state == DIALLING) {
+        take_dialled(e);
+    } else if (e->state == CONNECTING) {
+        take_connected(e);
+    } else if (e->state != IDLE && (p.revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
+        read_stream(e);
+    }
+}
+
+static void turn(struct courier_errand *e)
+{
+    if (e->state == IDLE) {
+        turn_idle(e);
+    } else if (e->state == OPEN) {
+        turn_open(e);
+        /* The next batch, so that waiting knows whether there is one. */
+        if (e->state == OPEN && !stream_is_blocked(e->stream) && e->out.n == 0) {
+            enum err err = fill(e);
+            (void)err; /* comes again with the next turn */
+        }
+    } else if (e->state == TURNING && e->has_goodbye) {
+        look_for_end(e);
+    } else if (e->state == TURNING && stream_is_blocked(e->stream)) {
+        enum err err = stream_flush(e->stream, e->io);
+        if (err != OK && err != ERR_AGAIN) {
+            fail_stream(e, err);
+        }
+    }
+    watch_time(e);
+    publish(e, 0, 0, 0, 0);
+    wait_for(e);
+}
+
+static void *errand_run(void *ctx)
+{
+    struct courier_errand *e = ctx;
+    e->now_ms = e->clock.mono_ms(e->clock.ctx);
+    while (!atomic_load(&e->of->is_stopping)) {
+        turn(e);
+    }
+    hang_up(e);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static void errand_free(struct courier_errand *e)
+{
+    if (e == NULL) {
+        return;
+    }
+    if (e->is_running) {
+        (void)pthread_join(e->thread, NULL);
+    }
+    trail_follow_free(e->follow);
+    stream_io_free(e->io);
+    buf_done(&e->out);
+    mem_free(e);
+}
+
+static enum err read_spot(struct courier_errand *e)
+{
+    AUTO(buf_done) struct buf bytes = {0};
+    char name[64];
+    spot_name(e, name);
+    enum err err = disk_load(e->disk, name, TRAIL_SPOT_BYTES, &bytes);
+    err = err == OK ? trail_spot_decode(buf_slice(&bytes), &e->taken) : err;
+    if (err == ERR_NOT_FOUND || err == ERR_MALFORMED || err == ERR_TOO_LARGE) {
+        e->taken = (struct trail_spot){0}; /* rather all again */
+        err = OK;
+    }
+    trail_follow_to(e->follow, &e->taken);
+    e->seq = e->taken.seq;
+    return err;
+}
+
+static enum err errand_start(struct courier *c, const struct courier_setup *s, size_t i)
+{
+    pthread_attr_t attributes;
+    struct courier_errand *e = mem_zalloc(sizeof *e);
+    if (e == NULL) {
+        return ERR_NOMEM;
+    }
+    c->errands[i] = e;
+    *e = (struct courier_errand){.of = c,
+                                 .index = i,
+                                 .sink = &c->sinks[i],
+                                 .dial_fd = s->dial_fds[i],
+                                 .disk = s->disk,
+                                 .clock = s->clock,
+                                 .fd = -1};
+    (void)snprintf(e->host, sizeof e->host, "%s", s->host);
+    TRY(trail_follow_new(s->disk, s->root, &e->follow));
+    TRY(stream_io_new(&e->io));
+    TRY(read_spot(e));
+    if (pthread_attr_init(&attributes) != 0) {
+        return ERR_NOMEM;
+    }
+    (void)pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
+    e->is_running = pthread_create(&e->thread, &attributes, errand_run, e) == 0;
+    (void)pthread_attr_destroy(&attributes);
+    return e->is_running ? OK : ERR_NOMEM;
+}
+
+struct courier *courier_free(struct courier *c)
+{
+    if (c == NULL) {
+        return NULL;
+    }
+    atomic_store(&c->is_stopping, true);
+    for (size_t i = 0; i < c->n; i++) {
+        errand_free(c->errands[i]);
+        (void)pthread_mutex_destroy(&c->boards[i].lock);
+    }
+    return mem_free(c);
+}
+
+enum err courier_open(const struct courier_setup *s, struct courier **ret)
+{
+    struct courier *c = mem_zalloc(sizeof *c);
+    enum err err = OK;
+    if (c == NULL) {
+        return ERR_NOMEM;
+    }
+    c->ctx = s->ctx;
+    c->notify = s->notify;
+    for (size_t i = 0; i < s->n && i < COURIER_SINKS_MAX && err == OK; i++) {
+        if (pthread_mutex_init(&c->boards[i].lock, NULL) != 0) {
+            err = ERR_NOMEM;
+            break;
+        }
+        c->sinks[i] = s->sinks[i];
+        (void)snprintf(c->sinks[i].state, sizeof c->sinks[i].state, "export %s", c->sinks[i].name);
+        c->n++;
+        err = errand_start(c, s, i);
+    }
+    if (err != OK) {
+        courier_free(c);
+        return err;
+    }
+    *ret = c;
+    return OK;
+}

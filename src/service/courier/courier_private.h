@@ -1,0 +1,36 @@
+/* courier_private - what a sink's thread shares with the service thread. */
+#ifndef SERVICE_COURIER_COURIER_PRIVATE_H
+#define SERVICE_COURIER_COURIER_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "service/courier/courier.h"
+
+enum { COURIER_REPORTS_MAX = 8 };
+
+/* Under the lock. */
+struct courier_board {
+    pthread_mutex_t lock;
+    struct courier_report
+        reports[COURIER_REPORTS_MAX]; /* the oldest first; when full, new ones go */
+    size_t n_reports;
+    struct courier_numbers numbers;
+};
+
+struct courier_errand; /* of one sink, courier.c */
+
+struct courier {
+    struct courier_sink sinks[COURIER_SINKS_MAX];
+    struct courier_board boards[COURIER_SINKS_MAX];
+    struct courier_errand *errands[COURIER_SINKS_MAX];
+    size_t n;
+    atomic_bool is_stopping;
+    void *ctx;
+    void (*notify)(void *ctx);
+};
+
+void courier_say(struct courier *c, size_t sink, enum courier_news news, uint64_t n,
+                 const char *text);
+
+#endif
