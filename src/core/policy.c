@@ -56,6 +56,7 @@ const struct policy *policy_unref(const struct policy *p)
         role_free(p->roles[i]);
     }
     mem_free(p->roles);
+    policy_text_free(p->source);
     policy_free_flows(counted(p));
     return mem_free(counted(p));
 }
@@ -250,6 +251,22 @@ enum err role_set_client_id(struct role *r, struct slice template)
 void role_set_many(struct role *r, bool many)
 {
     r->many = many;
+}
+
+void role_set_service(struct role *r, bool is_service)
+{
+    r->is_service = is_service;
+}
+
+enum err policy_set_source(struct policy *p, struct slice text)
+{
+    assert(p->source.p == NULL);
+    return text.n > 0 ? policy_text_copy(text, &p->source) : OK;
+}
+
+struct slice policy_source(const struct policy *p)
+{
+    return p->source;
 }
 
 struct role_limits *role_limits(struct role *r)

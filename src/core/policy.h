@@ -45,6 +45,10 @@ enum policy_method {
 MUST_USE enum err policy_new(struct policy **ret);
 const struct policy *policy_ref(const struct policy *p);
 const struct policy *policy_unref(const struct policy *p);
+/* policy_set_source - keeps a copy of the text it is built from; once. ERR_NOMEM. policy_source -
+ * that text, borrowed; empty: there is none. */
+MUST_USE enum err policy_set_source(struct policy *p, struct slice text);
+struct slice policy_source(const struct policy *p);
 
 /* policy_add_role - an empty role: client id "${device}", default limits. ERR_EXISTS, ERR_MALFORMED
  * (name), ERR_NOMEM. *ret is borrowed from the policy. */
@@ -53,6 +57,8 @@ MUST_USE enum err policy_add_role(struct policy *p, struct slice name, struct ro
  * (${assigned}, too), ERR_NOMEM. */
 MUST_USE enum err role_set_client_id(struct role *r, struct slice template);
 void role_set_many(struct role *r, bool many);
+/* role_set_service - a program or person, not a device: for listings, it decides nothing. */
+void role_set_service(struct role *r, bool is_service);
 struct role_limits *role_limits(struct role *r);
 /* role_add_topic - a grant on topics. `filter` is a template of a topic filter. retain and qos
  * (0..2) only mean something for POLICY_PUBLISH; qos is the highest allowed. line is for
@@ -83,7 +89,8 @@ bool policy_is_many(const struct policy *p, struct slice name);
 
 /* decision - the answer and the rule that gave it, for events and `policy explain`. */
 struct decision {
-    enum err err;   /* OK or ERR_DENIED */
+    enum err err;          /* OK or ERR_DENIED */
+    enum limit_name limit; /* of ERR_QUOTA and ERR_TOO_LARGE: the bound; of others not written */
     char rule[256]; /* "role sensor, line 7: publish sensors/${site}/${device}/+" or why nothing
                        allows it */
 };

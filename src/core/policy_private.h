@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "core/policy.h"
+#include "core/policy_list.h"
 
 enum rule_kind { RULE_PUBLISH, RULE_SUBSCRIBE, RULE_RESOURCE, RULE_KINDS };
 
@@ -25,7 +26,7 @@ struct rule {
 struct role {
     char name[PRINCIPAL_NAME_MAX + 1];
     struct slice client_id; /* checked template; owned */
-    bool many;
+    bool many, is_service;
     struct role_limits limits;
     struct rule *rules;
     size_t n_rules, rules_cap;
@@ -35,6 +36,7 @@ struct role {
 
 struct policy {
     atomic_uint refs;
+    struct slice source; /* owned; empty: it was not read from a text */
     struct role **roles;
     size_t n_roles, roles_cap;
     struct flow **flows; /* flow.c */
@@ -49,6 +51,8 @@ void policy_text_free(struct slice text);
  * no memory, the array is as it was. */
 void *policy_array_room(void *array, size_t n, size_t element_bytes, size_t *cap);
 
+/* policy_rule_list - a rule of this role, as listings see it. */
+struct policy_rule policy_rule_list(const struct role *role, const struct rule *rule);
 /* policy_find_role - by name, or NULL. O(roles). */
 const struct role *policy_find_role(const struct policy *p, struct slice name);
 

@@ -1,23 +1,19 @@
-/* policy check, apply, explain */
+/* policy check, apply, explain, and the way to the tools */
 #include <fcntl.h>
 
 #include "app/cli/commands.h"
+#include "app/cli/policy_tools.h"
 #include "app/daemon/config.h"
 #include "service/directory/policy_yaml.h"
 
-static void policy_release(const struct policy **p)
+int policy_file_read(struct cli *cli, const char *file, struct buf *text, const struct policy **ret)
 {
-    (void)policy_unref(*p);
-}
-
-/* FILE, read and found right; its text in *ret. */
-static int read_checked(struct cli *cli, const char *file, struct buf *ret)
-{
-    AUTO(policy_release) const struct policy *policy = NULL;
+    AUTO(buf_done) struct buf own = {0};
     struct yaml_complaint complaint;
-    enum err e = config_read_file(AT_FDCWD, file, file, &complaint, ret);
+    struct buf *into = text != NULL ? text : &own;
+    enum err e = config_read_file(AT_FDCWD, file, file, &complaint, into);
     if (e == OK) {
-        e = policy_yaml_read(buf_slice(ret), file, NULL, &complaint, &policy);
+        e = policy_yaml_read(buf_slice(into), file, NULL, &complaint, ret);
     }
     return e == OK ? CLI_DONE : cli_fail(cli, "%s", complaint.text);
 }
@@ -35,33 +31,67 @@ static int apply(struct cli *cli, const char *file)
                         : cli_fail(cli, "%s holds something that is not text", file);
 }
 
+/* The daemon answers, who knows the device; by a policy that is not in force when there is one. */
+static int explain(struct cli *cli, const struct cli_args *a, const char *policy)
+{
+    AUTO(buf_done) struct buf text = {0};
+    json_t *args = json_pack("{s:s,s:s,s:s}", "name", a->words[1], "action", a->words[2], "topic",
+                             a->words[3]);
+    if (policy != NULL) {
+        struct yaml_complaint complaint;
+        if (config_read_file(AT_FDCWD, policy, policy, &complaint, &text) != OK) {
+            json_decref(args);
+            return cli_fail(cli, "%s", complaint.text);
+        }
+        if (json_object_set_new(args, "file", json_string(policy)) != 0 ||
+            json_object_set_new(args, "text", json_stringn((const char *)text.p, text.n)) != 0) {
+            json_decref(args); /* asked without it, the answer would be another's */
+            return cli_fail(cli, "%s holds something that is not text", policy);
+        }
+    }
+    return cli_call(cli, "policy.explain", args, NULL, NULL);
+}
+
 int cmd_policy(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
-    static const struct cli_option options[] = {{NULL, NULL, CLI_FLAG}};
+    static const struct cli_option options[] = {
+        {"--policy", NULL, CLI_VALUE}, {"--dry-run", NULL, CLI_FLAG}, {NULL, NULL, CLI_FLAG}};
     struct cli_args a;
     if (!cli_parse(cli, self, options, argc, argv, &a)) {
         return CLI_USAGE;
     }
-    const char *verb = a.n_words > 0 ? a.words[0] : "";
+    const char *verb = a.n_words > 0 ? a.words[0] : "", *policy = cli_value(&a, "--policy");
+    if (policy != NULL && strcmp(verb, "test") != 0 && strcmp(verb, "explain") != 0) {
+        return cli_usage(cli, self, "--policy is for test and explain");
+    }
+    bool is_dry = cli_has(&a, "--dry-run");
+    if (is_dry && strcmp(verb, "apply") != 0) {
+        return cli_usage(cli, self, "--dry-run is for apply");
+    }
     if (strcmp(verb, "check") == 0 && a.n_words == 2) {
-        AUTO(buf_done) struct buf text = {0};
-        int code = read_checked(cli, a.words[1], &text);
+        AUTO(policy_release) const struct policy *read = NULL;
+        int code = policy_file_read(cli, a.words[1], NULL, &read);
         if (code == CLI_DONE) {
             fputs(cli->json ? "{\"ok\":true}\n" : "the policy is right\n", cli->out);
         }
         return code;
     }
+    if ((strcmp(verb, "diff") == 0 || is_dry) && a.n_words == 2) {
+        return policy_diff(cli, a.words[1]);
+    }
     if (strcmp(verb, "apply") == 0 && a.n_words == 2) {
         return apply(cli, a.words[1]);
     }
+    if (strcmp(verb, "test") == 0 && a.n_words == 2) {
+        return policy_test(cli, a.words[1], policy);
+    }
     if (strcmp(verb, "explain") == 0 && a.n_words == 4) {
-        return cli_call(cli, "policy.explain",
-                        json_pack("{s:s,s:s,s:s}", "name", a.words[1], "action", a.words[2],
-                                  "topic", a.words[3]),
-                        NULL, NULL);
+        return explain(cli, &a, policy);
     }
-    if (strcmp(verb, "test") == 0 || strcmp(verb, "diff") == 0 || strcmp(verb, "learn") == 0) {
-        return cli_fail(cli, "policy %s is not there yet: it comes with the policy tools", verb);
+    if (strcmp(verb, "learn") == 0) {
+        return cli_fail(cli, "policy learn is not there yet");
     }
-    return cli_usage(cli, self, "policy does: check FILE, apply FILE, explain NAME ACTION TOPIC");
+    return cli_usage(
+        cli, self,
+        "policy does: check FILE, test FILE, diff FILE, apply FILE, explain NAME ACTION TOPIC");
 }
