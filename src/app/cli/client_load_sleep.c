@@ -28,7 +28,6 @@ static void wake_all(struct load *l, enum stage stage)
     uint64_t end_ms = load_now_ms(l) + OPEN_MS;
     l->stage = stage;
     for (uint32_t i = l->o->n_publishers; l->code == GO_ON && i < l->n_conns; i++) {
-        l->conns[i].phase = CONNECTING;
         load_open(l, i);
         load_turn(l, 0);
     }
