@@ -1,12 +1,17 @@
-/* sallyport - one binary: the command line, and under a hidden first argument the broker. */
+/* sallyport - one binary: the command line, and under a hidden first argument the broker or the
+ * signer. */
 #include "app/cli/cli.h"
 #include "app/daemon/broker.h"
+#include "app/daemon/signer_main.h"
 #include "app/daemon/supervisor.h"
 
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], SUPERVISOR_BROKER_FLAG) == 0) {
         return broker_main();
+    }
+    if (argc == 2 && strcmp(argv[1], SUPERVISOR_SIGNER_FLAG) == 0) {
+        return signer_main();
     }
     return cli_main(argc, argv);
 }

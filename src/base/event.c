@@ -96,6 +96,8 @@ const char *event_protocol_name(enum event_protocol p)
         return "https";
     case EVENT_PROTOCOL_control:
         return "control";
+    case EVENT_PROTOCOL_metrics:
+        return "metrics";
     }
     return "unknown";
 }

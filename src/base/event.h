@@ -75,7 +75,8 @@ enum event_protocol {
     EVENT_PROTOCOL_mqtt,
     EVENT_PROTOCOL_coap,
     EVENT_PROTOCOL_https,
-    EVENT_PROTOCOL_control
+    EVENT_PROTOCOL_control,
+    EVENT_PROTOCOL_metrics
 };
 
 struct event {
@@ -85,6 +86,8 @@ struct event {
     enum event_protocol protocol;
     uint32_t count;  /* 1; more when repeats were folded */
     bool is_claimed; /* principal is only who the peer says it is: nothing proved it */
+    bool is_unasked; /* the principal did nothing now: a message of another met it, or a policy */
+    bool is_foreign_key; /* it showed a certificate of ours for a key that is not its own */
     char principal[66];
     char client_id[66];
     char peer[56]; /* "[2001:db8::1]:50123" */

@@ -55,6 +55,15 @@ static inline struct slice slice_head(struct slice a, size_t n)
     return slice_of(a.p, n < a.n ? n : a.n);
 }
 
+/* slice_head_text - the same of UTF-8 text, whole characters only. */
+static inline struct slice slice_head_text(struct slice a, size_t n)
+{
+    while (n > 0 && n < a.n && (a.p[n] & 0xc0U) == 0x80U) {
+        n--;
+    }
+    return slice_head(a, n);
+}
+
 /* slice_find - the offset of the first `byte`, or a.n. */
 static inline size_t slice_find(struct slice a, uint8_t byte)
 {

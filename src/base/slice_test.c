@@ -126,11 +126,24 @@ static void lists_link_and_unlink(void **state)
     assert_ptr_equal(list_first(&l), &entries[1].node);
 }
 
+static void text_is_cut_between_characters(void **state)
+{
+    (void)state;
+    const struct slice text = slice_text("a\xc3\xa9\xe2\x82\xac");
+    static const size_t whole[] = {0, 1, 1, 3, 3, 3, 6, 6};
+    for (size_t n = 0; n < COUNT_OF(whole); n++) {
+        assert_int_equal(slice_head_text(text, n).n, whole[n]);
+    }
+    assert_int_equal(slice_head_text(slice_text("\xa9\xa9"), 1).n, 0);
+    assert_int_equal(slice_head_text((struct slice){0}, 3).n, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cutting_gives_every_part),
         cmocka_unit_test(comparing),
+        cmocka_unit_test(text_is_cut_between_characters),
         cmocka_unit_test(parts_stay_inside),
         cmocka_unit_test(text_needs_room_and_no_nul),
         cmocka_unit_test(copying_nothing_touches_nothing),

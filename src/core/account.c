@@ -42,6 +42,10 @@ struct account *account_free(struct account *a)
         return NULL;
     }
     assert(a->sessions.n == 0);
+    if (a->usage != NULL) {
+        list_unlink(&a->usage->node);
+        mem_free(a->usage);
+    }
     map_done(&a->sessions);
     grants_free(a->grants);
     principal_unref(a->principal);

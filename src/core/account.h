@@ -11,6 +11,7 @@
 #include "core/policy.h"
 #include "core/quota.h"
 #include "core/session.h"
+#include "core/usage.h"
 
 /* What waits in the sessions of all accounts of a worker. */
 struct queue_load {
@@ -34,6 +35,7 @@ struct account {
     uint64_t queued_bytes;
     struct queue_load *load; /* of the worker, borrowed: charged too. NULL: nobody counts */
     struct map sessions;     /* by client id */
+    struct usage *usage;     /* NULL: it has published nothing yet */
 };
 
 /* account_new - shares principal, compiles grants. ERR_NOMEM. */

@@ -199,7 +199,7 @@ bool grants_client_id_ok(const struct grants *g, struct slice client_id)
 enum { SHOWN_BYTES = 48 };
 
 #define SHOWN_FORMAT "%.*s%s"
-#define SHOWN(s)     SLICE_ARG(slice_head((s), SHOWN_BYTES)), (s).n > SHOWN_BYTES ? "..." : ""
+#define SHOWN(s)     SLICE_ARG(slice_head_text((s), SHOWN_BYTES)), (s).n > SHOWN_BYTES ? "..." : ""
 
 static const char *const KIND_NAME[RULE_KINDS] = {
     [RULE_PUBLISH] = "publish", [RULE_SUBSCRIBE] = "subscribe", [RULE_RESOURCE] = "resource"};
@@ -494,5 +494,15 @@ void grants_each(const struct grants *g,
         enum policy_action action =
             grant->rule->kind == RULE_PUBLISH ? POLICY_PUBLISH : POLICY_SUBSCRIBE;
         each(ctx, action, grant->text, grant->is_exact);
+    }
+}
+
+void grants_each_rule(const struct grants *g,
+                      void (*each)(void *ctx, const struct policy_rule *rule, struct slice meant),
+                      void *ctx)
+{
+    for (size_t i = 0; i < g->from[RULE_KINDS]; i++) {
+        const struct policy_rule rule = policy_rule_list(g->role, g->list[i].rule);
+        each(ctx, &rule, g->list[i].text);
     }
 }

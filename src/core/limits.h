@@ -10,6 +10,44 @@
 /* Of a registration; SPEC: RFC9176 5 has the second. */
 enum { REGISTRATION_LEAST_S = 60, REGISTRATION_DEFAULT_S = 90000 };
 
+/* The bounds by which something is refused, by their names in sallyport.yaml and policy.yaml: each
+ * has a counter. What bounds otherwise (shortens, slows down, drops) has one of its own. */
+#define LIMIT_NAMES(X)                                                                             \
+    X(packet_bytes)                                                                                \
+    X(preauth_bytes)                                                                               \
+    X(preauth_seconds)                                                                             \
+    X(preauth_connections)                                                                         \
+    X(connect_per_second)                                                                          \
+    X(topic_bytes)                                                                                 \
+    X(topic_levels)                                                                                \
+    X(filters_per_packet)                                                                          \
+    X(user_properties)                                                                             \
+    X(client_id_bytes)                                                                             \
+    X(connect_rate)                                                                                \
+    X(publish_rate)                                                                                \
+    X(subscriptions)                                                                               \
+    X(queue_messages)                                                                              \
+    X(queue_bytes)                                                                                 \
+    X(retained_bytes)                                                                              \
+    X(retained_count)                                                                              \
+    X(retained_total)                                                                              \
+    X(retained_replay)                                                                             \
+    X(replay_rate)                                                                                 \
+    X(commands_per_device)                                                                         \
+    X(commands_per_asker)                                                                          \
+    X(command_bytes)                                                                               \
+    X(registration_bytes)                                                                          \
+    X(registration_total_bytes)                                                                    \
+    X(renewal_rate)
+
+enum limit_name {
+    LIMIT_none, /* no bound by a name, or none that is known */
+#define X(name) LIMIT_##name,
+    LIMIT_NAMES(X)
+#undef X
+        LIMIT_COUNT
+};
+
 /* Process-wide bounds. */
 struct limits {
     uint32_t packet_bytes;       /* one MQTT packet or reassembled CoAP body, headers included */

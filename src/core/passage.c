@@ -9,10 +9,20 @@ __attribute__((format(printf, 3, 4))) static enum err refuse(struct decision *re
 {
     if (ret != NULL) {
         ret->err = e;
+        ret->limit = LIMIT_none;
         va_list args;
         va_start(args, format);
         vsnprintf(ret->rule, sizeof ret->rule, format, args);
         va_end(args);
+    }
+    return e;
+}
+
+/* By a bound that has a name. */
+static enum err over(struct decision *ret, enum limit_name limit, enum err e)
+{
+    if (ret != NULL) {
+        ret->limit = limit;
     }
     return e;
 }
@@ -37,7 +47,8 @@ static enum err refuse_closed(const struct account *a, struct decision *ret)
     if (a->principal->is_late && !a->is_closed) {
         return refuse(ret, ERR_DENIED,
                       "the certificate of %s has ended: it may renew it and do nothing else. "
-                      "Publish a CSR to $sallyport/renew, or `sallyport device rotate %s`",
+                      "Publish a CSR to $sallyport/renew, POST it to /est/sren over CoAP, or "
+                      "`sallyport device rotate %s`",
                       a->principal->name, a->principal->name);
     }
     if (a->is_stale) {
@@ -72,9 +83,11 @@ enum err passage_connect(struct account *a, struct slice client_id, uint64_t now
                       SLICE_ARG(slice_head(client_id, 40)), a->principal->role, a->principal->name);
     }
     if (!bucket_take(&a->connects, 1, now_ms)) {
-        return refuse(ret, ERR_QUOTA,
-                      "%s connects too often (connect_rate %u/s); let it wait before it retries",
-                      a->principal->name, (unsigned)a->connects.rate);
+        return over(
+            ret, LIMIT_connect_rate,
+            refuse(ret, ERR_QUOTA,
+                   "%s connects too often (connect_rate %u/s); let it wait before it retries",
+                   a->principal->name, (unsigned)a->connects.rate));
     }
     return allow(ret);
 }
@@ -94,19 +107,24 @@ enum err passage_will(struct account *a, struct slice topic, uint8_t qos,
     }
     const struct role_limits *l = grants_limits(a->grants);
     if (payload_bytes > l->retained_bytes) {
-        return refuse(ret, ERR_TOO_LARGE,
-                      "a retained message of %zu bytes is over retained_bytes %u of role %s",
-                      payload_bytes, (unsigned)l->retained_bytes, a->principal->role);
+        return over(ret, LIMIT_retained_bytes,
+                    refuse(ret, ERR_TOO_LARGE,
+                           "a retained message of %zu bytes is over retained_bytes %u of role %s",
+                           payload_bytes, (unsigned)l->retained_bytes, a->principal->role));
     }
     if (retain == RETAIN_FULL) {
-        return refuse(ret, ERR_QUOTA,
-                      "the server retains all that it may (retained_total, retained_total_bytes); "
-                      "`sallyport retained list --by principal` says whose it is");
+        return over(
+            ret, LIMIT_retained_total,
+            refuse(ret, ERR_QUOTA,
+                   "the server retains all that it may (retained_total, retained_total_bytes); "
+                   "`sallyport retained list --by principal` says whose it is"));
     }
     if (retain == RETAIN_NEW && a->n_retained >= l->retained_count) {
-        return refuse(ret, ERR_QUOTA,
-                      "%s has %u retained messages already (retained_count of role %s); clear some",
-                      a->principal->name, (unsigned)a->n_retained, a->principal->role);
+        return over(
+            ret, LIMIT_retained_count,
+            refuse(ret, ERR_QUOTA,
+                   "%s has %u retained messages already (retained_count of role %s); clear some",
+                   a->principal->name, (unsigned)a->n_retained, a->principal->role));
     }
     return allow(ret);
 }
@@ -117,8 +135,9 @@ enum err passage_publish(struct account *a, struct slice topic, uint8_t qos,
 {
     TRY(passage_will(a, topic, qos, retain, payload_bytes, ret));
     if (!bucket_take(&a->publishes, 1, now_ms)) {
-        return refuse(ret, ERR_QUOTA, "%s publishes faster than publish_rate %u/s of role %s",
-                      a->principal->name, (unsigned)a->publishes.rate, a->principal->role);
+        return over(ret, LIMIT_publish_rate,
+                    refuse(ret, ERR_QUOTA, "%s publishes faster than publish_rate %u/s of role %s",
+                           a->principal->name, (unsigned)a->publishes.rate, a->principal->role));
     }
     return allow(ret);
 }
@@ -132,10 +151,11 @@ enum err passage_subscribe(struct account *a, const struct session *s, struct sl
     TRY(grants_subscribe(a->grants, filter, ret));
     uint32_t most = grants_limits(a->grants)->subscriptions;
     if (is_new && s != NULL && s->subscriber.n_subs >= most) {
-        return refuse(ret, ERR_QUOTA,
-                      "the session of %s has %u subscriptions (subscriptions of role %s); "
-                      "unsubscribe from some",
-                      a->principal->name, (unsigned)most, a->principal->role);
+        return over(ret, LIMIT_subscriptions,
+                    refuse(ret, ERR_QUOTA,
+                           "the session of %s has %u subscriptions (subscriptions of role %s); "
+                           "unsubscribe from some",
+                           a->principal->name, (unsigned)most, a->principal->role));
     }
     return OK;
 }

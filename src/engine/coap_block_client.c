@@ -70,14 +70,17 @@ static enum err write_options(struct coap_transfer *t, const struct extra *extra
     return err == ERR_SPACE ? ERR_TOO_LARGE : err;
 }
 
-/* SPEC: RFC7959 2.4: the next block of the answer; the request's body has been given */
+/* SPEC: RFC7959 2.4: the next block of the answer; the request's body has been given. Of a FETCH it
+ * says which answer that is, so it is given again, when it is one message. SPEC: RFC8132 2 */
 static enum err next_fetch(struct coap_transfer *t, struct coap_request *ret)
 {
     struct coap_block want;
     TRY(coap_block_at(t->body.n, t->fetch_szx, false, &want));
     uint32_t value = coap_block_value(want) | (t->is_bert ? COAP_BLOCK_SZX_BERT : 0U);
     struct extra extras[] = {{.number = COAP_OPTION_BLOCK2, .value = value}};
-    ret->payload = (struct slice){0};
+    if (t->ask.code != COAP_FETCH || t->is_blockwise) {
+        ret->payload = (struct slice){0};
+    }
     return write_options(t, extras, 1, false, &ret->options);
 }
 

@@ -180,6 +180,31 @@ static void download(void **state)
     assert_true(slice_equal(buf_slice(&t.body), slice_of(pattern, 35)));
 }
 
+/* What FETCH asks with says which answer it is: it goes with each block, unless it went in blocks.
+ */
+static void download_of_a_fetch(void **state)
+{
+    (void)state;
+    for (size_t n = 16; n <= 17; n++) {
+        AUTO(coap_transfer_done) struct coap_transfer t;
+        struct coap_request a = ask(COAP_FETCH, slice_of(pattern, n)), r;
+        enum coap_transfer_step step;
+        coap_transfer_init(&t, &a, 0, 7, BODY_MAX);
+        if (n > 16) { /* the second of two blocks is answered */
+            struct coap_message m = response(COAP_CONTINUE, NULL, NONE, 0x08, (struct slice){0});
+            assert_int_equal(coap_transfer_next(&t, &r), OK);
+            assert_int_equal(coap_transfer_take(&t, &m, &step), OK);
+        }
+        assert_int_equal(coap_transfer_next(&t, &r), OK);
+        struct coap_message m =
+            response(COAP_CONTENT, "v1", 0x08, n > 16 ? 0x10 : NONE, slice_of(pattern, 16));
+        assert_int_equal(coap_transfer_take(&t, &m, &step), OK);
+        assert_int_equal(coap_transfer_next(&t, &r), OK);
+        assert_int_equal(option_of(&r, COAP_OPTION_BLOCK2), 1 << 4);
+        assert_int_equal(r.payload.n, n > 16 ? 0 : n);
+    }
+}
+
 static void download_asks_for_a_size(void **state)
 {
     (void)state;
@@ -305,6 +330,7 @@ int main(void)
         cmocka_unit_test(upload_is_begun_anew),
         cmocka_unit_test(upload_that_is_too_large),
         cmocka_unit_test(download),
+        cmocka_unit_test(download_of_a_fetch),
         cmocka_unit_test(download_asks_for_a_size),
         cmocka_unit_test(download_of_two_versions),
         cmocka_unit_test(a_notification_interrupts),

@@ -54,6 +54,9 @@ enum err coap_endpoint_new(const struct coap_endpoint_setup *setup, uint64_t now
     e->echo_key = setup->echo_key;
     e->peer_tag = setup->echo_key != NULL ? siphash(setup->echo_key, setup->peer) : 0;
     e->seed = setup->seed;
+    e->out_max = setup->out_max > 0 && setup->out_max < setup->limits->datagram_bytes
+                     ? setup->out_max
+                     : setup->limits->datagram_bytes;
     e->proven_until_ms = setup->proven ? UINT64_MAX : 0;
     e->next_mid = (uint16_t)coap_draw(e);
     e->next_id = 1;

@@ -89,6 +89,7 @@ struct coap_endpoint_setup {
     struct slice peer;                  /* borrows: bytes that name the peer's address and port */
     uint64_t seed;                      /* random: message ids, tokens, jitter */
     bool proven;                        /* the transport (DTLS) has proven the address */
+    uint16_t out_max; /* bytes of a message to the peer; 0, or more: limits->datagram_bytes */
 };
 
 /* coap_endpoint_new - gives an endpoint. ERR_NOMEM. One allocation. */

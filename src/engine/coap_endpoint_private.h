@@ -53,6 +53,7 @@ struct coap_endpoint {
     uint64_t proven_until_ms;
     uint32_t next_id;
     uint16_t next_mid;
+    uint16_t out_max; /* bytes of a message to the peer */
     uint16_t n_exchanges, n_pending, n_transmissions;
     struct list exchanges, pending, transmissions;
     struct coap_observers observers;
@@ -72,7 +73,7 @@ MUST_USE enum err coap_send(struct coap_endpoint *e, struct slice datagram, uint
 /* An empty ACK or RST. */
 MUST_USE enum err coap_send_empty(struct coap_endpoint *e, enum coap_type type, uint16_t mid,
                                   uint64_t now_ms);
-/* Encodes m into dst of COAP_MESSAGE_CAP bytes. ERR_TOO_LARGE over limits.datagram_bytes. */
+/* Encodes m into dst of COAP_MESSAGE_CAP bytes. ERR_TOO_LARGE over out_max. */
 enum { COAP_MESSAGE_CAP = 2048 };
 MUST_USE enum err coap_encode(const struct coap_endpoint *e, const struct coap_message *m,
                               uint8_t dst[COAP_MESSAGE_CAP], struct slice *ret);

@@ -266,6 +266,20 @@ static void too_large(void **state)
     run_once(&b, "sizes", steps, true);
 }
 
+static void too_large_for_this_peer(void **state)
+{
+    (void)state;
+    struct bench b = {.limits = steady_limits(), .out_max = 16};
+    static const struct step steps[] = {
+        {0, IN, "40010001b161ff0102030405060708090a0b0c", REQUEST}, /* what it sends is not bound */
+        {0, ANSWER, "123456789012", ERR_TOO_LARGE},
+        {0, ANSWER, "12345678901", OK},
+        {0, OUT, "60450001ff3132333435363738393031", 0},
+        {0, END, NULL, 0},
+    };
+    run_once(&b, "sizes", steps, true);
+}
+
 /* The address has not proven itself: at most three bytes out for one in, no second datagram. */
 static void three_times(void **state)
 {
@@ -567,6 +581,7 @@ int main(void)
         cmocka_unit_test(exchange_limit),
         cmocka_unit_test(dedup_limits),
         cmocka_unit_test(too_large),
+        cmocka_unit_test(too_large_for_this_peer),
         cmocka_unit_test(three_times),
         cmocka_unit_test(echo_proves),
         cmocka_unit_test(counted),

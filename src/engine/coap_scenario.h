@@ -50,6 +50,7 @@ struct step {
 
 struct bench {
     struct coap_limits limits;
+    uint16_t out_max;
     struct coap_counters counters;
     struct coap_endpoint *e;
     uint32_t exchange, request;
@@ -65,7 +66,8 @@ static void bench_open(struct bench *b, bool proven)
                                         .echo_key = &echo_key,
                                         .peer = slice_text("peer"),
                                         .seed = 42,
-                                        .proven = proven};
+                                        .proven = proven,
+                                        .out_max = b->out_max};
     b->e = NULL;
     enum err err = coap_endpoint_new(&setup, 0, &b->e);
     assert_true(b->is_lenient || err == OK);

@@ -69,7 +69,7 @@ enum err coap_encode(const struct coap_endpoint *e, const struct coap_message *m
                      uint8_t dst[COAP_MESSAGE_CAP], struct slice *ret)
 {
     size_t n = 0;
-    enum err err = coap_message_encode(m, dst, e->limits->datagram_bytes, &n);
+    enum err err = coap_message_encode(m, dst, e->out_max, &n);
     if (err != OK) {
         return err == ERR_SPACE ? ERR_TOO_LARGE : err;
     }

@@ -101,10 +101,10 @@ void http_server_close(struct http_server *h)
 
 static enum err put(struct http_server *h, const char *name, const char *value)
 {
-    TRY(buf_append(&h->out, slice_text(name), HTTP_ANSWER_MAX));
-    TRY(buf_append(&h->out, slice_text(": "), HTTP_ANSWER_MAX));
-    TRY(buf_append(&h->out, slice_text(value), HTTP_ANSWER_MAX));
-    return buf_append(&h->out, slice_text("\r\n"), HTTP_ANSWER_MAX);
+    TRY(buf_append(&h->out, slice_text(name), h->limits.answer_bytes));
+    TRY(buf_append(&h->out, slice_text(": "), h->limits.answer_bytes));
+    TRY(buf_append(&h->out, slice_text(value), h->limits.answer_bytes));
+    return buf_append(&h->out, slice_text("\r\n"), h->limits.answer_bytes);
 }
 
 static enum err put_answer(struct http_server *h, const struct http_answer *a, bool is_last)
@@ -112,7 +112,7 @@ static enum err put_answer(struct http_server *h, const struct http_answer *a, b
     char text[64];
     (void)snprintf(text, sizeof text, "HTTP/1.1 %u %s\r\n", a->status,
                    http_status_phrase(a->status));
-    TRY(buf_append(&h->out, slice_text(text), HTTP_ANSWER_MAX));
+    TRY(buf_append(&h->out, slice_text(text), h->limits.answer_bytes));
     if (a->type != NULL) {
         TRY(put(h, "Content-Type", a->type));
     }
@@ -127,8 +127,8 @@ static enum err put_answer(struct http_server *h, const struct http_answer *a, b
     if (is_last) {
         TRY(put(h, "Connection", "close")); /* SPEC: RFC9112 9.6 */
     }
-    TRY(buf_append(&h->out, slice_text("\r\n"), HTTP_ANSWER_MAX));
-    return a->type != NULL ? buf_append(&h->out, a->body, HTTP_ANSWER_MAX) : OK;
+    TRY(buf_append(&h->out, slice_text("\r\n"), h->limits.answer_bytes));
+    return a->type != NULL ? buf_append(&h->out, a->body, h->limits.answer_bytes) : OK;
 }
 
 /* What cannot be read has no end that could be found: it is the last word. */
@@ -234,7 +234,8 @@ static enum err take_head(struct http_server *h)
     /* SPEC: RFC9110 10.1.1 */
     if (h->in.n == h->n_head && h->n_body > 0 && !is_old &&
         http1_request_lists(r, "Expect", "100-continue", false) &&
-        buf_append(&h->out, slice_text("HTTP/1.1 100 Continue\r\n\r\n"), HTTP_ANSWER_MAX) != OK) {
+        buf_append(&h->out, slice_text("HTTP/1.1 100 Continue\r\n\r\n"), h->limits.answer_bytes) !=
+            OK) {
         end(h);
         return ERR_NOMEM;
     }

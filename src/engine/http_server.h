@@ -18,7 +18,7 @@ enum {
     HTTP_REQUESTS_MAX = 100,     /* of one connection; the last one is told that it ends */
     HTTP_REQUEST_MS = 10 * 1000, /* from the first byte of a request to its last */
     HTTP_IDLE_MS = 15 * 1000,    /* between two requests */
-    HTTP_ANSWER_MAX = 64 * 1024, /* bytes of one answer */
+    HTTP_ANSWER_MAX = 64 * 1024, /* bytes of one answer, as a rule */
     HTTP_EXTRA_FIELDS_MAX = 4,   /* of an answer, beside those that are always there */
     HTTP_TEXT_BYTES = 160
 };
@@ -27,10 +27,11 @@ struct http_limits {
     size_t body_bytes;
     unsigned requests;
     uint32_t request_ms, idle_ms;
+    size_t answer_bytes; /* of one answer, head and body */
 };
 #define HTTP_LIMITS_DEFAULT                                                                        \
     {                                                                                              \
-        HTTP_BODY_MAX, HTTP_REQUESTS_MAX, HTTP_REQUEST_MS, HTTP_IDLE_MS                            \
+        HTTP_BODY_MAX, HTTP_REQUESTS_MAX, HTTP_REQUEST_MS, HTTP_IDLE_MS, HTTP_ANSWER_MAX           \
     }
 
 /* All of it is borrowed from the engine until it is answered. */
@@ -78,7 +79,7 @@ bool http_server_wants_input(const struct http_server *h);
 /* http_server_is_asked - a request waits for its answer. */
 bool http_server_is_asked(const struct http_server *h);
 
-/* http_server_answer - only while one is asked. ERR_TOO_LARGE (over HTTP_ANSWER_MAX), ERR_NOMEM:
+/* http_server_answer - only while one is asked. ERR_TOO_LARGE (over answer_bytes), ERR_NOMEM:
  * the connection has ended without it. SPEC: RFC9112 4, 6.2, 9.6. */
 MUST_USE enum err http_server_answer(struct http_server *h, const struct http_answer *a,
                                      uint64_t now_ms);

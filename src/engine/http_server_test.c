@@ -9,8 +9,11 @@
 #include "base/mem.h"
 #include "engine/http_server.h"
 
-static const struct http_limits small = {
-    .body_bytes = 8, .requests = 3, .request_ms = 100, .idle_ms = 1000};
+static const struct http_limits small = {.body_bytes = 8,
+                                         .requests = 3,
+                                         .request_ms = 100,
+                                         .idle_ms = 1000,
+                                         .answer_bytes = HTTP_ANSWER_MAX};
 
 struct story {
     const char *name;

@@ -53,7 +53,7 @@ TOPIC = 'stands for the topic of the door'
 MISTAKES = [
     (8, [TOPIC], '4.05', 'protocol_error', 'method'),
     (31, [TOPIC], '4.05', 'protocol_error', 'method'),
-    (FETCH, [TOPIC], '4.05', 'protocol_error', 'a topic takes GET, PUT'),
+    (FETCH, [TOPIC], '4.15', 'protocol_error', 'senml-etch'),
     (PATCH, [TOPIC], '4.15', 'protocol_error', 'merge-patch'),
     (IPATCH, [TOPIC], '4.15', 'protocol_error', 'merge-patch'),
     (POST, path('/.well-known/core'), '4.05', 'protocol_error', 'takes GET'),

@@ -119,8 +119,9 @@ def test_spoofed_requests(fortress):
     assert grown < 8 << 20 or is_sanitized(fortress.binary), f'{grown} bytes stay'  # its quarantine keeps what is freed
     events = fortress.wait_event('amplification', timeout=20, target='127.77.1.0/24')
     assert 'from' in events[0]['reason'] and events[0]['peer'].startswith('127.77.1.')
-    assert all(times(event) >= SUSPECT for event in events)
-    assert len(events) <= WORKERS * 2, 'one for each worker and door in a minute'
+    doors = [event for event in events if event['listener'] != '-']  # the detector says it once more, of all of them
+    assert doors and all(times(event) >= SUSPECT for event in doors)
+    assert len(doors) <= WORKERS * 2, 'one for each worker and door in a minute'
     assert metrics(fortress)['events_total{category="amplification"}'] >= 1
     crowd.close()
     print(f'\n{N} datagrams: {crowd.received / crowd.sent:.2f} bytes out for one in, {grown} bytes more resident')

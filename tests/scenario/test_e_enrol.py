@@ -97,6 +97,33 @@ def test_a_token_makes_a_device_once(fortress, tmp_path):
     assert 'enrolled' in events(fortress, 'enrolment', 'claim token)')[-1]['reason']
 
 
+def test_tokens_are_listed_and_cancelled(make_fortress, tmp_path):
+    """By an id, never by the token; what is cancelled enrols nobody, also after a kill -9; what was used up is not listed."""
+    fortress = make_fortress(listeners=LISTENERS)
+
+    def rows():
+        return {row['name'] or row['pattern']: row for row in fortress.json('enrol', 'tokens')}
+    kept, lost, used = (token(fortress, *which) for which in (('--pattern', 'kept-*', '--uses', '3'), ('--name', 'lost-1'), ('--name', 'used-1')))
+    assert Est(fortress, tmp_path, 'used-1').enroll(token=used)[0] == 200
+    listed = rows()
+    assert listed['kept-*']['uses'] == 3 and listed['lost-1']['role'] == 'sensor' and 'used-1' not in listed
+    said = fortress.cli('enrol', 'tokens')
+    assert 'names like kept-*  role sensor  for 3 more  until 20' in said and lost not in said
+    number = listed['lost-1']['id']
+    assert fortress.cli('enrol', 'cancel', number) == f'{number} is cancelled: nobody enrols by it any more\n'
+    assert number in events(fortress, 'enrolment', 'was cancelled by an operator')[-1]['reason']
+    assert 'lost-1' not in rows() and 'kept-*' in rows()
+    with pytest.raises(Refused, match='no claim token in force'):
+        fortress.cli('enrol', 'cancel', number)
+    fortress.kill()
+    fortress.start()
+    status, _, body = Est(fortress, tmp_path, 'lost-1').enroll(token=lost)
+    assert status == 401 and b'claim token is not good' in body
+    assert Est(fortress, tmp_path, 'kept-1').enroll(token=kept)[0] == 200
+    assert fortress.json('enrol', 'cancel', kept) == [{'cancelled': listed['kept-*']['id']}]
+    assert Est(fortress, tmp_path, 'kept-2').enroll(token=kept)[0] == 401
+
+
 def test_renewal_by_the_certificate(fortress, tmp_path):
     """simplereenroll with the present certificate: a new key, the old one still good; the key it had is good, too; no other name."""
     est = Est(fortress, tmp_path, 'meter-2')
@@ -233,7 +260,7 @@ def test_est_over_coap(fortress, tmp_path, path):
         coap.request(build, device, 'get', f'{path}att', more=('-o', out))
         der = out.read_bytes()[:35]  # coap-client ends it with a line feed
         assert b'prime256v1' in openssl('asn1parse', '-inform', 'DER', data=der)
-        assert coap.request(build, device, 'post', f'{path}sen', 'x').code == '5.01'
+        assert coap.request(build, device, 'post', f'{path}sen', 'x').code == '4.01', 'by a key nobody gets a certificate'
         assert coap.request(build, device, 'get', f'{path}label/crts').code == '4.04'
         assert coap.request(build, device, 'put', f'{path}crts', 'x').code == '4.05'
         assert coap.request(build, device, 'get', f'{path}crts', more=('-A', '0')).code == '4.06'
@@ -250,7 +277,8 @@ def test_manufacturers(make_fortress, tmp_path):
         openssl('x509', '-req', '-in', tmp_path / f'{name}.csr', '-CA', tmp_path / 'acme.pem', '-CAkey', tmp_path / 'acme-key.pem',
                 '-days', '2', '-extfile', extensions, '-out', tmp_path / f'{name}.pem')
     fortress = make_fortress(listeners=LISTENERS, start=False)
-    (fortress.dir / 'acme.pem').write_bytes((tmp_path / 'acme.pem').read_bytes())
+    (fortress.dir / 'manufacturers').mkdir()
+    (fortress.dir / 'manufacturers/acme.pem').write_bytes((tmp_path / 'acme.pem').read_bytes())
     fortress.configure('listeners:', 'enrol: { manufacturers: [ { ca: acme.pem, role: sensor, name: cn } ] }\nlisteners:')
     fortress.start()
     est = Est(fortress, tmp_path, 'acme-7')
@@ -281,7 +309,7 @@ def test_guessing(make_fortress, tmp_path):
 
 
 def test_a_batch_goes_on_where_it_was_killed(fortress, tmp_path):
-    """kill -9 of the command and of the daemon's client in the middle; run again: each device once, each bundle whole."""
+    """kill -9 of the command, twice, then of the daemon in the middle; run again: each device once, each bundle whole."""
     n = int(os.environ.get('SALLYPORT_BATCH_ROWS', '40'))
     rows, out = tmp_path / 'rows.txt', tmp_path / 'bundles'
     rows.write_text('# name role attributes\n' + ''.join(f'batch-{i} sensor site=lab\n' for i in range(n)))
@@ -291,6 +319,11 @@ def test_a_batch_goes_on_where_it_was_killed(fortress, tmp_path):
         wait_until('some of it', lambda: out.exists() and len(list(out.glob('*/howto.txt'))) >= done or process.poll() is not None, 60)
         process.send_signal(signal.SIGKILL)
         process.communicate()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    wait_until('more of it', lambda: len(list(out.glob('*/howto.txt'))) >= 3 * n // 4 or process.poll() is not None, 60)
+    fortress.kill()  # the daemon, too
+    process.communicate(timeout=60)
+    fortress.start()
     whole = fortress.json('enrol', 'batch', rows, '--out', out)[0]
     assert whole['failed'] == 0 and whole['made'] + whole['there'] == n
     assert sorted(path.name for path in out.iterdir()) == sorted(f'batch-{i}' for i in range(n))

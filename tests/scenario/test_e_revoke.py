@@ -266,7 +266,7 @@ def test_answers_over_http(fortress):
 
 
 def test_certificates_say_where(fortress):
-    """With a url in sallyport.yaml, from the reload on; a bad one is refused."""
+    """With a url in sallyport.yaml, from the next start on; a bad one is refused."""
     config = fortress.dir / 'sallyport.yaml'
     before = config.read_text()
 
@@ -277,9 +277,14 @@ def test_certificates_say_where(fortress):
         fortress.wait_log(words, since)
     reloaded('pki: { url: "https://pki.example" }\n', 'reload refused.*pki needs a url')
     reloaded('pki: { url: "http://pki.example/ca" }\n', 'reloaded$')
+    fortress.wait_event('config_change', reason=re.compile('needs a restart: pki$'))
+    fortress.stop()
+    fortress.start()
     text = openssl('x509', '-in', fortress.add('many', credentials=('x509',)).cert, '-noout', '-text')
     assert 'URI:http://pki.example/ca/crl.der' in text and 'OCSP - URI:http://pki.example/ca/ocsp' in text
     reloaded('', 'reloaded$')
+    fortress.stop()
+    fortress.start()
     assert 'pki.example' not in openssl('x509', '-in', fortress.add('many', credentials=('x509',)).cert, '-noout', '-text')
 
 

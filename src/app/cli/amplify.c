@@ -7,6 +7,8 @@
 #include "base/clock.h"
 #include "base/scope.h"
 
+enum { RECEIVE_BATCH = 64 };
+
 struct kind {
     const char *name;
     const char *bytes;
@@ -74,7 +76,7 @@ static const struct kind kinds[] = {
 
 _Static_assert(COUNT_OF(kinds) <= AMPLIFY_PROBES_MAX, "each has its place");
 
-static enum err send_one(const struct net_peer *to, const struct kind *k, struct amplify_probe *p)
+static enum err send_one(const struct net_peer *to, struct slice bytes, struct amplify_probe *p)
 {
     struct sockaddr_storage at = {0};
     socklen_t n = 0;
@@ -82,11 +84,22 @@ static enum err send_one(const struct net_peer *to, const struct kind *k, struct
     TRY(net_peer_to(to, family, &at, &n));
     p->fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (p->fd < 0 || connect(p->fd, (const struct sockaddr *)&at, n) != 0 ||
-        send(p->fd, k->bytes, k->n, 0) != (ssize_t)k->n) {
+        send(p->fd, bytes.p, bytes.n, 0) != (ssize_t)bytes.n) {
         return ERR_IO;
     }
-    p->sent = k->n;
+    p->sent = bytes.n;
     return OK;
+}
+
+enum err amplify_add(struct amplify *a, const struct net_peer *to, const char *name,
+                     struct slice bytes)
+{
+    if (a->n == AMPLIFY_PROBES_MAX) {
+        return ERR_LIMIT;
+    }
+    struct amplify_probe *p = &a->probe[a->n++];
+    *p = (struct amplify_probe){.name = name, .fd = -1};
+    return send_one(to, bytes, p);
 }
 
 enum err amplify_send(const struct net_peer *to, struct amplify *ret)
@@ -96,22 +109,38 @@ enum err amplify_send(const struct net_peer *to, struct amplify *ret)
         ret->probe[i] = (struct amplify_probe){.name = kinds[i].name, .fd = -1};
     }
     for (size_t i = 0; i < ret->n; i++) {
-        TRY(send_one(to, &kinds[i], &ret->probe[i]));
+        TRY(send_one(to, slice_of(kinds[i].bytes, kinds[i].n), &ret->probe[i]));
     }
     return OK;
 }
 
-static void receive(struct amplify_probe *p)
+static void receive(struct amplify *a, size_t at)
 {
+    struct amplify_probe *p = &a->probe[at];
     uint8_t bytes[65536];
-    for (;;) {
+    /* So many in one go: who sends without end must not keep us from looking at the clock. */
+    for (unsigned i = 0; i < RECEIVE_BATCH; i++) {
         ssize_t n = recv(p->fd, bytes, sizeof(bytes), 0);
         if (n < 0) {
+            p->is_shut = p->is_shut || errno == ECONNREFUSED;
             return; /* nothing more, or the port is closed */
         }
         p->received += (size_t)n;
         p->answers++;
+        if (a->came != NULL) {
+            a->came(a->ctx, at, slice_of(bytes, (size_t)n));
+        }
     }
+}
+
+static bool are_shut(const struct amplify *a)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        if (!a->probe[i].is_shut) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void amplify_collect(struct amplify *a, int wait_ms)
@@ -124,12 +153,15 @@ void amplify_collect(struct amplify *a, int wait_ms)
     }
     for (uint64_t now_ms = end_ms - (uint64_t)wait_ms; now_ms < end_ms;
          now_ms = clock.mono_ms(clock.ctx)) {
+        if (are_shut(a)) {
+            return;
+        }
         if (poll(fds, a->n, (int)(end_ms - now_ms)) < 0 && errno != EINTR) {
             return;
         }
         for (size_t i = 0; i < a->n; i++) {
             if (fds[i].revents != 0) {
-                receive(&a->probe[i]);
+                receive(a, i);
             }
         }
     }

@@ -20,18 +20,26 @@ struct amplify_probe {
     const char *name;
     size_t sent, received; /* bytes */
     unsigned answers;      /* datagrams */
+    bool is_shut;          /* the port is closed, as its host says */
     int fd;
 };
 
 struct amplify {
     struct amplify_probe probe[AMPLIFY_PROBES_MAX];
     size_t n;
+    /* each datagram that comes, borrowed for the call; NULL: they are only counted */
+    void (*came)(void *ctx, size_t at, struct slice datagram);
+    void *ctx;
 };
 
 /* amplify_send - every probe leaves; *ret is the caller's storage, to be given to amplify_done also
  * after an error. ERR_IO: no socket, or the network takes nothing. */
 MUST_USE enum err amplify_send(const struct net_peer *to, struct amplify *ret);
-/* amplify_collect - counts what comes within wait_ms. */
+/* amplify_add - one more probe, of these bytes (borrowed; the name for life), leaves. ERR_LIMIT:
+ * there are AMPLIFY_PROBES_MAX; ERR_IO: it has not left. */
+MUST_USE enum err amplify_add(struct amplify *a, const struct net_peer *to, const char *name,
+                              struct slice bytes);
+/* amplify_collect - counts what comes within wait_ms; over earlier when all ports are closed. */
 void amplify_collect(struct amplify *a, int wait_ms);
 void amplify_done(struct amplify *a);
 

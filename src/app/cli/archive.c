@@ -5,6 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/daemon/config.h"
+#include "app/daemon/places.h"
+#include "base/mem.h"
 #include "service/pki/master_key.h"
 
 enum { KEYRING_BYTES_MAX = 256 * 1024 * 1024, MIB = 1 << 20 };
@@ -117,6 +120,100 @@ enum err archive_keys_open(struct secret *master, const char *master_path, const
         why_set(why, "the keyring %s cannot be opened: %s", keyring_path, err_name(err));
     }
     return err;
+}
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+    }
+}
+
+static void close_key(struct places_key *k)
+{
+    close_fd(&k->fd);
+    close_fd(&k->spare_fd);
+}
+
+static enum err configured_key(const char *dir, char *ret, size_t cap, struct why *why)
+{
+    AUTO(close_fd) int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct config_machine machine = config_machine_ask();
+    struct yaml_complaint complaint = {0};
+    struct config config;
+    if (dir_fd < 0 || config_load(dir_fd, dir, &machine, &complaint, &config) != OK) {
+        why_set(why, "%.300s", dir_fd < 0 ? "the data directory cannot be opened" : complaint.text);
+        return ERR_CONFIG;
+    }
+    return slice_to_text(slice_text(config.master_key), ret, cap) ? OK : ERR_TOO_LARGE;
+}
+
+enum err archive_keys_find(const char *dir, const char *option, const char *keyring,
+                           char ret_path[ARCHIVE_PATH_BYTES], struct archive_keys *ret,
+                           struct why *why)
+{
+    char text[CONFIG_HOST_BYTES];
+    AUTO(close_key) struct places_key key = {.fd = -1, .spare_fd = -1};
+    TRY(configured_key(dir, text, sizeof text, why));
+    const char *wanted = option != NULL ? option : text;
+    TRY(places_key(dir, wanted, &key, why));
+    TRY(wanted[0] != '\0' ? archive_whole_path(wanted, ret_path) : archive_key_path(dir, ret_path));
+    const struct key_source *source = key_source_at(key.source);
+    if (source->prefix[0] != '\0') {
+        (void)slice_to_text(slice_text(wanted), ret_path, ARCHIVE_PATH_BYTES); /* no path */
+    }
+    int fds[] = {key.fd, key.spare_fd};
+    enum err err = OK;
+    for (size_t i = 0; i < COUNT_OF(fds); i++) {
+        struct why other = {{0}};
+        struct secret *master = NULL;
+        err = master_key_read(fds[i], ret_path, source->group_may_read, &master,
+                              i == 0 ? why : &other);
+        if (err == OK) {
+            archive_keys_done(ret);
+            err = archive_keys_open(master, ret_path, keyring, ret, i == 0 ? why : &other);
+        }
+        if (err == OK) {
+            return OK;
+        }
+    }
+    return err;
+}
+
+void archive_house_release(struct archive_house **h)
+{
+    if (*h == NULL) {
+        return;
+    }
+    archive_keys_done(&(*h)->keys);
+    if ((*h)->disk != NULL) {
+        (*h)->disk = (*h)->disk->ops->free((*h)->disk);
+    }
+    *h = mem_free(*h);
+}
+
+static enum err open_house(const char *dir, const char *master_key, const char *keyring,
+                           struct archive_house *h, struct why *why)
+{
+    char beside[ARCHIVE_PATH_BYTES + sizeof "/" KEYRING_FILE];
+    TRY(archive_whole_path(dir, h->dir));
+    (void)snprintf(beside, sizeof beside, "%s/" KEYRING_FILE, h->dir);
+    TRY(archive_dir(h->dir, &h->disk, why));
+    return archive_keys_find(h->dir, master_key, keyring != NULL ? keyring : beside, h->key_path,
+                             &h->keys, why);
+}
+
+int archive_house_open(struct cli *cli, const char *master_key, const char *keyring,
+                       struct archive_house **ret)
+{
+    struct why why = {{0}};
+    AUTO(archive_house_release) struct archive_house *h = mem_zalloc(sizeof *h);
+    enum err err = h == NULL ? ERR_NOMEM : open_house(cli->dir, master_key, keyring, h, &why);
+    if (err != OK) {
+        return cli_fail(cli, "%s", why.text[0] != '\0' ? why.text : err_name(err));
+    }
+    *ret = TAKE(h);
+    return CLI_DONE;
 }
 
 /* ---- progress ---- */

@@ -47,7 +47,26 @@ struct archive_keys {
 MUST_USE enum err archive_keys_open(struct secret *master, const char *master_path,
                                     const char *keyring_path, struct archive_keys *ret,
                                     struct why *why);
+/* archive_keys_find - the master key as `serve` finds it for this data directory (a whole path):
+ * the one of the option, else the configured one, else DIR.key; FILE.new when a rotation was cut
+ * short. ret_path says which it was. */
+MUST_USE enum err archive_keys_find(const char *dir, const char *option, const char *keyring,
+                                    char ret_path[ARCHIVE_PATH_BYTES], struct archive_keys *ret,
+                                    struct why *why);
 void archive_keys_done(struct archive_keys *k); /* wipes */
+
+/* A data directory with its keys, opened beside a daemon or without one. */
+struct archive_house {
+    char dir[ARCHIVE_PATH_BYTES];
+    char key_path[ARCHIVE_PATH_BYTES];
+    struct archive_keys keys;
+    struct disk *disk;
+};
+/* archive_house_open - of cli->dir. master_key and keyring: of options, or NULL. The exit code,
+ * after a message unless CLI_DONE. */
+int archive_house_open(struct cli *cli, const char *master_key, const char *keyring,
+                       struct archive_house **ret);
+void archive_house_release(struct archive_house **h); /* of AUTO; NULL is fine; wipes */
 
 /* A line on a terminal's standard error that says how far it is; nothing elsewhere. */
 struct archive_progress {

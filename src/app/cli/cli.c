@@ -142,8 +142,7 @@ static int no_daemon(struct cli *cli)
                     cli->program, cli->dir);
 }
 
-/* CLI_DONE with *ret_fd, or the exit code after a message. */
-static int connect_daemon(struct cli *cli, int *ret_fd)
+int cli_connect(struct cli *cli, const char *name, int type, int *ret_fd)
 {
     AUTO(close_fd) int dir = open(cli->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     AUTO(close_fd) int run = dir >= 0 ? openat(dir, "run", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
@@ -153,8 +152,8 @@ static int connect_daemon(struct cli *cli, int *ret_fd)
                    : no_daemon(cli);
     }
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control.sock", run);
-    AUTO(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", run, name);
+    AUTO(close_fd) int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
     if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
         return errno == EACCES
                    ? cli_fail(cli, "%s: not permitted; run it as the user who serves", cli->dir)
@@ -264,7 +263,7 @@ int cli_call(struct cli *cli, const char *verb, json_t *args, cli_each *each, vo
     if (control_request_encode(verb, owned, &request) != OK) {
         return cli_fail(cli, "the request is too large, or memory is out");
     }
-    int code = connect_daemon(cli, &fd);
+    int code = cli_connect(cli, "control.sock", SOCK_STREAM, &fd);
     if (code != CLI_DONE) {
         return code;
     }

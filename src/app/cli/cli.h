@@ -76,5 +76,8 @@ typedef int cli_each(struct cli *cli, void *ctx, const json_t *line);
  * when that is NULL are printed: as they are with --json, else their "text". Returns the exit code
  * of the answer; without a daemon says how to start it. */
 int cli_call(struct cli *cli, const char *verb, json_t *args, cli_each *each, void *ctx);
+/* cli_connect - to DIR/run/NAME, a socket of this type: CLI_DONE with *ret_fd, which the caller
+ * closes, or the exit code after a message. */
+int cli_connect(struct cli *cli, const char *name, int type, int *ret_fd);
 
 #endif

@@ -85,13 +85,48 @@ static const struct cli_command commands[] = {
      "the daemon), the same command again goes on: what is so already is left as it is. Who is\n"
      "refused is named, the others are done, and the command ends with 1.\n",
      cmd_device, NULL},
-    {"policy", "check, apply, explain",
-     "  sallyport policy check policy.yaml && sallyport policy apply policy.yaml\n"
+    {"policy", "check, test, diff, apply, explain",
+     "  sallyport policy test tests.yaml --policy policy.yaml\n"
+     "  sallyport policy diff policy.yaml && sallyport policy apply policy.yaml\n"
      "  sallyport policy explain meter-1 publish sensors/lab/meter-1/temperature\n\n"
      "usage: sallyport policy check FILE\n"
-     "       sallyport policy apply FILE\n"
-     "       sallyport policy explain NAME publish|subscribe TOPIC\n"
-     "Later: test, diff, learn.\n",
+     "       sallyport policy test FILE [--policy POLICY]\n"
+     "       sallyport policy diff FILE\n"
+     "       sallyport policy apply FILE [--dry-run]\n"
+     "       sallyport policy explain NAME ACTION TOPIC|PATH [--policy POLICY]\n"
+     "ACTION is publish, retain, subscribe, or get, put, post, delete, fetch, patch, ipatch on a\n"
+     "path (/mq/a/b is the topic a/b). --policy: asks a policy that is not in force.\n\n"
+     "test needs no daemon: POLICY (without: policy.yaml of DIR) is asked about devices that the\n"
+     "file makes up. A row that came out otherwise is told with its line and the rule that "
+     "decided;\n"
+     "the exit code is then 1.\n"
+     "  version: 1\n"
+     "  devices:\n"
+     "    meter-1: { role: sensor, attrs: { site: lab }, gateway: hub }\n"
+     "    hub:     { role: gateway, attrs: { site: lab } }\n"
+     "    desk:    { role: console }\n"
+     "  tests:\n"
+     "    - { device: meter-1, allow: publish, topic: sensors/lab/meter-1/t, qos: 1, retain: yes "
+     "}\n"
+     "    - { device: meter-1, deny: subscribe, topic: \"#\" }\n"
+     "    - { device: meter-1, deny: PUT, path: /fw/1 }\n"
+     "    - { device: meter-1, allow: connect, client_id: meter-1 }\n"
+     "    - { device: desk, allow: hear, topic: sensors/lab/meter-1/t, from: meter-1 }\n"
+     "qos is 0 and retain is no unless given. hear: the one may publish it, the other subscribe, "
+     "and\n"
+     "the flows let it pass between their segments.\n"
+     "\n"
+     "diff compares FILE with the policy in force and changes nothing (apply --dry-run is the "
+     "same):\n"
+     "what each role has more (+), less (-) and otherwise (~), what becomes dangerously wide (!), "
+     "how\n"
+     "many active devices each of it concerns and the first five of them; and what the newest "
+     "1,000\n"
+     "events and the retained messages have of logins, publishes and subscriptions that would be\n"
+     "refused, or allowed, from now on. The events are samples: a connection's first publish, "
+     "every\n"
+     "subscription, refusals over MQTT. It does not know who is connected now.\n"
+     "Later: learn.\n",
      cmd_policy, NULL},
     {"exception", "the only way to weaken anything: named, reasoned, for a time",
      "  sallyport exception add --listener mqtt --allow plaintext --for 2h --reason \"old PLC\"\n\n"
@@ -147,11 +182,32 @@ static const struct cli_command commands[] = {
     {"audit", "who did what, and what was refused",
      "  sallyport audit tail -f\n\n"
      "usage: sallyport audit tail [-n N] [-f]     (the last 100; -f: and those to come)\n"
-     "Later: verify, export.\n",
+     "       sallyport audit verify [--anchor FILE]... [--key HEX]\n"
+     "       sallyport audit export [--since T] [--until T] [--format json|syslog|ocsf]\n"
+     "       sallyport audit anchor > FILE\n"
+     "       sallyport audit key\n"
+     "       sallyport audit roll-key\n"
+     "verify needs no daemon: it reads the whole trail, checks hashes and signatures, and says of\n"
+     "each place that was edited, deleted, inserted, reordered, swapped, truncated or rewritten,\n"
+     "which records, in which file, between which times; 1 then. What a crash leaves is a note.\n"
+     "anchor prints how far the trail is, signed. Keep it where this machine cannot write:\n"
+     "with it verify knows what was cut off the end, or made anew by who has the keys.\n"
+     "key prints the public key; an auditor who keeps it gives it to verify. roll-key makes "
+     "another\n"
+     "one, which the old one signs before it is erased.\n"
+     "export prints the events as they are, a JSON object a line. T is 2026-11-22T08:00, or how\n"
+     "long ago (24h).\n"
+     "  --master-key FILE, --keyring FILE   when they are not where `serve` looks\n",
      cmd_audit, NULL},
     {"status", "how the daemon is", "  sallyport status\n\nusage: sallyport status [--json]\n",
      cmd_status, NULL},
-    {"metrics", "numbers for Prometheus", "  sallyport metrics\n\nusage: sallyport metrics\n",
+    {"metrics", "numbers for Prometheus",
+     "  sallyport metrics\n\nusage: sallyport metrics\n"
+     "A listener with door: metrics gives the same at /metrics, for Prometheus, and /health and\n"
+     "/ready (`init --listen metrics=127.0.0.1:9464`). Elsewhere than on loopback it is TLS, and "
+     "a\n"
+     "role reads it with resources: [ { path: /metrics, methods: [GET] } ]. Alert rules and a\n"
+     "dashboard: docs/monitoring.\n",
      cmd_status, NULL},
     {"alerts", "what needs a person", "  sallyport alerts\n\nusage: sallyport alerts [--json]\n",
      cmd_status, NULL},
@@ -168,23 +224,44 @@ static const struct cli_command commands[] = {
      "  sallyport bench --bundle bench-1 --scenario fan-in --qos 1 --pid \"$(pidof sallyport | tr "
      "' ' "
      ",)\"\n\n"
-     "usage: sallyport bench [--scenario pairs|fan-in|fan-out|durable] [--publishers N]\n"
-     "                       [--subscribers N] [--rate MESSAGES/S]\n"
-     "                       [--qos 0|1|2] [--size BYTES] [--window N] [--seconds S] [-V 5|311]\n"
-     "                       [--pid PID,...] [--topic PREFIX] --bundle DIR | -h HOST -p PORT ...\n"
-     "  Deliveries a second in a closed loop: a publisher has at most --window messages under "
-     "way.\n"
-     "  durable: the subscribers are asleep, and what counts is the server's acknowledgement, "
-     "with\n"
-     "  its time; afterwards they come back and must get everything (QoS 1).\n"
+     "usage: sallyport bench [--scenario SCENARIO] --bundle DIR | -h HOST -p PORT ... | -L URL\n"
+     "                       [--seconds S] [--pid PID,...] [--plot FILE.svg] [--json]\n"
+     "  of MQTT:            [--qos 0|1|2] [-V 5|311] [--topic PREFIX] [--plain]\n"
+     "  of messages:        [--publishers N] [--subscribers N] [--size BYTES] [--window N]\n"
+     "                      [--rate MESSAGES/S] [--keep]\n"
+     "scenarios\n"
+     "  pairs, fan-in, fan-out   deliveries a second in a closed loop: a publisher has at most\n"
+     "                           --window messages under way\n"
+     "  durable                  the subscribers are asleep, and what counts is the server's\n"
+     "                           acknowledgement; afterwards they come back and must get "
+     "everything\n"
+     "  latency                  pairs at --rate (10000), from the time a message was due: a "
+     "server\n"
+     "                           that stands still makes all late that were due meanwhile\n"
+     "  connect, resumed         --connections (32) at a time log in and leave again: TLS in full, "
+     "or\n"
+     "                           by tickets\n"
+     "  idle                     --connections (1000) are held, and answer a ping at last\n"
+     "  retained                 --count (10000) retained messages, all to one new subscriber\n"
+     "  subscriptions            --count (20000) filters of 100 clients, then messages that match "
+     "one\n"
+     "  coap-get, coap-handshake --connections (100, 16) sockets with one GET of --path each, "
+     "--window\n"
+     "                           of them at a time (all), by DTLS or --plain. Servers of others:\n"
+     "                           --psk-identity NAME --psk KEY (everybody on this machine can read "
+     "that)\n"
+     "  Every message is checked: 1 when one was lost, came twice or out of order, or an answer "
+     "was "
+     "not\n"
+     "  to what was asked.\n"
+     "  --pid    adds the CPU time that these processes used for each, and the memory\n"
+     "  --plot   writes the rate, with --pid the CPU too, over the run as SVG\n"
      "  --keep   the subscribers' sessions last, so what they get is on disk first (QoS 1, 2); "
      "they "
      "stay\n"
-     "           with the server.\n"
-     "  Every message is checked: 1 when one was lost, came twice or out of order.\n"
-     "  --pid adds the CPU time that these processes used for a delivery.\n"
+     "           with the server\n"
      "  The identity needs many client ids at once and PREFIX/# both ways (default bench/RANDOM).\n"
-     "  --plain  TCP without TLS and identity, only to a broker on this machine.\n",
+     "  --plain  TCP or UDP without protection and identity, only to a server on this machine.\n",
      cmd_bench, NULL},
     {"backup", "a sealed copy of the data directory, also while the daemon serves",
      "  sallyport backup /mnt/backup/2026-11-21.spb\n"
@@ -254,13 +331,18 @@ static const struct cli_command commands[] = {
      "and\n"
      "a fifth of all, on one day.\n",
      cmd_certs, NULL},
-    {"enrol", "certificates for devices: token, list, approve, reject, batch; on the device: join",
+    {"enrol",
+     "certificates for devices: token, tokens, cancel, list, approve, reject, batch; on the "
+     "device: "
+     "join",
      "  sallyport enrol token --role sensor --name meter-7\n"
      "  sallyport enrol join --server plant.example:9443 --token ... --ca-sha256 ... --name "
      "meter-7\n"
      "  sallyport enrol batch meters.txt --out bundles\n\n"
      "usage: sallyport enrol token --role R [--name N | --pattern P] [--attr K=V]... [--for 1h]\n"
      "                             [--uses 1] [-n COUNT] [--out FILE]\n"
+     "       sallyport enrol tokens\n"
+     "       sallyport enrol cancel ID|TOKEN\n"
      "       sallyport enrol list\n"
      "       sallyport enrol approve ID --role R [--attr K=V]...\n"
      "       sallyport enrol approve --all [--where name=PATTERN] [--where from=NETWORK] --role R\n"
@@ -272,6 +354,8 @@ static const struct cli_command commands[] = {
      "  token    what a person types at a device, once: it is good for one name, or one that "
      "matches\n"
      "           P ('*' is any run of characters), for --for, for --uses devices\n"
+     "  tokens   those that are still good, each by an id; the token itself is never shown again\n"
+     "  cancel   nobody enrols by it any more; who has its certificate already keeps it\n"
      "  list     devices without proof that asked; a restart forgets them, and they ask again\n"
      "  approve  they get a principal with role R, and a certificate for the key they asked with\n"
      "  batch    rows of NAME ROLE [KEY=VALUE ...]; DIR/NAME is each one's bundle. Run it again "
@@ -332,11 +416,66 @@ static const struct cli_command commands[] = {
      "How many are kept, and how long: setaside_messages, setaside_bytes, setaside_expiry.\n",
      cmd_setaside, NULL},
     {"respond", "list, undo", NULL, NULL, "detection and response"},
-    {"doctor", "what is wrong here, and the fix", NULL, NULL, "operations"},
-    {"scan", "what a host shows to strangers", NULL, NULL, "operations"},
+    {"doctor", "what is weak here, or in the configuration of another broker, and the fix",
+     "  sallyport doctor\n"
+     "  sallyport doctor --mosquitto /etc/mosquitto/mosquitto.conf\n"
+     "  sallyport doctor --profile cra --json\n\n"
+     "usage: sallyport doctor [-C DIR] [--profile cra|etsi303645|nist8259a|owasp] [--only ID]...\n"
+     "                        [--mosquitto FILE | --emqx FILE | --nanomq FILE]\n"
+     "       sallyport doctor --waive ID[=OBJECT] --until DATE --reason TEXT [--mosquitto FILE "
+     "...]\n"
+     "       sallyport doctor waiver list | waiver end NUMBER\n"
+     "       sallyport doctor --rules\n"
+     "Looks at DIR, its configuration, policy, certificates and files, and asks the daemon that\n"
+     "serves it for devices, ages and exceptions; or at mosquitto.conf, emqx.conf (5.x) or\n"
+     "nanomq.conf and the files they name. Of those, what plugins, databases and the environment\n"
+     "say is not seen.\n"
+     "Changes nothing, connects to nobody else, prints no secret.\n"
+     "  --profile  pass, fail or not assessed for each clause, with the findings behind it\n"
+     "  --only     these rules alone; --rules lists all (docs/DOCTOR.md)\n"
+     "  --waive    a finding you have decided to live with: kept in DIR, listed, in force until\n"
+     "             the end of that day (UTC), 366 days at most. OBJECT is a listener, an account,\n"
+     "             a file as the finding names it; without it all findings of the rule\n"
+     "Exit codes: 0 clean, 1 a finding of medium severity or more, 2 usage, or nothing was "
+     "judged.\n",
+     cmd_doctor, NULL},
+    {"scan", "what a server of yours shows to strangers, and the fix",
+     "  sallyport scan localhost\n"
+     "  sallyport scan broker.example --i-own-this --cafile ca.pem --sarif > scan.sarif\n\n"
+     "usage: sallyport scan HOST [--port KIND:PORT]... [--json | --sarif] [--i-own-this]\n"
+     "                           [--cafile FILE] [--ws-path PATH] [--no-passwords] [--timeout S] "
+     "[--time S]\n"
+     "  --port K:P      look at this port alone; K is mqtt mqtts ws wss coap coaps. Else the usual "
+     "ones:\n"
+     "                  1883 8883 8083 8084 9001, 5683 and 5684 of UDP\n"
+     "  --i-own-this    needed for any address but loopback: a scan tries to log in, and is seen\n"
+     "  --cafile FILE   the authority that has to have signed the certificate; else the "
+     "system's\n"
+     "  --no-passwords  try none; else 8 default ones, once, at the first port that asks for one\n"
+     "  --timeout S     for one answer, 1 to 30 (2); --time S: for all of it, 1 to 900 (90)\n"
+     "Each finding says what was sent, what came and the fix, for MQTT (TLS, certificate, who is "
+     "let "
+     "in,\n"
+     "what they may do, limits, web pages) and CoAP (amplification measured, Echo, Observe, DTLS "
+     "cookie).\n"
+     "One connection at a time; what it leaves (one retained message) it takes away again.\n"
+     "Exit code: 0 nothing of medium severity or higher, 1 findings, no answer or not finished, 2 "
+     "usage.\n",
+     cmd_scan, NULL},
     {"import", "mosquitto's users and rules", NULL, NULL, "operations"},
     {"firmware", "releases and roll-outs", NULL, NULL, "firmware"},
-    {"incident", "export", NULL, NULL, "detection and response"},
+    {"incident", "what the audit trail has about one device, as a file that proves itself",
+     "  sallyport incident export --device meter-7 --since 24h --out meter-7.incident\n"
+     "  sallyport incident verify meter-7.incident --key HEX\n\n"
+     "usage: sallyport incident export --device NAME --since T [--until T] --out FILE\n"
+     "       sallyport incident verify FILE [--key HEX] [--anchor FILE]...\n"
+     "export writes JSON lines: every event that names the device, the other records of that time\n"
+     "as hashes only, the signed checkpoints that cover both, and sums by category, peer and\n"
+     "target. verify needs the file and nothing else; with the key of `audit key`, or an anchor\n"
+     "kept outside, it also knows whose trail it is. 1 when anything does not hold.\n"
+     "T is 2026-11-22T08:00 (UTC), or how long ago (24h).\n"
+     "  --master-key FILE, --keyring FILE   for export, when they are not where `serve` looks\n",
+     cmd_incident, NULL},
 };
 
 static void print_help(FILE *to, const char *program)

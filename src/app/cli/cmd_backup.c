@@ -4,19 +4,21 @@
 
 #include "app/cli/archive.h"
 #include "app/cli/commands.h"
-#include "app/daemon/config.h"
 #include "app/daemon/places.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/wr.h"
-#include "service/pki/master_key.h"
+#include "service/watch/anchor.h"
 #include "service/watch/trail.h"
 #include "store/segment.h"
 
 /* What of a data directory goes into a backup, when it is there: single files, and folders with all
  * their files. Never the keyring; nor run/ and bundles/, which hold keys of devices in the clear.
  */
-static const char *const single_files[] = {"sallyport.yaml", "policy.yaml", "restored.seen"};
+static const char *const single_files[] = {
+    "sallyport.yaml", "policy.yaml", "restored.seen",
+    "waivers.json",   ANCHOR_FILE, /* before the trail, which is never behind */
+    TRAIL_KEY_FILE};
 static const char *const whole_folders[] = {"pki", TRAIL_DIR};
 
 struct job {
@@ -51,12 +53,6 @@ static void close_fd(int *fd)
     }
 }
 
-static void close_key(struct places_key *k)
-{
-    close_fd(&k->fd);
-    close_fd(&k->spare_fd);
-}
-
 static void json_release(json_t **j)
 {
     json_decref(*j);
@@ -65,52 +61,6 @@ static void json_release(json_t **j)
 static void json_text_release(char **text)
 {
     free(*text); /* the library's: jansson made it */
-}
-
-/* ---- the keys ---- */
-
-static enum err configured_key(const char *dir, char *ret, size_t cap, struct why *why)
-{
-    AUTO(close_fd) int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct config_machine machine = config_machine_ask();
-    struct yaml_complaint complaint = {0};
-    struct config config;
-    if (dir_fd < 0 || config_load(dir_fd, dir, &machine, &complaint, &config) != OK) {
-        why_set(why, "%.300s", dir_fd < 0 ? "the data directory cannot be opened" : complaint.text);
-        return ERR_CONFIG;
-    }
-    return slice_to_text(slice_text(config.master_key), ret, cap) ? OK : ERR_TOO_LARGE;
-}
-
-/* As `serve` finds it: the configured one, else DIR.key; FILE.new when a rotation was cut short. */
-static enum err find_keys(const char *option, struct job *j, struct why *why)
-{
-    char text[CONFIG_HOST_BYTES];
-    AUTO(close_key) struct places_key key = {.fd = -1, .spare_fd = -1};
-    TRY(configured_key(j->dir, text, sizeof text, why));
-    const char *wanted = option != NULL ? option : text;
-    TRY(places_key(j->dir, wanted, &key, why));
-    TRY(wanted[0] != '\0' ? archive_whole_path(wanted, j->key) : archive_key_path(j->dir, j->key));
-    const struct key_source *source = key_source_at(key.source);
-    if (source->prefix[0] != '\0') {
-        (void)slice_to_text(slice_text(wanted), j->key, sizeof j->key); /* no path */
-    }
-    int fds[] = {key.fd, key.spare_fd};
-    enum err err = OK;
-    for (size_t i = 0; i < COUNT_OF(fds); i++) {
-        struct why other = {{0}};
-        struct secret *master = NULL;
-        err =
-            master_key_read(fds[i], j->key, source->group_may_read, &master, i == 0 ? why : &other);
-        if (err == OK) {
-            archive_keys_done(&j->keys);
-            err = archive_keys_open(master, j->key, j->keyring, &j->keys, i == 0 ? why : &other);
-        }
-        if (err == OK) {
-            return OK;
-        }
-    }
-    return err;
 }
 
 /* ---- copying ---- */
@@ -311,7 +261,7 @@ static int prepare(struct cli *cli, const char *file, const char *option, struct
         return cli_fail(cli, "%s is there already; name a new file", file);
     }
     if (archive_place_open(file, &j->to, &why) != OK || archive_dir(j->dir, &j->from, &why) != OK ||
-        find_keys(option, j, &why) != OK) {
+        archive_keys_find(j->dir, option, j->keyring, j->key, &j->keys, &why) != OK) {
         return cli_fail(cli, "%s", why.text[0] != '\0' ? why.text : "memory is out");
     }
     snprintf(j->part, sizeof j->part, "%s.part", j->to.name);

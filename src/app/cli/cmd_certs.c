@@ -1,4 +1,5 @@
 /* certs list, plan, renew, roll, revoke, crl */
+#include "app/cli/client_signer.h"
 #include "app/cli/commands.h"
 #include "base/scope.h"
 
@@ -30,12 +31,35 @@ static json_t *texts(const char *const *values, size_t n)
 static int roll(struct cli *cli, const struct cli_command *self, const char *step,
                 bool leave_behind)
 {
-    if (strcmp(step, "prepare") != 0 && strcmp(step, "switch") != 0 &&
-        strcmp(step, "finish") != 0) {
+    static const char *const steps[AUTHORITY_ROLL_STEPS] = {"prepare", "switch", "finish"};
+    unsigned at = 0;
+    while (at < AUTHORITY_ROLL_STEPS && strcmp(steps[at], step) != 0) {
+        at++;
+    }
+    if (at == AUTHORITY_ROLL_STEPS) {
         return cli_usage(cli, self, "the steps of certs roll are prepare, switch, finish");
     }
-    return cli_call(cli, "certs.roll",
-                    json_pack("{s:s,s:b}", "step", step, "leave_behind", leave_behind), NULL, NULL);
+    /* May it be? Then who signs is told, by the operator; then the server follows. */
+    json_t *asked =
+        json_pack("{s:s,s:b,s:b}", "step", step, "leave_behind", leave_behind, "check", true);
+    int code = cli_call(cli, "certs.roll", asked, NULL, NULL);
+    code = code == CLI_DONE ? client_signer_roll(cli, (enum authority_roll_step)at) : code;
+    return code == CLI_DONE
+               ? cli_call(cli, "certs.roll",
+                          json_pack("{s:s,s:b}", "step", step, "leave_behind", true), NULL, NULL)
+               : code;
+}
+
+static int renew(struct cli *cli, const char *const *hosts, size_t n_hosts)
+{
+    int code = CLI_DONE;
+    for (size_t i = 0; i < n_hosts && code == CLI_DONE; i++) {
+        code = client_signer_host(cli, hosts[i]);
+    }
+    return code == CLI_DONE
+               ? cli_call(cli, "certs.renew", json_pack("{s:o}", "hosts", texts(hosts, n_hosts)),
+                          NULL, NULL)
+               : code;
 }
 
 int cmd_certs(struct cli *cli, const struct cli_command *self, int argc, char **argv)
@@ -86,8 +110,7 @@ int cmd_certs(struct cli *cli, const struct cli_command *self, int argc, char **
         return cli_call(cli, "certs.plan", NULL, NULL, NULL);
     }
     if (is_renew) {
-        return cli_call(cli, "certs.renew", json_pack("{s:o}", "hosts", texts(hosts, n_hosts)),
-                        NULL, NULL);
+        return renew(cli, hosts, n_hosts);
     }
     if (strcmp(verb, "crl") == 0) {
         return cli_call(cli, "certs.crl", NULL, NULL, NULL);

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include "app/cli/client_signer.h"
 #include "app/cli/commands.h"
 #include "app/cli/fleet.h"
 #include "service/admin/provision.h"
@@ -121,6 +122,22 @@ static int save_line(struct cli *cli, void *ctx, const json_t *line)
     return CLI_DONE;
 }
 
+/* A certificate needs an operator's word, which the broker cannot give: it is said to the signer,
+ * first. Cut short between the two, there is a name that may have a certificate and no device. */
+static int allow(struct cli *cli, const char *verb, const char *name, const json_t *credentials)
+{
+    bool is_named = false;
+    bool is_add = strcmp(verb, "device.add") == 0;
+    for (size_t i = 0; i < json_array_size(credentials); i++) {
+        is_named =
+            is_named || strcmp(json_string_value(json_array_get(credentials, i)), "x509") == 0;
+    }
+    if (json_array_size(credentials) == 0) {
+        return is_add ? client_signer_enrol(cli, name) : client_signer_allow(cli, name);
+    }
+    return is_named ? client_signer_enrol(cli, name) : CLI_DONE;
+}
+
 static int make_bundle(struct cli *cli, const struct cli_command *self, const struct cli_args *a,
                        const char *verb, json_t *args)
 {
@@ -149,7 +166,8 @@ static int make_bundle(struct cli *cli, const struct cli_command *self, const st
         json_object_set_new(owned, "save_dir", json_string(whole)) != 0) {
         return cli_fail(cli, "an argument is not text");
     }
-    return cli_call(cli, verb, TAKE(owned), save_line, &saving);
+    int code = allow(cli, verb, name, credentials);
+    return code == CLI_DONE ? cli_call(cli, verb, TAKE(owned), save_line, &saving) : code;
 }
 
 static int add(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
@@ -281,6 +299,11 @@ int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char *
         if (strcmp(verb, simple[i]) == 0) {
             char full[32];
             snprintf(full, sizeof full, "device.%s", verb);
+            int code =
+                strcmp(verb, "remove") == 0 ? client_signer_forget(cli, a.words[1]) : CLI_DONE;
+            if (code != CLI_DONE) {
+                return code;
+            }
             return cli_call(cli, full,
                             json_pack("{s:s,s:s*,s:s*}", "name", a.words[1], "reason",
                                       cli_value(&a, "--reason"), "gateway",

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "app/cli/client_signer.h"
 #include "app/cli/commands.h"
 #include "app/cli/fleet.h"
 #include "app/cli/fleet_file.h"
@@ -206,6 +207,40 @@ static json_t *next_piece(struct fleet *f, size_t most)
     return TAKE(piece);
 }
 
+static bool has_certificate(const json_t *credentials)
+{
+    for (size_t i = 0; i < json_array_size(credentials); i++) {
+        if (strcmp(json_string_value(json_array_get(credentials, i)), "x509") == 0) {
+            return true;
+        }
+    }
+    return json_array_size(credentials) == 0; /* the default, or what each has */
+}
+
+/* Who may have a certificate, and who not any more, is an operator's word: it is said to the signer
+ * first, as for one device (cmd_device.c). */
+static int tell_signer(struct cli *cli, const struct fleet *f, const json_t *piece,
+                       const json_t *credentials)
+{
+    const char *names[FLEET_CHANGES_MAX];
+    size_t n = 0;
+    bool is_removal = strcmp(f->verb->name, "remove") == 0;
+    if (!is_removal && !f->verb->has_bundles) {
+        return CLI_DONE;
+    }
+    for (size_t i = 0; i < json_array_size(piece) && n < FLEET_CHANGES_MAX; i++) {
+        json_t *item = json_array_get(piece, i);
+        const json_t *own = json_is_object(item) ? json_object_get(item, "credentials") : NULL;
+        if (is_removal || has_certificate(own != NULL ? own : credentials)) {
+            names[n++] = name_of(item);
+        }
+    }
+    enum client_signer_word word = is_removal                          ? CLIENT_SIGNER_FORGET
+                                   : strcmp(f->verb->name, "add") == 0 ? CLIENT_SIGNER_ENROL
+                                                                       : CLIENT_SIGNER_ALLOW;
+    return client_signer_each(cli, word, names, n);
+}
+
 static int do_pieces(struct cli *cli, const struct cli_command *self, struct fleet *f)
 {
     bool is_add = strcmp(f->verb->name, "add") == 0;
@@ -229,7 +264,8 @@ static int do_pieces(struct cli *cli, const struct cli_command *self, struct fle
         if (json_object_set_new(args, is_add ? "rows" : "names", piece) != 0) {
             return cli_fail(cli, "memory is out");
         }
-        int code = cli_call(cli, verb, TAKE(args), take_answer, f);
+        int code = tell_signer(cli, f, piece, json_object_get(args, "credentials"));
+        code = code == CLI_DONE ? cli_call(cli, verb, TAKE(args), take_answer, f) : code;
         if (code != CLI_DONE) {
             return cli_fail(cli, "%zu of %zu were done; the same command again goes on from there",
                             begin, json_array_size(f->items));

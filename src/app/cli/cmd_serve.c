@@ -195,6 +195,9 @@ int cmd_check(struct cli *cli, const struct cli_command *self, int argc, char **
     if (e == OK) {
         e = check_policy(dir_fd, dir, &config, &complaint);
     }
+    if (e == OK) {
+        e = config_check_export(dir_fd, dir, &config.sinks, &complaint);
+    }
     if (e != OK) {
         return cli_fail(cli, "%s", complaint.text);
     }

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/cli/client_signer.h"
 #include "base/scope.h"
 #include "core/principal.h"
 #include "service/pki/bundle.h"
@@ -81,6 +82,21 @@ static json_t *attrs_of(char *words)
     return attrs;
 }
 
+/* A certificate needs an operator's word, said to the signer; not for a device of somebody else's.
+ */
+static int allow(struct cli *cli, const struct batch *b, const char *name, bool again)
+{
+    bool wants = json_array_size(b->credentials) == 0;
+    for (size_t i = 0; i < json_array_size(b->credentials); i++) {
+        const char *kind = json_string_value(json_array_get(b->credentials, i));
+        wants = wants || (kind != NULL && strcmp(kind, "x509") == 0);
+    }
+    int code = cli_call(cli, "enrol.row",
+                        json_pack("{s:s,s:b,s:b}", "name", name, "again", (int)again, "check", 1),
+                        NULL, NULL);
+    return code == CLI_DONE && wants ? client_signer_enrol(cli, name) : code;
+}
+
 static int ask(struct cli *cli, struct batch *b, const char *name, const char *role, char *rest)
 {
     bool again = is_there(b->part);
@@ -97,14 +113,20 @@ static int ask(struct cli *cli, struct batch *b, const char *name, const char *r
     }
     (void)snprintf(whole, sizeof whole, "%.*s", PATH_MAX - 1, b->place);
     b->is_saved = false;
-    int code =
+    int code = allow(cli, b, name, again);
+    if (code != CLI_DONE) {
+        json_decref(attrs);
+        if (!again) {
+            (void)rmdir(b->part);
+        }
+        return code;
+    }
+    code =
         cli_call(cli, "enrol.row",
                  json_pack("{s:s,s:s,s:o,s:O,s:s,s:b}", "name", name, "role", role, "attrs", attrs,
                            "credentials", b->credentials, "save_dir", whole, "again", (int)again),
                  save, b);
-    if (code != CLI_DONE && !again) {
-        (void)rmdir(b->part); /* it was refused: nothing of ours is there */
-    }
+    /* Without an answer nobody knows whether it is registered: what was begun stays so. */
     return b->is_saved ? CLI_DONE : code;
 }
 

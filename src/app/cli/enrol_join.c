@@ -13,8 +13,8 @@
 #include "core/principal.h"
 #include "security/crypto/x509_certs.h"
 #include "security/crypto/x509_request.h"
+#include "service/enrol/enrol_pages.h"
 #include "service/enrol/est.h"
-#include "service/enrol/http_door.h"
 #include "service/pki/bundle.h"
 
 enum { PORT_DEFAULT = 9443, AUTHORIZATION_BYTES = 512, WAIT_MOST_S = 600 };
@@ -276,7 +276,7 @@ static int finish(struct join *j, struct https_client *c, const struct https_ans
         x509_certs_read(buf_slice(&der), &j->certs_pem) != OK) {
         return cli_fail(j->cli, "the answer holds no certificates");
     }
-    struct https_request r = {.method = "GET", .path = HTTP_DOOR_BUNDLE};
+    struct https_request r = {.method = "GET", .path = ENROL_PAGES_BUNDLE};
     int code = https_ask(c, &r, &rest);
     if (code != CLI_DONE || rest.status != 200) {
         return code != CLI_DONE ? code : refused(j, &rest);

@@ -15,8 +15,7 @@
 void fortress_done(struct fortress *f)
 {
     f->directory = directory_free(f->directory);
-    f->authority = authority_free(f->authority);
-    f->reg = register_free(f->reg);
+    authority_files_close(&f->signing);
     f->pki = pki_free(f->pki);
     f->policy = policy_unref(f->policy);
     vault_close(&f->vault);
@@ -160,6 +159,15 @@ static enum err write_config(const struct fortress_order *o, const struct fortre
     return e;
 }
 
+struct signing_key {
+    uint8_t bytes[PKI_SIGNING_KEY_BYTES];
+};
+
+static void signing_key_wipe(struct signing_key *k)
+{
+    mem_wipe(k, sizeof *k);
+}
+
 /* After the place exists: keys, authority, files, directory. */
 static enum err fill(struct fortress *f, const struct pki_hosts *hosts, struct slice config_text,
                      struct why *why)
@@ -185,13 +193,21 @@ static enum err fill(struct fortress *f, const struct pki_hosts *hosts, struct s
     TRY(directory_create(&directory, &f->directory));
     int64_t life_ms = (int64_t)f->config.settings.certificate_life_s * 1000;
     const struct authority_place place = {.disk = f->disk,
-                                          .seal = root,
+                                          .root = root,
                                           .random = random,
                                           .now_wall_ms = now,
                                           .pki = f->pki,
-                                          .directory = f->directory,
-                                          .policy = {.device_lifetime_ms = life_ms}};
-    TRY(authority_place_open(&place, &f->reg, &f->authority, why));
+                                          .directory = f->directory};
+    TRY(authority_place_prepare(&place, why));
+    AUTO(signing_key_wipe) struct signing_key signing;
+    TRY(pki_signing_key(root, signing.bytes));
+    const struct authority_files_setup files = {.disk = f->disk,
+                                                .signing_key =
+                                                    slice_of(signing.bytes, sizeof signing.bytes),
+                                                .random = random,
+                                                .policy = {.device_lifetime_ms = life_ms},
+                                                .now_wall_ms = now};
+    TRY(authority_files_open(&files, &f->signing, why));
     return directory_admin_secret(f->directory, now, f->admin_secret);
 }
 
@@ -223,7 +239,7 @@ enum err fortress_add(struct fortress *f, const struct provision_order *o, const
     struct clock clock = clock_system();
     const struct config_listener *wss = config_listener_find(&f->config, "wss");
     struct provision p = {.directory = f->directory,
-                          .authority = f->authority,
+                          .authority = f->signing.authority,
                           .ca_pem = pki_roots_pem(f->pki),
                           .policy = f->policy,
                           .random = random_system(),

@@ -17,8 +17,7 @@ struct fortress {
     struct vault vault;
     struct directory *directory;
     struct pki *pki;
-    struct pki_register *reg;
-    struct authority *authority;
+    struct authority_files signing;
     const struct policy *policy;
     struct config config;
     char key_path[4096];

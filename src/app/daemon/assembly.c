@@ -11,6 +11,7 @@
 #include "service/admin/authority_place.h"
 #include "service/broker/numbers.h"
 #include "service/directory/policy_yaml.h"
+#include "service/pki/authority_remote.h"
 #include "service/pki/key_source.h"
 #include "service/pki/ticket_file.h"
 
@@ -108,44 +109,7 @@ static enum err open_vault(struct assembly *a, const struct boot *boot,
     return OK;
 }
 
-static enum err open_makers(struct assembly *a, struct why *why)
-{
-    for (size_t i = 0; i < a->config.enrol.n_makers; i++) {
-        const struct config_maker *from = &a->config.enrol.makers[i];
-        struct enrol_maker *to = &a->makers.maker[i];
-        AUTO(x509_autofree) struct x509 *first = NULL;
-        (void)slice_to_text(slice_text(from->role), to->role, sizeof to->role);
-        to->rule = from->name;
-        a->makers.n = i + 1;
-        enum err err = disk_load(a->disk, from->ca, ENROL_MAKER_FILE_MAX, &to->ca_pem);
-        if (err == OK) {
-            struct slice pem = buf_slice(&to->ca_pem);
-            err = x509_next_pem(&pem, &first);
-        }
-        if (err != OK) {
-            why_set(why, "the authority of a manufacturer, DIR/%s, is no PEM of certificates: %s",
-                    from->ca, err_name(err));
-            return err == ERR_NOMEM ? err : ERR_CONFIG;
-        }
-        a->vouching[i] = (struct authority_maker){.roots_pem = buf_slice(&to->ca_pem),
-                                                  .pattern = slice_text("*")};
-    }
-    return OK;
-}
-
-/* What the renewal lane lets in is to be signed as well. */
-static struct authority_policy policy_of(const struct global_settings *s)
-{
-    enum { LEAST_PER_S = 100, BURST_S = 10 };
-    const struct limits *l = &s->limits;
-    uint32_t per_s = l->renewal_rate > LEAST_PER_S ? l->renewal_rate : LEAST_PER_S;
-    return (struct authority_policy){.device_lifetime_ms = (int64_t)s->certificate_life_s * 1000,
-                                     .grace_ms = (int64_t)l->renewal_grace_s * 1000,
-                                     .per_second = per_s,
-                                     .burst = per_s * BURST_S};
-}
-
-static enum err open_records(struct assembly *a, struct why *why)
+static enum err open_records(struct assembly *a, int authority_fd, struct why *why)
 {
     struct directory_setup setup = {.log = a->vault.log,
                                     .keyring = a->vault.keyring,
@@ -161,18 +125,17 @@ static enum err open_records(struct assembly *a, struct why *why)
         why_set(why, "the directory in DIR/" STORE_DIR " does not open: %s", err_name(err));
         return err;
     }
+    TRY(pki_upgrade(a->disk, keyring_root(a->vault.keyring), &a->random, why));
     TRY(pki_open(a->disk, keyring_root(a->vault.keyring), &a->pki, why));
-    pki_set_url(a->pki, a->config.pki_url);
     const struct authority_place place = {.disk = a->disk,
-                                          .seal = keyring_root(a->vault.keyring),
+                                          .root = keyring_root(a->vault.keyring),
                                           .random = a->random,
                                           .now_wall_ms = a->clock.wall_ms(a->clock.ctx),
                                           .pki = a->pki,
-                                          .directory = a->directory,
-                                          .makers = a->vouching,
-                                          .n_makers = a->makers.n,
-                                          .policy = policy_of(&a->config.settings)};
-    return authority_place_open(&place, &a->reg, &a->authority, why);
+                                          .directory = a->directory};
+    TRY(authority_place_prepare(&place, why));
+    return authority_remote_new(fcntl(authority_fd, F_DUPFD_CLOEXEC, 3), false, &a->random,
+                                &a->authority);
 }
 
 /* Without the former keys every client does a full handshake once, and is served. */
@@ -335,8 +298,8 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
     }
     TRY(open_disk(ret, boot->dir_fd, why));
     TRY(open_vault(ret, boot, watcher, why));
-    TRY(open_makers(ret, why));
-    TRY(open_records(ret, why));
+    TRY(config_makers(&ret->config.enrol, ret->disk, &ret->makers, why));
+    TRY(open_records(ret, boot->authority_fd, why));
     char shown[BOOT_TEXT_BYTES + 16];
     (void)snprintf(shown, sizeof(shown), "%s/" ADMIN_POLICY_FILE, boot->dir);
     TRY(assembly_policy(ret, shown, &ret->config.role_limits, &ret->policy, why));
@@ -366,7 +329,6 @@ void assembly_close(struct assembly *a)
     a->trust = trust_unref(a->trust);
     a->extra = crl_set_unref(a->extra);
     a->authority = authority_free(a->authority);
-    a->reg = register_free(a->reg);
     a->pki = pki_free(a->pki);
     enrol_makers_done(&a->makers);
     a->directory = directory_free(a->directory);

@@ -15,7 +15,7 @@
 #include "service/broker/broker.h"
 #include "service/directory/directory.h"
 #include "service/enrol/makers.h"
-#include "service/pki/authority_own.h"
+#include "service/pki/authority.h"
 #include "service/pki/pki.h"
 #include "service/pki/revocation.h"
 
@@ -27,10 +27,8 @@ struct assembly {
     struct vault vault;
     struct directory *directory;
     struct pki *pki;
-    struct enrol_makers makers;                        /* of the start; */
-    struct authority_maker vouching[ENROL_MAKERS_MAX]; /* the same, as the authority sees them */
-    struct pki_register *reg;
-    struct authority *authority;
+    struct enrol_makers makers;  /* of the start */
+    struct authority *authority; /* the signer process */
     const struct policy *policy;
     const struct trust *trust;     /* NULL: no tokens are taken */
     const struct crl_set *extra;   /* lists of DIR/pki/crl-extra.pem; NULL: there are none */

@@ -11,6 +11,7 @@
 #include "security/crypto/prepare.h"
 #include "security/password/password.h"
 #include "service/admin/admin.h"
+#include "service/courier/courier.h"
 
 enum { DRAIN_MS = 8000 /* the supervisor waits 10 s */ };
 
@@ -21,6 +22,7 @@ struct house {
     struct loop *loop;
     struct audit *audit;
     struct admin *admin;
+    struct courier *courier; /* NULL: nothing is exported */
     struct admin_listener listeners[BOOT_LISTENERS_MAX];
     struct metrics *metrics;
     struct reload reload;
@@ -98,6 +100,23 @@ static void report_denials(struct house *h)
     }
 }
 
+/* What becomes of the trail at its sinks. */
+static void report_sinks(struct house *h)
+{
+    struct courier_report r;
+    while (h->courier != NULL && courier_take(h->courier, &r)) {
+        struct event e = courier_event(&r);
+        if (r.news == COURIER_SILENT) {
+            admin_hold(h->admin, r.sink->state, &e);
+            continue;
+        }
+        if (r.news == COURIER_RECOVERED) {
+            admin_release(h->admin, r.sink->state);
+        }
+        admin_event(h->admin, &e);
+    }
+}
+
 /* ---- life ---- */
 
 static void notify(void *ctx)
@@ -145,6 +164,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
                                     .door = p->serving->entrances[i].entrance.protocol,
                                     .path = websocket_path(&p->serving->config, b->name),
                                     .is_plain = p->serving->entrances[i].entrance.is_plain,
+                                    .is_loopback = p->serving->entrances[i].entrance.is_open,
                                     .is_oscore = p->serving->entrances[i].entrance.is_oscore,
                                     .is_stream = p->serving->entrances[i].entrance.is_stream,
                                     .takes_v31 = p->serving->entrances[i].entrance.takes_v31,
@@ -190,6 +210,30 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
     return admin_attach(h->admin, h->boot->control_fd);
 }
 
+static enum err open_courier(struct house *h)
+{
+    const struct config_export *c = &h->parts.config.sinks;
+    int fds[COURIER_SINKS_MAX];
+    if (c->n == 0 || c->n != h->boot->n_sinks) {
+        return OK; /* the file changed since the supervisor read it: its sinks need a restart */
+    }
+    for (size_t i = 0; i < c->n; i++) {
+        fds[i] = h->boot->first_sink_fd + (int)i;
+    }
+    struct courier_setup s = {.disk = h->parts.disk,
+                              .clock = h->parts.clock,
+                              .root = keyring_root(h->parts.vault.keyring),
+                              .host = h->parts.config.n_hosts > 0 ? h->parts.config.hosts[0] : "-",
+                              .sinks = c->sinks,
+                              .dial_fds = fds,
+                              .n = c->n,
+                              .ctx = h,
+                              .notify = notify};
+    TRY(courier_open(&s, &h->courier));
+    admin_set_courier(h->admin, h->courier);
+    return OK;
+}
+
 static void say(const struct house *h, enum message_type type, const char *text)
 {
     struct message m = {.type = type};
@@ -216,6 +260,16 @@ static void stop(struct house *h)
     }
 }
 
+/* What the signer has to say, for the audit trail. */
+static void note_event(struct house *h, const struct message *m)
+{
+    struct event e = event_make((enum event_category)m->category);
+    e.severity = (enum event_severity)m->severity;
+    EVENT_TEXT(&e, target, slice_text(m->name));
+    event_reason(&e, "%s", m->text);
+    admin_event(h->admin, &e);
+}
+
 static void link_ready(struct loop_source *s, uint32_t events)
 {
     struct house *h = (struct house *)(void *)s;
@@ -229,6 +283,8 @@ static void link_ready(struct loop_source *s, uint32_t events)
         }
     } else if (err == OK && m.type == MESSAGE_RELOAD) {
         reload_begin(&h->reload);
+    } else if (err == OK && m.type == MESSAGE_EVENT) {
+        note_event(h, &m);
     }
 }
 
@@ -242,6 +298,7 @@ static enum err turns(struct house *h)
     for (;;) {
         uint64_t next = admin_tick(h->admin);
         report_denials(h);
+        report_sinks(h);
         if (reload_tick(&h->reload)) {
             say(h, MESSAGE_RELOADED, h->reload.refused);
         }
@@ -266,6 +323,7 @@ static enum err house_open(struct house *h, const struct sandbox_report *sandbox
                                        .progress = progress};
     TRY(assembly_open(h->boot, &watcher, &h->parts, why));
     TRY(open_admin(h, sandbox));
+    TRY(open_courier(h));
     h->link.ready = link_ready;
     TRY(loop_add(h->loop, &h->link, EPOLLIN));
     return broker_start(h->parts.broker);
@@ -281,6 +339,7 @@ static void house_close(struct house *h)
         (void)admin_tick(h->admin);
     }
     h->admin = admin_free(h->admin);
+    h->courier = courier_free(h->courier);
     h->audit = audit_free(h->audit);
     assembly_close(&h->parts);
     h->loop = loop_free(h->loop);

@@ -1,22 +1,7 @@
 /* From exec to the sandbox: what happens before the broker proper. */
-#include <poll.h>
-#include <unistd.h>
-
 #include "app/daemon/broker.h"
 #include "app/daemon/config.h"
 #include "base/log.h"
-
-enum { BOOT_WAIT_MS = 10000 };
-
-static enum err receive_boot(struct message *ret)
-{
-    struct pollfd polled = {.fd = LINK_FD, .events = POLLIN};
-    if (poll(&polled, 1, BOOT_WAIT_MS) != 1) {
-        return ERR_TIMEOUT;
-    }
-    TRY(message_receive(LINK_FD, ret));
-    return ret->type == MESSAGE_BOOT ? OK : ERR_PROTOCOL;
-}
 
 static void report_sandbox(const struct sandbox_report *r)
 {
@@ -31,7 +16,7 @@ static void report_sandbox(const struct sandbox_report *r)
 int broker_main(void)
 {
     struct message m;
-    enum err e = receive_boot(&m);
+    enum err e = message_await_boot(&m);
     if (e != OK) {
         log_line(LOG_ERROR, "%s is started by `sallyport serve` only (%s)", "--broker",
                  err_name(e));

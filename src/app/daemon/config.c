@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/daemon/config_metrics.h"
 #include "app/daemon/config_multicast.h"
 #include "app/daemon/config_pki.h"
 #include "app/daemon/config_proxy.h"
@@ -24,11 +25,9 @@ struct word {
     unsigned value;
 };
 
-static const struct word door_words[] = {{"mqtt", CONFIG_DOOR_MQTT},
-                                         {"coap", CONFIG_DOOR_COAP},
-                                         {"https", CONFIG_DOOR_HTTPS},
-                                         {"enrol", CONFIG_DOOR_ENROL},
-                                         {NULL, 0}};
+static const struct word door_words[] = {
+    {"mqtt", CONFIG_DOOR_MQTT},   {"coap", CONFIG_DOOR_COAP},       {"https", CONFIG_DOOR_HTTPS},
+    {"enrol", CONFIG_DOOR_ENROL}, {"metrics", CONFIG_DOOR_METRICS}, {NULL, 0}};
 static const struct word auth_words[] = {
     {"x509", CONFIG_AUTH_X509}, {"password", CONFIG_AUTH_PASSWORD}, {"token", CONFIG_AUTH_TOKEN},
     {"psk", CONFIG_AUTH_PSK},   {"oscore", CONFIG_AUTH_OSCORE},     {NULL, 0}};
@@ -253,6 +252,9 @@ static enum err check_listener(const struct reading *r, const struct yaml_node *
         (l->auth & (CONFIG_AUTH_PASSWORD | CONFIG_AUTH_TOKEN)) != 0) {
         return COMPLAIN(r, n, "a coap listener takes auth x509 and psk, or oscore");
     }
+    if (l->door == CONFIG_DOOR_METRICS) {
+        TRY(config_check_metrics(r->doc, n, r->complaint, l));
+    }
     if (l->door == CONFIG_DOOR_ENROL &&
         (l->plain || (l->auth & ~(unsigned)(CONFIG_AUTH_X509 | CONFIG_AUTH_TOKEN)) != 0)) {
         return COMPLAIN(r, n, "an enrol listener has auth [x509, token] and is never plain");
@@ -337,7 +339,7 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
             *flags[i].flag = word != 0;
         }
     }
-    l.auth = config_is_coap_tcp(&l)        ? CONFIG_AUTH_X509
+    l.auth = config_is_coap_tcp(&l) || l.door == CONFIG_DOOR_METRICS ? CONFIG_AUTH_X509
              : l.door == CONFIG_DOOR_COAP  ? CONFIG_AUTH_PSK | CONFIG_AUTH_X509
              : l.door == CONFIG_DOOR_ENROL ? CONFIG_AUTH_X509 | CONFIG_AUTH_TOKEN
                                            : CONFIG_AUTH_X509 | CONFIG_AUTH_PASSWORD;
@@ -546,10 +548,10 @@ static enum err read_tokens(const struct reading *r, const struct yaml_node *n,
 
 static enum err read_all(const struct reading *r, struct config *c)
 {
-    static const char *const keys[] = {
-        "version",   "workers", "user",        "master_key", "hosts",
-        "listeners", "limits",  "role_limits", "tokens",     "server_reference",
-        "proxy",     "enrol",   "pki",         NULL};
+    static const char *const keys[] = {"version", "workers",          "user",   "master_key",
+                                       "hosts",   "listeners",        "limits", "role_limits",
+                                       "tokens",  "server_reference", "proxy",  "enrol",
+                                       "pki",     "export",           NULL};
     const struct yaml_node *root = yaml_root(r->doc);
     TRY(yaml_expect(r->doc, root, YAML_MAP, "the configuration", r->complaint));
     TRY(yaml_only(r->doc, root, keys, "the configuration", r->complaint));
@@ -586,6 +588,7 @@ static enum err read_all(const struct reading *r, struct config *c)
         TRY(config_read_proxy(r->doc, v, r->complaint, &c->proxy));
     }
     TRY(config_read_pki(r->doc, yaml_find(root, "pki"), r->complaint, c->pki_url));
+    TRY(config_read_export(r->doc, yaml_find(root, "export"), r->complaint, &c->sinks));
     if ((v = yaml_find(root, "enrol")) != NULL) {
         TRY(config_read_enrol(r->doc, v, r->complaint, &c->enrol));
     }

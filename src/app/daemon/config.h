@@ -8,6 +8,7 @@
 #define APP_DAEMON_CONFIG_H
 
 #include "app/daemon/config_enrol.h"
+#include "app/daemon/config_export.h"
 #include "base/buf.h"
 #include "net/multicast.h"
 #include "net/network.h"
@@ -30,7 +31,13 @@ enum {
     CONFIG_WORKERS_MAX = 64
 };
 
-enum config_door { CONFIG_DOOR_MQTT, CONFIG_DOOR_COAP, CONFIG_DOOR_HTTPS, CONFIG_DOOR_ENROL };
+enum config_door {
+    CONFIG_DOOR_MQTT,
+    CONFIG_DOOR_COAP,
+    CONFIG_DOOR_HTTPS,
+    CONFIG_DOOR_ENROL,
+    CONFIG_DOOR_METRICS
+};
 
 enum config_auth {
     CONFIG_AUTH_X509 = 1,
@@ -87,6 +94,7 @@ struct config {
     char master_key[CONFIG_HOST_BYTES]; /* as key_source.h reads it; empty: DIR.key */
     char user[CONFIG_NAME_BYTES];       /* whom the broker runs as when started as root */
     struct config_enrol enrol;
+    struct config_export sinks;     /* of `export` */
     struct proxy_rules proxy;       /* none: CoAP clients reach nothing through us */
     char pki_url[X509_URL_MAX + 1]; /* where peers hear of revocation; empty: nowhere */
     struct global_settings settings;

@@ -45,7 +45,8 @@ static enum err read_maker(const struct reading *r, const struct yaml_node *n,
                         "name: cn }");
     }
     if (!is_file_name(ca) || !slice_to_text(ca->text, m.ca, sizeof m.ca)) {
-        return COMPLAIN(r, ca, "ca must be the name of a PEM file in this directory");
+        return COMPLAIN(
+            r, ca, "ca must be the name of a PEM file in the folder manufacturers beside this one");
     }
     if (role->kind != YAML_SCALAR || !principal_name_ok(role->text) ||
         !slice_to_text(role->text, m.role, sizeof m.role)) {
@@ -76,6 +77,16 @@ enum err config_read_enrol(const struct yaml_doc *doc, const struct yaml_node *n
         }
         TRY(read_maker(&r, m, &ret->makers[ret->n_makers]));
         ret->n_makers++;
+    }
+    return OK;
+}
+
+enum err config_makers(const struct config_enrol *c, struct disk *disk, struct enrol_makers *ret,
+                       struct why *why)
+{
+    for (size_t i = 0; i < c->n_makers; i++) {
+        const struct config_maker *m = &c->makers[i];
+        TRY(enrol_makers_add(ret, disk, m->ca, m->role, m->name, why));
     }
     return OK;
 }

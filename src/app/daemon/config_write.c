@@ -24,6 +24,7 @@ static const struct known_listener known[] = {
     {"coap", "[::]:5683", "door: coap, auth: [oscore], segment: field", false},
     {"https", "127.0.0.1:8443", "door: https, auth: [x509, password], segment: admin", false},
     {"enrol", "[::]:9443", "door: enrol, auth: [x509, token], segment: field", false},
+    {"metrics", "127.0.0.1:9464", "door: metrics", false},
 };
 
 enum { KNOWN = sizeof known / sizeof *known };
@@ -78,7 +79,7 @@ static enum err resolve_listens(const struct config_init *init, struct yaml_comp
         if (at == KNOWN || !is_quotable(given)) {
             return refuse(ret, "--listen", given,
                           "is not NAME=ADDR:PORT; names are mqtts, coaps, mqtt, wss, ws, "
-                          "coaps+tcp, coaps+ws, coap, https, enrol");
+                          "coaps+tcp, coaps+ws, coap, https, enrol, metrics");
         }
         binds[at] = equal + 1;
     }
@@ -157,6 +158,14 @@ static enum err put_manual(struct buf *b, const struct setting *table, size_t n,
     return OK;
 }
 
+/* Numbers on loopback are for whoever is on this machine; elsewhere for who shows a certificate. */
+static const char *plain_of(const struct known_listener *k, const char *where)
+{
+    struct net_peer at;
+    bool is_loopback = net_peer_parse(slice_text(where), &at) == OK && net_peer_is_loopback(&at);
+    return strcmp(k->name, "metrics") == 0 && is_loopback ? ", plain: yes" : "";
+}
+
 static enum err put_all(const struct config_init *init, const struct config_machine *machine,
                         const char *const binds[KNOWN], struct yaml_complaint *ret, struct buf *b)
 {
@@ -204,8 +213,8 @@ static enum err put_all(const struct config_init *init, const struct config_mach
             "# moved: temporarily or permanently: who logs in is sent to server_reference.\n"));
     for (size_t i = 0; i < KNOWN; i++) {
         if (binds[i] != NULL) {
-            TRY(put(b, "  - { name: %s, bind: \"%s\", %s }\n", known[i].name, binds[i],
-                    known[i].rest));
+            TRY(put(b, "  - { name: %s, bind: \"%s\", %s%s }\n", known[i].name, binds[i],
+                    known[i].rest, plain_of(&known[i], binds[i])));
         }
     }
     TRY(put(b, "# Listeners with auth token take tokens (JWT) of this issuer; keys is a JWK set "
@@ -218,6 +227,10 @@ static enum err put_all(const struct config_init *init, const struct config_mach
             "certificates\n# enrol their devices, too (ca: a PEM beside this file; name: cn or "
             "san):\n"
             "# enrol: { manufacturers: [ { ca: acme.pem, role: sensor, name: cn } ] }\n"));
+    TRY(put(b,
+            "# A listener with door: metrics gives /metrics (for Prometheus), /health and /ready: "
+            "plain: yes on\n# loopback alone, else by TLS to roles with resources: [ { path: "
+            "/metrics, methods: [GET] } ].\n"));
     TRY(put(b, "# MQTT 5 clients are sent there when this server stops in order, and by a listener "
                "that has moved:\n"
                "# server_reference: \"other.example:8883\"\n"));
@@ -231,6 +244,11 @@ static enum err put_all(const struct config_init *init, const struct config_mach
             "# Certificates made from then on say where peers hear of revocation: URL/crl.der and "
             "URL/ocsp:\n"
             "# pki: { url: \"http://pki.example\" }\n"));
+    TRY(put(b, "# The audit trail goes where it is watched, by TLS, as syslog (RFC 5424) or in "
+               "OCSF classes\n# (format: ocsf); ca: the PEM beside this file that the receiver is "
+               "verified by:\n"
+               "# export: [ { name: siem, format: syslog, to: \"192.0.2.7:6514\", ca: siem-ca.pem "
+               "} ]\n"));
     TRY(put_sets(init, "limits", ret, b));
     TRY(put_sets(init, "role_limits", ret, b));
     struct global_settings preset = global_settings_preset(machine->ram_bytes);

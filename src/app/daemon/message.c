@@ -1,14 +1,16 @@
 #include "app/daemon/message.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "base/event.h"
 #include "base/rd.h"
 #include "base/wr.h"
 #include "service/pki/key_source.h"
 
-enum { DESCRIPTOR_MAX = 65535 };
+enum { DESCRIPTOR_MAX = 65535, BOOT_WAIT_MS = 10000 };
 
 static struct slice text_field(const char *text, size_t cap)
 {
@@ -22,6 +24,10 @@ static void encode_boot(struct wr *w, const struct boot *b)
     wr_u32(w, (uint32_t)b->spare_key_fd);
     wr_u8(w, (uint8_t)b->key_source);
     wr_u32(w, (uint32_t)b->control_fd);
+    wr_u32(w, (uint32_t)b->authority_fd);
+    wr_u32(w, b->signs_per_second);
+    wr_u32(w, b->signs_burst);
+    wr_u32(w, b->signs_per_name);
     wr_u32(w, b->workers);
     wr_u32(w, b->generation);
     wr_u8(w, (uint8_t)b->last);
@@ -38,6 +44,10 @@ static void encode_boot(struct wr *w, const struct boot *b)
         wr_u32(w, l->n_fds);
         wr_u8(w, l->asks ? 1 : 0);
     }
+    wr_u8(w, (uint8_t)b->n_sinks);
+    if (b->n_sinks > 0) {
+        wr_u32(w, (uint32_t)b->first_sink_fd);
+    }
 }
 
 enum err message_encode(const struct message *m, void *dst, size_t cap, size_t *ret_n)
@@ -51,6 +61,12 @@ enum err message_encode(const struct message *m, void *dst, size_t cap, size_t *
     case MESSAGE_RELOADED:
     case MESSAGE_FAILED:
     case MESSAGE_STARTING:
+        wr_block16(&w, text_field(m->text, sizeof m->text));
+        break;
+    case MESSAGE_EVENT:
+        wr_u8(&w, m->category);
+        wr_u8(&w, m->severity);
+        wr_block16(&w, text_field(m->name, sizeof m->name));
         wr_block16(&w, text_field(m->text, sizeof m->text));
         break;
     case MESSAGE_STOP:
@@ -118,6 +134,10 @@ static void decode_boot(struct rd *r, struct boot *b)
         rd_fail(r, ERR_MALFORMED);
     }
     b->control_fd = read_fd(r);
+    b->authority_fd = read_fd(r);
+    b->signs_per_second = read_number(r, 0, UINT32_MAX);
+    b->signs_burst = read_number(r, 0, UINT32_MAX);
+    b->signs_per_name = read_number(r, 0, UINT32_MAX);
     b->workers = read_number(r, 1, BOOT_SOCKETS_MAX);
     b->generation = read_number(r, 1, UINT32_MAX);
     uint8_t last = rd_u8(r);
@@ -137,6 +157,24 @@ static void decode_boot(struct rd *r, struct boot *b)
         decode_listener(r, &b->listeners[i]);
     }
     b->n_listeners = n;
+    b->n_sinks = rd_u8(r);
+    if (b->n_sinks > BOOT_SINKS_MAX) {
+        rd_fail(r, ERR_LIMIT);
+    }
+    if (b->n_sinks > 0) {
+        b->first_sink_fd = read_fd(r);
+    }
+}
+
+static void read_event(struct rd *r, struct message *m)
+{
+    m->category = rd_u8(r);
+    m->severity = rd_u8(r);
+    if (m->category >= EVENT_COUNT || m->severity > SEVERITY_ALERT) {
+        rd_fail(r, ERR_MALFORMED);
+    }
+    read_text(r, m->name, sizeof m->name);
+    read_text(r, m->text, sizeof m->text);
 }
 
 enum err message_decode(struct slice bytes, struct message *ret)
@@ -152,6 +190,9 @@ enum err message_decode(struct slice bytes, struct message *ret)
     case MESSAGE_FAILED:
     case MESSAGE_STARTING:
         read_text(&r, m.text, sizeof m.text);
+        break;
+    case MESSAGE_EVENT:
+        read_event(&r, &m);
         break;
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:
@@ -197,4 +238,14 @@ enum err message_receive(int fd, struct message *ret)
                                                        : ERR_IO;
     }
     return message_decode(slice_of(bytes, (size_t)n), ret);
+}
+
+enum err message_await_boot(struct message *ret)
+{
+    struct pollfd polled = {.fd = LINK_FD, .events = POLLIN};
+    if (poll(&polled, 1, BOOT_WAIT_MS) != 1) {
+        return ERR_TIMEOUT;
+    }
+    TRY(message_receive(LINK_FD, ret));
+    return ret->type == MESSAGE_BOOT ? OK : ERR_PROTOCOL;
 }

@@ -1,11 +1,13 @@
 /*
- * message - what the supervisor and the broker say to each other: small typed messages over a
+ * message - what the supervisor and the parts say to each other: small typed messages over a
  * SOCK_SEQPACKET pair, one datagram each, decoded by the cursors.
  *
- *   supervisor -> broker   BOOT (first, once), STOP, RELOAD
+ *   supervisor -> broker   BOOT (first, once), STOP, RELOAD, EVENT (of the signer)
  *   broker -> supervisor   STARTING, READY, RELOADED, FAILED
+ *   supervisor -> signer   BOOT (first, once), STOP
+ *   signer -> supervisor   READY, FAILED, EVENT
  *
- * The broker gets its descriptors by inheritance through exec: the pair is LINK_FD, and BOOT says
+ * Each gets its descriptors by inheritance through exec: the pair is LINK_FD, and BOOT says
  * which of those from BOOT_FIRST_FD up is what.
  */
 #ifndef APP_DAEMON_MESSAGE_H
@@ -19,7 +21,9 @@ enum {
     BOOT_FIRST_FD = 4,
     BOOT_LISTENERS_MAX = 16,
     BOOT_SOCKETS_MAX = 64, /* of one listener */
+    BOOT_SINKS_MAX = 4,
     BOOT_TEXT_BYTES = 256,
+    MESSAGE_NAME_BYTES = 65,
     MESSAGE_BYTES_MAX = 8192
 };
 
@@ -30,7 +34,8 @@ enum message_type {
     MESSAGE_READY,    /* every listener is served */
     MESSAGE_RELOADED, /* text: empty, or why the old configuration stays */
     MESSAGE_FAILED,   /* text: why the broker cannot start; it will exit, do not restart */
-    MESSAGE_STARTING  /* text: what it is still busy with before READY; it does not hang */
+    MESSAGE_STARTING, /* text: what it is still busy with before READY; it does not hang */
+    MESSAGE_EVENT     /* category, severity, name; text: the reason */
 };
 
 /* How the broker before this one ended. */
@@ -58,6 +63,9 @@ struct boot {
     int spare_key_fd;    /* tried when that one does not open the keyring */
     unsigned key_source; /* KEY_SOURCE_*: who may read it, can it be rotated */
     int control_fd;      /* listening unix socket */
+    int authority_fd;    /* its end of the pair between broker and signer */
+    /* of the signer: certificates in a second, at once, and of one name in a minute */
+    unsigned signs_per_second, signs_burst, signs_per_name;
     unsigned workers;
     unsigned generation; /* 1 for the first broker of this supervisor */
     enum boot_last last;
@@ -65,12 +73,16 @@ struct boot {
     char dir[BOOT_TEXT_BYTES]; /* path of DIR, for messages to people only */
     struct boot_listener listeners[BOOT_LISTENERS_MAX];
     size_t n_listeners;
+    unsigned n_sinks; /* of `export`: so many descriptors to ask for connections by (dialler.h) */
+    int first_sink_fd;
 };
 
 struct message {
     enum message_type type;
     struct boot boot;           /* of BOOT */
-    char text[BOOT_TEXT_BYTES]; /* of RELOADED, FAILED and STARTING */
+    char text[BOOT_TEXT_BYTES]; /* of RELOADED, FAILED, STARTING and EVENT */
+    uint8_t category, severity; /* of EVENT: of base/event.h */
+    char name[MESSAGE_NAME_BYTES];
 };
 
 /* message_encode - into dst. ERR_SPACE. */
@@ -82,5 +94,8 @@ MUST_USE enum err message_decode(struct slice bytes, struct message *ret);
  * ERR_CLOSED when the other side has gone. ERR_IO. */
 MUST_USE enum err message_send(int fd, const struct message *m);
 MUST_USE enum err message_receive(int fd, struct message *ret);
+/* message_await_boot - what a part that was just started is told first, over LINK_FD. ERR_TIMEOUT,
+ * ERR_PROTOCOL: something else; else as message_receive. */
+MUST_USE enum err message_await_boot(struct message *ret);
 
 #endif

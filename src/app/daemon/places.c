@@ -93,25 +93,35 @@ static enum err open_run(int dir_fd, int *ret_fd, struct why *why)
     return OK;
 }
 
-enum err places_control(int dir_fd, int *ret_fd, struct why *why)
+static enum err listening(int dir_fd, const char *name, int type, int *ret_fd, struct why *why)
 {
     AUTO(close_fd) int run_fd = -1;
     TRY(open_run(dir_fd, &run_fd, why));
-    AUTO(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    AUTO(close_fd) int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* By descriptor, because a path may be longer than such an address can hold. */
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control.sock", run_fd);
-    (void)unlinkat(run_fd, "control.sock", 0); /* a dead daemon's: the lock on DIR is ours */
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", run_fd, name);
+    (void)unlinkat(run_fd, name, 0); /* a dead daemon's: the lock on DIR is ours */
     mode_t before = umask(0177);
     int bound = fd < 0 ? -1 : bind(fd, (const struct sockaddr *)&address, sizeof address);
     (void)umask(before);
     if (bound != 0 || listen(fd, CONTROL_BACKLOG) != 0) {
-        why_set(why, "cannot make run/control.sock: %s", strerror(errno));
+        why_set(why, "cannot make run/%s: %s", name, strerror(errno));
         return ERR_IO;
     }
     *ret_fd = fd;
     fd = -1;
     return OK;
+}
+
+enum err places_control(int dir_fd, int *ret_fd, struct why *why)
+{
+    return listening(dir_fd, "control.sock", SOCK_STREAM, ret_fd, why);
+}
+
+enum err places_signer(int dir_fd, int *ret_fd, struct why *why)
+{
+    return listening(dir_fd, "signer.sock", SOCK_SEQPACKET, ret_fd, why);
 }
 
 static enum err bind_refused(const struct config_listener *l, enum err e, struct why *why)
@@ -198,17 +208,20 @@ enum err places_listener(const struct config_listener *l, unsigned workers, int 
     bool is_coap = l->door == CONFIG_DOOR_COAP && !l->plain;
     bool is_udp = config_is_datagram(l);
     bool is_enrol = l->door == CONFIG_DOOR_ENROL && !l->plain;
-    if (!is_mqtt && !is_coap && !is_enrol) {
+    bool is_metrics = l->door == CONFIG_DOOR_METRICS;
+    /* Plain numbers are on loopback only, so no exception has to open them. */
+    bool needs_exception = l->plain && !is_metrics;
+    if (!is_mqtt && !is_coap && !is_enrol && !is_metrics) {
         why_set(why, "listener %s: this kind of door is not there yet; it is not opened", l->name);
         return ERR_UNSUPPORTED;
     }
-    struct boot_listener b = {.udp = is_udp, .listening = !l->plain, .n_fds = workers};
+    struct boot_listener b = {.udp = is_udp, .listening = !needs_exception, .n_fds = workers};
     if (!slice_to_text(slice_text(l->name), b.name, sizeof b.name)) {
         return ERR_TOO_LARGE;
     }
     struct slice where = slice_text(l->bind);
     enum err e;
-    if (l->plain) {
+    if (needs_exception) {
         b.n_fds = 1;
         e = bind_only(where, fds);
     } else if (is_udp) {
@@ -297,7 +310,8 @@ static void close_stream(DIR **d)
 
 static bool stays_ours(const char *name)
 {
-    static const char *const names[] = {".", "..", "run", "bundles", "sallyport.yaml"};
+    static const char *const names[] = {
+        ".", "..", "run", "bundles", ENROL_MAKERS_DIR, "sallyport.yaml"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         if (strcmp(name, names[i]) == 0) {
             return true;

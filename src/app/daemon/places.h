@@ -10,7 +10,7 @@
 #include "base/why.h"
 #include "service/pki/key_source.h"
 
-enum { PLACES_FDS_MAX = 4 + 2 * BOOT_LISTENERS_MAX * BOOT_SOCKETS_MAX };
+enum { PLACES_FDS_MAX = 8 + BOOT_SINKS_MAX + 2 * BOOT_LISTENERS_MAX * BOOT_SOCKETS_MAX };
 
 /* places_dir - DIR, locked so that one daemon serves it. ERR_NOT_FOUND, ERR_EXISTS (another
  * daemon), ERR_IO; *why says so. */
@@ -32,8 +32,10 @@ MUST_USE enum err places_key(const char *dir, const char *text, struct places_ke
  * did not have. ERR_IO. */
 MUST_USE enum err places_rooms(int dir_fd, struct why *why);
 
-/* places_control - DIR/run/control.sock, mode 0600, listening. ERR_IO. */
+/* places_control - DIR/run/control.sock, mode 0600, listening; places_signer - DIR/run/signer.sock,
+ * the operator's way to the signer. ERR_IO. */
 MUST_USE enum err places_control(int dir_fd, int *ret_fd, struct why *why);
+MUST_USE enum err places_signer(int dir_fd, int *ret_fd, struct why *why);
 
 /* places_listener - the sockets of one listener into fds (at least BOOT_SOCKETS_MAX). A plain one
  * is bound but does not listen. ERR_UNSUPPORTED: its door, or `from`, is not there yet; ERR_EXISTS,

@@ -55,10 +55,14 @@ static void compare_process(const struct config *start, const struct config *now
         {!config_enrol_same(&start->enrol, &now->enrol), "enrol"},
         {strcmp(start->master_key, now->master_key) != 0, "master_key"},
         {!same_hosts(start, now), "hosts"},
+        {strcmp(start->pki_url, now->pki_url) != 0, "pki"},
         {a->segment_bytes != b->segment_bytes, "segment_bytes"},
         {a->keep_bytes != b->keep_bytes, "keep_bytes"},
         {a->tls_ticket_expiry_s != b->tls_ticket_expiry_s, "tls_ticket_expiry"},
         {a->certificate_life_s != b->certificate_life_s, "certificate_life"},
+        {a->signs_per_second != b->signs_per_second, "signs_per_second"},
+        {a->signs_burst != b->signs_burst, "signs_burst"},
+        {a->signs_per_name != b->signs_per_name, "signs_per_name"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         if (rows[i].differs) {
@@ -106,6 +110,10 @@ void reload_merge(const struct config *start, const struct config *served, const
 {
     *ret = *now;
     compare_process(start, now, rest);
+    if (!config_export_equal(&start->sinks, &now->sinks)) {
+        add_rest(rest, "export"); /* its connections are opened by who started us */
+        ret->sinks = start->sinks;
+    }
     if (!config_has_proxy(start) && config_has_proxy(now)) {
         add_rest(rest, "proxy (is new)"); /* its sockets are opened at the start */
         ret->proxy = start->proxy;
@@ -180,6 +188,9 @@ static enum err read_pki(const struct assembly *p, struct pki **ret, struct why 
 {
     AUTO(pki_autofree) struct pki *pki = NULL;
     TRY(pki_open(p->disk, keyring_root(p->vault.keyring), &pki, why));
+    enum err err = authority_reload(p->authority, why);
+    bool is_away = err == ERR_TIMEOUT || err == ERR_CLOSED || err == ERR_IO;
+    TRY(is_away ? OK : err); /* the next one reads them at its start */
     if (has_ended(p, pki)) {
         why_set(why, "the certificate in DIR/pki/server.sealed has expired: put a newer one there, "
                      "or make one with `sallyport certs renew`");
@@ -268,7 +279,6 @@ static void replace(struct reload *r, const struct serving *s, struct pki *pki)
         r->listeners[i].takes_v31 = e->entrance.takes_v31;
         r->listeners[i].path = l != NULL && l->websocket ? l->path : NULL;
     }
-    authority_own_set_pki(r->parts->authority, pki);
     pki_free(r->parts->pki);
     r->parts->pki = pki;
     r->parts->serving = s;
@@ -277,7 +287,6 @@ static void replace(struct reload *r, const struct serving *s, struct pki *pki)
 
 static enum err install(struct reload *r, struct found *f)
 {
-    pki_set_url(f->pki, f->config.pki_url);
     struct admin_reload n = {.policy = f->policy,
                              .trust = f->trust,
                              .extra = f->extra,
@@ -348,7 +357,6 @@ enum err reload_certificate(struct reload *r, struct why *why)
     AUTO(found_done) struct found f = {.pki = NULL};
     TRY(read_pki(r->parts, &f.pki, why));
     TRY(make_serving(r, &r->parts->serving->config, f.pki, &f.serving, why));
-    pki_set_url(f.pki, r->parts->serving->config.pki_url);
     admin_set_certificate(r->admin, f.pki, &f.serving->edition);
     replace(r, TAKE(f.serving), TAKE(f.pki));
     if (!r->is_waiting) { /* else what is under way is told of, and this with it */

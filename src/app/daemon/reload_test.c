@@ -65,6 +65,8 @@ static const struct merge_case cases[] = {
      "version: 1\nlisteners:\n  - { name: mqtts, door: mqtt, bind: \"[::]:8883\", from: "
      "[10.0.0.0/8] }\n" COAPS,
      ""},
+    {"a sink", START "export: [ { name: siem, format: ocsf, to: \"192.0.2.7:1\", ca: ca.pem } ]\n",
+     "export"},
     {"a proxy", START "proxy: { targets: [ { to: 10.0.0.1 } ] }\n", "proxy (is new)"},
     {"memory, budgets, updates of keys",
      START "limits: { memory_bytes: 64MiB, connect_per_second: 7, connect_burst: 9, "
@@ -124,11 +126,12 @@ static void test_the_rest_is_applied(void **state)
     assert_int_equal(again.listeners[1].auth, start.listeners[1].auth);
 }
 
-/* Every setting but two comes into force without a restart, or its name is here. */
+/* Every setting but these comes into force without a restart, or its name is here. */
 static void test_every_setting(void **state)
 {
-    static const char *const need_restart[] = {"segment_bytes", "keep_bytes", "tls_ticket_expiry",
-                                               "certificate_life"};
+    static const char *const need_restart[] = {
+        "segment_bytes", "keep_bytes",     "tls_ticket_expiry", "signs_per_second",
+        "signs_burst",   "signs_per_name", "certificate_life"};
     struct config start = parsed(START);
     (void)state;
     for (size_t i = 0; i < n_global_settings; i++) {

@@ -66,7 +66,7 @@ static uint64_t ll_fs_rights(long abi)
     return (UINT64_C(1) << bits) - 1;
 }
 
-static enum err apply_landlock(int dir_fd, int *ret_abi)
+static enum err apply_landlock(int dir_fd, int walk_fd, int *ret_abi)
 {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LL_CREATE_VERSION);
     if (abi < 1) {
@@ -87,7 +87,11 @@ static enum err apply_landlock(int dir_fd, int *ret_abi)
                                       LL_FS_REMOVE_FILE | LL_FS_MAKE_REG | LL_FS_TRUNCATE) &
                                      set.fs,
                           .parent_fd = dir_fd};
+    struct ll_path walk = {.allowed = LL_FS_READ_DIR & set.fs, .parent_fd = walk_fd};
     long added = syscall(SYS_landlock_add_rule, rules, LL_RULE_PATH_BENEATH, &dir, 0);
+    if (added == 0 && walk_fd >= 0) {
+        added = syscall(SYS_landlock_add_rule, rules, LL_RULE_PATH_BENEATH, &walk, 0);
+    }
     long restricted = added == 0 ? syscall(SYS_landlock_restrict_self, rules, 0) : -1;
     close(rules);
     *ret_abi = (int)abi;
@@ -365,7 +369,7 @@ enum err sandbox_become(unsigned uid, unsigned gid)
     return setresuid((uid_t)-1, 0, (uid_t)-1) == 0 && uid != 0 ? ERR_IO : OK;
 }
 
-enum err sandbox_apply(int dir_fd, struct sandbox_report *ret)
+static enum err apply(int dir_fd, int walk_fd, struct sandbox_report *ret)
 {
     struct sandbox_report report = {.seccomp = HAS_SECCOMP != 0};
     struct rlimit no_core = {0, 0};
@@ -374,10 +378,20 @@ enum err sandbox_apply(int dir_fd, struct sandbox_report *ret)
         return ERR_IO;
     }
     TRY(drop_capabilities());
-    TRY(apply_landlock(dir_fd, &report.landlock_abi));
+    TRY(apply_landlock(dir_fd, walk_fd, &report.landlock_abi));
     if (report.seccomp) {
         TRY(apply_seccomp());
     }
     *ret = report;
     return OK;
+}
+
+enum err sandbox_apply(int dir_fd, struct sandbox_report *ret)
+{
+    return apply(dir_fd, -1, ret);
+}
+
+enum err sandbox_apply_below(int dir_fd, int folder_fd, struct sandbox_report *ret)
+{
+    return apply(folder_fd, dir_fd, ret);
 }

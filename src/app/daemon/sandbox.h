@@ -25,6 +25,9 @@ struct sandbox_report {
  * step it should have (the caller must not go on); a kernel without Landlock is reported, not an
  * error. */
 MUST_USE enum err sandbox_apply(int dir_fd, struct sandbox_report *ret);
+/* sandbox_apply_below - the same for who needs one folder of a directory: of dir_fd names can be
+ * listed and folders walked through, files are opened in folder_fd alone. */
+MUST_USE enum err sandbox_apply_below(int dir_fd, int folder_fd, struct sandbox_report *ret);
 
 /* sandbox_become - for root, before exec: empties the bounding and ambient sets and becomes this
  * user and group for good, with no other groups. ERR_IO: do not go on. */

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "app/daemon/sandbox.h"
@@ -120,6 +121,36 @@ static void prove_needs(int dir_fd, int udp)
     expect(taken(SYS_openat) == 0, "nothing of this was counted");
 }
 
+/* Who needs one folder only: a process of its own, because each sandbox is for good. */
+static void prove_below(int dir_fd)
+{
+    pid_t child = fork();
+    int status = 1;
+    if (child == 0) {
+        struct sandbox_report report = {0};
+        int outside = openat(dir_fd, "outside", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        int folder = openat(dir_fd, "store", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        enum err e = sandbox_apply_below(dir_fd, folder, &report);
+        expect(e == OK && report.seccomp && outside >= 0, "the sandbox for one folder applies");
+        expect(openat(dir_fd, "store/inside", O_CREAT | O_RDWR | O_CLOEXEC, 0600) >= 0 &&
+                   renameat(dir_fd, "store/inside", dir_fd, "store/moved") == 0 &&
+                   unlinkat(dir_fd, "store/moved", 0) == 0,
+               "in it, files are made, renamed and removed");
+        expect(openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) >= 0,
+               "the directory around it can be walked through");
+        expect(openat(dir_fd, "outside", O_RDONLY | O_CLOEXEC) == -1 && errno == EACCES,
+               "a file beside it is not read");
+        expect(openat(dir_fd, "outside", O_WRONLY | O_CLOEXEC) == -1 && errno == EACCES,
+               "nor written");
+        expect(openat(dir_fd, "new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) == -1 && errno == EACCES,
+               "nor made");
+        expect(unlinkat(dir_fd, "outside", 0) == -1 && errno == EACCES, "nor removed");
+        refused(socket(AF_UNIX, SOCK_SEQPACKET, 0), SYS_socket, "and there is no new socket");
+        _exit(failures == 0 ? 0 : 1);
+    }
+    expect(child > 0 && waitpid(child, &status, 0) == child && status == 0, "all of that");
+}
+
 int main(void)
 {
     char place[] = "/tmp/sandbox-proof-XXXXXX";
@@ -135,6 +166,7 @@ int main(void)
         bind(udp, (const struct sockaddr *)&any, sizeof any) != 0) {
         return 1;
     }
+    prove_below(dir_fd);
     struct sandbox_report report = {0};
     enum err e = sandbox_apply(dir_fd, &report);
     expect(e == OK && report.seccomp, "the sandbox applies");

@@ -45,9 +45,9 @@ static enum err open_tls(struct serving *s, const struct config_listener *l, str
         .allow_tls12 = l->tls_min == CONFIG_TLS_1_2,
         .key_updates_per_minute = s->config.settings.key_updates_per_minute,
         /* A browser offers nothing else for a WebSocket. */
-        .alpn = l->websocket ? "http/1.1"
-                : l->tcp     ? "coap"
-                             : NULL,
+        .alpn = l->websocket || l->door == CONFIG_DOOR_METRICS ? "http/1.1"
+                : l->tcp                                       ? "coap"
+                                                               : NULL,
         .clock = &s->clock,
         .late_s = s->config.settings.limits.renewal_grace_s,
         .tickets = s->tickets,
@@ -71,6 +71,8 @@ static void set_dtls(struct serving *s, const struct config_listener *l,
         .random = s->random,
         .clock = &s->clock,
         .late_s = s->config.settings.limits.renewal_grace_s,
+        .tickets = s->tickets,
+        .name = l->name,
         .handshake_ms = s->config.settings.limits.dtls_seconds * 1000,
     };
     if ((l->auth & CONFIG_AUTH_X509) != 0) {
@@ -115,16 +117,19 @@ static enum err add_entrance(struct serving *s, const struct boot_listener *b,
     struct driver_entrance *e = &s->entrances[s->edition.n_entrances];
     bool is_coap = l->door == CONFIG_DOOR_COAP;
     e->entrance.is_enrol = l->door == CONFIG_DOOR_ENROL;
-    e->entrance.protocol = is_coap                ? EVENT_PROTOCOL_coap
-                           : e->entrance.is_enrol ? EVENT_PROTOCOL_https
-                                                  : EVENT_PROTOCOL_mqtt;
+    e->entrance.is_metrics = l->door == CONFIG_DOOR_METRICS;
+    e->entrance.is_open = e->entrance.is_metrics && l->plain;
+    e->entrance.protocol = is_coap                  ? EVENT_PROTOCOL_coap
+                           : e->entrance.is_enrol   ? EVENT_PROTOCOL_https
+                           : e->entrance.is_metrics ? EVENT_PROTOCOL_metrics
+                                                    : EVENT_PROTOCOL_mqtt;
     e->entrance.cacerts = buf_slice(&s->cacerts);
     e->entrance.is_stream = is_coap && !b->udp;
     e->entrance.auth_x509 = (l->auth & CONFIG_AUTH_X509) != 0 && !l->plain;
     e->entrance.auth_password = (l->auth & CONFIG_AUTH_PASSWORD) != 0;
     e->entrance.auth_token = (l->auth & CONFIG_AUTH_TOKEN) != 0;
     e->entrance.auth_psk = (l->auth & CONFIG_AUTH_PSK) != 0;
-    e->entrance.is_plain = l->plain;
+    e->entrance.is_plain = l->plain && !e->entrance.is_metrics;
     e->entrance.is_oscore = l->auth == CONFIG_AUTH_OSCORE;
     e->entrance.takes_v31 = l->mqtt_3_1;
     e->entrance.hears_groups = l->multicast.n_groups > 0;

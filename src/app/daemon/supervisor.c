@@ -12,37 +12,33 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#include "app/daemon/places.h"
-#include "app/daemon/sandbox.h"
+#include "app/daemon/dialler.h"
+#include "app/daemon/supervisor_part.h"
 #include "base/clock.h"
+#include "base/event.h"
 #include "base/log.h"
 #include "net/listener.h"
 
 enum {
     STOP_MS = 9000, /* then the broker is killed, so that a stop takes less than 10 s */
     AGAIN_MS = 1000,
-    START_MS = 60000, /* without READY until then, it hangs */
-    BACKOFF_MS = 100, /* before the first restart; doubles */
-    BACKOFF_MAX_MS = 10000,
-    STEADY_MS = 60000 /* a broker that lived so long starts the back-off anew */
+    START_MS = 60000,    /* without READY until then, it hangs */
+    SIGNER_STOP_MS = 500 /* after the broker has drained */
 };
 
 /* One run of `serve`. */
 struct supervisor {
     struct config config;
     struct places_user user;
-    struct boot boot;
-    int fds[PLACES_FDS_MAX]; /* in the order of their numbers in the broker */
-    size_t n_fds;
-    char dir[4096];         /* as given: the key is opened anew for each broker */
+    struct part broker, signer;
+    struct dialler dialler;
+    char dir[4096];         /* as given: the key is opened anew for each part */
     const char *key_option; /* of the command line, or NULL */
     int exe_fd, signal_fd;
     struct clock clock;
-    /* the present broker */
-    pid_t child; /* 0: none */
-    int link_fd;
-    uint64_t started_ms, stop_at_ms, restart_at_ms, backoff_ms;
-    bool is_ready, was_ready, is_stopping, has_failed, hung;
+    uint64_t stop_at_ms;
+    bool is_up; /* both have been ready once */
+    bool is_stopping, has_failed;
 };
 
 static void close_fd(int *fd)
@@ -59,12 +55,6 @@ static uint64_t now_ms(const struct supervisor *s)
 }
 
 /* ---- opening ---- */
-
-static int add_fd(struct supervisor *s, int fd)
-{
-    s->fds[s->n_fds] = fd;
-    return BOOT_FIRST_FD + (int)s->n_fds++;
-}
 
 /* Sockets to ask other CoAP servers by: each worker its own port, so that answers find it. */
 static enum err open_asking(struct supervisor *s, const struct config_listener *l,
@@ -83,7 +73,7 @@ static enum err open_asking(struct supervisor *s, const struct config_listener *
             log_line(LOG_ERROR, "proxy: no socket to ask other servers by: %s", err_name(e));
             return e;
         }
-        (void)add_fd(s, fd);
+        (void)part_add_fd(&s->broker, fd);
     }
     b->asks = true;
     log_line(LOG_NOTICE, "listener %s: a proxy to %zu targets and %zu paths", l->name,
@@ -95,7 +85,7 @@ static enum err open_listeners(struct supervisor *s)
 {
     for (size_t i = 0; i < s->config.n_listeners; i++) {
         const struct config_listener *l = &s->config.listeners[i];
-        struct boot_listener *b = &s->boot.listeners[s->boot.n_listeners];
+        struct boot_listener *b = &s->broker.boot.listeners[s->broker.boot.n_listeners];
         struct why why = {{0}};
         int fds[BOOT_SOCKETS_MAX];
         enum err e = places_listener(l, s->config.workers, fds, b, &why);
@@ -110,14 +100,14 @@ static enum err open_listeners(struct supervisor *s)
             return e;
         }
         for (unsigned k = 0; k < b->n_fds; k++) {
-            int at = add_fd(s, fds[k]);
+            int at = part_add_fd(&s->broker, fds[k]);
             b->first_fd = k == 0 ? at : b->first_fd;
         }
         e = open_asking(s, l, b);
         if (e != OK) {
             return e;
         }
-        s->boot.n_listeners++;
+        s->broker.boot.n_listeners++;
         char from[200];
         net_networks_text(&l->from, from, sizeof from);
         if (l->multicast.n_groups > 0) {
@@ -134,7 +124,22 @@ static enum err open_listeners(struct supervisor *s)
     return OK;
 }
 
-/* For each broker anew: a rotation has put another file in its place. */
+static enum err open_sinks(struct supervisor *s)
+{
+    int theirs[COURIER_SINKS_MAX];
+    struct boot *b = &s->broker.boot;
+    TRY(dialler_open(&s->config.sinks, &s->dialler, theirs));
+    for (size_t i = 0; i < s->dialler.n; i++) {
+        int at = part_add_fd(&s->broker, theirs[i]);
+        b->first_sink_fd = i == 0 ? at : b->first_sink_fd;
+        log_line(LOG_NOTICE, "export %s: the audit trail goes to %s", s->config.sinks.sinks[i].name,
+                 s->config.sinks.sinks[i].to);
+    }
+    b->n_sinks = (unsigned)s->dialler.n;
+    return OK;
+}
+
+/* For each part anew: a rotation has put another file in its place. */
 static enum err open_key(struct supervisor *s, struct places_key *ret)
 {
     struct why why = {{0}};
@@ -146,16 +151,47 @@ static enum err open_key(struct supervisor *s, struct places_key *ret)
     return e;
 }
 
-static void reopen_key(struct supervisor *s)
+static void reopen_key(struct supervisor *s, struct part *p)
 {
     struct places_key key;
     if (open_key(s, &key) != OK) {
-        return; /* the broker tries what we have */
+        return; /* it tries what we have */
     }
-    close(s->fds[s->boot.key_fd - BOOT_FIRST_FD]);
-    close(s->fds[s->boot.spare_key_fd - BOOT_FIRST_FD]);
-    s->fds[s->boot.key_fd - BOOT_FIRST_FD] = key.fd;
-    s->fds[s->boot.spare_key_fd - BOOT_FIRST_FD] = key.spare_fd;
+    close(p->fds[p->boot.key_fd - BOOT_FIRST_FD]);
+    close(p->fds[p->boot.spare_key_fd - BOOT_FIRST_FD]);
+    p->fds[p->boot.key_fd - BOOT_FIRST_FD] = key.fd;
+    p->fds[p->boot.spare_key_fd - BOOT_FIRST_FD] = key.spare_fd;
+}
+
+/* The signer's descriptors, and the pair between it and the broker, which outlives both: a request
+ * that nobody has read is answered by the next signer. */
+static enum err open_signer(struct supervisor *s, int dir_fd, const struct places_key *key)
+{
+    struct why why = {{0}};
+    struct part *p = &s->signer;
+    int sock_fd, pair[2];
+    enum err e = places_signer(dir_fd, &sock_fd, &why);
+    if (e != OK) {
+        log_line(LOG_ERROR, "%s", why.text);
+        return e;
+    }
+    p->boot.control_fd = part_add_fd(p, sock_fd);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
+        return ERR_IO;
+    }
+    s->broker.boot.authority_fd = part_add_fd(&s->broker, pair[0]);
+    p->boot.authority_fd = part_add_fd(p, pair[1]);
+    p->boot.dir_fd = part_dup_fd(p, dir_fd);
+    p->boot.key_fd = part_dup_fd(p, key->fd);
+    p->boot.spare_key_fd = part_dup_fd(p, key->spare_fd);
+    p->boot.key_source = key->source;
+    p->boot.workers = 1;
+    const struct global_settings *settings = &s->config.settings;
+    p->boot.signs_per_second = settings->signs_per_second;
+    p->boot.signs_burst = settings->signs_burst;
+    p->boot.signs_per_name = settings->signs_per_name;
+    (void)slice_to_text(slice_text(s->broker.boot.dir), p->boot.dir, sizeof p->boot.dir);
+    return p->boot.dir_fd >= 0 && p->boot.key_fd >= 0 && p->boot.spare_key_fd >= 0 ? OK : ERR_IO;
 }
 
 static enum err open_all(struct supervisor *s, const char *dir, const char *key_option)
@@ -169,7 +205,7 @@ static enum err open_all(struct supervisor *s, const char *dir, const char *key_
         log_line(LOG_ERROR, "%s", why.text);
         return e;
     }
-    s->boot.dir_fd = add_fd(s, dir_fd);
+    s->broker.boot.dir_fd = part_add_fd(&s->broker, dir_fd);
     struct config_machine machine = config_machine_ask();
     e = config_load(dir_fd, dir, &machine, &complaint, &s->config);
     if (e != OK) {
@@ -179,14 +215,14 @@ static enum err open_all(struct supervisor *s, const char *dir, const char *key_
     snprintf(s->dir, sizeof s->dir, "%s", dir);
     s->key_option = key_option;
     TRY(open_key(s, &key));
-    s->boot.key_fd = add_fd(s, key.fd);
-    s->boot.spare_key_fd = add_fd(s, key.spare_fd);
-    s->boot.key_source = key.source;
+    s->broker.boot.key_fd = part_add_fd(&s->broker, key.fd);
+    s->broker.boot.spare_key_fd = part_add_fd(&s->broker, key.spare_fd);
+    s->broker.boot.key_source = key.source;
     if ((e = places_rooms(dir_fd, &why)) == OK) {
         e = places_control(dir_fd, &control_fd, &why);
     }
     if (e == OK) {
-        s->boot.control_fd = add_fd(s, control_fd);
+        s->broker.boot.control_fd = part_add_fd(&s->broker, control_fd);
         e = places_user_find(s->config.user, &s->user, &why);
     }
     if (e == OK) {
@@ -197,117 +233,75 @@ static enum err open_all(struct supervisor *s, const char *dir, const char *key_
         log_line(LOG_ERROR, "%s", why.text);
         return e;
     }
-    s->boot.workers = s->config.workers;
-    (void)slice_to_text(slice_head(slice_text(dir), sizeof s->boot.dir - 1), s->boot.dir,
-                        sizeof s->boot.dir);
+    s->broker.boot.workers = s->config.workers;
+    (void)slice_to_text(slice_head(slice_text(dir), sizeof s->broker.boot.dir - 1),
+                        s->broker.boot.dir, sizeof s->broker.boot.dir);
+    TRY(open_signer(s, dir_fd, &key));
+    TRY(open_sinks(s));
     return open_listeners(s);
 }
 
-/* ---- the broker's birth ---- */
+/* ---- the parts' lives ---- */
 
-/* Nothing of ours is the broker's: no library preloaded, no configuration elsewhere. Leaks cannot
- * be looked for inside the sandbox, which a sanitizer has to be told. */
-static char *const broker_environment[] = {
-#if defined(__SANITIZE_ADDRESS__)
-    "ASAN_OPTIONS=detect_leaks=0",
-#endif
-    NULL};
-
-/* In the child. Everything goes above the numbers it must get, then down to them, so that no move
- * overwrites a descriptor that is still needed. */
-static bool place_descriptors(const struct supervisor *s, int link_fd, int *ret_exe)
+static enum err start(struct supervisor *s, struct part *p)
 {
-    int floor = BOOT_FIRST_FD + (int)s->n_fds;
-    int high[PLACES_FDS_MAX];
-    int link = fcntl(link_fd, F_DUPFD_CLOEXEC, floor);
-    int exe = fcntl(s->exe_fd, F_DUPFD_CLOEXEC, floor);
-    bool good = link >= 0 && exe >= 0;
-    for (size_t i = 0; i < s->n_fds; i++) {
-        high[i] = fcntl(s->fds[i], F_DUPFD_CLOEXEC, floor);
-        good = good && high[i] >= 0;
+    if (p->boot.generation > 0) {
+        reopen_key(s, p);
     }
-    good = good && dup2(link, LINK_FD) == LINK_FD;
-    for (size_t i = 0; good && i < s->n_fds; i++) {
-        good = dup2(high[i], BOOT_FIRST_FD + (int)i) == BOOT_FIRST_FD + (int)i;
-    }
-    *ret_exe = exe;
-    return good;
+    return part_start(p, s->exe_fd, &s->user, now_ms(s));
 }
 
-static _Noreturn void become_broker(const struct supervisor *s, int link_fd)
+static void tell(const struct part *p, const struct message *m)
 {
-    int exe = -1;
-    char *const argv[] = {"sallyport", SUPERVISOR_BROKER_FLAG, NULL};
-    sigset_t none;
-    sigemptyset(&none);
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    bool good = place_descriptors(s, link_fd, &exe);
-    /* A Ctrl-C reaches the whole terminal group; only STOP ends a broker, so that it drains. */
-    good = good && sigaction(SIGINT, &ignore, NULL) == 0 &&
-           sigaction(SIGTERM, &ignore, NULL) == 0 && sigaction(SIGHUP, &ignore, NULL) == 0 &&
-           sigaction(SIGPIPE, &ignore, NULL) == 0 && sigaction(SIGXFSZ, &ignore, NULL) == 0 &&
-           sigprocmask(SIG_SETMASK, &none, NULL) == 0;
-    if (good && s->user.is_other) {
-        good = sandbox_become(s->user.uid, s->user.gid) == OK;
-    }
-    if (good) {
-        execveat(exe, "", argv, broker_environment, AT_EMPTY_PATH);
-    }
-    log_line(LOG_ERROR, "cannot start the broker: %s", strerror(errno));
-    _exit(127);
-}
-
-static enum err start_broker(struct supervisor *s)
-{
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
-        return ERR_IO;
-    }
-    if (s->boot.generation > 0) {
-        reopen_key(s);
-    }
-    s->boot.generation++;
-    pid_t child = fork();
-    if (child == 0) {
-        become_broker(s, pair[1]);
-    }
-    close(pair[1]);
-    if (child < 0) {
-        close(pair[0]);
-        return ERR_IO;
-    }
-    s->child = child;
-    s->link_fd = pair[0];
-    s->started_ms = now_ms(s);
-    s->is_ready = false;
-    s->hung = false;
-    struct message m = {.type = MESSAGE_BOOT, .boot = s->boot};
-    enum err e = message_send(s->link_fd, &m);
-    return e == ERR_CLOSED ? OK : e; /* it ended already: SIGCHLD says how */
-}
-
-/* ---- its life ---- */
-
-static void tell(struct supervisor *s, enum message_type type)
-{
-    struct message m = {.type = type};
-    if (s->child > 0 && message_send(s->link_fd, &m) != OK) {
-        log_line(LOG_WARN, "the broker does not take messages");
+    if (p->child > 0 && p->is_ready && message_send(p->link_fd, m) != OK) {
+        log_line(LOG_WARN, "the %s does not take messages", p->what);
     }
 }
 
-static void on_message(struct supervisor *s, const struct message *m)
+static void tell_type(const struct part *p, enum message_type type)
+{
+    const struct message m = {.type = type};
+    if (p->child > 0 && message_send(p->link_fd, &m) != OK) {
+        log_line(LOG_WARN, "the %s does not take messages", p->what);
+    }
+}
+
+static void begin_stop(struct supervisor *s);
+
+/* The signer comes second: the broker brings a data directory of a former version up to date. */
+static void on_ready(struct supervisor *s, struct part *p)
+{
+    p->is_ready = true;
+    if (s->is_up) {
+        log_line(LOG_NOTICE, "the %s serves again", p->what);
+        (void)sd_notify(0, "READY=1");
+        return;
+    }
+    if (p == &s->broker && !s->is_stopping && start(s, &s->signer) != OK) {
+        log_line(LOG_ERROR, "the signer cannot be started: %s", strerror(errno));
+        s->has_failed = true;
+        begin_stop(s);
+    }
+    if (s->broker.is_ready && s->signer.is_ready) {
+        s->is_up = true;
+        fputs("ready\n", stderr); /* a line of the contract, without a level */
+        (void)sd_notify(0, "READY=1");
+    }
+}
+
+static void on_event(struct supervisor *s, const struct message *m)
+{
+    if (m->severity >= SEVERITY_ALERT) {
+        log_line(LOG_ERROR, "signer: %s%s%s", m->name, m->name[0] != '\0' ? ": " : "", m->text);
+    }
+    tell(&s->broker, m);
+}
+
+static void on_broker_message(struct supervisor *s, const struct message *m)
 {
     switch (m->type) {
     case MESSAGE_READY:
-        s->is_ready = true;
-        if (!s->was_ready) {
-            fputs("ready\n", stderr); /* a line of the contract, without a level */
-        } else {
-            log_line(LOG_NOTICE, "the broker serves again");
-        }
-        s->was_ready = true;
-        (void)sd_notify(0, "READY=1");
+        on_ready(s, &s->broker);
         return;
     case MESSAGE_RELOADED:
         if (m->text[0] == '\0') {
@@ -323,40 +317,67 @@ static void on_message(struct supervisor *s, const struct message *m)
         return;
     case MESSAGE_STARTING:
         log_line(LOG_NOTICE, "%s", m->text);
-        s->started_ms = now_ms(s);
+        s->broker.started_ms = now_ms(s);
         (void)sd_notify(0, "EXTEND_TIMEOUT_USEC=30000000");
         return;
     case MESSAGE_BOOT:
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:
+    case MESSAGE_EVENT:
         log_line(LOG_WARN, "the broker sent a message that is not its to send");
         return;
     }
 }
 
-static void read_link(struct supervisor *s)
+static void on_signer_message(struct supervisor *s, const struct message *m)
 {
-    for (;;) {
-        struct message m;
-        enum err e = message_receive(s->link_fd, &m);
-        if (e == OK) {
-            on_message(s, &m);
-            continue;
-        }
-        if (e != ERR_AGAIN) {
-            close_fd(&s->link_fd); /* its end is reported by SIGCHLD */
-        }
+    switch (m->type) {
+    case MESSAGE_READY:
+        on_ready(s, &s->signer);
+        return;
+    case MESSAGE_EVENT:
+        on_event(s, m);
+        return;
+    case MESSAGE_FAILED:
+        log_line(LOG_ERROR, "the signer: %s", m->text);
+        return;
+    case MESSAGE_RELOADED:
+    case MESSAGE_STARTING:
+    case MESSAGE_BOOT:
+    case MESSAGE_STOP:
+    case MESSAGE_RELOAD:
+        log_line(LOG_WARN, "the signer sent a message that is not its to send");
         return;
     }
 }
 
+static void read_link(struct supervisor *s, struct part *p)
+{
+    while (p->link_fd >= 0) {
+        struct message m;
+        enum err e = message_receive(p->link_fd, &m);
+        if (e == OK && p == &s->broker) {
+            on_broker_message(s, &m);
+        } else if (e == OK) {
+            on_signer_message(s, &m);
+        } else {
+            if (e != ERR_AGAIN) {
+                close_fd(&p->link_fd); /* its end is reported by SIGCHLD */
+            }
+            return;
+        }
+    }
+}
+
+/* The broker drains first: what it still wants to have signed is signed. */
 static void begin_stop(struct supervisor *s)
 {
+    struct part *p = s->broker.child > 0 ? &s->broker : &s->signer;
     if (s->is_stopping) {
         /* Asked again: at once. But one Ctrl-C may come twice, from the terminal and from a script.
          */
-        if (s->child > 0 && now_ms(s) + STOP_MS - AGAIN_MS > s->stop_at_ms) {
-            kill(s->child, SIGKILL);
+        if (p->child > 0 && now_ms(s) + STOP_MS - AGAIN_MS > s->stop_at_ms) {
+            kill(p->child, SIGKILL);
         }
         return;
     }
@@ -364,48 +385,89 @@ static void begin_stop(struct supervisor *s)
     s->stop_at_ms = now_ms(s) + STOP_MS;
     (void)sd_notify(0, "STOPPING=1");
     log_line(LOG_NOTICE, "stopping");
-    tell(s, MESSAGE_STOP);
+    tell_type(p, MESSAGE_STOP);
 }
 
-/* The broker is gone. */
-static void on_end(struct supervisor *s, int status)
+static const char *how_ended(const struct part *p)
 {
-    read_link(s); /* its last words */
-    close_fd(&s->link_fd);
-    s->child = 0;
-    s->boot.last = s->hung               ? BOOT_LAST_HANG
-                   : WIFSIGNALED(status) ? BOOT_LAST_SIGNAL
-                                         : BOOT_LAST_EXIT;
-    s->boot.last_code = (unsigned)(WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    return p->boot.last == BOOT_LAST_SIGNAL ? "signal" : "exit code";
+}
+
+static void stop_signer(struct supervisor *s)
+{
+    s->is_stopping = true;
+    s->stop_at_ms = now_ms(s) + SIGNER_STOP_MS;
+    tell_type(&s->signer, MESSAGE_STOP);
+}
+
+/* It will not serve any more; the other one has nothing to do then. */
+static void give_up(struct supervisor *s)
+{
+    s->has_failed = true;
+    if (!s->is_stopping && s->broker.child > 0) {
+        begin_stop(s);
+    } else if (s->broker.child == 0) {
+        stop_signer(s);
+    }
+}
+
+static void restart_later(struct supervisor *s, struct part *p)
+{
+    uint64_t wait_ms = part_back_off(p, now_ms(s));
+    log_line(LOG_ERROR, "the %s ended unexpectedly (%s %u); it is started again in %llu ms",
+             p->what, how_ended(p), p->boot.last_code, (unsigned long long)wait_ms);
+    if (p == &s->signer) {
+        struct message m = {
+            .type = MESSAGE_EVENT, .category = EVENT_crash_recovery, .severity = SEVERITY_WARNING};
+        (void)snprintf(m.text, sizeof m.text,
+                       "the signer ended by %s %u and is started again; nothing that it had "
+                       "answered is lost",
+                       how_ended(p), p->boot.last_code);
+        tell(&s->broker, &m);
+    }
+}
+
+static void on_end(struct supervisor *s, struct part *p, int status)
+{
+    read_link(s, p); /* its last words */
+    part_ended(p, status);
     if (s->is_stopping) {
-        if (status != 0) {
+        if (status != 0 && p == &s->broker) {
             s->has_failed = true;
-            log_line(LOG_ERROR, "the broker did not drain (%s %u)",
-                     s->boot.last == BOOT_LAST_SIGNAL ? "signal" : "exit code", s->boot.last_code);
+            log_line(LOG_ERROR, "the broker did not drain (%s %u)", how_ended(p),
+                     p->boot.last_code);
+        }
+        if (p == &s->broker) {
+            stop_signer(s);
         }
         return;
     }
-    if (!s->was_ready) {
-        s->has_failed = true; /* a start that fails once fails again: say so and end */
-        log_line(LOG_ERROR, "the broker did not start (%s %u)",
-                 s->boot.last == BOOT_LAST_SIGNAL ? "signal" : "exit code", s->boot.last_code);
+    if (!s->is_up) {
+        /* a start that fails once fails again: say so and end */
+        log_line(LOG_ERROR, "the %s did not start (%s %u)", p->what, how_ended(p),
+                 p->boot.last_code);
+        give_up(s);
         return;
     }
-    if (now_ms(s) - s->started_ms > STEADY_MS) {
-        s->backoff_ms = BACKOFF_MS;
+    if (s->has_failed && p == &s->broker) {
+        give_up(s);
+        return;
     }
-    s->restart_at_ms = now_ms(s) + s->backoff_ms;
-    log_line(LOG_ERROR, "the broker ended unexpectedly (%s %u); it is started again in %llu ms",
-             s->boot.last == BOOT_LAST_SIGNAL ? "signal" : "exit code", s->boot.last_code,
-             (unsigned long long)s->backoff_ms);
-    s->backoff_ms = s->backoff_ms * 2 < BACKOFF_MAX_MS ? s->backoff_ms * 2 : BACKOFF_MAX_MS;
+    restart_later(s, p);
+}
+
+static void reap(struct supervisor *s, struct part *p)
+{
+    int status;
+    if (p->child > 0 && waitpid(p->child, &status, WNOHANG) == p->child) {
+        on_end(s, p, status);
+    }
 }
 
 static void on_signal(struct supervisor *s)
 {
     struct signalfd_siginfo info;
     while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        int status;
         switch (info.ssi_signo) {
         case SIGTERM:
         case SIGINT:
@@ -413,12 +475,11 @@ static void on_signal(struct supervisor *s)
             break;
         case SIGHUP:
             log_line(LOG_NOTICE, "reloading");
-            tell(s, MESSAGE_RELOAD);
+            tell_type(&s->broker, MESSAGE_RELOAD);
             break;
         case SIGCHLD:
-            while (s->child > 0 && waitpid(s->child, &status, WNOHANG) == s->child) {
-                on_end(s, status);
-            }
+            reap(s, &s->broker);
+            reap(s, &s->signer);
             break;
         default:
             break;
@@ -426,33 +487,57 @@ static void on_signal(struct supervisor *s)
     }
 }
 
+/* Before the broker has been ready once, there is no signer to wait for. */
+static uint64_t part_deadline(const struct supervisor *s, const struct part *p)
+{
+    if (p->child == 0) {
+        return s->is_up ? p->restart_at_ms : UINT64_MAX;
+    }
+    return p->is_ready ? UINT64_MAX : p->started_ms + START_MS;
+}
+
 static uint64_t deadline_of(const struct supervisor *s)
 {
+    uint64_t broker = part_deadline(s, &s->broker), signer = part_deadline(s, &s->signer);
     if (s->is_stopping) {
         return s->stop_at_ms;
     }
-    if (s->child == 0) {
-        return s->restart_at_ms;
+    return broker < signer ? broker : signer;
+}
+
+static void end_late(struct supervisor *s)
+{
+    struct part *p = s->broker.child > 0 ? &s->broker : &s->signer;
+    log_line(LOG_WARN, "the %s did not drain in time and is ended", p->what);
+    if (p->child > 0) {
+        kill(p->child, SIGKILL);
     }
-    return s->is_ready ? UINT64_MAX : s->started_ms + START_MS;
+    s->stop_at_ms = UINT64_MAX;
+}
+
+static enum err part_turn(struct supervisor *s, struct part *p)
+{
+    if (part_deadline(s, p) > now_ms(s)) {
+        return OK;
+    }
+    if (p->child == 0) {
+        return start(s, p);
+    }
+    log_line(LOG_ERROR, "the %s does not become ready and is ended", p->what);
+    p->hung = true;
+    p->started_ms = now_ms(s);
+    kill(p->child, SIGKILL);
+    return OK;
 }
 
 static enum err on_deadline(struct supervisor *s)
 {
     if (s->is_stopping) {
-        log_line(LOG_WARN, "the broker did not drain in time and is ended");
-        kill(s->child, SIGKILL);
-        s->stop_at_ms = UINT64_MAX;
+        end_late(s);
         return OK;
     }
-    if (s->child == 0) {
-        return start_broker(s);
-    }
-    log_line(LOG_ERROR, "the broker does not become ready and is ended");
-    s->hung = true;
-    s->started_ms = now_ms(s);
-    kill(s->child, SIGKILL);
-    return OK;
+    TRY(part_turn(s, &s->broker));
+    return part_turn(s, &s->signer);
 }
 
 static int poll_timeout(uint64_t deadline_ms, uint64_t now)
@@ -464,23 +549,40 @@ static int poll_timeout(uint64_t deadline_ms, uint64_t now)
     return left < 60000 ? (int)left : 60000;
 }
 
+static bool is_over(const struct supervisor *s)
+{
+    return s->broker.child == 0 && s->signer.child == 0 && (s->is_stopping || s->has_failed);
+}
+
 static enum err watch(struct supervisor *s)
 {
-    TRY(start_broker(s));
-    while (!(s->child == 0 && (s->is_stopping || s->has_failed))) {
-        struct pollfd polled[2] = {{.fd = s->signal_fd, .events = POLLIN},
-                                   {.fd = s->link_fd, .events = POLLIN}};
-        int n = poll(polled, 2, poll_timeout(deadline_of(s), now_ms(s)));
+    TRY(start(s, &s->broker));
+    while (!is_over(s)) {
+        struct pollfd polled[3 + COURIER_SINKS_MAX] = {{.fd = s->signal_fd, .events = POLLIN},
+                                                       {.fd = s->broker.link_fd, .events = POLLIN},
+                                                       {.fd = s->signer.link_fd, .events = POLLIN}};
+        for (size_t i = 0; i < s->dialler.n; i++) {
+            polled[3 + i] = (struct pollfd){.fd = s->dialler.fds[i], .events = POLLIN};
+        }
+        int n = poll(polled, 3 + s->dialler.n, poll_timeout(deadline_of(s), now_ms(s)));
         if (n < 0 && errno != EINTR) {
             return ERR_IO;
         }
         if (n > 0 && polled[1].revents != 0) {
-            read_link(s);
+            read_link(s, &s->broker);
+        }
+        if (n > 0 && polled[2].revents != 0) {
+            read_link(s, &s->signer);
+        }
+        for (size_t i = 0; n > 0 && i < s->dialler.n; i++) {
+            if (polled[3 + i].revents != 0) {
+                dialler_answer(&s->dialler, i);
+            }
         }
         if (n > 0 && polled[0].revents != 0) {
             on_signal(s);
         }
-        if (!(s->child == 0 && (s->is_stopping || s->has_failed)) && deadline_of(s) <= now_ms(s)) {
+        if (!is_over(s) && deadline_of(s) <= now_ms(s)) {
             TRY(on_deadline(s));
         }
     }
@@ -513,11 +615,12 @@ static enum err prepare_process(struct supervisor *s)
 
 int supervisor_run(const char *dir, const char *key_option)
 {
-    struct supervisor s = {.exe_fd = -1,
-                           .signal_fd = -1,
-                           .link_fd = -1,
-                           .clock = clock_system(),
-                           .backoff_ms = BACKOFF_MS};
+    struct supervisor s = {
+        .exe_fd = -1,
+        .signal_fd = -1,
+        .broker = {.what = "broker", .flag = SUPERVISOR_BROKER_FLAG, .link_fd = -1},
+        .signer = {.what = "signer", .flag = SUPERVISOR_SIGNER_FLAG, .link_fd = -1},
+        .clock = clock_system()};
     enum err e = prepare_process(&s);
     if (e == OK) {
         e = open_all(&s, dir, key_option);
@@ -527,14 +630,9 @@ int supervisor_run(const char *dir, const char *key_option)
     } else {
         log_line(LOG_ERROR, "cannot prepare the process: %s", strerror(errno));
     }
-    if (s.child > 0) {
-        kill(s.child, SIGKILL);
-        (void)waitpid(s.child, NULL, 0);
-    }
-    for (size_t i = 0; i < s.n_fds; i++) {
-        close(s.fds[i]);
-    }
-    close_fd(&s.link_fd);
+    part_done(&s.broker);
+    part_done(&s.signer);
+    dialler_close(&s.dialler);
     close_fd(&s.signal_fd);
     close_fd(&s.exe_fd);
     return e == OK && !s.has_failed ? 0 : 1;

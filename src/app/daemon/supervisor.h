@@ -1,6 +1,7 @@
 /*
- * supervisor - `serve`: opens sockets and descriptors, starts the sandboxed broker by fork and exec
- * of the same binary, and keeps it running. Reads no key and no stranger's byte.
+ * supervisor - `serve`: opens sockets and descriptors, starts the sandboxed broker and the
+ * sandboxed signer by fork and exec of the same binary, and keeps each running. Reads no key and no
+ * stranger's byte.
  */
 #ifndef APP_DAEMON_SUPERVISOR_H
 #define APP_DAEMON_SUPERVISOR_H
@@ -12,5 +13,7 @@ int supervisor_run(const char *dir, const char *key_option);
 
 /* The hidden first argument that makes the binary a broker. */
 #define SUPERVISOR_BROKER_FLAG "--broker"
+/* ... a signer. */
+#define SUPERVISOR_SIGNER_FLAG "--signer"
 
 #endif

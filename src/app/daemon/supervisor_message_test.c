@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/daemon/message.h"
+#include "base/event.h"
 #include "base/scope.h"
 
 static struct message boot_message(void)
@@ -20,11 +21,17 @@ static struct message boot_message(void)
                  .spare_key_fd = 7,
                  .key_source = 1,
                  .control_fd = 6,
+                 .authority_fd = 8,
+                 .signs_per_second = 100,
+                 .signs_burst = 1000,
+                 .signs_per_name = 10,
                  .workers = 2,
                  .generation = 3,
                  .last = BOOT_LAST_SIGNAL,
                  .last_code = 11,
                  .dir = "/var/lib/sallyport",
+                 .n_sinks = 2,
+                 .first_sink_fd = 11,
                  .n_listeners = 2,
                  .listeners = {
                      {.name = "mqtts", .listening = true, .port = 8883, .first_fd = 7, .n_fds = 2},
@@ -46,6 +53,11 @@ static void test_round_trip(void **state)
                              {.type = MESSAGE_READY},
                              {.type = MESSAGE_RELOADED, .text = ""},
                              {.type = MESSAGE_STARTING, .text = "busy"},
+                             {.type = MESSAGE_EVENT,
+                              .category = EVENT_enrolment,
+                              .severity = SEVERITY_ALERT,
+                              .name = "meter-7",
+                              .text = "why"},
                              {.type = MESSAGE_FAILED, .text = "no key"}};
     for (size_t i = 0; i < COUNT_OF(sent); i++) {
         uint8_t bytes[MESSAGE_BYTES_MAX];
@@ -56,6 +68,11 @@ static void test_round_trip(void **state)
         assert_int_equal(message_decode(slice_of(bytes, n), &got), OK);
         assert_int_equal(got.type, sent[i].type);
         assert_string_equal(got.text, sent[i].text);
+        assert_string_equal(got.name, sent[i].name);
+        assert_int_equal(got.category, sent[i].category);
+        assert_int_equal(got.severity, sent[i].severity);
+        assert_int_equal(got.boot.authority_fd, sent[i].boot.authority_fd);
+        assert_int_equal(got.boot.signs_burst, sent[i].boot.signs_burst);
         assert_string_equal(got.boot.dir, sent[i].boot.dir);
         assert_int_equal(got.boot.n_listeners, sent[i].boot.n_listeners);
         for (size_t k = 0; k < got.boot.n_listeners; k++) {
@@ -86,8 +103,8 @@ static void test_refuses(void **state)
         enum err err;
     } cases[] = {
         {"unknown type", 0, 99, ERR_MALFORMED}, {"descriptor of the link", 4, 3, ERR_MALFORMED},
-        {"no workers", 21, 0, ERR_LIMIT},       {"too many workers", 21, 65, ERR_LIMIT},
-        {"unknown end", 26, 4, ERR_MALFORMED},  {"unknown key source", 13, 2, ERR_MALFORMED},
+        {"no workers", 37, 0, ERR_LIMIT},       {"too many workers", 37, 65, ERR_LIMIT},
+        {"unknown end", 42, 4, ERR_MALFORMED},  {"unknown key source", 13, 2, ERR_MALFORMED},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct message m = boot_message();

@@ -27,6 +27,7 @@ static const struct control_verb verbs[] = {
     {"policy.check", verb_policy_check},
     {"policy.apply", verb_policy_apply},
     {"policy.explain", verb_policy_explain},
+    {"policy.crowd", verb_policy_crowd},
     {"exception.add", verb_exception_add},
     {"exception.list", verb_exception_list},
     {"exception.end", verb_exception_end},
@@ -34,6 +35,8 @@ static const struct control_verb verbs[] = {
     {"metrics", verb_metrics},
     {"alerts", verb_alerts},
     {"audit.tail", verb_audit_tail},
+    {"audit.anchor", verb_audit_anchor},
+    {"audit.roll-key", verb_audit_roll_key},
     {"backup.pin", verb_backup_pin},
     {"certs.renew", verb_certs_renew},
     {"certs.roll", verb_certs_roll},
@@ -41,7 +44,7 @@ static const struct control_verb verbs[] = {
     {"certs.plan", verb_certs_plan},
     {"certs.revoke", verb_certs_revoke},
     {"certs.crl", verb_certs_crl},
-    {"enrol.token", verb_enrol_token},
+    {"enrol.terms", verb_enrol_terms},
     {"enrol.list", verb_enrol_list},
     {"enrol.approve", verb_enrol_approve},
     {"enrol.reject", verb_enrol_reject},
@@ -89,6 +92,7 @@ void admin_event(struct admin *a, const struct event *e)
     }
     AUTO(admin_version_release)
     const struct directory_version *v = directory_current(a->setup.directory);
+    struct event whole = stamped;
     bool is_known = directory_find(v, slice_text(stamped.principal)) != NULL;
     if (!is_known && stamped.is_claimed && stamped.category == EVENT_tls_reject) {
         /* Made-up names are nobody's, and no way around the folding of repeats. */
@@ -101,6 +105,7 @@ void admin_event(struct admin *a, const struct event *e)
     if (stamped.category != EVENT_store_space || stamped.principal[0] != '\0') {
         alerts_note(&a->alerts, &stamped, admin_wall_ms(a));
     }
+    admin_detect(a, v, &whole); /* with the name that was claimed: it is counted, not kept */
 }
 
 void admin_hold(struct admin *a, const char *state, const struct event *e)
@@ -290,7 +295,9 @@ struct admin *admin_free(struct admin *a)
         admin_asking_close(&a->asking[i]);
     }
     admin_enrol_end(a);
+    admin_scrapes_end(a);
     a->recall = recall_free(a->recall);
+    a->detect = detect_free(a->detect);
     a->renewals = renewals_free(a->renewals);
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
@@ -311,11 +318,14 @@ enum err admin_new(const struct admin_setup *s, struct admin **ret)
     a->trust = s->trust != NULL ? trust_ref(s->trust) : NULL;
     admin_lists_begin(a);
     a->started_ms = admin_now_ms(a);
+    a->started_wall_ms = admin_wall_ms(a);
     a->keep_at_ms = a->started_ms + ADMIN_KEEP_MS;
     for (size_t i = 0; i < s->n_listeners; i++) {
         a->listeners[i] = s->listeners[i].name;
     }
     TRY(recall_new(&a->setup.random, &a->recall));
+    admin_scrapes_begin(a);
+    TRY(admin_detect_begin(a));
     TRY(admin_enrol_begin(a));
     TRY(renewals_new(&a->renewals));
     struct event damage;
@@ -396,7 +406,9 @@ uint64_t admin_tick(struct admin *a)
     later_ms = earlier(later_ms, admin_keep_certificate(a, now_ms));
     later_ms = earlier(later_ms, admin_settle(a, now_ms));
     later_ms = earlier(later_ms, admin_keep_lists(a, now_ms));
+    later_ms = earlier(later_ms, admin_detect_turn(a, now_ms));
     bool waits = admin_enrol(a, now_ms);
+    waits = admin_scrapes(a, now_ms) || waits;
     waits = (a->server != NULL && answer_waiting(a, now_ms)) || waits;
     waits = (a->server != NULL && admin_answer_asking(a, now_ms)) || waits;
     audit_tick(a->setup.audit, now_ms);

@@ -52,8 +52,10 @@ struct admin_listener {
     enum event_protocol door;
     const char *path; /* of a WebSocket listener; NULL: none. Borrowed for life */
     bool is_plain, takes_v31;
-    bool is_oscore; /* CoAP under OSCORE, no DTLS */
-    bool is_stream; /* CoAP over TCP */
+    bool is_loopback; /* without TLS, and nobody but this machine reaches it: no exception opens it
+                       */
+    bool is_oscore;   /* CoAP under OSCORE, no DTLS */
+    bool is_stream;   /* CoAP over TCP */
     uint16_t port;
     const char *bind; /* "[::]:5684", as configured: port says where it is. Borrowed for life */
 };
@@ -131,6 +133,10 @@ struct admin_reload {
  * came in by a token of before stays until the end of that token. ERR_IO, ERR_NOMEM: it could not
  * be put on record; nothing changed. */
 MUST_USE enum err admin_reload(struct admin *a, const struct admin_reload *n, uint64_t *ret_epoch);
+/* admin_set_courier - whose numbers `metrics` shows, too; outlives a. NULL: none. */
+struct courier;
+void admin_set_courier(struct admin *a, const struct courier *c);
+
 /* admin_set_certificate - the same for another certificate of the server, with the edition that
  * shows it; both as above. */
 void admin_set_certificate(struct admin *a, const struct pki *pki, const struct edition *edition);

@@ -8,6 +8,7 @@
 #include "service/admin/provision.h"
 #include "service/admin/renewals.h"
 #include "service/admin/slack.h"
+#include "service/detect/detect.h"
 #include "service/watch/alerts.h"
 #include "service/watch/recall.h"
 
@@ -57,6 +58,7 @@ struct inquiry {
 
 struct admin {
     struct admin_setup setup;
+    const struct courier *courier;                    /* NULL: nothing is exported */
     const char *listeners[ADMIN_LISTENERS_MAX];       /* names, for metrics */
     const struct policy *policy;                      /* owned reference */
     const struct trust *trust;                        /* owned reference, or NULL */
@@ -68,6 +70,8 @@ struct admin {
     int64_t staple_again_wall_ms;
     const struct edition *edition; /* the newest of a reload; owned reference, or NULL */
     struct recall *recall;
+    struct detect *detect;
+    uint64_t detect_at_ms; /* when it looks who is silent */
     struct renewals *renewals;
     struct alerts alerts;
     struct control_server *server; /* NULL before admin_attach or admin_adopt */
@@ -75,10 +79,14 @@ struct admin {
     struct asking asking[CONTROL_CLIENTS_MAX];
     struct enrol *enrol;  /* NULL: there is no authority */
     struct list enrolled; /* struct enrolment: decided, until the workers know */
+    struct list scraped;  /* struct scrape: answered, until their workers take them */
+    struct buf page;      /* the numbers as they were given last */
+    uint64_t page_until_ms;
     struct follower followers[CONTROL_CLIENTS_MAX];
     struct inquiry inquiries[ADMIN_INQUIRIES_MAX];
     bool is_realm_due; /* the workers do not all have the newest realm in their rings */
     uint64_t started_ms;
+    int64_t started_wall_ms;
     uint64_t backup_token;            /* who holds the store's segments; 0: nobody */
     uint64_t erase_at_ms, keep_at_ms; /* the next try; the next saving of times of last use */
     uint64_t tickets_at_ms;           /* the next look at the age of their keys */
@@ -154,6 +162,14 @@ void admin_note(struct admin *a, const struct event *e);
  * wants to look again. */
 uint64_t admin_conditions(struct admin *a, uint64_t now_ms);
 
+/* admin_detect - shows an event to the detectors; what they find becomes events and alerts. */
+void admin_detect(struct admin *a, const struct directory_version *v, const struct event *e);
+/* admin_detect_turn - the same for the samples of the workers, and for what shows only with time.
+ * Returns when it wants to be called again. */
+uint64_t admin_detect_turn(struct admin *a, uint64_t now_ms);
+/* admin_detect_begin - ERR_NOMEM. */
+MUST_USE enum err admin_detect_begin(struct admin *a);
+
 /* admin_watch_expiry - opens and closes the alerts of credentials that end soon, or together: when
  * the directory has changed, and every hour. */
 void admin_watch_expiry(struct admin *a, uint64_t now_ms);
@@ -206,6 +222,10 @@ void admin_inquiries_end(struct admin *a);
 bool admin_enrol(struct admin *a, uint64_t now_ms);
 MUST_USE enum err admin_enrol_begin(struct admin *a);
 void admin_enrol_end(struct admin *a);
+/* admin_scrapes - answers who reads numbers over HTTP. True: some wait for room in a ring. */
+bool admin_scrapes(struct admin *a, uint64_t now_ms);
+void admin_scrapes_begin(struct admin *a);
+void admin_scrapes_end(struct admin *a);
 /* admin_provision - what new devices are made by, and with which ports. */
 struct provision admin_provision(const struct admin *a);
 /* admin_follow - sends the new lines of the trail to who follows it. */
@@ -238,11 +258,12 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_device_enable, verb_device_revoke, verb_device_rotate, verb_device_remove,
     verb_policy_check, verb_policy_apply, verb_policy_explain, verb_exception_add,
     verb_exception_list, verb_exception_end, verb_status, verb_metrics, verb_alerts,
-    verb_audit_tail, verb_backup_pin, verb_master_key_rotate, verb_retained_list,
-    verb_retained_purge, verb_retained_undo, verb_setaside_list, verb_setaside_replay,
-    verb_setaside_drop, verb_certs_renew, verb_certs_roll, verb_certs_list, verb_certs_plan,
-    verb_enrol_token, verb_enrol_list, verb_enrol_approve, verb_enrol_reject, verb_enrol_row,
-    verb_device_role, verb_device_assign, verb_fleet_select, verb_fleet_change, verb_fleet_add,
-    verb_fleet_rotate, verb_certs_revoke, verb_certs_crl;
+    verb_audit_tail, verb_audit_anchor, verb_audit_roll_key, verb_backup_pin,
+    verb_master_key_rotate, verb_retained_list, verb_retained_purge, verb_retained_undo,
+    verb_setaside_list, verb_setaside_replay, verb_setaside_drop, verb_certs_renew, verb_certs_roll,
+    verb_certs_list, verb_certs_plan, verb_enrol_terms, verb_enrol_list, verb_enrol_approve,
+    verb_enrol_reject, verb_enrol_row, verb_device_role, verb_device_assign, verb_fleet_select,
+    verb_fleet_change, verb_fleet_add, verb_fleet_rotate, verb_certs_revoke, verb_certs_crl,
+    verb_policy_crowd;
 
 #endif

@@ -193,6 +193,60 @@ static void test_policy_explain(void **state)
     answer_done(&a);
 }
 
+/* A policy that was sent along answers in place of the one in force. */
+static void test_policy_explain_another(void **state)
+{
+    struct home *p = *state;
+    add(p, "meter-1");
+    json_t *args = json_pack("{s:s,s:s,s:s,s:s,s:s}", "name", "meter-1", "action", "publish",
+                             "topic", "sensors/lab/meter-1/temperature", "text",
+                             "version: 1\nroles: {}\n", "file", "new.yaml");
+    struct answer a = ask(p, "policy.explain", args);
+    assert_string_equal(text_of(json_array_get(a.lines, 0), "decision"), "deny");
+    answer_done(&a);
+    expect(p, "policy.explain",
+           json_pack("{s:s,s:s,s:s,s:s}", "name", "meter-1", "action", "publish", "topic", "a",
+                     "text", "version: 2\n"),
+           1, "the policy must say version: 1");
+    expect(p, "policy.explain",
+           json_pack("{s:s,s:s,s:s,s:i}", "name", "meter-1", "action", "publish", "topic",
+                     "sensors/lab/meter-1/temperature", "text", 1),
+           1, "policy.yaml:"); /* never the one in force instead */
+}
+
+/* The policy once, everybody once, no secret. */
+static void test_policy_crowd(void **state)
+{
+    struct home *p = *state;
+    size_t n = 0;
+    json_int_t page = 0;
+    add(p, "meter-1");
+    add(p, "meter-2");
+    expect(p, "policy.apply", json_pack("{s:s}", "text", narrow_policy), 0, NULL);
+    while (page >= 0) {
+        struct answer a = ask(p, "policy.crowd", json_pack("{s:I}", "page", page));
+        size_t last = json_array_size(a.lines) - 1;
+        assert_int_equal(last, page == 0 ? 1 : 0);
+        if (page == 0) {
+            const json_t *first = json_array_get(a.lines, 0);
+            assert_string_equal(text_of(first, "policy"), narrow_policy);
+            assert_true(
+                json_is_integer(json_object_get(json_object_get(first, "start"), "publish_rate")));
+        }
+        const json_t *line = json_array_get(a.lines, last);
+        const json_t *members = json_object_get(line, "members");
+        for (size_t i = 0; i < json_array_size(members); i++) {
+            const json_t *m = json_array_get(members, i);
+            assert_int_equal(json_object_size(m), 6); /* id name role status gateway attrs */
+            assert_int_equal(strncmp(text_of(m, "name"), "meter-", 6), 0);
+            n++;
+        }
+        page = json_integer_value(json_object_get(line, "page"));
+        answer_done(&a);
+    }
+    assert_int_equal(n, 2);
+}
+
 /* Policy and edition reach the workers together; who asks for a change then waits for both. */
 static void test_reload(void **state)
 {
@@ -370,6 +424,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_last_refusal, setup, teardown),
         cmocka_unit_test_setup_teardown(test_policy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_policy_explain, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_policy_explain_another, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_policy_crowd, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reload, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retained, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retained_askers_go, setup, teardown),

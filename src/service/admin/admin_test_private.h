@@ -32,8 +32,7 @@ struct home {
     struct random_source random;
     struct directory *directory;
     struct pki *pki;
-    struct pki_register *reg;
-    struct authority *authority;
+    struct authority_files signing;
     const struct policy *policy;
     struct loop *loop;
     struct kept kept;
@@ -92,6 +91,25 @@ static inline int remove_one(const char *path, const struct stat *st, int type, 
     return remove(path);
 }
 
+static inline void open_signing(struct home *p)
+{
+    struct why why = {{0}};
+    uint8_t key[PKI_SIGNING_KEY_BYTES];
+    const struct authority_place place = {.disk = p->disk,
+                                          .root = p->master,
+                                          .random = p->random,
+                                          .now_wall_ms = test_wall_ms(NULL),
+                                          .pki = p->pki,
+                                          .directory = p->directory};
+    assert_int_equal(authority_place_prepare(&place, &why), OK);
+    assert_int_equal(pki_signing_key(p->master, key), OK);
+    const struct authority_files_setup files = {.disk = p->disk,
+                                                .signing_key = slice_of(key, sizeof key),
+                                                .random = p->random,
+                                                .now_wall_ms = test_wall_ms(NULL)};
+    assert_int_equal(authority_files_open(&files, &p->signing, &why), OK);
+}
+
 static inline void make_fortress(struct home *p)
 {
     struct pki_hosts hosts = {0};
@@ -106,13 +124,7 @@ static inline void make_fortress(struct home *p)
                                       &complaint, &p->policy),
                      OK);
     assert_int_equal(directory_create(&setup, &p->directory), OK);
-    const struct authority_place place = {.disk = p->disk,
-                                          .seal = p->master,
-                                          .random = p->random,
-                                          .now_wall_ms = test_wall_ms(NULL),
-                                          .pki = p->pki,
-                                          .directory = p->directory};
-    assert_int_equal(authority_place_open(&place, &p->reg, &p->authority, &why), OK);
+    open_signing(p);
 }
 
 static inline void make_broker(struct home *p)
@@ -144,7 +156,7 @@ static inline void make_admin(struct home *p)
     p->setup.directory = p->directory;
     p->setup.disk = p->disk;
     p->setup.pki = p->pki;
-    p->setup.authority = p->authority;
+    p->setup.authority = p->signing.authority;
     p->setup.broker = p->broker;
     p->setup.log = p->kept.log;
     p->setup.keyring = p->kept.keyring;
@@ -199,8 +211,7 @@ static inline int teardown(void **state)
     p->policy = policy_unref(p->policy);
     p->directory = directory_free(p->directory);
     kept_close(&p->kept);
-    p->authority = authority_free(p->authority);
-    p->reg = register_free(p->reg);
+    authority_files_close(&p->signing);
     p->pki = pki_free(p->pki);
     p->disk = p->disk->ops->free(p->disk);
     (void)close(p->fd);

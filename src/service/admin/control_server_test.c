@@ -49,6 +49,25 @@ static void test_audit_tail(void **state)
     buf_done(&in);
 }
 
+static void test_audit_anchor_and_key(void **state)
+{
+    struct home *p = *state;
+    add(p, "meter-1");
+    struct answer a = ask(p, "audit.anchor", NULL);
+    struct answer b = ask(p, "audit.roll-key", NULL);
+    struct answer c = ask(p, "audit.tail", json_pack("{s:i}", "n", 1));
+    const json_t *before = json_array_get(a.lines, 0), *after = json_array_get(b.lines, 0);
+    assert_int_equal(a.exit_code + b.exit_code, 0);
+    assert_string_equal(text_of(before, "trail"), text_of(after, "trail"));
+    assert_string_not_equal(text_of(before, "key"), text_of(after, "key"));
+    assert_true(json_integer_value(json_object_get(before, "count")) <
+                json_integer_value(json_object_get(after, "count")));
+    assert_string_equal(text_of(json_array_get(c.lines, 0), "target"), "audit key");
+    answer_done(&a);
+    answer_done(&b);
+    answer_done(&c);
+}
+
 static void test_alerts(void **state)
 {
     struct home *p = *state;
@@ -156,6 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_status_and_metrics, setup, teardown),
         cmocka_unit_test_setup_teardown(test_audit_tail, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_audit_anchor_and_key, setup, teardown),
         cmocka_unit_test_setup_teardown(test_alerts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_requests_that_do_not_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_half_closed_client_gets_its_answer, setup, teardown),

@@ -29,7 +29,7 @@ unsigned provision_credential_find(struct slice name);
 /* Borrowed for the call. */
 struct provision {
     struct directory *directory;
-    struct authority *authority; /* certifies; one that an operator's word enrols in */
+    struct authority *authority; /* enrols the name itself where it may; else an operator has */
     struct slice ca_pem;         /* the roots, for bundles */
     const struct policy *policy; /* NULL: the role is not checked, howto.txt has no topics */
     struct random_source random;

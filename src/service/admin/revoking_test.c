@@ -24,8 +24,8 @@ static struct authority_serial issue(struct home *p, const char *name)
     struct authority_certificate c = {.serial = {0}};
     struct why why;
     int64_t now = test_wall_ms(NULL);
-    assert_int_equal(authority_enrol(p->authority, slice_text(name), NULL, now, &why), OK);
-    assert_int_equal(authority_issue(p->authority, &o, now, &c, &why), OK);
+    assert_int_equal(authority_enrol(p->signing.authority, slice_text(name), NULL, now, &why), OK);
+    assert_int_equal(authority_issue(p->signing.authority, &o, now, &c, &why), OK);
     struct authority_serial serial = c.serial;
     authority_certificate_done(&c);
     return serial;
@@ -65,7 +65,7 @@ static void what_is_revoked_is_published(void **state)
     assert_int_equal(admin_publish_list(p->admin), OK);
     assert_int_equal(published(p), 0);
     assert_int_equal(epoch_of(p), epoch); /* nobody is named: nobody is looked at again */
-    assert_int_equal(authority_revoke(p->authority, (struct slice){0}, &serial,
+    assert_int_equal(authority_revoke(p->signing.authority, (struct slice){0}, &serial,
                                       AUTHORITY_KEY_COMPROMISE, test_wall_ms(NULL)),
                      OK);
     assert_int_equal(admin_publish_list(p->admin), OK);
@@ -113,7 +113,7 @@ static void a_list_that_cannot_be_saved(void **state)
     struct authority_serial serial = issue(p, "meter-1");
     look(p, 1);
     const struct disk_ops *good = p->disk->ops;
-    assert_int_equal(authority_revoke(p->authority, (struct slice){0}, &serial,
+    assert_int_equal(authority_revoke(p->signing.authority, (struct slice){0}, &serial,
                                       AUTHORITY_UNSPECIFIED, test_wall_ms(NULL)),
                      OK);
     broken_ops = *good;

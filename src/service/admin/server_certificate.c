@@ -8,7 +8,17 @@ enum {
 
 #define HELD "server certificate"
 
-/* With an authority of its own, so that what is in force stays when the disk refuses. */
+/* The names are an operator's word; where the authority is another process's, it was told first. */
+static enum err allow(struct admin *a, const struct pki_hosts *more, struct why *why)
+{
+    for (size_t i = 0; more != NULL && authority_is_operators(a->setup.authority) && i < more->n;
+         i++) {
+        TRY(authority_host(a->setup.authority, slice_text(more->host[i]), why));
+    }
+    return OK;
+}
+
+/* With files of its own, so that what is in force stays when the disk refuses. */
 static enum err renew(struct admin *a, uint64_t token, const struct pki_hosts *more,
                       const char *cause, int64_t *ret_until_wall_ms, struct why *why)
 {
@@ -16,9 +26,9 @@ static enum err renew(struct admin *a, uint64_t token, const struct pki_hosts *m
     AUTO(pki_autofree) struct pki *pki = NULL;
     char until[CLOCK_ISO8601_BYTES];
     TRY(pki_open(a->setup.disk, root, &pki, why));
-    pki_set_url(pki, pki_url(a->setup.pki));
-    enum err err =
-        pki_renew_server(pki, a->setup.disk, root, more, &a->setup.random, admin_wall_ms(a));
+    TRY(allow(a, more, why));
+    enum err err = pki_renew_server(pki, a->setup.authority, a->setup.disk, root, more,
+                                    &a->setup.random, admin_wall_ms(a), why);
     if (err == ERR_LIMIT) {
         why_set(why, "a certificate has at most %d names", PKI_HOSTS_MAX);
     }

@@ -1,5 +1,6 @@
-/* audit tail, alerts */
+/* audit tail, anchor, roll-key; alerts */
 #include "service/admin/admin_private.h"
+#include "service/watch/anchor.h"
 
 static enum err send_line(struct control_reply *reply, struct slice line)
 {
@@ -38,6 +39,44 @@ enum err verb_audit_tail(void *ctx, const struct control_request *r, uint64_t to
     return ERR_LIMIT; /* there is a row for every connection */
 }
 
+static enum err send_anchor(const struct anchor *anchor, struct control_reply *reply)
+{
+    AUTO(buf_done) struct buf text = {0};
+    TRY(anchor_encode(anchor, &text));
+    TRY(send_line(reply, buf_slice(&text)));
+    return control_finish(reply, 0, NULL);
+}
+
+enum err verb_audit_anchor(void *ctx, const struct control_request *r, uint64_t token,
+                           struct control_reply *reply)
+{
+    struct admin *a = ctx;
+    struct anchor anchor;
+    (void)r;
+    (void)token;
+    enum err err = audit_anchor(a->setup.audit, &anchor);
+    return err == OK ? send_anchor(&anchor, reply)
+                     : admin_refuse(reply, "the audit trail", err, NULL);
+}
+
+enum err verb_audit_roll_key(void *ctx, const struct control_request *r, uint64_t token,
+                             struct control_reply *reply)
+{
+    struct admin *a = ctx;
+    struct anchor anchor;
+    (void)r;
+    enum err err = audit_roll_key(a->setup.audit);
+    if (err == OK) {
+        admin_act(
+            a, token, EVENT_credential_rotated, SEVERITY_NOTICE, "audit key",
+            "another key signs the audit trail from here on; the old one has signed that, and "
+            "is erased");
+        err = audit_anchor(a->setup.audit, &anchor);
+    }
+    return err == OK ? send_anchor(&anchor, reply)
+                     : admin_refuse(reply, "the audit key", err, NULL);
+}
+
 void admin_follow(struct admin *a)
 {
     const struct audit *audit = a->setup.audit;
@@ -63,21 +102,41 @@ void admin_follow(struct admin *a)
     }
 }
 
+/* The same as the reason has, in parts, for who reads by program. */
+static void set_finding(json_t *line, const struct alert *row)
+{
+    char evidence[4 * ALERTS_EVIDENCE_BYTES];
+    if (row->finding.detector == NULL) {
+        return;
+    }
+    admin_shown(slice_text(row->finding.evidence), evidence, sizeof evidence);
+    (void)json_object_set_new(line, "detector", json_string(row->finding.detector));
+    (void)json_object_set_new(line, "since", admin_time(row->first_wall_ms));
+    (void)json_object_set_new(line, "evidence", json_string(evidence));
+    (void)json_object_set_new(line, "answer", json_string(row->finding.answer));
+}
+
 static enum err alert_line(const struct alert *row, struct control_reply *reply)
 {
-    char last[CLOCK_ISO8601_BYTES];
-    char principal[256];
+    char last[CLOCK_ISO8601_BYTES], first[CLOCK_ISO8601_BYTES];
+    char who[256];
     char reason[512];
     char text[1024];
     AUTO(buf_done) struct buf encoded = {0};
     admin_time_text(row->last.wall_ms, last);
+    admin_time_text(row->first_wall_ms, first);
     TRY(audit_encode(&row->last, &encoded));
     json_t *line = json_loadb((const char *)encoded.p, encoded.n, 0, NULL);
-    admin_shown(slice_text(row->last.principal), principal, sizeof principal);
+    const char *name = row->last.principal;
+    if (name[0] == '\0' && row->finding.detector != NULL) {
+        name = row->last.peer; /* a stranger, whom only the address tells from others */
+    }
+    admin_shown(slice_text(name), who, sizeof who);
     admin_shown(slice_text(row->last.reason), reason, sizeof reason);
-    snprintf(text, sizeof text, "%s  %s  %s  %llu times  %s", last,
-             event_category_name(row->last.category), principal[0] != '\0' ? principal : "-",
-             (unsigned long long)row->count, reason);
+    snprintf(text, sizeof text, "%s  %s  %s  %llu times since %s  %s", last,
+             event_category_name(row->last.category), who[0] != '\0' ? who : "-",
+             (unsigned long long)row->count, first, reason);
+    set_finding(line, row);
     (void)json_object_set_new(line, "first", admin_time(row->first_wall_ms));
     (void)json_object_set_new(line, "count", json_integer((json_int_t)row->count));
     (void)json_object_set_new(line, "text", json_string(text));

@@ -161,7 +161,8 @@ enum err device_change_register(struct admin *a, const struct device_change *c, 
     if (c->kind == DEVICE_REVOKE) {
         err = authority_revoke(a->setup.authority, slice_text(name), NULL, AUTHORITY_UNSPECIFIED,
                                admin_wall_ms(a));
-    } else if (c->kind == DEVICE_REMOVE) {
+    } else if (c->kind == DEVICE_REMOVE && authority_is_operators(a->setup.authority)) {
+        /* Where it may not, whoever removes has told the signer first. */
         err = authority_forget(a->setup.authority, slice_text(name), admin_wall_ms(a));
     }
     return err == ERR_NOT_FOUND ? OK : err;

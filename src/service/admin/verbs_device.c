@@ -182,6 +182,13 @@ enum err verb_enrol_row(void *ctx, const struct control_request *r, uint64_t tok
     const struct directory_version *v = directory_current(a->setup.directory);
     const char *name = control_arg_text(r, "name");
     bool is_there = directory_find(v, slice_text(name)) != NULL;
+    if (control_arg_flag(r,
+                         "check")) { /* before the signer is told that it may have a certificate */
+        bool is_other = is_there && !control_arg_flag(r, "again");
+        return is_other
+                   ? control_finish(reply, 1, "%.64s is there already, and not by this batch", name)
+                   : control_finish(reply, 0, NULL);
+    }
     return is_there && control_arg_flag(r, "again") ? verb_device_rotate(ctx, r, token, reply)
                                                     : verb_device_add(ctx, r, token, reply);
 }

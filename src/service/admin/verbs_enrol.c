@@ -1,8 +1,5 @@
-/* enrol token, list, approve, reject; and one row of a batch */
-#include "base/mem.h"
+/* enrol list, approve, reject, and what a token is printed with */
 #include "service/admin/admin_private.h"
-
-enum { TOKENS_MOST = 1000, FOR_S_MOST = 30 * 86400 };
 
 static enum err no_authority(struct control_reply *reply)
 {
@@ -35,32 +32,9 @@ static enum err root_hex(const struct admin *a, char dst[DIGEST_HEX_BYTES])
     return OK;
 }
 
-static enum err one_token(struct admin *a, const struct authority_claim *c,
-                          struct control_reply *reply, const char *ca_hex, struct why *why)
-{
-    char token[AUTHORITY_TOKEN_BYTES];
-    char text[512];
-    uint16_t port = enrol_port(a);
-    TRY(authority_token_make(a->setup.authority, c, admin_wall_ms(a), token, why));
-    if (port != 0) {
-        (void)snprintf(text, sizeof text,
-                       "%s\n  sallyport enrol join --server %s:%u --token %s --ca-sha256 %s%s%.*s",
-                       token, a->setup.host, port, token, ca_hex,
-                       c->name.n > 0 ? " --name " : " --name NAME", SLICE_ARG(c->name));
-    } else {
-        (void)snprintf(text, sizeof text,
-                       "%s\n  no listener takes it yet: sallyport.yaml needs one with door: enrol",
-                       token);
-    }
-    json_t *line = json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "token", token, "ca_sha256", ca_hex,
-                             "host", a->setup.host, "port", (json_int_t)port, "expires_wall_ms",
-                             (json_int_t)c->expires_wall_ms, "text", text);
-    mem_wipe(token, sizeof token);
-    mem_wipe(text, sizeof text);
-    return control_line(reply, line);
-}
-
-enum err verb_enrol_token(void *ctx, const struct control_request *r, uint64_t token,
+/* What a token is printed with, and whether one may be made for this: the signer makes it, asked by
+ * the operator. */
+enum err verb_enrol_terms(void *ctx, const struct control_request *r, uint64_t token,
                           struct control_reply *reply)
 {
     struct admin *a = ctx;
@@ -68,52 +42,26 @@ enum err verb_enrol_token(void *ctx, const struct control_request *r, uint64_t t
     struct principal_attr ignored[PRINCIPAL_ATTRS_MAX];
     size_t n_attrs = 0;
     char ca_hex[DIGEST_HEX_BYTES];
-    char attrs_text[2048] = "{}";
-    int64_t for_s = control_arg_number(r, "for_s", 3600);
-    int64_t count = control_arg_number(r, "count", 1);
-    int64_t uses = control_arg_number(r, "uses", 1);
-    const json_t *attrs = json_object_get(r->args, "attrs");
     const char *role = control_arg_text(r, "role");
     if (a->enrol == NULL) {
         return no_authority(reply);
-    }
-    if (for_s < 1 || for_s > FOR_S_MOST || count < 1 || count > TOKENS_MOST || uses < 1 ||
-        uses > 100000) {
-        return control_finish(reply, 1,
-                              "a token is good for 1 second to 30 days and 1 to 100000 devices, "
-                              "and at most %d are made at once",
-                              TOKENS_MOST);
     }
     if (role == NULL || !policy_has_role(a->policy, slice_text(role))) {
         return control_finish(reply, 1, "the policy in force has no role %.64s",
                               role != NULL ? role : "(none given)");
     }
-    enum err e = enrol_attrs(attrs, ignored, COUNT_OF(ignored), &n_attrs, &why);
-    if (e == OK && attrs != NULL) {
-        size_t n = json_dumpb(attrs, attrs_text, sizeof attrs_text - 1, JSON_COMPACT);
-        e = n > 0 && n < sizeof attrs_text ? OK : ERR_TOO_LARGE;
-        attrs_text[n < sizeof attrs_text ? n : 0] = '\0';
-    }
-    struct authority_claim c = {.name = slice_text(control_arg_text(r, "name")),
-                                .pattern = slice_text(control_arg_text(r, "pattern")),
-                                .role = slice_text(role),
-                                .attrs_json = slice_text(attrs_text),
-                                .expires_wall_ms = admin_wall_ms(a) + for_s * 1000,
-                                .uses = (unsigned)uses};
-    if (c.name.n == 0 && c.pattern.n == 0) {
-        c.pattern = slice_text("*");
-    }
+    enum err e =
+        enrol_attrs(json_object_get(r->args, "attrs"), ignored, COUNT_OF(ignored), &n_attrs, &why);
     e = e == OK ? root_hex(a, ca_hex) : e;
-    for (int64_t i = 0; e == OK && i < count; i++) {
-        e = one_token(a, &c, reply, ca_hex, &why);
-    }
     if (e != OK) {
         return admin_refuse(reply, "the claim token", e, &why);
     }
-    admin_act(a, token, EVENT_enrolment, SEVERITY_NOTICE,
-              c.name.n > 0 ? (const char *)c.name.p : "",
-              "%lld claim tokens were made for role %.64s, good for %lld s", (long long)count, role,
-              (long long)for_s);
+    admin_act(a, token, EVENT_enrolment, SEVERITY_NOTICE, "",
+              "%lld claim tokens are made for role %.64s, good for %lld s",
+              (long long)control_arg_number(r, "count", 1), role,
+              (long long)control_arg_number(r, "for_s", 0));
+    TRY(control_line(reply, json_pack("{s:s,s:s,s:I}", "ca_sha256", ca_hex, "host", a->setup.host,
+                                      "port", (json_int_t)enrol_port(a))));
     return control_finish(reply, 0, NULL);
 }
 
@@ -161,79 +109,37 @@ enum err verb_enrol_list(void *ctx, const struct control_request *r, uint64_t to
     return control_finish(reply, 0, NULL);
 }
 
-/* Which rows are meant: one id, or all that wait and match. */
-struct choice {
-    int64_t id; /* 0: not by id */
-    bool all;
-    struct slice name;          /* a pattern; empty: any */
-    struct net_network network; /* of bits 0: any */
-    bool has_network;
-};
-
-static bool read_choice(const struct control_request *r, struct choice *ret)
-{
-    const char *from = control_arg_text(r, "from");
-    bool is_exact = false;
-    *ret = (struct choice){.id = control_arg_number(r, "id", 0),
-                           .all = control_arg_flag(r, "all"),
-                           .name = slice_text(control_arg_text(r, "name"))};
-    ret->has_network = from != NULL;
-    return from == NULL ||
-           (net_network_parse(slice_text(from), &is_exact, &ret->network) == OK && is_exact);
-}
-
-static bool is_chosen(const struct choice *c, const struct enrol_waiting *w)
-{
-    if (!c->all) {
-        return (int64_t)w->id == c->id;
-    }
-    return w->state == ENROL_PENDING &&
-           (c->name.n == 0 || authority_pattern_matches(c->name, slice_text(w->name))) &&
-           (!c->has_network || net_network_contains(&c->network, &w->peer));
-}
-
+/* check: whether it would be done, before the signer is told. */
 enum err verb_enrol_approve(void *ctx, const struct control_request *r, uint64_t token,
                             struct control_reply *reply)
 {
     struct admin *a = ctx;
     struct why why = {{0}};
-    struct choice choice;
     struct principal_attr attrs[PRINCIPAL_ATTRS_MAX];
-    size_t n_attrs = 0, at = 0;
-    unsigned n = 0;
+    size_t n_attrs = 0;
     const char *role = control_arg_text(r, "role");
-    const struct enrol_waiting *w;
+    int64_t id = control_arg_number(r, "id", 0);
+    bool is_check = control_arg_flag(r, "check");
+    char text[64];
     if (a->enrol == NULL) {
         return no_authority(reply);
     }
-    if (!read_choice(r, &choice)) {
-        return control_finish(reply, 1, "--where from= takes a network like 10.1.0.0/16");
-    }
     enum err e =
         enrol_attrs(json_object_get(r->args, "attrs"), attrs, COUNT_OF(attrs), &n_attrs, &why);
-    while (e == OK && (w = enrol_next(a->enrol, &at)) != NULL) {
-        if (!is_chosen(&choice, w)) {
-            continue;
-        }
-        e = enrol_approve(a->enrol, w->id, slice_text(role), attrs, n_attrs, admin_wall_ms(a),
-                          &why);
-        if (e == OK) {
-            n++;
-            admin_act(a, token, EVENT_enrolment, SEVERITY_NOTICE, w->name,
-                      "its request was approved, with role %.64s", role != NULL ? role : "");
-        }
+    if (e == OK) {
+        e = enrol_approve(a->enrol, (uint64_t)id, slice_text(role), attrs, n_attrs, is_check,
+                          admin_wall_ms(a), &why);
     }
-    if (n == 0 && e == OK) {
-        return control_finish(reply, 1, "no such request waits; see `sallyport enrol list`");
+    if (e != OK || is_check) {
+        return e != OK ? admin_refuse(reply, "the approval", e, &why)
+                       : control_finish(reply, 0, NULL);
     }
-    if (e != OK && n == 0) {
-        return admin_refuse(reply, "the approval", e, &why);
-    }
-    char text[WHY_BYTES + 64];
-    (void)snprintf(text, sizeof text, "%u approved; they have it when they ask again%s%s", n,
-                   e != OK ? ". Then: " : "", e != OK ? why.text : "");
+    admin_act(a, token, EVENT_enrolment, SEVERITY_NOTICE, control_arg_text(r, "name"),
+              "request %lld was approved, with role %.64s", (long long)id, role);
+    (void)snprintf(text, sizeof text, "%lld is approved: it has it when it asks again",
+                   (long long)id);
     return admin_changed(a, token, reply,
-                         json_pack("{s:I,s:s}", "approved", (json_int_t)n, "text", text));
+                         json_pack("{s:I,s:s}", "approved", (json_int_t)id, "text", text));
 }
 
 enum err verb_enrol_reject(void *ctx, const struct control_request *r, uint64_t token,

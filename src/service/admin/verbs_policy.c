@@ -4,8 +4,7 @@
 #include "core/topic.h"
 #include "service/admin/admin_private.h"
 #include "service/directory/policy_yaml.h"
-#include "service/gateway/door_path.h"
-#include "wire/coap/uri.h"
+#include "service/review/ask.h"
 
 static void policy_release(const struct policy **p)
 {
@@ -126,100 +125,6 @@ enum err verb_policy_apply(void *ctx, const struct control_request *r, uint64_t 
                                    (json_int_t)strays, "text", text));
 }
 
-enum {
-    METHODS_OF_PATCH = METHOD_PATCH | METHOD_IPATCH, /* a GET and a PUT: decision 0047 */
-    METHODS_OF_PUBLISH = METHOD_PUT | METHOD_POST | METHOD_DELETE | METHODS_OF_PATCH,
-    METHODS_OF_READ = METHOD_GET | METHODS_OF_PATCH
-};
-
-static bool is_elsewhere(struct slice path)
-{
-    static const char scheme[] = "coap://";
-    return slice_is(slice_head(path, sizeof scheme - 1), scheme);
-}
-
-static void ask_topic(const struct grants *g, unsigned method, struct slice topic,
-                      struct decision *ret)
-{
-    enum err err = (method & METHODS_OF_READ) != 0 ? grants_subscribe(g, topic, ret) : OK;
-    if (err == OK && (method & METHODS_OF_PUBLISH) != 0) {
-        (void)grants_publish(g, topic, 1, method != METHOD_POST, ret);
-    }
-}
-
-static unsigned method_find(struct slice action)
-{
-    static const struct {
-        const char *name;
-        unsigned method;
-    } table[] = {{"get", METHOD_GET},       {"post", METHOD_POST},   {"put", METHOD_PUT},
-                 {"delete", METHOD_DELETE}, {"fetch", METHOD_FETCH}, {"patch", METHOD_PATCH},
-                 {"ipatch", METHOD_IPATCH}};
-    for (size_t i = 0; action.n > 0 && i < COUNT_OF(table); i++) {
-        if (strncasecmp(table[i].name, (const char *)action.p, action.n) == 0 &&
-            table[i].name[action.n] == '\0') {
-            return table[i].method;
-        }
-    }
-    return 0;
-}
-
-/* A method on a path is asked as the CoAP door asks it: below /mq it is about a topic, by the rules
- * that MQTT has, confirmable as a client sends it by default. */
-static enum err ask_method(const struct grants *g, unsigned method, struct slice path,
-                           struct decision *ret, struct why *why)
-{
-    const struct topic_limits limits = {.bytes = 65535, .levels = POLICY_LEVELS_MAX};
-    uint8_t options[COAP_MESSAGE_BYTES], text[DOOR_PATH_BYTES];
-    struct coap_option_writer w = coap_option_writer_into(options, sizeof(options));
-    struct slice block;
-    struct door_path p;
-    const char *wrong = "that is no path";
-    if (is_elsewhere(path)) { /* through the proxy */
-        (void)grants_resource(g, path, method, ret);
-        return OK;
-    }
-    coap_uri_path_options(path, &w);
-    enum err err = coap_option_writer_done(&w, &block);
-    if (err == OK) {
-        err = door_path_read(block, &limits, text, &p, &wrong);
-    }
-    if (err != OK) {
-        why_set(why, "%s; a path is like /mq/a/b for the topic a/b, or /name", wrong);
-        return ERR_MALFORMED;
-    }
-    if (p.kind != DOOR_PATH_TOPIC || (method & (METHODS_OF_READ | METHODS_OF_PUBLISH)) == 0) {
-        (void)grants_resource(g, p.text, method, ret);
-    } else {
-        ask_topic(g, method, p.text, ret);
-    }
-    return OK;
-}
-
-/* ERR_MALFORMED: no such action, or the topic is none. */
-static enum err ask(const struct grants *g, struct slice action, struct slice topic,
-                    struct decision *ret, struct why *why)
-{
-    const struct topic_limits limits = {.bytes = 65535, .levels = POLICY_LEVELS_MAX};
-    unsigned method = method_find(action);
-    if (slice_is(action, "publish") || slice_is(action, "retain")) {
-        why_set(why, "that is no topic to publish to: 1 byte or more, without + and #");
-        TRY(topic_name_check(topic, &limits) == OK ? OK : ERR_MALFORMED);
-        (void)grants_publish(g, topic, 0, slice_is(action, "retain"), ret);
-    } else if (slice_is(action, "subscribe")) {
-        why_set(why, "that is no topic filter: + and # stand alone in their level, # last");
-        TRY(topic_filter_check(topic, &limits) == OK ? OK : ERR_MALFORMED);
-        (void)grants_subscribe(g, topic, ret);
-    } else if (method != 0) {
-        TRY(ask_method(g, method, topic, ret, why));
-    } else {
-        why_set(why, "actions are publish, retain, subscribe, and for resources get, put, post, "
-                     "delete, fetch, patch, ipatch");
-        return ERR_MALFORMED;
-    }
-    return OK;
-}
-
 /* The highest QoS that this topic may be published with; -1: none. */
 static int highest_qos(const struct grants *g, struct slice topic, bool retain)
 {
@@ -293,7 +198,7 @@ static json_t *explanation(const struct policy *policy, const struct directory_e
         (void)json_object_set_new(line, "qos", json_integer(qos));
         (void)json_object_set_new(line, "retain", json_boolean(retain));
     }
-    if (method_find(action) == 0) {
+    if (review_method(action) == 0) {
         explain_segment(policy, e->principal, action, topic, segment, sizeof segment);
         (void)json_object_set_new(line, "segment", json_string(segment));
     }
@@ -320,6 +225,22 @@ static const struct principal *person_by_id(void *ctx, uint64_t id)
     return person(directory_find_id(ctx, id));
 }
 
+/* The one that was sent along, else the one in force. */
+static bool pick_policy(const struct admin *a, const struct control_request *r, struct why *why,
+                        const struct policy **ret)
+{
+    struct yaml_complaint complaint = {{0}};
+    if (json_object_get(r->args, "text") == NULL) {
+        *ret = policy_ref(a->policy);
+        return true;
+    }
+    if (policy_yaml_read(text_of(r), file_of(r), &a->setup.role_start, &complaint, ret) != OK) {
+        why_set(why, "%.300s", complaint.text);
+        return false;
+    }
+    return true;
+}
+
 enum err verb_policy_explain(void *ctx, const struct control_request *r, uint64_t token,
                              struct control_reply *reply)
 {
@@ -337,15 +258,20 @@ enum err verb_policy_explain(void *ctx, const struct control_request *r, uint64_
                               name.n > 0 ? (const char *)name.p : "");
     }
     AUTO(grants_release) struct grants *g = NULL;
+    AUTO(policy_release) const struct policy *policy = NULL;
     struct decision d = {0};
+    if (!pick_policy(a, r, &why, &policy)) {
+        return control_finish(reply, 1, "%s", why.text);
+    }
     struct people people = {.ctx = (void *)(uintptr_t)v, /* it is only read */
                             .by_name = person_by_name,
                             .by_id = person_by_id};
-    TRY(grants_new(a->policy, e->principal, &g));
+    TRY(grants_new(policy, e->principal, &g));
     grants_know(g, &people);
-    if (ask(g, action, topic, &d, &why) != OK) {
+    const struct review_question q = {.action = action, .what = topic};
+    if (review_ask(g, &q, &d, &why) != OK) {
         return control_finish(reply, 1, "%s", why.text);
     }
-    TRY(control_line(reply, explanation(a->policy, e, g, action, topic, &d)));
+    TRY(control_line(reply, explanation(policy, e, g, action, topic, &d)));
     return control_finish(reply, 0, NULL);
 }

@@ -66,36 +66,32 @@ static enum err check_behind(const struct admin *a, struct why *why)
 
 static enum err take_step(struct admin *a, enum step step, struct why *why)
 {
-    struct slice seal = keyring_root(a->setup.keyring);
-    const struct random_source *random = &a->setup.random;
-    struct disk *disk = a->setup.disk;
-    int64_t now = admin_wall_ms(a);
-    switch (step) {
-    case STEP_PREPARE:
-        return pki_roll_prepare(disk, seal, random, now, why);
-    case STEP_SWITCH:
-        return pki_roll_switch(disk, seal, random, now, why);
-    case STEP_FINISH:
-        return pki_roll_finish(disk, seal, random, why);
-    case STEPS:
-        break;
-    }
-    return ERR_UNSUPPORTED;
+    static const enum authority_roll_step as[STEPS] = {[STEP_PREPARE] = AUTHORITY_ROLL_PREPARE,
+                                                       [STEP_SWITCH] = AUTHORITY_ROLL_SWITCH,
+                                                       [STEP_FINISH] = AUTHORITY_ROLL_FINISH};
+    /* It is an operator's: where the authority is another process's, it was told already. */
+    return authority_is_operators(a->setup.authority)
+               ? authority_roll(a->setup.authority, as[step], admin_wall_ms(a), why)
+               : OK;
 }
 
 /* The server shows what goes with the step, and what it trusts is in force. */
-static enum err follow(struct admin *a, enum step step, struct why *why)
+static enum err follow(struct admin *a, struct why *why)
 {
     AUTO(pki_autofree) struct pki *pki = NULL;
     struct slice root = keyring_root(a->setup.keyring);
     TRY(pki_open(a->setup.disk, root, &pki, why));
-    pki_set_url(pki, pki_url(a->setup.pki));
-    if (step != STEP_PREPARE) {
-        TRY(pki_renew_server(pki, a->setup.disk, root, NULL, &a->setup.random, admin_wall_ms(a)));
-    }
+    TRY(pki_renew_server(pki, a->setup.authority, a->setup.disk, root, NULL, &a->setup.random,
+                         admin_wall_ms(a), why));
     TRY(pki_save_ca(pki, a->setup.disk));
     return a->setup.certificate_changed != NULL ? a->setup.certificate_changed(a->setup.ctx, why)
                                                 : OK;
+}
+
+/* Before anything is done: nobody is shut out who was not meant. */
+static enum err check(const struct admin *a, enum step step, bool leave_behind, struct why *why)
+{
+    return step == STEP_FINISH && !leave_behind ? check_behind(a, why) : OK;
 }
 
 enum err verb_certs_roll(void *ctx, const struct control_request *r, uint64_t token,
@@ -104,12 +100,13 @@ enum err verb_certs_roll(void *ctx, const struct control_request *r, uint64_t to
     struct admin *a = ctx;
     struct why why = {{0}};
     enum step step = step_of(control_arg_text(r, "step"));
-    enum err err = OK;
     if (step == STEPS) {
         return control_finish(reply, 1, "the steps are prepare, switch, finish");
     }
-    if (step == STEP_FINISH && !control_arg_flag(r, "leave_behind")) {
-        err = check_behind(a, &why);
+    enum err err = check(a, step, control_arg_flag(r, "leave_behind"), &why);
+    if (control_arg_flag(r, "check")) {
+        return err == OK ? control_finish(reply, 0, NULL)
+                         : admin_refuse(reply, "the roll-over", err, &why);
     }
     if (err == OK) {
         err = take_step(a, step, &why);
@@ -117,7 +114,7 @@ enum err verb_certs_roll(void *ctx, const struct control_request *r, uint64_t to
     if (err == OK) {
         admin_act(a, token, EVENT_credential_rotated, SEVERITY_ALERT, "authority", "%s: %s",
                   steps[step].name, steps[step].done);
-        err = follow(a, step, &why);
+        err = follow(a, &why);
     }
     if (err != OK) {
         return admin_refuse(reply, "the roll-over", err, &why);

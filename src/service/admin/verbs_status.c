@@ -3,6 +3,7 @@
 #include <stdarg.h>
 
 #include "service/admin/admin_private.h"
+#include "service/courier/courier.h"
 
 static uint64_t get(const _Atomic uint64_t *c)
 {
@@ -53,7 +54,9 @@ struct metrics_sources admin_sources(const struct admin *a, const struct counter
         .open_alerts = count_alerts(a, now),
         .exceptions = count_exceptions(v, now),
         .principals = directory_version_count(v),
-        .epoch = broker_realm_epoch(a->setup.broker)};
+        .epoch = broker_realm_epoch(a->setup.broker),
+        .started_wall_ms = a->started_wall_ms,
+        .certificate_ends_wall_ms = a->setup.pki != NULL ? pki_server_not_after(a->setup.pki) : 0};
 }
 
 static void text_release(struct buf *b)
@@ -72,8 +75,14 @@ enum err verb_metrics(void *ctx, const struct control_request *r, uint64_t token
     struct log_status store;
     struct metrics_sources sources = admin_sources(a, sets, &store);
     TRY(metrics_text(a->setup.metrics, &sources, &text));
+    TRY(courier_metrics(a->courier, &text));
     TRY(control_line(reply, json_pack("{s:s%}", "text", (const char *)text.p, text.n)));
     return control_finish(reply, 0, NULL);
+}
+
+void admin_set_courier(struct admin *a, const struct courier *c)
+{
+    a->courier = c;
 }
 
 /* ---- status ---- */
@@ -121,14 +130,15 @@ static json_t *listeners(const struct admin *a, struct buf *text, const struct d
         bool open =
             !l->is_plain || directory_exception_find(v, slice_text(l->name),
                                                      DIRECTORY_ALLOW_PLAINTEXT, now) != NULL;
-        const char *state = !open         ? "closed: plain, and no exception opens it"
-                            : l->is_plain ? "OPEN IN PLAINTEXT by an exception"
-                                          : "open";
+        const char *state = !open            ? "closed: plain, and no exception opens it"
+                            : l->is_plain    ? "OPEN IN PLAINTEXT by an exception"
+                            : l->is_loopback ? "open on this machine alone, in plaintext"
+                                             : "open";
         (void)json_array_append_new(
             list, json_pack("{s:s,s:s,s:i,s:s?,s:b,s:b,s:b}", "name", l->name, "door",
                             event_protocol_name(l->door), "port", (int)l->port, "bind", l->bind,
-                            "plaintext", l->is_plain ? 1 : 0, "open", open ? 1 : 0, "mqtt_3_1",
-                            l->takes_v31 ? 1 : 0));
+                            "plaintext", l->is_plain || l->is_loopback ? 1 : 0, "open",
+                            open ? 1 : 0, "mqtt_3_1", l->takes_v31 ? 1 : 0));
         say(text, "listener       %s  %s  port %u  %s%s\n", l->name, event_protocol_name(l->door),
             l->port, state, l->takes_v31 ? ", takes the old MQTT 3.1" : "");
     }

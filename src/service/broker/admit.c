@@ -158,6 +158,7 @@ static void refuse(struct driver *d, const struct driver_entrance *e,
 {
     prefix_refused(d->admit.prefixes, prefix, e->entrance.index, d->now_ms);
     count_add(&d->counters->refused_prefix, 1);
+    count_limit(d->counters, LIMIT_connect_per_second);
 }
 
 /* Only who may hope: others of its network are logging in. */
@@ -233,6 +234,7 @@ static void make_room(struct driver *d)
     while ((victim = strangers_victim(&d->admit.strangers)) != NULL) {
         d->admit.n_crowded_out++;
         count_add(&d->counters->refused_preauth, 1);
+        count_limit(d->counters, LIMIT_preauth_connections);
         link_crowd_out(CONTAINER_OF(victim, struct link, admitted.stranger));
     }
 }

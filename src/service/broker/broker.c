@@ -33,11 +33,13 @@ struct broker {
     struct ring *to[BROKER_WORKERS_MAX][BROKER_WORKERS_MAX];
     struct ring *from[BROKER_WORKERS_MAX][BROKER_WORKERS_MAX + SENDERS_EXTRA];
     struct ring events[BROKER_WORKERS_MAX];
+    struct ring samples[BROKER_WORKERS_MAX];
     struct ring questions[BROKER_WORKERS_MAX];  /* to the verify pool */
     struct ring readings[BROKER_WORKERS_MAX];   /* to the committer */
     struct ring enrolments[BROKER_WORKERS_MAX]; /* to the service thread */
+    struct ring scrapes[BROKER_WORKERS_MAX];    /* the same */
     struct ring renewals[BROKER_WORKERS_MAX];   /* to the service thread */
-    unsigned next_enrolment_from;
+    unsigned next_enrolment_from, next_scrape_from;
     unsigned next_reading_from;
     _Atomic uint64_t events_lost;
     struct counters counters[BROKER_WORKERS_MAX];
@@ -114,6 +116,14 @@ static void on_event(void *ctx, unsigned worker, const struct event *e)
     b->setup.notify(b->setup.ctx);
 }
 
+static bool on_sample(void *ctx, unsigned worker, const struct detect_sample *s)
+{
+    struct broker *b = ctx;
+    bool is_taken = ring_push(&b->samples[worker], s) == OK;
+    b->setup.notify(b->setup.ctx);
+    return is_taken;
+}
+
 static enum err on_verify(void *ctx, struct verified *v)
 {
     struct broker *b = ctx;
@@ -141,6 +151,17 @@ static enum err on_enrol(void *ctx, struct enrolment *e)
     struct broker *b = ctx;
     if (ring_push(&b->enrolments[e->worker], &e) != OK) {
         enrolment_free(e);
+        return ERR_AGAIN;
+    }
+    b->setup.notify(b->setup.ctx);
+    return OK;
+}
+
+static enum err on_scrape(void *ctx, struct scrape *s)
+{
+    struct broker *b = ctx;
+    if (ring_push(&b->scrapes[s->worker], &s) != OK) {
+        scrape_free(s);
         return ERR_AGAIN;
     }
     b->setup.notify(b->setup.ctx);
@@ -224,9 +245,11 @@ static enum err rings_init(struct broker *b)
     }
     for (unsigned i = 0; i < b->n; i++) {
         TRY(ring_init(&b->events[i], sizeof(struct event), BROKER_EVENTS));
+        TRY(ring_init(&b->samples[i], sizeof(struct detect_sample), BROKER_SAMPLES));
         TRY(ring_init(&b->questions[i], sizeof(struct verified *), VERIFY_QUEUE));
         TRY(ring_init(&b->readings[i], sizeof(struct reading *), READING_MAX));
         TRY(ring_init(&b->enrolments[i], sizeof(struct enrolment *), ENROLMENTS_WAITING));
+        TRY(ring_init(&b->scrapes[i], sizeof(struct scrape *), SCRAPES_WAITING));
         TRY(ring_init(&b->renewals[i], sizeof(struct renewal *), RENEWALS_MAX));
     }
     return OK;
@@ -254,9 +277,11 @@ static enum err broker_init(struct broker *b, struct restore_report *restored)
                                    .ceiling = &b->ceiling,
                                    .ctx = b,
                                    .event = on_event,
+                                   .sample = on_sample,
                                    .verify = on_verify,
                                    .read = on_read,
                                    .enrol = on_enrol,
+                                   .scrape = on_scrape,
                                    .renew = on_renew,
                                    .wake = on_wake};
     struct worker *workers[BROKER_WORKERS_MAX];
@@ -383,8 +408,14 @@ static void rings_free(struct broker *b)
         while (b->enrolments[i].items != NULL && ring_pop(&b->enrolments[i], &e)) {
             enrolment_free(e);
         }
+        struct scrape *scrape;
+        while (b->scrapes[i].items != NULL && ring_pop(&b->scrapes[i], &scrape)) {
+            scrape_free(scrape);
+        }
+        ring_done(&b->scrapes[i]);
         ring_done(&b->enrolments[i]);
         ring_done(&b->events[i]);
+        ring_done(&b->samples[i]);
         ring_done(&b->questions[i]);
         ring_done(&b->readings[i]);
         ring_done(&b->renewals[i]);
@@ -465,6 +496,25 @@ enum err broker_enrolled(struct broker *b, struct enrolment *e)
     return send_worker(b, e->worker, &m);
 }
 
+struct scrape *broker_next_scrape(struct broker *b)
+{
+    struct scrape *s;
+    for (unsigned i = 0; i < b->n; i++) {
+        unsigned from = (b->next_scrape_from + i) % b->n;
+        if (ring_pop(&b->scrapes[from], &s)) {
+            b->next_scrape_from = from + 1;
+            return s;
+        }
+    }
+    return NULL;
+}
+
+enum err broker_scraped(struct broker *b, struct scrape *s)
+{
+    struct wmsg m = {.kind = WMSG_SCRAPED, .scrape = s};
+    return send_worker(b, s->worker, &m);
+}
+
 uint64_t broker_edition(const struct broker *b)
 {
     uint64_t oldest = UINT64_MAX;
@@ -522,6 +572,16 @@ bool broker_next_event(struct broker *b, struct event *ret)
             ret, "%llu events came faster than they could be recorded and are only counted here",
             (unsigned long long)lost);
         return true;
+    }
+    return false;
+}
+
+bool broker_next_sample(struct broker *b, struct detect_sample *ret)
+{
+    for (unsigned i = 0; i < b->n; i++) {
+        if (ring_pop(&b->samples[i], ret)) {
+            return true;
+        }
     }
     return false;
 }

@@ -13,10 +13,12 @@
 #include "service/broker/enrolment.h"
 #include "service/broker/renewal.h"
 #include "service/broker/restore.h"
+#include "service/broker/scrape.h"
 
 enum {
     BROKER_WORKERS_MAX = 32,
-    BROKER_EVENTS = 4096 /* of one worker, waiting for the service thread */
+    BROKER_SAMPLES = 1024, /* the same */
+    BROKER_EVENTS = 4096   /* of one worker, waiting for the service thread */
 };
 
 struct broker;
@@ -67,6 +69,8 @@ uint64_t broker_realm_epoch(const struct broker *b);
 uint64_t broker_edition(const struct broker *b);
 /* broker_next_event - the next event of the log or of any worker; false: none waits. */
 bool broker_next_event(struct broker *b, struct event *ret);
+/* broker_next_sample - the same for samples of what principals publish. */
+bool broker_next_sample(struct broker *b, struct detect_sample *ret);
 /* broker_next_renewal - the next request for a certificate of any worker, in turn; the caller's;
  * NULL: none waits. broker_renewed - it is answered (takes r). ERR_AGAIN: the worker's ring is
  * full, and r is the caller's. */
@@ -80,6 +84,9 @@ MUST_USE enum err broker_ask_aside(struct broker *b, unsigned worker, struct asi
  * stays the caller's. */
 struct enrolment *broker_next_enrolment(struct broker *b);
 MUST_USE enum err broker_enrolled(struct broker *b, struct enrolment *e);
+/* broker_next_scrape, broker_scraped - the same for who reads numbers. */
+struct scrape *broker_next_scrape(struct broker *b);
+MUST_USE enum err broker_scraped(struct broker *b, struct scrape *s);
 unsigned broker_workers(const struct broker *b);
 const struct counters *broker_counters(const struct broker *b, unsigned worker);
 /* broker_ceiling - of memory; any thread. */

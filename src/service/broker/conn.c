@@ -275,6 +275,7 @@ void conn_timeout(struct worker *w, struct conn *c)
                      w->setup.limits->preauth_seconds);
         worker_report(w, &e);
         count_add(&counts(w)->refused_limit, 1);
+        count_limit(counts(w), LIMIT_preauth_seconds);
         conn_close(w, c, MQTT_SUCCESS);
     } else if (c->phase == CONN_OPEN && auth_token_over(w, c)) {
         return;
@@ -381,6 +382,7 @@ static bool may_take(struct worker *w, struct conn *c, uint8_t first)
                      c->account->principal->name, c->account->principal->role);
         worker_report(w, &e);
         count_add(&counts(w)->refused_rate, 1);
+        count_limit(counts(w), LIMIT_publish_rate);
     }
     conn_pause(w, c, w->now_ms + wait_ms);
     return false;
@@ -516,6 +518,7 @@ static void overrun(struct worker *w, struct conn *c)
     }
     worker_report(w, &e);
     count_add(&counts(w)->refused_limit, 1);
+    count_limit(counts(w), c->phase == CONN_OPEN ? LIMIT_packet_bytes : LIMIT_preauth_bytes);
     conn_close(w, c, c->phase == CONN_OPEN ? MQTT_QUOTA_EXCEEDED : MQTT_PACKET_TOO_LARGE);
 }
 

@@ -397,19 +397,22 @@ static void send(struct worker *w, struct command *c, const struct spot *p)
 
 /* ---- what comes to the desk ---- */
 
-static const char *bound_reached(const struct worker *w, const struct post *p,
-                                 const struct asker *a, const struct msg *m, uint8_t *ret_code)
+static const char *bound_reached(struct worker *w, const struct post *p, const struct asker *a,
+                                 const struct msg *m, uint8_t *ret_code)
 {
     const struct limits *l = w->setup.limits;
     *ret_code = COAP_UNAVAILABLE;
     if (a->n >= l->commands_per_asker) {
         *ret_code = COAP_TOO_MANY_REQUESTS;
+        count_limit(counts(w), LIMIT_commands_per_asker);
         return "too many of your commands wait for their answers (commands_per_asker)";
     }
     if (p->n >= l->commands_per_device) {
+        count_limit(counts(w), LIMIT_commands_per_device);
         return "too many commands wait for this device (commands_per_device)";
     }
     if (w->desk.bytes + command_cost(m) > l->command_bytes / w->setup.n_workers) {
+        count_limit(counts(w), LIMIT_command_bytes);
         return "the server keeps all commands that it may (command_bytes)";
     }
     return NULL;

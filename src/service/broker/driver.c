@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "service/broker/driver_private.h"
+#include "service/broker/enrolment.h"
 
 /* ---- listeners ---- */
 
@@ -98,6 +99,12 @@ static void on_event(void *ctx, const struct event *e)
     d->setup.event(d->setup.ctx, d->index, e);
 }
 
+static bool on_sample(void *ctx, const struct detect_sample *s)
+{
+    struct driver *d = ctx;
+    return d->setup.sample(d->setup.ctx, d->index, s);
+}
+
 static void port_event(void *ctx, const struct event *e)
 {
     struct port *p = ctx;
@@ -162,6 +169,17 @@ static enum err asking_open(struct port *p)
     return loop_add(d->loop, &p->asking_source, EPOLLIN);
 }
 
+static enum err port_enrol(void *ctx, struct enrolment *e)
+{
+    const struct port *p = ctx;
+    const struct driver *d = p->driver;
+    if (d->setup.enrol == NULL) {
+        enrolment_free(e);
+        return ERR_UNSUPPORTED;
+    }
+    return d->setup.enrol(d->setup.ctx, e);
+}
+
 static enum err port_open_door(struct port *p, const struct worker_setup *worker)
 {
     struct driver *d = p->driver;
@@ -179,6 +197,8 @@ static enum err port_open_door(struct port *p, const struct worker_setup *worker
                                     .known = port_known,
                                     .event = port_event,
                                     .ask = p->asking != NULL ? port_ask : NULL,
+                                    .enrol = port_enrol,
+                                    .certificate = link_certificate,
                                     .proxy = p->entrance->proxy};
     return coap_door_new(&setup, d->now_ms, d->setup.clock.wall_ms(d->setup.clock.ctx), &p->door);
 }
@@ -277,7 +297,7 @@ static enum err open_entrances(struct driver *d, const struct worker_setup *work
             door_follow_exceptions(door);
         }
     }
-    return enrols_open(d, worker);
+    return http_ports_open(d, worker);
 }
 
 static enum err driver_init(struct driver *d, const struct worker_setup *setup)
@@ -291,7 +311,8 @@ static enum err driver_init(struct driver *d, const struct worker_setup *setup)
                                         .read = d->setup.read != NULL ? on_read : NULL,
                                         .renew = d->setup.renew != NULL ? on_renew : NULL,
                                         .certificate = link_certificate,
-                                        .event = on_event};
+                                        .event = on_event,
+                                        .sample = d->setup.sample != NULL ? on_sample : NULL};
     d->index = setup->index;
     d->journal = setup->journal;
     d->counters = setup->counters;
@@ -342,7 +363,7 @@ static void links_free(struct driver *d)
             link_free(l);
         }
     }
-    enrols_free(d);
+    http_ports_free(d);
     struct list_node *n;
     while (d->lingering.head.next != NULL && (n = list_first(&d->lingering)) != NULL) {
         link_free(LIST_ENTRY(n, struct link, lingering));
@@ -403,7 +424,7 @@ static uint64_t driver_deadline(const struct driver *d)
     for (size_t i = 0; i < d->n_ports; i++) {
         at = least(at, coap_door_deadline(d->ports[i].door));
     }
-    at = least(at, enrols_deadline(d));
+    at = least(at, http_ports_deadline(d));
     if (!list_is_empty(&d->lingering)) {
         at = least(at,
                    LIST_ENTRY(list_first(&d->lingering), struct link, lingering)->linger_until_ms);
@@ -476,7 +497,7 @@ static void follow_edition(struct driver *d)
         post_follow(&p->post, p->entrance);
         coap_door_follow(p->door, &p->entrance->entrance, &now->limits, p->entrance->proxy);
     }
-    enrols_follow(d, now);
+    http_ports_follow(d, now);
     edition_unref(d->edition);
     d->edition = edition_ref(now);
     atomic_store_explicit(&d->edition_number, now->number, memory_order_release);
@@ -494,7 +515,7 @@ static void pump_dirty(struct driver *d)
             link_pump(coap_stream_transport(s));
         }
     }
-    enrols_pump(d);
+    http_ports_pump(d);
 }
 
 /* DTLS has no close that a client must see; draining the door closes its associations. */
@@ -535,7 +556,7 @@ static void driver_turn(struct driver *d)
     for (size_t i = 0; i < d->n_ports; i++) {
         coap_door_turn(d->ports[i].door, d->now_ms, wall_ms);
     }
-    enrols_turn(d, wall_ms);
+    http_ports_turn(d, wall_ms);
     pump_dirty(d);
     for (size_t i = 0; i < d->n_ports; i++) {
         if (d->ports[i].udp != NULL) {

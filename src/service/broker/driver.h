@@ -16,6 +16,7 @@
 #include "service/broker/worker.h"
 
 struct driver;
+struct scrape;
 
 /* One listener of the configuration as the drivers serve it. Shared by all drivers, immutable; as
  * old as its edition. */
@@ -45,9 +46,12 @@ struct driver_setup {
     /* Called by the worker's thread. */
     void *ctx;
     void (*event)(void *ctx, unsigned worker, const struct event *e);
+    /* As the worker's; NULL: nobody watches. */
+    bool (*sample)(void *ctx, unsigned worker, const struct detect_sample *s);
     enum err (*verify)(void *ctx, struct verified *v);
     enum err (*read)(void *ctx, struct reading *r);
     enum err (*enrol)(void *ctx, struct enrolment *e); /* takes it; NULL: nobody decides */
+    enum err (*scrape)(void *ctx, struct scrape *s);   /* takes it; NULL: nobody answers */
     enum err (*renew)(void *ctx, struct renewal *r);
     void (*wake)(void *ctx, uint64_t workers); /* bits */
 };

@@ -10,7 +10,7 @@
 #include "security/identity/identity.h"
 #include "service/broker/admit.h"
 #include "service/broker/driver.h"
-#include "service/enrol/http_door.h"
+#include "service/broker/http_door.h"
 #include "service/gateway/coap_stream.h"
 
 /* A TCP connection: what a worker calls its transport. It belongs to one driver at a time. */
@@ -54,8 +54,8 @@ struct port {
     struct loop_source asking_source;
 };
 
-/* The enrolment door of this worker at one entrance; struct door accepts for it. */
-struct enrol_port {
+/* The HTTP door of this worker at one entrance; struct door accepts for it. */
+struct http_port {
     struct driver *driver;
     const struct driver_entrance *entrance;
     struct http_door *door;
@@ -69,8 +69,8 @@ struct driver {
     struct stream_io *io;
     struct door *doors;
     struct port *ports;
-    struct enrol_port *enrols;
-    size_t n_doors, n_ports, n_enrols;
+    struct http_port *https;
+    size_t n_doors, n_ports, n_https;
     struct list lingering;
     struct list tickets_due, tickets_later; /* links that get a ticket, by time */
     struct admit admit;
@@ -111,14 +111,14 @@ bool party_is_shed(const struct link *l);
 /* party_gone - the link has no party from here on. */
 void party_gone(struct link *l, const char *why);
 
-/* enrols.c: the enrolment doors of a driver, as driver.c has its ports. */
-MUST_USE enum err enrols_open(struct driver *d, const struct worker_setup *worker);
-void enrols_free(struct driver *d);
-void enrols_turn(struct driver *d, int64_t wall_ms);
-void enrols_pump(struct driver *d);
-void enrols_follow(struct driver *d, const struct edition *now);
-uint64_t enrols_deadline(const struct driver *d);
-struct http_door *enrols_door(const struct driver *d, unsigned entrance);
+/* http_ports.c: the HTTP doors of a driver, as driver.c has its ports. */
+MUST_USE enum err http_ports_open(struct driver *d, const struct worker_setup *worker);
+void http_ports_free(struct driver *d);
+void http_ports_turn(struct driver *d, int64_t wall_ms);
+void http_ports_pump(struct driver *d);
+void http_ports_follow(struct driver *d, const struct edition *now);
+uint64_t http_ports_deadline(const struct driver *d);
+struct http_door *http_ports_door(const struct driver *d, unsigned entrance);
 
 /* link_open - takes fd, which admit_come let in; it has until until_ms to log in. */
 void link_open(struct driver *d, const struct driver_entrance *e, int fd,

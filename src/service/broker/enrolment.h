@@ -65,6 +65,7 @@ struct enrolment {
     char name[ENROLMENT_NAME_BYTES]; /* ISSUED: to whom */
     struct buf key_der;              /* ISSUED, of a PAIR: PKCS#8 */
     unsigned retry_after_s;          /* WAITS, TOO_MANY, BUSY */
+    bool is_told;                    /* not ISSUED: an event says so already */
     struct why why;                  /* not ISSUED: for who asked */
 };
 

@@ -53,6 +53,7 @@ static void close_conns_of(struct worker *w, const struct account *a)
         struct conn *c = w->conns[i];
         if (c != NULL && c->account == a && c->phase == CONN_OPEN) {
             struct event e = event_of(w, EVENT_revoked, c);
+            e.is_unasked = true;
             event_reason(&e, "%s is not active any more: its connection was closed",
                          a->principal->name);
             worker_report(w, &e);
@@ -76,6 +77,7 @@ void recheck_subs(struct worker *w, struct account *a)
                 continue;
             }
             struct event e = event_of(w, EVENT_acl_deny, conn_find(w, s->conn));
+            e.is_unasked = true;
             EVENT_TEXT(&e, principal, slice_text(a->principal->name));
             EVENT_TEXT(&e, client_id, s->client_id);
             EVENT_TEXT(&e, target, sub_text(sub));
@@ -166,6 +168,7 @@ static void close_replaced(struct worker *w)
             continue;
         }
         struct event e = event_of(w, EVENT_revoked, c);
+        e.is_unasked = true;
         event_reason(&e, realm_revokes(w->realm, &c->cert_id)
                              ? "the certificate it connected with is revoked. Give it a new one"
                              : "the credential it connected with was replaced or revoked. Use the "

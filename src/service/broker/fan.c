@@ -27,6 +27,7 @@ static void deny_delivery(struct worker *w, const struct session *s, const struc
                           const struct decision *why)
 {
     struct event e = event_of(w, EVENT_acl_deny, conn_find(w, s->conn));
+    e.is_unasked = true;
     EVENT_TEXT(&e, principal, slice_text(s->account->principal->name));
     EVENT_TEXT(&e, client_id, s->client_id);
     EVENT_TEXT(&e, target, m->topic);

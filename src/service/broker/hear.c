@@ -20,6 +20,7 @@ static void report_unheard(struct worker *w, struct account *a, struct slice cli
     const char *from = entry != NULL ? principal_attr(entry->principal, key) : "another";
     const char *to = principal_attr(a->principal, key);
     struct event e = event_of(w, EVENT_acl_deny, NULL);
+    e.is_unasked = true;
     EVENT_TEXT(&e, principal, slice_text(a->principal->name));
     EVENT_TEXT(&e, client_id, client_id);
     EVENT_TEXT(&e, target, m->topic);

@@ -64,6 +64,7 @@ static void refuse_full(struct worker *w, struct conn *c, const char *name, uint
         "them all renewed sooner",
         name, s);
     count_add(&counts(w)->renewals_later, 1);
+    count_limit(counts(w), LIMIT_renewal_rate);
     worker_report(w, &e);
     conn_close(w, c, MQTT_CONNECTION_RATE_EXCEEDED);
 }

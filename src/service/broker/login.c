@@ -230,6 +230,7 @@ static void login_x509(struct worker *w, struct conn *c)
             : "the certificate names %s, but that principal does not own this key. Use the "
               "bundle of this device, or `sallyport device rotate %s` for a new one",
         c->cert_name, c->cert_name);
+    e.is_foreign_key = err != ERR_EXPIRED;
     login_refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
 }
 

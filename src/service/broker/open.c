@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "service/broker/usage.h"
 #include "service/broker/worker_private.h"
 #include "service/directory/late.h"
 #include "wire/mqtt/connack.h"
@@ -37,6 +38,7 @@ void account_drop_if_unused(struct worker *w, struct account *a)
     if (may_return && !account_is_rested(a, w->now_ms)) {
         w->has_tired_accounts = true; /* who reconnects does not get its budgets anew */
     } else {
+        usage_leave(w, a);
         map_remove(&w->accounts, account_key(a));
         account_free(a);
     }
@@ -246,6 +248,7 @@ static bool passes(struct worker *w, struct conn *c, const struct opening *o)
     enum err err = passage_connect(o->account, claimed, w->now_ms, &why);
     if (err == ERR_QUOTA) {
         count_add(&counts(w)->refused_rate, 1);
+        count_limit(counts(w), why.limit);
         refuse_open(
             w, c, EVENT_rate, MQTT_CONNECTION_RATE_EXCEEDED, claimed,
             "it connects too often; look for a client that loses its connection, or for two "
@@ -273,6 +276,9 @@ static bool passes(struct worker *w, struct conn *c, const struct opening *o)
         passage_will(o->account, will->topic, will->qos,
                      retain_wish(w, o->account, will->topic, will->retain), will->payload.n, &why);
     if (err != OK) {
+        if (err != ERR_DENIED) {
+            count_limit(counts(w), why.limit);
+        }
         refuse_open(w, c, err == ERR_DENIED ? EVENT_acl_deny : EVENT_quota,
                     err == ERR_DENIED ? MQTT_NOT_AUTHORIZED : MQTT_QUOTA_EXCEEDED, will->topic,
                     why.rule);

@@ -1,4 +1,4 @@
-/* Whose the bytes of a link are: the worker's, for MQTT, a CoAP door's, or an enrolment door's. */
+/* Whose the bytes of a link are: the worker's, for MQTT, a CoAP door's, or an HTTP door's. */
 #include "service/broker/driver_private.h"
 
 /* Every worker has one for each CoAP entrance. */
@@ -31,7 +31,7 @@ static enum err accept_coap(struct link *l, const struct net_peer *peer, uint64_
 
 static enum err accept_http(struct link *l, const struct net_peer *peer, uint64_t until_ms)
 {
-    struct http_door *door = enrols_door(l->driver, l->entrance->entrance.index);
+    struct http_door *door = http_ports_door(l->driver, l->entrance->entrance.index);
     if (door == NULL) {
         return ERR_DENIED;
     }
@@ -59,7 +59,7 @@ enum err party_accept(struct link *l, const struct net_peer *peer, uint64_t unti
     if (l->entrance->entrance.is_stream) {
         return accept_coap(l, peer, until_ms);
     }
-    if (l->entrance->entrance.is_enrol) {
+    if (l->entrance->entrance.is_enrol || l->entrance->entrance.is_metrics) {
         return accept_http(l, peer, until_ms);
     }
     TRY(worker_accept(d->worker, &l->entrance->entrance, l->peer, l, d->now_ms, &l->conn));

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/plant.h"
+#include "service/broker/usage.h"
 #include "service/broker/worker_private.h"
 
 /* ---- messages ---- */
@@ -460,6 +461,9 @@ static void refuse_publish(struct worker *w, struct conn *c, const struct mqtt_e
     EVENT_TEXT(&e, target, ev->publish.topic);
     event_reason(&e, "%s", why->rule);
     count_add(denied ? &counts(w)->refused_denied : &counts(w)->refused_quota, 1);
+    if (!denied) {
+        count_limit(counts(w), why->limit);
+    }
     worker_report(w, &e);
     if (ev->ask == 0) {
         return;
@@ -583,6 +587,7 @@ static void on_pubrel(struct worker *w, struct conn *c, const struct mqtt_event 
     }
     if (err == OK) {
         (void)session_inbound_remove(s, ev->ack.packet_id);
+        usage_release(w, c->account);
     }
     if (err == OK && lsn > 0 && !PLANTED(PLANT_EARLY_PUBCOMP)) {
         struct pending p = {.lsn = lsn, .action = PENDING_ANSWER, .id = c->handle, .ask = ev->ask};
@@ -632,6 +637,7 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
             return;
         }
         sample_allow(w, c, p->topic);
+        usage_publish(w, c->account, p->topic, p->payload.n, p->retain);
         err = accept_publish(w, c, ev);
         if (err != OK && p->qos == 2) {
             (void)session_inbound_remove(c->session, p->packet_id); /* it may come again */
@@ -646,7 +652,7 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
 
 /* ---- other doors ---- */
 
-MUST_USE enum err worker_publish(struct worker *w, const struct account *a, struct msg *m,
+MUST_USE enum err worker_publish(struct worker *w, struct account *a, struct msg *m,
                                  uint64_t cookie, uint64_t now_ms, bool *ret_is_done)
 {
     w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
@@ -665,6 +671,7 @@ MUST_USE enum err worker_publish(struct worker *w, const struct account *a, stru
         msg_unref(m);
         return err;
     }
+    usage_publish(w, a, m->topic, m->payload.n, m->retain);
     err = publish_route(w, &r);
     if (err != OK) {
         token_drop(w, r.token);

@@ -84,6 +84,21 @@ static void report_version(struct worker *w, const struct conn *c, const struct 
     worker_report(w, &e);
 }
 
+/* Which bound a packet was over, by how its decoder says so. */
+static enum limit_name limit_of(const struct conn *c, const struct mqtt_fault *fault)
+{
+    switch ((unsigned)fault->reason) {
+    case MQTT_PACKET_TOO_LARGE:
+        return c->phase == CONN_OPEN ? LIMIT_packet_bytes : LIMIT_preauth_bytes;
+    case MQTT_CLIENT_ID_INVALID:
+        return LIMIT_client_id_bytes;
+    case MQTT_QUOTA_EXCEEDED:
+        return LIMIT_user_properties;
+    default:
+        return fault->err == ERR_TOO_LARGE ? LIMIT_topic_bytes : LIMIT_topic_levels;
+    }
+}
+
 void report_fault(struct worker *w, const struct conn *c, const struct mqtt_fault *fault,
                   const char *packet)
 {
@@ -99,6 +114,7 @@ void report_fault(struct worker *w, const struct conn *c, const struct mqtt_faul
         packet, fault->at, err_name(fault->err), fault->reason, mqtt_reason_name(fault->reason));
     if (fault->err == ERR_TOO_LARGE || fault->err == ERR_LIMIT) {
         count_add(&counts(w)->refused_limit, 1);
+        count_limit(counts(w), limit_of(c, fault));
     }
     worker_report(w, &e);
 }

@@ -295,9 +295,11 @@ static uint8_t subscribe_one(struct worker *w, const struct wish *wish, struct b
         return refuse_filter(w, c, filter, EVENT_acl_deny, MQTT_NOT_AUTHORIZED, why.rule);
     }
     if (err != OK) {
+        count_limit(counts(w), why.limit);
         return refuse_filter(w, c, filter, EVENT_quota, MQTT_QUOTA_EXCEEDED, why.rule);
     }
     if (wants_replay(wish, is_new) && replay_check(w, c, wish->m->filter, &why) != OK) {
+        count_limit(counts(w), LIMIT_retained_replay);
         return refuse_filter(w, c, filter, EVENT_wildcard, MQTT_QUOTA_EXCEEDED, why.rule);
     }
     err = add_sub(w, wish, ret);
@@ -327,6 +329,7 @@ static void refuse_all(struct worker *w, struct conn *c, const struct mqtt_subsc
                  "raise filters_per_packet",
                  m->n_filters, w->setup.limits->filters_per_packet);
     count_add(&counts(w)->refused_limit, 1);
+    count_limit(counts(w), LIMIT_filters_per_packet);
     worker_report(w, &e);
     AUTO(buf_done) struct buf all = {0};
     memset(codes, MQTT_QUOTA_EXCEEDED, sizeof(codes));
@@ -410,6 +413,7 @@ static void refuse_unsubscribe(struct worker *w, struct conn *c, const struct mq
                  m->n_filters, w->setup.limits->filters_per_packet,
                  is_mute(c) ? ", and the connection was closed" : "");
     count_add(&counts(w)->refused_limit, 1);
+    count_limit(counts(w), LIMIT_filters_per_packet);
     worker_report(w, &e);
     if (is_mute(c)) {
         conn_close(w, c, MQTT_QUOTA_EXCEEDED);

@@ -76,6 +76,7 @@ static enum err publish(struct worker *w, struct session *s, const struct conn *
                      will->payload.n, &why);
     if (err != OK && !PLANTED(PLANT_WILL_UNJUDGED)) {
         e.category = EVENT_acl_deny;
+        e.is_unasked = true;
         e.severity = event_make(EVENT_acl_deny).severity;
         event_reason(&e, "the will is not published any more: %s", why.rule);
         worker_report(w, &e);

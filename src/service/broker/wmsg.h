@@ -32,7 +32,8 @@ enum wmsg_kind {
     WMSG_HANDED,   /* for a door, from the same door of another worker; takes `handed` */
     WMSG_ENROLLED, /* what the service thread has decided; takes `enrolment` */
     WMSG_ROSTER,   /* takes `roster` */
-    WMSG_RENEWED   /* answer of the service thread; takes `renewal` */
+    WMSG_RENEWED,  /* answer of the service thread; takes `renewal` */
+    WMSG_SCRAPED   /* the same; takes `scrape` */
 };
 
 struct handover;
@@ -45,6 +46,7 @@ struct handed;
 struct enrolment;
 struct roster_note;
 struct renewal;
+struct scrape;
 
 struct wmsg_text {
     size_t n;
@@ -91,6 +93,7 @@ struct wmsg {
         struct enrolment *enrolment;
         struct roster_note *roster;
         struct renewal *renewal;
+        struct scrape *scrape;
     };
     const struct edition *edition; /* REALM: one reference; NULL: as it was */
 };

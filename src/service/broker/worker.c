@@ -1,9 +1,11 @@
 /* The worker itself: birth, turns, ring messages, end. */
 #include "service/broker/worker.h"
 #include "service/broker/enrolment.h"
+#include "service/broker/scrape.h"
 
 #include "base/mem.h"
 #include "service/broker/reading.h"
+#include "service/broker/usage.h"
 #include "service/broker/worker_private.h"
 
 enum { TURN_MESSAGES_MAX = 4096 };
@@ -63,6 +65,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->paused);
     list_init(&w->replaying);
     list_init(&w->browses);
+    list_init(&w->usages);
     list_init(&w->barriers);
     list_init(&w->complaints);
     list_init(&w->thirsty);
@@ -76,6 +79,7 @@ static enum err worker_init(struct worker *w, uint64_t now_ms)
     list_init(&w->asks);
     list_init(&w->handed);
     list_init(&w->enrolled);
+    list_init(&w->scraped);
     wheel_init(&w->conn_wheel, now_ms);
     wheel_init(&w->session_wheel, now_ms);
     return OK;
@@ -181,6 +185,7 @@ struct worker *worker_free(struct worker *w)
     outboxes_free(w);
     handed_clear(w);
     enrolled_clear(w);
+    scraped_clear(w);
     publishers_clear(w);
     groups_free(w->groups);
     filters_free(w->filters);
@@ -282,6 +287,9 @@ static bool take_message(struct worker *w, struct wmsg *m)
     case WMSG_RENEWED:
         lane_answered(w, m->renewal);
         break;
+    case WMSG_SCRAPED:
+        scraped_arrived(w, m->scrape);
+        break;
     }
     return true;
 }
@@ -330,6 +338,9 @@ void wmsg_done(struct wmsg *m)
         break;
     case WMSG_RENEWED:
         renewal_free(m->renewal);
+        break;
+    case WMSG_SCRAPED:
+        scrape_free(m->scrape);
         break;
     case WMSG_BARRIER:
     case WMSG_BARRIER_ACK:
@@ -410,6 +421,7 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
     browses_turn(w);
     desk_turn(w);
     roster_turn(w);
+    usage_turn(w);
     outboxes_drain(w);
     if (!list_is_empty(&w->paused)) {
         conns_resume(w);
@@ -462,7 +474,7 @@ uint64_t worker_deadline(const struct worker *w)
         const struct conn *c = LIST_ENTRY(n, struct conn, paused);
         at = least(at, c->paused_until_ms == UINT64_MAX ? w->now_ms + 10 : c->paused_until_ms);
     }
-    at = least(least(at, orphans_deadline(w)), roster_deadline(w));
+    at = least(least(at, orphans_deadline(w)), least(roster_deadline(w), usage_deadline(w)));
     return least(least(at, least(replays_deadline(w), desk_deadline(w))), w->next_sweep_ms);
 }
 

@@ -25,6 +25,7 @@
 #include "service/broker/realm.h"
 #include "service/broker/renewal.h"
 #include "service/broker/wmsg.h"
+#include "service/detect/sample.h"
 #include "service/watch/counters.h"
 
 struct worker;
@@ -35,10 +36,12 @@ struct entrance {
     char name[34];
     enum event_protocol protocol;
     bool auth_x509, auth_password, auth_psk, auth_token;
-    bool is_oscore;                   /* CoAP under OSCORE, no DTLS */
-    bool is_stream;                   /* CoAP over TCP */
-    bool is_enrol;                    /* EST over HTTPS, and nothing else */
-    bool takes_v31;                   /* clients of MQTT 3.1 are not refused */
+    bool is_oscore;  /* CoAP under OSCORE, no DTLS */
+    bool is_stream;  /* CoAP over TCP */
+    bool is_enrol;   /* EST over HTTPS, and nothing else */
+    bool is_metrics; /* numbers over HTTP, and nothing else */
+    bool is_open;    /* is_metrics on loopback, without TLS: whoever is on this machine may read */
+    bool takes_v31;  /* clients of MQTT 3.1 are not refused */
     bool hears_groups;                /* its first worker's socket is in multicast groups */
     bool is_moved, is_moved_for_good; /* who logs in is sent to setup.server_reference */
     bool is_plain; /* no TLS: every connection needs an exception in force that allows plaintext */
@@ -70,6 +73,9 @@ struct worker_driver {
     /* Append the DER of the certificate that the client of this transport has shown. */
     enum err (*certificate)(void *ctx, void *transport, struct buf *ret);
     void (*event)(void *ctx, const struct event *e);
+    /* What a principal has published lately. False: there is no room just now. NULL: nobody
+     * watches, and nothing is counted. */
+    bool (*sample)(void *ctx, const struct detect_sample *s);
 };
 
 struct worker_setup {
@@ -180,7 +186,7 @@ void worker_account_release(struct worker *w, struct account *a);
  * comes back through worker_next_done when the message is where it must be; *ret_is_done says that
  * this is so already and no done will follow. Errors: nothing was published; ERR_QUOTA: memory is
  * at its ceiling, and that is counted; ERR_SPACE, ERR_IO, ERR_NOMEM. */
-MUST_USE enum err worker_publish(struct worker *w, const struct account *a, struct msg *m,
+MUST_USE enum err worker_publish(struct worker *w, struct account *a, struct msg *m,
                                  uint64_t cookie, uint64_t now_ms, bool *ret_is_done);
 /* worker_next_done - the next cookie of this door: the top 16 bits of a cookie are the door's
  * index.

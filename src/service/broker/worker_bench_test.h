@@ -54,6 +54,8 @@ struct driver_ctx {
     unsigned index;
 };
 
+enum { SAMPLES_MAX = 32 };
+
 struct bench {
     struct directory *directory;
     struct policy *policy;
@@ -81,6 +83,9 @@ struct bench {
     int64_t wall_ms;
     struct event events[EVENTS_MAX];
     size_t n_events;
+    struct detect_sample samples[SAMPLES_MAX];
+    size_t n_samples;
+    bool samples_stand; /* none is taken */
 };
 
 static const struct siphash_key bench_key = {1, 2};
@@ -137,6 +142,16 @@ static inline enum err bench_certificate(void *ctx, void *transport, struct buf 
     (void)ctx;
     (void)transport;
     return buf_append(ret, slice_text("a certificate"), SIZE_MAX);
+}
+
+static inline bool bench_sample(void *ctx, const struct detect_sample *s)
+{
+    struct bench *b = ((struct driver_ctx *)ctx)->b;
+    if (b->samples_stand) {
+        return false;
+    }
+    b->samples[b->n_samples++ % SAMPLES_MAX] = *s;
+    return true;
 }
 
 static inline void bench_event(void *ctx, const struct event *e)
@@ -247,7 +262,8 @@ static inline void bench_workers(struct bench *b)
                                             .read = bench_read,
                                             .renew = bench_renew,
                                             .certificate = bench_certificate,
-                                            .event = bench_event}};
+                                            .event = bench_event,
+                                            .sample = bench_sample}};
         must(worker_new(&s, b->now_ms, b->wall_ms, &b->workers[i]));
     }
 }

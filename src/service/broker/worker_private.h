@@ -240,6 +240,9 @@ struct worker {
     uint64_t reading_bytes;             /* and what they bring */
     struct numbers numbers;             /* of OSCORE, of those whose home this is */
     struct list handed, enrolled;       /* struct handed, enrolment; until a door takes it */
+    struct list scraped;                /* struct scrape; the same */
+    struct list usages;                 /* of accounts that have something to tell, */
+    uint64_t usage_at_ms;               /* at this time */
     struct desk desk;                   /* commands for devices whose home is here */
     struct roster roster;               /* the resource directory */
     struct lane_pace pace;              /* of renewals */

@@ -40,7 +40,9 @@ enum err answer_cut(const struct association *a, const struct coap_answer *whole
     uint8_t options[sizeof(ret->options)];
     struct coap_block block;
     ret->answer = *whole;
-    if (whole->code != COAP_CONTENT || (!is_wanted && whole->payload.n <= talk_whole_max(a))) {
+    bool is_value = whole->code == COAP_CONTENT ||
+                    (whole->code == COAP_CHANGED && whole->payload.n > 0); /* SPEC: RFC7959 3.3 */
+    if (!is_value || (!is_wanted && whole->payload.n <= talk_whole_max(a))) {
         return OK;
     }
     TRY(coap_block_cut(whole->payload, fit(a, want), &block, &ret->answer.payload));
@@ -213,4 +215,12 @@ void value_valid(const struct coap_door *d, const struct msg *m, const uint8_t e
 {
     ret->answer = (struct coap_answer){.code = COAP_VALID};
     write_version(d, m, etag, UINT16_MAX, ret);
+}
+
+void value_part(const struct coap_door *d, const struct msg *m, const uint8_t etag[ETAG_BYTES],
+                uint16_t format, struct slice part, struct value *ret)
+{
+    ret->answer = (struct coap_answer){.code = COAP_CONTENT};
+    write_version(d, m, etag, format, ret);
+    ret->answer.payload = part;
 }

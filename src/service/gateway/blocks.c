@@ -1,13 +1,22 @@
 /* Values that need more than one message: requests in blocks until they are whole, and the rest of
  * what was notified. SPEC: RFC7959. */
 #include "base/mem.h"
+#include "engine/senml.h"
+#include "service/broker/enrolment.h"
 #include "service/gateway/door_private.h"
 
 /* ---- requests ---- */
 
+/* Does it change the value by a part, or ask for one? */
+static bool is_etch(const struct request *rq)
+{
+    uint8_t code = rq->m->code;
+    return code == COAP_FETCH || code == COAP_PATCH || code == COAP_IPATCH;
+}
+
 static bool takes_payload(const struct request *rq)
 {
-    return rq->m->code == COAP_PUT || rq->m->code == COAP_POST;
+    return rq->m->code == COAP_PUT || rq->m->code == COAP_POST || is_etch(rq);
 }
 
 static struct coap_block_part part_of(const struct request *rq)
@@ -24,7 +33,10 @@ static struct coap_block_part part_of(const struct request *rq)
         .payload = rq->m->payload,
         .block = rq->asker.block1,
         .is_bert = rq->asker.is_bert,
-        .body_max = enrol_takes_body(rq) ? l->registration_bytes : value_max,
+        .body_max = est_takes_body(rq)     ? ENROLMENT_CSR_MAX
+                    : enrol_takes_body(rq) ? l->registration_bytes
+                    : is_etch(rq)          ? SENML_ETCH_BYTES_MAX
+                                           : value_max,
     };
 }
 
@@ -39,13 +51,26 @@ static bool is_allowed(const struct request *rq, const struct coap_block_part *p
     uint64_t bytes = coap_block_offset(part->block) + part->payload.n;
     uint8_t qos = rq->m->type == COAP_CON ? 1 : 0;
     enum err err;
-    enum passage_retain wish = worker_retain_wish(d->setup.worker, a->account, rq->path.text,
-                                                  rq->m->code == COAP_PUT, d->now_ms);
+    if (est_takes_body(rq)) {
+        bool may = est_admits(rq);
+        if (!may) {
+            coap_bodies_forget(&d->bodies, part);
+        }
+        return may;
+    }
+    bool retains = rq->m->code != COAP_POST;
+    enum passage_retain wish =
+        worker_retain_wish(d->setup.worker, a->account, rq->path.text, retains, d->now_ms);
     if (coap_options_find_uint(rq->m->options, COAP_OPTION_SIZE1, &said) && said > bytes) {
         bytes = said;
     }
     if (enrol_takes_body(rq)) {
         err = passage_resource(a->account, rq->path.text, METHOD_POST, &why);
+    } else if (is_etch(rq)) { /* its bytes are none of the value's */
+        err = passage_subscribe(a->account, NULL, rq->path.text, false, &why);
+        if (err == OK && rq->m->code != COAP_FETCH) {
+            err = passage_will(a->account, rq->path.text, qos, wish, 0, &why);
+        }
     } else {
         err = passage_will(a->account, rq->path.text, qos, wish, (size_t)bytes, &why);
     }
@@ -54,6 +79,15 @@ static bool is_allowed(const struct request *rq, const struct coap_block_part *p
         request_refuse_by_passage(rq, err, &why, 0);
     }
     return err == OK;
+}
+
+/* Which setting it was that a body was over; fixed ones have no name. */
+static enum limit_name bound_of(const struct request *rq)
+{
+    if (enrol_takes_body(rq)) {
+        return LIMIT_registration_bytes;
+    }
+    return est_takes_body(rq) || is_etch(rq) ? LIMIT_none : LIMIT_packet_bytes;
 }
 
 static void refuse_part(const struct request *rq, enum err err, const struct coap_block_part *part)
@@ -67,9 +101,12 @@ static void refuse_part(const struct request *rq, enum err err, const struct coa
                        "not the next block; begin anew", why);
         break;
     case ERR_TOO_LARGE:
+        count_limit(rq->asker.a->door->setup.counters, bound_of(rq));
         request_refuse_size(rq, (uint32_t)part->body_max,
-                            "the value is over packet_bytes, links over registration_bytes; let it "
-                            "send less, or raise that");
+                            is_etch(rq) ? "its fetch or patch pack is too large"
+                                        : "the value is over packet_bytes, links over "
+                                          "registration_bytes, a certificate request over 8 KiB; "
+                                          "let it send less, or raise that");
         break;
     case ERR_QUOTA:
         request_refuse_rate(rq, EVENT_quota, WAIT_MS,
@@ -112,7 +149,8 @@ static bool read_blocks(struct request *rq)
     }
     if (one == OK && !takes_payload(rq)) {
         /* SPEC: RFC7959 2.1: critical, and without meaning here */
-        request_refuse(rq, EVENT_protocol_error, COAP_BAD_OPTION, "Block1 is for PUT and POST",
+        request_refuse(rq, EVENT_protocol_error, COAP_BAD_OPTION,
+                       "Block1 is for methods with a payload",
                        "Block1 came with a method that takes no payload");
         return false;
     }
@@ -127,7 +165,8 @@ bool blocks_take(struct request *rq, struct coap_message *whole, struct buf *kep
     if (!read_blocks(rq)) {
         return false;
     }
-    if (!rq->asker.has_block1 || (rq->path.kind != DOOR_PATH_TOPIC && !enrol_takes_body(rq))) {
+    bool takes = rq->path.kind == DOOR_PATH_TOPIC || enrol_takes_body(rq) || est_takes_body(rq);
+    if (!rq->asker.has_block1 || !takes) {
         return true; /* elsewhere nothing is written: the refusal needs no body */
     }
     struct coap_block_part part = part_of(rq);

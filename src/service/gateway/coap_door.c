@@ -49,6 +49,7 @@ MUST_USE enum err coap_door_new(const struct coap_door_setup *setup, uint64_t no
     blocks.owner_bytes = 2 * (uint64_t)setup->limits->packet_bytes;
     coap_bodies_init(&d->bodies, &blocks, &setup->key);
     list_init(&d->passing);
+    list_init(&d->wishes);
     d->coap.understood |=
         COAP_OPTION_BIT(COAP_OPTION_IF_MATCH) | COAP_OPTION_BIT(COAP_OPTION_IF_NONE_MATCH);
     d->echo_key = (struct siphash_key){random_u64(&setup->random), random_u64(&setup->random)};
@@ -99,7 +100,9 @@ struct coap_door *coap_door_free(struct coap_door *d)
     proxy_done(d);
     multicast_done(d);
     coap_bodies_done(&d->bodies);
+    est_done(d);
     (void)lookups_drop(d);
+    (void)fetches_drop(d);
     oscore_done(d);
     homes_done(d);
     map_done(&d->associations);
@@ -379,6 +382,7 @@ void coap_door_turn(struct coap_door *d, uint64_t now_ms, int64_t wall_ms)
     take_messages(d);
     errands_turn(d);
     enrol_turn(d);
+    est_turn(d);
     shed_release(d);
     poison_turn(d);
     if (d->dtls != NULL) {
@@ -404,5 +408,6 @@ uint64_t coap_door_deadline(const struct coap_door *d)
     uint64_t strangers = d->dtls != NULL ? dtls_deadline(d->dtls) : wheel_deadline(&d->callers);
     uint64_t others = least(proxy_deadline(d), spoof_deadline(&d->spoof));
     others = least(others, multicast_deadline(d));
+    others = least(others, est_deadline(d));
     return least(least(blocks, others), least(strangers, wheel_deadline(&d->wheel)));
 }

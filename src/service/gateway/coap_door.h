@@ -56,6 +56,11 @@ struct coap_door_setup {
     /* One plain datagram leaves to another CoAP server, from a socket that is for that alone; as
      * transmit. NULL: this door can be no proxy. */
     void (*ask)(void *ctx, const struct net_peer *to, struct slice datagram);
+    /* Takes a wish for a certificate, also on an error; the answer comes by worker_next_enrolled of
+     * entrance->index. ERR_AGAIN: too many wait. NULL: nobody decides. */
+    enum err (*enrol)(void *ctx, struct enrolment *e);
+    /* Append the DER of the certificate that the client of this stream's transport has shown. */
+    enum err (*certificate)(void *ctx, void *transport, struct buf *ret);
 };
 
 /* coap_door_new - errors of setup->open, ERR_NOMEM. */

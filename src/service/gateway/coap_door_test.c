@@ -190,7 +190,7 @@ static const struct refusal refusals[] = {
      EVENT_quota},
     {"broken UTF-8", "desk", DENY(COAP_CON, COAP_PUT, "/mq/%FF"), COAP_BAD_OPTION, EVENT_utf8},
     {"a NUL", "desk", DENY(COAP_CON, COAP_PUT, "/mq/a%00"), COAP_BAD_OPTION, EVENT_utf8},
-    {"an unknown method", "desk", DENY(COAP_CON, COAP_FETCH, "/mq/a"), COAP_METHOD_NOT_ALLOWED,
+    {"an unknown method", "desk", DENY(COAP_CON, COAP_IPATCH + 1, "/mq/a"), COAP_METHOD_NOT_ALLOWED,
      EVENT_protocol_error},
     {"a list that is put", "desk", DENY(COAP_CON, COAP_PUT, "/.well-known/core"),
      COAP_METHOD_NOT_ALLOWED, EVENT_protocol_error},

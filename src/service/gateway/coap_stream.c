@@ -104,6 +104,7 @@ static void report_end(const struct coap_stream *s)
         break;
     case COAP_CHANNEL_TOO_LARGE:
         count_add(&counts->refused_limit, 1);
+        count_limit(counts, LIMIT_packet_bytes);
         report(s, EVENT_quota, why,
                " (packet_bytes): the connection was aborted. Let it send larger values in blocks, "
                "or raise packet_bytes");

@@ -1,4 +1,5 @@
 /* /.well-known/core: what this principal may use, as links. SPEC: RFC6690, RFC7252 7.2. */
+#include "service/enrol/est.h"
 #include "service/gateway/door_private.h"
 #include "wire/coap/link.h"
 
@@ -123,6 +124,39 @@ static void add_directory(struct listing *list)
     }
 }
 
+/* Last, where they cost others no room: who looks for them says so (rt=ace.est*). What it
+ * would be refused is not listed for it. SPEC: RFC9148 4.1 */
+static void add_est(struct listing *list)
+{
+    const struct est_short *s;
+    size_t at = 0;
+    while ((s = est_short_next(&at)) != NULL) {
+        char href[16];
+        struct coap_link link = {.rt = slice_text(s->rt), .n_ct = 1};
+        (void)snprintf(href, sizeof(href), "/est/%s", s->name);
+        link.href = slice_text(href);
+        switch (s->operation) {
+        case EST_CSRATTRS:
+            link.ct[0] = COAP_FORMAT_CSRATTRS;
+            break;
+        case EST_SERVERKEYGEN:
+            link.ct[0] = COAP_FORMAT_MULTIPART;
+            break;
+        case EST_CACERTS:
+        case EST_SIMPLEENROLL:
+        case EST_SIMPLEREENROLL:
+            link.ct[0] = COAP_FORMAT_PKCS7_CERTS;
+            link.ct[link.n_ct++] = COAP_FORMAT_PKIX_CERT;
+            break;
+        case EST_OPERATIONS:
+            break;
+        }
+        if (est_offers(list->a, s)) {
+            add(list, &link);
+        }
+    }
+}
+
 static bool read_query(const struct request *rq, struct listing *list)
 {
     struct coap_options it = coap_options_from(rq->m->options);
@@ -165,7 +199,8 @@ void discovery_serve(const struct request *rq)
         request_refuse(rq, EVENT_revoked, COAP_FORBIDDEN, "not granted",
                        "the principal is not active any more");
     } else if (!bucket_take(&a->reads, 1, a->door->now_ms)) {
-        struct decision why = {.rule = "it reads faster than replay_rate of its role"};
+        struct decision why = {.limit = LIMIT_replay_rate,
+                               .rule = "it reads faster than replay_rate of its role"};
         request_refuse_by_passage(rq, ERR_QUOTA, &why,
                                   bucket_wait_ms(&a->reads, 1, a->door->now_ms));
     } else if (rq->asker.has_accept && rq->asker.accept != COAP_FORMAT_LINK) {
@@ -175,9 +210,12 @@ void discovery_serve(const struct request *rq)
                        "the query is no filter of links");
     } else {
         add(&list, &self);
-        add_directory(&list);
-        grants_each(a->account->grants, on_exact_grant, &list);
-        grants_each(a->account->grants, on_wide_grant, &list);
+        if (!a->account->principal->is_late) { /* nothing of it is open to it */
+            add_directory(&list);
+            grants_each(a->account->grants, on_exact_grant, &list);
+            grants_each(a->account->grants, on_wide_grant, &list);
+        }
+        add_est(&list);
         answer_list(rq, &list);
     }
 }

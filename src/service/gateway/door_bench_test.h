@@ -667,7 +667,7 @@ static inline void mqtt_open(struct fortress *f, const char *name)
 static inline void mqtt_publish(struct fortress *f, const char *topic, const char *payload,
                                 bool retain, const char *content_type)
 {
-    uint8_t bytes[2048];
+    uint8_t bytes[6144];
     struct wr w = wr_into(bytes, sizeof(bytes));
     struct mqtt_publish p = {.topic = slice_text(topic),
                              .payload = slice_text(payload),

@@ -20,6 +20,7 @@ enum {
     PASSING_MAX = 64,    /* large messages that are not retained, kept to be fetched in blocks */
     PASSING_MS = 120000, /* ... for so long */
     LOOKUPS_KEPT = 8,
+    FETCHES_KEPT = 64,
     BODY_MARGIN = 512 /* of limits.packet_bytes: what a PUBLISH has beside topic and payload */
 };
 
@@ -51,6 +52,7 @@ struct association {
     struct away *away;               /* oscore_homes.c's; NULL: this worker hears it */
     uint32_t announced_at_s;
     uint16_t n_tickets, n_watches;
+    uint16_t out_max;  /* bytes of a message to it in one datagram; 0: of any that we send */
     bool is_announced; /* the desk knows where it is */
     bool is_quiet;     /* it did not acknowledge the last command: it is asked when it is heard */
     bool has_published, has_proxied, is_gone;
@@ -146,6 +148,13 @@ struct kept_lookup {
     struct buf text;
 };
 
+/* The pack of a FETCH whose answer goes in blocks: clients ask for the rest without it. */
+struct kept_fetch {
+    uint64_t association, question; /* who asked what, as a hash */
+    uint64_t until_ms;
+    struct buf pack;
+};
+
 struct coap_door {
     struct coap_door_setup setup;
     struct coap_limits coap;
@@ -183,9 +192,12 @@ struct coap_door {
     struct multicast *multicast;              /* multicast.c's; NULL: nothing was heard */
     struct coap_counters shown;               /* what of counts the worker's counters have */
     struct kept_lookup lookups[LOOKUPS_KEPT]; /* lookup.c's */
+    struct kept_fetch fetches[FETCHES_KEPT];  /* etch.c's */
     struct list streams, dirty_streams;
     struct wheel callers; /* the deadlines of streams that have not logged in */
     uint64_t next_stream;
+    struct list wishes; /* for certificates, oldest first; est_sign.c's */
+    size_t n_wishes;
 };
 
 /* coap_door.c */
@@ -195,14 +207,19 @@ void door_leave(struct coap_door *d);
 /* association_serve - what an endpoint has said leaves, and its timer is set anew. */
 void association_serve(struct association *a);
 
-/* association.c: who is there, from the handshake to the end */
-struct dtls_handler door_dtls_handler(struct coap_door *d, const struct entrance *entrance);
-/* association_begin - its principal was found; is_late: it may only renew. Gives nothing when it
- * comes too often or at the wrong door: ERR_DENIED, which has been reported; or without memory. */
-MUST_USE enum err association_begin(struct coap_door *d, const struct dtls_info *info,
-                                    struct coap_stream *stream, const struct directory_entry *entry,
-                                    const struct credential *credential, bool is_late,
-                                    const char *words, struct association **ret);
+/* stranger.c: who comes; ctx is the door */
+/* stranger_find_psk, stranger_failed, stranger_foreign - as dtls_handler has them. */
+enum err stranger_find_psk(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n,
+                           uint64_t *ret_credential);
+void stranger_failed(void *ctx, const struct net_peer *peer, enum dtls_failure why,
+                     struct slice psk_identity, const struct tls_refusal *how);
+void stranger_foreign(void *ctx, const struct net_peer *peer, struct slice datagram);
+/* stranger_who_is - whose handshake was this? Errors have been reported. *ret_is_late as
+ * association_who. */
+MUST_USE enum err stranger_who_is(struct coap_door *d, const struct dtls_info *info,
+                                  struct digest *ret_cert_id,
+                                  const struct directory_entry **ret_entry,
+                                  const struct credential **ret_credential, bool *ret_is_late);
 /* association_who - whose certificate is this? ERR_DENIED: revoked by a list; else errors of
  * directory_login_x509 and late_look. They have been reported. *ret_is_late: its time is over, and
  * it may renew. */
@@ -210,6 +227,15 @@ MUST_USE enum err association_who(struct coap_door *d, const struct net_peer *pe
                                   const struct late_claim *claim,
                                   const struct directory_entry **ret_entry,
                                   const struct credential **ret_credential, bool *ret_is_late);
+
+/* association.c: from there to the end */
+struct dtls_handler door_dtls_handler(struct coap_door *d, const struct entrance *entrance);
+/* association_begin - its principal was found; is_late: it may only renew. Gives nothing when it
+ * comes too often or at the wrong door: ERR_DENIED, which has been reported; or without memory. */
+MUST_USE enum err association_begin(struct coap_door *d, const struct dtls_info *info,
+                                    struct coap_stream *stream, const struct directory_entry *entry,
+                                    const struct credential *credential, bool is_late,
+                                    const char *words, struct association **ret);
 /* association_refuse_unknown - a request with an option that only a proxy might carry on, and it is
  * for no other server: it is answered, and ev is no request any more. */
 void association_refuse_unknown(struct association *a, struct coap_event *ev);
@@ -375,6 +401,10 @@ struct content {
  * becoming 2.01 for what is new. said NULL: what the request says of its payload. */
 void request_publish(const struct request *rq, bool retain, struct slice payload,
                      const struct content *said, uint8_t code);
+/* request_reads - may it read the topic, once more and now? false: it was refused. */
+bool request_reads(const struct request *rq, bool is_free);
+/* asker_has - does it say that it has what this ETag names? */
+bool asker_has(const struct asker *asker, const uint8_t etag[ETAG_BYTES]);
 /* topic_read - answers with the retained message of the topic. observes: the exchange has been
  * accepted as an observation, and a topic without one is answered with the empty value. Gives the
  * code that was sent. */
@@ -387,6 +417,20 @@ void ticket_committed(struct ticket *t);
 
 /* patch.c: PATCH and iPATCH of a topic */
 void patch_serve(const struct request *rq);
+/* patch_find - the value that is patched, NULL: there is none; false: it was refused. */
+bool patch_find(const struct request *rq, const struct msg **ret);
+
+/* etch.c: FETCH of a topic, and patch packs. SPEC: RFC8790 */
+#define ETCH_FORMATS "senml-etch+json (320) or +cbor (322)"
+struct etch_form; /* how packs are written */
+/* etch_find - NULL: packs do not come in this Content-Format. */
+const struct etch_form *etch_find(uint32_t format);
+/* etch_patch - what may be done, and its conditions, were looked at. */
+void etch_patch(const struct request *rq, const struct etch_form *form);
+/* etch_fetch - of a topic, with its refusals. */
+void etch_fetch(const struct request *rq);
+/* fetches_drop - packs that are kept, because memory is short or the door ends. Gives how many. */
+size_t fetches_drop(struct coap_door *d);
 
 /* answer.c: how answers look */
 /* answer_send - gives the code that was sent; 0: none, No-Response or the exchange has ended. */
@@ -409,6 +453,9 @@ void value_of(const struct coap_door *d, const struct msg *m, const uint8_t *eta
  * RFC7252 5.9.1.3 */
 void value_valid(const struct coap_door *d, const struct msg *m, const uint8_t etag[ETAG_BYTES],
                  struct value *ret);
+/* value_part - a part of m that was selected from it, in this Content-Format. */
+void value_part(const struct coap_door *d, const struct msg *m, const uint8_t etag[ETAG_BYTES],
+                uint16_t format, struct slice part, struct value *ret);
 /* value_format - the Content-Format of a message; UINT16_MAX: not known. */
 uint16_t value_format(const struct msg *m);
 /* value_props - what MQTT 5 subscribers are told of a payload in this format. */
@@ -421,9 +468,9 @@ struct cut {
     struct coap_answer answer; /* borrows from here and from the whole */
     uint8_t options[96];
 };
-/* answer_cut - the block of a 2.05 that `want` names. is_wanted: the peer has asked by blocks;
- * without that, what the association takes in one message stays whole. ERR_NOT_FOUND: it begins
- * behind the end. */
+/* answer_cut - the block of a 2.05, or of what a 2.04 gives, that `want` names. is_wanted: the peer
+ * has asked by blocks; without that, what the association takes in one message stays whole.
+ * ERR_NOT_FOUND: it begins behind the end. */
 MUST_USE enum err answer_cut(const struct association *a, const struct coap_answer *whole,
                              struct coap_block want, bool is_wanted, struct cut *ret);
 
@@ -515,8 +562,26 @@ uint64_t multicast_deadline(const struct coap_door *d);
 /* discovery.c */
 void discovery_serve(const struct request *rq);
 
-/* est_resources.c */
+/* est_resources.c: EST */
+struct est_short;
 void est_serve(const struct request *rq);
+/* est_offers - may it ask for that at all? */
+bool est_offers(const struct association *a, const struct est_short *what);
+/* est_takes_body - may its payload come in blocks? est_admits - may more of it come, by what is
+ * known before it is whole? False: it was refused. */
+bool est_takes_body(const struct request *rq);
+bool est_admits(const struct request *rq);
+
+/* est_sign.c: certificates that are asked for */
+/* est_sign - a whole request that est_admits. est_sign_rest - a further block of its answer. */
+void est_sign(const struct request *rq, const struct est_short *what);
+void est_sign_rest(const struct request *rq, const struct est_short *what);
+/* est_turn - what was decided is said; who waited too long is told so. */
+void est_turn(struct coap_door *d);
+uint64_t est_deadline(const struct coap_door *d);
+/* est_shed - drops answers that are kept to be fetched, because memory is short. Gives how many. */
+size_t est_shed(struct coap_door *d);
+void est_done(struct coap_door *d);
 
 static inline struct slice watch_topic(const struct watch *w)
 {

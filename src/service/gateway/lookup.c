@@ -440,6 +440,7 @@ static void serve(const struct request *rq, struct lookup *l)
         return;
     }
     if (!bucket_take(&a->reads, 1, a->door->now_ms)) {
+        count_limit(a->door->setup.counters, LIMIT_replay_rate);
         request_refuse_rate(rq, EVENT_rate, bucket_wait_ms(&a->reads, 1, a->door->now_ms),
                             "it reads faster than replay_rate of its role");
         return;

@@ -1,5 +1,6 @@
-/* PATCH and iPATCH of a topic: a merge patch on the retained value. It is a GET and a PUT in one
- * turn, with the permissions of both, and nothing between them. SPEC: RFC8132 3, RFC7396. */
+/* PATCH and iPATCH of a topic: a merge patch, or a patch pack (etch.c), on the retained value. It
+ * is a GET and a PUT in one turn, with the permissions of both, and nothing between them. SPEC:
+ * RFC8132 3, RFC7396. */
 #include "base/buf.h"
 #include "service/gateway/door_private.h"
 #include "wire/json/merge_patch.h"
@@ -22,6 +23,7 @@ static bool is_allowed(const struct request *rq)
         return false;
     }
     if (!bucket_take(&a->reads, 1, d->now_ms)) {
+        count_limit(d->setup.counters, LIMIT_replay_rate);
         request_refuse_rate(rq, EVENT_rate, bucket_wait_ms(&a->reads, 1, d->now_ms),
                             "it reads faster than replay_rate of its role");
         return false;
@@ -30,16 +32,8 @@ static bool is_allowed(const struct request *rq)
 }
 
 /* SPEC: RFC8132 3.4 */
-static bool is_patch(const struct request *rq)
+static bool is_merge_patch(const struct request *rq)
 {
-    uint32_t format = UINT16_MAX;
-    if (!coap_options_find_uint(rq->m->options, COAP_OPTION_CONTENT_FORMAT, &format) ||
-        format != COAP_FORMAT_MERGE_PATCH) {
-        request_refuse(rq, EVENT_protocol_error, COAP_UNSUPPORTED_FORMAT,
-                       "a patch is application/merge-patch+json (52)",
-                       "its patch is not application/merge-patch+json (52)");
-        return false;
-    }
     enum err err = merge_patch_check(rq->m->payload);
     switch ((unsigned)err) {
     case OK:
@@ -69,8 +63,7 @@ static bool may_be_json(const struct msg *m)
     return format == COAP_FORMAT_JSON || format == COAP_FORMAT_TEXT || format == UINT16_MAX;
 }
 
-/* The value that is patched, empty when there is none. */
-static bool find_target(const struct request *rq, struct slice *ret)
+bool patch_find(const struct request *rq, const struct msg **ret)
 {
     struct association *a = rq->asker.a;
     struct coap_door *d = a->door;
@@ -80,6 +73,17 @@ static bool find_target(const struct request *rq, struct slice *ret)
         /* It would be overwritten by a part of itself. */
         request_refuse(rq, EVENT_acl_deny, COAP_FORBIDDEN, "not granted",
                        "the value is of another segment, which it does not hear");
+        return false;
+    }
+    *ret = m;
+    return true;
+}
+
+/* The value that is patched, empty when there is none. */
+static bool find_target(const struct request *rq, struct slice *ret)
+{
+    const struct msg *m = NULL;
+    if (!patch_find(rq, &m)) {
         return false;
     }
     if (m != NULL && m->payload.n > MERGE_TARGET_BYTES_MAX) {
@@ -98,13 +102,13 @@ static bool find_target(const struct request *rq, struct slice *ret)
     return true;
 }
 
-void patch_serve(const struct request *rq)
+static void merge(const struct request *rq)
 {
     static const struct content json = {COAP_FORMAT_JSON, true};
     AUTO(buf_done) struct buf merged = {0};
     struct slice target = {0};
     uint8_t *room = NULL;
-    if (!is_allowed(rq) || !request_is_met(rq) || !is_patch(rq) || !find_target(rq, &target)) {
+    if (!is_merge_patch(rq) || !find_target(rq, &target)) {
         return;
     }
     size_t most = target.n + rq->m->payload.n + 1;
@@ -119,4 +123,22 @@ void patch_serve(const struct request *rq)
         return;
     }
     request_publish(rq, true, wr_slice(&w), &json, COAP_CHANGED);
+}
+
+void patch_serve(const struct request *rq)
+{
+    uint32_t format = UINT16_MAX;
+    if (!is_allowed(rq) || !request_is_met(rq)) {
+        return;
+    }
+    (void)coap_options_find_uint(rq->m->options, COAP_OPTION_CONTENT_FORMAT, &format);
+    if (format == COAP_FORMAT_MERGE_PATCH) {
+        merge(rq);
+    } else if (etch_find(format) != NULL) {
+        etch_patch(rq, etch_find(format));
+    } else {
+        request_refuse(rq, EVENT_protocol_error, COAP_UNSUPPORTED_FORMAT,
+                       "a patch is merge-patch+json (52), " ETCH_FORMATS,
+                       "its patch is not application/merge-patch+json (52), " ETCH_FORMATS);
+    }
 }

@@ -20,7 +20,8 @@ struct row {
 static const struct row rows[] = {
     {"unknown method", "4008mmmm" TOPIC, COAP_METHOD_NOT_ALLOWED, 0, EVENT_protocol_error, "4.05"},
     {"the last method", "401fmmmm" TOPIC, COAP_METHOD_NOT_ALLOWED, 0, EVENT_protocol_error, "4.05"},
-    {"FETCH", "4005mmmm" TOPIC "ff31", COAP_METHOD_NOT_ALLOWED, 0, EVENT_protocol_error, "4.05"},
+    {"FETCH of no pack", "4005mmmm" TOPIC "ff31", COAP_UNSUPPORTED_FORMAT, 0, EVENT_protocol_error,
+     "4.15"},
     {"PATCH", "4006mmmm" TOPIC "ff31", COAP_UNSUPPORTED_FORMAT, 0, EVENT_protocol_error, "4.15"},
     {"iPATCH", "4007mmmm" TOPIC "ff31", COAP_UNSUPPORTED_FORMAT, 0, EVENT_protocol_error, "4.15"},
     {"critical option 9",

@@ -241,6 +241,7 @@ static bool is_granted(const struct request *rq, const struct route *r)
     }
     if (!bucket_take(&a->reads, 1, a->door->now_ms)) {
         count_add(&a->door->setup.counters->proxy_refused, 1);
+        count_limit(a->door->setup.counters, LIMIT_replay_rate);
         request_refuse_rate(rq, EVENT_rate, bucket_wait_ms(&a->reads, 1, a->door->now_ms),
                             "it asks the proxy faster than replay_rate of its role");
         return false;

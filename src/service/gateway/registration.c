@@ -126,6 +126,7 @@ static bool is_in_rate(const struct request *rq)
     if (bucket_take(&a->publishes, 1, now_ms)) {
         return true;
     }
+    count_limit(rq->asker.a->door->setup.counters, LIMIT_publish_rate);
     request_refuse_rate(rq, EVENT_rate, bucket_wait_ms(&a->publishes, 1, now_ms),
                         "it registers faster than publish_rate of its role");
     return false;
@@ -208,6 +209,7 @@ static void refuse_late(const struct asker *asker, enum err err)
         event_reason(&e, "a registration was refused with 5.03: all of them take as much as "
                          "registration_total_bytes allows. Raise it, or let devices register less");
         count_add(&d->setup.counters->refused_quota, 1);
+        count_limit(d->setup.counters, LIMIT_registration_total_bytes);
         door_report(d, &e);
         (void)answer_number(asker, COAP_UNAVAILABLE, "the directory is full", COAP_OPTION_MAX_AGE,
                             d->coap.retry_after_s);
@@ -259,6 +261,7 @@ static bool has_links(const struct request *rq, uint32_t *ret_n)
         return false;
     }
     if (links.n > l->registration_bytes) {
+        count_limit(rq->asker.a->door->setup.counters, LIMIT_registration_bytes);
         request_refuse_size(rq, l->registration_bytes,
                             "its links are over registration_bytes; let it register less");
         return false;

@@ -68,6 +68,9 @@ void request_refuse_by_passage(const struct request *rq, enum err err, const str
                                uint64_t wait_ms)
 {
     enum { COUNT_WAIT_MS = 59999 }; /* a count that is full does not drain by itself */
+    if (err == ERR_QUOTA || err == ERR_TOO_LARGE) {
+        count_limit(rq->asker.a->door->setup.counters, why->limit);
+    }
     switch ((unsigned)err) {
     case ERR_QUOTA:
         request_refuse_rate(rq, wait_ms > 0 ? EVENT_rate : EVENT_quota,
@@ -79,7 +82,12 @@ void request_refuse_by_passage(const struct request *rq, enum err err, const str
         break;
     default:
         /* Why not is for the operator: the policy's words do not go to the client. */
-        request_refuse(rq, EVENT_acl_deny, COAP_FORBIDDEN, "not granted", why->rule);
+        request_refuse(
+            rq, EVENT_acl_deny, COAP_FORBIDDEN,
+            rq->asker.a->account->principal->is_late
+                ? "the certificate has ended: POST a CSR to /est/sren, nothing else is open"
+                : "not granted",
+            why->rule);
         break;
     }
 }
@@ -357,7 +365,7 @@ static bool is_acceptable(const struct asker *asker, const struct msg *m)
     return format == UINT16_MAX ? asker->accept == COAP_FORMAT_OCTETS : asker->accept == format;
 }
 
-static bool is_known(const struct asker *asker, const uint8_t *etag)
+bool asker_has(const struct asker *asker, const uint8_t etag[ETAG_BYTES])
 {
     for (size_t i = 0; i < asker->n_etags; i++) {
         if (memcmp(etag, asker->etags[i], ETAG_BYTES) == 0) {
@@ -391,7 +399,7 @@ uint8_t topic_read(const struct asker *asker, struct slice topic, bool observes)
     }
     if (m != NULL) {
         value_etag(d, m, etag);
-        if (is_known(asker, etag)) {
+        if (asker_has(asker, etag)) {
             value_valid(d, m, etag, &v);
             return answer_send(asker, &v.answer);
         }
@@ -400,7 +408,7 @@ uint8_t topic_read(const struct asker *asker, struct slice topic, bool observes)
     return answer_send(asker, &v.answer);
 }
 
-static void get(const struct request *rq)
+bool request_reads(const struct request *rq, bool is_free)
 {
     struct association *a = rq->asker.a;
     struct coap_door *d = a->door;
@@ -408,19 +416,25 @@ static void get(const struct request *rq)
     enum err err = passage_subscribe(a->account, NULL, rq->path.text, false, &why);
     if (err != OK) {
         request_refuse_by_passage(rq, err, &why, 0);
-        return;
+        return false;
     }
+    if (!is_free && !bucket_take(&a->reads, 1, d->now_ms)) {
+        count_limit(d->setup.counters, LIMIT_replay_rate);
+        request_refuse_rate(rq, EVENT_rate, bucket_wait_ms(&a->reads, 1, d->now_ms),
+                            "it reads faster than replay_rate of its role");
+        return false;
+    }
+    return request_is_met(rq);
+}
+
+static void get(const struct request *rq)
+{
     /* The rest of what was notified is no wish to observe once more. SPEC: RFC7959 2.6 */
     bool is_rest = rq->asker.has_block2 && rq->asker.block2.number > 0;
     /* Small blocks are no dearer than large ones, or who reads in small ones gets no large value.
      */
     bool is_free = is_rest && coap_block_offset(rq->asker.block2) % COAP_BLOCK_BYTES_MAX != 0;
-    if (!is_free && !bucket_take(&a->reads, 1, d->now_ms)) {
-        request_refuse_rate(rq, EVENT_rate, bucket_wait_ms(&a->reads, 1, d->now_ms),
-                            "it reads faster than replay_rate of its role");
-        return;
-    }
-    if (!request_is_met(rq)) {
+    if (!request_reads(rq, is_free)) {
         return;
     }
     if (rq->observe == COAP_OBSERVE_REGISTER && !is_rest) {
@@ -451,10 +465,13 @@ static void serve_topic(const struct request *rq)
     case COAP_IPATCH:
         patch_serve(rq);
         break;
+    case COAP_FETCH:
+        etch_fetch(rq);
+        break;
     default:
         request_refuse(rq, EVENT_protocol_error, COAP_METHOD_NOT_ALLOWED,
-                       "a topic takes GET, PUT, POST, DELETE, PATCH and iPATCH",
-                       "a topic takes GET, PUT, POST, DELETE, PATCH and iPATCH");
+                       "a topic takes GET, PUT, POST, DELETE, FETCH, PATCH and iPATCH",
+                       "a topic takes GET, PUT, POST, DELETE, FETCH, PATCH and iPATCH");
         break;
     }
 }

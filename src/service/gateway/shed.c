@@ -18,6 +18,8 @@ static void spare(void *ctx)
     blocks_shed(d);
     proxy_shed(d);
     lookups_drop(d);
+    est_shed(d);
+    fetches_drop(d);
     while ((a = map_next(&d->associations, &at)) != NULL) {
         if (consumer_is_slow(bytes_of(a))) {
             count_add(&d->setup.counters->dropped_pressure, talk_shed(a));

@@ -87,7 +87,12 @@ uint64_t talk_deadline(const struct association *a)
 
 size_t talk_whole_max(const struct association *a)
 {
-    return a->stream != NULL ? coap_channel_payload_max(talk_channel(a)) : COAP_BLOCK_BYTES_MAX;
+    enum { BESIDE = 96 }; /* header, token and the options of an answer */
+    if (a->stream != NULL) {
+        return coap_channel_payload_max(talk_channel(a));
+    }
+    bool is_small = a->out_max > 0 && a->out_max < COAP_BLOCK_BYTES_MAX + BESIDE;
+    return is_small ? (size_t)a->out_max - BESIDE : COAP_BLOCK_BYTES_MAX;
 }
 
 uint8_t talk_szx_max(const struct association *a)

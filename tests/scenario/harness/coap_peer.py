@@ -7,13 +7,19 @@ from .coap_message import ACK, CON, EMPTY, RST, Message, path
 
 
 class Peer:
-    """One association of a device, by its pre-shared key. Nothing here checks what it sends."""
+    """One association of a device, by its pre-shared key unless told otherwise. Nothing here checks what it sends."""
 
-    def __init__(self, device, at=None):
-        """at: another port than the listener's, behind which it is."""
+    def __init__(self, device, at=None, **how):
+        """at: another port than the listener's, behind which it is. how: as openssl.Dtls has it."""
         self._mids, self._tokens = itertools.count(1000), itertools.count(1)
         to = device.fortress if at is None else types.SimpleNamespace(ports={'coaps': at})
-        self._dtls = openssl.Dtls(openssl.library(), to, device)
+        self._dtls = openssl.Dtls(openssl.library(), to, device, **how)
+
+    def is_resumed(self):
+        return self._dtls.is_resumed()
+
+    def take_ticket(self):
+        return self._dtls.take_ticket()
 
     def send_bytes(self, data):
         """One datagram."""

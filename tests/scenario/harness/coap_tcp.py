@@ -56,7 +56,10 @@ class Peer:
         return token
 
     def exchange(self, *what, **how):
-        token = self.ask(*what, **how)
+        return self.answer_to(self.ask(*what, **how))
+
+    def answer_to(self, token):
+        """The next message, which answers this request."""
         got = self.receive()
         while got.code == CSM:
             got = self.receive()

@@ -1,15 +1,12 @@
 """A fleet whose certificates have all ended: how it comes back by itself.
 
-Identities are added through the daemon's control socket; the daemon's clock steps behind the end of all of them; then each comes,
+Identities are added as an operator does it, by a list; the daemon's clock steps behind the end of all of them; then each comes,
 is told to wait or is let into the renewal lane, renews (with the key that it has: making keys is not what is looked at), comes
 back by the new certificate and publishes. Nobody helps."""
 import heapq
-import json
 import re
-import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -43,14 +40,10 @@ def network(i):
 class Meter:
     """One identity: its files, its request, what became of it."""
 
-    def __init__(self, fortress, i, bundle):
+    def __init__(self, fortress, i, folder):
         self.name, self.i = f'meter-{i}', i
-        folder = fortress.home / 'meters' / str(i)
-        folder.mkdir(parents=True)
-        for name in ('ca.pem', 'cert.pem', 'key.pem'):
-            (folder / name).write_text(bundle[name])
-        self.device = Device(fortress, self.name, 'meter', folder)
-        self.csr = self._request(bundle['key.pem'])
+        self.device = Device(fortress, self.name, 'meter', folder / self.name)
+        self.csr = self._request((self.device.bundle / 'key.pem').read_text())
         self.n_waits, self.back_at = 0, None
 
     def _request(self, key_pem):
@@ -68,24 +61,11 @@ class Drill:
         self.fortress = Fortress(binary=self.clock.binary, listeners=('mqtts',), policy=None,
                                  settings=[f'renewal_rate={rate}/s', 'preauth_connections=4000', *settings])
         self.fortress.apply(POLICY)
-        with ThreadPoolExecutor(6) as several:  # each waits for the disk and for the workers
-            self.meters = list(several.map(self._make, range(n)))
+        listed, out = self.fortress.home / 'meters.csv', self.fortress.home / 'meters'
+        listed.write_text('name,role\n' + ''.join(f'meter-{i},meter\n' for i in range(n)))
+        self.fortress.cli('device', 'add', '--from', listed, '--credential', 'x509', '--out', out, timeout=60 + n // 20)
+        self.meters = [Meter(self.fortress, i, out) for i in range(n)]
         self.failures, self.n_closed, self.began = [], 0, None
-
-    def _make(self, i):
-        with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(60)
-            s.connect(str(self.fortress.dir / 'run/control.sock'))
-            args = {'name': f'meter-{i}', 'role': 'meter', 'credentials': ['x509'], 'attrs': {}, 'save_dir': '/nowhere'}
-            s.sendall(json.dumps({'verb': 'device.add', 'args': args}).encode() + b'\n')
-            answer = b''
-            while b'"done"' not in answer:
-                more = s.recv(65536)
-                assert more, answer
-                answer += more
-        lines = [json.loads(line) for line in answer.splitlines()]
-        assert lines[-1]['exit'] == 0, lines[-1]
-        return Meter(self.fortress, i, next(line['bundle'] for line in lines if 'bundle' in line))
 
     def end_all(self):
         """In one step, the certificates of all of them are over."""

@@ -246,10 +246,18 @@ class Fortress:
         self.process.send_signal(signal.SIGHUP)
 
     def processes(self):
-        """The daemon's processes: the supervisor first, then its children."""
+        """The daemon's processes: the supervisor, the broker, the signer."""
         main = self.process.pid
-        children = Path(f'/proc/{main}/task/{main}/children').read_text().split()
-        return [main, *map(int, children)]
+        children = [int(pid) for pid in Path(f'/proc/{main}/task/{main}/children').read_text().split()]
+        return [main, *sorted(children, key=lambda pid: b'--signer' in Path(f'/proc/{pid}/cmdline').read_bytes())]
+
+    def signer(self):
+        """The pid of the process that holds the authority's key; None while there is none."""
+        main = self.process.pid
+        for pid in Path(f'/proc/{main}/task/{main}/children').read_text().split():
+            if b'--signer' in Path(f'/proc/{pid}/cmdline').read_bytes():
+                return int(pid)
+        return None
 
     def close(self):
         try:

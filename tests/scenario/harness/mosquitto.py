@@ -72,5 +72,9 @@ class Subscriber:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.wait(10)
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:  # its signal handler takes a lock, which it may hold already: then it waits for itself
+            self.process.kill()
+            self.process.wait(10)
         self._reader.join(10)

@@ -5,7 +5,9 @@ import threading
 
 
 class Nat:
-    def __init__(self, port):
+    def __init__(self, port, seen=None):
+        """seen: where datagrams are noted, as (the server's, bytes)."""
+        self._seen = seen if seen is not None else []
         self._inside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._inside.bind(('127.0.0.1', 0))
         self.port = self._inside.getsockname()[1]
@@ -31,9 +33,12 @@ class Nat:
             try:
                 if self._inside in ready:
                     data, self._client = self._inside.recvfrom(4096)
+                    self._seen.append((False, data))
                     outside.send(data)
                 if outside in ready and self._client:
-                    self._inside.sendto(outside.recv(4096), self._client)
+                    data = outside.recv(4096)
+                    self._seen.append((True, data))
+                    self._inside.sendto(data, self._client)
             except OSError:
                 continue
 

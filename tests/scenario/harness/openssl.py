@@ -26,7 +26,10 @@ def library():
             ('SSL_CTX_set_psk_client_callback', None, [pointer, PSK]),
             ('SSL_CTX_use_certificate_chain_file', number, [pointer, ctypes.c_char_p]),
             ('SSL_CTX_use_PrivateKey_file', number, [pointer, ctypes.c_char_p, number]),
-            ('SSL_CTX_set_verify', None, [pointer, number, pointer]), ('SSL_set_bio', None, [pointer, pointer, pointer]),
+            ('SSL_CTX_set_tlsext_max_fragment_length', number, [pointer, ctypes.c_ubyte]),
+            ('SSL_get1_session', pointer, [pointer]), ('SSL_set_session', number, [pointer, pointer]),
+            ('SSL_session_reused', number, [pointer]), ('SSL_SESSION_free', None, [pointer]),
+            ('SSL_SESSION_has_ticket', number, [pointer]), ('SSL_CTX_set_verify', None, [pointer, number, pointer]), ('SSL_set_bio', None, [pointer, pointer, pointer]),
             ('SSL_set_fd', number, [pointer, number]), ('SSL_connect', number, [pointer]),
             ('SSL_get_error', number, [pointer, number]), ('SSL_write', number, [pointer, ctypes.c_char_p, number]),
             ('SSL_read', number, [pointer, ctypes.c_char_p, number]), ('SSL_key_update', number, [pointer, number]),
@@ -108,11 +111,23 @@ class Tls(_Client):
 
 
 class Dtls(_Client):
-    """A DTLS association with a device's PSK; a datagram for each send."""
+    """A DTLS association with a device's PSK, or its certificate; a datagram for each send.
 
-    def __init__(self, ssl, fortress, device, listener='coaps', timeout=20):
+    fragment: the largest record it wants, 1 to 4 for 512 to 4096 bytes. ticket: of `take_ticket`, to resume by."""
+
+    def __init__(self, ssl, fortress, device, listener='coaps', timeout=20, by_certificate=False, fragment=0, ticket=None):
         super().__init__(ssl, ssl.DTLS_client_method())
-        name, key = device.name.encode(), device.psk.encode()
+        if by_certificate:
+            ssl.SSL_CTX_use_certificate_chain_file(self.context, device.cert.encode())
+            ssl.SSL_CTX_use_PrivateKey_file(self.context, device.key.encode(), SSL_FILETYPE_PEM)
+        else:
+            self._use_psk(device)
+        if fragment:
+            assert ssl.SSL_CTX_set_tlsext_max_fragment_length(self.context, fragment) == 1
+        self._connect(fortress.ports[listener], timeout, ticket)
+
+    def _use_psk(self, device):
+        ssl, name, key = self.ssl, device.name.encode(), device.psk.encode()
 
         def psk(_ssl, _hint, identity, identity_max, out, out_max):
             if len(name) >= identity_max or len(key) > out_max:
@@ -123,12 +138,17 @@ class Dtls(_Client):
         self._psk = PSK(psk)  # libssl keeps no reference
         ssl.SSL_CTX_set_cipher_list(self.context, b'PSK')
         ssl.SSL_CTX_set_psk_client_callback(self.context, self._psk)
+
+    def _connect(self, port, timeout, ticket):
+        ssl = self.ssl
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.connect(('127.0.0.1', fortress.ports[listener]))
+        self.socket.connect(('127.0.0.1', port))
         self.session = ssl.SSL_new(self.context)
+        if ticket is not None:
+            assert ssl.SSL_set_session(self.session, ticket.session) == 1
         bio = ssl.BIO_new_dgram(self.socket.fileno(), 0)
         to = ssl.BIO_ADDR_new()
-        ssl.BIO_ADDR_rawmake(to, socket.AF_INET, socket.inet_aton('127.0.0.1'), 4, socket.htons(fortress.ports[listener]))
+        ssl.BIO_ADDR_rawmake(to, socket.AF_INET, socket.inet_aton('127.0.0.1'), 4, socket.htons(port))
         ssl.BIO_ctrl(bio, DGRAM_SET_CONNECTED, 0, to)
         ssl.BIO_ADDR_free(to)
         self.bio = bio
@@ -144,6 +164,14 @@ class Dtls(_Client):
                 raise Closed
             ssl.SSL_ctrl(self.session, HANDLE_TIMEOUT, 0, None)
 
+    def is_resumed(self):
+        return self.ssl.SSL_session_reused(self.session) == 1
+
+    def take_ticket(self):
+        """What it was given to resume by; None: nothing."""
+        ticket = Ticket(self.ssl, self.ssl.SSL_get1_session(self.session))
+        return ticket if self.ssl.SSL_SESSION_has_ticket(ticket.session) == 1 else None
+
     def shut_down(self):
         """Says that it ends; without it, the server finds out by itself."""
         self.ssl.SSL_shutdown(self.session)
@@ -151,6 +179,14 @@ class Dtls(_Client):
     def wait_at_most(self, seconds):
         """How long `receive` waits."""
         self.ssl.BIO_ctrl(self.bio, SET_RECV_TIMEOUT, 0, struct.pack('@ll', int(seconds), int(seconds % 1 * 1e6)))
+
+
+class Ticket:
+    def __init__(self, ssl, session):
+        self.ssl, self.session = ssl, session
+
+    def __del__(self):
+        self.ssl.SSL_SESSION_free(self.session)
 
 
 def dtls_hello(ssl):

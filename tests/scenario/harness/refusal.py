@@ -1,4 +1,5 @@
 """What every refusal owes: one event of the right category about this peer, and a log line with the safe fix."""
+import datetime
 import re
 
 from harness.fortress import WEAKENING, times
@@ -19,8 +20,9 @@ class Watch:
     def __init__(self, fortress):
         self.fortress = fortress
         self.since = len(fortress.log)
-        # A port is used again sooner or later: what it did before is another story.
+        # A port is used again sooner or later: what it did before is another story, also when repeats are folded into its line later.
         self.before = {_name(event) for event in fortress.events()}
+        self.began = datetime.datetime.now(datetime.timezone.utc).strftime('%Y-%m-%dT%H:%M:%S.%f')[:-3] + 'Z'
 
     def expect(self, category, peer=None, principal=None, fix=None, **fields):
         """Exactly one refusal about this peer (address:port) or principal: of this category, and a log line with it.
@@ -33,7 +35,8 @@ class Watch:
 
         def refusals():
             return [event for event in self.fortress.events()
-                    if event['category'] in REFUSALS and about(event) and _name(event) not in self.before]
+                    if event['category'] in REFUSALS and about(event) and _name(event) not in self.before
+                    and event['time'] >= self.began]
 
         wait_until(f'event {category} about {peer or principal}',
                    lambda: any(event['category'] == category for event in refusals()), 5, pause=0.1)
