@@ -1,4 +1,5 @@
 """m: the audit trail at a receiver elsewhere: nothing is missing there, whatever happens to it, to us and in between."""
+import contextlib
 import json
 import os
 import signal
@@ -192,10 +193,10 @@ def test_rsyslog_has_every_record(make_fortress, rsyslog):
 
 
 class Load:
-    """Refused publishes, each to another topic, until it is ended."""
+    """Publishes that are refused, each to another topic, until it is ended. What one device is refused has its price, so there are some."""
 
-    def __init__(self, device):
-        self.device, self.n, self.is_over = device, 0, threading.Event()
+    def __init__(self, *devices):
+        self.devices, self.n, self.is_over = devices, 0, threading.Event()
         self.thread = threading.Thread(target=self._run)
 
     def __enter__(self):
@@ -207,10 +208,11 @@ class Load:
         self.thread.join()
 
     def _run(self):
-        with paho_client.Paho(self.device) as client:
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(paho_client.Paho(device)) for device in self.devices]
             while not self.is_over.wait(0.05):
-                for _ in range(10):
-                    client.client.publish(f'load/{self.n}', b'x', qos=1)
+                for one in clients * 3:
+                    one.client.publish(f'load/{self.n}', b'x', qos=1)
                     self.n += 1
 
 
@@ -235,9 +237,9 @@ def test_a_receiver_that_stands_still_under_load(make_fortress, rsyslog):
     seconds = int(os.environ.get('SALLYPORT_STANDSTILL', '8'))
     one = exporting(make_fortress, rsyslog, silence='4s')
     one.apply(one.dir / 'policy.yaml')
-    device = one.add()
+    devices = [one.add() for _ in range(8)]
     wait_all(one, rsyslog)
-    with Load(device) as load:
+    with Load(*devices) as load:
         wait_until('records of the load', lambda: any('load/' in str(record) for record in rsyslog.messages), 20)
         before = max(rsyslog.records)
         stood = time.monotonic()
