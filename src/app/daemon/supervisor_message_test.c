@@ -163,7 +163,7 @@ static void test_pair(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip),
-                                       cmocka_unit_test(test_none),
-                                       cmocka_unit_test(test_refuses), cmocka_unit_test(test_pair)};
+                                       cmocka_unit_test(test_none), cmocka_unit_test(test_refuses),
+                                       cmocka_unit_test(test_pair)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
