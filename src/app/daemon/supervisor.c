@@ -308,7 +308,7 @@ static void begin_courier(struct supervisor *s)
 {
     struct part *p = &s->courier;
     if (p->child == 0 && start(s, p) != OK) {
-        p->restart_at_ms = now_ms(s) + part_back_off(p, now_ms(s));
+        (void)part_back_off(p, now_ms(s));
         log_line(LOG_ERROR, "the courier cannot be started: %s", strerror(errno));
     }
 }
@@ -572,6 +572,10 @@ static void end_late(struct supervisor *s)
 static enum err part_turn(struct supervisor *s, struct part *p)
 {
     if (part_deadline(s, p) > now_ms(s)) {
+        return OK;
+    }
+    if (p == &s->courier && p->child == 0) {
+        begin_courier(s); /* without it, we go on */
         return OK;
     }
     if (p->child == 0) {

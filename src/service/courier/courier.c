@@ -156,13 +156,13 @@ static void forget_late_answers(const struct courier_errand *e);
 static void dial(struct courier_errand *e)
 {
     char text[TLS_TEXT_BYTES] = "";
-    const struct slice ask = slice_text(e->sink->to);
     /* Read for each connection: a renewed certificate needs no restart. */
     if (courier_sink_tls(e->disk, e->sink, text, &e->tls) != OK) {
         fail(e, text);
         return;
     }
     forget_late_answers(e);
+    const struct slice ask = slice_of(e->sink->to, strlen(e->sink->to));
     if (send(e->dial_fd, ask.p, ask.n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)ask.n) {
         fail(e, "the supervisor takes no request for a connection");
         return;
