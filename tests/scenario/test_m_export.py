@@ -1,10 +1,17 @@
 """m: the audit trail at a receiver elsewhere: nothing is missing there, whatever happens to it, to us and in between."""
+import contextlib
 import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
 from harness import paho_client
 from harness.fortress import Refused, metrics
+from harness.rsyslog import Rsyslog
 from harness.siem import Receiver, make_certificate, parse_syslog
 from harness.wait import wait_until
 
@@ -154,3 +161,207 @@ def test_check_refuses_what_would_not_verify(make_fortress, siem):
         one.cli('check')
     with pytest.raises(Refused, match='--format is'):
         one.cli('audit', 'export', '--format', 'xml')
+
+
+@pytest.fixture
+def rsyslog(tmp_path):
+    cert, key = make_certificate(tmp_path, 'rsyslog')
+    one = Rsyslog(tmp_path, cert, key).start()
+    yield one
+    one.stop()
+
+
+def test_rsyslog_has_every_record(make_fortress, rsyslog):
+    """Debian's rsyslog over TLS: what its parser found, when it stood still and when it was another."""
+    one = exporting(make_fortress, rsyslog)
+    one.apply(one.dir / 'policy.yaml')
+    device = one.add()
+    make_noise(one, device, 20, 'first')
+    wait_all(one, rsyslog)
+    rsyslog.hold()
+    make_noise(one, device, 20, 'held "]\\')
+    rsyslog.go_on()
+    wait_all(one, rsyslog)
+    rsyslog.stop()
+    make_noise(one, device, 20, 'away')
+    rsyslog.start()
+    wanted = wait_all(one, rsyslog, 40)
+    refused = {event[KEYS.index('target')] for event in wanted if event[KEYS.index('category')] == 'acl_deny'}
+    assert len(refused) == 60
+    assert metrics(one)['sink_lost_total{sink="siem"}'] == 0
+    wait_until('rsyslog confirms', lambda: metrics(one)['sink_taken_total{sink="siem"}'] >= len(wanted), 30)
+
+
+class Load:
+    """Publishes that are refused, each to another topic, until it is ended. What one device is refused has its price, so there are some."""
+
+    def __init__(self, *devices):
+        self.devices, self.n, self.is_over = devices, 0, threading.Event()
+        self.thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over.set()
+        self.thread.join()
+
+    def _run(self):
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(paho_client.Paho(device)) for device in self.devices]
+            while not self.is_over.wait(0.05):
+                for one in clients * 3:
+                    one.client.publish(f'load/{self.n}', b'x', qos=1)
+                    self.n += 1
+
+
+def by_number(one):
+    """{number: leaf} of all that the trail has."""
+    found = (parse_syslog(line) for line in one.cli('audit', 'export', '--format', 'syslog').splitlines())
+    return {int(record['seq']): record['leaf'] for record in found}
+
+
+def wait_in_order(one, receiver, timeout=60):
+    """Each record of the trail is at the receiver, with its leaf; each came first in its turn."""
+    wanted = by_number(one)
+    wait_until(f'{len(wanted)} records in order', lambda: max(receiver.records, default=0) >= max(wanted), timeout, pause=0.3)
+    got = receiver.records
+    assert {seq: got[seq]['leaf'] for seq in wanted} == wanted
+    assert list(got) == list(range(min(got), max(got) + 1))
+    return wanted
+
+
+def test_a_receiver_that_stands_still_under_load(make_fortress, rsyslog):
+    """SALLYPORT_STANDSTILL: for how many seconds; a minute in full."""
+    seconds = int(os.environ.get('SALLYPORT_STANDSTILL', '8'))
+    one = exporting(make_fortress, rsyslog, silence='4s')
+    one.apply(one.dir / 'policy.yaml')
+    devices = [one.add() for _ in range(8)]
+    wait_all(one, rsyslog)
+    with Load(*devices) as load:
+        wait_until('records of the load', lambda: any('load/' in str(record) for record in rsyslog.messages), 20)
+        before = max(rsyslog.records)
+        stood = time.monotonic()
+        rsyslog.hold()
+        one.wait_event('sink', timeout=40, target='siem', severity='alert')
+        assert any(alert['category'] == 'sink' for alert in one.json('alerts'))
+        wait_until('the end of the standstill', lambda: time.monotonic() - stood >= seconds, seconds + 30, pause=0.5)
+        behind = metrics(one)
+        assert behind['sink_lag_seconds{sink="siem"}'] >= 4 and behind['sink_lag_records{sink="siem"}'] > 0
+        n_waiting = max(by_number(one)) - before
+        rsyslog.go_on()
+        one.wait_event('sink', timeout=60, target='siem', severity='notice')
+    wanted = wait_in_order(one, rsyslog)
+    refused = sum('load/' in str(record) for record in rsyslog.records.values())
+    print(f'stood still for {seconds} s: {n_waiting} records waited; {load.n} refusals, {refused} records of them; '
+          f'{len(wanted)} records in order, {len(rsyslog.messages) - len(rsyslog.records)} repetitions')
+    assert refused > 100
+    assert metrics(one)['sink_lost_total{sink="siem"}'] == 0
+    assert not any(alert['category'] == 'sink' and 'confirmed nothing' in alert['reason'] for alert in one.json('alerts'))
+
+
+# ---- the process ----
+
+def peers(pid):
+    """The ports that a process has TCP connections to."""
+    sockets = {os.readlink(entry) for entry in Path(f'/proc/{pid}/fd').iterdir()}
+    rows = [line.split() for line in Path(f'/proc/{pid}/net/tcp').read_text().splitlines()[1:]]
+    return {int(row[2].rpartition(':')[2], 16) for row in rows if f'socket:[{row[9]}]' in sockets and row[3] == '01'}
+
+
+def test_the_courier_is_killed_and_hangs(make_fortress, siem):
+    receiver = siem()
+    one = exporting(make_fortress, receiver)
+    one.apply(one.dir / 'policy.yaml')
+    device = one.add()
+    wait_all(one, receiver)
+    broker, signer = one.processes()[1], one.signer()
+    with Load(device) as load:
+        for how in (signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP):
+            since, n = len(one.log), load.n
+            os.kill(one.courier(), how)
+            if how == signal.SIGSTOP:
+                one.wait_log('the courier gives no sign of life', since, timeout=60)
+            one.wait_log('the courier serves again', since, timeout=60)
+            wait_until('more refusals', lambda: load.n > n + 50, 20)
+    wait_in_order(one, receiver)
+    one.wait_event('crash_recovery', about='the courier')
+    assert (one.processes()[1], one.signer()) == (broker, signer)
+    wait_until('what it takes', lambda: metrics(one)['sink_taken_total{sink="siem"}'] > 50, 20)
+    numbers = metrics(one)
+    assert numbers['sink_lost_total{sink="siem"}'] == 0
+    # and the other way round: the courier outlives the broker, and goes on telling of itself
+    courier, since = one.courier(), len(one.log)
+    os.kill(broker, signal.SIGKILL)
+    one.wait_log('the broker serves again', since, timeout=60)
+    make_noise(one, device, 5, 'behind-it')
+    wait_all(one, receiver)
+    wait_until('numbers', lambda: metrics(one)['sink_taken_total{sink="siem"}'] > 0, 20)
+    assert one.courier() == courier
+
+
+def test_it_is_closed_in(make_fortress, siem):
+    """What it may is proven by sandbox_proof; that it is in force here, and that the broker sends nothing away."""
+    receiver = siem()
+    one = exporting(make_fortress, receiver)
+    receiver.hold()  # the connection stays
+    one.add()
+    wait_until('a connection', lambda: receiver.port in peers(one.courier()), 20)
+    for pid in (one.process.pid, one.processes()[1], one.signer()):
+        assert receiver.port not in peers(pid)
+    status = Path(f'/proc/{one.courier()}/status').read_text()
+    assert 'NoNewPrivs:\t1' in status and 'CapEff:\t0000000000000000' in status
+    if 'seccomp on' in one.wait_log('courier: Landlock'):
+        assert 'Seccomp:\t2' in status
+    names = [os.readlink(entry) for entry in Path(f'/proc/{one.courier()}/fd').iterdir()]
+    assert not [name for name in names if name.endswith('.key') or 'keyring' in name], names
+    receiver.go_on()
+    wait_all(one, receiver)
+    wait_until('a place', lambda: (one.dir / 'courier' / 'siem').exists(), 20)
+
+
+def test_a_reload_gives_it_other_sinks(make_fortress, siem, tmp_path):
+    first, second = siem(), siem('ocsf')
+    one = exporting(make_fortress, first)
+    one.apply(one.dir / 'policy.yaml')
+    device = one.add()
+    wait_all(one, first)
+    config = one.dir / 'sallyport.yaml'
+    text = config.read_text()
+    alone = text[:text.index('\nexport:')]
+
+    def reload(more):
+        since = len(one.log)
+        config.write_text(alone + more)
+        one.reload()
+        return one.wait_log('reloaded', since, timeout=20)
+
+    sink = '{{ name: {}, format: {}, to: "127.0.0.1:{}", ca: {} }}'
+    one_sink = sink.format('siem', 'syslog', first.port, 'siem-ca.pem')
+    two = sink.format('lake', 'ocsf', second.port, 'lake-ca.pem')
+    # a file that is not there: nothing changes
+    assert 'not reloaded' in reload(f'\nexport: [ {one_sink}, {two} ]\n')
+    make_noise(one, device, 3, 'refused-reload')
+    wait_all(one, first)
+    (one.dir / 'lake-ca.pem').write_bytes(second.cert.read_bytes())
+    reload(f'\nexport: [ {one_sink}, {two} ]\n')
+    wait_all(one, second)
+    make_noise(one, device, 3, 'both')
+    wait_all(one, first)
+    wait_all(one, second)
+    # another receiver, and a new file in the place of the old one
+    third = siem('ocsf')
+    (tmp_path / 'new.pem').write_bytes(third.cert.read_bytes())
+    reload(f'\nexport: [ {one_sink}, {sink.format("lake", "ocsf", third.port, "lake-ca.pem")} ]\n')
+    one.wait_event('sink', timeout=20, target='lake', severity='warning')
+    os.replace(tmp_path / 'new.pem', one.dir / 'lake-ca.pem')
+    make_noise(one, device, 3, 'new-file')
+    wait_until('what came since', lambda: any('new-file/2' in str(record) for record in list(third.records.values())), 40)
+    # none: no process, and its numbers have gone
+    reload('\n')
+    wait_until('no courier', lambda: one.courier() is None, 20)
+    assert not [name for name in metrics(one) if name.startswith('sink_')]
+    make_noise(one, device, 3, 'nobody')
+    reload(f'\nexport: [ {one_sink} ]\n')
+    wait_all(one, first)

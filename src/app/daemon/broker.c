@@ -11,9 +11,12 @@
 #include "security/crypto/prepare.h"
 #include "security/password/password.h"
 #include "service/admin/admin.h"
-#include "service/courier/courier.h"
+#include "service/courier/courier_view.h"
 
-enum { DRAIN_MS = 8000 /* the supervisor waits 10 s */ };
+enum {
+    DRAIN_MS = 8000,   /* the supervisor waits 10 s */
+    BAD_MS = 60 * 1000 /* between two words about one thing that says nonsense */
+};
 
 struct house {
     struct loop_source link; /* first: the supervisor's socket */
@@ -22,7 +25,10 @@ struct house {
     struct loop *loop;
     struct audit *audit;
     struct admin *admin;
-    struct courier *courier; /* NULL: nothing is exported */
+    struct loop_source courier_link; /* its process, which tells of the sinks */
+    struct courier_view *courier;
+    struct config_export exported; /* as the view has it */
+    uint64_t bad_at_ms;            /* then its nonsense may be told of again */
     struct admin_listener listeners[BOOT_LISTENERS_MAX];
     struct metrics *metrics;
     struct reload reload;
@@ -104,7 +110,7 @@ static void report_denials(struct house *h)
 static void report_sinks(struct house *h)
 {
     struct courier_report r;
-    while (h->courier != NULL && courier_take(h->courier, &r)) {
+    while (courier_view_take(h->courier, &r)) {
         struct event e = courier_event(&r);
         if (r.news == COURIER_SILENT) {
             admin_hold(h->admin, r.sink->state, &e);
@@ -115,6 +121,15 @@ static void report_sinks(struct house *h)
         }
         admin_event(h->admin, &e);
     }
+}
+
+static void set_sinks(struct house *h, const struct config_export *c)
+{
+    for (size_t i = 0; i < courier_view_count(h->courier); i++) {
+        admin_release(h->admin, courier_view_sink(h->courier, i)->state);
+    }
+    h->exported = *c;
+    courier_view_set(h->courier, c->sinks, c->n);
 }
 
 /* ---- life ---- */
@@ -210,28 +225,37 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
     return admin_attach(h->admin, h->boot->control_fd);
 }
 
+/* Not more than once in a while, however much of it comes. */
+static void report_bad(struct house *h)
+{
+    uint64_t now_ms = mono_ms(h);
+    uint64_t n = now_ms >= h->bad_at_ms ? courier_view_bad(h->courier) : 0;
+    if (n > 0) {
+        struct event e = event_make(EVENT_exposure);
+        e.severity = SEVERITY_ALERT;
+        e.count = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+        event_reason(&e, "the courier's process says what it never says, or more than it should: "
+                         "somebody may have taken it over. Restart the server and keep the audit "
+                         "trail");
+        admin_event(h->admin, &e);
+        h->bad_at_ms = now_ms + BAD_MS;
+    }
+}
+
+static void courier_ready(struct loop_source *s, uint32_t events)
+{
+    struct house *h = (struct house *)(void *)((char *)s - offsetof(struct house, courier_link));
+    (void)events;
+    courier_view_receive(h->courier);
+}
+
 static enum err open_courier(struct house *h)
 {
-    const struct config_export *c = &h->parts.config.sinks;
-    int fds[COURIER_SINKS_MAX];
-    if (c->n == 0 || c->n != h->boot->n_sinks) {
-        return OK; /* the file changed since the supervisor read it: its sinks need a restart */
-    }
-    for (size_t i = 0; i < c->n; i++) {
-        fds[i] = h->boot->first_sink_fd + (int)i;
-    }
-    struct courier_setup s = {.disk = h->parts.disk,
-                              .clock = h->parts.clock,
-                              .root = keyring_root(h->parts.vault.keyring),
-                              .host = h->parts.config.n_hosts > 0 ? h->parts.config.hosts[0] : "-",
-                              .sinks = c->sinks,
-                              .dial_fds = fds,
-                              .n = c->n,
-                              .ctx = h,
-                              .notify = notify};
-    TRY(courier_open(&s, &h->courier));
+    h->courier_link = (struct loop_source){.fd = h->boot->courier_fd, .ready = courier_ready};
+    TRY(courier_view_new(h->boot->courier_fd, &h->parts.clock, &h->courier));
     admin_set_courier(h->admin, h->courier);
-    return OK;
+    set_sinks(h, &h->parts.config.sinks);
+    return loop_add(h->loop, &h->courier_link, EPOLLIN);
 }
 
 static void say(const struct house *h, enum message_type type, const char *text)
@@ -293,13 +317,23 @@ static bool is_over(const struct house *h, uint64_t now_ms)
     return h->is_stopping && (broker_is_drained(h->parts.broker) || now_ms >= h->stop_at_ms);
 }
 
+static void take_reloaded_sinks(struct house *h)
+{
+    const struct config_export *now = &h->parts.serving->config.sinks;
+    if (!config_export_equal(&h->exported, now)) {
+        set_sinks(h, now);
+    }
+}
+
 static enum err turns(struct house *h)
 {
     for (;;) {
         uint64_t next = admin_tick(h->admin);
         report_denials(h);
         report_sinks(h);
+        report_bad(h);
         if (reload_tick(&h->reload)) {
+            take_reloaded_sinks(h);
             say(h, MESSAGE_RELOADED, h->reload.refused);
         }
         uint64_t now_ms = mono_ms(h);
@@ -339,7 +373,7 @@ static void house_close(struct house *h)
         (void)admin_tick(h->admin);
     }
     h->admin = admin_free(h->admin);
-    h->courier = courier_free(h->courier);
+    h->courier = courier_view_free(h->courier);
     h->audit = audit_free(h->audit);
     assembly_close(&h->parts);
     h->loop = loop_free(h->loop);

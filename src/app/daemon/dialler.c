@@ -18,6 +18,7 @@ enum err dialler_open(const struct config_export *c, struct dialler *d,
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
             return ERR_IO;
         }
+        memcpy(d->asked[i], c->sinks[i].to, sizeof d->asked[i]);
         d->fds[d->n++] = pair[0];
         ret_theirs[i] = pair[1];
     }
@@ -64,11 +65,13 @@ static void give(int fd, int socket)
 
 void dialler_answer(const struct dialler *d, size_t i)
 {
-    uint8_t asked[16];
-    if (recv(d->fds[i], asked, sizeof asked, MSG_DONTWAIT) <= 0) {
+    uint8_t asked[COURIER_TO_BYTES];
+    ssize_t n = recv(d->fds[i], asked, sizeof asked, MSG_DONTWAIT);
+    if (n <= 0) {
         return;
     }
-    int fd = connect_to(&d->to[i]);
+    bool is_ours = slice_equal(slice_of(asked, (size_t)n), slice_text(d->asked[i]));
+    int fd = is_ours ? connect_to(&d->to[i]) : -1;
     give(d->fds[i], fd);
     if (fd >= 0) {
         close(fd);

@@ -48,6 +48,7 @@ static void encode_boot(struct wr *w, const struct boot *b)
     if (b->n_sinks > 0) {
         wr_u32(w, (uint32_t)b->first_sink_fd);
     }
+    wr_u32(w, (uint32_t)b->courier_fd);
 }
 
 enum err message_encode(const struct message *m, void *dst, size_t cap, size_t *ret_n)
@@ -72,6 +73,7 @@ enum err message_encode(const struct message *m, void *dst, size_t cap, size_t *
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:
     case MESSAGE_READY:
+    case MESSAGE_ALIVE:
         break;
     }
     return wr_done(&w, ret_n);
@@ -85,6 +87,16 @@ static int read_fd(struct rd *r)
         return -1;
     }
     return (int)v;
+}
+
+static int read_fd_or_none(struct rd *r)
+{
+    struct rd ahead = *r;
+    if (rd_u32(&ahead) == 0 && rd_ok(&ahead)) {
+        *r = ahead;
+        return 0;
+    }
+    return read_fd(r);
 }
 
 static uint32_t read_number(struct rd *r, uint32_t least, uint32_t most)
@@ -133,8 +145,8 @@ static void decode_boot(struct rd *r, struct boot *b)
     if (b->key_source >= KEY_SOURCE_COUNT) {
         rd_fail(r, ERR_MALFORMED);
     }
-    b->control_fd = read_fd(r);
-    b->authority_fd = read_fd(r);
+    b->control_fd = read_fd_or_none(r);
+    b->authority_fd = read_fd_or_none(r);
     b->signs_per_second = read_number(r, 0, UINT32_MAX);
     b->signs_burst = read_number(r, 0, UINT32_MAX);
     b->signs_per_name = read_number(r, 0, UINT32_MAX);
@@ -164,6 +176,7 @@ static void decode_boot(struct rd *r, struct boot *b)
     if (b->n_sinks > 0) {
         b->first_sink_fd = read_fd(r);
     }
+    b->courier_fd = read_fd_or_none(r);
 }
 
 static void read_event(struct rd *r, struct message *m)
@@ -197,6 +210,7 @@ enum err message_decode(struct slice bytes, struct message *ret)
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:
     case MESSAGE_READY:
+    case MESSAGE_ALIVE:
         break;
     default:
         rd_fail(&r, ERR_MALFORMED);

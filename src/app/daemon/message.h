@@ -2,10 +2,10 @@
  * message - what the supervisor and the parts say to each other: small typed messages over a
  * SOCK_SEQPACKET pair, one datagram each, decoded by the cursors.
  *
- *   supervisor -> broker   BOOT (first, once), STOP, RELOAD, EVENT (of the signer)
+ *   supervisor -> broker   BOOT (first, once), STOP, RELOAD, EVENT (of the others)
  *   broker -> supervisor   STARTING, READY, RELOADED, FAILED
- *   supervisor -> signer   BOOT (first, once), STOP
- *   signer -> supervisor   READY, FAILED, EVENT
+ *   supervisor -> signer   BOOT (first, once), STOP; the same to the courier
+ *   signer -> supervisor   READY, FAILED, EVENT; the courier too, and ALIVE
  *
  * Each gets its descriptors by inheritance through exec: the pair is LINK_FD, and BOOT says
  * which of those from BOOT_FIRST_FD up is what.
@@ -35,7 +35,8 @@ enum message_type {
     MESSAGE_RELOADED, /* text: empty, or why the old configuration stays */
     MESSAGE_FAILED,   /* text: why the broker cannot start; it will exit, do not restart */
     MESSAGE_STARTING, /* text: what it is still busy with before READY; it does not hang */
-    MESSAGE_EVENT     /* category, severity, name; text: the reason */
+    MESSAGE_EVENT,    /* category, severity, name; text: the reason */
+    MESSAGE_ALIVE     /* each second: every thread of it turns */
 };
 
 /* How the broker before this one ended. */
@@ -62,8 +63,9 @@ struct boot {
     int key_fd;          /* the master key, at offset 0, read-only */
     int spare_key_fd;    /* tried when that one does not open the keyring */
     unsigned key_source; /* KEY_SOURCE_*: who may read it, can it be rotated */
-    int control_fd;      /* listening unix socket */
-    int authority_fd;    /* its end of the pair between broker and signer */
+    /* of these two 0: it has none */
+    int control_fd;   /* listening unix socket */
+    int authority_fd; /* its end of the pair between broker and signer */
     /* of the signer: certificates in a second, at once, and of one name in a minute */
     unsigned signs_per_second, signs_burst, signs_per_name;
     unsigned workers;
@@ -73,6 +75,7 @@ struct boot {
     char dir[BOOT_TEXT_BYTES]; /* path of DIR, for messages to people only */
     struct boot_listener listeners[BOOT_LISTENERS_MAX];
     size_t n_listeners;
+    int courier_fd;   /* its end of the pair between broker and courier; 0: none */
     unsigned n_sinks; /* of `export`: so many descriptors to ask for connections by (dialler.h) */
     int first_sink_fd;
 };

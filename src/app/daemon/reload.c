@@ -110,10 +110,6 @@ void reload_merge(const struct config *start, const struct config *served, const
 {
     *ret = *now;
     compare_process(start, now, rest);
-    if (!config_export_equal(&start->sinks, &now->sinks)) {
-        add_rest(rest, "export"); /* its connections are opened by who started us */
-        ret->sinks = start->sinks;
-    }
     if (!config_has_proxy(start) && config_has_proxy(now)) {
         add_rest(rest, "proxy (is new)"); /* its sockets are opened at the start */
         ret->proxy = start->proxy;
@@ -167,6 +163,8 @@ static void read_config(struct reload *r, struct found *f)
     struct config now;
     const struct config *served = &r->parts->serving->config;
     enum err err = config_load(r->boot->dir_fd, r->boot->dir, &machine, &complaint, &now);
+    err = err == OK ? config_check_export(r->boot->dir_fd, r->boot->dir, &now.sinks, &complaint)
+                    : err;
     if (err == OK) {
         reload_merge(&r->parts->config, served, &now, &f->config, &r->rest);
         return;

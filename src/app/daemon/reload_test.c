@@ -66,7 +66,7 @@ static const struct merge_case cases[] = {
      "[10.0.0.0/8] }\n" COAPS,
      ""},
     {"a sink", START "export: [ { name: siem, format: ocsf, to: \"192.0.2.7:1\", ca: ca.pem } ]\n",
-     "export"},
+     ""},
     {"a proxy", START "proxy: { targets: [ { to: 10.0.0.1 } ] }\n", "proxy (is new)"},
     {"memory, budgets, updates of keys",
      START "limits: { memory_bytes: 64MiB, connect_per_second: 7, connect_burst: 9, "

@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <termios.h>
 #include <ucontext.h>
@@ -66,7 +67,30 @@ static uint64_t ll_fs_rights(long abi)
     return (UINT64_C(1) << bits) - 1;
 }
 
-static enum err apply_landlock(int dir_fd, int walk_fd, int *ret_abi)
+static uint64_t ll_rights(const struct sandbox_place *p)
+{
+    const uint64_t change = LL_FS_WRITE_FILE | LL_FS_REMOVE_FILE | LL_FS_MAKE_REG | LL_FS_TRUNCATE;
+    struct stat about;
+    bool is_file = fstat(p->fd, &about) == 0 && S_ISREG(about.st_mode);
+    uint64_t list = is_file ? 0 : LL_FS_READ_DIR;
+    switch (p->use) {
+    case SANDBOX_WALK:
+        return list;
+    case SANDBOX_READ:
+        return list | LL_FS_READ_FILE;
+    case SANDBOX_WRITE:
+        return list | LL_FS_READ_FILE | change;
+    }
+    return 0;
+}
+
+static long ll_add(int rules, const struct sandbox_place *p, uint64_t handled)
+{
+    struct ll_path path = {.allowed = ll_rights(p) & handled, .parent_fd = p->fd};
+    return syscall(SYS_landlock_add_rule, rules, LL_RULE_PATH_BENEATH, &path, 0);
+}
+
+static enum err apply_landlock(const struct sandbox_place *places, size_t n, int *ret_abi)
 {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LL_CREATE_VERSION);
     if (abi < 1) {
@@ -83,19 +107,14 @@ static enum err apply_landlock(int dir_fd, int walk_fd, int *ret_abi)
     if (rules < 0) {
         return ERR_IO;
     }
-    struct ll_path dir = {.allowed = (LL_FS_READ_FILE | LL_FS_WRITE_FILE | LL_FS_READ_DIR |
-                                      LL_FS_REMOVE_FILE | LL_FS_MAKE_REG | LL_FS_TRUNCATE) &
-                                     set.fs,
-                          .parent_fd = dir_fd};
-    struct ll_path walk = {.allowed = LL_FS_READ_DIR & set.fs, .parent_fd = walk_fd};
-    long added = syscall(SYS_landlock_add_rule, rules, LL_RULE_PATH_BENEATH, &dir, 0);
-    if (added == 0 && walk_fd >= 0) {
-        added = syscall(SYS_landlock_add_rule, rules, LL_RULE_PATH_BENEATH, &walk, 0);
+    long done = 0;
+    for (size_t i = 0; done == 0 && i < n; i++) {
+        done = ll_add(rules, &places[i], set.fs);
     }
-    long restricted = added == 0 ? syscall(SYS_landlock_restrict_self, rules, 0) : -1;
+    done = done == 0 ? syscall(SYS_landlock_restrict_self, rules, 0) : -1;
     close(rules);
     *ret_abi = (int)abi;
-    return restricted == 0 ? OK : ERR_IO;
+    return done == 0 ? OK : ERR_IO;
 }
 
 /* ---- seccomp ---- */
@@ -218,9 +237,6 @@ static const int free_calls[] = {
     SCMP_SYS(restart_syscall),
     SCMP_SYS(pipe2),
     /* sockets that exist */
-    SCMP_SYS(accept),
-    SCMP_SYS(accept4),
-    SCMP_SYS(listen),
     SCMP_SYS(shutdown),
     SCMP_SYS(recvfrom),
     SCMP_SYS(recvmsg),
@@ -269,6 +285,9 @@ static const int free_calls[] = {
     SCMP_SYS(uname),
 };
 
+/* Who serves somebody. */
+static const int door_calls[] = {SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(listen)};
+
 struct bound_call {
     int call;
     struct scmp_arg_cmp arg;
@@ -279,7 +298,7 @@ struct bound_call {
 #define WITHOUT(arg, bits)   SCMP_CMP(arg, SCMP_CMP_MASKED_EQ, (bits), 0)
 #define EXACTLY(arg, value)  SCMP_CMP(arg, SCMP_CMP_EQ, (value), 0)
 
-static bool add_calls(scmp_filter_ctx filter)
+static bool add_calls(scmp_filter_ctx filter, bool has_doors)
 {
     const struct bound_call bound[] = {
         {SCMP_SYS(openat), FROM_DESCRIPTOR(0)},
@@ -311,6 +330,9 @@ static bool add_calls(scmp_filter_ctx filter)
     for (size_t i = 0; i < COUNT_OF(free_calls); i++) {
         good = good && seccomp_rule_add(filter, SCMP_ACT_ALLOW, free_calls[i], 0) == 0;
     }
+    for (size_t i = 0; has_doors && i < COUNT_OF(door_calls); i++) {
+        good = good && seccomp_rule_add(filter, SCMP_ACT_ALLOW, door_calls[i], 0) == 0;
+    }
     for (size_t i = 0; i < COUNT_OF(bound); i++) {
         good = good &&
                seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, bound[i].call, 1, &bound[i].arg) == 0;
@@ -319,7 +341,7 @@ static bool add_calls(scmp_filter_ctx filter)
     return good && seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;
 }
 
-static enum err apply_seccomp(void)
+static enum err apply_seccomp(bool has_doors)
 {
     struct sigaction action = {.sa_sigaction = on_refused_call,
                                .sa_flags = SA_SIGINFO | SA_NODEFER | SA_RESTART};
@@ -331,8 +353,8 @@ static enum err apply_seccomp(void)
     if (filter == NULL) {
         return ERR_NOMEM;
     }
-    bool good = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) == 0 && add_calls(filter) &&
-                seccomp_load(filter) == 0;
+    bool good = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) == 0 &&
+                add_calls(filter, has_doors) && seccomp_load(filter) == 0;
     seccomp_release(filter);
     return good ? OK : ERR_IO;
 }
@@ -369,7 +391,8 @@ enum err sandbox_become(unsigned uid, unsigned gid)
     return setresuid((uid_t)-1, 0, (uid_t)-1) == 0 && uid != 0 ? ERR_IO : OK;
 }
 
-static enum err apply(int dir_fd, int walk_fd, struct sandbox_report *ret)
+static enum err apply(const struct sandbox_place *places, size_t n, bool has_doors,
+                      struct sandbox_report *ret)
 {
     struct sandbox_report report = {.seccomp = HAS_SECCOMP != 0};
     struct rlimit no_core = {0, 0};
@@ -378,9 +401,9 @@ static enum err apply(int dir_fd, int walk_fd, struct sandbox_report *ret)
         return ERR_IO;
     }
     TRY(drop_capabilities());
-    TRY(apply_landlock(dir_fd, walk_fd, &report.landlock_abi));
+    TRY(apply_landlock(places, n, &report.landlock_abi));
     if (report.seccomp) {
-        TRY(apply_seccomp());
+        TRY(apply_seccomp(has_doors));
     }
     *ret = report;
     return OK;
@@ -388,10 +411,19 @@ static enum err apply(int dir_fd, int walk_fd, struct sandbox_report *ret)
 
 enum err sandbox_apply(int dir_fd, struct sandbox_report *ret)
 {
-    return apply(dir_fd, -1, ret);
+    const struct sandbox_place all = {.fd = dir_fd, .use = SANDBOX_WRITE};
+    return apply(&all, 1, true, ret);
 }
 
 enum err sandbox_apply_below(int dir_fd, int folder_fd, struct sandbox_report *ret)
 {
-    return apply(folder_fd, dir_fd, ret);
+    const struct sandbox_place places[] = {{.fd = folder_fd, .use = SANDBOX_WRITE},
+                                           {.fd = dir_fd, .use = SANDBOX_WALK}};
+    return apply(places, COUNT_OF(places), true, ret);
+}
+
+enum err sandbox_apply_places(const struct sandbox_place *places, size_t n,
+                              struct sandbox_report *ret)
+{
+    return n <= SANDBOX_PLACES_MAX ? apply(places, n, false, ret) : ERR_LIMIT;
 }

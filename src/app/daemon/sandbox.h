@@ -1,5 +1,5 @@
 /*
- * sandbox - what the broker gives up before it reads a stranger's byte: new privileges, all
+ * sandbox - what a part gives up before it reads a stranger's byte: new privileges, all
  * capabilities, core dumps, ptrace, every path but DIR (Landlock), every call that is not on the
  * list (seccomp): no connect, no socket, no execve.
  *
@@ -28,6 +28,22 @@ MUST_USE enum err sandbox_apply(int dir_fd, struct sandbox_report *ret);
 /* sandbox_apply_below - the same for who needs one folder of a directory: of dir_fd names can be
  * listed and folders walked through, files are opened in folder_fd alone. */
 MUST_USE enum err sandbox_apply_below(int dir_fd, int folder_fd, struct sandbox_report *ret);
+
+/* What somebody needs of the file system: a folder or one file, and how. */
+enum sandbox_use {
+    SANDBOX_WALK, /* of a folder: names are listed, no file in it is opened */
+    SANDBOX_READ, /* ... files in it are read; or this one file */
+    SANDBOX_WRITE /* ... read, written, made, renamed, removed */
+};
+struct sandbox_place {
+    int fd;
+    enum sandbox_use use;
+};
+enum { SANDBOX_PLACES_MAX = 32 };
+/* sandbox_apply_places - the same for who needs these places alone and serves nobody: nothing is
+ * listened at, and no connection accepted. ERR_LIMIT. */
+MUST_USE enum err sandbox_apply_places(const struct sandbox_place *places, size_t n,
+                                       struct sandbox_report *ret);
 
 /* sandbox_become - for root, before exec: empties the bounding and ambient sets and becomes this
  * user and group for good, with no other groups. ERR_IO: do not go on. */

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "app/daemon/sandbox.h"
+#include "base/scope.h"
 
 static int failures;
 
@@ -62,6 +63,7 @@ static void prove_refusals(int dir_fd, int udp, int bound)
     refused(ptrace(PTRACE_TRACEME, 0, NULL, NULL), SYS_ptrace, "ptrace is refused and counted");
     refused(socket(AF_INET, SOCK_STREAM, 0), SYS_socket, "socket is refused and counted");
     refused(connect(udp, address, sizeof to), SYS_connect, "connect is refused and counted");
+    refused(connect(bound, address, sizeof to), SYS_connect, "also of a socket that it was given");
     refused(open("/etc/passwd", O_RDONLY), SYS_openat, "reading /etc/passwd is refused, counted");
     refused(syscall(SYS_open, "/etc/passwd", O_RDONLY), SYS_open, "the old open also");
     refused(sendto(bound, "x", 1, MSG_FASTOPEN, address, sizeof to), SYS_sendto,
@@ -151,6 +153,49 @@ static void prove_below(int dir_fd)
     expect(child > 0 && waitpid(child, &status, 0) == child && status == 0, "all of that");
 }
 
+/* Who sends the trail away: reads one folder, writes another one, reads one file, serves nobody. */
+static void prove_places(int dir_fd, int tcp)
+{
+    pid_t child = fork();
+    int status = 1;
+    if (child == 0) {
+        struct sandbox_report report = {0};
+        const char *const files[] = {"named.pem", "other.pem", "kept/place", "trail/old"};
+        int fds[COUNT_OF(files)];
+        bool made = mkdirat(dir_fd, "kept", 0700) == 0 && mkdirat(dir_fd, "trail", 0700) == 0;
+        for (size_t i = 0; i < COUNT_OF(files); i++) {
+            fds[i] = openat(dir_fd, files[i], O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+            made = made && fds[i] >= 0;
+        }
+        const struct sandbox_place places[] = {
+            {openat(dir_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC), SANDBOX_WALK},
+            {openat(dir_fd, "trail", O_PATH | O_DIRECTORY | O_CLOEXEC), SANDBOX_READ},
+            {openat(dir_fd, "kept", O_PATH | O_DIRECTORY | O_CLOEXEC), SANDBOX_WRITE},
+            {openat(dir_fd, "named.pem", O_PATH | O_CLOEXEC), SANDBOX_READ}};
+        enum err e = sandbox_apply_places(places, COUNT_OF(places), &report);
+        expect(made && e == OK && report.seccomp, "the sandbox for some places applies");
+        expect(openat(dir_fd, "trail/old", O_RDONLY | O_CLOEXEC) >= 0, "a folder is read");
+        expect(openat(dir_fd, "trail/old", O_WRONLY | O_CLOEXEC) == -1 && errno == EACCES &&
+                   openat(dir_fd, "trail/new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) == -1 &&
+                   errno == EACCES && unlinkat(dir_fd, "trail/old", 0) == -1 && errno == EACCES,
+               "and not written");
+        expect(openat(dir_fd, "kept/new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) >= 0 &&
+                   renameat(dir_fd, "kept/new", dir_fd, "kept/place") == 0,
+               "another one is");
+        expect(openat(dir_fd, "named.pem", O_RDONLY | O_CLOEXEC) >= 0, "a file is read");
+        expect(openat(dir_fd, "named.pem", O_WRONLY | O_CLOEXEC) == -1 && errno == EACCES,
+               "and not written either");
+        expect(openat(dir_fd, "other.pem", O_RDONLY | O_CLOEXEC) == -1 && errno == EACCES,
+               "the one beside it is not read");
+        expect(renameat(dir_fd, "kept/place", dir_fd, "trail/place") == -1, "nothing moves over");
+        refused(socket(AF_INET, SOCK_STREAM, 0), SYS_socket, "there is no new socket");
+        refused(listen(tcp, 1), SYS_listen, "and nobody is served");
+        refused(accept4(tcp, NULL, NULL, SOCK_CLOEXEC), SYS_accept4, "nor let in");
+        _exit(failures == 0 ? 0 : 1);
+    }
+    expect(child > 0 && waitpid(child, &status, 0) == child && status == 0, "all of that");
+}
+
 int main(void)
 {
     char place[] = "/tmp/sandbox-proof-XXXXXX";
@@ -167,6 +212,7 @@ int main(void)
         return 1;
     }
     prove_below(dir_fd);
+    prove_places(dir_fd, tcp);
     struct sandbox_report report = {0};
     enum err e = sandbox_apply(dir_fd, &report);
     expect(e == OK && report.seccomp, "the sandbox applies");

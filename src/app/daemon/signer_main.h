@@ -1,5 +1,5 @@
 /*
- * signer_main - the third process: it alone opens the authority's key, and speaks the signer's
+ * signer_main - a process of its own: it alone opens the authority's key, and speaks the signer's
  * messages (service/pki/signer_message.h) with the broker and, over DIR/run/signer.sock, with
  * operators.
  *

@@ -12,8 +12,8 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#include "app/daemon/dialler.h"
 #include "app/daemon/supervisor_part.h"
+#include "app/daemon/supervisor_sinks.h"
 #include "base/clock.h"
 #include "base/event.h"
 #include "base/log.h"
@@ -23,21 +23,21 @@ enum {
     STOP_MS = 9000, /* then the broker is killed, so that a stop takes less than 10 s */
     AGAIN_MS = 1000,
     START_MS = 60000,    /* without READY until then, it hangs */
-    SIGNER_STOP_MS = 500 /* after the broker has drained */
+    SIGNER_STOP_MS = 500 /* after the broker has drained; the courier's, too */
 };
 
 /* One run of `serve`. */
 struct supervisor {
     struct config config;
     struct places_user user;
-    struct part broker, signer;
-    struct dialler dialler;
+    struct part broker, signer, courier;
+    struct sinks sinks;
     char dir[4096];         /* as given: the key is opened anew for each part */
     const char *key_option; /* of the command line, or NULL */
     int exe_fd, signal_fd;
     struct clock clock;
     uint64_t stop_at_ms;
-    bool is_up; /* both have been ready once */
+    bool is_up; /* broker and signer have been ready once */
     bool is_stopping, has_failed;
 };
 
@@ -121,21 +121,6 @@ static enum err open_listeners(struct supervisor *s)
                  l->mqtt_3_1 ? ", takes the old MQTT 3.1" : "", l->from.n > 0 ? ", only from " : "",
                  from);
     }
-    return OK;
-}
-
-static enum err open_sinks(struct supervisor *s)
-{
-    int theirs[COURIER_SINKS_MAX];
-    struct boot *b = &s->broker.boot;
-    TRY(dialler_open(&s->config.sinks, &s->dialler, theirs));
-    for (size_t i = 0; i < s->dialler.n; i++) {
-        int at = part_add_fd(&s->broker, theirs[i]);
-        b->first_sink_fd = i == 0 ? at : b->first_sink_fd;
-        log_line(LOG_NOTICE, "export %s: the audit trail goes to %s", s->config.sinks.sinks[i].name,
-                 s->config.sinks.sinks[i].to);
-    }
-    b->n_sinks = (unsigned)s->dialler.n;
     return OK;
 }
 
@@ -237,7 +222,7 @@ static enum err open_all(struct supervisor *s, const char *dir, const char *key_
     (void)slice_to_text(slice_head(slice_text(dir), sizeof s->broker.boot.dir - 1),
                         s->broker.boot.dir, sizeof s->broker.boot.dir);
     TRY(open_signer(s, dir_fd, &key));
-    TRY(open_sinks(s));
+    TRY(sinks_open(&s->sinks, &s->config.sinks, &s->broker, &s->courier));
     return open_listeners(s);
 }
 
@@ -247,6 +232,12 @@ static enum err start(struct supervisor *s, struct part *p)
 {
     if (p->boot.generation > 0) {
         reopen_key(s, p);
+    }
+    if (p == &s->courier && p->boot.generation > 0) {
+        (void)sinks_renew(&s->sinks, p); /* it reads the same file as we */
+    }
+    if (p == &s->courier && s->sinks.dialler.n == 0) {
+        return OK;
     }
     return part_start(p, s->exe_fd, &s->user, now_ms(s));
 }
@@ -268,10 +259,20 @@ static void tell_type(const struct part *p, enum message_type type)
 
 static void begin_stop(struct supervisor *s);
 
-/* The signer comes second: the broker brings a data directory of a former version up to date. */
+static void begin_courier(struct supervisor *s);
+
+/* The others come second: the broker brings a data directory of a former version up to date. Nobody
+ * waits for the courier. */
 static void on_ready(struct supervisor *s, struct part *p)
 {
     p->is_ready = true;
+    if (p == &s->courier) {
+        p->alive_ms = now_ms(s);
+        if (p->boot.generation > 1) {
+            log_line(LOG_NOTICE, "the courier serves again");
+        }
+        return;
+    }
     if (s->is_up) {
         log_line(LOG_NOTICE, "the %s serves again", p->what);
         (void)sd_notify(0, "READY=1");
@@ -282,6 +283,9 @@ static void on_ready(struct supervisor *s, struct part *p)
         s->has_failed = true;
         begin_stop(s);
     }
+    if (p == &s->broker && !s->is_stopping) {
+        begin_courier(s);
+    }
     if (s->broker.is_ready && s->signer.is_ready) {
         s->is_up = true;
         fputs("ready\n", stderr); /* a line of the contract, without a level */
@@ -289,12 +293,33 @@ static void on_ready(struct supervisor *s, struct part *p)
     }
 }
 
-static void on_event(struct supervisor *s, const struct message *m)
+static void on_event(struct supervisor *s, const struct part *p, const struct message *m)
 {
     if (m->severity >= SEVERITY_ALERT) {
-        log_line(LOG_ERROR, "signer: %s%s%s", m->name, m->name[0] != '\0' ? ": " : "", m->text);
+        log_line(LOG_ERROR, "%s: %s%s%s", p->what, m->name, m->name[0] != '\0' ? ": " : "",
+                 m->text);
     }
     tell(&s->broker, m);
+}
+
+/* ---- the courier ---- */
+
+static void begin_courier(struct supervisor *s)
+{
+    struct part *p = &s->courier;
+    if (p->child == 0 && start(s, p) != OK) {
+        (void)part_back_off(p, now_ms(s));
+        log_line(LOG_ERROR, "the courier cannot be started: %s", strerror(errno));
+    }
+}
+
+/* After a reload: other sinks are another courier's. */
+static void renew_courier(struct supervisor *s)
+{
+    if (!s->is_stopping && sinks_renew(&s->sinks, &s->courier)) {
+        tell_type(&s->courier, MESSAGE_STOP);
+        s->courier.restart_at_ms = now_ms(s);
+    }
 }
 
 static void on_broker_message(struct supervisor *s, const struct message *m)
@@ -306,6 +331,7 @@ static void on_broker_message(struct supervisor *s, const struct message *m)
     case MESSAGE_RELOADED:
         if (m->text[0] == '\0') {
             log_line(LOG_NOTICE, "reloaded");
+            renew_courier(s);
         } else {
             log_line(LOG_ERROR, "not reloaded, what was read before stays: %s", m->text);
         }
@@ -324,29 +350,34 @@ static void on_broker_message(struct supervisor *s, const struct message *m)
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:
     case MESSAGE_EVENT:
+    case MESSAGE_ALIVE:
         log_line(LOG_WARN, "the broker sent a message that is not its to send");
         return;
     }
 }
 
-static void on_signer_message(struct supervisor *s, const struct message *m)
+/* Of the signer or the courier. */
+static void on_other_message(struct supervisor *s, struct part *p, const struct message *m)
 {
     switch (m->type) {
     case MESSAGE_READY:
-        on_ready(s, &s->signer);
+        on_ready(s, p);
         return;
     case MESSAGE_EVENT:
-        on_event(s, m);
+        on_event(s, p, m);
         return;
     case MESSAGE_FAILED:
-        log_line(LOG_ERROR, "the signer: %s", m->text);
+        log_line(LOG_ERROR, "the %s: %s", p->what, m->text);
+        return;
+    case MESSAGE_ALIVE:
+        p->alive_ms = now_ms(s);
         return;
     case MESSAGE_RELOADED:
     case MESSAGE_STARTING:
     case MESSAGE_BOOT:
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:
-        log_line(LOG_WARN, "the signer sent a message that is not its to send");
+        log_line(LOG_WARN, "the %s sent a message that is not its to send", p->what);
         return;
     }
 }
@@ -359,7 +390,7 @@ static void read_link(struct supervisor *s, struct part *p)
         if (e == OK && p == &s->broker) {
             on_broker_message(s, &m);
         } else if (e == OK) {
-            on_signer_message(s, &m);
+            on_other_message(s, p, &m);
         } else {
             if (e != ERR_AGAIN) {
                 close_fd(&p->link_fd); /* its end is reported by SIGCHLD */
@@ -386,6 +417,9 @@ static void begin_stop(struct supervisor *s)
     (void)sd_notify(0, "STOPPING=1");
     log_line(LOG_NOTICE, "stopping");
     tell_type(p, MESSAGE_STOP);
+    if (p == &s->signer) {
+        tell_type(&s->courier, MESSAGE_STOP);
+    }
 }
 
 static const char *how_ended(const struct part *p)
@@ -393,11 +427,13 @@ static const char *how_ended(const struct part *p)
     return p->boot.last == BOOT_LAST_SIGNAL ? "signal" : "exit code";
 }
 
+/* And the courier. */
 static void stop_signer(struct supervisor *s)
 {
     s->is_stopping = true;
     s->stop_at_ms = now_ms(s) + SIGNER_STOP_MS;
     tell_type(&s->signer, MESSAGE_STOP);
+    tell_type(&s->courier, MESSAGE_STOP);
 }
 
 /* It will not serve any more; the other one has nothing to do then. */
@@ -416,13 +452,13 @@ static void restart_later(struct supervisor *s, struct part *p)
     uint64_t wait_ms = part_back_off(p, now_ms(s));
     log_line(LOG_ERROR, "the %s ended unexpectedly (%s %u); it is started again in %llu ms",
              p->what, how_ended(p), p->boot.last_code, (unsigned long long)wait_ms);
-    if (p == &s->signer) {
+    if (p != &s->broker) {
         struct message m = {
             .type = MESSAGE_EVENT, .category = EVENT_crash_recovery, .severity = SEVERITY_WARNING};
-        (void)snprintf(m.text, sizeof m.text,
-                       "the signer ended by %s %u and is started again; nothing that it had "
-                       "answered is lost",
-                       how_ended(p), p->boot.last_code);
+        (void)snprintf(m.text, sizeof m.text, "the %s ended by %s %u and is started again; %s",
+                       p->what, how_ended(p), p->boot.last_code,
+                       p == &s->signer ? "nothing that it had answered is lost"
+                                       : "what no sink has confirmed is sent again");
         tell(&s->broker, &m);
     }
 }
@@ -439,6 +475,14 @@ static void on_end(struct supervisor *s, struct part *p, int status)
         }
         if (p == &s->broker) {
             stop_signer(s);
+        }
+        return;
+    }
+    if (p == &s->courier) {
+        if (status == 0) {
+            p->restart_at_ms = now_ms(s); /* by itself, or told: the files are others */
+        } else {
+            restart_later(s, p);
         }
         return;
     }
@@ -480,6 +524,7 @@ static void on_signal(struct supervisor *s)
         case SIGCHLD:
             reap(s, &s->broker);
             reap(s, &s->signer);
+            reap(s, &s->courier);
             break;
         default:
             break;
@@ -491,26 +536,35 @@ static void on_signal(struct supervisor *s)
 static uint64_t part_deadline(const struct supervisor *s, const struct part *p)
 {
     if (p->child == 0) {
-        return s->is_up ? p->restart_at_ms : UINT64_MAX;
+        bool is_wanted = p != &s->courier || s->sinks.dialler.n > 0;
+        return s->is_up && is_wanted ? p->restart_at_ms : UINT64_MAX;
+    }
+    if (p->alive_ms > 0) {
+        return p->alive_ms + PART_HANG_MS;
     }
     return p->is_ready ? UINT64_MAX : p->started_ms + START_MS;
 }
 
 static uint64_t deadline_of(const struct supervisor *s)
 {
-    uint64_t broker = part_deadline(s, &s->broker), signer = part_deadline(s, &s->signer);
-    if (s->is_stopping) {
-        return s->stop_at_ms;
+    const struct part *parts[] = {&s->broker, &s->signer, &s->courier};
+    uint64_t first = s->is_stopping ? s->stop_at_ms : UINT64_MAX;
+    for (size_t i = 0; !s->is_stopping && i < COUNT_OF(parts); i++) {
+        uint64_t at = part_deadline(s, parts[i]);
+        first = at < first ? at : first;
     }
-    return broker < signer ? broker : signer;
+    return first;
 }
 
 static void end_late(struct supervisor *s)
 {
-    struct part *p = s->broker.child > 0 ? &s->broker : &s->signer;
-    log_line(LOG_WARN, "the %s did not drain in time and is ended", p->what);
-    if (p->child > 0) {
-        kill(p->child, SIGKILL);
+    const struct part *parts[] = {&s->broker, &s->signer, &s->courier};
+    size_t n = s->broker.child > 0 ? 1 : COUNT_OF(parts); /* the others after it */
+    for (size_t i = 0; i < n; i++) {
+        if (parts[i]->child > 0) {
+            log_line(LOG_WARN, "the %s did not drain in time and is ended", parts[i]->what);
+            kill(parts[i]->child, SIGKILL);
+        }
     }
     s->stop_at_ms = UINT64_MAX;
 }
@@ -520,12 +574,19 @@ static enum err part_turn(struct supervisor *s, struct part *p)
     if (part_deadline(s, p) > now_ms(s)) {
         return OK;
     }
+    if (p == &s->courier && p->child == 0) {
+        begin_courier(s); /* without it, we go on */
+        return OK;
+    }
     if (p->child == 0) {
         return start(s, p);
     }
-    log_line(LOG_ERROR, "the %s does not become ready and is ended", p->what);
+    log_line(LOG_ERROR, "the %s %s and is ended", p->what,
+             p->is_ready ? "gives no sign of life" : "does not become ready");
     p->hung = true;
     p->started_ms = now_ms(s);
+    p->alive_ms = 0;
+    p->is_ready = false;
     kill(p->child, SIGKILL);
     return OK;
 }
@@ -537,6 +598,7 @@ static enum err on_deadline(struct supervisor *s)
         return OK;
     }
     TRY(part_turn(s, &s->broker));
+    TRY(part_turn(s, &s->courier));
     return part_turn(s, &s->signer);
 }
 
@@ -551,32 +613,38 @@ static int poll_timeout(uint64_t deadline_ms, uint64_t now)
 
 static bool is_over(const struct supervisor *s)
 {
-    return s->broker.child == 0 && s->signer.child == 0 && (s->is_stopping || s->has_failed);
+    bool is_empty = s->broker.child == 0 && s->signer.child == 0 && s->courier.child == 0;
+    return is_empty && (s->is_stopping || s->has_failed);
 }
 
 static enum err watch(struct supervisor *s)
 {
     TRY(start(s, &s->broker));
     while (!is_over(s)) {
-        struct pollfd polled[3 + COURIER_SINKS_MAX] = {{.fd = s->signal_fd, .events = POLLIN},
-                                                       {.fd = s->broker.link_fd, .events = POLLIN},
-                                                       {.fd = s->signer.link_fd, .events = POLLIN}};
-        for (size_t i = 0; i < s->dialler.n; i++) {
-            polled[3 + i] = (struct pollfd){.fd = s->dialler.fds[i], .events = POLLIN};
+        struct part *parts[] = {&s->broker, &s->signer, &s->courier};
+        struct dialler *d = &s->sinks.dialler;
+        enum { N_PARTS = COUNT_OF(parts), FIRST_SINK = 1 + N_PARTS };
+        struct pollfd polled[FIRST_SINK + COURIER_SINKS_MAX] = {
+            {.fd = s->signal_fd, .events = POLLIN}};
+        for (size_t i = 0; i < N_PARTS; i++) {
+            polled[1 + i] = (struct pollfd){.fd = parts[i]->link_fd, .events = POLLIN};
         }
-        int n = poll(polled, 3 + s->dialler.n, poll_timeout(deadline_of(s), now_ms(s)));
+        for (size_t i = 0; i < d->n; i++) {
+            polled[FIRST_SINK + i] = (struct pollfd){.fd = d->fds[i], .events = POLLIN};
+        }
+        int n = poll(polled, FIRST_SINK + d->n, poll_timeout(deadline_of(s), now_ms(s)));
         if (n < 0 && errno != EINTR) {
             return ERR_IO;
         }
-        if (n > 0 && polled[1].revents != 0) {
-            read_link(s, &s->broker);
+        /* First, because a message may bring other sinks. */
+        for (size_t i = 0; n > 0 && i < d->n; i++) {
+            if (polled[FIRST_SINK + i].revents != 0) {
+                dialler_answer(d, i);
+            }
         }
-        if (n > 0 && polled[2].revents != 0) {
-            read_link(s, &s->signer);
-        }
-        for (size_t i = 0; n > 0 && i < s->dialler.n; i++) {
-            if (polled[3 + i].revents != 0) {
-                dialler_answer(&s->dialler, i);
+        for (size_t i = 0; n > 0 && i < N_PARTS; i++) {
+            if (polled[1 + i].revents != 0) {
+                read_link(s, parts[i]);
             }
         }
         if (n > 0 && polled[0].revents != 0) {
@@ -620,6 +688,7 @@ int supervisor_run(const char *dir, const char *key_option)
         .signal_fd = -1,
         .broker = {.what = "broker", .flag = SUPERVISOR_BROKER_FLAG, .link_fd = -1},
         .signer = {.what = "signer", .flag = SUPERVISOR_SIGNER_FLAG, .link_fd = -1},
+        .courier = {.what = "courier", .flag = SUPERVISOR_COURIER_FLAG, .link_fd = -1},
         .clock = clock_system()};
     enum err e = prepare_process(&s);
     if (e == OK) {
@@ -632,7 +701,8 @@ int supervisor_run(const char *dir, const char *key_option)
     }
     part_done(&s.broker);
     part_done(&s.signer);
-    dialler_close(&s.dialler);
+    part_done(&s.courier);
+    dialler_close(&s.sinks.dialler);
     close_fd(&s.signal_fd);
     close_fd(&s.exe_fd);
     return e == OK && !s.has_failed ? 0 : 1;

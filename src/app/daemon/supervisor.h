@@ -1,7 +1,7 @@
 /*
- * supervisor - `serve`: opens sockets and descriptors, starts the sandboxed broker and the
- * sandboxed signer by fork and exec of the same binary, and keeps each running. Reads no key and no
- * stranger's byte.
+ * supervisor - `serve`: opens sockets and descriptors, starts the sandboxed broker, signer
+ * and (with `export`) courier by fork and exec of the same binary, and keeps each running. Reads no
+ * key and no stranger's byte.
  */
 #ifndef APP_DAEMON_SUPERVISOR_H
 #define APP_DAEMON_SUPERVISOR_H
@@ -15,5 +15,7 @@ int supervisor_run(const char *dir, const char *key_option);
 #define SUPERVISOR_BROKER_FLAG "--broker"
 /* ... a signer. */
 #define SUPERVISOR_SIGNER_FLAG "--signer"
+/* ... a courier. */
+#define SUPERVISOR_COURIER_FLAG "--courier"
 
 #endif

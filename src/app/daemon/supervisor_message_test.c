@@ -32,6 +32,7 @@ static struct message boot_message(void)
                  .dir = "/var/lib/sallyport",
                  .n_sinks = 2,
                  .first_sink_fd = 11,
+                 .courier_fd = 13,
                  .n_listeners = 2,
                  .listeners = {
                      {.name = "mqtts", .listening = true, .port = 8883, .first_fd = 7, .n_fds = 2},
@@ -51,6 +52,7 @@ static void test_round_trip(void **state)
                              {.type = MESSAGE_STOP},
                              {.type = MESSAGE_RELOAD},
                              {.type = MESSAGE_READY},
+                             {.type = MESSAGE_ALIVE},
                              {.type = MESSAGE_RELOADED, .text = ""},
                              {.type = MESSAGE_STARTING, .text = "busy"},
                              {.type = MESSAGE_EVENT,
@@ -72,6 +74,9 @@ static void test_round_trip(void **state)
         assert_int_equal(got.category, sent[i].category);
         assert_int_equal(got.severity, sent[i].severity);
         assert_int_equal(got.boot.authority_fd, sent[i].boot.authority_fd);
+        assert_int_equal(got.boot.courier_fd, sent[i].boot.courier_fd);
+        assert_int_equal(got.boot.n_sinks, sent[i].boot.n_sinks);
+        assert_int_equal(got.boot.first_sink_fd, sent[i].boot.first_sink_fd);
         assert_int_equal(got.boot.signs_burst, sent[i].boot.signs_burst);
         assert_string_equal(got.boot.dir, sent[i].boot.dir);
         assert_int_equal(got.boot.n_listeners, sent[i].boot.n_listeners);
@@ -92,6 +97,23 @@ static void test_round_trip(void **state)
         bytes[n] = 0;
         assert_int_equal(message_decode(slice_of(bytes, n + 1), &got), ERR_TRAILING);
     }
+}
+
+/* A part without a door, an authority or a courier: none is a number of none. */
+static void test_none(void **state)
+{
+    (void)state;
+    struct message m = boot_message(), got;
+    m.boot.control_fd = m.boot.authority_fd = m.boot.courier_fd = 0;
+    uint8_t bytes[MESSAGE_BYTES_MAX];
+    size_t n;
+    assert_int_equal(message_encode(&m, bytes, sizeof bytes, &n), OK);
+    assert_int_equal(message_decode(slice_of(bytes, n), &got), OK);
+    assert_int_equal(got.boot.control_fd, 0);
+    assert_int_equal(got.boot.authority_fd, 0);
+    assert_int_equal(got.boot.courier_fd, 0);
+    bytes[n - 1] = 3; /* the link is nobody's */
+    assert_int_equal(message_decode(slice_of(bytes, n), &got), ERR_MALFORMED);
 }
 
 static void test_refuses(void **state)
@@ -141,6 +163,7 @@ static void test_pair(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip),
-                                       cmocka_unit_test(test_refuses), cmocka_unit_test(test_pair)};
+                                       cmocka_unit_test(test_none), cmocka_unit_test(test_refuses),
+                                       cmocka_unit_test(test_pair)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

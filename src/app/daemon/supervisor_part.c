@@ -100,6 +100,7 @@ MUST_USE enum err part_start(struct part *p, int exe_fd, const struct places_use
     p->started_ms = now_ms;
     p->is_ready = false;
     p->hung = false;
+    p->alive_ms = 0;
     const struct message m = {.type = MESSAGE_BOOT, .boot = p->boot};
     enum err e = message_send(p->link_fd, &m);
     return e == ERR_CLOSED ? OK : e; /* it ended already: SIGCHLD says how */

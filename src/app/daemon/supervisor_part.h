@@ -19,12 +19,14 @@ struct part {
     pid_t child; /* 0: none */
     int link_fd;
     uint64_t started_ms, restart_at_ms, backoff_ms;
+    uint64_t alive_ms; /* of one that says so: when it did last; 0: it never did */
     bool is_ready, hung;
 };
 
 enum {
     PART_BACKOFF_MS = 100, /* before the first restart; doubles */
     PART_BACKOFF_MAX_MS = 10000,
+    PART_HANG_MS = 10000,  /* without a sign of life, of one that gives any */
     PART_STEADY_MS = 60000 /* one that lived so long starts the back-off anew */
 };
 

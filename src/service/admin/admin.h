@@ -134,8 +134,8 @@ struct admin_reload {
  * be put on record; nothing changed. */
 MUST_USE enum err admin_reload(struct admin *a, const struct admin_reload *n, uint64_t *ret_epoch);
 /* admin_set_courier - whose numbers `metrics` shows, too; outlives a. NULL: none. */
-struct courier;
-void admin_set_courier(struct admin *a, const struct courier *c);
+struct courier_view;
+void admin_set_courier(struct admin *a, const struct courier_view *c);
 
 /* admin_set_certificate - the same for another certificate of the server, with the edition that
  * shows it; both as above. */

@@ -58,7 +58,7 @@ struct inquiry {
 
 struct admin {
     struct admin_setup setup;
-    const struct courier *courier;                    /* NULL: nothing is exported */
+    const struct courier_view *courier;               /* NULL: nothing is exported */
     const char *listeners[ADMIN_LISTENERS_MAX];       /* names, for metrics */
     const struct policy *policy;                      /* owned reference */
     const struct trust *trust;                        /* owned reference, or NULL */

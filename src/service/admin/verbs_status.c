@@ -3,7 +3,7 @@
 #include <stdarg.h>
 
 #include "service/admin/admin_private.h"
-#include "service/courier/courier.h"
+#include "service/courier/courier_view.h"
 
 static uint64_t get(const _Atomic uint64_t *c)
 {
@@ -80,7 +80,7 @@ enum err verb_metrics(void *ctx, const struct control_request *r, uint64_t token
     return control_finish(reply, 0, NULL);
 }
 
-void admin_set_courier(struct admin *a, const struct courier *c)
+void admin_set_courier(struct admin *a, const struct courier_view *c)
 {
     a->courier = c;
 }

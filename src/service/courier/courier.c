@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,7 +15,9 @@
 
 enum {
     FILL_BYTES = 48 * 1024, /* of one write */
-    LOOK_MS = 200,          /* between two looks for new records */
+    LOOK_MS = 200,          /* between two looks for new records, where nothing tells of them */
+    TOLD_MS = 1000,         /* and where something does */
+    GATHER_MS = 20,         /* so long records gather before the next look, at least */
     END_MS = 10,            /* between two looks for the end of a connection */
     EDGE_MS = 5000,         /* between two looks at the end of the trail */
     PEM_MAX = 256 * 1024,
@@ -32,7 +35,7 @@ struct courier_errand {
     char host[SHIPMENT_HOST_BYTES];
     pthread_t thread;
     bool is_running;
-    int dial_fd;
+    int dial_fd, watch_fd;
     struct disk *disk;
     struct clock clock;
     struct trail_follow *follow;
@@ -43,9 +46,10 @@ struct courier_errand {
     uint64_t since_ms;  /* the oldest record that waits was seen; 0: none waits */
     uint64_t opened_ms; /* the first record went into this connection; 0: none yet */
     uint64_t edge_at_ms;
+    uint64_t got_ms;    /* new records were read */
     uint64_t seq;       /* of the last record that was read since the start */
     uint64_t n_waiting; /* records behind `taken` that were read */
-    bool has_failed, is_silent, is_at_edge;
+    bool has_failed, is_at_edge;
     bool has_goodbye;                 /* turning: the receiver has said by TLS that it ends */
     char trouble[COURIER_TEXT_BYTES]; /* the last failure */
     struct buf out;
@@ -57,7 +61,7 @@ struct courier_errand {
 
 static void spot_name(const struct courier_errand *e, char dst[64])
 {
-    (void)snprintf(dst, 64, "courier.%s", e->sink->name);
+    (void)snprintf(dst, 64, COURIER_DIR "/%s", e->sink->name);
 }
 
 static void publish(struct courier_errand *e, uint64_t sent, uint64_t taken, uint64_t retries,
@@ -71,6 +75,7 @@ static void publish(struct courier_errand *e, uint64_t sent, uint64_t taken, uin
     b->numbers.lost += lost;
     b->numbers.lag_records = e->n_waiting;
     b->numbers.lag_ms = e->since_ms > 0 ? e->now_ms - e->since_ms : 0;
+    memcpy(b->trouble, e->trouble, sizeof b->trouble);
     (void)pthread_mutex_unlock(&b->lock);
 }
 
@@ -151,14 +156,14 @@ static void forget_late_answers(const struct courier_errand *e);
 static void dial(struct courier_errand *e)
 {
     char text[TLS_TEXT_BYTES] = "";
-    const uint8_t ask = 1;
     /* Read for each connection: a renewed certificate needs no restart. */
     if (courier_sink_tls(e->disk, e->sink, text, &e->tls) != OK) {
         fail(e, text);
         return;
     }
     forget_late_answers(e);
-    if (send(e->dial_fd, &ask, sizeof ask, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof ask) {
+    const struct slice ask = slice_of(e->sink->to, strlen(e->sink->to));
+    if (send(e->dial_fd, ask.p, ask.n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)ask.n) {
         fail(e, "the supervisor takes no request for a connection");
         return;
     }
@@ -190,7 +195,7 @@ static int receive_fd(int from, bool *ret_answered)
     return fd;
 }
 
-/* To a request that was given up, or of the broker before this one. */
+/* To a request that was given up, or of the courier before this one. */
 static void forget_late_answers(const struct courier_errand *e)
 {
     bool answered = true;
@@ -209,7 +214,8 @@ static void take_dialled(struct courier_errand *e)
     if (e->fd >= 0) {
         e->state = CONNECTING;
     } else if (answered) {
-        fail(e, "it cannot be reached: no socket, or no way to its address");
+        fail(e, "it cannot be reached: no socket, no way to its address, or another address than "
+                "that of the last reload");
     }
 }
 
@@ -281,6 +287,9 @@ static enum err fill(struct courier_errand *e)
         }
     }
     e->n_waiting += n;
+    if (n > 0) {
+        e->got_ms = e->now_ms;
+    }
     if (n > 0 && e->since_ms == 0) {
         e->since_ms = e->now_ms;
     }
@@ -345,7 +354,7 @@ static void confirmed(struct courier_errand *e)
         courier_say(e->of, e->index, COURIER_RECOVERED, n, "");
     }
     e->has_failed = false;
-    e->is_silent = false;
+    e->trouble[0] = '\0';
     publish(e, 0, n, 0, 0);
 }
 
@@ -426,13 +435,6 @@ static void watch_time(struct courier_errand *e)
                 : e->state == SHAKING                          ? "the TLS handshake does not end"
                                                                : "it takes nothing any more");
     }
-    uint64_t waited_s = e->since_ms > 0 ? (e->now_ms - e->since_ms) / 1000 : 0;
-    if (!e->is_silent && waited_s >= e->sink->silence_s) {
-        e->is_silent = true;
-        e->has_failed = true;
-        courier_say(e->of, e->index, COURIER_SILENT, waited_s,
-                    e->trouble[0] != '\0' ? e->trouble : "it takes records and confirms none");
-    }
     if (e->now_ms >= e->edge_at_ms) {
         bool is_edge = false;
         e->edge_at_ms = e->now_ms + EDGE_MS;
@@ -457,10 +459,10 @@ static void turn_idle(struct courier_errand *e)
     }
 }
 
-static void wait_for(struct courier_errand *e)
+/* What the connection waits for; none in some states. */
+static struct pollfd socket_of(const struct courier_errand *e)
 {
     struct pollfd p = {.fd = -1, .events = POLLIN};
-    bool may_hurry = false; /* there is more to send than one write took */
     switch (e->state) {
     case IDLE:
         break;
@@ -472,8 +474,6 @@ static void wait_for(struct courier_errand *e)
         p.events = POLLOUT;
         break;
     case OPEN:
-        may_hurry = e->out.n > 0;
-        /* fall through */
     case SHAKING:
     case TURNING:
         if (e->has_goodbye) {
@@ -483,18 +483,69 @@ static void wait_for(struct courier_errand *e)
         p.events = (short)(POLLIN | (stream_is_blocked(e->stream) ? POLLOUT : 0));
         break;
     }
-    int look_ms = e->has_goodbye ? END_MS : LOOK_MS;
-    int n = poll(&p, 1, may_hurry && !stream_is_blocked(e->stream) ? 0 : look_ms);
+    return p;
+}
+
+/* For the next record: it has nothing to do but with that. */
+static bool is_looking(const struct courier_errand *e)
+{
+    return e->out.n == 0 &&
+           (e->state == IDLE || (e->state == OPEN && !stream_is_blocked(e->stream)));
+}
+
+static int until(const struct courier_errand *e, uint64_t at_ms, int most_ms)
+{
+    uint64_t left = at_ms > e->now_ms ? at_ms - e->now_ms : 0;
+    return left < (uint64_t)most_ms ? (int)left : most_ms;
+}
+
+static int wait_ms(const struct courier_errand *e, bool is_told)
+{
+    int look_ms = e->watch_fd >= 0 ? TOLD_MS : LOOK_MS;
+    if (e->state == OPEN && e->out.n > 0 && !stream_is_blocked(e->stream)) {
+        return 0; /* there is more to send than one write took */
+    }
+    if (e->has_goodbye) {
+        return END_MS;
+    }
+    if (e->state == IDLE && e->out.n > 0) {
+        return until(e, e->retry_at_ms, look_ms);
+    }
+    if (is_looking(e) && e->watch_fd >= 0 && !is_told) {
+        return until(e, e->got_ms + GATHER_MS, GATHER_MS);
+    }
+    return e->state == OPEN && e->opened_ms > 0 ? until(e, e->opened_ms + COURIER_TURN_MS, look_ms)
+                                                : look_ms;
+}
+
+/* That the trail grew is all that they say. */
+static void forget_tidings(const struct courier_errand *e)
+{
+    uint8_t tidings[4096];
+    ssize_t n = read(e->watch_fd, tidings, sizeof tidings);
+    (void)n; /* what is left says it again */
+}
+
+static void wait_for(struct courier_errand *e)
+{
+    bool is_told = is_looking(e) && e->now_ms >= e->got_ms + GATHER_MS;
+    struct pollfd p[] = {socket_of(e),
+                         {.fd = e->of->stop_fd, .events = POLLIN},
+                         {.fd = is_told ? e->watch_fd : -1, .events = POLLIN}};
+    int n = poll(p, COUNT_OF(p), wait_ms(e, is_told));
     e->now_ms = e->clock.mono_ms(e->clock.ctx);
     stream_io_now(e->io, e->now_ms);
-    if (n <= 0) {
+    if (n > 0 && p[2].revents != 0) {
+        forget_tidings(e);
+    }
+    if (n <= 0 || p[0].revents == 0) {
         return;
     }
     if (e->state == DIALLING) {
         take_dialled(e);
     } else if (e->state == CONNECTING) {
         take_connected(e);
-    } else if (e->state != IDLE && (p.revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
+    } else if (e->state != IDLE && (p[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
         read_stream(e);
     }
 }
@@ -520,6 +571,7 @@ static void turn(struct courier_errand *e)
     }
     watch_time(e);
     publish(e, 0, 0, 0, 0);
+    atomic_store(&e->of->beats[e->index], e->now_ms);
     wait_for(e);
 }
 
@@ -578,6 +630,7 @@ static enum err errand_start(struct courier *c, const struct courier_setup *s, s
                                  .index = i,
                                  .sink = &c->sinks[i],
                                  .dial_fd = s->dial_fds[i],
+                                 .watch_fd = s->watch_fds[i],
                                  .disk = s->disk,
                                  .clock = s->clock,
                                  .fd = -1};
@@ -585,6 +638,7 @@ static enum err errand_start(struct courier *c, const struct courier_setup *s, s
     TRY(trail_follow_new(s->disk, s->root, &e->follow));
     TRY(stream_io_new(&e->io));
     TRY(read_spot(e));
+    atomic_store(&c->beats[i], s->clock.mono_ms(s->clock.ctx));
     if (pthread_attr_init(&attributes) != 0) {
         return ERR_NOMEM;
     }
@@ -600,9 +654,13 @@ struct courier *courier_free(struct courier *c)
         return NULL;
     }
     atomic_store(&c->is_stopping, true);
+    (void)eventfd_write(c->stop_fd, 1);
     for (size_t i = 0; i < c->n; i++) {
         errand_free(c->errands[i]);
         (void)pthread_mutex_destroy(&c->boards[i].lock);
+    }
+    if (c->stop_fd >= 0) {
+        close(c->stop_fd);
     }
     return mem_free(c);
 }
@@ -610,10 +668,11 @@ struct courier *courier_free(struct courier *c)
 enum err courier_open(const struct courier_setup *s, struct courier **ret)
 {
     struct courier *c = mem_zalloc(sizeof *c);
-    enum err err = OK;
     if (c == NULL) {
         return ERR_NOMEM;
     }
+    c->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    enum err err = c->stop_fd >= 0 ? OK : ERR_IO;
     c->ctx = s->ctx;
     c->notify = s->notify;
     for (size_t i = 0; i < s->n && i < COURIER_SINKS_MAX && err == OK; i++) {
@@ -622,7 +681,6 @@ enum err courier_open(const struct courier_setup *s, struct courier **ret)
             break;
         }
         c->sinks[i] = s->sinks[i];
-        (void)snprintf(c->sinks[i].state, sizeof c->sinks[i].state, "export %s", c->sinks[i].name);
         c->n++;
         err = errand_start(c, s, i);
     }

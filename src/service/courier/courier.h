@@ -1,16 +1,16 @@
 /*
- * courier - takes the records of the audit trail to where it is watched: a thread for each sink,
- * which follows the files of the trail, so that a sink that stands still costs nobody anything and
- * nothing is lost while it does.
+ * courier - takes the records of the audit trail to where it is watched: a thread for each sink, in
+ * a process of its own, which follows the files of the trail, so that a sink that stands still
+ * costs nobody anything and nothing is lost while it does.
  *
  * A sink has taken a record when it says so in a way that nobody else can: after COURIER_TURN_MS or
  * COURIER_TURN_RECORDS the courier ends its side of the connection, and the receiver, having read
  * all, ends its own by TLS's close_notify, and its machine without a reset. Only then the place in
- * the trail is saved (DIR/courier.NAME); whatever else happens, all behind it is sent again. So a
+ * the trail is saved (DIR/courier/NAME); whatever else happens, all behind it is sent again. So a
  * record comes at least once, and its number (or leaf) tells a repetition.
  *
- * A thread opens no socket: it asks the supervisor by one byte on dial_fd, and gets a descriptor
- * that connects to the one address of that sink.
+ * A thread opens no socket: it sends the sink's address to the supervisor over dial_fd, and gets a
+ * descriptor that connects to it, when it is the one that the supervisor has for that sink.
  */
 #ifndef SERVICE_COURIER_COURIER_H
 #define SERVICE_COURIER_COURIER_H
@@ -23,26 +23,29 @@ enum {
     COURIER_SINKS_MAX = 4,
     COURIER_NAME_BYTES = 34,
     COURIER_FILE_BYTES = 64,
+    COURIER_TO_BYTES = 64,
     COURIER_TURN_MS = 2 * 1000,
     COURIER_TURN_RECORDS = 20000,
     COURIER_STALL_MS = 30 * 1000, /* a connection that moves no byte is given up */
     COURIER_DIAL_MS = 10 * 1000,  /* to connect and shake hands */
     COURIER_RETRY_MS = 500,       /* after a failure; doubles */
     COURIER_RETRY_MAX_MS = 15 * 1000,
-    COURIER_SILENCE_S = 60, /* with records waiting: then it is an alert */
+    COURIER_SILENCE_S = 60,     /* with records waiting: then it is an alert */
+    COURIER_HANG_MS = 8 * 1000, /* a thread that turns no more */
     COURIER_TEXT_BYTES = 200
 };
+#define COURIER_DIR "courier" /* the places, a file for each sink */
 
 /* One of `export`, as configured. */
 struct courier_sink {
     char name[COURIER_NAME_BYTES];
     enum shipment_format format;
-    char to[64];                                            /* "192.0.2.7:6514" */
+    char to[COURIER_TO_BYTES];                              /* "192.0.2.7:6514" */
     char host[SHIPMENT_HOST_BYTES];                         /* what its certificate must carry */
     char ca[COURIER_FILE_BYTES];                            /* files of DIR */
     char cert[COURIER_FILE_BYTES], key[COURIER_FILE_BYTES]; /* our own; empty: none */
     uint32_t silence_s;
-    char state[COURIER_NAME_BYTES + 8]; /* of its alert: "export NAME"; set by courier_open */
+    char state[COURIER_NAME_BYTES + 8]; /* of its alert: "export NAME"; set by courier_view_set */
 };
 
 struct tls;
@@ -59,7 +62,8 @@ struct courier_setup {
     struct slice root; /* of the trail, borrowed for the call */
     const char *host;  /* our name in messages; copied */
     const struct courier_sink *sinks;
-    const int *dial_fds; /* one for each; borrowed for life */
+    const int *dial_fds;  /* one for each; borrowed for life */
+    const int *watch_fds; /* inotify on the trail's folder, one for each; -1: it looks often */
     size_t n;
     void *ctx; /* of notify: courier_take has something; called by any of its threads */
     void (*notify)(void *ctx);
@@ -72,7 +76,7 @@ struct courier *courier_free(struct courier *c);
 
 enum courier_news {
     COURIER_FAILED,   /* the first failure after it went well */
-    COURIER_SILENT,   /* records have waited for silence_s */
+    COURIER_SILENT,   /* records have waited for silence_s; found by courier_view.h */
     COURIER_AT_EDGE,  /* the trail is about to forget what it has not taken */
     COURIER_LOST,     /* it has; seq says how many */
     COURIER_RECOVERED /* it has taken all that had waited */
@@ -84,8 +88,8 @@ struct courier_report {
     uint64_t n;
     char text[COURIER_TEXT_BYTES];
 };
-/* courier_take - the next report; false: there is none. Service thread. */
-bool courier_take(struct courier *c, struct courier_report *ret);
+/* courier_take - the next report of a sink; false: there is none. */
+bool courier_take(struct courier *c, size_t i, struct courier_report *ret);
 /* courier_event - a report as an event, with the fix. */
 struct event courier_event(const struct courier_report *r);
 
@@ -99,7 +103,9 @@ struct courier_numbers {
 };
 size_t courier_count(const struct courier *c);
 struct courier_numbers courier_numbers(const struct courier *c, size_t i);
-/* courier_metrics - as Prometheus text, appended. ERR_NOMEM. */
-MUST_USE enum err courier_metrics(const struct courier *c, struct buf *ret);
+/* courier_trouble - the last failure, or empty. */
+void courier_trouble(const struct courier *c, size_t i, char dst[COURIER_TEXT_BYTES]);
+/* courier_is_alive - has every thread turned within COURIER_HANG_MS? */
+bool courier_is_alive(const struct courier *c, uint64_t now_ms);
 
 #endif

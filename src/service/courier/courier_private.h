@@ -1,4 +1,4 @@
-/* courier_private - what a sink's thread shares with the service thread. */
+/* courier_private - what a sink's thread shares with the process's first one. */
 #ifndef SERVICE_COURIER_COURIER_PRIVATE_H
 #define SERVICE_COURIER_COURIER_PRIVATE_H
 
@@ -16,6 +16,7 @@ struct courier_board {
         reports[COURIER_REPORTS_MAX]; /* the oldest first; when full, new ones go */
     size_t n_reports;
     struct courier_numbers numbers;
+    char trouble[COURIER_TEXT_BYTES]; /* the last failure */
 };
 
 struct courier_errand; /* of one sink, courier.c */
@@ -24,7 +25,9 @@ struct courier {
     struct courier_sink sinks[COURIER_SINKS_MAX];
     struct courier_board boards[COURIER_SINKS_MAX];
     struct courier_errand *errands[COURIER_SINKS_MAX];
+    _Atomic uint64_t beats[COURIER_SINKS_MAX]; /* when each thread turned last, in ms */
     size_t n;
+    int stop_fd; /* readable from courier_free on */
     atomic_bool is_stopping;
     void *ctx;
     void (*notify)(void *ctx);

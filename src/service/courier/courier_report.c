@@ -1,4 +1,4 @@
-/* What the sinks' threads have to say: reports as events, and numbers. */
+/* What the sinks' threads have to say: reports, and as events. */
 #include <inttypes.h>
 
 #include "service/courier/courier_private.h"
@@ -17,23 +17,18 @@ void courier_say(struct courier *c, size_t sink, enum courier_news news, uint64_
     c->notify(c->ctx);
 }
 
-bool courier_take(struct courier *c, struct courier_report *ret)
+bool courier_take(struct courier *c, size_t i, struct courier_report *ret)
 {
-    for (size_t i = 0; i < c->n; i++) {
-        struct courier_board *b = &c->boards[i];
-        (void)pthread_mutex_lock(&b->lock);
-        bool has = b->n_reports > 0;
-        if (has) {
-            *ret = b->reports[0];
-            b->n_reports--;
-            memmove(b->reports, b->reports + 1, b->n_reports * sizeof b->reports[0]);
-        }
-        (void)pthread_mutex_unlock(&b->lock);
-        if (has) {
-            return true;
-        }
+    struct courier_board *b = &c->boards[i];
+    (void)pthread_mutex_lock(&b->lock);
+    bool has = b->n_reports > 0;
+    if (has) {
+        *ret = b->reports[0];
+        b->n_reports--;
+        memmove(b->reports, b->reports + 1, b->n_reports * sizeof b->reports[0]);
     }
-    return false;
+    (void)pthread_mutex_unlock(&b->lock);
+    return has;
 }
 
 struct event courier_event(const struct courier_report *r)
@@ -87,42 +82,19 @@ struct courier_numbers courier_numbers(const struct courier *c, size_t i)
     return n;
 }
 
-static enum err put_family(const struct courier *c, const char *name, const char *help,
-                           const char *type, size_t at, struct buf *ret)
+void courier_trouble(const struct courier *c, size_t i, char dst[COURIER_TEXT_BYTES])
 {
-    char line[256];
-    (void)snprintf(line, sizeof line, "# HELP sallyport_sink_%s %s\n# TYPE sallyport_sink_%s %s\n",
-                   name, help, name, type);
-    TRY(buf_append(ret, slice_text(line), SIZE_MAX));
-    for (size_t i = 0; i < c->n; i++) {
-        struct courier_numbers n = courier_numbers(c, i);
-        const uint64_t values[] = {n.sent, n.taken, n.retries, n.lost, n.lag_records, n.lag_ms};
-        char value[40];
-        if (at == COUNT_OF(values) - 1) {
-            (void)snprintf(value, sizeof value, "%" PRIu64 ".%03u", values[at] / 1000,
-                           (unsigned)(values[at] % 1000));
-        } else {
-            (void)snprintf(value, sizeof value, "%" PRIu64, values[at]);
-        }
-        (void)snprintf(line, sizeof line, "sallyport_sink_%s{sink=\"%s\"} %s\n", name,
-                       c->sinks[i].name, value);
-        TRY(buf_append(ret, slice_text(line), SIZE_MAX));
-    }
-    return OK;
+    struct courier_board *b = (struct courier_board *)(uintptr_t)&c->boards[i];
+    (void)pthread_mutex_lock(&b->lock);
+    memcpy(dst, b->trouble, COURIER_TEXT_BYTES);
+    (void)pthread_mutex_unlock(&b->lock);
 }
 
-enum err courier_metrics(const struct courier *c, struct buf *ret)
+bool courier_is_alive(const struct courier *c, uint64_t now_ms)
 {
-    static const struct {
-        const char *name, *help, *type;
-    } families[] = {{"sent_total", "records written to the sink, repetitions included", "counter"},
-                    {"taken_total", "records that the sink confirmed", "counter"},
-                    {"retries_total", "connections to the sink that failed", "counter"},
-                    {"lost_total", "records that were gone before the sink took them", "counter"},
-                    {"lag_records", "records read for the sink and not confirmed", "gauge"},
-                    {"lag_seconds", "how long the oldest of them has waited", "gauge"}};
-    for (size_t i = 0; c != NULL && c->n > 0 && i < COUNT_OF(families); i++) {
-        TRY(put_family(c, families[i].name, families[i].help, families[i].type, i, ret));
+    bool alive = true;
+    for (size_t i = 0; i < c->n; i++) {
+        alive = alive && now_ms < atomic_load(&c->beats[i]) + COURIER_HANG_MS;
     }
-    return OK;
+    return alive;
 }
