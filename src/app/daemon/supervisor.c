@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "app/daemon/dialler.h"
+#include "app/daemon/signer_main.h"
 #include "app/daemon/supervisor_part.h"
 #include "base/clock.h"
 #include "base/event.h"
@@ -22,8 +23,12 @@
 enum {
     STOP_MS = 9000, /* then the broker is killed, so that a stop takes less than 10 s */
     AGAIN_MS = 1000,
-    START_MS = 60000,    /* without READY until then, it hangs */
-    SIGNER_STOP_MS = 500 /* after the broker has drained */
+    START_MS = 60000,     /* without READY until then, it hangs */
+    SIGNER_STOP_MS = 500, /* after the broker has drained */
+    /* Turns of PART_ALIVE_MS without a sign of life: a request of the signer takes milliseconds,
+     * one of the broker's service thread may take long. */
+    SIGNER_SILENT_MAX = 10,
+    BROKER_SILENT_MAX = 20
 };
 
 /* One run of `serve`. */
@@ -32,6 +37,8 @@ struct supervisor {
     struct places_user user;
     struct part broker, signer;
     struct dialler dialler;
+    struct signing_rules rules; /* in force */
+    bool is_reloading;
     char dir[4096];         /* as given: the key is opened anew for each part */
     const char *key_option; /* of the command line, or NULL */
     int exe_fd, signal_fd;
@@ -190,6 +197,7 @@ static enum err open_signer(struct supervisor *s, int dir_fd, const struct place
     p->boot.signs_per_second = settings->signs_per_second;
     p->boot.signs_burst = settings->signs_burst;
     p->boot.signs_per_name = settings->signs_per_name;
+    s->rules = signer_rules_of(settings);
     (void)slice_to_text(slice_text(s->broker.boot.dir), p->boot.dir, sizeof p->boot.dir);
     return p->boot.dir_fd >= 0 && p->boot.key_fd >= 0 && p->boot.spare_key_fd >= 0 ? OK : ERR_IO;
 }
@@ -266,12 +274,51 @@ static void tell_type(const struct part *p, enum message_type type)
     }
 }
 
+static void tell_rules(struct supervisor *s)
+{
+    const struct message m = {.type = MESSAGE_RULES, .rules = s->rules};
+    tell(&s->signer, &m);
+}
+
+/* The broker has found the whole file good; what the signer goes by is not the broker's word. */
+static void renew_rules(struct supervisor *s)
+{
+    struct yaml_complaint complaint;
+    struct config now;
+    struct config_machine machine = config_machine_ask();
+    int dir_fd = s->broker.fds[s->broker.boot.dir_fd - BOOT_FIRST_FD];
+    if (config_load(dir_fd, s->dir, &machine, &complaint, &now) != OK) {
+        log_line(LOG_ERROR, "the signer keeps its limits: %s", complaint.text);
+        return;
+    }
+    s->rules = signer_rules_of(&now.settings);
+    tell_rules(s);
+}
+
+static void on_reloaded(struct supervisor *s, const char *refused)
+{
+    if (refused[0] != '\0') {
+        log_line(LOG_ERROR, "not reloaded, what was read before stays: %s", refused);
+    } else {
+        if (s->is_reloading) {
+            renew_rules(s);
+        }
+        log_line(LOG_NOTICE, "reloaded");
+    }
+    s->is_reloading = false;
+    (void)sd_notify(0, "READY=1");
+}
+
 static void begin_stop(struct supervisor *s);
 
 /* The signer comes second: the broker brings a data directory of a former version up to date. */
 static void on_ready(struct supervisor *s, struct part *p)
 {
     p->is_ready = true;
+    part_watch(p, now_ms(s));
+    if (p == &s->signer) {
+        tell_rules(s);
+    }
     if (s->is_up) {
         log_line(LOG_NOTICE, "the %s serves again", p->what);
         (void)sd_notify(0, "READY=1");
@@ -304,12 +351,7 @@ static void on_broker_message(struct supervisor *s, const struct message *m)
         on_ready(s, &s->broker);
         return;
     case MESSAGE_RELOADED:
-        if (m->text[0] == '\0') {
-            log_line(LOG_NOTICE, "reloaded");
-        } else {
-            log_line(LOG_ERROR, "not reloaded, what was read before stays: %s", m->text);
-        }
-        (void)sd_notify(0, "READY=1");
+        on_reloaded(s, m->text);
         return;
     case MESSAGE_FAILED:
         log_line(LOG_ERROR, "%s", m->text);
@@ -324,6 +366,8 @@ static void on_broker_message(struct supervisor *s, const struct message *m)
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:
     case MESSAGE_EVENT:
+    case MESSAGE_ALIVE:
+    case MESSAGE_RULES:
         log_line(LOG_WARN, "the broker sent a message that is not its to send");
         return;
     }
@@ -346,6 +390,8 @@ static void on_signer_message(struct supervisor *s, const struct message *m)
     case MESSAGE_BOOT:
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:
+    case MESSAGE_ALIVE:
+    case MESSAGE_RULES:
         log_line(LOG_WARN, "the signer sent a message that is not its to send");
         return;
     }
@@ -356,7 +402,9 @@ static void read_link(struct supervisor *s, struct part *p)
     while (p->link_fd >= 0) {
         struct message m;
         enum err e = message_receive(p->link_fd, &m);
-        if (e == OK && p == &s->broker) {
+        if (e == OK && m.type == MESSAGE_ALIVE) {
+            p->n_silent = 0;
+        } else if (e == OK && p == &s->broker) {
             on_broker_message(s, &m);
         } else if (e == OK) {
             on_signer_message(s, &m);
@@ -390,7 +438,7 @@ static void begin_stop(struct supervisor *s)
 
 static const char *how_ended(const struct part *p)
 {
-    return p->boot.last == BOOT_LAST_SIGNAL ? "signal" : "exit code";
+    return p->boot.last == BOOT_LAST_EXIT ? "exit code" : "signal";
 }
 
 static void stop_signer(struct supervisor *s)
@@ -420,9 +468,9 @@ static void restart_later(struct supervisor *s, struct part *p)
         struct message m = {
             .type = MESSAGE_EVENT, .category = EVENT_crash_recovery, .severity = SEVERITY_WARNING};
         (void)snprintf(m.text, sizeof m.text,
-                       "the signer ended by %s %u and is started again; nothing that it had "
+                       "the signer %s by %s %u and is started again; nothing that it had "
                        "answered is lost",
-                       how_ended(p), p->boot.last_code);
+                       p->hung ? "hung, was ended" : "ended", how_ended(p), p->boot.last_code);
         tell(&s->broker, &m);
     }
 }
@@ -475,6 +523,7 @@ static void on_signal(struct supervisor *s)
             break;
         case SIGHUP:
             log_line(LOG_NOTICE, "reloading");
+            s->is_reloading = true;
             tell_type(&s->broker, MESSAGE_RELOAD);
             break;
         case SIGCHLD:
@@ -493,7 +542,7 @@ static uint64_t part_deadline(const struct supervisor *s, const struct part *p)
     if (p->child == 0) {
         return s->is_up ? p->restart_at_ms : UINT64_MAX;
     }
-    return p->is_ready ? UINT64_MAX : p->started_ms + START_MS;
+    return p->is_ready ? p->alive_at_ms : p->started_ms + START_MS;
 }
 
 static uint64_t deadline_of(const struct supervisor *s)
@@ -523,7 +572,15 @@ static enum err part_turn(struct supervisor *s, struct part *p)
     if (p->child == 0) {
         return start(s, p);
     }
-    log_line(LOG_ERROR, "the %s does not become ready and is ended", p->what);
+    if (p->is_ready && part_is_alive(p, now_ms(s))) {
+        return OK;
+    }
+    if (p->is_ready) {
+        log_line(LOG_ERROR, "the %s has not answered for %u s and is ended", p->what,
+                 p->silent_max * PART_ALIVE_MS / 1000);
+    } else {
+        log_line(LOG_ERROR, "the %s does not become ready and is ended", p->what);
+    }
     p->hung = true;
     p->started_ms = now_ms(s);
     kill(p->child, SIGKILL);
@@ -615,12 +672,17 @@ static enum err prepare_process(struct supervisor *s)
 
 int supervisor_run(const char *dir, const char *key_option)
 {
-    struct supervisor s = {
-        .exe_fd = -1,
-        .signal_fd = -1,
-        .broker = {.what = "broker", .flag = SUPERVISOR_BROKER_FLAG, .link_fd = -1},
-        .signer = {.what = "signer", .flag = SUPERVISOR_SIGNER_FLAG, .link_fd = -1},
-        .clock = clock_system()};
+    struct supervisor s = {.exe_fd = -1,
+                           .signal_fd = -1,
+                           .broker = {.what = "broker",
+                                      .flag = SUPERVISOR_BROKER_FLAG,
+                                      .link_fd = -1,
+                                      .silent_max = BROKER_SILENT_MAX},
+                           .signer = {.what = "signer",
+                                      .flag = SUPERVISOR_SIGNER_FLAG,
+                                      .link_fd = -1,
+                                      .silent_max = SIGNER_SILENT_MAX},
+                           .clock = clock_system()};
     enum err e = prepare_process(&s);
     if (e == OK) {
         e = open_all(&s, dir, key_option);
