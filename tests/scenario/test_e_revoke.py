@@ -9,6 +9,7 @@ import urllib.parse
 import pytest
 
 import test_c_tokens as tokens
+import test_e_agent as agent
 from harness import coap, coap_tcp, mosquitto, oscore, wire
 from harness.coap_message import GET
 from harness.fortress import Device, Fortress, Refused, metrics
@@ -327,7 +328,10 @@ def test_an_operators_list(fortress):
         fortress.wait_event('config_reject', target='pki/crl-extra.pem')
         assert lives(listed) and lives(client)
         extra.write_text(text)
+        assert agent.whoami(device)[0] == 200
         reloaded('reloaded$')
+        status, words = agent.whoami(device)
+        assert status == 403 and 'revoked' in words and agent.whoami(other)[0] == 200, 'who is listed is nobody'
         assert ended(listed) and lives(client) and tcp.rest() is not None
         assert refused(Wire(fortress, device), 'listed')
         renewal = subprocess.run([str(fortress.binary), 'agent', '--bundle', str(device.bundle), '--once', '--now'], capture_output=True,

@@ -1,5 +1,6 @@
 """e: the signer: a process of its own holds the authority's key; what it survives, and what it refuses a broker that is not ours."""
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -45,16 +46,57 @@ def test_each_part_comes_back_alone(fortress, sensor):
     fortress.cli('certs', 'renew')
 
 
-def test_a_signer_that_hangs_is_said_to(fortress):
-    signer = fortress.signer()
+@pytest.mark.timeout(400)
+def test_a_signer_that_hangs_is_replaced(fortress):
+    signer, broker, since = fortress.signer(), fortress.processes()[1], len(fortress.log)
     os.kill(signer, signal.SIGSTOP)
-    try:
-        with pytest.raises(Refused, match='signer.*does not answer.*try once more'):
-            fortress.add('sensor', name='patient')
-        fortress.add('sensor', name='by-psk', credentials=('psk',))  # needs no certificate
-    finally:
-        os.kill(signer, signal.SIGCONT)
+    with pytest.raises(Refused, match='signer.*does not answer.*try once more'):
+        fortress.add('sensor', name='patient')
+    fortress.add('sensor', name='by-psk', credentials=('psk',))  # needs no certificate
+    fortress.wait_log('the signer has not answered for 20 s and is ended', since, timeout=120)
+    fortress.wait_log('the signer serves again', since, timeout=60)
+    assert fortress.signer() != signer and fortress.processes()[1] == broker
+    assert any('the signer hung' in line['reason'] for line in fortress.wait_event('crash_recovery'))
     speaks(fortress.add('sensor', name='patient-2'))
+
+
+@pytest.mark.timeout(400)
+def test_a_broker_that_hangs_is_replaced(fortress, sensor):
+    signer, broker, since = fortress.signer(), fortress.processes()[1], len(fortress.log)
+    os.kill(broker, signal.SIGSTOP)
+    fortress.wait_log('the broker has not answered for 40 s and is ended', since, timeout=240)
+    fortress.wait_log('the broker serves again', since, timeout=60)
+    assert fortress.signer() == signer and fortress.processes()[1] != broker
+    assert any('hang' in line['reason'] for line in fortress.wait_event('crash_recovery'))
+    speaks(sensor)
+
+
+def test_its_limits_follow_a_reload(make_fortress):
+    """The operator's file, told by the supervisor; a signer that comes anew has what is in force, too."""
+    fortress = make_fortress()
+    path = fortress.dir / 'sallyport.yaml'
+    old = path.read_text()
+
+    def rotate():
+        home = fortress.home / f'b-{len(list(fortress.home.iterdir()))}'
+        return fortress.run('-C', fortress.dir, 'device', 'rotate', 'often', '--out', home, check=False)
+
+    fortress.add('sensor', name='often', credentials=('x509',))
+    assert rotate().returncode == 0
+    path.write_text(re.sub('^limits:\n', 'limits:\n  signs_per_name: 1\n', old, flags=re.M) if 'limits:' in old
+                    else old + 'limits:\n  signs_per_name: 1\n')
+    since = len(fortress.log)
+    fortress.reload()
+    fortress.wait_log('reloaded$', since)
+    reasons = [line['reason'] for line in fortress.wait_event('config_change', target='sallyport.yaml')]
+    assert not [reason for reason in reasons if 'needs a restart' in reason]
+    assert rotate().returncode != 0
+    since = len(fortress.log)
+    os.kill(fortress.signer(), signal.SIGKILL)
+    path.write_text(old)  # not reloaded: not in force
+    fortress.wait_log('the signer serves again', since, timeout=60)
+    codes = [rotate().returncode, rotate().returncode]
+    assert codes[1] != 0, 'once in a minute'
 
 
 def test_who_was_revoked_or_removed(fortress):

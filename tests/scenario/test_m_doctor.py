@@ -1,6 +1,8 @@
 """m: the posture audit. A default install is clean; each misconfiguration is found under its id, with a fix, and nothing else is."""
 import datetime
 import json
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -221,6 +223,43 @@ def test_waivers(make_fortress):
     with pytest.raises(Refused) as run:
         fortress.cli('doctor')
     assert run.value.code == 2 and 'waivers.json' in run.value.stderr
+
+
+def test_waivers_are_in_the_audit_trail(make_fortress):
+    """Each that begins, ends or is over, whether or not a daemon was there when it was made, and what an editor did."""
+    fortress = make_fortress()
+    path = fortress.dir / 'waivers.json'
+
+    def told(words):
+        return fortress.wait_event('config_change', timeout=60, target=re.compile(r'^waivers\.json#'), reason=re.compile(words))
+
+    def edit(change):
+        kept = json.loads(path.read_text())
+        change(kept['waivers'])
+        path.write_text(json.dumps(kept))
+
+    def in_ms(n):
+        return int(time.time() * 1000) + n
+
+    fortress.cli('doctor', '--waive', 'psk-fleet', '--until', in_days(2), '--reason', 'the PLC is replaced in March')
+    assert 'the PLC is replaced' in told('waiver 1 is in force: psk-fleet of sallyport')[0]['reason']
+    fortress.cli('doctor', '--waive', 'psk-fleet', '--until', in_days(9), '--reason', 'the PLC is replaced in March')
+    told('waiver 2 is in force')
+    fortress.cli('doctor', 'waiver', 'end', '2')
+    told('waiver 2 was ended before its time')
+    fortress.stop()
+    fortress.cli('doctor', '--waive', 'disk-full', '--until', in_days(3), '--reason', 'while nobody serves')
+    edit(lambda all: all[0].update(ends_wall_ms=in_ms(5 * 86400 * 1000)))
+    fortress.start()
+    told('waiver 3 is in force.*while nobody serves')
+    told('waiver 1 has another end')
+    edit(lambda all: all[2].update(ends_wall_ms=in_ms(4000)))
+    told('waiver 3 (is over|was ended)')
+    edit(lambda all: all.pop(0))
+    told('waiver 1 was taken out of the file')
+    fortress.restart()
+    events = [event['reason'] for event in fortress.wait_event('config_change', target=re.compile(r'^waivers\.json#'))]
+    assert len([reason for reason in events if 'is in force' in reason]) == 3, events
 
 
 def test_the_table_of_rules(make_fortress):

@@ -1,6 +1,7 @@
 /* doctor: the posture of an installation, and what somebody has decided to live with. */
 #include <fcntl.h>
 #include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/cli/archive.h"
@@ -68,11 +69,27 @@ static enum err load_waivers(const char *dir, struct disk **ret_disk, struct wai
     return OK;
 }
 
-static enum err save_waivers(struct disk *disk, const struct waivers *w)
+/* The daemon's user reads it, for the audit trail; who serves may be another than who waives. */
+static void let_daemon_read(const char *dir)
+{
+    struct stat st;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &st) == 0 &&
+        fchownat(fd, WAIVERS_FILE, (uid_t)-1, st.st_gid, AT_SYMLINK_NOFOLLOW) == 0) {
+        (void)fchmodat(fd, WAIVERS_FILE, 0640, 0);
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+
+static enum err save_waivers(const char *dir, struct disk *disk, const struct waivers *w)
 {
     AUTO(buf_done) struct buf text = {0};
     TRY(waivers_write(w, wall_ms(), &text));
-    return disk_save(disk, WAIVERS_FILE, buf_slice(&text));
+    TRY(disk_save(disk, WAIVERS_FILE, buf_slice(&text)));
+    let_daemon_read(dir);
+    return OK;
 }
 
 /* Whoever typed it: the account, not what somebody says to be. */
@@ -121,7 +138,7 @@ static int waive(struct cli *cli, const struct cli_command *self, const struct c
     if (load_waivers(cli->dir, &disk, &all, &why) != OK || waivers_add(&all, &w, &id, &why) != OK) {
         return not_done(cli, why.text);
     }
-    if (save_waivers(disk, &all) != OK) {
+    if (save_waivers(cli->dir, disk, &all) != OK) {
         return not_done(cli, "the waiver could not be saved; nothing is waived");
     }
     return cli->json ? (fprintf(cli->out, "{\"id\":%u}\n", id), CLI_DONE)
@@ -146,7 +163,7 @@ static int end_waiver(struct cli *cli, const struct cli_command *self, const cha
     if (waivers_end(&all, (uint32_t)id, wall_ms()) != OK) {
         return not_done(cli, "there is no waiver of this number in force");
     }
-    return save_waivers(disk, &all) == OK
+    return save_waivers(cli->dir, disk, &all) == OK
                ? CLI_DONE
                : not_done(cli, "it could not be saved; the waiver is still in force");
 }

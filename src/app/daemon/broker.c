@@ -309,6 +309,8 @@ static void link_ready(struct loop_source *s, uint32_t events)
         reload_begin(&h->reload);
     } else if (err == OK && m.type == MESSAGE_EVENT) {
         note_event(h, &m);
+    } else if (err == OK && m.type == MESSAGE_ALIVE) {
+        say(h, MESSAGE_ALIVE, "");
     }
 }
 

@@ -70,6 +70,12 @@ enum err message_encode(const struct message *m, void *dst, size_t cap, size_t *
         wr_block16(&w, text_field(m->name, sizeof m->name));
         wr_block16(&w, text_field(m->text, sizeof m->text));
         break;
+    case MESSAGE_RULES:
+        wr_u32(&w, m->rules.grace_s);
+        wr_u32(&w, m->rules.per_second);
+        wr_u32(&w, m->rules.burst);
+        wr_u32(&w, m->rules.per_name_minute);
+        break;
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:
     case MESSAGE_READY:
@@ -206,6 +212,12 @@ enum err message_decode(struct slice bytes, struct message *ret)
         break;
     case MESSAGE_EVENT:
         read_event(&r, &m);
+        break;
+    case MESSAGE_RULES:
+        m.rules.grace_s = rd_u32(&r);
+        m.rules.per_second = rd_u32(&r);
+        m.rules.burst = rd_u32(&r);
+        m.rules.per_name_minute = rd_u32(&r);
         break;
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:

@@ -4,8 +4,10 @@
  *
  *   supervisor -> broker   BOOT (first, once), STOP, RELOAD, EVENT (of the others)
  *   broker -> supervisor   STARTING, READY, RELOADED, FAILED
- *   supervisor -> signer   BOOT (first, once), STOP; the same to the courier
- *   signer -> supervisor   READY, FAILED, EVENT; the courier too, and ALIVE
+ *   supervisor -> signer   BOOT (first, once), STOP, RULES
+ *   supervisor -> courier  BOOT (first, once), STOP
+ *   signer -> supervisor   READY, FAILED, EVENT; the courier too
+ *   both ways, each part   ALIVE
  *
  * Each gets its descriptors by inheritance through exec: the pair is LINK_FD, and BOOT says
  * which of those from BOOT_FIRST_FD up is what.
@@ -36,7 +38,8 @@ enum message_type {
     MESSAGE_FAILED,   /* text: why the broker cannot start; it will exit, do not restart */
     MESSAGE_STARTING, /* text: what it is still busy with before READY; it does not hang */
     MESSAGE_EVENT,    /* category, severity, name; text: the reason */
-    MESSAGE_ALIVE     /* each second: every thread of it turns */
+    MESSAGE_ALIVE,    /* to a part: answer the same; from it: it does not hang */
+    MESSAGE_RULES     /* rules: by which the signer signs from now on */
 };
 
 /* How the broker before this one ended. */
@@ -80,9 +83,17 @@ struct boot {
     int first_sink_fd;
 };
 
+/* Limits of the signer, which it has of the operator's file and never of the broker. */
+struct signing_rules {
+    uint32_t grace_s;           /* for which an ended certificate may renew */
+    uint32_t per_second, burst; /* certificates in all */
+    uint32_t per_name_minute;   /* of one name */
+};
+
 struct message {
     enum message_type type;
     struct boot boot;           /* of BOOT */
+    struct signing_rules rules; /* of RULES */
     char text[BOOT_TEXT_BYTES]; /* of RELOADED, FAILED, STARTING and EVENT */
     uint8_t category, severity; /* of EVENT: of base/event.h */
     char name[MESSAGE_NAME_BYTES];

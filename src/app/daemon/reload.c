@@ -60,9 +60,6 @@ static void compare_process(const struct config *start, const struct config *now
         {a->keep_bytes != b->keep_bytes, "keep_bytes"},
         {a->tls_ticket_expiry_s != b->tls_ticket_expiry_s, "tls_ticket_expiry"},
         {a->certificate_life_s != b->certificate_life_s, "certificate_life"},
-        {a->signs_per_second != b->signs_per_second, "signs_per_second"},
-        {a->signs_burst != b->signs_burst, "signs_burst"},
-        {a->signs_per_name != b->signs_per_name, "signs_per_name"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         if (rows[i].differs) {

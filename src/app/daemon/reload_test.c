@@ -129,9 +129,8 @@ static void test_the_rest_is_applied(void **state)
 /* Every setting but these comes into force without a restart, or its name is here. */
 static void test_every_setting(void **state)
 {
-    static const char *const need_restart[] = {
-        "segment_bytes", "keep_bytes",     "tls_ticket_expiry", "signs_per_second",
-        "signs_burst",   "signs_per_name", "certificate_life"};
+    static const char *const need_restart[] = {"segment_bytes", "keep_bytes", "tls_ticket_expiry",
+                                               "certificate_life"};
     struct config start = parsed(START);
     (void)state;
     for (size_t i = 0; i < n_global_settings; i++) {

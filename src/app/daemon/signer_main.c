@@ -84,6 +84,27 @@ static void report_denials(void)
     }
 }
 
+/* ---- by which rules ---- */
+
+struct signing_rules signer_rules_of(const struct global_settings *s)
+{
+    uint32_t lane = s->limits.renewal_rate;
+    return (struct signing_rules){.grace_s = s->limits.renewal_grace_s,
+                                  .per_second =
+                                      lane > s->signs_per_second ? lane : s->signs_per_second,
+                                  .burst = s->signs_burst,
+                                  .per_name_minute = s->signs_per_name};
+}
+
+/* The life of a certificate needs a restart. No grace is as good as a millisecond of it. */
+static void go_by(struct desk *d, const struct signing_rules *r)
+{
+    d->policy.grace_ms = r->grace_s > 0 ? (int64_t)r->grace_s * 1000 : 1;
+    d->policy.per_second = r->per_second;
+    d->policy.burst = r->burst;
+    d->policy.per_name_minute = r->per_name_minute;
+}
+
 /* ---- channels ---- */
 
 static void channel_close(struct channel *c)
@@ -185,8 +206,16 @@ static void take_operator(struct desk *d)
 static void on_link(struct desk *d)
 {
     struct message m;
-    enum err err = message_receive(LINK_FD, &m);
-    d->is_over = d->is_over || err == ERR_CLOSED || (err == OK && m.type == MESSAGE_STOP);
+    enum err err;
+    while ((err = message_receive(LINK_FD, &m)) == OK && m.type != MESSAGE_STOP) {
+        if (m.type == MESSAGE_ALIVE) {
+            say(&m);
+        } else if (m.type == MESSAGE_RULES) {
+            go_by(d, &m.rules);
+            authority_own_set_policy(d->files.authority, &d->policy);
+        }
+    }
+    d->is_over = d->is_over || err == ERR_CLOSED || err == OK;
 }
 
 static bool has_room(const struct desk *d)
@@ -212,6 +241,9 @@ static enum err turn(struct desk *d)
     if (n < 0 && errno != EINTR) {
         return ERR_IO;
     }
+    if (n > 0 && polled[0].revents != 0) {
+        on_link(d); /* first: who asks after new rules are told is judged by them */
+    }
     for (size_t i = 0; n > 0 && i < CHANNELS; i++) {
         struct channel *c = &d->channels[i];
         if (polled[2 + i].revents != 0 && channel_turn(d, c) != OK) {
@@ -220,9 +252,6 @@ static enum err turn(struct desk *d)
     }
     if (n > 0 && polled[1].revents != 0) {
         take_operator(d);
-    }
-    if (n > 0 && polled[0].revents != 0) {
-        on_link(d);
     }
     kept_clock_note(&d->kept_clock);
     report_denials();
@@ -280,18 +309,6 @@ static enum err close_in(const struct desk *d, struct sandbox_report *ret, struc
     return err;
 }
 
-/* What the renewal lane lets in is to be signed as well. */
-static struct authority_policy policy_of(const struct global_settings *s)
-{
-    uint32_t lane = s->limits.renewal_rate;
-    return (struct authority_policy){.device_lifetime_ms = (int64_t)s->certificate_life_s * 1000,
-                                     .grace_ms = (int64_t)s->limits.renewal_grace_s * 1000,
-                                     .per_second =
-                                         lane > s->signs_per_second ? lane : s->signs_per_second,
-                                     .burst = s->signs_burst,
-                                     .per_name_minute = s->signs_per_name};
-}
-
 /* Whose certificates count is the operator's word, so it is read here, and not asked of the broker.
  */
 static enum err read_config(struct desk *d, struct why *why)
@@ -307,7 +324,9 @@ static enum err read_config(struct desk *d, struct why *why)
         why_set(why, "%.300s", complaint.text);
     } else {
         err = config_makers(&c->enrol, d->disk, &d->makers, why);
-        d->policy = policy_of(&c->settings);
+        const struct signing_rules rules = signer_rules_of(&c->settings);
+        d->policy.device_lifetime_ms = (int64_t)c->settings.certificate_life_s * 1000;
+        go_by(d, &rules);
         (void)slice_to_text(slice_text(c->pki_url), d->url, sizeof d->url);
     }
     mem_free(c);

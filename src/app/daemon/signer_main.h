@@ -9,6 +9,13 @@
 #ifndef APP_DAEMON_SIGNER_MAIN_H
 #define APP_DAEMON_SIGNER_MAIN_H
 
+#include "app/daemon/message.h"
+#include "service/directory/settings.h"
+
+/* signer_rules_of - by which it signs under these settings: what the renewal lane lets in is to be
+ * signed as well. */
+struct signing_rules signer_rules_of(const struct global_settings *s);
+
 /* signer_main - of `sallyport --signer`; returns the exit code of the process. */
 int signer_main(void);
 

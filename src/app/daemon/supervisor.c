@@ -12,6 +12,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "app/daemon/signer_main.h"
 #include "app/daemon/supervisor_part.h"
 #include "app/daemon/supervisor_sinks.h"
 #include "base/clock.h"
@@ -22,8 +23,13 @@
 enum {
     STOP_MS = 9000, /* then the broker is killed, so that a stop takes less than 10 s */
     AGAIN_MS = 1000,
-    START_MS = 60000,    /* without READY until then, it hangs */
-    SIGNER_STOP_MS = 500 /* after the broker has drained; the courier's, too */
+    START_MS = 60000,     /* without READY until then, it hangs */
+    SIGNER_STOP_MS = 500, /* after the broker has drained; the courier's, too */
+    /* Turns of PART_ALIVE_MS without a sign of life: a request of the signer takes milliseconds,
+     * one of the broker's service thread may take long. */
+    SIGNER_SILENT_MAX = 10,
+    BROKER_SILENT_MAX = 20,
+    COURIER_SILENT_MAX = 5
 };
 
 /* One run of `serve`. */
@@ -32,6 +38,8 @@ struct supervisor {
     struct places_user user;
     struct part broker, signer, courier;
     struct sinks sinks;
+    struct signing_rules rules; /* in force */
+    bool is_reloading;
     char dir[4096];         /* as given: the key is opened anew for each part */
     const char *key_option; /* of the command line, or NULL */
     int exe_fd, signal_fd;
@@ -175,6 +183,7 @@ static enum err open_signer(struct supervisor *s, int dir_fd, const struct place
     p->boot.signs_per_second = settings->signs_per_second;
     p->boot.signs_burst = settings->signs_burst;
     p->boot.signs_per_name = settings->signs_per_name;
+    s->rules = signer_rules_of(settings);
     (void)slice_to_text(slice_text(s->broker.boot.dir), p->boot.dir, sizeof p->boot.dir);
     return p->boot.dir_fd >= 0 && p->boot.key_fd >= 0 && p->boot.spare_key_fd >= 0 ? OK : ERR_IO;
 }
@@ -257,6 +266,44 @@ static void tell_type(const struct part *p, enum message_type type)
     }
 }
 
+static void tell_rules(struct supervisor *s)
+{
+    const struct message m = {.type = MESSAGE_RULES, .rules = s->rules};
+    tell(&s->signer, &m);
+}
+
+/* The broker has found the whole file good; what the signer goes by is not the broker's word. */
+static void renew_rules(struct supervisor *s)
+{
+    struct yaml_complaint complaint;
+    struct config now;
+    struct config_machine machine = config_machine_ask();
+    int dir_fd = s->broker.fds[s->broker.boot.dir_fd - BOOT_FIRST_FD];
+    if (config_load(dir_fd, s->dir, &machine, &complaint, &now) != OK) {
+        log_line(LOG_ERROR, "the signer keeps its limits: %s", complaint.text);
+        return;
+    }
+    s->rules = signer_rules_of(&now.settings);
+    tell_rules(s);
+}
+
+static void renew_courier(struct supervisor *s);
+
+static void on_reloaded(struct supervisor *s, const char *refused)
+{
+    if (refused[0] != '\0') {
+        log_line(LOG_ERROR, "not reloaded, what was read before stays: %s", refused);
+    } else {
+        if (s->is_reloading) {
+            renew_rules(s);
+        }
+        log_line(LOG_NOTICE, "reloaded");
+        renew_courier(s);
+    }
+    s->is_reloading = false;
+    (void)sd_notify(0, "READY=1");
+}
+
 static void begin_stop(struct supervisor *s);
 
 static void begin_courier(struct supervisor *s);
@@ -266,12 +313,15 @@ static void begin_courier(struct supervisor *s);
 static void on_ready(struct supervisor *s, struct part *p)
 {
     p->is_ready = true;
+    part_watch(p, now_ms(s));
     if (p == &s->courier) {
-        p->alive_ms = now_ms(s);
         if (p->boot.generation > 1) {
             log_line(LOG_NOTICE, "the courier serves again");
         }
         return;
+    }
+    if (p == &s->signer) {
+        tell_rules(s);
     }
     if (s->is_up) {
         log_line(LOG_NOTICE, "the %s serves again", p->what);
@@ -329,13 +379,7 @@ static void on_broker_message(struct supervisor *s, const struct message *m)
         on_ready(s, &s->broker);
         return;
     case MESSAGE_RELOADED:
-        if (m->text[0] == '\0') {
-            log_line(LOG_NOTICE, "reloaded");
-            renew_courier(s);
-        } else {
-            log_line(LOG_ERROR, "not reloaded, what was read before stays: %s", m->text);
-        }
-        (void)sd_notify(0, "READY=1");
+        on_reloaded(s, m->text);
         return;
     case MESSAGE_FAILED:
         log_line(LOG_ERROR, "%s", m->text);
@@ -351,6 +395,7 @@ static void on_broker_message(struct supervisor *s, const struct message *m)
     case MESSAGE_RELOAD:
     case MESSAGE_EVENT:
     case MESSAGE_ALIVE:
+    case MESSAGE_RULES:
         log_line(LOG_WARN, "the broker sent a message that is not its to send");
         return;
     }
@@ -369,14 +414,13 @@ static void on_other_message(struct supervisor *s, struct part *p, const struct 
     case MESSAGE_FAILED:
         log_line(LOG_ERROR, "the %s: %s", p->what, m->text);
         return;
-    case MESSAGE_ALIVE:
-        p->alive_ms = now_ms(s);
-        return;
     case MESSAGE_RELOADED:
     case MESSAGE_STARTING:
     case MESSAGE_BOOT:
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:
+    case MESSAGE_ALIVE:
+    case MESSAGE_RULES:
         log_line(LOG_WARN, "the %s sent a message that is not its to send", p->what);
         return;
     }
@@ -387,7 +431,9 @@ static void read_link(struct supervisor *s, struct part *p)
     while (p->link_fd >= 0) {
         struct message m;
         enum err e = message_receive(p->link_fd, &m);
-        if (e == OK && p == &s->broker) {
+        if (e == OK && m.type == MESSAGE_ALIVE) {
+            p->n_silent = 0;
+        } else if (e == OK && p == &s->broker) {
             on_broker_message(s, &m);
         } else if (e == OK) {
             on_other_message(s, p, &m);
@@ -424,7 +470,7 @@ static void begin_stop(struct supervisor *s)
 
 static const char *how_ended(const struct part *p)
 {
-    return p->boot.last == BOOT_LAST_SIGNAL ? "signal" : "exit code";
+    return p->boot.last == BOOT_LAST_EXIT ? "exit code" : "signal";
 }
 
 /* And the courier. */
@@ -455,8 +501,9 @@ static void restart_later(struct supervisor *s, struct part *p)
     if (p != &s->broker) {
         struct message m = {
             .type = MESSAGE_EVENT, .category = EVENT_crash_recovery, .severity = SEVERITY_WARNING};
-        (void)snprintf(m.text, sizeof m.text, "the %s ended by %s %u and is started again; %s",
-                       p->what, how_ended(p), p->boot.last_code,
+        (void)snprintf(m.text, sizeof m.text, "the %s %s by %s %u and is started again; %s",
+                       p->what, p->hung ? "hung, was ended" : "ended", how_ended(p),
+                       p->boot.last_code,
                        p == &s->signer ? "nothing that it had answered is lost"
                                        : "what no sink has confirmed is sent again");
         tell(&s->broker, &m);
@@ -519,6 +566,7 @@ static void on_signal(struct supervisor *s)
             break;
         case SIGHUP:
             log_line(LOG_NOTICE, "reloading");
+            s->is_reloading = true;
             tell_type(&s->broker, MESSAGE_RELOAD);
             break;
         case SIGCHLD:
@@ -539,10 +587,7 @@ static uint64_t part_deadline(const struct supervisor *s, const struct part *p)
         bool is_wanted = p != &s->courier || s->sinks.dialler.n > 0;
         return s->is_up && is_wanted ? p->restart_at_ms : UINT64_MAX;
     }
-    if (p->alive_ms > 0) {
-        return p->alive_ms + PART_HANG_MS;
-    }
-    return p->is_ready ? UINT64_MAX : p->started_ms + START_MS;
+    return p->is_ready ? p->alive_at_ms : p->started_ms + START_MS;
 }
 
 static uint64_t deadline_of(const struct supervisor *s)
@@ -581,11 +626,17 @@ static enum err part_turn(struct supervisor *s, struct part *p)
     if (p->child == 0) {
         return start(s, p);
     }
-    log_line(LOG_ERROR, "the %s %s and is ended", p->what,
-             p->is_ready ? "gives no sign of life" : "does not become ready");
+    if (p->is_ready && part_is_alive(p, now_ms(s))) {
+        return OK;
+    }
+    if (p->is_ready) {
+        log_line(LOG_ERROR, "the %s has not answered for %u s and is ended", p->what,
+                 p->silent_max * PART_ALIVE_MS / 1000);
+    } else {
+        log_line(LOG_ERROR, "the %s does not become ready and is ended", p->what);
+    }
     p->hung = true;
     p->started_ms = now_ms(s);
-    p->alive_ms = 0;
     p->is_ready = false;
     kill(p->child, SIGKILL);
     return OK;
@@ -683,13 +734,21 @@ static enum err prepare_process(struct supervisor *s)
 
 int supervisor_run(const char *dir, const char *key_option)
 {
-    struct supervisor s = {
-        .exe_fd = -1,
-        .signal_fd = -1,
-        .broker = {.what = "broker", .flag = SUPERVISOR_BROKER_FLAG, .link_fd = -1},
-        .signer = {.what = "signer", .flag = SUPERVISOR_SIGNER_FLAG, .link_fd = -1},
-        .courier = {.what = "courier", .flag = SUPERVISOR_COURIER_FLAG, .link_fd = -1},
-        .clock = clock_system()};
+    struct supervisor s = {.exe_fd = -1,
+                           .signal_fd = -1,
+                           .broker = {.what = "broker",
+                                      .flag = SUPERVISOR_BROKER_FLAG,
+                                      .link_fd = -1,
+                                      .silent_max = BROKER_SILENT_MAX},
+                           .signer = {.what = "signer",
+                                      .flag = SUPERVISOR_SIGNER_FLAG,
+                                      .link_fd = -1,
+                                      .silent_max = SIGNER_SILENT_MAX},
+                           .courier = {.what = "courier",
+                                       .flag = SUPERVISOR_COURIER_FLAG,
+                                       .link_fd = -1,
+                                       .silent_max = COURIER_SILENT_MAX},
+                           .clock = clock_system()};
     enum err e = prepare_process(&s);
     if (e == OK) {
         e = open_all(&s, dir, key_option);

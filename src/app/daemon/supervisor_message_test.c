@@ -48,19 +48,22 @@ static struct message boot_message(void)
 static void test_round_trip(void **state)
 {
     (void)state;
-    struct message sent[] = {boot_message(),
-                             {.type = MESSAGE_STOP},
-                             {.type = MESSAGE_RELOAD},
-                             {.type = MESSAGE_READY},
-                             {.type = MESSAGE_ALIVE},
-                             {.type = MESSAGE_RELOADED, .text = ""},
-                             {.type = MESSAGE_STARTING, .text = "busy"},
-                             {.type = MESSAGE_EVENT,
-                              .category = EVENT_enrolment,
-                              .severity = SEVERITY_ALERT,
-                              .name = "meter-7",
-                              .text = "why"},
-                             {.type = MESSAGE_FAILED, .text = "no key"}};
+    struct message sent[] = {
+        boot_message(),
+        {.type = MESSAGE_STOP},
+        {.type = MESSAGE_RELOAD},
+        {.type = MESSAGE_READY},
+        {.type = MESSAGE_ALIVE},
+        {.type = MESSAGE_RULES,
+         .rules = {.grace_s = 1, .per_second = 2, .burst = 3, .per_name_minute = UINT32_MAX}},
+        {.type = MESSAGE_RELOADED, .text = ""},
+        {.type = MESSAGE_STARTING, .text = "busy"},
+        {.type = MESSAGE_EVENT,
+         .category = EVENT_enrolment,
+         .severity = SEVERITY_ALERT,
+         .name = "meter-7",
+         .text = "why"},
+        {.type = MESSAGE_FAILED, .text = "no key"}};
     for (size_t i = 0; i < COUNT_OF(sent); i++) {
         uint8_t bytes[MESSAGE_BYTES_MAX];
         size_t n;
@@ -71,6 +74,7 @@ static void test_round_trip(void **state)
         assert_int_equal(got.type, sent[i].type);
         assert_string_equal(got.text, sent[i].text);
         assert_string_equal(got.name, sent[i].name);
+        assert_memory_equal(&got.rules, &sent[i].rules, sizeof got.rules);
         assert_int_equal(got.category, sent[i].category);
         assert_int_equal(got.severity, sent[i].severity);
         assert_int_equal(got.boot.authority_fd, sent[i].boot.authority_fd);

@@ -85,6 +85,7 @@ MUST_USE enum err part_start(struct part *p, int exe_fd, const struct places_use
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         return ERR_IO;
     }
+    (void)fcntl(pair[0], F_SETFL, O_NONBLOCK); /* one that hangs does not hold us up */
     p->boot.generation++;
     pid_t child = fork();
     if (child == 0) {
@@ -100,7 +101,7 @@ MUST_USE enum err part_start(struct part *p, int exe_fd, const struct places_use
     p->started_ms = now_ms;
     p->is_ready = false;
     p->hung = false;
-    p->alive_ms = 0;
+    p->alive_at_ms = UINT64_MAX;
     const struct message m = {.type = MESSAGE_BOOT, .boot = p->boot};
     enum err e = message_send(p->link_fd, &m);
     return e == ERR_CLOSED ? OK : e; /* it ended already: SIGCHLD says how */
@@ -128,6 +129,26 @@ uint64_t part_back_off(struct part *p, uint64_t now_ms)
     p->restart_at_ms = now_ms + wait_ms;
     p->backoff_ms = wait_ms * 2 < PART_BACKOFF_MAX_MS ? wait_ms * 2 : PART_BACKOFF_MAX_MS;
     return wait_ms;
+}
+
+void part_watch(struct part *p, uint64_t now_ms)
+{
+    p->n_silent = 0;
+    p->alive_at_ms = now_ms + PART_ALIVE_MS;
+}
+
+bool part_is_alive(struct part *p, uint64_t now_ms)
+{
+    const struct message m = {.type = MESSAGE_ALIVE};
+    if (p->n_silent >= p->silent_max) {
+        p->alive_at_ms = UINT64_MAX;
+        return false;
+    }
+    if (p->n_silent++ == 0 && message_send(p->link_fd, &m) != OK) {
+        log_line(LOG_WARN, "the %s does not take messages", p->what);
+    }
+    p->alive_at_ms = now_ms + PART_ALIVE_MS;
+    return true;
 }
 
 void part_done(struct part *p)

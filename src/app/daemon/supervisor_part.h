@@ -19,15 +19,17 @@ struct part {
     pid_t child; /* 0: none */
     int link_fd;
     uint64_t started_ms, restart_at_ms, backoff_ms;
-    uint64_t alive_ms; /* of one that says so: when it did last; 0: it never did */
     bool is_ready, hung;
+    uint64_t alive_at_ms; /* when it is asked again for a sign of life; UINT64_MAX: no more */
+    unsigned n_silent;    /* turns since it gave one */
+    unsigned silent_max;  /* then it hangs */
 };
 
 enum {
     PART_BACKOFF_MS = 100, /* before the first restart; doubles */
     PART_BACKOFF_MAX_MS = 10000,
-    PART_HANG_MS = 10000,  /* without a sign of life, of one that gives any */
-    PART_STEADY_MS = 60000 /* one that lived so long starts the back-off anew */
+    PART_STEADY_MS = 60000, /* one that lived so long starts the back-off anew */
+    PART_ALIVE_MS = 2000    /* a turn of asking whether it lives */
 };
 
 /* part_add_fd - takes fd; returns its number in the part. part_dup_fd - a copy of fd, -1 and
@@ -43,5 +45,14 @@ void part_ended(struct part *p, int status);
 /* part_back_off - when the next one is to be started; returns how long from now. */
 uint64_t part_back_off(struct part *p, uint64_t now_ms);
 void part_done(struct part *p);
+
+/*
+ * part_watch - from now on, or from a sign of life on, p is asked each PART_ALIVE_MS whether it
+ * lives. part_is_alive - a turn of that, at alive_at_ms or later: false, once, when it has been
+ * silent for silent_max turns. A turn is one however late it comes: what stood still together with
+ * who asks, as in a machine that slept, does not hang.
+ */
+void part_watch(struct part *p, uint64_t now_ms);
+MUST_USE bool part_is_alive(struct part *p, uint64_t now_ms);
 
 #endif

@@ -104,7 +104,10 @@ struct admin {
         expiry_epoch; /* the next look at what ends; the directory's at the last */
     bool is_ending_soon, is_ending_together, is_authority_ending; /* as their alerts stand */
     bool has_aged, has_waiting;                                   /* the same */
-    uint64_t settle_at_ms; /* the next look at rotations that wait */
+    uint64_t settle_at_ms;       /* the next look at rotations that wait */
+    struct digest waivers_seen;  /* of the file that was told of last; of none: zeros */
+    int64_t waivers_due_wall_ms; /* when the first of them ends */
+    bool has_seen_waivers;
 };
 
 static inline uint64_t admin_now_ms(const struct admin *a)
@@ -173,6 +176,10 @@ MUST_USE enum err admin_detect_begin(struct admin *a);
 /* admin_watch_expiry - opens and closes the alerts of credentials that end soon, or together: when
  * the directory has changed, and every hour. */
 void admin_watch_expiry(struct admin *a, uint64_t now_ms);
+
+/* admin_watch_waivers - an event for each waiver of the doctor that began, changed or ended since
+ * the last look; cheap while there is no news. */
+void admin_watch_waivers(struct admin *a);
 
 /* admin_roll_line - how far a roll-over of the authority is, and who would be left behind; nothing
  * when none is under way. */

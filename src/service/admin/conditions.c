@@ -233,6 +233,7 @@ uint64_t admin_conditions(struct admin *a, uint64_t now_ms)
         watch_room(a);
         watch_slack(a);
         admin_watch_expiry(a, now_ms);
+        admin_watch_waivers(a);
     }
     return a->conditions_at_ms;
 }

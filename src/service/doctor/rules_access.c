@@ -165,6 +165,95 @@ static enum err everybody(const struct rule *self, const struct facts *f, struct
     return OK;
 }
 
+/* ---- what was meant and what is written ---- */
+
+static bool has_place(enum facts_product p, const char *text)
+{
+    static const char *const words[] = {"%u", "%c", "${username}", "${clientid}", "${device}"};
+    bool is_ours = p == FACTS_SALLYPORT, is_mosquitto = p == FACTS_MOSQUITTO;
+    const bool is_known[] = {is_mosquitto, is_mosquitto, !is_ours && !is_mosquitto,
+                             !is_ours && !is_mosquitto, is_ours};
+    for (size_t i = 0; i < COUNT_OF(words); i++) {
+        if (is_known[i] && strstr(text, words[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A placeholder that this product takes for letters: of another one, or (mosquitto) in a line that
+ * is no pattern. EMQX still knows those of its former versions. */
+static bool has_letters(const struct facts *f, const struct facts_grant *g)
+{
+    bool has_percent = strstr(g->filter, "%u") != NULL || strstr(g->filter, "%c") != NULL;
+    bool has_brace = strstr(g->filter, "${") != NULL;
+    return (f->product == FACTS_SALLYPORT && has_percent) ||
+           (f->product == FACTS_MOSQUITTO && (has_brace || (has_percent && !g->is_each)));
+}
+
+/* "sensors+" and "a#": a wildcard is a level of its own. */
+static bool has_half_wildcard(const char *filter)
+{
+    struct slice rest = slice_text(filter);
+    bool more = true, found = false;
+    while (more) {
+        struct slice level = slice_cut(&rest, '/', &more);
+        found = found || (level.n > 1 && (memchr(level.p, '+', level.n) != NULL ||
+                                          memchr(level.p, '#', level.n) != NULL));
+    }
+    return found;
+}
+
+/* Does `wide` have "+" where `narrow`, the same before, has the name of who asks? */
+static bool is_wider_at_the_name(enum facts_product p, const char *wide, const char *narrow)
+{
+    struct slice a = slice_text(wide), b = slice_text(narrow);
+    bool more_a = true, more_b = true;
+    while (more_a && more_b) {
+        struct slice x = slice_cut(&a, '/', &more_a), y = slice_cut(&b, '/', &more_b);
+        char level[FACTS_TEXT];
+        if (slice_is(x, "+") && slice_to_text(y, level, sizeof level) && has_place(p, level)) {
+            return true;
+        }
+        if (!slice_equal(x, y)) {
+            return false;
+        }
+    }
+    return false;
+}
+
+static const struct facts_grant *narrower(const struct facts *f, const struct facts_grant *g)
+{
+    for (size_t i = 0; i < f->n_grants && g->can_publish && !g->is_service; i++) {
+        const struct facts_grant *o = &f->grants[i];
+        if (o->can_publish && strcmp(o->who, g->who) == 0 &&
+            is_wider_at_the_name(f->product, g->filter, o->filter)) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+static enum err mixed(const struct rule *self, const struct facts *f, struct findings *ret)
+{
+    for (size_t i = 0; i < f->n_grants; i++) {
+        const struct facts_grant *g = &f->grants[i];
+        const struct facts_grant *o = narrower(f, g);
+        if (has_letters(f, g)) {
+            TRY(findings_add(ret, self, g->at, g->who, "%s: the placeholder in %s is letters here",
+                             g->who, g->filter));
+        } else if (has_half_wildcard(g->filter)) {
+            TRY(findings_add(ret, self, g->at, g->who, "%s: the wildcard in %s is part of a level",
+                             g->who, g->filter));
+        } else if (o != NULL) {
+            TRY(findings_add(ret, self, g->at, g->who,
+                             "%s may publish to %s, which is %s for all names", g->who, g->filter,
+                             o->filter));
+        }
+    }
+    return OK;
+}
+
 const struct rule access_rules[] = {
     {"no-acl",
      SEVERITY_CRITICAL,
@@ -251,4 +340,15 @@ const struct rule access_rules[] = {
      {NULL, "pattern write status/%u", "{allow, all, publish, [\"status/${username}\"]}.",
       "{allow, all, publish, [\"status/${username}\"]}."},
      everybody},
+    {"grant-mixed",
+     SEVERITY_MEDIUM,
+     "a wildcard or a placeholder that is not what it seems",
+     "The rule allows nothing, or all names where one was meant: nobody sees which.",
+     {"d", "5.6", "access conf", "I3 I9"},
+     {"publish: [ \"sensors/${device}/#\" ]    # the one placeholder for a name, in policy.yaml, "
+      "then\nsallyport policy check policy.yaml && sallyport policy apply policy.yaml",
+      "pattern write sensors/%u/#    # %u counts in lines of pattern only",
+      "{allow, all, publish, [\"sensors/${username}/#\"]}.",
+      "{allow, all, publish, [\"sensors/${username}/#\"]}."},
+     mixed},
     {.id = NULL}};

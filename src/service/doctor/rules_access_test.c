@@ -88,6 +88,44 @@ static void everybody(struct facts *f)
     g->is_each = true;
 }
 
+static void other_placeholder(struct facts *f)
+{
+    case_grant(f, "sensors/%u/#")->can_publish = true;
+}
+
+static void mosquittos_pattern(struct facts *f)
+{
+    struct facts_grant *g = case_grant(f, "sensors/%u/#");
+    g->can_publish = true;
+    g->is_each = true;
+}
+
+static void other_brace(struct facts *f)
+{
+    struct facts_grant *g = case_grant(f, "sensors/${username}/#");
+    g->can_publish = true;
+    g->is_each = true;
+}
+
+static void half_a_wildcard(struct facts *f)
+{
+    case_grant(f, "sensors/x#")->can_subscribe = true;
+}
+
+static void plus_for_the_name(struct facts *f)
+{
+    case_grant(f, "sensors/${device}/#")->can_publish = true;
+    case_grant(f, "sensors/+/state")->can_publish = true;
+}
+
+static void plus_elsewhere(struct facts *f)
+{
+    case_grant(f, "sensors/${device}/#")->can_publish = true;
+    case_grant(f, "sensors/+/state")->can_subscribe = true;
+    case_grant(f, "status/+/state")->can_publish = true;
+    case_grant(f, "sensors/${device}/+")->can_publish = true;
+}
+
 static void test_rules(void **state)
 {
     static const struct rule_case cases[] = {
@@ -104,10 +142,19 @@ static void test_rules(void **state)
         {FACTS_MOSQUITTO, "client-id-rule", by_client_id},
         {FACTS_MOSQUITTO, "", by_bound_client_id},
         {FACTS_SALLYPORT, "own-commands", commands},
-        {FACTS_MOSQUITTO, "own-commands", commands},
+        {FACTS_MOSQUITTO, "own-commands grant-mixed", commands}, /* ${device} is not its word */
         {FACTS_SALLYPORT, "own-commands", firmware},
         {FACTS_MOSQUITTO, "", operators_commands},
         {FACTS_MOSQUITTO, "grant-everybody", everybody},
+        {FACTS_MOSQUITTO, "grant-mixed", other_placeholder},
+        {FACTS_SALLYPORT, "grant-mixed", other_placeholder},
+        {FACTS_EMQX, "", other_placeholder},
+        {FACTS_MOSQUITTO, "", mosquittos_pattern},
+        {FACTS_MOSQUITTO, "grant-mixed", other_brace},
+        {FACTS_EMQX, "", other_brace},
+        {FACTS_NANOMQ, "grant-mixed", half_a_wildcard},
+        {FACTS_SALLYPORT, "grant-mixed", plus_for_the_name},
+        {FACTS_SALLYPORT, "", plus_elsewhere},
     };
     (void)state;
     rule_cases(cases, COUNT_OF(cases));

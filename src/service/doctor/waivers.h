@@ -11,7 +11,8 @@
 #include "base/why.h"
 #include "service/doctor/findings.h"
 
-#define WAIVERS_FILE "waivers.json"
+#define WAIVERS_FILE      "waivers.json"
+#define WAIVERS_TOLD_FILE "waivers-told.json" /* of the daemon: what the audit trail has of it */
 
 enum {
     WAIVERS_MAX = 256,

@@ -240,7 +240,7 @@ static void say_who(struct http_conn *c, const struct http_request *r)
         http_say_allowed(c, "GET");
         return;
     }
-    if (whoami_answer(worker_realm(d->setup.worker)->directory, buf_slice(&c->leaf_der),
+    if (whoami_answer(worker_realm(d->setup.worker), buf_slice(&c->leaf_der),
                       worker_limits(d->setup.worker)->renewal_grace_s, d->wall_ms, &w) != OK) {
         http_say_text(c, 503, "the server is short of memory: come again");
         return;

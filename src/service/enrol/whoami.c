@@ -6,6 +6,9 @@
 #include "service/directory/late.h"
 
 #define IS_DISABLED "this device is disabled or revoked: `device show` at the server says why"
+#define IS_LISTED                                                                                  \
+    "this certificate is revoked: `device rotate` at the server makes another, if the device is "  \
+    "still to have one"
 #define IS_NOBODY                                                                                  \
     "this certificate is no credential of its device, or its time is over: `device rotate` makes " \
     "another"
@@ -47,10 +50,11 @@ static void say_late(struct whoami *w, const struct directory_version *v, const 
     }
 }
 
-enum err whoami_answer(const struct directory_version *v, struct slice leaf_der, uint32_t grace_s,
+enum err whoami_answer(const struct realm *realm, struct slice leaf_der, uint32_t grace_s,
                        int64_t now_wall_ms, struct whoami *ret)
 {
     AUTO(x509_autofree) struct x509 *x = NULL;
+    const struct directory_version *v = realm->directory;
     const struct directory_entry *e = NULL;
     const struct credential *c = NULL;
     char name[IDENTITY_NAME_BYTES];
@@ -60,6 +64,10 @@ enum err whoami_answer(const struct directory_version *v, struct slice leaf_der,
     }
     if (err != OK || identity_from_x509(x, IDENTITY_ANY, name) != OK) {
         say(ret, 401, "a certificate that names a device is asked for");
+        return OK;
+    }
+    if (realm_revokes(realm, &x509_info(x)->id)) {
+        say(ret, 403, IS_LISTED);
         return OK;
     }
     if (late_is(x509_info(x)->not_after_wall_ms, now_wall_ms)) {

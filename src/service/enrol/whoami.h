@@ -6,7 +6,7 @@
 #define SERVICE_ENROL_WHOAMI_H
 
 #include "base/slice.h"
-#include "service/directory/directory_version.h"
+#include "service/broker/realm.h"
 
 #define WHOAMI_PATH "/.well-known/sallyport/whoami"
 #define WHOAMI_TYPE "application/json"
@@ -20,8 +20,8 @@ struct whoami {
 
 /* whoami_answer - leaf_der: the client's certificate, as TLS has proven it; empty: none. Counts as
  * a use of the credential, but when it has ended: then it may renew for grace_s, which is a 403
- * that says so. ERR_NOMEM. */
-MUST_USE enum err whoami_answer(const struct directory_version *v, struct slice leaf_der,
-                                uint32_t grace_s, int64_t now_wall_ms, struct whoami *ret);
+ * that says so, or when a list of the realm's has taken it back. ERR_NOMEM. */
+MUST_USE enum err whoami_answer(const struct realm *realm, struct slice leaf_der, uint32_t grace_s,
+                                int64_t now_wall_ms, struct whoami *ret);
 
 #endif

@@ -628,6 +628,13 @@ MUST_USE enum err authority_own_new(const struct authority_own_setup *s, struct 
     return OK;
 }
 
+void authority_own_set_policy(struct authority *base, const struct authority_policy *p)
+{
+    struct authority_own *a = authority_own_of(base);
+    a->policy = with_defaults(p);
+    bucket_set(&a->all, a->policy.per_second, a->policy.burst);
+}
+
 MUST_USE enum err authority_files_open(const struct authority_files_setup *s,
                                        struct authority_files *ret, struct why *why)
 {

@@ -35,6 +35,9 @@ struct authority_own_setup {
 
 /* authority_own_new - ERR_NOMEM. */
 MUST_USE enum err authority_own_new(const struct authority_own_setup *s, struct authority **ret);
+/* authority_own_set_policy - from now on; what was signed in this minute stays counted. a is of
+ * authority_own_new. */
+void authority_own_set_policy(struct authority *a, const struct authority_policy *p);
 /* All that signing needs, opened. { 0 } is none. */
 struct authority_files {
     struct pki *pki; /* of pki_open_signing */

@@ -446,6 +446,44 @@ static void rates(void **state)
     }
 }
 
+/* A reload: from the next question on, and what was signed before it counts. */
+static void another_policy(void **state)
+{
+    struct authority_case *c = *state;
+    AUTO(asked_done) struct asked a = {0};
+    AUTO(asked_done) struct asked renewed = {0};
+    const struct authority_order o = {.name = TEXT("meter-1")};
+    struct authority_policy policy = {.per_name_minute = 2};
+    const enum err want[] = {OK, OK, ERR_LIMIT};
+    for (size_t i = 0; i < COUNT_OF(want); i++) {
+        assert_int_equal(case_enrol(c, "meter-1"), OK);
+        if (i == 1) {
+            authority_own_set_policy(c->a, &policy);
+        }
+        assert_int_equal(ask(c, &o, case_now, &a), want[i]);
+    }
+    policy.per_name_minute = 3;
+    authority_own_set_policy(c->a, &policy);
+    assert_int_equal(ask(c, &o, case_now, &a), OK);
+    assert_int_equal(case_enrol(c, "meter-1"), OK);
+    assert_int_equal(ask(c, &o, case_now, &renewed), ERR_LIMIT);
+
+    /* the grace, too */
+    int64_t late = a.cert.not_after_wall_ms + 5 * CASE_DAY_MS;
+    AUTO(key_autofree) struct key *key = case_key();
+    AUTO(buf_done) struct buf csr = case_csr(key, "meter-1", NULL, 0);
+    const struct authority_order again = {.name = o.name,
+                                          .csr_der = buf_slice(&csr),
+                                          .proof = AUTHORITY_BY_RENEWAL,
+                                          .current_der = buf_slice(&a.cert.leaf_der)};
+    policy.grace_ms = 4 * CASE_DAY_MS;
+    authority_own_set_policy(c->a, &policy);
+    assert_int_equal(ask(c, &again, late, &renewed), ERR_EXPIRED);
+    policy.grace_ms = 6 * CASE_DAY_MS;
+    authority_own_set_policy(c->a, &policy);
+    assert_int_equal(ask(c, &again, late, &renewed), OK);
+}
+
 static void no_memory(void **state)
 {
     struct authority_case *c = *state;
@@ -477,6 +515,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(makers, case_setup, case_teardown),
         cmocka_unit_test_setup_teardown(servers, case_setup, case_teardown),
         cmocka_unit_test_setup_teardown(rates, case_setup, case_teardown),
+        cmocka_unit_test_setup_teardown(another_policy, case_setup, case_teardown),
         cmocka_unit_test_setup_teardown(no_memory, case_setup, case_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
