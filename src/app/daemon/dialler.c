@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "app/daemon/message.h"
+#include "app/daemon/outlet_open.h"
 
 _Static_assert((int)BOOT_SINKS_MAX == (int)COURIER_SINKS_MAX, "each has a descriptor in BOOT");
 
@@ -14,7 +15,10 @@ enum err dialler_open(const struct config_export *c, struct dialler *d,
     *d = (struct dialler){0};
     for (size_t i = 0; i < c->n; i++) {
         int pair[2];
-        TRY(net_peer_parse(slice_text(c->sinks[i].to), &d->to[i]));
+        d->sinks[i] = c->sinks[i];
+        if (c->sinks[i].way < COURIER_FILE) {
+            TRY(net_peer_parse(slice_text(c->sinks[i].to), &d->to[i]));
+        }
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
             return ERR_IO;
         }
@@ -68,7 +72,8 @@ void dialler_answer(const struct dialler *d, size_t i)
     if (recv(d->fds[i], asked, sizeof asked, MSG_DONTWAIT) <= 0) {
         return;
     }
-    int fd = connect_to(&d->to[i]);
+    bool is_here = d->sinks[i].way >= COURIER_FILE;
+    int fd = is_here ? outlet_open(&d->sinks[i]) : connect_to(&d->to[i]);
     give(d->fds[i], fd);
     if (fd >= 0) {
         close(fd);

@@ -1,7 +1,7 @@
 /*
  * dialler - the supervisor's side of the courier: for each sink of `export` a pair of sockets, by
- * which the broker asks for a connection to that sink's address, and to nowhere else. The broker's
- * sandbox knows no connect and no socket.
+ * which the broker asks for a connection to that sink's address, and to nowhere else; or for its
+ * file (outlet_open.h). The broker's sandbox knows no connect and no socket.
  */
 #ifndef APP_DAEMON_DIALLER_H
 #define APP_DAEMON_DIALLER_H
@@ -13,12 +13,14 @@ struct dialler {
     size_t n;
     int fds[COURIER_SINKS_MAX]; /* ours */
     struct net_peer to[COURIER_SINKS_MAX];
+    struct courier_sink sinks[COURIER_SINKS_MAX];
 };
 
 /* dialler_open - their ends are the caller's. ERR_IO. */
 MUST_USE enum err dialler_open(const struct config_export *c, struct dialler *d,
                                int ret_theirs[COURIER_SINKS_MAX]);
-/* dialler_answer - one request: a socket that connects, or a byte without one. Never waits. */
+/* dialler_answer - one request: a socket that connects, or what a sink on this machine is
+ * written by; or a byte without one. Never waits for anybody. */
 void dialler_answer(const struct dialler *d, size_t i);
 void dialler_close(struct dialler *d);
 
