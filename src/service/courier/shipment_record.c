@@ -12,9 +12,11 @@ static json_t *checkpoint_of(const struct shipment *s)
 {
     char time[CLOCK_ISO8601_BYTES];
     clock_iso8601(s->wall_ms, time);
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:i}", "time", time, "category", "checkpoint",
-                     "severity", event_severity_name(s->severity), "target", s->target, "reason",
-                     s->reason, "count", 1);
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i}", "time", time, "category",
+                     "checkpoint", "severity", event_severity_name(s->severity), "principal",
+                     s->principal, "client_id", s->client_id, "peer", s->peer, "listener",
+                     s->listener, "protocol", s->protocol, "target", s->target, "reason", s->reason,
+                     "count", 1);
 }
 
 enum err shipment_record(const struct shipment *s, struct buf *ret)
