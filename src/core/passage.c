@@ -98,6 +98,11 @@ enum err passage_will(struct account *a, struct slice topic, uint8_t qos,
     if (is_shut(a)) {
         return refuse_closed(a, ret);
     }
+    if (slice_has_prefix(topic, slice_text(PASSAGE_ALERTS))) {
+        return refuse(ret, ERR_DENIED,
+                      "what is below " PASSAGE_ALERTS " is the server's own: who is granted it may "
+                      "subscribe, and nobody publishes there");
+    }
     /* Asked twice only when refused: allowed messages pay for no explanation. */
     if (grants_publish(a->grants, topic, qos, retain != RETAIN_NO, NULL) != OK) {
         return grants_publish(a->grants, topic, qos, retain != RETAIN_NO, ret);
@@ -179,7 +184,7 @@ enum err passage_deliver(struct account *a, struct sub *sub, struct decision *re
 
 enum err passage_hear(const struct account *a, const struct msg *m)
 {
-    if (m->segment == a->segment) {
+    if (m->segment == a->segment || m->publisher == PASSAGE_SERVER) {
         return OK;
     }
     bool passes = policy_lets_flow(grants_policy(a->grants), m->segment, a->segment, m->topic);

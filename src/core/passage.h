@@ -11,6 +11,13 @@
 #include "core/account.h"
 #include "core/topic.h"
 
+/* Where the server says what its alerts are; nobody else publishes there, whatever a role grants.
+ */
+#define PASSAGE_ALERTS "$sallyport/alerts"
+/* The publisher of what the server itself says: no principal has this id, and as with who was
+ * anonymous, no change of the policy takes back what was said. */
+#define PASSAGE_SERVER UINT64_MAX
+
 /* passage_connect - may a connection under this client id begin? ERR_DENIED: closed account or
  * foreign client id; ERR_QUOTA: too many in a second. */
 MUST_USE enum err passage_connect(struct account *a, struct slice client_id, uint64_t now_ms,
@@ -44,7 +51,8 @@ MUST_USE enum err passage_subscribe(struct account *a, const struct session *s, 
  * account is stale, nobody knows yet: not a reason to drop what was promised. */
 MUST_USE enum err passage_deliver(struct account *a, struct sub *sub, struct decision *ret);
 /* passage_hear - may this message reach that account, as far as segments go? Within one segment
- * that is one compare. What passage_deliver says is asked apart. ERR_DENIED. */
+ * that is one compare. What the server says is of no segment: grants alone decide. What
+ * passage_deliver says is asked apart. ERR_DENIED. */
 MUST_USE enum err passage_hear(const struct account *a, const struct msg *m);
 /* passage_segment - may this account act at a door of that segment? ERR_DENIED. */
 MUST_USE enum err passage_segment(const struct account *a, const char *segment,

@@ -5,7 +5,15 @@
 #include "service/courier/courier.h"
 #include "service/directory/yaml_reader.h"
 
-enum { CONFIG_SILENCE_MIN_S = 2, CONFIG_SILENCE_MAX_S = 3600 };
+enum {
+    CONFIG_SILENCE_MIN_S = 2,
+    CONFIG_SILENCE_MAX_S = 3600,
+    CONFIG_ROTATE_MIN_BYTES = 4096,
+    CONFIG_ROTATE_MAX_BYTES = 1024 * 1024 * 1024,
+    CONFIG_KEEP_MIN = 1,
+    CONFIG_KEEP_MAX = 99,
+    CONFIG_SOCKET_PATH_MAX = 107 /* what an address of the kernel holds */
+};
 
 struct config_export {
     struct courier_sink sinks[COURIER_SINKS_MAX];

@@ -45,6 +45,48 @@ static void test_taken(void **state)
     assert_string_equal(c.sinks.sinks[0].host, "2001:db8::7");
 }
 
+#define HOOK                                                                                       \
+    "{ name: soc, webhook: { url: \"https://192.0.2.7:8443/in\", secret_file: hook.secret, ca: "   \
+    "ca.pem"
+
+static void test_other_ways(void **state)
+{
+    struct config c;
+    struct yaml_complaint why;
+    (void)state;
+    assert_int_equal(parse("export:\n  - " HOOK " }, only: alerts, format: ocsf }\n"
+                           "  - { name: named, webhook: { url: \"https://soc.plant/in\", to: "
+                           "\"192.0.2.8:443\", secret_file: hook.secret, ca: ca.pem } }\n"
+                           "  - { name: lines, file: /var/log/sallyport/audit.jsonl, rotate_bytes: "
+                           "1MiB, keep_files: 3 }\n"
+                           "  - { name: journal, journald: /run/systemd/journal/socket, silence: "
+                           "5m }\n",
+                           &c, &why),
+                     OK);
+    const struct courier_sink *s = c.sinks.sinks;
+    assert_int_equal(c.sinks.n, 4);
+    assert_int_equal(s[0].way, COURIER_WEBHOOK);
+    assert_int_equal(s[0].format, SHIPMENT_OCSF);
+    assert_true(s[0].only_alerts && !s[1].only_alerts);
+    assert_string_equal(s[0].to, "192.0.2.7:8443");
+    assert_string_equal(s[0].host, "192.0.2.7");
+    assert_string_equal(s[0].secret, "hook.secret");
+    assert_string_equal(s[1].to, "192.0.2.8:443");
+    assert_string_equal(s[1].host, "soc.plant");
+    assert_int_equal(s[1].format, SHIPMENT_RECORD);
+    assert_int_equal(s[2].way, COURIER_FILE);
+    assert_int_equal(s[2].file_bytes, 1024 * 1024);
+    assert_int_equal(s[2].files_kept, 3);
+    assert_int_equal(s[3].way, COURIER_JOURNALD);
+    assert_int_equal(s[3].silence_s, 300);
+    assert_int_equal(parse("export: [ { name: six, webhook: { url: \"https://[2001:db8::7]/\", "
+                           "secret_file: s, ca: ca.pem } } ]",
+                           &c, &why),
+                     OK);
+    assert_string_equal(c.sinks.sinks[0].to, "[2001:db8::7]:443");
+    assert_string_equal(c.sinks.sinks[0].host, "2001:db8::7");
+}
+
 static void test_refused(void **state)
 {
     static const struct {
@@ -65,6 +107,30 @@ static void test_refused(void **state)
         {"export: [ { name: a, format: ocsf, to: \"224.0.0.1:1\", ca: a } ]", "to must be"},
         {"export: [ { name: a, format: ocsf, to: \"192.0.2.7:1\", ca: /etc/ca } ]", "ca must be"},
         {"export: [ { name: a, format: ocsf, to: \"192.0.2.7:1\", ca: a/../../b } ]", "ca must be"},
+        {"export: [ { name: a, webhook: yes } ]", "webhook must be"},
+        {"export: [ { name: a, webhook: { url: \"https://192.0.2.7/\", ca: c } } ]",
+         "a webhook needs"},
+        {"export: [ { name: a, webhook: { url: \"http://192.0.2.7/\", secret_file: s, ca: c } } ]",
+         "url must begin with https://"},
+        {"export: [ { name: a, webhook: { url: \"https://soc.plant/\", secret_file: s, ca: c } } ]",
+         "names are not looked up"},
+        {"export: [ { name: a, webhook: { url: \"https://h/a b\", secret_file: s, ca: c } } ]",
+         "url must be"},
+        {"export: [ " HOOK ", verify: no } } ]", "unknown key \"verify\""},
+        {"export: [ " HOOK ", cert: c.pem } } ]", "belong together"},
+        {"export: [ " HOOK " }, only: some } ]", "only must be one of: all, alerts"},
+        {"export: [ " HOOK " }, format: syslog } ]", "format must be one of: json, ocsf"},
+        {"export: [ " HOOK " }, file: /a.jsonl } ]", "unknown key \"file\""},
+        {"export: [ { name: a, file: a.jsonl } ]", "file must be an absolute path"},
+        {"export: [ { name: a, file: /a/../b.jsonl } ]", "file must be an absolute path"},
+        {"export: [ { name: a, file: /etc/passwd } ]", "must end in .jsonl"},
+        {"export: [ { name: a, file: .jsonl } ]", "file must be"},
+        {"export: [ { name: a, file: /a.jsonl, rotate_bytes: 4095 } ]", "rotate_bytes"},
+        {"export: [ { name: a, file: /a.jsonl, rotate_bytes: 1025MiB } ]", "rotate_bytes"},
+        {"export: [ { name: a, file: /a.jsonl, keep_files: 0 } ]", "keep_files"},
+        {"export: [ { name: a, file: /a.jsonl, keep_files: 100 } ]", "keep_files"},
+        {"export: [ { name: a, journald: socket } ]", "journald must be"},
+        {"export: [ { name: a, journald: /s, format: json } ]", "unknown key \"format\""},
     };
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -93,7 +159,8 @@ static void test_at_most_four(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_taken), cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_at_most_four)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_taken), cmocka_unit_test(test_other_ways),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_at_most_four)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "app/daemon/message.h"
+#include "app/daemon/outlet_open.h"
 
 _Static_assert((int)BOOT_SINKS_MAX == (int)COURIER_SINKS_MAX, "each has a descriptor in BOOT");
 
@@ -14,11 +15,13 @@ enum err dialler_open(const struct config_export *c, struct dialler *d,
     *d = (struct dialler){0};
     for (size_t i = 0; i < c->n; i++) {
         int pair[2];
-        TRY(net_peer_parse(slice_text(c->sinks[i].to), &d->to[i]));
+        d->sinks[i] = c->sinks[i];
+        if (c->sinks[i].way < COURIER_FILE) {
+            TRY(net_peer_parse(slice_text(c->sinks[i].to), &d->to[i]));
+        }
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
             return ERR_IO;
         }
-        memcpy(d->asked[i], c->sinks[i].to, sizeof d->asked[i]);
         d->fds[d->n++] = pair[0];
         ret_theirs[i] = pair[1];
     }
@@ -70,8 +73,9 @@ void dialler_answer(const struct dialler *d, size_t i)
     if (n <= 0) {
         return;
     }
-    bool is_ours = slice_equal(slice_of(asked, (size_t)n), slice_text(d->asked[i]));
-    int fd = is_ours ? connect_to(&d->to[i]) : -1;
+    bool is_ours = slice_equal(slice_of(asked, (size_t)n), slice_text(d->sinks[i].to));
+    bool is_here = d->sinks[i].way >= COURIER_FILE;
+    int fd = !is_ours ? -1 : is_here ? outlet_open(&d->sinks[i]) : connect_to(&d->to[i]);
     give(d->fds[i], fd);
     if (fd >= 0) {
         close(fd);

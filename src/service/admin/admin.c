@@ -411,6 +411,7 @@ uint64_t admin_tick(struct admin *a)
     waits = admin_scrapes(a, now_ms) || waits;
     waits = (a->server != NULL && answer_waiting(a, now_ms)) || waits;
     waits = (a->server != NULL && admin_answer_asking(a, now_ms)) || waits;
+    admin_announce(a);
     audit_tick(a->setup.audit, now_ms);
     /* The wall clock may step under a deadline. */
     uint64_t next = earlier(now_ms + WAIT_MAX_MS, earlier(conditions_at_ms, later_ms));

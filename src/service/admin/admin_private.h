@@ -56,6 +56,14 @@ struct inquiry {
     char shown[128];         /* the filter, for events */
 };
 
+/* A row of the alerts, as it was last said to who subscribes to them. */
+struct admin_announced {
+    bool is_open;
+    enum event_category category;
+    int64_t first_wall_ms;
+    char principal[sizeof(((struct event *)NULL)->principal)];
+};
+
 struct admin {
     struct admin_setup setup;
     const struct courier_view *courier;               /* NULL: nothing is exported */
@@ -74,6 +82,7 @@ struct admin {
     uint64_t detect_at_ms; /* when it looks who is silent */
     struct renewals *renewals;
     struct alerts alerts;
+    struct admin_announced announced[ALERTS_MAX];
     struct control_server *server; /* NULL before admin_attach or admin_adopt */
     struct waiting waiting[CONTROL_CLIENTS_MAX];
     struct asking asking[CONTROL_CLIENTS_MAX];
@@ -165,6 +174,9 @@ void admin_note(struct admin *a, const struct event *e);
  * wants to look again. */
 uint64_t admin_conditions(struct admin *a, uint64_t now_ms);
 
+/* admin_announce - publishes which alerts have opened and which have closed since the last call,
+ * below PASSAGE_ALERTS. */
+void admin_announce(struct admin *a);
 /* admin_detect - shows an event to the detectors; what they find becomes events and alerts. */
 void admin_detect(struct admin *a, const struct directory_version *v, const struct event *e);
 /* admin_detect_turn - the same for the samples of the workers, and for what shows only with time.

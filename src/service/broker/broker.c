@@ -515,6 +515,12 @@ enum err broker_scraped(struct broker *b, struct scrape *s)
     return send_worker(b, s->worker, &m);
 }
 
+enum err broker_announce(struct broker *b, struct msg *m)
+{
+    struct wmsg out = {.kind = WMSG_ANNOUNCE, .msg = m};
+    return send_worker(b, 0, &out);
+}
+
 uint64_t broker_edition(const struct broker *b)
 {
     uint64_t oldest = UINT64_MAX;

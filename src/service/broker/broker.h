@@ -87,6 +87,9 @@ MUST_USE enum err broker_enrolled(struct broker *b, struct enrolment *e);
 /* broker_next_scrape, broker_scraped - the same for who reads numbers. */
 struct scrape *broker_next_scrape(struct broker *b);
 MUST_USE enum err broker_scraped(struct broker *b, struct scrape *s);
+/* broker_announce - the server itself publishes m (takes it, the only reference): a plain message
+ * to whoever may hear its topic. ERR_AGAIN: the worker's ring is full, and m is the caller's. */
+MUST_USE enum err broker_announce(struct broker *b, struct msg *m);
 unsigned broker_workers(const struct broker *b);
 const struct counters *broker_counters(const struct broker *b, unsigned worker);
 /* broker_ceiling - of memory; any thread. */

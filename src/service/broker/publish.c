@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/plant.h"
+#include "core/flow.h"
 #include "service/broker/usage.h"
 #include "service/broker/worker_private.h"
 
@@ -647,6 +648,19 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
         refuse_unstored(w, c, ev, err);
     } else if (err != OK) {
         publish_failed(w, c, ev->ask);
+    }
+}
+
+/* ---- the server itself ---- */
+
+void publish_announced(struct worker *w, struct msg *m)
+{
+    struct route r = {.m = m};
+    m->publisher = PASSAGE_SERVER;
+    m->segment = flow_segment(slice_text(PRINCIPAL_SEGMENT_DEFAULT));
+    m->epoch = w->realm->epoch;
+    if (publish_route(w, &r) != OK) {
+        count_add(&counts(w)->dropped_memory, 1); /* `alerts` and the trail have it */
     }
 }
 

@@ -33,7 +33,8 @@ enum wmsg_kind {
     WMSG_ENROLLED, /* what the service thread has decided; takes `enrolment` */
     WMSG_ROSTER,   /* takes `roster` */
     WMSG_RENEWED,  /* answer of the service thread; takes `renewal` */
-    WMSG_SCRAPED   /* the same; takes `scrape` */
+    WMSG_SCRAPED,  /* the same; takes `scrape` */
+    WMSG_ANNOUNCE  /* the server itself publishes `msg` (owns the only reference) */
 };
 
 struct handover;

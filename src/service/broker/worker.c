@@ -290,6 +290,9 @@ static bool take_message(struct worker *w, struct wmsg *m)
     case WMSG_SCRAPED:
         scraped_arrived(w, m->scrape);
         break;
+    case WMSG_ANNOUNCE:
+        publish_announced(w, (struct msg *)(uintptr_t)m->msg);
+        break;
     }
     return true;
 }
@@ -341,6 +344,9 @@ void wmsg_done(struct wmsg *m)
         break;
     case WMSG_SCRAPED:
         scrape_free(m->scrape);
+        break;
+    case WMSG_ANNOUNCE:
+        msg_unref(m->msg);
         break;
     case WMSG_BARRIER:
     case WMSG_BARRIER_ACK:

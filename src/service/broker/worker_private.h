@@ -407,6 +407,9 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
 MUST_USE enum err publish_remote(struct worker *w, const struct wmsg *m);
 /* publish_route - on an error nobody was promised anything, and nothing waits for the token. */
 MUST_USE enum err publish_route(struct worker *w, const struct route *r);
+/* publish_announced - what the server says itself; takes m. Where there is no room it is dropped,
+ * and counted. */
+void publish_announced(struct worker *w, struct msg *m);
 enum passage_retain retain_wish(struct worker *w, const struct account *a, struct slice topic,
                                 bool retain);
 

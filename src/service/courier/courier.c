@@ -8,25 +8,33 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/random.h"
 #include "net/loop.h"
 #include "net/stream.h"
 #include "service/courier/courier_private.h"
+#include "service/courier/outlet.h"
 #include "service/watch/trail_follow.h"
+#include "wire/http1/request.h"
 
 enum {
     FILL_BYTES = 48 * 1024, /* of one write */
-    LOOK_MS = 200,          /* between two looks for new records, where nothing tells of them */
-    TOLD_MS = 1000,         /* and where something does */
-    GATHER_MS = 20,         /* so long records gather before the next look, at least */
-    END_MS = 10,            /* between two looks for the end of a connection */
-    EDGE_MS = 5000,         /* between two looks at the end of the trail */
+    FILL_RECORDS = 4096,    /* looked at for it */
+    STAY_MS = 1000,         /* a connection of a webhook with nothing to say stays so long */
+    JITTER_PART = 4,        /* of the time until the next try: what is left to chance */
+    MS = 1000,
+    LOOK_MS = 200,  /* between two looks for new records, where nothing tells of them */
+    TOLD_MS = 1000, /* and where something does */
+    GATHER_MS = 20, /* so long records gather before the next look, at least */
+    END_MS = 10,    /* between two looks for the end of a connection */
+    EDGE_MS = 5000, /* between two looks at the end of the trail */
     PEM_MAX = 256 * 1024,
     THREAD_STACK_BYTES = 512 * 1024
 };
 
 /* idle -> dialling (the supervisor opens a socket) -> connecting -> shaking -> open -> turning
- * (our side has ended) -> idle; any failure -> idle. */
-enum errand_state { IDLE, DIALLING, CONNECTING, SHAKING, OPEN, TURNING };
+ * (our side has ended) -> idle; any failure -> idle. A webhook: open -> turning (a request is out)
+ * -> open. A file, or journald: dialling -> writing -> idle. */
+enum errand_state { IDLE, DIALLING, CONNECTING, SHAKING, OPEN, TURNING, WRITING };
 
 struct courier_errand {
     struct courier *of;
@@ -48,12 +56,17 @@ struct courier_errand {
     uint64_t edge_at_ms;
     uint64_t got_ms;    /* new records were read */
     uint64_t seq;       /* of the last record that was read since the start */
-    uint64_t n_waiting; /* records behind `taken` that were read */
+    uint64_t n_waiting; /* records behind `taken` that were read and are for this sink */
+    uint64_t first_seq; /* of them */
+    bool is_unsaved;    /* `taken` went on over what is not for this sink */
     bool has_failed, is_at_edge;
     bool has_goodbye;                 /* turning: the receiver has said by TLS that it ends */
     char trouble[COURIER_TEXT_BYTES]; /* the last failure */
     struct buf out;
-    int fd; /* while connecting, else -1 */
+    int fd;                 /* while connecting or writing, else -1 */
+    struct outlet outlet;   /* writing */
+    struct buf request, in; /* of a webhook: what is asked, what came */
+    struct buf secret;
     struct tls *tls;
     struct stream *stream;
     struct stream_io *io;
@@ -91,7 +104,16 @@ static void hang_up(struct courier_errand *e)
     e->fd = -1;
     e->opened_ms = 0;
     e->has_goodbye = false;
+    buf_clear(&e->in);
+    buf_wipe(&e->secret);
     e->state = IDLE;
+}
+
+/* Many servers that lost the same receiver do not come back in one moment. */
+static void wait_before_retry(struct courier_errand *e, uint64_t ms)
+{
+    const struct random_source random = random_system();
+    e->retry_at_ms = e->now_ms + ms - random_below(&random, ms / JITTER_PART + 1);
 }
 
 /* What was sent since the last confirmation is sent again. */
@@ -106,7 +128,7 @@ static void fail(struct courier_errand *e, const char *text)
     e->backoff_ms = e->backoff_ms == 0                         ? COURIER_RETRY_MS
                     : e->backoff_ms * 2 < COURIER_RETRY_MAX_MS ? e->backoff_ms * 2
                                                                : COURIER_RETRY_MAX_MS;
-    e->retry_at_ms = e->now_ms + e->backoff_ms;
+    wait_before_retry(e, e->backoff_ms);
     if (!e->has_failed) {
         e->has_failed = true;
         courier_say(e->of, e->index, COURIER_FAILED, 0, e->trouble);
@@ -121,6 +143,8 @@ static void fail_stream(struct courier_errand *e, enum err err)
     (void)snprintf(text, sizeof text, "%s%s%s",
                    err == ERR_AUTH       ? "its certificate was refused"
                    : e->state == SHAKING ? "the TLS handshake failed"
+                   : e->state == TURNING && e->sink->way == COURIER_WEBHOOK
+                       ? "it ended the connection without an answer"
                    : e->state == TURNING ? "it did not confirm by close_notify what it was sent"
                                          : "the connection broke",
                    why[0] != '\0' ? ": " : "", why);
@@ -151,14 +175,50 @@ enum err courier_sink_tls(struct disk *d, const struct courier_sink *s, char *re
     return tls_client_new(&config, ret_text, ret);
 }
 
+enum err courier_sink_secret(struct disk *d, const struct courier_sink *s, char *ret_text,
+                             struct buf *ret)
+{
+    AUTO(buf_wipe) struct buf file = {0};
+    struct slice secret;
+    enum err err = disk_load(d, s->secret, WEBHOOK_SECRET_MAX + 2, &file);
+    if (err != OK) {
+        (void)snprintf(ret_text, TLS_TEXT_BYTES, "DIR/%.60s cannot be read: %s", s->secret,
+                       err_name(err));
+        return err;
+    }
+    err = webhook_secret_read(buf_slice(&file), &secret);
+    if (err != OK) {
+        (void)snprintf(ret_text, TLS_TEXT_BYTES,
+                       "DIR/%.60s must hold one line of %d to %d characters, as `openssl rand "
+                       "-hex 32` makes one",
+                       s->secret, WEBHOOK_SECRET_MIN, WEBHOOK_SECRET_MAX);
+        return err;
+    }
+    return buf_append(ret, secret, WEBHOOK_SECRET_MAX);
+}
+
+/* Read for each connection: a renewed certificate or secret needs no restart. */
+static bool read_files(struct courier_errand *e)
+{
+    char text[TLS_TEXT_BYTES] = "";
+    enum err err = OK;
+    if (e->sink->way == COURIER_TLS || e->sink->way == COURIER_WEBHOOK) {
+        err = courier_sink_tls(e->disk, e->sink, text, &e->tls);
+    }
+    if (err == OK && e->sink->way == COURIER_WEBHOOK) {
+        err = courier_sink_secret(e->disk, e->sink, text, &e->secret);
+    }
+    if (err != OK) {
+        fail(e, text);
+    }
+    return err == OK;
+}
+
 static void forget_late_answers(const struct courier_errand *e);
 
 static void dial(struct courier_errand *e)
 {
-    char text[TLS_TEXT_BYTES] = "";
-    /* Read for each connection: a renewed certificate needs no restart. */
-    if (courier_sink_tls(e->disk, e->sink, text, &e->tls) != OK) {
-        fail(e, text);
+    if (!read_files(e)) {
         return;
     }
     forget_late_answers(e);
@@ -211,11 +271,19 @@ static void take_dialled(struct courier_errand *e)
 {
     bool answered;
     e->fd = receive_fd(e->dial_fd, &answered);
-    if (e->fd >= 0) {
+    if (e->fd >= 0 && e->sink->way >= COURIER_FILE) {
+        e->state = WRITING;
+        outlet_begin(e->fd, &e->outlet);
+    } else if (e->fd >= 0) {
         e->state = CONNECTING;
     } else if (answered) {
-        fail(e, "it cannot be reached: no socket, no way to its address, or another address than "
-                "that of the last reload");
+        fail(e, e->sink->way == COURIER_FILE
+                    ? "its file cannot be opened: its folder must be there, and be this user's to "
+                      "write, and no link or other thing may have its name"
+                : e->sink->way == COURIER_JOURNALD
+                    ? "nothing takes records at its socket: is systemd-journald there?"
+                    : "it cannot be reached: no socket, no way to its address, or another address "
+                      "than that of the last reload");
     }
 }
 
@@ -254,6 +322,11 @@ static void note_gap(struct courier_errand *e, uint64_t seq)
     }
 }
 
+static bool is_wanted(const struct courier_errand *e, const struct shipment *s)
+{
+    return !e->sink->only_alerts || (!s->is_checkpoint && s->severity == SEVERITY_ALERT);
+}
+
 static enum err pack(struct courier_errand *e, const struct trail_next *next)
 {
     AUTO(shipment_done) struct shipment s = {0};
@@ -267,9 +340,15 @@ static enum err pack(struct courier_errand *e, const struct trail_next *next)
         return OK; /* of another version: its number is missing, and says so */
     }
     TRY(err);
+    if (!is_wanted(e, &s)) {
+        return OK;
+    }
     s.seq = next->entry.seq;
     s.leaf = next->leaf;
-    return shipment_encode(e->sink->format, &s, e->host, &e->out);
+    TRY(shipment_encode(e->sink->format, &s, e->host, &e->out));
+    e->first_seq = e->n_waiting == 0 ? s.seq : e->first_seq;
+    e->n_waiting++;
+    return OK;
 }
 
 /* Up to FILL_BYTES more. ERR_AGAIN: there is nothing new. */
@@ -277,7 +356,7 @@ static enum err fill(struct courier_errand *e)
 {
     size_t n = 0;
     enum err err = OK;
-    while (err == OK && e->out.n < FILL_BYTES) {
+    while (err == OK && e->out.n < FILL_BYTES && n < FILL_RECORDS) {
         struct trail_next next;
         err = trail_follow_next(e->follow, &next);
         if (err == OK) {
@@ -286,12 +365,15 @@ static enum err fill(struct courier_errand *e)
             n++;
         }
     }
-    e->n_waiting += n;
     if (n > 0) {
         e->got_ms = e->now_ms;
     }
-    if (n > 0 && e->since_ms == 0) {
+    if (e->n_waiting > 0 && e->since_ms == 0) {
         e->since_ms = e->now_ms;
+    }
+    if (n > 0 && e->n_waiting == 0) {
+        e->taken = trail_follow_spot(e->follow); /* none of it was for this sink */
+        e->is_unsaved = true;
     }
     return n > 0 && err == ERR_AGAIN ? OK : err;
 }
@@ -331,6 +413,7 @@ static void save_taken(struct courier_errand *e)
     char name[64];
     spot_name(e, name);
     trail_spot_encode(&e->taken, bytes);
+    e->is_unsaved = false;
     if (disk_save(e->disk, name, slice_of(bytes, sizeof bytes)) != OK) {
         (void)snprintf(e->trouble, sizeof e->trouble,
                        "DIR/%s cannot be written, so a restart repeats", name);
@@ -338,12 +421,9 @@ static void save_taken(struct courier_errand *e)
     }
 }
 
-/* The receiver has read all: it ended by TLS, all our bytes are with its machine, and that closed
- * the connection instead of resetting it, as it does for what nobody has read. */
-static void confirmed(struct courier_errand *e)
+static void mark_taken(struct courier_errand *e)
 {
     uint64_t n = e->n_waiting;
-    hang_up(e);
     e->taken = trail_follow_spot(e->follow);
     save_taken(e);
     e->n_waiting = 0;
@@ -356,6 +436,144 @@ static void confirmed(struct courier_errand *e)
     e->has_failed = false;
     e->trouble[0] = '\0';
     publish(e, 0, n, 0, 0);
+}
+
+/* The receiver has read all: it ended by TLS, all our bytes are with its machine, and that closed
+ * the connection instead of resetting it, as it does for what nobody has read. */
+static void confirmed(struct courier_errand *e)
+{
+    hang_up(e);
+    mark_taken(e);
+}
+
+/* ---- webhooks ---- */
+
+/* One request: all that is in `out`. */
+static void ask_hook(struct courier_errand *e)
+{
+    const struct webhook_request request = {.url = e->sink->url,
+                                            .sink = e->sink->name,
+                                            .host = e->host,
+                                            .secret = buf_slice(&e->secret),
+                                            .first = e->first_seq,
+                                            .last = e->seq,
+                                            .lines = buf_slice(&e->out),
+                                            .wall_ms = e->clock.wall_ms(e->clock.ctx)};
+    buf_clear(&e->request);
+    enum err err = webhook_request_write(&request, &e->request);
+    if (err != OK) {
+        fail(e, "the request could not be made");
+        return;
+    }
+    struct slice part = buf_slice(&e->request);
+    err = stream_write(e->stream, e->io, &part, 1);
+    if (err != OK) {
+        fail_stream(e, err);
+        return;
+    }
+    buf_clear(&e->out);
+    e->state = TURNING;
+    e->until_ms = e->now_ms + COURIER_STALL_MS;
+    publish(e, e->n_waiting, 0, 0, 0);
+}
+
+static void take_answer(struct courier_errand *e, const struct webhook_answer *a)
+{
+    char text[COURIER_TEXT_BYTES];
+    if (a->verdict == WEBHOOK_TAKEN && stream_is_blocked(e->stream)) {
+        fail(e, "it answered before it had read the request");
+        return;
+    }
+    if (a->verdict == WEBHOOK_TAKEN) {
+        buf_clear(&e->in);
+        if (a->may_stay) {
+            e->state = OPEN;
+            e->until_ms = e->now_ms + STAY_MS;
+        } else {
+            stream_close(e->stream, e->io);
+            hang_up(e);
+        }
+        mark_taken(e);
+        return;
+    }
+    (void)snprintf(text, sizeof text, "it answered %u: %s", a->status, webhook_answer_text(a));
+    fail(e, text);
+    /* Nothing is passed over, so what is refused stands in the way until somebody looks. */
+    uint64_t least_s = a->verdict == WEBHOOK_REFUSED     ? WEBHOOK_REFUSED_S
+                       : e->sink->way == COURIER_WEBHOOK ? a->retry_after_s
+                                                         : 0;
+    if (least_s * MS > e->backoff_ms) {
+        wait_before_retry(e, least_s * MS);
+    }
+}
+
+/* What comes while nothing was asked is no answer. */
+static void hear_hook(struct courier_errand *e, struct slice plain)
+{
+    struct webhook_answer a;
+    enum err err = buf_append(&e->in, plain, WEBHOOK_ANSWER_MAX + HTTP1_HEAD_MAX);
+    if (err == OK && e->state == TURNING) {
+        err = webhook_answer_read(buf_slice(&e->in), &a);
+    }
+    if (err == OK && e->state == TURNING) {
+        take_answer(e, &a);
+    } else if (err != ERR_AGAIN && e->in.n > 0) {
+        fail(e, "it does not speak HTTP/1.1");
+    }
+}
+
+static void turn_open_hook(struct courier_errand *e)
+{
+    if (e->out.n == 0) {
+        enum err err = fill(e);
+        if (err != OK && err != ERR_AGAIN) {
+            fail(e, "the trail cannot be read");
+            return;
+        }
+    }
+    if (e->out.n > 0) {
+        ask_hook(e);
+    } else if (e->now_ms >= e->until_ms) {
+        stream_close(e->stream, e->io);
+        hang_up(e);
+    }
+}
+
+/* ---- files, journald ---- */
+
+static void turn_writing(struct courier_errand *e)
+{
+    enum err err = OK;
+    uint64_t before = e->n_waiting;
+    if (e->out.n == 0) {
+        err = fill(e);
+        err = err == ERR_AGAIN ? OK : err;
+    }
+    if (err != OK) {
+        fail(e, "the trail cannot be read");
+        return;
+    }
+    bool is_last = e->out.n == 0;
+    if (!is_last) {
+        bool is_file = e->sink->way == COURIER_FILE;
+        err = is_file ? outlet_append(&e->outlet, &e->out) : outlet_send(&e->outlet, &e->out);
+        publish(e, e->n_waiting - before, 0, 0, 0);
+        e->until_ms = err == OK ? e->now_ms + COURIER_STALL_MS : e->until_ms;
+        is_last = err == OK && is_file && outlet_bytes(&e->outlet) >= e->sink->file_bytes;
+    }
+    if (err == OK && is_last) {
+        err = e->sink->way == COURIER_FILE ? outlet_sync(&e->outlet) : OK;
+    }
+    if (err == ERR_AGAIN) {
+        return;
+    }
+    if (err != OK) {
+        char text[COURIER_TEXT_BYTES];
+        (void)snprintf(text, sizeof text, "it cannot be written: %s", outlet_error(&e->outlet));
+        fail(e, text);
+    } else if (is_last) {
+        confirmed(e);
+    }
 }
 
 /* ---- turns ---- */
@@ -387,9 +605,17 @@ static void read_stream(struct courier_errand *e)
 {
     struct slice plain;
     enum err err;
+    bool is_hook = e->sink->way == COURIER_WEBHOOK;
     do {
-        err = stream_read(e->stream, e->io, &plain); /* what it says is nothing that we asked */
-    } while (err == OK && stream_has_pending(e->stream));
+        err = stream_read(e->stream, e->io, &plain);
+        /* What others than webhooks say is nothing that we asked. */
+        if (err == OK && is_hook && stream_is_ready(e->stream)) {
+            hear_hook(e, plain);
+        }
+    } while (err == OK && e->stream != NULL && stream_has_pending(e->stream));
+    if (e->stream == NULL) {
+        return; /* hung up meanwhile */
+    }
     if (err == OK) {
         if (e->state == SHAKING && stream_is_ready(e->stream)) {
             e->state = OPEN;
@@ -397,7 +623,11 @@ static void read_stream(struct courier_errand *e)
         }
         return;
     }
-    if (e->state == TURNING && err == ERR_CLOSED && stream_closed_cleanly(e->stream)) {
+    if (is_hook && e->state == OPEN && err == ERR_CLOSED) {
+        hang_up(e); /* nothing is on its way: it need not keep a connection */
+        return;
+    }
+    if (!is_hook && e->state == TURNING && err == ERR_CLOSED && stream_closed_cleanly(e->stream)) {
         e->has_goodbye = true;
         return;
     }
@@ -413,6 +643,10 @@ static void turn_open(struct courier_errand *e)
         } else if (err != ERR_AGAIN) {
             fail_stream(e, err);
         }
+        return;
+    }
+    if (e->sink->way == COURIER_WEBHOOK) {
+        turn_open_hook(e);
         return;
     }
     bool is_due = e->opened_ms > 0 &&
@@ -433,11 +667,16 @@ static void watch_time(struct courier_errand *e)
         !(e->state == OPEN && !stream_is_blocked(e->stream))) {
         fail(e, e->state == DIALLING || e->state == CONNECTING ? "it does not answer"
                 : e->state == SHAKING                          ? "the TLS handshake does not end"
-                                                               : "it takes nothing any more");
+                : e->state == TURNING && e->sink->way == COURIER_WEBHOOK
+                    ? "it does not answer the request"
+                    : "it takes nothing any more");
     }
     if (e->now_ms >= e->edge_at_ms) {
         bool is_edge = false;
         e->edge_at_ms = e->now_ms + EDGE_MS;
+        if (e->is_unsaved) {
+            save_taken(e);
+        }
         if (trail_follow_is_last_chance(e->disk, &e->taken, &is_edge) == OK && is_edge &&
             !e->is_at_edge && e->since_ms > 0) {
             courier_say(e->of, e->index, COURIER_AT_EDGE, 0, "");
@@ -470,6 +709,10 @@ static struct pollfd socket_of(const struct courier_errand *e)
         p.fd = e->dial_fd;
         break;
     case CONNECTING:
+        p.fd = e->fd;
+        p.events = POLLOUT;
+        break;
+    case WRITING:
         p.fd = e->fd;
         p.events = POLLOUT;
         break;
@@ -545,7 +788,8 @@ static void wait_for(struct courier_errand *e)
         take_dialled(e);
     } else if (e->state == CONNECTING) {
         take_connected(e);
-    } else if (e->state != IDLE && (p[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
+    } else if (e->state != IDLE && e->state != WRITING &&
+               (p[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
         read_stream(e);
     }
 }
@@ -557,10 +801,13 @@ static void turn(struct courier_errand *e)
     } else if (e->state == OPEN) {
         turn_open(e);
         /* The next batch, so that waiting knows whether there is one. */
-        if (e->state == OPEN && !stream_is_blocked(e->stream) && e->out.n == 0) {
+        if (e->state == OPEN && e->sink->way == COURIER_TLS && !stream_is_blocked(e->stream) &&
+            e->out.n == 0) {
             enum err err = fill(e);
             (void)err; /* comes again with the next turn */
         }
+    } else if (e->state == WRITING) {
+        turn_writing(e);
     } else if (e->state == TURNING && e->has_goodbye) {
         look_for_end(e);
     } else if (e->state == TURNING && stream_is_blocked(e->stream)) {
@@ -599,6 +846,9 @@ static void errand_free(struct courier_errand *e)
     trail_follow_free(e->follow);
     stream_io_free(e->io);
     buf_done(&e->out);
+    buf_done(&e->request);
+    buf_done(&e->in);
+    buf_wipe(&e->secret);
     mem_free(e);
 }
 

@@ -9,8 +9,12 @@
  * the trail is saved (DIR/courier/NAME); whatever else happens, all behind it is sent again. So a
  * record comes at least once, and its number (or leaf) tells a repetition.
  *
- * A thread opens no socket: it sends the sink's address to the supervisor over dial_fd, and gets a
- * descriptor that connects to it, when it is the one that the supervisor has for that sink.
+ * A webhook says it by 2xx, a file when its bytes are synced; a datagram that journald's socket
+ * has taken outlives journald, as the socket is the init system's.
+ *
+ * A thread opens no socket and no file of a sink: it sends the sink's `to` to the supervisor over
+ * dial_fd, and gets a descriptor, when it is the one that the supervisor has for that sink: one
+ * that connects there, or of the file, or to journald's socket.
  */
 #ifndef SERVICE_COURIER_COURIER_H
 #define SERVICE_COURIER_COURIER_H
@@ -18,6 +22,7 @@
 #include "base/clock.h"
 #include "base/disk.h"
 #include "service/courier/shipment.h"
+#include "service/courier/webhook.h"
 
 enum {
     COURIER_SINKS_MAX = 4,
@@ -32,17 +37,35 @@ enum {
     COURIER_RETRY_MAX_MS = 15 * 1000,
     COURIER_SILENCE_S = 60,     /* with records waiting: then it is an alert */
     COURIER_HANG_MS = 8 * 1000, /* a thread that turns no more */
+    COURIER_PATH_BYTES = 200,
+    COURIER_FILE_MAX_BYTES = 64 * 1024 * 1024, /* then it is rotated; as configured otherwise */
+    COURIER_FILES_KEPT = 8,
     COURIER_TEXT_BYTES = 200
 };
 #define COURIER_DIR "courier" /* the places, a file for each sink */
 
+/* How a sink is reached. */
+enum courier_way {
+    COURIER_TLS,     /* a stream of records */
+    COURIER_WEBHOOK, /* requests of HTTPS */
+    COURIER_FILE,    /* lines of a file of this machine */
+    COURIER_JOURNALD
+};
+
 /* One of `export`, as configured. */
 struct courier_sink {
     char name[COURIER_NAME_BYTES];
+    enum courier_way way;
     enum shipment_format format;
-    char to[COURIER_TO_BYTES];                              /* "192.0.2.7:6514" */
-    char host[SHIPMENT_HOST_BYTES];                         /* what its certificate must carry */
-    char ca[COURIER_FILE_BYTES];                            /* files of DIR */
+    bool only_alerts;                /* what has not the severity alert is passed over */
+    char to[COURIER_TO_BYTES];       /* "192.0.2.7:6514"; what events name */
+    char url[WEBHOOK_URL_BYTES];     /* of a webhook */
+    char path[COURIER_PATH_BYTES];   /* of a file, or of journald's socket */
+    uint64_t file_bytes;             /* of a file: over so many it is rotated */
+    uint32_t files_kept;             /* beside the one that is written */
+    char secret[COURIER_FILE_BYTES]; /* of a webhook: file of DIR */
+    char host[SHIPMENT_HOST_BYTES];  /* what its certificate must carry */
+    char ca[COURIER_FILE_BYTES];     /* files of DIR */
     char cert[COURIER_FILE_BYTES], key[COURIER_FILE_BYTES]; /* our own; empty: none */
     uint32_t silence_s;
     char state[COURIER_NAME_BYTES + 8]; /* of its alert: "export NAME"; set by courier_view_set */
@@ -53,6 +76,10 @@ struct tls;
  * error what is wrong. Errors as disk_load and tls_client_new. */
 MUST_USE enum err courier_sink_tls(struct disk *d, const struct courier_sink *s, char *ret_text,
                                    struct tls **ret);
+/* courier_sink_secret - what a webhook signs by, appended (buf_wipe it). ret_text: TLS_TEXT_BYTES,
+ * on error what is wrong. Errors as disk_load and webhook_secret_read. */
+MUST_USE enum err courier_sink_secret(struct disk *d, const struct courier_sink *s, char *ret_text,
+                                      struct buf *ret);
 
 struct courier;
 

@@ -2,8 +2,10 @@
 #include "service/courier/shipment.h"
 
 #include "base/clock.h"
+#include "base/wr.h"
 
-static const char *const format_names[] = {"syslog", "ocsf", "json"};
+static const char *const format_names[] = {"syslog", "ocsf", "json", "record", "journal"};
+enum { FORMATS_OF_FILES = 3 }; /* the others are of sinks alone */
 
 const char *shipment_format_name(enum shipment_format f)
 {
@@ -12,7 +14,7 @@ const char *shipment_format_name(enum shipment_format f)
 
 bool shipment_format_find(struct slice name, enum shipment_format *ret)
 {
-    for (size_t i = 0; i < COUNT_OF(format_names); i++) {
+    for (size_t i = 0; i < FORMATS_OF_FILES; i++) {
         if (slice_is(name, format_names[i])) {
             *ret = (enum shipment_format)i;
             return true;
@@ -139,6 +141,20 @@ static enum err framed(const struct shipment *s, const char *host, struct buf *r
     return buf_append(ret, buf_slice(&message), SIZE_MAX);
 }
 
+static enum err framed_datagram(const struct shipment *s, const char *host, struct buf *ret)
+{
+    AUTO(buf_done) struct buf datagram = {0};
+    uint8_t front[SHIPMENT_FRAME_BYTES];
+    struct wr w = wr_into(front, sizeof front);
+    TRY(shipment_journal(s, host, &datagram));
+    wr_u32(&w, (uint32_t)datagram.n);
+    if (datagram.n > SHIPMENT_BYTES_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    TRY(buf_append(ret, wr_slice(&w), SIZE_MAX));
+    return buf_append(ret, buf_slice(&datagram), SIZE_MAX);
+}
+
 /* As the trail has it. */
 static enum err plain(const struct shipment *s, struct buf *ret)
 {
@@ -163,6 +179,11 @@ enum err shipment_encode(enum shipment_format format, const struct shipment *s, 
         return buf_append(ret, slice_text("\n"), SIZE_MAX);
     case SHIPMENT_JSON:
         return plain(s, ret);
+    case SHIPMENT_RECORD:
+        TRY(shipment_record(s, ret));
+        return buf_append(ret, slice_text("\n"), SIZE_MAX);
+    case SHIPMENT_JOURNAL:
+        return framed_datagram(s, host, ret);
     }
     return ERR_UNSUPPORTED;
 }

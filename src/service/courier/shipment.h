@@ -18,12 +18,19 @@
 enum {
     SHIPMENT_BYTES_MAX = 64 * 1024, /* of one record in any format */
     SHIPMENT_HOST_BYTES = 256,
+    SHIPMENT_FRAME_BYTES = 4, /* the length in front of a datagram, big-endian */
     /* The number for private names in structured data: that of documentation (RFC 5612), until
      * there is one of our own. */
     SHIPMENT_ENTERPRISE = 32473
 };
 
-enum shipment_format { SHIPMENT_SYSLOG, SHIPMENT_OCSF, SHIPMENT_JSON };
+enum shipment_format {
+    SHIPMENT_SYSLOG,
+    SHIPMENT_OCSF,
+    SHIPMENT_JSON,   /* as the trail has it */
+    SHIPMENT_RECORD, /* the same with its number and leaf, also of a checkpoint */
+    SHIPMENT_JOURNAL /* fields of journald */
+};
 
 /* A record. Texts are borrowed from json, "-" where unknown. */
 struct shipment {
@@ -46,10 +53,12 @@ struct shipment shipment_checkpoint(int64_t wall_ms);
 void shipment_done(struct shipment *s);
 
 /* shipment_encode - appended to *ret, framed as a stream takes it: syslog with its length in front,
- * the others with a newline behind. host: name of this server. ERR_NOMEM, ERR_TOO_LARGE. */
+ * journald's with
+ * SHIPMENT_FRAME_BYTES of it, the others with a newline behind. host: name of this server.
+ * ERR_NOMEM, ERR_TOO_LARGE. */
 MUST_USE enum err shipment_encode(enum shipment_format format, const struct shipment *s,
                                   const char *host, struct buf *ret);
-/* shipment_format_find - "syslog", "ocsf", "json". */
+/* shipment_format_find - "syslog", "ocsf", "json". What only sinks have is not found. */
 bool shipment_format_find(struct slice name, enum shipment_format *ret);
 const char *shipment_format_name(enum shipment_format f);
 
@@ -57,6 +66,10 @@ const char *shipment_format_name(enum shipment_format f);
 MUST_USE enum err shipment_syslog(const struct shipment *s, const char *host, struct buf *ret);
 /* One object, no newline. */
 MUST_USE enum err shipment_ocsf(const struct shipment *s, const char *host, struct buf *ret);
+/* One object, no newline: the line of the trail with "seq" and "leaf"; puts them into s. */
+MUST_USE enum err shipment_record(const struct shipment *s, struct buf *ret);
+/* One datagram: lines KEY=value. */
+MUST_USE enum err shipment_journal(const struct shipment *s, const char *host, struct buf *ret);
 
 /* Where an event belongs in OCSF; class_uid 0: nowhere. */
 struct ocsf_row {

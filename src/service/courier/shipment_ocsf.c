@@ -160,6 +160,8 @@ static void add_of_class(json_t *o, const struct ocsf_row *row, const struct shi
 {
     switch (row->class_uid) {
     case AUTHENTICATION:
+        add(o, "service", json_pack("{s:s}", "name", "Sallyport")); /* or dst_endpoint */
+        /* fall through */
     case ACCOUNT_CHANGE:
         add(o, "user", json_pack("{s:s}", "name", name_of(s)));
         break;
@@ -218,6 +220,8 @@ enum err shipment_ocsf(const struct shipment *s, const char *host, struct buf *r
     }
     if (strcmp(s->peer, "-") != 0) {
         add(o, "src_endpoint", endpoint_of(s->peer));
+    } else if (row->class_uid == NETWORK_ACTIVITY || row->class_uid == API_ACTIVITY) {
+        add(o, "src_endpoint", json_pack("{s:s}", "name", name_of(s))); /* they demand one */
     }
     add_of_class(o, row, s, title, uid);
     add(o, "unmapped", unmapped(s, category));

@@ -2,8 +2,8 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
-#include "base/utf8.h"
 #include "service/courier/shipment.h"
+#include "service/courier/shipment_text.h"
 
 enum { FACILITY_AUDIT = 13, HOST_MAX = 255 };
 
@@ -12,57 +12,12 @@ static enum err put(struct buf *b, const char *text)
     return buf_append(b, slice_text(text), SIZE_MAX);
 }
 
-/* What a terminal, or a reader of lines, takes for more than a letter. */
-static bool is_control(uint32_t c)
-{
-    return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0x200e || c == 0x200f ||
-           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||
-           c == 0x061c;
-}
-
-/* The next character of valid UTF-8. */
-static uint32_t take_character(struct slice *s, size_t *ret_n)
-{
-    uint8_t first = s->p[0];
-    size_t n = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    static const uint8_t masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
-    uint32_t c = first & masks[n];
-    n = n < s->n ? n : s->n;
-    for (size_t i = 1; i < n; i++) {
-        c = c << 6 | (s->p[i] & 0x3f);
-    }
-    *ret_n = n;
-    return c;
-}
-
-/* A value between quotes. SPEC: RFC5424 6.3.3. */
-static enum err put_value(struct buf *b, const char *text, bool is_ascii)
-{
-    struct slice rest = slice_text(text);
-    while (rest.n > 0) {
-        size_t n;
-        char escaped[16];
-        uint32_t c = take_character(&rest, &n);
-        if (is_control(c) || (is_ascii && c >= 0x80)) {
-            (void)snprintf(escaped, sizeof escaped, "%s\\u%04" PRIx32, is_ascii ? "" : "\\", c);
-            TRY(put(b, escaped));
-        } else {
-            if (!is_ascii && (c == '"' || c == '\\' || c == ']')) {
-                TRY(put(b, "\\"));
-            }
-            TRY(buf_append(b, slice_head(rest, n), SIZE_MAX));
-        }
-        rest = slice_from(rest, n);
-    }
-    return OK;
-}
-
 static enum err put_param(struct buf *b, const char *name, const char *value)
 {
     TRY(put(b, " "));
     TRY(put(b, name));
     TRY(put(b, "=\""));
-    TRY(put_value(b, value, false));
+    TRY(shipment_put_text(b, value, SHIPMENT_TEXT_QUOTED));
     return put(b, "\"");
 }
 
@@ -123,5 +78,5 @@ enum err shipment_syslog(const struct shipment *s, const char *host, struct buf 
     TRY(put(ret, " "));
     TRY(put(ret, category));
     TRY(put(ret, ": "));
-    return put_value(ret, s->reason, true);
+    return shipment_put_text(ret, s->reason, SHIPMENT_TEXT_ASCII);
 }

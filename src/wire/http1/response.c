@@ -4,7 +4,7 @@
 
 enum { STATUS_DIGITS = 3, STATUS_LEAST = 100, STATUS_MOST = 599 };
 
-static enum err read_status_line(struct slice line, unsigned *ret)
+static enum err read_status_line(struct slice line, unsigned *ret, bool *ret_old)
 {
     bool more;
     struct slice version = slice_cut(&line, ' ', &more);
@@ -23,10 +23,18 @@ static enum err read_status_line(struct slice line, unsigned *ret)
         return ERR_MALFORMED;
     }
     *ret = status;
-    return slice_is(version, "HTTP/1.1") ? OK : ERR_UNSUPPORTED;
+    *ret_old = slice_is(version, "HTTP/1.0");
+    return *ret_old || slice_is(version, "HTTP/1.1") ? OK : ERR_UNSUPPORTED;
 }
 
 enum err http1_response_decode(struct slice head, struct http1_response *ret)
+{
+    bool is_old;
+    TRY(http1_response_decode_old(head, ret, &is_old));
+    return is_old ? ERR_UNSUPPORTED : OK;
+}
+
+enum err http1_response_decode_old(struct slice head, struct http1_response *ret, bool *ret_old)
 {
     if (head.n == 0 || head.n > HTTP1_HEAD_MAX) {
         return head.n == 0 ? ERR_MALFORMED : ERR_TOO_LARGE;
@@ -40,6 +48,6 @@ enum err http1_response_decode(struct slice head, struct http1_response *ret)
     if (line.n > HTTP1_LINE_MAX) {
         return ERR_TOO_LARGE;
     }
-    TRY(read_status_line(line, &ret->status));
+    TRY(read_status_line(line, &ret->status, ret_old));
     return http1_fields_decode(&r, &ret->fields);
 }

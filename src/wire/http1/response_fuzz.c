@@ -6,7 +6,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    struct http1_response r;
+    struct http1_response r, old;
+    bool is_old = false;
+    if (http1_response_decode_old(slice_of(data, n), &old, &is_old) == OK) {
+        enum err err = http1_response_decode(slice_of(data, n), &r);
+        assert(err == (is_old ? ERR_UNSUPPORTED : OK) && old.status >= 100 && old.status <= 599);
+    }
     if (http1_response_decode(slice_of(data, n), &r) == OK) {
         size_t all = 0;
         for (size_t i = 0; i < r.fields.n_fields; i++) {
