@@ -164,12 +164,10 @@ bool config_export_equal(const struct config_export *a, const struct config_expo
     return same;
 }
 
-enum err config_check_export(int dir_fd, const char *dir, const struct config_export *c,
-                             struct yaml_complaint *ret_complaint)
+enum err config_check_export_by(struct disk *disk, const char *dir, const struct config_export *c,
+                                struct yaml_complaint *ret_complaint)
 {
-    int fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
-    struct disk *disk = NULL;
-    enum err err = fd >= 0 ? disk_system(fd, &disk) : ERR_IO;
+    enum err err = OK;
     for (size_t i = 0; err == OK && i < c->n; i++) {
         char text[TLS_TEXT_BYTES] = "";
         struct tls *tls = NULL;
@@ -183,6 +181,16 @@ enum err config_check_export(int dir_fd, const char *dir, const struct config_ex
             err = ERR_CONFIG;
         }
     }
+    return err;
+}
+
+enum err config_check_export(int dir_fd, const char *dir, const struct config_export *c,
+                             struct yaml_complaint *ret_complaint)
+{
+    int fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
+    struct disk *disk = NULL;
+    enum err err = fd >= 0 ? disk_system(fd, &disk) : ERR_IO;
+    err = err == OK ? config_check_export_by(disk, dir, c, ret_complaint) : err;
     if (disk != NULL) {
         disk->ops->free(disk);
     }
