@@ -373,12 +373,10 @@ static enum err check_files(struct disk *disk, const struct courier_sink *s, cha
                                                   : err;
 }
 
-enum err config_check_export(int dir_fd, const char *dir, const struct config_export *c,
-                             struct yaml_complaint *ret_complaint)
+enum err config_check_export_by(struct disk *disk, const char *dir, const struct config_export *c,
+                                struct yaml_complaint *ret_complaint)
 {
-    int fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
-    struct disk *disk = NULL;
-    enum err err = fd >= 0 ? disk_system(fd, &disk) : ERR_IO;
+    enum err err = OK;
     for (size_t i = 0; err == OK && i < c->n; i++) {
         char text[TLS_TEXT_BYTES] = "";
         err = check_files(disk, &c->sinks[i], text);
@@ -390,6 +388,16 @@ enum err config_check_export(int dir_fd, const char *dir, const struct config_ex
             err = ERR_CONFIG;
         }
     }
+    return err;
+}
+
+enum err config_check_export(int dir_fd, const char *dir, const struct config_export *c,
+                             struct yaml_complaint *ret_complaint)
+{
+    int fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
+    struct disk *disk = NULL;
+    enum err err = fd >= 0 ? disk_system(fd, &disk) : ERR_IO;
+    err = err == OK ? config_check_export_by(disk, dir, c, ret_complaint) : err;
     if (disk != NULL) {
         disk->ops->free(disk);
     }

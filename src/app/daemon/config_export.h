@@ -26,7 +26,10 @@ MUST_USE enum err config_read_export(const struct yaml_doc *doc, const struct ya
                                      struct config_export *ret);
 bool config_export_equal(const struct config_export *a, const struct config_export *b);
 /* config_check_export - do the files that it names make a connection? ERR_CONFIG with a complaint
- * that names `dir`. */
+ * that names `dir`. By a disk of that directory, or by its descriptor. */
+MUST_USE enum err config_check_export_by(struct disk *disk, const char *dir,
+                                         const struct config_export *c,
+                                         struct yaml_complaint *ret_complaint);
 MUST_USE enum err config_check_export(int dir_fd, const char *dir, const struct config_export *c,
                                       struct yaml_complaint *ret_complaint);
 

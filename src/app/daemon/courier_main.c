@@ -24,7 +24,7 @@
 #include "service/watch/trail.h"
 #include "store/keyring.h"
 
-enum { TURN_MS = 1000, FILES_OF_SINK = 3, FILES_MAX = FILES_OF_SINK * COURIER_SINKS_MAX };
+enum { TURN_MS = 1000, FILES_OF_SINK = 4, FILES_MAX = FILES_OF_SINK * COURIER_SINKS_MAX };
 
 /* One that `export` names, as it was when the sandbox was closed. */
 struct named {
@@ -305,6 +305,7 @@ static enum err open_with(struct office *o, const uint8_t *root, struct why *why
         note_named(o, s->ca);
         note_named(o, s->cert);
         note_named(o, s->key);
+        note_named(o, s->secret);
     }
     watch_trail(o);
     TRY(close_in(o, &sandbox, why));
