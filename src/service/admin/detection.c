@@ -74,6 +74,15 @@ void admin_detect(struct admin *a, const struct directory_version *v, const stru
     raise_all(a, v);
 }
 
+static enum detect_standing standing_of(const void *ctx, uint64_t id)
+{
+    const struct directory_version *v = ctx;
+    const struct directory_entry *entry = directory_find_id(v, id);
+    return entry == NULL                                  ? DETECT_GONE
+           : entry->principal->status != PRINCIPAL_ACTIVE ? DETECT_BARRED
+                                                          : DETECT_ACTIVE;
+}
+
 uint64_t admin_detect_turn(struct admin *a, uint64_t now_ms)
 {
     AUTO(admin_version_release)
@@ -88,6 +97,7 @@ uint64_t admin_detect_turn(struct admin *a, uint64_t now_ms)
     }
     if (now_ms >= a->detect_at_ms) {
         a->detect_at_ms = now_ms + DETECT_TICK_MS;
+        detect_sweep(a->detect, standing_of, v);
         detect_tick(a->detect, now_ms);
         raise_all(a, v);
     }

@@ -33,7 +33,7 @@
     X(will_storm, will, "wills of one device come again and again",                                \
       "Look at its connection; a delay of the will (MQTT 5) spares the others")                    \
     X(will_fleet, will, "wills of many devices come again and again, from many networks",          \
-      "Look who breaks connections: a radio, a provider, the server; `sallyport connections`")     \
+      "Look who breaks connections: a radio, a provider, the server itself")                       \
     X(outage, will, "wills of many devices at once: notice",                                       \
       "Look at the network that it names; delays of the wills (MQTT 5) spare the others")          \
     X(replay_burst, replay, "messages come again that were taken before",                          \
