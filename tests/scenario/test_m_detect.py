@@ -11,7 +11,7 @@ from harness import openssl, wire
 from harness.coap_message import GET, POST, Message
 from harness.coap_peer import Peer
 from harness.fortress import ROOT, Fortress
-from harness.oscore import Client
+from harness.oscore import Client, Context
 from harness.wait import wait_until
 from harness.wire import CONNACK, SUBACK, Wire
 
@@ -129,6 +129,22 @@ def test_a_copied_context_over_oscore(fortress):
     with Client(device) as one, Client(device, source=ELSEWHERE, context=one.context) as copy:
         for client in (one, copy, one, copy, one):
             assert client.request(POST, f'mq/lamps/{device.name}/state', b'x').code == '2.04'
+        alert(fortress, 'two_places', 'clone', device.name)
+
+
+def test_a_context_whose_numbers_go_back(fortress):
+    """A copy of the bundle begins with number 0: refused as a repeat. It derives its context anew, and shuts the device out, until
+    the device does the same."""
+    device = fortress.add('lamp', credentials=('oscore',))
+    where = f'mq/lamps/{device.name}/x'
+    with Client(device) as one, Client(device, source=ELSEWHERE) as copy:
+        for _ in range(3):
+            one.request(GET, where)
+        assert copy.ask(GET, where).code == '4.01'
+        assert fortress.wait_event('replay', principal=device.name)
+        for client in (copy, one, copy, one, copy):
+            client.context = Context.of(device)
+            client.begin_anew(GET, where)
         alert(fortress, 'two_places', 'clone', device.name)
 
 
