@@ -36,6 +36,9 @@ struct account {
     struct queue_load *load; /* of the worker, borrowed: charged too. NULL: nobody counts */
     struct map sessions;     /* by client id */
     struct usage *usage;     /* NULL: it has published nothing yet */
+    uint64_t heard_by;       /* the association that spoke last; 0: none, or its address is new */
+    uint64_t heard_told_ms;  /* when the detectors heard of it */
+    uint32_t heard_from;     /* hash of that address; 0: none */
 };
 
 /* account_new - shares principal, compiles grants. ERR_NOMEM. */

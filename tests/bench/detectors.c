@@ -12,7 +12,7 @@
 enum { FIRST_SEED = 1001, SEEDS = 20, WIDE = 2, DEVICES = 200, DAYS = 20 };
 
 struct total {
-    unsigned n_false, n_days, false_of[DETECTOR_COUNT];
+    unsigned n_false, n_notices, n_days, false_of[DETECTOR_COUNT];
     struct calm_attacked attack[CALM_ATTACKS_N];
 };
 
@@ -24,6 +24,7 @@ static unsigned number(char **argv, int argc, int at, unsigned otherwise)
 static void add(struct total *t, const struct calm *c)
 {
     t->n_false += c->n_false;
+    t->n_notices += c->n_notices;
     for (size_t i = 0; i < DETECTOR_COUNT; i++) {
         t->false_of[i] += c->false_of[i];
     }
@@ -49,6 +50,8 @@ static void show(const struct total *t)
     }
     printf("\nfalse alarms: %u in %u device-days, %.3f in a thousand\n", t->n_false, t->n_days,
            1000.0 * t->n_false / t->n_days);
+    printf("of a clone: %.3f in ten thousand; notices, which are no alarms: %u\n",
+           10000.0 * t->false_of[DETECTOR_two_places] / t->n_days, t->n_notices);
     for (size_t i = 0; i < DETECTOR_COUNT; i++) {
         if (t->false_of[i] > 0) {
             printf("  %s: %u\n", detector_words((enum detector)i)->name, t->false_of[i]);

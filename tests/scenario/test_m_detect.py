@@ -9,8 +9,9 @@ import pytest
 
 from harness import openssl, wire
 from harness.coap_message import GET, POST, Message
+from harness.coap_peer import Peer
 from harness.fortress import ROOT, Fortress
-from harness.oscore import Client
+from harness.oscore import Client, Context
 from harness.wait import wait_until
 from harness.wire import CONNACK, SUBACK, Wire
 
@@ -81,6 +82,89 @@ def test_one_identity_in_two_places(fortress):
             stack.enter_context(come(fortress, device, ELSEWHERE if i % 2 else HOME, context))
         found = alert(fortress, 'two_places', 'clone', device.name)
         assert 'device rotate' in found['answer'] and found['peer'].startswith('127.')
+
+
+def test_a_copied_key_in_another_program(fortress):
+    """The copy comes, the device comes back: two messages of the copy at most."""
+    device = fortress.add('sensor')
+    context = wire.tls_context(device)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(come(fortress, device, HOME, context))
+        copy = stack.enter_context(Wire(fortress, device, source=ELSEWHERE, context=context, version=4))
+        copy.login(device.name, keep_alive=17)
+        stack.enter_context(come(fortress, device, HOME, context))
+        found = alert(fortress, 'two_places', 'clone', device.name)
+    assert 'two programs' in found['evidence'] and 'keep-alive 17 s, now 60' in found['evidence']
+
+
+def test_two_programs_that_never_meet(fortress):
+    """Each waits until the other has gone."""
+    device = fortress.add('sensor')
+    context = wire.tls_context(device)
+    for i in range(5):
+        with Wire(fortress, device, source=ELSEWHERE if i % 2 else HOME, context=context, version=4 + i % 2) as client:
+            client.login(device.name).send(wire.packet(wire.DISCONNECT, b''))
+            assert client.receive() is None
+    alert(fortress, 'two_places', 'clone', device.name)
+
+
+def test_a_copied_key_over_dtls(fortress):
+    """Two associations that both live, heard in turn. Another port of the same address is a router that has forgotten."""
+    device, rebound = fortress.add('lamp', credentials=('psk',)), fortress.add('lamp', credentials=('psk',))
+    with contextlib.ExitStack() as stack:
+        peers = {(who, at): stack.enter_context(Peer(who, source=at)) for who in (device, rebound) for at in (HOME, ELSEWHERE)
+                 if who is device or at == HOME}
+        peers[rebound, 'again'] = stack.enter_context(Peer(rebound, source=HOME))
+
+        def speak():
+            for (who, _), peer in peers.items():
+                assert peer.ask(POST, f'mq/lamps/{who.name}/state', b'x').text == '2.04'
+        alert(fortress, 'two_places', 'clone', device.name, act=speak)
+    assert not [row for row in fortress.json('alerts') if row['principal'] == rebound.name]
+
+
+def test_a_copied_context_over_oscore(fortress):
+    """Each proves its address by an Echo, which no recorder can."""
+    device = fortress.add('lamp', credentials=('oscore',))
+    with Client(device) as one, Client(device, source=ELSEWHERE, context=one.context) as copy:
+        for client in (one, copy, one, copy, one):
+            assert client.request(POST, f'mq/lamps/{device.name}/state', b'x').code == '2.04'
+        alert(fortress, 'two_places', 'clone', device.name)
+
+
+def test_a_context_whose_numbers_go_back(fortress):
+    """A copy of the bundle begins with number 0: refused as a repeat. It derives its context anew, and shuts the device out, until
+    the device does the same."""
+    device = fortress.add('lamp', credentials=('oscore',))
+    where = f'mq/lamps/{device.name}/x'
+    with Client(device) as one, Client(device, source=ELSEWHERE) as copy:
+        for _ in range(3):
+            one.request(GET, where)
+        assert copy.ask(GET, where).code == '4.01'
+        assert fortress.wait_event('replay', principal=device.name)
+        for client in (copy, one, copy, one, copy):
+            client.context = Context.of(device)
+            client.begin_anew(GET, where)
+        alert(fortress, 'two_places', 'clone', device.name)
+
+
+def test_who_lost_its_network(fortress):
+    """Wills of many at once are an outage that names its network, and no alarm; again and again from many networks they are."""
+    devices = [fortress.add('sensor') for _ in range(10)]
+    contexts = [wire.tls_context(device) for device in devices]
+
+    def die(network):
+        for i, (device, context) in enumerate(zip(devices, contexts)):
+            will = (f'status/{device.name}', 'gone', 0, False)
+            come(fortress, device, network(i), context, will=will).close()
+    die(lambda i: f'127.44.1.{i + 1}')
+    told = fortress.wait_event('will', severity='notice', reason=re.compile('^outage: '))[0]
+    assert told['target'] == '127.44.1.0/24' and 'of 10 devices' in told['reason']
+    for n in range(6):
+        die(lambda i, n=n: f'127.{50 + (n + i) % 10}.1.1')
+    found = alert(fortress, 'will_fleet', 'will')
+    assert found['target'] == 'many networks'
+    assert not [row for row in fortress.json('alerts') if row.get('detector') == 'outage']
 
 
 def test_a_session_is_taken_to_and_fro(fortress):

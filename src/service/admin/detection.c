@@ -39,7 +39,7 @@ static void raise(struct admin *a, const struct directory_version *v,
     int64_t now_wall_ms = admin_wall_ms(a);
     uint64_t ago_ms = now_ms > f->since_ms ? now_ms - f->since_ms : 0;
     e.wall_ms = now_wall_ms;
-    e.severity = SEVERITY_ALERT;
+    e.severity = detector_is_notice(f->detector) ? SEVERITY_NOTICE : SEVERITY_ALERT;
     if (!is_about(v, f, &e)) {
         return;
     }
@@ -49,7 +49,9 @@ static void raise(struct admin *a, const struct directory_version *v,
     EVENT_TEXT(&finding, evidence, slice_text(f->evidence));
     event_reason(&e, "%s: %s. %s", words->name, f->evidence, words->answer);
     admin_note(a, &e);
-    alerts_found(&a->alerts, &e, &finding, now_wall_ms - (int64_t)ago_ms, now_wall_ms);
+    if (e.severity == SEVERITY_ALERT) {
+        alerts_found(&a->alerts, &e, &finding, now_wall_ms - (int64_t)ago_ms, now_wall_ms);
+    }
 }
 
 static void raise_all(struct admin *a, const struct directory_version *v)
@@ -72,6 +74,15 @@ void admin_detect(struct admin *a, const struct directory_version *v, const stru
     raise_all(a, v);
 }
 
+static enum detect_standing standing_of(const void *ctx, uint64_t id)
+{
+    const struct directory_version *v = ctx;
+    const struct directory_entry *entry = directory_find_id(v, id);
+    return entry == NULL                                  ? DETECT_GONE
+           : entry->principal->status != PRINCIPAL_ACTIVE ? DETECT_BARRED
+                                                          : DETECT_ACTIVE;
+}
+
 uint64_t admin_detect_turn(struct admin *a, uint64_t now_ms)
 {
     AUTO(admin_version_release)
@@ -86,6 +97,7 @@ uint64_t admin_detect_turn(struct admin *a, uint64_t now_ms)
     }
     if (now_ms >= a->detect_at_ms) {
         a->detect_at_ms = now_ms + DETECT_TICK_MS;
+        detect_sweep(a->detect, standing_of, v);
         detect_tick(a->detect, now_ms);
         raise_all(a, v);
     }

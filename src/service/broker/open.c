@@ -170,13 +170,15 @@ static void fall_asleep(struct worker *w, struct session *s)
     groups_session_changed(w, s);
 }
 
-static void take_over(struct worker *w, struct session *s)
+/* Returns whether there was a connection to be thrown out. */
+static bool take_over(struct worker *w, struct session *s)
 {
     struct conn *old = conn_find(w, s->conn);
     if (old == NULL) {
-        return;
+        return false;
     }
-    if (old->phase == CONN_OPEN) { /* else it has said goodbye, and its last words still leave */
+    bool was_open = old->phase == CONN_OPEN;
+    if (was_open) { /* else it has said goodbye, and its last words still leave */
         struct event e = event_of(w, EVENT_takeover, old);
         event_reason(&e,
                      "a new connection of %s with client id '%s' took the session over; two "
@@ -186,6 +188,7 @@ static void take_over(struct worker *w, struct session *s)
     }
     conn_close(w, old, MQTT_SESSION_TAKEN_OVER); /* SPEC: MQTT5-3.1.4-3 */
     conn_release_session(w, old, "taken over");
+    return was_open;
 }
 
 /* ---- CONNECT decided ---- */
@@ -195,7 +198,7 @@ struct opening {
     struct account *account;
     struct slice client_id;
     uint32_t expiry_s;
-    bool is_assigned, is_present;
+    bool is_assigned, is_present, has_taken_over;
     bool was_durable;         /* the session that is present: */
     uint32_t former_expiry_s; /* what it goes back to when this connection comes to nothing */
     uint64_t hello_lsn;       /* CONNACK promises what is recorded up to here */
@@ -302,7 +305,7 @@ static enum err find_session(struct worker *w, struct opening *o, struct session
         TRY(journal_admits(w->setup.journal)); /* before anything of it is done */
     }
     if (s != NULL) {
-        take_over(w, s);
+        o->has_taken_over = take_over(w, s);
         s = map_find(&o->account->sessions, o->client_id); /* a session without expiry has ended */
     }
     if (s != NULL && (o->connect->clean_start || is_over(w, s))) {
@@ -530,6 +533,8 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
     o.expiry_s = choose_expiry(&o);
     bool may_open = !w->is_draining && passes(w, c, &o);
     c->account = NULL;
+    struct detect_sample hello;
+    bool is_watched = usage_hello(w, o.account, o.connect, o.is_assigned, c->peer, &hello);
     err = may_open ? bind(w, c, &o) : ERR_DENIED;
     if (err == OK) {
         struct event e = event_of(w, EVENT_connect, c);
@@ -540,6 +545,10 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
                                                                        : "",
                      c->entrance->is_plain ? ", in PLAINTEXT by an exception" : "");
         worker_report(w, &e);
+        hello.has_taken_over = o.has_taken_over;
+        if (is_watched) {
+            usage_hello_tell(w, &hello);
+        }
         conn_arm(w, c);
         conn_mark_dirty(w, c);
         return;

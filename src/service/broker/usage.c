@@ -1,6 +1,7 @@
 #include "service/broker/usage.h"
 
 #include "base/mem.h"
+#include "net/peer.h"
 #include "service/broker/worker_private.h"
 
 enum {
@@ -108,6 +109,108 @@ void usage_release(struct worker *w, struct account *a)
     if (t != NULL) {
         t->n_released++;
     }
+}
+
+/* ---- who comes, and from where ---- */
+
+/* Of "address:port", without the port; never 0. */
+static uint32_t place_of(const struct worker *w, const char *peer)
+{
+    struct slice text = slice_text(peer);
+    size_t end = text.n;
+    for (size_t i = 0; i < text.n; i++) {
+        end = text.p[i] == ':' ? i : end;
+    }
+    uint32_t place = (uint32_t)siphash(&w->setup.key, slice_head(text, end));
+    return place != 0 ? place : 1;
+}
+
+static char class_of(uint8_t c)
+{
+    bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return c >= '0' && c <= '9' ? '0' : is_letter ? 'a' : (char)c;
+}
+
+/* Numbers and words of any length are the same: "paho-1f3a" is made like "paho-77". */
+static uint32_t pattern_of(const struct worker *w, const struct principal *p, struct slice id)
+{
+    char kinds[66];
+    size_t n = 0;
+    if (slice_is(id, p->name)) {
+        return 1;
+    }
+    for (size_t i = 0; i < id.n && n < sizeof(kinds); i++) {
+        char kind = class_of(id.p[i]);
+        bool is_run = n > 0 && (kinds[n - 1] == 'a' || kinds[n - 1] == '0');
+        if (!is_run || (kind != 'a' && kind != '0')) {
+            kinds[n++] = kind;
+        }
+    }
+    return (uint32_t)siphash(&w->setup.key, slice_of(kinds, n));
+}
+
+static uint32_t settings_of(const struct worker *w, const struct mqtt_connect *c)
+{
+    const uint32_t said[] = {
+        mqtt_props_number(&c->props, MQTT_PROP_RECEIVE_MAXIMUM, 0),
+        mqtt_props_number(&c->props, MQTT_PROP_MAXIMUM_PACKET_SIZE, 0),
+        mqtt_props_number(&c->props, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, 0),
+        mqtt_props_number(&c->props, MQTT_PROP_REQUEST_PROBLEM_INFO, UINT32_MAX),
+        mqtt_props_number(&c->props, MQTT_PROP_REQUEST_RESPONSE_INFO, UINT32_MAX),
+    };
+    return (uint32_t)siphash(&w->setup.key, slice_of(said, sizeof(said)));
+}
+
+bool usage_hello(const struct worker *w, const struct account *a, const struct mqtt_connect *c,
+                 bool is_assigned, const char *peer, struct detect_sample *ret)
+{
+    const struct principal *p = a->principal;
+    if (!is_watched(w, a)) {
+        return false;
+    }
+    uint32_t will = c->has_will ? shape_of(w, p, c->will.topic) : 0;
+    *ret = (struct detect_sample){
+        .kind = DETECT_SAMPLE_HELLO,
+        .is_many = role_is_many(w, p),
+        .principal = p->id,
+        .at_ms = w->now_ms,
+        .place = place_of(w, peer),
+        .self = {.id = is_assigned ? 0 : pattern_of(w, p, c->client_id),
+                 .will = c->has_will && will == 0 ? 1 : will,
+                 .settings = settings_of(w, c),
+                 .keep_alive_s = c->keep_alive_s,
+                 .version = (uint8_t)c->version,
+                 .is_clean = c->clean_start},
+    };
+    event_text(ret->text, sizeof(ret->text), slice_text(peer));
+    return true;
+}
+
+void usage_hello_tell(struct worker *w, const struct detect_sample *s)
+{
+    (void)tell(w, s); /* when nobody listens just now, the next one will be heard */
+}
+
+void worker_heard(struct worker *w, struct account *a, uint64_t association,
+                  const struct net_peer *peer, uint64_t now_ms)
+{
+    char text[NET_PEER_TEXT_BYTES];
+    bool is_new = a->heard_by != association;
+    if ((!is_new && now_ms < a->heard_told_ms + USAGE_MS) || !is_watched(w, a)) {
+        return;
+    }
+    net_peer_text(peer, text);
+    struct detect_sample s = {.kind = DETECT_SAMPLE_HEARD,
+                              .is_many = role_is_many(w, a->principal),
+                              .principal = a->principal->id,
+                              .at_ms = now_ms,
+                              .from = a->heard_from,
+                              .place = place_of(w, text)};
+    event_text(s.text, sizeof(s.text), slice_text(text));
+    a->heard_by = association;
+    a->heard_from = s.place;
+    a->heard_told_ms = now_ms;
+    (void)tell(w, &s); /* other workers hear it, too: only the detectors know of both */
 }
 
 static uint32_t held(const struct account *a)

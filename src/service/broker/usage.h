@@ -4,6 +4,8 @@
 #define SERVICE_BROKER_USAGE_H
 
 #include "core/account.h"
+#include "service/detect/sample.h"
+#include "wire/mqtt/connect.h"
 
 struct worker;
 
@@ -16,5 +18,10 @@ void usage_release(struct worker *w, struct account *a);
 void usage_leave(struct worker *w, struct account *a);
 void usage_turn(struct worker *w);
 uint64_t usage_deadline(const struct worker *w);
+/* usage_hello - how it comes, to be told when it is in; peer is "address:port". false: nobody
+ * watches. usage_hello_tell - tells it. */
+bool usage_hello(const struct worker *w, const struct account *a, const struct mqtt_connect *c,
+                 bool is_assigned, const char *peer, struct detect_sample *ret);
+void usage_hello_tell(struct worker *w, const struct detect_sample *s);
 
 #endif

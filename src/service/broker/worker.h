@@ -29,6 +29,7 @@
 #include "service/watch/counters.h"
 
 struct worker;
+struct net_peer;
 
 /* How one listener lets clients in, as the configuration says it. Outlives the workers'
  * connections. */
@@ -181,6 +182,11 @@ uint64_t worker_next_conn(const struct worker *w, uint64_t *at);
 MUST_USE enum err worker_account(struct worker *w, const struct principal *principal,
                                  uint64_t now_ms, struct account **ret);
 void worker_account_release(struct worker *w, struct account *a);
+
+/* worker_heard - a message of this account came by this association, from this address. The same
+ * association moves: account->heard_by = 0 first. O(1); nothing but a comparison for who stays. */
+void worker_heard(struct worker *w, struct account *a, uint64_t association,
+                  const struct net_peer *peer, uint64_t now_ms);
 
 /* worker_publish - routes a message that the passage has allowed (takes one reference). cookie
  * comes back through worker_next_done when the message is where it must be; *ret_is_done says that

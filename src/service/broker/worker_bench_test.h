@@ -83,7 +83,9 @@ struct bench {
     int64_t wall_ms;
     struct event events[EVENTS_MAX];
     size_t n_events;
-    struct detect_sample samples[SAMPLES_MAX];
+    struct detect_sample samples[SAMPLES_MAX]; /* of what was published */
+    struct detect_sample came;                 /* how somebody came, or was heard, last */
+    size_t n_came;
     size_t n_samples;
     bool samples_stand; /* none is taken */
 };
@@ -149,6 +151,11 @@ static inline bool bench_sample(void *ctx, const struct detect_sample *s)
     struct bench *b = ((struct driver_ctx *)ctx)->b;
     if (b->samples_stand) {
         return false;
+    }
+    if (s->kind == DETECT_SAMPLE_HELLO || s->kind == DETECT_SAMPLE_HEARD) {
+        b->came = *s;
+        b->n_came++;
+        return true;
     }
     b->samples[b->n_samples++ % SAMPLES_MAX] = *s;
     return true;

@@ -5,6 +5,7 @@ static void willed(struct detect *d, const struct sight *s)
 {
     struct identity *i = s->identity;
     uint32_t n = detect_window_add(&i->wills, d->t.short_window_s, s->n, s->now_s);
+    outages_see(d, s, n <= s->n);
     if (n >= d->t.wills) {
         detect_tell(d, DETECTOR_will_storm, &i->told_s[DETECTOR_will_storm], s,
                     detect_window_since(&i->wills, d->t.short_window_s),

@@ -17,6 +17,7 @@ enum {
     CALM_DEVICES_MAX = 400,
     CALM_SITES = 10,
     CALM_STEP_MS = 5000, /* as often as workers tell */
+    CALM_POOL = 3,       /* addresses of a router that has several */
     CALM_MINUTE = 60 * 1000,
     CALM_HOUR = 60 * CALM_MINUTE,
     CALM_ATTACK_EVERY = 6 * CALM_HOUR
@@ -49,7 +50,14 @@ enum calm_kind {
     X(larger, size_drift)                                                                          \
     X(topic, new_topic)                                                                            \
     X(gone, silent_device)                                                                         \
-    X(moved, new_network)
+    X(moved, new_network)                                                                          \
+    X(other_program, two_places)                                                                   \
+    X(programs_in_turn, two_places)                                                                \
+    X(coap_copy, two_places)                                                                       \
+    X(coap_copy_slow, two_places)                                                                  \
+    X(odd_firmware, personality)                                                                   \
+    X(fleet_wills, will_fleet)                                                                     \
+    X(lost_network, outage)
 
 enum calm_attack {
 #define X(name, detector) CALM_ATTACK_##name,
@@ -72,12 +80,17 @@ struct calm_device {
     bool is_online, has_will, keeps, is_attacked;
     uint64_t back_ms; /* when it connects again; 0: it is there */
     unsigned n_kept;
+    bool is_coap, has_pool; /* has_pool: its router takes another address when it was quiet */
+    uint32_t pooled;
+    unsigned firmware;
+    uint64_t update_ms, spoke_ms;
 };
 
 struct calm_site {
     uint32_t network;
     uint64_t outage_ms, up_ms, renumber_ms;
     bool is_down;
+    unsigned n_flaps; /* left: the link comes and goes */
 };
 
 struct calm_attacked {
@@ -92,9 +105,10 @@ struct calm {
     struct detect *detect;
     struct calm_device device[CALM_DEVICES_MAX];
     struct calm_site site[CALM_SITES];
-    uint64_t storm_ms;
+    uint64_t storm_ms, release_ms[CALM_KINDS];
+    unsigned release[CALM_KINDS];
     /* what was found */
-    unsigned n_false, false_of[DETECTOR_COUNT];
+    unsigned n_false, n_notices, false_of[DETECTOR_COUNT];
     struct calm_attacked attack[CALM_ATTACKS_N];
     struct calm_device *victim;
     enum calm_attack running;
@@ -144,8 +158,12 @@ static inline void calm_take(struct calm *c)
         }
         bool was_attacked =
             f.id != 0 && f.id <= c->terms.n_devices && c->device[f.id - 1].is_attacked;
-        if (!is_wanted && !is_of_victim && !was_attacked) {
-            c->n_false++;
+        bool is_fleets = c->is_attacking && (c->running == CALM_ATTACK_fleet_wills ||
+                                             c->running == CALM_ATTACK_lost_network);
+        if (!is_wanted && !is_of_victim && !was_attacked && !is_fleets) {
+            bool is_notice = detector_is_notice(f.detector);
+            c->n_false += is_notice ? 0 : 1;
+            c->n_notices += is_notice ? 1 : 0;
             c->false_of[f.detector]++;
             if (getenv("SALLYPORT_CALM") != NULL) {
                 printf("seed %llu day %.2f device %llu (%s): %s: %s\n",
@@ -161,6 +179,9 @@ static inline void calm_take(struct calm *c)
 
 static inline uint32_t calm_place(const struct calm *c, const struct calm_device *d)
 {
+    if (d->has_pool && d->place == 0) {
+        return c->site[d->site].network + (d->pooled % CALM_POOL << 20);
+    }
     return d->place != 0 ? d->place : c->site[d->site].network;
 }
 
@@ -205,6 +226,46 @@ static inline void calm_topic(struct calm *c, struct calm_device *d, uint32_t sh
     calm_take(c);
 }
 
+/* Another release of the firmware of a kind comes with another keep-alive, will and library. */
+static inline struct detect_self calm_self(const struct calm_device *d)
+{
+    uint32_t v = d->firmware, kind = (uint32_t)d->kind;
+    return (struct detect_self){.id = 1,
+                                .will = d->has_will ? 1 + kind + v / 2 * 10 : 0,
+                                .settings = kind + v / 3 * 10,
+                                .keep_alive_s = (uint16_t)(60 + 30 * (v % 3)),
+                                .version = (uint8_t)(v % 8 < 4 ? 4 : 5),
+                                .is_clean = d->id % 2 == 0};
+}
+
+static inline void calm_told(struct calm *c, const struct calm_device *d, struct detect_sample *s,
+                             uint32_t place)
+{
+    s->principal = d->id;
+    s->at_ms = c->now_ms;
+    s->place = place + 1;
+    (void)snprintf(s->text, sizeof s->text, "10.%u.%u.%u:4711", place >> 8 & 255, place & 255,
+                   place >> 16 & 255);
+    detect_sample(c->detect, s, slice_text(calm_roles[d->kind]), c->now_ms);
+    calm_take(c);
+}
+
+static inline void calm_hello(struct calm *c, const struct calm_device *d,
+                              const struct detect_self *self, uint32_t place, bool has_taken_over)
+{
+    struct detect_sample s = {
+        .kind = DETECT_SAMPLE_HELLO, .self = *self, .has_taken_over = has_taken_over};
+    /* After a start it begins anew, later it goes on. */
+    s.self.is_clean = s.self.is_clean != (calm_below(c, 4) == 0);
+    calm_told(c, d, &s, place);
+}
+
+static inline void calm_heard(struct calm *c, const struct calm_device *d, uint32_t place)
+{
+    struct detect_sample s = {.kind = DETECT_SAMPLE_HEARD};
+    calm_told(c, d, &s, place);
+}
+
 /* ---- a device's day ---- */
 
 static inline unsigned calm_hour(const struct calm *c)
@@ -245,6 +306,12 @@ static inline void calm_speak(struct calm *c, struct calm_device *d)
     }
     unsigned flush = d->n_kept < 250 ? d->n_kept : 250; /* what it kept, as fast as it may */
     d->n_kept -= flush;
+    if (d->is_coap) { /* a router forgets who is quiet */
+        bool is_forgotten = c->now_ms - d->spoke_ms > CALM_MINUTE;
+        d->pooled = is_forgotten ? (uint32_t)calm_below(c, CALM_POOL) : d->pooled;
+        calm_heard(c, d, calm_place(c, d));
+        d->spoke_ms = c->now_ms;
+    }
     uint64_t each = d->size + calm_below(c, d->size / 4 * c->terms.wide + 1);
     calm_traffic(c, d, n + flush, each * (n + flush), calm_below(c, 50) == 0 ? 1 : 0, 0);
     if (calm_below(c, 2000) == 0) {
@@ -254,12 +321,17 @@ static inline void calm_speak(struct calm *c, struct calm_device *d)
 
 static inline void calm_connect(struct calm *c, struct calm_device *d)
 {
-    if (calm_below(c, 3) == 0) {
+    bool has_taken_over = !d->is_coap && calm_below(c, 3) == 0;
+    if (has_taken_over) {
         calm_event(c, d, EVENT_takeover, "", calm_place(c, d), false, true);
     }
     d->is_online = true;
     d->back_ms = 0;
     calm_event(c, d, EVENT_connect, "", calm_place(c, d), false, true);
+    if (!d->is_coap) {
+        const struct detect_self self = calm_self(d);
+        calm_hello(c, d, &self, calm_place(c, d), has_taken_over);
+    }
     calm_topic(c, d, 1, "state");
     if (d->id % 17 == 0) { /* its firmware asks for a little too much */
         calm_event(c, d, EVENT_acl_deny, "config/all", calm_place(c, d), false, true);
@@ -269,7 +341,7 @@ static inline void calm_connect(struct calm *c, struct calm_device *d)
 
 static inline void calm_lose(struct calm *c, struct calm_device *d, uint64_t back_ms)
 {
-    if (d->is_online && d->has_will) {
+    if (d->is_online && d->has_will && !d->is_coap) {
         calm_event(c, d, EVENT_will, "status", calm_place(c, d), false, true);
     }
     d->is_online = false;
@@ -291,6 +363,31 @@ static inline void calm_roam(struct calm *c, struct calm_device *d)
     calm_lose(c, d, c->now_ms + calm_below(c, 30 * 1000));
 }
 
+/* Releases are rolled out within a day; some devices get theirs alone, some go back. */
+static inline void calm_update(struct calm *c)
+{
+    for (unsigned k = 0; k < CALM_KINDS; k++) {
+        bool is_due = c->now_ms >= c->release_ms[k];
+        c->release[k] += is_due ? 1 : 0;
+        c->release_ms[k] += is_due ? calm_about(c, 20 * CALM_DAY / c->terms.wide) : 0;
+    }
+    for (unsigned k = 0; k < c->terms.n_devices; k++) {
+        struct calm_device *d = &c->device[k];
+        if (c->now_ms < d->update_ms || !d->is_online) {
+            continue;
+        }
+        bool goes_back = d->firmware > 0 && calm_below(c, 20) == 0;
+        bool is_alone = calm_below(c, 40) == 0;
+        unsigned next = goes_back ? d->firmware - 1 : c->release[d->kind] + (is_alone ? 1 : 0);
+        bool is_new = next != d->firmware;
+        d->firmware = next;
+        d->update_ms = c->now_ms + calm_about(c, CALM_DAY);
+        if (is_new) {
+            calm_lose(c, d, c->now_ms + calm_below(c, CALM_MINUTE));
+        }
+    }
+}
+
 static inline void calm_sites(struct calm *c)
 {
     for (unsigned i = 0; i < CALM_SITES; i++) {
@@ -301,7 +398,14 @@ static inline void calm_sites(struct calm *c)
         if (!goes_down && !comes_up && !is_renumbered) {
             continue;
         }
-        if (goes_down) {
+        if (goes_down && s->n_flaps == 0 && calm_below(c, 4) == 0) {
+            s->n_flaps = 1 + (unsigned)calm_below(c, 2 * c->terms.wide); /* a bad link */
+        }
+        if (goes_down && s->n_flaps > 0) {
+            s->n_flaps--;
+            s->up_ms = c->now_ms + calm_about(c, 20 * 1000);
+            s->outage_ms = s->up_ms + calm_about(c, CALM_MINUTE);
+        } else if (goes_down) {
             s->up_ms = c->now_ms + calm_about(c, 20 * CALM_MINUTE * c->terms.wide);
             s->outage_ms = s->up_ms + calm_about(c, 5 * CALM_DAY / c->terms.wide);
         }
@@ -336,6 +440,11 @@ static inline struct calm_device *calm_choose(struct calm *c)
         struct calm_device *d = &c->device[calm_below(c, c->terms.n_devices)];
         bool fits =
             d->kind == CALM_STEADY || (d->kind == CALM_DIURNAL && c->running != CALM_ATTACK_moved);
+        bool is_coap_wanted =
+            c->running == CALM_ATTACK_coap_copy || c->running == CALM_ATTACK_coap_copy_slow;
+        fits = fits && (!is_coap_wanted || (d->is_coap && !d->has_pool && d->kind == CALM_STEADY &&
+                                            d->period_ms <= 300 * 1000));
+        fits = fits && (is_coap_wanted || !d->is_coap);
         fits = fits && (c->running != CALM_ATTACK_gone || d->period_ms <= 300 * 1000);
         if (fits && d->is_online && !d->is_attacked) {
             return d;
@@ -349,6 +458,11 @@ static inline void calm_attack_step(struct calm *c)
     uint64_t since_ms = c->now_ms - c->attacked_ms;
     unsigned step = (unsigned)(since_ms / CALM_STEP_MS);
     char text[32];
+    uint32_t here = calm_place(c, d);
+    const struct detect_self self = calm_self(d);
+    struct detect_self other = self;
+    other.version = self.version == 4 ? 5 : 4;
+    other.keep_alive_s = 17;
     switch (c->running) {
     case CALM_ATTACK_clone:
         calm_event(c, d, EVENT_takeover, "", 0, false, true);
@@ -410,6 +524,39 @@ static inline void calm_attack_step(struct calm *c)
             calm_event(c, d, EVENT_connect, "", 3u << 16, false, true);
         }
         break;
+    case CALM_ATTACK_other_program: /* the copy comes, the device comes back */
+        calm_event(c, d, EVENT_takeover, "", 0, false, true);
+        calm_hello(c, d, step % 2 == 0 ? &other : &self, step % 2 == 0 ? 7u << 16 : here, true);
+        break;
+    case CALM_ATTACK_programs_in_turn: /* never both at a time */
+        if (step % 120 == 0) {
+            calm_hello(c, d, step % 240 == 0 ? &other : &self, step % 240 == 0 ? 7u << 16 : here,
+                       false);
+        }
+        break;
+    case CALM_ATTACK_coap_copy: /* it answers what the device says */
+        calm_heard(c, d, step % 2 == 0 ? 7u << 16 : here);
+        break;
+    case CALM_ATTACK_coap_copy_slow: /* as often as the device itself */
+        if (since_ms % d->period_ms < CALM_STEP_MS) {
+            calm_heard(c, d, 7u << 16);
+        }
+        break;
+    case CALM_ATTACK_odd_firmware:
+        if (step == 0) {
+            calm_hello(c, d, &other, here, false);
+        }
+        break;
+    case CALM_ATTACK_fleet_wills:
+    case CALM_ATTACK_lost_network:
+        for (unsigned k = 0; k < c->terms.n_devices / 4 && step < 12; k++) {
+            bool is_one = c->running == CALM_ATTACK_lost_network;
+            if (!is_one || step == 0) {
+                calm_event(c, &c->device[k], EVENT_will, "status",
+                           is_one ? here : calm_place(c, &c->device[k]), false, true);
+            }
+        }
+        break;
     case CALM_ATTACKS_N:
         break;
     }
@@ -430,6 +577,9 @@ static inline void calm_begin(struct calm *c, const struct calm_terms *terms)
                                         .renumber_ms = calm_about(c, 10 * CALM_DAY / terms->wide)};
     }
     c->storm_ms = calm_about(c, 7 * CALM_DAY);
+    for (unsigned k = 0; k < CALM_KINDS; k++) {
+        c->release_ms[k] = calm_about(c, 20 * CALM_DAY / terms->wide);
+    }
     for (unsigned k = 0; k < terms->n_devices; k++) {
         static const unsigned periods_s[] = {30, 60, 60, 120, 300, 900};
         struct calm_device *d = &c->device[k];
@@ -444,6 +594,9 @@ static inline void calm_begin(struct calm *c, const struct calm_terms *terms)
                                   .keeps = calm_below(c, 2) == 0,
                                   .back_ms = 1 + calm_below(c, CALM_MINUTE)};
         d->next_ms = calm_below(c, d->period_ms);
+        d->is_coap = calm_below(c, 3) == 0;
+        d->has_pool = calm_below(c, 4) == 0;
+        d->update_ms = calm_below(c, CALM_DAY);
         bool moves = d->kind == CALM_TRACKER || d->kind == CALM_HOME;
         d->place = moves ? d->home : 0;
         d->moves_ms = moves ? 1 + calm_below(c, CALM_DAY) : 0;
@@ -495,6 +648,9 @@ static inline unsigned calm_run(struct calm *c, const struct calm_terms *terms)
     uint64_t end_ms = terms->n_days * CALM_DAY + (uint64_t)CALM_ATTACKS_N * CALM_ATTACK_EVERY;
     for (c->now_ms = CALM_STEP_MS; c->now_ms < end_ms; c->now_ms += CALM_STEP_MS) {
         calm_sites(c);
+        if (c->now_ms % CALM_MINUTE == 0) {
+            calm_update(c);
+        }
         for (unsigned k = 0; k < terms->n_devices; k++) {
             struct calm_device *d = &c->device[k];
             if (d->back_ms != 0 && c->now_ms >= d->back_ms) {

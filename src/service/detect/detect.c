@@ -20,6 +20,11 @@ const struct detector_words *detector_words(enum detector d)
     return &words[d];
 }
 
+bool detector_is_notice(enum detector d)
+{
+    return d == DETECTOR_personality || d == DETECTOR_outage;
+}
+
 static struct slice identity_key(const void *value)
 {
     const struct identity *i = value;
@@ -90,11 +95,14 @@ void detect_sample(struct detect *d, const struct detect_sample *s, struct slice
         return;
     }
     role_join(d, i, role, now_s);
-    if (s->kind == DETECT_SAMPLE_TRAFFIC) {
-        traffic_see(d, i, s, now_s);
-    } else {
-        topics_see(d, i, s, now_s);
-    }
+    static void (*const see[])(struct detect *, struct identity *, const struct detect_sample *,
+                               uint32_t) = {
+        [DETECT_SAMPLE_TRAFFIC] = traffic_see,
+        [DETECT_SAMPLE_TOPIC] = topics_see,
+        [DETECT_SAMPLE_HELLO] = hello_see,
+        [DETECT_SAMPLE_HEARD] = heard_see,
+    };
+    see[s->kind](d, i, s, now_s);
 }
 
 void detect_tick(struct detect *d, uint64_t now_ms)

@@ -65,6 +65,11 @@ void detect_sample(struct detect *d, const struct detect_sample *s, struct slice
                    uint64_t now_ms);
 /* detect_tick - looks who is silent; to be called every DETECT_TICK_MS. O(principals). */
 void detect_tick(struct detect *d, uint64_t now_ms);
+/* detect_sweep - who is gone is forgotten, and who may not come is expected by nobody: neither
+ * excuses those who are silent. To be called before detect_tick. O(principals). */
+enum detect_standing { DETECT_GONE, DETECT_BARRED, DETECT_ACTIVE };
+typedef enum detect_standing detect_standing_fn(const void *ctx, uint64_t id);
+void detect_sweep(struct detect *d, detect_standing_fn *of, const void *ctx);
 /* detect_next - takes the oldest finding; false: there is none. */
 bool detect_next(struct detect *d, struct detect_finding *ret);
 /* detect_forgotten - principals that were given up for others. detect_watched - that have a row. */

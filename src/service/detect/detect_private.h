@@ -14,11 +14,26 @@ enum {
     HABIT_TOPICS_MAX = 8, /* who uses more is not watched for new ones */
     SHAPES_MAX = 64,      /* the same of a role */
     CANDIDATES_MAX = 4,
+    RELEASES_MAX = 4, /* of firmware that a role is given at a time */
     MOVES_MAX = 256,
     CANDIDATE_ADOPTED = 3, /* of one role: then it is usual */
     ROLES = DETECT_ROLES + 1
 };
 enum { PLACES_MAX = 4, SOURCE_WAYS = 4, SOURCE_SETS = DETECT_SOURCES / SOURCE_WAYS };
+
+/* From where it spoke, since when. */
+struct turn {
+    uint32_t place; /* hash of an address; 0: none */
+    uint32_t at_s;
+};
+
+/* Wills of all. */
+struct fleet {
+    struct detect_window wills, devices; /* devices: those whose first it is */
+    struct net_prefix network;           /* that most of them may come from */
+    int32_t votes;
+    uint32_t told_s, storm_told_s;
+};
 
 /* What is usual of one principal. */
 struct habits {
@@ -53,6 +68,11 @@ struct role {
     } candidate[CANDIDATES_MAX]; /* shapes that some of them use, and the role does not know yet */
     uint8_t next_candidate;
     uint32_t n_moves; /* changes of network that nobody shared */
+    struct {
+        uint32_t self; /* hash of what some of them came as lately */
+        uint8_t n;     /* how many; 0: a free row */
+    } release[RELEASES_MAX];
+    uint8_t next_release;
 };
 
 struct identity {
@@ -65,6 +85,10 @@ struct identity {
     struct detect_window returns, takeovers, failures, wildcards, commands, wills, replays;
     struct detect_window certificates, revoked, impersonations;
     struct detect_sketch sources, targets;
+    struct turn turn[2];            /* the newest first */
+    struct detect_self self[2];     /* what it came as, the newest first */
+    uint32_t self_s, self_before_s; /* since when; 0: not known */
+    struct detect_window turns, returns_of_self;
     struct habits habits;
     uint32_t told_s[DETECTOR_COUNT]; /* when it was told last, plus 1; 0: never */
 };
@@ -97,6 +121,7 @@ struct detect {
     struct move move[MOVES_MAX]; /* the newest */
     size_t next_move;
     struct source everywhere; /* what has no address */
+    struct fleet fleet;
     struct detect_sketch spray_names, spray_sources;
     uint32_t spray_told_s;
     struct detect_finding finding[DETECT_FINDINGS_MAX];
@@ -137,6 +162,10 @@ void traffic_see(struct detect *d, struct identity *i, const struct detect_sampl
                  uint32_t now_s);
 void topics_see(struct detect *d, struct identity *i, const struct detect_sample *s,
                 uint32_t now_s);
+void hello_see(struct detect *d, struct identity *i, const struct detect_sample *s, uint32_t now_s);
+void heard_see(struct detect *d, struct identity *i, const struct detect_sample *s, uint32_t now_s);
+/* is_first: of this device in a short window. */
+void outages_see(struct detect *d, const struct sight *s, bool is_first);
 void silence_look(struct detect *d, uint64_t now_ms);
 void moves_look(struct detect *d, uint32_t now_s);
 

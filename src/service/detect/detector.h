@@ -15,6 +15,8 @@
     X(ping_pong, takeover, "two clients take one session from each other",                         \
       "Look for a second client with this name, or one that reconnects without need; give each "   \
       "its own name")                                                                              \
+    X(personality, anomaly, "a device comes as another program than before: notice",               \
+      "If it is no new firmware: `sallyport device rotate NAME --now` shuts a copy out")           \
     X(login_source, auth_bruteforce, "one network tries logins",                                   \
       "Block the network, or name who may come in `from` of the listener")                         \
     X(login_name, auth_bruteforce, "many try to log in as one device",                             \
@@ -30,6 +32,10 @@
       "Look who is behind it; `sallyport device disable NAME` stops it")                           \
     X(will_storm, will, "wills of one device come again and again",                                \
       "Look at its connection; a delay of the will (MQTT 5) spares the others")                    \
+    X(will_fleet, will, "wills of many devices come again and again, from many networks",          \
+      "Look who breaks connections: a radio, a provider, the server itself")                       \
+    X(outage, will, "wills of many devices at once: notice",                                       \
+      "Look at the network that it names; delays of the wills (MQTT 5) spare the others")          \
     X(replay_burst, replay, "messages come again that were taken before",                          \
       "Look at the network between; a device that lost its state: `sallyport device rotate NAME`") \
     X(reflection, amplification, "requests under forged addresses",                                \
@@ -70,5 +76,8 @@ struct detector_words {
 
 /* detector_words - of d below DETECTOR_COUNT; static. */
 const struct detector_words *detector_words(enum detector d);
+/* detector_is_notice - what it sees happens to honest devices, too: it is written down, and nobody
+ * is alarmed. */
+bool detector_is_notice(enum detector d);
 
 #endif

@@ -19,6 +19,13 @@
     X(places_window_s, 600, "s", "window of places and of sources that try one name")              \
     X(clone_returns, 6, "returns",                                                                 \
       "takeovers by a place that was left before: one identity in two places")                     \
+    X(clone_turn_s, 20, "s",                                                                       \
+      "a return so soon after it had spoken from there: no device roams so")                       \
+    X(clone_turn_points, 2, "returns", "what such a return weighs")                                \
+    X(self_points, 2, "points",                                                                    \
+      "another program: version, client id, will weigh 2; keep-alive, a setting 1")                \
+    X(self_returns, 3, "returns", "to how it came before, from another address: two programs")     \
+    X(self_window_s, 86400, "s", "window of such returns")                                         \
     X(takeovers, 10, "takeovers", "of one client in a short window: ping-pong")                    \
     X(source_failures, 30, "failures", "failed logins from one network in a short window")         \
     X(source_names, 8, "names", "different names that fail from one network in a short window")    \
@@ -33,6 +40,9 @@
     X(wildcard_refused, 4, "points", "what a refused wide filter weighs; a granted one weighs 1")  \
     X(command_refusals, 3, "refusals", "command topics refused to one device in a long window")    \
     X(wills, 8, "wills", "of one device in a short window")                                        \
+    X(fleet_devices, 10, "devices", "whose wills are published in a short window: an outage")      \
+    X(fleet_again, 3, "wills", "of each of them, on average: a storm")                             \
+    X(fleet_percent, 60, "%", "more from one network than from others: that network's outage")     \
     X(replays, 20, "messages", "repeated messages refused in a short window")                      \
     X(amplification, 100, "requests", "under one forged network in a short window")                \
     X(certificate_misuse, 3, "logins",                                                             \

@@ -77,7 +77,7 @@ static void see_size(struct detect *d, struct identity *i, uint64_t bytes, uint3
         return;
     }
     enter(&h->odd_s, &h->n_odd, &r->n_odd, now_s);
-    if (now_s - h->odd_s >= d->t.adopt_s) {
+    if (now_s - h->odd_s >= d->t.adopt_s && h->n_odd > d->t.drift_samples) {
         leave(&h->odd_s, &r->n_odd);
         h->size = (struct baseline){.n = 0};
     } else if (h->n_odd >= d->t.drift_samples && !role_shares(d, r, r->n_odd)) {

@@ -34,6 +34,19 @@ struct identity *identity_of(struct detect *d, uint64_t id)
     return i;
 }
 
+void detect_sweep(struct detect *d, detect_standing_fn *of, const void *ctx)
+{
+    list_for_each_safe (n, next, &d->order) {
+        struct identity *i = LIST_ENTRY(n, struct identity, node);
+        enum detect_standing standing = of(ctx, i->id);
+        if (standing == DETECT_GONE) {
+            forget(d, i);
+        } else if (standing == DETECT_BARRED) {
+            role_leave(d, i);
+        }
+    }
+}
+
 void identities_done(struct detect *d)
 {
     while (!list_is_empty(&d->order)) {

@@ -365,6 +365,14 @@ void association_recheck(struct association *a)
 
 /* ---- datagrams ---- */
 
+void association_heard(const struct association *a)
+{
+    enum { DOOR_BITS = 8 }; /* ids are of one door */
+    const struct coap_door *d = a->door;
+    worker_heard(d->setup.worker, a->account, a->id << DOOR_BITS | d->setup.entrance->index,
+                 &a->peer, d->now_ms);
+}
+
 static void on_received(void *ctx, uint64_t id, struct slice plain)
 {
     struct coap_door *d = ctx;
@@ -381,6 +389,7 @@ static void on_received(void *ctx, uint64_t id, struct slice plain)
         count_add(&d->setup.counters->dropped_memory, 1);
         return;
     }
+    association_heard(a);
     association_refuse_unknown(a, &ev);
     association_report_refused(a, &before, plain, NULL);
     request_serve(a, &ev);

@@ -292,6 +292,7 @@ static void take_one(struct coap_stream *s, struct slice *in)
     struct association *a = s->a;
     if (a != NULL) {
         a->heard_at_ms = d->now_ms;
+        association_heard(a);
         association_report_refused(a, &before, (struct slice){0}, &ev.m);
         request_serve(a, &ev);
         errands_heard(a);

@@ -248,6 +248,8 @@ struct association *association_find(const struct coap_door *d, uint64_t id);
 /* association_close - the association ends now; why is for the event, NULL: it has been said. The
  * struct lives until the door is left. */
 void association_close(struct association *a, const char *why);
+/* association_heard - a message of its own has come: for the detectors. */
+void association_heard(const struct association *a);
 /* association_recheck - is it still let in under the realm of now? Closes it when not. */
 void association_recheck(struct association *a);
 struct association *association_free(struct association *a);

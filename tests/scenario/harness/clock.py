@@ -59,7 +59,8 @@ def shifted(folder, days):
 
 
 class Clock:
-    """A copy of the daemon whose wall clock is `shift_s` seconds away; `set` moves it while it runs."""
+    """A copy of the daemon whose wall clock is `shift_s` seconds away; `set` moves it while it runs, `pass_by` lets time go by
+    on both clocks at once: what waits for hours happens in a test."""
 
     def __init__(self, shift_s=0):
         built = BINARY.parent / 'sallyport-clock'
@@ -69,8 +70,9 @@ class Clock:
         folder.chmod(0o755)  # the broker may be another user
         self.binary, self.file = folder / 'sallyport', folder / 'clock_shift'
         shutil.copy(built, self.binary)
-        self.file.write_bytes(struct.pack('=q', int(shift_s)))
+        self.file.write_bytes(struct.pack('=qq', int(shift_s), 0))
         self.file.chmod(0o644)
+        self.passed_s = 0
 
     def close(self):
         shutil.rmtree(self.binary.parent, ignore_errors=True)
@@ -78,6 +80,11 @@ class Clock:
     def set(self, shift_s):
         with self.file.open('r+b') as file:  # in place: the daemon has it mapped
             file.write(struct.pack('=q', int(shift_s)))
+
+    def pass_by(self, seconds):
+        self.passed_s += seconds
+        with self.file.open('r+b') as file:
+            file.write(struct.pack('=qq', self.passed_s, self.passed_s))
 
     def set_to(self, unix_time):
         self.set(unix_time - time.time())

@@ -113,9 +113,11 @@ class Tls(_Client):
 class Dtls(_Client):
     """A DTLS association with a device's PSK, or its certificate; a datagram for each send.
 
-    fragment: the largest record it wants, 1 to 4 for 512 to 4096 bytes. ticket: of `take_ticket`, to resume by."""
+    fragment: the largest record it wants, 1 to 4 for 512 to 4096 bytes. ticket: of `take_ticket`, to resume by.
+    source: our own address."""
 
-    def __init__(self, ssl, fortress, device, listener='coaps', timeout=20, by_certificate=False, fragment=0, ticket=None):
+    def __init__(self, ssl, fortress, device, listener='coaps', timeout=20, by_certificate=False, fragment=0, ticket=None,
+                 source=None):
         super().__init__(ssl, ssl.DTLS_client_method())
         if by_certificate:
             ssl.SSL_CTX_use_certificate_chain_file(self.context, device.cert.encode())
@@ -124,7 +126,7 @@ class Dtls(_Client):
             self._use_psk(device)
         if fragment:
             assert ssl.SSL_CTX_set_tlsext_max_fragment_length(self.context, fragment) == 1
-        self._connect(fortress.ports[listener], timeout, ticket)
+        self._connect(fortress.ports[listener], timeout, ticket, source)
 
     def _use_psk(self, device):
         ssl, name, key = self.ssl, device.name.encode(), device.psk.encode()
@@ -139,9 +141,11 @@ class Dtls(_Client):
         ssl.SSL_CTX_set_cipher_list(self.context, b'PSK')
         ssl.SSL_CTX_set_psk_client_callback(self.context, self._psk)
 
-    def _connect(self, port, timeout, ticket):
+    def _connect(self, port, timeout, ticket, source=None):
         ssl = self.ssl
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        if source is not None:
+            self.socket.bind((source, 0))
         self.socket.connect(('127.0.0.1', port))
         self.session = ssl.SSL_new(self.context)
         if ticket is not None:

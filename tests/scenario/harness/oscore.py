@@ -95,19 +95,19 @@ class Answer:
 class Client:
     """One context on one socket. Everything it sends and gets is kept, to be sent again by who should not."""
 
-    def __init__(self, device, context=None, port=None):
+    def __init__(self, device, context=None, port=None, source='127.0.0.1'):
         self.server = ('127.0.0.1', port or device.fortress.ports['coap'])
         self.context = context or Context.of(device)
         self.mid, self.sent, self.bound = secrets.randbelow(65536), [], {}
         self.numbers = set()  # of the server's: none may come twice
-        self.socket = None
+        self.socket, self.source = None, source
         self.rebind()
 
     def rebind(self):
         """Another port, as behind a NAT that has forgotten us."""
         self.close()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(('127.0.0.1', 0))
+        self.socket.bind((self.source, 0))
 
     def close(self):
         if self.socket:
