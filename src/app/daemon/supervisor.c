@@ -25,8 +25,7 @@ enum {
     AGAIN_MS = 1000,
     START_MS = 60000,     /* without READY until then, it hangs */
     SIGNER_STOP_MS = 500, /* after the broker has drained; the courier's, too */
-    /* Turns of PART_ALIVE_MS without a sign of life: a request of the signer takes milliseconds,
-     * one of the broker's service thread may take long. */
+    /* Turns without a sign of life; one thing that the broker's service thread does may be long. */
     SIGNER_SILENT_MAX = 10,
     BROKER_SILENT_MAX = 20,
     COURIER_SILENT_MAX = 5

@@ -89,7 +89,8 @@ static enum err save_told(struct admin *a, const struct waivers *told)
     return disk_save(a->setup.disk, WAIVERS_TOLD_FILE, buf_slice(&text));
 }
 
-/* *due: when the first of them ends by itself. */
+/* *due: when the first of them ends by itself. What cannot be saved is told again by the next
+ * daemon. ERR_NOMEM: nothing was told. */
 static enum err tell_all(struct admin *a, const struct waivers *all, int64_t now, int64_t *due)
 {
     AUTO(waivers_done) struct waivers told = {0};
@@ -120,7 +121,11 @@ static enum err tell_all(struct admin *a, const struct waivers *all, int64_t now
             tell(a, w, SEVERITY_WARNING, "was taken out of the file");
         }
     }
-    return save_told(a, &next);
+    if (all->n + told.n > 0) {
+        enum err saved = save_told(a, &next);
+        (void)saved;
+    }
+    return OK;
 }
 
 void admin_watch_waivers(struct admin *a)
@@ -138,7 +143,7 @@ void admin_watch_waivers(struct admin *a)
     if (err != OK && err != ERR_NOT_FOUND) {
         tell_unread(a, why.text);
     } else if (tell_all(a, &all, now, &due) != OK) {
-        return; /* the disk or memory is short: at the next look, perhaps twice */
+        return; /* at the next look */
     }
     a->waivers_seen = sum;
     a->waivers_due_wall_ms = due;
