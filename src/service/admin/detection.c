@@ -50,6 +50,7 @@ static void raise(struct admin *a, const struct directory_version *v,
     event_reason(&e, "%s: %s. %s", words->name, f->evidence, words->answer);
     admin_note(a, &e);
     alerts_found(&a->alerts, &e, &finding, now_wall_ms - (int64_t)ago_ms, now_wall_ms);
+    admin_respond(a, v, f, e.principal);
 }
 
 static void raise_all(struct admin *a, const struct directory_version *v)
