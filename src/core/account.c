@@ -5,6 +5,27 @@
 #include "base/mem.h"
 #include "core/flow.h"
 
+enum { THROTTLE_PART = 10, THROTTLE_UNLIMITED = 10 };
+
+/* A tenth of what the role may, never nothing. */
+static uint32_t throttled(uint32_t most)
+{
+    return most == 0 ? THROTTLE_UNLIMITED : (most + THROTTLE_PART - 1) / THROTTLE_PART;
+}
+
+/* What the answers to its misuse make of it, besides `is_closed`. */
+static void take_answers(struct account *a)
+{
+    const struct principal *p = a->principal;
+    const struct role_limits *l = grants_limits(a->grants);
+    bool is_slow = (p->answers & PRINCIPAL_THROTTLED) != 0;
+    a->is_quarantined = (p->answers & PRINCIPAL_QUARANTINED) != 0;
+    /* Of no segment: nobody's message is for it, and no flow leads there. */
+    a->segment = a->is_quarantined ? FLOW_SEGMENT_NONE : flow_segment_of(p);
+    bucket_set(&a->publishes, is_slow ? throttled(l->publish_rate) : l->publish_rate,
+               is_slow ? throttled(l->publish_burst) : l->publish_burst);
+}
+
 enum err account_new(const struct policy *policy, const struct principal *principal, uint64_t epoch,
                      const struct siphash_key *key, uint64_t now_ms, struct account **ret)
 {
@@ -19,12 +40,12 @@ enum err account_new(const struct policy *policy, const struct principal *princi
     }
     a->principal = principal_ref(principal);
     a->epoch = epoch;
-    a->segment = flow_segment_of(principal);
     a->is_closed = principal->status != PRINCIPAL_ACTIVE;
     const struct role_limits *l = grants_limits(a->grants);
     bucket_init(&a->connects, l->connect_rate, l->connect_burst, now_ms);
     bucket_init(&a->publishes, l->publish_rate, l->publish_burst, now_ms);
     bucket_init(&a->replays, l->replay_rate, l->replay_rate, now_ms);
+    take_answers(a);
     map_init(&a->sessions, key, session_key);
     *ret = a;
     return OK;
@@ -83,10 +104,9 @@ enum err account_renew(struct account *a, const struct policy *policy,
     principal_ref(principal);
     principal_unref(a->principal);
     a->principal = principal;
-    a->segment = flow_segment_of(principal);
     const struct role_limits *l = grants_limits(grants);
     bucket_set(&a->connects, l->connect_rate, l->connect_burst);
-    bucket_set(&a->publishes, l->publish_rate, l->publish_burst);
+    take_answers(a);
     bucket_set(&a->replays, l->replay_rate, l->replay_rate);
     a->is_closed = principal->status != PRINCIPAL_ACTIVE;
     return OK;

@@ -29,6 +29,7 @@ struct account {
     struct bucket connects, publishes;
     struct bucket replays; /* retained messages for its new subscriptions */
     uint32_t n_retained;
+    bool is_quarantined;  /* what it publishes goes to QUARANTINE_ROOT, and it hears nothing */
     bool is_closed;       /* disabled, revoked, removed or stale: nothing is allowed */
     bool has_new_devices; /* of a gateway: an assignment changed, its subscriptions are due */
     bool is_stale;        /* its rights could not be renewed yet: what it may have is not known */

@@ -9,7 +9,12 @@
 
 #include "core/policy.h"
 
-enum { POLICY_FLOWS_MAX = 64, FLOW_TOPICS_MAX = 32, FLOW_SEGMENT_LEAST = 256 };
+enum {
+    POLICY_FLOWS_MAX = 64,
+    FLOW_TOPICS_MAX = 32,
+    FLOW_SEGMENT_LEAST = 256,
+    FLOW_SEGMENT_NONE = 1
+};
 
 /* flow_segment - what messages carry instead of the name: a hash, the same in every run and
  * configuration. Never below FLOW_SEGMENT_LEAST. */

@@ -57,6 +57,13 @@ static enum err refuse_closed(const struct account *a, struct decision *ret)
                       "again",
                       a->principal->name);
     }
+    if ((a->principal->answers & PRINCIPAL_SHUT_OUT) != 0 &&
+        a->principal->own_status == PRINCIPAL_ACTIVE) {
+        return refuse(ret, ERR_DENIED,
+                      "%s is shut out by a response; `sallyport respond list` says why and until "
+                      "when, `respond undo` ends it",
+                      a->principal->name);
+    }
     switch (a->principal->status) {
     case PRINCIPAL_DISABLED:
         return refuse(ret, ERR_DENIED, "%s is disabled; `device enable` lets it in again",
@@ -141,8 +148,12 @@ enum err passage_publish(struct account *a, struct slice topic, uint8_t qos,
     TRY(passage_will(a, topic, qos, retain, payload_bytes, ret));
     if (!bucket_take(&a->publishes, 1, now_ms)) {
         return over(ret, LIMIT_publish_rate,
-                    refuse(ret, ERR_QUOTA, "%s publishes faster than publish_rate %u/s of role %s",
-                           a->principal->name, (unsigned)a->publishes.rate, a->principal->role));
+                    refuse(ret, ERR_QUOTA,
+                           "%s publishes faster than publish_rate %u/s of role %s%s",
+                           a->principal->name, (unsigned)a->publishes.rate, a->principal->role,
+                           (a->principal->answers & PRINCIPAL_THROTTLED) != 0
+                               ? "; it is throttled, see `sallyport respond list`"
+                               : ""));
     }
     return allow(ret);
 }
@@ -187,6 +198,9 @@ enum err passage_hear(const struct account *a, const struct msg *m)
     if (m->segment == a->segment || m->publisher == PASSAGE_SERVER) {
         return OK;
     }
+    if (a->is_quarantined) {
+        return ERR_DENIED;
+    }
     bool passes = policy_lets_flow(grants_policy(a->grants), m->segment, a->segment, m->topic);
     return passes ? OK : ERR_DENIED;
 }
@@ -208,6 +222,10 @@ enum err passage_resource(struct account *a, struct slice path, unsigned method,
 {
     if (is_shut(a)) {
         return refuse_closed(a, ret);
+    }
+    if (a->is_quarantined) {
+        return refuse(ret, ERR_DENIED, "%s is in quarantine; `sallyport respond list` says why",
+                      a->principal->name);
     }
     return grants_resource(a->grants, path, method, ret);
 }

@@ -15,6 +15,14 @@ enum { PRINCIPAL_NAME_MAX = 64, PRINCIPAL_ATTR_MAX = 128, PRINCIPAL_ATTRS_MAX = 
 
 enum principal_status { PRINCIPAL_ACTIVE, PRINCIPAL_DISABLED, PRINCIPAL_REVOKED };
 
+/* What misuse is answered with while it lasts, as bits. docs/decisions/0086 */
+enum principal_answer {
+    PRINCIPAL_THROTTLED = 1,   /* it publishes a tenth as often */
+    PRINCIPAL_STEPPED_UP = 2,  /* a ticket or a bearer secret alone does not let it in */
+    PRINCIPAL_QUARANTINED = 4, /* what it publishes stays in $quarantine/NAME/; it hears nothing */
+    PRINCIPAL_SHUT_OUT = 8     /* its status is not active, whatever own_status says */
+};
+
 struct principal_attr {
     char key[PRINCIPAL_NAME_MAX + 1];
     char value[PRINCIPAL_ATTR_MAX +
@@ -26,6 +34,10 @@ struct principal {
     uint64_t id;    /* never reused, never 0 */
     uint64_t epoch; /* directory epoch of its last change */
     enum principal_status status;
+    enum principal_status own_status; /* as a person set it; `status` is the same, or disabled while
+                                       * an answer shuts the principal out */
+    uint8_t answers;                  /* bits of enum principal_answer */
+    uint64_t step_up;                 /* number of the answer that is PRINCIPAL_STEPPED_UP; 0 */
     bool is_anonymous; /* made by an exception for one connection; has no credentials */
     bool is_late;      /* its certificate's time is over: it may renew that, and do nothing else */
     uint64_t gateway;  /* id of the principal that may speak for it (${assigned}); 0: none */

@@ -136,6 +136,32 @@ static const struct cli_command commands[] = {
      "       sallyport exception list\n"
      "       sallyport exception end ID\n",
      cmd_exception, NULL},
+    {"respond", "list, start, undo: what misuse is answered with",
+     "  sallyport respond start pump-7 quarantine --for 2h --reason \"strange since noon\"\n\n"
+     "usage: sallyport respond list [--dry-run]\n"
+     "       sallyport respond start NAME ANSWER --for TIME --reason TEXT   (prints its id)\n"
+     "       sallyport respond undo ID | --all\n"
+     "\n"
+     "Answers, weakest first; all end at their deadline or by undo, and leave nothing behind:\n"
+     "  throttle    it publishes a tenth as often as its role may\n"
+     "  step-up     its connections end; it comes back by a full handshake, no ticket, and by its\n"
+     "              certificate where it has one, not by a password or token\n"
+     "  quarantine  what it publishes to T is a message of $quarantine/NAME/T, which only roles\n"
+     "              hear that are granted that; it hears nothing, and is not told\n"
+     "  disconnect  its connections end, and it is not let in\n"
+     "  revoke      the same, and without --for it lasts until it is undone. Its credentials stay\n"
+     "              as they are: `device revoke` is for good\n"
+     "\n"
+     "Rules in sallyport.yaml start them by themselves when a detector finds something. A rule is "
+     "a\n"
+     "dry run unless it says mode: enforce; list --dry-run shows what it would have done. Without\n"
+     "`responses` there, what is suggested runs dry. See docs/DETECTORS.md.\n"
+     "  responses:\n"
+     "    rules:\n"
+     "      - { on: probing, role: sensor, answer: quarantine, for: 1h, mode: enforce }\n"
+     "    except: { names: [plc-1], roles: [console] }\n"
+     "    per_hour: 10     # devices; beyond it rules only alert\n",
+     cmd_respond, NULL},
     {"master-key", "rotate: a new master key, while the daemon serves",
      "  sallyport master-key rotate\n\n"
      "usage: sallyport master-key rotate [--master-key FILE] [--new-key FILE]\n"

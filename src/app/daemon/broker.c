@@ -208,6 +208,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         .trust = p->trust,
         .extra = p->extra,
         .role_start = p->config.role_limits,
+        .responses = &p->config.responses,
         .renewal_grace_s = p->config.settings.limits.renewal_grace_s,
         .clock = p->clock,
         .random = p->random,

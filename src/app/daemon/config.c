@@ -548,10 +548,10 @@ static enum err read_tokens(const struct reading *r, const struct yaml_node *n,
 
 static enum err read_all(const struct reading *r, struct config *c)
 {
-    static const char *const keys[] = {"version", "workers",          "user",   "master_key",
-                                       "hosts",   "listeners",        "limits", "role_limits",
-                                       "tokens",  "server_reference", "proxy",  "enrol",
-                                       "pki",     "export",           NULL};
+    static const char *const keys[] = {"version", "workers",          "user",      "master_key",
+                                       "hosts",   "listeners",        "limits",    "role_limits",
+                                       "tokens",  "server_reference", "proxy",     "enrol",
+                                       "pki",     "export",           "responses", NULL};
     const struct yaml_node *root = yaml_root(r->doc);
     TRY(yaml_expect(r->doc, root, YAML_MAP, "the configuration", r->complaint));
     TRY(yaml_only(r->doc, root, keys, "the configuration", r->complaint));
@@ -589,6 +589,7 @@ static enum err read_all(const struct reading *r, struct config *c)
     }
     TRY(config_read_pki(r->doc, yaml_find(root, "pki"), r->complaint, c->pki_url));
     TRY(config_read_export(r->doc, yaml_find(root, "export"), r->complaint, &c->sinks));
+    TRY(config_read_respond(r->doc, yaml_find(root, "responses"), r->complaint, &c->responses));
     if ((v = yaml_find(root, "enrol")) != NULL) {
         TRY(config_read_enrol(r->doc, v, r->complaint, &c->enrol));
     }

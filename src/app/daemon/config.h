@@ -9,6 +9,7 @@
 
 #include "app/daemon/config_enrol.h"
 #include "app/daemon/config_export.h"
+#include "app/daemon/config_respond.h"
 #include "base/buf.h"
 #include "net/multicast.h"
 #include "net/network.h"
@@ -95,6 +96,7 @@ struct config {
     char user[CONFIG_NAME_BYTES];       /* whom the broker runs as when started as root */
     struct config_enrol enrol;
     struct config_export sinks;     /* of `export` */
+    struct respond_rules responses; /* to misuse */
     struct proxy_rules proxy;       /* none: CoAP clients reach nothing through us */
     char pki_url[X509_URL_MAX + 1]; /* where peers hear of revocation; empty: nowhere */
     struct global_settings settings;

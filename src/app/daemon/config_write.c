@@ -249,6 +249,11 @@ static enum err put_all(const struct config_init *init, const struct config_mach
                "verified by:\n"
                "# export: [ { name: siem, format: syslog, to: \"192.0.2.7:6514\", ca: siem-ca.pem "
                "} ]\n"));
+    TRY(put(b, "# What detectors find is answered by rule; a rule without mode: enforce is a dry "
+               "run, which\n# `respond list --dry-run` shows. Without rules, what is suggested "
+               "runs dry:\n"
+               "# responses: { rules: [ { on: probing, answer: quarantine, for: 1h, mode: dry-run "
+               "} ],\n#              except: { roles: [console] }, per_hour: 10 }\n"));
     TRY(put_sets(init, "limits", ret, b));
     TRY(put_sets(init, "role_limits", ret, b));
     struct global_settings preset = global_settings_preset(machine->ram_bytes);

@@ -287,6 +287,7 @@ static enum err install(struct reload *r, struct found *f)
                              .extra = f->extra,
                              .role_start = f->config.role_limits,
                              .pki = f->pki,
+                             .responses = &f->config.responses,
                              .ages = f->config.settings.secrets,
                              .edition = &f->serving->edition};
     TRY(admin_reload(r->admin, &n, &r->epoch));

@@ -31,6 +31,9 @@ static const struct control_verb verbs[] = {
     {"exception.add", verb_exception_add},
     {"exception.list", verb_exception_list},
     {"exception.end", verb_exception_end},
+    {"respond.list", verb_respond_list},
+    {"respond.start", verb_respond_start},
+    {"respond.undo", verb_respond_undo},
     {"status", verb_status},
     {"metrics", verb_metrics},
     {"alerts", verb_alerts},
@@ -193,6 +196,9 @@ enum err admin_reload(struct admin *a, const struct admin_reload *n, uint64_t *r
     a->policy = policy_ref(n->policy);
     a->trust = n->trust != NULL ? trust_ref(n->trust) : NULL;
     a->setup.role_start = n->role_start;
+    if (n->responses != NULL) {
+        respond_set_rules(a->respond, n->responses);
+    }
     (void)policy_unref(old_policy);
     trust_unref(old_trust);
     admin_set_extra(a, n->extra);
@@ -298,6 +304,7 @@ struct admin *admin_free(struct admin *a)
     admin_scrapes_end(a);
     a->recall = recall_free(a->recall);
     a->detect = detect_free(a->detect);
+    a->respond = respond_free(a->respond);
     a->renewals = renewals_free(a->renewals);
     a->policy = policy_unref(a->policy);
     a->trust = trust_unref(a->trust);
@@ -334,6 +341,7 @@ enum err admin_new(const struct admin_setup *s, struct admin **ret)
     }
     admin_restored(a);
     admin_directory_report(a);
+    TRY(admin_respond_begin(a));
     (void)admin_exceptions_end(a);
     admin_exceptions_report(a);
     *ret = TAKE(a);
@@ -396,7 +404,8 @@ uint64_t admin_tick(struct admin *a)
     }
     uint64_t conditions_at_ms = admin_conditions(a, now_ms);
     int64_t wall_ms = admin_wall_ms(a);
-    int64_t ends_wall_ms = admin_exceptions_end(a);
+    int64_t ends_wall_ms = admin_exceptions_end(a), answers_end_wall_ms = admin_responses_end(a);
+    ends_wall_ms = answers_end_wall_ms < ends_wall_ms ? answers_end_wall_ms : ends_wall_ms;
     if (a->is_realm_due) {
         admin_push_realm(a);
     }

@@ -26,6 +26,7 @@
 #include "service/pki/authority.h"
 #include "service/pki/key_source.h"
 #include "service/pki/pki.h"
+#include "service/respond/respond.h"
 #include "service/watch/audit.h"
 #include "service/watch/metrics.h"
 
@@ -81,7 +82,8 @@ struct admin_setup {
     const struct trust *trust;     /* in force; NULL: no tokens; shared */
     const struct crl_set *extra;   /* an operator's revocation lists; NULL: none; shared */
     struct role_limits role_start; /* what a role of policy.yaml starts with */
-    uint32_t renewal_grace_s;      /* of the limits; those of a reload come in its edition */
+    const struct respond_rules *responses; /* NULL: respond_rules_preset; copied */
+    uint32_t renewal_grace_s; /* of the limits; those of a reload come in its edition */
     struct clock clock;
     struct random_source random;
     const char *host;                       /* that bundles name */
@@ -120,12 +122,13 @@ void admin_release(struct admin *a, const char *state);
 
 /* What a reload has read: none of it is in force before admin_reload, all of it is then. */
 struct admin_reload {
-    const struct policy *policy;   /* shared */
-    const struct trust *trust;     /* shared; NULL: no tokens are taken */
-    const struct crl_set *extra;   /* as the setup's; shared */
-    struct role_limits role_start; /* as the setup's */
-    const struct pki *pki;         /* as the setup's, in its place */
-    const struct edition *edition; /* shared */
+    const struct policy *policy;           /* shared */
+    const struct trust *trust;             /* shared; NULL: no tokens are taken */
+    const struct crl_set *extra;           /* as the setup's; shared */
+    struct role_limits role_start;         /* as the setup's */
+    const struct pki *pki;                 /* as the setup's, in its place */
+    const struct edition *edition;         /* shared */
+    const struct respond_rules *responses; /* as the setup's; NULL: as before; copied */
     struct secret_ages ages;
 };
 /* admin_reload - in force, and on its way to the workers, who take all of it in one step: each has

@@ -9,6 +9,7 @@
 #include "service/admin/renewals.h"
 #include "service/admin/slack.h"
 #include "service/detect/detect.h"
+#include "service/respond/respond.h"
 #include "service/watch/alerts.h"
 #include "service/watch/recall.h"
 
@@ -79,6 +80,7 @@ struct admin {
     const struct edition *edition; /* the newest of a reload; owned reference, or NULL */
     struct recall *recall;
     struct detect *detect;
+    struct respond *respond;
     uint64_t detect_at_ms; /* when it looks who is silent */
     struct renewals *renewals;
     struct alerts alerts;
@@ -182,6 +184,14 @@ void admin_detect(struct admin *a, const struct directory_version *v, const stru
 /* admin_detect_turn - the same for the samples of the workers, and for what shows only with time.
  * Returns when it wants to be called again. */
 uint64_t admin_detect_turn(struct admin *a, uint64_t now_ms);
+/* admin_respond - answers a finding about this principal, as the rules want it. */
+void admin_respond(struct admin *a, const struct directory_version *v,
+                   const struct detect_finding *found, const char *name);
+/* admin_responses_end - those whose time is over, each with an event. Returns as
+ * admin_exceptions_end. */
+int64_t admin_responses_end(struct admin *a);
+/* admin_respond_begin - with what the directory has on record. ERR_NOMEM, ERR_LIMIT. */
+MUST_USE enum err admin_respond_begin(struct admin *a);
 /* admin_detect_begin - ERR_NOMEM. */
 MUST_USE enum err admin_detect_begin(struct admin *a);
 
@@ -250,10 +260,10 @@ struct provision admin_provision(const struct admin *a);
 /* admin_follow - sends the new lines of the trail to who follows it. */
 void admin_follow(struct admin *a);
 
-/* admin_sources - what metrics and status are made of; sets has BROKER_WORKERS_MAX places, store is
- * filled and borrowed. */
+/* admin_sources - what metrics and status are made of; sets has BROKER_WORKERS_MAX places, store
+ * and responses are filled and borrowed. */
 struct metrics_sources admin_sources(const struct admin *a, const struct counters **sets,
-                                     struct log_status *store);
+                                     struct log_status *store, struct respond_counts *responses);
 
 /* admin_time - a JSON string of a wall time; "-" for 0 and CREDENTIAL_NEVER. */
 json_t *admin_time(int64_t wall_ms);
@@ -283,6 +293,6 @@ control_handler verb_device_add, verb_device_list, verb_device_show, verb_device
     verb_certs_list, verb_certs_plan, verb_enrol_terms, verb_enrol_list, verb_enrol_approve,
     verb_enrol_reject, verb_enrol_row, verb_device_role, verb_device_assign, verb_fleet_select,
     verb_fleet_change, verb_fleet_add, verb_fleet_rotate, verb_certs_revoke, verb_certs_crl,
-    verb_policy_crowd;
+    verb_policy_crowd, verb_respond_list, verb_respond_start, verb_respond_undo;
 
 #endif

@@ -51,6 +51,7 @@ static void raise(struct admin *a, const struct directory_version *v,
     admin_note(a, &e);
     if (e.severity == SEVERITY_ALERT) {
         alerts_found(&a->alerts, &e, &finding, now_wall_ms - (int64_t)ago_ms, now_wall_ms);
+        admin_respond(a, v, f, e.principal);
     }
 }
 

@@ -24,7 +24,8 @@ static enum err numbers(struct admin *a, struct scrape *s, uint64_t now_ms)
     if (a->page.n == 0 || now_ms >= a->page_until_ms) {
         const struct counters *sets[BROKER_WORKERS_MAX];
         struct log_status store;
-        struct metrics_sources sources = admin_sources(a, sets, &store);
+        struct respond_counts responses;
+        struct metrics_sources sources = admin_sources(a, sets, &store, &responses);
         buf_done(&a->page);
         enum err err = metrics_text(a->setup.metrics, &sources, &a->page);
         if (err != OK) {

@@ -73,9 +73,9 @@ bool device_change_is_done(const struct directory_version *v, const struct devic
     }
     switch (c->kind) {
     case DEVICE_DISABLE:
-        return p->status == PRINCIPAL_DISABLED;
+        return p->own_status == PRINCIPAL_DISABLED;
     case DEVICE_ENABLE:
-        return p->status == PRINCIPAL_ACTIVE;
+        return p->own_status == PRINCIPAL_ACTIVE;
     case DEVICE_REVOKE:
         return p->status == PRINCIPAL_REVOKED;
     case DEVICE_ROLE:

@@ -31,7 +31,7 @@ static uint64_t count_alerts(const struct admin *a, int64_t now)
 }
 
 struct metrics_sources admin_sources(const struct admin *a, const struct counters **sets,
-                                     struct log_status *store)
+                                     struct log_status *store, struct respond_counts *responses)
 {
     AUTO(admin_version_release)
     const struct directory_version *v = directory_current(a->setup.directory);
@@ -41,7 +41,9 @@ struct metrics_sources admin_sources(const struct admin *a, const struct counter
         sets[i] = broker_counters(a->setup.broker, i);
     }
     log_status(a->setup.log, store);
+    respond_counts(a->respond, responses);
     return (struct metrics_sources){
+        .responses = responses,
         .workers = sets,
         .n_workers = n,
         .listeners = a->listeners,
@@ -73,7 +75,8 @@ enum err verb_metrics(void *ctx, const struct control_request *r, uint64_t token
     (void)r;
     (void)token;
     struct log_status store;
-    struct metrics_sources sources = admin_sources(a, sets, &store);
+    struct respond_counts responses;
+    struct metrics_sources sources = admin_sources(a, sets, &store, &responses);
     TRY(metrics_text(a->setup.metrics, &sources, &text));
     TRY(courier_metrics(a->courier, &text));
     TRY(control_line(reply, json_pack("{s:s%}", "text", (const char *)text.p, text.n)));
@@ -199,7 +202,8 @@ enum err verb_status(void *ctx, const struct control_request *r, uint64_t token,
     (void)token;
     int64_t now = admin_wall_ms(a);
     struct log_status store;
-    struct metrics_sources s = admin_sources(a, sets, &store);
+    struct respond_counts responses;
+    struct metrics_sources s = admin_sources(a, sets, &store, &responses);
     metrics_sum(s.workers, s.n_workers, &sum);
     uint64_t up = (admin_now_ms(a) - a->started_ms) / 1000;
     uptime_text(up, uptime, sizeof uptime);

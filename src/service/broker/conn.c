@@ -376,10 +376,12 @@ static bool may_take(struct worker *w, struct conn *c, uint8_t first)
     if (c->reported_rate_ms + 1000 <= w->now_ms) {
         c->reported_rate_ms = w->now_ms;
         struct event e = event_of(w, EVENT_rate, c);
+        bool is_throttled = (c->account->principal->answers & PRINCIPAL_THROTTLED) != 0;
         event_reason(&e,
-                     "the publish rate of %s is used up; its connection is read more slowly. Raise "
-                     "publish_rate of role %s if this is its normal load",
-                     c->account->principal->name, c->account->principal->role);
+                     "the publish rate of %s is used up; its connection is read more slowly. %s",
+                     c->account->principal->name,
+                     is_throttled ? "It is throttled: see `sallyport respond list`"
+                                  : "Raise publish_rate of its role if this is its normal load");
         worker_report(w, &e);
         count_add(&counts(w)->refused_rate, 1);
         count_limit(counts(w), LIMIT_publish_rate);

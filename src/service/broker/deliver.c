@@ -134,6 +134,9 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
     window = role < window ? role : window;
     uint32_t n_expired = 0;
     struct delivery *d;
+    if (c->account->is_quarantined) {
+        return; /* what waited before waits on: it is here when the quarantine has ended */
+    }
     while ((d = next_delivery(w, c, window, &n_expired)) != NULL) {
         enum err err = may_leave(w, c, d);
         if (err == ERR_NOMEM) {

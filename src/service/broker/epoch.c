@@ -47,6 +47,26 @@ static enum err mark_changed(void *ctx, const struct directory_entry *before,
 
 /* ---- accounts ---- */
 
+/* What of it may be sent now was held: it is not in quarantine any more. */
+static void wake_conns_of(struct worker *w, const struct account *a)
+{
+    for (size_t i = 0; i < w->n_slots; i++) {
+        if (w->conns[i] != NULL && w->conns[i]->account == a && w->conns[i]->phase == CONN_OPEN) {
+            conn_mark_dirty(w, w->conns[i]);
+        }
+    }
+}
+
+static const char *why_closed(const struct principal *p)
+{
+    bool is_answered = (p->answers & PRINCIPAL_SHUT_OUT) != 0;
+    return p->status != PRINCIPAL_ACTIVE && is_answered
+               ? "is shut out by a response: its connection was closed"
+           : p->status == PRINCIPAL_ACTIVE && p->step_up != 0
+               ? "must prove itself anew, by a response: its connection was closed"
+               : "is not active any more: its connection was closed";
+}
+
 static void close_conns_of(struct worker *w, const struct account *a)
 {
     for (size_t i = 0; i < w->n_slots; i++) {
@@ -54,8 +74,7 @@ static void close_conns_of(struct worker *w, const struct account *a)
         if (c != NULL && c->account == a && c->phase == CONN_OPEN) {
             struct event e = event_of(w, EVENT_revoked, c);
             e.is_unasked = true;
-            event_reason(&e, "%s is not active any more: its connection was closed",
-                         a->principal->name);
+            event_reason(&e, "%s %s", a->principal->name, why_closed(a->principal));
             worker_report(w, &e);
             conn_close(w, c, MQTT_NOT_AUTHORIZED);
         }
@@ -125,6 +144,8 @@ static void renew_account(struct worker *w, struct account *a, bool policy_chang
         }
         return;
     }
+    bool steps_up = now != NULL && now->step_up != 0 && now->step_up != a->principal->step_up;
+    bool was_quarantined = a->is_quarantined;
     enum err err = account_renew(a, w->realm->policy, now, w->realm->epoch);
     w->has_stale_accounts = w->has_stale_accounts || err != OK;
     bool inactive = now == NULL || now->status != PRINCIPAL_ACTIVE;
@@ -133,6 +154,11 @@ static void renew_account(struct worker *w, struct account *a, bool policy_chang
         close_conns_of(w, a);
     } else {
         recheck_subs(w, a);
+        if (steps_up) {
+            close_conns_of(w, a);
+        } else if (was_quarantined && !a->is_quarantined) {
+            wake_conns_of(w, a);
+        }
     }
     if (now == NULL) {
         end_sessions_of(w, a);

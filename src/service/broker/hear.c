@@ -36,6 +36,10 @@ bool may_hear(struct worker *w, struct account *a, struct slice client_id, const
     if (passage_hear(a, m) == OK) {
         return true;
     }
+    if (a->is_quarantined) { /* said once, when it began */
+        count_add(&counts(w)->dropped_policy, 1);
+        return false;
+    }
     count_add(&counts(w)->dropped_segment, 1);
     report_unheard(w, a, client_id, m);
     return false;

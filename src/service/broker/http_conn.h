@@ -35,6 +35,7 @@ struct http_conn {
     struct buf leaf_der; /* of its certificate, as TLS has proven that it owns it; empty: none */
     struct buf kept;     /* the pages' own: for a later request */
     unsigned want;       /* the pages' own: what it waits for */
+    bool is_resumed;     /* TLS, by a ticket */
     bool is_asking, is_known, is_shed, is_told;
 };
 

@@ -224,6 +224,11 @@ void http_conn_present(struct http_conn *c, const struct x509 *x)
     }
 }
 
+void http_conn_resumed(struct http_conn *c)
+{
+    c->is_resumed = true;
+}
+
 void http_conn_input(struct http_conn *c, struct slice plain, uint64_t now_ms)
 {
     c->door->now_ms = now_ms;

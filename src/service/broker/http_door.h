@@ -56,6 +56,8 @@ MUST_USE enum err http_conn_open(struct http_door *d, const struct net_peer *pee
 /* http_conn_present - TLS has proven that the client owns this certificate, which somebody signed
  * who may speak for clients here. */
 void http_conn_present(struct http_conn *c, const struct x509 *x);
+/* http_conn_resumed - TLS was resumed by a ticket. */
+void http_conn_resumed(struct http_conn *c);
 void http_conn_input(struct http_conn *c, struct slice plain, uint64_t now_ms);
 bool http_conn_wants_input(const struct http_conn *c);
 size_t http_conn_output(struct http_conn *c, uint8_t *dst, size_t cap, uint64_t now_ms);

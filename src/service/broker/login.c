@@ -91,6 +91,14 @@ void login_refuse_inactive(struct worker *w, struct conn *c, const struct direct
     struct event e = event_of(w, EVENT_revoked, c);
     bool is_disabled = entry->principal->status == PRINCIPAL_DISABLED;
     EVENT_TEXT(&e, principal, slice_text(entry->principal->name));
+    if ((entry->principal->answers & PRINCIPAL_SHUT_OUT) != 0) {
+        event_reason(&e,
+                     "%s is shut out by a response; `sallyport respond list` says why and until "
+                     "when",
+                     entry->principal->name);
+        login_refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
+        return;
+    }
     event_reason(&e, "%s is %s%s%s; %s", entry->principal->name,
                  is_disabled ? "disabled" : "revoked", entry->reason[0] != '\0' ? ": " : "",
                  entry->reason,

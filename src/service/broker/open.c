@@ -509,12 +509,60 @@ static void refer(struct worker *w, struct conn *c, const struct principal *prin
     conn_close(w, c, c->entrance->is_moved_for_good ? MQTT_SERVER_MOVED : MQTT_USE_ANOTHER_SERVER);
 }
 
+static const struct credential *credential_find(const struct directory_entry *e, uint64_t id)
+{
+    for (size_t i = 0; e != NULL && i < e->n_credentials; i++) {
+        if (e->credentials[i]->id == id) {
+            return e->credentials[i];
+        }
+    }
+    return NULL;
+}
+
+static bool has_key(const struct worker *w, const struct directory_entry *e)
+{
+    for (size_t i = 0; e != NULL && i < e->n_credentials; i++) {
+        if (e->credentials[i]->kind == CREDENTIAL_X509 &&
+            directory_is_live(w->realm->directory, e->credentials[i], w->wall_ms)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Who is asked for more shows it now: not by a ticket of before, and by its own key where it has
+ * one, not by a word that anybody can repeat. NULL: it does. */
+static const char *step_up_misses(const struct worker *w, const struct conn *c,
+                                  const struct principal *p)
+{
+    if ((p->answers & PRINCIPAL_STEPPED_UP) == 0) {
+        return NULL;
+    }
+    const struct directory_entry *e = directory_find(w->realm->directory, slice_text(p->name));
+    const struct credential *by = credential_find(e, c->credential);
+    bool is_bearer = c->token_wall_ms != 0 || (by != NULL && by->kind == CREDENTIAL_PASSWORD);
+    if (c->is_resumed) {
+        return "a response asks it for a full handshake: a ticket does not let it in. Let it "
+               "connect without one; `sallyport respond list` says until when";
+    }
+    return is_bearer && has_key(w, e)
+               ? "a response asks it for its certificate: a password or token does not let it in. "
+                 "`sallyport respond list` says until when"
+               : NULL;
+}
+
 void open_here(struct worker *w, struct conn *c, const struct principal *principal)
 {
+    const char *missing = step_up_misses(w, c, principal);
     if (!credential_stands(w, c, principal)) {
         refuse_open(w, c, EVENT_revoked, MQTT_NOT_AUTHORIZED, slice_text(principal->name),
                     "its credential was replaced or revoked while it connected. Use the newest "
                     "bundle");
+        return;
+    }
+    if (missing != NULL) {
+        refuse_open(w, c, EVENT_auth_fail, MQTT_NOT_AUTHORIZED, slice_text(principal->name),
+                    missing);
         return;
     }
     if (c->entrance->is_moved) {

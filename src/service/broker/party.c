@@ -81,7 +81,11 @@ void party_present(struct link *l, struct slice name, const struct x509_info *ce
 
 void party_resumed(struct link *l)
 {
-    if (party_is_mqtt(l)) {
+    if (l->coap != NULL) {
+        coap_stream_resumed(l->coap);
+    } else if (l->http != NULL) {
+        http_conn_resumed(l->http);
+    } else {
         worker_resumed(l->driver->worker, l->conn);
     }
 }

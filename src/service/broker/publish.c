@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/plant.h"
 #include "core/flow.h"
+#include "core/quarantine.h"
 #include "service/broker/usage.h"
 #include "service/broker/worker_private.h"
 
@@ -104,8 +105,13 @@ MUST_USE enum err publisher_judge(struct worker *w, const struct msg *m)
     if (p == NULL) {
         return ERR_NOMEM;
     }
-    return p->grants != NULL ? grants_publish(p->grants, m->topic, m->qos, m->retain, NULL)
-                             : ERR_DENIED;
+    if (p->grants == NULL) {
+        return ERR_DENIED;
+    }
+    /* It was asked about by another name, before it came into quarantine. */
+    return quarantine_is_of(p->principal, m->topic)
+               ? OK
+               : grants_publish(p->grants, m->topic, m->qos, m->retain, NULL);
 }
 
 const struct grants *publisher_grants(struct worker *w, uint64_t publisher)
@@ -550,6 +556,11 @@ static enum err accept_publish(struct worker *w, struct conn *c, const struct mq
     struct session *s = c->session;
     struct route r = {.from = &s->subscriber, .packet_id = p->packet_id};
     TRY(msg_from_publish(w, c->account, p, &r.m));
+    enum err taken = quarantine_take(c->account, &r.m);
+    if (taken != OK) {
+        msg_unref(r.m);
+        return taken;
+    }
     r.m->session = s->id;
     r.inbound = p->qos == 2 && s->subscriber.is_durable ? s : NULL;
     if (ev->ask != 0) {
@@ -673,6 +684,11 @@ MUST_USE enum err worker_publish(struct worker *w, struct account *a, struct msg
     m->publisher = a->principal->id;
     m->segment = a->segment;
     m->epoch = w->realm->epoch;
+    enum err taken = quarantine_take(a, &m);
+    if (taken != OK) {
+        msg_unref(m);
+        return taken;
+    }
     struct route r = {.m = m};
     struct token t = {.kind = TOKEN_DOOR, .cookie = cookie};
     struct decision ignored;

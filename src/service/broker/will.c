@@ -1,6 +1,7 @@
 /* The will of a session: taken with CONNECT, kept on record, published when its connection has
  * ended and the delay has passed or the session ends. docs/ORDER.md, rule 7. */
 #include "base/plant.h"
+#include "core/quarantine.h"
 #include "service/broker/worker_private.h"
 
 /* A copy: the number and the epoch are those of now. */
@@ -85,6 +86,11 @@ static enum err publish(struct worker *w, struct session *s, const struct conn *
     }
     struct route r = {.will_of = s->is_will_on_record ? s : NULL};
     TRY(will_message(w, will, &r.m));
+    enum err taken = quarantine_take(a, &r.m);
+    if (taken != OK) {
+        msg_unref(r.m);
+        return taken;
+    }
     TRY(publish_route(w, &r));
     event_reason(&e, "the connection ended without DISCONNECT%s; its will was published",
                  s->will_delay_s > 0 ? ", and the delay of the will has passed or the session "

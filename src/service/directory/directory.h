@@ -203,6 +203,24 @@ MUST_USE enum err directory_set_role(struct directory *d, struct slice name, str
  * gateway is revoked, or they are one. */
 MUST_USE enum err directory_assign(struct directory *d, struct slice name, struct slice gateway,
                                    struct why *why);
+/* ---- answers to misuse ---- */
+
+struct directory_answer_order {
+    enum answer_kind kind;
+    int64_t until_wall_ms; /* DIRECTORY_ANSWER_STAYS: until it is taken back */
+    struct slice by, reason;
+};
+/* directory_answer_start - from now on, beside what the device is and may otherwise. One of this
+ * kind that runs is made longer, and keeps its number: *ret is what runs now. ERR_EXISTS: that one
+ * lasts as long; ERR_MALFORMED: no reason, ALERT, or an end that is past; ERR_DENIED: revoked. */
+MUST_USE enum err directory_answer_start(struct directory *d, struct slice name,
+                                         const struct directory_answer_order *o,
+                                         int64_t now_wall_ms, struct directory_answer *ret,
+                                         struct why *why);
+/* directory_answer_end - all else is as it is: what was set meanwhile by a person stays.
+ * ERR_NOT_FOUND. */
+MUST_USE enum err directory_answer_end(struct directory *d, struct slice name, uint64_t id);
+
 /*
  * directory_revoke_certificate - certificates of this principal end now, for good; its other
  * credentials stay

@@ -123,8 +123,10 @@ static enum err disabled(const struct directory_entry *e, const struct directory
     TRY(principal_new(p->id, slice_text(p->name), slice_text(p->role), p->attrs, p->n_attrs,
                       &copy));
     copy->epoch = p->epoch;
-    copy->status = PRINCIPAL_DISABLED;
-    return entry_new(copy, e->created_wall_ms, slice_text(STALE_REASON), e->credentials,
+    copy->own_status = PRINCIPAL_DISABLED;
+    struct answer_list answers = {e->answers, e->n_answers};
+    answers_apply(copy, answers);
+    return entry_new(copy, e->created_wall_ms, slice_text(STALE_REASON), answers, e->credentials,
                      e->n_credentials, ret);
 }
 
@@ -181,7 +183,7 @@ static enum err admit(struct found *f, struct directory_version *v, const struct
     }
     if (epoch > p->epoch) {
         note(damage, &damage->stale, p->name);
-        if (p->status == PRINCIPAL_ACTIVE) {
+        if (p->own_status == PRINCIPAL_ACTIVE) {
             TRY(disabled(e, &stale));
         }
     }
@@ -190,6 +192,11 @@ static enum err admit(struct found *f, struct directory_version *v, const struct
     }
     if (p->epoch > v->epoch) {
         v->epoch = p->epoch;
+    }
+    for (size_t i = 0; i < e->n_answers; i++) {
+        if (e->answers[i].id >= v->next_exception) {
+            v->next_exception = e->answers[i].id + 1;
+        }
     }
     for (size_t i = 0; i < e->n_credentials; i++) {
         if (e->credentials[i]->id >= v->next_credential) {

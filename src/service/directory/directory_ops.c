@@ -197,7 +197,8 @@ enum err directory_add(struct directory *d, const struct directory_order *o, int
     p->epoch = next->epoch;
     p->gateway = gateway;
     uint64_t id = p->id;
-    TRY(entry_new(p, now_wall_ms, (struct slice){0}, list.items, list.n, &e));
+    TRY(entry_new(p, now_wall_ms, (struct slice){0}, (struct answer_list){0}, list.items, list.n,
+                  &e));
     err = version_replace(next, NULL, e);
     if (err == ERR_EXISTS) {
         why_set(why, "two of the new credentials hold the same secret");
@@ -213,11 +214,14 @@ struct successor {
     enum principal_status status;
     struct slice role;
     uint64_t gateway;
+    struct answer_list answers;
 };
 
-static struct successor same(const struct principal *p)
+static struct successor same(const struct directory_entry *e)
 {
-    return (struct successor){p->status, slice_text(p->role), p->gateway};
+    const struct principal *p = e->principal;
+    return (struct successor){p->own_status, slice_text(p->role), p->gateway,
+                              (struct answer_list){e->answers, e->n_answers}};
 }
 
 /* A principal's successor, of this epoch. */
@@ -226,8 +230,9 @@ static enum err next_principal(const struct principal *p, const struct directory
 {
     TRY(principal_new(p->id, slice_text(p->name), s->role, p->attrs, p->n_attrs, ret));
     (*ret)->epoch = v->epoch;
-    (*ret)->status = s->status;
+    (*ret)->own_status = s->status;
     (*ret)->gateway = s->gateway;
+    answers_apply(*ret, s->answers);
     return OK;
 }
 
@@ -238,7 +243,7 @@ static enum err replace(struct directory *d, struct directory_version **next,
     AUTO(principal_autofree) struct principal *p = NULL;
     AUTO(entry_autofree) const struct directory_entry *after = NULL;
     TRY(next_principal(before->principal, *next, s, &p));
-    TRY(entry_new(p, before->created_wall_ms, reason, credentials, n, &after));
+    TRY(entry_new(p, before->created_wall_ms, reason, s->answers, credentials, n, &after));
     TRY(version_replace(*next, before, after));
     return change_finish(d, next);
 }
@@ -259,7 +264,7 @@ enum err entry_replace(struct directory *d, struct directory_version **next,
                        const struct directory_entry *before, enum principal_status status,
                        struct slice reason, const struct credential *const *credentials, size_t n)
 {
-    struct successor s = same(before->principal);
+    struct successor s = same(before);
     s.status = status;
     return replace(d, next, before, &s, reason, credentials, n);
 }
@@ -281,7 +286,7 @@ static enum err set_status(struct directory *d, struct slice name, enum principa
                 e->principal->name);
         return ERR_DENIED;
     }
-    struct successor s = same(e->principal);
+    struct successor s = same(e);
     s.status = status;
     return replace(d, &next, e, &s, reason, e->credentials, e->n_credentials);
 }
@@ -324,7 +329,7 @@ enum err directory_set_role(struct directory *d, struct slice name, struct slice
     const struct directory_entry *e = NULL;
     TRY(change_begin(d, &next));
     TRY(find_changeable(next, name, &e, why));
-    struct successor s = same(e->principal);
+    struct successor s = same(e);
     s.role = role;
     return replace(d, &next, e, &s, slice_text(e->reason), e->credentials, e->n_credentials);
 }
@@ -336,7 +341,7 @@ enum err directory_assign(struct directory *d, struct slice name, struct slice g
     const struct directory_entry *e = NULL;
     TRY(change_begin(d, &next));
     TRY(find_changeable(next, name, &e, why));
-    struct successor s = same(e->principal);
+    struct successor s = same(e);
     TRY(find_gateway(next, name, gateway, &s.gateway, why));
     return replace(d, &next, e, &s, slice_text(e->reason), e->credentials, e->n_credentials);
 }
@@ -360,7 +365,7 @@ enum err directory_withdraw(struct directory *d, struct slice name, int64_t sinc
     if (list.n == e->n_credentials) {
         return OK;
     }
-    struct successor s = same(e->principal);
+    struct successor s = same(e);
     return replace(d, &next, e, &s, slice_text(e->reason), list.items, list.n);
 }
 
@@ -427,6 +432,88 @@ enum err directory_renew(struct directory *d, const struct directory_renewal *o,
     return entry_replace(d, &next, e, PRINCIPAL_ACTIVE, (struct slice){0}, list.items, list.n);
 }
 
+/* ---- answers to misuse ---- */
+
+static enum err check_answer(const struct directory_answer_order *o, int64_t now_wall_ms,
+                             struct why *why)
+{
+    if (o->reason.n == 0 || !is_reason(o->reason) || o->by.n > DIRECTORY_ANSWER_BY_MAX) {
+        why_set(why, "a response needs a reason of 1 to %d bytes", DIRECTORY_REASON_MAX);
+        return ERR_MALFORMED;
+    }
+    if (o->kind == ANSWER_ALERT || o->kind >= ANSWER_KINDS) {
+        why_set(why, "an answer is one of throttle, step-up, quarantine, disconnect, revoke");
+        return ERR_MALFORMED;
+    }
+    if (o->until_wall_ms <= now_wall_ms) {
+        why_set(why, "a response ends in the future");
+        return ERR_MALFORMED;
+    }
+    return OK;
+}
+
+static enum err answers_replace(struct directory *d, struct directory_version **next,
+                                const struct directory_entry *e, struct answer_list answers)
+{
+    struct successor s = same(e);
+    s.answers = answers;
+    return replace(d, next, e, &s, slice_text(e->reason), e->credentials, e->n_credentials);
+}
+
+enum err directory_answer_start(struct directory *d, struct slice name,
+                                const struct directory_answer_order *o, int64_t now_wall_ms,
+                                struct directory_answer *ret, struct why *why)
+{
+    AUTO(version_autofree) struct directory_version *next = NULL;
+    const struct directory_entry *e = NULL;
+    struct directory_answer items[DIRECTORY_ANSWERS_MAX];
+    struct directory_answer one = {.kind = o->kind, .since_wall_ms = now_wall_ms};
+    size_t n = 0;
+    TRY(check_answer(o, now_wall_ms, why));
+    TRY(change_begin(d, &next));
+    TRY(find_changeable(next, name, &e, why));
+    one.id = next->next_exception++;
+    one.until_wall_ms = o->until_wall_ms;
+    for (size_t i = 0; i < e->n_answers; i++) {
+        const struct directory_answer *x = &e->answers[i];
+        if (x->kind != o->kind) {
+            items[n++] = *x;
+        } else if (x->until_wall_ms >= o->until_wall_ms) {
+            why_set(why, "response %llu is the same, and lasts as long", (unsigned long long)x->id);
+            return ERR_EXISTS;
+        } else {
+            one.id = x->id; /* the longer one wins; it is the same to whoever it meets */
+            one.since_wall_ms = x->since_wall_ms;
+        }
+    }
+    if (!slice_to_text(o->by, one.by, sizeof one.by) ||
+        !slice_to_text(o->reason, one.reason, sizeof one.reason)) {
+        return ERR_MALFORMED;
+    }
+    items[n++] = one;
+    TRY(answers_replace(d, &next, e, (struct answer_list){items, n}));
+    *ret = one;
+    return OK;
+}
+
+enum err directory_answer_end(struct directory *d, struct slice name, uint64_t id)
+{
+    AUTO(version_autofree) struct directory_version *next = NULL;
+    struct directory_answer items[DIRECTORY_ANSWERS_MAX];
+    size_t n = 0;
+    TRY(change_begin(d, &next));
+    const struct directory_entry *e = directory_find(next, name);
+    for (size_t i = 0; e != NULL && i < e->n_answers; i++) {
+        if (e->answers[i].id != id) {
+            items[n++] = e->answers[i];
+        }
+    }
+    if (e == NULL || n == e->n_answers) {
+        return ERR_NOT_FOUND;
+    }
+    return answers_replace(d, &next, e, (struct answer_list){items, n});
+}
+
 /* ---- certificates ---- */
 
 static bool is_meant(const struct credential *c, const struct serial *serial)
@@ -466,7 +553,7 @@ enum err directory_revoke_certificate(struct directory *d, struct slice name,
         return ERR_NOT_FOUND;
     }
     if (n_changed > 0) {
-        TRY(entry_replace(d, &next, e, e->principal->status, slice_text(e->reason), list.items,
+        TRY(entry_replace(d, &next, e, e->principal->own_status, slice_text(e->reason), list.items,
                           list.n));
     }
     *ret_n = n_changed;

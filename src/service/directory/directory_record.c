@@ -114,11 +114,14 @@ static json_t *principal_to_json(const struct directory_entry *e)
     ok = set(json, "credentials", credentials) && ok;
     ok = ok && set(json, "id", number(p->id)) && set(json, "epoch", number(p->epoch)) &&
          set(json, "name", json_string(p->name)) && set(json, "role", json_string(p->role)) &&
-         set(json, "status", json_string(status_names[p->status])) &&
+         set(json, "status", json_string(status_names[p->own_status])) &&
          set(json, "reason", json_string(e->reason)) &&
          set(json, "created", json_integer(e->created_wall_ms));
     if (p->gateway != 0) {
         ok = ok && set(json, "gateway", number(p->gateway));
+    }
+    if (e->n_answers > 0) {
+        ok = ok && set(json, "answers", answers_to_json(e));
     }
     for (size_t i = 0; ok && i < p->n_attrs; i++) {
         ok = set(attrs, p->attrs[i].key, json_string(p->attrs[i].value));
@@ -496,12 +499,15 @@ enum err principal_from_json(json_t *json, const struct credential_guard *guard,
     const char *reason = NULL;
     json_t *attrs_json = NULL;
     json_t *credentials_json = NULL;
+    json_t *answers_json = NULL;
+    struct directory_answer items[DIRECTORY_ANSWERS_MAX];
+    struct answer_list answers = {items, 0};
     enum principal_status status;
     if (json_unpack_ex(json, NULL, JSON_STRICT,
-                       "{s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:o, s:o, s?I}", "id", &id, "epoch",
-                       &epoch, "created", &created, "name", &name, "role", &role, "status",
+                       "{s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:o, s:o, s?I, s?o}", "id", &id,
+                       "epoch", &epoch, "created", &created, "name", &name, "role", &role, "status",
                        &status_name, "reason", &reason, "attrs", &attrs_json, "credentials",
-                       &credentials_json, "gateway", &gateway) != 0) {
+                       &credentials_json, "gateway", &gateway, "answers", &answers_json) != 0) {
         return unpack_failed();
     }
     if (id <= 0 || epoch <= 0 || gateway < 0 || !find_status(status_name, &status)) {
@@ -517,9 +523,11 @@ enum err principal_from_json(json_t *json, const struct credential_guard *guard,
         principal_new((uint64_t)id, slice_text(name), slice_text(role), attrs, n_attrs, &p)));
     p->epoch = (uint64_t)epoch;
     p->gateway = (uint64_t)gateway;
-    p->status = status;
+    p->own_status = status;
+    TRY(answers_from_json(answers_json, items, &answers.n));
+    answers_apply(p, answers);
     return as_config(
-        entry_new(p, created, slice_text(reason), credentials.items, credentials.n, ret));
+        entry_new(p, created, slice_text(reason), answers, credentials.items, credentials.n, ret));
 }
 
 enum err principal_record_read(struct slice text, const struct credential_guard *guard,

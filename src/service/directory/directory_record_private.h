@@ -3,7 +3,8 @@
  *
  * Table PRINCIPAL, by principal id and under its own key:
  *   {"id", "epoch", "created", "name", "role", "status", "reason", "attrs":{...},
- * "credentials":[...], "gateway": id of another, where one is assigned} Table EXCEPTION, by its id:
+ * "credentials":[...], "gateway": id of another, where one is assigned, "answers": where any runs
+ * (answer_record.c)} Table EXCEPTION, by its id:
  *   {"id", "listener", "allow", "role", "reason", "created", "ends"}
  * Table META, HEAD_ID:
  *   {"epoch", "policy_epoch", "next":{principal, credential, exception}, "admin":{phc, expires},
@@ -82,6 +83,15 @@ MUST_USE enum err roster_record_read(struct slice text, struct roster_page *ret)
  * no memory. */
 bool certificate_to_json(const struct credential *c, json_t *object);
 MUST_USE enum err certificate_from_json(json_t *json, struct credential *c);
+
+/* ---- the answers that run for a principal: member "answers", of who has any (answer_record.c).
+ * Each: {"id", "kind", "since", "until" when there is an end, "by", "reason"} ---- */
+
+/* answers_to_json - NULL: no memory. answers_from_json - json NULL: none. ERR_CONFIG. */
+json_t *answers_to_json(const struct directory_entry *e);
+MUST_USE enum err answers_from_json(const json_t *json,
+                                    struct directory_answer ret[DIRECTORY_ANSWERS_MAX],
+                                    size_t *ret_n);
 
 /* ---- parts that the file of former versions shares (directory_file.c) ---- */
 

@@ -32,6 +32,9 @@
     "{\"attrs\":{\"site\":\"a\"},\"credentials\":[" credentials                                    \
     "],\"id\":1,\"epoch\":3,\"name\":\"" name "\",\"role\":\"r\",\"status\":\"disabled\","         \
     "\"reason\":\"why\",\"created\":5" more "}"
+#define ANSWER(kind, until)                                                                        \
+    "{\"id\":7,\"kind\":\"" kind "\",\"since\":5" until                                            \
+    ",\"by\":\"rule probing\",\"reason\":\"why\"}"
 #define EXCEPTION(more)                                                                            \
     "{\"id\":1,\"listener\":\"mqtt\",\"allow\":3,\"role\":\"r\",\"reason\":\"why\",\"created\":1," \
     "\"ends\":2" more "}"
@@ -52,6 +55,11 @@ static const struct {
     {PRINCIPAL_RECORD,
      PRINCIPAL("a", "", PSK "," X509("") "," SCRAM(SALT, "4096", "") "," OSCORE(OSCORE_24 "abcd"))},
     {PRINCIPAL_RECORD, PRINCIPAL("a", ",\"gateway\":7", PSK)},
+    {PRINCIPAL_RECORD,
+     PRINCIPAL("a", ",\"answers\":[" ANSWER("quarantine", ",\"until\":9") "]", PSK)},
+    {PRINCIPAL_RECORD,
+     PRINCIPAL("a", ",\"answers\":[" ANSWER("step-up", ",\"until\":9") "," ANSWER("revoke", "") "]",
+               PSK)},
     {PRINCIPAL_RECORD, PRINCIPAL("a", "", X509(",\"cert\":" CERT("4a01ff", "0", "0")))},
     {PRINCIPAL_RECORD, PRINCIPAL("a", "", X509(",\"cert\":" CERT("", "6", "1")))},
     {PRINCIPAL_RECORD, PRINCIPAL("a", "",
@@ -139,6 +147,18 @@ static void refused(void **state)
         {"unknown member", PRINCIPAL_RECORD, PRINCIPAL("a", ",\"x\":1", "")},
         {"unknown member of a credential", PRINCIPAL_RECORD, PRINCIPAL("a", "", X509(",\"x\":1"))},
         {"member twice", PRINCIPAL_RECORD, PRINCIPAL("a", ",\"id\":1", "")},
+        {"no answers", PRINCIPAL_RECORD, PRINCIPAL("a", ",\"answers\":[]", "")},
+        {"an answer that does nothing", PRINCIPAL_RECORD,
+         PRINCIPAL("a", ",\"answers\":[" ANSWER("alert", "") "]", "")},
+        {"an answer that is none", PRINCIPAL_RECORD,
+         PRINCIPAL("a", ",\"answers\":[" ANSWER("jail", "") "]", "")},
+        {"one kind twice", PRINCIPAL_RECORD,
+         PRINCIPAL(
+             "a",
+             ",\"answers\":[" ANSWER("throttle", "") "," ANSWER("throttle", ",\"until\":9") "]",
+             "")},
+        {"unknown member of an answer", PRINCIPAL_RECORD,
+         PRINCIPAL("a", ",\"answers\":[" ANSWER("throttle", ",\"x\":9") "]", "")},
         {"gateway below 0", PRINCIPAL_RECORD, PRINCIPAL("a", ",\"gateway\":-1", "")},
         {"gateway by name", PRINCIPAL_RECORD, PRINCIPAL("a", ",\"gateway\":\"b\"", "")},
         {"hostile name", PRINCIPAL_RECORD, PRINCIPAL("a/b", "", "")},

@@ -134,7 +134,7 @@ static enum err put_beside(struct directory *d, struct slice name,
     if (credential_is_secret(fresh) && s->until > now_wall_ms && !id_list_has(&d->unsettled, id)) {
         TRY(id_list_add(&d->unsettled, id));
     }
-    return entry_replace(d, &next, e, e->principal->status, slice_text(e->reason), list.items,
+    return entry_replace(d, &next, e, e->principal->own_status, slice_text(e->reason), list.items,
                          list.n);
 }
 
@@ -224,7 +224,7 @@ enum err directory_decide(struct directory *d, struct slice name, unsigned kinds
                 e->principal->name, e->principal->name);
         return ERR_NOT_FOUND;
     }
-    return entry_replace(d, &next, e, e->principal->status, slice_text(e->reason), list.items,
+    return entry_replace(d, &next, e, e->principal->own_status, slice_text(e->reason), list.items,
                          list.n);
 }
 
@@ -336,7 +336,7 @@ static enum err settle_entry(struct directory *d, uint64_t id, int64_t now_wall_
         TRY(settle_one(e, i, what[i], now_wall_ms, s, &list));
     }
     s->changed = true;
-    return entry_replace(d, &next, e, e->principal->status, slice_text(e->reason), list.items,
+    return entry_replace(d, &next, e, e->principal->own_status, slice_text(e->reason), list.items,
                          list.n);
 }
 

@@ -24,12 +24,43 @@ enum {
 
 struct directory_version;
 
+/* What misuse is answered with, weakest first. ALERT is said, and nothing is done. */
+enum answer_kind {
+    ANSWER_ALERT,
+    ANSWER_THROTTLE,
+    ANSWER_STEP_UP,
+    ANSWER_QUARANTINE,
+    ANSWER_DISCONNECT,
+    ANSWER_REVOKE,
+    ANSWER_KINDS
+};
+enum {
+    DIRECTORY_ANSWERS_MAX =
+        ANSWER_KINDS - 1, /* of one principal: one of each that does something */
+    DIRECTORY_ANSWER_BY_MAX = 64
+};
+#define DIRECTORY_ANSWER_STAYS INT64_MAX
+/* answer_name - "step-up". answer_find - by that; false: there is none. */
+const char *answer_name(enum answer_kind kind);
+bool answer_find(struct slice name, enum answer_kind *ret);
+
+/* One that runs. It ends at its deadline, or when it is taken back. */
+struct directory_answer {
+    uint64_t id; /* never reused */
+    enum answer_kind kind;
+    int64_t since_wall_ms, until_wall_ms;  /* DIRECTORY_ANSWER_STAYS: until it is taken back */
+    char by[DIRECTORY_ANSWER_BY_MAX + 1];  /* "rule probing", "uid=0" */
+    char reason[DIRECTORY_REASON_MAX + 1]; /* the evidence, or a person's words */
+};
+
 struct directory_entry {
     atomic_uint refs;
     const struct principal *principal; /* status, role, attributes */
     int64_t created_wall_ms;
     char reason[DIRECTORY_REASON_MAX + 1]; /* why disabled or revoked; empty when active */
-    size_t n_credentials;                  /* newest last */
+    size_t n_answers;
+    const struct directory_answer *answers; /* of this entry; oldest first */
+    size_t n_credentials;                   /* newest last */
     const struct credential *credentials[];
 };
 

@@ -81,11 +81,20 @@ const struct directory_entry *version_find(const struct directory_version *v,
 MUST_USE enum err version_set_exceptions(struct directory_version *v,
                                          const struct directory_exception *items, size_t n);
 
-/* entry_new - shares principal and credentials; reason is at most DIRECTORY_REASON_MAX bytes
- * without a NUL. ERR_NOMEM, ERR_MALFORMED (reason). */
+/* A principal's answers, borrowed. */
+struct answer_list {
+    const struct directory_answer *items;
+    size_t n;
+};
+/* answers_apply - makes p, whose own_status is set, what its answers make of it. */
+void answers_apply(struct principal *p, struct answer_list answers);
+
+/* entry_new - shares principal and credentials, copies answers; reason is at most
+ * DIRECTORY_REASON_MAX bytes without a NUL. ERR_NOMEM, ERR_MALFORMED (reason). */
 MUST_USE enum err entry_new(const struct principal *principal, int64_t created_wall_ms,
-                            struct slice reason, const struct credential *const *credentials,
-                            size_t n, const struct directory_entry **ret);
+                            struct slice reason, struct answer_list answers,
+                            const struct credential *const *credentials, size_t n,
+                            const struct directory_entry **ret);
 const struct directory_entry *entry_ref(const struct directory_entry *e);
 const struct directory_entry *entry_unref(const struct directory_entry *e);
 

@@ -185,6 +185,7 @@ enum err association_begin(struct coap_door *d, const struct dtls_info *info,
     principal_unref(p);
     TRY(err);
     a->credential = credential->id;
+    a->step_up = entry->principal->step_up;
     a->credential_ends_wall_ms =
         is_late ? d->wall_ms + LANE_SECONDS * 1000
                 : directory_ends(worker_realm(d->setup.worker)->directory, credential);
@@ -214,6 +215,7 @@ static enum err admit(struct coap_door *d, const struct dtls_info *info)
     bool is_late = false;
     struct digest cert_id = {{0}};
     TRY(stranger_who_is(d, info, &cert_id, &entry, &credential, &is_late));
+    TRY(stranger_steps_up(d, info, entry->principal));
     const char *words = info->credential != 0      ? "OSCORE"
                         : info->psk_identity.n > 0 ? "DTLS 1.2 with a pre-shared key"
                         : info->is_resumed         ? "DTLS 1.2 with a certificate, by a ticket"
@@ -345,7 +347,11 @@ void association_recheck(struct association *a)
     if (entry == NULL || entry->principal->id != p->id) {
         cut_off(a, "was removed");
     } else if (entry->principal->status != PRINCIPAL_ACTIVE || a->account->is_closed) {
-        cut_off(a, "is not active any more");
+        cut_off(a, (entry->principal->answers & PRINCIPAL_SHUT_OUT) != 0
+                       ? "is shut out by a response"
+                       : "is not active any more");
+    } else if (entry->principal->step_up != 0 && entry->principal->step_up != a->step_up) {
+        cut_off(a, "must prove itself anew, by a response");
     } else if (realm_revokes(worker_realm(d->setup.worker), &a->cert_id)) {
         cut_off(a, "showed a certificate that is revoked now");
     } else if (!has_credential(a, entry)) {

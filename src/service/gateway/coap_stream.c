@@ -18,7 +18,7 @@ struct coap_stream {
     struct buf part;       /* in frames: of a message that has not ended */
     enum coap_tcp_form form;
     uint64_t id;
-    bool has_cert, is_known, is_shed, is_told, is_late;
+    bool has_cert, is_resumed, is_known, is_shed, is_told, is_late;
     struct net_peer peer;
     struct digest spki, cert_id;
     int64_t ends_wall_ms;         /* of that certificate */
@@ -234,6 +234,11 @@ void coap_stream_present(struct coap_stream *s, struct slice name, const struct 
     s->cipher = cipher;
 }
 
+void coap_stream_resumed(struct coap_stream *s)
+{
+    s->is_resumed = true;
+}
+
 void coap_stream_certificate_ends(struct coap_stream *s, int64_t ends_wall_ms)
 {
     s->ends_wall_ms = ends_wall_ms;
@@ -257,7 +262,9 @@ static enum err log_in(struct coap_stream *s)
                                .ends_wall_ms = s->ends_wall_ms};
     TRY(association_who(d, &s->peer, &claim, &entry, &credential, &is_late));
     (void)snprintf(words, sizeof(words), "%s with a certificate", s->version);
-    struct dtls_info info = {.id = s->id, .peer = s->peer, .cipher = s->cipher};
+    struct dtls_info info = {
+        .id = s->id, .peer = s->peer, .cipher = s->cipher, .is_resumed = s->is_resumed};
+    TRY(stranger_steps_up(d, &info, entry->principal));
     TRY(association_begin(d, &info, s, entry, credential, is_late, words, &s->a));
     s->a->cert_id = s->cert_id;
     return OK;

@@ -33,6 +33,8 @@ MUST_USE enum err coap_stream_open(struct coap_door *d, const struct coap_caller
  * for the event of its login, static. */
 void coap_stream_present(struct coap_stream *s, struct slice name, const struct digest *spki,
                          const struct digest *id, const char *version, const char *cipher);
+/* coap_stream_resumed - TLS was resumed by a ticket. */
+void coap_stream_resumed(struct coap_stream *s);
 /* coap_stream_certificate_ends - and so long it lasts; it may be over. */
 void coap_stream_certificate_ends(struct coap_stream *s, int64_t ends_wall_ms);
 /* coap_stream_input - borrowed. What cannot be used yet is kept: see coap_stream_wants_input. Not

@@ -39,6 +39,7 @@ struct association {
     struct coap_stream *stream;     /* NULL when it goes in datagrams */
     struct account *account;        /* held until the association closes */
     uint64_t credential;            /* id of the one it came in by */
+    uint64_t step_up;               /* its principal's when it came in */
     struct digest cert_id;          /* of the certificate it showed; zeros: none */
     int64_t credential_ends_wall_ms;
     uint64_t heard_at_ms, nudged_at_ms;
@@ -220,6 +221,9 @@ MUST_USE enum err stranger_who_is(struct coap_door *d, const struct dtls_info *i
                                   struct digest *ret_cert_id,
                                   const struct directory_entry **ret_entry,
                                   const struct credential **ret_credential, bool *ret_is_late);
+/* stranger_steps_up - ERR_DENIED, reported: it came by a ticket, and a response asks p for more. */
+MUST_USE enum err stranger_steps_up(struct coap_door *d, const struct dtls_info *info,
+                                    const struct principal *p);
 /* association_who - whose certificate is this? ERR_DENIED: revoked by a list; else errors of
  * directory_login_x509 and late_look. They have been reported. *ret_is_late: its time is over, and
  * it may renew. */

@@ -75,6 +75,14 @@ static void report_inactive(struct coap_door *d, const struct net_peer *peer,
     struct event e = stranger_event(d, EVENT_revoked, peer, slice_text(entry->principal->name));
     e.is_claimed = is_claimed;
     bool is_disabled = entry->principal->status == PRINCIPAL_DISABLED;
+    if ((entry->principal->answers & PRINCIPAL_SHUT_OUT) != 0) {
+        event_reason(&e,
+                     "%s is shut out by a response; `sallyport respond list` says why and until "
+                     "when",
+                     entry->principal->name);
+        door_report(d, &e);
+        return;
+    }
     event_reason(&e, "%s is %s%s%s; %s", entry->principal->name,
                  is_disabled ? "disabled" : "revoked", entry->reason[0] != '\0' ? ": " : "",
                  entry->reason,
@@ -333,4 +341,19 @@ enum err stranger_who_is(struct coap_door *d, const struct dtls_info *info,
     }
     return by_psk ? who_by_psk(d, info, ret_entry, ret_credential)
                   : who_by_x509(d, info, ret_cert_id, ret_entry, ret_credential, ret_is_late);
+}
+
+enum err stranger_steps_up(struct coap_door *d, const struct dtls_info *info,
+                           const struct principal *p)
+{
+    if (p->step_up == 0 || !info->is_resumed) {
+        return OK;
+    }
+    struct event e = stranger_event(d, EVENT_auth_fail, &info->peer, slice_text(p->name));
+    event_reason(&e,
+                 "a response asks %s for a full handshake: a ticket does not let it in. `sallyport "
+                 "respond list` says until when",
+                 p->name);
+    door_report(d, &e);
+    return ERR_DENIED;
 }

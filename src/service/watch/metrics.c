@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "service/respond/respond.h"
 
 struct metrics {
     int statm; /* -1: not there */
@@ -296,6 +297,25 @@ static void store_text(struct page *p, const struct log_status *s)
     }
 }
 
+static void responses_text(struct page *p, const struct respond_counts *c)
+{
+    head(p, "responses", "gauge", "answers to misuse that run");
+    for (unsigned i = ANSWER_THROTTLE; i < ANSWER_KINDS; i++) {
+        put(p, "sallyport_responses{answer=\"%s\"} %" PRIu64 "\n", answer_name((enum answer_kind)i),
+            c->running[i]);
+    }
+    head(p, "responses_started_total", "counter", "answers to misuse that began since the start");
+    for (unsigned i = ANSWER_THROTTLE; i < ANSWER_KINDS; i++) {
+        put(p, "sallyport_responses_started_total{answer=\"%s\"} %" PRIu64 "\n",
+            answer_name((enum answer_kind)i), c->started[i]);
+    }
+    number(p, "responses_dry_run_total", "counter", "answers that a dry run would have begun",
+           c->trials);
+    head(p, "responses_withheld_total", "counter", "answers of rules that did not begin");
+    put(p, "sallyport_responses_withheld_total{reason=\"except\"} %" PRIu64 "\n", c->exempt);
+    put(p, "sallyport_responses_withheld_total{reason=\"per_hour\"} %" PRIu64 "\n", c->capped);
+}
+
 enum err metrics_text(const struct metrics *m, const struct metrics_sources *s, struct buf *ret)
 {
     struct page p = {.out = ret};
@@ -329,6 +349,9 @@ enum err metrics_text(const struct metrics *m, const struct metrics_sources *s, 
     }
     number(&p, "open_alerts", "gauge", "alerts of the last day", s->open_alerts);
     number(&p, "exceptions", "gauge", "weakenings in force", s->exceptions);
+    if (s->responses != NULL) {
+        responses_text(&p, s->responses);
+    }
     number(&p, "principals", "gauge", "principals in the directory", s->principals);
     number(&p, "realm_epoch", "gauge", "epoch that every worker decides by", s->epoch);
     return p.err;

@@ -29,6 +29,8 @@ AUTOFREE(metrics, metrics_free)
 int64_t metrics_resident_bytes(const struct metrics *m);
 int64_t metrics_open_descriptors(const struct metrics *m);
 
+struct respond_counts;
+
 struct metrics_sources {
     const struct counters *const *workers; /* n_workers of them */
     size_t n_workers;
@@ -39,6 +41,7 @@ struct metrics_sources {
     uint64_t memory_ceiling_bytes, memory_used_bytes; /* ceiling 0: there is none */
     uint64_t memory_peak_bytes;
     uint64_t open_alerts, exceptions, principals, epoch;
+    const struct respond_counts *responses;            /* NULL: none */
     int64_t started_wall_ms, certificate_ends_wall_ms; /* 0: not known */
 };
 

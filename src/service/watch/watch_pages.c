@@ -79,6 +79,11 @@ static const struct directory_entry *owner(struct http_conn *c, const struct x50
                      "the certificate names %s, but that principal does not own this key. Use the "
                      "bundle of this device, or `sallyport device rotate %s` for a new one",
                      name, name);
+    } else if (entry->principal->step_up != 0 && c->is_resumed) {
+        (void)refuse(c, EVENT_auth_fail, name, path,
+                     "a response asks %s for a full handshake: a ticket does not let it in. "
+                     "`sallyport respond list` says until when",
+                     name);
     } else {
         credential_used(credential, c->door->wall_ms);
         return entry;
