@@ -9,11 +9,20 @@
 
 /* ---- messages ---- */
 
+static void set_by_props(const struct worker *w, const struct mqtt_props *p, struct msg *m)
+{
+    m->is_utf8 = mqtt_props_number(p, MQTT_PROP_PAYLOAD_FORMAT, 0) == 1;
+    if (mqtt_props_has(p, MQTT_PROP_MESSAGE_EXPIRY)) {
+        m->expires_at_ms =
+            w->now_ms + (uint64_t)mqtt_props_number(p, MQTT_PROP_MESSAGE_EXPIRY, 0) * 1000;
+    }
+}
+
 MUST_USE enum err msg_from_publish(const struct worker *w, const struct account *a,
                                    const struct mqtt_publish *p, struct msg **ret)
 {
     AUTO(buf_done) struct buf props = {0};
-    size_t n = mqtt_props_forward_size(&p->props);
+    size_t n = mqtt_props_is_empty(&p->props) ? 0 : mqtt_props_forward_size(&p->props);
     if (n > 0) {
         uint8_t *dst;
         TRY(buf_room(&props, n, w->packet_most, &dst));
@@ -25,14 +34,12 @@ MUST_USE enum err msg_from_publish(const struct worker *w, const struct account 
     TRY(msg_new(p->topic, buf_slice(&props), p->payload, &m));
     m->qos = p->qos;
     m->retain = p->retain;
-    m->is_utf8 = mqtt_props_number(&p->props, MQTT_PROP_PAYLOAD_FORMAT, 0) == 1;
     m->publisher = a->principal->id;
     m->segment = a->segment;
     m->epoch = w->realm->epoch;
     m->content_format = UINT16_MAX;
-    if (mqtt_props_has(&p->props, MQTT_PROP_MESSAGE_EXPIRY)) {
-        m->expires_at_ms =
-            w->now_ms + (uint64_t)mqtt_props_number(&p->props, MQTT_PROP_MESSAGE_EXPIRY, 0) * 1000;
+    if (!mqtt_props_is_empty(&p->props)) {
+        set_by_props(w, &p->props, m);
     }
     *ret = m;
     return OK;
@@ -302,15 +309,18 @@ static enum err record_route(struct worker *w, const struct route *r, const stru
 static void send_others(struct worker *w, const struct route *r, const struct plan *p)
 {
     const struct msg *m = r->m;
+    if (p->to == 0) {
+        return;
+    }
     if (m->qos == 0 && outboxes_are_full(w, OVERFLOW_DROP)) {
         count_add(&counts(w)->dropped_ring, 1);
         return;
     }
-    if (m->qos > 0 && p->to != 0 && (m->body_id != 0 || r->inbound != NULL)) {
+    if (m->qos > 0 && (m->body_id != 0 || r->inbound != NULL)) {
         /* What they record stands on the body, and on the packet id, or it comes in again. */
         worker_handover(w);
     }
-    for (unsigned i = 0; p->to != 0 && i < w->setup.n_workers; i++) {
+    for (unsigned i = 0; i < w->setup.n_workers; i++) {
         uint64_t bit = (uint64_t)1 << i;
         if ((p->to & bit) == 0) {
             continue;
@@ -607,7 +617,7 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
         return;
     }
     const struct mqtt_publish *p = &ev->publish;
-    struct decision why;
+    struct decision *why = &w->why;
     enum err err = OK;
     count_add(received(w, p->qos), 1);
     if (lane_takes(w, c, ev)) {
@@ -622,18 +632,18 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
     if (err == OK) {
         err = passage_publish(c->account, p->topic, p->qos,
                               retain_wish(w, c->account, p->topic, p->retain), p->payload.n,
-                              w->now_ms, &why);
+                              w->now_ms, why);
         if (err == OK) {
-            err = desk_check(c->account, p->topic, p->props.block, p->retain, &why);
+            err = desk_check(c->account, p->topic, p->props.block, p->retain, why);
         }
-        if (err == OK && ceiling_refuses(w, &why)) {
+        if (err == OK && ceiling_refuses(w, why)) {
             err = ERR_QUOTA;
         }
         if (err != OK) {
             if (p->qos == 2) {
                 (void)session_inbound_remove(c->session, p->packet_id);
             }
-            refuse_publish(w, c, ev, err, &why);
+            refuse_publish(w, c, ev, err, why);
             return;
         }
         sample_allow(w, c, p->topic);
