@@ -179,6 +179,13 @@ MUST_USE enum err retain_locally(struct worker *w, const struct msg *m)
 
 /* ---- routing ---- */
 
+/* What is asked of the server itself (the lane, the desk) is asked below such a topic, so all
+ * others pass without a question. */
+static bool is_reserved(struct slice topic)
+{
+    return topic.n > 0 && topic.p[0] == '$';
+}
+
 /* Where a message goes, decided before anything is done: what comes after can fail at the journal
  * alone. */
 struct plan {
@@ -204,7 +211,9 @@ static enum err plan_route(struct worker *w, const struct route *r, struct plan 
         set_life(w, m);
     }
     TRY(filters_match(w->filters, m->topic, r->from, &p->match));
-    TRY(groups_choose(w, m, &p->match, &p->choice));
+    if (p->match.n_groups > 0) {
+        TRY(groups_choose(w, m, &p->match, &p->choice));
+    }
     p->to = m->retain ? others(w) : p->match.remote_any | w->wants_all | p->choice.to;
     p->owed = m->qos > 0 ? p->match.remote_durable | w->wants_all | p->choice.owed : 0;
     if (m->retain || p->owed != 0 || (m->qos > 0 && p->match.local_durable)) {
@@ -214,7 +223,9 @@ static enum err plan_route(struct worker *w, const struct route *r, struct plan 
         m->number =
             atomic_fetch_add_explicit(w->setup.retained_counter, 1, memory_order_relaxed) + 1;
     }
-    TRY(outbox_reserve(w, p->to));
+    if (p->to != 0) {
+        TRY(outbox_reserve(w, p->to));
+    }
     if (r->token != 0 || m->body_id != 0) {
         TRY(pending_reserve(w, 1 + fan_pending(m, &p->match)));
     }
@@ -356,7 +367,9 @@ MUST_USE enum err publish_route(struct worker *w, const struct route *r)
             token_open(w, r->token, 1 + (uint32_t)__builtin_popcountll(p.owed));
         }
         send_others(w, r, &p);
-        desk_offer(w, r->m);
+        if (is_reserved(r->m->topic)) {
+            desk_offer(w, r->m);
+        }
     }
     chosen_unref(p.choice.chosen);
     msg_unref(r->m);
@@ -620,7 +633,7 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
     struct decision *why = &w->why;
     enum err err = OK;
     count_add(received(w, p->qos), 1);
-    if (lane_takes(w, c, ev)) {
+    if (is_reserved(p->topic) && lane_takes(w, c, ev)) {
         return;
     }
     if (p->qos == 2 && is_repeated(w, c, ev, &err)) {
@@ -633,7 +646,7 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
         err = passage_publish(c->account, p->topic, p->qos,
                               retain_wish(w, c->account, p->topic, p->retain), p->payload.n,
                               w->now_ms, why);
-        if (err == OK) {
+        if (err == OK && is_reserved(p->topic)) {
             err = desk_check(c->account, p->topic, p->props.block, p->retain, why);
         }
         if (err == OK && ceiling_refuses(w, why)) {
