@@ -36,6 +36,7 @@ enum plant {
     PLANT_SPILL_OVERTAKEN,  /* what waits for its body is passed over, not waited for */
     PLANT_SPILL_EARLY,      /* what is not committed leaves memory, too */
     PLANT_HELD_FOR_ANY,     /* a record goes unwritten for an end that is not on disk itself */
+    PLANT_MATCH_STALE,      /* a new filter is not seen for a topic that is known already */
     PLANT_END
 };
 

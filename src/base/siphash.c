@@ -1,5 +1,7 @@
 #include "base/siphash.h"
 
+#include <endian.h>
+
 struct sip_state {
     uint64_t a, b, c, d;
 };
@@ -23,6 +25,13 @@ static void sip_rounds(struct sip_state *s, int n)
         s->d = rotate_left(s->d, 21) ^ s->a;
         s->c = rotate_left(s->c, 32);
     }
+}
+
+static uint64_t little_endian_word(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return le64toh(v);
 }
 
 static uint64_t little_endian(const uint8_t *p, size_t n)
@@ -51,7 +60,7 @@ uint64_t siphash(const struct siphash_key *key, struct slice s)
     };
     size_t at = 0;
     for (; s.n - at >= 8; at += 8) {
-        sip_word(&state, little_endian(s.p + at, 8));
+        sip_word(&state, little_endian_word(s.p + at));
     }
     uint64_t tail = at < s.n ? little_endian(s.p + at, s.n - at) : 0;
     sip_word(&state, tail | (uint64_t)s.n << 56);

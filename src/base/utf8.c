@@ -66,12 +66,29 @@ static bool is_allowed(uint32_t code_point, enum utf8_mode mode)
     return !is_control && !is_noncharacter;
 }
 
+/* How many bytes at the front are ASCII without NUL, in words of eight: most text is nothing else.
+ */
+static size_t plain_front(struct slice s)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    size_t n = 0;
+    for (uint64_t word; s.n - n >= sizeof(word); n += sizeof(word)) {
+        memcpy(&word, s.p + n, sizeof(word));
+        /* The subtraction borrows out of a zero byte; other bytes may look like one then, but the
+         * zero is there all the same. */
+        if (((word | (word - ones)) & highs) != 0) {
+            break;
+        }
+    }
+    return n;
+}
+
 enum err utf8_check(struct slice s, enum utf8_mode mode, size_t *ret_at)
 {
-    size_t start = 0; /* of the code point being read */
+    size_t start = mode == UTF8_MQTT ? plain_front(s) : 0; /* of the code point being read */
     unsigned state = START;
     uint32_t code_point = 0;
-    for (size_t i = 0; i < s.n; i++) {
+    for (size_t i = start; i < s.n; i++) {
         unsigned class = class_of[s.p[i]];
         if (state == START) {
             start = i;

@@ -102,6 +102,26 @@ static void every_class_of_four_bytes(void **state)
     }
 }
 
+/* Plain text is read in words: each byte in each place of some words, and what follows it. */
+static void every_byte_in_words(void **state)
+{
+    (void)state;
+    enum { WORDS = 27 };
+    static const uint8_t after[] = {'a', 0x00, 0x01, 0x80, 0xbf, 0xff};
+    for (size_t n = 1; n <= WORDS; n++) {
+        for (size_t at = 0; at < n; at++) {
+            for (unsigned v = 0; v < 256 * sizeof after; v++) {
+                uint8_t p[WORDS + 1];
+                memset(p, 'a', sizeof p);
+                p[at] = (uint8_t)v;
+                p[at + 1] = after[v / 256];
+                compare(p, n, UTF8_MQTT);
+                compare(p, n, UTF8_STRICT);
+            }
+        }
+    }
+}
+
 /* SPEC: MQTT3-1.5.3-1, MQTT3-1.5.3-2, MQTT5-1.5.4-1, MQTT5-1.5.4-2 */
 static void named_cases(void **state)
 {
@@ -147,6 +167,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_of_one_to_three_bytes),
         cmocka_unit_test(every_class_of_four_bytes),
+        cmocka_unit_test(every_byte_in_words),
         cmocka_unit_test(named_cases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

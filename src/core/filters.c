@@ -4,6 +4,8 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/plant.h"
+#include "core/match_cache.h"
 #include "core/trie.h"
 
 struct filter {
@@ -51,6 +53,7 @@ struct filters {
     size_t n_subs;
     uint64_t mark;
     struct scratch s;
+    struct match_cache cache;
 };
 
 static struct slice filter_text(const struct filter *filter)
@@ -78,6 +81,7 @@ enum err filters_new(const struct siphash_key *key, struct filters **ret)
     map_init(&f->by_text, key, filter_key);
     trie_init(&f->wild, key);
     list_init(&f->all);
+    match_cache_init(&f->cache, key);
     *ret = f;
     return OK;
 }
@@ -115,6 +119,9 @@ static enum err filter_get(struct filters *f, struct slice text, struct filter *
         return e;
     }
     list_append(&f->all, &filter->in_tree);
+    if (!PLANTED(PLANT_MATCH_STALE)) {
+        match_cache_forget(&f->cache);
+    }
     *ret = filter;
     return OK;
 }
@@ -125,6 +132,7 @@ static void filter_drop(struct filters *f, struct filter *filter)
     if (filter->n_subs > 0 || filter->remote_any != 0 || filter->remote_durable != 0) {
         return;
     }
+    match_cache_forget(&f->cache);
     map_remove(&f->by_text, filter_text(filter));
     map_fit(&f->by_text);
     if (filter->node != NULL) {
@@ -467,19 +475,39 @@ static void fill_ids(struct scratch *s, const struct subscriber *from)
     }
 }
 
-enum err filters_match(struct filters *f, struct slice topic, const struct subscriber *from,
-                       struct match *ret)
+static enum err find_all(struct filters *f, struct slice topic)
 {
     struct scratch *s = &f->s;
-    s->found.n = s->hits.n = s->ids.n = s->n_groups = 0;
-    f->mark++;
     struct filter *exact = map_find(&f->by_text, topic);
     if (exact != NULL && exact->node == NULL) {
         TRY(found_add(s, exact));
     }
-    if (f->wild.n_nodes > 0) {
-        TRY(find_wild(f, topic));
+    return f->wild.n_nodes > 0 ? find_wild(f, topic) : OK;
+}
+
+static enum err find(struct filters *f, struct slice topic)
+{
+    struct scratch *s = &f->s;
+    const struct match_place *known = match_cache_find(&f->cache, topic);
+    s->found.n = 0;
+    if (known == NULL) {
+        TRY(find_all(f, topic));
+        match_cache_keep(&f->cache, topic, s->found.p, s->found.n);
+        return OK;
     }
+    for (size_t i = 0; i < known->n_filters; i++) {
+        TRY(found_add(s, known->filters[i]));
+    }
+    return OK;
+}
+
+enum err filters_match(struct filters *f, struct slice topic, const struct subscriber *from,
+                       struct match *ret)
+{
+    struct scratch *s = &f->s;
+    s->hits.n = s->ids.n = s->n_groups = 0;
+    f->mark++;
+    TRY(find(f, topic));
     struct match m = {0};
     for (size_t i = 0; i < s->found.n; i++) {
         struct filter *filter = ((struct filter **)s->found.p)[i];

@@ -67,7 +67,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     while (rd_left(&r) >= 9) {
         uint8_t op = rd_u8(&r);
         step(f, s, op, oracle_text(rd_u32(&r), true, text));
-        check(f, s, oracle_text(rd_u32(&r), false, text));
+        struct slice topic = oracle_text(rd_u32(&r), false, text);
+        for (int again = 0; again < 3; again++) { /* the third answer is one that was kept */
+            check(f, s, topic);
+        }
     }
     for (size_t i = 0; i < N_SUBSCRIBERS; i++) {
         list_for_each_safe (node, next, &s[i].subs) {

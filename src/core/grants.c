@@ -13,6 +13,7 @@ struct grant {
     const struct rule *rule;
     struct slice text;
     uint32_t n_fixed; /* what any topic it matches begins with */
+    bool is_tail;     /* its one wildcard is a '#' behind n_fixed and a separator */
     bool is_exact;    /* no wildcard: it matches its own text and nothing else */
 };
 
@@ -91,6 +92,7 @@ static struct grant grant_of(const struct rule *rule, struct slice text)
     /* "a/#" also matches "a", which has no separator at its end. */
     bool drops_separator = !grant.is_exact && text.p[at] == '#' && at > 0;
     grant.n_fixed = (uint32_t)(drops_separator ? at - 1 : at); /* of a text of a policy file */
+    grant.is_tail = drops_separator;
     return grant;
 }
 
@@ -257,8 +259,13 @@ static bool fits(const struct grant *grant, const struct question *q)
     if (q->kind == RULE_SUBSCRIBE) {
         return topic_covers(grant->text, q->what);
     }
-    return slice_has_prefix(q->what, slice_head(grant->text, grant->n_fixed)) &&
-           topic_matches(grant->text, q->what);
+    if (!slice_has_prefix(q->what, slice_head(grant->text, grant->n_fixed))) {
+        return false;
+    }
+    if (grant->is_tail) {
+        return q->what.n == grant->n_fixed || q->what.p[grant->n_fixed] == '/';
+    }
+    return topic_matches(grant->text, q->what);
 }
 
 /* What stands in the level that names a device; empty: there is none. */

@@ -127,20 +127,23 @@ const struct msg *msg_ref_n(const struct msg *m, unsigned n)
     return m;
 }
 
-const struct msg *msg_unref(const struct msg *m)
+/* Was this reference the last one? Who finds a single one holds it, and nobody can make another
+ * meanwhile: then there is nothing to count, and no bus to lock. */
+static bool drop_reference(struct msg *m)
 {
-    if (m != NULL) {
-        unsigned before = atomic_fetch_sub_explicit(&counted(m)->refs, 1, memory_order_acq_rel);
-        assert(before > 0);
-        if (before == 1) {
-            msg_unref(atomic_load_explicit(&counted(m)->husk, memory_order_relaxed));
-            mem_free(counted(m));
-        }
+    if (atomic_load_explicit(&m->refs, memory_order_acquire) == 1) {
+        return true;
     }
-    return NULL;
+    unsigned before = atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel);
+    assert(before > 0);
+    return before == 1;
 }
 
-size_t msg_cost(const struct msg *m)
+const struct msg *msg_unref(const struct msg *m)
 {
-    return sizeof *m + m->topic.n + m->props.n + m->payload.n + m->n_away;
+    if (m != NULL && drop_reference(counted(m))) {
+        msg_unref(atomic_load_explicit(&m->husk, memory_order_relaxed));
+        mem_free(counted(m));
+    }
+    return NULL;
 }

@@ -48,7 +48,10 @@ const struct msg *msg_ref(const struct msg *m);
 const struct msg *msg_ref_n(const struct msg *m, unsigned n);
 const struct msg *msg_unref(const struct msg *m);
 /* msg_cost - bytes charged for holding it, the header included; of a husk those of the message. */
-size_t msg_cost(const struct msg *m);
+static inline size_t msg_cost(const struct msg *m)
+{
+    return sizeof *m + m->topic.n + m->props.n + m->payload.n + m->n_away;
+}
 
 static inline bool msg_is_husk(const struct msg *m)
 {

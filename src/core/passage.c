@@ -31,6 +31,7 @@ static enum err allow(struct decision *ret)
 {
     if (ret != NULL) {
         ret->err = OK;
+        ret->limit = LIMIT_none;
         ret->rule[0] = '\0';
     }
     return OK;

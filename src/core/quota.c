@@ -13,6 +13,9 @@ static uint64_t held(const struct bucket *b, uint64_t now_ms)
 {
     uint64_t missing = full(b) - b->millis;
     uint64_t elapsed_ms = now_ms > b->at_ms ? now_ms - b->at_ms : 0;
+    if (elapsed_ms == 0) {
+        return b->millis; /* of a burst this is every message but the first */
+    }
     /* Compared by division, because a long time by a high rate overflows. */
     if (elapsed_ms >= missing / b->rate + 1) {
         return full(b);

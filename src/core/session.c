@@ -127,6 +127,9 @@ static void compact(struct session *s)
  * what a search must pass, so their cost is spread over the deliveries that left them. */
 static void tidy(struct session *s)
 {
+    if (s->n_done == 0) {
+        return;
+    }
     while (s->n_deliveries > 0 && at(s, 0)->state == DELIVERY_DONE) {
         s->ring_at = (s->ring_at + 1) & (s->ring_cap - 1);
         s->n_deliveries--;

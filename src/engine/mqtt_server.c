@@ -470,6 +470,9 @@ static enum err fault_set(struct mqtt_fault *fault, enum err err, enum mqtt_reas
 static enum err resolve_alias(struct mqtt_server *e, struct mqtt_fault *fault,
                               struct mqtt_publish *m)
 {
+    if (mqtt_props_is_empty(&m->props)) {
+        return OK;
+    }
     uint16_t alias = (uint16_t)mqtt_props_number(&m->props, MQTT_PROP_TOPIC_ALIAS, 0);
     if (alias == 0) {
         return OK;
@@ -494,22 +497,22 @@ static enum err resolve_alias(struct mqtt_server *e, struct mqtt_fault *fault,
 static enum err on_publish(struct mqtt_server *e, const struct mqtt_input *in,
                            struct mqtt_fault *fault, struct mqtt_event *ret)
 {
-    struct mqtt_event ev = {.kind = MQTT_EVENT_PUBLISH};
-    TRY(mqtt_publish_decode(in, fault, &ev.publish));
-    TRY(resolve_alias(e, fault, &ev.publish));
-    if (ev.publish.qos > 0) {
+    struct mqtt_publish *m = &ret->publish; /* large: it is made where it is used */
+    ret->kind = MQTT_EVENT_PUBLISH;
+    ret->ask = 0;
+    TRY(mqtt_publish_decode(in, fault, m));
+    TRY(resolve_alias(e, fault, m));
+    if (m->qos > 0) {
         if (e->receive_quota > 0) {
             e->receive_quota--;
         } else if (is_v5(e)) {
             return fault_set(fault, ERR_PROTOCOL, MQTT_RECEIVE_MAXIMUM_EXCEEDED); /* MQTT5 3.3.4 */
         }
-        enum err err = ask_open(e, ev.publish.qos == 1 ? ASK_PUBACK : ASK_PUBREC,
-                                ev.publish.packet_id, &ev.ask);
+        enum err err = ask_open(e, m->qos == 1 ? ASK_PUBACK : ASK_PUBREC, m->packet_id, &ret->ask);
         if (err != OK) {
             return fault_set(fault, err, MQTT_SERVER_BUSY);
         }
     }
-    *ret = ev;
     return OK;
 }
 

@@ -30,6 +30,7 @@ static const char *const names[PLANT_END] = {
     [PLANT_SPILL_OVERTAKEN] = "spill-overtaken",
     [PLANT_SPILL_EARLY] = "spill-early",
     [PLANT_HELD_FOR_ANY] = "held-for-any",
+    [PLANT_MATCH_STALE] = "match-stale",
 };
 
 void sim_plant_set(enum plant bug)

@@ -7,12 +7,18 @@
 
 enum {
     FIXED_MAX = 16 << 20, /* more than that is not ours, but a sanitizer's */
+    GLANCE_SHARE = 2,     /* of memory_bytes: below it no step begins and none goes on */
     SHED_AT_ONCE = 16,    /* consumers, while what they hold is not enough */
     SHED_EVERY_MS = 50,   /* all connections are looked at so often while memory is short */
     FULL_HOLD_MS = 1000,  /* publishers wait so long for room, then they are refused */
     FULL_PAUSE_MS = 20,
     SAY_EVERY_MS = 1000
 };
+
+_Static_assert((PRESSURE_QOS0_PERCENT - PRESSURE_BACK_PERCENT) * (PRESSURE_HEADROOM_SHARE - 1) *
+                       GLANCE_SHARE >
+                   100 * PRESSURE_HEADROOM_SHARE,
+               "GLANCE_SHARE says so");
 
 #define ADVICE "Let clients read faster, lower queue_bytes of their roles, or raise memory_bytes"
 
@@ -123,6 +129,9 @@ static void glance(struct worker *w)
         return;
     }
     uint64_t used = c->fixed_bytes + (c->heap != NULL ? c->heap(c->ctx) : mem_glance());
+    if (used < atomic_load_explicit(&c->bytes, memory_order_relaxed) / GLANCE_SHARE) {
+        return;
+    }
     enum pressure now = pressure_next(step_before(w), used, below_headroom(c));
     if (now > w->pressure) {
         take_step(w, now);

@@ -450,8 +450,8 @@ static void take_event(struct worker *w, struct conn *c, const struct mqtt_event
 
 static void feed_open(struct worker *w, struct conn *c, struct slice *in)
 {
+    struct mqtt_event ev;
     while (c->phase == CONN_OPEN && !c->is_paused && in->n > 0 && may_take(w, c, in->p[0])) {
-        struct mqtt_event ev;
         struct mqtt_fault fault = {0};
         enum err err = mqtt_server_next(c->engine, in, w->now_ms, &fault, &ev);
         if (err == OK) {

@@ -596,11 +596,11 @@ uint64_t desk_deadline(const struct worker *w)
 MUST_USE enum err desk_check(const struct account *a, struct slice topic, struct slice props,
                              bool retain, struct decision *ret)
 {
-    struct command_ask ask;
-    const char *why = NULL;
     if (!command_is(topic)) {
         return OK;
     }
+    struct command_ask ask;
+    const char *why = NULL;
     if (a->principal->id >> 63 != 0) {
         why = "a command is asked by somebody with a name: log in";
     } else if (retain) {
@@ -615,12 +615,12 @@ MUST_USE enum err desk_check(const struct account *a, struct slice topic, struct
 
 void desk_offer(struct worker *w, const struct msg *m)
 {
-    struct command_ask ask;
-    const char *why = NULL;
-    struct command_note *n = NULL;
     if (!command_is(m->topic)) {
         return;
     }
+    struct command_ask ask;
+    const char *why = NULL;
+    struct command_note *n = NULL;
     if (m->retain || command_read(m->topic, m->props, &ask, &why) != OK) {
         struct event e = event_about(w, EVENT_acl_deny, m); /* a will: others were told before */
         event_reason(&e, "%s",

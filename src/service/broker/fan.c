@@ -51,11 +51,10 @@ static enum err queue(struct worker *w, const struct msg *m, const struct match 
                       const struct match_hit *hit, uint64_t *ret_seq)
 {
     struct session *s = session_hit(hit);
-    struct decision why;
-    enum err err = passage_deliver(s->account, hit->first, &why);
+    enum err err = passage_deliver(s->account, hit->first, &w->why);
     if (err != OK) {
         if (err == ERR_DENIED) {
-            deny_delivery(w, s, m, &why);
+            deny_delivery(w, s, m, &w->why);
         }
         return err;
     }
@@ -248,8 +247,7 @@ static void deliver_session(struct worker *w, const struct msg *m, const struct 
 static void deliver_observer(struct worker *w, const struct msg *m, const struct match_hit *hit)
 {
     struct observer *o = (struct observer *)(void *)hit->subscriber;
-    struct decision why;
-    enum err err = passage_deliver(o->account, hit->first, &why);
+    enum err err = passage_deliver(o->account, hit->first, &w->why);
     if (err != OK) {
         count_add(err == ERR_NOMEM ? &counts(w)->dropped_memory : &counts(w)->dropped_policy, 1);
         return;

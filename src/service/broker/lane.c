@@ -368,10 +368,10 @@ static enum err ask(struct worker *w, struct conn *c, const struct mqtt_publish 
 
 bool lane_takes(struct worker *w, struct conn *c, const struct mqtt_event *ev)
 {
-    struct why why = {"there is no memory for it now; try again"};
     if (!slice_is(ev->publish.topic, LANE_ASK)) {
         return false;
     }
+    struct why why = {"there is no memory for it now; try again"};
     (void)bucket_take(&c->account->publishes, 1, w->now_ms);
     enum err err = ask(w, c, &ev->publish, &why);
     if (err != OK) {

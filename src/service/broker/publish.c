@@ -11,11 +11,20 @@
 
 /* ---- messages ---- */
 
+static void set_by_props(const struct worker *w, const struct mqtt_props *p, struct msg *m)
+{
+    m->is_utf8 = mqtt_props_number(p, MQTT_PROP_PAYLOAD_FORMAT, 0) == 1;
+    if (mqtt_props_has(p, MQTT_PROP_MESSAGE_EXPIRY)) {
+        m->expires_at_ms =
+            w->now_ms + (uint64_t)mqtt_props_number(p, MQTT_PROP_MESSAGE_EXPIRY, 0) * 1000;
+    }
+}
+
 MUST_USE enum err msg_from_publish(const struct worker *w, const struct account *a,
                                    const struct mqtt_publish *p, struct msg **ret)
 {
     AUTO(buf_done) struct buf props = {0};
-    size_t n = mqtt_props_forward_size(&p->props);
+    size_t n = mqtt_props_is_empty(&p->props) ? 0 : mqtt_props_forward_size(&p->props);
     if (n > 0) {
         uint8_t *dst;
         TRY(buf_room(&props, n, w->packet_most, &dst));
@@ -27,14 +36,12 @@ MUST_USE enum err msg_from_publish(const struct worker *w, const struct account 
     TRY(msg_new(p->topic, buf_slice(&props), p->payload, &m));
     m->qos = p->qos;
     m->retain = p->retain;
-    m->is_utf8 = mqtt_props_number(&p->props, MQTT_PROP_PAYLOAD_FORMAT, 0) == 1;
     m->publisher = a->principal->id;
     m->segment = a->segment;
     m->epoch = w->realm->epoch;
     m->content_format = UINT16_MAX;
-    if (mqtt_props_has(&p->props, MQTT_PROP_MESSAGE_EXPIRY)) {
-        m->expires_at_ms =
-            w->now_ms + (uint64_t)mqtt_props_number(&p->props, MQTT_PROP_MESSAGE_EXPIRY, 0) * 1000;
+    if (!mqtt_props_is_empty(&p->props)) {
+        set_by_props(w, &p->props, m);
     }
     *ret = m;
     return OK;
@@ -179,6 +186,13 @@ MUST_USE enum err retain_locally(struct worker *w, const struct msg *m)
 
 /* ---- routing ---- */
 
+/* What is asked of the server itself (the lane, the desk) is asked below such a topic, so all
+ * others pass without a question. */
+static bool is_reserved(struct slice topic)
+{
+    return topic.n > 0 && topic.p[0] == '$';
+}
+
 /* Where a message goes, decided before anything is done: what comes after can fail at the journal
  * alone. */
 struct plan {
@@ -204,7 +218,9 @@ static enum err plan_route(struct worker *w, const struct route *r, struct plan 
         set_life(w, m);
     }
     TRY(filters_match(w->filters, m->topic, r->from, &p->match));
-    TRY(groups_choose(w, m, &p->match, &p->choice));
+    if (p->match.n_groups > 0) {
+        TRY(groups_choose(w, m, &p->match, &p->choice));
+    }
     p->to = m->retain ? others(w) : p->match.remote_any | w->wants_all | p->choice.to;
     p->owed = m->qos > 0 ? p->match.remote_durable | w->wants_all | p->choice.owed : 0;
     if (m->retain || p->owed != 0 || (m->qos > 0 && p->match.local_durable)) {
@@ -214,7 +230,9 @@ static enum err plan_route(struct worker *w, const struct route *r, struct plan 
         m->number =
             atomic_fetch_add_explicit(w->setup.retained_counter, 1, memory_order_relaxed) + 1;
     }
-    TRY(outbox_reserve(w, p->to));
+    if (p->to != 0) {
+        TRY(outbox_reserve(w, p->to));
+    }
     if (r->token != 0 || m->body_id != 0) {
         TRY(pending_reserve(w, 1 + fan_pending(m, &p->match)));
     }
@@ -309,15 +327,18 @@ static enum err record_route(struct worker *w, const struct route *r, const stru
 static void send_others(struct worker *w, const struct route *r, const struct plan *p)
 {
     const struct msg *m = r->m;
+    if (p->to == 0) {
+        return;
+    }
     if (m->qos == 0 && outboxes_are_full(w, OVERFLOW_DROP)) {
         count_add(&counts(w)->dropped_ring, 1);
         return;
     }
-    if (m->qos > 0 && p->to != 0 && (m->body_id != 0 || r->inbound != NULL)) {
+    if (m->qos > 0 && (m->body_id != 0 || r->inbound != NULL)) {
         /* What they record stands on the body, and on the packet id, or it comes in again. */
         worker_handover(w);
     }
-    for (unsigned i = 0; p->to != 0 && i < w->setup.n_workers; i++) {
+    for (unsigned i = 0; i < w->setup.n_workers; i++) {
         uint64_t bit = (uint64_t)1 << i;
         if ((p->to & bit) == 0) {
             continue;
@@ -353,7 +374,9 @@ MUST_USE enum err publish_route(struct worker *w, const struct route *r)
             token_open(w, r->token, 1 + (uint32_t)__builtin_popcountll(p.owed));
         }
         send_others(w, r, &p);
-        desk_offer(w, r->m);
+        if (is_reserved(r->m->topic)) {
+            desk_offer(w, r->m);
+        }
     }
     chosen_unref(p.choice.chosen);
     msg_unref(r->m);
@@ -619,10 +642,10 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
         return;
     }
     const struct mqtt_publish *p = &ev->publish;
-    struct decision why;
+    struct decision *why = &w->why;
     enum err err = OK;
     count_add(received(w, p->qos), 1);
-    if (lane_takes(w, c, ev)) {
+    if (is_reserved(p->topic) && lane_takes(w, c, ev)) {
         return;
     }
     if (p->qos == 2 && is_repeated(w, c, ev, &err)) {
@@ -634,18 +657,18 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
     if (err == OK) {
         err = passage_publish(c->account, p->topic, p->qos,
                               retain_wish(w, c->account, p->topic, p->retain), p->payload.n,
-                              w->now_ms, &why);
-        if (err == OK) {
-            err = desk_check(c->account, p->topic, p->props.block, p->retain, &why);
+                              w->now_ms, why);
+        if (err == OK && is_reserved(p->topic)) {
+            err = desk_check(c->account, p->topic, p->props.block, p->retain, why);
         }
-        if (err == OK && ceiling_refuses(w, &why)) {
+        if (err == OK && ceiling_refuses(w, why)) {
             err = ERR_QUOTA;
         }
         if (err != OK) {
             if (p->qos == 2) {
                 (void)session_inbound_remove(c->session, p->packet_id);
             }
-            refuse_publish(w, c, ev, err, &why);
+            refuse_publish(w, c, ev, err, why);
             return;
         }
         sample_allow(w, c, p->topic);

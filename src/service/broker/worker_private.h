@@ -207,6 +207,7 @@ struct worker {
     uint64_t next_sweep_ms;
     bool has_tired_accounts; /* some that nobody uses stay until their budgets are full */
     bool has_stale_accounts; /* some whose rights could not be renewed for want of memory */
+    struct decision why;     /* scratch: of the question that was asked last */
     struct buf record;       /* scratch: entries of a deliver record */
     struct buf hits;         /* scratch: struct queued, what the record is about */
     bool is_short;           /* a ring holds what there was no memory for */

@@ -120,12 +120,38 @@ static void test_limits(void **state)
                      ERR_TOO_LARGE);
 }
 
+/* SPEC: MQTT-3.3.2-2, MQTT-4.7.3-2: each byte in each place of a name. */
+static void test_every_byte(void **state)
+{
+    (void)state;
+    struct mqtt_wire_limits limits = {.topic_bytes = 99, .topic_levels = 4};
+    for (unsigned v = 0; v < 256; v++) {
+        char name[] = "sensor/hall/7";
+        for (size_t at = 0; at + 1 < sizeof(name); at++) {
+            char before = name[at];
+            struct mqtt_fault fault = {0};
+            name[at] = (char)v;
+            enum err want = v == 0 || v > 0x7f     ? ERR_UTF8
+                            : v == '+' || v == '#' ? ERR_MALFORMED
+                                                   : OK;
+            assert_int_equal(mqtt_topic_check(slice_of(name, sizeof(name) - 1), &limits, &fault),
+                             want);
+            assert_int_equal(fault.reason, want == OK ? 0 : want == ERR_UTF8 ? 0x81 : 0x90);
+            name[at] = before;
+        }
+    }
+    assert_int_equal(mqtt_topic_check(slice_text("s/h/7/\xc3\xa4"), &limits, NULL), OK);
+    assert_int_equal(mqtt_topic_check(slice_text("s/h/7/8/9"), &limits, NULL), ERR_LIMIT);
+    assert_int_equal(mqtt_topic_check(slice_text("s/h/7/8/\xc3\xa4"), &limits, NULL), ERR_LIMIT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_filters),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_every_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -181,9 +181,13 @@ static enum err decode_block(struct rd *r, unsigned where, size_t user_max,
 enum err mqtt_props_decode(struct rd *r, unsigned where, size_t user_max, struct mqtt_fault *fault,
                            struct mqtt_props *ret)
 {
-    struct mqtt_props p = {0};
-    p.block = rd_bytes(r, mqtt_varint_read(r));
+    struct slice block = rd_bytes(r, mqtt_varint_read(r));
     TRY(mqtt_check_read(r, fault));
+    if (block.n == 0) {
+        mqtt_props_none(ret); /* most packets have none */
+        return OK;
+    }
+    struct mqtt_props p = {.block = block};
     struct rd inner = rd_from(p.block);
     enum err e = decode_block(&inner, where, user_max, fault, &p);
     if (e != OK) {

@@ -89,6 +89,21 @@ struct mqtt_props_iter {
 MUST_USE enum err mqtt_props_decode(struct rd *r, unsigned where, size_t user_max,
                                     struct mqtt_fault *fault, struct mqtt_props *ret);
 
+/* mqtt_props_none - an empty block, as { 0 } is one, without writing the values that are not there.
+ */
+static inline void mqtt_props_none(struct mqtt_props *ret)
+{
+    ret->block = (struct slice){0};
+    ret->present = 0;
+    ret->n_user = ret->n_subscription_ids = 0;
+}
+
+/* mqtt_props_is_empty - nothing is there. */
+static inline bool mqtt_props_is_empty(const struct mqtt_props *p)
+{
+    return p->present == 0;
+}
+
 /* mqtt_props_has - is it there? O(1). */
 bool mqtt_props_has(const struct mqtt_props *p, enum mqtt_prop_id id);
 /* mqtt_props_number - a numeric property, or `absent` when it is not there. For the subscription

@@ -47,29 +47,33 @@ enum err mqtt_publish_decode(const struct mqtt_input *in, struct mqtt_fault *fau
                              struct mqtt_publish *ret)
 {
     struct rd r = rd_from(in->body);
-    struct mqtt_publish m = {.qos = (in->flags >> FLAG_QOS_SHIFT) & 3,
-                             .retain = (in->flags & FLAG_RETAIN) != 0,
-                             .dup = (in->flags & FLAG_DUP) != 0};
-    if (m.qos == 3 || (m.qos == 0 && m.dup)) {
+    ret->qos = (in->flags >> FLAG_QOS_SHIFT) & 3;
+    ret->retain = (in->flags & FLAG_RETAIN) != 0;
+    ret->dup = (in->flags & FLAG_DUP) != 0;
+    ret->packet_id = 0;
+    mqtt_props_none(&ret->props);
+    if (ret->qos == 3 || (ret->qos == 0 && ret->dup)) {
         return mqtt_malformed(fault, 0); /* SPEC: MQTT-3.3.1-4, MQTT-3.3.1-2 */
     }
-    m.topic = rd_block16(&r);
+    ret->topic = rd_block16(&r);
     TRY(mqtt_check_read(&r, fault));
-    if (m.qos > 0) { /* SPEC: MQTT5-2.2.1-2 */
-        TRY(mqtt_read_packet_id(&r, fault, &m.packet_id));
+    if (ret->qos > 0) { /* SPEC: MQTT5-2.2.1-2 */
+        TRY(mqtt_read_packet_id(&r, fault, &ret->packet_id));
     }
     if (in->version == MQTT_V5) {
         size_t at = r.at, user_max = in->limits->user_properties;
-        TRY(mqtt_props_decode(&r, MQTT_PUBLISH, user_max, fault, &m.props));
-        TRY(check_props(in, &m.props, at, fault));
+        TRY(mqtt_props_decode(&r, MQTT_PUBLISH, user_max, fault, &ret->props));
+        if (!mqtt_props_is_empty(&ret->props)) {
+            TRY(check_props(in, &ret->props, at, fault));
+        }
     }
-    TRY(check_topic(in, &m, fault));
+    TRY(check_topic(in, ret, fault));
     size_t at = r.at;
-    m.payload = rd_rest(&r);
-    if (mqtt_props_number(&m.props, MQTT_PROP_PAYLOAD_FORMAT, 0) == 1) {
-        TRY(mqtt_check_text(m.payload, at, fault, MQTT_PAYLOAD_FORMAT_INVALID));
+    ret->payload = rd_rest(&r);
+    if (!mqtt_props_is_empty(&ret->props) &&
+        mqtt_props_number(&ret->props, MQTT_PROP_PAYLOAD_FORMAT, 0) == 1) {
+        TRY(mqtt_check_text(ret->payload, at, fault, MQTT_PAYLOAD_FORMAT_INVALID));
     }
-    *ret = m;
     return OK;
 }
 
@@ -114,14 +118,14 @@ static size_t out_body_size(const struct mqtt_publish_out *m, enum mqtt_version 
 
 size_t mqtt_publish_packet_size(const struct mqtt_publish_out *m, enum mqtt_version version)
 {
-    return mqtt_packet_size(out_body_size(m, version, out_props_size(m)));
+    return mqtt_packet_size(out_body_size(m, version, version == MQTT_V5 ? out_props_size(m) : 0));
 }
 
 enum err mqtt_publish_encode_head(const struct mqtt_publish_out *m, enum mqtt_version version,
                                   struct wr *w)
 {
     assert(m->qos == 0 || m->packet_id != 0);
-    size_t end = 0, props_n = out_props_size(m);
+    size_t end = 0, props_n = version == MQTT_V5 ? out_props_size(m) : 0;
     size_t body_n = out_body_size(m, version, props_n);
     uint8_t flags = flags_of(m->qos, m->retain, m->dup);
     TRY(mqtt_encode_begin(w, MQTT_PUBLISH, flags, body_n, m->payload_n, &end));

@@ -36,7 +36,8 @@ struct mqtt_publish_out {
  * ERR_UTF8       topic, strings; a payload declared as text that is none (0x99)
  * ERR_TOO_LARGE, ERR_LIMIT  topic over topic_bytes or topic_levels (0x90), user properties (0x97)
  * ERR_TRUNCATED
- * fault may be NULL. O(bytes up to the payload); the payload is read only when declared as text.
+ * fault may be NULL; *ret holds nothing of use after an error. O(bytes up to the payload); the
+ * payload is read only when declared as text.
  */
 MUST_USE enum err mqtt_publish_decode(const struct mqtt_input *in, struct mqtt_fault *fault,
                                       struct mqtt_publish *ret);
