@@ -1,7 +1,8 @@
-/* sallyport - one binary: the command line, and under a hidden first argument the broker or the
- * signer. */
+/* sallyport - one binary: the command line, and under a hidden first argument the broker, the
+ * signer or the scribe. */
 #include "app/cli/cli.h"
 #include "app/daemon/broker.h"
+#include "app/daemon/scribe_main.h"
 #include "app/daemon/signer_main.h"
 #include "app/daemon/supervisor.h"
 
@@ -12,6 +13,9 @@ int main(int argc, char **argv)
     }
     if (argc == 2 && strcmp(argv[1], SUPERVISOR_SIGNER_FLAG) == 0) {
         return signer_main();
+    }
+    if (argc == 2 && strcmp(argv[1], SUPERVISOR_SCRIBE_FLAG) == 0) {
+        return scribe_main();
     }
     return cli_main(argc, argv);
 }

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/wr.h"
 #include "service/watch/anchor.h"
+#include "service/watch/trail_key.h"
 #include "service/watch/trail.h"
 #include "store/segment.h"
 
@@ -18,7 +19,8 @@
 static const char *const single_files[] = {
     "sallyport.yaml", "policy.yaml", "restored.seen",
     "waivers.json",   ANCHOR_FILE, /* before the trail, which is never behind */
-    TRAIL_KEY_FILE};
+    TRAIL_SECRET_FILE, TRAIL_KEY_FILE,
+    ANCHOR_FILE_FORMER, TRAIL_KEY_FILE_FORMER};
 static const char *const whole_folders[] = {"pki", TRAIL_DIR};
 
 struct job {

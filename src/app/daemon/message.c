@@ -48,6 +48,9 @@ static void encode_boot(struct wr *w, const struct boot *b)
     if (b->n_sinks > 0) {
         wr_u32(w, (uint32_t)b->first_sink_fd);
     }
+    wr_u32(w, (uint32_t)b->scribe_fd);
+    wr_u64(w, b->house);
+    wr_u32(w, b->broker_generation);
 }
 
 enum err message_encode(const struct message *m, void *dst, size_t cap, size_t *ret_n)
@@ -68,6 +71,11 @@ enum err message_encode(const struct message *m, void *dst, size_t cap, size_t *
         wr_u8(&w, m->severity);
         wr_block16(&w, text_field(m->name, sizeof m->name));
         wr_block16(&w, text_field(m->text, sizeof m->text));
+        break;
+    case MESSAGE_BROKER:
+        wr_u32(&w, m->life.generation);
+        wr_u8(&w, (uint8_t)m->life.last);
+        wr_u32(&w, m->life.last_code);
         break;
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:
@@ -124,6 +132,26 @@ static void decode_listener(struct rd *r, struct boot_listener *l)
     l->asks = read_flag(r);
 }
 
+static enum boot_last read_last(struct rd *r)
+{
+    uint8_t last = rd_u8(r);
+    if (last > BOOT_LAST_HANG) {
+        rd_fail(r, ERR_MALFORMED);
+        return BOOT_LAST_NONE;
+    }
+    return (enum boot_last)last;
+}
+
+static int read_optional_fd(struct rd *r)
+{
+    uint32_t v = rd_u32(r);
+    if (v != 0 && (v < BOOT_FIRST_FD || v > DESCRIPTOR_MAX)) {
+        rd_fail(r, ERR_MALFORMED);
+        return 0;
+    }
+    return (int)v;
+}
+
 static void decode_boot(struct rd *r, struct boot *b)
 {
     b->dir_fd = read_fd(r);
@@ -140,12 +168,7 @@ static void decode_boot(struct rd *r, struct boot *b)
     b->signs_per_name = read_number(r, 0, UINT32_MAX);
     b->workers = read_number(r, 1, BOOT_SOCKETS_MAX);
     b->generation = read_number(r, 1, UINT32_MAX);
-    uint8_t last = rd_u8(r);
-    if (last > BOOT_LAST_HANG) {
-        rd_fail(r, ERR_MALFORMED);
-        last = BOOT_LAST_NONE;
-    }
-    b->last = (enum boot_last)last;
+    b->last = read_last(r);
     b->last_code = rd_u32(r);
     read_text(r, b->dir, sizeof b->dir);
     uint8_t n = rd_u8(r);
@@ -164,6 +187,9 @@ static void decode_boot(struct rd *r, struct boot *b)
     if (b->n_sinks > 0) {
         b->first_sink_fd = read_fd(r);
     }
+    b->scribe_fd = read_optional_fd(r);
+    b->house = rd_u64(r);
+    b->broker_generation = read_number(r, 0, UINT32_MAX);
 }
 
 static void read_event(struct rd *r, struct message *m)
@@ -193,6 +219,11 @@ enum err message_decode(struct slice bytes, struct message *ret)
         break;
     case MESSAGE_EVENT:
         read_event(&r, &m);
+        break;
+    case MESSAGE_BROKER:
+        m.life.generation = read_number(&r, 1, UINT32_MAX);
+        m.life.last = read_last(&r);
+        m.life.last_code = rd_u32(&r);
         break;
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:

@@ -6,6 +6,8 @@
  *   broker -> supervisor   STARTING, READY, RELOADED, FAILED
  *   supervisor -> signer   BOOT (first, once), STOP
  *   signer -> supervisor   READY, FAILED, EVENT
+ *   supervisor -> scribe   BOOT (first, once), BROKER, STOP
+ *   scribe -> supervisor   READY, FAILED, EVENT
  *
  * Each gets its descriptors by inheritance through exec: the pair is LINK_FD, and BOOT says
  * which of those from BOOT_FIRST_FD up is what.
@@ -35,7 +37,8 @@ enum message_type {
     MESSAGE_RELOADED, /* text: empty, or why the old configuration stays */
     MESSAGE_FAILED,   /* text: why the broker cannot start; it will exit, do not restart */
     MESSAGE_STARTING, /* text: what it is still busy with before READY; it does not hang */
-    MESSAGE_EVENT     /* category, severity, name; text: the reason */
+    MESSAGE_EVENT,    /* category, severity, name; text: the reason */
+    MESSAGE_BROKER    /* life: another broker is started */
 };
 
 /* How the broker before this one ended. */
@@ -75,6 +78,17 @@ struct boot {
     size_t n_listeners;
     unsigned n_sinks; /* of `export`: so many descriptors to ask for connections by (dialler.h) */
     int first_sink_fd;
+    int scribe_fd; /* of broker and scribe, its end of the pair between them; of others 0 */
+    /* of the scribe: this run of `serve`, a random number, and the number of its present broker */
+    uint64_t house;
+    unsigned broker_generation;
+};
+
+/* A broker that is started now, and how the one before it ended. */
+struct message_life {
+    unsigned generation;
+    enum boot_last last;
+    unsigned last_code;
 };
 
 struct message {
@@ -83,6 +97,7 @@ struct message {
     char text[BOOT_TEXT_BYTES]; /* of RELOADED, FAILED, STARTING and EVENT */
     uint8_t category, severity; /* of EVENT: of base/event.h */
     char name[MESSAGE_NAME_BYTES];
+    struct message_life life; /* of BROKER */
 };
 
 /* message_encode - into dst. ERR_SPACE. */

@@ -66,7 +66,21 @@ static uint64_t ll_fs_rights(long abi)
     return (UINT64_C(1) << bits) - 1;
 }
 
-static enum err apply_landlock(int dir_fd, int walk_fd, int *ret_abi)
+static uint64_t ll_of(enum sandbox_right right)
+{
+    switch (right) {
+    case SANDBOX_WALK:
+        return LL_FS_READ_DIR;
+    case SANDBOX_READ:
+        return LL_FS_READ_DIR | LL_FS_READ_FILE;
+    case SANDBOX_WRITE:
+        return LL_FS_READ_FILE | LL_FS_WRITE_FILE | LL_FS_READ_DIR | LL_FS_REMOVE_FILE |
+               LL_FS_MAKE_REG | LL_FS_TRUNCATE;
+    }
+    return 0;
+}
+
+static enum err apply_landlock(const struct sandbox_place *places, size_t n, int *ret_abi)
 {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LL_CREATE_VERSION);
     if (abi < 1) {
@@ -83,14 +97,11 @@ static enum err apply_landlock(int dir_fd, int walk_fd, int *ret_abi)
     if (rules < 0) {
         return ERR_IO;
     }
-    struct ll_path dir = {.allowed = (LL_FS_READ_FILE | LL_FS_WRITE_FILE | LL_FS_READ_DIR |
-                                      LL_FS_REMOVE_FILE | LL_FS_MAKE_REG | LL_FS_TRUNCATE) &
-                                     set.fs,
-                          .parent_fd = dir_fd};
-    struct ll_path walk = {.allowed = LL_FS_READ_DIR & set.fs, .parent_fd = walk_fd};
-    long added = syscall(SYS_landlock_add_rule, rules, LL_RULE_PATH_BENEATH, &dir, 0);
-    if (added == 0 && walk_fd >= 0) {
-        added = syscall(SYS_landlock_add_rule, rules, LL_RULE_PATH_BENEATH, &walk, 0);
+    long added = 0;
+    for (size_t i = 0; i < n && added == 0; i++) {
+        struct ll_path path = {.allowed = ll_of(places[i].right) & set.fs,
+                               .parent_fd = places[i].fd};
+        added = syscall(SYS_landlock_add_rule, rules, LL_RULE_PATH_BENEATH, &path, 0);
     }
     long restricted = added == 0 ? syscall(SYS_landlock_restrict_self, rules, 0) : -1;
     close(rules);
@@ -369,7 +380,8 @@ enum err sandbox_become(unsigned uid, unsigned gid)
     return setresuid((uid_t)-1, 0, (uid_t)-1) == 0 && uid != 0 ? ERR_IO : OK;
 }
 
-static enum err apply(int dir_fd, int walk_fd, struct sandbox_report *ret)
+enum err sandbox_apply_places(const struct sandbox_place *places, size_t n,
+                              struct sandbox_report *ret)
 {
     struct sandbox_report report = {.seccomp = HAS_SECCOMP != 0};
     struct rlimit no_core = {0, 0};
@@ -378,7 +390,7 @@ static enum err apply(int dir_fd, int walk_fd, struct sandbox_report *ret)
         return ERR_IO;
     }
     TRY(drop_capabilities());
-    TRY(apply_landlock(dir_fd, walk_fd, &report.landlock_abi));
+    TRY(apply_landlock(places, n, &report.landlock_abi));
     if (report.seccomp) {
         TRY(apply_seccomp());
     }
@@ -388,10 +400,12 @@ static enum err apply(int dir_fd, int walk_fd, struct sandbox_report *ret)
 
 enum err sandbox_apply(int dir_fd, struct sandbox_report *ret)
 {
-    return apply(dir_fd, -1, ret);
+    const struct sandbox_place place = {dir_fd, SANDBOX_WRITE};
+    return sandbox_apply_places(&place, 1, ret);
 }
 
 enum err sandbox_apply_below(int dir_fd, int folder_fd, struct sandbox_report *ret)
 {
-    return apply(folder_fd, dir_fd, ret);
+    const struct sandbox_place places[] = {{folder_fd, SANDBOX_WRITE}, {dir_fd, SANDBOX_WALK}};
+    return sandbox_apply_places(places, COUNT_OF(places), ret);
 }

@@ -29,6 +29,21 @@ MUST_USE enum err sandbox_apply(int dir_fd, struct sandbox_report *ret);
  * listed and folders walked through, files are opened in folder_fd alone. */
 MUST_USE enum err sandbox_apply_below(int dir_fd, int folder_fd, struct sandbox_report *ret);
 
+/* What stays of the file system: one directory each, with all below it. */
+enum sandbox_right {
+    SANDBOX_WALK,  /* names are listed, folders walked through */
+    SANDBOX_READ,  /* and files read */
+    SANDBOX_WRITE  /* and written, made, removed, renamed */
+};
+struct sandbox_place {
+    int fd;
+    enum sandbox_right right;
+};
+enum { SANDBOX_PLACES_MAX = 16 };
+/* sandbox_apply_places - the same for these. */
+MUST_USE enum err sandbox_apply_places(const struct sandbox_place *places, size_t n,
+                                       struct sandbox_report *ret);
+
 /* sandbox_become - for root, before exec: empties the bounding and ambient sets and becomes this
  * user and group for good, with no other groups. ERR_IO: do not go on. */
 MUST_USE enum err sandbox_become(unsigned uid, unsigned gid);

@@ -17,29 +17,54 @@
 #include "base/clock.h"
 #include "base/event.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "net/listener.h"
 
 enum {
-    STOP_MS = 9000, /* then the broker is killed, so that a stop takes less than 10 s */
+    STOP_MS = 8700, /* then the broker is killed, so that a stop takes less than 10 s */
     AGAIN_MS = 1000,
-    START_MS = 60000,    /* without READY until then, it hangs */
-    SIGNER_STOP_MS = 500 /* after the broker has drained */
+    START_MS = 60000,   /* without READY until then, it hangs */
+    OTHER_STOP_MS = 500 /* each of the others, after the broker has drained */
 };
 
 /* One run of `serve`. */
 struct supervisor {
     struct config config;
     struct places_user user;
-    struct part broker, signer;
+    struct part broker, signer, scribe;
     struct dialler dialler;
     char dir[4096];         /* as given: the key is opened anew for each part */
     const char *key_option; /* of the command line, or NULL */
     int exe_fd, signal_fd;
     struct clock clock;
     uint64_t stop_at_ms;
-    bool is_up; /* both have been ready once */
+    bool is_up; /* all have been ready once */
     bool is_stopping, has_failed;
 };
+
+/* The parts in the order in which they end: the scribe writes of the end of all others. */
+enum { PARTS = 3, FIRST_SINK = 1 + PARTS /* of what is polled */ };
+
+static struct part *part_at(struct supervisor *s, size_t i)
+{
+    struct part *const all[PARTS] = {
+        &s->broker,
+        &s->signer,
+        &s->scribe,
+    };
+    return all[i];
+}
+
+/* The first that still lives; NULL: none does. */
+static struct part *first_living(struct supervisor *s)
+{
+    for (size_t i = 0; i < PARTS; i++) {
+        if (part_at(s, i)->child > 0) {
+            return part_at(s, i);
+        }
+    }
+    return NULL;
+}
 
 static void close_fd(int *fd)
 {
@@ -194,6 +219,28 @@ static enum err open_signer(struct supervisor *s, int dir_fd, const struct place
     return p->boot.dir_fd >= 0 && p->boot.key_fd >= 0 && p->boot.spare_key_fd >= 0 ? OK : ERR_IO;
 }
 
+/* The same for the scribe: what a broker that died had sent is still written down. */
+static enum err open_scribe(struct supervisor *s, int dir_fd, const struct places_key *key)
+{
+    struct part *p = &s->scribe;
+    struct random_source random = random_system();
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
+        return ERR_IO;
+    }
+    s->broker.boot.scribe_fd = part_add_fd(&s->broker, pair[0]);
+    p->boot.scribe_fd = part_add_fd(p, pair[1]);
+    p->boot.control_fd = p->boot.authority_fd = p->boot.scribe_fd; /* it has neither */
+    p->boot.dir_fd = part_dup_fd(p, dir_fd);
+    p->boot.key_fd = part_dup_fd(p, key->fd);
+    p->boot.spare_key_fd = part_dup_fd(p, key->spare_fd);
+    p->boot.key_source = key->source;
+    p->boot.workers = 1;
+    p->boot.house = random_u64(&random);
+    (void)slice_to_text(slice_text(s->broker.boot.dir), p->boot.dir, sizeof p->boot.dir);
+    return p->boot.dir_fd >= 0 && p->boot.key_fd >= 0 && p->boot.spare_key_fd >= 0 ? OK : ERR_IO;
+}
+
 static enum err open_all(struct supervisor *s, const char *dir, const char *key_option)
 {
     struct yaml_complaint complaint;
@@ -237,16 +284,34 @@ static enum err open_all(struct supervisor *s, const char *dir, const char *key_
     (void)slice_to_text(slice_head(slice_text(dir), sizeof s->broker.boot.dir - 1),
                         s->broker.boot.dir, sizeof s->broker.boot.dir);
     TRY(open_signer(s, dir_fd, &key));
+    TRY(open_scribe(s, dir_fd, &key));
     TRY(open_sinks(s));
     return open_listeners(s);
 }
 
 /* ---- the parts' lives ---- */
 
+/* The scribe hears of a broker before that can say a word. */
+static void tell_scribe(struct supervisor *s)
+{
+    const struct boot *b = &s->broker.boot;
+    s->scribe.boot.broker_generation = b->generation + 1;
+    const struct message m = {.type = MESSAGE_BROKER,
+                              .life = {.generation = b->generation + 1,
+                                       .last = b->last,
+                                       .last_code = b->last_code}};
+    if (s->scribe.child > 0 && message_send(s->scribe.link_fd, &m) != OK) {
+        log_line(LOG_WARN, "the scribe does not take messages");
+    }
+}
+
 static enum err start(struct supervisor *s, struct part *p)
 {
     if (p->boot.generation > 0) {
         reopen_key(s, p);
+    }
+    if (p == &s->broker) {
+        tell_scribe(s);
     }
     return part_start(p, s->exe_fd, &s->user, now_ms(s));
 }
@@ -268,7 +333,7 @@ static void tell_type(const struct part *p, enum message_type type)
 
 static void begin_stop(struct supervisor *s);
 
-/* The signer comes second: the broker brings a data directory of a former version up to date. */
+/* The others come second: the broker brings a data directory of a former version up to date. */
 static void on_ready(struct supervisor *s, struct part *p)
 {
     p->is_ready = true;
@@ -277,22 +342,28 @@ static void on_ready(struct supervisor *s, struct part *p)
         (void)sd_notify(0, "READY=1");
         return;
     }
-    if (p == &s->broker && !s->is_stopping && start(s, &s->signer) != OK) {
-        log_line(LOG_ERROR, "the signer cannot be started: %s", strerror(errno));
-        s->has_failed = true;
-        begin_stop(s);
+    bool are_ready = true;
+    for (size_t i = 0; i < PARTS; i++) {
+        struct part *other = part_at(s, i);
+        if (p == &s->broker && other != p && !s->is_stopping && start(s, other) != OK) {
+            log_line(LOG_ERROR, "the %s cannot be started: %s", other->what, strerror(errno));
+            s->has_failed = true;
+            begin_stop(s);
+        }
+        are_ready = are_ready && other->is_ready;
     }
-    if (s->broker.is_ready && s->signer.is_ready) {
+    if (are_ready) {
         s->is_up = true;
         fputs("ready\n", stderr); /* a line of the contract, without a level */
         (void)sd_notify(0, "READY=1");
     }
 }
 
-static void on_event(struct supervisor *s, const struct message *m)
+static void on_event(struct supervisor *s, const struct part *p, const struct message *m)
 {
     if (m->severity >= SEVERITY_ALERT) {
-        log_line(LOG_ERROR, "signer: %s%s%s", m->name, m->name[0] != '\0' ? ": " : "", m->text);
+        log_line(LOG_ERROR, "%s: %s%s%s", p->what, m->name, m->name[0] != '\0' ? ": " : "",
+                 m->text);
     }
     tell(&s->broker, m);
 }
@@ -324,29 +395,31 @@ static void on_broker_message(struct supervisor *s, const struct message *m)
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:
     case MESSAGE_EVENT:
+    case MESSAGE_BROKER:
         log_line(LOG_WARN, "the broker sent a message that is not its to send");
         return;
     }
 }
 
-static void on_signer_message(struct supervisor *s, const struct message *m)
+static void on_other_message(struct supervisor *s, struct part *p, const struct message *m)
 {
     switch (m->type) {
     case MESSAGE_READY:
-        on_ready(s, &s->signer);
+        on_ready(s, p);
         return;
     case MESSAGE_EVENT:
-        on_event(s, m);
+        on_event(s, p, m);
         return;
     case MESSAGE_FAILED:
-        log_line(LOG_ERROR, "the signer: %s", m->text);
+        log_line(LOG_ERROR, "the %s: %s", p->what, m->text);
         return;
     case MESSAGE_RELOADED:
     case MESSAGE_STARTING:
     case MESSAGE_BOOT:
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:
-        log_line(LOG_WARN, "the signer sent a message that is not its to send");
+    case MESSAGE_BROKER:
+        log_line(LOG_WARN, "the %s sent a message that is not its to send", p->what);
         return;
     }
 }
@@ -359,7 +432,7 @@ static void read_link(struct supervisor *s, struct part *p)
         if (e == OK && p == &s->broker) {
             on_broker_message(s, &m);
         } else if (e == OK) {
-            on_signer_message(s, &m);
+            on_other_message(s, p, &m);
         } else {
             if (e != ERR_AGAIN) {
                 close_fd(&p->link_fd); /* its end is reported by SIGCHLD */
@@ -372,11 +445,11 @@ static void read_link(struct supervisor *s, struct part *p)
 /* The broker drains first: what it still wants to have signed is signed. */
 static void begin_stop(struct supervisor *s)
 {
-    struct part *p = s->broker.child > 0 ? &s->broker : &s->signer;
+    struct part *p = first_living(s);
     if (s->is_stopping) {
         /* Asked again: at once. But one Ctrl-C may come twice, from the terminal and from a script.
          */
-        if (p->child > 0 && now_ms(s) + STOP_MS - AGAIN_MS > s->stop_at_ms) {
+        if (p != NULL && now_ms(s) + STOP_MS - AGAIN_MS > s->stop_at_ms) {
             kill(p->child, SIGKILL);
         }
         return;
@@ -385,7 +458,9 @@ static void begin_stop(struct supervisor *s)
     s->stop_at_ms = now_ms(s) + STOP_MS;
     (void)sd_notify(0, "STOPPING=1");
     log_line(LOG_NOTICE, "stopping");
-    tell_type(p, MESSAGE_STOP);
+    if (p != NULL) {
+        tell_type(p, MESSAGE_STOP);
+    }
 }
 
 static const char *how_ended(const struct part *p)
@@ -393,21 +468,24 @@ static const char *how_ended(const struct part *p)
     return p->boot.last == BOOT_LAST_SIGNAL ? "signal" : "exit code";
 }
 
-static void stop_signer(struct supervisor *s)
+static void stop_next(struct supervisor *s)
 {
+    struct part *p = first_living(s);
     s->is_stopping = true;
-    s->stop_at_ms = now_ms(s) + SIGNER_STOP_MS;
-    tell_type(&s->signer, MESSAGE_STOP);
+    s->stop_at_ms = now_ms(s) + OTHER_STOP_MS;
+    if (p != NULL) {
+        tell_type(p, MESSAGE_STOP);
+    }
 }
 
-/* It will not serve any more; the other one has nothing to do then. */
+/* It will not serve any more; the others have nothing to do then. */
 static void give_up(struct supervisor *s)
 {
     s->has_failed = true;
     if (!s->is_stopping && s->broker.child > 0) {
         begin_stop(s);
     } else if (s->broker.child == 0) {
-        stop_signer(s);
+        stop_next(s);
     }
 }
 
@@ -416,13 +494,13 @@ static void restart_later(struct supervisor *s, struct part *p)
     uint64_t wait_ms = part_back_off(p, now_ms(s));
     log_line(LOG_ERROR, "the %s ended unexpectedly (%s %u); it is started again in %llu ms",
              p->what, how_ended(p), p->boot.last_code, (unsigned long long)wait_ms);
-    if (p == &s->signer) {
+    if (p != &s->broker) {
         struct message m = {
             .type = MESSAGE_EVENT, .category = EVENT_crash_recovery, .severity = SEVERITY_WARNING};
         (void)snprintf(m.text, sizeof m.text,
-                       "the signer ended by %s %u and is started again; nothing that it had "
-                       "answered is lost",
-                       how_ended(p), p->boot.last_code);
+                       "the %s ended by %s %u and is started again; nothing that it had answered "
+                       "is lost",
+                       p->what, how_ended(p), p->boot.last_code);
         tell(&s->broker, &m);
     }
 }
@@ -437,8 +515,8 @@ static void on_end(struct supervisor *s, struct part *p, int status)
             log_line(LOG_ERROR, "the broker did not drain (%s %u)", how_ended(p),
                      p->boot.last_code);
         }
-        if (p == &s->broker) {
-            stop_signer(s);
+        if (s->broker.child == 0) {
+            stop_next(s);
         }
         return;
     }
@@ -478,8 +556,9 @@ static void on_signal(struct supervisor *s)
             tell_type(&s->broker, MESSAGE_RELOAD);
             break;
         case SIGCHLD:
-            reap(s, &s->broker);
-            reap(s, &s->signer);
+            for (size_t i = 0; i < PARTS; i++) {
+                reap(s, part_at(s, i));
+            }
             break;
         default:
             break;
@@ -496,20 +575,21 @@ static uint64_t part_deadline(const struct supervisor *s, const struct part *p)
     return p->is_ready ? UINT64_MAX : p->started_ms + START_MS;
 }
 
-static uint64_t deadline_of(const struct supervisor *s)
+static uint64_t deadline_of(struct supervisor *s)
 {
-    uint64_t broker = part_deadline(s, &s->broker), signer = part_deadline(s, &s->signer);
-    if (s->is_stopping) {
-        return s->stop_at_ms;
+    uint64_t first = UINT64_MAX;
+    for (size_t i = 0; i < PARTS; i++) {
+        uint64_t at = part_deadline(s, part_at(s, i));
+        first = at < first ? at : first;
     }
-    return broker < signer ? broker : signer;
+    return s->is_stopping ? s->stop_at_ms : first;
 }
 
 static void end_late(struct supervisor *s)
 {
-    struct part *p = s->broker.child > 0 ? &s->broker : &s->signer;
-    log_line(LOG_WARN, "the %s did not drain in time and is ended", p->what);
-    if (p->child > 0) {
+    struct part *p = first_living(s);
+    if (p != NULL) {
+        log_line(LOG_WARN, "the %s did not drain in time and is ended", p->what);
         kill(p->child, SIGKILL);
     }
     s->stop_at_ms = UINT64_MAX;
@@ -536,8 +616,10 @@ static enum err on_deadline(struct supervisor *s)
         end_late(s);
         return OK;
     }
-    TRY(part_turn(s, &s->broker));
-    return part_turn(s, &s->signer);
+    for (size_t i = 0; i < PARTS; i++) {
+        TRY(part_turn(s, part_at(s, i)));
+    }
+    return OK;
 }
 
 static int poll_timeout(uint64_t deadline_ms, uint64_t now)
@@ -549,33 +631,34 @@ static int poll_timeout(uint64_t deadline_ms, uint64_t now)
     return left < 60000 ? (int)left : 60000;
 }
 
-static bool is_over(const struct supervisor *s)
+static bool is_over(struct supervisor *s)
 {
-    return s->broker.child == 0 && s->signer.child == 0 && (s->is_stopping || s->has_failed);
+    return first_living(s) == NULL && (s->is_stopping || s->has_failed);
 }
 
 static enum err watch(struct supervisor *s)
 {
     TRY(start(s, &s->broker));
     while (!is_over(s)) {
-        struct pollfd polled[3 + COURIER_SINKS_MAX] = {{.fd = s->signal_fd, .events = POLLIN},
-                                                       {.fd = s->broker.link_fd, .events = POLLIN},
-                                                       {.fd = s->signer.link_fd, .events = POLLIN}};
-        for (size_t i = 0; i < s->dialler.n; i++) {
-            polled[3 + i] = (struct pollfd){.fd = s->dialler.fds[i], .events = POLLIN};
+        struct pollfd polled[FIRST_SINK + COURIER_SINKS_MAX] = {
+            {.fd = s->signal_fd, .events = POLLIN}};
+        for (size_t i = 0; i < PARTS; i++) {
+            polled[1 + i] = (struct pollfd){.fd = part_at(s, i)->link_fd, .events = POLLIN};
         }
-        int n = poll(polled, 3 + s->dialler.n, poll_timeout(deadline_of(s), now_ms(s)));
+        for (size_t i = 0; i < s->dialler.n; i++) {
+            polled[FIRST_SINK + i] = (struct pollfd){.fd = s->dialler.fds[i], .events = POLLIN};
+        }
+        int n = poll(polled, FIRST_SINK + s->dialler.n, poll_timeout(deadline_of(s), now_ms(s)));
         if (n < 0 && errno != EINTR) {
             return ERR_IO;
         }
-        if (n > 0 && polled[1].revents != 0) {
-            read_link(s, &s->broker);
-        }
-        if (n > 0 && polled[2].revents != 0) {
-            read_link(s, &s->signer);
+        for (size_t i = 0; n > 0 && i < PARTS; i++) {
+            if (polled[1 + i].revents != 0) {
+                read_link(s, part_at(s, i));
+            }
         }
         for (size_t i = 0; n > 0 && i < s->dialler.n; i++) {
-            if (polled[3 + i].revents != 0) {
+            if (polled[FIRST_SINK + i].revents != 0) {
                 dialler_answer(&s->dialler, i);
             }
         }
@@ -620,6 +703,7 @@ int supervisor_run(const char *dir, const char *key_option)
         .signal_fd = -1,
         .broker = {.what = "broker", .flag = SUPERVISOR_BROKER_FLAG, .link_fd = -1},
         .signer = {.what = "signer", .flag = SUPERVISOR_SIGNER_FLAG, .link_fd = -1},
+        .scribe = {.what = "scribe", .flag = SUPERVISOR_SCRIBE_FLAG, .link_fd = -1},
         .clock = clock_system()};
     enum err e = prepare_process(&s);
     if (e == OK) {
@@ -630,8 +714,9 @@ int supervisor_run(const char *dir, const char *key_option)
     } else {
         log_line(LOG_ERROR, "cannot prepare the process: %s", strerror(errno));
     }
-    part_done(&s.broker);
-    part_done(&s.signer);
+    for (size_t i = 0; i < PARTS; i++) {
+        part_done(part_at(&s, i));
+    }
     dialler_close(&s.dialler);
     close_fd(&s.signal_fd);
     close_fd(&s.exe_fd);

@@ -1,6 +1,6 @@
 /*
- * supervisor - `serve`: opens sockets and descriptors, starts the sandboxed broker and the
- * sandboxed signer by fork and exec of the same binary, and keeps each running. Reads no key and no
+ * supervisor - `serve`: opens sockets and descriptors, starts the sandboxed broker, signer and
+ * scribe by fork and exec of the same binary, and keeps each running. Reads no key and no
  * stranger's byte.
  */
 #ifndef APP_DAEMON_SUPERVISOR_H
@@ -15,5 +15,7 @@ int supervisor_run(const char *dir, const char *key_option);
 #define SUPERVISOR_BROKER_FLAG "--broker"
 /* ... a signer. */
 #define SUPERVISOR_SIGNER_FLAG "--signer"
+/* ... a scribe. */
+#define SUPERVISOR_SCRIBE_FLAG "--scribe"
 
 #endif

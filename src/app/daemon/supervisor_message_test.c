@@ -32,6 +32,9 @@ static struct message boot_message(void)
                  .dir = "/var/lib/sallyport",
                  .n_sinks = 2,
                  .first_sink_fd = 11,
+                 .scribe_fd = 12,
+                 .house = UINT64_C(0x0123456789abcdef),
+                 .broker_generation = 7,
                  .n_listeners = 2,
                  .listeners = {
                      {.name = "mqtts", .listening = true, .port = 8883, .first_fd = 7, .n_fds = 2},
@@ -58,6 +61,8 @@ static void test_round_trip(void **state)
                               .severity = SEVERITY_ALERT,
                               .name = "meter-7",
                               .text = "why"},
+                             {.type = MESSAGE_BROKER,
+                              .life = {.generation = 3, .last = BOOT_LAST_HANG, .last_code = 9}},
                              {.type = MESSAGE_FAILED, .text = "no key"}};
     for (size_t i = 0; i < COUNT_OF(sent); i++) {
         uint8_t bytes[MESSAGE_BYTES_MAX];
@@ -71,6 +76,12 @@ static void test_round_trip(void **state)
         assert_string_equal(got.name, sent[i].name);
         assert_int_equal(got.category, sent[i].category);
         assert_int_equal(got.severity, sent[i].severity);
+        assert_int_equal(got.life.generation, sent[i].life.generation);
+        assert_int_equal(got.life.last, sent[i].life.last);
+        assert_int_equal(got.life.last_code, sent[i].life.last_code);
+        assert_int_equal(got.boot.scribe_fd, sent[i].boot.scribe_fd);
+        assert_true(got.boot.house == sent[i].boot.house);
+        assert_int_equal(got.boot.broker_generation, sent[i].boot.broker_generation);
         assert_int_equal(got.boot.authority_fd, sent[i].boot.authority_fd);
         assert_int_equal(got.boot.signs_burst, sent[i].boot.signs_burst);
         assert_string_equal(got.boot.dir, sent[i].boot.dir);

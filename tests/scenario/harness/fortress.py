@@ -246,18 +246,22 @@ class Fortress:
         self.process.send_signal(signal.SIGHUP)
 
     def processes(self):
-        """The daemon's processes: the supervisor, the broker, the signer."""
+        """The daemon's processes: the supervisor, the broker, and behind it the others."""
         main = self.process.pid
         children = [int(pid) for pid in Path(f'/proc/{main}/task/{main}/children').read_text().split()]
-        return [main, *sorted(children, key=lambda pid: b'--signer' in Path(f'/proc/{pid}/cmdline').read_bytes())]
+        return [main, *sorted(children, key=lambda pid: b'--broker' not in Path(f'/proc/{pid}/cmdline').read_bytes())]
+
+    def part(self, what):
+        """The pid of a part ("signer", "scribe"); None while there is none."""
+        main = self.process.pid
+        for pid in Path(f'/proc/{main}/task/{main}/children').read_text().split():
+            if f'--{what}'.encode() in Path(f'/proc/{pid}/cmdline').read_bytes():
+                return int(pid)
+        return None
 
     def signer(self):
         """The pid of the process that holds the authority's key; None while there is none."""
-        main = self.process.pid
-        for pid in Path(f'/proc/{main}/task/{main}/children').read_text().split():
-            if b'--signer' in Path(f'/proc/{pid}/cmdline').read_bytes():
-                return int(pid)
-        return None
+        return self.part('signer')
 
     def close(self):
         try:
