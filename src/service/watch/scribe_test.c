@@ -13,6 +13,8 @@
 #include "service/watch/trail_disk_test.h"
 #include "service/watch/trail_key.h"
 
+enum { ROOM = 64 << 20 };
+
 /* A scribe, the broker's end, a disk and a clock, all in this thread. */
 struct place {
     struct memory_disk disk;
@@ -62,7 +64,8 @@ static void new_client(struct place *p)
 static int setup(void **state)
 {
     struct place *p = test_calloc(1, sizeof *p);
-    memory_init(&p->disk);
+    memory_disk_init(&p->disk);
+    p->disk.room = ROOM;
     p->mono_ms = 1000;
     p->wall_ms = INT64_C(1795000000000);
     p->seal[0] = 7;
@@ -85,7 +88,7 @@ static int teardown(void **state)
     struct place *p = *state;
     near_stop(&p->near);
     p->client = scribe_client_free(p->client);
-    memory_done(&p->disk);
+    memory_disk_done(&p->disk);
     log_to(NULL, NULL, LOG_INFO);
     test_free(p);
     return 0;
@@ -173,7 +176,7 @@ static void kill_scribe(struct place *p)
 {
     p->disk.room = 0;
     near_stop(&p->near);
-    p->disk.room = SIZE_MAX;
+    p->disk.room = ROOM;
 }
 
 /* ---- the stream ---- */
@@ -235,7 +238,7 @@ static void test_a_full_disk(void **state)
         p->disk.room = (size_t)k * 200;
         p->disk.tears = k % 2 == 0;
         turn(p);
-        p->disk.room = SIZE_MAX;
+        p->disk.room = ROOM;
         for (unsigned i = 0; i < 5; i++) {
             turn(p);
         }
