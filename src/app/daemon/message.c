@@ -49,6 +49,7 @@ static void encode_boot(struct wr *w, const struct boot *b)
         wr_u32(w, (uint32_t)b->first_sink_fd);
     }
     wr_u32(w, (uint32_t)b->scribe_fd);
+    wr_u32(w, (uint32_t)b->porter_fd);
     wr_u64(w, b->house);
     wr_u32(w, b->broker_generation);
 }
@@ -188,6 +189,7 @@ static void decode_boot(struct rd *r, struct boot *b)
         b->first_sink_fd = read_fd(r);
     }
     b->scribe_fd = read_optional_fd(r);
+    b->porter_fd = read_optional_fd(r);
     b->house = rd_u64(r);
     b->broker_generation = read_number(r, 0, UINT32_MAX);
 }

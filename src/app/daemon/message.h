@@ -79,6 +79,7 @@ struct boot {
     unsigned n_sinks; /* of `export`: so many descriptors to ask for connections by (dialler.h) */
     int first_sink_fd;
     int scribe_fd; /* of broker and scribe, its end of the pair between them; of others 0 */
+    int porter_fd; /* of the broker, its end of the pair for what lies in DIR itself; else 0 */
     /* of the scribe: this run of `serve`, a random number, and the number of its present broker */
     uint64_t house;
     unsigned broker_generation;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "app/daemon/dialler.h"
+#include "app/daemon/porter.h"
 #include "app/daemon/supervisor_part.h"
 #include "base/clock.h"
 #include "base/event.h"
@@ -35,7 +36,7 @@ struct supervisor {
     struct dialler dialler;
     char dir[4096];         /* as given: the key is opened anew for each part */
     const char *key_option; /* of the command line, or NULL */
-    int exe_fd, signal_fd;
+    int exe_fd, signal_fd, porter_fd;
     struct clock clock;
     uint64_t stop_at_ms;
     bool is_up; /* all have been ready once */
@@ -43,7 +44,7 @@ struct supervisor {
 };
 
 /* The parts in the order in which they end: the scribe writes of the end of all others. */
-enum { PARTS = 3, FIRST_SINK = 1 + PARTS /* of what is polled */ };
+enum { PARTS = 3, FIRST_SINK = 2 + PARTS /* of what is polled */ };
 
 static struct part *part_at(struct supervisor *s, size_t i)
 {
@@ -241,6 +242,17 @@ static enum err open_scribe(struct supervisor *s, int dir_fd, const struct place
     return p->boot.dir_fd >= 0 && p->boot.key_fd >= 0 && p->boot.spare_key_fd >= 0 ? OK : ERR_IO;
 }
 
+static enum err open_porter(struct supervisor *s)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
+        return ERR_IO;
+    }
+    s->porter_fd = pair[0];
+    s->broker.boot.porter_fd = part_add_fd(&s->broker, pair[1]);
+    return OK;
+}
+
 static enum err open_all(struct supervisor *s, const char *dir, const char *key_option)
 {
     struct yaml_complaint complaint;
@@ -285,6 +297,7 @@ static enum err open_all(struct supervisor *s, const char *dir, const char *key_
                         s->broker.boot.dir, sizeof s->broker.boot.dir);
     TRY(open_signer(s, dir_fd, &key));
     TRY(open_scribe(s, dir_fd, &key));
+    TRY(open_porter(s));
     TRY(open_sinks(s));
     return open_listeners(s);
 }
@@ -645,6 +658,7 @@ static enum err watch(struct supervisor *s)
         for (size_t i = 0; i < PARTS; i++) {
             polled[1 + i] = (struct pollfd){.fd = part_at(s, i)->link_fd, .events = POLLIN};
         }
+        polled[1 + PARTS] = (struct pollfd){.fd = s->porter_fd, .events = POLLIN};
         for (size_t i = 0; i < s->dialler.n; i++) {
             polled[FIRST_SINK + i] = (struct pollfd){.fd = s->dialler.fds[i], .events = POLLIN};
         }
@@ -656,6 +670,10 @@ static enum err watch(struct supervisor *s)
             if (polled[1 + i].revents != 0) {
                 read_link(s, part_at(s, i));
             }
+        }
+        if (n > 0 && polled[1 + PARTS].revents != 0) {
+            porter_answer(s->porter_fd, s->broker.fds[s->broker.boot.dir_fd - BOOT_FIRST_FD],
+                          &s->user);
         }
         for (size_t i = 0; n > 0 && i < s->dialler.n; i++) {
             if (polled[FIRST_SINK + i].revents != 0) {
@@ -701,6 +719,7 @@ int supervisor_run(const char *dir, const char *key_option)
     struct supervisor s = {
         .exe_fd = -1,
         .signal_fd = -1,
+        .porter_fd = -1,
         .broker = {.what = "broker", .flag = SUPERVISOR_BROKER_FLAG, .link_fd = -1},
         .signer = {.what = "signer", .flag = SUPERVISOR_SIGNER_FLAG, .link_fd = -1},
         .scribe = {.what = "scribe", .flag = SUPERVISOR_SCRIBE_FLAG, .link_fd = -1},
@@ -720,5 +739,6 @@ int supervisor_run(const char *dir, const char *key_option)
     dialler_close(&s.dialler);
     close_fd(&s.signal_fd);
     close_fd(&s.exe_fd);
+    close_fd(&s.porter_fd);
     return e == OK && !s.has_failed ? 0 : 1;
 }

@@ -33,6 +33,7 @@ static struct message boot_message(void)
                  .n_sinks = 2,
                  .first_sink_fd = 11,
                  .scribe_fd = 12,
+                 .porter_fd = 13,
                  .house = UINT64_C(0x0123456789abcdef),
                  .broker_generation = 7,
                  .n_listeners = 2,
@@ -80,6 +81,7 @@ static void test_round_trip(void **state)
         assert_int_equal(got.life.last, sent[i].life.last);
         assert_int_equal(got.life.last_code, sent[i].life.last_code);
         assert_int_equal(got.boot.scribe_fd, sent[i].boot.scribe_fd);
+        assert_int_equal(got.boot.porter_fd, sent[i].boot.porter_fd);
         assert_true(got.boot.house == sent[i].boot.house);
         assert_int_equal(got.boot.broker_generation, sent[i].boot.broker_generation);
         assert_int_equal(got.boot.authority_fd, sent[i].boot.authority_fd);
