@@ -56,9 +56,9 @@ enum err porter_request_decode(struct slice bytes, struct porter_request *ret)
 /* Of DIR itself; each with a .new while it is saved. */
 static bool may_write(const char *path)
 {
-    static const char *const names[] = {KEYRING_FILE, ADMIN_POLICY_FILE, TICKET_FILE,
-                                        "directory.sealed", ADMIN_RESTORED_FILE,
-                                        ADMIN_RESTORED_FILE ".seen"};
+    static const char *const names[] = {KEYRING_FILE,        ADMIN_POLICY_FILE,
+                                        TICKET_FILE,         "directory.sealed",
+                                        ADMIN_RESTORED_FILE, ADMIN_RESTORED_FILE ".seen"};
     static const char suffix[] = ".new";
     struct slice name = slice_text(path);
     size_t n = sizeof suffix - 1;
@@ -283,9 +283,9 @@ static int ask(struct porter *p, enum porter_op op, uint8_t mode, const char *pa
 
 static int ask_open(void *ctx, const char *path, int flags)
 {
-    unsigned mode = ((flags & O_APPEND) != 0               ? PORTER_APPENDS
+    unsigned mode = ((flags & O_APPEND) != 0           ? PORTER_APPENDS
                      : (flags & O_ACCMODE) != O_RDONLY ? PORTER_WRITES
-                                                           : 0) |
+                                                       : 0) |
                     ((flags & O_CREAT) != 0 ? PORTER_CREATES : 0);
     return ask(ctx, PORTER_OPEN, (uint8_t)mode, path, "");
 }

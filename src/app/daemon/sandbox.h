@@ -31,9 +31,9 @@ MUST_USE enum err sandbox_apply_below(int dir_fd, int folder_fd, struct sandbox_
 
 /* What stays of the file system: one directory each, with all below it. */
 enum sandbox_right {
-    SANDBOX_WALK,  /* names are listed, folders walked through */
-    SANDBOX_READ,  /* and files read */
-    SANDBOX_WRITE  /* and written, made, removed, renamed */
+    SANDBOX_WALK, /* names are listed, folders walked through */
+    SANDBOX_READ, /* and files read */
+    SANDBOX_WRITE /* and written, made, removed, renamed */
 };
 struct sandbox_place {
     int fd;

@@ -82,8 +82,8 @@ static void report_denials(void)
 
 static void flush_answer(struct cell *c)
 {
-    if (c->answer_n > 0 && send(c->boot->scribe_fd, c->answer, c->answer_n,
-                                MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+    if (c->answer_n > 0 &&
+        send(c->boot->scribe_fd, c->answer, c->answer_n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
         (errno == EAGAIN || errno == EINTR)) {
         return;
     }
@@ -147,16 +147,15 @@ static int timeout_of(const struct cell *c)
 
 static bool is_over(const struct cell *c)
 {
-    return c->is_over || (c->is_orphan && (c->has_gone || c->clock.mono_ms(c->clock.ctx) >=
-                                                              c->orphan_until_ms));
+    return c->is_over ||
+           (c->is_orphan && (c->has_gone || c->clock.mono_ms(c->clock.ctx) >= c->orphan_until_ms));
 }
 
 static enum err turn(struct cell *c)
 {
-    struct pollfd polled[2] = {
-        {.fd = c->is_orphan ? -1 : LINK_FD, .events = POLLIN},
-        {.fd = c->has_gone ? -1 : c->boot->scribe_fd,
-         .events = c->answer_n > 0 ? POLLOUT : POLLIN}};
+    struct pollfd polled[2] = {{.fd = c->is_orphan ? -1 : LINK_FD, .events = POLLIN},
+                               {.fd = c->has_gone ? -1 : c->boot->scribe_fd,
+                                .events = c->answer_n > 0 ? POLLOUT : POLLIN}};
     int n = poll(polled, COUNT_OF(polled), timeout_of(c));
     if (n < 0 && errno != EINTR) {
         return ERR_IO;

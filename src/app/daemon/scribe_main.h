@@ -4,8 +4,8 @@
  * (service/watch/scribe_message.h) with the broker.
  *
  * It receives BOOT over LINK_FD, opens keyring and trail, closes itself in (no network, of the file
- * system these two folders alone), then serves until STOP comes, after the broker has ended; or, when
- * the supervisor has gone, until the broker has gone as well.
+ * system these two folders alone), then serves until STOP comes, after the broker has ended; or,
+ * when the supervisor has gone, until the broker has gone as well.
  */
 #ifndef APP_DAEMON_SCRIBE_MAIN_H
 #define APP_DAEMON_SCRIBE_MAIN_H

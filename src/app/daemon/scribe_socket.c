@@ -6,9 +6,9 @@
 
 static enum err socket_err(void)
 {
-    return errno == EAGAIN || errno == EINTR                             ? ERR_AGAIN
+    return errno == EAGAIN || errno == EINTR                            ? ERR_AGAIN
            : errno == EPIPE || errno == ECONNRESET || errno == ENOTCONN ? ERR_CLOSED
-                                                                         : ERR_IO;
+                                                                        : ERR_IO;
 }
 
 static enum err socket_send(void *ctx, struct slice datagram)

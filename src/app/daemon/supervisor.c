@@ -309,10 +309,9 @@ static void tell_scribe(struct supervisor *s)
 {
     const struct boot *b = &s->broker.boot;
     s->scribe.boot.broker_generation = b->generation + 1;
-    const struct message m = {.type = MESSAGE_BROKER,
-                              .life = {.generation = b->generation + 1,
-                                       .last = b->last,
-                                       .last_code = b->last_code}};
+    const struct message m = {
+        .type = MESSAGE_BROKER,
+        .life = {.generation = b->generation + 1, .last = b->last, .last_code = b->last_code}};
     if (s->scribe.child > 0 && message_send(s->scribe.link_fd, &m) != OK) {
         log_line(LOG_WARN, "the scribe does not take messages");
     }

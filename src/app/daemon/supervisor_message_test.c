@@ -51,20 +51,20 @@ static struct message boot_message(void)
 static void test_round_trip(void **state)
 {
     (void)state;
-    struct message sent[] = {boot_message(),
-                             {.type = MESSAGE_STOP},
-                             {.type = MESSAGE_RELOAD},
-                             {.type = MESSAGE_READY},
-                             {.type = MESSAGE_RELOADED, .text = ""},
-                             {.type = MESSAGE_STARTING, .text = "busy"},
-                             {.type = MESSAGE_EVENT,
-                              .category = EVENT_enrolment,
-                              .severity = SEVERITY_ALERT,
-                              .name = "meter-7",
-                              .text = "why"},
-                             {.type = MESSAGE_BROKER,
-                              .life = {.generation = 3, .last = BOOT_LAST_HANG, .last_code = 9}},
-                             {.type = MESSAGE_FAILED, .text = "no key"}};
+    struct message sent[] = {
+        boot_message(),
+        {.type = MESSAGE_STOP},
+        {.type = MESSAGE_RELOAD},
+        {.type = MESSAGE_READY},
+        {.type = MESSAGE_RELOADED, .text = ""},
+        {.type = MESSAGE_STARTING, .text = "busy"},
+        {.type = MESSAGE_EVENT,
+         .category = EVENT_enrolment,
+         .severity = SEVERITY_ALERT,
+         .name = "meter-7",
+         .text = "why"},
+        {.type = MESSAGE_BROKER, .life = {.generation = 3, .last = BOOT_LAST_HANG, .last_code = 9}},
+        {.type = MESSAGE_FAILED, .text = "no key"}};
     for (size_t i = 0; i < COUNT_OF(sent); i++) {
         uint8_t bytes[MESSAGE_BYTES_MAX];
         size_t n;

@@ -21,8 +21,8 @@
 #include "service/admin/control_server.h"
 #include "service/broker/kept_test.h"
 #include "service/directory/policy_yaml.h"
-#include "service/watch/scribe_near_test.h"
 #include "service/pki/bundle.h"
+#include "service/watch/scribe_near_test.h"
 
 static const uint8_t master_bytes[32] = "the master key of this test, 32";
 struct home {
@@ -150,13 +150,14 @@ static inline void make_broker(struct home *p)
 
 static inline void make_admin(struct home *p)
 {
-    struct audit_setup audit = {
-        .disk = p->disk, .clock = p->setup.clock, .root = p->master, .random = p->random,
-        .link = near_link(&p->near)};
-    p->near.setup = (struct scribe_setup){.trail = {.disk = p->disk,
-                                                    .clock = p->setup.clock,
-                                                    .root = p->master,
-                                                    .random = p->random}};
+    struct audit_setup audit = {.disk = p->disk,
+                                .clock = p->setup.clock,
+                                .root = p->master,
+                                .random = p->random,
+                                .link = near_link(&p->near)};
+    p->near.setup = (struct scribe_setup){
+        .trail = {
+            .disk = p->disk, .clock = p->setup.clock, .root = p->master, .random = p->random}};
     near_start(&p->near);
     struct role_limits start = ROLE_LIMITS_DEFAULT;
     assert_int_equal(audit_open(&audit, &p->audit), OK);

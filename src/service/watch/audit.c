@@ -32,7 +32,7 @@ struct audit {
     struct clock clock;
     struct scribe_client *scribe;
     struct trail_report found; /* what was read back */
-    bool is_failing; /* the last line was given up: said once, not for every event */
+    bool is_failing;           /* the last line was given up: said once, not for every event */
     struct map folds;
     struct list open;
     struct kept_line lines[AUDIT_LINES_MAX];

@@ -119,8 +119,8 @@ static enum err write_mark(struct scribe *s, const struct scribe_life *life, uin
     char more[160];
     struct event e = event_make(EVENT_connect);
     EVENT_TEXT(&e, target, slice_text("audit"));
-    event_reason(&e, "%s: number %u of its supervisor, behind line %" PRIu64, why,
-                 life->generation, last);
+    event_reason(&e, "%s: number %u of its supervisor, behind line %" PRIu64, why, life->generation,
+                 last);
     (void)snprintf(more, sizeof more,
                    ",\"house\":\"%016" PRIx64 "\",\"broker\":%u,\"run\":\"%016" PRIx64
                    "\",\"at\":%" PRIu64,
@@ -321,7 +321,7 @@ void scribe_ask(struct scribe *s, struct slice request, uint8_t dst[SCRIBE_DATAG
 
 void scribe_welcome(const struct scribe *s, uint8_t dst[SCRIBE_DATAGRAM_MAX], size_t *ret_n)
 {
-    const struct scribe_answer a = where(s, SCRIBE_WELCOME);
+    const struct scribe_answer a = where(s, SCRIBE_BEGUN);
     enum err err = scribe_answer_encode(&a, dst, SCRIBE_DATAGRAM_MAX, ret_n);
     (void)err;
 }
@@ -331,8 +331,9 @@ void scribe_broker(struct scribe *s, unsigned generation, const char *how)
     struct event e = event_make(EVENT_crash_recovery);
     char more[96];
     EVENT_TEXT(&e, target, slice_text("broker"));
-    event_reason(&e, "the broker %s, and another one is started: number %u. The last line it had "
-                     "sent is number %llu of its run",
+    event_reason(&e,
+                 "the broker %s, and another one is started: number %u. The last line it had "
+                 "sent is number %llu of its run",
                  how, generation, (unsigned long long)s->last);
     (void)snprintf(more, sizeof more, ",\"broker\":%u", generation);
     enum err err = write_own(s, &e, more);
@@ -383,7 +384,8 @@ static void take_mark(struct scribe *s, struct slice line)
         s->run = run;
         s->last = (uint64_t)json_integer_value(json_object_get(j, "at"));
         s->marked = (struct scribe_life){
-            .house = house, .generation = (unsigned)json_integer_value(json_object_get(j, "broker"))};
+            .house = house,
+            .generation = (unsigned)json_integer_value(json_object_get(j, "broker"))};
     }
     json_decref(j);
 }

@@ -20,9 +20,9 @@ enum {
     SCRIBE_SYNC_MS = 1000, /* between two syncs of the file */
     SCRIBE_BYTES_PER_SECOND = 128 * 1024,
     SCRIBE_BURST_BYTES = 32 * 1024 * 1024,
-    SCRIBE_ASKS_PER_MINUTE = 60,   /* anchors, keys, flushes; as many at once */
-    SCRIBE_BLAMES_PER_MINUTE = 6,  /* of its own words about what the broker does wrong */
-    SCRIBE_READ_FILES = 2          /* the newest, for where it was; has a mark in each */
+    SCRIBE_ASKS_PER_MINUTE = 60,  /* anchors, keys, flushes; as many at once */
+    SCRIBE_BLAMES_PER_MINUTE = 6, /* of its own words about what the broker does wrong */
+    SCRIBE_READ_FILES = 2         /* the newest, for where it was; has a mark in each */
 };
 
 struct scribe;

@@ -16,13 +16,13 @@ struct scribe_client {
     struct scribe_link link;
     struct clock clock;
     uint64_t run;
-    struct list lines;   /* in order of their numbers, which follow each other */
-    uint64_t next;       /* number of the next line that is pushed */
-    uint64_t to_send;    /* number of the next line that is sent; at most next */
+    struct list lines;      /* in order of their numbers, which follow each other */
+    uint64_t next;          /* number of the next line that is pushed */
+    uint64_t to_send;       /* number of the next line that is sent; at most next */
     struct spooled *unsent; /* the line of that number; NULL: there is none */
     uint64_t n_lines;
     size_t bytes, flight_bytes;
-    bool is_welcome, has_asked, has_heard;
+    bool is_welcome, has_heard;
     uint64_t retry_at_ms, hello_at_ms, heard_at_ms;
     uint64_t restarts;
     uint32_t id;
@@ -85,10 +85,9 @@ static void settle(struct scribe_client *c, uint64_t last)
 static void on_welcome(struct scribe_client *c, const struct scribe_answer *a)
 {
     bool is_mine = a->run == c->run;
-    c->restarts += c->has_heard && !c->has_asked ? 1 : 0;
-    c->has_heard = true;
+    c->restarts += c->has_heard && a->type == SCRIBE_BEGUN ? 1 : 0;
     if (is_mine) {
-        c->has_asked = false;
+        c->has_heard = true;
         settle(c, a->last);
     }
     c->is_welcome = is_mine && a->last + 1 >= oldest_number(c);
@@ -105,7 +104,7 @@ static void on_refusal(struct scribe_client *c, const struct scribe_answer *a)
 static void on_answer(struct scribe_client *c, const struct scribe_answer *a)
 {
     c->heard_at_ms = now_ms(c);
-    if (a->type == SCRIBE_WELCOME) {
+    if (a->type == SCRIBE_WELCOME || a->type == SCRIBE_BEGUN) {
         on_welcome(c, a);
         return;
     }
@@ -150,7 +149,9 @@ static void say_hello(struct scribe_client *c, uint64_t now)
     }
     c->hello_at_ms = now + SCRIBE_RETRY_MS;
     c->heard_at_ms = now;
-    c->has_asked = send_request(c, &q) == OK || c->has_asked;
+    if (send_request(c, &q) != OK) {
+        return; /* it is said again */
+    }
 }
 
 /* As many lines as one message takes, from `unsent` on; returns the line behind them. */

@@ -48,7 +48,8 @@ MUST_USE enum err scribe_client_push(struct scribe_client *c, struct slice line)
 void scribe_client_turn(struct scribe_client *c);
 /* scribe_client_deadline - when a turn has something to do that no datagram wakes it for. */
 uint64_t scribe_client_deadline(const struct scribe_client *c);
-/* scribe_client_finish - turns until the spool is empty, SCRIBE_FINISH_MS at most; whether it is. */
+/* scribe_client_finish - turns until the spool is empty, SCRIBE_FINISH_MS at most; whether it is.
+ */
 bool scribe_client_finish(struct scribe_client *c);
 
 /* scribe_client_ask - SCRIBE_ANCHOR or SCRIBE_ROLL_KEY, behind all lines that were pushed; waits.
@@ -57,7 +58,7 @@ MUST_USE enum err scribe_client_ask(struct scribe_client *c, enum scribe_type wh
                                     struct anchor *ret);
 
 struct scribe_client_state {
-    uint64_t pending; /* lines in the spool */
+    uint64_t pending;  /* lines in the spool */
     uint64_t restarts; /* of the scribe, that the broker has met */
     bool is_behind;    /* the oldest waits for SCRIBE_BEHIND_MS */
     bool has_room;     /* at least half of the spool */

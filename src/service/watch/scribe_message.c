@@ -119,6 +119,7 @@ enum err scribe_answer_decode(struct slice bytes, struct scribe_answer *ret)
     uint8_t type = rd_u8(&r);
     switch (type) {
     case SCRIBE_WELCOME:
+    case SCRIBE_BEGUN:
     case SCRIBE_REFUSED:
     case SCRIBE_ACK:
         a.run = rd_u64(&r);

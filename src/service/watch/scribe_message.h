@@ -5,14 +5,14 @@
  *   broker -> scribe   HELLO    u8, run u64, first u64: the number of the oldest line it still has
  *                      APPEND   u8, run u64, first u64, n u16, n times: line (u16 and bytes)
  *                      ANCHOR, ROLL_KEY, FLUSH   u8, id u32
- *   scribe -> broker   WELCOME  u8, run u64, last u64
+ *   scribe -> broker   WELCOME, BEGUN  u8, run u64, last u64
  *                      ACK      u8, run u64, last u64, code u8
  *                      REFUSED  u8, run u64, last u64
  *                      DONE     u8, id u32, code u8, text (u16 and bytes): an anchor, or nothing
  *
- * A run is one life of a broker; it counts its lines from 1. `last` is the last line of the run that
- * is in the trail: what was not acknowledged is sent again from there, and the scribe passes over
- * what it has. `code` is an enum err as a number.
+ * A run is one life of a broker; it counts its lines from 1. `last` is the last line of the run
+ * that is in the trail: what was not acknowledged is sent again from there, and the scribe passes
+ * over what it has. `code` is an enum err as a number.
  */
 #ifndef SERVICE_WATCH_SCRIBE_MESSAGE_H
 #define SERVICE_WATCH_SCRIBE_MESSAGE_H
@@ -37,7 +37,8 @@ enum scribe_type {
     SCRIBE_WELCOME = 65,
     SCRIBE_ACK,
     SCRIBE_REFUSED, /* this run, or the number it began at, is not taken */
-    SCRIBE_DONE
+    SCRIBE_DONE,
+    SCRIBE_BEGUN /* a scribe has come, unasked */
 };
 
 struct scribe_request {

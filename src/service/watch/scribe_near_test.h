@@ -1,4 +1,5 @@
-/* scribe_near_test - a scribe in the same thread, for tests: what is sent to it is answered at once.
+/* scribe_near_test - a scribe in the same thread, for tests: what is sent to it is answered at
+ * once.
  */
 #ifndef SERVICE_WATCH_SCRIBE_NEAR_TEST_H
 #define SERVICE_WATCH_SCRIBE_NEAR_TEST_H

@@ -69,13 +69,12 @@ static int setup(void **state)
     p->mono_ms = 1000;
     p->wall_ms = INT64_C(1795000000000);
     p->seal[0] = 7;
-    p->near.setup = (struct scribe_setup){
-        .trail = {.disk = &p->disk.disk,
-                  .clock = clock_of(p),
-                  .root = slice_of(p->root, sizeof p->root),
-                  .key_seal = slice_of(p->seal, sizeof p->seal),
-                  .random = random_system()},
-        .life = {.house = 5, .generation = 1}};
+    p->near.setup = (struct scribe_setup){.trail = {.disk = &p->disk.disk,
+                                                    .clock = clock_of(p),
+                                                    .root = slice_of(p->root, sizeof p->root),
+                                                    .key_seal = slice_of(p->seal, sizeof p->seal),
+                                                    .random = random_system()},
+                                          .life = {.house = 5, .generation = 1}};
     log_to(quiet, NULL, LOG_ERROR);
     near_start(&p->near);
     new_client(p);
@@ -150,8 +149,8 @@ static void assert_holds(struct place *p)
 static enum err push(struct place *p)
 {
     char line[96];
-    int n = snprintf(line, sizeof line, "{\"time\":\"2026-11-22T11:00:00.000Z\",\"n\":%" PRIu64 "}\n",
-                     p->pushed + 1);
+    int n = snprintf(line, sizeof line,
+                     "{\"time\":\"2026-11-22T11:00:00.000Z\",\"n\":%" PRIu64 "}\n", p->pushed + 1);
     enum err err = scribe_client_push(p->client, slice_of(line, (size_t)n));
     p->pushed += err == OK ? 1 : 0;
     return err;
@@ -467,10 +466,10 @@ static void test_lines_that_are_none(void **state)
     static const char *const bad[] = {
         "x\n",
         "{}\n",
-        "{\"time\":\"x\"}",                                    /* no end */
-        "{\"time\":\"x\"}\n{\"time\":\"x\"}\n",                /* two */
-        "{\"time\":\"x\",\"by\":\"scribe\"}\n",                /* our words */
-        "{\"time\":\"x\",\"\\u0062y\":\"scribe\"}\n",          /* in another dress */
+        "{\"time\":\"x\"}",                                     /* no end */
+        "{\"time\":\"x\"}\n{\"time\":\"x\"}\n",                 /* two */
+        "{\"time\":\"x\",\"by\":\"scribe\"}\n",                 /* our words */
+        "{\"time\":\"x\",\"\\u0062y\":\"scribe\"}\n",           /* in another dress */
         "{\"time\":\"x\",\"a\":{\"b\":1,\"by\":\"scribe\"}}\n", /* or in a box */
         "{\"time\":\"x\",\"a\":[1]}\n",
         "{\"time\":\"x\",\"time\":\"y\"}\n",
@@ -572,6 +571,7 @@ static void test_messages(void **state)
     }
     const struct scribe_answer answers[] = {
         {.type = SCRIBE_WELCOME, .run = 3, .last = 4},
+        {.type = SCRIBE_BEGUN, .run = 3, .last = 4},
         {.type = SCRIBE_ACK, .run = 3, .last = 4, .code = ERR_SPACE},
         {.type = SCRIBE_REFUSED, .run = 3, .last = 4},
         {.type = SCRIBE_DONE, .id = 9, .code = ERR_QUOTA, .text = slice_text("x")}};

@@ -6,7 +6,7 @@ import socket
 import struct
 
 HELLO, APPEND, ANCHOR, ROLL_KEY, FLUSH = range(1, 6)
-WELCOME, ACK, REFUSED, DONE = range(65, 69)
+WELCOME, ACK, REFUSED, DONE, BEGUN = range(65, 70)
 BOOT, STOP, READY, EVENT, BROKER = 1, 2, 4, 8, 9
 
 
