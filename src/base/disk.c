@@ -16,6 +16,7 @@ enum { DISK_NAME_MAX = 255, DISK_PATH_MAX = 1023, WRITE_PIECE_BYTES = 64 * 1024 
 struct disk_system {
     struct disk disk; /* first: a struct disk * is one of these */
     int dir_fd;
+    struct disk_porter porter; /* ctx NULL: there is none */
 };
 
 struct disk_file {
@@ -59,6 +60,20 @@ static enum err err_from_errno(void)
 static int fd_of(const struct disk *d)
 {
     return ((const struct disk_system *)(const void *)d)->dir_fd;
+}
+
+/* The porter, when what was refused just now is what it is for. */
+static const struct disk_porter *porter_of(const struct disk *d)
+{
+    const struct disk_system *s = (const struct disk_system *)(const void *)d;
+    return errno == EACCES && s->porter.ctx != NULL ? &s->porter : NULL;
+}
+
+/* As a system call has it. */
+static int as_call(int answer)
+{
+    errno = answer < 0 ? -answer : errno;
+    return answer < 0 ? -1 : answer;
 }
 
 static int open_retry(int dir_fd, const char *name, int flags)
@@ -129,6 +144,13 @@ static enum err fd_sync(int fd, int (*sync_call)(int))
     return failed == 0 ? OK : err_from_errno();
 }
 
+static int open_here(const struct disk *d, int dir, const char *name, const char *path, int flags)
+{
+    int fd = open_retry(dir, name, flags);
+    const struct disk_porter *porter = fd < 0 ? porter_of(d) : NULL;
+    return porter != NULL ? as_call(porter->open(porter->ctx, path, flags)) : fd;
+}
+
 static enum err system_open(struct disk *d, const char *path, enum disk_mode mode,
                             struct disk_file **ret)
 {
@@ -137,9 +159,9 @@ static enum err system_open(struct disk *d, const char *path, enum disk_mode mod
     char name[DISK_NAME_MAX + 1];
     TRY(parent_open(d, path, &dir, name));
     int flags = mode == DISK_READ ? O_RDONLY : mode == DISK_WRITE ? O_RDWR : O_RDWR | O_APPEND;
-    fd = open_retry(dir, name, flags);
+    fd = open_here(d, dir, name, path, flags);
     if (fd < 0 && errno == ENOENT && mode != DISK_READ) {
-        fd = open_retry(dir, name, flags | O_CREAT | O_EXCL);
+        fd = open_here(d, dir, name, path, flags | O_CREAT | O_EXCL);
         if (fd >= 0) {
             TRY(fd_sync(dir, fsync)); /* the name, else a power cut loses the file with its data */
         }
@@ -272,7 +294,12 @@ static enum err system_rename(struct disk *d, const char *from, const char *to)
     char to_name[DISK_NAME_MAX + 1];
     TRY(parent_open(d, from, &from_dir, from_name));
     TRY(parent_open(d, to, &to_dir, to_name));
-    if (renameat(from_dir, from_name, to_dir, to_name) != 0) {
+    int failed = renameat(from_dir, from_name, to_dir, to_name);
+    const struct disk_porter *porter = failed != 0 ? porter_of(d) : NULL;
+    if (porter != NULL) {
+        failed = as_call(porter->rename(porter->ctx, from, to));
+    }
+    if (failed != 0) {
         return err_from_errno();
     }
     TRY(fd_sync(to_dir, fsync));
@@ -284,7 +311,12 @@ static enum err system_remove(struct disk *d, const char *path)
     AUTO(fd_autoclose) int dir = -1;
     char name[DISK_NAME_MAX + 1];
     TRY(parent_open(d, path, &dir, name));
-    if (unlinkat(dir, name, 0) != 0) {
+    int failed = unlinkat(dir, name, 0);
+    const struct disk_porter *porter = failed != 0 ? porter_of(d) : NULL;
+    if (porter != NULL) {
+        failed = as_call(porter->remove(porter->ctx, path));
+    }
+    if (failed != 0) {
         return err_from_errno();
     }
     return fd_sync(dir, fsync);
@@ -443,6 +475,12 @@ static struct disk *system_free(struct disk *d)
 
 enum err disk_system(int dir_fd, struct disk **ret)
 {
+    const struct disk_porter none = {.ctx = NULL};
+    return disk_system_with(dir_fd, &none, ret);
+}
+
+enum err disk_system_with(int dir_fd, const struct disk_porter *porter, struct disk **ret)
+{
     static const struct disk_ops ops = {
         .open = system_open,
         .close = system_close,
@@ -467,6 +505,7 @@ enum err disk_system(int dir_fd, struct disk **ret)
     }
     d->disk.ops = &ops;
     d->dir_fd = dir_fd;
+    d->porter = *porter;
     *ret = &d->disk;
     return OK;
 }

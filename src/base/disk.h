@@ -62,6 +62,17 @@ struct disk {
 /* disk_system - a real directory by descriptor. Takes dir_fd (closed with the disk). ERR_NOMEM. */
 MUST_USE enum err disk_system(int dir_fd, struct disk **ret);
 
+/* Who opens, renames and removes what this process may not (EACCES): a descriptor or 0, else a
+ * negative number of an error. flags: those of open(2) that matter, O_CREAT with O_EXCL. */
+struct disk_porter {
+    void *ctx;
+    int (*open)(void *ctx, const char *path, int flags);
+    int (*rename)(void *ctx, const char *from, const char *to);
+    int (*remove)(void *ctx, const char *path);
+};
+/* disk_system_with - the same with such a one; its ctx is borrowed for life. */
+MUST_USE enum err disk_system_with(int dir_fd, const struct disk_porter *porter, struct disk **ret);
+
 /* disk_load - the whole file appended to *ret. ERR_NOT_FOUND, ERR_TOO_LARGE over limit, ERR_IO,
  * ERR_NOMEM. */
 MUST_USE enum err disk_load(struct disk *d, const char *path, size_t limit, struct buf *ret);

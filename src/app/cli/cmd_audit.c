@@ -312,7 +312,7 @@ static int show_key(struct cli *cli)
     if (err != OK) {
         return cli_fail(cli, "%s", why.text);
     }
-    err = disk_load(disk, ANCHOR_FILE, ANCHOR_BYTES_MAX, &text);
+    err = anchor_load(disk, &text);
     disk = disk->ops->free(disk);
     if (err == OK) {
         err = anchor_decode(buf_slice(&text), &anchor);

@@ -10,15 +10,16 @@
 #include "base/wr.h"
 #include "service/watch/anchor.h"
 #include "service/watch/trail.h"
+#include "service/watch/trail_key.h"
 #include "store/segment.h"
 
 /* What of a data directory goes into a backup, when it is there: single files, and folders with all
  * their files. Never the keyring; nor run/ and bundles/, which hold keys of devices in the clear.
  */
 static const char *const single_files[] = {
-    "sallyport.yaml", "policy.yaml", "restored.seen",
-    "waivers.json",   ANCHOR_FILE, /* before the trail, which is never behind */
-    TRAIL_KEY_FILE};
+    "sallyport.yaml",  "policy.yaml",  "restored.seen",    "waivers.json",
+    ANCHOR_FILE, /* before the trail, which is never behind */
+    TRAIL_SECRET_FILE, TRAIL_KEY_FILE, ANCHOR_FILE_FORMER, TRAIL_KEY_FILE_FORMER};
 static const char *const whole_folders[] = {"pki", TRAIL_DIR};
 
 struct job {

@@ -13,7 +13,7 @@
 
 enum { VERIFY_EVENTS_MAX = 20 };
 
-static const char *const folders[] = {"pki", TRAIL_DIR, STORE_DIR};
+static const char *const folders[] = {"pki", TRAIL_DIR, TRAIL_OWN_DIR, STORE_DIR};
 /* Without it nobody serves the place: it comes last. */
 static const char last_file[] = "sallyport.yaml";
 

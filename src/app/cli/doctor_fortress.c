@@ -62,7 +62,7 @@ static enum err add_inner(const struct place *p, const char *name, bool is_secre
 
 static enum err read_files(const struct place *p)
 {
-    static const char *const secrets[] = {"keyring", "pki", "bundles", "store", "audit"};
+    static const char *const secrets[] = {"keyring", "pki", "bundles", "store", "audit", "scribe"};
     uint32_t file;
     TRY(add_path(p, p->dir, true, &file));
     for (size_t i = 0; i < COUNT_OF(secrets); i++) {

@@ -15,14 +15,20 @@
 #include "service/pki/key_source.h"
 #include "service/pki/ticket_file.h"
 
-static enum err open_disk(struct assembly *a, int dir_fd, struct why *why)
+static enum err open_disk(struct assembly *a, const struct boot *boot, struct why *why)
 {
-    int fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
+    int fd = fcntl(boot->dir_fd, F_DUPFD_CLOEXEC, 3);
     if (fd < 0) {
         why_set(why, "no descriptor for the data directory: %s", strerror(errno));
         return ERR_IO;
     }
-    return disk_system(fd, &a->disk);
+    enum err err = porter_new(boot->porter_fd, &a->porter);
+    if (err != OK) {
+        (void)close(fd);
+        return err;
+    }
+    const struct disk_porter door = porter_door(a->porter);
+    return disk_system_with(fd, &door, &a->disk);
 }
 
 MUST_USE enum err assembly_policy(const struct assembly *a, const char *shown,
@@ -291,12 +297,12 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
     kept_clock_init(&ret->kept_clock, &machine_clock);
     ret->clock = kept_clock_as_clock(&ret->kept_clock);
     uint64_t began_ms = ret->clock.mono_ms(ret->clock.ctx);
-    enum err err = config_load(boot->dir_fd, boot->dir, &machine, &complaint, &ret->config);
+    TRY(open_disk(ret, boot, why));
+    enum err err = config_load_by(ret->disk, boot->dir, &machine, &complaint, &ret->config);
     if (err != OK) {
         why_set(why, "%s", complaint.text);
         return err;
     }
-    TRY(open_disk(ret, boot->dir_fd, why));
     TRY(open_vault(ret, boot, watcher, why));
     TRY(config_makers(&ret->config.enrol, ret->disk, &ret->makers, why));
     TRY(open_records(ret, boot->authority_fd, why));
@@ -336,4 +342,5 @@ void assembly_close(struct assembly *a)
     if (a->disk != NULL) {
         a->disk = a->disk->ops->free(a->disk);
     }
+    a->porter = porter_free(a->porter);
 }

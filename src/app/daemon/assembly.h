@@ -8,6 +8,7 @@
 
 #include "app/daemon/config.h"
 #include "app/daemon/message.h"
+#include "app/daemon/porter.h"
 #include "app/daemon/serving.h"
 #include "app/daemon/vault.h"
 #include "base/disk.h"
@@ -23,6 +24,7 @@ struct assembly {
     struct config config; /* as it was at the start: what needs a restart is as it says */
     struct kept_clock kept_clock;
     struct clock clock; /* of the above: the one that everything in the broker goes by */
+    struct porter *porter;
     struct disk *disk;
     struct vault vault;
     struct directory *directory;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/daemon/reload.h"
+#include "app/daemon/scribe_socket.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "security/crypto/prepare.h"
@@ -19,7 +20,8 @@ enum {
 };
 
 struct house {
-    struct loop_source link; /* first: the supervisor's socket */
+    struct loop_source link;   /* first: the supervisor's socket */
+    struct loop_source scribe; /* its answers; the next tick reads them */
     const struct boot *boot;
     struct assembly parts;
     struct loop *loop;
@@ -169,7 +171,8 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
     struct audit_setup audit = {.disk = p->disk,
                                 .clock = p->clock,
                                 .root = keyring_root(p->vault.keyring),
-                                .random = p->random};
+                                .random = p->random,
+                                .link = scribe_socket(&h->scribe.fd)};
     TRY(audit_open(&audit, &h->audit));
     size_t n = 0;
     for (size_t i = 0; i < h->boot->n_listeners; i++) {
@@ -315,6 +318,14 @@ static void link_ready(struct loop_source *s, uint32_t events)
     }
 }
 
+static void scribe_ready(struct loop_source *s, uint32_t events)
+{
+    struct house *h = CONTAINER_OF(s, struct house, scribe);
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+        loop_remove(h->loop, s); /* the supervisor has gone, and the scribe after it */
+    }
+}
+
 static bool is_over(const struct house *h, uint64_t now_ms)
 {
     return h->is_stopping && (broker_is_drained(h->parts.broker) || now_ms >= h->stop_at_ms);
@@ -363,6 +374,8 @@ static enum err house_open(struct house *h, const struct sandbox_report *sandbox
     TRY(open_courier(h));
     h->link.ready = link_ready;
     TRY(loop_add(h->loop, &h->link, EPOLLIN));
+    h->scribe.ready = scribe_ready;
+    TRY(loop_add(h->loop, &h->scribe, EPOLLIN));
     return broker_start(h->parts.broker);
 }
 
@@ -395,6 +408,7 @@ int broker_run(const struct boot *boot, const struct sandbox_report *sandbox,
     h->boot = boot;
     h->metrics = metrics;
     h->link.fd = link_fd;
+    h->scribe.fd = boot->scribe_fd;
     enum err err = house_open(h, sandbox, &why);
     if (err != OK) {
         char text[BOOT_TEXT_BYTES];

@@ -666,6 +666,25 @@ enum err config_load(int dir_fd, const char *dir, const struct config_machine *m
     return config_parse(buf_slice(&bytes), shown, machine, ret_complaint, ret);
 }
 
+enum err config_load_by(struct disk *disk, const char *dir, const struct config_machine *machine,
+                        struct yaml_complaint *ret_complaint, struct config *ret)
+{
+    AUTO(buf_done) struct buf bytes = {0};
+    char shown[300];
+    snprintf(shown, sizeof shown, "%s/sallyport.yaml", dir);
+    enum err err = disk_load(disk, "sallyport.yaml", YAML_BYTES_MAX, &bytes);
+    if (err == ERR_NOMEM) {
+        return yaml_no_memory(shown, ret_complaint);
+    }
+    if (err != OK) {
+        return load_failed(shown, ret_complaint,
+                           err == ERR_TOO_LARGE
+                               ? "is larger than 1 MiB"
+                               : "cannot be read; `sallyport init DIR` makes a new directory");
+    }
+    return config_parse(buf_slice(&bytes), shown, machine, ret_complaint, ret);
+}
+
 const struct config_listener *config_listener_find(const struct config *c, const char *name)
 {
     for (size_t i = 0; i < c->n_listeners; i++) {

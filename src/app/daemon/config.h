@@ -11,6 +11,7 @@
 #include "app/daemon/config_export.h"
 #include "app/daemon/config_respond.h"
 #include "base/buf.h"
+#include "base/disk.h"
 #include "net/multicast.h"
 #include "net/network.h"
 #include "security/crypto/x509.h"
@@ -119,6 +120,11 @@ MUST_USE enum err config_parse(struct slice bytes, const char *file,
 /* config_load - the same from DIR/sallyport.yaml, by descriptor. Complaints name `dir`. */
 MUST_USE enum err config_load(int dir_fd, const char *dir, const struct config_machine *machine,
                               struct yaml_complaint *ret_complaint, struct config *ret);
+
+/* config_load_by - the same through a disk, which a sandboxed process has. */
+MUST_USE enum err config_load_by(struct disk *disk, const char *dir,
+                                 const struct config_machine *machine,
+                                 struct yaml_complaint *ret_complaint, struct config *ret);
 
 /* config_read_file - one of DIR's YAML files, appended to *ret. shown is its name in the complaint.
  * A symbolic link is not followed. ERR_CONFIG with a complaint, ERR_NOMEM. */

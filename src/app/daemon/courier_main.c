@@ -263,7 +263,7 @@ static enum err close_in(struct office *o, struct sandbox_report *ret, struct wh
         }
     }
     bool is_whole = places[0].fd >= 0 && places[1].fd >= 0 && places[2].fd >= 0;
-    enum err err = is_whole ? sandbox_apply_places(places, n, ret) : ERR_NOT_FOUND;
+    enum err err = is_whole ? sandbox_apply_places(places, n, false, ret) : ERR_NOT_FOUND;
     places_done(places, n);
     (void)close(o->boot->key_fd);
     (void)close(o->boot->spare_key_fd);

@@ -49,6 +49,10 @@ static void encode_boot(struct wr *w, const struct boot *b)
         wr_u32(w, (uint32_t)b->first_sink_fd);
     }
     wr_u32(w, (uint32_t)b->courier_fd);
+    wr_u32(w, (uint32_t)b->scribe_fd);
+    wr_u32(w, (uint32_t)b->porter_fd);
+    wr_u64(w, b->house);
+    wr_u32(w, b->broker_generation);
 }
 
 enum err message_encode(const struct message *m, void *dst, size_t cap, size_t *ret_n)
@@ -75,6 +79,11 @@ enum err message_encode(const struct message *m, void *dst, size_t cap, size_t *
         wr_u32(&w, m->rules.per_second);
         wr_u32(&w, m->rules.burst);
         wr_u32(&w, m->rules.per_name_minute);
+        break;
+    case MESSAGE_BROKER:
+        wr_u32(&w, m->life.generation);
+        wr_u8(&w, (uint8_t)m->life.last);
+        wr_u32(&w, m->life.last_code);
         break;
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:
@@ -142,6 +151,16 @@ static void decode_listener(struct rd *r, struct boot_listener *l)
     l->asks = read_flag(r);
 }
 
+static enum boot_last read_last(struct rd *r)
+{
+    uint8_t last = rd_u8(r);
+    if (last > BOOT_LAST_HANG) {
+        rd_fail(r, ERR_MALFORMED);
+        return BOOT_LAST_NONE;
+    }
+    return (enum boot_last)last;
+}
+
 static void decode_boot(struct rd *r, struct boot *b)
 {
     b->dir_fd = read_fd(r);
@@ -158,12 +177,7 @@ static void decode_boot(struct rd *r, struct boot *b)
     b->signs_per_name = read_number(r, 0, UINT32_MAX);
     b->workers = read_number(r, 1, BOOT_SOCKETS_MAX);
     b->generation = read_number(r, 1, UINT32_MAX);
-    uint8_t last = rd_u8(r);
-    if (last > BOOT_LAST_HANG) {
-        rd_fail(r, ERR_MALFORMED);
-        last = BOOT_LAST_NONE;
-    }
-    b->last = (enum boot_last)last;
+    b->last = read_last(r);
     b->last_code = rd_u32(r);
     read_text(r, b->dir, sizeof b->dir);
     uint8_t n = rd_u8(r);
@@ -183,6 +197,10 @@ static void decode_boot(struct rd *r, struct boot *b)
         b->first_sink_fd = read_fd(r);
     }
     b->courier_fd = read_fd_or_none(r);
+    b->scribe_fd = read_fd_or_none(r);
+    b->porter_fd = read_fd_or_none(r);
+    b->house = rd_u64(r);
+    b->broker_generation = read_number(r, 0, UINT32_MAX);
 }
 
 static void read_event(struct rd *r, struct message *m)
@@ -218,6 +236,11 @@ enum err message_decode(struct slice bytes, struct message *ret)
         m.rules.per_second = rd_u32(&r);
         m.rules.burst = rd_u32(&r);
         m.rules.per_name_minute = rd_u32(&r);
+        break;
+    case MESSAGE_BROKER:
+        m.life.generation = read_number(&r, 1, UINT32_MAX);
+        m.life.last = read_last(&r);
+        m.life.last_code = rd_u32(&r);
         break;
     case MESSAGE_STOP:
     case MESSAGE_RELOAD:

@@ -5,8 +5,9 @@
  *   supervisor -> broker   BOOT (first, once), STOP, RELOAD, EVENT (of the others)
  *   broker -> supervisor   STARTING, READY, RELOADED, FAILED
  *   supervisor -> signer   BOOT (first, once), STOP, RULES
+ *   supervisor -> scribe   BOOT (first, once), BROKER, STOP
  *   supervisor -> courier  BOOT (first, once), STOP
- *   signer -> supervisor   READY, FAILED, EVENT; the courier too
+ *   signer -> supervisor   READY, FAILED, EVENT; scribe and courier too
  *   both ways, each part   ALIVE
  *
  * Each gets its descriptors by inheritance through exec: the pair is LINK_FD, and BOOT says
@@ -39,7 +40,8 @@ enum message_type {
     MESSAGE_STARTING, /* text: what it is still busy with before READY; it does not hang */
     MESSAGE_EVENT,    /* category, severity, name; text: the reason */
     MESSAGE_ALIVE,    /* to a part: answer the same; from it: it does not hang */
-    MESSAGE_RULES     /* rules: by which the signer signs from now on */
+    MESSAGE_RULES,    /* rules: by which the signer signs from now on */
+    MESSAGE_BROKER    /* life: another broker is started */
 };
 
 /* How the broker before this one ended. */
@@ -81,6 +83,18 @@ struct boot {
     int courier_fd;   /* its end of the pair between broker and courier; 0: none */
     unsigned n_sinks; /* of `export`: so many descriptors to ask for connections by (dialler.h) */
     int first_sink_fd;
+    int scribe_fd; /* of broker and scribe, its end of the pair between them; of others 0 */
+    int porter_fd; /* of the broker, its end of the pair for what lies in DIR itself; else 0 */
+    /* of the scribe: this run of `serve`, a random number, and the number of its present broker */
+    uint64_t house;
+    unsigned broker_generation;
+};
+
+/* A broker that is started now, and how the one before it ended. */
+struct message_life {
+    unsigned generation;
+    enum boot_last last;
+    unsigned last_code;
 };
 
 /* Limits of the signer, which it has of the operator's file and never of the broker. */
@@ -97,6 +111,7 @@ struct message {
     char text[BOOT_TEXT_BYTES]; /* of RELOADED, FAILED, STARTING and EVENT */
     uint8_t category, severity; /* of EVENT: of base/event.h */
     char name[MESSAGE_NAME_BYTES];
+    struct message_life life; /* of BROKER */
 };
 
 /* message_encode - into dst. ERR_SPACE. */

@@ -68,7 +68,7 @@ enum err places_key(const char *dir, const char *text, struct places_key *ret, s
 
 enum err places_rooms(int dir_fd, struct why *why)
 {
-    static const char *const rooms[] = {"store", "audit", "undo", "courier"};
+    static const char *const rooms[] = {"store", "audit", "scribe", "undo", "courier"};
     for (size_t i = 0; i < COUNT_OF(rooms); i++) {
         if (mkdirat(dir_fd, rooms[i], 0700) != 0 && errno != EEXIST) {
             why_set(why, "cannot make %s/ in the data directory: %s", rooms[i], strerror(errno));

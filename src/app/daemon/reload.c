@@ -159,7 +159,7 @@ static void read_config(struct reload *r, struct found *f)
     struct yaml_complaint complaint = {0};
     struct config now;
     const struct config *served = &r->parts->serving->config;
-    enum err err = config_load(r->boot->dir_fd, r->boot->dir, &machine, &complaint, &now);
+    enum err err = config_load_by(r->parts->disk, r->boot->dir, &machine, &complaint, &now);
     err = err == OK ? config_check_export_by(r->parts->disk, r->boot->dir, &now.sinks, &complaint)
                     : err;
     if (err == OK) {

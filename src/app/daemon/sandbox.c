@@ -422,8 +422,8 @@ enum err sandbox_apply_below(int dir_fd, int folder_fd, struct sandbox_report *r
     return apply(places, COUNT_OF(places), true, ret);
 }
 
-enum err sandbox_apply_places(const struct sandbox_place *places, size_t n,
+enum err sandbox_apply_places(const struct sandbox_place *places, size_t n, bool has_doors,
                               struct sandbox_report *ret)
 {
-    return n <= SANDBOX_PLACES_MAX ? apply(places, n, false, ret) : ERR_LIMIT;
+    return n <= SANDBOX_PLACES_MAX ? apply(places, n, has_doors, ret) : ERR_LIMIT;
 }

@@ -172,7 +172,7 @@ static void prove_places(int dir_fd, int tcp)
             {openat(dir_fd, "trail", O_PATH | O_DIRECTORY | O_CLOEXEC), SANDBOX_READ},
             {openat(dir_fd, "kept", O_PATH | O_DIRECTORY | O_CLOEXEC), SANDBOX_WRITE},
             {openat(dir_fd, "named.pem", O_PATH | O_CLOEXEC), SANDBOX_READ}};
-        enum err e = sandbox_apply_places(places, COUNT_OF(places), &report);
+        enum err e = sandbox_apply_places(places, COUNT_OF(places), false, &report);
         expect(made && e == OK && report.seccomp, "the sandbox for some places applies");
         expect(openat(dir_fd, "trail/old", O_RDONLY | O_CLOEXEC) >= 0, "a folder is read");
         expect(openat(dir_fd, "trail/old", O_WRONLY | O_CLOEXEC) == -1 && errno == EACCES &&
@@ -196,6 +196,47 @@ static void prove_places(int dir_fd, int tcp)
     expect(child > 0 && waitpid(child, &status, 0) == child && status == 0, "all of that");
 }
 
+/* Folders of a directory, each with its own right; in the directory itself nothing is opened. */
+static void prove_folders(int dir_fd)
+{
+    pid_t child = fork();
+    int status = 1;
+    if (child == 0) {
+        struct sandbox_report report = {0};
+        int top = openat(dir_fd, "top", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        int made = openat(dir_fd, "trail/record", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        int hidden = openat(dir_fd, "secret/key", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        const struct sandbox_place places[] = {
+            {dir_fd, SANDBOX_WALK},
+            {openat(dir_fd, "store", O_RDONLY | O_DIRECTORY | O_CLOEXEC), SANDBOX_WRITE},
+            {openat(dir_fd, "trail", O_RDONLY | O_DIRECTORY | O_CLOEXEC), SANDBOX_READ}};
+        enum err e = sandbox_apply_places(places, COUNT_OF(places), true, &report);
+        expect(e == OK && top >= 0 && made >= 0 && hidden >= 0, "the sandbox of places applies");
+        expect(openat(dir_fd, "store/new", O_CREAT | O_RDWR | O_CLOEXEC, 0600) >= 0 &&
+                   unlinkat(dir_fd, "store/new", 0) == 0,
+               "where it may write, it does");
+        expect(openat(dir_fd, "trail/record", O_RDONLY | O_CLOEXEC) >= 0, "where it may read, too");
+        expect(openat(dir_fd, "trail/record", O_WRONLY | O_CLOEXEC) == -1 && errno == EACCES,
+               "what it may read is not written");
+        expect(openat(dir_fd, "trail/more", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) == -1 &&
+                   errno == EACCES,
+               "nothing is made there");
+        expect(unlinkat(dir_fd, "trail/record", 0) == -1 && errno == EACCES, "nor removed");
+        expect(renameat(dir_fd, "trail/record", dir_fd, "trail/other") == -1 && errno == EACCES,
+               "nor renamed");
+        expect(renameat(dir_fd, "store", dir_fd, "trail") == -1, "no folder takes its place");
+        expect(openat(dir_fd, "secret/key", O_RDONLY | O_CLOEXEC) == -1 && errno == EACCES,
+               "the folder beside it is not read");
+        expect(openat(dir_fd, "top", O_RDONLY | O_CLOEXEC) == -1 && errno == EACCES,
+               "nor a file of the directory itself");
+        expect(openat(dir_fd, "top2", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) == -1 &&
+                   errno == EACCES,
+               "nor made in it");
+        _exit(failures == 0 ? 0 : 1);
+    }
+    expect(child > 0 && waitpid(child, &status, 0) == child && status == 0, "all of that, too");
+}
+
 int main(void)
 {
     char place[] = "/tmp/sandbox-proof-XXXXXX";
@@ -204,6 +245,8 @@ int main(void)
     }
     int dir_fd = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int made = mkdirat(dir_fd, "store", 0700);
+    made = made == 0 ? mkdirat(dir_fd, "trail", 0700) : made;
+    made = made == 0 ? mkdirat(dir_fd, "secret", 0700) : made;
     int udp = socket(AF_INET, SOCK_DGRAM, 0);
     int tcp = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -213,6 +256,7 @@ int main(void)
     }
     prove_below(dir_fd);
     prove_places(dir_fd, tcp);
+    prove_folders(dir_fd);
     struct sandbox_report report = {0};
     enum err e = sandbox_apply(dir_fd, &report);
     expect(e == OK && report.seccomp, "the sandbox applies");

@@ -12,22 +12,25 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "app/daemon/porter.h"
 #include "app/daemon/signer_main.h"
 #include "app/daemon/supervisor_part.h"
 #include "app/daemon/supervisor_sinks.h"
 #include "base/clock.h"
 #include "base/event.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "net/listener.h"
 
 enum {
-    STOP_MS = 9000, /* then the broker is killed, so that a stop takes less than 10 s */
+    STOP_MS = 8200, /* then the broker is killed, so that a stop takes less than 10 s */
     AGAIN_MS = 1000,
-    START_MS = 60000,     /* without READY until then, it hangs */
-    SIGNER_STOP_MS = 500, /* after the broker has drained; the courier's, too */
+    START_MS = 60000,    /* without READY until then, it hangs */
+    OTHER_STOP_MS = 500, /* each of the others, after the broker has drained */
     /* Turns without a sign of life; one thing that the broker's service thread does may be long. */
-    SIGNER_SILENT_MAX = 10,
     BROKER_SILENT_MAX = 20,
+    SIGNER_SILENT_MAX = 10,
+    SCRIBE_SILENT_MAX = 10,
     COURIER_SILENT_MAX = 5
 };
 
@@ -35,18 +38,43 @@ enum {
 struct supervisor {
     struct config config;
     struct places_user user;
-    struct part broker, signer, courier;
+    struct part broker, signer, scribe, courier;
     struct sinks sinks;
     struct signing_rules rules; /* in force */
     bool is_reloading;
     char dir[4096];         /* as given: the key is opened anew for each part */
     const char *key_option; /* of the command line, or NULL */
-    int exe_fd, signal_fd;
+    int exe_fd, signal_fd, porter_fd;
     struct clock clock;
     uint64_t stop_at_ms;
-    bool is_up; /* broker and signer have been ready once */
+    bool is_up; /* all have been ready once */
     bool is_stopping, has_failed;
 };
+
+/* The parts in the order in which they end: the scribe writes of the end of all others. */
+enum { PARTS = 4, FIRST_SINK = 2 + PARTS /* of what is polled */ };
+
+static struct part *part_at(struct supervisor *s, size_t i)
+{
+    struct part *const all[PARTS] = {
+        &s->broker,
+        &s->signer,
+        &s->courier,
+        &s->scribe,
+    };
+    return all[i];
+}
+
+/* The first that still lives; NULL: none does. */
+static struct part *first_living(struct supervisor *s)
+{
+    for (size_t i = 0; i < PARTS; i++) {
+        if (part_at(s, i)->child > 0) {
+            return part_at(s, i);
+        }
+    }
+    return NULL;
+}
 
 static void close_fd(int *fd)
 {
@@ -187,6 +215,39 @@ static enum err open_signer(struct supervisor *s, int dir_fd, const struct place
     return p->boot.dir_fd >= 0 && p->boot.key_fd >= 0 && p->boot.spare_key_fd >= 0 ? OK : ERR_IO;
 }
 
+/* The same for the scribe: what a broker that died had sent is still written down. */
+static enum err open_scribe(struct supervisor *s, int dir_fd, const struct places_key *key)
+{
+    struct part *p = &s->scribe;
+    struct random_source random = random_system();
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
+        return ERR_IO;
+    }
+    s->broker.boot.scribe_fd = part_add_fd(&s->broker, pair[0]);
+    p->boot.scribe_fd = part_add_fd(p, pair[1]);
+    p->boot.control_fd = p->boot.authority_fd = p->boot.scribe_fd; /* it has neither */
+    p->boot.dir_fd = part_dup_fd(p, dir_fd);
+    p->boot.key_fd = part_dup_fd(p, key->fd);
+    p->boot.spare_key_fd = part_dup_fd(p, key->spare_fd);
+    p->boot.key_source = key->source;
+    p->boot.workers = 1;
+    p->boot.house = random_u64(&random);
+    (void)slice_to_text(slice_text(s->broker.boot.dir), p->boot.dir, sizeof p->boot.dir);
+    return p->boot.dir_fd >= 0 && p->boot.key_fd >= 0 && p->boot.spare_key_fd >= 0 ? OK : ERR_IO;
+}
+
+static enum err open_porter(struct supervisor *s)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
+        return ERR_IO;
+    }
+    s->porter_fd = pair[0];
+    s->broker.boot.porter_fd = part_add_fd(&s->broker, pair[1]);
+    return OK;
+}
+
 static enum err open_all(struct supervisor *s, const char *dir, const char *key_option)
 {
     struct yaml_complaint complaint;
@@ -230,11 +291,26 @@ static enum err open_all(struct supervisor *s, const char *dir, const char *key_
     (void)slice_to_text(slice_head(slice_text(dir), sizeof s->broker.boot.dir - 1),
                         s->broker.boot.dir, sizeof s->broker.boot.dir);
     TRY(open_signer(s, dir_fd, &key));
+    TRY(open_scribe(s, dir_fd, &key));
+    TRY(open_porter(s));
     TRY(sinks_open(&s->sinks, &s->config.sinks, &s->broker, &s->courier));
     return open_listeners(s);
 }
 
 /* ---- the parts' lives ---- */
+
+/* The scribe hears of a broker before that can say a word. */
+static void tell_scribe(struct supervisor *s)
+{
+    const struct boot *b = &s->broker.boot;
+    s->scribe.boot.broker_generation = b->generation + 1;
+    const struct message m = {
+        .type = MESSAGE_BROKER,
+        .life = {.generation = b->generation + 1, .last = b->last, .last_code = b->last_code}};
+    if (s->scribe.child > 0 && message_send(s->scribe.link_fd, &m) != OK) {
+        log_line(LOG_WARN, "the scribe does not take messages");
+    }
+}
 
 static enum err start(struct supervisor *s, struct part *p)
 {
@@ -246,6 +322,9 @@ static enum err start(struct supervisor *s, struct part *p)
     }
     if (p == &s->courier && s->sinks.dialler.n == 0) {
         return OK;
+    }
+    if (p == &s->broker) {
+        tell_scribe(s);
     }
     return part_start(p, s->exe_fd, &s->user, now_ms(s));
 }
@@ -327,15 +406,23 @@ static void on_ready(struct supervisor *s, struct part *p)
         (void)sd_notify(0, "READY=1");
         return;
     }
-    if (p == &s->broker && !s->is_stopping && start(s, &s->signer) != OK) {
-        log_line(LOG_ERROR, "the signer cannot be started: %s", strerror(errno));
-        s->has_failed = true;
-        begin_stop(s);
+    bool are_ready = true;
+    for (size_t i = 0; i < PARTS; i++) {
+        struct part *other = part_at(s, i);
+        if (other == &s->courier) {
+            continue;
+        }
+        if (p == &s->broker && other != p && !s->is_stopping && start(s, other) != OK) {
+            log_line(LOG_ERROR, "the %s cannot be started: %s", other->what, strerror(errno));
+            s->has_failed = true;
+            begin_stop(s);
+        }
+        are_ready = are_ready && other->is_ready;
     }
     if (p == &s->broker && !s->is_stopping) {
         begin_courier(s);
     }
-    if (s->broker.is_ready && s->signer.is_ready) {
+    if (are_ready) {
         s->is_up = true;
         fputs("ready\n", stderr); /* a line of the contract, without a level */
         (void)sd_notify(0, "READY=1");
@@ -395,12 +482,12 @@ static void on_broker_message(struct supervisor *s, const struct message *m)
     case MESSAGE_EVENT:
     case MESSAGE_ALIVE:
     case MESSAGE_RULES:
+    case MESSAGE_BROKER:
         log_line(LOG_WARN, "the broker sent a message that is not its to send");
         return;
     }
 }
 
-/* Of the signer or the courier. */
 static void on_other_message(struct supervisor *s, struct part *p, const struct message *m)
 {
     switch (m->type) {
@@ -420,6 +507,7 @@ static void on_other_message(struct supervisor *s, struct part *p, const struct 
     case MESSAGE_RELOAD:
     case MESSAGE_ALIVE:
     case MESSAGE_RULES:
+    case MESSAGE_BROKER:
         log_line(LOG_WARN, "the %s sent a message that is not its to send", p->what);
         return;
     }
@@ -448,11 +536,11 @@ static void read_link(struct supervisor *s, struct part *p)
 /* The broker drains first: what it still wants to have signed is signed. */
 static void begin_stop(struct supervisor *s)
 {
-    struct part *p = s->broker.child > 0 ? &s->broker : &s->signer;
+    struct part *p = first_living(s);
     if (s->is_stopping) {
         /* Asked again: at once. But one Ctrl-C may come twice, from the terminal and from a script.
          */
-        if (p->child > 0 && now_ms(s) + STOP_MS - AGAIN_MS > s->stop_at_ms) {
+        if (p != NULL && now_ms(s) + STOP_MS - AGAIN_MS > s->stop_at_ms) {
             kill(p->child, SIGKILL);
         }
         return;
@@ -461,9 +549,8 @@ static void begin_stop(struct supervisor *s)
     s->stop_at_ms = now_ms(s) + STOP_MS;
     (void)sd_notify(0, "STOPPING=1");
     log_line(LOG_NOTICE, "stopping");
-    tell_type(p, MESSAGE_STOP);
-    if (p == &s->signer) {
-        tell_type(&s->courier, MESSAGE_STOP);
+    if (p != NULL) {
+        tell_type(p, MESSAGE_STOP);
     }
 }
 
@@ -472,23 +559,24 @@ static const char *how_ended(const struct part *p)
     return p->boot.last == BOOT_LAST_EXIT ? "exit code" : "signal";
 }
 
-/* And the courier. */
-static void stop_signer(struct supervisor *s)
+static void stop_next(struct supervisor *s)
 {
+    struct part *p = first_living(s);
     s->is_stopping = true;
-    s->stop_at_ms = now_ms(s) + SIGNER_STOP_MS;
-    tell_type(&s->signer, MESSAGE_STOP);
-    tell_type(&s->courier, MESSAGE_STOP);
+    s->stop_at_ms = now_ms(s) + OTHER_STOP_MS;
+    if (p != NULL) {
+        tell_type(p, MESSAGE_STOP);
+    }
 }
 
-/* It will not serve any more; the other one has nothing to do then. */
+/* It will not serve any more; the others have nothing to do then. */
 static void give_up(struct supervisor *s)
 {
     s->has_failed = true;
     if (!s->is_stopping && s->broker.child > 0) {
         begin_stop(s);
     } else if (s->broker.child == 0) {
-        stop_signer(s);
+        stop_next(s);
     }
 }
 
@@ -503,8 +591,8 @@ static void restart_later(struct supervisor *s, struct part *p)
         (void)snprintf(m.text, sizeof m.text, "the %s %s by %s %u and is started again; %s",
                        p->what, p->hung ? "hung, was ended" : "ended", how_ended(p),
                        p->boot.last_code,
-                       p == &s->signer ? "nothing that it had answered is lost"
-                                       : "what no sink has confirmed is sent again");
+                       p == &s->courier ? "what no sink has confirmed is sent again"
+                                        : "nothing that it had answered is lost");
         tell(&s->broker, &m);
     }
 }
@@ -519,8 +607,8 @@ static void on_end(struct supervisor *s, struct part *p, int status)
             log_line(LOG_ERROR, "the broker did not drain (%s %u)", how_ended(p),
                      p->boot.last_code);
         }
-        if (p == &s->broker) {
-            stop_signer(s);
+        if (s->broker.child == 0) {
+            stop_next(s);
         }
         return;
     }
@@ -569,9 +657,9 @@ static void on_signal(struct supervisor *s)
             tell_type(&s->broker, MESSAGE_RELOAD);
             break;
         case SIGCHLD:
-            reap(s, &s->broker);
-            reap(s, &s->signer);
-            reap(s, &s->courier);
+            for (size_t i = 0; i < PARTS; i++) {
+                reap(s, part_at(s, i));
+            }
             break;
         default:
             break;
@@ -589,26 +677,22 @@ static uint64_t part_deadline(const struct supervisor *s, const struct part *p)
     return p->is_ready ? p->alive_at_ms : p->started_ms + START_MS;
 }
 
-static uint64_t deadline_of(const struct supervisor *s)
+static uint64_t deadline_of(struct supervisor *s)
 {
-    const struct part *parts[] = {&s->broker, &s->signer, &s->courier};
-    uint64_t first = s->is_stopping ? s->stop_at_ms : UINT64_MAX;
-    for (size_t i = 0; !s->is_stopping && i < COUNT_OF(parts); i++) {
-        uint64_t at = part_deadline(s, parts[i]);
+    uint64_t first = UINT64_MAX;
+    for (size_t i = 0; i < PARTS; i++) {
+        uint64_t at = part_deadline(s, part_at(s, i));
         first = at < first ? at : first;
     }
-    return first;
+    return s->is_stopping ? s->stop_at_ms : first;
 }
 
 static void end_late(struct supervisor *s)
 {
-    const struct part *parts[] = {&s->broker, &s->signer, &s->courier};
-    size_t n = s->broker.child > 0 ? 1 : COUNT_OF(parts); /* the others after it */
-    for (size_t i = 0; i < n; i++) {
-        if (parts[i]->child > 0) {
-            log_line(LOG_WARN, "the %s did not drain in time and is ended", parts[i]->what);
-            kill(parts[i]->child, SIGKILL);
-        }
+    struct part *p = first_living(s);
+    if (p != NULL) {
+        log_line(LOG_WARN, "the %s did not drain in time and is ended", p->what);
+        kill(p->child, SIGKILL);
     }
     s->stop_at_ms = UINT64_MAX;
 }
@@ -647,9 +731,10 @@ static enum err on_deadline(struct supervisor *s)
         end_late(s);
         return OK;
     }
-    TRY(part_turn(s, &s->broker));
-    TRY(part_turn(s, &s->courier));
-    return part_turn(s, &s->signer);
+    for (size_t i = 0; i < PARTS; i++) {
+        TRY(part_turn(s, part_at(s, i)));
+    }
+    return OK;
 }
 
 static int poll_timeout(uint64_t deadline_ms, uint64_t now)
@@ -661,24 +746,22 @@ static int poll_timeout(uint64_t deadline_ms, uint64_t now)
     return left < 60000 ? (int)left : 60000;
 }
 
-static bool is_over(const struct supervisor *s)
+static bool is_over(struct supervisor *s)
 {
-    bool is_empty = s->broker.child == 0 && s->signer.child == 0 && s->courier.child == 0;
-    return is_empty && (s->is_stopping || s->has_failed);
+    return first_living(s) == NULL && (s->is_stopping || s->has_failed);
 }
 
 static enum err watch(struct supervisor *s)
 {
     TRY(start(s, &s->broker));
     while (!is_over(s)) {
-        struct part *parts[] = {&s->broker, &s->signer, &s->courier};
         struct dialler *d = &s->sinks.dialler;
-        enum { N_PARTS = COUNT_OF(parts), FIRST_SINK = 1 + N_PARTS };
         struct pollfd polled[FIRST_SINK + COURIER_SINKS_MAX] = {
             {.fd = s->signal_fd, .events = POLLIN}};
-        for (size_t i = 0; i < N_PARTS; i++) {
-            polled[1 + i] = (struct pollfd){.fd = parts[i]->link_fd, .events = POLLIN};
+        for (size_t i = 0; i < PARTS; i++) {
+            polled[1 + i] = (struct pollfd){.fd = part_at(s, i)->link_fd, .events = POLLIN};
         }
+        polled[1 + PARTS] = (struct pollfd){.fd = s->porter_fd, .events = POLLIN};
         for (size_t i = 0; i < d->n; i++) {
             polled[FIRST_SINK + i] = (struct pollfd){.fd = d->fds[i], .events = POLLIN};
         }
@@ -692,10 +775,14 @@ static enum err watch(struct supervisor *s)
                 dialler_answer(d, i);
             }
         }
-        for (size_t i = 0; n > 0 && i < N_PARTS; i++) {
+        for (size_t i = 0; n > 0 && i < PARTS; i++) {
             if (polled[1 + i].revents != 0) {
-                read_link(s, parts[i]);
+                read_link(s, part_at(s, i));
             }
+        }
+        if (n > 0 && polled[1 + PARTS].revents != 0) {
+            porter_answer(s->porter_fd, s->broker.fds[s->broker.boot.dir_fd - BOOT_FIRST_FD],
+                          &s->user);
         }
         if (n > 0 && polled[0].revents != 0) {
             on_signal(s);
@@ -735,6 +822,7 @@ int supervisor_run(const char *dir, const char *key_option)
 {
     struct supervisor s = {.exe_fd = -1,
                            .signal_fd = -1,
+                           .porter_fd = -1,
                            .broker = {.what = "broker",
                                       .flag = SUPERVISOR_BROKER_FLAG,
                                       .link_fd = -1,
@@ -747,6 +835,10 @@ int supervisor_run(const char *dir, const char *key_option)
                                        .flag = SUPERVISOR_COURIER_FLAG,
                                        .link_fd = -1,
                                        .silent_max = COURIER_SILENT_MAX},
+                           .scribe = {.what = "scribe",
+                                      .flag = SUPERVISOR_SCRIBE_FLAG,
+                                      .link_fd = -1,
+                                      .silent_max = SCRIBE_SILENT_MAX},
                            .clock = clock_system()};
     enum err e = prepare_process(&s);
     if (e == OK) {
@@ -757,11 +849,12 @@ int supervisor_run(const char *dir, const char *key_option)
     } else {
         log_line(LOG_ERROR, "cannot prepare the process: %s", strerror(errno));
     }
-    part_done(&s.broker);
-    part_done(&s.signer);
-    part_done(&s.courier);
+    for (size_t i = 0; i < PARTS; i++) {
+        part_done(part_at(&s, i));
+    }
     dialler_close(&s.sinks.dialler);
     close_fd(&s.signal_fd);
     close_fd(&s.exe_fd);
+    close_fd(&s.porter_fd);
     return e == OK && !s.has_failed ? 0 : 1;
 }

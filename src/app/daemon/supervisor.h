@@ -1,5 +1,5 @@
 /*
- * supervisor - `serve`: opens sockets and descriptors, starts the sandboxed broker, signer
+ * supervisor - `serve`: opens sockets and descriptors, starts the sandboxed broker, signer, scribe
  * and (with `export`) courier by fork and exec of the same binary, and keeps each running. Reads no
  * key and no stranger's byte.
  */
@@ -17,5 +17,7 @@ int supervisor_run(const char *dir, const char *key_option);
 #define SUPERVISOR_SIGNER_FLAG "--signer"
 /* ... a courier. */
 #define SUPERVISOR_COURIER_FLAG "--courier"
+/* ... a scribe. */
+#define SUPERVISOR_SCRIBE_FLAG "--scribe"
 
 #endif

@@ -33,6 +33,10 @@ static struct message boot_message(void)
                  .n_sinks = 2,
                  .first_sink_fd = 11,
                  .courier_fd = 13,
+                 .scribe_fd = 12,
+                 .porter_fd = 13,
+                 .house = UINT64_C(0x0123456789abcdef),
+                 .broker_generation = 7,
                  .n_listeners = 2,
                  .listeners = {
                      {.name = "mqtts", .listening = true, .port = 8883, .first_fd = 7, .n_fds = 2},
@@ -63,6 +67,7 @@ static void test_round_trip(void **state)
          .severity = SEVERITY_ALERT,
          .name = "meter-7",
          .text = "why"},
+        {.type = MESSAGE_BROKER, .life = {.generation = 3, .last = BOOT_LAST_HANG, .last_code = 9}},
         {.type = MESSAGE_FAILED, .text = "no key"}};
     for (size_t i = 0; i < COUNT_OF(sent); i++) {
         uint8_t bytes[MESSAGE_BYTES_MAX];
@@ -77,6 +82,13 @@ static void test_round_trip(void **state)
         assert_memory_equal(&got.rules, &sent[i].rules, sizeof got.rules);
         assert_int_equal(got.category, sent[i].category);
         assert_int_equal(got.severity, sent[i].severity);
+        assert_int_equal(got.life.generation, sent[i].life.generation);
+        assert_int_equal(got.life.last, sent[i].life.last);
+        assert_int_equal(got.life.last_code, sent[i].life.last_code);
+        assert_int_equal(got.boot.scribe_fd, sent[i].boot.scribe_fd);
+        assert_int_equal(got.boot.porter_fd, sent[i].boot.porter_fd);
+        assert_true(got.boot.house == sent[i].boot.house);
+        assert_int_equal(got.boot.broker_generation, sent[i].boot.broker_generation);
         assert_int_equal(got.boot.authority_fd, sent[i].boot.authority_fd);
         assert_int_equal(got.boot.courier_fd, sent[i].boot.courier_fd);
         assert_int_equal(got.boot.n_sinks, sent[i].boot.n_sinks);

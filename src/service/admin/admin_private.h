@@ -107,6 +107,7 @@ struct admin {
     bool is_erase_late;               /* a try failed, and an event said so */
     uint64_t conditions_at_ms;        /* the next look at what lasts */
     bool is_clock_behind;
+    bool is_scribe_behind;
     uint64_t fills_at_ms; /* the next look at what fills up */
     bool is_filling[ADMIN_FILLS];
     enum pressure memory_step; /* of the ceiling, as it was said last */

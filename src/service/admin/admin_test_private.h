@@ -22,6 +22,7 @@
 #include "service/broker/kept_test.h"
 #include "service/directory/policy_yaml.h"
 #include "service/pki/bundle.h"
+#include "service/watch/scribe_near_test.h"
 
 static const uint8_t master_bytes[32] = "the master key of this test, 32";
 struct home {
@@ -37,6 +38,7 @@ struct home {
     struct loop *loop;
     struct kept kept;
     struct broker *broker;
+    struct near near;
     struct audit *audit;
     struct admin *admin;
     struct admin_setup setup;
@@ -148,8 +150,15 @@ static inline void make_broker(struct home *p)
 
 static inline void make_admin(struct home *p)
 {
-    struct audit_setup audit = {
-        .disk = p->disk, .clock = p->setup.clock, .root = p->master, .random = p->random};
+    struct audit_setup audit = {.disk = p->disk,
+                                .clock = p->setup.clock,
+                                .root = p->master,
+                                .random = p->random,
+                                .link = near_link(&p->near)};
+    p->near.setup = (struct scribe_setup){
+        .trail = {
+            .disk = p->disk, .clock = p->setup.clock, .root = p->master, .random = p->random}};
+    near_start(&p->near);
     struct role_limits start = ROLE_LIMITS_DEFAULT;
     assert_int_equal(audit_open(&audit, &p->audit), OK);
     p->setup.loop = p->loop;
@@ -207,6 +216,7 @@ static inline int teardown(void **state)
     p->admin = admin_free(p->admin);
     p->broker = broker_free(p->broker);
     p->audit = audit_free(p->audit);
+    near_stop(&p->near);
     p->loop = loop_free(p->loop);
     p->policy = policy_unref(p->policy);
     p->directory = directory_free(p->directory);

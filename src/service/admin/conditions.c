@@ -16,6 +16,7 @@ enum {
 #define HELD_FULL    "store full"
 #define HELD_FAILING "store failing"
 #define HELD_CLOCK   "clock behind"
+#define HELD_SCRIBE  "scribe behind"
 
 static void hold(struct admin *a, const char *state, bool is_on, const struct event *e)
 {
@@ -46,6 +47,28 @@ static void watch_store(struct admin *a)
                            "second");
     hold(a, HELD_FULL, s.state == LOG_FULL, &full);
     hold(a, HELD_FAILING, s.state == LOG_FAILING, &failing);
+}
+
+/* What waits is in memory alone; what had to be given up is written down when there is room. */
+static void watch_scribe(struct admin *a)
+{
+    struct scribe_client_state s = audit_scribe(a->setup.audit);
+    struct event gap;
+    struct event e = event_make(EVENT_sink);
+    e.severity = SEVERITY_ALERT;
+    EVENT_TEXT(&e, target, slice_text("audit"));
+    event_reason(&e,
+                 "the scribe does not write the audit trail: %" PRIu64
+                 " events wait in memory. See its words in the log, and the room on the disk",
+                 s.pending);
+    if (s.is_behind && !a->is_scribe_behind) {
+        admin_note(a, &e);
+    }
+    a->is_scribe_behind = s.is_behind;
+    hold(a, HELD_SCRIBE, s.is_behind, &e);
+    if (audit_gap(a->setup.audit, &gap)) {
+        admin_event(a, &gap);
+    }
 }
 
 static void watch_clock(struct admin *a)
@@ -227,6 +250,7 @@ uint64_t admin_conditions(struct admin *a, uint64_t now_ms)
         if (a->setup.kept_clock != NULL) {
             watch_clock(a);
         }
+        watch_scribe(a);
     }
     if (now_ms >= a->fills_at_ms) {
         a->fills_at_ms = now_ms + FILL_LOOK_MS;

@@ -65,13 +65,12 @@ enum err verb_audit_roll_key(void *ctx, const struct control_request *r, uint64_
     struct admin *a = ctx;
     struct anchor anchor;
     (void)r;
-    enum err err = audit_roll_key(a->setup.audit);
+    enum err err = audit_roll_key(a->setup.audit, &anchor);
     if (err == OK) {
         admin_act(
             a, token, EVENT_credential_rotated, SEVERITY_NOTICE, "audit key",
             "another key signs the audit trail from here on; the old one has signed that, and "
             "is erased");
-        err = audit_anchor(a->setup.audit, &anchor);
     }
     return err == OK ? send_anchor(&anchor, reply)
                      : admin_refuse(reply, "the audit key", err, NULL);

@@ -230,17 +230,23 @@ enum err verb_status(void *ctx, const struct control_request *r, uint64_t token,
     say(&text, "certificate    until %s\n", expires);
     say(&text, "alerts         %" PRIu64 " in the last day%s\n", s.open_alerts,
         s.open_alerts > 0 ? ": see `sallyport alerts`" : "");
+    struct scribe_client_state scribe = audit_scribe(a->setup.audit);
+    say(&text,
+        "audit          scribe %s, %" PRIu64 " events wait, started again %" PRIu64 " times\n",
+        scribe.is_behind ? "BEHIND" : "writes", scribe.pending, scribe.restarts);
     if (audit_lost(a->setup.audit) > 0) {
         say(&text, "AUDIT TRAIL    %" PRIu64 " events could not be written\n",
             audit_lost(a->setup.audit));
     }
     json_t *line = json_pack(
-        "{s:s,s:I,s:I,s:s,s:o,s:o,s:I,s:b,s:s,s:I,s:o,s:o,s:s%}", "version", SALLYPORT_VERSION,
-        "uptime_s", (json_int_t)up, "workers", (json_int_t)s.n_workers, "sandbox",
-        a->setup.sandbox != NULL ? a->setup.sandbox : "-", "listeners", doors, "exceptions", weak,
-        "epoch", (json_int_t)s.epoch, "settled", is_settled ? 1 : 0, "certificate_ends", expires,
-        "audit_lost", (json_int_t)audit_lost(a->setup.audit), "numbers",
-        numbers(&s, &sum, a->setup.metrics), "store", kept, "text", (const char *)text.p, text.n);
+        "{s:s,s:I,s:I,s:s,s:o,s:o,s:I,s:b,s:s,s:I,s:{s:b,s:I,s:I},s:o,s:o,s:s%}", "version",
+        SALLYPORT_VERSION, "uptime_s", (json_int_t)up, "workers", (json_int_t)s.n_workers,
+        "sandbox", a->setup.sandbox != NULL ? a->setup.sandbox : "-", "listeners", doors,
+        "exceptions", weak, "epoch", (json_int_t)s.epoch, "settled", is_settled ? 1 : 0,
+        "certificate_ends", expires, "audit_lost", (json_int_t)audit_lost(a->setup.audit), "scribe",
+        "behind", scribe.is_behind ? 1 : 0, "pending", (json_int_t)scribe.pending, "restarts",
+        (json_int_t)scribe.restarts, "numbers", numbers(&s, &sum, a->setup.metrics), "store", kept,
+        "text", (const char *)text.p, text.n);
     TRY(control_line(reply, line));
     return control_finish(reply, 0, NULL);
 }

@@ -108,3 +108,9 @@ enum err anchor_decode(struct slice text, struct anchor *ret)
     *ret = a;
     return OK;
 }
+
+enum err anchor_load(struct disk *d, struct buf *ret)
+{
+    enum err err = disk_load(d, ANCHOR_FILE, ANCHOR_BYTES_MAX, ret);
+    return err == ERR_NOT_FOUND ? disk_load(d, ANCHOR_FILE_FORMER, ANCHOR_BYTES_MAX, ret) : err;
+}

@@ -4,8 +4,6 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "service/watch/anchor.h"
-#include "service/watch/audit_plain.h"
 #include "service/watch/trail.h"
 
 /* What two events must share to be repeats of each other. Zeroed first, so that equal means equal
@@ -32,17 +30,15 @@ struct kept_line {
 
 struct audit {
     struct clock clock;
-    struct trail *trail;
+    struct scribe_client *scribe;
     struct trail_report found; /* what was read back */
-    bool is_dirty;
-    bool is_failing; /* the last write failed: said once, not for every event */
-    uint64_t sync_at_ms;
+    bool is_failing;           /* the last line was given up: said once, not for every event */
     struct map folds;
     struct list open;
     struct kept_line lines[AUDIT_LINES_MAX];
     uint64_t end;
     uint64_t totals[EVENT_COUNT];
-    uint64_t lost;
+    uint64_t lost, given_up; /* the second: since the last word about it */
     struct buf scratch;
 };
 
@@ -80,15 +76,7 @@ struct slice audit_line(const struct audit *a, uint64_t number)
     return slice_of(l->p, l->n);
 }
 
-/* ---- the file ---- */
-
-static void sync_file(struct audit *a)
-{
-    if (trail_sync(a->trail) != OK) {
-        log_line(LOG_ERROR, "audit: the last lines did not reach the disk; look at the disk");
-    }
-    a->is_dirty = false;
-}
+/* ---- to the scribe ---- */
 
 static void log_event(const struct event *e)
 {
@@ -110,21 +98,36 @@ static void write_event(struct audit *a, const struct event *e)
     enum err err = audit_encode(e, &a->scratch);
     if (err == OK) {
         keep(a, buf_slice(&a->scratch));
-        err = trail_append(a->trail, buf_slice(&a->scratch));
+        err = scribe_client_push(a->scribe, buf_slice(&a->scratch));
     }
-    if (err == OK) {
-        a->is_dirty = true;
-    } else {
+    if (err != OK) {
         a->lost++;
+        a->given_up++;
         if (!a->is_failing) {
             log_line(LOG_ERROR,
-                     "audit: the trail cannot be written (%s); events are only in this log and in "
-                     "memory until it can. Make room on the disk, or let the daemon's user write "
-                     "the folder " TRAIL_DIR,
+                     "audit: the scribe does not take what happens, and no more of it can wait "
+                     "(%s): events are only in this log until it does. Look at the scribe's words "
+                     "here, and at the room on the disk",
                      err_name(err));
         }
     }
     a->is_failing = err != OK;
+}
+
+bool audit_gap(struct audit *a, struct event *ret)
+{
+    struct event e = event_make(EVENT_audit_integrity);
+    if (a->given_up == 0 || !scribe_client_state(a->scribe).has_room) {
+        return false;
+    }
+    EVENT_TEXT(&e, target, slice_text(TRAIL_DIR));
+    event_reason(&e,
+                 "%llu records are missing here: the scribe did not take them, and no more could "
+                 "wait in memory. The daemon's log has what were warnings and alerts",
+                 (unsigned long long)a->given_up);
+    a->given_up = 0;
+    *ret = e;
+    return true;
 }
 
 /* ---- repeats ---- */
@@ -266,31 +269,30 @@ void audit_note(struct audit *a, const struct event *e)
 void audit_tick(struct audit *a, uint64_t now_ms)
 {
     close_folds(a, now_ms);
-    bool is_due = a->is_dirty || now_ms >= trail_deadline(a->trail);
-    if (is_due && now_ms >= a->sync_at_ms) {
-        sync_file(a);
-        a->sync_at_ms = now_ms + AUDIT_SYNC_MS;
-    }
+    scribe_client_turn(a->scribe);
 }
 
 uint64_t audit_deadline(const struct audit *a)
 {
     const struct list_node *n = list_first(&a->open);
     uint64_t at = n != NULL ? LIST_ENTRY(n, const struct fold, node)->until_ms : UINT64_MAX;
-    uint64_t sign_at = trail_deadline(a->trail);
-    uint64_t sync_at = a->is_dirty ? 0 : sign_at;
-    sync_at = sync_at < a->sync_at_ms ? a->sync_at_ms : sync_at;
-    return sync_at < at ? sync_at : at;
+    uint64_t send_at = scribe_client_deadline(a->scribe);
+    return send_at < at ? send_at : at;
 }
 
 enum err audit_anchor(struct audit *a, struct anchor *ret)
 {
-    return trail_anchor(a->trail, ret);
+    return scribe_client_ask(a->scribe, SCRIBE_ANCHOR, ret);
 }
 
-enum err audit_roll_key(struct audit *a)
+enum err audit_roll_key(struct audit *a, struct anchor *ret)
 {
-    return trail_roll_key(a->trail);
+    return scribe_client_ask(a->scribe, SCRIBE_ROLL_KEY, ret);
+}
+
+struct scribe_client_state audit_scribe(const struct audit *a)
+{
+    return scribe_client_state(a->scribe);
 }
 
 uint64_t audit_total(const struct audit *a, enum event_category c)
@@ -318,24 +320,6 @@ static enum err read_back(struct audit *a, const struct audit_setup *s)
     return trail_read(s->disk, s->root, 2, &sink, &a->found);
 }
 
-/* A trail that was in the clear. That it was there must not keep the daemon from starting. */
-static void take_plain(struct audit *a, struct disk *disk)
-{
-    uint64_t n;
-    enum err err = audit_plain_take(disk, a->trail, &n);
-    if (err != OK) {
-        log_line(
-            LOG_ERROR,
-            "audit: %s could not be sealed and removed (%s); it holds names in the clear. Make "
-            "room on the disk, or let the daemon's user write it, and restart",
-            AUDIT_PLAIN_FILE, err_name(err));
-    }
-    if (n > 0) {
-        log_line(LOG_INFO, "audit: %llu lines of %s are sealed now, in the folder " TRAIL_DIR,
-                 (unsigned long long)n, AUDIT_PLAIN_FILE);
-    }
-}
-
 enum err audit_open(const struct audit_setup *s, struct audit **ret)
 {
     AUTO(audit_autofree) struct audit *a = mem_zalloc(sizeof *a);
@@ -346,13 +330,7 @@ enum err audit_open(const struct audit_setup *s, struct audit **ret)
     struct siphash_key key = {random_u64(&s->random), random_u64(&s->random)};
     map_init(&a->folds, &key, fold_key_of);
     list_init(&a->open);
-    struct trail_setup trail = {.disk = s->disk,
-                                .clock = s->clock,
-                                .root = s->root,
-                                .random = s->random,
-                                .file_bytes = s->file_bytes};
-    TRY(trail_open(&trail, &a->trail));
-    take_plain(a, s->disk);
+    TRY(scribe_client_new(&s->link, &s->clock, &s->random, &a->scribe));
     TRY(read_back(a, s));
     *ret = TAKE(a);
     return OK;
@@ -361,31 +339,19 @@ enum err audit_open(const struct audit_setup *s, struct audit **ret)
 bool audit_damage(const struct audit *a, struct event *ret)
 {
     const struct trail_report *f = &a->found;
-    struct trail_amiss amiss = trail_amiss(a->trail);
     char name[TRAIL_NAME_BYTES];
-    if (f->damages == 0 && amiss.missing == 0 && !amiss.has_new_key) {
+    if (f->damages == 0) {
         return false;
     }
     struct event e = event_make(EVENT_audit_integrity);
     trail_name(f->first.file, name);
-    EVENT_TEXT(&e, target, slice_text(f->damages > 0 ? name : TRAIL_DIR));
-    if (amiss.missing > 0) {
-        event_reason(&e,
-                     "the last %llu records that " ANCHOR_FILE " tells of are gone. Keep the data "
-                     "directory, and run `sallyport audit verify`",
-                     (unsigned long long)amiss.missing);
-    } else if (f->damages > 0) {
-        event_reason(&e,
-                     "%llu places of the trail do not verify, the first at byte %llu, %llu bytes, "
-                     "%llu lines missing; the rest was read. `sallyport audit verify` says more; "
-                     "look at the disk, and at who may write there",
-                     (unsigned long long)f->damages, (unsigned long long)f->first.offset,
-                     (unsigned long long)f->first.bytes, (unsigned long long)f->first.lines);
-    } else {
-        event_reason(&e, "the key that signs the trail was not there, so a new one signs from here "
-                         "on without the word of the old one. Look at who may write " TRAIL_KEY_FILE
-                         ", and give auditors the new key: `sallyport audit key`");
-    }
+    EVENT_TEXT(&e, target, slice_text(name));
+    event_reason(&e,
+                 "%llu places of the trail do not verify, the first at byte %llu, %llu bytes, %llu "
+                 "lines missing; the rest was read. `sallyport audit verify` says more; look at "
+                 "the disk, and at who may write there",
+                 (unsigned long long)f->damages, (unsigned long long)f->first.offset,
+                 (unsigned long long)f->first.bytes, (unsigned long long)f->first.lines);
     *ret = e;
     return true;
 }
@@ -399,7 +365,11 @@ struct audit *audit_free(struct audit *a)
         close_folds(a, UINT64_MAX);
         map_done(&a->folds);
     }
-    a->trail = trail_free(a->trail);
+    if (a->scribe != NULL && !scribe_client_finish(a->scribe)) {
+        log_line(LOG_ERROR, "audit: the scribe did not take the last %llu events",
+                 (unsigned long long)scribe_client_state(a->scribe).pending);
+    }
+    a->scribe = scribe_client_free(a->scribe);
     for (size_t i = 0; i < AUDIT_LINES_MAX; i++) {
         mem_free(a->lines[i].p);
     }

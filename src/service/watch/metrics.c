@@ -200,6 +200,10 @@ static void events_text(struct page *p, const struct audit *audit)
     }
     number(p, "audit_lost_total", "counter", "events that could not be written to the trail",
            audit_lost(audit));
+    struct scribe_client_state scribe = audit_scribe(audit);
+    number(p, "audit_pending", "gauge", "events that wait for the scribe", scribe.pending);
+    number(p, "audit_scribe_restarts_total", "counter", "scribes that came after the first",
+           scribe.restarts);
 }
 
 static void seconds(struct page *p, const char *name, const char *meaning, uint64_t us,

@@ -508,7 +508,7 @@ static enum err take_own(struct proof *p)
 {
     AUTO(buf_done) struct buf text = {0};
     struct prove_anchor own = {.is_own = true};
-    enum err err = disk_load(p->setup->disk, ANCHOR_FILE, ANCHOR_BYTES_MAX, &text);
+    enum err err = anchor_load(p->setup->disk, &text);
     if (err == ERR_NOT_FOUND) {
         return OK;
     }

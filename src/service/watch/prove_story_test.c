@@ -327,6 +327,12 @@ static void test_when_it_signs(void **state)
     assert_int_equal(trail_deadline(t), UINT64_MAX);
     add(p, t, 1);
     uint64_t at = p->now_ms + TRAIL_SIGN_MS;
+    assert_int_equal(trail_deadline(t), p->now_ms + TRAIL_IDLE_MS);
+    p->now_ms += TRAIL_IDLE_MS - 1;
+    assert_int_equal(trail_sync(t), OK);
+    assert_int_equal(trail_deadline(t), p->now_ms + 1);
+    p->now_ms++;
+    assert_int_equal(trail_sync(t), OK); /* the anchor, nothing in the trail */
     assert_int_equal(trail_deadline(t), at);
     p->now_ms = at - 1;
     assert_int_equal(trail_sync(t), OK);

@@ -10,7 +10,7 @@ struct trail {
     struct disk *disk;
     struct clock clock;
     struct random_source random;
-    uint8_t root[TRAIL_ROOT_BYTES];
+    uint8_t root[TRAIL_ROOT_BYTES], key_seal[TRAIL_ROOT_BYTES];
     uint64_t file_bytes;
     uint32_t number; /* of the file */
     uint32_t oldest; /* that is kept */
@@ -23,8 +23,8 @@ struct trail {
     struct digest head;
     struct ed25519 *key; /* in force; NULL: one is to be made */
     uint64_t n_unsigned; /* entries behind the last checkpoint */
-    uint64_t sign_at_ms;
-    struct anchor newest;    /* at the last checkpoint, not signed */
+    uint64_t sign_at_ms, anchor_at_ms;
+    struct anchor newest;    /* at the last checkpoint, or the last entry; not signed */
     bool is_unsaved;         /* audit.head does not have it yet */
     enum chain_reason opens; /* why the next opening begins, and what its checkpoint says */
     uint32_t torn_file;
@@ -242,13 +242,18 @@ static enum err next_file(struct trail *t)
     return OK;
 }
 
+static struct slice key_seal(const struct trail *t)
+{
+    return slice_of(t->key_seal, sizeof t->key_seal);
+}
+
 static enum err new_key(struct trail *t)
 {
     AUTO(trail_seeds_wipe) struct trail_seeds seeds = {.n = 1};
     AUTO(ed25519_autofree) struct ed25519 *key = NULL;
     trail_seed_make(&t->random, seeds.seed[0]);
     TRY(ed25519_new(slice_of(seeds.seed[0], ED25519_SEED_BYTES), &key));
-    TRY(trail_seeds_save(t->disk, slice_of(t->root, sizeof t->root), &t->random, &seeds));
+    TRY(trail_seeds_save(t->disk, key_seal(t), &t->random, &seeds));
     t->key = TAKE(key);
     return OK;
 }
@@ -279,23 +284,49 @@ enum err trail_append(struct trail *t, struct slice line)
     struct chain_entry e = next_entry(t, CHAIN_EVENT);
     e.body = line;
     TRY(put_entry(t, &e));
+    uint64_t now_ms = t->clock.mono_ms(t->clock.ctx);
     if (t->n_unsigned++ == 0) {
-        t->sign_at_ms = t->clock.mono_ms(t->clock.ctx) + TRAIL_SIGN_MS;
+        t->sign_at_ms = now_ms + TRAIL_SIGN_MS;
     }
+    t->anchor_at_ms = now_ms + TRAIL_IDLE_MS;
     return OK;
+}
+
+static uint64_t sign_deadline(const struct trail *t)
+{
+    return t->n_unsigned > 0 && t->seal.aead != NULL ? t->sign_at_ms : UINT64_MAX;
 }
 
 uint64_t trail_deadline(const struct trail *t)
 {
-    return t->n_unsigned > 0 && t->seal.aead != NULL ? t->sign_at_ms : UINT64_MAX;
+    uint64_t at = sign_deadline(t);
+    return at != UINT64_MAX && t->newest.count < t->seq && t->anchor_at_ms < at ? t->anchor_at_ms
+                                                                                : at;
+}
+
+uint32_t trail_file(const struct trail *t)
+{
+    return t->number;
+}
+
+/* An anchor says as much about the end as a checkpoint, and the trail does not grow by it. */
+static void anchor_end(struct trail *t)
+{
+    t->newest.count = t->seq;
+    t->newest.head = t->head;
+    t->newest.wall_ms = t->clock.wall_ms(t->clock.ctx);
+    memcpy(t->newest.trail, t->id, sizeof t->newest.trail);
+    t->is_unsaved = true;
 }
 
 enum err trail_sync(struct trail *t)
 {
     uint64_t now_ms = t->clock.mono_ms(t->clock.ctx);
-    if (now_ms >= trail_deadline(t)) {
+    if (now_ms >= sign_deadline(t)) {
         t->sign_at_ms = now_ms + TRAIL_SIGN_MS; /* should it fail */
         TRY(sign(t, CHAIN_REASON_routine));
+    } else if (now_ms >= trail_deadline(t)) {
+        anchor_end(t);
     }
     return settle(t);
 }
@@ -317,8 +348,7 @@ enum err trail_anchor(struct trail *t, struct anchor *ret)
 static enum err change_key(struct trail *t, struct trail_seeds *seeds)
 {
     AUTO(ed25519_autofree) struct ed25519 *next = NULL;
-    struct slice root = slice_of(t->root, sizeof t->root);
-    TRY(trail_seeds_load(t->disk, root, seeds));
+    TRY(trail_seeds_load(t->disk, key_seal(t), seeds));
     for (size_t i = 0; i < seeds->n; i++) { /* that in force to the front */
         AUTO(ed25519_autofree) struct ed25519 *k = NULL;
         TRY(ed25519_new(slice_of(seeds->seed[i], ED25519_SEED_BYTES), &k));
@@ -329,14 +359,14 @@ static enum err change_key(struct trail *t, struct trail_seeds *seeds)
     trail_seed_make(&t->random, seeds->seed[1]);
     seeds->n = 2;
     TRY(ed25519_new(slice_of(seeds->seed[1], ED25519_SEED_BYTES), &next));
-    TRY(trail_seeds_save(t->disk, root, &t->random, seeds));
+    TRY(trail_seeds_save(t->disk, key_seal(t), &t->random, seeds));
     TRY(put_checkpoint(t, CHAIN_REASON_key, ed25519_public(next)));
     ed25519_free(t->key);
     t->key = TAKE(next);
     TRY(settle(t));
     memcpy(seeds->seed[0], seeds->seed[1], ED25519_SEED_BYTES);
     seeds->n = 1;
-    return trail_seeds_save(t->disk, root, &t->random, seeds);
+    return trail_seeds_save(t->disk, key_seal(t), &t->random, seeds);
 }
 
 enum err trail_roll_key(struct trail *t)
@@ -433,7 +463,7 @@ static enum err heed_anchor(struct trail *t, bool has_checkpoint)
 {
     AUTO(buf_done) struct buf text = {0};
     struct anchor a;
-    enum err err = disk_load(t->disk, ANCHOR_FILE, ANCHOR_BYTES_MAX, &text);
+    enum err err = anchor_load(t->disk, &text);
     if (err == ERR_NOT_FOUND || err == ERR_TOO_LARGE) {
         return OK;
     }
@@ -453,7 +483,7 @@ static enum err heed_anchor(struct trail *t, bool has_checkpoint)
 static enum err find_key(struct trail *t, const struct found *f)
 {
     AUTO(trail_seeds_wipe) struct trail_seeds seeds = {0};
-    enum err err = trail_seeds_load(t->disk, slice_of(t->root, sizeof t->root), &seeds);
+    enum err err = trail_seeds_load(t->disk, key_seal(t), &seeds);
     if (err != OK && err != ERR_NOT_FOUND && err != ERR_CRYPTO && err != ERR_MALFORMED &&
         err != ERR_TRUNCATED && err != ERR_UNSUPPORTED && err != ERR_TOO_LARGE) {
         return err;
@@ -530,13 +560,25 @@ static enum err find_file(struct trail *t)
     return open_file(t);
 }
 
+/* A version before had both beside the trail, and the key under the root. */
+static enum err take_former(struct trail *t)
+{
+    AUTO(buf_done) struct buf text = {0};
+    if (disk_load(t->disk, ANCHOR_FILE, ANCHOR_BYTES_MAX, &text) == ERR_NOT_FOUND) {
+        enum err err = t->disk->ops->rename(t->disk, ANCHOR_FILE_FORMER, ANCHOR_FILE);
+        (void)err; /* it is read where it was, then */
+    }
+    return trail_seeds_adopt(t->disk, slice_of(t->root, sizeof t->root), key_seal(t), &t->random);
+}
+
 enum err trail_open(const struct trail_setup *s, struct trail **ret)
 {
     AUTO(trail_autofree) struct trail *t = mem_zalloc(sizeof *t);
     if (t == NULL) {
         return ERR_NOMEM;
     }
-    if (s->root.n != TRAIL_ROOT_BYTES) {
+    struct slice seal = s->key_seal.n > 0 ? s->key_seal : s->root;
+    if (s->root.n != TRAIL_ROOT_BYTES || seal.n != TRAIL_ROOT_BYTES) {
         return ERR_CRYPTO;
     }
     t->disk = s->disk;
@@ -544,7 +586,10 @@ enum err trail_open(const struct trail_setup *s, struct trail **ret)
     t->random = s->random;
     t->file_bytes = s->file_bytes > 0 ? s->file_bytes : TRAIL_FILE_BYTES;
     memcpy(t->root, s->root.p, sizeof t->root);
+    memcpy(t->key_seal, seal.p, sizeof t->key_seal);
     TRY(t->disk->ops->make_dir(t->disk, TRAIL_DIR));
+    TRY(t->disk->ops->make_dir(t->disk, TRAIL_OWN_DIR));
+    TRY(take_former(t));
     TRY(find_file(t));
     TRY(go_on(t));
     *ret = TAKE(t);

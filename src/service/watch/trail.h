@@ -20,8 +20,9 @@
  * Version 1, before the chain: heads and records have no offset, nor a file; a record is a line,
  * and an empty one ends an opening. It is read; what is written goes into a new file.
  *
- * The newest anchor is in DIR/audit.head, replaced after each sync that has a new checkpoint before
- * it; the key that signs is in DIR/audit-key.sealed, sealed under the root.
+ * The newest anchor is in DIR/scribe/audit.head, replaced after each sync that has a new checkpoint
+ * before it, and TRAIL_IDLE_MS after the last entry; the key that signs is in
+ * DIR/scribe/audit-key.sealed (trail_key.h).
  */
 #ifndef SERVICE_WATCH_TRAIL_H
 #define SERVICE_WATCH_TRAIL_H
@@ -37,11 +38,14 @@ enum {
     TRAIL_FILE_BYTES = 64 * 1024 * 1024, /* then a new file begins */
     TRAIL_FILES_MAX = 8,                 /* full files kept beside the one that is written */
     TRAIL_NAME_BYTES = 24,
-    TRAIL_SIGN_ENTRIES = 512, /* at most so many stand behind the last checkpoint, */
-    TRAIL_SIGN_MS = 60 * 1000 /* and none longer than this */
+    TRAIL_SIGN_ENTRIES = 512,  /* at most so many stand behind the last checkpoint, */
+    TRAIL_SIGN_MS = 60 * 1000, /* and none longer than this */
+    TRAIL_IDLE_MS = 1000       /* without a further entry, then audit.head has the last one */
 };
-#define TRAIL_DIR      "audit"
-#define TRAIL_KEY_FILE "audit-key.sealed"
+#define TRAIL_DIR "audit"
+/* What nobody but who writes the trail may read: the key that signs, and the newest anchor. */
+#define TRAIL_OWN_DIR  "scribe"
+#define TRAIL_KEY_FILE TRAIL_OWN_DIR "/audit-key.sealed"
 
 /* ---- reading ---- */
 
@@ -110,17 +114,19 @@ MUST_USE enum err trail_read(struct disk *d, struct slice root, unsigned n_files
 struct trail;
 struct anchor;
 
-/* disk outlives the trail; clock and random are copied, root too. */
+/* disk outlives the trail; clock and random are copied, root and key_seal too. */
 struct trail_setup {
     struct disk *disk;
     struct clock clock;
     struct slice root;
+    struct slice key_seal; /* TRAIL_ROOT_BYTES, of the key that signs; empty: the root */
     struct random_source random;
     uint64_t file_bytes; /* 0: TRAIL_FILE_BYTES */
 };
 
-/* trail_open - makes the folder and opens the newest file, or the first; reads as far back as the
- * last entry, all when there is none yet. ERR_IO, ERR_SPACE, ERR_DENIED, ERR_NOMEM, ERR_CRYPTO:
+/* trail_open - makes the folders, takes over where a version before had its key and anchor, and
+ * opens the newest file, or the first; reads as far back as the last entry, all when there is none
+ * yet. ERR_IO, ERR_SPACE, ERR_DENIED, ERR_NOMEM, ERR_CRYPTO:
  * root has not its length. */
 MUST_USE enum err trail_open(const struct trail_setup *s, struct trail **ret);
 /* trail_free - signs what is written, syncs, closes. NULL is fine. */
@@ -134,6 +140,8 @@ MUST_USE enum err trail_append(struct trail *t, struct slice line);
 MUST_USE enum err trail_sync(struct trail *t);
 /* trail_deadline - when trail_sync signs; UINT64_MAX: there is nothing unsigned. */
 uint64_t trail_deadline(const struct trail *t);
+/* trail_file - the number of the file that is written. */
+uint32_t trail_file(const struct trail *t);
 
 /* trail_anchor - signs all there is, syncs, and says so. ERR_NOT_FOUND: nothing was ever written;
  * else as trail_append. */

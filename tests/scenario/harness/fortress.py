@@ -246,26 +246,26 @@ class Fortress:
         self.process.send_signal(signal.SIGHUP)
 
     def processes(self):
-        """The daemon's processes: the supervisor, the broker, and the others."""
+        """The daemon's processes: the supervisor, the broker, and behind it the others."""
         main = self.process.pid
         children = [int(pid) for pid in Path(f'/proc/{main}/task/{main}/children').read_text().split()]
         return [main, *sorted(children, key=lambda pid: b'--broker' not in Path(f'/proc/{pid}/cmdline').read_bytes())]
 
-    def part(self, flag):
-        """The pid of the process that was started with this flag; None while there is none."""
+    def part(self, what):
+        """The pid of a part ("signer", "scribe"); None while there is none."""
         main = self.process.pid
         for pid in Path(f'/proc/{main}/task/{main}/children').read_text().split():
-            if flag.encode() in Path(f'/proc/{pid}/cmdline').read_bytes():
+            if f'--{what}'.encode() in Path(f'/proc/{pid}/cmdline').read_bytes():
                 return int(pid)
         return None
 
     def signer(self):
         """The pid of the process that holds the authority's key; None while there is none."""
-        return self.part('--signer')
+        return self.part('signer')
 
     def courier(self):
         """The pid of the process that sends the audit trail away; None while there is none."""
-        return self.part('--courier')
+        return self.part('courier')
 
     def close(self):
         try:

@@ -89,7 +89,7 @@ class OwnSigner:
         for pair in pairs:
             pair[1].close()
         numbers = struct.pack('>BIIIBIIIIIIIBI', BOOT, 4, 5, 6, 0, 7, 8, 0, 0, 0, 1, 1, 0, 0)
-        self.link.send(numbers + struct.pack('>H', 1) + b'.' + b'\0\0' + bytes(4))  # no listeners, no sinks, no courier
+        self.link.send(numbers + struct.pack('>H', 1) + b'.' + b'\0\0' + bytes(24))  # no listeners, no sinks, no courier, no scribe
         said = self.link.recv(8192)
         assert said[0] == READY, said
 

@@ -1,0 +1,361 @@
+#include "service/watch/scribe_client.h"
+
+#include "base/list.h"
+#include "base/mem.h"
+
+enum { ANSWERS_A_TURN = 64, ROUNDS_A_TURN = 4, PAUSE_MS = 50 };
+
+struct spooled {
+    struct list_node node;
+    uint64_t number, since_ms;
+    size_t n;
+    uint8_t bytes[];
+};
+
+struct scribe_client {
+    struct scribe_link link;
+    struct clock clock;
+    uint64_t run;
+    struct list lines;      /* in order of their numbers, which follow each other */
+    uint64_t next;          /* number of the next line that is pushed */
+    uint64_t to_send;       /* number of the next line that is sent; at most next */
+    struct spooled *unsent; /* the line of that number; NULL: there is none */
+    uint64_t n_lines;
+    size_t bytes, flight_bytes;
+    bool is_welcome, has_heard;
+    uint64_t retry_at_ms, hello_at_ms, heard_at_ms;
+    uint64_t restarts;
+    uint32_t id;
+    uint8_t datagram[SCRIBE_DATAGRAM_MAX];
+};
+
+static uint64_t now_ms(const struct scribe_client *c)
+{
+    return c->clock.mono_ms(c->clock.ctx);
+}
+
+static struct spooled *oldest(const struct scribe_client *c)
+{
+    struct list_node *n = list_first(&c->lines);
+    return n != NULL ? LIST_ENTRY(n, struct spooled, node) : NULL;
+}
+
+static struct spooled *behind(const struct scribe_client *c, const struct spooled *s)
+{
+    struct list_node *n = s->node.next;
+    return n != &c->lines.head ? LIST_ENTRY(n, struct spooled, node) : NULL;
+}
+
+static uint64_t oldest_number(const struct scribe_client *c)
+{
+    const struct spooled *s = oldest(c);
+    return s != NULL ? s->number : c->next;
+}
+
+/* ---- what the scribe has ---- */
+
+static void rewind_to_oldest(struct scribe_client *c)
+{
+    c->unsent = oldest(c);
+    c->to_send = oldest_number(c);
+    c->flight_bytes = 0;
+}
+
+static void drop(struct scribe_client *c, struct spooled *s)
+{
+    if (s->number < c->to_send) {
+        c->flight_bytes -= s->n;
+    } else {
+        c->unsent = behind(c, s);
+        c->to_send = s->number + 1;
+    }
+    list_unlink(&s->node);
+    c->bytes -= s->n;
+    c->n_lines--;
+    mem_free(s);
+}
+
+static void settle(struct scribe_client *c, uint64_t last)
+{
+    for (struct spooled *s = oldest(c); s != NULL && s->number <= last; s = oldest(c)) {
+        drop(c, s);
+    }
+}
+
+static void on_welcome(struct scribe_client *c, const struct scribe_answer *a)
+{
+    bool is_mine = a->run == c->run;
+    c->restarts += c->has_heard && a->type == SCRIBE_BEGUN ? 1 : 0;
+    if (is_mine) {
+        c->has_heard = true;
+        settle(c, a->last);
+    }
+    c->is_welcome = is_mine && a->last + 1 >= oldest_number(c);
+    rewind_to_oldest(c);
+}
+
+static void on_refusal(struct scribe_client *c, const struct scribe_answer *a)
+{
+    c->is_welcome = c->is_welcome && a->run == c->run && a->last + 1 >= oldest_number(c);
+    rewind_to_oldest(c);
+    c->retry_at_ms = now_ms(c) + SCRIBE_RETRY_MS;
+}
+
+static void on_answer(struct scribe_client *c, const struct scribe_answer *a)
+{
+    c->heard_at_ms = now_ms(c);
+    if (a->type == SCRIBE_WELCOME || a->type == SCRIBE_BEGUN) {
+        on_welcome(c, a);
+        return;
+    }
+    if (a->run == c->run && a->last < c->next) {
+        settle(c, a->last);
+    }
+    if (a->type == SCRIBE_REFUSED || (a->type == SCRIBE_ACK && a->code != OK)) {
+        on_refusal(c, a);
+    }
+}
+
+/* One answer; DONE goes to who asked. ERR_AGAIN: there is none. */
+static enum err receive(struct scribe_client *c, unsigned wait_ms, struct scribe_answer *ret)
+{
+    size_t n;
+    struct scribe_answer a;
+    TRY(c->link.receive(c->link.ctx, wait_ms, c->datagram, &n));
+    TRY(scribe_answer_decode(slice_of(c->datagram, n), &a));
+    if (a.type != SCRIBE_DONE) {
+        on_answer(c, &a);
+    }
+    *ret = a;
+    return OK;
+}
+
+/* ---- sending ---- */
+
+static enum err send_request(struct scribe_client *c, const struct scribe_request *q)
+{
+    uint8_t bytes[32]; /* not APPEND */
+    size_t n;
+    TRY(scribe_request_encode(q, bytes, sizeof bytes, &n));
+    return c->link.send(c->link.ctx, slice_of(bytes, n));
+}
+
+static void say_hello(struct scribe_client *c, uint64_t now)
+{
+    const struct scribe_request q = {
+        .type = SCRIBE_HELLO, .run = c->run, .first = oldest_number(c)};
+    if (now < c->hello_at_ms) {
+        return;
+    }
+    c->hello_at_ms = now + SCRIBE_RETRY_MS;
+    c->heard_at_ms = now;
+    if (send_request(c, &q) != OK) {
+        return; /* it is said again */
+    }
+}
+
+/* As many lines as one message takes, from `unsent` on; returns the line behind them. */
+static struct spooled *pack(struct scribe_client *c, struct wr *w, unsigned *ret_n,
+                            size_t *ret_bytes)
+{
+    struct spooled *s = c->unsent;
+    unsigned n = 0;
+    size_t bytes = 0;
+    while (s != NULL && n < SCRIBE_LINES_MAX && w->cap - w->at >= 2 + s->n) {
+        wr_block16(w, slice_of(s->bytes, s->n));
+        bytes += s->n;
+        n++;
+        s = behind(c, s);
+    }
+    *ret_n = n;
+    *ret_bytes = bytes;
+    return s;
+}
+
+static enum err send_some(struct scribe_client *c)
+{
+    uint8_t lines[SCRIBE_DATAGRAM_MAX - SCRIBE_APPEND_HEAD_BYTES];
+    struct scribe_request q = {.type = SCRIBE_APPEND, .run = c->run, .first = c->to_send};
+    struct wr w = wr_into(lines, sizeof lines);
+    size_t bytes;
+    size_t n;
+    struct spooled *next = pack(c, &w, &q.n, &bytes);
+    q.lines = wr_slice(&w);
+    TRY(scribe_request_encode(&q, c->datagram, sizeof c->datagram, &n));
+    TRY(c->link.send(c->link.ctx, slice_of(c->datagram, n)));
+    c->unsent = next;
+    c->to_send += q.n;
+    c->flight_bytes += bytes;
+    return OK;
+}
+
+static void send_all(struct scribe_client *c)
+{
+    uint64_t now = now_ms(c);
+    if (!c->is_welcome) {
+        say_hello(c, now);
+        return;
+    }
+    if (c->flight_bytes > 0 && now - c->heard_at_ms >= SCRIBE_SILENCE_MS) {
+        say_hello(c, now);
+        return;
+    }
+    while (c->unsent != NULL && c->flight_bytes < SCRIBE_FLIGHT_BYTES && now >= c->retry_at_ms) {
+        bool is_first = c->flight_bytes == 0;
+        if (send_some(c) != OK) {
+            c->retry_at_ms = now + SCRIBE_RETRY_MS;
+        }
+        c->heard_at_ms = is_first ? now : c->heard_at_ms;
+    }
+}
+
+static unsigned take_answers(struct scribe_client *c)
+{
+    struct scribe_answer a;
+    unsigned n = 0;
+    while (n < ANSWERS_A_TURN && receive(c, 0, &a) == OK) {
+        n++;
+    }
+    return n;
+}
+
+void scribe_client_turn(struct scribe_client *c)
+{
+    for (unsigned i = 0; i < ROUNDS_A_TURN; i++) {
+        if (take_answers(c) == 0 && i > 0) {
+            return;
+        }
+        send_all(c);
+    }
+}
+
+uint64_t scribe_client_deadline(const struct scribe_client *c)
+{
+    if (!c->is_welcome) {
+        return c->hello_at_ms;
+    }
+    uint64_t silence = c->flight_bytes > 0 ? c->heard_at_ms + SCRIBE_SILENCE_MS : UINT64_MAX;
+    bool may_send = c->unsent != NULL && c->flight_bytes < SCRIBE_FLIGHT_BYTES;
+    return may_send && c->retry_at_ms < silence ? c->retry_at_ms : silence;
+}
+
+/* ---- the spool ---- */
+
+enum err scribe_client_push(struct scribe_client *c, struct slice line)
+{
+    if (line.n == 0 || line.n > TRAIL_LINE_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    if (c->n_lines >= SCRIBE_SPOOL_LINES || c->bytes + line.n > SCRIBE_SPOOL_BYTES) {
+        return ERR_SPACE;
+    }
+    struct spooled *s = mem_alloc(sizeof *s + line.n);
+    if (s == NULL) {
+        return ERR_NOMEM;
+    }
+    *s = (struct spooled){.number = c->next++, .since_ms = now_ms(c), .n = line.n};
+    slice_copy(s->bytes, line);
+    list_append(&c->lines, &s->node);
+    c->unsent = c->unsent != NULL ? c->unsent : s;
+    c->bytes += line.n;
+    c->n_lines++;
+    return OK;
+}
+
+bool scribe_client_finish(struct scribe_client *c)
+{
+    unsigned pauses = 0;
+    scribe_client_turn(c);
+    while (c->n_lines > 0 && pauses < SCRIBE_FINISH_MS / PAUSE_MS) {
+        struct scribe_answer a;
+        enum err err = receive(c, PAUSE_MS, &a);
+        pauses += err == OK ? 0 : 1;
+        if (err == ERR_CLOSED || err == ERR_IO) {
+            break;
+        }
+        scribe_client_turn(c);
+    }
+    return c->n_lines == 0;
+}
+
+/* ---- asking ---- */
+
+static enum err await_done(struct scribe_client *c, uint64_t until_ms, struct anchor *ret)
+{
+    for (;;) {
+        struct scribe_answer a;
+        uint64_t now = now_ms(c);
+        if (now >= until_ms) {
+            return ERR_TIMEOUT;
+        }
+        enum err err = receive(c, (unsigned)(until_ms - now), &a);
+        if (err == ERR_AGAIN) {
+            return ERR_TIMEOUT;
+        }
+        TRY(err);
+        if (a.type == SCRIBE_DONE && a.id == c->id) {
+            TRY(a.code);
+            return anchor_decode(a.text, ret);
+        }
+        send_all(c);
+    }
+}
+
+enum err scribe_client_ask(struct scribe_client *c, enum scribe_type what, struct anchor *ret)
+{
+    uint64_t until_ms = now_ms(c) + SCRIBE_WAIT_MS;
+    unsigned pauses = 0;
+    scribe_client_turn(c);
+    while (!c->is_welcome || c->unsent != NULL) {
+        struct scribe_answer a;
+        enum err err = receive(c, PAUSE_MS, &a);
+        if (err != OK && err != ERR_AGAIN) {
+            return err;
+        }
+        pauses += err == OK ? 0 : 1;
+        if (pauses >= SCRIBE_WAIT_MS / PAUSE_MS) {
+            return ERR_TIMEOUT;
+        }
+        send_all(c);
+    }
+    const struct scribe_request q = {.type = what, .id = ++c->id};
+    TRY(send_request(c, &q));
+    return await_done(c, until_ms, ret);
+}
+
+/* ---- life ---- */
+
+struct scribe_client_state scribe_client_state(const struct scribe_client *c)
+{
+    const struct spooled *s = oldest(c);
+    return (struct scribe_client_state){
+        .pending = c->n_lines,
+        .restarts = c->restarts,
+        .is_behind = s != NULL && now_ms(c) - s->since_ms >= SCRIBE_BEHIND_MS,
+        .has_room = c->n_lines <= SCRIBE_SPOOL_LINES / 2 && c->bytes <= SCRIBE_SPOOL_BYTES / 2};
+}
+
+enum err scribe_client_new(const struct scribe_link *link, const struct clock *clock,
+                           const struct random_source *random, struct scribe_client **ret)
+{
+    struct scribe_client *c = mem_zalloc(sizeof *c);
+    if (c == NULL) {
+        return ERR_NOMEM;
+    }
+    c->link = *link;
+    c->clock = *clock;
+    c->run = random_u64(random) | 1;
+    c->next = c->to_send = 1;
+    list_init(&c->lines);
+    *ret = c;
+    return OK;
+}
+
+struct scribe_client *scribe_client_free(struct scribe_client *c)
+{
+    if (c == NULL) {
+        return NULL;
+    }
+    settle(c, UINT64_MAX);
+    return mem_free(c);
+}
