@@ -102,6 +102,36 @@ static void test_publish(void **state)
     assert_int_equal(passage_will(a, slice_text("s/d2/t"), 1, RETAIN_NO, 1, &d), ERR_DENIED);
 }
 
+/* Whatever a role grants: only the server says what its alerts are, and all segments hear it. */
+static void test_alerts_are_the_servers(void **state)
+{
+    struct role *role = NULL;
+    struct policy *policy = make_policy("$sallyport/alerts/#", &role);
+    struct principal *p = make_principal(PRINCIPAL_ACTIVE);
+    struct account *a = NULL;
+    struct decision d;
+    struct msg *m = NULL;
+    const struct slice topic = slice_text(PASSAGE_ALERTS "/sink"), none = {0};
+    (void)state;
+    assert_int_equal(role_add_topic(role, POLICY_PUBLISH, slice_text("$sallyport/#"), true, 1, 9),
+                     OK);
+    assert_int_equal(account_new(policy, p, 1, &KEY, 0, &a), OK);
+    assert_int_equal(publish(a, "$sallyport/alert", RETAIN_NO, 1, 0, &d), OK);
+    assert_int_equal(publish(a, PASSAGE_ALERTS, RETAIN_NO, 1, 0, &d), ERR_DENIED);
+    assert_int_equal(publish(a, PASSAGE_ALERTS "/sink", RETAIN_NEW, 0, 0, &d), ERR_DENIED);
+    assert_non_null(strstr(d.rule, "server's own"));
+    assert_int_equal(passage_will(a, topic, 1, RETAIN_NO, 1, &d), ERR_DENIED);
+    assert_int_equal(msg_new(topic, none, none, &m), OK);
+    m->segment = a->segment + 1;
+    assert_int_equal(passage_hear(a, m), ERR_DENIED);
+    m->publisher = PASSAGE_SERVER;
+    assert_int_equal(passage_hear(a, m), OK);
+    msg_unref(m);
+    account_free(a);
+    policy_unref(policy);
+    principal_unref(p);
+}
+
 static void test_retained_bounds(void **state)
 {
     struct account *a = ((struct bench *)*state)->account;
@@ -245,10 +275,15 @@ static void test_publish_allocates_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PASSAGE_TEST(test_connect),         PASSAGE_TEST(test_publish),
-        PASSAGE_TEST(test_retained_bounds), PASSAGE_TEST(test_subscribe_and_deliver),
-        PASSAGE_TEST(test_closing),         PASSAGE_TEST(test_renewal_keeps_budgets),
-        PASSAGE_TEST(test_new_no_memory),   PASSAGE_TEST(test_publish_allocates_nothing),
+        cmocka_unit_test(test_alerts_are_the_servers),
+        PASSAGE_TEST(test_connect),
+        PASSAGE_TEST(test_publish),
+        PASSAGE_TEST(test_retained_bounds),
+        PASSAGE_TEST(test_subscribe_and_deliver),
+        PASSAGE_TEST(test_closing),
+        PASSAGE_TEST(test_renewal_keeps_budgets),
+        PASSAGE_TEST(test_new_no_memory),
+        PASSAGE_TEST(test_publish_allocates_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

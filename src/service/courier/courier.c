@@ -110,10 +110,10 @@ static void hang_up(struct courier_errand *e)
 }
 
 /* Many servers that lost the same receiver do not come back in one moment. */
-static void wait_before_retry(struct courier_errand *e, uint64_t ms)
+static void wait_before_retry(struct courier_errand *e, uint64_t least_ms, uint64_t more_ms)
 {
     const struct random_source random = random_system();
-    e->retry_at_ms = e->now_ms + ms - random_below(&random, ms / JITTER_PART + 1);
+    e->retry_at_ms = e->now_ms + least_ms + random_below(&random, more_ms + 1);
 }
 
 /* What was sent since the last confirmation is sent again. */
@@ -128,7 +128,8 @@ static void fail(struct courier_errand *e, const char *text)
     e->backoff_ms = e->backoff_ms == 0                         ? COURIER_RETRY_MS
                     : e->backoff_ms * 2 < COURIER_RETRY_MAX_MS ? e->backoff_ms * 2
                                                                : COURIER_RETRY_MAX_MS;
-    wait_before_retry(e, e->backoff_ms);
+    uint64_t jitter_ms = e->backoff_ms / JITTER_PART;
+    wait_before_retry(e, e->backoff_ms - jitter_ms, jitter_ms);
     if (!e->has_failed) {
         e->has_failed = true;
         courier_say(e->of, e->index, COURIER_FAILED, 0, e->trouble);
@@ -499,11 +500,9 @@ static void take_answer(struct courier_errand *e, const struct webhook_answer *a
     (void)snprintf(text, sizeof text, "it answered %u: %s", a->status, webhook_answer_text(a));
     fail(e, text);
     /* Nothing is passed over, so what is refused stands in the way until somebody looks. */
-    uint64_t least_s = a->verdict == WEBHOOK_REFUSED     ? WEBHOOK_REFUSED_S
-                       : e->sink->way == COURIER_WEBHOOK ? a->retry_after_s
-                                                         : 0;
-    if (least_s * MS > e->backoff_ms) {
-        wait_before_retry(e, least_s * MS);
+    uint64_t least_ms = (a->verdict == WEBHOOK_REFUSED ? WEBHOOK_REFUSED_S : a->retry_after_s) * MS;
+    if (least_ms > e->backoff_ms) {
+        wait_before_retry(e, least_ms, least_ms / JITTER_PART);
     }
 }
 

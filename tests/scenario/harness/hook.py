@@ -26,13 +26,21 @@ class Hook:
         self.port = free_ports(('hook',))['hook']
         self.answer = (200, {})
         self.records, self.requests, self.refused, self.forged = {}, [], 0, 0
-        self.server = None
+        self.server, self.open = None, set()
 
     def start(self):
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = hook.protocol
+
+            def setup(self):
+                hook.open.add(self)
+                super().setup()
+
+            def finish(self):
+                hook.open.discard(self)
+                super().finish()
 
             def do_POST(self):
                 hook.take(self)

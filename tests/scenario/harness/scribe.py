@@ -34,7 +34,7 @@ class OwnScribe:
         link[1].close()
         broker[1].close()
         numbers = struct.pack('>BIIIBIIIIIIIBI', BOOT, 4, 5, 6, 0, 7, 7, 0, 0, 0, 1, 1, 0, 0)
-        self.link.send(numbers + struct.pack('>H', 1) + b'.' + b'\0\0' + struct.pack('>IIQI', 7, 0, house, generation))
+        self.link.send(numbers + struct.pack('>H', 1) + b'.' + b'\0\0' + struct.pack('>IIIQI', 0, 7, 0, house, generation))
         said = self.link.recv(8192)
         assert said[0] == READY, said
         self.welcome = self.receive()
