@@ -160,24 +160,24 @@ static void prove_places(int dir_fd, int tcp)
     int status = 1;
     if (child == 0) {
         struct sandbox_report report = {0};
-        const char *const files[] = {"named.pem", "other.pem", "kept/place", "trail/old"};
+        const char *const files[] = {"named.pem", "other.pem", "kept/place", "sent/old"};
         int fds[COUNT_OF(files)];
-        bool made = mkdirat(dir_fd, "kept", 0700) == 0 && mkdirat(dir_fd, "trail", 0700) == 0;
+        bool made = mkdirat(dir_fd, "kept", 0700) == 0 && mkdirat(dir_fd, "sent", 0700) == 0;
         for (size_t i = 0; i < COUNT_OF(files); i++) {
             fds[i] = openat(dir_fd, files[i], O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
             made = made && fds[i] >= 0;
         }
         const struct sandbox_place places[] = {
             {openat(dir_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC), SANDBOX_WALK},
-            {openat(dir_fd, "trail", O_PATH | O_DIRECTORY | O_CLOEXEC), SANDBOX_READ},
+            {openat(dir_fd, "sent", O_PATH | O_DIRECTORY | O_CLOEXEC), SANDBOX_READ},
             {openat(dir_fd, "kept", O_PATH | O_DIRECTORY | O_CLOEXEC), SANDBOX_WRITE},
             {openat(dir_fd, "named.pem", O_PATH | O_CLOEXEC), SANDBOX_READ}};
         enum err e = sandbox_apply_places(places, COUNT_OF(places), false, &report);
         expect(made && e == OK && report.seccomp, "the sandbox for some places applies");
-        expect(openat(dir_fd, "trail/old", O_RDONLY | O_CLOEXEC) >= 0, "a folder is read");
-        expect(openat(dir_fd, "trail/old", O_WRONLY | O_CLOEXEC) == -1 && errno == EACCES &&
-                   openat(dir_fd, "trail/new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) == -1 &&
-                   errno == EACCES && unlinkat(dir_fd, "trail/old", 0) == -1 && errno == EACCES,
+        expect(openat(dir_fd, "sent/old", O_RDONLY | O_CLOEXEC) >= 0, "a folder is read");
+        expect(openat(dir_fd, "sent/old", O_WRONLY | O_CLOEXEC) == -1 && errno == EACCES &&
+                   openat(dir_fd, "sent/new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) == -1 &&
+                   errno == EACCES && unlinkat(dir_fd, "sent/old", 0) == -1 && errno == EACCES,
                "and not written");
         expect(openat(dir_fd, "kept/new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) >= 0 &&
                    renameat(dir_fd, "kept/new", dir_fd, "kept/place") == 0,
@@ -187,7 +187,7 @@ static void prove_places(int dir_fd, int tcp)
                "and not written either");
         expect(openat(dir_fd, "other.pem", O_RDONLY | O_CLOEXEC) == -1 && errno == EACCES,
                "the one beside it is not read");
-        expect(renameat(dir_fd, "kept/place", dir_fd, "trail/place") == -1, "nothing moves over");
+        expect(renameat(dir_fd, "kept/place", dir_fd, "sent/place") == -1, "nothing moves over");
         refused(socket(AF_INET, SOCK_STREAM, 0), SYS_socket, "there is no new socket");
         refused(listen(tcp, 1), SYS_listen, "and nobody is served");
         refused(accept4(tcp, NULL, NULL, SOCK_CLOEXEC), SYS_accept4, "nor let in");
