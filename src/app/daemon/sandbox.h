@@ -43,7 +43,7 @@ enum { SANDBOX_PLACES_MAX = 32 };
 /* sandbox_apply_places - the same for who needs these places alone. Without doors it serves nobody:
  * nothing is listened at, and no connection accepted. ERR_LIMIT. */
 MUST_USE enum err sandbox_apply_places(const struct sandbox_place *places, size_t n, bool has_doors,
-                                        struct sandbox_report *ret);
+                                       struct sandbox_report *ret);
 
 /* sandbox_become - for root, before exec: empties the bounding and ambient sets and becomes this
  * user and group for good, with no other groups. ERR_IO: do not go on. */
