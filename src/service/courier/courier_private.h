@@ -19,7 +19,7 @@ struct courier_board {
     char trouble[COURIER_TEXT_BYTES]; /* the last failure */
 };
 
-struct courier_errand; /* of one sink, courier.c */
+struct courier_errand; /* of one sink, errand_private.h */
 
 struct courier {
     struct courier_sink sinks[COURIER_SINKS_MAX];
