@@ -59,7 +59,7 @@ def test_descriptors_and_connections_run_out(make_fortress, few_descriptors):
         assert most == 164 and 80 <= percent == used * 100 // most
         used, most, percent = map(int, re.match(r'(\d+) of (\d+) connections that fit are in use \((\d+) %\)\.',
                                                 open_['connections that fit']['reason']).groups())
-        assert used == len(clients) and most == 100 and percent >= 80
+        assert 80 <= used <= len(clients) and most == 100 and percent >= 80  # more may have come since it opened
         for target in ('descriptors', 'connections that fit'):
             fortress.wait_event('quota', severity='alert', target=target)
     finally:
