@@ -106,7 +106,7 @@ def test_who_looks_finds_whom_to_command(place, operator):
         properties = Properties(PacketTypes.PUBLISH)
         properties.ResponseTopic = f'replies/{operator.name}/1'
         mqtt.publish(f'$coap/{lamp.name}/GET{target}', b'', properties=properties)
-        answer = mqtt.get(10)
+        answer = mqtt.get(30)
         assert answer.payload == b'on' and dict(answer.properties.UserProperty)['coap-code'] == '2.05'
 
 

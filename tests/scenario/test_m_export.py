@@ -282,7 +282,7 @@ def test_the_courier_is_killed_and_hangs(make_fortress, siem):
             since, n = len(one.log), load.n
             os.kill(one.courier(), how)
             if how == signal.SIGSTOP:
-                one.wait_log('the courier gives no sign of life', since, timeout=60)
+                one.wait_log('the courier has not answered for', since, timeout=60)
             one.wait_log('the courier serves again', since, timeout=60)
             wait_until('more refusals', lambda: load.n > n + 50, 20)
     wait_in_order(one, receiver)

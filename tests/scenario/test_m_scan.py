@@ -219,7 +219,9 @@ def test_an_interrupt_waits_until_nothing_is_left():
     has_come, goes_on = threading.Event(), threading.Event()
     server = scan_fakes.Forgetful(has_come, goes_on)
     scanning = subprocess.Popen([str(BINARY), 'scan', '127.0.0.1', '--timeout', '20', '--port', f'mqtt:{server.port}'],
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                # who runs the tests behind a shell's & has it ignored
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         assert has_come.wait(20) and len(server.kept) == 1
         scanning.send_signal(signal.SIGINT)

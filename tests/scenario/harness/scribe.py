@@ -7,7 +7,7 @@ import struct
 
 HELLO, APPEND, ANCHOR, ROLL_KEY, FLUSH = range(1, 6)
 WELCOME, ACK, REFUSED, DONE, BEGUN = range(65, 70)
-BOOT, STOP, READY, EVENT, BROKER = 1, 2, 4, 8, 9
+BOOT, STOP, READY, EVENT, BROKER = 1, 2, 4, 8, 11
 
 
 def line(n, **more):
