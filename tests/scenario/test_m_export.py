@@ -141,7 +141,8 @@ def test_a_wrong_certificate_gets_nothing_and_is_told_of(make_fortress, siem, tm
     # The certificate is read again for each connection.
     (one.dir / 'siem-ca.pem').write_bytes(receiver.cert.read_bytes())
     one.wait_event('sink', timeout=30, target='siem', severity='notice')
-    assert not any(alert['category'] == 'sink' and 'confirmed nothing' in alert['reason'] for alert in one.json('alerts'))
+    wait_until('the alert to close', lambda: not any(alert['category'] == 'sink' and 'confirmed nothing' in alert['reason']
+                                                     for alert in one.json('alerts')), 30)
     wait_all(one, receiver)
 
 
