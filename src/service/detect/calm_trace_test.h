@@ -86,6 +86,7 @@ struct calm_device {
     uint32_t pooled;
     unsigned firmware;
     uint64_t update_ms, spoke_ms, clocked_ms;
+    int64_t clock_s; /* so much it is ahead */
 };
 
 struct calm_site {
@@ -275,16 +276,16 @@ static inline void calm_clock(struct calm *c, struct calm_device *d, int64_t off
 {
     const int64_t day = (int64_t)(c->now_ms / CALM_DAY), wall_ms = 1800000000000;
     const int64_t drift_s = (int64_t)(d->id * 37 + (uint64_t)day * 11) % 241 - 120;
-    bool is_read = c->now_ms - d->clocked_ms >= CALM_MINUTE || offset_s < -5 * 60;
-    if (d->id % 2 == 0 || !is_read) {
+    int64_t off_s = d->clock_s + drift_s + offset_s;
+    bool is_senml = d->id / 2 % 2 == 0 || d->is_attacked;
+    if (!is_senml || (c->now_ms - d->clocked_ms < CALM_MINUTE && off_s >= -5 * 60)) {
         return;
     }
     d->clocked_ms = c->now_ms;
     const struct detect_sample s = {.kind = DETECT_SAMPLE_CLOCK,
                                     .principal = d->id,
                                     .at_ms = c->now_ms,
-                                    .clock_ms =
-                                        wall_ms + (int64_t)c->now_ms + (drift_s + offset_s) * 1000,
+                                    .clock_ms = wall_ms + (int64_t)c->now_ms + off_s * 1000,
                                     .wall_ms = wall_ms + (int64_t)c->now_ms};
     detect_sample(c->detect, &s, slice_text(calm_roles[d->kind]), c->now_ms);
     calm_take(c);
@@ -479,9 +480,9 @@ static inline struct calm_device *calm_choose(struct calm *c)
             c->running == CALM_ATTACK_coap_copy || c->running == CALM_ATTACK_coap_copy_slow;
         fits = fits && (!is_coap_wanted || (d->is_coap && !d->has_pool && d->kind == CALM_STEADY &&
                                             d->period_ms <= 300 * 1000));
-        fits = fits && (is_coap_wanted || !d->is_coap);
+        bool is_any = c->running == CALM_ATTACK_clock_ahead || c->running == CALM_ATTACK_clock_back;
+        fits = fits && (is_coap_wanted || is_any || !d->is_coap);
         fits = fits && (c->running != CALM_ATTACK_gone || d->period_ms <= 300 * 1000);
-        fits = fits && (c->running < CALM_ATTACK_clock_ahead || d->id % 2 == 1);
         if (fits && d->is_online && !d->is_attacked) {
             return d;
         }
@@ -594,10 +595,12 @@ static inline void calm_attack_step(struct calm *c)
         }
         break;
     case CALM_ATTACK_clock_ahead:
-        calm_clock(c, d, CALM_HOUR / 1000);
+        d->clock_s = CALM_HOUR / 1000;
+        calm_clock(c, d, 0);
         break;
     case CALM_ATTACK_clock_back:
-        calm_clock(c, d, -CALM_HOUR / 1000);
+        calm_clock(c, d, 0); /* from the second step on it is wrong */
+        d->clock_s = -CALM_HOUR / 1000;
         break;
     case CALM_ATTACKS_N:
         break;
