@@ -20,6 +20,8 @@ struct usage {
     uint32_t n, n_retained;
     uint32_t n_released;           /* QoS 2 */
     uint32_t topics[USAGE_TOPICS]; /* keyed hashes of those that were told */
+    uint64_t clocks_ms;            /* until then so many packs more are read for their time: */
+    uint8_t n_clocks;
     uint8_t n_topics;
     uint8_t n_hashed; /* topics that were looked at since somebody was told */
 };

@@ -41,6 +41,15 @@ enum senml_kind { SENML_PACK, SENML_FETCH, SENML_PATCH };
 MUST_USE enum err senml_check(enum senml_form form, struct slice pack, enum senml_kind kind,
                               const char **ret_why);
 
+/*
+ * senml_newest - the newest time of a stranger's pack that is one of the calendar
+ *
+ * Those from 2^28 seconds on; below it a time is relative, and tells no clock. Checks the pack.
+ * false: it is none, or has no such time, or one of the years from 10000 on only. *ret_ms: since
+ * 1970. O(bytes). SPEC: RFC8428 4.5.3.
+ */
+bool senml_newest(enum senml_form form, struct slice pack, int64_t *ret_ms);
+
 /* senml_is_empty - has a checked pack no records? */
 bool senml_is_empty(enum senml_form form, struct slice pack);
 

@@ -76,6 +76,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     enum senml_form form = (head >> 15 & 1) != 0 ? SENML_CBOR : SENML_JSON;
     struct slice target = rd_bytes(&r, head & 0x7FFF), etch = rd_rest(&r);
     bool has_target = is_good(form, target, SENML_PACK);
+    int64_t newest_ms = 0;
+    bool has_time = senml_newest(form, target, &newest_ms);
+    assert(!has_time || (has_target && newest_ms >= 268435456000 && newest_ms < 253402300800000));
     if (has_target && is_good(form, etch, SENML_FETCH)) {
         fetches(form, target, etch);
     }

@@ -4,9 +4,10 @@ import time
 
 import pytest
 
-from harness import mosquitto
+from harness import mosquitto, wire
 from harness.clock import Clock
 from harness.wait import wait_until
+from harness.wire import Wire
 
 
 @pytest.fixture
@@ -54,3 +55,29 @@ def test_set_back_while_serving(make_fortress, clock):
     clock.set(0)
     wait_until('the end of the alert', lambda: not clock_alerts(fortress))
     mosquitto.publish(later, f'status/{later.name}', 'me too', qos=1)
+
+
+def test_no_clock_is_judged_by_a_wrong_one(make_fortress, clock):
+    """While the machine's own is in doubt, nobody is told to set his; then he is."""
+    fortress = make_fortress(binary=clock.binary)
+    before, later = fortress.add('sensor'), fortress.add('sensor')
+
+    def reads_an_hour_ahead(device):
+        pack = json.dumps([{'n': 't', 't': int(time.time()) + 3600, 'v': 1}])
+        kind = b'\x03' + wire.field('application/senml+json')
+        with Wire(fortress, device) as client:
+            client.login(device.name).send(wire.publish(f'status/{device.name}', pack, 1, properties=kind))
+            assert client.expect(wire.PUBACK).reason == 0
+
+    def told():
+        return {alert['principal'] for alert in fortress.json('alerts') if alert.get('detector') == 'clock_skew'}
+    clock.set(-86400)
+    wait_until('the alert', lambda: clock_alerts(fortress))
+    reads_an_hour_ahead(before)
+    fortress.wait_event('disconnect', principal=before.name)
+    assert not told()
+    clock.set(0)
+    wait_until('the end of the alert', lambda: not clock_alerts(fortress))
+    reads_an_hour_ahead(later)
+    wait_until('the alert of clock_skew', lambda: later.name in told())
+    assert told() == {later.name}

@@ -2,13 +2,16 @@
 evidence and what to do; and what honest clients do beside it raises nothing."""
 import ast
 import contextlib
+import json
 import re
 import socket
+import time
 
+import cbor2
 import pytest
 
 from harness import openssl, wire
-from harness.coap_message import GET, POST, Message
+from harness.coap_message import CONTENT_FORMAT, GET, POST, Message
 from harness.coap_peer import Peer
 from harness.fortress import ROOT, Fortress
 from harness.oscore import Client, Context
@@ -277,6 +280,41 @@ def test_a_certificate_of_another_key(fortress):
             assert client.expect(CONNACK).reason != 0
     found = alert(fortress, 'certificate_key', 'identity_mismatch')
     assert old.name in found['evidence']
+
+
+SENML = {'json': 110, 'cbor': 112}
+
+
+def pack(form, ahead_s):
+    """Two readings, the newest of so many seconds from now."""
+    newest = int(time.time()) + ahead_s
+    if form == 'json':
+        return json.dumps([{'bn': 'meter/', 'bt': newest - 60, 'n': 't', 'v': 20.5}, {'n': 't', 't': 60, 'v': 21}]).encode()
+    return cbor2.dumps([{-2: 'meter/', -3: newest - 60, 0: 't', 2: 20.5}, {0: 't', 6: 60, 2: 21}])
+
+
+def reads(client, device, form, payload):
+    kind = b'\x03' + wire.field(f'application/senml+{form}')
+    client.send(wire.publish(f'sensors/north/{device.name}/t', payload, 1, properties=kind))
+    assert client.expect(wire.PUBACK).reason == 0
+
+
+@pytest.mark.parametrize('form', SENML)
+def test_a_clock_is_ahead(fortress, form):
+    """By an hour, of one device at each door. Who has the right time, sends what waited or what is no pack is not told."""
+    meter, right = fortress.add('sensor'), fortress.add('sensor')
+    lamp, steady = fortress.add('lamp', credentials=('psk',)), fortress.add('lamp', credentials=('psk',))
+    content = [(CONTENT_FORMAT, SENML[form])]
+    with come(fortress, right) as bystander, come(fortress, meter) as client, Peer(steady) as beside, Peer(lamp) as peer:
+        for payload in (b'[{', pack(form, -7200), pack(form, 0)):
+            reads(bystander, right, form, payload)
+            assert beside.ask(POST, f'mq/lamps/{steady.name}/state', payload, content).text == '2.04'
+        reads(client, meter, form, pack(form, 3600))
+        assert peer.ask(POST, f'mq/lamps/{lamp.name}/state', pack(form, 3600), content).text == '2.04'
+        for device in (meter, lamp):
+            found = alert(fortress, 'clock_skew', 'anomaly', device.name)
+            assert re.search('(3599|3600) s ahead', found['evidence']) and 'NTP' in found['answer']
+    assert not [row for row in fortress.json('alerts') if row['principal'] in (right.name, steady.name)]
 
 
 # -- what was begun with the file ------------------------------------------------------------------------------------------

@@ -84,6 +84,14 @@ static enum detect_standing standing_of(const void *ctx, uint64_t id)
                                                           : DETECT_ACTIVE;
 }
 
+/* By a clock that is wrong itself, no other is judged. */
+static bool is_judged(const struct admin *a, const struct detect_sample *s)
+{
+    const struct kept_clock *k = a->setup.kept_clock;
+    return s->kind != DETECT_SAMPLE_CLOCK || k == NULL ||
+           kept_clock_behind(k) <= KEPT_CLOCK_TOLERANCE_MS;
+}
+
 uint64_t admin_detect_turn(struct admin *a, uint64_t now_ms)
 {
     AUTO(admin_version_release)
@@ -91,7 +99,7 @@ uint64_t admin_detect_turn(struct admin *a, uint64_t now_ms)
     struct detect_sample s;
     for (unsigned i = 0; i < SAMPLES_A_TURN && broker_next_sample(a->setup.broker, &s); i++) {
         const struct directory_entry *entry = directory_find_id(v, s.principal);
-        if (entry != NULL) {
+        if (entry != NULL && is_judged(a, &s)) {
             detect_sample(a->detect, &s, slice_text(entry->principal->role), now_ms);
             raise_all(a, v);
         }

@@ -8,6 +8,7 @@
 #include "core/quarantine.h"
 #include "service/broker/usage.h"
 #include "service/broker/worker_private.h"
+#include "wire/coap/code.h"
 
 /* ---- messages ---- */
 
@@ -562,6 +563,17 @@ static bool is_repeated(struct worker *w, struct conn *c, const struct mqtt_even
     return true;
 }
 
+/* Both names of SenML are as long, and most messages have none. */
+static void read_clock(struct worker *w, const struct conn *c, const struct mqtt_publish *p)
+{
+    enum { NAME_BYTES = sizeof("application/senml+json") - 1 };
+    struct slice type = mqtt_props_text(&p->props, MQTT_PROP_CONTENT_TYPE);
+    uint16_t format;
+    if (type.n == NAME_BYTES && coap_format_find(type, &format) == OK) {
+        usage_clock(w, c->account, format, p->payload);
+    }
+}
+
 static void sample_allow(struct worker *w, struct conn *c, struct slice topic)
 {
     if (!c->has_published) {
@@ -673,6 +685,7 @@ void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev
         }
         sample_allow(w, c, p->topic);
         usage_publish(w, c->account, p->topic, p->payload.n, p->retain);
+        read_clock(w, c, p);
         err = accept_publish(w, c, ev);
         if (err != OK && p->qos == 2) {
             (void)session_inbound_remove(c->session, p->packet_id); /* it may come again */

@@ -1,8 +1,10 @@
 #include "service/broker/usage.h"
 
 #include "base/mem.h"
+#include "engine/senml.h"
 #include "net/peer.h"
 #include "service/broker/worker_private.h"
+#include "wire/coap/code.h"
 
 enum {
     USAGE_MS = 5000,
@@ -11,7 +13,10 @@ enum {
     USAGE_SESSIONS = 16,  /* of one principal, looked at for what they hold */
     HASHES =
         64, /* topics of one principal looked at in USAGE_MS: who publishes more is not slowed */
-    USAGE_HELD = 16 /* who holds so many is told again, though it says no more */
+    CLOCKS_MS = 60 * 1000,          /* in it one pack of a principal is read for its time, */
+    CLOCKS_LATE_MS = 5 * 60 * 1000, /* and while that is older, or none, others: */
+    CLOCKS = 8,                     /* so many in all. One may have come late, a clock not */
+    USAGE_HELD = 16                 /* who holds so many is told again, though it says no more */
 };
 
 static bool tell(struct worker *w, const struct detect_sample *s)
@@ -111,6 +116,41 @@ void usage_release(struct worker *w, struct account *a)
     }
 }
 
+/* ---- what its clock says ---- */
+
+static void tell_clock(struct worker *w, const struct account *a, int64_t clock_ms)
+{
+    const struct detect_sample s = {.kind = DETECT_SAMPLE_CLOCK,
+                                    .principal = a->principal->id,
+                                    .at_ms = w->now_ms,
+                                    .clock_ms = clock_ms,
+                                    .wall_ms = w->wall_ms};
+    (void)tell(w, &s); /* when nobody listens just now, the next one will be heard */
+}
+
+void usage_clock(struct worker *w, struct account *a, uint16_t format, struct slice payload)
+{
+    bool is_senml = format == COAP_FORMAT_SENML_JSON || format == COAP_FORMAT_SENML_CBOR;
+    struct usage *t = is_senml && !role_is_many(w, a->principal) ? due(w, a) : NULL;
+    int64_t clock_ms;
+    if (t == NULL) {
+        return;
+    }
+    if (w->now_ms >= t->clocks_ms) {
+        t->clocks_ms = w->now_ms + CLOCKS_MS;
+        t->n_clocks = CLOCKS;
+    }
+    if (t->n_clocks == 0) {
+        return;
+    }
+    t->n_clocks--;
+    enum senml_form form = format == COAP_FORMAT_SENML_JSON ? SENML_JSON : SENML_CBOR;
+    if (senml_newest(form, payload, &clock_ms)) {
+        t->n_clocks = clock_ms >= w->wall_ms - CLOCKS_LATE_MS ? 0 : t->n_clocks;
+        tell_clock(w, a, clock_ms);
+    }
+}
+
 /* ---- who comes, and from where ---- */
 
 /* Of "address:port", without the port; never 0. */
@@ -189,6 +229,13 @@ bool usage_hello(const struct worker *w, const struct account *a, const struct m
 void usage_hello_tell(struct worker *w, const struct detect_sample *s)
 {
     (void)tell(w, s); /* when nobody listens just now, the next one will be heard */
+}
+
+void worker_clock(struct worker *w, struct account *a, uint16_t format, struct slice payload,
+                  uint64_t now_ms)
+{
+    w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
+    usage_clock(w, a, format, payload);
 }
 
 void worker_heard(struct worker *w, struct account *a, uint64_t association,

@@ -18,6 +18,10 @@ void usage_release(struct worker *w, struct account *a);
 void usage_leave(struct worker *w, struct account *a);
 void usage_turn(struct worker *w);
 uint64_t usage_deadline(const struct worker *w);
+/* usage_clock - what is published, with the Content-Format of CoAP that says what it is: of SenML,
+ * of a role without many clients, is read now and then for its newest time. Nothing but comparisons
+ * otherwise. */
+void usage_clock(struct worker *w, struct account *a, uint16_t format, struct slice payload);
 /* usage_hello - how it comes, to be told when it is in; peer is "address:port". false: nobody
  * watches. usage_hello_tell - tells it. */
 bool usage_hello(const struct worker *w, const struct account *a, const struct mqtt_connect *c,

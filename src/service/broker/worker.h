@@ -188,6 +188,11 @@ void worker_account_release(struct worker *w, struct account *a);
 void worker_heard(struct worker *w, struct account *a, uint64_t association,
                   const struct net_peer *peer, uint64_t now_ms);
 
+/* worker_clock - the payload that this account may publish, as it came, and its Content-Format: now
+ * and then it is looked at for what the account's clock says. */
+void worker_clock(struct worker *w, struct account *a, uint16_t format, struct slice payload,
+                  uint64_t now_ms);
+
 /* worker_publish - routes a message that the passage has allowed (takes one reference). cookie
  * comes back through worker_next_done when the message is where it must be; *ret_is_done says that
  * this is so already and no done will follow. Errors: nothing was published; ERR_QUOTA: memory is

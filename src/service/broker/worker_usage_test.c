@@ -156,14 +156,106 @@ static void who_leaves_is_told(void **state)
     assert_int_equal(traffic(b)->n, 1);
 }
 
+/* ---- clocks ---- */
+
+static const char *const types[] = {"application/senml+json", "application/senml+cbor",
+                                    "Application/SenML+JSON"};
+
+/* A pack with one reading of this second, since 1970. */
+static void reads_at(struct bench *b, struct party *p, const char *type, int64_t at_s)
+{
+    char json[64];
+    uint8_t cbor[64], bytes[256];
+    (void)snprintf(json, sizeof json, "[{\"n\":\"a\",\"t\":%lld,\"v\":1}]", (long long)at_s);
+    struct wr w = wr_into(bytes, sizeof(bytes)), c = wr_into(cbor, sizeof(cbor));
+    wr_u32(&c, 0x81A30061); /* [{0: "a", 6: time, 2: 1}] */
+    wr_u32(&c, 0x61061B00);
+    wr_be(&c, (uint64_t)at_s, 7);
+    wr_u16(&c, 0x0201);
+    struct slice pack = slice_is(slice_text(type), types[1]) ? wr_slice(&c) : slice_text(json);
+    struct mqtt_publish m = {.topic = slice_text("t/a"), .payload = pack};
+    mqtt_props_set_text(&m.props, MQTT_PROP_CONTENT_TYPE, slice_text(type));
+    assert_int_equal(mqtt_publish_encode(&m, MQTT_V5, &w), OK);
+    give_wr(b, p, &w);
+    settle(b);
+}
+
+static size_t clocks(const struct bench *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < b->n_samples && i < SAMPLES_MAX; i++) {
+        n += b->samples[i].kind == DETECT_SAMPLE_CLOCK ? 1 : 0;
+    }
+    return n;
+}
+
+static void a_clock_is_read_once_a_minute(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = &b->parties[0];
+    int64_t now_s = b->wall_ms / 1000;
+    is_in(b, p, "d0", &durable);
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        reads_at(b, p, types[i], now_s + 3600);
+        assert_int_equal(clocks(b), i + 1);
+        const struct detect_sample *s = &b->samples[b->n_samples - 1];
+        assert_int_equal(s->kind, DETECT_SAMPLE_CLOCK);
+        assert_int_equal(s->clock_ms, (now_s + 3600) * 1000);
+        assert_int_equal(s->wall_ms, b->wall_ms);
+        reads_at(b, p, types[i], now_s + 7200);
+        assert_int_equal(clocks(b), i + 1);
+        later(b, 60 * 1000);
+    }
+}
+
+/* What is late may have waited, and another message says more of the clock. */
+static void a_few_are_read_while_they_are_late(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = &b->parties[0];
+    int64_t now_s = b->wall_ms / 1000;
+    is_in(b, p, "d0", &durable);
+    reads_at(b, p, types[0], now_s - 301);
+    reads_at(b, p, types[0], 5); /* from now */
+    reads_at(b, p, types[0], now_s - 300);
+    assert_int_equal(clocks(b), 2);
+    reads_at(b, p, types[0], now_s - 301);
+    assert_int_equal(clocks(b), 2);
+    later(b, 60 * 1000);
+    for (unsigned i = 0; i < 20; i++) {
+        reads_at(b, p, types[0], now_s - 3600);
+    }
+    assert_int_equal(clocks(b), 2 + 8);
+}
+
+static void what_is_no_senml_is_not_read(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = &b->parties[0];
+    int64_t now_s = b->wall_ms / 1000;
+    is_in(b, p, "d0", &durable);
+    reads_at(b, p, "application/json", now_s + 3600);
+    reads_at(b, p, "application/sensml+xml", now_s + 3600);
+    publishes(b, p, "t/a", "[{\"n\":\"a\",\"t\":1900000000,\"v\":1}]", 0, 0, false);
+    reads_at(b, p, types[1], INT64_MAX); /* of no calendar */
+    settle(b);
+    assert_int_equal(clocks(b), 0);
+}
+
 int main(void)
 {
 #define STORY(f) cmocka_unit_test_setup_teardown(f, open_bench, close_bench)
     const struct CMUnitTest tests[] = {
-        STORY(it_is_summed_up),           STORY(shapes_leave_the_name_out),
-        STORY(a_few_topics_are_told),     STORY(hashing_has_a_bound),
-        STORY(what_nobody_takes_adds_up), STORY(held_packet_ids_are_told_again),
+        STORY(it_is_summed_up),
+        STORY(shapes_leave_the_name_out),
+        STORY(a_few_topics_are_told),
+        STORY(hashing_has_a_bound),
+        STORY(what_nobody_takes_adds_up),
+        STORY(held_packet_ids_are_told_again),
         STORY(who_leaves_is_told),
+        STORY(a_clock_is_read_once_a_minute),
+        STORY(a_few_are_read_while_they_are_late),
+        STORY(what_is_no_senml_is_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

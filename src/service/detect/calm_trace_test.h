@@ -57,7 +57,9 @@ enum calm_kind {
     X(coap_copy_slow, two_places)                                                                  \
     X(odd_firmware, personality)                                                                   \
     X(fleet_wills, will_fleet)                                                                     \
-    X(lost_network, outage)
+    X(lost_network, outage)                                                                        \
+    X(clock_ahead, clock_skew)                                                                     \
+    X(clock_back, clock_skew)
 
 enum calm_attack {
 #define X(name, detector) CALM_ATTACK_##name,
@@ -83,7 +85,8 @@ struct calm_device {
     bool is_coap, has_pool; /* has_pool: its router takes another address when it was quiet */
     uint32_t pooled;
     unsigned firmware;
-    uint64_t update_ms, spoke_ms;
+    uint64_t update_ms, spoke_ms, clocked_ms;
+    int64_t clock_s; /* so much it is ahead */
 };
 
 struct calm_site {
@@ -266,6 +269,38 @@ static inline void calm_heard(struct calm *c, const struct calm_device *d, uint3
     calm_told(c, d, &s, place);
 }
 
+/* ---- clocks ---- */
+
+/* Half of the devices send SenML; one is up to two minutes off, and drifts to and fro. */
+static inline void calm_clock(struct calm *c, struct calm_device *d, int64_t offset_s)
+{
+    const int64_t day = (int64_t)(c->now_ms / CALM_DAY), wall_ms = 1800000000000;
+    const int64_t drift_s = (int64_t)(d->id * 37 + (uint64_t)day * 11) % 241 - 120;
+    int64_t off_s = d->clock_s + drift_s + offset_s;
+    bool is_senml = d->id / 2 % 2 == 0 || d->is_attacked;
+    if (!is_senml || (c->now_ms - d->clocked_ms < CALM_MINUTE && off_s >= -5 * 60)) {
+        return;
+    }
+    d->clocked_ms = c->now_ms;
+    const struct detect_sample s = {.kind = DETECT_SAMPLE_CLOCK,
+                                    .principal = d->id,
+                                    .at_ms = c->now_ms,
+                                    .clock_ms = wall_ms + (int64_t)c->now_ms + off_s * 1000,
+                                    .wall_ms = wall_ms + (int64_t)c->now_ms};
+    detect_sample(c->detect, &s, slice_text(calm_roles[d->kind]), c->now_ms);
+    calm_take(c);
+}
+
+/* What it kept, from its newest back or from its oldest on, and what is new at the end. */
+static inline void calm_clock_flush(struct calm *c, struct calm_device *d, unsigned n)
+{
+    int64_t each_s = d->period_ms / 1000;
+    for (unsigned i = 0; i < n; i += 40) {
+        calm_clock(c, d, -each_s * (d->id % 4 < 2 ? i : n + d->n_kept - i));
+    }
+    calm_clock(c, d, d->n_kept > 0 ? -each_s * d->n_kept : 0);
+}
+
 /* ---- a device's day ---- */
 
 static inline unsigned calm_hour(const struct calm *c)
@@ -312,6 +347,7 @@ static inline void calm_speak(struct calm *c, struct calm_device *d)
         calm_heard(c, d, calm_place(c, d));
         d->spoke_ms = c->now_ms;
     }
+    calm_clock_flush(c, d, flush);
     uint64_t each = d->size + calm_below(c, d->size / 4 * c->terms.wide + 1);
     calm_traffic(c, d, n + flush, each * (n + flush), calm_below(c, 50) == 0 ? 1 : 0, 0);
     if (calm_below(c, 2000) == 0) {
@@ -444,7 +480,8 @@ static inline struct calm_device *calm_choose(struct calm *c)
             c->running == CALM_ATTACK_coap_copy || c->running == CALM_ATTACK_coap_copy_slow;
         fits = fits && (!is_coap_wanted || (d->is_coap && !d->has_pool && d->kind == CALM_STEADY &&
                                             d->period_ms <= 300 * 1000));
-        fits = fits && (is_coap_wanted || !d->is_coap);
+        bool is_any = c->running == CALM_ATTACK_clock_ahead || c->running == CALM_ATTACK_clock_back;
+        fits = fits && (is_coap_wanted || is_any || !d->is_coap);
         fits = fits && (c->running != CALM_ATTACK_gone || d->period_ms <= 300 * 1000);
         if (fits && d->is_online && !d->is_attacked) {
             return d;
@@ -556,6 +593,14 @@ static inline void calm_attack_step(struct calm *c)
                            is_one ? here : calm_place(c, &c->device[k]), false, true);
             }
         }
+        break;
+    case CALM_ATTACK_clock_ahead:
+        d->clock_s = CALM_HOUR / 1000;
+        calm_clock(c, d, 0);
+        break;
+    case CALM_ATTACK_clock_back:
+        calm_clock(c, d, 0); /* from the second step on it is wrong */
+        d->clock_s = -CALM_HOUR / 1000;
         break;
     case CALM_ATTACKS_N:
         break;

@@ -97,10 +97,9 @@ void detect_sample(struct detect *d, const struct detect_sample *s, struct slice
     role_join(d, i, role, now_s);
     static void (*const see[])(struct detect *, struct identity *, const struct detect_sample *,
                                uint32_t) = {
-        [DETECT_SAMPLE_TRAFFIC] = traffic_see,
-        [DETECT_SAMPLE_TOPIC] = topics_see,
-        [DETECT_SAMPLE_HELLO] = hello_see,
-        [DETECT_SAMPLE_HEARD] = heard_see,
+        [DETECT_SAMPLE_TRAFFIC] = traffic_see, [DETECT_SAMPLE_TOPIC] = topics_see,
+        [DETECT_SAMPLE_HELLO] = hello_see,     [DETECT_SAMPLE_HEARD] = heard_see,
+        [DETECT_SAMPLE_CLOCK] = clocks_see,
     };
     see[s->kind](d, i, s, now_s);
 }

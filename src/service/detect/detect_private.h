@@ -75,6 +75,15 @@ struct role {
     uint8_t next_release;
 };
 
+/* What its clock said. */
+struct clocked {
+    uint32_t newest_s;      /* reading that was not ahead, since 1970; 0: none yet */
+    uint32_t ahead_s;       /* since when it is ahead; 0: it is not */
+    int32_t offset_s;       /* of a clock that went back or is behind, when that began, */
+    uint32_t since_s, at_s; /* then, and the last time that it said the same; 0: it is not */
+    uint16_t n;             /* how often it did */
+};
+
 struct identity {
     uint64_t id;
     struct list_node node;      /* in detect.order, the longest quiet first */
@@ -90,6 +99,7 @@ struct identity {
     uint32_t self_s, self_before_s; /* since when; 0: not known */
     struct detect_window turns, returns_of_self;
     struct habits habits;
+    struct clocked clock;
     uint32_t told_s[DETECTOR_COUNT]; /* when it was told last, plus 1; 0: never */
 };
 
@@ -164,6 +174,8 @@ void topics_see(struct detect *d, struct identity *i, const struct detect_sample
                 uint32_t now_s);
 void hello_see(struct detect *d, struct identity *i, const struct detect_sample *s, uint32_t now_s);
 void heard_see(struct detect *d, struct identity *i, const struct detect_sample *s, uint32_t now_s);
+void clocks_see(struct detect *d, struct identity *i, const struct detect_sample *s,
+                uint32_t now_s);
 /* is_first: of this device in a short window. */
 void outages_see(struct detect *d, const struct sight *s, bool is_first);
 void silence_look(struct detect *d, uint64_t now_ms);

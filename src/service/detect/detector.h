@@ -59,7 +59,9 @@
     X(new_topic, anomaly, "a device writes to a topic that none of its role has used",             \
       "If it is no new firmware, narrow the publish grants of its role")                           \
     X(new_network, anomaly, "a device of a role that does not move is somewhere else",             \
-      "Find out whether it was moved; `from` of the listener says who may come")
+      "Find out whether it was moved; `from` of the listener says who may come")                   \
+    X(clock_skew, anomaly, "a device's clock is wrong, by the times of its SenML readings",        \
+      "Set its clock: NTP or SNTP from a source that you trust, and look at its battery")
 
 enum detector {
 #define X(name, category, what, answer) DETECTOR_##name,

@@ -1,6 +1,6 @@
 /* sample - what a worker tells the detectors about one principal: how much it has published lately,
- * a topic that it had not used before on this worker's record, how it has come, or that it is heard
- * from another address. Fixed size: it crosses a ring. */
+ * a topic that it had not used before on this worker's record, how it has come, that it is heard
+ * from another address, or what its clock says. Fixed size: it crosses a ring. */
 #ifndef SERVICE_DETECT_SAMPLE_H
 #define SERVICE_DETECT_SAMPLE_H
 
@@ -11,8 +11,9 @@ enum detect_sample_kind {
     DETECT_SAMPLE_TRAFFIC,
     DETECT_SAMPLE_TOPIC,
     DETECT_SAMPLE_HELLO, /* of a CONNECT that was taken */
-    DETECT_SAMPLE_HEARD  /* over CoAP, from where: at once when that changes, else every few seconds
+    DETECT_SAMPLE_HEARD, /* over CoAP, from where: at once when that changes, else every few seconds
                           */
+    DETECT_SAMPLE_CLOCK  /* the newest time in a SenML pack */
 };
 
 /* What a CONNECT says of the program behind it. Numbers are compared, hashes are keyed. */
@@ -38,9 +39,10 @@ struct detect_sample {
     uint32_t shape;      /* the same with its own name and attributes left out: of its peers, too */
     uint32_t from, place; /* HELLO, HEARD: hashes of addresses without port, before (0: not known)
                              and now; never 0 */
-    struct detect_self self; /* HELLO */
-    bool has_taken_over;     /* HELLO: a connection of this session stood */
-    char text[66];           /* the topic, or the address; cut */
+    struct detect_self self;   /* HELLO */
+    int64_t clock_ms, wall_ms; /* CLOCK: what it told, and the server's clock then; since 1970 */
+    bool has_taken_over;       /* HELLO: a connection of this session stood */
+    char text[66];             /* the topic, or the address; cut */
 };
 
 #endif

@@ -71,7 +71,16 @@
     X(move_confirm_s, 600, "s", "a new network is told when no other of its role moves meanwhile") \
     X(move_hours, 1000, "device-hours",                                                            \
       "of its role for each lone change of network: it does not roam")                             \
-    X(topic_hours, 1000, "device-hours", "of its role before a topic that none has used is told")
+    X(topic_hours, 1000, "device-hours", "of its role before a topic that none has used is told")  \
+    X(clock_ahead_s, 300, "s", "its newest reading is of so much later: its clock is ahead")       \
+    X(clock_back_s, 300, "s",                                                                      \
+      "its readings are older by more than one before: its clock went back")                       \
+    X(clock_behind_s, 86400, "s", "its newest reading is older, with none before: it is behind")   \
+    X(clock_samples, 3, "samples", "in a row that must say back or behind, else it is a backlog")  \
+    X(clock_confirm_s, 300, "s", "for which they must go on")                                      \
+    X(clock_steady_s, 60, "s",                                                                     \
+      "by no more they may differ: a clock runs on, a backlog is caught up")                       \
+    X(clock_gap_s, 3600, "s", "of two that follow each other: who speaks less often is not judged")
 
 struct detect_thresholds {
 #define X(name, value, unit, meaning) uint32_t name;

@@ -340,6 +340,9 @@ void request_publish(const struct request *rq, bool retain, struct slice payload
     }
     /* SPEC: RFC7252 5.8.3: 2.01 when the resource is new */
     bool is_new = retain && code == COAP_CHANGED && before == NULL;
+    if (said == NULL) { /* a pack that was patched has the times of others, too */
+        worker_clock(d->setup.worker, a->account, content.format, payload, d->now_ms);
+    }
     route(rq, m, is_new ? COAP_CREATED : code);
 }
 

@@ -85,7 +85,7 @@ static void what_is_not_proven_is_never_answered(void **state)
     static const enum detector attacked[] = {DETECTOR_login_source, DETECTOR_login_name,
                                              DETECTOR_login_spray,  DETECTOR_replay_burst,
                                              DETECTOR_reflection,   DETECTOR_certificate_key,
-                                             DETECTOR_revoked_use};
+                                             DETECTOR_revoked_use,  DETECTOR_clock_skew};
     for (size_t i = 0; i < COUNT_OF(attacked); i++) {
         assert_int_equal(first(r, 7, attacked[i], NOW), RESPOND_NOTHING);
         assert_int_equal(respond_suggested(attacked[i]), ANSWER_ALERT);

@@ -26,6 +26,7 @@ static const struct advice advice_table[DETECTOR_COUNT] = {
     [DETECTOR_new_topic] = {ANSWER_ALERT, true},
     [DETECTOR_new_network] = {ANSWER_STEP_UP, true},
     [DETECTOR_silent_device] = {ANSWER_ALERT, true},
+    [DETECTOR_clock_skew] = {ANSWER_ALERT, false}, /* who forges the time can make it look so */
 };
 
 bool respond_can_answer(enum detector d)
