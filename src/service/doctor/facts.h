@@ -168,7 +168,7 @@ struct facts_pair {
 };
 
 struct facts_alert {
-    char category[FACTS_TEXT], text[FACTS_TEXT];
+    char category[FACTS_TEXT], target[FACTS_TEXT], text[FACTS_TEXT];
 };
 
 struct facts_unread {

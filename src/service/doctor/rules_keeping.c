@@ -165,9 +165,10 @@ static bool is_sink(const struct facts_alert *a)
 static enum err export_silent(const struct rule *self, const struct facts *f, struct findings *ret)
 {
     for (size_t i = 0; i < f->n_alerts; i++) {
-        if (is_sink(&f->alerts[i])) {
-            TRY(findings_add(ret, self, (struct facts_place){0}, "audit trail", "%s",
-                             f->alerts[i].text));
+        const struct facts_alert *a = &f->alerts[i];
+        if (is_sink(a)) {
+            const char *who = a->target[0] != '\0' ? a->target : "audit";
+            TRY(findings_add(ret, self, (struct facts_place){0}, who, "%s: %s", who, a->text));
         }
     }
     return OK;

@@ -74,7 +74,8 @@ static void sink(struct facts *f)
     struct facts_alert *a;
     assert_int_equal(facts_add_alert(f, &a), OK);
     facts_text(a->category, slice_text("sink"));
-    facts_text(a->text, slice_text("siem confirmed nothing"));
+    facts_text(a->target, slice_text("siem"));
+    facts_text(a->text, slice_text("it has confirmed nothing for 60 s"));
 }
 
 static void test_rules(void **state)
