@@ -340,6 +340,12 @@ def test_backups(make_fortress, clock):
     assert judged(fortress, 'no-backup') == (0, [])
     clock.set(60 * DAY + 1200)
     assert judged(fortress, 'no-backup') == (1, ['the newest backup is 30 days old'])
+    # One that cannot leave its mark is made all the same, and says so.
+    (fortress.dir / 'backup.made.new').mkdir()
+    run = fortress.cli('backup', fortress.home / 'unmarked.spb', check=False)
+    assert run.returncode == 0 and 'doctor will not know of it' in run.stderr and (fortress.home / 'unmarked.spb').exists()
+    assert judged(fortress, 'no-backup')[0] == 1
+    (fortress.dir / 'backup.made.new').rmdir()
     # Through the daemon, at its time.
     clock.set(0)
     (fortress.dir / 'backup.made').unlink()
