@@ -189,6 +189,23 @@ def test_settings_of_a_listener(make_fortress):
         assert connack(fortress, console, 'fourth').reason == 0
 
 
+def test_status_says_the_same_after_reloads(make_fortress):
+    """Who asks gets the listeners of the start, however many editions have come and gone since."""
+    fortress = make_fortress()
+    console = fortress.add('console')
+
+    def binds():
+        return {one['name']: one['bind'] for one in fortress.json('status')[0]['listeners']}
+    before = binds()
+    assert all(before.values())
+    for n in range(4):
+        with_limits(fortress, f'packet_bytes: {8 + n}KiB')
+        reload(fortress)
+        edit(fortress, r'^  packet_bytes: .*\n', '')
+        assert packet_max(connack(fortress, console, f'edition-{n}')) == (8 + n) * 1024
+        assert binds() == before
+
+
 def test_what_needs_a_restart_is_named(make_fortress):
     fortress = make_fortress()
     sensor = fortress.add('sensor')

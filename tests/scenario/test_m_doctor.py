@@ -1,4 +1,5 @@
 """m: the posture audit. A default install is clean; each misconfiguration is found under its id, with a fix, and nothing else is."""
+import ctypes
 import datetime
 import json
 import re
@@ -6,15 +7,40 @@ import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from harness.clock import Clock
 from harness.fortress import ROOT, Refused
+from harness.ports import free_ports
+from harness.siem import make_certificate
+from harness.wait import wait_until
 
 OPEN = 'persistence true\nlog_dest stdout\ninclude_dir {}\n'
 WIDE = '\n  nosy: { subscribe: [ "#" ] }\n'
 
 
+DAY = 86400
+
+
+def is_clock_alone():
+    """What the kernel says of the machine's clock: struct timex begins with modes, offset, freq, maxerror, esterror, status."""
+    timex = ctypes.create_string_buffer(512)
+    state = ctypes.CDLL(None).adjtimex(timex)
+    return state >= 0 and bool(int.from_bytes(timex[40:44], 'little') & 0x40)
+
+
 def doctor(fortress, *arguments):
-    """Exit code and report."""
+    """Exit code and report, without what is true of the machine alone: its clock, which test_the_clock_of_the_machine asks about."""
+    code, report = whole_report(fortress, *arguments)
+    taken = [found for found in report['findings'] if found['id'] == 'clock-alone']
+    report['findings'] = [found for found in report['findings'] if found not in taken]
+    report['counts']['low'] -= len(taken)
+    return code, report
+
+
+def whole_report(fortress, *arguments):
     run = fortress.cli('--json', 'doctor', *arguments, check=False)
     assert run.returncode in (0, 1) and not run.stderr, (run.returncode, run.stderr)
     report = json.loads(run.stdout)
@@ -53,7 +79,7 @@ def test_a_default_install_is_clean(make_fortress):
     code, report = doctor(fortress)
     assert (code, report['findings'], report['daemon_asked']) == (0, [], False)
     text = fortress.cli('doctor')
-    assert 'no daemon answered' in text and '0 critical, 0 high, 0 medium, 0 low' in text
+    assert 'no daemon answered' in text and f'0 critical, 0 high, 0 medium, {int(is_clock_alone())} low' in text
     verdicts = [clause['verdict'] for clause in doctor(fortress, '--profile', 'cra')[1]['profile']['clauses']]
     assert 'pass' not in verdicts and 'partly assessed' in verdicts
 
@@ -260,6 +286,195 @@ def test_waivers_are_in_the_audit_trail(make_fortress):
     fortress.restart()
     events = [event['reason'] for event in fortress.wait_event('config_change', target=re.compile(r'^waivers\.json#'))]
     assert len([reason for reason in events if 'is in force' in reason]) == 3, events
+
+
+@pytest.fixture
+def clock():
+    one = Clock()
+    yield one
+    one.close()
+
+
+def judged(fortress, rule):
+    """Exit code and evidence of one rule."""
+    code, report = whole_report(fortress, '--only', rule)
+    return code, [found['evidence'] for found in report['findings']]
+
+
+def test_the_clock_of_the_machine(make_fortress):
+    """Found when the kernel says so, and as advice: it fails no clause and no script."""
+    fortress = make_fortress(start=False)
+    code, report = whole_report(fortress)
+    found = [one for one in report['findings'] if one['id'] == 'clock-alone']
+    assert code == 0 and len(found) == is_clock_alone()
+    assert all(one['severity'] == 'low' and 'set-ntp' in one['fix'] for one in found)
+
+
+def test_a_system_past_its_support(make_fortress, clock):
+    """Debian 12 to the last second of its last day, and no further; OpenSSL of its package is no finding of its own."""
+    release = dict(line.split('=', 1) for line in Path('/etc/os-release').read_text().splitlines() if '=' in line)
+    last = {'bookworm': '2028-06-30', 'trixie': '2030-06-30'}.get(release.get('VERSION_CODENAME'))
+    if release.get('ID') != 'debian' or not last:
+        pytest.skip('not a Debian whose end is known')
+    fortress = make_fortress(start=False, binary=clock.binary)
+    assert judged(fortress, 'system-unsupported') == (0, []) == judged(fortress, 'openssl-unsupported')
+    end = datetime.datetime.fromisoformat(f'{last}T00:00:00+00:00').timestamp() + DAY
+    clock.set_to(end - 600)
+    assert judged(fortress, 'system-unsupported') == (0, [])
+    clock.set_to(end + 1)
+    assert judged(fortress, 'system-unsupported') == (1, [f'security support of Debian {release["VERSION_CODENAME"]} ended on {last}'])
+    assert judged(fortress, 'openssl-unsupported') == (0, [])
+
+
+def test_backups(make_fortress, clock):
+    """A new directory has 30 days; then a backup is asked for until one is made, by a daemon or without, and again 30 days later."""
+    fortress = make_fortress(start=False, binary=clock.binary)
+    clock.set(30 * DAY - 600)
+    assert judged(fortress, 'no-backup') == (0, [])
+    clock.set(30 * DAY + 600)
+    code, seen = judged(fortress, 'no-backup')
+    assert code == 1 and re.fullmatch('none was made in the 30 days that this directory is old', seen[0])
+    fortress.cli('backup', fortress.home / 'one.spb')
+    assert judged(fortress, 'no-backup') == (0, [])
+    clock.set(60 * DAY + 300)
+    assert judged(fortress, 'no-backup') == (0, [])
+    clock.set(60 * DAY + 1200)
+    assert judged(fortress, 'no-backup') == (1, ['the newest backup is 30 days old'])
+    # One that cannot leave its mark is made all the same, and says so.
+    (fortress.dir / 'backup.made.new').mkdir()
+    run = fortress.cli('backup', fortress.home / 'unmarked.spb', check=False)
+    assert run.returncode == 0 and 'doctor will not know of it' in run.stderr and (fortress.home / 'unmarked.spb').exists()
+    assert judged(fortress, 'no-backup')[0] == 1
+    (fortress.dir / 'backup.made.new').rmdir()
+    # Through the daemon, at its time.
+    clock.set(0)
+    (fortress.dir / 'backup.made').unlink()
+    fortress.start()
+    fortress.cli('backup', fortress.home / 'two.spb')
+    fortress.stop()
+    made = fortress.dir / 'backup.made'
+    assert made.stat().st_mode & 0o777 == 0o600
+    text = made.read_text()
+    clock.set(30 * DAY - 600)
+    assert judged(fortress, 'no-backup') == (0, [])
+    clock.set(31 * DAY)
+    assert judged(fortress, 'no-backup')[0] == 1
+    # What was restored has one; what does not read is said, and taken for none.
+    made.rename(fortress.dir / 'restored.seen')
+    assert judged(fortress, 'no-backup') == (1, ['the newest backup is 31 days old'])
+    clock.set(29 * DAY)
+    assert judged(fortress, 'no-backup') == (0, [])
+    (fortress.dir / 'restored.seen').unlink()
+    for bad in ('', 'yesterday\n', text.strip() * 40, '\0\n'):
+        made.write_text(bad)
+        _, report = whole_report(fortress)
+        assert [lost['text'] for lost in report['not_assessed']] == ['time of a backup'], bad
+    clock.set(31 * DAY)
+    assert judged(fortress, 'no-backup')[1] == ['none was made in the 31 days that this directory is old']
+
+
+def test_the_list_of_the_authority_grows_stale(make_fortress, clock):
+    """The list that the daemon has published is good for a week; nobody makes another while it is away."""
+    fortress = make_fortress(binary=clock.binary, policy=None)
+    device = fortress.add('sensor')
+    fortress.cli('certs', 'revoke', device.name)
+    fortress.stop()
+    code, report = doctor(fortress)
+    assert (code, report['findings'], report['not_assessed']) == (0, [], [])
+    clock.set(7 * DAY - 2 * 3600)
+    assert judged(fortress, 'crl-stale') == (0, [])
+    clock.set(7 * DAY - 1800)
+    assert judged(fortress, 'crl-stale') == (1, ['it is stale within an hour'])
+    clock.set(7 * DAY + 3600)
+    assert judged(fortress, 'crl-stale') == (1, ['it is stale'])
+
+
+class Authorities:
+    """Root, intermediate and server of our own, with their keys: whose lists can say anything."""
+
+    def __init__(self):
+        self.root = self._make('root', None, True)
+        self.intermediate = self._make('intermediate', self.root, True)
+        self.server = self._make('server', self.intermediate, False)
+
+    @staticmethod
+    def _times(builder, begin, end):
+        now = datetime.datetime.now(datetime.timezone.utc)
+        return getattr(builder, begin)(now - datetime.timedelta(hours=1)), now + datetime.timedelta(days=400), end
+
+    @classmethod
+    def _make(cls, name, issuer, is_ca):
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        builder, ends, end = cls._times(x509.CertificateBuilder(), 'not_valid_before', 'not_valid_after')
+        cert = (getattr(builder, end)(ends).subject_name(subject).issuer_name(issuer[0].subject if issuer else subject)
+                .public_key(key.public_key()).serial_number(x509.random_serial_number())
+                .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+                .sign(issuer[1] if issuer else key, hashes.SHA256()))
+        return cert, key
+
+    @classmethod
+    def list_of(cls, issuer, *revoked):
+        builder, ends, end = cls._times(x509.CertificateRevocationListBuilder(), 'last_update', 'next_update')
+        builder = getattr(builder, end)(ends).issuer_name(issuer[0].subject)
+        for cert, _ in revoked:
+            builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder().serial_number(cert.serial_number).revocation_date(
+                datetime.datetime.now(datetime.timezone.utc)).build())
+        return builder.sign(issuer[1], hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    @staticmethod
+    def pem(*certs):
+        return b''.join(cert.public_bytes(serialization.Encoding.PEM) for cert, _ in certs)
+
+
+def test_a_revoked_authority_in_use(make_fortress):
+    """The root's list names the intermediate, the intermediate's the server, an operator's list either; lists of strangers are said."""
+    fortress = make_fortress(start=False)
+    pki, all = fortress.dir / 'pki', Authorities()
+    (pki / 'ca.pem').write_bytes(all.pem(all.root))
+    (pki / 'server.pem').write_bytes(all.pem(all.server, all.intermediate))
+    lists = {'crl.pem': all.intermediate, 'root-crl.pem': all.root, 'crl-extra.pem': all.root}
+    for name, issuer in lists.items():
+        (pki / name).write_bytes(all.list_of(issuer, Authorities().server))
+    code, report = doctor(fortress)
+    assert (code, report['findings'], report['not_assessed']) == (0, [], [])
+    authority = 'an authority, in the file of: server certificate is on a revocation list'
+    for name, revoked, seen in (('crl.pem', all.server, 'server certificate is on a revocation list'),
+                                ('root-crl.pem', all.intermediate, authority), ('crl-extra.pem', all.intermediate, authority)):
+        good = (pki / name).read_bytes()
+        (pki / name).write_bytes(all.list_of(lists[name], revoked))
+        code, report = doctor(fortress)
+        assert code == 1 and [found['evidence'] for found in report['findings']] == [seen]
+        found = report['findings'][0]
+        assert (found['id'], found['severity'], found['file']) == ('chain-revoked', 'critical', str(pki / 'server.pem'))
+        assert 'certs roll' in found['fix']
+        for bad in (b'no list', all.list_of(Authorities().root, revoked)):
+            (pki / name).write_bytes(bad)
+            _, report = doctor(fortress)
+            assert [lost['file'] for lost in report['not_assessed']] == [str(pki / name)] and not report['findings']
+        (pki / name).write_bytes(good)
+
+
+def test_a_receiver_that_is_silent(make_fortress):
+    """Nobody takes the audit trail: found while it is so, and gone with the receiver's entry."""
+    fortress = make_fortress(listeners=('mqtts',), policy=None, start=False)
+    config = fortress.dir / 'sallyport.yaml'
+    good = config.read_text()
+    cert, _ = make_certificate(fortress.home, 'siem')
+    (fortress.dir / 'siem-ca.pem').write_bytes(cert.read_bytes())
+    port = free_ports(['siem'])['siem']  # nobody listens there
+    config.write_text(good + f'\nexport: [ {{ name: siem, format: syslog, to: "127.0.0.1:{port}", ca: siem-ca.pem, '
+                      'silence: 2s } ]\n')
+    fortress.start()
+    fortress.add()
+    fortress.wait_event('sink', timeout=60, target='siem', severity='alert')
+    code, report = doctor(fortress)
+    assert code == 1 and ids(report) == ['export-silent'], report
+    found = report['findings'][0]
+    assert (found['severity'], found['object']) == ('medium', 'siem') and 'confirmed nothing' in found['evidence'] and 'sallyport alerts' in found['fix']
+    config.write_text(good)
+    fortress.reload()
+    wait_until('the finding to go', lambda: ids(doctor(fortress)[1]) == [], 60)
 
 
 def test_the_table_of_rules(make_fortress):

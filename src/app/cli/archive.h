@@ -15,6 +15,8 @@
 #include "store/keyring.h"
 
 enum { ARCHIVE_PATH_BYTES = 4096 };
+/* What `backup` leaves in the data directory: when the newest one was made. */
+#define ARCHIVE_MADE_FILE "backup.made"
 
 /* A file by its folder. */
 struct archive_place {

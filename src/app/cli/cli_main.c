@@ -297,7 +297,7 @@ static const struct cli_command commands[] = {
      "holds neither the master key nor the keyring (DIR/keyring); keep copies of both apart from\n"
      "it, each is useless without the others. A device that is removed later is gone from it, "
      "too,\n"
-     "when old copies of the keyring are thrown away.\n"
+     "when old copies of the keyring are thrown away. DIR/backup.made says when, for `doctor`.\n"
      "  --master-key FILE  when it is not where `serve` looks\n",
      cmd_backup, NULL},
     {"restore", "a data directory out of a backup; --verify only looks",

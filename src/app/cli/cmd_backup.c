@@ -278,6 +278,20 @@ static void job_release(struct job **j)
     }
 }
 
+/* For the doctor. A backup without its mark is a backup all the same. */
+static void leave_mark(struct cli *cli, const struct job *j)
+{
+    char text[CLOCK_ISO8601_BYTES + 1];
+    (void)snprintf(text, sizeof text, "%s\n", j->made);
+    enum err err = disk_save(j->from, ARCHIVE_MADE_FILE, slice_text(text));
+    if (err != OK) {
+        fprintf(cli->err,
+                "%s: the backup is made, but %s/" ARCHIVE_MADE_FILE
+                " cannot be written (%s): doctor will not know of it\n",
+                cli->program, j->dir, err_name(err));
+    }
+}
+
 int cmd_backup(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
     static const struct cli_option options[] = {{"--master-key", NULL, CLI_VALUE},
@@ -305,5 +319,9 @@ int cmd_backup(struct cli *cli, const struct cli_command *self, int argc, char *
         return cli_fail(cli, "%s", why.text);
     }
     code = err == OK ? copy_all(cli, j, NULL) : copy_online(cli, j);
-    return code == CLI_DONE ? report(cli, j, a.words[0]) : code;
+    if (code != CLI_DONE) {
+        return code;
+    }
+    leave_mark(cli, j);
+    return report(cli, j, a.words[0]);
 }

@@ -192,6 +192,7 @@ static enum err look(const struct cli *cli, struct target t, struct facts *f, st
     switch (t.product) {
     case FACTS_SALLYPORT:
         TRY(doctor_fortress_read(cli->dir, f, why));
+        TRY(doctor_machine_read(f));
         return doctor_daemon_ask(cli, f);
     case FACTS_MOSQUITTO:
         e = mosquitto_conf_read(doctor_source(), t.path, f);

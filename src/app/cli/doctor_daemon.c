@@ -122,6 +122,7 @@ static int take_alert(struct cli *cli, void *ctx, const json_t *line)
     }
     if (a != NULL) {
         facts_text(a->category, slice_text(text_of(line, "category")));
+        facts_text(a->target, slice_text(text_of(line, "target")));
         facts_text(a->text, slice_text(text_of(line, "reason")));
     }
     return CLI_DONE;

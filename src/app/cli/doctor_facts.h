@@ -15,6 +15,10 @@ const struct source *doctor_source(void);
  * ERR_CRYPTO. */
 MUST_USE enum err doctor_fortress_read(const char *dir, struct facts *f, struct why *why);
 
+/* doctor_machine_read - clock, system and crypto library of this machine. What cannot be seen stays
+ * not known. ERR_NOMEM. */
+MUST_USE enum err doctor_machine_read(struct facts *f);
+
 /* doctor_daemon_ask - what the daemon of cli->dir knows: exceptions, devices, ages, ends, alerts.
  * Without one f->is_daemon_asked stays false. Nothing is changed there. ERR_NOMEM. */
 MUST_USE enum err doctor_daemon_ask(const struct cli *cli, struct facts *f);

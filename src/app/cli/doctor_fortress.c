@@ -6,14 +6,19 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "app/cli/archive.h"
 #include "app/cli/doctor_facts.h"
+#include "app/cli/moment.h"
 #include "app/daemon/config.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "security/crypto/crl.h"
+#include "service/admin/admin.h"
 #include "service/directory/policy_yaml.h"
+#include "service/pki/revocation.h"
 
 /* The directory, while it is looked at. */
-struct place {
+struct doctor_place {
     const char *dir;
     int fd;
     struct facts *f;
@@ -38,7 +43,7 @@ static void config_release(struct config **c)
 
 /* ---- files ---- */
 
-static enum err add_path(const struct place *p, const char *path, bool is_secret,
+static enum err add_path(const struct doctor_place *p, const char *path, bool is_secret,
                          uint32_t *ret_file)
 {
     struct stat s;
@@ -52,7 +57,7 @@ static enum err add_path(const struct place *p, const char *path, bool is_secret
     return OK;
 }
 
-static enum err add_inner(const struct place *p, const char *name, bool is_secret,
+static enum err add_inner(const struct doctor_place *p, const char *name, bool is_secret,
                           uint32_t *ret_file)
 {
     char path[SOURCE_PATH_BYTES];
@@ -60,7 +65,7 @@ static enum err add_inner(const struct place *p, const char *name, bool is_secre
     return add_path(p, path, is_secret, ret_file);
 }
 
-static enum err read_files(const struct place *p)
+static enum err read_files(const struct doctor_place *p)
 {
     static const char *const secrets[] = {"keyring", "pki", "bundles", "store", "audit", "scribe"};
     uint32_t file;
@@ -75,7 +80,7 @@ static enum err read_files(const struct place *p)
 }
 
 /* The master key: where it lies, and who reads it. One of systemd lies nowhere. */
-static enum err read_master_key(const struct place *p, const char *configured)
+static enum err read_master_key(const struct doctor_place *p, const char *configured)
 {
     char path[SOURCE_PATH_BYTES], whole[PATH_MAX], inside[PATH_MAX];
     uint32_t file;
@@ -93,7 +98,7 @@ static enum err read_master_key(const struct place *p, const char *configured)
     return OK;
 }
 
-static enum err read_disk(const struct place *p)
+static enum err read_disk(const struct doctor_place *p)
 {
     struct statvfs disk;
     if (fstatvfs(p->fd, &disk) == 0 && disk.f_blocks > 0) {
@@ -105,7 +110,7 @@ static enum err read_disk(const struct place *p)
 
 /* ---- certificates ---- */
 
-static enum err load(const struct place *p, const char *name, struct buf *ret)
+static enum err load(const struct doctor_place *p, const char *name, struct buf *ret)
 {
     char path[SOURCE_PATH_BYTES];
     struct source_look look;
@@ -113,7 +118,7 @@ static enum err load(const struct place *p, const char *name, struct buf *ret)
     return doctor_source()->read(NULL, path, ret, &look);
 }
 
-static enum err read_certificate(const struct place *p, const char *name, const char *shown,
+static enum err read_certificate(const struct doctor_place *p, const char *name, const char *shown,
                                  bool is_authority)
 {
     AUTO(buf_done) struct buf pem = {0};
@@ -132,21 +137,109 @@ static void crl_release(const struct crl_set **s)
     (void)crl_set_unref(*s);
 }
 
-static enum err read_revocation(const struct place *p)
+/* Which of the certificates that we show does this list name? */
+static void mark_revoked(struct facts *f, const struct crl_set *set)
+{
+    for (size_t i = 0; i < f->n_certificates; i++) {
+        struct facts_certificate *c = &f->certificates[i];
+        c->is_revoked = c->is_revoked || crl_set_lists(set, &c->id);
+    }
+}
+
+static enum err read_list(const struct doctor_place *p, const char *name, struct slice authorities)
 {
     AUTO(buf_done) struct buf lists = {0};
-    AUTO(buf_done) struct buf authorities = {0};
     AUTO(crl_release) const struct crl_set *set = NULL;
-    struct why why;
-    int64_t now = p->f->now_wall_ms;
-    if (load(p, "pki/crl.pem", &lists) != OK || load(p, "pki/ca.pem", &authorities) != OK) {
-        return OK; /* nobody was revoked yet, or it is not ours to read */
+    struct why why = {"it cannot be read"};
+    struct facts *f = p->f;
+    uint32_t file;
+    enum err e = load(p, name, &lists);
+    if (e == ERR_NOT_FOUND) {
+        return OK; /* nobody was revoked yet */
     }
-    enum err e = crl_set_new(buf_slice(&lists), buf_slice(&authorities), now, &set, &why);
-    if (e == OK) {
-        p->f->numbers[FACTS_CRL_LEFT_S] = facts_preset((crl_set_next_update(set) - now) / 1000, 0);
+    TRY(add_inner(p, name, false, &file));
+    e = e == OK ? crl_set_new(buf_slice(&lists), authorities, f->now_wall_ms, &set, &why) : e;
+    if (e != OK) {
+        return e == ERR_NOMEM
+                   ? e
+                   : facts_unread(f, (struct facts_place){file, 0}, slice_text("revocation list"),
+                                  why.text[0] != '\0' ? why.text : err_name(e));
     }
-    return e == ERR_NOMEM ? e : OK;
+    mark_revoked(f, set);
+    if (strcmp(name, REVOCATION_FILE) == 0) {
+        int64_t left_ms = crl_set_next_update(set) - f->now_wall_ms;
+        f->numbers[FACTS_CRL_LEFT_S] = facts_preset(left_ms / 1000, file);
+    }
+    return OK;
+}
+
+/* The authorities are those of the two files that we may read; the sealed ones are not ours. */
+static enum err read_revocation(const struct doctor_place *p)
+{
+    static const char *const lists[] = {REVOCATION_FILE, REVOCATION_ROOT_FILE,
+                                        REVOCATION_EXTRA_FILE};
+    AUTO(buf_done) struct buf authorities = {0};
+    if (load(p, "pki/ca.pem", &authorities) != OK ||
+        load(p, "pki/server.pem", &authorities) != OK) {
+        return OK; /* said already */
+    }
+    for (size_t i = 0; i < COUNT_OF(lists); i++) {
+        TRY(read_list(p, lists[i], buf_slice(&authorities)));
+    }
+    return OK;
+}
+
+/* ---- backups ---- */
+
+/* The time in the first line of a file, unless *newest_ms is later. */
+static enum err read_moment(const struct doctor_place *p, const char *name, int64_t *newest_ms)
+{
+    AUTO(buf_done) struct buf bytes = {0};
+    char text[CLOCK_ISO8601_BYTES];
+    int64_t made_ms = 0;
+    uint32_t file;
+    enum err e = load(p, name, &bytes);
+    if (e == ERR_NOT_FOUND || e == ERR_NOMEM) {
+        return e == ERR_NOMEM ? e : OK;
+    }
+    struct slice line = slice_head(buf_slice(&bytes), slice_find(buf_slice(&bytes), '\n'));
+    if (e != OK || !slice_to_text(line, text, sizeof text) ||
+        moment_parse(text, p->f->now_wall_ms, &made_ms) != OK) {
+        TRY(add_inner(p, name, false, &file));
+        return facts_unread(p->f, (struct facts_place){file, 0}, slice_text("time of a backup"),
+                            "does not read");
+    }
+    *newest_ms = made_ms > *newest_ms ? made_ms : *newest_ms;
+    return OK;
+}
+
+/* What was restored from a backup has one of that time. */
+static enum err read_backups(const struct doctor_place *p)
+{
+    static const char *const marks[] = {ARCHIVE_MADE_FILE, ADMIN_RESTORED_FILE,
+                                        ADMIN_RESTORED_FILE ".seen"};
+    int64_t now = p->f->now_wall_ms, newest_ms = INT64_MIN;
+    for (size_t i = 0; i < COUNT_OF(marks); i++) {
+        TRY(read_moment(p, marks[i], &newest_ms));
+    }
+    if (newest_ms != INT64_MIN) {
+        p->f->numbers[FACTS_BACKUP_AGE_S] = facts_preset((now - newest_ms) / 1000, 0);
+    }
+    return OK;
+}
+
+/* A file that was never changed is as old as its directory, or nearly; folders are changed by what
+ * comes into them. */
+static void read_age(struct facts *f)
+{
+    int64_t oldest_ms = f->now_wall_ms;
+    for (size_t i = 0; i < f->n_files; i++) {
+        const struct facts_file *file = &f->files[i];
+        if (file->is_found && !file->is_directory && !file->is_secret) {
+            oldest_ms = file->changed_wall_ms < oldest_ms ? file->changed_wall_ms : oldest_ms;
+        }
+    }
+    f->numbers[FACTS_PLACE_AGE_S] = facts_preset((f->now_wall_ms - oldest_ms) / 1000, 0);
 }
 
 /* ---- sallyport.yaml ---- */
@@ -245,7 +338,7 @@ static enum err complain(struct facts *f, const struct yaml_complaint *c)
     return OK;
 }
 
-static enum err read_policy(const struct place *p, const struct config *c)
+static enum err read_policy(const struct doctor_place *p, const struct config *c)
 {
     AUTO(buf_done) struct buf bytes = {0};
     AUTO(policy_release) const struct policy *policy = NULL;
@@ -269,7 +362,7 @@ static enum err read_policy(const struct place *p, const struct config *c)
     return OK;
 }
 
-static enum err read_config(const struct place *p, struct config *c)
+static enum err read_config(const struct doctor_place *p, struct config *c)
 {
     struct yaml_complaint complaint;
     struct config_machine machine = config_machine_ask();
@@ -290,7 +383,7 @@ enum err doctor_fortress_read(const char *dir, struct facts *f, struct why *why)
 {
     AUTO(close_fd) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     AUTO(config_release) struct config *config = mem_zalloc(sizeof *config);
-    struct place p = {dir, fd, f};
+    struct doctor_place p = {dir, fd, f};
     if (config == NULL) {
         return ERR_NOMEM;
     }
@@ -312,5 +405,7 @@ enum err doctor_fortress_read(const char *dir, struct facts *f, struct why *why)
     TRY(read_certificate(&p, "pki/server.pem", "server certificate", false));
     TRY(read_certificate(&p, "pki/ca.pem", "authority", true));
     TRY(read_revocation(&p));
+    TRY(read_backups(&p));
+    read_age(f);
     return read_disk(&p);
 }

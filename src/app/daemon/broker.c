@@ -153,6 +153,7 @@ static const char *websocket_path(const struct config *c, const char *name)
     return l != NULL && l->websocket ? l->path : NULL;
 }
 
+/* c: of the start, which stays, and so does the address. */
 static const char *bind_of(const struct config *c, const char *name)
 {
     const struct config_listener *l = config_listener_find(c, name);
@@ -187,7 +188,7 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
                                     .is_stream = p->serving->entrances[i].entrance.is_stream,
                                     .takes_v31 = p->serving->entrances[i].entrance.takes_v31,
                                     .port = b->port,
-                                    .bind = bind_of(&p->serving->config, b->name)};
+                                    .bind = bind_of(&p->config, b->name)};
     }
     (void)snprintf(h->sandbox_line, sizeof(h->sandbox_line), "Landlock %d, seccomp %s",
                    sandbox->landlock_abi, sandbox->seccomp ? "on" : "off (test build)");

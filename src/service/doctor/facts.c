@@ -157,6 +157,7 @@ enum err facts_certificates(struct facts *f, struct slice pem, struct facts_plac
         c->at = at;
         c->is_authority = is_authority || !is_first;
         c->bits = x509_strength_bits(x);
+        c->id = x509_info(x)->id;
         c->ends_wall_ms = x509_info(x)->not_after_wall_ms;
         facts_text(c->name, slice_text(name));
         is_first = false;

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/scope.h"
 #include "base/slice.h"
+#include "security/crypto/digest.h"
 
 enum {
     FACTS_TEXT = 128,
@@ -76,6 +77,11 @@ enum facts_number {
     FACTS_CLIFF,         /* of all that ends, how many on one day, when that is a cliff */
     FACTS_CRL_LEFT_S,    /* until the revocation list is stale */
     FACTS_DEVICE_LIFE_S, /* of certificates for devices */
+    FACTS_BACKUP_AGE_S,  /* of the newest backup that is on record */
+    FACTS_PLACE_AGE_S,   /* so old the directory is at least */
+    FACTS_CLOCK_ALONE,   /* nothing keeps the machine's clock right */
+    FACTS_SYSTEM_LEFT_MS,  /* until nobody mends facts.system any more */
+    FACTS_LIBRARY_LEFT_MS, /* … facts.library */
     FACTS_NUMBERS
 };
 
@@ -135,7 +141,9 @@ struct facts_certificate {
     char name[FACTS_TEXT];
     struct facts_place at;
     bool is_authority;
-    unsigned bits; /* x509_strength_bits; 0: unknown */
+    bool is_revoked;  /* a list of its authority names it */
+    unsigned bits;    /* x509_strength_bits; 0: unknown */
+    struct digest id; /* x509_info.id */
     int64_t ends_wall_ms;
 };
 
@@ -160,7 +168,7 @@ struct facts_pair {
 };
 
 struct facts_alert {
-    char category[FACTS_TEXT], text[FACTS_TEXT];
+    char category[FACTS_TEXT], target[FACTS_TEXT], text[FACTS_TEXT];
 };
 
 struct facts_unread {
@@ -187,7 +195,8 @@ struct facts {
     size_t n_dropped; /* did not fit into a list */
     char
         complaint[512]; /* why the product would refuse its own configuration; empty: it takes it */
-    bool is_daemon_asked; /* FACTS_SALLYPORT: who is registered was seen */
+    char system[FACTS_TEXT], library[FACTS_TEXT]; /* of the machine, with their versions */
+    bool is_daemon_asked;                         /* FACTS_SALLYPORT: who is registered was seen */
 };
 
 /* facts_new - empty. ERR_NOMEM. facts_free - NULL is fine; returns NULL. */

@@ -1,7 +1,8 @@
 #include "service/doctor/rules_private.h"
 
 static const struct rule *const families[] = {transport_rules, identity_rules, access_rules,
-                                              limit_rules,     keeping_rules,  life_rules};
+                                              limit_rules,     keeping_rules,  life_rules,
+                                              machine_rules};
 
 const struct rule *rules_next(size_t *at)
 {

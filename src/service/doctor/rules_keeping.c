@@ -2,7 +2,9 @@
 #include "service/doctor/rules_private.h"
 
 enum { OTHERS_READ = 0004, OTHERS_WRITE = 0002, OTHERS = 0007, DISK_PERCENT_LEAST = 10 };
-enum { SAVE_MOST_S = 60 };
+enum { SAVE_MOST_S = 60, DAY_S = 86400, BACKUP_MOST_DAYS = 30 };
+
+static const char sink_category[] = "sink";
 
 static enum err configuration(const struct rule *self, const struct facts *f, struct findings *ret)
 {
@@ -139,11 +141,46 @@ static enum err mixed_settings(const struct rule *self, const struct facts *f, s
                : OK;
 }
 
+/* What was never backed up is judged by its own age, so that a new place has its time. */
+static enum err no_backup(const struct rule *self, const struct facts *f, struct findings *ret)
+{
+    const struct facts_value *made = &f->numbers[FACTS_BACKUP_AGE_S];
+    const struct facts_value *place = &f->numbers[FACTS_PLACE_AGE_S];
+    const struct facts_value *age = made->is_known ? made : place;
+    if (!age->is_known || age->n <= BACKUP_MOST_DAYS * DAY_S) {
+        return OK;
+    }
+    return findings_add(ret, self, age->at, "backup",
+                        made->is_known
+                            ? "the newest backup is %lld days old"
+                            : "none was made in the %lld days that this directory is old",
+                        (long long)(age->n / DAY_S));
+}
+
+static bool is_sink(const struct facts_alert *a)
+{
+    return strcmp(a->category, sink_category) == 0;
+}
+
+static enum err export_silent(const struct rule *self, const struct facts *f, struct findings *ret)
+{
+    for (size_t i = 0; i < f->n_alerts; i++) {
+        const struct facts_alert *a = &f->alerts[i];
+        if (is_sink(a)) {
+            const char *who = a->target[0] != '\0' ? a->target : "audit";
+            TRY(findings_add(ret, self, (struct facts_place){0}, who, "%s: %s", who, a->text));
+        }
+    }
+    return OK;
+}
+
 static enum err open_alerts(const struct rule *self, const struct facts *f, struct findings *ret)
 {
     for (size_t i = 0; i < f->n_alerts; i++) {
-        TRY(findings_add(ret, self, (struct facts_place){0}, f->alerts[i].category, "%s: %s",
-                         f->alerts[i].category, f->alerts[i].text));
+        if (!is_sink(&f->alerts[i])) { /* that is export-silent */
+            TRY(findings_add(ret, self, (struct facts_place){0}, f->alerts[i].category, "%s: %s",
+                             f->alerts[i].category, f->alerts[i].text));
+        }
     }
     return OK;
 }
@@ -189,6 +226,22 @@ const struct rule keeping_rules[] = {
      {"l", "5.10", "state", "I8"},
      {"df -h DIR    # make room on its disk\nsallyport audit tail -n 20", NULL, NULL, NULL},
      audit_lost},
+    {"export-silent",
+     SEVERITY_MEDIUM,
+     "an audit trail that does not arrive",
+     "Who is in the machine can take the trail away with it: what left it in time is what remains.",
+     {"l", "5.10", "state", "I8"},
+     {"sallyport alerts    # says which and why; mend its receiver, or its entry in export", NULL,
+      NULL, NULL},
+     export_silent},
+    {"no-backup",
+     SEVERITY_MEDIUM,
+     "no backup, or an old one",
+     "A disk that fails, or somebody who encrypts it, takes every device's identity with it.",
+     {"h", "5.9", "data", "I8"},
+     {"sallyport backup FILE    # and keep its keys apart from it; then: restore FILE --verify",
+      NULL, NULL, NULL},
+     no_backup},
     {"store-damaged",
      SEVERITY_HIGH,
      "a store that is damaged, or whose disk fails",

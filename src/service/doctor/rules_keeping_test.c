@@ -26,6 +26,17 @@ NUMBER(disk_at, FACTS_DISK_FREE_PERCENT, 10)
 NUMBER(disk_under, FACTS_DISK_FREE_PERCENT, 9)
 NUMBER(mixed, FACTS_MIXED_SETTINGS, 1)
 
+NUMBER(backup_at, FACTS_BACKUP_AGE_S, 30 * 86400)
+NUMBER(backup_over, FACTS_BACKUP_AGE_S, 30 * 86400 + 1)
+NUMBER(place_at, FACTS_PLACE_AGE_S, 30 * 86400)
+NUMBER(place_over, FACTS_PLACE_AGE_S, 30 * 86400 + 1)
+
+static void old_place_new_backup(struct facts *f)
+{
+    place_over(f);
+    backup_at(f);
+}
+
 static void private_file(struct facts *f)
 {
     (void)case_secret_file(f, 0640);
@@ -58,6 +69,15 @@ static void alert(struct facts *f)
     facts_text(a->category, slice_text("exposure"));
 }
 
+static void sink(struct facts *f)
+{
+    struct facts_alert *a;
+    assert_int_equal(facts_add_alert(f, &a), OK);
+    facts_text(a->category, slice_text("sink"));
+    facts_text(a->target, slice_text("siem"));
+    facts_text(a->text, slice_text("it has confirmed nothing for 60 s"));
+}
+
 static void test_rules(void **state)
 {
     static const struct rule_case cases[] = {
@@ -82,6 +102,12 @@ static void test_rules(void **state)
         {FACTS_SALLYPORT, "disk-full", disk_under},
         {FACTS_MOSQUITTO, "per-listener", mixed},
         {FACTS_SALLYPORT, "alert", alert},
+        {FACTS_SALLYPORT, "export-silent", sink},
+        {FACTS_SALLYPORT, "", backup_at},
+        {FACTS_SALLYPORT, "no-backup", backup_over},
+        {FACTS_SALLYPORT, "", place_at},
+        {FACTS_SALLYPORT, "no-backup", place_over},
+        {FACTS_SALLYPORT, "", old_place_new_backup},
     };
     (void)state;
     rule_cases(cases, COUNT_OF(cases));

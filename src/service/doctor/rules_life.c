@@ -122,6 +122,18 @@ static enum err crl_stale(const struct rule *self, const struct facts *f, struct
                               v->n <= 0 ? "it is stale" : "it is stale within an hour");
 }
 
+static enum err chain_revoked(const struct rule *self, const struct facts *f, struct findings *ret)
+{
+    for (size_t i = 0; i < f->n_certificates; i++) {
+        const struct facts_certificate *c = &f->certificates[i];
+        if (c->is_revoked) {
+            TRY(findings_add(ret, self, c->at, c->name, "%s%s is on a revocation list",
+                             c->is_authority ? "an authority, in the file of: " : "", c->name));
+        }
+    }
+    return OK;
+}
+
 const struct rule life_rules[] = {
     {"certificate-ended",
      SEVERITY_CRITICAL,
@@ -220,4 +232,14 @@ const struct rule life_rules[] = {
      {"sallyport certs crl    # who runs the daemon sees in its log why it was not made anew", NULL,
       NULL, NULL},
      crl_stale},
+    {"chain-revoked",
+     SEVERITY_CRITICAL,
+     "a certificate in use that its authority has taken back",
+     "Who holds the key that was given up can be the server, or sign for any device.",
+     {"d", "5.5", "id access", "I3 I8"},
+     {"sallyport certs renew    # the server's; an authority's:\n"
+      "sallyport certs roll switch    # of a root: certs roll prepare before it\n"
+      "sallyport certs roll finish    # ends all that it signed",
+      NULL, NULL, NULL},
+     chain_revoked},
     {.id = NULL}};

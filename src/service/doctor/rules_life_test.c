@@ -88,6 +88,13 @@ NUMBER(list_fresh, FACTS_CRL_LEFT_S, 3600)
 NUMBER(list_nearly_stale, FACTS_CRL_LEFT_S, 3599)
 NUMBER(list_stale, FACTS_CRL_LEFT_S, -1)
 
+static void revoked(struct facts *f)
+{
+    certificate(f, false, 400 * DAY_MS);
+    certificate(f, true, 400 * DAY_MS);
+    f->certificates[1].is_revoked = true;
+}
+
 static void test_rules(void **state)
 {
     static const struct rule_case cases[] = {
@@ -113,6 +120,8 @@ static void test_rules(void **state)
         {FACTS_SALLYPORT, "", list_fresh},
         {FACTS_SALLYPORT, "crl-stale", list_nearly_stale},
         {FACTS_SALLYPORT, "crl-stale", list_stale},
+        {FACTS_SALLYPORT, "chain-revoked", revoked},
+        {FACTS_MOSQUITTO, "", revoked}, /* its lists are not read */
     };
     (void)state;
     rule_cases(cases, COUNT_OF(cases));

@@ -5,7 +5,7 @@
 #include "service/doctor/rules.h"
 
 extern const struct rule transport_rules[], identity_rules[], access_rules[], limit_rules[],
-    keeping_rules[], life_rules[];
+    keeping_rules[], life_rules[], machine_rules[];
 
 /* Does a number of the installation say what the rule is about? */
 static inline bool number_is(const struct facts *f, enum facts_number which, int64_t n)
