@@ -16,10 +16,11 @@
 /* What of a data directory goes into a backup, when it is there: single files, and folders with all
  * their files. Never the keyring; nor run/ and bundles/, which hold keys of devices in the clear.
  */
-static const char *const single_files[] = {
-    "sallyport.yaml",  "policy.yaml",  "restored.seen",    "waivers.json",
-    ANCHOR_FILE, /* before the trail, which is never behind */
-    TRAIL_SECRET_FILE, TRAIL_KEY_FILE, ANCHOR_FILE_FORMER, TRAIL_KEY_FILE_FORMER};
+static const char *const single_files[] = {"sallyport.yaml", "policy.yaml", "restored.seen",
+                                           "waivers.json"};
+/* Before the trail, which is never behind its head. */
+static const char *const trail_files[] = {ANCHOR_FILE, TRAIL_SECRET_FILE, TRAIL_KEY_FILE};
+static const char *const former_files[] = {ANCHOR_FILE_FORMER, TRAIL_KEY_FILE_FORMER};
 static const char *const whole_folders[] = {"pki", TRAIL_DIR};
 
 struct job {
@@ -193,6 +194,12 @@ static int copy_all(struct cli *cli, struct job *j, const json_t *pinned)
     int code = CLI_DONE;
     for (size_t i = 0; code == CLI_DONE && i < COUNT_OF(single_files); i++) {
         code = add_file(cli, j, single_files[i], i > 1);
+    }
+    for (size_t i = 0; code == CLI_DONE && i < COUNT_OF(trail_files); i++) {
+        code = add_file(cli, j, trail_files[i], true);
+    }
+    for (size_t i = 0; code == CLI_DONE && i < COUNT_OF(former_files); i++) {
+        code = add_file(cli, j, former_files[i], true);
     }
     for (size_t i = 0; code == CLI_DONE && i < COUNT_OF(whole_folders); i++) {
         code = add_folder(cli, j, whole_folders[i]);
