@@ -57,9 +57,9 @@ enum err porter_request_decode(struct slice bytes, struct porter_request *ret)
 /* Of DIR itself; each with a .new while it is saved. */
 static bool may_write(const char *path)
 {
-    static const char *const names[] = {
-        KEYRING_FILE,        ADMIN_POLICY_FILE,           TICKET_FILE,      "directory.sealed",
-        ADMIN_RESTORED_FILE, ADMIN_RESTORED_FILE ".seen", WAIVERS_TOLD_FILE};
+    static const char *const names[] = {KEYRING_FILE,       ADMIN_POLICY_FILE,   TICKET_FILE,
+                                        "directory.sealed", ADMIN_RESTORED_FILE, WAIVERS_TOLD_FILE};
+    static const char seen[] = ADMIN_RESTORED_FILE ".seen";
     static const char suffix[] = ".new";
     struct slice name = slice_text(path);
     size_t n = sizeof suffix - 1;
@@ -71,7 +71,7 @@ static bool may_write(const char *path)
             return true;
         }
     }
-    return false;
+    return slice_is(name, seen);
 }
 
 /* Below DIR, through no "..", and not in the scribe's folder. */
