@@ -74,10 +74,10 @@ static void let_daemon_read(const char *dir)
 {
     struct stat st;
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0 && fstat(fd, &st) == 0 &&
-        fchownat(fd, WAIVERS_FILE, (uid_t)-1, st.st_gid, AT_SYMLINK_NOFOLLOW) == 0) {
-        (void)fchmodat(fd, WAIVERS_FILE, 0640, 0);
-    }
+    bool may = fd >= 0 && fstat(fd, &st) == 0 &&
+               fchownat(fd, WAIVERS_FILE, (uid_t)-1, st.st_gid, AT_SYMLINK_NOFOLLOW) == 0 &&
+               fchmodat(fd, WAIVERS_FILE, 0640, 0) == 0;
+    (void)may; /* the waiver counts all the same, and the daemon says that it cannot read it */
     if (fd >= 0) {
         (void)close(fd);
     }
