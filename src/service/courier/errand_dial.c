@@ -7,8 +7,6 @@
 
 #include "base/random.h"
 
-enum { JITTER_PART = 4 /* of the time until the next try: what is left to chance */ };
-
 void errand_hang_up(struct courier_errand *e)
 {
     e->stream = stream_free(e->stream);
@@ -43,7 +41,7 @@ void errand_fail(struct courier_errand *e, const char *text)
     e->backoff_ms = e->backoff_ms == 0                         ? COURIER_RETRY_MS
                     : e->backoff_ms * 2 < COURIER_RETRY_MAX_MS ? e->backoff_ms * 2
                                                                : COURIER_RETRY_MAX_MS;
-    uint64_t jitter_ms = e->backoff_ms / JITTER_PART;
+    uint64_t jitter_ms = e->backoff_ms / ERRAND_JITTER_PART;
     errand_wait_before_retry(e, e->backoff_ms - jitter_ms, jitter_ms);
     if (!e->has_failed) {
         e->has_failed = true;

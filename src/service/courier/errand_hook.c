@@ -5,7 +5,6 @@
 
 enum {
     STAY_MS = 1000, /* a connection with nothing to say stays so long */
-    JITTER_PART = 4,
     MS = 1000
 };
 
@@ -62,7 +61,7 @@ static void take_answer(struct courier_errand *e, const struct webhook_answer *a
     /* Nothing is passed over, so what is refused stands in the way until somebody looks. */
     uint64_t least_ms = (a->verdict == WEBHOOK_REFUSED ? WEBHOOK_REFUSED_S : a->retry_after_s) * MS;
     if (least_ms > e->backoff_ms) {
-        errand_wait_before_retry(e, least_ms, least_ms / JITTER_PART);
+        errand_wait_before_retry(e, least_ms, least_ms / ERRAND_JITTER_PART);
     }
 }
 

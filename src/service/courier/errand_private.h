@@ -16,6 +16,8 @@
  * -> open. A file, or journald: dialling -> writing -> idle. */
 enum errand_state { IDLE, DIALLING, CONNECTING, SHAKING, OPEN, TURNING, WRITING };
 
+enum { ERRAND_JITTER_PART = 4 /* of the time until the next try: what is left to chance */ };
+
 struct courier_errand {
     struct courier *of;
     size_t index;
