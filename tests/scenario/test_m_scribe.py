@@ -99,7 +99,7 @@ def test_a_scribe_that_hangs_is_an_alert_is_replaced_and_loses_nothing(make_fort
     since = len(one.log)
     os.kill(scribe, signal.SIGSTOP)
     names = [one.add('sensor', credentials=('psk',)).name for _ in range(3)]
-    wait_until('the alert', lambda: [a for a in one.json('alerts') if 'does not write the audit trail' in json.dumps(a)], 15, pause=0.1)
+    wait_until('the alert', lambda: [a for a in one.json('alerts') if 'does not write the audit trail' in json.dumps(a)], 30, pause=0.1)
     status = one.json('status')[0]['scribe']
     assert status['behind'] and status['pending'] >= 3
     assert 'BEHIND' in one.cli('status')
