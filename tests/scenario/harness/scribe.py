@@ -67,7 +67,7 @@ class OwnScribe:
         self.link.send(struct.pack('>BIBI', BROKER, generation, how, code))
 
     def events(self):
-        """Reasons of all that it told its supervisor up to now."""
+        """Reasons of all that it has told its supervisor up to now; it does so behind its answers to the broker."""
         self.link.setblocking(False)
         found = []
         try:
