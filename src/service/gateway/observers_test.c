@@ -1,6 +1,6 @@
 /* What one observer costs: associations with an observation each, on the real door, engine and
  * worker, over a DTLS that is none. SALLYPORT_OBSERVERS says how many. What OpenSSL keeps for an
- * association comes on top: README.md. */
+ * association comes on top: docs/FEATURES.md. */
 #include <inttypes.h>
 
 #include "service/gateway/door_bench_test.h"
