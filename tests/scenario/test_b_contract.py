@@ -55,6 +55,7 @@ def test_every_command_is_in_the_help_and_says_whether_it_is_there():
     for name in COMMANDS:
         line = re.search(rf'^  {name} .*$', text, re.M)
         assert line, name
+        assert text.count(f'\n  {name} ') == 1, f'{name} is told twice'
         run = sallyport('-C', '/nonexistent/fortress', name)
         assert run.returncode in (1, 2) and run.stderr.strip() and not run.stdout, name
         absent = 'not there yet' in run.stderr

@@ -441,7 +441,6 @@ static const struct cli_command commands[] = {
      "  drop    deletes it\n"
      "How many are kept, and how long: setaside_messages, setaside_bytes, setaside_expiry.\n",
      cmd_setaside, NULL},
-    {"respond", "list, undo", NULL, NULL, "detection and response"},
     {"doctor", "what is weak here, or in the configuration of another broker, and the fix",
      "  sallyport doctor\n"
      "  sallyport doctor --mosquitto /etc/mosquitto/mosquitto.conf\n"
