@@ -184,23 +184,93 @@ def tool(name):
     return module
 
 
-def test_the_page_of_a_comparison():
-    """Medians, spread, and bars that are met and missed, out of runs as bench tells them; every row of the table has all it needs."""
+ROWS = [{'name': 'one', 'way': 'tcp', 'bench': ['--scenario', 'pairs'],
+         'bars': [{'figure': 'cpu', 'least_ratio': 2.0}, {'figure': 'rate', 'least_ratio': 4.1}]},
+        {'name': 'two', 'way': 'tls', 'bench': ['--scenario', 'idle'], 'quick': ['--connections', '5'], 'peer': None,
+         'bars': [{'figure': 'rss', 'most': 1000}]}]
+ABOUT = {'day': '2026-01-02', 'machine': 'a machine', 'versions': ['sallyport 0', 'mosquitto 0'], 'commit': 'abc', 'seconds': 1,
+         'quick': False, 'others': 15}
+
+
+def one_run(row, side, pair, result, disturbed=False):
+    return {'row': row, 'bench': next(one['bench'] for one in ROWS if one['name'] == row), 'side': side, 'pair': pair, 'result': result,
+            'why': '' if result else 'it lost messages', 'others': 40 if disturbed else 1, 'disturbed': disturbed, 'took': 3.0}
+
+
+def test_every_row_of_the_bars_can_be_run():
     compare = tool('compare')
     for row in json.loads((ROOT / 'tests/bench/bars.json').read_text()):
-        assert set(compare.sides(row)) <= set(compare.STARTS) and row['bars'], row
-        assert all(bar['figure'] in compare.FIGURES for bar in row['bars']), row
-    rows = [{'name': 'one', 'way': 'tcp', 'bench': ['--scenario', 'pairs'],
-             'bars': [{'figure': 'cpu', 'least_ratio': 2.0}, {'figure': 'rate', 'least_ratio': 4.1}]},
-            {'name': 'two', 'way': 'tls', 'bench': ['--scenario', 'idle'], 'bars': [{'figure': 'rss', 'most': 1000}]}]
-    figures = {'one': {'mosquitto': [{'server_cpu_us_each': us, 'per_second': 10} for us in (9, 11, 10)],
-                       'sallyport': [{'server_cpu_us_each': us, 'per_second': 40} for us in (5, 4, 6)]},
-               'two': {'sallyport': [{'filled': {'server_rss_bytes_each': 1001}}]}}
-    page = '\n'.join(compare.page(rows, figures, ['a note'], Namespace(pairs=3, seconds=1, quick=False)))
-    assert '| one | CPU µs each | mosquitto | 10 (9 to 11) | 5 (4 to 6) | 2.00x | 2.0x | yes |' in page, page
-    assert '| one | each second | mosquitto | 10 (10 to 10) | 40 (40 to 40) | 4.00x | 4.1x | **no** |' in page, page
-    assert '| two | bytes each | mosquitto | - | 1001 (1001 to 1001) | - | at most 1,000 | **no** |' in page, page
-    assert '2 bars are missed.' in page and '- a note' in page, page
+        assert set(compare.compare_page.sides(row)) <= set(compare.compare_servers.STARTS) and row['bars'], row
+        assert all(bar['figure'] in compare.compare_page.FIGURES for bar in row['bars']), row
+
+
+def test_the_page_of_a_comparison():
+    """Medians, spread, what was left out, and bars that are met and missed and by how much, out of runs as compare keeps them."""
+    page = tool('compare').compare_page
+    runs = [one_run('one', side, pair, {'server_cpu_us_each': us, 'per_second': rate}) for side, all_us, rate in
+            (('mosquitto', (9, 11, 10), 10), ('sallyport', (5, 4, 6), 40)) for pair, us in enumerate(all_us, 1)]
+    runs += [one_run('one', 'mosquitto', 2, {'server_cpu_us_each': 99, 'per_second': 1}, disturbed=True),
+             one_run('one', 'sallyport', 2, {'server_cpu_us_each': 77, 'per_second': 1}),  # the first clean one of a pair counts
+             one_run('one', 'sallyport', 3, None),
+             one_run('two', 'sallyport', 1, {'filled': {'server_rss_bytes_each': 1250}}, disturbed=True)]
+    text = '\n'.join(page.page(ROWS, ABOUT, runs, ['a note']))
+    for line in ('| one | CPU µs each | mosquitto | 10 (9 to 11) | 5 (4 to 6) | 3/3 | 2.00x | 2.0x | yes |',
+                 '| one | each second | mosquitto | 10 (10 to 10) | 40 (40 to 40) | 3/3 | 4.00x | 4.1x | **no**, by 2 % |',
+                 '| two ~ | bytes each | - | - | 1250 (1250 to 1250) | 0/1 | - | at most 1,000 | **no**, by 25 % |',
+                 'Of 3 bars 1 are met and 2 missed, the farthest first:\n\n- two, bytes each: by 25 %\n- one, each second: by 2 %',
+                 'Left out: 2 of 10 runs', '- a note', 'one, sallyport, pair 3: it lost messages', 'sallyport 0, commit abc'):
+        assert line in text, (line, text)
+
+
+def collected(compare, runs, tries, results, **more):
+    """What compare runs when a run gives the next one of `results`: [(row, side, pair)]."""
+    ran, given = [], iter(results)
+    a = Namespace(**{'pairs': 2, 'quick': False, 'minutes': 60, **more})
+
+    def measure(row, side, pair):
+        ran.append((row['name'], side, pair))
+        result, disturbed = next(given)
+        return one_run(row['name'], side, pair, result, disturbed)
+    left = compare.collect(ROWS, runs, a, tries, lambda: None, measure)
+    return ran, left
+
+
+def test_a_comparison_goes_on_where_it_was_cut_off(capsys):
+    """Both sides in turn, pair by pair over all rows; what is there is not run again, and a run that is left out is, when the other side had its turn."""
+    compare, good, bad, noisy = tool('compare'), ({'server_cpu_us_each': 1}, False), (None, False), ({'server_cpu_us_each': 9}, True)
+    runs = []
+    ran, left = collected(compare, runs, 3, [good] * 6)
+    assert not left and ran == [('one', 'mosquitto', 1), ('one', 'sallyport', 1), ('two', 'sallyport', 1), ('one', 'sallyport', 2),
+                                ('one', 'mosquitto', 2), ('two', 'sallyport', 2)]
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith('[1/6, about 0 min left] one, mosquitto, pair 1: 1 CPU') and said[-1].startswith('[6/6, ')
+    assert collected(compare, runs, 3, []) == ([], [])
+    assert collected(compare, runs[:4], 3, [good] * 2)[0] == ran[4:]  # in the middle of a pair: its other side alone
+    assert collected(compare, runs[:2], 3, [good] * 2, pairs=1)[0] == ran[2:3]
+    again, _ = collected(compare, [], 3, [noisy, good, noisy, good, good], pairs=1)
+    assert again == [*ran[:2], ran[0], ran[0], ran[2]]
+    assert 'left out: others took 40 % of a core' in capsys.readouterr().out
+    ran_bad, left = collected(compare, [], 2, [bad, good, bad, good], pairs=1)  # it never gets right: no more than so often
+    assert ran_bad == [*ran[:2], ran[0], ran[2]] and not left
+    assert 'pair 1: it lost messages' in capsys.readouterr().out
+    ran_none, left = collected(compare, [], 3, [], minutes=0)
+    assert not ran_none and len(left) == 6
+
+
+def test_runs_of_something_else_are_not_mixed_in(tmp_path):
+    compare, now = tool('compare'), {**ABOUT, 'program': 'a'}
+    path = tmp_path / 'runs.json'
+    data = compare.opened(path, now)
+    data['runs'].append(one_run('one', 'sallyport', 1, {}))
+    compare.write(path, json.dumps(data))
+    assert compare.opened(path, {**now, 'day': '2026-01-03', 'commit': 'later'}) == data
+    with pytest.raises(SystemExit, match='another program, seconds'):
+        compare.opened(path, {**now, 'program': 'b', 'seconds': 2})
+    path.write_text('{')
+    with pytest.raises(SystemExit, match='is not what compare has written'):
+        compare.opened(path, now)
+    other = {**ROWS[0], 'bench': ['--scenario', 'fan-in']}  # the row is another one by now
+    assert compare.is_of(data['runs'][0], ROWS[0], False) and not compare.is_of(data['runs'][0], other, False)
 
 
 @pytest.mark.release  # the sanitized build of the tests has no debug information about types
