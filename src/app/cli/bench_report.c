@@ -44,8 +44,7 @@ const char *bench_unit(enum load_shape shape)
     return "deliveries";
 }
 
-/* What filling put there; NULL: nothing. */
-static const char *filling(enum load_shape shape)
+const char *bench_filling(enum load_shape shape)
 {
     return shape == LOAD_IDLE            ? "connections"
            : shape == LOAD_RETAINED      ? "retained messages"
@@ -150,6 +149,7 @@ static void print_json(struct cli *cli, const struct load_order *o, const struct
     put_integer(j, "foreign", r->foreign);
     put_integer(j, "repeated", r->repeated);
     put_integer(j, "unresumed", r->unresumed);
+    put_integer(j, "forgotten", r->forgotten);
     (void)json_object_set_new(j, "right", json_boolean(client_load_is_right(r)));
     json_dumpf(j, cli->out, JSON_COMPACT | JSON_REAL_PRECISION(6));
     fputc('\n', cli->out);
@@ -177,7 +177,8 @@ static void print_filled(struct cli *cli, const struct load_order *o, const stru
                          const struct load_result *r)
 {
     fprintf(cli->out, "  %llu %s in %.2f s (%.0f/s)", (unsigned long long)r->filled,
-            filling(o->shape), (double)r->fill_us / 1e6, each((double)r->filled * 1e6, r->fill_us));
+            bench_filling(o->shape), (double)r->fill_us / 1e6,
+            each((double)r->filled * 1e6, r->fill_us));
     if (bench_watch_knows(w)) {
         fprintf(cli->out, ", %.0f bytes of the server's memory and %.2f us of its CPU each",
                 each(bench_watch_rss_grown(w), r->filled),
@@ -243,6 +244,13 @@ int bench_report(struct cli *cli, const struct load_order *o, const struct bench
     if (r->unresumed > 0) {
         return cli_fail(cli, "%llu handshakes were in full although a ticket was offered",
                         (unsigned long long)r->unresumed);
+    }
+    if (r->forgotten > 0) {
+        return cli_fail(cli,
+                        "the server had no session any more for %llu of %u sleepers, nor what was "
+                        "acknowledged for them:\n  durable needs an identity whose sessions last; "
+                        "who is anonymous has none with Sallyport",
+                        (unsigned long long)r->forgotten, o->n_subscribers);
     }
     return client_load_is_right(r) ? CLI_DONE
            : is_coap(o)            ? cli_fail(cli, "the server left requests without an answer, or "

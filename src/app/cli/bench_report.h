@@ -8,6 +8,8 @@
 const char *bench_shape_name(size_t shape);
 /* bench_unit - what is counted: "deliveries". Static. */
 const char *bench_unit(enum load_shape shape);
+/* bench_filling - of what is put there before the measured time; NULL: nothing. */
+const char *bench_filling(enum load_shape shape);
 
 /* bench_report - prints; gives the exit code: CLI_FAILED after a message when the server did
  * anything wrong, or a process was not there. */

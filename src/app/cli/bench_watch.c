@@ -63,8 +63,10 @@ static bool rss_of(pid_t pid, uint64_t *ret_bytes)
     return more;
 }
 
-enum err bench_watch_init(struct bench_watch *w, size_t points, const char *unit, FILE *progress)
+enum err bench_watch_init(struct bench_watch *w, size_t points, const char *unit,
+                          const char *filling, FILE *progress)
 {
+    w->filling = filling;
     w->points_max = points;
     w->points = points > 0 ? mem_array(points, sizeof(*w->points)) : NULL;
     w->unit = unit;
@@ -104,10 +106,19 @@ static void add_point(struct bench_watch *w, enum load_moment m, uint64_t now_us
     w->last_cpu_us = w->cpu_us[m];
 }
 
-static void tell(struct bench_watch *w, uint64_t now_us, uint64_t n)
+static void tell_from(struct bench_watch *w, uint64_t now_us, uint64_t n)
 {
+    w->begin_us = w->told_us = now_us;
+    w->told_n = n;
+}
+
+static void tell(struct bench_watch *w, const char *unit, uint64_t now_us, uint64_t n)
+{
+    if (w->progress == NULL || now_us - w->told_us < SECOND_US) {
+        return;
+    }
     fprintf(w->progress, "\r\x1b[K%.0f s: %llu %s, %.0f/s",
-            (double)(now_us - w->begin_us) / SECOND_US, (unsigned long long)n, w->unit,
+            (double)(now_us - w->begin_us) / SECOND_US, (unsigned long long)n, unit,
             (double)(n - w->told_n) * SECOND_US / (double)(now_us - w->told_us));
     (void)fflush(w->progress);
     w->told_us = now_us;
@@ -117,30 +128,36 @@ static void tell(struct bench_watch *w, uint64_t now_us, uint64_t n)
 static void on_moment(void *ctx, enum load_moment m, uint64_t now_us, uint64_t n)
 {
     struct bench_watch *w = ctx;
-    if (m != LOAD_TICK || w->points_max > 0) {
+    bool is_end = m == LOAD_FILL_ENDS || m == LOAD_ENDS;
+    if (m != LOAD_FILL_TICK && (m != LOAD_TICK || w->points_max > 0)) {
         look(w, m);
     }
     switch (m) {
     case LOAD_FILL_BEGINS:
-    case LOAD_FILL_ENDS:
-        return;
+        tell_from(w, now_us, 0);
+        break;
+    case LOAD_FILL_TICK:
+        tell(w, w->filling, now_us, n);
+        break;
     case LOAD_BEGINS:
-        w->begin_us = w->last_us = w->told_us = now_us;
-        w->last_n = w->told_n = n;
+        tell_from(w, now_us, n);
+        w->last_us = now_us;
+        w->last_n = n;
         w->last_cpu_us = w->cpu_us[m];
-        return;
+        break;
     case LOAD_TICK:
+        add_point(w, m, now_us, n);
+        tell(w, w->unit, now_us, n);
+        break;
     case LOAD_ENDS:
         add_point(w, m, now_us, n);
         break;
+    case LOAD_FILL_ENDS:
+        break;
     }
-    if (w->progress == NULL) {
-        return;
-    }
-    if (m == LOAD_ENDS) {
+    if (is_end && w->progress != NULL) {
         fputs("\r\x1b[K", w->progress);
-    } else if (now_us - w->told_us >= SECOND_US) {
-        tell(w, now_us, n);
+        (void)fflush(w->progress);
     }
 }
 

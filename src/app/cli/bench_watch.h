@@ -24,12 +24,13 @@ struct bench_watch {
     uint64_t begin_us, last_us, last_n, last_cpu_us;
     FILE *progress; /* NULL: nobody looks */
     uint64_t told_us, told_n;
-    const char *unit;
+    const char *unit, *filling;
 };
 
-/* bench_watch_init - behind the pids; points: room for so many; 0: no curve. ERR_NOMEM. */
+/* bench_watch_init - behind the pids; points: room for so many; 0: no curve. unit: of what is
+ * counted; filling: of what is put there before, NULL: nothing. ERR_NOMEM. */
 MUST_USE enum err bench_watch_init(struct bench_watch *w, size_t points, const char *unit,
-                                   FILE *progress);
+                                   const char *filling, FILE *progress);
 void bench_watch_done(struct bench_watch *w);
 /* bench_watch_of - what a load tells; borrows w. */
 struct load_watch bench_watch_of(struct bench_watch *w);

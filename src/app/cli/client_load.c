@@ -104,9 +104,9 @@ void load_turn(struct load *l, int wait_ms)
     /* flush may have appended those with more to say */
     memmove(l->dirty, l->dirty + n_now, (l->n_dirty - n_now) * sizeof(struct conn *));
     l->n_dirty -= n_now;
-    if (l->is_measuring && l->now_us >= l->tick_us) {
+    if ((l->is_measuring || l->is_filling) && l->now_us >= l->tick_us) {
         l->tick_us = l->now_us + UINT64_C(1000) * LOAD_TICK_MS;
-        load_tell(l, LOAD_TICK);
+        load_tell(l, l->is_measuring ? LOAD_TICK : LOAD_FILL_TICK);
     }
 }
 
@@ -155,10 +155,18 @@ bool load_wait(struct load *l, bool (*is_done)(const struct load *l))
     return l->code == GO_ON;
 }
 
+static uint64_t n_filled(const struct load *l)
+{
+    return l->o->shape == LOAD_IDLE       ? l->n_ready
+           : l->o->shape == LOAD_RETAINED ? l->conns[0].n_acked
+                                          : l->r.filled;
+}
+
 void load_tell(struct load *l, enum load_moment m)
 {
     l->now_us = l->clock.mono_us(l->clock.ctx);
-    l->watch->moment(l->watch->ctx, m, l->now_us, l->r.delivered);
+    l->is_filling = m == LOAD_FILL_BEGINS || m == LOAD_FILL_TICK;
+    l->watch->moment(l->watch->ctx, m, l->now_us, l->is_filling ? n_filled(l) : l->r.delivered);
 }
 
 /* ---- connections ---- */
@@ -500,7 +508,7 @@ static void take_latency(struct load *l)
 bool client_load_is_right(const struct load_result *r)
 {
     return r->lost == 0 && r->duplicates == 0 && r->misordered == 0 && r->foreign == 0 &&
-           r->unresumed == 0;
+           r->unresumed == 0 && r->forgotten == 0;
 }
 
 int client_load_run(struct cli *cli, const struct load_order *o, const struct load_watch *watch,

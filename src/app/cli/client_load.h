@@ -81,18 +81,27 @@ struct load_result {
     bool has_latency;
     uint64_t filled, fill_us; /* connections, messages or filters that were put there before */
     uint64_t repeated;        /* CoAP: requests that were sent again; that is not wrong */
+    uint64_t forgotten;       /* LOAD_DURABLE: sleepers whose session the server had no more */
     uint64_t unresumed;       /* LOAD_RESUMED: logins by a full handshake, after the first ones */
     const char *version;      /* of TLS, "-" without; static */
     const char *cipher;
 };
 
 /* What a load tells while it runs. Between the two of filling stands what the server then has to
- * keep in memory. LOAD_TICK comes about every LOAD_TICK_MS of the measured time. */
-enum load_moment { LOAD_FILL_BEGINS, LOAD_FILL_ENDS, LOAD_BEGINS, LOAD_TICK, LOAD_ENDS };
+ * keep in memory. LOAD_TICK comes about every LOAD_TICK_MS of the measured time, LOAD_FILL_TICK
+ * while it is filled. */
+enum load_moment {
+    LOAD_FILL_BEGINS,
+    LOAD_FILL_TICK,
+    LOAD_FILL_ENDS,
+    LOAD_BEGINS,
+    LOAD_TICK,
+    LOAD_ENDS
+};
 
 struct load_watch {
     void *ctx;
-    /* n: counted so far, over the whole run */
+    /* n: counted so far, over the whole run; of a LOAD_FILL_TICK: filled so far */
     void (*moment)(void *ctx, enum load_moment m, uint64_t now_us, uint64_t n);
 };
 

@@ -55,7 +55,7 @@ struct coap_load {
     struct slice options;
     uint32_t next_token;
     uint32_t n_asking, first; /* first: whose turn it is to ask, so that all do */
-    bool is_asking, is_measuring;
+    bool is_asking, is_measuring, is_filling;
     uint64_t now_us, tick_us, look_ms;
     const char *cipher;
     struct latency latency;
@@ -369,6 +369,15 @@ static void advance(struct asker *a)
     }
 }
 
+static uint32_t n_in(const struct coap_load *l, enum phase phase)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->o->n_publishers; i++) {
+        n += l->askers[i].phase == phase;
+    }
+    return n;
+}
+
 static void turn(struct coap_load *l)
 {
     size_t n;
@@ -387,19 +396,11 @@ static void turn(struct coap_load *l)
         advance(a);
     }
     l->now_us = l->clock.mono_us(l->clock.ctx);
-    if (l->is_measuring && l->now_us >= l->tick_us) {
+    if ((l->is_measuring || l->is_filling) && l->now_us >= l->tick_us) {
         l->tick_us = l->now_us + UINT64_C(1000) * LOAD_TICK_MS;
-        l->watch->moment(l->watch->ctx, LOAD_TICK, l->now_us, l->r.delivered);
+        l->watch->moment(l->watch->ctx, l->is_measuring ? LOAD_TICK : LOAD_FILL_TICK, l->now_us,
+                         l->is_measuring ? l->r.delivered : n_in(l, IDLE));
     }
-}
-
-static uint32_t n_in(const struct coap_load *l, enum phase phase)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < l->o->n_publishers; i++) {
-        n += l->askers[i].phase == phase;
-    }
-    return n;
 }
 
 static void open_all(struct coap_load *l)
@@ -434,7 +435,9 @@ static void fill(struct coap_load *l)
         return;
     }
     l->watch->moment(l->watch->ctx, LOAD_FILL_BEGINS, began_us, 0);
+    l->is_filling = true;
     open_all(l);
+    l->is_filling = false;
     l->r.filled = l->o->n_publishers;
     l->r.fill_us = l->clock.mono_us(l->clock.ctx) - began_us;
     turns_until(l, now_ms(l) + SETTLE_MS);

@@ -275,7 +275,10 @@ static void on_opening(struct conn *c, enum mqtt_type type, const struct mqtt_in
         mqtt_connack_decode(in, NULL, &connack) == OK) {
         if (connack.code != 0) {
             load_refused(c, "the connection", connack.code);
-        } else if (c->is_publisher || c->load->stage != STAGE_BEGIN || asks_later(c->load)) {
+            return;
+        }
+        c->load->r.forgotten += c->load->stage == STAGE_WAKE && !connack.session_present;
+        if (c->is_publisher || c->load->stage != STAGE_BEGIN || asks_later(c->load)) {
             now_ready(c);
         } else {
             c->phase = SUBSCRIBING;

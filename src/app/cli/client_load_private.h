@@ -68,7 +68,7 @@ struct load {
     struct seen *seen; /* by publisher in fan-in; by both in durable and subscriptions; by message
                         * in retained; else by subscriber */
     uint64_t *n_told;  /* LOAD_SUBSCRIPTIONS: of each publisher to each subscriber */
-    bool is_sending, is_measuring;
+    bool is_sending, is_measuring, is_filling;
     uint64_t n_limit;             /* of each publisher's messages */
     void (*step)(struct load *l); /* each turn of the measured time; NULL: nothing */
     const struct load_watch *watch;

@@ -260,9 +260,9 @@ static int run(struct cli *cli, struct bench *b)
 {
     const struct load_order *o = &b->order;
     size_t points = b->plot != NULL ? o->measure_ms / LOAD_TICK_MS + 64 : 0;
-    bool is_looked_at = !cli->json && isatty(fileno(cli->err)) == 1;
-    if (bench_watch_init(&b->watch, points, bench_unit(o->shape), is_looked_at ? cli->err : NULL) !=
-        OK) {
+    FILE *progress = isatty(fileno(cli->err)) == 1 ? cli->err : NULL;
+    if (bench_watch_init(&b->watch, points, bench_unit(o->shape), bench_filling(o->shape),
+                         progress) != OK) {
         return cli_fail(cli, "no memory");
     }
     const struct load_watch watch = bench_watch_of(&b->watch);

@@ -15,7 +15,8 @@ class Mqtt:
     """A broker for a handful of clients: filters PREFIX/+, PREFIX/# and exact ones, QoS 0 onwards, retained messages.
 
     fault, done once with the `at`-th message that goes out: 'lose', 'twice', 'swap' (with the next one), 'foreign' (another
-    publisher's), 'stall' (nothing for `stall` seconds); 'deaf' does not answer the first ping."""
+    publisher's), 'stall' (nothing for `stall` seconds); 'deaf' does not answer the first ping; 'slow' needs `stall` seconds for each login. It
+    keeps no sessions."""
 
     def __init__(self, fault=None, at=20, stall=0.0):
         self.fault, self.at, self.stall = fault, at, stall
@@ -66,6 +67,8 @@ class Mqtt:
         body, kind = stream.read(n), head[0] >> 4
         with self.lock:
             if kind == 1:
+                if self.fault == 'slow':
+                    self.closed.wait(self.stall)
                 client.sendall(b'\x20\x02\x00\x00')
             elif kind == 8:
                 client.sendall(_packet(0x90, body[:2] + bytes(self._subscribe(client, body[2:]))))
