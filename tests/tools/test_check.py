@@ -36,12 +36,16 @@ FAULTS = [
     ('size', 'at most 1000', {'src/base/a.h': '/* */\n' * 1001}),
     ('unlisted', 'is not built', {'src/base/b.c': 'int b;\n'}),
     ('map', 'does not exist', {'docs/MAP.md': 'The life of `base/gone.c`.\n'}),
+    ('link', 'gone.md does not exist', {'docs/page.md': 'see [that](gone.md)\n'}),
+    ('link', 'MAP.md has no heading the-end', {'docs/page.md': 'see [that](MAP.md#the-end)\n'}),
     ('script', 'invalid syntax', {'tests/x.py': 'def\n'}),
 ]
 QUIET = {  # what looks like a fault and is none
     'words in comments and strings': {'src/base/a.c': '#include "base/a.h"\n\n/* goto malloc(1) */\nconst char *s = "free(x)";\n'},
     'a function pointer named free': {'src/base/a.c': 'void a(struct ops *o)\n{\n    o->free(o);\n}\n'},
     "what a library allocated": {'src/base/a.c': "void a(char *s)\n{\n    free(s); /* the library's */\n}\n"},
+    'links to a file, to a heading, to a page elsewhere': {
+        'docs/page.md': '## Who gets in, and `why`\n[a](MAP.md) [b](#who-gets-in-and-why) [c](https://example.com/x.md#y)\n'},
     'printing in a test': {'src/core/p_test.c': 'int main(void)\n{\n    printf("x");\n}\n',
                            'src/core/meson.build': "core_tests = files('p_test.c')\n"},
 }
