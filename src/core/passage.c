@@ -165,7 +165,9 @@ enum err passage_subscribe(struct account *a, const struct session *s, struct sl
     if (is_shut(a)) {
         return refuse_closed(a, ret);
     }
-    TRY(grants_subscribe(a->grants, filter, ret));
+    if (grants_subscribe(a->grants, filter, NULL) != OK) {
+        return grants_subscribe(a->grants, filter, ret); /* only a no has to be explained */
+    }
     uint32_t most = grants_limits(a->grants)->subscriptions;
     if (is_new && s != NULL && s->subscriber.n_subs >= most) {
         return over(ret, LIMIT_subscriptions,

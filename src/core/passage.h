@@ -43,7 +43,8 @@ MUST_USE enum err passage_will(struct account *a, struct slice topic, uint8_t qo
                                enum passage_retain retain, size_t payload_bytes,
                                struct decision *ret);
 /* passage_subscribe - filter is a checked filter. s NULL: an observer, whose count the caller
- * bounds. ERR_DENIED; ERR_QUOTA: over role subscriptions (is_new only). */
+ * bounds. `ret` explains a refusal. ERR_DENIED; ERR_QUOTA: over role subscriptions (is_new only).
+ */
 MUST_USE enum err passage_subscribe(struct account *a, const struct session *s, struct slice filter,
                                     bool is_new, struct decision *ret);
 /* passage_deliver - may this still reach that subscriber? The fast path is one compare of epochs;

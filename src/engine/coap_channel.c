@@ -156,19 +156,25 @@ static void end_observation(struct coap_channel *c, struct coap_observation *ob)
     coap_observers_remove(&c->observers, ob);
 }
 
+static void drop_state(struct coap_observation *ob)
+{
+    struct buf state = coap_observation_give(ob);
+    buf_done(&state);
+}
+
 /* States that waited, while there is room. */
 static void flush_states(struct coap_channel *c)
 {
     list_for_each_safe (node, next, &c->observers.list) {
         struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
-        if (ob->pending.n == 0 || waiting(c) >= COAP_CHANNEL_OUTPUT_BYTES) {
+        if (ob->state_n == 0 || waiting(c) >= COAP_CHANNEL_OUTPUT_BYTES) {
             continue;
         }
-        if (buf_append(&c->out, buf_slice(&ob->pending), SIZE_MAX) != OK) {
+        if (buf_append(&c->out, coap_observation_state(ob), SIZE_MAX) != OK) {
             return; /* it waits on */
         }
         c->counters->notified++;
-        buf_done(&ob->pending);
+        drop_state(ob);
         if (ob->is_last) {
             end_observation(c, ob);
         }
@@ -226,7 +232,7 @@ size_t coap_channel_bytes(const struct coap_channel *c)
                coap_channel_pending_bytes(c);
     list_for_each (node, &c->observers.list) {
         const struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
-        n += sizeof(*ob) + ob->pending.cap;
+        n += sizeof(*ob) + ob->state_n;
     }
     return n;
 }
@@ -333,14 +339,12 @@ static enum err tell(struct coap_channel *c, struct coap_observation *ob,
     if (waiting(c) >= COAP_CHANNEL_OUTPUT_BYTES) {
         AUTO(buf_done) struct buf state = {0};
         TRY(put(c, &m, &state));
-        buf_done(&ob->pending);
-        ob->pending = state;
-        state = (struct buf){0};
+        coap_observation_hold(ob, &state);
         ob->is_last = is_last;
         return OK;
     }
     TRY(coap_channel_send(c, &m));
-    buf_done(&ob->pending);
+    drop_state(ob);
     c->counters->notified++;
     if (is_last) {
         end_observation(c, ob);

@@ -51,6 +51,7 @@ enum err coap_endpoint_new(const struct coap_endpoint_setup *setup, uint64_t now
     }
     e->limits = setup->limits;
     e->counters = setup->counters;
+    e->spares = setup->spares;
     e->echo_key = setup->echo_key;
     e->peer_tag = setup->echo_key != NULL ? siphash(setup->echo_key, setup->peer) : 0;
     e->seed = setup->seed;
@@ -115,7 +116,7 @@ size_t coap_endpoint_bytes(const struct coap_endpoint *e)
     }
     list_for_each (node, &e->observers.list) {
         const struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
-        n += sizeof(*ob) + ob->pending.cap;
+        n += sizeof(*ob) + ob->state_n;
     }
     return n;
 }

@@ -16,6 +16,7 @@
 #ifndef ENGINE_COAP_ENDPOINT_H
 #define ENGINE_COAP_ENDPOINT_H
 
+#include "base/buf.h"
 #include "base/scope.h"
 #include "base/siphash.h"
 #include "wire/coap/option.h"
@@ -80,15 +81,26 @@ struct coap_counters {
     uint64_t unproven_datagrams, unproven_withheld, proofs, unproven_worst_per_mille;
 };
 
+/* What every request takes and gives back, kept for the next one: one of each, for all endpoints of
+ * one thread. Zeroed: none yet. Without it a request would ask the heap for each. */
+struct coap_spares {
+    void *exchange;
+    struct buf out;
+};
+
+/* coap_spares_done - gives them back to the heap; may be used again. */
+void coap_spares_done(struct coap_spares *s);
+
 struct coap_endpoint;
 
 struct coap_endpoint_setup {
     const struct coap_limits *limits;   /* borrows, for the endpoint's life */
     struct coap_counters *counters;     /* in/out, borrows, for the endpoint's life */
     const struct siphash_key *echo_key; /* borrows, for its life; one per process, random */
-    struct slice peer;                  /* borrows: bytes that name the peer's address and port */
-    uint64_t seed;                      /* random: message ids, tokens, jitter */
-    bool proven;                        /* the transport (DTLS) has proven the address */
+    struct coap_spares *spares; /* in/out, borrows, for the endpoint's life; NULL: none are kept */
+    struct slice peer;          /* borrows: bytes that name the peer's address and port */
+    uint64_t seed;              /* random: message ids, tokens, jitter */
+    bool proven;                /* the transport (DTLS) has proven the address */
     uint16_t out_max; /* bytes of a message to the peer; 0, or more: limits->datagram_bytes */
 };
 
@@ -137,8 +149,7 @@ struct coap_event {
  *
  * What is malformed, repeated, unexpected or over a bound never becomes an event: it is answered
  * (Reset, the earlier answer, 4.02, 4.05, 4.29, 5.03, 5.05) or passed over in silence, and counted.
- * A request is given once for a message id. ERR_NOMEM: as if the datagram had been lost. O(bytes +
- * dedup entries).
+ * A request is given once for a message id. ERR_NOMEM: as if the datagram had been lost. O(bytes).
  */
 MUST_USE enum err coap_endpoint_datagram(struct coap_endpoint *e, struct slice datagram,
                                          uint64_t now_ms, struct coap_event *ret);

@@ -48,6 +48,7 @@ struct coap_pending {
 struct coap_endpoint {
     const struct coap_limits *limits;
     struct coap_counters *counters;
+    struct coap_spares *spares; /* NULL: none are kept */
     const struct siphash_key *echo_key;
     uint64_t peer_tag, seed, n_drawn;
     uint64_t proven_until_ms;
@@ -96,6 +97,15 @@ MUST_USE enum err coap_transmissions_start(struct coap_endpoint *e, uint64_t now
 /* Retransmits the one in flight when it is due; *ret_lost is one that ran out of tries, or NULL. */
 MUST_USE enum err coap_transmissions_tick(struct coap_endpoint *e, uint64_t now_ms,
                                           struct coap_transmission **ret_lost);
+
+/* ---- coap_spares.c ---- */
+
+/* A zeroed exchange; NULL: no memory. spare_give: it goes back. */
+struct coap_exchange *coap_spare_exchange(struct coap_spares *s);
+struct coap_exchange *coap_spare_exchange_give(struct coap_spares *s, struct coap_exchange *x);
+/* An empty buf, with memory where some is spare. spare_out_give: out is empty again. */
+struct buf coap_spare_out(struct coap_spares *s);
+void coap_spare_out_give(struct coap_spares *s, struct buf *out);
 
 /* ---- coap_server.c ---- */
 

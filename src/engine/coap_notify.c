@@ -20,9 +20,9 @@ void coap_add_observe(struct coap_option_writer *o, struct slice options, uint32
     coap_option_add_merged(o, options, COAP_OPTION_OBSERVE, slice_from(wr_slice(&w), zeros));
 }
 
-/* The state to tell, as a message whose type and message id are filled in when it leaves. */
-static enum err encode_state(struct coap_endpoint *e, const struct coap_observation *ob,
-                             const struct coap_answer *answer, struct buf *ret)
+/* The state to tell waits, as a message whose type and message id are filled in when it leaves. */
+static enum err encode_state(struct coap_endpoint *e, struct coap_observation *ob,
+                             const struct coap_answer *answer)
 {
     uint8_t options[COAP_MESSAGE_CAP], bytes[COAP_MESSAGE_CAP];
     struct coap_message m = {.type = COAP_NON,
@@ -42,9 +42,7 @@ static enum err encode_state(struct coap_endpoint *e, const struct coap_observat
     TRY(coap_encode(e, &m, bytes, &encoded));
     AUTO(buf_done) struct buf copy = {0};
     TRY(buf_append(&copy, encoded, encoded.n));
-    buf_done(ret);
-    *ret = copy;
-    copy = (struct buf){0};
+    coap_observation_hold(ob, &copy);
     return OK;
 }
 
@@ -52,28 +50,29 @@ static enum err encode_state(struct coap_endpoint *e, const struct coap_observat
  * an observation whose last word has gone. */
 static enum err flush(struct coap_endpoint *e, struct coap_observation *ob, uint64_t now_ms)
 {
-    if (ob->in_flight || ob->pending.n == 0 || now_ms < coap_observation_ready_at(ob, e->limits)) {
+    if (ob->in_flight || ob->state_n == 0 || now_ms < coap_observation_ready_at(ob, e->limits)) {
         return OK;
     }
     /* A lapsed proof is renewed by acknowledgements: strangers get nothing unasked. */
     bool is_con = ob->is_last || !coap_endpoint_is_proven(e, now_ms) ||
                   coap_observation_wants_con(ob, e->limits, now_ms);
     uint16_t mid = coap_new_mid(e);
-    coap_patch_header(buf_slice(&ob->pending), ob->pending.p, is_con ? COAP_CON : COAP_NON, mid);
+    coap_patch_header(coap_observation_state(ob), ob->state, is_con ? COAP_CON : COAP_NON, mid);
     if (is_con) {
-        enum err err =
-            coap_transmit(e, buf_slice(&ob->pending), mid, COAP_ABOUT_OBSERVATION, 0, ob, now_ms);
+        enum err err = coap_transmit(e, coap_observation_state(ob), mid, COAP_ABOUT_OBSERVATION, 0,
+                                     ob, now_ms);
         if (err == ERR_LIMIT) {
             return OK; /* stays pending until the others are acknowledged */
         }
         TRY(err);
         ob->in_flight = true;
     } else {
-        TRY(coap_send(e, buf_slice(&ob->pending), now_ms));
+        TRY(coap_send(e, coap_observation_state(ob), now_ms));
     }
     coap_observation_sent(ob, e->limits, mid, is_con, now_ms);
     e->counters->notified++;
-    buf_done(&ob->pending);
+    struct buf gone = coap_observation_give(ob);
+    buf_done(&gone);
     return OK;
 }
 
@@ -81,7 +80,7 @@ enum err coap_observation_acked(struct coap_endpoint *e, struct coap_observation
                                 uint64_t now_ms)
 {
     ob->in_flight = false;
-    if (ob->is_last && ob->pending.n == 0) {
+    if (ob->is_last && ob->state_n == 0) {
         coap_observation_end(e, ob);
         return OK;
     }
@@ -101,7 +100,7 @@ enum err coap_endpoint_notify(struct coap_endpoint *e, uint64_t key,
             continue;
         }
         is_found = true;
-        TRY(encode_state(e, ob, answer, &ob->pending));
+        TRY(encode_state(e, ob, answer));
         ob->is_last = !coap_code_is_success(answer->code); /* SPEC: RFC7641 3.2 */
         TRY(flush(e, ob, now_ms));
     }
@@ -145,7 +144,7 @@ uint64_t coap_notify_deadline(const struct coap_endpoint *e)
         const struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
         uint64_t at_ms = coap_observation_ready_at(ob, e->limits);
         /* With all transmissions taken, the end of one of them is what is waited for. */
-        if (ob->pending.n > 0 && !ob->in_flight && !is_full && at_ms < earliest) {
+        if (ob->state_n > 0 && !ob->in_flight && !is_full && at_ms < earliest) {
             earliest = at_ms;
         }
     }

@@ -48,8 +48,24 @@ void coap_observers_remove(struct coap_observers *o, struct coap_observation *ob
 {
     list_unlink(&ob->node);
     o->n--;
-    buf_done(&ob->pending);
+    (void)mem_free(ob->state);
     (void)mem_free(ob);
+}
+
+struct buf coap_observation_give(struct coap_observation *ob)
+{
+    struct buf state = {.p = ob->state, .n = ob->state_n, .cap = ob->state_n};
+    ob->state = NULL;
+    ob->state_n = 0;
+    return state;
+}
+
+void coap_observation_hold(struct coap_observation *ob, struct buf *state)
+{
+    (void)mem_free(ob->state);
+    ob->state = state->p;
+    ob->state_n = (uint32_t)state->n; /* one message, or what an output takes */
+    *state = (struct buf){0};
 }
 
 struct coap_observation *coap_observers_find_token(const struct coap_observers *o,

@@ -25,7 +25,8 @@ struct coap_observation {
     bool in_flight;                   /* a confirmable notification is not acknowledged yet */
     bool is_last;                     /* ends when what is on the way has gone */
     uint16_t mids[COAP_OBSERVE_MIDS]; /* message ids of the latest notifications, for a Reset */
-    struct buf pending;               /* the latest state that waits; encoded with a dead header */
+    uint8_t *state;                   /* the latest that waits, encoded; NULL: none */
+    uint32_t state_n;
     uint8_t token[];
 };
 
@@ -44,6 +45,17 @@ MUST_USE enum err coap_observers_add(struct coap_observers *o, const struct coap
                                      struct slice token, uint64_t key, uint64_t now_ms,
                                      struct coap_observation **ret);
 void coap_observers_remove(struct coap_observers *o, struct coap_observation *ob);
+
+/* coap_observation_state - what waits; empty: nothing. Borrows until the next of these. */
+static inline struct slice coap_observation_state(const struct coap_observation *ob)
+{
+    return slice_of(ob->state, ob->state_n);
+}
+
+/* coap_observation_hold - takes what is in state, which is empty then; it waits in the place of
+ * what waited. coap_observation_give - gives what waits: nothing waits any more. */
+void coap_observation_hold(struct coap_observation *ob, struct buf *state);
+struct buf coap_observation_give(struct coap_observation *ob);
 /* NULL when there is none. O(observations). */
 struct coap_observation *coap_observers_find_token(const struct coap_observers *o,
                                                    struct slice token);

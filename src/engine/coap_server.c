@@ -1,7 +1,6 @@
 /* The peer's requests: what is refused at once, exchanges, answers, challenges. */
 #include <assert.h>
 
-#include "base/mem.h"
 #include "engine/coap_echo.h"
 #include "engine/coap_endpoint_private.h"
 
@@ -27,7 +26,7 @@ static void remove_exchange(struct coap_endpoint *e, struct coap_exchange *x)
 {
     list_unlink(&x->node);
     e->n_exchanges--;
-    (void)mem_free(x);
+    (void)coap_spare_exchange_give(e->spares, x);
 }
 
 static bool is_over_budget(const struct coap_endpoint *e, size_t request_n, size_t answer_n,
@@ -135,6 +134,7 @@ enum coap_observe_wish coap_wish_of(const struct coap_message *m)
 {
     uint32_t value = 0;
     if ((m->code != COAP_GET && m->code != COAP_FETCH) ||
+        coap_message_lacks(m, COAP_OPTION_OBSERVE) ||
         !coap_options_find_uint(m->options, COAP_OPTION_OBSERVE, &value)) {
         return COAP_OBSERVE_NONE;
     }
@@ -153,7 +153,8 @@ static void take_echo(struct coap_endpoint *e, const struct coap_message *m, uin
 {
     struct slice value;
     uint64_t age_ms = 0;
-    if (e->echo_key == NULL || !coap_options_find(m->options, COAP_OPTION_ECHO, &value) ||
+    if (e->echo_key == NULL || coap_message_lacks(m, COAP_OPTION_ECHO) ||
+        !coap_options_find(m->options, COAP_OPTION_ECHO, &value) ||
         !coap_echo_check(e->echo_key, e->peer_tag, value, now_ms, e->limits->echo_ms, &age_ms)) {
         return;
     }
@@ -167,7 +168,7 @@ static void take_echo(struct coap_endpoint *e, const struct coap_message *m, uin
 static enum err open_exchange(struct coap_endpoint *e, const struct coap_message *m,
                               size_t datagram_n, uint64_t now_ms, struct coap_event *ret)
 {
-    struct coap_exchange *x = mem_zalloc(sizeof(*x));
+    struct coap_exchange *x = coap_spare_exchange(e->spares);
     if (x == NULL) {
         return ERR_NOMEM;
     }
@@ -176,7 +177,7 @@ static enum err open_exchange(struct coap_endpoint *e, const struct coap_message
         &e->dedup, e->limits, m->mid, is_con ? COAP_SEEN_OPEN : COAP_SEEN_SILENT,
         is_con ? e->limits->exchange_lifetime_ms : e->limits->non_lifetime_ms, now_ms);
     if (err != OK) {
-        (void)mem_free(x);
+        (void)coap_spare_exchange_give(e->spares, x);
         return err;
     }
     *x = (struct coap_exchange){.at_ms = now_ms,
@@ -242,17 +243,16 @@ enum err coap_server_request(struct coap_endpoint *e, const struct coap_message 
 /* ---- answering ---- */
 
 /* A piggybacked answer is remembered, so that the same request again gets the same answer. */
-static void remember(struct coap_endpoint *e, const struct coap_exchange *x, struct slice answer,
-                     uint64_t now_ms)
+static void remember(struct coap_endpoint *e, const struct coap_exchange *x,
+                     const struct coap_message *m, struct slice answer, uint64_t now_ms)
 {
     struct coap_seen *seen = coap_dedup_find(&e->dedup, x->mid, now_ms);
-    struct coap_message m;
-    if (seen == NULL || coap_message_decode(answer, COAP_TOKEN_LIMIT, &m) != OK) {
+    if (seen == NULL) {
         return;
     }
-    if (m.options.n == 0 && m.payload.n == 0) {
+    if (m->options.n == 0 && m->payload.n == 0) {
         seen->state = COAP_SEEN_ANSWERED;
-        seen->code = m.code;
+        seen->code = m->code;
     } else {
         coap_dedup_keep(&e->dedup, e->limits, seen, answer);
     }
@@ -266,16 +266,15 @@ static void end_observation_of(struct coap_endpoint *e, const struct coap_exchan
     }
 }
 
-/* Sends an encoded answer the way the exchange asks for, and ends the exchange. */
-static enum err finish(struct coap_endpoint *e, struct coap_exchange *x, struct slice answer,
-                       bool keeps_observing, uint64_t now_ms)
+/* Sends m, encoded as answer, the way the exchange asks for, and ends the exchange. */
+static enum err finish(struct coap_endpoint *e, struct coap_exchange *x,
+                       const struct coap_message *m, struct slice answer, bool keeps_observing,
+                       uint64_t now_ms)
 {
     bool is_piggybacked = x->is_con && !x->is_acked;
     enum err err = OK;
     if (x->is_con && !is_piggybacked) {
-        struct coap_message m;
-        TRY(coap_header_peek(answer, &m));
-        err = coap_transmit(e, answer, m.mid, COAP_ABOUT_ANSWER, x->id, NULL, now_ms);
+        err = coap_transmit(e, answer, m->mid, COAP_ABOUT_ANSWER, x->id, NULL, now_ms);
     } else {
         err = coap_send(e, answer, now_ms);
     }
@@ -283,7 +282,7 @@ static enum err finish(struct coap_endpoint *e, struct coap_exchange *x, struct 
         return err;
     }
     if (is_piggybacked) {
-        remember(e, x, answer, now_ms);
+        remember(e, x, m, answer, now_ms);
     }
     if (err == ERR_LIMIT) {
         struct coap_seen *seen = coap_dedup_find(&e->dedup, x->mid, now_ms);
@@ -325,9 +324,23 @@ static enum err challenge(struct coap_endpoint *e, struct coap_exchange *x, uint
         m.options = (struct slice){0};
         TRY(coap_encode(e, &m, bytes, &answer));
     }
-    TRY(finish(e, x, answer, false, now_ms));
+    TRY(finish(e, x, &m, answer, false, now_ms));
     e->counters->challenged++;
     return OK;
+}
+
+/* m with Observe among its options, encoded into dst of COAP_MESSAGE_CAP bytes. */
+static enum err encode_observed(struct coap_endpoint *e, struct coap_message m, uint8_t *dst,
+                                struct slice *ret)
+{
+    uint8_t options[COAP_MESSAGE_CAP];
+    struct coap_option_writer o = coap_option_writer_into(options, sizeof(options));
+    coap_add_observe(&o, m.options, coap_observers_sequence(&e->observers));
+    enum err err = coap_option_writer_done(&o, &m.options);
+    if (err != OK) {
+        return err == ERR_SPACE ? ERR_TOO_LARGE : err;
+    }
+    return coap_encode(e, &m, dst, ret);
 }
 
 enum err coap_endpoint_respond(struct coap_endpoint *e, uint32_t exchange,
@@ -341,24 +354,17 @@ enum err coap_endpoint_respond(struct coap_endpoint *e, uint32_t exchange,
         return ERR_MALFORMED;
     }
     bool keeps_observing = x->is_observing && coap_code_is_success(answer->code);
-    uint8_t options[COAP_MESSAGE_CAP], bytes[COAP_MESSAGE_CAP];
+    uint8_t bytes[COAP_MESSAGE_CAP];
     struct coap_message m = answer_head(e, x, answer->code);
     m.options = answer->options;
     m.payload = answer->payload;
-    if (keeps_observing) {
-        struct coap_option_writer o = coap_option_writer_into(options, sizeof(options));
-        coap_add_observe(&o, answer->options, coap_observers_sequence(&e->observers));
-        enum err err = coap_option_writer_done(&o, &m.options);
-        if (err != OK) {
-            return err == ERR_SPACE ? ERR_TOO_LARGE : err;
-        }
-    }
     struct slice encoded;
-    TRY(coap_encode(e, &m, bytes, &encoded));
+    TRY(keeps_observing ? encode_observed(e, m, bytes, &encoded)
+                        : coap_encode(e, &m, bytes, &encoded));
     if (is_over_budget(e, x->request_bytes, encoded.n, now_ms)) {
         return challenge(e, x, now_ms); /* SPEC: RFC9175 2.4 */
     }
-    return finish(e, x, encoded, keeps_observing, now_ms);
+    return finish(e, x, &m, encoded, keeps_observing, now_ms);
 }
 
 enum err coap_endpoint_challenge(struct coap_endpoint *e, uint32_t exchange, uint64_t now_ms)

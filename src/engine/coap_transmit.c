@@ -36,6 +36,9 @@ enum err coap_send(struct coap_endpoint *e, struct slice datagram, uint64_t now_
         buf_drop(&e->out, e->out_at);
         e->out_at = 0;
     }
+    if (e->out.p == NULL) {
+        e->out = coap_spare_out(e->spares);
+    }
     uint8_t *place = NULL;
     TRY(buf_room(&e->out, LENGTH_BYTES + datagram.n, e->limits->output_bytes, &place));
     struct wr w = wr_into(place, LENGTH_BYTES + datagram.n);
@@ -60,7 +63,7 @@ size_t coap_endpoint_output(struct coap_endpoint *e, void *dst, size_t cap)
     e->out_at += r.at;
     if (e->out_at == e->out.n) {
         e->out_at = 0;
-        buf_done(&e->out); /* most endpoints are silent most of the time */
+        coap_spare_out_give(e->spares, &e->out); /* most endpoints are silent most of the time */
     }
     return w.at;
 }
@@ -202,12 +205,11 @@ void coap_endpoint_hurry(struct coap_endpoint *e, uint64_t now_ms)
  * SPEC: RFC7641 4.5.2 */
 static void take_newer_state(struct coap_endpoint *e, struct coap_transmission *t, uint64_t now_ms)
 {
-    if (t->ob == NULL || t->ob->pending.n == 0) {
+    if (t->ob == NULL || t->ob->state_n == 0) {
         return;
     }
     buf_done(&t->bytes);
-    t->bytes = t->ob->pending;
-    t->ob->pending = (struct buf){0};
+    t->bytes = coap_observation_give(t->ob);
     t->mid = coap_new_mid(e);
     coap_patch_header(buf_slice(&t->bytes), t->bytes.p, COAP_CON, t->mid);
     coap_observation_sent(t->ob, e->limits, t->mid, true, now_ms);

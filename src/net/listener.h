@@ -35,6 +35,10 @@ enum {
 MUST_USE enum err net_listen_tcp(struct slice where, size_t n, int *fds);
 MUST_USE enum err net_listen_udp(struct slice where, size_t n, int *fds);
 
+/* net_udp_room - bytes of SO_RCVBUF that the kernel has given this socket; 0: it does not say. With
+ * less than UDP_RECEIVE_BYTES (net.core.rmem_max is lower) a burst is lost sooner. */
+size_t net_udp_room(int fd);
+
 /* net_local - the address a socket is bound to (finds the port behind ":0"). ERR_IO. */
 MUST_USE enum err net_local(int fd, struct net_peer *ret);
 

@@ -185,6 +185,16 @@ enum err net_listen_udp(struct slice where, size_t n, int *fds)
     return listen_on(where, SOCK_DGRAM, n, fds);
 }
 
+size_t net_udp_room(int fd)
+{
+    int given = 0;
+    socklen_t n = sizeof(given);
+    if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &given, &n) != 0 || given < 0) {
+        return 0;
+    }
+    return (size_t)given / 2; /* the kernel doubles what it is asked for, and says so */
+}
+
 enum err net_local(int fd, struct net_peer *ret)
 {
     struct sockaddr_storage at = {0};

@@ -34,6 +34,7 @@ struct udp {
     int family;
     bool any; /* bound to all addresses: routes are kept */
     bool hears_groups;
+    size_t n_stale; /* of in_headers, from the front: those that the last recvmmsg has touched */
     size_t n_out;
     struct udp_counts counts;
     struct siphash_key key;
@@ -158,6 +159,7 @@ enum err udp_new(int fd, struct udp **ret)
         return ERR_NOMEM;
     }
     u->fd = fd;
+    u->n_stale = UDP_BATCH;
     struct sockaddr_storage at = {0};
     socklen_t n = sizeof(at);
     if (getsockname(fd, (struct sockaddr *)&at, &n) != 0) {
@@ -193,16 +195,24 @@ static void prepare(struct mmsghdr *header, struct packet *packet, size_t n_byte
                                            .msg_iovlen = 1}};
 }
 
-enum err udp_recv(struct udp *u, const struct udp_datagram **ret, size_t *ret_n)
+/* Most turns bring a few datagrams: only what the last one filled is made ready again. */
+static void prepare_in(struct udp *u)
 {
-    for (size_t i = 0; i < UDP_BATCH; i++) {
+    for (size_t i = 0; i < u->n_stale; i++) {
         prepare(&u->in_headers[i], &u->in[i], UDP_DATAGRAM_MAX, sizeof(u->in[i].address));
         if (u->any) {
             u->in_headers[i].msg_hdr.msg_control = u->in[i].control;
             u->in_headers[i].msg_hdr.msg_controllen = sizeof(u->in[i].control);
         }
     }
+    u->n_stale = 0;
+}
+
+enum err udp_recv(struct udp *u, const struct udp_datagram **ret, size_t *ret_n)
+{
+    prepare_in(u);
     int n = recvmmsg(u->fd, u->in_headers, UDP_BATCH, MSG_DONTWAIT, NULL);
+    u->n_stale = n <= 0 ? 1 : n < UDP_BATCH ? (size_t)n + 1 : UDP_BATCH;
     if (n < 0 && errno == ECONNREFUSED) {
         return ERR_CLOSED;
     }

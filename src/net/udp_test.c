@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "base/scope.h"
 #include "net/listener.h"
 
 static struct udp *open_at(const char *where, struct net_peer *ret_at)
@@ -55,6 +56,54 @@ static void batches(void **state)
     a = udp_free(a);
     b = udp_free(b);
     assert_null(udp_free(NULL));
+}
+
+/* Many, few, none, too long: what one turn has left behind is nothing to the next. */
+static void turns_of_any_size(void **state)
+{
+    (void)state;
+    static const uint8_t big[UDP_DATAGRAM_MAX + 1] = {1};
+    static const size_t sizes[] = {UDP_BATCH, 1, 0, 2, UDP_BATCH, UDP_BATCH - 1, 1};
+    struct net_peer at_a, at_b, to_b;
+    struct udp *a = open_at("127.0.0.1:0", &at_a);
+    struct udp *b = open_at("[::]:0", &at_b); /* which says where each went, too */
+    const struct udp_datagram *in = NULL;
+    int fd = -1;
+    assert_int_equal(net_peer_parse(slice_text("127.0.0.1:1"), &to_b), OK);
+    to_b.port = at_b.port;
+    assert_int_equal(net_connect_udp("127.0.0.1", (uint16_t)at_b.port, &fd), OK);
+    for (size_t turn = 0; turn < COUNT_OF(sizes); turn++) {
+        size_t n = 9, want = sizes[turn];
+        if (turn == 3) { /* the second of its turn is dropped */
+            assert_int_equal(udp_send(a, &to_b, slice_text("x")), OK);
+            udp_flush(a);
+            assert_int_equal(send(fd, big, sizeof(big), 0), (ssize_t)sizeof(big));
+            want = 1;
+        }
+        for (size_t i = 0; turn != 3 && i < want; i++) {
+            assert_int_equal(udp_send(a, &to_b, slice_of(big, 1 + i)), OK);
+        }
+        udp_flush(a);
+        assert_int_equal(udp_recv(b, &in, &n), OK);
+        assert_int_equal(n, want);
+        for (size_t i = 0; i < n; i++) {
+            assert_true(net_peer_equal(&in[i].peer, &at_a));
+            assert_int_equal(in[i].bytes.n, 1 + i);
+            assert_int_equal(udp_send(b, &in[i].peer, in[i].bytes), OK);
+        }
+        udp_flush(b);
+        assert_int_equal(udp_recv(a, &in, &n), OK); /* and back, from where it went to */
+        assert_int_equal(n, want);
+        for (size_t i = 0; i < n; i++) {
+            assert_true(net_peer_equal(&in[i].peer, &to_b));
+        }
+    }
+    assert_int_equal(udp_counts(b)->dropped_in, 1);
+    assert_true(net_udp_room(udp_fd(b)) > 0);
+    assert_int_equal(net_udp_room(-1), 0);
+    (void)close(fd);
+    udp_free(a);
+    udp_free(b);
 }
 
 static void limits(void **state)
@@ -240,6 +289,7 @@ int main(void)
     char v4[] = "0.0.0.0:0", v6[] = "[::]:0";
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches),
+        cmocka_unit_test(turns_of_any_size),
         cmocka_unit_test(limits),
         cmocka_unit_test_prestate(what_goes_to_many_is_not_for_us, v4),
         cmocka_unit_test_prestate(what_goes_to_many_is_not_for_us, v6),

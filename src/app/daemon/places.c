@@ -201,6 +201,18 @@ static enum err join_groups(const struct config_listener *l, unsigned n, const i
     return err;
 }
 
+/* A burst of many devices must fit until the worker's next turn. */
+static void tell_room(const char *name, int fd)
+{
+    size_t room = net_udp_room(fd);
+    if (room > 0 && room < UDP_RECEIVE_BYTES) {
+        log_line(LOG_NOTICE,
+                 "listener %s: the kernel gives its socket a receive buffer of %zu KiB, and %d "
+                 "were asked for: bursts are lost sooner. Set net.core.rmem_max to %d",
+                 name, room >> 10, UDP_RECEIVE_BYTES >> 10, UDP_RECEIVE_BYTES);
+    }
+}
+
 enum err places_listener(const struct config_listener *l, unsigned workers, int *fds,
                          struct boot_listener *ret, struct why *why)
 {
@@ -231,6 +243,9 @@ enum err places_listener(const struct config_listener *l, unsigned workers, int 
     }
     if (e != OK) {
         return bind_refused(l, e, why);
+    }
+    if (is_udp) {
+        tell_room(l->name, fds[0]);
     }
     if (l->multicast.n_groups > 0) {
         TRY(join_groups(l, b.n_fds, fds, why));

@@ -243,8 +243,12 @@ void worker_heard(struct worker *w, struct account *a, uint64_t association,
 {
     char text[NET_PEER_TEXT_BYTES];
     bool is_new = a->heard_by != association;
-    if ((!is_new && now_ms < a->heard_told_ms + USAGE_MS) || !is_watched(w, a)) {
+    bool is_due = now_ms >= a->heard_told_ms + USAGE_MS;
+    if (!is_watched(w, a) || (!is_due && !is_new)) {
         return;
+    }
+    if (!is_due && role_is_many(w, a->principal)) {
+        return; /* many speak in its name, so that turns mean nothing */
     }
     net_peer_text(peer, text);
     struct detect_sample s = {.kind = DETECT_SAMPLE_HEARD,

@@ -184,7 +184,8 @@ MUST_USE enum err worker_account(struct worker *w, const struct principal *princ
 void worker_account_release(struct worker *w, struct account *a);
 
 /* worker_heard - a message of this account came by this association, from this address. The same
- * association moves: account->heard_by = 0 first. O(1); nothing but a comparison for who stays. */
+ * association moves: account->heard_by = 0 first. In whose name many speak is told of every five
+ * seconds, whoever it is. O(1); nothing but a comparison for who stays. */
 void worker_heard(struct worker *w, struct account *a, uint64_t association,
                   const struct net_peer *peer, uint64_t now_ms);
 

@@ -1,5 +1,6 @@
 /* What principals publish is told to the detectors: once in a while, summed up, never lost when
  * nobody listens just now. */
+#include "net/peer.h"
 #include "service/broker/worker_story_test.h"
 
 enum { EVERY_MS = 5000 };
@@ -242,6 +243,38 @@ static void what_is_no_senml_is_not_read(void **state)
     assert_int_equal(clocks(b), 0);
 }
 
+/* A message of CoAP by this association, from its own address; gives whether it was told. */
+static bool is_told(struct bench *b, struct account *a, uint64_t association)
+{
+    struct net_peer from = {.address = {[10] = 0xff, [11] = 0xff, 192, 0, 2, (uint8_t)association}};
+    size_t n = b->n_came;
+    worker_heard(b->workers[0], a, association, &from, b->now_ms);
+    return b->n_came > n;
+}
+
+/* Two in the name of one device are told at each turn; of many, one now and then. */
+static void turns_are_told_of_one(void **state)
+{
+    struct bench *b = *state;
+    for (unsigned many = 0; many < 2; many++) {
+        struct account *a = NULL;
+        role_set_many(b->any, many == 1);
+        realm_changes(b);
+        const struct directory_entry *e =
+            directory_find(worker_realm(b->workers[0])->directory, slice_text("d0"));
+        assert_int_equal(worker_account(b->workers[0], e->principal, b->now_ms, &a), OK);
+        b->now_ms += EVERY_MS;
+        assert_true(is_told(b, a, 1));
+        assert_false(is_told(b, a, 1));
+        assert_int_equal(is_told(b, a, 2), many == 0);
+        assert_int_equal(is_told(b, a, 1), many == 0);
+        b->now_ms += EVERY_MS;
+        assert_true(is_told(b, a, 2));
+        assert_false(is_told(b, a, 2));
+        worker_account_release(b->workers[0], a);
+    }
+}
+
 int main(void)
 {
 #define STORY(f) cmocka_unit_test_setup_teardown(f, open_bench, close_bench)
@@ -256,6 +289,7 @@ int main(void)
         STORY(a_clock_is_read_once_a_minute),
         STORY(a_few_are_read_while_they_are_late),
         STORY(what_is_no_senml_is_not_read),
+        STORY(turns_are_told_of_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

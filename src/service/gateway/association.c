@@ -66,6 +66,7 @@ static enum err open_endpoint(struct association *a)
     struct coap_door *d = a->door;
     struct coap_endpoint_setup setup = {.limits = &d->coap,
                                         .counters = &d->counts,
+                                        .spares = &d->spares,
                                         /* an Echo is of one association, not of an address */
                                         .peer = slice_of(&a->id, sizeof(a->id)),
                                         .echo_key = &d->echo_key,

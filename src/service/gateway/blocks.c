@@ -130,6 +130,9 @@ static void refuse_part(const struct request *rq, enum err err, const struct coa
 static enum err find_block(const struct request *rq, bool is_stream, uint16_t number,
                            struct coap_block *ret, bool *ret_is_bert)
 {
+    if (coap_message_lacks(rq->m, number)) {
+        return ERR_NOT_FOUND;
+    }
     return is_stream ? coap_block_find_bert(rq->m->options, number, ret, ret_is_bert)
                      : coap_block_find(rq->m->options, number, ret);
 }

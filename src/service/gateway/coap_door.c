@@ -108,6 +108,8 @@ struct coap_door *coap_door_free(struct coap_door *d)
     map_done(&d->associations);
     map_done(&d->beginning);
     map_done(&d->tickets);
+    tickets_done(d);
+    coap_spares_done(&d->spares);
     poison_forget_all(d);
     map_done(&d->failures);
     return mem_free(d);
@@ -264,15 +266,14 @@ static void arm(struct association *a)
 void association_serve(struct association *a)
 {
     struct coap_door *d = a->door;
-    uint8_t out[DTLS_PLAIN_MAX];
     size_t n;
     if (a->stream != NULL && !a->is_gone) {
         stream_mark(a->stream);
         stream_follow(a->stream);
     }
     while (!a->is_gone && a->endpoint != NULL &&
-           (n = coap_endpoint_output(a->endpoint, out, sizeof(out))) > 0) {
-        enum err err = dtls_send(d->dtls, a->id, slice_of(out, n), d->now_ms);
+           (n = coap_endpoint_output(a->endpoint, d->plain, sizeof(d->plain))) > 0) {
+        enum err err = dtls_send(d->dtls, a->id, slice_of(d->plain, n), d->now_ms);
         if (err != OK && err != ERR_NOT_FOUND) {
             association_close(a, "a datagram could not be sealed");
         }

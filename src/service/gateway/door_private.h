@@ -161,6 +161,9 @@ struct coap_door {
     struct coap_limits coap;
     struct siphash_key echo_key; /* random */
     struct coap_counters counts;
+    struct coap_spares spares;
+    uint8_t plain[DTLS_PLAIN_MAX]; /* the datagram that leaves now */
+    struct ticket *spare_ticket;   /* rests until the next request that waits; NULL: none */
     struct dtls *dtls;
     struct proxy *proxy; /* NULL: this door is none */
     uint64_t now_ms;
@@ -420,6 +423,7 @@ MUST_USE enum err ticket_new(const struct asker *asker, uint64_t cookie, struct 
                              struct ticket **ret);
 struct ticket *ticket_free(struct ticket *t);
 void ticket_committed(struct ticket *t);
+void tickets_done(struct coap_door *d);
 
 /* patch.c: PATCH and iPATCH of a topic */
 void patch_serve(const struct request *rq);

@@ -1,5 +1,6 @@
 /* What a request means: the topic space under /mq, and the permission to anything beside it. */
 #include "base/mem.h"
+#include "base/rest.h"
 #include "base/utf8.h"
 #include "service/gateway/door_private.h"
 #include "wire/coap/uri.h"
@@ -148,6 +149,37 @@ void request_allowed(const struct request *rq, const char *what)
 
 /* ---- answers that wait ---- */
 
+/* The last that was freed is the next one, so that a PUT asks the heap for its message alone. */
+static struct ticket *take_ticket(struct coap_door *d)
+{
+    struct ticket *t = d->spare_ticket;
+    if (t == NULL) {
+        return mem_zalloc(sizeof(*t));
+    }
+    d->spare_ticket = NULL;
+    rest_end(t, sizeof(*t));
+    *t = (struct ticket){.cookie = 0};
+    return t;
+}
+
+static void give_ticket(struct coap_door *d, struct ticket *t)
+{
+    if (d->spare_ticket != NULL) {
+        (void)mem_free(t);
+        return;
+    }
+    rest_begin(t, sizeof(*t));
+    d->spare_ticket = t;
+}
+
+void tickets_done(struct coap_door *d)
+{
+    if (d->spare_ticket != NULL) {
+        rest_end(d->spare_ticket, sizeof(*d->spare_ticket));
+        d->spare_ticket = mem_free(d->spare_ticket);
+    }
+}
+
 MUST_USE enum err ticket_new(const struct asker *asker, uint64_t cookie, struct watch *watch,
                              struct ticket **ret)
 {
@@ -155,7 +187,7 @@ MUST_USE enum err ticket_new(const struct asker *asker, uint64_t cookie, struct 
     if (a->n_tickets >= TICKETS_MAX) {
         return ERR_LIMIT;
     }
-    struct ticket *t = mem_zalloc(sizeof(*t));
+    struct ticket *t = take_ticket(a->door);
     if (t == NULL) {
         return ERR_NOMEM;
     }
@@ -163,7 +195,7 @@ MUST_USE enum err ticket_new(const struct asker *asker, uint64_t cookie, struct 
     t->cookie = cookie;
     t->watch = watch;
     if (cookie != 0 && map_add(&a->door->tickets, t) != OK) {
-        mem_free(t);
+        give_ticket(a->door, t);
         return ERR_NOMEM;
     }
     list_append(&a->tickets, &t->node);
@@ -181,7 +213,7 @@ struct ticket *ticket_free(struct ticket *t)
         if (t->cookie != 0) {
             (void)map_remove(&a->door->tickets, slice_of(&t->cookie, sizeof(t->cookie)));
         }
-        mem_free(t);
+        give_ticket(a->door, t);
     }
     return NULL;
 }
@@ -217,6 +249,10 @@ bool request_is_met(const struct request *rq)
 {
     struct coap_door *d = rq->asker.a->door;
     struct slice ignored;
+    if (coap_message_lacks(rq->m, COAP_OPTION_IF_MATCH) &&
+        coap_message_lacks(rq->m, COAP_OPTION_IF_NONE_MATCH)) {
+        return true;
+    }
     bool wants_match = coap_options_find(rq->m->options, COAP_OPTION_IF_MATCH, &ignored);
     bool wants_none = coap_options_find(rq->m->options, COAP_OPTION_IF_NONE_MATCH, &ignored);
     if (!wants_match && !wants_none) {
@@ -268,7 +304,8 @@ static enum err make_msg(const struct request *rq, const struct content *c, bool
     m->retain = retain;
     m->is_utf8 = c->is_utf8;
     m->content_format = c->format;
-    if (coap_options_find_uint(rq->m->options, COAP_OPTION_MAX_AGE, &max_age)) {
+    if (!coap_message_lacks(rq->m, COAP_OPTION_MAX_AGE) &&
+        coap_options_find_uint(rq->m->options, COAP_OPTION_MAX_AGE, &max_age)) {
         m->expires_at_ms = d->now_ms + (uint64_t)max_age * 1000;
     }
     *ret = m;
@@ -407,7 +444,7 @@ uint8_t topic_read(const struct asker *asker, struct slice topic, bool observes)
             return answer_send(asker, &v.answer);
         }
     }
-    value_of(d, m, NULL, &v);
+    value_of(d, m, m != NULL && m->number != 0 ? etag : NULL, &v);
     return answer_send(asker, &v.answer);
 }
 
@@ -532,6 +569,9 @@ static bool has_hops(const struct request *rq)
 {
     struct coap_options it = coap_options_from(rq->m->options);
     struct coap_option o;
+    if (coap_message_lacks(rq->m, COAP_OPTION_HOP_LIMIT)) {
+        return true;
+    }
     while (coap_options_next(&it, &o) && o.number <= COAP_OPTION_HOP_LIMIT) {
         if (o.number == COAP_OPTION_HOP_LIMIT) {
             return o.value.n == 1 && o.value.p[0] != 0;
@@ -550,7 +590,8 @@ static bool is_stale(const struct request *rq)
     if (rq->path.kind != DOOR_PATH_TOPIC || reads || a->endpoint == NULL) {
         return false; /* without an endpoint it came by a stream, which keeps the order */
     }
-    if (coap_block_find(rq->m->options, COAP_OPTION_BLOCK1, &block) == OK && block.number > 0 &&
+    if (!coap_message_lacks(rq->m, COAP_OPTION_BLOCK1) &&
+        coap_block_find(rq->m->options, COAP_OPTION_BLOCK1, &block) == OK && block.number > 0 &&
         block.has_more) {
         return false;
     }
@@ -619,11 +660,14 @@ static struct asker asker_of(struct association *a, const struct coap_event *ev)
     struct slice options = ev->m.options;
     struct coap_options it = coap_options_from(options);
     struct coap_option o;
-    asker.has_accept = coap_options_find_uint(options, COAP_OPTION_ACCEPT, &asker.accept);
-    if (!coap_options_find_uint(options, COAP_OPTION_NO_RESPONSE, &asker.quiet)) {
+    bool has_etags = !coap_message_lacks(&ev->m, COAP_OPTION_ETAG);
+    asker.has_accept = !coap_message_lacks(&ev->m, COAP_OPTION_ACCEPT) &&
+                       coap_options_find_uint(options, COAP_OPTION_ACCEPT, &asker.accept);
+    if (coap_message_lacks(&ev->m, COAP_OPTION_NO_RESPONSE) ||
+        !coap_options_find_uint(options, COAP_OPTION_NO_RESPONSE, &asker.quiet)) {
         asker.quiet = 0;
     }
-    while (asker.n_etags < ETAGS_MAX && coap_options_next(&it, &o)) {
+    while (has_etags && asker.n_etags < ETAGS_MAX && coap_options_next(&it, &o)) {
         if (o.number == COAP_OPTION_ETAG && o.value.n == ETAG_BYTES) {
             memcpy(asker.etags[asker.n_etags++], o.value.p, ETAG_BYTES);
         }

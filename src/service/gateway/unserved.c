@@ -25,8 +25,8 @@ static void explain_option(const struct association *a, const struct coap_messag
                  is_utf8 ? "it carries a critical option that is not known here" : why);
 }
 
-void association_report_refused(struct association *a, const struct coap_counters *before,
-                                struct slice datagram, const struct coap_message *message)
+static void report(struct association *a, const struct coap_counters *before, struct slice datagram,
+                   const struct coap_message *message)
 {
     const struct coap_counters *now = &a->door->counts;
     struct coap_message m;
@@ -58,6 +58,18 @@ void association_report_refused(struct association *a, const struct coap_counter
         return;
     }
     door_report(a->door, &e);
+}
+
+/* For every message, so that what an event takes is not looked at for nothing. */
+void association_report_refused(struct association *a, const struct coap_counters *before,
+                                struct slice datagram, const struct coap_message *message)
+{
+    const struct coap_counters *now = &a->door->counts;
+    if (now->malformed != before->malformed || now->overflow != before->overflow ||
+        now->unserved != before->unserved || now->bad_method != before->bad_method ||
+        now->bad_option != before->bad_option) {
+        report(a, before, datagram, message);
+    }
 }
 
 /* SPEC: RFC7252 5.4.1: a NON is passed over */

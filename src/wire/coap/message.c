@@ -103,6 +103,18 @@ enum err coap_header_peek(struct slice datagram, struct coap_message *ret)
     return rd_header(&r, &token_nibble, ret);
 }
 
+/* Of the options from 63 on, all at once. */
+static uint64_t bit_of(uint32_t number)
+{
+    enum { OTHERS = 63 };
+    return UINT64_C(1) << (number < OTHERS ? number : OTHERS);
+}
+
+bool coap_message_lacks(const struct coap_message *m, uint16_t number)
+{
+    return m->walked != NULL && m->walked == m->options.p && (m->present & bit_of(number)) == 0;
+}
+
 enum err coap_rd_body(struct rd *r, struct slice whole, unsigned token_nibble, size_t token_max,
                       struct coap_message *m)
 {
@@ -117,11 +129,13 @@ enum err coap_rd_body(struct rd *r, struct slice whole, unsigned token_nibble, s
     struct coap_option ignored;
     while (rd_left(r) > 0 && rd_peek_u8(r) != PAYLOAD_MARKER) {
         (void)rd_option(r, &number, &ignored);
+        m->present |= bit_of(number);
     }
     if (!rd_ok(r)) {
         return ERR_MALFORMED;
     }
     m->options = slice_from(slice_head(whole, r->at), start);
+    m->walked = m->options.p;
     if (rd_left(r) == 1) {
         return ERR_MALFORMED; /* SPEC: RFC7252 3: a marker and nothing behind it */
     }

@@ -34,7 +34,15 @@ struct coap_message {
     struct slice token;
     struct slice options; /* encoded, without the payload marker */
     struct slice payload; /* never a marker without bytes */
+    /* What decode met on its walk: the options that `present` is about, one bit for each number
+     * below 63, and one for all others. For coap_message_lacks alone. */
+    const uint8_t *walked;
+    uint64_t present;
 };
+
+/* coap_message_lacks - it was decoded, and surely has no option of this number; so nobody has to
+ * look for it. O(1). */
+bool coap_message_lacks(const struct coap_message *m, uint16_t number);
 
 /*
  * coap_message_decode - one datagram
