@@ -1,5 +1,7 @@
 #include "base/ring.h"
 
+#include <assert.h>
+
 #include "base/mem.h"
 
 enum err ring_init(struct ring *r, size_t item_bytes, size_t capacity)
@@ -50,26 +52,33 @@ enum err ring_push(struct ring *r, const void *item)
     return OK;
 }
 
-bool ring_look(struct ring *r, void *ret_item)
+void *ring_front(struct ring *r)
 {
     size_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
     if (tail == r->seen_head) {
         r->seen_head = atomic_load_explicit(&r->head, memory_order_acquire);
         if (tail == r->seen_head) {
-            return false;
+            return NULL;
         }
     }
-    memcpy(ret_item, item_at(r, tail), r->item_bytes);
-    return true;
+    return item_at(r, tail);
+}
+
+void ring_drop(struct ring *r)
+{
+    size_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+    assert(tail != r->seen_head);
+    atomic_store_explicit(&r->tail, tail + 1, memory_order_release);
 }
 
 bool ring_pop(struct ring *r, void *ret_item)
 {
-    if (!ring_look(r, ret_item)) {
+    const void *item = ring_front(r);
+    if (item == NULL) {
         return false;
     }
-    size_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
-    atomic_store_explicit(&r->tail, tail + 1, memory_order_release);
+    memcpy(ret_item, item, r->item_bytes);
+    ring_drop(r);
     return true;
 }
 

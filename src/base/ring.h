@@ -14,8 +14,9 @@
 
 enum { RING_APART = 64 - 2 * sizeof(size_t) };
 
-/* Each side writes a cache line of its own. Spacing, not alignment, keeps them apart, so that a
- * ring may live in any heap object. head and tail count items for ever and wrap. */
+/* Each side writes a cache line of its own, and what both only read is in neither, nor in one of
+ * the next ring of an array. Spacing, not alignment, keeps them apart, so that a ring may live in
+ * any heap object. head and tail count items for ever and wrap. */
 struct ring {
     atomic_size_t head; /* written by the producer */
     size_t seen_tail;   /* the producer's last look at tail */
@@ -25,6 +26,7 @@ struct ring {
     uint8_t apart_2[RING_APART];
     uint8_t *items;
     size_t item_bytes, capacity; /* capacity is a power of two */
+    uint8_t apart_3[64];
 };
 
 /* ring_init - room for `capacity` (rounded up to a power of two) items. ERR_NOMEM. */
@@ -32,10 +34,13 @@ MUST_USE enum err ring_init(struct ring *r, size_t item_bytes, size_t capacity);
 void ring_done(struct ring *r);
 /* ring_push - copies item_bytes from item. ERR_AGAIN when full; nothing changed. Producer only. */
 MUST_USE enum err ring_push(struct ring *r, const void *item);
-/* ring_pop - copies the oldest item out; false when empty. Consumer only. ring_look - the same, and
- * the item stays: for a consumer that may have to leave it for later. */
+/* ring_pop - copies the oldest item out; false when empty. Consumer only. */
 bool ring_pop(struct ring *r, void *ret_item);
-bool ring_look(struct ring *r, void *ret_item);
+/* ring_front - the oldest item where it lies, the consumer's until ring_drop takes it out: nothing
+ * is copied, and one that cannot be used yet stays. NULL: empty. ring_drop only behind a ring_front
+ * that gave one. Consumer only. */
+void *ring_front(struct ring *r);
+void ring_drop(struct ring *r);
 /* ring_count - items in the ring, exact only when the other side rests. */
 size_t ring_count(const struct ring *r);
 

@@ -1,15 +1,30 @@
 #include "net/loop.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "base/scope.h"
 
-enum { WAIT_MAX_MS = 60 * 1000 };
+enum { WAIT_MAX_MS = 60 * 1000, APART = 64 };
+
+/*
+ * Whether a wake has to be written. All changes but the plain store at birth are read-modify-write,
+ * so they have one order: a wake comes before the change to ASLEEP, which then finds CALLED and
+ * does not sleep, or behind it, and then it writes. What the waker did before is seen behind
+ * loop_serve.
+ */
+enum sleep {
+    AWAKE,
+    ASLEEP, /* in epoll_wait, or about to */
+    CALLED  /* since loop_serve; who is called again sleeps no less, so nothing is written */
+};
 
 struct loop {
+    atomic_int sleep;     /* other threads write it: a cache line of its own */
+    uint8_t apart[APART]; /* spacing, not alignment: as in a ring */
     int epoll_fd;
     int wake_fd;
     int at, n; /* the batch being served: ready[at..n) is still to come */
@@ -25,13 +40,15 @@ enum err loop_new(struct loop **ret)
         return ERR_NOMEM;
     }
     l->wake_fd = -1;
+    atomic_init(&l->sleep, AWAKE);
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (l->epoll_fd < 0) {
         return ERR_IO;
     }
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    /* The waker is the one entry without a source. */
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
+    /* The waker is the one entry without a source. Edge-triggered: each write is news, and nobody
+     * has to read. */
+    struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
     if (l->wake_fd < 0 || epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, l->wake_fd, &e) != 0) {
         return ERR_IO;
     }
@@ -90,9 +107,19 @@ void loop_remove(struct loop *l, struct loop_source *s)
     }
 }
 
+/* Who was called meanwhile does not sleep. */
+static int may_sleep(struct loop *l, int timeout_ms)
+{
+    int seen = AWAKE;
+    bool sleeps = timeout_ms == 0 ||
+                  atomic_compare_exchange_strong_explicit(
+                      &l->sleep, &seen, ASLEEP, memory_order_acq_rel, memory_order_acquire);
+    return sleeps || seen != CALLED ? timeout_ms : 0;
+}
+
 enum err loop_wait(struct loop *l, int timeout_ms)
 {
-    int n = epoll_wait(l->epoll_fd, l->batch, LOOP_BATCH, timeout_ms);
+    int n = epoll_wait(l->epoll_fd, l->batch, LOOP_BATCH, may_sleep(l, timeout_ms));
     if (n < 0 && errno != EINTR) {
         return ERR_IO;
     }
@@ -107,16 +134,15 @@ size_t loop_serve(struct loop *l)
     while (l->at < l->n) {
         struct epoll_event e = l->batch[l->at++];
         struct loop_source *s = e.data.ptr;
-        if (s != NULL) {
+        if (s != NULL) { /* else the waker, or what was removed */
             s->ready(s, e.events);
             n_served++;
-        } else if (e.events != 0) {
-            uint64_t wakes;
-            /* Nothing to read only when another entry of the batch is a removed source. */
-            (void)!read(l->wake_fd, &wakes, sizeof(wakes));
         }
     }
     l->at = l->n = 0;
+    if (atomic_load_explicit(&l->sleep, memory_order_relaxed) != AWAKE) {
+        (void)atomic_exchange_explicit(&l->sleep, AWAKE, memory_order_acq_rel);
+    }
     return n_served;
 }
 
@@ -130,8 +156,10 @@ enum err loop_turn(struct loop *l, int timeout_ms, size_t *ret_n)
 void loop_wake(struct loop *l)
 {
     uint64_t one = 1;
-    /* It fails only when the counter is full, and then the loop wakes anyway. */
-    (void)!write(l->wake_fd, &one, sizeof(one));
+    if (atomic_exchange_explicit(&l->sleep, CALLED, memory_order_acq_rel) == ASLEEP) {
+        /* It fails only when the counter is full: that many wakes nobody lives to see. */
+        (void)!write(l->wake_fd, &one, sizeof(one));
+    }
 }
 
 int loop_timeout(uint64_t now_ms, uint64_t deadline_ms)

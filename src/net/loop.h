@@ -51,7 +51,8 @@ MUST_USE enum err loop_wait(struct loop *l, int timeout_ms);
 size_t loop_serve(struct loop *l);
 
 /* loop_wake - ends the wait of the current or next turn. Any thread, async-signal-safe; many wakes
- * before a turn count as one. */
+ * before a turn count as one. No system call while the loop is awake. What was done before the call
+ * is seen by its owner behind the next loop_serve, or behind the one that is running. */
 void loop_wake(struct loop *l);
 
 /* loop_timeout - from now to a deadline as the argument of loop_turn (UINT64_MAX: -1),

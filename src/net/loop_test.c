@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "base/ring.h"
+
 struct pair {
     struct loop_source source[2];
     struct loop *loop;
@@ -79,6 +81,110 @@ static void wakes_from_another_thread(void **state)
     assert_null(loop_free(NULL));
 }
 
+/* Two loops as two workers: what is pushed before a wake is found behind the wait that it ends.
+ * Both wait for ever, so a wake that is lost is a test that hangs. */
+enum { THROWS = 20000, BURST = 7 };
+
+struct player {
+    struct loop *loop;
+    struct player *other;
+    struct ring in;
+    unsigned n_caught;
+};
+
+static void throw_one(struct player *p, unsigned number)
+{
+    assert_int_equal(ring_push(&p->other->in, &number), OK);
+    loop_wake(p->other->loop);
+}
+
+/* In bursts, so that some wakes come while the other is awake; every item is thrown back. */
+static void *play(void *arg)
+{
+    struct player *p = arg;
+    while (p->n_caught < THROWS) {
+        unsigned number;
+        assert_int_equal(loop_wait(p->loop, -1), OK);
+        (void)loop_serve(p->loop);
+        while (ring_pop(&p->in, &number)) {
+            assert_int_equal(number, p->n_caught);
+            p->n_caught++;
+            if (number + BURST < THROWS) {
+                throw_one(p, number + BURST);
+            }
+        }
+    }
+    return NULL;
+}
+
+static void no_wake_is_lost(void **state)
+{
+    (void)state;
+    struct player players[2] = {{.other = &players[1]}, {.other = &players[0]}};
+    pthread_t threads[2];
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(loop_new(&players[i].loop), OK);
+        assert_int_equal(ring_init(&players[i].in, sizeof(unsigned), 2 * BURST), OK);
+    }
+    for (unsigned i = 0; i < BURST; i++) {
+        throw_one(&players[0], i);
+        throw_one(&players[1], i);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, play, &players[i]), 0);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(players[i].n_caught, THROWS);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        ring_done(&players[i].in);
+        players[i].loop = loop_free(players[i].loop);
+    }
+}
+
+static struct loop *woken_loop;
+static int n_wakes_served;
+
+static void wake_own(struct loop_source *s, uint32_t events)
+{
+    (void)s;
+    (void)events;
+    n_wakes_served++;
+    loop_wake(woken_loop);
+}
+
+/* A wake while sources are served may be about what the turn looks at next, so it is not one for
+ * the turn behind it; one that comes after that is. */
+static void awake_it_is_called_once(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    int fds[2];
+    struct loop_source s = {.ready = wake_own};
+    assert_int_equal(loop_new(&woken_loop), OK);
+    assert_int_equal(pipe(fds), 0);
+    s.fd = fds[0];
+    assert_int_equal(loop_add(woken_loop, &s, EPOLLIN), OK);
+    for (int i = 0; i < 3; i++) {
+        loop_wake(woken_loop);
+    }
+    assert_int_equal(loop_turn(woken_loop, -1, &n), OK); /* would wait for ever */
+    assert_int_equal(n, 0);
+    assert_int_equal(write(fds[1], "x", 1), 1);
+    assert_int_equal(loop_turn(woken_loop, -1, &n), OK); /* the pipe, which calls */
+    assert_int_equal(n, 1);
+    assert_int_equal(n_wakes_served, 1);
+    assert_int_equal(read(fds[0], &n, 1), 1);
+    loop_wake(woken_loop);
+    assert_int_equal(loop_turn(woken_loop, -1, &n), OK);
+    assert_int_equal(n, 0);
+    loop_remove(woken_loop, &s);
+    close(fds[0]);
+    close(fds[1]);
+    woken_loop = loop_free(woken_loop);
+}
+
 static void timeouts(void **state)
 {
     (void)state;
@@ -91,8 +197,9 @@ static void timeouts(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(removed_in_the_same_turn_is_not_called),
-                                       cmocka_unit_test(wakes_from_another_thread),
-                                       cmocka_unit_test(timeouts)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(removed_in_the_same_turn_is_not_called),
+        cmocka_unit_test(wakes_from_another_thread), cmocka_unit_test(no_wake_is_lost),
+        cmocka_unit_test(awake_it_is_called_once), cmocka_unit_test(timeouts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -550,6 +550,7 @@ static void driver_turn(struct driver *d)
     }
     (void)loop_serve(d->loop);
     worker_turn(d->worker, d->now_ms, wall_ms);
+    wake_others(d); /* they work while this one writes to its sockets */
     follow_realm(d);
     follow_edition(d);
     drain_ports(d);

@@ -364,10 +364,14 @@ static void rings_run(struct worker *w)
     w->is_short = false;
     for (unsigned i = 0; i < w->setup.n_from; i++) {
         struct ring *r = w->setup.from[i];
-        struct wmsg m;
+        struct wmsg *m = NULL;
         bool is_taken = true;
-        for (int n = 0; r != NULL && n < TURN_MESSAGES_MAX && is_taken && ring_look(r, &m); n++) {
-            is_taken = take_message(w, &m) && ring_pop(r, &m);
+        for (int n = 0; r != NULL && n < TURN_MESSAGES_MAX && (m = ring_front(r)) != NULL; n++) {
+            is_taken = take_message(w, m);
+            if (!is_taken) {
+                break;
+            }
+            ring_drop(r);
         }
         w->is_short = w->is_short || !is_taken;
     }

@@ -117,6 +117,7 @@ struct counters {
     struct turn_time turn_time; /* shown for each worker alone */
     _Atomic uint64_t
         coap_worst_per_mille; /* of one datagram; the largest of all workers is shown */
+    uint8_t apart[64];        /* the next worker's are in no cache line of these */
 };
 
 /* One thread writes a counter, so load and store suffice: no locked instruction. */

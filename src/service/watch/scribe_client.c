@@ -22,7 +22,8 @@ struct scribe_client {
     struct spooled *unsent; /* the line of that number; NULL: there is none */
     uint64_t n_lines;
     size_t bytes, flight_bytes;
-    bool is_welcome, has_heard;
+    bool is_welcome;
+    bool has_met; /* some scribe has said something */
     uint64_t retry_at_ms, hello_at_ms, heard_at_ms;
     uint64_t restarts;
     uint32_t id;
@@ -85,9 +86,7 @@ static void settle(struct scribe_client *c, uint64_t last)
 static void on_welcome(struct scribe_client *c, const struct scribe_answer *a)
 {
     bool is_mine = a->run == c->run;
-    c->restarts += c->has_heard && a->type == SCRIBE_BEGUN ? 1 : 0;
     if (is_mine) {
-        c->has_heard = true;
         settle(c, a->last);
     }
     c->is_welcome = is_mine && a->last + 1 >= oldest_number(c);
@@ -104,6 +103,9 @@ static void on_refusal(struct scribe_client *c, const struct scribe_answer *a)
 static void on_answer(struct scribe_client *c, const struct scribe_answer *a)
 {
     c->heard_at_ms = now_ms(c);
+    /* It begins with this word: whoever said something before was another one, welcome or not. */
+    c->restarts += c->has_met && a->type == SCRIBE_BEGUN ? 1 : 0;
+    c->has_met = true;
     if (a->type == SCRIBE_WELCOME || a->type == SCRIBE_BEGUN) {
         on_welcome(c, a);
         return;

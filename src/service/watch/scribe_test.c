@@ -220,9 +220,37 @@ static void test_it_dies_at_every_message(void **state)
     assert_int_equal(pending(p), 0);
     assert_int_equal(read_all(p).lines, 40 * 30);
     assert_int_equal(read_all(p).own, 1);
-    assert_true(scribe_client_state(p->client).restarts > 0);
+    assert_int_equal(scribe_client_state(p->client).restarts, 40);
     near_stop(&p->near);
     assert_holds(p);
+}
+
+/* Each has died before it heard anything: the broker has met them all the same. */
+static void test_it_dies_before_it_hears(void **state)
+{
+    struct place *p = *state;
+    assert_int_equal(push(p), OK);
+    for (unsigned k = 0; k < 5; k++) {
+        p->near.scribe = scribe_free(p->near.scribe);
+        turn(p);
+        assert_int_equal(scribe_client_state(p->client).restarts, k);
+        near_start(&p->near);
+    }
+    turn(p);
+    turn(p);
+    assert_int_equal(pending(p), 0);
+    assert_int_equal(scribe_client_state(p->client).restarts, 5);
+    new_client(p); /* another broker, and the same scribe */
+    scribe_broker(p->near.scribe, 2, "ended by signal 9");
+    assert_int_equal(push(p), OK);
+    turn(p);
+    turn(p);
+    assert_int_equal(pending(p), 0);
+    assert_int_equal(scribe_client_state(p->client).restarts, 0);
+    kill_scribe(p);
+    near_start(&p->near);
+    turn(p);
+    assert_int_equal(scribe_client_state(p->client).restarts, 1);
 }
 
 /* A write that fails in the middle of a message: what is behind it comes again, once. */
@@ -677,6 +705,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_lines_arrive),
         TEST(test_it_dies_at_every_message),
+        TEST(test_it_dies_before_it_hears),
         TEST(test_a_full_disk),
         TEST(test_over_files),
         TEST(test_the_spool_is_bounded),
