@@ -52,10 +52,9 @@ struct session {
     struct subscriber subscriber; /* first */
     uint64_t id;                  /* 64 bit, never reused */
     struct account *account;      /* borrows: the principal it belongs to */
-    struct list_node in_account;
-    struct slice client_id; /* points into the session's own memory */
-    uint64_t conn;          /* connection handle; 0 when asleep */
-    uint32_t expiry_s;      /* after the connection ends; UINT32_MAX = bounded by the role */
+    struct slice client_id;       /* points into the session's own memory */
+    uint64_t conn;                /* connection handle; 0 when asleep */
+    uint32_t expiry_s;            /* after the connection ends; UINT32_MAX = bounded by the role */
     struct timer expiry;
     uint64_t ends_at_ms;    /* the owner's: while asleep */
     const struct msg *will; /* shared; NULL = none */

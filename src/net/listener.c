@@ -77,9 +77,6 @@ static void listener_ready(struct loop_source *s, uint32_t events)
             (void)close(fd);
             continue;
         }
-        int one = 1;
-        /* Without it a connection is slower, not wrong. */
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
         l->counts.accepted++;
         l->handler.accepted(l->handler.ctx, fd, &peer);
         if (l->paused) {
@@ -105,6 +102,9 @@ enum err listener_new(int fd, struct loop *loop, const struct clock *clock,
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
         return ERR_IO;
     }
+    int one = 1;
+    /* What is accepted inherits it. Without it a connection is slower, not wrong. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     TRY(loop_add(loop, &l->source, EPOLLIN));
     l->loop = loop;
     *ret = TAKE(l);

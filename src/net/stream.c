@@ -75,8 +75,9 @@ static void on_message(int writing, int version, int content, const void *bytes,
 static enum err tls_setup(struct stream *s, enum stream_role role, struct tls *tls)
 {
     s->tls = tls_ref(tls);
+    s->note = mem_zalloc(sizeof(*s->note));
     s->ssl = SSL_new(tls_ctx(tls));
-    if (s->ssl == NULL) {
+    if (s->ssl == NULL || s->note == NULL) {
         return ERR_NOMEM;
     }
     BIO *b = BIO_new(tls_bio_method(tls));
@@ -86,7 +87,7 @@ static enum err tls_setup(struct stream *s, enum stream_role role, struct tls *t
     BIO_set_data(b, s);
     BIO_set_init(b, 1);
     SSL_set_bio(s->ssl, b, b);
-    if (SSL_set_app_data(s->ssl, &s->note) != 1) {
+    if (SSL_set_app_data(s->ssl, s->note) != 1) {
         return ERR_NOMEM;
     }
     SSL_set_msg_callback(s->ssl, on_message);
@@ -114,8 +115,6 @@ enum err stream_new(int fd, enum stream_role role, struct tls *tls, struct strea
     if (tls != NULL) {
         assert(tls_is_server(tls) == (role == STREAM_SERVER));
         TRY(tls_setup(s, role, tls));
-    } else {
-        s->note.established = true;
     }
     *ret = TAKE(s);
     return OK;
@@ -144,7 +143,10 @@ struct stream *stream_free(struct stream *s)
     s->ws = ws_free(s->ws);
     s->tls = tls_free(s->tls);
     buf_done(&s->pending);
-    tls_note_done(&s->note);
+    if (s->note != NULL) {
+        tls_note_done(s->note);
+        mem_free(s->note);
+    }
     (void)close(s->source.fd);
     return mem_free(s);
 }
@@ -213,19 +215,21 @@ static enum err judge(struct stream *s, int result)
     if (s->failed != OK) {
         return s->failed; /* our BIO met the real reason */
     }
-    enum err err = tls_judge(s->ssl, &s->note, tls_is_server(s->tls) ? "client" : "server", text);
-    return stream_fail(s, err, text);
+    enum err err = tls_judge(s->ssl, s->note, tls_is_server(s->tls) ? "client" : "server", text);
+    s->note->text = mem_strdup(text);
+    return stream_fail(s, err, s->note->text != NULL ? s->note->text : "TLS failed");
 }
 
 static enum err check_updates(struct stream *s, uint64_t now_ms)
 {
-    if (now_ms - s->updates_from_ms >= MINUTE_MS) {
-        s->updates_from_ms = now_ms;
-        s->n_updates = 0;
+    struct tls_note *note = s->note;
+    if (now_ms - note->updates_from_ms >= MINUTE_MS) {
+        note->updates_from_ms = now_ms;
+        note->n_updates = 0;
     }
-    s->n_updates += s->note.n_handshake_records;
-    s->note.n_handshake_records = 0;
-    if (s->n_updates > tls_key_updates(s->tls)) {
+    note->n_updates += note->n_handshake_records;
+    note->n_handshake_records = 0;
+    if (note->n_updates > tls_key_updates(s->tls)) {
         return stream_fail(s, ERR_QUOTA, "too many TLS key updates");
     }
     return OK;
@@ -234,13 +238,16 @@ static enum err check_updates(struct stream *s, uint64_t now_ms)
 /* One step of the handshake or one record. ERR_AGAIN: nothing came of it. */
 static enum err step(struct stream *s, struct stream_io *io, size_t *n_plain)
 {
-    if (!s->note.established) {
+    if (!s->note->established) {
         int result = SSL_do_handshake(s->ssl);
         if (result != 1) {
             return judge(s, result);
         }
-        s->note.established = true;
-        s->updates_from_ms = io->now_ms;
+        s->note->established = true;
+        s->note->updates_from_ms = io->now_ms;
+        if (tls_is_server(s->tls)) {
+            tls_settle(s->ssl, s->note);
+        }
         return OK;
     }
     size_t n = 0;
@@ -418,7 +425,7 @@ enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_p
         stream_unaim(s);
     }
     /* A client's request leaves when TLS is ready for it. */
-    bool through_ws = s->ws != NULL && s->note.established;
+    bool through_ws = s->ws != NULL && stream_is_established(s);
     plain = through_ws ? ws_take(s, io, bytes, n) : slice_of(bytes, n);
     if (plain.n == 0 && ws_has_news(s)) {
         s->ws_failure_told = true;
@@ -575,13 +582,13 @@ void stream_close(struct stream *s, struct stream_io *io)
     if (s->closing || (s->failed != OK && s->failed != ERR_CLOSED)) {
         return;
     }
-    if (s->ws != NULL && s->note.established) {
+    if (s->ws != NULL && stream_is_established(s)) {
         ws_close(s->ws);
         enum err said = ws_speak(s, io);
         (void)said; /* like a close_notify that cannot leave */
     }
     s->closing = true;
-    if (s->ssl != NULL && s->note.established) {
+    if (s->ssl != NULL && s->note->established) {
         stream_aim(s, io);
         /* Nothing is left to do about a close_notify that cannot leave. */
         (void)SSL_shutdown(s->ssl);
@@ -610,12 +617,12 @@ int stream_fd(const struct stream *s)
 
 bool stream_is_established(const struct stream *s)
 {
-    return s->note.established;
+    return s->note == NULL || s->note->established;
 }
 
 bool stream_is_ready(const struct stream *s)
 {
-    return s->note.established && (s->ws == NULL || ws_is_open(s->ws));
+    return stream_is_established(s) && (s->ws == NULL || ws_is_open(s->ws));
 }
 
 bool stream_is_upgraded(const struct stream *s)
@@ -659,32 +666,38 @@ enum err stream_peer_cert(const struct stream *s, struct x509 **ret)
 
 enum tls_verify stream_verify(const struct stream *s)
 {
-    return s->note.verify;
+    return s->note != NULL ? s->note->verify : TLS_VERIFY_OK;
+}
+
+static const char *error_of(const struct stream *s)
+{
+    return s->error != NULL ? s->error : "";
 }
 
 struct tls_refusal stream_refusal_of_tls(const struct stream *s)
 {
-    return tls_refusal_of(&s->note, s->error);
+    static const struct tls_note none = {.verify = TLS_VERIFY_OK};
+    return tls_refusal_of(s->note != NULL ? s->note : &none, error_of(s));
 }
 
 struct slice stream_opening(const struct stream *s, const struct stream_io *io)
 {
-    return slice_of(io->recv, s->note.established ? 0 : s->opening_n);
+    return slice_of(io->recv, stream_is_established(s) ? 0 : s->opening_n);
 }
 
 const char *stream_error(const struct stream *s)
 {
-    return stream_is_over(s) ? ws_error(s->ws) : s->error;
+    return stream_is_over(s) ? ws_error(s->ws) : error_of(s);
 }
 
 const char *stream_version(const struct stream *s)
 {
-    return s->ssl != NULL && s->note.established ? SSL_get_version(s->ssl) : "-";
+    return s->ssl != NULL && s->note->established ? SSL_get_version(s->ssl) : "-";
 }
 
 const char *stream_cipher(const struct stream *s)
 {
-    return s->ssl != NULL && s->note.established ? SSL_get_cipher_name(s->ssl) : "-";
+    return s->ssl != NULL && s->note->established ? SSL_get_cipher_name(s->ssl) : "-";
 }
 
 struct slice stream_alpn(const struct stream *s)

@@ -8,7 +8,7 @@ enum err stream_fail(struct stream *s, enum err e, const char *text)
 {
     if (s->failed == OK) {
         s->failed = e;
-        (void)snprintf(s->error, sizeof(s->error), "%s", text);
+        s->error = text;
     }
     return s->failed;
 }

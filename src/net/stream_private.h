@@ -38,8 +38,8 @@ struct stream {
     SSL *ssl;      /* NULL: plaintext */
     struct ws *ws; /* NULL: bytes as they are */
     bool ws_failure_told;
-    struct tls_note note;
-    enum err failed; /* the first error; sticks */
+    struct tls_note *note; /* owned; NULL: plaintext */
+    enum err failed;       /* the first error; sticks */
     bool failure_told;
     bool poll_once; /* after a move */
     bool held, closing, cleanly;
@@ -47,9 +47,7 @@ struct stream {
     size_t opening_n;   /* of them, in the worker's buffer, when the last read brought the first */
     struct buf pending; /* for the socket, from pending_at on */
     size_t pending_at;
-    uint64_t updates_from_ms; /* start of the minute being counted */
-    uint32_t n_updates;
-    char error[TLS_TEXT_BYTES];
+    const char *error; /* of a literal, or of the note; NULL: nothing went wrong */
 };
 
 /* stream_aim, stream_unaim - around every call of the library: its bytes come from and go to this
@@ -58,7 +56,8 @@ void stream_aim(struct stream *s, struct stream_io *io);
 void stream_unaim(struct stream *s);
 /* stream_watch - what its loop is to tell of. Errors as loop_change. */
 MUST_USE enum err stream_watch(struct stream *s);
-/* stream_fail - the first error and its text stick; returns the one that stuck. */
+/* stream_fail - the first error and its text (borrowed for life) stick; returns the one that stuck.
+ */
 enum err stream_fail(struct stream *s, enum err e, const char *text);
 /* stream_fail_errno - the same for a failed system call. */
 enum err stream_fail_errno(struct stream *s);

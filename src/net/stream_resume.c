@@ -17,13 +17,13 @@ bool stream_offers_ticket(const struct stream *s, struct stream_io *io)
 
 bool stream_is_resumed(const struct stream *s)
 {
-    return s->ssl != NULL && s->note.established && SSL_session_reused(s->ssl) == 1;
+    return s->ssl != NULL && s->note->established && SSL_session_reused(s->ssl) == 1;
 }
 
 uint64_t stream_ticket_ms(const struct stream *s)
 {
     struct tls_tickets *tickets = s->tls != NULL ? tls_tickets_of(s->tls) : NULL;
-    bool gives = tickets != NULL && s->note.established && SSL_version(s->ssl) == TLS1_3_VERSION;
+    bool gives = tickets != NULL && s->note->established && SSL_version(s->ssl) == TLS1_3_VERSION;
     return gives ? tls_tickets_period_ms(tickets) : 0;
 }
 
@@ -60,7 +60,7 @@ int tls_on_session(SSL *ssl, SSL_SESSION *session)
 
 struct ssl_session_st *stream_session(const struct stream *s)
 {
-    SSL_SESSION *session = s->note.session;
+    SSL_SESSION *session = s->note != NULL ? s->note->session : NULL;
     return session != NULL && SSL_SESSION_up_ref(session) == 1 ? session : NULL;
 }
 

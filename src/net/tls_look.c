@@ -95,7 +95,7 @@ enum err tls_look_at(const struct stream *s, struct tls_look *ret)
     if (cert == NULL) {
         return ERR_NOT_FOUND;
     }
-    struct tls_look l = {.verify = s->note.verify, .is_named = is_named(cert, tls_host(s->tls))};
+    struct tls_look l = {.verify = s->note->verify, .is_named = is_named(cert, tls_host(s->tls))};
     EVP_PKEY *key = X509_get0_pubkey(cert);
     if (key == NULL || !read_time(X509_get0_notBefore(cert), &l.not_before_wall_ms) ||
         !read_time(X509_get0_notAfter(cert), &l.not_after_wall_ms)) {

@@ -13,15 +13,20 @@
 /* What the callbacks of one connection write down; SSL_set_app_data points at it. */
 struct tls_note {
     enum tls_verify verify; /* the first certificate error */
+    char *text;             /* why TLS failed; owned, NULL: it did not */
     struct buf cert;        /* DER of the leaf it was about; empty without memory for it */
     enum tls_failure failure;
     uint8_t alert;
     uint16_t version;
-    uint32_t n_handshake_records; /* handshake messages that came in after the handshake */
     bool established;
+    uint32_t n_handshake_records; /* handshake messages that came in after the handshake */
+    uint32_t n_updates;           /* of them, in the minute since */
+    uint64_t updates_from_ms;
     SSL_SESSION *session;          /* a client's: the newest ticket, owned; NULL: none came */
     const struct tls_judge *judge; /* of its certificates, and when that was: set where they are */
     time_t judged_s;
+    bool is_settled; /* tls_settle was here */
+    int64_t chain_ends_wall_ms;
 };
 
 /* How a server judges the certificates of clients. */
@@ -31,6 +36,12 @@ struct tls_judge {
 };
 
 void tls_note_done(struct tls_note *note);
+/* tls_settle - a server's handshake is over: of the client's certificates only the leaf stays, and
+ * when the first of the chain ends. */
+void tls_settle(SSL *ssl, struct tls_note *note);
+/* tls_chain_end - that moment: INT64_MAX without a certificate, INT64_MIN where it does not read.
+ */
+int64_t tls_chain_end(SSL *ssl, const struct tls_note *note);
 /* tls_judge - why did this SSL call fail? Fills the note's failure and its details, and text
  * (TLS_TEXT_BYTES); clears the library's queue. ERR_AUTH: the peer's certificate, or that there is
  * none; ERR_QUOTA: too many key updates, which some releases count themselves; else ERR_PROTOCOL.

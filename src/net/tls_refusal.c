@@ -1,11 +1,13 @@
 /* Why a handshake failed, in terms that somebody can act upon. */
 #include <openssl/err.h>
 
+#include "base/mem.h"
 #include "net/tls_private.h"
 
 void tls_note_done(struct tls_note *note)
 {
     buf_done(&note->cert);
+    note->text = mem_free(note->text);
     SSL_SESSION_free(note->session);
     note->session = NULL;
 }

@@ -334,28 +334,6 @@ static bool note_write(SSL_SESSION *session, const struct note *note)
     return SSL_SESSION_set1_ticket_appdata(session, bytes, w.at) == 1;
 }
 
-/* INT64_MIN where a time does not read: then the ticket is worth nothing. */
-static int64_t end_of(const X509 *cert)
-{
-    struct tm tm;
-    if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) != 1) {
-        return INT64_MIN;
-    }
-    return (int64_t)timegm(&tm) * MS;
-}
-
-static int64_t end_of_chain(SSL *ssl)
-{
-    STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
-    int64_t end = INT64_MAX;
-    for (int i = 0; i < sk_X509_num(chain); i++) {
-        int64_t of_one = end_of(sk_X509_value(chain, i));
-        end = of_one < end ? of_one : end;
-    }
-    /* Without the chain nobody knows how long it lasts. */
-    return sk_X509_num(chain) <= 0 && SSL_get0_peer_certificate(ssl) != NULL ? INT64_MIN : end;
-}
-
 /* A ticket is about to be sealed. On a resumed connection it says what the one before it said: no
  * chain of tickets outlives a life. One that began in full has proven itself for as long as it
  * lasts. */
@@ -367,7 +345,8 @@ static int on_seal(SSL *ssl, void *ctx)
     if (SSL_session_reused(ssl) == 1 && note_read(session, &note)) {
         return 1;
     }
-    note = (struct note){.since_wall_ms = now_of(t), .until_wall_ms = end_of_chain(ssl)};
+    note = (struct note){.since_wall_ms = now_of(t),
+                         .until_wall_ms = tls_chain_end(ssl, SSL_get_app_data(ssl))};
     return note_write(session, &note) ? 1 : 0;
 }
 

@@ -235,37 +235,44 @@ static void make_room(struct driver *d)
         d->admit.n_crowded_out++;
         count_add(&d->counters->refused_preauth, 1);
         count_limit(d->counters, LIMIT_preauth_connections);
-        link_crowd_out(CONTAINER_OF(victim, struct link, admitted.stranger));
+        link_crowd_out(CONTAINER_OF(victim, struct admitted, stranger)->link);
     }
 }
 
 enum err admit_enter(struct link *l, const struct net_peer *peer)
 {
     struct driver *d = l->driver;
-    struct admitted *s = &l->admitted;
+    struct admitted *s = mem_zalloc(sizeof(*s));
+    if (s == NULL) {
+        return ERR_NOMEM;
+    }
+    l->admitted = s;
+    s->link = l;
     s->prefix = net_peer_prefix(peer);
     make_room(d);
     TRY(strangers_add(&d->admit.strangers, &s->stranger, &s->prefix));
-    s->is_charged = s->is_stranger = true;
+    s->is_charged = true;
     return OK;
 }
 
 void admit_gone(struct link *l)
 {
     struct admit *a = &l->driver->admit;
-    line_remove(&a->line, &l->admitted.line);
-    strangers_remove(&a->strangers, &l->admitted.stranger);
-    l->admitted.is_charged = l->admitted.is_stranger = false;
+    if (l->admitted != NULL) {
+        line_remove(&a->line, &l->admitted->line);
+        strangers_remove(&a->strangers, &l->admitted->stranger);
+        l->admitted = mem_free(l->admitted);
+    }
 }
 
 void admit_spoke(struct link *l)
 {
     struct admit *a = &l->driver->admit;
-    const struct net_prefix *prefix = &l->admitted.prefix;
-    if (!l->admitted.is_charged) {
+    if (l->admitted == NULL || !l->admitted->is_charged) {
         return;
     }
-    l->admitted.is_charged = false;
+    const struct net_prefix *prefix = &l->admitted->prefix;
+    l->admitted->is_charged = false;
     prefix_give(a->prefixes, prefix, l->driver->now_ms);
     if (strangers_count(&a->waiting, prefix) > 0) {
         a->look_at_ms = 0;
@@ -306,19 +313,19 @@ void admit_wait(struct link *l)
 {
     struct driver *d = l->driver;
     enum line_part part = LINE_BEGUN;
-    if (list_is_linked(&l->admitted.line)) {
+    if (list_is_linked(&l->admitted->line)) {
         return;
     }
-    if (!l->admitted.has_begun) {
+    if (!l->admitted->has_begun) {
         part = stream_offers_ticket(l->stream, d->io) ? LINE_RESUMED : LINE_FULL;
     }
-    line_add(&d->admit.line, part, &l->admitted.line);
+    line_add(&d->admit.line, part, &l->admitted->line);
 }
 
 static struct link *take_from_line(struct admit *a)
 {
     struct list_node *n = line_take(&a->line);
-    return n != NULL ? LIST_ENTRY(n, struct link, admitted.line) : NULL;
+    return n != NULL ? LIST_ENTRY(n, struct admitted, line)->link : NULL;
 }
 
 /* Messages of those who have logged in, through every door. */
@@ -397,8 +404,8 @@ static void serve_line(struct driver *d)
     uint64_t start_us = mono_us(d);
     struct link *l = take_from_line(a);
     while (l != NULL) {
-        l->admitted.has_begun = true;
-        l->admitted.is_held = false;
+        l->admitted->has_begun = true;
+        l->admitted->is_held = false;
         link_step(l);
         uint64_t spent_us = mono_us(d) - start_us;
         admit_spend(d, spent_us - a->spent_us);
@@ -412,9 +419,9 @@ static void hold_line(struct driver *d)
 {
     for (size_t i = 0; i < LINE_PARTS; i++) {
         list_for_each_safe (n, next, &d->admit.line.part[i]) {
-            struct link *l = LIST_ENTRY(n, struct link, admitted.line);
-            if (!l->admitted.is_held) {
-                l->admitted.is_held = true;
+            struct link *l = LIST_ENTRY(n, struct admitted, line)->link;
+            if (!l->admitted->is_held) {
+                l->admitted->is_held = true;
                 link_hold(l);
             }
         }

@@ -40,15 +40,15 @@ struct driver_entrance;
 struct door;
 struct link;
 
-/* A stranger's part of its link; { 0 } is not admitted by anybody. */
+/* A stranger's part of its link. */
 struct admitted {
+    struct link *link;
     struct stranger stranger;
     struct list_node line;
     struct net_prefix prefix;
-    bool is_charged;  /* its network's token is out */
-    bool is_stranger; /* it has not logged in */
-    bool has_begun;   /* the first step of its handshake is done */
-    bool is_held;     /* its socket is not watched while it is in line */
+    bool is_charged; /* its network's token is out */
+    bool has_begun;  /* the first step of its handshake is done */
+    bool is_held;    /* its socket is not watched while it is in line */
 };
 
 struct admit {

@@ -16,6 +16,11 @@ struct conn *conn_find(const struct worker *w, uint64_t handle)
     return c != NULL && handle != 0 && c->handle == handle ? c : NULL;
 }
 
+bool conn_is_taken_back(const struct worker *w, const struct conn *c)
+{
+    return c->shown != NULL && realm_revokes(w->realm, &c->shown->cert_id);
+}
+
 static enum err slot_take(struct worker *w, size_t *ret)
 {
     for (size_t i = 0; w->n_conns < w->n_slots && i < w->n_slots; i++) {
@@ -45,7 +50,8 @@ MUST_USE enum err conn_new(struct worker *w, const struct entrance *entrance, co
 {
     size_t slot = 0;
     TRY(slot_take(w, &slot));
-    struct conn *c = mem_zalloc(sizeof(*c));
+    size_t peer_n = strlen(peer) + 1;
+    struct conn *c = mem_zalloc(sizeof(*c) + peer_n);
     if (c == NULL) {
         return ERR_NOMEM;
     }
@@ -55,7 +61,7 @@ MUST_USE enum err conn_new(struct worker *w, const struct entrance *entrance, co
     c->entrance = entrance;
     c->transport = transport;
     list_init(&c->replays);
-    EVENT_TEXT(c, peer, slice_text(peer));
+    memcpy(c->peer, peer, peer_n);
     w->conns[slot] = c;
     w->n_conns++;
     count_add(&counts(w)->connections_mqtt, 1);
@@ -80,6 +86,7 @@ void conn_forget(struct worker *w, struct conn *c)
     mqtt_gate_free(c->gate);
     mqtt_server_free(c->engine);
     scram_free(c->scram);
+    mem_free(c->shown);
     lane_done(&c->lane);
     buf_wipe(&c->unread);
     mem_free(c);
@@ -159,11 +166,16 @@ void worker_present(struct worker *w, uint64_t conn, struct slice name, const st
                     const struct digest *id)
 {
     struct conn *c = conn_find(w, conn);
-    if (c != NULL && slice_to_text(name, c->cert_name, sizeof(c->cert_name))) {
-        c->has_cert = true;
-        c->spki = *spki;
-        c->cert_id = *id;
+    if (c == NULL) {
+        return;
     }
+    c->shown = c->shown != NULL ? c->shown : mem_zalloc(sizeof(*c->shown));
+    if (c->shown == NULL || !slice_to_text(name, c->shown->name, sizeof(c->shown->name))) {
+        conn_close(w, c, MQTT_SUCCESS); /* nothing else lets it in: it would be judged by less */
+        return;
+    }
+    c->shown->spki = *spki;
+    c->shown->cert_id = *id;
 }
 
 void worker_certificate_ends(struct worker *w, uint64_t conn, int64_t ends_wall_ms)

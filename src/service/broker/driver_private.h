@@ -27,11 +27,11 @@ struct link {
     bool has_spoken; /* plain bytes have come */
     uint64_t linger_until_ms;
     struct list_node lingering;
-    struct admitted admitted;
-    struct list_node ticket; /* in one of its driver's two lists, once it has logged in */
-    uint64_t ticket_at_ms;   /* in the later one: when it is due */
-    char peer[NET_PEER_TEXT_BYTES];
-    char name[IDENTITY_NAME_BYTES]; /* in a certificate that verified; empty: it showed none */
+    struct admitted *admitted; /* owned; NULL: it has logged in */
+    struct list_node ticket;   /* in one of its driver's two lists, once it has logged in */
+    uint64_t ticket_at_ms;     /* in the later one: when it is due */
+    char *name;                /* in a certificate that verified; NULL: it showed none. Owned */
+    char peer[];
 };
 
 struct door {

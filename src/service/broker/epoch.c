@@ -195,7 +195,7 @@ static void close_replaced(struct worker *w)
         }
         struct event e = event_of(w, EVENT_revoked, c);
         e.is_unasked = true;
-        event_reason(&e, realm_revokes(w->realm, &c->cert_id)
+        event_reason(&e, conn_is_taken_back(w, c)
                              ? "the certificate it connected with is revoked. Give it a new one"
                              : "the credential it connected with was replaced or revoked. Use the "
                                "newest bundle");

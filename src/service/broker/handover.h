@@ -7,6 +7,7 @@
 #include "engine/mqtt_gate.h"
 
 struct entrance;
+struct shown;
 
 /* A connection on its way home. */
 struct handover {
@@ -15,7 +16,7 @@ struct handover {
     struct mqtt_gate *gate;
     const struct principal *principal; /* owned reference */
     uint64_t credential;               /* that let it in; 0: none */
-    struct digest cert_id;             /* as conn\'s */
+    struct shown *shown;               /* as conn's; owned */
     int64_t token_wall_ms;             /* end of the token that did; 0: none */
     int64_t certificate_wall_ms;       /* end of the certificate */
     bool is_resumed;                   /* its TLS, by a ticket */

@@ -73,7 +73,7 @@ static void refuse_late(struct worker *w, struct conn *c, enum err err, const st
 {
     struct event e = event_of(w, err == ERR_AUTH ? EVENT_auth_fail : EVENT_credential_expiring, c);
     if (err != ERR_AUTH) {
-        EVENT_TEXT(&e, principal, slice_text(c->cert_name));
+        EVENT_TEXT(&e, principal, slice_text(c->shown->name));
     }
     event_reason(&e, "%s", why->text);
     count_add(&counts(w)->renewals_refused, 1);
@@ -89,8 +89,9 @@ void lane_login(struct worker *w, struct conn *c)
     const struct directory_entry *entry = NULL;
     const struct credential *credential = NULL;
     const struct principal *late = NULL;
-    struct late_claim claim = {
-        .name = slice_text(c->cert_name), .spki = &c->spki, .ends_wall_ms = c->lane.ends_wall_ms};
+    struct late_claim claim = {.name = slice_text(c->shown->name),
+                               .spki = &c->shown->spki,
+                               .ends_wall_ms = c->lane.ends_wall_ms};
     enum err err = late_look(w->realm->directory, &claim, w->setup.limits->renewal_grace_s,
                              w->wall_ms, &entry, &credential, &why);
     if (err == ERR_DENIED) {

@@ -15,6 +15,7 @@ void link_free(struct link *l)
     stream_detach(l->stream);
     stream_free(l->stream);
     edition_unref(l->edition);
+    mem_free(l->name);
     mem_free(l);
 }
 
@@ -26,7 +27,7 @@ static struct event link_event(const struct link *l, enum event_category categor
     e.protocol = l->entrance->entrance.protocol;
     EVENT_TEXT(&e, peer, slice_text(l->peer));
     EVENT_TEXT(&e, listener, slice_text(l->entrance->entrance.name));
-    EVENT_TEXT(&e, principal, slice_text(l->name));
+    EVENT_TEXT(&e, principal, slice_text(l->name != NULL ? l->name : ""));
     return e;
 }
 
@@ -44,7 +45,9 @@ static void report(struct link *l, enum event_category category, const char *bef
 void link_open(struct driver *d, const struct driver_entrance *e, int fd,
                const struct net_peer *peer, uint64_t until_ms)
 {
-    struct link *l = mem_zalloc(sizeof(*l));
+    char text[NET_PEER_TEXT_BYTES];
+    net_peer_text(peer, text);
+    struct link *l = mem_zalloc(sizeof(*l) + strlen(text) + 1);
     if (l == NULL || stream_new(fd, STREAM_SERVER, e->tls, &l->stream) != OK) {
         mem_free(l); /* the stream has closed fd; without a link the listener's caller does */
         return;
@@ -52,7 +55,7 @@ void link_open(struct driver *d, const struct driver_entrance *e, int fd,
     l->driver = d;
     l->entrance = e;
     l->edition = edition_ref(d->edition);
-    net_peer_text(peer, l->peer);
+    memcpy(l->peer, text, strlen(text) + 1);
     if (e->ws != NULL && stream_upgrade(l->stream, e->ws) != OK) {
         link_free(l);
         return;
@@ -257,16 +260,20 @@ static bool identify(struct link *l)
     if (err == OK && party_judges(l, x)) {
         return true;
     }
+    char name[IDENTITY_NAME_BYTES];
     if (err == OK) {
-        err = identity_from_x509(x, IDENTITY_ANY, l->name);
+        err = identity_from_x509(x, IDENTITY_ANY, name);
     }
     if (err != OK) {
-        l->name[0] = '\0';
         report(l, EVENT_identity_mismatch,
                "the client's certificate names no principal (SAN URI urn:sallyport:device:NAME). "
                "Use the "
                "certificate of a bundle made by `sallyport device add`",
                "", "");
+        return false;
+    }
+    l->name = mem_strdup(name);
+    if (l->name == NULL) {
         return false;
     }
     party_present(l, slice_text(l->name), x509_info(x));
@@ -461,10 +468,8 @@ static bool write_some(struct link *l)
 void link_pump(struct link *l)
 {
     bool is_known = party_is_known(l);
-    if (l->admitted.is_stranger && is_known) {
-        admit_known(l);
-    }
     if (is_known) {
+        admit_known(l);
         tickets_join(l);
     }
     bool can_write = stream_is_ready(l->stream) && !stream_is_blocked(l->stream);
@@ -526,5 +531,6 @@ void link_discard(void *ctx, void *transport)
     struct link *l = transport;
     stream_free(l->stream);
     edition_unref(l->edition);
+    mem_free(l->name);
     mem_free(l);
 }

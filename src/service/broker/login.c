@@ -76,7 +76,7 @@ const char *login_ways_in(const struct entrance *e)
 static void refuse_unknown(struct worker *w, struct conn *c, const struct mqtt_connect *connect)
 {
     struct event e = event_of(w, EVENT_auth_fail, c);
-    if (connect->has_username && !c->has_cert) {
+    if (connect->has_username && c->shown == NULL) {
         report_claim(&e, connect->username);
     }
     event_reason(&e,
@@ -125,6 +125,7 @@ struct handover *handover_free(struct handover *h)
         mqtt_gate_free(h->gate);
         principal_unref(h->principal);
         buf_wipe(&h->unread);
+        mem_free(h->shown);
         mem_free(h);
     }
     return NULL;
@@ -153,12 +154,12 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
     h->gate = TAKE(c->gate);
     h->principal = principal_ref(p);
     h->credential = c->credential;
-    h->cert_id = c->cert_id;
+    h->shown = TAKE(c->shown);
     h->is_resumed = c->is_resumed;
     h->token_wall_ms = c->token_wall_ms;
     h->certificate_wall_ms = c->lane.ends_wall_ms;
     h->unread = c->unread;
-    memcpy(h->peer, c->peer, sizeof(h->peer));
+    EVENT_TEXT(h, peer, slice_text(c->peer));
     c->unread = (struct buf){0};
     w->setup.driver.depart(w->setup.driver.ctx, h->transport);
     struct wmsg m = {.kind = WMSG_HANDOVER, .handover = h};
@@ -192,11 +193,11 @@ void login_go_home(struct worker *w, struct conn *c, const struct principal *p)
 static void refuse_revoked(struct worker *w, struct conn *c)
 {
     struct event e = event_of(w, EVENT_revoked, c);
-    EVENT_TEXT(&e, principal, slice_text(c->cert_name));
+    EVENT_TEXT(&e, principal, slice_text(c->shown->name));
     event_reason(&e,
                  "the certificate that %s showed is revoked. Give it a new one: `sallyport device "
                  "rotate %s`",
-                 c->cert_name, c->cert_name);
+                 c->shown->name, c->shown->name);
     count_add(&counts(w)->refused_revoked, 1);
     login_refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
 }
@@ -205,13 +206,13 @@ static void login_x509(struct worker *w, struct conn *c)
 {
     const struct directory_entry *entry = NULL;
     const struct credential *credential = NULL;
-    if (late_is(c->lane.ends_wall_ms, w->wall_ms) && !realm_revokes(w->realm, &c->cert_id)) {
+    if (late_is(c->lane.ends_wall_ms, w->wall_ms) && !conn_is_taken_back(w, c)) {
         lane_login(w, c);
         return;
     }
-    enum err err = directory_login_x509(w->realm->directory, slice_text(c->cert_name), &c->spki,
-                                        w->wall_ms, &entry, &credential);
-    bool is_listed = realm_revokes(w->realm, &c->cert_id);
+    enum err err = directory_login_x509(w->realm->directory, slice_text(c->shown->name),
+                                        &c->shown->spki, w->wall_ms, &entry, &credential);
+    bool is_listed = conn_is_taken_back(w, c);
     if (err == OK && !is_listed) {
         c->credential = credential->id;
         credential_used(credential, w->wall_ms);
@@ -223,7 +224,7 @@ static void login_x509(struct worker *w, struct conn *c)
         return;
     }
     /* Who was removed has no new one to be given: that is said below. */
-    bool is_known = directory_find(w->realm->directory, slice_text(c->cert_name)) != NULL;
+    bool is_known = directory_find(w->realm->directory, slice_text(c->shown->name)) != NULL;
     if ((is_listed && is_known) || (credential != NULL && credential_is_revoked(credential))) {
         refuse_revoked(w, c);
         return;
@@ -237,7 +238,7 @@ static void login_x509(struct worker *w, struct conn *c)
               "`sallyport device rotate %s`"
             : "the certificate names %s, but that principal does not own this key. Use the "
               "bundle of this device, or `sallyport device rotate %s` for a new one",
-        c->cert_name, c->cert_name);
+        c->shown->name, c->shown->name);
     e.is_foreign_key = err != ERR_EXPIRED;
     login_refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
 }
@@ -324,9 +325,11 @@ static bool login_anonymous(struct worker *w, struct conn *c)
     (void)snprintf(name, sizeof(name), "anonymous-%u-%llu", w->setup.index,
                    (unsigned long long)serial);
     (void)snprintf(segment.value, sizeof(segment.value), "%s", entrance_segment(c->entrance));
+    /* What it would be taken for without it needs no room in each connection. */
+    size_t n_attrs = strcmp(segment.value, PRINCIPAL_SEGMENT_DEFAULT) == 0 ? 0 : 1;
     /* The top bit sets these ids apart from the directory's. */
     uint64_t id = (uint64_t)1 << 63 | (uint64_t)w->setup.index << 48 | serial;
-    if (principal_new(id, slice_text(name), slice_text(x->role), &segment, 1, &p) != OK) {
+    if (principal_new(id, slice_text(name), slice_text(x->role), &segment, n_attrs, &p) != OK) {
         conn_close(w, c, MQTT_SERVER_BUSY);
         return true;
     }
@@ -339,10 +342,10 @@ static bool login_anonymous(struct worker *w, struct conn *c)
 void login_begin(struct worker *w, struct conn *c)
 {
     const struct mqtt_connect *connect = mqtt_gate_connect(c->gate);
-    EVENT_TEXT(c, client_id, connect->client_id);
+    c->client_id = connect->client_id;
     if (mqtt_props_has(&connect->props, MQTT_PROP_AUTH_METHOD)) {
         auth_begin(w, c);
-    } else if (c->has_cert && c->entrance->auth_x509) {
+    } else if (c->shown != NULL && c->entrance->auth_x509) {
         login_x509(w, c);
     } else if (connect->has_password && c->entrance->auth_token &&
                trust_looks_like_token(connect->password)) {

@@ -8,7 +8,7 @@
 #include "service/directory/late.h"
 #include "wire/mqtt/connack.h"
 
-enum { RESPONSE_PREFIX_MAX = 128 };
+enum { RESPONSE_PREFIX_MAX = 128, CLIENT_ID_SAID = 65 };
 
 /* ---- accounts ---- */
 
@@ -181,9 +181,11 @@ static bool take_over(struct worker *w, struct session *s)
     if (was_open) { /* else it has said goodbye, and its last words still leave */
         struct event e = event_of(w, EVENT_takeover, old);
         event_reason(&e,
-                     "a new connection of %s with client id '%s' took the session over; two "
+                     "a new connection of %s with client id '%.*s' took the session over; two "
                      "devices with one identity look like this",
-                     old->account->principal->name, old->client_id);
+                     old->account->principal->name,
+                     (int)slice_head(old->client_id, CLIENT_ID_SAID).n,
+                     (const char *)old->client_id.p);
         worker_report(w, &e);
     }
     conn_close(w, old, MQTT_SESSION_TAKEN_OVER); /* SPEC: MQTT5-3.1.4-3 */
@@ -459,7 +461,7 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
         undo(w, o, s);
         return err;
     }
-    EVENT_TEXT(c, client_id, s->client_id);
+    c->client_id = s->client_id;
     c->gate = mqtt_gate_free(c->gate); /* connect borrows from it: nothing reads it from here on */
     c->account = o->account;
     c->session = s;
@@ -477,7 +479,7 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
 
 bool credential_stands(const struct worker *w, const struct conn *c, const struct principal *p)
 {
-    if (realm_revokes(w->realm, &c->cert_id)) {
+    if (conn_is_taken_back(w, c)) {
         return false;
     }
     if (p->is_anonymous || c->credential == 0) {
@@ -639,12 +641,12 @@ void handover_arrived(struct worker *w, struct handover *h)
     c->gate = TAKE(h->gate);
     c->unread = h->unread;
     c->credential = h->credential;
-    c->cert_id = h->cert_id;
+    c->shown = TAKE(h->shown);
     c->is_resumed = h->is_resumed;
     c->token_wall_ms = h->token_wall_ms;
     c->lane.ends_wall_ms = h->certificate_wall_ms;
     h->unread = (struct buf){0};
-    EVENT_TEXT(c, client_id, mqtt_gate_connect(c->gate)->client_id);
+    c->client_id = mqtt_gate_connect(c->gate)->client_id;
     if (w->setup.driver.arrive(w->setup.driver.ctx, h->transport, c->handle) != OK) {
         conn_forget(w, c);
     } else {
@@ -682,6 +684,7 @@ void conn_release_session(struct worker *w, struct conn *c, const char *why)
     directory_left(w->realm->directory, a->principal, c->credential, w->wall_ms);
     c->session = NULL;
     c->account = NULL;
+    c->client_id = (struct slice){0};
     s->conn = 0;
     count_add(&counts(w)->dropped_asleep, session_sleep(s));
     spill_slept(s);

@@ -12,11 +12,11 @@ struct event event_of(const struct worker *w, enum event_category category, cons
     e.protocol = c->entrance->protocol;
     EVENT_TEXT(&e, peer, slice_text(c->peer));
     EVENT_TEXT(&e, listener, slice_text(c->entrance->name));
-    EVENT_TEXT(&e, client_id, slice_text(c->client_id));
+    EVENT_TEXT(&e, client_id, c->client_id);
     if (c->account != NULL) {
         EVENT_TEXT(&e, principal, slice_text(c->account->principal->name));
-    } else if (c->has_cert) {
-        EVENT_TEXT(&e, principal, slice_text(c->cert_name));
+    } else if (c->shown != NULL) {
+        EVENT_TEXT(&e, principal, slice_text(c->shown->name));
     }
     return e;
 }

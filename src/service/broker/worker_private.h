@@ -54,6 +54,12 @@ enum conn_phase {
     CONN_CLOSING /* its last words are to leave, then finished */
 };
 
+/* The certificate that a connection showed, as far as who it is depends on it. */
+struct shown {
+    struct digest spki, cert_id;
+    char name[PRINCIPAL_NAME_MAX + 1]; /* empty where it has come to its home: it was judged */
+};
+
 struct conn {
     uint64_t handle; /* generation << 24 | slot; 0 when free */
     enum conn_phase phase;
@@ -85,14 +91,13 @@ struct conn {
     uint32_t n_subacks; /* that wait for their barriers: a PUBLISH behind them waits, too, */
     uint64_t held_until_ms;   /* but not longer */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
-    bool has_cert, is_resumed, is_clean_end, has_published, is_abandoned, is_shed;
+    bool is_resumed, is_clean_end, has_published, is_abandoned, is_shed;
     uint64_t hello_lsn;          /* CONNACK, and all behind it, waits until this is committed */
     enum mqtt_reason closed_for; /* MQTT_SUCCESS: nothing that we said */
-    struct digest spki, cert_id; /* of the certificate it showed; zeros: none */
-    char cert_name[PRINCIPAL_NAME_MAX + 1];
-    char peer[56];
+    struct shown *shown;         /* NULL: no certificate */
     uint64_t reported_rate_ms;
-    char client_id[66]; /* for events */
+    struct slice client_id; /* for events; of its gate, then of its session */
+    char peer[];
 };
 
 /* ---- who waits for a commit ---- */
@@ -270,6 +275,8 @@ struct publisher {
 /* entrance_is_open - do the exceptions in force let such a client in here? */
 bool entrance_is_open(const struct worker *w, const struct entrance *e, bool is_anonymous);
 struct conn *conn_find(const struct worker *w, uint64_t handle);
+/* conn_is_taken_back - a list in force revokes the certificate that it showed. */
+bool conn_is_taken_back(const struct worker *w, const struct conn *c);
 MUST_USE enum err conn_new(struct worker *w, const struct entrance *entrance, const char *peer,
                            void *transport, struct conn **ret);
 void conn_mark_dirty(struct worker *w, struct conn *c);
