@@ -22,6 +22,7 @@ struct entry {
 
 struct retained {
     struct map by_topic;
+    struct slab slab;
     struct trie tree; /* of messages; markers are only in the map */
     struct wheel expiries;
     struct list markers; /* lowest number first */
@@ -44,7 +45,8 @@ enum err retained_new(const struct siphash_key *key, struct retained **ret)
         return ERR_NOMEM;
     }
     map_init(&r->by_topic, key, entry_key);
-    trie_init(&r->tree, key);
+    slab_init(&r->slab);
+    trie_init(&r->tree, key, &r->slab);
     wheel_init(&r->expiries, 0);
     list_init(&r->markers);
     *ret = r;
@@ -70,6 +72,7 @@ struct retained *retained_free(struct retained *r)
     }
     map_done(&r->by_topic);
     trie_done(&r->tree);
+    slab_done(&r->slab);
     return mem_free(r);
 }
 
@@ -332,14 +335,14 @@ static void level_up(struct retained_cursor *c)
 /* SPEC: MQTT-4.7.2-1 */
 static bool is_hidden(const struct trie_node *node)
 {
-    return node->parent != NULL && node->parent->parent == NULL && node->level.n > 0 &&
-           node->level.p[0] == '$';
+    return node->parent != NULL && node->parent->parent == NULL && node->level_n > 0 &&
+           trie_level(node).p[0] == '$';
 }
 
 static struct trie_node *skip_hidden(struct trie_node *node)
 {
     while (node != NULL && is_hidden(node)) {
-        node = trie_next_sibling(node);
+        node = node->next;
     }
     return node;
 }
@@ -349,7 +352,7 @@ static struct trie_node *step_down(const struct retained *r, const struct retain
 {
     struct slice level = level_at(c);
     if (slice_is(level, "+")) {
-        return skip_hidden(trie_first_child(c->node));
+        return skip_hidden(c->node->first);
     }
     return trie_child(&r->tree, c->node, level, trie_level_hash(&r->tree, level));
 }
@@ -361,7 +364,7 @@ static struct trie_node *step_aside(struct trie_node *node, struct retained_curs
     while (node->parent != NULL) {
         level_up(c);
         if (slice_is(level_at(c), "+")) {
-            struct trie_node *next = skip_hidden(trie_next_sibling(node));
+            struct trie_node *next = skip_hidden(node->next);
             if (next != NULL) {
                 level_down(c);
                 return next;
