@@ -2,28 +2,35 @@
 
 #include <assert.h>
 
-#include "base/map.h"
 #include "base/mem.h"
 #include "base/plant.h"
+#include "base/slab.h"
 #include "base/wheel.h"
 #include "core/trie.h"
 
-/* One topic: its message while `node` is set, else the marker of a clear. */
+/* One topic: its message, or the marker of a clear. Its node is there as long as it is. */
 struct entry {
-    const struct msg *msg; /* shared; in a marker NULL, or kept only because it holds the topic */
-    char *copy;            /* the topic's own bytes in a marker that has no message */
-    struct slice topic;    /* in msg or in copy */
     uint64_t number;
-    uint64_t arrival;       /* of the message: when it came to this index */
-    struct trie_node *node; /* NULL: a marker */
-    struct list_node in_markers;
+    struct trie_node *node;
+    union {
+        struct {
+            const struct msg *msg; /* shared */
+            uint64_t arrival;      /* of the message: when it came to this index */
+        };
+        struct list_node in_markers; /* is_marker; not linked: it is neither, for a moment */
+    };
+    bool is_marker;
+    bool may_expire; /* it is a struct expiring */
+};
+
+struct expiring {
+    struct entry entry; /* first */
     struct timer expiry;
 };
 
 struct retained {
-    struct map by_topic;
     struct slab slab;
-    struct trie tree; /* of messages; markers are only in the map */
+    struct trie tree; /* of messages and markers */
     struct wheel expiries;
     struct list markers; /* lowest number first */
     size_t n_messages, n_markers;
@@ -33,18 +40,12 @@ struct retained {
     void *gone_ctx;
 };
 
-static struct slice entry_key(const void *entry)
-{
-    return ((const struct entry *)entry)->topic;
-}
-
 enum err retained_new(const struct siphash_key *key, struct retained **ret)
 {
     struct retained *r = mem_zalloc(sizeof *r);
     if (r == NULL) {
         return ERR_NOMEM;
     }
-    map_init(&r->by_topic, key, entry_key);
     slab_init(&r->slab);
     trie_init(&r->tree, key, &r->slab);
     wheel_init(&r->expiries, 0);
@@ -53,11 +54,12 @@ enum err retained_new(const struct siphash_key *key, struct retained **ret)
     return OK;
 }
 
-static void entry_free(struct entry *e)
+static void entry_free(struct retained *r, struct entry *e)
 {
-    msg_unref(e->msg);
-    mem_free(e->copy);
-    mem_free(e);
+    if (!e->is_marker) {
+        msg_unref(e->msg);
+    }
+    slab_put(&r->slab, e, e->may_expire ? sizeof(struct expiring) : sizeof(*e));
 }
 
 struct retained *retained_free(struct retained *r)
@@ -65,39 +67,64 @@ struct retained *retained_free(struct retained *r)
     if (r == NULL) {
         return NULL;
     }
-    size_t at = 0;
-    struct entry *e = NULL;
-    while ((e = map_next(&r->by_topic, &at)) != NULL) {
-        entry_free(e);
+    for (struct trie_node *node = &r->tree.root; node != NULL;
+         node = trie_after(&r->tree.root, node, true)) {
+        if (node->value != NULL) {
+            entry_free(r, node->value);
+        }
     }
-    map_done(&r->by_topic);
     trie_done(&r->tree);
     slab_done(&r->slab);
     return mem_free(r);
 }
 
-/* entry_unhang - its message leaves the tree and the counts; the entry stays in the map. */
-static void entry_unhang(struct retained *r, struct entry *e)
+static struct entry *entry_find(const struct retained *r, struct slice topic)
 {
-    e->node->value = NULL;
-    trie_count(e->node, -1);
-    r->n_hidden -= e->topic.p[0] == '$';
-    trie_prune(&r->tree, e->node);
-    e->node = NULL;
-    wheel_cancel(&r->expiries, &e->expiry);
-    r->n_messages--;
-    r->bytes -= msg_cost(e->msg);
+    const struct trie_node *node = trie_find(&r->tree, topic);
+    return node != NULL ? node->value : NULL;
 }
 
-static void entry_forget(struct retained *r, struct entry *e)
+static struct timer *expiry_of(struct entry *e)
 {
-    map_remove(&r->by_topic, e->topic);
-    map_fit(&r->by_topic);
+    return &((struct expiring *)(void *)e)->expiry;
+}
+
+static bool is_of_server(const struct entry *e)
+{
+    return e->msg->topic.p[0] == '$';
+}
+
+/* entry_unhang - its message leaves the counts; it is neither message nor linked marker. */
+static void entry_unhang(struct retained *r, struct entry *e)
+{
+    trie_count(e->node, -1);
+    r->n_hidden -= is_of_server(e);
+    if (e->may_expire) {
+        wheel_cancel(&r->expiries, expiry_of(e));
+    }
+    r->n_messages--;
+    r->bytes -= msg_cost(e->msg);
+    msg_unref(e->msg);
+    e->is_marker = true;
+    e->in_markers = (struct list_node){0};
+}
+
+static void marker_unlink(struct retained *r, struct entry *e)
+{
     if (list_is_linked(&e->in_markers)) {
         list_unlink(&e->in_markers);
         r->n_markers--;
     }
-    entry_free(e);
+}
+
+/* entry_forget - a marker is gone. */
+static void entry_forget(struct retained *r, struct entry *e)
+{
+    struct trie_node *node = e->node;
+    marker_unlink(r, e);
+    entry_free(r, e);
+    node->value = NULL;
+    trie_prune(&r->tree, node);
 }
 
 /* Numbers arrive almost in order, so the place is at or near the end. */
@@ -108,15 +135,11 @@ static void marker_link(struct retained *r, struct entry *e)
            LIST_ENTRY(after, struct entry, in_markers)->number > e->number) {
         after = after->prev;
     }
-    e->in_markers.prev = after;
-    e->in_markers.next = after->next;
-    after->next->prev = &e->in_markers;
-    after->next = &e->in_markers;
+    list_insert(after, &e->in_markers);
     r->n_markers++;
 }
 
-/* entry_mark - e, unhung, becomes the marker of `number`. Cannot fail: without memory for a copy of
- * the topic the old message stays for its sake. */
+/* entry_mark - e, unhung, becomes the marker of `number`. */
 static void entry_mark(struct retained *r, struct entry *e, uint64_t number)
 {
     e->number = number;
@@ -124,95 +147,110 @@ static void entry_mark(struct retained *r, struct entry *e, uint64_t number)
         entry_forget(r, e);
         return;
     }
-    char *copy = e->msg != NULL ? mem_alloc(e->topic.n) : NULL;
-    if (copy != NULL) {
-        memcpy(copy, e->topic.p, e->topic.n);
-        e->topic = slice_of(copy, e->topic.n);
-        e->copy = copy;
-        e->msg = msg_unref(e->msg);
-    }
     marker_link(r, e);
 }
 
 static void change_from(const struct entry *e, struct retained_change *c)
 {
     *c = (struct retained_change){.is_applied = true};
-    if (e != NULL && e->node != NULL) {
+    if (e != NULL && !e->is_marker) {
         c->old_publisher = e->msg->publisher;
         c->old_bytes = msg_cost(e->msg);
     }
 }
 
-/* entry_hang - m becomes the message of e, whose node is there. */
+/* entry_hang - m becomes the message of e, which is large enough for it. */
 static void entry_hang(struct retained *r, struct entry *e, const struct msg *m)
 {
-    if (list_is_linked(&e->in_markers)) {
-        list_unlink(&e->in_markers);
-        r->n_markers--;
+    if (e->is_marker) {
+        marker_unlink(r, e);
+        e->is_marker = false;
+        trie_count(e->node, 1);
+        r->n_hidden += m->topic.p[0] == '$';
+    } else {
+        r->n_messages--; /* the new message hangs where the old one did */
+        r->bytes -= msg_cost(e->msg);
+        msg_unref(e->msg);
     }
-    const struct msg *old = e->msg;
     e->msg = msg_ref(m);
-    e->topic = m->topic;
-    msg_unref(old);
-    e->copy = mem_free(e->copy);
     e->number = m->number;
     e->arrival = ++r->n_arrivals;
-    if (e->node->value == NULL) {
-        trie_count(e->node, 1);
-        r->n_hidden += e->topic.p[0] == '$';
+    if (e->may_expire) {
+        wheel_arm(&r->expiries, expiry_of(e), m->expires_at_ms);
     }
-    e->node->value = e;
-    wheel_arm(&r->expiries, &e->expiry, m->expires_at_ms);
     r->n_messages++;
     r->bytes += msg_cost(m);
 }
 
-/* entry_new - an entry for a topic that has none, in the map, neither message nor marker. */
-static enum err entry_new(struct retained *r, struct slice topic, const struct msg *m,
-                          struct entry **ret)
+/* entry_make - one that is neither message nor linked marker. */
+static enum err entry_make(struct retained *r, struct trie_node *node, bool may_expire,
+                           struct entry **ret)
 {
-    struct entry *e = mem_zalloc(sizeof *e);
+    struct entry *e = slab_get(&r->slab, may_expire ? sizeof(struct expiring) : sizeof(*e));
     if (e == NULL) {
         return ERR_NOMEM;
     }
-    if (m != NULL) {
-        e->msg = msg_ref(m);
-        e->topic = m->topic;
-    } else {
-        e->copy = mem_alloc(topic.n);
-        if (e->copy == NULL) {
-            entry_free(e);
-            return ERR_NOMEM;
-        }
-        memcpy(e->copy, topic.p, topic.n);
-        e->topic = slice_of(e->copy, topic.n);
-    }
-    enum err err = map_add(&r->by_topic, e);
-    if (err != OK) {
-        entry_free(e);
-        return err;
+    *e = (struct entry){.node = node, .is_marker = true, .may_expire = may_expire};
+    if (may_expire) {
+        *expiry_of(e) = (struct timer){0};
     }
     *ret = e;
     return OK;
 }
 
-/* A place is a marker of number 0; for a message, its node is in the tree, too. */
-enum err retained_reserve(struct retained *r, const struct msg *m)
+/* entry_grow - e, which had no room for a timer, in a larger place. */
+static enum err entry_grow(struct retained *r, struct entry *e, struct entry **ret)
+{
+    struct entry *large = NULL;
+    TRY(entry_make(r, e->node, true, &large));
+    large->number = e->number;
+    large->is_marker = e->is_marker;
+    if (!e->is_marker) {
+        large->msg = msg_ref(e->msg);
+        large->arrival = e->arrival;
+    } else if (list_is_linked(&e->in_markers)) {
+        list_insert(&e->in_markers, &large->in_markers);
+        list_unlink(&e->in_markers);
+    }
+    e->node->value = large;
+    entry_free(r, e);
+    *ret = large;
+    return OK;
+}
+
+/* entry_need - the entry of this topic, made when there is none. ERR_NOMEM: nothing changed. */
+static enum err entry_need(struct retained *r, struct slice topic, bool may_expire,
+                           struct entry **ret)
 {
     struct trie_node *node = NULL;
-    struct entry *e = map_find(&r->by_topic, m->topic);
-    if (e != NULL && e->node != NULL) {
-        return OK;
+    TRY(trie_add(&r->tree, topic, &node));
+    struct entry *e = node->value;
+    enum err err = OK;
+    if (e == NULL) {
+        err = entry_make(r, node, may_expire, &e);
+    } else if (may_expire && !e->may_expire) {
+        err = entry_grow(r, e, &e);
     }
-    if (m->payload.n > 0) {
-        TRY(trie_add(&r->tree, m->topic, &node));
-    }
-    enum err err = e != NULL ? OK : entry_new(r, m->topic, NULL, &e);
-    if (err != OK && node != NULL) {
+    if (err != OK) {
         trie_prune(&r->tree, node);
+        return err;
     }
-    TRY(err);
-    if (!list_is_linked(&e->in_markers)) {
+    node->value = e;
+    *ret = e;
+    return OK;
+}
+
+static bool may_expire(const struct msg *m)
+{
+    return m->expires_at_ms != UINT64_MAX;
+}
+
+/* A place is an entry, which is a marker of number 0 when the topic had none. */
+enum err retained_reserve(struct retained *r, const struct msg *m)
+{
+    struct entry *e = NULL;
+    TRY(entry_need(r, m->topic, m->payload.n > 0 && may_expire(m), &e));
+    if (e->is_marker && !list_is_linked(&e->in_markers)) {
         marker_link(r, e);
     }
     return OK;
@@ -220,15 +258,8 @@ enum err retained_reserve(struct retained *r, const struct msg *m)
 
 void retained_release(struct retained *r, const struct msg *m)
 {
-    struct trie_node *node = NULL;
-    struct entry *e = map_find(&r->by_topic, m->topic);
-    if (e == NULL || e->node != NULL) {
-        return;
-    }
-    if (m->payload.n > 0 && trie_add(&r->tree, m->topic, &node) == OK) { /* it is there */
-        trie_prune(&r->tree, node);
-    }
-    if (e->number == 0) {
+    struct entry *e = entry_find(r, m->topic);
+    if (e != NULL && e->is_marker && e->number == 0) {
         entry_forget(r, e);
     }
 }
@@ -236,26 +267,14 @@ void retained_release(struct retained *r, const struct msg *m)
 enum err retained_put(struct retained *r, const struct msg *m, struct retained_change *ret)
 {
     assert(m->topic.n > 0);
-    struct entry *e = map_find(&r->by_topic, m->topic);
+    struct entry *e = entry_find(r, m->topic);
     if (e != NULL && e->number >= m->number && !PLANTED(PLANT_RETAINED_NUMBER_IGNORED)) {
         *ret = (struct retained_change){0};
         return OK;
     }
     struct retained_change change;
     change_from(e, &change);
-    if (e != NULL && e->node != NULL) {
-        r->n_messages--; /* the new message hangs where the old one did */
-        r->bytes -= msg_cost(e->msg);
-    } else {
-        struct trie_node *node = NULL;
-        TRY(trie_add(&r->tree, m->topic, &node));
-        enum err err = e != NULL ? OK : entry_new(r, m->topic, m, &e);
-        if (err != OK) {
-            trie_prune(&r->tree, node);
-            return err;
-        }
-        e->node = node;
-    }
+    TRY(entry_need(r, m->topic, may_expire(m), &e));
     entry_hang(r, e, m);
     *ret = change;
     return OK;
@@ -265,7 +284,7 @@ enum err retained_clear(struct retained *r, struct slice topic, uint64_t number,
                         struct retained_change *ret)
 {
     assert(topic.n > 0);
-    struct entry *e = map_find(&r->by_topic, topic);
+    struct entry *e = entry_find(r, topic);
     if (e != NULL && e->number >= number && !PLANTED(PLANT_RETAINED_NUMBER_IGNORED)) {
         *ret = (struct retained_change){0};
         return OK;
@@ -273,12 +292,11 @@ enum err retained_clear(struct retained *r, struct slice topic, uint64_t number,
     struct retained_change change;
     change_from(e, &change);
     if (e == NULL) {
-        TRY(entry_new(r, topic, NULL, &e));
-    } else if (e->node != NULL) {
-        entry_unhang(r, e);
+        TRY(entry_need(r, topic, false, &e));
+    } else if (e->is_marker) {
+        marker_unlink(r, e);
     } else {
-        list_unlink(&e->in_markers);
-        r->n_markers--;
+        entry_unhang(r, e);
     }
     entry_mark(r, e, number);
     *ret = change;
@@ -301,12 +319,12 @@ void retained_passed(struct retained *r, uint64_t number)
 
 static bool is_live(const struct entry *e, uint64_t now_ms)
 {
-    return e->node != NULL && e->msg->expires_at_ms > now_ms;
+    return !e->is_marker && e->msg->expires_at_ms > now_ms;
 }
 
 const struct msg *retained_find(struct retained *r, struct slice topic, uint64_t now_ms)
 {
-    const struct entry *e = map_find(&r->by_topic, topic);
+    const struct entry *e = entry_find(r, topic);
     return e != NULL && is_live(e, now_ms) ? e->msg : NULL;
 }
 
@@ -484,6 +502,12 @@ const struct msg *retained_cursor_find(struct retained *r, struct retained_curso
     return NULL;
 }
 
+static bool has_message(const struct trie_node *node)
+{
+    const struct entry *e = node->value;
+    return e != NULL && !e->is_marker;
+}
+
 uint64_t retained_estimate(const struct retained *r, struct slice filter, size_t steps)
 {
     /* The walk changes nothing: the root is only not const because a cursor may stop there. */
@@ -500,7 +524,7 @@ uint64_t retained_estimate(const struct retained *r, struct slice filter, size_t
             c.node = step_aside(c.node, &c);
             continue;
         }
-        n += is_at_end_of_filter(&c) && c.node->value != NULL;
+        n += is_at_end_of_filter(&c) && has_message(c.node);
         is_fixed = is_fixed && !is_at_end_of_filter(&c) && !slice_is(level_at(&c), "+");
         cursor_step(r, &c);
         most = is_fixed && c.node != NULL ? c.node->n_below : most;
@@ -524,7 +548,7 @@ size_t retained_expire(struct retained *r, uint64_t now_ms, size_t max)
         if (t == NULL) {
             break;
         }
-        struct entry *e = CONTAINER_OF(t, struct entry, expiry);
+        struct entry *e = &CONTAINER_OF(t, struct expiring, expiry)->entry;
         uint64_t publisher = e->msg->publisher, bytes = msg_cost(e->msg);
         entry_unhang(r, e);
         /* Its number still bars older messages that are on their way. */

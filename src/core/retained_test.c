@@ -412,6 +412,43 @@ static void test_reserved(void **state)
     retained_free(r);
 }
 
+/* A message that expires needs more than one that does not: room for it is made when it is
+ * reserved, whatever its topic has then. */
+static void test_reserved_with_expiry(void **state)
+{
+    (void)state;
+    static const char *const topics[] = {"message", "marker", "nothing"};
+    struct retained *r = fresh();
+    struct retained_change c;
+    (void)put(r, "message", 1, UINT64_MAX);
+    (void)clear(r, "before", 1);
+    (void)clear(r, "marker", 2);
+    (void)clear(r, "behind", 3);
+    for (size_t i = 0; i < COUNT_OF(topics); i++) {
+        const struct msg *m = make(slice_text(topics[i]), 4 + i, 1000);
+        const struct msg *before = retained_find(r, m->topic, 0);
+        mem_fail_after(0);
+        assert_int_equal(retained_reserve(r, m), ERR_NOMEM);
+        assert_true(mem_fail_after(-1));
+        assert_int_equal(retained_reserve(r, m), OK);
+        assert_ptr_equal(retained_find(r, m->topic, 0), before);
+        mem_fail_after(0);
+        assert_int_equal(retained_put(r, m, &c), OK);
+        assert_false(mem_fail_after(-1));
+        assert_int_equal(c.old_publisher, before != NULL ? 101 : 0);
+        assert_ptr_equal(retained_find(r, m->topic, 0), m);
+        msg_unref(m);
+    }
+    assert_int_equal(retained_marker_count(r), 2);
+    assert_int_equal(retained_expire(r, 1001, 9), COUNT_OF(topics));
+    assert_int_equal(retained_count(r), 0);
+    retained_passed(r, 3);
+    assert_int_equal(retained_marker_count(r), COUNT_OF(topics));
+    retained_passed(r, 6);
+    assert_int_equal(retained_marker_count(r), 0);
+    retained_free(r);
+}
+
 /* ---- cursors ---- */
 
 enum { N_TOPICS = 120, N_ROUNDS = 40 };
@@ -573,6 +610,7 @@ int main(void)
         cmocka_unit_test(test_slashes),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_reserved),
+        cmocka_unit_test(test_reserved_with_expiry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
