@@ -101,7 +101,7 @@ void mem_trim_own(void)
     free(block);
 }
 
-static bool fails_now(void)
+bool mem_fails_now(void)
 {
     if (allocations_until_failure < 0) {
         return false;
@@ -121,7 +121,7 @@ static size_t at_least_one(size_t n)
 
 void *mem_alloc_foreign(size_t n)
 {
-    return fails_now() ? NULL : took(malloc(at_least_one(n)));
+    return mem_fails_now() ? NULL : took(malloc(at_least_one(n)));
 }
 
 void *mem_alloc(size_t n)
@@ -129,9 +129,14 @@ void *mem_alloc(size_t n)
     return take_room(n) ? mem_alloc_foreign(n) : NULL;
 }
 
+void *mem_aligned(size_t align, size_t n)
+{
+    return take_room(n) && !mem_fails_now() ? took(memalign(align, at_least_one(n))) : NULL;
+}
+
 void *mem_zalloc(size_t n)
 {
-    return take_room(n) && !fails_now() ? took(calloc(1, at_least_one(n))) : NULL;
+    return take_room(n) && !mem_fails_now() ? took(calloc(1, at_least_one(n))) : NULL;
 }
 
 void *mem_array(size_t count, size_t size)
@@ -145,7 +150,7 @@ void *mem_array(size_t count, size_t size)
 
 void *mem_grow_foreign(void *p, size_t n)
 {
-    if (fails_now()) {
+    if (mem_fails_now()) {
         return NULL;
     }
     int64_t before = p != NULL ? (int64_t)malloc_usable_size(p) : 0;

@@ -6,6 +6,7 @@
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,8 @@ void *mem_zalloc(size_t n);
 void *mem_array(size_t count, size_t size);
 /* mem_grow - resize to n bytes; NULL leaves p as it was. */
 void *mem_grow(void *p, size_t n);
+/* mem_aligned - n uninitialised bytes at a multiple of `align`, a power of two. */
+void *mem_aligned(size_t align, size_t n);
 /* mem_free - NULL is fine; returns NULL so that `x = mem_free(x)` leaves nothing dangling. */
 void *mem_free(void *p);
 /* mem_strdup - a heap copy of text; NULL when there is no memory. */
@@ -51,5 +54,8 @@ enum { MEM_COUNT_STEP = 64 * 1024, MEM_LARGE = 4096 };
 /* For tests: the allocation after the next n ones fails, once, on this thread; n < 0 switches it
  * off. Returns whether a failure was injected since the last call. */
 int mem_fail_after(long n);
+/* mem_fails_now - for an allocator that stands on this one (base/slab.h), whose objects are
+ * allocations, too: must this one fail? */
+bool mem_fails_now(void);
 
 #endif

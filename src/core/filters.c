@@ -2,22 +2,37 @@
 
 #include <assert.h>
 
-#include "base/map.h"
 #include "base/mem.h"
 #include "base/plant.h"
+#include "base/slab.h"
 #include "core/match_cache.h"
 #include "core/trie.h"
 
+/* Bits of other workers. */
+struct remote {
+    uint64_t any, durable;
+};
+
 struct filter {
-    struct list subs;   /* struct sub.in_filter */
-    uint32_t n_durable; /* subs of durable subscribers */
+    union {
+        struct filter *in_bucket; /* next of the same bucket */
+        struct trie_node *node;   /* is_wild */
+    };
+    struct list subs;      /* struct sub.in_filter */
+    struct remote *remote; /* NULL: no other worker has one */
+    uint32_t n_durable;    /* subs of durable subscribers */
     uint32_t n_subs;
     uint32_t n_groups; /* of n_subs */
-    uint32_t text_n;
-    uint64_t remote_any, remote_durable;
-    struct trie_node *node;   /* NULL: no wildcard */
-    struct list_node in_tree; /* struct filters.all, in the order of their making */
+    uint32_t hash;     /* not is_wild */
+    uint16_t text_n;
+    bool is_wild;
     uint8_t text[];
+};
+
+enum {
+    FIRST_BUCKETS = 16,
+    FIT_BUCKETS = 1024, /* a smaller table is not worth making smaller */
+    FIT_SHARE = 16      /* fewer filters than that share of the buckets: half full afterwards */
 };
 
 struct level {
@@ -47,9 +62,11 @@ struct scratch {
 };
 
 struct filters {
-    struct map by_text; /* all filters: a topic finds its exact filter, a text its own */
+    struct slab slab;       /* filters, nodes and subs */
+    struct filter **exact;  /* buckets: a topic finds its exact filter */
+    size_t n_buckets;       /* a power of two or 0 */
+    size_t n_exact, n_wild; /* filters */
     struct trie wild;
-    struct list all;
     size_t n_subs;
     uint64_t mark;
     struct scratch s;
@@ -61,9 +78,9 @@ static struct slice filter_text(const struct filter *filter)
     return slice_of(filter->text, filter->text_n);
 }
 
-static struct slice filter_key(const void *filter)
+static size_t filter_bytes(const struct filter *filter)
 {
-    return filter_text(filter);
+    return sizeof(*filter) + filter->text_n;
 }
 
 void subscriber_init(struct subscriber *s, enum subscriber_kind kind, bool is_durable)
@@ -78,47 +95,125 @@ enum err filters_new(const struct siphash_key *key, struct filters **ret)
     if (f == NULL) {
         return ERR_NOMEM;
     }
-    map_init(&f->by_text, key, filter_key);
-    trie_init(&f->wild, key);
-    list_init(&f->all);
+    slab_init(&f->slab);
+    trie_init(&f->wild, key, &f->slab);
     match_cache_init(&f->cache, key);
     *ret = f;
     return OK;
 }
 
+/* ---- filters without wildcard: one table ---- */
+
+static uint32_t exact_hash(const struct filters *f, struct slice text)
+{
+    return (uint32_t)siphash(&f->wild.key, text);
+}
+
+static void bucket_add(struct filter **buckets, size_t n, struct filter *filter)
+{
+    struct filter **bucket = &buckets[filter->hash & (n - 1)];
+    filter->in_bucket = *bucket;
+    *bucket = filter;
+}
+
+/* Longer chains are slower, not wrong: only the first table must succeed. */
+static enum err buckets_set(struct filters *f, size_t n)
+{
+    struct filter **buckets = mem_array(n, sizeof(struct filter *));
+    if (buckets == NULL) {
+        return f->n_buckets == 0 ? ERR_NOMEM : OK;
+    }
+    for (size_t i = 0; i < f->n_buckets; i++) {
+        struct filter *filter = f->exact[i];
+        while (filter != NULL) {
+            struct filter *next = filter->in_bucket;
+            bucket_add(buckets, n, filter);
+            filter = next;
+        }
+    }
+    mem_free(f->exact);
+    f->exact = buckets;
+    f->n_buckets = n;
+    return OK;
+}
+
+static struct filter *exact_find(const struct filters *f, struct slice text)
+{
+    if (f->n_exact == 0) {
+        return NULL;
+    }
+    uint32_t hash = exact_hash(f, text);
+    struct filter *filter = f->exact[hash & (f->n_buckets - 1)];
+    while (filter != NULL && (filter->hash != hash || !slice_equal(filter_text(filter), text))) {
+        filter = filter->in_bucket;
+    }
+    return filter;
+}
+
+static enum err exact_add(struct filters *f, struct filter *filter)
+{
+    if (f->n_exact >= f->n_buckets) {
+        TRY(buckets_set(f, f->n_buckets == 0 ? FIRST_BUCKETS : f->n_buckets * 2));
+    }
+    filter->hash = exact_hash(f, filter_text(filter));
+    bucket_add(f->exact, f->n_buckets, filter);
+    f->n_exact++;
+    return OK;
+}
+
+static void exact_remove(struct filters *f, const struct filter *filter)
+{
+    struct filter **at = &f->exact[filter->hash & (f->n_buckets - 1)];
+    while (*at != filter) {
+        at = &(*at)->in_bucket;
+    }
+    *at = filter->in_bucket;
+    f->n_exact--;
+    if (f->n_buckets > FIT_BUCKETS && f->n_exact < f->n_buckets / FIT_SHARE) {
+        enum err ignored = buckets_set(f, f->n_buckets / (FIT_SHARE / 2));
+        (void)ignored;
+    }
+}
+
+/* ---- all filters ---- */
+
+static struct filter *filter_find(const struct filters *f, struct slice text)
+{
+    if (!topic_has_wildcard(text)) {
+        return exact_find(f, text);
+    }
+    const struct trie_node *node = trie_find(&f->wild, text);
+    return node != NULL ? node->value : NULL;
+}
+
+static enum err wild_add(struct filters *f, struct filter *filter)
+{
+    TRY(trie_add(&f->wild, filter_text(filter), &filter->node));
+    filter->node->value = filter;
+    f->n_wild++;
+    return OK;
+}
+
 static enum err filter_get(struct filters *f, struct slice text, struct filter **ret)
 {
-    struct filter *filter = map_find(&f->by_text, text);
+    struct filter *filter = filter_find(f, text);
     if (filter != NULL) {
         *ret = filter;
         return OK;
     }
-    filter = mem_zalloc(sizeof *filter + text.n);
+    assert(text.n <= UINT16_MAX);
+    filter = slab_get(&f->slab, sizeof(*filter) + text.n);
     if (filter == NULL) {
         return ERR_NOMEM;
     }
+    *filter = (struct filter){.text_n = (uint16_t)text.n, .is_wild = topic_has_wildcard(text)};
     slice_copy(filter->text, text);
-    filter->text_n = (uint32_t)text.n;
     list_init(&filter->subs);
-    enum err e = OK;
-    if (topic_has_wildcard(text)) {
-        e = trie_add(&f->wild, text, &filter->node);
-    }
-    if (e == OK && filter->node != NULL) {
-        filter->node->value = filter;
-    }
-    if (e == OK) {
-        e = map_add(&f->by_text, filter);
-    }
+    enum err e = filter->is_wild ? wild_add(f, filter) : exact_add(f, filter);
     if (e != OK) {
-        if (filter->node != NULL) {
-            filter->node->value = NULL;
-            trie_prune(&f->wild, filter->node);
-        }
-        mem_free(filter);
+        slab_put(&f->slab, filter, filter_bytes(filter));
         return e;
     }
-    list_append(&f->all, &filter->in_tree);
     if (!PLANTED(PLANT_MATCH_STALE)) {
         match_cache_forget(&f->cache);
     }
@@ -129,18 +224,42 @@ static enum err filter_get(struct filters *f, struct slice text, struct filter *
 /* filter_drop - forgets a filter that nobody holds. */
 static void filter_drop(struct filters *f, struct filter *filter)
 {
-    if (filter->n_subs > 0 || filter->remote_any != 0 || filter->remote_durable != 0) {
+    if (filter->n_subs > 0 || filter->remote != NULL) {
         return;
     }
     match_cache_forget(&f->cache);
-    map_remove(&f->by_text, filter_text(filter));
-    map_fit(&f->by_text);
-    if (filter->node != NULL) {
+    if (filter->is_wild) {
         filter->node->value = NULL;
         trie_prune(&f->wild, filter->node);
+        f->n_wild--;
+    } else {
+        exact_remove(f, filter);
     }
-    list_unlink(&filter->in_tree);
-    mem_free(filter);
+    slab_put(&f->slab, filter, filter_bytes(filter));
+}
+
+/* filter_next - walks all filters, those without wildcard first: *bucket starts at 0, `last` at
+ * NULL. */
+static struct filter *filter_next(const struct filters *f, size_t *bucket,
+                                  const struct filter *last)
+{
+    const struct trie_node *node = &f->wild.root;
+    if (last != NULL && last->is_wild) {
+        node = last->node;
+    } else if (last != NULL && last->in_bucket != NULL) {
+        return last->in_bucket;
+    } else {
+        while (*bucket < f->n_buckets) {
+            struct filter *first = f->exact[(*bucket)++];
+            if (first != NULL) {
+                return first;
+            }
+        }
+    }
+    do {
+        node = trie_after(&f->wild.root, node, true);
+    } while (node != NULL && node->value == NULL);
+    return node != NULL ? node->value : NULL;
 }
 
 struct filters *filters_free(struct filters *f)
@@ -149,13 +268,17 @@ struct filters *filters_free(struct filters *f)
         return NULL;
     }
     assert(f->n_subs == 0);
-    list_for_each_safe (node, next, &f->all) {
-        struct filter *filter = LIST_ENTRY(node, struct filter, in_tree);
-        filter->remote_any = filter->remote_durable = 0;
-        filter_drop(f, filter);
+    size_t bucket = 0;
+    struct filter *filter = filter_next(f, &bucket, NULL);
+    while (filter != NULL) {
+        struct filter *next = filter_next(f, &bucket, filter);
+        slab_put(&f->slab, filter->remote, sizeof(*filter->remote));
+        slab_put(&f->slab, filter, filter_bytes(filter));
+        filter = next;
     }
-    map_done(&f->by_text);
     trie_done(&f->wild);
+    slab_done(&f->slab);
+    mem_free(f->exact);
     mem_free(f->s.levels.p);
     mem_free(f->s.steps.p);
     mem_free(f->s.found.p);
@@ -188,7 +311,7 @@ static struct sub *sub_find(const struct filter *filter, const struct subscriber
         if (of_filter->subscriber == s) {
             return of_filter;
         }
-        if (of_subscriber->filter == filter && of_subscriber->member == NULL) {
+        if (of_subscriber->filter == filter && !of_subscriber->is_member) {
             return of_subscriber;
         }
         a = a->next;
@@ -208,14 +331,13 @@ enum err filters_add(struct filters *f, struct slice text, struct subscriber *s,
         *ret_sub = sub;
         return ERR_EXISTS;
     }
-    sub = mem_zalloc(sizeof *sub);
+    sub = slab_get(&f->slab, sizeof(*sub));
     if (sub == NULL) {
         filter_drop(f, filter);
         return ERR_NOMEM;
     }
     change_before(filter, ret_change);
-    sub->subscriber = s;
-    sub->filter = filter;
+    *sub = (struct sub){.subscriber = s, .filter = filter};
     list_append(&filter->subs, &sub->in_filter);
     list_append(&s->subs, &sub->in_subscriber);
     filter->n_subs++;
@@ -229,14 +351,14 @@ enum err filters_add(struct filters *f, struct slice text, struct subscriber *s,
 }
 
 enum err filters_add_member(struct filters *f, const struct sub *group, struct subscriber *s,
-                            struct sub **ret)
+                            struct member *member, struct sub **ret)
 {
-    struct sub *sub = mem_zalloc(sizeof *sub);
+    struct sub *sub = slab_get(&f->slab, sizeof(*sub));
     if (sub == NULL) {
         return ERR_NOMEM;
     }
-    sub->subscriber = s;
-    sub->filter = group->filter;
+    *sub =
+        (struct sub){.subscriber = s, .filter = group->filter, .member = member, .is_member = true};
     list_append(&s->subs, &sub->in_subscriber);
     s->n_subs++;
     f->n_subs++;
@@ -246,7 +368,7 @@ enum err filters_add_member(struct filters *f, const struct sub *group, struct s
 
 struct sub *filters_find(struct filters *f, struct slice text, const struct subscriber *s)
 {
-    const struct filter *filter = map_find(&f->by_text, text);
+    const struct filter *filter = filter_find(f, text);
     return filter != NULL ? sub_find(filter, s) : NULL;
 }
 
@@ -255,17 +377,17 @@ void filters_remove(struct filters *f, struct sub *sub, struct interest_change *
     struct filter *filter = sub->filter;
     struct subscriber *s = sub->subscriber;
     change_before(filter, ret_change);
-    if (sub->member == NULL) {
+    if (!sub->is_member) {
         filter->n_subs--;
         filter->n_groups -= s->kind == SUBSCRIBER_GROUP ? 1 : 0;
         filter->n_durable -= s->is_durable ? 1 : 0;
+        list_unlink(&sub->in_filter);
     }
     change_after(filter, ret_change);
     s->n_subs--;
     f->n_subs -= s->kind == SUBSCRIBER_GROUP ? 0 : 1;
-    list_unlink(&sub->in_filter);
     list_unlink(&sub->in_subscriber);
-    mem_free(sub);
+    slab_put(&f->slab, sub, sizeof(*sub));
     filter_drop(f, filter);
 }
 
@@ -283,7 +405,7 @@ void filters_set_durable(struct filters *f, struct subscriber *s, bool is_durabl
         const struct sub *sub = LIST_ENTRY(node, struct sub, in_subscriber);
         struct filter *filter = sub->filter;
         struct interest_change c;
-        if (sub->member != NULL) {
+        if (sub->is_member) {
             continue;
         }
         change_before(filter, &c);
@@ -304,23 +426,37 @@ enum err filters_set_remote(struct filters *f, struct slice text, unsigned worke
                             bool durable)
 {
     assert(worker < FILTERS_WORKERS_MAX && text.n > 0);
-    struct filter *filter = map_find(&f->by_text, text);
-    if (filter == NULL && !any && !durable) {
+    struct filter *filter = filter_find(f, text);
+    if (!any && !durable && (filter == NULL || filter->remote == NULL)) {
         return OK;
     }
     TRY(filter_get(f, text, &filter));
+    struct remote *remote = filter->remote;
+    if (remote == NULL) {
+        remote = slab_get(&f->slab, sizeof(*remote));
+        if (remote == NULL) {
+            filter_drop(f, filter);
+            return ERR_NOMEM;
+        }
+        *remote = (struct remote){0};
+        filter->remote = remote;
+    }
     uint64_t bit = UINT64_C(1) << worker;
-    filter->remote_any = any ? filter->remote_any | bit : filter->remote_any & ~bit;
-    filter->remote_durable = durable ? filter->remote_durable | bit : filter->remote_durable & ~bit;
-    filter_drop(f, filter);
+    remote->any = any ? remote->any | bit : remote->any & ~bit;
+    remote->durable = durable ? remote->durable | bit : remote->durable & ~bit;
+    if (remote->any == 0 && remote->durable == 0) {
+        filter->remote = slab_put(&f->slab, remote, sizeof(*remote));
+        filter_drop(f, filter);
+    }
     return OK;
 }
 
 void filters_each_local(const struct filters *f,
                         void (*each)(void *ctx, struct slice filter, bool durable), void *ctx)
 {
-    list_for_each_safe (node, next, &f->all) {
-        const struct filter *filter = LIST_ENTRY(node, struct filter, in_tree);
+    size_t bucket = 0;
+    const struct filter *filter = NULL;
+    while ((filter = filter_next(f, &bucket, filter)) != NULL) {
         if (filter->n_subs > filter->n_groups) {
             each(ctx, filter_text(filter), filter->n_durable > 0);
         }
@@ -329,7 +465,7 @@ void filters_each_local(const struct filters *f,
 
 size_t filters_count(const struct filters *f)
 {
-    return f->by_text.n;
+    return f->n_exact + f->n_wild;
 }
 
 size_t filters_sub_count(const struct filters *f)
@@ -400,8 +536,10 @@ static enum err find_wild(struct filters *f, struct slice topic)
     while (s->steps.n > 0) {
         struct step at = ((struct step *)s->steps.p)[--s->steps.n];
         bool may_wild = at.depth > 0 || !is_reserved; /* SPEC: MQTT-4.7.2-1 */
-        if (may_wild && at.node->multi != NULL) {
-            TRY(found_add(s, at.node->multi->value)); /* also the parent. SPEC: MQTT5 4.7.1.2 */
+        if (may_wild && at.node->has_multi) {
+            TRY(found_add(
+                s,
+                trie_multi(&f->wild, at.node)->value)); /* also the parent. SPEC: MQTT5 4.7.1.2 */
         }
         if (at.depth == s->levels.n) {
             if (at.node->value != NULL) {
@@ -410,7 +548,7 @@ static enum err find_wild(struct filters *f, struct slice topic)
             continue;
         }
         const struct level *level = (struct level *)s->levels.p + at.depth;
-        TRY(step_add(s, may_wild ? at.node->plus : NULL, at.depth + 1));
+        TRY(step_add(s, may_wild ? trie_plus(&f->wild, at.node) : NULL, at.depth + 1));
         TRY(step_add(s, trie_child(&f->wild, at.node, level->text, level->hash), at.depth + 1));
     }
     return OK;
@@ -478,8 +616,8 @@ static void fill_ids(struct scratch *s, const struct subscriber *from)
 static enum err find_all(struct filters *f, struct slice topic)
 {
     struct scratch *s = &f->s;
-    struct filter *exact = map_find(&f->by_text, topic);
-    if (exact != NULL && exact->node == NULL) {
+    struct filter *exact = exact_find(f, topic);
+    if (exact != NULL) {
         TRY(found_add(s, exact));
     }
     return f->wild.n_nodes > 0 ? find_wild(f, topic) : OK;
@@ -511,8 +649,10 @@ enum err filters_match(struct filters *f, struct slice topic, const struct subsc
     struct match m = {0};
     for (size_t i = 0; i < s->found.n; i++) {
         struct filter *filter = ((struct filter **)s->found.p)[i];
-        m.remote_any |= filter->remote_any;
-        m.remote_durable |= filter->remote_durable;
+        if (filter->remote != NULL) {
+            m.remote_any |= filter->remote->any;
+            m.remote_durable |= filter->remote->durable;
+        }
         list_for_each (node, &filter->subs) {
             struct sub *sub = LIST_ENTRY(node, struct sub, in_filter);
             if (is_wanted(sub, from)) {

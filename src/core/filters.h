@@ -38,18 +38,21 @@ void subscriber_init(struct subscriber *s, enum subscriber_kind kind, bool is_du
 struct member;
 
 struct sub {
-    struct list_node in_subscriber, in_filter;
+    struct list_node in_subscriber;
+    union {
+        struct list_node in_filter;
+        struct member *member; /* is_member: its group matches in its place */
+    };
     struct subscriber *subscriber;
     struct filter *filter;
-    struct member *member;   /* of a shared subscription: its group matches in its place. NULL: an
-                                ordinary sub */
+    uint64_t epoch;          /* policy epoch at which it was last found covered */
     uint32_t id;             /* subscription identifier; 0 = none */
     uint8_t qos;             /* granted */
     uint8_t retain_handling; /* 0, 1, 2: SPEC: MQTT5 3.8.3.1 */
     bool no_local : 1, retain_as_published : 1;
     bool
         is_pending : 1; /* set by the owner until the SUBACK barrier has passed: no match sees it */
-    uint64_t epoch;     /* policy epoch at which it was last found covered */
+    bool is_member : 1; /* of a shared subscription */
 };
 
 /* What other workers must be told after a change here: nothing when both pairs are equal. Groups
@@ -71,10 +74,11 @@ struct filters *filters_free(struct filters *f);
  * (*ret_sub is then that sub, to be changed in place); ERR_NOMEM: nothing changed. */
 MUST_USE enum err filters_add(struct filters *f, struct slice filter, struct subscriber *s,
                               struct sub **ret_sub, struct interest_change *ret_change);
-/* filters_add_member - a sub of s that no match finds, under the filter of `group`, which is the
- * group's own sub and must outlive it. It says nothing to other workers. ERR_NOMEM. */
+/* filters_add_member - a sub of s that no match finds, that of `member`, under the filter of
+ * `group`, which is the group's own sub and must outlive it. It says nothing to other workers.
+ * ERR_NOMEM. */
 MUST_USE enum err filters_add_member(struct filters *f, const struct sub *group,
-                                     struct subscriber *s, struct sub **ret);
+                                     struct subscriber *s, struct member *member, struct sub **ret);
 /* filters_find - the ordinary sub of s under this filter, or NULL. */
 struct sub *filters_find(struct filters *f, struct slice filter, const struct subscriber *s);
 /* filters_remove - takes the sub out of the tree and frees it. Copy sub_filter() before when it is

@@ -142,7 +142,7 @@ static enum err member_new(struct groups *g, struct group *group, const struct m
     m->facts = *facts;
     enum err err = map_add(&g->members, m);
     if (err == OK && s != NULL) {
-        err = filters_add_member(g->filters, group->sub, s, &m->sub);
+        err = filters_add_member(g->filters, group->sub, s, m, &m->sub);
         if (err != OK) {
             map_remove(&g->members, key_member(m));
         }
@@ -150,9 +150,6 @@ static enum err member_new(struct groups *g, struct group *group, const struct m
     if (err != OK) {
         mem_free(m);
         return err;
-    }
-    if (m->sub != NULL) {
-        m->sub->member = m;
     }
     list_append(&group->members, &m->in_group);
     group->n_durable += facts->is_durable ? 1 : 0;
@@ -210,14 +207,14 @@ struct group *groups_next(const struct groups *g, size_t *at)
 
 struct slice sub_text(const struct sub *sub)
 {
-    return sub->member != NULL ? sub->member->group->text : sub_filter(sub);
+    return sub->is_member ? sub->member->group->text : sub_filter(sub);
 }
 
 struct sub *group_sub_of(const struct subscriber *s, struct slice text)
 {
     list_for_each (n, &s->subs) {
         struct sub *sub = LIST_ENTRY(n, struct sub, in_subscriber);
-        if (sub->member != NULL && slice_equal(sub->member->group->text, text)) {
+        if (sub->is_member && slice_equal(sub->member->group->text, text)) {
             return sub;
         }
     }

@@ -40,7 +40,7 @@ static int close_table(void **state)
         while ((n = list_first(&t->sessions[i].subs)) != NULL) {
             struct sub *sub = LIST_ENTRY(n, struct sub, in_subscriber);
             struct interest_change ignored;
-            if (sub->member != NULL) {
+            if (sub->is_member) {
                 groups_leave(t->groups, sub->member);
             } else {
                 filters_remove(t->filters, sub, &ignored);

@@ -5,24 +5,63 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/plant.h"
+#include "base/slab.h"
 #include "base/wheel.h"
 #include "core/trie.h"
 
-/* One topic: its message while `node` is set, else the marker of a clear. */
+/* Who sent messages, once for all of them that lie packed. */
+struct origin {
+    uint64_t publisher, session, epoch;
+    uint32_t segment;
+    uint32_t n_refs;
+};
+
+enum { ORIGIN_KEY_BYTES = offsetof(struct origin, n_refs) };
+
+/* One topic: its message, or the marker of a clear. A message with few bytes lies packed: what it
+ * says is in the entry, its topic in the tree, its bytes behind the entry; a larger one is shared
+ * with whoever else holds it. */
 struct entry {
-    const struct msg *msg; /* shared; in a marker NULL, or kept only because it holds the topic */
-    char *copy;            /* the topic's own bytes in a marker that has no message */
-    struct slice topic;    /* in msg or in copy */
     uint64_t number;
-    uint64_t arrival;       /* of the message: when it came to this index */
-    struct trie_node *node; /* NULL: a marker */
-    struct list_node in_markers;
+    struct trie_node *node;
+    union {
+        struct {
+            union {
+                const struct msg *msg; /* shared */
+                struct origin *origin; /* is_packed */
+            };
+            uint64_t arrival; /* of the message: when it came to this index; the entry's name */
+        };
+        struct list_node in_markers; /* is_marker; not linked: it is neither, for a moment */
+    };
+    uint64_t body_id; /* is_packed: and what follows */
+    uint16_t content_format;
+    uint8_t qos, props_n, payload_n;
+    bool is_utf8 : 1;
+    bool retain : 1;
+    bool is_packed : 1;
+    bool is_marker : 1;
+    bool may_expire : 1; /* it is a struct expiring */
+    uint8_t room;        /* bytes behind it */
+};
+
+struct expiring {
+    struct entry entry; /* first */
     struct timer expiry;
 };
 
+enum { PACKED_BYTES = SLAB_MOST - sizeof(struct expiring) };
+
 struct retained {
-    struct map by_topic;
-    struct trie tree; /* of messages; markers are only in the map */
+    struct slab slab;
+    struct trie tree; /* of messages and markers */
+    struct map origins;
+    struct origin *last_origin;
+    struct entry *ready;     /* reserved; its node is pinned */
+    const struct msg *shown; /* a packed one, as it was asked for last */
+    uint64_t shown_arrival;
+    uint8_t *path; /* scratch for its topic */
+    size_t path_cap;
     struct wheel expiries;
     struct list markers; /* lowest number first */
     size_t n_messages, n_markers;
@@ -32,9 +71,9 @@ struct retained {
     void *gone_ctx;
 };
 
-static struct slice entry_key(const void *entry)
+static struct slice origin_key(const void *origin)
 {
-    return ((const struct entry *)entry)->topic;
+    return slice_of(origin, ORIGIN_KEY_BYTES);
 }
 
 enum err retained_new(const struct siphash_key *key, struct retained **ret)
@@ -43,19 +82,236 @@ enum err retained_new(const struct siphash_key *key, struct retained **ret)
     if (r == NULL) {
         return ERR_NOMEM;
     }
-    map_init(&r->by_topic, key, entry_key);
-    trie_init(&r->tree, key);
+    slab_init(&r->slab);
+    trie_init(&r->tree, key, &r->slab);
+    map_init(&r->origins, key, origin_key);
     wheel_init(&r->expiries, 0);
     list_init(&r->markers);
     *ret = r;
     return OK;
 }
 
-static void entry_free(struct entry *e)
+/* ---- origins ---- */
+
+static enum err origin_ref(struct retained *r, const struct msg *m, struct origin **ret)
 {
-    msg_unref(e->msg);
-    mem_free(e->copy);
-    mem_free(e);
+    struct origin want = {
+        .publisher = m->publisher, .session = m->session, .epoch = m->epoch, .segment = m->segment};
+    struct slice key = origin_key(&want);
+    struct origin *o = r->last_origin;
+    if (o == NULL || !slice_equal(origin_key(o), key)) {
+        o = map_find(&r->origins, key);
+    }
+    if (o == NULL) {
+        o = slab_get(&r->slab, sizeof(*o));
+        if (o == NULL) {
+            return ERR_NOMEM;
+        }
+        *o = want;
+        enum err err = map_add(&r->origins, o);
+        if (err != OK) {
+            slab_put(&r->slab, o, sizeof(*o));
+            return err;
+        }
+    }
+    o->n_refs++;
+    r->last_origin = o;
+    *ret = o;
+    return OK;
+}
+
+static void origin_unref(struct retained *r, struct origin *o)
+{
+    if (--o->n_refs > 0) {
+        return;
+    }
+    map_remove(&r->origins, origin_key(o));
+    map_fit(&r->origins);
+    r->last_origin = r->last_origin == o ? NULL : r->last_origin;
+    slab_put(&r->slab, o, sizeof(*o));
+}
+
+/* ---- entries ---- */
+
+static size_t header_bytes(const struct entry *e)
+{
+    return e->may_expire ? sizeof(struct expiring) : sizeof(*e);
+}
+
+static struct timer *expiry_of(struct entry *e)
+{
+    return &((struct expiring *)(void *)e)->expiry;
+}
+
+static uint8_t *packed_bytes(struct entry *e)
+{
+    return (uint8_t *)e + header_bytes(e);
+}
+
+/* entry_empty - what it held goes; it is neither message nor linked marker. */
+static void entry_empty(struct retained *r, struct entry *e)
+{
+    if (e->is_packed) {
+        origin_unref(r, e->origin);
+    } else if (!e->is_marker) {
+        msg_unref(e->msg);
+    }
+    e->is_packed = false;
+    e->is_marker = true;
+    e->in_markers = (struct list_node){0};
+}
+
+static void entry_free(struct retained *r, struct entry *e)
+{
+    entry_empty(r, e);
+    slab_put(&r->slab, e, header_bytes(e) + e->room);
+}
+
+static uint64_t entry_publisher(const struct entry *e)
+{
+    return e->is_packed ? e->origin->publisher : e->msg->publisher;
+}
+
+/* As msg_cost of the message: that is what its publisher answers for, however it lies here. */
+static uint64_t entry_cost(const struct entry *e)
+{
+    return e->is_packed ? sizeof(struct msg) + trie_path_n(e->node) + e->props_n + e->payload_n
+                        : msg_cost(e->msg);
+}
+
+static uint64_t entry_expires_at(struct entry *e)
+{
+    if (!e->is_packed) {
+        return e->msg->expires_at_ms;
+    }
+    return e->may_expire ? expiry_of(e)->at_ms : UINT64_MAX;
+}
+
+static bool is_packable(const struct msg *m)
+{
+    return !msg_is_husk(m) && m->for_group == 0 && m->props.n + m->payload.n <= PACKED_BYTES;
+}
+
+static void pack(struct entry *e, const struct msg *m, struct origin *o)
+{
+    e->is_packed = true;
+    e->origin = o;
+    e->body_id = m->body_id;
+    e->content_format = m->content_format;
+    e->qos = m->qos;
+    e->is_utf8 = m->is_utf8;
+    e->retain = m->retain;
+    e->props_n = (uint8_t)m->props.n;
+    e->payload_n = (uint8_t)m->payload.n;
+    slice_copy(packed_bytes(e), m->props);
+    slice_copy(packed_bytes(e) + e->props_n, m->payload);
+}
+
+/* entry_make - of a clear when m is NULL, which is not linked yet; else the message. */
+static enum err entry_make(struct retained *r, struct trie_node *node, const struct msg *m,
+                           struct entry **ret)
+{
+    struct entry blank = {.node = node, .is_marker = true};
+    if (m != NULL) {
+        blank.may_expire = m->expires_at_ms != UINT64_MAX;
+        blank.room = is_packable(m) ? (uint8_t)(m->props.n + m->payload.n) : 0;
+    }
+    struct entry *e = slab_get(&r->slab, header_bytes(&blank) + blank.room);
+    if (e == NULL) {
+        return ERR_NOMEM;
+    }
+    *e = blank;
+    if (e->may_expire) {
+        *expiry_of(e) = (struct timer){0};
+    }
+    if (m != NULL && is_packable(m)) {
+        struct origin *o = NULL;
+        if (origin_ref(r, m, &o) != OK) {
+            entry_free(r, e);
+            return ERR_NOMEM;
+        }
+        pack(e, m, o);
+    } else if (m != NULL) {
+        e->msg = msg_ref(m);
+    }
+    if (m != NULL) {
+        e->is_marker = false;
+        e->number = m->number;
+    }
+    *ret = e;
+    return OK;
+}
+
+/* ---- a packed message, as a message ---- */
+
+static enum err path_of(struct retained *r, const struct trie_node *node, struct slice *ret)
+{
+    size_t n = trie_path_n(node);
+    if (n > r->path_cap) {
+        uint8_t *more = mem_grow(r->path, n);
+        if (more == NULL) {
+            return ERR_NOMEM;
+        }
+        r->path = more;
+        r->path_cap = n;
+    }
+    trie_path(node, n, r->path);
+    *ret = slice_of(r->path, n);
+    return OK;
+}
+
+static enum err unpack(struct retained *r, struct entry *e, const struct msg **ret)
+{
+    struct slice topic = {0};
+    struct msg *m = NULL;
+    const uint8_t *bytes = packed_bytes(e);
+    TRY(path_of(r, e->node, &topic));
+    TRY(msg_new(topic, slice_of(bytes, e->props_n), slice_of(bytes + e->props_n, e->payload_n),
+                &m));
+    m->qos = e->qos;
+    m->retain = e->retain;
+    m->is_utf8 = e->is_utf8;
+    m->expires_at_ms = entry_expires_at(e);
+    m->publisher = e->origin->publisher;
+    m->session = e->origin->session;
+    m->epoch = e->origin->epoch;
+    m->segment = e->origin->segment;
+    m->number = e->number;
+    m->body_id = e->body_id;
+    m->content_format = e->content_format;
+    *ret = m;
+    return OK;
+}
+
+/* entry_show - its message, borrowed until the next one is shown; NULL: no memory. */
+static const struct msg *entry_show(struct retained *r, struct entry *e)
+{
+    const struct msg *m = NULL;
+    if (!e->is_packed) {
+        return e->msg;
+    }
+    if (r->shown != NULL && r->shown_arrival == e->arrival) {
+        return r->shown;
+    }
+    if (unpack(r, e, &m) != OK) {
+        return NULL;
+    }
+    msg_unref(r->shown);
+    r->shown = m;
+    r->shown_arrival = e->arrival;
+    return m;
+}
+
+/* ---- the index ---- */
+
+static void ready_drop(struct retained *r)
+{
+    if (r->ready != NULL) {
+        struct trie_node *node = r->ready->node;
+        entry_free(r, r->ready);
+        r->ready = NULL;
+        trie_unpin(&r->tree, node);
+    }
 }
 
 struct retained *retained_free(struct retained *r)
@@ -63,38 +319,70 @@ struct retained *retained_free(struct retained *r)
     if (r == NULL) {
         return NULL;
     }
-    size_t at = 0;
-    struct entry *e = NULL;
-    while ((e = map_next(&r->by_topic, &at)) != NULL) {
-        entry_free(e);
+    ready_drop(r);
+    for (struct trie_node *node = &r->tree.root; node != NULL;
+         node = trie_after(&r->tree.root, node, true)) {
+        if (node->value != NULL) {
+            entry_free(r, node->value);
+        }
     }
-    map_done(&r->by_topic);
+    msg_unref(r->shown);
+    mem_free(r->path);
+    map_done(&r->origins);
     trie_done(&r->tree);
+    slab_done(&r->slab);
     return mem_free(r);
 }
 
-/* entry_unhang - its message leaves the tree and the counts; the entry stays in the map. */
-static void entry_unhang(struct retained *r, struct entry *e)
+static struct entry *entry_find(const struct retained *r, struct slice topic)
 {
-    e->node->value = NULL;
-    trie_count(e->node, -1);
-    r->n_hidden -= e->topic.p[0] == '$';
-    trie_prune(&r->tree, e->node);
-    e->node = NULL;
-    wheel_cancel(&r->expiries, &e->expiry);
-    r->n_messages--;
-    r->bytes -= msg_cost(e->msg);
+    const struct trie_node *node = trie_find(&r->tree, topic);
+    return node != NULL ? node->value : NULL;
 }
 
-static void entry_forget(struct retained *r, struct entry *e)
+static bool is_of_server(const struct trie_node *node)
 {
-    map_remove(&r->by_topic, e->topic);
-    map_fit(&r->by_topic);
+    while (node->parent->parent != NULL) {
+        node = node->parent;
+    }
+    return node->level_n > 0 && trie_level(node).p[0] == '$';
+}
+
+/* entry_leave - its message leaves the counts. */
+static void entry_leave(struct retained *r, struct entry *e)
+{
+    trie_count(e->node, -1);
+    r->n_hidden -= is_of_server(e->node);
+    if (e->may_expire) {
+        wheel_cancel(&r->expiries, expiry_of(e));
+    }
+    r->n_messages--;
+    r->bytes -= entry_cost(e);
+}
+
+/* entry_unhang - it is neither message nor linked marker any more. */
+static void entry_unhang(struct retained *r, struct entry *e)
+{
+    entry_leave(r, e);
+    entry_empty(r, e);
+}
+
+static void marker_unlink(struct retained *r, struct entry *e)
+{
     if (list_is_linked(&e->in_markers)) {
         list_unlink(&e->in_markers);
         r->n_markers--;
     }
-    entry_free(e);
+}
+
+/* entry_forget - a marker is gone. */
+static void entry_forget(struct retained *r, struct entry *e)
+{
+    struct trie_node *node = e->node;
+    marker_unlink(r, e);
+    entry_free(r, e);
+    node->value = NULL;
+    trie_prune(&r->tree, node);
 }
 
 /* Numbers arrive almost in order, so the place is at or near the end. */
@@ -105,15 +393,11 @@ static void marker_link(struct retained *r, struct entry *e)
            LIST_ENTRY(after, struct entry, in_markers)->number > e->number) {
         after = after->prev;
     }
-    e->in_markers.prev = after;
-    e->in_markers.next = after->next;
-    after->next->prev = &e->in_markers;
-    after->next = &e->in_markers;
+    list_insert(after, &e->in_markers);
     r->n_markers++;
 }
 
-/* entry_mark - e, unhung, becomes the marker of `number`. Cannot fail: without memory for a copy of
- * the topic the old message stays for its sake. */
+/* entry_mark - e, unhung, becomes the marker of `number`. */
 static void entry_mark(struct retained *r, struct entry *e, uint64_t number)
 {
     e->number = number;
@@ -121,139 +405,92 @@ static void entry_mark(struct retained *r, struct entry *e, uint64_t number)
         entry_forget(r, e);
         return;
     }
-    char *copy = e->msg != NULL ? mem_alloc(e->topic.n) : NULL;
-    if (copy != NULL) {
-        memcpy(copy, e->topic.p, e->topic.n);
-        e->topic = slice_of(copy, e->topic.n);
-        e->copy = copy;
-        e->msg = msg_unref(e->msg);
-    }
     marker_link(r, e);
 }
 
 static void change_from(const struct entry *e, struct retained_change *c)
 {
     *c = (struct retained_change){.is_applied = true};
-    if (e != NULL && e->node != NULL) {
-        c->old_publisher = e->msg->publisher;
-        c->old_bytes = msg_cost(e->msg);
+    if (e != NULL && !e->is_marker) {
+        c->old_publisher = entry_publisher(e);
+        c->old_bytes = entry_cost(e);
     }
 }
 
-/* entry_hang - m becomes the message of e, whose node is there. */
-static void entry_hang(struct retained *r, struct entry *e, const struct msg *m)
+/* entry_hang - e, made for m, takes the place of what its topic had. */
+static void entry_hang(struct retained *r, struct entry *e, uint64_t expires_at_ms)
 {
-    if (list_is_linked(&e->in_markers)) {
-        list_unlink(&e->in_markers);
-        r->n_markers--;
+    struct entry *old = e->node->value;
+    if (old != NULL && old->is_marker) {
+        marker_unlink(r, old);
+    } else if (old != NULL) {
+        entry_leave(r, old);
     }
-    const struct msg *old = e->msg;
-    e->msg = msg_ref(m);
-    e->topic = m->topic;
-    msg_unref(old);
-    e->copy = mem_free(e->copy);
-    e->number = m->number;
-    e->arrival = ++r->n_arrivals;
-    if (e->node->value == NULL) {
-        trie_count(e->node, 1);
-        r->n_hidden += e->topic.p[0] == '$';
+    if (old != NULL) {
+        entry_free(r, old);
     }
     e->node->value = e;
-    wheel_arm(&r->expiries, &e->expiry, m->expires_at_ms);
+    e->arrival = ++r->n_arrivals;
+    trie_count(e->node, 1);
+    r->n_hidden += is_of_server(e->node);
+    if (e->may_expire) {
+        wheel_arm(&r->expiries, expiry_of(e), expires_at_ms);
+    }
     r->n_messages++;
-    r->bytes += msg_cost(m);
+    r->bytes += entry_cost(e);
 }
 
-/* entry_new - an entry for a topic that has none, in the map, neither message nor marker. */
-static enum err entry_new(struct retained *r, struct slice topic, const struct msg *m,
-                          struct entry **ret)
+/* entry_need - an entry for the message m, or for a clear, beside what the topic has; its node is
+ * pinned. It is the one that is ready, if there is one. */
+static enum err entry_need(struct retained *r, struct slice topic, const struct msg *m,
+                           struct entry **ret)
 {
-    struct entry *e = mem_zalloc(sizeof *e);
-    if (e == NULL) {
-        return ERR_NOMEM;
+    struct trie_node *node = NULL;
+    if (r->ready != NULL && r->ready->node == trie_find(&r->tree, topic) &&
+        (m != NULL ? r->ready->number == m->number : r->ready->is_marker)) {
+        *ret = TAKE(r->ready);
+        return OK;
     }
-    if (m != NULL) {
-        e->msg = msg_ref(m);
-        e->topic = m->topic;
-    } else {
-        e->copy = mem_alloc(topic.n);
-        if (e->copy == NULL) {
-            entry_free(e);
-            return ERR_NOMEM;
-        }
-        memcpy(e->copy, topic.p, topic.n);
-        e->topic = slice_of(e->copy, topic.n);
-    }
-    enum err err = map_add(&r->by_topic, e);
+    TRY(trie_add(&r->tree, topic, &node));
+    enum err err = entry_make(r, node, m, ret);
     if (err != OK) {
-        entry_free(e);
+        trie_prune(&r->tree, node);
         return err;
     }
-    *ret = e;
+    trie_pin(node);
     return OK;
 }
 
-/* A place is a marker of number 0; for a message, its node is in the tree, too. */
 enum err retained_reserve(struct retained *r, const struct msg *m)
 {
-    struct trie_node *node = NULL;
-    struct entry *e = map_find(&r->by_topic, m->topic);
-    if (e != NULL && e->node != NULL) {
-        return OK;
-    }
-    if (m->payload.n > 0) {
-        TRY(trie_add(&r->tree, m->topic, &node));
-    }
-    enum err err = e != NULL ? OK : entry_new(r, m->topic, NULL, &e);
-    if (err != OK && node != NULL) {
-        trie_prune(&r->tree, node);
-    }
-    TRY(err);
-    if (!list_is_linked(&e->in_markers)) {
-        marker_link(r, e);
-    }
+    struct entry *e = NULL;
+    ready_drop(r);
+    TRY(entry_need(r, m->topic, m->payload.n > 0 ? m : NULL, &e));
+    r->ready = e;
     return OK;
 }
 
 void retained_release(struct retained *r, const struct msg *m)
 {
-    struct trie_node *node = NULL;
-    struct entry *e = map_find(&r->by_topic, m->topic);
-    if (e == NULL || e->node != NULL) {
-        return;
-    }
-    if (m->payload.n > 0 && trie_add(&r->tree, m->topic, &node) == OK) { /* it is there */
-        trie_prune(&r->tree, node);
-    }
-    if (e->number == 0) {
-        entry_forget(r, e);
-    }
+    (void)m;
+    ready_drop(r);
 }
 
 enum err retained_put(struct retained *r, const struct msg *m, struct retained_change *ret)
 {
     assert(m->topic.n > 0);
-    struct entry *e = map_find(&r->by_topic, m->topic);
+    struct entry *e = entry_find(r, m->topic);
     if (e != NULL && e->number >= m->number && !PLANTED(PLANT_RETAINED_NUMBER_IGNORED)) {
         *ret = (struct retained_change){0};
+        ready_drop(r);
         return OK;
     }
     struct retained_change change;
     change_from(e, &change);
-    if (e != NULL && e->node != NULL) {
-        r->n_messages--; /* the new message hangs where the old one did */
-        r->bytes -= msg_cost(e->msg);
-    } else {
-        struct trie_node *node = NULL;
-        TRY(trie_add(&r->tree, m->topic, &node));
-        enum err err = e != NULL ? OK : entry_new(r, m->topic, m, &e);
-        if (err != OK) {
-            trie_prune(&r->tree, node);
-            return err;
-        }
-        e->node = node;
-    }
-    entry_hang(r, e, m);
+    TRY(entry_need(r, m->topic, m, &e));
+    entry_hang(r, e, m->expires_at_ms);
+    trie_unpin(&r->tree, e->node);
+    ready_drop(r);
     *ret = change;
     return OK;
 }
@@ -262,22 +499,25 @@ enum err retained_clear(struct retained *r, struct slice topic, uint64_t number,
                         struct retained_change *ret)
 {
     assert(topic.n > 0);
-    struct entry *e = map_find(&r->by_topic, topic);
+    struct entry *e = entry_find(r, topic);
     if (e != NULL && e->number >= number && !PLANTED(PLANT_RETAINED_NUMBER_IGNORED)) {
         *ret = (struct retained_change){0};
+        ready_drop(r);
         return OK;
     }
     struct retained_change change;
     change_from(e, &change);
     if (e == NULL) {
-        TRY(entry_new(r, topic, NULL, &e));
-    } else if (e->node != NULL) {
-        entry_unhang(r, e);
+        TRY(entry_need(r, topic, NULL, &e));
+        e->node->value = e;
+        trie_unpin(&r->tree, e->node);
+    } else if (e->is_marker) {
+        marker_unlink(r, e);
     } else {
-        list_unlink(&e->in_markers);
-        r->n_markers--;
+        entry_unhang(r, e);
     }
     entry_mark(r, e, number);
+    ready_drop(r);
     *ret = change;
     return OK;
 }
@@ -296,15 +536,26 @@ void retained_passed(struct retained *r, uint64_t number)
     }
 }
 
-static bool is_live(const struct entry *e, uint64_t now_ms)
+static bool is_live(struct entry *e, uint64_t now_ms)
 {
-    return e->node != NULL && e->msg->expires_at_ms > now_ms;
+    return !e->is_marker && entry_expires_at(e) > now_ms;
 }
 
 const struct msg *retained_find(struct retained *r, struct slice topic, uint64_t now_ms)
 {
-    const struct entry *e = map_find(&r->by_topic, topic);
-    return e != NULL && is_live(e, now_ms) ? e->msg : NULL;
+    struct entry *e = entry_find(r, topic);
+    return e != NULL && is_live(e, now_ms) ? entry_show(r, e) : NULL;
+}
+
+bool retained_publisher(const struct retained *r, struct slice topic, uint64_t now_ms,
+                        uint64_t *ret)
+{
+    struct entry *e = entry_find(r, topic);
+    if (e == NULL || !is_live(e, now_ms)) {
+        return false;
+    }
+    *ret = entry_publisher(e);
+    return true;
 }
 
 /* A walk is in its filter at `at`: the level that the children of its node must match. Past the
@@ -332,14 +583,14 @@ static void level_up(struct retained_cursor *c)
 /* SPEC: MQTT-4.7.2-1 */
 static bool is_hidden(const struct trie_node *node)
 {
-    return node->parent != NULL && node->parent->parent == NULL && node->level.n > 0 &&
-           node->level.p[0] == '$';
+    return node->parent != NULL && node->parent->parent == NULL && node->level_n > 0 &&
+           trie_level(node).p[0] == '$';
 }
 
 static struct trie_node *skip_hidden(struct trie_node *node)
 {
     while (node != NULL && is_hidden(node)) {
-        node = trie_next_sibling(node);
+        node = node->next;
     }
     return node;
 }
@@ -349,7 +600,7 @@ static struct trie_node *step_down(const struct retained *r, const struct retain
 {
     struct slice level = level_at(c);
     if (slice_is(level, "+")) {
-        return skip_hidden(trie_first_child(c->node));
+        return skip_hidden(c->node->first);
     }
     return trie_child(&r->tree, c->node, level, trie_level_hash(&r->tree, level));
 }
@@ -361,7 +612,7 @@ static struct trie_node *step_aside(struct trie_node *node, struct retained_curs
     while (node->parent != NULL) {
         level_up(c);
         if (slice_is(level_at(c), "+")) {
-            struct trie_node *next = skip_hidden(trie_next_sibling(node));
+            struct trie_node *next = skip_hidden(node->next);
             if (next != NULL) {
                 level_down(c);
                 return next;
@@ -414,16 +665,25 @@ static void cursor_step(const struct retained *r, struct retained_cursor *c)
     c->node = next != NULL ? next : step_aside(c->node, c);
 }
 
-/* The message of the node that the walk has reached, when it is one of the filter's. */
-static const struct msg *cursor_msg(const struct retained_cursor *c, uint64_t now_ms)
+/* The entry of the node that the walk has reached, when its message is one of the filter's. */
+static struct entry *cursor_entry(const struct retained_cursor *c, uint64_t now_ms)
 {
-    const struct entry *e = c->node->value;
+    struct entry *e = c->node->value;
     if (e == NULL || !is_live(e, now_ms) || e->arrival > c->arrival) {
         return NULL;
     }
     bool is_below = c->top != NULL || is_at_rest_of_filter(c);
     bool is_skipped = c->top != NULL && c->top->parent == NULL && is_hidden(c->node);
-    return (is_below && !is_skipped) || (!is_below && is_at_end_of_filter(c)) ? e->msg : NULL;
+    return (is_below && !is_skipped) || (!is_below && is_at_end_of_filter(c)) ? e : NULL;
+}
+
+/* Whoever is called may look for another message meanwhile. */
+static bool show_each(const struct msg *m, bool (*each)(void *ctx, const struct msg *m), void *ctx)
+{
+    msg_ref(m);
+    bool goes_on = each(ctx, m);
+    msg_unref(m);
+    return goes_on;
 }
 
 void retained_match(struct retained *r, struct slice filter, uint64_t now_ms,
@@ -431,8 +691,9 @@ void retained_match(struct retained *r, struct slice filter, uint64_t now_ms,
 {
     struct retained_cursor c = {.filter = filter, .node = &r->tree.root, .arrival = r->n_arrivals};
     while (c.node != NULL) {
-        const struct msg *m = cursor_msg(&c, now_ms);
-        if (m != NULL && !each(ctx, m)) {
+        struct entry *e = cursor_entry(&c, now_ms);
+        const struct msg *m = e != NULL ? entry_show(r, e) : NULL;
+        if (m != NULL && !show_each(m, each, ctx)) {
             return;
         }
         cursor_step(r, &c);
@@ -468,9 +729,9 @@ const struct msg *retained_cursor_find(struct retained *r, struct retained_curso
                                        uint64_t now_ms, size_t *steps)
 {
     while (c->node != NULL) {
-        const struct msg *m = cursor_msg(c, now_ms);
-        if (m != NULL) {
-            return m;
+        struct entry *e = cursor_entry(c, now_ms);
+        if (e != NULL) {
+            return entry_show(r, e);
         }
         if (*steps == 0) {
             return NULL;
@@ -479,6 +740,12 @@ const struct msg *retained_cursor_find(struct retained *r, struct retained_curso
         retained_cursor_next(r, c);
     }
     return NULL;
+}
+
+static bool has_message(const struct trie_node *node)
+{
+    const struct entry *e = node->value;
+    return e != NULL && !e->is_marker;
 }
 
 uint64_t retained_estimate(const struct retained *r, struct slice filter, size_t steps)
@@ -497,7 +764,7 @@ uint64_t retained_estimate(const struct retained *r, struct slice filter, size_t
             c.node = step_aside(c.node, &c);
             continue;
         }
-        n += is_at_end_of_filter(&c) && c.node->value != NULL;
+        n += is_at_end_of_filter(&c) && has_message(c.node);
         is_fixed = is_fixed && !is_at_end_of_filter(&c) && !slice_is(level_at(&c), "+");
         cursor_step(r, &c);
         most = is_fixed && c.node != NULL ? c.node->n_below : most;
@@ -521,8 +788,8 @@ size_t retained_expire(struct retained *r, uint64_t now_ms, size_t max)
         if (t == NULL) {
             break;
         }
-        struct entry *e = CONTAINER_OF(t, struct entry, expiry);
-        uint64_t publisher = e->msg->publisher, bytes = msg_cost(e->msg);
+        struct entry *e = &CONTAINER_OF(t, struct expiring, expiry)->entry;
+        uint64_t publisher = entry_publisher(e), bytes = entry_cost(e);
         entry_unhang(r, e);
         /* Its number still bars older messages that are on their way. */
         entry_mark(r, e, e->number);

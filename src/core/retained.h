@@ -1,6 +1,7 @@
 /*
- * retained - one worker's index of retained messages. Every worker holds the whole index; the
- * bodies are shared.
+ * retained - one worker's index of retained messages. Every worker holds the whole index; large
+ * messages are shared, and a small one lies packed in it, which takes less than sharing it would:
+ * it is made a message again when somebody asks for it.
  *
  * Each retained publish or clear carries a number from one process-wide counter and the highest
  * number wins per topic (docs/ORDER.md, rule 4), so all workers agree whatever the order of
@@ -39,12 +40,16 @@ MUST_USE enum err retained_reserve(struct retained *r, const struct msg *m);
 void retained_release(struct retained *r, const struct msg *m);
 /* retained_passed - all workers have seen every number <= this: markers up to it are forgotten. */
 void retained_passed(struct retained *r, uint64_t number);
-/* retained_find - the message of exactly this topic, borrowed, or NULL (also when it has expired at
- * now_ms). O(1). */
+/* retained_find - the message of exactly this topic, borrowed until the index changes or the next
+ * message is asked for, or NULL: there is none, it has expired at now_ms, or there is no memory to
+ * show it. O(levels). */
 const struct msg *retained_find(struct retained *r, struct slice topic, uint64_t now_ms);
+/* retained_publisher - who sent that message; false: there is none. Needs no memory. */
+bool retained_publisher(const struct retained *r, struct slice topic, uint64_t now_ms,
+                        uint64_t *ret);
 /* retained_match - calls `each` for every live message whose topic the filter matches; `each` may
- * not change the index and returns false to stop. O(part of the index below the filter's fixed
- * levels). */
+ * not change the index and returns false to stop. One that there is no memory to show is left out.
+ * O(part of the index below the filter's fixed levels). */
 void retained_match(struct retained *r, struct slice filter, uint64_t now_ms,
                     bool (*each)(void *ctx, const struct msg *m), void *ctx);
 
@@ -64,9 +69,10 @@ struct retained_cursor {
 /* retained_cursor_init - filter is borrowed until retained_cursor_done, which must come before
  * retained_free. */
 void retained_cursor_init(struct retained *r, struct slice filter, struct retained_cursor *ret);
-/* retained_cursor_find - the message at hand, borrowed; the same one again until
- * retained_cursor_next. Looks at up to *steps more places and takes them off. NULL: at the end
- * (c->node is NULL), or the steps are used up: the next call goes on. O(steps). */
+/* retained_cursor_find - the message at hand, borrowed as retained_find's; the same one again until
+ * retained_cursor_next or another message is asked for. Looks at up to *steps more places and takes
+ * them off. NULL: at the end (c->node is NULL), or the steps are used up, or there is no memory:
+ * the next call goes on. O(steps). */
 const struct msg *retained_cursor_find(struct retained *r, struct retained_cursor *c,
                                        uint64_t now_ms, size_t *steps);
 /* retained_cursor_next - the message at hand was dealt with. Not at the end. */

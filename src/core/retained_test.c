@@ -47,6 +47,16 @@ static struct retained_change clear(struct retained *r, const char *topic, uint6
     return c;
 }
 
+/* The number of what is there for this topic; 0: nothing. */
+static uint64_t number_of(struct retained *r, struct slice topic)
+{
+    const struct msg *m = retained_find(r, topic, 0);
+    uint64_t publisher = 0;
+    assert_true(retained_publisher(r, topic, 0, &publisher) == (m != NULL));
+    assert_true(m == NULL || (m->publisher == publisher && slice_equal(m->topic, topic)));
+    return m != NULL ? m->number : 0;
+}
+
 struct seen {
     size_t n, most;
     uint64_t sum;
@@ -244,7 +254,7 @@ static void check_instance(struct retained *r, const struct change *changes,
     size_t n_live = 0;
     for (size_t i = 0; i < N_CHANGES; i++) {
         const struct change *best = winner(changes, changes[i].topic);
-        assert_ptr_equal(retained_find(r, changes[i].topic, 0), best->msg);
+        assert_int_equal(number_of(r, changes[i].topic), best->msg != NULL ? best->number : 0);
         n_live += best == &changes[i] && best->msg != NULL;
     }
     assert_int_equal(retained_count(r), n_live);
@@ -396,7 +406,7 @@ static void test_reserved(void **state)
         assert_int_equal(retained_put(r, m, &c), OK);
         assert_false(mem_fail_after(-1));
         assert_true(c.is_applied);
-        assert_ptr_equal(retained_find(r, m->topic, 0), m);
+        assert_int_equal(number_of(r, m->topic), m->number);
         msg_unref(m);
     }
     assert_int_equal(retained_count(r), COUNT_OF(topics));
@@ -409,6 +419,110 @@ static void test_reserved(void **state)
     assert_false(mem_fail_after(-1));
     assert_int_equal(retained_marker_count(r), 1);
     msg_unref(empty);
+    retained_free(r);
+}
+
+/* A message that expires needs more than one that does not: room for it is made when it is
+ * reserved, whatever its topic has then. */
+static void test_reserved_with_expiry(void **state)
+{
+    (void)state;
+    static const char *const topics[] = {"message", "marker", "nothing"};
+    struct retained *r = fresh();
+    struct retained_change c;
+    (void)put(r, "message", 1, UINT64_MAX);
+    (void)clear(r, "before", 1);
+    (void)clear(r, "marker", 2);
+    (void)clear(r, "behind", 3);
+    for (size_t i = 0; i < COUNT_OF(topics); i++) {
+        const struct msg *m = make(slice_text(topics[i]), 4 + i, 1000);
+        uint64_t before = number_of(r, m->topic);
+        mem_fail_after(0);
+        assert_int_equal(retained_reserve(r, m), ERR_NOMEM);
+        assert_true(mem_fail_after(-1));
+        assert_int_equal(retained_reserve(r, m), OK);
+        assert_int_equal(number_of(r, m->topic), before);
+        mem_fail_after(0);
+        assert_int_equal(retained_put(r, m, &c), OK);
+        assert_false(mem_fail_after(-1));
+        assert_int_equal(c.old_publisher, before != 0 ? 101 : 0);
+        assert_int_equal(number_of(r, m->topic), m->number);
+        msg_unref(m);
+    }
+    assert_int_equal(retained_marker_count(r), 2);
+    assert_int_equal(retained_expire(r, 1001, 9), COUNT_OF(topics));
+    assert_int_equal(retained_count(r), 0);
+    retained_passed(r, 3);
+    assert_int_equal(retained_marker_count(r), COUNT_OF(topics));
+    retained_passed(r, 6);
+    assert_int_equal(retained_marker_count(r), 0);
+    retained_free(r);
+}
+
+static void assert_same_message(const struct msg *m, const struct msg *want)
+{
+    assert_non_null(m);
+    assert_true(slice_equal(m->topic, want->topic));
+    assert_true(slice_equal(m->props, want->props));
+    assert_true(slice_equal(m->payload, want->payload));
+    assert_int_equal(m->qos, want->qos);
+    assert_int_equal(m->retain, want->retain);
+    assert_int_equal(m->is_utf8, want->is_utf8);
+    assert_int_equal(m->expires_at_ms, want->expires_at_ms);
+    assert_int_equal(m->publisher, want->publisher);
+    assert_int_equal(m->session, want->session);
+    assert_int_equal(m->epoch, want->epoch);
+    assert_int_equal(m->number, want->number);
+    assert_int_equal(m->body_id, want->body_id);
+    assert_int_equal(m->for_group, want->for_group);
+    assert_int_equal(m->segment, want->segment);
+    assert_int_equal(m->content_format, want->content_format);
+    assert_int_equal(msg_cost(m), msg_cost(want));
+}
+
+/* Small ones are packed, the last one that is and the first one that is not among them: what comes
+ * out is what went in, and its cost is the same. */
+static void test_packed(void **state)
+{
+    (void)state;
+    static const uint8_t bytes[300] = {1, 2, 3, [150] = 4, [183] = 5, [184] = 6, [299] = 7};
+    struct retained *r = fresh();
+    struct retained_change c;
+    for (size_t n = 1; n < sizeof(bytes); n++) {
+        struct msg *m = NULL;
+        size_t n_props = n % 3 == 0 ? n / 2 : 0;
+        assert_int_equal(msg_new(slice_text("a//b/c"), slice_of(bytes, n_props),
+                                 slice_of(bytes + n_props, n - n_props), &m),
+                         OK);
+        m->qos = (uint8_t)(n % 3);
+        m->retain = n % 5 != 0;
+        m->is_utf8 = n % 2 == 0;
+        m->expires_at_ms = n % 4 == 0 ? UINT64_MAX : 1000 + n;
+        m->publisher = 7 + n % 9;
+        m->session = 5 + n % 2;
+        m->epoch = n;
+        m->number = n;
+        m->body_id = n * 3;
+        m->for_group = n % 50 == 0 ? 9 : 0;
+        m->segment = (uint32_t)(n % 6);
+        m->content_format = n % 7 == 0 ? 40 : UINT16_MAX;
+        assert_int_equal(retained_put(r, m, &c), OK);
+        assert_int_equal(retained_bytes(r), msg_cost(m));
+        assert_int_equal(retained_count(r), 1);
+        const struct msg *shown = retained_find(r, m->topic, 0);
+        assert_same_message(shown, m);
+        assert_ptr_equal(retained_find(r, m->topic, 0), shown);
+        if (n == 64) { /* no memory: not shown, and there when there is some */
+            assert_int_equal(put(r, "other", 65, UINT64_MAX).is_applied, true);
+            assert_int_equal(number_of(r, slice_text("other")), 65);
+            mem_fail_after(0);
+            assert_null(retained_find(r, m->topic, 0));
+            assert_true(mem_fail_after(-1));
+            assert_same_message(retained_find(r, m->topic, 0), m);
+            assert_true(clear(r, "other", 66).is_applied);
+        }
+        msg_unref(m);
+    }
     retained_free(r);
 }
 
@@ -453,7 +567,7 @@ static void walk_see(struct walk *w, const struct msg *m)
 {
     bool is_due = false;
     for (size_t k = 0; k < N_TOPICS; k++) {
-        if (w->start[k] == m) {
+        if (w->start[k] != NULL && w->start[k]->number == m->number) {
             is_due = true;
             w->start[k] = msg_unref(w->start[k]);
         }
@@ -573,6 +687,8 @@ int main(void)
         cmocka_unit_test(test_slashes),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_reserved),
+        cmocka_unit_test(test_reserved_with_expiry),
+        cmocka_unit_test(test_packed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,7 @@
 #include "core/trie.h"
 
+#include <assert.h>
+
 #include "base/mem.h"
 
 enum {
@@ -8,25 +10,57 @@ enum {
     TRIE_FIT_SHARE = 16      /* fewer nodes than that share of the buckets: half full afterwards */
 };
 
-void trie_init(struct trie *t, const struct siphash_key *key)
+void trie_init(struct trie *t, const struct siphash_key *key, struct slab *slab)
 {
-    *t = (struct trie){.key = *key};
-    list_init(&t->root.children);
+    *t = (struct trie){.key = *key, .slab = slab};
+    t->plus_hash = trie_level_hash(t, slice_text("+"));
+    t->multi_hash = trie_level_hash(t, slice_text("#"));
+}
+
+static size_t node_bytes(const struct trie_node *node)
+{
+    return sizeof(*node) + node->level_n;
+}
+
+static void node_link(struct trie_node *parent, struct trie_node *node)
+{
+    struct trie_node *first = parent->first;
+    node->prev = first != NULL ? first->prev : node;
+    if (first != NULL) {
+        first->prev->next = node;
+        first->prev = node;
+    } else {
+        parent->first = node;
+    }
+}
+
+static void node_unlink(struct trie_node *node)
+{
+    struct trie_node *parent = node->parent;
+    if (parent->first == node) {
+        parent->first = node->next;
+    } else {
+        node->prev->next = node->next;
+    }
+    if (node->next != NULL) {
+        node->next->prev = node->prev;
+    } else if (parent->first != NULL) {
+        parent->first->prev = node->prev;
+    }
 }
 
 void trie_done(struct trie *t)
 {
-    struct trie_node *node = trie_first_child(&t->root);
+    struct trie_node *node = t->root.first;
     while (node != NULL) {
-        struct trie_node *child = trie_first_child(node);
-        if (child != NULL) {
-            node = child;
+        if (node->first != NULL) {
+            node = node->first;
             continue;
         }
         struct trie_node *parent = node->parent;
-        list_unlink(&node->sibling);
-        mem_free(node);
-        node = parent->parent != NULL ? parent : trie_first_child(parent);
+        node_unlink(node);
+        slab_put(t->slab, node, node_bytes(node));
+        node = parent->parent != NULL ? parent : parent->first;
     }
     t->buckets = mem_free(t->buckets);
     t->n_buckets = t->n_nodes = 0;
@@ -39,10 +73,10 @@ uint64_t trie_level_hash(const struct trie *t, struct slice level)
 
 /* Nobody outside can pick levels that collide, since their hash is keyed; the parent's address only
  * tells equal levels of different parents apart. */
-static uint64_t node_hash(const struct trie_node *parent, uint64_t level_hash)
+static uint32_t node_hash(const struct trie_node *parent, uint64_t level_hash)
 {
     uint64_t h = level_hash ^ ((uint64_t)(uintptr_t)parent * UINT64_C(0x9e3779b97f4a7c15));
-    return h ^ (h >> 32);
+    return (uint32_t)(h ^ (h >> 32));
 }
 
 struct trie_node *trie_child(const struct trie *t, const struct trie_node *parent,
@@ -51,11 +85,32 @@ struct trie_node *trie_child(const struct trie *t, const struct trie_node *paren
     if (t->n_buckets == 0) {
         return NULL;
     }
-    uint64_t hash = node_hash(parent, level_hash);
+    uint32_t hash = node_hash(parent, level_hash);
     struct trie_node *node = t->buckets[hash & (t->n_buckets - 1)];
-    while (node != NULL &&
-           (node->hash != hash || node->parent != parent || !slice_equal(node->level, level))) {
+    while (node != NULL && (node->hash != hash || node->parent != parent ||
+                            !slice_equal(trie_level(node), level))) {
         node = node->in_bucket;
+    }
+    return node;
+}
+
+struct trie_node *trie_plus(const struct trie *t, const struct trie_node *parent)
+{
+    return parent->has_plus ? trie_child(t, parent, slice_text("+"), t->plus_hash) : NULL;
+}
+
+struct trie_node *trie_multi(const struct trie *t, const struct trie_node *parent)
+{
+    return parent->has_multi ? trie_child(t, parent, slice_text("#"), t->multi_hash) : NULL;
+}
+
+struct trie_node *trie_find(const struct trie *t, struct slice path)
+{
+    const struct trie_node *parent = &t->root;
+    struct trie_node *node = NULL;
+    for (bool more = true; more && parent != NULL; parent = node) {
+        struct slice level = slice_cut(&path, '/', &more);
+        node = trie_child(t, parent, level, trie_level_hash(t, level));
     }
     return node;
 }
@@ -108,22 +163,19 @@ static enum err node_add(struct trie *t, struct trie_node *parent, struct slice 
                          uint64_t level_hash, struct trie_node **ret)
 {
     TRY(buckets_room(t));
-    struct trie_node *node = mem_alloc(sizeof *node + level.n);
+    assert(level.n <= UINT16_MAX);
+    struct trie_node *node = slab_get(t->slab, sizeof(*node) + level.n);
     if (node == NULL) {
         return ERR_NOMEM;
     }
-    *node = (struct trie_node){.parent = parent, .hash = node_hash(parent, level_hash)};
+    *node = (struct trie_node){
+        .parent = parent, .hash = node_hash(parent, level_hash), .level_n = (uint16_t)level.n};
     slice_copy(node + 1, level);
-    node->level = slice_of(node + 1, level.n);
-    list_init(&node->children);
-    list_append(&parent->children, &node->sibling);
+    node_link(parent, node);
     bucket_add(t->buckets, t->n_buckets, node);
     t->n_nodes++;
-    if (slice_is(level, "+")) {
-        parent->plus = node;
-    } else if (slice_is(level, "#")) {
-        parent->multi = node;
-    }
+    parent->has_plus = parent->has_plus || slice_is(level, "+");
+    parent->has_multi = parent->has_multi || slice_is(level, "#");
     *ret = node;
     return OK;
 }
@@ -135,13 +187,13 @@ static void node_remove(struct trie *t, struct trie_node *node)
         at = &(*at)->in_bucket;
     }
     *at = node->in_bucket;
-    if (node->parent->plus == node) {
-        node->parent->plus = NULL;
-    } else if (node->parent->multi == node) {
-        node->parent->multi = NULL;
+    if (slice_is(trie_level(node), "+")) {
+        node->parent->has_plus = false;
+    } else if (slice_is(trie_level(node), "#")) {
+        node->parent->has_multi = false;
     }
-    list_unlink(&node->sibling);
-    mem_free(node);
+    node_unlink(node);
+    slab_put(t->slab, node, node_bytes(node));
     t->n_nodes--;
     buckets_fit(t);
 }
@@ -168,7 +220,7 @@ enum err trie_add(struct trie *t, struct slice path, struct trie_node **ret)
 void trie_prune(struct trie *t, struct trie_node *node)
 {
     while (node->parent != NULL && node->value == NULL && node->n_pins == 0 &&
-           list_is_empty(&node->children)) {
+           node->first == NULL) {
         struct trie_node *parent = node->parent;
         node_remove(t, node);
         node = parent;
@@ -189,27 +241,42 @@ void trie_count(struct trie_node *node, int32_t by)
     }
 }
 
-struct trie_node *trie_next_sibling(const struct trie_node *node)
-{
-    if (node->parent == NULL || node->sibling.next == &node->parent->children.head) {
-        return NULL;
-    }
-    return LIST_ENTRY(node->sibling.next, struct trie_node, sibling);
-}
-
 struct trie_node *trie_after(const struct trie_node *top, const struct trie_node *node,
                              bool is_deep)
 {
-    struct trie_node *child = is_deep ? trie_first_child(node) : NULL;
-    if (child != NULL) {
-        return child;
+    if (is_deep && node->first != NULL) {
+        return node->first;
     }
     while (node != top) {
-        struct trie_node *next = trie_next_sibling(node);
-        if (next != NULL) {
-            return next;
+        if (node->next != NULL) {
+            return node->next;
         }
         node = node->parent;
     }
     return NULL;
+}
+
+/* A separator stands between two levels: none above those that hang on the root. */
+size_t trie_path_n(const struct trie_node *node)
+{
+    size_t n = node->level_n;
+    while (node->parent->parent != NULL) {
+        node = node->parent;
+        n += node->level_n + 1U;
+    }
+    return n;
+}
+
+void trie_path(const struct trie_node *node, size_t n, uint8_t *ret)
+{
+    while (true) {
+        n -= node->level_n;
+        slice_copy(ret + n, trie_level(node));
+        node = node->parent;
+        if (node->parent == NULL) {
+            break;
+        }
+        ret[--n] = '/';
+    }
+    assert(n == 0);
 }

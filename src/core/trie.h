@@ -9,31 +9,35 @@
 #define CORE_TRIE_H
 
 #include "base/err.h"
-#include "base/list.h"
 #include "base/siphash.h"
+#include "base/slab.h"
 #include "base/slice.h"
 
+/* Its level lies behind it. */
 struct trie_node {
-    struct trie_node *parent;       /* NULL: the root */
-    struct trie_node *in_bucket;    /* next of the same bucket */
-    struct trie_node *plus, *multi; /* the children "+" and "#" */
-    struct list children;
-    struct list_node sibling;
-    uint64_t hash;
-    struct slice level;
-    void *value;      /* the user's; a node without value, children and pins is pruned */
+    struct trie_node *parent;      /* NULL: the root */
+    struct trie_node *in_bucket;   /* next of the same bucket */
+    struct trie_node *first;       /* child; its prev is the last one */
+    struct trie_node *prev, *next; /* siblings; next of the last one is NULL */
+    void *value; /* the user's; a node without value, children and pins is pruned */
+    uint32_t hash;
     uint32_t n_pins;  /* walks that have stopped here */
     uint32_t n_below; /* the user's count of values here and below; trie_count keeps it */
+    uint16_t level_n;
+    bool has_plus, has_multi; /* a child "+", "#" */
 };
 
 struct trie {
     struct siphash_key key;
+    uint64_t plus_hash, multi_hash;
+    struct slab *slab;
     struct trie_node root;
     struct trie_node **buckets;
     size_t n_buckets, n_nodes; /* n_buckets is a power of two or 0; the root is not counted */
 };
 
-void trie_init(struct trie *t, const struct siphash_key *key);
+/* trie_init - slab is borrowed: nodes come from it. */
+void trie_init(struct trie *t, const struct siphash_key *key, struct slab *slab);
 /* trie_done - releases all nodes, not their values. */
 void trie_done(struct trie *t);
 /* trie_level_hash - what trie_child needs; worth keeping for a level that is asked for often. */
@@ -41,6 +45,15 @@ uint64_t trie_level_hash(const struct trie *t, struct slice level);
 /* trie_child - the child of `parent` with this level, or NULL. O(1). */
 struct trie_node *trie_child(const struct trie *t, const struct trie_node *parent,
                              struct slice level, uint64_t level_hash);
+/* trie_plus, trie_multi - the child "+" or "#", or NULL. */
+struct trie_node *trie_plus(const struct trie *t, const struct trie_node *parent);
+struct trie_node *trie_multi(const struct trie *t, const struct trie_node *parent);
+static inline struct slice trie_level(const struct trie_node *node)
+{
+    return slice_of(node + 1, node->level_n);
+}
+/* trie_find - the node of `path`, or NULL. O(levels). */
+struct trie_node *trie_find(const struct trie *t, struct slice path);
 /* trie_add - the node of `path`, made with its ancestors when it is not there. A new node without a
  * value must get one. ERR_NOMEM: nothing changed. O(levels). */
 MUST_USE enum err trie_add(struct trie *t, struct slice path, struct trie_node **ret);
@@ -61,12 +74,9 @@ void trie_count(struct trie_node *node, int32_t by);
  */
 struct trie_node *trie_after(const struct trie_node *top, const struct trie_node *node,
                              bool is_deep);
-static inline struct trie_node *trie_first_child(const struct trie_node *node)
-{
-    struct list_node *first = list_first(&node->children);
-    return first != NULL ? LIST_ENTRY(first, struct trie_node, sibling) : NULL;
-}
-/* trie_next_sibling - in the order of their making; NULL at the end. */
-struct trie_node *trie_next_sibling(const struct trie_node *node);
+/* trie_path - the path of a node, levels and separators: as many bytes as trie_path_n says.
+ * O(levels). */
+size_t trie_path_n(const struct trie_node *node);
+void trie_path(const struct trie_node *node, size_t n, uint8_t *ret);
 
 #endif

@@ -8,6 +8,7 @@
 #include "core/trie.h"
 
 static const struct siphash_key KEY = {.k0 = 1, .k1 = 2};
+static struct slab slab;
 
 static struct trie_node *add(struct trie *t, const char *path)
 {
@@ -33,7 +34,8 @@ static void test_shape(void **state)
 {
     (void)state;
     struct trie t;
-    trie_init(&t, &KEY);
+    slab_init(&slab);
+    trie_init(&t, &KEY, &slab);
     assert_null(child(&t, &t.root, "a"));
     struct trie_node *abc = add(&t, "a/b/c"), *ab = add(&t, "a/b"), *plus = add(&t, "a/+"),
                      *multi = add(&t, "#"), *empty = add(&t, "//");
@@ -41,8 +43,8 @@ static void test_shape(void **state)
     struct trie_node *a = child(&t, &t.root, "a");
     assert_ptr_equal(child(&t, a, "b"), ab);
     assert_ptr_equal(child(&t, ab, "c"), abc);
-    assert_ptr_equal(a->plus, plus);
-    assert_ptr_equal(t.root.multi, multi);
+    assert_ptr_equal(trie_plus(&t, a), plus);
+    assert_ptr_equal(trie_multi(&t, &t.root), multi);
     assert_null(child(&t, &t.root, "b"));
     assert_ptr_equal(empty->parent->parent, child(&t, &t.root, ""));
     assert_ptr_equal(add(&t, "a/b"), ab);
@@ -51,12 +53,25 @@ static void test_shape(void **state)
     size_t n = 0;
     for (struct trie_node *at = trie_after(&t.root, &t.root, true); at != NULL;
          at = trie_after(&t.root, at, true)) {
-        assert_true(slice_is(at->level, ORDER[n]));
+        assert_true(slice_is(trie_level(at), ORDER[n]));
         n++;
     }
     assert_int_equal(n, COUNT_OF(ORDER));
     assert_ptr_equal(trie_after(&t.root, a, false), multi);
     assert_null(trie_after(a, plus, true));
+
+    static const char *const PATHS[] = {"a", "a/b", "a/b/c", "a/+", "#", "//"};
+    for (size_t i = 0; i < COUNT_OF(PATHS); i++) {
+        struct trie_node *node = trie_find(&t, slice_text(PATHS[i]));
+        uint8_t path[8];
+        assert_non_null(node);
+        assert_int_equal(trie_path_n(node), strlen(PATHS[i]));
+        trie_path(node, strlen(PATHS[i]), path);
+        assert_memory_equal(path, PATHS[i], strlen(PATHS[i]));
+    }
+    assert_null(trie_find(&t, slice_text("a/b/d")));
+    assert_null(trie_find(&t, slice_text("b/b")));
+    assert_null(trie_find(&t, slice_text("a/b/c/d")));
 
     drop(&t, ab); /* has a child: stays */
     assert_int_equal(t.n_nodes, 8);
@@ -64,10 +79,11 @@ static void test_shape(void **state)
     assert_int_equal(t.n_nodes, 6);
     drop(&t, plus);
     drop(&t, multi);
-    assert_null(t.root.multi);
+    assert_null(trie_multi(&t, &t.root));
     drop(&t, empty);
     assert_int_equal(t.n_nodes, 0);
     trie_done(&t);
+    slab_done(&slab);
 }
 
 static void test_many(void **state)
@@ -77,7 +93,8 @@ static void test_many(void **state)
     static struct trie_node *nodes[MANY];
     struct trie t;
     char path[32];
-    trie_init(&t, &KEY);
+    slab_init(&slab);
+    trie_init(&t, &KEY, &slab);
     for (int i = 0; i < MANY; i++) {
         snprintf(path, sizeof path, "x/%d/%d", i % 50, i);
         nodes[i] = add(&t, path);
@@ -91,7 +108,8 @@ static void test_many(void **state)
         drop(&t, nodes[i]);
     }
     assert_int_equal(t.n_nodes, 1 + 25 + MANY / 2);
-    trie_done(&t); /* what is left goes with it */
+    trie_done(&t);
+    slab_done(&slab); /* what is left goes with it */
 }
 
 /* The table of a tree that was large becomes small; without memory for that it stays. */
@@ -102,7 +120,8 @@ static void test_fits_again(void **state)
     char path[32];
     (void)state;
     struct trie t;
-    trie_init(&t, &KEY);
+    slab_init(&slab);
+    trie_init(&t, &KEY, &slab);
     for (size_t i = 0; i < MANY; i++) {
         (void)snprintf(path, sizeof path, "a/%zu", i);
         nodes[i] = add(&t, path);
@@ -123,6 +142,7 @@ static void test_fits_again(void **state)
         assert_ptr_equal(child(&t, child(&t, &t.root, "a"), path), nodes[i]);
     }
     trie_done(&t);
+    slab_done(&slab);
 }
 
 static void test_no_memory(void **state)
@@ -130,12 +150,14 @@ static void test_no_memory(void **state)
     (void)state;
     struct trie t;
     struct trie_node *node = NULL;
-    trie_init(&t, &KEY);
+    slab_init(&slab);
+    trie_init(&t, &KEY, &slab);
     for (long n = 0; n < 4; n++) { /* the table and three nodes */
         mem_fail_after(n);
         assert_int_equal(trie_add(&t, slice_text("a/b/c"), &node), ERR_NOMEM);
         assert_int_equal(t.n_nodes, 0);
         trie_done(&t);
+        slab_done(&slab);
     }
     assert_int_equal(trie_add(&t, slice_text("a/b/c"), &node), OK);
     /* A table that cannot grow is slower, not an error. */
@@ -148,6 +170,7 @@ static void test_no_memory(void **state)
     assert_int_equal(mem_fail_after(-1), 0);
     assert_non_null(child(&t, &t.root, "99"));
     trie_done(&t);
+    slab_done(&slab);
 }
 
 int main(void)

@@ -102,7 +102,7 @@ static enum err change_one(struct worker *w, struct browse *b)
 {
     struct msg *m = b->page[b->at];
     const struct msg *now = retained_find(w->retained, m->topic, w->now_ms);
-    if (b->job == BROWSE_CLEAR && now == m) {
+    if (b->job == BROWSE_CLEAR && now != NULL && now->number == m->number) {
         TRY(clear_one(w, m));
         b->n_done++;
     }

@@ -462,7 +462,7 @@ static bool has_brought(const struct sub *sub, const uint32_t *ids, size_t n_ids
 {
     bool has = sub->id == 0 && n_ids == 0;
     for (size_t i = 0; i < n_ids; i++) {
-        has = has || (ids[i] == sub->id && (sub->member == NULL || n_ids == 1));
+        has = has || (ids[i] == sub->id && (!sub->is_member || n_ids == 1));
     }
     return has;
 }
@@ -479,7 +479,7 @@ uint32_t group_of_restored(const struct session *s, struct slice topic, const ui
         if (!topic_matches(sub_filter(sub), topic) || !has_brought(sub, ids, n_ids)) {
             continue;
         }
-        if (sub->member == NULL) {
+        if (!sub->is_member) {
             return 0;
         }
         group = sub->member->group->number;
@@ -552,7 +552,8 @@ void group_leave(struct worker *w, struct sub *sub)
 void groups_session_changed(struct worker *w, struct session *s)
 {
     list_for_each (n, &s->subscriber.subs) {
-        struct member *m = LIST_ENTRY(n, struct sub, in_subscriber)->member;
+        const struct sub *sub = LIST_ENTRY(n, struct sub, in_subscriber);
+        struct member *m = sub->is_member ? sub->member : NULL;
         bool is_connected = s->conn != 0, is_durable = s->subscriber.is_durable;
         if (m != NULL &&
             (m->facts.is_connected != is_connected || m->facts.is_durable != is_durable)) {

@@ -37,7 +37,7 @@ void sub_remove(struct worker *w, struct sub *sub)
     struct slice filter = sub_filter(sub);
     assert(filter.n <= sizeof(copy));
     barriers_forget_sub(w, sub);
-    if (sub->member != NULL) {
+    if (sub->is_member) {
         group_leave(w, sub);
         return;
     }

@@ -463,13 +463,14 @@ enum passage_retain retain_wish(struct worker *w, const struct account *a, struc
         return RETAIN_NO;
     }
     const struct limits *l = w->setup.limits;
-    const struct msg *before = retained_find(w->retained, topic, w->now_ms);
+    uint64_t publisher = 0;
+    bool is_there = retained_publisher(w->retained, topic, w->now_ms, &publisher);
     /* Every worker has the whole index; what is on its way to this one makes it a little more. */
     if (retained_bytes(w->retained) >= l->retained_total_bytes ||
-        (before == NULL && retained_count(w->retained) >= l->retained_total)) {
+        (!is_there && retained_count(w->retained) >= l->retained_total)) {
         return RETAIN_FULL;
     }
-    return before != NULL && before->publisher == a->principal->id ? RETAIN_REPLACE : RETAIN_NEW;
+    return is_there && publisher == a->principal->id ? RETAIN_REPLACE : RETAIN_NEW;
 }
 
 enum passage_retain worker_retain_wish(struct worker *w, const struct account *a,

@@ -124,7 +124,7 @@ static void accounts_free(struct worker *w)
             struct interest_change ignored;
             while ((n = list_first(&s->subscriber.subs)) != NULL) {
                 struct sub *sub = LIST_ENTRY(n, struct sub, in_subscriber);
-                if (sub->member != NULL) {
+                if (sub->is_member) {
                     groups_leave(w->groups, sub->member);
                 } else {
                     filters_remove(w->filters, sub, &ignored);

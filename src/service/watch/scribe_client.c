@@ -3,7 +3,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 
-enum { ANSWERS_A_TURN = 64, ROUNDS_A_TURN = 4, PAUSE_MS = 50 };
+enum { ANSWERS_A_TURN = 64, ROUNDS_A_TURN = 4, PAUSE_MS = 50, TRIM_BYTES = 1024 * 1024 };
 
 struct spooled {
     struct list_node node;
@@ -22,6 +22,7 @@ struct scribe_client {
     struct spooled *unsent; /* the line of that number; NULL: there is none */
     uint64_t n_lines;
     size_t bytes, flight_bytes;
+    size_t most_bytes; /* since nothing waited */
     bool is_welcome;
     bool has_met; /* some scribe has said something */
     uint64_t retry_at_ms, hello_at_ms, heard_at_ms;
@@ -80,6 +81,12 @@ static void settle(struct scribe_client *c, uint64_t last)
 {
     for (struct spooled *s = oldest(c); s != NULL && s->number <= last; s = oldest(c)) {
         drop(c, s);
+    }
+    if (c->n_lines == 0) {
+        if (c->most_bytes >= TRIM_BYTES) {
+            mem_trim(); /* what a storm of events took is not the heap's any more */
+        }
+        c->most_bytes = 0;
     }
 }
 
@@ -260,6 +267,7 @@ enum err scribe_client_push(struct scribe_client *c, struct slice line)
     list_append(&c->lines, &s->node);
     c->unsent = c->unsent != NULL ? c->unsent : s;
     c->bytes += line.n;
+    c->most_bytes = c->bytes > c->most_bytes ? c->bytes : c->most_bytes;
     c->n_lines++;
     return OK;
 }
