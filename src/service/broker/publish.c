@@ -18,11 +18,12 @@ static void set_by_props(const struct worker *w, const struct mqtt_props *p, str
     }
 }
 
-MUST_USE enum err msg_from_publish(const struct worker *w, const struct account *a,
-                                   const struct mqtt_publish *p, struct msg **ret)
+/* With what is forwarded of its properties; most messages have none. */
+static enum err msg_with_props(const struct worker *w, const struct mqtt_publish *p,
+                               struct msg **ret)
 {
     AUTO(buf_done) struct buf props = {0};
-    size_t n = mqtt_props_is_empty(&p->props) ? 0 : mqtt_props_forward_size(&p->props);
+    size_t n = mqtt_props_forward_size(&p->props);
     if (n > 0) {
         uint8_t *dst;
         TRY(buf_room(&props, n, w->packet_most, &dst));
@@ -30,15 +31,21 @@ MUST_USE enum err msg_from_publish(const struct worker *w, const struct account 
         mqtt_props_copy_forward(&p->props, &wr);
         TRY(wr_done(&wr, &props.n));
     }
+    return msg_new(p->topic, buf_slice(&props), p->payload, ret);
+}
+
+MUST_USE enum err msg_from_publish(const struct worker *w, const struct account *a,
+                                   const struct mqtt_publish *p, struct msg **ret)
+{
     struct msg *m = NULL;
-    TRY(msg_new(p->topic, buf_slice(&props), p->payload, &m));
+    bool is_plain = mqtt_props_is_empty(&p->props);
+    TRY(is_plain ? msg_new(p->topic, (struct slice){0}, p->payload, &m) : msg_with_props(w, p, &m));
     m->qos = p->qos;
     m->retain = p->retain;
     m->publisher = a->principal->id;
     m->segment = a->segment;
     m->epoch = w->realm->epoch;
-    m->content_format = UINT16_MAX;
-    if (!mqtt_props_is_empty(&p->props)) {
+    if (!is_plain) {
         set_by_props(w, &p->props, m);
     }
     *ret = m;
@@ -135,6 +142,9 @@ static bool is_repeated(struct worker *w, struct conn *c, const struct mqtt_even
 static void read_clock(struct worker *w, const struct conn *c, const struct mqtt_publish *p)
 {
     enum { NAME_BYTES = sizeof("application/senml+json") - 1 };
+    if (mqtt_props_is_empty(&p->props)) {
+        return;
+    }
     struct slice type = mqtt_props_text(&p->props, MQTT_PROP_CONTENT_TYPE);
     uint16_t format;
     if (type.n == NAME_BYTES && coap_format_find(type, &format) == OK) {
