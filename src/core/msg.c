@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <limits.h>
 
-#include "base/mem.h"
+#include "core/msg_pool.h"
 
 enum { MSG_REFS_MAX = INT_MAX };
 
@@ -13,8 +13,11 @@ static struct msg *counted(const struct msg *m)
     return (struct msg *)(uintptr_t)m;
 }
 
-static struct slice put_part(struct msg *m, size_t *at, struct slice part)
+static inline struct slice put_part(struct msg *m, size_t *at, struct slice part)
 {
+    if (part.n == 0) {
+        return (struct slice){0};
+    }
     struct slice here = slice_of(m->bytes + *at, part.n);
     slice_copy(m->bytes + *at, part);
     *at += part.n;
@@ -28,7 +31,7 @@ enum err msg_new(struct slice topic, struct slice props, struct slice payload, s
         n > SIZE_MAX - sizeof(struct msg)) {
         return ERR_NOMEM;
     }
-    struct msg *m = mem_alloc(sizeof *m + n);
+    struct msg *m = msg_pool_take(msg_pool_own(), sizeof *m + n);
     if (m == NULL) {
         return ERR_NOMEM;
     }
@@ -143,7 +146,8 @@ const struct msg *msg_unref(const struct msg *m)
 {
     if (m != NULL && drop_reference(counted(m))) {
         msg_unref(atomic_load_explicit(&m->husk, memory_order_relaxed));
-        mem_free(counted(m));
+        msg_pool_give(msg_pool_own(), counted(m),
+                      sizeof *m + m->topic.n + m->props.n + m->payload.n);
     }
     return NULL;
 }

@@ -55,13 +55,15 @@ static void uncount(const struct session *s)
 
 static void charge(struct session *s, const struct msg *m)
 {
-    if (load_of(s) != NULL) {
-        load_of(s)->messages++;
-        load_of(s)->bytes += msg_cost(m);
+    size_t cost = msg_cost(m);
+    struct queue_load *load = load_of(s);
+    if (load != NULL) {
+        load->messages++;
+        load->bytes += cost;
     }
-    s->queued_bytes += msg_cost(m);
+    s->queued_bytes += cost;
     if (s->account != NULL) {
-        s->account->queued_bytes += msg_cost(m);
+        s->account->queued_bytes += cost;
     }
 }
 
@@ -71,12 +73,14 @@ static void release_msg(struct session *s, struct delivery *d)
     if (d->msg == NULL) {
         return;
     }
-    if (load_of(s) != NULL) {
-        load_of(s)->bytes -= msg_cost(d->msg);
+    size_t cost = msg_cost(d->msg);
+    struct queue_load *load = load_of(s);
+    if (load != NULL) {
+        load->bytes -= cost;
     }
-    s->queued_bytes -= msg_cost(d->msg);
+    s->queued_bytes -= cost;
     if (s->account != NULL) {
-        s->account->queued_bytes -= msg_cost(d->msg);
+        s->account->queued_bytes -= cost;
     }
     d->msg = msg_unref(d->msg);
 }
@@ -149,6 +153,23 @@ static void touch(struct session *s, const struct delivery *d)
     s->n_touched = next > s->n_touched ? next : s->n_touched;
 }
 
+/* receive - d is RECEIVED, its lsn is known. They are in order while each is behind the one before
+ * it, in the queue and in the journal. */
+static void receive(struct session *s, struct delivery *d)
+{
+    if (s->n_received == 0) {
+        s->is_received_mixed = false;
+        s->received_seq = d->seq;
+    } else if (d->seq < s->received_last_seq || d->lsn < s->received_lsn) {
+        s->is_received_mixed = true;
+        s->received_seq = d->seq < s->received_seq ? d->seq : s->received_seq;
+    }
+    s->received_last_seq = d->seq;
+    s->received_lsn = d->lsn;
+    d->state = DELIVERY_RECEIVED;
+    s->n_received++;
+}
+
 /* finish - d is DONE; it leaves with the next tidy(). */
 static void finish(struct session *s, struct delivery *d)
 {
@@ -187,22 +208,24 @@ static enum err ring_room(struct session *s)
 }
 
 /* add - d behind the others; its ids are copied, its reference is the caller's to make. */
-static enum err add(struct session *s, struct delivery d, const uint32_t *ids, uint16_t n_ids)
+static enum err add(struct session *s, const struct delivery *d, const uint32_t *ids,
+                    uint16_t n_ids)
 {
+    uint32_t *several = NULL;
     TRY(ring_room(s));
-    d.n_ids = n_ids;
-    if (n_ids == 1) {
-        d.id = ids[0];
-    } else if (n_ids > 1) {
-        d.ids = mem_array(n_ids, sizeof *d.ids);
-        if (d.ids == NULL) {
+    if (n_ids > 1) {
+        several = mem_array(n_ids, sizeof *several);
+        if (several == NULL) {
             return ERR_NOMEM;
         }
-        memcpy(d.ids, ids, n_ids * sizeof *d.ids);
+        memcpy(several, ids, n_ids * sizeof *several);
     }
-    s->n_deliveries++;
-    *at(s, s->n_deliveries - 1) = d;
-    s->next_seq = d.seq + 1;
+    struct delivery *added = at(s, s->n_deliveries++);
+    *added = *d;
+    added->id = n_ids == 1 ? ids[0] : 0;
+    added->ids = several;
+    added->n_ids = n_ids;
+    s->next_seq = d->seq + 1;
     return OK;
 }
 
@@ -216,7 +239,7 @@ enum err session_enqueue(struct session *s, const struct msg *m, uint8_t qos, bo
         return ERR_QUOTA;
     }
     struct delivery d = {.msg = m, .seq = s->next_seq, .lsn = lsn, .qos = qos, .retain = retain};
-    TRY(add(s, d, ids, n_ids));
+    TRY(add(s, &d, ids, n_ids));
     msg_ref(m);
     charge(s, m);
     if (ret_seq != NULL) {
@@ -323,10 +346,16 @@ static size_t place_of(const struct session *s, uint64_t seq)
     return low;
 }
 
-static const struct delivery *delivery_of(const struct session *s, uint64_t seq)
+/* As a rule nothing is missing between it and the newest. */
+static struct delivery *delivery_of(const struct session *s, uint64_t seq)
 {
+    size_t n = s->n_deliveries;
+    uint64_t behind = n > 0 ? at(s, n - 1)->seq - seq : 0; /* of one that is not there yet: huge */
+    if (behind < n && at(s, n - 1 - behind)->seq == seq) {
+        return at(s, n - 1 - behind);
+    }
     size_t place = place_of(s, seq);
-    return place < s->n_deliveries && at(s, place)->seq == seq ? at(s, place) : NULL;
+    return place < n && at(s, place)->seq == seq ? at(s, place) : NULL;
 }
 
 struct delivery *session_from(struct session *s, uint64_t seq)
@@ -440,12 +469,20 @@ void session_drop(struct session *s, struct delivery *d)
     tidy(s);
 }
 
-/* The oldest ones in flight are acknowledged first, so the search is short. */
+/* The id follows from the seq, so there is one place to look at for each 65,535 deliveries; what is
+ * in flight is the newest of them. */
 static struct delivery *find_id(const struct session *s, uint16_t packet_id)
 {
-    for (size_t i = 0; packet_id != 0 && i < s->n_touched; i++) {
-        struct delivery *d = at(s, i);
-        if (d->packet_id == packet_id && holds_id(d) && d->state != DELIVERY_QUEUED) {
+    if (packet_id == 0 || s->n_touched == 0) {
+        return NULL;
+    }
+    uint64_t first = at(s, 0)->seq, seq = at(s, s->n_touched - 1)->seq;
+    uint64_t back = ((uint64_t)id_of(s, seq) + PACKET_IDS - packet_id) % PACKET_IDS;
+    while (seq >= back && seq - back >= first) {
+        seq -= back;
+        back = PACKET_IDS;
+        struct delivery *d = delivery_of(s, seq);
+        if (d != NULL && d->packet_id == packet_id && holds_id(d) && d->state != DELIVERY_QUEUED) {
             return d;
         }
     }
@@ -486,29 +523,38 @@ enum err session_pubrec(struct session *s, uint16_t packet_id, uint8_t reason, u
         tidy(s);
     } else if (d->state == DELIVERY_SENT) {
         release_msg(s, d); /* SPEC: MQTT5-4.3.3-6, MQTT3-4.3.3-1: never sent again */
-        d->state = DELIVERY_RECEIVED;
         d->lsn = lsn;
-        s->n_received++;
+        receive(s, d);
     }
     return OK;
 }
 
-uint16_t session_next_pubrel(struct session *s, uint64_t committed)
+/* The one whose PUBREC was committed first: where clients answer in order the first there is, else
+ * all are looked at. */
+static struct delivery *first_received(const struct session *s)
 {
     struct delivery *first = NULL;
     uint32_t left = s->n_received;
-    for (size_t i = 0; left > 0 && i < s->n_touched; i++) {
+    for (size_t i = left > 0 ? place_of(s, s->received_seq) : 0; left > 0 && i < s->n_touched;
+         i++) {
         struct delivery *d = at(s, i);
         if (d->state == DELIVERY_RECEIVED) {
-            left--;
+            left = s->is_received_mixed ? left - 1 : 0;
             first = first == NULL || d->lsn < first->lsn ? d : first;
         }
     }
+    return first;
+}
+
+uint16_t session_next_pubrel(struct session *s, uint64_t committed)
+{
+    struct delivery *first = first_received(s);
     if (first == NULL || first->lsn > committed) {
         return 0;
     }
     first->state = DELIVERY_RELEASED; /* SPEC: MQTT5-4.3.3-4, MQTT5-4.3.3-5, MQTT-4.6.0-4 */
     s->n_received--;
+    s->received_seq = s->is_received_mixed ? s->received_seq : first->seq + 1;
     return first->packet_id;
 }
 
@@ -529,6 +575,7 @@ void session_resume(struct session *s)
     if (PLANTED(PLANT_REUSED_OUTBOUND_ID)) {
         s->id_base = s->next_seq - 1;
     }
+    s->n_received = 0; /* counted anew */
     for (size_t i = 0; i < s->n_touched; i++) {
         struct delivery *d = at(s, i);
         d->is_tried = false;
@@ -537,9 +584,8 @@ void session_resume(struct session *s)
             d->is_dup = true; /* SPEC: MQTT-3.3.1-1 */
             d->may_expire = false;
             s->n_inflight--;
-        } else if (d->state == DELIVERY_RELEASED) {
-            d->state = DELIVERY_RECEIVED;
-            s->n_received++;
+        } else if (d->state == DELIVERY_RELEASED || d->state == DELIVERY_RECEIVED) {
+            receive(s, d);
         }
     }
     s->n_unsent_at = 0; /* SPEC: MQTT-4.4.0-1, MQTT-4.6.0-1: from the oldest on, under their ids */
@@ -576,8 +622,8 @@ enum err session_restore(struct session *s, const struct msg *m, uint64_t seq, u
                          .is_dup = true,
                          .is_recorded = true,
                          .may_expire = qos == 1,
-                         .state = m != NULL ? DELIVERY_QUEUED : DELIVERY_RECEIVED};
-    TRY(add(s, d, ids, n_ids));
+                         .state = DELIVERY_QUEUED};
+    TRY(add(s, &d, ids, n_ids));
     struct delivery *added = at(s, s->n_deliveries - 1);
     if (m != NULL && must_wait_for_id(s, added)) { /* so it cannot have left before */
         added->is_dup = false;
@@ -590,7 +636,7 @@ enum err session_restore(struct session *s, const struct msg *m, uint64_t seq, u
         charge(s, m);
     } else {
         s->n_inflight++;
-        s->n_received++;
+        receive(s, added);
         if (load_of(s) != NULL) {
             load_of(s)->messages++;
         }
@@ -607,63 +653,4 @@ void session_restore_tries(struct session *s, uint8_t n_tries)
 void session_restore_next(struct session *s, uint64_t next_seq)
 {
     s->next_seq = next_seq > s->next_seq ? next_seq : s->next_seq;
-}
-
-static size_t inbound_place(const struct session *s, uint16_t packet_id)
-{
-    size_t low = 0, high = s->n_inbound;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (s->inbound[middle] < packet_id) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-enum err session_inbound_add(struct session *s, uint16_t packet_id, uint32_t max, enum inbound *ret)
-{
-    size_t place = inbound_place(s, packet_id);
-    if (place < s->n_inbound && s->inbound[place] == packet_id) {
-        *ret = INBOUND_REPEATED;
-        return OK;
-    }
-    if (s->n_inbound >= max) {
-        return ERR_LIMIT; /* SPEC: MQTT5 3.3.4 */
-    }
-    if (s->n_inbound == s->inbound_cap) {
-        size_t cap = s->inbound_cap == 0 ? 8 : s->inbound_cap * 2;
-        uint16_t *grown = mem_grow(s->inbound, cap * sizeof *grown);
-        if (grown == NULL) {
-            return ERR_NOMEM;
-        }
-        s->inbound = grown;
-        s->inbound_cap = cap;
-    }
-    memmove(s->inbound + place + 1, s->inbound + place,
-            (s->n_inbound - place) * sizeof *s->inbound);
-    s->inbound[place] = packet_id;
-    s->n_inbound++;
-    *ret = INBOUND_NEW;
-    return OK;
-}
-
-bool session_inbound_has(const struct session *s, uint16_t packet_id)
-{
-    size_t place = inbound_place(s, packet_id);
-    return place < s->n_inbound && s->inbound[place] == packet_id;
-}
-
-bool session_inbound_remove(struct session *s, uint16_t packet_id)
-{
-    size_t place = inbound_place(s, packet_id);
-    if (place == s->n_inbound || s->inbound[place] != packet_id) {
-        return false;
-    }
-    s->n_inbound--;
-    memmove(s->inbound + place, s->inbound + place + 1,
-            (s->n_inbound - place) * sizeof *s->inbound);
-    return true;
 }

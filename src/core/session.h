@@ -75,14 +75,17 @@ struct session {
     /* the rest is session.c's */
     struct delivery *ring;
     size_t ring_cap, ring_at, n_deliveries; /* ring_cap is a power of two */
-    size_t n_unsent_at;  /* index from the front of the first QUEUED that was not looked at */
-    size_t n_touched;    /* entries from the front that were looked at on any connection */
-    size_t n_done;       /* DELIVERY_DONE entries behind an unfinished one */
-    uint32_t n_inflight; /* QoS > 0 sent and not DONE */
-    uint32_t n_received; /* DELIVERY_RECEIVED: PUBRELs to send */
-    uint64_t next_seq;   /* the seq that the next delivery gets */
-    uint64_t id_base;    /* packet ids count from the seq behind this; 0 but for a planted bug */
-    uint16_t *inbound;   /* QoS 2 packet ids received and not released, sorted */
+    size_t n_unsent_at;     /* index from the front of the first QUEUED that was not looked at */
+    size_t n_touched;       /* entries from the front that were looked at on any connection */
+    size_t n_done;          /* DELIVERY_DONE entries behind an unfinished one */
+    uint32_t n_inflight;    /* QoS > 0 sent and not DONE */
+    uint32_t n_received;    /* DELIVERY_RECEIVED: PUBRELs to send; while there are any: */
+    bool is_received_mixed; /* their PUBRECs did not come in the order of the queue */
+    uint64_t received_seq;  /* none is before this one */
+    uint64_t received_last_seq, received_lsn; /* of the one that came last */
+    uint64_t next_seq;                        /* the seq that the next delivery gets */
+    uint64_t id_base;  /* packet ids count from the seq behind this; 0 but for a planted bug */
+    uint16_t *inbound; /* QoS 2 packet ids received and not released, sorted */
     size_t n_inbound, inbound_cap;
 };
 

@@ -344,6 +344,59 @@ static void test_qos2_commits(void **state)
     session_free(s);
 }
 
+/* In which order PUBRECs came for the deliveries 1 to n, the first of which is the first to be
+ * committed. PUBRELs follow it, also behind holes and on the next connection. */
+static void pubrels_follow(const uint16_t *order, size_t n, size_t early)
+{
+    struct session *s = fresh();
+    uint64_t seq = 0;
+    bool again = false;
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(put(s, 2, 0, &LIMITS), OK);
+    }
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(send_one(s), i + 1);
+    }
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(session_pubrec(s, order[i], 0, 10 + i, &seq, &again), OK);
+        if (i < early) { /* and those that are answered at once leave holes */
+            assert_int_equal(session_next_pubrel(s, 9 + i), 0);
+            assert_int_equal(session_next_pubrel(s, 10 + i), order[i]);
+            assert_int_equal(session_pubcomp(s, order[i], &seq), OK);
+        }
+    }
+    for (size_t i = early; i < n; i++) {
+        assert_int_equal(session_next_pubrel(s, 9 + i), 0);
+        assert_int_equal(session_next_pubrel(s, ALL), order[i]);
+    }
+    assert_int_equal(session_next_pubrel(s, ALL), 0);
+    (void)session_sleep(s);
+    session_resume(s);
+    for (size_t i = early; i < n; i++) {
+        assert_int_equal(session_next_pubrel(s, ALL), order[i]);
+    }
+    assert_int_equal(session_next_pubrel(s, ALL), 0);
+    for (size_t i = n; i > early; i--) {
+        assert_int_equal(session_pubcomp(s, order[i - 1], &seq), OK);
+    }
+    assert_int_equal(session_count(s), 0);
+    session_free(s);
+}
+
+/* SPEC: MQTT-4.6.0-4 */
+static void test_pubrels_in_order(void **state)
+{
+    (void)state;
+    static const uint16_t forward[] = {1, 2, 3, 4, 5, 6}, back[] = {6, 5, 4, 3, 2, 1},
+                          mixed[] = {2, 5, 1, 6, 3, 4}, gaps[] = {1, 3, 5, 2, 4, 6};
+    for (size_t early = 0; early <= COUNT_OF(forward); early++) {
+        pubrels_follow(forward, COUNT_OF(forward), early);
+        pubrels_follow(back, COUNT_OF(back), early);
+        pubrels_follow(mixed, COUNT_OF(mixed), early);
+        pubrels_follow(gaps, COUNT_OF(gaps), early);
+    }
+}
+
 static void test_resume(void **state)
 {
     (void)state;
@@ -594,6 +647,7 @@ int main(void)
         cmocka_unit_test(test_restore_keeps_waiting),
         cmocka_unit_test(test_qos2_table),
         cmocka_unit_test(test_qos2_commits),
+        cmocka_unit_test(test_pubrels_in_order),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_expired_can_be_recorded),
         cmocka_unit_test(test_swap),

@@ -142,6 +142,27 @@ static enum err encode_pubcomp(const void *packet, enum mqtt_version version, st
     return mqtt_pubcomp_encode(packet, version, w);
 }
 
+/* An acknowledgement that says only what is acknowledged, as nearly all do. */
+struct short_ack {
+    enum mqtt_type type;
+    uint16_t packet_id;
+};
+
+static enum err encode_short_ack(const void *packet, enum mqtt_version version, struct wr *w)
+{
+    const struct short_ack *m = packet;
+    (void)version;
+    mqtt_fixed_encode(w, m->type, m->type == MQTT_PUBREL ? 2 : 0, 2); /* SPEC: MQTT-3.6.1-1 */
+    wr_u16(w, m->packet_id);
+    return w->err;
+}
+
+/* SPEC: MQTT5 3.4.2.1: without a reason it is success; older versions know no reasons */
+static bool is_short_ack(const struct mqtt_server *e, enum mqtt_reason reason)
+{
+    return reason == MQTT_SUCCESS || !is_v5(e);
+}
+
 enum { ACK_BYTES_MAX = 8, CONNACK_BYTES_MAX = 1024, AUTH_SLACK = 16, REFERENCE_SLACK = 8 };
 
 /* ---- life ---- */
@@ -264,6 +285,12 @@ static enum err put_ask(struct mqtt_server *e, const struct ask *a)
 {
     static encode_fn *const encoders[] = {
         [ASK_PUBACK] = encode_puback, [ASK_PUBREC] = encode_pubrec, [ASK_PUBCOMP] = encode_pubcomp};
+    static const enum mqtt_type types[] = {
+        [ASK_PUBACK] = MQTT_PUBACK, [ASK_PUBREC] = MQTT_PUBREC, [ASK_PUBCOMP] = MQTT_PUBCOMP};
+    if (is_short_ack(e, (enum mqtt_reason)a->reason)) {
+        struct short_ack brief = {.type = types[a->kind], .packet_id = a->packet_id};
+        return put(e, ACK_BYTES_MAX, encode_short_ack, &brief);
+    }
     struct mqtt_ack m = {.packet_id = a->packet_id, .reason = a->reason};
     return put_refusal(e, ACK_BYTES_MAX, encoders[a->kind], &m, &m.props, a->reason);
 }
@@ -352,6 +379,10 @@ MUST_USE enum err mqtt_server_unsuback(struct mqtt_server *e, uint16_t packet_id
 MUST_USE enum err mqtt_server_pubrel(struct mqtt_server *e, uint16_t packet_id,
                                      enum mqtt_reason reason)
 {
+    if (is_short_ack(e, reason)) {
+        struct short_ack brief = {.type = MQTT_PUBREL, .packet_id = packet_id};
+        return put(e, ACK_BYTES_MAX, encode_short_ack, &brief);
+    }
     struct mqtt_ack m = {.packet_id = packet_id, .reason = (uint8_t)reason};
     return put(e, ACK_BYTES_MAX, encode_pubrel, &m);
 }
@@ -519,14 +550,10 @@ static enum err on_publish(struct mqtt_server *e, const struct mqtt_input *in,
 static enum err on_pubrel(struct mqtt_server *e, const struct mqtt_input *in,
                           struct mqtt_fault *fault, struct mqtt_event *ret)
 {
-    struct mqtt_event ev = {.kind = MQTT_EVENT_PUBREL};
-    TRY(mqtt_pubrel_decode(in, fault, &ev.ack));
-    enum err err = ask_open(e, ASK_PUBCOMP, ev.ack.packet_id, &ev.ask);
-    if (err != OK) {
-        return fault_set(fault, err, MQTT_SERVER_BUSY);
-    }
-    *ret = ev;
-    return OK;
+    ret->kind = MQTT_EVENT_PUBREL;
+    TRY(mqtt_pubrel_decode(in, fault, &ret->ack));
+    enum err err = ask_open(e, ASK_PUBCOMP, ret->ack.packet_id, &ret->ask);
+    return err == OK ? OK : fault_set(fault, err, MQTT_SERVER_BUSY);
 }
 
 /* SPEC: MQTT5-4.12.0-7, MQTT5-4.12.1-1: only of the method that CONNECT named. */
@@ -553,14 +580,17 @@ static enum err take(struct mqtt_server *e, enum mqtt_type type, const struct mq
         return on_publish(e, in, fault, ret);
     case MQTT_PUBREL:
         return on_pubrel(e, in, fault, ret);
-    case MQTT_PUBACK:
-        *ret = (struct mqtt_event){.kind = MQTT_EVENT_PUBACK};
+    case MQTT_PUBACK: /* an event is large: only what is there is written */
+        ret->kind = MQTT_EVENT_PUBACK;
+        ret->ask = 0;
         return mqtt_puback_decode(in, fault, &ret->ack);
     case MQTT_PUBREC:
-        *ret = (struct mqtt_event){.kind = MQTT_EVENT_PUBREC};
+        ret->kind = MQTT_EVENT_PUBREC;
+        ret->ask = 0;
         return mqtt_pubrec_decode(in, fault, &ret->ack);
     case MQTT_PUBCOMP:
-        *ret = (struct mqtt_event){.kind = MQTT_EVENT_PUBCOMP};
+        ret->kind = MQTT_EVENT_PUBCOMP;
+        ret->ask = 0;
         return mqtt_pubcomp_decode(in, fault, &ret->ack);
     case MQTT_SUBSCRIBE:
         *ret = (struct mqtt_event){.kind = MQTT_EVENT_SUBSCRIBE};

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include "base/mem.h"
+#include "core/msg_pool.h"
 #include "service/broker/reading.h"
 
 enum {
@@ -101,7 +102,9 @@ static void *verify_thread(void *arg)
 
 static void *worker_thread(void *arg)
 {
+    msg_pool_open();
     driver_run(arg);
+    msg_pool_clear(msg_pool_own());
     return NULL;
 }
 

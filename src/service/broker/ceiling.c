@@ -3,6 +3,7 @@
 #include "service/broker/ceiling.h"
 
 #include "base/mem.h"
+#include "core/msg_pool.h"
 #include "service/broker/worker_private.h"
 
 enum {
@@ -383,6 +384,10 @@ void ceiling_turn(struct worker *w)
     }
     enum pressure before = w->pressure;
     measure(w, 0);
+    if (w->pressure != PRESSURE_NONE) {
+        msg_pool_clear(msg_pool_own()); /* nobody goes for what nobody needs */
+        measure(w, 0);
+    }
     spill_turn(w, ceiling_used(w->setup.ceiling));
     say_strangers(w);
     if (w->pressure == PRESSURE_NONE) {

@@ -122,7 +122,7 @@ struct desk {
     uint64_t next_id;
 };
 
-/* publisher_grants - (publish.c) what it may do now; NULL: it is gone, or that cannot be told. */
+/* publisher_grants - (publisher.c) what it may do now; NULL: it is gone, or that cannot be told. */
 const struct grants *publisher_grants(struct worker *w, uint64_t publisher);
 
 void desk_init(struct desk *d, const struct siphash_key *key, uint64_t now_ms);

@@ -121,8 +121,15 @@ static struct delivery *next_delivery(struct worker *w, struct conn *c, uint32_t
                                       uint32_t *n_expired)
 {
     struct session *s = c->session;
-    *n_expired += drop_expired(w, s);
-    count_retries(w, c, window);
+    const struct delivery *d = session_unsent(s);
+    if (d == NULL) {
+        return NULL;
+    }
+    /* Nothing else is dropped, or counted: most messages are not asked twice. */
+    if (d->is_dup || d->msg->expires_at_ms <= w->now_ms) {
+        *n_expired += drop_expired(w, s);
+        count_retries(w, c, window);
+    }
     return session_next(s, window, w->committed, w->now_ms, n_expired);
 }
 

@@ -38,9 +38,8 @@ static void deny_delivery(struct worker *w, const struct session *s, const struc
 
 /* What waits for its socket is of the same budget. QoS 1 and 2 are still in the queue while they
  * are there. */
-static bool is_over_budget(const struct worker *w, const struct session *s, size_t n)
+static bool is_over_budget(const struct conn *c, const struct session *s, size_t n)
 {
-    const struct conn *c = conn_find(w, s->conn);
     return c != NULL && c->backlog_bytes > 0 &&
            s->queued_bytes + c->backlog_bytes + n > grants_limits(s->account->grants)->queue_bytes;
 }
@@ -223,23 +222,26 @@ static void deliver_session(struct worker *w, const struct msg *m, const struct 
                             const struct match_hit *hit)
 {
     struct session *s = session_hit(hit);
+    struct conn *c = conn_find(w, s->conn);
+    bool is_qos0 = least_qos(m, hit) == 0;
     uint64_t seq;
-    if (s->conn == 0 && least_qos(m, hit) == 0) {
+    if (is_qos0 && s->conn == 0) {
         count_add(&counts(w)->dropped_asleep, 1);
         return;
     }
-    if (least_qos(m, hit) == 0 && ceiling_drops(w, s)) {
+    if (is_qos0 && ceiling_drops(w, s)) {
         slow_dropped(w, s, DROP_PRESSURE, 1, m->topic);
         return;
     }
-    if (least_qos(m, hit) == 0 && is_over_budget(w, s, msg_cost(m))) {
+    if (is_qos0 && is_over_budget(c, s, msg_cost(m))) {
         slow_dropped(w, s, DROP_QUEUE, 1, m->topic);
         return;
     }
     enum err err = queue(w, m, match, hit, &seq);
-    if (err == OK) {
-        wake(w, s);
-    } else if (err == ERR_NOMEM) {
+    if (err == OK && c != NULL) {
+        conn_mark_dirty(w, c);
+    }
+    if (err == ERR_NOMEM) {
         count_add(&counts(w)->dropped_memory, 1);
     }
 }

@@ -4,6 +4,7 @@
 #include "service/broker/scrape.h"
 
 #include "base/mem.h"
+#include "core/msg_pool.h"
 #include "service/broker/reading.h"
 #include "service/broker/usage.h"
 #include "service/broker/worker_private.h"
@@ -407,6 +408,7 @@ static void timers_run(struct worker *w)
         slow_sweep(w);
         accounts_sweep(w);
         asides_expire(w);
+        msg_pool_age(msg_pool_own());
         (void)retained_expire(w->retained, w->now_ms, EXPIRE_BATCH);
     }
 }

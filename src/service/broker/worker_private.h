@@ -400,7 +400,7 @@ void conn_release_session(struct worker *w, struct conn *c, const char *why);
 MUST_USE enum err account_of(struct worker *w, const struct principal *p, struct account **ret);
 void account_drop_if_unused(struct worker *w, struct account *a);
 
-/* publish.c */
+/* route.c */
 /* A message on its way to everybody. What else it settles is part of the same handover. */
 struct route {
     struct msg *m; /* takes one reference */
@@ -410,16 +410,18 @@ struct route {
     uint16_t packet_id;
     struct session *will_of; /* whose will it is, when that is on record */
 };
-void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev);
 /* publish_remote - ERR_NOMEM: nothing was done, the message is to come again. */
 MUST_USE enum err publish_remote(struct worker *w, const struct wmsg *m);
 /* publish_route - on an error nobody was promised anything, and nothing waits for the token. */
 MUST_USE enum err publish_route(struct worker *w, const struct route *r);
+
+/* publish.c */
+void publish_event(struct worker *w, struct conn *c, const struct mqtt_event *ev);
 /* publish_announced - what the server says itself; takes m. Where there is no room it is dropped,
  * and counted. */
 void publish_announced(struct worker *w, struct msg *m);
-enum passage_retain retain_wish(struct worker *w, const struct account *a, struct slice topic,
-                                bool retain);
+MUST_USE enum err msg_from_publish(const struct worker *w, const struct account *a,
+                                   const struct mqtt_publish *p, struct msg **ret);
 
 /* will.c */
 /* will_take - what CONNECT says about the will replaces what there was. *ret_lsn is written when it
@@ -460,17 +462,23 @@ MUST_USE enum err fan_missed(struct worker *w, const struct msg *m, const uint64
                              size_t n);
 /* fan_pending - how many pending actions fan_durable may add. */
 size_t fan_pending(const struct msg *m, const struct match *match);
+
+/* publisher.c */
 /* publisher_judge - may what was said still be heard? ERR_DENIED: not any more; ERR_NOMEM: that
  * cannot be told now, so it is not heard now. publisher_ok - the same, where nothing waits. */
 MUST_USE enum err publisher_judge(struct worker *w, const struct msg *m);
 bool publisher_ok(struct worker *w, const struct msg *m);
+void publishers_clear(struct worker *w);
+
+/* hear.c */
 /* may_hear - as passage_hear; counts and reports what must not pass. client_id may be empty. */
 bool may_hear(struct worker *w, struct account *a, struct slice client_id, const struct msg *m);
-void publishers_clear(struct worker *w);
+
+/* retain.c */
 void retained_expired(void *ctx, uint64_t publisher, uint64_t bytes);
 MUST_USE enum err retain_locally(struct worker *w, const struct msg *m);
-MUST_USE enum err msg_from_publish(const struct worker *w, const struct account *a,
-                                   const struct mqtt_publish *p, struct msg **ret);
+enum passage_retain retain_wish(struct worker *w, const struct account *a, struct slice topic,
+                                bool retain);
 
 /* group.c: shared subscriptions */
 /* Members on other workers that were chosen for one message. */
@@ -682,6 +690,13 @@ void outbox_push_held(struct worker *w, unsigned to, const struct wmsg *m);
 void outboxes_release(struct worker *w);
 void outboxes_drain(struct worker *w);
 bool outboxes_are_full(const struct worker *w, size_t over);
+
+/* topic_is_reserved - what is asked of the server itself (the lane, the desk) is asked below such a
+ * topic, so all others pass without a question. */
+static inline bool topic_is_reserved(struct slice topic)
+{
+    return topic.n > 0 && topic.p[0] == '$';
+}
 
 static inline struct counters *counts(struct worker *w)
 {

@@ -5,21 +5,20 @@ enum err mqtt_ack_decode(const struct mqtt_input *in, enum mqtt_type type, struc
                          struct mqtt_ack *ret)
 {
     struct rd r = rd_from(in->body);
-    struct mqtt_ack m = {0};
-    TRY(mqtt_read_packet_id(&r, fault, &m.packet_id));
+    ret->reason = MQTT_SUCCESS;
+    mqtt_props_none(&ret->props);
+    TRY(mqtt_read_packet_id(&r, fault, &ret->packet_id));
     if (in->version == MQTT_V5 && rd_left(&r) > 0) {
-        m.reason = rd_u8(&r); /* SPEC: MQTT5 3.4.2.1, absent = success */
-        if (!mqtt_reason_is_legal(type, in->sender, m.reason)) {
+        ret->reason = rd_u8(&r); /* SPEC: MQTT5 3.4.2.1, absent = success */
+        if (!mqtt_reason_is_legal(type, in->sender, ret->reason)) {
             /* SPEC: MQTT5-3.4.2-1, MQTT5-3.5.2-1, MQTT5-3.6.2-1, MQTT5-3.7.2-1 */
             return mqtt_protocol(fault, r.at - 1);
         }
         if (rd_left(&r) > 0) { /* SPEC: MQTT5 3.4.2.2 */
-            TRY(mqtt_props_decode(&r, type, in->limits->user_properties, fault, &m.props));
+            TRY(mqtt_props_decode(&r, type, in->limits->user_properties, fault, &ret->props));
         }
     }
-    TRY(mqtt_check_end(&r, fault));
-    *ret = m;
-    return OK;
+    return mqtt_check_end(&r, fault);
 }
 
 enum err mqtt_ack_encode(const struct mqtt_ack *m, enum mqtt_type type, enum mqtt_version version,

@@ -2,7 +2,8 @@
  * ack - the shape that PUBACK, PUBREC, PUBREL and PUBCOMP share
  *
  * Each decoder gives ERR_MALFORMED for packet id 0, ERR_PROTOCOL for a reason code that is not this
- * packet's, property errors as mqtt_props_decode, ERR_TRUNCATED, ERR_TRAILING. O(bytes).
+ * packet's, property errors as mqtt_props_decode, ERR_TRUNCATED, ERR_TRAILING. *ret holds nothing
+ * of use after an error. O(bytes).
  */
 #ifndef WIRE_MQTT_ACK_H
 #define WIRE_MQTT_ACK_H
