@@ -186,20 +186,6 @@ enum err stream_hold(struct stream *s, bool held)
 
 /* Reading. */
 
-void stream_aim(struct stream *s, struct stream_io *io)
-{
-    assert(io->sealed_n == 0 && io->in.n == 0);
-    s->io = io;
-    ERR_clear_error();
-}
-
-void stream_unaim(struct stream *s)
-{
-    s->io->in = (struct slice){0};
-    s->io = NULL;
-    ERR_clear_error();
-}
-
 /* Turns what SSL_get_error says into the stream's first error; ERR_AGAIN when it only waits. */
 static enum err judge(struct stream *s, int result)
 {
@@ -260,6 +246,12 @@ static enum err step(struct stream *s, struct stream_io *io, size_t *n_plain)
     return OK;
 }
 
+/* What came, and what of a record did not fit into the plaintext before it. */
+static bool has_more(const struct stream *s, const struct stream_io *io, size_t n_plain)
+{
+    return io->in.n > 0 || (n_plain < PLAIN_BYTES && SSL_pending(s->ssl) > 0);
+}
+
 /* Everything that the received bytes complete. */
 static size_t drive(struct stream *s, struct stream_io *io)
 {
@@ -267,12 +259,14 @@ static size_t drive(struct stream *s, struct stream_io *io)
     unsigned n_fruitless = 0;
     enum err e = OK;
     /* A record that is not data ends a step with ERR_AGAIN although more was received, and some
-     * steps only finish what the one before began. */
-    while (e == OK || (e == ERR_AGAIN && io->in.n > 0 && n_fruitless < FRUITLESS_MAX)) {
+     * steps only finish what the one before began. When all is taken there is no step that asks in
+     * vain: it would cost the library a buffer. */
+    do {
         size_t before = io->in.n;
         e = step(s, io, &n_plain);
         n_fruitless = e == ERR_AGAIN && io->in.n == before ? n_fruitless + 1 : 0;
-    }
+    } while ((e == OK && has_more(s, io, n_plain)) ||
+             (e == ERR_AGAIN && io->in.n > 0 && n_fruitless < FRUITLESS_MAX));
     if (io->in.n > 0) {
         (void)stream_fail(s, ERR_PROTOCOL, "TLS does not take what was received");
     }
@@ -326,7 +320,7 @@ static enum err seal(struct stream *s, struct slice plain)
 }
 
 /* Small parts share a record, so that a turn of many small packets costs few records; what fills
- * records on its own is sealed from where it is. */
+ * records on its own, or comes last, is sealed from where it is. */
 static enum err seal_parts(struct stream *s, struct stream_io *io, const struct slice *parts,
                            size_t n_parts)
 {
@@ -334,8 +328,10 @@ static enum err seal_parts(struct stream *s, struct stream_io *io, const struct 
     for (size_t i = 0; i < n_parts; i++) {
         struct slice rest = parts[i];
         while (rest.n > 0) {
-            if (record.at == 0 && rest.n >= RECORD_BYTES) {
-                struct slice whole = slice_head(rest, rest.n - rest.n % RECORD_BYTES);
+            bool is_last = i + 1 == n_parts;
+            if (record.at == 0 && (is_last || rest.n >= RECORD_BYTES)) {
+                struct slice whole =
+                    is_last ? rest : slice_head(rest, rest.n - rest.n % RECORD_BYTES);
                 TRY(seal(s, whole));
                 rest = slice_from(rest, whole.n);
                 continue;

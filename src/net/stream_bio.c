@@ -1,5 +1,7 @@
 /* stream_bio - how a stream's bytes leave, and the BIO that joins TLS to the worker's buffers. */
+#include <assert.h>
 #include <errno.h>
+#include <openssl/err.h>
 #include <sys/socket.h>
 
 #include "net/stream_private.h"
@@ -31,12 +33,20 @@ static enum err keep(struct stream *s, struct slice bytes)
     return OK;
 }
 
+/* sendmsg costs more than send, and most output is of one part. */
+static ssize_t send_now(const struct stream *s, struct iovec *parts, size_t n_parts)
+{
+    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    struct msghdr m = {.msg_iov = parts, .msg_iovlen = n_parts};
+    return n_parts == 1 ? send(s->source.fd, parts[0].iov_base, parts[0].iov_len, flags)
+                        : sendmsg(s->source.fd, &m, flags);
+}
+
 enum err stream_send_parts(struct stream *s, struct iovec *parts, size_t n_parts)
 {
-    struct msghdr m = {.msg_iov = parts, .msg_iovlen = n_parts};
     size_t sent = 0;
     if (!stream_is_blocked(s)) {
-        ssize_t n = sendmsg(s->source.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = send_now(s, parts, n_parts);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
             return stream_fail_errno(s);
         }
@@ -81,6 +91,28 @@ enum err stream_send_sealed(struct stream *s, struct stream_io *io)
 }
 
 /* The BIO between TLS and the worker's buffers. */
+
+/* Clearing walks the whole queue of the library, full or not; looking does not. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error() != 0) {
+        ERR_clear_error();
+    }
+}
+
+void stream_aim(struct stream *s, struct stream_io *io)
+{
+    assert(io->sealed_n == 0 && io->in.n == 0);
+    s->io = io;
+    forget_errors();
+}
+
+void stream_unaim(struct stream *s)
+{
+    s->io->in = (struct slice){0};
+    s->io = NULL;
+    forget_errors();
+}
 
 static int bio_read(BIO *b, char *dst, int size)
 {

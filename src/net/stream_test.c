@@ -1,5 +1,6 @@
 #include "net/stream.h"
 
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <unistd.h>
 
@@ -432,6 +433,85 @@ static void bad_credentials_are_explained(void **state)
     assert_null(stream_free(NULL));
 }
 
+/* The sizes of the records that wait in front of the client. */
+static size_t records_of(const struct side *client, size_t sizes[8])
+{
+    static uint8_t bytes[128 * 1024];
+    ssize_t got = recv(stream_fd(client->s), bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+    size_t n = 0, at = 0;
+    while (got > 0 && at + 5 <= (size_t)got && n < 8) {
+        sizes[n] = (size_t)bytes[at + 3] << 8 | bytes[at + 4];
+        at += 5 + sizes[n++];
+    }
+    assert_int_equal(at, got > 0 ? got : 0);
+    return n;
+}
+
+static void output_fills_records(void **state)
+{
+    (void)state;
+    enum { FULL = 16 * 1024, AROUND = 17 }; /* the content's type and the tag */
+    static const uint8_t bytes[40 * 1024] = {1, 2, 3};
+    static const struct {
+        size_t parts[4], n_parts, records[4], n_records;
+    } rows[] = {
+        {{10, 20, 30}, 3, {60}, 1},
+        {{FULL - 1}, 1, {FULL - 1}, 1},
+        {{FULL}, 1, {FULL}, 1},
+        {{FULL + 1}, 1, {FULL, 1}, 2},
+        {{40 * 1024}, 1, {FULL, FULL, 8 * 1024}, 3},
+        {{100, 20 * 1024}, 2, {FULL, 4 * 1024 + 100}, 2},
+        {{20 * 1024, 100}, 2, {FULL, 4 * 1024 + 100}, 2},
+        {{FULL, 0, 7, 0}, 4, {FULL, 7}, 2},
+        {{100, FULL, 40 * 1024}, 3, {FULL, FULL, FULL, 8 * 1024 + 100}, 4},
+    };
+    struct duo d;
+    duo_init_over(&d, SOCK_STREAM, client_tls("localhost", NULL), server_tls(SERVER, false, false));
+    duo_connect(&d);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct slice parts[4];
+        size_t sizes[8];
+        for (size_t k = 0; k < rows[i].n_parts; k++) {
+            parts[k] = slice_of(bytes, rows[i].parts[k]);
+        }
+        assert_int_equal(stream_write(d.server.s, d.server.io, parts, rows[i].n_parts), OK);
+        assert_int_equal(records_of(&d.client, sizes), rows[i].n_records);
+        for (size_t k = 0; k < rows[i].n_records; k++) {
+            assert_int_equal(sizes[k], rows[i].records[k] + AROUND);
+        }
+        size_t before = d.client.got.n, total = 0;
+        for (size_t k = 0; k < rows[i].n_parts; k++) {
+            total += rows[i].parts[k];
+        }
+        duo_turn(&d);
+        duo_turn(&d);
+        assert_int_equal(d.client.got.n - before, total);
+    }
+    duo_done(&d);
+}
+
+/* The library judges a call by a queue of errors that all of its users share. */
+static void errors_of_others_do_no_harm(void **state)
+{
+    (void)state;
+    struct duo d;
+    duo_init(&d, client_tls("localhost", NULL), server_tls(SERVER, false, false));
+    duo_connect(&d);
+    for (int i = 0; i < 3; i++) {
+        ERR_raise(ERR_LIB_SSL, ERR_R_INTERNAL_ERROR);
+        duo_turn(&d); /* nothing came: the library waits */
+        ERR_raise(ERR_LIB_SSL, ERR_R_INTERNAL_ERROR);
+        assert_int_equal(write_text(&d.client, slice_text("x")), OK);
+        assert_int_equal(ERR_peek_error(), 0);
+        ERR_raise(ERR_LIB_SSL, ERR_R_INTERNAL_ERROR);
+        duo_turn(&d);
+    }
+    assert_got(&d.server, slice_text("xxx"));
+    assert_int_equal(d.server.err, OK);
+    assert_int_equal(d.client.err, OK);
+    duo_done(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +525,8 @@ int main(void)
         cmocka_unit_test(plain_bytes_at_a_tls_door),
         cmocka_unit_test(an_opening_in_pieces_is_not_kept),
         cmocka_unit_test(alpn),
+        cmocka_unit_test(output_fills_records),
+        cmocka_unit_test(errors_of_others_do_no_harm),
         cmocka_unit_test(key_updates),
         cmocka_unit_test(key_updates_without_data),
         cmocka_unit_test(bad_credentials_are_explained),

@@ -110,6 +110,12 @@ uint64_t worker_next_dirty(struct worker *w)
     return LIST_ENTRY(n, struct conn, dirty)->handle;
 }
 
+bool worker_is_dirty(const struct worker *w, uint64_t conn)
+{
+    const struct conn *c = conn_find(w, conn);
+    return c != NULL && list_is_linked(&c->dirty);
+}
+
 /* ---- a stranger comes ---- */
 
 /* A plain entrance is closed unless an exception names it (O7), and so is every one to anonymous

@@ -104,6 +104,8 @@ void party_resumed(struct link *l);
 void party_input(struct link *l, struct slice plain);
 bool party_wants_input(const struct link *l);
 size_t party_output(struct link *l, uint8_t *dst, size_t cap);
+/* party_is_dirty - the dirty pass of this turn comes to it: nobody need pump it before. */
+bool party_is_dirty(const struct link *l);
 void party_backlog(struct link *l, size_t n);
 bool party_is_known(const struct link *l);
 bool party_is_finished(const struct link *l);

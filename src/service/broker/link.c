@@ -373,8 +373,8 @@ static void serve_input(struct link *l)
 {
     if (l->conn == 0) {
         discard_input(l);
-    } else if (read_some(l)) {
-        link_pump(l);
+    } else if (read_some(l) && !party_is_dirty(l)) {
+        link_pump(l); /* else this turn's dirty pass does, once, with what others have for it */
     }
 }
 

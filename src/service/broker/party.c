@@ -136,6 +136,11 @@ size_t party_output(struct link *l, uint8_t *dst, size_t cap)
                            : worker_output(l->driver->worker, l->conn, dst, cap, l->driver->now_ms);
 }
 
+bool party_is_dirty(const struct link *l)
+{
+    return party_is_mqtt(l) && worker_is_dirty(l->driver->worker, l->conn);
+}
+
 void party_backlog(struct link *l, size_t n)
 {
     if (l->coap != NULL) {

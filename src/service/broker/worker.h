@@ -151,6 +151,8 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms);
 /* worker_next_dirty - a connection that may have output, has finished, or wants input again; 0:
  * none left, and what was recorded is with the log. */
 uint64_t worker_next_dirty(struct worker *w);
+/* worker_is_dirty - worker_next_dirty will give this one. */
+bool worker_is_dirty(const struct worker *w, uint64_t conn);
 /* worker_handover - gives what was recorded to the log. It is committed at once when somebody waits
  * for it; what only settles goes with the next commit, or with one of its own a little later. */
 void worker_handover(struct worker *w);
