@@ -52,6 +52,10 @@ struct net {
     size_t n_ticks;  /* a timer was due: something may have gone twice */
     unsigned lose;   /* bit i: the i-th datagram is lost */
     bool repeat_all; /* every datagram comes twice */
+    unsigned repeat; /* bit i: the i-th one does */
+    unsigned delay;  /* bit i: the i-th one comes behind the next to the same end */
+    struct packet late;
+    struct end *late_to; /* NULL: none is */
     struct clock clock;
 };
 
@@ -72,11 +76,20 @@ static inline void carry(struct end *from, const struct net_peer *to, struct sli
         return;
     }
     assert_true(datagram.n <= DTLS_DATAGRAM_MAX);
-    for (int i = 0; i < (net->repeat_all ? 2 : 1) && target->n_queued < QUEUE; i++) {
-        struct packet *p = &target->queue[target->n_queued++];
-        p->n = datagram.n;
-        p->from = from->self;
-        memcpy(p->bytes, datagram.p, datagram.n);
+    struct packet p = {.n = datagram.n, .from = from->self};
+    memcpy(p.bytes, datagram.p, datagram.n);
+    if (index < 32 && (net->delay >> index & 1) != 0 && net->late_to == NULL) {
+        net->late = p;
+        net->late_to = target;
+        return;
+    }
+    bool is_twice = net->repeat_all || (index < 32 && (net->repeat >> index & 1) != 0);
+    for (int i = 0; i < (is_twice ? 2 : 1) && target->n_queued < QUEUE; i++) {
+        target->queue[target->n_queued++] = p;
+    }
+    if (net->late_to == target && target->n_queued < QUEUE) {
+        target->queue[target->n_queued++] = net->late;
+        net->late_to = NULL;
     }
 }
 
