@@ -18,6 +18,7 @@ static struct test_cert certs[N_WHO];
 static const char key[] = "0123456789abcdefghijklmnopqrstuv";
 static struct random_source rng;
 static uint64_t seed = 42;
+static uint32_t pace_ms = RETRANSMIT_MS; /* both sides' first wait; a test puts it back */
 
 struct packet {
     size_t n;
@@ -203,7 +204,7 @@ static inline void net_init_with(struct net *n, uint32_t handshake_ms)
                                    .random = &rng,
                                    .half_open_max = 8,
                                    .handshake_ms = handshake_ms,
-                                   .retransmit_ms = RETRANSMIT_MS};
+                                   .retransmit_ms = pace_ms};
     struct dtls_handler handler = handler_of(&n->server);
     char text[TLS_TEXT_BYTES];
     enum err e = dtls_server_openssl(&c, &handler, text, &n->server.dtls);
@@ -231,9 +232,8 @@ static inline void client_init(struct net *n, const struct dtls_client_config *c
 
 static inline void client_psk(struct net *n, const char *identity, const char *psk)
 {
-    struct dtls_client_config c = {.psk_identity = slice_text(identity),
-                                   .psk = slice_text(psk),
-                                   .retransmit_ms = RETRANSMIT_MS};
+    struct dtls_client_config c = {
+        .psk_identity = slice_text(identity), .psk = slice_text(psk), .retransmit_ms = pace_ms};
     client_init(n, &c);
 }
 
@@ -243,7 +243,7 @@ static inline void client_x509(struct net *n, enum who who, const char *host)
                                    .host = host,
                                    .chain_pem = test_cert_pem(&certs[who]),
                                    .key_pem = test_key_pem(&certs[who]),
-                                   .retransmit_ms = RETRANSMIT_MS};
+                                   .retransmit_ms = pace_ms};
     client_init(n, &c);
 }
 

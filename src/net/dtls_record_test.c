@@ -107,7 +107,7 @@ static void a_nonce_that_is_no_number(void **state)
     uint8_t bytes[DTLS_HEADER_BYTES + DTLS_EXPLICIT_BYTES + 2 + 8] = {
         23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 9, 0, 18, 1, 2, 3, 4, 5, 6, 7, 8};
     uint8_t out[8];
-    struct slice got;
+    struct slice got = {0};
     assert_int_equal(record_aead_new(&a), OK);
     assert_int_equal(record_aead_seal(a, RECORD_AES128_CCM8, side.key, nonce,
                                       slice_of(aad, sizeof(aad)), slice_text("ok"),
@@ -126,7 +126,7 @@ static void every_bit_counts(void **state)
     assert_int_equal(record_aead_new(&a), OK);
     for (size_t i = 0; i < COUNT_OF(records); i++) {
         uint8_t bad[64], out[64];
-        struct slice got;
+        struct slice got = {0};
         for (size_t bit = 0; bit < 8 * records[i].n; bit++) {
             memcpy(bad, records[i].bytes, sizeof(bad));
             bad[bit / 8] ^= (uint8_t)(1U << bit % 8);
@@ -147,7 +147,7 @@ static void numbers_at_their_end(void **state)
     (void)state;
     AUTO(record_aead_autofree) struct record_aead *a = NULL;
     uint8_t out[64], text[8];
-    struct slice got;
+    struct slice got = {0};
     assert_int_equal(record_aead_new(&a), OK);
     struct wr w = wr_into(out, sizeof(out));
     assert_int_equal(dtls_record_seal(a, RECORD_AES128_GCM, &side, DTLS_APPLICATION,
@@ -167,7 +167,7 @@ static void too_short_to_be_sealed(void **state)
     (void)state;
     AUTO(record_aead_autofree) struct record_aead *a = NULL;
     uint8_t bytes[64] = {23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 1, 0}, out[64];
-    struct slice got;
+    struct slice got = {0};
     assert_int_equal(record_aead_new(&a), OK);
     for (size_t i = 0; i < COUNT_OF(records); i++) {
         size_t least = DTLS_EXPLICIT_BYTES + record_aead_tag(records[i].suite) + 1;
