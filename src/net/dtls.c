@@ -9,14 +9,9 @@
 #include "net/dtls_private.h"
 
 enum {
-    CONTENT_CHANGE_CIPHER = 20, /* SPEC: RFC6347 4.1, RFC5246 6.2.1 */
-    CONTENT_APPLICATION = 23,
-    CONTENT_HANDSHAKE = 22,
-    HANDSHAKE_CLIENT_HELLO = 1,
     VERSION_MAJOR = 0xfe,
     HANDSHAKE_HEADER_REST = 11, /* behind the type */
-    RANDOM_BYTES = 32,
-    IP_UDP_BYTES = 48, /* IPv6 and UDP headers */
+    IP_UDP_BYTES = 48,          /* IPv6 and UDP headers */
     WAIT_MAX_US = 60 * 1000 * 1000
 };
 
@@ -32,19 +27,19 @@ enum dtls_kind dtls_kind_of(struct slice datagram, struct slice *ret_random)
     if (ret_random != NULL) {
         *ret_random = (struct slice){0};
     }
-    if (!rd_ok(&body) || type < CONTENT_CHANGE_CIPHER || type > CONTENT_APPLICATION ||
+    if (!rd_ok(&body) || type < DTLS_CHANGE_CIPHER || type > DTLS_APPLICATION ||
         major != VERSION_MAJOR) {
         return DTLS_KIND_NONE;
     }
     if (epoch != 0) {
         return DTLS_KIND_SEALED;
     }
-    if (type != CONTENT_HANDSHAKE || rd_u8(&body) != HANDSHAKE_CLIENT_HELLO) {
+    if (type != DTLS_HANDSHAKE || rd_u8(&body) != DTLS_CLIENT_HELLO) {
         return DTLS_KIND_PLAIN;
     }
     (void)rd_bytes(&body, HANDSHAKE_HEADER_REST);
     (void)rd_u16(&body);
-    struct slice random = rd_bytes(&body, RANDOM_BYTES);
+    struct slice random = rd_bytes(&body, DTLS_RANDOM_BYTES);
     if (ret_random != NULL && rd_ok(&body)) {
         *ret_random = random;
     }
@@ -73,6 +68,9 @@ static int bio_write(BIO *b, const char *src, int size)
 {
     struct dtls_link *link = BIO_get_data(b);
     BIO_clear_retry_flags(b);
+    if (link->sent != NULL && size > 0) {
+        dtls_sent_note(link->sent, slice_of(src, (size_t)size));
+    }
     /* What may not leave is lost, as on any network. */
     bool may = link->unproven == NULL || unproven_may_say(link->unproven, (size_t)size);
     if (size > 0 && may) {

@@ -96,6 +96,9 @@ struct dtls_counts {
     uint64_t refused;     /* proven, but a limit was reached */
     uint64_t crowded_out; /* unfinished handshakes that newer ones took the place of */
     uint64_t opened, failed;
+    uint64_t taken; /* of the opened ones: their records are ours */
+    uint64_t
+        unreadable; /* sealed records that were not the peer's; OpenSSL does not tell of its own */
     size_t half_open, open; /* now */
 };
 
@@ -132,6 +135,7 @@ struct dtls_server_config {
     size_t half_open_max, associations_max; /* 0: the named limits above */
     uint32_t retransmit_ms;                 /* 0: DTLS_RETRANSMIT_MS */
     uint32_t handshake_ms;                  /* 0: DTLS_HANDSHAKE_MS */
+    bool keeps_openssl;                     /* all records are OpenSSL's, in every suite */
 };
 
 struct dtls_client_config {
@@ -143,9 +147,10 @@ struct dtls_client_config {
 };
 
 /*
- * dtls_server_openssl - the server of one UDP socket, records run by OpenSSL. Suites: ECDHE-ECDSA
- * and PSK with AES-128 CCM8 and GCM, ECDHE-PSK with CHACHA20. Copies handler; slices are borrowed
- * for the call; gives. ret_text as tls_server_new. ERR_CONFIG, ERR_NOMEM, ERR_CRYPTO.
+ * dtls_server_openssl - the server of one UDP socket. OpenSSL runs cookies and handshakes; behind
+ * them the records are ours, but for ECDHE-PSK or where c keeps OpenSSL. Suites: ECDHE-ECDSA and
+ * PSK with AES-128 CCM8 and GCM, ECDHE-PSK with CHACHA20. Copies handler; slices are borrowed for
+ * the call; gives. ret_text as tls_server_new. ERR_CONFIG, ERR_NOMEM, ERR_CRYPTO.
  */
 MUST_USE enum err dtls_server_openssl(const struct dtls_server_config *c,
                                       const struct dtls_handler *handler, char *ret_text,
@@ -180,9 +185,9 @@ size_t dtls_turn_away(struct dtls *d);
 const struct dtls_counts *dtls_counts(const struct dtls *d);
 struct dtls *dtls_free(struct dtls *d);
 /* dtls_renew - what a server shows and asks for in handshakes from here on: the certificates of c
- * and its time for one, and find_psk of handler; nothing else of both is looked at. Open
- * associations and handshakes under way go on as they began. Not inside a call of the handler.
- * Errors and ret_text as dtls_server_openssl; the old ones stay then. */
+ * and its time for one, who runs the records behind them, and find_psk of handler; nothing else of
+ * both is looked at. Open associations and handshakes under way go on as they began. Not inside a
+ * call of the handler. Errors and ret_text as dtls_server_openssl; the old ones stay then. */
 MUST_USE enum err dtls_renew(struct dtls *d, const struct dtls_server_config *c,
                              const struct dtls_handler *handler, char *ret_text);
 

@@ -18,6 +18,7 @@ static struct test_cert certs[N_WHO];
 static const char key[] = "0123456789abcdefghijklmnopqrstuv";
 static struct random_source rng;
 static uint64_t seed = 42;
+static uint32_t pace_ms = RETRANSMIT_MS; /* both sides' first wait; a test puts it back */
 
 struct packet {
     size_t n;
@@ -52,6 +53,10 @@ struct net {
     size_t n_ticks;  /* a timer was due: something may have gone twice */
     unsigned lose;   /* bit i: the i-th datagram is lost */
     bool repeat_all; /* every datagram comes twice */
+    unsigned repeat; /* bit i: the i-th one does */
+    unsigned delay;  /* bit i: the i-th one comes behind the next to the same end */
+    struct packet late;
+    struct end *late_to; /* NULL: none is */
     struct clock clock;
 };
 
@@ -72,11 +77,20 @@ static inline void carry(struct end *from, const struct net_peer *to, struct sli
         return;
     }
     assert_true(datagram.n <= DTLS_DATAGRAM_MAX);
-    for (int i = 0; i < (net->repeat_all ? 2 : 1) && target->n_queued < QUEUE; i++) {
-        struct packet *p = &target->queue[target->n_queued++];
-        p->n = datagram.n;
-        p->from = from->self;
-        memcpy(p->bytes, datagram.p, datagram.n);
+    struct packet p = {.n = datagram.n, .from = from->self};
+    memcpy(p.bytes, datagram.p, datagram.n);
+    if (index < 32 && (net->delay >> index & 1) != 0 && net->late_to == NULL) {
+        net->late = p;
+        net->late_to = target;
+        return;
+    }
+    bool is_twice = net->repeat_all || (index < 32 && (net->repeat >> index & 1) != 0);
+    for (int i = 0; i < (is_twice ? 2 : 1) && target->n_queued < QUEUE; i++) {
+        target->queue[target->n_queued++] = p;
+    }
+    if (net->late_to == target && target->n_queued < QUEUE) {
+        target->queue[target->n_queued++] = net->late;
+        net->late_to = NULL;
     }
 }
 
@@ -190,7 +204,7 @@ static inline void net_init_with(struct net *n, uint32_t handshake_ms)
                                    .random = &rng,
                                    .half_open_max = 8,
                                    .handshake_ms = handshake_ms,
-                                   .retransmit_ms = RETRANSMIT_MS};
+                                   .retransmit_ms = pace_ms};
     struct dtls_handler handler = handler_of(&n->server);
     char text[TLS_TEXT_BYTES];
     enum err e = dtls_server_openssl(&c, &handler, text, &n->server.dtls);
@@ -218,9 +232,8 @@ static inline void client_init(struct net *n, const struct dtls_client_config *c
 
 static inline void client_psk(struct net *n, const char *identity, const char *psk)
 {
-    struct dtls_client_config c = {.psk_identity = slice_text(identity),
-                                   .psk = slice_text(psk),
-                                   .retransmit_ms = RETRANSMIT_MS};
+    struct dtls_client_config c = {
+        .psk_identity = slice_text(identity), .psk = slice_text(psk), .retransmit_ms = pace_ms};
     client_init(n, &c);
 }
 
@@ -230,7 +243,7 @@ static inline void client_x509(struct net *n, enum who who, const char *host)
                                    .host = host,
                                    .chain_pem = test_cert_pem(&certs[who]),
                                    .key_pem = test_key_pem(&certs[who]),
-                                   .retransmit_ms = RETRANSMIT_MS};
+                                   .retransmit_ms = pace_ms};
     client_init(n, &c);
 }
 

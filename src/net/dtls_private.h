@@ -4,6 +4,7 @@
 #define NET_DTLS_PRIVATE_H
 
 #include "net/dtls.h"
+#include "net/dtls_taken.h"
 #include "net/tls_private.h"
 #include "net/unproven.h"
 
@@ -35,6 +36,7 @@ struct dtls_link {
     struct slice in; /* the datagram being served; empty between calls */
     bool peek;       /* the next read leaves it there */
     uint32_t retransmit_ms;
+    struct dtls_sent *sent;    /* notes what leaves; NULL: nobody asks */
     struct unproven *unproven; /* while the peer's address is not proven; else NULL */
     SSL *ssl;
 };

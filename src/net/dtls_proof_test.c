@@ -45,6 +45,8 @@ static void wrong_key_and_unknown_identity(void **state)
                  {"meter-2", key, DTLS_FAILED_IDENTITY},
                  {"meter-1x", key, DTLS_FAILED_IDENTITY}};
     size_t n_bytes[3], n_tries = 0;
+    pace_ms =
+        DTLS_RETRANSMIT_MS; /* nothing is lost here; the library repeats by its own clock, too */
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]);) {
         struct net n;
         net_init(&n);
@@ -64,6 +66,7 @@ static void wrong_key_and_unknown_identity(void **state)
         assert_int_equal(n.server.n_failed, 1); /* told once */
         net_done(&n);
     }
+    pace_ms = RETRANSMIT_MS;
     assert_int_equal(n_bytes[0], n_bytes[1]);
 }
 

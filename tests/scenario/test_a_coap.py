@@ -1,4 +1,6 @@
 """a: the CoAP door onto the same topics. Both of Debian's coap-client builds, PSK and certificates."""
+import re
+
 import pytest
 
 from harness import coap, mosquitto
@@ -83,3 +85,38 @@ def test_lost_datagrams_are_sent_again(fortress, build):
 def test_a_topic_that_is_not_there_is_4_04(fortress, build):
     lamp = fortress.add('lamp', credentials=CREDENTIALS)
     assert coap.request(build, lamp, 'get', f'mq/lamps/{lamp.name}/nothing').code == '4.04'
+
+
+@ways
+def test_records_that_openssl_runs(make_fortress, build, auth):
+    """dtls_records: openssl, and back, by a reload: the same for clients in both, and who has begun goes on as before."""
+    fortress = make_fortress()
+    lamp, console = fortress.add('lamp', credentials=CREDENTIALS), fortress.add('console')
+
+    def reload_with(pattern, replacement):
+        path = fortress.dir / 'sallyport.yaml'
+        text, n = re.subn(pattern, replacement, path.read_text(), flags=re.M)
+        assert n == 1, text
+        path.write_text(text)
+        since = len(fortress.log)
+        fortress.reload()
+        assert 'not reloaded' not in fortress.wait_log(r'notice: reloaded|not reloaded|\breloaded$', since)
+
+    def works(state):
+        path = f'mq/lamps/{lamp.name}/state'
+        answer = coap.request(build, lamp, 'put', path, state, auth=auth, wait_s=30)
+        assert answer.code is None, answer.text
+        assert state in coap.request(build, lamp, 'get', path, auth=auth, wait_s=30).payload
+
+    mosquitto.publish(console, f'lamps/{lamp.name}/goal', 'goal-0', '-r', qos=1)
+    with coap.Observer(build, lamp, f'mq/lamps/{lamp.name}/goal') as by_own:
+        by_own.expect('goal-0')
+        reload_with(r'(name: coaps,)', r'\1 dtls_records: openssl,')
+        works('by-openssl')
+        with coap.Observer(build, lamp, f'mq/lamps/{lamp.name}/goal') as by_openssl:
+            by_openssl.expect('goal-0')
+            reload_with(r'dtls_records: openssl,', 'dtls_records: own,')
+            works('by-own')
+            mosquitto.publish(console, f'lamps/{lamp.name}/goal', 'goal-1', '-r', qos=1)
+            by_own.expect('goal-1')
+            by_openssl.expect('goal-1')

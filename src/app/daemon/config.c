@@ -31,6 +31,7 @@ static const struct word door_words[] = {
 static const struct word auth_words[] = {
     {"x509", CONFIG_AUTH_X509}, {"password", CONFIG_AUTH_PASSWORD}, {"token", CONFIG_AUTH_TOKEN},
     {"psk", CONFIG_AUTH_PSK},   {"oscore", CONFIG_AUTH_OSCORE},     {NULL, 0}};
+static const struct word records_words[] = {{"own", 0}, {"openssl", 1}, {NULL, 0}};
 static const struct word tls_words[] = {
     {"1.3", CONFIG_TLS_1_3}, {"1.2", CONFIG_TLS_1_2}, {NULL, 0}};
 static const struct word flag_words[] = {
@@ -277,6 +278,12 @@ static enum err check_listener(const struct reading *r, const struct yaml_node *
     if (l->door != CONFIG_DOOR_COAP && (l->auth & CONFIG_AUTH_PSK) != 0) {
         return COMPLAIN(r, n, "auth psk is for the coap door; mqtt takes x509, password, token");
     }
+    if (yaml_find(n, "dtls_records") != NULL &&
+        (!config_is_datagram(l) || (l->auth & CONFIG_AUTH_OSCORE) != 0)) {
+        return COMPLAIN(r, yaml_find(n, "dtls_records"),
+                        "dtls_records is for a coap listener of DTLS: over TCP and under OSCORE "
+                        "there is none");
+    }
     if (l->websocket && l->door != CONFIG_DOOR_MQTT && l->door != CONFIG_DOOR_COAP) {
         return COMPLAIN(r, n, "websocket is for the mqtt and coap doors");
     }
@@ -295,9 +302,10 @@ static enum err check_listener(const struct reading *r, const struct yaml_node *
 
 static enum err read_listener(const struct reading *r, const struct yaml_node *n, struct config *c)
 {
-    static const char *const keys[] = {
-        "name", "door",      "bind", "auth", "segment", "tls_min", "plain",     "mqtt_3_1",
-        "tcp",  "websocket", "from", "path", "origins", "moved",   "multicast", NULL};
+    static const char *const keys[] = {"name",         "door",  "bind",     "auth",  "segment",
+                                       "tls_min",      "plain", "mqtt_3_1", "tcp",   "websocket",
+                                       "from",         "path",  "origins",  "moved", "multicast",
+                                       "dtls_records", NULL};
     TRY(yaml_expect(r->doc, n, YAML_MAP, "a listener", r->complaint));
     TRY(yaml_only(r->doc, n, keys, "a listener", r->complaint));
     struct config_listener l = {
@@ -325,6 +333,10 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
     if ((v = yaml_find(n, "tls_min")) != NULL) {
         TRY(read_word(r, v, "tls_min", tls_words, &word));
         l.tls_min = (enum config_tls_min)word;
+    }
+    if ((v = yaml_find(n, "dtls_records")) != NULL) {
+        TRY(read_word(r, v, "dtls_records", records_words, &word));
+        l.openssl_records = word != 0;
     }
     struct {
         const char *key;

@@ -61,6 +61,7 @@ struct config_listener {
     char segment[CONFIG_NAME_BYTES];
     enum config_tls_min tls_min;
     bool plain;                   /* no TLS: stays closed until an exception names it */
+    bool openssl_records;         /* DTLS: none of them are run by ourselves */
     bool mqtt_3_1;                /* takes clients of MQTT 3.1, too */
     enum config_moved moved;      /* who logs in is sent to server_reference */
     bool tcp;                     /* CoAP over TLS instead of DTLS */

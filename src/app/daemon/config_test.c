@@ -142,6 +142,21 @@ static const struct bad_case bad_cases[] = {
     {"TLS 1.1",
      "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"[::]:1\", tls_min: \"1.1\" }\n",
      "f:3:53: tls_min must be one of: 1.3, 1.2"},
+    {"records of nobody",
+     "version: 1\nlisteners:\n  - { name: a, door: coap, bind: \"[::]:1\", dtls_records: gnutls "
+     "}\n",
+     "f:3:58: dtls_records must be one of: own, openssl"},
+    {"records of DTLS over TCP",
+     "version: 1\nlisteners:\n  - { name: a, door: coap, tcp: yes, bind: \"[::]:1\", dtls_records: "
+     "openssl }\n",
+     "f:3:68: dtls_records is for a coap listener of DTLS"},
+    {"records of DTLS under OSCORE",
+     "version: 1\nlisteners:\n  - { name: a, door: coap, auth: [oscore], bind: \"[::]:1\", "
+     "dtls_records: own }\n",
+     "f:3:74: dtls_records is for a coap listener of DTLS"},
+    {"records of DTLS at the mqtt door",
+     "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"[::]:1\", dtls_records: own }\n",
+     "f:3:58: dtls_records is for a coap listener of DTLS"},
     {"a bad network",
      "version: 1\nlisteners:\n  - { name: a, door: mqtt, bind: \"[::]:1\", from: [1.2.3.4/33] }\n",
      "f:3:51: a network is written like"},
@@ -198,6 +213,8 @@ static const char good_text[] =
     "      tls_min: \"1.2\", from: [10.0.0.0/8, \"fd00::/9\"] }\n"
     "  - { name: coaps, door: coap, bind: \"127.0.0.1:5684\" }\n"
     "  - { name: mqtt, door: mqtt, bind: \"[::]:1883\", plain: yes }\n"
+    "  - { name: c1, door: coap, bind: \"127.0.0.1:5685\", dtls_records: openssl }\n"
+    "  - { name: c2, door: coap, bind: \"127.0.0.1:5686\", dtls_records: own }\n"
     "limits: { packet_bytes: 1MiB, preauth_seconds: 5, memory_bytes: 50%, keep_alive_seconds: 10m "
     "}\n"
     "tokens: { keys: jwks.json, issuer: \"https://id.example/\", audience: sallyport, skew: 2m }\n"
@@ -212,7 +229,10 @@ static void test_good(void **state)
     assert_int_equal(c.workers, 4);
     assert_string_equal(c.user, "broker");
     assert_string_equal(c.hosts[1], "192.168.1.2");
-    assert_int_equal(c.n_listeners, 3);
+    assert_int_equal(c.n_listeners, 5);
+    assert_false(c.listeners[1].openssl_records);
+    assert_true(c.listeners[3].openssl_records);
+    assert_false(c.listeners[4].openssl_records);
     assert_int_equal(c.listeners[0].auth, CONFIG_AUTH_X509 | CONFIG_AUTH_TOKEN);
     assert_int_equal(c.listeners[0].tls_min, CONFIG_TLS_1_2);
     assert_int_equal(c.listeners[1].auth, CONFIG_AUTH_PSK | CONFIG_AUTH_X509);

@@ -211,6 +211,10 @@ static enum err put_all(const struct config_init *init, const struct config_mach
             "# mqtt_3_1: yes at an mqtt listener takes old clients of MQTT 3.1 (MQIsdp), too; they "
             "are never told\n# of a refusal, their connection just ends.\n"
             "# moved: temporarily or permanently: who logs in is sent to server_reference.\n"));
+    TRY(put(b,
+            "# dtls_records: openssl at a DTLS listener leaves all records to OpenSSL, for 36 KB "
+            "more a peer;\n# own, the default, runs them here where the suite is AES-128 in GCM "
+            "or CCM8.\n"));
     for (size_t i = 0; i < KNOWN; i++) {
         if (binds[i] != NULL) {
             TRY(put(b, "  - { name: %s, bind: \"%s\", %s%s }\n", known[i].name, binds[i],

@@ -74,6 +74,7 @@ static void set_dtls(struct serving *s, const struct config_listener *l,
         .tickets = s->tickets,
         .name = l->name,
         .handshake_ms = s->config.settings.limits.dtls_seconds * 1000,
+        .keeps_openssl = l->openssl_records,
     };
     if ((l->auth & CONFIG_AUTH_X509) != 0) {
         ret->chain_pem = buf_slice(&s->chain_pem);
