@@ -1,6 +1,6 @@
 /* What each request takes and gives back: kept for the next one. */
 #include "base/mem.h"
-#include "base/rest.h"
+#include "base/poison.h"
 #include "engine/coap_endpoint_private.h"
 
 enum { SPARE_OUT_MAX = 4096 }; /* a larger buf goes back to the heap */
@@ -12,7 +12,7 @@ struct coap_exchange *coap_spare_exchange(struct coap_spares *s)
     }
     struct coap_exchange *x = s->exchange;
     s->exchange = NULL;
-    rest_end(x, sizeof(*x));
+    unpoison(x, sizeof(*x));
     *x = (struct coap_exchange){.id = 0};
     return x;
 }
@@ -22,7 +22,7 @@ struct coap_exchange *coap_spare_exchange_give(struct coap_spares *s, struct coa
     if (s == NULL || s->exchange != NULL || x == NULL) {
         return mem_free(x);
     }
-    rest_begin(x, sizeof(*x));
+    poison(x, sizeof(*x));
     s->exchange = x;
     return NULL;
 }
@@ -33,7 +33,7 @@ struct buf coap_spare_out(struct coap_spares *s)
     if (s != NULL && s->out.p != NULL) {
         out = s->out;
         s->out = (struct buf){0};
-        rest_end(out.p, out.cap);
+        unpoison(out.p, out.cap);
     }
     return out;
 }
@@ -45,7 +45,7 @@ void coap_spare_out_give(struct coap_spares *s, struct buf *out)
         return;
     }
     buf_clear(out);
-    rest_begin(out->p, out->cap);
+    poison(out->p, out->cap);
     s->out = *out;
     *out = (struct buf){0};
 }
@@ -55,7 +55,7 @@ void coap_spares_done(struct coap_spares *s)
     struct buf out = coap_spare_out(s);
     buf_done(&out);
     if (s->exchange != NULL) {
-        rest_end(s->exchange, sizeof(struct coap_exchange));
+        unpoison(s->exchange, sizeof(struct coap_exchange));
         s->exchange = mem_free(s->exchange);
     }
 }

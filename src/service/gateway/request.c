@@ -1,6 +1,6 @@
 /* What a request means: the topic space under /mq, and the permission to anything beside it. */
 #include "base/mem.h"
-#include "base/rest.h"
+#include "base/poison.h"
 #include "base/utf8.h"
 #include "service/gateway/door_private.h"
 #include "wire/coap/uri.h"
@@ -157,7 +157,7 @@ static struct ticket *take_ticket(struct coap_door *d)
         return mem_zalloc(sizeof(*t));
     }
     d->spare_ticket = NULL;
-    rest_end(t, sizeof(*t));
+    unpoison(t, sizeof(*t));
     *t = (struct ticket){.cookie = 0};
     return t;
 }
@@ -168,14 +168,14 @@ static void give_ticket(struct coap_door *d, struct ticket *t)
         (void)mem_free(t);
         return;
     }
-    rest_begin(t, sizeof(*t));
+    poison(t, sizeof(*t));
     d->spare_ticket = t;
 }
 
 void tickets_done(struct coap_door *d)
 {
     if (d->spare_ticket != NULL) {
-        rest_end(d->spare_ticket, sizeof(*d->spare_ticket));
+        unpoison(d->spare_ticket, sizeof(*d->spare_ticket));
         d->spare_ticket = mem_free(d->spare_ticket);
     }
 }
