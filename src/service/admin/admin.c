@@ -440,6 +440,7 @@ uint64_t admin_tick(struct admin *a)
         int64_t left = ends_wall_ms > wall_ms ? ends_wall_ms - wall_ms : 0;
         next = earlier(next, now_ms + (uint64_t)left);
     }
+    next = earlier(next, broker_news_at_ms(a->setup.broker, now_ms));
     return earlier(next, audit_deadline(a->setup.audit));
 }
 

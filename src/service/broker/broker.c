@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "core/msg_pool.h"
+#include "service/broker/news.h"
 #include "service/broker/reading.h"
 
 enum {
@@ -35,6 +36,7 @@ struct broker {
     struct ring *from[BROKER_WORKERS_MAX][BROKER_WORKERS_MAX + SENDERS_EXTRA];
     struct ring events[BROKER_WORKERS_MAX];
     struct ring samples[BROKER_WORKERS_MAX];
+    struct news news;                           /* both of them are */
     struct ring questions[BROKER_WORKERS_MAX];  /* to the verify pool */
     struct ring readings[BROKER_WORKERS_MAX];   /* to the committer */
     struct ring enrolments[BROKER_WORKERS_MAX]; /* to the service thread */
@@ -110,20 +112,27 @@ static void *worker_thread(void *arg)
 
 /* ---- what the drivers call ---- */
 
+static void tell(struct broker *b, const struct ring *r)
+{
+    if (news_brought(&b->news, r)) {
+        b->setup.notify(b->setup.ctx);
+    }
+}
+
 static void on_event(void *ctx, unsigned worker, const struct event *e)
 {
     struct broker *b = ctx;
     if (ring_push(&b->events[worker], e) != OK) {
         atomic_fetch_add_explicit(&b->events_lost, 1, memory_order_relaxed);
     }
-    b->setup.notify(b->setup.ctx);
+    tell(b, &b->events[worker]);
 }
 
 static bool on_sample(void *ctx, unsigned worker, const struct detect_sample *s)
 {
     struct broker *b = ctx;
     bool is_taken = ring_push(&b->samples[worker], s) == OK;
-    b->setup.notify(b->setup.ctx);
+    tell(b, &b->samples[worker]);
     return is_taken;
 }
 
@@ -570,6 +579,7 @@ bool broker_next_event(struct broker *b, struct event *ret)
         unsigned from = (b->next_event_from + i) % b->n;
         if (ring_pop(&b->events[from], ret)) {
             b->next_event_from = from + 1;
+            news_taken(&b->news);
             return true;
         }
     }
@@ -589,10 +599,16 @@ bool broker_next_sample(struct broker *b, struct detect_sample *ret)
 {
     for (unsigned i = 0; i < b->n; i++) {
         if (ring_pop(&b->samples[i], ret)) {
+            news_taken(&b->news);
             return true;
         }
     }
     return false;
+}
+
+uint64_t broker_news_at_ms(struct broker *b, uint64_t now_ms)
+{
+    return news_look_at_ms(&b->news, now_ms);
 }
 
 MUST_USE enum err broker_ask_aside(struct broker *b, unsigned worker, struct aside_ask *ask)

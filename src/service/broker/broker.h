@@ -71,6 +71,9 @@ uint64_t broker_edition(const struct broker *b);
 bool broker_next_event(struct broker *b, struct event *ret);
 /* broker_next_sample - the same for samples of what principals publish. */
 bool broker_next_sample(struct broker *b, struct detect_sample *ret);
+/* broker_news_at_ms - behind having taken both: when to look again, for while much comes nobody
+ * wakes (news.h). UINT64_MAX: when woken. */
+uint64_t broker_news_at_ms(struct broker *b, uint64_t now_ms);
 /* broker_next_renewal - the next request for a certificate of any worker, in turn; the caller's;
  * NULL: none waits. broker_renewed - it is answered (takes r). ERR_AGAIN: the worker's ring is
  * full, and r is the caller's. */

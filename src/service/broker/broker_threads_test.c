@@ -248,6 +248,16 @@ static void add_clients(struct directory *d, int64_t wall_ms)
     assert_int_equal(directory_exception_add(d, &x, wall_ms, &id, NULL), OK);
 }
 
+static size_t count_events(struct broker *b)
+{
+    struct event e;
+    size_t n = 0;
+    while (broker_next_event(b, &e)) {
+        n++;
+    }
+    return n;
+}
+
 /* How many of them say that an edition cannot be taken. */
 static size_t take_events(struct broker *b)
 {
@@ -388,8 +398,8 @@ static void workers_and_clients(void **state)
         (void)sched_yield();
     }
     broker_stop(b);
-    (void)take_events(b);
-    assert_true(atomic_load(&n_notified) > CLIENTS);
+    assert_true(count_events(b) >= CLIENTS);   /* each went */
+    assert_true(atomic_load(&n_notified) > 0); /* many are told at once (news.h) */
     broker_free(b);
     assert_int_equal(atomic_load(&n_made), 0);
     policy_unref(policy);
