@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "base/scope.h"
 
-enum { DISK_NAME_MAX = 255, DISK_PATH_MAX = 1023, WRITE_PIECE_BYTES = 64 * 1024 };
+enum { DISK_NAME_MAX = 255, DISK_PATH_MAX = 1023, WRITE_PIECE_BYTES = 64 * 1024, PARTS_MAX = 64 };
 
 struct disk_system {
     struct disk disk; /* first: a struct disk * is one of these */
@@ -379,6 +379,25 @@ static enum err system_give_back(struct disk_file *f, uint64_t from)
     return failed == 0 ? OK : err_from_errno();
 }
 
+/* Nobody uses the offset that lseek sets. */
+static enum err system_written_to(struct disk_file *f, uint64_t *ret)
+{
+    off_t behind = 0;
+    TRY(system_size(f, ret));
+    for (unsigned i = 0; i < PARTS_MAX; i++) {
+        off_t data = lseek(f->fd, behind, SEEK_DATA);
+        if (data < 0 && errno == ENXIO) {
+            *ret = (uint64_t)behind;
+            return OK;
+        }
+        behind = data < 0 ? data : lseek(f->fd, data, SEEK_HOLE);
+        if (behind < 0) {
+            return err_from_errno();
+        }
+    }
+    return OK;
+}
+
 static enum err system_make_dir(struct disk *d, const char *path)
 {
     AUTO(fd_autoclose) int dir = -1;
@@ -493,6 +512,7 @@ enum err disk_system_with(int dir_fd, const struct disk_porter *porter, struct d
         .remove = system_remove,
         .reserve = system_reserve,
         .give_back = system_give_back,
+        .written_to = system_written_to,
         .make_dir = system_make_dir,
         .list = system_list,
         .space = system_space,

@@ -43,6 +43,9 @@ struct disk_ops {
     /* DISK_WRITE. Bytes from here to the end of the file read as zeros, and others may have the
      * room that was reserved for them; the size stays. NULL: this disk cannot. */
     enum err (*give_back)(struct disk_file *f, uint64_t from);
+    /* Behind *ret nothing was ever written, so it reads as zeros; at most the size. What was read
+     * may count as written, so ask first. NULL: this disk cannot say. */
+    enum err (*written_to)(struct disk_file *f, uint64_t *ret);
     /* A directory in the data directory, mode 0700, durable. OK when it is there. */
     enum err (*make_dir)(struct disk *d, const char *path);
     /* Calls each for every regular file of a directory, in no order; each may not change it. "" or

@@ -281,6 +281,13 @@ static void reserving_takes_room_or_changes_nothing(void **state)
     assert_int_equal(fstatat(s->root_fd, "data/f", &st, 0), 0);
     assert_true(st.st_blocks * 512 <= 8192);
     assert_int_equal(ops->give_back(f, 300000), OK); /* nothing */
+    uint64_t behind = 0;
+    assert_int_equal(ops->written_to(f, &behind), OK);
+    assert_true(behind >= 2 && behind < 200000); /* by whole blocks */
+    assert_int_equal(ops->write_at(f, 200000, slice_text("x")), OK);
+    assert_int_equal(ops->written_to(f, &behind), OK);
+    assert_true(behind > 200000 && behind <= 300000);
+    assert_int_equal(ops->give_back(f, 2), OK);
     assert_int_equal(ops->reserve(f, UINT64_MAX), ERR_TOO_LARGE);
 
     struct rlimit old;

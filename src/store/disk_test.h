@@ -336,7 +336,6 @@ static inline struct disk *test_disk_free(struct disk *d)
     return NULL;
 }
 
-/* test_disk_init - an empty disk of the caller's; seed decides what a power cut keeps. */
 static inline enum err test_disk_give_back(struct disk_file *h, uint64_t from)
 {
     struct test_file *f = h->file;
@@ -349,6 +348,23 @@ static inline enum err test_disk_give_back(struct disk_file *h, uint64_t from)
     return OK;
 }
 
+/* By whole sectors. */
+static inline enum err test_disk_written_to(struct disk_file *h, uint64_t *ret)
+{
+    const struct test_file *f = h->file;
+    uint64_t n = f->size;
+    if (h->disk->is_dead) {
+        return ERR_IO;
+    }
+    while (n > 0 && f->now[n - 1] == 0) {
+        n--;
+    }
+    n = test_sectors(n) * TEST_SECTOR_BYTES;
+    *ret = n < f->size ? n : f->size;
+    return OK;
+}
+
+/* test_disk_init - an empty disk of the caller's; seed decides what a power cut keeps. */
 static inline void test_disk_init(struct test_disk *t, uint64_t capacity, uint64_t seed)
 {
     static const struct disk_ops ops = {.open = test_disk_open,
@@ -362,6 +378,7 @@ static inline void test_disk_init(struct test_disk *t, uint64_t capacity, uint64
                                         .remove = test_disk_remove,
                                         .reserve = test_disk_reserve,
                                         .give_back = test_disk_give_back,
+                                        .written_to = test_disk_written_to,
                                         .make_dir = test_disk_make_dir,
                                         .list = test_disk_list,
                                         .space = test_disk_space,

@@ -25,6 +25,7 @@ struct scan {
     const struct scan_sink *sink;
     uint32_t number;
     uint32_t end;       /* of what the file has */
+    uint32_t written;   /* behind it are zeros; at most end */
     uint32_t committed; /* what the next segment says; UINT32_MAX: nobody does */
     struct buf window;
     uint32_t window_at;
@@ -81,9 +82,10 @@ static enum err window(struct scan *s, uint32_t at, size_t n, struct slice *ret)
     n = n < there ? n : there;
     if (at < s->window_at || at + n > s->window_at + s->window.n) {
         uint8_t *room = NULL;
-        size_t want = n > WINDOW_BYTES ? n : WINDOW_BYTES;
+        size_t useful = at < s->written ? s->written - at : 0;
+        size_t want = useful < WINDOW_BYTES ? useful : WINDOW_BYTES;
         size_t got = 0;
-        want = want < there ? want : there;
+        want = want > n ? want : n;
         buf_clear(&s->window);
         TRY(buf_room(&s->window, want, SIZE_MAX, &room));
         if (s->disk->ops->read_at(s->file, at, room, want, &got) != OK) {
@@ -97,6 +99,12 @@ static enum err window(struct scan *s, uint32_t at, size_t n, struct slice *ret)
     return OK;
 }
 
+/* What of a window may hold anything: reading more would make the kernel keep pages of zeros. */
+static size_t window_of(const struct scan *s, uint32_t at)
+{
+    return s->written - at < WINDOW_BYTES ? s->written - at : WINDOW_BYTES;
+}
+
 /* Most of a file may never have been written; this is much faster than a look at each place. */
 static bool is_zeros(struct slice s)
 {
@@ -108,12 +116,12 @@ static enum err next_record(struct scan *s, uint32_t from, uint32_t *ret)
 {
     struct record_found r;
     struct slice chunk = {0};
-    for (uint32_t at = from; at < s->end; at += (uint32_t)(chunk.n - chunk.n % RECORD_ALIGN)) {
+    for (uint32_t at = from; at < s->written; at += (uint32_t)(chunk.n - chunk.n % RECORD_ALIGN)) {
         size_t left = at >= s->window_at && at - s->window_at < s->window.n
                           ? s->window.n - (at - s->window_at)
                           : 0;
         /* First what was read already: else each of many damages would read a window anew. */
-        TRY(window(s, at, left > 2 * (size_t)HEAD_MAX ? left : WINDOW_BYTES, &chunk));
+        TRY(window(s, at, left > 2 * (size_t)HEAD_MAX ? left : window_of(s, at), &chunk));
         bool is_empty = is_zeros(chunk);
         for (size_t i = 0; !is_empty && i + RECORD_HEAD_BYTES <= chunk.n; i += RECORD_ALIGN) {
             if (record_find(s->sealer, s->number, at + (uint32_t)i,
@@ -122,7 +130,7 @@ static enum err next_record(struct scan *s, uint32_t from, uint32_t *ret)
                 return OK;
             }
         }
-        if (at + chunk.n >= s->end || chunk.n <= HEAD_MAX) {
+        if (at + chunk.n >= s->written || chunk.n <= HEAD_MAX) {
             break;
         }
         chunk.n -= HEAD_MAX; /* a header may lie across two pieces */
@@ -136,8 +144,8 @@ static enum err last_byte(struct scan *s, uint32_t from, uint32_t *ret)
 {
     struct slice chunk = {0};
     uint32_t last = from;
-    for (uint32_t at = from; at < s->end; at += (uint32_t)chunk.n) {
-        TRY(window(s, at, WINDOW_BYTES, &chunk));
+    for (uint32_t at = from; at < s->written; at += (uint32_t)chunk.n) {
+        TRY(window(s, at, window_of(s, at), &chunk));
         for (size_t i = is_zeros(chunk) ? 0 : chunk.n; i > 0; i--) {
             if (chunk.p[i - 1] != 0) {
                 last = at + (uint32_t)i;
@@ -269,6 +277,17 @@ static enum err record_met(struct scan *s, uint32_t skipped_from, uint32_t at,
 
 /* ---- the whole ---- */
 
+/* A segment is reserved at once and filled in its time: most of the newest was never written, and
+ * is not read. Before anything is read, for that may count as written. */
+static uint32_t written_of(const struct scan *s)
+{
+    uint64_t n = s->end;
+    if (s->disk->ops->written_to == NULL || s->disk->ops->written_to(s->file, &n) != OK) {
+        return s->end;
+    }
+    return n < s->end ? (uint32_t)n : s->end;
+}
+
 static enum err records_read(struct scan *s)
 {
     struct slice head = {0};
@@ -339,6 +358,7 @@ enum err segment_scan(struct sealer *s, struct disk *d, struct disk_file *f,
         .committed = UINT32_MAX,
         .done = {.offset = SEGMENT_HEAD_BYTES},
     };
+    scan.written = written_of(&scan);
     if (later != NULL) {
         uint32_t told = later->segment == h->number ? later->offset : 0;
         scan.committed = told < h->bytes ? told : (uint32_t)h->bytes;
