@@ -1,80 +1,9 @@
-#include "core/retained.h"
+#include "core/retained_private.h"
 
 #include <assert.h>
 
-#include "base/map.h"
 #include "base/mem.h"
 #include "base/plant.h"
-#include "base/slab.h"
-#include "base/wheel.h"
-#include "core/trie.h"
-
-/* Who sent messages, once for all of them that lie packed. */
-struct origin {
-    uint64_t publisher, session, epoch;
-    uint32_t segment;
-    uint32_t n_refs;
-};
-
-enum { ORIGIN_KEY_BYTES = offsetof(struct origin, n_refs) };
-
-/* One topic: its message, or the marker of a clear. A message with few bytes lies packed: what it
- * says is in the entry, its topic in the tree, its bytes behind the entry; a larger one is shared
- * with whoever else holds it. */
-struct entry {
-    uint64_t number;
-    struct trie_node *node;
-    union {
-        struct {
-            union {
-                const struct msg *msg; /* shared */
-                struct origin *origin; /* is_packed */
-            };
-            uint64_t arrival; /* of the message: when it came to this index; the entry's name */
-        };
-        struct list_node in_markers; /* is_marker; not linked: it is neither, for a moment */
-    };
-    uint64_t body_id; /* is_packed: and what follows */
-    uint16_t content_format;
-    uint8_t qos, props_n, payload_n;
-    bool is_utf8 : 1;
-    bool retain : 1;
-    bool is_packed : 1;
-    bool is_marker : 1;
-    bool may_expire : 1; /* it is a struct expiring */
-    uint8_t room;        /* bytes behind it */
-};
-
-struct expiring {
-    struct entry entry; /* first */
-    struct timer expiry;
-};
-
-enum { PACKED_BYTES = SLAB_MOST - sizeof(struct expiring) };
-
-struct retained {
-    struct slab slab;
-    struct trie tree; /* of messages and markers */
-    struct map origins;
-    struct origin *last_origin;
-    struct entry *ready;     /* reserved; its node is pinned */
-    const struct msg *shown; /* a packed one, as it was asked for last */
-    uint64_t shown_arrival;
-    uint8_t *path; /* scratch for its topic */
-    size_t path_cap;
-    struct wheel expiries;
-    struct list markers; /* lowest number first */
-    size_t n_messages, n_markers;
-    size_t n_hidden; /* messages of topics that begin with '$' */
-    uint64_t bytes, passed, n_arrivals;
-    void (*gone)(void *ctx, uint64_t publisher, uint64_t bytes);
-    void *gone_ctx;
-};
-
-static struct slice origin_key(const void *origin)
-{
-    return slice_of(origin, ORIGIN_KEY_BYTES);
-}
 
 enum err retained_new(const struct siphash_key *key, struct retained **ret)
 {
@@ -84,222 +13,11 @@ enum err retained_new(const struct siphash_key *key, struct retained **ret)
     }
     slab_init(&r->slab);
     trie_init(&r->tree, key, &r->slab);
-    map_init(&r->origins, key, origin_key);
+    map_init(&r->origins, key, retained_origin_key);
     wheel_init(&r->expiries, 0);
     list_init(&r->markers);
     *ret = r;
     return OK;
-}
-
-/* ---- origins ---- */
-
-static enum err origin_ref(struct retained *r, const struct msg *m, struct origin **ret)
-{
-    struct origin want = {
-        .publisher = m->publisher, .session = m->session, .epoch = m->epoch, .segment = m->segment};
-    struct slice key = origin_key(&want);
-    struct origin *o = r->last_origin;
-    if (o == NULL || !slice_equal(origin_key(o), key)) {
-        o = map_find(&r->origins, key);
-    }
-    if (o == NULL) {
-        o = slab_get(&r->slab, sizeof(*o));
-        if (o == NULL) {
-            return ERR_NOMEM;
-        }
-        *o = want;
-        enum err err = map_add(&r->origins, o);
-        if (err != OK) {
-            slab_put(&r->slab, o, sizeof(*o));
-            return err;
-        }
-    }
-    o->n_refs++;
-    r->last_origin = o;
-    *ret = o;
-    return OK;
-}
-
-static void origin_unref(struct retained *r, struct origin *o)
-{
-    if (--o->n_refs > 0) {
-        return;
-    }
-    map_remove(&r->origins, origin_key(o));
-    map_fit(&r->origins);
-    r->last_origin = r->last_origin == o ? NULL : r->last_origin;
-    slab_put(&r->slab, o, sizeof(*o));
-}
-
-/* ---- entries ---- */
-
-static size_t header_bytes(const struct entry *e)
-{
-    return e->may_expire ? sizeof(struct expiring) : sizeof(*e);
-}
-
-static struct timer *expiry_of(struct entry *e)
-{
-    return &((struct expiring *)(void *)e)->expiry;
-}
-
-static uint8_t *packed_bytes(struct entry *e)
-{
-    return (uint8_t *)e + header_bytes(e);
-}
-
-/* entry_empty - what it held goes; it is neither message nor linked marker. */
-static void entry_empty(struct retained *r, struct entry *e)
-{
-    if (e->is_packed) {
-        origin_unref(r, e->origin);
-    } else if (!e->is_marker) {
-        msg_unref(e->msg);
-    }
-    e->is_packed = false;
-    e->is_marker = true;
-    e->in_markers = (struct list_node){0};
-}
-
-static void entry_free(struct retained *r, struct entry *e)
-{
-    entry_empty(r, e);
-    slab_put(&r->slab, e, header_bytes(e) + e->room);
-}
-
-static uint64_t entry_publisher(const struct entry *e)
-{
-    return e->is_packed ? e->origin->publisher : e->msg->publisher;
-}
-
-/* As msg_cost of the message: that is what its publisher answers for, however it lies here. */
-static uint64_t entry_cost(const struct entry *e)
-{
-    return e->is_packed ? sizeof(struct msg) + trie_path_n(e->node) + e->props_n + e->payload_n
-                        : msg_cost(e->msg);
-}
-
-static uint64_t entry_expires_at(struct entry *e)
-{
-    if (!e->is_packed) {
-        return e->msg->expires_at_ms;
-    }
-    return e->may_expire ? expiry_of(e)->at_ms : UINT64_MAX;
-}
-
-static bool is_packable(const struct msg *m)
-{
-    return !msg_is_husk(m) && m->for_group == 0 && m->props.n + m->payload.n <= PACKED_BYTES;
-}
-
-static void pack(struct entry *e, const struct msg *m, struct origin *o)
-{
-    e->is_packed = true;
-    e->origin = o;
-    e->body_id = m->body_id;
-    e->content_format = m->content_format;
-    e->qos = m->qos;
-    e->is_utf8 = m->is_utf8;
-    e->retain = m->retain;
-    e->props_n = (uint8_t)m->props.n;
-    e->payload_n = (uint8_t)m->payload.n;
-    slice_copy(packed_bytes(e), m->props);
-    slice_copy(packed_bytes(e) + e->props_n, m->payload);
-}
-
-/* entry_make - of a clear when m is NULL, which is not linked yet; else the message. */
-static enum err entry_make(struct retained *r, struct trie_node *node, const struct msg *m,
-                           struct entry **ret)
-{
-    struct entry blank = {.node = node, .is_marker = true};
-    if (m != NULL) {
-        blank.may_expire = m->expires_at_ms != UINT64_MAX;
-        blank.room = is_packable(m) ? (uint8_t)(m->props.n + m->payload.n) : 0;
-    }
-    struct entry *e = slab_get(&r->slab, header_bytes(&blank) + blank.room);
-    if (e == NULL) {
-        return ERR_NOMEM;
-    }
-    *e = blank;
-    if (e->may_expire) {
-        *expiry_of(e) = (struct timer){0};
-    }
-    if (m != NULL && is_packable(m)) {
-        struct origin *o = NULL;
-        if (origin_ref(r, m, &o) != OK) {
-            entry_free(r, e);
-            return ERR_NOMEM;
-        }
-        pack(e, m, o);
-    } else if (m != NULL) {
-        e->msg = msg_ref(m);
-    }
-    if (m != NULL) {
-        e->is_marker = false;
-        e->number = m->number;
-    }
-    *ret = e;
-    return OK;
-}
-
-/* ---- a packed message, as a message ---- */
-
-static enum err path_of(struct retained *r, const struct trie_node *node, struct slice *ret)
-{
-    size_t n = trie_path_n(node);
-    if (n > r->path_cap) {
-        uint8_t *more = mem_grow(r->path, n);
-        if (more == NULL) {
-            return ERR_NOMEM;
-        }
-        r->path = more;
-        r->path_cap = n;
-    }
-    trie_path(node, n, r->path);
-    *ret = slice_of(r->path, n);
-    return OK;
-}
-
-static enum err unpack(struct retained *r, struct entry *e, const struct msg **ret)
-{
-    struct slice topic = {0};
-    struct msg *m = NULL;
-    const uint8_t *bytes = packed_bytes(e);
-    TRY(path_of(r, e->node, &topic));
-    TRY(msg_new(topic, slice_of(bytes, e->props_n), slice_of(bytes + e->props_n, e->payload_n),
-                &m));
-    m->qos = e->qos;
-    m->retain = e->retain;
-    m->is_utf8 = e->is_utf8;
-    m->expires_at_ms = entry_expires_at(e);
-    m->publisher = e->origin->publisher;
-    m->session = e->origin->session;
-    m->epoch = e->origin->epoch;
-    m->segment = e->origin->segment;
-    m->number = e->number;
-    m->body_id = e->body_id;
-    m->content_format = e->content_format;
-    *ret = m;
-    return OK;
-}
-
-/* entry_show - its message, borrowed until the next one is shown; NULL: no memory. */
-static const struct msg *entry_show(struct retained *r, struct entry *e)
-{
-    const struct msg *m = NULL;
-    if (!e->is_packed) {
-        return e->msg;
-    }
-    if (r->shown != NULL && r->shown_arrival == e->arrival) {
-        return r->shown;
-    }
-    if (unpack(r, e, &m) != OK) {
-        return NULL;
-    }
-    msg_unref(r->shown);
-    r->shown = m;
-    r->shown_arrival = e->arrival;
-    return m;
 }
 
 /* ---- the index ---- */
@@ -308,7 +26,7 @@ static void ready_drop(struct retained *r)
 {
     if (r->ready != NULL) {
         struct trie_node *node = r->ready->node;
-        entry_free(r, r->ready);
+        retained_entry_free(r, r->ready);
         r->ready = NULL;
         trie_unpin(&r->tree, node);
     }
@@ -323,7 +41,7 @@ struct retained *retained_free(struct retained *r)
     for (struct trie_node *node = &r->tree.root; node != NULL;
          node = trie_after(&r->tree.root, node, true)) {
         if (node->value != NULL) {
-            entry_free(r, node->value);
+            retained_entry_free(r, node->value);
         }
     }
     msg_unref(r->shown);
@@ -354,17 +72,17 @@ static void entry_leave(struct retained *r, struct entry *e)
     trie_count(e->node, -1);
     r->n_hidden -= is_of_server(e->node);
     if (e->may_expire) {
-        wheel_cancel(&r->expiries, expiry_of(e));
+        wheel_cancel(&r->expiries, retained_entry_expiry(e));
     }
     r->n_messages--;
-    r->bytes -= entry_cost(e);
+    r->bytes -= retained_entry_cost(e);
 }
 
 /* entry_unhang - it is neither message nor linked marker any more. */
 static void entry_unhang(struct retained *r, struct entry *e)
 {
     entry_leave(r, e);
-    entry_empty(r, e);
+    retained_entry_empty(r, e);
 }
 
 static void marker_unlink(struct retained *r, struct entry *e)
@@ -380,7 +98,7 @@ static void entry_forget(struct retained *r, struct entry *e)
 {
     struct trie_node *node = e->node;
     marker_unlink(r, e);
-    entry_free(r, e);
+    retained_entry_free(r, e);
     node->value = NULL;
     trie_prune(&r->tree, node);
 }
@@ -412,8 +130,8 @@ static void change_from(const struct entry *e, struct retained_change *c)
 {
     *c = (struct retained_change){.is_applied = true};
     if (e != NULL && !e->is_marker) {
-        c->old_publisher = entry_publisher(e);
-        c->old_bytes = entry_cost(e);
+        c->old_publisher = retained_entry_publisher(e);
+        c->old_bytes = retained_entry_cost(e);
     }
 }
 
@@ -427,17 +145,17 @@ static void entry_hang(struct retained *r, struct entry *e, uint64_t expires_at_
         entry_leave(r, old);
     }
     if (old != NULL) {
-        entry_free(r, old);
+        retained_entry_free(r, old);
     }
     e->node->value = e;
     e->arrival = ++r->n_arrivals;
     trie_count(e->node, 1);
     r->n_hidden += is_of_server(e->node);
     if (e->may_expire) {
-        wheel_arm(&r->expiries, expiry_of(e), expires_at_ms);
+        wheel_arm(&r->expiries, retained_entry_expiry(e), expires_at_ms);
     }
     r->n_messages++;
-    r->bytes += entry_cost(e);
+    r->bytes += retained_entry_cost(e);
 }
 
 /* entry_need - an entry for the message m, or for a clear, beside what the topic has; its node is
@@ -452,7 +170,7 @@ static enum err entry_need(struct retained *r, struct slice topic, const struct 
         return OK;
     }
     TRY(trie_add(&r->tree, topic, &node));
-    enum err err = entry_make(r, node, m, ret);
+    enum err err = retained_entry_make(r, node, m, ret);
     if (err != OK) {
         trie_prune(&r->tree, node);
         return err;
@@ -538,13 +256,13 @@ void retained_passed(struct retained *r, uint64_t number)
 
 static bool is_live(struct entry *e, uint64_t now_ms)
 {
-    return !e->is_marker && entry_expires_at(e) > now_ms;
+    return !e->is_marker && retained_entry_expires_at(e) > now_ms;
 }
 
 const struct msg *retained_find(struct retained *r, struct slice topic, uint64_t now_ms)
 {
     struct entry *e = entry_find(r, topic);
-    return e != NULL && is_live(e, now_ms) ? entry_show(r, e) : NULL;
+    return e != NULL && is_live(e, now_ms) ? retained_entry_show(r, e) : NULL;
 }
 
 bool retained_publisher(const struct retained *r, struct slice topic, uint64_t now_ms,
@@ -554,7 +272,7 @@ bool retained_publisher(const struct retained *r, struct slice topic, uint64_t n
     if (e == NULL || !is_live(e, now_ms)) {
         return false;
     }
-    *ret = entry_publisher(e);
+    *ret = retained_entry_publisher(e);
     return true;
 }
 
@@ -692,7 +410,7 @@ void retained_match(struct retained *r, struct slice filter, uint64_t now_ms,
     struct retained_cursor c = {.filter = filter, .node = &r->tree.root, .arrival = r->n_arrivals};
     while (c.node != NULL) {
         struct entry *e = cursor_entry(&c, now_ms);
-        const struct msg *m = e != NULL ? entry_show(r, e) : NULL;
+        const struct msg *m = e != NULL ? retained_entry_show(r, e) : NULL;
         if (m != NULL && !show_each(m, each, ctx)) {
             return;
         }
@@ -731,7 +449,7 @@ const struct msg *retained_cursor_find(struct retained *r, struct retained_curso
     while (c->node != NULL) {
         struct entry *e = cursor_entry(c, now_ms);
         if (e != NULL) {
-            return entry_show(r, e);
+            return retained_entry_show(r, e);
         }
         if (*steps == 0) {
             return NULL;
@@ -789,7 +507,7 @@ size_t retained_expire(struct retained *r, uint64_t now_ms, size_t max)
             break;
         }
         struct entry *e = &CONTAINER_OF(t, struct expiring, expiry)->entry;
-        uint64_t publisher = entry_publisher(e), bytes = entry_cost(e);
+        uint64_t publisher = retained_entry_publisher(e), bytes = retained_entry_cost(e);
         entry_unhang(r, e);
         /* Its number still bars older messages that are on their way. */
         entry_mark(r, e, e->number);
