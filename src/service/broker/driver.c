@@ -61,6 +61,8 @@ static void door_follow_exceptions(struct door *door)
     }
 }
 
+static void hear_others(struct driver *d);
+
 /* ---- datagrams ---- */
 
 static void port_ready(struct loop_source *s, uint32_t events)
@@ -73,6 +75,7 @@ static void port_ready(struct loop_source *s, uint32_t events)
     if (udp_recv(p->udp, &datagrams, &n) != OK) {
         return;
     }
+    hear_others(p->driver);
     for (size_t i = 0; i < n; i++) {
         const struct udp_datagram *d = &datagrams[i];
         if (!perimeter_admits(&p->post, &d->peer, p->driver->now_ms)) {
@@ -503,6 +506,15 @@ static void follow_edition(struct driver *d)
     atomic_store_explicit(&d->edition_number, now->number, memory_order_release);
 }
 
+/* What others have sent is taken before what was read: who asks here behind an answer of another
+ * worker finds what that answer said. A realm or edition among it is in force at once. */
+static void hear_others(struct driver *d)
+{
+    worker_hear(d->worker);
+    follow_realm(d);
+    follow_edition(d);
+}
+
 static void pump_dirty(struct driver *d)
 {
     uint64_t conn;
@@ -548,6 +560,7 @@ static void driver_turn(struct driver *d)
     for (size_t i = 0; i < d->n_ports; i++) {
         coap_door_set_time(d->ports[i].door, wall_ms);
     }
+    hear_others(d);
     (void)loop_serve(d->loop);
     worker_turn(d->worker, d->now_ms, wall_ms);
     wake_others(d); /* they work while this one writes to its sockets */

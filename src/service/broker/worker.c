@@ -360,7 +360,7 @@ void wmsg_done(struct wmsg *m)
 /* ---- turns ---- */
 
 /* What there is no memory for stays where it is, and what came behind it on this ring, too. */
-static void rings_run(struct worker *w)
+void worker_hear(struct worker *w)
 {
     w->is_short = false;
     for (unsigned i = 0; i < w->setup.n_from; i++) {
@@ -423,7 +423,7 @@ void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms)
 {
     worker_set_time(w, now_ms, wall_ms);
     accounts_retry(w);
-    rings_run(w);
+    worker_hear(w);
     commits_run(w);
     timers_run(w);
     orphans_turn(w);

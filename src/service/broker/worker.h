@@ -148,6 +148,9 @@ void *worker_transport(const struct worker *w, uint64_t conn);
 /* worker_set_time - before the input of a turn, so that its events carry the time of now. */
 void worker_set_time(struct worker *w, uint64_t now_ms, int64_t wall_ms);
 void worker_turn(struct worker *w, uint64_t now_ms, int64_t wall_ms);
+/* worker_hear - takes what other workers have sent, as worker_turn does first. Behind a read from a
+ * socket and before what it brought: then who was told that something is done finds it done. */
+void worker_hear(struct worker *w);
 /* worker_next_dirty - a connection that may have output, has finished, or wants input again; 0:
  * none left, and what was recorded is with the log. */
 uint64_t worker_next_dirty(struct worker *w);
