@@ -220,6 +220,12 @@ def test_revoke_lasts_until_it_is_undone(fortress):
     assert number not in running(fortress), 'with its device'
 
 
+def ticket_of(live):
+    """It comes behind the login, when there is time, and is read along with anything else."""
+    live.send(wire.packet(wire.PINGREQ)).expect(wire.PINGRESP)
+    return live.socket.session if live.socket.session.has_ticket else None
+
+
 def test_step_up(fortress):
     """Its connections end; neither the ticket of before nor its password opens, its own key does."""
     device = fortress.add('sensor')
@@ -227,7 +233,7 @@ def test_step_up(fortress):
     with Wire(fortress, context=context) as live:
         live.login(device.name)
         assert say(live, f'status/{device.name}', 'here') in (0, 0x10)
-        session = live.socket.session
+        session = wait_until('the ticket', lambda: ticket_of(live), pause=0.01)
         number = respond(fortress, device, 'step-up')
         assert live.expect_close()[-1].kind == DISCONNECT
     with Wire(fortress, context=context, session=session) as by_ticket:
