@@ -204,14 +204,28 @@ static bool has_room(const struct coap_dedup *d, const struct coap_limits *limit
     return d->cap > 0 && d->n < limits->dedup_entries && d->n < d->cap - 1 - d->cap / FREE_SHARE;
 }
 
+static void sweep_when_due(struct coap_dedup *d, uint64_t now_ms)
+{
+    if (d->n > 0 && d->first_until <= tick_of(now_ms)) {
+        coap_dedup_sweep(d, now_ms);
+    }
+}
+
+bool coap_dedup_is_half(struct coap_dedup *d, const struct coap_limits *limits, uint64_t now_ms)
+{
+    uint32_t half = limits->dedup_entries / 2;
+    if (d->n >= half) {
+        sweep_when_due(d, now_ms);
+    }
+    return d->n >= half;
+}
+
 static enum err make_room(struct coap_dedup *d, const struct coap_limits *limits, uint64_t now_ms)
 {
     if (has_room(d, limits)) {
         return OK;
     }
-    if (d->n > 0 && d->first_until <= tick_of(now_ms)) {
-        coap_dedup_sweep(d, now_ms);
-    }
+    sweep_when_due(d, now_ms);
     /* A sweep that freed little is not repeated for every message: the table grows first. */
     if (d->n * 2 <= d->cap && has_room(d, limits)) {
         return OK;

@@ -48,6 +48,9 @@ struct coap_seen *coap_dedup_find(struct coap_dedup *d, uint16_t mid, uint64_t n
 MUST_USE enum err coap_dedup_add(struct coap_dedup *d, const struct coap_limits *limits,
                                  uint16_t mid, enum coap_seen_state state, uint32_t lifetime_ms,
                                  uint64_t now_ms);
+/* coap_dedup_is_half - as many message ids as half of limits->dedup_entries, or more. Forgets what
+ * has expired first. O(1), amortized. */
+bool coap_dedup_is_half(struct coap_dedup *d, const struct coap_limits *limits, uint64_t now_ms);
 /* coap_dedup_keep - makes `seen` repeatable with a copy of the bytes; LOST when there is no room.
  */
 void coap_dedup_keep(struct coap_dedup *d, const struct coap_limits *limits, struct coap_seen *seen,

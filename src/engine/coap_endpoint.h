@@ -45,7 +45,7 @@ struct coap_limits {
     uint16_t n_requests;            /* requests and observations of ours */
     uint16_t n_observations;        /* observations of the peer */
     uint16_t n_transmissions;       /* CONs of ours, in flight and waiting */
-    uint16_t dedup_entries;         /* message ids remembered, 8 bytes each */
+    uint16_t dedup_entries;         /* message ids remembered, 8 bytes each; of GETs half */
     uint32_t dedup_bytes;           /* answers kept to be sent again */
     uint32_t output_bytes;          /* datagrams waiting for coap_endpoint_output */
     uint64_t understood;            /* COAP_OPTION_BITs: critical options the service acts on */

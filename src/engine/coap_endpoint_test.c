@@ -226,27 +226,71 @@ static void dedup_limits(void **state)
     limits.dedup_entries = 2;
     limits.dedup_bytes = 6;
     static const struct step steps[] = {
-        {0, IN, "40010001b161", REQUEST},
+        {0, IN, "40020001b161", REQUEST},
         {0, ANSWER, "a", OK},
         {0, OUT, "60450001ff61", 0},
-        {0, IN, "40010001b161", 0},
+        {0, IN, "40020001b161", 0},
+        {0, OUT, "60450001ff61", 0},
+        {0, IN, "40020002b161", REQUEST},
+        {0, ANSWER, "b", OK},
+        {0, OUT, "60450002ff62", 0},
+        /* the first answer had to go, its message id did not: no second run of the handler */
+        {0, IN, "40020001b161", 0},
+        {0, OUT, "60a30001d1010a", 0},
+        {0, IN, "40020002b161", 0},
+        {0, OUT, "60450002ff62", 0},
+        {0, IN, "40020003b161", 0},
+        {0, OUT, "609d0003d1010a", 0},
+        {0, IN, "50020004b161", 0},
+        {0, QUIET, "", 0},
+        {247300, IN, "40020003b161", REQUEST},
+        {0, END, NULL, 0},
+    };
+    run_with("dedup", steps, true, &limits);
+}
+
+/* Who reads much is not refused for it, and leaves room to remember what must not run twice. */
+static void gets_have_half_of_what_is_remembered(void **state)
+{
+    (void)state;
+    struct coap_limits limits = steady_limits();
+    limits.dedup_entries = 4;
+    static const struct step steps[] = {
+        {0, IN, "40010001b161", REQUEST},
+        {0, ANSWER, "a", OK},
         {0, OUT, "60450001ff61", 0},
         {0, IN, "40010002b161", REQUEST},
         {0, ANSWER, "b", OK},
         {0, OUT, "60450002ff62", 0},
-        /* the first answer had to go, its message id did not: no second run of the handler */
-        {0, IN, "40010001b161", 0},
-        {0, OUT, "60a30001d1010a", 0},
-        {0, IN, "40010002b161", 0},
+        {0, IN, "40010002b161", 0}, /* remembered */
         {0, OUT, "60450002ff62", 0},
-        {0, IN, "40010003b161", 0},
-        {0, OUT, "609d0003d1010a", 0},
-        {0, IN, "50010004b161", 0},
-        {0, QUIET, "", 0},
-        {247300, IN, "40010003b161", REQUEST},
+        {0, IN, "40010003b161", REQUEST},
+        {0, ANSWER, "c", OK},
+        {0, OUT, "60450003ff63", 0},
+        {0, IN, "40010003b161", REQUEST}, /* not remembered: asked anew */
+        {0, ANSWER, "d", OK},
+        {0, OUT, "60450003ff64", 0},
+        {0, IN, "40020004b161", REQUEST},
+        {0, ANSWER, "e", OK},
+        {0, OUT, "60450004ff65", 0},
+        {0, IN, "40020005b161", REQUEST},
+        {0, ANSWER, "f", OK},
+        {0, OUT, "60450005ff66", 0},
+        {0, IN, "40020006b161", 0}, /* all of it is taken */
+        {0, OUT, "609d0006d1010a", 0},
+        {0, IN, "40010007b161", REQUEST},
+        {0, ANSWER, "g", OK},
+        {0, OUT, "60450007ff67", 0},
+        {0, IN, "40020004b161", 0}, /* and a POST never runs twice */
+        {0, OUT, "60450004ff65", 0},
+        {247300, IN, "40010008b161", REQUEST}, /* all that was expired is forgotten */
+        {247300, ANSWER, "h", OK},
+        {247300, OUT, "60450008ff68", 0},
+        {247300, IN, "40010008b161", 0},
+        {247300, OUT, "60450008ff68", 0},
         {0, END, NULL, 0},
     };
-    run_with("dedup", steps, true, &limits);
+    run_with("gets", steps, true, &limits);
 }
 
 static void too_large(void **state)
@@ -626,6 +670,7 @@ int main(void)
         cmocka_unit_test(unanswered),
         cmocka_unit_test(exchange_limit),
         cmocka_unit_test(dedup_limits),
+        cmocka_unit_test(gets_have_half_of_what_is_remembered),
         cmocka_unit_test(too_large),
         cmocka_unit_test(too_large_for_this_peer),
         cmocka_unit_test(three_times),

@@ -165,6 +165,20 @@ static void take_echo(struct coap_endpoint *e, const struct coap_message *m, uin
     }
 }
 
+/* A GET that starts nothing may run twice: such requests have half of what is remembered, and a
+ * peer that sends more of them is served without. SPEC: RFC7252 4.5 */
+static enum err remember_id(struct coap_endpoint *e, const struct coap_message *m, uint64_t now_ms)
+{
+    bool is_con = m->type == COAP_CON;
+    bool may_run_twice = m->code == COAP_GET && coap_wish_of(m) == COAP_OBSERVE_NONE;
+    if (may_run_twice && coap_dedup_is_half(&e->dedup, e->limits, now_ms)) {
+        return OK;
+    }
+    return coap_dedup_add(&e->dedup, e->limits, m->mid, is_con ? COAP_SEEN_OPEN : COAP_SEEN_SILENT,
+                          is_con ? e->limits->exchange_lifetime_ms : e->limits->non_lifetime_ms,
+                          now_ms);
+}
+
 static enum err open_exchange(struct coap_endpoint *e, const struct coap_message *m,
                               size_t datagram_n, uint64_t now_ms, struct coap_event *ret)
 {
@@ -173,9 +187,7 @@ static enum err open_exchange(struct coap_endpoint *e, const struct coap_message
         return ERR_NOMEM;
     }
     bool is_con = m->type == COAP_CON;
-    enum err err = coap_dedup_add(
-        &e->dedup, e->limits, m->mid, is_con ? COAP_SEEN_OPEN : COAP_SEEN_SILENT,
-        is_con ? e->limits->exchange_lifetime_ms : e->limits->non_lifetime_ms, now_ms);
+    enum err err = remember_id(e, m, now_ms);
     if (err != OK) {
         (void)coap_spare_exchange_give(e->spares, x);
         return err;

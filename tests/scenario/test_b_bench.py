@@ -26,7 +26,7 @@ roles:
     client_id: "*"
     publish: [ { topic: "bench/#", retain: yes } ]
     subscribe: [ "bench/#" ]
-    limits: { connect_rate: 2000/s, connect_burst: 4000 }
+    limits: { connect_rate: 2000/s, connect_burst: 4000, replay_rate: 1000000/s }
 '''
 
 
@@ -204,6 +204,14 @@ def test_what_it_is_not_for_is_refused():
                        (['--scenario', 'coap-get', '--plain', '-h', '192.0.2.1'], 'on this machine')):
         code, _, said = bench(*words)
         assert code == 2 and why in said, (words, said)
+
+
+@pytest.mark.parametrize('code,why', [(0x84, '4.04 to GET /: --path names what it has'), (0x9D, '4.29 to GET /: the role of')])
+def test_a_server_that_refuses_a_get_is_quoted(code, why):
+    """What is not there is the path's fault, what is too much the role's."""
+    with Coap(code=code) as server:
+        ended, said, told = bench('--plain', '-h', '127.0.0.1', '-p', server.port, '--scenario', 'coap-get', '--connections', 1)
+    assert ended == 1 and said is None and why in told, told
 
 
 def tool(name):

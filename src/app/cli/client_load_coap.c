@@ -22,7 +22,8 @@ enum {
     SETTLE_MS = 500,
     OPEN_MS = 60 * 1000,
     TOKEN_BYTES = 4,
-    OPTIONS_BYTES = 1024
+    OPTIONS_BYTES = 1024,
+    MIDS = UINT16_MAX + 1
 };
 
 enum phase { CLOSED, OPENING, IDLE, ASKING, OVER };
@@ -37,6 +38,7 @@ struct asker {
     uint64_t association;
     enum phase phase;
     uint16_t mid;
+    uint32_t n_mids; /* how many of them are used up */
     uint32_t token;
     unsigned n_repeats;
     bool is_promised; /* an empty acknowledgement came: the answer comes by itself */
@@ -119,6 +121,13 @@ static void send_request(struct asker *a)
 static void ask(struct asker *a)
 {
     struct coap_load *l = a->load;
+    if (a->n_mids == MIDS) {
+        give_up(l, cli_fail(l->cli, "one of the sockets has used up its 65,536 message ids, which "
+                                    "come back after four minutes: take more --connections or "
+                                    "fewer --seconds"));
+        return;
+    }
+    a->n_mids++;
     a->mid++;
     a->token = l->next_token++;
     a->n_repeats = 0;
@@ -154,10 +163,13 @@ static void answered(struct asker *a, const struct coap_message *m)
     char code[COAP_CODE_TEXT_BYTES];
     if (m->code != COAP_CONTENT) {
         coap_code_text(m->code, code);
-        give_up(l, cli_fail(l->cli,
-                            "the server answers %s to GET %s: --path names what it has, and the "
-                            "identity must be allowed to read it",
-                            code, l->o->path));
+        give_up(l,
+                cli_fail(l->cli, "the server answers %s to GET %s: %s", code, l->o->path,
+                         m->code == COAP_TOO_MANY_REQUESTS
+                             ? "the role of the identity that measures reads at most replay_rate "
+                               "a second; give that identity a role of its own for it"
+                             : "--path names what it has, and the identity must be allowed to "
+                               "read it"));
         return;
     }
     l->r.delivered++;

@@ -135,11 +135,11 @@ class Mqtt:
 
 
 class Coap:
-    """Answers GET with 2.05. fault, from the `at`-th request on: 'silent' (and for ever to that client), 'twice' (once), 'foreign'
+    """Answers GET with `code`. fault, from the `at`-th request on: 'silent' (and for ever to that client), 'twice' (once), 'foreign'
     (once: another token, and the right one behind it)."""
 
-    def __init__(self, fault=None, at=20):
-        self.fault, self.at, self.n, self.silent_to = fault, at, 0, None
+    def __init__(self, fault=None, at=20, code=0x45):
+        self.fault, self.at, self.code, self.n, self.silent_to = fault, at, code, 0, None
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(('127.0.0.1', 0))
         self.port = self.socket.getsockname()[1]
@@ -166,7 +166,7 @@ class Coap:
             self.silent_to = peer
         if peer == self.silent_to:
             return
-        answer = bytes([0x60 | len(token), 0x45]) + request[2:4] + token + b'\xffhere'
+        answer = bytes([0x60 | len(token), self.code]) + request[2:4] + token + b'\xffhere'
         if fault == 'foreign':
             self.socket.sendto(bytes([0x64, 0x45]) + request[2:4] + b'\xff\xff\xff\xff\xffthere', peer)
         for _ in range(2 if fault == 'twice' else 1):
