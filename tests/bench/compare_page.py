@@ -60,7 +60,7 @@ def met(missed_by):
 
 
 def table(rows, runs):
-    """The lines of the table, how many bars are judged, and what is missed: [(by which factor, row, figure)]."""
+    """The lines of the table, how many bars are judged, and what is missed: [(by which factor, row, figure, what the profile shows)]."""
     lines, n_judged, missed = [], 0, []
     for row in rows:
         peer, ours = row.get('peer', 'mosquitto'), row.get('ours', 'sallyport')
@@ -71,11 +71,11 @@ def table(rows, runs):
             ratio, wanted, missed_by = judge(bar, y, x)
             n_judged += missed_by is not None
             if missed_by is not None and missed_by > 1:
-                missed.append((missed_by, row['name'], FIGURES[bar['figure']][1]))
+                missed.append((missed_by, row['name'], FIGURES[bar['figure']][1], bar.get('profile')))
             lines.append(f'| {row["name"]}{"" if is_clean and is_mine_clean else " ~"} | {FIGURES[bar["figure"]][1]} | {peer or "-"} | '
                          f'{number(x)} | {number(y)} | {len(theirs)}/{len(mine)} | {"-" if ratio is None else f"{ratio:.2f}x"} | {wanted} | '
                          f'{met(missed_by)} |')
-    return lines, n_judged, sorted(missed, reverse=True)
+    return lines, n_judged, sorted(missed, key=lambda one: -one[0])
 
 
 def wrong_runs(rows, runs):
@@ -92,7 +92,8 @@ def page(rows, about, runs, notes=()):
     pairs = max((one['pair'] for one in of_these), default=0)
     yield '# Performance'
     yield ''
-    yield 'Written by `tests/bench/compare`; nothing here is typed by hand.'
+    yield ('Written by `tests/bench/compare`; nothing here is typed by hand, but what stands behind a missed bar: what its profile showed, and what '
+           'would close the gap (`profile` in `tests/bench/bars.json`).')
     if about['quick']:
         yield ''
         yield '**Written with `--quick`: these figures show that it runs, and mean nothing.**'
@@ -117,7 +118,7 @@ def page(rows, about, runs, notes=()):
     yield f'Of {n_judged} bars {n_judged - len(missed)} are met and {len(missed)} missed{", the farthest first:" if missed else "."}'
     if missed:
         yield ''
-    yield from (f'- {name}, {figure}: by {(factor - 1) * 100:.0f} %' for factor, name, figure in missed)
+    yield from (f'- {name}, {figure}: by {(factor - 1) * 100:.0f} %.{" " + profile if profile else ""}' for factor, name, figure, profile in missed)
     wrong = [*notes, *wrong_runs(rows, runs)]
     if wrong:
         yield ''

@@ -223,7 +223,8 @@ def tool(name):
 
 
 ROWS = [{'name': 'one', 'way': 'tcp', 'bench': ['--scenario', 'pairs'],
-         'bars': [{'figure': 'cpu', 'least_ratio': 2.0}, {'figure': 'rate', 'least_ratio': 4.1}]},
+         'bars': [{'figure': 'cpu', 'least_ratio': 2.0, 'profile': 'never told'},
+                  {'figure': 'rate', 'least_ratio': 4.1, 'profile': 'It sleeps; an alarm clock would do.'}]},
         {'name': 'two', 'way': 'tls', 'bench': ['--scenario', 'idle'], 'quick': ['--connections', '5'], 'peer': None,
          'bars': [{'figure': 'rss', 'most': 1000}]}]
 ABOUT = {'day': '2026-01-02', 'machine': 'a machine', 'versions': ['sallyport 0', 'mosquitto 0'], 'commit': 'abc', 'seconds': 1,
@@ -255,9 +256,11 @@ def test_the_page_of_a_comparison():
     for line in ('| one | CPU µs each | mosquitto | 10 (9 to 11) | 5 (4 to 6) | 3/3 | 2.00x | 2.0x | yes |',
                  '| one | each second | mosquitto | 10 (10 to 10) | 40 (40 to 40) | 3/3 | 4.00x | 4.1x | **no**, by 2 % |',
                  '| two ~ | bytes each | - | - | 1250 (1250 to 1250) | 0/1 | - | at most 1,000 | **no**, by 25 % |',
-                 'Of 3 bars 1 are met and 2 missed, the farthest first:\n\n- two, bytes each: by 25 %\n- one, each second: by 2 %',
+                 'Of 3 bars 1 are met and 2 missed, the farthest first:\n\n- two, bytes each: by 25 %.\n- one, each second: by 2 %. '
+                 'It sleeps; an alarm clock would do.',
                  'Left out: 2 of 10 runs', '- a note', 'one, sallyport, pair 3: it lost messages', 'sallyport 0, commit abc'):
         assert line in text, (line, text)
+    assert 'never told' not in text  # of a bar that is met
 
 
 def collected(compare, runs, tries, results, **more):
