@@ -154,6 +154,10 @@ void worker_hear(struct worker *w);
 /* worker_next_dirty - a connection that may have output, has finished, or wants input again; 0:
  * none left, and what was recorded is with the log. */
 uint64_t worker_next_dirty(struct worker *w);
+enum { WORKER_LIGHT_BYTES = 64 * 1024 }; /* of messages, each once, however many get it */
+/* worker_is_light - less was queued since worker_next_dirty gave 0: the rest of what is dirty may
+ * wait for another look at what has come. False: a look would only let the queues grow. */
+bool worker_is_light(const struct worker *w);
 /* worker_is_dirty - worker_next_dirty will give this one. */
 bool worker_is_dirty(const struct worker *w, uint64_t conn);
 /* worker_handover - gives what was recorded to the log. It is committed at once when somebody waits
