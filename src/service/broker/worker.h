@@ -7,7 +7,8 @@
  * The turn of a driver:
  *     worker_input for what the sockets brought
  *     worker_turn                                rings, commits, timers
- *     worker_next_dirty until 0                  for each: worker_output, then worker_is_finished,
+ *     worker_next_dirty until 0 (or a part,
+ *     while worker_is_light)                     for each: worker_output, then worker_is_finished,
  * worker_wants_input worker_take_wakes                          wake those workers that were sent
  * something
  */
