@@ -17,7 +17,10 @@ enum { POOL_EXACT = 0 };
 
 struct msg_block {
     struct msg_block *next;
+    struct msg_block *next_chain, *last; /* of the first of a chain, in a depot */
 };
+
+_Static_assert(sizeof(struct msg_block) <= SMALL_STEP, "a block of the smallest class holds it");
 
 static _Thread_local struct msg_pool own = {.is_exact = POOL_EXACT}; /* no thread sees another's */
 
@@ -40,10 +43,81 @@ static size_t class_bytes(size_t class)
                                   : MSG_POOL_SMALL + (class - SMALL_CLASSES) * LARGE_STEP;
 }
 
+/* ---- by the depot ---- */
+
+static bool depot_takes(struct msg_depot *d, size_t bytes)
+{
+    if (atomic_fetch_add_explicit(&d->bytes, bytes, memory_order_relaxed) + bytes <=
+        MSG_DEPOT_BYTES) {
+        return true;
+    }
+    (void)atomic_fetch_sub_explicit(&d->bytes, bytes, memory_order_relaxed);
+    return false;
+}
+
+/* The first blocks of a class, as one chain. */
+static struct msg_block *cut_chain(struct msg_pool_class *c)
+{
+    struct msg_block *first = c->first;
+    first->last = first;
+    for (unsigned i = 1; i < MSG_POOL_CHAIN; i++) {
+        first->last = first->last->next;
+    }
+    c->first = first->last->next;
+    c->n -= MSG_POOL_CHAIN;
+    c->least = c->n < c->least ? c->n : c->least;
+    return first;
+}
+
+/* False: the pool stays as it is. */
+static bool leave_chain(struct msg_pool *p, size_t class)
+{
+    struct msg_pool_class *c = &p->classes[class];
+    size_t bytes = MSG_POOL_CHAIN * class_bytes(class);
+    if (p->depot == NULL || c->n < MSG_POOL_CHAIN || !depot_takes(p->depot, bytes)) {
+        return false;
+    }
+    struct msg_block *_Atomic *chains = &p->depot->chains[class];
+    struct msg_block *first = cut_chain(c);
+    p->bytes -= bytes;
+    first->next_chain = atomic_load_explicit(chains, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(chains, &first->next_chain, first,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
+    return true;
+}
+
+/* All at once, so that no chain is looked at that another thread may take meanwhile. */
+static void take_chains(struct msg_pool *p, size_t class)
+{
+    struct msg_pool_class *c = &p->classes[class];
+    if (p->depot == NULL ||
+        atomic_load_explicit(&p->depot->chains[class], memory_order_relaxed) == NULL) {
+        return;
+    }
+    struct msg_block *chain =
+        atomic_exchange_explicit(&p->depot->chains[class], NULL, memory_order_acquire);
+    size_t bytes = MSG_POOL_CHAIN * class_bytes(class);
+    while (chain != NULL) {
+        struct msg_block *next = chain->next_chain;
+        chain->last->next = c->first;
+        c->first = chain;
+        c->n += MSG_POOL_CHAIN;
+        p->bytes += bytes;
+        (void)atomic_fetch_sub_explicit(&p->depot->bytes, bytes, memory_order_relaxed);
+        chain = next;
+    }
+}
+
+/* ---- blocks ---- */
+
 void *msg_pool_take(struct msg_pool *p, size_t n)
 {
     size_t class = class_of(p, n);
     struct msg_pool_class *c = &p->classes[class];
+    if (c->first == NULL) {
+        take_chains(p, class);
+    }
     struct msg_block *block = c->first;
     if (block == NULL) { /* the whole of a class, for a pool that may come to keep it */
         return mem_alloc(class > 0 ? class_bytes(class) : n);
@@ -58,7 +132,7 @@ void *msg_pool_take(struct msg_pool *p, size_t n)
 void msg_pool_give(struct msg_pool *p, void *block, size_t n)
 {
     size_t class = class_of(p, n), bytes = class_bytes(class);
-    if (class == 0 || p->bytes + bytes > p->most) {
+    if (class == 0 || (p->bytes + bytes > p->most && !leave_chain(p, class))) {
         mem_free(block);
         return;
     }
@@ -85,14 +159,17 @@ static void drop(struct msg_pool *p, size_t class, uint32_t n)
 
 void msg_pool_age(struct msg_pool *p)
 {
-    for (size_t class = 1; p->bytes > 0 && class < MSG_POOL_CLASSES; class ++) {
+    for (size_t class = 1; class < MSG_POOL_CLASSES; class ++) {
         drop(p, class, p->classes[class].least);
+        take_chains(p, class);
+        p->classes[class].least = p->classes[class].n;
     }
 }
 
 void msg_pool_clear(struct msg_pool *p)
 {
-    for (size_t class = 1; p->bytes > 0 && class < MSG_POOL_CLASSES; class ++) {
+    for (size_t class = 1; class < MSG_POOL_CLASSES; class ++) {
+        take_chains(p, class);
         drop(p, class, p->classes[class].n);
     }
 }
@@ -102,7 +179,8 @@ struct msg_pool *msg_pool_own(void)
     return &own;
 }
 
-void msg_pool_open(void)
+void msg_pool_open(struct msg_depot *depot)
 {
     own.most = MSG_POOL_BYTES;
+    own.depot = depot;
 }

@@ -284,7 +284,7 @@ int main(int argc, char **argv)
     if (n_rounds == 0 || n_rounds > ROUNDS_MAX) {
         return 2;
     }
-    msg_pool_open();
+    msg_pool_open(NULL);
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         if (argc < 3 || strcmp(argv[2], rows[i].name) == 0) {
             measure(&rows[i], n_rounds);

@@ -25,10 +25,18 @@ struct sleeper {
     bool is_running;
 };
 
+/* What a worker's thread begins with. */
+struct seat {
+    struct driver *driver;
+    struct msg_depot *depot; /* NULL: there is no other worker to share one with */
+};
+
 struct broker {
     struct broker_setup setup;
     unsigned n;
     struct driver *drivers[BROKER_WORKERS_MAX];
+    struct seat seats[BROKER_WORKERS_MAX];
+    struct msg_depot depot;
     pthread_t threads[BROKER_WORKERS_MAX];
     unsigned n_threads;
     struct ring rings[BROKER_WORKERS_MAX + SENDERS_EXTRA][BROKER_WORKERS_MAX]; /* [from][to] */
@@ -104,8 +112,9 @@ static void *verify_thread(void *arg)
 
 static void *worker_thread(void *arg)
 {
-    msg_pool_open();
-    driver_run(arg);
+    const struct seat *s = arg;
+    msg_pool_open(s->depot);
+    driver_run(s->driver);
     msg_pool_clear(msg_pool_own());
     return NULL;
 }
@@ -365,7 +374,9 @@ MUST_USE enum err broker_start(struct broker *b)
     err = b->verify.is_running ? committer_start(b->setup.committer, b->setup.log, &listener)
                                : ERR_IO;
     for (unsigned i = 0; err == OK && i < b->n; i++) {
-        if (pthread_create(&b->threads[i], NULL, worker_thread, b->drivers[i]) != 0) {
+        b->seats[i].driver = b->drivers[i];
+        b->seats[i].depot = b->n > 1 ? &b->depot : NULL;
+        if (pthread_create(&b->threads[i], NULL, worker_thread, &b->seats[i]) != 0) {
             err = ERR_IO;
         } else {
             b->n_threads++;

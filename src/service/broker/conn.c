@@ -104,10 +104,16 @@ uint64_t worker_next_dirty(struct worker *w)
     struct list_node *n = list_first(&w->dirty);
     if (n == NULL) {
         worker_handover(w); /* what output has settled */
+        w->fanned_bytes = 0;
         return 0;
     }
     list_unlink(n);
     return LIST_ENTRY(n, struct conn, dirty)->handle;
+}
+
+bool worker_is_light(const struct worker *w)
+{
+    return w->fanned_bytes < WORKER_LIGHT_BYTES;
 }
 
 bool worker_is_dirty(const struct worker *w, uint64_t conn)

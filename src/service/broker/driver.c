@@ -515,10 +515,16 @@ static void hear_others(struct driver *d)
     follow_edition(d);
 }
 
+/* Of a large fan-out a part, as long as little comes: what comes meanwhile joins in one send what
+ * the rest still waits for, and who was first is behind the last again. */
 static void pump_dirty(struct driver *d)
 {
-    uint64_t conn;
-    while ((conn = worker_next_dirty(d->worker)) != 0) {
+    uint64_t conn = 0;
+    for (unsigned n = 0; n < PUMP_TURN || !worker_is_light(d->worker); n++) {
+        conn = worker_next_dirty(d->worker);
+        if (conn == 0) {
+            break;
+        }
         link_pump(worker_transport(d->worker, conn));
     }
     struct coap_stream *s;

@@ -85,7 +85,11 @@ struct driver {
     atomic_bool is_drained;
 };
 
-enum { LINGER_MS = 1000, FOLLOW_AGAIN_MS = 200 };
+enum {
+    LINGER_MS = 1000,
+    FOLLOW_AGAIN_MS = 200,
+    PUMP_TURN = 16 /* connections that are written to, between two looks at what has come */
+};
 
 /* driver_entrance_at - the one of this index as it is now. */
 const struct driver_entrance *driver_entrance_at(const struct driver *d, unsigned index);

@@ -134,15 +134,16 @@ static enum err record_route(struct worker *w, const struct route *r, const stru
     return OK;
 }
 
-static void send_others(struct worker *w, const struct route *r, const struct plan *p)
+/* True: the last of them has the caller's reference, too, so nobody counts at two places. */
+static bool send_others(struct worker *w, const struct route *r, const struct plan *p)
 {
     const struct msg *m = r->m;
     if (p->to == 0) {
-        return;
+        return false;
     }
     if (m->qos == 0 && outboxes_are_full(w, OVERFLOW_DROP)) {
         count_add(&counts(w)->dropped_ring, 1);
-        return;
+        return false;
     }
     if (m->qos > 0 && (m->body_id != 0 || r->inbound != NULL)) {
         /* What they record stands on the body, and on the packet id, or it comes in again. */
@@ -153,25 +154,27 @@ static void send_others(struct worker *w, const struct route *r, const struct pl
         if ((p->to & bit) == 0) {
             continue;
         }
-        bool is_owed = (p->owed & bit) != 0;
+        bool is_owed = (p->owed & bit) != 0, is_last = p->to >> i == 1;
         struct wmsg out = {.kind = WMSG_PUBLISH,
                            .durable = is_owed,
                            .debtor = (uint8_t)i,
                            .asker = (uint8_t)w->setup.index,
                            .token = is_owed ? r->token : 0,
                            .chosen = chosen_ref(p->choice.chosen),
-                           .msg = msg_ref(m)};
+                           .msg = is_last ? m : msg_ref(m)};
         if (outbox_push(w, i, &out) != OK) {
             wmsg_done(&out); /* not reached: there is room */
             count_add(&counts(w)->dropped_memory, 1);
         }
     }
+    return true;
 }
 
 MUST_USE enum err publish_route(struct worker *w, const struct route *r)
 {
     struct plan p = {0};
     uint64_t lsn = 0;
+    bool is_given = false;
     enum err err = plan_route(w, r, &p);
     if (err == OK) {
         err = record_route(w, r, &p, &lsn);
@@ -183,13 +186,18 @@ MUST_USE enum err publish_route(struct worker *w, const struct route *r)
             err = pending_add(w, &wait);
             token_open(w, r->token, 1 + (uint32_t)__builtin_popcountll(p.owed));
         }
-        send_others(w, r, &p);
-        if (topic_is_reserved(r->m->topic)) {
-            desk_offer(w, r->m);
+        bool is_offered = topic_is_reserved(r->m->topic);
+        const struct msg *kept = is_offered ? msg_ref(r->m) : NULL;
+        is_given = send_others(w, r, &p);
+        if (is_offered) {
+            desk_offer(w, kept);
+            msg_unref(kept);
         }
     }
     chosen_unref(p.choice.chosen);
-    msg_unref(r->m);
+    if (!is_given) {
+        msg_unref(r->m);
+    }
     return err;
 }
 

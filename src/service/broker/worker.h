@@ -7,7 +7,8 @@
  * The turn of a driver:
  *     worker_input for what the sockets brought
  *     worker_turn                                rings, commits, timers
- *     worker_next_dirty until 0                  for each: worker_output, then worker_is_finished,
+ *     worker_next_dirty until 0 (or a part,
+ *     while worker_is_light)                     for each: worker_output, then worker_is_finished,
  * worker_wants_input worker_take_wakes                          wake those workers that were sent
  * something
  */
@@ -154,6 +155,10 @@ void worker_hear(struct worker *w);
 /* worker_next_dirty - a connection that may have output, has finished, or wants input again; 0:
  * none left, and what was recorded is with the log. */
 uint64_t worker_next_dirty(struct worker *w);
+enum { WORKER_LIGHT_BYTES = 64 * 1024 }; /* of messages, each once, however many get it */
+/* worker_is_light - less was queued since worker_next_dirty gave 0: the rest of what is dirty may
+ * wait for another look at what has come. False: a look would only let the queues grow. */
+bool worker_is_light(const struct worker *w);
 /* worker_is_dirty - worker_next_dirty will give this one. */
 bool worker_is_dirty(const struct worker *w, uint64_t conn);
 /* worker_handover - gives what was recorded to the log. It is committed at once when somebody waits

@@ -510,6 +510,45 @@ static void rate_delays_and_loses_nothing(void **state)
     assert_int_equal(occurs(said(pub), "puback"), 3);
 }
 
+/* What nobody here gets does not count; what somebody gets counts once, until all is sent. */
+static void light_until_much_is_queued(void **state)
+{
+    struct bench *b = *state;
+    struct party *pub = &b->parties[0], *sub = &b->parties[1], *other = &b->parties[2];
+    struct worker *home = b->workers[0];
+    uint8_t bytes[1024];
+    char payload[801];
+    memset(payload, 'x', 800);
+    payload[800] = '\0';
+    connects(b, pub, device_at(b, 0, 0), &(struct hello){.client_id = "p"});
+    connects(b, sub, device_at(b, 0, 1), &(struct hello){.client_id = "s"});
+    connects(b, other, device_at(b, 0, 2), &(struct hello){.client_id = "o"});
+    settle(b);
+    subscribes(b, sub, "t/a", 0);
+    subscribes(b, other, "t/a", 0);
+    settle(b);
+    struct wr nobody = wr_into(bytes, sizeof(bytes));
+    write_publish(&nobody, pub->version, "t/b", payload, 0, 0, false);
+    for (unsigned i = 0; i < 200; i++) {
+        worker_input(home, pub->conn, wr_slice(&nobody), b->now_ms);
+    }
+    assert_true(worker_is_light(home));
+    size_t cost = sizeof(struct msg) + strlen("t/a") + 800;
+    struct wr both = wr_into(bytes, sizeof(bytes));
+    write_publish(&both, pub->version, "t/a", payload, 0, 0, false);
+    for (unsigned round = 0; round < 2; round++) {
+        for (size_t n = cost; n < WORKER_LIGHT_BYTES + cost; n += cost) {
+            assert_true(worker_is_light(home));
+            worker_input(home, pub->conn, wr_slice(&both), b->now_ms);
+        }
+        assert_false(worker_is_light(home));
+        sub->n = other->n = 0;
+        pump(b, 0);
+        assert_true(worker_is_light(home));
+        assert_true(sub->n > 0 && sub->n == other->n);
+    }
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_bench, close_bench)
@@ -536,6 +575,7 @@ int main(void)
         CASE(full_ring_loses_nothing),
         CASE(qos0_is_dropped_at_the_limit),
         CASE(rate_delays_and_loses_nothing),
+        CASE(light_until_much_is_queued),
     };
 #undef CASE
     return cmocka_run_group_tests(tests, NULL, NULL);
