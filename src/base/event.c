@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdarg.h>
 
+#include "base/wr.h"
+
 static const struct {
     const char *name, *meaning;
     enum event_severity severity;
@@ -37,8 +39,12 @@ void event_text(char *field, size_t cap, struct slice s)
             n--; /* never half a character */
         }
     }
-    for (size_t i = 0; i < n; i++) {
-        field[i] = s.p[i] != 0 ? (char)s.p[i] : '?';
+    if (n > 0) {
+        memcpy(field, s.p, n);
+    }
+    for (char *nul = n > 0 ? memchr(field, '\0', n) : NULL; nul != NULL;
+         nul = memchr(nul, '\0', (size_t)(field + n - nul))) {
+        *nul = '?';
     }
     if (is_cut && cap >= 2) {
         field[n++] = '~';
@@ -46,14 +52,44 @@ void event_text(char *field, size_t cap, struct slice s)
     field[n] = '\0';
 }
 
+/* Texts and nothing to be formatted, as in the events of every connection. */
+static bool has_texts_alone(const char *format)
+{
+    for (const char *p = strchr(format, '%'); p != NULL; p = strchr(p + 2, '%')) {
+        if (p[1] != 's') {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What the formatter of the library would do with such a format, at a tenth of its price. */
+static struct slice join_texts(char *dst, size_t cap, const char *format, va_list args)
+{
+    struct wr w = wr_into((uint8_t *)dst, cap);
+    for (const char *at = format; *at != '\0';) {
+        bool is_text = *at == '%';
+        struct slice piece =
+            is_text ? slice_text(va_arg(args, const char *)) : slice_of(at, strcspn(at, "%"));
+        wr_bytes(&w, slice_head(piece, wr_left(&w)));
+        at += is_text ? 2 : piece.n;
+    }
+    return wr_slice(&w);
+}
+
 void event_reason(struct event *e, const char *format, ...)
 {
     char text[2 * sizeof e->reason]; /* longer than the field, so that a cut is seen and marked */
+    struct slice made = {0};
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(text, sizeof text, format, args);
+    if (has_texts_alone(format)) {
+        made = join_texts(text, sizeof(text), format, args);
+    } else if (vsnprintf(text, sizeof text, format, args) >= 0) {
+        made = slice_text(text);
+    }
     va_end(args);
-    EVENT_TEXT(e, reason, n >= 0 ? slice_text(text) : (struct slice){0});
+    EVENT_TEXT(e, reason, made);
 }
 
 const char *event_category_name(enum event_category c)

@@ -67,6 +67,37 @@ static void text_is_cut_to_its_field(void **state)
     }
 }
 
+#define SAME(...)                                                                                  \
+    do {                                                                                           \
+        struct event joined = event_make(EVENT_connect), formatted = joined;                       \
+        char text[2 * sizeof(formatted.reason)];                                                   \
+        event_reason(&joined, __VA_ARGS__);                                                        \
+        (void)snprintf(text, sizeof(text), __VA_ARGS__);                                           \
+        EVENT_TEXT(&formatted, reason, slice_text(text));                                          \
+        assert_string_equal(joined.reason, formatted.reason);                                      \
+    } while (0)
+
+/* Of texts alone it is joined without the formatter; what comes out is the same. */
+static void texts_are_joined_as_the_formatter_would(void **state)
+{
+    (void)state;
+    char longer[400];
+    memset(longer, 'y', sizeof(longer));
+    longer[sizeof(longer) - 1] = '\0';
+    const char *const texts[] = {"", "one", "tw\xc3\xb6", longer};
+    for (size_t i = 0; i < 64; i++) {
+        const char *x = texts[i % 4], *y = texts[i / 4 % 4], *z = texts[i / 16];
+        SAME("no text at all");
+        SAME("%s", x);
+        SAME("%s%s%s", x, y, z);
+        SAME("a %s, b%s. %s c", x, y, z);
+        SAME("100 %% of %s", x);
+    }
+    struct event e = event_make(EVENT_connect);
+    event_text(e.reason, sizeof(e.reason), slice_of("a\0b\0", 4));
+    assert_string_equal(e.reason, "a?b?");
+}
+
 static void a_reason_is_formatted_and_cut(void **state)
 {
     (void)state;
@@ -107,6 +138,7 @@ int main(void)
         cmocka_unit_test(a_new_event_has_its_severity),
         cmocka_unit_test(text_is_cut_to_its_field),
         cmocka_unit_test(a_reason_is_formatted_and_cut),
+        cmocka_unit_test(texts_are_joined_as_the_formatter_would),
         cmocka_unit_test(errors_have_different_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

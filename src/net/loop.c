@@ -99,6 +99,11 @@ void loop_remove(struct loop *l, struct loop_source *s)
 {
     /* It fails only for a descriptor that is not there, which is what is wanted. */
     (void)epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
+    loop_forget(l, s);
+}
+
+void loop_forget(struct loop *l, const struct loop_source *s)
+{
     for (int i = l->at; i < l->n; i++) {
         if (l->batch[i].data.ptr == s) {
             l->batch[i].data.ptr = NULL;

@@ -36,6 +36,9 @@ MUST_USE enum err loop_add(struct loop *l, struct loop_source *s, uint32_t event
 MUST_USE enum err loop_change(struct loop *l, struct loop_source *s, uint32_t events);
 /* loop_remove - s is not called any more, not even for what this turn still holds for it. */
 void loop_remove(struct loop *l, struct loop_source *s);
+/* loop_forget - the same for a descriptor that its owner closes next, and that nobody has another
+ * one of: the kernel ends the watch with it, so no system call is made for that. */
+void loop_forget(struct loop *l, const struct loop_source *s);
 
 /*
  * loop_turn - waits at most timeout_ms (0: not at all, -1: until something happens) and calls

@@ -57,6 +57,43 @@ static void removed_in_the_same_turn_is_not_called(void **state)
     p.loop = loop_free(p.loop);
 }
 
+static void forget_and_close_both(struct loop_source *s, uint32_t events)
+{
+    (void)s;
+    (void)events;
+    the_pair->n_called++;
+    for (int i = 0; i < 2; i++) {
+        loop_forget(the_pair->loop, &the_pair->source[i]);
+        close(the_pair->source[i].fd);
+    }
+}
+
+static void forgotten_ends_with_its_descriptor(void **state)
+{
+    (void)state;
+    struct pair p = {0};
+    size_t n = 0;
+    the_pair = &p;
+    assert_int_equal(loop_new(&p.loop), OK);
+    for (int i = 0; i < 2; i++) {
+        int fds[2];
+        assert_int_equal(pipe(fds), 0);
+        assert_int_equal(write(fds[1], "x", 1), 1);
+        p.peer[i] = fds[1];
+        p.source[i] = (struct loop_source){.fd = fds[0], .ready = forget_and_close_both};
+        assert_int_equal(loop_add(p.loop, &p.source[i], EPOLLIN), OK);
+    }
+    assert_int_equal(loop_turn(p.loop, 1000, &n), OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(p.n_called, 1);
+    assert_int_equal(loop_turn(p.loop, 0, &n), OK);
+    assert_int_equal(n, 0);
+    for (int i = 0; i < 2; i++) {
+        close(p.peer[i]);
+    }
+    p.loop = loop_free(p.loop);
+}
+
 static void *wake_it(void *loop)
 {
     for (int i = 0; i < 100; i++) {
@@ -197,9 +234,11 @@ static void timeouts(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(removed_in_the_same_turn_is_not_called),
-        cmocka_unit_test(wakes_from_another_thread), cmocka_unit_test(no_wake_is_lost),
-        cmocka_unit_test(awake_it_is_called_once), cmocka_unit_test(timeouts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(removed_in_the_same_turn_is_not_called),
+                                       cmocka_unit_test(forgotten_ends_with_its_descriptor),
+                                       cmocka_unit_test(wakes_from_another_thread),
+                                       cmocka_unit_test(no_wake_is_lost),
+                                       cmocka_unit_test(awake_it_is_called_once),
+                                       cmocka_unit_test(timeouts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,12 +106,29 @@ enum err net_peer_to(const struct net_peer *p, int family, struct sockaddr_stora
     return ERR_UNSUPPORTED;
 }
 
+/* Puts n, of at most five digits, and what stands behind it. */
+static char *put_number(char *at, unsigned n, char behind)
+{
+    char digits[5];
+    size_t i = sizeof(digits);
+    do {
+        digits[--i] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    memcpy(at, &digits[i], sizeof(digits) - i);
+    at += sizeof(digits) - i;
+    *at = behind;
+    return at + 1;
+}
+
 void net_peer_text(const struct net_peer *p, char dst[NET_PEER_TEXT_BYTES])
 {
     char host[INET6_ADDRSTRLEN] = "?";
-    if (net_peer_is_v4(p)) {
-        (void)inet_ntop(AF_INET, &p->address[12], host, sizeof(host));
-        (void)snprintf(dst, NET_PEER_TEXT_BYTES, "%s:%u", host, p->port);
+    if (net_peer_is_v4(p)) { /* each connection's name: the library's formatter took longer */
+        for (size_t i = 12; i < sizeof(p->address); i++) {
+            dst = put_number(dst, p->address[i], i + 1 < sizeof(p->address) ? '.' : ':');
+        }
+        (void)put_number(dst, p->port, '\0');
     } else {
         (void)inet_ntop(AF_INET6, p->address, host, sizeof(host));
         (void)snprintf(dst, NET_PEER_TEXT_BYTES, "[%s]:%u", host, p->port);

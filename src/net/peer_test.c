@@ -14,6 +14,7 @@ static void text_round_trip(void **state)
         bool v4, loopback;
     } cases[] = {
         {"127.0.0.1:0", "127.0.0.1:0", true, true},
+        {"0.10.200.9:10", "0.10.200.9:10", true, false},
         {"192.0.2.255:65535", "192.0.2.255:65535", true, false},
         {"[::]:8883", "[::]:8883", false, false},
         {"[::1]:1", "[::1]:1", false, true},

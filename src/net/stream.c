@@ -111,8 +111,8 @@ enum err stream_new(int fd, enum stream_role role, struct tls *tls, struct strea
         return ERR_NOMEM;
     }
     s->source.fd = fd;
-    ERR_clear_error();
     if (tls != NULL) {
+        ERR_clear_error();
         assert(tls_is_server(tls) == (role == STREAM_SERVER));
         TRY(tls_setup(s, role, tls));
     }
@@ -138,7 +138,9 @@ struct stream *stream_free(struct stream *s)
     if (s == NULL) {
         return NULL;
     }
-    stream_detach(s);
+    if (s->loop != NULL) {
+        loop_forget(s->loop, &s->source); /* nobody duplicates the descriptor of a stream */
+    }
     SSL_free(s->ssl);
     s->ws = ws_free(s->ws);
     s->tls = tls_free(s->tls);
@@ -281,6 +283,7 @@ static size_t drive(struct stream *s, struct stream_io *io)
 static size_t receive(struct stream *s, struct stream_io *io)
 {
     ssize_t n = recv(s->source.fd, io->recv, sizeof(io->recv), MSG_DONTWAIT);
+    s->has_drained = n < (ssize_t)sizeof(io->recv);
     if (n == 0) {
         (void)stream_fail(s, ERR_CLOSED, "");
         /* Without TLS the end of the stream is all the orderly close there is. */
@@ -619,6 +622,11 @@ bool stream_is_established(const struct stream *s)
 bool stream_is_ready(const struct stream *s)
 {
     return stream_is_established(s) && (s->ws == NULL || ws_is_open(s->ws));
+}
+
+bool stream_is_bare(const struct stream *s)
+{
+    return s->ssl == NULL && s->ws == NULL && s->has_drained && !stream_is_blocked(s);
 }
 
 bool stream_is_upgraded(const struct stream *s)

@@ -171,6 +171,11 @@ bool stream_is_established(const struct stream *s);
 bool stream_is_ready(const struct stream *s);
 /* stream_is_upgraded - its bytes go in WebSocket frames, or will. */
 bool stream_is_upgraded(const struct stream *s);
+/* stream_is_bare - there is nothing between the bytes and the socket that has last words of its
+ * own, nothing that was sent is kept here, and the last stream_read took all that had come. So when
+ * the peer has said that it sends no more, stream_free alone cuts nothing: the kernel sends what it
+ * has and then the FIN, and has nothing unread that would make that a reset. */
+bool stream_is_bare(const struct stream *s);
 /* stream_is_over - WebSocket has ended, and stream_read's error says why or will; the socket may
  * have, too. */
 bool stream_is_over(const struct stream *s);

@@ -44,6 +44,7 @@ struct stream {
     bool poll_once; /* after a move */
     bool held, closing, cleanly;
     bool has_opened;    /* bytes have come */
+    bool has_drained;   /* the last read found less than it had room for */
     size_t opening_n;   /* of them, in the worker's buffer, when the last read brought the first */
     struct buf pending; /* for the socket, from pending_at on */
     size_t pending_at;

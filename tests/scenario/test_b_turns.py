@@ -1,5 +1,6 @@
 """b: what a connection said and what others have for it leave in one send: what came while the server did not look is one turn."""
 import os
+import select
 import signal
 import socket
 import struct
@@ -8,6 +9,7 @@ import pytest
 
 from harness import wire
 from harness.fortress import Fortress
+from harness.wait import wait_until
 from harness.wire import PINGRESP, PUBACK, PUBLISH, SUBACK, Wire
 
 pytestmark = pytest.mark.release
@@ -50,3 +52,51 @@ def test_one_send_a_turn(one_worker):
                 listens.expect(PUBLISH)
             taken.append(segments(listens) - before)
         assert min(taken) == 1, taken
+
+
+@pytest.fixture
+def in_the_clear():
+    one = Fortress(listeners=('mqtts', 'mqtt'), policy=None)
+    one.apply('version: 1\nroles:\n  any: { publish: [ "t/#" ], subscribe: [ "t/#" ] }\n')
+    one.cli('exception', 'add', '--listener', 'mqtt', '--allow', 'plaintext', '--for', '1h', '--reason', 'a meter without TLS')
+    yield one
+    one.close()
+
+
+def said_about(fortress, peer):
+    return [(event['category'], event['reason']) for event in fortress.events() if event['peer'] == peer]
+
+
+def is_reset(client):
+    """The kernel answers for a connection that no process has any more: what comes is refused by a reset."""
+    poll = select.poll()
+    poll.register(client.socket, select.POLLERR)
+    return poll.poll(10000) != []
+
+
+def test_who_takes_leave_is_let_go_at_once(in_the_clear):
+    """All that was for it arrives, then the end, in order; nobody waits for the other half to be closed."""
+    device = in_the_clear.add('any', credentials=('password',))
+    said = [wire.publish('t/a', f'{i}', qos=1, packet_id=i + 1) for i in range(MESSAGES)]
+    with Wire(in_the_clear, plain='mqtt').login(device.name, user=device.name, password=device.password) as client:
+        client.send(*said, b'\xe0\x00')
+        for i in range(MESSAGES):
+            assert client.expect(PUBACK).body[:2] == struct.pack('>H', i + 1)
+        client.socket.settimeout(10)
+        assert client.socket.recv(1) == b'', 'the end, and no reset'
+        assert client.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        wait_until('its event', lambda: ('disconnect', 'the client disconnected') in said_about(in_the_clear, client.peer))
+        client.send(b'x')
+        assert is_reset(client), 'it is read on for a moment, as of one that was closed by the server'
+
+
+def test_who_is_sent_away_is_listened_to_a_moment(in_the_clear):
+    """Of who has not taken leave more may be under way: that must not turn the last words into a reset."""
+    device = in_the_clear.add('any', credentials=('password',))
+    with Wire(in_the_clear, plain='mqtt').login(device.name, user=device.name, password=device.password) as client:
+        client.send(b'\x00\x00')  # no packet of MQTT
+        assert client.expect(wire.DISCONNECT).reason == 0x81
+        client.send(b'x')
+        client.socket.settimeout(10)
+        assert client.socket.recv(1) == b''
+        assert client.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0

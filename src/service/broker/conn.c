@@ -266,6 +266,12 @@ bool worker_is_finished(const struct worker *w, uint64_t conn)
            (c->is_abandoned || c->engine == NULL || !mqtt_server_has_output(c->engine));
 }
 
+bool worker_has_left(const struct worker *w, uint64_t conn)
+{
+    const struct conn *c = conn_find(w, conn);
+    return c != NULL && c->has_left;
+}
+
 bool worker_is_shed(const struct worker *w, uint64_t conn)
 {
     const struct conn *c = conn_find(w, conn);
@@ -439,6 +445,7 @@ static void disconnect_event(struct worker *w, struct conn *c, const struct mqtt
     if (c->is_clean_end) {
         will_forget(w, c->session);
     }
+    c->has_left = true;
     conn_close(w, c, MQTT_SUCCESS);
 }
 

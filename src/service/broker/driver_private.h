@@ -113,6 +113,8 @@ bool party_is_dirty(const struct link *l);
 void party_backlog(struct link *l, size_t n);
 bool party_is_known(const struct link *l);
 bool party_is_finished(const struct link *l);
+/* party_has_left - the client has taken leave: it sends no more. */
+bool party_has_left(const struct link *l);
 bool party_is_shed(const struct link *l);
 /* party_gone - the link has no party from here on. */
 void party_gone(struct link *l, const char *why);

@@ -12,7 +12,6 @@ void link_free(struct link *l)
     admit_gone(l);
     tickets_leave(l);
     list_unlink(&l->lingering);
-    stream_detach(l->stream);
     stream_free(l->stream);
     edition_unref(l->edition);
     mem_free(l->name);
@@ -486,8 +485,13 @@ void link_pump(struct link *l)
             drop(l, "closed by the server"); /* there is nobody yet to say a last word to */
             return;
         }
+        bool is_done = party_has_left(l) && stream_is_bare(l->stream);
         party_gone(l, "closed by the server");
-        linger(l);
+        if (is_done) {
+            link_free(l); /* nothing comes any more that would turn its last words into a reset */
+        } else {
+            linger(l);
+        }
         return;
     }
     if (update_hold(l) && read_some(l)) {

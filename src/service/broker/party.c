@@ -171,6 +171,11 @@ bool party_is_finished(const struct link *l)
                            : worker_is_finished(l->driver->worker, l->conn);
 }
 
+bool party_has_left(const struct link *l)
+{
+    return party_is_mqtt(l) && worker_has_left(l->driver->worker, l->conn);
+}
+
 bool party_is_shed(const struct link *l)
 {
     if (l->http != NULL) {

@@ -128,7 +128,9 @@ void strangers_remove(struct strangers *s, struct stranger *m)
 
 size_t strangers_count(const struct strangers *s, const struct net_prefix *prefix)
 {
-    const struct stranger_group *g = map_find(&s->groups, slice_of(prefix, sizeof(*prefix)));
+    /* Mostly nobody waits, and then there is nothing to be hashed for. */
+    const struct stranger_group *g =
+        s->n > 0 ? map_find(&s->groups, slice_of(prefix, sizeof(*prefix))) : NULL;
     return g != NULL ? g->n : 0;
 }
 

@@ -131,6 +131,9 @@ size_t worker_output(struct worker *w, uint64_t conn, uint8_t *dst, size_t cap, 
 /* worker_is_finished - nothing more will come from or go to it: close the transport orderly, call
  * worker_gone. */
 bool worker_is_finished(const struct worker *w, uint64_t conn);
+/* worker_has_left - the client has taken leave, by a DISCONNECT that was right: it sends no more.
+ */
+bool worker_has_left(const struct worker *w, uint64_t conn);
 /* worker_is_shed - finished for want of memory: nothing of it may linger. */
 bool worker_is_shed(const struct worker *w, uint64_t conn);
 /* worker_backlog - so many bytes of its output wait for its socket. */

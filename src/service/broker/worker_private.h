@@ -91,7 +91,7 @@ struct conn {
     uint32_t n_subacks; /* that wait for their barriers: a PUBLISH behind them waits, too, */
     uint64_t held_until_ms;   /* but not longer */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
-    bool is_resumed, is_clean_end, has_published, is_abandoned, is_shed;
+    bool is_resumed, is_clean_end, has_left, has_published, is_abandoned, is_shed;
     uint64_t hello_lsn;          /* CONNACK, and all behind it, waits until this is committed */
     enum mqtt_reason closed_for; /* MQTT_SUCCESS: nothing that we said */
     struct shown *shown;         /* NULL: no certificate */
