@@ -1,12 +1,12 @@
 #include "net/dtls.h"
 
-#include <openssl/err.h>
 #include <sys/time.h>
 
 #include "base/mem.h"
 #include "base/rd.h"
 #include "base/scope.h"
 #include "net/dtls_private.h"
+#include "security/crypto/prf_provider.h"
 
 enum {
     VERSION_MAJOR = 0xfe,
@@ -184,7 +184,8 @@ enum err dtls_ctx_new(bool server, bool has_cert, bool has_psk, SSL_CTX **ret)
         return ERR_CONFIG;
     }
     AUTO(dtls_ctx_release)
-    SSL_CTX *ctx = SSL_CTX_new(server ? DTLS_server_method() : DTLS_client_method());
+    SSL_CTX *ctx = SSL_CTX_new_ex(NULL, PRF_PROVIDER_FIRST,
+                                  server ? DTLS_server_method() : DTLS_client_method());
     if (ctx == NULL) {
         return ERR_NOMEM;
     }
@@ -216,15 +217,15 @@ enum err dtls_link_send(struct dtls_link *link, struct slice plain)
     if (plain.n > dtls_link_plain_max(link)) {
         return ERR_TOO_LARGE;
     }
-    ERR_clear_error();
+    dtls_forget_errors();
     /* The server gives the record buffers back between datagrams, and OpenSSL's DTLS writes without
      * a look at whether they are there. */
     if (SSL_alloc_buffers(link->ssl) != 1) {
-        ERR_clear_error();
+        dtls_forget_errors();
         return ERR_NOMEM;
     }
     if (plain.n > 0 && SSL_write(link->ssl, plain.p, (int)plain.n) != (int)plain.n) {
-        ERR_clear_error();
+        dtls_forget_errors();
         return ERR_CRYPTO;
     }
     return OK;
@@ -232,11 +233,11 @@ enum err dtls_link_send(struct dtls_link *link, struct slice plain)
 
 void dtls_link_shutdown(struct dtls_link *link)
 {
-    ERR_clear_error();
+    dtls_forget_errors();
     if (SSL_alloc_buffers(link->ssl) == 1) {
         (void)SSL_shutdown(link->ssl); /* a lost close_notify is the network's right */
     }
-    ERR_clear_error();
+    dtls_forget_errors();
 }
 
 /* The interface. */

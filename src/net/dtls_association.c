@@ -1,6 +1,4 @@
 /* The tables of the DTLS server: how associations come, open and go. */
-#include <openssl/err.h>
-
 #include "base/mem.h"
 #include "base/scope.h"
 #include "net/dtls_server_private.h"
@@ -60,13 +58,13 @@ enum err dtls_association_new(struct dtls_server *s, struct dtls_association **r
 void dtls_server_enter(struct dtls_server *s)
 {
     s->depth++;
-    ERR_clear_error();
+    dtls_forget_errors();
 }
 
 void dtls_server_leave(struct dtls_server *s)
 {
     s->depth--;
-    ERR_clear_error();
+    dtls_forget_errors();
     while (s->depth == 0 && !list_is_empty(&s->gone)) {
         struct dtls_association *a =
             LIST_ENTRY(list_first(&s->gone), struct dtls_association, node);

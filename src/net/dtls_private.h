@@ -3,6 +3,8 @@
 #ifndef NET_DTLS_PRIVATE_H
 #define NET_DTLS_PRIVATE_H
 
+#include <openssl/err.h>
+
 #include "net/dtls.h"
 #include "net/dtls_taken.h"
 #include "net/tls_private.h"
@@ -13,6 +15,7 @@ enum { DTLS_PROOF_KEY_BYTES = 32 };
 /* The keys of one server: no other knows them, and they are not kept over its end. */
 struct dtls_proof_keys {
     const struct random_source *random;
+    struct hmac *hmac;
     uint64_t from_ms;                        /* since when cookie[0] is the present one */
     uint8_t cookie[2][DTLS_PROOF_KEY_BYTES]; /* the present one and the one before */
     uint8_t fake[DTLS_PROOF_KEY_BYTES];      /* gives identities that nobody has a key */
@@ -50,6 +53,15 @@ MUST_USE enum err dtls_link_init(struct dtls_link *link, SSL_CTX *ctx, const BIO
                                  const struct dtls_handler *handler, uint32_t retransmit_ms);
 void dtls_link_done(struct dtls_link *link);
 
+/* dtls_forget_errors - empties the library's queue of errors, which is empty nearly always: its own
+ * function for it goes over all of its places even then. */
+static inline void dtls_forget_errors(void)
+{
+    if (ERR_peek_error() != 0) {
+        ERR_clear_error();
+    }
+}
+
 /* dtls_link_timer - when OpenSSL wants DTLSv1_handle_timeout; UINT64_MAX: never. */
 uint64_t dtls_link_timer(struct dtls_link *link, uint64_t now_ms);
 
@@ -73,9 +85,10 @@ MUST_USE enum err dtls_link_send(struct dtls_link *link, struct slice plain);
 /* dtls_link_shutdown - sends close_notify. */
 void dtls_link_shutdown(struct dtls_link *link);
 
-/* dtls_proof_init - fresh keys on the caller's storage; random is borrowed until dtls_proof_done,
- * which wipes them. */
-void dtls_proof_init(struct dtls_proof_keys *keys, const struct random_source *random);
+/* dtls_proof_init - fresh keys on the caller's storage; random and hmac are borrowed until
+ * dtls_proof_done, which wipes the keys. */
+void dtls_proof_init(struct dtls_proof_keys *keys, const struct random_source *random,
+                     struct hmac *hmac);
 void dtls_proof_done(struct dtls_proof_keys *keys);
 /* dtls_proof_rotate - to be called before a hello is heard: a cookie is good for at least
  * DTLS_COOKIE_ROTATE_MS and for less than three times that. now_ms: monotonic. */

@@ -1,17 +1,16 @@
 /* What a client of the server of dtls.h has to prove, and by what: its address by a cookie, who it
  * is by a pre-shared key or a certificate. No association is known here. */
 #include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include "base/mem.h"
 #include "base/scope.h"
 #include "base/secret.h"
 #include "net/dtls_private.h"
 
-void dtls_proof_init(struct dtls_proof_keys *keys, const struct random_source *random)
+void dtls_proof_init(struct dtls_proof_keys *keys, const struct random_source *random,
+                     struct hmac *hmac)
 {
-    *keys = (struct dtls_proof_keys){.random = random};
+    *keys = (struct dtls_proof_keys){.random = random, .hmac = hmac};
     random->fill(random->ctx, keys->cookie, sizeof(keys->cookie));
     random->fill(random->ctx, keys->fake, sizeof(keys->fake));
 }
@@ -35,13 +34,10 @@ void dtls_proof_rotate(struct dtls_proof_keys *keys, uint64_t now_ms)
     keys->from_ms = now_ms;
 }
 
-static bool keyed_hash(const uint8_t *key, struct slice what, uint8_t *ret)
+static bool keyed_hash(const struct dtls_proof_keys *keys, const uint8_t *key, struct slice what,
+                       struct digest *ret)
 {
-    unsigned n = 0;
-    static const uint8_t nothing[1] = {0};
-    const uint8_t *p = what.n > 0 ? what.p : nothing;
-    return HMAC(EVP_sha256(), key, DTLS_PROOF_KEY_BYTES, p, what.n, ret, &n) != NULL &&
-           n == DTLS_PROOF_KEY_BYTES;
+    return hmac_make(keys->hmac, slice_of(key, DTLS_PROOF_KEY_BYTES), what, ret) == OK;
 }
 
 static const struct dtls_link *link_of(const SSL *ssl)
@@ -54,8 +50,14 @@ static const struct dtls_link *link_of(const SSL *ssl)
 static int make_cookie(SSL *ssl, unsigned char *cookie, unsigned *n)
 {
     const struct dtls_link *link = link_of(ssl);
-    *n = DTLS_PROOF_KEY_BYTES;
-    return keyed_hash(link->claim->keys->cookie[0], net_peer_key(&link->peer), cookie) ? 1 : 0;
+    const struct dtls_proof_keys *keys = link->claim->keys;
+    struct digest made;
+    if (!keyed_hash(keys, keys->cookie[0], net_peer_key(&link->peer), &made)) {
+        return 0;
+    }
+    memcpy(cookie, made.bytes, sizeof(made.bytes));
+    *n = sizeof(made.bytes);
+    return 1;
 }
 
 static int check_cookie(SSL *ssl, const unsigned char *cookie, unsigned n)
@@ -63,9 +65,9 @@ static int check_cookie(SSL *ssl, const unsigned char *cookie, unsigned n)
     const struct dtls_link *link = link_of(ssl);
     const struct dtls_proof_keys *keys = link->claim->keys;
     for (size_t i = 0; i < COUNT_OF(keys->cookie); i++) {
-        uint8_t expected[DTLS_PROOF_KEY_BYTES];
-        if (keyed_hash(keys->cookie[i], net_peer_key(&link->peer), expected) &&
-            secret_equal(slice_of(expected, sizeof(expected)), slice_of(cookie, n))) {
+        struct digest expected;
+        if (keyed_hash(keys, keys->cookie[i], net_peer_key(&link->peer), &expected) &&
+            secret_equal(digest_slice(&expected), slice_of(cookie, n))) {
             return 1;
         }
     }
@@ -78,7 +80,7 @@ static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsig
     const struct dtls_handler *h = link->handler;
     struct dtls_claim *claim = link->claim;
     struct slice name = slice_text(identity);
-    uint8_t fake[DTLS_PROOF_KEY_BYTES];
+    struct digest fake;
     uint8_t key[DTLS_PSK_MAX];
     size_t n = 0;
     uint64_t credential = 0;
@@ -87,7 +89,7 @@ static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsig
     claim->identity_n = slice_head(name, DTLS_IDENTITY_MAX).n;
     memcpy(claim->identity, identity, claim->identity_n);
     /* Made always, so that known and unknown take the same time. */
-    if (!keyed_hash(claim->keys->fake, name, fake)) {
+    if (!keyed_hash(claim->keys, claim->keys->fake, name, &fake)) {
         return 0;
     }
     /* A handshake that began before a renewal may ask when keys are not taken any more. */
@@ -97,11 +99,11 @@ static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsig
         claim->credential = credential;
         memcpy(psk, key, n);
     } else {
-        n = sizeof(fake);
-        memcpy(psk, fake, n);
+        n = sizeof(fake.bytes);
+        memcpy(psk, fake.bytes, n);
     }
     mem_wipe(key, sizeof(key));
-    mem_wipe(fake, sizeof(fake));
+    mem_wipe(&fake, sizeof(fake));
     return (unsigned)n;
 }
 

@@ -1,7 +1,6 @@
 #include "net/dtls_record.h"
 
 #include "base/mem.h"
-#include "security/crypto/kdf.h"
 
 enum { EPOCH = 1, NUMBER_BYTES = 6, AAD_BYTES = 13 };
 
@@ -36,17 +35,15 @@ void dtls_window_take(struct dtls_window *w, uint64_t number)
     w->seen |= UINT64_C(1) << (w->highest - number);
 }
 
-enum err dtls_keys_make(struct slice master, struct slice client_random, struct slice server_random,
-                        struct dtls_keys *ret)
+enum err dtls_keys_make(struct hmac *h, struct slice master, struct slice client_random,
+                        struct slice server_random, struct dtls_keys *ret)
 {
-    uint8_t seed[2 * DTLS_RANDOM_BYTES];
+    const struct slice seeds[] = {slice_text("key expansion"), server_random, client_random};
     uint8_t block[2 * (RECORD_AEAD_KEY_BYTES + DTLS_SALT_BYTES)];
     if (client_random.n != DTLS_RANDOM_BYTES || server_random.n != DTLS_RANDOM_BYTES) {
         return ERR_CRYPTO;
     }
-    slice_copy(seed, server_random);
-    slice_copy(seed + DTLS_RANDOM_BYTES, client_random);
-    TRY(kdf_prf(master, "key expansion", slice_of(seed, sizeof(seed)), block, sizeof(block)));
+    TRY(hmac_prf(h, master, seeds, COUNT_OF(seeds), block, sizeof(block)));
     /* AEAD suites have no keys for a MAC. */
     const uint8_t *p = block;
     memcpy(ret->client.key, p, RECORD_AEAD_KEY_BYTES);

@@ -1,6 +1,4 @@
 /* The server of dtls.h: whom a datagram is for, strangers, and the interface. */
-#include <openssl/err.h>
-
 #include "base/mem.h"
 #include "base/scope.h"
 #include "net/dtls_server_private.h"
@@ -49,9 +47,9 @@ static void hear_stranger(struct dtls_server *s, const struct net_peer *peer, st
     a->library->link.peer = *peer;
     a->library->link.in = datagram;
     a->library->link.unproven = &s->unproven;
-    ERR_clear_error();
+    dtls_forget_errors();
     int proven = DTLSv1_listen(a->library->link.ssl, s->listen_address);
-    ERR_clear_error();
+    dtls_forget_errors();
     if (proven != 1) {
         a->library->link.in = (struct slice){0};
         s->counts.hellos++;
@@ -265,6 +263,7 @@ static struct dtls *server_free(struct dtls *d)
     map_done(&s->by_address);
     BIO_ADDR_free(s->listen_address);
     s->aead = record_aead_free(s->aead);
+    s->hmac = hmac_free(s->hmac);
     SSL_CTX_free(s->ctx);
     s->tickets = tls_tickets_free(s->tickets);
     BIO_meth_free(s->method);
@@ -326,7 +325,6 @@ enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dt
     list_init(&s->flights);
     list_init(&s->gone);
     c->random->fill(c->random->ctx, map_keys, sizeof(map_keys));
-    dtls_proof_init(&s->keys, c->random);
     map_init(&s->by_address, &map_keys[0], dtls_place_key);
     map_init(&s->by_id, &map_keys[1], dtls_id_key);
     s->method = dtls_method_new();
@@ -334,6 +332,12 @@ enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dt
     enum err e = s->method != NULL && s->listen_address != NULL ? OK : ERR_NOMEM;
     if (e == OK) {
         e = record_aead_new(&s->aead);
+    }
+    if (e == OK) {
+        e = hmac_new(&s->hmac);
+    }
+    if (e == OK) {
+        dtls_proof_init(&s->keys, c->random, s->hmac);
     }
     if (e == OK) {
         e = dtls_proof_ctx_new(c, s->handler.find_psk != NULL, &s->judge, ret_text, &s->ctx);

@@ -8,7 +8,6 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
-#include "base/wr.h"
 #include "security/crypto/crypto_private.h"
 
 static void kdf_autofree(EVP_KDF **kdf)
@@ -61,34 +60,6 @@ enum err kdf_pbkdf2(struct slice password, struct slice salt, uint32_t iteration
         salt.n > INT_MAX || iterations == 0 || iterations > INT_MAX ||
         PKCS5_PBKDF2_HMAC((const char *)password.p, (int)password.n, salt.p, (int)salt.n,
                           (int)iterations, EVP_sha256(), (int)n, dst) != 1) {
-        return crypto_fail(ERR_CRYPTO);
-    }
-    return OK;
-}
-
-enum err kdf_prf(struct slice secret, const char *label, struct slice seed, void *dst, size_t n)
-{
-    uint8_t both[KDF_PRF_SEED_MAX];
-    struct wr w = wr_into(both, sizeof(both));
-    wr_bytes(&w, slice_text(label));
-    wr_bytes(&w, seed);
-    if (secret.n == 0 || n == 0 || n > KDF_MAX_BYTES || !wr_ok(&w)) {
-        return ERR_CRYPTO;
-    }
-    AUTO(kdf_autofree) EVP_KDF *kdf = EVP_KDF_fetch(NULL, "TLS1-PRF", NULL);
-    AUTO(kdf_ctx_autofree) EVP_KDF_CTX *ctx = kdf != NULL ? EVP_KDF_CTX_new(kdf) : NULL;
-    if (ctx == NULL) {
-        return crypto_fail(ERR_CRYPTO);
-    }
-    char sha256[] = "SHA256";
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, sha256, 0),
-        octets(OSSL_KDF_PARAM_SECRET, secret),
-        octets(OSSL_KDF_PARAM_SEED, slice_of(both, w.at)),
-        OSSL_PARAM_construct_end(),
-    };
-    if (EVP_KDF_derive(ctx, dst, n, params) != 1) {
-        mem_wipe(dst, n);
         return crypto_fail(ERR_CRYPTO);
     }
     return OK;

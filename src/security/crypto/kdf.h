@@ -1,5 +1,4 @@
-/* kdf - HKDF-SHA-256, extract and expand in one call; PBKDF2 with HMAC-SHA-256; the PRF of TLS 1.2
- * with SHA-256. */
+/* kdf - HKDF-SHA-256, extract and expand in one call; PBKDF2 with HMAC-SHA-256. */
 #ifndef SECURITY_CRYPTO_KDF_H
 #define SECURITY_CRYPTO_KDF_H
 
@@ -25,12 +24,5 @@ MUST_USE enum err kdf_hkdf(struct slice secret, struct slice salt, struct slice 
  * O(iterations * n). ERR_CRYPTO. SPEC: RFC8018 5.2. */
 MUST_USE enum err kdf_pbkdf2(struct slice password, struct slice salt, uint32_t iterations,
                              void *dst, size_t n);
-
-enum { KDF_PRF_SEED_MAX = 128 };
-
-/* kdf_prf - n bytes (1..KDF_MAX_BYTES) of PRF(secret, label, seed) with SHA-256; secret has at
- * least one byte, label and seed together at most KDF_PRF_SEED_MAX. ERR_CRYPTO. SPEC: RFC5246 5. */
-MUST_USE enum err kdf_prf(struct slice secret, const char *label, struct slice seed, void *dst,
-                          size_t n);
 
 #endif

@@ -1,5 +1,5 @@
 /* Records of both suites as another library sealed them (python-cryptography, over the same bytes),
- * then every way to change one bit; the PRF by its published case. */
+ * then every way to change one bit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,6 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "security/crypto/kdf.h"
 #include "security/crypto/record_aead.h"
 
 static const uint8_t key[RECORD_AEAD_KEY_BYTES] = {0, 1, 2,  3,  4,  5,  6,  7,
@@ -121,36 +120,12 @@ static void sizes(void **state)
     }
 }
 
-static void the_prf(void **state)
-{
-    (void)state;
-    static const uint8_t secret[] = {0x9b, 0xbe, 0x43, 0x6b, 0xa9, 0x40, 0xf0, 0x17,
-                                     0xb1, 0x76, 0x52, 0x84, 0x9a, 0x71, 0xdb, 0x35};
-    static const uint8_t seed[] = {0xa0, 0xba, 0x9f, 0x93, 0x6c, 0xda, 0x31, 0x18,
-                                   0x27, 0xa6, 0xf7, 0x96, 0xff, 0xd5, 0x19, 0x8c};
-    static const uint8_t expected[] = {0xe3, 0xf2, 0x29, 0xba, 0x72, 0x7b, 0xe1, 0x7b,
-                                       0x8d, 0x12, 0x26, 0x20, 0x55, 0x7c, 0xd4, 0x53,
-                                       0xc2, 0xaa, 0xb2, 0x1d, 0x07, 0xc3, 0xd4, 0x95,
-                                       0x32, 0x9b, 0x52, 0xd4, 0xe6, 0x1e, 0xdb, 0x5a};
-    static const uint8_t long_seed[KDF_PRF_SEED_MAX];
-    uint8_t out[sizeof(expected)];
-    struct slice s = slice_of(secret, sizeof(secret));
-    assert_int_equal(kdf_prf(s, "test label", slice_of(seed, sizeof(seed)), out, sizeof(out)), OK);
-    assert_memory_equal(out, expected, sizeof(out));
-    assert_int_equal(kdf_prf((struct slice){0}, "x", (struct slice){0}, out, 8), ERR_CRYPTO);
-    assert_int_equal(kdf_prf(s, "x", (struct slice){0}, out, 0), ERR_CRYPTO);
-    /* the seed with its label: at and over what there is room for */
-    assert_int_equal(kdf_prf(s, "x", slice_of(long_seed, sizeof(long_seed) - 1), out, 8), OK);
-    assert_int_equal(kdf_prf(s, "x", slice_of(long_seed, sizeof(long_seed)), out, 8), ERR_CRYPTO);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_another_library),
         cmocka_unit_test(one_bit),
         cmocka_unit_test(sizes),
-        cmocka_unit_test(the_prf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

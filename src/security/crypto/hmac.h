@@ -1,0 +1,40 @@
+/*
+ * hmac - HMAC-SHA-256 and the PRF of TLS 1.2 with it, for who needs one after the other.
+ *
+ * One object serves many keys and fetches and allocates nothing in a call, where digest_hmac does
+ * both each time. One object belongs to one thread. It keeps nothing of a key behind a call. SPEC:
+ * RFC2104 2, RFC5246 5.
+ */
+#ifndef SECURITY_CRYPTO_HMAC_H
+#define SECURITY_CRYPTO_HMAC_H
+
+#include "base/err.h"
+#include "base/scope.h"
+#include "security/crypto/digest.h"
+
+enum { HMAC_PRF_MAX = 255 * DIGEST_BYTES, HMAC_PRF_SEEDS = 6 };
+
+struct hmac;
+
+/* hmac_new - ERR_NOMEM, ERR_CRYPTO. */
+MUST_USE enum err hmac_new(struct hmac **ret);
+struct hmac *hmac_free(struct hmac *h);
+AUTOFREE(hmac, hmac_free)
+
+/* hmac_make - of text under key (any length, both may be empty). ERR_CRYPTO. O(n). */
+MUST_USE enum err hmac_make(struct hmac *h, struct slice key, struct slice text,
+                            struct digest *ret);
+
+/*
+ * hmac_prf - n bytes of PRF(secret, label, seed)
+ *
+ * secret  at least one byte.
+ * seeds   label and seed, in as many pieces as they are in: 1..HMAC_PRF_SEEDS of them.
+ * dst     n bytes, 1..HMAC_PRF_MAX; wiped where it fails behind these bounds.
+ *
+ * ERR_CRYPTO. O(n).
+ */
+MUST_USE enum err hmac_prf(struct hmac *h, struct slice secret, const struct slice *seeds,
+                           size_t n_seeds, void *dst, size_t n);
+
+#endif
