@@ -165,7 +165,7 @@ static void drop_state(struct coap_observation *ob)
 /* States that waited, while there is room. */
 static void flush_states(struct coap_channel *c)
 {
-    list_for_each_safe (node, next, &c->observers.list) {
+    thin_for_each_safe (node, next, &c->observers.list) {
         struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
         if (ob->state_n == 0 || waiting(c) >= COAP_CHANNEL_OUTPUT_BYTES) {
             continue;
@@ -230,7 +230,7 @@ size_t coap_channel_bytes(const struct coap_channel *c)
 {
     size_t n = c->in.cap + c->out.cap + c->n_exchanges * sizeof(struct exchange) +
                coap_channel_pending_bytes(c);
-    list_for_each (node, &c->observers.list) {
+    thin_for_each (node, &c->observers.list) {
         const struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
         n += sizeof(*ob) + ob->state_n;
     }
@@ -358,7 +358,7 @@ enum err coap_channel_notify(struct coap_channel *c, uint64_t key, const struct 
     if (!coap_code_is_response(answer->code)) {
         return ERR_MALFORMED;
     }
-    list_for_each_safe (node, next, &c->observers.list) {
+    thin_for_each_safe (node, next, &c->observers.list) {
         struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
         if (ob->key == key && !ob->is_last) {
             is_found = true;
@@ -370,7 +370,7 @@ enum err coap_channel_notify(struct coap_channel *c, uint64_t key, const struct 
 
 void coap_channel_unobserve(struct coap_channel *c, uint64_t key)
 {
-    list_for_each_safe (node, next, &c->observers.list) {
+    thin_for_each_safe (node, next, &c->observers.list) {
         struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
         if (ob->key == key) {
             end_observation(c, ob);

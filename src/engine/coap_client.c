@@ -9,7 +9,7 @@ static struct slice pending_token(const struct coap_pending *p)
 
 struct coap_pending *coap_pending_find(const struct coap_endpoint *e, uint32_t id)
 {
-    list_for_each (node, &e->pending) {
+    thin_for_each (node, &e->pending) {
         struct coap_pending *p = LIST_ENTRY(node, struct coap_pending, node);
         if (p->id == id) {
             return p;
@@ -20,7 +20,7 @@ struct coap_pending *coap_pending_find(const struct coap_endpoint *e, uint32_t i
 
 static struct coap_pending *find_token(const struct coap_endpoint *e, struct slice token)
 {
-    list_for_each (node, &e->pending) {
+    thin_for_each (node, &e->pending) {
         struct coap_pending *p = LIST_ENTRY(node, struct coap_pending, node);
         if (slice_equal(token, pending_token(p))) {
             return p;
@@ -31,7 +31,7 @@ static struct coap_pending *find_token(const struct coap_endpoint *e, struct sli
 
 void coap_pending_remove(struct coap_endpoint *e, struct coap_pending *p)
 {
-    list_unlink(&p->node);
+    thin_remove(&e->pending, &p->node);
     e->n_pending--;
     (void)mem_free(p);
 }
@@ -82,7 +82,7 @@ enum err coap_endpoint_request(struct coap_endpoint *e, const struct coap_reques
         (void)mem_free(p);
         return err;
     }
-    list_append(&e->pending, &p->node);
+    thin_append(&e->pending, &p->node);
     e->n_pending++;
     *ret_id = p->id;
     return OK;
@@ -199,7 +199,7 @@ enum err coap_client_response(struct coap_endpoint *e, const struct coap_message
 
 bool coap_client_reset(struct coap_endpoint *e, uint16_t mid, struct coap_event *ret)
 {
-    list_for_each (node, &e->pending) {
+    thin_for_each (node, &e->pending) {
         struct coap_pending *p = LIST_ENTRY(node, struct coap_pending, node);
         if (p->mid == mid) {
             end_with(e, p, COAP_EVENT_RESET, ret);
@@ -211,7 +211,7 @@ bool coap_client_reset(struct coap_endpoint *e, uint16_t mid, struct coap_event 
 
 bool coap_client_tick(struct coap_endpoint *e, uint64_t now_ms, struct coap_event *ret)
 {
-    list_for_each (node, &e->pending) {
+    thin_for_each (node, &e->pending) {
         struct coap_pending *p = LIST_ENTRY(node, struct coap_pending, node);
         if (now_ms >= p->deadline_ms) {
             e->counters->given_up++;
@@ -225,7 +225,7 @@ bool coap_client_tick(struct coap_endpoint *e, uint64_t now_ms, struct coap_even
 uint64_t coap_client_deadline(const struct coap_endpoint *e)
 {
     uint64_t earliest = UINT64_MAX;
-    list_for_each (node, &e->pending) {
+    thin_for_each (node, &e->pending) {
         const struct coap_pending *p = LIST_ENTRY(node, struct coap_pending, node);
         earliest = p->deadline_ms < earliest ? p->deadline_ms : earliest;
     }

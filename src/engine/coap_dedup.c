@@ -6,7 +6,7 @@
 
 /* Of the table an eighth stays free, so that a search is short. Behind the answers that are of use
  * there is a quarter more room than they may take, so that they are moved seldom. */
-enum { FIRST_PLACES = 3, NEXT_PLACES = 8, FREE_SHARE = 8, ROOM_SHARE = 4 };
+enum { NEXT_PLACES = 8, FREE_SHARE = 8, ROOM_SHARE = 4 };
 
 /* Before each answer that is kept. */
 struct kept {
@@ -22,7 +22,7 @@ static uint32_t tick_of(uint64_t now_ms)
 
 /* ---- answers ---- */
 
-static struct kept kept_at(const struct coap_dedup *d, uint32_t at)
+static struct kept kept_at(const struct coap_remembered *d, uint32_t at)
 {
     struct kept k;
     assert(at + sizeof(k) <= d->kept_end);
@@ -36,7 +36,7 @@ static uint32_t kept_size(const struct kept *k)
 }
 
 /* Where the answer of this message id is; kept_end: nowhere. */
-static uint32_t find_kept(const struct coap_dedup *d, uint16_t mid)
+static uint32_t find_kept(const struct coap_remembered *d, uint16_t mid)
 {
     uint32_t at = d->kept_at;
     while (at < d->kept_end) {
@@ -50,7 +50,7 @@ static uint32_t find_kept(const struct coap_dedup *d, uint16_t mid)
 }
 
 /* What is gone at the front is room. */
-static void skip_gone(struct coap_dedup *d)
+static void skip_gone(struct coap_remembered *d)
 {
     while (d->kept_at < d->kept_end) {
         struct kept k = kept_at(d, d->kept_at);
@@ -62,7 +62,7 @@ static void skip_gone(struct coap_dedup *d)
     d->kept_at = d->kept_end = 0;
 }
 
-static void drop_kept(struct coap_dedup *d, uint32_t at)
+static void drop_kept(struct coap_remembered *d, uint32_t at)
 {
     assert(at <
            d->kept_end); /* a KEPT entry has its bytes, and kept_bytes > 0 means there are some */
@@ -73,7 +73,7 @@ static void drop_kept(struct coap_dedup *d, uint32_t at)
     skip_gone(d);
 }
 
-static void free_kept(struct coap_dedup *d)
+static void free_kept(struct coap_remembered *d)
 {
     d->kept = mem_free(d->kept);
     d->kept_at = d->kept_end = d->kept_cap = d->kept_bytes = 0;
@@ -86,16 +86,37 @@ void coap_dedup_init(struct coap_dedup *d)
     *d = (struct coap_dedup){0};
 }
 
-static void free_seen(struct coap_dedup *d)
+static struct coap_seen *of_heap(struct coap_remembered *d)
 {
-    d->seen = mem_free(d->seen);
-    d->n = d->cap = 0;
+    return d->seen != d->first ? d->seen : NULL;
+}
+
+static void free_seen(struct coap_remembered *d)
+{
+    (void)mem_free(of_heap(d));
+    memset(d->first, 0, sizeof(d->first));
+    d->seen = d->first;
+    d->cap = COAP_DEDUP_FIRST;
+    d->n = 0;
 }
 
 void coap_dedup_done(struct coap_dedup *d)
 {
-    free_kept(d);
-    free_seen(d);
+    if (d->all != NULL) {
+        free_kept(d->all);
+        free_seen(d->all);
+        d->all = mem_free(d->all);
+    }
+}
+
+static enum err begin(struct coap_dedup *d)
+{
+    d->all = mem_zalloc(sizeof(*d->all));
+    if (d->all == NULL) {
+        return ERR_NOMEM;
+    }
+    free_seen(d->all);
+    return OK;
 }
 
 /* Message ids that follow each other lie far apart. */
@@ -121,7 +142,7 @@ static struct coap_seen *place_of(struct coap_seen *seen, uint32_t cap, uint16_t
     return &seen[i];
 }
 
-static struct coap_seen *find_any(const struct coap_dedup *d, uint16_t mid)
+static struct coap_seen *find_any(const struct coap_remembered *d, uint16_t mid)
 {
     struct coap_seen *s = d->n > 0 ? place_of(d->seen, d->cap, mid) : NULL;
     return s != NULL && s->until != 0 ? s : NULL;
@@ -129,7 +150,7 @@ static struct coap_seen *find_any(const struct coap_dedup *d, uint16_t mid)
 
 struct coap_seen *coap_dedup_find(struct coap_dedup *d, uint16_t mid, uint64_t now_ms)
 {
-    struct coap_seen *s = find_any(d, mid);
+    struct coap_seen *s = d->all != NULL ? find_any(d->all, mid) : NULL;
     return s != NULL && s->until > tick_of(now_ms) ? s : NULL;
 }
 
@@ -140,7 +161,7 @@ static uint32_t distance(uint32_t cap, uint32_t from, uint32_t i)
 }
 
 /* Frees place i: whatever a search would not reach any more moves towards its home. */
-static void remove_at(struct coap_dedup *d, uint32_t i)
+static void remove_at(struct coap_remembered *d, uint32_t i)
 {
     for (uint32_t j = next_of(d->cap, i); d->seen[j].until != 0; j = next_of(d->cap, j)) {
         uint32_t home = home_of(d->cap, d->seen[j].mid);
@@ -153,14 +174,14 @@ static void remove_at(struct coap_dedup *d, uint32_t i)
     d->n--;
 }
 
-static void forget(struct coap_dedup *d, const struct coap_seen *s)
+static void forget(struct coap_remembered *d, const struct coap_seen *s)
 {
     if (s->state == COAP_SEEN_KEPT) {
         drop_kept(d, find_kept(d, s->mid));
     }
 }
 
-void coap_dedup_sweep(struct coap_dedup *d, uint64_t now_ms)
+static void sweep(struct coap_remembered *d, uint64_t now_ms)
 {
     uint32_t now = tick_of(now_ms);
     for (uint32_t i = 0; i < d->cap; i++) {
@@ -182,7 +203,17 @@ void coap_dedup_sweep(struct coap_dedup *d, uint64_t now_ms)
     }
 }
 
-static enum err grow(struct coap_dedup *d, uint32_t cap)
+void coap_dedup_sweep(struct coap_dedup *d, uint64_t now_ms)
+{
+    if (d->all != NULL) {
+        sweep(d->all, now_ms);
+    }
+    if (d->all != NULL && d->all->n == 0) {
+        coap_dedup_done(d);
+    }
+}
+
+static enum err grow(struct coap_remembered *d, uint32_t cap)
 {
     struct coap_seen *seen = mem_array(cap, sizeof(*seen));
     if (seen == NULL) {
@@ -193,34 +224,35 @@ static enum err grow(struct coap_dedup *d, uint32_t cap)
             *place_of(seen, cap, d->seen[i].mid) = d->seen[i];
         }
     }
-    (void)mem_free(d->seen);
+    (void)mem_free(of_heap(d));
     d->seen = seen;
     d->cap = cap;
     return OK;
 }
 
-static bool has_room(const struct coap_dedup *d, const struct coap_limits *limits)
+static bool has_room(const struct coap_remembered *d, const struct coap_limits *limits)
 {
-    return d->cap > 0 && d->n < limits->dedup_entries && d->n < d->cap - 1 - d->cap / FREE_SHARE;
+    return d->n < limits->dedup_entries && d->n < d->cap - 1 - d->cap / FREE_SHARE;
 }
 
-static void sweep_when_due(struct coap_dedup *d, uint64_t now_ms)
+static void sweep_when_due(struct coap_remembered *d, uint64_t now_ms)
 {
     if (d->n > 0 && d->first_until <= tick_of(now_ms)) {
-        coap_dedup_sweep(d, now_ms);
+        sweep(d, now_ms);
     }
 }
 
 bool coap_dedup_is_half(struct coap_dedup *d, const struct coap_limits *limits, uint64_t now_ms)
 {
     uint32_t half = limits->dedup_entries / 2;
-    if (d->n >= half) {
-        sweep_when_due(d, now_ms);
+    if (d->all != NULL && d->all->n >= half) {
+        sweep_when_due(d->all, now_ms);
     }
-    return d->n >= half;
+    return (d->all != NULL ? d->all->n : 0) >= half;
 }
 
-static enum err make_room(struct coap_dedup *d, const struct coap_limits *limits, uint64_t now_ms)
+static enum err make_room(struct coap_remembered *d, const struct coap_limits *limits,
+                          uint64_t now_ms)
 {
     if (has_room(d, limits)) {
         return OK;
@@ -232,7 +264,7 @@ static enum err make_room(struct coap_dedup *d, const struct coap_limits *limits
     }
     uint32_t n_most = limits->dedup_entries;
     uint32_t most = n_most + n_most / 4 + 2; /* of which n_most are no more than seven eighths */
-    uint32_t cap = d->cap >= NEXT_PLACES ? d->cap * 2 : d->cap > 0 ? NEXT_PLACES : FIRST_PLACES;
+    uint32_t cap = d->cap >= NEXT_PLACES ? d->cap * 2 : NEXT_PLACES;
     cap = cap < most ? cap : most;
     if (d->n >= n_most || cap <= d->cap) {
         return has_room(d, limits) ? OK : ERR_LIMIT;
@@ -241,32 +273,46 @@ static enum err make_room(struct coap_dedup *d, const struct coap_limits *limits
     return has_room(d, limits) ? OK : err;
 }
 
-enum err coap_dedup_add(struct coap_dedup *d, const struct coap_limits *limits, uint16_t mid,
-                        enum coap_seen_state state, uint32_t lifetime_ms, uint64_t now_ms)
+static enum err add(struct coap_remembered *d, const struct coap_limits *limits,
+                    const struct coap_seen *seen, uint64_t now_ms)
 {
     /* An id comes back after its lifetime: the old entry must not answer for the new one. */
-    struct coap_seen *s = find_any(d, mid);
+    struct coap_seen *s = find_any(d, seen->mid);
     if (s == NULL) {
         TRY(make_room(d, limits, now_ms));
-        s = place_of(d->seen, d->cap, mid);
+        s = place_of(d->seen, d->cap, seen->mid);
         d->n++;
     } else {
         forget(d, s);
     }
-    uint32_t until = tick_of(now_ms + lifetime_ms) + 1;
-    *s = (struct coap_seen){.until = until, .mid = mid, .state = (uint8_t)state};
+    *s = *seen;
     if (d->n == 1) {
-        d->first_until = d->last_until = until;
+        d->first_until = d->last_until = s->until;
     }
-    d->first_until = until < d->first_until ? until : d->first_until;
-    d->last_until = until > d->last_until ? until : d->last_until;
+    d->first_until = s->until < d->first_until ? s->until : d->first_until;
+    d->last_until = s->until > d->last_until ? s->until : d->last_until;
     return OK;
+}
+
+enum err coap_dedup_add(struct coap_dedup *d, const struct coap_limits *limits, uint16_t mid,
+                        enum coap_seen_state state, uint32_t lifetime_ms, uint64_t now_ms)
+{
+    struct coap_seen seen = {
+        .until = tick_of(now_ms + lifetime_ms) + 1, .mid = mid, .state = (uint8_t)state};
+    if (d->all == NULL) {
+        TRY(begin(d));
+    }
+    enum err err = add(d->all, limits, &seen, now_ms);
+    if (d->all->n == 0) {
+        coap_dedup_done(d);
+    }
+    return err;
 }
 
 /* ---- keeping ---- */
 
 /* The oldest answers go first; their message ids stay. */
-static void evict(struct coap_dedup *d)
+static void evict(struct coap_remembered *d)
 {
     struct kept k = kept_at(d, d->kept_at);
     struct coap_seen *s = find_any(d, k.mid);
@@ -278,26 +324,31 @@ static void evict(struct coap_dedup *d)
 size_t coap_dedup_shed(struct coap_dedup *d)
 {
     size_t n = 0;
-    for (; d->kept_bytes > 0; n++) {
-        evict(d);
+    if (d->all != NULL) {
+        for (; d->all->kept_bytes > 0; n++) {
+            evict(d->all);
+        }
+        free_kept(d->all);
     }
-    free_kept(d);
     return n;
 }
 
 size_t coap_dedup_bytes(const struct coap_dedup *d)
 {
-    return d->cap * sizeof(*d->seen) + d->kept_cap;
+    const struct coap_remembered *all = d->all;
+    size_t table = all != NULL && all->seen != all->first ? all->cap * sizeof(*all->seen) : 0;
+    return all != NULL ? sizeof(*all) + table + all->kept_cap : 0;
 }
 
-static bool fits_behind(const struct coap_dedup *d, uint32_t n)
+static bool fits_behind(const struct coap_remembered *d, uint32_t n)
 {
     return d->kept_cap - d->kept_end >= n;
 }
 
 /* Makes room for n bytes more behind the last answer, by moving them to the front where that gives
  * enough for long, or else in more memory. */
-static enum err make_kept_room(struct coap_dedup *d, const struct coap_limits *limits, uint32_t n)
+static enum err make_kept_room(struct coap_remembered *d, const struct coap_limits *limits,
+                               uint32_t n)
 {
     uint32_t heads = 8 * (uint32_t)sizeof(struct kept);
     uint32_t most = limits->dedup_bytes + limits->dedup_bytes / ROOM_SHARE + heads;
@@ -325,8 +376,8 @@ static enum err make_kept_room(struct coap_dedup *d, const struct coap_limits *l
     return fits_behind(d, n) ? OK : ERR_LIMIT;
 }
 
-void coap_dedup_keep(struct coap_dedup *d, const struct coap_limits *limits, struct coap_seen *seen,
-                     struct slice answer)
+static void keep(struct coap_remembered *d, const struct coap_limits *limits,
+                 struct coap_seen *seen, struct slice answer)
 {
     struct kept k = {.mid = seen->mid, .n = (uint16_t)answer.n};
     enum err err = ERR_LIMIT;
@@ -351,17 +402,25 @@ void coap_dedup_keep(struct coap_dedup *d, const struct coap_limits *limits, str
     seen->state = COAP_SEEN_KEPT;
 }
 
+void coap_dedup_keep(struct coap_dedup *d, const struct coap_limits *limits, struct coap_seen *seen,
+                     struct slice answer)
+{
+    keep(d->all, limits, seen, answer); /* which has `seen` */
+}
+
 struct slice coap_dedup_kept(const struct coap_dedup *d, uint16_t mid)
 {
-    uint32_t at = find_kept(d, mid);
-    if (at == d->kept_end) {
+    const struct coap_remembered *all = d->all;
+    uint32_t at = all != NULL ? find_kept(all, mid) : 0;
+    if (all == NULL || at == all->kept_end) {
         return (struct slice){0};
     }
-    struct kept k = kept_at(d, at);
-    return slice_of(d->kept + at + sizeof(k), k.n);
+    struct kept k = kept_at(all, at);
+    return slice_of(all->kept + at + sizeof(k), k.n);
 }
 
 uint64_t coap_dedup_deadline(const struct coap_dedup *d)
 {
-    return d->n > 0 ? (uint64_t)d->last_until * COAP_DEDUP_TICK_MS : UINT64_MAX;
+    return d->all != NULL && d->all->n > 0 ? (uint64_t)d->all->last_until * COAP_DEDUP_TICK_MS
+                                           : UINT64_MAX;
 }

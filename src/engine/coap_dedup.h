@@ -4,7 +4,8 @@
  * 8 bytes a message id, in a table by message id. An answer that is only a code is made again from
  * these; other answers are kept as bytes, one behind the other, up to a cap, the oldest going
  * first: its message id stays remembered, so that a request never reaches its handler twice. Both
- * grow by doubling and go when nothing is remembered any more. SPEC: RFC7252 4.2, 4.3, 4.5.
+ * grow by doubling and go when nothing is remembered any more; of who has said nothing lately there
+ * is a pointer. SPEC: RFC7252 4.2, 4.3, 4.5.
  */
 #ifndef ENGINE_COAP_DEDUP_H
 #define ENGINE_COAP_DEDUP_H
@@ -27,15 +28,20 @@ struct coap_seen {
     uint8_t code;
 };
 
-enum { COAP_DEDUP_TICK_MS = 128 };
+enum { COAP_DEDUP_TICK_MS = 128, COAP_DEDUP_FIRST = 3 };
 
-struct coap_dedup {
-    struct coap_seen *seen; /* cap places, one of them free at least; NULL: none */
+struct coap_remembered {
+    struct coap_seen *seen; /* cap places, one of them free at least: `first`, or of the heap */
     uint8_t *kept;          /* answers from kept_at to kept_end, oldest first; NULL: none */
     uint32_t n, cap;
     uint32_t first_until, last_until; /* nothing ends before, nothing behind it */
     uint32_t kept_at, kept_end, kept_cap;
     uint32_t kept_bytes; /* of answers that are still of use */
+    struct coap_seen first[COAP_DEDUP_FIRST];
+};
+
+struct coap_dedup {
+    struct coap_remembered *all; /* NULL: nothing is remembered */
 };
 
 void coap_dedup_init(struct coap_dedup *d);

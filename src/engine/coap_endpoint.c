@@ -61,9 +61,6 @@ enum err coap_endpoint_new(const struct coap_endpoint_setup *setup, uint64_t now
     e->proven_until_ms = setup->proven ? UINT64_MAX : 0;
     e->next_mid = (uint16_t)coap_draw(e);
     e->next_id = 1;
-    list_init(&e->exchanges);
-    list_init(&e->pending);
-    list_init(&e->transmissions);
     coap_observers_init(&e->observers);
     coap_dedup_init(&e->dedup);
     *ret = e;
@@ -75,13 +72,13 @@ struct coap_endpoint *coap_endpoint_free(struct coap_endpoint *e)
     if (e == NULL) {
         return NULL;
     }
-    list_for_each_safe (node, next, &e->exchanges) {
+    thin_for_each_safe (node, next, &e->exchanges) {
         (void)mem_free(LIST_ENTRY(node, struct coap_exchange, node));
     }
-    list_for_each_safe (node, next, &e->pending) {
+    thin_for_each_safe (node, next, &e->pending) {
         coap_pending_remove(e, LIST_ENTRY(node, struct coap_pending, node));
     }
-    list_for_each_safe (node, next, &e->transmissions) {
+    thin_for_each_safe (node, next, &e->transmissions) {
         coap_transmission_remove(e, LIST_ENTRY(node, struct coap_transmission, node));
     }
     coap_observers_done(&e->observers);
@@ -103,18 +100,18 @@ bool coap_endpoint_is_proven(const struct coap_endpoint *e, uint64_t now_ms)
 bool coap_endpoint_is_idle(const struct coap_endpoint *e)
 {
     return e->n_exchanges == 0 && e->n_pending == 0 && e->n_transmissions == 0 &&
-           e->observers.n == 0 && e->dedup.n == 0 && e->out.n == e->out_at;
+           e->observers.n == 0 && e->dedup.all == NULL && e->out.n == e->out_at;
 }
 
 size_t coap_endpoint_bytes(const struct coap_endpoint *e)
 {
     size_t n = coap_dedup_bytes(&e->dedup) + e->out.cap;
     n += e->n_exchanges * sizeof(struct coap_exchange) + e->n_pending * sizeof(struct coap_pending);
-    list_for_each (node, &e->transmissions) {
+    thin_for_each (node, &e->transmissions) {
         const struct coap_transmission *t = LIST_ENTRY(node, struct coap_transmission, node);
         n += sizeof(*t) + t->bytes.cap;
     }
-    list_for_each (node, &e->observers.list) {
+    thin_for_each (node, &e->observers.list) {
         const struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
         n += sizeof(*ob) + ob->state_n;
     }
@@ -296,7 +293,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 uint64_t coap_endpoint_deadline(const struct coap_endpoint *e)
 {
     uint64_t at_ms = coap_dedup_deadline(&e->dedup);
-    const struct list_node *node = list_first(&e->transmissions);
+    const struct list_node *node = thin_first(&e->transmissions);
     if (node != NULL) {
         const struct coap_transmission *t = LIST_ENTRY(node, struct coap_transmission, node);
         at_ms = earlier(at_ms, t->n_sent > 0 ? t->due_at_ms : 0);

@@ -50,17 +50,18 @@ struct coap_endpoint {
     struct coap_counters *counters;
     struct coap_spares *spares; /* NULL: none are kept */
     const struct siphash_key *echo_key;
-    uint64_t peer_tag, seed, n_drawn;
+    uint64_t peer_tag, seed;
     uint64_t proven_until_ms;
+    uint32_t n_drawn; /* under this seed */
     uint32_t next_id;
     uint16_t next_mid;
     uint16_t out_max; /* bytes of a message to the peer */
     uint16_t n_exchanges, n_pending, n_transmissions;
-    struct list exchanges, pending, transmissions;
+    uint32_t out_at;
+    struct thin_list exchanges, pending, transmissions;
     struct coap_observers observers;
     struct coap_dedup dedup;
-    struct buf out; /* 16-bit length and datagram, one after the other */
-    size_t out_at;
+    struct buf out; /* 16-bit length and datagram, one after the other; out_at: what has left */
 };
 
 /* ---- coap_transmit.c ---- */

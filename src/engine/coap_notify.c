@@ -94,7 +94,7 @@ enum err coap_endpoint_notify(struct coap_endpoint *e, uint64_t key,
         return ERR_MALFORMED;
     }
     bool is_found = false;
-    list_for_each_safe (node, next, &e->observers.list) {
+    thin_for_each_safe (node, next, &e->observers.list) {
         struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
         if (ob->key != key || ob->is_last) {
             continue;
@@ -109,7 +109,7 @@ enum err coap_endpoint_notify(struct coap_endpoint *e, uint64_t key,
 
 bool coap_endpoint_is_unacked(const struct coap_endpoint *e, uint64_t key)
 {
-    list_for_each (node, &e->observers.list) {
+    thin_for_each (node, &e->observers.list) {
         const struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
         if (ob->key == key && ob->in_flight) {
             return true;
@@ -120,7 +120,7 @@ bool coap_endpoint_is_unacked(const struct coap_endpoint *e, uint64_t key)
 
 void coap_endpoint_unobserve(struct coap_endpoint *e, uint64_t key)
 {
-    list_for_each_safe (node, next, &e->observers.list) {
+    thin_for_each_safe (node, next, &e->observers.list) {
         struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
         if (ob->key == key) {
             coap_observation_end(e, ob);
@@ -130,7 +130,7 @@ void coap_endpoint_unobserve(struct coap_endpoint *e, uint64_t key)
 
 enum err coap_notify_tick(struct coap_endpoint *e, uint64_t now_ms)
 {
-    list_for_each_safe (node, next, &e->observers.list) {
+    thin_for_each_safe (node, next, &e->observers.list) {
         TRY(flush(e, LIST_ENTRY(node, struct coap_observation, node), now_ms));
     }
     return OK;
@@ -140,7 +140,7 @@ uint64_t coap_notify_deadline(const struct coap_endpoint *e)
 {
     uint64_t earliest = UINT64_MAX;
     bool is_full = e->n_transmissions >= e->limits->n_transmissions;
-    list_for_each (node, &e->observers.list) {
+    thin_for_each (node, &e->observers.list) {
         const struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
         uint64_t at_ms = coap_observation_ready_at(ob, e->limits);
         /* With all transmissions taken, the end of one of them is what is waited for. */

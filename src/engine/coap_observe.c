@@ -8,12 +8,11 @@ enum { SEQUENCE_HALF = 1 << (COAP_OBSERVE_SEQUENCE_BITS - 1), ORDER_WINDOW_MS = 
 void coap_observers_init(struct coap_observers *o)
 {
     *o = (struct coap_observers){0};
-    list_init(&o->list);
 }
 
 void coap_observers_done(struct coap_observers *o)
 {
-    list_for_each_safe (node, next, &o->list) {
+    thin_for_each_safe (node, next, &o->list) {
         coap_observers_remove(o, LIST_ENTRY(node, struct coap_observation, node));
     }
 }
@@ -38,7 +37,7 @@ enum err coap_observers_add(struct coap_observers *o, const struct coap_limits *
     if (old != NULL) {
         coap_observers_remove(o, old); /* SPEC: RFC7641 4.1: replaced, not added */
     }
-    list_append(&o->list, &ob->node);
+    thin_append(&o->list, &ob->node);
     o->n++;
     *ret = ob;
     return OK;
@@ -46,7 +45,7 @@ enum err coap_observers_add(struct coap_observers *o, const struct coap_limits *
 
 void coap_observers_remove(struct coap_observers *o, struct coap_observation *ob)
 {
-    list_unlink(&ob->node);
+    thin_remove(&o->list, &ob->node);
     o->n--;
     (void)mem_free(ob->state);
     (void)mem_free(ob);
@@ -71,7 +70,7 @@ void coap_observation_hold(struct coap_observation *ob, struct buf *state)
 struct coap_observation *coap_observers_find_token(const struct coap_observers *o,
                                                    struct slice token)
 {
-    list_for_each (node, &o->list) {
+    thin_for_each (node, &o->list) {
         struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
         if (slice_equal(token, slice_of(ob->token, ob->token_n))) {
             return ob;
@@ -82,7 +81,7 @@ struct coap_observation *coap_observers_find_token(const struct coap_observers *
 
 struct coap_observation *coap_observers_find_mid(const struct coap_observers *o, uint16_t mid)
 {
-    list_for_each (node, &o->list) {
+    thin_for_each (node, &o->list) {
         struct coap_observation *ob = LIST_ENTRY(node, struct coap_observation, node);
         for (size_t i = 0; i < ob->n_mids; i++) {
             if (ob->mids[i] == mid) {

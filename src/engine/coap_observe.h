@@ -8,7 +8,7 @@
 #define ENGINE_COAP_OBSERVE_H
 
 #include "base/buf.h"
-#include "base/list.h"
+#include "base/thin_list.h"
 #include "engine/coap_endpoint.h"
 
 enum { COAP_OBSERVE_MIDS = 8, COAP_OBSERVE_SEQUENCE_BITS = 24 };
@@ -31,7 +31,7 @@ struct coap_observation {
 };
 
 struct coap_observers {
-    struct list list;
+    struct thin_list list;
     uint32_t n;
     uint32_t sequence; /* one for all: never goes back, also when a resource is observed again */
 };

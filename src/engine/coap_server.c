@@ -13,7 +13,7 @@ static struct slice exchange_token(const struct coap_exchange *x)
 
 static struct coap_exchange *find_exchange(const struct coap_endpoint *e, uint32_t id)
 {
-    list_for_each (node, &e->exchanges) {
+    thin_for_each (node, &e->exchanges) {
         struct coap_exchange *x = LIST_ENTRY(node, struct coap_exchange, node);
         if (x->id == id) {
             return x;
@@ -24,7 +24,7 @@ static struct coap_exchange *find_exchange(const struct coap_endpoint *e, uint32
 
 static void remove_exchange(struct coap_endpoint *e, struct coap_exchange *x)
 {
-    list_unlink(&x->node);
+    thin_remove(&e->exchanges, &x->node);
     e->n_exchanges--;
     (void)coap_spare_exchange_give(e->spares, x);
 }
@@ -202,7 +202,7 @@ static enum err open_exchange(struct coap_endpoint *e, const struct coap_message
     struct wr w = wr_into(x->token, sizeof(x->token));
     wr_bytes(&w, m->token);
     assert(wr_ok(&w)); /* decode refused tokens over limits.token_bytes */
-    list_append(&e->exchanges, &x->node);
+    thin_append(&e->exchanges, &x->node);
     e->n_exchanges++;
 
     ret->kind = COAP_EVENT_REQUEST;
@@ -460,7 +460,7 @@ static enum err tick_exchange(struct coap_endpoint *e, struct coap_exchange *x, 
 
 enum err coap_server_tick(struct coap_endpoint *e, uint64_t now_ms)
 {
-    list_for_each_safe (node, next, &e->exchanges) {
+    thin_for_each_safe (node, next, &e->exchanges) {
         struct coap_exchange *x = LIST_ENTRY(node, struct coap_exchange, node);
         if (now_ms >= exchange_deadline(e, x)) {
             TRY(tick_exchange(e, x, now_ms));
@@ -472,7 +472,7 @@ enum err coap_server_tick(struct coap_endpoint *e, uint64_t now_ms)
 uint64_t coap_server_deadline(const struct coap_endpoint *e)
 {
     uint64_t earliest = UINT64_MAX;
-    list_for_each (node, &e->exchanges) {
+    thin_for_each (node, &e->exchanges) {
         const struct coap_exchange *x = LIST_ENTRY(node, struct coap_exchange, node);
         uint64_t at_ms = exchange_deadline(e, x);
         earliest = at_ms < earliest ? at_ms : earliest;

@@ -11,8 +11,14 @@ uint64_t coap_draw(struct coap_endpoint *e)
     struct siphash_key key = {e->seed, ~e->seed};
     uint8_t counter[8];
     struct wr w = wr_into(counter, sizeof(counter));
-    wr_u64(&w, e->n_drawn++);
-    return siphash(&key, wr_slice(&w));
+    wr_u64(&w, e->n_drawn);
+    uint64_t drawn = siphash(&key, wr_slice(&w));
+    if (e->n_drawn++ < UINT32_MAX) {
+        return drawn;
+    }
+    e->seed = drawn; /* nobody has seen it */
+    e->n_drawn = 0;
+    return coap_draw(e);
 }
 
 uint32_t coap_new_id(struct coap_endpoint *e)
@@ -60,7 +66,7 @@ size_t coap_endpoint_output(struct coap_endpoint *e, void *dst, size_t cap)
     }
     struct wr w = wr_into(dst, cap);
     wr_bytes(&w, datagram);
-    e->out_at += r.at;
+    e->out_at += (uint32_t)r.at;
     if (e->out_at == e->out.n) {
         e->out_at = 0;
         coap_spare_out_give(e->spares, &e->out); /* most endpoints are silent most of the time */
@@ -105,7 +111,7 @@ void coap_patch_header(struct slice message, uint8_t *bytes, enum coap_type type
 
 static struct coap_transmission *first_of(const struct coap_endpoint *e)
 {
-    struct list_node *node = list_first(&e->transmissions);
+    struct list_node *node = thin_first(&e->transmissions);
     return node != NULL ? LIST_ENTRY(node, struct coap_transmission, node) : NULL;
 }
 
@@ -141,7 +147,7 @@ enum err coap_transmit(struct coap_endpoint *e, struct slice datagram, uint16_t 
     }
     *t = (struct coap_transmission){
         .mid = mid, .about = (uint8_t)about, .id = id, .ob = ob, .due_at_ms = UINT64_MAX};
-    list_append(&e->transmissions, &t->node);
+    thin_append(&e->transmissions, &t->node);
     e->n_transmissions++;
     enum err err = buf_append(&t->bytes, datagram, datagram.n);
     if (err == OK) {
@@ -161,7 +167,7 @@ struct coap_transmission *coap_transmission_find(const struct coap_endpoint *e, 
 
 void coap_transmission_remove(struct coap_endpoint *e, struct coap_transmission *t)
 {
-    list_unlink(&t->node);
+    thin_remove(&e->transmissions, &t->node);
     e->n_transmissions--;
     buf_done(&t->bytes);
     (void)mem_free(t);
@@ -169,7 +175,7 @@ void coap_transmission_remove(struct coap_endpoint *e, struct coap_transmission 
 
 void coap_transmissions_of_request_remove(struct coap_endpoint *e, uint32_t id)
 {
-    list_for_each_safe (node, next, &e->transmissions) {
+    thin_for_each_safe (node, next, &e->transmissions) {
         struct coap_transmission *t = LIST_ENTRY(node, struct coap_transmission, node);
         if (t->about == COAP_ABOUT_REQUEST && t->id == id) {
             coap_transmission_remove(e, t);
@@ -180,7 +186,7 @@ void coap_transmissions_of_request_remove(struct coap_endpoint *e, uint32_t id)
 void coap_transmissions_of_observation_remove(struct coap_endpoint *e,
                                               const struct coap_observation *ob)
 {
-    list_for_each_safe (node, next, &e->transmissions) {
+    thin_for_each_safe (node, next, &e->transmissions) {
         struct coap_transmission *t = LIST_ENTRY(node, struct coap_transmission, node);
         if (t->about == COAP_ABOUT_OBSERVATION && t->ob == ob) {
             coap_transmission_remove(e, t);

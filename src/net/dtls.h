@@ -43,15 +43,14 @@ enum dtls_failure {
 struct dtls_info {
     uint64_t id;
     struct net_peer peer;
-    struct slice psk_identity; /* empty when a certificate was used */
-    uint64_t psk_credential;   /* what find_psk said with the key; 0 with a certificate */
+    struct slice psk_identity; /* said in `opened` alone; empty when a certificate was used */
+    uint64_t psk_credential;   /* the same: what find_psk said with the key; 0 with a certificate */
     struct slice peer_cert;    /* DER of the leaf, empty with PSK */
     const char *cipher;        /* the suite by its OpenSSL name */
     bool is_resumed;           /* the handshake was done by a ticket */
     uint16_t plain_max;        /* bytes of one plaintext datagram to the peer; 0: DTLS_PLAIN_MAX */
     uint64_t credential;       /* of an OSCORE context (net/oscore_server.h); 0: DTLS */
     struct slice kid;          /* of the same */
-    uint64_t heard_at_ms;      /* last authentic record */
 };
 
 /* All slices and structs are borrowed for the call. opened, received, closed and failed may call
@@ -63,7 +62,7 @@ struct dtls_handler {
     /* a stranger that has proven its address begins a handshake: may it? NULL: all may. Not used by
      * a client. */
     bool (*admit)(void *ctx, const struct net_peer *peer);
-    /* a handshake finished; slices in info last as long as the association */
+    /* a handshake finished; info.peer_cert lasts as long as the association */
     void (*opened)(void *ctx, const struct dtls_info *info);
     /* one plaintext datagram */
     void (*received)(void *ctx, uint64_t id, struct slice plain);
@@ -74,7 +73,7 @@ struct dtls_handler {
     void (*failed)(void *ctx, const struct net_peer *peer, enum dtls_failure why,
                    struct slice psk_identity, const struct tls_refusal *how);
     /* the key of an identity: at most DTLS_PSK_MAX bytes to key, and which of its keys it is, for
-     * dtls_info. ERR_NOT_FOUND: goes on with a key
+     * `opened`. ERR_NOT_FOUND: goes on with a key
      * that nobody has, so that a stranger cannot tell. NULL: no PSK. Not used by a client. */
     enum err (*find_psk)(void *ctx, struct slice identity, uint8_t *key, size_t *ret_n,
                          uint64_t *ret_credential);

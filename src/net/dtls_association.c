@@ -29,8 +29,7 @@ struct dtls_association *dtls_association_free(struct dtls_association *a)
     if (a != NULL) {
         a->library = dtls_library_free(a->library);
         dtls_taken_done(&a->taken);
-        a->identity = mem_free(a->identity);
-        buf_done(&a->cert);
+        a->cert = mem_free(a->cert);
     }
     return mem_free(a);
 }
@@ -157,13 +156,10 @@ void dtls_association_info(const struct dtls_association *a, struct dtls_info *r
 {
     *ret = (struct dtls_info){.id = a->id,
                               .peer = a->place->address,
-                              .psk_identity = slice_text(a->identity != NULL ? a->identity : ""),
-                              .psk_credential = a->psk_credential,
-                              .peer_cert = buf_slice(&a->cert),
+                              .peer_cert = slice_of(a->cert, a->cert_n),
                               .cipher = a->cipher,
                               .is_resumed = a->is_resumed,
-                              .plain_max = a->plain_max,
-                              .heard_at_ms = a->heard_at_ms};
+                              .plain_max = a->plain_max};
 }
 
 /* What is told of it as long as it lives, whoever runs its records. */
@@ -173,15 +169,10 @@ static enum err remember_peer(struct dtls_association *a)
     SSL *ssl = l->link.ssl;
     X509 *cert = SSL_get0_peer_certificate(ssl);
     if (cert != NULL) {
-        TRY(tls_cert_der(cert, &a->cert));
-    }
-    if (l->claim.used_psk) {
-        a->identity = mem_zalloc(l->claim.identity_n + 1);
-        if (a->identity == NULL) {
-            return ERR_NOMEM;
-        }
-        memcpy(a->identity, l->claim.identity, l->claim.identity_n);
-        a->psk_credential = l->claim.credential;
+        struct buf der = {0};
+        TRY(tls_cert_der(cert, &der));
+        a->cert = der.p;
+        a->cert_n = (uint32_t)der.n;
     }
     a->cipher = SSL_get_cipher_name(ssl);
     a->is_resumed = SSL_session_reused(ssl) == 1;
@@ -189,10 +180,15 @@ static enum err remember_peer(struct dtls_association *a)
     return OK;
 }
 
-static void tell_opened(struct dtls_server *s, const struct dtls_association *a)
+static void tell_opened(struct dtls_server *s, const struct dtls_association *a,
+                        const struct dtls_claim *claim)
 {
     struct dtls_info info;
     dtls_association_info(a, &info);
+    if (claim->used_psk) {
+        info.psk_identity = slice_of(claim->identity, claim->identity_n);
+        info.psk_credential = claim->credential;
+    }
     s->handler.opened(s->handler.ctx, &info);
 }
 
@@ -210,10 +206,10 @@ void dtls_association_open(struct dtls_server *s, struct dtls_association *a)
     list_unlink(&a->node);
     a->library->link.note.established = true;
     a->state = DTLS_OPEN;
-    a->heard_at_ms = s->now_ms;
     s->counts.half_open--;
     s->counts.open++;
     s->counts.opened++;
+    const struct dtls_claim claim = a->library->claim;
     dtls_own_take(s, a);
     if (a->library == NULL) {
         s->counts.taken++;
@@ -224,6 +220,6 @@ void dtls_association_open(struct dtls_server *s, struct dtls_association *a)
         s->handler.closed(s->handler.ctx, id, ERR_EXISTS);
     }
     if (a->state == DTLS_OPEN) {
-        tell_opened(s, a);
+        tell_opened(s, a, &claim);
     }
 }

@@ -16,7 +16,7 @@ struct client {
     SSL_CTX *ctx;
     BIO_METHOD *method;
     enum state state;
-    uint64_t give_up_at_ms, retransmit_at_ms, heard_at_ms;
+    uint64_t give_up_at_ms, retransmit_at_ms;
     char identity[DTLS_IDENTITY_MAX + 1];
     uint8_t psk[DTLS_PSK_MAX];
     size_t psk_n;
@@ -55,8 +55,7 @@ static void fill_info(const struct client *c, struct dtls_info *ret)
                               .peer = c->link.peer,
                               .psk_identity = slice_text(c->identity),
                               .peer_cert = buf_slice(&c->cert),
-                              .cipher = SSL_get_cipher_name(c->link.ssl),
-                              .heard_at_ms = c->heard_at_ms};
+                              .cipher = SSL_get_cipher_name(c->link.ssl)};
 }
 
 static void step_handshake(struct client *c, uint64_t now_ms)
@@ -79,19 +78,17 @@ static void step_handshake(struct client *c, uint64_t now_ms)
     }
     c->link.note.established = true;
     c->state = OPEN;
-    c->heard_at_ms = now_ms;
     c->counts.opened++;
     struct dtls_info info;
     fill_info(c, &info);
     c->handler.opened(c->handler.ctx, &info);
 }
 
-static void read_all(struct client *c, uint64_t now_ms)
+static void read_all(struct client *c)
 {
     while (c->state == OPEN) {
         int n = SSL_read(c->link.ssl, c->plain, sizeof(c->plain));
         if (n > 0) {
-            c->heard_at_ms = now_ms;
             c->handler.received(c->handler.ctx, CLIENT_ID, slice_of(c->plain, (size_t)n));
         } else if (waits(c, n)) {
             return;
@@ -117,7 +114,7 @@ static void client_input(struct dtls *d, const struct net_peer *peer, struct sli
     if (c->state == HANDSHAKING) {
         step_handshake(c, now_ms);
     }
-    read_all(c, now_ms);
+    read_all(c);
     c->link.in = (struct slice){0};
     ERR_clear_error();
 }

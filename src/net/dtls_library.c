@@ -31,7 +31,6 @@ static void read_all(struct dtls_server *s, struct dtls_association *a)
     while (a->state == DTLS_OPEN) {
         int n = SSL_read(a->library->link.ssl, s->plain, sizeof(s->plain));
         if (n > 0) {
-            a->heard_at_ms = s->now_ms;
             a->library->n_read++;
             s->handler.received(s->handler.ctx, a->id, slice_of(s->plain, (size_t)n));
         } else if (waits(a, n)) {

@@ -105,7 +105,6 @@ static void hear_alert(struct dtls_server *s, struct dtls_association *a, struct
 static void hear_record(struct dtls_server *s, struct dtls_association *a, uint8_t type,
                         struct slice plain)
 {
-    a->heard_at_ms = s->now_ms;
     switch (type) {
     case DTLS_APPLICATION:
         dtls_own_forget_flight(a); /* without it the peer would have no leave to speak */

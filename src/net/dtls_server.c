@@ -34,6 +34,12 @@ static void make_room(struct dtls_server *s)
     }
 }
 
+/* Of the random of a hello; the key is nobody else's. */
+static uint64_t hash_of(const struct dtls_server *s, struct slice random)
+{
+    return siphash(&s->by_address.key, random);
+}
+
 /* A hello without a good cookie is answered with one and costs nothing. */
 static void hear_stranger(struct dtls_server *s, const struct net_peer *peer, struct slice datagram,
                           struct slice random)
@@ -71,22 +77,23 @@ static void hear_stranger(struct dtls_server *s, const struct net_peer *peer, st
         (void)dtls_association_free(a);
         return;
     }
-    memcpy(a->random, random.p, sizeof(a->random));
+    a->hello = hash_of(s, random);
     dtls_library_serve(s, a, datagram);
 }
 
-static bool is_repeated_hello(const struct dtls_association *a, struct slice random)
+static bool is_repeated_hello(const struct dtls_association *a, uint64_t hello)
 {
-    return a != NULL && slice_equal(slice_of(a->random, sizeof(a->random)), random);
+    return a != NULL && a->hello == hello;
 }
 
 /* SPEC: RFC6347 4.2.8, an old association survives a hello until the new one is complete */
 static void hear_hello(struct dtls_server *s, const struct net_peer *peer, struct dtls_place *p,
                        struct slice datagram, struct slice random)
 {
-    if (p != NULL && is_repeated_hello(p->pending, random)) {
+    uint64_t hello = p != NULL ? hash_of(s, random) : 0;
+    if (p != NULL && is_repeated_hello(p->pending, hello)) {
         dtls_library_serve(s, p->pending, datagram);
-    } else if (p != NULL && is_repeated_hello(p->open, random)) {
+    } else if (p != NULL && is_repeated_hello(p->open, hello)) {
         s->counts.dropped++; /* the network repeated it */
     } else {
         hear_stranger(s, peer, datagram, random);

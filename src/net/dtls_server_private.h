@@ -37,13 +37,12 @@ struct dtls_association {
     struct list_node node;        /* in half_open, flights or gone; see dtls_server */
     struct dtls_library *library; /* NULL: the records are ours */
     struct dtls_taken taken;      /* while library is NULL */
-    uint64_t id, heard_at_ms;
+    uint64_t id;
     uint64_t forget_at_ms; /* the flight, while one is kept */
-    uint64_t psk_credential;
-    const char *cipher; /* the library's, for good */
-    char *identity;     /* of a PSK; NULL: a certificate was used */
-    struct buf cert;
-    uint8_t random[DTLS_RANDOM_BYTES]; /* of the client's hello: tells repeats from new ones */
+    uint64_t hello;        /* hash of its random: tells a repeated hello from a new one */
+    const char *cipher;    /* the library's, for good */
+    uint8_t *cert;         /* DER of the leaf, cert_n bytes; NULL: a PSK was used */
+    uint32_t cert_n;
     uint16_t plain_max;
     uint8_t state; /* enum dtls_state */
     bool is_resumed;

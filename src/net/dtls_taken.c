@@ -3,12 +3,12 @@
 #include "base/mem.h"
 #include "base/scope.h"
 
-enum { NUMBER_AT = 5, NUMBER_BYTES = 6, CHUNK_HEADER = 4, FINISHED_MAX = 64 };
+enum { NUMBER_BYTES = 6, CHUNK_HEADER = 3, CHUNK_SEALED = 0x80, FINISHED_MAX = 64 };
 
-/* Chunks: type, epoch, length of two bytes, plaintext. */
+/* Chunks: type (with CHUNK_SEALED: of epoch 1), length of two bytes, plaintext. */
 struct dtls_flight {
-    uint64_t next; /* number of our next record of epoch 0 */
-    size_t n;
+    uint32_t next; /* number of our next record of epoch 0: there were some dozens */
+    uint32_t n;
     uint8_t bytes[];
 };
 
@@ -115,8 +115,7 @@ static enum err flight_chunks(struct record_aead *a, const struct dtls_taken *t,
             (record.type == DTLS_HANDSHAKE && plain.n > 0 && plain.p[0] == DTLS_NEW_TICKET);
         if (is_asked_for) {
             struct wr w = wr_into(head, sizeof(head));
-            wr_u8(&w, record.type);
-            wr_u8(&w, is_sealed ? 1 : 0);
+            wr_u8(&w, (uint8_t)(record.type | (is_sealed ? CHUNK_SEALED : 0)));
             wr_u16(&w, (uint16_t)plain.n);
             TRY(buf_append(ret, slice_of(head, sizeof(head)), DTLS_SENT_MAX));
             TRY(buf_append(ret, plain, DTLS_SENT_MAX));
@@ -127,12 +126,15 @@ static enum err flight_chunks(struct record_aead *a, const struct dtls_taken *t,
 
 static enum err keep_flight(struct dtls_taken *t, struct slice chunks, uint64_t next)
 {
+    if (next >= UINT32_MAX - DTLS_FLIGHT_MS / DTLS_ANSWER_MS * DTLS_SENT_MAX) {
+        return ERR_UNSUPPORTED;
+    }
     t->flight = mem_alloc(sizeof(*t->flight) + chunks.n);
     if (t->flight == NULL) {
         return ERR_NOMEM;
     }
-    t->flight->next = next;
-    t->flight->n = chunks.n;
+    t->flight->next = (uint32_t)next;
+    t->flight->n = (uint32_t)chunks.n;
     slice_copy(t->flight->bytes, chunks);
     return OK;
 }
@@ -247,14 +249,14 @@ bool dtls_taken_flight(struct dtls_taken *t, struct record_aead *a, size_t *at, 
     struct rd r = rd_from(f != NULL ? slice_of(f->bytes, f->n) : (struct slice){0});
     (void)rd_bytes(&r, begin);
     while (rd_left(&r) > 0) {
-        uint8_t type = rd_u8(&r);
-        uint8_t epoch = rd_u8(&r);
+        uint8_t head = rd_u8(&r);
+        uint8_t type = head & (uint8_t)~CHUNK_SEALED;
         struct slice plain = rd_block16(&r);
         /* One that fits nowhere is left out; it came out of a datagram of the same size. */
         if (plain.n + more > wr_left(w) && w->at > 0) {
             break;
         }
-        if (epoch == 0) {
+        if (head == type) {
             write_plain(f, type, plain, w);
         } else if (dtls_taken_seal(t, a, type, plain, w) != OK) {
             break;

@@ -50,7 +50,7 @@ struct oscore_client {
     uint64_t n_asking; /* numbers used while ASKING */
     unsigned n_offers;
     bool has_asked_anew;
-    uint64_t heard_at_ms, n_sent;
+    uint64_t n_sent;
     struct dtls_counts counts;
     struct asked asked[OSCORE_CLIENT_ASKED];
 };
@@ -102,8 +102,7 @@ static void fill_info(const struct oscore_client *c, struct dtls_info *ret)
     *ret = (struct dtls_info){.id = c->id,
                               .peer = c->server,
                               .cipher = "AES-CCM-16-64-128",
-                              .kid = oscore_id_slice(&c->sender),
-                              .heard_at_ms = c->heard_at_ms};
+                              .kid = oscore_id_slice(&c->sender)};
 }
 
 /* With another context, if it could be derived: everything is to be asked anew. */
@@ -276,7 +275,7 @@ static enum err number_notification(struct asked *a, struct coap_message *m,
 }
 
 static void deliver(struct oscore_client *c, struct asked *a, struct coap_message *inner,
-                    const struct coap_oscore *o, uint64_t now_ms)
+                    const struct coap_oscore *o)
 {
     uint8_t options[OSCORE_MESSAGE_MAX], plain[OSCORE_MESSAGE_MAX];
     size_t n;
@@ -290,7 +289,6 @@ static void deliver(struct oscore_client *c, struct asked *a, struct coap_messag
         a->is_observing && coap_options_find(inner->options, COAP_OPTION_OBSERVE, &observe);
     a->has_highest = a->has_highest || o->has_piv;
     a->highest = o->has_piv ? o->piv : a->highest;
-    c->heard_at_ms = now_ms;
     if (number_notification(a, inner, options) == OK &&
         coap_message_encode(inner, plain, sizeof(plain), &n) == OK) {
         c->handler.received(c->handler.ctx, c->id, slice_of(plain, n));
@@ -350,8 +348,7 @@ static void on_bare(struct oscore_client *c, const struct asked *a, uint8_t code
     }
 }
 
-static void take_response(struct oscore_client *c, const struct coap_message *outer,
-                          uint64_t now_ms)
+static void take_response(struct oscore_client *c, const struct coap_message *outer)
 {
     uint8_t room[OSCORE_MESSAGE_MAX];
     struct slice value, theirs;
@@ -374,7 +371,7 @@ static void take_response(struct oscore_client *c, const struct coap_message *ou
     if (o.has_kid_context && oscore_kid_context_read(o.kid_context, &theirs) && !a->is_answered) {
         take_offer(c, a, outer, &o, theirs);
     } else if (oscore_response_open(&p, &a->binding, outer, &o, room, &inner) == OK) {
-        deliver(c, a, &inner, &o, now_ms);
+        deliver(c, a, &inner, &o);
     } else {
         c->counts.dropped++;
     }
@@ -385,6 +382,7 @@ static void client_input(struct dtls *d, const struct net_peer *peer, struct sli
                          uint64_t now_ms)
 {
     struct oscore_client *c = client_of(d);
+    (void)now_ms;
     struct coap_message outer;
     bool is_open = c->state == ASKING || c->state == CURRENT;
     if (!is_open || !net_peer_equal(peer, &c->server) || datagram.n > OSCORE_MESSAGE_MAX ||
@@ -393,7 +391,7 @@ static void client_input(struct dtls *d, const struct net_peer *peer, struct sli
     } else if (outer.code == COAP_EMPTY) {
         c->handler.received(c->handler.ctx, c->id, datagram);
     } else if (coap_code_is_response(outer.code)) {
-        take_response(c, &outer, now_ms);
+        take_response(c, &outer);
     } else {
         c->counts.dropped++; /* a request: we serve nothing */
     }
@@ -426,10 +424,10 @@ static void client_tick(struct dtls *d, uint64_t now_ms)
 {
     struct oscore_client *c = client_of(d);
     struct slice kept = slice_of(c->id_context, c->id_context_n);
+    (void)now_ms;
     if (c->state != IDLE) {
         return;
     }
-    c->heard_at_ms = now_ms;
     go_on(c, kept.n > 0 ? use_context(c, kept, CURRENT) : ask_anew(c));
 }
 

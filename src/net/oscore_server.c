@@ -211,8 +211,7 @@ static void arrive(struct oscore_context *c, const struct incoming *in)
                              .peer = *in->peer,
                              .cipher = "AES-CCM-16-64-128",
                              .credential = c->credential,
-                             .kid = oscore_id_slice(&c->kid),
-                             .heard_at_ms = in->now_ms};
+                             .kid = oscore_id_slice(&c->kid)};
     s->handler.opened(s->handler.ctx, &info);
 }
 
@@ -570,8 +569,7 @@ static bool server_info(const struct dtls *d, uint64_t id, struct dtls_info *ret
                                   .peer = c->peer,
                                   .cipher = "AES-CCM-16-64-128",
                                   .credential = c->credential,
-                                  .kid = oscore_id_slice(&c->kid),
-                                  .heard_at_ms = c->heard_at_ms};
+                                  .kid = oscore_id_slice(&c->kid)};
     }
     return c != NULL;
 }

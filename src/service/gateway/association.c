@@ -89,9 +89,6 @@ static enum err association_new(struct coap_door *d, const struct dtls_info *inf
     a->heard_at_ms = d->now_ms;
     a->peer = info->peer;
     a->out_max = info->plain_max;
-    list_init(&a->lookers);
-    list_init(&a->tickets);
-    list_init(&a->watches);
     a->stream = stream;
     enum err err = worker_account(d->setup.worker, principal, d->now_ms, &a->account);
     if (err == OK && stream == NULL) {
@@ -121,7 +118,8 @@ struct sidework *association_side(struct association *a)
 
 void association_fit_side(struct association *a)
 {
-    if (a->side != NULL && list_is_empty(&a->side->errands) && list_is_empty(&a->side->relays)) {
+    if (a->side != NULL && list_is_empty(&a->side->errands) && list_is_empty(&a->side->relays) &&
+        a->side->registering == NULL) {
         a->side = mem_free(a->side);
     }
 }
@@ -130,8 +128,13 @@ struct association *association_free(struct association *a)
 {
     if (a != NULL) {
         coap_endpoint_free(a->endpoint);
-        mem_free(a->side);
-        mem_free(a->registering);
+        if (a->side != NULL) {
+            mem_free(a->side->registering);
+            mem_free(a->side);
+        }
+        if (a->stream == NULL) {
+            mem_free(a->cert_id);
+        }
         if (a->account != NULL) {
             worker_account_release(a->door->setup.worker, a->account);
         }
@@ -208,6 +211,19 @@ enum err association_begin(struct coap_door *d, const struct dtls_info *info,
     return OK;
 }
 
+/* A certificate may be revoked later. */
+static enum err keep_cert_id(struct association *a, const struct digest *id)
+{
+    struct digest *copy = mem_alloc(sizeof(*copy));
+    if (copy == NULL) {
+        association_close(a, "there is no memory for who it is");
+        return ERR_NOMEM;
+    }
+    *copy = *id;
+    a->cert_id = copy;
+    return OK;
+}
+
 static enum err admit(struct coap_door *d, const struct dtls_info *info)
 {
     const struct directory_entry *entry = NULL;
@@ -222,7 +238,9 @@ static enum err admit(struct coap_door *d, const struct dtls_info *info)
                         : info->is_resumed         ? "DTLS 1.2 with a certificate, by a ticket"
                                                    : "DTLS 1.2 with a certificate";
     TRY(association_begin(d, info, NULL, entry, credential, is_late, words, &a));
-    a->cert_id = cert_id;
+    if (info->peer_cert.n > 0) {
+        TRY(keep_cert_id(a, &cert_id));
+    }
     if (info->credential != 0) {
         homes_located(a, &info->peer);
     }
@@ -267,10 +285,10 @@ void association_close(struct association *a, const char *why)
     count_sub(&d->setup.counters->connections_coap, 1);
     count_sub(&d->setup.counters->connections_at[d->setup.entrance->index], 1);
     struct list_node *n;
-    while ((n = list_first(&a->watches)) != NULL) {
+    while ((n = thin_first(&a->watches)) != NULL) {
         watch_free(LIST_ENTRY(n, struct watch, in_association));
     }
-    while ((n = list_first(&a->tickets)) != NULL) {
+    while ((n = thin_first(&a->tickets)) != NULL) {
         ticket_free(LIST_ENTRY(n, struct ticket, node));
     }
     proxy_left(a);
@@ -283,8 +301,7 @@ void association_close(struct association *a, const char *why)
     } else {
         dtls_close(d->dtls, a->id);
     }
-    a->next_gone = d->gone;
-    d->gone = a;
+    thin_append(&d->gone, &a->timer.node);
 }
 
 struct association *association_find(const struct coap_door *d, uint64_t id)
@@ -353,12 +370,12 @@ void association_recheck(struct association *a)
                        : "is not active any more");
     } else if (entry->principal->step_up != 0 && entry->principal->step_up != a->step_up) {
         cut_off(a, "must prove itself anew, by a response");
-    } else if (realm_revokes(worker_realm(d->setup.worker), &a->cert_id)) {
+    } else if (a->cert_id != NULL && realm_revokes(worker_realm(d->setup.worker), a->cert_id)) {
         cut_off(a, "showed a certificate that is revoked now");
     } else if (!has_credential(a, entry)) {
         cut_off(a, "has another credential now, or this one has ended");
     } else {
-        list_for_each_safe (n, next, &a->watches) {
+        thin_for_each_safe (n, next, &a->watches) {
             watch_recheck(LIST_ENTRY(n, struct watch, in_association));
         }
         if (a->side != NULL) {

@@ -159,11 +159,11 @@ void door_enter(struct coap_door *d, uint64_t now_ms)
 
 void door_leave(struct coap_door *d)
 {
-    struct association *a;
+    struct list_node *n;
     d->depth--;
-    while (d->depth == 0 && (a = d->gone) != NULL) {
-        d->gone = a->next_gone;
-        association_free(a);
+    while (d->depth == 0 && (n = thin_first(&d->gone)) != NULL) {
+        thin_remove(&d->gone, n);
+        association_free(LIST_ENTRY(n, struct association, timer.node));
     }
 }
 
@@ -246,7 +246,7 @@ void coap_door_datagram(struct coap_door *d, const struct net_peer *peer, struct
 static uint64_t nudge_at(const struct association *a)
 {
     uint64_t since = a->nudged_at_ms > a->heard_at_ms ? a->nudged_at_ms : a->heard_at_ms;
-    return list_is_empty(&a->lookers) ? UINT64_MAX : since + COAP_DOOR_NUDGE_MS;
+    return thin_is_empty(&a->lookers) ? UINT64_MAX : since + COAP_DOOR_NUDGE_MS;
 }
 
 static void arm(struct association *a)

@@ -266,7 +266,7 @@ static enum err log_in(struct coap_stream *s)
         .id = s->id, .peer = s->peer, .cipher = s->cipher, .is_resumed = s->is_resumed};
     TRY(stranger_steps_up(d, &info, entry->principal));
     TRY(association_begin(d, &info, s, entry, credential, is_late, words, &s->a));
-    s->a->cert_id = s->cert_id;
+    s->a->cert_id = &s->cert_id;
     return OK;
 }
 

@@ -3,6 +3,7 @@
 #define SERVICE_GATEWAY_DOOR_PRIVATE_H
 
 #include "base/map.h"
+#include "base/thin_list.h"
 #include "base/wheel.h"
 #include "core/passage.h"
 #include "engine/coap_block_body.h"
@@ -24,10 +25,11 @@ enum {
     BODY_MARGIN = 512 /* of limits.packet_bytes: what a PUBLISH has beside topic and payload */
 };
 
-/* What only few associations have at a time; there while one of these lists holds something. */
+/* What only few associations have at a time; there while one of these holds something. */
 struct sidework {
-    struct list errands; /* commands on their way to it; errand.c's */
-    struct list relays;  /* what it asks other servers; the proxy's */
+    struct list errands;             /* commands on their way to it; errand.c's */
+    struct list relays;              /* what it asks other servers; the proxy's */
+    struct registering *registering; /* its links are being fetched; registration.c's. NULL: no */
 };
 
 /* One association, of DTLS, OSCORE or a stream, and whoever is at its other end. There may be
@@ -40,17 +42,16 @@ struct association {
     struct account *account;        /* held until the association closes */
     uint64_t credential;            /* id of the one it came in by */
     uint64_t step_up;               /* its principal's when it came in */
-    struct digest cert_id;          /* of the certificate it showed; zeros: none */
+    struct digest *cert_id;         /* of the certificate it showed; NULL: none. The stream's, or
+                                       owned */
     int64_t credential_ends_wall_ms;
     uint64_t heard_at_ms, nudged_at_ms;
-    struct timer timer;
-    struct association *next_gone; /* in door->gone */
-    struct list watches;           /* as few as the engine's observations and tickets */
-    struct list lookers, tickets;
+    struct timer timer;       /* its node, when it is gone: in door->gone */
+    struct thin_list watches; /* as few as the engine's observations and tickets */
+    struct thin_list lookers, tickets;
     struct bucket reads;
-    struct sidework *side;           /* NULL: none */
-    struct registering *registering; /* its links are being fetched; registration.c's. NULL: no */
-    struct away *away;               /* oscore_homes.c's; NULL: this worker hears it */
+    struct sidework *side; /* NULL: none */
+    struct away *away;     /* oscore_homes.c's; NULL: this worker hears it */
     uint32_t announced_at_s;
     uint16_t n_tickets, n_watches;
     uint16_t out_max;  /* bytes of a message to it in one datagram; 0: of any that we send */
@@ -74,7 +75,7 @@ struct watch {
     struct list_node held;    /* in door->held, while it is not told for want of memory */
     struct list_node in_association;
     struct association *a;
-    struct list lookers;
+    struct thin_list lookers;
     struct passing *passing; /* NULL: none */
     uint16_t topic_n;
     bool is_ready; /* the barrier has passed: the subscription is live everywhere */
@@ -178,7 +179,7 @@ struct coap_door {
     struct coap_bodies bodies;
     struct list passing; /* of watches that keep a large message */
     size_t n_passing;
-    struct association *gone;
+    struct thin_list gone;
     struct list held; /* watches whose news waits, as one reference, until there is memory */
     struct shedder shedder;
     struct map failures; /* poison.c's */

@@ -96,8 +96,7 @@ static bool is_signed(const struct est_short *what)
 /* Who came by a key alone has nothing that could be certified anew. SPEC: RFC9148 3 */
 static bool has_certificate(const struct association *a)
 {
-    static const struct digest none = {{0}};
-    return !slice_equal(digest_slice(&a->cert_id), digest_slice(&none));
+    return a->cert_id != NULL;
 }
 
 static bool is_outside_lane(const struct association *a, const struct est_short *what)

@@ -365,7 +365,7 @@ static bool can_be_fetched(const struct request *rq, const struct link_set_query
     } else if (!errand_can_be_asked(a)) {
         (void)answer_text(&rq->asker, COAP_NOT_IMPLEMENTED,
                           "only over DTLS this server can ask for the links: register at /rd");
-    } else if (a->registering != NULL) {
+    } else if (a->side != NULL && a->side->registering != NULL) {
         request_refuse_rate(rq, EVENT_quota, 0, "its last simple registration is under way");
     } else {
         return true;
@@ -392,7 +392,7 @@ static void fetch(const struct request *rq, uint32_t lifetime_s, struct slice at
     e->lifetime_s = lifetime_s;
     e->n = attributes.n;
     slice_copy(e->attributes, attributes);
-    a->registering = e;
+    a->side->registering = e; /* beside the errand */
 }
 
 static void enrol_simply(const struct request *rq)
@@ -447,10 +447,12 @@ static void take_links(struct ticket *t, const struct registering *e,
 
 void enrol_fetched(struct association *a, const struct errand_fetched *said)
 {
-    struct registering *e = a->registering;
+    struct registering *e = a->side != NULL ? a->side->registering : NULL;
     struct slice key = e != NULL ? slice_of(&e->cookie, sizeof(e->cookie)) : (struct slice){0};
     struct ticket *t = e != NULL ? map_find(&a->door->tickets, key) : NULL;
-    a->registering = NULL;
+    if (e != NULL) {
+        a->side->registering = NULL;
+    }
     if (t != NULL) {
         take_links(t, e, said);
     }

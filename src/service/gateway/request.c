@@ -198,7 +198,7 @@ MUST_USE enum err ticket_new(const struct asker *asker, uint64_t cookie, struct 
         give_ticket(a->door, t);
         return ERR_NOMEM;
     }
-    list_append(&a->tickets, &t->node);
+    thin_append(&a->tickets, &t->node);
     a->n_tickets++;
     *ret = t;
     return OK;
@@ -208,7 +208,7 @@ struct ticket *ticket_free(struct ticket *t)
 {
     if (t != NULL) {
         struct association *a = t->asker.a;
-        list_unlink(&t->node);
+        thin_remove(&a->tickets, &t->node);
         a->n_tickets--;
         if (t->cookie != 0) {
             (void)map_remove(&a->door->tickets, slice_of(&t->cookie, sizeof(t->cookie)));

@@ -7,14 +7,14 @@
 
 static struct looker *looker_free(struct looker *l)
 {
-    list_unlink(&l->in_watch);
-    list_unlink(&l->in_association);
+    thin_remove(&l->watch->lookers, &l->in_watch);
+    thin_remove(&l->watch->a->lookers, &l->in_association);
     return mem_free(l);
 }
 
 static struct looker *find_key(const struct association *a, uint64_t key)
 {
-    list_for_each (n, &a->lookers) {
+    thin_for_each (n, &a->lookers) {
         struct looker *l = LIST_ENTRY(n, struct looker, in_association);
         if (l->key == key) {
             return l;
@@ -26,7 +26,7 @@ static struct looker *find_key(const struct association *a, uint64_t key)
 static struct looker *find_token(const struct asker *asker)
 {
     struct slice token = slice_of(asker->token, asker->token_n);
-    list_for_each (n, &asker->a->lookers) {
+    thin_for_each (n, &asker->a->lookers) {
         struct looker *l = LIST_ENTRY(n, struct looker, in_association);
         if (slice_equal(slice_of(l->token, l->token_n), token)) {
             return l;
@@ -38,14 +38,14 @@ static struct looker *find_token(const struct asker *asker)
 /* Nobody looks any more: the subscription ends. */
 static void watch_settle(struct watch *w)
 {
-    if (w->is_ready && list_is_empty(&w->lookers)) {
+    if (w->is_ready && thin_is_empty(&w->lookers)) {
         watch_free(w);
     }
 }
 
 void lookers_lost(struct association *a)
 {
-    list_for_each (n, &a->lookers) {
+    thin_for_each (n, &a->lookers) {
         const struct looker *l = LIST_ENTRY(n, struct looker, in_association);
         if (l->told != 0 && talk_is_unacked(a, l->key)) {
             poison_failed(a, l);
@@ -85,8 +85,8 @@ static enum err looker_new(struct watch *w, const struct asker *asker, struct lo
         mem_free(l);
         return err;
     }
-    list_append(&w->lookers, &l->in_watch);
-    list_append(&a->lookers, &l->in_association);
+    thin_append(&w->lookers, &l->in_watch);
+    thin_append(&a->lookers, &l->in_association);
     if (before != NULL) {
         looker_ended(a, before->key, false);
     }
@@ -98,7 +98,7 @@ static enum err looker_new(struct watch *w, const struct asker *asker, struct lo
 
 struct watch *watch_find(const struct association *a, struct slice topic)
 {
-    list_for_each (n, &a->watches) {
+    thin_for_each (n, &a->watches) {
         struct watch *w = LIST_ENTRY(n, struct watch, in_association);
         if (slice_equal(watch_topic(w), topic)) {
             return w;
@@ -119,10 +119,10 @@ struct watch *watch_free(struct watch *w)
     if (w != NULL) {
         struct association *a = w->a;
         struct list_node *n;
-        while ((n = list_first(&w->lookers)) != NULL) {
+        while ((n = thin_first(&w->lookers)) != NULL) {
             looker_free(LIST_ENTRY(n, struct looker, in_watch));
         }
-        list_for_each_safe (node, next, &a->tickets) {
+        thin_for_each_safe (node, next, &a->tickets) {
             struct ticket *t = LIST_ENTRY(node, struct ticket, node);
             if (t->watch == w) {
                 ticket_free(t);
@@ -131,7 +131,7 @@ struct watch *watch_free(struct watch *w)
         passing_drop(w);
         list_unlink(&w->held);
         worker_unobserve(a->door->setup.worker, &w->observer);
-        list_unlink(&w->in_association);
+        thin_remove(&a->watches, &w->in_association);
         a->n_watches--;
         a->door->n_watches--;
         end_beginning(w);
@@ -154,9 +154,8 @@ static enum err watch_new(const struct request *rq, struct watch **ret)
     memcpy(w->topic, topic.p, topic.n);
     w->observer.account = a->account;
     w->observer.cookie = ++d->next_cookie;
-    list_init(&w->lookers);
     subscriber_init(&w->observer.subscriber, SUBSCRIBER_OBSERVER, false);
-    list_append(&a->watches, &w->in_association);
+    thin_append(&a->watches, &w->in_association);
     a->n_watches++;
     d->n_watches++;
     enum err err = map_add(&d->beginning, w);
@@ -205,7 +204,7 @@ void watch_ready(struct watch *w)
 {
     w->is_ready = true;
     end_beginning(w);
-    list_for_each_safe (n, next, &w->a->tickets) {
+    thin_for_each_safe (n, next, &w->a->tickets) {
         struct ticket *t = LIST_ENTRY(n, struct ticket, node);
         if (t->watch == w) {
             admit(w, &t->asker);
@@ -292,7 +291,7 @@ static void notify_last(struct looker *l, uint8_t code, const char *text)
 /* Is a message more than one of its observers gets in one datagram? */
 static bool is_cut(const struct watch *w, const struct msg *m)
 {
-    list_for_each (n, &w->lookers) {
+    thin_for_each (n, &w->lookers) {
         const struct looker *l = LIST_ENTRY(n, struct looker, in_watch);
         bool is_wanted = l->szx <= COAP_BLOCK_SZX_MAX;
         if (m->payload.n > (is_wanted ? coap_block_bytes(l->szx) : talk_whole_max(w->a))) {
@@ -330,7 +329,7 @@ void watch_notify(struct watch *w)
     }
     value_of(d, m, own, &v);
     uint64_t told = poison_key(a, m);
-    list_for_each_safe (n, next, &w->lookers) {
+    thin_for_each_safe (n, next, &w->lookers) {
         struct looker *l = LIST_ENTRY(n, struct looker, in_watch);
         enum err err = notify(l, &v.answer);
         l->told = told;
@@ -354,7 +353,7 @@ void watch_nudge(struct association *a)
     struct looker *chosen = NULL;
     const struct msg *m = NULL;
     struct value v;
-    list_for_each (n, &a->lookers) {
+    thin_for_each (n, &a->lookers) {
         struct looker *l = LIST_ENTRY(n, struct looker, in_association);
         if (m == NULL && l->watch->is_ready) {
             chosen = l;
@@ -387,10 +386,10 @@ void watch_recheck(struct watch *w)
     count_add(&a->door->setup.counters->refused_denied, 1);
     door_report(a->door, &e);
     struct list_node *n;
-    while ((n = list_first(&w->lookers)) != NULL) {
+    while ((n = thin_first(&w->lookers)) != NULL) {
         notify_last(LIST_ENTRY(n, struct looker, in_watch), COAP_FORBIDDEN, "not granted");
     }
-    list_for_each (node, &a->tickets) {
+    thin_for_each (node, &a->tickets) {
         const struct ticket *t = LIST_ENTRY(node, struct ticket, node);
         if (t->watch == w) {
             (void)answer_text(&t->asker, COAP_FORBIDDEN, "not granted");
