@@ -190,7 +190,8 @@ void *slab_get(struct slab *s, size_t n)
 }
 
 /* An empty chunk stays while it is the only one with room, so that one object that comes and goes
- * does not ask the heap each time; of a size that nothing has, no chunk stays, but where it is warm. */
+ * does not ask the heap each time; of a size that nothing has, no chunk stays, but where it is
+ * warm. */
 static void give_back(struct slab *s, struct slab_size *size, struct chunk *c)
 {
     if (c->n_used == 0 && size->rooms.head.next != size->rooms.head.prev) {

@@ -53,7 +53,8 @@ void slab_clear(struct slab *s);
 void *slab_get(struct slab *s, size_t n);
 /* slab_put - gives back what slab_get gave for the same n; NULL is fine. Returns NULL. */
 void *slab_put(struct slab *s, void *p, size_t n);
-/* slab_name - of an object of at most SLAB_MOST bytes, until it is given back; never 0 but for NULL.
+/* slab_name - of an object of at most SLAB_MOST bytes, until it is given back; never 0 but for
+ * NULL.
  */
 uint32_t slab_name(const void *p);
 /* slab_at - the object of that name; NULL for 0. */

@@ -2,9 +2,9 @@
  * index_private - the index's own structures.
  *
  * Everything with a key lies in a table and in the slab, so a warm index allocates nothing for a
- * message; where there are many of something, it is named by the slab's 32 bits. A body is known by id, a waiting delivery by (session, seq): eight seqs share a
- * page. Everything else of a session, set-aside messages and entries are parts, known by the keyed
- * hash of their name.
+ * message; where there are many of something, it is named by the slab's 32 bits. A body is known by
+ * id, a waiting delivery by (session, seq): eight seqs share a page. Everything else of a session,
+ * set-aside messages and entries are parts, known by the keyed hash of their name.
  */
 #ifndef STORE_INDEX_PRIVATE_H
 #define STORE_INDEX_PRIVATE_H
