@@ -257,7 +257,7 @@ static struct filter *filter_next(const struct filters *f, size_t *bucket,
         }
     }
     do {
-        node = trie_after(&f->wild.root, node, true);
+        node = trie_after(&f->wild, &f->wild.root, node, true);
     } while (node != NULL && node->value == NULL);
     return node != NULL ? node->value : NULL;
 }
