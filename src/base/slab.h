@@ -57,14 +57,15 @@ void *slab_put(struct slab *s, void *p, size_t n);
  * NULL.
  */
 uint32_t slab_name(const void *p);
-/* slab_at - the object of that name; NULL for 0. */
-static inline void *slab_at(const struct slab *s, uint32_t name)
+/* slab_there - the object of that name, which is not 0. slab_at - NULL for 0. */
+static inline void *slab_there(const struct slab *s, uint32_t name)
 {
-    if (name == 0) {
-        return NULL;
-    }
     uint8_t *chunk = (uint8_t *)s->chunks[name / SLAB_PLACES].chunk;
     return chunk + (size_t)(name % SLAB_PLACES) * SLAB_STEP;
+}
+static inline void *slab_at(const struct slab *s, uint32_t name)
+{
+    return name != 0 ? slab_there(s, name) : NULL;
 }
 
 #endif

@@ -38,7 +38,7 @@ static struct trie_node *node_make(const struct trie *t, struct slice level)
     if (node == NULL) {
         return mem_free(apart);
     }
-    *node = (struct trie_node){.level_n = (uint16_t)level.n};
+    *node = (struct trie_node){.name = slab_name(node), .level_n = (uint16_t)level.n};
     if (apart != NULL) {
         memcpy(node->level, &apart, sizeof(apart));
     }
@@ -54,14 +54,9 @@ static void node_free(const struct trie *t, struct trie_node *node)
     slab_put(t->slab, node, node_bytes(node->level_n));
 }
 
-static uint32_t name_of(const struct trie *t, const struct trie_node *node)
-{
-    return node != &t->root ? slab_name(node) : 0;
-}
-
 static void node_link(const struct trie *t, struct trie_node *parent, struct trie_node *node)
 {
-    uint32_t name = slab_name(node);
+    uint32_t name = node->name;
     struct trie_node *first = trie_first(t, parent);
     node->prev = first != NULL ? first->prev : name;
     if (first != NULL) {
@@ -76,7 +71,7 @@ static void node_link(const struct trie *t, struct trie_node *parent, struct tri
 static void node_unlink(const struct trie *t, const struct trie_node *node)
 {
     struct trie_node *parent = trie_parent(t, node), *next = trie_next(t, node);
-    if (parent->first == slab_name(node)) {
+    if (parent->first == node->name) {
         parent->first = node->next;
     } else {
         struct trie_node *prev = slab_at(t->slab, node->prev);
@@ -126,13 +121,17 @@ struct trie_node *trie_child(const struct trie *t, const struct trie_node *paren
     if (t->n_buckets == 0) {
         return NULL;
     }
-    uint32_t name = name_of(t, parent), hash = node_hash(name, level_hash);
-    struct trie_node *node = slab_at(t->slab, t->buckets[hash & (t->n_buckets - 1)]);
-    while (node != NULL &&
-           (node->hash != hash || node->parent != name || !slice_equal(trie_level(node), level))) {
-        node = slab_at(t->slab, node->in_bucket);
+    uint32_t hash = node_hash(parent->name, level_hash);
+    uint32_t name = t->buckets[hash & (t->n_buckets - 1)];
+    while (name != 0) {
+        struct trie_node *node = slab_there(t->slab, name);
+        if (node->hash == hash && node->parent == parent->name &&
+            slice_equal(trie_level(node), level)) {
+            return node;
+        }
+        name = node->in_bucket;
     }
-    return node;
+    return NULL;
 }
 
 struct trie_node *trie_plus(const struct trie *t, const struct trie_node *parent)
@@ -160,7 +159,7 @@ static void bucket_add(uint32_t *buckets, size_t n_buckets, struct trie_node *no
 {
     uint32_t *bucket = &buckets[node->hash & (n_buckets - 1)];
     node->in_bucket = *bucket;
-    *bucket = slab_name(node);
+    *bucket = node->name;
 }
 
 /* Longer chains are slower, not wrong: only the first table must succeed. */
@@ -209,7 +208,7 @@ static enum err node_add(struct trie *t, struct trie_node *parent, struct slice 
     if (node == NULL) {
         return ERR_NOMEM;
     }
-    node->parent = name_of(t, parent);
+    node->parent = parent->name;
     node->hash = node_hash(node->parent, level_hash);
     node_link(t, parent, node);
     bucket_add(t->buckets, t->n_buckets, node);
@@ -222,7 +221,7 @@ static enum err node_add(struct trie *t, struct trie_node *parent, struct slice 
 
 static void node_remove(struct trie *t, struct trie_node *node)
 {
-    uint32_t *at = &t->buckets[node->hash & (t->n_buckets - 1)], name = slab_name(node);
+    uint32_t *at = &t->buckets[node->hash & (t->n_buckets - 1)], name = node->name;
     struct trie_node *parent = trie_parent(t, node);
     while (*at != name) {
         struct trie_node *before = slab_at(t->slab, *at);

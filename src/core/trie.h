@@ -19,7 +19,8 @@
 /* Links are names in the slab; 0: none. */
 struct trie_node {
     void *value;         /* the user's; a node without value, children and pins is pruned */
-    uint32_t parent;     /* 0: the root, which has no name, or this is the root */
+    uint32_t name;       /* its own; 0: the root, which lies in no slab */
+    uint32_t parent;     /* 0: the root, or this is the root */
     uint32_t in_bucket;  /* next of the same bucket */
     uint32_t first;      /* child; its prev is the last one */
     uint32_t prev, next; /* siblings; next of the last one is 0 */
@@ -72,6 +73,11 @@ static inline struct trie_node *trie_parent(const struct trie *t, const struct t
     return node->parent != 0 ? slab_at(t->slab, node->parent)
                              : (struct trie_node *)(uintptr_t)&t->root;
 }
+/* trie_is_top - it hangs on the root. */
+static inline bool trie_is_top(const struct trie *t, const struct trie_node *node)
+{
+    return node != &t->root && node->parent == 0;
+}
 /* trie_first, trie_next - a child, a sibling; NULL: there is none (more). */
 static inline struct trie_node *trie_first(const struct trie *t, const struct trie_node *node)
 {
@@ -81,10 +87,13 @@ static inline struct trie_node *trie_next(const struct trie *t, const struct tri
 {
     return slab_at(t->slab, node->next);
 }
-/* trie_is_top - it hangs on the root. */
-static inline bool trie_is_top(const struct trie *t, const struct trie_node *node)
+/* trie_has_plain - may it have a child that is neither "+" nor "#"? */
+static inline bool trie_has_plain(const struct trie *t, const struct trie_node *parent)
 {
-    return node != &t->root && node->parent == 0;
+    if (!parent->has_plus && !parent->has_multi) {
+        return parent->first != 0;
+    }
+    return trie_first(t, parent)->prev != parent->first; /* more than one */
 }
 /* trie_find - the node of `path`, or NULL. O(levels). */
 struct trie_node *trie_find(const struct trie *t, struct slice path);
