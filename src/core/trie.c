@@ -19,18 +19,15 @@ void trie_init(struct trie *t, const struct siphash_key *key, struct slab *slab)
 
 static size_t node_bytes(size_t level_n)
 {
-    size_t n = level_n <= TRIE_LEVEL_MOST ? level_n : sizeof(uint8_t *);
-    size_t bytes = offsetof(struct trie_node, level) + n;
-    return bytes > sizeof(struct trie_node) ? bytes : sizeof(struct trie_node);
+    return sizeof(struct trie_node) + (level_n <= TRIE_LEVEL_MOST ? level_n : sizeof(void *));
 }
 
-_Static_assert(offsetof(struct trie_node, level) + TRIE_LEVEL_MOST <= SLAB_MOST, "has a name");
-_Static_assert(sizeof(uint8_t *) <= TRIE_LEVEL_MOST, "or a longer level's place has none");
+_Static_assert(sizeof(struct trie_node) + TRIE_LEVEL_MOST <= SLAB_MOST, "it has a name");
 
 /* node_make - with its level; NULL: no memory. */
 static struct trie_node *node_make(const struct trie *t, struct slice level)
 {
-    uint8_t *apart = level.n > TRIE_LEVEL_MOST ? mem_alloc(level.n) : NULL;
+    void *apart = level.n > TRIE_LEVEL_MOST ? mem_alloc(level.n) : NULL;
     if (level.n > TRIE_LEVEL_MOST && apart == NULL) {
         return NULL;
     }
@@ -40,9 +37,9 @@ static struct trie_node *node_make(const struct trie *t, struct slice level)
     }
     *node = (struct trie_node){.name = slab_name(node), .level_n = (uint16_t)level.n};
     if (apart != NULL) {
-        memcpy(node->level, &apart, sizeof(apart));
+        memcpy(node + 1, &apart, sizeof(apart));
     }
-    slice_copy(apart != NULL ? apart : node->level, level);
+    slice_copy(apart != NULL ? apart : node + 1, level);
     return node;
 }
 

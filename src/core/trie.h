@@ -16,7 +16,8 @@
 #include "base/slab.h"
 #include "base/slice.h"
 
-/* Links are names in the slab; 0: none. */
+/* Links are names in the slab; 0: none. Its level lies behind it, or where that is, when it is too
+ * long for the slab. */
 struct trie_node {
     void *value;         /* the user's; a node without value, children and pins is pruned */
     uint32_t name;       /* its own; 0: the root, which lies in no slab */
@@ -29,7 +30,6 @@ struct trie_node {
     uint32_t n_below; /* the user's count of values here and below; trie_count keeps it */
     uint16_t level_n;
     bool has_plus, has_multi; /* a child "+", "#" */
-    uint8_t level[];          /* or where it is, when it is too long for the slab */
 };
 
 struct trie {
@@ -57,9 +57,9 @@ struct trie_node *trie_plus(const struct trie *t, const struct trie_node *parent
 struct trie_node *trie_multi(const struct trie *t, const struct trie_node *parent);
 static inline struct slice trie_level(const struct trie_node *node)
 {
-    const uint8_t *level = node->level;
+    const void *level = node + 1;
     if (node->level_n > TRIE_LEVEL_MOST) {
-        memcpy(&level, node->level, sizeof(level));
+        memcpy(&level, node + 1, sizeof(level));
     }
     return slice_of(level, node->level_n);
 }
