@@ -63,7 +63,7 @@ static bool is_of_server(const struct retained *r, const struct trie_node *node)
     while (!trie_is_top(&r->tree, node)) {
         node = trie_parent(&r->tree, node);
     }
-    return node->level_n > 0 && trie_level(node).p[0] == '$';
+    return slice_is(slice_head(trie_level(node), 1), "$");
 }
 
 /* entry_leave - its message leaves the counts. */
@@ -301,7 +301,7 @@ static void level_up(struct retained_cursor *c)
 /* SPEC: MQTT-4.7.2-1 */
 static bool is_hidden(const struct retained *r, const struct trie_node *node)
 {
-    return trie_is_top(&r->tree, node) && node->level_n > 0 && trie_level(node).p[0] == '$';
+    return trie_is_top(&r->tree, node) && slice_is(slice_head(trie_level(node), 1), "$");
 }
 
 static struct trie_node *skip_hidden(const struct retained *r, struct trie_node *node)

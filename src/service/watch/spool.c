@@ -38,8 +38,8 @@ static struct spool_block *oldest_block(const struct spool *s)
 
 static struct spool_block *newest_block(const struct spool *s)
 {
-    return list_is_empty(&s->blocks) ? NULL
-                                     : LIST_ENTRY(s->blocks.head.prev, struct spool_block, node);
+    struct list_node *last = s->blocks.head.prev;
+    return last != &s->blocks.head ? LIST_ENTRY(last, struct spool_block, node) : NULL;
 }
 
 static void block_free(struct spool *s, struct spool_block *b)
