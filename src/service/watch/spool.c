@@ -36,10 +36,10 @@ static struct spool_block *oldest_block(const struct spool *s)
     return LIST_ENTRY(s->blocks.head.next, struct spool_block, node);
 }
 
+/* There is one. */
 static struct spool_block *newest_block(const struct spool *s)
 {
-    struct list_node *last = s->blocks.head.prev;
-    return last != &s->blocks.head ? LIST_ENTRY(last, struct spool_block, node) : NULL;
+    return LIST_ENTRY(s->blocks.head.prev, struct spool_block, node);
 }
 
 static void block_free(struct spool *s, struct spool_block *b)
@@ -62,7 +62,7 @@ void spool_done(struct spool *s)
 
 /* ---- lines in, lines out ---- */
 
-static enum err block_new(struct spool *s, size_t line_n, uint64_t now_ms, struct spool_block **ret)
+static enum err block_add(struct spool *s, size_t line_n, uint64_t now_ms)
 {
     size_t need = HEAD_BYTES + differ_most(line_n);
     size_t cap = SPOOL_BLOCK_BYTES - sizeof(struct spool_block);
@@ -73,19 +73,27 @@ static enum err block_new(struct spool *s, size_t line_n, uint64_t now_ms, struc
     }
     *b = (struct spool_block){.first = s->next, .since_ms = now_ms, .cap = cap};
     list_append(&s->blocks, &b->node);
-    *ret = b;
+    s->last.n = 0; /* a block is read without the one before */
     return OK;
+}
+
+static bool has_room(const struct spool *s, size_t line_n, uint64_t now_ms)
+{
+    if (list_is_empty(&s->blocks)) {
+        return false;
+    }
+    const struct spool_block *b = newest_block(s);
+    return b->cap - b->used >= HEAD_BYTES + differ_most(line_n) &&
+           now_ms - b->since_ms <= UINT32_MAX;
 }
 
 enum err spool_push(struct spool *s, struct slice line, uint64_t now_ms)
 {
-    struct spool_block *b = newest_block(s);
     assert(line.n > 0 && line.n <= TRAIL_LINE_MAX);
-    if (b == NULL || b->cap - b->used < HEAD_BYTES + differ_most(line.n) ||
-        now_ms - b->since_ms > UINT32_MAX) {
-        TRY(block_new(s, line.n, now_ms, &b));
-        s->last.n = 0; /* a block is read without the one before */
+    if (!has_room(s, line.n, now_ms)) {
+        TRY(block_add(s, line.n, now_ms));
     }
+    struct spool_block *b = newest_block(s);
     struct wr w = wr_into(b->bytes, b->cap);
     w.at = b->used + HEAD_BYTES;
     differ_write(&w, slice_of(s->last.bytes, s->last.n), line);
