@@ -123,6 +123,23 @@ static void one_that_comes_and_goes_asks_for_no_chunk(void **state)
     slab_done(&s);
 }
 
+static void a_warm_one_needs_no_memory_again(void **state)
+{
+    (void)state;
+    slab_init(&s);
+    s.is_warm = true;
+    take(0, 64);
+    give(0, 64);
+    assert_int_equal(n_chunks(), 1);
+    mem_fail_after(0);
+    take(0, 64);
+    assert_null(slab_get(&s, 128));
+    assert_true(mem_fail_after(-1));
+    give(0, 64);
+    slab_clear(&s);
+    assert_int_equal(n_chunks(), 0);
+}
+
 /* Each object may be the one that there is no memory for. */
 static void no_memory(void **state)
 {
@@ -143,6 +160,63 @@ static void no_memory(void **state)
     slab_done(&s);
 }
 
+/* Of all sizes, also behind chunks that went and whose numbers are given again. */
+static void objects_have_names(void **state)
+{
+    (void)state;
+    static uint32_t names[MANY];
+    slab_init(&s);
+    assert_int_equal(slab_name(NULL), 0);
+    assert_null(slab_at(&s, 0));
+    for (size_t round = 0; round < 3; round++) {
+        for (size_t i = 0; i < MANY; i++) {
+            if (objects[i] == NULL) {
+                take(i, i % SLAB_MOST + 1);
+                names[i] = slab_name(objects[i]);
+                assert_int_not_equal(names[i], 0);
+            }
+        }
+        for (size_t i = 0; i < MANY; i++) {
+            assert_ptr_equal(slab_at(&s, names[i]), objects[i]);
+        }
+        for (size_t i = round; i < MANY; i += round + 1) {
+            give(i, i % SLAB_MOST + 1);
+        }
+    }
+    size_t most = n_chunks();
+    assert_true(s.n_numbers < 2 * most + 256);
+    for (size_t i = 0; i < MANY; i++) {
+        if (objects[i] != NULL) {
+            give(i, i % SLAB_MOST + 1);
+        }
+    }
+    assert_int_equal(n_chunks(), 0);
+    assert_null(s.chunks);
+    slab_done(&s);
+}
+
+/* With free numbers among those that are in use. */
+static void all_goes_at_once(void **state)
+{
+    (void)state;
+    slab_init(&s);
+    uint64_t before = mem_used();
+    slab_clear(&s);
+    for (size_t i = 0; i < MANY; i++) {
+        take(i, 100);
+    }
+    for (size_t i = MANY / 4; i < MANY / 2; i++) {
+        give(i, 100);
+    }
+    assert_int_not_equal(s.free_number, 0);
+    slab_clear(&s);
+    assert_int_equal(mem_used(), before);
+    take(0, 100);
+    give(0, 100);
+    slab_done(&s);
+    memset(objects, 0, sizeof(objects));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +224,9 @@ int main(void)
         cmocka_unit_test(a_slot_is_used_again),
         cmocka_unit_test(empty_chunks_go_back),
         cmocka_unit_test(one_that_comes_and_goes_asks_for_no_chunk),
+        cmocka_unit_test(objects_have_names),
+        cmocka_unit_test(all_goes_at_once),
+        cmocka_unit_test(a_warm_one_needs_no_memory_again),
         cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

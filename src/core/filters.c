@@ -37,7 +37,8 @@ enum {
 
 struct level {
     struct slice text;
-    uint64_t hash;
+    uint64_t hash; /* is_hashed */
+    bool is_hashed;
 };
 
 struct step {
@@ -257,7 +258,7 @@ static struct filter *filter_next(const struct filters *f, size_t *bucket,
         }
     }
     do {
-        node = trie_after(&f->wild.root, node, true);
+        node = trie_after(&f->wild, &f->wild.root, node, true);
     } while (node != NULL && node->value == NULL);
     return node != NULL ? node->value : NULL;
 }
@@ -500,7 +501,7 @@ static enum err found_add(struct scratch *s, struct filter *filter)
     return OK;
 }
 
-static enum err split_levels(const struct filters *f, struct scratch *s, struct slice topic)
+static enum err split_levels(struct scratch *s, struct slice topic)
 {
     s->levels.n = 0;
     bool more = true;
@@ -508,7 +509,7 @@ static enum err split_levels(const struct filters *f, struct scratch *s, struct 
         TRY(pile_room(&s->levels, sizeof(struct level)));
         struct level *level = (struct level *)s->levels.p + s->levels.n++;
         level->text = slice_cut(&topic, '/', &more);
-        level->hash = trie_level_hash(&f->wild, level->text);
+        level->is_hashed = false;
     }
     return OK;
 }
@@ -524,12 +525,26 @@ static enum err step_add(struct scratch *s, const struct trie_node *node, size_t
     return OK;
 }
 
+/* A level is hashed when a search needs it: many end before the last one. */
+static struct trie_node *plain_child(const struct filters *f, struct step at)
+{
+    struct level *level = (struct level *)f->s.levels.p + at.depth;
+    if (!trie_has_plain(&f->wild, at.node)) {
+        return NULL;
+    }
+    if (!level->is_hashed) {
+        level->hash = trie_level_hash(&f->wild, level->text);
+        level->is_hashed = true;
+    }
+    return trie_child(&f->wild, at.node, level->text, level->hash);
+}
+
 /* All wildcard filters that match. Each step leaves at most two others behind, one level deeper, so
  * the stack is never higher than the topic has levels. */
 static enum err find_wild(struct filters *f, struct slice topic)
 {
     struct scratch *s = &f->s;
-    TRY(split_levels(f, s, topic));
+    TRY(split_levels(s, topic));
     bool is_reserved = topic.n > 0 && topic.p[0] == '$';
     s->steps.n = 0;
     TRY(step_add(s, &f->wild.root, 0));
@@ -547,9 +562,8 @@ static enum err find_wild(struct filters *f, struct slice topic)
             }
             continue;
         }
-        const struct level *level = (struct level *)s->levels.p + at.depth;
         TRY(step_add(s, may_wild ? trie_plus(&f->wild, at.node) : NULL, at.depth + 1));
-        TRY(step_add(s, trie_child(&f->wild, at.node, level->text, level->hash), at.depth + 1));
+        TRY(step_add(s, plain_child(f, at), at.depth + 1));
     }
     return OK;
 }

@@ -39,7 +39,7 @@ struct retained *retained_free(struct retained *r)
     }
     ready_drop(r);
     for (struct trie_node *node = &r->tree.root; node != NULL;
-         node = trie_after(&r->tree.root, node, true)) {
+         node = trie_after(&r->tree, &r->tree.root, node, true)) {
         if (node->value != NULL) {
             retained_entry_free(r, node->value);
         }
@@ -58,24 +58,24 @@ static struct entry *entry_find(const struct retained *r, struct slice topic)
     return node != NULL ? node->value : NULL;
 }
 
-static bool is_of_server(const struct trie_node *node)
+static bool is_of_server(const struct retained *r, const struct trie_node *node)
 {
-    while (node->parent->parent != NULL) {
-        node = node->parent;
+    while (!trie_is_top(&r->tree, node)) {
+        node = trie_parent(&r->tree, node);
     }
-    return node->level_n > 0 && trie_level(node).p[0] == '$';
+    return slice_is(slice_head(trie_level(node), 1), "$");
 }
 
 /* entry_leave - its message leaves the counts. */
 static void entry_leave(struct retained *r, struct entry *e)
 {
-    trie_count(e->node, -1);
-    r->n_hidden -= is_of_server(e->node);
+    trie_count(&r->tree, e->node, -1);
+    r->n_hidden -= is_of_server(r, e->node);
     if (e->may_expire) {
         wheel_cancel(&r->expiries, retained_entry_expiry(e));
     }
     r->n_messages--;
-    r->bytes -= retained_entry_cost(e);
+    r->bytes -= retained_entry_cost(r, e);
 }
 
 /* entry_unhang - it is neither message nor linked marker any more. */
@@ -126,12 +126,12 @@ static void entry_mark(struct retained *r, struct entry *e, uint64_t number)
     marker_link(r, e);
 }
 
-static void change_from(const struct entry *e, struct retained_change *c)
+static void change_from(const struct retained *r, const struct entry *e, struct retained_change *c)
 {
     *c = (struct retained_change){.is_applied = true};
     if (e != NULL && !e->is_marker) {
         c->old_publisher = retained_entry_publisher(e);
-        c->old_bytes = retained_entry_cost(e);
+        c->old_bytes = retained_entry_cost(r, e);
     }
 }
 
@@ -149,13 +149,13 @@ static void entry_hang(struct retained *r, struct entry *e, uint64_t expires_at_
     }
     e->node->value = e;
     e->arrival = ++r->n_arrivals;
-    trie_count(e->node, 1);
-    r->n_hidden += is_of_server(e->node);
+    trie_count(&r->tree, e->node, 1);
+    r->n_hidden += is_of_server(r, e->node);
     if (e->may_expire) {
         wheel_arm(&r->expiries, retained_entry_expiry(e), expires_at_ms);
     }
     r->n_messages++;
-    r->bytes += retained_entry_cost(e);
+    r->bytes += retained_entry_cost(r, e);
 }
 
 /* entry_need - an entry for the message m, or for a clear, beside what the topic has; its node is
@@ -204,7 +204,7 @@ enum err retained_put(struct retained *r, const struct msg *m, struct retained_c
         return OK;
     }
     struct retained_change change;
-    change_from(e, &change);
+    change_from(r, e, &change);
     TRY(entry_need(r, m->topic, m, &e));
     entry_hang(r, e, m->expires_at_ms);
     trie_unpin(&r->tree, e->node);
@@ -224,7 +224,7 @@ enum err retained_clear(struct retained *r, struct slice topic, uint64_t number,
         return OK;
     }
     struct retained_change change;
-    change_from(e, &change);
+    change_from(r, e, &change);
     if (e == NULL) {
         TRY(entry_need(r, topic, NULL, &e));
         e->node->value = e;
@@ -299,16 +299,15 @@ static void level_up(struct retained_cursor *c)
 }
 
 /* SPEC: MQTT-4.7.2-1 */
-static bool is_hidden(const struct trie_node *node)
+static bool is_hidden(const struct retained *r, const struct trie_node *node)
 {
-    return node->parent != NULL && node->parent->parent == NULL && node->level_n > 0 &&
-           trie_level(node).p[0] == '$';
+    return trie_is_top(&r->tree, node) && slice_is(slice_head(trie_level(node), 1), "$");
 }
 
-static struct trie_node *skip_hidden(struct trie_node *node)
+static struct trie_node *skip_hidden(const struct retained *r, struct trie_node *node)
 {
-    while (node != NULL && is_hidden(node)) {
-        node = node->next;
+    while (node != NULL && is_hidden(r, node)) {
+        node = trie_next(&r->tree, node);
     }
     return node;
 }
@@ -318,25 +317,26 @@ static struct trie_node *step_down(const struct retained *r, const struct retain
 {
     struct slice level = level_at(c);
     if (slice_is(level, "+")) {
-        return skip_hidden(c->node->first);
+        return skip_hidden(r, trie_first(&r->tree, c->node));
     }
     return trie_child(&r->tree, c->node, level, trie_level_hash(&r->tree, level));
 }
 
 /* step_aside - the next node in the walk when all below `node` is done; moves along in the filter.
  */
-static struct trie_node *step_aside(struct trie_node *node, struct retained_cursor *c)
+static struct trie_node *step_aside(const struct retained *r, struct trie_node *node,
+                                    struct retained_cursor *c)
 {
-    while (node->parent != NULL) {
+    while (node != &r->tree.root) {
         level_up(c);
         if (slice_is(level_at(c), "+")) {
-            struct trie_node *next = skip_hidden(node->next);
+            struct trie_node *next = skip_hidden(r, trie_next(&r->tree, node));
             if (next != NULL) {
                 level_down(c);
                 return next;
             }
         }
-        node = node->parent;
+        node = trie_parent(&r->tree, node);
     }
     return NULL;
 }
@@ -352,12 +352,12 @@ static bool is_at_rest_of_filter(const struct retained_cursor *c)
     return c->top == NULL && !is_at_end_of_filter(c) && slice_is(level_at(c), "#");
 }
 
-static struct trie_node *next_below(struct retained_cursor *c)
+static struct trie_node *next_below(const struct retained *r, struct retained_cursor *c)
 {
-    bool is_skipped = c->top->parent == NULL && is_hidden(c->node);
-    struct trie_node *next = trie_after(c->top, c->node, !is_skipped);
+    bool is_skipped = c->top == &r->tree.root && is_hidden(r, c->node);
+    struct trie_node *next = trie_after(&r->tree, c->top, c->node, !is_skipped);
     if (next == NULL) {
-        next = step_aside(c->top, c);
+        next = step_aside(r, c->top, c);
         c->top = NULL;
     }
     return next;
@@ -371,7 +371,7 @@ static void cursor_step(const struct retained *r, struct retained_cursor *c)
         c->top = c->node;
     }
     if (c->top != NULL) {
-        c->node = next_below(c);
+        c->node = next_below(r, c);
         return;
     }
     if (!is_at_end_of_filter(c)) {
@@ -380,18 +380,19 @@ static void cursor_step(const struct retained *r, struct retained_cursor *c)
             level_down(c);
         }
     }
-    c->node = next != NULL ? next : step_aside(c->node, c);
+    c->node = next != NULL ? next : step_aside(r, c->node, c);
 }
 
 /* The entry of the node that the walk has reached, when its message is one of the filter's. */
-static struct entry *cursor_entry(const struct retained_cursor *c, uint64_t now_ms)
+static struct entry *cursor_entry(const struct retained *r, const struct retained_cursor *c,
+                                  uint64_t now_ms)
 {
     struct entry *e = c->node->value;
     if (e == NULL || !is_live(e, now_ms) || e->arrival > c->arrival) {
         return NULL;
     }
     bool is_below = c->top != NULL || is_at_rest_of_filter(c);
-    bool is_skipped = c->top != NULL && c->top->parent == NULL && is_hidden(c->node);
+    bool is_skipped = c->top == &r->tree.root && is_hidden(r, c->node);
     return (is_below && !is_skipped) || (!is_below && is_at_end_of_filter(c)) ? e : NULL;
 }
 
@@ -409,7 +410,7 @@ void retained_match(struct retained *r, struct slice filter, uint64_t now_ms,
 {
     struct retained_cursor c = {.filter = filter, .node = &r->tree.root, .arrival = r->n_arrivals};
     while (c.node != NULL) {
-        struct entry *e = cursor_entry(&c, now_ms);
+        struct entry *e = cursor_entry(r, &c, now_ms);
         const struct msg *m = e != NULL ? retained_entry_show(r, e) : NULL;
         if (m != NULL && !show_each(m, each, ctx)) {
             return;
@@ -447,7 +448,7 @@ const struct msg *retained_cursor_find(struct retained *r, struct retained_curso
                                        uint64_t now_ms, size_t *steps)
 {
     while (c->node != NULL) {
-        struct entry *e = cursor_entry(c, now_ms);
+        struct entry *e = cursor_entry(r, c, now_ms);
         if (e != NULL) {
             return retained_entry_show(r, e);
         }
@@ -478,8 +479,8 @@ uint64_t retained_estimate(const struct retained *r, struct slice filter, size_t
             return most;
         }
         if (is_at_rest_of_filter(&c)) {
-            n += c.node->n_below - (c.node->parent == NULL ? r->n_hidden : 0);
-            c.node = step_aside(c.node, &c);
+            n += c.node->n_below - (c.node == &r->tree.root ? r->n_hidden : 0);
+            c.node = step_aside(r, c.node, &c);
             continue;
         }
         n += is_at_end_of_filter(&c) && has_message(c.node);
@@ -507,7 +508,7 @@ size_t retained_expire(struct retained *r, uint64_t now_ms, size_t max)
             break;
         }
         struct entry *e = &CONTAINER_OF(t, struct expiring, expiry)->entry;
-        uint64_t publisher = retained_entry_publisher(e), bytes = retained_entry_cost(e);
+        uint64_t publisher = retained_entry_publisher(e), bytes = retained_entry_cost(r, e);
         entry_unhang(r, e);
         /* Its number still bars older messages that are on their way. */
         entry_mark(r, e, e->number);

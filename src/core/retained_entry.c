@@ -92,10 +92,11 @@ uint64_t retained_entry_publisher(const struct entry *e)
     return e->is_packed ? e->origin->publisher : e->msg->publisher;
 }
 
-uint64_t retained_entry_cost(const struct entry *e)
+uint64_t retained_entry_cost(const struct retained *r, const struct entry *e)
 {
-    return e->is_packed ? sizeof(struct msg) + trie_path_n(e->node) + e->props_n + e->payload_n
-                        : msg_cost(e->msg);
+    return e->is_packed
+               ? sizeof(struct msg) + trie_path_n(&r->tree, e->node) + e->props_n + e->payload_n
+               : msg_cost(e->msg);
 }
 
 uint64_t retained_entry_expires_at(struct entry *e)
@@ -164,7 +165,7 @@ enum err retained_entry_make(struct retained *r, struct trie_node *node, const s
 
 static enum err path_of(struct retained *r, const struct trie_node *node, struct slice *ret)
 {
-    size_t n = trie_path_n(node);
+    size_t n = trie_path_n(&r->tree, node);
     if (n > r->path_cap) {
         uint8_t *more = mem_grow(r->path, n);
         if (more == NULL) {
@@ -173,7 +174,7 @@ static enum err path_of(struct retained *r, const struct trie_node *node, struct
         r->path = more;
         r->path_cap = n;
     }
-    trie_path(node, n, r->path);
+    trie_path(&r->tree, node, n, r->path);
     *ret = slice_of(r->path, n);
     return OK;
 }

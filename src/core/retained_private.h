@@ -80,7 +80,7 @@ void retained_entry_empty(struct retained *r, struct entry *e);
 /* Of a message: */
 uint64_t retained_entry_publisher(const struct entry *e);
 /* As msg_cost of the message: that is what its publisher answers for, however it lies here. */
-uint64_t retained_entry_cost(const struct entry *e);
+uint64_t retained_entry_cost(const struct retained *r, const struct entry *e);
 uint64_t retained_entry_expires_at(struct entry *e);
 /* Only where it may expire. */
 struct timer *retained_entry_expiry(struct entry *e);

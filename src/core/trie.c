@@ -17,50 +17,83 @@ void trie_init(struct trie *t, const struct siphash_key *key, struct slab *slab)
     t->multi_hash = trie_level_hash(t, slice_text("#"));
 }
 
-static size_t node_bytes(const struct trie_node *node)
+static size_t node_bytes(size_t level_n)
 {
-    return sizeof(*node) + node->level_n;
+    return sizeof(struct trie_node) + (level_n <= TRIE_LEVEL_MOST ? level_n : sizeof(void *));
 }
 
-static void node_link(struct trie_node *parent, struct trie_node *node)
+_Static_assert(sizeof(struct trie_node) + TRIE_LEVEL_MOST <= SLAB_MOST, "it has a name");
+
+/* node_make - with its level; NULL: no memory. */
+static struct trie_node *node_make(const struct trie *t, struct slice level)
 {
-    struct trie_node *first = parent->first;
-    node->prev = first != NULL ? first->prev : node;
+    void *apart = level.n > TRIE_LEVEL_MOST ? mem_alloc(level.n) : NULL;
+    if (level.n > TRIE_LEVEL_MOST && apart == NULL) {
+        return NULL;
+    }
+    struct trie_node *node = slab_get(t->slab, node_bytes(level.n));
+    if (node == NULL) {
+        return mem_free(apart);
+    }
+    *node = (struct trie_node){.name = slab_name(node), .level_n = (uint16_t)level.n};
+    if (apart != NULL) {
+        memcpy(node + 1, &apart, sizeof(apart));
+    }
+    slice_copy(apart != NULL ? apart : node + 1, level);
+    return node;
+}
+
+static void node_free(const struct trie *t, struct trie_node *node)
+{
+    if (node->level_n > TRIE_LEVEL_MOST) {
+        mem_free((void *)(uintptr_t)trie_level(node).p);
+    }
+    slab_put(t->slab, node, node_bytes(node->level_n));
+}
+
+static void node_link(const struct trie *t, struct trie_node *parent, struct trie_node *node)
+{
+    uint32_t name = node->name;
+    struct trie_node *first = trie_first(t, parent);
+    node->prev = first != NULL ? first->prev : name;
     if (first != NULL) {
-        first->prev->next = node;
-        first->prev = node;
+        struct trie_node *last = slab_at(t->slab, first->prev);
+        last->next = name;
+        first->prev = name;
     } else {
-        parent->first = node;
+        parent->first = name;
     }
 }
 
-static void node_unlink(struct trie_node *node)
+static void node_unlink(const struct trie *t, const struct trie_node *node)
 {
-    struct trie_node *parent = node->parent;
-    if (parent->first == node) {
+    struct trie_node *parent = trie_parent(t, node), *next = trie_next(t, node);
+    if (parent->first == node->name) {
         parent->first = node->next;
     } else {
-        node->prev->next = node->next;
+        struct trie_node *prev = slab_at(t->slab, node->prev);
+        prev->next = node->next;
     }
-    if (node->next != NULL) {
-        node->next->prev = node->prev;
-    } else if (parent->first != NULL) {
-        parent->first->prev = node->prev;
+    struct trie_node *first = trie_first(t, parent);
+    if (next != NULL) {
+        next->prev = node->prev;
+    } else if (first != NULL) {
+        first->prev = node->prev;
     }
 }
 
 void trie_done(struct trie *t)
 {
-    struct trie_node *node = t->root.first;
+    struct trie_node *node = trie_first(t, &t->root);
     while (node != NULL) {
-        if (node->first != NULL) {
-            node = node->first;
+        if (node->first != 0) {
+            node = trie_first(t, node);
             continue;
         }
-        struct trie_node *parent = node->parent;
-        node_unlink(node);
-        slab_put(t->slab, node, node_bytes(node));
-        node = parent->parent != NULL ? parent : parent->first;
+        struct trie_node *parent = trie_parent(t, node);
+        node_unlink(t, node);
+        node_free(t, node);
+        node = parent != &t->root ? parent : trie_first(t, &t->root);
     }
     t->buckets = mem_free(t->buckets);
     t->n_buckets = t->n_nodes = 0;
@@ -71,11 +104,11 @@ uint64_t trie_level_hash(const struct trie *t, struct slice level)
     return siphash(&t->key, level);
 }
 
-/* Nobody outside can pick levels that collide, since their hash is keyed; the parent's address only
+/* Nobody outside can pick levels that collide, since their hash is keyed; the parent's name only
  * tells equal levels of different parents apart. */
-static uint32_t node_hash(const struct trie_node *parent, uint64_t level_hash)
+static uint32_t node_hash(uint32_t parent, uint64_t level_hash)
 {
-    uint64_t h = level_hash ^ ((uint64_t)(uintptr_t)parent * UINT64_C(0x9e3779b97f4a7c15));
+    uint64_t h = level_hash ^ ((uint64_t)parent * UINT64_C(0x9e3779b97f4a7c15));
     return (uint32_t)(h ^ (h >> 32));
 }
 
@@ -85,13 +118,17 @@ struct trie_node *trie_child(const struct trie *t, const struct trie_node *paren
     if (t->n_buckets == 0) {
         return NULL;
     }
-    uint32_t hash = node_hash(parent, level_hash);
-    struct trie_node *node = t->buckets[hash & (t->n_buckets - 1)];
-    while (node != NULL && (node->hash != hash || node->parent != parent ||
-                            !slice_equal(trie_level(node), level))) {
-        node = node->in_bucket;
+    uint32_t hash = node_hash(parent->name, level_hash);
+    uint32_t name = t->buckets[hash & (t->n_buckets - 1)];
+    while (name != 0) {
+        struct trie_node *node = slab_there(t->slab, name);
+        if (node->hash == hash && node->parent == parent->name &&
+            slice_equal(trie_level(node), level)) {
+            return node;
+        }
+        name = node->in_bucket;
     }
-    return node;
+    return NULL;
 }
 
 struct trie_node *trie_plus(const struct trie *t, const struct trie_node *parent)
@@ -115,24 +152,24 @@ struct trie_node *trie_find(const struct trie *t, struct slice path)
     return node;
 }
 
-static void bucket_add(struct trie_node **buckets, size_t n_buckets, struct trie_node *node)
+static void bucket_add(uint32_t *buckets, size_t n_buckets, struct trie_node *node)
 {
-    struct trie_node **bucket = &buckets[node->hash & (n_buckets - 1)];
+    uint32_t *bucket = &buckets[node->hash & (n_buckets - 1)];
     node->in_bucket = *bucket;
-    *bucket = node;
+    *bucket = node->name;
 }
 
 /* Longer chains are slower, not wrong: only the first table must succeed. */
 static enum err buckets_set(struct trie *t, size_t n)
 {
-    struct trie_node **buckets = mem_array(n, sizeof(struct trie_node *));
+    uint32_t *buckets = mem_array(n, sizeof(*buckets));
     if (buckets == NULL) {
         return t->n_buckets == 0 ? ERR_NOMEM : OK;
     }
     for (size_t i = 0; i < t->n_buckets; i++) {
-        struct trie_node *node = t->buckets[i];
+        struct trie_node *node = slab_at(t->slab, t->buckets[i]);
         while (node != NULL) {
-            struct trie_node *next = node->in_bucket;
+            struct trie_node *next = slab_at(t->slab, node->in_bucket);
             bucket_add(buckets, n, node);
             node = next;
         }
@@ -164,14 +201,13 @@ static enum err node_add(struct trie *t, struct trie_node *parent, struct slice 
 {
     TRY(buckets_room(t));
     assert(level.n <= UINT16_MAX);
-    struct trie_node *node = slab_get(t->slab, sizeof(*node) + level.n);
+    struct trie_node *node = node_make(t, level);
     if (node == NULL) {
         return ERR_NOMEM;
     }
-    *node = (struct trie_node){
-        .parent = parent, .hash = node_hash(parent, level_hash), .level_n = (uint16_t)level.n};
-    slice_copy(node + 1, level);
-    node_link(parent, node);
+    node->parent = parent->name;
+    node->hash = node_hash(node->parent, level_hash);
+    node_link(t, parent, node);
     bucket_add(t->buckets, t->n_buckets, node);
     t->n_nodes++;
     parent->has_plus = parent->has_plus || slice_is(level, "+");
@@ -182,18 +218,20 @@ static enum err node_add(struct trie *t, struct trie_node *parent, struct slice 
 
 static void node_remove(struct trie *t, struct trie_node *node)
 {
-    struct trie_node **at = &t->buckets[node->hash & (t->n_buckets - 1)];
-    while (*at != node) {
-        at = &(*at)->in_bucket;
+    uint32_t *at = &t->buckets[node->hash & (t->n_buckets - 1)], name = node->name;
+    struct trie_node *parent = trie_parent(t, node);
+    while (*at != name) {
+        struct trie_node *before = slab_at(t->slab, *at);
+        at = &before->in_bucket;
     }
     *at = node->in_bucket;
     if (slice_is(trie_level(node), "+")) {
-        node->parent->has_plus = false;
+        parent->has_plus = false;
     } else if (slice_is(trie_level(node), "#")) {
-        node->parent->has_multi = false;
+        parent->has_multi = false;
     }
-    node_unlink(node);
-    slab_put(t->slab, node, node_bytes(node));
+    node_unlink(t, node);
+    node_free(t, node);
     t->n_nodes--;
     buckets_fit(t);
 }
@@ -219,9 +257,8 @@ enum err trie_add(struct trie *t, struct slice path, struct trie_node **ret)
 
 void trie_prune(struct trie *t, struct trie_node *node)
 {
-    while (node->parent != NULL && node->value == NULL && node->n_pins == 0 &&
-           node->first == NULL) {
-        struct trie_node *parent = node->parent;
+    while (node != &t->root && node->value == NULL && node->n_pins == 0 && node->first == 0) {
+        struct trie_node *parent = trie_parent(t, node);
         node_remove(t, node);
         node = parent;
     }
@@ -233,49 +270,49 @@ void trie_unpin(struct trie *t, struct trie_node *node)
     trie_prune(t, node);
 }
 
-void trie_count(struct trie_node *node, int32_t by)
+void trie_count(const struct trie *t, struct trie_node *node, int32_t by)
 {
     while (node != NULL) {
         node->n_below += (uint32_t)by;
-        node = node->parent;
+        node = trie_parent(t, node);
     }
 }
 
-struct trie_node *trie_after(const struct trie_node *top, const struct trie_node *node,
-                             bool is_deep)
+struct trie_node *trie_after(const struct trie *t, const struct trie_node *top,
+                             const struct trie_node *node, bool is_deep)
 {
-    if (is_deep && node->first != NULL) {
-        return node->first;
+    if (is_deep && node->first != 0) {
+        return trie_first(t, node);
     }
     while (node != top) {
-        if (node->next != NULL) {
-            return node->next;
+        if (node->next != 0) {
+            return trie_next(t, node);
         }
-        node = node->parent;
+        node = trie_parent(t, node);
     }
     return NULL;
 }
 
 /* A separator stands between two levels: none above those that hang on the root. */
-size_t trie_path_n(const struct trie_node *node)
+size_t trie_path_n(const struct trie *t, const struct trie_node *node)
 {
     size_t n = node->level_n;
-    while (node->parent->parent != NULL) {
-        node = node->parent;
+    while (!trie_is_top(t, node)) {
+        node = trie_parent(t, node);
         n += node->level_n + 1U;
     }
     return n;
 }
 
-void trie_path(const struct trie_node *node, size_t n, uint8_t *ret)
+void trie_path(const struct trie *t, const struct trie_node *node, size_t n, uint8_t *ret)
 {
     while (true) {
         n -= node->level_n;
         slice_copy(ret + n, trie_level(node));
-        node = node->parent;
-        if (node->parent == NULL) {
+        if (trie_is_top(t, node)) {
             break;
         }
+        node = trie_parent(t, node);
         ret[--n] = '/';
     }
     assert(n == 0);

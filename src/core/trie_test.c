@@ -46,27 +46,27 @@ static void test_shape(void **state)
     assert_ptr_equal(trie_plus(&t, a), plus);
     assert_ptr_equal(trie_multi(&t, &t.root), multi);
     assert_null(child(&t, &t.root, "b"));
-    assert_ptr_equal(empty->parent->parent, child(&t, &t.root, ""));
+    assert_ptr_equal(trie_parent(&t, trie_parent(&t, empty)), child(&t, &t.root, ""));
     assert_ptr_equal(add(&t, "a/b"), ab);
 
     static const char *const ORDER[] = {"a", "b", "c", "+", "#", "", "", ""};
     size_t n = 0;
-    for (struct trie_node *at = trie_after(&t.root, &t.root, true); at != NULL;
-         at = trie_after(&t.root, at, true)) {
+    for (struct trie_node *at = trie_after(&t, &t.root, &t.root, true); at != NULL;
+         at = trie_after(&t, &t.root, at, true)) {
         assert_true(slice_is(trie_level(at), ORDER[n]));
         n++;
     }
     assert_int_equal(n, COUNT_OF(ORDER));
-    assert_ptr_equal(trie_after(&t.root, a, false), multi);
-    assert_null(trie_after(a, plus, true));
+    assert_ptr_equal(trie_after(&t, &t.root, a, false), multi);
+    assert_null(trie_after(&t, a, plus, true));
 
     static const char *const PATHS[] = {"a", "a/b", "a/b/c", "a/+", "#", "//"};
     for (size_t i = 0; i < COUNT_OF(PATHS); i++) {
         struct trie_node *node = trie_find(&t, slice_text(PATHS[i]));
         uint8_t path[8];
         assert_non_null(node);
-        assert_int_equal(trie_path_n(node), strlen(PATHS[i]));
-        trie_path(node, strlen(PATHS[i]), path);
+        assert_int_equal(trie_path_n(&t, node), strlen(PATHS[i]));
+        trie_path(&t, node, strlen(PATHS[i]), path);
         assert_memory_equal(path, PATHS[i], strlen(PATHS[i]));
     }
     assert_null(trie_find(&t, slice_text("a/b/d")));
@@ -152,7 +152,7 @@ static void test_no_memory(void **state)
     struct trie_node *node = NULL;
     slab_init(&slab);
     trie_init(&t, &KEY, &slab);
-    for (long n = 0; n < 4; n++) { /* the table and three nodes */
+    for (long n = 0; n < 5; n++) { /* the table, numbers of chunks and three nodes */
         mem_fail_after(n);
         assert_int_equal(trie_add(&t, slice_text("a/b/c"), &node), ERR_NOMEM);
         assert_int_equal(t.n_nodes, 0);
@@ -173,12 +173,60 @@ static void test_no_memory(void **state)
     slab_done(&slab);
 }
 
+/* The longest level that lies in its node, one less, one more, and the longest there is. */
+static void test_long_levels(void **state)
+{
+    (void)state;
+    static const size_t LENGTHS[] = {TRIE_LEVEL_MOST - 1, TRIE_LEVEL_MOST, TRIE_LEVEL_MOST + 1,
+                                     UINT16_MAX};
+    static uint8_t text[UINT16_MAX + 4], back[UINT16_MAX + 4];
+    struct trie t;
+    uint64_t before = mem_used();
+    slab_init(&slab);
+    trie_init(&t, &KEY, &slab);
+    memset(text, 'x', sizeof text);
+    for (size_t i = 0; i < COUNT_OF(LENGTHS); i++) {
+        size_t n = LENGTHS[i];
+        struct trie_node *node = NULL, *below = NULL;
+        text[n - 1] = 'y';
+        for (long at = 0; at < 2; at++) {
+            mem_fail_after(at);
+            if (trie_add(&t, slice_of(text, n), &node) == OK) {
+                trie_prune(&t, node);
+            }
+        }
+        (void)mem_fail_after(-1);
+        assert_int_equal(t.n_nodes, 0);
+        assert_int_equal(trie_add(&t, slice_of(text, n), &node), OK);
+        assert_true(slice_equal(trie_level(node), slice_of(text, n)));
+        assert_ptr_equal(trie_find(&t, slice_of(text, n)), node);
+        assert_null(trie_find(&t, slice_of(text, n - 1)));
+        text[n] = '/';
+        assert_int_equal(trie_add(&t, slice_of(text, n + 2), &below), OK);
+        text[n] = 'x';
+        assert_ptr_equal(trie_parent(&t, below), node);
+        assert_int_equal(trie_path_n(&t, below), n + 2);
+        trie_path(&t, below, n + 2, back);
+        assert_memory_equal(back, text, n);
+        assert_int_equal(back[n], '/');
+        if (i % 2 == 0) {
+            trie_prune(&t, below);
+            assert_int_equal(t.n_nodes, 0);
+        } else {
+            trie_done(&t);
+        }
+        text[n - 1] = 'x';
+    }
+    trie_done(&t);
+    slab_done(&slab);
+    assert_int_equal(mem_used(), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shape),
-        cmocka_unit_test(test_many),
-        cmocka_unit_test(test_fits_again),
+        cmocka_unit_test(test_shape),       cmocka_unit_test(test_many),
+        cmocka_unit_test(test_long_levels), cmocka_unit_test(test_fits_again),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,12 +21,12 @@ enum err index_new(const struct siphash_key *key, struct index **ret)
         return ERR_NOMEM;
     }
     x->key = *key;
-    x->body_pool.bytes = sizeof(struct body);
-    x->topic_pool.bytes = sizeof(struct topic);
-    x->owner_pool.bytes = sizeof(struct owner);
-    x->part_pool.bytes = sizeof(struct part);
-    x->page_pool.bytes = sizeof(struct page);
-    x->deliver_pool.bytes = sizeof(struct deliver);
+    slab_init(&x->slab);
+    x->slab.is_warm = true;
+    struct table *tables[] = {&x->bodies, &x->topics, &x->owners, &x->parts, &x->pages};
+    for (size_t i = 0; i < COUNT_OF(tables); i++) {
+        tables[i]->slab = &x->slab;
+    }
     *ret = x;
     return OK;
 }
@@ -35,7 +35,7 @@ enum err index_new(const struct siphash_key *key, struct index **ret)
 static void free_many(struct index *x)
 {
     for (size_t i = 0; i < x->pages.n_slots; i++) {
-        struct page *p = (struct page *)(void *)x->pages.slots[i];
+        const struct page *p = (const struct page *)(void *)table_slot(&x->pages, i);
         for (size_t k = 0; p != NULL && k < PAGE_SEQS; k++) {
             if (p->slots[k].n_ids > 1) {
                 mem_free(x->many[p->slots[k].id].ids);
@@ -53,11 +53,7 @@ struct index *index_free(struct index *x)
         for (size_t i = 0; i < COUNT_OF(tables); i++) {
             mem_free(tables[i]->slots);
         }
-        struct pool *pools[] = {&x->body_pool, &x->topic_pool, &x->owner_pool,
-                                &x->part_pool, &x->page_pool,  &x->deliver_pool};
-        for (size_t i = 0; i < COUNT_OF(pools); i++) {
-            pool_done(pools[i]);
-        }
+        slab_clear(&x->slab);
         mem_free(x->loads);
         mem_free(x->had);
         mem_free(x);
@@ -90,7 +86,7 @@ static struct part *part_find(const struct index *x, uint64_t key)
 static enum err part_make(struct index *x, enum journal_kind kind, struct place place,
                           struct part **ret)
 {
-    struct part *p = pool_get(&x->part_pool);
+    struct part *p = object_get(x, sizeof(*p));
     if (p == NULL) {
         return ERR_NOMEM;
     }
@@ -218,7 +214,7 @@ static enum err apply_session(struct index *x, struct slice content, struct plac
     struct owner *o = owner_begin(x, s.id);
     if (o == NULL) {
         item_set_alive(x, &p->item, false);
-        pool_put(&x->part_pool, p);
+        slab_put(&x->slab, p, sizeof(*p));
         return ERR_NOMEM;
     }
     if (o->record != NULL) {
@@ -394,9 +390,9 @@ static void release(struct index *x, struct item *i)
     if (i->kind == JOURNAL_BODY) {
         body_update(x, CONTAINER_OF(i, struct body, item));
     } else if (is_dead && i->kind == JOURNAL_DELIVER) {
-        pool_put(&x->deliver_pool, CONTAINER_OF(i, struct deliver, item));
+        slab_put(&x->slab, CONTAINER_OF(i, struct deliver, item), sizeof(struct deliver));
     } else if (is_dead) {
-        pool_put(&x->part_pool, CONTAINER_OF(i, struct part, item));
+        slab_put(&x->slab, CONTAINER_OF(i, struct part, item), sizeof(struct part));
     }
 }
 
@@ -428,7 +424,7 @@ void index_moved(struct index *x, struct item *i, struct place place)
 {
     if (i->kind == JOURNAL_BODY && (i->flags & ITEM_ALIVE) != 0) {
         struct body *b = CONTAINER_OF(i, struct body, item);
-        b->owed = b->unanswered;
+        body_owes(b, b->unanswered);
     }
     index_placed(x, i, place);
 }
@@ -451,7 +447,8 @@ static struct item *find_deliver(const struct index *x, struct slice content, st
         }
     }
     struct body *b = body_find(x, record.body_id);
-    for (struct deliver *d = b != NULL ? b->lingering : NULL; d != NULL; d = d->next) {
+    struct deliver *d = b != NULL ? slab_at(&x->slab, b->lingering) : NULL;
+    for (; d != NULL; d = slab_at(&x->slab, d->next)) {
         if (is_at(&d->item, place)) {
             return &d->item;
         }
@@ -516,12 +513,14 @@ struct item *index_find(struct index *x, enum journal_kind kind, struct slice co
 
 /* ---- copies ---- */
 
-static enum err rewrite_body(const struct body *b, struct slice content, struct wr *w)
+static enum err rewrite_body(const struct index *x, const struct body *b, struct slice content,
+                             struct wr *w)
 {
     struct journal_body record;
+    const struct topic *t = body_topic(x, b);
     TRY(journal_body_read(content, &record));
     record.owed = b->unanswered;
-    if (b->topic == NULL || b->topic->winner != b) {
+    if (t == NULL || t->winner != slab_name(b)) {
         record.m.number = 0; /* who won may be gone when this is read */
     }
     TRY(journal_body_head(&record, w));
@@ -574,7 +573,7 @@ enum err index_rewrite(const struct index *x, const struct item *i, enum journal
     TRY(buf_room(ret, content.n, SIZE_MAX, &room)); /* a copy is never longer */
     struct wr w = wr_into(room, content.n);
     if (kind == JOURNAL_BODY) {
-        TRY(rewrite_body(CONTAINER_OF(i, const struct body, item), content, &w));
+        TRY(rewrite_body(x, CONTAINER_OF(i, const struct body, item), content, &w));
     } else if (kind == JOURNAL_DELIVER) {
         TRY(rewrite_deliver(x, CONTAINER_OF(i, const struct deliver, item), content, &w));
     } else if (kind == JOURNAL_SESSION) {

@@ -26,7 +26,7 @@ struct body *body_make(struct index *x, uint64_t id)
     if (table_room(&x->bodies) != OK) {
         return NULL;
     }
-    struct body *b = pool_get(&x->body_pool);
+    struct body *b = object_get(x, sizeof(*b));
     if (b != NULL) {
         b->key = id;
         b->item.kind = JOURNAL_BODY;
@@ -40,22 +40,29 @@ bool body_is_owing(const struct index *x, const struct body *b)
     if ((b->item.flags & ITEM_KNOWN) == 0) {
         return !x->is_complete;
     }
-    return (b->item.flags & ITEM_ALIVE) != 0 && b->owed != 0;
+    return (b->item.flags & (ITEM_ALIVE | ITEM_OWED)) == (ITEM_ALIVE | ITEM_OWED);
+}
+
+void body_owes(struct body *b, uint64_t owed)
+{
+    b->item.flags &= (uint8_t)~ITEM_OWED;
+    b->item.flags |= owed != 0 ? ITEM_OWED : 0;
 }
 
 /* ---- retained ---- */
 
 static void topic_free_unused(struct index *x, struct topic *t)
 {
-    if (t->winner == NULL && t->n_losers == 0) {
+    if (t->winner == 0 && t->n_losers == 0) {
         table_remove(&x->topics, (struct keyed *)(void *)t);
-        pool_put(&x->topic_pool, t);
+        slab_put(&x->slab, t, sizeof(*t));
     }
 }
 
-static bool is_winner(const struct body *b)
+static bool is_winner(const struct index *x, const struct body *b)
 {
-    return b->topic != NULL && b->topic->winner == b;
+    const struct topic *t = body_topic(x, b);
+    return t != NULL && t->winner == slab_name(b);
 }
 
 static bool is_marker(const struct body *b)
@@ -65,15 +72,15 @@ static bool is_marker(const struct body *b)
 
 static void set_winner(struct index *x, struct topic *t, struct body *b)
 {
-    struct body *old = t->winner;
+    struct body *old = slab_at(&x->slab, t->winner);
     x->n_markers += b != NULL && is_marker(b) ? 1 : 0;
     x->n_markers -= old != NULL && is_marker(old) ? 1 : 0;
-    t->winner = b;
+    t->winner = slab_name(b);
     if (b != NULL) {
-        b->topic = t;
+        b->topic = slab_name(t);
     }
     if (old != NULL) { /* it lies before the new one, so it needs no mark */
-        old->topic = NULL;
+        old->topic = 0;
         body_update(x, old);
     }
 }
@@ -83,8 +90,8 @@ static void lose(struct index *x, struct topic *t, struct place place)
 {
     if (place.segment > t->loser_segment) {
         t->loser_segment = place.segment;
-        if (t->winner != NULL) {
-            body_update(x, t->winner);
+        if (t->winner != 0) {
+            body_update(x, slab_at(&x->slab, t->winner));
         }
     }
 }
@@ -94,7 +101,7 @@ static enum err topic_need(struct index *x, uint64_t hash, struct topic **ret)
     struct topic *t = (struct topic *)(void *)table_find(&x->topics, hash);
     if (t == NULL) {
         TRY(table_room(&x->topics));
-        t = pool_get(&x->topic_pool);
+        t = object_get(x, sizeof(*t));
         if (t == NULL) {
             return ERR_NOMEM;
         }
@@ -107,7 +114,7 @@ static enum err topic_need(struct index *x, uint64_t hash, struct topic **ret)
 
 static void compete(struct index *x, struct topic *t, struct body *b, uint64_t number)
 {
-    if (t->winner == b || b->topic != NULL) {
+    if (b->topic != 0) {
         return; /* a copy */
     }
     if (number > t->number) {
@@ -116,16 +123,16 @@ static void compete(struct index *x, struct topic *t, struct body *b, uint64_t n
     } else if (is_placed(&b->item)) {
         lose(x, t, b->item.place);
     } else {
-        b->topic = t;
+        b->topic = slab_name(t);
         t->n_losers++;
     }
 }
 
 static void stop_losing(struct index *x, struct body *b, bool is_written)
 {
-    struct topic *t = b->topic;
-    if (t != NULL && t->winner != b) {
-        b->topic = NULL;
+    struct topic *t = body_topic(x, b);
+    if (t != NULL && t->winner != slab_name(b)) {
+        b->topic = 0;
         t->n_losers--;
         if (is_written) {
             lose(x, t, b->item.place);
@@ -148,18 +155,18 @@ static bool is_needed(const struct index *x, const struct body *b)
     if (b->unanswered != 0 || b->n_open > 0) {
         return true;
     }
-    if (!is_winner(b)) {
+    if (!is_winner(x, b)) {
         return false;
     }
-    assert(b->topic != NULL);
-    return (!is_marker(b) || !is_placed(&b->item) ||
-            b->topic->loser_segment > b->item.place.segment);
+    const struct topic *t = body_topic(x, b);
+    assert(t != NULL);
+    return !is_marker(b) || !is_placed(&b->item) || t->loser_segment > b->item.place.segment;
 }
 
 static void end_lingering(struct index *x, struct body *b)
 {
-    while (b->lingering != NULL) {
-        struct deliver *d = b->lingering;
+    while (b->lingering != 0) {
+        struct deliver *d = slab_at(&x->slab, b->lingering);
         b->lingering = d->next;
         d->item.flags &= (uint8_t)~ITEM_LINGER;
         d->n_open = 0;
@@ -169,17 +176,17 @@ static void end_lingering(struct index *x, struct body *b)
 
 void body_free_unused(struct index *x, struct body *b)
 {
-    if ((b->item.flags & (ITEM_ALIVE | ITEM_HELD)) == 0 && b->n_delivers == 0 && !is_winner(b)) {
+    if ((b->item.flags & (ITEM_ALIVE | ITEM_HELD)) == 0 && b->n_delivers == 0 && !is_winner(x, b)) {
         stop_losing(x, b, false);
         table_remove(&x->bodies, (struct keyed *)(void *)b);
-        pool_put(&x->body_pool, b);
+        slab_put(&x->slab, b, sizeof(*b));
     }
 }
 
 void body_update(struct index *x, struct body *b)
 {
     item_set_alive(x, &b->item, is_needed(x, b));
-    if (b->lingering != NULL && !body_is_owing(x, b)) {
+    if (b->lingering != 0 && !body_is_owing(x, b)) {
         end_lingering(x, b);
     }
     body_free_unused(x, b);
@@ -192,15 +199,15 @@ void body_placed(struct index *x, struct body *b)
 
 void body_forget(struct index *x, struct body *b)
 {
-    struct topic *t = b->topic;
+    struct topic *t = body_topic(x, b);
     item_set_alive(x, &b->item, false);
-    b->item.flags &= (uint8_t) ~(ITEM_KNOWN | ITEM_FORCED);
+    b->item.flags &= (uint8_t) ~(ITEM_KNOWN | ITEM_FORCED | ITEM_OWED);
     b->item.place = (struct place){0};
-    b->unanswered = b->owed = 0;
-    if (is_winner(b)) {
+    b->unanswered = 0;
+    if (is_winner(x, b)) {
         x->n_markers -= is_marker(b) ? 1 : 0;
-        t->winner = NULL;
-        b->topic = NULL;
+        t->winner = 0;
+        b->topic = 0;
         topic_free_unused(x, t);
     }
     body_update(x, b);
@@ -213,7 +220,7 @@ static void see_again(struct index *x, struct body *b, const struct journal_body
     load_change(x, b->item.place, false);
     b->item.place = place;
     load_change(x, place, true);
-    b->owed = record->owed;
+    body_owes(b, record->owed);
     b->unanswered &= record->owed;
 }
 
@@ -243,11 +250,12 @@ enum err body_apply(struct index *x, struct slice content, struct place place,
         see_again(x, b, &record, place);
     } else {
         b->item.place = place;
-        b->unanswered = b->owed = record.owed;
+        b->unanswered = record.owed;
+        body_owes(b, record.owed);
         b->item.flags |= ITEM_KNOWN | (place.segment == 0 ? ITEM_HELD : 0);
     }
     if (t != NULL) {
-        bool is_clear = record.m.payload.n == 0 && b->topic == NULL;
+        bool is_clear = record.m.payload.n == 0 && b->topic == 0;
         b->item.flags |= is_clear ? ITEM_MARKER : 0;
         compete(x, t, b, record.m.number);
         topic_free_unused(x, t);
@@ -273,7 +281,7 @@ void deliver_die(struct index *x, struct deliver *d)
     item_set_alive(x, &d->item, false);
     d->body = NULL;
     if ((d->item.flags & ITEM_HELD) == 0) {
-        pool_put(&x->deliver_pool, d);
+        slab_put(&x->slab, d, sizeof(*d));
     }
     if (b != NULL) {
         b->n_delivers--;
@@ -286,7 +294,7 @@ void deliver_idle(struct index *x, struct deliver *d)
     if (b != NULL && body_is_owing(x, b)) {
         d->item.flags |= ITEM_LINGER;
         d->next = b->lingering;
-        b->lingering = d;
+        b->lingering = slab_name(d);
     } else {
         deliver_die(x, d);
     }

@@ -1,16 +1,17 @@
 /*
  * index_private - the index's own structures.
  *
- * Everything with a key lies in a table and comes from a pool, so a warm index allocates nothing
- * for a message. A body is known by id, a waiting delivery by (session, seq): eight seqs share a
- * page. Everything else of a session, set-aside messages and entries are parts, known by the keyed
- * hash of their name.
+ * Everything with a key lies in a table and in the slab, so a warm index allocates nothing for a
+ * message; where there are many of something, it is named by the slab's 32 bits. A body is known by
+ * id, a waiting delivery by (session, seq): eight seqs share a page. Everything else of a session,
+ * set-aside messages and entries are parts, known by the keyed hash of their name.
  */
 #ifndef STORE_INDEX_PRIVATE_H
 #define STORE_INDEX_PRIVATE_H
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/slab.h"
 #include "store/index.h"
 
 enum item_flags {
@@ -20,7 +21,8 @@ enum item_flags {
     ITEM_COVERS = 8,  /* an older record of this name is on disk */
     ITEM_LINGER = 16, /* DELIVER: nothing open, but its body owes */
     ITEM_MARKER = 32, /* BODY: a retained clear */
-    ITEM_KNOWN = 64   /* BODY: its record was seen */
+    ITEM_KNOWN = 64,  /* BODY: its record was seen */
+    ITEM_OWED = 128   /* BODY: its record on disk says that somebody has it still to come */
 };
 
 struct item {
@@ -41,17 +43,16 @@ struct body {
     uint64_t key; /* id */
     struct item item;
     uint64_t unanswered; /* bits of workers whose DELIVER is still to come */
-    uint64_t owed;       /* the same as its record on disk has it */
-    struct topic *topic; /* that it is the retained one of, or lost in and was not placed yet */
-    struct deliver *lingering;
-    uint32_t n_open; /* entries that need the content */
+    uint32_t topic;      /* that it is the retained one of, or lost in and was not placed yet */
+    uint32_t lingering;  /* the first deliver */
+    uint32_t n_open;     /* entries that need the content */
     uint32_t n_delivers;
 };
 
 struct topic {
     uint64_t key; /* hash of the name */
     uint64_t number;
-    struct body *winner;
+    uint32_t winner;        /* body */
     uint32_t loser_segment; /* the newest with a lower number that came later; 0: none */
     uint32_t n_losers;      /* bodies that point here and are not placed */
 };
@@ -60,8 +61,8 @@ struct deliver {
     struct item item;
     struct body *body;
     union {
-        uint64_t n_open;      /* entries not settled */
-        struct deliver *next; /* ITEM_LINGER */
+        uint64_t n_open; /* entries not settled */
+        uint32_t next;   /* ITEM_LINGER: deliver */
     };
 };
 
@@ -104,17 +105,12 @@ struct owner {
     struct list parts, pages;
 };
 
-/* Open addressing with linear steps; removal closes the gap. */
+/* Open addressing with linear steps; removal closes the gap. A slot has the name of an object in
+ * the slab; 0: none. */
 struct table {
-    struct keyed **slots;
-    size_t n, n_slots; /* n_slots: 0 or a power of two */
-    unsigned shift;    /* 64 - log2(n_slots) */
-};
-
-/* Objects of one size; what was given back is used first. */
-struct pool {
-    size_t bytes;
-    void *free, *chunks;
+    struct slab *slab;
+    uint32_t *slots;
+    size_t n, n_slots;
 };
 
 struct load {
@@ -134,8 +130,8 @@ union many {
 struct index {
     struct siphash_key key;
     bool is_complete;
+    struct slab slab; /* of all of them */
     struct table bodies, topics, owners, parts, pages;
-    struct pool body_pool, topic_pool, owner_pool, part_pool, page_pool, deliver_pool;
     struct load *loads; /* by segment */
     size_t n_loads, loads_cap, last_load;
     uint64_t living;
@@ -150,15 +146,23 @@ struct index {
 
 /* ---- index_table.c ---- */
 
-void *pool_get(struct pool *p); /* zeroed; NULL */
-void pool_put(struct pool *p, void *object);
-void pool_done(struct pool *p);
+/* object_get - n bytes of the slab, zeroed; NULL. */
+void *object_get(struct index *x, size_t n);
 
 /* table_at - where a search for key begins; the table has slots. The upper bits of the product lay
  * keys that follow each other far apart. */
 static inline size_t table_at(const struct table *t, uint64_t key)
 {
-    return (size_t)(key * 0x9e3779b97f4a7c15U >> t->shift);
+    return (size_t)((key * 0x9e3779b97f4a7c15U >> 32) * t->n_slots >> 32);
+}
+static inline size_t table_behind(const struct table *t, size_t at)
+{
+    return at + 1 < t->n_slots ? at + 1 : 0;
+}
+/* table_slot - what lies in a slot; NULL: nothing. */
+static inline struct keyed *table_slot(const struct table *t, size_t at)
+{
+    return slab_at(t->slab, t->slots[at]);
 }
 /* table_room - one more can be added without an allocation. */
 MUST_USE enum err table_room(struct table *t);
@@ -178,12 +182,18 @@ void load_change(struct index *x, struct place place, bool is_more);
 /* item_set_alive - counts it when it is placed. */
 void item_set_alive(struct index *x, struct item *i, bool is_alive);
 struct body *body_find(const struct index *x, uint64_t id);
+static inline struct topic *body_topic(const struct index *x, const struct body *b)
+{
+    return slab_at(&x->slab, b->topic);
+}
 /* body_make - an empty one that waits for its record. NULL: no memory. */
 struct body *body_make(struct index *x, uint64_t id);
 /* body_update - alive or not, after anything about it changed. May free it. */
 void body_update(struct index *x, struct body *b);
 void body_free_unused(struct index *x, struct body *b);
 bool body_is_owing(const struct index *x, const struct body *b);
+/* body_owes - what its record on disk has as owed. */
+void body_owes(struct body *b, uint64_t owed);
 MUST_USE enum err body_apply(struct index *x, struct slice content, struct place place,
                              struct item **ret_item);
 /* body_placed - it lies somewhere: a loser tells its topic. Then body_update. */

@@ -32,7 +32,7 @@ void part_die(struct index *x, struct part *p)
     list_unlink(&p->node);
     p->owner = NULL;
     if ((p->item.flags & ITEM_HELD) == 0) {
-        pool_put(&x->part_pool, p);
+        slab_put(&x->slab, p, sizeof(*p));
     }
 }
 
@@ -50,7 +50,7 @@ struct owner *owner_begin(struct index *x, uint64_t id)
     if (o != NULL || table_room(&x->owners) != OK) {
         return o;
     }
-    o = pool_get(&x->owner_pool);
+    o = object_get(x, sizeof(*o));
     if (o != NULL) {
         o->key = id;
         list_init(&o->parts);
@@ -86,7 +86,7 @@ void owner_end(struct index *x, struct owner *o)
         part_die(x, o->record);
     }
     table_remove(&x->owners, (struct keyed *)(void *)o);
-    pool_put(&x->owner_pool, o);
+    slab_put(&x->slab, o, sizeof(*o));
 }
 
 /* ---- waiting deliveries ---- */
@@ -102,8 +102,8 @@ static struct page *page_find(const struct index *x, const struct owner *o, uint
     if (x->pages.n == 0) {
         return NULL;
     }
-    for (size_t i = table_at(&x->pages, key);; i = (i + 1) & (x->pages.n_slots - 1)) {
-        struct page *p = (struct page *)(void *)x->pages.slots[i];
+    for (size_t i = table_at(&x->pages, key);; i = table_behind(&x->pages, i)) {
+        struct page *p = (struct page *)(void *)table_slot(&x->pages, i);
         if (p == NULL || (p->key == key && p->owner == o && p->at == at)) {
             return p;
         }
@@ -126,7 +126,7 @@ static void page_free_unused(struct index *x, struct page *p)
     if (p->n_used == 0) {
         list_unlink(&p->node);
         table_remove(&x->pages, (struct keyed *)(void *)p);
-        pool_put(&x->page_pool, p);
+        slab_put(&x->slab, p, sizeof(*p));
     }
 }
 
@@ -202,7 +202,7 @@ static enum err page_need(struct index *x, struct owner *o, uint64_t at, struct 
     struct page *p = page_find(x, o, at);
     if (p == NULL) {
         TRY(table_room(&x->pages));
-        p = pool_get(&x->page_pool);
+        p = object_get(x, sizeof(*p));
         if (p == NULL) {
             return ERR_NOMEM;
         }
@@ -348,14 +348,14 @@ static enum err prepare(struct index *x, const struct journal_deliver *record, s
 {
     TRY(had_room(x, n));
     TRY(make_slots(x, record->entries));
-    struct deliver *d = pool_get(&x->deliver_pool);
+    struct deliver *d = object_get(x, sizeof(*d));
     if (d == NULL) {
         return ERR_NOMEM;
     }
     struct body *b = body_find(x, record->body_id);
     b = b != NULL ? b : body_make(x, record->body_id);
     if (b == NULL) {
-        pool_put(&x->deliver_pool, d);
+        slab_put(&x->slab, d, sizeof(*d));
         return ERR_NOMEM;
     }
     *ret_body = b;

@@ -2,73 +2,44 @@
 
 #include "store/index_private.h"
 
-enum {
-    CHUNK_BYTES = 32 * 1024,
-    SLOTS_MIN = 64,
-    SHIFT_MIN = 64 - 6, /* of so many slots */
-    LOADS_SPARE = 64
-};
+enum { SLOTS_MIN = 64, LOADS_SPARE = 64 };
 
-/* ---- pools ---- */
-
-struct chunk {
-    void *next;
-    uint64_t objects[];
-};
-
-void *pool_get(struct pool *p)
+void *object_get(struct index *x, size_t n)
 {
-    if (p->free == NULL) {
-        struct chunk *c = mem_alloc(CHUNK_BYTES);
-        if (c == NULL) {
-            return NULL;
-        }
-        c->next = p->chunks;
-        p->chunks = c;
-        size_t words = p->bytes / sizeof(uint64_t);
-        size_t n = (CHUNK_BYTES - sizeof(*c)) / p->bytes;
-        for (size_t i = n; i > 0; i--) {
-            pool_put(p, &c->objects[(i - 1) * words]);
-        }
+    void *object = slab_get(&x->slab, n);
+    if (object != NULL) {
+        memset(object, 0, n);
     }
-    void *object = p->free;
-    assert(object != NULL); /* a chunk holds one at least */
-    memcpy(&p->free, object, sizeof(p->free));
-    memset(object, 0, p->bytes);
     return object;
-}
-
-void pool_put(struct pool *p, void *object)
-{
-    memcpy(object, &p->free, sizeof(p->free));
-    p->free = object;
-}
-
-void pool_done(struct pool *p)
-{
-    while (p->chunks != NULL) {
-        struct chunk *c = p->chunks;
-        p->chunks = c->next;
-        mem_free(c);
-    }
 }
 
 /* ---- tables ---- */
 
+static void slots_add(struct table *t, uint64_t key, uint32_t name)
+{
+    size_t i = table_at(t, key);
+    while (t->slots[i] != 0) {
+        i = table_behind(t, i);
+    }
+    t->slots[i] = name;
+    t->n++;
+}
+
+/* By half: a table is from half to three quarters full. */
 enum err table_room(struct table *t)
 {
     if (t->n_slots > 0 && (t->n + 1) * 4 <= t->n_slots * 3) {
         return OK;
     }
-    struct table more = {.n_slots = t->n_slots > 0 ? 2 * t->n_slots : SLOTS_MIN};
-    more.shift = t->n_slots > 0 ? t->shift - 1 : SHIFT_MIN;
-    more.slots = mem_array(more.n_slots, sizeof(*more.slots));
+    struct table more = {.slab = t->slab};
+    more.n_slots = t->n_slots > 0 ? t->n_slots + t->n_slots / 2 : SLOTS_MIN;
+    more.slots = more.n_slots < UINT32_MAX ? mem_array(more.n_slots, sizeof(*more.slots)) : NULL;
     if (more.slots == NULL) {
         return ERR_NOMEM;
     }
     for (size_t i = 0; i < t->n_slots; i++) {
-        if (t->slots[i] != NULL) {
-            table_add(&more, t->slots[i]);
+        if (t->slots[i] != 0) {
+            slots_add(&more, table_slot(t, i)->key, t->slots[i]);
         }
     }
     mem_free(t->slots);
@@ -78,30 +49,32 @@ enum err table_room(struct table *t)
 
 void table_add(struct table *t, struct keyed *k)
 {
-    size_t i = table_at(t, k->key);
-    while (t->slots[i] != NULL) {
-        i = (i + 1) & (t->n_slots - 1);
-    }
-    t->slots[i] = k;
-    t->n++;
+    slots_add(t, k->key, slab_name(k));
+}
+
+/* From one slot to another, as a search goes. */
+static size_t steps(const struct table *t, size_t from, size_t to)
+{
+    return to >= from ? to - from : to + t->n_slots - from;
 }
 
 void table_remove(struct table *t, const struct keyed *k)
 {
-    size_t mask = t->n_slots - 1, i = table_at(t, k->key);
-    while (t->slots[i] != k) {
-        assert(t->slots[i] != NULL);
-        i = (i + 1) & mask;
+    uint32_t name = slab_name(k);
+    size_t i = table_at(t, k->key);
+    while (t->slots[i] != name) {
+        assert(t->slots[i] != 0);
+        i = table_behind(t, i);
     }
-    for (size_t at = (i + 1) & mask; t->slots[at] != NULL; at = (at + 1) & mask) {
+    for (size_t at = table_behind(t, i); t->slots[at] != 0; at = table_behind(t, at)) {
         /* Whoever's search begins at the gap or before it moves into it. */
-        size_t home = table_at(t, t->slots[at]->key);
-        if (((at - home) & mask) >= ((at - i) & mask)) {
+        size_t home = table_at(t, table_slot(t, at)->key);
+        if (steps(t, home, at) >= steps(t, i, at)) {
             t->slots[i] = t->slots[at];
             i = at;
         }
     }
-    t->slots[i] = NULL;
+    t->slots[i] = 0;
     t->n--;
 }
 
@@ -111,10 +84,12 @@ struct keyed *table_find(const struct table *t, uint64_t key)
         return NULL;
     }
     size_t i = table_at(t, key);
-    while (t->slots[i] != NULL && t->slots[i]->key != key) {
-        i = (i + 1) & (t->n_slots - 1);
+    struct keyed *k = table_slot(t, i);
+    while (k != NULL && k->key != key) {
+        i = table_behind(t, i);
+        k = table_slot(t, i);
     }
-    return t->slots[i];
+    return k;
 }
 
 /* ---- bytes of segments ---- */
@@ -195,11 +170,12 @@ uint64_t index_living_all(const struct index *x)
 void index_segment_gone(struct index *x, uint32_t segment)
 {
     for (size_t i = 0; i < x->topics.n_slots && x->n_markers > 0;) {
-        struct topic *t = (struct topic *)(void *)x->topics.slots[i];
-        if (t != NULL && t->winner != NULL && (t->winner->item.flags & ITEM_MARKER) != 0 &&
-            t->winner->item.place.segment == segment) {
-            body_forget(x, t->winner); /* another one may have moved here: look again */
-            if (x->topics.slots[i] == (struct keyed *)(void *)t) {
+        uint32_t name = x->topics.slots[i];
+        const struct topic *t = slab_at(&x->slab, name);
+        struct body *b = t != NULL ? slab_at(&x->slab, t->winner) : NULL;
+        if (b != NULL && (b->item.flags & ITEM_MARKER) != 0 && b->item.place.segment == segment) {
+            body_forget(x, b); /* another one may have moved here: look again */
+            if (x->topics.slots[i] == name) {
                 i++;
             }
         } else {

@@ -20,7 +20,7 @@ void index_complete(struct index *x)
     x->is_complete = true;
     /* What is removed may let another one move to this place: look again. */
     for (size_t i = 0; i < x->owners.n_slots;) {
-        struct owner *o = (struct owner *)(void *)x->owners.slots[i];
+        struct owner *o = (struct owner *)(void *)table_slot(&x->owners, i);
         if (o != NULL && o->record == NULL) {
             owner_end(x, o);
         } else {
@@ -28,11 +28,11 @@ void index_complete(struct index *x)
         }
     }
     for (size_t i = 0; i < x->bodies.n_slots;) {
-        struct keyed *k = x->bodies.slots[i];
-        if (k != NULL) {
-            body_update(x, (struct body *)(void *)k);
+        uint32_t name = x->bodies.slots[i];
+        if (name != 0) {
+            body_update(x, slab_at(&x->slab, name));
         }
-        i += k == NULL || x->bodies.slots[i] == k ? 1 : 0;
+        i += name == 0 || x->bodies.slots[i] == name ? 1 : 0;
     }
     size_t kept = 0;
     for (size_t i = 0; i < x->n_had; i++) {
@@ -176,8 +176,8 @@ static enum err walk_retained(const struct walk *w)
 {
     const struct index *x = w->x;
     for (size_t i = 0; i < x->topics.n_slots; i++) {
-        const struct topic *t = (const struct topic *)(const void *)x->topics.slots[i];
-        const struct body *b = t != NULL ? t->winner : NULL;
+        const struct topic *t = (const struct topic *)(void *)table_slot(&x->topics, i);
+        const struct body *b = t != NULL ? slab_at(&x->slab, t->winner) : NULL;
         if (b != NULL && (b->item.flags & (ITEM_MARKER | ITEM_ALIVE)) == ITEM_ALIVE) {
             TRY(w->sink->retained(w->sink->ctx, b->key, b->item.place));
         }
@@ -195,7 +195,7 @@ static size_t gather_unanswered(const struct index *x, const struct body **dst)
 {
     size_t n = 0;
     for (size_t i = 0; i < x->bodies.n_slots; i++) {
-        const struct body *b = (const struct body *)(const void *)x->bodies.slots[i];
+        const struct body *b = (const struct body *)(void *)table_slot(&x->bodies, i);
         if (b != NULL && (b->item.flags & ITEM_ALIVE) != 0 && b->unanswered != 0) {
             if (dst != NULL) {
                 dst[n] = b;
@@ -229,7 +229,7 @@ static enum err walk_all(struct walk *w)
     const struct index *x = w->x;
     const struct index_sink *sink = w->sink;
     for (size_t i = 0; i < x->owners.n_slots; i++) {
-        const struct owner *o = (const struct owner *)(const void *)x->owners.slots[i];
+        const struct owner *o = (const struct owner *)(void *)table_slot(&x->owners, i);
         if (o != NULL) {
             TRY(walk_owner(w, o));
         }
@@ -237,13 +237,13 @@ static enum err walk_all(struct walk *w)
     TRY(walk_retained(w));
     TRY(walk_all_unanswered(w));
     for (size_t i = 0; i < x->parts.n_slots; i++) {
-        const struct part *p = (const struct part *)(const void *)x->parts.slots[i];
+        const struct part *p = (const struct part *)(void *)table_slot(&x->parts, i);
         if (p != NULL && p->item.kind == JOURNAL_SET_ASIDE) {
             TRY(sink->set_aside(sink->ctx, p->id, p->item.place));
         }
     }
     for (size_t i = 0; i < x->parts.n_slots; i++) {
-        const struct part *p = (const struct part *)(const void *)x->parts.slots[i];
+        const struct part *p = (const struct part *)(void *)table_slot(&x->parts, i);
         if (p != NULL && p->item.kind == JOURNAL_ENTRY) {
             TRY(sink->entry(sink->ctx, (uint8_t)p->item.number, p->id, p->item.place));
         }
@@ -270,7 +270,7 @@ static bool lies_at(const struct item *i, struct place place)
 static void lose_deliver(struct index *x, struct place place)
 {
     for (size_t i = 0; i < x->pages.n_slots;) {
-        struct page *p = (struct page *)(void *)x->pages.slots[i];
+        struct page *p = (struct page *)(void *)table_slot(&x->pages, i);
         struct slot *hit = NULL;
         for (size_t k = 0; p != NULL && k < PAGE_SEQS; k++) {
             struct slot *s = &p->slots[k];
@@ -286,8 +286,9 @@ static void lose_deliver(struct index *x, struct place place)
 
 static bool lose_lingering(struct index *x, struct body *b, struct place place)
 {
-    for (struct deliver **at = &b->lingering; *at != NULL; at = &(*at)->next) {
-        struct deliver *d = *at;
+    struct deliver *d;
+    for (uint32_t *at = &b->lingering; *at != 0; at = &d->next) {
+        d = slab_at(&x->slab, *at);
         if (lies_at(&d->item, place)) {
             *at = d->next;
             d->item.flags &= (uint8_t)~ITEM_LINGER;
@@ -302,7 +303,7 @@ static bool lose_lingering(struct index *x, struct body *b, struct place place)
 static bool lose_body(struct index *x, struct place place)
 {
     for (size_t i = 0; i < x->bodies.n_slots; i++) {
-        struct body *b = (struct body *)(void *)x->bodies.slots[i];
+        struct body *b = (struct body *)(void *)table_slot(&x->bodies, i);
         if (b != NULL && (b->item.flags & ITEM_ALIVE) != 0 && lies_at(&b->item, place)) {
             body_forget(x, b);
             return true;
@@ -325,7 +326,7 @@ void index_lost(struct index *x, struct place place)
         return;
     }
     for (size_t i = 0; i < x->owners.n_slots; i++) {
-        struct owner *o = (struct owner *)(void *)x->owners.slots[i];
+        struct owner *o = (struct owner *)(void *)table_slot(&x->owners, i);
         if (o != NULL && o->record != NULL && lies_at(&o->record->item, place)) {
             part_die(x, o->record);
             o->record = NULL; /* the session goes on until a restart, or its next record */
@@ -333,7 +334,7 @@ void index_lost(struct index *x, struct place place)
         }
     }
     for (size_t i = 0; i < x->parts.n_slots; i++) {
-        struct part *p = (struct part *)(void *)x->parts.slots[i];
+        struct part *p = (struct part *)(void *)table_slot(&x->parts, i);
         if (p != NULL && lies_at(&p->item, place)) {
             table_remove(&x->parts, (struct keyed *)(void *)p);
             part_die(x, p);

@@ -1,26 +1,16 @@
 #include "service/watch/scribe_client.h"
 
-#include "base/list.h"
 #include "base/mem.h"
+#include "service/watch/spool.h"
 
 enum { ANSWERS_A_TURN = 64, ROUNDS_A_TURN = 4, PAUSE_MS = 50, TRIM_BYTES = 1024 * 1024 };
-
-struct spooled {
-    struct list_node node;
-    uint64_t number, since_ms;
-    size_t n;
-    uint8_t bytes[];
-};
 
 struct scribe_client {
     struct scribe_link link;
     struct clock clock;
     uint64_t run;
-    struct list lines;      /* in order of their numbers, which follow each other */
-    uint64_t next;          /* number of the next line that is pushed */
-    uint64_t to_send;       /* number of the next line that is sent; at most next */
-    struct spooled *unsent; /* the line of that number; NULL: there is none */
-    uint64_t n_lines;
+    struct spool lines;
+    uint64_t to_send; /* number of the next line that is sent; at most lines.next */
     size_t bytes, flight_bytes;
     size_t most_bytes; /* since nothing waited */
     bool is_welcome;
@@ -36,53 +26,43 @@ static uint64_t now_ms(const struct scribe_client *c)
     return c->clock.mono_ms(c->clock.ctx);
 }
 
-static struct spooled *oldest(const struct scribe_client *c)
+static uint64_t n_lines(const struct scribe_client *c)
 {
-    struct list_node *n = list_first(&c->lines);
-    return n != NULL ? LIST_ENTRY(n, struct spooled, node) : NULL;
+    return c->lines.next - c->lines.first;
 }
 
-static struct spooled *behind(const struct scribe_client *c, const struct spooled *s)
+static bool has_unsent(const struct scribe_client *c)
 {
-    struct list_node *n = s->node.next;
-    return n != &c->lines.head ? LIST_ENTRY(n, struct spooled, node) : NULL;
-}
-
-static uint64_t oldest_number(const struct scribe_client *c)
-{
-    const struct spooled *s = oldest(c);
-    return s != NULL ? s->number : c->next;
+    return c->to_send < c->lines.next;
 }
 
 /* ---- what the scribe has ---- */
 
 static void rewind_to_oldest(struct scribe_client *c)
 {
-    c->unsent = oldest(c);
-    c->to_send = oldest_number(c);
+    c->to_send = c->lines.first;
     c->flight_bytes = 0;
 }
 
-static void drop(struct scribe_client *c, struct spooled *s)
+static void drop_oldest(struct scribe_client *c)
 {
-    if (s->number < c->to_send) {
-        c->flight_bytes -= s->n;
+    uint64_t since_ms;
+    size_t n = spool_oldest(&c->lines, &since_ms);
+    if (c->lines.first < c->to_send) {
+        c->flight_bytes -= n;
     } else {
-        c->unsent = behind(c, s);
-        c->to_send = s->number + 1;
+        c->to_send = c->lines.first + 1;
     }
-    list_unlink(&s->node);
-    c->bytes -= s->n;
-    c->n_lines--;
-    mem_free(s);
+    spool_drop(&c->lines);
+    c->bytes -= n;
 }
 
 static void settle(struct scribe_client *c, uint64_t last)
 {
-    for (struct spooled *s = oldest(c); s != NULL && s->number <= last; s = oldest(c)) {
-        drop(c, s);
+    while (n_lines(c) > 0 && c->lines.first <= last) {
+        drop_oldest(c);
     }
-    if (c->n_lines == 0) {
+    if (n_lines(c) == 0) {
         if (c->most_bytes >= TRIM_BYTES) {
             mem_trim(); /* what a storm of events took is not the heap's any more */
         }
@@ -96,13 +76,13 @@ static void on_welcome(struct scribe_client *c, const struct scribe_answer *a)
     if (is_mine) {
         settle(c, a->last);
     }
-    c->is_welcome = is_mine && a->last + 1 >= oldest_number(c);
+    c->is_welcome = is_mine && a->last + 1 >= c->lines.first;
     rewind_to_oldest(c);
 }
 
 static void on_refusal(struct scribe_client *c, const struct scribe_answer *a)
 {
-    c->is_welcome = c->is_welcome && a->run == c->run && a->last + 1 >= oldest_number(c);
+    c->is_welcome = c->is_welcome && a->run == c->run && a->last + 1 >= c->lines.first;
     rewind_to_oldest(c);
     c->retry_at_ms = now_ms(c) + SCRIBE_RETRY_MS;
 }
@@ -117,7 +97,7 @@ static void on_answer(struct scribe_client *c, const struct scribe_answer *a)
         on_welcome(c, a);
         return;
     }
-    if (a->run == c->run && a->last < c->next) {
+    if (a->run == c->run && a->last < c->lines.next) {
         settle(c, a->last);
     }
     if (a->type == SCRIBE_REFUSED || (a->type == SCRIBE_ACK && a->code != OK)) {
@@ -151,8 +131,7 @@ static enum err send_request(struct scribe_client *c, const struct scribe_reques
 
 static void say_hello(struct scribe_client *c, uint64_t now)
 {
-    const struct scribe_request q = {
-        .type = SCRIBE_HELLO, .run = c->run, .first = oldest_number(c)};
+    const struct scribe_request q = {.type = SCRIBE_HELLO, .run = c->run, .first = c->lines.first};
     if (now < c->hello_at_ms) {
         return;
     }
@@ -163,22 +142,22 @@ static void say_hello(struct scribe_client *c, uint64_t now)
     }
 }
 
-/* As many lines as one message takes, from `unsent` on; returns the line behind them. */
-static struct spooled *pack(struct scribe_client *c, struct wr *w, unsigned *ret_n,
-                            size_t *ret_bytes)
+/* As many lines as one message takes, from `to_send` on. */
+static void pack(struct scribe_client *c, struct wr *w, unsigned *ret_n, size_t *ret_bytes)
 {
-    struct spooled *s = c->unsent;
     unsigned n = 0;
     size_t bytes = 0;
-    while (s != NULL && n < SCRIBE_LINES_MAX && w->cap - w->at >= 2 + s->n) {
-        wr_block16(w, slice_of(s->bytes, s->n));
-        bytes += s->n;
+    while (c->to_send + n < c->lines.next && n < SCRIBE_LINES_MAX) {
+        struct slice line = spool_read(&c->lines, c->to_send + n);
+        if (wr_left(w) < 2 + line.n) {
+            break;
+        }
+        wr_block16(w, line);
+        bytes += line.n;
         n++;
-        s = behind(c, s);
     }
     *ret_n = n;
     *ret_bytes = bytes;
-    return s;
 }
 
 static enum err send_some(struct scribe_client *c)
@@ -188,11 +167,10 @@ static enum err send_some(struct scribe_client *c)
     struct wr w = wr_into(lines, sizeof lines);
     size_t bytes;
     size_t n;
-    struct spooled *next = pack(c, &w, &q.n, &bytes);
+    pack(c, &w, &q.n, &bytes);
     q.lines = wr_slice(&w);
     TRY(scribe_request_encode(&q, c->datagram, sizeof c->datagram, &n));
     TRY(c->link.send(c->link.ctx, slice_of(c->datagram, n)));
-    c->unsent = next;
     c->to_send += q.n;
     c->flight_bytes += bytes;
     return OK;
@@ -209,7 +187,7 @@ static void send_all(struct scribe_client *c)
         say_hello(c, now);
         return;
     }
-    while (c->unsent != NULL && c->flight_bytes < SCRIBE_FLIGHT_BYTES && now >= c->retry_at_ms) {
+    while (has_unsent(c) && c->flight_bytes < SCRIBE_FLIGHT_BYTES && now >= c->retry_at_ms) {
         bool is_first = c->flight_bytes == 0;
         if (send_some(c) != OK) {
             c->retry_at_ms = now + SCRIBE_RETRY_MS;
@@ -244,7 +222,7 @@ uint64_t scribe_client_deadline(const struct scribe_client *c)
         return c->hello_at_ms;
     }
     uint64_t silence = c->flight_bytes > 0 ? c->heard_at_ms + SCRIBE_SILENCE_MS : UINT64_MAX;
-    bool may_send = c->unsent != NULL && c->flight_bytes < SCRIBE_FLIGHT_BYTES;
+    bool may_send = has_unsent(c) && c->flight_bytes < SCRIBE_FLIGHT_BYTES;
     return may_send && c->retry_at_ms < silence ? c->retry_at_ms : silence;
 }
 
@@ -255,20 +233,12 @@ enum err scribe_client_push(struct scribe_client *c, struct slice line)
     if (line.n == 0 || line.n > TRAIL_LINE_MAX) {
         return ERR_TOO_LARGE;
     }
-    if (c->n_lines >= SCRIBE_SPOOL_LINES || c->bytes + line.n > SCRIBE_SPOOL_BYTES) {
+    if (n_lines(c) >= SCRIBE_SPOOL_LINES || c->bytes + line.n > SCRIBE_SPOOL_BYTES) {
         return ERR_SPACE;
     }
-    struct spooled *s = mem_alloc(sizeof *s + line.n);
-    if (s == NULL) {
-        return ERR_NOMEM;
-    }
-    *s = (struct spooled){.number = c->next++, .since_ms = now_ms(c), .n = line.n};
-    slice_copy(s->bytes, line);
-    list_append(&c->lines, &s->node);
-    c->unsent = c->unsent != NULL ? c->unsent : s;
+    TRY(spool_push(&c->lines, line, now_ms(c)));
     c->bytes += line.n;
     c->most_bytes = c->bytes > c->most_bytes ? c->bytes : c->most_bytes;
-    c->n_lines++;
     return OK;
 }
 
@@ -276,7 +246,7 @@ bool scribe_client_finish(struct scribe_client *c)
 {
     unsigned pauses = 0;
     scribe_client_turn(c);
-    while (c->n_lines > 0 && pauses < SCRIBE_FINISH_MS / PAUSE_MS) {
+    while (n_lines(c) > 0 && pauses < SCRIBE_FINISH_MS / PAUSE_MS) {
         struct scribe_answer a;
         enum err err = receive(c, PAUSE_MS, &a);
         pauses += err == OK ? 0 : 1;
@@ -285,7 +255,7 @@ bool scribe_client_finish(struct scribe_client *c)
         }
         scribe_client_turn(c);
     }
-    return c->n_lines == 0;
+    return n_lines(c) == 0;
 }
 
 /* ---- asking ---- */
@@ -316,7 +286,7 @@ enum err scribe_client_ask(struct scribe_client *c, enum scribe_type what, struc
     uint64_t until_ms = now_ms(c) + SCRIBE_WAIT_MS;
     unsigned pauses = 0;
     scribe_client_turn(c);
-    while (!c->is_welcome || c->unsent != NULL) {
+    while (!c->is_welcome || has_unsent(c)) {
         struct scribe_answer a;
         enum err err = receive(c, PAUSE_MS, &a);
         if (err != OK && err != ERR_AGAIN) {
@@ -337,12 +307,15 @@ enum err scribe_client_ask(struct scribe_client *c, enum scribe_type what, struc
 
 struct scribe_client_state scribe_client_state(const struct scribe_client *c)
 {
-    const struct spooled *s = oldest(c);
-    return (struct scribe_client_state){
-        .pending = c->n_lines,
-        .restarts = c->restarts,
-        .is_behind = s != NULL && now_ms(c) - s->since_ms >= SCRIBE_BEHIND_MS,
-        .has_room = c->n_lines <= SCRIBE_SPOOL_LINES / 2 && c->bytes <= SCRIBE_SPOOL_BYTES / 2};
+    uint64_t since_ms = now_ms(c);
+    if (n_lines(c) > 0) {
+        (void)spool_oldest(&c->lines, &since_ms);
+    }
+    return (struct scribe_client_state){.pending = n_lines(c),
+                                        .restarts = c->restarts,
+                                        .is_behind = now_ms(c) - since_ms >= SCRIBE_BEHIND_MS,
+                                        .has_room = n_lines(c) <= SCRIBE_SPOOL_LINES / 2 &&
+                                                    c->bytes <= SCRIBE_SPOOL_BYTES / 2};
 }
 
 enum err scribe_client_new(const struct scribe_link *link, const struct clock *clock,
@@ -355,8 +328,8 @@ enum err scribe_client_new(const struct scribe_link *link, const struct clock *c
     c->link = *link;
     c->clock = *clock;
     c->run = random_u64(random) | 1;
-    c->next = c->to_send = 1;
-    list_init(&c->lines);
+    spool_init(&c->lines);
+    c->to_send = c->lines.next;
     *ret = c;
     return OK;
 }
@@ -366,6 +339,6 @@ struct scribe_client *scribe_client_free(struct scribe_client *c)
     if (c == NULL) {
         return NULL;
     }
-    settle(c, UINT64_MAX);
+    spool_done(&c->lines);
     return mem_free(c);
 }
