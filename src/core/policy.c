@@ -43,6 +43,7 @@ static struct role *role_free(struct role *r)
         policy_text_free(r->rules[i].text);
     }
     policy_text_free(r->client_id);
+    mem_free(atomic_load_explicit(&r->common, memory_order_relaxed));
     mem_free(r->rules);
     return mem_free(r);
 }
@@ -237,6 +238,7 @@ enum err role_set_client_id(struct role *r, struct slice template)
     if (template.n == 0 || (!is_any && slice_find(template, '*') < template.n)) {
         return ERR_MALFORMED; /* a '*' that means itself would be read as a wildcard */
     }
+    assert(atomic_load_explicit(&r->common, memory_order_relaxed) == NULL);
     TRY(parts_check(template));
     if (has_assigned(template)) {
         return ERR_MALFORMED; /* a gateway connects as itself */
@@ -279,6 +281,7 @@ static enum err rule_add(struct role *r, const struct rule *rule)
     if (rule->text.n > UINT16_MAX || r->n_rules >= POLICY_GRANTS_MAX) {
         return ERR_LIMIT;
     }
+    assert(atomic_load_explicit(&r->common, memory_order_relaxed) == NULL);
     struct rule *rules = policy_array_room(r->rules, r->n_rules, sizeof *rules, &r->rules_cap);
     if (rules == NULL) {
         return ERR_NOMEM;

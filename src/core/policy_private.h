@@ -23,6 +23,8 @@ struct rule {
     uint32_t line;
 };
 
+struct rights; /* grants.c */
+
 struct role {
     char name[PRINCIPAL_NAME_MAX + 1];
     struct slice client_id; /* checked template; owned */
@@ -32,6 +34,9 @@ struct role {
     size_t n_rules, rules_cap;
     bool has_freshness; /* some rule asks for it */
     bool is_gateway;    /* some rule is for ${assigned} */
+    /* What all who have it share, owned; NULL: nobody had it yet, or its rules say who it is. The
+     * one thing of a policy that is made while many threads ask it. */
+    _Atomic(struct rights *) common;
 };
 
 struct policy {
