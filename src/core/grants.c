@@ -20,6 +20,8 @@ struct grant {
 /* What the rules of a role come to, for one principal or, where no rule says who it is, for all who
  * have the role: then the role owns it. The texts are behind the list. */
 struct rights {
+    struct rights *older;   /* of the same role before a rule was added: some may have them */
+    bool is_common;         /* the role's */
     struct slice client_id; /* empty: none is allowed */
     uint32_t from[RULE_KINDS + 1];
     struct grant list[];
@@ -185,6 +187,7 @@ static enum err rights_of(const struct role *role, const struct principal *princ
     struct rights *there = atomic_load_explicit(&role->common, memory_order_acquire);
     if (there == NULL) {
         TRY(rights_new(role, principal, &own));
+        own->is_common = true;
         if (atomic_compare_exchange_strong_explicit(&keeper(role)->common, &there, own,
                                                     memory_order_acq_rel, memory_order_acquire)) {
             there = own;
@@ -194,6 +197,26 @@ static enum err rights_of(const struct role *role, const struct principal *princ
     }
     *ret = there;
     return OK;
+}
+
+void role_rights_renew(struct role *r)
+{
+    struct rights *common = atomic_load_explicit(&r->common, memory_order_relaxed);
+    if (common != NULL) {
+        common->older = r->retired;
+        r->retired = common;
+        atomic_store_explicit(&r->common, NULL, memory_order_relaxed);
+    }
+}
+
+void role_rights_free(struct role *r)
+{
+    role_rights_renew(r);
+    while (r->retired != NULL) {
+        struct rights *older = r->retired->older;
+        mem_free(r->retired);
+        r->retired = older;
+    }
 }
 
 enum err grants_new(const struct policy *policy, const struct principal *principal,
@@ -222,7 +245,7 @@ struct grants *grants_free(struct grants *g)
     if (g == NULL) {
         return NULL;
     }
-    if (g->role != NULL && !is_common(g->role)) {
+    if (g->role != NULL && !g->rights->is_common) {
         mem_free((struct rights *)(uintptr_t)g->rights);
     }
     policy_unref(g->policy);

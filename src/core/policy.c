@@ -43,7 +43,7 @@ static struct role *role_free(struct role *r)
         policy_text_free(r->rules[i].text);
     }
     policy_text_free(r->client_id);
-    mem_free(atomic_load_explicit(&r->common, memory_order_relaxed));
+    role_rights_free(r);
     mem_free(r->rules);
     return mem_free(r);
 }
@@ -238,7 +238,6 @@ enum err role_set_client_id(struct role *r, struct slice template)
     if (template.n == 0 || (!is_any && slice_find(template, '*') < template.n)) {
         return ERR_MALFORMED; /* a '*' that means itself would be read as a wildcard */
     }
-    assert(atomic_load_explicit(&r->common, memory_order_relaxed) == NULL);
     TRY(parts_check(template));
     if (has_assigned(template)) {
         return ERR_MALFORMED; /* a gateway connects as itself */
@@ -247,6 +246,7 @@ enum err role_set_client_id(struct role *r, struct slice template)
     TRY(policy_text_copy(template, &copy));
     policy_text_free(r->client_id);
     r->client_id = copy;
+    role_rights_renew(r);
     return OK;
 }
 
@@ -281,7 +281,6 @@ static enum err rule_add(struct role *r, const struct rule *rule)
     if (rule->text.n > UINT16_MAX || r->n_rules >= POLICY_GRANTS_MAX) {
         return ERR_LIMIT;
     }
-    assert(atomic_load_explicit(&r->common, memory_order_relaxed) == NULL);
     struct rule *rules = policy_array_room(r->rules, r->n_rules, sizeof *rules, &r->rules_cap);
     if (rules == NULL) {
         return ERR_NOMEM;
@@ -290,6 +289,7 @@ static enum err rule_add(struct role *r, const struct rule *rule)
     struct rule kept = *rule;
     TRY(policy_text_copy(rule->text, &kept.text));
     r->rules[r->n_rules++] = kept;
+    role_rights_renew(r);
     r->is_gateway = r->is_gateway || rule->assigned > 0;
     return OK;
 }

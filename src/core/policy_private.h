@@ -37,6 +37,7 @@ struct role {
     /* What all who have it share, owned; NULL: nobody had it yet, or its rules say who it is. The
      * one thing of a policy that is made while many threads ask it. */
     _Atomic(struct rights *) common;
+    struct rights *retired; /* what it was before a change; owned, for some may have it */
 };
 
 struct policy {
@@ -48,6 +49,10 @@ struct policy {
     size_t n_flows, flows_cap;
 };
 
+/* role_rights_renew - r was changed: who has it keeps what they have, who comes gets anew.
+ * role_rights_free - with r, when nobody has it. grants.c */
+void role_rights_renew(struct role *r);
+void role_rights_free(struct role *r);
 void policy_free_flows(struct policy *p);
 /* policy_text_copy - gives; policy_text_free takes it back. ERR_NOMEM. */
 MUST_USE enum err policy_text_copy(struct slice text, struct slice *ret);
