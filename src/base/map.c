@@ -7,10 +7,11 @@
 /*
  * Linear probing. A slot without a value is free, or a tomb that a search must pass over; tombs
  * carry SLOT_TOMB in `hash`, free slots are all zero, so a zeroed table is an empty one. Free slots
- * and tombs together stay above a quarter of the table, so every search ends.
+ * and tombs together stay above a quarter of the table, so every search ends. There is no table
+ * before the second value.
  */
 enum {
-    MAP_FIRST_SLOTS = 4,  /* many maps of one peer hold one value */
+    MAP_FIRST_SLOTS = 4,
     MAP_FIT_SLOTS = 1024, /* a smaller table is not worth it */
     MAP_FIT_SHARE = 16    /* of the slots used: then a quarter of the table has to fill or empty
                              before the next rebuild */
@@ -36,7 +37,7 @@ void map_init(struct map *m, const struct siphash_key *key, map_key_of *key_of)
 void map_done(struct map *m)
 {
     if (m != NULL) {
-        mem_free(m->slots);
+        mem_free(m->n_slots > 0 ? m->slots : NULL);
         m->slots = NULL;
         m->n = m->n_slots = m->n_tombs = 0;
     }
@@ -79,20 +80,32 @@ static enum err map_rebuild(struct map *m)
     if (slots == NULL) {
         return ERR_NOMEM;
     }
+    if (m->n_slots == 0 && m->only != NULL) {
+        uint64_t hash = siphash(&m->key, m->key_of(m->only));
+        *slot_place(slots, n_slots, hash) = (struct map_slot){.hash = hash, .value = m->only};
+    }
     for (size_t i = 0; i < m->n_slots; i++) {
         if (m->slots[i].value != NULL) {
             *slot_place(slots, n_slots, m->slots[i].hash) = m->slots[i];
         }
     }
-    mem_free(m->slots);
+    mem_free(m->n_slots > 0 ? m->slots : NULL);
     m->slots = slots;
     m->n_slots = (uint32_t)n_slots;
     m->n_tombs = 0;
     return OK;
 }
 
+static bool is_only(const struct map *m, struct slice key)
+{
+    return m->n_slots == 0 && m->n > 0 && slice_equal(m->key_of(m->only), key);
+}
+
 void *map_find(const struct map *m, struct slice key)
 {
+    if (m->n_slots == 0) {
+        return is_only(m, key) ? m->only : NULL;
+    }
     struct map_slot *s = m->n > 0 ? slot_find(m, key, siphash(&m->key, key)) : NULL;
     return s != NULL ? s->value : NULL;
 }
@@ -101,6 +114,14 @@ enum err map_add(struct map *m, void *value)
 {
     assert(value != NULL);
     struct slice key = m->key_of(value);
+    if (is_only(m, key)) {
+        return ERR_EXISTS;
+    }
+    if (m->n_slots == 0 && m->n == 0) {
+        m->only = value;
+        m->n = 1;
+        return OK;
+    }
     uint64_t hash = siphash(&m->key, key);
     if (slot_find(m, key, hash) != NULL) {
         return ERR_EXISTS;
@@ -115,8 +136,21 @@ enum err map_add(struct map *m, void *value)
     return OK;
 }
 
+static void *only_remove(struct map *m, struct slice key)
+{
+    void *value = is_only(m, key) ? m->only : NULL;
+    if (value != NULL) {
+        m->only = NULL;
+        m->n = 0;
+    }
+    return value;
+}
+
 void *map_remove(struct map *m, struct slice key)
 {
+    if (m->n_slots == 0) {
+        return only_remove(m, key);
+    }
     struct map_slot *s = m->n > 0 ? slot_find(m, key, siphash(&m->key, key)) : NULL;
     if (s == NULL) {
         return NULL;
@@ -147,6 +181,9 @@ void map_fit(struct map *m)
 
 void *map_next(const struct map *m, size_t *at)
 {
+    if (m->n_slots == 0) {
+        return (*at)++ == 0 ? m->only : NULL;
+    }
     while (*at < m->n_slots) {
         void *value = m->slots[(*at)++].value;
         if (value != NULL) {

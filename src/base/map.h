@@ -2,7 +2,8 @@
  * map - open addressing hash map from bytes to a pointer, keyed by SipHash.
  *
  * The map borrows nothing: the caller's value must hold its own key, which `key_of` finds. So an
- * entry costs 16 bytes and no allocation of its own. NULL is not a value.
+ * entry costs 16 bytes and no allocation of its own; the first one costs nothing, for a worker has
+ * many maps with one entry. NULL is not a value.
  */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
@@ -21,8 +22,11 @@ struct map_slot {
 struct map {
     struct siphash_key key;
     map_key_of *key_of;
-    struct map_slot *slots;
-    uint32_t n, n_slots, n_tombs; /* a worker has many maps with one entry */
+    union {
+        struct map_slot *slots; /* n_slots > 0 */
+        void *only;             /* n_slots == 0: the one value, NULL when there is none */
+    };
+    uint32_t n, n_slots, n_tombs;
 };
 
 /* map_init - an empty map; allocates nothing. */

@@ -78,7 +78,7 @@ static void agrees_with_a_model(void **state)
             assert_ptr_equal(removed, item->is_in ? item : NULL);
             item->is_in = false;
         }
-        assert_true(m.n + m.n_tombs <= m.n_slots - m.n_slots / 4);
+        assert_true(m.n_slots == 0 ? m.n <= 1 : m.n + m.n_tombs <= m.n_slots - m.n_slots / 4);
         if (step % 500 == 0) {
             compare(&m, items, N_NAMES);
         }
@@ -97,8 +97,36 @@ static void churn_does_not_grow_the_table(void **state)
         assert_int_equal(map_add(&m, &items[i % 4]), OK);
         assert_ptr_equal(map_remove(&m, item_key(&items[i % 4])), &items[i % 4]);
     }
+    assert_int_equal(m.n_slots, 0);
+    assert_int_equal(map_add(&m, &items[0]), OK);
+    for (size_t i = 0; i < 10000; i++) {
+        assert_int_equal(map_add(&m, &items[1 + i % 3]), OK);
+        assert_ptr_equal(map_remove(&m, item_key(&items[1 + i % 3])), &items[1 + i % 3]);
+    }
     assert_int_equal(m.n_slots, 4);
-    assert_int_equal(m.n, 0);
+    assert_int_equal(m.n, 1);
+}
+
+/* No memory is asked for it, so none can be missing; a second one that finds none changes nothing.
+ */
+static void the_first_value_needs_no_memory(void **state)
+{
+    struct item items[2];
+    (void)state;
+    name_items(items, COUNT_OF(items));
+    AUTO(map_done) struct map m = {0};
+    map_init(&m, &map_key, item_key);
+    (void)mem_fail_after(0);
+    assert_int_equal(map_add(&m, &items[0]), OK);
+    assert_int_equal(map_add(&m, &items[0]), ERR_EXISTS);
+    assert_int_equal(map_add(&m, &items[1]), ERR_NOMEM);
+    assert_true(mem_fail_after(-1));
+    items[0].is_in = true;
+    items[1].is_in = false;
+    compare(&m, items, COUNT_OF(items));
+    assert_int_equal(map_add(&m, &items[1]), OK);
+    items[1].is_in = true;
+    compare(&m, items, COUNT_OF(items));
 }
 
 /* Nearly empty it becomes small, without memory for that it stays, and it answers all the time. */
@@ -118,7 +146,7 @@ static void a_table_that_was_large_fits_again(void **state)
     for (size_t i = 10; i < COUNT_OF(items); i++) {
         assert_ptr_equal(map_remove(&m, item_key(&items[i])), &items[i]);
     }
-    mem_fail_after(0);
+    (void)mem_fail_after(0);
     map_fit(&m);
     mem_fail_after(-1);
     assert_int_equal(m.n_slots, large);
@@ -192,6 +220,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_a_model),
         cmocka_unit_test(churn_does_not_grow_the_table),
+        cmocka_unit_test(the_first_value_needs_no_memory),
         cmocka_unit_test(a_table_that_was_large_fits_again),
         cmocka_unit_test(walking_allows_removing),
         cmocka_unit_test(no_memory_changes_nothing),

@@ -33,7 +33,20 @@ void ring_done(struct ring *r)
 
 static uint8_t *item_at(const struct ring *r, size_t index)
 {
-    return r->items + (index & (r->capacity - 1)) * r->item_bytes;
+    return r->items + ((index - r->first) & (r->capacity - 1)) * r->item_bytes;
+}
+
+/* What the consumer has seen ends at its tail, so while that is head it looks at no place; what
+ * `first` became it reads behind the head that names the next item. */
+static void begin_again(struct ring *r, size_t head)
+{
+    if (head == r->first || (head - r->first) % RING_LOOK != 0) {
+        return;
+    }
+    r->seen_tail = atomic_load_explicit(&r->tail, memory_order_acquire);
+    if (r->seen_tail == head) {
+        r->first = head;
+    }
 }
 
 /* Each side looks at the other's counter only when its last look says full or empty: a busy ring
@@ -47,6 +60,7 @@ enum err ring_push(struct ring *r, const void *item)
             return ERR_AGAIN;
         }
     }
+    begin_again(r, head);
     memcpy(item_at(r, head), item, r->item_bytes);
     atomic_store_explicit(&r->head, head + 1, memory_order_release);
     return OK;

@@ -3,6 +3,9 @@
  *
  * One producer calls ring_push, one consumer ring_pop. The items of a batch become visible in
  * order. The ring knows nothing of waking: the owner wakes the consumer once per batch.
+ *
+ * A producer that finds it empty begins at its first place again: so a ring touches as much memory
+ * as ever waited in it, not all that it has.
  */
 #ifndef BASE_RING_H
 #define BASE_RING_H
@@ -12,7 +15,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-enum { RING_APART = 64 - 2 * sizeof(size_t) };
+enum { RING_APART = 64 - 2 * sizeof(size_t), RING_LOOK = 8 /* items between two looks for that */ };
 
 /* Each side writes a cache line of its own, and what both only read is in neither, nor in one of
  * the next ring of an array. Spacing, not alignment, keeps them apart, so that a ring may live in
@@ -26,6 +29,7 @@ struct ring {
     uint8_t apart_2[RING_APART];
     uint8_t *items;
     size_t item_bytes, capacity; /* capacity is a power of two */
+    size_t first; /* the count that stands at the first place; changes only while it is empty */
     uint8_t apart_3[64];
 };
 

@@ -73,6 +73,42 @@ static void counters_may_wrap(void **state)
     assert_false(ring_pop(&r, &item));
 }
 
+/* Where nothing waits long, the first places are used again and again; order and room are what they
+ * are anyhow. */
+static void rests_at_its_beginning(void **state)
+{
+    (void)state;
+    AUTO(ring_done) struct ring r = {0};
+    assert_int_equal(ring_init(&r, sizeof(uint32_t), 1024), OK);
+    uint32_t in = 0;
+    uint32_t out = 0;
+    for (unsigned turn = 0; turn < 1000; turn++) {
+        for (unsigned i = 0; i <= turn % 5; i++) {
+            assert_int_equal(ring_push(&r, &in), OK);
+            in++;
+        }
+        for (uint32_t item = 0; ring_pop(&r, &item);) {
+            assert_int_equal(item, out++);
+        }
+    }
+    assert_int_equal(in, out);
+    const uint32_t *places = (const uint32_t *)(const void *)r.items;
+    size_t n_touched = 0;
+    for (size_t i = 0; i < r.capacity; i++) {
+        n_touched += places[i] != 0 ? 1 : 0;
+    }
+    assert_in_range(n_touched, 1, 64);
+    for (unsigned i = 0; i < 1024; i++) {
+        assert_int_equal(ring_push(&r, &in), OK);
+        in++;
+    }
+    assert_int_equal(ring_push(&r, &in), ERR_AGAIN);
+    for (uint32_t item = 0; ring_pop(&r, &item);) {
+        assert_int_equal(item, out++);
+    }
+    assert_int_equal(in, out);
+}
+
 static void no_memory_is_told(void **state)
 {
     (void)state;
@@ -134,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_order_and_capacity),
         cmocka_unit_test(counters_may_wrap),
+        cmocka_unit_test(rests_at_its_beginning),
         cmocka_unit_test(no_memory_is_told),
         cmocka_unit_test(two_threads),
     };

@@ -53,7 +53,6 @@ enum err account_new(const struct policy *policy, const struct principal *princi
 
 void account_know(struct account *a, const struct people *people)
 {
-    a->people = people;
     grants_know(a->grants, people);
 }
 
@@ -97,9 +96,9 @@ enum err account_renew(struct account *a, const struct policy *policy,
         a->is_stale = true;
         return err;
     }
+    grants_know(grants, grants_people(a->grants));
     grants_free(a->grants);
     a->grants = grants;
-    grants_know(grants, a->people);
     a->epoch = epoch;
     principal_ref(principal);
     principal_unref(a->principal);

@@ -21,7 +21,6 @@ struct queue_load {
 struct account {
     const struct principal *principal; /* shared */
     struct grants *grants;             /* owned; compiled for this principal at `epoch` */
-    const struct people *people;       /* of the worker, borrowed: account_know */
     uint64_t epoch;                    /* policy epoch of the grants */
     uint64_t flow_told_epoch;          /* a message that must not pass was reported in this epoch */
     uint32_t segment;                  /* of the principal: core/flow.h */

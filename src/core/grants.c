@@ -17,16 +17,25 @@ struct grant {
     bool is_exact;    /* no wildcard: it matches its own text and nothing else */
 };
 
+/* What the rules of a role come to, for one principal or, where no rule says who it is, for all who
+ * have the role: then the role owns it. The texts are behind the list. */
+struct rights {
+    struct rights *older;   /* of the same role before a rule was added: some may have them */
+    bool is_common;         /* the role's */
+    struct slice client_id; /* empty: none is allowed */
+    uint32_t from[RULE_KINDS + 1];
+    struct grant list[];
+};
+
 struct grants {
     const struct policy *policy;
     const struct principal *principal;
     const struct role *role;     /* NULL: the policy does not know it */
     const struct people *people; /* borrowed; NULL: nobody is known */
-    struct slice client_id;      /* empty: none is allowed */
-    uint32_t from[RULE_KINDS + 1];
-    uint8_t *texts;
-    struct grant list[];
+    const struct rights *rights; /* owned unless it is the role's */
 };
+
+static const struct rights NO_RIGHTS;
 
 static const struct role_limits LIMITS_NONE = ROLE_LIMITS_DEFAULT;
 
@@ -96,53 +105,137 @@ static struct grant grant_of(const struct rule *rule, struct slice text)
     return grant;
 }
 
-static void compile(struct grants *g, struct wr *w)
+static void compile(struct rights *r, const struct role *role, const struct principal *principal,
+                    struct wr *w)
 {
     size_t n = 0;
     struct slice key;
     for (unsigned kind = 0; kind < RULE_KINDS; kind++) {
-        g->from[kind] = (uint32_t)n;
-        for (size_t i = 0; i < g->role->n_rules; i++) {
-            const struct rule *rule = &g->role->rules[i];
+        r->from[kind] = (uint32_t)n;
+        for (size_t i = 0; i < role->n_rules; i++) {
+            const struct rule *rule = &role->rules[i];
             size_t start = w->at;
-            if (rule->kind == kind && expand(rule->text, g->principal, true, w, &key) == OK) {
-                g->list[n++] = grant_of(rule, slice_from(wr_slice(w), start));
+            if (rule->kind == kind && expand(rule->text, principal, true, w, &key) == OK) {
+                r->list[n++] = grant_of(rule, slice_from(wr_slice(w), start));
             }
         }
     }
-    g->from[RULE_KINDS] = (uint32_t)n;
+    r->from[RULE_KINDS] = (uint32_t)n;
     size_t start = w->at;
-    if (expand(g->role->client_id, g->principal, false, w, &key) == OK) {
-        g->client_id = slice_from(wr_slice(w), start);
+    if (expand(role->client_id, principal, false, w, &key) == OK) {
+        r->client_id = slice_from(wr_slice(w), start);
     }
     assert(wr_ok(w));
+}
+
+static enum err rights_new(const struct role *role, const struct principal *principal,
+                           struct rights **ret)
+{
+    size_t bytes = expanded_bytes(role->client_id, principal);
+    for (size_t i = 0; i < role->n_rules; i++) {
+        bytes += expanded_bytes(role->rules[i].text, principal);
+    }
+    struct rights *r = mem_zalloc(sizeof *r + role->n_rules * sizeof r->list[0] + bytes);
+    if (r == NULL) {
+        return ERR_NOMEM;
+    }
+    struct wr w = wr_into((uint8_t *)&r->list[role->n_rules], bytes);
+    compile(r, role, principal, &w);
+    *ret = r;
+    return OK;
+}
+
+/* Does it come to the same for every principal? */
+static bool is_common_text(struct slice template)
+{
+    struct template_part part;
+    enum err e = OK;
+    while (template_next(&template, &part, &e)) {
+        if (part.is_key && !slice_is(part.text, TEMPLATE_ASSIGNED)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_common(const struct role *role)
+{
+    for (size_t i = 0; i < role->n_rules; i++) {
+        if (!is_common_text(role->rules[i].text)) {
+            return false;
+        }
+    }
+    return is_common_text(role->client_id);
+}
+
+/* It is const to all who ask. */
+static struct role *keeper(const struct role *role)
+{
+    return (struct role *)(uintptr_t)role;
+}
+
+/* Whoever comes first makes what all have. */
+static enum err rights_of(const struct role *role, const struct principal *principal,
+                          const struct rights **ret)
+{
+    struct rights *own = NULL;
+    if (!is_common(role)) {
+        TRY(rights_new(role, principal, &own));
+        *ret = own;
+        return OK;
+    }
+    struct rights *there = atomic_load_explicit(&role->common, memory_order_acquire);
+    if (there == NULL) {
+        TRY(rights_new(role, principal, &own));
+        own->is_common = true;
+        if (atomic_compare_exchange_strong_explicit(&keeper(role)->common, &there, own,
+                                                    memory_order_acq_rel, memory_order_acquire)) {
+            there = own;
+        } else {
+            mem_free(own);
+        }
+    }
+    *ret = there;
+    return OK;
+}
+
+void role_rights_renew(struct role *r)
+{
+    struct rights *common = atomic_load_explicit(&r->common, memory_order_relaxed);
+    if (common != NULL) {
+        common->older = r->retired;
+        r->retired = common;
+        atomic_store_explicit(&r->common, NULL, memory_order_relaxed);
+    }
+}
+
+void role_rights_free(struct role *r)
+{
+    role_rights_renew(r);
+    while (r->retired != NULL) {
+        struct rights *older = r->retired->older;
+        mem_free(r->retired);
+        r->retired = older;
+    }
 }
 
 enum err grants_new(const struct policy *policy, const struct principal *principal,
                     struct grants **ret)
 {
     const struct role *role = policy_find_role(policy, slice_text(principal->role));
-    size_t n_rules = role != NULL ? role->n_rules : 0;
-    size_t bytes = role != NULL ? expanded_bytes(role->client_id, principal) : 0;
-    for (size_t i = 0; i < n_rules; i++) {
-        bytes += expanded_bytes(role->rules[i].text, principal);
-    }
-    struct grants *g = mem_zalloc(sizeof *g + n_rules * sizeof g->list[0]);
+    struct grants *g = mem_zalloc(sizeof *g);
     if (g == NULL) {
         return ERR_NOMEM;
     }
-    g->texts = mem_alloc(bytes);
-    if (g->texts == NULL) {
+    g->rights = &NO_RIGHTS;
+    enum err e = role != NULL ? rights_of(role, principal, &g->rights) : OK;
+    if (e != OK) {
         mem_free(g);
-        return ERR_NOMEM;
+        return e;
     }
     g->policy = policy_ref(policy);
     g->principal = principal_ref(principal);
     g->role = role;
-    if (role != NULL) {
-        struct wr w = wr_into(g->texts, bytes);
-        compile(g, &w);
-    }
     *ret = g;
     return OK;
 }
@@ -152,15 +245,22 @@ struct grants *grants_free(struct grants *g)
     if (g == NULL) {
         return NULL;
     }
+    if (g->role != NULL && !g->rights->is_common) {
+        mem_free((struct rights *)(uintptr_t)g->rights);
+    }
     policy_unref(g->policy);
     principal_unref(g->principal);
-    mem_free(g->texts);
     return mem_free(g);
 }
 
 void grants_know(struct grants *g, const struct people *people)
 {
     g->people = people;
+}
+
+const struct people *grants_people(const struct grants *g)
+{
+    return g->people;
 }
 
 bool grants_is_gateway(const struct grants *g)
@@ -190,10 +290,10 @@ static bool may_act(const struct grants *g)
 
 bool grants_client_id_ok(const struct grants *g, struct slice client_id)
 {
-    if (!may_act(g) || g->client_id.n == 0) {
+    if (!may_act(g) || g->rights->client_id.n == 0) {
         return false;
     }
-    return slice_is(g->role->client_id, "*") || slice_equal(client_id, g->client_id);
+    return slice_is(g->role->client_id, "*") || slice_equal(client_id, g->rights->client_id);
 }
 
 /* ---- explanations: only where somebody reads them ---- */
@@ -401,15 +501,15 @@ static void say_denied(const struct grants *g, const struct question *q, struct 
             g->principal->status == PRINCIPAL_DISABLED ? "disabled" : "revoked");
         return;
     }
-    for (size_t i = g->from[q->kind]; i < g->from[q->kind + 1]; i++) {
-        if (reaches(g, &g->list[i], q)) {
-            say_near(g, &g->list[i], q, ret);
+    for (size_t i = g->rights->from[q->kind]; i < g->rights->from[q->kind + 1]; i++) {
+        if (reaches(g, &g->rights->list[i], q)) {
+            say_near(g, &g->rights->list[i], q, ret);
             return;
         }
     }
-    for (size_t i = g->from[q->kind]; i < g->from[q->kind + 1]; i++) {
-        if (fits(&g->list[i], q)) {
-            say_foreign(g, &g->list[i], q, ret);
+    for (size_t i = g->rights->from[q->kind]; i < g->rights->from[q->kind + 1]; i++) {
+        if (fits(&g->rights->list[i], q)) {
+            say_foreign(g, &g->rights->list[i], q, ret);
             return;
         }
     }
@@ -421,11 +521,13 @@ static void say_denied(const struct grants *g, const struct question *q, struct 
             "no %s grant of role %s %s '" SHOWN_FORMAT
             "'; line %u grants nothing: set attribute %.*s of %s to one level",
             kind, role, verb, SHOWN(q->what), (unsigned)off->line, SLICE_ARG(key), who);
-    } else if (g->from[q->kind] < g->from[q->kind + 1] && q->kind != RULE_RESOURCE) {
+    } else if (g->rights->from[q->kind] < g->rights->from[q->kind + 1] &&
+               q->kind != RULE_RESOURCE) {
         say(ret, ERR_DENIED,
             "no %s grant of role %s %s '" SHOWN_FORMAT
             "'; add one to role %s in policy.yaml or %s under " SHOWN_FORMAT,
-            kind, role, verb, SHOWN(q->what), role, kind, SHOWN(g->list[g->from[q->kind]].text));
+            kind, role, verb, SHOWN(q->what), role, kind,
+            SHOWN(g->rights->list[g->rights->from[q->kind]].text));
     } else {
         say(ret, ERR_DENIED,
             "no %s grant of role %s %s '" SHOWN_FORMAT "'; add one to role %s in policy.yaml", kind,
@@ -437,8 +539,8 @@ static void say_denied(const struct grants *g, const struct question *q, struct 
 
 static enum err ask(const struct grants *g, const struct question *q, struct decision *ret)
 {
-    for (size_t i = g->from[q->kind]; may_act(g) && i < g->from[q->kind + 1]; i++) {
-        const struct grant *grant = &g->list[i];
+    for (size_t i = g->rights->from[q->kind]; may_act(g) && i < g->rights->from[q->kind + 1]; i++) {
+        const struct grant *grant = &g->rights->list[i];
         if (allows(grant->rule, q) && reaches(g, grant, q)) {
             if (ret != NULL) {
                 say_allowed(g, grant, ret);
@@ -467,9 +569,9 @@ uint32_t grants_freshness(const struct grants *g, struct slice topic)
     if (g->role == NULL || !g->role->has_freshness) {
         return 0;
     }
-    for (size_t i = g->from[RULE_PUBLISH]; i < g->from[RULE_PUBLISH + 1]; i++) {
-        uint32_t asked = g->list[i].rule->freshness_s;
-        if (asked > 0 && (least == 0 || asked < least) && reaches(g, &g->list[i], &q)) {
+    for (size_t i = g->rights->from[RULE_PUBLISH]; i < g->rights->from[RULE_PUBLISH + 1]; i++) {
+        uint32_t asked = g->rights->list[i].rule->freshness_s;
+        if (asked > 0 && (least == 0 || asked < least) && reaches(g, &g->rights->list[i], &q)) {
             least = asked;
         }
     }
@@ -496,8 +598,9 @@ void grants_each(const struct grants *g,
                               bool is_exact),
                  void *ctx)
 {
-    for (size_t i = g->from[RULE_PUBLISH]; may_act(g) && i < g->from[RULE_SUBSCRIBE + 1]; i++) {
-        const struct grant *grant = &g->list[i];
+    for (size_t i = g->rights->from[RULE_PUBLISH];
+         may_act(g) && i < g->rights->from[RULE_SUBSCRIBE + 1]; i++) {
+        const struct grant *grant = &g->rights->list[i];
         enum policy_action action =
             grant->rule->kind == RULE_PUBLISH ? POLICY_PUBLISH : POLICY_SUBSCRIBE;
         each(ctx, action, grant->text, grant->is_exact);
@@ -508,8 +611,8 @@ void grants_each_rule(const struct grants *g,
                       void (*each)(void *ctx, const struct policy_rule *rule, struct slice meant),
                       void *ctx)
 {
-    for (size_t i = 0; i < g->from[RULE_KINDS]; i++) {
-        const struct policy_rule rule = policy_rule_list(g->role, g->list[i].rule);
-        each(ctx, &rule, g->list[i].text);
+    for (size_t i = 0; i < g->rights->from[RULE_KINDS]; i++) {
+        const struct policy_rule rule = policy_rule_list(g->role, g->rights->list[i].rule);
+        each(ctx, &rule, g->rights->list[i].text);
     }
 }

@@ -43,6 +43,7 @@ static struct role *role_free(struct role *r)
         policy_text_free(r->rules[i].text);
     }
     policy_text_free(r->client_id);
+    role_rights_free(r);
     mem_free(r->rules);
     return mem_free(r);
 }
@@ -245,6 +246,7 @@ enum err role_set_client_id(struct role *r, struct slice template)
     TRY(policy_text_copy(template, &copy));
     policy_text_free(r->client_id);
     r->client_id = copy;
+    role_rights_renew(r);
     return OK;
 }
 
@@ -287,6 +289,7 @@ static enum err rule_add(struct role *r, const struct rule *rule)
     struct rule kept = *rule;
     TRY(policy_text_copy(rule->text, &kept.text));
     r->rules[r->n_rules++] = kept;
+    role_rights_renew(r);
     r->is_gateway = r->is_gateway || rule->assigned > 0;
     return OK;
 }

@@ -103,6 +103,7 @@ struct grants *grants_free(struct grants *g);
 /* grants_know - whom ${assigned} is looked up with; borrowed for life. Without it a gateway speaks
  * for nobody. */
 void grants_know(struct grants *g, const struct people *people);
+const struct people *grants_people(const struct grants *g);
 /* grants_is_gateway - some grant is for ${assigned}: what it allows changes with the directory. */
 bool grants_is_gateway(const struct grants *g);
 const struct principal *grants_principal(const struct grants *g);

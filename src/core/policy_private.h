@@ -23,6 +23,8 @@ struct rule {
     uint32_t line;
 };
 
+struct rights; /* grants.c */
+
 struct role {
     char name[PRINCIPAL_NAME_MAX + 1];
     struct slice client_id; /* checked template; owned */
@@ -32,6 +34,10 @@ struct role {
     size_t n_rules, rules_cap;
     bool has_freshness; /* some rule asks for it */
     bool is_gateway;    /* some rule is for ${assigned} */
+    /* What all who have it share, owned; NULL: nobody had it yet, or its rules say who it is. The
+     * one thing of a policy that is made while many threads ask it. */
+    _Atomic(struct rights *) common;
+    struct rights *retired; /* what it was before a change; owned, for some may have it */
 };
 
 struct policy {
@@ -43,6 +49,10 @@ struct policy {
     size_t n_flows, flows_cap;
 };
 
+/* role_rights_renew - r was changed: who has it keeps what they have, who comes gets anew.
+ * role_rights_free - with r, when nobody has it. grants.c */
+void role_rights_renew(struct role *r);
+void role_rights_free(struct role *r);
 void policy_free_flows(struct policy *p);
 /* policy_text_copy - gives; policy_text_free takes it back. ERR_NOMEM. */
 MUST_USE enum err policy_text_copy(struct slice text, struct slice *ret);

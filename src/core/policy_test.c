@@ -411,6 +411,45 @@ static void test_no_memory(void **state)
 }
 
 /* The strictest grant for a topic counts, whatever else reaches it. */
+/* Who has a role whose rules name nobody has the same rights as the next one, which cost nothing
+ * more; who it is, is asked of each. Where a rule says ${device} each has their own. */
+static void test_what_all_have_is_made_once(void **state)
+{
+    (void)state;
+    enum { OWN_BYTES = 64 };
+    struct policy *policy = make_policy();
+    struct principal *one = make_principal("one", "wide", NULL);
+    struct principal *two = make_principal("two", "wide", NULL);
+    two->status = PRINCIPAL_DISABLED;
+    struct grants *first = NULL, *second = NULL;
+    assert_int_equal(grants_new(policy, one, &first), OK);
+    uint64_t before = mem_used();
+    assert_int_equal(grants_new(policy, two, &second), OK);
+    assert_in_range(mem_used() - before, 1, OWN_BYTES);
+    assert_int_equal(grants_publish(first, slice_text("a"), 2, true, NULL), OK);
+    assert_int_equal(grants_publish(second, slice_text("a"), 2, true, NULL), ERR_DENIED);
+    first = grants_free(first); /* the second one's stay */
+    two->status = PRINCIPAL_ACTIVE;
+    assert_int_equal(grants_subscribe(second, slice_text("a/#"), NULL), OK);
+    assert_true(grants_client_id_ok(second, slice_text("any")));
+    second = grants_free(second);
+    for (long n = 0; n < 2; n++) {
+        struct policy *fresh = make_policy();
+        (void)mem_fail_after(n);
+        assert_int_equal(grants_new(fresh, one, &first), ERR_NOMEM);
+        assert_true(mem_fail_after(-1));
+        policy_unref(fresh);
+    }
+    policy_unref(policy);
+    principal_unref(one);
+    principal_unref(two);
+    struct grants *a = make("dev1", "sensor", "b1"), *b = make("dev2", "sensor", "b1");
+    assert_int_equal(grants_publish(a, slice_text("status/dev1"), 1, false, NULL), OK);
+    assert_int_equal(grants_publish(b, slice_text("status/dev1"), 1, false, NULL), ERR_DENIED);
+    grants_free(a);
+    grants_free(b);
+}
+
 static void test_freshness(void **state)
 {
     (void)state;
@@ -602,13 +641,21 @@ static void test_gateway_templates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_publish),           cmocka_unit_test(test_subscribe),
-        cmocka_unit_test(test_resource),          cmocka_unit_test(test_explanations),
-        cmocka_unit_test(test_client_id),         cmocka_unit_test(test_not_active),
-        cmocka_unit_test(test_templates),         cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_no_memory),         cmocka_unit_test(test_asking_allocates_nothing),
-        cmocka_unit_test(test_freshness),         cmocka_unit_test(test_gateway),
+        cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_subscribe),
+        cmocka_unit_test(test_resource),
+        cmocka_unit_test(test_explanations),
+        cmocka_unit_test(test_client_id),
+        cmocka_unit_test(test_not_active),
+        cmocka_unit_test(test_templates),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_asking_allocates_nothing),
+        cmocka_unit_test(test_what_all_have_is_made_once),
+        cmocka_unit_test(test_freshness),
+        cmocka_unit_test(test_gateway),
         cmocka_unit_test(test_gateway_templates),
+        cmocka_unit_test(test_what_all_have_is_made_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,15 +58,19 @@ enum err principal_new(uint64_t id, struct slice name, struct slice role,
     for (size_t i = 0; i < n_attrs; i++) {
         TRY(attr_check(attrs, i));
     }
-    struct principal *p = mem_zalloc(sizeof *p + n_attrs * sizeof p->attrs[0]);
+    size_t head_bytes = sizeof(struct principal) + n_attrs * sizeof(struct principal_attr);
+    struct principal *p = mem_zalloc(head_bytes + name.n + 1 + role.n + 1);
     if (p == NULL) {
         return ERR_NOMEM;
     }
     atomic_init(&p->refs, 1);
     p->id = id;
-    memcpy(p->name, name.p, name.n);
-    memcpy(p->role, role.p, role.n);
-    p->n_attrs = n_attrs;
+    char *texts = (char *)p + head_bytes;
+    slice_copy(texts, name);
+    slice_copy(texts + name.n + 1, role);
+    p->name = texts;
+    p->role = texts + name.n + 1;
+    p->n_attrs = (uint8_t)n_attrs;
     if (n_attrs > 0) {
         memcpy(p->attrs, attrs, n_attrs * sizeof p->attrs[0]);
     }

@@ -29,21 +29,21 @@ struct principal_attr {
                1]; /* any UTF-8 without control bytes; substituted as one literal level */
 };
 
+/* As long as it has to be: each anonymous client is one. */
 struct principal {
     atomic_uint refs;
-    uint64_t id;    /* never reused, never 0 */
-    uint64_t epoch; /* directory epoch of its last change */
-    enum principal_status status;
-    enum principal_status own_status; /* as a person set it; `status` is the same, or disabled while
-                                       * an answer shuts the principal out */
-    uint8_t answers;                  /* bits of enum principal_answer */
+    uint8_t n_attrs;
+    uint8_t answers;       /* bits of enum principal_answer */
+    bool is_anonymous : 1; /* made by an exception for one connection; has no credentials */
+    bool is_late : 1; /* its certificate's time is over: it may renew that, and do nothing else */
+    enum principal_status status;     /* own_status, or disabled while an answer shuts it out */
+    enum principal_status own_status; /* as a person set it */
+    uint64_t id;                      /* never reused, never 0 */
+    uint64_t epoch;                   /* directory epoch of its last change */
     uint64_t step_up;                 /* number of the answer that is PRINCIPAL_STEPPED_UP; 0 */
-    bool is_anonymous; /* made by an exception for one connection; has no credentials */
-    bool is_late;      /* its certificate's time is over: it may renew that, and do nothing else */
-    uint64_t gateway;  /* id of the principal that may speak for it (${assigned}); 0: none */
-    char name[PRINCIPAL_NAME_MAX + 1];
-    char role[PRINCIPAL_NAME_MAX + 1];
-    size_t n_attrs;
+    uint64_t gateway; /* id of the principal that may speak for it (${assigned}); 0: none */
+    const char *name; /* both behind the attributes, at most PRINCIPAL_NAME_MAX long */
+    const char *role;
     struct principal_attr attrs[];
 };
 

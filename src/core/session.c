@@ -8,6 +8,9 @@
 
 enum { SESSION_FIRST_RING = 8, SESSION_DONE_MAX = 32, PACKET_IDS = UINT16_MAX };
 
+/* Nothing is ever written there. */
+static const struct session_queue EMPTY;
+
 enum err session_new(uint64_t id, struct account *account, struct slice client_id, bool is_durable,
                      struct session **ret)
 {
@@ -21,6 +24,7 @@ enum err session_new(uint64_t id, struct account *account, struct slice client_i
     slice_copy(s + 1, client_id);
     s->client_id = slice_of(s + 1, client_id.n);
     s->next_seq = 1;
+    s->queue = (struct session_queue *)(uintptr_t)&EMPTY;
     *ret = s;
     return OK;
 }
@@ -32,12 +36,12 @@ struct slice session_key(const void *session)
 
 static struct delivery *at(const struct session *s, size_t index)
 {
-    return &s->ring[(s->ring_at + index) & (s->ring_cap - 1)];
+    return &s->queue->ring[(s->queue->ring_at + index) & (s->queue->ring_cap - 1)];
 }
 
 static size_t index_of(const struct session *s, const struct delivery *d)
 {
-    return ((size_t)(d - s->ring) - s->ring_at) & (s->ring_cap - 1);
+    return ((size_t)(d - s->queue->ring) - s->queue->ring_at) & (s->queue->ring_cap - 1);
 }
 
 static struct queue_load *load_of(const struct session *s)
@@ -91,15 +95,21 @@ struct session *session_free(struct session *s)
         return NULL;
     }
     assert(s->subscriber.n_subs == 0);
-    for (size_t i = 0; i < s->n_deliveries; i++) {
+    for (size_t i = 0; i < s->queue->n_deliveries; i++) {
         release_msg(s, at(s, i));
         if (at(s, i)->state != DELIVERY_DONE) {
             uncount(s);
         }
         mem_free(at(s, i)->ids);
     }
-    list_unlink(&s->complaint);
-    mem_free(s->ring);
+    if (s->complaint != NULL) {
+        list_unlink(&s->complaint->node);
+        mem_free(s->complaint);
+    }
+    if (s->queue != &EMPTY) {
+        mem_free(s->queue->ring);
+        mem_free(s->queue);
+    }
     mem_free(s->inbound);
     msg_unref(s->will);
     return mem_free(s);
@@ -109,10 +119,10 @@ struct session *session_free(struct session *s)
  * was never looked at is finished, so only the front part moves. */
 static void compact(struct session *s)
 {
-    size_t to = s->n_touched, holes_before_unsent = 0;
-    for (size_t from = s->n_touched; from > 0; from--) {
+    size_t to = s->queue->n_touched, holes_before_unsent = 0;
+    for (size_t from = s->queue->n_touched; from > 0; from--) {
         if (at(s, from - 1)->state == DELIVERY_DONE) {
-            holes_before_unsent += from - 1 < s->n_unsent_at ? 1 : 0;
+            holes_before_unsent += from - 1 < s->queue->n_unsent_at ? 1 : 0;
             continue;
         }
         to--;
@@ -120,28 +130,28 @@ static void compact(struct session *s)
             *at(s, to) = *at(s, from - 1);
         }
     }
-    s->ring_at = (s->ring_at + to) & (s->ring_cap - 1);
-    s->n_deliveries -= to;
-    s->n_touched -= to;
-    s->n_unsent_at -= holes_before_unsent;
-    s->n_done = 0;
+    s->queue->ring_at = (s->queue->ring_at + to) & (s->queue->ring_cap - 1);
+    s->queue->n_deliveries -= to;
+    s->queue->n_touched -= to;
+    s->queue->n_unsent_at -= holes_before_unsent;
+    s->queue->n_done = 0;
 }
 
 /* Finished ones leave the front at once. Holes behind are closed when they are the larger part of
  * what a search must pass, so their cost is spread over the deliveries that left them. */
 static void tidy(struct session *s)
 {
-    if (s->n_done == 0) {
+    if (s->queue->n_done == 0) {
         return;
     }
-    while (s->n_deliveries > 0 && at(s, 0)->state == DELIVERY_DONE) {
-        s->ring_at = (s->ring_at + 1) & (s->ring_cap - 1);
-        s->n_deliveries--;
-        s->n_touched -= s->n_touched > 0 ? 1 : 0;
-        s->n_unsent_at -= s->n_unsent_at > 0 ? 1 : 0;
-        s->n_done--;
+    while (s->queue->n_deliveries > 0 && at(s, 0)->state == DELIVERY_DONE) {
+        s->queue->ring_at = (s->queue->ring_at + 1) & (s->queue->ring_cap - 1);
+        s->queue->n_deliveries--;
+        s->queue->n_touched -= s->queue->n_touched > 0 ? 1 : 0;
+        s->queue->n_unsent_at -= s->queue->n_unsent_at > 0 ? 1 : 0;
+        s->queue->n_done--;
     }
-    if (s->n_done > SESSION_DONE_MAX && s->n_done > s->n_touched / 2) {
+    if (s->queue->n_done > SESSION_DONE_MAX && s->queue->n_done > s->queue->n_touched / 2) {
         compact(s);
     }
 }
@@ -150,24 +160,24 @@ static void tidy(struct session *s)
 static void touch(struct session *s, const struct delivery *d)
 {
     size_t next = index_of(s, d) + 1;
-    s->n_touched = next > s->n_touched ? next : s->n_touched;
+    s->queue->n_touched = next > s->queue->n_touched ? next : s->queue->n_touched;
 }
 
 /* receive - d is RECEIVED, its lsn is known. They are in order while each is behind the one before
  * it, in the queue and in the journal. */
 static void receive(struct session *s, struct delivery *d)
 {
-    if (s->n_received == 0) {
-        s->is_received_mixed = false;
-        s->received_seq = d->seq;
-    } else if (d->seq < s->received_last_seq || d->lsn < s->received_lsn) {
-        s->is_received_mixed = true;
-        s->received_seq = d->seq < s->received_seq ? d->seq : s->received_seq;
+    if (s->queue->n_received == 0) {
+        s->queue->is_received_mixed = false;
+        s->queue->received_seq = d->seq;
+    } else if (d->seq < s->queue->received_last_seq || d->lsn < s->queue->received_lsn) {
+        s->queue->is_received_mixed = true;
+        s->queue->received_seq = d->seq < s->queue->received_seq ? d->seq : s->queue->received_seq;
     }
-    s->received_last_seq = d->seq;
-    s->received_lsn = d->lsn;
+    s->queue->received_last_seq = d->seq;
+    s->queue->received_lsn = d->lsn;
     d->state = DELIVERY_RECEIVED;
-    s->n_received++;
+    s->queue->n_received++;
 }
 
 /* finish - d is DONE; it leaves with the next tidy(). */
@@ -175,35 +185,46 @@ static void finish(struct session *s, struct delivery *d)
 {
     if (d->state == DELIVERY_SENT || d->state == DELIVERY_RECEIVED ||
         d->state == DELIVERY_RELEASED) {
-        s->n_inflight--;
+        s->queue->n_inflight--;
     }
-    s->n_received -= d->state == DELIVERY_RECEIVED ? 1 : 0;
+    s->queue->n_received -= d->state == DELIVERY_RECEIVED ? 1 : 0;
     release_msg(s, d);
     d->ids = mem_free(d->ids);
     d->n_ids = 0;
     d->state = DELIVERY_DONE;
     uncount(s);
-    s->n_done++;
+    s->queue->n_done++;
     touch(s, d);
+}
+
+static enum err queue_own(struct session *s)
+{
+    struct session_queue *own = s->queue == &EMPTY ? mem_zalloc(sizeof *own) : s->queue;
+    if (own == NULL) {
+        return ERR_NOMEM;
+    }
+    s->queue = own;
+    return OK;
 }
 
 static enum err ring_room(struct session *s)
 {
-    if (s->n_deliveries < s->ring_cap) {
+    TRY(queue_own(s));
+    if (s->queue->n_deliveries < s->queue->ring_cap) {
         return OK;
     }
-    size_t cap = s->ring_cap == 0 ? SESSION_FIRST_RING : s->ring_cap * 2;
+    size_t cap = s->queue->ring_cap == 0 ? SESSION_FIRST_RING : s->queue->ring_cap * 2;
     struct delivery *ring = mem_array(cap, sizeof *ring);
     if (ring == NULL) {
         return ERR_NOMEM;
     }
-    for (size_t i = 0; i < s->n_deliveries; i++) {
+    for (size_t i = 0; i < s->queue->n_deliveries; i++) {
         ring[i] = *at(s, i);
     }
-    mem_free(s->ring);
-    s->ring = ring;
-    s->ring_cap = cap;
-    s->ring_at = 0;
+    mem_free(s->queue->ring);
+    s->queue->ring = ring;
+    s->queue->ring_cap = cap;
+    s->queue->ring_at = 0;
     return OK;
 }
 
@@ -220,7 +241,7 @@ static enum err add(struct session *s, const struct delivery *d, const uint32_t 
         }
         memcpy(several, ids, n_ids * sizeof *several);
     }
-    struct delivery *added = at(s, s->n_deliveries++);
+    struct delivery *added = at(s, s->queue->n_deliveries++);
     *added = *d;
     added->id = n_ids == 1 ? ids[0] : 0;
     added->ids = several;
@@ -250,18 +271,19 @@ enum err session_enqueue(struct session *s, const struct msg *m, uint8_t qos, bo
 
 void session_take_back(struct session *s, uint64_t seq)
 {
-    struct delivery *d = at(s, s->n_deliveries - 1);
-    assert(s->n_deliveries > s->n_touched && d->seq == seq && d->state == DELIVERY_QUEUED);
+    struct delivery *d = at(s, s->queue->n_deliveries - 1);
+    assert(s->queue->n_deliveries > s->queue->n_touched && d->seq == seq &&
+           d->state == DELIVERY_QUEUED);
     release_msg(s, d);
     mem_free(d->ids);
     uncount(s);
-    s->n_deliveries--;
+    s->queue->n_deliveries--;
     s->next_seq = seq;
 }
 
 void session_set_lsn(struct session *s, uint64_t seq, uint64_t lsn)
 {
-    for (size_t i = s->n_deliveries; i > 0 && at(s, i - 1)->seq >= seq; i--) {
+    for (size_t i = s->queue->n_deliveries; i > 0 && at(s, i - 1)->seq >= seq; i--) {
         struct delivery *d = at(s, i - 1);
         if (d->seq == seq && d->state == DELIVERY_QUEUED) {
             d->lsn = lsn;
@@ -272,7 +294,7 @@ void session_set_lsn(struct session *s, uint64_t seq, uint64_t lsn)
 
 void session_set_group(struct session *s, uint32_t group)
 {
-    at(s, s->n_deliveries - 1)->group = group;
+    at(s, s->queue->n_deliveries - 1)->group = group;
 }
 
 bool delivery_may_have_left(const struct delivery *d)
@@ -282,7 +304,7 @@ bool delivery_may_have_left(const struct delivery *d)
 
 const struct delivery *session_next_shared(const struct session *s, size_t *next)
 {
-    while (*next < s->n_deliveries) {
+    while (*next < s->queue->n_deliveries) {
         const struct delivery *d = at(s, (*next)++);
         bool waits = d->state == DELIVERY_QUEUED || d->state == DELIVERY_SENT;
         bool is_stuck = delivery_may_have_left(d);
@@ -302,17 +324,19 @@ static bool is_expired(const struct delivery *d, uint64_t now_ms)
 
 static void look_past(struct session *s)
 {
-    s->n_unsent_at++;
-    s->n_touched = s->n_unsent_at > s->n_touched ? s->n_unsent_at : s->n_touched;
+    s->queue->n_unsent_at++;
+    s->queue->n_touched =
+        s->queue->n_unsent_at > s->queue->n_touched ? s->queue->n_unsent_at : s->queue->n_touched;
 }
 
 struct delivery *session_unsent(struct session *s)
 {
-    while (s->n_unsent_at < s->n_deliveries && at(s, s->n_unsent_at)->state != DELIVERY_QUEUED) {
+    while (s->queue->n_unsent_at < s->queue->n_deliveries &&
+           at(s, s->queue->n_unsent_at)->state != DELIVERY_QUEUED) {
         look_past(s);
     }
     tidy(s);
-    return s->n_unsent_at < s->n_deliveries ? at(s, s->n_unsent_at) : NULL;
+    return s->queue->n_unsent_at < s->queue->n_deliveries ? at(s, s->queue->n_unsent_at) : NULL;
 }
 
 struct delivery *session_next_expired(struct session *s, uint64_t now_ms)
@@ -323,7 +347,7 @@ struct delivery *session_next_expired(struct session *s, uint64_t now_ms)
 
 static uint16_t id_of(const struct session *s, uint64_t seq)
 {
-    return (uint16_t)((seq - 1 - s->id_base) % PACKET_IDS + 1);
+    return (uint16_t)((seq - 1 - s->queue->id_base) % PACKET_IDS + 1);
 }
 
 static bool holds_id(const struct delivery *d)
@@ -334,7 +358,7 @@ static bool holds_id(const struct delivery *d)
 /* The index of the first whose seq is this one or a later one. */
 static size_t place_of(const struct session *s, uint64_t seq)
 {
-    size_t low = 0, high = s->n_deliveries;
+    size_t low = 0, high = s->queue->n_deliveries;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (at(s, middle)->seq < seq) {
@@ -349,7 +373,7 @@ static size_t place_of(const struct session *s, uint64_t seq)
 /* As a rule nothing is missing between it and the newest. */
 static struct delivery *delivery_of(const struct session *s, uint64_t seq)
 {
-    size_t n = s->n_deliveries;
+    size_t n = s->queue->n_deliveries;
     uint64_t behind = n > 0 ? at(s, n - 1)->seq - seq : 0; /* of one that is not there yet: huge */
     if (behind < n && at(s, n - 1 - behind)->seq == seq) {
         return at(s, n - 1 - behind);
@@ -361,16 +385,16 @@ static struct delivery *delivery_of(const struct session *s, uint64_t seq)
 struct delivery *session_from(struct session *s, uint64_t seq)
 {
     size_t place = place_of(s, seq);
-    while (place < s->n_deliveries && at(s, place)->state == DELIVERY_DONE) {
+    while (place < s->queue->n_deliveries && at(s, place)->state == DELIVERY_DONE) {
         place++;
     }
-    return place < s->n_deliveries ? at(s, place) : NULL;
+    return place < s->queue->n_deliveries ? at(s, place) : NULL;
 }
 
 size_t session_ahead(const struct session *s, const struct delivery *d)
 {
     size_t index = index_of(s, d);
-    return index > s->n_unsent_at ? index - s->n_unsent_at : 0;
+    return index > s->queue->n_unsent_at ? index - s->queue->n_unsent_at : 0;
 }
 
 void session_swap(struct delivery *d, const struct msg *m)
@@ -407,7 +431,7 @@ struct delivery *session_next(struct session *s, uint32_t window, uint64_t commi
         return NULL;
     }
     uint32_t most = window < PACKET_IDS ? window : PACKET_IDS;
-    if (d->qos > 0 && (s->n_inflight >= most || must_wait_for_id(s, d))) {
+    if (d->qos > 0 && (s->queue->n_inflight >= most || must_wait_for_id(s, d))) {
         return NULL; /* SPEC: MQTT5-3.3.4-9, MQTT5-4.9.0-2, MQTT5-2.2.1-4 */
     }
     if ((d->qos == 2 || d->is_tried) && d->lsn > committed) {
@@ -423,12 +447,12 @@ static bool is_retry(const struct delivery *d)
 
 struct delivery *session_next_retry(const struct session *s, uint32_t window, size_t *next)
 {
-    size_t n = s->n_deliveries - s->n_unsent_at;
-    if (*next == 0 && (n == 0 || !is_retry(at(s, s->n_unsent_at)))) {
+    size_t n = s->queue->n_deliveries - s->queue->n_unsent_at;
+    if (*next == 0 && (n == 0 || !is_retry(at(s, s->queue->n_unsent_at)))) {
         return NULL;
     }
     while (*next < n && *next < window) {
-        struct delivery *d = at(s, s->n_unsent_at + (*next)++);
+        struct delivery *d = at(s, s->queue->n_unsent_at + (*next)++);
         if (is_retry(d)) {
             return d;
         }
@@ -448,14 +472,14 @@ uint16_t session_assign_id(struct session *s, struct delivery *d)
 
 void session_sent(struct session *s, struct delivery *d)
 {
-    assert(d->state == DELIVERY_QUEUED && index_of(s, d) == s->n_unsent_at);
+    assert(d->state == DELIVERY_QUEUED && index_of(s, d) == s->queue->n_unsent_at);
     d->n_sent = d->n_sent < UINT8_MAX ? (uint8_t)(d->n_sent + 1) : d->n_sent;
     if (d->qos == 0) {
         finish(s, d);
     } else {
         session_assign_id(s, d);
         d->state = DELIVERY_SENT;
-        s->n_inflight++;
+        s->queue->n_inflight++;
     }
     look_past(s);
     tidy(s);
@@ -463,7 +487,7 @@ void session_sent(struct session *s, struct delivery *d)
 
 void session_drop(struct session *s, struct delivery *d)
 {
-    assert(d->state == DELIVERY_QUEUED && index_of(s, d) == s->n_unsent_at);
+    assert(d->state == DELIVERY_QUEUED && index_of(s, d) == s->queue->n_unsent_at);
     finish(s, d);
     look_past(s);
     tidy(s);
@@ -473,10 +497,10 @@ void session_drop(struct session *s, struct delivery *d)
  * in flight is the newest of them. */
 static struct delivery *find_id(const struct session *s, uint16_t packet_id)
 {
-    if (packet_id == 0 || s->n_touched == 0) {
+    if (packet_id == 0 || s->queue->n_touched == 0) {
         return NULL;
     }
-    uint64_t first = at(s, 0)->seq, seq = at(s, s->n_touched - 1)->seq;
+    uint64_t first = at(s, 0)->seq, seq = at(s, s->queue->n_touched - 1)->seq;
     uint64_t back = ((uint64_t)id_of(s, seq) + PACKET_IDS - packet_id) % PACKET_IDS;
     while (seq >= back && seq - back >= first) {
         seq -= back;
@@ -534,12 +558,12 @@ enum err session_pubrec(struct session *s, uint16_t packet_id, uint8_t reason, u
 static struct delivery *first_received(const struct session *s)
 {
     struct delivery *first = NULL;
-    uint32_t left = s->n_received;
-    for (size_t i = left > 0 ? place_of(s, s->received_seq) : 0; left > 0 && i < s->n_touched;
-         i++) {
+    uint32_t left = s->queue->n_received;
+    for (size_t i = left > 0 ? place_of(s, s->queue->received_seq) : 0;
+         left > 0 && i < s->queue->n_touched; i++) {
         struct delivery *d = at(s, i);
         if (d->state == DELIVERY_RECEIVED) {
-            left = s->is_received_mixed ? left - 1 : 0;
+            left = s->queue->is_received_mixed ? left - 1 : 0;
             first = first == NULL || d->lsn < first->lsn ? d : first;
         }
     }
@@ -553,8 +577,8 @@ uint16_t session_next_pubrel(struct session *s, uint64_t committed)
         return 0;
     }
     first->state = DELIVERY_RELEASED; /* SPEC: MQTT5-4.3.3-4, MQTT5-4.3.3-5, MQTT-4.6.0-4 */
-    s->n_received--;
-    s->received_seq = s->is_received_mixed ? s->received_seq : first->seq + 1;
+    s->queue->n_received--;
+    s->queue->received_seq = s->queue->is_received_mixed ? s->queue->received_seq : first->seq + 1;
     return first->packet_id;
 }
 
@@ -572,23 +596,27 @@ enum err session_pubcomp(struct session *s, uint16_t packet_id, uint64_t *ret_se
 
 void session_resume(struct session *s)
 {
-    if (PLANTED(PLANT_REUSED_OUTBOUND_ID)) {
-        s->id_base = s->next_seq - 1;
+    if (s->queue == &EMPTY) {
+        return;
     }
-    s->n_received = 0; /* counted anew */
-    for (size_t i = 0; i < s->n_touched; i++) {
+    if (PLANTED(PLANT_REUSED_OUTBOUND_ID)) {
+        s->queue->id_base = s->next_seq - 1;
+    }
+    s->queue->n_received = 0; /* counted anew */
+    for (size_t i = 0; i < s->queue->n_touched; i++) {
         struct delivery *d = at(s, i);
         d->is_tried = false;
         if (d->state == DELIVERY_SENT) {
             d->state = DELIVERY_QUEUED;
             d->is_dup = true; /* SPEC: MQTT-3.3.1-1 */
             d->may_expire = false;
-            s->n_inflight--;
+            s->queue->n_inflight--;
         } else if (d->state == DELIVERY_RELEASED || d->state == DELIVERY_RECEIVED) {
             receive(s, d);
         }
     }
-    s->n_unsent_at = 0; /* SPEC: MQTT-4.4.0-1, MQTT-4.6.0-1: from the oldest on, under their ids */
+    s->queue->n_unsent_at =
+        0; /* SPEC: MQTT-4.4.0-1, MQTT-4.6.0-1: from the oldest on, under their ids */
 }
 
 size_t session_sleep(struct session *s)
@@ -599,7 +627,7 @@ size_t session_sleep(struct session *s)
 size_t session_shed(struct session *s)
 {
     size_t n = 0;
-    for (size_t i = s->n_unsent_at; i < s->n_deliveries; i++) {
+    for (size_t i = s->queue->n_unsent_at; i < s->queue->n_deliveries; i++) {
         struct delivery *d = at(s, i);
         if (d->state == DELIVERY_QUEUED && d->qos == 0) {
             finish(s, d);
@@ -624,7 +652,7 @@ enum err session_restore(struct session *s, const struct msg *m, uint64_t seq, u
                          .may_expire = qos == 1,
                          .state = DELIVERY_QUEUED};
     TRY(add(s, &d, ids, n_ids));
-    struct delivery *added = at(s, s->n_deliveries - 1);
+    struct delivery *added = at(s, s->queue->n_deliveries - 1);
     if (m != NULL && must_wait_for_id(s, added)) { /* so it cannot have left before */
         added->is_dup = false;
         added->n_sent = 0;
@@ -635,7 +663,7 @@ enum err session_restore(struct session *s, const struct msg *m, uint64_t seq, u
         msg_ref(m);
         charge(s, m);
     } else {
-        s->n_inflight++;
+        s->queue->n_inflight++;
         receive(s, added);
         if (load_of(s) != NULL) {
             load_of(s)->messages++;
@@ -646,7 +674,7 @@ enum err session_restore(struct session *s, const struct msg *m, uint64_t seq, u
 
 void session_restore_tries(struct session *s, uint8_t n_tries)
 {
-    struct delivery *d = at(s, s->n_deliveries - 1);
+    struct delivery *d = at(s, s->queue->n_deliveries - 1);
     d->n_sent = n_tries > d->n_sent ? n_tries : d->n_sent;
 }
 

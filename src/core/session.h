@@ -48,31 +48,8 @@ struct delivery {
     enum delivery_state state;
 };
 
-struct session {
-    struct subscriber subscriber; /* first */
-    uint64_t id;                  /* 64 bit, never reused */
-    struct account *account;      /* borrows: the principal it belongs to */
-    struct slice client_id;       /* points into the session's own memory */
-    uint64_t conn;                /* connection handle; 0 when asleep */
-    uint32_t expiry_s;            /* after the connection ends; UINT32_MAX = bounded by the role */
-    struct timer expiry;
-    uint64_t ends_at_ms;    /* the owner's: while asleep */
-    const struct msg *will; /* shared; NULL = none */
-    uint32_t will_delay_s;  /* the owner's: after the connection ends, not after the session */
-    uint64_t will_at_ms;    /* the owner's: while asleep with a will */
-    bool is_on_record;      /* the owner's: the journal knows it, so its end must be recorded */
-    bool is_will_on_record; /* the owner's */
-    bool is_will_late;      /* the owner's: it was due, and waits for room */
-    bool is_held;           /* the owner's: its time is over, but for its will */
-    uint64_t queued_bytes;
-    uint64_t promised_lsn;      /* the owner's: no CONNACK says that this session is there before */
-    struct list_node complaint; /* the owner's: drops that were not said yet */
-    uint64_t said_ms;           /* the owner's: when some were said last */
-    uint32_t n_unsaid[2];       /* of each kind */
-    uint64_t judged_seq; /* the owner's: deliveries before it were queued under other rights */
-    uint64_t
-        spilled_seq; /* the owner's: deliveries before it were looked at, whether to spill them */
-    /* the rest is session.c's */
+/* Its deliveries, from the first one on. */
+struct session_queue {
     struct delivery *ring;
     size_t ring_cap, ring_at, n_deliveries; /* ring_cap is a power of two */
     size_t n_unsent_at;     /* index from the front of the first QUEUED that was not looked at */
@@ -83,10 +60,52 @@ struct session {
     bool is_received_mixed; /* their PUBRECs did not come in the order of the queue */
     uint64_t received_seq;  /* none is before this one */
     uint64_t received_last_seq, received_lsn; /* of the one that came last */
-    uint64_t next_seq;                        /* the seq that the next delivery gets */
-    uint64_t id_base;  /* packet ids count from the seq behind this; 0 but for a planted bug */
-    uint16_t *inbound; /* QoS 2 packet ids received and not released, sorted */
-    size_t n_inbound, inbound_cap;
+    uint64_t id_base; /* packet ids count from the seq behind this; 0 but for a planted bug */
+};
+
+/* QoS 2 packet ids received and not released, sorted. */
+struct session_inbound {
+    size_t n, cap;
+    uint16_t ids[];
+};
+
+struct session;
+
+/* Deliveries that were dropped: the owner's, service/broker/slow.c. */
+struct complaint {
+    struct list_node node; /* while some were not said yet */
+    struct session *session;
+    uint64_t said_ms;     /* when some were said last */
+    uint32_t n_unsaid[2]; /* of each kind */
+};
+
+/* What an idle one has; the rest is beside it when there is some. */
+struct session {
+    struct subscriber subscriber; /* first */
+    uint64_t id;                  /* 64 bit, never reused */
+    struct account *account;      /* borrows: the principal it belongs to */
+    struct slice client_id;       /* points into the session's own memory */
+    uint64_t conn;                /* connection handle; 0 when asleep */
+    struct timer expiry;
+    uint32_t expiry_s;      /* after the connection ends; UINT32_MAX = bounded by the role */
+    uint32_t will_delay_s;  /* the owner's: after the connection ends, not after the session */
+    uint64_t ends_at_ms;    /* the owner's: while asleep */
+    const struct msg *will; /* shared; NULL = none */
+    uint64_t will_at_ms;    /* the owner's: while asleep with a will */
+    bool is_on_record;      /* the owner's: the journal knows it, so its end must be recorded */
+    bool is_will_on_record; /* the owner's */
+    bool is_will_late;      /* the owner's: it was due, and waits for room */
+    bool is_held;           /* the owner's: its time is over, but for its will */
+    uint64_t queued_bytes;
+    uint64_t promised_lsn; /* the owner's: no CONNACK says that this session is there before */
+    struct complaint *complaint; /* the owner's, freed with it: drops; NULL: there were none */
+    uint64_t judged_seq; /* the owner's: deliveries before it were queued under other rights */
+    uint64_t
+        spilled_seq; /* the owner's: deliveries before it were looked at, whether to spill them */
+    /* the rest is session.c's */
+    uint64_t next_seq;           /* the seq that the next delivery gets */
+    struct session_queue *queue; /* never NULL; of one that nothing has come for, an empty one */
+    struct session_inbound *inbound; /* NULL: it has not opened a packet id yet */
 };
 
 /* session_new - account is borrowed for life and charged in its queued_bytes (NULL: nobody is
@@ -139,7 +158,7 @@ void session_take_back(struct session *s, uint64_t seq);
 /* session_count - deliveries that are not finished. */
 static inline size_t session_count(const struct session *s)
 {
-    return s->n_deliveries - s->n_done;
+    return s->queue->n_deliveries - s->queue->n_done;
 }
 
 /* session_unsent - the first one that waits; NULL: none. Every struct delivery pointer is void. */
@@ -230,6 +249,7 @@ enum inbound { INBOUND_NEW, INBOUND_REPEATED };
 /* ERR_LIMIT: more than `max` ids are open (Receive Maximum): 0x93; ERR_NOMEM. */
 MUST_USE enum err session_inbound_add(struct session *s, uint16_t packet_id, uint32_t max,
                                       enum inbound *ret);
+size_t session_inbound_count(const struct session *s);
 bool session_inbound_has(const struct session *s, uint16_t packet_id);
 /* session_inbound_remove - false: it was not there (still answered by PUBCOMP). */
 bool session_inbound_remove(struct session *s, uint16_t packet_id);

@@ -299,13 +299,13 @@ static inline void model_check(const struct session_model *m)
         bytes += has_body ? sizeof(struct msg) + 9 : 0;
     }
     assert(m->s->queued_bytes == bytes && session_count(m->s) == m->n);
-    assert(m->s->n_inflight == model_inflight(m));
+    assert(m->s->queue->n_inflight == model_inflight(m));
     size_t n_received = 0;
     for (size_t i = 0; i < m->n; i++) {
         n_received += m->list[i].state == DELIVERY_RECEIVED;
     }
-    assert(m->s->n_received == n_received);
-    assert(m->s->ring_cap <= 4 * MODEL_MAX); /* holes do not pile up */
+    assert(m->s->queue->n_received == n_received);
+    assert(m->s->queue->ring_cap <= 4 * MODEL_MAX); /* holes do not pile up */
 }
 
 /* model_step - one step of a kind that `kind` picks, done to both. */

@@ -101,10 +101,10 @@ static void test_stuck_front(void **state)
         }
     }
     assert_int_equal(session_count(s), 1);
-    assert_true(s->ring_cap <= 128);
+    assert_true(s->queue->ring_cap <= 128);
     assert_int_equal(session_puback(s, 1, &seq), OK);
     assert_int_equal(seq, 1);
-    assert_int_equal(s->n_deliveries, 0);
+    assert_int_equal(s->queue->n_deliveries, 0);
     session_free(s);
 }
 
@@ -314,7 +314,7 @@ static void test_qos2_table(void **state)
         }
         bool is_gone = session_count(s) == 0;
         if (e != c->err || again != c->again || is_gone != (c->to == DELIVERY_DONE) ||
-            (!is_gone && s->ring[s->ring_at].state != c->to)) {
+            (!is_gone && s->queue->ring[s->queue->ring_at].state != c->to)) {
             fail_msg("state %d, packet %d: %s", c->from, c->packet, err_name(e));
         }
         session_free(s);
@@ -337,7 +337,7 @@ static void test_qos2_commits(void **state)
     assert_int_equal(send_one(s), 1);
     assert_int_equal(send_one(s), 2);
     assert_int_equal(session_pubrec(s, 1, 0, 12, &seq, &again), OK);
-    assert_null(s->ring[s->ring_at].msg); /* the body is not needed any more */
+    assert_null(s->queue->ring[s->queue->ring_at].msg); /* the body is not needed any more */
     assert_int_equal(session_next_pubrel(s, 11), 0);
     assert_int_equal(session_next_pubrel(s, 12), 1);
     assert_int_equal(session_next_pubrel(s, 12), 0);
@@ -477,7 +477,7 @@ static void test_inbound(void **state)
         assert_true(session_inbound_remove(s, IDS[i]));
         assert_false(session_inbound_remove(s, IDS[i]));
     }
-    assert_int_equal(s->n_inbound, 0);
+    assert_int_equal(session_inbound_count(s), 0);
     session_free(s);
 }
 
@@ -542,7 +542,7 @@ static void test_no_memory(void **state)
             }
             if (session_inbound_add(s, i, 99, &in) != OK) {
                 failed = true;
-                assert_int_equal(s->n_inbound, i - 1);
+                assert_int_equal(session_inbound_count(s), i - 1);
                 assert_int_equal(session_inbound_add(s, i, 99, &in), OK);
             }
         }

@@ -25,7 +25,7 @@
 
 struct mqtt_server;
 
-enum { MQTT_METHOD_BYTES = 24 };
+enum { MQTT_METHOD_BYTES = 16 }; /* of the methods that there are, and a NUL */
 
 /* What the two sides agreed on in CONNECT and CONNACK. */
 struct mqtt_terms {

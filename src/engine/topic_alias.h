@@ -14,10 +14,14 @@ enum {
     TOPIC_ALIAS_BYTES_MIN = 4 /* a shorter name costs less than its number */
 };
 
+struct topic_alias_table {
+    uint16_t n;                            /* the next one that topic_alias_add gives is n + 1 */
+    struct slice names[TOPIC_ALIASES_MAX]; /* owned; by alias - 1 */
+};
+
 /* { 0 } is an empty one. */
 struct topic_aliases {
-    struct slice *names; /* owned; [TOPIC_ALIASES_MAX] once there is one, by alias - 1 */
-    uint16_t n;          /* the next one that topic_alias_add gives is n + 1 */
+    struct topic_alias_table *table; /* owned; NULL until there is one */
 };
 
 /* topic_alias_set - from now on `alias`, 1 to TOPIC_ALIASES_MAX, stands for this name.

@@ -60,7 +60,7 @@ MUST_USE enum err conn_new(struct worker *w, const struct entrance *entrance, co
     c->phase = CONN_GATE;
     c->entrance = entrance;
     c->transport = transport;
-    list_init(&c->replays);
+    c->lane = (struct lane *)(uintptr_t)&LANE_NONE;
     memcpy(c->peer, peer, peer_n);
     w->conns[slot] = c;
     w->n_conns++;
@@ -87,7 +87,7 @@ void conn_forget(struct worker *w, struct conn *c)
     mqtt_server_free(c->engine);
     scram_free(c->scram);
     mem_free(c->shown);
-    lane_done(&c->lane);
+    lane_done(c);
     buf_wipe(&c->unread);
     mem_free(c);
 }
@@ -193,8 +193,8 @@ void worker_present(struct worker *w, uint64_t conn, struct slice name, const st
 void worker_certificate_ends(struct worker *w, uint64_t conn, int64_t ends_wall_ms)
 {
     struct conn *c = conn_find(w, conn);
-    if (c != NULL) {
-        c->lane.ends_wall_ms = ends_wall_ms;
+    if (c != NULL && lane_note_end(c, ends_wall_ms) != OK) {
+        conn_close(w, c, MQTT_SUCCESS); /* it would be judged by less */
     }
 }
 

@@ -157,7 +157,7 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
     h->shown = TAKE(c->shown);
     h->is_resumed = c->is_resumed;
     h->token_wall_ms = c->token_wall_ms;
-    h->certificate_wall_ms = c->lane.ends_wall_ms;
+    h->certificate_wall_ms = c->lane->ends_wall_ms;
     h->unread = c->unread;
     EVENT_TEXT(h, peer, slice_text(c->peer));
     c->unread = (struct buf){0};
@@ -206,7 +206,7 @@ static void login_x509(struct worker *w, struct conn *c)
 {
     const struct directory_entry *entry = NULL;
     const struct credential *credential = NULL;
-    if (late_is(c->lane.ends_wall_ms, w->wall_ms) && !conn_is_taken_back(w, c)) {
+    if (late_is(c->lane->ends_wall_ms, w->wall_ms) && !conn_is_taken_back(w, c)) {
         lane_login(w, c);
         return;
     }

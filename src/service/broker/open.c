@@ -590,7 +590,7 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
         struct event e = event_of(w, EVENT_connect, c);
         event_reason(&e, "connected%s%s%s%s%s", o.is_present ? ", session resumed" : "",
                      c->is_resumed ? ", by a TLS ticket" : "",
-                     c->lane.is_late ? ", in the renewal lane: its certificate has ended" : "",
+                     c->lane->is_late ? ", in the renewal lane: its certificate has ended" : "",
                      mqtt_server_terms(c->engine)->version == MQTT_V31 ? ", by the old MQTT 3.1"
                                                                        : "",
                      c->entrance->is_plain ? ", in PLAINTEXT by an exception" : "");
@@ -644,14 +644,16 @@ void handover_arrived(struct worker *w, struct handover *h)
     c->shown = TAKE(h->shown);
     c->is_resumed = h->is_resumed;
     c->token_wall_ms = h->token_wall_ms;
-    c->lane.ends_wall_ms = h->certificate_wall_ms;
+    enum err noted = lane_note_end(c, h->certificate_wall_ms);
     h->unread = (struct buf){0};
     c->client_id = mqtt_gate_connect(c->gate)->client_id;
     if (w->setup.driver.arrive(w->setup.driver.ctx, h->transport, c->handle) != OK) {
         conn_forget(w, c);
     } else {
         const struct principal *now = principal_now(w, h->principal);
-        if (!entrance_is_open(w, h->entrance, h->principal->is_anonymous)) {
+        if (noted != OK) {
+            conn_close(w, c, MQTT_SERVER_BUSY);
+        } else if (!entrance_is_open(w, h->entrance, h->principal->is_anonymous)) {
             refuse_open(w, c, EVENT_exception, MQTT_NOT_AUTHORIZED, slice_text(h->entrance->name),
                         "the exception that let this connection in has ended");
         } else if (now != NULL) {

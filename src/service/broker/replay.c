@@ -19,17 +19,41 @@ static void replay_free(struct worker *w, struct replay *r)
     mem_free(r);
 }
 
+/* They go with the last of them. */
+static void replays_done(struct conn *c)
+{
+    if (c->replays != NULL && list_is_empty(&c->replays->list)) {
+        list_unlink(&c->replays->waiting);
+        c->replays = mem_free(c->replays);
+    }
+}
+
+static enum err replays_of(struct conn *c, struct replays **ret)
+{
+    if (c->replays == NULL) {
+        c->replays = mem_zalloc(sizeof(*c->replays));
+        if (c->replays == NULL) {
+            return ERR_NOMEM;
+        }
+        c->replays->conn = c;
+        list_init(&c->replays->list);
+    }
+    *ret = c->replays;
+    return OK;
+}
+
 void replays_forget(struct worker *w, struct conn *c, const struct sub *sub)
 {
-    list_for_each_safe (n, next, &c->replays) {
+    if (c->replays == NULL) {
+        return;
+    }
+    list_for_each_safe (n, next, &c->replays->list) {
         struct replay *r = LIST_ENTRY(n, struct replay, node);
         if (sub == NULL || r->sub == sub) {
             replay_free(w, r);
         }
     }
-    if (list_is_empty(&c->replays)) {
-        list_unlink(&c->replaying);
-    }
+    replays_done(c);
 }
 
 enum err replay_check(struct worker *w, const struct conn *c, struct slice filter,
@@ -55,8 +79,11 @@ enum err replay_check(struct worker *w, const struct conn *c, struct slice filte
 enum err replay_start(struct worker *w, struct conn *c, const struct sub *sub)
 {
     replays_forget(w, c, sub);
+    struct replays *all;
+    TRY(replays_of(c, &all));
     struct replay *r = mem_zalloc(sizeof(*r));
     if (r == NULL) {
+        replays_done(c);
         return ERR_NOMEM;
     }
     r->sub = sub;
@@ -64,7 +91,7 @@ enum err replay_start(struct worker *w, struct conn *c, const struct sub *sub)
     r->id = sub->id;
     r->epoch = w->realm->epoch;
     retained_cursor_init(w->retained, sub_filter(sub), &r->cursor);
-    list_append(&c->replays, &r->node);
+    list_append(&all->list, &r->node);
     return OK;
 }
 
@@ -126,9 +153,9 @@ static enum err replay_one(struct worker *w, struct session *s, const struct rep
 /* ERR_AGAIN, after which the connection is looked at again at the time given. */
 static enum err replay_wait(struct worker *w, struct conn *c, uint64_t until_ms)
 {
-    c->replay_at_ms = until_ms;
-    if (!list_is_linked(&c->replaying)) {
-        list_append(&w->replaying, &c->replaying);
+    c->replays->at_ms = until_ms;
+    if (!list_is_linked(&c->replays->waiting)) {
+        list_append(&w->replaying, &c->replays->waiting);
     }
     return ERR_AGAIN;
 }
@@ -177,7 +204,10 @@ static enum err replay_next(struct worker *w, struct conn *c, struct replay *r)
 
 void replays_feed(struct worker *w, struct conn *c)
 {
-    list_for_each_safe (n, next, &c->replays) {
+    if (c->replays == NULL) {
+        return;
+    }
+    list_for_each_safe (n, next, &c->replays->list) {
         struct replay *r = LIST_ENTRY(n, struct replay, node);
         enum err err = OK;
         while (err == OK && r->cursor.node != NULL) {
@@ -191,11 +221,12 @@ void replays_feed(struct worker *w, struct conn *c)
         }
         replay_free(w, r);
     }
+    replays_done(c);
 }
 
 void replays_go_on(struct worker *w, struct conn *c)
 {
-    if (!list_is_empty(&c->replays) && !list_is_linked(&c->replaying) && has_room(c->session)) {
+    if (c->replays != NULL && !list_is_linked(&c->replays->waiting) && has_room(c->session)) {
         conn_mark_dirty(w, c);
     }
 }
@@ -204,10 +235,10 @@ void replays_turn(struct worker *w)
 {
     w->replay_steps = REPLAY_STEPS;
     list_for_each_safe (n, next, &w->replaying) {
-        struct conn *c = LIST_ENTRY(n, struct conn, replaying);
-        if (c->replay_at_ms <= w->now_ms) {
+        struct replays *r = LIST_ENTRY(n, struct replays, waiting);
+        if (r->at_ms <= w->now_ms) {
             list_unlink(n);
-            conn_mark_dirty(w, c);
+            conn_mark_dirty(w, r->conn);
         }
     }
 }
@@ -216,8 +247,8 @@ uint64_t replays_deadline(const struct worker *w)
 {
     uint64_t at = UINT64_MAX;
     list_for_each (n, &w->replaying) {
-        const struct conn *c = LIST_ENTRY(n, struct conn, replaying);
-        at = c->replay_at_ms < at ? c->replay_at_ms : at;
+        const struct replays *r = LIST_ENTRY(n, struct replays, waiting);
+        at = r->at_ms < at ? r->at_ms : at;
     }
     return at;
 }

@@ -1,5 +1,6 @@
 /* Deliveries that a session does not get because its client reads too slowly: counted each, said
  * once a second for each session. */
+#include "base/mem.h"
 #include "service/broker/worker_private.h"
 
 static struct event said_of(struct worker *w, const struct session *s, uint32_t n,
@@ -14,35 +15,63 @@ static struct event said_of(struct worker *w, const struct session *s, uint32_t 
     return e;
 }
 
-static void say(struct worker *w, struct session *s, struct slice target)
+static void say_queue(struct worker *w, const struct session *s, uint32_t n, struct slice target)
 {
-    uint32_t n = s->n_unsaid[DROP_QUEUE];
     struct event e = said_of(w, s, n, target);
     event_reason(&e,
                  "the queue of this session is full (%zu messages): %s dropped. The client reads "
                  "too slowly, or raise queue_messages or queue_bytes of its role",
                  session_count(s), n == 1 ? "a message was" : "messages were");
-    if (n > 0) {
-        worker_report(w, &e);
-    }
-    n = s->n_unsaid[DROP_PRESSURE];
-    e = said_of(w, s, n, target);
+    worker_report(w, &e);
+}
+
+static void say_pressure(struct worker *w, const struct session *s, uint32_t n, struct slice target)
+{
+    struct event e = said_of(w, s, n, target);
     event_reason(
         &e,
         "QoS 0 messages for this client were dropped: it reads too slowly (%llu KiB wait), "
         "and memory is short. Let it read faster, or raise memory_bytes",
         (unsigned long long)(s->queued_bytes >> 10));
-    if (n > 0) {
-        worker_report(w, &e);
+    worker_report(w, &e);
+}
+
+static void say_kind(struct worker *w, const struct session *s, enum drop_kind kind, uint32_t n,
+                     struct slice target)
+{
+    if (n > 0 && kind == DROP_QUEUE) {
+        say_queue(w, s, n, target);
+    } else if (n > 0) {
+        say_pressure(w, s, n, target);
     }
-    s->n_unsaid[DROP_QUEUE] = s->n_unsaid[DROP_PRESSURE] = 0;
-    s->said_ms = w->now_ms;
-    list_unlink(&s->complaint);
+}
+
+static void say(struct worker *w, struct complaint *c, struct slice target)
+{
+    say_kind(w, c->session, DROP_QUEUE, c->n_unsaid[DROP_QUEUE], target);
+    say_kind(w, c->session, DROP_PRESSURE, c->n_unsaid[DROP_PRESSURE], target);
+    c->n_unsaid[DROP_QUEUE] = c->n_unsaid[DROP_PRESSURE] = 0;
+    c->said_ms = w->now_ms;
+    list_unlink(&c->node);
 }
 
 void slow_say(struct worker *w, struct session *s)
 {
-    say(w, s, (struct slice){0});
+    if (s->complaint != NULL) {
+        say(w, s->complaint, (struct slice){0});
+    }
+}
+
+/* NULL: no memory for it. */
+static struct complaint *complaint_of(struct session *s)
+{
+    if (s->complaint == NULL) {
+        s->complaint = mem_zalloc(sizeof *s->complaint);
+    }
+    if (s->complaint != NULL) {
+        s->complaint->session = s;
+    }
+    return s->complaint;
 }
 
 void slow_dropped(struct worker *w, struct session *s, enum drop_kind kind, uint32_t n,
@@ -56,20 +85,25 @@ void slow_dropped(struct worker *w, struct session *s, enum drop_kind kind, uint
         bool is_many = session_count(s) >= grants_limits(s->account->grants)->queue_messages;
         count_add(&counts(w)->refused_by[is_many ? LIMIT_queue_messages : LIMIT_queue_bytes], n);
     }
-    s->n_unsaid[kind] += n;
-    if (s->said_ms == 0 || w->now_ms >= s->said_ms + w->setup.say_every_ms) {
-        say(w, s, target);
-    } else if (!list_is_linked(&s->complaint)) {
-        list_append(&w->complaints, &s->complaint);
+    struct complaint *c = complaint_of(s);
+    if (c == NULL) {
+        say_kind(w, s, kind, n, target); /* nothing can be gathered */
+        return;
+    }
+    c->n_unsaid[kind] += n;
+    if (c->said_ms == 0 || w->now_ms >= c->said_ms + w->setup.say_every_ms) {
+        say(w, c, target);
+    } else if (!list_is_linked(&c->node)) {
+        list_append(&w->complaints, &c->node);
     }
 }
 
 void slow_sweep(struct worker *w)
 {
     list_for_each_safe (n, next, &w->complaints) {
-        struct session *s = LIST_ENTRY(n, struct session, complaint);
-        if (w->now_ms >= s->said_ms + w->setup.say_every_ms) {
-            slow_say(w, s);
+        struct complaint *c = LIST_ENTRY(n, struct complaint, node);
+        if (w->now_ms >= c->said_ms + w->setup.say_every_ms) {
+            say(w, c, (struct slice){0});
         }
     }
 }

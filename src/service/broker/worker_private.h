@@ -67,9 +67,9 @@ struct conn {
     void *transport;
     struct mqtt_gate *gate;
     struct mqtt_server *engine;
-    struct lane lane;        /* the certificate it came in by, and its renewal */
-    struct scram *scram;     /* a login or re-authentication that waits for its proof */
-    uint64_t credential;     /* that let it in; 0: not yet, anonymous, or by token */
+    struct lane *lane;   /* the certificate it came in by, and its renewal; never NULL: LANE_NONE */
+    struct scram *scram; /* a login or re-authentication that waits for its proof */
+    uint64_t credential; /* that let it in; 0: not yet, anonymous, or by token */
     int64_t token_wall_ms;   /* end of the token that let it in; 0: none did */
     uint64_t token_until_ms; /* the same, monotonic, while OPEN; UINT64_MAX: none */
     struct account *account; /* while OPEN */
@@ -77,16 +77,14 @@ struct conn {
     struct buf unread;       /* the unfinished packet, or what back-pressure keeps */
     struct timer timer;      /* pre-authentication deadline, then keep-alive */
     struct list_node dirty, paused;
-    struct list_node thirsty;   /* it waits until it may ask for a body */
-    uint64_t read_seq;          /* bodies of deliveries up to here were asked for; 0: none */
-    uint64_t read_at_ms;        /* not before */
-    uint32_t n_readings;        /* that are not answered */
-    uint32_t n_read_errors;     /* of the disk, one after the other */
-    uint64_t backlog_bytes;     /* written, and not taken by its socket */
-    struct list replays;        /* retained messages for its new subscriptions */
-    struct list_node replaying; /* while they wait for their time, replay_at_ms */
-    uint64_t replay_at_ms;
-    bool is_paused;     /* the publisher waits for budget, ring or journal */
+    struct list_node thirsty; /* it waits until it may ask for a body */
+    uint64_t read_seq;        /* bodies of deliveries up to here were asked for; 0: none */
+    uint64_t read_at_ms;      /* not before */
+    uint32_t n_readings;      /* that are not answered */
+    uint32_t n_read_errors;   /* of the disk, one after the other */
+    uint64_t backlog_bytes;   /* written, and not taken by its socket */
+    struct replays *replays;  /* retained messages for its new subscriptions; NULL: none */
+    bool is_paused;           /* the publisher waits for budget, ring or journal */
     bool is_stalled;    /* the engine waits for answers or for a reader; `unread` holds packets */
     uint32_t n_subacks; /* that wait for their barriers: a PUBLISH behind them waits, too, */
     uint64_t held_until_ms;   /* but not longer */
@@ -154,6 +152,14 @@ struct barrier {
     struct barrier_filter filters[];
 };
 
+/* Those of a connection. */
+struct replays {
+    struct list list;         /* struct replay */
+    struct list_node waiting; /* while they wait for their time, */
+    uint64_t at_ms;
+    struct conn *conn;
+};
+
 /* Retained messages on their way into the queue of a connection's session. */
 struct replay {
     struct list_node node;
@@ -182,8 +188,8 @@ struct worker {
     struct conn **conns; /* slots */
     size_t n_slots, n_conns;
     uint32_t next_generation;
-    struct list dirty, paused, replaying, browses;
-    size_t replay_steps; /* left in this turn */
+    struct list dirty, paused, replaying, browses; /* replaying: struct replays that wait */
+    size_t replay_steps;                           /* left in this turn */
     struct wheel conn_wheel, session_wheel;
 
     struct map accounts;    /* by principal id */

@@ -242,8 +242,9 @@ static void the_last_one_lets_go(void **state)
     memory_is(t, SHORT);
     assert_int_equal(spilled(t), 6);
     const struct session *s = session_of(t);
-    assert_true(msg_is_husk(s->ring[0].msg));
-    assert_int_equal(s->ring[0].msg->refs, 2); /* one husk for both, and nothing else is left */
+    assert_true(msg_is_husk(s->queue->ring[0].msg));
+    assert_int_equal(s->queue->ring[0].msg->refs,
+                     2); /* one husk for both, and nothing else is left */
     comes(t, NULL);
     heard(t, 1, 3, 1);
 }
@@ -294,12 +295,12 @@ static void what_is_in_flight_costs_no_memory(void **state)
     heard(t, 1, 20, 1);
     const struct session *s = session_of(t);
     for (size_t i = 0; i < 20; i++) {
-        assert_int_equal(s->ring[i].state, DELIVERY_SENT);
-        assert_true(msg_is_husk(s->ring[i].msg));
+        assert_int_equal(s->queue->ring[i].state, DELIVERY_SENT);
+        assert_true(msg_is_husk(s->queue->ring[i].msg));
     }
     unsigned n_whole = 0;
     for (size_t i = 20; i < 30; i++) {
-        n_whole += msg_is_husk(s->ring[i].msg) ? 0 : 1;
+        n_whole += msg_is_husk(s->queue->ring[i].msg) ? 0 : 1;
     }
     assert_in_range(n_whole, 0, 2); /* and little is read ahead */
     is_cut(t->b, t->reader);

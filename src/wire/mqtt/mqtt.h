@@ -38,12 +38,12 @@ enum mqtt_sender { MQTT_FROM_CLIENT, MQTT_FROM_SERVER };
 
 /* Named limits on what a peer may send. Each is the largest value accepted; 0 accepts none. */
 struct mqtt_wire_limits {
-    size_t topic_bytes;        /* topic name, filter, will topic, response topic */
-    size_t topic_levels;       /* levels of the same: separators + 1 */
-    size_t filters_per_packet; /* SUBSCRIBE, UNSUBSCRIBE: over it the packet still decodes, see
+    uint32_t topic_bytes;        /* topic name, filter, will topic, response topic */
+    uint32_t topic_levels;       /* levels of the same: separators + 1 */
+    uint32_t filters_per_packet; /* SUBSCRIBE, UNSUBSCRIBE: over it the packet still decodes, see
                                   there */
-    size_t user_properties;    /* per property block */
-    size_t client_id_bytes;
+    uint32_t user_properties;    /* per property block */
+    uint32_t client_id_bytes;
     uint16_t topic_alias_max; /* what we announced; 0: no alias accepted */
 };
 
@@ -51,9 +51,9 @@ struct mqtt_wire_limits {
 static inline struct mqtt_wire_limits mqtt_wire_limits_max(void)
 {
     return (struct mqtt_wire_limits){.topic_bytes = UINT16_MAX,
-                                     .topic_levels = (size_t)UINT16_MAX + 1,
-                                     .filters_per_packet = SIZE_MAX,
-                                     .user_properties = SIZE_MAX,
+                                     .topic_levels = (uint32_t)UINT16_MAX + 1,
+                                     .filters_per_packet = UINT32_MAX,
+                                     .user_properties = UINT32_MAX,
                                      .client_id_bytes = UINT16_MAX,
                                      .topic_alias_max = UINT16_MAX};
 }
