@@ -53,8 +53,8 @@ static void test_refusals(void **state)
     REFUSED_CHECK(refusals);
 }
 
-static void decode(const char *bytes, enum mqtt_version version, uint8_t *room, size_t filters_max,
-                   struct mqtt_subscribe *ret)
+static void decode(const char *bytes, enum mqtt_version version, uint8_t *room,
+                   uint32_t filters_max, struct mqtt_subscribe *ret)
 {
     struct mqtt_wire_limits limits = golden_limits();
     limits.filters_per_packet = filters_max;
