@@ -6,7 +6,6 @@
 #include "base/rd.h"
 #include "base/scope.h"
 #include "net/dtls_private.h"
-#include "security/crypto/prf_provider.h"
 
 enum {
     VERSION_MAJOR = 0xfe,
@@ -184,8 +183,7 @@ enum err dtls_ctx_new(bool server, bool has_cert, bool has_psk, SSL_CTX **ret)
         return ERR_CONFIG;
     }
     AUTO(dtls_ctx_release)
-    SSL_CTX *ctx = SSL_CTX_new_ex(NULL, PRF_PROVIDER_FIRST,
-                                  server ? DTLS_server_method() : DTLS_client_method());
+    SSL_CTX *ctx = SSL_CTX_new(server ? DTLS_server_method() : DTLS_client_method());
     if (ctx == NULL) {
         return ERR_NOMEM;
     }

@@ -9,7 +9,6 @@
 #include "net/certs_test.h"
 #include "net/dtls.h"
 #include "net/loop.h"
-#include "security/crypto/prf_provider.h"
 
 enum { QUEUE = 64, RETRANSMIT_MS = 20, WAIT_MS = 8000 };
 
@@ -321,7 +320,6 @@ static inline int make_certs(void **state)
         [FOREIGN_CA] = {.name = "foreign ca", .ca = true},
         [FOREIGN] = {.name = "foreign", .issuer = &certs[FOREIGN_CA]},
     };
-    assert_int_equal(prf_provider_load(), OK); /* as the daemon does */
     rng = random_seeded(&seed);
     for (size_t i = 0; i < N_WHO; i++) {
         test_cert_make(&certs[i], &specs[i]);

@@ -8,7 +8,6 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "security/crypto/hmac.h"
 
 struct key {
     EVP_PKEY *pkey;
@@ -25,10 +24,6 @@ static inline enum err crypto_fail(enum err e)
 
 /* crypto_no_passphrase - a pem_password_cb that never asks the terminal. */
 int crypto_no_passphrase(char *dst, int cap, int writing, void *ctx);
-
-/* hmac_over - as hmac_new, over another digest; shares md. ERR_CRYPTO where its blocks are longer
- * than those of SHA-512. */
-MUST_USE enum err hmac_over(EVP_MD *md, struct hmac **ret);
 
 /* crypto_append_bio - appends what the memory bio holds to *ret. ERR_NOMEM. */
 MUST_USE enum err crypto_append_bio(BIO *bio, struct buf *ret);

@@ -1,138 +1,91 @@
 #include "security/crypto/hmac.h"
 
+#include <openssl/core_names.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+
 #include "base/mem.h"
 #include "security/crypto/crypto_private.h"
 
-enum { BLOCK_MAX = 128, INNER = 0x36, OUTER = 0x5c, PIECES_MAX = HMAC_PRF_SEEDS + 1 };
-
 struct hmac {
-    EVP_MD *md;
-    EVP_MD_CTX *ctx;
-    size_t block_n, digest_n;
+    EVP_MAC_CTX *mac;
+    EVP_KDF *prf;
 };
 
-/* A key as the digest takes it in. */
-struct pads {
-    uint8_t inner[BLOCK_MAX], outer[BLOCK_MAX];
-};
+static char sha256[] = "SHA256";
 
 struct hmac *hmac_free(struct hmac *h)
 {
     if (h != NULL) {
-        EVP_MD_CTX_free(h->ctx);
-        EVP_MD_free(h->md);
+        EVP_MAC_CTX_free(h->mac);
+        EVP_KDF_free(h->prf);
     }
     return mem_free(h);
 }
 
-enum err hmac_over(EVP_MD *md, struct hmac **ret)
+/* The library's parameters are not const; it only reads these. */
+static OSSL_PARAM octets(const char *name, struct slice s)
 {
-    AUTO(hmac_autofree) struct hmac *h = mem_zalloc(sizeof(*h));
-    if (h == NULL) {
-        return ERR_NOMEM;
-    }
-    int block_n = EVP_MD_get_block_size(md), digest_n = EVP_MD_get_size(md);
-    h->ctx = EVP_MD_CTX_new();
-    if (h->ctx == NULL || block_n <= 0 || block_n > BLOCK_MAX || digest_n <= 0 ||
-        digest_n > block_n || EVP_DigestInit_ex2(h->ctx, md, NULL) != 1 || EVP_MD_up_ref(md) != 1) {
-        return crypto_fail(ERR_CRYPTO);
-    }
-    h->md = md;
-    h->block_n = (size_t)block_n;
-    h->digest_n = (size_t)digest_n;
-    *ret = TAKE(h);
-    return OK;
+    return OSSL_PARAM_construct_octet_string(name, (void *)(uintptr_t)s.p, s.n);
 }
 
 enum err hmac_new(struct hmac **ret)
 {
-    EVP_MD *md = EVP_MD_fetch(NULL, "SHA2-256", NULL);
-    enum err err = md != NULL ? hmac_over(md, ret) : crypto_fail(ERR_CRYPTO);
-    EVP_MD_free(md);
-    return err;
-}
-
-static bool begin(struct hmac *h)
-{
-    return EVP_DigestInit_ex2(h->ctx, NULL, NULL) == 1; /* the digest that it has */
-}
-
-static bool add(struct hmac *h, struct slice s)
-{
-    return s.n == 0 || EVP_DigestUpdate(h->ctx, s.p, s.n) == 1;
-}
-
-static bool end(struct hmac *h, uint8_t *dst)
-{
-    unsigned n = 0;
-    return EVP_DigestFinal_ex(h->ctx, dst, &n) == 1 && n == h->digest_n;
-}
-
-/* SPEC: RFC2104 2, a key that is longer than a block goes in as its digest */
-static bool make_pads(struct hmac *h, struct slice key, struct pads *ret)
-{
-    uint8_t block[BLOCK_MAX] = {0};
-    bool is_long = key.n > h->block_n;
-    if (!is_long) {
-        slice_copy(block, key);
+    AUTO(hmac_autofree) struct hmac *h = mem_zalloc(sizeof(*h));
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, sha256, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    if (h == NULL) {
+        return ERR_NOMEM;
     }
-    bool is_done = !is_long || (begin(h) && add(h, key) && end(h, block));
-    for (size_t i = 0; i < h->block_n; i++) {
-        ret->inner[i] = block[i] ^ INNER;
-        ret->outer[i] = block[i] ^ OUTER;
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    h->mac = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
+    h->prf = EVP_KDF_fetch(NULL, "TLS1-PRF", NULL);
+    EVP_MAC_free(mac);
+    if (h->mac == NULL || h->prf == NULL || EVP_MAC_CTX_set_params(h->mac, params) != 1) {
+        return crypto_fail(ERR_CRYPTO);
     }
-    mem_wipe(block, sizeof(block));
-    return is_done;
-}
-
-static bool make(struct hmac *h, const struct pads *pads, const struct slice *pieces, size_t n,
-                 uint8_t *dst)
-{
-    bool is_good = begin(h) && add(h, slice_of(pads->inner, h->block_n));
-    for (size_t i = 0; i < n; i++) {
-        is_good = is_good && add(h, pieces[i]);
-    }
-    return is_good && end(h, dst) && begin(h) && add(h, slice_of(pads->outer, h->block_n)) &&
-           add(h, slice_of(dst, h->digest_n)) && end(h, dst);
-}
-
-/* The digest's own state goes back to its beginning, too. */
-static enum err leave(struct hmac *h, struct pads *pads, bool is_good)
-{
-    mem_wipe(pads, sizeof(*pads));
-    return begin(h) && is_good ? OK : crypto_fail(ERR_CRYPTO);
+    *ret = TAKE(h);
+    return OK;
 }
 
 enum err hmac_make(struct hmac *h, struct slice key, struct slice text, struct digest *ret)
 {
-    struct pads pads;
-    bool is_good = make_pads(h, key, &pads) && make(h, &pads, &text, 1, ret->bytes);
-    return leave(h, &pads, is_good);
+    static const uint8_t nothing[1] = {0};
+    size_t n = 0;
+    bool is_good = EVP_MAC_init(h->mac, key.n > 0 ? key.p : nothing, key.n, NULL) == 1 &&
+                   (text.n == 0 || EVP_MAC_update(h->mac, text.p, text.n) == 1) &&
+                   EVP_MAC_final(h->mac, ret->bytes, &n, sizeof(ret->bytes)) == 1 &&
+                   n == sizeof(ret->bytes);
+    return is_good ? OK : crypto_fail(ERR_CRYPTO);
 }
 
 enum err hmac_prf(struct hmac *h, struct slice secret, const struct slice *seeds, size_t n_seeds,
                   void *dst, size_t n)
 {
-    struct slice pieces[PIECES_MAX];
-    struct pads pads;
-    uint8_t a[EVP_MAX_MD_SIZE], out[EVP_MAX_MD_SIZE];
-    if (secret.n == 0 || n_seeds == 0 || n_seeds > HMAC_PRF_SEEDS || n == 0 || n > HMAC_PRF_MAX) {
+    enum { FIXED = 2 };
+    OSSL_PARAM params[FIXED + HMAC_PRF_SEEDS + 1];
+    size_t at = FIXED;
+    if (secret.n == 0 || n_seeds > HMAC_PRF_SEEDS || n == 0 || n > HMAC_PRF_MAX) {
         return ERR_CRYPTO;
     }
-    pieces[0] = slice_of(a, h->digest_n);
-    memcpy(pieces + 1, seeds, n_seeds * sizeof(*seeds));
-    bool is_good = make_pads(h, secret, &pads) && make(h, &pads, seeds, n_seeds, a);
-    for (size_t at = 0; is_good && at < n;) {
-        struct slice part = slice_head(slice_of(out, h->digest_n), n - at);
-        is_good = make(h, &pads, pieces, n_seeds + 1, out);
-        slice_copy((uint8_t *)dst + at, part);
-        at += part.n;
-        is_good = is_good && (at >= n || make(h, &pads, pieces, 1, a));
+    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, sha256, 0);
+    params[1] = octets(OSSL_KDF_PARAM_SECRET, secret);
+    for (size_t i = 0; i < n_seeds; i++) {
+        if (seeds[i].n > 0) {
+            params[at++] = octets(OSSL_KDF_PARAM_SEED, seeds[i]);
+        }
     }
-    mem_wipe(a, sizeof(a));
-    mem_wipe(out, sizeof(out));
+    params[at] = OSSL_PARAM_construct_end();
+    if (at == FIXED) {
+        return ERR_CRYPTO;
+    }
+    EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(h->prf); /* each seed is added to those that it has */
+    bool is_good = ctx != NULL && EVP_KDF_derive(ctx, dst, n, params) == 1;
+    EVP_KDF_CTX_free(ctx);
     if (!is_good) {
         mem_wipe(dst, n);
     }
-    return leave(h, &pads, is_good);
+    return is_good ? OK : crypto_fail(ERR_CRYPTO);
 }

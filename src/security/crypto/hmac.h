@@ -1,9 +1,10 @@
 /*
  * hmac - HMAC-SHA-256 and the PRF of TLS 1.2 with it, for who needs one after the other.
  *
- * One object serves many keys and fetches and allocates nothing in a call, where digest_hmac does
- * both each time. One object belongs to one thread. It keeps nothing of a key behind a call. SPEC:
- * RFC2104 2, RFC5246 5.
+ * One object serves many keys and fetches no algorithm in a call, where digest_hmac and the
+ * library's functions of one call do each time. One object belongs to one thread. The key of the
+ * last hmac_make is in it until the next one or its end; of a secret nothing is. SPEC: RFC2104 2,
+ * RFC5246 5.
  */
 #ifndef SECURITY_CRYPTO_HMAC_H
 #define SECURITY_CRYPTO_HMAC_H
@@ -29,7 +30,7 @@ MUST_USE enum err hmac_make(struct hmac *h, struct slice key, struct slice text,
  * hmac_prf - n bytes of PRF(secret, label, seed)
  *
  * secret  at least one byte.
- * seeds   label and seed, in as many pieces as they are in: 1..HMAC_PRF_SEEDS of them.
+ * seeds   label and seed in at most HMAC_PRF_SEEDS pieces, a byte at least.
  * dst     n bytes, 1..HMAC_PRF_MAX; wiped where it fails behind these bounds.
  *
  * ERR_CRYPTO. O(n).

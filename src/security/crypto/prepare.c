@@ -4,7 +4,6 @@
 #include <openssl/rand.h>
 
 #include "base/mem.h"
-#include "security/crypto/prf_provider.h"
 
 /* The library's memory is counted with ours: most of what a TLS connection costs is there. It is
  * never refused for the ceiling's sake: not every path of the library survives that. */
@@ -39,5 +38,5 @@ enum err crypto_prepare(void)
         RAND_bytes(&byte, 1) != 1) {
         return ERR_CRYPTO;
     }
-    return prf_provider_load();
+    return OK;
 }

@@ -6,8 +6,8 @@
 #include "base/err.h"
 
 /* crypto_prepare - once, before a sandbox closes and before other threads run: no configuration
- * file of the library's is ever read (it could weaken what we set), its random generator is seeded,
- * the PRF of prf_provider.h is there. ERR_CRYPTO. */
+ * file of the library's is ever read (it could weaken what we set), its random generator is seeded.
+ * ERR_CRYPTO. */
 MUST_USE enum err crypto_prepare(void);
 
 #endif
