@@ -86,6 +86,14 @@ class Refused(Exception):
         self.code, self.stdout, self.stderr = run.returncode, run.stdout, run.stderr
 
 
+def command_line(pid):
+    """Of a process; empty when it has ended meanwhile."""
+    try:
+        return Path(f'/proc/{pid}/cmdline').read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b''
+
+
 class Fortress:
     def __init__(self, listeners=('mqtts', 'coaps'), settings=(), environment=None, start=True, policy=POLICY, command='init',
                  binary=BINARY, segments='4MiB'):
@@ -249,13 +257,13 @@ class Fortress:
         """The daemon's processes: the supervisor, the broker, and behind it the others."""
         main = self.process.pid
         children = [int(pid) for pid in Path(f'/proc/{main}/task/{main}/children').read_text().split()]
-        return [main, *sorted(children, key=lambda pid: b'--broker' not in Path(f'/proc/{pid}/cmdline').read_bytes())]
+        return [main, *sorted(children, key=lambda pid: b'--broker' not in command_line(pid))]
 
     def part(self, what):
         """The pid of a part ("signer", "scribe"); None while there is none."""
         main = self.process.pid
         for pid in Path(f'/proc/{main}/task/{main}/children').read_text().split():
-            if f'--{what}'.encode() in Path(f'/proc/{pid}/cmdline').read_bytes():
+            if f'--{what}'.encode() in command_line(pid):
                 return int(pid)
         return None
 
