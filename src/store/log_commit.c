@@ -336,6 +336,21 @@ uint64_t log_chunk_commit(struct log *l, struct chunk *c)
     return moved;
 }
 
+/* What was applied ahead and ends something of the batch, in part, ends what is on disk now: it is
+ * written whatever becomes of that, which is freed when the rest of it has ended. */
+static void note_ends_on_disk(struct log *l)
+{
+    for (struct chunk *c = l->pending.first; c != NULL; c = c->next) {
+        for (size_t i = 0; i < c->n_frames; i++) {
+            struct frame *f = &c->frames[i];
+            if (!f->is_applied) {
+                return; /* nor is what is behind it */
+            }
+            f->ended = f->ended != NULL && index_is_on_disk(f->ended) ? NULL : f->ended;
+        }
+    }
+}
+
 static uint64_t publish(struct log *l)
 {
     uint64_t moved = 0;
@@ -345,6 +360,7 @@ static uint64_t publish(struct log *l)
     while ((c = chunks_pop(&l->batch)) != NULL) {
         moved |= log_chunk_commit(l, c);
     }
+    note_ends_on_disk(l);
     l->is_built = false;
     if (l->sealed.cap > SEALED_KEPT) {
         buf_done(&l->sealed);

@@ -171,23 +171,32 @@ static void writes_all_when_something_else_is_behind(void **state)
     end(&t);
 }
 
-/* Of two receivers one has spoken. */
+/* Deliveries of body 1 under two numbers more, in one record. */
+static uint64_t send_to_two(struct world *t)
+{
+    struct story_pen p = {.w = log_writer(t->story.log, 0)};
+    story_message(&p, 1);
+    uint8_t head[JOURNAL_HEAD_MAX], entries[128];
+    struct wr h = wr_into(head, sizeof head), e = wr_into(entries, sizeof entries);
+    for (uint64_t seq = 2; seq <= 3; seq++) {
+        struct journal_delivery d = {.session = STORY_SESSION, .seq = seq, .qos = 1};
+        journal_delivery_write(&d, NULL, &e);
+    }
+    assert_int_equal(journal_deliver_head(1, 0, &h), OK);
+    story_put(&p, JOURNAL_DELIVER, 0, &h, wr_slice(&e));
+    return hand_over(&p);
+}
+
+/* Of several receivers one has not spoken. */
 static void keeps_what_one_receiver_still_waits_for(void **state)
 {
     (void)state;
     static struct world t;
     struct story_found found;
     begin(&t, true);
-    struct story_pen p = {.w = log_writer(t.story.log, 0)};
-    story_message(&p, 1);
-    uint8_t head[JOURNAL_HEAD_MAX], entry[64];
-    struct wr h = wr_into(head, sizeof head), e = wr_into(entry, sizeof entry);
-    struct journal_delivery d = {.session = STORY_SESSION, .seq = 2, .qos = 1};
-    journal_delivery_write(&d, NULL, &e);
-    assert_int_equal(journal_deliver_head(1, 0, &h), OK);
-    story_put(&p, JOURNAL_DELIVER, 0, &h, wr_slice(&e));
-    (void)hand_over(&p);
+    (void)send_to_two(&t);
     (void)acknowledge(&t, 0, 1);
+    (void)acknowledge(&t, 0, 3);
     assert_int_equal(due(&t), 0);
     t.story.now_ms += HELD_MS;
     assert_int_equal(due(&t), 1);
@@ -196,6 +205,35 @@ static void keeps_what_one_receiver_still_waits_for(void **state)
     assert_int_equal(found.n_bodies, 1);
     assert_int_equal(found.n_deliveries, 1);
     assert_int_equal(found.least, 2);
+    end(&t);
+}
+
+/* The first one speaks before the record is written, and that waits; the record is written, and
+ * then the second one speaks. */
+static void an_end_of_what_was_written_meanwhile_is_written(void **state)
+{
+    (void)state;
+    static struct world t;
+    struct story_found found;
+    begin(&t, true);
+    uint64_t sent = send_to_two(&t);
+    assert_int_equal(due(&t), 0);
+    t.story.now_ms += HELD_MS - 1;
+    uint64_t other = send(&t, 1, 4); /* it is young: what is behind it waits with it */
+    (void)acknowledge(&t, 0, 2);
+    assert_int_equal(due(&t), 0);
+    t.story.now_ms++;
+    assert_int_equal(due(&t), 1);
+    assert_int_equal(committed(&t, 0), sent);
+    assert_true(committed(&t, 1) < other);
+    (void)acknowledge(&t, 0, 3);
+    assert_int_equal(due(&t), 0);
+    t.story.now_ms += HELD_MS;
+    uint64_t moved;
+    while ((moved = due(&t)) != 0) {
+    }
+    read_after_crash(&t, &found);
+    assert_int_equal(found.n_deliveries, 2); /* of 1 and of 4, each to its own; not 2 and 3 */
     end(&t);
 }
 
@@ -326,6 +364,7 @@ int main(void)
         cmocka_unit_test(writes_what_took_too_long),
         cmocka_unit_test(writes_all_when_something_else_is_behind),
         cmocka_unit_test(keeps_what_one_receiver_still_waits_for),
+        cmocka_unit_test(an_end_of_what_was_written_meanwhile_is_written),
         cmocka_unit_test(writes_the_end_of_what_is_on_disk),
         cmocka_unit_test(writes_what_is_held_at_the_end),
         cmocka_unit_test(waits_only_where_it_has_been_worth_it),
