@@ -66,11 +66,6 @@ bool index_is_alive(const struct item *i)
     return (i->flags & (ITEM_ALIVE | ITEM_FORCED)) != 0;
 }
 
-bool index_is_on_disk(const struct item *i)
-{
-    return is_placed(i);
-}
-
 struct store_ids index_ids(const struct index *x)
 {
     return x->ids;

@@ -62,8 +62,6 @@ void index_expect(const struct index *x, enum journal_kind kind, struct slice co
 void index_complete(struct index *x);
 /* index_is_alive - must it be written, or copied? */
 bool index_is_alive(const struct item *i);
-/* index_is_on_disk - it has a place there. */
-bool index_is_on_disk(const struct item *i);
 /* index_placed - an unplaced item lies here now. index_let_go - it will not be written, because it
  * was dead; or it will not be copied. Both end the hold. */
 void index_placed(struct index *x, struct item *i, struct place place);

@@ -336,17 +336,18 @@ uint64_t log_chunk_commit(struct log *l, struct chunk *c)
     return moved;
 }
 
-/* What was applied ahead and ends something of the batch, in part, ends what is on disk now: it is
- * written whatever becomes of that, which is freed when the rest of it has ended. */
-static void note_ends_on_disk(struct log *l)
+/* What was applied ahead may end, in part, something of the batch: that is on disk now, and is
+ * freed when it is dead, here or later. So each such end is judged before, for good; it is written
+ * where the other lives, though that may still be waiting with it. */
+static void judge_ends(struct log *l)
 {
     for (struct chunk *c = l->pending.first; c != NULL; c = c->next) {
         for (size_t i = 0; i < c->n_frames; i++) {
             struct frame *f = &c->frames[i];
-            if (!f->is_applied) {
-                return; /* nor is what is behind it */
+            if (f->is_applied && f->ended != NULL) {
+                f->is_over = f->is_over || (f->item == NULL && !index_is_alive(f->ended));
+                f->ended = NULL;
             }
-            f->ended = f->ended != NULL && index_is_on_disk(f->ended) ? NULL : f->ended;
         }
     }
 }
@@ -357,10 +358,10 @@ static uint64_t publish(struct log *l)
     struct chunk *c = NULL;
     l->counts.batches += l->n_writes > 0 ? 1 : 0;
     l->counts.records += l->n_writes;
+    judge_ends(l);
     while ((c = chunks_pop(&l->batch)) != NULL) {
         moved |= log_chunk_commit(l, c);
     }
-    note_ends_on_disk(l);
     l->is_built = false;
     if (l->sealed.cap > SEALED_KEPT) {
         buf_done(&l->sealed);
