@@ -5,6 +5,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -20,6 +21,13 @@ static inline enum err crypto_fail(enum err e)
 {
     ERR_clear_error();
     return e;
+}
+
+/* crypto_octets - a parameter of the library's, which is not const there; it only reads these. */
+static inline OSSL_PARAM crypto_octets(const char *name, struct slice s)
+{
+    static const uint8_t none[1];
+    return OSSL_PARAM_construct_octet_string(name, (void *)(uintptr_t)(s.n > 0 ? s.p : none), s.n);
 }
 
 /* crypto_no_passphrase - a pem_password_cb that never asks the terminal. */

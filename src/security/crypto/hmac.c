@@ -2,7 +2,6 @@
 
 #include <openssl/core_names.h>
 #include <openssl/kdf.h>
-#include <openssl/params.h>
 
 #include "base/mem.h"
 #include "security/crypto/crypto_private.h"
@@ -21,12 +20,6 @@ struct hmac *hmac_free(struct hmac *h)
         EVP_KDF_free(h->prf);
     }
     return mem_free(h);
-}
-
-/* The library's parameters are not const; it only reads these. */
-static OSSL_PARAM octets(const char *name, struct slice s)
-{
-    return OSSL_PARAM_construct_octet_string(name, (void *)(uintptr_t)s.p, s.n);
 }
 
 enum err hmac_new(struct hmac **ret)
@@ -71,10 +64,10 @@ enum err hmac_prf(struct hmac *h, struct slice secret, const struct slice *seeds
         return ERR_CRYPTO;
     }
     params[0] = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, sha256, 0);
-    params[1] = octets(OSSL_KDF_PARAM_SECRET, secret);
+    params[1] = crypto_octets(OSSL_KDF_PARAM_SECRET, secret);
     for (size_t i = 0; i < n_seeds; i++) {
         if (seeds[i].n > 0) {
-            params[at++] = octets(OSSL_KDF_PARAM_SEED, seeds[i]);
+            params[at++] = crypto_octets(OSSL_KDF_PARAM_SEED, seeds[i]);
         }
     }
     params[at] = OSSL_PARAM_construct_end();

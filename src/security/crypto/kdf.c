@@ -20,14 +20,6 @@ static void kdf_ctx_autofree(EVP_KDF_CTX **ctx)
     EVP_KDF_CTX_free(*ctx);
 }
 
-/* The library's parameters are not const, though it only reads them. */
-static OSSL_PARAM octets(const char *name, struct slice s)
-{
-    static const uint8_t none[1];
-    return OSSL_PARAM_construct_octet_string(
-        name, s.n > 0 ? (void *)(uintptr_t)s.p : (void *)(uintptr_t)none, s.n);
-}
-
 enum err kdf_hkdf(struct slice secret, struct slice salt, struct slice info, void *dst, size_t n)
 {
     if (secret.n == 0 || n == 0 || n > KDF_MAX_BYTES) {
@@ -41,9 +33,9 @@ enum err kdf_hkdf(struct slice secret, struct slice salt, struct slice info, voi
     char sha256[] = "SHA256";
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, sha256, 0),
-        octets(OSSL_KDF_PARAM_KEY, secret),
-        octets(OSSL_KDF_PARAM_SALT, salt),
-        octets(OSSL_KDF_PARAM_INFO, info),
+        crypto_octets(OSSL_KDF_PARAM_KEY, secret),
+        crypto_octets(OSSL_KDF_PARAM_SALT, salt),
+        crypto_octets(OSSL_KDF_PARAM_INFO, info),
         OSSL_PARAM_construct_end(),
     };
     if (EVP_KDF_derive(ctx, dst, n, params) != 1) {
