@@ -30,6 +30,12 @@ static inline OSSL_PARAM crypto_octets(const char *name, struct slice s)
     return OSSL_PARAM_construct_octet_string(name, (void *)(uintptr_t)(s.n > 0 ? s.p : none), s.n);
 }
 
+/* crypto_name - a parameter that is the name of an algorithm, which must outlive its use. */
+static inline OSSL_PARAM crypto_name(const char *name, const char *algorithm)
+{
+    return OSSL_PARAM_construct_utf8_string(name, (char *)(uintptr_t)algorithm, 0);
+}
+
 /* crypto_no_passphrase - a pem_password_cb that never asks the terminal. */
 int crypto_no_passphrase(char *dst, int cap, int writing, void *ctx);
 

@@ -11,8 +11,6 @@ struct hmac {
     EVP_KDF *prf;
 };
 
-static char sha256[] = "SHA256";
-
 struct hmac *hmac_free(struct hmac *h)
 {
     if (h != NULL) {
@@ -26,7 +24,7 @@ enum err hmac_new(struct hmac **ret)
 {
     AUTO(hmac_autofree) struct hmac *h = mem_zalloc(sizeof(*h));
     const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, sha256, 0),
+        crypto_name(OSSL_MAC_PARAM_DIGEST, "SHA256"),
         OSSL_PARAM_construct_end(),
     };
     if (h == NULL) {
@@ -63,7 +61,7 @@ enum err hmac_prf(struct hmac *h, struct slice secret, const struct slice *seeds
     if (secret.n == 0 || n_seeds > HMAC_PRF_SEEDS || n == 0 || n > HMAC_PRF_MAX) {
         return ERR_CRYPTO;
     }
-    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, sha256, 0);
+    params[0] = crypto_name(OSSL_KDF_PARAM_DIGEST, "SHA256");
     params[1] = crypto_octets(OSSL_KDF_PARAM_SECRET, secret);
     for (size_t i = 0; i < n_seeds; i++) {
         if (seeds[i].n > 0) {

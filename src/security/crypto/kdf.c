@@ -30,9 +30,8 @@ enum err kdf_hkdf(struct slice secret, struct slice salt, struct slice info, voi
     if (ctx == NULL) {
         return crypto_fail(ERR_CRYPTO);
     }
-    char sha256[] = "SHA256";
     OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, sha256, 0),
+        crypto_name(OSSL_KDF_PARAM_DIGEST, "SHA256"),
         crypto_octets(OSSL_KDF_PARAM_KEY, secret),
         crypto_octets(OSSL_KDF_PARAM_SALT, salt),
         crypto_octets(OSSL_KDF_PARAM_INFO, info),
