@@ -226,7 +226,7 @@ static void arrive(struct plain_server *s, const struct incoming *in)
 {
     struct plain_peer *p = NULL;
     if (s->handler.admit != NULL && !s->handler.admit(s->handler.ctx, in->peer)) {
-        refuse(s, in, PLAIN_REFUSED_ADMIT);
+        s->config.refused(s->config.ctx, in->peer, PLAIN_REFUSED_ADMIT);
         return;
     }
     if (!make_room(s, in)) {

@@ -34,7 +34,8 @@ enum {
 
 enum plain_refusal {
     PLAIN_REFUSED_FULL,  /* as many peers as may be, and all have just spoken */
-    PLAIN_REFUSED_ADMIT, /* the handler's admit does not want it now */
+    PLAIN_REFUSED_ADMIT, /* the handler's admit does not want it now: it hears nothing, and repeats
+                          */
     PLAIN_REFUSED_OPENED /* the handler's opened has closed it, or there is no memory */
 };
 
@@ -45,7 +46,7 @@ struct plain_server_config {
     uint64_t (*let_in_by)(void *ctx);
     /* Does the server behind know somebody at this address? */
     bool (*is_known_behind)(void *ctx, const struct net_peer *peer);
-    /* An address that has proven itself gets 5.03. */
+    /* An address that has proven itself gets 5.03, or nothing. */
     void (*refused)(void *ctx, const struct net_peer *peer, enum plain_refusal why);
     const struct random_source *random;
     struct coap_counters *counters;         /* borrowed for life */

@@ -433,7 +433,7 @@ static void refusals(void **state)
     struct slice echo = challenged(&p, &one, value);
     p.admits = false;
     asks(&p, &one, echo);
-    assert_int_equal(answer(&p).code, COAP_UNAVAILABLE);
+    assert_int_equal(p.n_sent, 1); /* its repetition may come at a better time */
     assert_int_equal(p.n_refused[PLAIN_REFUSED_ADMIT], 1);
     p.admits = true;
     p.refuses = true;

@@ -47,10 +47,10 @@ static void on_refused(void *ctx, const struct net_peer *peer, enum plain_refusa
                      "address, and all have just spoken. Give devices OSCORE or DTLS",
                      PLAIN_PEERS_MAX, PLAIN_PEERS_OF_ADDRESS_MAX);
     } else {
-        event_reason(&e, "plain CoAP got 5.03: %s",
+        event_reason(&e, "plain CoAP %s",
                      why == PLAIN_REFUSED_ADMIT
-                         ? "too many newcomers from there, or nobody is taken now"
-                         : "there was no room for this peer");
+                         ? "got no answer: too many newcomers from there, or nobody is taken now"
+                         : "got 5.03: there was no room for this peer");
     }
     told->at_ms = d->now_ms;
     told->n = 0;
