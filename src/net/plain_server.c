@@ -110,22 +110,28 @@ static size_t count_of(const struct plain_server *s, const struct net_peer *peer
     return n;
 }
 
+/* Who would have to leave for one more from there; NULL: there is room. */
+static struct plain_peer *in_the_way(const struct plain_server *s, const struct net_peer *peer)
+{
+    struct plain_peer *oldest;
+    if (count_of(s, peer, &oldest) >= s->config.peers_of_address_max) {
+        return oldest;
+    }
+    struct list_node *first = list_first(&s->peers);
+    bool is_full = s->by_peer.n >= s->config.peers_max && first != NULL;
+    return is_full ? LIST_ENTRY(first, struct plain_peer, node) : NULL;
+}
+
 /* Room for one more, by the end of one that is quiet if need be. */
 static bool make_room(struct plain_server *s, const struct incoming *in)
 {
-    struct plain_peer *oldest;
-    bool is_full = count_of(s, in->peer, &oldest) >= s->config.peers_of_address_max;
-    if (!is_full && s->by_peer.n >= s->config.peers_max) {
-        oldest = LIST_ENTRY(list_first(&s->peers), struct plain_peer, node);
-        is_full = true;
-    }
-    if (!is_full) {
-        return true;
-    }
-    if (in->now_ms < oldest->heard_at_ms + PLAIN_QUIET_MS) {
+    struct plain_peer *p = in_the_way(s, in->peer);
+    if (p != NULL && in->now_ms < p->heard_at_ms + PLAIN_QUIET_MS) {
         return false;
     }
-    end(s, oldest);
+    if (p != NULL) {
+        end(s, p);
+    }
     return true;
 }
 
