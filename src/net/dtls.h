@@ -51,6 +51,7 @@ struct dtls_info {
     uint16_t plain_max;        /* bytes of one plaintext datagram to the peer; 0: DTLS_PLAIN_MAX */
     uint64_t credential;       /* of an OSCORE context (net/oscore_server.h); 0: DTLS */
     struct slice kid;          /* of the same */
+    uint64_t permission;       /* of a plain peer (net/plain_server.h), who is nobody; else 0 */
 };
 
 /* All slices and structs are borrowed for the call. opened, received, closed and failed may call

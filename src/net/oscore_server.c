@@ -574,6 +574,11 @@ static bool server_info(const struct dtls *d, uint64_t id, struct dtls_info *ret
     return c != NULL;
 }
 
+bool oscore_server_is_at(const struct dtls *d, const struct net_peer *peer)
+{
+    return context_at((const struct oscore_server *)(const void *)d, peer) != NULL;
+}
+
 static uint64_t server_deadline(const struct dtls *d)
 {
     const struct oscore_server *s = (const struct oscore_server *)(const void *)d;

@@ -96,6 +96,9 @@ struct oscore_server_config {
 MUST_USE enum err oscore_server_new(const struct oscore_server_config *config,
                                     const struct dtls_handler *handler, struct dtls **ret);
 
+/* oscore_server_is_at - has an association proven itself to be at this address? O(1). */
+bool oscore_server_is_at(const struct dtls *d, const struct net_peer *peer);
+
 /* oscore_server_numbers - the numbers first..end-1 are this credential's from now on, whatever
  * happens. Gone meanwhile: they are never used. */
 void oscore_server_numbers(struct dtls *d, const struct oscore_id *kid, uint64_t credential,

@@ -146,19 +146,20 @@ def serve(fortress, work, cpu, ways=None):
 
 def make_fortress(folder, way, workers):
     """A fortress with its device, and what this way needs: exceptions in the clear, a value to ask for. Its ports stay free for it."""
-    (plain, tls, wss, coaps), fortress, bundle = [run.free_port() for _ in range(4)], folder / 'fortress', folder / 'bundle'
+    (plain, tls, wss, coaps, coap), fortress, bundle = [run.free_port() for _ in range(5)], folder / 'fortress', folder / 'bundle'
     run.sh(BIN, 'init', fortress, '--listen', f'mqtts=127.0.0.1:{tls}', '--listen', f'mqtt=127.0.0.1:{plain}', '--listen',
-           f'coaps=127.0.0.1:{coaps}', '--listen', f'wss=127.0.0.1:{wss}', '--set', f'workers={workers}', '--set',
-           'connect_per_second=100000', '--set', 'connect_burst=100000')
+           f'coaps=127.0.0.1:{coaps}', '--listen', f'wss=127.0.0.1:{wss}', '--listen', f'coap=127.0.0.1:{coap}', '--set',
+           f'workers={workers}', '--set', 'connect_per_second=100000', '--set', 'connect_burst=100000')
     shutil.copy(HERE / 'policy.yaml', fortress / 'policy.yaml')
     ours, server = [BIN, '-C', fortress], serve(fortress, folder, None)
     try:
         run.sh(*ours, 'device', 'add', 'bench-1', '--role', 'bench', '--credential', 'x509', '--credential', 'psk', '--out', bundle)
-        if way in ('tcp', 'tls'):
-            listener, weaker = ('mqtt', 'plaintext,anonymous') if way == 'tcp' else ('mqtts', 'anonymous')
+        if way in ('tcp', 'tls', 'udp'):
+            listener = {'tcp': 'mqtt', 'tls': 'mqtts', 'udp': 'coap'}[way]
+            weaker = 'anonymous' if way == 'tls' else 'plaintext,anonymous'
             run.sh(*ours, 'exception', 'add', '--listener', listener, '--allow', weaker, '--role', 'bench', '--for', '24h', '--reason',
                    'a comparison with servers that ask nobody who it is, on the loopback')
-        if way == 'dtls':
+        if way in ('dtls', 'udp'):
             run.sh(BIN, 'pub', '--bundle', bundle, '-t', 'bench/coap/0', '-m', 'x' * 150, '-q', '1', '-r')
     finally:
         server.stop()
@@ -166,6 +167,7 @@ def make_fortress(folder, way, workers):
                       'tls': ['-h', 'localhost', '-p', str(tls), '--cafile', str(bundle / 'ca.pem')],
                       'mtls': ['--bundle', str(bundle)],
                       'wss': ['--bundle', str(bundle), '-L', f'wss://localhost:{wss}/mqtt'],
+                      'udp': ['--plain', '-h', '127.0.0.1', '-p', str(coap), '--path', '/mq/bench/coap/0'],
                       'dtls': ['--bundle', str(bundle), '--path', '/mq/bench/coap/0']}
 
 

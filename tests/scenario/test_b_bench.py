@@ -40,17 +40,18 @@ def bench(*arguments):
 
 @pytest.fixture(scope='module')
 def served():
-    one = Fortress(listeners=('mqtts', 'wss', 'coaps', 'mqtt'), policy=POLICY)
+    one = Fortress(listeners=('mqtts', 'wss', 'coaps', 'mqtt', 'coap'), policy=POLICY)
     device = one.add('bench', credentials=('x509', 'psk'))
     one.cli('pub', '--bundle', device.bundle, '-h', 'localhost', '-p', one.ports['mqtts'], '-t', 'bench/coap/0', '-m', 'x' * 150,
             '-q', 1, '-r')
-    one.cli('exception', 'add', '--listener', 'mqtt', '--allow', 'plaintext,anonymous', '--role', 'bench', '--for', '1h', '--reason',
-            'the scenarios in the clear')
+    for listener in ('mqtt', 'coap'):
+        one.cli('exception', 'add', '--listener', listener, '--allow', 'plaintext,anonymous', '--role', 'bench', '--for', '1h', '--reason',
+                'the scenarios in the clear')
     yield one, device
     one.close()
 
 
-# Little of everything: `make test` shares the machine. Over TLS, but for 'wss' and 'tcp'; each scenario by several ways, of both versions.
+# Little of everything: `make test` shares the machine. Over TLS, but for 'wss', 'tcp' and 'udp'; each scenario by several ways, of both versions.
 FEW = ['--publishers', 2, '--rate', 200]
 SCENARIOS = [
     ['pairs', *FEW], ['pairs', *FEW, '-q', 2, '-V', 5], ['pairs', *FEW, '-q', 1, '-V', 5, '-L', 'wss'], ['fan-in', *FEW, '-q', 1],
@@ -66,6 +67,7 @@ SCENARIOS = [
     ['subscriptions', '--count', 203, '--subscribers', 10, *FEW, '-V', 5, '-L', 'wss'],
     ['subscriptions', '--count', 203, '--subscribers', 10, *FEW, '-q', 2, 'tcp'],
     ['coap-get', '--connections', 3, '--window', 2, '--path', '/mq/bench/coap/0'],
+    ['coap-get', '--connections', 3, '--path', '/mq/bench/coap/0', 'udp'],
     ['coap-handshake', '--connections', 2, '--path', '/mq/bench/coap/0']]
 
 
@@ -132,8 +134,9 @@ def test_each_scenario_on_the_daemon(begun, served, tmp_path):
 
     def run(words):
         n = SCENARIOS.index(words)
-        way = ['--plain', '-h', '127.0.0.1', '-p', fortress.ports['mqtt']] if 'tcp' in words else ['--bundle', device.bundle]
-        return bench('--scenario', *[where.get(word, word) for word in words if word != 'tcp'], *way, '--pid', pids, '--plot',
+        plain = {'tcp': 'mqtt', 'udp': 'coap'}.get(words[-1])
+        way = ['--plain', '-h', '127.0.0.1', '-p', fortress.ports[plain]] if plain else ['--bundle', device.bundle]
+        return bench('--scenario', *[where.get(word, word) for word in words if word not in ('tcp', 'udp')], *way, '--pid', pids, '--plot',
                      tmp_path / f'{n}.svg')
     # Handshakes take all that a core has: few at a time, and nothing beside them, or one waits until it counts as lost.
     storms = [words for words in SCENARIOS if words[0] in ('connect', 'resumed', 'coap-handshake')]
@@ -147,7 +150,7 @@ def test_each_scenario_on_the_daemon(begun, served, tmp_path):
         # How much of a second a disk needs for what is durable is its own, and a core for handshakes: then what came later tells.
         of_all = {'durable': 'ack_p50_us', 'connect': 'sent', 'resumed': 'sent', 'coap-handshake': 'sent'}
         assert said[of_all.get(words[0], 'counted')] > 0 and said['sent'] > 0, (words, said)
-        assert said['tls'] == ('-' if 'tcp' in words else 'DTLSv1.2' if 'coap' in words[0] else 'TLSv1.3'), (words, said)
+        assert said['tls'] == ('-' if words[-1] in ('tcp', 'udp') else 'DTLSv1.2' if 'coap' in words[0] else 'TLSv1.3'), (words, said)
         assert 'coap' in words[0] or said['mqtt'] == (5 if '-V' in words else 311), (words, said)
         assert said['counted'] == 0 or said['server_cpu_us_each'] >= 0, (words, said)
         assert said['websocket'] == ('wss' in words), (words, said)

@@ -134,7 +134,10 @@ static const struct cli_command commands[] = {
      "TIME\n"
      "                               --reason TEXT      (at most 7d; prints its id)\n"
      "       sallyport exception list\n"
-     "       sallyport exception end ID\n",
+     "       sallyport exception end ID\n"
+     "  Plain CoAP (UDP) is let in at a coap listener with OSCORE, by both words and a role; each "
+     "address\n"
+     "  proves itself by Echo (RFC 9175) first.\n",
      cmd_exception, NULL},
     {"respond", "list, start, undo: what misuse is answered with",
      "  sallyport respond start pump-7 quarantine --for 2h --reason \"strange since noon\"\n\n"

@@ -22,6 +22,7 @@ enum {
     SETTLE_MS = 500,
     OPEN_MS = 60 * 1000,
     TOKEN_BYTES = 4,
+    ECHO_BYTES = 40,
     OPTIONS_BYTES = 1024,
     MIDS = UINT16_MAX + 1
 };
@@ -43,6 +44,7 @@ struct asker {
     unsigned n_repeats;
     bool is_promised; /* an empty acknowledgement came: the answer comes by itself */
     uint64_t began_us, again_ms;
+    uint8_t echo_n, echo[ECHO_BYTES]; /* what the next request takes back; none: 0 */
 };
 
 struct coap_load {
@@ -99,17 +101,33 @@ static uint32_t token_in(struct slice token)
     return rd_u32(&r);
 }
 
+/* The options of a request: those of all, and the Echo that was asked for. */
+static enum err options_of(const struct asker *a, uint8_t block[OPTIONS_BYTES], struct slice *ret)
+{
+    struct coap_option_writer w = coap_option_writer_into(block, OPTIONS_BYTES);
+    *ret = a->load->options;
+    if (a->echo_n == 0) {
+        return OK;
+    }
+    coap_uri_path_options(slice_text(a->load->o->path), &w);
+    coap_option_add(&w, COAP_OPTION_ECHO, slice_of(a->echo, a->echo_n));
+    return coap_option_writer_done(&w, ret);
+}
+
 static void send_request(struct asker *a)
 {
     struct coap_load *l = a->load;
-    uint8_t token[TOKEN_BYTES], bytes[COAP_MESSAGE_BYTES];
+    uint8_t token[TOKEN_BYTES], bytes[COAP_MESSAGE_BYTES], block[OPTIONS_BYTES];
+    struct slice options;
     size_t n;
     put_token(token, a->token);
-    const struct coap_message m = {.type = COAP_CON,
-                                   .code = COAP_GET,
-                                   .mid = a->mid,
-                                   .token = slice_of(token, sizeof(token)),
-                                   .options = l->options};
+    struct coap_message m = {
+        .type = COAP_CON, .code = COAP_GET, .mid = a->mid, .token = slice_of(token, sizeof(token))};
+    if (options_of(a, block, &options) != OK) {
+        give_up(l, cli_fail(l->cli, "--path and an Echo do not fit into a request"));
+        return;
+    }
+    m.options = options;
     if (coap_message_encode(&m, bytes, sizeof(bytes), &n) != OK) {
         give_up(l, cli_fail(l->cli, "--path does not fit into a request"));
         return;
@@ -157,10 +175,30 @@ static void ended(struct asker *a)
     a->phase = a->load->o->shape == LOAD_COAP_HANDSHAKE ? OVER : IDLE;
 }
 
+/* The server wants to see that we are where we say: once for a socket. SPEC: RFC9175 2.3 */
+static bool is_challenge(struct asker *a, const struct coap_message *m)
+{
+    struct slice echo;
+    if (m->code != COAP_UNAUTHORIZED || !a->load->o->is_plain || a->echo_n > 0 ||
+        !coap_options_find(m->options, COAP_OPTION_ECHO, &echo) || echo.n > ECHO_BYTES) {
+        return false;
+    }
+    a->echo_n = (uint8_t)echo.n;
+    slice_copy(a->echo, echo);
+    a->n_mids++;
+    a->mid++;
+    send_request(a);
+    return true;
+}
+
 static void answered(struct asker *a, const struct coap_message *m)
 {
     struct coap_load *l = a->load;
     char code[COAP_CODE_TEXT_BYTES];
+    if (is_challenge(a, m)) {
+        return;
+    }
+    a->echo_n = 0;
     if (m->code != COAP_CONTENT) {
         coap_code_text(m->code, code);
         give_up(l,

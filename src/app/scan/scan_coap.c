@@ -15,6 +15,7 @@ enum {
     RESOURCES_MAX = 8,
     SLICE_MS = 50,
     TOKEN_BYTES = 2,
+    ECHO_BYTES = 40, /* SPEC: RFC9175 2.2.1 */
     REQUEST_BYTES = 256,
     FAREWELL_MS = 200,
     FAREWELL_DATAGRAMS = 32,
@@ -33,6 +34,7 @@ struct asked {
     uint8_t code;     /* 0: none came */
     bool is_promised; /* an empty acknowledgement came: the answer takes its time */
     bool has_echo, is_observed;
+    uint8_t echo_n, echo[ECHO_BYTES]; /* what it was asked for */
 };
 
 struct coap_look {
@@ -53,6 +55,9 @@ static enum err encode(const struct coap_look *l, struct asked *q, int observe,
         coap_option_add_uint(&o, COAP_OPTION_OBSERVE, (uint32_t)observe);
     }
     coap_uri_path_options(slice_text(q->path), &o);
+    if (q->echo_n > 0) {
+        coap_option_add(&o, COAP_OPTION_ECHO, slice_of(q->echo, q->echo_n));
+    }
     q->mid = (uint16_t)random_below(&l->net->random, 65536);
     struct coap_message m = {.type = COAP_CON,
                              .code = COAP_GET,
@@ -101,6 +106,10 @@ static void came(void *ctx, size_t at, struct slice datagram)
     }
     q->code = m.code;
     q->has_echo = coap_options_find(m.options, COAP_OPTION_ECHO, &echo);
+    if (q->has_echo && echo.n <= ECHO_BYTES) {
+        q->echo_n = (uint8_t)echo.n;
+        slice_copy(q->echo, echo);
+    }
     q->is_observed = coap_options_find_uint(m.options, COAP_OPTION_OBSERVE, &number);
     if (at == 0 && m.code == COAP_CONTENT) {
         enum err ignored = buf_append(&l->list, m.payload, COAP_LINK_BYTES);
@@ -211,6 +220,40 @@ static void say_goodbye(struct coap_look *l, size_t at)
     }
 }
 
+/* The code of an answer to q, if this is one; else 0. */
+static uint8_t answer_code(const struct asked *q, struct slice datagram)
+{
+    struct coap_message m;
+    bool is_one = coap_message_decode(datagram, COAP_TOKEN_BYTES, &m) == OK &&
+                  coap_code_class(m.code) >= 2 &&
+                  slice_equal(m.token, slice_of(q->token, TOKEN_BYTES));
+    return is_one ? m.code : 0;
+}
+
+/* A server that asked for an Echo gets it, from the socket that was asked: does it serve whoever
+ * has an address, without any protection? Nothing of this is amplification. */
+static bool serves_the_proven(struct coap_look *l, size_t at)
+{
+    uint8_t bytes[REQUEST_BYTES], in[COAP_MESSAGE_BYTES], code = 0;
+    struct slice request;
+    struct asked *q = &l->asked[at];
+    int fd = l->a.probe[at].fd;
+    if (q->echo_n == 0 || fd < 0 || encode(l, q, NO_OBSERVE, bytes, &request) != OK) {
+        return false;
+    }
+    (void)send(fd, request.p, request.n, MSG_NOSIGNAL);
+    uint64_t until = scan_net_until(l->net, l->net->probe_ms);
+    for (unsigned i = 0; i < FAREWELL_DATAGRAMS && code == 0 && scan_net_now(l->net) < until; i++) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        if (poll(&p, 1, loop_timeout(scan_net_now(l->net), until)) <= 0) {
+            return false;
+        }
+        ssize_t got = recv(fd, in, sizeof(in), 0);
+        code = got > 0 ? answer_code(q, slice_of(in, (size_t)got)) : 0;
+    }
+    return coap_code_class(code) == 2;
+}
+
 static void conclude(const struct coap_look *l, size_t observed, struct scan_coap_seen *ret)
 {
     for (size_t i = 1; i < l->a.n; i++) {
@@ -254,6 +297,10 @@ void scan_look_coap(struct scan_net *net, struct scan_door_seen *ret)
         c->serves = SCAN_NO;
         c->asks_echo = l.asked[0].has_echo ? SCAN_YES : SCAN_NO;
         c->discovery = exchange_of(&l, 0);
+        if (serves_the_proven(&l, 0)) {
+            c->serves = SCAN_YES;
+            (void)snprintf(c->served, sizeof(c->served), "%s", DISCOVERY);
+        }
         conclude(&l, observed, c);
         if (observed > 0 && l.asked[observed].is_observed) {
             say_goodbye(&l, observed);

@@ -128,7 +128,16 @@ static enum err check_order(const struct admin *a, const struct directory_except
                 SLICE_ARG(shown));
         return ERR_NOT_FOUND;
     }
-    if ((o->allow & DIRECTORY_ALLOW_PLAINTEXT) != 0 && !l->is_plain) {
+    if (l->is_oscore &&
+        o->allow != (unsigned)(DIRECTORY_ALLOW_PLAINTEXT | DIRECTORY_ALLOW_ANONYMOUS)) {
+        why_set(
+            why,
+            "%s speaks OSCORE, where everybody has a name: what an exception can let in there is "
+            "plain CoAP, which has none: --allow plaintext,anonymous --role ROLE",
+            l->name);
+        return ERR_DENIED;
+    }
+    if ((o->allow & DIRECTORY_ALLOW_PLAINTEXT) != 0 && !l->is_plain && !l->is_oscore) {
         why_set(why,
                 "%s speaks TLS and stays so; plaintext can only be allowed on a plain listener",
                 l->name);

@@ -130,17 +130,19 @@ static json_t *listeners(const struct admin *a, struct buf *text, const struct d
     json_t *list = json_array();
     for (size_t i = 0; i < a->setup.n_listeners; i++) {
         const struct admin_listener *l = &a->setup.listeners[i];
-        bool open =
-            !l->is_plain || directory_exception_find(v, slice_text(l->name),
-                                                     DIRECTORY_ALLOW_PLAINTEXT, now) != NULL;
+        bool is_let_in = directory_exception_find(v, slice_text(l->name), DIRECTORY_ALLOW_PLAINTEXT,
+                                                  now) != NULL;
+        bool open = !l->is_plain || is_let_in;
+        bool is_mixed = l->is_oscore && is_let_in;
         const char *state = !open            ? "closed: plain, and no exception opens it"
+                            : is_mixed       ? "open, ALSO IN PLAINTEXT by an exception"
                             : l->is_plain    ? "OPEN IN PLAINTEXT by an exception"
                             : l->is_loopback ? "open on this machine alone, in plaintext"
                                              : "open";
         (void)json_array_append_new(
             list, json_pack("{s:s,s:s,s:i,s:s?,s:b,s:b,s:b}", "name", l->name, "door",
                             event_protocol_name(l->door), "port", (int)l->port, "bind", l->bind,
-                            "plaintext", l->is_plain || l->is_loopback ? 1 : 0, "open",
+                            "plaintext", l->is_plain || l->is_loopback || is_mixed ? 1 : 0, "open",
                             open ? 1 : 0, "mqtt_3_1", l->takes_v31 ? 1 : 0));
         say(text, "listener       %s  %s  port %u  %s%s\n", l->name, event_protocol_name(l->door),
             l->port, state, l->takes_v31 ? ", takes the old MQTT 3.1" : "");

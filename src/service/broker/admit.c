@@ -290,14 +290,15 @@ bool admit_knock_dtls(struct driver *d, const struct driver_entrance *e,
                       const struct net_peer *peer)
 {
     struct net_prefix prefix = net_peer_prefix(peer);
-    if (d->admit.n_dtls >= ADMIT_DTLS_A_TURN) {
+    bool is_handshake = !e->entrance.is_oscore; /* a plain peer costs no cryptography */
+    if (is_handshake && d->admit.n_dtls >= ADMIT_DTLS_A_TURN) {
         return false;
     }
     if (!prefix_take(d->admit.prefixes, &prefix, d->now_ms)) {
         refuse(d, e, &prefix);
         return false;
     }
-    d->admit.n_dtls++;
+    d->admit.n_dtls += is_handshake ? 1 : 0;
     return true;
 }
 

@@ -96,8 +96,8 @@ void admit_gone(struct link *l);
  * offer is looked at here, once. */
 void admit_wait(struct link *l);
 
-/* admit_knock_dtls, admit_known_dtls - a DTLS peer that has shown its cookie: may it begin? And it
- * has logged in. It never waits: it asks again by itself. */
+/* admit_knock_dtls, admit_known_dtls - a DTLS peer that has shown its cookie, or a plain one its
+ * Echo: may it begin? And it has logged in. It never waits: it asks again by itself. */
 bool admit_knock_dtls(struct driver *d, const struct driver_entrance *e,
                       const struct net_peer *peer);
 void admit_known_dtls(struct driver *d, const struct net_peer *peer);

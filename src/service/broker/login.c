@@ -309,31 +309,48 @@ void login_verified(struct worker *w, struct verified *v)
     }
 }
 
-/* An exception may let anonymous clients in: each is a principal of its own for quotas, with the
- * exception's role. */
-static bool login_anonymous(struct worker *w, struct conn *c)
+/* ---- anonymous clients ---- */
+
+const struct directory_exception *worker_let_in(const struct worker *w, const struct entrance *e,
+                                                unsigned allow)
 {
-    const struct directory_exception *x = directory_exception_find(
-        w->realm->directory, slice_text(c->entrance->name), DIRECTORY_ALLOW_ANONYMOUS, w->wall_ms);
+    return directory_exception_find(w->realm->directory, slice_text(e->name),
+                                    allow | DIRECTORY_ALLOW_ANONYMOUS, w->wall_ms);
+}
+
+enum err worker_anonymous(struct worker *w, const struct entrance *e,
+                          const struct directory_exception *x, const struct principal **ret)
+{
     struct principal *p = NULL;
     struct principal_attr segment = {.key = PRINCIPAL_SEGMENT};
-    if (x == NULL) {
-        return false;
-    }
     char name[PRINCIPAL_NAME_MAX + 1];
     uint64_t serial = ++w->next_anonymous_id;
     (void)snprintf(name, sizeof(name), "anonymous-%u-%llu", w->setup.index,
                    (unsigned long long)serial);
-    (void)snprintf(segment.value, sizeof(segment.value), "%s", entrance_segment(c->entrance));
+    (void)snprintf(segment.value, sizeof(segment.value), "%s", entrance_segment(e));
     /* What it would be taken for without it needs no room in each connection. */
     size_t n_attrs = strcmp(segment.value, PRINCIPAL_SEGMENT_DEFAULT) == 0 ? 0 : 1;
     /* The top bit sets these ids apart from the directory's. */
     uint64_t id = (uint64_t)1 << 63 | (uint64_t)w->setup.index << 48 | serial;
-    if (principal_new(id, slice_text(name), slice_text(x->role), &segment, n_attrs, &p) != OK) {
+    TRY(principal_new(id, slice_text(name), slice_text(x->role), &segment, n_attrs, &p));
+    p->is_anonymous = true;
+    *ret = p;
+    return OK;
+}
+
+/* An exception may let anonymous clients in: each is a principal of its own for quotas, with the
+ * exception's role. */
+static bool login_anonymous(struct worker *w, struct conn *c)
+{
+    const struct directory_exception *x = worker_let_in(w, c->entrance, 0);
+    const struct principal *p = NULL;
+    if (x == NULL) {
+        return false;
+    }
+    if (worker_anonymous(w, c->entrance, x, &p) != OK) {
         conn_close(w, c, MQTT_SERVER_BUSY);
         return true;
     }
-    p->is_anonymous = true;
     login_go_home(w, c, p);
     principal_unref(p);
     return true;

@@ -196,6 +196,17 @@ MUST_USE enum err worker_account(struct worker *w, const struct principal *princ
                                  uint64_t now_ms, struct account **ret);
 void worker_account_release(struct worker *w, struct account *a);
 
+/* worker_let_in - the exception in force that lets clients without a name in by this entrance and
+ * has all bits of `allow` (enum directory_allow); NULL: none does. Borrows from the realm of now.
+ */
+const struct directory_exception *worker_let_in(const struct worker *w, const struct entrance *e,
+                                                unsigned allow);
+/* worker_anonymous - a principal of its own, never used before, for one client that x lets in: with
+ * the role of x and the segment of the entrance. ERR_NOMEM. */
+MUST_USE enum err worker_anonymous(struct worker *w, const struct entrance *e,
+                                   const struct directory_exception *x,
+                                   const struct principal **ret);
+
 /* worker_heard - a message of this account came by this association, from this address. The same
  * association moves: account->heard_by = 0 first. In whose name many speak is told of every five
  * seconds, whoever it is. O(1); nothing but a comparison for who stays. */

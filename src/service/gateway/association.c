@@ -76,9 +76,9 @@ static enum err open_endpoint(struct association *a)
     return coap_endpoint_new(&setup, d->now_ms, &a->endpoint);
 }
 
-static enum err association_new(struct coap_door *d, const struct dtls_info *info,
-                                struct coap_stream *stream, const struct principal *principal,
-                                struct association **ret)
+enum err association_begin_as(struct coap_door *d, const struct dtls_info *info,
+                              struct coap_stream *stream, const struct principal *principal,
+                              struct association **ret)
 {
     struct association *a = mem_zalloc(sizeof(*a));
     if (a == NULL) {
@@ -173,6 +173,23 @@ static bool is_misplaced(struct association *a)
     return true;
 }
 
+enum err association_welcome(struct association *a, const char *words, const char *cipher,
+                             const char *more)
+{
+    struct coap_door *d = a->door;
+    if (is_too_often(a) || is_misplaced(a)) {
+        (void)map_remove(&d->associations, association_key(a));
+        association_free(a);
+        return ERR_DENIED;
+    }
+    struct event e = association_event(a, EVENT_connect);
+    event_reason(&e, "%s, %s%s", words, cipher, more);
+    door_report(d, &e);
+    count_add(&d->setup.counters->connections_coap, 1);
+    count_add(&d->setup.counters->connections_at[d->setup.entrance->index], 1);
+    return OK;
+}
+
 enum err association_begin(struct coap_door *d, const struct dtls_info *info,
                            struct coap_stream *stream, const struct directory_entry *entry,
                            const struct credential *credential, bool is_late, const char *words,
@@ -185,7 +202,7 @@ enum err association_begin(struct coap_door *d, const struct dtls_info *info,
     } else {
         p = principal_ref(entry->principal);
     }
-    enum err err = association_new(d, info, stream, p, &a);
+    enum err err = association_begin_as(d, info, stream, p, &a);
     principal_unref(p);
     TRY(err);
     a->credential = credential->id;
@@ -193,20 +210,11 @@ enum err association_begin(struct coap_door *d, const struct dtls_info *info,
     a->credential_ends_wall_ms =
         is_late ? d->wall_ms + LANE_SECONDS * 1000
                 : directory_ends(worker_realm(d->setup.worker)->directory, credential);
-    if (is_too_often(a) || is_misplaced(a)) {
-        (void)map_remove(&d->associations, association_key(a));
-        association_free(a);
-        return ERR_DENIED;
-    }
+    TRY(association_welcome(a, words, info->cipher,
+                            is_late ? ", in the renewal lane: its certificate has ended" : ""));
     if (!is_late) {
         credential_used(credential, d->wall_ms);
     }
-    struct event e = association_event(a, EVENT_connect);
-    event_reason(&e, "%s, %s%s", words, info->cipher,
-                 is_late ? ", in the renewal lane: its certificate has ended" : "");
-    door_report(d, &e);
-    count_add(&d->setup.counters->connections_coap, 1);
-    count_add(&d->setup.counters->connections_at[d->setup.entrance->index], 1);
     *ret = a;
     return OK;
 }
@@ -231,6 +239,9 @@ static enum err admit(struct coap_door *d, const struct dtls_info *info)
     struct association *a = NULL;
     bool is_late = false;
     struct digest cert_id = {{0}};
+    if (info->permission != 0) {
+        return plain_admit(d, info);
+    }
     TRY(stranger_who_is(d, info, &cert_id, &entry, &credential, &is_late));
     TRY(stranger_steps_up(d, info, entry->principal));
     const char *words = info->credential != 0      ? "OSCORE"
@@ -348,6 +359,20 @@ static void cut_off(struct association *a, const char *why)
     association_close(a, why);
 }
 
+/* It stays; what it does, it may not any more. */
+static void recheck_grants(struct association *a)
+{
+    thin_for_each_safe (n, next, &a->watches) {
+        watch_recheck(LIST_ENTRY(n, struct watch, in_association));
+    }
+    if (a->side != NULL) {
+        proxy_recheck(a);
+    }
+    bucket_set(&a->reads, grants_limits(a->account->grants)->replay_rate,
+               grants_limits(a->account->grants)->replay_rate);
+    association_serve(a);
+}
+
 void association_recheck(struct association *a)
 {
     struct coap_door *d = a->door;
@@ -357,6 +382,12 @@ void association_recheck(struct association *a)
         if (is_over || !late_stands(worker_realm(d->setup.worker)->directory, p, a->credential)) {
             cut_off(a, is_over ? "has had its time in the renewal lane"
                                : "has another certificate now, or is not active any more");
+        }
+        return;
+    }
+    if (plain_is(a)) {
+        if (plain_stands(a)) {
+            recheck_grants(a);
         }
         return;
     }
@@ -375,15 +406,7 @@ void association_recheck(struct association *a)
     } else if (!has_credential(a, entry)) {
         cut_off(a, "has another credential now, or this one has ended");
     } else {
-        thin_for_each_safe (n, next, &a->watches) {
-            watch_recheck(LIST_ENTRY(n, struct watch, in_association));
-        }
-        if (a->side != NULL) {
-            proxy_recheck(a);
-        }
-        bucket_set(&a->reads, grants_limits(a->account->grants)->replay_rate,
-                   grants_limits(a->account->grants)->replay_rate);
-        association_serve(a);
+        recheck_grants(a);
     }
 }
 

@@ -5,6 +5,8 @@
 #include "net/unproven.h"
 #include "service/gateway/door_private.h"
 
+_Static_assert(COAP_DOOR_NUDGE_MS == COAP_DOOR_IDLE_MS / 2, "half way, as nudge_at has it");
+
 /* ---- keys of maps ---- */
 
 struct slice association_key(const void *value)
@@ -242,17 +244,23 @@ void coap_door_datagram(struct coap_door *d, const struct net_peer *peer, struct
 
 /* ---- what an endpoint wants ---- */
 
-/* When whoever only listens is asked whether it still does. */
+/* How long it may say nothing. */
+static uint64_t idle_ms(const struct association *a)
+{
+    return plain_is(a) ? COAP_DOOR_PLAIN_IDLE_MS : COAP_DOOR_IDLE_MS;
+}
+
+/* When whoever only listens is asked whether it still does: half way. */
 static uint64_t nudge_at(const struct association *a)
 {
     uint64_t since = a->nudged_at_ms > a->heard_at_ms ? a->nudged_at_ms : a->heard_at_ms;
-    return thin_is_empty(&a->lookers) ? UINT64_MAX : since + COAP_DOOR_NUDGE_MS;
+    return thin_is_empty(&a->lookers) ? UINT64_MAX : since + idle_ms(a) / 2;
 }
 
 static void arm(struct association *a)
 {
     struct coap_door *d = a->door;
-    uint64_t at = least(talk_deadline(a), a->heard_at_ms + COAP_DOOR_IDLE_MS);
+    uint64_t at = least(talk_deadline(a), a->heard_at_ms + idle_ms(a));
     at = a->stream == NULL ? least(at, nudge_at(a)) : at;
     at = least(at, errands_deadline(a));
     if (a->credential_ends_wall_ms != CREDENTIAL_NEVER) {
@@ -301,8 +309,9 @@ static void tick_endpoint(struct association *a)
 static void association_tick(struct association *a)
 {
     struct coap_door *d = a->door;
-    if (d->now_ms >= a->heard_at_ms + COAP_DOOR_IDLE_MS) {
-        association_close(a, "nothing was heard of it for a day");
+    if (d->now_ms >= a->heard_at_ms + idle_ms(a)) {
+        association_close(a, plain_is(a) ? "nothing was heard of it for a quarter of an hour"
+                                         : "nothing was heard of it for a day");
         return;
     }
     if (a->credential_ends_wall_ms <= d->wall_ms) {

@@ -23,6 +23,8 @@
 
 enum {
     COAP_DOOR_IDLE_MS = 24 * 3600 * 1000, /* an association that says nothing so long is closed */
+    /* A plain peer, which anybody in its place could have become, is kept for less. */
+    COAP_DOOR_PLAIN_IDLE_MS = 15 * 60 * 1000,
     /* Whoever observes and says nothing so long is told the state again, to be acknowledged. */
     COAP_DOOR_NUDGE_MS = 12 * 3600 * 1000,
     COAP_DOOR_OBSERVERS_MAX = 1000000 /* observed topics of all associations of one door */

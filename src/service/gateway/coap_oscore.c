@@ -131,7 +131,7 @@ bool oscore_numbers_done(struct coap_door *d, uint64_t cookie)
                                  ? map_remove(&d->number_asks, slice_of(&cookie, sizeof(cookie)))
                                  : NULL;
     if (ask != NULL) {
-        oscore_server_numbers(d->dtls, &ask->kid, ask->credential, ask->first,
+        oscore_server_numbers(d->oscore, &ask->kid, ask->credential, ask->first,
                               ask->first + NUMBERS_BLOCK, d->now_ms);
         mem_free(ask);
     }
@@ -238,7 +238,8 @@ enum err oscore_open(struct coap_door *d, const struct dtls_handler *handler)
                                           .random = &d->setup.random,
                                           .counters = &d->counts};
     map_init(&d->number_asks, &d->setup.key, ask_key);
-    return oscore_server_new(&config, handler, &d->dtls);
+    TRY(oscore_server_new(&config, handler, &d->oscore));
+    return plain_open(d, handler);
 }
 
 void oscore_done(struct coap_door *d)

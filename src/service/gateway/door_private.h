@@ -166,6 +166,7 @@ struct coap_door {
     uint8_t plain[DTLS_PLAIN_MAX]; /* the datagram that leaves now */
     struct ticket *spare_ticket;   /* rests until the next request that waits; NULL: none */
     struct dtls *dtls;
+    struct dtls *oscore; /* borrowed from it; NULL: this entrance speaks no OSCORE */
     struct proxy *proxy; /* NULL: this door is none */
     uint64_t now_ms;
     int64_t wall_ms;
@@ -192,7 +193,8 @@ struct coap_door {
     struct map routes, aways;  /* oscore_homes.c's */
     unsigned via;              /* the worker that heard what is being served */
     struct door_told refused[OSCORE_REFUSALS];
-    struct door_replays replays; /* over DTLS */
+    struct door_told plain_refused; /* plain.c's */
+    struct door_replays replays;    /* over DTLS */
     struct spoof_table spoof;
     struct multicast *multicast;              /* multicast.c's; NULL: nothing was heard */
     struct coap_counters shown;               /* what of counts the worker's counters have */
@@ -244,6 +246,14 @@ MUST_USE enum err association_begin(struct coap_door *d, const struct dtls_info 
                                     struct coap_stream *stream, const struct directory_entry *entry,
                                     const struct credential *credential, bool is_late,
                                     const char *words, struct association **ret);
+/* association_begin_as - the first half: it is there, as p; its credential is the caller's to name.
+ * association_welcome - the second: said and counted, or, too often or at the wrong door, gone:
+ * ERR_DENIED, which has been reported. more: what else there is to say. */
+MUST_USE enum err association_begin_as(struct coap_door *d, const struct dtls_info *info,
+                                       struct coap_stream *stream, const struct principal *p,
+                                       struct association **ret);
+MUST_USE enum err association_welcome(struct association *a, const char *words, const char *cipher,
+                                      const char *more);
 /* association_refuse_unknown - a request with an option that only a proxy might carry on, and it is
  * for no other server: it is answered, and ev is no request any more. */
 void association_refuse_unknown(struct association *a, struct coap_event *ev);
@@ -310,6 +320,16 @@ void stream_follow(struct coap_stream *s);
 void streams_turn(struct coap_door *d);
 size_t streams_turn_away(struct coap_door *d);
 
+/* plain.c: CoAP without protection at such an entrance, while an exception allows it */
+/* plain_open - makes d->dtls in front of d->oscore, and takes that also on an error. ERR_NOMEM. */
+MUST_USE enum err plain_open(struct coap_door *d, const struct dtls_handler *handler);
+/* plain_admit - a peer has proven its address. Errors as association_begin. */
+MUST_USE enum err plain_admit(struct coap_door *d, const struct dtls_info *info);
+/* plain_is - did it come so? plain_stands - and is what let it in still in force? Else it has been
+ * closed. */
+bool plain_is(const struct association *a);
+bool plain_stands(struct association *a);
+
 /* coap_oscore.c: an entrance that speaks OSCORE instead of DTLS */
 /* oscore_open - makes d->dtls. ERR_NOMEM, ERR_CRYPTO. */
 MUST_USE enum err oscore_open(struct coap_door *d, const struct dtls_handler *handler);
@@ -348,6 +368,8 @@ void homes_done(struct coap_door *d);
 /* homes_elsewhere - what oscore_server_config asks: true: it was handed to the home of its kid. */
 bool homes_elsewhere(void *ctx, const struct net_peer *peer, struct slice kid,
                      struct slice datagram);
+/* homes_know - is an association at this address at another worker? */
+bool homes_know(const struct coap_door *d, const struct net_peer *peer);
 /* homes_turn - what other workers have handed to us. */
 void homes_turn(struct coap_door *d);
 /* homes_located - a has proven this address, by what came via d->via: that worker learns whose the

@@ -332,7 +332,7 @@ bool errand_can_be_asked(const struct association *a)
 void errands_heard(struct association *a)
 {
     const struct coap_door *d = a->door;
-    if (a->is_gone || a->account->principal->is_late) {
+    if (a->is_gone || a->account->principal->is_late || plain_is(a)) {
         return;
     }
     if (!a->is_announced || d->now_ms >= (uint64_t)a->announced_at_s * 1000 + COMMAND_ANNOUNCE_MS) {

@@ -74,6 +74,11 @@ bool homes_elsewhere(void *ctx, const struct net_peer *peer, struct slice kid,
            pass_on(d, worker_home(d->setup.worker, entry->principal), peer, datagram);
 }
 
+bool homes_know(const struct coap_door *d, const struct net_peer *peer)
+{
+    return map_find(&d->routes, net_peer_key(peer)) != NULL;
+}
+
 /* ---- where it is heard ---- */
 
 static void route_drop(struct coap_door *d, struct route *r)

@@ -475,7 +475,11 @@ bool enrol_serve(const struct request *rq)
     if (what == NO_RESOURCE) {
         return false;
     }
-    if (what == ENTRY) {
+    if (plain_is(rq->asker.a)) {
+        request_refuse(rq, EVENT_acl_deny, COAP_FORBIDDEN, "only devices with a name register",
+                       "an anonymous client cannot register: it has no name that others could ask "
+                       "for. Give the device OSCORE or DTLS");
+    } else if (what == ENTRY) {
         serve_entry(rq, name);
     } else if (rq->m->code != COAP_POST) {
         request_refuse(rq, EVENT_protocol_error, COAP_METHOD_NOT_ALLOWED, "it takes POST",
