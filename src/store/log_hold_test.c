@@ -171,11 +171,9 @@ static void writes_all_when_something_else_is_behind(void **state)
     end(&t);
 }
 
-/* Deliveries of body 1 under two numbers more, in one record. */
-static uint64_t send_to_two(struct world *t)
+/* Deliveries of body 1 under the numbers 2 and 3, in one record. */
+static void deliver_to_two(struct story_pen *p)
 {
-    struct story_pen p = {.w = log_writer(t->story.log, 0)};
-    story_message(&p, 1);
     uint8_t head[JOURNAL_HEAD_MAX], entries[128];
     struct wr h = wr_into(head, sizeof head), e = wr_into(entries, sizeof entries);
     for (uint64_t seq = 2; seq <= 3; seq++) {
@@ -183,8 +181,35 @@ static uint64_t send_to_two(struct world *t)
         journal_delivery_write(&d, NULL, &e);
     }
     assert_int_equal(journal_deliver_head(1, 0, &h), OK);
-    story_put(&p, JOURNAL_DELIVER, 0, &h, wr_slice(&e));
+    story_put(p, JOURNAL_DELIVER, 0, &h, wr_slice(&e));
+}
+
+/* ...and under its own. */
+static uint64_t send_to_two(struct world *t)
+{
+    struct story_pen p = {.w = log_writer(t->story.log, 0)};
+    story_message(&p, 1);
+    deliver_to_two(&p);
     return hand_over(&p);
+}
+
+/* Body 1 alone, on disk: the first worker still has to say who receives it. */
+static void write_body_owed(struct world *t)
+{
+    uint8_t bytes[JOURNAL_HEAD_MAX];
+    uint64_t moved = 0;
+    struct wr w = wr_into(bytes, sizeof bytes);
+    struct story_pen p = {.w = log_writer(t->story.log, 0)};
+    struct slice topic = slice_text("story");
+    struct journal_body body = {
+        .id = 1,
+        .owed = 1,
+        .m = {.publisher = 5, .qos = 1, .expires_wall_ms = INT64_MAX, .topic = topic}};
+    assert_int_equal(journal_body_head(&body, &w), OK);
+    story_put(&p, JOURNAL_BODY, 5, &w, topic);
+    uint64_t lsn = hand_over(&p);
+    assert_int_equal(log_commit(t->story.log, &moved), OK);
+    assert_int_equal(committed(t, 0), lsn);
 }
 
 /* Of several receivers one has not spoken. */
@@ -234,6 +259,39 @@ static void an_end_of_what_was_written_meanwhile_is_written(void **state)
     }
     read_after_crash(&t, &found);
     assert_int_equal(found.n_deliveries, 2); /* of 1 and of 4, each to its own; not 2 and 3 */
+    end(&t);
+}
+
+/* Everybody has spoken, and the record is written all the same: it answers a body on disk. With its
+ * batch it is gone, and what ended it still waits. */
+static void an_end_of_what_was_written_though_dead_outlives_it(void **state)
+{
+    (void)state;
+    static struct world t;
+    struct story_found found;
+    begin(&t, true);
+    write_body_owed(&t);
+    struct story_pen p = {.w = log_writer(t.story.log, 0)};
+    deliver_to_two(&p);
+    uint64_t sent = hand_over(&p);
+    assert_int_equal(due(&t), 0);
+    t.story.now_ms += HELD_MS - 1;
+    uint64_t other = send(&t, 1, 4); /* it is young: what is behind it waits with it */
+    (void)acknowledge(&t, 0, 2);
+    uint64_t ended = acknowledge(&t, 0, 3);
+    assert_int_equal(due(&t), 0);
+    t.story.now_ms++;
+    assert_int_equal(due(&t), 1);
+    assert_int_equal(committed(&t, 0), sent);
+    assert_true(committed(&t, 1) < other);
+    assert_int_equal(due(&t), 0); /* looks at the ends */
+    t.story.now_ms += HELD_MS;
+    while (due(&t) != 0) {
+    }
+    assert_int_equal(committed(&t, 0), ended);
+    read_after_crash(&t, &found);
+    assert_int_equal(found.n_deliveries, 1);
+    assert_int_equal(found.least, 4);
     end(&t);
 }
 
@@ -365,6 +423,7 @@ int main(void)
         cmocka_unit_test(writes_all_when_something_else_is_behind),
         cmocka_unit_test(keeps_what_one_receiver_still_waits_for),
         cmocka_unit_test(an_end_of_what_was_written_meanwhile_is_written),
+        cmocka_unit_test(an_end_of_what_was_written_though_dead_outlives_it),
         cmocka_unit_test(writes_the_end_of_what_is_on_disk),
         cmocka_unit_test(writes_what_is_held_at_the_end),
         cmocka_unit_test(waits_only_where_it_has_been_worth_it),

@@ -132,7 +132,7 @@ def start_mosquitto(shop, work, row, cpu):
 
 
 def start_coap_server(shop, work, row, cpu):
-    port = run.free_port()
+    port = run.free_port(2)  # DTLS has the next one
     ways = {'udp': ['--plain', '-h', '127.0.0.1', '-p', str(port)],
             'dtls': ['-h', '127.0.0.1', '-p', str(port + 1), '--psk-identity', PSK_NAME, '--psk', PSK]}
     server = Process([COAP_SERVER, '-A', '127.0.0.1', '-p', port, '-k', PSK, '-v', '2'], work, cpu, ways)

@@ -154,10 +154,13 @@ class Trail:
         self._tail = subprocess.Popen([str(fortress.binary), '-C', str(fortress.dir), 'audit', 'tail', '-n', '1000', '-f'],
                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         self._thread = threading.Thread(target=self._read, daemon=True)
+        self._following = threading.Event()
         self._thread.start()
+        assert self._following.wait(30), 'the trail has no line'  # from here on it has its descriptor in the daemon
 
     def _read(self):
         for line in self._tail.stdout:
+            self._following.set()
             event = json.loads(line)
             if event['category'] in REFUSED:
                 self.found.append(event)

@@ -31,20 +31,28 @@ def _is_free(port):
     return True
 
 
+def _take(port):
+    """Claims it when it is free for TCP and UDP."""
+    lock = _claim(port)
+    if lock is None:
+        return False
+    if not _is_free(port):
+        lock.close()
+        return False
+    _claims.append(lock)
+    if len(_claims) > KEPT:
+        _claims.popleft().close()
+    return True
+
+
+def free_port(n=1):
+    """The first of n ports in a row, free for TCP and UDP, and claimed by this process."""
+    while True:
+        first = random.randrange(FIRST, LAST)
+        if all(_take(first + i) for i in range(n)):
+            return first
+
+
 def free_ports(names):
-    """One port for each name, free for TCP and UDP, and claimed by this process."""
-    ports = {}
-    for name in names:
-        while name not in ports:
-            port = random.randrange(FIRST, LAST)
-            lock = _claim(port)
-            if lock is None:
-                continue
-            if not _is_free(port):
-                lock.close()
-                continue
-            ports[name] = port
-            _claims.append(lock)
-            if len(_claims) > KEPT:
-                _claims.popleft().close()
-    return ports
+    """One port for each name."""
+    return {name: free_port() for name in names}
