@@ -117,6 +117,11 @@ bool worker_is_light(const struct worker *w)
     return w->fanned_bytes < WORKER_LIGHT_BYTES;
 }
 
+bool worker_is_full(const struct worker *w)
+{
+    return w->fanned_bytes >= WORKER_FULL_BYTES;
+}
+
 bool worker_is_dirty(const struct worker *w, uint64_t conn)
 {
     const struct conn *c = conn_find(w, conn);
