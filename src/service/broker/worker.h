@@ -5,7 +5,7 @@
  * time.
  *
  * The turn of a driver:
- *     worker_input for what the sockets brought
+ *     worker_input for what the sockets brought; as below when worker_is_full, then the rest
  *     worker_turn                                rings, commits, timers
  *     worker_next_dirty until 0 (or a part,
  *     while worker_is_light)                     for each: worker_output, then worker_is_finished,
