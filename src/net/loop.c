@@ -133,20 +133,28 @@ enum err loop_wait(struct loop *l, int timeout_ms)
     return OK;
 }
 
-size_t loop_serve(struct loop *l)
+bool loop_serve_one(struct loop *l)
 {
-    size_t n_served = 0;
     while (l->at < l->n) {
         struct epoll_event e = l->batch[l->at++];
         struct loop_source *s = e.data.ptr;
         if (s != NULL) { /* else the waker, or what was removed */
             s->ready(s, e.events);
-            n_served++;
+            return true;
         }
     }
     l->at = l->n = 0;
     if (atomic_load_explicit(&l->sleep, memory_order_relaxed) != AWAKE) {
         (void)atomic_exchange_explicit(&l->sleep, AWAKE, memory_order_acq_rel);
+    }
+    return false;
+}
+
+size_t loop_serve(struct loop *l)
+{
+    size_t n_served = 0;
+    while (loop_serve_one(l)) {
+        n_served++;
     }
     return n_served;
 }

@@ -52,6 +52,9 @@ MUST_USE enum err loop_turn(struct loop *l, int timeout_ms, size_t *ret_n);
  * What loop_wait found must be served before the next wait. Errors as loop_turn. */
 MUST_USE enum err loop_wait(struct loop *l, int timeout_ms);
 size_t loop_serve(struct loop *l);
+/* loop_serve_one - the same one by one, for callers that have something to do in between: false
+ * when all have been, and not before. */
+bool loop_serve_one(struct loop *l);
 
 /* loop_wake - ends the wait of the current or next turn. Any thread, async-signal-safe; many wakes
  * before a turn count as one. No system call while the loop is awake. What was done before the call

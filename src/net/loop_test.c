@@ -94,6 +94,47 @@ static void forgotten_ends_with_its_descriptor(void **state)
     p.loop = loop_free(p.loop);
 }
 
+static void count_call(struct loop_source *s, uint32_t events)
+{
+    (void)s;
+    (void)events;
+    the_pair->n_called++;
+}
+
+static void served_one_by_one(void **state)
+{
+    (void)state;
+    struct pair p = {0};
+    the_pair = &p;
+    assert_int_equal(loop_new(&p.loop), OK);
+    for (int i = 0; i < 2; i++) {
+        int fds[2];
+        assert_int_equal(pipe(fds), 0);
+        assert_int_equal(write(fds[1], "x", 1), 1);
+        p.peer[i] = fds[1];
+        p.source[i] = (struct loop_source){.fd = fds[0], .ready = count_call};
+        assert_int_equal(loop_add(p.loop, &p.source[i], EPOLLIN), OK);
+    }
+    for (int round = 0; round < 2; round++) {
+        p.n_called = 0;
+        assert_int_equal(loop_wait(p.loop, 1000), OK);
+        assert_true(loop_serve_one(p.loop));
+        assert_int_equal(p.n_called, 1);
+        if (round == 1) { /* whoever does something in between may end the other */
+            loop_remove(p.loop, &p.source[0]);
+            loop_remove(p.loop, &p.source[1]);
+        }
+        assert_int_equal(loop_serve_one(p.loop), round == 0);
+        assert_false(round == 0 && loop_serve_one(p.loop));
+        assert_int_equal(p.n_called, round == 0 ? 2 : 1);
+    }
+    for (int i = 0; i < 2; i++) {
+        close(p.peer[i]);
+        close(p.source[i].fd);
+    }
+    p.loop = loop_free(p.loop);
+}
+
 static void *wake_it(void *loop)
 {
     for (int i = 0; i < 100; i++) {
@@ -236,6 +277,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(removed_in_the_same_turn_is_not_called),
                                        cmocka_unit_test(forgotten_ends_with_its_descriptor),
+                                       cmocka_unit_test(served_one_by_one),
                                        cmocka_unit_test(wakes_from_another_thread),
                                        cmocka_unit_test(no_wake_is_lost),
                                        cmocka_unit_test(awake_it_is_called_once),

@@ -21,7 +21,7 @@
 #include "net/ws.h"
 
 enum {
-    STREAM_RECV_BYTES = 64 * 1024,
+    STREAM_RECV_BYTES = 128 * 1024,
     STREAM_SEND_BYTES = 512 * 1024,
     STREAM_PENDING_MAX = 640 * 1024, /* a write of STREAM_SEND_BYTES and the records around it */
     STREAM_WS_PARTS_MAX = 15,

@@ -54,6 +54,34 @@ def test_one_send_a_turn(one_worker):
         assert min(taken) == 1, taken
 
 
+LARGE, WRITERS, OF_EACH, AT_ONCE = 'x' * 4096, 12, 9, 256 * 1024
+
+
+def test_large_messages_leave_before_more_is_read(one_worker):
+    """An answer goes in front of what is queued. This one is behind: when its ping was read, much had left already."""
+    broker = one_worker.processes()[1]
+    listens, *speak = (Wire(one_worker, one).login(one.name)
+                       for one in [one_worker.add('any', credentials=('x509',)) for _ in range(1 + WRITERS)])
+    assert listens.send(wire.subscribe(1, ('t/#', 0))).expect(SUBACK).reason == 0
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        for n, one in enumerate(speak):
+            one.send(*(wire.publish(f't/{n:02}', f'{i}{LARGE}') for i in range(OF_EACH)))
+        listens.send(b'\xc0\x00')
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    came = [listens.receive(10) for _ in range(WRITERS * OF_EACH + 1)]
+    numbers = {}
+    for packet in came:
+        if packet.kind == PUBLISH:
+            numbers.setdefault(packet.body[2:6], []).append(packet.body[7] - ord('0'))  # behind the properties: none
+    assert numbers == {f't/{n:02}'.encode(): list(range(OF_EACH)) for n in range(WRITERS)}
+    before_it = [packet.kind for packet in came].index(PINGRESP)
+    assert before_it * len(LARGE) > AT_ONCE / 2, before_it
+    for one in (listens, *speak):
+        one.close()
+
+
 @pytest.fixture
 def in_the_clear():
     one = Fortress(listeners=('mqtts', 'mqtt'), policy=None)

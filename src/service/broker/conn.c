@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "service/broker/worker_private.h"
+#include "wire/mqtt/fixed.h"
 #include "wire/mqtt/text.h"
 
 enum { SLOT_BITS = 24, SLOTS_MAX = 1 << 20 };
@@ -114,6 +115,11 @@ uint64_t worker_next_dirty(struct worker *w)
 bool worker_is_light(const struct worker *w)
 {
     return w->fanned_bytes < WORKER_LIGHT_BYTES;
+}
+
+bool worker_is_full(const struct worker *w)
+{
+    return w->fanned_bytes >= WORKER_FULL_BYTES;
 }
 
 bool worker_is_dirty(const struct worker *w, uint64_t conn)
@@ -563,7 +569,7 @@ static enum err keep_rest(struct worker *w, struct conn *c, struct slice rest)
 
 /* Parses straight from what was read when nothing is left over from before; else from the joined
  * bytes. */
-void conn_feed(struct worker *w, struct conn *c, struct slice plain)
+static void feed(struct worker *w, struct conn *c, struct slice plain)
 {
     AUTO(buf_wipe) struct buf joined = {0};
     struct slice in = plain;
@@ -589,6 +595,41 @@ void conn_feed(struct worker *w, struct conn *c, struct slice plain)
     w->feeding = NULL;
     if (c != NULL && c->phase != CONN_CLOSING && in.n > 0 && keep_rest(w, c, in) != OK) {
         overrun(w, c);
+    }
+}
+
+/* What the packet in front of `unread` lacks; 0: it is whole and waits for something else, or its
+ * length is not known yet. */
+static size_t missing(const struct conn *c, struct slice plain)
+{
+    uint8_t bytes[MQTT_FIXED_MAX];
+    struct wr head = wr_into(bytes, sizeof(bytes));
+    struct mqtt_fixed f;
+    wr_bytes(&head, slice_head(buf_slice(&c->unread), wr_left(&head)));
+    wr_bytes(&head, slice_head(plain, wr_left(&head)));
+    bool is_known = mqtt_fixed_decode(wr_slice(&head), SIZE_MAX, NULL, &f) == OK;
+    return is_known && f.packet_n > c->unread.n ? f.packet_n - c->unread.n : 0;
+}
+
+/* A packet that came in pieces is joined, and it alone: what is behind it stays where it is. */
+void conn_feed(struct worker *w, struct conn *c, struct slice plain)
+{
+    bool is_joined = c->phase == CONN_OPEN && c->unread.n > 0 && plain.n > 0;
+    size_t n = is_joined ? missing(c, plain) : 0;
+    uint64_t handle = c->handle;
+    if (n > plain.n && c->unread.n >= MQTT_FIXED_MAX) { /* the engine knows how long it is */
+        if (keep_rest(w, c, plain) != OK) {
+            overrun(w, c);
+        }
+        return;
+    }
+    if (n > 0 && n < plain.n) {
+        feed(w, c, slice_head(plain, n));
+        c = conn_find(w, handle);
+        plain = slice_from(plain, n);
+    }
+    if (c != NULL) {
+        feed(w, c, plain);
     }
 }
 

@@ -552,6 +552,17 @@ static void wake_others(struct driver *d)
     }
 }
 
+/* Large messages leave before more of them are read. */
+static void serve(struct driver *d)
+{
+    while (loop_serve_one(d->loop)) {
+        if (worker_is_full(d->worker)) {
+            wake_others(d);
+            pump_dirty(d);
+        }
+    }
+}
+
 static void driver_turn(struct driver *d)
 {
     uint64_t now_ms = d->setup.clock.mono_ms(d->setup.clock.ctx);
@@ -567,7 +578,7 @@ static void driver_turn(struct driver *d)
         coap_door_set_time(d->ports[i].door, wall_ms);
     }
     hear_others(d);
-    (void)loop_serve(d->loop);
+    serve(d);
     worker_turn(d->worker, d->now_ms, wall_ms);
     wake_others(d); /* they work while this one writes to its sockets */
     follow_realm(d);

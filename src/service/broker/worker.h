@@ -5,7 +5,7 @@
  * time.
  *
  * The turn of a driver:
- *     worker_input for what the sockets brought
+ *     worker_input for what the sockets brought; as below when worker_is_full, then the rest
  *     worker_turn                                rings, commits, timers
  *     worker_next_dirty until 0 (or a part,
  *     while worker_is_light)                     for each: worker_output, then worker_is_finished,
@@ -158,10 +158,17 @@ void worker_hear(struct worker *w);
 /* worker_next_dirty - a connection that may have output, has finished, or wants input again; 0:
  * none left, and what was recorded is with the log. */
 uint64_t worker_next_dirty(struct worker *w);
-enum { WORKER_LIGHT_BYTES = 64 * 1024 }; /* of messages, each once, however many get it */
+enum {
+    /* of messages, each once, however many get it */
+    WORKER_LIGHT_BYTES = 64 * 1024,
+    WORKER_FULL_BYTES = 256 * 1024
+};
 /* worker_is_light - less was queued since worker_next_dirty gave 0: the rest of what is dirty may
  * wait for another look at what has come. False: a look would only let the queues grow. */
 bool worker_is_light(const struct worker *w);
+/* worker_is_full - so much was queued since then that who gets it is written to before more is
+ * read: it is in the cache still, and its blocks take what is read next. */
+bool worker_is_full(const struct worker *w);
 /* worker_is_dirty - worker_next_dirty will give this one. */
 bool worker_is_dirty(const struct worker *w, uint64_t conn);
 /* worker_handover - gives what was recorded to the log. It is committed at once when somebody waits

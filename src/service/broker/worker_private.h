@@ -41,7 +41,7 @@ enum {
     HANDOVER_RECORDS = 256, /* appended within one input: given to the log in between */
     SETTLED_WAIT_MS = 20,   /* how long what only settles waits for company on its way to the log */
     WORKER_ID_BITS = 6,     /* of ids that never come again: which worker gave them */
-    UNREAD_SLACK = 128 * 1024 /* read from the socket before back-pressure was felt */
+    UNREAD_SLACK = 256 * 1024 /* read from the socket before back-pressure was felt */
 };
 
 /* ---- connections ---- */

@@ -549,6 +549,37 @@ static void light_until_much_is_queued(void **state)
     }
 }
 
+/* At the limit, and one message under it. */
+static void full_until_all_are_written_to(void **state)
+{
+    struct bench *b = *state;
+    struct party *pub = &b->parties[0], *sub = &b->parties[1];
+    struct worker *home = b->workers[0];
+    uint8_t bytes[5000];
+    char payload[4097];
+    memset(payload, 'x', 4096);
+    payload[4096] = '\0';
+    connects(b, pub, device_at(b, 0, 0), &(struct hello){.client_id = "p"});
+    connects(b, sub, device_at(b, 0, 1), &(struct hello){.client_id = "s"});
+    settle(b);
+    subscribes(b, sub, "t/a", 0);
+    settle(b);
+    size_t cost = sizeof(struct msg) + strlen("t/a") + 4096;
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    write_publish(&w, pub->version, "t/a", payload, 0, 0, false);
+    for (unsigned round = 0; round < 2; round++) {
+        for (size_t n = cost; n < WORKER_FULL_BYTES + cost; n += cost) {
+            assert_false(worker_is_full(home));
+            worker_input(home, pub->conn, wr_slice(&w), b->now_ms);
+        }
+        assert_true(worker_is_full(home));
+        sub->n = 0;
+        pump(b, 0);
+        assert_false(worker_is_full(home));
+        assert_true(sub->n > WORKER_FULL_BYTES - 2 * cost);
+    }
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_bench, close_bench)
@@ -576,6 +607,7 @@ int main(void)
         CASE(qos0_is_dropped_at_the_limit),
         CASE(rate_delays_and_loses_nothing),
         CASE(light_until_much_is_queued),
+        CASE(full_until_all_are_written_to),
     };
 #undef CASE
     return cmocka_run_group_tests(tests, NULL, NULL);
