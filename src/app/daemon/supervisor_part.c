@@ -28,7 +28,7 @@ int part_dup_fd(struct part *p, int fd)
  * something it has seen freed (docs/decisions/0096). */
 static char *const part_environment[] = {"MALLOC_MMAP_THRESHOLD_=524288",
 #if defined(__SANITIZE_ADDRESS__)
-                                         "ASAN_OPTIONS=detect_leaks=0",
+                                         "ASAN_OPTIONS=detect_leaks=0:handle_sigill=1",
 #endif
                                          NULL};
 

@@ -28,7 +28,7 @@ class OwnScribe:
         wanted = [link[1].fileno(), dir_fd, key_fd, key_fd, broker[1].fileno()]
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 500) for fd in wanted]
         actions = [(os.POSIX_SPAWN_DUP2, fd, 3 + i) for i, fd in enumerate(high)]
-        self.pid = os.posix_spawn(binary, ['sallyport', '--scribe'], {'ASAN_OPTIONS': 'detect_leaks=0'}, file_actions=actions)
+        self.pid = os.posix_spawn(binary, ['sallyport', '--scribe'], {'ASAN_OPTIONS': 'detect_leaks=0:handle_sigill=1'}, file_actions=actions)
         for fd in (*high, key_fd, dir_fd):
             os.close(fd)
         link[1].close()

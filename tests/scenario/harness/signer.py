@@ -82,7 +82,7 @@ class OwnSigner:
         wanted = [pairs[0][1].fileno(), dir_fd, key_fd, key_fd, self.listening.fileno(), pairs[1][1].fileno()]
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 500) for fd in wanted]
         actions = [(os.POSIX_SPAWN_DUP2, fd, 3 + i) for i, fd in enumerate(high)]
-        environment = {'ASAN_OPTIONS': 'detect_leaks=0'}
+        environment = {'ASAN_OPTIONS': 'detect_leaks=0:handle_sigill=1'}
         self.pid = os.posix_spawn(binary, ['sallyport', '--signer'], environment, file_actions=actions)
         for fd in (*high, key_fd, dir_fd):
             os.close(fd)
