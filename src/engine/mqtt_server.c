@@ -36,12 +36,13 @@ struct ask {
 
 struct mqtt_server {
     struct mqtt_terms terms;
-    bool is_closing;
-    bool has_left; /* the client's DISCONNECT was taken, and no answer to it was given */
+    bool is_closing : 1;
+    bool has_left : 1;      /* the client's DISCONNECT was taken, and no answer to it was given */
+    uint16_t receive_quota; /* PUBLISHes with QoS > 0 the client may still open */
+    uint32_t first_ask;     /* id of the oldest; ids count up */
     uint64_t last_packet_ms;
-    uint16_t receive_quota;               /* PUBLISHes with QoS > 0 the client may still open */
-    struct ask *asks;                     /* ring of asks_cap */
-    uint32_t asks_cap, first_ask, n_asks; /* first_ask is the id of the oldest; ids count up */
+    struct ask *asks; /* ring of asks_cap */
+    uint32_t asks_cap, n_asks;
     struct topic_aliases from_client, to_client;
     struct buf out;
     size_t out_at; /* bytes of out that have left */
@@ -347,7 +348,7 @@ static enum err close_if_too_large(struct mqtt_server *e, enum err err)
 MUST_USE enum err mqtt_server_auth(struct mqtt_server *e, enum mqtt_reason reason,
                                    struct slice data)
 {
-    assert(e->terms.auth_method[0] != '\0');
+    assert(e->terms.auth_method != NULL);
     struct mqtt_auth m = {.reason = (uint8_t)reason};
     mqtt_props_set_text(&m.props, MQTT_PROP_AUTH_METHOD, slice_text(e->terms.auth_method));
     if (data.n > 0) {

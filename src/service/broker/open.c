@@ -184,8 +184,8 @@ static bool take_over(struct worker *w, struct session *s)
                      "a new connection of %s with client id '%.*s' took the session over; two "
                      "devices with one identity look like this",
                      old->account->principal->name,
-                     (int)slice_head(old->client_id, CLIENT_ID_SAID).n,
-                     (const char *)old->client_id.p);
+                     (int)slice_head(s->client_id, CLIENT_ID_SAID).n,
+                     (const char *)s->client_id.p);
         worker_report(w, &e);
     }
     conn_close(w, old, MQTT_SESSION_TAKEN_OVER); /* SPEC: MQTT5-3.1.4-3 */
@@ -370,6 +370,7 @@ static void set_terms(const struct worker *w, struct opening *o, const struct mq
     const struct role_limits *role = grants_limits(o->account->grants);
     uint16_t inflight = (uint16_t)(role->inflight < UINT16_MAX ? role->inflight : UINT16_MAX);
     uint32_t most = w->setup.limits->keep_alive_seconds;
+    struct slice method = mqtt_gate_method(gate);
     uint32_t aliases = mqtt_props_number(&c->props, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, 0);
     bool too_long = c->keep_alive_s == 0 || c->keep_alive_s > most;
     /* The engine waits half as long again. */
@@ -386,11 +387,9 @@ static void set_terms(const struct worker *w, struct opening *o, const struct mq
             (uint16_t)(aliases < w->wire.topic_alias_max ? aliases : w->wire.topic_alias_max),
         .wants_reasons = mqtt_props_number(&c->props, MQTT_PROP_REQUEST_PROBLEM_INFO, 1) != 0,
         .keep_alive_s = too_long ? (uint16_t)own : c->keep_alive_s,
+        .auth_method = auth_method(method),
         .wire = w->wire,
     };
-    struct slice method = mqtt_gate_method(gate);
-    bool fits = slice_to_text(method, terms->auth_method, sizeof terms->auth_method);
-    assert(fits);
     *connack = (struct mqtt_connack){.code = MQTT_SUCCESS, .session_present = o->is_present};
     struct mqtt_props *p = &connack->props;
     uint32_t asked = mqtt_props_number(&c->props, MQTT_PROP_SESSION_EXPIRY, 0);
@@ -461,7 +460,6 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
         undo(w, o, s);
         return err;
     }
-    c->client_id = s->client_id;
     c->gate = mqtt_gate_free(c->gate); /* connect borrows from it: nothing reads it from here on */
     c->account = o->account;
     c->session = s;
@@ -646,7 +644,6 @@ void handover_arrived(struct worker *w, struct handover *h)
     c->token_wall_ms = h->token_wall_ms;
     enum err noted = lane_note_end(c, h->certificate_wall_ms);
     h->unread = (struct buf){0};
-    c->client_id = mqtt_gate_connect(c->gate)->client_id;
     if (w->setup.driver.arrive(w->setup.driver.ctx, h->transport, c->handle) != OK) {
         conn_forget(w, c);
     } else {
@@ -686,7 +683,6 @@ void conn_release_session(struct worker *w, struct conn *c, const char *why)
     directory_left(w->realm->directory, a->principal, c->credential, w->wall_ms);
     c->session = NULL;
     c->account = NULL;
-    c->client_id = (struct slice){0};
     s->conn = 0;
     count_add(&counts(w)->dropped_asleep, session_sleep(s));
     spill_slept(s);

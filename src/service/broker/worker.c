@@ -14,11 +14,11 @@ enum { TURN_MESSAGES_MAX = 4096 };
 static struct mqtt_wire_limits wire_limits(const struct limits *l)
 {
     return (struct mqtt_wire_limits){
-        .topic_bytes = l->topic_bytes,
+        .topic_bytes = (uint16_t)l->topic_bytes,
         .topic_levels = l->topic_levels,
-        .filters_per_packet = l->filters_per_packet,
+        .filters_per_packet = (uint16_t)l->filters_per_packet,
         .user_properties = l->user_properties,
-        .client_id_bytes = l->client_id_bytes,
+        .client_id_bytes = (uint16_t)l->client_id_bytes,
         .topic_alias_max = (uint16_t)l->topic_aliases,
     };
 }
