@@ -76,7 +76,6 @@ void conn_forget(struct worker *w, struct conn *c)
     wheel_cancel(&w->conn_wheel, &c->timer);
     list_unlink(&c->dirty);
     list_unlink(&c->paused);
-    list_unlink(&c->thirsty);
     replays_forget(w, c, NULL);
     w->conns[c->handle & (((uint64_t)1 << SLOT_BITS) - 1)] = NULL;
     w->n_conns--;

@@ -16,7 +16,7 @@ MUST_USE enum err account_of(struct worker *w, const struct principal *p, struct
 {
     struct account *a = map_find(&w->accounts, slice_of(&p->id, sizeof(p->id)));
     if (a == NULL) {
-        TRY(account_new(w->realm->policy, p, w->realm->epoch, &w->setup.key, w->now_ms, &a));
+        TRY(account_new(w->realm->policy, p, w->realm->epoch, w->now_ms, &a));
         account_know(a, &w->people);
         a->load = &w->load;
         enum err err = map_add(&w->accounts, a);
@@ -70,7 +70,7 @@ void session_forget(struct worker *w, struct session *s)
 {
     subs_remove_all(w, &s->subscriber);
     wheel_cancel(&w->session_wheel, &s->expiry);
-    map_remove(&s->account->sessions, s->client_id);
+    session_set_remove(&s->account->sessions, s);
     session_free(s);
     w->n_sessions--;
     count_set(&counts(w)->sessions, w->n_sessions);
@@ -124,7 +124,7 @@ MUST_USE enum err session_add(struct worker *w, struct account *a, uint64_t id,
 {
     struct session *s = NULL;
     TRY(session_new(id, a, client_id, is_durable, &s));
-    enum err err = map_add(&a->sessions, s);
+    enum err err = session_set_add(&a->sessions, &w->setup.key, s);
     if (err != OK) {
         session_free(s);
         return err;
@@ -183,8 +183,7 @@ static bool take_over(struct worker *w, struct session *s)
         event_reason(&e,
                      "a new connection of %s with client id '%.*s' took the session over; two "
                      "devices with one identity look like this",
-                     old->account->principal->name,
-                     (int)slice_head(s->client_id, CLIENT_ID_SAID).n,
+                     old->account->principal->name, (int)slice_head(s->client_id, CLIENT_ID_SAID).n,
                      (const char *)s->client_id.p);
         worker_report(w, &e);
     }
@@ -300,7 +299,7 @@ static bool is_over(const struct worker *w, const struct session *s)
 
 static enum err find_session(struct worker *w, struct opening *o, struct session **ret)
 {
-    struct session *s = map_find(&o->account->sessions, o->client_id);
+    struct session *s = session_set_find(&o->account->sessions, o->client_id);
     bool is_durable = o->expiry_s > 0, is_promise = true;
     uint64_t lsn;
     if (is_durable && (s == NULL || !s->is_on_record || o->connect->clean_start)) {
@@ -308,7 +307,8 @@ static enum err find_session(struct worker *w, struct opening *o, struct session
     }
     if (s != NULL) {
         o->has_taken_over = take_over(w, s);
-        s = map_find(&o->account->sessions, o->client_id); /* a session without expiry has ended */
+        s = session_set_find(&o->account->sessions,
+                             o->client_id); /* a session without expiry has ended */
     }
     if (s != NULL && (o->connect->clean_start || is_over(w, s))) {
         session_end(w, s); /* SPEC: MQTT5-3.1.2-4, MQTT3-3.1.2-4, MQTT5 3.1.2.11.2 */

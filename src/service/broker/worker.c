@@ -120,7 +120,7 @@ static void accounts_free(struct worker *w)
     while ((a = map_next(&w->accounts, &at)) != NULL) {
         size_t session_at = 0;
         struct session *s;
-        while ((s = map_next(&a->sessions, &session_at)) != NULL) {
+        while ((s = session_set_next(&a->sessions, &session_at)) != NULL) {
             struct list_node *n;
             struct interest_change ignored;
             while ((n = list_first(&s->subscriber.subs)) != NULL) {
@@ -132,7 +132,7 @@ static void accounts_free(struct worker *w)
                 }
             }
             wheel_cancel(&w->session_wheel, &s->expiry);
-            map_remove(&a->sessions, s->client_id);
+            session_set_remove(&a->sessions, s);
             session_free(s);
         }
         map_remove(&w->accounts, account_key(a));

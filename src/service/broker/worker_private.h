@@ -76,11 +76,6 @@ struct conn {
     struct buf unread;       /* the unfinished packet, or what back-pressure keeps */
     struct timer timer;      /* pre-authentication deadline, then keep-alive */
     struct list_node dirty, paused;
-    struct list_node thirsty; /* it waits until it may ask for a body */
-    uint64_t read_seq;        /* bodies of deliveries up to here were asked for; 0: none */
-    uint64_t read_at_ms;      /* not before */
-    uint32_t n_readings;      /* that are not answered */
-    uint32_t n_read_errors;   /* of the disk, one after the other */
     uint64_t backlog_bytes;   /* written, and not taken by its socket */
     struct replays *replays;  /* retained messages for its new subscriptions; NULL: none */
     uint64_t held_until_ms;   /* see n_subacks */
@@ -248,7 +243,7 @@ struct worker {
     bool is_spilling, is_spill_through; /* the second: all sessions were looked at */
     uint64_t spill_at_ms;               /* when the next look is due */
     size_t spill_account;               /* where it goes on */
-    struct list thirsty;                /* connections */
+    struct list thirsty;                /* struct session_fetch */
     uint64_t thirst_at_ms;              /* when they are looked at in any case */
     uint32_t n_readings;                /* under way, */
     uint64_t reading_bytes;             /* and what they bring */
