@@ -9,7 +9,6 @@
 #include "core/passage.h"
 #include "core/quarantine.h"
 
-
 struct bench {
     struct policy *policy;
     struct principal *principal;
