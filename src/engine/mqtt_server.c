@@ -260,18 +260,20 @@ static struct ask *ask_at(struct mqtt_server *e, uint32_t index)
 
 static enum err asks_grow(struct mqtt_server *e)
 {
-    uint32_t cap = e->asks != NULL ? e->asks->cap * 2 : ASKS_FIRST;
+    struct asks *old = e->asks;
+    uint32_t n = old != NULL ? old->n : 0, cap = old != NULL ? old->cap * 2 : ASKS_FIRST;
     struct asks *grown = mem_alloc(sizeof(*grown) + cap * sizeof(grown->ring[0]));
     if (grown == NULL) {
         return ERR_NOMEM;
     }
     grown->cap = cap;
-    grown->n = n_asks(e);
-    for (uint32_t i = 0; i < grown->n; i++) {
-        grown->ring[(e->first_ask + i) & (cap - 1)] = *ask_at(e, i);
+    grown->n = n;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t id = e->first_ask + i;
+        grown->ring[id & (cap - 1)] = old->ring[id & (old->cap - 1)];
     }
-    mem_free(e->asks);
     e->asks = grown;
+    mem_free(old);
     return OK;
 }
 
