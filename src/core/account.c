@@ -27,7 +27,7 @@ static void take_answers(struct account *a)
 }
 
 enum err account_new(const struct policy *policy, const struct principal *principal, uint64_t epoch,
-                     const struct siphash_key *key, uint64_t now_ms, struct account **ret)
+                     uint64_t now_ms, struct account **ret)
 {
     struct account *a = mem_zalloc(sizeof *a);
     if (a == NULL) {
@@ -46,7 +46,6 @@ enum err account_new(const struct policy *policy, const struct principal *princi
     bucket_init(&a->publishes, l->publish_rate, l->publish_burst, now_ms);
     bucket_init(&a->replays, l->replay_rate, l->replay_rate, now_ms);
     take_answers(a);
-    map_init(&a->sessions, key, session_key);
     *ret = a;
     return OK;
 }
@@ -66,7 +65,7 @@ struct account *account_free(struct account *a)
         list_unlink(&a->usage->node);
         mem_free(a->usage);
     }
-    map_done(&a->sessions);
+    session_set_done(&a->sessions);
     grants_free(a->grants);
     principal_unref(a->principal);
     return mem_free(a);

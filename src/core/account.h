@@ -7,10 +7,9 @@
 #ifndef CORE_ACCOUNT_H
 #define CORE_ACCOUNT_H
 
-#include "base/map.h"
 #include "core/policy.h"
 #include "core/quota.h"
-#include "core/session.h"
+#include "core/session_set.h"
 #include "core/usage.h"
 
 /* What waits in the sessions of all accounts of a worker. */
@@ -34,17 +33,16 @@ struct account {
     bool is_stale;        /* its rights could not be renewed yet: what it may have is not known */
     uint64_t queued_bytes;
     struct queue_load *load; /* of the worker, borrowed: charged too. NULL: nobody counts */
-    struct map sessions;     /* by client id */
-    struct usage *usage;     /* NULL: it has published nothing yet */
-    uint64_t heard_by;       /* the association that spoke last; 0: none, or its address is new */
-    uint64_t heard_told_ms;  /* when the detectors heard of it */
-    uint32_t heard_from;     /* hash of that address; 0: none */
+    struct session_set sessions;
+    struct usage *usage;    /* NULL: it has published nothing yet */
+    uint64_t heard_by;      /* the association that spoke last; 0: none, or its address is new */
+    uint64_t heard_told_ms; /* when the detectors heard of it */
+    uint32_t heard_from;    /* hash of that address; 0: none */
 };
 
 /* account_new - shares principal, compiles grants. ERR_NOMEM. */
 MUST_USE enum err account_new(const struct policy *policy, const struct principal *principal,
-                              uint64_t epoch, const struct siphash_key *key, uint64_t now_ms,
-                              struct account **ret);
+                              uint64_t epoch, uint64_t now_ms, struct account **ret);
 /* account_know - whom its rights are looked up with when it is a gateway; borrowed for life, kept
  * over account_renew. */
 void account_know(struct account *a, const struct people *people);

@@ -114,7 +114,6 @@ static void numbers_last(void **state)
 
 static struct account *account(const struct policy *p, const char *segment)
 {
-    static const struct siphash_key key;
     struct principal_attr attr = {.key = PRINCIPAL_SEGMENT};
     struct principal *who = NULL;
     struct account *a = NULL;
@@ -122,7 +121,7 @@ static struct account *account(const struct policy *p, const char *segment)
     assert_int_equal(
         principal_new(1, slice_text("dev"), slice_text("r"), &attr, segment != NULL ? 1 : 0, &who),
         OK);
-    assert_int_equal(account_new(p, who, 1, &key, 0, &a), OK);
+    assert_int_equal(account_new(p, who, 1, 0, &a), OK);
     principal_unref(who);
     return a;
 }

@@ -50,7 +50,7 @@ static int setup(void **state)
     static struct bench b;
     b.policy = make_policy("c/#", &b.role);
     b.principal = make_principal(PRINCIPAL_ACTIVE);
-    assert_int_equal(account_new(b.policy, b.principal, 1, &KEY, 0, &b.account), OK);
+    assert_int_equal(account_new(b.policy, b.principal, 1, 0, &b.account), OK);
     *state = &b;
     return 0;
 }
@@ -115,7 +115,7 @@ static void test_alerts_are_the_servers(void **state)
     (void)state;
     assert_int_equal(role_add_topic(role, POLICY_PUBLISH, slice_text("$sallyport/#"), true, 1, 9),
                      OK);
-    assert_int_equal(account_new(policy, p, 1, &KEY, 0, &a), OK);
+    assert_int_equal(account_new(policy, p, 1, 0, &a), OK);
     assert_int_equal(publish(a, "$sallyport/alert", RETAIN_NO, 1, 0, &d), OK);
     assert_int_equal(publish(a, PASSAGE_ALERTS, RETAIN_NO, 1, 0, &d), ERR_DENIED);
     assert_int_equal(publish(a, PASSAGE_ALERTS "/sink", RETAIN_NEW, 0, 0, &d), ERR_DENIED);
@@ -155,8 +155,8 @@ static void test_subscribe_and_deliver(void **state)
     struct interest_change change;
     struct decision d;
     assert_int_equal(session_new(1, a, slice_text("d1"), true, &s), OK);
-    assert_int_equal(map_add(&a->sessions, s), OK);
-    assert_ptr_equal(map_find(&a->sessions, slice_text("d1")), s);
+    assert_int_equal(session_set_add(&a->sessions, &KEY, s), OK);
+    assert_ptr_equal(session_set_find(&a->sessions, slice_text("d1")), s);
     assert_int_equal(filters_new(&KEY, &f), OK);
     assert_int_equal(passage_subscribe(a, s, slice_text("x"), true, &d), ERR_DENIED);
     assert_int_equal(passage_subscribe(a, s, slice_text("c/+"), true, &d), OK);
@@ -185,7 +185,7 @@ static void test_subscribe_and_deliver(void **state)
 
     filters_remove(f, sub, &change);
     filters_free(f);
-    map_remove(&a->sessions, session_key(s));
+    session_set_remove(&a->sessions, s);
     session_free(s);
 }
 
@@ -253,7 +253,7 @@ static void test_new_no_memory(void **state)
     struct account *a = NULL;
     for (long n = 0; n < 3; n++) {
         mem_fail_after(n);
-        assert_int_equal(account_new(b->policy, b->principal, 1, &KEY, 0, &a), ERR_NOMEM);
+        assert_int_equal(account_new(b->policy, b->principal, 1, 0, &a), ERR_NOMEM);
         mem_fail_after(-1);
         assert_null(a);
     }

@@ -9,8 +9,6 @@
 #include "core/passage.h"
 #include "core/quarantine.h"
 
-static const struct siphash_key KEY = {.k0 = 1, .k1 = 2};
-
 struct bench {
     struct policy *policy;
     struct principal *principal;
@@ -28,7 +26,7 @@ static void bench_make(struct bench *b, uint8_t answers)
     assert_int_equal(
         principal_new(5, slice_text("d1"), slice_text("sensor"), NULL, 0, &b->principal), OK);
     b->principal->answers = answers;
-    assert_int_equal(account_new(b->policy, b->principal, 1, &KEY, 0, &b->account), OK);
+    assert_int_equal(account_new(b->policy, b->principal, 1, 0, &b->account), OK);
 }
 
 static void bench_done(struct bench *b)

@@ -65,7 +65,7 @@ static void charge(struct session *s, const struct msg *m)
         load->messages++;
         load->bytes += cost;
     }
-    s->queued_bytes += cost;
+    s->queue->queued_bytes += cost;
     if (s->account != NULL) {
         s->account->queued_bytes += cost;
     }
@@ -82,7 +82,7 @@ static void release_msg(struct session *s, struct delivery *d)
     if (load != NULL) {
         load->bytes -= cost;
     }
-    s->queued_bytes -= cost;
+    s->queue->queued_bytes -= cost;
     if (s->account != NULL) {
         s->account->queued_bytes -= cost;
     }
@@ -107,6 +107,7 @@ struct session *session_free(struct session *s)
         mem_free(s->complaint);
     }
     if (s->queue != &EMPTY) {
+        list_unlink(&s->queue->fetch.thirsty);
         mem_free(s->queue->ring);
         mem_free(s->queue);
     }
@@ -255,8 +256,9 @@ enum err session_enqueue(struct session *s, const struct msg *m, uint8_t qos, bo
                          const struct role_limits *limits, uint64_t *ret_seq)
 {
     assert(qos <= 2);
-    if (session_count(s) >= limits->queue_messages || s->queued_bytes > limits->queue_bytes ||
-        msg_cost(m) > limits->queue_bytes - s->queued_bytes) {
+    if (session_count(s) >= limits->queue_messages ||
+        s->queue->queued_bytes > limits->queue_bytes ||
+        msg_cost(m) > limits->queue_bytes - s->queue->queued_bytes) {
         return ERR_QUOTA;
     }
     struct delivery d = {.msg = m, .seq = s->next_seq, .lsn = lsn, .qos = qos, .retain = retain};

@@ -48,6 +48,17 @@ struct delivery {
     enum delivery_state state;
 };
 
+/* Bodies of its deliveries that are on their way from the disk: the owner's,
+ * service/broker/spill.c. */
+struct session_fetch {
+    struct list_node thirsty; /* its connection waits until it may ask for a body */
+    uint64_t conn;            /* that one, while in the list */
+    uint64_t seq;             /* bodies of deliveries up to here were asked for; 0: none */
+    uint64_t at_ms;           /* not before */
+    uint32_t n_asked;         /* that are not answered */
+    uint32_t n_errors;        /* of the disk, one after the other */
+};
+
 /* Its deliveries, from the first one on. */
 struct session_queue {
     struct delivery *ring;
@@ -61,6 +72,11 @@ struct session_queue {
     uint64_t received_seq;  /* none is before this one */
     uint64_t received_last_seq, received_lsn; /* of the one that came last */
     uint64_t id_base; /* packet ids count from the seq behind this; 0 but for a planted bug */
+    uint64_t queued_bytes;
+    /* the owner's: */
+    uint64_t judged_seq;  /* deliveries before it were queued under other rights */
+    uint64_t spilled_seq; /* deliveries before it were looked at, whether to spill them */
+    struct session_fetch fetch;
 };
 
 /* QoS 2 packet ids received and not released, sorted. */
@@ -96,12 +112,8 @@ struct session {
     bool is_will_on_record; /* the owner's */
     bool is_will_late;      /* the owner's: it was due, and waits for room */
     bool is_held;           /* the owner's: its time is over, but for its will */
-    uint64_t queued_bytes;
-    uint64_t promised_lsn; /* the owner's: no CONNACK says that this session is there before */
+    uint64_t promised_lsn;  /* the owner's: no CONNACK says that this session is there before */
     struct complaint *complaint; /* the owner's, freed with it: drops; NULL: there were none */
-    uint64_t judged_seq; /* the owner's: deliveries before it were queued under other rights */
-    uint64_t
-        spilled_seq; /* the owner's: deliveries before it were looked at, whether to spill them */
     /* the rest is session.c's */
     uint64_t next_seq;           /* the seq that the next delivery gets */
     struct session_queue *queue; /* never NULL; of one that nothing has come for, an empty one */
@@ -159,6 +171,12 @@ void session_take_back(struct session *s, uint64_t seq);
 static inline size_t session_count(const struct session *s)
 {
     return s->queue->n_deliveries - s->queue->n_done;
+}
+
+/* session_has_queue - something has come for it: its queue may be written to. */
+static inline bool session_has_queue(const struct session *s)
+{
+    return s->queue->ring_cap > 0;
 }
 
 /* session_unsent - the first one that waits; NULL: none. Every struct delivery pointer is void. */

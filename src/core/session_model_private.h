@@ -298,7 +298,7 @@ static inline void model_check(const struct session_model *m)
         bool has_body = m->list[i].state == DELIVERY_QUEUED || m->list[i].state == DELIVERY_SENT;
         bytes += has_body ? sizeof(struct msg) + 9 : 0;
     }
-    assert(m->s->queued_bytes == bytes && session_count(m->s) == m->n);
+    assert(m->s->queue->queued_bytes == bytes && session_count(m->s) == m->n);
     assert(m->s->queue->n_inflight == model_inflight(m));
     size_t n_received = 0;
     for (size_t i = 0; i < m->n; i++) {

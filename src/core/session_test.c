@@ -77,7 +77,7 @@ static void test_queue_bounds(void **state)
     assert_int_equal(put(s, 1, 101, &l), ERR_QUOTA);
     assert_int_equal(put(s, 1, 100, &l), OK);
     assert_int_equal(put(s, 1, 0, &l), ERR_QUOTA);
-    assert_int_equal(s->queued_bytes, l.queue_bytes);
+    assert_int_equal(s->queue->queued_bytes, l.queue_bytes);
     l.queue_bytes = 1; /* the role was narrowed below what is queued */
     assert_int_equal(put(s, 1, 0, &l), ERR_QUOTA);
     session_free(s);
@@ -172,12 +172,12 @@ static void test_take_back(void **state)
     assert_int_equal(msg_new(slice_text("t"), (struct slice){0}, (struct slice){0}, &m), OK);
     assert_int_equal(put(s, 1, 0, &LIMITS), OK);
     assert_int_equal(send_one(s), 1);
-    uint64_t bytes = s->queued_bytes;
+    uint64_t bytes = s->queue->queued_bytes;
     assert_int_equal(session_enqueue(s, m, 1, false, IDS, 2, 0, &LIMITS, &seq), OK);
     session_take_back(s, seq);
     assert_int_equal(m->refs, 1);
     assert_int_equal(session_count(s), 1);
-    assert_int_equal(s->queued_bytes, bytes);
+    assert_int_equal(s->queue->queued_bytes, bytes);
     assert_int_equal(session_enqueue(s, m, 1, false, IDS, 2, 0, &LIMITS, &seq), OK);
     assert_int_equal(seq, 2);
     assert_int_equal(send_one(s), 2);
@@ -597,7 +597,7 @@ static void test_swap(void **state)
         assert_int_equal(session_enqueue(s, m, 1, false, NULL, 0, 0, &LIMITS, NULL), OK);
         msg_unref(m);
     }
-    uint64_t bytes = s->queued_bytes;
+    uint64_t bytes = s->queue->queued_bytes;
     for (uint64_t seq = 3; seq <= 6; seq++) {
         struct delivery *d = session_from(s, seq);
         const struct msg *husk = NULL;
@@ -606,7 +606,7 @@ static void test_swap(void **state)
         session_swap(d, husk);
         assert_true(msg_is_husk(d->msg));
     }
-    assert_int_equal(s->queued_bytes, bytes);
+    assert_int_equal(s->queue->queued_bytes, bytes);
     assert_null(session_from(s, 7));
     assert_int_equal(session_ahead(s, session_from(s, 1)), 0);
     assert_int_equal(session_ahead(s, session_from(s, 6)), 5);
@@ -618,7 +618,7 @@ static void test_swap(void **state)
     assert_int_equal(session_puback(s, second, &seq), OK);
     assert_int_equal(session_from(s, 2)->seq, 3); /* past the finished one */
     assert_int_equal(session_puback(s, first, &seq), OK);
-    assert_int_equal(s->queued_bytes, bytes / 6 * 4);
+    assert_int_equal(s->queue->queued_bytes, bytes / 6 * 4);
     session_resume(s);
     struct delivery *d = session_next(s, 10, ALL, 60, &n_expired);
     assert_true(d->seq == 3 && msg_is_husk(d->msg));
@@ -630,7 +630,7 @@ static void test_swap(void **state)
     send_one(s);
     d = session_next(s, 10, ALL, 60, &n_expired); /* the fifth has expired on disk */
     assert_true(n_expired == 1 && d->seq == 6);
-    assert_int_equal(s->queued_bytes, bytes / 6 * 2);
+    assert_int_equal(s->queue->queued_bytes, bytes / 6 * 2);
     session_free(s);
 }
 

@@ -176,6 +176,11 @@ const struct mqtt_connect *mqtt_gate_connect(const struct mqtt_gate *g)
     return &g->connect;
 }
 
+struct slice mqtt_gate_client_id(const struct mqtt_gate *g)
+{
+    return g->connect.client_id;
+}
+
 /* ---- enhanced authentication ---- */
 
 struct slice mqtt_gate_method(const struct mqtt_gate *g)

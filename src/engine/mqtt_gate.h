@@ -49,6 +49,8 @@ AUTOFREE(mqtt_gate, mqtt_gate_free)
 MUST_USE enum err mqtt_gate_next(struct mqtt_gate *g, struct slice *in, struct mqtt_fault *fault);
 /* mqtt_gate_connect - borrows from the gate. Only after mqtt_gate_next gave OK. */
 const struct mqtt_connect *mqtt_gate_connect(const struct mqtt_gate *g);
+/* mqtt_gate_client_id - the one that its CONNECT says; empty before. Borrows from the gate. */
+struct slice mqtt_gate_client_id(const struct mqtt_gate *g);
 /* mqtt_gate_challenge - the client named an authentication method: AUTH with this data waits in the
  * output, and its answer is waited for. Only when ASKED. ERR_NOMEM; ERR_TOO_LARGE: the
  * client does not accept such a packet. After both nothing changed: refuse it.

@@ -20,6 +20,7 @@
 enum {
     SERVER_OUTPUT_PAUSE = 64 * 1024, /* answers nobody reads: no packet is taken above this */
     SERVER_OUTPUT_MAX = 256 * 1024,
+    ASKS_FIRST = 8,
     SERVER_PUBREL_SLACK = 64 /* asks of PUBRELs on top of the open PUBLISHes */
 };
 
@@ -34,14 +35,20 @@ struct ask {
     uint8_t reason;
 };
 
+/* A ring that grows by doubling. */
+struct asks {
+    uint32_t cap, n;
+    struct ask ring[];
+};
+
 struct mqtt_server {
     struct mqtt_terms terms;
-    bool is_closing;
-    bool has_left; /* the client's DISCONNECT was taken, and no answer to it was given */
+    bool is_closing : 1;
+    bool has_left : 1;      /* the client's DISCONNECT was taken, and no answer to it was given */
+    uint16_t receive_quota; /* PUBLISHes with QoS > 0 the client may still open */
+    uint32_t first_ask;     /* id of the oldest; ids count up */
     uint64_t last_packet_ms;
-    uint16_t receive_quota;               /* PUBLISHes with QoS > 0 the client may still open */
-    struct ask *asks;                     /* ring of asks_cap */
-    uint32_t asks_cap, first_ask, n_asks; /* first_ask is the id of the oldest; ids count up */
+    struct asks *asks; /* NULL: none was owed yet */
     struct topic_aliases from_client, to_client;
     struct buf out;
     size_t out_at; /* bytes of out that have left */
@@ -241,36 +248,44 @@ void mqtt_server_close(struct mqtt_server *e, enum mqtt_reason reason)
 
 /* ---- asks ---- */
 
+static uint32_t n_asks(const struct mqtt_server *e)
+{
+    return e->asks != NULL ? e->asks->n : 0;
+}
+
 static struct ask *ask_at(struct mqtt_server *e, uint32_t index)
 {
-    return &e->asks[(e->first_ask + index) & (e->asks_cap - 1)];
+    return &e->asks->ring[(e->first_ask + index) & (e->asks->cap - 1)];
 }
 
 static enum err asks_grow(struct mqtt_server *e)
 {
-    uint32_t cap = e->asks_cap > 0 ? e->asks_cap * 2 : 8;
-    struct ask *grown = mem_array(cap, sizeof(*grown));
+    struct asks *old = e->asks;
+    uint32_t n = old != NULL ? old->n : 0, cap = old != NULL ? old->cap * 2 : ASKS_FIRST;
+    struct asks *grown = mem_alloc(sizeof(*grown) + cap * sizeof(grown->ring[0]));
     if (grown == NULL) {
         return ERR_NOMEM;
     }
-    for (uint32_t i = 0; i < e->n_asks; i++) {
-        grown[(e->first_ask + i) & (cap - 1)] = *ask_at(e, i);
+    grown->cap = cap;
+    grown->n = n;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t id = e->first_ask + i;
+        grown->ring[id & (cap - 1)] = old->ring[id & (old->cap - 1)];
     }
-    mem_free(e->asks);
     e->asks = grown;
-    e->asks_cap = cap;
+    mem_free(old);
     return OK;
 }
 
 static enum err ask_open(struct mqtt_server *e, enum ask_kind kind, uint16_t packet_id,
                          uint32_t *ret)
 {
-    if (e->n_asks == e->asks_cap) {
+    if (e->asks == NULL || e->asks->n == e->asks->cap) {
         TRY(asks_grow(e));
     }
-    *ask_at(e, e->n_asks) = (struct ask){.packet_id = packet_id, .kind = kind};
-    *ret = e->first_ask + e->n_asks;
-    e->n_asks++;
+    *ask_at(e, e->asks->n) = (struct ask){.packet_id = packet_id, .kind = kind};
+    *ret = e->first_ask + e->asks->n;
+    e->asks->n++;
     return OK;
 }
 
@@ -297,14 +312,14 @@ static enum err put_ask(struct mqtt_server *e, const struct ask *a)
 
 static enum err asks_flush(struct mqtt_server *e)
 {
-    while (e->n_asks > 0 && ask_at(e, 0)->is_answered) {
+    while (n_asks(e) > 0 && ask_at(e, 0)->is_answered) {
         struct ask *a = ask_at(e, 0);
         TRY(put_ask(e, a));
         if (ask_ends_publish(a) && e->receive_quota < e->terms.receive_max) {
             e->receive_quota++;
         }
         e->first_ask++;
-        e->n_asks--;
+        e->asks->n--;
     }
     return OK;
 }
@@ -312,7 +327,7 @@ static enum err asks_flush(struct mqtt_server *e)
 void mqtt_server_answer(struct mqtt_server *e, uint32_t ask, enum mqtt_reason reason)
 {
     uint32_t index = ask - e->first_ask;
-    assert(index < e->n_asks);
+    assert(index < n_asks(e));
     struct ask *a = ask_at(e, index);
     assert(!a->is_answered);
     a->is_answered = true;
@@ -347,7 +362,7 @@ static enum err close_if_too_large(struct mqtt_server *e, enum err err)
 MUST_USE enum err mqtt_server_auth(struct mqtt_server *e, enum mqtt_reason reason,
                                    struct slice data)
 {
-    assert(e->terms.auth_method[0] != '\0');
+    assert(e->terms.auth_method != NULL);
     struct mqtt_auth m = {.reason = (uint8_t)reason};
     mqtt_props_set_text(&m.props, MQTT_PROP_AUTH_METHOD, slice_text(e->terms.auth_method));
     if (data.n > 0) {
@@ -487,8 +502,8 @@ bool mqtt_server_is_blocked(const struct mqtt_server *e)
     }
     /* MQTT 3.1.1 has no flow control of its own: the socket is it. MQTT 5 clients that exceed the
      * number get 0x93. */
-    return e->n_asks >= (uint32_t)e->terms.receive_max + SERVER_PUBREL_SLACK ||
-           (!is_v5(e) && e->receive_quota == 0 && e->n_asks > 0);
+    return n_asks(e) >= (uint32_t)e->terms.receive_max + SERVER_PUBREL_SLACK ||
+           (!is_v5(e) && e->receive_quota == 0 && n_asks(e) > 0);
 }
 
 static enum err fault_set(struct mqtt_fault *fault, enum err err, enum mqtt_reason reason)

@@ -25,19 +25,17 @@
 
 struct mqtt_server;
 
-enum { MQTT_METHOD_BYTES = 16 }; /* of the methods that there are, and a NUL */
-
 /* What the two sides agreed on in CONNECT and CONNACK. */
 struct mqtt_terms {
-    enum mqtt_version version;
     uint32_t packet_max;        /* ours: largest packet accepted */
     uint32_t client_packet_max; /* theirs; UINT32_MAX = no limit */
     uint16_t receive_max;       /* ours: PUBLISHes with QoS > 0 the client may have open; not 0 */
     uint16_t client_receive_max;
-    uint16_t client_alias_max;           /* topic aliases we may give; 0: none */
-    bool wants_reasons;                  /* a refusal may say more than its code */
-    uint32_t keep_alive_s;               /* in force; 0 = never */
-    char auth_method[MQTT_METHOD_BYTES]; /* that CONNECT named and we took; empty: none */
+    uint16_t client_alias_max; /* topic aliases we may give; 0: none */
+    uint16_t keep_alive_s;     /* in force; 0 = never */
+    enum mqtt_version version : 8;
+    bool wants_reasons;      /* a refusal may say more than its code */
+    const char *auth_method; /* that CONNECT named and we took; borrowed for life; NULL: none */
     struct mqtt_wire_limits wire;
 };
 

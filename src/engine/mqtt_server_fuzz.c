@@ -90,12 +90,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         .wants_reasons = (setup & 0x40) != 0,
         .receive_max = (uint16_t)(1 + (setup >> 1 & 7)),
         .client_receive_max = 4,
-        .keep_alive_s = setup >> 4,
+        .keep_alive_s = (uint16_t)(setup >> 4),
         .client_alias_max = 2,
         .wire = {
             .topic_bytes = 32, .topic_levels = 4, .filters_per_packet = 2, .topic_alias_max = 2}};
     if ((setup & 0x80) != 0 && terms.version == MQTT_V5) {
-        terms.auth_method[0] = 'M';
+        terms.auth_method = "M";
     }
     struct mqtt_connack connack = {.code = MQTT_SUCCESS};
     struct party p = {.now_ms = 1};

@@ -93,7 +93,7 @@ static void auth(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct mqtt_terms terms = terms_of(MQTT_V5);
-        memcpy(terms.auth_method, "M", 2);
+        terms.auth_method = "M";
         struct mqtt_server *e = start_with(&terms);
         uint8_t bytes[TALK_MAX];
         uint8_t out[64];

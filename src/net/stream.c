@@ -74,10 +74,13 @@ static void on_message(int writing, int version, int content, const void *bytes,
 
 static enum err tls_setup(struct stream *s, enum stream_role role, struct tls *tls)
 {
-    s->tls = tls_ref(tls);
-    s->note = mem_zalloc(sizeof(*s->note));
-    s->ssl = SSL_new(tls_ctx(tls));
-    if (s->ssl == NULL || s->note == NULL) {
+    s->tls = mem_zalloc(sizeof(*s->tls));
+    if (s->tls == NULL) {
+        return ERR_NOMEM;
+    }
+    s->tls->shared = tls_ref(tls);
+    s->tls->ssl = SSL_new(tls_ctx(tls));
+    if (s->tls->ssl == NULL) {
         return ERR_NOMEM;
     }
     BIO *b = BIO_new(tls_bio_method(tls));
@@ -86,18 +89,19 @@ static enum err tls_setup(struct stream *s, enum stream_role role, struct tls *t
     }
     BIO_set_data(b, s);
     BIO_set_init(b, 1);
-    SSL_set_bio(s->ssl, b, b);
-    if (SSL_set_app_data(s->ssl, s->note) != 1) {
+    SSL_set_bio(s->tls->ssl, b, b);
+    if (SSL_set_app_data(s->tls->ssl, &s->tls->note) != 1) {
         return ERR_NOMEM;
     }
-    SSL_set_msg_callback(s->ssl, on_message);
+    SSL_set_msg_callback(s->tls->ssl, on_message);
     if (role == STREAM_SERVER) {
-        SSL_set_accept_state(s->ssl);
+        SSL_set_accept_state(s->tls->ssl);
         return OK;
     }
-    SSL_set_connect_state(s->ssl);
+    SSL_set_connect_state(s->tls->ssl);
     const char *host = tls_host(tls);
-    if (host != NULL && !tls_host_is_address(host) && SSL_set_tlsext_host_name(s->ssl, host) != 1) {
+    if (host != NULL && !tls_host_is_address(host) &&
+        SSL_set_tlsext_host_name(s->tls->ssl, host) != 1) {
         return ERR_CRYPTO;
     }
     return OK;
@@ -122,15 +126,33 @@ enum err stream_new(int fd, enum stream_role role, struct tls *tls, struct strea
 
 enum err stream_upgrade(struct stream *s, const struct ws_rules *rules)
 {
-    assert(s->ws == NULL && (s->tls == NULL || tls_is_server(s->tls)));
-    return ws_new(rules, s->tls, &s->ws);
+    assert(s->ws == NULL && (s->tls == NULL || tls_is_server(s->tls->shared)));
+    return ws_new(rules, s->tls != NULL ? s->tls->shared : NULL, &s->ws);
 }
 
 enum err stream_upgrade_client(struct stream *s, const struct ws_target *target, uint64_t frame_max)
 {
-    assert(s->ws == NULL && (s->tls == NULL || !tls_is_server(s->tls)));
+    assert(s->ws == NULL && (s->tls == NULL || !tls_is_server(s->tls->shared)));
     struct random_source random = random_system();
     return ws_client_new(target, &random, frame_max, &s->ws);
+}
+
+static void tls_done(struct stream *s)
+{
+    if (s->tls != NULL) {
+        SSL_free(s->tls->ssl);
+        s->tls->shared = tls_free(s->tls->shared);
+        tls_note_done(&s->tls->note);
+        s->tls = mem_free(s->tls);
+    }
+}
+
+static void pending_forget(struct stream *s)
+{
+    if (s->pending != NULL) {
+        buf_done(&s->pending->bytes);
+        s->pending = mem_free(s->pending);
+    }
 }
 
 struct stream *stream_free(struct stream *s)
@@ -141,14 +163,9 @@ struct stream *stream_free(struct stream *s)
     if (s->loop != NULL) {
         loop_forget(s->loop, &s->source); /* nobody duplicates the descriptor of a stream */
     }
-    SSL_free(s->ssl);
     s->ws = ws_free(s->ws);
-    s->tls = tls_free(s->tls);
-    buf_done(&s->pending);
-    if (s->note != NULL) {
-        tls_note_done(s->note);
-        mem_free(s->note);
-    }
+    tls_done(s);
+    pending_forget(s);
     (void)close(s->source.fd);
     return mem_free(s);
 }
@@ -191,7 +208,7 @@ enum err stream_hold(struct stream *s, bool held)
 /* Turns what SSL_get_error says into the stream's first error; ERR_AGAIN when it only waits. */
 static enum err judge(struct stream *s, int result)
 {
-    int why = SSL_get_error(s->ssl, result);
+    int why = SSL_get_error(s->tls->ssl, result);
     char text[TLS_TEXT_BYTES];
     if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) {
         return ERR_AGAIN;
@@ -203,21 +220,22 @@ static enum err judge(struct stream *s, int result)
     if (s->failed != OK) {
         return s->failed; /* our BIO met the real reason */
     }
-    enum err err = tls_judge(s->ssl, s->note, tls_is_server(s->tls) ? "client" : "server", text);
-    s->note->text = mem_strdup(text);
-    return stream_fail(s, err, s->note->text != NULL ? s->note->text : "TLS failed");
+    enum err err = tls_judge(s->tls->ssl, &s->tls->note,
+                             tls_is_server(s->tls->shared) ? "client" : "server", text);
+    s->tls->note.text = mem_strdup(text);
+    return stream_fail(s, err, s->tls->note.text != NULL ? s->tls->note.text : "TLS failed");
 }
 
 static enum err check_updates(struct stream *s, uint64_t now_ms)
 {
-    struct tls_note *note = s->note;
+    struct tls_note *note = &s->tls->note;
     if (now_ms - note->updates_from_ms >= MINUTE_MS) {
         note->updates_from_ms = now_ms;
         note->n_updates = 0;
     }
     note->n_updates += note->n_handshake_records;
     note->n_handshake_records = 0;
-    if (note->n_updates > tls_key_updates(s->tls)) {
+    if (note->n_updates > tls_key_updates(s->tls->shared)) {
         return stream_fail(s, ERR_QUOTA, "too many TLS key updates");
     }
     return OK;
@@ -226,20 +244,20 @@ static enum err check_updates(struct stream *s, uint64_t now_ms)
 /* One step of the handshake or one record. ERR_AGAIN: nothing came of it. */
 static enum err step(struct stream *s, struct stream_io *io, size_t *n_plain)
 {
-    if (!s->note->established) {
-        int result = SSL_do_handshake(s->ssl);
+    if (!s->tls->note.established) {
+        int result = SSL_do_handshake(s->tls->ssl);
         if (result != 1) {
             return judge(s, result);
         }
-        s->note->established = true;
-        s->note->updates_from_ms = io->now_ms;
-        if (tls_is_server(s->tls)) {
-            tls_settle(s->ssl, s->note);
+        s->tls->note.established = true;
+        s->tls->note.updates_from_ms = io->now_ms;
+        if (tls_is_server(s->tls->shared)) {
+            tls_settle(s->tls->ssl, &s->tls->note);
         }
         return OK;
     }
     size_t n = 0;
-    int result = SSL_read_ex(s->ssl, &io->plain[*n_plain], PLAIN_BYTES - *n_plain, &n);
+    int result = SSL_read_ex(s->tls->ssl, &io->plain[*n_plain], PLAIN_BYTES - *n_plain, &n);
     TRY(check_updates(s, io->now_ms));
     if (result != 1) {
         return judge(s, result);
@@ -251,7 +269,7 @@ static enum err step(struct stream *s, struct stream_io *io, size_t *n_plain)
 /* What came, and what of a record did not fit into the plaintext before it. */
 static bool has_more(const struct stream *s, const struct stream_io *io, size_t n_plain)
 {
-    return io->in.n > 0 || (n_plain < PLAIN_BYTES && SSL_pending(s->ssl) > 0);
+    return io->in.n > 0 || (n_plain < PLAIN_BYTES && SSL_pending(s->tls->ssl) > 0);
 }
 
 /* Everything that the received bytes complete. */
@@ -287,7 +305,7 @@ static size_t receive(struct stream *s, struct stream_io *io)
     if (n == 0) {
         (void)stream_fail(s, ERR_CLOSED, "");
         /* Without TLS the end of the stream is all the orderly close there is. */
-        s->cleanly = s->ssl == NULL;
+        s->cleanly = s->tls == NULL;
     } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
         (void)stream_fail_errno(s);
     }
@@ -296,7 +314,7 @@ static size_t receive(struct stream *s, struct stream_io *io)
 
 enum err stream_start(struct stream *s, struct stream_io *io)
 {
-    if (s->ssl != NULL && s->failed == OK) {
+    if (s->tls != NULL && s->failed == OK) {
         stream_aim(s, io);
         (void)drive(s, io);
         stream_unaim(s);
@@ -312,7 +330,7 @@ static enum err seal(struct stream *s, struct slice plain)
     if (plain.n == 0) {
         return OK;
     }
-    int result = SSL_write_ex(s->ssl, plain.p, plain.n, &n);
+    int result = SSL_write_ex(s->tls->ssl, plain.p, plain.n, &n);
     if (result == 1 && n == plain.n) {
         return OK;
     }
@@ -355,7 +373,7 @@ static enum err seal_parts(struct stream *s, struct stream_io *io, const struct 
 static enum err put(struct stream *s, struct stream_io *io, const struct slice *parts,
                     size_t n_parts)
 {
-    if (s->ssl == NULL) {
+    if (s->tls == NULL) {
         TRY(stream_send_plain(s, parts, n_parts));
         return stream_watch(s);
     }
@@ -414,9 +432,9 @@ enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_p
     }
     size_t n = receive(s, io);
     uint8_t *bytes = io->recv;
-    s->opening_n = s->has_opened ? 0 : n;
+    s->opening_n = s->has_opened ? 0 : (uint32_t)n;
     s->has_opened = s->has_opened || n > 0;
-    if (s->ssl != NULL && s->failed == OK) {
+    if (s->tls != NULL && s->failed == OK) {
         stream_aim(s, io);
         io->in = slice_of(io->recv, n);
         n = drive(s, io);
@@ -441,7 +459,7 @@ enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_p
 bool stream_has_pending(const struct stream *s)
 {
     return s->poll_once || ws_has_news(s) || (s->failed != OK && !s->failure_told) ||
-           (s->ssl != NULL && SSL_pending(s->ssl) > 0);
+           (s->tls != NULL && SSL_pending(s->tls->ssl) > 0);
 }
 
 /* A client's frames are masked, so they are copies; what it says is little. */
@@ -545,18 +563,17 @@ enum err stream_flush(struct stream *s, struct stream_io *io)
         return s->failed;
     }
     if (stream_is_blocked(s)) {
-        struct slice rest = slice_from(buf_slice(&s->pending), s->pending_at);
+        struct slice rest = slice_from(buf_slice(&s->pending->bytes), s->pending->at);
         ssize_t n = send(s->source.fd, rest.p, rest.n, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
             return stream_fail_errno(s);
         }
-        s->pending_at += n > 0 ? (size_t)n : 0;
+        s->pending->at += n > 0 ? (size_t)n : 0;
         if (stream_is_blocked(s)) {
             return ERR_AGAIN;
         }
         /* An idle connection holds no buffer. */
-        buf_done(&s->pending);
-        s->pending_at = 0;
+        pending_forget(s);
         finish_closing(s);
         if (s->ws != NULL && !s->closing) {
             TRY(ws_speak(s, io));
@@ -568,12 +585,12 @@ enum err stream_flush(struct stream *s, struct stream_io *io)
 
 bool stream_is_blocked(const struct stream *s)
 {
-    return s->pending.n > s->pending_at;
+    return stream_pending_bytes(s) > 0;
 }
 
 size_t stream_pending_bytes(const struct stream *s)
 {
-    return s->pending.n - s->pending_at;
+    return s->pending != NULL ? s->pending->bytes.n - s->pending->at : 0;
 }
 
 void stream_close(struct stream *s, struct stream_io *io)
@@ -587,10 +604,10 @@ void stream_close(struct stream *s, struct stream_io *io)
         (void)said; /* like a close_notify that cannot leave */
     }
     s->closing = true;
-    if (s->ssl != NULL && s->note->established) {
+    if (s->tls != NULL && s->tls->note.established) {
         stream_aim(s, io);
         /* Nothing is left to do about a close_notify that cannot leave. */
-        (void)SSL_shutdown(s->ssl);
+        (void)SSL_shutdown(s->tls->ssl);
         enum err e = stream_send_sealed(s, io);
         stream_unaim(s);
         if (e != OK || stream_watch(s) != OK) {
@@ -616,7 +633,7 @@ int stream_fd(const struct stream *s)
 
 bool stream_is_established(const struct stream *s)
 {
-    return s->note == NULL || s->note->established;
+    return s->tls == NULL || s->tls->note.established;
 }
 
 bool stream_is_ready(const struct stream *s)
@@ -626,7 +643,7 @@ bool stream_is_ready(const struct stream *s)
 
 bool stream_is_bare(const struct stream *s)
 {
-    return s->ssl == NULL && s->ws == NULL && s->has_drained && !stream_is_blocked(s);
+    return s->tls == NULL && s->ws == NULL && s->has_drained && !stream_is_blocked(s);
 }
 
 bool stream_is_upgraded(const struct stream *s)
@@ -651,7 +668,7 @@ unsigned stream_refusal(const struct stream *s)
 
 bool stream_is_tls(const struct stream *s)
 {
-    return s->ssl != NULL;
+    return s->tls != NULL;
 }
 
 bool stream_closed_cleanly(const struct stream *s)
@@ -661,7 +678,7 @@ bool stream_closed_cleanly(const struct stream *s)
 
 enum err stream_peer_cert(const struct stream *s, struct x509 **ret)
 {
-    X509 *cert = s->ssl != NULL ? SSL_get0_peer_certificate(s->ssl) : NULL;
+    X509 *cert = s->tls != NULL ? SSL_get0_peer_certificate(s->tls->ssl) : NULL;
     if (cert == NULL) {
         return ERR_NOT_FOUND;
     }
@@ -670,7 +687,7 @@ enum err stream_peer_cert(const struct stream *s, struct x509 **ret)
 
 enum tls_verify stream_verify(const struct stream *s)
 {
-    return s->note != NULL ? s->note->verify : TLS_VERIFY_OK;
+    return s->tls != NULL ? s->tls->note.verify : TLS_VERIFY_OK;
 }
 
 static const char *error_of(const struct stream *s)
@@ -681,7 +698,7 @@ static const char *error_of(const struct stream *s)
 struct tls_refusal stream_refusal_of_tls(const struct stream *s)
 {
     static const struct tls_note none = {.verify = TLS_VERIFY_OK};
-    return tls_refusal_of(s->note != NULL ? s->note : &none, error_of(s));
+    return tls_refusal_of(s->tls != NULL ? &s->tls->note : &none, error_of(s));
 }
 
 struct slice stream_opening(const struct stream *s, const struct stream_io *io)
@@ -696,20 +713,20 @@ const char *stream_error(const struct stream *s)
 
 const char *stream_version(const struct stream *s)
 {
-    return s->ssl != NULL && s->note->established ? SSL_get_version(s->ssl) : "-";
+    return s->tls != NULL && s->tls->note.established ? SSL_get_version(s->tls->ssl) : "-";
 }
 
 const char *stream_cipher(const struct stream *s)
 {
-    return s->ssl != NULL && s->note->established ? SSL_get_cipher_name(s->ssl) : "-";
+    return s->tls != NULL && s->tls->note.established ? SSL_get_cipher_name(s->tls->ssl) : "-";
 }
 
 struct slice stream_alpn(const struct stream *s)
 {
     const unsigned char *name = NULL;
     unsigned n = 0;
-    if (s->ssl != NULL) {
-        SSL_get0_alpn_selected(s->ssl, &name, &n);
+    if (s->tls != NULL) {
+        SSL_get0_alpn_selected(s->tls->ssl, &name, &n);
     }
     return slice_of(name, n);
 }

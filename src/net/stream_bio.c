@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <sys/socket.h>
 
+#include "base/mem.h"
 #include "net/stream_private.h"
 
 enum err stream_fail(struct stream *s, enum err e, const char *text)
@@ -23,7 +24,9 @@ enum err stream_fail_errno(struct stream *s)
 
 static enum err keep(struct stream *s, struct slice bytes)
 {
-    enum err err = buf_append(&s->pending, bytes, STREAM_PENDING_MAX);
+    s->pending = s->pending != NULL ? s->pending : mem_zalloc(sizeof(*s->pending));
+    enum err err =
+        s->pending != NULL ? buf_append(&s->pending->bytes, bytes, STREAM_PENDING_MAX) : ERR_NOMEM;
     if (err == ERR_NOMEM) {
         return stream_fail(s, err, "there is no memory for what the peer has not read");
     }
@@ -103,14 +106,14 @@ static void forget_errors(void)
 void stream_aim(struct stream *s, struct stream_io *io)
 {
     assert(io->sealed_n == 0 && io->in.n == 0);
-    s->io = io;
+    s->tls->io = io;
     forget_errors();
 }
 
 void stream_unaim(struct stream *s)
 {
-    s->io->in = (struct slice){0};
-    s->io = NULL;
+    s->tls->io->in = (struct slice){0};
+    s->tls->io = NULL;
     forget_errors();
 }
 
@@ -118,14 +121,14 @@ static int bio_read(BIO *b, char *dst, int size)
 {
     struct stream *s = BIO_get_data(b);
     BIO_clear_retry_flags(b);
-    struct slice in = s->io != NULL ? s->io->in : (struct slice){0};
+    struct slice in = s->tls->io != NULL ? s->tls->io->in : (struct slice){0};
     if (in.n == 0 || size <= 0) {
         BIO_set_retry_read(b);
         return -1;
     }
     struct slice taken = slice_head(in, (size_t)size);
     memcpy(dst, taken.p, taken.n);
-    s->io->in = slice_from(in, taken.n);
+    s->tls->io->in = slice_from(in, taken.n);
     return (int)taken.n;
 }
 
@@ -134,14 +137,14 @@ static int bio_write(BIO *b, const char *src, int size)
     struct stream *s = BIO_get_data(b);
     BIO_clear_retry_flags(b);
     struct slice bytes = slice_of(src, size > 0 ? (size_t)size : 0);
-    if (s->io == NULL || bytes.n == 0 || bytes.n > SEALED_BYTES) {
+    if (s->tls->io == NULL || bytes.n == 0 || bytes.n > SEALED_BYTES) {
         return -1;
     }
-    if (bytes.n > SEALED_BYTES - s->io->sealed_n && stream_send_sealed(s, s->io) != OK) {
+    if (bytes.n > SEALED_BYTES - s->tls->io->sealed_n && stream_send_sealed(s, s->tls->io) != OK) {
         return -1;
     }
-    memcpy(&s->io->sealed[s->io->sealed_n], bytes.p, bytes.n);
-    s->io->sealed_n += bytes.n;
+    memcpy(&s->tls->io->sealed[s->tls->io->sealed_n], bytes.p, bytes.n);
+    s->tls->io->sealed_n += bytes.n;
     return size;
 }
 

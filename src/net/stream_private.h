@@ -28,27 +28,38 @@ struct stream_io {
     uint8_t out[STREAM_SEND_BYTES];
 };
 
+/* What TLS alone needs. */
+struct stream_tls {
+    struct tls *shared; /* its own share */
+    SSL *ssl;
+    struct stream_io *io; /* aimed at the worker for the length of a call, else NULL */
+    struct tls_note note;
+};
+
+/* For the socket, from `at` on. */
+struct stream_pending {
+    struct buf bytes;
+    size_t at;
+};
+
+/* What an idle one has; the rest is beside it when there is some. */
 struct stream {
     struct loop_source source;
     struct loop *loop; /* NULL: detached */
     void (*ready)(void *owner, uint32_t events);
     void *owner;
-    struct stream_io *io; /* aimed at the worker for the length of a call, else NULL */
-    struct tls *tls;
-    SSL *ssl;      /* NULL: plaintext */
-    struct ws *ws; /* NULL: bytes as they are */
-    bool ws_failure_told;
-    struct tls_note *note; /* owned; NULL: plaintext */
-    enum err failed;       /* the first error; sticks */
-    bool failure_told;
-    bool poll_once; /* after a move */
-    bool held, closing, cleanly;
-    bool has_opened;    /* bytes have come */
-    bool has_drained;   /* the last read found less than it had room for */
-    size_t opening_n;   /* of them, in the worker's buffer, when the last read brought the first */
-    struct buf pending; /* for the socket, from pending_at on */
-    size_t pending_at;
-    const char *error; /* of a literal, or of the note; NULL: nothing went wrong */
+    struct stream_tls *tls;         /* owned; NULL: plaintext */
+    struct ws *ws;                  /* NULL: bytes as they are */
+    struct stream_pending *pending; /* owned; NULL: the socket has taken all */
+    const char *error;              /* of a literal, or of the note; NULL: nothing went wrong */
+    enum err failed;                /* the first error; sticks */
+    bool failure_told : 1;
+    bool ws_failure_told : 1;
+    bool poll_once : 1; /* after a move */
+    bool held : 1, closing : 1, cleanly : 1;
+    bool has_opened : 1;  /* bytes have come */
+    bool has_drained : 1; /* the last read found less than it had room for */
+    uint32_t opening_n; /* of them, in the worker's buffer, when the last read brought the first */
 };
 
 /* stream_aim, stream_unaim - around every call of the library: its bytes come from and go to this

@@ -7,7 +7,7 @@ enum { HELLO_BYTES = 4096 /* looked at; one with a ticket behind that waits like
 
 bool stream_offers_ticket(const struct stream *s, struct stream_io *io)
 {
-    struct tls_tickets *tickets = s->tls != NULL ? tls_tickets_of(s->tls) : NULL;
+    struct tls_tickets *tickets = s->tls != NULL ? tls_tickets_of(s->tls->shared) : NULL;
     if (tickets == NULL || s->has_opened) {
         return false;
     }
@@ -17,13 +17,14 @@ bool stream_offers_ticket(const struct stream *s, struct stream_io *io)
 
 bool stream_is_resumed(const struct stream *s)
 {
-    return s->ssl != NULL && s->note->established && SSL_session_reused(s->ssl) == 1;
+    return s->tls != NULL && s->tls->note.established && SSL_session_reused(s->tls->ssl) == 1;
 }
 
 uint64_t stream_ticket_ms(const struct stream *s)
 {
-    struct tls_tickets *tickets = s->tls != NULL ? tls_tickets_of(s->tls) : NULL;
-    bool gives = tickets != NULL && s->note->established && SSL_version(s->ssl) == TLS1_3_VERSION;
+    struct tls_tickets *tickets = s->tls != NULL ? tls_tickets_of(s->tls->shared) : NULL;
+    bool gives =
+        tickets != NULL && s->tls->note.established && SSL_version(s->tls->ssl) == TLS1_3_VERSION;
     return gives ? tls_tickets_period_ms(tickets) : 0;
 }
 
@@ -36,13 +37,13 @@ enum err stream_give_ticket(struct stream *s, struct stream_io *io)
         return ERR_AGAIN;
     }
     stream_aim(s, io);
-    int ok = SSL_new_session_ticket(s->ssl);
-    ok = ok == 1 ? SSL_do_handshake(s->ssl) : ok;
+    int ok = SSL_new_session_ticket(s->tls->ssl);
+    ok = ok == 1 ? SSL_do_handshake(s->tls->ssl) : ok;
     enum err err = ok == 1 ? stream_send_sealed(s, io)
                            : stream_fail(s, ERR_CRYPTO, "TLS could not give a ticket");
     io->sealed_n = 0;
     /* A record's room that was made for it; kept where a part of a record waits there. */
-    (void)SSL_free_buffers(s->ssl);
+    (void)SSL_free_buffers(s->tls->ssl);
     stream_unaim(s);
     TRY(err);
     return stream_watch(s);
@@ -60,7 +61,7 @@ int tls_on_session(SSL *ssl, SSL_SESSION *session)
 
 struct ssl_session_st *stream_session(const struct stream *s)
 {
-    SSL_SESSION *session = s->note != NULL ? s->note->session : NULL;
+    SSL_SESSION *session = s->tls != NULL ? s->tls->note.session : NULL;
     return session != NULL && SSL_SESSION_up_ref(session) == 1 ? session : NULL;
 }
 
@@ -72,11 +73,11 @@ struct ssl_session_st *stream_session_free(struct ssl_session_st *session)
 
 enum err stream_resume(struct stream *s, struct ssl_session_st *session)
 {
-    if (s->ssl == NULL || session == NULL) {
+    if (s->tls == NULL || session == NULL) {
         return OK;
     }
     SSL_SESSION *copy = SSL_SESSION_dup(session);
-    int ok = copy != NULL ? SSL_set_session(s->ssl, copy) : 0;
+    int ok = copy != NULL ? SSL_set_session(s->tls->ssl, copy) : 0;
     SSL_SESSION_free(copy);
     return ok == 1 ? OK : ERR_CRYPTO;
 }

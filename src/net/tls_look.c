@@ -91,18 +91,19 @@ static bool is_named(X509 *cert, const char *host)
 
 enum err tls_look_at(const struct stream *s, struct tls_look *ret)
 {
-    X509 *cert = s->ssl != NULL ? SSL_get0_peer_certificate(s->ssl) : NULL;
+    X509 *cert = s->tls != NULL ? SSL_get0_peer_certificate(s->tls->ssl) : NULL;
     if (cert == NULL) {
         return ERR_NOT_FOUND;
     }
-    struct tls_look l = {.verify = s->note->verify, .is_named = is_named(cert, tls_host(s->tls))};
+    struct tls_look l = {.verify = s->tls->note.verify,
+                         .is_named = is_named(cert, tls_host(s->tls->shared))};
     EVP_PKEY *key = X509_get0_pubkey(cert);
     if (key == NULL || !read_time(X509_get0_notBefore(cert), &l.not_before_wall_ms) ||
         !read_time(X509_get0_notAfter(cert), &l.not_after_wall_ms)) {
         ERR_clear_error();
         return ERR_MALFORMED;
     }
-    STACK_OF(X509) *chain = SSL_get_peer_cert_chain(s->ssl);
+    STACK_OF(X509) *chain = SSL_get_peer_cert_chain(s->tls->ssl);
     l.n_chain = chain != NULL && sk_X509_num(chain) > 0 ? (unsigned)sk_X509_num(chain) : 1;
     l.key = key_name(EVP_PKEY_get_base_id(key));
     l.key_bits = (unsigned)EVP_PKEY_get_bits(key);

@@ -141,6 +141,7 @@ struct sim_link {
     uint16_t alias_asked;             /* how many the client takes */
     uint8_t alias_said[SIM_ALIASES];  /* topic + 1, by alias - 1: what the client gave */
     uint8_t alias_given[SIM_ALIASES]; /* the same: what the server gave */
+    char peer[24];
 };
 
 /* A QoS 1 or 2 message of a client that is not finished. */

@@ -316,14 +316,15 @@ void sim_client_connect(struct sim *s, struct sim_client *c, bool clean)
     if (l == NULL) {
         return;
     }
-    char peer[24], name[16], payload[PAYLOAD_BYTES];
+    char name[16], payload[PAYLOAD_BYTES];
     uint8_t bytes[PACKET_BYTES];
     unsigned at = sim_below(s, s->knobs.n_workers);
-    (void)snprintf(peer, sizeof(peer), "link-%u", l->id);
+    (void)snprintf(l->peer, sizeof(l->peer), "link-%u", l->id);
     (void)snprintf(name, sizeof(name), "p%u", c->principal);
     clean = clean || c->must_clean || (c->link != NULL && c->link->expiry_s == 0);
     sim_memory_begin(s);
-    enum err accepted = worker_accept(s->workers[at], &s->entrance, peer, l, s->now_ms, &l->conn);
+    enum err accepted =
+        worker_accept(s->workers[at], &s->entrance, l->peer, l, s->now_ms, &l->conn);
     sim_memory_end(s);
     if (accepted != OK) {
         l->is_over = l->is_cut = true;

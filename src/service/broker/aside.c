@@ -285,7 +285,7 @@ static struct session *session_of(const struct worker *w, const struct aside *a)
         map_find(&w->accounts, slice_of(&a->principal, sizeof(a->principal)));
     size_t at = 0;
     struct session *s = NULL;
-    while (account != NULL && (s = map_next(&account->sessions, &at)) != NULL) {
+    while (account != NULL && (s = session_set_next(&account->sessions, &at)) != NULL) {
         if (s->id == a->session) {
             return s;
         }

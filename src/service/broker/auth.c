@@ -3,6 +3,8 @@
 #include "service/broker/handshake.h"
 #include "service/broker/worker_private.h"
 
+#define TOKEN_METHOD "OAUTH2-JWT"
+
 static bool is_scram(struct slice method)
 {
     return slice_is(method, SCRAM_METHOD);
@@ -82,7 +84,12 @@ static void refuse_too_large(struct worker *w, struct conn *c)
 
 static bool is_jwt(struct slice method)
 {
-    return slice_is(method, "OAUTH2-JWT");
+    return slice_is(method, TOKEN_METHOD);
+}
+
+const char *auth_method(struct slice name)
+{
+    return is_scram(name) ? SCRAM_METHOD : is_jwt(name) ? TOKEN_METHOD : NULL;
 }
 
 static bool takes_tokens(const struct worker *w, const struct conn *c)

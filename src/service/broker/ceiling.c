@@ -157,7 +157,7 @@ static struct consumer consumer_of(const struct conn *c)
 {
     struct consumer one = {.conn = c->handle, .bytes = c->backlog_bytes};
     if (!c->session->subscriber.is_durable) {
-        one.bytes += c->session->queued_bytes;
+        one.bytes += c->session->queue->queued_bytes;
     }
     return one;
 }
@@ -165,7 +165,7 @@ static struct consumer consumer_of(const struct conn *c)
 static bool is_slow(const struct worker *w, const struct session *s)
 {
     const struct conn *c = conn_find(w, s->conn);
-    return consumer_is_slow(s->queued_bytes + (c != NULL ? c->backlog_bytes : 0));
+    return consumer_is_slow(s->queue->queued_bytes + (c != NULL ? c->backlog_bytes : 0));
 }
 
 bool ceiling_drops(const struct worker *w, const struct session *s)

@@ -108,7 +108,7 @@ static struct session *session_of_id(const struct worker *w, uint64_t id)
     while ((a = map_next(&w->accounts, &at)) != NULL) {
         size_t session_at = 0;
         struct session *s;
-        while ((s = map_next(&a->sessions, &session_at)) != NULL) {
+        while ((s = session_set_next(&a->sessions, &session_at)) != NULL) {
             if (s->id == id) {
                 return s;
             }

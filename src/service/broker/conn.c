@@ -51,8 +51,7 @@ MUST_USE enum err conn_new(struct worker *w, const struct entrance *entrance, co
 {
     size_t slot = 0;
     TRY(slot_take(w, &slot));
-    size_t peer_n = strlen(peer) + 1;
-    struct conn *c = mem_zalloc(sizeof(*c) + peer_n);
+    struct conn *c = mem_zalloc(sizeof(*c));
     if (c == NULL) {
         return ERR_NOMEM;
     }
@@ -62,7 +61,7 @@ MUST_USE enum err conn_new(struct worker *w, const struct entrance *entrance, co
     c->entrance = entrance;
     c->transport = transport;
     c->lane = (struct lane *)(uintptr_t)&LANE_NONE;
-    memcpy(c->peer, peer, peer_n);
+    c->peer = peer;
     w->conns[slot] = c;
     w->n_conns++;
     count_add(&counts(w)->connections_mqtt, 1);
@@ -78,7 +77,6 @@ void conn_forget(struct worker *w, struct conn *c)
     wheel_cancel(&w->conn_wheel, &c->timer);
     list_unlink(&c->dirty);
     list_unlink(&c->paused);
-    list_unlink(&c->thirsty);
     replays_forget(w, c, NULL);
     w->conns[c->handle & (((uint64_t)1 << SLOT_BITS) - 1)] = NULL;
     w->n_conns--;
@@ -91,6 +89,14 @@ void conn_forget(struct worker *w, struct conn *c)
     lane_done(c);
     buf_wipe(&c->unread);
     mem_free(c);
+}
+
+struct slice conn_client_id(const struct conn *c)
+{
+    if (c->session != NULL) {
+        return c->session->client_id;
+    }
+    return c->gate != NULL ? mqtt_gate_client_id(c->gate) : (struct slice){0};
 }
 
 void conn_mark_dirty(struct worker *w, struct conn *c)

@@ -25,7 +25,7 @@ static void send_pubrels(struct worker *w, struct conn *c)
  * message's epoch alone does not say so: its publisher's worker may have been ahead of this one. */
 static enum err may_leave(struct worker *w, struct conn *c, const struct delivery *d)
 {
-    if (d->msg->epoch == w->realm->epoch && d->seq >= c->session->judged_seq) {
+    if (d->msg->epoch == w->realm->epoch && d->seq >= c->session->queue->judged_seq) {
         return OK;
     }
     TRY(publisher_judge(w, d->msg));
@@ -187,7 +187,7 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
         count_add(sent(w, qos), 1);
     }
     count_add(&counts(w)->dropped_expired, n_expired);
-    if (c->read_seq > 0 && c->phase == CONN_OPEN) {
+    if (c->phase == CONN_OPEN && c->session->queue->fetch.seq > 0) {
         spill_fetch_more(w, c);
     }
 }

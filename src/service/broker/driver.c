@@ -369,7 +369,7 @@ static void links_free(struct driver *d)
     http_ports_free(d);
     struct list_node *n;
     while (d->lingering.head.next != NULL && (n = list_first(&d->lingering)) != NULL) {
-        link_free(LIST_ENTRY(n, struct link, lingering));
+        link_free(LIST_ENTRY(n, struct link, waiting));
     }
 }
 
@@ -429,8 +429,7 @@ static uint64_t driver_deadline(const struct driver *d)
     }
     at = least(at, http_ports_deadline(d));
     if (!list_is_empty(&d->lingering)) {
-        at = least(at,
-                   LIST_ENTRY(list_first(&d->lingering), struct link, lingering)->linger_until_ms);
+        at = least(at, LIST_ENTRY(list_first(&d->lingering), struct link, waiting)->waiting_to_ms);
     }
     return at;
 }

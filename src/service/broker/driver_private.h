@@ -24,12 +24,11 @@ struct link {
     struct http_conn *http;        /* the same */
     bool is_held;                  /* back-pressure: the socket is not read */
     bool is_identified;
-    bool has_spoken; /* plain bytes have come */
-    uint64_t linger_until_ms;
-    struct list_node lingering;
+    bool has_spoken;           /* plain bytes have come */
+    struct list_node waiting;  /* in one of its driver's two lists of tickets, once it has logged
+                                  in; then among those that linger */
+    uint64_t waiting_to_ms;    /* in the later one of tickets: when it is due; or it lingers */
     struct admitted *admitted; /* owned; NULL: it has logged in */
-    struct list_node ticket;   /* in one of its driver's two lists, once it has logged in */
-    uint64_t ticket_at_ms;     /* in the later one: when it is due */
     char *name;                /* in a certificate that verified; NULL: it showed none. Owned */
     char peer[];
 };

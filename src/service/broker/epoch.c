@@ -88,8 +88,10 @@ void recheck_subs(struct worker *w, struct account *a)
     size_t at = 0;
     struct session *s;
     struct decision why;
-    while ((s = map_next(&a->sessions, &at)) != NULL) {
-        s->judged_seq = s->next_seq;
+    while ((s = session_set_next(&a->sessions, &at)) != NULL) {
+        if (session_has_queue(s)) {
+            s->queue->judged_seq = s->next_seq;
+        }
         list_for_each_safe (n, next, &s->subscriber.subs) {
             struct sub *sub = LIST_ENTRY(n, struct sub, in_subscriber);
             if (passage_deliver(a, sub, &why) == OK) {
@@ -114,7 +116,7 @@ static void end_sessions_of(struct worker *w, struct account *a)
 {
     size_t at = 0;
     struct session *s;
-    while ((s = map_next(&a->sessions, &at)) != NULL) {
+    while ((s = session_set_next(&a->sessions, &at)) != NULL) {
         if (s->conn == 0) {
             session_end(w, s);
         } else {

@@ -41,7 +41,8 @@ static void deny_delivery(struct worker *w, const struct session *s, const struc
 static bool is_over_budget(const struct conn *c, const struct session *s, size_t n)
 {
     return c != NULL && c->backlog_bytes > 0 &&
-           s->queued_bytes + c->backlog_bytes + n > grants_limits(s->account->grants)->queue_bytes;
+           s->queue->queued_bytes + c->backlog_bytes + n >
+               grants_limits(s->account->grants)->queue_bytes;
 }
 
 /* ERR_DENIED, ERR_QUOTA: it does not get it, and that is said; ERR_NOMEM: also when there was none

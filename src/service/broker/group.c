@@ -80,8 +80,8 @@ static uint64_t load_here(struct worker *w, const struct msg *m, const struct me
         passage_hear(s->account, m) != OK || (!is_awake && !is_lasting)) {
         return GROUP_NEVER;
     }
-    if (waiting >= limits->queue_messages || s->queued_bytes > limits->queue_bytes ||
-        msg_cost(m) > limits->queue_bytes - s->queued_bytes) {
+    if (waiting >= limits->queue_messages || s->queue->queued_bytes > limits->queue_bytes ||
+        msg_cost(m) > limits->queue_bytes - s->queue->queued_bytes) {
         return GROUP_FULL;
     }
     if (!is_awake) {

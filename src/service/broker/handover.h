@@ -21,7 +21,7 @@ struct handover {
     int64_t certificate_wall_ms;       /* end of the certificate */
     bool is_resumed;                   /* its TLS, by a ticket */
     struct buf unread;
-    char peer[56];
+    const char *peer; /* of its transport */
 };
 
 struct handover *handover_free(struct handover *h);

@@ -10,8 +10,7 @@ static void link_ready(void *owner, uint32_t events);
 void link_free(struct link *l)
 {
     admit_gone(l);
-    tickets_leave(l);
-    list_unlink(&l->lingering);
+    list_unlink(&l->waiting);
     stream_free(l->stream);
     edition_unref(l->edition);
     mem_free(l->name);
@@ -82,8 +81,8 @@ static void linger(struct link *l)
     l->conn = 0;
     tickets_leave(l);
     stream_close(l->stream, d->io);
-    l->linger_until_ms = d->now_ms + LINGER_MS;
-    list_append(&d->lingering, &l->lingering);
+    l->waiting_to_ms = d->now_ms + LINGER_MS;
+    list_append(&d->lingering, &l->waiting);
     if (l->is_held && stream_hold(l->stream, false) != OK) {
         link_free(l);
     }
@@ -114,8 +113,8 @@ void link_hold(struct link *l)
 void link_lingering_tick(struct driver *d)
 {
     list_for_each_safe (n, next, &d->lingering) {
-        struct link *l = LIST_ENTRY(n, struct link, lingering);
-        if (l->linger_until_ms <= d->now_ms) {
+        struct link *l = LIST_ENTRY(n, struct link, waiting);
+        if (l->waiting_to_ms <= d->now_ms) {
             link_free(l);
         }
     }

@@ -159,7 +159,7 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
     h->token_wall_ms = c->token_wall_ms;
     h->certificate_wall_ms = c->lane->ends_wall_ms;
     h->unread = c->unread;
-    EVENT_TEXT(h, peer, slice_text(c->peer));
+    h->peer = c->peer;
     c->unread = (struct buf){0};
     w->setup.driver.depart(w->setup.driver.ctx, h->transport);
     struct wmsg m = {.kind = WMSG_HANDOVER, .handover = h};
@@ -359,7 +359,6 @@ static bool login_anonymous(struct worker *w, struct conn *c)
 void login_begin(struct worker *w, struct conn *c)
 {
     const struct mqtt_connect *connect = mqtt_gate_connect(c->gate);
-    c->client_id = connect->client_id;
     if (mqtt_props_has(&connect->props, MQTT_PROP_AUTH_METHOD)) {
         auth_begin(w, c);
     } else if (c->shown != NULL && c->entrance->auth_x509) {

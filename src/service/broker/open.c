@@ -16,7 +16,7 @@ MUST_USE enum err account_of(struct worker *w, const struct principal *p, struct
 {
     struct account *a = map_find(&w->accounts, slice_of(&p->id, sizeof(p->id)));
     if (a == NULL) {
-        TRY(account_new(w->realm->policy, p, w->realm->epoch, &w->setup.key, w->now_ms, &a));
+        TRY(account_new(w->realm->policy, p, w->realm->epoch, w->now_ms, &a));
         account_know(a, &w->people);
         a->load = &w->load;
         enum err err = map_add(&w->accounts, a);
@@ -70,7 +70,7 @@ void session_forget(struct worker *w, struct session *s)
 {
     subs_remove_all(w, &s->subscriber);
     wheel_cancel(&w->session_wheel, &s->expiry);
-    map_remove(&s->account->sessions, s->client_id);
+    session_set_remove(&s->account->sessions, s);
     session_free(s);
     w->n_sessions--;
     count_set(&counts(w)->sessions, w->n_sessions);
@@ -124,7 +124,7 @@ MUST_USE enum err session_add(struct worker *w, struct account *a, uint64_t id,
 {
     struct session *s = NULL;
     TRY(session_new(id, a, client_id, is_durable, &s));
-    enum err err = map_add(&a->sessions, s);
+    enum err err = session_set_add(&a->sessions, &w->setup.key, s);
     if (err != OK) {
         session_free(s);
         return err;
@@ -183,9 +183,8 @@ static bool take_over(struct worker *w, struct session *s)
         event_reason(&e,
                      "a new connection of %s with client id '%.*s' took the session over; two "
                      "devices with one identity look like this",
-                     old->account->principal->name,
-                     (int)slice_head(old->client_id, CLIENT_ID_SAID).n,
-                     (const char *)old->client_id.p);
+                     old->account->principal->name, (int)slice_head(s->client_id, CLIENT_ID_SAID).n,
+                     (const char *)s->client_id.p);
         worker_report(w, &e);
     }
     conn_close(w, old, MQTT_SESSION_TAKEN_OVER); /* SPEC: MQTT5-3.1.4-3 */
@@ -300,7 +299,7 @@ static bool is_over(const struct worker *w, const struct session *s)
 
 static enum err find_session(struct worker *w, struct opening *o, struct session **ret)
 {
-    struct session *s = map_find(&o->account->sessions, o->client_id);
+    struct session *s = session_set_find(&o->account->sessions, o->client_id);
     bool is_durable = o->expiry_s > 0, is_promise = true;
     uint64_t lsn;
     if (is_durable && (s == NULL || !s->is_on_record || o->connect->clean_start)) {
@@ -308,7 +307,8 @@ static enum err find_session(struct worker *w, struct opening *o, struct session
     }
     if (s != NULL) {
         o->has_taken_over = take_over(w, s);
-        s = map_find(&o->account->sessions, o->client_id); /* a session without expiry has ended */
+        s = session_set_find(&o->account->sessions,
+                             o->client_id); /* a session without expiry has ended */
     }
     if (s != NULL && (o->connect->clean_start || is_over(w, s))) {
         session_end(w, s); /* SPEC: MQTT5-3.1.2-4, MQTT3-3.1.2-4, MQTT5 3.1.2.11.2 */
@@ -370,6 +370,7 @@ static void set_terms(const struct worker *w, struct opening *o, const struct mq
     const struct role_limits *role = grants_limits(o->account->grants);
     uint16_t inflight = (uint16_t)(role->inflight < UINT16_MAX ? role->inflight : UINT16_MAX);
     uint32_t most = w->setup.limits->keep_alive_seconds;
+    struct slice method = mqtt_gate_method(gate);
     uint32_t aliases = mqtt_props_number(&c->props, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, 0);
     bool too_long = c->keep_alive_s == 0 || c->keep_alive_s > most;
     /* The engine waits half as long again. */
@@ -386,11 +387,9 @@ static void set_terms(const struct worker *w, struct opening *o, const struct mq
             (uint16_t)(aliases < w->wire.topic_alias_max ? aliases : w->wire.topic_alias_max),
         .wants_reasons = mqtt_props_number(&c->props, MQTT_PROP_REQUEST_PROBLEM_INFO, 1) != 0,
         .keep_alive_s = too_long ? (uint16_t)own : c->keep_alive_s,
+        .auth_method = auth_method(method),
         .wire = w->wire,
     };
-    struct slice method = mqtt_gate_method(gate);
-    bool fits = slice_to_text(method, terms->auth_method, sizeof terms->auth_method);
-    assert(fits);
     *connack = (struct mqtt_connack){.code = MQTT_SUCCESS, .session_present = o->is_present};
     struct mqtt_props *p = &connack->props;
     uint32_t asked = mqtt_props_number(&c->props, MQTT_PROP_SESSION_EXPIRY, 0);
@@ -461,7 +460,6 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
         undo(w, o, s);
         return err;
     }
-    c->client_id = s->client_id;
     c->gate = mqtt_gate_free(c->gate); /* connect borrows from it: nothing reads it from here on */
     c->account = o->account;
     c->session = s;
@@ -646,7 +644,6 @@ void handover_arrived(struct worker *w, struct handover *h)
     c->token_wall_ms = h->token_wall_ms;
     enum err noted = lane_note_end(c, h->certificate_wall_ms);
     h->unread = (struct buf){0};
-    c->client_id = mqtt_gate_connect(c->gate)->client_id;
     if (w->setup.driver.arrive(w->setup.driver.ctx, h->transport, c->handle) != OK) {
         conn_forget(w, c);
     } else {
@@ -686,7 +683,6 @@ void conn_release_session(struct worker *w, struct conn *c, const char *why)
     directory_left(w->realm->directory, a->principal, c->credential, w->wall_ms);
     c->session = NULL;
     c->account = NULL;
-    c->client_id = (struct slice){0};
     s->conn = 0;
     count_add(&counts(w)->dropped_asleep, session_sleep(s));
     spill_slept(s);

@@ -192,7 +192,7 @@ static enum err replay_next(struct worker *w, struct conn *c, struct replay *r)
         return err;
     }
     if (err == ERR_QUOTA) {
-        if (s->queued_bytes > 0) {
+        if (s->queue->queued_bytes > 0) {
             return ERR_AGAIN; /* the bytes are used up: later */
         }
         count_add(&counts(w)->dropped_queue, 1); /* alone it is over queue_bytes */

@@ -12,7 +12,7 @@ struct event event_of(const struct worker *w, enum event_category category, cons
     e.protocol = c->entrance->protocol;
     EVENT_TEXT(&e, peer, slice_text(c->peer));
     EVENT_TEXT(&e, listener, slice_text(c->entrance->name));
-    EVENT_TEXT(&e, client_id, c->client_id);
+    EVENT_TEXT(&e, client_id, conn_client_id(c));
     if (c->account != NULL) {
         EVENT_TEXT(&e, principal, slice_text(c->account->principal->name));
     } else if (c->shown != NULL) {

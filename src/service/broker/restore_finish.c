@@ -130,7 +130,7 @@ static void publish_wills(struct restore *r)
         while ((a = map_next(&w->accounts, &at)) != NULL) {
             size_t session_at = 0;
             struct session *s;
-            while ((s = map_next(&a->sessions, &session_at)) != NULL) {
+            while ((s = session_set_next(&a->sessions, &session_at)) != NULL) {
                 if (s->will_at_ms <= w->now_ms) {
                     will_fire(w, s, NULL);
                 }
@@ -150,7 +150,7 @@ static void end_sessions(const struct restore *r)
         while ((a = map_next(&w->accounts, &at)) != NULL) {
             size_t session_at = 0;
             struct session *s;
-            while ((s = map_next(&a->sessions, &session_at)) != NULL) {
+            while ((s = session_set_next(&a->sessions, &session_at)) != NULL) {
                 if (s->expiry_s == 0) {
                     session_over(w, s);
                 }

@@ -212,7 +212,7 @@ static enum err wake_session(struct restore *r, const struct journal_session *s,
     uint32_t most_s = grants_limits(a->grants)->session_expiry_s;
     uint32_t expiry_s = s->expiry_s < most_s ? s->expiry_s : most_s;
     r->slept_ms = slept_ms(r, s);
-    struct session *other = map_find(&a->sessions, s->client_id);
+    struct session *other = session_set_find(&a->sessions, s->client_id);
     if (other != NULL && other->id > s->id) {
         return will_end(r, s->id);
     }
@@ -380,7 +380,7 @@ static struct worker *home_of_aside(const struct restore *r, const struct journa
             map_find(&r->workers[i]->accounts, slice_of(&s->principal, sizeof(s->principal)));
         size_t at = 0;
         const struct session *one;
-        while (a != NULL && (one = map_next(&a->sessions, &at)) != NULL) {
+        while (a != NULL && (one = session_set_next(&a->sessions, &at)) != NULL) {
             if (one->id == s->session) {
                 *ret_client_id = one->client_id;
                 return r->workers[i];

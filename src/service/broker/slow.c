@@ -32,7 +32,7 @@ static void say_pressure(struct worker *w, const struct session *s, uint32_t n, 
         &e,
         "QoS 0 messages for this client were dropped: it reads too slowly (%llu KiB wait), "
         "and memory is short. Let it read faster, or raise memory_bytes",
-        (unsigned long long)(s->queued_bytes >> 10));
+        (unsigned long long)(s->queue->queued_bytes >> 10));
     worker_report(w, &e);
 }
 

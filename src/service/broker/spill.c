@@ -22,6 +22,11 @@ enum {
     DISK_RETRY_MS = 1000 /* so long after each other */
 };
 
+static struct session_fetch *fetch_of(const struct conn *c)
+{
+    return &c->session->queue->fetch;
+}
+
 /* ---- out of memory ---- */
 
 bool spill_takes(const struct worker *w, size_t away)
@@ -67,17 +72,17 @@ static enum err spill_one(struct worker *w, struct delivery *d)
 /* False: there is no memory, or no step is left; it goes on where it ended. */
 static bool spill_session(struct worker *w, struct session *s, unsigned *steps)
 {
-    struct delivery *d = session_from(s, s->spilled_seq);
+    struct delivery *d = session_from(s, s->queue->spilled_seq);
     while (d != NULL && (!is_new(w, d) || PLANTED(PLANT_SPILL_EARLY))) {
         bool goes = may_spill(w, d) && !is_near(w, s, d);
         if (*steps == 0 || (goes && spill_one(w, d) != OK)) {
             return false;
         }
         (*steps)--;
-        s->spilled_seq = d->seq + 1;
-        d = session_from(s, s->spilled_seq);
+        s->queue->spilled_seq = d->seq + 1;
+        d = session_from(s, s->queue->spilled_seq);
     }
-    s->spilled_seq = d == NULL ? s->next_seq : s->spilled_seq;
+    s->queue->spilled_seq = d == NULL ? s->next_seq : s->queue->spilled_seq;
     return true;
 }
 
@@ -85,9 +90,9 @@ static bool spill_account(struct worker *w, const struct account *a, unsigned *s
 {
     size_t at = 0;
     struct session *s;
-    while ((s = map_next(&a->sessions, &at)) != NULL) {
-        if (s->subscriber.is_durable && s->spilled_seq < s->next_seq &&
-            !spill_session(w, s, steps)) {
+    while ((s = session_set_next(&a->sessions, &at)) != NULL) {
+        if (s->subscriber.is_durable && session_has_queue(s) &&
+            s->queue->spilled_seq < s->next_seq && !spill_session(w, s, steps)) {
             return false;
         }
     }
@@ -141,12 +146,18 @@ void spill_stalled(struct worker *w, struct conn *c)
         }
         d = session_from(c->session, d->seq + 1);
     }
-    c->read_seq = 0;
+    if (fetch_of(c)->seq > 0) {
+        fetch_of(c)->seq = 0;
+    }
 }
 
 void spill_slept(struct session *s)
 {
-    s->spilled_seq = 0; /* what was near is far now */
+    if (session_has_queue(s)) {
+        s->queue->spilled_seq = 0; /* what was near is far now */
+        list_unlink(&s->queue->fetch.thirsty);
+        s->queue->fetch = (struct session_fetch){0};
+    }
 }
 
 /* ---- and back ---- */
@@ -154,8 +165,10 @@ void spill_slept(struct session *s)
 /* c is looked at again when an answer makes room, or at this time. */
 static void wait_for_room(struct worker *w, struct conn *c, uint64_t at_ms)
 {
-    if (!list_is_linked(&c->thirsty)) {
-        list_append(&w->thirsty, &c->thirsty);
+    struct session_fetch *f = fetch_of(c);
+    if (!list_is_linked(&f->thirsty)) {
+        f->conn = c->handle;
+        list_append(&w->thirsty, &f->thirsty);
     }
     w->thirst_at_ms = at_ms < w->thirst_at_ms ? at_ms : w->thirst_at_ms;
 }
@@ -181,8 +194,8 @@ static bool ask(struct worker *w, struct conn *c, const struct delivery *d)
     }
     w->n_readings++;
     w->reading_bytes += d->msg->n_away;
-    c->n_readings++;
-    c->read_seq = d->seq;
+    fetch_of(c)->n_asked++;
+    fetch_of(c)->seq = d->seq;
     return true;
 }
 
@@ -191,12 +204,12 @@ static void ask_ahead(struct worker *w, struct conn *c, const struct delivery *f
     const struct delivery *d = first;
     unsigned most = w->is_spilling ? AHEAD_SHORT : AHEAD;
     size_t bytes = 0, most_bytes = w->is_spilling ? AHEAD_SHORT_BYTES : AHEAD_BYTES;
-    bool goes_on = w->now_ms >= c->read_at_ms;
+    bool goes_on = w->now_ms >= fetch_of(c)->at_ms;
     if (!goes_on) {
-        wait_for_room(w, c, c->read_at_ms);
+        wait_for_room(w, c, fetch_of(c)->at_ms);
     }
     for (unsigned i = 0; i < most && d != NULL && goes_on; i++) {
-        if (d->msg != NULL && d->seq > c->read_seq && msg_is_husk(d->msg)) {
+        if (d->msg != NULL && d->seq > fetch_of(c)->seq && msg_is_husk(d->msg)) {
             goes_on = ask(w, c, d);
         }
         bytes += d->msg != NULL ? msg_cost(d->msg) : 0;
@@ -212,8 +225,8 @@ void spill_fetch(struct worker *w, struct conn *c, const struct delivery *d)
         conn_mark_dirty(w, c);
         return;
     }
-    if (d->seq <= c->read_seq && c->n_readings == 0) {
-        c->read_seq = d->seq - 1; /* the answer was no, or did not fit in */
+    if (d->seq <= fetch_of(c)->seq && fetch_of(c)->n_asked == 0) {
+        fetch_of(c)->seq = d->seq - 1; /* the answer was no, or did not fit in */
     }
     ask_ahead(w, c, d);
 }
@@ -231,12 +244,12 @@ static void give_up(struct worker *w, struct conn *c, struct delivery *d, enum e
 {
     bool is_short = why == ERR_NOMEM;
     bool is_lost = why == ERR_NOT_FOUND || why == ERR_CRYPTO || why == ERR_MALFORMED;
-    if (is_short || (!is_lost && ++c->n_read_errors < DISK_TRIES)) {
-        c->read_at_ms = w->now_ms + (is_short ? SHORT_RETRY_MS : DISK_RETRY_MS);
-        wait_for_room(w, c, c->read_at_ms);
+    if (is_short || (!is_lost && ++fetch_of(c)->n_errors < DISK_TRIES)) {
+        fetch_of(c)->at_ms = w->now_ms + (is_short ? SHORT_RETRY_MS : DISK_RETRY_MS);
+        wait_for_room(w, c, fetch_of(c)->at_ms);
         return;
     }
-    c->n_read_errors = 0;
+    fetch_of(c)->n_errors = 0;
     count_add(&counts(w)->dropped_store, 1);
     delivery_drop(
         w, c, d, EVENT_store_integrity,
@@ -253,7 +266,7 @@ static void take(struct worker *w, struct conn *c, struct reading *r)
     }
     if (r->result == OK) {
         session_swap(d, TAKE(r->whole));
-        c->n_read_errors = 0;
+        fetch_of(c)->n_errors = 0;
         count_add(&counts(w)->read_back, 1);
     } else if (d == first) {
         give_up(w, c, d, r->result);
@@ -265,7 +278,10 @@ static void wake_thirsty(struct worker *w, size_t most)
     struct list_node *n;
     for (; most > 0 && (n = list_first(&w->thirsty)) != NULL; most--) {
         list_unlink(n);
-        conn_mark_dirty(w, LIST_ENTRY(n, struct conn, thirsty));
+        struct conn *c = conn_find(w, LIST_ENTRY(n, struct session_fetch, thirsty)->conn);
+        if (c != NULL) {
+            conn_mark_dirty(w, c);
+        }
     }
 }
 
@@ -276,7 +292,7 @@ void spill_arrived(struct worker *w, struct reading *r)
     w->reading_bytes -= r->husk->n_away;
     wake_thirsty(w, 1); /* before c, which would take the room */
     if (c != NULL && c->phase == CONN_OPEN) {
-        c->n_readings--;
+        fetch_of(c)->n_asked--;
         take(w, c, r);
         conn_mark_dirty(w, c);
     }

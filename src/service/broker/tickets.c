@@ -18,20 +18,20 @@ void tickets_init(struct driver *d)
 void tickets_join(struct link *l)
 {
     struct driver *d = l->driver;
-    if (!list_is_linked(&l->ticket) && stream_ticket_ms(l->stream) != 0) {
-        list_append(&d->tickets_due, &l->ticket);
+    if (!list_is_linked(&l->waiting) && stream_ticket_ms(l->stream) != 0) {
+        list_append(&d->tickets_due, &l->waiting);
     }
 }
 
 void tickets_leave(struct link *l)
 {
-    list_unlink(&l->ticket);
+    list_unlink(&l->waiting);
 }
 
 static struct link *first_of(const struct list *list)
 {
     struct list_node *n = list_first(list);
-    return n != NULL ? LIST_ENTRY(n, struct link, ticket) : NULL;
+    return n != NULL ? LIST_ENTRY(n, struct link, waiting) : NULL;
 }
 
 static void give(struct driver *d, struct link *l)
@@ -42,8 +42,8 @@ static void give(struct driver *d, struct link *l)
         link_failed(l, err);
         return;
     }
-    l->ticket_at_ms = d->now_ms + (err == OK ? stream_ticket_ms(l->stream) : TICKET_BLOCKED_MS);
-    list_append(&d->tickets_later, &l->ticket);
+    l->waiting_to_ms = d->now_ms + (err == OK ? stream_ticket_ms(l->stream) : TICKET_BLOCKED_MS);
+    list_append(&d->tickets_later, &l->waiting);
     count_add(&d->counters->tickets, err == OK ? 1 : 0);
 }
 
@@ -51,9 +51,9 @@ void tickets_turn(struct driver *d)
 {
     struct link *l = first_of(&d->tickets_later);
     /* Those who were blocked stand behind some who come later: that does no harm. */
-    if (l != NULL && l->ticket_at_ms <= d->now_ms) {
+    if (l != NULL && l->waiting_to_ms <= d->now_ms) {
         tickets_leave(l);
-        list_append(&d->tickets_due, &l->ticket);
+        list_append(&d->tickets_due, &l->waiting);
     }
     l = first_of(&d->tickets_due);
     if (l != NULL && d->admit.line.n == 0 && admit_may(d)) {
@@ -69,5 +69,5 @@ uint64_t tickets_deadline(const struct driver *d)
     if (!list_is_empty(&d->tickets_due) && d->admit.line.n == 0) {
         return admit_again_ms(d);
     }
-    return l != NULL ? l->ticket_at_ms : UINT64_MAX;
+    return l != NULL ? l->waiting_to_ms : UINT64_MAX;
 }

@@ -268,7 +268,8 @@ static uint32_t held(const struct account *a)
 {
     size_t at = 0, n = 0;
     const struct session *s;
-    for (unsigned i = 0; i < USAGE_SESSIONS && (s = map_next(&a->sessions, &at)) != NULL; i++) {
+    for (unsigned i = 0; i < USAGE_SESSIONS && (s = session_set_next(&a->sessions, &at)) != NULL;
+         i++) {
         n += session_inbound_count(s);
     }
     return (uint32_t)n;

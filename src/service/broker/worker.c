@@ -14,11 +14,11 @@ enum { TURN_MESSAGES_MAX = 4096 };
 static struct mqtt_wire_limits wire_limits(const struct limits *l)
 {
     return (struct mqtt_wire_limits){
-        .topic_bytes = l->topic_bytes,
+        .topic_bytes = (uint16_t)l->topic_bytes,
         .topic_levels = l->topic_levels,
-        .filters_per_packet = l->filters_per_packet,
+        .filters_per_packet = (uint16_t)l->filters_per_packet,
         .user_properties = l->user_properties,
-        .client_id_bytes = l->client_id_bytes,
+        .client_id_bytes = (uint16_t)l->client_id_bytes,
         .topic_alias_max = (uint16_t)l->topic_aliases,
     };
 }
@@ -120,7 +120,7 @@ static void accounts_free(struct worker *w)
     while ((a = map_next(&w->accounts, &at)) != NULL) {
         size_t session_at = 0;
         struct session *s;
-        while ((s = map_next(&a->sessions, &session_at)) != NULL) {
+        while ((s = session_set_next(&a->sessions, &session_at)) != NULL) {
             struct list_node *n;
             struct interest_change ignored;
             while ((n = list_first(&s->subscriber.subs)) != NULL) {
@@ -132,7 +132,7 @@ static void accounts_free(struct worker *w)
                 }
             }
             wheel_cancel(&w->session_wheel, &s->expiry);
-            map_remove(&a->sessions, s->client_id);
+            session_set_remove(&a->sessions, s);
             session_free(s);
         }
         map_remove(&w->accounts, account_key(a));

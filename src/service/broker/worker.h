@@ -107,8 +107,9 @@ struct worker *worker_free(struct worker *w);
 /* ---- connections ---- */
 
 /* worker_accept - a stranger at this entrance. *ret_conn is never 0 and never reused. transport is
- * the driver's. ERR_DENIED: no exception opens this plain entrance (an event says so); ERR_LIMIT,
- * ERR_NOMEM. */
+ * the driver's; peer, too, is borrowed for the life of the connection, and of the one
+ * that takes its place at home. ERR_DENIED: no exception opens this plain entrance (an event says
+ * so); ERR_LIMIT, ERR_NOMEM. */
 MUST_USE enum err worker_accept(struct worker *w, const struct entrance *entrance, const char *peer,
                                 void *transport, uint64_t now_ms, uint64_t *ret_conn);
 /* worker_present - TLS has proven that the client owns the certificate of this name

@@ -62,7 +62,6 @@ struct shown {
 
 struct conn {
     uint64_t handle; /* generation << 24 | slot; 0 when free */
-    enum conn_phase phase;
     const struct entrance *entrance;
     void *transport;
     struct mqtt_gate *gate;
@@ -77,25 +76,22 @@ struct conn {
     struct buf unread;       /* the unfinished packet, or what back-pressure keeps */
     struct timer timer;      /* pre-authentication deadline, then keep-alive */
     struct list_node dirty, paused;
-    struct list_node thirsty; /* it waits until it may ask for a body */
-    uint64_t read_seq;        /* bodies of deliveries up to here were asked for; 0: none */
-    uint64_t read_at_ms;      /* not before */
-    uint32_t n_readings;      /* that are not answered */
-    uint32_t n_read_errors;   /* of the disk, one after the other */
     uint64_t backlog_bytes;   /* written, and not taken by its socket */
     struct replays *replays;  /* retained messages for its new subscriptions; NULL: none */
-    bool is_paused;           /* the publisher waits for budget, ring or journal */
-    bool is_stalled;    /* the engine waits for answers or for a reader; `unread` holds packets */
-    uint32_t n_subacks; /* that wait for their barriers: a PUBLISH behind them waits, too, */
-    uint64_t held_until_ms;   /* but not longer */
+    uint64_t held_until_ms;   /* see n_subacks */
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
-    bool is_resumed, is_clean_end, has_left, has_published, is_abandoned, is_shed;
-    uint64_t hello_lsn;          /* CONNACK, and all behind it, waits until this is committed */
-    enum mqtt_reason closed_for; /* MQTT_SUCCESS: nothing that we said */
-    struct shown *shown;         /* NULL: no certificate */
+    uint64_t hello_lsn;       /* CONNACK, and all behind it, waits until this is committed */
     uint64_t reported_rate_ms;
-    struct slice client_id; /* for events; of its gate, then of its session */
-    char peer[];
+    struct shown *shown; /* NULL: no certificate */
+    const char *peer;    /* of its transport */
+    uint32_t n_subacks;  /* that wait for their barriers: a PUBLISH behind them waits, too, but not
+                            longer than until held_until_ms */
+    enum conn_phase phase : 8;
+    enum mqtt_reason closed_for : 8; /* MQTT_SUCCESS: nothing that we said */
+    bool is_paused : 1;              /* the publisher waits for budget, ring or journal */
+    bool is_stalled : 1; /* the engine waits for answers or for a reader; `unread` holds packets */
+    bool is_resumed : 1, is_clean_end : 1, has_left : 1, has_published : 1, is_abandoned : 1,
+        is_shed : 1;
 };
 
 /* ---- who waits for a commit ---- */
@@ -247,7 +243,7 @@ struct worker {
     bool is_spilling, is_spill_through; /* the second: all sessions were looked at */
     uint64_t spill_at_ms;               /* when the next look is due */
     size_t spill_account;               /* where it goes on */
-    struct list thirsty;                /* connections */
+    struct list thirsty;                /* struct session_fetch */
     uint64_t thirst_at_ms;              /* when they are looked at in any case */
     uint32_t n_readings;                /* under way, */
     uint64_t reading_bytes;             /* and what they bring */
@@ -286,6 +282,8 @@ struct conn *conn_find(const struct worker *w, uint64_t handle);
 bool conn_is_taken_back(const struct worker *w, const struct conn *c);
 MUST_USE enum err conn_new(struct worker *w, const struct entrance *entrance, const char *peer,
                            void *transport, struct conn **ret);
+/* conn_client_id - for events: as its CONNECT says, then as its session does. Borrows. */
+struct slice conn_client_id(const struct conn *c);
 void conn_mark_dirty(struct worker *w, struct conn *c);
 /* conn_close - says why to the client in its protocol and to the audit trail (NULL event: already
  * said), then lets the output leave. */
@@ -371,6 +369,8 @@ unsigned home_of(const struct worker *w, const struct principal *p, struct slice
                  bool is_many);
 
 /* auth.c: enhanced authentication */
+/* auth_method - the name of one that we take, as a literal; NULL: it is none. */
+const char *auth_method(struct slice name);
 /* auth_begin - CONNECT named a method. */
 void auth_begin(struct worker *w, struct conn *c);
 /* auth_token - the password of CONNECT is a token. */

@@ -143,7 +143,7 @@ static const struct session *session_of(const struct spill *t)
 {
     uint64_t id = directory_find(t->b->realm->directory, slice_text(t->name))->principal->id;
     const struct account *a = map_find(&t->b->workers[0]->accounts, slice_of(&id, sizeof(id)));
-    return a != NULL ? map_find(&a->sessions, slice_text("c")) : NULL;
+    return a != NULL ? session_set_find(&a->sessions, slice_text("c")) : NULL;
 }
 
 /* ---- out and back ---- */
@@ -153,12 +153,12 @@ static void all_of_it_comes_back_in_order(void **state)
     struct spill *t = *state;
     sleeps(t, "t/#", 1);
     says(t, 1, 90, 1);
-    uint64_t bytes = session_of(t)->queued_bytes;
+    uint64_t bytes = session_of(t)->queue->queued_bytes;
     memory_is(t, SHORT - 1);
     assert_int_equal(spilled(t), 0);
     memory_is(t, SHORT);
     assert_int_equal(spilled(t), 90);
-    assert_int_equal(session_of(t)->queued_bytes, bytes); /* it is charged as before */
+    assert_int_equal(session_of(t)->queue->queued_bytes, bytes); /* it is charged as before */
     says(t, 91, 10, 1); /* memory is still short: they go as they come */
     memory_is(t, SHORT);
     assert_int_equal(spilled(t), LAST);
@@ -172,7 +172,7 @@ static void all_of_it_comes_back_in_order(void **state)
         settle(t->b);
     }
     assert_int_equal(t->b->counters[0].read_back, LAST);
-    assert_int_equal(session_of(t)->queued_bytes, 0);
+    assert_int_equal(session_of(t)->queue->queued_bytes, 0);
     says(t, LAST + 1, 1, 1);
     heard(t, LAST + 1, 1, 1);
 }

@@ -104,8 +104,7 @@ static bool is_granted(struct http_conn *c, const struct directory_entry *entry,
     const char *segment = door->entrance->segment;
     struct decision why;
     AUTO(account_release) struct account *a = NULL;
-    if (account_new(realm->policy, entry->principal, realm->epoch, &door->key, c->door->now_ms,
-                    &a) != OK) {
+    if (account_new(realm->policy, entry->principal, realm->epoch, c->door->now_ms, &a) != OK) {
         http_say_text(c, 503, "the server is short of memory: come again");
         return false;
     }

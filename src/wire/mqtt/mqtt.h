@@ -38,21 +38,22 @@ enum mqtt_sender { MQTT_FROM_CLIENT, MQTT_FROM_SERVER };
 
 /* Named limits on what a peer may send. Each is the largest value accepted; 0 accepts none. */
 struct mqtt_wire_limits {
-    uint32_t topic_bytes;        /* topic name, filter, will topic, response topic */
-    uint32_t topic_levels;       /* levels of the same: separators + 1 */
-    uint32_t filters_per_packet; /* SUBSCRIBE, UNSUBSCRIBE: over it the packet still decodes, see
-                                  there */
+    uint32_t topic_levels;       /* levels of what topic_bytes is of: separators + 1 */
     uint32_t user_properties;    /* per property block */
-    uint32_t client_id_bytes;
+    uint16_t topic_bytes;        /* topic name, filter, will topic, response topic */
+    uint16_t filters_per_packet; /* SUBSCRIBE, UNSUBSCRIBE: over it the packet still decodes, see
+                                  there */
+    uint16_t client_id_bytes;
     uint16_t topic_alias_max; /* what we announced; 0: no alias accepted */
 };
 
-/* mqtt_wire_limits_max - what the format itself allows: for clients that trust their server. */
+/* mqtt_wire_limits_max - what the format itself allows: for clients that trust their server, which
+ * are sent no filters. */
 static inline struct mqtt_wire_limits mqtt_wire_limits_max(void)
 {
     return (struct mqtt_wire_limits){.topic_bytes = UINT16_MAX,
                                      .topic_levels = (uint32_t)UINT16_MAX + 1,
-                                     .filters_per_packet = UINT32_MAX,
+                                     .filters_per_packet = UINT16_MAX,
                                      .user_properties = UINT32_MAX,
                                      .client_id_bytes = UINT16_MAX,
                                      .topic_alias_max = UINT16_MAX};

@@ -54,7 +54,7 @@ static void test_refusals(void **state)
 }
 
 static void decode(const char *bytes, enum mqtt_version version, uint8_t *room,
-                   uint32_t filters_max, struct mqtt_subscribe *ret)
+                   uint16_t filters_max, struct mqtt_subscribe *ret)
 {
     struct mqtt_wire_limits limits = golden_limits();
     limits.filters_per_packet = filters_max;
