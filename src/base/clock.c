@@ -12,8 +12,7 @@ static uint64_t system_mono_us(void *ctx)
 
 static uint64_t system_mono_ms(void *ctx)
 {
-    uint64_t ms = system_mono_us(ctx) / 1000;
-    return ms > 0 ? ms : 1;
+    return clock_ms(system_mono_us(ctx));
 }
 
 static int64_t system_wall_ms(void *ctx)

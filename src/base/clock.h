@@ -7,13 +7,19 @@
 
 struct clock {
     uint64_t (*mono_ms)(void *ctx); /* monotonic, arbitrary start, never 0 */
-    uint64_t (*mono_us)(void *ctx);
-    int64_t (*wall_ms)(void *ctx); /* Unix time; may step, may be wrong */
+    uint64_t (*mono_us)(void *ctx); /* the same, finer: clock_ms says which mono_ms it is */
+    int64_t (*wall_ms)(void *ctx);  /* Unix time; may step, may be wrong */
     void *ctx;
 };
 
 /* clock_system - the machine's own. */
 struct clock clock_system(void);
+
+/* clock_ms - what mono_ms gives when mono_us gives this: one look at the clock is enough. */
+static inline uint64_t clock_ms(uint64_t mono_us)
+{
+    return mono_us >= 1000 ? mono_us / 1000 : 1;
+}
 
 /* clock_iso8601 - "2026-11-21T09:00:00.123Z" into dst, for every wall_ms (years outside 0 to 9999
  * take more digits or a sign). */

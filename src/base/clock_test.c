@@ -72,6 +72,16 @@ static void the_ends_of_time_fit(void **state)
     assert_string_equal(text, "-292275055-05-16T16:47:04.192Z");
 }
 
+static void one_look_gives_both(void **state)
+{
+    (void)state;
+    static const uint64_t cases[][2] = {{0, 1},    {999, 1},  {1000, 1},
+                                        {1999, 1}, {2000, 2}, {UINT64_MAX, UINT64_MAX / 1000}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_int_equal(clock_ms(cases[i][0]), cases[i][1]);
+    }
+}
+
 static void the_system_clock_moves_forward(void **state)
 {
     (void)state;
@@ -90,6 +100,7 @@ int main(void)
         cmocka_unit_test(known_moments),
         cmocka_unit_test(every_day_of_eight_centuries),
         cmocka_unit_test(the_ends_of_time_fit),
+        cmocka_unit_test(one_look_gives_both),
         cmocka_unit_test(the_system_clock_moves_forward),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,7 +53,7 @@ QUIET = {  # what looks like a fault and is none
 
 @pytest.fixture
 def tree(tmp_path):
-    def make(files):
+    def make(files, builds=None):
         for name, text in {**CLEAN, **files}.items():
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,8 +63,25 @@ def tree(tmp_path):
         # Layout is not what these trees are about.
         (tmp_path / '.clang-format').write_text('DisableFormat: true\nSortIncludes: Never\n')
         subprocess.run(['git', 'init', '-q', str(tmp_path)], check=True)
-        return subprocess.run([tmp_path / 'tools/check', '--quick'], capture_output=True, text=True, check=False)
+        for folder, flags in (builds or {}).items():
+            archive(tmp_path, folder, flags)
+        return subprocess.run([tmp_path / 'tools/check', '--quick' if builds is None else '--globals'],
+                              capture_output=True, text=True, check=False)
     return make
+
+
+def archive(root, folder, flags):
+    """The libraries of a build folder, under the names that the build gives them."""
+    for layer in ('base', 'core'):
+        place = root / folder / 'src' / layer
+        place.mkdir(parents=True)
+        objects = []
+        for source in sorted((root / 'src' / layer).rglob('*.c')):
+            name = '_'.join(source.relative_to(root / 'src' / layer).parts) + '.o'
+            subprocess.run(['gcc', *flags, '-I', root / 'src', '-c', '-o', place / name, source], check=True)
+            objects.append(name)
+        if objects:
+            subprocess.run(['gcc-ar', 'crs', f'libsp_{layer}.a', *objects], cwd=place, check=True)
 
 
 @pytest.mark.parametrize('rule,what,files', FAULTS, ids=[f'{rule} {what}' for rule, what, _ in FAULTS])
@@ -78,6 +95,42 @@ def test_a_planted_fault_is_found(tree, rule, what, files):
 def test_nothing_is_found_where_nothing_is(tree, files):
     run = tree(files)
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+MACHINE, ASAN, BYTECODE = ['-O2', '-fPIE'], ['-fsanitize=address', '-O1', '-fno-pie'], ['-O2', '-flto', '-fno-fat-lto-objects']
+FAT = ['-O2', '-flto', '-ffat-lto-objects']
+HERE = [{'build': MACHINE}, {'build-test': ASAN}, {'build': BYTECODE, 'build-test': ASAN}, {'build': FAT}]
+NAMES = ['machine code', 'sanitized', 'bytecode beside sanitized', 'both in one']
+PLANTED = {
+    'static': 'static int count;\nint next(void);\nint next(void)\n{\n    return ++count;\n}\n',
+    'of_one_function': 'int last(void);\nint last(void)\n{\n    static int count = 5;\n    return ++count;\n}\n',
+    'seen_by_all': 'int kept = 3;\n',
+    'points': 'extern int other;\nint *count = &other;\n',
+}
+CONSTANT = 'int a(void);\nconst int table[3] = {1, 2, 3};\nextern int (*const list[])(void);\nint (*const list[])(void) = {a};\n'
+
+
+@pytest.mark.parametrize('builds', HERE, ids=NAMES)
+def test_planted_globals_are_found_and_constants_are_none(tree, builds):
+    planted = {f'src/core/deep/{name}.c': text for name, text in PLANTED.items()}
+    run = tree({'src/core/deep/constant.c': CONSTANT, **planted}, builds)
+    found = sorted(line.split(' ')[0:3] for line in run.stdout.splitlines() if ': global: ' in line)
+    assert [(place, name.split('.')[0]) for place, _, name in found] == \
+        sorted((f'{path}:1:', 'count' if 'count' in text else 'kept') for path, text in planted.items()), run.stdout
+    assert run.returncode == 1 and 'globals of 6 objects read' in run.stdout, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize('builds', [{}, {'build': BYTECODE}], ids=['no build', 'bytecode alone'])
+def test_globals_that_nobody_can_read_are_told(tree, builds):
+    run = tree({}, builds)
+    assert run.returncode == 1 and 'src/base/a.c:1: unread: 1 sources of base/' in run.stdout, run.stdout + run.stderr
+
+
+def test_a_source_that_was_not_built_is_told(tree, tmp_path):
+    tree({}, {'build': MACHINE})
+    (tmp_path / 'src/base/new.c').write_text('int count;\n')
+    run = subprocess.run([tmp_path / 'tools/check', '--globals'], capture_output=True, text=True, check=False)
+    assert run.returncode == 1 and 'src/base/new.c:1: unread: 1 sources' in run.stdout, run.stdout + run.stderr
 
 
 def test_a_long_function_is_a_warning_only(tree):

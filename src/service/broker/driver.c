@@ -564,12 +564,11 @@ static void serve(struct driver *d)
 
 static void driver_turn(struct driver *d)
 {
-    uint64_t now_ms = d->setup.clock.mono_ms(d->setup.clock.ctx);
-    if (loop_wait(d->loop, loop_timeout(now_ms, driver_deadline(d))) != OK) {
+    if (loop_wait(d->loop, loop_timeout(d->ended_ms, driver_deadline(d))) != OK) {
         return;
     }
     uint64_t start_us = d->setup.clock.mono_us(d->setup.clock.ctx);
-    d->now_ms = d->setup.clock.mono_ms(d->setup.clock.ctx);
+    d->now_ms = clock_ms(start_us);
     stream_io_now(d->io, d->now_ms);
     int64_t wall_ms = d->setup.clock.wall_ms(d->setup.clock.ctx);
     worker_set_time(d->worker, d->now_ms, wall_ms);
@@ -610,7 +609,9 @@ static void driver_turn(struct driver *d)
     worker_handover(d->worker);
     wake_others(d);
     atomic_store_explicit(&d->is_drained, worker_is_drained(d->worker), memory_order_release);
-    uint64_t turn_us = d->setup.clock.mono_us(d->setup.clock.ctx) - start_us;
+    uint64_t end_us = d->setup.clock.mono_us(d->setup.clock.ctx);
+    uint64_t turn_us = end_us - start_us;
+    d->ended_ms = clock_ms(end_us);
     admit_measured(d, turn_us);
     count_add(&d->counters->turn_us, turn_us);
     turn_time_add(&d->counters->turn_time, turn_us);
@@ -619,6 +620,7 @@ static void driver_turn(struct driver *d)
 void driver_run(struct driver *d)
 {
     const struct ceiling *c = d->setup.ceiling;
+    d->ended_ms = d->setup.clock.mono_ms(d->setup.clock.ctx);
     while (!atomic_load_explicit(&d->is_stopping, memory_order_acquire)) {
         mem_limit(c != NULL ? ceiling_heap_most(c) : 0); /* a reload may have moved it */
         driver_turn(d);

@@ -75,6 +75,7 @@ struct driver {
     struct admit admit;
     const struct link *departed; /* moved away during the call that is running */
     uint64_t now_ms, seen_epoch;
+    uint64_t ended_ms;             /* the turn before: from then on the next one waits */
     const struct edition *edition; /* owned reference: whose the doors' and ports' entrances are */
     uint64_t follow_at_ms;         /* no memory for another one: the next try; 0: none is due */
     _Atomic uint64_t edition_number;
