@@ -549,6 +549,29 @@ static void light_until_much_is_queued(void **state)
     }
 }
 
+/* What is dirty waits for the end of a rest, no longer, and for nothing without one. */
+static void rests_with_what_is_dirty(void **state)
+{
+    struct bench *b = *state;
+    struct party *pub = &b->parties[0], *sub = &b->parties[1];
+    struct worker *home = b->workers[0];
+    uint8_t bytes[64];
+    connects(b, pub, device_at(b, 0, 0), &(struct hello){.client_id = "p"});
+    connects(b, sub, device_at(b, 0, 1), &(struct hello){.client_id = "s"});
+    settle(b);
+    subscribes(b, sub, "t/a", 0);
+    settle(b);
+    worker_rest(home, b->now_ms + 3);
+    assert_true(worker_deadline(home) > b->now_ms + 3); /* nobody is dirty */
+    struct wr one = wr_into(bytes, sizeof(bytes));
+    write_publish(&one, pub->version, "t/a", "x", 0, 0, false);
+    worker_input(home, pub->conn, wr_slice(&one), b->now_ms);
+    assert_int_equal(worker_deadline(home), b->now_ms + 3);
+    worker_rest(home, b->now_ms);
+    assert_true(worker_deadline(home) <= b->now_ms);
+    assert_int_equal(worker_n_wide(home), 0); /* one subscriber is not many */
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_bench, close_bench)
@@ -558,6 +581,7 @@ int main(void)
         CASE(handover_of_a_disabled_principal),
         CASE(suback_waits_for_all),
         CASE(filters_refused),
+        CASE(rests_with_what_is_dirty),
         CASE(retained_is_cleared_everywhere),
         CASE(puback_waits_for_the_commit),
         CASE(qos2_waits_at_every_step),
