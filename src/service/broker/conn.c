@@ -128,6 +128,16 @@ bool worker_is_full(const struct worker *w)
     return w->fanned_bytes >= WORKER_FULL_BYTES;
 }
 
+uint64_t worker_n_wide(const struct worker *w)
+{
+    return w->n_wide;
+}
+
+void worker_rest(struct worker *w, uint64_t until_ms)
+{
+    w->rest_until_ms = until_ms;
+}
+
 bool worker_is_dirty(const struct worker *w, uint64_t conn)
 {
     const struct conn *c = conn_find(w, conn);

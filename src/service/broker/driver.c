@@ -319,6 +319,7 @@ static enum err driver_init(struct driver *d, const struct worker_setup *setup)
     d->index = setup->index;
     d->journal = setup->journal;
     d->counters = setup->counters;
+    d->is_paced = setup->n_workers > 1;
     d->now_ms = d->setup.clock.mono_ms(d->setup.clock.ctx);
     d->seen_epoch = setup->realm->epoch;
     list_init(&d->lingering);
@@ -514,12 +515,21 @@ static void hear_others(struct driver *d)
     follow_edition(d);
 }
 
+/* Until then nothing is written but what needs no dirty pass. */
+static bool is_resting(struct driver *d)
+{
+    bool may_rest = d->is_paced && worker_is_light(d->worker) && !worker_is_draining(d->worker);
+    uint64_t until = may_rest ? pace_rest(&d->pace, d->now_ms, worker_n_wide(d->worker)) : 0;
+    worker_rest(d->worker, until);
+    return until > d->now_ms;
+}
+
 /* Of a large fan-out a part, as long as little comes: what comes meanwhile joins in one send what
  * the rest still waits for, and who was first is behind the last again. */
 static void pump_dirty(struct driver *d)
 {
     uint64_t conn = 0;
-    for (unsigned n = 0; n < PUMP_TURN || !worker_is_light(d->worker); n++) {
+    for (unsigned n = 0; (n < PUMP_TURN && !is_resting(d)) || !worker_is_light(d->worker); n++) {
         conn = worker_next_dirty(d->worker);
         if (conn == 0) {
             break;

@@ -11,6 +11,7 @@
 #include "service/broker/admit.h"
 #include "service/broker/driver.h"
 #include "service/broker/http_door.h"
+#include "service/broker/pace.h"
 #include "service/gateway/coap_stream.h"
 
 /* A TCP connection: what a worker calls its transport. It belongs to one driver at a time. */
@@ -81,6 +82,8 @@ struct driver {
     _Atomic uint64_t edition_number;
     struct journal *journal;
     struct counters *counters;
+    struct pace pace;
+    bool is_paced; /* others have a part of each fan-out */
     atomic_bool is_stopping;
     atomic_bool is_drained;
 };

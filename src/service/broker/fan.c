@@ -268,6 +268,7 @@ static void deliver_observer(struct worker *w, const struct msg *m, const struct
 void fan_others(struct worker *w, const struct msg *m, const struct match *match)
 {
     w->fanned_bytes += match->n_hits > 0 ? msg_cost(m) : 0;
+    w->n_wide += match->n_hits >= WORKER_WIDE_HITS ? match->n_hits : 0;
     for (size_t i = 0; i < match->n_hits; i++) {
         const struct match_hit *hit = &match->hits[i];
         if (hit->subscriber->kind == SUBSCRIBER_OBSERVER) {

@@ -445,6 +445,7 @@ static bool write_some(struct link *l)
         return true; /* WebSocket has ended: nobody is there to read it */
     }
     count_add(&d->counters->writes, 1);
+    pace_sent(&d->pace, d->now_ms, n);
     enum err err = stream_write_packets(l->stream, d->io, slice_of(out, n),
                                         party_is_mqtt(l) ? first_packet : whole_message);
     if (err == ERR_NOMEM) {

@@ -468,10 +468,12 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 uint64_t worker_deadline(const struct worker *w)
 {
-    if (!list_is_empty(&w->dirty) || commits_are_due(w) || asks_are_due(w)) {
+    bool is_dirty = !list_is_empty(&w->dirty);
+    if ((is_dirty && w->rest_until_ms <= w->now_ms) || commits_are_due(w) || asks_are_due(w)) {
         return w->now_ms;
     }
     uint64_t at = least(wheel_deadline(&w->conn_wheel), wheel_deadline(&w->session_wheel));
+    at = is_dirty ? least(at, w->rest_until_ms) : at;
     at = least(least(at, w->call_at_ms), least(ceiling_deadline(w), spill_deadline(w)));
     if (rings_have_more(w)) {
         at = least(at, w->now_ms + (w->is_short ? SHORT_RETRY_MS : 0));

@@ -170,6 +170,12 @@ bool worker_is_light(const struct worker *w);
 /* worker_is_full - so much was queued since then that who gets it is written to before more is
  * read: it is in the cache still, and its blocks take what is read next. */
 bool worker_is_full(const struct worker *w);
+enum { WORKER_WIDE_HITS = 64 };
+/* worker_n_wide - deliveries here so far of messages that so many subscribers or more got. */
+uint64_t worker_n_wide(const struct worker *w);
+/* worker_rest - what is dirty waits until then, so worker_deadline does not say at once for it;
+ * the past: it does. */
+void worker_rest(struct worker *w, uint64_t until_ms);
 /* worker_is_dirty - worker_next_dirty will give this one. */
 bool worker_is_dirty(const struct worker *w, uint64_t conn);
 /* worker_handover - gives what was recorded to the log. It is committed at once when somebody waits

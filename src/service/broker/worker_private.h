@@ -211,7 +211,9 @@ struct worker {
     struct outbox *outboxes; /* [n_workers] */
     bool has_held;           /* some outbox is */
     uint64_t wakes;
-    uint64_t fanned_bytes; /* msg_cost of what was queued since nobody was dirty, each once */
+    uint64_t fanned_bytes;  /* msg_cost of what was queued since nobody was dirty, each once */
+    uint64_t n_wide;        /* deliveries of messages to WORKER_WIDE_HITS subscribers or more */
+    uint64_t rest_until_ms; /* nothing dirty is asked for before */
     uint64_t next_sweep_ms;
     bool has_tired_accounts; /* some that nobody uses stay until their budgets are full */
     bool has_stale_accounts; /* some whose rights could not be renewed for want of memory */

@@ -549,6 +549,29 @@ static void light_until_much_is_queued(void **state)
     }
 }
 
+/* What is dirty waits for the end of a rest, no longer, and for nothing without one. */
+static void rests_with_what_is_dirty(void **state)
+{
+    struct bench *b = *state;
+    struct party *pub = &b->parties[0], *sub = &b->parties[1];
+    struct worker *home = b->workers[0];
+    uint8_t bytes[64];
+    connects(b, pub, device_at(b, 0, 0), &(struct hello){.client_id = "p"});
+    connects(b, sub, device_at(b, 0, 1), &(struct hello){.client_id = "s"});
+    settle(b);
+    subscribes(b, sub, "t/a", 0);
+    settle(b);
+    worker_rest(home, b->now_ms + 3);
+    assert_true(worker_deadline(home) > b->now_ms + 3); /* nobody is dirty */
+    struct wr one = wr_into(bytes, sizeof(bytes));
+    write_publish(&one, pub->version, "t/a", "x", 0, 0, false);
+    worker_input(home, pub->conn, wr_slice(&one), b->now_ms);
+    assert_int_equal(worker_deadline(home), b->now_ms + 3);
+    worker_rest(home, b->now_ms);
+    assert_true(worker_deadline(home) <= b->now_ms);
+    assert_int_equal(worker_n_wide(home), 0); /* one subscriber is not many */
+}
+
 /* At the limit, and one message under it. */
 static void full_until_all_are_written_to(void **state)
 {
@@ -607,6 +630,7 @@ int main(void)
         CASE(qos0_is_dropped_at_the_limit),
         CASE(rate_delays_and_loses_nothing),
         CASE(light_until_much_is_queued),
+        CASE(rests_with_what_is_dirty),
         CASE(full_until_all_are_written_to),
     };
 #undef CASE
