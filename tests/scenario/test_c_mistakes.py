@@ -20,6 +20,8 @@ pytestmark = pytest.mark.release
 TIME = r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z'
 TLS = 'the TLS handshake was refused: '
 DTLS = 'the DTLS handshake was refused: '
+NOT_HTTP = ('the WebSocket upgrade was refused: this is not an HTTP request; MQTT comes here inside of WebSocket. Let the client open '
+            'a WebSocket with the subprotocol mqtt; MQTT alone belongs to the port of the mqtts listener')
 CLAIMED = ' [the name is claimed, not proven]'
 
 needs_coap = pytest.mark.skipif('coap-client-openssl' not in coap.BUILDS, reason='libcoap3-bin is not installed')
@@ -285,8 +287,28 @@ def test_mqtt_to_the_websocket_port(fortress):
                           device.cert, '--key', device.key, '-i', device.name, '-t', 'x', '-m', 'x'], capture_output=True,
                          text=True, timeout=20, check=False)
     assert run.returncode != 0, run
-    reader.reads('malformed', 'the WebSocket upgrade was refused: this is not an HTTP request; MQTT comes here inside of WebSocket. '
-                 'Let the client open a WebSocket with the subprotocol mqtt; MQTT alone belongs to the port of the mqtts listener')
+    reader.reads('malformed', NOT_HTTP)
+
+
+def test_mqtt_to_the_websocket_port_at_once(fortress):
+    """The end of the handshake and the mistake behind it come in one piece: whose it is, is told all the same."""
+    device = fortress.add('sensor')
+    reader = Reader(fortress, device)
+    context = ssl.create_default_context(cafile=device.ca)
+    context.load_cert_chain(device.cert, device.key)
+    came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(came, goes, server_hostname='localhost')
+    with socket.create_connection(('localhost', fortress.ports['wss']), timeout=20) as raw:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                raw.sendall(goes.read())
+                came.write(raw.recv(65536))
+        tls.write(wire.connect(device.name))
+        raw.sendall(goes.read())
+        reader.reads('malformed', NOT_HTTP)
 
 
 @pytest.mark.parametrize('listener, name', [('mqtts', 'http/1.1'), ('wss', 'mqtt')])

@@ -324,6 +324,14 @@ static bool refuse_opening(struct link *l, struct slice plain)
     return false;
 }
 
+/* Who it is, as soon as the handshake has told: a mistake in the same read is theirs, too. False:
+ * nobody that may stay. */
+static bool is_somebody(struct link *l)
+{
+    bool has_proven = stream_is_tls(l->stream) && stream_is_established(l->stream);
+    return l->is_identified || !has_proven || identify(l);
+}
+
 /* One receive, and what TLS still holds. False: the link is gone from this driver. */
 static bool read_some(struct link *l)
 {
@@ -332,12 +340,12 @@ static bool read_some(struct link *l)
     count_add(&d->counters->reads, 1);
     do {
         enum err err = stream_read(l->stream, d->io, &plain);
+        bool may_stay = is_somebody(l);
         if (err != OK) {
             end(l, err);
             return false;
         }
-        if (!l->is_identified && stream_is_tls(l->stream) && stream_is_established(l->stream) &&
-            !identify(l)) {
+        if (!may_stay) {
             drop(l, "no identity");
             return false;
         }
