@@ -402,23 +402,6 @@ void poison_forget_all(struct coap_door *d);
 
 /* request.c: what a request means */
 void request_serve(struct association *a, const struct coap_event *ev);
-/* request_refuse - an answer with `text` and one event with `why`. */
-void request_refuse(const struct request *rq, enum event_category category, uint8_t code,
-                    const char *text, const char *why);
-/* request_refuse_by_passage - err and *why are the passage's; wait_ms: after which rate allows it.
- */
-void request_refuse_by_passage(const struct request *rq, enum err err, const struct decision *why,
-                               uint64_t wait_ms);
-/* request_allowed - the event that samples what was allowed. */
-void request_allowed(const struct request *rq, const char *what);
-/* request_refuse_rate - 4.29; request_refuse_size - 4.13 with Size1; both with their event. */
-void request_refuse_rate(const struct request *rq, enum event_category category, uint64_t wait_ms,
-                         const char *why);
-void request_refuse_size(const struct request *rq, uint32_t most, const char *why);
-/* request_refuse_unavailable - 5.03 with Max-Age, counted. */
-void request_refuse_unavailable(const struct asker *asker);
-/* request_refuse_busy - 5.03 with Max-Age and an event: somebody else has to be waited for. */
-void request_refuse_busy(const struct request *rq, const char *why);
 /* request_method_bit - as the policy names it; 0: none of them. */
 unsigned request_method_bit(uint8_t code);
 /* request_is_met - If-Match and If-None-Match, as this worker knows the topic; false: 4.12 was
@@ -441,6 +424,30 @@ bool asker_has(const struct asker *asker, const uint8_t etag[ETAG_BYTES]);
  * accepted as an observation, and a topic without one is answered with the empty value. Gives the
  * code that was sent. */
 uint8_t topic_read(const struct asker *asker, struct slice topic, bool observes);
+
+/* request_refuse.c: refusals */
+/* request_refuse - an answer with `text` and one event with `why`. */
+void request_refuse(const struct request *rq, enum event_category category, uint8_t code,
+                    const char *text, const char *why);
+/* request_refuse_by_passage - err and *why are the passage's; wait_ms: after which rate allows it.
+ */
+void request_refuse_by_passage(const struct request *rq, enum err err, const struct decision *why,
+                               uint64_t wait_ms);
+/* request_allowed - the event that samples what was allowed. */
+void request_allowed(const struct request *rq, const char *what);
+/* request_refuse_rate - 4.29; request_refuse_size - 4.13 with Size1; both with their event. */
+void request_refuse_rate(const struct request *rq, enum event_category category, uint64_t wait_ms,
+                         const char *why);
+void request_refuse_size(const struct request *rq, uint32_t most, const char *why);
+/* request_refuse_unavailable - 5.03 with Max-Age, counted. */
+void request_refuse_unavailable(const struct asker *asker);
+/* request_refuse_busy - 5.03 with Max-Age and an event: somebody else has to be waited for. */
+void request_refuse_busy(const struct request *rq, const char *why);
+/* request_refuse_unrouted - what the broker did not take: the ceiling of memory, the store, or
+ * memory itself. */
+void request_refuse_unrouted(const struct request *rq, enum err err);
+
+/* ticket.c: answers that wait */
 /* ticket_new - room for one more waiting answer. ERR_LIMIT, ERR_NOMEM. */
 MUST_USE enum err ticket_new(const struct asker *asker, uint64_t cookie, struct watch *watch,
                              struct ticket **ret);
