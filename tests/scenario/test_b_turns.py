@@ -63,6 +63,7 @@ def test_large_messages_leave_before_more_is_read(one_worker):
     listens, *speak = (Wire(one_worker, one).login(one.name)
                        for one in [one_worker.add('any', credentials=('x509',)) for _ in range(1 + WRITERS)])
     assert listens.send(wire.subscribe(1, ('t/#', 0))).expect(SUBACK).reason == 0
+    speak[0].send(b'\xc0\x00').expect(PINGRESP)  # the kernel has told of who listens, and puts it last when it speaks again
     os.kill(broker, signal.SIGSTOP)
     try:
         for n, one in enumerate(speak):
