@@ -26,7 +26,7 @@ struct story {
     int64_t wall_ms;
     unsigned n_events[EVENT_COUNT];
     struct event last[EVENT_COUNT];
-    unsigned n_wakes;
+    atomic_uint n_wakes; /* writers of several threads wake */
     bool holds_always;
     bool is_real_time;          /* where threads wait for each other */
     uint64_t handed, committed; /* steps */

@@ -164,6 +164,12 @@ def test_an_orderly_stop_is_no_goodbye(make_fortress, client, delay_s, comes_bac
     assert bool([one for one in fortress.events() if one['category'] == 'will']) != comes_back
 
 
+def is_on_record(fortress, device):
+    """What was to be recorded until now is on the disk: a session that lasts is answered for when it is, and so is all before it."""
+    with Wire(fortress, device) as last:
+        last.login('last', properties=HOUR)
+
+
 def test_a_session_that_ended_while_nobody_was_there_leaves_its_will(make_fortress):
     """Its time was over before the delay was; it fires at the start, once, and the session is gone."""
     clock = Clock()
@@ -176,6 +182,7 @@ def test_a_session_that_ended_while_nobody_was_there_leaves_its_will(make_fortre
             doomed.login(sensor.name, properties=b'\x11\0\0\x02\x58', will=will_of(sensor, 3000))
         fortress.wait_event('disconnect', principal=sensor.name)
         for shift in (1200, 1300):
+            is_on_record(fortress, console)
             fortress.kill()
             clock.set(shift)
             fortress.start()
