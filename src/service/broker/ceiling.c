@@ -7,7 +7,7 @@
 #include "service/broker/worker_private.h"
 
 enum {
-    FIXED_MAX = 16 << 20, /* more than that is not ours, but a sanitizer's */
+    FIXED_MAX = 12 << 20, /* more than that is not ours, but a sanitizer's */
     GLANCE_SHARE = 2,     /* of memory_bytes: below it no step begins and none goes on */
     SHED_AT_ONCE = 16,    /* consumers, while what they hold is not enough */
     SHED_EVERY_MS = 50,   /* all connections are looked at so often while memory is short */
