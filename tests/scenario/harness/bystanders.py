@@ -177,7 +177,7 @@ class Footprint:
     def look(self):
         self.bytes_after, self.files_after = resident_bytes(self.fortress), n_files(self.fortress)
         slim = not self.memory or self.bytes_after <= self.bytes * (1 + MEMORY_SHARE) + MEMORY_BYTES
-        return slim and self.files_after <= self.files + FILES
+        return slim and abs(self.files_after - self.files) <= FILES
 
     def is_back(self, name):
         try:
