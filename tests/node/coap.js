@@ -8,7 +8,9 @@ const how = JSON.parse(process.argv[2]);
 const coap = require(path.join(how.modules, 'coap'));
 /* By itself it takes an ETag for text, and loses bytes of it. */
 coap.registerOption('ETag', (text) => Buffer.from(text, 'hex'), (bytes) => bytes.toString('hex'));
-const agent = new coap.Agent({ type: 'udp4' });
+/* One socket for all requests. By itself it closes it when nothing is asked, and the next one has another port and begins with another
+ * message id; behind the association that carries all of them, this would be one endpoint that uses its message ids again. */
+const agent = new coap.Agent({ type: 'udp4', socket: require('dgram').createSocket('udp4') });
 
 function ask(method, where, { payload, options = {}, confirmable = true, observe = false } = {}) {
   return new Promise((resolve, reject) => {
