@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import coap, wire
+from harness.fortress import metrics
 from harness.innocents import percentile
 from harness.ledger import Publisher, Subscriber, breaks, repeats
 from harness.usage import n_files, resident_bytes
@@ -143,6 +144,11 @@ class Bystanders:
                     assert not repeats(numbers), f'after {after}: {one.device.name}: twice on {topic}: {repeats(numbers)[:5]}'
         for one in self.observers:
             self._waits('the latest state at an observer', lambda one=one: latest(one) >= state, timeout)
+
+    def alone(self):
+        """Nobody else is connected by MQTT any more, nor is the sleeper."""
+        n = len(self.speakers) + 1 + len(self.awake)
+        self._waits('the bystanders to be alone', lambda: metrics(self.fortress)['connections{listener="mqtts"}'] == n, BACK_S)
 
     def n_acked(self):
         return sum(len(one.acked) for one in self.speakers)

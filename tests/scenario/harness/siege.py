@@ -62,6 +62,7 @@ class Siege:
         memory and descriptors are back is not asked."""
         row = Row(name, size)
         row.turn_quiet, row.ack_quiet = quiet
+        self.bystanders.alone()  # who just left the attack before is not part of what must come back
         row.footprint = Footprint(self.fortress, self.memory)
         row.answer, interval, row.ack = self._measured(lambda: attacks.ATTACKS[name][0](self.ground, size))
         row.turn, row.longest, row.ran, row.waited = interval.worst(), interval.worst(1), interval.ran, interval.waited
