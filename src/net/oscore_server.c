@@ -625,20 +625,12 @@ static struct dtls *server_free(struct dtls *d)
     return NULL;
 }
 
-/* Who has not proven anything costs nothing. */
-static size_t server_turn_away(struct dtls *d)
-{
-    (void)d;
-    return 0;
-}
-
 static const struct dtls_ops ops = {.input = server_input,
                                     .send = server_send,
                                     .close = server_close,
                                     .info = server_info,
                                     .deadline = server_deadline,
                                     .tick = server_tick,
-                                    .turn_away = server_turn_away,
                                     .counts = server_counts,
                                     .free = server_free};
 
