@@ -272,7 +272,7 @@ void dtls_tick(struct dtls *d, uint64_t now_ms)
 
 size_t dtls_turn_away(struct dtls *d)
 {
-    return d->ops->turn_away(d);
+    return d->ops->turn_away != NULL ? d->ops->turn_away(d) : 0;
 }
 
 const struct dtls_counts *dtls_counts(const struct dtls *d)

@@ -112,7 +112,7 @@ struct dtls_ops {
     bool (*info)(const struct dtls *d, uint64_t id, struct dtls_info *ret);
     uint64_t (*deadline)(const struct dtls *d);
     void (*tick)(struct dtls *d, uint64_t now_ms);
-    size_t (*turn_away)(struct dtls *d);
+    size_t (*turn_away)(struct dtls *d); /* NULL: it keeps nothing of strangers */
     const struct dtls_counts *(*counts)(const struct dtls *d);
     struct dtls *(*free)(struct dtls *d);
     /* NULL: it has nothing that could be renewed */

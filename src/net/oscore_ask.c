@@ -164,7 +164,8 @@ static void deliver(struct oscore_asked *a, struct coap_message *inner, uint64_t
     c->heard_at_ms = now_ms;
     rename_message(a, inner);
     if (coap_message_encode(inner, plain, sizeof(plain), &n) == OK) {
-        handler->received(handler->ctx, c->id, slice_of(plain, n)); /* a may be gone behind it */
+        handler->received(handler->ctx, c->known.id,
+                          slice_of(plain, n)); /* a may be gone behind it */
     }
     mem_wipe(plain, sizeof(plain));
 }
@@ -177,7 +178,7 @@ bool oscore_take_answer(struct oscore_server *s, const struct net_peer *peer,
     struct coap_message inner;
     struct slice value;
     /* Only from where it was sent to. SPEC: RFC7252 5.3.2 */
-    if (a == NULL || !net_peer_equal(&a->context->peer, peer) ||
+    if (a == NULL || !net_peer_equal(&a->context->known.peer, peer) ||
         !coap_options_find(outer->options, COAP_OPTION_OSCORE, &value) ||
         coap_oscore_decode(value, &option) != OK) {
         return false; /* what is not sealed says nothing. SPEC: RFC8613 8.4 */

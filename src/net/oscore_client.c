@@ -445,20 +445,12 @@ static struct dtls *client_free(struct dtls *d)
     return NULL;
 }
 
-/* It has one peer, which is no stranger. */
-static size_t client_turn_away(struct dtls *d)
-{
-    (void)d;
-    return 0;
-}
-
 static const struct dtls_ops ops = {.input = client_input,
                                     .send = client_send,
                                     .close = client_close,
                                     .info = client_info,
                                     .deadline = client_deadline,
                                     .tick = client_tick,
-                                    .turn_away = client_turn_away,
                                     .counts = client_counts,
                                     .free = client_free};
 

@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "engine/oscore_message.h"
+#include "net/known.h"
 #include "net/oscore_server.h"
 #include "net/unproven.h"
 
@@ -52,8 +53,8 @@ struct oscore_numbers {
 };
 
 struct oscore_context {
+    struct known known; /* first; its id is a new one each time it opens, its address of OPEN */
     struct oscore_server *server;
-    uint64_t id; /* of the association; a new one each time it opens */
     uint64_t credential, owner;
     enum oscore_state state;
     bool is_located; /* its address leads to it */
@@ -65,7 +66,6 @@ struct oscore_context {
     uint8_t id_context_n; /* 0: none */
     uint8_t id_context[OSCORE_ID_CONTEXT_MAX];
     struct oscore_numbers numbers, spare;
-    struct net_peer peer; /* OPEN */
     uint64_t heard_at_ms, idle_at_ms;
     uint64_t second_at_ms; /* of n_challenges */
     unsigned n_challenges;

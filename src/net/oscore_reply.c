@@ -171,16 +171,16 @@ static void transmit(struct oscore_server *s, const struct net_peer *to,
 void oscore_transmit(struct oscore_server *s, const struct net_peer *to,
                      const struct coap_message *m)
 {
-    transmit(s, to, m, map_find(&s->by_peer, net_peer_key(to)) != NULL);
+    transmit(s, to, m, known_at(&s->by_peer, to) != NULL);
 }
 
 /* To where it has proven to be, whoever else was heard from there since. */
 void oscore_transmit_to(struct oscore_context *c, const struct coap_message *m)
 {
     if (c->is_located) {
-        transmit(c->server, &c->peer, m, true);
+        transmit(c->server, &c->known.peer, m, true);
     } else {
-        oscore_transmit(c->server, &c->peer, m);
+        oscore_transmit(c->server, &c->known.peer, m);
     }
 }
 

@@ -12,29 +12,17 @@ static struct slice kid_key(const void *value)
     return oscore_id_slice(&c->kid);
 }
 
-static struct slice id_key(const void *value)
-{
-    const struct oscore_context *c = value;
-    return slice_of(&c->id, sizeof(c->id));
-}
-
-static struct slice peer_key(const void *value)
-{
-    const struct oscore_context *c = value;
-    return net_peer_key(&c->peer);
-}
-
 /* ---- contexts ---- */
 
 static struct oscore_context *context_of_id(const struct oscore_server *s, uint64_t id)
 {
-    return map_find(&s->by_id, slice_of(&id, sizeof(id)));
+    return known_of_id(&s->by_id, id);
 }
 
 static void unlocate(struct oscore_context *c)
 {
     if (c->is_located) {
-        (void)map_remove(&c->server->by_peer, peer_key(c));
+        (void)map_remove(&c->server->by_peer, known_peer_key(c));
         c->is_located = false;
     }
 }
@@ -43,8 +31,8 @@ static void unlocate(struct oscore_context *c)
 static void locate(struct oscore_context *c, const struct net_peer *peer)
 {
     unlocate(c);
-    c->peer = *peer;
-    struct oscore_context *other = map_find(&c->server->by_peer, net_peer_key(peer));
+    c->known.peer = *peer;
+    struct oscore_context *other = known_at(&c->server->by_peer, peer);
     if (other != NULL) {
         unlocate(other);
     }
@@ -73,7 +61,7 @@ static void close_context(struct oscore_context *c)
 {
     struct oscore_server *s = c->server;
     unlocate(c);
-    (void)map_remove(&s->by_id, id_key(c));
+    (void)map_remove(&s->by_id, known_id_key(c));
     oscore_bounds_clear(c);
     oscore_asked_clear(c);
     oscore_keys_wipe(&c->keys);
@@ -150,7 +138,7 @@ static enum err deliver(struct oscore_context *c, struct incoming *in,
     }
     c->heard_at_ms = in->now_ms;
     oscore_asked_expire(c, in->now_ms);
-    s->handler.received(s->handler.ctx, c->id,
+    s->handler.received(s->handler.ctx, c->known.id,
                         oscore_request_named(s->opened, &in->inner, b->our_mid, b->name));
     return OK;
 }
@@ -160,8 +148,8 @@ static enum err deliver(struct oscore_context *c, struct incoming *in,
 static struct oscore_bound *repeat_of(const struct oscore_context *c, const struct incoming *in)
 {
     struct oscore_bound *b = oscore_bound_find(c, in->inner.token);
-    bool is_one = c->state == OSCORE_OPEN && net_peer_equal(&c->peer, in->peer) && b != NULL &&
-                  in->outer.type == COAP_CON && b->binding.piv == in->binding.piv &&
+    bool is_one = c->state == OSCORE_OPEN && net_peer_equal(&c->known.peer, in->peer) &&
+                  b != NULL && in->outer.type == COAP_CON && b->binding.piv == in->binding.piv &&
                   b->mid == in->outer.mid && in->now_ms < b->at_ms + OSCORE_REPEAT_MS;
     return is_one ? b : NULL;
 }
@@ -196,10 +184,10 @@ static void arrive(struct oscore_context *c, const struct incoming *in)
     s->config.counters->proofs++;
     if (c->state == OSCORE_OPEN) {
         locate(c, in->peer);
-        s->config.moved(s->config.ctx, c->id, in->peer);
+        s->config.moved(s->config.ctx, c->known.id, in->peer);
         return;
     }
-    c->id = ++s->next_id;
+    c->known.id = ++s->next_id;
     if (map_add(&s->by_id, c) != OK) {
         return; /* it asks again */
     }
@@ -207,7 +195,7 @@ static void arrive(struct oscore_context *c, const struct incoming *in)
     s->counts.opened++;
     s->counts.open++;
     locate(c, in->peer);
-    struct dtls_info info = {.id = c->id,
+    struct dtls_info info = {.id = c->known.id,
                              .peer = *in->peer,
                              .cipher = "AES-CCM-16-64-128",
                              .credential = c->credential,
@@ -220,7 +208,7 @@ static void judge(struct oscore_context *c, struct incoming *in)
 {
     struct oscore_server *s = c->server;
     uint64_t piv = in->binding.piv;
-    bool is_here = c->state == OSCORE_OPEN && net_peer_equal(&c->peer, in->peer);
+    bool is_here = c->state == OSCORE_OPEN && net_peer_equal(&c->known.peer, in->peer);
     if (c->window.is_known && !oscore_window_take(&c->window, piv)) {
         struct oscore_bound *repeated = repeat_of(c, in);
         if (repeated != NULL) {
@@ -317,7 +305,7 @@ static void take_renewal(struct oscore_server *s, struct oscore_context *c,
         return;
     }
     if (c->state == OSCORE_OPEN) {
-        uint64_t id = c->id; /* what it asked for before, it does not know any more */
+        uint64_t id = c->known.id; /* what it asked for before, it does not know any more */
         close_context(c);
         s->handler.closed(s->handler.ctx, id, ERR_EXISTS);
     }
@@ -476,7 +464,7 @@ static void count_in(struct oscore_server *s, const struct incoming *in, bool is
 
 static struct oscore_context *context_at(const struct oscore_server *s, const struct net_peer *peer)
 {
-    return map_find(&s->by_peer, net_peer_key(peer));
+    return known_at(&s->by_peer, peer);
 }
 
 static void take_request(struct oscore_server *s, struct incoming *in)
@@ -486,7 +474,7 @@ static void take_request(struct oscore_server *s, struct incoming *in)
     if (why == OSCORE_REFUSALS && c == NULL && is_elsewhere(s, in)) {
         return;
     }
-    bool is_its_own = c != NULL && c->is_located && net_peer_equal(&c->peer, in->peer);
+    bool is_its_own = c != NULL && c->is_located && net_peer_equal(&c->known.peer, in->peer);
     count_in(s, in, is_its_own || context_at(s, in->peer) != NULL);
     if (why == OSCORE_REFUSALS) {
         open_request(s, c, in);
@@ -513,7 +501,7 @@ static void take_other(struct oscore_server *s, struct incoming *in)
         in->outer.type = COAP_RST; /* a ping. SPEC: RFC7252 4.3 */
         oscore_transmit(s, in->peer, &in->outer);
     } else {
-        s->handler.received(s->handler.ctx, at->id, in->datagram);
+        s->handler.received(s->handler.ctx, at->known.id, in->datagram);
     }
 }
 
@@ -565,8 +553,8 @@ static bool server_info(const struct dtls *d, uint64_t id, struct dtls_info *ret
     const struct oscore_server *s = (const struct oscore_server *)(const void *)d;
     const struct oscore_context *c = context_of_id(s, id);
     if (c != NULL) {
-        *ret = (struct dtls_info){.id = c->id,
-                                  .peer = c->peer,
+        *ret = (struct dtls_info){.id = c->known.id,
+                                  .peer = c->known.peer,
                                   .cipher = "AES-CCM-16-64-128",
                                   .credential = c->credential,
                                   .kid = oscore_id_slice(&c->kid)};
@@ -625,20 +613,12 @@ static struct dtls *server_free(struct dtls *d)
     return NULL;
 }
 
-/* Who has not proven anything costs nothing. */
-static size_t server_turn_away(struct dtls *d)
-{
-    (void)d;
-    return 0;
-}
-
 static const struct dtls_ops ops = {.input = server_input,
                                     .send = server_send,
                                     .close = server_close,
                                     .info = server_info,
                                     .deadline = server_deadline,
                                     .tick = server_tick,
-                                    .turn_away = server_turn_away,
                                     .counts = server_counts,
                                     .free = server_free};
 
@@ -658,8 +638,8 @@ enum err oscore_server_new(const struct oscore_server_config *config,
     config->random->fill(config->random->ctx, &s->nobody, sizeof(s->nobody));
     s->nobody.sender.n = s->nobody.recipient.n = 1;
     map_init(&s->by_kid, &s->key, kid_key);
-    map_init(&s->by_id, &s->key, id_key);
-    map_init(&s->by_peer, &s->key, peer_key);
+    map_init(&s->by_id, &s->key, known_id_key);
+    map_init(&s->by_peer, &s->key, known_peer_key);
     map_init(&s->by_token, &s->key, oscore_asked_key);
     enum err err = ccm_new(&s->ccm);
     if (err != OK) {

@@ -1,9 +1,9 @@
 #include "net/plain_server.h"
 
 #include "base/list.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "engine/coap_echo.h"
+#include "net/known.h"
 #include "net/unproven.h"
 
 _Static_assert(PLAIN_QUIET_MS >= PLAIN_ECHO_MS, "no request is served twice by one Echo");
@@ -12,8 +12,8 @@ _Static_assert(PLAIN_QUIET_MS >= PLAIN_ECHO_MS, "no request is served twice by o
 #define PLAIN_ID ((uint64_t)1 << 62)
 
 struct plain_peer {
-    struct net_peer peer;
-    uint64_t id, by; /* by: what let it in */
+    struct known known; /* first */
+    uint64_t by;        /* what let it in */
     uint64_t heard_at_ms, proven_at_ms;
     uint16_t last_mid;     /* of its last request: it may come again */
     struct list_node node; /* the one heard last is last */
@@ -38,18 +38,6 @@ struct incoming {
     uint64_t by, now_ms;
 };
 
-static struct slice peer_key(const void *value)
-{
-    const struct plain_peer *p = value;
-    return net_peer_key(&p->peer);
-}
-
-static struct slice id_key(const void *value)
-{
-    const struct plain_peer *p = value;
-    return slice_of(&p->id, sizeof(p->id));
-}
-
 static struct plain_server *server_of(const struct dtls *d)
 {
     return (struct plain_server *)(uintptr_t)d;
@@ -57,7 +45,7 @@ static struct plain_server *server_of(const struct dtls *d)
 
 static struct plain_peer *peer_of_id(const struct plain_server *s, uint64_t id)
 {
-    return map_find(&s->by_id, slice_of(&id, sizeof(id)));
+    return known_of_id(&s->by_id, id);
 }
 
 static bool is_plain_id(uint64_t id)
@@ -68,30 +56,30 @@ static bool is_plain_id(uint64_t id)
 static struct dtls_info info_of(const struct plain_peer *p)
 {
     return (struct dtls_info){
-        .id = p->id, .peer = p->peer, .cipher = "no cipher", .permission = p->by};
+        .id = p->known.id, .peer = p->known.peer, .cipher = "no cipher", .permission = p->by};
 }
 
 /* ---- peers ---- */
 
 static void forget(struct plain_server *s, struct plain_peer *p)
 {
-    (void)map_remove(&s->by_peer, peer_key(p));
-    (void)map_remove(&s->by_id, id_key(p));
+    (void)map_remove(&s->by_peer, known_peer_key(p));
+    (void)map_remove(&s->by_id, known_id_key(p));
     list_unlink(&p->node);
     mem_free(p);
 }
 
 static void end(struct plain_server *s, struct plain_peer *p)
 {
-    uint64_t id = p->id;
+    uint64_t id = p->known.id;
     forget(s, p);
     s->handler.closed(s->handler.ctx, id, ERR_EXISTS);
 }
 
 static bool is_of_address(const struct plain_peer *p, const struct net_peer *peer)
 {
-    return memcmp(p->peer.address, peer->address, sizeof(peer->address)) == 0 &&
-           p->peer.scope == peer->scope;
+    return memcmp(p->known.peer.address, peer->address, sizeof(peer->address)) == 0 &&
+           p->known.peer.scope == peer->scope;
 }
 
 /* Only whoever has just proven its address comes here, so walking is paid for. */
@@ -141,7 +129,7 @@ static enum err peer_new(struct plain_server *s, const struct incoming *in, stru
     if (p == NULL) {
         return ERR_NOMEM;
     }
-    *p = (struct plain_peer){.peer = *in->peer, .id = PLAIN_ID | ++s->last_id, .by = in->by};
+    *p = (struct plain_peer){.known = {PLAIN_ID | ++s->last_id, *in->peer}, .by = in->by};
     enum err err = map_add(&s->by_peer, p);
     err = err == OK ? map_add(&s->by_id, p) : err;
     if (err != OK) {
@@ -218,7 +206,7 @@ static void deliver(struct plain_server *s, struct plain_peer *p, const struct i
     list_unlink(&p->node);
     list_append(&s->peers, &p->node);
     p->heard_at_ms = in->now_ms;
-    s->handler.received(s->handler.ctx, p->id, in->datagram);
+    s->handler.received(s->handler.ctx, p->known.id, in->datagram);
 }
 
 static void deliver_request(struct plain_server *s, struct plain_peer *p, const struct incoming *in)
@@ -294,7 +282,7 @@ static void server_input(struct dtls *d, const struct net_peer *peer, struct sli
 {
     struct plain_server *s = server_of(d);
     struct incoming in = {.peer = peer, .datagram = datagram, .now_ms = now_ms};
-    struct plain_peer *p = map_find(&s->by_peer, net_peer_key(peer));
+    struct plain_peer *p = known_at(&s->by_peer, peer);
     in.by = s->config.let_in_by(s->config.ctx);
     if (in.by == 0 || coap_message_decode(datagram, COAP_ENDPOINT_TOKEN_MAX, &in.m) != OK) {
         dtls_input(s->behind, peer, datagram, now_ms);
@@ -328,7 +316,7 @@ static enum err server_send(struct dtls *d, uint64_t id, struct slice plain, uin
     if (plain.n > DTLS_PLAIN_MAX) {
         return ERR_TOO_LARGE;
     }
-    s->handler.transmit(s->handler.ctx, &p->peer, plain);
+    s->handler.transmit(s->handler.ctx, &p->known.peer, plain);
     return OK;
 }
 
@@ -426,8 +414,8 @@ enum err plain_server_new(const struct plain_server_config *config,
                                          ? config->peers_of_address_max
                                          : PLAIN_PEERS_OF_ADDRESS_MAX;
     s->key = (struct siphash_key){random_u64(config->random), random_u64(config->random)};
-    map_init(&s->by_peer, &s->key, peer_key);
-    map_init(&s->by_id, &s->key, id_key);
+    map_init(&s->by_peer, &s->key, known_peer_key);
+    map_init(&s->by_id, &s->key, known_id_key);
     list_init(&s->peers);
     *ret = &s->dtls;
     return OK;

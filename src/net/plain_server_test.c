@@ -159,8 +159,10 @@ static void on_refused(void *ctx, const struct net_peer *peer, enum plain_refusa
     ((struct pair *)ctx)->n_refused[why]++;
 }
 
-static void pair_init(struct pair *p)
+static int set_up(void **state)
 {
+    struct pair *p = mem_zalloc(sizeof(*p));
+    assert_non_null(p);
     *p = (struct pair){.let_in_by = EXCEPTION, .admits = true, .now_ms = 1000000, .seed = 1};
     p->random = random_seeded(&p->seed);
     struct behind *b = mem_zalloc(sizeof(*b));
@@ -182,12 +184,17 @@ static void pair_init(struct pair *p)
                                                .peers_max = PEERS,
                                                .peers_of_address_max = OF_ADDRESS};
     assert_int_equal(plain_server_new(&config, &handler, &b->dtls, &p->server), OK);
+    *state = p;
+    return 0;
 }
 
-static void pair_done(struct pair *p)
+static int tear_down(void **state)
 {
+    struct pair *p = *state;
     dtls_free(p->server);
     assert_true(p->is_freed);
+    mem_free(p);
+    return 0;
 }
 
 /* ---- its clients ---- */
@@ -266,183 +273,162 @@ static void comes(struct pair *p, const struct net_peer *from)
 
 static void an_echo_lets_in(void **state)
 {
-    (void)state;
-    struct pair p;
+    struct pair *p = *state;
     const struct net_peer one = peer_at(1, 1000), other = peer_at(1, 1001);
     uint8_t value[64];
-    pair_init(&p);
-    struct slice echo = challenged(&p, &one, value);
-    assert_int_equal(plain_server_count(p.server), 0); /* nothing is kept of it */
-    asks(&p, &other, echo);                            /* of another port: not its own */
-    assert_int_equal(p.n_received, 0);
-    asks(&p, &one, echo);
-    assert_int_equal(p.n_opened, 1);
-    assert_int_equal(p.n_received, 1);
-    assert_int_equal(p.counters.proofs, 1);
-    asks(&p, &one, (struct slice){0}); /* it is known now */
-    assert_int_equal(p.n_received, 2);
-    assert_int_equal(p.n_opened, 1);
-    comes(&p, &other); /* a peer of its own */
-    assert_int_equal(p.n_opened, 2);
-    assert_int_equal(plain_server_count(p.server), 2);
-    assert_true(p.received_id == p.id);
-    assert_int_equal(p.n_behind, 0);
-    pair_done(&p);
+    struct slice echo = challenged(p, &one, value);
+    assert_int_equal(plain_server_count(p->server), 0); /* nothing is kept of it */
+    asks(p, &other, echo);                              /* of another port: not its own */
+    assert_int_equal(p->n_received, 0);
+    asks(p, &one, echo);
+    assert_int_equal(p->n_opened, 1);
+    assert_int_equal(p->n_received, 1);
+    assert_int_equal(p->counters.proofs, 1);
+    asks(p, &one, (struct slice){0}); /* it is known now */
+    assert_int_equal(p->n_received, 2);
+    assert_int_equal(p->n_opened, 1);
+    comes(p, &other); /* a peer of its own */
+    assert_int_equal(p->n_opened, 2);
+    assert_int_equal(plain_server_count(p->server), 2);
+    assert_true(p->received_id == p->id);
+    assert_int_equal(p->n_behind, 0);
 }
 
 static void an_echo_ends(void **state)
 {
-    (void)state;
-    struct pair p;
+    struct pair *p = *state;
     const struct net_peer one = peer_at(1, 1000);
     uint8_t value[64];
-    pair_init(&p);
-    struct slice echo = challenged(&p, &one, value);
-    p.now_ms += PLAIN_ECHO_MS + 1;
-    asks(&p, &one, echo);
-    assert_int_equal(p.n_received, 0);
-    echo = challenged(&p, &one, value);
-    p.now_ms += PLAIN_ECHO_MS - 1;
-    p.let_in_by = EXCEPTION + 1; /* it was for another permission */
-    asks(&p, &one, echo);
-    assert_int_equal(p.n_received, 0);
-    p.let_in_by = EXCEPTION;
+    struct slice echo = challenged(p, &one, value);
+    p->now_ms += PLAIN_ECHO_MS + 1;
+    asks(p, &one, echo);
+    assert_int_equal(p->n_received, 0);
+    echo = challenged(p, &one, value);
+    p->now_ms += PLAIN_ECHO_MS - 1;
+    p->let_in_by = EXCEPTION + 1; /* it was for another permission */
+    asks(p, &one, echo);
+    assert_int_equal(p->n_received, 0);
+    p->let_in_by = EXCEPTION;
     value[11] ^= 1;
-    asks(&p, &one, echo);
-    assert_int_equal(p.n_received, 0);
+    asks(p, &one, echo);
+    assert_int_equal(p->n_received, 0);
     value[11] ^= 1;
-    asks(&p, &one, echo);
-    assert_int_equal(p.n_received, 1);
-    pair_done(&p);
+    asks(p, &one, echo);
+    assert_int_equal(p->n_received, 1);
 }
 
 /* At most three bytes for one, whatever comes; and nothing is kept. */
 static void strangers_get_little(void **state)
 {
-    (void)state;
-    struct pair p;
+    struct pair *p = *state;
     const struct net_peer one = peer_at(1, 1000);
     uint8_t bytes[] = {0x40, COAP_GET, 0, 1, 0xb1, 'a'};
-    pair_init(&p);
     for (size_t n = 4; n <= 6; n += 2) {
-        p.out_n = 0;
-        dtls_input(p.server, &one, slice_of(bytes, n), p.now_ms);
-        assert_true(p.out_n > 0 && p.out_n <= UNPROVEN_TIMES * n);
+        p->out_n = 0;
+        dtls_input(p->server, &one, slice_of(bytes, n), p->now_ms);
+        assert_true(p->out_n > 0 && p->out_n <= UNPROVEN_TIMES * n);
     }
-    p.mid++;
-    size_t n = sends(&p, &one, COAP_NON, (struct slice){0}, false);
-    assert_int_equal(answer(&p).type, COAP_NON);
-    assert_true(p.out_n <= UNPROVEN_TIMES * n);
-    assert_true(p.counters.unproven_worst_per_mille <= UNPROVEN_TIMES * UNPROVEN_PER_MILLE);
-    assert_int_equal(p.counters.unproven_withheld, 0); /* nothing even wants to be more */
-    assert_int_equal(plain_server_count(p.server), 0);
-    pair_done(&p);
+    p->mid++;
+    size_t n = sends(p, &one, COAP_NON, (struct slice){0}, false);
+    assert_int_equal(answer(p).type, COAP_NON);
+    assert_true(p->out_n <= UNPROVEN_TIMES * n);
+    assert_true(p->counters.unproven_worst_per_mille <= UNPROVEN_TIMES * UNPROVEN_PER_MILLE);
+    assert_int_equal(p->counters.unproven_withheld, 0); /* nothing even wants to be more */
+    assert_int_equal(plain_server_count(p->server), 0);
 }
 
 static void a_proof_ends(void **state)
 {
-    (void)state;
-    struct pair p;
+    struct pair *p = *state;
     const struct net_peer one = peer_at(1, 1000);
     uint8_t value[64];
-    pair_init(&p);
-    comes(&p, &one);
-    p.now_ms += PLAIN_PROOF_MS - 1;
-    asks(&p, &one, (struct slice){0});
-    assert_int_equal(p.n_received, 2);
-    p.now_ms++;
-    (void)sends(&p, &one, COAP_CON, (struct slice){0}, false); /* the very same, once more */
-    assert_int_equal(p.n_received, 3);
-    asks(&p, &one, challenged(&p, &one, value));
-    assert_int_equal(p.n_received, 4);
-    assert_int_equal(p.n_opened, 1); /* it is still itself */
-    pair_done(&p);
+    comes(p, &one);
+    p->now_ms += PLAIN_PROOF_MS - 1;
+    asks(p, &one, (struct slice){0});
+    assert_int_equal(p->n_received, 2);
+    p->now_ms++;
+    (void)sends(p, &one, COAP_CON, (struct slice){0}, false); /* the very same, once more */
+    assert_int_equal(p->n_received, 3);
+    asks(p, &one, challenged(p, &one, value));
+    assert_int_equal(p->n_received, 4);
+    assert_int_equal(p->n_opened, 1); /* it is still itself */
 }
 
 static void what_is_not_for_it(void **state)
 {
-    (void)state;
-    struct pair p;
+    struct pair *p = *state;
     struct dtls_info info;
     const struct net_peer one = peer_at(1, 1000);
     const uint8_t ack[] = {0x60, 0, 0, 1};
-    pair_init(&p);
-    p.let_in_by = 0; /* the door is shut: all is the other's */
-    asks(&p, &one, (struct slice){0});
-    assert_int_equal(p.n_behind, 1);
-    p.let_in_by = EXCEPTION;
-    (void)sends(&p, &one, COAP_CON, (struct slice){0}, true);
-    dtls_input(p.server, &one, slice_of(ack, sizeof(ack)), p.now_ms);
-    dtls_input(p.server, &one, slice_text("\xff"), p.now_ms);
-    assert_int_equal(p.n_behind, 4);
-    comes(&p, &one);
-    uint64_t id = p.id;
-    dtls_input(p.server, &one, slice_of(ack, sizeof(ack)), p.now_ms);
-    assert_int_equal(p.n_received, 2);
-    assert_int_equal(p.n_behind, 4); /* an acknowledgement is the peer's */
-    p.is_known_behind = true;
-    dtls_input(p.server, &one, slice_of(ack, sizeof(ack)), p.now_ms);
-    assert_int_equal(p.n_received, 3);
-    assert_int_equal(p.n_behind, 5); /* but of both where both are */
-    (void)sends(&p, &one, COAP_CON, (struct slice){0}, true);
-    assert_int_equal(p.n_behind, 6); /* what is protected is under its own identity */
-    assert_int_equal(p.n_received, 3);
-    assert_int_equal(dtls_send(p.server, 1, slice_text("x"), p.now_ms), OK);
-    dtls_close(p.server, 1);
-    assert_true(dtls_info(p.server, 1, &info) && info.credential == 1);
-    assert_true(dtls_deadline(p.server) == 12345);
-    assert_int_equal(p.n_sent_behind, 1);
-    assert_int_equal(p.n_closed_behind, 1);
-    assert_int_equal(dtls_send(p.server, id, slice_text("hello"), p.now_ms), OK);
-    assert_true(slice_is(slice_of(p.out, p.out_n), "hello"));
-    pair_done(&p);
+    p->let_in_by = 0; /* the door is shut: all is the other's */
+    asks(p, &one, (struct slice){0});
+    assert_int_equal(p->n_behind, 1);
+    p->let_in_by = EXCEPTION;
+    (void)sends(p, &one, COAP_CON, (struct slice){0}, true);
+    dtls_input(p->server, &one, slice_of(ack, sizeof(ack)), p->now_ms);
+    dtls_input(p->server, &one, slice_text("\xff"), p->now_ms);
+    assert_int_equal(p->n_behind, 4);
+    comes(p, &one);
+    uint64_t id = p->id;
+    dtls_input(p->server, &one, slice_of(ack, sizeof(ack)), p->now_ms);
+    assert_int_equal(p->n_received, 2);
+    assert_int_equal(p->n_behind, 4); /* an acknowledgement is the peer's */
+    p->is_known_behind = true;
+    dtls_input(p->server, &one, slice_of(ack, sizeof(ack)), p->now_ms);
+    assert_int_equal(p->n_received, 3);
+    assert_int_equal(p->n_behind, 5); /* but of both where both are */
+    (void)sends(p, &one, COAP_CON, (struct slice){0}, true);
+    assert_int_equal(p->n_behind, 6); /* what is protected is under its own identity */
+    assert_int_equal(p->n_received, 3);
+    assert_int_equal(dtls_send(p->server, 1, slice_text("x"), p->now_ms), OK);
+    dtls_close(p->server, 1);
+    assert_true(dtls_info(p->server, 1, &info) && info.credential == 1);
+    assert_true(dtls_deadline(p->server) == 12345);
+    assert_int_equal(p->n_sent_behind, 1);
+    assert_int_equal(p->n_closed_behind, 1);
+    assert_int_equal(dtls_send(p->server, id, slice_text("hello"), p->now_ms), OK);
+    assert_true(slice_is(slice_of(p->out, p->out_n), "hello"));
 }
 
 static void the_end_of_a_permission(void **state)
 {
-    (void)state;
-    struct pair p;
+    struct pair *p = *state;
     const struct net_peer one = peer_at(1, 1000);
     uint8_t value[64];
-    pair_init(&p);
-    comes(&p, &one);
-    uint64_t first = p.id;
-    p.let_in_by = 0;
-    asks(&p, &one, (struct slice){0});
-    assert_int_equal(p.n_behind, 1);
-    p.let_in_by = EXCEPTION + 1; /* another one: it proves itself anew, and is somebody new */
-    struct slice echo = challenged(&p, &one, value);
-    asks(&p, &one, echo);
-    assert_int_equal(p.n_closed, 1);
-    assert_true(p.closed_id == first && p.id != first);
-    assert_int_equal(p.n_received, 2);
-    dtls_close(p.server, p.id);
-    assert_int_equal(plain_server_count(p.server), 0);
-    assert_int_equal(p.n_closed, 1); /* who closes is not told */
-    assert_int_equal(dtls_send(p.server, p.id, slice_text("x"), p.now_ms), ERR_NOT_FOUND);
-    pair_done(&p);
+    comes(p, &one);
+    uint64_t first = p->id;
+    p->let_in_by = 0;
+    asks(p, &one, (struct slice){0});
+    assert_int_equal(p->n_behind, 1);
+    p->let_in_by = EXCEPTION + 1; /* another one: it proves itself anew, and is somebody new */
+    struct slice echo = challenged(p, &one, value);
+    asks(p, &one, echo);
+    assert_int_equal(p->n_closed, 1);
+    assert_true(p->closed_id == first && p->id != first);
+    assert_int_equal(p->n_received, 2);
+    dtls_close(p->server, p->id);
+    assert_int_equal(plain_server_count(p->server), 0);
+    assert_int_equal(p->n_closed, 1); /* who closes is not told */
+    assert_int_equal(dtls_send(p->server, p->id, slice_text("x"), p->now_ms), ERR_NOT_FOUND);
 }
 
 static void refusals(void **state)
 {
-    (void)state;
-    struct pair p;
+    struct pair *p = *state;
     const struct net_peer one = peer_at(1, 1000);
     uint8_t value[64];
-    pair_init(&p);
-    struct slice echo = challenged(&p, &one, value);
-    p.admits = false;
-    asks(&p, &one, echo);
-    assert_int_equal(p.n_sent, 1); /* its repetition may come at a better time */
-    assert_int_equal(p.n_refused[PLAIN_REFUSED_ADMIT], 1);
-    p.admits = true;
-    p.refuses = true;
-    asks(&p, &one, echo);
-    assert_int_equal(answer(&p).code, COAP_UNAVAILABLE);
-    assert_int_equal(p.n_refused[PLAIN_REFUSED_OPENED], 1);
-    assert_int_equal(p.n_received, 0);
-    assert_int_equal(plain_server_count(p.server), 0);
-    pair_done(&p);
+    struct slice echo = challenged(p, &one, value);
+    p->admits = false;
+    asks(p, &one, echo);
+    assert_int_equal(p->n_sent, 1); /* its repetition may come at a better time */
+    assert_int_equal(p->n_refused[PLAIN_REFUSED_ADMIT], 1);
+    p->admits = true;
+    p->refuses = true;
+    asks(p, &one, echo);
+    assert_int_equal(answer(p).code, COAP_UNAVAILABLE);
+    assert_int_equal(p->n_refused[PLAIN_REFUSED_OPENED], 1);
+    assert_int_equal(p->n_received, 0);
+    assert_int_equal(plain_server_count(p->server), 0);
 }
 
 /* n peers of one address each, from this one on. */
@@ -456,66 +442,60 @@ static void fills(struct pair *p, unsigned first, unsigned n)
 
 static void limit_of_all(void **state)
 {
-    (void)state;
-    struct pair p;
+    struct pair *p = *state;
     const struct net_peer late = peer_at(100, 1000), first = peer_at(1, 1000);
     uint8_t value[64];
-    pair_init(&p);
-    fills(&p, 1, PEERS);
-    assert_int_equal(p.n_opened, PEERS); /* at the limit */
-    asks(&p, &late, challenged(&p, &late, value));
-    assert_int_equal(p.n_refused[PLAIN_REFUSED_FULL], 1); /* over: all have just spoken */
-    assert_int_equal(answer(&p).code, COAP_UNAVAILABLE);
-    p.now_ms += PLAIN_QUIET_MS - 1;
-    asks(&p, &first, (struct slice){0}); /* the oldest speaks: it is the newest now */
-    asks(&p, &late, challenged(&p, &late, value));
-    assert_int_equal(p.n_refused[PLAIN_REFUSED_FULL], 2);
-    assert_int_equal(p.n_closed, 0);
-    p.now_ms++;
-    comes(&p, &late); /* in the place of the second */
-    assert_int_equal(p.n_closed, 1);
-    assert_int_equal(plain_server_count(p.server), PEERS);
-    unsigned n_received = p.n_received;
-    asks(&p, &first, (struct slice){0}); /* who spoke has stayed */
-    assert_int_equal(p.n_received, n_received + 1);
-    pair_done(&p);
+    fills(p, 1, PEERS);
+    assert_int_equal(p->n_opened, PEERS); /* at the limit */
+    asks(p, &late, challenged(p, &late, value));
+    assert_int_equal(p->n_refused[PLAIN_REFUSED_FULL], 1); /* over: all have just spoken */
+    assert_int_equal(answer(p).code, COAP_UNAVAILABLE);
+    p->now_ms += PLAIN_QUIET_MS - 1;
+    asks(p, &first, (struct slice){0}); /* the oldest speaks: it is the newest now */
+    asks(p, &late, challenged(p, &late, value));
+    assert_int_equal(p->n_refused[PLAIN_REFUSED_FULL], 2);
+    assert_int_equal(p->n_closed, 0);
+    p->now_ms++;
+    comes(p, &late); /* in the place of the second */
+    assert_int_equal(p->n_closed, 1);
+    assert_int_equal(plain_server_count(p->server), PEERS);
+    unsigned n_received = p->n_received;
+    asks(p, &first, (struct slice){0}); /* who spoke has stayed */
+    assert_int_equal(p->n_received, n_received + 1);
 }
 
 static void limit_of_an_address(void **state)
 {
-    (void)state;
-    struct pair p;
+    struct pair *p = *state;
     uint8_t value[64];
-    pair_init(&p);
-    fills(&p, 1, 2); /* others, who are older */
+    fills(p, 1, 2); /* others, who are older */
     for (unsigned i = 0; i < OF_ADDRESS; i++) {
         const struct net_peer from = peer_at(50, 2000 + i);
-        comes(&p, &from);
+        comes(p, &from);
     }
     const struct net_peer over = peer_at(50, 3000);
-    asks(&p, &over, challenged(&p, &over, value));
-    assert_int_equal(p.n_refused[PLAIN_REFUSED_FULL], 1);
-    fills(&p, 60, 1); /* another address has room */
-    p.now_ms += PLAIN_QUIET_MS;
-    uint64_t own = p.id - OF_ADDRESS; /* its own first one, though others are older */
-    comes(&p, &over);
-    assert_int_equal(p.n_closed, 1);
-    assert_true(p.closed_id == own);
-    pair_done(&p);
+    asks(p, &over, challenged(p, &over, value));
+    assert_int_equal(p->n_refused[PLAIN_REFUSED_FULL], 1);
+    fills(p, 60, 1); /* another address has room */
+    p->now_ms += PLAIN_QUIET_MS;
+    uint64_t own = p->id - OF_ADDRESS; /* its own first one, though others are older */
+    comes(p, &over);
+    assert_int_equal(p->n_closed, 1);
+    assert_true(p->closed_id == own);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_echo_lets_in),
-        cmocka_unit_test(an_echo_ends),
-        cmocka_unit_test(strangers_get_little),
-        cmocka_unit_test(a_proof_ends),
-        cmocka_unit_test(what_is_not_for_it),
-        cmocka_unit_test(the_end_of_a_permission),
-        cmocka_unit_test(refusals),
-        cmocka_unit_test(limit_of_all),
-        cmocka_unit_test(limit_of_an_address),
+        cmocka_unit_test_setup_teardown(an_echo_lets_in, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_echo_ends, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(strangers_get_little, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_proof_ends, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_not_for_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_end_of_a_permission, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(refusals, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(limit_of_all, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(limit_of_an_address, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

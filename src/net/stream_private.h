@@ -1,4 +1,4 @@
-/* stream_private - what stream.c and stream_bio.c share; not for other files. */
+/* stream_private - what the files of a stream (stream*.c) share; not for other files. */
 #ifndef NET_STREAM_PRIVATE_H
 #define NET_STREAM_PRIVATE_H
 

@@ -1,12 +1,12 @@
 """a: plain CoAP at an OSCORE listener, while an exception lets it in: libcoap's coap-client, and sockets that break the rules."""
 import json
-import socket
 import subprocess
 import time
 
 import pytest
 
 from harness import coap, mosquitto, oscore
+from harness.coap_asker import Asker, echo_of, is_open
 from harness.coap_message import ACK, CON, ECHO, GET, NON, OBSERVE, POST, PUT, RST, Message, path
 from harness.fortress import BINARY, metrics
 from harness.mosquitto import Subscriber
@@ -54,52 +54,6 @@ class Place:
         return f'coap://127.0.0.1:{self.fortress.ports["coap"]}/{where}'
 
 
-class Asker:
-    """A socket that sends what it is told, and the Echo it was asked for only when it is told that, too."""
-
-    def __init__(self, fortress):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.connect(('127.0.0.1', fortress.ports['coap']))
-        self.socket.settimeout(20)
-        self.mid = 1000
-        self.heard = []
-
-    def ask(self, where, options=(), code=GET, payload=b'', kind=CON, token=b'tok'):
-        """Gives what was sent and the answer to it."""
-        self.mid += 1
-        sent = Message(kind, code, self.mid, token, [*path(where), *options], payload).encode()
-        self.socket.send(sent)
-        while True:
-            answer = self.receive()
-            if answer.token == token and not (kind == CON and answer.kind == ACK and answer.mid != self.mid):
-                return sent, answer
-
-    def receive(self):
-        self.heard.append(self.socket.recv(2048))
-        return Message.decode(self.heard[-1])
-
-    def prove(self, where, options=(), **how):
-        sent, answer = self.ask(where, options, **how)
-        assert answer.code == 0x81 and len(self.heard[-1]) <= 3 * len(sent)
-        return self.ask(where, [*options, (ECHO, echo_of(answer))], **how)[1]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-
-def echo_of(message):
-    return next((value for number, value in message.options if number == ECHO), None)
-
-
-def is_open(place):
-    """Does it ask for an Echo? Else all of it is refused."""
-    with Asker(place.fortress) as one:
-        return echo_of(one.ask('mq/plant/a')[1]) is not None
-
-
 @pytest.fixture
 def place(make_fortress):
     return Place(make_fortress)
@@ -112,9 +66,9 @@ def test_coap_client_without_an_exception_and_with_one(place):
     for build in coap.BUILDS:
         assert place.request(build, 'get', 'mq/plant/a').code == '4.01'
     fortress.wait_event('tls_reject', about='without OSCORE')
-    assert not is_open(place)
+    assert not is_open(place.fortress)
     place.let_in()
-    wait_until('it is let in', lambda: is_open(place), 10)
+    wait_until('it is let in', lambda: is_open(place.fortress), 10)
     watcher = fortress.add('watcher')
     for build in coap.BUILDS:
         with Subscriber(watcher, f'plant/{build}') as heard:
@@ -137,7 +91,7 @@ def test_coap_client_without_an_exception_and_with_one(place):
 def test_observing_ends_with_the_exception(place, build):
     fortress, watcher = place.fortress, place.fortress.add('watcher')
     known = place.let_in()
-    wait_until('it is let in', lambda: is_open(place), 10)
+    wait_until('it is let in', lambda: is_open(place.fortress), 10)
     mosquitto.publish(watcher, 'plant/state', 'one', '-r')
     process = subprocess.Popen(['stdbuf', '-oL', build, '-w', '-m', 'get', '-s', '60', '-B', '60', place.url('mq/plant/state')],
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -159,7 +113,7 @@ def test_observing_ends_with_the_exception(place, build):
 def test_nothing_is_done_before_the_proof_and_little_is_said(place):
     fortress = place.fortress
     place.let_in()
-    wait_until('it is let in', lambda: is_open(place), 10)
+    wait_until('it is let in', lambda: is_open(place.fortress), 10)
     before = metrics(fortress)['connections{listener="coap"}']
     with Asker(fortress) as one, Asker(fortress) as other:
         for kind in (CON, NON):
@@ -189,7 +143,7 @@ def test_nothing_is_done_before_the_proof_and_little_is_said(place):
 def test_it_ends_by_itself_also_across_a_restart(place):
     fortress = place.fortress
     place.let_in(duration='12s')
-    wait_until('it is let in', lambda: is_open(place), 10)
+    wait_until('it is let in', lambda: is_open(place.fortress), 10)
     fortress.restart()
     assert any('old meters' in line for line in fortress.log), 'it is reported at every start'
     with Asker(fortress) as one:
@@ -197,7 +151,7 @@ def test_it_ends_by_itself_also_across_a_restart(place):
         if echo_of(answer) is not None:  # a slow machine may be past its end by now
             answer = one.ask('mq/plant/a', [(ECHO, echo_of(answer))])[1]
             assert answer.code in (0x84, 0x81)
-        wait_until('the end of the exception', lambda: not is_open(place), 30, pause=0.2)
+        wait_until('the end of the exception', lambda: not is_open(place.fortress), 30, pause=0.2)
         answer = one.ask('mq/plant/a')[1]
         assert answer.code == 0x81 and echo_of(answer) is None
     wait_until('nothing is kept', lambda: metrics(fortress)['connections{listener="coap"}'] == 0, 10)
@@ -221,7 +175,7 @@ def test_it_is_said_everywhere(place):
                            '--reason', 'x', check=False)
     assert refused.returncode == 1 and 'stays so' in refused.stderr
     known = place.let_in()
-    wait_until('it is let in', lambda: is_open(place), 10)
+    wait_until('it is let in', lambda: is_open(place.fortress), 10)
     assert 'coap' in fortress.cli('status') and 'ALSO IN PLAINTEXT by an exception' in fortress.cli('status')
     listener = next(one for one in fortress.json('status')[0]['listeners'] if one['name'] == 'coap')
     assert listener['plaintext'] and listener['open']
@@ -230,14 +184,14 @@ def test_it_is_said_everywhere(place):
     assert {'debug-port', 'anonymous'} <= found, found
     assert 'coap-nosec' in scanned()
     fortress.cli('exception', 'end', known)
-    wait_until('it is shut', lambda: not is_open(place), 10)
+    wait_until('it is shut', lambda: not is_open(place.fortress), 10)
     assert 'PLAINTEXT' not in fortress.cli('status')
 
 
 def test_oscore_goes_on_under_its_own_name(place):
     fortress = place.fortress
     known = place.let_in()
-    wait_until('it is let in', lambda: is_open(place), 10)
+    wait_until('it is let in', lambda: is_open(place.fortress), 10)
     lamp = fortress.add('lamp', credentials=('oscore', 'x509'))
     with oscore.Client(lamp) as client:
         answer = client.request(PUT, f'mq/lamps/{lamp.name}/a', b'mine')
@@ -254,14 +208,14 @@ def test_oscore_goes_on_under_its_own_name(place):
         answer = client.request(GET, f'mq/lamps/{lamp.name}/a')
         assert answer.is_protected and answer.message.payload == b'mine'
         fortress.cli('exception', 'end', known)
-        wait_until('it is shut', lambda: not is_open(place), 10)
+        wait_until('it is shut', lambda: not is_open(place.fortress), 10)
         assert client.request(GET, f'mq/lamps/{lamp.name}/a').message.payload == b'mine'
 
 
 def test_what_nobody_in_particular_cannot_have(place):
     fortress = place.fortress
     place.let_in()
-    wait_until('it is let in', lambda: is_open(place), 10)
+    wait_until('it is let in', lambda: is_open(place.fortress), 10)
     with Asker(fortress) as one:
         assert one.prove('.well-known/core').code == 0x45
         assert one.ask('rd', code=POST, payload=b'</a>')[1].code == 0x83, 'a name of its own'
@@ -272,7 +226,7 @@ def test_another_role_is_another_exception(place):
     """Who came by one that has ended asks anew, and gets what the other one gives."""
     fortress = place.fortress
     known = place.let_in()
-    wait_until('it is let in', lambda: is_open(place), 10)
+    wait_until('it is let in', lambda: is_open(place.fortress), 10)
     with Asker(fortress) as one:
         assert one.prove('mq/plant/a', code=PUT, payload=b'x').code == 0x41
         place.let_in(role='other')
@@ -288,7 +242,7 @@ def test_another_role_is_another_exception(place):
 def test_an_observer_is_told_and_a_rebound_address_is_not(place):
     fortress, watcher = place.fortress, place.fortress.add('watcher')
     place.let_in()
-    wait_until('it is let in', lambda: is_open(place), 10)
+    wait_until('it is let in', lambda: is_open(place.fortress), 10)
     mosquitto.publish(watcher, 'plant/state', 'one', '-r')
     with Asker(fortress) as one, Asker(fortress) as other:
         answer = one.prove('mq/plant/state', [(OBSERVE, 0)])

@@ -110,6 +110,19 @@ def test_ctrl_c_stops_like_sigterm(make_fortress):
     fortress.process = None
 
 
+@pytest.mark.parametrize('reached', ['sandbox: ', 'store: '])
+def test_a_stop_during_the_start_drains(make_fortress, reached):
+    """The broker comes up, finds the stop, and drains: so its scribe and its signer are there."""
+    fortress = make_fortress(start=False)
+    fortress.start_only()
+    fortress.wait_log(reached, timeout=60)
+    fortress.stop()
+    assert not any('did not drain' in line for line in fortress.log), fortress.log
+    assert 'ready' not in fortress.log[fortress.log.index('notice: stopping'):], fortress.log
+    fortress.start()
+    assert fortress.cli('audit', 'verify')
+
+
 def test_a_second_daemon_on_the_same_directory_is_refused(make_fortress):
     fortress = make_fortress()
     run = fortress.run('serve', fortress.dir, check=False, timeout=30)

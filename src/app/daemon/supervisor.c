@@ -153,12 +153,12 @@ static void on_reloaded(struct supervisor *s, const char *refused)
     (void)sd_notify(0, "READY=1");
 }
 
-static void begin_stop(struct supervisor *s);
+static void give_up(struct supervisor *s);
 
 static void begin_courier(struct supervisor *s);
 
 /* The others come second: the broker brings a data directory of a former version up to date. Nobody
- * waits for the courier. */
+ * waits for the courier. At a stop they come as well: a broker drains into its scribe. */
 static void on_ready(struct supervisor *s, struct part *p)
 {
     p->is_ready = true;
@@ -183,17 +183,16 @@ static void on_ready(struct supervisor *s, struct part *p)
         if (other == &s->courier) {
             continue;
         }
-        if (p == &s->broker && other != p && !s->is_stopping && start(s, other) != OK) {
+        if (p == &s->broker && other != p && start(s, other) != OK) {
             log_line(LOG_ERROR, "the %s cannot be started: %s", other->what, strerror(errno));
-            s->has_failed = true;
-            begin_stop(s);
+            give_up(s);
         }
         are_ready = are_ready && other->is_ready;
     }
     if (p == &s->broker && !s->is_stopping) {
         begin_courier(s);
     }
-    if (are_ready) {
+    if (are_ready && !s->is_stopping) {
         s->is_up = true;
         fputs("ready\n", stderr); /* a line of the contract, without a level */
         (void)sd_notify(0, "READY=1");

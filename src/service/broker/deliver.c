@@ -1,5 +1,6 @@
 /* From a session's queue to its client: one send buffer a turn, acknowledgements first; and the
  * client's answers. */
+#include "service/broker/group_private.h"
 #include "service/broker/worker_private.h"
 
 /* ---- out ---- */

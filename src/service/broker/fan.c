@@ -1,6 +1,7 @@
 /* One message and the local subscribers it reached: durable sessions with their record, then all
  * others. docs/ORDER.md, rules 7 and 9. */
 #include "base/mem.h"
+#include "service/broker/group_private.h"
 #include "service/broker/worker_private.h"
 
 /* ---- what becomes of a hit ---- */

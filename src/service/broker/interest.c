@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "service/broker/group_private.h"
 #include "service/broker/worker_private.h"
 
 bool interest_announce(struct worker *w, struct slice filter, bool any, bool durable)

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "service/broker/group_private.h"
 #include "service/broker/usage.h"
 #include "service/broker/worker_private.h"
 #include "service/directory/late.h"

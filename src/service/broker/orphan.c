@@ -2,6 +2,7 @@
  * as the store has room for them. Until then they stay on record where they were. docs/ORDER.md,
  * rule 6. */
 #include "base/mem.h"
+#include "service/broker/group_private.h"
 #include "service/broker/worker_private.h"
 
 struct orphan {

@@ -1,6 +1,7 @@
 /* What the log kept, read back: bodies, then session by session, then what is still open. */
 #include "base/mem.h"
 #include "core/flow.h"
+#include "service/broker/group_private.h"
 #include "service/broker/reading.h"
 #include "service/broker/restore_private.h"
 

@@ -1,6 +1,7 @@
 /* A message on its way: to the queues of local sessions, to other workers, to the journal.
  * docs/ORDER.md, rules 3 to 5, 7 and 8. */
 #include "base/plant.h"
+#include "service/broker/group_private.h"
 #include "service/broker/worker_private.h"
 
 /* Where a message goes, decided before anything is done: what comes after can fail at the journal

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/plant.h"
+#include "service/broker/group_private.h"
 #include "service/broker/worker_private.h"
 
 /* ---- barriers ---- */

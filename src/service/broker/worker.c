@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "core/msg_pool.h"
+#include "service/broker/group_private.h"
 #include "service/broker/reading.h"
 #include "service/broker/usage.h"
 #include "service/broker/worker_private.h"

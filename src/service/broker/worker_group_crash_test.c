@@ -1,4 +1,5 @@
 /* Shared subscriptions on two workers: what a crash leaves. docs/ORDER.md, rule 6. */
+#include "service/broker/group_private.h"
 #include "service/broker/worker_group_story_test.h"
 #include "service/broker/worker_private.h"
 
