@@ -427,6 +427,45 @@ static void on_packet(struct conn *c, const struct mqtt_fixed *fixed, struct sli
     }
 }
 
+/* PUBLISH for the first time, and what acknowledges it, with flags as they have to be. */
+static bool is_usual(uint8_t first)
+{
+    unsigned qos = first >> 1 & 3, is_again = first & 8;
+    switch (first >> 4) {
+    case MQTT_PUBLISH:
+        return is_again == 0 && qos != 3;
+    case MQTT_PUBREL:
+        return first == (MQTT_PUBREL << 4 | 2);
+    case MQTT_PUBACK:
+    case MQTT_PUBREC:
+    case MQTT_PUBCOMP:
+        return (first & 15) == 0;
+    default:
+        return false;
+    }
+}
+
+/* What nearly all packets are: of the usual types, of a length of one byte or two, and whole.
+ * false: nothing was taken, and it is for mqtt_packet_cut to say what is there. */
+static bool cut_usual(struct slice *in, struct mqtt_fixed *ret, struct slice *ret_body)
+{
+    enum { LEAST = 4 }; /* bytes of each of these packets */
+    if (in->n < LEAST || !is_usual(in->p[0])) {
+        return false;
+    }
+    bool is_long = in->p[1] >= 0x80;
+    uint8_t high = is_long ? in->p[2] : 0, header_n = is_long ? 3 : 2;
+    size_t body_n = (size_t)high << 7 | (in->p[1] & 0x7f);
+    if (high >= 0x80 || (is_long && high == 0) || in->n - header_n < body_n) {
+        return false;
+    }
+    ret->type = (enum mqtt_type)(in->p[0] >> 4);
+    ret->flags = in->p[0] & 15;
+    *ret_body = slice_head(slice_from(*in, header_n), body_n);
+    *in = slice_from(*in, header_n + body_n);
+    return true;
+}
+
 /* The next whole packet of *in, handled. false: there is none, or the run has ended. */
 static bool take_packet(struct conn *c, struct slice *in)
 {
@@ -436,7 +475,8 @@ static bool take_packet(struct conn *c, struct slice *in)
     if (l->code != GO_ON) {
         return false;
     }
-    enum err err = mqtt_packet_cut(in, PACKET_MAX, NULL, &fixed, &body);
+    enum err err =
+        cut_usual(in, &fixed, &body) ? OK : mqtt_packet_cut(in, PACKET_MAX, NULL, &fixed, &body);
     if (err == OK) {
         on_packet(c, &fixed, body);
     } else if (err != ERR_AGAIN) {

@@ -180,6 +180,21 @@ static void test_what_is_wrong_is_counted(void **state)
     plant_end(&p);
 }
 
+/* A server says so of a message that it has sent before; the first of them that comes counts. */
+static void test_a_message_may_be_marked_as_sent_again(void **state)
+{
+    (void)state;
+    struct plant p;
+    plant_begin(&p, MQTT_V311, 1, 64);
+    size_t one = p.n_bytes / N_PUBLISHERS / N_EACH;
+    p.bytes[0] |= 8;
+    take(&p, 0, one);
+    assert_int_equal(p.load.code, GO_ON);
+    assert_int_equal(p.load.r.delivered, 1);
+    assert_int_equal(subscriber(&p)->acks.n, 4);
+    plant_end(&p);
+}
+
 static const struct {
     const char *name;
     uint8_t bytes[6];
@@ -187,7 +202,11 @@ static const struct {
 } breaches[] = {{"no such type", {0}, 1},
                 {"a length of five bytes", {0x30, 0xff, 0xff, 0xff, 0xff, 1}, 6},
                 {"a length over the limit", {0x30, 0xff, 0xff, 0x7f}, 4},
+                {"a length of more bytes than it takes", {0x30, 0x85, 0, 0, 1, 'a'}, 6},
                 {"DUP of QoS 0", {0x38, 2, 0, 0}, 4},
+                {"QoS 3", {0x36, 2, 0, 0}, 4},
+                {"flags of a PUBACK", {0x41, 2, 0, 1}, 4},
+                {"no flags of a PUBREL", {0x60, 2, 0, 1}, 4},
                 {"a PUBACK that nobody waits for", {0x40, 2, 0, 1}, 4},
                 {"a PINGRESP", {0xd0, 0}, 2}};
 
@@ -272,6 +291,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_bytes_in_pieces),
                                        cmocka_unit_test(test_bytes_split_anywhere),
                                        cmocka_unit_test(test_what_is_wrong_is_counted),
+                                       cmocka_unit_test(test_a_message_may_be_marked_as_sent_again),
                                        cmocka_unit_test(test_what_is_no_mqtt_ends_the_run),
                                        cmocka_unit_test(test_how_many_may_be_sent)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -159,11 +159,13 @@ static inline bool load_is_pairs(const struct load *l)
     return l->o->shape == LOAD_PAIRS || l->o->shape == LOAD_LATENCY;
 }
 
-/* load_has_window - of those that were sent so few are under way that one more may leave. */
+/* load_has_window - of those that a publisher has sent so few are under way, and wait for an
+ * acknowledgement, that one more may leave. */
 static inline bool load_has_window(const struct conn *c)
 {
     const struct load *l = c->load;
-    return c->n_sent * l->fan - c->n_delivered <= (uint64_t)(l->o->window - 1) * l->fan;
+    return c->n_sent * l->fan - c->n_delivered <= (uint64_t)(l->o->window - 1) * l->fan &&
+           (l->o->qos == 0 || c->n_sent - c->n_acked < l->o->window);
 }
 
 static inline uint64_t load_now_ms(const struct load *l)
