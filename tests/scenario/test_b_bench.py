@@ -30,10 +30,10 @@ roles:
 '''
 
 
-def bench(*arguments):
+def bench(*arguments, seconds=1):
     """One run of a second: exit code, what --json says, stderr."""
-    run = subprocess.run([str(BINARY), '--json', 'bench', '--seconds', '1', *map(str, arguments)], capture_output=True, text=True,
-                         stdin=subprocess.DEVNULL, timeout=60, check=False)
+    run = subprocess.run([str(BINARY), '--json', 'bench', '--seconds', str(seconds), *map(str, arguments)], capture_output=True, text=True,
+                         stdin=subprocess.DEVNULL, timeout=seconds + 60, check=False)
     assert 'Sanitizer' not in run.stderr and 'runtime error' not in run.stderr, run.stderr
     return run.returncode, json.loads(run.stdout) if run.stdout else None, run.stderr
 
@@ -217,6 +217,15 @@ def test_a_server_that_refuses_a_get_is_quoted(code, why):
     assert ended == 1 and said is None and why in told, told
 
 
+@pytest.mark.parametrize('fault', [None, 'challenge'])
+def test_a_socket_uses_each_message_id_once(fault):
+    """65,536 of them, and then bench ends, though it has time: also where requests that are sent again with an Echo take one each."""
+    with Coap(fault=fault) as server:
+        ended, said, told = bench('--plain', '-h', '127.0.0.1', '-p', server.port, '--scenario', 'coap-get', '--connections', 1, seconds=600)
+    assert ended == 1 and said is None and 'has used up its 65,536 message ids' in told, told
+    assert len(server.asked) == len({mid for mid, _ in server.asked}) == 65536
+
+
 def tool(name):
     """A tool of tests/bench as a module."""
     loader = importlib.machinery.SourceFileLoader(f'bench_{name}', str(ROOT / 'tests/bench' / name))
@@ -299,6 +308,34 @@ def test_a_comparison_goes_on_where_it_was_cut_off(capsys):
     assert 'pair 1: it lost messages' in capsys.readouterr().out
     ran_none, left = collected(compare, [], 3, [], minutes=0)
     assert not ran_none and len(left) == 6
+
+
+def test_two_builds_outlast_a_taken_port_and_a_run_of_no_cpu(monkeypatch, capsys):
+    """`ab`: a server that does not start is made anew, with other ports; a round in which nothing was counted has no ratio."""
+    ab, right, shop = tool('ab'), {'cpu': 1.5, 'instructions': None}, Namespace(made={})
+
+    def measured(*runs):
+        left = iter(runs)
+        shop.made = {'tcp-1': 'its ports'}
+
+        def once(*_):
+            run = next(left)
+            if run is not right:
+                raise run
+            return run
+        monkeypatch.setattr(ab, 'measure_once', once)
+        return ab.measure(None, ROWS[0], 'after', 'before', Namespace(shop=shop))
+    taken = SystemExit('sallyport is not there after 20 s, or has ended:\n127.0.0.1:1883: the address is in use')
+    assert measured(right) is right and shop.made
+    assert measured(taken, right) is right and not shop.made
+    assert measured(taken, taken, taken) is None
+    said = capsys.readouterr().err
+    assert said.count('the address is in use: again, with other ports') == 3 and said.count('in use: left out') == 1, said
+    ab.tell('one', 'CPU µs', [(0, 1), (2, 1), (1, 0)])
+    ab.tell('two', 'CPU µs', [(0, 0)])
+    said = capsys.readouterr().out
+    assert 'one: 2 of 3 rounds had nothing to count' in said and 'one: 2 -> 1 CPU µs, ratio 0.500 (0.500 to 0.500, 1 rounds)' in said, said
+    assert 'two: nothing' in said, said
 
 
 def test_runs_of_something_else_are_not_mixed_in(tmp_path):

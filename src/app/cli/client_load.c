@@ -37,17 +37,15 @@ static void flush(struct conn *c)
     buf_drop(&c->acks, acks.n);
     /* so that the rate is spread over all of them */
     bool one_by_one = l->o->rate > 0 && l->o->shape != LOAD_LATENCY;
-    while (load_may_send(c) && wr_left(&w) >= c->packet_n) {
+    uint64_t room = load_room(c);
+    for (room = one_by_one && room > 1 ? 1 : room; room > 0 && wr_left(&w) >= c->packet_n; room--) {
         load_put_publish(c, &w);
-        if (one_by_one) {
-            break;
-        }
     }
     struct slice part = wr_slice(&w);
     enum err err = part.n > 0 ? stream_write(c->stream, l->io, &part, 1) : OK;
     if (err != OK) {
         conn_failed(c, err);
-    } else if (c->acks.n > 0 || (!one_by_one && load_may_send(c))) {
+    } else if (c->acks.n > 0 || (!one_by_one && room > 0)) {
         load_mark_dirty(l, c);
     }
 }
@@ -417,16 +415,21 @@ void client_load_raise_descriptors(void)
     }
 }
 
-static size_t n_seen(const struct load *l)
+/* How many, and whose each of them is. */
+static size_t place_seen(struct load *l)
 {
     const struct load_order *o = l->o;
     switch (o->shape) {
     case LOAD_DURABLE:
     case LOAD_SUBSCRIPTIONS:
+        l->seen_by_sub = o->n_publishers;
+        l->seen_by_pub = 1;
         return (size_t)o->n_publishers * (o->n_subscribers + 1);
     case LOAD_RETAINED:
         return o->count;
     case LOAD_FAN_IN:
+        l->seen_by_pub = 1;
+        return l->n_conns;
     case LOAD_FAN_OUT:
     case LOAD_PAIRS:
     case LOAD_LATENCY:
@@ -437,6 +440,7 @@ static size_t n_seen(const struct load *l)
     case LOAD_COAP_HANDSHAKE:
         break;
     }
+    l->seen_by_sub = 1;
     return l->n_conns;
 }
 
@@ -454,7 +458,7 @@ static int prepare(struct load *l)
     l->fan = l->o->shape == LOAD_FAN_OUT ? l->o->n_subscribers : 1;
     l->conns = mem_array(l->n_conns, sizeof(*l->conns));
     l->dirty = mem_array((size_t)l->n_conns * 2, sizeof(struct conn *));
-    l->seen = mem_array(n_seen(l), sizeof(*l->seen));
+    l->seen = mem_array(place_seen(l), sizeof(*l->seen));
     l->n_told = mem_array((size_t)l->o->n_publishers * (l->o->n_subscribers + 1), sizeof(uint64_t));
     if (l->conns == NULL || l->dirty == NULL || l->seen == NULL || l->n_told == NULL ||
         loop_new(&l->loop) != OK || stream_io_new(&l->io) != OK) {

@@ -136,17 +136,27 @@ static void send_request(struct asker *a)
     transmit(a, slice_of(bytes, n));
 }
 
-static void ask(struct asker *a)
+/* The next message id. false, and the run ends, when the socket has used all of them. */
+static bool take_mid(struct asker *a)
 {
     struct coap_load *l = a->load;
     if (a->n_mids == MIDS) {
         give_up(l, cli_fail(l->cli, "one of the sockets has used up its 65,536 message ids, which "
                                     "come back after four minutes: take more --connections or "
                                     "fewer --seconds"));
-        return;
+        return false;
     }
     a->n_mids++;
     a->mid++;
+    return true;
+}
+
+static void ask(struct asker *a)
+{
+    struct coap_load *l = a->load;
+    if (!take_mid(a)) {
+        return;
+    }
     a->token = l->next_token++;
     a->n_repeats = 0;
     a->is_promised = false;
@@ -185,9 +195,9 @@ static bool is_challenge(struct asker *a, const struct coap_message *m)
     }
     a->echo_n = (uint8_t)echo.n;
     slice_copy(a->echo, echo);
-    a->n_mids++;
-    a->mid++;
-    send_request(a);
+    if (take_mid(a)) {
+        send_request(a);
+    }
     return true;
 }
 

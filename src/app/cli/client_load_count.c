@@ -3,25 +3,8 @@
 
 static size_t seen_at(const struct load *l, const struct conn *sub, uint32_t from, uint32_t subject)
 {
-    switch (l->o->shape) {
-    case LOAD_FAN_IN:
-        return from;
-    case LOAD_DURABLE:
-    case LOAD_SUBSCRIPTIONS:
-        return (size_t)sub->index * l->o->n_publishers + from;
-    case LOAD_RETAINED:
-        return subject;
-    case LOAD_FAN_OUT:
-    case LOAD_PAIRS:
-    case LOAD_LATENCY:
-    case LOAD_CONNECT:
-    case LOAD_RESUMED:
-    case LOAD_IDLE:
-    case LOAD_COAP_GET:
-    case LOAD_COAP_HANDSHAKE:
-        break;
-    }
-    return sub->index;
+    return l->o->shape == LOAD_RETAINED ? subject
+                                        : sub->index * l->seen_by_sub + from * l->seen_by_pub;
 }
 
 /* How many messages of this publisher this subscriber may have had. */
@@ -79,7 +62,7 @@ void load_count(struct load *l, const struct conn *sub, uint32_t from, uint64_t 
         count_latency(l, from, number);
     }
     pub->n_delivered += l->o->shape != LOAD_RETAINED;
-    if (load_may_send(pub)) {
+    if (!pub->is_dirty && load_has_window(pub) && load_room(pub) > 0) {
         load_mark_dirty(l, pub);
     }
 }

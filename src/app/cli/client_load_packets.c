@@ -12,6 +12,8 @@
 #include "wire/mqtt/subscribe.h"
 #include "wire/mqtt/varint.h"
 
+enum { NUMBER_AT = 4 }; /* in the payload, behind the index */
+
 void load_mark_dirty(struct load *l, struct conn *c)
 {
     if (!c->is_dirty) {
@@ -20,23 +22,53 @@ void load_mark_dirty(struct load *l, struct conn *c)
     }
 }
 
+/* What each message bears, in network order and without a loop: compilers make one load or store
+ * and a swap of it. */
+static uint32_t index_in(const uint8_t b[4])
+{
+    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+static uint64_t number_in(const uint8_t b[8])
+{
+    return (uint64_t)b[0] << 56 | (uint64_t)b[1] << 48 | (uint64_t)b[2] << 40 |
+           (uint64_t)b[3] << 32 | (uint64_t)b[4] << 24 | (uint64_t)b[5] << 16 |
+           (uint64_t)b[6] << 8 | b[7];
+}
+
+static void put_number(uint8_t b[8], uint64_t number)
+{
+    b[0] = (uint8_t)(number >> 56);
+    b[1] = (uint8_t)(number >> 48);
+    b[2] = (uint8_t)(number >> 40);
+    b[3] = (uint8_t)(number >> 32);
+    b[4] = (uint8_t)(number >> 24);
+    b[5] = (uint8_t)(number >> 16);
+    b[6] = (uint8_t)(number >> 8);
+    b[7] = (uint8_t)number;
+}
+
 /* ---- packets of ours ---- */
 
-void load_say(struct conn *c, const struct wr *w)
+static void say(struct conn *c, struct slice bytes)
 {
-    if (!wr_ok(w) || buf_append(&c->acks, wr_slice(w), ACKS_MAX) != OK) {
+    if (bytes.n == 0 || buf_append(&c->acks, bytes, ACKS_MAX) != OK) {
         load_give_up(c->load, cli_fail(c->load->cli, "no memory"));
     }
     load_mark_dirty(c->load, c);
 }
 
+void load_say(struct conn *c, const struct wr *w)
+{
+    say(c, wr_slice(w));
+}
+
 static void say_ack(struct conn *c, enum mqtt_type type, uint16_t id)
 {
-    uint8_t bytes[4];
-    struct wr w = wr_into(bytes, sizeof(bytes));
-    mqtt_fixed_encode(&w, type, type == MQTT_PUBREL ? 2 : 0, 2);
-    wr_u16(&w, id);
-    load_say(c, &w);
+    uint8_t flags = type == MQTT_PUBREL ? 2 : 0;
+    const uint8_t bytes[] = {(uint8_t)((unsigned)type << 4 | flags), 2, (uint8_t)(id >> 8),
+                             (uint8_t)id};
+    say(c, slice_of(bytes, sizeof(bytes)));
 }
 
 void load_say_connect(struct conn *c)
@@ -134,24 +166,34 @@ static uint16_t id_of(uint64_t number)
     return (uint16_t)(number % UINT16_MAX + 1);
 }
 
-bool load_may_send(const struct conn *c)
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How many of `most` are left when so many are taken; none when that is more. */
+static uint64_t left_of(uint64_t most, uint64_t taken)
+{
+    return most > taken ? most - taken : 0;
+}
+
+uint64_t load_room(const struct conn *c)
 {
     const struct load *l = c->load;
     const struct load_order *o = l->o;
-    if (!c->is_publisher || c->phase != READY) {
-        return false;
+    uint64_t n = 0;
+    if (!c->is_publisher || c->phase != READY || !load_has_window(c)) {
+        return 0;
     }
     if (o->shape == LOAD_LATENCY) {
-        if (c->n_sent >= c->n_owed) {
-            return false; /* what is owed is sent even when the time is over */
-        }
-    } else if (!l->is_sending || c->n_sent >= l->n_limit ||
-               (o->rate > 0 && l->n_sent >= load_due(l))) {
-        return false;
+        n = left_of(c->n_owed, c->n_sent); /* what is owed is sent even when the time is over */
+    } else if (l->is_sending) {
+        n = left_of(l->n_limit, c->n_sent);
+        n = o->rate > 0 ? least(n, left_of(load_due(l), l->n_sent)) : n;
     }
-    uint64_t open = c->n_sent * l->fan - c->n_delivered;
-    return open <= (uint64_t)(o->window - 1) * l->fan &&
-           (o->qos == 0 || c->n_sent - c->n_acked < o->window);
+    uint64_t window = left_of((uint64_t)o->window * l->fan, c->n_sent * l->fan - c->n_delivered);
+    n = least(n, window / l->fan);
+    return o->qos > 0 ? least(n, left_of(o->window, c->n_sent - c->n_acked)) : n;
 }
 
 /* What the next message is about, and its number among those that its receiver gets of us. */
@@ -178,12 +220,12 @@ void load_put_publish(struct conn *c, struct wr *w)
         wr_bytes(&subject, slice_of(digits, SUBJECT_DIGITS));
     }
     if (c->number_at > 0) {
-        struct wr at = wr_into(c->packet + c->number_at, 8);
-        wr_u64(&at, number);
+        put_number(&c->packet[c->number_at], number);
     }
     if (c->load->o->qos > 0) {
-        struct wr id = wr_into(c->packet + c->id_at, 2);
-        wr_u16(&id, id_of(c->n_sent));
+        uint16_t id = id_of(c->n_sent);
+        c->packet[c->id_at] = (uint8_t)(id >> 8);
+        c->packet[c->id_at + 1] = (uint8_t)id;
     }
     wr_bytes(w, slice_of(c->packet, c->packet_n));
     if (c->sent_us != NULL) {
@@ -223,14 +265,13 @@ static void on_publish(struct conn *c, uint8_t flags, struct slice body)
     if (l->o->version == MQTT_V5) {
         (void)rd_bytes(&r, mqtt_varint_read(&r));
     }
-    uint32_t from = rd_u32(&r);
-    uint64_t number = rd_u64(&r);
-    if (!rd_ok(&r) || rd_left(&r) != l->o->payload_n - LOAD_PAYLOAD_MIN ||
+    struct slice payload = rd_rest(&r);
+    if (!rd_ok(&r) || payload.n != l->o->payload_n ||
         (has_subject && !subject_in(l, topic, &subject)) ||
         (l->o->shape == LOAD_RETAINED && (flags & 1) == 0)) {
         l->r.foreign++;
     } else {
-        load_count(l, c, from, number, subject);
+        load_count(l, c, index_in(payload.p), number_in(&payload.p[NUMBER_AT]), subject);
     }
     if (qos > 0) {
         say_ack(c, qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, id);
@@ -346,7 +387,8 @@ static void on_suback(struct conn *c, const struct mqtt_input *in)
     }
 }
 
-static void on_packet(struct conn *c, const struct mqtt_fixed *fixed, struct slice body)
+/* What does not come with each message. */
+static void on_other(struct conn *c, const struct mqtt_fixed *fixed, struct slice body)
 {
     struct load *l = c->load;
     struct mqtt_wire_limits limits = mqtt_wire_limits_max();
@@ -355,15 +397,8 @@ static void on_packet(struct conn *c, const struct mqtt_fixed *fixed, struct sli
                             .version = l->o->version,
                             .sender = MQTT_FROM_SERVER,
                             .limits = &limits};
-    if (c->phase == LEAVING) {
-        return; /* what was under way when it said goodbye */
-    }
     if (c->phase != READY) {
         on_opening(c, fixed->type, &in);
-    } else if (fixed->type == MQTT_PUBLISH && !c->is_publisher) {
-        on_publish(c, fixed->flags, body);
-    } else if ((unsigned)fixed->type >= MQTT_PUBACK && (unsigned)fixed->type <= MQTT_PUBCOMP) {
-        on_ack(c, fixed->type, body);
     } else if (fixed->type == MQTT_SUBACK && asks_later(l) && !c->is_publisher) {
         on_suback(c, &in);
     } else if (fixed->type == MQTT_PINGRESP && l->o->shape == LOAD_IDLE && body.n == 0) {
@@ -377,34 +412,114 @@ static void on_packet(struct conn *c, const struct mqtt_fixed *fixed, struct sli
     }
 }
 
-void load_take(struct conn *c, struct slice plain)
+static void on_packet(struct conn *c, const struct mqtt_fixed *fixed, struct slice body)
+{
+    if (c->phase == LEAVING) {
+        return; /* what was under way when it said goodbye */
+    }
+    if (c->phase == READY && fixed->type == MQTT_PUBLISH && !c->is_publisher) {
+        on_publish(c, fixed->flags, body);
+    } else if (c->phase == READY && (unsigned)fixed->type >= MQTT_PUBACK &&
+               (unsigned)fixed->type <= MQTT_PUBCOMP) {
+        on_ack(c, fixed->type, body);
+    } else {
+        on_other(c, fixed, body);
+    }
+}
+
+/* PUBLISH for the first time, and what acknowledges it, with flags as they have to be. */
+static bool is_usual(uint8_t first)
+{
+    unsigned qos = first >> 1 & 3, is_again = first & 8;
+    switch (first >> 4) {
+    case MQTT_PUBLISH:
+        return is_again == 0 && qos != 3;
+    case MQTT_PUBREL:
+        return first == (MQTT_PUBREL << 4 | 2);
+    case MQTT_PUBACK:
+    case MQTT_PUBREC:
+    case MQTT_PUBCOMP:
+        return (first & 15) == 0;
+    default:
+        return false;
+    }
+}
+
+/* What nearly all packets are: of the usual types, of a length of one byte or two, and whole.
+ * false: nothing was taken, and it is for mqtt_packet_cut to say what is there. */
+static bool cut_usual(struct slice *in, struct mqtt_fixed *ret, struct slice *ret_body)
+{
+    enum { LEAST = 4 }; /* bytes of each of these packets */
+    if (in->n < LEAST || !is_usual(in->p[0])) {
+        return false;
+    }
+    bool is_long = in->p[1] >= 0x80;
+    uint8_t high = is_long ? in->p[2] : 0, header_n = is_long ? 3 : 2;
+    size_t body_n = (size_t)high << 7 | (in->p[1] & 0x7f);
+    if (high >= 0x80 || (is_long && high == 0) || in->n - header_n < body_n) {
+        return false;
+    }
+    ret->type = (enum mqtt_type)(in->p[0] >> 4);
+    ret->flags = in->p[0] & 15;
+    *ret_body = slice_head(slice_from(*in, header_n), body_n);
+    *in = slice_from(*in, header_n + body_n);
+    return true;
+}
+
+/* The next whole packet of *in, handled. false: there is none, or the run has ended. */
+static bool take_packet(struct conn *c, struct slice *in)
 {
     struct load *l = c->load;
-    struct slice in = plain;
-    if (c->rest.n > 0) {
-        if (buf_append(&c->rest, plain, REST_MAX) != OK) {
+    struct mqtt_fixed fixed;
+    struct slice body;
+    if (l->code != GO_ON) {
+        return false;
+    }
+    enum err err =
+        cut_usual(in, &fixed, &body) ? OK : mqtt_packet_cut(in, PACKET_MAX, NULL, &fixed, &body);
+    if (err == OK) {
+        on_packet(c, &fixed, body);
+    } else if (err != ERR_AGAIN) {
+        load_give_up(l, cli_fail(l->cli, "the server's bytes are not MQTT"));
+    }
+    return err == OK;
+}
+
+/* How many bytes an unfinished packet lacks, as far as what is there tells. */
+static size_t n_lacking(struct slice rest)
+{
+    struct mqtt_fixed fixed;
+    enum err err = mqtt_fixed_decode(rest, PACKET_MAX, NULL, &fixed);
+    return err == OK && fixed.packet_n > rest.n ? fixed.packet_n - rest.n : err == ERR_AGAIN;
+}
+
+/* Completes the unfinished packet with what came, and handles it. */
+static void take_rest(struct conn *c, struct slice *in)
+{
+    struct load *l = c->load;
+    while (c->rest.n > 0 && l->code == GO_ON) {
+        struct slice more = slice_head(*in, n_lacking(buf_slice(&c->rest)));
+        if (buf_append(&c->rest, more, PACKET_MAX) != OK) {
             load_give_up(l, cli_fail(l->cli, "no memory"));
             return;
         }
-        in = buf_slice(&c->rest);
-    }
-    size_t before = in.n;
-    while (l->code == GO_ON) {
-        struct mqtt_fixed fixed;
-        struct slice body;
-        enum err err = mqtt_packet_cut(&in, PACKET_MAX, NULL, &fixed, &body);
-        if (err == ERR_AGAIN) {
-            break;
-        }
-        if (err != OK) {
-            load_give_up(l, cli_fail(l->cli, "the server's bytes are not MQTT"));
+        *in = slice_from(*in, more.n);
+        struct slice rest = buf_slice(&c->rest);
+        if (take_packet(c, &rest)) {
+            buf_clear(&c->rest);
+        } else if (in->n == 0) {
             return;
         }
-        on_packet(c, &fixed, body);
     }
-    if (c->rest.n > 0) {
-        buf_drop(&c->rest, before - in.n);
-    } else if (in.n > 0 && buf_append(&c->rest, in, REST_MAX) != OK) {
+}
+
+void load_take(struct conn *c, struct slice plain)
+{
+    struct load *l = c->load;
+    take_rest(c, &plain);
+    while (take_packet(c, &plain)) {
+    }
+    if (plain.n > 0 && l->code == GO_ON && buf_append(&c->rest, plain, PACKET_MAX) != OK) {
         load_give_up(l, cli_fail(l->cli, "no memory"));
     }
 }

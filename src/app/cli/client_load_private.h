@@ -17,7 +17,6 @@ enum {
     CONNECT_MS = 5000,
     DRAIN_MS = 5000,
     PACKET_MAX = LOAD_PAYLOAD_MAX + 4096,
-    REST_MAX = 2 * PACKET_MAX + STREAM_RECV_BYTES,
     ACKS_MAX = 4 * 1024 * 1024,
     HEAD_BYTES = 256,
     SLEEP_S = 3600,
@@ -35,16 +34,17 @@ enum stage { STAGE_BEGIN, STAGE_WAKE, STAGE_ERASE };
 struct load;
 
 struct conn {
+    /* what each message looks at is together, in front */
     struct load *load;
     struct stream *stream;
-    struct ssl_session_st *session; /* a sleeper's: to resume TLS by; NULL: no ticket came */
-    uint32_t index;                 /* among publishers, or among subscribers */
-    bool is_publisher, is_dirty, is_counted;
+    uint32_t index; /* among publishers, or among subscribers */
     enum phase phase;
-    struct buf rest; /* an unfinished packet */
-    struct buf acks; /* what is to be answered at the end of the turn */
+    bool is_publisher, is_dirty, is_counted;
+    uint64_t n_sent, n_acked, n_delivered; /* a publisher's */
+    struct buf rest;                       /* an unfinished packet */
+    struct buf acks;                       /* what is to be answered at the end of the turn */
+    struct ssl_session_st *session;        /* a sleeper's: to resume TLS by; NULL: no ticket came */
     /* a publisher's */
-    uint64_t n_sent, n_acked, n_delivered;
     uint8_t *packet; /* one whole PUBLISH; number and id are set for each */
     size_t packet_n, id_at, number_at;
     size_t subject_at; /* SUBJECT_DIGITS of the topic; 0: it stays the same */
@@ -67,7 +67,8 @@ struct load {
     uint32_t n_dirty;
     struct seen *seen; /* by publisher in fan-in; by both in durable and subscriptions; by message
                         * in retained; else by subscriber */
-    uint64_t *n_told;  /* LOAD_SUBSCRIPTIONS: of each publisher to each subscriber */
+    size_t seen_by_sub, seen_by_pub; /* a place is that of index * these, but for retained */
+    uint64_t *n_told;                /* LOAD_SUBSCRIPTIONS: of each publisher to each subscriber */
     bool is_sending, is_measuring, is_filling;
     uint64_t n_limit;             /* of each publisher's messages */
     void (*step)(struct load *l); /* each turn of the measured time; NULL: nothing */
@@ -118,9 +119,11 @@ void load_say_disconnect(struct conn *c);
 MUST_USE enum err load_make_packet(struct conn *c, uint32_t payload_n);
 /* load_due - how many messages should have been sent by now; with a rate. */
 uint64_t load_due(const struct load *l);
-bool load_may_send(const struct conn *c);
+/* load_room - how many messages it may send now: by window, rate, and what is asked for. 0 for who
+ * is no publisher. */
+uint64_t load_room(const struct conn *c);
 void load_put_publish(struct conn *c, struct wr *w);
-/* load_take - bytes that came: whole packets are handled, the rest is kept. */
+/* load_take - bytes that came: whole packets are handled where they are, the rest is kept. */
 void load_take(struct conn *c, struct slice plain);
 /* load_refused - ends the run: what the server refused, and what an identity needs. */
 void load_refused(struct conn *c, const char *what, uint8_t code);
@@ -154,6 +157,15 @@ void load_asked(struct conn *c, struct slice codes);
 static inline bool load_is_pairs(const struct load *l)
 {
     return l->o->shape == LOAD_PAIRS || l->o->shape == LOAD_LATENCY;
+}
+
+/* load_has_window - of those that a publisher has sent so few are under way, and wait for an
+ * acknowledgement, that one more may leave. */
+static inline bool load_has_window(const struct conn *c)
+{
+    const struct load *l = c->load;
+    return c->n_sent * l->fan - c->n_delivered <= (uint64_t)(l->o->window - 1) * l->fan &&
+           (l->o->qos == 0 || c->n_sent - c->n_acked < l->o->window);
 }
 
 static inline uint64_t load_now_ms(const struct load *l)

@@ -136,10 +136,14 @@ class Mqtt:
 
 class Coap:
     """Answers GET with `code`. fault, from the `at`-th request on: 'silent' (and for ever to that client), 'twice' (once), 'foreign'
-    (once: another token, and the right one behind it)."""
+    (once: another token, and the right one behind it), 'challenge' (each request without an Echo is to be sent again with one).
+    asked: (message id, token) of all that came."""
+
+    ECHO = b'an echo'
 
     def __init__(self, fault=None, at=20, code=0x45):
         self.fault, self.at, self.code, self.n, self.silent_to = fault, at, code, 0, None
+        self.asked = set()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(('127.0.0.1', 0))
         self.port = self.socket.getsockname()[1]
@@ -161,7 +165,12 @@ class Coap:
     def _answer(self, request, peer):
         token = request[4:4 + (request[0] & 15)]
         self.n += 1
+        self.asked.add((request[2:4], token))
         fault = self.fault if self.n == self.at else None
+        if self.fault == 'challenge' and self.n >= self.at and self.ECHO not in request:
+            option = bytes([0xd0 | len(self.ECHO), 252 - 13]) + self.ECHO
+            self.socket.sendto(bytes([0x60 | len(token), 0x81]) + request[2:4] + token + option, peer)
+            return
         if fault == 'silent':
             self.silent_to = peer
         if peer == self.silent_to:
