@@ -12,13 +12,13 @@
 
 enum { DTLS_PROOF_KEY_BYTES = 32 };
 
-/* The keys of one server: no other knows them, and they are not kept over its end. */
+/* The keys of one server, each in what hashes with it: no other knows them, and they are not kept
+ * over its end. */
 struct dtls_proof_keys {
     const struct random_source *random;
-    struct hmac *hmac;
-    uint64_t from_ms;                        /* since when cookie[0] is the present one */
-    uint8_t cookie[2][DTLS_PROOF_KEY_BYTES]; /* the present one and the one before */
-    uint8_t fake[DTLS_PROOF_KEY_BYTES];      /* gives identities that nobody has a key */
+    uint64_t from_ms;       /* since when cookie[0] is the present one */
+    struct hmac *cookie[2]; /* the present one and the one before */
+    struct hmac *fake;      /* gives identities that nobody has a key */
 };
 
 /* Who the client of one link says it is; filled in when its handshake names a PSK identity. */
@@ -85,14 +85,14 @@ MUST_USE enum err dtls_link_send(struct dtls_link *link, struct slice plain);
 /* dtls_link_shutdown - sends close_notify. */
 void dtls_link_shutdown(struct dtls_link *link);
 
-/* dtls_proof_init - fresh keys on the caller's storage; random and hmac are borrowed until
- * dtls_proof_done, which wipes the keys. */
-void dtls_proof_init(struct dtls_proof_keys *keys, const struct random_source *random,
-                     struct hmac *hmac);
+/* dtls_proof_init - fresh keys on the caller's storage; random is borrowed until dtls_proof_done,
+ * which wipes the keys, also what a failed init has made. ERR_NOMEM, ERR_CRYPTO. */
+MUST_USE enum err dtls_proof_init(struct dtls_proof_keys *keys, const struct random_source *random);
 void dtls_proof_done(struct dtls_proof_keys *keys);
 /* dtls_proof_rotate - to be called before a hello is heard: a cookie is good for at least
- * DTLS_COOKIE_ROTATE_MS and for less than three times that. now_ms: monotonic. */
-void dtls_proof_rotate(struct dtls_proof_keys *keys, uint64_t now_ms);
+ * DTLS_COOKIE_ROTATE_MS and for less than three times that. now_ms: monotonic. ERR_CRYPTO: no hello
+ * may be heard now. */
+MUST_USE enum err dtls_proof_rotate(struct dtls_proof_keys *keys, uint64_t now_ms);
 
 /*
  * dtls_proof_ctx_new - the context of a server's handshakes to come: cookies, pre-shared keys where

@@ -7,37 +7,49 @@
 #include "base/secret.h"
 #include "net/dtls_private.h"
 
-void dtls_proof_init(struct dtls_proof_keys *keys, const struct random_source *random,
-                     struct hmac *hmac)
+static enum err set_fresh_key(const struct dtls_proof_keys *keys, struct hmac *h)
 {
-    *keys = (struct dtls_proof_keys){.random = random, .hmac = hmac};
-    random->fill(random->ctx, keys->cookie, sizeof(keys->cookie));
-    random->fill(random->ctx, keys->fake, sizeof(keys->fake));
+    uint8_t key[DTLS_PROOF_KEY_BYTES];
+    keys->random->fill(keys->random->ctx, key, sizeof(key));
+    enum err err = hmac_key(h, slice_of(key, sizeof(key)));
+    mem_wipe(key, sizeof(key));
+    return err;
+}
+
+enum err dtls_proof_init(struct dtls_proof_keys *keys, const struct random_source *random)
+{
+    *keys = (struct dtls_proof_keys){.random = random};
+    struct hmac **all[] = {&keys->cookie[0], &keys->cookie[1], &keys->fake};
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        TRY(hmac_new(all[i]));
+        TRY(set_fresh_key(keys, *all[i]));
+    }
+    return OK;
 }
 
 void dtls_proof_done(struct dtls_proof_keys *keys)
 {
-    mem_wipe(keys, sizeof(*keys));
+    keys->cookie[0] = hmac_free(keys->cookie[0]);
+    keys->cookie[1] = hmac_free(keys->cookie[1]);
+    keys->fake = hmac_free(keys->fake);
 }
 
-void dtls_proof_rotate(struct dtls_proof_keys *keys, uint64_t now_ms)
+/* What fails is done anew before the next hello. */
+enum err dtls_proof_rotate(struct dtls_proof_keys *keys, uint64_t now_ms)
 {
     uint64_t age = now_ms - keys->from_ms;
     if (age < DTLS_COOKIE_ROTATE_MS) {
-        return;
+        return OK;
     }
-    memcpy(keys->cookie[1], keys->cookie[0], DTLS_PROOF_KEY_BYTES);
-    keys->random->fill(keys->random->ctx, keys->cookie[0], DTLS_PROOF_KEY_BYTES);
+    struct hmac *oldest = keys->cookie[1];
+    TRY(set_fresh_key(keys, oldest));
     if (age >= (uint64_t)2 * DTLS_COOKIE_ROTATE_MS) {
-        keys->random->fill(keys->random->ctx, keys->cookie[1], DTLS_PROOF_KEY_BYTES);
+        TRY(set_fresh_key(keys, keys->cookie[0]));
     }
+    keys->cookie[1] = keys->cookie[0];
+    keys->cookie[0] = oldest;
     keys->from_ms = now_ms;
-}
-
-static bool keyed_hash(const struct dtls_proof_keys *keys, const uint8_t *key, struct slice what,
-                       struct digest *ret)
-{
-    return hmac_make(keys->hmac, slice_of(key, DTLS_PROOF_KEY_BYTES), what, ret) == OK;
+    return OK;
 }
 
 static const struct dtls_link *link_of(const SSL *ssl)
@@ -52,7 +64,7 @@ static int make_cookie(SSL *ssl, unsigned char *cookie, unsigned *n)
     const struct dtls_link *link = link_of(ssl);
     const struct dtls_proof_keys *keys = link->claim->keys;
     struct digest made;
-    if (!keyed_hash(keys, keys->cookie[0], net_peer_key(&link->peer), &made)) {
+    if (hmac_next(keys->cookie[0], net_peer_key(&link->peer), &made) != OK) {
         return 0;
     }
     memcpy(cookie, made.bytes, sizeof(made.bytes));
@@ -66,7 +78,7 @@ static int check_cookie(SSL *ssl, const unsigned char *cookie, unsigned n)
     const struct dtls_proof_keys *keys = link->claim->keys;
     for (size_t i = 0; i < COUNT_OF(keys->cookie); i++) {
         struct digest expected;
-        if (keyed_hash(keys, keys->cookie[i], net_peer_key(&link->peer), &expected) &&
+        if (hmac_next(keys->cookie[i], net_peer_key(&link->peer), &expected) == OK &&
             secret_equal(digest_slice(&expected), slice_of(cookie, n))) {
             return 1;
         }
@@ -89,7 +101,7 @@ static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsig
     claim->identity_n = slice_head(name, DTLS_IDENTITY_MAX).n;
     memcpy(claim->identity, identity, claim->identity_n);
     /* Made always, so that known and unknown take the same time. */
-    if (!keyed_hash(claim->keys, claim->keys->fake, name, &fake)) {
+    if (hmac_next(claim->keys->fake, name, &fake) != OK) {
         return 0;
     }
     /* A handshake that began before a renewal may ask when keys are not taken any more. */

@@ -124,6 +124,39 @@ static void a_cookie_is_bound_to_its_address_and_time(void **state)
     pace_ms = RETRANSMIT_MS;
 }
 
+/* Made just before its key became the one before, and shown just before that one goes: or not. */
+static void a_cookie_outlives_one_rotation(void **state)
+{
+    (void)state;
+    for (uint64_t more = 0; more < 2; more++) {
+        struct net n;
+        pace_ms = DTLS_RETRANSMIT_MS;
+        net_init(&n);
+        const struct dtls_counts *counts = dtls_counts(n.server.dtls);
+        client_psk(&n, "meter-1", key);
+        dtls_tick(n.client.dtls, now(&n));
+        uint64_t at = now(&n);
+        struct packet first = n.server.queue[0];
+        n.server.n_queued = 0;
+        /* Hours later: both keys are new then. */
+        at += 10 * (uint64_t)DTLS_COOKIE_ROTATE_MS;
+        dtls_input(n.server.dtls, &n.client.self, slice_of(first.bytes, first.n), at);
+        deliver(&n.client);
+        assert_int_equal(n.server.n_queued, 1);
+        struct packet second = n.server.queue[0];
+        struct net_peer other = n.client.self;
+        other.port++;
+        at += DTLS_COOKIE_ROTATE_MS;
+        dtls_input(n.server.dtls, &other, slice_of(first.bytes, first.n), at);
+        at += DTLS_COOKIE_ROTATE_MS - 1 + more;
+        dtls_input(n.server.dtls, &n.client.self, slice_of(second.bytes, second.n), at);
+        assert_int_equal(counts->cookies, more == 0 ? 1 : 0);
+        n.server.n_queued = 0;
+        net_done(&n);
+    }
+    pace_ms = RETRANSMIT_MS;
+}
+
 static void who_is_not_welcome_costs_nothing(void **state)
 {
     (void)state;
@@ -214,6 +247,7 @@ int main(void)
         cmocka_unit_test(wrong_key_and_unknown_identity),
         cmocka_unit_test(strangers_cost_nothing),
         cmocka_unit_test(a_cookie_is_bound_to_its_address_and_time),
+        cmocka_unit_test(a_cookie_outlives_one_rotation),
         cmocka_unit_test(who_is_not_welcome_costs_nothing),
         cmocka_unit_test(a_renewal_is_for_new_handshakes),
         cmocka_unit_test(a_renewal_inside_a_handshake),

@@ -44,8 +44,8 @@ static uint64_t hash_of(const struct dtls_server *s, struct slice random)
 static void hear_stranger(struct dtls_server *s, const struct net_peer *peer, struct slice datagram,
                           struct slice random)
 {
-    dtls_proof_rotate(&s->keys, s->now_ms);
-    if (s->spare == NULL && dtls_association_new(s, &s->spare) != OK) {
+    if (dtls_proof_rotate(&s->keys, s->now_ms) != OK ||
+        (s->spare == NULL && dtls_association_new(s, &s->spare) != OK)) {
         s->counts.refused++;
         return;
     }
@@ -344,7 +344,7 @@ enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dt
         e = hmac_new(&s->hmac);
     }
     if (e == OK) {
-        dtls_proof_init(&s->keys, c->random, s->hmac);
+        e = dtls_proof_init(&s->keys, c->random);
     }
     if (e == OK) {
         e = dtls_proof_ctx_new(c, s->handler.find_psk != NULL, &s->judge, ret_text, &s->ctx);

@@ -41,11 +41,17 @@ enum err hmac_new(struct hmac **ret)
     return OK;
 }
 
-enum err hmac_make(struct hmac *h, struct slice key, struct slice text, struct digest *ret)
+enum err hmac_key(struct hmac *h, struct slice key)
 {
     static const uint8_t nothing[1] = {0};
+    bool is_good = EVP_MAC_init(h->mac, key.n > 0 ? key.p : nothing, key.n, NULL) == 1;
+    return is_good ? OK : crypto_fail(ERR_CRYPTO);
+}
+
+enum err hmac_next(struct hmac *h, struct slice text, struct digest *ret)
+{
     size_t n = 0;
-    bool is_good = EVP_MAC_init(h->mac, key.n > 0 ? key.p : nothing, key.n, NULL) == 1 &&
+    bool is_good = EVP_MAC_init(h->mac, NULL, 0, NULL) == 1 &&
                    (text.n == 0 || EVP_MAC_update(h->mac, text.p, text.n) == 1) &&
                    EVP_MAC_final(h->mac, ret->bytes, &n, sizeof(ret->bytes)) == 1 &&
                    n == sizeof(ret->bytes);

@@ -3,7 +3,7 @@
  *
  * One object serves many keys and fetches no algorithm in a call, where digest_hmac and the
  * library's functions of one call do each time. One object belongs to one thread. The key of the
- * last hmac_make is in it until the next one or its end; of a secret nothing is. SPEC: RFC2104 2,
+ * last hmac_key is in it until the next one or its end; of a secret nothing is. SPEC: RFC2104 2,
  * RFC5246 5.
  */
 #ifndef SECURITY_CRYPTO_HMAC_H
@@ -22,9 +22,11 @@ MUST_USE enum err hmac_new(struct hmac **ret);
 struct hmac *hmac_free(struct hmac *h);
 AUTOFREE(hmac, hmac_free)
 
-/* hmac_make - of text under key (any length, both may be empty). ERR_CRYPTO. O(n). */
-MUST_USE enum err hmac_make(struct hmac *h, struct slice key, struct slice text,
-                            struct digest *ret);
+/* hmac_key - the key (any length, may be empty) of each hmac_next until the next hmac_key: what is
+ * done with a key alone is done once. ERR_CRYPTO: it has none. */
+MUST_USE enum err hmac_key(struct hmac *h, struct slice key);
+/* hmac_next - of text, which may be empty, under that key. ERR_CRYPTO. O(n). */
+MUST_USE enum err hmac_next(struct hmac *h, struct slice text, struct digest *ret);
 
 /*
  * hmac_prf - n bytes of PRF(secret, label, seed)
@@ -33,7 +35,7 @@ MUST_USE enum err hmac_make(struct hmac *h, struct slice key, struct slice text,
  * seeds   label and seed in at most HMAC_PRF_SEEDS pieces, a byte at least.
  * dst     n bytes, 1..HMAC_PRF_MAX; wiped where it fails behind these bounds.
  *
- * ERR_CRYPTO. O(n).
+ * ERR_CRYPTO. O(n). The key of the object stays.
  */
 MUST_USE enum err hmac_prf(struct hmac *h, struct slice secret, const struct slice *seeds,
                            size_t n_seeds, void *dst, size_t n);

@@ -28,10 +28,13 @@ static void published(void **state)
     uint8_t key[20];
     memset(key, 0x0b, sizeof(key));
     assert_int_equal(hmac_new(&h), OK);
-    assert_int_equal(hmac_make(h, slice_of(key, sizeof(key)), slice_text("Hi There"), &d), OK);
-    assert_memory_equal(d.bytes, hi_there, sizeof(hi_there));
-    assert_int_equal(
-        hmac_make(h, slice_text("Jefe"), slice_text("what do ya want for nothing?"), &d), OK);
+    assert_int_equal(hmac_key(h, slice_of(key, sizeof(key))), OK);
+    for (int i = 0; i < 3; i++) { /* one key, and not once only */
+        assert_int_equal(hmac_next(h, slice_text("Hi There"), &d), OK);
+        assert_memory_equal(d.bytes, hi_there, sizeof(hi_there));
+    }
+    assert_int_equal(hmac_key(h, slice_text("Jefe")), OK);
+    assert_int_equal(hmac_next(h, slice_text("what do ya want for nothing?"), &d), OK);
     assert_memory_equal(d.bytes, jefe, sizeof(jefe));
 }
 
@@ -47,7 +50,8 @@ static void as_the_library(void **state)
     for (size_t n = 0; n <= KEY_MAX; n++) {
         struct slice key = slice_of(bytes, n), text = slice_of(bytes + n / 2, (KEY_MAX - n) / 2);
         struct digest ours, theirs;
-        assert_int_equal(hmac_make(h, key, text, &ours), OK);
+        assert_int_equal(hmac_key(h, key), OK);
+        assert_int_equal(hmac_next(h, text, &ours), OK);
         assert_int_equal(digest_hmac(key, text, &theirs), OK);
         assert_memory_equal(ours.bytes, theirs.bytes, sizeof(ours.bytes));
     }
@@ -104,6 +108,22 @@ static void the_bounds_of_the_prf(void **state)
     assert_int_equal(hmac_prf(h, s, seeds, HMAC_PRF_SEEDS + 1, out, 8), ERR_CRYPTO);
 }
 
+/* And it has nothing from the secret. */
+static void the_key_outlives_a_prf(void **state)
+{
+    (void)state;
+    AUTO(hmac_autofree) struct hmac *h = NULL;
+    struct slice text = slice_text("text"), key = slice_text("key");
+    struct digest before, behind;
+    uint8_t out[8];
+    assert_int_equal(hmac_new(&h), OK);
+    assert_int_equal(hmac_key(h, key), OK);
+    assert_int_equal(digest_hmac(key, text, &before), OK);
+    assert_int_equal(hmac_prf(h, slice_of(secret, sizeof(secret)), &text, 1, out, 8), OK);
+    assert_int_equal(hmac_next(h, text, &behind), OK);
+    assert_memory_equal(behind.bytes, before.bytes, sizeof(before.bytes));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -111,6 +131,7 @@ int main(void)
         cmocka_unit_test(as_the_library),
         cmocka_unit_test(the_prf),
         cmocka_unit_test(the_bounds_of_the_prf),
+        cmocka_unit_test(the_key_outlives_a_prf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
