@@ -266,7 +266,7 @@ static void on_publish(struct conn *c, uint8_t flags, struct slice body)
         (void)rd_bytes(&r, mqtt_varint_read(&r));
     }
     struct slice payload = rd_rest(&r);
-    if (!rd_ok(&r) || payload.n != l->o->payload_n ||
+    if (!rd_ok(&r) || payload.n < LOAD_PAYLOAD_MIN || payload.n != l->o->payload_n ||
         (has_subject && !subject_in(l, topic, &subject)) ||
         (l->o->shape == LOAD_RETAINED && (flags & 1) == 0)) {
         l->r.foreign++;
