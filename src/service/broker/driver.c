@@ -561,14 +561,22 @@ static void wake_others(struct driver *d)
     }
 }
 
-/* Large messages leave before more of them are read. */
+/* Large messages leave before more of them are read. What came alone leaves at once: the rest of the
+ * turn has nothing that could join it, unless its journal or others have news. */
 static void serve(struct driver *d)
 {
+    d->is_lone = loop_is_lone(d->loop) && worker_is_calm(d->worker);
     while (loop_serve_one(d->loop)) {
         if (worker_is_full(d->worker)) {
             wake_others(d);
             pump_dirty(d);
         }
+    }
+    if (d->is_lone) {
+        worker_handover(d->worker);
+        wake_others(d);
+        pump_dirty(d);
+        d->is_lone = false;
     }
 }
 

@@ -84,6 +84,7 @@ struct driver {
     struct counters *counters;
     struct pace pace;
     bool is_paced; /* others have a part of each fan-out */
+    bool is_lone;  /* one source is being served, and nothing else has come */
     atomic_bool is_stopping;
     atomic_bool is_drained;
 };
@@ -111,8 +112,11 @@ void party_resumed(struct link *l);
 void party_input(struct link *l, struct slice plain);
 bool party_wants_input(const struct link *l);
 size_t party_output(struct link *l, uint8_t *dst, size_t cap);
-/* party_is_dirty - the dirty pass of this turn comes to it: nobody need pump it before. */
+/* party_is_dirty - the dirty pass of this turn comes to it: nobody need pump it before.
+ * party_put_off - that it does, behind those it comes to already. False: not to a party of this
+ * kind. */
 bool party_is_dirty(const struct link *l);
+bool party_put_off(struct link *l);
 void party_backlog(struct link *l, size_t n);
 bool party_is_known(const struct link *l);
 bool party_is_finished(const struct link *l);

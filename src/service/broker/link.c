@@ -379,8 +379,9 @@ static void serve_input(struct link *l)
 {
     if (l->conn == 0) {
         discard_input(l);
-    } else if (read_some(l) && !party_is_dirty(l)) {
-        link_pump(l); /* else this turn's dirty pass does, once, with what others have for it */
+    } else if (read_some(l) && !party_is_dirty(l) && !(l->driver->is_lone && party_put_off(l))) {
+        link_pump(l); /* else this turn's dirty pass does, once, with what others have for it; and
+                         behind who gets what came alone */
     }
 }
 
