@@ -74,6 +74,7 @@ struct driver {
     struct list lingering;
     struct list tickets_due, tickets_later; /* links that get a ticket, by time */
     struct admit admit;
+    struct link *glanced;        /* its bytes are with the kernel still; NULL: nobody's */
     const struct link *departed; /* moved away during the call that is running */
     uint64_t now_ms, seen_epoch;
     uint64_t ended_ms;             /* the turn before: from then on the next one waits */
@@ -92,7 +93,8 @@ struct driver {
 enum {
     LINGER_MS = 1000,
     FOLLOW_AGAIN_MS = 200,
-    PUMP_TURN = 16 /* connections that are written to, between two looks at what has come */
+    PUMP_TURN = 16, /* connections that are written to, between two looks at what has come */
+    PUMP_LONE = 4   /* and of those whom a lone message is for, at once */
 };
 
 /* driver_entrance_at - the one of this index as it is now. */
