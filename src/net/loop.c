@@ -133,6 +133,11 @@ enum err loop_wait(struct loop *l, int timeout_ms)
     return OK;
 }
 
+bool loop_is_lone(const struct loop *l)
+{
+    return l->n == 1 && l->at == 0 && l->batch[0].data.ptr != NULL;
+}
+
 bool loop_serve_one(struct loop *l)
 {
     while (l->at < l->n) {

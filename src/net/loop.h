@@ -55,6 +55,8 @@ size_t loop_serve(struct loop *l);
 /* loop_serve_one - the same one by one, for callers that have something to do in between: false
  * when all have been, and not before. */
 bool loop_serve_one(struct loop *l);
+/* loop_is_lone - loop_wait found one source, and no wake. Before it is served. */
+bool loop_is_lone(const struct loop *l);
 
 /* loop_wake - ends the wait of the current or next turn. Any thread, async-signal-safe; many wakes
  * before a turn count as one. No system call while the loop is awake. What was done before the call

@@ -135,6 +135,40 @@ static void served_one_by_one(void **state)
     p.loop = loop_free(p.loop);
 }
 
+/* So many of two pipes have something to read. */
+static bool is_lone_with(int n_ready)
+{
+    struct pair p = {0};
+    the_pair = &p;
+    assert_int_equal(loop_new(&p.loop), OK);
+    for (int i = 0; i < 2; i++) {
+        int fds[2];
+        assert_int_equal(pipe(fds), 0);
+        p.peer[i] = fds[1];
+        p.source[i] = (struct loop_source){.fd = fds[0], .ready = count_call};
+        assert_int_equal(loop_add(p.loop, &p.source[i], EPOLLIN), OK);
+        assert_int_equal(write(fds[1], "x", i < n_ready ? 1 : 0), i < n_ready ? 1 : 0);
+    }
+    assert_int_equal(loop_wait(p.loop, 0), OK);
+    bool is_lone = loop_is_lone(p.loop);
+    assert_int_equal(loop_serve(p.loop), n_ready);
+    assert_false(loop_is_lone(p.loop)); /* not any more */
+    for (int i = 0; i < 2; i++) {
+        close(p.peer[i]);
+        close(p.source[i].fd);
+    }
+    p.loop = loop_free(p.loop);
+    return is_lone;
+}
+
+static void lone_is_one_source(void **state)
+{
+    (void)state;
+    assert_false(is_lone_with(0));
+    assert_true(is_lone_with(1));
+    assert_false(is_lone_with(2));
+}
+
 static void *wake_it(void *loop)
 {
     for (int i = 0; i < 100; i++) {
@@ -278,6 +312,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(removed_in_the_same_turn_is_not_called),
                                        cmocka_unit_test(forgotten_ends_with_its_descriptor),
                                        cmocka_unit_test(served_one_by_one),
+                                       cmocka_unit_test(lone_is_one_source),
                                        cmocka_unit_test(wakes_from_another_thread),
                                        cmocka_unit_test(no_wake_is_lost),
                                        cmocka_unit_test(awake_it_is_called_once),

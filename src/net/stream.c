@@ -165,6 +165,7 @@ struct stream *stream_free(struct stream *s)
     s->ws = ws_free(s->ws);
     tls_done(s);
     pending_forget(s);
+    stream_settle(s);
     (void)close(s->source.fd);
     return mem_free(s);
 }
@@ -190,6 +191,7 @@ enum err stream_attach(struct stream *s, struct loop *l,
 void stream_detach(struct stream *s)
 {
     if (s->loop != NULL) {
+        stream_settle(s);
         loop_remove(s->loop, &s->source);
         s->loop = NULL;
         s->poll_once = true;
@@ -311,6 +313,28 @@ static size_t receive(struct stream *s, struct stream_io *io)
     return n > 0 ? (size_t)n : 0;
 }
 
+/* Much is received as ever: it is no lone message, and would be copied twice. */
+static size_t glance(struct stream *s, struct stream_io *io)
+{
+    ssize_t n = recv(s->source.fd, io->recv, STREAM_GLANCE_BYTES, MSG_DONTWAIT | MSG_PEEK);
+    if (n <= 0 || n == STREAM_GLANCE_BYTES) {
+        return receive(s, io);
+    }
+    s->has_drained = true;
+    s->glanced_n = (uint16_t)n;
+    return (size_t)n;
+}
+
+void stream_settle(struct stream *s)
+{
+    uint8_t unused[STREAM_GLANCE_BYTES];
+    if (s->glanced_n > 0) {
+        /* They are there, unless the connection has gone; nothing is copied. */
+        (void)!recv(s->source.fd, unused, s->glanced_n, MSG_DONTWAIT | MSG_TRUNC);
+        s->glanced_n = 0;
+    }
+}
+
 enum err stream_start(struct stream *s, struct stream_io *io)
 {
     if (s->tls != NULL && s->failed == OK) {
@@ -417,9 +441,11 @@ static bool ws_has_news(const struct stream *s)
     return s->ws != NULL && ws_failure(s->ws) != OK && !s->ws_failure_told && !s->closing;
 }
 
-enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_plain)
+static enum err read_by(struct stream *s, struct stream_io *io, struct slice *ret_plain,
+                        size_t (*take)(struct stream *s, struct stream_io *io))
 {
     struct slice plain = {0};
+    stream_settle(s);
     s->poll_once = false;
     if (ws_has_news(s)) {
         s->ws_failure_told = true;
@@ -429,7 +455,7 @@ enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_p
         s->failure_told = true;
         return s->failed;
     }
-    size_t n = receive(s, io);
+    size_t n = take(s, io);
     uint8_t *bytes = io->recv;
     s->opening_n = s->has_opened ? 0 : (uint32_t)n;
     s->has_opened = s->has_opened || n > 0;
@@ -453,6 +479,16 @@ enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_p
     }
     *ret_plain = plain;
     return OK;
+}
+
+enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_plain)
+{
+    return read_by(s, io, ret_plain, receive);
+}
+
+enum err stream_glance(struct stream *s, struct stream_io *io, struct slice *ret_plain)
+{
+    return read_by(s, io, ret_plain, glance);
 }
 
 bool stream_has_pending(const struct stream *s)

@@ -22,6 +22,7 @@
 
 enum {
     STREAM_RECV_BYTES = 128 * 1024,
+    STREAM_GLANCE_BYTES = 2048, /* stream_glance: so many or more are received */
     STREAM_SEND_BYTES = 512 * 1024,
     STREAM_PENDING_MAX = 640 * 1024, /* a write of STREAM_SEND_BYTES and the records around it */
     STREAM_WS_PARTS_MAX = 15,
@@ -99,6 +100,12 @@ MUST_USE enum err stream_start(struct stream *s, struct stream_io *io);
  * to send has been sent, as far as the socket took it.
  */
 MUST_USE enum err stream_read(struct stream *s, struct stream_io *io, struct slice *ret_plain);
+/* stream_glance - the same for a few bytes (below STREAM_GLANCE_BYTES) that came alone: the kernel
+ * keeps them until stream_settle, so that its own acknowledgement, half of the cost of a receive,
+ * comes behind what they lead to. stream_settle: before the turn is over, or the loop tells of them
+ * again; the next read, stream_detach and stream_free do it, too. Fine when there are none. */
+MUST_USE enum err stream_glance(struct stream *s, struct stream_io *io, struct slice *ret_plain);
+void stream_settle(struct stream *s);
 /* stream_message_ends - of a WebSocket whose rules are for CoAP: where messages end in what the
  * last stream_read gave; as ws_ends. */
 const uint32_t *stream_message_ends(const struct stream *s, size_t *ret_n);

@@ -1,7 +1,9 @@
 /* How bytes travel: in pieces, in part, in one call, and from thread to thread. */
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "net/stream_duo_test.h"
@@ -277,6 +279,173 @@ static void hand_over_between_threads(void **state)
     duo_done(&d);
 }
 
+/* ---- a glance ---- */
+
+static void tcp_pair(int fds[2])
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof(at);
+    int door = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(door, (struct sockaddr *)&at, n), 0);
+    assert_int_equal(listen(door, 1), 0);
+    assert_int_equal(getsockname(door, (struct sockaddr *)&at, &n), 0);
+    fds[0] = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fds[0], (struct sockaddr *)&at, n), 0);
+    fds[1] = accept(door, NULL, NULL);
+    assert_true(fds[1] >= 0);
+    close(door);
+}
+
+/* A stream with a plain socket at the other end. */
+struct glancer {
+    int peer;
+    struct stream *s;
+    struct stream_io *io;
+};
+
+static void glancer_init(struct glancer *g)
+{
+    int fds[2];
+    tcp_pair(fds);
+    g->peer = fds[0];
+    assert_int_equal(stream_io_new(&g->io), OK);
+    assert_int_equal(stream_new(fds[1], STREAM_SERVER, NULL, &g->s), OK);
+}
+
+static void glancer_done(struct glancer *g)
+{
+    g->s = stream_free(g->s);
+    g->io = stream_io_free(g->io);
+    close(g->peer);
+}
+
+/* On loopback what was written has arrived. */
+static void tell(struct glancer *g, const uint8_t *bytes, size_t n)
+{
+    assert_int_equal(write(g->peer, bytes, n), n);
+}
+
+static int n_unread(const struct glancer *g)
+{
+    int n = -1;
+    assert_int_equal(ioctl(stream_fd(g->s), FIONREAD, &n), 0);
+    return n;
+}
+
+static void glanced_stays_until_settled(void **state)
+{
+    (void)state;
+    struct glancer g;
+    struct slice plain;
+    glancer_init(&g);
+    stream_settle(g.s); /* nothing */
+    tell(&g, (const uint8_t *)"abc", 3);
+    assert_int_equal(stream_glance(g.s, g.io, &plain), OK);
+    assert_true(slice_is(plain, "abc"));
+    assert_false(stream_has_pending(g.s));
+    assert_int_equal(n_unread(&g), 3);
+    tell(&g, (const uint8_t *)"de", 2);
+    stream_settle(g.s);
+    stream_settle(g.s); /* once */
+    assert_int_equal(n_unread(&g), 2);
+    assert_int_equal(stream_glance(g.s, g.io, &plain), OK);
+    assert_true(slice_is(plain, "de"));
+    tell(&g, (const uint8_t *)"f", 1);
+    assert_int_equal(stream_read(g.s, g.io, &plain), OK); /* settles it */
+    assert_true(slice_is(plain, "f"));
+    assert_int_equal(n_unread(&g), 0);
+    assert_int_equal(stream_glance(g.s, g.io, &plain), OK);
+    assert_int_equal(plain.n, 0);
+    glancer_done(&g);
+}
+
+static void much_is_no_glance(void **state)
+{
+    (void)state;
+    uint8_t bytes[STREAM_GLANCE_BYTES + 1];
+    fill(bytes, sizeof(bytes));
+    for (size_t n = STREAM_GLANCE_BYTES - 1; n <= sizeof(bytes); n++) {
+        struct glancer g;
+        struct slice plain;
+        glancer_init(&g);
+        tell(&g, bytes, n);
+        assert_int_equal(stream_glance(g.s, g.io, &plain), OK);
+        assert_true(slice_equal(plain, slice_of(bytes, n)));
+        assert_int_equal(n_unread(&g), n < STREAM_GLANCE_BYTES ? (int)n : 0);
+        glancer_done(&g);
+    }
+}
+
+/* What was seen is not what the kernel takes for unread: the end is an end, and no reset. */
+static void glanced_makes_no_reset(void **state)
+{
+    (void)state;
+    struct glancer g;
+    struct slice plain;
+    char byte;
+    glancer_init(&g);
+    tell(&g, (const uint8_t *)"abc", 3);
+    assert_int_equal(stream_glance(g.s, g.io, &plain), OK);
+    assert_true(stream_is_bare(g.s));
+    g.s = stream_free(g.s);
+    assert_int_equal(read(g.peer, &byte, 1), 0);
+    glancer_done(&g);
+}
+
+static void glanced_does_not_move(void **state)
+{
+    (void)state;
+    struct glancer g;
+    struct slice plain;
+    struct loop *l;
+    glancer_init(&g);
+    assert_int_equal(loop_new(&l), OK);
+    assert_int_equal(stream_attach(g.s, l, NULL, NULL), OK);
+    tell(&g, (const uint8_t *)"abc", 3);
+    assert_int_equal(stream_glance(g.s, g.io, &plain), OK);
+    stream_detach(g.s);
+    assert_int_equal(n_unread(&g), 0);
+    glancer_done(&g);
+    l = loop_free(l);
+}
+
+static void glanced_end_is_told(void **state)
+{
+    (void)state;
+    struct glancer g;
+    struct slice plain;
+    glancer_init(&g);
+    tell(&g, (const uint8_t *)"abc", 3);
+    assert_int_equal(shutdown(g.peer, SHUT_WR), 0);
+    assert_int_equal(stream_glance(g.s, g.io, &plain), OK);
+    assert_int_equal(plain.n, 3);
+    assert_int_equal(stream_glance(g.s, g.io, &plain), ERR_CLOSED);
+    assert_true(stream_closed_cleanly(g.s));
+    glancer_done(&g);
+}
+
+/* Records are opened out of what the kernel still has. */
+static void glance_by_tls(void **state)
+{
+    (void)state;
+    struct duo d;
+    struct slice plain;
+    duo_init(&d, client_tls("localhost", NULL), server_tls(SERVER, false, false));
+    duo_connect(&d);
+    for (int i = 0; i < 3; i++) {
+        const char *said = i == 0 ? "first" : "then";
+        assert_int_equal(write_text(&d.client, slice_text(said)), OK);
+        assert_int_equal(stream_glance(d.server.s, d.server.io, &plain), OK);
+        assert_true(slice_is(plain, said));
+        if (i > 0) {
+            stream_settle(d.server.s);
+        }
+    }
+    assert_int_equal(stream_read(d.server.s, d.server.io, &plain), OK);
+    assert_int_equal(plain.n, 0);
+    duo_done(&d);
+}
+
 int main(void)
 {
     char tls[] = "tls";
@@ -287,6 +456,12 @@ int main(void)
         cmocka_unit_test_prestate(a_turn_is_one_receive_and_one_send, tls),
         cmocka_unit_test(a_turn_is_one_receive_and_one_send),
         cmocka_unit_test(hand_over_between_threads),
+        cmocka_unit_test(glanced_stays_until_settled),
+        cmocka_unit_test(much_is_no_glance),
+        cmocka_unit_test(glanced_makes_no_reset),
+        cmocka_unit_test(glanced_does_not_move),
+        cmocka_unit_test(glanced_end_is_told),
+        cmocka_unit_test(glance_by_tls),
     };
     return cmocka_run_group_tests(tests, make_certs, drop_certs);
 }

@@ -59,6 +59,7 @@ struct stream {
     bool held : 1, closing : 1, cleanly : 1;
     bool has_opened : 1;  /* bytes have come */
     bool has_drained : 1; /* the last read found less than it had room for */
+    uint16_t glanced_n;   /* that the kernel still has, and we have read */
     uint32_t opening_n; /* of them, in the worker's buffer, when the last read brought the first */
 };
 

@@ -1,13 +1,16 @@
 /*
  * client_latency - how long things took: a histogram whose buckets grow with the value, so that a
- * percentile is right to one part in sixteen.
+ * percentile is right to one part in 128: to the microsecond below 256.
  */
 #ifndef APP_CLI_CLIENT_LATENCY_H
 #define APP_CLI_CLIENT_LATENCY_H
 
 #include <stdint.h>
 
-enum { LATENCY_PARTS = 16, LATENCY_BUCKETS = 60 * LATENCY_PARTS };
+enum {
+    LATENCY_PARTS = 128, /* of each doubling; a power of two */
+    LATENCY_BUCKETS = 58 * LATENCY_PARTS
+};
 
 struct latency {
     uint64_t n;

@@ -144,6 +144,20 @@ bool worker_is_dirty(const struct worker *w, uint64_t conn)
     return c != NULL && list_is_linked(&c->dirty);
 }
 
+bool worker_put_off(struct worker *w, uint64_t conn)
+{
+    struct conn *c = conn_find(w, conn);
+    if (c != NULL) {
+        conn_mark_dirty(w, c);
+    }
+    return c != NULL;
+}
+
+bool worker_is_calm(const struct worker *w)
+{
+    return list_is_empty(&w->dirty) && w->pending_n == 0;
+}
+
 /* ---- a stranger comes ---- */
 
 /* A plain entrance is closed unless an exception names it (O7), and so is every one to anonymous

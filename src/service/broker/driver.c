@@ -526,16 +526,21 @@ static bool is_resting(struct driver *d)
 
 /* Of a large fan-out a part, as long as little comes: what comes meanwhile joins in one send what
  * the rest still waits for, and who was first is behind the last again. */
-static void pump_dirty(struct driver *d)
+static void pump_links(struct driver *d, unsigned most)
 {
     uint64_t conn = 0;
-    for (unsigned n = 0; (n < PUMP_TURN && !is_resting(d)) || !worker_is_light(d->worker); n++) {
+    for (unsigned n = 0; (n < most && !is_resting(d)) || !worker_is_light(d->worker); n++) {
         conn = worker_next_dirty(d->worker);
         if (conn == 0) {
             break;
         }
         link_pump(worker_transport(d->worker, conn));
     }
+}
+
+static void pump_dirty(struct driver *d)
+{
+    pump_links(d, PUMP_TURN);
     struct coap_stream *s;
     for (size_t i = 0; i < d->n_ports; i++) {
         while ((s = coap_door_next_dirty(d->ports[i].door)) != NULL) {
@@ -561,14 +566,26 @@ static void wake_others(struct driver *d)
     }
 }
 
-/* Large messages leave before more of them are read. */
+/* Large messages leave before more of them are read. What came alone leaves at once: the rest of
+ * the turn has nothing that could join it, unless its journal or others have news. */
 static void serve(struct driver *d)
 {
+    d->is_lone = loop_is_lone(d->loop) && worker_is_calm(d->worker);
     while (loop_serve_one(d->loop)) {
         if (worker_is_full(d->worker)) {
             wake_others(d);
             pump_dirty(d);
         }
+    }
+    if (d->is_lone) {
+        worker_handover(d->worker);
+        wake_others(d);
+        pump_links(d, PUMP_LONE);
+        d->is_lone = false;
+    }
+    if (d->glanced != NULL) {
+        stream_settle(d->glanced->stream);
+        d->glanced = NULL;
     }
 }
 

@@ -74,6 +74,7 @@ struct driver {
     struct list lingering;
     struct list tickets_due, tickets_later; /* links that get a ticket, by time */
     struct admit admit;
+    struct link *glanced;        /* its bytes are with the kernel still; NULL: nobody's */
     const struct link *departed; /* moved away during the call that is running */
     uint64_t now_ms, seen_epoch;
     uint64_t ended_ms;             /* the turn before: from then on the next one waits */
@@ -84,6 +85,7 @@ struct driver {
     struct counters *counters;
     struct pace pace;
     bool is_paced; /* others have a part of each fan-out */
+    bool is_lone;  /* one source is being served, and nothing else has come */
     atomic_bool is_stopping;
     atomic_bool is_drained;
 };
@@ -91,7 +93,8 @@ struct driver {
 enum {
     LINGER_MS = 1000,
     FOLLOW_AGAIN_MS = 200,
-    PUMP_TURN = 16 /* connections that are written to, between two looks at what has come */
+    PUMP_TURN = 16, /* connections that are written to, between two looks at what has come */
+    PUMP_LONE = 4   /* and of those whom a lone message is for, at once */
 };
 
 /* driver_entrance_at - the one of this index as it is now. */
@@ -111,8 +114,11 @@ void party_resumed(struct link *l);
 void party_input(struct link *l, struct slice plain);
 bool party_wants_input(const struct link *l);
 size_t party_output(struct link *l, uint8_t *dst, size_t cap);
-/* party_is_dirty - the dirty pass of this turn comes to it: nobody need pump it before. */
+/* party_is_dirty - the dirty pass of this turn comes to it: nobody need pump it before.
+ * party_put_off - that it does, behind those it comes to already. False: not to a party of this
+ * kind. */
 bool party_is_dirty(const struct link *l);
+bool party_put_off(struct link *l);
 void party_backlog(struct link *l, size_t n);
 bool party_is_known(const struct link *l);
 bool party_is_finished(const struct link *l);

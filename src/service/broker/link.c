@@ -7,8 +7,16 @@
 
 static void link_ready(void *owner, uint32_t events);
 
+/* The stream sees to the rest. */
+static void forget_glance(const struct link *l)
+{
+    struct driver *d = l->driver;
+    d->glanced = d->glanced == l ? NULL : d->glanced;
+}
+
 void link_free(struct link *l)
 {
+    forget_glance(l);
     admit_gone(l);
     list_unlink(&l->waiting);
     stream_free(l->stream);
@@ -332,6 +340,18 @@ static bool is_somebody(struct link *l)
     return l->is_identified || !has_proven || identify(l);
 }
 
+/* Who has logged in and speaks alone is listened to with a glance. */
+static enum err receive(struct link *l, struct slice *ret_plain)
+{
+    struct driver *d = l->driver;
+    bool is_first = d->glanced == NULL || d->glanced == l;
+    if (!d->is_lone || !is_first || l->admitted != NULL || !party_is_mqtt(l)) {
+        return stream_read(l->stream, d->io, ret_plain);
+    }
+    d->glanced = l;
+    return stream_glance(l->stream, d->io, ret_plain);
+}
+
 /* One receive, and what TLS still holds. False: the link is gone from this driver. */
 static bool read_some(struct link *l)
 {
@@ -339,7 +359,7 @@ static bool read_some(struct link *l)
     struct slice plain;
     count_add(&d->counters->reads, 1);
     do {
-        enum err err = stream_read(l->stream, d->io, &plain);
+        enum err err = receive(l, &plain);
         bool may_stay = is_somebody(l);
         if (err != OK) {
             end(l, err);
@@ -379,8 +399,9 @@ static void serve_input(struct link *l)
 {
     if (l->conn == 0) {
         discard_input(l);
-    } else if (read_some(l) && !party_is_dirty(l)) {
-        link_pump(l); /* else this turn's dirty pass does, once, with what others have for it */
+    } else if (read_some(l) && !party_is_dirty(l) && !(l->driver->is_lone && party_put_off(l))) {
+        link_pump(l); /* else this turn's dirty pass does, once, with what others have for it; and
+                         behind who gets what came alone */
     }
 }
 
@@ -516,6 +537,7 @@ void link_depart(void *ctx, void *transport)
     struct link *l = transport;
     admit_known(l); /* who moves has logged in */
     tickets_leave(l);
+    forget_glance(l);
     stream_detach(l->stream);
     d->departed = l;
 }

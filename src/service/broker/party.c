@@ -141,6 +141,11 @@ bool party_is_dirty(const struct link *l)
     return party_is_mqtt(l) && worker_is_dirty(l->driver->worker, l->conn);
 }
 
+bool party_put_off(struct link *l)
+{
+    return party_is_mqtt(l) && worker_put_off(l->driver->worker, l->conn);
+}
+
 void party_backlog(struct link *l, size_t n)
 {
     if (l->coap != NULL) {

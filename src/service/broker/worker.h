@@ -178,6 +178,12 @@ uint64_t worker_n_wide(const struct worker *w);
 void worker_rest(struct worker *w, uint64_t until_ms);
 /* worker_is_dirty - worker_next_dirty will give this one. */
 bool worker_is_dirty(const struct worker *w, uint64_t conn);
+/* worker_put_off - as if it may have output, so that worker_next_dirty gives it behind the others.
+ * False: there is no such connection. */
+bool worker_put_off(struct worker *w, uint64_t conn);
+/* worker_is_calm - nobody is dirty, and nothing waits for the journal: what one input brings now is
+ * all that its receivers get. */
+bool worker_is_calm(const struct worker *w);
 /* worker_handover - gives what was recorded to the log. It is committed at once when somebody waits
  * for it; what only settles goes with the next commit, or with one of its own a little later. */
 void worker_handover(struct worker *w);

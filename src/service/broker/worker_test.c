@@ -572,6 +572,34 @@ static void rests_with_what_is_dirty(void **state)
     assert_int_equal(worker_n_wide(home), 0); /* one subscriber is not many */
 }
 
+/* What came alone leaves before its publisher is looked at; nobody is calm until both are. */
+static void lone_message_comes_first(void **state)
+{
+    struct bench *b = *state;
+    struct party *pub = &b->parties[0], *sub = &b->parties[1];
+    struct worker *home = b->workers[0];
+    uint8_t bytes[64];
+    connects(b, pub, device_at(b, 0, 0), &(struct hello){.client_id = "p"});
+    connects(b, sub, device_at(b, 0, 1), &(struct hello){.client_id = "s"});
+    settle(b);
+    subscribes(b, sub, "t/a", 0);
+    settle(b);
+    assert_true(worker_is_calm(home));
+    struct wr one = wr_into(bytes, sizeof(bytes));
+    write_publish(&one, pub->version, "t/a", "x", 0, 0, false);
+    worker_input(home, pub->conn, wr_slice(&one), b->now_ms);
+    assert_true(worker_put_off(home, pub->conn));
+    assert_true(worker_put_off(home, pub->conn)); /* once */
+    assert_false(worker_put_off(home, UINT64_MAX));
+    assert_false(worker_is_calm(home));
+    assert_int_equal(worker_next_dirty(home), sub->conn);
+    assert_true(worker_output(home, sub->conn, bytes, sizeof(bytes), b->now_ms) > 0);
+    assert_false(worker_is_calm(home));
+    assert_int_equal(worker_next_dirty(home), pub->conn);
+    assert_int_equal(worker_next_dirty(home), 0);
+    assert_true(worker_is_calm(home));
+}
+
 /* At the limit, and one message under it. */
 static void full_until_all_are_written_to(void **state)
 {
@@ -631,6 +659,7 @@ int main(void)
         CASE(rate_delays_and_loses_nothing),
         CASE(light_until_much_is_queued),
         CASE(rests_with_what_is_dirty),
+        CASE(lone_message_comes_first),
         CASE(full_until_all_are_written_to),
     };
 #undef CASE
