@@ -191,7 +191,8 @@ static void close_replaced(struct worker *w)
             credential_stands(w, c, c->account->principal)) {
             continue;
         }
-        if (!c->lane->is_late && c->credential != 0 && late_is(c->lane->ends_wall_ms, w->wall_ms)) {
+        if (!c->login->lane.is_late && c->credential != 0 &&
+            late_is(c->login->lane.ends_wall_ms, w->wall_ms)) {
             lane_is_over(w, c);
             continue;
         }
