@@ -92,7 +92,7 @@ void conn_forget(struct worker *w, struct conn *c)
 struct slice conn_client_id(const struct conn *c)
 {
     if (c->session != NULL) {
-        return c->session->client_id;
+        return session_client_id(c->session);
     }
     return c->gate != NULL ? mqtt_gate_client_id(c->gate) : (struct slice){0};
 }

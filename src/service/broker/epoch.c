@@ -100,7 +100,7 @@ void recheck_subs(struct worker *w, struct account *a)
             struct event e = event_of(w, EVENT_acl_deny, conn_find(w, s->conn));
             e.is_unasked = true;
             EVENT_TEXT(&e, principal, slice_text(a->principal->name));
-            EVENT_TEXT(&e, client_id, s->client_id);
+            EVENT_TEXT(&e, client_id, session_client_id(s));
             EVENT_TEXT(&e, target, sub_text(sub));
             event_reason(&e, "the subscription ended with the new policy or assignment: %s",
                          why.rule);

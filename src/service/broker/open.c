@@ -183,8 +183,9 @@ static bool take_over(struct worker *w, struct session *s)
         event_reason(&e,
                      "a new connection of %s with client id '%.*s' took the session over; two "
                      "devices with one identity look like this",
-                     old->account->principal->name, (int)slice_head(s->client_id, CLIENT_ID_SAID).n,
-                     (const char *)s->client_id.p);
+                     old->account->principal->name,
+                     (int)slice_head(session_client_id(s), CLIENT_ID_SAID).n,
+                     (const char *)session_client_id(s).p);
         worker_report(w, &e);
     }
     conn_close(w, old, MQTT_SESSION_TAKEN_OVER); /* SPEC: MQTT5-3.1.4-3 */

@@ -105,7 +105,7 @@ static enum err replay_due(struct worker *w, const struct session *s, const stru
         return ERR_NOT_FOUND;
     }
     enum err err = publisher_judge(w, m);
-    if (err == OK && !may_hear(w, s->account, s->client_id, m)) {
+    if (err == OK && !may_hear(w, s->account, session_client_id(s), m)) {
         return ERR_NOT_FOUND; /* counted and told */
     }
     if (err == OK && r->epoch != w->realm->epoch) {
