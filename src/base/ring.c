@@ -40,7 +40,7 @@ static uint8_t *item_at(const struct ring *r, size_t index)
  * `first` became it reads behind the head that names the next item. */
 static void begin_again(struct ring *r, size_t head)
 {
-    if (head == r->first || (head - r->first) % RING_LOOK != 0) {
+    if (head == r->first) {
         return;
     }
     r->seen_tail = atomic_load_explicit(&r->tail, memory_order_acquire);
@@ -51,18 +51,41 @@ static void begin_again(struct ring *r, size_t head)
 
 /* Each side looks at the other's counter only when its last look says full or empty: a busy ring
  * then passes the cache line once per lap instead of once per item. */
+static bool has_room(struct ring *r, size_t head, size_t n)
+{
+    if (n <= r->capacity - (head - r->seen_tail)) {
+        return true;
+    }
+    r->seen_tail = atomic_load_explicit(&r->tail, memory_order_acquire);
+    return n <= r->capacity - (head - r->seen_tail);
+}
+
 enum err ring_push(struct ring *r, const void *item)
 {
     size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
-    if (head - r->seen_tail >= r->capacity) {
-        r->seen_tail = atomic_load_explicit(&r->tail, memory_order_acquire);
-        if (head - r->seen_tail >= r->capacity) {
-            return ERR_AGAIN;
-        }
+    if (!has_room(r, head, 1)) {
+        return ERR_AGAIN;
     }
-    begin_again(r, head);
+    if ((head - r->first) % RING_LOOK == 0) {
+        begin_again(r, head);
+    }
     memcpy(item_at(r, head), item, r->item_bytes);
     atomic_store_explicit(&r->head, head + 1, memory_order_release);
+    return OK;
+}
+
+enum err ring_push_run(struct ring *r, const void *items, size_t n)
+{
+    const uint8_t *from = items;
+    size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
+    if (!has_room(r, head, n)) {
+        return ERR_AGAIN;
+    }
+    begin_again(r, head);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(item_at(r, head + i), from + i * r->item_bytes, r->item_bytes);
+    }
+    atomic_store_explicit(&r->head, head + n, memory_order_release);
     return OK;
 }
 

@@ -15,7 +15,10 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-enum { RING_APART = 64 - 2 * sizeof(size_t), RING_LOOK = 8 /* items between two looks for that */ };
+enum {
+    RING_APART = 64 - 2 * sizeof(size_t),
+    RING_LOOK = 8 /* items between two looks for that; before each run there is one */
+};
 
 /* Each side writes a cache line of its own, and what both only read is in neither, nor in one of
  * the next ring of an array. Spacing, not alignment, keeps them apart, so that a ring may live in
@@ -38,6 +41,9 @@ MUST_USE enum err ring_init(struct ring *r, size_t item_bytes, size_t capacity);
 void ring_done(struct ring *r);
 /* ring_push - copies item_bytes from item. ERR_AGAIN when full; nothing changed. Producer only. */
 MUST_USE enum err ring_push(struct ring *r, const void *item);
+/* ring_push_run - n of them that belong together, n > 0: the consumer sees all of them or none.
+ * ERR_AGAIN when there is no room for all; nothing changed. Producer only. */
+MUST_USE enum err ring_push_run(struct ring *r, const void *items, size_t n);
 /* ring_pop - copies the oldest item out; false when empty. Consumer only. */
 bool ring_pop(struct ring *r, void *ret_item);
 /* ring_front - the oldest item where it lies, the consumer's until ring_drop takes it out: nothing

@@ -109,6 +109,32 @@ static void rests_at_its_beginning(void **state)
     assert_int_equal(in, out);
 }
 
+/* All of a run, or nothing of it, across the end of the places too; and it begins again whatever
+ * came before. */
+static void runs_stay_together(void **state)
+{
+    (void)state;
+    AUTO(ring_done) struct ring r = {0};
+    static const uint32_t run[] = {1, 2, 3, 4, 5};
+    uint32_t item = 9;
+    assert_int_equal(ring_init(&r, sizeof(uint32_t), 8), OK);
+    assert_int_equal(ring_push(&r, &item), OK);
+    assert_int_equal(ring_push_run(&r, run, COUNT_OF(run)), OK);
+    assert_int_equal(ring_push_run(&r, run, 3), ERR_AGAIN);
+    assert_int_equal(ring_count(&r), 6);
+    assert_true(ring_pop(&r, &item));
+    assert_int_equal(item, 9);
+    assert_int_equal(ring_push_run(&r, run, 3), OK);
+    assert_int_equal(ring_push(&r, &item), ERR_AGAIN);
+    for (unsigned i = 0; i < 8; i++) {
+        assert_true(ring_pop(&r, &item));
+        assert_int_equal(item, i < 5 ? run[i] : run[i - 5]);
+    }
+    assert_int_equal(ring_push_run(&r, run, 9), ERR_AGAIN);
+    assert_int_equal(ring_push_run(&r, run, 5), OK);
+    assert_int_equal(((const uint32_t *)(const void *)r.items)[0], 1);
+}
+
 static void no_memory_is_told(void **state)
 {
     (void)state;
@@ -168,11 +194,9 @@ static void two_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keeps_order_and_capacity),
-        cmocka_unit_test(counters_may_wrap),
-        cmocka_unit_test(rests_at_its_beginning),
-        cmocka_unit_test(no_memory_is_told),
-        cmocka_unit_test(two_threads),
+        cmocka_unit_test(keeps_order_and_capacity), cmocka_unit_test(counters_may_wrap),
+        cmocka_unit_test(rests_at_its_beginning),   cmocka_unit_test(runs_stay_together),
+        cmocka_unit_test(no_memory_is_told),        cmocka_unit_test(two_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,52 @@ static void take_answers(struct account *a)
                is_slow ? throttled(l->publish_burst) : l->publish_burst);
 }
 
+struct rate {
+    uint32_t rate, burst;
+};
+
+static struct rate rate_of(const struct account *a, enum account_budget which)
+{
+    const struct role_limits *l = grants_limits(a->grants);
+    return which == ACCOUNT_CONNECTS ? (struct rate){l->connect_rate, l->connect_burst}
+                                     : (struct rate){l->replay_rate, l->replay_rate};
+}
+
+/* With the rate and burst of now, cut to the burst. */
+static struct bucket bucket_of(const struct account *a, enum account_budget which)
+{
+    const struct budget *left = &a->budgets[which];
+    struct rate r = rate_of(a, which);
+    struct bucket b = {.at_ms = left->at_ms, .millis = left->millis};
+    bucket_set(&b, r.rate, r.burst);
+    return b;
+}
+
+static void keep(struct account *a, enum account_budget which, const struct bucket *b)
+{
+    a->budgets[which] = (struct budget){.at_ms = b->at_ms, .millis = b->millis};
+}
+
+bool account_take(struct account *a, enum account_budget which, uint32_t n, uint64_t now_ms)
+{
+    struct bucket b = bucket_of(a, which);
+    bool is_taken = bucket_take(&b, n, now_ms);
+    keep(a, which, &b);
+    return is_taken;
+}
+
+uint64_t account_wait_ms(const struct account *a, enum account_budget which, uint32_t n,
+                         uint64_t now_ms)
+{
+    struct bucket b = bucket_of(a, which);
+    return bucket_wait_ms(&b, n, now_ms);
+}
+
+uint32_t account_rate(const struct account *a, enum account_budget which)
+{
+    return rate_of(a, which).rate;
+}
+
 enum err account_new(const struct policy *policy, const struct principal *principal, uint64_t epoch,
                      uint64_t now_ms, struct account **ret)
 {
@@ -42,9 +88,12 @@ enum err account_new(const struct policy *policy, const struct principal *princi
     a->epoch = epoch;
     a->is_closed = principal->status != PRINCIPAL_ACTIVE;
     const struct role_limits *l = grants_limits(a->grants);
-    bucket_init(&a->connects, l->connect_rate, l->connect_burst, now_ms);
     bucket_init(&a->publishes, l->publish_rate, l->publish_burst, now_ms);
-    bucket_init(&a->replays, l->replay_rate, l->replay_rate, now_ms);
+    for (unsigned i = 0; i < ACCOUNT_BUDGETS; i++) {
+        struct bucket b;
+        bucket_init(&b, rate_of(a, i).rate, rate_of(a, i).burst, now_ms);
+        keep(a, i, &b);
+    }
     take_answers(a);
     *ret = a;
     return OK;
@@ -65,6 +114,7 @@ struct account *account_free(struct account *a)
         list_unlink(&a->usage->node);
         mem_free(a->usage);
     }
+    mem_free(a->heard);
     session_set_done(&a->sessions);
     grants_free(a->grants);
     principal_unref(a->principal);
@@ -73,9 +123,9 @@ struct account *account_free(struct account *a)
 
 bool account_is_rested(const struct account *a, uint64_t now_ms)
 {
-    return bucket_wait_ms(&a->connects, a->connects.burst, now_ms) == 0 &&
+    return account_wait_ms(a, ACCOUNT_CONNECTS, rate_of(a, ACCOUNT_CONNECTS).burst, now_ms) == 0 &&
            bucket_wait_ms(&a->publishes, a->publishes.burst, now_ms) == 0 &&
-           bucket_wait_ms(&a->replays, a->replays.burst, now_ms) == 0;
+           account_wait_ms(a, ACCOUNT_REPLAYS, rate_of(a, ACCOUNT_REPLAYS).burst, now_ms) == 0;
 }
 
 enum err account_renew(struct account *a, const struct policy *policy,
@@ -102,10 +152,11 @@ enum err account_renew(struct account *a, const struct policy *policy,
     principal_ref(principal);
     principal_unref(a->principal);
     a->principal = principal;
-    const struct role_limits *l = grants_limits(grants);
-    bucket_set(&a->connects, l->connect_rate, l->connect_burst);
     take_answers(a);
-    bucket_set(&a->replays, l->replay_rate, l->replay_rate);
+    for (unsigned i = 0; i < ACCOUNT_BUDGETS; i++) {
+        struct bucket b = bucket_of(a, i);
+        keep(a, i, &b);
+    }
     a->is_closed = principal->status != PRINCIPAL_ACTIVE;
     return OK;
 }

@@ -360,7 +360,7 @@ enum err journal_session_read(struct slice record, struct journal_session *ret)
     s.asleep_wall_ms = (int64_t)rd_u64(&r);
     s.client_id = rd_rest(&r);
     TRY(rd_finish(&r));
-    if (s.id == 0) {
+    if (s.id == 0 || s.client_id.n > UINT16_MAX) {
         return ERR_MALFORMED;
     }
     *ret = s;

@@ -444,6 +444,21 @@ static void test_refused(void **state)
 }
 
 /* More than a record can hold is cut, not wrapped. */
+/* As long as MQTT has them, and not longer. */
+static void test_client_id_at_and_over(void **state)
+{
+    (void)state;
+    static uint8_t bytes[64 + UINT16_MAX + 1];
+    struct journal_session s = {.id = 3}, back;
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    assert_int_equal(journal_session_head(&s, &w), OK);
+    size_t head = w.at;
+    assert_int_equal(journal_session_read(slice_of(bytes, head + UINT16_MAX), &back), OK);
+    assert_int_equal(back.client_id.n, UINT16_MAX);
+    assert_int_equal(journal_session_read(slice_of(bytes, head + UINT16_MAX + 1), &back),
+                     ERR_MALFORMED);
+}
+
 static void test_tries_at_and_over(void **state)
 {
     (void)state;
@@ -548,10 +563,15 @@ static void test_adds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),        cmocka_unit_test(test_cut_long_flipped),
-        cmocka_unit_test(test_refused),       cmocka_unit_test(test_tries_at_and_over),
-        cmocka_unit_test(test_writing_fails), cmocka_unit_test(test_will_without_topic),
-        cmocka_unit_test(test_copy_of_entry), cmocka_unit_test(test_adds),
+        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_cut_long_flipped),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_tries_at_and_over),
+        cmocka_unit_test(test_client_id_at_and_over),
+        cmocka_unit_test(test_writing_fails),
+        cmocka_unit_test(test_will_without_topic),
+        cmocka_unit_test(test_copy_of_entry),
+        cmocka_unit_test(test_adds),
         cmocka_unit_test(test_traffic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

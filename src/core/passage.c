@@ -90,12 +90,12 @@ enum err passage_connect(struct account *a, struct slice client_id, uint64_t now
                       "or set client_id in policy.yaml",
                       SLICE_ARG(slice_head(client_id, 40)), a->principal->role, a->principal->name);
     }
-    if (!bucket_take(&a->connects, 1, now_ms)) {
+    if (!account_take(a, ACCOUNT_CONNECTS, 1, now_ms)) {
         return over(
             ret, LIMIT_connect_rate,
             refuse(ret, ERR_QUOTA,
                    "%s connects too often (connect_rate %u/s); let it wait before it retries",
-                   a->principal->name, (unsigned)a->connects.rate));
+                   a->principal->name, (unsigned)account_rate(a, ACCOUNT_CONNECTS)));
     }
     return allow(ret);
 }

@@ -247,6 +247,38 @@ static void test_renewal_keeps_budgets(void **state)
     assert_int_equal(publish(a, "s/d1/t", RETAIN_NO, 1, 0, &d), ERR_QUOTA);
 }
 
+/* Rate and burst are the role's of now; what was spent stays spent. */
+static void test_budgets_of_the_role(void **state)
+{
+    struct bench *b = *state;
+    struct account *a = b->account;
+    struct role *role = NULL;
+    assert_int_equal(account_rate(a, ACCOUNT_CONNECTS), 1);
+    assert_true(account_take(a, ACCOUNT_CONNECTS, 1, 0));
+    struct policy *wide = make_policy("c/#", &role);
+    role_limits(role)->connect_rate = 4;
+    role_limits(role)->connect_burst = 10;
+    role_limits(role)->replay_rate = 5;
+    assert_int_equal(account_renew(a, wide, b->principal, 2), OK);
+    assert_int_equal(account_rate(a, ACCOUNT_CONNECTS), 4);
+    assert_int_equal(account_wait_ms(a, ACCOUNT_CONNECTS, 1, 0), 0);
+    assert_int_equal(account_wait_ms(a, ACCOUNT_CONNECTS, 2, 0), 250);
+    assert_int_equal(account_wait_ms(a, ACCOUNT_CONNECTS, 11, 0), UINT64_MAX);
+    assert_false(account_is_rested(a, 2249));
+    assert_true(account_take(a, ACCOUNT_CONNECTS, 10, 2250));
+    assert_true(account_is_rested(a, 5000));
+    /* Fuller than the next role allows: cut to its burst, also when another one follows. */
+    struct policy *narrow = make_policy("c/#", &role);
+    role_limits(role)->replay_rate = 2;
+    assert_int_equal(account_renew(a, narrow, b->principal, 3), OK);
+    assert_int_equal(account_renew(a, wide, b->principal, 4), OK);
+    assert_true(account_take(a, ACCOUNT_REPLAYS, 2, 0));
+    assert_false(account_take(a, ACCOUNT_REPLAYS, 1, 0));
+    assert_int_equal(account_wait_ms(a, ACCOUNT_REPLAYS, 1, 0), 200);
+    policy_unref(wide);
+    policy_unref(narrow);
+}
+
 static void test_new_no_memory(void **state)
 {
     struct bench *b = *state;
@@ -282,6 +314,7 @@ int main(void)
         PASSAGE_TEST(test_subscribe_and_deliver),
         PASSAGE_TEST(test_closing),
         PASSAGE_TEST(test_renewal_keeps_budgets),
+        PASSAGE_TEST(test_budgets_of_the_role),
         PASSAGE_TEST(test_new_no_memory),
         PASSAGE_TEST(test_publish_allocates_nothing),
     };

@@ -14,6 +14,7 @@ static const struct session_queue EMPTY;
 enum err session_new(uint64_t id, struct account *account, struct slice client_id, bool is_durable,
                      struct session **ret)
 {
+    assert(client_id.n <= UINT16_MAX);
     struct session *s = mem_zalloc(sizeof *s + client_id.n);
     if (s == NULL) {
         return ERR_NOMEM;
@@ -21,8 +22,8 @@ enum err session_new(uint64_t id, struct account *account, struct slice client_i
     subscriber_init(&s->subscriber, SUBSCRIBER_SESSION, is_durable);
     s->id = id;
     s->account = account;
-    slice_copy(s + 1, client_id);
-    s->client_id = slice_of(s + 1, client_id.n);
+    slice_copy(s->client_id, client_id);
+    s->client_id_n = (uint16_t)client_id.n;
     s->next_seq = 1;
     s->queue = (struct session_queue *)(uintptr_t)&EMPTY;
     *ret = s;
@@ -31,7 +32,7 @@ enum err session_new(uint64_t id, struct account *account, struct slice client_i
 
 struct slice session_key(const void *session)
 {
-    return ((const struct session *)session)->client_id;
+    return session_client_id(session);
 }
 
 static struct delivery *at(const struct session *s, size_t index)

@@ -100,7 +100,6 @@ struct session {
     struct subscriber subscriber; /* first */
     uint64_t id;                  /* 64 bit, never reused */
     struct account *account;      /* borrows: the principal it belongs to */
-    struct slice client_id;       /* points into the session's own memory */
     uint64_t conn;                /* connection handle; 0 when asleep */
     struct timer expiry;
     uint32_t expiry_s;      /* after the connection ends; UINT32_MAX = bounded by the role */
@@ -112,16 +111,24 @@ struct session {
     bool is_will_on_record; /* the owner's */
     bool is_will_late;      /* the owner's: it was due, and waits for room */
     bool is_held;           /* the owner's: its time is over, but for its will */
+    uint16_t client_id_n;   /* session_client_id */
     uint64_t promised_lsn;  /* the owner's: no CONNACK says that this session is there before */
     struct complaint *complaint; /* the owner's, freed with it: drops; NULL: there were none */
     /* the rest is session.c's */
     uint64_t next_seq;           /* the seq that the next delivery gets */
     struct session_queue *queue; /* never NULL; of one that nothing has come for, an empty one */
     struct session_inbound *inbound; /* NULL: it has not opened a packet id yet */
+    uint8_t client_id[];
 };
 
+static inline struct slice session_client_id(const struct session *s)
+{
+    return slice_of(s->client_id, s->client_id_n);
+}
+
 /* session_new - account is borrowed for life and charged in its queued_bytes (NULL: nobody is
- * charged); client_id copied. is_durable: survives its connection. ERR_NOMEM. */
+ * charged); client_id copied, at most UINT16_MAX bytes. is_durable: survives its connection.
+ * ERR_NOMEM. */
 MUST_USE enum err session_new(uint64_t id, struct account *account, struct slice client_id,
                               bool is_durable, struct session **ret);
 /* session_free - releases deliveries and will. Its subs must have been removed from the tree, its

@@ -50,13 +50,13 @@ struct session *session_set_find(const struct session_set *set, struct slice cli
     if (set->has_table) {
         return map_find(set->table, client_id);
     }
-    return set->n > 0 && slice_equal(set->only->client_id, client_id) ? set->only : NULL;
+    return set->n > 0 && slice_equal(session_client_id(set->only), client_id) ? set->only : NULL;
 }
 
 void session_set_remove(struct session_set *set, const struct session *s)
 {
     if (set->has_table) {
-        map_remove(set->table, s->client_id);
+        map_remove(set->table, session_client_id(s));
     } else {
         set->only = NULL;
     }

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 
-#include "base/buf.h"
 #include "base/mem.h"
 #include "base/plant.h"
 #include "engine/mqtt_advice.h"
@@ -20,6 +19,7 @@
 enum {
     SERVER_OUTPUT_PAUSE = 64 * 1024, /* answers nobody reads: no packet is taken above this */
     SERVER_OUTPUT_MAX = 256 * 1024,
+    SERVER_OUTPUT_FIRST = 64,
     ASKS_FIRST = 8,
     SERVER_PUBREL_SLACK = 64 /* asks of PUBRELs on top of the open PUBLISHes */
 };
@@ -41,6 +41,12 @@ struct asks {
     struct ask ring[];
 };
 
+/* Answers that wait, one block: bytes[at] to bytes[n]. */
+struct output {
+    size_t at, n, cap;
+    uint8_t bytes[];
+};
+
 struct mqtt_server {
     struct mqtt_terms terms;
     bool is_closing : 1;
@@ -50,8 +56,7 @@ struct mqtt_server {
     uint64_t last_packet_ms;
     struct asks *asks; /* NULL: none was owed yet */
     struct topic_aliases from_client, to_client;
-    struct buf out;
-    size_t out_at; /* bytes of out that have left */
+    struct output *out; /* NULL: nothing waits */
 };
 
 static bool is_v5(const struct mqtt_server *e)
@@ -61,27 +66,66 @@ static bool is_v5(const struct mqtt_server *e)
 
 /* ---- output ---- */
 
+static size_t waiting(const struct mqtt_server *e)
+{
+    return e->out != NULL ? e->out->n - e->out->at : 0;
+}
+
+static void output_forget(struct mqtt_server *e)
+{
+    e->out = mem_free(e->out);
+}
+
+/* A block of cap bytes has what waits, and not what has left. A fresh one, and the old one is
+ * wiped: there may be secrets. */
+static enum err output_move(struct mqtt_server *e, size_t cap)
+{
+    struct output *old = e->out, *o = mem_alloc(sizeof(*o) + cap);
+    if (o == NULL) {
+        return ERR_NOMEM;
+    }
+    *o = (struct output){.n = waiting(e), .cap = cap};
+    if (old != NULL) {
+        memcpy(o->bytes, old->bytes + old->at, o->n);
+        mem_wipe(old->bytes, old->n);
+    }
+    mem_free(old);
+    e->out = o;
+    return OK;
+}
+
+/* Room for `more` bytes behind what waits. Amortised O(more): where the larger part has left, that
+ * makes room; else a block grows by doubling. ERR_TOO_LARGE; ERR_NOMEM. */
+static enum err output_room(struct mqtt_server *e, size_t more, uint8_t **ret)
+{
+    size_t n = e->out != NULL ? e->out->n : 0, cap = e->out != NULL ? e->out->cap : 0;
+    bool makes_room = n > 2 * waiting(e);
+    size_t used = makes_room ? waiting(e) : n;
+    if (more > SERVER_OUTPUT_MAX - used) {
+        return ERR_TOO_LARGE;
+    }
+    if (more > cap - n) {
+        size_t wanted = makes_room ? cap : 2 * cap, need = used + more;
+        wanted = wanted > SERVER_OUTPUT_FIRST ? wanted : SERVER_OUTPUT_FIRST;
+        wanted = wanted < SERVER_OUTPUT_MAX ? wanted : SERVER_OUTPUT_MAX;
+        TRY(output_move(e, wanted > need ? wanted : need));
+    }
+    *ret = e->out->bytes + e->out->n;
+    return OK;
+}
+
 typedef enum err encode_fn(const void *packet, enum mqtt_version version, struct wr *w);
 
 static enum err put(struct mqtt_server *e, size_t most, encode_fn *encode, const void *packet)
 {
     uint8_t *dst;
-    if (e->out_at == e->out.n) {
-        buf_clear(&e->out);
-        e->out_at = 0;
-    }
-    /* A client that reads but never all: what has left makes room, at most once for each byte. */
-    if (e->out_at > SERVER_OUTPUT_PAUSE && e->out_at > e->out.n / 2) {
-        buf_drop(&e->out, e->out_at);
-        e->out_at = 0;
-    }
-    TRY(buf_room(&e->out, most, SERVER_OUTPUT_MAX, &dst));
+    TRY(output_room(e, most, &dst));
     struct wr w = wr_into(dst, most);
     TRY(encode(packet, e->terms.version, &w));
     if (w.at > e->terms.client_packet_max) {
         return ERR_TOO_LARGE; /* SPEC: MQTT3-3.1.2-24 */
     }
-    e->out.n += wr_slice(&w).n;
+    e->out->n += wr_slice(&w).n;
     return OK;
 }
 
@@ -195,7 +239,7 @@ MUST_USE enum err mqtt_server_new(const struct mqtt_terms *terms,
 struct mqtt_server *mqtt_server_free(struct mqtt_server *e)
 {
     if (e != NULL) {
-        buf_done(&e->out);
+        output_forget(e);
         topic_aliases_done(&e->from_client);
         topic_aliases_done(&e->to_client);
         mem_free(e->asks);
@@ -404,21 +448,20 @@ MUST_USE enum err mqtt_server_pubrel(struct mqtt_server *e, uint16_t packet_id,
 
 bool mqtt_server_has_output(const struct mqtt_server *e)
 {
-    return e->out_at < e->out.n;
+    return waiting(e) > 0;
 }
 
 size_t mqtt_server_output(struct mqtt_server *e, uint8_t *dst, size_t cap)
 {
-    struct slice waiting = slice_head(slice_from(buf_slice(&e->out), e->out_at), cap);
-    if (waiting.n > 0) {
-        memcpy(dst, waiting.p, waiting.n);
-        e->out_at += waiting.n;
+    size_t n = waiting(e) < cap ? waiting(e) : cap;
+    if (n > 0) {
+        memcpy(dst, e->out->bytes + e->out->at, n);
+        e->out->at += n;
     }
-    if (e->out_at == e->out.n) {
-        buf_done(&e->out); /* an idle connection keeps no buffer */
-        e->out_at = 0;
+    if (waiting(e) == 0) {
+        output_forget(e); /* an idle connection keeps no buffer */
     }
-    return waiting.n;
+    return n;
 }
 
 /* ---- deliveries ---- */
@@ -497,7 +540,7 @@ MUST_USE enum err mqtt_server_deliver(struct mqtt_server *e, const struct delive
 
 bool mqtt_server_is_blocked(const struct mqtt_server *e)
 {
-    if (e->out.n - e->out_at > SERVER_OUTPUT_PAUSE) {
+    if (waiting(e) > SERVER_OUTPUT_PAUSE) {
         return true;
     }
     /* MQTT 3.1.1 has no flow control of its own: the socket is it. MQTT 5 clients that exceed the

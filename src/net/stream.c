@@ -106,21 +106,41 @@ static enum err tls_setup(struct stream *s, enum stream_role role, struct tls *t
     return OK;
 }
 
-enum err stream_new(int fd, enum stream_role role, struct tls *tls, struct stream **ret)
+size_t stream_bytes(void)
 {
-    AUTO(stream_autofree) struct stream *s = mem_zalloc(sizeof(*s));
-    if (s == NULL) {
-        (void)close(fd);
-        return ERR_NOMEM;
-    }
+    return sizeof(struct stream);
+}
+
+enum err stream_begin(void *place, int fd, enum stream_role role, struct tls *tls,
+                      struct stream **ret)
+{
+    struct stream *s = place;
     s->source.fd = fd;
     if (tls != NULL) {
         ERR_clear_error();
         assert(tls_is_server(tls) == (role == STREAM_SERVER));
-        TRY(tls_setup(s, role, tls));
+        enum err e = tls_setup(s, role, tls);
+        if (e != OK) {
+            stream_end(s);
+            return e;
+        }
     }
-    *ret = TAKE(s);
+    *ret = s;
     return OK;
+}
+
+enum err stream_new(int fd, enum stream_role role, struct tls *tls, struct stream **ret)
+{
+    void *place = mem_zalloc(sizeof(struct stream));
+    if (place == NULL) {
+        (void)close(fd);
+        return ERR_NOMEM;
+    }
+    enum err e = stream_begin(place, fd, role, tls, ret);
+    if (e != OK) {
+        mem_free(place);
+    }
+    return e;
 }
 
 enum err stream_upgrade(struct stream *s, const struct ws_rules *rules)
@@ -154,11 +174,8 @@ static void pending_forget(struct stream *s)
     }
 }
 
-struct stream *stream_free(struct stream *s)
+void stream_end(struct stream *s)
 {
-    if (s == NULL) {
-        return NULL;
-    }
     if (s->loop != NULL) {
         loop_forget(s->loop, &s->source); /* nobody duplicates the descriptor of a stream */
     }
@@ -167,6 +184,13 @@ struct stream *stream_free(struct stream *s)
     pending_forget(s);
     stream_settle(s);
     (void)close(s->source.fd);
+}
+
+struct stream *stream_free(struct stream *s)
+{
+    if (s != NULL) {
+        stream_end(s);
+    }
     return mem_free(s);
 }
 

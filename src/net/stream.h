@@ -53,6 +53,13 @@ enum stream_role { STREAM_SERVER, STREAM_CLIENT };
  * ERR_NOMEM, ERR_CRYPTO
  */
 MUST_USE enum err stream_new(int fd, enum stream_role role, struct tls *tls, struct stream **ret);
+/* stream_begin - the same at a place of the caller's: stream_bytes() zeroed bytes, aligned as a
+ * pointer, that stay the caller's. After an error there is no stream. stream_end - its stream_free.
+ * OK, ERR_NOMEM, ERR_CRYPTO */
+size_t stream_bytes(void);
+MUST_USE enum err stream_begin(void *place, int fd, enum stream_role role, struct tls *tls,
+                               struct stream **ret);
+void stream_end(struct stream *s);
 /* stream_upgrade - a server's stream, before its first read: what its caller reads and writes goes
  * in WebSocket frames, and it is ready when the client's upgrade request was good. Borrows the
  * rules for life. ERR_NOMEM. */

@@ -223,7 +223,7 @@ MUST_USE enum err aside_take(struct worker *w, const struct session *s, const st
                                       .reason = EVENT_poison_message,
                                       .n_tries = d->n_sent,
                                       .m = {.qos = d->qos, .retain = d->retain}};
-    TRY(aside_new(&about, s->client_id, d->msg, &a));
+    TRY(aside_new(&about, session_client_id(s), d->msg, &a));
     enum err err = record_set_aside(w, &about, d->msg, &lsn);
     if (err != OK) {
         msg_unref(a->msg);

@@ -17,11 +17,14 @@ static enum err scram_begin(struct worker *w, struct conn *c, struct slice data,
 {
     struct directory_scram d;
     uint8_t nonce[SCRAM_NONCE_CHARS];
-    c->scram = scram_free(c->scram);
-    TRY(scram_new(data, &c->scram));
-    TRY(directory_scram(w->realm->directory, slice_text(scram_name(c->scram)), w->wall_ms, &d));
+    TRY(login_own(c));
+    c->login->scram = scram_free(c->login->scram);
+    TRY(scram_new(data, &c->login->scram));
+    TRY(directory_scram(w->realm->directory, slice_text(scram_name(c->login->scram)), w->wall_ms,
+                        &d));
     scram_nonce(&w->setup.random, nonce);
-    return scram_challenge(c->scram, &d.salt, d.keys, d.n, slice_of(nonce, sizeof nonce), ret);
+    return scram_challenge(c->login->scram, &d.salt, d.keys, d.n, slice_of(nonce, sizeof nonce),
+                           ret);
 }
 
 /* Checks the proof against what the directory says now, which is what said the challenge unless the
@@ -29,7 +32,7 @@ static enum err scram_begin(struct worker *w, struct conn *c, struct slice data,
 static enum err scram_end(struct worker *w, struct conn *c, struct slice data, struct wr *ret,
                           const struct directory_entry **ret_entry)
 {
-    AUTO(scram_autofree) struct scram *s = TAKE(c->scram);
+    AUTO(scram_autofree) struct scram *s = TAKE(c->login->scram);
     struct directory_scram d;
     size_t at = 0;
     TRY(scram_finish(s, data, &at, ret));
@@ -141,8 +144,10 @@ static void enter_by_token(struct worker *w, struct conn *c, struct slice token,
         refuse_token(w, c, ERR_AUTH, why.text);
     } else if (entry->principal->status != PRINCIPAL_ACTIVE) {
         login_refuse_inactive(w, c, entry);
+    } else if (login_own(c) != OK) {
+        conn_close(w, c, MQTT_SERVER_BUSY);
     } else {
-        c->token_wall_ms = claims.expires_wall_ms;
+        c->login->token_wall_ms = claims.expires_wall_ms;
         login_go_home(w, c, entry->principal);
     }
 }
@@ -154,17 +159,20 @@ void auth_token(struct worker *w, struct conn *c, const struct mqtt_connect *con
 
 void auth_token_begins(struct worker *w, struct conn *c)
 {
-    int64_t left = c->token_wall_ms - w->wall_ms;
-    c->token_until_ms =
-        c->token_wall_ms == 0 ? UINT64_MAX : w->now_ms + (left > 0 ? (uint64_t)left : 0);
+    int64_t left = c->login->token_wall_ms - w->wall_ms;
+    uint64_t until_ms =
+        c->login->token_wall_ms == 0 ? UINT64_MAX : w->now_ms + (left > 0 ? (uint64_t)left : 0);
+    if (c->login->token_until_ms != until_ms) { /* who has no login of its own has no end */
+        c->login->token_until_ms = until_ms;
+    }
 }
 
 bool auth_token_over(struct worker *w, struct conn *c)
 {
-    if (w->now_ms < c->token_until_ms) {
+    if (w->now_ms < c->login->token_until_ms) {
         return false;
     }
-    if (c->token_wall_ms == 0) {
+    if (c->login->token_wall_ms == 0) {
         lane_is_over(w, c);
         return true;
     }
@@ -223,7 +231,7 @@ void auth_answered(struct worker *w, struct conn *c, struct slice data)
     uint8_t answer[SCRAM_ANSWER_MAX];
     struct wr out = wr_into(answer, sizeof answer);
     const struct directory_entry *entry = NULL;
-    memcpy(name, scram_name(c->scram), sizeof name);
+    memcpy(name, scram_name(c->login->scram), sizeof name);
     enum err err = scram_end(w, c, data, &out, &entry);
     if (err == OK && entry->principal->status != PRINCIPAL_ACTIVE) {
         login_refuse_inactive(w, c, entry);
@@ -270,7 +278,7 @@ static void refresh_token(struct worker *w, struct conn *c, const struct mqtt_au
         refuse_again(w, c, err == ERR_NOMEM ? MQTT_SERVER_BUSY : MQTT_NOT_AUTHORIZED, why.text);
         return;
     }
-    c->token_wall_ms = claims.expires_wall_ms;
+    c->login->token_wall_ms = claims.expires_wall_ms;
     auth_token_begins(w, c);
     conn_arm(w, c);
     conn_mark_dirty(w, c);
@@ -287,13 +295,14 @@ void reauth_event(struct worker *w, struct conn *c, const struct mqtt_auth *m)
     struct wr out = wr_into(answer, sizeof answer);
     const struct directory_entry *entry = NULL;
     bool is_first = m->reason == MQTT_REAUTHENTICATE;
-    if (!is_first && c->scram == NULL) {
+    if (!is_first && c->login->scram == NULL) {
         refuse_again(w, c, MQTT_PROTOCOL_ERROR, "an answer came that nobody had asked for");
         return;
     }
     uint64_t credential = c->credential;
     enum err err = is_first ? scram_begin(w, c, data, &out) : scram_end(w, c, data, &out, &entry);
-    if (err == OK && is_first && strcmp(scram_name(c->scram), c->account->principal->name) != 0) {
+    if (err == OK && is_first &&
+        strcmp(scram_name(c->login->scram), c->account->principal->name) != 0) {
         err = ERR_DENIED; /* a connection is one principal's, from CONNACK to its end */
     }
     if (err == OK && !is_first &&

@@ -4,6 +4,7 @@
 #include <semaphore.h>
 #include <signal.h>
 
+#include "base/event_ring.h"
 #include "base/mem.h"
 #include "core/msg_pool.h"
 #include "service/broker/news.h"
@@ -131,7 +132,7 @@ static void tell(struct broker *b, const struct ring *r)
 static void on_event(void *ctx, unsigned worker, const struct event *e)
 {
     struct broker *b = ctx;
-    if (ring_push(&b->events[worker], e) != OK) {
+    if (event_ring_push(&b->events[worker], e) != OK) {
         atomic_fetch_add_explicit(&b->events_lost, 1, memory_order_relaxed);
     }
     tell(b, &b->events[worker]);
@@ -265,7 +266,7 @@ static enum err rings_init(struct broker *b)
         }
     }
     for (unsigned i = 0; i < b->n; i++) {
-        TRY(ring_init(&b->events[i], sizeof(struct event), BROKER_EVENTS));
+        TRY(event_ring_init(&b->events[i], BROKER_EVENTS));
         TRY(ring_init(&b->samples[i], sizeof(struct detect_sample), BROKER_SAMPLES));
         TRY(ring_init(&b->questions[i], sizeof(struct verified *), VERIFY_QUEUE));
         TRY(ring_init(&b->readings[i], sizeof(struct reading *), READING_MAX));
@@ -588,7 +589,7 @@ bool broker_next_event(struct broker *b, struct event *ret)
     }
     for (unsigned i = 0; i < b->n; i++) {
         unsigned from = (b->next_event_from + i) % b->n;
-        if (ring_pop(&b->events[from], ret)) {
+        if (event_ring_pop(&b->events[from], ret)) {
             b->next_event_from = from + 1;
             news_taken(&b->news);
             return true;

@@ -19,7 +19,7 @@ struct conn *conn_find(const struct worker *w, uint64_t handle)
 
 bool conn_is_taken_back(const struct worker *w, const struct conn *c)
 {
-    return c->shown != NULL && realm_revokes(w->realm, &c->shown->cert_id);
+    return c->login->shown != NULL && realm_revokes(w->realm, &c->login->shown->cert_id);
 }
 
 static enum err slot_take(struct worker *w, size_t *ret)
@@ -60,7 +60,7 @@ MUST_USE enum err conn_new(struct worker *w, const struct entrance *entrance, co
     c->phase = CONN_GATE;
     c->entrance = entrance;
     c->transport = transport;
-    c->lane = (struct lane *)(uintptr_t)&LANE_NONE;
+    login_put(c, NULL);
     c->peer = peer;
     w->conns[slot] = c;
     w->n_conns++;
@@ -84,9 +84,7 @@ void conn_forget(struct worker *w, struct conn *c)
     count_sub(&counts(w)->connections_at[c->entrance->index], 1);
     mqtt_gate_free(c->gate);
     mqtt_server_free(c->engine);
-    scram_free(c->scram);
-    mem_free(c->shown);
-    lane_done(c);
+    login_free(c->login);
     buf_wipe(&c->unread);
     mem_free(c);
 }
@@ -94,7 +92,7 @@ void conn_forget(struct worker *w, struct conn *c)
 struct slice conn_client_id(const struct conn *c)
 {
     if (c->session != NULL) {
-        return c->session->client_id;
+        return session_client_id(c->session);
     }
     return c->gate != NULL ? mqtt_gate_client_id(c->gate) : (struct slice){0};
 }
@@ -210,6 +208,15 @@ MUST_USE enum err worker_accept(struct worker *w, const struct entrance *entranc
     return OK;
 }
 
+/* Its own, empty at first; NULL: no memory. */
+static struct shown *shown_of(struct conn *c)
+{
+    if (c->login->shown == NULL && login_own(c) == OK) {
+        c->login->shown = mem_zalloc(sizeof(*c->login->shown));
+    }
+    return c->login->shown;
+}
+
 void worker_present(struct worker *w, uint64_t conn, struct slice name, const struct digest *spki,
                     const struct digest *id)
 {
@@ -217,13 +224,13 @@ void worker_present(struct worker *w, uint64_t conn, struct slice name, const st
     if (c == NULL) {
         return;
     }
-    c->shown = c->shown != NULL ? c->shown : mem_zalloc(sizeof(*c->shown));
-    if (c->shown == NULL || !slice_to_text(name, c->shown->name, sizeof(c->shown->name))) {
+    struct shown *s = shown_of(c);
+    if (s == NULL || !slice_to_text(name, s->name, sizeof(s->name))) {
         conn_close(w, c, MQTT_SUCCESS); /* nothing else lets it in: it would be judged by less */
         return;
     }
-    c->shown->spki = *spki;
-    c->shown->cert_id = *id;
+    s->spki = *spki;
+    s->cert_id = *id;
 }
 
 void worker_certificate_ends(struct worker *w, uint64_t conn, int64_t ends_wall_ms)
@@ -364,7 +371,8 @@ void conn_arm(struct worker *w, struct conn *c)
 {
     if (c->phase == CONN_OPEN) {
         uint64_t at = mqtt_server_deadline(c->engine);
-        wheel_arm(&w->conn_wheel, &c->timer, at < c->token_until_ms ? at : c->token_until_ms);
+        wheel_arm(&w->conn_wheel, &c->timer,
+                  at < c->login->token_until_ms ? at : c->login->token_until_ms);
     }
 }
 

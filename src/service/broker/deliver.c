@@ -58,7 +58,7 @@ static bool set_aside(struct worker *w, struct conn *c, struct delivery *d)
         return false;
     }
     struct event e = event_of(w, EVENT_poison_message, c);
-    EVENT_TEXT(&e, client_id, s->client_id);
+    EVENT_TEXT(&e, client_id, session_client_id(s));
     EVENT_TEXT(&e, target, d->msg->topic);
     event_reason(&e,
                  "set aside as message %llu: it was sent on %u connections and never acknowledged. "

@@ -14,16 +14,20 @@
 #include "service/broker/pace.h"
 #include "service/gateway/coap_stream.h"
 
-/* A TCP connection: what a worker calls its transport. It belongs to one driver at a time. */
+/* A TCP connection: what a worker calls its transport. It belongs to one driver at a time. One
+ * block: behind it are its stream, and what its peer is called. */
 struct link {
     struct driver *driver;
-    struct stream *stream;
+    struct stream *stream; /* in the same block */
     const struct driver_entrance *entrance;
     const struct edition *edition; /* owned reference, for the entrance; NULL: none */
     uint64_t conn;                 /* the worker's, 0 while it lingers; of CoAP any other */
-    struct coap_stream *coap;      /* NULL: another party, or it lingers */
-    struct http_conn *http;        /* the same */
-    bool is_held;                  /* back-pressure: the socket is not read */
+    union {                        /* NULL: the worker is its party, or it lingers */
+        struct coap_stream *coap;
+        struct http_conn *http; /* is_http */
+    };
+    bool is_http;
+    bool is_held; /* back-pressure: the socket is not read */
     bool is_identified;
     bool has_spoken;           /* plain bytes have come */
     struct list_node waiting;  /* in one of its driver's two lists of tickets, once it has logged
@@ -31,7 +35,6 @@ struct link {
     uint64_t waiting_to_ms;    /* in the later one of tickets: when it is due; or it lingers */
     struct admitted *admitted; /* owned; NULL: it has logged in */
     char *name;                /* in a certificate that verified; NULL: it showed none. Owned */
-    char peer[];
 };
 
 struct door {
@@ -137,6 +140,8 @@ void http_ports_follow(struct driver *d, const struct edition *now);
 uint64_t http_ports_deadline(const struct driver *d);
 struct http_door *http_ports_door(const struct driver *d, unsigned entrance);
 
+/* link_peer - "address:port". */
+const char *link_peer(const struct link *l);
 /* link_open - takes fd, which admit_come let in; it has until until_ms to log in. */
 void link_open(struct driver *d, const struct driver_entrance *e, int fd,
                const struct net_peer *peer, uint64_t until_ms);

@@ -100,7 +100,7 @@ void recheck_subs(struct worker *w, struct account *a)
             struct event e = event_of(w, EVENT_acl_deny, conn_find(w, s->conn));
             e.is_unasked = true;
             EVENT_TEXT(&e, principal, slice_text(a->principal->name));
-            EVENT_TEXT(&e, client_id, s->client_id);
+            EVENT_TEXT(&e, client_id, session_client_id(s));
             EVENT_TEXT(&e, target, sub_text(sub));
             event_reason(&e, "the subscription ended with the new policy or assignment: %s",
                          why.rule);
@@ -191,7 +191,8 @@ static void close_replaced(struct worker *w)
             credential_stands(w, c, c->account->principal)) {
             continue;
         }
-        if (!c->lane->is_late && c->credential != 0 && late_is(c->lane->ends_wall_ms, w->wall_ms)) {
+        if (!c->login->lane.is_late && c->credential != 0 &&
+            late_is(c->login->lane.ends_wall_ms, w->wall_ms)) {
             lane_is_over(w, c);
             continue;
         }

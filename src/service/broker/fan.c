@@ -30,7 +30,7 @@ static void deny_delivery(struct worker *w, const struct session *s, const struc
     struct event e = event_of(w, EVENT_acl_deny, conn_find(w, s->conn));
     e.is_unasked = true;
     EVENT_TEXT(&e, principal, slice_text(s->account->principal->name));
-    EVENT_TEXT(&e, client_id, s->client_id);
+    EVENT_TEXT(&e, client_id, session_client_id(s));
     EVENT_TEXT(&e, target, m->topic);
     event_reason(&e, "not delivered: %s", why->rule);
     count_add(&counts(w)->dropped_policy, 1);
@@ -59,7 +59,7 @@ static enum err queue(struct worker *w, const struct msg *m, const struct match 
         }
         return err;
     }
-    if (!may_hear(w, s->account, s->client_id, m)) {
+    if (!may_hear(w, s->account, session_client_id(s), m)) {
         return ERR_DENIED;
     }
     err = session_enqueue(s, m, least_qos(m, hit), hit->retain_as_published && m->retain,

@@ -7,7 +7,7 @@
 #include "engine/mqtt_gate.h"
 
 struct entrance;
-struct shown;
+struct conn_login;
 
 /* A connection on its way home. */
 struct handover {
@@ -16,9 +16,7 @@ struct handover {
     struct mqtt_gate *gate;
     const struct principal *principal; /* owned reference */
     uint64_t credential;               /* that let it in; 0: none */
-    struct shown *shown;               /* as conn's; owned */
-    int64_t token_wall_ms;             /* end of the token that did; 0: none */
-    int64_t certificate_wall_ms;       /* end of the certificate */
+    struct conn_login *login;          /* as conn's, taken over */
     bool is_resumed;                   /* its TLS, by a ticket */
     struct buf unread;
     const char *peer; /* of its transport */

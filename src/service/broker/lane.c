@@ -15,20 +15,13 @@ enum {
 
 /* ---- pace ---- */
 
-const struct lane LANE_NONE;
-
 enum err lane_note_end(struct conn *c, int64_t ends_wall_ms)
 {
-    if (c->lane == &LANE_NONE) {
-        struct lane *own = ends_wall_ms != 0 ? mem_zalloc(sizeof *own) : c->lane;
-        if (own == NULL) {
-            return ERR_NOMEM;
-        }
-        c->lane = own;
+    if (ends_wall_ms == c->login->lane.ends_wall_ms) {
+        return OK;
     }
-    if (ends_wall_ms != c->lane->ends_wall_ms) {
-        c->lane->ends_wall_ms = ends_wall_ms;
-    }
+    TRY(login_own(c));
+    c->login->lane.ends_wall_ms = ends_wall_ms;
     return OK;
 }
 
@@ -91,7 +84,7 @@ static void refuse_late(struct worker *w, struct conn *c, enum err err, const st
 {
     struct event e = event_of(w, err == ERR_AUTH ? EVENT_auth_fail : EVENT_credential_expiring, c);
     if (err != ERR_AUTH) {
-        EVENT_TEXT(&e, principal, slice_text(c->shown->name));
+        EVENT_TEXT(&e, principal, slice_text(c->login->shown->name));
     }
     event_reason(&e, "%s", why->text);
     count_add(&counts(w)->renewals_refused, 1);
@@ -107,9 +100,9 @@ void lane_login(struct worker *w, struct conn *c)
     const struct directory_entry *entry = NULL;
     const struct credential *credential = NULL;
     const struct principal *late = NULL;
-    struct late_claim claim = {.name = slice_text(c->shown->name),
-                               .spki = &c->shown->spki,
-                               .ends_wall_ms = c->lane->ends_wall_ms};
+    struct late_claim claim = {.name = slice_text(c->login->shown->name),
+                               .spki = &c->login->shown->spki,
+                               .ends_wall_ms = c->login->lane.ends_wall_ms};
     enum err err = late_look(w->realm->directory, &claim, w->setup.limits->renewal_grace_s,
                              w->wall_ms, &entry, &credential, &why);
     if (err == ERR_DENIED) {
@@ -130,7 +123,7 @@ void lane_login(struct worker *w, struct conn *c)
         return;
     }
     c->credential = credential->id;
-    c->lane->is_late = true;
+    c->login->lane.is_late = true;
     open_here(w, c, late); /* its sessions, which are elsewhere, are none of its business */
     principal_unref(late);
 }
@@ -139,23 +132,23 @@ void lane_login(struct worker *w, struct conn *c)
 
 void lane_begins(struct worker *w, struct conn *c)
 {
-    int64_t left = c->lane->ends_wall_ms - w->wall_ms;
-    if (c->lane->is_late) {
-        c->token_until_ms = w->now_ms + (uint64_t)LANE_SECONDS * MS;
-    } else if (c->lane->ends_wall_ms != 0 && c->credential != 0) {
-        c->token_until_ms = w->now_ms + (left > 0 ? (uint64_t)left : 0);
+    int64_t left = c->login->lane.ends_wall_ms - w->wall_ms;
+    if (c->login->lane.is_late) {
+        c->login->token_until_ms = w->now_ms + (uint64_t)LANE_SECONDS * MS;
+    } else if (c->login->lane.ends_wall_ms != 0 && c->credential != 0) {
+        c->login->token_until_ms = w->now_ms + (left > 0 ? (uint64_t)left : 0);
     }
 }
 
 void lane_is_over(struct worker *w, struct conn *c)
 {
-    if (!c->lane->is_late && !late_is(c->lane->ends_wall_ms, w->wall_ms)) {
+    if (!c->login->lane.is_late && !late_is(c->login->lane.ends_wall_ms, w->wall_ms)) {
         lane_begins(w, c);
         conn_arm(w, c);
         return;
     }
     struct event e = event_of(w, EVENT_credential_expiring, c);
-    if (c->lane->is_late) {
+    if (c->login->lane.is_late) {
         event_reason(&e,
                      "its time in the renewal lane (%d s) is over without a renewal. It may come "
                      "again; look whether the device can renew, or `sallyport device rotate %s`",
@@ -177,7 +170,7 @@ bool lane_is_answer(struct slice filter)
 
 uint8_t lane_hear(struct worker *w, struct conn *c)
 {
-    if (c->lane->ends_wall_ms == 0) {
+    if (c->login->lane.ends_wall_ms == 0) {
         struct event e = event_of(w, EVENT_acl_deny, c);
         EVENT_TEXT(&e, target, slice_text(LANE_ANSWER));
         event_reason(&e, "%s did not come in by a certificate, so there is none to renew here",
@@ -186,22 +179,22 @@ uint8_t lane_hear(struct worker *w, struct conn *c)
         worker_report(w, &e);
         return MQTT_NOT_AUTHORIZED;
     }
-    c->lane->hears = true;
+    c->login->lane.hears = true;
     return MQTT_SUCCESS; /* QoS 0: who has lost the answer asks once more */
 }
 
 uint8_t lane_unhear(struct conn *c)
 {
-    if (!c->lane->hears) {
+    if (!c->login->lane.hears) {
         return MQTT_NO_SUBSCRIPTION_EXISTED;
     }
-    c->lane->hears = false;
+    c->login->lane.hears = false;
     return MQTT_SUCCESS;
 }
 
 void lane_output(struct worker *w, struct conn *c, struct wr *wr)
 {
-    struct delivery d = {.msg = c->lane->answer};
+    struct delivery d = {.msg = c->login->lane.answer};
     if (d.msg == NULL) {
         return;
     }
@@ -211,7 +204,7 @@ void lane_output(struct worker *w, struct conn *c, struct wr *wr)
         return;
     }
     count_add(err == OK ? &counts(w)->sent_qos0 : &counts(w)->dropped_size, 1);
-    c->lane->answer = msg_unref(d.msg);
+    c->login->lane.answer = msg_unref(d.msg);
 }
 
 /* What there is no memory for is not said; the acknowledgement is. */
@@ -221,7 +214,7 @@ static void say(struct worker *w, struct conn *c, struct slice correlation, stru
     struct msg *m = NULL;
     uint8_t *dst = NULL;
     enum err err = OK;
-    if (!c->lane->hears) {
+    if (!c->login->lane.hears) {
         return;
     }
     if (correlation.n > 0) {
@@ -241,8 +234,8 @@ static void say(struct worker *w, struct conn *c, struct slice correlation, stru
         return;
     }
     m->is_utf8 = true;
-    msg_unref(c->lane->answer);
-    c->lane->answer = m;
+    msg_unref(c->login->lane.answer);
+    c->login->lane.answer = m;
     conn_mark_dirty(w, c);
 }
 
@@ -288,10 +281,10 @@ static void refuse(struct worker *w, struct conn *c, uint32_t ask, struct slice 
     worker_report(w, &e);
     count_add(is_later ? &counts(w)->renewals_later : &counts(w)->renewals_refused, 1);
     (void)snprintf(line, sizeof(line), "refused: %s\n", text);
-    if (c->lane->answer == NULL) { /* one that has not left is worth more */
+    if (c->login->lane.answer == NULL) { /* one that has not left is worth more */
         say(w, c, correlation, slice_text(line));
     }
-    if (c->lane->hears || mqtt_server_terms(c->engine)->version == MQTT_V5) {
+    if (c->login->lane.hears || mqtt_server_terms(c->engine)->version == MQTT_V5) {
         acknowledge(w, c, ask, reason_of(err));
     } else {
         conn_close(w, c, reason_of(err)); /* there is no other way to tell it */
@@ -309,7 +302,7 @@ static enum err check(struct worker *w, struct conn *c, const struct mqtt_publis
                       struct why *why)
 {
     struct slice to = mqtt_props_text(&p->props, MQTT_PROP_RESPONSE_TOPIC);
-    if (c->lane->ends_wall_ms == 0 || w->setup.driver.renew == NULL ||
+    if (c->login->lane.ends_wall_ms == 0 || w->setup.driver.renew == NULL ||
         w->setup.driver.certificate == NULL) {
         why_set(why, "who renews a certificate must have come in by it");
         return ERR_DENIED;
@@ -318,16 +311,16 @@ static enum err check(struct worker *w, struct conn *c, const struct mqtt_publis
         why_set(why, "publish the CSR with QoS 1, and without retain");
         return ERR_PROTOCOL;
     }
-    if (!c->lane->hears || (to.n > 0 && !lane_is_answer(to))) {
+    if (!c->login->lane.hears || (to.n > 0 && !lane_is_answer(to))) {
         why_set(why,
                 "subscribe to " LANE_ANSWER " first: the answer comes there, and nowhere else");
         return ERR_PROTOCOL;
     }
-    if (c->lane->is_asked) {
+    if (c->login->lane.is_asked) {
         why_set(why, "one renewal after the other: the answer to the last is on its way");
         return ERR_LIMIT;
     }
-    if (c->lane->is_late && c->lane->n_asks == LANE_ASKS_MAX) {
+    if (c->login->lane.is_late && c->login->lane.n_asks == LANE_ASKS_MAX) {
         why_set(why, "%d requests were refused on this connection; look at the CSR, and come again",
                 LANE_ASKS_MAX);
         return ERR_LIMIT;
@@ -338,7 +331,7 @@ static enum err check(struct worker *w, struct conn *c, const struct mqtt_publis
 /* In the lane its place was taken when it came in. */
 static enum err take_place(struct worker *w, const struct conn *c, struct why *why)
 {
-    uint32_t s = c->lane->is_late ? 0 : worker_renewal_wait_s(w);
+    uint32_t s = c->login->lane.is_late ? 0 : worker_renewal_wait_s(w);
     if (s > 0) {
         why_set(why, "more than renewal_rate are renewed now; try again in %u s", s);
         return ERR_LIMIT;
@@ -360,7 +353,7 @@ static enum err fill(struct worker *w, struct conn *c, const struct mqtt_publish
     r->worker = w->setup.index;
     r->conn = c->handle;
     r->credential = c->credential;
-    r->is_late = c->lane->is_late;
+    r->is_late = c->login->lane.is_late;
     return OK;
 }
 
@@ -370,11 +363,11 @@ static enum err ask(struct worker *w, struct conn *c, const struct mqtt_publish 
     TRY(check(w, c, p, why));
     TRY(take_place(w, c, why));
     TRY(renewal_new(&r));
-    c->lane->n_asks = (uint8_t)(c->lane->n_asks + (c->lane->is_late ? 1 : 0));
+    c->login->lane.n_asks = (uint8_t)(c->login->lane.n_asks + (c->login->lane.is_late ? 1 : 0));
     enum err err = fill(w, c, p, r, why);
     if (err == OK) {
-        buf_done(&c->lane->correlation);
-        err = buf_append(&c->lane->correlation, correlation_of(p), CORRELATION_MAX);
+        buf_done(&c->login->lane.correlation);
+        err = buf_append(&c->login->lane.correlation, correlation_of(p), CORRELATION_MAX);
     }
     if (err != OK) {
         renewal_free(r);
@@ -398,8 +391,8 @@ bool lane_takes(struct worker *w, struct conn *c, const struct mqtt_event *ev)
     if (err != OK) {
         refuse(w, c, ev->ask, correlation_of(&ev->publish), err, why.text);
     } else {
-        c->lane->is_asked = true;
-        c->lane->ask = ev->ask;
+        c->login->lane.is_asked = true;
+        c->login->lane.ask = ev->ask;
     }
     return true;
 }
@@ -409,13 +402,14 @@ bool lane_takes(struct worker *w, struct conn *c, const struct mqtt_event *ev)
 void lane_answered(struct worker *w, struct renewal *r)
 {
     struct conn *c = conn_find(w, r->conn);
-    if (c != NULL && c->phase == CONN_OPEN && c->lane->is_asked) {
-        c->lane->is_asked = false;
+    if (c != NULL && c->phase == CONN_OPEN && c->login->lane.is_asked) {
+        c->login->lane.is_asked = false;
         if (r->result != OK) {
-            refuse(w, c, c->lane->ask, buf_slice(&c->lane->correlation), r->result, r->why.text);
+            refuse(w, c, c->login->lane.ask, buf_slice(&c->login->lane.correlation), r->result,
+                   r->why.text);
         } else {
-            say(w, c, buf_slice(&c->lane->correlation), buf_slice(&r->chain));
-            acknowledge(w, c, c->lane->ask, MQTT_SUCCESS);
+            say(w, c, buf_slice(&c->login->lane.correlation), buf_slice(&r->chain));
+            acknowledge(w, c, c->login->lane.ask, MQTT_SUCCESS);
         }
     }
     if (r->result == OK) {
@@ -424,12 +418,8 @@ void lane_answered(struct worker *w, struct renewal *r)
     renewal_free(r);
 }
 
-void lane_done(struct conn *c)
+void lane_done(struct lane *l)
 {
-    if (c->lane != &LANE_NONE) {
-        buf_done(&c->lane->correlation);
-        msg_unref(c->lane->answer);
-        mem_free(c->lane);
-        c->lane = (struct lane *)(uintptr_t)&LANE_NONE;
-    }
+    buf_done(&l->correlation);
+    msg_unref(l->answer);
 }

@@ -49,8 +49,6 @@ struct lane_pace {
     uint64_t booked_to_ms; /* those who were told to come back have places up to here */
 };
 
-/* LANE_NONE - of a connection without a certificate: nothing is ever written there. */
-extern const struct lane LANE_NONE;
 /* lane_note_end - the certificate that c has shown ends then; 0: it has shown none. ERR_NOMEM. */
 MUST_USE enum err lane_note_end(struct conn *c, int64_t ends_wall_ms);
 /* lane_login - c has shown a certificate whose time is over. It is opened, or refused. */
@@ -70,7 +68,7 @@ uint8_t lane_unhear(struct conn *c);
 void lane_output(struct worker *w, struct conn *c, struct wr *wr);
 /* lane_answered - takes r. */
 void lane_answered(struct worker *w, struct renewal *r);
-void lane_done(struct conn *c);
+void lane_done(struct lane *l);
 void lane_pace_init(struct worker *w);
 /* lane_pace_follow - the limits changed. */
 void lane_pace_follow(struct worker *w);

@@ -1,4 +1,6 @@
 /* The bytes of one TCP connection, between its stream and the worker. */
+#include <unistd.h>
+
 #include "base/mem.h"
 #include "security/identity/identity.h"
 #include "service/broker/driver_private.h"
@@ -14,15 +16,32 @@ static void forget_glance(const struct link *l)
     d->glanced = d->glanced == l ? NULL : d->glanced;
 }
 
+/* What only the link knows of; nobody waits for it any more. */
+static void release(struct link *l)
+{
+    stream_end(l->stream);
+    edition_unref(l->edition);
+    mem_free(l->name);
+    mem_free(l);
+}
+
 void link_free(struct link *l)
 {
     forget_glance(l);
     admit_gone(l);
     list_unlink(&l->waiting);
-    stream_free(l->stream);
-    edition_unref(l->edition);
-    mem_free(l->name);
-    mem_free(l);
+    release(l);
+}
+
+/* What a link begins with, then its stream, then its peer. */
+static uint8_t *behind(const struct link *l)
+{
+    return (uint8_t *)(uintptr_t)(l + 1);
+}
+
+const char *link_peer(const struct link *l)
+{
+    return (const char *)behind(l) + stream_bytes();
 }
 
 static struct event link_event(const struct link *l, enum event_category category)
@@ -31,7 +50,7 @@ static struct event link_event(const struct link *l, enum event_category categor
     struct event e = event_make(category);
     e.wall_ms = d->setup.clock.wall_ms(d->setup.clock.ctx);
     e.protocol = l->entrance->entrance.protocol;
-    EVENT_TEXT(&e, peer, slice_text(l->peer));
+    EVENT_TEXT(&e, peer, slice_text(link_peer(l)));
     EVENT_TEXT(&e, listener, slice_text(l->entrance->entrance.name));
     EVENT_TEXT(&e, principal, slice_text(l->name != NULL ? l->name : ""));
     return e;
@@ -53,15 +72,19 @@ void link_open(struct driver *d, const struct driver_entrance *e, int fd,
 {
     char text[NET_PEER_TEXT_BYTES];
     net_peer_text(peer, text);
-    struct link *l = mem_zalloc(sizeof(*l) + strlen(text) + 1);
-    if (l == NULL || stream_new(fd, STREAM_SERVER, e->tls, &l->stream) != OK) {
-        mem_free(l); /* the stream has closed fd; without a link the listener's caller does */
+    struct link *l = mem_zalloc(sizeof(*l) + stream_bytes() + strlen(text) + 1);
+    if (l == NULL) {
+        (void)close(fd);
+        return;
+    }
+    if (stream_begin(behind(l), fd, STREAM_SERVER, e->tls, &l->stream) != OK) {
+        mem_free(l); /* the stream has closed fd */
         return;
     }
     l->driver = d;
     l->entrance = e;
     l->edition = edition_ref(d->edition);
-    memcpy(l->peer, text, strlen(text) + 1);
+    memcpy(behind(l) + stream_bytes(), text, strlen(text) + 1);
     if (e->ws != NULL && stream_upgrade(l->stream, e->ws) != OK) {
         link_free(l);
         return;
@@ -562,9 +585,5 @@ enum err link_arrive(void *ctx, void *transport, uint64_t conn)
 void link_discard(void *ctx, void *transport)
 {
     (void)ctx;
-    struct link *l = transport;
-    stream_free(l->stream);
-    edition_unref(l->edition);
-    mem_free(l->name);
-    mem_free(l);
+    release(transport);
 }

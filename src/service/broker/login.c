@@ -6,6 +6,52 @@
 #include "service/broker/worker_private.h"
 #include "service/directory/late.h"
 
+/* ---- how it came in ---- */
+
+const struct conn_login LOGIN_NONE = {.token_until_ms = UINT64_MAX};
+
+static struct conn_login *login_none(void)
+{
+    return (struct conn_login *)(uintptr_t)&LOGIN_NONE; /* where nothing is written */
+}
+
+enum err login_own(struct conn *c)
+{
+    if (c->login != &LOGIN_NONE) {
+        return OK;
+    }
+    struct conn_login *own = mem_alloc(sizeof(*own));
+    if (own == NULL) {
+        return ERR_NOMEM;
+    }
+    *own = LOGIN_NONE;
+    c->login = own;
+    return OK;
+}
+
+struct conn_login *login_take(struct conn *c)
+{
+    struct conn_login *l = c->login;
+    c->login = login_none();
+    return l;
+}
+
+void login_put(struct conn *c, struct conn_login *l)
+{
+    c->login = l != NULL ? l : login_none();
+}
+
+struct conn_login *login_free(struct conn_login *l)
+{
+    if (l != NULL && l != &LOGIN_NONE) {
+        lane_done(&l->lane);
+        scram_free(l->scram);
+        mem_free(l->shown);
+        mem_free(l);
+    }
+    return NULL;
+}
+
 /* ---- the question for the verify pool ---- */
 
 MUST_USE enum err verified_new(uint64_t conn, unsigned worker, const struct realm *realm,
@@ -76,7 +122,7 @@ const char *login_ways_in(const struct entrance *e)
 static void refuse_unknown(struct worker *w, struct conn *c, const struct mqtt_connect *connect)
 {
     struct event e = event_of(w, EVENT_auth_fail, c);
-    if (connect->has_username && c->shown == NULL) {
+    if (connect->has_username && c->login->shown == NULL) {
         report_claim(&e, connect->username);
     }
     event_reason(&e,
@@ -125,7 +171,7 @@ struct handover *handover_free(struct handover *h)
         mqtt_gate_free(h->gate);
         principal_unref(h->principal);
         buf_wipe(&h->unread);
-        mem_free(h->shown);
+        login_free(h->login);
         mem_free(h);
     }
     return NULL;
@@ -154,10 +200,8 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
     h->gate = TAKE(c->gate);
     h->principal = principal_ref(p);
     h->credential = c->credential;
-    h->shown = TAKE(c->shown);
+    h->login = login_take(c);
     h->is_resumed = c->is_resumed;
-    h->token_wall_ms = c->token_wall_ms;
-    h->certificate_wall_ms = c->lane->ends_wall_ms;
     h->unread = c->unread;
     h->peer = c->peer;
     c->unread = (struct buf){0};
@@ -193,11 +237,11 @@ void login_go_home(struct worker *w, struct conn *c, const struct principal *p)
 static void refuse_revoked(struct worker *w, struct conn *c)
 {
     struct event e = event_of(w, EVENT_revoked, c);
-    EVENT_TEXT(&e, principal, slice_text(c->shown->name));
+    EVENT_TEXT(&e, principal, slice_text(c->login->shown->name));
     event_reason(&e,
                  "the certificate that %s showed is revoked. Give it a new one: `sallyport device "
                  "rotate %s`",
-                 c->shown->name, c->shown->name);
+                 c->login->shown->name, c->login->shown->name);
     count_add(&counts(w)->refused_revoked, 1);
     login_refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
 }
@@ -206,12 +250,12 @@ static void login_x509(struct worker *w, struct conn *c)
 {
     const struct directory_entry *entry = NULL;
     const struct credential *credential = NULL;
-    if (late_is(c->lane->ends_wall_ms, w->wall_ms) && !conn_is_taken_back(w, c)) {
+    if (late_is(c->login->lane.ends_wall_ms, w->wall_ms) && !conn_is_taken_back(w, c)) {
         lane_login(w, c);
         return;
     }
-    enum err err = directory_login_x509(w->realm->directory, slice_text(c->shown->name),
-                                        &c->shown->spki, w->wall_ms, &entry, &credential);
+    enum err err = directory_login_x509(w->realm->directory, slice_text(c->login->shown->name),
+                                        &c->login->shown->spki, w->wall_ms, &entry, &credential);
     bool is_listed = conn_is_taken_back(w, c);
     if (err == OK && !is_listed) {
         c->credential = credential->id;
@@ -224,7 +268,7 @@ static void login_x509(struct worker *w, struct conn *c)
         return;
     }
     /* Who was removed has no new one to be given: that is said below. */
-    bool is_known = directory_find(w->realm->directory, slice_text(c->shown->name)) != NULL;
+    bool is_known = directory_find(w->realm->directory, slice_text(c->login->shown->name)) != NULL;
     if ((is_listed && is_known) || (credential != NULL && credential_is_revoked(credential))) {
         refuse_revoked(w, c);
         return;
@@ -238,7 +282,7 @@ static void login_x509(struct worker *w, struct conn *c)
               "`sallyport device rotate %s`"
             : "the certificate names %s, but that principal does not own this key. Use the "
               "bundle of this device, or `sallyport device rotate %s` for a new one",
-        c->shown->name, c->shown->name);
+        c->login->shown->name, c->login->shown->name);
     e.is_foreign_key = err != ERR_EXPIRED;
     login_refuse(w, c, MQTT_NOT_AUTHORIZED, &e);
 }
@@ -361,7 +405,7 @@ void login_begin(struct worker *w, struct conn *c)
     const struct mqtt_connect *connect = mqtt_gate_connect(c->gate);
     if (mqtt_props_has(&connect->props, MQTT_PROP_AUTH_METHOD)) {
         auth_begin(w, c);
-    } else if (c->shown != NULL && c->entrance->auth_x509) {
+    } else if (c->login->shown != NULL && c->entrance->auth_x509) {
         login_x509(w, c);
     } else if (connect->has_password && c->entrance->auth_token &&
                trust_looks_like_token(connect->password)) {

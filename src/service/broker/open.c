@@ -184,8 +184,9 @@ static bool take_over(struct worker *w, struct session *s)
         event_reason(&e,
                      "a new connection of %s with client id '%.*s' took the session over; two "
                      "devices with one identity look like this",
-                     old->account->principal->name, (int)slice_head(s->client_id, CLIENT_ID_SAID).n,
-                     (const char *)s->client_id.p);
+                     old->account->principal->name,
+                     (int)slice_head(session_client_id(s), CLIENT_ID_SAID).n,
+                     (const char *)session_client_id(s).p);
         worker_report(w, &e);
     }
     conn_close(w, old, MQTT_SESSION_TAKEN_OVER); /* SPEC: MQTT5-3.1.4-3 */
@@ -541,7 +542,8 @@ static const char *step_up_misses(const struct worker *w, const struct conn *c,
     }
     const struct directory_entry *e = directory_find(w->realm->directory, slice_text(p->name));
     const struct credential *by = credential_find(e, c->credential);
-    bool is_bearer = c->token_wall_ms != 0 || (by != NULL && by->kind == CREDENTIAL_PASSWORD);
+    bool is_bearer =
+        c->login->token_wall_ms != 0 || (by != NULL && by->kind == CREDENTIAL_PASSWORD);
     if (c->is_resumed) {
         return "a response asks it for a full handshake: a ticket does not let it in. Let it "
                "connect without one; `sallyport respond list` says until when";
@@ -587,12 +589,12 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
     err = may_open ? bind(w, c, &o) : ERR_DENIED;
     if (err == OK) {
         struct event e = event_of(w, EVENT_connect, c);
-        event_reason(&e, "connected%s%s%s%s%s", o.is_present ? ", session resumed" : "",
-                     c->is_resumed ? ", by a TLS ticket" : "",
-                     c->lane->is_late ? ", in the renewal lane: its certificate has ended" : "",
-                     mqtt_server_terms(c->engine)->version == MQTT_V31 ? ", by the old MQTT 3.1"
-                                                                       : "",
-                     c->entrance->is_plain ? ", in PLAINTEXT by an exception" : "");
+        event_reason(
+            &e, "connected%s%s%s%s%s", o.is_present ? ", session resumed" : "",
+            c->is_resumed ? ", by a TLS ticket" : "",
+            c->login->lane.is_late ? ", in the renewal lane: its certificate has ended" : "",
+            mqtt_server_terms(c->engine)->version == MQTT_V31 ? ", by the old MQTT 3.1" : "",
+            c->entrance->is_plain ? ", in PLAINTEXT by an exception" : "");
         worker_report(w, &e);
         hello.has_taken_over = o.has_taken_over;
         if (is_watched) {
@@ -640,18 +642,14 @@ void handover_arrived(struct worker *w, struct handover *h)
     c->gate = TAKE(h->gate);
     c->unread = h->unread;
     c->credential = h->credential;
-    c->shown = TAKE(h->shown);
+    login_put(c, TAKE(h->login));
     c->is_resumed = h->is_resumed;
-    c->token_wall_ms = h->token_wall_ms;
-    enum err noted = lane_note_end(c, h->certificate_wall_ms);
     h->unread = (struct buf){0};
     if (w->setup.driver.arrive(w->setup.driver.ctx, h->transport, c->handle) != OK) {
         conn_forget(w, c);
     } else {
         const struct principal *now = principal_now(w, h->principal);
-        if (noted != OK) {
-            conn_close(w, c, MQTT_SERVER_BUSY);
-        } else if (!entrance_is_open(w, h->entrance, h->principal->is_anonymous)) {
+        if (!entrance_is_open(w, h->entrance, h->principal->is_anonymous)) {
             refuse_open(w, c, EVENT_exception, MQTT_NOT_AUTHORIZED, slice_text(h->entrance->name),
                         "the exception that let this connection in has ended");
         } else if (now != NULL) {

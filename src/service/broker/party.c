@@ -13,6 +13,17 @@ static struct coap_door *door_of(const struct link *l)
     return NULL;
 }
 
+/* NULL: another party. */
+static struct coap_stream *coap_of(const struct link *l)
+{
+    return l->is_http ? NULL : l->coap;
+}
+
+static struct http_conn *http_of(const struct link *l)
+{
+    return l->is_http ? l->http : NULL;
+}
+
 static enum err accept_coap(struct link *l, const struct net_peer *peer, uint64_t until_ms)
 {
     struct coap_door *door = door_of(l);
@@ -36,21 +47,22 @@ static enum err accept_http(struct link *l, const struct net_peer *peer, uint64_
         return ERR_DENIED;
     }
     TRY(http_conn_open(door, peer, l, until_ms, l->driver->now_ms, &l->http));
+    l->is_http = true;
     l->conn = UINT64_MAX;
     return OK;
 }
 
 bool party_judges(struct link *l, const struct x509 *x)
 {
-    if (l->http != NULL) {
+    if (http_of(l) != NULL) {
         http_conn_present(l->http, x);
     }
-    return l->http != NULL;
+    return http_of(l) != NULL;
 }
 
 bool party_is_mqtt(const struct link *l)
 {
-    return l->coap == NULL && l->http == NULL;
+    return l->coap == NULL; /* nor the other one: they have one place */
 }
 
 enum err party_accept(struct link *l, const struct net_peer *peer, uint64_t until_ms)
@@ -62,14 +74,14 @@ enum err party_accept(struct link *l, const struct net_peer *peer, uint64_t unti
     if (l->entrance->entrance.is_enrol || l->entrance->entrance.is_metrics) {
         return accept_http(l, peer, until_ms);
     }
-    TRY(worker_accept(d->worker, &l->entrance->entrance, l->peer, l, d->now_ms, &l->conn));
+    TRY(worker_accept(d->worker, &l->entrance->entrance, link_peer(l), l, d->now_ms, &l->conn));
     worker_hurry(d->worker, l->conn, until_ms);
     return OK;
 }
 
 void party_present(struct link *l, struct slice name, const struct x509_info *cert)
 {
-    if (l->coap != NULL) {
+    if (coap_of(l) != NULL) {
         coap_stream_present(l->coap, name, &cert->spki, &cert->id, stream_version(l->stream),
                             stream_cipher(l->stream));
         coap_stream_certificate_ends(l->coap, cert->not_after_wall_ms);
@@ -81,9 +93,9 @@ void party_present(struct link *l, struct slice name, const struct x509_info *ce
 
 void party_resumed(struct link *l)
 {
-    if (l->coap != NULL) {
+    if (coap_of(l) != NULL) {
         coap_stream_resumed(l->coap);
-    } else if (l->http != NULL) {
+    } else if (http_of(l) != NULL) {
         http_conn_resumed(l->http);
     } else {
         worker_resumed(l->driver->worker, l->conn);
@@ -107,11 +119,11 @@ static void input_frames(struct link *l, struct slice plain)
 
 void party_input(struct link *l, struct slice plain)
 {
-    if (l->coap != NULL && stream_is_upgraded(l->stream)) {
+    if (coap_of(l) != NULL && stream_is_upgraded(l->stream)) {
         input_frames(l, plain);
-    } else if (l->coap != NULL) {
+    } else if (coap_of(l) != NULL) {
         coap_stream_input(l->coap, plain, l->driver->now_ms);
-    } else if (l->http != NULL) {
+    } else if (http_of(l) != NULL) {
         http_conn_input(l->http, plain, l->driver->now_ms);
     } else {
         worker_input(l->driver->worker, l->conn, plain, l->driver->now_ms);
@@ -120,20 +132,21 @@ void party_input(struct link *l, struct slice plain)
 
 bool party_wants_input(const struct link *l)
 {
-    if (l->http != NULL) {
+    if (http_of(l) != NULL) {
         return http_conn_wants_input(l->http);
     }
-    return l->coap != NULL ? coap_stream_wants_input(l->coap)
-                           : worker_wants_input(l->driver->worker, l->conn);
+    return coap_of(l) != NULL ? coap_stream_wants_input(l->coap)
+                              : worker_wants_input(l->driver->worker, l->conn);
 }
 
 size_t party_output(struct link *l, uint8_t *dst, size_t cap)
 {
-    if (l->http != NULL) {
+    if (http_of(l) != NULL) {
         return http_conn_output(l->http, dst, cap, l->driver->now_ms);
     }
-    return l->coap != NULL ? coap_stream_output(l->coap, dst, cap, l->driver->now_ms)
-                           : worker_output(l->driver->worker, l->conn, dst, cap, l->driver->now_ms);
+    return coap_of(l) != NULL
+               ? coap_stream_output(l->coap, dst, cap, l->driver->now_ms)
+               : worker_output(l->driver->worker, l->conn, dst, cap, l->driver->now_ms);
 }
 
 bool party_is_dirty(const struct link *l)
@@ -148,32 +161,32 @@ bool party_put_off(struct link *l)
 
 void party_backlog(struct link *l, size_t n)
 {
-    if (l->coap != NULL) {
+    if (coap_of(l) != NULL) {
         coap_stream_backlog(l->coap, n);
-    } else if (l->http == NULL) {
+    } else if (http_of(l) == NULL) {
         worker_backlog(l->driver->worker, l->conn, n);
     }
 }
 
 bool party_is_known(const struct link *l)
 {
-    if (l->http != NULL) {
+    if (http_of(l) != NULL) {
         return http_conn_is_known(l->http);
     }
-    return l->coap != NULL ? coap_stream_is_known(l->coap)
-                           : worker_is_known(l->driver->worker, l->conn);
+    return coap_of(l) != NULL ? coap_stream_is_known(l->coap)
+                              : worker_is_known(l->driver->worker, l->conn);
 }
 
 bool party_is_finished(const struct link *l)
 {
-    if (l->http != NULL) {
+    if (http_of(l) != NULL) {
         return http_conn_is_finished(l->http);
     }
-    if (l->coap != NULL && !stream_is_ready(l->stream)) {
+    if (coap_of(l) != NULL && !stream_is_ready(l->stream)) {
         return coap_stream_has_ended(l->coap); /* there is no way yet for its last words */
     }
-    return l->coap != NULL ? coap_stream_is_finished(l->coap)
-                           : worker_is_finished(l->driver->worker, l->conn);
+    return coap_of(l) != NULL ? coap_stream_is_finished(l->coap)
+                              : worker_is_finished(l->driver->worker, l->conn);
 }
 
 bool party_has_left(const struct link *l)
@@ -183,19 +196,19 @@ bool party_has_left(const struct link *l)
 
 bool party_is_shed(const struct link *l)
 {
-    if (l->http != NULL) {
+    if (http_of(l) != NULL) {
         return http_conn_is_shed(l->http);
     }
-    return l->coap != NULL ? coap_stream_is_shed(l->coap)
-                           : worker_is_shed(l->driver->worker, l->conn);
+    return coap_of(l) != NULL ? coap_stream_is_shed(l->coap)
+                              : worker_is_shed(l->driver->worker, l->conn);
 }
 
 void party_gone(struct link *l, const char *why)
 {
-    if (l->coap != NULL) {
+    if (coap_of(l) != NULL) {
         coap_stream_gone(l->coap, why, l->driver->now_ms);
         l->coap = NULL;
-    } else if (l->http != NULL) {
+    } else if (http_of(l) != NULL) {
         http_conn_gone(l->http);
         l->http = NULL;
     } else if (l->conn != 0) {

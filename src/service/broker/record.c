@@ -206,9 +206,9 @@ MUST_USE enum err record_session(struct worker *w, struct session *s, int64_t as
                                      .next_seq = s->next_seq,
                                      .expiry_s = s->expiry_s,
                                      .asleep_wall_ms = asleep_wall_ms,
-                                     .client_id = s->client_id};
+                                     .client_id = session_client_id(s)};
     TRY(journal_session_head(&record, &r));
-    TRY(append(w, JOURNAL_SESSION, record.principal, &r, s->client_id, ret_lsn));
+    TRY(append(w, JOURNAL_SESSION, record.principal, &r, session_client_id(s), ret_lsn));
     s->is_on_record = true;
     return OK;
 }

@@ -105,7 +105,7 @@ static enum err replay_due(struct worker *w, const struct session *s, const stru
         return ERR_NOT_FOUND;
     }
     enum err err = publisher_judge(w, m);
-    if (err == OK && !may_hear(w, s->account, s->client_id, m)) {
+    if (err == OK && !may_hear(w, s->account, session_client_id(s), m)) {
         return ERR_NOT_FOUND; /* counted and told */
     }
     if (err == OK && r->epoch != w->realm->epoch) {
@@ -172,11 +172,10 @@ static bool has_room(const struct session *s)
 static enum err replay_next(struct worker *w, struct conn *c, struct replay *r)
 {
     struct session *s = c->session;
-    struct bucket *budget = &s->account->replays;
     if (!has_room(s)) {
         return ERR_AGAIN;
     }
-    uint64_t wait_ms = bucket_wait_ms(budget, 1, w->now_ms);
+    uint64_t wait_ms = account_wait_ms(s->account, ACCOUNT_REPLAYS, 1, w->now_ms);
     if (wait_ms > 0 || w->replay_steps == 0) {
         return replay_wait(w, c, w->now_ms + wait_ms);
     }
@@ -197,7 +196,7 @@ static enum err replay_next(struct worker *w, struct conn *c, struct replay *r)
         }
         count_add(&counts(w)->dropped_queue, 1); /* alone it is over queue_bytes */
     }
-    (void)bucket_take(budget, err == OK, w->now_ms);
+    (void)account_take(s->account, ACCOUNT_REPLAYS, err == OK, w->now_ms);
     retained_cursor_next(w->retained, &r->cursor);
     return OK;
 }

@@ -15,8 +15,8 @@ struct event event_of(const struct worker *w, enum event_category category, cons
     EVENT_TEXT(&e, client_id, conn_client_id(c));
     if (c->account != NULL) {
         EVENT_TEXT(&e, principal, slice_text(c->account->principal->name));
-    } else if (c->shown != NULL) {
-        EVENT_TEXT(&e, principal, slice_text(c->shown->name));
+    } else if (c->login->shown != NULL) {
+        EVENT_TEXT(&e, principal, slice_text(c->login->shown->name));
     }
     return e;
 }

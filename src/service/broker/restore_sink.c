@@ -383,7 +383,7 @@ static struct worker *home_of_aside(const struct restore *r, const struct journa
         const struct session *one;
         while (a != NULL && (one = session_set_next(&a->sessions, &at)) != NULL) {
             if (one->id == s->session) {
-                *ret_client_id = one->client_id;
+                *ret_client_id = session_client_id(one);
                 return r->workers[i];
             }
         }

@@ -10,7 +10,7 @@ static struct event said_of(struct worker *w, const struct session *s, uint32_t 
         event_of(w, s->conn != 0 ? EVENT_slow_client : EVENT_quota, conn_find(w, s->conn));
     e.count = n;
     EVENT_TEXT(&e, principal, slice_text(s->account->principal->name));
-    EVENT_TEXT(&e, client_id, s->client_id);
+    EVENT_TEXT(&e, client_id, session_client_id(s));
     EVENT_TEXT(&e, target, target);
     return e;
 }

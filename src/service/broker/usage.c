@@ -238,13 +238,23 @@ void worker_clock(struct worker *w, struct account *a, uint16_t format, struct s
     usage_clock(w, a, format, payload);
 }
 
+/* NULL: no memory. Then the next one that speaks will be told. */
+static struct account_heard *heard_of(struct account *a)
+{
+    if (a->heard == NULL) {
+        a->heard = mem_zalloc(sizeof(*a->heard));
+    }
+    return a->heard;
+}
+
 void worker_heard(struct worker *w, struct account *a, uint64_t association,
                   const struct net_peer *peer, uint64_t now_ms)
 {
     char text[NET_PEER_TEXT_BYTES];
-    bool is_new = a->heard_by != association;
-    bool is_due = now_ms >= a->heard_told_ms + USAGE_MS;
-    if (!is_watched(w, a) || (!is_due && !is_new)) {
+    struct account_heard last = a->heard != NULL ? *a->heard : (struct account_heard){0};
+    bool is_new = last.by != association;
+    bool is_due = now_ms >= last.told_ms + USAGE_MS;
+    if (!is_watched(w, a) || (!is_due && !is_new) || heard_of(a) == NULL) {
         return;
     }
     if (!is_due && role_is_many(w, a->principal)) {
@@ -255,13 +265,18 @@ void worker_heard(struct worker *w, struct account *a, uint64_t association,
                               .is_many = role_is_many(w, a->principal),
                               .principal = a->principal->id,
                               .at_ms = now_ms,
-                              .from = a->heard_from,
+                              .from = last.from,
                               .place = place_of(w, text)};
     event_text(s.text, sizeof(s.text), slice_text(text));
-    a->heard_by = association;
-    a->heard_from = s.place;
-    a->heard_told_ms = now_ms;
+    *a->heard = (struct account_heard){.by = association, .told_ms = now_ms, .from = s.place};
     (void)tell(w, &s); /* other workers hear it, too: only the detectors know of both */
+}
+
+void worker_moved(struct account *a)
+{
+    if (a->heard != NULL) {
+        a->heard->by = 0;
+    }
 }
 
 static uint32_t held(const struct account *a)

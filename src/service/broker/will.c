@@ -34,7 +34,7 @@ static struct event about_will(struct worker *w, enum event_category category,
 {
     struct event e = event_of(w, category, c);
     EVENT_TEXT(&e, principal, slice_text(s->account->principal->name));
-    EVENT_TEXT(&e, client_id, s->client_id);
+    EVENT_TEXT(&e, client_id, session_client_id(s));
     EVENT_TEXT(&e, target, s->will->topic);
     return e;
 }

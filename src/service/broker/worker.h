@@ -228,10 +228,11 @@ MUST_USE enum err worker_anonymous(struct worker *w, const struct entrance *e,
                                    const struct principal **ret);
 
 /* worker_heard - a message of this account came by this association, from this address. The same
- * association moves: account->heard_by = 0 first. In whose name many speak is told of every five
- * seconds, whoever it is. O(1); nothing but a comparison for who stays. */
+ * association moves: worker_moved first. In whose name many speak is told of every five seconds,
+ * whoever it is. O(1); nothing but a comparison for who stays. */
 void worker_heard(struct worker *w, struct account *a, uint64_t association,
                   const struct net_peer *peer, uint64_t now_ms);
+void worker_moved(struct account *a);
 
 /* worker_clock - the payload that this account may publish, as it came, and its Content-Format: now
  * and then it is looked at for what the account's clock says. */

@@ -60,21 +60,27 @@ struct shown {
     char name[PRINCIPAL_NAME_MAX + 1]; /* empty where it has come to its home: it was judged */
 };
 
+/* How a connection came in, if not anonymous or by a password alone: it goes along to its home. */
+struct conn_login {
+    struct lane lane;        /* the certificate it came in by, and its renewal */
+    struct shown *shown;     /* owned; NULL: no certificate */
+    struct scram *scram;     /* owned: a login or re-authentication that waits for its proof */
+    int64_t token_wall_ms;   /* end of the token that let it in; 0: none did */
+    uint64_t token_until_ms; /* the same, monotonic, while OPEN; UINT64_MAX: none */
+};
+
 struct conn {
     uint64_t handle; /* generation << 24 | slot; 0 when free */
     const struct entrance *entrance;
     void *transport;
     struct mqtt_gate *gate;
     struct mqtt_server *engine;
-    struct lane *lane;   /* the certificate it came in by, and its renewal; never NULL: LANE_NONE */
-    struct scram *scram; /* a login or re-authentication that waits for its proof */
-    uint64_t credential; /* that let it in; 0: not yet, anonymous, or by token */
-    int64_t token_wall_ms;   /* end of the token that let it in; 0: none did */
-    uint64_t token_until_ms; /* the same, monotonic, while OPEN; UINT64_MAX: none */
-    struct account *account; /* while OPEN */
-    struct session *session; /* while OPEN */
-    struct buf unread;       /* the unfinished packet, or what back-pressure keeps */
-    struct timer timer;      /* pre-authentication deadline, then keep-alive */
+    struct conn_login *login; /* how it came in; never NULL: LOGIN_NONE, where nothing is written */
+    uint64_t credential;      /* that let it in; 0: not yet, anonymous, or by token */
+    struct account *account;  /* while OPEN */
+    struct session *session;  /* while OPEN */
+    struct buf unread;        /* the unfinished packet, or what back-pressure keeps */
+    struct timer timer;       /* pre-authentication deadline, then keep-alive */
     struct list_node dirty, paused;
     uint64_t backlog_bytes;   /* written, and not taken by its socket */
     struct replays *replays;  /* retained messages for its new subscriptions; NULL: none */
@@ -82,10 +88,9 @@ struct conn {
     uint64_t paused_until_ms; /* UINT64_MAX: until a ring or the journal drains */
     uint64_t hello_lsn;       /* CONNACK, and all behind it, waits until this is committed */
     uint64_t reported_rate_ms;
-    struct shown *shown; /* NULL: no certificate */
-    const char *peer;    /* of its transport */
-    uint32_t n_subacks;  /* that wait for their barriers: a PUBLISH behind them waits, too, but not
-                            longer than until held_until_ms */
+    const char *peer;   /* of its transport */
+    uint32_t n_subacks; /* that wait for their barriers: a PUBLISH behind them waits, too, but not
+                           longer than until held_until_ms */
     enum conn_phase phase : 8;
     enum mqtt_reason closed_for : 8; /* MQTT_SUCCESS: nothing that we said */
     bool is_paused : 1;              /* the publisher waits for budget, ring or journal */
@@ -356,6 +361,14 @@ bool ceiling_refuses(struct worker *w, struct decision *ret);
 /* login.c */
 void login_begin(struct worker *w, struct conn *c);
 void login_verified(struct worker *w, struct verified *v);
+extern const struct conn_login LOGIN_NONE;
+/* login_own - c has a login of its own from here on, that may be written. ERR_NOMEM. login_take -
+ * c's, for somebody else, who gives it to login_put or login_free. login_put - c had none of its
+ * own; takes l, or NULL. */
+MUST_USE enum err login_own(struct conn *c);
+struct conn_login *login_take(struct conn *c);
+void login_put(struct conn *c, struct conn_login *l);
+struct conn_login *login_free(struct conn_login *l);
 /* login_refuse - counts, reports, and closes with this reason. */
 void login_refuse(struct worker *w, struct conn *c, enum mqtt_reason reason, const struct event *e);
 void login_refuse_inactive(struct worker *w, struct conn *c, const struct directory_entry *entry);

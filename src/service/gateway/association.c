@@ -147,12 +147,12 @@ struct association *association_free(struct association *a)
 static bool is_too_often(struct association *a)
 {
     struct coap_door *d = a->door;
-    if (bucket_take(&a->account->connects, 1, d->now_ms)) {
+    if (account_take(a->account, ACCOUNT_CONNECTS, 1, d->now_ms)) {
         return false;
     }
     struct event e = association_event(a, EVENT_rate);
     event_reason(&e, "%s connects too often (connect_rate %u/s); let it keep its association",
-                 a->account->principal->name, (unsigned)a->account->connects.rate);
+                 a->account->principal->name, (unsigned)account_rate(a->account, ACCOUNT_CONNECTS));
     count_add(&d->setup.counters->refused_rate, 1);
     count_limit(d->setup.counters, LIMIT_connect_rate);
     door_report(d, &e);

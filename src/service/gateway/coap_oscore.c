@@ -216,7 +216,7 @@ static void on_moved(void *ctx, uint64_t id, const struct net_peer *peer)
         char text[NET_PEER_TEXT_BYTES];
         struct event e = association_event(a, EVENT_connect);
         a->peer = *peer;
-        a->account->heard_by = 0;
+        worker_moved(a->account);
         homes_located(a, peer);
         net_peer_text(peer, text);
         event_reason(&e, "its association goes on from %s, which has proven itself", text);
