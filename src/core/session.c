@@ -58,17 +58,18 @@ static void uncount(const struct session *s)
     }
 }
 
-static void charge(struct session *s, const struct msg *m)
+/* a may be NULL: nobody is charged. */
+static void charge(struct account *a, struct session_queue *q, const struct msg *m)
 {
     size_t cost = msg_cost(m);
-    struct queue_load *load = load_of(s);
-    if (load != NULL) {
-        load->messages++;
-        load->bytes += cost;
+    q->queued_bytes += cost;
+    if (a == NULL) {
+        return;
     }
-    s->queue->queued_bytes += cost;
-    if (s->account != NULL) {
-        s->account->queued_bytes += cost;
+    a->queued_bytes += cost;
+    if (a->load != NULL) {
+        a->load->messages++;
+        a->load->bytes += cost;
     }
 }
 
@@ -265,7 +266,7 @@ enum err session_enqueue(struct session *s, const struct msg *m, uint8_t qos, bo
     struct delivery d = {.msg = m, .seq = s->next_seq, .lsn = lsn, .qos = qos, .retain = retain};
     TRY(add(s, &d, ids, n_ids));
     msg_ref(m);
-    charge(s, m);
+    charge(s->account, s->queue, m);
     if (ret_seq != NULL) {
         *ret_seq = d.seq;
     }
@@ -664,7 +665,7 @@ enum err session_restore(struct session *s, const struct msg *m, uint64_t seq, u
     }
     if (m != NULL) {
         msg_ref(m);
-        charge(s, m);
+        charge(s->account, s->queue, m);
     } else {
         s->queue->n_inflight++;
         receive(s, added);

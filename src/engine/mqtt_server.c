@@ -104,7 +104,7 @@ static enum err output_room(struct mqtt_server *e, size_t more, uint8_t **ret)
     if (more > SERVER_OUTPUT_MAX - used) {
         return ERR_TOO_LARGE;
     }
-    if (more > cap - n) {
+    if (e->out == NULL || more > cap - n) {
         size_t wanted = makes_room ? cap : 2 * cap, need = used + more;
         wanted = wanted > SERVER_OUTPUT_FIRST ? wanted : SERVER_OUTPUT_FIRST;
         wanted = wanted < SERVER_OUTPUT_MAX ? wanted : SERVER_OUTPUT_MAX;
