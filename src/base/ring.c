@@ -108,6 +108,12 @@ void ring_drop(struct ring *r)
     atomic_store_explicit(&r->tail, tail + 1, memory_order_release);
 }
 
+const void *ring_next(const struct ring *r, size_t n)
+{
+    size_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+    return n < r->seen_head - tail ? item_at(r, tail + n) : NULL;
+}
+
 bool ring_pop(struct ring *r, void *ret_item)
 {
     const void *item = ring_front(r);

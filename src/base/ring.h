@@ -51,6 +51,9 @@ bool ring_pop(struct ring *r, void *ret_item);
  * that gave one. Consumer only. */
 void *ring_front(struct ring *r);
 void ring_drop(struct ring *r);
+/* ring_next - the item n places behind the front; NULL: the last look did not see so many. Consumer
+ * only. */
+const void *ring_next(const struct ring *r, size_t n);
 /* ring_count - items in the ring, exact only when the other side rests. */
 size_t ring_count(const struct ring *r);
 

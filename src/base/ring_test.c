@@ -135,6 +135,34 @@ static void runs_stay_together(void **state)
     assert_int_equal(((const uint32_t *)(const void *)r.items)[0], 1);
 }
 
+static void next_is_what_was_seen(void **state)
+{
+    (void)state;
+    AUTO(ring_done) struct ring r = {0};
+    assert_int_equal(ring_init(&r, sizeof(uint32_t), 4), OK);
+    for (uint32_t lap = 0; lap < 20; lap++) {
+        for (uint32_t i = 0; i < 3; i++) {
+            assert_int_equal(ring_push(&r, &i), OK);
+        }
+        assert_null(ring_next(&r, 0)); /* nobody has looked */
+        assert_non_null(ring_front(&r));
+        uint32_t late = 3;
+        assert_int_equal(ring_push(&r, &late), OK);
+        for (uint32_t i = 0; i < 3; i++) {
+            for (uint32_t n = 0; n < 3 - i; n++) {
+                assert_int_equal(*(const uint32_t *)ring_next(&r, n), i + n);
+            }
+            assert_null(ring_next(&r, 3 - i)); /* it came behind the look */
+            ring_drop(&r);
+        }
+        assert_null(ring_next(&r, 0));
+        assert_non_null(ring_front(&r));
+        assert_int_equal(*(const uint32_t *)ring_next(&r, 0), late);
+        assert_null(ring_next(&r, SIZE_MAX));
+        ring_drop(&r);
+    }
+}
+
 static void no_memory_is_told(void **state)
 {
     (void)state;
@@ -196,7 +224,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_order_and_capacity), cmocka_unit_test(counters_may_wrap),
         cmocka_unit_test(rests_at_its_beginning),   cmocka_unit_test(runs_stay_together),
-        cmocka_unit_test(no_memory_is_told),        cmocka_unit_test(two_threads),
+        cmocka_unit_test(next_is_what_was_seen),    cmocka_unit_test(no_memory_is_told),
+        cmocka_unit_test(two_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
