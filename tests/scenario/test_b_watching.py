@@ -73,6 +73,7 @@ def test_tail_gives_the_last_and_repeats_are_folded_for_a_second(fortress):
     assert len(fortress.json('audit', 'tail', '-n', '3')) == 3
     assert fortress.cli('audit', 'tail', '-n', '0') == ''
     assert fortress.json('audit', 'tail', '-n', '3') == fortress.json('audit', 'tail')[-3:]
+    assert fortress.json('audit', 'tail', '-n', '3') == fortress.events(3), 'the socket says what the command says'
     for i in range(101):
         fortress.cli('device', 'disable', sensor.name, '--reason', f'reason {i}')
     assert len(fortress.json('audit', 'tail')) == 100
@@ -222,6 +223,7 @@ def test_status_names_what_matters(make_fortress):
     assert states == {'mqtts': True, 'coaps': True, 'mqtt': False}
     fortress.cli('exception', 'add', '--listener', 'mqtt', '--allow', 'plaintext', '--for', '1h', '--reason', 'the old meter')
     assert 'the old meter' in fortress.cli('status') and 'the old meter' in fortress.cli('alerts')
+    assert fortress.json('alerts') == fortress.alerts() != []
     about, = fortress.json('status')
     assert {one['name']: one['open'] for one in about['listeners']}['mqtt'] is True
     assert [one['reason'] for one in about['exceptions']] == ['the old meter']

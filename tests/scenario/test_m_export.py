@@ -136,13 +136,13 @@ def test_a_wrong_certificate_gets_nothing_and_is_told_of(make_fortress, siem, tm
     first = one.wait_event('sink', target='siem', severity='warning')[0]
     assert 'certificate was refused' in first['reason']
     one.wait_event('sink', timeout=10, target='siem', severity='alert')
-    assert any(alert['category'] == 'sink' for alert in one.json('alerts'))
+    assert any(alert['category'] == 'sink' for alert in one.alerts())
     assert not receiver.records
     # The certificate is read again for each connection.
     (one.dir / 'siem-ca.pem').write_bytes(receiver.cert.read_bytes())
     one.wait_event('sink', timeout=30, target='siem', severity='notice')
     wait_until('the alert to close', lambda: not any(alert['category'] == 'sink' and 'confirmed nothing' in alert['reason']
-                                                     for alert in one.json('alerts')), 30)
+                                                     for alert in one.alerts()), 30)
     wait_all(one, receiver)
 
 
@@ -246,7 +246,7 @@ def test_a_receiver_that_stands_still_under_load(make_fortress, rsyslog):
         stood = time.monotonic()
         rsyslog.hold()
         one.wait_event('sink', timeout=40, target='siem', severity='alert')
-        assert any(alert['category'] == 'sink' for alert in one.json('alerts'))
+        assert any(alert['category'] == 'sink' for alert in one.alerts())
         wait_until('the end of the standstill', lambda: time.monotonic() - stood >= seconds, seconds + 30, pause=0.5)
         behind = metrics(one)
         assert behind['sink_lag_seconds{sink="siem"}'] >= 4 and behind['sink_lag_records{sink="siem"}'] > 0
@@ -260,7 +260,7 @@ def test_a_receiver_that_stands_still_under_load(make_fortress, rsyslog):
     assert refused > 100
     assert metrics(one)['sink_lost_total{sink="siem"}'] == 0
     wait_until('the alert to close', lambda: not any(alert['category'] == 'sink' and 'confirmed nothing' in alert['reason']
-                                                     for alert in one.json('alerts')), 30)
+                                                     for alert in one.alerts()), 30)
 
 
 # ---- the process ----
