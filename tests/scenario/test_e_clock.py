@@ -18,7 +18,7 @@ def clock():
 
 
 def clock_alerts(fortress):
-    return [alert for alert in fortress.alerts() if alert.get('category') == 'anomaly' and alert.get('target') == 'clock']
+    return [alert for alert in fortress.json('alerts') if alert.get('category') == 'anomaly' and alert.get('target') == 'clock']
 
 
 def test_1970(make_fortress, clock):
@@ -70,7 +70,7 @@ def test_no_clock_is_judged_by_a_wrong_one(make_fortress, clock):
             assert client.expect(wire.PUBACK).reason == 0
 
     def told():
-        return {alert['principal'] for alert in fortress.alerts() if alert.get('detector') == 'clock_skew'}
+        return {alert['principal'] for alert in fortress.json('alerts') if alert.get('detector') == 'clock_skew'}
     clock.set(-86400)
     wait_until('the alert', lambda: clock_alerts(fortress))
     reads_an_hour_ahead(before)

@@ -20,7 +20,7 @@ def clock():
 
 
 def expiring(fortress):
-    return [alert for alert in fortress.alerts() if alert.get('category') == 'credential_expiring']
+    return [alert for alert in fortress.json('alerts') if alert.get('category') == 'credential_expiring']
 
 
 def state_of(fortress, name):

@@ -46,7 +46,7 @@ def fortress():
         one.hello = openssl.dtls_hello(openssl.library())
         forge(one)
         yield one
-        assert not [row for row in one.alerts() if row['principal'] == one.innocent.name]
+        assert not [row for row in one.json('alerts') if row['principal'] == one.innocent.name]
 
 
 def forge(fortress):
@@ -123,7 +123,7 @@ def test_a_copied_key_over_dtls(fortress):
             for (who, _), peer in peers.items():
                 assert peer.ask(POST, f'mq/lamps/{who.name}/state', b'x').text == '2.04'
         alert(fortress, 'two_places', 'clone', device.name, act=speak)
-    assert not [row for row in fortress.alerts() if row['principal'] == rebound.name]
+    assert not [row for row in fortress.json('alerts') if row['principal'] == rebound.name]
 
 
 def test_a_copied_context_over_oscore(fortress):
@@ -167,7 +167,7 @@ def test_who_lost_its_network(fortress):
         die(lambda i, n=n: f'127.{50 + (n + i) % 10}.1.1')
     found = alert(fortress, 'will_fleet', 'will')
     assert found['target'] == 'many networks'
-    assert not [row for row in fortress.alerts() if row.get('detector') == 'outage']
+    assert not [row for row in fortress.json('alerts') if row.get('detector') == 'outage']
 
 
 def test_a_session_is_taken_to_and_fro(fortress):
@@ -177,7 +177,7 @@ def test_a_session_is_taken_to_and_fro(fortress):
         for _ in range(11):
             stack.enter_context(come(fortress, device, context=context))
         alert(fortress, 'ping_pong', 'takeover', device.name)
-    assert not [row for row in fortress.alerts() if row['principal'] == device.name and row['category'] == 'clone']
+    assert not [row for row in fortress.json('alerts') if row['principal'] == device.name and row['category'] == 'clone']
 
 
 def guess(fortress, name, source):
@@ -314,7 +314,7 @@ def test_a_clock_is_ahead(fortress, form):
         for device in (meter, lamp):
             found = alert(fortress, 'clock_skew', 'anomaly', device.name)
             assert re.search('(3599|3600) s ahead', found['evidence']) and 'NTP' in found['answer']
-    assert not [row for row in fortress.alerts() if row['principal'] in (right.name, steady.name)]
+    assert not [row for row in fortress.json('alerts') if row['principal'] in (right.name, steady.name)]
 
 
 # -- what was begun with the file ------------------------------------------------------------------------------------------

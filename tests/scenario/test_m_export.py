@@ -136,7 +136,7 @@ def test_a_wrong_certificate_gets_nothing_and_is_told_of(make_fortress, siem, tm
     first = one.wait_event('sink', target='siem', severity='warning')[0]
     assert 'certificate was refused' in first['reason']
     one.wait_event('sink', timeout=10, target='siem', severity='alert')
-    assert any(alert['category'] == 'sink' for alert in one.alerts())
+    assert any(alert['category'] == 'sink' for alert in one.json('alerts'))
     assert not receiver.records
     # The certificate is read again for each connection.
     (one.dir / 'siem-ca.pem').write_bytes(receiver.cert.read_bytes())
@@ -246,7 +246,7 @@ def test_a_receiver_that_stands_still_under_load(make_fortress, rsyslog):
         stood = time.monotonic()
         rsyslog.hold()
         one.wait_event('sink', timeout=40, target='siem', severity='alert')
-        assert any(alert['category'] == 'sink' for alert in one.alerts())
+        assert any(alert['category'] == 'sink' for alert in one.json('alerts'))
         wait_until('the end of the standstill', lambda: time.monotonic() - stood >= seconds, seconds + 30, pause=0.5)
         behind = metrics(one)
         assert behind['sink_lag_seconds{sink="siem"}'] >= 4 and behind['sink_lag_records{sink="siem"}'] > 0

@@ -173,7 +173,7 @@ def test_a_webhook_that_has_trouble_is_asked_again(make_fortress, hook):
     reason = one.wait_event('sink', target='soc', severity='warning', timeout=20)[0]['reason']
     assert 'it answered 503' in reason
     one.wait_event('sink', target='soc', severity='alert', timeout=20)
-    assert any(alert['category'] == 'sink' for alert in one.alerts())
+    assert any(alert['category'] == 'sink' for alert in one.json('alerts'))
     assert receiver.refused >= 1 and not receiver.records
     receiver.answer = (204, {})
     one.wait_event('sink', target='soc', severity='notice', timeout=30)

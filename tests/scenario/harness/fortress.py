@@ -51,7 +51,7 @@ def times(event):
 def metrics(fortress):
     """{'name{label="value"}': number}, without the prefix."""
     found = {}
-    for line in fortress.ask('metrics')[0]['text'].splitlines():
+    for line in fortress.cli('metrics').splitlines():
         if not line.startswith('#'):
             name, value = line.rsplit(' ', 1)
             assert name.startswith('sallyport_'), line
@@ -133,8 +133,8 @@ class Fortress:
         return self.run('-C', self.dir, *arguments, **options)
 
     def ask(self, verb, **arguments):
-        """The answers of the control socket itself, for what is asked often: each command is a process of its own, and a
-        sanitized one takes long to start and to end."""
+        """The answers of the control socket itself, for what is asked until it is so: each command is a process of its own, and
+        a sanitized one takes long to start and to end."""
         return control.ask(self.dir, verb, **arguments)
 
     def json(self, *arguments):
@@ -285,9 +285,10 @@ class Fortress:
     # -- events -------------------------------------------------------------------------------------------------------
 
     def events(self, n=1000):
-        return self.ask('audit.tail', n=n)
+        return self.json('audit', 'tail', '-n', n)
 
     def alerts(self):
+        """As `alerts` has them, for who waits for one."""
         return [{name: value for name, value in one.items() if name != 'text'} for one in self.ask('alerts')]
 
     def wait_event(self, category, timeout=5, at_least=1, about=None, **fields):
@@ -304,7 +305,7 @@ class Fortress:
                        for key, want in fields.items())
 
         def enough():
-            hits = [event for event in self.events() if matches(event)]
+            hits = [event for event in self.ask('audit.tail', n=1000) if matches(event)]
             return hits if sum(map(times, hits)) >= at_least else None
         try:
             return wait_until(f'event {category} {fields}', enough, timeout, pause=0.1)
