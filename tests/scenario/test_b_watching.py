@@ -73,6 +73,7 @@ def test_tail_gives_the_last_and_repeats_are_folded_for_a_second(fortress):
     assert len(fortress.json('audit', 'tail', '-n', '3')) == 3
     assert fortress.cli('audit', 'tail', '-n', '0') == ''
     assert fortress.json('audit', 'tail', '-n', '3') == fortress.json('audit', 'tail')[-3:]
+    assert fortress.json('audit', 'tail', '-n', '3') == fortress.ask('audit.tail', n=3), 'the socket says what the command says'
     for i in range(101):
         fortress.cli('device', 'disable', sensor.name, '--reason', f'reason {i}')
     assert len(fortress.json('audit', 'tail')) == 100
@@ -170,13 +171,13 @@ def test_values_are_true_after_traffic(make_fortress):
     with Paho(sensor) as writer:
         for _ in range(7):
             writer.publish(f'sensors/north/{sensor.name}/t', 'x', 1)
+    wait_until('the reader alone, who sleeps', lambda: metrics(fortress)['sessions'] == 1, 5)
     found = metrics(fortress)
     assert found['queued_messages'] == 7 and found['queued_bytes'] > 0, 'the reader sleeps'
-    assert found['sessions'] == 1
     with Paho(sensor) as writer:
         writer.publish(f'status/{sensor.name}', '', 1, retain=True)
-    found = metrics(fortress)
-    assert found['retained_messages'] == 0 and found['retained_bytes'] == 0
+    wait_until('nothing retained', lambda: metrics(fortress)['retained_messages'] == 0, 5)
+    assert metrics(fortress)['retained_bytes'] == 0
 
 
 @pytest.mark.skipif(not coap.BUILDS, reason='libcoap3-bin is not installed')
@@ -222,6 +223,7 @@ def test_status_names_what_matters(make_fortress):
     assert states == {'mqtts': True, 'coaps': True, 'mqtt': False}
     fortress.cli('exception', 'add', '--listener', 'mqtt', '--allow', 'plaintext', '--for', '1h', '--reason', 'the old meter')
     assert 'the old meter' in fortress.cli('status') and 'the old meter' in fortress.cli('alerts')
+    assert fortress.json('alerts') == fortress.alerts() != []
     about, = fortress.json('status')
     assert {one['name']: one['open'] for one in about['listeners']}['mqtt'] is True
     assert [one['reason'] for one in about['exceptions']] == ['the old meter']

@@ -1,8 +1,6 @@
 """What `device remove` takes away for ever: also from a copy of the store that was made before."""
-import os
 import re
 import shutil
-import signal
 import struct
 
 import pytest
@@ -40,13 +38,6 @@ def _seen(fortress, console, client_id):
     return b' '.join(seen)
 
 
-def _kill(fortress):
-    for process in reversed(fortress.processes()):
-        os.kill(process, signal.SIGKILL)
-    fortress.process.wait()
-    fortress.process = None
-
-
 @pytest.fixture
 def story(make_fortress):
     """gone-1 and stays-1 with the same belongings, wills among them; the store as it was then is kept beside."""
@@ -64,7 +55,7 @@ def story(make_fortress):
     for lamp, one in zip(lamps, connected):
         _login(one, lamp.name, will=(f'lamps/{lamp.name}/end', f'canary-will-{lamp.name}', 1, True))
         assert b'canary-queued' in one.expect(PUBLISH).body
-    _kill(fortress)
+    fortress.kill()
     shutil.copytree(fortress.dir / 'store', fortress.home / 'old-store')
     fortress.start()
     seen = _seen(fortress, console, 'before')

@@ -57,7 +57,7 @@ def state(fortress):
 def says(fortress, category):
     """An event, and an alert for as long as it lasts."""
     fortress.wait_event(category, severity='alert')
-    wait_until('the alert', lambda: category in {alert['category'] for alert in fortress.json('alerts')})
+    wait_until('the alert', lambda: category in {alert['category'] for alert in fortress.alerts()})
 
 
 def works_without_the_store(fortress, device):

@@ -59,7 +59,7 @@ def alert(fortress, detector, category, who='-', act=None):
     def row():
         if act:
             act()
-        rows = [one for one in fortress.json('alerts') if one.get('detector') == detector and one['principal'] == who]
+        rows = [one for one in fortress.alerts() if one.get('detector') == detector and one['principal'] == who]
         return rows[0] if rows else None
     found = wait_until(f'the alert of {detector}', row, 60, pause=0.05)
     assert found['category'] == category and found['severity'] == 'alert'

@@ -142,7 +142,7 @@ def test_a_wrong_certificate_gets_nothing_and_is_told_of(make_fortress, siem, tm
     (one.dir / 'siem-ca.pem').write_bytes(receiver.cert.read_bytes())
     one.wait_event('sink', timeout=30, target='siem', severity='notice')
     wait_until('the alert to close', lambda: not any(alert['category'] == 'sink' and 'confirmed nothing' in alert['reason']
-                                                     for alert in one.json('alerts')), 30)
+                                                     for alert in one.alerts()), 30)
     wait_all(one, receiver)
 
 
@@ -260,7 +260,7 @@ def test_a_receiver_that_stands_still_under_load(make_fortress, rsyslog):
     assert refused > 100
     assert metrics(one)['sink_lost_total{sink="siem"}'] == 0
     wait_until('the alert to close', lambda: not any(alert['category'] == 'sink' and 'confirmed nothing' in alert['reason']
-                                                     for alert in one.json('alerts')), 30)
+                                                     for alert in one.alerts()), 30)
 
 
 # ---- the process ----

@@ -325,7 +325,7 @@ def ruled(make_fortress, rules):
 
 def found(fortress, device):
     wait_until(f'the alert about {device.name}', lambda: [
-        row for row in fortress.json('alerts') if row.get('detector') == 'probing' and row['principal'] == device.name], 60)
+        row for row in fortress.alerts() if row.get('detector') == 'probing' and row['principal'] == device.name], 60)
 
 
 def test_without_rules_nothing_is_done(fortress):

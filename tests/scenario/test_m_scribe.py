@@ -100,7 +100,7 @@ def test_a_scribe_that_hangs_is_an_alert_is_replaced_and_loses_nothing(make_fort
     since = len(one.log)
     os.kill(scribe, signal.SIGSTOP)
     names = [one.add('sensor', credentials=('psk',)).name for _ in range(3)]
-    wait_until('the alert', lambda: [a for a in one.json('alerts') if 'does not write the audit trail' in json.dumps(a)], 30, pause=0.1)
+    wait_until('the alert', lambda: [a for a in one.alerts() if 'does not write the audit trail' in json.dumps(a)], 30, pause=0.1)
     status = one.json('status')[0]['scribe']
     assert status['behind'] and status['pending'] >= 3
     assert 'BEHIND' in one.cli('status')
@@ -108,7 +108,7 @@ def test_a_scribe_that_hangs_is_an_alert_is_replaced_and_loses_nothing(make_fort
     one.wait_log('the scribe serves again', since, timeout=60)
     assert one.part('scribe') not in (None, scribe)
     wait_until('nothing to wait', lambda: not one.json('status')[0]['scribe']['pending'], 60)
-    wait_until('no alert', lambda: not [a for a in one.json('alerts') if 'does not write the audit trail' in json.dumps(a)], 60)
+    wait_until('no alert', lambda: not [a for a in one.alerts() if 'does not write the audit trail' in json.dumps(a)], 60)
     assert not one.json('status')[0]['scribe']['behind']
     one.stop()
     targets = [line['target'] for line in theirs(exported(one)) if line['category'] == 'device_change']

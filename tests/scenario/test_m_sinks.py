@@ -178,7 +178,7 @@ def test_a_webhook_that_has_trouble_is_asked_again(make_fortress, hook):
     receiver.answer = (204, {})
     one.wait_event('sink', target='soc', severity='notice', timeout=30)
     wait_all(one, lambda: receiver.records, key_of)
-    wait_until('the alert to close', lambda: not any(alert['category'] == 'sink' for alert in one.json('alerts')), 30)
+    wait_until('the alert to close', lambda: not any(alert['category'] == 'sink' for alert in one.alerts()), 30)
     # The secret is read for each connection: a new one needs no restart.
     receiver.stop()
     wait_until('the end of its connections', lambda: not receiver.open, 10)

@@ -69,7 +69,7 @@ class Plant:
         """About who is still there. A command whose connection time has leapt over is cut off, and asked again."""
         def rows():
             with contextlib.suppress(Refused):
-                return [self.fortress.json('alerts')]
+                return [self.fortress.alerts()]
             return None
         return [row for row in wait_until('alerts', rows)[0] if row.get('detector') and row['principal'] not in self.gone]
 

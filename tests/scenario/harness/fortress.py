@@ -10,6 +10,8 @@ import threading
 import time
 from pathlib import Path
 
+from harness import control
+from harness.control import Refused
 from harness.ports import free_ports
 from harness.wait import wait_until
 
@@ -78,14 +80,6 @@ class Device:
         return key
 
 
-class Refused(Exception):
-    """The CLI ended with another code than 0."""
-
-    def __init__(self, run):
-        super().__init__(f'{" ".join(map(str, run.args))}: exit {run.returncode}\n{run.stdout}{run.stderr}')
-        self.code, self.stdout, self.stderr = run.returncode, run.stdout, run.stderr
-
-
 def command_line(pid):
     """Of a process; empty when it has ended meanwhile."""
     try:
@@ -131,12 +125,17 @@ class Fortress:
         if BROKEN.search(run.stderr):
             raise AssertionError(f'{arguments}: {run.stderr}')
         if check and run.returncode != 0:
-            raise Refused(run)
+            raise Refused(' '.join(map(str, run.args)), run.returncode, run.stdout, run.stderr)
         return run.stdout if check else run
 
     def cli(self, *arguments, **options):
         """The same, about this fortress."""
         return self.run('-C', self.dir, *arguments, **options)
+
+    def ask(self, verb, **arguments):
+        """The answers of the control socket itself, for what is asked until it is so: each command is a process of its own, and
+        a sanitized one takes long to start and to end."""
+        return control.ask(self.dir, verb, **arguments)
 
     def json(self, *arguments):
         """JSON lines of a command, or the members of one document that is a list."""
@@ -288,6 +287,10 @@ class Fortress:
     def events(self, n=1000):
         return self.json('audit', 'tail', '-n', n)
 
+    def alerts(self):
+        """As `alerts` has them, for who waits for one."""
+        return [{name: value for name, value in one.items() if name != 'text'} for one in self.ask('alerts')]
+
     def wait_event(self, category, timeout=5, at_least=1, about=None, **fields):
         """Events of the category whose fields match (a compiled pattern searches, anything else is equal).
 
@@ -302,7 +305,7 @@ class Fortress:
                        for key, want in fields.items())
 
         def enough():
-            hits = [event for event in self.events() if matches(event)]
+            hits = [event for event in self.ask('audit.tail', n=1000) if matches(event)]
             return hits if sum(map(times, hits)) >= at_least else None
         try:
             return wait_until(f'event {category} {fields}', enough, timeout, pause=0.1)
