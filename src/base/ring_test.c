@@ -222,9 +222,12 @@ static void two_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keeps_order_and_capacity), cmocka_unit_test(counters_may_wrap),
-        cmocka_unit_test(rests_at_its_beginning),   cmocka_unit_test(runs_stay_together),
-        cmocka_unit_test(next_is_what_was_seen),    cmocka_unit_test(no_memory_is_told),
+        cmocka_unit_test(keeps_order_and_capacity),
+        cmocka_unit_test(counters_may_wrap),
+        cmocka_unit_test(rests_at_its_beginning),
+        cmocka_unit_test(runs_stay_together),
+        cmocka_unit_test(next_is_what_was_seen),
+        cmocka_unit_test(no_memory_is_told),
         cmocka_unit_test(two_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
