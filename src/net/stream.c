@@ -13,8 +13,6 @@
 
 enum { FRAMES_AT_ONCE = 32 };
 
-AUTOFREE(stream, stream_free)
-
 /* The worker's buffers. */
 
 struct stream_io *stream_io_free(struct stream_io *io)

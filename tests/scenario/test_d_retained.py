@@ -45,7 +45,8 @@ def login(fortress, role):
 @pytest.fixture(scope='module')
 def full():
     """One client's N retained messages, as many as its role may have."""
-    one = Fortress(policy=None)
+    # Segments as they are by default: with the small ones of other tests a disk that stands still for a moment is no room.
+    one = Fortress(policy=None, settings=['segment_bytes=64MiB'])
     one.apply(POLICY)
     _, client = login(one, 'filler')
     with client:
