@@ -10,7 +10,7 @@ from paho.mqtt.properties import Properties
 from harness import mosquitto, wire
 from harness.clock import Clock
 from harness.paho_client import Paho
-from harness.wire import CONNACK, DISCONNECT, PUBACK, PUBLISH, SUBACK, Wire, properties
+from harness.wire import CONNACK, DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBLISH, SUBACK, Wire, properties
 
 pytestmark = pytest.mark.release
 
@@ -186,11 +186,13 @@ def test_a_session_that_ended_while_nobody_was_there_leaves_its_will(make_fortre
             fortress.kill()
             clock.set(shift)
             fortress.start()
-            fortress.wait_event('will', principal=sensor.name)
-        assert len([one for one in fortress.events() if one['category'] == 'will']) == 1
+            if shift == 1200:  # later it may be lost: a kill takes events that are not in the file yet
+                fortress.wait_event('will', principal=sensor.name)
+        assert len([one for one in fortress.events() if one['category'] == 'will']) <= 1
         with Wire(fortress, console) as reader:
             reader.send(wire.connect('reader', clean=False, properties=HOUR)).expect(CONNACK)
             assert reader.expect(PUBLISH).body.endswith(b'gone')
+            reader.send(wire.packet(PINGREQ)).expect(PINGRESP)  # and not twice
         with Wire(fortress, sensor) as back:
             assert back.send(wire.connect(sensor.name, clean=False, properties=HOUR)).expect(CONNACK).body[0] == 0
     finally:

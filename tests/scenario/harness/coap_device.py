@@ -1,5 +1,7 @@
 """A CoAP device as one finds them in plants: a client of DTLS that serves its resources on that association."""
+import select
 import threading
+import time
 
 from . import openssl
 from .coap_message import ACK, CON, EMPTY, RST, URI_PATH, URI_QUERY, Message
@@ -16,6 +18,30 @@ class Served:
         self.queries = [value.decode() for number, value in m.options if number == URI_QUERY]
 
 
+class SharedPeer(Peer):
+    """One that hears in a thread of its own while others speak: the library's association is for one call at a time."""
+
+    def __init__(self, device, at=None):
+        self._lock = threading.Lock()
+        super().__init__(device, at)
+        self._readable = select.poll()
+        self._readable.register(self._dtls.socket, select.POLLIN)
+
+    def send_bytes(self, data):
+        with self._lock:
+            super().send_bytes(data)
+
+    def receive(self, timeout=10):
+        end = time.monotonic() + timeout
+        while self._readable.poll(max(0, end - time.monotonic()) * 1000):
+            try:
+                with self._lock:
+                    return super().receive(0.01)
+            except TimeoutError:
+                pass  # what came was no message
+        raise TimeoutError(f'no message within {timeout} s')
+
+
 class CoapDevice:
     """serve(served) gives (code, payload, options), RST, or None: it says nothing, not even an acknowledgement.
     is_separate: acknowledge first, answer with a message of its own. at: a port to reach the server by."""
@@ -25,7 +51,7 @@ class CoapDevice:
         self.asked, self._grew = [], threading.Condition()
         self.n_heard = 0  # messages, repeated ones too
         self._ends, self._wakes, self._seen = False, threading.Event(), {}
-        self.peer = Peer(device, at)
+        self.peer = SharedPeer(device, at)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
