@@ -42,8 +42,8 @@ void report_store(struct worker *w, const struct conn *c, struct slice target, e
                  err == ERR_IO ? "%s was refused: the disk of DIR/store fails. Look at the disk; "
                                  "what was acknowledged is kept"
                                : "%s was refused: it needs room in the store, and there is none. "
-                                 "Free space on the disk of DIR/store; what was acknowledged is "
-                                 "kept",
+                                 "Free space on the disk of DIR/store; if there is some, that disk "
+                                 "does not keep up. What was acknowledged is kept",
                  what);
     count_add(&counts(w)->refused_store, 1);
     worker_report(w, &e);

@@ -124,7 +124,8 @@ void request_refuse_unrouted(const struct request *rq, enum err err)
                        err == ERR_IO ? "the disk of DIR/store fails. Look at the disk; what was "
                                        "acknowledged is kept"
                                      : "it needs room in the store, and there is none. Free space "
-                                       "on the disk of DIR/store; what was acknowledged is kept");
+                                       "on the disk of DIR/store; if there is some, that disk does "
+                                       "not keep up. What was acknowledged is kept");
         answer_unavailable(&rq->asker);
         break;
     default:
