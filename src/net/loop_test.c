@@ -19,6 +19,46 @@ struct pair {
 
 static struct pair *the_pair; /* one test at a time */
 
+/* Two pipes whose ends `ready` is called for; the first n_ready of them have something to read. */
+static void pair_begin(struct pair *p, void (*ready)(struct loop_source *s, uint32_t events),
+                       int n_ready)
+{
+    *p = (struct pair){0};
+    the_pair = p;
+    assert_int_equal(loop_new(&p->loop), OK);
+    for (int i = 0; i < 2; i++) {
+        int fds[2];
+        assert_int_equal(pipe(fds), 0);
+        p->peer[i] = fds[1];
+        p->source[i] = (struct loop_source){.fd = fds[0], .ready = ready};
+        assert_int_equal(loop_add(p->loop, &p->source[i], EPOLLIN), OK);
+        assert_int_equal(write(fds[1], "x", i < n_ready ? 1 : 0), i < n_ready ? 1 : 0);
+    }
+}
+
+/* source[i].fd of -1: closed already. */
+static void pair_end(struct pair *p)
+{
+    for (int i = 0; i < 2; i++) {
+        close(p->peer[i]);
+        if (p->source[i].fd >= 0) {
+            close(p->source[i].fd);
+        }
+    }
+    p->loop = loop_free(p->loop);
+}
+
+/* Only the first one was called, and after it nobody. */
+static void assert_one_was_called(struct pair *p)
+{
+    size_t n = 0;
+    assert_int_equal(loop_turn(p->loop, 1000, &n), OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(p->n_called, 1);
+    assert_int_equal(loop_turn(p->loop, 0, &n), OK);
+    assert_int_equal(n, 0);
+}
+
 static void remove_both(struct loop_source *s, uint32_t events)
 {
     (void)s;
@@ -31,30 +71,12 @@ static void remove_both(struct loop_source *s, uint32_t events)
 static void removed_in_the_same_turn_is_not_called(void **state)
 {
     (void)state;
-    struct pair p = {0};
-    size_t n = 0;
-    the_pair = &p;
-    assert_int_equal(loop_new(&p.loop), OK);
-    for (int i = 0; i < 2; i++) {
-        int fds[2];
-        assert_int_equal(pipe(fds), 0);
-        assert_int_equal(write(fds[1], "x", 1), 1);
-        p.peer[i] = fds[1];
-        p.source[i] = (struct loop_source){.fd = fds[0], .ready = remove_both};
-        assert_int_equal(loop_add(p.loop, &p.source[i], EPOLLIN), OK);
-        assert_int_equal(loop_add(p.loop, &p.source[i], EPOLLIN), ERR_EXISTS);
-    }
+    struct pair p;
+    pair_begin(&p, remove_both, 2);
+    assert_int_equal(loop_add(p.loop, &p.source[0], EPOLLIN), ERR_EXISTS);
     loop_wake(p.loop);
-    assert_int_equal(loop_turn(p.loop, 1000, &n), OK);
-    assert_int_equal(n, 1);
-    assert_int_equal(p.n_called, 1);
-    assert_int_equal(loop_turn(p.loop, 0, &n), OK);
-    assert_int_equal(n, 0);
-    for (int i = 0; i < 2; i++) {
-        close(p.source[i].fd);
-        close(p.peer[i]);
-    }
-    p.loop = loop_free(p.loop);
+    assert_one_was_called(&p);
+    pair_end(&p);
 }
 
 static void forget_and_close_both(struct loop_source *s, uint32_t events)
@@ -65,33 +87,17 @@ static void forget_and_close_both(struct loop_source *s, uint32_t events)
     for (int i = 0; i < 2; i++) {
         loop_forget(the_pair->loop, &the_pair->source[i]);
         close(the_pair->source[i].fd);
+        the_pair->source[i].fd = -1;
     }
 }
 
 static void forgotten_ends_with_its_descriptor(void **state)
 {
     (void)state;
-    struct pair p = {0};
-    size_t n = 0;
-    the_pair = &p;
-    assert_int_equal(loop_new(&p.loop), OK);
-    for (int i = 0; i < 2; i++) {
-        int fds[2];
-        assert_int_equal(pipe(fds), 0);
-        assert_int_equal(write(fds[1], "x", 1), 1);
-        p.peer[i] = fds[1];
-        p.source[i] = (struct loop_source){.fd = fds[0], .ready = forget_and_close_both};
-        assert_int_equal(loop_add(p.loop, &p.source[i], EPOLLIN), OK);
-    }
-    assert_int_equal(loop_turn(p.loop, 1000, &n), OK);
-    assert_int_equal(n, 1);
-    assert_int_equal(p.n_called, 1);
-    assert_int_equal(loop_turn(p.loop, 0, &n), OK);
-    assert_int_equal(n, 0);
-    for (int i = 0; i < 2; i++) {
-        close(p.peer[i]);
-    }
-    p.loop = loop_free(p.loop);
+    struct pair p;
+    pair_begin(&p, forget_and_close_both, 2);
+    assert_one_was_called(&p);
+    pair_end(&p);
 }
 
 static void count_call(struct loop_source *s, uint32_t events)
@@ -104,17 +110,8 @@ static void count_call(struct loop_source *s, uint32_t events)
 static void served_one_by_one(void **state)
 {
     (void)state;
-    struct pair p = {0};
-    the_pair = &p;
-    assert_int_equal(loop_new(&p.loop), OK);
-    for (int i = 0; i < 2; i++) {
-        int fds[2];
-        assert_int_equal(pipe(fds), 0);
-        assert_int_equal(write(fds[1], "x", 1), 1);
-        p.peer[i] = fds[1];
-        p.source[i] = (struct loop_source){.fd = fds[0], .ready = count_call};
-        assert_int_equal(loop_add(p.loop, &p.source[i], EPOLLIN), OK);
-    }
+    struct pair p;
+    pair_begin(&p, count_call, 2);
     for (int round = 0; round < 2; round++) {
         p.n_called = 0;
         assert_int_equal(loop_wait(p.loop, 1000), OK);
@@ -128,36 +125,19 @@ static void served_one_by_one(void **state)
         assert_false(round == 0 && loop_serve_one(p.loop));
         assert_int_equal(p.n_called, round == 0 ? 2 : 1);
     }
-    for (int i = 0; i < 2; i++) {
-        close(p.peer[i]);
-        close(p.source[i].fd);
-    }
-    p.loop = loop_free(p.loop);
+    pair_end(&p);
 }
 
 /* So many of two pipes have something to read. */
 static bool is_lone_with(int n_ready)
 {
-    struct pair p = {0};
-    the_pair = &p;
-    assert_int_equal(loop_new(&p.loop), OK);
-    for (int i = 0; i < 2; i++) {
-        int fds[2];
-        assert_int_equal(pipe(fds), 0);
-        p.peer[i] = fds[1];
-        p.source[i] = (struct loop_source){.fd = fds[0], .ready = count_call};
-        assert_int_equal(loop_add(p.loop, &p.source[i], EPOLLIN), OK);
-        assert_int_equal(write(fds[1], "x", i < n_ready ? 1 : 0), i < n_ready ? 1 : 0);
-    }
+    struct pair p;
+    pair_begin(&p, count_call, n_ready);
     assert_int_equal(loop_wait(p.loop, 0), OK);
     bool is_lone = loop_is_lone(p.loop);
     assert_int_equal(loop_serve(p.loop), n_ready);
     assert_false(loop_is_lone(p.loop)); /* not any more */
-    for (int i = 0; i < 2; i++) {
-        close(p.peer[i]);
-        close(p.source[i].fd);
-    }
-    p.loop = loop_free(p.loop);
+    pair_end(&p);
     return is_lone;
 }
 

@@ -121,6 +121,17 @@ static inline void duo_init(struct duo *d, struct tls *client, struct tls *serve
     duo_init_over(d, SOCK_STREAM, client, server);
 }
 
+/* A server alone, with its share of `tls`; gives the descriptor of whoever speaks to it. */
+static inline int side_serves(struct side *server, struct tls *tls)
+{
+    int fds[2];
+    socket_pair(fds);
+    assert_int_equal(stream_io_new(&server->io), OK);
+    assert_int_equal(stream_new(fds[1], STREAM_SERVER, tls, &server->s), OK);
+    (void)tls_free(tls);
+    return fds[0];
+}
+
 static inline void side_done(struct side *side)
 {
     side->s = stream_free(side->s);

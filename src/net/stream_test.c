@@ -200,15 +200,10 @@ static void raw_done(struct raw *r)
 static enum err serve_raw(int version, const char *suites, bool allow_tls12,
                           struct tls_refusal *ret)
 {
-    int fds[2];
     struct raw r;
     struct side server = {0};
-    struct tls *t = server_tls(SERVER, false, allow_tls12);
-    socket_pair(fds);
-    assert_int_equal(stream_io_new(&server.io), OK);
-    assert_int_equal(stream_new(fds[1], STREAM_SERVER, t, &server.s), OK);
-    (void)tls_free(t);
-    raw_init(&r, fds[0], version, suites);
+    int peer = side_serves(&server, server_tls(SERVER, false, allow_tls12));
+    raw_init(&r, peer, version, suites);
     for (int i = 0; i < 6; i++) {
         (void)SSL_do_handshake(r.ssl);
         side_turn(&server);
@@ -219,7 +214,7 @@ static enum err serve_raw(int version, const char *suites, bool allow_tls12,
     assert_true(e != OK || stream_is_ready(server.s));
     assert_true(e == OK || stream_error(server.s)[0] != '\0');
     raw_done(&r);
-    close(fds[0]);
+    close(peer);
     side_done(&server);
     return e;
 }
@@ -260,20 +255,15 @@ static void plain_bytes_at_a_tls_door(void **state)
     static const char *const cases[] = {"GET / HTTP/1.1\r\n\r\n", "\x10\x0c\0\4MQTT\4\2\0\1\0\0"};
     static const size_t sizes[] = {18, 14};
     for (size_t i = 0; i < 2; i++) {
-        int fds[2];
         struct side server = {0};
-        struct tls *t = server_tls(SERVER, false, true);
-        socket_pair(fds);
-        assert_int_equal(stream_io_new(&server.io), OK);
-        assert_int_equal(stream_new(fds[1], STREAM_SERVER, t, &server.s), OK);
-        (void)tls_free(t);
-        assert_int_equal(write(fds[0], cases[i], sizes[i]), (ssize_t)sizes[i]);
+        int peer = side_serves(&server, server_tls(SERVER, false, true));
+        assert_int_equal(write(peer, cases[i], sizes[i]), (ssize_t)sizes[i]);
         side_turn(&server);
         assert_int_equal(server.err, ERR_PROTOCOL);
         assert_true(stream_error(server.s)[0] != '\0');
         /* Who asks at once sees what came. */
         assert_true(slice_equal(stream_opening(server.s, server.io), slice_of(cases[i], sizes[i])));
-        close(fds[0]);
+        close(peer);
         side_done(&server);
     }
 }
@@ -282,21 +272,16 @@ static void plain_bytes_at_a_tls_door(void **state)
 static void an_opening_in_pieces_is_not_kept(void **state)
 {
     (void)state;
-    int fds[2];
     struct side server = {0};
-    struct tls *t = server_tls(SERVER, false, true);
-    socket_pair(fds);
-    assert_int_equal(stream_io_new(&server.io), OK);
-    assert_int_equal(stream_new(fds[1], STREAM_SERVER, t, &server.s), OK);
-    (void)tls_free(t);
-    assert_int_equal(write(fds[0], "G", 1), 1);
+    int peer = side_serves(&server, server_tls(SERVER, false, true));
+    assert_int_equal(write(peer, "G", 1), 1);
     side_turn(&server);
     assert_int_equal(server.err, OK);
-    assert_int_equal(write(fds[0], "ET / HTTP/1.1\r\n\r\n", 17), 17);
+    assert_int_equal(write(peer, "ET / HTTP/1.1\r\n\r\n", 17), 17);
     side_turn(&server);
     assert_int_equal(server.err, ERR_PROTOCOL);
     assert_int_equal(stream_opening(server.s, server.io).n, 0);
-    close(fds[0]);
+    close(peer);
     side_done(&server);
 }
 
@@ -309,15 +294,10 @@ static void alpn(void **state)
         bool ok;
     } cases[] = {{"\4mqtt", 5, true}, {"\2h2\4mqtt", 8, true}, {"\2h2", 3, false}};
     for (size_t i = 0; i < 3; i++) {
-        int fds[2];
         struct raw r;
         struct side server = {0};
-        struct tls *t = server_tls(SERVER, false, false);
-        socket_pair(fds);
-        assert_int_equal(stream_io_new(&server.io), OK);
-        assert_int_equal(stream_new(fds[1], STREAM_SERVER, t, &server.s), OK);
-        (void)tls_free(t);
-        raw_init(&r, fds[0], 0, NULL);
+        int peer = side_serves(&server, server_tls(SERVER, false, false));
+        raw_init(&r, peer, 0, NULL);
         SSL_set_alpn_protos(r.ssl, (const unsigned char *)cases[i].offer, cases[i].n);
         for (int k = 0; k < 4; k++) {
             (void)SSL_do_handshake(r.ssl);
@@ -328,7 +308,7 @@ static void alpn(void **state)
             assert_true(slice_is(stream_alpn(server.s), "mqtt"));
         }
         raw_done(&r);
-        close(fds[0]);
+        close(peer);
         side_done(&server);
     }
 }
@@ -337,15 +317,10 @@ static void alpn(void **state)
 static void key_updates(void **state)
 {
     (void)state;
-    int fds[2];
     struct raw r;
     struct side server = {0};
-    struct tls *t = server_tls(SERVER, false, false);
-    socket_pair(fds);
-    assert_int_equal(stream_io_new(&server.io), OK);
-    assert_int_equal(stream_new(fds[1], STREAM_SERVER, t, &server.s), OK);
-    (void)tls_free(t);
-    raw_init(&r, fds[0], 0, NULL);
+    int peer = side_serves(&server, server_tls(SERVER, false, false));
+    raw_init(&r, peer, 0, NULL);
     for (int i = 0; i < 4; i++) {
         (void)SSL_do_handshake(r.ssl);
         side_turn(&server);
@@ -368,22 +343,17 @@ static void key_updates(void **state)
     assert_int_equal(server.err, ERR_QUOTA);
     assert_int_equal(n_ok, 2 * TLS_KEY_UPDATES_PER_MIN);
     raw_done(&r);
-    close(fds[0]);
+    close(peer);
     side_done(&server);
 }
 
 /* At the limit it stays, one more ends it. */
 static void updates_without_data(uint32_t configured, int n, enum err expected)
 {
-    int fds[2];
     struct raw r;
     struct side server = {0};
-    struct tls *t = server_tls_updates(SERVER, false, false, configured);
-    socket_pair(fds);
-    assert_int_equal(stream_io_new(&server.io), OK);
-    assert_int_equal(stream_new(fds[1], STREAM_SERVER, t, &server.s), OK);
-    (void)tls_free(t);
-    raw_init(&r, fds[0], 0, NULL);
+    int peer = side_serves(&server, server_tls_updates(SERVER, false, false, configured));
+    raw_init(&r, peer, 0, NULL);
     for (int i = 0; i < 4; i++) {
         (void)SSL_do_handshake(r.ssl);
         side_turn(&server);
@@ -395,7 +365,7 @@ static void updates_without_data(uint32_t configured, int n, enum err expected)
     side_turn(&server); /* all in one turn */
     assert_int_equal(server.err, expected);
     raw_done(&r);
-    close(fds[0]);
+    close(peer);
     side_done(&server);
 }
 

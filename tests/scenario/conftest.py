@@ -1,6 +1,7 @@
 """Scenario tests: the real daemon, real clients. SALLYPORT_BIN names the binary; without it, build/sallyport.
 
 A failing test shows the end of the daemon's log. `release` marks what also runs on the hardened, sandboxed build."""
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from harness import fortress as harness_fortress  # noqa: E402
+from harness.clock import Clock  # noqa: E402
 from harness.fortress import BINARY, Fortress  # noqa: E402
 
 
@@ -55,6 +57,25 @@ def make_fortress():
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def clock():
+    """Of a daemon whose wall clock the test moves: make_fortress(binary=clock.binary)."""
+    one = Clock()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def opened():
+    """opened(one) gives it back, and closes it whatever becomes of the test. For who opens many: a thousand sockets that a failure
+    leaves open are more than select() takes, in every test behind it."""
+    with contextlib.ExitStack() as stack:
+        def keep(one):
+            stack.callback(one.close)
+            return one
+        yield keep
 
 
 @pytest.fixture(scope='session')

@@ -39,7 +39,7 @@ def test_as_a_client_in_the_clear(make_fortress):
     fortress = make_fortress(listeners=('mqtts', 'coap'), policy=POLICY)
     fortress.cli('exception', 'add', '--listener', 'coap', '--allow', 'plaintext,anonymous', '--role', 'open', '--for', '1h',
                  '--reason', 'old meters until Friday')
-    wait_until('it is let in', lambda: is_open(fortress), 10)
+    wait_until('it is let in', lambda: is_open(fortress))
     story = {'port': fortress.ports['coap'], 'at': 'plant/lamp', 'large': LARGE, 'states': BODIES}
     assert node_coap.tell(**story) == {**FACTS, 'challenged': 1}
     event = fortress.wait_event('connect', about='PLAINTEXT by an exception')[0]

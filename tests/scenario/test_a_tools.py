@@ -454,8 +454,8 @@ def test_client_ids(ours):
     fortress = ours.device.fortress
     ours.pub('-t', 't/x', '-m', 'x', '-i', 'by-name')
     ours.pub('-t', 't/x', '-m', 'x', '-I', 'prefix')
-    wait_until('by name', lambda: [e for e in fortress.events() if e['client_id'] == 'by-name'], 10)
-    wait_until('by prefix', lambda: [e for e in fortress.events() if re.fullmatch(r'prefix-\d+', e['client_id'])], 10)
+    wait_until('by name', lambda: [e for e in fortress.events() if e['client_id'] == 'by-name'])
+    wait_until('by prefix', lambda: [e for e in fortress.events() if re.fullmatch(r'prefix-\d+', e['client_id'])])
 
 
 def test_debug(server):

@@ -330,12 +330,12 @@ def test_plain_is_closed_until_an_exception(make_fortress):
                 return True
         except OSError:
             return False
-    wait_until('the plain listener', admitted, 5)
+    wait_until('the plain listener', admitted)
     for scheme in ('http', 'https'):  # no certificate says whose name that is
         with WebSocket(fortress, listener='ws', upgrade=False) as client:
             assert client.http(request(Origin=f'{scheme}://localhost')).status == 403
     fortress.cli('exception', 'end', json.loads(fortress.cli('--json', 'exception', 'list').splitlines()[0])['id'])
-    wait_until('it is closed', lambda: not admitted(), 5)
+    wait_until('it is closed', lambda: not admitted())
 
 
 @pytest.mark.parametrize('extra, pattern', [

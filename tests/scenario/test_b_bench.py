@@ -76,6 +76,7 @@ MESSAGES = ['--scenario', 'pairs', '--publishers', 1, '--rate', 100]
 LIES = [
     (dict(), MESSAGES, {}), (dict(fault='lose'), MESSAGES, {'lost': 1}), (dict(fault='twice'), MESSAGES, {'duplicates': 1}),
     (dict(fault='swap'), MESSAGES, {'out_of_order': 1}), (dict(fault='foreign'), MESSAGES, {'foreign': 1, 'lost': 1}),
+    (dict(), [*MESSAGES, '-q', 1], {}), (dict(fault='unasked'), [*MESSAGES, '-q', 1], {'unasked': 1}),
     (dict(), ['--scenario', 'retained', '--count', 50], {}),
     (dict(fault='lose'), ['--scenario', 'retained', '--count', 50], {'lost': 1}),
     (dict(fault='twice'), ['--scenario', 'retained', '--count', 50], {'duplicates': 1}),
@@ -169,7 +170,7 @@ def test_each_scenario_on_the_daemon(begun, served, tmp_path):
 def test_a_lie_is_found(lies):
     for kind, found, code, said, why in lies:
         assert said is not None, (found, why)
-        counts = {name: said[name] for name in ('lost', 'duplicates', 'out_of_order', 'foreign') if said[name] > 0}
+        counts = {name: said[name] for name in ('lost', 'duplicates', 'out_of_order', 'foreign', 'unasked') if said[name] > 0}
         assert counts == found and said['right'] == (not found) and code == (1 if found else 0), (found, said, why)
         assert kind is Mqtt or 'lost' not in found or said['repeated'] > 0, said
 

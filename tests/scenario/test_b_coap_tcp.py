@@ -184,8 +184,10 @@ def test_websockets_that_are_refused(tower, lamp):
         peer.send(GET, b'1', path('mq/a'))
         assert [m.code for m in peer.rest()] == [CSM, ABORT]
     with WebSocketPeer(lamp) as peer:
+        # What comes in one read with the mistake is not answered any more: WebSocket has ended by then.
+        assert peer.receive().code == CSM
         peer.send_bytes(websocket.frame(b'hello', websocket.TEXT))
-        assert [m.code for m in peer.rest()] == [CSM]
+        assert peer.rest() == []
 
 
 # ---- signals ----
@@ -286,17 +288,16 @@ def closed(one):
         return True
 
 
-def test_who_says_nothing_is_closed(tower, lamp):
+def test_who_says_nothing_is_closed(tower, lamp, opened):
     with Peer(lamp, csm=None) as silent, Peer(lamp, csm=None) as slow:
         slow.send_bytes(b'\x00')  # the first half of a CSM
-        mute = [socket.create_connection(('127.0.0.1', tower.ports[name])) for name in ('coaps+tcp', 'coaps+ws')]
+        mute = [opened(socket.create_connection(('127.0.0.1', tower.ports[name]))) for name in ('coaps+tcp', 'coaps+ws')]
         mute[1].sendall(b'\x16\x03\x01')  # the beginning of a handshake
         for peer in (silent, slow):
             assert [m.code for m in peer.rest()] == [CSM, ABORT]
     for one in mute:
         one.settimeout(20)
         assert closed(one), 'without a word'
-        one.close()
     tower.wait_event('slow_client', listener='coaps+tcp')
 
 

@@ -9,7 +9,7 @@ from harness import coap_tcp, oscore
 from harness.coap_device import CoapDevice
 from harness.coap_message import BLOCK1, BLOCK2, CONTENT_FORMAT, DELETE, ECHO, GET, POST, PUT, RST
 from harness.coap_peer import Peer
-from harness.fortress import Fortress, metrics
+from harness.fortress import Fortress, counted, metrics
 from harness.nat import Nat
 from harness.oscore_device import OscoreDevice, StreamDevice
 from harness.paho_client import Paho
@@ -200,7 +200,7 @@ def test_floods_meet_their_bounds_and_those_who_ask_may_go(place, valve):
         with Asker(place) as second:
             second.ask(f'$coap/{valve.name}/GET/x')
             assert second.answer()[0] == '5.03'
-        assert metrics(place)['commands_waiting'] == 4
+        assert counted(place, 'commands_waiting', 4) == 4
         place.wait_event('quota', principal=asker.device.name, about='commands_per_device')
         asker.mqtt.drop()
     with CoapDevice(valve, open_valve), Asker(place) as asker:  # nobody hears the answers, and none stays
@@ -226,7 +226,7 @@ def test_a_guarded_topic_wants_to_see_that_it_is_said_now(place, asker, valve):
         assert stale.is_protected and stale.code == '4.01'
         proof = [(ECHO, stale.message.option(ECHO))]
         assert client.ask(PUT, f'mq/guarded/{sealed.name}/position', b'open', proof).code == '2.01'
-    assert metrics(place)['refusals_total{reason="freshness"}'] == 3
+    assert counted(place, 'refusals_total{reason="freshness"}', 3) == 3
     explained = place.cli('policy', 'explain', valve.name, 'publish', f'guarded/{valve.name}/position')
     assert 'Echo not older than 30 s' in explained
 

@@ -198,7 +198,7 @@ topic # out 1 "" lamps/{lamp.name}/
         bridge = subprocess.Popen([Mosquitto.BINARY, '-c', str(tmp_path / 'conf')], stdin=subprocess.DEVNULL,
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            one.wait_event('connect', about=lamp.name, timeout=20)
+            one.wait_event('connect', about=lamp.name)
             subprocess.run(['mosquitto_pub', '-h', '127.0.0.1', '-p', str(port), '-t', 'a', '-m', 'over the bridge', '-q', '1'],
                            check=True, timeout=20)
             assert reader.get(20)['payload'] == 'over the bridge'

@@ -422,7 +422,7 @@ def test_no_credential_at_all(fortress, by):
     reader = Reader(fortress, device)
     run = by_password(device, *(['-u', device.name] if by == 'user name' else []))
     assert run.returncode != 0 and 'Not authorized' in run.stderr, run
-    wait_until('its refusal', lambda: reader.card()['last_refusal'], 5)
+    wait_until('its refusal', lambda: reader.card()['last_refusal'])
     refusal = reader.card()['last_refusal']
     assert refusal['claimed'] is True and refusal['category'] == 'auth_fail', refusal
     assert refusal['reason'] == ('a client without credentials was refused: nobody is anonymous here. Let it use a client certificate '
@@ -486,7 +486,7 @@ def test_who_comes_back_is_not_followed_by_what_others_did(fortress):
     device = fortress.add('sensor')
     reader = Reader(fortress, device)
     s_client(fortress, 'mqtts', '-tls1_2')
-    wait_until('the refusal', lambda: reader.card()['nameless_refusal'], 5)
+    wait_until('the refusal', lambda: reader.card()['nameless_refusal'])
     mosquitto.publish(device, f'status/{device.name}', 'up')
-    card = wait_until('it was seen', lambda: reader.card()['last_seen'] != '-' and reader.card(), 5)
+    card = wait_until('it was seen', lambda: reader.card()['last_seen'] != '-' and reader.card())
     assert card['nameless_refusal'] is None and card['last_refusal'] is None, card

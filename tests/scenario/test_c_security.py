@@ -158,7 +158,7 @@ def test_old_tls(fortress, old):
                           'ALL:@SECLEVEL=0', '-CAfile', known.ca, '-cert', known.cert, '-key', known.key],
                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
     assert run.returncode != 0 and 'alert' in run.stderr, run.stderr
-    wait_until('the event', lambda: refused(fortress) > before, 5)
+    wait_until('the event', lambda: refused(fortress) > before)
     event = fortress.wait_event('tls_reject')[-1]
     assert re.search(r'version|TLS', event['reason'])
     fortress.wait_log(re.escape(event['peer']), watch.since)

@@ -227,7 +227,7 @@ def test_keys_are_reloaded(make_fortress):
     assert code('EdDSA') == 0, 'a broken set leaves the old one in force'
     write_keys(fortress, ES256=KEYS['ES256'])
     fortress.reload()
-    wait_until('the new keys', lambda: (code('EdDSA'), code('ES256')) == (NOT_AUTHORIZED, 0), 5, pause=0.2)
+    wait_until('the new keys', lambda: (code('EdDSA'), code('ES256')) == (NOT_AUTHORIZED, 0), pause=0.2)
 
 
 def test_keys_and_policy_come_together_or_not_at_all(make_fortress):
@@ -261,7 +261,7 @@ def test_keys_and_policy_come_together_or_not_at_all(make_fortress):
     assert (login('EdDSA'), login('ES256')) == (0, NOT_AUTHORIZED) and not may_publish('more')
     write_keys(fortress, ES256=KEYS['ES256'])
     fortress.reload()
-    wait_until('the new policy', lambda: may_publish('more'), 5, pause=0.2)
+    wait_until('the new policy', lambda: may_publish('more'), pause=0.2)
     assert (login('EdDSA'), login('ES256')) == (NOT_AUTHORIZED, 0)
     assert 'reload' not in fortress.cli('alerts')
     (fortress.dir / 'jwks.json').write_text('{"keys": []}')

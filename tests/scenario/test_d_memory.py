@@ -6,7 +6,7 @@ import pytest
 from harness import coap, wire
 from harness.coap_message import GET, MAX_AGE, OBSERVE, PUT
 from harness.coap_peer import Peer
-from harness.fortress import metrics
+from harness.fortress import counted, metrics
 from harness.wait import wait_until
 from harness.wire import CONNACK, PUBACK, PUBLISH, SUBACK, Wire
 
@@ -62,12 +62,12 @@ def numbers(fortress):
     return metrics(fortress)
 
 
-def test_a_greedy_reader_goes_and_nobody_else_loses(small):
+def test_a_greedy_reader_goes_and_nobody_else_loses(small, opened):
     before = numbers(small)
     assert before['memory_ceiling_bytes'] == CEILING
     assert 0 < before['memory_used_bytes'] < CEILING * 0.75
     greedy_device, greedy = login(small, 'greedy', ('big/#', 1), small_socket=True)
-    innocents = [login(small, 'innocent', ('small/#', 1), expiry=600)[1] for _ in range(N_INNOCENT)]
+    innocents = [opened(login(small, 'innocent', ('small/#', 1), expiry=600)[1]) for _ in range(N_INNOCENT)]
     _, writer = login(small, 'writer')
     big, sent = b'x' * 200_000, 0
     pids = small.processes()
@@ -104,7 +104,7 @@ def test_a_greedy_reader_goes_and_nobody_else_loses(small):
     sent += 1
     writer.send(wire.publish('small/a', b'no %d' % sent, qos=1, packet_id=9)).expect(PUBACK)
     got_all()
-    assert after['shed_total{who="slow_client"}'] == 1
+    assert counted(small, 'shed_total{who="slow_client"}', 1) == 1
     assert after['refusals_total{reason="memory"}'] == 0 and after['shed_total{who="stranger"}'] == 0
     _, back = login(small, 'greedy', ('big/#', 1))
     assert small.processes() == pids
@@ -118,10 +118,12 @@ def free_again(fortress):
     return now if now['memory_used_bytes'] < CEILING * 0.75 else None
 
 
-def test_slow_sockets_stay_within_their_budget(small):
+def test_slow_sockets_stay_within_their_budget(small, opened):
     """Readers that stop, each with the queue of 4 MiB that a role has: QoS 0 for them is dropped and counted."""
     small.apply(POLICY.replace('queue_messages: 100000, queue_bytes: 512MiB', 'queue_bytes: 1MiB'))
     slow = [login(small, 'greedy', ('big/#', 0), small_socket=True) for _ in range(8)]
+    for _, one in slow:
+        opened(one)
     _, writer = login(small, 'writer')
     begin = numbers(small)['memory_used_bytes']
     big = b'x' * 100_000
@@ -142,13 +144,13 @@ def dropped(fortress, least):
     return now if now['dropped_total{reason="queue"}'] >= least else None
 
 
-def test_a_crowd_of_slow_sockets_stays_below_the_ceiling(small):
+def test_a_crowd_of_slow_sockets_stays_below_the_ceiling(small, opened):
     """200 readers that stop, under the limits that every role has: their queues share what waits, and are bounded."""
     device = small.add('crowd', credentials=('x509',))
     context = wire.tls_context(device)
     crowd = []
     for i in range(200):
-        one = Wire(small, context=context)
+        one = opened(Wire(small, context=context))
         one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         one.send(wire.connect(f'crowd-{i}')).expect(CONNACK)
         one.send(wire.subscribe(1, ('big/#', 0))).expect(SUBACK)
@@ -164,8 +166,7 @@ def test_a_crowd_of_slow_sockets_stays_below_the_ceiling(small):
         assert message.body.endswith(b'no %d' % sent)
         innocent.send(wire.packet(PUBACK, message.body[9:11]))
     assert numbers(small)['memory_peak_bytes'] <= CEILING
-    now = numbers(small)
-    assert now['dropped_total{reason="queue"}'] + now['dropped_total{reason="pressure"}'] > 200
+    wait_until('drops', lambda: sum(numbers(small)[f'dropped_total{{reason="{why}"}}'] for why in ('queue', 'pressure')) > 200)
     for one in crowd:
         one.socket.close()
     wait_until('memory to be free again', lambda: free_again(small), 20, pause=0.1)
@@ -204,7 +205,7 @@ def test_coap_is_put_off_at_the_ceiling_and_goes_on_after_it(small):
         # Who is not in yet stays outside, before any key is looked at.
         stranger = coap.request(coap.BUILDS[0], meter, 'get', topic, wait_s=2) if coap.BUILDS else None
         assert stranger is None or 'before' not in stranger.payload
-        assert numbers(small)['refusals_total{reason="memory"}'] > refused + 2
+        counted(small, 'refusals_total{reason="memory"}', refused + 3)
         assert one.is_alive() and watching.is_alive()
         assert numbers(small)['memory_peak_bytes'] <= CEILING
         # The sleeper is removed: there is room again, and everything is as before.

@@ -8,9 +8,8 @@ import subprocess
 import pytest
 
 from harness import coap, wire
-from harness.fortress import Refused, metrics
+from harness.fortress import Refused, counted, metrics
 from harness.refusal import Watch
-from harness.wait import wait_until
 from harness.websocket import WebSocket
 from harness.wire import PUBACK, Wire
 
@@ -61,8 +60,8 @@ def test_a_peer_outside_is_closed_without_a_byte(walled, listener):
     assert got == b''
     watch.expect('probe', peer, listener=listener, reason=re.compile(r'\(127\.0\.0\.0/30, fd00::/8\).*add its network to `from`'),
                  fix='add its network to `from`')
+    assert counted(walled, REFUSED, before[REFUSED] + 1) == before[REFUSED] + 1
     after = metrics(walled)
-    assert after[REFUSED] == before[REFUSED] + 1
     assert after['handshakes_total{result="failed"}'] == before['handshakes_total{result="failed"}'], 'TLS saw nothing'
 
 
@@ -83,7 +82,7 @@ def test_an_exception_does_not_lift_the_networks(walled):
                '--reason', 'test')
     before = metrics(walled)[REFUSED]
     assert bytes_of(walled, 'mqtt', OUTSIDE, say=wire.connect('stranger'))[0] == b''
-    assert metrics(walled)[REFUSED] == before + 1
+    assert counted(walled, REFUSED, before + 1) == before + 1
     with Wire(walled, plain='mqtt', source=INSIDE) as client:
         client.login('stranger')
 
@@ -95,7 +94,7 @@ def test_a_datagram_from_outside_is_dropped_in_silence(walled):
     before = metrics(walled)[REFUSED]
     lost = coap.request(build, device, 'put', 'mq/t/a', payload='x', more=('-a', OUTSIDE), wait_s=3)
     assert lost.exit != 0 or lost.code or not lost.payload
-    assert metrics(walled)[REFUSED] > before
+    counted(walled, REFUSED, before + 1)
     walled.wait_event('probe', listener='coaps', protocol='coap', peer=re.compile(rf'^{OUTSIDE}:'))
     assert not [event for event in walled.events() if event['listener'] == 'coaps' and event['category'] == 'connect']
     put = coap.request(build, device, 'put', 'mq/t/a', payload='within', more=('-a', '127.0.0.2'))
@@ -116,7 +115,7 @@ def test_a_flood_from_outside_leaves_the_others_alone(walled):
                 raw.sendto(b'\x16\xfe\xff' + b'x' * 60, ('127.0.0.1', walled.ports['coaps']))
         for _ in range(200):
             bytes_of(walled, 'mqtts', OUTSIDE)
-        wait_until('all of the connections are counted', lambda: metrics(walled)[REFUSED] >= before + 200, 10)
+        counted(walled, REFUSED, before + 200)
         assert client.send(wire.publish('t/a', 'x', qos=1)).expect(PUBACK).reason in (0, 0x10)
     # Two workers, two listeners, 20 a second at most, and they are folded by address.
     assert len(walled.events()) - n_lines < 100
@@ -157,17 +156,20 @@ def exposures(fortress):
 def test_the_first_public_peer_is_an_alert_of_each_listener(make_fortress, public_address):
     fortress = make_fortress(policy=None)
     bytes_within(fortress, 'mqtts', INSIDE)
+    fortress.wait_event('tls_reject', peer=re.compile(re.escape(INSIDE)))  # what its arrival made was there before
     assert exposures(fortress) == []
     for _ in range(3):
         bytes_within(fortress, 'mqtts', public_address)
-    event, = fortress.wait_event('exposure', timeout=5, listener='mqtts', severity='alert')
+    fortress.wait_event('tls_reject', peer=re.compile(re.escape(public_address)), at_least=3)
+    event, = fortress.wait_event('exposure', listener='mqtts', severity='alert')
     assert re.fullmatch(rf'{re.escape(public_address)}:\d+', event['peer'])
     assert re.search(r'names no networks.*its `from`', event['reason'])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw:
         raw.bind((public_address, 0))
         for _ in range(3):
             raw.sendto(b'\x16\xfe\xff', ('127.0.0.1', fortress.ports['coaps']))
-    fortress.wait_event('exposure', timeout=5, listener='coaps', severity='alert')
+    counted(fortress, 'coap_unproven_datagrams_total', 3)
+    fortress.wait_event('exposure', listener='coaps', severity='alert')
     assert len(exposures(fortress)) == 2, 'once for each listener'
     alerts = [line for line in fortress.json('alerts') if line.get('category') == 'exposure']
     assert {line['listener'] for line in alerts} >= {'mqtts', 'coaps'}, alerts

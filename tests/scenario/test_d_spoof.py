@@ -8,12 +8,14 @@ import re
 import select
 import socket
 import struct
+import time
+from pathlib import Path
 
 import pytest
 
 from harness import coap, mosquitto, openssl
 from harness.coap_message import CON, GET, NON, OSCORE, POST, Message, path
-from harness.fortress import Fortress, is_sanitized, metrics, times
+from harness.fortress import Fortress, counted, is_sanitized, metrics, times
 from harness.usage import resident_bytes
 from harness.wait import wait_until
 
@@ -75,11 +77,20 @@ class Crowd:
             one.close()
 
 
+def waiting(ports):
+    """Bytes that the kernel holds for sockets of these UDP ports until they are read."""
+    rows = [line.split() for line in Path('/proc/net/udp').read_text(encoding='ascii').splitlines()[1:]]
+    return sum(int(row[4].split(':')[1], 16) for row in rows if int(row[1].split(':')[1], 16) in ports)
+
+
 def flood(fortress, crowd, what, n, first=0):
+    """As fast as the server reads: what does not fit into the sockets of a server that gets no time would show nothing."""
+    ports = [fortress.ports[listener] for listener, _ in what]
     for i in range(first, first + n):
         listener, data = what[i % len(what)]
         crowd.say(i // len(what), data, fortress.ports[listener])
-        if i % 50 == 49:
+        if i % 50 == 49 or i + 1 == first + n:
+            wait_until('the server to have read', lambda: waiting(ports) == 0, pause=0.001)
             crowd.hear()
 
 
@@ -88,10 +99,11 @@ def unproven(fortress):
 
 
 @pytest.mark.skipif(not coap.BUILDS, reason='no coap-client')
-def test_spoofed_requests(fortress):
+def test_spoofed_requests(fortress, opened):
+    began = time.monotonic()
     console, lamp = fortress.add('console'), fortress.add('lamp', credentials=('psk',))
     what, topic = requests(openssl.library()), f'lamps/{lamp.name}/set'
-    crowd = Crowd([f'127.77.1.{i + 1}' for i in range(SOURCES // 2)] + [f'127.78.{i + 1}.1' for i in range(SOURCES // 2)])
+    crowd = opened(Crowd([f'127.77.1.{i + 1}' for i in range(SOURCES // 2)] + [f'127.78.{i + 1}.1' for i in range(SOURCES // 2)]))
     mosquitto.publish(console, topic, 'before', '-r', qos=1)
     with coap.Observer(coap.BUILDS[0], lamp, f'mq/{topic}') as observer:
         observer.expect('before')
@@ -103,12 +115,12 @@ def test_spoofed_requests(fortress):
             flood(fortress, crowd, what, N // 10, first=(i + 1) * (N // 10))
             mosquitto.publish(console, topic, f'during {i}', '-r', qos=1)
             observer.expect(f'during {i}')
+        counted(fortress, 'coap_unproven_datagrams_total', N // 2 + 1)  # the sockets take most of it
         after = metrics(fortress)
         assert after['connections{listener="coaps"}'] == before['connections{listener="coaps"}'], 'nobody else came in'
     crowd.hear()
     assert crowd.answers > N // 10, f'{crowd.answers} answers'
     assert crowd.received <= MOST * crowd.sent, f'{crowd.received} bytes for {crowd.sent}'
-    assert after['coap_unproven_datagrams_total'] > N // 2, 'the sockets take most of it'
     assert 0 < after['coap_amplification_ratio'] <= MOST
     assert 0 < after['coap_amplification_worst_ratio'] <= MOST
     assert after['coap_unproven_withheld_total'] == 0, 'nothing even wants to be more'
@@ -117,13 +129,13 @@ def test_spoofed_requests(fortress):
     grown = resident_bytes(fortress) - resident
     assert heap < 1 << 20, f'{heap} bytes of the heap stay'
     assert grown < 8 << 20 or is_sanitized(fortress.binary), f'{grown} bytes stay'  # its quarantine keeps what is freed
-    events = fortress.wait_event('amplification', timeout=20, target='127.77.1.0/24')
+    events = fortress.wait_event('amplification', target='127.77.1.0/24')
     assert 'from' in events[0]['reason'] and events[0]['peer'].startswith('127.77.1.')
     doors = [event for event in events if event['listener'] != '-']  # the detector says it once more, of all of them
     assert doors and all(times(event) >= SUSPECT for event in doors)
-    assert len(doors) <= WORKERS * 2, 'one for each worker and door in a minute'
-    assert metrics(fortress)['events_total{category="amplification"}'] >= 1
-    crowd.close()
+    minutes = 1 + int((time.monotonic() - began) / 60)
+    assert len(doors) <= WORKERS * 2 * minutes, 'one for each worker and door in a minute'
+    counted(fortress, 'events_total{category="amplification"}', 1)
     print(f'\n{N} datagrams: {crowd.received / crowd.sent:.2f} bytes out for one in, {grown} bytes more resident')
 
 
@@ -140,7 +152,7 @@ def test_the_self_test_measures(fortress):
         assert ('DTLS ClientHello' if listener['name'] == 'coaps' else 'CoAP GET /.well-known/core') in answered
     assert 0 < whole['worst'] <= MOST
     assert 0 < whole['server_ratio'] <= MOST and 0 < whole['server_worst'] <= MOST
-    assert unproven(fortress) >= before + 2 * 25, 'the server has counted it'
+    counted(fortress, 'coap_unproven_datagrams_total', before + 2 * 25)  # by the server
 
 
 def test_the_self_test_fails_where_nothing_answers():
@@ -181,7 +193,7 @@ def member(group, port=0):
     if group.startswith('224.'):
         one.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
                        struct.pack('4s4s', socket.inet_aton(group), socket.inet_aton('127.0.0.1')))
-    one.settimeout(5)
+    one.settimeout(30)
     return one
 
 
@@ -213,7 +225,7 @@ def test_groups_are_not_answered_or_joined():
             sender.sendto(data, ('127.0.0.1', one.ports[listener]))
             assert sender.recv(4096), listener  # the first answer of all is that to one address
         # Loopback keeps the order, so whatever came before these two has been heard.
-        wait_until('both to be counted', lambda: unproven(one) >= before + len(what), 10, pause=0.1)
+        wait_until('both to be counted', lambda: unproven(one) >= before + len(what), pause=0.1)
         assert unproven(one) == before + len(what)
         sender.settimeout(0)
         with pytest.raises(BlockingIOError):

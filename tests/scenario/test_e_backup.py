@@ -211,7 +211,7 @@ def test_a_backup_that_is_killed_holds_nothing(make_fortress):
         one.cli('backup', one.home / 'b.spb')
     assert not list(one.home.glob('b.spb*'))
     holder.close()  # as a killed process does
-    wait_until('the hold to end', lambda: one.cli('backup', one.home / 'b.spb', check=False).returncode == 0, 10)
+    wait_until('the hold to end', lambda: one.cli('backup', one.home / 'b.spb', check=False).returncode == 0)
 
 
 # ---- the trail ----

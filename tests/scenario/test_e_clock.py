@@ -2,19 +2,9 @@
 import json
 import time
 
-import pytest
-
 from harness import mosquitto, wire
-from harness.clock import Clock
 from harness.wait import wait_until
 from harness.wire import Wire
-
-
-@pytest.fixture
-def clock():
-    one = Clock()
-    yield one
-    one.close()
 
 
 def clock_alerts(fortress):

@@ -5,18 +5,10 @@ import time
 import pytest
 
 from harness import mosquitto
-from harness.clock import Clock
 from harness.fortress import Refused
 from harness.wait import wait_until
 
 DAY_S = 86400
-
-
-@pytest.fixture
-def clock():
-    one = Clock()
-    yield one
-    one.close()
 
 
 def expiring(fortress):

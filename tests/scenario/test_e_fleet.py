@@ -135,7 +135,7 @@ def test_changes_by_selector_bind_live_sessions_and_are_idempotent(make_fortress
         one.send(wire.publish('status/m-1', 'x', qos=1)).expect(PUBACK)
         done = fleet(fortress, 'disable', '--where', 'site=b1', '--reason', 'a site is down')
         assert (done['changed'], done['already']) == (30, 0)
-        one.expect_close(5)
+        one.expect_close(30)
         two.send(wire.publish('status/m-2', 'x', qos=1)).expect(PUBACK)
     assert fortress.json('device', 'show', 'm-1')[0]['reason'] == 'a site is down'
     assert fleet(fortress, 'disable', '--where', 'site=b1')['already'] == 30

@@ -108,7 +108,7 @@ def test_an_assignment_binds_live_sessions_and_what_waits(fortress):
         plant.assign(da, b)
         assert other.subscribe(f'commands/{da.name}/#') == [1]
         assert other.get().payload == b'before'
-        assert time.monotonic() - begin < 10, 'the command returns when every worker has it'
+        assert time.monotonic() - begin < 60, 'the command returns when every worker has it'
         mosquitto.publish(console, topic, 'after', qos=1)
         assert other.get().payload == b'after'
     with Wire(fortress, a) as client:
@@ -116,7 +116,7 @@ def test_an_assignment_binds_live_sessions_and_what_waits(fortress):
         client.send(wire.publish(f'status/{a.name}', 'x', qos=1))
         assert client.expect(PUBACK).reason == 0, 'what waited was for a device that is another gateway\'s now, and did not come'
     if seen_by_coap:
-        wait_until('the end of the observation', lambda: any('4.03' in line for line in seen_by_coap.seen), 10)
+        wait_until('the end of the observation', lambda: any('4.03' in line for line in seen_by_coap.seen))
         assert 'after' not in seen_by_coap.seen
         seen_by_coap.__exit__()
     fortress.wait_event('acl_deny', principal=a.name, target=re.compile(f'commands/{da.name}/'), reason=re.compile('assignment|observation'))
@@ -136,7 +136,7 @@ def test_revoking_a_gateway_stops_only_its_devices(fortress):
         one.login(a.name)
         other.login(b.name)
         fortress.cli('device', 'revoke', a.name, '--reason', 'stolen')
-        one.expect_close(5)
+        one.expect_close(30)
         other.send(wire.publish(f'sensors/{db.name}/t', 'goes on', qos=1))
         assert other.expect(PUBACK).reason == 0
         assert seen.get()['payload'] == 'goes on'

@@ -8,7 +8,7 @@ import pytest
 
 from harness import coap, mosquitto, renewal, wire
 from harness.clock import Clock
-from harness.fortress import POLICY, Fortress, metrics
+from harness.fortress import POLICY, Fortress, counted, metrics
 from harness.paho_client import Paho
 from harness.wait import wait_until
 
@@ -223,7 +223,7 @@ def test_before_the_end(lane, tmp_path):
         assert renewal.hear(w) == 0
         answer, reason = renewal.ask(w, csr)
         assert reason == 0, answer
-        assert metrics(lane)['renewals_total{result="ok"}'] == before + 1
+        assert counted(lane, 'renewals_total{result="ok"}', before + 1) == before + 1
         w.send(wire.publish('status/early', 'still here', 1, 1))
         assert w.expect(wire.PUBACK).reason in (0, 0x10)
     for one in (device, renewal.renewed(device, tmp_path, answer)):
@@ -255,7 +255,7 @@ def test_it_ends_while_it_is_connected(lane):
     assert 'renewal_grace' in words and 'device rotate' in words
 
 
-def test_the_pace():
+def test_the_pace(opened):
     """So many as can be renewed come in; the others are told when to come back, and in MQTT 3.1.1 that it is not now."""
     clock = Clock()
     one = Fortress(binary=clock.binary, settings=['renewal_rate=1/s'])
@@ -263,7 +263,7 @@ def test_the_pace():
         devices = [one.add(name=f'meter-{i}', credentials=('x509',)) for i in range(8)]
         clock.set(91 * DAY_S)
         waits, n_in = [], 0
-        wires = [renewal.wired(device) for device in devices]
+        wires = [opened(renewal.wired(device)) for device in devices]
         for device, w in zip(devices, wires):  # all at once, however slow the machine is
             w.send(wire.connect(device.name))
         for w in wires:
@@ -274,7 +274,7 @@ def test_the_pace():
                 waits.append(int(re.search(r'come back in (\d+) s', words).group(1)))
             w.close()
         assert n_in >= 2 and len(waits) >= 2 and all(1 <= wait <= 30 for wait in waits), (n_in, waits)
-        assert metrics(one)['renewals_total{result="later"}'] == len(waits)
+        assert counted(one, 'renewals_total{result="later"}', len(waits)) == len(waits)
         assert 'renewal_rate' in one.wait_event('rate')[-1]['reason']
         with renewal.wired(devices[-1], version=4) as w:
             reason = w.send(wire.connect(devices[-1].name, version=4)).expect(wire.CONNACK).reason

@@ -242,4 +242,4 @@ def test_a_flood_is_answered_and_bounded(alone):
     assert operator.ask(own.ENROL, own.block('after') + b'\0')[0] == 0
     alone.broker.send(b'\1' * 60000)  # one that is nearly too large
     alone.broker.receive()
-    wait_until('the broker to be heard again', lambda: alone.broker.ask(own.ISSUE, own.issue('after'))[0] == 0, 10)
+    wait_until('the broker to be heard again', lambda: alone.broker.ask(own.ISSUE, own.issue('after'))[0] == 0)

@@ -64,7 +64,7 @@ def test_raised_and_cleared(place):
         assert listed and listed[0]['reason'] == said['reason']
         # Repetitions of an open alert are counted, not said again.
         reload_with(place, place.policy + 'puzzle: 2\n')
-        place.wait_event('config_reject', at_least=2, timeout=15)
+        place.wait_event('config_reject', at_least=2)
         assert other.messages.empty(), 'a wildcard does not reach it'
 
 
@@ -94,7 +94,7 @@ def test_nobody_else_publishes_there(place):
         client.subscribe('$sallyport/alerts/#')
         for topic in ('$sallyport/alerts/sink', '$sallyport/alerts', '$sallyport/alerts/'):
             bad.client.publish(topic, b'{"state":"cleared"}', qos=1)
-            place.wait_event('acl_deny', target=topic, principal=forger.name, reason=re.compile("server's own"), timeout=15)
+            place.wait_event('acl_deny', target=topic, principal=forger.name, reason=re.compile("server's own"))
         assert client.messages.empty()
     with paho_client.Paho(forger, will=('$sallyport/alerts/sink', b'x', 1, False)) as bad:
         assert bad.connack != 0, 'a will may not go there either'

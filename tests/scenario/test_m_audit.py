@@ -77,7 +77,7 @@ def test_half_a_record_is_told_from_an_edit(make_fortress):
     one.cli('audit', 'anchor')
     settled = trail(one)[-1].stat().st_size
     one.add()
-    wait_until('the trail to grow', lambda: trail(one)[-1].stat().st_size > settled + 100, 10)
+    wait_until('the trail to grow', lambda: trail(one)[-1].stat().st_size > settled + 100)
     one.kill()
     file = trail(one)[-1]
     whole = file.read_bytes()

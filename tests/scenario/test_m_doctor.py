@@ -11,7 +11,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from harness.clock import Clock
 from harness.fortress import ROOT, Refused
 from harness.ports import free_ports
 from harness.siem import make_certificate
@@ -286,13 +285,6 @@ def test_waivers_are_in_the_audit_trail(make_fortress):
     fortress.restart()
     events = [event['reason'] for event in fortress.wait_event('config_change', target=re.compile(r'^waivers\.json#'))]
     assert len([reason for reason in events if 'is in force' in reason]) == 3, events
-
-
-@pytest.fixture
-def clock():
-    one = Clock()
-    yield one
-    one.close()
 
 
 def judged(fortress, rule):

@@ -147,6 +147,7 @@ static void print_json(struct cli *cli, const struct load_order *o, const struct
     put_integer(j, "duplicates", r->duplicates);
     put_integer(j, "out_of_order", r->misordered);
     put_integer(j, "foreign", r->foreign);
+    put_integer(j, "unasked", r->unasked);
     put_integer(j, "repeated", r->repeated);
     put_integer(j, "unresumed", r->unresumed);
     put_integer(j, "forgotten", r->forgotten);
@@ -227,6 +228,9 @@ static void print_text(struct cli *cli, const struct load_order *o, const struct
     } else if (o->shape == LOAD_RESUMED) {
         fprintf(cli->out, ", %llu not by their ticket", (unsigned long long)r->unresumed);
     }
+    if (r->unasked > 0) {
+        fprintf(cli->out, ", %llu acknowledged that were not sent", (unsigned long long)r->unasked);
+    }
     fputc('\n', cli->out);
 }
 
@@ -255,7 +259,8 @@ int bench_report(struct cli *cli, const struct load_order *o, const struct bench
     return client_load_is_right(r) ? CLI_DONE
            : is_coap(o)            ? cli_fail(cli, "the server left requests without an answer, or "
                                                               "answered what was not asked")
-                        : cli_fail(cli, "the server lost, repeated or reordered messages");
+                        : cli_fail(cli, "the server lost, repeated or reordered messages, or "
+                                        "acknowledged what was not sent");
 }
 
 /* ---- the plot ---- */

@@ -512,7 +512,7 @@ static void take_latency(struct load *l)
 bool client_load_is_right(const struct load_result *r)
 {
     return r->lost == 0 && r->duplicates == 0 && r->misordered == 0 && r->foreign == 0 &&
-           r->unresumed == 0 && r->forgotten == 0;
+           r->unasked == 0 && r->unresumed == 0 && r->forgotten == 0;
 }
 
 int client_load_run(struct cli *cli, const struct load_order *o, const struct load_watch *watch,

@@ -75,7 +75,8 @@ struct load_order {
 /* Of each shape one thing is counted: deliveries, acknowledgements, logins, answers. */
 struct load_result {
     uint64_t sent, delivered, lost, duplicates, misordered, foreign; /* over the whole run */
-    uint64_t counted;                                                /* in the measured time */
+    uint64_t unasked; /* PUBACK, PUBREC, PUBCOMP for what was not sent, or had them already */
+    uint64_t counted; /* in the measured time */
     uint64_t measured_us, own_cpu_us;
     uint64_t p50_us, p99_us, p999_us, max_us; /* where has_latency */
     bool has_latency;
@@ -108,7 +109,8 @@ struct load_watch {
 /* client_load_run - CLI_DONE with *ret (look at its counts), or the exit code after a message. */
 int client_load_run(struct cli *cli, const struct load_order *o, const struct load_watch *watch,
                     struct load_result *ret);
-/* client_load_is_right - nothing was lost, came twice, out of order or from somebody else. */
+/* client_load_is_right - nothing was lost, came twice, out of order or from somebody else,
+ * and nothing was acknowledged that was not sent. */
 bool client_load_is_right(const struct load_result *r);
 /* client_load_own_cpu_us - of this process so far. */
 uint64_t client_load_own_cpu_us(void);

@@ -352,6 +352,21 @@ static void acked(struct conn *c)
     load_mark_dirty(l, c);
 }
 
+/* The number of the oldest message that waits for an acknowledgement of this type. */
+static uint64_t first_awaited(const struct conn *c, enum mqtt_type type)
+{
+    return type == MQTT_PUBREC ? c->n_received : c->n_acked;
+}
+
+/* A message with this id is under way, and what comes next for it is of this type. */
+static bool is_awaited(const struct conn *c, enum mqtt_type type, uint16_t id)
+{
+    uint8_t qos = type == MQTT_PUBACK ? 1 : 2;
+    uint64_t first = first_awaited(c, type), end = type == MQTT_PUBCOMP ? c->n_received : c->n_sent;
+    uint64_t before = ((uint64_t)id + UINT16_MAX - id_of(first)) % UINT16_MAX;
+    return c->load->o->qos == qos && id > 0 && before < end - first;
+}
+
 static void on_ack(struct conn *c, enum mqtt_type type, struct slice body)
 {
     struct rd r = rd_from(body);
@@ -359,13 +374,18 @@ static void on_ack(struct conn *c, enum mqtt_type type, struct slice body)
     uint8_t reason = rd_left(&r) > 0 ? rd_u8(&r) : 0;
     if (reason >= 0x80 && (type == MQTT_PUBACK || type == MQTT_PUBREC)) {
         load_refused(c, "a message", reason);
-    } else if (type == MQTT_PUBREC || (type == MQTT_PUBREL)) {
-        say_ack(c, type == MQTT_PUBREC ? MQTT_PUBREL : MQTT_PUBCOMP, id);
-    } else if (c->is_publisher && id == id_of(c->n_acked)) {
-        acked(c);
-    } else {
+    } else if (type == MQTT_PUBREL) {
+        say_ack(c, MQTT_PUBCOMP, id);
+    } else if (!is_awaited(c, type, id)) {
+        c->load->r.unasked++;
+    } else if (id != id_of(first_awaited(c, type))) {
         load_give_up(c->load, cli_fail(c->load->cli, "acknowledgements out of order: id %u, not %u",
-                                       id, id_of(c->n_acked)));
+                                       id, id_of(first_awaited(c, type))));
+    } else if (type == MQTT_PUBREC) {
+        c->n_received++;
+        say_ack(c, MQTT_PUBREL, id);
+    } else {
+        acked(c);
     }
 }
 

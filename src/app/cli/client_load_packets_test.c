@@ -195,6 +195,79 @@ static void test_a_message_may_be_marked_as_sent_again(void **state)
     plant_end(&p);
 }
 
+/* The window of the first publisher is under way, ids 1 to 4; of QoS 2 the first two were received
+ * before. What it says then to what comes, and what is counted. */
+static const struct ack_case {
+    const char *name;
+    uint8_t qos, first, id, expected_says;
+    uint64_t unasked, n_acked, n_received;
+    bool is_end, is_by_reader;
+} ack_cases[] = {
+    {"the first", .qos = 1, .first = 0x40, .id = 1, .n_acked = 1},
+    {"not the first", .qos = 1, .first = 0x40, .id = 2, .is_end = true},
+    {"the last but not the first", .qos = 1, .first = 0x40, .id = N_EACH, .is_end = true},
+    {"one more than were sent", .qos = 1, .first = 0x40, .id = N_EACH + 1, .unasked = 1},
+    {"no id", .qos = 1, .first = 0x40, .id = 0, .unasked = 1},
+    {"PUBREC of QoS 1", .qos = 1, .first = 0x50, .id = 1, .unasked = 1},
+    {"PUBCOMP of QoS 1", .qos = 1, .first = 0x70, .id = 1, .unasked = 1},
+    {"PUBACK of QoS 0", .qos = 0, .first = 0x40, .id = 1, .unasked = 1},
+    {"PUBREC of QoS 0", .qos = 0, .first = 0x50, .id = 1, .unasked = 1},
+    {"PUBACK of QoS 2", .qos = 2, .first = 0x40, .id = 1, .unasked = 1, .n_received = 2},
+    {"PUBREC in its turn", .qos = 2, .first = 0x50, .id = 3, .expected_says = 0x62,
+     .n_received = 3},
+    {"PUBREC out of turn", .qos = 2, .first = 0x50, .id = 4, .is_end = true, .n_received = 2},
+    {"PUBREC again", .qos = 2, .first = 0x50, .id = 2, .unasked = 1, .n_received = 2},
+    {"PUBREC of what was not sent", .qos = 2, .first = 0x50, .id = N_EACH + 1, .unasked = 1,
+     .n_received = 2},
+    {"PUBCOMP in its turn", .qos = 2, .first = 0x70, .id = 1, .n_acked = 1, .n_received = 2},
+    {"PUBCOMP out of turn", .qos = 2, .first = 0x70, .id = 2, .is_end = true, .n_received = 2},
+    {"PUBCOMP before PUBREC", .qos = 2, .first = 0x70, .id = 3, .unasked = 1, .n_received = 2},
+    {"PUBACK to who sends nothing", .qos = 1, .first = 0x40, .id = 1, .unasked = 1,
+     .is_by_reader = true},
+};
+
+static void test_what_was_not_sent_is_not_acknowledged(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(ack_cases); i++) {
+        const struct ack_case *k = &ack_cases[i];
+        struct plant p;
+        plant_begin(&p, MQTT_V311, k->qos, 64);
+        struct conn *c = k->is_by_reader ? subscriber(&p) : &p.conns[0];
+        c->n_received = k->qos == 2 ? 2 : 0;
+        const uint8_t ack[] = {k->first, 2, 0, k->id};
+        print_message("%s\n", k->name);
+        load_take(c, slice_of(ack, sizeof(ack)));
+        assert_int_equal(p.load.code, k->is_end ? CLI_FAILED : GO_ON);
+        assert_int_equal(p.load.r.unasked, k->unasked);
+        assert_int_equal(client_load_is_right(&p.load.r), k->unasked == 0);
+        assert_int_equal(c->n_acked, k->n_acked);
+        assert_int_equal(c->n_received, k->n_received);
+        assert_int_equal(c->acks.n > 0 ? c->acks.p[0] : 0, k->expected_says);
+        plant_end(&p);
+    }
+}
+
+/* Ids begin anew behind the last one; there is room for the window, before and behind it. */
+static void test_acknowledgements_go_round_with_the_ids(void **state)
+{
+    (void)state;
+    struct plant p;
+    plant_begin(&p, MQTT_V311, 1, 64);
+    struct conn *c = &p.conns[0];
+    c->n_acked = 3 * (uint64_t)UINT16_MAX - 2; /* ids 65534, 65535, 1, 2 */
+    c->n_sent = c->n_acked + N_EACH;
+    static const uint16_t ids[] = {3, 65533, 65534, 65535, 1, 2, 3, 0};
+    for (size_t i = 0; i < COUNT_OF(ids); i++) {
+        const uint8_t ack[] = {0x40, 2, (uint8_t)(ids[i] >> 8), (uint8_t)ids[i]};
+        load_take(c, slice_of(ack, sizeof(ack)));
+    }
+    assert_int_equal(p.load.code, GO_ON);
+    assert_int_equal(c->n_acked, c->n_sent);
+    assert_int_equal(p.load.r.unasked, 4);
+    plant_end(&p);
+}
+
 static const struct {
     const char *name;
     uint8_t bytes[6];
@@ -207,7 +280,6 @@ static const struct {
                 {"QoS 3", {0x36, 2, 0, 0}, 4},
                 {"flags of a PUBACK", {0x41, 2, 0, 1}, 4},
                 {"no flags of a PUBREL", {0x60, 2, 0, 1}, 4},
-                {"a PUBACK that nobody waits for", {0x40, 2, 0, 1}, 4},
                 {"a PINGRESP", {0xd0, 0}, 2}};
 
 /* At once, and when it comes byte by byte behind a message. */
@@ -288,11 +360,14 @@ static void test_how_many_may_be_sent(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bytes_in_pieces),
-                                       cmocka_unit_test(test_bytes_split_anywhere),
-                                       cmocka_unit_test(test_what_is_wrong_is_counted),
-                                       cmocka_unit_test(test_a_message_may_be_marked_as_sent_again),
-                                       cmocka_unit_test(test_what_is_no_mqtt_ends_the_run),
-                                       cmocka_unit_test(test_how_many_may_be_sent)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bytes_in_pieces),
+        cmocka_unit_test(test_bytes_split_anywhere),
+        cmocka_unit_test(test_what_is_wrong_is_counted),
+        cmocka_unit_test(test_a_message_may_be_marked_as_sent_again),
+        cmocka_unit_test(test_what_was_not_sent_is_not_acknowledged),
+        cmocka_unit_test(test_acknowledgements_go_round_with_the_ids),
+        cmocka_unit_test(test_what_is_no_mqtt_ends_the_run),
+        cmocka_unit_test(test_how_many_may_be_sent)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,6 +41,7 @@ struct conn {
     enum phase phase;
     bool is_publisher, is_dirty, is_counted;
     uint64_t n_sent, n_acked, n_delivered; /* a publisher's */
+    uint64_t n_received;                   /* QoS 2: of what it sent, by PUBREC */
     struct buf rest;                       /* an unfinished packet */
     struct buf acks;                       /* what is to be answered at the end of the turn */
     struct ssl_session_st *session;        /* a sleeper's: to resume TLS by; NULL: no ticket came */

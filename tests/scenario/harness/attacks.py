@@ -1,5 +1,6 @@
 """What hostile clients do, one function for each class of attack: `attack(ground, n)` does it n times, asserts that the server
 answered each time as it must, and gives a line about it. The same functions serve `make test` (small) and tests/bench/attacks."""
+import contextlib
 import random
 import re
 import select
@@ -161,18 +162,24 @@ def foreign_certificates(ground, n):
 
 def slow_sockets(ground, n):
     """A third gives a byte a second of its hello, a third of its CONNECT, a third has logged in and left a PUBLISH half sent."""
+    with contextlib.ExitStack() as opened:
+        return _slow_sockets(ground, n, opened)
+
+
+def _slow_sockets(ground, n, opened):
+    """Whatever it opens is closed with `opened`."""
     hello, hello_of_mqtt = hello_bytes(), wire.connect('hostile-slow' * 5)
     strangers, callers, halves = [], [], []
     for i in range(n // 3):
         one = dial(ground.fortress, f'127.0.{10 + i % 8}.{i // 8 % 250 + 1}')
         if one:
-            strangers.append((one, time.monotonic()))
+            strangers.append((opened.enter_context(one), time.monotonic()))
         begin = time.monotonic()
         try:
-            callers.append((ground.wire(source=f'127.0.{20 + i % 8}.{i // 8 % 250 + 1}').socket, begin))
+            callers.append((opened.enter_context(ground.wire(source=f'127.0.{20 + i % 8}.{i // 8 % 250 + 1}')).socket, begin))
         except OSError:
             pass  # strangers are too many already
-        half = ground.login(f'half-{i}')
+        half = opened.enter_context(ground.login(f'half-{i}'))
         half.send(wire.publish('bad/half', b'x' * 100, 1)[:60])
         halves.append(half)
     at_once = ground.count('strangers')
@@ -210,28 +217,27 @@ def hellos_of_dtls(ground, n):
     """ClientHellos of DTLS from 250 addresses that, for all the server knows, are somebody else's, and what is no DTLS at all."""
     hello, port = openssl.dtls_hello(ground.ssl), ground.fortress.ports['coaps']
     before = metrics(ground.fortress)
-    sockets = []
-    for i in range(250):
-        one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        one.bind((f'127.0.40.{i + 1}', 0))
-        one.setblocking(False)
-        sockets.append(one)
     sent = received = answers = 0
     plain_coap = b'\x40\x01\x12\x34\xb2mq\x03bad'
-    for i in range(n):
-        data = plain_coap if i % 4 == 3 else hello
-        sockets[i % 250].sendto(data, ('127.0.0.1', port))
-        sent += len(data)
-        if i % 25 == 24 or i == n - 1:
-            for one in select.select(sockets, [], [], 0)[0]:
-                try:
-                    while True:
-                        received += len(one.recv(4096))
-                        answers += 1
-                except BlockingIOError:
-                    pass
-    for one in sockets:
-        one.close()
+    with contextlib.ExitStack() as stack:
+        sockets = []
+        for i in range(250):
+            one = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            one.bind((f'127.0.40.{i + 1}', 0))
+            one.setblocking(False)
+            sockets.append(one)
+        for i in range(n):
+            data = plain_coap if i % 4 == 3 else hello
+            sockets[i % 250].sendto(data, ('127.0.0.1', port))
+            sent += len(data)
+            if i % 25 == 24 or i == n - 1:
+                for one in select.select(sockets, [], [], 0)[0]:
+                    try:
+                        while True:
+                            received += len(one.recv(4096))
+                            answers += 1
+                    except BlockingIOError:
+                        pass
     after = metrics(ground.fortress)
     assert received <= 3 * sent, f'{received} bytes for {sent}'
     assert after['connections{listener="coaps"}'] == before['connections{listener="coaps"}'], 'state without a cookie'
@@ -386,7 +392,7 @@ def takeovers(ground, n):
     took = time.monotonic() - begin
     # Folded repeats are counted when their line is written.
     # The detector of sessions that go back and forth has one event of its own for them.
-    wait_until('the takeovers to be counted', lambda: ground.count('events_total{category="takeover"}') - before in (n - 1, n), 10, pause=0.1)
+    wait_until('the takeovers to be counted', lambda: ground.count('events_total{category="takeover"}') - before in (n - 1, n), pause=0.1)
     answers = Counter()
     for _ in range(min(n, 60)):
         with Wire(ground.fortress, context=ground.meek_context) as one:

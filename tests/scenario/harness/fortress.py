@@ -51,12 +51,21 @@ def times(event):
 def metrics(fortress):
     """{'name{label="value"}': number}, without the prefix."""
     found = {}
-    for line in fortress.cli('metrics').splitlines():
+    for line in fortress.ask('metrics')[0]['text'].splitlines():
         if not line.startswith('#'):
             name, value = line.rsplit(' ', 1)
             assert name.startswith('sallyport_'), line
             found[name[len('sallyport_'):]] = float(value)
     return found
+
+
+def counted(fortress, name, least):
+    """The number, as soon as it is so much. Who answers and who counts may be two threads, and events are counted when the service
+    thread has them: what was answered is counted soon, not at once."""
+    def enough():
+        number = metrics(fortress).get(name, 0)
+        return (number,) if number >= least else None
+    return wait_until(f'{name} to be {least:g}', enough, pause=0.05)[0]
 
 
 class Device:
@@ -197,7 +206,7 @@ class Fortress:
         with self._log_grew:
             self._log_grew.notify_all()
 
-    def wait_log(self, pattern, since=0, timeout=10):
+    def wait_log(self, pattern, since=0, timeout=30):
         """The first log line from `since` on that matches."""
         wanted = re.compile(pattern)
         end = time.monotonic() + timeout
@@ -291,7 +300,7 @@ class Fortress:
         """As `alerts` has them, for who waits for one."""
         return [{name: value for name, value in one.items() if name != 'text'} for one in self.ask('alerts')]
 
-    def wait_event(self, category, timeout=5, at_least=1, about=None, **fields):
+    def wait_event(self, category, timeout=30, at_least=1, about=None, **fields):
         """Events of the category whose fields match (a compiled pattern searches, anything else is equal).
 
         about: a name that is the event's principal or in its target or reason."""

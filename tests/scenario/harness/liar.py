@@ -15,7 +15,7 @@ class Mqtt:
     """A broker for a handful of clients: filters PREFIX/+, PREFIX/# and exact ones, QoS 0 onwards, retained messages.
 
     fault, done once with the `at`-th message that goes out: 'lose', 'twice', 'swap' (with the next one), 'foreign' (another
-    publisher's), 'stall' (nothing for `stall` seconds); 'deaf' does not answer the first ping; 'slow' needs `stall` seconds for each login. It
+    publisher's), 'stall' (nothing for `stall` seconds), 'unasked' (and a PUBACK for one that nobody has sent, of QoS 1); 'deaf' does not answer the first ping; 'slow' needs `stall` seconds for each login. It
     keeps no sessions."""
 
     def __init__(self, fault=None, at=20, stall=0.0):
@@ -104,6 +104,8 @@ class Mqtt:
         topic, rest = body[2:2 + n].decode(), body[2 + n:]
         if flags & 6:
             client.sendall(b'\x40\x02' + rest[:2])
+            if self.fault == 'unasked' and self.n_out + 1 == self.at:
+                client.sendall(b'\x40\x02' + struct.pack('!H', struct.unpack('!H', rest[:2])[0] + 10000))
             rest = rest[2:]
         if flags & 1:
             self.retained[topic] = rest

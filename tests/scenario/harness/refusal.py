@@ -39,7 +39,7 @@ class Watch:
                     and event['time'] >= self.began]
 
         wait_until(f'event {category} about {peer or principal}',
-                   lambda: any(event['category'] == category for event in refusals()), 5, pause=0.1)
+                   lambda: any(event['category'] == category for event in refusals()), pause=0.1)
         self._settle()
         got = refusals()
         assert [(event['category'], times(event)) for event in got] == [(category, 1)], got
@@ -50,7 +50,7 @@ class Watch:
             assert event['principal'] == principal, event
         wanted = fix or r'\w'
         line = self.fortress.wait_log(rf'(?i)({re.escape(peer or principal)}.*({wanted})|({wanted}).*'
-                                      rf'{re.escape(peer or principal)})', self.since, 5)
+                                      rf'{re.escape(peer or principal)})', self.since)
         assert not WEAKENING.search(line), f'the log suggests a weakening: {line}'
         return event
 

@@ -3,7 +3,7 @@ import select
 import time
 
 
-def wait_until(what, condition, timeout=10.0, pause=0.02):
+def wait_until(what, condition, timeout=30.0, pause=0.02):
     """Calls condition() until it gives something true, and gives that back. `what` names it in the failure."""
     end = time.monotonic() + timeout
     while True:
