@@ -61,7 +61,7 @@ static void deliver(struct party *p, struct slice bytes, uint8_t argument)
         return;
     }
     struct delivery d = {.msg = m, .qos = argument >> 7, .packet_id = 1};
-    enum err err = mqtt_server_deliver(p->e, &d, p->now_ms, &w);
+    enum err err = mqtt_server_deliver(p->e, &d, p->now_ms, &w, NULL);
     assert(err == OK ? w.at <= mqtt_server_terms(p->e)->client_packet_max : w.at == 0);
     msg_unref(m);
 }

@@ -424,18 +424,18 @@ static void deliveries(void **state)
     assert_int_equal(msg_new(slice_text("t"), (struct slice){0}, slice_text("x"), &m), OK);
     m->expires_at_ms = 3001;
     struct delivery d = {.msg = m, .qos = 1, .packet_id = 9, .is_dup = true, .id = 5, .n_ids = 1};
-    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &w), ERR_SPACE);
+    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &w, NULL), ERR_SPACE);
     assert_int_equal(w.at, 0);
-    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &room), OK);
+    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &room, NULL), OK);
     talk_is("delivery", wr_slice(&room), "3a 0e 0001't' 0009 07 02 00000003 0b 05 'x'");
     struct delivery late = {.msg = m, .is_dup = true};
     room = wr_into(out, sizeof(out));
-    assert_int_equal(mqtt_server_deliver(e, &late, 9000, &room), OK);
+    assert_int_equal(mqtt_server_deliver(e, &late, 9000, &room, NULL), OK);
     talk_is("QoS 0", wr_slice(&room), "30 0a 0001't' 05 02 00000000 'x'");
     d.packet_id = 10;
     d.id = 200; /* one byte more: 17 */
     room = wr_into(out, sizeof(out));
-    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &room), ERR_TOO_LARGE);
+    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &room, NULL), ERR_TOO_LARGE);
     assert_int_equal(room.at, 0);
     msg_unref(m);
 }
