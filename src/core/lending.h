@@ -11,7 +11,7 @@
 #include "core/msg.h"
 
 enum {
-    LENDING_LEAST = 8192, /* bytes: below 4096 a part of its own costs more than the copy */
+    LENDING_LEAST = 8192, /* bytes: of fewer, two parts more save little, or cost */
     LENDING_MAX = 31,     /* payloads of one send; what comes behind them is copied */
     LENDING_PARTS = 2 * LENDING_MAX + 1
 };

@@ -1,4 +1,5 @@
 /* The bytes of one TCP connection, between its stream and the worker. */
+#include <assert.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -487,6 +488,8 @@ static size_t first_packet(struct slice bytes)
     /* They are our own: each one decodes. */
     return mqtt_fixed_decode(bytes, bytes.n, NULL, &f) == OK ? f.packet_n : bytes.n;
 }
+
+static_assert((unsigned)LENDING_PARTS <= (unsigned)STREAM_PARTS_ONCE, "one send a turn");
 
 static enum err write_lent(struct link *l, struct slice copied)
 {
