@@ -497,7 +497,7 @@ static void choose_alias(const struct mqtt_server *e, struct mqtt_publish_out *o
 }
 
 MUST_USE enum err mqtt_server_deliver(struct mqtt_server *e, const struct delivery *d,
-                                      uint64_t now_ms, struct wr *w)
+                                      uint64_t now_ms, struct wr *w, struct lending *lending)
 {
     uint16_t next = 0;
     const struct msg *m = d->msg;
@@ -527,7 +527,9 @@ MUST_USE enum err mqtt_server_deliver(struct mqtt_server *e, const struct delive
         return ERR_SPACE;
     }
     TRY(mqtt_publish_encode_head(&out, e->terms.version, w));
-    wr_bytes(w, m->payload);
+    if (!lending_take(lending, m, w)) {
+        wr_bytes(w, m->payload);
+    }
     if (w->err == OK && next != 0) {
         /* Without memory the number goes to the next topic: saying it again gives it anew. */
         enum err ignored = topic_alias_add(&e->to_client, m->topic);

@@ -12,6 +12,7 @@
 
 #include "base/scope.h"
 #include "base/wr.h"
+#include "core/lending.h"
 #include "core/msg.h"
 #include "core/session.h"
 #include "wire/mqtt/ack.h"
@@ -123,13 +124,14 @@ size_t mqtt_server_output(struct mqtt_server *e, uint8_t *dst, size_t cap);
  *
  * d      its packet id is assigned when qos > 0.
  * w      the worker's send buffer; unchanged on every error.
+ * lending  may take the payload instead (its head is then the end of w); NULL: it is copied.
  *
  * ERR_SPACE      it does not fit into what is left of w
  * ERR_TOO_LARGE  over the client's maximum packet size: never send it. SPEC: MQTT5-3.1.2-24,
  * MQTT5-3.1.2-25
  */
 MUST_USE enum err mqtt_server_deliver(struct mqtt_server *e, const struct delivery *d,
-                                      uint64_t now_ms, struct wr *w);
+                                      uint64_t now_ms, struct wr *w, struct lending *lending);
 
 const struct mqtt_terms *mqtt_server_terms(const struct mqtt_server *e);
 /* mqtt_server_deadline - when mqtt_server_tick must be called; UINT64_MAX: never. */

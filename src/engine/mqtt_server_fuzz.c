@@ -48,8 +48,8 @@ static void answer(struct party *p, uint8_t which, enum mqtt_reason reason)
     }
 }
 
-/* A message to the client, its topic and payload from the fuzzer: as large as the client takes, or
- * not at all. */
+/* A message to the client, its topic and payload from the fuzzer, the payload lent or not: as large
+ * as the client takes, or not at all. */
 static void deliver(struct party *p, struct slice bytes, uint8_t argument)
 {
     uint8_t out[512];
@@ -61,8 +61,12 @@ static void deliver(struct party *p, struct slice bytes, uint8_t argument)
         return;
     }
     struct delivery d = {.msg = m, .qos = argument >> 7, .packet_id = 1};
-    enum err err = mqtt_server_deliver(p->e, &d, p->now_ms, &w);
-    assert(err == OK ? w.at <= mqtt_server_terms(p->e)->client_packet_max : w.at == 0);
+    struct lending lending = {.least = 16};
+    enum err err =
+        mqtt_server_deliver(p->e, &d, p->now_ms, &w, (argument & 1) != 0 ? &lending : NULL);
+    assert(err == OK ? w.at + lending.bytes <= mqtt_server_terms(p->e)->client_packet_max
+                     : w.at == 0 && lending.n == 0);
+    lending_done(&lending);
     msg_unref(m);
 }
 

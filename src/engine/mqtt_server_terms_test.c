@@ -177,7 +177,7 @@ static enum err deliver_to(struct mqtt_server *e, const char *topic, size_t room
     assert_int_equal(msg_new(slice_text(topic), (struct slice){0}, slice_text("x"), &m), OK);
     struct delivery d = {.msg = m};
     *ret = wr_into(out, room);
-    enum err err = mqtt_server_deliver(e, &d, 1000, ret);
+    enum err err = mqtt_server_deliver(e, &d, 1000, ret, NULL);
     msg_unref(m);
     return err;
 }

@@ -424,20 +424,56 @@ static void deliveries(void **state)
     assert_int_equal(msg_new(slice_text("t"), (struct slice){0}, slice_text("x"), &m), OK);
     m->expires_at_ms = 3001;
     struct delivery d = {.msg = m, .qos = 1, .packet_id = 9, .is_dup = true, .id = 5, .n_ids = 1};
-    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &w), ERR_SPACE);
+    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &w, NULL), ERR_SPACE);
     assert_int_equal(w.at, 0);
-    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &room), OK);
+    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &room, NULL), OK);
     talk_is("delivery", wr_slice(&room), "3a 0e 0001't' 0009 07 02 00000003 0b 05 'x'");
     struct delivery late = {.msg = m, .is_dup = true};
     room = wr_into(out, sizeof(out));
-    assert_int_equal(mqtt_server_deliver(e, &late, 9000, &room), OK);
+    assert_int_equal(mqtt_server_deliver(e, &late, 9000, &room, NULL), OK);
     talk_is("QoS 0", wr_slice(&room), "30 0a 0001't' 05 02 00000000 'x'");
     d.packet_id = 10;
     d.id = 200; /* one byte more: 17 */
     room = wr_into(out, sizeof(out));
-    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &room), ERR_TOO_LARGE);
+    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &room, NULL), ERR_TOO_LARGE);
     assert_int_equal(room.at, 0);
     msg_unref(m);
+}
+
+/* A payload that is lent is not in the bytes, and is in every size: of the packet, for the client's
+ * bound and for the room there is. */
+static void lent_deliveries(void **state)
+{
+    (void)state;
+    struct mqtt_terms terms = terms_of(MQTT_V5);
+    terms.client_packet_max = 16;
+    AUTO(mqtt_server_autofree) struct mqtt_server *e = start_with(&terms);
+    struct msg *m = NULL, *larger = NULL;
+    struct slice none = {0};
+    uint8_t out[64];
+    struct wr w = wr_into(out, 15), room = wr_into(out, 17);
+    assert_int_equal(msg_new(slice_text("t"), none, slice_text("0123456789"), &m), OK);
+    assert_int_equal(msg_new(slice_text("t"), none, slice_text("0123456789a"), &larger), OK);
+    struct delivery d = {.msg = m}, too_large = {.msg = larger};
+    struct lending lending = {.least = 10};
+    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &w, &lending), ERR_SPACE);
+    assert_int_equal(mqtt_server_deliver(e, &too_large, 1000, &room, &lending), ERR_TOO_LARGE);
+    assert_int_equal(w.at + room.at + lending.n, 0);
+    assert_int_equal(wr_left(&w), 15);
+    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &room, &lending), OK);
+    talk_is("lent", wr_slice(&room), "30 0e 0001't' 00");
+    assert_int_equal(lending.n, 1);
+    assert_int_equal(lending.lent[0].at, room.at);
+    assert_int_equal(wr_left(&room), 1);
+    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &room, &lending), ERR_SPACE);
+    lending_done(&lending);
+    lending.least = 11;
+    room = wr_into(out, sizeof(out));
+    assert_int_equal(mqtt_server_deliver(e, &d, 1000, &room, &lending), OK);
+    talk_is("copied", wr_slice(&room), "30 0e 0001't' 00 '0123456789'");
+    assert_int_equal(lending.n, 0);
+    msg_unref(m);
+    msg_unref(larger);
 }
 
 /* ---- memory ---- */
@@ -497,6 +533,7 @@ int main(void)
         cmocka_unit_test(other_answers),
         cmocka_unit_test(a_disconnect_that_is_refused),
         cmocka_unit_test(deliveries),
+        cmocka_unit_test(lent_deliveries),
         cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,6 +26,7 @@ enum {
     STREAM_SEND_BYTES = 512 * 1024,
     STREAM_PENDING_MAX = 640 * 1024, /* a write of STREAM_SEND_BYTES and the records around it */
     STREAM_WS_PARTS_MAX = 15,
+    STREAM_PARTS_ONCE = 64,  /* stream_write: without TLS so many parts are one system call */
     STREAM_FRAMES_MAX = 4096 /* that packets of one write get of their own */
 };
 

@@ -22,11 +22,13 @@ enum err stream_fail_errno(struct stream *s)
     return stream_fail(s, gone ? ERR_CLOSED : ERR_IO, strerrordesc_np(errno));
 }
 
-static enum err keep(struct stream *s, struct slice bytes)
+/* For all parts at once: a buffer that doubles would hold more than what waits. */
+static enum err make_room(struct stream *s, size_t n)
 {
+    uint8_t *unused = NULL;
     s->pending = s->pending != NULL ? s->pending : mem_zalloc(sizeof(*s->pending));
-    enum err err =
-        s->pending != NULL ? buf_append(&s->pending->bytes, bytes, STREAM_PENDING_MAX) : ERR_NOMEM;
+    enum err err = s->pending != NULL ? buf_room(&s->pending->bytes, n, STREAM_PENDING_MAX, &unused)
+                                      : ERR_NOMEM;
     if (err == ERR_NOMEM) {
         return stream_fail(s, err, "there is no memory for what the peer has not read");
     }
@@ -45,6 +47,26 @@ static ssize_t send_now(const struct stream *s, struct iovec *parts, size_t n_pa
                         : sendmsg(s->source.fd, &m, flags);
 }
 
+/* What the socket did not take, behind the first `sent` bytes. */
+static enum err keep(struct stream *s, const struct iovec *parts, size_t n_parts, size_t sent)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_parts; i++) {
+        n += parts[i].iov_len;
+    }
+    if (sent == n) {
+        return OK;
+    }
+    TRY(make_room(s, n - sent));
+    for (size_t i = 0; i < n_parts; i++) {
+        struct slice part = slice_of(parts[i].iov_base, parts[i].iov_len);
+        size_t skip = sent < part.n ? sent : part.n;
+        sent -= skip;
+        TRY(buf_append(&s->pending->bytes, slice_from(part, skip), STREAM_PENDING_MAX));
+    }
+    return OK;
+}
+
 enum err stream_send_parts(struct stream *s, struct iovec *parts, size_t n_parts)
 {
     size_t sent = 0;
@@ -55,15 +77,7 @@ enum err stream_send_parts(struct stream *s, struct iovec *parts, size_t n_parts
         }
         sent = n > 0 ? (size_t)n : 0;
     }
-    for (size_t i = 0; i < n_parts; i++) {
-        struct slice part = slice_of(parts[i].iov_base, parts[i].iov_len);
-        size_t skip = sent < part.n ? sent : part.n;
-        sent -= skip;
-        if (skip < part.n) {
-            TRY(keep(s, slice_from(part, skip)));
-        }
-    }
-    return OK;
+    return keep(s, parts, n_parts, sent);
 }
 
 enum err stream_send_plain(struct stream *s, const struct slice *parts, size_t n_parts)

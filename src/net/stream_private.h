@@ -12,7 +12,7 @@ enum {
     RECORD_BYTES = 16 * 1024,                             /* SPEC: RFC8446 5.1, plaintext */
     PLAIN_BYTES = STREAM_RECV_BYTES + RECORD_BYTES + 512, /* and what waited for its record's end */
     SEALED_BYTES = STREAM_SEND_BYTES + 64 * 1024,         /* and the records around it */
-    PARTS_MAX = 64,                                       /* of one system call */
+    PARTS_MAX = STREAM_PARTS_ONCE,                        /* of one system call */
     MINUTE_MS = 60 * 1000,
     FRUITLESS_MAX = 8 /* steps in a row that take no received byte */
 };

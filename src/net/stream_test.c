@@ -460,6 +460,53 @@ static void output_fills_records(void **state)
     duo_done(&d);
 }
 
+/* Payloads lie between what was gathered, more of them than one call takes. The socket takes as
+ * much as it has room for, in the middle of any of them; the rest waits in a buffer that is no
+ * larger than it. */
+static void parts_are_taken_in_pieces(void **state)
+{
+    (void)state;
+    static const size_t n_parts[] = {1,
+                                     2,
+                                     STREAM_PARTS_ONCE - 1,
+                                     STREAM_PARTS_ONCE,
+                                     STREAM_PARTS_ONCE + 1,
+                                     3 * STREAM_PARTS_ONCE};
+    enum { LEAST = 4096, BYTES = 448 * 1024, AROUND = 256 };
+    static uint8_t bytes[BYTES];
+    for (size_t i = 0; i < BYTES; i++) {
+        bytes[i] = (uint8_t)(i * 31 + (i >> 8) * 7);
+    }
+    for (size_t i = 0; i < COUNT_OF(n_parts); i++) {
+        for (int size = LEAST; size <= BYTES; size = size * 5 / 2) {
+            struct duo d;
+            struct slice parts[3 * STREAM_PARTS_ONCE], rest = slice_of(bytes, BYTES);
+            duo_init(&d, NULL, NULL);
+            assert_int_equal(
+                setsockopt(stream_fd(d.server.s), SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+            for (size_t k = 0; k < n_parts[i]; k++) { /* small and large by turns */
+                size_t share = BYTES / n_parts[i];
+                size_t n = k % 2 == 0 ? share / 16 : 2 * share - share / 16;
+                parts[k] = slice_head(rest, k + 1 < n_parts[i] ? n : rest.n);
+                rest = slice_from(rest, parts[k].n);
+            }
+            uint64_t before = mem_used();
+            assert_int_equal(stream_write(d.server.s, d.server.io, parts, n_parts[i]), OK);
+            if (n_parts[i] <= STREAM_PARTS_ONCE) {
+                assert_in_range(mem_used() - before, stream_pending_bytes(d.server.s),
+                                stream_pending_bytes(d.server.s) + AROUND);
+            }
+            assert_true(size > LEAST || stream_is_blocked(d.server.s));
+            for (int k = 0; k < ROUNDS_MAX && d.client.got.n < BYTES; k++) {
+                duo_turn(&d);
+            }
+            assert_got(&d.client, slice_of(bytes, BYTES));
+            assert_false(stream_is_blocked(d.server.s));
+            duo_done(&d);
+        }
+    }
+}
+
 /* The library judges a call by a queue of errors that all of its users share. */
 static void errors_of_others_do_no_harm(void **state)
 {
@@ -496,6 +543,7 @@ int main(void)
         cmocka_unit_test(an_opening_in_pieces_is_not_kept),
         cmocka_unit_test(alpn),
         cmocka_unit_test(output_fills_records),
+        cmocka_unit_test(parts_are_taken_in_pieces),
         cmocka_unit_test(errors_of_others_do_no_harm),
         cmocka_unit_test(key_updates),
         cmocka_unit_test(key_updates_without_data),

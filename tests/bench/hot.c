@@ -206,7 +206,7 @@ __attribute__((noinline)) static void load_in(struct stage *s, uint64_t conn, st
 
 __attribute__((noinline)) static size_t load_out(struct stage *s, uint64_t conn)
 {
-    return worker_output(s->b->workers[0], conn, s->out, OUT, s->b->now_ms);
+    return worker_output(s->b->workers[0], conn, s->out, OUT, NULL, s->b->now_ms);
 }
 
 /* What everybody has to say, and what they get for it. False: nobody said anything. */

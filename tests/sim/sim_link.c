@@ -1,5 +1,6 @@
 /* Connections: bytes under way in both directions, in pieces, lost when the connection is cut. */
 #include "base/mem.h"
+#include "service/broker/lent_output_test.h"
 #include "sim.h"
 
 enum { LINK_BYTES_MAX = 1 << 20, OUTPUT_BYTES = 2048 };
@@ -126,7 +127,8 @@ void sim_link_pump(struct sim *s, struct sim_link *l)
     }
     size_t cap = sim_chance(s, 35) ? 200 + sim_below(s, 56) : sizeof(out); /* a long message fits */
     sim_memory_begin(s);
-    size_t n = worker_output(w, l->conn, out, cap, s->now_ms);
+    /* Of every second link payloads are lent: what leaves is the same. */
+    size_t n = lent_output(w, l->conn, out, cap, l->id % 2 == 0 ? 1 : SIZE_MAX, s->now_ms);
     sim_memory_end(s);
     if (n > 0) {
         sim_say(s, "worker", "%d: %zu bytes on link %u", l->worker, n, l->id);

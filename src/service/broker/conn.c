@@ -681,7 +681,8 @@ void worker_input(struct worker *w, uint64_t conn, struct slice plain, uint64_t 
     conn_feed(w, c, plain);
 }
 
-size_t worker_output(struct worker *w, uint64_t conn, uint8_t *dst, size_t cap, uint64_t now_ms)
+size_t worker_output(struct worker *w, uint64_t conn, uint8_t *dst, size_t cap,
+                     struct lending *lending, uint64_t now_ms)
 {
     struct conn *c = conn_find(w, conn);
     w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
@@ -689,7 +690,7 @@ size_t worker_output(struct worker *w, uint64_t conn, uint8_t *dst, size_t cap, 
         return 0; /* CONNACK is a promise, too, and the first thing that leaves */
     }
     if (c->engine != NULL) {
-        size_t n = deliver_output(w, c, dst, cap);
+        size_t n = deliver_output(w, c, dst, cap, lending);
         if (c->is_stalled && c->phase == CONN_OPEN && !mqtt_server_is_blocked(c->engine)) {
             /* What an answer or this output has made room for was read long ago: no socket will
              * say so. */

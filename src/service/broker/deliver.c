@@ -134,7 +134,8 @@ static struct delivery *next_delivery(struct worker *w, struct conn *c, uint32_t
     return session_next(s, window, w->committed, w->now_ms, n_expired);
 }
 
-static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
+static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr,
+                            struct lending *lending)
 {
     struct session *s = c->session;
     uint32_t window = mqtt_server_terms(c->engine)->client_receive_max;
@@ -169,7 +170,7 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
             (void)session_assign_id(s, d);
         }
         uint8_t qos = d->qos;
-        err = mqtt_server_deliver(c->engine, d, w->now_ms, wr);
+        err = mqtt_server_deliver(c->engine, d, w->now_ms, wr, lending);
         if (err == ERR_SPACE && wr->at > 0) {
             conn_mark_dirty(w, c); /* the rest with the next send */
             break;
@@ -195,7 +196,8 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr)
 
 /* ERR_SPACE at once means that a message does not even fit into an empty buffer: it is dropped, or
  * it would be tried for ever. */
-size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap)
+size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap,
+                      struct lending *lending)
 {
     struct wr wr = wr_into(dst, cap);
     if (c->phase == CONN_OPEN) {
@@ -209,7 +211,7 @@ size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap
         lane_output(w, c, &wr);
         ceiling_before_output(w, c);
         size_t n = session_count(c->session);
-        send_deliveries(w, c, &wr);
+        send_deliveries(w, c, &wr, lending);
         if (c->phase == CONN_OPEN && session_count(c->session) < n) {
             replays_go_on(w, c);
         }

@@ -322,6 +322,7 @@ static enum err driver_init(struct driver *d, const struct worker_setup *setup)
     d->is_paced = setup->n_workers > 1;
     d->now_ms = d->setup.clock.mono_ms(d->setup.clock.ctx);
     d->seen_epoch = setup->realm->epoch;
+    d->lending.least = LENDING_LEAST;
     list_init(&d->lingering);
     tickets_init(d);
     TRY(loop_new(&d->loop));

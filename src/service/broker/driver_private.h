@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "core/lending.h"
 #include "net/stream.h"
 #include "net/udp.h"
 #include "security/identity/identity.h"
@@ -87,8 +88,9 @@ struct driver {
     struct journal *journal;
     struct counters *counters;
     struct pace pace;
-    bool is_paced; /* others have a part of each fan-out */
-    bool is_lone;  /* one source is being served, and nothing else has come */
+    struct lending lending; /* of the write that is running */
+    bool is_paced;          /* others have a part of each fan-out */
+    bool is_lone;           /* one source is being served, and nothing else has come */
     atomic_bool is_stopping;
     atomic_bool is_drained;
 };
@@ -116,7 +118,7 @@ void party_present(struct link *l, struct slice name, const struct x509_info *ce
 void party_resumed(struct link *l);
 void party_input(struct link *l, struct slice plain);
 bool party_wants_input(const struct link *l);
-size_t party_output(struct link *l, uint8_t *dst, size_t cap);
+size_t party_output(struct link *l, uint8_t *dst, size_t cap, struct lending *lending);
 /* party_is_dirty - the dirty pass of this turn comes to it: nobody need pump it before.
  * party_put_off - that it does, behind those it comes to already. False: not to a party of this
  * kind. */

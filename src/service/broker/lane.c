@@ -198,7 +198,7 @@ void lane_output(struct worker *w, struct conn *c, struct wr *wr)
     if (d.msg == NULL) {
         return;
     }
-    enum err err = mqtt_server_deliver(c->engine, &d, w->now_ms, wr);
+    enum err err = mqtt_server_deliver(c->engine, &d, w->now_ms, wr, NULL);
     if (err == ERR_SPACE && wr->at > 0) {
         conn_mark_dirty(w, c);
         return;

@@ -1,4 +1,5 @@
 /* The bytes of one TCP connection, between its stream and the worker. */
+#include <assert.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -488,18 +489,39 @@ static size_t first_packet(struct slice bytes)
     return mqtt_fixed_decode(bytes, bytes.n, NULL, &f) == OK ? f.packet_n : bytes.n;
 }
 
+static_assert((unsigned)LENDING_PARTS <= (unsigned)STREAM_PARTS_ONCE, "one send a turn");
+
+static enum err write_lent(struct link *l, struct slice copied)
+{
+    struct driver *d = l->driver;
+    struct slice parts[LENDING_PARTS];
+    size_t n = lending_parts(&d->lending, copied, parts);
+    enum err err = stream_write(l->stream, d->io, parts, n);
+    lending_done(&d->lending);
+    return err;
+}
+
+static enum err write_output(struct link *l, struct slice copied)
+{
+    return l->driver->lending.n > 0
+               ? write_lent(l, copied)
+               : stream_write_packets(l->stream, l->driver->io, copied,
+                                      party_is_mqtt(l) ? first_packet : whole_message);
+}
+
 static bool write_some(struct link *l)
 {
     struct driver *d = l->driver;
     uint8_t *out = stream_io_out(d->io);
-    size_t n = party_output(l, out, STREAM_SEND_BYTES);
+    /* A frame of WebSocket is cut from what lies together, a record of TLS is sealed from it. */
+    bool may_lend = !stream_is_upgraded(l->stream) && !stream_is_tls(l->stream);
+    size_t n = party_output(l, out, STREAM_SEND_BYTES, may_lend ? &d->lending : NULL);
     if (n == 0 || stream_can_close(l->stream)) {
         return true; /* WebSocket has ended: nobody is there to read it */
     }
     count_add(&d->counters->writes, 1);
-    pace_sent(&d->pace, d->now_ms, n);
-    enum err err = stream_write_packets(l->stream, d->io, slice_of(out, n),
-                                        party_is_mqtt(l) ? first_packet : whole_message);
+    pace_sent(&d->pace, d->now_ms, n + d->lending.bytes);
+    enum err err = write_output(l, slice_of(out, n));
     if (err == ERR_NOMEM) {
         report(l, EVENT_slow_client,
                "disconnected: what its socket did not take could not be kept: memory is at "

@@ -139,14 +139,14 @@ bool party_wants_input(const struct link *l)
                               : worker_wants_input(l->driver->worker, l->conn);
 }
 
-size_t party_output(struct link *l, uint8_t *dst, size_t cap)
+size_t party_output(struct link *l, uint8_t *dst, size_t cap, struct lending *lending)
 {
     if (http_of(l) != NULL) {
         return http_conn_output(l->http, dst, cap, l->driver->now_ms);
     }
     return coap_of(l) != NULL
                ? coap_stream_output(l->coap, dst, cap, l->driver->now_ms)
-               : worker_output(l->driver->worker, l->conn, dst, cap, l->driver->now_ms);
+               : worker_output(l->driver->worker, l->conn, dst, cap, lending, l->driver->now_ms);
 }
 
 bool party_is_dirty(const struct link *l)

@@ -20,6 +20,7 @@
 #include "base/ring.h"
 #include "core/account.h"
 #include "core/journal.h"
+#include "core/lending.h"
 #include "core/limits.h"
 #include "core/retained.h"
 #include "service/broker/ceiling.h"
@@ -126,9 +127,11 @@ void worker_input(struct worker *w, uint64_t conn, struct slice plain, uint64_t 
 /* worker_wants_input - false: leave the bytes in the socket (back-pressure, or a question is open).
  */
 bool worker_wants_input(const struct worker *w, uint64_t conn);
-/* worker_output - up to cap bytes for the client, 0 when nothing waits. cap must hold the largest
- * packet. */
-size_t worker_output(struct worker *w, uint64_t conn, uint8_t *dst, size_t cap, uint64_t now_ms);
+/* worker_output - up to cap bytes for the client, together with those that lending takes (NULL:
+ * none; else it has lent nothing yet); how many are in dst, 0 when nothing waits. cap must hold the
+ * largest packet. */
+size_t worker_output(struct worker *w, uint64_t conn, uint8_t *dst, size_t cap,
+                     struct lending *lending, uint64_t now_ms);
 /* worker_is_finished - nothing more will come from or go to it: close the transport orderly, call
  * worker_gone. */
 bool worker_is_finished(const struct worker *w, uint64_t conn);

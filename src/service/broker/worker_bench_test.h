@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "service/broker/journal_bench_test.h"
+#include "service/broker/lent_output_test.h"
 #include "service/broker/reading.h"
 #include "service/broker/restore_private.h"
 #include "service/broker/worker.h"
@@ -383,7 +384,8 @@ static inline void pump(struct bench *b, unsigned i)
         struct party *p = worker_transport(b->workers[i], conn);
         assert(n < 100000); /* a connection that is dirty for ever */
         if (p != NULL && !p->is_deaf && p->n < OUT) {
-            p->n += worker_output(b->workers[i], conn, p->bytes + p->n, OUT - p->n, b->now_ms);
+            size_t least = n % 2 == 0 ? 1 : SIZE_MAX; /* whether lent or not: the same bytes */
+            p->n += lent_output(b->workers[i], conn, p->bytes + p->n, OUT - p->n, least, b->now_ms);
         }
         if (p != NULL && worker_is_finished(b->workers[i], conn)) {
             worker_gone(b->workers[i], conn, "closed by the server", b->now_ms);

@@ -602,7 +602,8 @@ void subs_remove_all(struct worker *w, struct subscriber *s);
 /* delivery_drop - d, the first that waits, is dropped on record, and that is said. */
 void delivery_drop(struct worker *w, struct conn *c, struct delivery *d,
                    enum event_category category, const char *why);
-size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap);
+size_t deliver_output(struct worker *w, struct conn *c, uint8_t *dst, size_t cap,
+                      struct lending *lending);
 void ack_event(struct worker *w, struct conn *c, const struct mqtt_event *ev);
 
 /* aside.c: messages that were set aside */

@@ -593,7 +593,7 @@ static void lone_message_comes_first(void **state)
     assert_false(worker_put_off(home, UINT64_MAX));
     assert_false(worker_is_calm(home));
     assert_int_equal(worker_next_dirty(home), sub->conn);
-    assert_true(worker_output(home, sub->conn, bytes, sizeof(bytes), b->now_ms) > 0);
+    assert_true(worker_output(home, sub->conn, bytes, sizeof(bytes), NULL, b->now_ms) > 0);
     assert_false(worker_is_calm(home));
     assert_int_equal(worker_next_dirty(home), pub->conn);
     assert_int_equal(worker_next_dirty(home), 0);

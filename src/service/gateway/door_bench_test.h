@@ -222,7 +222,7 @@ static void mqtt_drain(struct fortress *f)
     struct mqtt_peer *p = &f->mqtt;
     if (p->conn != 0) {
         p->n += worker_output(f->workers[p->worker], p->conn, p->bytes + p->n,
-                              sizeof(p->bytes) - p->n, f->now_ms);
+                              sizeof(p->bytes) - p->n, NULL, f->now_ms);
     }
 }
 
