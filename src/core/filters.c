@@ -4,30 +4,7 @@
 
 #include "base/mem.h"
 #include "base/plant.h"
-#include "base/slab.h"
-#include "core/match_cache.h"
-#include "core/trie.h"
-
-/* Bits of other workers. */
-struct remote {
-    uint64_t any, durable;
-};
-
-struct filter {
-    union {
-        struct filter *in_bucket; /* next of the same bucket */
-        struct trie_node *node;   /* is_wild */
-    };
-    struct list subs;      /* struct sub.in_filter */
-    struct remote *remote; /* NULL: no other worker has one */
-    uint32_t n_durable;    /* subs of durable subscribers */
-    uint32_t n_subs;
-    uint32_t n_groups; /* of n_subs */
-    uint32_t hash;     /* not is_wild */
-    uint16_t text_n;
-    bool is_wild;
-    uint8_t text[];
-};
+#include "core/filters_private.h"
 
 enum {
     FIRST_BUCKETS = 16,
@@ -45,39 +22,6 @@ struct step {
     const struct trie_node *node;
     size_t depth;
 };
-
-/* An array that grows and never shrinks, so a match allocates only while it has seen nothing as
- * large. */
-struct pile {
-    void *p;
-    size_t n, cap;
-};
-
-struct scratch {
-    struct pile levels; /* struct level: the topic, split */
-    struct pile steps;  /* struct step: the walk's stack */
-    struct pile found;  /* struct filter *: those that match */
-    struct pile hits;   /* struct match_hit */
-    struct pile ids;    /* uint32_t */
-    size_t n_groups;    /* of the hits */
-};
-
-struct filters {
-    struct slab slab;       /* filters, nodes and subs */
-    struct filter **exact;  /* buckets: a topic finds its exact filter */
-    size_t n_buckets;       /* a power of two or 0 */
-    size_t n_exact, n_wild; /* filters */
-    struct trie wild;
-    size_t n_subs;
-    uint64_t mark;
-    struct scratch s;
-    struct match_cache cache;
-};
-
-static struct slice filter_text(const struct filter *filter)
-{
-    return slice_of(filter->text, filter->text_n);
-}
 
 static size_t filter_bytes(const struct filter *filter)
 {
@@ -104,11 +48,6 @@ enum err filters_new(const struct siphash_key *key, struct filters **ret)
 }
 
 /* ---- filters without wildcard: one table ---- */
-
-static uint32_t exact_hash(const struct filters *f, struct slice text)
-{
-    return (uint32_t)siphash(&f->wild.key, text);
-}
 
 static void bucket_add(struct filter **buckets, size_t n, struct filter *filter)
 {
@@ -143,7 +82,7 @@ static struct filter *exact_find(const struct filters *f, struct slice text)
     if (f->n_exact == 0) {
         return NULL;
     }
-    uint32_t hash = exact_hash(f, text);
+    uint32_t hash = filters_exact_hash(f, text);
     struct filter *filter = f->exact[hash & (f->n_buckets - 1)];
     while (filter != NULL && (filter->hash != hash || !slice_equal(filter_text(filter), text))) {
         filter = filter->in_bucket;
@@ -156,7 +95,7 @@ static enum err exact_add(struct filters *f, struct filter *filter)
     if (f->n_exact >= f->n_buckets) {
         TRY(buckets_set(f, f->n_buckets == 0 ? FIRST_BUCKETS : f->n_buckets * 2));
     }
-    filter->hash = exact_hash(f, filter_text(filter));
+    filter->hash = filters_exact_hash(f, filter_text(filter));
     bucket_add(f->exact, f->n_buckets, filter);
     f->n_exact++;
     return OK;

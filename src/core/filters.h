@@ -128,4 +128,13 @@ struct match {
 MUST_USE enum err filters_match(struct filters *f, struct slice topic,
                                 const struct subscriber *from, struct match *ret);
 
+enum { FILTERS_AHEAD = 8, FILTERS_MANY = 4096 };
+/* filters_are_many - at least FILTERS_MANY: what a match touches is hardly ever near. */
+bool filters_are_many(const struct filters *f);
+/* filters_ahead - n topics, at most FILTERS_AHEAD, will be matched soon: what that touches is asked
+ * for. A hint, whose answer is one, too: ret[i] is a subscriber that topic i seems to reach, or
+ * NULL; until the next change. O(bytes of the topics). */
+void filters_ahead(const struct filters *f, const struct slice *topics, size_t n,
+                   struct subscriber **ret);
+
 #endif

@@ -13,6 +13,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 static void check(struct filters *f, struct subscriber *s, struct slice topic)
 {
     struct match m;
+    struct subscriber *ahead = NULL;
+    filters_ahead(f, &topic, 1, &ahead);
+    assert(ahead == NULL || (ahead >= s && ahead < s + N_SUBSCRIBERS));
     enum err e = filters_match(f, topic, NULL, &m);
     assert(e == OK);
     size_t n_hits = 0;

@@ -1,5 +1,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -501,6 +502,71 @@ static void test_slashes(void **state)
     filters_free(f);
 }
 
+/* Who seems to get it, for each way to a filter; nothing that is asked ahead changes an answer. */
+static void test_ahead(void **state)
+{
+    (void)state;
+    struct filters *f = fresh();
+    struct subscriber s[4], *to[FILTERS_AHEAD];
+    for (size_t i = 0; i < COUNT_OF(s); i++) {
+        subscriber_init(&s[i], SUBSCRIBER_SESSION, false);
+    }
+    struct slice none = slice_text("a/exact");
+    filters_ahead(f, &none, 1, to); /* of an empty tree */
+    assert_null(to[0]);
+    add(f, "a/exact", &s[0]);
+    add(f, "a/b/+", &s[1]);
+    add(f, "a/c/#", &s[2]);
+    add(f, "a/d/e/f/g/h/i/j/k/l/m/n/o/p/q/+", &s[3]);
+    assert_int_equal(filters_set_remote(f, slice_text("a/remote"), 1, true, false), OK);
+    static const struct {
+        const char *topic;
+        int to; /* -1: nobody, or too far away to be seen */
+    } rows[FILTERS_AHEAD] = {{"a/exact", 0},
+                             {"a/b/x", 1},
+                             {"a/c/x/y", 2},
+                             {"a/remote", -1},
+                             {"a/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r", -1},
+                             {"", -1},
+                             {"/", -1},
+                             {"$SYS/x", -1}};
+    struct slice topics[FILTERS_AHEAD];
+    for (size_t i = 0; i < FILTERS_AHEAD; i++) {
+        topics[i] = slice_text(rows[i].topic);
+    }
+    for (size_t n = 0; n <= FILTERS_AHEAD; n++) {
+        filters_ahead(f, topics, n, to);
+        for (size_t i = 0; i < n; i++) {
+            assert_ptr_equal(to[i], rows[i].to < 0 ? NULL : &s[rows[i].to]);
+        }
+    }
+    assert_ptr_equal(match(f, "a/b/x").hits[0].subscriber, &s[1]);
+    assert_int_equal(match(f, "a/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r").n_hits, 1);
+    for (size_t i = 0; i < COUNT_OF(s); i++) {
+        remove_all(f, &s[i]);
+    }
+    filters_free(f);
+}
+
+/* At the limit, and one under it. */
+static void test_many(void **state)
+{
+    (void)state;
+    struct filters *f = fresh();
+    struct subscriber s;
+    char text[32];
+    subscriber_init(&s, SUBSCRIBER_SESSION, false);
+    for (unsigned i = 0; i < FILTERS_MANY; i++) {
+        assert_false(filters_are_many(f));
+        (void)snprintf(text, sizeof(text), "a/%u/%s", i, i % 2 == 0 ? "x" : "+");
+        add(f, text, &s);
+    }
+    assert_true(filters_are_many(f));
+    remove_all(f, &s);
+    assert_false(filters_are_many(f));
+    filters_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -509,6 +575,7 @@ int main(void)
         cmocka_unit_test(test_remote),      cmocka_unit_test(test_model),
         cmocka_unit_test(test_no_memory),   cmocka_unit_test(test_slashes),
         cmocka_unit_test(test_known_topic), cmocka_unit_test(test_warm_match_allocates_nothing),
+        cmocka_unit_test(test_ahead),       cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -104,22 +104,14 @@ uint64_t trie_level_hash(const struct trie *t, struct slice level)
     return siphash(&t->key, level);
 }
 
-/* Nobody outside can pick levels that collide, since their hash is keyed; the parent's name only
- * tells equal levels of different parents apart. */
-static uint32_t node_hash(uint32_t parent, uint64_t level_hash)
-{
-    uint64_t h = level_hash ^ ((uint64_t)parent * UINT64_C(0x9e3779b97f4a7c15));
-    return (uint32_t)(h ^ (h >> 32));
-}
-
 struct trie_node *trie_child(const struct trie *t, const struct trie_node *parent,
                              struct slice level, uint64_t level_hash)
 {
     if (t->n_buckets == 0) {
         return NULL;
     }
-    uint32_t hash = node_hash(parent->name, level_hash);
-    uint32_t name = t->buckets[hash & (t->n_buckets - 1)];
+    uint32_t hash = trie_child_hash(parent, level_hash);
+    uint32_t name = *trie_bucket(t, hash);
     while (name != 0) {
         struct trie_node *node = slab_there(t->slab, name);
         if (node->hash == hash && node->parent == parent->name &&
@@ -131,14 +123,26 @@ struct trie_node *trie_child(const struct trie *t, const struct trie_node *paren
     return NULL;
 }
 
+/* Who has a wildcard below often has nothing else: its first child is looked at before the table.
+ */
+static struct trie_node *wild_child(const struct trie *t, const struct trie_node *parent,
+                                    const char *level, uint64_t level_hash)
+{
+    struct trie_node *first = trie_first(t, parent);
+    if (first->level_n == 1 && trie_level(first).p[0] == (uint8_t)level[0]) {
+        return first;
+    }
+    return trie_child(t, parent, slice_text(level), level_hash);
+}
+
 struct trie_node *trie_plus(const struct trie *t, const struct trie_node *parent)
 {
-    return parent->has_plus ? trie_child(t, parent, slice_text("+"), t->plus_hash) : NULL;
+    return parent->has_plus ? wild_child(t, parent, "+", t->plus_hash) : NULL;
 }
 
 struct trie_node *trie_multi(const struct trie *t, const struct trie_node *parent)
 {
-    return parent->has_multi ? trie_child(t, parent, slice_text("#"), t->multi_hash) : NULL;
+    return parent->has_multi ? wild_child(t, parent, "#", t->multi_hash) : NULL;
 }
 
 struct trie_node *trie_find(const struct trie *t, struct slice path)
@@ -206,7 +210,7 @@ static enum err node_add(struct trie *t, struct trie_node *parent, struct slice 
         return ERR_NOMEM;
     }
     node->parent = parent->name;
-    node->hash = node_hash(node->parent, level_hash);
+    node->hash = trie_child_hash(parent, level_hash);
     node_link(t, parent, node);
     bucket_add(t->buckets, t->n_buckets, node);
     t->n_nodes++;

@@ -52,6 +52,18 @@ uint64_t trie_level_hash(const struct trie *t, struct slice level);
 /* trie_child - the child of `parent` with this level, or NULL. O(1). */
 struct trie_node *trie_child(const struct trie *t, const struct trie_node *parent,
                              struct slice level, uint64_t level_hash);
+/* trie_child_hash, trie_bucket - where trie_child looks: of a tree with nodes. */
+static inline uint32_t trie_child_hash(const struct trie_node *parent, uint64_t level_hash)
+{
+    /* Nobody outside can pick levels that collide, since their hash is keyed; the parent's name
+     * only tells equal levels of different parents apart. */
+    uint64_t h = level_hash ^ ((uint64_t)parent->name * UINT64_C(0x9e3779b97f4a7c15));
+    return (uint32_t)(h ^ (h >> 32));
+}
+static inline const uint32_t *trie_bucket(const struct trie *t, uint32_t hash)
+{
+    return &t->buckets[hash & (t->n_buckets - 1)];
+}
 /* trie_plus, trie_multi - the child "+" or "#", or NULL. */
 struct trie_node *trie_plus(const struct trie *t, const struct trie_node *parent);
 struct trie_node *trie_multi(const struct trie *t, const struct trie_node *parent);

@@ -30,6 +30,32 @@ static void drop(struct trie *t, struct trie_node *node)
     trie_prune(t, node);
 }
 
+/* In front of its siblings, behind them, beside the other one, and gone. */
+static void test_wild_children(void **state)
+{
+    (void)state;
+    struct trie t;
+    slab_init(&slab);
+    trie_init(&t, &KEY, &slab);
+    struct trie_node *front = add(&t, "a/+"), *beside = add(&t, "a/#"), *plain = add(&t, "a/b");
+    struct trie_node *first = add(&t, "c/d"), *behind = add(&t, "c/#"), *last = add(&t, "c/+");
+    struct trie_node *a = child(&t, &t.root, "a"), *c = child(&t, &t.root, "c");
+    assert_ptr_equal(trie_plus(&t, a), front);
+    assert_ptr_equal(trie_multi(&t, a), beside);
+    assert_ptr_equal(trie_plus(&t, c), last);
+    assert_ptr_equal(trie_multi(&t, c), behind);
+    assert_null(trie_plus(&t, plain));
+    assert_null(trie_multi(&t, first));
+    drop(&t, front);
+    assert_null(trie_plus(&t, a));
+    assert_ptr_equal(trie_multi(&t, a), beside);
+    drop(&t, beside);
+    assert_null(trie_multi(&t, a));
+    assert_ptr_equal(child(&t, a, "b"), plain);
+    trie_done(&t);
+    slab_done(&slab);
+}
+
 static void test_shape(void **state)
 {
     (void)state;
@@ -227,7 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shape),       cmocka_unit_test(test_many),
         cmocka_unit_test(test_long_levels), cmocka_unit_test(test_fits_again),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory),   cmocka_unit_test(test_wild_children),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

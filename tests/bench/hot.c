@@ -38,21 +38,23 @@ struct row {
     const char *filter; /* NULL: the topics one by one */
     bool is_new;        /* no topic ever comes again */
     bool is_pairs;      /* each publisher has a topic, and a subscriber, of its own */
+    unsigned n_filters; /* as many filters, of which a message meets one; 0: see `filter` */
 };
 
 static const struct row rows[] = {
-    {"fan-in QoS 0", MQTT_V311, 0, MANY, 1, "t/hot/#", false, false},
-    {"fan-in QoS 0, MQTT 5", MQTT_V5, 0, MANY, 1, "t/hot/#", false, false},
-    {"fan-in QoS 0, exact", MQTT_V311, 0, MANY, 1, NULL, false, false},
-    {"fan-in QoS 0, new topics", MQTT_V311, 0, MANY, 1, "t/hot/#", true, false},
-    {"fan-in QoS 1", MQTT_V311, 1, MANY, 1, "t/hot/#", false, false},
-    {"fan-in QoS 2", MQTT_V311, 2, MANY, 1, "t/hot/#", false, false},
-    {"pairs QoS 0", MQTT_V311, 0, TOPICS, TOPICS, NULL, false, true},
-    {"pairs QoS 1", MQTT_V311, 1, TOPICS, TOPICS, NULL, false, true},
-    {"pairs QoS 2", MQTT_V311, 2, TOPICS, TOPICS, NULL, false, true},
-    {"fan-out QoS 0", MQTT_V311, 0, 1, FAN, "t/hot/#", false, false},
-    {"fan-out QoS 1", MQTT_V311, 1, 1, FAN, "t/hot/#", false, false},
-    {"fan-out QoS 2", MQTT_V311, 2, 1, FAN, "t/hot/#", false, false},
+    {"fan-in QoS 0", MQTT_V311, 0, MANY, 1, "t/hot/#", false, false, 0},
+    {"fan-in QoS 0, MQTT 5", MQTT_V5, 0, MANY, 1, "t/hot/#", false, false, 0},
+    {"fan-in QoS 0, exact", MQTT_V311, 0, MANY, 1, NULL, false, false, 0},
+    {"fan-in QoS 0, new topics", MQTT_V311, 0, MANY, 1, "t/hot/#", true, false, 0},
+    {"fan-in QoS 1", MQTT_V311, 1, MANY, 1, "t/hot/#", false, false, 0},
+    {"fan-in QoS 2", MQTT_V311, 2, MANY, 1, "t/hot/#", false, false, 0},
+    {"pairs QoS 0", MQTT_V311, 0, TOPICS, TOPICS, NULL, false, true, 0},
+    {"pairs QoS 1", MQTT_V311, 1, TOPICS, TOPICS, NULL, false, true, 0},
+    {"pairs QoS 2", MQTT_V311, 2, TOPICS, TOPICS, NULL, false, true, 0},
+    {"fan-out QoS 0", MQTT_V311, 0, 1, FAN, "t/hot/#", false, false, 0},
+    {"fan-out QoS 1", MQTT_V311, 1, 1, FAN, "t/hot/#", false, false, 0},
+    {"fan-out QoS 2", MQTT_V311, 2, 1, FAN, "t/hot/#", false, false, 0},
+    {"subscriptions QoS 0", MQTT_V311, 0, 10, FAN, NULL, false, false, 200000},
 };
 
 /* A party, and what it says next. */
@@ -70,7 +72,7 @@ struct stage {
     char topics[TOPICS][32], payload[PAYLOAD + 1];
     uint8_t *in, *out; /* BYTES, OUT: of all actors */
     uint16_t packet_id;
-    uint64_t n_published, n_delivered;
+    uint64_t n_published, n_delivered, dice;
     double ns;
 };
 
@@ -95,8 +97,28 @@ static void join(struct stage *s, struct actor *a, const char *name, size_t n)
     a->party.n = 0;
 }
 
+/* Half of them without wildcard, in the order of `sallyport bench`. */
+static void subscribe_share(struct stage *s, struct actor *a, unsigned n)
+{
+    enum { KINDS = 4 };
+    static const char *const ends[KINDS] = {"x", "x", "+", "#"};
+    char filter[32];
+    for (unsigned i = n * KINDS; i < s->row->n_filters; i += s->row->n_subscribers * KINDS) {
+        for (unsigned k = 0; k < KINDS; k++) {
+            (void)snprintf(filter, sizeof(filter), "t/hot/%08x/%s", i + k, ends[k]);
+            subscribes(s->b, &a->party, filter, s->row->qos);
+        }
+        settle(s->b);
+        a->party.n = 0;
+    }
+}
+
 static void subscribe_all(struct stage *s, struct actor *a, unsigned n)
 {
+    if (s->row->n_filters > 0) {
+        subscribe_share(s, a, n);
+        return;
+    }
     unsigned first = s->row->is_pairs ? n : 0;
     unsigned end = s->row->filter != NULL || s->row->is_pairs ? first + 1 : TOPICS;
     for (unsigned i = first; i < end; i++) {
@@ -120,6 +142,7 @@ static void stage_open(struct stage *s, const struct row *row)
     struct role_limits *l = role_limits(s->b->any);
     l->publish_rate = l->publish_burst = 5000000;
     l->inflight = 2000;
+    l->subscriptions = 10000;
     realm_changes(s->b);
     memset(s->payload, 'x', PAYLOAD);
     for (unsigned i = 0; i < TOPICS; i++) {
@@ -160,11 +183,17 @@ static void say_publishes(struct stage *s, struct actor *a)
 {
     char own[40];
     /* Publishers speak in turns, so in pairs each has always the same topic. */
-    const char *topic = s->row->is_new ? own : s->topics[s->n_published / BATCH % TOPICS];
+    bool is_own = s->row->is_new || s->row->n_filters > 0;
+    const char *topic = is_own ? own : s->topics[s->n_published / BATCH % TOPICS];
     struct wr w = wr_into(a->bytes, BYTES);
     for (unsigned i = 0; i < BATCH; i++) {
         (void)snprintf(own, sizeof(own), "t/hot/1f2e3d/%llu",
                        (unsigned long long)(s->n_published + i));
+        if (s->row->n_filters > 0) {
+            s->dice = s->dice * 6364136223846793005 + 1442695040888963407;
+            (void)snprintf(own, sizeof(own), "t/hot/%08x/x",
+                           (unsigned)((s->dice >> 33) % s->row->n_filters));
+        }
         s->packet_id = s->packet_id == UINT16_MAX ? 1 : (uint16_t)(s->packet_id + 1);
         write_publish(&w, s->row->version, topic, s->payload, s->row->qos, s->packet_id, false);
     }
@@ -252,7 +281,7 @@ static double round_of(struct stage *s)
         }
     }
     uint64_t n_due = (uint64_t)READS * BATCH * s->row->n_publishers *
-                     (s->row->is_pairs ? 1 : s->row->n_subscribers);
+                     (s->row->is_pairs || s->row->n_filters > 0 ? 1 : s->row->n_subscribers);
     assert(s->n_delivered - n == n_due);
     (void)n_due;
     return s->ns / (double)(s->n_delivered - n);

@@ -112,6 +112,7 @@ uint64_t worker_next_dirty(struct worker *w)
         w->fanned_bytes = 0;
         return 0;
     }
+    ahead_output(w, n);
     list_unlink(n);
     return LIST_ENTRY(n, struct conn, dirty)->handle;
 }
@@ -526,8 +527,10 @@ static void take_event(struct worker *w, struct conn *c, const struct mqtt_event
 static void feed_open(struct worker *w, struct conn *c, struct slice *in)
 {
     struct mqtt_event ev;
+    size_t unseen = in->n; /* bytes that were not looked at ahead */
     while (c->phase == CONN_OPEN && !c->is_paused && in->n > 0 && may_take(w, c, in->p[0])) {
         struct mqtt_fault fault = {0};
+        unseen = in->n <= unseen ? ahead_input(w, *in) : unseen;
         enum err err = mqtt_server_next(c->engine, in, w->now_ms, &fault, &ev);
         if (err == OK) {
             take_event(w, c, &ev);

@@ -298,6 +298,11 @@ void conn_close(struct worker *w, struct conn *c, enum mqtt_reason reason);
 void conn_forget(struct worker *w, struct conn *c);
 void conn_arm(struct worker *w, struct conn *c);
 void conn_feed(struct worker *w, struct conn *c, struct slice plain);
+/* ahead.c: ahead_input - what the first messages of `in` will touch is asked for, if they are
+ * several and it is not near anyway. Returns how many bytes are behind them. */
+size_t ahead_input(const struct worker *w, struct slice in);
+/* ahead_output - the same of the connections behind `first` in the dirty list. */
+void ahead_output(const struct worker *w, const struct list_node *first);
 void conn_pause(struct worker *w, struct conn *c, uint64_t until_ms);
 void conns_resume(struct worker *w);
 void conn_timeout(struct worker *w, struct conn *c);
