@@ -102,7 +102,9 @@ class Fortress:
         self._log_grew = threading.Condition()
         self._n_devices = 0
         options = []
-        for name, port in self.ports.items():
+        # What is there by default has a port of its own, too: two daemons do not share one.
+        unnamed = free_ports(name for name in ('mqtts', 'coaps') if name not in self.ports)
+        for name, port in {**self.ports, **unnamed}.items():
             options += ['--listen', f'{name}=127.0.0.1:{port}']
         # A hundred fortresses of the default 64 MiB segments would fill a small disk.
         if segments and not any(setting.startswith('segment_bytes=') for setting in settings):
