@@ -182,11 +182,11 @@ class Fortress:
         self.start_only()
         self.wait_log(r'^ready$', timeout=timeout)
 
-    def start_only(self):
-        """Starts the daemon and does not wait."""
+    def start_only(self, under=()):
+        """Starts the daemon and does not wait. under: a command in front, which becomes it."""
         assert self.process is None
         self.log = []
-        self.process = subprocess.Popen([str(self.binary), 'serve', str(self.dir)], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([*under, str(self.binary), 'serve', str(self.dir)], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors='replace',
                                         env={**os.environ, **self.environment})
         threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True).start()
