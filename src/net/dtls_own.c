@@ -53,7 +53,7 @@ void dtls_own_take(struct dtls_server *s, struct dtls_association *a)
 {
     struct dtls_library *l = a->library;
     if (l->link.sent == NULL ||
-        dtls_take(s->aead, s->hmac, l->link.ssl, &l->sent, &l->heard, &a->taken) != OK) {
+        dtls_take(s->aead, s->prf, l->link.ssl, &l->sent, &l->heard, &a->taken) != OK) {
         l->link.sent = NULL; /* nobody asks any more */
         buf_wipe(&l->sent.flight);
         return;

@@ -6,6 +6,7 @@
 #include "base/scope.h"
 #include "base/secret.h"
 #include "net/dtls_private.h"
+#include "security/crypto/hmac.h"
 
 static enum err set_fresh_key(const struct dtls_proof_keys *keys, struct hmac *h)
 {

@@ -35,7 +35,7 @@ void dtls_window_take(struct dtls_window *w, uint64_t number)
     w->seen |= UINT64_C(1) << (w->highest - number);
 }
 
-enum err dtls_keys_make(struct hmac *h, struct slice master, struct slice client_random,
+enum err dtls_keys_make(struct prf *prf, struct slice master, struct slice client_random,
                         struct slice server_random, struct dtls_keys *ret)
 {
     const struct slice seeds[] = {slice_text("key expansion"), server_random, client_random};
@@ -43,7 +43,7 @@ enum err dtls_keys_make(struct hmac *h, struct slice master, struct slice client
     if (client_random.n != DTLS_RANDOM_BYTES || server_random.n != DTLS_RANDOM_BYTES) {
         return ERR_CRYPTO;
     }
-    TRY(hmac_prf(h, master, seeds, COUNT_OF(seeds), block, sizeof(block)));
+    TRY(prf_make(prf, master, seeds, COUNT_OF(seeds), block, sizeof(block)));
     /* AEAD suites have no keys for a MAC. */
     const uint8_t *p = block;
     memcpy(ret->client.key, p, RECORD_AEAD_KEY_BYTES);

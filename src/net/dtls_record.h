@@ -10,7 +10,7 @@
 
 #include "base/rd.h"
 #include "base/wr.h"
-#include "security/crypto/hmac.h"
+#include "security/crypto/prf.h"
 #include "security/crypto/record_aead.h"
 
 enum dtls_content {
@@ -72,7 +72,7 @@ struct dtls_keys {
 
 /* dtls_keys_make - out of what the handshake agreed on; the randoms have DTLS_RANDOM_BYTES each.
  * ERR_CRYPTO. SPEC: RFC5246 6.3. */
-MUST_USE enum err dtls_keys_make(struct hmac *h, struct slice master, struct slice client_random,
+MUST_USE enum err dtls_keys_make(struct prf *prf, struct slice master, struct slice client_random,
                                  struct slice server_random, struct dtls_keys *ret);
 
 /* dtls_record_seal - one record of epoch 1 behind what w has. plain has at least one byte; a number

@@ -22,8 +22,8 @@ static void keys_of_a_handshake(void **state)
     (void)state;
     uint8_t master[DTLS_MASTER_BYTES], client[DTLS_RANDOM_BYTES], server[DTLS_RANDOM_BYTES];
     struct dtls_keys keys;
-    AUTO(hmac_autofree) struct hmac *h = NULL;
-    assert_int_equal(hmac_new(&h), OK);
+    AUTO(prf_autofree) struct prf *prf = NULL;
+    assert_int_equal(prf_new(&prf), OK);
     for (size_t i = 0; i < sizeof(master); i++) {
         master[i] = (uint8_t)i;
     }
@@ -31,14 +31,14 @@ static void keys_of_a_handshake(void **state)
     memset(server, 0x53, sizeof(server));
     struct slice m = slice_of(master, sizeof(master)), c = slice_of(client, sizeof(client)),
                  s = slice_of(server, sizeof(server));
-    assert_int_equal(dtls_keys_make(h, m, c, s, &keys), OK);
+    assert_int_equal(dtls_keys_make(prf, m, c, s, &keys), OK);
     assert_memory_equal(keys.client.key, key_block, 16);
     assert_memory_equal(keys.server.key, key_block + 16, 16);
     assert_memory_equal(keys.client.salt, key_block + 32, 4);
     assert_memory_equal(keys.server.salt, key_block + 36, 4);
-    assert_int_equal(dtls_keys_make(h, m, slice_head(c, 31), s, &keys), ERR_CRYPTO);
-    assert_int_equal(dtls_keys_make(h, m, c, slice_head(s, 31), &keys), ERR_CRYPTO);
-    assert_int_equal(dtls_keys_make(h, (struct slice){0}, c, s, &keys), ERR_CRYPTO);
+    assert_int_equal(dtls_keys_make(prf, m, slice_head(c, 31), s, &keys), ERR_CRYPTO);
+    assert_int_equal(dtls_keys_make(prf, m, c, slice_head(s, 31), &keys), ERR_CRYPTO);
+    assert_int_equal(dtls_keys_make(prf, (struct slice){0}, c, s, &keys), ERR_CRYPTO);
 }
 
 static const struct dtls_side side = {{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},

@@ -270,7 +270,7 @@ static struct dtls *server_free(struct dtls *d)
     map_done(&s->by_address);
     BIO_ADDR_free(s->listen_address);
     s->aead = record_aead_free(s->aead);
-    s->hmac = hmac_free(s->hmac);
+    s->prf = prf_free(s->prf);
     SSL_CTX_free(s->ctx);
     s->tickets = tls_tickets_free(s->tickets);
     BIO_meth_free(s->method);
@@ -341,7 +341,7 @@ enum err dtls_server_openssl(const struct dtls_server_config *c, const struct dt
         e = record_aead_new(&s->aead);
     }
     if (e == OK) {
-        e = hmac_new(&s->hmac);
+        e = prf_new(&s->prf);
     }
     if (e == OK) {
         e = dtls_proof_init(&s->keys, c->random);

@@ -55,7 +55,7 @@ struct dtls_server {
     BIO_METHOD *method;
     BIO_ADDR *listen_address; /* what DTLSv1_listen insists on; unused */
     struct record_aead *aead;
-    struct hmac *hmac;
+    struct prf *prf;
     bool keeps_openssl; /* handshakes that begin now end with OpenSSL's records */
     struct tls_judge judge;
     struct tls_tickets *tickets; /* NULL: none */

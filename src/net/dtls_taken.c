@@ -74,7 +74,7 @@ static enum err suite_of(const SSL *ssl, uint8_t *ret)
     return ERR_UNSUPPORTED;
 }
 
-static enum err keys_of(struct hmac *h, const SSL *ssl, struct dtls_keys *ret)
+static enum err keys_of(struct prf *prf, const SSL *ssl, struct dtls_keys *ret)
 {
     uint8_t master[DTLS_MASTER_BYTES], client[DTLS_RANDOM_BYTES], server[DTLS_RANDOM_BYTES];
     const SSL_SESSION *session = SSL_get_session(ssl);
@@ -86,7 +86,7 @@ static enum err keys_of(struct hmac *h, const SSL *ssl, struct dtls_keys *ret)
         return ERR_CRYPTO;
     }
     enum err err =
-        dtls_keys_make(h, slice_of(master, sizeof(master)), slice_of(client, sizeof(client)),
+        dtls_keys_make(prf, slice_of(master, sizeof(master)), slice_of(client, sizeof(client)),
                        slice_of(server, sizeof(server)), ret);
     mem_wipe(master, sizeof(master));
     return err;
@@ -155,7 +155,7 @@ static void begin_window(struct record_aead *a, const struct dtls_heard *heard,
     }
 }
 
-static enum err take(struct record_aead *a, struct hmac *h, const SSL *ssl,
+static enum err take(struct record_aead *a, struct prf *prf, const SSL *ssl,
                      const struct dtls_sent *sent, struct buf *chunks, struct dtls_taken *ret)
 {
     bool is_proven = false;
@@ -163,7 +163,7 @@ static enum err take(struct record_aead *a, struct hmac *h, const SSL *ssl,
     if (sent->broken || sent->next[1] == 0) {
         return ERR_CRYPTO;
     }
-    TRY(keys_of(h, ssl, &ret->keys));
+    TRY(keys_of(prf, ssl, &ret->keys));
     ret->next = sent->next[1];
     TRY(flight_chunks(a, ret, buf_slice(&sent->flight), chunks, &is_proven));
     if (!is_proven) {
@@ -173,13 +173,13 @@ static enum err take(struct record_aead *a, struct hmac *h, const SSL *ssl,
     return SSL_session_reused(ssl) == 1 ? OK : keep_flight(ret, buf_slice(chunks), sent->next[0]);
 }
 
-enum err dtls_take(struct record_aead *a, struct hmac *h, const SSL *ssl,
+enum err dtls_take(struct record_aead *a, struct prf *prf, const SSL *ssl,
                    const struct dtls_sent *sent, const struct dtls_heard *heard,
                    struct dtls_taken *ret)
 {
     struct dtls_taken t = {.next = 0};
     struct buf chunks = {0};
-    enum err err = take(a, h, ssl, sent, &chunks, &t);
+    enum err err = take(a, prf, ssl, sent, &chunks, &t);
     buf_wipe(&chunks);
     if (err != OK) {
         dtls_taken_done(&t);

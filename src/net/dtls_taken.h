@@ -71,7 +71,7 @@ struct dtls_taken {
  * ERR_CRYPTO: the keys do not open our own Finished, or the flight was not kept. ERR_NOMEM. The
  * association goes on with ssl then.
  */
-MUST_USE enum err dtls_take(struct record_aead *a, struct hmac *h, const SSL *ssl,
+MUST_USE enum err dtls_take(struct record_aead *a, struct prf *prf, const SSL *ssl,
                             const struct dtls_sent *sent, const struct dtls_heard *heard,
                             struct dtls_taken *ret);
 /* dtls_taken_done - overwrites the keys and drops the flight. */

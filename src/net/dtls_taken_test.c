@@ -198,15 +198,15 @@ static void client_hears(const char *text)
 static struct dtls_keys keys_of_client(void)
 {
     uint8_t master[DTLS_MASTER_BYTES], client[DTLS_RANDOM_BYTES], server[DTLS_RANDOM_BYTES];
-    AUTO(hmac_autofree) struct hmac *h = NULL;
+    AUTO(prf_autofree) struct prf *prf = NULL;
     struct dtls_keys keys;
-    assert_int_equal(hmac_new(&h), OK);
+    assert_int_equal(prf_new(&prf), OK);
     assert_int_equal(
         SSL_SESSION_get_master_key(SSL_get_session(duo.link.ssl), master, sizeof(master)),
         sizeof(master));
     (void)SSL_get_client_random(duo.link.ssl, client, sizeof(client));
     (void)SSL_get_server_random(duo.link.ssl, server, sizeof(server));
-    assert_int_equal(dtls_keys_make(h, slice_of(master, sizeof(master)),
+    assert_int_equal(dtls_keys_make(prf, slice_of(master, sizeof(master)),
                                     slice_of(client, sizeof(client)),
                                     slice_of(server, sizeof(server)), &keys),
                      OK);

@@ -19,6 +19,8 @@
 #ifndef STORE_LOG_H
 #define STORE_LOG_H
 
+#include <stdatomic.h>
+
 #include "base/clock.h"
 #include "base/event.h"
 #include "base/random.h"
@@ -37,7 +39,10 @@ struct log_setup {
     uint64_t segment_bytes; /* 0: 64 MiB, less on a small disk (a sixteenth of it) */
     uint64_t keep_bytes;    /* the cleaner begins when the files take more, and what they have taken
                                is twice the living; 0: 256 MiB, or a quarter of a small disk */
-    bool holds_always;      /* log_commit_due: also when it has not been worth it; for tests */
+    /* True ends log_open with ERR_CLOSED before it looks at its next segment, and DIR/store is as
+     * it was. Set by any thread, outlives log_open; NULL: never. */
+    const atomic_bool *given_up;
+    bool holds_always;  /* log_commit_due: also when it has not been worth it; for tests */
     uint64_t lag_bytes; /* appended and not committed: above it append says ERR_SPACE; 0: 64 MiB */
     void *ctx;
     /* Trouble, damage, recovery: store_integrity, store_space, crash_recovery. Called by the log's

@@ -188,11 +188,21 @@ static enum err adopt(struct opening *o, size_t i)
     return OK;
 }
 
+/* Who opens does not want it any more. */
+static bool is_given_up(const struct opening *o)
+{
+    const atomic_bool *given_up = o->log->setup.given_up;
+    return given_up != NULL && atomic_load(given_up);
+}
+
 static enum err read_heads(struct opening *o)
 {
     struct log *l = o->log;
     size_t n_headless = 0, n_blank = 0;
     for (size_t i = 0; i < o->n; i++) {
+        if (is_given_up(o)) {
+            return ERR_CLOSED;
+        }
         struct seg s;
         bool is_blank_one = false;
         TRY(read_head(o, o->numbers[i], &s, &is_blank_one));
@@ -363,6 +373,9 @@ static enum err scan_all(struct opening *o)
 {
     struct log *l = o->log;
     for (size_t i = 0; i < l->n_segs; i++) {
+        if (is_given_up(o)) {
+            return ERR_CLOSED;
+        }
         if (l->segs[i].is_headless) {
             continue;
         }

@@ -535,6 +535,29 @@ static void erased_is_not_damaged(void **state)
     story_done(&s);
 }
 
+/* A stop while it is read: all is as it was. */
+static void an_opening_is_given_up(void **state)
+{
+    (void)state;
+    static struct story s;
+    story_init(&s, 64 * MIB, 1);
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(story_open(&s), OK);
+        assert_int_equal(story_step(&s), OK);
+        assert_int_equal(story_turn(&s), OK);
+        s.log = log_free(s.log);
+        atomic_store(&s.given_up, true);
+        assert_int_equal(story_open(&s), ERR_CLOSED);
+        assert_null(s.log);
+        atomic_store(&s.given_up, false);
+    }
+    assert_int_equal(story_open(&s), OK);
+    assert_true(s.report.was_closed);
+    assert_int_equal(s.report.damaged, 0);
+    story_check(&s);
+    story_done(&s);
+}
+
 static void another_keyring_does_not_open_it(void **state)
 {
     (void)state;
@@ -575,6 +598,7 @@ int main(void)
                                        cmocka_unit_test(ids_outlive_their_records),
                                        cmocka_unit_test(saves_entries_whole),
                                        cmocka_unit_test(erased_is_not_damaged),
+                                       cmocka_unit_test(an_opening_is_given_up),
                                        cmocka_unit_test(another_keyring_does_not_open_it)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

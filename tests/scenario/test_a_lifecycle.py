@@ -123,6 +123,29 @@ def test_a_stop_during_the_start_drains(make_fortress, reached):
     assert fortress.cli('audit', 'verify')
 
 
+def test_a_stop_while_a_large_store_is_read_is_quick_and_clean(make_fortress):
+    """As if the disk needed a second for each read: the start is given up, and nothing is lost by that."""
+    fortress = make_fortress()
+    names = []
+    for _ in range(5):  # a segment each
+        names.append(fortress.add('sensor').name)
+        fortress.restart()
+    fortress.stop()
+    slowly = ['strace', '-D', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=pread64', '-e', 'inject=pread64:delay_enter=1500000']
+    for segment in sorted((fortress.dir / 'store').glob('*.log')):
+        slowly += ['-P', str(segment)]
+    fortress.environment = {'ASAN_OPTIONS': 'detect_leaks=0'}  # it does not look under a tracer
+    fortress.start_only(under=slowly)
+    fortress.wait_log('still reading the store', timeout=60)
+    fortress.stop(timeout=30)
+    fortress.environment = {}
+    assert any('stopped while the store was read' in line for line in fortress.log), fortress.log
+    assert not any('did not drain' in line or line == 'ready' for line in fortress.log), fortress.log
+    fortress.start()
+    assert set(names) <= {line['name'] for line in fortress.json('device', 'list') if 'name' in line}
+    assert fortress.cli('audit', 'verify')
+
+
 def test_a_second_daemon_on_the_same_directory_is_refused(make_fortress):
     fortress = make_fortress()
     run = fortress.run('serve', fortress.dir, check=False, timeout=30)

@@ -104,7 +104,8 @@ static enum err open_vault(struct assembly *a, const struct boot *boot,
                                 .settings = &a->config.settings,
                                 .n_workers = boot->workers,
                                 .ctx = w->ctx,
-                                .progress = w->progress};
+                                .progress = w->progress,
+                                .given_up = w->given_up};
     size_t opened_by = 0;
     TRY(vault_open(&setup, keys, COUNT_OF(keys), &a->vault, &opened_by, why));
     if (opened_by > 0) {

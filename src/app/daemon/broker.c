@@ -3,6 +3,7 @@
 #include "app/daemon/broker.h"
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "app/daemon/reload.h"
@@ -37,6 +38,8 @@ struct house {
     char sandbox_line[96];
     bool is_stopping;
     uint64_t stop_at_ms;
+    /* What came while the store was read, by the thread that waits for it. */
+    atomic_bool is_stop_early, is_reload_early;
 };
 
 MUST_USE enum err broker_prepare(struct metrics **ret)
@@ -272,10 +275,25 @@ static void say(const struct house *h, enum message_type type, const char *text)
     }
 }
 
+static void hear_early(struct house *h)
+{
+    struct message m;
+    enum err err = OK;
+    while (err == OK && !atomic_load(&h->is_stop_early)) {
+        err = message_receive(h->link.fd, &m);
+        if (err == ERR_CLOSED || (err == OK && m.type == MESSAGE_STOP)) {
+            atomic_store(&h->is_stop_early, true);
+        } else if (err == OK && m.type == MESSAGE_RELOAD) {
+            atomic_store(&h->is_reload_early, true);
+        }
+    }
+}
+
 /* While the store is read; by a thread of its own. */
 static void progress(void *ctx, unsigned seconds)
 {
     char text[64];
+    hear_early(ctx);
     (void)snprintf(text, sizeof(text), "still reading the store, after %u seconds", seconds);
     say(ctx, MESSAGE_STARTING, text);
 }
@@ -369,7 +387,8 @@ static enum err house_open(struct house *h, const struct sandbox_report *sandbox
                                        .notify = notify,
                                        .fixed_bytes =
                                            ceiling_fixed(metrics_resident_bytes(h->metrics)),
-                                       .progress = progress};
+                                       .progress = progress,
+                                       .given_up = &h->is_stop_early};
     TRY(assembly_open(h->boot, &watcher, &h->parts, why));
     TRY(open_admin(h, sandbox));
     TRY(open_courier(h));
@@ -378,6 +397,16 @@ static enum err house_open(struct house *h, const struct sandbox_report *sandbox
     h->scribe.ready = scribe_ready;
     TRY(loop_add(h->loop, &h->scribe, EPOLLIN));
     return broker_start(h->parts.broker);
+}
+
+static void follow_early(struct house *h)
+{
+    if (atomic_load(&h->is_reload_early)) {
+        reload_begin(&h->reload);
+    }
+    if (atomic_load(&h->is_stop_early)) {
+        stop(h);
+    }
 }
 
 /* The threads end first: their last events still reach the audit trail. */
@@ -411,7 +440,11 @@ int broker_run(const struct boot *boot, const struct sandbox_report *sandbox,
     h->link.fd = link_fd;
     h->scribe.fd = boot->scribe_fd;
     enum err err = house_open(h, sandbox, &why);
-    if (err != OK) {
+    if (err == ERR_CLOSED && atomic_load(&h->is_stop_early)) {
+        log_line(LOG_NOTICE,
+                 "stopped while the store was read: nobody was served, nothing changed");
+        err = OK;
+    } else if (err != OK) {
         char text[BOOT_TEXT_BYTES];
         (void)snprintf(text, sizeof(text), "%.250s",
                        why.text[0] != '\0' ? why.text : err_name(err));
@@ -420,6 +453,7 @@ int broker_run(const struct boot *boot, const struct sandbox_report *sandbox,
         report_start(h, sandbox);
         report_groups(h, &h->parts.serving->config);
         say(h, MESSAGE_READY, "");
+        follow_early(h);
         err = turns(h);
     }
     house_close(h);

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <pwd.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -11,7 +10,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "app/daemon/port_holder.h"
 #include "base/log.h"
+#include "net/held_port.h"
 #include "net/listener.h"
 
 enum { OWN_DEPTH_MAX = 4, CONTROL_BACKLOG = 16 };
@@ -124,60 +125,36 @@ enum err places_signer(int dir_fd, int *ret_fd, struct why *why)
     return listening(dir_fd, "signer.sock", SOCK_SEQPACKET, ret_fd, why);
 }
 
+/* Whoever has the port, by name if it can be told. */
+static void tell_holder(const struct config_listener *l, struct why *why)
+{
+    char who[PORT_HOLDER_BYTES];
+    struct net_peer at;
+    AUTO(close_fd) int proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (net_peer_parse(slice_text(l->bind), &at) != OK ||
+        !port_holder(proc_fd, &at, config_is_datagram(l), who)) {
+        (void)snprintf(who, sizeof who, "another program (`ss -lntup` as root may show which)");
+    }
+    why_set(why,
+            "listener %s: %s is used by %s: stop that program, or change `bind` of this listener "
+            "in sallyport.yaml%s",
+            l->name, l->bind, who,
+            l->plain && l->door != CONFIG_DOOR_METRICS
+                ? ", or leave the listener out: it is closed without an exception"
+                : "");
+}
+
 static enum err bind_refused(const struct config_listener *l, enum err e, struct why *why)
 {
-    const char *what = e == ERR_EXISTS   ? "is used by another program; stop it or change the port"
-                       : e == ERR_DENIED ? "may not be opened: a port below 1024 needs root or "
-                                           "CAP_NET_BIND_SERVICE, and the address must be ours"
-                                         : "cannot be opened";
-    why_set(why, "listener %s: %s %s", l->name, l->bind, what);
+    if (e == ERR_EXISTS) {
+        tell_holder(l, why);
+        return e;
+    }
+    why_set(why, "listener %s: %s %s", l->name, l->bind,
+            e == ERR_DENIED ? "may not be opened: a port below 1024 needs root or "
+                              "CAP_NET_BIND_SERVICE, and the address must be ours"
+                            : "cannot be opened");
     return e;
-}
-
-static enum err bind_one(const struct net_peer *peer, int *ret_fd)
-{
-    int family = net_peer_is_v4(peer) ? AF_INET : AF_INET6;
-    struct sockaddr_storage address;
-    socklen_t n;
-    TRY(net_peer_to(peer, family, &address, &n));
-    AUTO(close_fd) int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
-    int on = 1, off = 0;
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) {
-        return ERR_IO;
-    }
-    if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0) {
-        return ERR_IO;
-    }
-    if (bind(fd, (const struct sockaddr *)&address, n) != 0) {
-        return errno == EADDRINUSE                         ? ERR_EXISTS
-               : errno == EACCES || errno == EADDRNOTAVAIL ? ERR_DENIED
-                                                           : ERR_IO;
-    }
-    *ret_fd = fd;
-    fd = -1;
-    return OK;
-}
-
-/* Bound, so that the port is ours, but closed: the broker listens when an exception says so. A port
- * that the kernel picked is bound once more by its number, because shutdown(2) forgets one that was
- * not asked for, and the listener could not be opened there again. */
-static enum err bind_only(struct slice where, int *ret_fd)
-{
-    struct net_peer peer;
-    AUTO(close_fd) int fd = -1;
-    TRY(net_peer_parse(where, &peer));
-    TRY(bind_one(&peer, &fd));
-    if (peer.port == 0) {
-        struct net_peer picked;
-        TRY(net_local(fd, &picked));
-        peer.port = picked.port;
-        AUTO(close_fd) int first = fd;
-        fd = -1;
-        TRY(bind_one(&peer, &fd));
-    }
-    *ret_fd = fd;
-    fd = -1;
-    return OK;
 }
 
 /* One worker's socket, so that each request is heard once. */
@@ -235,7 +212,7 @@ enum err places_listener(const struct config_listener *l, unsigned workers, int 
     enum err e;
     if (needs_exception) {
         b.n_fds = 1;
-        e = bind_only(where, fds);
+        e = held_port_take(where, fds);
     } else if (is_udp) {
         e = net_listen_udp(where, b.n_fds, fds);
     } else {

@@ -13,6 +13,7 @@
 
 #include "app/daemon/places.h"
 #include "base/scope.h"
+#include "net/held_port.h"
 
 struct place {
     char path[64];
@@ -75,9 +76,9 @@ static void test_plain_opens_and_closes(void **state)
     assert_true(b.port > 0);
     for (int round = 0; round < 3; round++) {
         assert_false(can_connect(b.port));
-        assert_int_equal(listen(fds[0], 16), 0);
+        assert_int_equal(held_port_open(fds[0]), OK);
         assert_true(can_connect(b.port));
-        assert_int_equal(shutdown(fds[0], SHUT_RDWR), 0);
+        held_port_close(fds[0]);
     }
     assert_false(can_connect(b.port));
     close(fds[0]);

@@ -43,9 +43,7 @@ static enum err open_listeners(struct supervisor *s)
         struct why why = {{0}};
         int fds[BOOT_SOCKETS_MAX];
         enum err e = places_listener(l, s->config.workers, fds, b, &why);
-        if (e == ERR_UNSUPPORTED || (e != OK && l->plain)) {
-            /* A plain listener is closed anyway; that its port is taken is no reason not to serve.
-             */
+        if (e == ERR_UNSUPPORTED) {
             log_line(LOG_WARN, "%s", why.text);
             continue;
         }

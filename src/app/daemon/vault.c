@@ -78,6 +78,7 @@ static enum err open_log(const struct vault_setup *s, struct vault *v, struct wh
                               .n_writers = s->n_workers,
                               .segment_bytes = s->settings->segment_bytes,
                               .keep_bytes = s->settings->keep_bytes,
+                              .given_up = s->given_up,
                               .ctx = v->committer,
                               .event = committer_event,
                               .wake = committer_wake};

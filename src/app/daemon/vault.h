@@ -4,6 +4,8 @@
 #ifndef APP_DAEMON_VAULT_H
 #define APP_DAEMON_VAULT_H
 
+#include <stdatomic.h>
+
 #include "base/kept_clock.h"
 #include "base/secret.h"
 #include "base/why.h"
@@ -30,6 +32,7 @@ struct vault_setup {
     /* Called every two seconds while the opening lasts, by a thread of its own; NULL: not. */
     void *ctx;
     void (*progress)(void *ctx, unsigned seconds);
+    const atomic_bool *given_up; /* as log_setup has it */
 };
 
 /* A master key, and what people call it. */

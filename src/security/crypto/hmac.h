@@ -1,10 +1,9 @@
 /*
- * hmac - HMAC-SHA-256 and the PRF of TLS 1.2 with it, for who needs one after the other.
+ * hmac - HMAC-SHA-256, for who needs one after the other.
  *
  * One object serves many keys and fetches no algorithm in a call, where digest_hmac and the
  * library's functions of one call do each time. One object belongs to one thread. The key of the
- * last hmac_key is in it until the next one or its end; of a secret nothing is. SPEC: RFC2104 2,
- * RFC5246 5.
+ * last hmac_key is in it until the next one or its end. SPEC: RFC2104 2.
  */
 #ifndef SECURITY_CRYPTO_HMAC_H
 #define SECURITY_CRYPTO_HMAC_H
@@ -12,8 +11,6 @@
 #include "base/err.h"
 #include "base/scope.h"
 #include "security/crypto/digest.h"
-
-enum { HMAC_PRF_MAX = 255 * DIGEST_BYTES, HMAC_PRF_SEEDS = 6 };
 
 struct hmac;
 
@@ -27,17 +24,5 @@ AUTOFREE(hmac, hmac_free)
 MUST_USE enum err hmac_key(struct hmac *h, struct slice key);
 /* hmac_next - of text, which may be empty, under that key. ERR_CRYPTO. O(n). */
 MUST_USE enum err hmac_next(struct hmac *h, struct slice text, struct digest *ret);
-
-/*
- * hmac_prf - n bytes of PRF(secret, label, seed)
- *
- * secret  at least one byte.
- * seeds   label and seed in at most HMAC_PRF_SEEDS pieces, a byte at least.
- * dst     n bytes, 1..HMAC_PRF_MAX; wiped where it fails behind these bounds.
- *
- * ERR_CRYPTO. O(n). The key of the object stays.
- */
-MUST_USE enum err hmac_prf(struct hmac *h, struct slice secret, const struct slice *seeds,
-                           size_t n_seeds, void *dst, size_t n);
 
 #endif

@@ -3,10 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/held_port.h"
 #include "service/broker/driver_private.h"
 #include "service/broker/enrolment.h"
 
@@ -39,7 +39,7 @@ static enum err door_open(struct door *door)
     return listener_new(fd, d->loop, &d->setup.clock, &handler, &door->listener);
 }
 
-/* A plain socket is bound and closed; it listens only while an exception names it. One driver
+/* A plain port is held and closed; it listens only while an exception names it. One driver
  * serves those. */
 static void door_follow_exceptions(struct door *door)
 {
@@ -52,12 +52,12 @@ static void door_follow_exceptions(struct door *door)
     bool open = directory_exception_find(worker_realm(d->worker)->directory, slice_text(e->name),
                                          DIRECTORY_ALLOW_PLAINTEXT, wall_ms) != NULL;
     if (open && door->listener == NULL) {
-        if (listen(own_fd(d, door->entrance), LISTENER_BACKLOG) != 0 || door_open(door) != OK) {
+        if (held_port_open(own_fd(d, door->entrance)) != OK || door_open(door) != OK) {
             door->listener = NULL; /* the next change of the realm tries again */
         }
     } else if (!open && door->listener != NULL) {
         door->listener = listener_free(door->listener);
-        (void)shutdown(own_fd(d, door->entrance), SHUT_RDWR);
+        held_port_close(own_fd(d, door->entrance));
     }
 }
 
@@ -296,6 +296,8 @@ static enum err open_entrances(struct driver *d, const struct worker_setup *work
             *door = (struct door){.driver = d, .entrance = e, .post = post_at(d, e)};
             if (!e->entrance.is_plain) {
                 TRY(door_open(door));
+            } else if (d->index == 0) {
+                held_port_close(own_fd(d, e)); /* a broker that died may have left it open */
             }
             door_follow_exceptions(door);
         }

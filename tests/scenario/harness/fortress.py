@@ -111,7 +111,9 @@ class Fortress:
         self._log_grew = threading.Condition()
         self._n_devices = 0
         options = []
-        for name, port in self.ports.items():
+        # What is there by default has a port of its own, too: two daemons do not share one.
+        unnamed = free_ports(name for name in ('mqtts', 'coaps') if name not in self.ports)
+        for name, port in {**self.ports, **unnamed}.items():
             options += ['--listen', f'{name}=127.0.0.1:{port}']
         # A hundred fortresses of the default 64 MiB segments would fill a small disk.
         if segments and not any(setting.startswith('segment_bytes=') for setting in settings):
@@ -189,11 +191,11 @@ class Fortress:
         self.start_only()
         self.wait_log(r'^ready$', timeout=timeout)
 
-    def start_only(self):
-        """Starts the daemon and does not wait."""
+    def start_only(self, under=()):
+        """Starts the daemon and does not wait. under: a command in front, which becomes it."""
         assert self.process is None
         self.log = []
-        self.process = subprocess.Popen([str(self.binary), 'serve', str(self.dir)], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([*under, str(self.binary), 'serve', str(self.dir)], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors='replace',
                                         env={**os.environ, **self.environment})
         threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True).start()

@@ -1,0 +1,153 @@
+"""b: a port that somebody else has. The server does not start, whatever kind of listener it is, and says who has it; two servers
+never share one."""
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from harness import mosquitto
+from harness.fortress import PLAIN_LISTENERS, Fortress
+
+pytestmark = pytest.mark.release
+
+TCP = ('mqtts', 'wss', 'coaps+tcp', 'coaps+ws', 'enrol', 'metrics', *PLAIN_LISTENERS)
+UDP = ('coaps', 'coap')
+KINDS = (*TCP, *UDP)
+
+
+def of(kind):
+    return socket.SOCK_DGRAM if kind in UDP else socket.SOCK_STREAM
+
+
+def refused(fortress):
+    """A start that fails; what it said."""
+    run = fortress.run('serve', fortress.dir, check=False, timeout=60)
+    assert run.returncode == 1, run.stderr
+    assert 'ready' not in run.stderr.splitlines(), run.stderr
+    assert 'bind' in run.stderr, 'the safe fix is named'
+    return run.stderr
+
+
+def move(fortress, kind, port):
+    """The same listener elsewhere, before the start."""
+    fortress.configure(f'127.0.0.1:{fortress.ports[kind]}', f'127.0.0.1:{port}')
+    fortress.ports[kind] = port
+
+
+@contextlib.contextmanager
+def somebody(kind, port, shares=False):
+    """A server as others are: it takes the address also from what is in TIME_WAIT."""
+    with socket.socket(socket.AF_INET, of(kind)) as one:
+        if kind in TCP:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shares:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        one.bind(('127.0.0.1', port))
+        if kind in TCP:
+            one.listen()
+        yield one
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_port_that_is_taken_is_no_start(make_fortress, kind):
+    fortress = make_fortress(listeners=('mqtts', kind), settings=['workers=2'], start=False)
+    port = fortress.ports[kind]
+    for shares in (False, True):
+        with somebody(kind, port, shares):
+            said = refused(fortress)
+        assert f'listener {kind}: 127.0.0.1:{port} is used by' in said
+        assert f'(process {os.getpid()})' in said, 'who it is'
+    fortress.start()
+
+
+@pytest.fixture(scope='module')
+def everything():
+    """A daemon with each kind of listener, and several workers, which share its own ports among themselves."""
+    one = Fortress(listeners=KINDS, settings=['workers=3'])
+    yield one
+    one.close()
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('workers', [1, 3])
+def test_two_daemons_do_not_share_a_port(make_fortress, everything, kind, workers):
+    second = make_fortress(listeners=(kind,), settings=[f'workers={workers}'], start=False)
+    move(second, kind, everything.ports[kind])
+    said = refused(second)
+    assert f'listener {kind}: 127.0.0.1:{everything.ports[kind]} is used by' in said
+    if kind not in PLAIN_LISTENERS:  # what is held and closed is in no table
+        assert f'(process {everything.process.pid})' in said
+
+
+@pytest.mark.parametrize('kind', PLAIN_LISTENERS)
+def test_a_closed_port_is_nobody_elses(make_fortress, kind):
+    """Nobody gets the port between two exceptions, and the exception opens it."""
+    fortress = make_fortress(listeners=('mqtts', kind))
+    port = fortress.ports[kind]
+    fortress.add('sensor')
+    for _ in range(2):
+        with pytest.raises(OSError, match='in use'), somebody(kind, port):
+            pass
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(('127.0.0.1', port), 5)
+        said = fortress.cli('exception', 'add', '--listener', kind, '--allow', 'plaintext', '--for', '10m', '--reason', 'a test')
+        with socket.create_connection(('127.0.0.1', port), 5) as client:
+            fortress.cli('exception', 'end', re.search(r'\b([0-9a-f]{8,}|\d+)\b', said).group(1))
+            client.settimeout(20)
+            while client.recv(100) != b'':
+                pass  # who was there is gone
+    fortress.restart()  # what is left of those connections is no reason not to start
+
+
+def test_a_new_directory_wants_no_plain_port(make_fortress):
+    """So whoever has 1883 is in nobody's way."""
+    fortress = make_fortress(start=False)
+    names = re.findall(r'^ *- \{ name: ([^,]+),', (fortress.dir / 'sallyport.yaml').read_text(), re.M)
+    assert sorted(names) == ['coaps', 'mqtts']
+
+
+def test_the_admin_socket_is_one_daemons(make_fortress):
+    fortress = make_fortress()
+    run = fortress.run('serve', fortress.dir, check=False, timeout=60)
+    assert run.returncode == 1 and 'another daemon serves this directory' in run.stderr
+    assert fortress.cli('status')
+
+
+def test_a_program_of_others_is_named(make_fortress):
+    """mosquitto at 1883, as on many machines."""
+    fortress = make_fortress(listeners=('mqtts', 'mqtt'), start=False)
+    code = ('import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1);'
+            'open("/proc/self/comm", "w").write("mos\\x1b[2J"); s.bind(("127.0.0.1", int(sys.argv[1]))); s.listen();'
+            'print("here", flush=True); sys.stdin.read()')
+    with subprocess.Popen([sys.executable, '-c', code, str(fortress.ports['mqtt'])], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout.readline() == 'here\n'
+            said = refused(fortress)
+        finally:
+            other.stdin.close()
+    assert f'is used by mos\\x1b[2J (process {other.pid})' in said, 'and does nothing to a terminal'
+    assert 'leave the listener out' in said
+    fortress.start()
+
+
+def test_a_reload_opens_nothing(make_fortress):
+    """A listener that is new, or elsewhere, needs a restart and is said to; those that serve go on."""
+    fortress = make_fortress()
+    sensor = fortress.add('sensor')
+    config = fortress.dir / 'sallyport.yaml'
+    with somebody('wss', 0) as taken:
+        port = taken.getsockname()[1]
+        config.write_text(config.read_text().replace(
+            'listeners:', f'listeners:\n  - {{ name: wss, bind: "127.0.0.1:{port}", door: mqtt, websocket: yes, auth: [x509] }}', 1))
+        since = len(fortress.log)
+        fortress.reload()
+        fortress.wait_log(r'notice: reloaded|not reloaded', since)
+        fortress.wait_event('config_change', reason=re.compile(r'needs a restart: listener wss \(is new\)'))
+        mosquitto.publish(sensor, f'status/{sensor.name}', 'still here', qos=1)
+        fortress.stop()
+        assert f'listener wss: 127.0.0.1:{port} is used by' in refused(fortress)
