@@ -104,11 +104,7 @@ static enum err set_option(int fd, int level, int name, int value)
     return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? OK : err_of_errno();
 }
 
-/* The first of several claims the address as one that is alone does: or else a second server of the
- * same user, started by accident, would have its share of the peers. */
-enum share { SHARE_NONE, SHARE_FIRST, SHARE_NEXT };
-
-static enum err open_one(const struct net_peer *at, int type, enum share share, int *ret_fd)
+static enum err open_one(const struct net_peer *at, int type, bool shared, int *ret_fd)
 {
     int family = net_peer_is_v4(at) ? AF_INET : AF_INET6;
     AUTO(close_fd) int fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -118,7 +114,7 @@ static enum err open_one(const struct net_peer *at, int type, enum share share, 
     if (family == AF_INET6) {
         TRY(set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0));
     }
-    if (share == SHARE_NEXT) {
+    if (shared) {
         TRY(set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1));
     }
     if (type == SOCK_STREAM) {
@@ -141,9 +137,6 @@ static enum err open_one(const struct net_peer *at, int type, enum share share, 
     if (type == SOCK_STREAM && listen(fd, LISTENER_BACKLOG) != 0) {
         return err_of_errno();
     }
-    if (share == SHARE_FIRST) {
-        TRY(set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1));
-    }
     *ret_fd = take_fd(&fd);
     return OK;
 }
@@ -151,8 +144,7 @@ static enum err open_one(const struct net_peer *at, int type, enum share share, 
 static enum err open_all(struct net_peer at, int type, size_t n, int *opened, size_t *n_opened)
 {
     for (size_t i = 0; i < n; i++) {
-        enum share share = n == 1 ? SHARE_NONE : i == 0 ? SHARE_FIRST : SHARE_NEXT;
-        TRY(open_one(&at, type, share, &opened[i]));
+        TRY(open_one(&at, type, n > 1, &opened[i]));
         *n_opened = i + 1;
         if (at.port == 0) {
             TRY(net_local(opened[i], &at));

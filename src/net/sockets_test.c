@@ -139,33 +139,6 @@ static int readable(const int *fds)
     return found;
 }
 
-/* Two servers by accident: the second is refused, however many workers either of them has. */
-static void nobody_shares_by_accident(void **state)
-{
-    const char *where = *state;
-    int first[N_SOCKETS], second[N_SOCKETS];
-    for (size_t n = 1; n <= N_SOCKETS; n += N_SOCKETS - 1) {
-        struct net_peer at;
-        char taken[NET_PEER_TEXT_BYTES];
-        assert_int_equal(net_listen_tcp(slice_text(where), n, first), OK);
-        assert_int_equal(net_local(first[0], &at), OK);
-        net_peer_text(&at, taken);
-        assert_int_equal(net_listen_tcp(slice_text(taken), 1, second), ERR_EXISTS);
-        assert_int_equal(net_listen_tcp(slice_text(taken), N_SOCKETS, second), ERR_EXISTS);
-        for (size_t i = 0; i < n; i++) {
-            close(first[i]);
-        }
-        assert_int_equal(net_listen_udp(slice_text(where), n, first), OK);
-        assert_int_equal(net_local(first[0], &at), OK);
-        net_peer_text(&at, taken);
-        assert_int_equal(net_listen_udp(slice_text(taken), 1, second), ERR_EXISTS);
-        assert_int_equal(net_listen_udp(slice_text(taken), N_SOCKETS, second), ERR_EXISTS);
-        for (size_t i = 0; i < n; i++) {
-            close(first[i]);
-        }
-    }
-}
-
 /* Each peer always meets the same worker, and all workers get some. */
 static void udp_peers_stay_with_a_worker(void **state)
 {
@@ -263,9 +236,6 @@ int main(void)
         cmocka_unit_test_prestate(udp_peers_stay_with_a_worker, v4),
         cmocka_unit_test_prestate(udp_peers_stay_with_a_worker, v6),
         cmocka_unit_test_prestate(udp_peers_stay_with_a_worker, any),
-        cmocka_unit_test_prestate(nobody_shares_by_accident, v4),
-        cmocka_unit_test_prestate(nobody_shares_by_accident, v6),
-        cmocka_unit_test_prestate(nobody_shares_by_accident, any),
         cmocka_unit_test(udp_from_an_address),
         cmocka_unit_test(tcp_is_spread_over_workers),
         cmocka_unit_test(errors),

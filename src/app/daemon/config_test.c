@@ -496,18 +496,12 @@ static void test_write(void **state)
     assert_int_equal(c.workers, 3);
     assert_string_equal(c.master_key, "/k/key");
     assert_string_equal(config_listener_find(&c, "mqtts")->bind, "127.0.0.1:18883");
-    assert_null(config_listener_find(&c, "mqtt")); /* plain: who wants it names it */
+    assert_true(config_listener_find(&c, "mqtt")->plain);
     assert_null(config_listener_find(&c, "wss"));
     assert_int_equal(c.role_limits.publish_rate, 7);
     assert_int_equal(c.role_limits.connect_burst, 8);
     assert_int_equal(c.settings.limits.connect_burst, 9);
     assert_int_equal(c.settings.limits.packet_bytes, 1 << 20);
-    const char *plain[] = {"mqtt=127.0.0.1:1883"};
-    struct config_init named = {.listens = plain, .n_listens = 1};
-    AUTO(buf_done) struct buf other = {0};
-    assert_int_equal(config_write(&named, &machine, &complaint, &other), OK);
-    assert_int_equal(config_parse(buf_slice(&other), "f", &machine, &complaint, &c), OK);
-    assert_true(config_listener_find(&c, "mqtt")->plain);
 }
 
 static void test_write_refuses(void **state)

@@ -14,7 +14,7 @@ struct known_listener {
 static const struct known_listener known[] = {
     {"mqtts", "[::]:8883", "door: mqtt, auth: [x509, password, token], segment: field", true},
     {"coaps", "[::]:5684", "door: coap, auth: [psk, x509], segment: field", true},
-    {"mqtt", "[::]:1883", "door: mqtt, plain: yes, auth: [password, token], segment: field", false},
+    {"mqtt", "[::]:1883", "door: mqtt, plain: yes, auth: [password, token], segment: field", true},
     {"wss", "[::]:8084",
      "door: mqtt, websocket: yes, auth: [x509, password, token], segment: field", false},
     {"ws", "[::]:8080",
@@ -189,9 +189,7 @@ static enum err put_all(const struct config_init *init, const struct config_mach
             TRY(put(b, "  - \"%s\"\n", init->hosts[i]));
         }
     }
-    TRY(put(b, "listeners:             # plain ones stay closed until an exception names them:\n"
-               "# - { name: mqtt, bind: \"[::]:1883\", door: mqtt, plain: yes, auth: [password] "
-               "}\n"));
+    TRY(put(b, "listeners:             # plain ones stay closed until an exception names them\n"));
     TRY(put(b,
             "# from: [192.168.1.0/24, \"fd00::/8\"] at a listener: only these networks reach it, "
             "others are closed\n# before a byte is read. Without from everybody does; a public "

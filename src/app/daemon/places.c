@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "app/daemon/port_holder.h"
@@ -15,7 +16,13 @@
 #include "net/held_port.h"
 #include "net/listener.h"
 
-enum { OWN_DEPTH_MAX = 4, CONTROL_BACKLOG = 16 };
+enum {
+    OWN_DEPTH_MAX = 4,
+    CONTROL_BACKLOG = 16,
+    PORT_WAIT_MS = 2000,
+    CLOSED_PORT_WAIT_MS = 300,
+    PORT_STEP_MS = 50
+};
 
 static void close_fd(int *fd)
 {
@@ -126,34 +133,77 @@ enum err places_signer(int dir_fd, int *ret_fd, struct why *why)
 }
 
 /* Whoever has the port, by name if it can be told. */
-static void tell_holder(const struct config_listener *l, struct why *why)
+static void find_holder(const struct config_listener *l, char who[PORT_HOLDER_BYTES])
 {
-    char who[PORT_HOLDER_BYTES];
     struct net_peer at;
     AUTO(close_fd) int proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (net_peer_parse(slice_text(l->bind), &at) != OK ||
         !port_holder(proc_fd, &at, config_is_datagram(l), who)) {
-        (void)snprintf(who, sizeof who, "another program (`ss -lntup` as root may show which)");
+        (void)snprintf(who, PORT_HOLDER_BYTES,
+                       "another program (`ss -lntup` as root may show which)");
     }
-    why_set(why,
-            "listener %s: %s is used by %s: stop that program, or change `bind` of this listener "
-            "in sallyport.yaml%s",
-            l->name, l->bind, who,
-            l->plain && l->door != CONFIG_DOOR_METRICS
-                ? ", or leave the listener out: it is closed without an exception"
-                : "");
+}
+
+/* Plain numbers are on loopback only, so no exception has to open them. */
+static bool needs_exception(const struct config_listener *l)
+{
+    return l->plain && l->door != CONFIG_DOOR_METRICS;
 }
 
 static enum err bind_refused(const struct config_listener *l, enum err e, struct why *why)
 {
     if (e == ERR_EXISTS) {
-        tell_holder(l, why);
+        char who[PORT_HOLDER_BYTES];
+        find_holder(l, who);
+        why_set(why,
+                "listener %s: %s is used by %s: stop that program, or change `bind` of this "
+                "listener in sallyport.yaml%s",
+                l->name, l->bind, who,
+                needs_exception(l) ? ", and start the server again. Until then it stays closed, "
+                                     "also when an exception names it"
+                                   : "");
         return e;
     }
     why_set(why, "listener %s: %s %s", l->name, l->bind,
             e == ERR_DENIED ? "may not be opened: a port below 1024 needs root or "
                               "CAP_NET_BIND_SERVICE, and the address must be ours"
                             : "cannot be opened");
+    return e;
+}
+
+static enum err take_port(const struct config_listener *l, unsigned n, int *fds)
+{
+    struct slice where = slice_text(l->bind);
+    return needs_exception(l)      ? held_port_take(where, fds)
+           : config_is_datagram(l) ? net_listen_udp(where, n, fds)
+                                   : net_listen_tcp(where, n, fds);
+}
+
+/* Sockets of several workers share their address, also with those of another daemon of this user:
+ * one alone finds out, before they are there themselves. */
+static bool find_company(const struct config_listener *l, char who[PORT_HOLDER_BYTES])
+{
+    int fd = -1;
+    enum err e = take_port(l, 1, &fd);
+    if (e == OK) {
+        (void)close(fd);
+    }
+    if (e == ERR_EXISTS) {
+        find_holder(l, who);
+    }
+    return e == ERR_EXISTS;
+}
+
+/* What was killed a moment ago may still have it. The server starts without one that is closed. */
+static enum err wait_for_port(const struct config_listener *l, unsigned n, int *fds)
+{
+    const struct timespec step = {.tv_nsec = PORT_STEP_MS * 1000000L};
+    unsigned most_ms = needs_exception(l) ? CLOSED_PORT_WAIT_MS : PORT_WAIT_MS;
+    enum err e = take_port(l, n, fds);
+    for (unsigned ms = 0; e == ERR_EXISTS && ms < most_ms; ms += PORT_STEP_MS) {
+        (void)nanosleep(&step, NULL);
+        e = take_port(l, n, fds);
+    }
     return e;
 }
 
@@ -198,28 +248,26 @@ enum err places_listener(const struct config_listener *l, unsigned workers, int 
     bool is_udp = config_is_datagram(l);
     bool is_enrol = l->door == CONFIG_DOOR_ENROL && !l->plain;
     bool is_metrics = l->door == CONFIG_DOOR_METRICS;
-    /* Plain numbers are on loopback only, so no exception has to open them. */
-    bool needs_exception = l->plain && !is_metrics;
     if (!is_mqtt && !is_coap && !is_enrol && !is_metrics) {
         why_set(why, "listener %s: this kind of door is not there yet; it is not opened", l->name);
         return ERR_UNSUPPORTED;
     }
-    struct boot_listener b = {.udp = is_udp, .listening = !needs_exception, .n_fds = workers};
+    struct boot_listener b = {
+        .udp = is_udp, .listening = !needs_exception(l), .n_fds = needs_exception(l) ? 1 : workers};
     if (!slice_to_text(slice_text(l->name), b.name, sizeof b.name)) {
         return ERR_TOO_LARGE;
     }
-    struct slice where = slice_text(l->bind);
-    enum err e;
-    if (needs_exception) {
-        b.n_fds = 1;
-        e = held_port_take(where, fds);
-    } else if (is_udp) {
-        e = net_listen_udp(where, b.n_fds, fds);
-    } else {
-        e = net_listen_tcp(where, workers, fds);
-    }
+    char company[PORT_HOLDER_BYTES];
+    bool has_company = b.n_fds > 1 && find_company(l, company);
+    enum err e = wait_for_port(l, b.n_fds, fds);
     if (e != OK) {
         return bind_refused(l, e, why);
+    }
+    if (has_company) {
+        log_line(LOG_WARN,
+                 "listener %s: %s is also used by %s, and clients reach either of the two: stop "
+                 "one, or change `bind` of this listener in sallyport.yaml",
+                 l->name, l->bind, company);
     }
     if (is_udp) {
         tell_room(l->name, fds[0]);

@@ -43,7 +43,8 @@ static enum err open_listeners(struct supervisor *s)
         struct why why = {{0}};
         int fds[BOOT_SOCKETS_MAX];
         enum err e = places_listener(l, s->config.workers, fds, b, &why);
-        if (e == ERR_UNSUPPORTED) {
+        bool is_closed_anyway = l->plain && l->door != CONFIG_DOOR_METRICS;
+        if (e == ERR_UNSUPPORTED || (e == ERR_EXISTS && is_closed_anyway)) {
             log_line(LOG_WARN, "%s", why.text);
             continue;
         }

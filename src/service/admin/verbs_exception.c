@@ -52,6 +52,16 @@ static void exception_event(struct admin *a, uint64_t token, const struct direct
     admin_event(a, &e);
 }
 
+static const struct admin_listener *find_listener(const struct admin *a, struct slice name)
+{
+    for (size_t i = 0; i < a->setup.n_listeners; i++) {
+        if (slice_is(name, a->setup.listeners[i].name)) {
+            return &a->setup.listeners[i];
+        }
+    }
+    return NULL;
+}
+
 void admin_exceptions_report(struct admin *a)
 {
     AUTO(admin_version_release)
@@ -60,7 +70,11 @@ void admin_exceptions_report(struct admin *a)
     size_t at = 0;
     for (const struct directory_exception *x = admin_exception_next(v, &at, now); x != NULL;
          x = admin_exception_next(v, &at, now)) {
-        exception_event(a, 0, x, SEVERITY_ALERT, "still in force");
+        bool is_there = find_listener(a, slice_text(x->listener)) != NULL;
+        exception_event(a, 0, x, SEVERITY_ALERT,
+                        is_there ? "still in force"
+                                 : "in force, but its listener is not there (the log of the start "
+                                   "says whose port it could not have)");
     }
 }
 
@@ -108,23 +122,16 @@ static bool read_allow(const struct control_request *r, unsigned *ret)
     return true;
 }
 
-static const struct admin_listener *find_listener(const struct admin *a, struct slice name)
-{
-    for (size_t i = 0; i < a->setup.n_listeners; i++) {
-        if (slice_is(name, a->setup.listeners[i].name)) {
-            return &a->setup.listeners[i];
-        }
-    }
-    return NULL;
-}
-
 static enum err check_order(const struct admin *a, const struct directory_exception_order *o,
                             struct why *why)
 {
     const struct admin_listener *l = find_listener(a, o->listener);
     struct slice shown = slice_head(o->listener, 40);
     if (l == NULL) {
-        why_set(why, "there is no listener %.*s; those of sallyport.yaml can be named",
+        why_set(why,
+                "there is no listener %.*s; those of sallyport.yaml can be named whose port was "
+                "free at "
+                "the start (the log says who had it)",
                 SLICE_ARG(shown));
         return ERR_NOT_FOUND;
     }

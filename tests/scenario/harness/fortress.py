@@ -112,7 +112,7 @@ class Fortress:
         self._n_devices = 0
         options = []
         # What is there by default has a port of its own, too: two daemons do not share one.
-        unnamed = free_ports(name for name in ('mqtts', 'coaps') if name not in self.ports)
+        unnamed = free_ports(name for name in ('mqtts', 'coaps', 'mqtt') if name not in self.ports)
         for name, port in {**self.ports, **unnamed}.items():
             options += ['--listen', f'{name}=127.0.0.1:{port}']
         # A hundred fortresses of the default 64 MiB segments would fill a small disk.
