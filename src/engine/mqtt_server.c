@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/plant.h"
 #include "engine/mqtt_advice.h"
+#include "engine/mqtt_encode.h"
 #include "engine/topic_alias.h"
 #include "wire/mqtt/connack.h"
 #include "wire/mqtt/fixed.h"
@@ -114,9 +115,7 @@ static enum err output_room(struct mqtt_server *e, size_t more, uint8_t **ret)
     return OK;
 }
 
-typedef enum err encode_fn(const void *packet, enum mqtt_version version, struct wr *w);
-
-static enum err put(struct mqtt_server *e, size_t most, encode_fn *encode, const void *packet)
+static enum err put(struct mqtt_server *e, size_t most, mqtt_encode_fn *encode, const void *packet)
 {
     uint8_t *dst;
     TRY(output_room(e, most, &dst));
@@ -132,7 +131,7 @@ static enum err put(struct mqtt_server *e, size_t most, encode_fn *encode, const
 /* A refusal with its reason string, if the client wants to hear it and it fits. props are those of
  * the packet. SPEC: MQTT5-3.1.2-29
  * SPEC: MQTT5-3.4.2-2, MQTT5-3.5.2-2, MQTT5-3.9.2-1, MQTT5-3.11.2-1, MQTT5-3.14.2-3 */
-static enum err put_refusal(struct mqtt_server *e, size_t most, encode_fn *encode,
+static enum err put_refusal(struct mqtt_server *e, size_t most, mqtt_encode_fn *encode,
                             const void *packet, struct mqtt_props *props, uint8_t reason)
 {
     struct slice advice = e->terms.wants_reasons ? mqtt_advice(reason) : (struct slice){0};
@@ -145,52 +144,6 @@ static enum err put_refusal(struct mqtt_server *e, size_t most, encode_fn *encod
         mqtt_props_clear(props, MQTT_PROP_REASON_STRING);
     }
     return put(e, most, encode, packet);
-}
-
-#define DEFINE_ENCODE(name)                                                                        \
-    static enum err encode_##name(const void *packet, enum mqtt_version version, struct wr *w)     \
-    {                                                                                              \
-        const struct mqtt_##name *m = packet;                                                      \
-        return mqtt_##name##_encode(m, version, w);                                                \
-    }
-DEFINE_ENCODE(connack)
-DEFINE_ENCODE(suback)
-DEFINE_ENCODE(unsuback)
-DEFINE_ENCODE(disconnect)
-
-static enum err encode_auth(const void *packet, enum mqtt_version version, struct wr *w)
-{
-    const struct mqtt_auth *m = packet;
-    (void)version;
-    return mqtt_auth_encode(m, w);
-}
-
-static enum err encode_pingresp(const void *packet, enum mqtt_version version, struct wr *w)
-{
-    (void)packet;
-    (void)version;
-    return mqtt_pingresp_encode(w);
-}
-
-static enum err encode_pubrel(const void *packet, enum mqtt_version version, struct wr *w)
-{
-    const struct mqtt_ack *m = packet;
-    return mqtt_pubrel_encode(m, version, w);
-}
-
-static enum err encode_puback(const void *packet, enum mqtt_version version, struct wr *w)
-{
-    return mqtt_puback_encode(packet, version, w);
-}
-
-static enum err encode_pubrec(const void *packet, enum mqtt_version version, struct wr *w)
-{
-    return mqtt_pubrec_encode(packet, version, w);
-}
-
-static enum err encode_pubcomp(const void *packet, enum mqtt_version version, struct wr *w)
-{
-    return mqtt_pubcomp_encode(packet, version, w);
 }
 
 /* An acknowledgement that says only what is acknowledged, as nearly all do. */
@@ -231,7 +184,7 @@ MUST_USE enum err mqtt_server_new(const struct mqtt_terms *terms,
     e->last_packet_ms = now_ms;
     e->receive_quota = terms->receive_max;
     e->first_ask = 1;
-    TRY(put(e, CONNACK_BYTES_MAX, encode_connack, connack));
+    TRY(put(e, CONNACK_BYTES_MAX, mqtt_encode_connack, connack));
     *ret = TAKE(e);
     return OK;
 }
@@ -260,7 +213,7 @@ bool mqtt_server_is_closing(const struct mqtt_server *e)
 
 static enum err put_disconnect(struct mqtt_server *e, struct mqtt_disconnect *m, size_t more)
 {
-    return put_refusal(e, ACK_BYTES_MAX + more, encode_disconnect, m, &m->props, m->reason);
+    return put_refusal(e, ACK_BYTES_MAX + more, mqtt_encode_disconnect, m, &m->props, m->reason);
 }
 
 void mqtt_server_refer(struct mqtt_server *e, enum mqtt_reason reason, struct slice reference)
@@ -342,8 +295,9 @@ static bool ask_ends_publish(const struct ask *a)
 
 static enum err put_ask(struct mqtt_server *e, const struct ask *a)
 {
-    static encode_fn *const encoders[] = {
-        [ASK_PUBACK] = encode_puback, [ASK_PUBREC] = encode_pubrec, [ASK_PUBCOMP] = encode_pubcomp};
+    static mqtt_encode_fn *const encoders[] = {[ASK_PUBACK] = mqtt_encode_puback,
+                                               [ASK_PUBREC] = mqtt_encode_pubrec,
+                                               [ASK_PUBCOMP] = mqtt_encode_pubcomp};
     static const enum mqtt_type types[] = {
         [ASK_PUBACK] = MQTT_PUBACK, [ASK_PUBREC] = MQTT_PUBREC, [ASK_PUBCOMP] = MQTT_PUBCOMP};
     if (is_short_ack(e, (enum mqtt_reason)a->reason)) {
@@ -412,14 +366,14 @@ MUST_USE enum err mqtt_server_auth(struct mqtt_server *e, enum mqtt_reason reaso
     if (data.n > 0) {
         mqtt_props_set_text(&m.props, MQTT_PROP_AUTH_DATA, data);
     }
-    return put(e, mqtt_props_size(&m.props) + AUTH_SLACK, encode_auth, &m);
+    return put(e, mqtt_props_size(&m.props) + AUTH_SLACK, mqtt_encode_auth, &m);
 }
 
 MUST_USE enum err mqtt_server_suback(struct mqtt_server *e, uint16_t packet_id, struct slice codes)
 {
     struct mqtt_suback m = {.packet_id = packet_id, .codes = codes};
     uint8_t refusal = first_refusal(codes);
-    enum err err = put_refusal(e, codes.n + 16, encode_suback, &m, &m.props, refusal);
+    enum err err = put_refusal(e, codes.n + 16, mqtt_encode_suback, &m, &m.props, refusal);
     if (err ==
         ERR_UNSUPPORTED) { /* 3.1 cannot be told: nor is it told that it has what it has not */
         mqtt_server_close(e, (enum mqtt_reason)refusal);
@@ -432,7 +386,7 @@ MUST_USE enum err mqtt_server_unsuback(struct mqtt_server *e, uint16_t packet_id
 {
     struct mqtt_unsuback m = {.packet_id = packet_id, .codes = codes};
     return close_if_too_large(
-        e, put_refusal(e, codes.n + 16, encode_unsuback, &m, &m.props, first_refusal(codes)));
+        e, put_refusal(e, codes.n + 16, mqtt_encode_unsuback, &m, &m.props, first_refusal(codes)));
 }
 
 MUST_USE enum err mqtt_server_pubrel(struct mqtt_server *e, uint16_t packet_id,
@@ -443,7 +397,7 @@ MUST_USE enum err mqtt_server_pubrel(struct mqtt_server *e, uint16_t packet_id,
         return put(e, ACK_BYTES_MAX, encode_short_ack, &brief);
     }
     struct mqtt_ack m = {.packet_id = packet_id, .reason = (uint8_t)reason};
-    return put(e, ACK_BYTES_MAX, encode_pubrel, &m);
+    return put(e, ACK_BYTES_MAX, mqtt_encode_pubrel, &m);
 }
 
 bool mqtt_server_has_output(const struct mqtt_server *e)
@@ -663,7 +617,7 @@ static enum err take(struct mqtt_server *e, enum mqtt_type type, const struct mq
         return mqtt_disconnect_decode(in, fault, &ret->disconnect);
     case MQTT_PINGREQ:
         TRY(mqtt_ping_decode(in, fault));
-        if (put(e, ACK_BYTES_MAX, encode_pingresp, NULL) != OK) {
+        if (put(e, ACK_BYTES_MAX, mqtt_encode_pingresp, NULL) != OK) {
             return fault_set(fault, ERR_NOMEM, MQTT_SERVER_BUSY);
         }
         return ERR_AGAIN; /* SPEC: MQTT-3.12.4-1 */

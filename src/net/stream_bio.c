@@ -80,17 +80,34 @@ enum err stream_send_parts(struct stream *s, struct iovec *parts, size_t n_parts
     return keep(s, parts, n_parts, sent);
 }
 
-enum err stream_send_plain(struct stream *s, const struct slice *parts, size_t n_parts)
+static enum err send_by(struct stream *s, struct iovec *vector, const struct slice *parts, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        /* sendmsg does not write through it. */
+        vector[i] =
+            (struct iovec){.iov_base = (void *)(uintptr_t)parts[i].p, .iov_len = parts[i].n};
+    }
+    return stream_send_parts(s, vector, n);
+}
+
+/* What is on the stack is cleared when it comes there, so not all of it for a few parts. */
+static enum err send_few(struct stream *s, const struct slice *parts, size_t n)
+{
+    struct iovec vector[PARTS_FEW];
+    return send_by(s, vector, parts, n);
+}
+
+static enum err send_many(struct stream *s, const struct slice *parts, size_t n)
 {
     struct iovec vector[PARTS_MAX];
+    return send_by(s, vector, parts, n);
+}
+
+enum err stream_send_plain(struct stream *s, const struct slice *parts, size_t n_parts)
+{
     for (size_t at = 0; at < n_parts;) {
         size_t n = n_parts - at < PARTS_MAX ? n_parts - at : PARTS_MAX;
-        for (size_t i = 0; i < n; i++) {
-            /* sendmsg does not write through it. */
-            vector[i] = (struct iovec){.iov_base = (void *)(uintptr_t)parts[at + i].p,
-                                       .iov_len = parts[at + i].n};
-        }
-        TRY(stream_send_parts(s, vector, n));
+        TRY(n <= PARTS_FEW ? send_few(s, parts + at, n) : send_many(s, parts + at, n));
         at += n;
     }
     return OK;

@@ -13,6 +13,7 @@ enum {
     PLAIN_BYTES = STREAM_RECV_BYTES + RECORD_BYTES + 512, /* and what waited for its record's end */
     SEALED_BYTES = STREAM_SEND_BYTES + 64 * 1024,         /* and the records around it */
     PARTS_MAX = STREAM_PARTS_ONCE,                        /* of one system call */
+    PARTS_FEW = 8,                                        /* what most calls have */
     MINUTE_MS = 60 * 1000,
     FRUITLESS_MAX = 8 /* steps in a row that take no received byte */
 };

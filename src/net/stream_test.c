@@ -507,6 +507,28 @@ static void parts_are_taken_in_pieces(void **state)
     }
 }
 
+/* As many as one call takes, and one more; in their order. */
+static void parts_go_in_order(void **state)
+{
+    (void)state;
+    enum { MOST = 130 };
+    static const size_t counts[] = {1, 2, 7, 8, 9, 63, 64, 65, 128, MOST};
+    uint8_t bytes[MOST];
+    struct slice parts[MOST];
+    for (size_t i = 0; i < MOST; i++) {
+        bytes[i] = (uint8_t)i;
+        parts[i] = slice_of(&bytes[i], 1);
+    }
+    for (size_t i = 0; i < COUNT_OF(counts); i++) {
+        struct duo d;
+        duo_init(&d, NULL, NULL);
+        assert_int_equal(stream_write(d.server.s, d.server.io, parts, counts[i]), OK);
+        duo_turn(&d);
+        assert_got(&d.client, slice_of(bytes, counts[i]));
+        duo_done(&d);
+    }
+}
+
 /* The library judges a call by a queue of errors that all of its users share. */
 static void errors_of_others_do_no_harm(void **state)
 {
@@ -540,6 +562,7 @@ int main(void)
         cmocka_unit_test(server_certificates_that_do_not_verify),
         cmocka_unit_test(old_versions_and_suites_are_refused),
         cmocka_unit_test(plain_bytes_at_a_tls_door),
+        cmocka_unit_test(parts_go_in_order),
         cmocka_unit_test(an_opening_in_pieces_is_not_kept),
         cmocka_unit_test(alpn),
         cmocka_unit_test(output_fills_records),
