@@ -85,3 +85,9 @@ void buf_wipe(struct buf *b)
         buf_done(b);
     }
 }
+
+struct buf *buf_free(struct buf *b)
+{
+    buf_wipe(b);
+    return mem_free(b);
+}

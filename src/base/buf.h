@@ -3,6 +3,7 @@
 #define BASE_BUF_H
 
 #include "base/err.h"
+#include "base/scope.h"
 #include "base/slice.h"
 
 struct buf {
@@ -24,6 +25,9 @@ void buf_clear(struct buf *b);
 void buf_done(struct buf *b);
 /* buf_wipe - the same, overwriting what was there first: for secrets. */
 void buf_wipe(struct buf *b);
+/* buf_free - the same for one that stands on the heap itself, and it goes, too. NULL is fine. */
+struct buf *buf_free(struct buf *b);
+AUTOFREE(buf, buf_free)
 
 static inline struct slice buf_slice(const struct buf *b)
 {

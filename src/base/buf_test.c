@@ -94,6 +94,7 @@ static void releasing_leaves_an_empty_one(void **state)
     buf_done(&b);
     buf_done(NULL);
     buf_wipe(NULL);
+    assert_null(buf_free(NULL));
 }
 
 int main(void)

@@ -17,7 +17,7 @@ static uint32_t throttled(uint32_t most)
 static void take_answers(struct account *a)
 {
     const struct principal *p = a->principal;
-    const struct role_limits *l = grants_limits(a->grants);
+    const struct role_limits *l = grants_limits(&a->grants);
     bool is_slow = (p->answers & PRINCIPAL_THROTTLED) != 0;
     a->is_quarantined = (p->answers & PRINCIPAL_QUARANTINED) != 0;
     /* Of no segment: nobody's message is for it, and no flow leads there. */
@@ -32,7 +32,7 @@ struct rate {
 
 static struct rate rate_of(const struct account *a, enum account_budget which)
 {
-    const struct role_limits *l = grants_limits(a->grants);
+    const struct role_limits *l = grants_limits(&a->grants);
     return which == ACCOUNT_CONNECTS ? (struct rate){l->connect_rate, l->connect_burst}
                                      : (struct rate){l->replay_rate, l->replay_rate};
 }
@@ -79,7 +79,7 @@ enum err account_new(const struct policy *policy, const struct principal *princi
     if (a == NULL) {
         return ERR_NOMEM;
     }
-    enum err e = grants_new(policy, principal, &a->grants);
+    enum err e = grants_init(&a->grants, policy, principal);
     if (e != OK) {
         mem_free(a);
         return e;
@@ -87,7 +87,7 @@ enum err account_new(const struct policy *policy, const struct principal *princi
     a->principal = principal_ref(principal);
     a->epoch = epoch;
     a->is_closed = principal->status != PRINCIPAL_ACTIVE;
-    const struct role_limits *l = grants_limits(a->grants);
+    const struct role_limits *l = grants_limits(&a->grants);
     bucket_init(&a->publishes, l->publish_rate, l->publish_burst, now_ms);
     for (unsigned i = 0; i < ACCOUNT_BUDGETS; i++) {
         struct bucket b;
@@ -101,7 +101,7 @@ enum err account_new(const struct policy *policy, const struct principal *princi
 
 void account_know(struct account *a, const struct people *people)
 {
-    grants_know(a->grants, people);
+    grants_know(&a->grants, people);
 }
 
 struct account *account_free(struct account *a)
@@ -116,7 +116,7 @@ struct account *account_free(struct account *a)
     }
     mem_free(a->heard);
     session_set_done(&a->sessions);
-    grants_free(a->grants);
+    grants_done(&a->grants);
     principal_unref(a->principal);
     return mem_free(a);
 }
@@ -139,14 +139,14 @@ enum err account_renew(struct account *a, const struct policy *policy,
         return OK;
     }
     assert(principal->id == a->principal->id);
-    struct grants *grants = NULL;
-    enum err err = grants_new(policy, principal, &grants);
+    struct grants grants;
+    enum err err = grants_init(&grants, policy, principal);
     if (err != OK) {
         a->is_stale = true;
         return err;
     }
-    grants_know(grants, grants_people(a->grants));
-    grants_free(a->grants);
+    grants_know(&grants, grants_people(&a->grants));
+    grants_done(&a->grants);
     a->grants = grants;
     a->epoch = epoch;
     principal_ref(principal);

@@ -37,7 +37,7 @@ struct account_heard {
 
 struct account {
     const struct principal *principal; /* shared */
-    struct grants *grants;             /* owned; compiled for this principal at `epoch` */
+    struct grants grants;              /* compiled for this principal at `epoch` */
     uint64_t epoch;                    /* policy epoch of the grants */
     uint64_t flow_told_epoch;          /* a message that must not pass was reported in this epoch */
     uint32_t segment;                  /* of the principal: core/flow.h */

@@ -20,22 +20,14 @@ struct grant {
 /* What the rules of a role come to, for one principal or, where no rule says who it is, for all who
  * have the role: then the role owns it. The texts are behind the list. */
 struct rights {
-    struct rights *older;   /* of the same role before a rule was added: some may have them */
-    bool is_common;         /* the role's */
-    struct slice client_id; /* empty: none is allowed */
+    const struct policy *policy; /* whose role it is; borrowed: grants keep it alive */
+    const struct role *role;     /* NULL: the policy does not know it, and nothing is allowed */
+    struct rights *older;        /* of the same role before a rule was added: some may have them */
+    bool is_common;              /* the role's */
+    struct slice client_id;      /* empty: none is allowed */
     uint32_t from[RULE_KINDS + 1];
     struct grant list[];
 };
-
-struct grants {
-    const struct policy *policy;
-    const struct principal *principal;
-    const struct role *role;     /* NULL: the policy does not know it */
-    const struct people *people; /* borrowed; NULL: nobody is known */
-    const struct rights *rights; /* owned unless it is the role's */
-};
-
-static const struct rights NO_RIGHTS;
 
 static const struct role_limits LIMITS_NONE = ROLE_LIMITS_DEFAULT;
 
@@ -128,20 +120,30 @@ static void compile(struct rights *r, const struct role *role, const struct prin
     assert(wr_ok(w));
 }
 
-static enum err rights_new(const struct role *role, const struct principal *principal,
-                           struct rights **ret)
+/* n_rules in `bytes`, none of them there yet. */
+static enum err rights_room(const struct policy *policy, const struct role *role, size_t n_rules,
+                            size_t bytes, struct rights **ret)
+{
+    struct rights *r = mem_zalloc(sizeof *r + n_rules * sizeof r->list[0] + bytes);
+    if (r == NULL) {
+        return ERR_NOMEM;
+    }
+    r->policy = policy;
+    r->role = role;
+    *ret = r;
+    return OK;
+}
+
+static enum err rights_new(const struct policy *policy, const struct role *role,
+                           const struct principal *principal, struct rights **ret)
 {
     size_t bytes = expanded_bytes(role->client_id, principal);
     for (size_t i = 0; i < role->n_rules; i++) {
         bytes += expanded_bytes(role->rules[i].text, principal);
     }
-    struct rights *r = mem_zalloc(sizeof *r + role->n_rules * sizeof r->list[0] + bytes);
-    if (r == NULL) {
-        return ERR_NOMEM;
-    }
-    struct wr w = wr_into((uint8_t *)&r->list[role->n_rules], bytes);
-    compile(r, role, principal, &w);
-    *ret = r;
+    TRY(rights_room(policy, role, role->n_rules, bytes, ret));
+    struct wr w = wr_into((uint8_t *)&(*ret)->list[role->n_rules], bytes);
+    compile(*ret, role, principal, &w);
     return OK;
 }
 
@@ -175,18 +177,13 @@ static struct role *keeper(const struct role *role)
 }
 
 /* Whoever comes first makes what all have. */
-static enum err rights_of(const struct role *role, const struct principal *principal,
-                          const struct rights **ret)
+static enum err common_rights(const struct policy *policy, const struct role *role,
+                              const struct principal *principal, struct rights **ret)
 {
     struct rights *own = NULL;
-    if (!is_common(role)) {
-        TRY(rights_new(role, principal, &own));
-        *ret = own;
-        return OK;
-    }
     struct rights *there = atomic_load_explicit(&role->common, memory_order_acquire);
     if (there == NULL) {
-        TRY(rights_new(role, principal, &own));
+        TRY(rights_new(policy, role, principal, &own));
         own->is_common = true;
         if (atomic_compare_exchange_strong_explicit(&keeper(role)->common, &there, own,
                                                     memory_order_acq_rel, memory_order_acquire)) {
@@ -197,6 +194,17 @@ static enum err rights_of(const struct role *role, const struct principal *princ
     }
     *ret = there;
     return OK;
+}
+
+static enum err rights_of(const struct policy *policy, const struct principal *principal,
+                          struct rights **ret)
+{
+    const struct role *role = policy_find_role(policy, slice_text(principal->role));
+    if (role == NULL) {
+        return rights_room(policy, NULL, 0, 0, ret);
+    }
+    return is_common(role) ? common_rights(policy, role, principal, ret)
+                           : rights_new(policy, role, principal, ret);
 }
 
 void role_rights_renew(struct role *r)
@@ -219,23 +227,39 @@ void role_rights_free(struct role *r)
     }
 }
 
+enum err grants_init(struct grants *g, const struct policy *policy,
+                     const struct principal *principal)
+{
+    struct rights *rights = NULL;
+    TRY(rights_of(policy, principal, &rights));
+    policy_ref(policy);
+    *g = (struct grants){.principal = principal_ref(principal), .rights = rights};
+    return OK;
+}
+
+void grants_done(struct grants *g)
+{
+    const struct policy *policy = g->rights->policy;
+    if (!g->rights->is_common) {
+        mem_free((struct rights *)(uintptr_t)g->rights);
+    }
+    principal_unref(g->principal);
+    policy_unref(policy); /* last: what is common is its role's */
+    *g = (struct grants){0};
+}
+
 enum err grants_new(const struct policy *policy, const struct principal *principal,
                     struct grants **ret)
 {
-    const struct role *role = policy_find_role(policy, slice_text(principal->role));
-    struct grants *g = mem_zalloc(sizeof *g);
+    struct grants *g = mem_alloc(sizeof *g);
     if (g == NULL) {
         return ERR_NOMEM;
     }
-    g->rights = &NO_RIGHTS;
-    enum err e = role != NULL ? rights_of(role, principal, &g->rights) : OK;
+    enum err e = grants_init(g, policy, principal);
     if (e != OK) {
         mem_free(g);
         return e;
     }
-    g->policy = policy_ref(policy);
-    g->principal = principal_ref(principal);
-    g->role = role;
     *ret = g;
     return OK;
 }
@@ -245,11 +269,7 @@ struct grants *grants_free(struct grants *g)
     if (g == NULL) {
         return NULL;
     }
-    if (g->role != NULL && !g->rights->is_common) {
-        mem_free((struct rights *)(uintptr_t)g->rights);
-    }
-    policy_unref(g->policy);
-    principal_unref(g->principal);
+    grants_done(g);
     return mem_free(g);
 }
 
@@ -265,7 +285,7 @@ const struct people *grants_people(const struct grants *g)
 
 bool grants_is_gateway(const struct grants *g)
 {
-    return g->role != NULL && g->role->is_gateway;
+    return g->rights->role != NULL && g->rights->role->is_gateway;
 }
 
 const struct principal *grants_principal(const struct grants *g)
@@ -275,17 +295,17 @@ const struct principal *grants_principal(const struct grants *g)
 
 const struct policy *grants_policy(const struct grants *g)
 {
-    return g->policy;
+    return g->rights->policy;
 }
 
 const struct role_limits *grants_limits(const struct grants *g)
 {
-    return g->role != NULL ? &g->role->limits : &LIMITS_NONE;
+    return g->rights->role != NULL ? &g->rights->role->limits : &LIMITS_NONE;
 }
 
 static bool may_act(const struct grants *g)
 {
-    return g->role != NULL && g->principal->status == PRINCIPAL_ACTIVE;
+    return g->rights->role != NULL && g->principal->status == PRINCIPAL_ACTIVE;
 }
 
 bool grants_client_id_ok(const struct grants *g, struct slice client_id)
@@ -293,7 +313,8 @@ bool grants_client_id_ok(const struct grants *g, struct slice client_id)
     if (!may_act(g) || g->rights->client_id.n == 0) {
         return false;
     }
-    return slice_is(g->role->client_id, "*") || slice_equal(client_id, g->rights->client_id);
+    return slice_is(g->rights->role->client_id, "*") ||
+           slice_equal(client_id, g->rights->client_id);
 }
 
 /* ---- explanations: only where somebody reads them ---- */
@@ -330,9 +351,9 @@ struct question {
 static void say_where(const struct grants *g, const struct rule *rule, char *dst, size_t cap)
 {
     if (rule->line > 0) {
-        snprintf(dst, cap, "role %s, line %u", g->role->name, (unsigned)rule->line);
+        snprintf(dst, cap, "role %s, line %u", g->rights->role->name, (unsigned)rule->line);
     } else {
-        snprintf(dst, cap, "role %s", g->role->name);
+        snprintf(dst, cap, "role %s", g->rights->role->name);
     }
 }
 
@@ -443,8 +464,8 @@ static void say_near(const struct grants *g, const struct grant *grant, const st
 static const struct rule *find_switched_off(const struct grants *g, enum rule_kind kind,
                                             struct slice *ret_key)
 {
-    for (size_t i = 0; i < g->role->n_rules; i++) {
-        const struct rule *rule = &g->role->rules[i];
+    for (size_t i = 0; i < g->rights->role->n_rules; i++) {
+        const struct rule *rule = &g->rights->role->rules[i];
         struct wr nowhere = wr_into(NULL, 0);
         if (rule->kind == kind && expand(rule->text, g->principal, true, &nowhere, ret_key) != OK) {
             return rule;
@@ -462,7 +483,7 @@ static void say_foreign(const struct grants *g, const struct grant *grant, const
     const char *gateway = g->principal->name;
     if (topic_has_wildcard(device)) {
         say(ret, ERR_DENIED, "role %s: %s names one device of the gateway in place of '%.*s'",
-            g->role->name, KIND_NAME[q->kind], SLICE_ARG(slice_head(device, 1)));
+            g->rights->role->name, KIND_NAME[q->kind], SLICE_ARG(slice_head(device, 1)));
         return;
     }
     if (p == NULL) {
@@ -491,7 +512,7 @@ static void say_foreign(const struct grants *g, const struct grant *grant, const
 static void say_denied(const struct grants *g, const struct question *q, struct decision *ret)
 {
     const char *who = g->principal->name;
-    if (g->role == NULL) {
+    if (g->rights->role == NULL) {
         say(ret, ERR_DENIED, "role %s of %s is not in policy.yaml; add it there",
             g->principal->role, who);
         return;
@@ -513,7 +534,8 @@ static void say_denied(const struct grants *g, const struct question *q, struct 
             return;
         }
     }
-    const char *kind = KIND_NAME[q->kind], *verb = KIND_VERB[q->kind], *role = g->role->name;
+    const char *kind = KIND_NAME[q->kind], *verb = KIND_VERB[q->kind],
+               *role = g->rights->role->name;
     struct slice key;
     const struct rule *off = find_switched_off(g, q->kind, &key);
     if (off != NULL) {
@@ -566,7 +588,7 @@ uint32_t grants_freshness(const struct grants *g, struct slice topic)
 {
     struct question q = {.kind = RULE_PUBLISH, .what = topic};
     uint32_t least = 0;
-    if (g->role == NULL || !g->role->has_freshness) {
+    if (g->rights->role == NULL || !g->rights->role->has_freshness) {
         return 0;
     }
     for (size_t i = g->rights->from[RULE_PUBLISH]; i < g->rights->from[RULE_PUBLISH + 1]; i++) {
@@ -612,7 +634,7 @@ void grants_each_rule(const struct grants *g,
                       void *ctx)
 {
     for (size_t i = 0; i < g->rights->from[RULE_KINDS]; i++) {
-        const struct policy_rule rule = policy_rule_list(g->role, g->rights->list[i].rule);
+        const struct policy_rule rule = policy_rule_list(g->rights->role, g->rights->list[i].rule);
         each(ctx, &rule, g->rights->list[i].text);
     }
 }

@@ -84,7 +84,7 @@ enum err passage_connect(struct account *a, struct slice client_id, uint64_t now
     if (a->is_closed) {
         return refuse_closed(a, ret);
     }
-    if (!grants_client_id_ok(a->grants, client_id)) {
+    if (!grants_client_id_ok(&a->grants, client_id)) {
         return refuse(ret, ERR_DENIED,
                       "client id '%.*s' is not one that role %s gives to %s; connect with its own "
                       "or set client_id in policy.yaml",
@@ -112,13 +112,13 @@ enum err passage_will(struct account *a, struct slice topic, uint8_t qos,
                       "subscribe, and nobody publishes there");
     }
     /* Asked twice only when refused: allowed messages pay for no explanation. */
-    if (grants_publish(a->grants, topic, qos, retain != RETAIN_NO, NULL) != OK) {
-        return grants_publish(a->grants, topic, qos, retain != RETAIN_NO, ret);
+    if (grants_publish(&a->grants, topic, qos, retain != RETAIN_NO, NULL) != OK) {
+        return grants_publish(&a->grants, topic, qos, retain != RETAIN_NO, ret);
     }
     if (retain == RETAIN_NO || payload_bytes == 0) {
         return allow(ret);
     }
-    const struct role_limits *l = grants_limits(a->grants);
+    const struct role_limits *l = grants_limits(&a->grants);
     if (payload_bytes > l->retained_bytes) {
         return over(ret, LIMIT_retained_bytes,
                     refuse(ret, ERR_TOO_LARGE,
@@ -165,10 +165,10 @@ enum err passage_subscribe(struct account *a, const struct session *s, struct sl
     if (is_shut(a)) {
         return refuse_closed(a, ret);
     }
-    if (grants_subscribe(a->grants, filter, NULL) != OK) {
-        return grants_subscribe(a->grants, filter, ret); /* only a no has to be explained */
+    if (grants_subscribe(&a->grants, filter, NULL) != OK) {
+        return grants_subscribe(&a->grants, filter, ret); /* only a no has to be explained */
     }
-    uint32_t most = grants_limits(a->grants)->subscriptions;
+    uint32_t most = grants_limits(&a->grants)->subscriptions;
     if (is_new && s != NULL && s->subscriber.n_subs >= most) {
         return over(ret, LIMIT_subscriptions,
                     refuse(ret, ERR_QUOTA,
@@ -191,7 +191,7 @@ enum err passage_deliver(struct account *a, struct sub *sub, struct decision *re
     if (sub->epoch == a->epoch) {
         return allow(ret);
     }
-    TRY(grants_subscribe(a->grants, sub_filter(sub), ret));
+    TRY(grants_subscribe(&a->grants, sub_filter(sub), ret));
     sub->epoch = a->epoch;
     return OK;
 }
@@ -204,7 +204,7 @@ enum err passage_hear(const struct account *a, const struct msg *m)
     if (a->is_quarantined) {
         return ERR_DENIED;
     }
-    bool passes = policy_lets_flow(grants_policy(a->grants), m->segment, a->segment, m->topic);
+    bool passes = policy_lets_flow(grants_policy(&a->grants), m->segment, a->segment, m->topic);
     return passes ? OK : ERR_DENIED;
 }
 
@@ -230,5 +230,5 @@ enum err passage_resource(struct account *a, struct slice path, unsigned method,
         return refuse(ret, ERR_DENIED, "%s is in quarantine; `sallyport respond list` says why",
                       a->principal->name);
     }
-    return grants_resource(a->grants, path, method, ret);
+    return grants_resource(&a->grants, path, method, ret);
 }

@@ -25,7 +25,14 @@
 
 struct policy;
 struct role;
-struct grants;
+struct rights; /* grants.c */
+
+/* What one principal may: a place in whatever has it. The fields are grants.c's. */
+struct grants {
+    const struct principal *principal; /* owned reference */
+    const struct people *people;       /* borrowed; NULL: nobody is known */
+    const struct rights *rights;       /* owned unless all who have the role share it */
+};
 
 enum policy_action { POLICY_PUBLISH, POLICY_SUBSCRIBE };
 
@@ -95,8 +102,12 @@ struct decision {
                        allows it */
 };
 
-/* grants_new - shares policy and principal. A role the policy does not know gives grants that deny
- * everything. ERR_NOMEM. O(grants of the role). */
+/* grants_init - shares policy and principal. A role the policy does not know gives grants that deny
+ * everything. ERR_NOMEM: g is as it was. O(grants of the role). grants_new - the same on the heap.
+ */
+MUST_USE enum err grants_init(struct grants *g, const struct policy *policy,
+                              const struct principal *principal);
+void grants_done(struct grants *g);
 MUST_USE enum err grants_new(const struct policy *policy, const struct principal *principal,
                              struct grants **ret);
 struct grants *grants_free(struct grants *g);

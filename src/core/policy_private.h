@@ -23,8 +23,6 @@ struct rule {
     uint32_t line;
 };
 
-struct rights; /* grants.c */
-
 struct role {
     char name[PRINCIPAL_NAME_MAX + 1];
     struct slice client_id; /* checked template; owned */

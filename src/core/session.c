@@ -10,6 +10,7 @@ enum { SESSION_FIRST_RING = 8, SESSION_DONE_MAX = 32, PACKET_IDS = UINT16_MAX };
 
 /* Nothing is ever written there. */
 static const struct session_queue EMPTY;
+static const struct session_rest NO_REST;
 
 enum err session_new(uint64_t id, struct account *account, struct slice client_id, bool is_durable,
                      struct session **ret)
@@ -26,8 +27,41 @@ enum err session_new(uint64_t id, struct account *account, struct slice client_i
     s->client_id_n = (uint16_t)client_id.n;
     s->next_seq = 1;
     s->queue = (struct session_queue *)(uintptr_t)&EMPTY;
+    s->rest = (struct session_rest *)(uintptr_t)&NO_REST;
+    enum err e = is_durable ? session_needs_rest(s) : OK;
+    if (e != OK) {
+        mem_free(s);
+        return e;
+    }
     *ret = s;
     return OK;
+}
+
+bool session_has_rest(const struct session *s)
+{
+    return s->rest != &NO_REST;
+}
+
+enum err session_needs_rest(struct session *s)
+{
+    if (session_has_rest(s)) {
+        return OK;
+    }
+    struct session_rest *rest = mem_zalloc(sizeof *rest);
+    if (rest == NULL) {
+        return ERR_NOMEM;
+    }
+    rest->session = s;
+    s->rest = rest;
+    return OK;
+}
+
+static void rest_free(struct session *s)
+{
+    if (session_has_rest(s)) {
+        msg_unref(s->rest->will);
+        mem_free(s->rest);
+    }
 }
 
 struct slice session_key(const void *session)
@@ -114,7 +148,7 @@ struct session *session_free(struct session *s)
         mem_free(s->queue);
     }
     mem_free(s->inbound);
-    msg_unref(s->will);
+    rest_free(s);
     return mem_free(s);
 }
 

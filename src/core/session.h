@@ -95,24 +95,30 @@ struct complaint {
     uint32_t n_unsaid[2]; /* of each kind */
 };
 
+/* Only of one that may outlast its connection, or that has a will: the owner's, freed with it. */
+struct session_rest {
+    struct session *session;
+    struct timer due;       /* while asleep: the end of it, or its will */
+    uint64_t ends_at_ms;    /* while asleep */
+    uint64_t promised_lsn;  /* no CONNACK says that this session is there before */
+    const struct msg *will; /* shared; NULL = none */
+    uint64_t will_at_ms;    /* while asleep with a will */
+    uint32_t will_delay_s;  /* after the connection ends, not after the session */
+    bool is_will_on_record;
+    bool is_will_late; /* it was due, and waits for room */
+};
+
 /* What an idle one has; the rest is beside it when there is some. */
 struct session {
     struct subscriber subscriber; /* first */
     uint64_t id;                  /* 64 bit, never reused */
     struct account *account;      /* borrows: the principal it belongs to */
     uint64_t conn;                /* connection handle; 0 when asleep */
-    struct timer expiry;
-    uint32_t expiry_s;      /* after the connection ends; UINT32_MAX = bounded by the role */
-    uint32_t will_delay_s;  /* the owner's: after the connection ends, not after the session */
-    uint64_t ends_at_ms;    /* the owner's: while asleep */
-    const struct msg *will; /* shared; NULL = none */
-    uint64_t will_at_ms;    /* the owner's: while asleep with a will */
-    bool is_on_record;      /* the owner's: the journal knows it, so its end must be recorded */
-    bool is_will_on_record; /* the owner's */
-    bool is_will_late;      /* the owner's: it was due, and waits for room */
-    bool is_held;           /* the owner's: its time is over, but for its will */
-    uint16_t client_id_n;   /* session_client_id */
-    uint64_t promised_lsn;  /* the owner's: no CONNACK says that this session is there before */
+    uint32_t expiry_s;            /* after the connection ends; UINT32_MAX = bounded by the role */
+    bool is_on_record;            /* the owner's: the journal knows it: its end must be recorded */
+    bool is_held;                 /* the owner's: its time is over, but for its will */
+    uint16_t client_id_n;         /* session_client_id */
+    struct session_rest *rest; /* never NULL; where session_has_rest says no, nothing is written */
     struct complaint *complaint; /* the owner's, freed with it: drops; NULL: there were none */
     /* the rest is session.c's */
     uint64_t next_seq;           /* the seq that the next delivery gets */
@@ -127,10 +133,13 @@ static inline struct slice session_client_id(const struct session *s)
 }
 
 /* session_new - account is borrowed for life and charged in its queued_bytes (NULL: nobody is
- * charged); client_id copied, at most UINT16_MAX bytes. is_durable: survives its connection.
- * ERR_NOMEM. */
+ * charged); client_id copied, at most UINT16_MAX bytes. is_durable: survives its connection, and
+ * has a rest. ERR_NOMEM. */
 MUST_USE enum err session_new(uint64_t id, struct account *account, struct slice client_id,
                               bool is_durable, struct session **ret);
+/* session_needs_rest - from here on it has one. ERR_NOMEM: as before. */
+MUST_USE enum err session_needs_rest(struct session *s);
+bool session_has_rest(const struct session *s);
 /* session_free - releases deliveries and will. Its subs must have been removed from the tree, its
  * timer is cancelled by the caller. NULL is fine. */
 struct session *session_free(struct session *s);

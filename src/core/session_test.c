@@ -497,6 +497,34 @@ static void test_account_is_charged(void **state)
     assert_int_equal(a.queued_bytes, 0);
 }
 
+/* Only one that lasts has what an end or a will needs; another one gets it when it must. */
+static void test_rest(void **state)
+{
+    (void)state;
+    struct session *s = NULL;
+    assert_int_equal(session_new(1, NULL, slice_text("c"), true, &s), OK);
+    assert_true(session_has_rest(s));
+    session_free(s);
+    assert_int_equal(session_new(1, NULL, slice_text("c"), false, &s), OK);
+    assert_false(session_has_rest(s));
+    assert_null(s->rest->will);
+    mem_fail_after(0);
+    assert_int_equal(session_needs_rest(s), ERR_NOMEM);
+    assert_false(session_has_rest(s));
+    assert_int_equal(session_needs_rest(s), OK);
+    mem_fail_after(0);
+    assert_int_equal(session_needs_rest(s), OK); /* it has one */
+    assert_int_equal(mem_fail_after(-1), 0);
+    assert_ptr_equal(s->rest->session, s);
+    struct msg *m = NULL;
+    assert_int_equal(msg_new(slice_text("t"), (struct slice){0}, (struct slice){0}, &m), OK);
+    s->rest->will = m;
+    (void)msg_ref(m);
+    session_free(s);
+    assert_int_equal(m->refs, 1);
+    msg_unref(m);
+}
+
 static void test_model(void **state)
 {
     (void)state;
@@ -655,6 +683,7 @@ int main(void)
         cmocka_unit_test(test_account_is_charged),
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_rest),
         cmocka_unit_test(test_warm_session_allocates_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

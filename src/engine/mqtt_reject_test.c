@@ -69,7 +69,7 @@ static struct mqtt_server *open_server(enum mqtt_version version)
                                .receive_max = REJECT_RECEIVE_MAX,
                                .client_receive_max = UINT16_MAX,
                                .auth_method = "M",
-                               .wire = reject_limits()};
+                               .wire = limits_of_all()};
     struct mqtt_connack connack = {.code = MQTT_SUCCESS};
     struct mqtt_server *e = NULL;
     uint8_t drain[64];

@@ -175,7 +175,7 @@ MUST_USE enum err mqtt_server_new(const struct mqtt_terms *terms,
                                   const struct mqtt_connack *connack, uint64_t now_ms,
                                   struct mqtt_server **ret)
 {
-    assert(terms->receive_max > 0 && terms->wire.topic_alias_max <= TOPIC_ALIASES_MAX);
+    assert(terms->receive_max > 0 && terms->wire->topic_alias_max <= TOPIC_ALIASES_MAX);
     AUTO(mqtt_server_autofree) struct mqtt_server *e = mem_zalloc(sizeof(*e));
     if (e == NULL) {
         return ERR_NOMEM;
@@ -639,7 +639,7 @@ MUST_USE enum err mqtt_server_next(struct mqtt_server *e, struct slice *in, uint
     while (!e->is_closing && !mqtt_server_is_blocked(e)) {
         struct mqtt_fixed fixed;
         struct mqtt_input input = {
-            .version = e->terms.version, .sender = MQTT_FROM_CLIENT, .limits = &e->terms.wire};
+            .version = e->terms.version, .sender = MQTT_FROM_CLIENT, .limits = e->terms.wire};
         uint8_t first = in->n > 0 ? in->p[0] : 0;
         enum err err = mqtt_packet_cut_as(e->terms.version, in, e->terms.packet_max, fault, &fixed,
                                           &input.body);

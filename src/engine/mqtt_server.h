@@ -37,7 +37,7 @@ struct mqtt_terms {
     enum mqtt_version version : 8;
     bool wants_reasons;      /* a refusal may say more than its code */
     const char *auth_method; /* that CONNECT named and we took; borrowed for life; NULL: none */
-    struct mqtt_wire_limits wire;
+    const struct mqtt_wire_limits *wire; /* ours; borrowed for life */
 };
 
 enum mqtt_event_kind {

@@ -87,6 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct rd r = rd_from(slice_of(data, n));
     uint8_t setup = rd_u8(&r), out[512];
+    const struct mqtt_wire_limits limits = {
+        .topic_bytes = 32, .topic_levels = 4, .filters_per_packet = 2, .topic_alias_max = 2};
     struct mqtt_terms terms = {
         .version = (setup & 1) != 0 ? MQTT_V5 : ((setup & 0x40) != 0 ? MQTT_V31 : MQTT_V311),
         .packet_max = 256,
@@ -96,8 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         .client_receive_max = 4,
         .keep_alive_s = (uint16_t)(setup >> 4),
         .client_alias_max = 2,
-        .wire = {
-            .topic_bytes = 32, .topic_levels = 4, .filters_per_packet = 2, .topic_alias_max = 2}};
+        .wire = &limits};
     if ((setup & 0x80) != 0 && terms.version == MQTT_V5) {
         terms.auth_method = "M";
     }

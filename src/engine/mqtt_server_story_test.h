@@ -28,6 +28,14 @@ static inline struct mqtt_server *start_with(const struct mqtt_terms *terms)
     return e;
 }
 
+/* talk_limits() for as long as the test runs. */
+static inline const struct mqtt_wire_limits *lasting_limits(void)
+{
+    static struct mqtt_wire_limits limits;
+    limits = talk_limits();
+    return &limits;
+}
+
 static inline struct mqtt_terms terms_of(enum mqtt_version version)
 {
     return (struct mqtt_terms){.version = version,
@@ -36,7 +44,7 @@ static inline struct mqtt_terms terms_of(enum mqtt_version version)
                                .receive_max = RECEIVE_MAX,
                                .client_receive_max = UINT16_MAX,
                                .keep_alive_s = 10,
-                               .wire = talk_limits()};
+                               .wire = lasting_limits()};
 }
 
 static inline struct mqtt_server *start(enum mqtt_version version)

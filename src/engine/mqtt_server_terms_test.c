@@ -105,10 +105,18 @@ static void answers_that_do_not_fit(void **state)
 
 enum { ALIASES = 3 };
 
+static const struct mqtt_wire_limits *alias_limits(void)
+{
+    static struct mqtt_wire_limits limits;
+    limits = talk_limits();
+    limits.topic_alias_max = ALIASES;
+    return &limits;
+}
+
 static struct mqtt_server *start_aliases(uint16_t of_client)
 {
     struct mqtt_terms terms = terms_of(MQTT_V5);
-    terms.wire.topic_alias_max = ALIASES;
+    terms.wire = alias_limits();
     terms.client_alias_max = of_client;
     return start_with(&terms);
 }

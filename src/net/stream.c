@@ -109,10 +109,8 @@ size_t stream_bytes(void)
     return sizeof(struct stream);
 }
 
-enum err stream_begin(void *place, int fd, enum stream_role role, struct tls *tls,
-                      struct stream **ret)
+enum err stream_begin(struct stream *s, int fd, enum stream_role role, struct tls *tls)
 {
-    struct stream *s = place;
     s->source.fd = fd;
     if (tls != NULL) {
         ERR_clear_error();
@@ -123,22 +121,23 @@ enum err stream_begin(void *place, int fd, enum stream_role role, struct tls *tl
             return e;
         }
     }
-    *ret = s;
     return OK;
 }
 
 enum err stream_new(int fd, enum stream_role role, struct tls *tls, struct stream **ret)
 {
-    void *place = mem_zalloc(sizeof(struct stream));
-    if (place == NULL) {
+    struct stream *s = mem_zalloc(sizeof(*s));
+    if (s == NULL) {
         (void)close(fd);
         return ERR_NOMEM;
     }
-    enum err e = stream_begin(place, fd, role, tls, ret);
+    enum err e = stream_begin(s, fd, role, tls);
     if (e != OK) {
-        mem_free(place);
+        mem_free(s);
+        return e;
     }
-    return e;
+    *ret = s;
+    return OK;
 }
 
 enum err stream_upgrade(struct stream *s, const struct ws_rules *rules)

@@ -58,8 +58,8 @@ MUST_USE enum err stream_new(int fd, enum stream_role role, struct tls *tls, str
  * pointer, that stay the caller's. After an error there is no stream. stream_end - its stream_free.
  * OK, ERR_NOMEM, ERR_CRYPTO */
 size_t stream_bytes(void);
-MUST_USE enum err stream_begin(void *place, int fd, enum stream_role role, struct tls *tls,
-                               struct stream **ret);
+MUST_USE enum err stream_begin(struct stream *place, int fd, enum stream_role role,
+                               struct tls *tls);
 void stream_end(struct stream *s);
 /* stream_upgrade - a server's stream, before its first read: what its caller reads and writes goes
  * in WebSocket frames, and it is ready when the client's upgrade request was good. Borrows the

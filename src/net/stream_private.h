@@ -53,7 +53,7 @@ struct stream {
     struct ws *ws;                  /* NULL: bytes as they are */
     struct stream_pending *pending; /* owned; NULL: the socket has taken all */
     const char *error;              /* of a literal, or of the note; NULL: nothing went wrong */
-    enum err failed;                /* the first error; sticks */
+    enum err failed : 8;            /* the first error; sticks */
     bool failure_told : 1;
     bool ws_failure_told : 1;
     bool poll_once : 1; /* after a move */

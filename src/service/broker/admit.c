@@ -318,7 +318,7 @@ void admit_wait(struct link *l)
         return;
     }
     if (!l->admitted->has_begun) {
-        part = stream_offers_ticket(l->stream, d->io) ? LINE_RESUMED : LINE_FULL;
+        part = stream_offers_ticket(link_stream(l), d->io) ? LINE_RESUMED : LINE_FULL;
     }
     line_add(&d->admit.line, part, &l->admitted->line);
 }

@@ -324,7 +324,7 @@ static enum aside_fate judge(struct worker *w, const struct aside *a, const stru
     }
     enum aside_fate fate = fate_of(publisher_judge(w, a->msg), ASIDE_PUBLISHER_DENIED);
     if (fate == ASIDE_REPLAYED) {
-        fate = fate_of(grants_subscribe(s->account->grants, a->msg->topic, NULL),
+        fate = fate_of(grants_subscribe(&s->account->grants, a->msg->topic, NULL),
                        ASIDE_SUBSCRIBER_DENIED);
     }
     return fate;
@@ -369,7 +369,7 @@ static enum err queue_again(struct worker *w, const struct aside *a, struct sess
     struct journal_delivery d = {.qos = a->qos, .retain = a->retain};
     TRY(ids_of(w, s, m, &ids, &d.n_ids));
     TRY(pending_reserve(w, 1));
-    TRY(session_enqueue(s, m, d.qos, d.retain, ids, d.n_ids, 0, grants_limits(s->account->grants),
+    TRY(session_enqueue(s, m, d.qos, d.retain, ids, d.n_ids, 0, grants_limits(&s->account->grants),
                         &d.seq));
     enum err err = record_replay(w, s, m, &d, ids, &lsn);
     if (err != OK) {

@@ -145,7 +145,7 @@ void conn_close(struct worker *w, struct conn *c, enum mqtt_reason reason)
     c->closed_for = reason;
     c->is_paused = false;
     list_unlink(&c->paused);
-    buf_wipe(&c->unread);
+    c->unread = buf_free(c->unread);
     wheel_arm(&w->conn_wheel, &c->timer, w->now_ms + CLOSE_LINGER_MS);
     conn_mark_dirty(w, c);
 }
@@ -326,7 +326,7 @@ static void disconnect_event(struct worker *w, struct conn *c, const struct mqtt
             conn_close(w, c, MQTT_PROTOCOL_ERROR);
             return;
         }
-        uint32_t most = grants_limits(c->account->grants)->session_expiry_s;
+        uint32_t most = grants_limits(&c->account->grants)->session_expiry_s;
         uint64_t lsn;
         c->session->expiry_s = asked < most ? asked : most;
         if (c->session->is_on_record && record_session(w, c->session, INT64_MAX, &lsn) != OK) {
@@ -436,7 +436,7 @@ static void overrun(struct worker *w, struct conn *c)
             &e,
             "%zu bytes wait unread and there is no room or memory for more; the connection "
             "was closed. Let the client send more slowly, or raise packet_bytes",
-            c->unread.n);
+            conn_unread(c).n);
     } else {
         event_reason(&e,
                      "more than %u bytes arrived before the login was complete; the connection was "
@@ -449,27 +449,40 @@ static void overrun(struct worker *w, struct conn *c)
     conn_close(w, c, c->phase == CONN_OPEN ? MQTT_QUOTA_EXCEEDED : MQTT_PACKET_TOO_LARGE);
 }
 
+MUST_USE enum err conn_keep(struct conn *c, struct slice more, size_t most)
+{
+    AUTO(buf_autofree) struct buf *first = NULL;
+    if (c->unread == NULL) {
+        first = mem_zalloc(sizeof(*first));
+        if (first == NULL) {
+            return ERR_NOMEM;
+        }
+    }
+    TRY(buf_append(first != NULL ? first : c->unread, more, most));
+    c->unread = first != NULL ? TAKE(first) : c->unread;
+    return OK;
+}
+
 static enum err keep_rest(struct worker *w, struct conn *c, struct slice rest)
 {
     size_t most = c->phase == CONN_OPEN ? (size_t)w->packet_most + UNREAD_SLACK : w->preauth_most;
-    return buf_append(&c->unread, rest, most);
+    return conn_keep(c, rest, most);
 }
 
 /* Parses straight from what was read when nothing is left over from before; else from the joined
  * bytes. */
 static void feed(struct worker *w, struct conn *c, struct slice plain)
 {
-    AUTO(buf_wipe) struct buf joined = {0};
+    AUTO(buf_autofree) struct buf *joined = NULL;
     struct slice in = plain;
     uint64_t handle = c->handle;
-    if (c->unread.n > 0) {
+    if (c->unread != NULL) {
         if (keep_rest(w, c, plain) != OK) {
             overrun(w, c);
             return;
         }
-        joined = c->unread;
-        c->unread = (struct buf){0};
-        in = buf_slice(&joined);
+        joined = TAKE(c->unread);
+        in = buf_slice(joined);
     }
     w->feeding = &in; /* a connection that moves or asks takes the rest from here */
     for (size_t before = in.n + 1; c != NULL && c->phase == CONN_GATE && in.n < before;) {
@@ -493,19 +506,19 @@ static size_t missing(const struct conn *c, struct slice plain)
     uint8_t bytes[MQTT_FIXED_MAX];
     struct wr head = wr_into(bytes, sizeof(bytes));
     struct mqtt_fixed f;
-    wr_bytes(&head, slice_head(buf_slice(&c->unread), wr_left(&head)));
+    wr_bytes(&head, slice_head(conn_unread(c), wr_left(&head)));
     wr_bytes(&head, slice_head(plain, wr_left(&head)));
     bool is_known = mqtt_fixed_decode(wr_slice(&head), SIZE_MAX, NULL, &f) == OK;
-    return is_known && f.packet_n > c->unread.n ? f.packet_n - c->unread.n : 0;
+    return is_known && f.packet_n > conn_unread(c).n ? f.packet_n - conn_unread(c).n : 0;
 }
 
 /* A packet that came in pieces is joined, and it alone: what is behind it stays where it is. */
 void conn_feed(struct worker *w, struct conn *c, struct slice plain)
 {
-    bool is_joined = c->phase == CONN_OPEN && c->unread.n > 0 && plain.n > 0;
+    bool is_joined = c->phase == CONN_OPEN && c->unread != NULL && plain.n > 0;
     size_t n = is_joined ? missing(c, plain) : 0;
     uint64_t handle = c->handle;
-    if (n > plain.n && c->unread.n >= MQTT_FIXED_MAX) { /* the engine knows how long it is */
+    if (n > plain.n && conn_unread(c).n >= MQTT_FIXED_MAX) { /* the engine knows how long it is */
         if (keep_rest(w, c, plain) != OK) {
             overrun(w, c);
         }

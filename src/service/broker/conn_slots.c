@@ -81,7 +81,7 @@ void conn_forget(struct worker *w, struct conn *c)
     mqtt_gate_free(c->gate);
     mqtt_server_free(c->engine);
     login_free(c->login);
-    buf_wipe(&c->unread);
+    buf_free(c->unread);
     mem_free(c);
 }
 

@@ -31,7 +31,7 @@ static enum err may_leave(struct worker *w, struct conn *c, const struct deliver
     }
     TRY(publisher_judge(w, d->msg));
     TRY(passage_hear(c->account, d->msg));
-    return grants_subscribe(c->account->grants, d->msg->topic, NULL);
+    return grants_subscribe(&c->account->grants, d->msg->topic, NULL);
 }
 
 void delivery_drop(struct worker *w, struct conn *c, struct delivery *d,
@@ -52,7 +52,7 @@ void delivery_drop(struct worker *w, struct conn *c, struct delivery *d,
 static bool set_aside(struct worker *w, struct conn *c, struct delivery *d)
 {
     struct session *s = c->session;
-    uint32_t most = grants_limits(c->account->grants)->redeliveries;
+    uint32_t most = grants_limits(&c->account->grants)->redeliveries;
     uint64_t id;
     if (d->n_sent == 0 || d->n_sent < most || aside_take(w, s, d, &id) != OK) {
         return false;
@@ -98,7 +98,7 @@ static void count_retries(struct worker *w, struct conn *c, uint32_t window)
 {
     struct session *s = c->session;
     struct pending wake = {.action = PENDING_WAKE, .id = c->handle};
-    uint32_t most = grants_limits(c->account->grants)->redeliveries;
+    uint32_t most = grants_limits(&c->account->grants)->redeliveries;
     size_t at = 0;
     struct delivery *d;
     while ((d = session_next_retry(s, window, &at)) != NULL) {
@@ -139,7 +139,7 @@ static void send_deliveries(struct worker *w, struct conn *c, struct wr *wr,
 {
     struct session *s = c->session;
     uint32_t window = mqtt_server_terms(c->engine)->client_receive_max;
-    uint32_t role = grants_limits(c->account->grants)->inflight;
+    uint32_t role = grants_limits(&c->account->grants)->inflight;
     window = role < window ? role : window;
     uint32_t n_expired = 0;
     struct delivery *d;

@@ -606,7 +606,7 @@ MUST_USE enum err desk_check(const struct account *a, struct slice topic, struct
     } else if (retain) {
         why = "a command is not retained: it would be given once, and shown for ever";
     } else if (command_read(topic, props, &ask, &why) == OK) {
-        return command_allowed(a->grants, &ask, ret);
+        return command_allowed(&a->grants, &ask, ret);
     }
     ret->err = ERR_DENIED;
     snprintf(ret->rule, sizeof(ret->rule), "%s", why);

@@ -587,7 +587,7 @@ static void serve(struct driver *d)
         d->is_lone = false;
     }
     if (d->glanced != NULL) {
-        stream_settle(d->glanced->stream);
+        stream_settle(link_stream(d->glanced));
         d->glanced = NULL;
     }
 }

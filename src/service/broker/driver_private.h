@@ -19,7 +19,6 @@
  * block: behind it are its stream, and what its peer is called. */
 struct link {
     struct driver *driver;
-    struct stream *stream; /* in the same block */
     const struct driver_entrance *entrance;
     const struct edition *edition; /* owned reference, for the entrance; NULL: none */
     uint64_t conn;                 /* the worker's, 0 while it lingers; of CoAP any other */
@@ -44,6 +43,11 @@ struct door {
     struct listener *listener; /* NULL while closed */
     struct perimeter_post post;
 };
+
+static inline struct stream *link_stream(const struct link *l)
+{
+    return (struct stream *)(uintptr_t)(l + 1);
+}
 
 /* The CoAP door of this worker at one entrance, with its datagram socket. Over TCP it has none:
  * struct door accepts. */

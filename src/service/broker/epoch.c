@@ -137,7 +137,7 @@ static void renew_account(struct worker *w, struct account *a, bool policy_chang
             directory_find(w->realm->directory, slice_text(a->principal->name));
         now = entry != NULL && entry->principal->id == a->principal->id ? entry->principal : NULL;
     }
-    bool has_new_devices = a->has_new_devices && grants_is_gateway(a->grants);
+    bool has_new_devices = a->has_new_devices && grants_is_gateway(&a->grants);
     a->has_new_devices = false;
     if (now == a->principal && !policy_changed) {
         a->epoch = w->realm->epoch;

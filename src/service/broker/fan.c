@@ -43,7 +43,7 @@ static bool is_over_budget(const struct conn *c, const struct session *s, size_t
 {
     return c != NULL && c->backlog_bytes > 0 &&
            s->queue->queued_bytes + c->backlog_bytes + n >
-               grants_limits(s->account->grants)->queue_bytes;
+               grants_limits(&s->account->grants)->queue_bytes;
 }
 
 /* ERR_DENIED, ERR_QUOTA: it does not get it, and that is said; ERR_NOMEM: also when there was none
@@ -64,7 +64,7 @@ static enum err queue(struct worker *w, const struct msg *m, const struct match 
     }
     err = session_enqueue(s, m, least_qos(m, hit), hit->retain_as_published && m->retain,
                           match->ids + hit->ids_at, hit->n_ids, 0,
-                          grants_limits(s->account->grants), ret_seq);
+                          grants_limits(&s->account->grants), ret_seq);
     if (err == ERR_QUOTA) {
         slow_dropped(w, s, DROP_QUEUE, 1, m->topic);
     }

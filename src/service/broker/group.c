@@ -63,7 +63,7 @@ static struct session *session_of(const struct member *m)
 static uint32_t window_of(const struct session *s, const struct conn *c)
 {
     uint32_t window = mqtt_server_terms(c->engine)->client_receive_max;
-    uint32_t role = grants_limits(s->account->grants)->inflight;
+    uint32_t role = grants_limits(&s->account->grants)->inflight;
     return role < window ? role : window;
 }
 
@@ -72,7 +72,7 @@ static uint32_t window_of(const struct session *s, const struct conn *c)
 static uint64_t load_here(struct worker *w, const struct msg *m, const struct member *member)
 {
     struct session *s = session_of(member);
-    const struct role_limits *limits = grants_limits(s->account->grants);
+    const struct role_limits *limits = grants_limits(&s->account->grants);
     const struct conn *c = conn_find(w, s->conn);
     size_t waiting = session_count(s);
     bool is_lasting = s->subscriber.is_durable && m->qos > 0 && member->sub->qos > 0;

@@ -18,8 +18,8 @@ struct handover {
     uint64_t credential;               /* that let it in; 0: none */
     struct conn_login *login;          /* as conn's, taken over */
     bool is_resumed;                   /* its TLS, by a ticket */
-    struct buf unread;
-    const char *peer; /* of its transport */
+    struct buf *unread;                /* owned; NULL: nothing */
+    const char *peer;                  /* of its transport */
 };
 
 struct handover *handover_free(struct handover *h);

@@ -20,7 +20,7 @@ static void forget_glance(const struct link *l)
 /* What only the link knows of; nobody waits for it any more. */
 static void release(struct link *l)
 {
-    stream_end(l->stream);
+    stream_end(link_stream(l));
     edition_unref(l->edition);
     mem_free(l->name);
     mem_free(l);
@@ -34,15 +34,14 @@ void link_free(struct link *l)
     release(l);
 }
 
-/* What a link begins with, then its stream, then its peer. */
-static uint8_t *behind(const struct link *l)
+static char *peer_place(const struct link *l)
 {
-    return (uint8_t *)(uintptr_t)(l + 1);
+    return (char *)link_stream(l) + stream_bytes();
 }
 
 const char *link_peer(const struct link *l)
 {
-    return (const char *)behind(l) + stream_bytes();
+    return peer_place(l);
 }
 
 static struct event link_event(const struct link *l, enum event_category category)
@@ -78,15 +77,15 @@ void link_open(struct driver *d, const struct driver_entrance *e, int fd,
         (void)close(fd);
         return;
     }
-    if (stream_begin(behind(l), fd, STREAM_SERVER, e->tls, &l->stream) != OK) {
+    if (stream_begin(link_stream(l), fd, STREAM_SERVER, e->tls) != OK) {
         mem_free(l); /* the stream has closed fd */
         return;
     }
     l->driver = d;
     l->entrance = e;
     l->edition = edition_ref(d->edition);
-    memcpy(behind(l) + stream_bytes(), text, strlen(text) + 1);
-    if (e->ws != NULL && stream_upgrade(l->stream, e->ws) != OK) {
+    memcpy(peer_place(l), text, strlen(text) + 1);
+    if (e->ws != NULL && stream_upgrade(link_stream(l), e->ws) != OK) {
         link_free(l);
         return;
     }
@@ -95,7 +94,7 @@ void link_open(struct driver *d, const struct driver_entrance *e, int fd,
         err = party_accept(l, peer, until_ms);
     }
     if (err == OK) {
-        err = stream_attach(l->stream, d->loop, link_ready, l);
+        err = stream_attach(link_stream(l), d->loop, link_ready, l);
     }
     if (err != OK) {
         party_gone(l, "no descriptor or memory for it");
@@ -112,10 +111,10 @@ static void linger(struct link *l)
     struct driver *d = l->driver;
     l->conn = 0;
     tickets_leave(l);
-    stream_close(l->stream, d->io);
+    stream_close(link_stream(l), d->io);
     l->waiting_to_ms = d->now_ms + LINGER_MS;
     list_append(&d->lingering, &l->waiting);
-    if (l->is_held && stream_hold(l->stream, false) != OK) {
+    if (l->is_held && stream_hold(link_stream(l), false) != OK) {
         link_free(l);
     }
 }
@@ -137,7 +136,7 @@ void link_crowd_out(struct link *l)
 
 void link_hold(struct link *l)
 {
-    if (stream_hold(l->stream, true) != OK) {
+    if (stream_hold(link_stream(l), true) != OK) {
         link_crowd_out(l);
     }
 }
@@ -157,8 +156,8 @@ static void report_handshake(struct link *l)
     struct driver *d = l->driver;
     struct event e = link_event(l, EVENT_tls_reject);
     struct event words = {.reason = ""};
-    struct tls_refusal refusal = stream_refusal_of_tls(l->stream);
-    struct slice opening = stream_opening(l->stream, d->io);
+    struct tls_refusal refusal = stream_refusal_of_tls(link_stream(l));
+    struct slice opening = stream_opening(link_stream(l), d->io);
     if (opening.n > 0 && opening_of(opening) != OPENING_TLS) {
         handshake_explain_foreign(opening, &e);
     } else {
@@ -186,12 +185,13 @@ static void report_upgrade(struct link *l, unsigned status)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         if (rows[i].status == status) {
             report(l, rows[i].category,
-                   "the WebSocket upgrade was refused: ", stream_error(l->stream), rows[i].fix);
+                   "the WebSocket upgrade was refused: ", stream_error(link_stream(l)),
+                   rows[i].fix);
             return;
         }
     }
     report(
-        l, EVENT_malformed, "the WebSocket upgrade was refused: ", stream_error(l->stream),
+        l, EVENT_malformed, "the WebSocket upgrade was refused: ", stream_error(link_stream(l)),
         l->entrance->entrance.is_stream
             ? ". Let the client open a WebSocket with the subprotocol coap"
             : ". Let the client open a WebSocket with the subprotocol mqtt; MQTT alone belongs to "
@@ -200,8 +200,8 @@ static void report_upgrade(struct link *l, unsigned status)
 
 static void report_frame(struct link *l, enum err err)
 {
-    report(l, err == ERR_TOO_LARGE ? EVENT_quota : EVENT_protocol_error, stream_error(l->stream),
-           "",
+    report(l, err == ERR_TOO_LARGE ? EVENT_quota : EVENT_protocol_error,
+           stream_error(link_stream(l)), "",
            err == ERR_TOO_LARGE
                ? "; the connection was closed. Let the client send smaller frames, or raise "
                  "packet_bytes"
@@ -212,7 +212,7 @@ static void report_frame(struct link *l, enum err err)
 /* Why WebSocket ended, as events where it was the client's doing. */
 static void report_websocket(struct link *l, enum err err)
 {
-    unsigned status = stream_refusal(l->stream);
+    unsigned status = stream_refusal(link_stream(l));
     if (status != 0) {
         report_upgrade(l, status);
     } else if (err == ERR_PROTOCOL || err == ERR_TOO_LARGE) {
@@ -224,8 +224,8 @@ static void report_websocket(struct link *l, enum err err)
  */
 static const char *explain_end(struct link *l, enum err err)
 {
-    bool in_handshake = stream_is_tls(l->stream) && !stream_is_established(l->stream);
-    if (stream_is_over(l->stream)) {
+    bool in_handshake = stream_is_tls(link_stream(l)) && !stream_is_established(link_stream(l));
+    if (stream_is_over(link_stream(l))) {
         report_websocket(l, err);
     }
     if (in_handshake && err != ERR_CLOSED) {
@@ -234,17 +234,18 @@ static const char *explain_end(struct link *l, enum err err)
     }
     switch ((unsigned)err) {
     case ERR_CLOSED:
-        return stream_closed_cleanly(l->stream)
+        return stream_closed_cleanly(link_stream(l))
                    ? !party_is_mqtt(l) ? "the client closed the connection"
                                        : "the client closed the connection without DISCONNECT"
                    : "the connection was lost";
     case ERR_QUOTA:
-        report(l, EVENT_flood, stream_error(l->stream),
-               stream_is_over(l->stream) ? "" : " (too many TLS key updates)",
+        report(l, EVENT_flood, stream_error(link_stream(l)),
+               stream_is_over(link_stream(l)) ? "" : " (too many TLS key updates)",
                "; the connection was closed. Look at what runs on that client");
-        return stream_is_over(l->stream) ? stream_error(l->stream) : "too many TLS key updates";
+        return stream_is_over(link_stream(l)) ? stream_error(link_stream(l))
+                                              : "too many TLS key updates";
     default:
-        return stream_error(l->stream);
+        return stream_error(link_stream(l));
     }
 }
 
@@ -252,7 +253,7 @@ static const char *explain_end(struct link *l, enum err err)
 static void end(struct link *l, enum err err)
 {
     const char *why = explain_end(l, err);
-    if (stream_can_close(l->stream)) {
+    if (stream_can_close(link_stream(l))) {
         party_gone(l, why);
         linger(l);
     } else {
@@ -277,10 +278,10 @@ static bool identify(struct link *l)
 {
     struct driver *d = l->driver;
     AUTO(x509_autofree) struct x509 *x = NULL;
-    enum err err = stream_peer_cert(l->stream, &x);
+    enum err err = stream_peer_cert(link_stream(l), &x);
     l->is_identified = true;
     count_add(&d->counters->handshakes_ok, 1);
-    if (stream_is_resumed(l->stream)) {
+    if (stream_is_resumed(link_stream(l))) {
         count_add(&d->counters->handshakes_resumed, 1);
         party_resumed(l);
     }
@@ -315,7 +316,7 @@ enum err link_certificate(void *ctx, void *transport, struct buf *ret)
     AUTO(x509_autofree) struct x509 *x = NULL;
     const struct link *l = transport;
     (void)ctx;
-    TRY(stream_peer_cert(l->stream, &x));
+    TRY(stream_peer_cert(link_stream(l), &x));
     return x509_to_der(x, ret);
 }
 
@@ -336,14 +337,14 @@ static bool refuse_opening(struct link *l, struct slice plain)
                                "Content-Length: 29\r\n\r\n"
                                "This port speaks MQTT alone.\n";
     struct slice words = slice_text(http);
-    bool is_judged = stream_is_upgraded(l->stream) || !party_is_mqtt(l); /* elsewhere */
+    bool is_judged = stream_is_upgraded(link_stream(l)) || !party_is_mqtt(l); /* elsewhere */
     enum opening opening = is_judged ? OPENING_OTHER : opening_of(plain);
     switch (opening) {
     case OPENING_HTTP:
         report(l, EVENT_malformed, "HTTP came to a listener that speaks MQTT. ",
                "A WebSocket client belongs to the port of the wss listener, ",
                "a browser nowhere here: look at what connects from there");
-        (void)!stream_write(l->stream, l->driver->io, &words, 1); /* it ends in any case */
+        (void)!stream_write(link_stream(l), l->driver->io, &words, 1); /* it ends in any case */
         return true;
     case OPENING_TLS:
         report(l, EVENT_malformed, "a TLS handshake came to a plaintext listener. ",
@@ -360,7 +361,7 @@ static bool refuse_opening(struct link *l, struct slice plain)
  * nobody that may stay. */
 static bool is_somebody(struct link *l)
 {
-    bool has_proven = stream_is_tls(l->stream) && stream_is_established(l->stream);
+    bool has_proven = stream_is_tls(link_stream(l)) && stream_is_established(link_stream(l));
     return l->is_identified || !has_proven || identify(l);
 }
 
@@ -370,10 +371,10 @@ static enum err receive(struct link *l, struct slice *ret_plain)
     struct driver *d = l->driver;
     bool is_first = d->glanced == NULL || d->glanced == l;
     if (!d->is_lone || !is_first || l->admitted != NULL || !party_is_mqtt(l)) {
-        return stream_read(l->stream, d->io, ret_plain);
+        return stream_read(link_stream(l), d->io, ret_plain);
     }
     d->glanced = l;
-    return stream_glance(l->stream, d->io, ret_plain);
+    return stream_glance(link_stream(l), d->io, ret_plain);
 }
 
 /* One receive, and what TLS still holds. False: the link is gone from this driver. */
@@ -407,14 +408,14 @@ static bool read_some(struct link *l)
         if (has_departed(d, l)) {
             return false;
         }
-    } while (stream_has_pending(l->stream) && party_wants_input(l));
+    } while (stream_has_pending(link_stream(l)) && party_wants_input(l));
     return true;
 }
 
 static void discard_input(struct link *l)
 {
     struct slice plain;
-    if (stream_read(l->stream, l->driver->io, &plain) != OK) {
+    if (stream_read(link_stream(l), l->driver->io, &plain) != OK) {
         link_free(l);
     }
 }
@@ -431,7 +432,7 @@ static void serve_input(struct link *l)
 
 void link_step(struct link *l)
 {
-    if (stream_hold(l->stream, false) != OK) {
+    if (stream_hold(link_stream(l), false) != OK) {
         link_crowd_out(l);
     } else {
         serve_input(l);
@@ -444,13 +445,13 @@ static void link_ready(void *owner, uint32_t events)
     struct driver *d = l->driver;
     bool has_input = (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0;
     if ((events & EPOLLOUT) != 0) {
-        enum err err = stream_flush(l->stream, d->io);
+        enum err err = stream_flush(link_stream(l), d->io);
         if (err != OK && err != ERR_AGAIN) {
             link_failed(l, err);
             return;
         }
     }
-    if (has_input && stream_is_tls(l->stream) && !stream_is_established(l->stream)) {
+    if (has_input && stream_is_tls(link_stream(l)) && !stream_is_established(link_stream(l))) {
         admit_wait(l);
     } else if (has_input || l->conn == 0) {
         serve_input(l);
@@ -466,14 +467,14 @@ static bool update_hold(struct link *l)
     if (l->is_held == !wants) {
         /* The output of this very pump may have made room for what TLS holds since the last read.
          */
-        return wants && stream_has_pending(l->stream);
+        return wants && stream_has_pending(link_stream(l));
     }
     l->is_held = !wants;
-    if (stream_hold(l->stream, !wants) != OK) {
+    if (stream_hold(link_stream(l), !wants) != OK) {
         drop(l, "the event loop failed");
         return false;
     }
-    return wants && stream_has_pending(l->stream);
+    return wants && stream_has_pending(link_stream(l));
 }
 
 /* What party_output gave is one message then. */
@@ -496,7 +497,7 @@ static enum err write_lent(struct link *l, struct slice copied)
     struct driver *d = l->driver;
     struct slice parts[LENDING_PARTS];
     size_t n = lending_parts(&d->lending, copied, parts);
-    enum err err = stream_write(l->stream, d->io, parts, n);
+    enum err err = stream_write(link_stream(l), d->io, parts, n);
     lending_done(&d->lending);
     return err;
 }
@@ -505,7 +506,7 @@ static enum err write_output(struct link *l, struct slice copied)
 {
     return l->driver->lending.n > 0
                ? write_lent(l, copied)
-               : stream_write_packets(l->stream, l->driver->io, copied,
+               : stream_write_packets(link_stream(l), l->driver->io, copied,
                                       party_is_mqtt(l) ? first_packet : whole_message);
 }
 
@@ -514,9 +515,9 @@ static bool write_some(struct link *l)
     struct driver *d = l->driver;
     uint8_t *out = stream_io_out(d->io);
     /* A frame of WebSocket is cut from what lies together, a record of TLS is sealed from it. */
-    bool may_lend = !stream_is_upgraded(l->stream) && !stream_is_tls(l->stream);
+    bool may_lend = !stream_is_upgraded(link_stream(l)) && !stream_is_tls(link_stream(l));
     size_t n = party_output(l, out, STREAM_SEND_BYTES, may_lend ? &d->lending : NULL);
-    if (n == 0 || stream_can_close(l->stream)) {
+    if (n == 0 || stream_can_close(link_stream(l))) {
         return true; /* WebSocket has ended: nobody is there to read it */
     }
     count_add(&d->counters->writes, 1);
@@ -545,21 +546,21 @@ void link_pump(struct link *l)
         admit_known(l);
         tickets_join(l);
     }
-    bool can_write = stream_is_ready(l->stream) && !stream_is_blocked(l->stream);
-    if ((can_write || stream_can_close(l->stream)) && !write_some(l)) {
+    bool can_write = stream_is_ready(link_stream(l)) && !stream_is_blocked(link_stream(l));
+    if ((can_write || stream_can_close(link_stream(l))) && !write_some(l)) {
         return;
     }
-    party_backlog(l, stream_pending_bytes(l->stream));
-    if (party_is_shed(l) && stream_is_blocked(l->stream)) {
+    party_backlog(l, stream_pending_bytes(link_stream(l)));
+    if (party_is_shed(l) && stream_is_blocked(link_stream(l))) {
         drop(l, "memory");
         return;
     }
     if (party_is_finished(l)) {
-        if (!stream_is_established(l->stream)) {
+        if (!stream_is_established(link_stream(l))) {
             drop(l, "closed by the server"); /* there is nobody yet to say a last word to */
             return;
         }
-        bool is_done = party_has_left(l) && stream_is_bare(l->stream);
+        bool is_done = party_has_left(l) && stream_is_bare(link_stream(l));
         party_gone(l, "closed by the server");
         if (is_done) {
             link_free(l); /* nothing comes any more that would turn its last words into a reset */
@@ -583,7 +584,7 @@ void link_depart(void *ctx, void *transport)
     admit_known(l); /* who moves has logged in */
     tickets_leave(l);
     forget_glance(l);
-    stream_detach(l->stream);
+    stream_detach(link_stream(l));
     d->departed = l;
 }
 
@@ -594,9 +595,9 @@ enum err link_arrive(void *ctx, void *transport, uint64_t conn)
     l->driver = d;
     l->conn = conn;
     l->is_held = true; /* the pump after CONNACK lifts it, and reads what TLS holds already */
-    enum err err = stream_attach(l->stream, d->loop, link_ready, l);
+    enum err err = stream_attach(link_stream(l), d->loop, link_ready, l);
     if (err == OK) {
-        err = stream_hold(l->stream, true);
+        err = stream_hold(link_stream(l), true);
     }
     if (err != OK) {
         link_free(l);

@@ -170,7 +170,7 @@ struct handover *handover_free(struct handover *h)
     if (h != NULL) {
         mqtt_gate_free(h->gate);
         principal_unref(h->principal);
-        buf_wipe(&h->unread);
+        buf_free(h->unread);
         login_free(h->login);
         mem_free(h);
     }
@@ -187,9 +187,9 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
         return ERR_NOMEM;
     }
     enum err err = OK;
-    if (w->feeding != NULL) {
+    if (w->feeding != NULL && w->feeding->n > 0) {
         /* Its principal is known: what it sent ahead is no stranger's any more. */
-        err = buf_append(&c->unread, *w->feeding, (size_t)w->packet_most + UNREAD_SLACK);
+        err = conn_keep(c, *w->feeding, (size_t)w->packet_most + UNREAD_SLACK);
     }
     if (err != OK) {
         mem_free(h);
@@ -202,9 +202,8 @@ static enum err hand_over(struct worker *w, struct conn *c, const struct princip
     h->credential = c->credential;
     h->login = login_take(c);
     h->is_resumed = c->is_resumed;
-    h->unread = c->unread;
+    h->unread = TAKE(c->unread);
     h->peer = c->peer;
-    c->unread = (struct buf){0};
     w->setup.driver.depart(w->setup.driver.ctx, h->transport);
     struct wmsg m = {.kind = WMSG_HANDOVER, .handover = h};
     if (outbox_push(w, home, &m) != OK) {

@@ -70,7 +70,7 @@ void worker_account_release(struct worker *w, struct account *a)
 void session_forget(struct worker *w, struct session *s)
 {
     subs_remove_all(w, &s->subscriber);
-    wheel_cancel(&w->session_wheel, &s->expiry);
+    session_disarm(w, s);
     session_set_remove(&s->account->sessions, s);
     session_free(s);
     w->n_sessions--;
@@ -102,7 +102,7 @@ void session_end(struct worker *w, struct session *s)
 void session_over(struct worker *w, struct session *s)
 {
     will_fire(w, s, NULL);
-    if (s->will == NULL || (!s->is_held && w->n_held == SESSIONS_HELD_MAX)) {
+    if (s->rest->will == NULL || (!s->is_held && w->n_held == SESSIONS_HELD_MAX)) {
         session_end(w, s);
         return;
     }
@@ -111,7 +111,7 @@ void session_over(struct worker *w, struct session *s)
         w->n_held++;
         subs_remove_all(w, &s->subscriber);
     }
-    wheel_arm(&w->session_wheel, &s->expiry, s->will_at_ms);
+    wheel_arm(&w->session_wheel, &s->rest->due, s->rest->will_at_ms);
 }
 
 static void interest_changed_by_session(void *ctx, struct slice filter,
@@ -138,14 +138,23 @@ MUST_USE enum err session_add(struct worker *w, struct account *a, uint64_t id,
 
 void session_arm(struct worker *w, struct session *s)
 {
-    bool is_will_first = s->will != NULL && s->will_at_ms < s->ends_at_ms;
-    wheel_arm(&w->session_wheel, &s->expiry, is_will_first ? s->will_at_ms : s->ends_at_ms);
+    assert(session_has_rest(s));
+    struct session_rest *r = s->rest;
+    bool is_will_first = r->will != NULL && r->will_at_ms < r->ends_at_ms;
+    wheel_arm(&w->session_wheel, &r->due, is_will_first ? r->will_at_ms : r->ends_at_ms);
+}
+
+void session_disarm(struct worker *w, struct session *s)
+{
+    if (session_has_rest(s)) {
+        wheel_cancel(&w->session_wheel, &s->rest->due);
+    }
 }
 
 void session_due(struct worker *w, struct session *s)
 {
     struct account *a = s->account;
-    if (s->ends_at_ms <= w->now_ms) {
+    if (s->rest->ends_at_ms <= w->now_ms) {
         session_over(w, s);
         account_drop_if_unused(w, a);
         return;
@@ -159,14 +168,16 @@ static void fall_asleep(struct worker *w, struct session *s)
 {
     uint64_t lsn;
     if (s->expiry_s == 0) {
-        s->ends_at_ms = w->now_ms;
+        if (session_has_rest(s)) { /* and perhaps a will that keeps it */
+            s->rest->ends_at_ms = w->now_ms;
+        }
         session_over(w, s);
         return;
     }
     if (s->is_on_record && record_session(w, s, w->wall_ms, &lsn) != OK) {
         count_add(&counts(w)->dropped_memory, 1); /* after a restart it sleeps from then on */
     }
-    s->ends_at_ms = w->now_ms + (uint64_t)s->expiry_s * 1000;
+    s->rest->ends_at_ms = w->now_ms + (uint64_t)s->expiry_s * 1000;
     session_arm(w, s);
     groups_session_changed(w, s);
 }
@@ -234,7 +245,7 @@ static void choose_client_id(struct worker *w, struct opening *o)
 static uint32_t choose_expiry(const struct opening *o)
 {
     const struct mqtt_connect *c = o->connect;
-    uint32_t most = grants_limits(o->account->grants)->session_expiry_s;
+    uint32_t most = grants_limits(&o->account->grants)->session_expiry_s;
     if (o->account->principal->is_late) {
         return 0; /* the device's own session is another, and sleeps on */
     }
@@ -296,7 +307,7 @@ static bool passes(struct worker *w, struct conn *c, const struct opening *o)
 /* Its time is over, though the timer has not had its turn. */
 static bool is_over(const struct worker *w, const struct session *s)
 {
-    return s->conn == 0 && list_is_linked(&s->expiry.node) && s->ends_at_ms <= w->now_ms;
+    return s->conn == 0 && list_is_linked(&s->rest->due.node) && s->rest->ends_at_ms <= w->now_ms;
 }
 
 static enum err find_session(struct worker *w, struct opening *o, struct session **ret)
@@ -325,8 +336,8 @@ static enum err find_session(struct worker *w, struct opening *o, struct session
         is_promise = s->expiry_s != o->expiry_s;
         o->was_durable = s->subscriber.is_durable;
         o->former_expiry_s = s->expiry_s;
-        wheel_cancel(&w->session_wheel, &s->expiry);
-        if (s->will_at_ms <= w->now_ms || s->is_will_late) {
+        session_disarm(w, s);
+        if (s->rest->will_at_ms <= w->now_ms || s->rest->is_will_late) {
             will_fire(w, s, NULL); /* it was due, though the timer has not had its turn */
         }
         session_resume(s);
@@ -339,10 +350,11 @@ static enum err find_session(struct worker *w, struct opening *o, struct session
     }
     enum err err = record_session(w, s, INT64_MAX, &lsn);
     if (!is_promise) {
-        o->hello_lsn = s->promised_lsn; /* nobody relies on the record that it has a connection */
+        /* Nobody relies on the record that it has a connection. */
+        o->hello_lsn = s->rest->promised_lsn;
         return OK;
     }
-    o->hello_lsn = s->promised_lsn = err == OK ? lsn : 0;
+    o->hello_lsn = s->rest->promised_lsn = err == OK ? lsn : 0;
     return err;
 }
 
@@ -369,7 +381,7 @@ static void set_terms(const struct worker *w, struct opening *o, const struct mq
                       struct mqtt_terms *terms, struct mqtt_connack *connack)
 {
     const struct mqtt_connect *c = o->connect;
-    const struct role_limits *role = grants_limits(o->account->grants);
+    const struct role_limits *role = grants_limits(&o->account->grants);
     uint16_t inflight = (uint16_t)(role->inflight < UINT16_MAX ? role->inflight : UINT16_MAX);
     uint32_t most = w->setup.limits->keep_alive_seconds;
     struct slice method = mqtt_gate_method(gate);
@@ -390,7 +402,7 @@ static void set_terms(const struct worker *w, struct opening *o, const struct mq
         .wants_reasons = mqtt_props_number(&c->props, MQTT_PROP_REQUEST_PROBLEM_INFO, 1) != 0,
         .keep_alive_s = too_long ? (uint16_t)own : c->keep_alive_s,
         .auth_method = auth_method(method),
-        .wire = w->wire,
+        .wire = &w->wire,
     };
     *connack = (struct mqtt_connack){.code = MQTT_SUCCESS, .session_present = o->is_present};
     struct mqtt_props *p = &connack->props;
@@ -398,8 +410,8 @@ static void set_terms(const struct worker *w, struct opening *o, const struct mq
     mqtt_props_set_number(p, MQTT_PROP_RECEIVE_MAXIMUM, terms->receive_max);
     mqtt_props_set_number(p, MQTT_PROP_MAXIMUM_PACKET_SIZE, terms->packet_max);
     mqtt_props_set_number(p, MQTT_PROP_SHARED_AVAILABLE, 1);
-    if (terms->wire.topic_alias_max > 0) {
-        mqtt_props_set_number(p, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, terms->wire.topic_alias_max);
+    if (terms->wire->topic_alias_max > 0) {
+        mqtt_props_set_number(p, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, terms->wire->topic_alias_max);
     }
     if (asked != o->expiry_s) {
         mqtt_props_set_number(p, MQTT_PROP_SESSION_EXPIRY, o->expiry_s);
@@ -409,7 +421,7 @@ static void set_terms(const struct worker *w, struct opening *o, const struct mq
     }
     if (mqtt_props_number(&c->props, MQTT_PROP_REQUEST_RESPONSE_INFO, 0) != 0 &&
         !o->account->principal->is_anonymous) { /* SPEC: MQTT5-3.1.2-28 */
-        grants_each(o->account->grants, take_own_prefix, o);
+        grants_each(&o->account->grants, take_own_prefix, o);
         if (o->response[0] != '\0') {
             mqtt_props_set_text(p, MQTT_PROP_RESPONSE_INFO, slice_text(o->response));
         }
@@ -640,11 +652,10 @@ void handover_arrived(struct worker *w, struct handover *h)
         return;
     }
     c->gate = TAKE(h->gate);
-    c->unread = h->unread;
+    c->unread = TAKE(h->unread);
     c->credential = h->credential;
     login_put(c, TAKE(h->login));
     c->is_resumed = h->is_resumed;
-    h->unread = (struct buf){0};
     if (w->setup.driver.arrive(w->setup.driver.ctx, h->transport, c->handle) != OK) {
         conn_forget(w, c);
     } else {

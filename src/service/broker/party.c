@@ -82,8 +82,8 @@ enum err party_accept(struct link *l, const struct net_peer *peer, uint64_t unti
 void party_present(struct link *l, struct slice name, const struct x509_info *cert)
 {
     if (coap_of(l) != NULL) {
-        coap_stream_present(l->coap, name, &cert->spki, &cert->id, stream_version(l->stream),
-                            stream_cipher(l->stream));
+        coap_stream_present(l->coap, name, &cert->spki, &cert->id, stream_version(link_stream(l)),
+                            stream_cipher(link_stream(l)));
         coap_stream_certificate_ends(l->coap, cert->not_after_wall_ms);
     } else {
         worker_present(l->driver->worker, l->conn, name, &cert->spki, &cert->id);
@@ -106,7 +106,7 @@ void party_resumed(struct link *l)
 static void input_frames(struct link *l, struct slice plain)
 {
     size_t n = 0, from = 0;
-    const uint32_t *ends = stream_message_ends(l->stream, &n);
+    const uint32_t *ends = stream_message_ends(link_stream(l), &n);
     for (size_t i = 0; i < n; i++) {
         struct slice piece = slice_from(slice_head(plain, ends[i]), from);
         coap_stream_piece(l->coap, piece, true, l->driver->now_ms);
@@ -119,7 +119,7 @@ static void input_frames(struct link *l, struct slice plain)
 
 void party_input(struct link *l, struct slice plain)
 {
-    if (coap_of(l) != NULL && stream_is_upgraded(l->stream)) {
+    if (coap_of(l) != NULL && stream_is_upgraded(link_stream(l))) {
         input_frames(l, plain);
     } else if (coap_of(l) != NULL) {
         coap_stream_input(l->coap, plain, l->driver->now_ms);
@@ -182,7 +182,7 @@ bool party_is_finished(const struct link *l)
     if (http_of(l) != NULL) {
         return http_conn_is_finished(l->http);
     }
-    if (coap_of(l) != NULL && !stream_is_ready(l->stream)) {
+    if (coap_of(l) != NULL && !stream_is_ready(link_stream(l))) {
         return coap_stream_has_ended(l->coap); /* there is no way yet for its last words */
     }
     return coap_of(l) != NULL ? coap_stream_is_finished(l->coap)

@@ -246,7 +246,7 @@ MUST_USE enum err record_will(struct worker *w, struct session *s, const struct 
     TRY(journal_will_head(&record, &r));
     TRY(append(w, JOURNAL_WILL, s->account->principal->id, &r,
                will != NULL ? parts_of(will) : (struct slice){0}, ret_lsn));
-    s->is_will_on_record = will != NULL;
+    s->rest->is_will_on_record = will != NULL;
     return OK;
 }
 

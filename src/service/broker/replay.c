@@ -60,7 +60,7 @@ enum err replay_check(struct worker *w, const struct conn *c, struct slice filte
                       struct decision *ret)
 {
     const struct account *a = c->account;
-    uint32_t most = grants_limits(a->grants)->retained_replay;
+    uint32_t most = grants_limits(&a->grants)->retained_replay;
     uint64_t n = retained_estimate(w->retained, filter, ESTIMATE_STEPS);
     if (n <= most) {
         return OK;
@@ -109,7 +109,7 @@ static enum err replay_due(struct worker *w, const struct session *s, const stru
         return ERR_NOT_FOUND; /* counted and told */
     }
     if (err == OK && r->epoch != w->realm->epoch) {
-        err = grants_subscribe(s->account->grants, m->topic, NULL);
+        err = grants_subscribe(&s->account->grants, m->topic, NULL);
     }
     if (err == ERR_DENIED) {
         count_add(&counts(w)->dropped_policy, 1);
@@ -142,7 +142,7 @@ static enum err replay_one(struct worker *w, struct session *s, const struct rep
     struct journal_delivery d = {
         .qos = m->qos < r->qos ? m->qos : r->qos, .retain = true, .n_ids = r->id != 0 ? 1 : 0};
     /* SPEC: MQTT3-3.3.1-8: the retain flag is set on what a new subscription brings */
-    TRY(session_enqueue(s, m, d.qos, true, &r->id, d.n_ids, 0, grants_limits(s->account->grants),
+    TRY(session_enqueue(s, m, d.qos, true, &r->id, d.n_ids, 0, grants_limits(&s->account->grants),
                         &d.seq));
     if (s->subscriber.is_durable && d.qos > 0 && m->body_id != 0) {
         record_replay(w, s, m, &d, &r->id);
@@ -162,7 +162,7 @@ static enum err replay_wait(struct worker *w, struct conn *c, uint64_t until_ms)
 
 static bool has_room(const struct session *s)
 {
-    const struct role_limits *l = grants_limits(s->account->grants);
+    const struct role_limits *l = grants_limits(&s->account->grants);
     uint64_t most = (uint64_t)l->inflight + REPLAY_AHEAD;
     uint64_t half = l->queue_messages / 2 + 1; /* of a small queue stays free for live traffic */
     return session_count(s) < (half < most ? half : most);

@@ -131,7 +131,7 @@ static void publish_wills(struct restore *r)
             size_t session_at = 0;
             struct session *s;
             while ((s = session_set_next(&a->sessions, &session_at)) != NULL) {
-                if (s->will_at_ms <= w->now_ms) {
+                if (s->rest->will_at_ms <= w->now_ms) {
                     will_fire(w, s, NULL);
                 }
             }

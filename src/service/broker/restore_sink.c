@@ -210,7 +210,7 @@ static enum err wake_session(struct restore *r, const struct journal_session *s,
     struct account *a = NULL;
     struct session *back = NULL;
     TRY(account_of(w, p, &a));
-    uint32_t most_s = grants_limits(a->grants)->session_expiry_s;
+    uint32_t most_s = grants_limits(&a->grants)->session_expiry_s;
     uint32_t expiry_s = s->expiry_s < most_s ? s->expiry_s : most_s;
     r->slept_ms = slept_ms(r, s);
     struct session *other = session_set_find(&a->sessions, s->client_id);
@@ -231,7 +231,7 @@ static enum err wake_session(struct restore *r, const struct journal_session *s,
         return OK;
     }
     back->expiry_s = expiry_s;
-    back->ends_at_ms = r->now_ms + left_ms((uint64_t)expiry_s * 1000, r->slept_ms);
+    back->rest->ends_at_ms = r->now_ms + left_ms((uint64_t)expiry_s * 1000, r->slept_ms);
     session_arm(w, back);
     if (s->asleep_wall_ms == INT64_MAX) {
         TRY(note(r, w, back, 0));
@@ -300,12 +300,12 @@ static enum err on_will(void *ctx, const struct journal_will *will)
     bool is_for_ever = will->m.expires_wall_ms == INT64_MAX;
     TRY(message_new(&will->m, is_for_ever ? UINT64_MAX : (uint64_t)will->m.expires_wall_ms, false,
                     &m));
-    msg_unref(s->will);
-    s->will = m;
-    s->is_will_on_record = true;
-    s->will_delay_s = will->delay_s;
+    msg_unref(s->rest->will);
+    s->rest->will = m;
+    s->rest->is_will_on_record = true;
+    s->rest->will_delay_s = will->delay_s;
     if (!r->is_over) {
-        s->will_at_ms = r->now_ms + left_ms(will_delay_ms(s), r->slept_ms);
+        s->rest->will_at_ms = r->now_ms + left_ms(will_delay_ms(s), r->slept_ms);
         session_arm(r->home, s);
     }
     return OK;

@@ -16,7 +16,7 @@ struct plan {
 static void set_life(struct worker *w, struct msg *m)
 {
     struct account *a = map_find(&w->accounts, slice_of(&m->publisher, sizeof(m->publisher)));
-    uint32_t ttl_s = a != NULL ? grants_limits(a->grants)->retained_ttl_s : 0;
+    uint32_t ttl_s = a != NULL ? grants_limits(&a->grants)->retained_ttl_s : 0;
     if (m->payload.n > 0 && m->expires_at_ms == UINT64_MAX && ttl_s > 0) {
         m->expires_at_ms = w->now_ms + (uint64_t)ttl_s * 1000;
     }

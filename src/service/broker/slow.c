@@ -82,7 +82,7 @@ void slow_dropped(struct worker *w, struct session *s, enum drop_kind kind, uint
     }
     count_add(kind == DROP_QUEUE ? &counts(w)->dropped_queue : &counts(w)->dropped_pressure, n);
     if (kind == DROP_QUEUE) {
-        bool is_many = session_count(s) >= grants_limits(s->account->grants)->queue_messages;
+        bool is_many = session_count(s) >= grants_limits(&s->account->grants)->queue_messages;
         count_add(&counts(w)->refused_by[is_many ? LIMIT_queue_messages : LIMIT_queue_bytes], n);
     }
     struct complaint *c = complaint_of(s);

@@ -18,7 +18,7 @@ void tickets_init(struct driver *d)
 void tickets_join(struct link *l)
 {
     struct driver *d = l->driver;
-    if (!list_is_linked(&l->waiting) && stream_ticket_ms(l->stream) != 0) {
+    if (!list_is_linked(&l->waiting) && stream_ticket_ms(link_stream(l)) != 0) {
         list_append(&d->tickets_due, &l->waiting);
     }
 }
@@ -36,13 +36,14 @@ static struct link *first_of(const struct list *list)
 
 static void give(struct driver *d, struct link *l)
 {
-    enum err err = stream_give_ticket(l->stream, d->io);
+    enum err err = stream_give_ticket(link_stream(l), d->io);
     tickets_leave(l);
     if (err != OK && err != ERR_AGAIN) {
         link_failed(l, err);
         return;
     }
-    l->waiting_to_ms = d->now_ms + (err == OK ? stream_ticket_ms(l->stream) : TICKET_BLOCKED_MS);
+    l->waiting_to_ms =
+        d->now_ms + (err == OK ? stream_ticket_ms(link_stream(l)) : TICKET_BLOCKED_MS);
     list_append(&d->tickets_later, &l->waiting);
     count_add(&d->counters->tickets, err == OK ? 1 : 0);
 }

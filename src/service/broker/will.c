@@ -21,12 +21,16 @@ static enum err will_message(const struct worker *w, const struct msg *will, str
     return OK;
 }
 
-/* Who waits for nothing more: the session has none any more, or another one. */
+/* Who waits for nothing more: the session has none any more (NULL), or another one, and then a
+ * rest.
+ */
 static void replace(struct session *s, const struct msg *will)
 {
-    msg_unref(s->will);
-    s->will = will;
-    s->is_will_late = false;
+    if (session_has_rest(s)) {
+        msg_unref(s->rest->will);
+        s->rest->will = will;
+        s->rest->is_will_late = false;
+    }
 }
 
 static struct event about_will(struct worker *w, enum event_category category,
@@ -35,7 +39,7 @@ static struct event about_will(struct worker *w, enum event_category category,
     struct event e = event_of(w, category, c);
     EVENT_TEXT(&e, principal, slice_text(s->account->principal->name));
     EVENT_TEXT(&e, client_id, session_client_id(s));
-    EVENT_TEXT(&e, target, s->will->topic);
+    EVENT_TEXT(&e, target, s->rest->will->topic);
     return e;
 }
 
@@ -54,21 +58,21 @@ static void report_lost(struct worker *w, const struct session *s, const char *w
 /* Room comes back, and so does memory. */
 static void postpone(struct worker *w, struct session *s, const struct conn *c, enum err err)
 {
-    if (!s->is_will_late && (err == ERR_SPACE || err == ERR_IO)) {
+    if (!s->rest->is_will_late && (err == ERR_SPACE || err == ERR_IO)) {
         struct event e = about_will(w, EVENT_store_space, s, c);
         e.severity = SEVERITY_WARNING; /* the store itself raises the alert */
         event_reason(&e, "a will waits: it needs room in the store, and there is none. It is "
                          "published when there is; free space on the disk of DIR/store");
         worker_report(w, &e);
     }
-    s->is_will_late = true;
-    s->will_at_ms = w->now_ms + WILL_RETRY_MS;
+    s->rest->is_will_late = true;
+    s->rest->will_at_ms = w->now_ms + WILL_RETRY_MS;
 }
 
 /* Authorized at CONNECT, and again now that it fires. On an error it is as it was. */
 static enum err publish(struct worker *w, struct session *s, const struct conn *c)
 {
-    const struct msg *will = s->will;
+    const struct msg *will = s->rest->will;
     struct account *a = s->account;
     struct decision why;
     struct event e = about_will(w, EVENT_will, s, c);
@@ -84,7 +88,7 @@ static enum err publish(struct worker *w, struct session *s, const struct conn *
         will_forget(w, s);
         return OK;
     }
-    struct route r = {.will_of = s->is_will_on_record ? s : NULL};
+    struct route r = {.will_of = s->rest->is_will_on_record ? s : NULL};
     TRY(will_message(w, will, &r.m));
     enum err taken = quarantine_take(a, &r.m);
     if (taken != OK) {
@@ -93,20 +97,21 @@ static enum err publish(struct worker *w, struct session *s, const struct conn *
     }
     TRY(publish_route(w, &r));
     event_reason(&e, "the connection ended without DISCONNECT%s; its will was published",
-                 s->will_delay_s > 0 ? ", and the delay of the will has passed or the session "
-                                       "has ended"
-                                     : "");
+                 s->rest->will_delay_s > 0
+                     ? ", and the delay of the will has passed or the session "
+                       "has ended"
+                     : "");
     worker_report(w, &e);
     return OK;
 }
 
 void will_fire(struct worker *w, struct session *s, const struct conn *c)
 {
-    if (s->will == NULL) {
+    if (s->rest->will == NULL) {
         return;
     }
     /* A will that is late is not tried, once a second for hours, at what refuses everything. */
-    enum err err = s->is_will_late ? journal_admits(w->setup.journal) : OK;
+    enum err err = s->rest->is_will_late ? journal_admits(w->setup.journal) : OK;
     if (err == OK) {
         err = publish(w, s, c);
     }
@@ -121,7 +126,7 @@ void will_fire(struct worker *w, struct session *s, const struct conn *c)
 
 void will_lose(struct worker *w, struct session *s, const char *why)
 {
-    if (s->will != NULL) {
+    if (s->rest->will != NULL) {
         report_lost(w, s, why);
         will_forget(w, s);
     }
@@ -131,7 +136,7 @@ void will_forget(struct worker *w, struct session *s)
 {
     uint64_t lsn;
     replace(s, NULL);
-    if (s->is_will_on_record && record_will(w, s, NULL, 0, &lsn) != OK) {
+    if (s->rest->is_will_on_record && record_will(w, s, NULL, 0, &lsn) != OK) {
         count_add(&counts(w)->dropped_memory, 1); /* after a restart it is published */
     }
 }
@@ -141,7 +146,8 @@ uint64_t will_delay_ms(const struct session *s)
     if (PLANTED(PLANT_WILL_EARLY)) {
         return 0;
     }
-    return (uint64_t)(s->will_delay_s < s->expiry_s ? s->will_delay_s : s->expiry_s) * 1000;
+    return (uint64_t)(s->rest->will_delay_s < s->expiry_s ? s->rest->will_delay_s : s->expiry_s) *
+           1000;
 }
 
 void will_conn_ended(struct worker *w, struct session *s, const struct conn *c)
@@ -152,7 +158,7 @@ void will_conn_ended(struct worker *w, struct session *s, const struct conn *c)
     } else if (delay_ms == 0) {
         will_fire(w, s, c); /* SPEC: MQTT5-3.1.2-8 */
     } else {
-        s->will_at_ms = w->now_ms + delay_ms;
+        s->rest->will_at_ms = w->now_ms + delay_ms;
     }
 }
 
@@ -165,10 +171,10 @@ MUST_USE enum err will_take(struct worker *w, struct session *s, const struct mq
         return OK;
     }
     if (!connect->has_will) {
-        if (s->is_will_late) {
+        if (s->rest->is_will_late) {
             report_lost(w, s, came_back);
         }
-        if (s->is_will_on_record) {
+        if (s->rest->is_will_on_record) {
             will_forget(w, s);
             *ret_lsn = w->last_lsn; /* the client is told that it is there: it must not fire */
         }
@@ -187,15 +193,16 @@ MUST_USE enum err will_take(struct worker *w, struct session *s, const struct mq
     if (m->expires_at_ms != UINT64_MAX) {
         m->expires_at_ms -= w->now_ms; /* a lifetime, that begins when it is published */
     }
-    enum err err = s->subscriber.is_durable ? record_will(w, s, m, delay_s, ret_lsn) : OK;
+    enum err err = session_needs_rest(s);
+    err = err == OK && s->subscriber.is_durable ? record_will(w, s, m, delay_s, ret_lsn) : err;
     if (err != OK) {
         msg_unref(m);
         return err;
     }
-    if (s->is_will_late) {
+    if (s->rest->is_will_late) {
         report_lost(w, s, came_back);
     }
     replace(s, m); /* SPEC: MQTT5-3.1.3-9 */
-    s->will_delay_s = delay_s;
+    s->rest->will_delay_s = delay_s;
     return OK;
 }

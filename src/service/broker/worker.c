@@ -132,7 +132,7 @@ static void accounts_free(struct worker *w)
                     filters_remove(w->filters, sub, &ignored);
                 }
             }
-            wheel_cancel(&w->session_wheel, &s->expiry);
+            session_disarm(w, s);
             session_set_remove(&a->sessions, s);
             session_free(s);
         }
@@ -424,7 +424,7 @@ static void timers_run(struct worker *w)
     }
     wheel_advance(&w->session_wheel, w->now_ms);
     while ((t = wheel_next(&w->session_wheel)) != NULL) {
-        session_due(w, CONTAINER_OF(t, struct session, expiry));
+        session_due(w, CONTAINER_OF(t, struct session_rest, due)->session);
     }
     if (w->now_ms >= w->next_sweep_ms) {
         w->next_sweep_ms = w->now_ms + MARKER_SWEEP_MS;

@@ -121,6 +121,28 @@ static void a_large_packet_in_pieces(void **state)
     mem_free(bytes);
 }
 
+/* It cannot wait for the others: its client hears why. */
+static void a_piece_without_memory(void **state)
+{
+    struct bench *b = *state;
+    struct party *pub = &b->parties[0];
+    uint8_t bytes[PIECES_BYTES];
+    for (long at = 0; at < 2; at++) { /* its buffer, and the bytes in it */
+        connects(b, pub, device_at(b, 0, 0), &(struct hello){.client_id = "p"});
+        settle(b);
+        struct slice all = slice_of(bytes, some_packets(pub, bytes));
+        size_t before = events_of(b, EVENT_quota);
+        (void)mem_fail_after(at);
+        worker_input(b->workers[0], pub->conn, slice_head(all, 5), b->now_ms);
+        assert_int_equal(mem_fail_after(-1), 1);
+        settle(b);
+        assert_int_equal(events_of(b, EVENT_quota), before + 1);
+        assert_non_null(strstr(said(pub), "disconnect 97"));
+        is_cut(b, pub);
+        settle(b);
+    }
+}
+
 /* Who is not read keeps what it sent ahead, up to a packet and the slack; one byte more is too
  * much.
  */
@@ -166,9 +188,8 @@ int main(void)
 {
 #define STORY(f) cmocka_unit_test_setup_teardown(f, open_bench, close_bench)
     const struct CMUnitTest tests[] = {
-        STORY(packets_in_pieces),
-        STORY(a_packet_in_pieces_is_joined_alone),
-        STORY(a_large_packet_in_pieces),
+        STORY(packets_in_pieces),        STORY(a_packet_in_pieces_is_joined_alone),
+        STORY(a_large_packet_in_pieces), STORY(a_piece_without_memory),
         STORY(what_waits_has_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

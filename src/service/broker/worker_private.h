@@ -79,8 +79,8 @@ struct conn {
     uint64_t credential;      /* that let it in; 0: not yet, anonymous, or by token */
     struct account *account;  /* while OPEN */
     struct session *session;  /* while OPEN */
-    struct buf unread;        /* the unfinished packet, or what back-pressure keeps */
-    struct timer timer;       /* pre-authentication deadline, then keep-alive */
+    struct buf *unread; /* the unfinished packet, or what back-pressure keeps; NULL: nothing */
+    struct timer timer; /* pre-authentication deadline, then keep-alive */
     struct list_node dirty, paused;
     uint64_t backlog_bytes;   /* written, and not taken by its socket */
     struct replays *replays;  /* retained messages for its new subscriptions; NULL: none */
@@ -291,6 +291,13 @@ MUST_USE enum err conn_new(struct worker *w, const struct entrance *entrance, co
                            void *transport, struct conn **ret);
 /* conn_client_id - for events: as its CONNECT says, then as its session does. Borrows. */
 struct slice conn_client_id(const struct conn *c);
+/* conn_keep - `more` waits unread, behind what does; with that, `most` bytes at most.
+ * ERR_TOO_LARGE, ERR_NOMEM: nothing changed. */
+MUST_USE enum err conn_keep(struct conn *c, struct slice more, size_t most);
+static inline struct slice conn_unread(const struct conn *c)
+{
+    return c->unread != NULL ? buf_slice(c->unread) : (struct slice){0};
+}
 void conn_mark_dirty(struct worker *w, struct conn *c);
 /* conn_close - says why to the client in its protocol and to the audit trail (NULL event: already
  * said), then lets the output leave. */
@@ -421,6 +428,7 @@ MUST_USE enum err session_add(struct worker *w, struct account *a, uint64_t id,
                               struct slice client_id, bool is_durable, struct session **ret);
 /* session_arm - asleep: its timer, for the will or for its end, whichever comes first. */
 void session_arm(struct worker *w, struct session *s);
+void session_disarm(struct worker *w, struct session *s);
 /* session_due - its timer has fired: the will is published, or it ends. */
 void session_due(struct worker *w, struct session *s);
 void conn_release_session(struct worker *w, struct conn *c, const char *why);

@@ -101,7 +101,7 @@ enum err association_begin_as(struct coap_door *d, const struct dtls_info *info,
         association_free(a);
         return err;
     }
-    uint32_t rate = grants_limits(a->account->grants)->replay_rate;
+    uint32_t rate = grants_limits(&a->account->grants)->replay_rate;
     bucket_init(&a->reads, rate, rate, d->now_ms);
     *ret = a;
     return OK;
@@ -368,8 +368,8 @@ static void recheck_grants(struct association *a)
     if (a->side != NULL) {
         proxy_recheck(a);
     }
-    bucket_set(&a->reads, grants_limits(a->account->grants)->replay_rate,
-               grants_limits(a->account->grants)->replay_rate);
+    bucket_set(&a->reads, grants_limits(&a->account->grants)->replay_rate,
+               grants_limits(&a->account->grants)->replay_rate);
     association_serve(a);
 }
 

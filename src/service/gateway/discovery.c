@@ -58,7 +58,7 @@ static void add_topic(struct listing *list, struct slice topic)
 {
     struct association *a = list->a;
     struct coap_door *d = a->door;
-    const struct grants *g = a->account->grants;
+    const struct grants *g = &a->account->grants;
     char href[HREF_BYTES];
     struct coap_link link = {.rt = slice_text("sallyport.topic")};
     bool may_get = grants_subscribe(g, topic, NULL) == OK;
@@ -118,7 +118,7 @@ static void add_directory(struct listing *list)
                                  .rt = slice_text(ways[i].rt),
                                  .ct = {COAP_FORMAT_LINK},
                                  .n_ct = 1};
-        if (grants_resource(list->a->account->grants, link.href, ways[i].method, NULL) == OK) {
+        if (grants_resource(&list->a->account->grants, link.href, ways[i].method, NULL) == OK) {
             add(list, &link);
         }
     }
@@ -212,8 +212,8 @@ void discovery_serve(const struct request *rq)
         add(&list, &self);
         if (!a->account->principal->is_late) { /* nothing of it is open to it */
             add_directory(&list);
-            grants_each(a->account->grants, on_exact_grant, &list);
-            grants_each(a->account->grants, on_wide_grant, &list);
+            grants_each(&a->account->grants, on_exact_grant, &list);
+            grants_each(&a->account->grants, on_wide_grant, &list);
         }
         add_est(&list);
         answer_list(rq, &list);

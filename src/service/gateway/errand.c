@@ -213,7 +213,7 @@ static enum err start(struct errand *e)
                  "no flow of the policy brings this command to the segment of the device");
         return ERR_DENIED;
     }
-    if (!policy_lets_flow(grants_policy(e->a->account->grants), e->a->account->segment, m->segment,
+    if (!policy_lets_flow(grants_policy(&e->a->account->grants), e->a->account->segment, m->segment,
                           e->ask.response_topic)) {
         end_ours(e, COAP_FORBIDDEN,
                  "no flow of the policy brings the answer of the device back; it was not asked");

@@ -109,8 +109,8 @@ static bool may_command(const struct lookup *l, const struct principal *p, struc
         if (!wr_ok(&t) || topic_name_check(name, &any) != OK) {
             return false;
         }
-        if (grants_publish(a->grants, name, 0, false, NULL) == OK &&
-            policy_lets_flow(grants_policy(a->grants), a->segment, flow_segment_of(p), name)) {
+        if (grants_publish(&a->grants, name, 0, false, NULL) == OK &&
+            policy_lets_flow(grants_policy(&a->grants), a->segment, flow_segment_of(p), name)) {
             return true;
         }
     }
@@ -312,7 +312,7 @@ static void look(struct lookup *l)
     struct association *a = l->a;
     struct coap_door *d = a->door;
     const struct principal *self = a->account->principal;
-    grants_each(a->account->grants, on_grant, l);
+    grants_each(&a->account->grants, on_grant, l);
     if (l->may_command) {
         roster_each(d->setup.worker, d->now_ms, on_registration, l);
     } else {

@@ -117,7 +117,7 @@ void poison_failed(struct association *a, const struct looker *l)
 {
     struct coap_door *d = a->door;
     struct failure *f = find(d, l->told);
-    uint32_t most = grants_limits(a->account->grants)->redeliveries;
+    uint32_t most = grants_limits(&a->account->grants)->redeliveries;
     if (f == NULL) {
         f = failure_new(a, watch_topic(l->watch), l->told);
     }
@@ -139,7 +139,7 @@ bool poison_holds(const struct association *a, const struct msg *m)
         return false;
     }
     const struct failure *f = find(d, poison_key(a, m));
-    return f != NULL && f->n >= grants_limits(a->account->grants)->redeliveries;
+    return f != NULL && f->n >= grants_limits(&a->account->grants)->redeliveries;
 }
 
 bool poison_refuses(const struct asker *asker, struct slice topic)

@@ -373,7 +373,7 @@ static bool is_stale(const struct request *rq)
         block.has_more) {
         return false;
     }
-    uint32_t least_s = grants_freshness(a->account->grants, rq->path.text);
+    uint32_t least_s = grants_freshness(&a->account->grants, rq->path.text);
     return least_s > 0 && rq->echo_age_ms > (uint64_t)least_s * 1000;
 }
 

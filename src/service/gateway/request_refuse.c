@@ -73,7 +73,7 @@ void request_refuse_by_passage(const struct request *rq, enum err err, const str
                             wait_ms > 0 ? wait_ms : COUNT_WAIT_MS, why->rule);
         break;
     case ERR_TOO_LARGE:
-        request_refuse_size(rq, grants_limits(rq->asker.a->account->grants)->retained_bytes,
+        request_refuse_size(rq, grants_limits(&rq->asker.a->account->grants)->retained_bytes,
                             why->rule);
         break;
     default:

@@ -237,7 +237,7 @@ void watch_request(const struct request *rq)
         return;
     }
     if (w == NULL) {
-        uint32_t most = grants_limits(a->account->grants)->subscriptions;
+        uint32_t most = grants_limits(&a->account->grants)->subscriptions;
         if (a->n_watches >= most) {
             refuse_count(rq, most);
             return;
