@@ -1,0 +1,125 @@
+/* Who waits for a disk that is only slow: nothing is cut off a connection whose next packet asks
+ * for lasting room, until the log has it. docs/decisions/0122. */
+#include "service/broker/worker_private.h"
+#include "wire/mqtt/fixed.h"
+#include "wire/mqtt/publish.h"
+
+enum {
+    KEPT_FLAGS = 7,            /* of a PUBLISH: QoS over 0, RETAIN */
+    FILTER_RECORD_BYTES = 128, /* beside its text; the packet id of QoS 2 takes less */
+    EASY_BYTES = 32 * 1024
+};
+
+/* A packet that is there in full. */
+struct whole {
+    struct mqtt_fixed fixed;
+    struct slice body;
+};
+
+static enum mqtt_version version_of(const struct conn *c)
+{
+    return mqtt_server_terms(c->engine)->version;
+}
+
+/* The engine answers pings on its way to the next packet. */
+static bool find_whole(const struct worker *w, const struct conn *c, struct slice in,
+                       struct whole *ret)
+{
+    do {
+        if (mqtt_packet_cut_as(version_of(c), &in, w->packet_most, NULL, &ret->fixed, &ret->body) !=
+            OK) {
+            return false; /* that it is wrong is for the engine to say */
+        }
+    } while (ret->fixed.type == MQTT_PINGREQ);
+    return true;
+}
+
+/* Would what it says be on record? The policy may refuse it all the same. An alias is a topic that
+ * only the engine knows. */
+static bool is_kept(struct worker *w, const struct conn *c, const struct whole *p)
+{
+    struct mqtt_publish m;
+    struct match match;
+    struct mqtt_input in = {.body = p->body,
+                            .flags = p->fixed.flags,
+                            .version = version_of(c),
+                            .sender = MQTT_FROM_CLIENT,
+                            .limits = &w->wire};
+    if (mqtt_publish_decode(&in, NULL, &m) != OK || (m.qos == 0 && !m.retain)) {
+        return false;
+    }
+    bool is_durable = c->session->subscriber.is_durable;
+    if (m.retain || m.topic.n == 0 || (m.qos == 2 && is_durable) || w->wants_all != 0) {
+        return true;
+    }
+    return filters_match(w->filters, m.topic, &c->session->subscriber, &match) == OK &&
+           (match.local_durable || match.remote_durable != 0 || match.n_groups > 0);
+}
+
+/* Bytes of the records that it may ask for; 0: of none. */
+static uint64_t most_bytes(const struct worker *w, const struct conn *c, const struct whole *p)
+{
+    if (p->fixed.type == MQTT_SUBSCRIBE && c->session->subscriber.is_durable) {
+        return (uint64_t)CODES_MAX * FILTER_RECORD_BYTES + p->fixed.packet_n;
+    }
+    if (p->fixed.type == MQTT_PUBLISH && (p->fixed.flags & KEPT_FLAGS) != 0) {
+        return (uint64_t)FILTER_RECORD_BYTES + JOURNAL_HEAD_MAX + w->wire.topic_bytes +
+               p->fixed.packet_n;
+    }
+    return 0;
+}
+
+bool hold_waits(const struct worker *w)
+{
+    return journal_lag(w->setup.journal, 0) == JOURNAL_BEHIND;
+}
+
+bool hold_takes(struct worker *w, struct conn *c, struct slice in)
+{
+    struct journal *j = w->setup.journal;
+    struct whole p;
+    /* Room for so much: then it need not be looked at. */
+    if (in.n <= EASY_BYTES && journal_lag(j, 2 * (uint64_t)EASY_BYTES) == JOURNAL_KEEPS_UP) {
+        return true;
+    }
+    uint64_t bytes = find_whole(w, c, in, &p) ? most_bytes(w, c, &p) : 0;
+    if (bytes == 0 || journal_lag(j, bytes) != JOURNAL_BEHIND ||
+        (p.fixed.type == MQTT_PUBLISH && !is_kept(w, c, &p))) {
+        return true;
+    }
+    worker_handover(w); /* it may be what this worker kept back that is in the way */
+    if (journal_lag(j, bytes) != JOURNAL_BEHIND) {
+        return true;
+    }
+    conn_pause(w, c, UINT64_MAX);
+    c->is_held = true;
+    return false;
+}
+
+MUST_USE enum err hold_admits(const struct worker *w)
+{
+    enum err err = journal_admits(w->setup.journal);
+    bool is_behind = err == ERR_SPACE && journal_lag(w->setup.journal, 0) == JOURNAL_BEHIND;
+    return is_behind ? OK : err;
+}
+
+const char *worker_store_refusal(const struct worker *w, enum err err)
+{
+    if (err == ERR_IO) {
+        return "the disk of DIR/store fails. Look at the disk; what was acknowledged is kept";
+    }
+    switch (journal_lag(w->setup.journal, 0)) {
+    case JOURNAL_BEHIND:
+        return "the disk of DIR/store is behind, and the store has no room until it is not. Try "
+               "again; if this comes often, that disk is too slow. What was acknowledged is kept";
+    case JOURNAL_STANDS_STILL:
+        _Static_assert(JOURNAL_STALL_S == 10, "as said here");
+        return "the disk of DIR/store is too slow: it has taken nothing for 10 s, and the store "
+               "has no room until it does. Look at that disk and who else uses it. What was "
+               "acknowledged is kept";
+    case JOURNAL_KEEPS_UP:
+        break;
+    }
+    return "it needs room in the store, and there is none. Free space on the disk of DIR/store; if "
+           "there is some, that disk does not keep up. What was acknowledged is kept";
+}
