@@ -1,13 +1,15 @@
 /* Who waits for a disk that is only slow: nothing is cut off a connection whose next packet asks
  * for lasting room, until the log has it. docs/decisions/0122. */
+#include "base/plant.h"
 #include "service/broker/worker_private.h"
 #include "wire/mqtt/fixed.h"
 #include "wire/mqtt/publish.h"
 
 enum {
-    KEPT_FLAGS = 7,            /* of a PUBLISH: QoS over 0, RETAIN */
-    FILTER_RECORD_BYTES = 128, /* beside its text; the packet id of QoS 2 takes less */
-    EASY_BYTES = 32 * 1024
+    RECORD_BYTES =
+        JOURNAL_HEAD_MAX + 128, /* around what the packet says: heads, seals, a packet id */
+    FILTER_LEAST = 4,           /* bytes of a filter in a SUBSCRIBE */
+    EASY_BYTES = 4096
 };
 
 /* A packet that is there in full. */
@@ -36,37 +38,43 @@ static bool find_whole(const struct worker *w, const struct conn *c, struct slic
 
 /* Would what it says be on record? The policy may refuse it all the same. An alias is a topic that
  * only the engine knows. */
-static bool is_kept(struct worker *w, const struct conn *c, const struct whole *p)
+static bool is_kept(struct worker *w, const struct conn *c, const struct mqtt_publish *m)
+{
+    struct match match;
+    bool is_durable = c->session->subscriber.is_durable;
+    if (m->retain || (m->qos == 2 && is_durable)) {
+        return true;
+    }
+    if (m->qos == 0) {
+        return false;
+    }
+    return m->topic.n == 0 || w->wants_all != 0 ||
+           (filters_match(w->filters, m->topic, &c->session->subscriber, &match) == OK &&
+            (match.local_durable || match.remote_durable != 0 || match.n_groups > 0));
+}
+
+/* Bytes of records that a PUBLISH asks for; 0: of none. */
+static uint64_t publish_bytes(struct worker *w, const struct conn *c, const struct whole *p)
 {
     struct mqtt_publish m;
-    struct match match;
     struct mqtt_input in = {.body = p->body,
                             .flags = p->fixed.flags,
                             .version = version_of(c),
                             .sender = MQTT_FROM_CLIENT,
                             .limits = &w->wire};
-    if (mqtt_publish_decode(&in, NULL, &m) != OK || (m.qos == 0 && !m.retain)) {
-        return false;
+    if (mqtt_publish_decode(&in, NULL, &m) != OK || !is_kept(w, c, &m)) {
+        return 0;
     }
-    bool is_durable = c->session->subscriber.is_durable;
-    if (m.retain || m.topic.n == 0 || (m.qos == 2 && is_durable) || w->wants_all != 0) {
-        return true;
-    }
-    return filters_match(w->filters, m.topic, &c->session->subscriber, &match) == OK &&
-           (match.local_durable || match.remote_durable != 0 || match.n_groups > 0);
+    return (uint64_t)RECORD_BYTES + p->fixed.packet_n + (m.topic.n == 0 ? w->wire.topic_bytes : 0);
 }
 
-/* Bytes of the records that it may ask for; 0: of none. */
-static uint64_t most_bytes(const struct worker *w, const struct conn *c, const struct whole *p)
+/* The same of any packet. */
+static uint64_t asked_bytes(struct worker *w, const struct conn *c, const struct whole *p)
 {
     if (p->fixed.type == MQTT_SUBSCRIBE && c->session->subscriber.is_durable) {
-        return (uint64_t)CODES_MAX * FILTER_RECORD_BYTES + p->fixed.packet_n;
+        return (uint64_t)p->fixed.packet_n / FILTER_LEAST * RECORD_BYTES + p->fixed.packet_n;
     }
-    if (p->fixed.type == MQTT_PUBLISH && (p->fixed.flags & KEPT_FLAGS) != 0) {
-        return (uint64_t)FILTER_RECORD_BYTES + JOURNAL_HEAD_MAX + w->wire.topic_bytes +
-               p->fixed.packet_n;
-    }
-    return 0;
+    return p->fixed.type == MQTT_PUBLISH ? publish_bytes(w, c, p) : 0;
 }
 
 bool hold_waits(const struct worker *w)
@@ -74,17 +82,29 @@ bool hold_waits(const struct worker *w)
     return journal_lag(w->setup.journal, 0) == JOURNAL_BEHIND;
 }
 
+/* As a guess, too high: is there room for it? Mostly there is, and nobody looks any closer. */
+static bool is_easy(const struct worker *w, const struct conn *c, struct slice in)
+{
+    size_t n = in.n;
+    struct whole p;
+    if (n > EASY_BYTES) {
+        if (!find_whole(w, c, in, &p)) {
+            return true;
+        }
+        n = p.fixed.packet_n;
+    }
+    return journal_lag(w->setup.journal, (uint64_t)n + EASY_BYTES) == JOURNAL_KEEPS_UP;
+}
+
 bool hold_takes(struct worker *w, struct conn *c, struct slice in)
 {
     struct journal *j = w->setup.journal;
     struct whole p;
-    /* Room for so much: then it need not be looked at. */
-    if (in.n <= EASY_BYTES && journal_lag(j, 2 * (uint64_t)EASY_BYTES) == JOURNAL_KEEPS_UP) {
+    if (is_easy(w, c, in) || !find_whole(w, c, in, &p)) {
         return true;
     }
-    uint64_t bytes = find_whole(w, c, in, &p) ? most_bytes(w, c, &p) : 0;
-    if (bytes == 0 || journal_lag(j, bytes) != JOURNAL_BEHIND ||
-        (p.fixed.type == MQTT_PUBLISH && !is_kept(w, c, &p))) {
+    uint64_t bytes = asked_bytes(w, c, &p);
+    if (bytes == 0 || journal_lag(j, bytes) != JOURNAL_BEHIND || PLANTED(PLANT_UNHELD)) {
         return true;
     }
     worker_handover(w); /* it may be what this worker kept back that is in the way */
