@@ -8,6 +8,7 @@
 enum {
     RECORD_BYTES =
         JOURNAL_HEAD_MAX + 128, /* around what the packet says: heads, seals, a packet id */
+    KEPT_FLAGS = 7,             /* of a PUBLISH: QoS over 0, RETAIN */
     FILTER_LEAST = 4,           /* bytes of a filter in a SUBSCRIBE */
     EASY_BYTES = 4096
 };
@@ -82,6 +83,19 @@ bool hold_waits(const struct worker *w)
     return journal_lag(w->setup.journal, 0) == JOURNAL_BEHIND;
 }
 
+static bool may_ask(uint8_t first)
+{
+    switch (first >> 4) {
+    case MQTT_PUBLISH:
+        return (first & KEPT_FLAGS) != 0;
+    case MQTT_SUBSCRIBE:
+    case MQTT_PINGREQ: /* for what is behind it */
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* As a guess, too high: is there room for it? Mostly there is, and nobody looks any closer. */
 static bool is_easy(const struct worker *w, const struct conn *c, struct slice in)
 {
@@ -100,7 +114,7 @@ bool hold_takes(struct worker *w, struct conn *c, struct slice in)
 {
     struct journal *j = w->setup.journal;
     struct whole p;
-    if (is_easy(w, c, in) || !find_whole(w, c, in, &p)) {
+    if (!may_ask(in.p[0]) || is_easy(w, c, in) || !find_whole(w, c, in, &p)) {
         return true;
     }
     uint64_t bytes = asked_bytes(w, c, &p);
