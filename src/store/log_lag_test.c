@@ -1,6 +1,8 @@
 /* A disk that is slow: what it tells those who ask for lasting room, and that nobody is refused who
  * asks first. The log's thread does not run while the disk stands still, so here nobody calls it.
  */
+#include <stddef.h>
+
 #include "store/log_story_test.h"
 
 enum { MIB = 1024 * 1024, MESSAGE_BYTES = 8 + STORY_PAYLOAD, FILL_MAX = 4000 };

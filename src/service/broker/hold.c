@@ -137,6 +137,8 @@ MUST_USE enum err hold_admits(const struct worker *w)
     return is_behind ? OK : err;
 }
 
+_Static_assert(JOURNAL_STALL_S == 10, "as worker_store_refusal says");
+
 const char *worker_store_refusal(const struct worker *w, enum err err)
 {
     if (err == ERR_IO) {
@@ -147,7 +149,6 @@ const char *worker_store_refusal(const struct worker *w, enum err err)
         return "the disk of DIR/store is behind, and the store has no room until it is not. Try "
                "again; if this comes often, that disk is too slow. What was acknowledged is kept";
     case JOURNAL_STANDS_STILL:
-        _Static_assert(JOURNAL_STALL_S == 10, "as said here");
         return "the disk of DIR/store is too slow: it has taken nothing for 10 s, and the store "
                "has no room until it does. Look at that disk and who else uses it. What was "
                "acknowledged is kept";
