@@ -37,6 +37,7 @@ enum plant {
     PLANT_SPILL_EARLY,      /* what is not committed leaves memory, too */
     PLANT_HELD_FOR_ANY,     /* a record goes unwritten for an end that is not on disk itself */
     PLANT_MATCH_STALE,      /* a new filter is not seen for a topic that is known already */
+    PLANT_UNHELD,           /* nobody waits for a disk that is only slow */
     PLANT_END
 };
 

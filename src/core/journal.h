@@ -45,6 +45,15 @@ enum journal_kind {
  * they are taken also when the disk is full. */
 bool journal_adds(enum journal_kind kind);
 
+/* How the log keeps up with those who ask it for lasting room. */
+enum journal_lag {
+    JOURNAL_KEEPS_UP,    /* such a record is taken, or refused for a reason that no waiting mends */
+    JOURNAL_BEHIND,      /* there is room when the disk has caught up: who can wait should */
+    JOURNAL_STANDS_STILL /* as BEHIND, but the disk has taken nothing for JOURNAL_STALL_S: there is
+                            nothing to wait for */
+};
+enum { JOURNAL_STALL_S = 10 };
+
 struct journal;
 
 struct journal_ops {
@@ -62,6 +71,14 @@ struct journal_ops {
     /* What a record that adds would be answered now: OK, ERR_SPACE, ERR_IO. For who is about to
      * ask for lasting room by a kind that is always taken: a new session. */
     enum err (*admits)(const struct journal *w);
+    /*
+     * Asked before records that add and that have `bytes` of content are appended as one message.
+     * Half of the room that the log has is left to what comes in at other workers between this
+     * answer and a handover, so what is appended after KEEPS_UP, and handed over soon, is not
+     * refused for a log that lags. BEHIND may be so for what this writer has not handed over yet:
+     * ask again after a handover.
+     */
+    enum journal_lag (*lag)(const struct journal *w, uint64_t bytes);
     /* is_awaited: commit it and what was handed over before. Else it goes with the next batch, and
      * the caller sees to it that there is one: a later call says is_awaited, with records or none.
      */
@@ -83,6 +100,11 @@ MUST_USE static inline enum err journal_append(struct journal *w, enum journal_k
 MUST_USE static inline enum err journal_admits(const struct journal *w)
 {
     return w->ops->admits(w);
+}
+
+MUST_USE static inline enum journal_lag journal_lag(const struct journal *w, uint64_t bytes)
+{
+    return w->ops->lag(w, bytes);
 }
 
 /* journal_handover - gives what was appended to the log. Cheap when nothing was. */

@@ -14,7 +14,9 @@
  *   failing   a write or sync failed: nothing of that batch counts; it is written again, to a fresh
  *             segment (the old one is never written or synced again), now and then every second;
  *             meanwhile records that add are refused with ERR_IO
- * Both end by themselves, with one event at the begin and one at the end.
+ * Both end by themselves, with one event at the begin and one at the end. A disk that is only slow
+ * is no trouble: the lag of a journal says so (core/journal.h), and who asks it first is not
+ * refused.
  */
 #ifndef STORE_LOG_H
 #define STORE_LOG_H

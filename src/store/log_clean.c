@@ -259,6 +259,7 @@ static uint64_t tend_room(struct log *l, uint64_t now_ms)
         return l->room_at_ms;
     }
     enum err err = log_ready(l);
+    l->cannot_make = err != OK;
     if (err != OK) {
         l->no_room = err == ERR_SPACE;
         l->room_at_ms = now_ms + LOG_RETRY_MS;

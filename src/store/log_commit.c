@@ -451,6 +451,7 @@ MUST_USE enum err log_commit_locked(struct log *l, uint64_t *ret_moved)
         return in_trouble(l, err);
     }
     l->trouble = OK;
+    log_moved(l);
     note_batch(l);
     *ret_moved = publish(l);
     log_account(l);

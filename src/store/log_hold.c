@@ -107,6 +107,7 @@ static void give_up_front(struct log *l, uint64_t *ret_moved)
         *ret_moved |= log_chunk_commit(l, c);
     }
     if (n > 0) {
+        log_moved(l);
         log_note_pace(l, n, n_acks);
         l->is_spared = true;
         note_spared(l);

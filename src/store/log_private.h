@@ -100,7 +100,9 @@ struct log {
 
     /* asked by append, told by the log's thread */
     _Atomic uint64_t outstanding, room;
-    _Atomic int refusal; /* of records that add: OK, ERR_SPACE, ERR_IO */
+    _Atomic int refusal;  /* of records that add: OK, ERR_SPACE, ERR_IO */
+    atomic_bool is_short; /* no room comes by waiting: trouble, or a segment that cannot be made */
+    _Atomic uint64_t moved_ms; /* when the disk took something last, or got something to take */
     uint64_t handover_max;
 
     /* lock */
@@ -136,6 +138,7 @@ struct log {
     uint64_t retry_at_ms;  /* of the batch */
     bool is_starved;       /* the last batch could not be made, for memory */
     bool no_room;          /* the last segment could not be made */
+    bool cannot_make;      /* the same, for any reason */
     uint64_t room_at_ms;   /* when to ask for it again */
     uint64_t space_at_ms;  /* when to look how much is free */
     enum log_state told;   /* what the last event said */
@@ -208,6 +211,8 @@ MUST_USE enum err log_ready(struct log *l);
 /* log_account - tells the writers what room there is, and whoever asks the status; says begin and
  * end of trouble. */
 void log_account(struct log *l);
+/* log_moved - the disk has taken something, or there is something for it since now. */
+void log_moved(struct log *l);
 /* log_remove_oldest - the file is gone. */
 MUST_USE enum err log_remove_oldest(struct log *l);
 uint64_t log_disk_bytes(const struct log *l);

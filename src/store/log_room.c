@@ -213,6 +213,7 @@ MUST_USE enum err log_ready(struct log *l)
     TRY(make_segment(l, l->last_segment + 1, &l->ready[l->n_ready]));
     l->n_ready++;
     l->last_segment++;
+    log_moved(l);
     return OK;
 }
 
@@ -271,6 +272,11 @@ static void tell_change(struct log *l, enum log_state now)
     }
 }
 
+void log_moved(struct log *l)
+{
+    atomic_store_explicit(&l->moved_ms, log_now_ms(l), memory_order_relaxed);
+}
+
 void log_account(struct log *l)
 {
     uint64_t room = room_for_adds(l);
@@ -282,6 +288,8 @@ void log_account(struct log *l)
         state = LOG_FAILING;
     }
     atomic_store_explicit(&l->room, room, memory_order_relaxed);
+    atomic_store_explicit(&l->is_short, l->no_room || l->cannot_make || l->trouble != OK,
+                          memory_order_relaxed);
     atomic_store_explicit(&l->refusal,
                           state == LOG_FINE   ? OK
                           : state == LOG_FULL ? ERR_SPACE

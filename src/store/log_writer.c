@@ -148,6 +148,38 @@ static enum err admit(const struct writer *w, enum journal_kind kind, uint64_t m
     return fits ? OK : ERR_SPACE;
 }
 
+/* Half of the room is for what each writer has that was not handed over, in equal parts; so nobody
+ * is refused between this answer and a handover. A message that is larger than its part waits until
+ * little else does. */
+static bool has_room_for(const struct writer *w, uint64_t more)
+{
+    const struct log *l = w->log;
+    uint64_t own = w->open != NULL ? w->open->sealed_bytes : 0;
+    uint64_t all = own + atomic_load_explicit(&l->outstanding, memory_order_relaxed);
+    uint64_t room = atomic_load_explicit(&l->room, memory_order_relaxed);
+    uint64_t most = room < l->setup.lag_bytes ? room : l->setup.lag_bytes;
+    if (all == 0 && room >= l->handover_max) {
+        return true; /* it can never have more */
+    }
+    bool is_own_full = own > 0 && (own + more) * 2 * l->n_writers > most;
+    uint64_t counted = more < most / 4 ? more : most / 4;
+    return !is_own_full && all + counted <= most / 2 && all + more <= most;
+}
+
+static enum journal_lag writer_lag(const struct journal *j, uint64_t bytes)
+{
+    const struct writer *w = (const struct writer *)(const void *)j;
+    struct log *l = w->log;
+    uint64_t more = sealed_bytes(bytes);
+    if (atomic_load_explicit(&l->is_short, memory_order_relaxed) ||
+        more > l->handover_max / 8 * 7 || has_room_for(w, more)) {
+        return JOURNAL_KEEPS_UP;
+    }
+    uint64_t since_ms = atomic_load_explicit(&l->moved_ms, memory_order_relaxed);
+    return log_now_ms(l) < since_ms + JOURNAL_STALL_S * 1000 ? JOURNAL_BEHIND
+                                                             : JOURNAL_STANDS_STILL;
+}
+
 static enum err open_chunk(struct writer *w)
 {
     struct log *l = w->log;
@@ -196,7 +228,10 @@ static void writer_handover(struct journal *j, bool is_awaited)
     }
     if (c != NULL) {
         c->handed_us = l->setup.clock.mono_us(l->setup.clock.ctx);
-        atomic_fetch_add_explicit(&l->outstanding, c->sealed_bytes, memory_order_relaxed);
+        if (atomic_fetch_add_explicit(&l->outstanding, c->sealed_bytes, memory_order_relaxed) ==
+            0) {
+            atomic_store_explicit(&l->moved_ms, c->handed_us / 1000, memory_order_relaxed);
+        }
     }
     (void)pthread_mutex_lock(&l->inbox);
     if (c != NULL) {
@@ -219,6 +254,7 @@ static uint64_t writer_committed(const struct journal *j)
 
 const struct journal_ops log_journal_ops = {.append = writer_append,
                                             .admits = writer_admits,
+                                            .lag = writer_lag,
                                             .handover = writer_handover,
                                             .committed = writer_committed};
 

@@ -33,6 +33,13 @@ static enum err memlog_admits(const struct journal *j)
     return OK;
 }
 
+static enum journal_lag memlog_lag(const struct journal *j, uint64_t bytes)
+{
+    (void)j;
+    (void)bytes;
+    return JOURNAL_KEEPS_UP;
+}
+
 static void memlog_handover(struct journal *j, bool is_awaited)
 {
     (void)is_awaited;
@@ -48,6 +55,7 @@ static uint64_t memlog_committed(const struct journal *j)
 
 static const struct journal_ops memlog_ops = {.append = memlog_append,
                                               .admits = memlog_admits,
+                                              .lag = memlog_lag,
                                               .handover = memlog_handover,
                                               .committed = memlog_committed};
 

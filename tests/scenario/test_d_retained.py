@@ -45,8 +45,7 @@ def login(fortress, role):
 @pytest.fixture(scope='module')
 def full():
     """One client's N retained messages, as many as its role may have."""
-    # Segments as they are by default: with the small ones of other tests a disk that stands still for a moment is no room.
-    one = Fortress(policy=None, settings=['segment_bytes=64MiB'])
+    one = Fortress(policy=None)
     one.apply(POLICY)
     _, client = login(one, 'filler')
     with client:

@@ -279,9 +279,9 @@ struct sim_knobs {
     unsigned n_workers, n_principals, n_clients, n_steps, ring_capacity, n_roles;
     unsigned crashes;  /* in ten thousand steps */
     unsigned troubles; /* of the disk, and of memory: the same */
-    uint64_t segment_bytes, keep_bytes;
+    uint64_t segment_bytes, keep_bytes, lag_bytes;
     bool small_queue, small_window, slow_publish, has_policy_changes, has_expiry, has_will_delay,
-        has_groups, has_laggard, has_spill;
+        has_groups, has_laggard, has_spill, has_stalls;
 };
 
 struct sim {
@@ -296,8 +296,9 @@ struct sim {
     uint64_t trouble_at;    /* tick of the last moment when disk or memory failed; 0: none */
     bool is_trouble_news;   /* the disk is well again, and the log has not written since */
     uint64_t trouble_until; /* monotonic; the disk fails until then */
-    unsigned memory_steps;  /* steps in which allocations fail */
-    uint64_t starved_at;    /* tick when one failed last; 0: never */
+    uint64_t stalled_from, stalled_until; /* monotonic; the disk stands still */
+    unsigned memory_steps;                /* steps in which allocations fail */
+    uint64_t starved_at;                  /* tick when one failed last; 0: never */
     /* the broker */
     struct limits limits;
     struct entrance entrance;
@@ -377,6 +378,10 @@ void sim_trouble_tend(struct sim *s);
 /* sim_trouble_note - remembers this moment if disk or log are not well. */
 void sim_trouble_note(struct sim *s);
 void sim_trouble_end(struct sim *s);
+/* sim_stall_begin, sim_stall_end - the disk does nothing meanwhile, and fails at nothing. */
+void sim_stall_begin(struct sim *s);
+void sim_stall_end(struct sim *s);
+bool sim_is_stalled(struct sim *s);
 /* sim_memory_begin, sim_memory_end - around what a worker does in a step. */
 void sim_memory_begin(struct sim *s);
 void sim_memory_end(struct sim *s);

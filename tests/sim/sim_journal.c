@@ -227,6 +227,12 @@ static enum err admits(const struct journal *j)
     return w->log->is_dead ? OK : note_refusal(w, journal_admits(w->real));
 }
 
+static enum journal_lag lag(const struct journal *j, uint64_t bytes)
+{
+    const struct sim_writer *w = (const struct sim_writer *)(const void *)j;
+    return w->log->is_dead ? JOURNAL_KEEPS_UP : journal_lag(w->real, bytes);
+}
+
 static void handover(struct journal *j, bool is_awaited)
 {
     struct sim_writer *w = (struct sim_writer *)(void *)j;
@@ -246,7 +252,7 @@ static uint64_t committed(const struct journal *j)
 }
 
 static const struct journal_ops sim_journal_ops = {
-    .append = append, .admits = admits, .handover = handover, .committed = committed};
+    .append = append, .admits = admits, .lag = lag, .handover = handover, .committed = committed};
 
 /* ---- birth and death ---- */
 

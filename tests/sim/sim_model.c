@@ -439,7 +439,9 @@ static bool starts(const char *text, const char *with)
 
 void model_event(struct sim *s, unsigned worker, const struct event *e)
 {
-    if (e->category == EVENT_connect) {
+    if (strstr(e->reason, "was refused: the disk of DIR/store is behind") != NULL) {
+        sim_fail(s, "11", "refused for a disk that is only slow: %s", e->reason);
+    } else if (e->category == EVENT_connect) {
         on_connect(s, worker, e);
     } else if (e->category == EVENT_disconnect) {
         on_disconnect(s, e);

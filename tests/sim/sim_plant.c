@@ -31,6 +31,7 @@ static const char *const names[PLANT_END] = {
     [PLANT_SPILL_EARLY] = "spill-early",
     [PLANT_HELD_FOR_ANY] = "held-for-any",
     [PLANT_MATCH_STALE] = "match-stale",
+    [PLANT_UNHELD] = "unheld",
 };
 
 void sim_plant_set(enum plant bug)

@@ -127,6 +127,7 @@ static enum err open_log(struct sim *s)
         .segment_bytes = s->knobs.segment_bytes,
         .holds_always = true,
         .keep_bytes = s->knobs.keep_bytes,
+        .lag_bytes = s->knobs.lag_bytes,
         .ctx = s,
         .event = log_event};
     struct log_report report;

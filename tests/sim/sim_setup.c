@@ -4,6 +4,8 @@
 #include "sim.h"
 #include "sim_disk.h"
 
+enum { LAG_BYTES = 2500 }; /* of a log that has little room */
+
 /* ---- the service thread's things ---- */
 
 static enum err add_principals(struct sim *s)
@@ -109,6 +111,9 @@ static void choose_knobs(struct sim *s)
     k->keep_bytes = k->segment_bytes * (2 + sim_below(s, 6));
     /* Every third seed, without a draw, so that the others stay what they were. */
     k->has_spill = s->seed % 3 == 1;
+    /* The same; and a log with little room, so that a disk that stands still leaves none soon. */
+    k->has_stalls = s->seed % 7 == 3;
+    k->lag_bytes = k->has_stalls ? LAG_BYTES : 0;
 }
 
 static uint64_t heap_used(void *ctx)

@@ -71,6 +71,36 @@ bool sim_had_trouble(const struct sim *s, uint64_t since)
     return status.state != LOG_FINE || (s->trouble_at > 0 && s->trouble_at >= since);
 }
 
+/* Mostly for a moment, for which everybody waits. Whoever meets one that lasts is refused: that is
+ * trouble. */
+void sim_stall_begin(struct sim *s)
+{
+    bool is_long = sim_chance(s, 20);
+    s->stalled_from = s->now_ms;
+    s->stalled_until =
+        s->now_ms + 500 + sim_below(s, 4000) + (is_long ? JOURNAL_STALL_S * 1000 : 0);
+    sim_say(s, "disk", "stands still");
+}
+
+void sim_stall_end(struct sim *s)
+{
+    if (s->stalled_until > 0) {
+        sim_say(s, "disk", "goes on");
+        s->stalled_until = 0;
+    }
+}
+
+bool sim_is_stalled(struct sim *s)
+{
+    if (s->stalled_until > 0 && s->now_ms >= s->stalled_until) {
+        sim_stall_end(s);
+    }
+    if (s->stalled_until > 0 && s->now_ms >= s->stalled_from + JOURNAL_STALL_S * 1000) {
+        s->trouble_at = s->tick;
+    }
+    return s->stalled_until > 0;
+}
+
 /* ---- memory ---- */
 
 void sim_memory_begin(struct sim *s)

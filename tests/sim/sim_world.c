@@ -1,7 +1,7 @@
 /* The steps of a seed: who acts next, until nobody does. */
 #include "sim.h"
 
-enum { SETTLE_ROUNDS_MAX = 3000, QUIET_ROUNDS = 4 };
+enum { SETTLE_ROUNDS_MAX = 3000, QUIET_ROUNDS = 4, STALLS = 60 /* in ten thousand steps */ };
 
 static void turn(struct sim *s, unsigned i)
 {
@@ -70,6 +70,7 @@ static bool has_uncommitted(const struct sim *s)
 /* The clock of the next life may be wrong by an hour. */
 static void crash(struct sim *s)
 {
+    sim_stall_end(s);
     sim_end(s, (enum sim_end)sim_below(s, 3));
     s->now_ms = sim_chance(s, 50) ? s->now_ms + sim_below(s, 5000) : 1000 + sim_below(s, 5000);
     s->wall_ms += sim_chance(s, 70) ? sim_below(s, 5000) : (int64_t)sim_below(s, 7200000) - 3600000;
@@ -83,6 +84,8 @@ static void fate(struct sim *s)
 {
     if (sim_below(s, 10000) < s->knobs.crashes) {
         crash(s);
+    } else if (s->knobs.has_stalls && !sim_is_stalled(s) && sim_below(s, 10000) < STALLS) {
+        sim_stall_begin(s);
     } else if (sim_below(s, 10000) < s->knobs.troubles) {
         if (sim_chance(s, 70)) {
             sim_trouble_begin(s);
@@ -198,6 +201,10 @@ static void step(struct sim *s)
         return;
     }
     unsigned dice = sim_below(s, 100);
+    bool is_stalled = sim_is_stalled(s);
+    if (is_stalled && ((dice >= 84 && dice < 90) || dice == 99)) {
+        return; /* nobody's turn that needs the disk comes */
+    }
     if (dice < 28) {
         sim_client_act(s, &s->clients[sim_below(s, s->knobs.n_clients)]);
     } else if (dice < 65) {
@@ -315,6 +322,7 @@ static void settle(struct sim *s)
 {
     s->is_settling = true;
     sim_trouble_end(s);
+    sim_stall_end(s);
     sim_say(s, "sim", "the dust settles");
     if (s->knobs.crashes > 0 && sim_chance(s, 50)) {
         crash(s);

@@ -229,6 +229,7 @@ void conn_arm(struct worker *w, struct conn *c)
 void conn_pause(struct worker *w, struct conn *c, uint64_t until_ms)
 {
     c->is_paused = true;
+    c->is_held = false;
     c->paused_until_ms = until_ms;
     if (!list_is_linked(&c->paused)) {
         list_append(&w->paused, &c->paused);
@@ -250,6 +251,9 @@ void conns_resume(struct worker *w)
         struct conn *c = LIST_ENTRY(next, struct conn, paused);
         is_last = next == last;
         next = next->next;
+        if (c->is_held && hold_waits(w)) {
+            continue; /* its place in front stays its own */
+        }
         if (c->paused_until_ms == UINT64_MAX || c->paused_until_ms <= w->now_ms) {
             c->is_paused = false;
             list_unlink(&c->paused);
@@ -280,8 +284,9 @@ bool worker_wants_input(const struct worker *w, uint64_t conn)
 
 /* May this publisher go on? Budget, rings and journal are asked before a packet is cut, so that a
  * full one delays a message and never loses it. */
-static bool may_take(struct worker *w, struct conn *c, uint8_t first)
+static bool may_take(struct worker *w, struct conn *c, struct slice in)
 {
+    uint8_t first = in.p[0];
     /* Its subscription is not in force yet, and would miss it. */
     bool is_early = first >> 4 == MQTT_PUBLISH && c->n_subacks > 0 && w->now_ms < c->held_until_ms;
     if (is_early || worker_is_congested(w)) {
@@ -293,7 +298,7 @@ static bool may_take(struct worker *w, struct conn *c, uint8_t first)
     }
     uint64_t wait_ms = bucket_wait_ms(&c->account->publishes, 1, w->now_ms);
     if (wait_ms == 0) {
-        return true;
+        return hold_takes(w, c, in);
     }
     if (c->reported_rate_ms + 1000 <= w->now_ms) {
         c->reported_rate_ms = w->now_ms;
@@ -375,13 +380,15 @@ static void feed_open(struct worker *w, struct conn *c, struct slice *in)
 {
     struct mqtt_event ev;
     size_t unseen = in->n; /* bytes that were not looked at ahead */
-    while (c->phase == CONN_OPEN && !c->is_paused && in->n > 0 && may_take(w, c, in->p[0])) {
+    while (c->phase == CONN_OPEN && !c->is_paused && in->n > 0 && may_take(w, c, *in)) {
         struct mqtt_fault fault = {0};
+        size_t before = in->n;
         unseen = in->n <= unseen ? ahead_input(w, *in) : unseen;
         enum err err = mqtt_server_next(c->engine, in, w->now_ms, &fault, &ev);
         if (err == OK) {
             take_event(w, c, &ev);
-            if (w->last_lsn - w->handed_lsn >= HANDOVER_RECORDS) {
+            if (w->last_lsn - w->handed_lsn >= HANDOVER_RECORDS ||
+                before - in->n >= HANDOVER_BYTES) {
                 worker_handover(w);
             }
         } else {

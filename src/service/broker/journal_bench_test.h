@@ -41,6 +41,7 @@ struct keeper {
     long refuse_at; /* records that are taken before one is refused; -1: all */
     enum err refusal;
     bool refuses_on; /* all that follow, too, when they add */
+    enum journal_lag lag;
     size_t n_refused;
     size_t n_calls; /* handovers that somebody waits for */
 };
@@ -78,6 +79,12 @@ static inline enum err keeper_admits(const struct journal *j)
     return k->refuse_at == 0 && k->refuses_on ? k->refusal : OK;
 }
 
+static inline enum journal_lag keeper_lag(const struct journal *j, uint64_t bytes)
+{
+    (void)bytes;
+    return ((const struct keeper_writer *)(const void *)j)->k->lag;
+}
+
 /* What is handed over goes before what is not. */
 static inline void keeper_handover(struct journal *j, bool is_awaited)
 {
@@ -107,6 +114,7 @@ static inline struct keeper *keeper_new(void)
 {
     static const struct journal_ops ops = {.append = keeper_append,
                                            .admits = keeper_admits,
+                                           .lag = keeper_lag,
                                            .handover = keeper_handover,
                                            .committed = keeper_committed};
     struct keeper *k = mem_zalloc(sizeof(*k));

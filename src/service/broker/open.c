@@ -316,7 +316,7 @@ static enum err find_session(struct worker *w, struct opening *o, struct session
     bool is_durable = o->expiry_s > 0, is_promise = true;
     uint64_t lsn;
     if (is_durable && (s == NULL || !s->is_on_record || o->connect->clean_start)) {
-        TRY(journal_admits(w->setup.journal)); /* before anything of it is done */
+        TRY(hold_admits(w)); /* before anything of it is done */
     }
     if (s != NULL) {
         o->has_taken_over = take_over(w, s);

@@ -38,13 +38,7 @@ void report_store(struct worker *w, const struct conn *c, struct slice target, e
     struct event e = event_of(w, EVENT_store_space, c);
     e.severity = SEVERITY_WARNING; /* the store itself raises the alert */
     EVENT_TEXT(&e, target, target);
-    event_reason(&e,
-                 err == ERR_IO ? "%s was refused: the disk of DIR/store fails. Look at the disk; "
-                                 "what was acknowledged is kept"
-                               : "%s was refused: it needs room in the store, and there is none. "
-                                 "Free space on the disk of DIR/store; if there is some, that disk "
-                                 "does not keep up. What was acknowledged is kept",
-                 what);
+    event_reason(&e, "%s was refused: %s", what, worker_store_refusal(w, err));
     count_add(&counts(w)->refused_store, 1);
     worker_report(w, &e);
 }

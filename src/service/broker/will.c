@@ -61,8 +61,8 @@ static void postpone(struct worker *w, struct session *s, const struct conn *c, 
     if (!s->rest->is_will_late && (err == ERR_SPACE || err == ERR_IO)) {
         struct event e = about_will(w, EVENT_store_space, s, c);
         e.severity = SEVERITY_WARNING; /* the store itself raises the alert */
-        event_reason(&e, "a will waits: it needs room in the store, and there is none. It is "
-                         "published when there is; free space on the disk of DIR/store");
+        event_reason(&e, "a will waits, and is published when the store takes it: %s",
+                     worker_store_refusal(w, err));
         worker_report(w, &e);
     }
     s->rest->is_will_late = true;

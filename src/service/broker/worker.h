@@ -248,6 +248,9 @@ void worker_clock(struct worker *w, struct account *a, uint16_t format, struct s
  * at its ceiling, and that is counted; ERR_SPACE, ERR_IO, ERR_NOMEM. */
 MUST_USE enum err worker_publish(struct worker *w, struct account *a, struct msg *m,
                                  uint64_t cookie, uint64_t now_ms, bool *ret_is_done);
+/* worker_store_refusal - why the journal did not take it (ERR_SPACE, ERR_IO), and what to do: the
+ * disk is full, slow or broken. For events. */
+const char *worker_store_refusal(const struct worker *w, enum err err);
 /* worker_next_done - the next cookie of this door: the top 16 bits of a cookie are the door's
  * index.
  */

@@ -38,9 +38,10 @@ enum {
     ORPHAN_RETRY_MS = 1000,   /* what waits for room in the store */
     SHORT_RETRY_MS = 10,      /* after which what there was no memory for is tried again */
     CODES_MAX = 64, /* filters of one packet; over limits.filters_per_packet in any sane setting */
-    HANDOVER_RECORDS = 256, /* appended within one input: given to the log in between */
-    SETTLED_WAIT_MS = 20,   /* how long what only settles waits for company on its way to the log */
-    WORKER_ID_BITS = 6,     /* of ids that never come again: which worker gave them */
+    HANDOVER_RECORDS = 256,     /* appended within one input: given to the log in between */
+    HANDOVER_BYTES = 64 * 1024, /* of one packet: the same, so that the other workers see it */
+    SETTLED_WAIT_MS = 20, /* how long what only settles waits for company on its way to the log */
+    WORKER_ID_BITS = 6,   /* of ids that never come again: which worker gave them */
     UNREAD_SLACK = 256 * 1024 /* read from the socket before back-pressure was felt */
 };
 
@@ -94,6 +95,7 @@ struct conn {
     enum conn_phase phase : 8;
     enum mqtt_reason closed_for : 8; /* MQTT_SUCCESS: nothing that we said */
     bool is_paused : 1;              /* the publisher waits for budget, ring or journal */
+    bool is_held : 1;                /* the same, for a disk that is slow: see hold_takes */
     bool is_stalled : 1; /* the engine waits for answers or for a reader; `unread` holds packets */
     bool is_resumed : 1, is_clean_end : 1, has_left : 1, has_published : 1, is_abandoned : 1,
         is_shed : 1;
@@ -313,6 +315,17 @@ void ahead_output(const struct worker *w, const struct list_node *first);
 void conn_pause(struct worker *w, struct conn *c, uint64_t until_ms);
 void conns_resume(struct worker *w);
 void conn_timeout(struct worker *w, struct conn *c);
+
+/* hold.c: a disk that is only slow for a moment */
+/* hold_takes - may the packet in front of `in` be cut? false: it asks for lasting room, the log
+ * will have it when the disk has caught up, and c is paused until then. Never longer than the disk
+ * stands still for JOURNAL_STALL_S: it is refused then. hold_waits - nothing that waits for the
+ * disk has room yet. */
+bool hold_takes(struct worker *w, struct conn *c, struct slice in);
+bool hold_waits(const struct worker *w);
+/* hold_admits - journal_admits for a new session: its record, and its will's, are always taken, and
+ * CONNACK leaves behind them. So a log that is only behind does not refuse it. */
+MUST_USE enum err hold_admits(const struct worker *w);
 
 /* report.c */
 struct event event_of(const struct worker *w, enum event_category category, const struct conn *c);

@@ -121,11 +121,7 @@ void request_refuse_unrouted(const struct request *rq, enum err err)
     case ERR_IO:
         count_add(&c->refused_store, 1);
         report_refusal(rq, EVENT_store_space, COAP_UNAVAILABLE,
-                       err == ERR_IO ? "the disk of DIR/store fails. Look at the disk; what was "
-                                       "acknowledged is kept"
-                                     : "it needs room in the store, and there is none. Free space "
-                                       "on the disk of DIR/store; if there is some, that disk does "
-                                       "not keep up. What was acknowledged is kept");
+                       worker_store_refusal(rq->asker.a->door->setup.worker, err));
         answer_unavailable(&rq->asker);
         break;
     default:
