@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
+from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -477,6 +478,14 @@ def test_authorities(server, tmp_path):
     subprocess.run(['openssl', 'rehash', str(folder)], check=True)
     server.pub(*message, *who, '--capath', folder, identity=False)
     server.pub(*message, *who, '--tls-use-os-certs', identity=False, env={'SSL_CERT_FILE': server.ca})
+    # A file of all that somebody trusts is large: up to the limit, and one byte over it.
+    pem = Path(server.ca).read_bytes()
+    many = tmp_path / 'many.pem'
+    many.write_bytes(b'\n' * (2 ** 20 - len(pem)) + pem)
+    server.pub(*message, *who, '--cafile', many, identity=False)
+    many.write_bytes(many.read_bytes() + b'\n')
+    said = server.pub(*message, *who, '--cafile', many, identity=False, code=1).stderr
+    assert 'many.pem: larger than the 1048576 bytes' in said, said
     # Trusting the system is not trusting anybody.
     assert 'unknown authority' in server.pub(*message, *who, '--tls-use-os-certs', identity=False, code=1).stderr
     empty = tmp_path / 'empty'
@@ -505,9 +514,12 @@ def test_a_protocol_that_is_not_there(ours):
 
 
 def test_wrong_name(server):
-    """No flag goes past it."""
+    """No flag goes past it, and what is advised is what a fortress that is there already takes."""
     run = server.pub('-h', '127.0.0.2', '-t', 't/x', '-m', 'x', '-q', 1, code=1)
     assert 'wrong name' in run.stderr or 'nobody listens' in run.stderr
+    run = server.pub('-h', '127.1', '-t', 't/x', '-m', 'x', '-q', 1, code=1)
+    assert 'wrong name' in run.stderr and 'certs renew --host 127.1`' in run.stderr, run.stderr
+    assert 'certs renew --host NAME' in server.pub('--insecure', '-t', 't/x', '-m', 'x', code=2).stderr
 
 
 @pytest.mark.parametrize('flags', [['--insecure'], ['--psk', '00', '--psk-identity', 'x'], ['--proxy', 'socks5h://h'],

@@ -159,6 +159,9 @@ def test_each_scenario_on_the_daemon(begun, served, tmp_path):
         if words[0] in ('idle', 'retained', 'subscriptions'):
             assert said['filled']['n'] == {'idle': 20, 'retained': 300, 'subscriptions': 203}[words[0]], said
             assert 'server_rss_bytes_each' in said['filled'], said
+    told = set(re.findall(r'`(\w+)`', (ROOT / 'docs/BENCH.md').read_text()))
+    names = {name for _, said, _ in answers for one in (said, said.get('filled', {})) for name in one}
+    assert names <= told, f'docs/BENCH.md does not tell of {names - told}'
     plots = sorted(tmp_path.glob('*.svg'))
     assert len(plots) == len(SCENARIOS)
     for plot in plots:
@@ -205,6 +208,15 @@ def test_what_it_is_not_for_is_refused():
                        (['--scenario', 'idle', '--publishers', 2, '--plain'], 'takes --connections'),
                        (['--scenario', 'pairs', '--connections', 2, '--plain'], 'takes --publishers'),
                        (['--scenario', 'coap-get', '-L', 'wss://localhost/mqtt'], 'for MQTT'),
+                       (['--scenario', 'pairs', '--count', 5, '--plain'], 'pairs has no use for --count'),
+                       (['--scenario', 'idle', '--rate', 5, '--plain'], 'idle has no use for --rate'),
+                       (['--scenario', 'retained', '--rate', 5, '--plain'], 'retained has no use for --rate'),
+                       (['--scenario', 'connect', '--size', 50, '--plain'], 'connect has no use for --size'),
+                       (['--scenario', 'idle', '--keep', '--plain'], 'idle has no use for --keep'),
+                       (['--scenario', 'fan-in', '--path', '/x', '--plain'], 'fan-in has no use for --path'),
+                       (['--scenario', 'coap-get', '-q', 1, '--plain'], 'coap-get has no use for --qos'),
+                       (['--scenario', 'coap-handshake', '-V', 5], 'coap-handshake has no use for --protocol-version'),
+                       (['pairs', '--plain'], '"pairs" belongs to no option'),
                        (['--scenario', 'coap-get', '--plain', '-h', '192.0.2.1'], 'on this machine')):
         code, _, said = bench(*words)
         assert code == 2 and why in said, (words, said)

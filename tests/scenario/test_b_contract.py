@@ -148,6 +148,19 @@ def test_init_with_a_mistake_makes_nothing(tmp_path, options):
     assert not list(tmp_path.iterdir())
 
 
+def test_help_of_init_names_every_listener(tmp_path):
+    """Those that it says it takes when it was given another one."""
+    refused = sallyport('init', 'f', '--listen', 'nope=127.0.0.1:1', cwd=tmp_path).stderr
+    names = re.search(r'names are (.*)', refused).group(1).split(', ')
+    told = sallyport('init', '--help').stdout
+    assert len(names) == 11 and all(re.search(rf'(^|\s){re.escape(name)}[\s,]', told) for name in names), (names, told)
+
+
+def test_what_is_no_command_is_sent_to_the_help_of_all():
+    run = sallyport('nonsense')
+    assert run.returncode == 2 and run.stderr.endswith(f'See `{BINARY} --help`.\n'), run.stderr
+
+
 def test_the_server_certificate_has_every_name(make_fortress):
     fortress = make_fortress(start=False)
     text = subprocess.run(['openssl', 'x509', '-in', fortress.dir / 'pki/server.pem', '-noout', '-ext', 'subjectAltName'],

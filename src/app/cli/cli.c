@@ -42,7 +42,8 @@ int cli_usage(struct cli *cli, const struct cli_command *self, const char *forma
     fputs("sallyport: ", cli->err);
     vfprintf(cli->err, format, args);
     va_end(args);
-    fprintf(cli->err, "\nSee `%s %s --help`.\n", cli->program, self != NULL ? self->name : "");
+    fprintf(cli->err, "\nSee `%s%s%s --help`.\n", cli->program, self != NULL ? " " : "",
+            self != NULL ? self->name : "");
     return CLI_USAGE;
 }
 

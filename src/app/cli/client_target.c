@@ -43,8 +43,10 @@ int client_file(struct cli *cli, const char *path, size_t most, struct buf *ret)
         uint8_t *room;
         enum err err = buf_room(ret, READ_STEP, most + READ_STEP, &room);
         if (err != OK || ret->n > most) {
-            return cli_fail(cli, "%s: %s", path,
-                            err == ERR_NOMEM ? "no memory" : "larger than what can be sent");
+            return err == ERR_NOMEM
+                       ? cli_fail(cli, "%s: no memory", path)
+                       : cli_fail(cli, "%s: larger than the %zu bytes that it may have", path,
+                                  most);
         }
         ssize_t n = read(fd, room, READ_STEP);
         if (n < 0 && errno == EINTR) {
@@ -210,7 +212,7 @@ static int read_bundle(struct cli *cli, const char *dir, enum client_door door,
 
 /* ---- flags ---- */
 
-static int replace_file(struct cli *cli, const struct cli_args *a, const char *option,
+static int replace_file(struct cli *cli, const struct cli_args *a, const char *option, size_t most,
                         struct buf *ret)
 {
     const char *path = cli_value(a, option);
@@ -218,7 +220,7 @@ static int replace_file(struct cli *cli, const struct cli_args *a, const char *o
         return CLI_DONE;
     }
     buf_wipe(ret);
-    return client_file(cli, path, BUNDLE_FILE_MAX, ret);
+    return client_file(cli, path, most, ret);
 }
 
 static int replace_text(struct cli *cli, const struct cli_args *a, const char *option,
@@ -244,15 +246,16 @@ static int read_flags(struct cli *cli, const struct cli_args *a, struct client_t
     if (ca != NULL) {
         (void)snprintf(t->ca_path, sizeof(t->ca_path), "%s", ca);
     }
-    int code = replace_file(cli, a, "--cafile", &t->ca);
-    code = code == CLI_DONE ? replace_file(cli, a, "-R", &t->ca) : code;
-    code = code == CLI_DONE ? replace_file(cli, a, "--cert", &t->chain) : code;
-    code = code == CLI_DONE ? replace_file(cli, a, "--key", &t->key) : code;
+    int code = replace_file(cli, a, "--cafile", CLIENT_CA_BYTES_MAX, &t->ca);
+    code = code == CLI_DONE ? replace_file(cli, a, "-R", CLIENT_CA_BYTES_MAX, &t->ca) : code;
+    code = code == CLI_DONE ? replace_file(cli, a, "--cert", BUNDLE_FILE_MAX, &t->chain) : code;
+    code = code == CLI_DONE ? replace_file(cli, a, "--key", BUNDLE_FILE_MAX, &t->key) : code;
     code = code == CLI_DONE ? replace_text(cli, a, "--username", &t->username) : code;
     code = code == CLI_DONE ? replace_text(cli, a, "--psk-identity", &t->psk_identity) : code;
     code = code == CLI_DONE ? replace_text(cli, a, "--psk", &t->psk) : code;
     code = code == CLI_DONE ? replace_text(cli, a, "--pw", &t->password) : code;
-    code = code == CLI_DONE ? replace_file(cli, a, "--password-file", &t->password) : code;
+    code = code == CLI_DONE ? replace_file(cli, a, "--password-file", BUNDLE_FILE_MAX, &t->password)
+                            : code;
     if (code == CLI_DONE && cli_has(a, "--password-file")) {
         cut_line_end(&t->password);
     }
@@ -335,8 +338,8 @@ int client_no_insecure(struct cli *cli, const struct cli_command *self)
         "R`).\n"
         "  Another server: give the file of the authority that signed it with --cafile FILE.\n"
         "  \"not for this name\": connect by a name that the certificate carries (-h NAME), or "
-        "make "
-        "the\n  server's again with this one (`sallyport init DIR --host NAME`)");
+        "give\n"
+        "  the server one with this name, there (`sallyport certs renew --host NAME`)");
 }
 
 static int read_tls(struct cli *cli, const struct cli_command *self, const struct cli_args *a,

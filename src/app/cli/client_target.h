@@ -43,6 +43,9 @@ struct client_target {
         "--insecure", NULL, CLI_FLAG                                                               \
     }
 
+/* What authorities may take together: all that a system trusts is 220 KB. */
+enum { CLIENT_CA_BYTES_MAX = 1024 * 1024 };
+
 /* client_target_read - out of the options; gives, also after an error: client_target_done.
  * CLI_DONE, or the exit code after a message. */
 int client_target_read(struct cli *cli, const struct cli_command *self, const struct cli_args *a,

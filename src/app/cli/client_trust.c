@@ -24,11 +24,13 @@ int client_untrusted(struct cli *cli, const struct client_target *t, enum tls_ve
     char text[TLS_TEXT_BYTES];
     switch (v) {
     case TLS_VERIFY_WRONG_NAME:
-        return cli_fail(cli,
-                        "wrong name: the server at port %u has a certificate of our authority, but "
-                        "not for %s; nothing was sent.\n  Connect by a name that it carries (-h "
-                        "NAME), or give the server a certificate with this one: `init --host %s`",
-                        (unsigned)t->port, t->host, t->host);
+        return cli_fail(
+            cli,
+            "wrong name: the server at port %u has a certificate of our authority, but "
+            "not for %s; nothing was sent.\n  Connect by a name that it carries (-h "
+            "NAME), or give the server a certificate with this one, there: `sallyport certs "
+            "renew --host %s`",
+            (unsigned)t->port, t->host, t->host);
     case TLS_VERIFY_SELF_SIGNED:
         return cli_fail(cli,
                         "self-signed: the server at %s port %u shows a certificate that nobody but "

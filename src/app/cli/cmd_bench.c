@@ -186,6 +186,41 @@ static int read_connections(struct cli *cli, const struct cli_command *self,
     return CLI_DONE;
 }
 
+/* What a scenario has no use for is refused: who gives it expects that it counts. */
+enum { OF_MQTT = 1, OF_COAP = 2, OF_MESSAGES = 4, OF_COUNT = 8, OF_RATE = 16 };
+
+static const struct {
+    const char *option;
+    unsigned of;
+} kept_for[] = {{"--qos", OF_MQTT},      {"--protocol-version", OF_MQTT},
+                {"--topic", OF_MQTT},    {"--path", OF_COAP},
+                {"--psk", OF_COAP},      {"--psk-identity", OF_COAP},
+                {"--size", OF_MESSAGES}, {"--keep", OF_MESSAGES},
+                {"--count", OF_COUNT},   {"--rate", OF_RATE}};
+
+static unsigned takes(enum load_shape shape)
+{
+    const struct usual *u = &usuals[shape];
+    bool has_messages = !u->is_by_connections;
+    return (u->is_coap ? OF_COAP : OF_MQTT) | (has_messages ? OF_MESSAGES : 0u) |
+           (u->count > 0 ? OF_COUNT : 0u) | (has_messages && shape != LOAD_RETAINED ? OF_RATE : 0u);
+}
+
+static int check_use(struct cli *cli, const struct cli_command *self, const struct cli_args *a,
+                     enum load_shape shape)
+{
+    if (a->n_words > 0) {
+        return cli_usage(cli, self, "\"%s\" belongs to no option", a->words[0]);
+    }
+    for (size_t i = 0; i < COUNT_OF(kept_for); i++) {
+        if (cli_has(a, kept_for[i].option) && (takes(shape) & kept_for[i].of) == 0) {
+            return cli_usage(cli, self, "%s has no use for %s: leave it away",
+                             bench_shape_name(shape), kept_for[i].option);
+        }
+    }
+    return CLI_DONE;
+}
+
 static int read_prefix(struct cli *cli, const struct cli_command *self, const struct cli_args *a,
                        struct bench *b)
 {
@@ -213,7 +248,8 @@ static int read_order(struct cli *cli, const struct cli_command *self, const str
     }
     const struct usual *u = &usuals[o->shape];
     const char *path = cli_value(a, "--path");
-    int code = read_connections(cli, self, a, o);
+    int code = check_use(cli, self, a, o->shape);
+    code = code == CLI_DONE ? read_connections(cli, self, a, o) : code;
     code = code == CLI_DONE ? read_prefix(cli, self, a, b) : code;
     if (code != CLI_DONE) {
         return code;

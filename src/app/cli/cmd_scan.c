@@ -13,7 +13,6 @@
 enum {
     HOST_MAX = 253,
     ADDRESSES_MAX = 8,
-    CA_BYTES_MAX = 1024 * 1024,
     TIMEOUT_S = 2,
     TIMEOUT_MOST_S = 30,
     TIME_S = 90,
@@ -253,7 +252,7 @@ static int prepare(struct scan *s, const struct cli_args *a)
     s->is_terminal = isatty(fileno(s->cli->err)) == 1;
     s->seen->wall_ms = s->net.clock.wall_ms(s->net.clock.ctx);
     s->seen->has_authorities = ca != NULL;
-    int code = ca != NULL ? client_file(s->cli, ca, CA_BYTES_MAX, &s->ca) : CLI_DONE;
+    int code = ca != NULL ? client_file(s->cli, ca, CLIENT_CA_BYTES_MAX, &s->ca) : CLI_DONE;
     if (code != CLI_DONE) {
         return code;
     }

@@ -179,7 +179,8 @@ static int failed(struct https_client *c, enum err err)
         return cli_fail(c->cli,
                         "the server at %s port %u is not the one of --ca-sha256, or its "
                         "certificate does not carry this name: %s. Compare with what `enrol token` "
-                        "printed, and use a name of `init --host`",
+                        "printed, and use a name of the certificate: `certs renew --host NAME` on "
+                        "the server adds one",
                         c->target->host, (unsigned)c->target->port, stream_error(c->stream));
     }
     if (err == ERR_MALFORMED || err == ERR_TOO_LARGE) {

@@ -431,8 +431,9 @@ static enum err check_hosts(const struct authority_own *a, const struct x509_req
         good = good && register_has_host(a->setup.reg, &info->sans[i]);
     }
     if (!good) {
-        why_set(why, "the server's certificate is for the names that `init --host` gave it, and no "
-                     "others");
+        why_set(why,
+                "the server's certificate is for the names that `init --host` and `certs renew "
+                "--host` gave it, and no others");
     }
     return good ? OK : ERR_DENIED;
 }
