@@ -27,6 +27,7 @@ roles:
     publish: [ { topic: "bench/#", retain: yes } ]
     subscribe: [ "bench/#" ]
     limits: { connect_rate: 2000/s, connect_burst: 4000, replay_rate: 1000000/s }
+  narrow: { publish: [ "narrow/${device}" ] }
 '''
 
 
@@ -201,6 +202,15 @@ def test_a_server_that_forgets_sleepers_is_told_from_one_that_loses(served):
     code, said, why = bench('--scenario', 'durable', *FEW, '--plain', '-h', '127.0.0.1', '-p', fortress.ports['mqtt'])
     assert code == 1 and said['forgotten'] == 1 and not said['right'], said
     assert 'no session any more for 1 of 1 sleepers' in why and 'an identity whose sessions last' in why, why
+
+
+def test_who_may_not_is_told_what_it_takes(served):
+    """The refusal in words, of either version, and the role that bench needs."""
+    fortress, _ = served
+    device = fortress.add('narrow', credentials=('x509',))
+    for version, word in ((311, 'client id rejected (0x02)'), (5, '(0x85)')):
+        code, said, why = bench('--scenario', 'pairs', '-V', version, '--bundle', device.bundle)
+        assert code == 1 and said is None and word in why and 'many: yes, client_id: "*"' in why, why
 
 
 def test_what_it_is_not_for_is_refused():

@@ -290,7 +290,8 @@ void load_refused(struct conn *c, const char *what, uint8_t code)
                  "that have room for this load:\n"
                  "    bench: { kind: service, many: yes, client_id: \"*\", publish: [ %s\"%s/#\"%s "
                  "], subscribe: [ \"%s/#\" ] }",
-                 what, l->o->version == MQTT_V5 || code >= 0x80 ? mqtt_reason_name(code) : "code",
+                 what,
+                 code >= 0x80 ? mqtt_reason_name(code) : mqtt_connack_name(l->o->version, code),
                  code, prefix, l->o->shape == LOAD_RETAINED ? "{ topic: " : "", prefix,
                  l->o->shape == LOAD_RETAINED ? ", retain: yes }" : "", prefix));
 }

@@ -122,17 +122,6 @@ static const char *reason_string(const struct mqtt_props *p, char dst[REASON_BYT
     return dst;
 }
 
-static const char *connack_word(enum mqtt_version version, uint8_t code)
-{
-    static const char *const v311[] = {
-        "accepted",           "unacceptable protocol version", "client id rejected",
-        "server unavailable", "bad user name or password",     "not authorized"};
-    if (version == MQTT_V5) {
-        return mqtt_reason_name(code);
-    }
-    return code < COUNT_OF(v311) ? v311[code] : "unknown";
-}
-
 static int on_connack(struct run *r, const struct mqtt_connack *m)
 {
     char text[REASON_BYTES];
@@ -140,7 +129,7 @@ static int on_connack(struct run *r, const struct mqtt_connack *m)
         return r->h->open(r->h->ctx, r->engine, now_of(r));
     }
     return cli_fail(r->cli, "the server refuses the connection: %s (0x%02x)%s",
-                    connack_word(mqtt_client_version(r->engine), m->code), m->code,
+                    mqtt_connack_name(mqtt_client_version(r->engine), m->code), m->code,
                     reason_string(&m->props, text));
 }
 

@@ -95,6 +95,17 @@ const char *mqtt_reason_name(uint8_t code)
     return "unknown";
 }
 
+const char *mqtt_connack_name(enum mqtt_version version, uint8_t code)
+{
+    static const char *const v311[] = {
+        "accepted",           "unacceptable protocol version", "client id rejected",
+        "server unavailable", "bad user name or password",     "not authorized"};
+    if (version == MQTT_V5) {
+        return mqtt_reason_name(code);
+    }
+    return code < COUNT_OF(v311) ? v311[code] : "unknown";
+}
+
 uint8_t mqtt_reason_v311_connack(uint8_t code)
 {
     switch (code) {

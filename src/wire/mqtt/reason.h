@@ -55,6 +55,8 @@ enum mqtt_reason {
 bool mqtt_reason_is_legal(enum mqtt_type type, enum mqtt_sender sender, uint8_t code);
 /* mqtt_reason_name - the code in words for logs and reason strings; "unknown". Never NULL. */
 const char *mqtt_reason_name(uint8_t code);
+/* mqtt_connack_name - the same of a CONNACK: MQTT 3.1.1 has return codes of its own. Never NULL. */
+const char *mqtt_connack_name(enum mqtt_version version, uint8_t code);
 /* mqtt_reason_v311_connack - the 3.1.1 return code (0 to 5) nearest to an MQTT 5 code.
  * SPEC: MQTT311 3.2.2.3 */
 uint8_t mqtt_reason_v311_connack(uint8_t code);

@@ -62,6 +62,10 @@ static void test_names_and_v311(void **state)
     (void)state;
     assert_string_equal(mqtt_reason_name(0x87), "not authorized");
     assert_string_equal(mqtt_reason_name(0x03), "unknown");
+    assert_string_equal(mqtt_connack_name(MQTT_V311, 0), "accepted");
+    assert_string_equal(mqtt_connack_name(MQTT_V311, 5), "not authorized");
+    assert_string_equal(mqtt_connack_name(MQTT_V311, 6), "unknown");
+    assert_string_equal(mqtt_connack_name(MQTT_V5, 0x87), "not authorized");
     for (unsigned code = 0; code < 256; code++) {
         uint8_t c = (uint8_t)code;
         assert_in_range(mqtt_reason_v311_connack(c), c == 0 ? 0 : 1, c == 0 ? 0 : 5);
