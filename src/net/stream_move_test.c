@@ -140,7 +140,7 @@ static void a_turn_is_one_receive_and_one_send(void **state)
 
 /* A connection moves between the loops of two threads in the middle of a stream of data. */
 
-enum { MOVED_BYTES = 1 << 20, MOVE_EVERY_BYTES = 50 * 1000 };
+enum { MOVED_BYTES = 4 << 20, MOVE_EVERY_BYTES = 50 * 1000 };
 
 struct worker {
     struct loop *loop;
