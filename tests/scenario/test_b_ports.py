@@ -11,8 +11,6 @@ import pytest
 from harness import mosquitto
 from harness.fortress import PLAIN_LISTENERS, Fortress
 
-pytestmark = pytest.mark.release
-
 TCP = ('mqtts', 'wss', 'coaps+tcp', 'coaps+ws', 'enrol', 'metrics', *PLAIN_LISTENERS)
 UDP = ('coaps', 'coap')
 KINDS = (*TCP, *UDP)
@@ -51,17 +49,18 @@ def somebody(kind, port):
         yield one
 
 
-@pytest.mark.parametrize('kind', OPEN)
-def test_a_port_that_is_taken_is_no_start(make_fortress, kind):
-    fortress = make_fortress(listeners=('mqtts', kind), settings=['workers=2'], start=False)
-    port = fortress.ports[kind]
-    with somebody(kind, port):
-        said = refused(fortress)
-    assert f'listener {kind}: 127.0.0.1:{port} is used by' in said
-    assert f'(process {os.getpid()})' in said, 'who it is'
+def test_a_port_that_is_taken_is_no_start(make_fortress):
+    fortress = make_fortress(listeners=OPEN, settings=['workers=2'], start=False)
+    for kind in OPEN:
+        port = fortress.ports[kind]
+        with somebody(kind, port):
+            said = refused(fortress)
+        assert f'listener {kind}: 127.0.0.1:{port} is used by' in said
+        assert f'(process {os.getpid()})' in said, 'who it is'
     fortress.start()
 
 
+@pytest.mark.release
 @pytest.mark.parametrize('kind', PLAIN_LISTENERS)
 def test_a_closed_listener_is_left_out(make_fortress, kind):
     """Nobody is served there without an exception, so the server starts; an exception is not promised what it cannot have."""
@@ -89,23 +88,29 @@ def everything():
     one.close()
 
 
-@pytest.mark.parametrize('kind', OPEN)
-def test_a_second_daemon_has_the_port_to_itself_or_says_so(make_fortress, everything, kind):
-    """With one worker it is refused; those of several share an address with whoever lets them, so it is said."""
-    for workers in (1, 3):
-        second = make_fortress(listeners=(kind,), settings=[f'workers={workers}'], start=False)
-        move(second, kind, everything.ports[kind])
-        if workers == 1:
-            said = refused(second)
-            assert f'listener {kind}: 127.0.0.1:{everything.ports[kind]} is used by' in said
-        else:
-            second.start()
-            said = '\n'.join(second.log)
-            assert f'listener {kind}: 127.0.0.1:{everything.ports[kind]} is also used by' in said
-            second.stop()
+def test_a_second_daemon_of_one_worker_is_refused(make_fortress, everything):
+    second = make_fortress(listeners=OPEN, settings=['workers=1'], start=False)
+    for kind in OPEN:
+        own, taken = second.ports[kind], everything.ports[kind]
+        move(second, kind, taken)
+        said = refused(second)
+        assert f'listener {kind}: 127.0.0.1:{taken} is used by' in said
         assert f'(process {everything.process.pid})' in said
+        move(second, kind, own)
 
 
+def test_a_second_daemon_of_several_workers_says_whom_it_is_with(make_fortress, everything):
+    """Their sockets share an address with whoever lets them."""
+    second = make_fortress(listeners=OPEN, settings=['workers=3'], start=False)
+    for kind in OPEN:
+        move(second, kind, everything.ports[kind])
+    second.start()
+    for kind in OPEN:
+        said = [line for line in second.log if f'listener {kind}: 127.0.0.1:{everything.ports[kind]} is also used by' in line]
+        assert len(said) == 1 and f'(process {everything.process.pid})' in said[0], second.log
+
+
+@pytest.mark.release
 @pytest.mark.parametrize('kind', PLAIN_LISTENERS)
 def test_a_closed_port_is_nobody_elses(make_fortress, kind):
     """Nobody gets the port between two exceptions, and the exception opens it."""
