@@ -18,7 +18,7 @@ class Mqtt:
     publisher's), 'stall' (nothing for `stall` seconds), 'unasked' (and a PUBACK for one that nobody has sent, of QoS 1); 'deaf' does not answer the first ping; 'slow' needs `stall` seconds for each login. It
     keeps no sessions."""
 
-    def __init__(self, fault=None, at=20, stall=0.0):
+    def __init__(self, fault=None, at=5, stall=0.0):
         self.fault, self.at, self.stall = fault, at, stall
         self.n_out, self.held, self.lock = 0, None, threading.RLock()
         self.filters, self.retained, self.closed = [], {}, threading.Event()
@@ -143,7 +143,7 @@ class Coap:
 
     ECHO = b'an echo'
 
-    def __init__(self, fault=None, at=20, code=0x45):
+    def __init__(self, fault=None, at=5, code=0x45):
         self.fault, self.at, self.code, self.n, self.silent_to = fault, at, code, 0, None
         self.asked = set()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
