@@ -89,7 +89,11 @@ def page(rows, about, runs, notes=()):
     of_these = [one for one in runs if one['row'] in named]
     n_disturbed = sum(one['disturbed'] for one in of_these)
     lines, n_judged, missed = table(rows, runs)
-    pairs = max((one['pair'] for one in of_these), default=0)
+    of_rows = {}
+    for one in of_these:
+        of_rows[one['row']] = max(one['pair'], of_rows.get(one['row'], 0))
+    least, most = min(of_rows.values(), default=0), max(of_rows.values(), default=0)
+    pairs = str(most) if least == most else f'{least} to {most}'
     yield '# Performance'
     yield ''
     yield ('Written by `tests/bench/compare`; nothing here is typed by hand, but what stands behind a missed bar: what its profile showed, and what '
