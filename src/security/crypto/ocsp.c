@@ -61,6 +61,19 @@ static bool are_extensions_fine(OCSP_REQUEST *q)
     return fine;
 }
 
+/* The answer names each certificate as the request does. The library reads names that it cannot
+ * write, as with parameters of an algorithm that are a constructed tag 0. */
+static bool can_be_named(OCSP_REQUEST *q)
+{
+    bool all = true;
+    for (int i = 0; all && i < OCSP_request_onereq_count(q); i++) {
+        OCSP_CERTID *copy = OCSP_CERTID_dup(OCSP_onereq_get0_id(OCSP_request_onereq_get0(q, i)));
+        all = copy != NULL;
+        OCSP_CERTID_free(copy);
+    }
+    return all;
+}
+
 /* NULL: there is none, or more than fits. */
 static OCSP_REQUEST *read_request(struct slice der)
 {
@@ -70,7 +83,8 @@ static OCSP_REQUEST *read_request(struct slice der)
     }
     OCSP_REQUEST *q = d2i_OCSP_REQUEST(NULL, &at, (long)der.n);
     int n = q != NULL ? OCSP_request_onereq_count(q) : 0;
-    if (at != der.p + der.n || n < 1 || n > OCSP_CERTIFICATES_MAX || !are_extensions_fine(q)) {
+    if (at != der.p + der.n || n < 1 || n > OCSP_CERTIFICATES_MAX || !are_extensions_fine(q) ||
+        !can_be_named(q)) {
         OCSP_REQUEST_free(q);
         q = NULL;
     }

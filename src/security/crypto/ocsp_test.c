@@ -227,6 +227,15 @@ static void rubbish(void **state)
     buf_clear(&answer);
     assert_int_equal(ocsp_refuse(OCSP_TRY_LATER, &answer), OK);
     assert_int_equal(answer.p[4], 3);
+    /* An algorithm with a constructed tag 0 as its parameters: read, but not written again. */
+    static const uint8_t unwritable[] = {0x30, 0x20, 0x30, 0x1e, 0x30, 0x1c, 0x30, 0x1a, 0x30,
+                                         0x18, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x8e, 0x48, 0x00,
+                                         0x00, 0x00, 0x00, 0x00, 0x00, 0x20, 0x00, 0x04, 0x01,
+                                         0xaa, 0x04, 0x01, 0xbb, 0x02, 0x01, 0x06};
+    buf_clear(&answer);
+    assert_int_equal(ocsp_answer(&s, slice_of(unwritable, sizeof unwritable), &answer), OK);
+    assert_int_equal(answer.n, sizeof malformed);
+    assert_memory_equal(answer.p, malformed, sizeof malformed);
 }
 
 static void times(void **state)
