@@ -195,6 +195,7 @@ def test_it_survives_a_crash(fortress):
     assert 'certificate revoked' in verify(fortress, device, code=2)
 
 
+@pytest.mark.usefixtures('witness')
 def test_refusals(fortress):
     for arguments, words in ((('nobody',), 'no device nobody'), (('witness', '--serial', 'xyz'), 'openssl x509'),
                              (('witness', '--serial', '01'), 'no certificate of this serial'),
