@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "base/fetch.h"
 #include "base/mem.h"
 
 enum { SMALL_STEP = 32, LARGE_STEP = 256, SMALL_CLASSES = MSG_POOL_SMALL / SMALL_STEP };
@@ -115,9 +116,9 @@ static void take_chains(struct msg_pool *p, size_t class)
  * who released what was in it. */
 static void fetch_ahead(const struct msg_block *next, size_t n)
 {
-    enum { LINE = 64, MOST = 512 };
-    for (size_t at = 0; next != NULL && at < n && at < MOST; at += LINE) {
-        __builtin_prefetch((const uint8_t *)next + at, 1);
+    enum { MOST = 512 };
+    if (next != NULL) {
+        fetch_to_write(next, n < MOST ? n : MOST);
     }
 }
 

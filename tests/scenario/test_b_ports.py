@@ -88,6 +88,12 @@ def everything():
     one.close()
 
 
+def test_what_is_said_of_each_at_the_start(everything):
+    """Only who waits for an exception is called closed: numbers in plain are on loopback, and open."""
+    closed = {line.split()[2].rstrip(':') for line in everything.log if 'closed until an exception' in line}
+    assert closed == set(PLAIN_LISTENERS), everything.log
+
+
 def test_a_second_daemon_of_one_worker_is_refused(make_fortress, everything):
     second = make_fortress(listeners=OPEN, settings=['workers=1'], start=False)
     for kind in OPEN:

@@ -140,6 +140,9 @@ const char *config_door_name(enum config_door d);
 /* config_is_datagram - its socket is of UDP. config_is_coap_tcp - CoAP over TCP, WebSocket too. */
 bool config_is_datagram(const struct config_listener *l);
 bool config_is_coap_tcp(const struct config_listener *l);
+/* config_needs_exception - it is plain, and closed until an exception names it. Plain numbers are
+ * on loopback only, and open. */
+bool config_needs_exception(const struct config_listener *l);
 
 /* What `init` was told; everything not named keeps its default and is not written out. */
 struct config_init {

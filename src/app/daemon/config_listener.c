@@ -37,6 +37,11 @@ bool config_is_coap_tcp(const struct config_listener *l)
     return l->door == CONFIG_DOOR_COAP && (l->tcp || l->websocket);
 }
 
+bool config_needs_exception(const struct config_listener *l)
+{
+    return l->plain && l->door != CONFIG_DOOR_METRICS;
+}
+
 bool config_is_datagram(const struct config_listener *l)
 {
     return l->door == CONFIG_DOOR_COAP && !config_is_coap_tcp(l);

@@ -144,12 +144,6 @@ static void find_holder(const struct config_listener *l, char who[PORT_HOLDER_BY
     }
 }
 
-/* Plain numbers are on loopback only, so no exception has to open them. */
-static bool needs_exception(const struct config_listener *l)
-{
-    return l->plain && l->door != CONFIG_DOOR_METRICS;
-}
-
 static enum err bind_refused(const struct config_listener *l, enum err e, struct why *why)
 {
     if (e == ERR_EXISTS) {
@@ -159,9 +153,10 @@ static enum err bind_refused(const struct config_listener *l, enum err e, struct
                 "listener %s: %s is used by %s: stop that program, or change `bind` of this "
                 "listener in sallyport.yaml%s",
                 l->name, l->bind, who,
-                needs_exception(l) ? ", and start the server again. Until then it stays closed, "
-                                     "also when an exception names it"
-                                   : "");
+                config_needs_exception(l)
+                    ? ", and start the server again. Until then it stays closed, "
+                      "also when an exception names it"
+                    : "");
         return e;
     }
     why_set(why, "listener %s: %s %s", l->name, l->bind,
@@ -174,9 +169,9 @@ static enum err bind_refused(const struct config_listener *l, enum err e, struct
 static enum err take_port(const struct config_listener *l, unsigned n, int *fds)
 {
     struct slice where = slice_text(l->bind);
-    return needs_exception(l)      ? held_port_take(where, fds)
-           : config_is_datagram(l) ? net_listen_udp(where, n, fds)
-                                   : net_listen_tcp(where, n, fds);
+    return config_needs_exception(l) ? held_port_take(where, fds)
+           : config_is_datagram(l)   ? net_listen_udp(where, n, fds)
+                                     : net_listen_tcp(where, n, fds);
 }
 
 /* Sockets of several workers share their address, also with those of another daemon of this user:
@@ -198,7 +193,7 @@ static bool find_company(const struct config_listener *l, char who[PORT_HOLDER_B
 static enum err wait_for_port(const struct config_listener *l, unsigned n, int *fds)
 {
     const struct timespec step = {.tv_nsec = PORT_STEP_MS * 1000000L};
-    unsigned most_ms = needs_exception(l) ? CLOSED_PORT_WAIT_MS : PORT_WAIT_MS;
+    unsigned most_ms = config_needs_exception(l) ? CLOSED_PORT_WAIT_MS : PORT_WAIT_MS;
     enum err e = take_port(l, n, fds);
     for (unsigned ms = 0; e == ERR_EXISTS && ms < most_ms; ms += PORT_STEP_MS) {
         (void)nanosleep(&step, NULL);
@@ -252,8 +247,9 @@ enum err places_listener(const struct config_listener *l, unsigned workers, int 
         why_set(why, "listener %s: this kind of door is not there yet; it is not opened", l->name);
         return ERR_UNSUPPORTED;
     }
-    struct boot_listener b = {
-        .udp = is_udp, .listening = !needs_exception(l), .n_fds = needs_exception(l) ? 1 : workers};
+    struct boot_listener b = {.udp = is_udp,
+                              .listening = !config_needs_exception(l),
+                              .n_fds = config_needs_exception(l) ? 1 : workers};
     if (!slice_to_text(slice_text(l->name), b.name, sizeof b.name)) {
         return ERR_TOO_LARGE;
     }

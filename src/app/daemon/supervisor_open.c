@@ -43,8 +43,7 @@ static enum err open_listeners(struct supervisor *s)
         struct why why = {{0}};
         int fds[BOOT_SOCKETS_MAX];
         enum err e = places_listener(l, s->config.workers, fds, b, &why);
-        bool is_closed_anyway = l->plain && l->door != CONFIG_DOOR_METRICS;
-        if (e == ERR_UNSUPPORTED || (e == ERR_EXISTS && is_closed_anyway)) {
+        if (e == ERR_UNSUPPORTED || (e == ERR_EXISTS && config_needs_exception(l))) {
             log_line(LOG_WARN, "%s", why.text);
             continue;
         }
@@ -70,7 +69,7 @@ static enum err open_listeners(struct supervisor *s)
                      groups);
         }
         log_line(LOG_NOTICE, "listener %s: port %u%s%s%s%s", l->name, b->port,
-                 l->plain ? ", plain: closed until an exception names it" : "",
+                 config_needs_exception(l) ? ", plain: closed until an exception names it" : "",
                  l->mqtt_3_1 ? ", takes the old MQTT 3.1" : "", l->from.n > 0 ? ", only from " : "",
                  from);
     }

@@ -3,6 +3,7 @@
 #include "service/broker/enrolment.h"
 #include "service/broker/scrape.h"
 
+#include "base/fetch.h"
 #include "base/mem.h"
 #include "core/msg_pool.h"
 #include "service/broker/group_private.h"
@@ -365,20 +366,16 @@ void wmsg_done(struct wmsg *m)
  * too, for its references; what is sent is behind them, where those say. */
 static void fetch_ahead(const struct ring *r)
 {
-    enum { LINE = 64, HEAD = 192, HEAD_AHEAD = 4, BODY_AHEAD = 2, BODY_MOST = 512 };
+    enum { HEAD = 192, HEAD_AHEAD = 4, BODY_AHEAD = 2, BODY_MOST = 512 };
     const struct wmsg *far = ring_next(r, HEAD_AHEAD), *near = ring_next(r, BODY_AHEAD);
     if (far != NULL && far->kind == WMSG_PUBLISH) {
         const uint8_t *head = (const uint8_t *)far->msg;
-        __builtin_prefetch(head, 1);
-        for (size_t at = LINE; at < HEAD; at += LINE) {
-            __builtin_prefetch(head + at);
-        }
+        fetch_to_write(head, FETCH_LINE);
+        fetch(head + FETCH_LINE, HEAD - FETCH_LINE);
     }
-    if (near != NULL && near->kind == WMSG_PUBLISH) {
+    if (near != NULL && near->kind == WMSG_PUBLISH && near->msg->payload.n > 0) {
         struct slice body = slice_head(near->msg->payload, BODY_MOST);
-        for (size_t at = 0; at < body.n; at += LINE) {
-            __builtin_prefetch(body.p + at);
-        }
+        fetch(body.p, body.n);
     }
 }
 
