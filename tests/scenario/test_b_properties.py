@@ -9,6 +9,7 @@ from paho.mqtt.properties import Properties
 
 from harness import mosquitto, wire
 from harness.clock import Clock
+from harness.durable import is_on_record
 from harness.paho_client import Paho
 from harness.wire import CONNACK, DISCONNECT, PINGREQ, PINGRESP, PUBACK, PUBLISH, SUBACK, Wire, properties
 
@@ -86,12 +87,6 @@ def test_aliases_towards_a_client(fortress):
 
 
 # -- a will that waits --------------------------------------------------------------------------------------------------
-
-def is_on_record(fortress, device):
-    """What was to be recorded until now is on the disk: a session that lasts is answered for when it is, and so is all before it."""
-    with Wire(fortress, device) as last:
-        last.login('last', properties=HOUR)
-
 
 def will_of(sensor, delay_s):
     return f'status/{sensor.name}', 'gone', 1, False, b'\x18' + struct.pack('>I', delay_s)

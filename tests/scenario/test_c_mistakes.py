@@ -137,6 +137,7 @@ def test_a_claimed_name_hides_nothing(fortress, tmp_path):
     """Whoever claims a device's name writes beside what the device itself was refused, not over it."""
     device = fortress.add('sensor')
     mosquitto.publish(device, 'elsewhere', 'x', qos=1, check=False)
+    fortress.wait_event('acl_deny', principal=device.name)  # of another worker, perhaps, which may tell later
     reader = Reader(fortress, device)
     s_client(fortress, 'mqtts', '-CAfile', device.ca, *sum(zip(('-cert', '-key'), certificate(tmp_path, device.name)), ()))
     reader.reads('tls_reject', TLS + FOREIGN, claimed=True)

@@ -10,7 +10,7 @@ import pytest
 from harness import wire
 from harness.coap_message import POST, PUT
 from harness.coap_peer import Peer
-from harness.durable import EXPIRY, Message
+from harness.durable import EXPIRY, Message, is_on_record
 from harness.fortress import Fortress, Refused, metrics
 from harness.paho_client import Paho
 from harness.wait import wait_until
@@ -208,6 +208,7 @@ def test_kill_9_before_and_after_a_replay(place, qos):
     assert rows(place) == [] and not poison_alerts(place)
     assert gets(place, device).payload == b'\x01bad'
     gets_nothing(place, device)
+    is_on_record(place, device)
     place.kill()
     place.start()
     gets_nothing(place, device)

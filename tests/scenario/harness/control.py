@@ -3,6 +3,7 @@ test_b_watching.py holds the two against each other."""
 import json
 import os
 import socket
+import struct
 
 
 class Refused(Exception):
@@ -19,8 +20,11 @@ def ask(directory, verb, timeout=60, **arguments):
         run = os.open(directory / 'run', os.O_PATH | os.O_DIRECTORY)  # the path of a socket is 107 bytes at most
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
-                one.settimeout(timeout)
+                # Who finds the daemon's queue full waits for a place in it, as the command line does; a socket with Python's own
+                # timeout would be refused.
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack('ll', timeout, 0))
                 one.connect(f'/proc/self/fd/{run}/control.sock')
+                one.settimeout(timeout)
                 one.sendall(json.dumps({'verb': verb, 'args': arguments}).encode() + b'\n')
                 with one.makefile('rb') as answer:
                     lines = [json.loads(line) for line in answer]

@@ -1,4 +1,5 @@
-"""The two ends of a promise: `Talker` publishes with QoS 1 and keeps the books, `Sleeper` is the session that was promised."""
+"""The two ends of a promise: `Talker` publishes with QoS 1 and keeps the books, `Sleeper` is the session that was promised. And
+`is_on_record`, for what was promised to nobody."""
 import struct
 
 from harness import wire
@@ -6,6 +7,13 @@ from harness import wire
 EXPIRY = b'\x11' + struct.pack('>I', 3600)  # session expiry, MQTT 5
 KEY = 12  # bytes at the beginning of a payload that tell one message from the others
 FULL = 0x97  # MQTT 5: quota exceeded
+
+
+def is_on_record(fortress, device):
+    """What was to be recorded until now is on the disk, also what nobody is answered for (the end of a delivery, a connection that
+    came or went): a new session that lasts is answered for when it is, and so is all before it."""
+    with wire.Wire(fortress, device) as last:
+        last.login('last', clean=True, properties=EXPIRY)
 
 
 class Message:
