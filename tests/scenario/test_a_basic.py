@@ -1,4 +1,5 @@
 """a: one topic space. Stock MQTT clients see each other's messages."""
+import json
 import ssl
 
 import pytest
@@ -106,6 +107,12 @@ def test_a_will_is_published_after_a_lost_network(fortress):
             doomed.drop()
         assert watcher.get(15)['payload'] == 'lost'
     fortress.wait_event('will', principal=sensor.name)
+    fortress.wait_event('disconnect', principal=sensor.name)
+    timeline = fortress.home / f'{sensor.name}.incident'
+    fortress.cli('incident', 'export', '--device', sensor.name, '--since', '1h', '--out', timeline)
+    events = [json.loads(line['event']) for line in map(json.loads, timeline.read_text().splitlines()) if 'event' in line]
+    assert [event['reason'] for event in events if event['category'] in ('disconnect', 'will')] == [
+        'the connection was lost', 'the connection ended without DISCONNECT; its will was published']
 
 
 def test_no_will_after_an_orderly_end(fortress):

@@ -3,6 +3,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -106,7 +107,7 @@ def test_rpc_gets_the_answer_that_belongs_to_it(fortress):
 
 
 @pytest.mark.parametrize('credential', ['psk', 'x509'])
-def test_coap_put_get_and_a_refusal(fortress, credential):
+def test_coap_put_get_and_a_refusal(fortress, stranger, credential):
     lamp = fortress.add('lamp', credentials=(credential,))
     base = f'coaps://localhost:{fortress.ports["coaps"]}/mq/lamps/{lamp.name}/power'
 
@@ -119,3 +120,10 @@ def test_coap_put_get_and_a_refusal(fortress, credential):
     assert (got.returncode, got.stdout.strip()) == (0, 'on'), got.stderr
     refused = coap('put', base.replace(lamp.name, 'somebody-else'), '-e', 'on')
     assert refused.returncode == 1 and '4.03' in refused.stderr, refused.stderr
+    if credential == 'x509':  # whom it does not know, or knows by another name, it asks nothing
+        wrong = coap('get', base.replace('localhost', '127.1'))
+        assert wrong.returncode == 1 and 'is for another host name' in wrong.stderr and 'nothing was sent' in wrong.stderr, wrong.stderr
+        (lamp.bundle / 'ca.pem').write_bytes(Path(stranger).read_bytes())
+        unknown = coap('get', base)
+        assert unknown.returncode == 1 and 'CA that is not trusted' in unknown.stderr, unknown.stderr
+    assert coap('get', base, '--insecure').returncode == 2

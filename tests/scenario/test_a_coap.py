@@ -1,10 +1,13 @@
 """a: the CoAP door onto the same topics. Both of Debian's coap-client builds, PSK and certificates."""
+import os
 import re
+import subprocess
 
 import pytest
 
 from harness import coap, mosquitto
 from harness.mosquitto import Subscriber
+from harness.nat import Nat
 
 pytestmark = [pytest.mark.release, pytest.mark.skipif(not coap.BUILDS, reason='libcoap3-bin is not installed')]
 
@@ -85,6 +88,58 @@ def test_lost_datagrams_are_sent_again(fortress, build):
 def test_a_topic_that_is_not_there_is_4_04(fortress, build):
     lamp = fortress.add('lamp', credentials=CREDENTIALS)
     assert coap.request(build, lamp, 'get', f'mq/lamps/{lamp.name}/nothing').code == '4.04'
+
+
+# What devices that are small have, and its number in a hello of the server.
+SUITES = {'psk': {'PSK-AES128-CCM8': 0xc0a8, 'PSK-AES128-GCM-SHA256': 0x00a8},
+          'x509': {'ECDHE-ECDSA-AES128-CCM8': 0xc0ae, 'ECDHE-ECDSA-AES128-GCM-SHA256': 0xc02b}}
+ONLY_C = '''#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#define INSTEAD(name) int name(void *of, const char *list) \\
+    { return ((int (*)(void *, const char *))dlsym(RTLD_NEXT, #name))(of, getenv("ONLY_SUITE") ? getenv("ONLY_SUITE") : list); }
+INSTEAD(SSL_CTX_set_cipher_list)
+INSTEAD(SSL_set_cipher_list)
+'''
+
+
+@pytest.fixture(scope='module')
+def only(tmp_path_factory):
+    """The environment in which a build of coap-client has one suite: it has no option for that, its libraries have."""
+    folder = tmp_path_factory.mktemp('only')
+    (folder / 'only.c').write_text(ONLY_C)
+    subprocess.run(['gcc', '-shared', '-fPIC', '-O1', '-o', folder / 'only.so', folder / 'only.c', '-ldl'], check=True)
+
+    def environment(build, suite):
+        if build.endswith('openssl'):
+            return {'LD_PRELOAD': str(folder / 'only.so'), 'ONLY_SUITE': f'{suite}:@SECLEVEL=0'}
+        others = [one for one in ('AES-128-GCM', 'AES-256-GCM', 'CHACHA20-POLY1305', 'AES-128-CCM', 'AES-256-CCM', 'AES-128-CBC',
+                                  'AES-256-CBC', 'AES-128-CCM-8') if one != ('AES-128-CCM-8' if 'CCM8' in suite else 'AES-128-GCM')]
+        config = folder / f'{suite}.conf'
+        config.write_text('[overrides]\n' + ''.join(f'tls-disabled-cipher = {one}\n' for one in others))
+        return {'GNUTLS_SYSTEM_PRIORITY_FILE': str(config)}
+    return environment
+
+
+def suite_of(seen):
+    """The one that the server's hello takes: behind the headers of record and message, version, random and session id."""
+    hello = next(data for is_server, data in seen if is_server and data[0] == 22 and data[13] == 2)
+    at = 13 + 12 + 2 + 32
+    return int.from_bytes(hello[at + 1 + hello[at]:][:2], 'big')
+
+
+@builds
+@pytest.mark.parametrize('auth', SUITES)
+def test_each_suite_of_small_devices(fortress, only, build, auth):
+    lamp = fortress.add('lamp', credentials=CREDENTIALS)
+    for suite, number in SUITES[auth].items():
+        seen = []
+        with Nat(fortress.ports['coaps'], seen) as nat:
+            run = subprocess.run([*coap.command(build, lamp, auth), '-m', 'put', '-B', '10', '-e', suite,
+                                  f'coaps://127.0.0.1:{nat.port}/mq/lamps/{lamp.name}/suite'], capture_output=True, text=True,
+                                 stdin=subprocess.DEVNULL, timeout=30, check=False, env={**os.environ, **only(build, suite)})
+        assert seen and suite_of(seen) == number, run
+        assert coap.request(build, lamp, 'get', f'mq/lamps/{lamp.name}/suite', auth=auth).payload == suite
 
 
 @ways

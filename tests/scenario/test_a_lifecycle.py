@@ -1,4 +1,5 @@
 """a: what a person does first. Directory, start, stop, exit codes, open ports, the sandbox."""
+import errno
 import os
 import pwd
 import re
@@ -12,6 +13,7 @@ import pytest
 
 from harness import mosquitto
 from harness.fortress import BINARY, Refused
+from harness.puppet import Puppet
 from harness.wait import wait_until
 
 pytestmark = pytest.mark.release
@@ -217,6 +219,20 @@ def test_the_broker_is_caged(make_fortress, sanitized):
             user = int(status['Uid'].split()[0])
             assert user != 0
             fortress.wait_log(pwd.getpwuid(user).pw_name)
+    # What a broker that somebody has taken over would try: no file of others, no program, no look at other processes.
+    with Puppet(parts[0]) as taken_over:
+        assert taken_over.call('openat', -100, b'/etc/passwd', 0) == -(errno.EACCES if sanitized else errno.EPERM)
+        if not sanitized:  # seccomp, which is not in a build for tests
+            assert taken_over.call('execve', b'/bin/true', 0, 0) == -errno.EPERM
+            assert taken_over.call('ptrace', 16, supervisor) == -errno.EPERM
+            assert taken_over.call('socket', 2, 1, 0) == -errno.EPERM
+    sensor = fortress.add('sensor')
+    mosquitto.publish(sensor, f'status/{sensor.name}', 'as ever', qos=1)
+    for call in () if sanitized else ('openat', 'execve', 'ptrace', 'socket'):
+        event = fortress.wait_event('exposure', target=call)[0]
+        assert event['severity'] == 'alert' and f'the sandbox refused {call}' in event['reason'] and 'Restart it' in event['reason']
+        fortress.log.remove(fortress.wait_log(f'the sandbox refused {call}'))  # a fault in every other test
+    assert fortress.processes()[:2] == [supervisor, parts[0]], 'nothing of it ended'
 
 
 def test_a_crashed_broker_comes_back_and_says_why(make_fortress):

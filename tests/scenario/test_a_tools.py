@@ -634,6 +634,25 @@ def test_rpc_that_nobody_answers(server):
 
 # -- help -------------------------------------------------------------------------------------------------------------------
 
+# What people know of mosquitto's clients of other versions, beside what those here say of themselves.
+ELSEWHERE = {'pub': '-s -n -l -r -f -m --repeat --repeat-delay -o', 'sub': '--retain-handling -w --message-rate -o', 'rpc': '-m -n -s -f -o'}
+
+
+@pytest.mark.parametrize('tool, theirs', [('pub', 'mosquitto_pub'), ('sub', 'mosquitto_sub'), ('rpc', 'mosquitto_rr')])
+def test_what_mosquittos_clients_take_is_taken_or_explained(ours, tool, theirs):
+    """Each option of their own usage text is in our help, or what there is instead is said to who types it."""
+    usage = subprocess.run([theirs, '--help'], capture_output=True, text=True, timeout=20, check=False)
+    known = set(re.findall(r'^ +(-[a-zA-Z]|--[a-z-]+) :', usage.stdout + usage.stderr, re.M)) | set(ELSEWHERE[tool].split())
+    assert len(known) > 40
+    taken = ours.run(tool, '--help', identity=False).stdout.decode().split('Not there')[0]
+    others = [name for name in sorted(known) if not re.search(rf'(?<![\w-]){name}(?![\w-])', taken) and name != '--help']
+    assert 0 < len(others) < len(known) / 3
+    for name in others:
+        value = [] if name in ('--insecure', '--quiet', '-S') else ['1']
+        said = ours.run(tool, '-t', 't/x', name, *value, code=2).stderr
+        assert re.search(rf'(there is no {name}|{name} is not there)', said), (name, said)
+
+
 @pytest.mark.parametrize('tool', ['pub', 'sub', 'rpc'])
 def test_help_has_an_example_first(ours, tool):
     lines = ours.run(tool, '--help', identity=False).stdout.decode().splitlines()

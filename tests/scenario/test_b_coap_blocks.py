@@ -1,6 +1,6 @@
 """b: values in blocks and observation, as their standards say: Debian's coap-client, and a peer that breaks the rules."""
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -8,7 +8,7 @@ from harness import coap, mosquitto
 from harness.coap_message import (ACK, BLOCK1, BLOCK2, CON, EMPTY, ETAG, GET, MAX_AGE, NON, OBSERVE, POST, PUT, REQUEST_TAG, RST, SIZE1,
                                   SIZE2, Message, block)
 from harness.coap_peer import Peer
-from harness.fortress import metrics
+from harness.fortress import Refused, metrics
 from harness.mosquitto import Subscriber
 from harness.wait import wait_until
 
@@ -16,6 +16,7 @@ pytestmark = pytest.mark.release
 needs_client = pytest.mark.skipif(not coap.BUILDS, reason='libcoap3-bin is not installed')
 builds = pytest.mark.parametrize('build', coap.BUILDS)
 CREDENTIALS = ('psk', 'x509')
+STANDSTILL_S = 600  # longer than any client repeats a block
 
 
 def text_of(n, word='abcdefghij'):
@@ -147,6 +148,9 @@ def test_wrong_blocks_are_refused_with_an_event_and_leave_nothing(fortress, cons
         begin()
         expect(put_block(peer, where, 0xFFFF, piece), '4.13', 'quota', reason('packet_bytes|retained'))
         expect(peer.ask(PUT, where, piece, [(BLOCK1, 8 | 7)]), '4.00', 'malformed', reason('reserved size'))
+        begin()
+        assert put_block(peer, where, 2, piece[:32], size=32).text == '2.31', 'smaller ones that go on where it was are fine'
+        expect(put_block(peer, where, 1, piece * 2, size=128), '4.08', 'protocol_error', reason('4.08'))
         expect(peer.ask(GET, where, options=[(BLOCK1, block(0, False, 64))]), '4.02', 'protocol_error', reason('4.02'))
         expect(put_block(peer, where, 0, piece, options=[(SIZE1, 10 ** 6)]), '4.13', 'quota', reason('4.13'))
         answer = put_block(peer, 'mq/lamps/another/wrong', 0, piece)
@@ -156,6 +160,40 @@ def test_wrong_blocks_are_refused_with_an_event_and_leave_nothing(fortress, cons
         assert peer.ask(PUT, where, b'short').text == '2.01'
         assert peer.ask(GET, where).payload == b'short'
         assert peer.ask(GET, where, options=[(BLOCK2, block(1, False, 64))]).text == '4.00'
+
+
+def test_a_transfer_is_of_one_client(fortress, lamp, console):
+    """Nobody goes on with what another association began, not the same device either; and each of two gets what it sent."""
+    where, piece = f'mq/lamps/{lamp.name}/own', b'x' * 64
+    with Peer(lamp) as peer, Peer(lamp) as other, Subscriber(console, f'lamps/{lamp.name}/own', qos=1) as seen:
+        assert put_block(peer, where, 0, b'a' * 64).text == '2.31'
+        assert put_block(other, where, 1, piece, more=False).text == '4.08'
+        assert put_block(other, where, 0, b'b' * 64).text == '2.31'
+        assert put_block(peer, where, 1, b'a', more=False).text in ('2.01', '2.04')
+        assert put_block(other, where, 1, b'b', more=False).text in ('2.01', '2.04')
+        assert [seen.get()['payload'] for _ in range(2)] == ['a' * 65, 'b' * 65]
+
+
+def test_a_transfer_that_stands_still_is_forgotten(make_fortress, clock):
+    """Its memory is given back, and what comes too late is told so."""
+    fortress = make_fortress(binary=clock.binary)
+    lamp = fortress.add('lamp', credentials=('psk',))
+    where, piece = f'mq/lamps/{lamp.name}/slow', b'x' * 1024
+    with Peer(lamp) as peer:
+        assert peer.is_alive()
+        used = metrics(fortress)['memory_used_bytes']
+        for number in range(48):
+            assert put_block(peer, where, number, piece, size=1024).text == '2.31'
+        assert metrics(fortress)['memory_used_bytes'] > used + 45000
+        clock.pass_by(STANDSTILL_S)
+        assert put_block(peer, where, 48, piece, size=1024).text == '4.08'
+        assert peer.ask(GET, where).text == '4.04'
+
+        def is_free():
+            with suppress(Refused):  # a command over which the clock leaps is cut off, and asked again
+                return metrics(fortress)['memory_used_bytes'] < used + 25000
+            return False
+        wait_until('its memory to be free', is_free)
 
 
 def test_two_transfers_of_one_topic_by_their_tags(fortress, lamp, console):

@@ -12,7 +12,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from harness import coap, mosquitto, wire
 from harness.clock import shifted
+from harness.coap_message import POST
+from harness.coap_peer import Peer
 from harness.fortress import Device, Refused, times
+from harness.nat import Nat
 from harness.refusal import Watch
 from harness.wait import wait_until
 from harness.wire import CONNACK, DISCONNECT, PUBACK, SUBACK, Wire
@@ -175,13 +178,37 @@ def test_tls_1_1_is_refused_even_where_1_2_is_configured(make_fortress):
     fortress.start()
     port = fortress.ports['mqtts']
 
-    def attempt(*options):
+    def attempt(*options, say=None):
         return subprocess.run(['openssl', 's_client', '-connect', f'127.0.0.1:{port}', *options], capture_output=True,
-                              text=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
-    assert 'alert' in attempt('-tls1_1', '-cipher', 'ALL:@SECLEVEL=0').stderr
+                              text=True, input=say or '', timeout=30, check=False)
+    for old in ('-tls1', '-tls1_1'):
+        assert 'alert' in attempt(old, '-cipher', 'ALL:@SECLEVEL=0').stderr
     assert 'alert' in attempt('-tls1_2', '-cipher', 'ECDHE-ECDSA-AES128-SHA256').stderr, 'not an AEAD suite'
-    assert 'ECDHE-ECDSA-AES' in attempt('-tls1_2', '-cipher', 'ECDHE-ECDSA-AES128-GCM-SHA256').stdout
-    fortress.wait_event('tls_reject', at_least=2)
+    good = ('-tls1_2', '-cipher', 'ECDHE-ECDSA-AES128-GCM-SHA256')
+    assert 'ECDHE-ECDSA-AES' in attempt(*good).stdout
+    fortress.wait_event('tls_reject', at_least=3)
+    again = attempt(*good, say='R\n')  # s_client's word for another handshake in the same connection
+    assert 'RENEGOTIATING' in again.stdout + again.stderr and 'no renegotiation' in again.stderr, again
+    assert hello_for_compression(port, b'\1\0') == ('server hello', 0), 'both offered: none is taken'
+    assert hello_for_compression(port, b'\1')[0] == 'alert', 'nothing else offered: no connection'
+
+
+def hello_for_compression(port, methods):
+    """What TLS 1.2 answers to a hello that offers these: no library of today makes one. The method it took, or its alert."""
+    extensions = b''.join(kind.to_bytes(2, 'big') + len(body).to_bytes(2, 'big') + body for kind, body in (
+        (10, b'\0\2\0\x17'), (11, b'\1\0'), (13, b'\0\2\4\3'), (0xff01, b'\0')))
+    body = b'\3\3' + bytes(32) + b'\0' + b'\0\2\xc0\x2b' + bytes([len(methods)]) + methods + len(extensions).to_bytes(2, 'big') + extensions
+    hello = b'\1' + len(body).to_bytes(3, 'big') + body
+    with socket.create_connection(('127.0.0.1', port), 20) as raw:
+        raw.sendall(b'\x16\3\1' + len(hello).to_bytes(2, 'big') + hello)
+        with raw.makefile('rb') as stream:
+            head = stream.read(5)
+            got = stream.read(int.from_bytes(head[3:5], 'big'))
+    if head[0] == 0x15:
+        return 'alert', got[1]
+    assert (head[0], got[0]) == (0x16, 2), (head, got)
+    at = 4 + 2 + 32
+    return 'server hello', got[at + 1 + got[at] + 2]
 
 
 def test_plaintext_into_the_tls_port(fortress):
@@ -394,3 +421,30 @@ def test_coap_wrong_psk(fortress, build, what):
                           user='nobody-of-that-name' if what == 'unknown name' else None, wait_s=8)
     assert '</mq' not in answer.text
     wait_until('an event for the failed handshake', lambda: failures() > before, 15, pause=0.2)
+
+
+def repeats_do_nothing(fortress, lamp, heard, by_certificate):
+    seen = []
+    with Nat(fortress.ports['coaps'], seen) as nat, Peer(lamp, at=nat.port, by_certificate=by_certificate) as peer:
+        before = len(seen)
+        for payload in (b'one', b'two'):
+            assert peer.ask(POST, f'mq/lamps/{lamp.name}/state', payload).text == '2.04'
+            assert heard.get()['payload'] == payload.decode()
+        recorded = [data for is_server, data in seen[before:] if not is_server]
+        n_answers = sum(is_server for is_server, _ in seen)
+        for _ in range(20):
+            for data in recorded:
+                nat.repeat(data)
+        assert peer.is_alive()  # its ping is behind all of them, in the same socket
+        assert sum(is_server for is_server, _ in seen) == n_answers + 1, 'something answered'
+        assert peer.ask(POST, f'mq/lamps/{lamp.name}/state', b'mark').text == '2.04'
+        assert heard.get()['payload'] == 'mark', 'something was done once more'
+
+
+def test_records_that_come_again_do_nothing(fortress):
+    """Recorded on the way and sent again, from the right address: no answer, nothing is done, and it is told, once in ten seconds."""
+    lamp, console = fortress.add('lamp', credentials=('psk', 'x509')), fortress.add('console')
+    with mosquitto.Subscriber(console, f'lamps/{lamp.name}/#', qos=1) as heard:
+        for by_certificate in (False, True):
+            repeats_do_nothing(fortress, lamp, heard, by_certificate)
+    assert fortress.wait_event('replay', principal=lamp.name, protocol='coap')[0]['listener'] == 'coaps'

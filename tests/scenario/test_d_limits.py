@@ -5,7 +5,10 @@ import time
 import pytest
 
 from harness import wire
+from harness.coap_message import MAX_AGE, POST
+from harness.coap_peer import Peer
 from harness.refusal import Watch
+from harness.wait import wait_until
 from harness.wire import CONNACK, DISCONNECT, PUBACK, SUBACK, Wire
 
 pytestmark = pytest.mark.release
@@ -101,6 +104,22 @@ def test_publish_rate(small):
         # 10 at once (twice the rate), the other 10 at 5 a second.
         assert time.monotonic() - begin > 1.5
         small.wait_event('rate', principal=device.name)
+
+
+def test_publish_rate_by_coap(small):
+    """Over the rate CoAP is told to come again later, and does nothing meanwhile; others of the role notice nothing."""
+    device, other = (small.add('slow', credentials=('psk',)) for _ in range(2))
+    with Peer(device) as one, Peer(other) as beside:
+        answers = [one.ask(POST, 'mq/t/a', b'x')]
+        while answers[-1].text != '4.29':
+            assert answers[-1].text == '2.04' and len(answers) < 500, 'it never ends'
+            answers.append(one.ask(POST, 'mq/t/a', b'x'))
+        assert len(answers) > 10, 'twice the rate, at once'
+        assert answers[-1].number(MAX_AGE) >= 1
+        assert beside.ask(POST, 'mq/t/a', b'x').text == '2.04'
+        event, = small.wait_event('rate', principal=device.name)
+        assert '4.29' in event['reason'] and event['protocol'] == 'coap'
+        wait_until('its rate again', lambda: one.ask(POST, 'mq/t/a', b'x').text == '2.04', pause=0.2)
 
 
 def test_a_connection_that_never_says_who_it_is(small):

@@ -1,12 +1,14 @@
 """e: the server's certificate and the authority change while everybody is connected; nobody drops, nobody is shut out."""
 import os
+import re
 import ssl
 from pathlib import Path
 
 import pytest
 
-from harness import mosquitto
-from harness.fortress import Refused
+from harness import coap, mosquitto
+from harness.fortress import BINARY, POLICY, Refused
+from harness.netns import FAR, NEAR, Hosts
 from harness.wait import wait_until
 from harness.wire import PINGREQ, PINGRESP, Wire, packet, tls_context
 
@@ -65,6 +67,38 @@ def test_one_more_name(make_fortress):
     assert is_shown('gate.example'), 'a name stays'
     with pytest.raises(Refused, match='neither a DNS name nor an IP address'):
         fortress.cli('certs', 'renew', '--host', 'not/a/name')
+
+
+def test_a_client_on_another_host_comes_by_address(make_fortress, tmp_path):
+    """The addresses that the machine had at `init` are in the certificate, one that it got later comes by `certs renew --host`."""
+    with Hosts() as hosts:
+        fortress = make_fortress(start=False, binary=hosts.program(tmp_path / 'sallyport', BINARY))
+        for port in fortress.ports.values():
+            fortress.configure(f'"127.0.0.1:{port}"', f'"0.0.0.0:{port}"')
+        fortress.start()
+        fortress.apply(POLICY)
+        sensor = fortress.add('sensor', credentials=('x509', 'psk'))
+
+        def comes(address):
+            """By mosquitto's client, by ours, and by coap-client where there is one."""
+            topic, port = f'sensors/north/{sensor.name}/t', fortress.ports['mqtts']
+            runs = [hosts.on_far('mosquitto_pub', '-h', address, '-p', port, '--cafile', sensor.ca, '--cert', sensor.cert, '--key', sensor.key,
+                                 '-i', sensor.name, '-q', 1, '-t', topic, '-m', 'x'),
+                    hosts.on_far(BINARY, 'pub', '--bundle', sensor.bundle, '-h', address, '-q', 1, '-t', topic, '-m', 'x')]
+            return [run.returncode for run in runs], runs
+        assert comes(NEAR)[0] == [0, 0], comes(NEAR)[1]
+        event = fortress.wait_event('connect', principal=sensor.name)[0]
+        assert event['peer'].startswith(f'{FAR}:'), event
+        for build in coap.BUILDS[:1]:
+            run = hosts.on_far(*coap.command(build, sensor, 'x509'), '-m', 'put', '-B', '10', '-e', 'up',
+                               f'coaps://{NEAR}:{fortress.ports["coaps"]}/mq/status/{sensor.name}')
+            fortress.wait_event('connect', principal=sensor.name, protocol='coap', peer=re.compile(rf'^{FAR}:'))
+            assert coap.Answer(run.stdout + run.stderr, run.returncode).code is None, run
+        later = hosts.one_more_address()
+        codes, runs = comes(later)
+        assert 0 not in codes and 'certs renew --host' in runs[1].stderr, runs
+        fortress.cli('certs', 'renew', '--host', later)
+        assert comes(later)[0] == comes(NEAR)[0] == [0, 0]
 
 
 @pytest.mark.timeout(300)

@@ -154,6 +154,15 @@ def test_what_a_token_is_for(fortress, tmp_path):
     assert est.enroll(token=token(fortress, '--pattern', 'valve-*'))[0] == 403
     status, _, body = est.enroll(token=token(fortress, '--pattern', 'pump-*', '--attr', 'site=lab'))
     assert status == 200 and publishes(est.save(body))
+    # Another name for the key of a device that is there: nobody gets one, by whatever proof.
+    theirs = base64.b64encode(openssl('req', '-new', '-key', est.key, '-subj', '/CN=pump-9', '-outform', 'DER'))
+    one = token(fortress, '--name', 'pump-9')
+    status, _, body = Est(fortress, tmp_path, 'pump-9').enroll(token=one, csr=theirs)
+    assert status == 403 and b'belongs to another device' in body
+    assert 'pump-9' in events(fortress, 'enrolment', 'belongs to another device')[-1]['reason']
+    with pytest.raises(Refused):
+        fortress.cli('device', 'show', 'pump-9')
+    assert Est(fortress, tmp_path, 'pump-9').enroll(token=one)[0] == 200, 'the token is not used up by that'
     taken = Est(fortress, tmp_path, 'pump-1')
     status, _, body = taken.enroll(token=token(fortress, '--pattern', 'pump-*'))
     assert status == 403 and b'is there already' in body

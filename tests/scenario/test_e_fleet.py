@@ -3,6 +3,7 @@
 SALLYPORT_FLEET=20000 runs the figures, too: that many devices added, disabled and given another role, each in under 60 s."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.release
 
 N = 160
 FLEET = int(os.environ.get('SALLYPORT_FLEET', '0'))
-PIECE = 32
+PIECE, DAY_S = 32, 86400
 
 
 def write_list(path, n, kinds='x509'):
@@ -52,7 +53,7 @@ def can_log_in(fortress, name, bundle):
 
 
 def test_a_list_is_added_whoever_is_killed_midway(make_fortress):
-    fortress = make_fortress()
+    fortress, begun = make_fortress(), time.time()
     listed, out = write_list(fortress.home / 'list.csv', N), fortress.home / 'out'
     add = ('device', 'add', '--from', listed, '--out', out)
     assert fleet(fortress, *add[1:], '--dry-run') == {'dry_run': True, 'command': 'add', 'matched': N,
@@ -82,6 +83,10 @@ def test_a_list_is_added_whoever_is_killed_midway(make_fortress):
         assert can_log_in(fortress, name, out / name), name
     again = fleet(fortress, *add[1:])
     assert (again['changed'], again['already'], again['refused']) == (0, N, 0)
+    if time.time() // DAY_S == begun // DAY_S:  # not over midnight: all of them end on one day, an alert at once and weeks before
+        cliff = wait_until('the alert', lambda: [one for one in fortress.alerts() if 'end on the same day' in one['reason']])[0]
+        assert re.match(rf'{N} of {N} credentials end on the same day, 20\d\d-', cliff['reason']) and 'device rotate' in cliff['reason']
+        assert cliff['category'] == 'credential_expiring'
     # A bundle that is with its device by now is not made anew, and what is other than listed is named.
     shutil.move(out / 'm-7', fortress.home / 'm-7')
     listed.write_text(listed.read_text().replace('m-9,sensor,b1', 'm-9,sensor,b7').replace('m-8,sensor', 'm-8,lamp'))

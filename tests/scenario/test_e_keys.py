@@ -3,13 +3,15 @@ import os
 import re
 import shutil
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 
-from harness import mosquitto
+from harness import mosquitto, wire
 from harness.fortress import Refused
 from harness.wait import wait_until
+from harness.wire import PUBACK, Wire
 
 pytestmark = pytest.mark.release
 
@@ -25,11 +27,48 @@ def start_fails(fortress):
     return run.stderr
 
 
+class Load:
+    """Somebody who publishes all the time, waits for each acknowledgement, and gets all of them on one connection."""
+
+    def __init__(self, fortress, device):
+        self.client, self.topic = Wire(fortress, device), f'status/{device.name}'
+        self.client.login(device.name)
+        self.n, self.error, self.is_over = 0, None, threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        try:
+            while not self.is_over.is_set():
+                self.client.send(wire.publish(self.topic, str(self.n), 1, self.n % 0xffff + 1, retain=True))
+                assert self.client.expect(PUBACK, 30).reason in (0, 0x10)
+                self.n += 1
+        except Exception as error:
+            self.error = error
+
+    def goes_on(self):
+        before = self.n
+        wait_until('more of it', lambda: self.error or self.n > before + 5)
+        assert self.error is None, self.error
+
+    def __enter__(self):
+        self.thread.start()
+        self.goes_on()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over.set()
+        self.thread.join(40)
+        self.client.close()
+        assert self.error is None, self.error
+
+
 def test_rotation_while_serving(make_fortress, tmp_path):
     fortress = make_fortress()
     sensor = fortress.add('sensor')
     old = key_of(fortress).read_bytes()
-    fortress.cli('master-key', 'rotate')
+    with Load(fortress, sensor) as load:
+        fortress.cli('master-key', 'rotate')
+        load.goes_on()
     assert key_of(fortress).read_bytes() != old
     assert key_of(fortress).stat().st_mode & 0o777 == 0o600
     assert not Path(f'{key_of(fortress)}.new').exists()

@@ -7,6 +7,8 @@ import pytest
 from harness import coap, mosquitto
 from harness.clock import Clock
 from harness.fortress import Device
+from harness.nat import Nat
+from harness.relay import Relay
 from harness.wait import wait_until
 from harness.wire import DISCONNECT, Wire
 
@@ -135,14 +137,47 @@ def test_decided_by_hand(make_fortress):
         assert fortress.cli('device', 'rotate', 'pump', *wrong, check=False).returncode == 2
 
 
+def nothing_is_said_at_any_door(fortress, by_key):
+    """A recorder on the way has neither name nor topic nor payload of whom it records, whichever the door. Only by a certificate
+    DTLS 1.2 shows the name, and that alone."""
+    sealed, by_certificate = (add(fortress, kind, f'secret-site-{kind}') for kind in ('oscore', 'x509'))
+    message = ('-e', 'secret words')
+    for door, device in (('coaps', by_key), ('coap', sealed), ('coaps', by_certificate)):
+        seen = []
+        with Nat(fortress.ports[door], seen) as nat:
+            fortress.run('coap', 'put', f'{door}://localhost:{nat.port}/mq/status/{device.name}', '--bundle', device.bundle, *message)
+        data = b''.join(data for _, data in seen)
+        if device is by_certificate:
+            assert device.name.encode() in data
+            data = data.replace(device.name.encode(), b'')
+        is_silent(door, data)
+    for door in ('mqtts', 'wss', 'coaps+tcp'):
+        seen, device = [], by_certificate
+        with Relay(fortress.ports[door], '127.0.0.1', seen) as relay:
+            at = f'localhost:{relay.port}'
+            if door == 'coaps+tcp':
+                fortress.run('coap', 'put', f'{door}://{at}/mq/status/{device.name}', '--bundle', device.bundle, *message)
+            else:
+                where = ('-L', f'wss://{at}/mqtt') if door == 'wss' else ('-p', relay.port)
+                fortress.run('pub', '--bundle', device.bundle, *where, '-t', f'status/{device.name}', '-m', message[1], '-q', '1')
+        is_silent(door, b''.join(seen))
+
+
+def is_silent(door, data):
+    assert len(data) > 100, door
+    for word in (b'secret', b'site', b'status', b'words'):
+        assert word not in data, (door, word)
+
+
 def test_names_that_say_nothing(make_fortress):
     """--opaque: the name is not on the wire, is no way in, and two keys never meet."""
-    fortress = make_fortress(listeners=LISTENERS)
+    fortress = make_fortress(listeners=(*LISTENERS, 'wss', 'coaps+tcp'))
     device, secret = add(fortress, 'psk', 'secret-site-7', '--opaque'), Secret('psk')
     identity, key = (device.bundle / 'psk.txt').read_text().strip().split(':')
     assert identity.startswith('~') and 'secret' not in identity and identity in (device.bundle / 'howto.txt').read_text()
     assert secret.once(device, device.bundle)
     assert by_libcoap(device, device.bundle)
+    nothing_is_said_at_any_door(fortress, device)
     named = fortress.home / 'named'
     shutil.copytree(device.bundle, named)
     (named / 'psk.txt').write_text(f'{device.name}:{key}\n')

@@ -110,13 +110,24 @@ def test_a_cut_end_a_deleted_middle_and_an_old_copy(make_fortress):
     one.stop()
     shutil.copytree(one.dir, old, ignore=shutil.ignore_patterns('run'))
     one.start()
-    one.add()
+    ends = []
+    for _ in range(3):
+        one.add()
+        one.cli('audit', 'anchor')  # what it says is on disk, and a record ends there
+        ends.append(trail(one)[-1].stat().st_size)
     anchor = one.home / 'anchor.json'
     anchor.write_text(one.cli('--json', 'audit', 'anchor'))
     one.stop()
     file, = trail(one)
     whole = file.read_bytes()
     last = verify(one)['last']
+
+    first, second, third = ends
+    file.write_bytes(whole[:first] + whole[second:third] + whole[first:second] + whole[third:])
+    moved, = bad(verify(one))
+    assert (moved['kind'], moved['file']) == ('reordered', f'audit/{file.name}')
+    assert moved['offset'] == first + third - second and 1 < moved['first'] <= moved['last'] < last
+
 
     file.write_bytes(whole[:len(whole) - 500])
     cut, = bad(verify(one))

@@ -193,6 +193,15 @@ def test_other_brokers(make_fortress):
     assert code == 1 and {'anonymous', 'default-allow', 'default-credential', 'management-open'} <= set(ids(report, ('critical',)))
     assert [(found['line'], found['object']) for found in report['findings'] if found['id'] == 'management-open'] == [(2, 'dashboard')]
     assert 'emqxsecretcookie' not in fortress.cli('doctor', '--emqx', emqx, check=False).stdout
+
+    def failing(*broker):
+        """The clauses of the CRA that fail, each with the findings that say why."""
+        clauses = doctor(fortress, *broker, '--profile', 'cra')[1]['profile']['clauses']
+        fails = [clause for clause in clauses if clause['verdict'] == 'fail']
+        assert all(found['evidence'] and found['fix'] for clause in fails for found in clause['findings'])
+        return {clause['id']: {found['id'] for found in clause['findings']} for clause in fails}
+    fails = failing('--emqx', emqx)
+    assert {'anonymous', 'default-credential'} <= fails['b'] and 'plaintext-websocket' in fails['e'] and 'management-open' in fails['j']
     nanomq.write_text('auth {\n  password = {include "pwd.conf"}\n}\nhttp_server { password = public }\nbroken {')
     (fortress.home / 'pwd.conf').write_text('"meter": "hush-hush-hush"\n')
     code, report = doctor(fortress, '--nanomq', nanomq)
@@ -201,6 +210,8 @@ def test_other_brokers(make_fortress):
     assert (clear['file'], clear['line'], clear['object']) == (str(fortress.home / 'pwd.conf'), 1, 'meter')
     assert [(lost['file'], lost['line']) for lost in report['not_assessed']] == [(str(nanomq), 5)]
     assert 'hush' not in json.dumps(report)
+    fails = failing('--nanomq', nanomq)
+    assert 'anonymous' in fails['b'] and {'plaintext', 'password-clear'} & fails['e']
 
 
 def test_waivers(make_fortress):

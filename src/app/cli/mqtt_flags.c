@@ -123,6 +123,9 @@ static const struct refusal {
     {{"--quiet", NULL, CLI_FLAG},
      "--quiet is not there: the exit code alone does not say why. 2>/dev/null hides it"},
     {{"--random-filter", NULL, CLI_VALUE}, "--random-filter is not there yet; -C ends early"},
+    {{"-M", NULL, CLI_VALUE},
+     "-M is not there: as many messages are on their way as the server lets (`inflight` of the "
+     "role)"},
 };
 
 static const struct tool {

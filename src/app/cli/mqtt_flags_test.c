@@ -91,7 +91,8 @@ static void test_refusals(void **state)
                  {"--tls-engine", "x", "PEM"},
                  {"--tls-engine-kpass-sha1", "x", "PEM"},
                  {"--quiet", NULL, "/dev/null"},
-                 {"--random-filter", "5", "-C"}};
+                 {"--random-filter", "5", "-C"},
+                 {"-M", "5", "inflight"}};
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char told[TEXT_BYTES] = "";
         FILE *err = fmemopen(told, sizeof(told), "w");
