@@ -430,6 +430,8 @@ void reauth_event(struct worker *w, struct conn *c, const struct mqtt_auth *m);
 bool credential_stands(const struct worker *w, const struct conn *c, const struct principal *p);
 void open_here(struct worker *w, struct conn *c, const struct principal *principal);
 void handover_arrived(struct worker *w, struct handover *h);
+
+/* sessions.c */
 /* session_end - now, whatever becomes of its will. */
 void session_end(struct worker *w, struct session *s);
 /* session_forget - without a record and a word: it has had its end. */
@@ -444,8 +446,14 @@ void session_arm(struct worker *w, struct session *s);
 void session_disarm(struct worker *w, struct session *s);
 /* session_due - its timer has fired: the will is published, or it ends. */
 void session_due(struct worker *w, struct session *s);
+/* session_fall_asleep - it has no connection any more; one without expiry ends. */
+void session_fall_asleep(struct worker *w, struct session *s);
+/* conn_release_session - c ends, or is thrown out; `why` is said where neither side has said it. No
+ * session, no effect. */
 void conn_release_session(struct worker *w, struct conn *c, const char *why);
+/* account_of - the one of p, from here on there is one. ERR_NOMEM. */
 MUST_USE enum err account_of(struct worker *w, const struct principal *p, struct account **ret);
+/* account_drop_if_unused - unless its budgets are to be remembered. */
 void account_drop_if_unused(struct worker *w, struct account *a);
 
 /* route.c */
