@@ -2,8 +2,15 @@
  * has no connection, and how they end. */
 #include <assert.h>
 
+#include "service/broker/ceiling_private.h"
+#include "service/broker/conn_private.h"
 #include "service/broker/group_private.h"
+#include "service/broker/record_private.h"
+#include "service/broker/replay_private.h"
+#include "service/broker/sessions_private.h"
+#include "service/broker/subscribe_private.h"
 #include "service/broker/usage.h"
+#include "service/broker/will_private.h"
 #include "service/broker/worker_private.h"
 
 /* ---- accounts ---- */

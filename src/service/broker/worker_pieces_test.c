@@ -1,4 +1,5 @@
 /* Packets that a read has cut: they are joined, alone, and say what they would have said whole. */
+#include "service/broker/conn_private.h"
 #include "service/broker/worker_private.h"
 #include "service/broker/worker_story_test.h"
 
