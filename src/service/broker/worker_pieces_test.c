@@ -3,15 +3,6 @@
 #include "service/broker/worker_private.h"
 #include "service/broker/worker_story_test.h"
 
-static size_t occurs(const char *text, const char *what)
-{
-    size_t n = 0;
-    for (const char *at = text; (at = strstr(at, what)) != NULL; at++) {
-        n++;
-    }
-    return n;
-}
-
 enum { PIECES_BYTES = 1200 };
 
 /* Short ones, and such whose length takes two bytes. */
