@@ -56,6 +56,7 @@ struct opening {
     struct slice client_id;
     uint32_t expiry_s;
     bool is_assigned, is_present, has_taken_over;
+    bool may_open;            /* it was not refused */
     bool was_durable;         /* the session that is present: */
     uint32_t former_expiry_s; /* what it goes back to when this connection comes to nothing */
     uint64_t hello_lsn;       /* CONNACK promises what is recorded up to here */
@@ -220,16 +221,19 @@ static void take_own_prefix(void *ctx, enum policy_action action, struct slice f
     }
 }
 
-static void set_terms(const struct worker *w, struct opening *o, const struct mqtt_gate *gate,
-                      struct mqtt_terms *terms, struct mqtt_connack *connack)
+static bool is_keep_alive_too_long(const struct worker *w, const struct mqtt_connect *c)
+{
+    return c->keep_alive_s == 0 || c->keep_alive_s > w->setup.limits->keep_alive_seconds;
+}
+
+static void set_terms(const struct worker *w, const struct opening *o, const struct mqtt_gate *gate,
+                      struct mqtt_terms *terms)
 {
     const struct mqtt_connect *c = o->connect;
     const struct role_limits *role = grants_limits(&o->account->grants);
     uint16_t inflight = (uint16_t)(role->inflight < UINT16_MAX ? role->inflight : UINT16_MAX);
     uint32_t most = w->setup.limits->keep_alive_seconds;
-    struct slice method = mqtt_gate_method(gate);
     uint32_t aliases = mqtt_props_number(&c->props, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, 0);
-    bool too_long = c->keep_alive_s == 0 || c->keep_alive_s > most;
     /* The engine waits half as long again. */
     uint32_t own = c->version == MQTT_V5 ? most : w->setup.limits->silence_seconds * 2 / 3;
     *terms = (struct mqtt_terms){
@@ -243,10 +247,18 @@ static void set_terms(const struct worker *w, struct opening *o, const struct mq
         .client_alias_max =
             (uint16_t)(aliases < w->wire.topic_alias_max ? aliases : w->wire.topic_alias_max),
         .wants_reasons = mqtt_props_number(&c->props, MQTT_PROP_REQUEST_PROBLEM_INFO, 1) != 0,
-        .keep_alive_s = too_long ? (uint16_t)own : c->keep_alive_s,
-        .auth_method = auth_method(method),
+        .keep_alive_s = is_keep_alive_too_long(w, c) ? (uint16_t)own : c->keep_alive_s,
+        .auth_method = auth_method(mqtt_gate_method(gate)),
         .wire = &w->wire,
     };
+}
+
+/* What CONNACK says of these terms, and of what was asked for. */
+static void set_connack(const struct worker *w, struct opening *o, const struct mqtt_gate *gate,
+                        const struct mqtt_terms *terms, struct mqtt_connack *connack)
+{
+    const struct mqtt_connect *c = o->connect;
+    struct slice method = mqtt_gate_method(gate);
     *connack = (struct mqtt_connack){.code = MQTT_SUCCESS, .session_present = o->is_present};
     struct mqtt_props *p = &connack->props;
     uint32_t asked = mqtt_props_number(&c->props, MQTT_PROP_SESSION_EXPIRY, 0);
@@ -259,8 +271,8 @@ static void set_terms(const struct worker *w, struct opening *o, const struct mq
     if (asked != o->expiry_s) {
         mqtt_props_set_number(p, MQTT_PROP_SESSION_EXPIRY, o->expiry_s);
     }
-    if (too_long) {
-        mqtt_props_set_number(p, MQTT_PROP_SERVER_KEEP_ALIVE, most);
+    if (is_keep_alive_too_long(w, c)) {
+        mqtt_props_set_number(p, MQTT_PROP_SERVER_KEEP_ALIVE, w->setup.limits->keep_alive_seconds);
     }
     if (mqtt_props_number(&c->props, MQTT_PROP_REQUEST_RESPONSE_INFO, 0) != 0 &&
         !o->account->principal->is_anonymous) { /* SPEC: MQTT5-3.1.2-28 */
@@ -301,7 +313,8 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
     if (s == NULL) {
         return err;
     }
-    set_terms(w, o, c->gate, &terms, &connack);
+    set_terms(w, o, c->gate, &terms);
+    set_connack(w, o, c->gate, &terms, &connack);
     if (err == OK) {
         err = pending_reserve(w, 1);
     }
@@ -409,22 +422,57 @@ static const char *step_up_misses(const struct worker *w, const struct conn *c,
                : NULL;
 }
 
-void open_here(struct worker *w, struct conn *c, const struct principal *principal)
+/* May it come in here, before anything is asked about its session? False: said, and closed. */
+static bool is_let_in(struct worker *w, struct conn *c, const struct principal *principal)
 {
     const char *missing = step_up_misses(w, c, principal);
     if (!credential_stands(w, c, principal)) {
         refuse_open(w, c, EVENT_revoked, MQTT_NOT_AUTHORIZED, slice_text(principal->name),
                     "its credential was replaced or revoked while it connected. Use the newest "
                     "bundle");
-        return;
-    }
-    if (missing != NULL) {
+    } else if (missing != NULL) {
         refuse_open(w, c, EVENT_auth_fail, MQTT_NOT_AUTHORIZED, slice_text(principal->name),
                     missing);
-        return;
-    }
-    if (c->entrance->is_moved) {
+    } else if (c->entrance->is_moved) {
         refer(w, c, principal);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static void report_opened(struct worker *w, const struct conn *c, const struct opening *o)
+{
+    struct event e = event_of(w, EVENT_connect, c);
+    event_reason(&e, "connected%s%s%s%s%s", o->is_present ? ", session resumed" : "",
+                 c->is_resumed ? ", by a TLS ticket" : "",
+                 c->login->lane.is_late ? ", in the renewal lane: its certificate has ended" : "",
+                 mqtt_server_terms(c->engine)->version == MQTT_V31 ? ", by the old MQTT 3.1" : "",
+                 c->entrance->is_plain ? ", in PLAINTEXT by an exception" : "");
+    worker_report(w, &e);
+}
+
+/* It did not open; ERR_DENIED: that was said already, but for a stop. */
+static void close_unopened(struct worker *w, struct conn *c, const struct opening *o, enum err err)
+{
+    if (err == ERR_TOO_LARGE) {
+        c->account = o->account;
+        refuse_open(w, c, EVENT_quota, MQTT_PACKET_TOO_LARGE, o->client_id,
+                    "CONNACK is larger than the packets that the client accepts. Raise its maximum "
+                    "packet size, at least to 512");
+        c->account = NULL;
+    } else if (err == ERR_SPACE || err == ERR_IO) {
+        report_store(w, c, o->client_id, err, "a session that lasts");
+        conn_close(w, c, MQTT_QUOTA_EXCEEDED);
+    } else if (o->may_open || w->is_draining) {
+        conn_close(w, c, w->is_draining ? drain_reason(w) : MQTT_SERVER_BUSY);
+    }
+    worker_account_release(w, o->account);
+}
+
+void open_here(struct worker *w, struct conn *c, const struct principal *principal)
+{
+    if (!is_let_in(w, c, principal)) {
         return;
     }
     struct opening o = {.connect = mqtt_gate_connect(c->gate)};
@@ -437,41 +485,22 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
     c->account = o.account; /* for the events of a refusal */
     choose_client_id(w, &o);
     o.expiry_s = choose_expiry(&o);
-    bool may_open = !w->is_draining && passes(w, c, &o);
+    o.may_open = !w->is_draining && passes(w, c, &o);
     c->account = NULL;
     struct detect_sample hello;
     bool is_watched = usage_hello(w, o.account, o.connect, o.is_assigned, c->peer, &hello);
-    err = may_open ? bind(w, c, &o) : ERR_DENIED;
-    if (err == OK) {
-        struct event e = event_of(w, EVENT_connect, c);
-        event_reason(
-            &e, "connected%s%s%s%s%s", o.is_present ? ", session resumed" : "",
-            c->is_resumed ? ", by a TLS ticket" : "",
-            c->login->lane.is_late ? ", in the renewal lane: its certificate has ended" : "",
-            mqtt_server_terms(c->engine)->version == MQTT_V31 ? ", by the old MQTT 3.1" : "",
-            c->entrance->is_plain ? ", in PLAINTEXT by an exception" : "");
-        worker_report(w, &e);
-        hello.has_taken_over = o.has_taken_over;
-        if (is_watched) {
-            usage_hello_tell(w, &hello);
-        }
-        conn_arm(w, c);
-        conn_mark_dirty(w, c);
+    err = o.may_open ? bind(w, c, &o) : ERR_DENIED;
+    if (err != OK) {
+        close_unopened(w, c, &o, err);
         return;
     }
-    if (err == ERR_TOO_LARGE) {
-        c->account = o.account;
-        refuse_open(w, c, EVENT_quota, MQTT_PACKET_TOO_LARGE, o.client_id,
-                    "CONNACK is larger than the packets that the client accepts. Raise its maximum "
-                    "packet size, at least to 512");
-        c->account = NULL;
-    } else if (err == ERR_SPACE || err == ERR_IO) {
-        report_store(w, c, o.client_id, err, "a session that lasts");
-        conn_close(w, c, MQTT_QUOTA_EXCEEDED);
-    } else if (may_open || w->is_draining) {
-        conn_close(w, c, w->is_draining ? drain_reason(w) : MQTT_SERVER_BUSY);
+    report_opened(w, c, &o);
+    hello.has_taken_over = o.has_taken_over;
+    if (is_watched) {
+        usage_hello_tell(w, &hello);
     }
-    worker_account_release(w, o.account);
+    conn_arm(w, c);
+    conn_mark_dirty(w, c);
 }
 
 /* The principal may have changed while the connection was between two workers; NULL: it was
