@@ -120,7 +120,7 @@ struct session {
     uint16_t client_id_n;         /* session_client_id */
     struct session_rest *rest; /* never NULL; where session_has_rest says no, nothing is written */
     struct complaint *complaint; /* the owner's, freed with it: drops; NULL: there were none */
-    /* the rest is session.c's */
+    /* the rest is core's: session.c, session_queue.c, session_inbound.c */
     uint64_t next_seq;           /* the seq that the next delivery gets */
     struct session_queue *queue; /* never NULL; of one that nothing has come for, an empty one */
     struct session_inbound *inbound; /* NULL: it has not opened a packet id yet */

@@ -7,13 +7,13 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "base/tree_test.h"
 
 struct place {
     char dir[40];
@@ -69,18 +69,10 @@ static int setup(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     struct place *p = *state;
-    (void)nftw(p->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    (void)tree_remove(p->dir);
     test_free(p);
     return 0;
 }

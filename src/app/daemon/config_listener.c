@@ -289,6 +289,66 @@ static enum err check_listener(const struct reading *r, const struct yaml_node *
     return OK;
 }
 
+static enum err read_place(const struct reading *r, const struct yaml_node *n,
+                           const struct config *c, struct config_listener *l)
+{
+    const struct yaml_node *name = yaml_find(n, "name");
+    const struct yaml_node *door = yaml_find(n, "door");
+    const struct yaml_node *bind = yaml_find(n, "bind");
+    if (name == NULL || door == NULL || bind == NULL) {
+        return COMPLAIN(r, n,
+                        "a listener needs name, door and bind, like { name: mqtts, door: mqtt, "
+                        "bind: \"[::]:8883\" }");
+    }
+    TRY(config_read_name(r, name, "name", l->name));
+    if (config_listener_find(c, l->name) != NULL) {
+        return COMPLAIN(r, name, "a listener named \"%s\" is there already", l->name);
+    }
+    unsigned word = 0;
+    TRY(read_word(r, door, "door", door_words, &word));
+    l->door = (enum config_door)word;
+    return read_bind(r, bind, l->bind);
+}
+
+/* By what, and in which versions of what, one speaks to it. */
+static enum err read_transport(const struct reading *r, const struct yaml_node *n,
+                               struct config_listener *l)
+{
+    struct {
+        const char *key;
+        bool *flag;
+    } const flags[] = {{"plain", &l->plain},
+                       {"mqtt_3_1", &l->mqtt_3_1},
+                       {"tcp", &l->tcp},
+                       {"websocket", &l->websocket}};
+    const struct yaml_node *v;
+    unsigned word = 0;
+    if ((v = yaml_find(n, "tls_min")) != NULL) {
+        TRY(read_word(r, v, "tls_min", tls_words, &word));
+        l->tls_min = (enum config_tls_min)word;
+    }
+    if ((v = yaml_find(n, "dtls_records")) != NULL) {
+        TRY(read_word(r, v, "dtls_records", records_words, &word));
+        l->openssl_records = word != 0;
+    }
+    for (size_t i = 0; i < COUNT_OF(flags); i++) {
+        if ((v = yaml_find(n, flags[i].key)) != NULL) {
+            TRY(read_word(r, v, flags[i].key, flag_words, &word));
+            *flags[i].flag = word != 0;
+        }
+    }
+    return OK;
+}
+
+/* Where the listener does not say it. */
+static unsigned auth_unsaid(const struct config_listener *l)
+{
+    return config_is_coap_tcp(l) || l->door == CONFIG_DOOR_METRICS ? CONFIG_AUTH_X509
+           : l->door == CONFIG_DOOR_COAP  ? CONFIG_AUTH_PSK | CONFIG_AUTH_X509
+           : l->door == CONFIG_DOOR_ENROL ? CONFIG_AUTH_X509 | CONFIG_AUTH_TOKEN
+                                          : CONFIG_AUTH_X509 | CONFIG_AUTH_PASSWORD;
+}
+
 static enum err read_listener(const struct reading *r, const struct yaml_node *n, struct config *c)
 {
     static const char *const keys[] = {"name",         "door",  "bind",     "auth",  "segment",
@@ -299,51 +359,13 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
     TRY(yaml_only(r->doc, n, keys, "a listener", r->complaint));
     struct config_listener l = {
         .segment = PRINCIPAL_SEGMENT_DEFAULT, .tls_min = CONFIG_TLS_1_3, .path = "/mqtt"};
-    const struct yaml_node *name = yaml_find(n, "name");
-    const struct yaml_node *door = yaml_find(n, "door");
-    const struct yaml_node *bind = yaml_find(n, "bind");
-    if (name == NULL || door == NULL || bind == NULL) {
-        return COMPLAIN(r, n,
-                        "a listener needs name, door and bind, like { name: mqtts, door: mqtt, "
-                        "bind: \"[::]:8883\" }");
-    }
-    TRY(config_read_name(r, name, "name", l.name));
-    if (config_listener_find(c, l.name) != NULL) {
-        return COMPLAIN(r, name, "a listener named \"%s\" is there already", l.name);
-    }
-    unsigned word = 0;
-    TRY(read_word(r, door, "door", door_words, &word));
-    l.door = (enum config_door)word;
-    TRY(read_bind(r, bind, l.bind));
+    TRY(read_place(r, n, c, &l));
     const struct yaml_node *v;
     if ((v = yaml_find(n, "segment")) != NULL) {
         TRY(config_read_name(r, v, "segment", l.segment));
     }
-    if ((v = yaml_find(n, "tls_min")) != NULL) {
-        TRY(read_word(r, v, "tls_min", tls_words, &word));
-        l.tls_min = (enum config_tls_min)word;
-    }
-    if ((v = yaml_find(n, "dtls_records")) != NULL) {
-        TRY(read_word(r, v, "dtls_records", records_words, &word));
-        l.openssl_records = word != 0;
-    }
-    struct {
-        const char *key;
-        bool *flag;
-    } const flags[] = {{"plain", &l.plain},
-                       {"mqtt_3_1", &l.mqtt_3_1},
-                       {"tcp", &l.tcp},
-                       {"websocket", &l.websocket}};
-    for (size_t i = 0; i < COUNT_OF(flags); i++) {
-        if ((v = yaml_find(n, flags[i].key)) != NULL) {
-            TRY(read_word(r, v, flags[i].key, flag_words, &word));
-            *flags[i].flag = word != 0;
-        }
-    }
-    l.auth = config_is_coap_tcp(&l) || l.door == CONFIG_DOOR_METRICS ? CONFIG_AUTH_X509
-             : l.door == CONFIG_DOOR_COAP  ? CONFIG_AUTH_PSK | CONFIG_AUTH_X509
-             : l.door == CONFIG_DOOR_ENROL ? CONFIG_AUTH_X509 | CONFIG_AUTH_TOKEN
-                                           : CONFIG_AUTH_X509 | CONFIG_AUTH_PASSWORD;
+    TRY(read_transport(r, n, &l));
+    l.auth = auth_unsaid(&l);
     if ((v = yaml_find(n, "auth")) != NULL) {
         TRY(read_auth(r, v, &l));
     }
@@ -360,6 +382,7 @@ static enum err read_listener(const struct reading *r, const struct yaml_node *n
         TRY(read_origins(r, v, &l));
     }
     if ((v = yaml_find(n, "moved")) != NULL) {
+        unsigned word = 0;
         TRY(read_word(r, v, "moved", moved_words, &word));
         l.moved = (enum config_moved)word;
     }

@@ -6,11 +6,11 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/daemon/port_holder.h"
+#include "base/tree_test.h"
 #include "net/listener.h"
 
 /* A /proc of our own: four tables, two processes. */
@@ -65,19 +65,11 @@ static int set_up(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int tear_down(void **state)
 {
     const struct proc *p = *state;
     close(p->fd);
-    return nftw(p->path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return tree_remove(p->path);
 }
 
 static const char *holder(const struct proc *p, const char *where, bool is_udp)

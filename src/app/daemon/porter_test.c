@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -16,6 +15,7 @@
 
 #include "app/daemon/porter.h"
 #include "base/scope.h"
+#include "base/tree_test.h"
 
 static void test_what_the_broker_may_have(void **state)
 {
@@ -99,12 +99,6 @@ static void *supervisor(void *arg)
     return NULL;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-    (void)st, (void)kind, (void)at;
-    return remove(path);
-}
-
 static void test_both_ends(void **state)
 {
     (void)state;
@@ -143,7 +137,7 @@ static void test_both_ends(void **state)
     porter_free(p);
     (void)close(pair[0]);
     (void)close(h.dir_fd);
-    (void)nftw(place, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    (void)tree_remove(place);
 }
 
 int main(void)

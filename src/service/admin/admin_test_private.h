@@ -9,13 +9,13 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/tree_test.h"
 #include "service/admin/admin.h"
 #include "service/admin/authority_place.h"
 #include "service/admin/control_server.h"
@@ -83,14 +83,6 @@ static inline void quiet(void *ctx, enum log_level level, const char *line)
 static inline void wake(void *ctx)
 {
     loop_wake(ctx);
-}
-
-static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
 }
 
 static inline void open_signing(struct home *p)
@@ -225,7 +217,7 @@ static inline int teardown(void **state)
     p->pki = pki_free(p->pki);
     p->disk = p->disk->ops->free(p->disk);
     (void)close(p->fd);
-    (void)nftw(p->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    (void)tree_remove(p->dir);
     log_to(NULL, NULL, LOG_INFO);
     test_free(p);
     return 0;

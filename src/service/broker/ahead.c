@@ -1,6 +1,7 @@
 /* What the next messages, and the next connections of a dirty pass, will touch is asked for ahead.
  * Hints: what is read here is judged where it is taken. */
 #include "base/fetch.h"
+#include "service/broker/conn_private.h"
 #include "service/broker/worker_private.h"
 #include "wire/mqtt/fixed.h"
 

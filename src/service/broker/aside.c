@@ -3,6 +3,11 @@
 #include "service/broker/aside.h"
 
 #include "base/mem.h"
+#include "service/broker/aside_private.h"
+#include "service/broker/commit_private.h"
+#include "service/broker/conn_private.h"
+#include "service/broker/record_private.h"
+#include "service/broker/route_private.h"
 #include "service/broker/worker_private.h"
 
 struct aside {

@@ -1,5 +1,6 @@
 /* What was set aside: asked about by an administrator, over crashes, refusals and want of memory.
  */
+#include "service/broker/aside.h"
 #include "service/broker/worker_story_test.h"
 
 enum { HOME = 1, TRIES = 5, RECORDS_MAX = 6 };

@@ -1,6 +1,8 @@
 /* Enhanced authentication (MQTT 5, 4.12): the methods, at CONNECT and again on an open connection.
  * docs/GLOSSARY.md: method. */
+#include "service/broker/conn_private.h"
 #include "service/broker/handshake.h"
+#include "service/broker/login_private.h"
 #include "service/broker/worker_private.h"
 
 #define TOKEN_METHOD "OAUTH2-JWT"

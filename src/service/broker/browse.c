@@ -3,6 +3,8 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "service/broker/outbox_private.h"
+#include "service/broker/route_private.h"
 #include "service/broker/worker_private.h"
 
 enum {

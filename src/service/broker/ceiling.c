@@ -4,6 +4,9 @@
 
 #include "base/mem.h"
 #include "core/msg_pool.h"
+#include "service/broker/ceiling_private.h"
+#include "service/broker/conn_private.h"
+#include "service/broker/sessions_private.h"
 #include "service/broker/worker_private.h"
 
 enum {

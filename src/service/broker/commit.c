@@ -3,6 +3,12 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "service/broker/aside_private.h"
+#include "service/broker/commit_private.h"
+#include "service/broker/conn_private.h"
+#include "service/broker/outbox_private.h"
+#include "service/broker/record_private.h"
+#include "service/broker/subscribe_private.h"
 #include "service/broker/worker_private.h"
 
 /* ---- tokens ---- */

@@ -1,8 +1,26 @@
 /* Connections of a worker: bytes in, back-pressure, the end. */
 #include "base/mem.h"
+#include "service/broker/ceiling_private.h"
+#include "service/broker/conn_private.h"
+#include "service/broker/login_private.h"
+#include "service/broker/outbox_private.h"
+#include "service/broker/record_private.h"
+#include "service/broker/route_private.h"
+#include "service/broker/sessions_private.h"
+#include "service/broker/subscribe_private.h"
+#include "service/broker/will_private.h"
 #include "service/broker/worker_private.h"
 #include "wire/mqtt/fixed.h"
 #include "wire/mqtt/text.h"
+
+enum {
+    JOURNAL_LAG_PAUSE =
+        65536, /* records appended and not committed: publishers are not read above this */
+    CLOSE_LINGER_MS = 5000, /* for the last words of a connection to leave */
+    PAUSED_TICK_MS = 1000,
+    HANDOVER_BYTES =
+        64 * 1024 /* of one packet: given to the log in between, so that the other workers see it */
+};
 
 /* ---- a stranger comes ---- */
 

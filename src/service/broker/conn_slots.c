@@ -2,6 +2,9 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "service/broker/conn_private.h"
+#include "service/broker/login_private.h"
+#include "service/broker/replay_private.h"
 #include "service/broker/worker_private.h"
 
 enum { SLOT_BITS = 24, SLOTS_MAX = 1 << 20 };

@@ -1,6 +1,13 @@
 /* From a session's queue to its client: one send buffer a turn, acknowledgements first; and the
  * client's answers. */
+#include "service/broker/aside_private.h"
+#include "service/broker/ceiling_private.h"
+#include "service/broker/commit_private.h"
+#include "service/broker/conn_private.h"
 #include "service/broker/group_private.h"
+#include "service/broker/record_private.h"
+#include "service/broker/replay_private.h"
+#include "service/broker/route_private.h"
 #include "service/broker/worker_private.h"
 
 /* ---- out ---- */

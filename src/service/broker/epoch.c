@@ -1,5 +1,13 @@
 /* A new realm binds what is alive: accounts, subscriptions, connections. docs/ORDER.md, rules 9
  * and 10. */
+#include "core/filters.h"
+#include "core/groups.h"
+#include "service/broker/aside_private.h"
+#include "service/broker/conn_private.h"
+#include "service/broker/login_private.h"
+#include "service/broker/route_private.h"
+#include "service/broker/sessions_private.h"
+#include "service/broker/subscribe_private.h"
 #include "service/broker/worker_private.h"
 #include "service/directory/late.h"
 

@@ -1,7 +1,13 @@
 /* One message and the local subscribers it reached: durable sessions with their record, then all
  * others. docs/ORDER.md, rules 7 and 9. */
 #include "base/mem.h"
+#include "core/groups.h"
+#include "service/broker/ceiling_private.h"
+#include "service/broker/commit_private.h"
+#include "service/broker/conn_private.h"
 #include "service/broker/group_private.h"
+#include "service/broker/record_private.h"
+#include "service/broker/route_private.h"
 #include "service/broker/worker_private.h"
 
 /* ---- what becomes of a hit ---- */

@@ -4,7 +4,13 @@
 
 #include "base/mem.h"
 #include "base/plant.h"
+#include "core/groups.h"
+#include "service/broker/commit_private.h"
+#include "service/broker/conn_private.h"
 #include "service/broker/group_private.h"
+#include "service/broker/outbox_private.h"
+#include "service/broker/record_private.h"
+#include "service/broker/route_private.h"
 #include "service/broker/worker_private.h"
 
 /* How often a message may go from worker to worker after members that have gone or must not have

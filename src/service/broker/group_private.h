@@ -52,6 +52,8 @@ MUST_USE enum err member_told(struct worker *w, const struct wmsg *m);
 uint32_t group_of_restored(const struct session *s, struct slice topic, const uint32_t *ids,
                            size_t n_ids);
 
+enum { ORPHANS_MAX = 4096 /* of a worker */ };
+
 /* orphan.c: what waits for room to go on to another member */
 /* orphan_keep - d waits, on record as a delivery of this session (0: nowhere). False: no memory, or
  * too many do. */

@@ -1,6 +1,8 @@
 #include "service/broker/handed.h"
 
 #include "base/mem.h"
+#include "service/broker/login_private.h"
+#include "service/broker/outbox_private.h"
 #include "service/broker/worker_private.h"
 
 enum err handed_new(enum handed_kind kind, unsigned door, const struct net_peer *peer,

@@ -1,5 +1,6 @@
 /* Segments: who may come in where, and what of another segment is heard. docs/ORDER.md, rule 9. */
 #include "core/flow.h"
+#include "service/broker/route_private.h"
 #include "service/broker/worker_private.h"
 
 const char *entrance_segment(const struct entrance *e)

@@ -1,6 +1,7 @@
 /* Who waits for a disk that is only slow: nothing is cut off a connection whose next packet asks
  * for lasting room, until the log has it. docs/decisions/0122. */
 #include "base/plant.h"
+#include "service/broker/conn_private.h"
 #include "service/broker/worker_private.h"
 #include "wire/mqtt/fixed.h"
 #include "wire/mqtt/publish.h"

@@ -3,8 +3,14 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "service/broker/conn_private.h"
 #include "service/broker/group_private.h"
+#include "service/broker/outbox_private.h"
+#include "service/broker/replay_private.h"
+#include "service/broker/subscribe_private.h"
 #include "service/broker/worker_private.h"
+
+enum { FILTER_COPY_MAX = 65536 };
 
 bool interest_announce(struct worker *w, struct slice filter, bool any, bool durable)
 {

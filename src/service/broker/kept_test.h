@@ -4,13 +4,13 @@
 #define SERVICE_BROKER_KEPT_TEST_H
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "base/tree_test.h"
 #include "service/broker/committer.h"
 #include "store/keyring.h"
 #include "store/log.h"
@@ -61,20 +61,12 @@ static inline void kept_open(struct kept *k, unsigned n_writers, const struct cl
     kept_reopen(k, n_writers, clock);
 }
 
-static inline int kept_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static inline void kept_close(struct kept *k)
 {
     kept_shut(k);
     k->keyring = keyring_free(k->keyring);
     k->disk = k->disk->ops->free(k->disk);
-    (void)nftw(k->dir, kept_remove, 8, FTW_DEPTH | FTW_PHYS);
+    (void)tree_remove(k->dir);
 }
 
 #endif

@@ -2,6 +2,8 @@
 
 #include "base/mem.h"
 #include "base/scope.h"
+#include "service/broker/conn_private.h"
+#include "service/broker/login_private.h"
 #include "service/broker/worker_private.h"
 #include "service/directory/late.h"
 #include "wire/mqtt/props.h"

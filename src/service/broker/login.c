@@ -2,7 +2,11 @@
  * worker. */
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "service/broker/conn_private.h"
+#include "service/broker/handover.h"
 #include "service/broker/handshake.h"
+#include "service/broker/login_private.h"
+#include "service/broker/outbox_private.h"
 #include "service/broker/worker_private.h"
 #include "service/directory/late.h"
 

@@ -1,6 +1,8 @@
 #include "service/broker/numbers.h"
 
 #include "base/mem.h"
+#include "service/broker/commit_private.h"
+#include "service/broker/record_private.h"
 #include "service/broker/worker_private.h"
 
 enum { BASE_ID = 0 }; /* no principal has it */

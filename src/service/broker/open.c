@@ -1,185 +1,28 @@
-/* From a known principal to an open connection: account, session, takeover, CONNACK; and back to
- * sleep at its end. */
-#include <assert.h>
-
+/* From a known principal to an open connection: may it come in, session, takeover, CONNACK. */
 #include "base/mem.h"
+#include "service/broker/commit_private.h"
+#include "service/broker/conn_private.h"
 #include "service/broker/group_private.h"
+#include "service/broker/handover.h"
+#include "service/broker/login_private.h"
+#include "service/broker/record_private.h"
+#include "service/broker/route_private.h"
+#include "service/broker/sessions_private.h"
+#include "service/broker/subscribe_private.h"
 #include "service/broker/usage.h"
+#include "service/broker/will_private.h"
 #include "service/broker/worker_private.h"
 #include "service/directory/late.h"
 #include "wire/mqtt/connack.h"
 
 enum { RESPONSE_PREFIX_MAX = 128, CLIENT_ID_SAID = 65 };
 
-/* ---- accounts ---- */
-
-MUST_USE enum err account_of(struct worker *w, const struct principal *p, struct account **ret)
-{
-    struct account *a = map_find(&w->accounts, slice_of(&p->id, sizeof(p->id)));
-    if (a == NULL) {
-        TRY(account_new(w->realm->policy, p, w->realm->epoch, w->now_ms, &a));
-        account_know(a, &w->people);
-        a->load = &w->load;
-        enum err err = map_add(&w->accounts, a);
-        if (err != OK) {
-            account_free(a);
-            return err;
-        }
-    }
-    *ret = a;
-    return OK;
-}
-
-void account_drop_if_unused(struct worker *w, struct account *a)
-{
-    if (a->n_conns > 0 || a->sessions.n > 0 || a->n_retained > 0) {
-        return;
-    }
-    bool may_return = !a->is_closed && !a->principal->is_anonymous;
-    if (may_return && !account_is_rested(a, w->now_ms)) {
-        w->has_tired_accounts = true; /* who reconnects does not get its budgets anew */
-    } else {
-        usage_leave(w, a);
-        map_remove(&w->accounts, account_key(a));
-        account_free(a);
-    }
-}
-
-MUST_USE enum err worker_account(struct worker *w, const struct principal *principal,
-                                 uint64_t now_ms, struct account **ret)
-{
-    w->now_ms = now_ms > w->now_ms ? now_ms : w->now_ms;
-    if (principal->status != PRINCIPAL_ACTIVE) {
-        return ERR_DENIED;
-    }
-    struct account *a = NULL;
-    TRY(account_of(w, principal, &a));
-    a->n_conns++;
-    *ret = a;
-    return OK;
-}
-
-void worker_account_release(struct worker *w, struct account *a)
-{
-    a->n_conns--;
-    account_drop_if_unused(w, a);
-}
-
-/* ---- sessions ---- */
-
-void session_forget(struct worker *w, struct session *s)
-{
-    subs_remove_all(w, &s->subscriber);
-    session_disarm(w, s);
-    session_set_remove(&s->account->sessions, s);
-    session_free(s);
-    w->n_sessions--;
-    count_set(&counts(w)->sessions, w->n_sessions);
-}
-
-void session_end(struct worker *w, struct session *s)
-{
-    uint64_t lsn;
-    will_fire(w, s, NULL); /* SPEC: MQTT5-3.1.2-8, MQTT3-3.1.2-8: however long its delay is */
-    will_lose(w, s, "its session had to end");
-    w->n_held -= s->is_held ? 1 : 0;
-    subs_remove_all(w, &s->subscriber);
-    enum err err = OK;
-    /* While the bodies are on record, in the same handover. */
-    if (groups_end_session(w, s)) {
-        s->expiry_s = 0; /* a restart ends it, and passes on what waits; of who was removed it knows
-                            nothing any more */
-        err = s->account->is_closed ? OK : record_session(w, s, w->wall_ms, &lsn);
-    } else if (s->is_on_record) {
-        err = record_session_end(w, s->id, &lsn);
-    }
-    if (err != OK) {
-        count_add(&counts(w)->dropped_memory, 1); /* it comes back at a restart, and ends then */
-    }
-    session_forget(w, s);
-}
-
-void session_over(struct worker *w, struct session *s)
-{
-    will_fire(w, s, NULL);
-    if (s->rest->will == NULL || (!s->is_held && w->n_held == SESSIONS_HELD_MAX)) {
-        session_end(w, s);
-        return;
-    }
-    if (!s->is_held) {
-        s->is_held = true;
-        w->n_held++;
-        subs_remove_all(w, &s->subscriber);
-    }
-    wheel_arm(&w->session_wheel, &s->rest->due, s->rest->will_at_ms);
-}
+/* ---- a session that is present ---- */
 
 static void interest_changed_by_session(void *ctx, struct slice filter,
                                         const struct interest_change *c)
 {
     (void)interest_announce(ctx, filter, c->is_any, c->is_durable);
-}
-
-MUST_USE enum err session_add(struct worker *w, struct account *a, uint64_t id,
-                              struct slice client_id, bool is_durable, struct session **ret)
-{
-    struct session *s = NULL;
-    TRY(session_new(id, a, client_id, is_durable, &s));
-    enum err err = session_set_add(&a->sessions, &w->setup.key, s);
-    if (err != OK) {
-        session_free(s);
-        return err;
-    }
-    w->n_sessions++;
-    count_set(&counts(w)->sessions, w->n_sessions);
-    *ret = s;
-    return OK;
-}
-
-void session_arm(struct worker *w, struct session *s)
-{
-    assert(session_has_rest(s));
-    struct session_rest *r = s->rest;
-    bool is_will_first = r->will != NULL && r->will_at_ms < r->ends_at_ms;
-    wheel_arm(&w->session_wheel, &r->due, is_will_first ? r->will_at_ms : r->ends_at_ms);
-}
-
-void session_disarm(struct worker *w, struct session *s)
-{
-    if (session_has_rest(s)) {
-        wheel_cancel(&w->session_wheel, &s->rest->due);
-    }
-}
-
-void session_due(struct worker *w, struct session *s)
-{
-    struct account *a = s->account;
-    if (s->rest->ends_at_ms <= w->now_ms) {
-        session_over(w, s);
-        account_drop_if_unused(w, a);
-        return;
-    }
-    will_fire(w, s, NULL);
-    session_arm(w, s);
-}
-
-/* It has no connection any more; one without expiry ends. SPEC: MQTT5 3.1.2.11.2 */
-static void fall_asleep(struct worker *w, struct session *s)
-{
-    uint64_t lsn;
-    if (s->expiry_s == 0) {
-        if (session_has_rest(s)) { /* and perhaps a will that keeps it */
-            s->rest->ends_at_ms = w->now_ms;
-        }
-        session_over(w, s);
-        return;
-    }
-    if (s->is_on_record && record_session(w, s, w->wall_ms, &lsn) != OK) {
-        count_add(&counts(w)->dropped_memory, 1); /* after a restart it sleeps from then on */
-    }
-    s->rest->ends_at_ms = w->now_ms + (uint64_t)s->expiry_s * 1000;
-    session_arm(w, s);
-    groups_session_changed(w, s);
 }
 
 /* Returns whether there was a connection to be thrown out. */
@@ -213,6 +56,7 @@ struct opening {
     struct slice client_id;
     uint32_t expiry_s;
     bool is_assigned, is_present, has_taken_over;
+    bool may_open;            /* it was not refused */
     bool was_durable;         /* the session that is present: */
     uint32_t former_expiry_s; /* what it goes back to when this connection comes to nothing */
     uint64_t hello_lsn;       /* CONNACK promises what is recorded up to here */
@@ -377,16 +221,19 @@ static void take_own_prefix(void *ctx, enum policy_action action, struct slice f
     }
 }
 
-static void set_terms(const struct worker *w, struct opening *o, const struct mqtt_gate *gate,
-                      struct mqtt_terms *terms, struct mqtt_connack *connack)
+static bool is_keep_alive_too_long(const struct worker *w, const struct mqtt_connect *c)
+{
+    return c->keep_alive_s == 0 || c->keep_alive_s > w->setup.limits->keep_alive_seconds;
+}
+
+static void set_terms(const struct worker *w, const struct opening *o, const struct mqtt_gate *gate,
+                      struct mqtt_terms *terms)
 {
     const struct mqtt_connect *c = o->connect;
     const struct role_limits *role = grants_limits(&o->account->grants);
     uint16_t inflight = (uint16_t)(role->inflight < UINT16_MAX ? role->inflight : UINT16_MAX);
     uint32_t most = w->setup.limits->keep_alive_seconds;
-    struct slice method = mqtt_gate_method(gate);
     uint32_t aliases = mqtt_props_number(&c->props, MQTT_PROP_TOPIC_ALIAS_MAXIMUM, 0);
-    bool too_long = c->keep_alive_s == 0 || c->keep_alive_s > most;
     /* The engine waits half as long again. */
     uint32_t own = c->version == MQTT_V5 ? most : w->setup.limits->silence_seconds * 2 / 3;
     *terms = (struct mqtt_terms){
@@ -400,10 +247,18 @@ static void set_terms(const struct worker *w, struct opening *o, const struct mq
         .client_alias_max =
             (uint16_t)(aliases < w->wire.topic_alias_max ? aliases : w->wire.topic_alias_max),
         .wants_reasons = mqtt_props_number(&c->props, MQTT_PROP_REQUEST_PROBLEM_INFO, 1) != 0,
-        .keep_alive_s = too_long ? (uint16_t)own : c->keep_alive_s,
-        .auth_method = auth_method(method),
+        .keep_alive_s = is_keep_alive_too_long(w, c) ? (uint16_t)own : c->keep_alive_s,
+        .auth_method = auth_method(mqtt_gate_method(gate)),
         .wire = &w->wire,
     };
+}
+
+/* What CONNACK says of these terms, and of what was asked for. */
+static void set_connack(const struct worker *w, struct opening *o, const struct mqtt_gate *gate,
+                        const struct mqtt_terms *terms, struct mqtt_connack *connack)
+{
+    const struct mqtt_connect *c = o->connect;
+    struct slice method = mqtt_gate_method(gate);
     *connack = (struct mqtt_connack){.code = MQTT_SUCCESS, .session_present = o->is_present};
     struct mqtt_props *p = &connack->props;
     uint32_t asked = mqtt_props_number(&c->props, MQTT_PROP_SESSION_EXPIRY, 0);
@@ -416,8 +271,8 @@ static void set_terms(const struct worker *w, struct opening *o, const struct mq
     if (asked != o->expiry_s) {
         mqtt_props_set_number(p, MQTT_PROP_SESSION_EXPIRY, o->expiry_s);
     }
-    if (too_long) {
-        mqtt_props_set_number(p, MQTT_PROP_SERVER_KEEP_ALIVE, most);
+    if (is_keep_alive_too_long(w, c)) {
+        mqtt_props_set_number(p, MQTT_PROP_SERVER_KEEP_ALIVE, w->setup.limits->keep_alive_seconds);
     }
     if (mqtt_props_number(&c->props, MQTT_PROP_REQUEST_RESPONSE_INFO, 0) != 0 &&
         !o->account->principal->is_anonymous) { /* SPEC: MQTT5-3.1.2-28 */
@@ -445,7 +300,7 @@ static void undo(struct worker *w, const struct opening *o, struct session *s)
         filters_set_durable(w->filters, &s->subscriber, o->was_durable, interest_changed_by_session,
                             w);
     }
-    fall_asleep(w, s);
+    session_fall_asleep(w, s);
 }
 
 /* All that can fail comes before the session is bound to the connection. */
@@ -458,7 +313,8 @@ static enum err bind(struct worker *w, struct conn *c, struct opening *o)
     if (s == NULL) {
         return err;
     }
-    set_terms(w, o, c->gate, &terms, &connack);
+    set_terms(w, o, c->gate, &terms);
+    set_connack(w, o, c->gate, &terms, &connack);
     if (err == OK) {
         err = pending_reserve(w, 1);
     }
@@ -566,22 +422,57 @@ static const char *step_up_misses(const struct worker *w, const struct conn *c,
                : NULL;
 }
 
-void open_here(struct worker *w, struct conn *c, const struct principal *principal)
+/* May it come in here, before anything is asked about its session? False: said, and closed. */
+static bool is_let_in(struct worker *w, struct conn *c, const struct principal *principal)
 {
     const char *missing = step_up_misses(w, c, principal);
     if (!credential_stands(w, c, principal)) {
         refuse_open(w, c, EVENT_revoked, MQTT_NOT_AUTHORIZED, slice_text(principal->name),
                     "its credential was replaced or revoked while it connected. Use the newest "
                     "bundle");
-        return;
-    }
-    if (missing != NULL) {
+    } else if (missing != NULL) {
         refuse_open(w, c, EVENT_auth_fail, MQTT_NOT_AUTHORIZED, slice_text(principal->name),
                     missing);
-        return;
-    }
-    if (c->entrance->is_moved) {
+    } else if (c->entrance->is_moved) {
         refer(w, c, principal);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static void report_opened(struct worker *w, const struct conn *c, const struct opening *o)
+{
+    struct event e = event_of(w, EVENT_connect, c);
+    event_reason(&e, "connected%s%s%s%s%s", o->is_present ? ", session resumed" : "",
+                 c->is_resumed ? ", by a TLS ticket" : "",
+                 c->login->lane.is_late ? ", in the renewal lane: its certificate has ended" : "",
+                 mqtt_server_terms(c->engine)->version == MQTT_V31 ? ", by the old MQTT 3.1" : "",
+                 c->entrance->is_plain ? ", in PLAINTEXT by an exception" : "");
+    worker_report(w, &e);
+}
+
+/* It did not open; ERR_DENIED: that was said already, but for a stop. */
+static void close_unopened(struct worker *w, struct conn *c, const struct opening *o, enum err err)
+{
+    if (err == ERR_TOO_LARGE) {
+        c->account = o->account;
+        refuse_open(w, c, EVENT_quota, MQTT_PACKET_TOO_LARGE, o->client_id,
+                    "CONNACK is larger than the packets that the client accepts. Raise its maximum "
+                    "packet size, at least to 512");
+        c->account = NULL;
+    } else if (err == ERR_SPACE || err == ERR_IO) {
+        report_store(w, c, o->client_id, err, "a session that lasts");
+        conn_close(w, c, MQTT_QUOTA_EXCEEDED);
+    } else if (o->may_open || w->is_draining) {
+        conn_close(w, c, w->is_draining ? drain_reason(w) : MQTT_SERVER_BUSY);
+    }
+    worker_account_release(w, o->account);
+}
+
+void open_here(struct worker *w, struct conn *c, const struct principal *principal)
+{
+    if (!is_let_in(w, c, principal)) {
         return;
     }
     struct opening o = {.connect = mqtt_gate_connect(c->gate)};
@@ -594,41 +485,22 @@ void open_here(struct worker *w, struct conn *c, const struct principal *princip
     c->account = o.account; /* for the events of a refusal */
     choose_client_id(w, &o);
     o.expiry_s = choose_expiry(&o);
-    bool may_open = !w->is_draining && passes(w, c, &o);
+    o.may_open = !w->is_draining && passes(w, c, &o);
     c->account = NULL;
     struct detect_sample hello;
     bool is_watched = usage_hello(w, o.account, o.connect, o.is_assigned, c->peer, &hello);
-    err = may_open ? bind(w, c, &o) : ERR_DENIED;
-    if (err == OK) {
-        struct event e = event_of(w, EVENT_connect, c);
-        event_reason(
-            &e, "connected%s%s%s%s%s", o.is_present ? ", session resumed" : "",
-            c->is_resumed ? ", by a TLS ticket" : "",
-            c->login->lane.is_late ? ", in the renewal lane: its certificate has ended" : "",
-            mqtt_server_terms(c->engine)->version == MQTT_V31 ? ", by the old MQTT 3.1" : "",
-            c->entrance->is_plain ? ", in PLAINTEXT by an exception" : "");
-        worker_report(w, &e);
-        hello.has_taken_over = o.has_taken_over;
-        if (is_watched) {
-            usage_hello_tell(w, &hello);
-        }
-        conn_arm(w, c);
-        conn_mark_dirty(w, c);
+    err = o.may_open ? bind(w, c, &o) : ERR_DENIED;
+    if (err != OK) {
+        close_unopened(w, c, &o, err);
         return;
     }
-    if (err == ERR_TOO_LARGE) {
-        c->account = o.account;
-        refuse_open(w, c, EVENT_quota, MQTT_PACKET_TOO_LARGE, o.client_id,
-                    "CONNACK is larger than the packets that the client accepts. Raise its maximum "
-                    "packet size, at least to 512");
-        c->account = NULL;
-    } else if (err == ERR_SPACE || err == ERR_IO) {
-        report_store(w, c, o.client_id, err, "a session that lasts");
-        conn_close(w, c, MQTT_QUOTA_EXCEEDED);
-    } else if (may_open || w->is_draining) {
-        conn_close(w, c, w->is_draining ? drain_reason(w) : MQTT_SERVER_BUSY);
+    report_opened(w, c, &o);
+    hello.has_taken_over = o.has_taken_over;
+    if (is_watched) {
+        usage_hello_tell(w, &hello);
     }
-    worker_account_release(w, o.account);
+    conn_arm(w, c);
+    conn_mark_dirty(w, c);
 }
 
 /* The principal may have changed while the connection was between two workers; NULL: it was
@@ -672,32 +544,4 @@ void handover_arrived(struct worker *w, struct handover *h)
         conn_feed(w, c, (struct slice){0});
     }
     handover_free(h);
-}
-
-/* ---- the end of a connection ---- */
-
-void conn_release_session(struct worker *w, struct conn *c, const char *why)
-{
-    struct session *s = c->session;
-    struct account *a = c->account;
-    if (s == NULL) {
-        return;
-    }
-    struct event e = event_of(w, EVENT_disconnect, c);
-    bool is_told = c->closed_for != MQTT_SUCCESS;
-    event_reason(&e, "%s%s", is_told ? "closed by the server: " : "",
-                 is_told ? mqtt_reason_name((uint8_t)c->closed_for)
-                         : (c->is_clean_end ? "the client disconnected" : why));
-    worker_report(w, &e);
-    will_conn_ended(w, s, c);
-    directory_left(w->realm->directory, a->principal, c->credential, w->wall_ms);
-    c->session = NULL;
-    c->account = NULL;
-    s->conn = 0;
-    count_add(&counts(w)->dropped_asleep, session_sleep(s));
-    spill_slept(s);
-    replays_forget(w, c, NULL);
-    fall_asleep(w, s);
-    a->n_conns--;
-    account_drop_if_unused(w, a);
 }

@@ -3,7 +3,12 @@
  * rule 6. */
 #include "base/mem.h"
 #include "service/broker/group_private.h"
+#include "service/broker/record_private.h"
 #include "service/broker/worker_private.h"
+
+enum {
+    ORPHAN_RETRY_MS = 1000 /* what waits for room in the store */
+};
 
 struct orphan {
     struct list_node node;

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/mem.h"
+#include "service/broker/outbox_private.h"
 #include "service/broker/worker_private.h"
 
 static enum err overflow_room(struct outbox *o)

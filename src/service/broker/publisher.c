@@ -2,6 +2,7 @@
  * docs/ORDER.md, rule 9. */
 #include "base/mem.h"
 #include "core/quarantine.h"
+#include "service/broker/route_private.h"
 #include "service/broker/worker_private.h"
 
 static struct slice publisher_key(const void *value)

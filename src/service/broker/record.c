@@ -1,9 +1,14 @@
 /* What a worker writes into the journal: the fields of core/journal_record.h out of what it holds,
  * and under whose key. docs/ORDER.md, rules 7 and 8. */
-#include "core/journal_record.h"
-
 #include "base/plant.h"
+#include "core/journal_record.h"
+#include "service/broker/outbox_private.h"
+#include "service/broker/record_private.h"
 #include "service/broker/worker_private.h"
+
+enum {
+    SETTLED_WAIT_MS = 20 /* how long what only settles waits for company on its way to the log */
+};
 
 /* Anonymous principals have no key: theirs goes under the log's own. */
 static uint64_t owner_of(uint64_t principal)

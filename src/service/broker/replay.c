@@ -3,6 +3,12 @@
 #include <inttypes.h>
 
 #include "base/mem.h"
+#include "service/broker/aside_private.h"
+#include "service/broker/commit_private.h"
+#include "service/broker/conn_private.h"
+#include "service/broker/record_private.h"
+#include "service/broker/replay_private.h"
+#include "service/broker/route_private.h"
 #include "service/broker/worker_private.h"
 
 enum {

@@ -1,4 +1,5 @@
 /* Events of a worker: who did what, and what the operator can do about it. */
+#include "service/broker/conn_private.h"
 #include "service/broker/worker_private.h"
 #include "wire/mqtt/text.h"
 

@@ -1,7 +1,13 @@
 /* What was read back, into the present: ends that were missed, interest, the policy of now, wills.
  */
 #include "base/mem.h"
+#include "service/broker/aside_private.h"
+#include "service/broker/outbox_private.h"
+#include "service/broker/record_private.h"
 #include "service/broker/restore_private.h"
+#include "service/broker/route_private.h"
+#include "service/broker/sessions_private.h"
+#include "service/broker/will_private.h"
 
 enum { RESTORE_TURNS_MAX = 1000000 };
 

@@ -1,9 +1,14 @@
 /* What the log kept, read back: bodies, then session by session, then what is still open. */
 #include "base/mem.h"
 #include "core/flow.h"
+#include "service/broker/aside_private.h"
+#include "service/broker/ceiling_private.h"
 #include "service/broker/group_private.h"
+#include "service/broker/login_private.h"
 #include "service/broker/reading.h"
 #include "service/broker/restore_private.h"
+#include "service/broker/sessions_private.h"
+#include "service/broker/will_private.h"
 
 /* ---- bodies ---- */
 

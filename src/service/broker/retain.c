@@ -1,4 +1,6 @@
 /* What this worker retains: who pays for it, and whether there is room for more. */
+#include "service/broker/route_private.h"
+#include "service/broker/sessions_private.h"
 #include "service/broker/worker_private.h"
 
 static void retained_uncount(struct worker *w, uint64_t publisher)

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "service/broker/handed.h"
+#include "service/broker/outbox_private.h"
 #include "service/broker/worker_private.h"
 
 enum { WORKERS_MAX = 64 };

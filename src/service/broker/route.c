@@ -1,8 +1,16 @@
 /* A message on its way: to the queues of local sessions, to other workers, to the journal.
  * docs/ORDER.md, rules 3 to 5, 7 and 8. */
 #include "base/plant.h"
+#include "service/broker/commit_private.h"
 #include "service/broker/group_private.h"
+#include "service/broker/outbox_private.h"
+#include "service/broker/record_private.h"
+#include "service/broker/route_private.h"
 #include "service/broker/worker_private.h"
+
+enum {
+    OVERFLOW_DROP = 16384 /* messages waiting for a full ring: QoS 0 is dropped above this */
+};
 
 /* Where a message goes, decided before anything is done: what comes after can fail at the journal
  * alone. */

@@ -1,6 +1,8 @@
 /* Deliveries that a session does not get because its client reads too slowly: counted each, said
  * once a second for each session. */
 #include "base/mem.h"
+#include "service/broker/ceiling_private.h"
+#include "service/broker/conn_private.h"
 #include "service/broker/worker_private.h"
 
 static struct event said_of(struct worker *w, const struct session *s, uint32_t n,

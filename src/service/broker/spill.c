@@ -7,7 +7,10 @@
  */
 #include "base/plant.h"
 #include "core/pressure.h"
+#include "service/broker/ceiling_private.h"
+#include "service/broker/conn_private.h"
 #include "service/broker/reading.h"
+#include "service/broker/route_private.h"
 #include "service/broker/worker_private.h"
 
 enum {

@@ -4,8 +4,20 @@
 
 #include "base/mem.h"
 #include "base/plant.h"
+#include "core/groups.h"
+#include "service/broker/commit_private.h"
+#include "service/broker/conn_private.h"
 #include "service/broker/group_private.h"
+#include "service/broker/outbox_private.h"
+#include "service/broker/record_private.h"
+#include "service/broker/replay_private.h"
+#include "service/broker/subscribe_private.h"
 #include "service/broker/worker_private.h"
+
+enum {
+    SUBACK_HOLD_MS = 1000, /* a PUBLISH waits for the SUBACK before it so long at most */
+    CODES_MAX = 64 /* filters of one packet; over limits.filters_per_packet in any sane setting */
+};
 
 /* ---- barriers ---- */
 

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "engine/senml.h"
 #include "net/peer.h"
+#include "service/broker/login_private.h"
 #include "service/broker/worker_private.h"
 #include "wire/coap/code.h"
 

@@ -2,7 +2,15 @@
  * ended and the delay has passed or the session ends. docs/ORDER.md, rule 7. */
 #include "base/plant.h"
 #include "core/quarantine.h"
+#include "service/broker/conn_private.h"
+#include "service/broker/record_private.h"
+#include "service/broker/route_private.h"
+#include "service/broker/will_private.h"
 #include "service/broker/worker_private.h"
+
+enum {
+    WILL_RETRY_MS = 1000 /* a will that found no room */
+};
 
 /* A copy: the number and the epoch are those of now. */
 static enum err will_message(const struct worker *w, const struct msg *will, struct msg **ret)

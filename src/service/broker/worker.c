@@ -1,17 +1,31 @@
 /* The worker itself: birth, turns, ring messages, end. */
 #include "service/broker/worker.h"
-#include "service/broker/enrolment.h"
-#include "service/broker/scrape.h"
 
 #include "base/fetch.h"
 #include "base/mem.h"
+#include "core/groups.h"
 #include "core/msg_pool.h"
+#include "service/broker/aside.h"
+#include "service/broker/aside_private.h"
+#include "service/broker/browse.h"
+#include "service/broker/ceiling_private.h"
+#include "service/broker/commit_private.h"
+#include "service/broker/conn_private.h"
+#include "service/broker/enrolment.h"
 #include "service/broker/group_private.h"
+#include "service/broker/handover.h"
+#include "service/broker/login_private.h"
+#include "service/broker/outbox_private.h"
 #include "service/broker/reading.h"
+#include "service/broker/replay_private.h"
+#include "service/broker/route_private.h"
+#include "service/broker/scrape.h"
+#include "service/broker/sessions_private.h"
+#include "service/broker/subscribe_private.h"
 #include "service/broker/usage.h"
 #include "service/broker/worker_private.h"
 
-enum { TURN_MESSAGES_MAX = 4096 };
+enum { MARKER_SWEEP_MS = 1000, EXPIRE_BATCH = 1000, TURN_MESSAGES_MAX = 4096 };
 
 static struct mqtt_wire_limits wire_limits(const struct limits *l)
 {

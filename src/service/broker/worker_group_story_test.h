@@ -9,15 +9,6 @@
 static const struct hello clean = {.client_id = "c"};
 static const char *const share = "$share/g/t/#";
 
-static inline size_t occurs(const char *text, const char *what)
-{
-    size_t n = 0;
-    for (const char *at = text; (at = strstr(at, what)) != NULL; at++) {
-        n++;
-    }
-    return n;
-}
-
 static inline void joins(struct bench *b, struct party *p, const char *name, const struct hello *h)
 {
     is_in(b, p, name, h);

@@ -1,15 +1,7 @@
 /* Packets that a read has cut: they are joined, alone, and say what they would have said whole. */
+#include "service/broker/conn_private.h"
 #include "service/broker/worker_private.h"
 #include "service/broker/worker_story_test.h"
-
-static size_t occurs(const char *text, const char *what)
-{
-    size_t n = 0;
-    for (const char *at = text; (at = strstr(at, what)) != NULL; at++) {
-        n++;
-    }
-    return n;
-}
 
 enum { PIECES_BYTES = 1200 };
 

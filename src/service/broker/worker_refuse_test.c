@@ -1,5 +1,7 @@
 /* The journal refuses: what it does not take is promised to nobody and leaves nothing behind, and
  * what needs no journal goes on. Every record of a story is refused once, for every reason. */
+#include "service/broker/commit_private.h"
+#include "service/broker/subscribe_private.h"
 #include "service/broker/worker_story_test.h"
 
 static const struct hello plain = {.client_id = "p"};

@@ -1,4 +1,5 @@
 /* What a hostile or an unlucky client may do to a worker: each test is a defect that was there. */
+#include "service/broker/record_private.h"
 #include "service/broker/worker_private.h"
 #include "service/broker/worker_story_test.h"
 #include "wire/mqtt/unsubscribe.h"

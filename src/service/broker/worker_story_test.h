@@ -41,6 +41,15 @@ static inline void subscribed(struct bench *b, struct party *p, const char *filt
     EXPECT(p, want);
 }
 
+static inline size_t occurs(const char *text, const char *what)
+{
+    size_t n = 0;
+    for (const char *at = text; (at = strstr(at, what)) != NULL; at++) {
+        n++;
+    }
+    return n;
+}
+
 /* From here on no record that adds is taken. */
 static inline void disk_is_full(struct bench *b, bool is_full)
 {

@@ -1,5 +1,6 @@
 /* Wills that wait: the delay, the session's end, who comes back in time, and what a restart makes
  * of them. */
+#include "service/broker/sessions_private.h"
 #include "service/broker/worker_story_test.h"
 
 /* A session of a minute; its will waits ten seconds. */

@@ -5,9 +5,9 @@
 
 #include <assert.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <unistd.h>
 
+#include "base/tree_test.h"
 #include "service/directory/directory.h"
 
 #define TEST_NOW     INT64_C(1795000000000)
@@ -89,19 +89,11 @@ static inline void test_place_open(struct test_place *p)
     assert(err == OK);
 }
 
-static inline int test_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static inline void test_place_close(struct test_place *p)
 {
     test_place_stop(p);
     p->disk = p->disk->ops->free(p->disk);
-    (void)nftw(p->dir, test_remove, 8, FTW_DEPTH | FTW_PHYS);
+    (void)tree_remove(p->dir);
 }
 
 /* A distinct and sufficient secret of each kind for any n. */

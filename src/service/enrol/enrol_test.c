@@ -7,11 +7,11 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/tree_test.h"
 #include "security/crypto/x509_request.h"
 #include "service/admin/authority_place.h"
 #include "service/directory/directory.h"
@@ -52,12 +52,6 @@ static uint32_t grace_s(void *ctx)
 {
     (void)ctx;
     return GRACE_S;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
 }
 
 static int open_home(void **state)
@@ -111,7 +105,7 @@ static int close_home(void **state)
     directory_free(h->directory);
     pki_free(h->pki);
     h->disk->ops->free(h->disk);
-    (void)nftw(h->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    (void)tree_remove(h->dir);
     return 0;
 }
 

@@ -8,10 +8,10 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/tree_test.h"
 #include "security/crypto/x509_request.h"
 #include "service/pki/authority_own.h"
 
@@ -29,15 +29,6 @@ struct authority_case {
     struct random_source random;
     struct authority_own_setup setup;
 };
-
-static inline int case_remove_one(const char *path, const struct stat *st, int type,
-                                  struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
 
 static inline void case_open(struct authority_case *c)
 {
@@ -77,7 +68,7 @@ static inline void case_close(struct authority_case *c)
     c->server = pki_free(c->server);
     c->disk = c->disk->ops->free(c->disk);
     close(c->fd);
-    (void)nftw(c->dir, case_remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    (void)tree_remove(c->dir);
 }
 
 static inline int case_setup(void **state)

@@ -5,9 +5,9 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <unistd.h>
 
+#include "base/tree_test.h"
 #include "security/crypto/crl_make.h"
 #include "security/crypto/ocsp.h"
 #include "service/pki/authority_own_private.h"
@@ -27,12 +27,6 @@ struct place {
     struct authority *a;
     struct x509 *issuer;
 };
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
 
 static void start(struct place *p, bool is_new)
 {
@@ -85,7 +79,7 @@ static int teardown(void **state)
     p->issuer = x509_free(p->issuer);
     stop(p);
     p->disk = p->disk->ops->free(p->disk);
-    (void)nftw(p->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    (void)tree_remove(p->dir);
     test_free(p);
     return 0;
 }

@@ -6,10 +6,10 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/tree_test.h"
 #include "service/pki/authority_own.h"
 #include "service/pki/pki_private.h"
 
@@ -27,14 +27,6 @@ struct place {
     struct authority_files signer;
     struct buf root_before, device_before; /* what a client of before trusts; one's chain */
 };
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
 
 static struct slice seal_of(const struct place *p)
 {
@@ -122,7 +114,7 @@ static int teardown(void **state)
     buf_done(&p->device_before);
     p->disk = p->disk->ops->free(p->disk);
     close(p->fd);
-    (void)nftw(p->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    (void)tree_remove(p->dir);
     test_free(p);
     return 0;
 }

@@ -4,11 +4,11 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/tree_test.h"
 #include "security/crypto/sealed.h"
 #include "security/identity/identity.h"
 #include "service/pki/authority_own.h"
@@ -26,14 +26,6 @@ struct place {
     struct slice master;
     struct pki_hosts hosts;
 };
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
 
 static int setup(void **state)
 {
@@ -58,7 +50,7 @@ static int teardown(void **state)
     struct place *p = *state;
     p->disk = p->disk->ops->free(p->disk);
     close(p->fd);
-    (void)nftw(p->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    (void)tree_remove(p->dir);
     test_free(p);
     return 0;
 }
