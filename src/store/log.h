@@ -41,7 +41,8 @@ struct log_setup {
     uint64_t keep_bytes;    /* the cleaner begins when the files take more, and what they have taken
                                is twice the living; 0: 256 MiB, or a quarter of a small disk */
     /* Outlives log_restore. Given up, log_open ends with ERR_CLOSED before it looks at its next
-     * segment, log_restore before its next record, and DIR/store is as it was. NULL: never. */
+     * segment, log_restore and log_entries before their next record, and DIR/store is as it was.
+     * NULL: never. */
     struct progress *progress;
     bool holds_always;  /* log_commit_due: also when it has not been worth it; for tests */
     uint64_t lag_bytes; /* appended and not committed: above it append says ERR_SPACE; 0: 64 MiB */
@@ -105,7 +106,8 @@ MUST_USE enum err log_restore(struct log *l, const struct log_sink *sink);
  * never been said. All that remains is to log_free it. */
 void log_discard(struct log *l);
 /* log_entries - the living entries of a table, in no order; also later, from the thread that calls
- * log_save. The log stands still meanwhile, and `each` must not call it. */
+ * log_save. The log stands still meanwhile, and `each` must not call it. ERR_CLOSED: progress was
+ * given up, and log_threaded has not been called. */
 MUST_USE enum err log_entries(struct log *l, uint8_t table,
                               enum err (*each)(void *ctx, uint64_t id, struct slice content),
                               void *ctx);

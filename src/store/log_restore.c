@@ -373,7 +373,11 @@ static enum err entries_locked(struct log *l, uint8_t table,
                                        .entry = want_entry};
     TRY(index_walk(l->index, &collect));
     wanted_unite(&list.wanted);
+    /* Behind the start nobody waits for it. */
+    struct progress *progress = atomic_load(&l->is_threaded) ? NULL : l->setup.progress;
+    progress_begin(progress, "entries read", list.wanted.n);
     for (size_t i = 0; i < list.wanted.n; i++) {
+        TRY(progress_step(progress));
         struct place place = list.wanted.items[i].place;
         struct slice content;
         struct journal_entry entry;

@@ -593,6 +593,31 @@ static enum err impatient_delivery(void *ctx, const struct journal_delivery *d, 
     return story_found_delivery(&i->found, d, ids, body_id);
 }
 
+/* The same for what is not the workers', but only until the log runs. */
+static void entries_are_given_up(void **state)
+{
+    (void)state;
+    static struct story s;
+    static struct story_found f;
+    story_init(&s, 64 * MIB, 1);
+    assert_int_equal(story_open(&s), OK);
+    assert_int_equal(story_step(&s), OK);
+    assert_int_equal(story_turn(&s), OK);
+    s.log = log_free(s.log);
+    assert_int_equal(story_open(&s), OK);
+    atomic_store(&s.progress.is_given_up, true);
+    assert_int_equal(log_entries(s.log, JOURNAL_TABLE_PRINCIPAL, story_found_entry, &f),
+                     ERR_CLOSED);
+    assert_int_equal(f.entries[1], 0);
+    assert_string_equal(atomic_load(&s.progress.what), "entries read");
+    assert_int_equal(atomic_load(&s.progress.all), STORY_ENTRIES);
+    log_threaded(s.log, true);
+    assert_int_equal(log_entries(s.log, JOURNAL_TABLE_PRINCIPAL, story_found_entry, &f), OK);
+    assert_int_equal(f.entries[1], 1);
+    log_threaded(s.log, false);
+    story_done(&s);
+}
+
 /* A stop while what was read is put back: it ends with the next record, says how far it came, and
  * all is as it was, also where this opening has appended already. */
 static void a_restore_is_given_up(void **state)
@@ -677,6 +702,7 @@ int main(void)
                                        cmocka_unit_test(erased_is_not_damaged),
                                        cmocka_unit_test(an_opening_is_given_up),
                                        cmocka_unit_test(a_restore_is_given_up),
+                                       cmocka_unit_test(entries_are_given_up),
                                        cmocka_unit_test(another_keyring_does_not_open_it)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
