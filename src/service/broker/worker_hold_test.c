@@ -251,6 +251,74 @@ static void a_stop_does_not_wait(void **state)
     assert_true(worker_is_drained(b->workers[0]));
 }
 
+/* ---- memory ---- */
+
+static uint8_t large[60000];
+
+static void write_large(struct wr *w, uint16_t packet_id)
+{
+    struct mqtt_publish m = {.topic = slice_text("t/a"),
+                             .payload = slice_of(large, sizeof(large)),
+                             .qos = 1,
+                             .retain = true,
+                             .packet_id = packet_id};
+    must(mqtt_publish_encode(&m, MQTT_V5, w));
+}
+
+enum way_out { CUT_OFF, TAKEN_OVER, REFUSED, SERVED, WAYS_OUT };
+
+/* Somebody is held with much unread, and goes. */
+static void is_held_and_goes(struct bench *b, enum way_out how)
+{
+    static uint8_t bytes[3 * sizeof(large)];
+    struct party *pub = &b->parties[1], *again = &b->parties[2];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    is_in(b, pub, device_at(b, 0, 0), &durable);
+    write_large(&w, 1);
+    write_large(&w, 2);
+    disk_is(b, JOURNAL_BEHIND);
+    uint64_t before = mem_used();
+    give_wr(b, pub, &w);
+    settle(b);
+    assert_false(is_read(b, pub));
+    assert_true(mem_used() >= before + 2 * sizeof(large));
+    if (how == TAKEN_OVER) {
+        connects(b, again, device_at(b, 0, 0), &durable);
+        settle(b);
+        EXPECT(again, "connack 00 present; ");
+    } else if (how == REFUSED) {
+        disk_is(b, JOURNAL_STANDS_STILL);
+        settle(b);
+        EXPECT(pub, "puback 1 97; puback 2 97; ");
+    } else if (how == SERVED) {
+        disk_is(b, JOURNAL_KEEPS_UP);
+        settle(b);
+        EXPECT(pub, "puback 1; puback 2; ");
+    }
+    disk_is(b, JOURNAL_KEEPS_UP);
+    is_cut(b, how == TAKEN_OVER ? again : pub);
+    pub->n = again->n = 0;
+    /* The session ends, too. */
+    connects(b, pub, device_at(b, 0, 0), &(struct hello){.client_id = durable.client_id});
+    settle(b);
+    is_cut(b, pub);
+    pub->n = 0;
+}
+
+static void nothing_stays_of_who_was_held(void **state)
+{
+    struct bench *b = *state;
+    for (unsigned how = 0; how < WAYS_OUT; how++) {
+        uint64_t used[3];
+        for (size_t round = 0; round < COUNT_OF(used); round++) { /* the first fills pools */
+            is_held_and_goes(b, (enum way_out)how);
+            pass(b, 10000);
+            used[round] = mem_used();
+        }
+        assert_true(used[2] <= used[1] + 4096); /* of the bench's own records */
+    }
+}
+
 /* ---- keep-alive ---- */
 
 enum { ALIVE_S = 5, SILENCE_MS = ALIVE_S * 1500 };
@@ -406,6 +474,7 @@ int main(void)
         CASE(what_needs_no_disk_goes_on),
         CASE(who_is_held_can_go),
         CASE(a_stop_does_not_wait),
+        CASE(nothing_stays_of_who_was_held),
         CASE(nobody_is_silent_who_is_held),
         CASE(nobody_is_silent_who_waits_for_acknowledgements),
         CASE(nobody_is_silent_before_connack),
