@@ -6,7 +6,7 @@ import threading
 import pytest
 from harness import coap_tcp, wire
 from harness.coap_message import PUT
-from harness.durable import FULL, Sleeper, Talker, nothing_is_lost_or_made_up
+from harness.durable import EXPIRY, FULL, Sleeper, Talker, nothing_is_lost_or_made_up
 from harness.fortress import metrics
 from harness.paho_client import Paho
 from harness.trouble import Traced
@@ -103,7 +103,7 @@ def test_a_disk_that_is_slow_for_seconds_refuses_nobody(fortress, peer):
 
 
 def test_coap_is_put_off_and_told_when_to_come_again(make_fortress):
-    """Also over TCP: a request is answered, not held. What was not put off is there, also after a crash."""
+    """Also over TCP: a request is answered, not held; and who waits for CONNACK is not silent. What was not put off is there, also after a crash."""
     fortress = make_fortress(listeners=('mqtts', 'coaps+tcp'), settings=('segment_bytes=2MiB', 'keep_bytes=32MiB'), policy=None)
     fortress.apply(POLICY)
     peer = fortress.add('peer', name='peer-1', credentials=('x509',))
@@ -112,6 +112,11 @@ def test_coap_is_put_off_and_told_when_to_come_again(make_fortress):
         for i, client in enumerate(clients):
             for k in range(16):
                 client.ask(PUT, f'/mq/t/many/{i}-{k}', b'x' * SIZE)
+        # Who comes now with a session that lasts waits for CONNACK, longer than its keep-alive allows silence: the server keeps it waiting.
+        patient = wire.Wire(fortress, peer)
+        assert patient.send(wire.connect('patient', keep_alive=1, properties=EXPIRY)).expect(wire.CONNACK, 60).reason == 0
+        patient.send(wire.packet(wire.PINGREQ)).expect(wire.PINGRESP)
+        patient.close()
         answers = [answer for client in clients for answer in client.answers(16)]
     assert '(DELAYED)' in traced.text
     taken = [answer for answer in answers if answer.text == '2.01']
