@@ -494,15 +494,17 @@ MUST_USE enum err mqtt_server_deliver(struct mqtt_server *e, const struct delive
 
 /* ---- input ---- */
 
-bool mqtt_server_is_blocked(const struct mqtt_server *e)
+bool mqtt_server_awaits_answer(const struct mqtt_server *e)
 {
-    if (waiting(e) > SERVER_OUTPUT_PAUSE) {
-        return true;
-    }
     /* MQTT 3.1.1 has no flow control of its own: the socket is it. MQTT 5 clients that exceed the
      * number get 0x93. */
     return n_asks(e) >= (uint32_t)e->terms.receive_max + SERVER_PUBREL_SLACK ||
            (!is_v5(e) && e->receive_quota == 0 && n_asks(e) > 0);
+}
+
+bool mqtt_server_is_blocked(const struct mqtt_server *e)
+{
+    return waiting(e) > SERVER_OUTPUT_PAUSE || mqtt_server_awaits_answer(e);
 }
 
 static enum err fault_set(struct mqtt_fault *fault, enum err err, enum mqtt_reason reason)
@@ -676,6 +678,11 @@ uint64_t mqtt_server_deadline(const struct mqtt_server *e)
     }
     /* SPEC: MQTT5-3.1.2-22, MQTT3-3.1.2-24: one and a half times the keep-alive */
     return e->last_packet_ms + (uint64_t)e->terms.keep_alive_s * 1500;
+}
+
+void mqtt_server_listen(struct mqtt_server *e, uint64_t now_ms)
+{
+    e->last_packet_ms = now_ms > e->last_packet_ms ? now_ms : e->last_packet_ms;
 }
 
 MUST_USE enum err mqtt_server_tick(struct mqtt_server *e, uint64_t now_ms)

@@ -91,6 +91,8 @@ AUTOFREE(mqtt_server, mqtt_server_free)
 MUST_USE enum err mqtt_server_next(struct mqtt_server *e, struct slice *in, uint64_t now_ms,
                                    struct mqtt_fault *fault, struct mqtt_event *ret);
 bool mqtt_server_is_blocked(const struct mqtt_server *e);
+/* mqtt_server_awaits_answer - blocked by us: no packet is taken before mqtt_server_answer. */
+bool mqtt_server_awaits_answer(const struct mqtt_server *e);
 
 /* mqtt_server_answer - closes an ask: PUBACK, PUBREC or PUBCOMP with this reason, behind the
  * earlier asks. */
@@ -136,6 +138,8 @@ MUST_USE enum err mqtt_server_deliver(struct mqtt_server *e, const struct delive
 const struct mqtt_terms *mqtt_server_terms(const struct mqtt_server *e);
 /* mqtt_server_deadline - when mqtt_server_tick must be called; UINT64_MAX: never. */
 uint64_t mqtt_server_deadline(const struct mqtt_server *e);
+/* mqtt_server_listen - until now nobody listened to the client: its silence counts from here on. */
+void mqtt_server_listen(struct mqtt_server *e, uint64_t now_ms);
 /* mqtt_server_tick - ERR_TIMEOUT when the keep-alive ran out; the engine is closing with 0x8D then.
  * SPEC: MQTT5-3.1.2-22, MQTT3-3.1.2-24 */
 MUST_USE enum err mqtt_server_tick(struct mqtt_server *e, uint64_t now_ms);

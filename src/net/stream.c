@@ -446,13 +446,19 @@ static enum err ws_speak(struct stream *s, struct stream_io *io)
     return words.n > 0 ? put(s, io, &words, 1) : OK;
 }
 
-static struct slice ws_take(struct stream *s, struct stream_io *io, uint8_t *bytes, size_t n)
+static void ws_say(struct stream *s, struct stream_io *io)
 {
-    struct slice data = ws_input(s->ws, bytes, n, io->now_ms);
     enum err told = ws_speak(s, io);
     if (told != OK) {
         (void)stream_fail(s, told, "the answer cannot be sent"); /* the next read returns it */
     }
+}
+
+static struct slice ws_take(struct stream *s, struct stream_io *io, uint8_t *bytes, size_t n)
+{
+    struct slice data = ws_input(s->ws, bytes, n, io->now_ms);
+    ws_delay_close(s->ws, data.n > 0 && !ws_is_client(s->ws));
+    ws_say(s, io);
     return data;
 }
 
@@ -462,6 +468,14 @@ static bool ws_has_news(const struct stream *s)
     return s->ws != NULL && ws_failure(s->ws) != OK && !s->ws_failure_told && !s->closing;
 }
 
+static enum err ws_tell(struct stream *s, struct stream_io *io)
+{
+    s->ws_failure_told = true;
+    ws_delay_close(s->ws, false);
+    ws_say(s, io);
+    return ws_failure(s->ws);
+}
+
 static enum err read_by(struct stream *s, struct stream_io *io, struct slice *ret_plain,
                         size_t (*take)(struct stream *s, struct stream_io *io))
 {
@@ -469,8 +483,7 @@ static enum err read_by(struct stream *s, struct stream_io *io, struct slice *re
     stream_settle(s);
     s->poll_once = false;
     if (ws_has_news(s)) {
-        s->ws_failure_told = true;
-        return ws_failure(s->ws);
+        return ws_tell(s, io);
     }
     if (s->failed != OK) {
         s->failure_told = true;
@@ -491,8 +504,7 @@ static enum err read_by(struct stream *s, struct stream_io *io, struct slice *re
     bool through_ws = s->ws != NULL && stream_is_established(s);
     plain = through_ws ? ws_take(s, io, bytes, n) : slice_of(bytes, n);
     if (plain.n == 0 && ws_has_news(s)) {
-        s->ws_failure_told = true;
-        return ws_failure(s->ws);
+        return ws_tell(s, io);
     }
     if (s->failed != OK && plain.n == 0) {
         s->failure_told = true;
@@ -651,7 +663,7 @@ bool stream_is_established(const struct stream *s)
 
 bool stream_is_ready(const struct stream *s)
 {
-    return stream_is_established(s) && (s->ws == NULL || ws_is_open(s->ws));
+    return stream_is_established(s) && (s->ws == NULL || ws_is_writable(s->ws));
 }
 
 size_t stream_pending_bytes(const struct stream *s)
@@ -666,6 +678,7 @@ void stream_close(struct stream *s, struct stream_io *io)
     }
     if (s->ws != NULL && stream_is_established(s)) {
         ws_close(s->ws);
+        ws_delay_close(s->ws, false);
         enum err said = ws_speak(s, io);
         (void)said; /* like a close_notify that cannot leave */
     }

@@ -103,7 +103,9 @@ MUST_USE enum err stream_start(struct stream *s, struct stream_io *io);
  * ERR_QUOTA     more key updates than the struct tls allows
  * ERR_LIMIT, ERR_IO, ERR_NOMEM
  * WebSocket: also ws_failure's (ERR_CLOSED, ERR_PROTOCOL, ERR_TOO_LARGE, ERR_QUOTA, ERR_NOMEM). The
- * client has been told, and stream_can_close says that this side still closes in order.
+ * client has been told, and stream_can_close says that this side still closes in order. Where the
+ * same bytes brought data before the end, a server's client is told by the next call: until then
+ * the answers to that data can be written.
  * After an error only stream_error, the queries and stream_free make sense. An alert that TLS wants
  * to send has been sent, as far as the socket took it.
  */

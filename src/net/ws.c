@@ -30,7 +30,7 @@ struct ws {
     struct buf head;   /* of the request, until it is judged */
     struct buf ends;   /* uint32_t each: of messages in what ws_input gave */
     struct ws_answer answer;
-    bool request_waits, answer_waits, pong_waits, close_waits;
+    bool request_waits, answer_waits, pong_waits, close_waits, close_delayed;
     uint16_t close_code; /* 0: none */
 
     wslay_frame_context_ptr frames; /* NULL between frames */
@@ -485,7 +485,7 @@ size_t ws_output(struct ws *w, uint8_t *dst, size_t cap)
     if (w->pong_waits) {
         put_control(w, &out, WSLAY_PONG, slice_of(w->control, w->control_n));
     }
-    if (w->close_waits) {
+    if (w->close_waits && !w->close_delayed) {
         uint8_t code[2];
         struct wr c = wr_into(code, sizeof(code));
         wr_u16(&c, w->close_code);
@@ -493,7 +493,8 @@ size_t ws_output(struct ws *w, uint8_t *dst, size_t cap)
                     w->close_code != 0 ? wr_slice(&c) : (struct slice){0});
     }
     assert(wr_ok(&out));
-    w->request_waits = w->answer_waits = w->pong_waits = w->close_waits = false;
+    w->request_waits = w->answer_waits = w->pong_waits = false;
+    w->close_waits = w->close_waits && w->close_delayed;
     return out.at;
 }
 
@@ -512,6 +513,16 @@ const char *ws_error(const struct ws *w)
 unsigned ws_status(const struct ws *w)
 {
     return w->state == WS_OVER && w->answer.status != WS_SWITCHING ? w->answer.status : 0;
+}
+
+void ws_delay_close(struct ws *w, bool is_delayed)
+{
+    w->close_delayed = is_delayed;
+}
+
+bool ws_is_writable(const struct ws *w)
+{
+    return w->state == WS_OPEN || (w->close_waits && w->close_delayed);
 }
 
 bool ws_is_open(const struct ws *w)

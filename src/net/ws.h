@@ -103,7 +103,13 @@ size_t ws_frame_head(uint64_t n, uint8_t dst[WS_FRAME_HEAD_BYTES]);
  * end, waits in ws_output. Nothing when it is OVER already. */
 void ws_close(struct ws *w);
 
+/* ws_delay_close - of a server: while delayed, the close of what is OVER is not in ws_output, so
+ * that data of ours, answers to what came before the end, can still go in front of it. */
+void ws_delay_close(struct ws *w, bool is_delayed);
+
 bool ws_is_open(const struct ws *w);
+/* ws_is_writable - data of ours may leave: it is open, or its close is delayed. */
+bool ws_is_writable(const struct ws *w);
 bool ws_is_over(const struct ws *w);
 
 #endif

@@ -480,6 +480,15 @@ static void test_no_memory(void **state)
 
 /* ---- behind a stream ---- */
 
+/* A frame that ends it, and what the client is told then. */
+struct ws_case {
+    unsigned first;
+    const char *payload;
+    enum err failure;
+    bool reads_on;
+    const char *answer;
+};
+
 static void client_says(struct duo *d, struct slice bytes)
 {
     assert_int_equal(write_text(&d->client, bytes), OK);
@@ -540,6 +549,56 @@ static void test_plain_stream(void **state)
 {
     (void)state;
     over_streams(NULL, NULL);
+}
+
+/* Data and the end in one read: what the server has to say to the data goes in front of its close,
+ * whoever ended it; behind the close nothing goes. */
+static void answers_go_first(const struct ws_case *c)
+{
+    struct duo d;
+    struct slice got;
+    duo_init(&d, NULL, NULL);
+    assert_int_equal(stream_upgrade(d.server.s, &rules), OK);
+    client_says(&d, slice_text(GOOD));
+    size_t answer = d.client.got.n;
+    struct buf in = {0};
+    put_text(&in, FIN | BIN, "data");
+    put_text(&in, FIN | PING, "!");
+    put_text(&in, c->first, c->payload);
+    put_text(&in, FIN | BIN, "never");
+    assert_int_equal(write_text(&d.client, buf_slice(&in)), OK);
+    assert_int_equal(stream_read(d.server.s, d.server.io, &got), OK);
+    assert_true(slice_is(got, "data"));
+    assert_true(stream_has_pending(d.server.s));
+    assert_true(stream_is_ready(d.server.s));
+    assert_int_equal(write_text(&d.server, slice_text("ok")), OK);
+    if (c->reads_on) {
+        assert_int_equal(stream_read(d.server.s, d.server.io, &got), c->failure);
+        assert_false(stream_is_ready(d.server.s));
+        assert_false(stream_has_pending(d.server.s));
+        assert_int_equal(write_text(&d.server, slice_text("too late")), ERR_AGAIN);
+    }
+    stream_close(d.server.s, d.server.io);
+    for (int i = 0; i < 4; i++) {
+        side_turn(&d.client);
+    }
+    assert_true(slice_equal(slice_from(buf_slice(&d.client.got), answer), slice_text(c->answer)));
+    buf_done(&in);
+    duo_done(&d);
+}
+
+static void test_answers_go_first(void **state)
+{
+    (void)state;
+    static const struct ws_case cases[] = {
+        {FIN | TEXT, "x", ERR_PROTOCOL, true, "\x82\x02ok\x88\x02\x03\xeb"},
+        {FIN | TEXT, "x", ERR_PROTOCOL, false, "\x82\x02ok\x88\x02\x03\xeb"},
+        {FIN | CLOSE, "\x03\xe9", ERR_CLOSED, true, "\x82\x02ok\x88\x02\x03\xe9"},
+        {FIN | CLOSE, "\x03\xe9", ERR_CLOSED, false, "\x82\x02ok\x88\x02\x03\xe9"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        answers_go_first(&cases[i]);
+    }
 }
 
 static size_t first_byte_is_size(struct slice bytes)
@@ -658,6 +717,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_upgrades),
         cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_answers_go_first),
         cmocka_unit_test(test_data),
         cmocka_unit_test(test_request_limits),
         cmocka_unit_test(test_lengths),

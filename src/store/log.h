@@ -21,10 +21,9 @@
 #ifndef STORE_LOG_H
 #define STORE_LOG_H
 
-#include <stdatomic.h>
-
 #include "base/clock.h"
 #include "base/event.h"
+#include "base/progress.h"
 #include "base/random.h"
 #include "base/scope.h"
 #include "base/why.h"
@@ -41,9 +40,10 @@ struct log_setup {
     uint64_t segment_bytes; /* 0: 64 MiB, less on a small disk (a sixteenth of it) */
     uint64_t keep_bytes;    /* the cleaner begins when the files take more, and what they have taken
                                is twice the living; 0: 256 MiB, or a quarter of a small disk */
-    /* True ends log_open with ERR_CLOSED before it looks at its next segment, and DIR/store is as
-     * it was. Set by any thread, outlives log_open; NULL: never. */
-    const atomic_bool *given_up;
+    /* Outlives log_restore. Given up, log_open ends with ERR_CLOSED before it looks at its next
+     * segment, log_restore and log_entries before their next record, and DIR/store is as it was.
+     * NULL: never. */
+    struct progress *progress;
     bool holds_always;  /* log_commit_due: also when it has not been worth it; for tests */
     uint64_t lag_bytes; /* appended and not committed: above it append says ERR_SPACE; 0: 64 MiB */
     void *ctx;
@@ -102,8 +102,12 @@ struct log_sink {
     enum err (*set_aside)(void *ctx, const struct journal_set_aside *s);
 };
 MUST_USE enum err log_restore(struct log *l, const struct log_sink *sink);
+/* log_discard - before the first commit: what its writers have appended is forgotten, as if it had
+ * never been said. All that remains is to log_free it. */
+void log_discard(struct log *l);
 /* log_entries - the living entries of a table, in no order; also later, from the thread that calls
- * log_save. The log stands still meanwhile, and `each` must not call it. */
+ * log_save. The log stands still meanwhile, and `each` must not call it. ERR_CLOSED: progress was
+ * given up, and log_threaded has not been called. */
 MUST_USE enum err log_entries(struct log *l, uint8_t table,
                               enum err (*each)(void *ctx, uint64_t id, struct slice content),
                               void *ctx);

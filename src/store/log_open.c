@@ -188,21 +188,12 @@ static enum err adopt(struct opening *o, size_t i)
     return OK;
 }
 
-/* Who opens does not want it any more. */
-static bool is_given_up(const struct opening *o)
-{
-    const atomic_bool *given_up = o->log->setup.given_up;
-    return given_up != NULL && atomic_load(given_up);
-}
-
 static enum err read_heads(struct opening *o)
 {
     struct log *l = o->log;
     size_t n_headless = 0, n_blank = 0;
     for (size_t i = 0; i < o->n; i++) {
-        if (is_given_up(o)) {
-            return ERR_CLOSED;
-        }
+        TRY(progress_check(l->setup.progress));
         struct seg s;
         bool is_blank_one = false;
         TRY(read_head(o, o->numbers[i], &s, &is_blank_one));
@@ -372,10 +363,9 @@ static enum err sync_last_opening(struct opening *o)
 static enum err scan_all(struct opening *o)
 {
     struct log *l = o->log;
+    progress_begin(l->setup.progress, "segments read", l->n_segs);
     for (size_t i = 0; i < l->n_segs; i++) {
-        if (is_given_up(o)) {
-            return ERR_CLOSED;
-        }
+        TRY(progress_step(l->setup.progress));
         if (l->segs[i].is_headless) {
             continue;
         }
@@ -642,6 +632,15 @@ static void chunks_done(struct chunks *q)
     struct chunk *c = NULL;
     while ((c = chunks_pop(q)) != NULL) {
         chunk_free(c);
+    }
+}
+
+void log_discard(struct log *l)
+{
+    log_take_handed(l);
+    chunks_done(&l->pending);
+    for (unsigned i = 0; i < l->n_writers; i++) {
+        l->writers[i].open = chunk_free(l->writers[i].open);
     }
 }
 

@@ -208,7 +208,9 @@ static enum err restore_bodies(struct restoring *r)
                                        .entry = pass_entry};
     TRY(index_walk(r->log->index, &collect));
     wanted_unite(&wanted);
+    progress_begin(r->log->setup.progress, "messages read", wanted.n);
     for (size_t i = 0; i < wanted.n; i++) {
+        TRY(progress_step(r->log->setup.progress));
         const struct wanted *w = &wanted.items[i];
         struct slice content;
         struct journal_body body;
@@ -234,6 +236,7 @@ static enum err restore_session(void *ctx, uint64_t id, struct place place, uint
     struct slice content;
     struct journal_session s;
     (void)id;
+    TRY(progress_step(r->log->setup.progress));
     r->is_session_lost = true;
     enum err err = read_place(r, JOURNAL_SESSION, place, &content);
     if (err != OK) {
@@ -253,6 +256,7 @@ static enum err restore_sub(void *ctx, uint64_t session, struct place place)
     struct slice content;
     struct journal_sub s;
     (void)session;
+    TRY(progress_check(r->log->setup.progress));
     enum err err = r->is_session_lost ? ERR_NOT_FOUND : read_place(r, JOURNAL_SUB, place, &content);
     if (err != OK) {
         return err == ERR_NOT_FOUND ? OK : err;
@@ -286,6 +290,7 @@ static enum err restore_delivery(void *ctx, const struct journal_delivery *d, co
                                  uint64_t body_id, struct place body)
 {
     struct restoring *r = ctx;
+    TRY(progress_check(r->log->setup.progress));
     return r->is_session_lost
                ? OK
                : r->sink->delivery(r->sink->ctx, d, ids, body.segment != 0 ? body_id : 0);
@@ -297,6 +302,7 @@ static enum err restore_set_aside(void *ctx, uint64_t id, struct place place)
     struct slice content;
     struct journal_set_aside s;
     (void)id;
+    TRY(progress_check(r->log->setup.progress));
     enum err err = read_place(r, JOURNAL_SET_ASIDE, place, &content);
     if (err != OK) {
         return err == ERR_NOT_FOUND ? OK : err;
@@ -327,6 +333,7 @@ MUST_USE enum err log_restore(struct log *l, const struct log_sink *sink)
                                    .unanswered = restore_unanswered,
                                    .set_aside = restore_set_aside,
                                    .entry = pass_entry};
+    progress_begin(l->setup.progress, "sessions put back", 0);
     return index_walk(l->index, &all);
 }
 
@@ -366,7 +373,11 @@ static enum err entries_locked(struct log *l, uint8_t table,
                                        .entry = want_entry};
     TRY(index_walk(l->index, &collect));
     wanted_unite(&list.wanted);
+    /* Behind the start nobody waits for it. */
+    struct progress *progress = atomic_load(&l->is_threaded) ? NULL : l->setup.progress;
+    progress_begin(progress, "entries read", list.wanted.n);
     for (size_t i = 0; i < list.wanted.n; i++) {
+        TRY(progress_step(progress));
         struct place place = list.wanted.items[i].place;
         struct slice content;
         struct journal_entry entry;

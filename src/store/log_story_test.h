@@ -29,7 +29,7 @@ struct story {
     struct event last[EVENT_COUNT];
     atomic_uint n_wakes; /* writers of several threads wake */
     bool holds_always;
-    atomic_bool given_up;
+    struct progress progress;
     bool is_real_time;          /* where threads wait for each other */
     uint64_t handed, committed; /* steps */
     uint64_t lsns[STORY_MAX];   /* the last one of each step */
@@ -105,7 +105,7 @@ MUST_USE static inline enum err story_open(struct story *s)
                               .segment_bytes = s->segment_bytes,
                               .keep_bytes = s->keep_bytes,
                               .holds_always = s->holds_always,
-                              .given_up = &s->given_up,
+                              .progress = &s->progress,
                               .ctx = s,
                               .event = story_event,
                               .wake = story_wake};

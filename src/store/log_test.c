@@ -546,13 +546,115 @@ static void an_opening_is_given_up(void **state)
         assert_int_equal(story_step(&s), OK);
         assert_int_equal(story_turn(&s), OK);
         s.log = log_free(s.log);
-        atomic_store(&s.given_up, true);
+        atomic_store(&s.progress.is_given_up, true);
         assert_int_equal(story_open(&s), ERR_CLOSED);
         assert_null(s.log);
-        atomic_store(&s.given_up, false);
+        atomic_store(&s.progress.is_given_up, false);
     }
     assert_int_equal(story_open(&s), OK);
     assert_true(s.report.was_closed);
+    assert_int_equal(s.report.damaged, 0);
+    story_check(&s);
+    story_done(&s);
+}
+
+/* Who is given a restart back, and gives it up in the middle. */
+struct impatient {
+    struct story *story;
+    struct story_found found;
+    unsigned n_left; /* records, until nobody wants the rest */
+};
+
+static void take_one(struct impatient *i)
+{
+    assert_true(i->n_left > 0); /* nothing comes behind the last look */
+    i->n_left--;
+    if (i->n_left == 0) {
+        atomic_store(&i->story->progress.is_given_up, true);
+    }
+}
+static enum err impatient_body(void *ctx, const struct journal_body *b, bool is_retained)
+{
+    struct impatient *i = ctx;
+    take_one(i);
+    return story_found_body(&i->found, b, is_retained);
+}
+static enum err impatient_session(void *ctx, const struct journal_session *s)
+{
+    struct impatient *i = ctx;
+    take_one(i);
+    return story_found_session(&i->found, s);
+}
+static enum err impatient_delivery(void *ctx, const struct journal_delivery *d, const uint32_t *ids,
+                                   uint64_t body_id)
+{
+    struct impatient *i = ctx;
+    take_one(i);
+    return story_found_delivery(&i->found, d, ids, body_id);
+}
+
+/* The same for what is not the workers', but only until the log runs. */
+static void entries_are_given_up(void **state)
+{
+    (void)state;
+    static struct story s;
+    static struct story_found f;
+    story_init(&s, 64 * MIB, 1);
+    assert_int_equal(story_open(&s), OK);
+    assert_int_equal(story_step(&s), OK);
+    assert_int_equal(story_turn(&s), OK);
+    s.log = log_free(s.log);
+    assert_int_equal(story_open(&s), OK);
+    atomic_store(&s.progress.is_given_up, true);
+    assert_int_equal(log_entries(s.log, JOURNAL_TABLE_PRINCIPAL, story_found_entry, &f),
+                     ERR_CLOSED);
+    assert_int_equal(f.entries[1], 0);
+    assert_string_equal(atomic_load(&s.progress.what), "entries read");
+    assert_int_equal(atomic_load(&s.progress.all), STORY_ENTRIES);
+    log_threaded(s.log, true);
+    assert_int_equal(log_entries(s.log, JOURNAL_TABLE_PRINCIPAL, story_found_entry, &f), OK);
+    assert_int_equal(f.entries[1], 1);
+    log_threaded(s.log, false);
+    story_done(&s);
+}
+
+/* A stop while what was read is put back: it ends with the next record, says how far it came, and
+ * all is as it was, also where this opening has appended already. */
+static void a_restore_is_given_up(void **state)
+{
+    (void)state;
+    static struct story s;
+    enum { RECORDS = 5 }; /* two messages, a session, two deliveries */
+    story_init(&s, 64 * MIB, 1);
+    assert_int_equal(story_open(&s), OK);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(story_step(&s), OK);
+        assert_int_equal(story_turn(&s), OK);
+    }
+    for (unsigned n = 1; n <= RECORDS; n++) {
+        static struct impatient i;
+        i = (struct impatient){.story = &s, .n_left = n};
+        const struct log_sink sink = {.ctx = &i,
+                                      .session = impatient_session,
+                                      .body = impatient_body,
+                                      .delivery = impatient_delivery};
+        s.log = log_free(s.log);
+        assert_int_equal(story_open(&s), OK);
+        assert_true(s.report.was_closed);
+        assert_int_equal(log_restore(s.log, &sink), n < RECORDS ? ERR_CLOSED : OK);
+        assert_int_equal(i.n_left, 0);
+        assert_string_equal(atomic_load(&s.progress.what),
+                            n < 2 ? "messages read" : "sessions put back");
+        assert_int_equal(atomic_load(&s.progress.done), n == 2 ? 0 : 1);
+        assert_int_equal(atomic_load(&s.progress.all), n < 2 ? 2 : 0);
+        uint64_t committed = s.committed;
+        assert_int_equal(story_step(&s), OK); /* what a restart changes, */
+        log_discard(s.log);                   /* and nobody is told */
+        s.handed = committed;
+        atomic_store(&s.progress.is_given_up, false);
+    }
+    s.log = log_free(s.log);
+    assert_int_equal(story_open(&s), OK);
     assert_int_equal(s.report.damaged, 0);
     story_check(&s);
     story_done(&s);
@@ -599,6 +701,8 @@ int main(void)
                                        cmocka_unit_test(saves_entries_whole),
                                        cmocka_unit_test(erased_is_not_damaged),
                                        cmocka_unit_test(an_opening_is_given_up),
+                                       cmocka_unit_test(a_restore_is_given_up),
+                                       cmocka_unit_test(entries_are_given_up),
                                        cmocka_unit_test(another_keyring_does_not_open_it)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import mosquitto
+from harness import mosquitto, wire
+from harness.durable import EXPIRY
 from harness.fortress import BINARY, Refused
 from harness.puppet import Puppet
 from harness.wait import wait_until
@@ -145,6 +146,41 @@ def test_a_stop_while_a_large_store_is_read_is_quick_and_clean(make_fortress):
     assert not any('did not drain' in line or line == 'ready' for line in fortress.log), fortress.log
     fortress.start()
     assert set(names) <= {line['name'] for line in fortress.json('device', 'list') if 'name' in line}
+    assert fortress.cli('audit', 'verify')
+
+
+def test_a_stop_while_sessions_are_put_back_is_quick_and_clean(make_fortress):
+    """The same behind the reading: the messages that wait come one by one, and the log says how many did."""
+    n = 60
+    fortress = make_fortress(policy=None)
+    fortress.apply('''
+version: 1
+roles:
+  peer: { kind: service, many: yes, publish: [ "t/#" ], subscribe: [ "t/#" ] }
+''')
+    peer = fortress.add('peer', credentials=('x509',))
+    with wire.Wire(fortress, peer).login('sleeper', properties=EXPIRY) as sleeper:
+        sleeper.send(wire.subscribe(1, ('t/#', 1))).expect(wire.SUBACK)
+    with wire.Wire(fortress, peer).login('talker') as talker:
+        for i in range(1, n + 1):
+            talker.send(wire.publish('t/x', f'message {i:03}', 1, i)).expect(wire.PUBACK)
+    fortress.stop()
+    slowly = ['strace', '-D', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=pread64', '-e', 'inject=pread64:delay_enter=700000']
+    for segment in sorted((fortress.dir / 'store').glob('*.log')):
+        slowly += ['-P', str(segment)]
+    fortress.environment = {'ASAN_OPTIONS': 'detect_leaks=0'}  # it does not look under a tracer
+    since = len(fortress.log)
+    fortress.start_only(under=slowly)
+    fortress.wait_log(r'still reading the store, after \d+ seconds: \d+ of %d messages read' % n, since, timeout=60)
+    fortress.stop(timeout=30)
+    fortress.environment = {}
+    lines = fortress.log[since:]
+    assert any('stopped while the store was read' in line for line in lines), lines
+    assert not any('did not drain' in line or line == 'ready' for line in lines), lines
+    fortress.start()
+    with wire.Wire(fortress, peer).login('sleeper', clean=False, properties=EXPIRY) as sleeper:
+        for i in range(1, n + 1):
+            assert sleeper.expect(wire.PUBLISH).body.endswith(b'message %03d' % i)
     assert fortress.cli('audit', 'verify')
 
 

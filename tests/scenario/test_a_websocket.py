@@ -237,6 +237,37 @@ def test_bad_frames_close(fortress, case):
         watch.expect(category, client.peer, fix=r'let the client|look at|packet_bytes', listener='wss')
 
 
+ENDS = {
+    'frame': (1003, frame(b'hello', TEXT), []),
+    'packet': (1000, frame(wire.packet(wire.CONNACK, b'\0\0\0')), [wire.DISCONNECT]),
+    'close': (1001, frame(struct.pack('>H', 1001), CLOSE), []),
+    'both': (1003, frame(wire.packet(wire.PINGREQ)) + frame(b'hello', TEXT), [PINGRESP]),
+}
+
+
+@pytest.mark.parametrize('case', ENDS)
+def test_what_came_before_the_end_is_answered(fortress, case):
+    """All in one read: first the answers, in order, then the last words; what a wrong packet gets over TCP, it gets here."""
+    code, last, words = ENDS[case]
+    sensor = fortress.add('sensor')
+    topic = f'sensors/north/{sensor.name}/n'
+    good = (wire.publish(topic, 'one', 1, 7), wire.packet(wire.PINGREQ), wire.subscribe(8, (f'commands/{sensor.name}/x', 1)),
+            wire.publish(topic, 'two', 1, 9))
+    answers = [PUBACK, PINGRESP, SUBACK, PUBACK]
+    if case == 'packet':
+        with wire.Wire(fortress, sensor) as client:
+            client.login(sensor.name)
+            client.send(*good, wire.packet(wire.CONNACK, b'\0\0\0'))
+            over_tcp = [packet.kind for packet in client.expect_close()]
+            assert over_tcp[-1] == wire.DISCONNECT
+            answers = over_tcp[:-1]
+    with WebSocket(fortress, sensor) as client:
+        client.login(sensor.name)
+        client.socket.raw.sendall(b''.join(map(frame, good)) + last)
+        assert [packet.kind for packet in client.expect_close()] == answers + words
+        assert client.close_code == code
+
+
 def test_the_largest_frame(fortress):
     sensor = fortress.add('sensor')
     with WebSocket(fortress, sensor) as client:

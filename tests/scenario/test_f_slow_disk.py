@@ -4,8 +4,9 @@ import re
 import threading
 
 import pytest
-from harness import wire
-from harness.durable import FULL, Sleeper, Talker, nothing_is_lost_or_made_up
+from harness import coap_tcp, wire
+from harness.coap_message import PUT
+from harness.durable import EXPIRY, FULL, Sleeper, Talker, nothing_is_lost_or_made_up
 from harness.fortress import metrics
 from harness.paho_client import Paho
 from harness.trouble import Traced
@@ -24,6 +25,7 @@ roles:
     limits: { connect_rate: 1000/s, connect_burst: 5000, publish_rate: 100000/s, publish_burst: 100000,
               queue_messages: 400000, queue_bytes: 512MiB, retained_count: 10000, retained_bytes: 64MiB }
 '''
+MAX_AGE = 14
 SIZE, N = 20_000, 300  # several times what the store takes before it is on disk
 FEW = 15  # in flight with QoS 1 or 2, at most
 
@@ -98,6 +100,38 @@ def test_a_disk_that_is_slow_for_seconds_refuses_nobody(fortress, peer):
     fortress.kill()
     fortress.start()
     wait_until('the retained messages to be back', lambda: metrics(fortress)['retained_messages'] == N + 1)
+
+
+def test_coap_is_put_off_and_told_when_to_come_again(make_fortress):
+    """Also over TCP: a request is answered, not held; and who waits for CONNACK is not silent. What was not put off is there, also after a crash."""
+    fortress = make_fortress(listeners=('mqtts', 'coaps+tcp'), settings=('segment_bytes=2MiB', 'keep_bytes=32MiB'), policy=None)
+    fortress.apply(POLICY)
+    peer = fortress.add('peer', name='peer-1', credentials=('x509',))
+    clients = [coap_tcp.Peer(peer) for _ in range(16)]  # each may have 16 requests open: more than the store takes at once
+    with Traced(fortress, 'fdatasync:delay_enter=5000000') as traced:
+        for i, client in enumerate(clients):
+            for k in range(16):
+                client.ask(PUT, f'/mq/t/many/{i}-{k}', b'x' * SIZE)
+        # Who comes now with a session that lasts waits for CONNACK, longer than its keep-alive allows silence: the server keeps it waiting.
+        patient = wire.Wire(fortress, peer)
+        assert patient.send(wire.connect('patient', keep_alive=1, properties=EXPIRY)).expect(wire.CONNACK, 60).reason == 0
+        patient.send(wire.packet(wire.PINGREQ)).expect(wire.PINGRESP)
+        patient.close()
+        answers = [answer for client in clients for answer in client.answers(16)]
+    assert '(DELAYED)' in traced.text
+    taken = [answer for answer in answers if answer.text == '2.01']
+    put_off = [answer for answer in answers if answer.text == '5.03']
+    assert taken and put_off and len(taken) + len(put_off) == len(answers), {answer.text for answer in answers}
+    for answer in put_off:
+        assert answer.payload == b'the store takes nothing now; come again after Max-Age'
+        assert answer.number(MAX_AGE) > 0
+    said = fortress.wait_event('store_space', severity='warning', principal='peer-1', target=re.compile('^(/mq/)?t/many/'))
+    assert all('is behind' in event['reason'] for event in said), said
+    for client in clients:
+        client.close()
+    fortress.kill()
+    fortress.start()
+    wait_until('what was taken to be back', lambda: metrics(fortress)['retained_messages'] == len(taken))
 
 
 def test_a_disk_that_stands_still_refuses_and_says_so(fortress, peer):

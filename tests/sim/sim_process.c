@@ -200,7 +200,8 @@ static enum err make_workers(struct sim *s)
 static enum err restore(struct sim *s)
 {
     struct restore_report report = {0};
-    TRY(restore_workers(s->store, s->workers, s->knobs.n_workers, s->now_ms, s->wall_ms, &report));
+    TRY(restore_workers(s->store, s->workers, s->knobs.n_workers, s->now_ms, s->wall_ms, NULL,
+                        &report));
     sim_say(s, "restore",
             "%llu sessions, %llu subscriptions, %llu deliveries, %llu retained, %llu lost, %llu "
             "ended, %llu matched again",

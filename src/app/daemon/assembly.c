@@ -103,9 +103,7 @@ static enum err open_vault(struct assembly *a, const struct boot *boot,
                                 .clock = a->clock,
                                 .settings = &a->config.settings,
                                 .n_workers = boot->workers,
-                                .ctx = w->ctx,
-                                .progress = w->progress,
-                                .given_up = w->given_up};
+                                .progress = w->progress};
     size_t opened_by = 0;
     TRY(vault_open(&setup, keys, COUNT_OF(keys), &a->vault, &opened_by, why));
     if (opened_by > 0) {
@@ -228,6 +226,7 @@ static enum err open_broker(struct assembly *a, const struct boot *boot,
                                  .fixed_bytes = w->fixed_bytes,
                                  .log = a->vault.log,
                                  .committer = a->vault.committer,
+                                 .progress = w->progress,
                                  .ctx = w->ctx,
                                  .notify = w->notify};
     err = broker_new(&setup, &a->broker, &a->restored);
@@ -316,6 +315,7 @@ MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_w
     TRY(tls_staple_new(&ret->staple));
     TRY(open_tickets(ret, why));
     TRY(open_serving(ret, boot, why));
+    TRY(progress_check(watcher->progress));
     TRY(leap_numbers(ret, why));
     err = open_broker(ret, boot, watcher);
     if (err != OK) {

@@ -48,8 +48,8 @@ struct assembly_watcher {
     void *ctx;
     void (*notify)(void *ctx); /* the broker's: something waits for the service thread */
     uint64_t fixed_bytes;      /* of memory, as broker_setup has it */
-    void (*progress)(void *ctx, unsigned seconds); /* still opening; from another thread */
-    const atomic_bool *given_up;                   /* as log_setup has it */
+    struct progress *progress; /* of the opening, which it may end; borrowed for the call, and by
+                                * the log for life */
 };
 
 /*
@@ -59,7 +59,7 @@ struct assembly_watcher {
  * ret      caller's storage, zeroed by the call; after an error too it takes assembly_close.
  * why      on error: what is wrong, where, and the fix; for the operator.
  *
- * ERR_CLOSED (given_up), ERR_CONFIG, ERR_DENIED, ERR_CRYPTO, ERR_NOT_FOUND, ERR_IO, ERR_NOMEM.
+ * ERR_CLOSED (progress), ERR_CONFIG, ERR_DENIED, ERR_CRYPTO, ERR_NOT_FOUND, ERR_IO, ERR_NOMEM.
  */
 MUST_USE enum err assembly_open(const struct boot *boot, const struct assembly_watcher *watcher,
                                 struct assembly *ret, struct why *why);

@@ -2,10 +2,12 @@
  * is told to stop. */
 #include "app/daemon/broker.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "app/daemon/patience.h"
 #include "app/daemon/reload.h"
 #include "app/daemon/scribe_socket.h"
 #include "base/log.h"
@@ -38,8 +40,8 @@ struct house {
     char sandbox_line[96];
     bool is_stopping;
     uint64_t stop_at_ms;
-    /* What came while the store was read, by the thread that waits for it. */
-    atomic_bool is_stop_early, is_reload_early;
+    struct progress opening;
+    atomic_bool is_reload_early; /* as a stop: heard by the thread that waits for the opening */
 };
 
 MUST_USE enum err broker_prepare(struct metrics **ret)
@@ -279,23 +281,32 @@ static void hear_early(struct house *h)
 {
     struct message m;
     enum err err = OK;
-    while (err == OK && !atomic_load(&h->is_stop_early)) {
+    while (err == OK && !atomic_load(&h->opening.is_given_up)) {
         err = message_receive(h->link.fd, &m);
         if (err == ERR_CLOSED || (err == OK && m.type == MESSAGE_STOP)) {
-            atomic_store(&h->is_stop_early, true);
+            atomic_store(&h->opening.is_given_up, true);
         } else if (err == OK && m.type == MESSAGE_RELOAD) {
             atomic_store(&h->is_reload_early, true);
         }
     }
 }
 
-/* While the store is read; by a thread of its own. */
-static void progress(void *ctx, unsigned seconds)
+/* While the store is read and what it kept is put back; by a thread of its own. */
+static void still_opening(void *ctx, unsigned seconds)
 {
-    char text[64];
-    hear_early(ctx);
-    (void)snprintf(text, sizeof(text), "still reading the store, after %u seconds", seconds);
-    say(ctx, MESSAGE_STARTING, text);
+    struct house *h = ctx;
+    char text[160], all[32] = "";
+    const char *what = atomic_load(&h->opening.what);
+    uint64_t n = atomic_load(&h->opening.all);
+    hear_early(h);
+    if (n > 0) {
+        (void)snprintf(all, sizeof(all), " of %" PRIu64, n);
+    }
+    (void)snprintf(text, sizeof(text),
+                   "still reading the store, after %u seconds: %" PRIu64 "%s %s", seconds,
+                   what != NULL ? atomic_load(&h->opening.done) : 0, all,
+                   what != NULL ? what : "segments read");
+    say(h, MESSAGE_STARTING, text);
 }
 
 static void stop(struct house *h)
@@ -387,9 +398,12 @@ static enum err house_open(struct house *h, const struct sandbox_report *sandbox
                                        .notify = notify,
                                        .fixed_bytes =
                                            ceiling_fixed(metrics_resident_bytes(h->metrics)),
-                                       .progress = progress,
-                                       .given_up = &h->is_stop_early};
-    TRY(assembly_open(h->boot, &watcher, &h->parts, why));
+                                       .progress = &h->opening};
+    struct patience patience;
+    patience_begin(&patience, still_opening, h);
+    enum err err = assembly_open(h->boot, &watcher, &h->parts, why);
+    patience_end(&patience);
+    TRY(err);
     TRY(open_admin(h, sandbox));
     TRY(open_courier(h));
     h->link.ready = link_ready;
@@ -404,7 +418,7 @@ static void follow_early(struct house *h)
     if (atomic_load(&h->is_reload_early)) {
         reload_begin(&h->reload);
     }
-    if (atomic_load(&h->is_stop_early)) {
+    if (atomic_load(&h->opening.is_given_up)) {
         stop(h);
     }
 }
@@ -440,7 +454,7 @@ int broker_run(const struct boot *boot, const struct sandbox_report *sandbox,
     h->link.fd = link_fd;
     h->scribe.fd = boot->scribe_fd;
     enum err err = house_open(h, sandbox, &why);
-    if (err == ERR_CLOSED && atomic_load(&h->is_stop_early)) {
+    if (err == ERR_CLOSED && atomic_load(&h->opening.is_given_up)) {
         log_line(LOG_NOTICE,
                  "stopped while the store was read: nobody was served, nothing changed");
         err = OK;

@@ -1,70 +1,9 @@
 #include "app/daemon/vault.h"
 
-#include <pthread.h>
-#include <time.h>
-
 #include "base/log.h"
 #include "service/directory/directory.h"
 #include "service/pki/master_key.h"
 #include "service/pki/pki.h"
-
-/* ---- patience: somebody says that the opening still goes on ---- */
-
-enum { PROGRESS_S = 2 };
-
-struct patience {
-    const struct vault_setup *setup;
-    pthread_mutex_t lock;
-    pthread_cond_t over;
-    bool is_over;
-    pthread_t thread;
-    bool is_running;
-};
-
-static void *patience_thread(void *arg)
-{
-    struct patience *p = arg;
-    struct timespec at;
-    unsigned seconds = 0;
-    (void)clock_gettime(CLOCK_MONOTONIC, &at);
-    (void)pthread_mutex_lock(&p->lock);
-    while (!p->is_over) {
-        at.tv_sec += PROGRESS_S;
-        int e = 0;
-        while (!p->is_over && e == 0) {
-            e = pthread_cond_clockwait(&p->over, &p->lock, CLOCK_MONOTONIC, &at);
-        }
-        seconds += PROGRESS_S;
-        if (!p->is_over) {
-            p->setup->progress(p->setup->ctx, seconds);
-        }
-    }
-    (void)pthread_mutex_unlock(&p->lock);
-    return NULL;
-}
-
-/* Without a thread nobody hears of it; the opening itself does not need one. */
-static void patience_begin(struct patience *p, const struct vault_setup *s)
-{
-    *p = (struct patience){.setup = s};
-    if (s->progress != NULL && pthread_mutex_init(&p->lock, NULL) == 0 &&
-        pthread_cond_init(&p->over, NULL) == 0) {
-        p->is_running = pthread_create(&p->thread, NULL, patience_thread, p) == 0;
-    }
-}
-
-static void patience_end(struct patience *p)
-{
-    if (p->is_running) {
-        (void)pthread_mutex_lock(&p->lock);
-        p->is_over = true;
-        (void)pthread_cond_signal(&p->over);
-        (void)pthread_mutex_unlock(&p->lock);
-        (void)pthread_join(p->thread, NULL);
-        (void)pthread_cond_destroy(&p->over);
-        (void)pthread_mutex_destroy(&p->lock);
-    }
-}
 
 /* ---- opening ---- */
 
@@ -78,14 +17,11 @@ static enum err open_log(const struct vault_setup *s, struct vault *v, struct wh
                               .n_writers = s->n_workers,
                               .segment_bytes = s->settings->segment_bytes,
                               .keep_bytes = s->settings->keep_bytes,
-                              .given_up = s->given_up,
+                              .progress = s->progress,
                               .ctx = v->committer,
                               .event = committer_event,
                               .wake = committer_wake};
-    struct patience patience;
-    patience_begin(&patience, s);
     enum err err = log_open(&setup, &v->log, &v->report, why);
-    patience_end(&patience);
     if (err != OK && why->text[0] == '\0') {
         why_set(why, "the store (DIR/" STORE_DIR ") does not open: %s", err_name(err));
     }

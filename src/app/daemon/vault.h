@@ -4,8 +4,6 @@
 #ifndef APP_DAEMON_VAULT_H
 #define APP_DAEMON_VAULT_H
 
-#include <stdatomic.h>
-
 #include "base/kept_clock.h"
 #include "base/secret.h"
 #include "base/why.h"
@@ -29,10 +27,7 @@ struct vault_setup {
     struct clock clock; /* copied */
     const struct global_settings *settings;
     unsigned n_workers;
-    /* Called every two seconds while the opening lasts, by a thread of its own; NULL: not. */
-    void *ctx;
-    void (*progress)(void *ctx, unsigned seconds);
-    const atomic_bool *given_up; /* as log_setup has it */
+    struct progress *progress; /* as log_setup has it */
 };
 
 /* A master key, and what people call it. */

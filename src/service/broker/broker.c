@@ -327,7 +327,7 @@ static enum err broker_init(struct broker *b, struct restore_report *restored)
         workers[i] = driver_worker(b->drivers[i]);
     }
     return restore_workers(b->setup.log, workers, b->n, b->setup.clock.mono_ms(b->setup.clock.ctx),
-                           b->setup.clock.wall_ms(b->setup.clock.ctx), restored);
+                           b->setup.clock.wall_ms(b->setup.clock.ctx), b->setup.progress, restored);
 }
 
 MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret,

@@ -37,13 +37,15 @@ struct broker_setup {
     struct log *log;             /* borrowed for life; a writer for each worker */
     uint64_t fixed_bytes;        /* of the process, no heap: as ceiling_fixed says */
     struct committer *committer; /* borrowed for life: that of log's setup */
+    struct progress *progress;   /* as restore_workers has it */
     /* Called when events or an acknowledged realm wait for the service thread; any thread. */
     void *ctx;
     void (*notify)(void *ctx);
 };
 
 /* broker_new - everything but the threads; what the log kept is with the workers then. ERR_NOMEM,
- * ERR_IO, ERR_LIMIT (workers), and what the log says. restored may be NULL. */
+ * ERR_IO, ERR_LIMIT (workers), ERR_CLOSED (progress), and what the log says. restored may be NULL.
+ */
 MUST_USE enum err broker_new(const struct broker_setup *s, struct broker **ret,
                              struct restore_report *restored);
 /* broker_start - the threads run from here on. ERR_IO: a thread could not be made; free the broker.

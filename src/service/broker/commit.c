@@ -72,7 +72,11 @@ static void answer(struct worker *w, uint64_t conn, uint32_t ask)
 {
     struct conn *c = conn_find(w, conn);
     if (c != NULL && c->phase == CONN_OPEN) {
+        bool has_waited = mqtt_server_awaits_answer(c->engine);
         mqtt_server_answer(c->engine, ask, MQTT_SUCCESS);
+        if (has_waited && !mqtt_server_awaits_answer(c->engine)) {
+            mqtt_server_listen(c->engine, w->now_ms);
+        }
         conn_mark_dirty(w, c);
         if (mqtt_server_is_closing(c->engine)) {
             conn_close(w, c, MQTT_SERVER_BUSY); /* it had no memory for the answer */

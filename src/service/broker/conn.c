@@ -206,6 +206,22 @@ void worker_gone(struct worker *w, uint64_t conn, const char *why, uint64_t now_
     conn_forget(w, c);
 }
 
+/* Its packets may be there, and we do not read them, or it waits for CONNACK before it sends any:
+ * that is no silence of the client. */
+static bool is_kept_waiting(const struct worker *w, const struct conn *c)
+{
+    return c->is_paused || c->hello_lsn > w->committed || mqtt_server_awaits_answer(c->engine);
+}
+
+/* CONNACK can leave. */
+static void is_greeted(const struct worker *w, struct conn *c)
+{
+    if (c->hello_lsn != 0 && c->phase == CONN_OPEN) {
+        mqtt_server_listen(c->engine, w->now_ms);
+    }
+    c->hello_lsn = 0;
+}
+
 void conn_timeout(struct worker *w, struct conn *c)
 {
     if (c->phase == CONN_GATE || c->phase == CONN_ASKED) {
@@ -218,9 +234,11 @@ void conn_timeout(struct worker *w, struct conn *c)
         conn_close(w, c, MQTT_SUCCESS);
     } else if (c->phase == CONN_OPEN && auth_token_over(w, c)) {
         return;
-    } else if (c->phase == CONN_OPEN && c->is_paused) {
-        /* Its packets are there, and we do not read them: that is no silence of the client. */
+    } else if (c->phase == CONN_OPEN && is_kept_waiting(w, c)) {
         wheel_arm(&w->conn_wheel, &c->timer, w->now_ms + PAUSED_TICK_MS);
+    } else if (c->phase == CONN_OPEN && c->hello_lsn != 0) { /* committed in this very turn */
+        is_greeted(w, c);
+        conn_arm(w, c);
     } else if (c->phase == CONN_OPEN && mqtt_server_tick(c->engine, w->now_ms) == ERR_TIMEOUT) {
         conn_close(w, c, MQTT_KEEP_ALIVE_TIMEOUT);
     } else if (c->phase == CONN_CLOSING) {
@@ -275,6 +293,7 @@ void conns_resume(struct worker *w)
         if (c->paused_until_ms == UINT64_MAX || c->paused_until_ms <= w->now_ms) {
             c->is_paused = false;
             list_unlink(&c->paused);
+            mqtt_server_listen(c->engine, w->now_ms);
             conn_mark_dirty(w, c);
             conn_feed(w, c, (struct slice){0});
         }
@@ -577,6 +596,7 @@ size_t worker_output(struct worker *w, uint64_t conn, uint8_t *dst, size_t cap,
     if (c == NULL || c->hello_lsn > w->committed) {
         return 0; /* CONNACK is a promise, too, and the first thing that leaves */
     }
+    is_greeted(w, c);
     if (c->engine != NULL) {
         size_t n = deliver_output(w, c, dst, cap, lending);
         if (c->is_stalled && c->phase == CONN_OPEN && !mqtt_server_is_blocked(c->engine)) {

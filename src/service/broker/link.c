@@ -9,6 +9,7 @@
 #include "wire/mqtt/fixed.h"
 
 static void link_ready(void *owner, uint32_t events);
+static bool write_some(struct link *l);
 
 /* The stream sees to the rest. */
 static void forget_glance(const struct link *l)
@@ -377,6 +378,15 @@ static enum err receive(struct link *l, struct slice *ret_plain)
     return stream_glance(link_stream(l), d->io, ret_plain);
 }
 
+/* WebSocket has ended behind what was just taken: as over TCP, the answers to that go in front of
+ * the last words. False: the link is gone. */
+static bool answer_first(struct link *l)
+{
+    bool is_last = stream_can_close(link_stream(l)) && stream_is_ready(link_stream(l)) &&
+                   !stream_is_blocked(link_stream(l));
+    return !is_last || write_some(l);
+}
+
 /* One receive, and what TLS still holds. False: the link is gone from this driver. */
 static bool read_some(struct link *l)
 {
@@ -405,7 +415,7 @@ static bool read_some(struct link *l)
         }
         d->departed = NULL;
         party_input(l, plain);
-        if (has_departed(d, l)) {
+        if (has_departed(d, l) || !answer_first(l)) {
             return false;
         }
     } while (stream_has_pending(link_stream(l)) && party_wants_input(l));
@@ -510,6 +520,12 @@ static enum err write_output(struct link *l, struct slice copied)
                                       party_is_mqtt(l) ? first_packet : whole_message);
 }
 
+/* WebSocket has ended: nobody is there to read it. */
+static bool is_unheard(const struct link *l)
+{
+    return stream_can_close(link_stream(l)) && !stream_is_ready(link_stream(l));
+}
+
 static bool write_some(struct link *l)
 {
     struct driver *d = l->driver;
@@ -517,8 +533,8 @@ static bool write_some(struct link *l)
     /* A frame of WebSocket is cut from what lies together, a record of TLS is sealed from it. */
     bool may_lend = !stream_is_upgraded(link_stream(l)) && !stream_is_tls(link_stream(l));
     size_t n = party_output(l, out, STREAM_SEND_BYTES, may_lend ? &d->lending : NULL);
-    if (n == 0 || stream_can_close(link_stream(l))) {
-        return true; /* WebSocket has ended: nobody is there to read it */
+    if (n == 0 || is_unheard(l)) {
+        return true;
     }
     count_add(&d->counters->writes, 1);
     pace_sent(&d->pace, d->now_ms, n + d->lending.bytes);
@@ -547,7 +563,7 @@ void link_pump(struct link *l)
         tickets_join(l);
     }
     bool can_write = stream_is_ready(link_stream(l)) && !stream_is_blocked(link_stream(l));
-    if ((can_write || stream_can_close(link_stream(l))) && !write_some(l)) {
+    if ((can_write || is_unheard(l)) && !write_some(l)) {
         return;
     }
     party_backlog(l, stream_pending_bytes(link_stream(l)));

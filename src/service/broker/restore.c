@@ -13,11 +13,13 @@ static bool is_home(const void *ctx, uint64_t principal)
 }
 
 MUST_USE enum err restore_workers(struct log *log, struct worker *const *workers, unsigned n,
-                                  uint64_t now_ms, int64_t wall_ms, struct restore_report *ret)
+                                  uint64_t now_ms, int64_t wall_ms, struct progress *progress,
+                                  struct restore_report *ret)
 {
     struct restore r;
     restore_init(&r, workers, n, now_ms, wall_ms, ret);
     r.log = log;
+    r.progress = progress;
     struct log_sink sink = restore_sink(&r);
     enum err err = log_restore(log, &sink);
     for (unsigned i = 0; err == OK && i < n; i++) {
@@ -26,6 +28,9 @@ MUST_USE enum err restore_workers(struct log *log, struct worker *const *workers
     if (err == OK) {
         struct store_ids ids = log_ids(log);
         err = restore_finish(&r, &ids);
+    }
+    if (err != OK) {
+        log_discard(log); /* half of what a restart changes is told to nobody */
     }
     restore_done(&r);
     return err;

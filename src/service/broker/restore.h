@@ -21,9 +21,13 @@ struct restore_report {
 /* restore_workers - workers[i] has index i, all of one process, with the realm of now.
  * Subscriptions that the policy no longer covers are ended, and what expired meanwhile, as at any
  * change. A session that was asleep goes on sleeping from when it fell asleep; one that had a
- * connection falls asleep now, and its will is published. ERR_NOMEM, ERR_IO and what else the log
- * says: the caller does not serve. */
+ * connection falls asleep now, and its will is published.
+ *
+ * progress  says how far it is, and may end it; NULL: nobody looks. Borrowed for the call.
+ * ERR_CLOSED (progress), ERR_NOMEM, ERR_IO and what else the log says: the caller does not serve,
+ * and the log keeps what it had, all of it, for the next start. */
 MUST_USE enum err restore_workers(struct log *log, struct worker *const *workers, unsigned n,
-                                  uint64_t now_ms, int64_t wall_ms, struct restore_report *ret);
+                                  uint64_t now_ms, int64_t wall_ms, struct progress *progress,
+                                  struct restore_report *ret);
 
 #endif

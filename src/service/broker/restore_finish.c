@@ -30,14 +30,17 @@ static enum err record_ends(struct restore *r)
     uint64_t lsn;
     const uint64_t *ended = (const uint64_t *)(const void *)r->ended.p;
     for (size_t i = 0; i < r->ended.n / sizeof(*ended); i++) {
+        TRY(progress_check(r->progress));
         TRY(record_session_end(r->workers[0], ended[i], &lsn));
     }
     const uint64_t *asides = (const uint64_t *)(const void *)r->ended_asides.p;
     for (size_t i = 0; i < r->ended_asides.n / sizeof(*asides); i++) {
+        TRY(progress_check(r->progress));
         TRY(record_set_aside_end(r->workers[0], asides[i]));
     }
     const struct restore_note *notes = (const struct restore_note *)(const void *)r->notes.p;
     for (size_t i = 0; i < r->notes.n / sizeof(*notes); i++) {
+        TRY(progress_check(r->progress));
         if (notes[i].seq > 0) {
             record_drop(notes[i].home, notes[i].s, notes[i].seq, (uint8_t)EVENT_store_integrity);
         } else {
@@ -48,17 +51,20 @@ static enum err record_ends(struct restore *r)
 }
 
 /* Both ends of every subscription are judged under the policy of now. */
-static void judge(struct restore *r)
+static enum err judge(struct restore *r)
 {
+    progress_begin(r->progress, "principals judged", 0);
     for (unsigned i = 0; i < r->n; i++) {
         size_t at = 0;
         struct account *a;
         while ((a = map_next(&r->workers[i]->accounts, &at)) != NULL) {
+            TRY(progress_step(r->progress));
             if (!a->is_closed) { /* else nothing reaches it, and enabling it brings all back */
                 recheck_subs(r->workers[i], a);
             }
         }
     }
+    return OK;
 }
 
 struct telling {
@@ -70,6 +76,7 @@ struct telling {
 static void tell_one(void *ctx, struct slice filter, bool durable)
 {
     struct telling *t = ctx;
+    t->err = t->err == OK ? progress_step(t->r->progress) : t->err;
     for (unsigned i = 0; i < t->r->n; i++) {
         if (i != t->from && t->err == OK) {
             t->err = filters_set_remote(t->r->workers[i]->filters, filter, t->from, true, durable);
@@ -79,6 +86,7 @@ static void tell_one(void *ctx, struct slice filter, bool durable)
 
 static enum err tell_interest(const struct restore *r)
 {
+    progress_begin(r->progress, "filters told to the other workers", 0);
     for (unsigned i = 0; i < r->n; i++) {
         struct telling t = {.r = r, .from = i};
         filters_each_local(r->workers[i]->filters, tell_one, &t);
@@ -117,8 +125,10 @@ static enum err match_again(struct restore *r, uint64_t body_id, const uint64_t 
 static enum err match_missed(struct restore *r)
 {
     const uint64_t *at = (const uint64_t *)(const void *)r->missed.p;
+    progress_begin(r->progress, "messages matched again", 0);
     for (size_t i = 0; i < r->missed.n / sizeof(*at);) {
         size_t n = (size_t)at[i + 1];
+        TRY(progress_step(r->progress));
         TRY(match_again(r, at[i], at + i + 2, n));
         i += 2 + n;
     }
@@ -127,8 +137,9 @@ static enum err match_missed(struct restore *r)
 
 /* A will that is still on record has not been published: its connection ended with the process, or
  * its delay has not passed yet. */
-static void publish_wills(struct restore *r)
+static enum err publish_wills(struct restore *r)
 {
+    progress_begin(r->progress, "sessions asked for their wills", 0);
     for (unsigned i = 0; i < r->n; i++) {
         struct worker *w = r->workers[i];
         size_t at = 0;
@@ -137,18 +148,21 @@ static void publish_wills(struct restore *r)
             size_t session_at = 0;
             struct session *s;
             while ((s = session_set_next(&a->sessions, &session_at)) != NULL) {
+                TRY(progress_step(r->progress));
                 if (s->rest->will_at_ms <= w->now_ms) {
                     will_fire(w, s, NULL);
                 }
             }
         }
     }
+    return OK;
 }
 
 /* Sessions whose time is over: their wills are published, and what other members of their groups
  * may have goes there. */
-static void end_sessions(const struct restore *r)
+static enum err end_sessions(const struct restore *r)
 {
+    progress_begin(r->progress, "sessions asked whether they are over", 0);
     for (unsigned i = 0; i < r->n; i++) {
         struct worker *w = r->workers[i];
         size_t at = 0;
@@ -157,6 +171,7 @@ static void end_sessions(const struct restore *r)
             size_t session_at = 0;
             struct session *s;
             while ((s = session_set_next(&a->sessions, &session_at)) != NULL) {
+                TRY(progress_step(r->progress));
                 if (s->expiry_s == 0) {
                     session_over(w, s);
                 }
@@ -164,6 +179,7 @@ static void end_sessions(const struct restore *r)
             account_drop_if_unused(w, a);
         }
     }
+    return OK;
 }
 
 static bool is_quiet(const struct worker *w)
@@ -176,10 +192,11 @@ static bool is_quiet(const struct worker *w)
     return !outboxes_are_full(w, 1);
 }
 
-static void run_until_quiet(const struct restore *r)
+static enum err run_until_quiet(const struct restore *r)
 {
     bool all = false;
     for (unsigned round = 0; !all && round < RESTORE_TURNS_MAX; round++) {
+        TRY(progress_check(r->progress));
         all = true;
         for (unsigned i = 0; i < r->n; i++) {
             worker_turn(r->workers[i], r->now_ms, r->wall_ms);
@@ -188,6 +205,7 @@ static void run_until_quiet(const struct restore *r)
             all = all && is_quiet(r->workers[i]);
         }
     }
+    return OK;
 }
 
 MUST_USE enum err restore_finish(struct restore *r, const struct store_ids *ids)
@@ -196,13 +214,13 @@ MUST_USE enum err restore_finish(struct restore *r, const struct store_ids *ids)
     begin_above(r, ids);
     TRY(record_ends(r));
     TRY(tell_interest(r));
-    judge(r);
-    run_until_quiet(r); /* all know the members of all groups */
-    end_sessions(r);
-    run_until_quiet(r);
+    TRY(judge(r));
+    TRY(run_until_quiet(r)); /* all know the members of all groups */
+    TRY(end_sessions(r));
+    TRY(run_until_quiet(r));
     TRY(match_missed(r));
-    publish_wills(r);
-    run_until_quiet(r);
+    TRY(publish_wills(r));
+    TRY(run_until_quiet(r));
     for (unsigned i = 0; i < r->n; i++) {
         asides_report(r->workers[i]);
     }

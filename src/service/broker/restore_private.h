@@ -19,7 +19,8 @@ struct restore {
     uint64_t now_ms;
     int64_t wall_ms;
     struct restore_report *report;
-    struct log *log; /* bodies may stay there; NULL: all of them come into memory */
+    struct log *log;           /* bodies may stay there; NULL: all of them come into memory */
+    struct progress *progress; /* NULL: nobody looks */
     struct map bodies;
     struct worker *home; /* of the session that is being read; NULL: it does not come back */
     struct session *session;

@@ -504,6 +504,35 @@ static void every_allocation_fails_once(void **state)
     assert_true(at > 20);
 }
 
+/* ---- a stop ---- */
+
+/* All was read, and nobody wants the rest: nothing of it is on record, and the next start does all
+ * of it. */
+static void a_restart_is_given_up(void **state)
+{
+    struct bench *b = *state;
+    struct restore r;
+    struct restore_report report;
+    struct progress progress = {0};
+    story(b);
+    struct store_ids ids = keeper_ids(b->log);
+    size_t n = b->log->n;
+    bench_workers(b);
+    restore_init(&r, (struct worker *const *)b->workers, WORKERS, b->now_ms, b->wall_ms, &report);
+    r.progress = &progress;
+    struct log_sink sink = restore_sink(&r);
+    must(keeper_restore(b->log, &sink));
+    atomic_store(&progress.is_given_up, true);
+    assert_int_equal(restore_finish(&r, &ids), ERR_CLOSED);
+    restore_done(&r);
+    bench_stop(b);
+    assert_int_equal(b->log->n, n);
+    bench_restore(b, &report);
+    assert_int_equal(report.rematched, 1);
+    is_back(b, &b->parties[0], device_at(b, 1, 0),
+            "publish1d t/a one; publish2d t/a two; publish1 t/a three; ");
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, open_bench, close_bench)
 
 int main(void)
@@ -527,6 +556,7 @@ int main(void)
         CASE(restarts_do_not_reset_the_count),
         CASE(a_lost_body_is_dropped),
         CASE(the_newer_of_two_comes_back),
+        CASE(a_restart_is_given_up),
         cmocka_unit_test(every_allocation_fails_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

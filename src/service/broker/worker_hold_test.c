@@ -251,6 +251,171 @@ static void a_stop_does_not_wait(void **state)
     assert_true(worker_is_drained(b->workers[0]));
 }
 
+/* ---- memory ---- */
+
+static uint8_t large[60000];
+
+static void write_large(struct wr *w, uint16_t packet_id)
+{
+    struct mqtt_publish m = {.topic = slice_text("t/a"),
+                             .payload = slice_of(large, sizeof(large)),
+                             .qos = 1,
+                             .retain = true,
+                             .packet_id = packet_id};
+    must(mqtt_publish_encode(&m, MQTT_V5, w));
+}
+
+enum way_out { CUT_OFF, TAKEN_OVER, REFUSED, SERVED, WAYS_OUT };
+
+/* Somebody is held with much unread, and goes. */
+static void is_held_and_goes(struct bench *b, enum way_out how)
+{
+    static uint8_t bytes[3 * sizeof(large)];
+    struct party *pub = &b->parties[1], *again = &b->parties[2];
+    struct wr w = wr_into(bytes, sizeof(bytes));
+    is_in(b, pub, device_at(b, 0, 0), &durable);
+    write_large(&w, 1);
+    write_large(&w, 2);
+    disk_is(b, JOURNAL_BEHIND);
+    uint64_t before = mem_used();
+    give_wr(b, pub, &w);
+    settle(b);
+    assert_false(is_read(b, pub));
+    assert_true(mem_used() >= before + 2 * sizeof(large));
+    if (how == TAKEN_OVER) {
+        connects(b, again, device_at(b, 0, 0), &durable);
+        settle(b);
+        EXPECT(again, "connack 00 present; ");
+    } else if (how == REFUSED) {
+        disk_is(b, JOURNAL_STANDS_STILL);
+        settle(b);
+        EXPECT(pub, "puback 1 97; puback 2 97; ");
+    } else if (how == SERVED) {
+        disk_is(b, JOURNAL_KEEPS_UP);
+        settle(b);
+        EXPECT(pub, "puback 1; puback 2; ");
+    }
+    disk_is(b, JOURNAL_KEEPS_UP);
+    is_cut(b, how == TAKEN_OVER ? again : pub);
+    pub->n = again->n = 0;
+    /* The session ends, too. */
+    connects(b, pub, device_at(b, 0, 0), &(struct hello){.client_id = durable.client_id});
+    settle(b);
+    is_cut(b, pub);
+    pub->n = 0;
+}
+
+static void nothing_stays_of_who_was_held(void **state)
+{
+    struct bench *b = *state;
+    for (unsigned how = 0; how < WAYS_OUT; how++) {
+        uint64_t used[3];
+        for (size_t round = 0; round < COUNT_OF(used); round++) { /* the first fills pools */
+            is_held_and_goes(b, (enum way_out)how);
+            pass(b, 10000);
+            used[round] = mem_used();
+        }
+        assert_true(used[2] <= used[1] + 4096); /* of the bench's own records */
+    }
+}
+
+/* ---- keep-alive ---- */
+
+enum { ALIVE_S = 5, SILENCE_MS = ALIVE_S * 1500 };
+
+static void pings(struct bench *b, struct party *p)
+{
+    static const uint8_t ping[] = {MQTT_PINGREQ << 4, 0};
+    give(b, p, slice_of(ping, sizeof(ping)));
+    settle(b);
+}
+
+/* From now on the client says nothing, and is listened to. */
+static void is_closed_for_silence(struct bench *b, struct party *p, const char *how)
+{
+    pass(b, SILENCE_MS - 1);
+    EXPECT(p, "");
+    assert_true(p->conn != 0);
+    pass(b, 1);
+    EXPECT(p, how);
+    pass(b, 5000); /* and lingers */
+    assert_int_equal(p->conn, 0);
+}
+
+/* Many times what keep-alive allows passes, in steps that a clock of any length meets. */
+static void time_passes(struct bench *b, const struct party *p)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        pass(b, 997);
+        assert_true(p->conn != 0);
+    }
+}
+
+/* Whoever is held is not listened to: that is no silence. */
+static void nobody_is_silent_who_is_held(void **state)
+{
+    struct bench *b = *state;
+    struct party *pub = &b->parties[0];
+    is_in(b, pub, device_at(b, 0, 0), &(struct hello){.client_id = "p", .keep_alive_s = ALIVE_S});
+    pass(b, SILENCE_MS - 1);
+    disk_is(b, JOURNAL_BEHIND);
+    publishes(b, pub, "t/a", "kept", 1, 1, true);
+    pings(b, pub);
+    time_passes(b, pub);
+    EXPECT(pub, "");
+    disk_is(b, JOURNAL_KEEPS_UP);
+    settle(b);
+    EXPECT(pub, "pingresp; puback 1; "); /* which waits for the commit */
+    is_closed_for_silence(b, pub, "disconnect 8d; ");
+}
+
+/* Nor is who has all open that it may, and waits for the commit. MQTT 3.1.1 is not read then. */
+static void nobody_is_silent_who_waits_for_acknowledgements(void **state)
+{
+    struct bench *b = *state;
+    struct party *sub = &b->parties[0], *pub = &b->parties[1];
+    const struct hello old = {.client_id = "o", .version = MQTT_V311, .keep_alive_s = ALIVE_S};
+    uint16_t n = 0;
+    is_in(b, sub, device_at(b, 1, 0), &durable);
+    subscribed(b, sub, "t/#", 1);
+    is_in(b, pub, device_at(b, 0, 0), &old);
+    pass(b, SILENCE_MS - 1);
+    b->log_stands = true;
+    while (is_read(b, pub)) {
+        publishes(b, pub, "t/a", "x", 1, ++n, false);
+        settle(b);
+        assert_true(n < 2000);
+    }
+    time_passes(b, pub);
+    EXPECT(pub, "");
+    /* It may go on in the very turn in which it would have been silent for too long. */
+    pass(b, 2 * SILENCE_MS);
+    b->log_stands = false;
+    pass(b, SILENCE_MS);
+    assert_true(is_read(b, pub) && said(pub)[0] == 'p');
+    pings(b, pub);
+    EXPECT(pub, "pingresp; ");
+    is_closed_for_silence(b, pub, "");
+}
+
+/* Nor is who waits for CONNACK, which promises a session that is to be on record. */
+static void nobody_is_silent_before_connack(void **state)
+{
+    struct bench *b = *state;
+    struct party *p = &b->parties[0];
+    struct hello h = durable;
+    h.keep_alive_s = ALIVE_S;
+    b->log_stands = true;
+    connects(b, p, device_at(b, 0, 0), &h);
+    settle(b);
+    time_passes(b, p);
+    EXPECT(p, "");
+    b->log_stands = false;
+    settle(b);
+    EXPECT(p, "connack 00; ");
+    is_closed_for_silence(b, p, "disconnect 8d; ");
+}
+
 /* ---- and not for ever ---- */
 
 static void a_disk_that_stands_still_refuses(void **state)
@@ -309,6 +474,10 @@ int main(void)
         CASE(what_needs_no_disk_goes_on),
         CASE(who_is_held_can_go),
         CASE(a_stop_does_not_wait),
+        CASE(nothing_stays_of_who_was_held),
+        CASE(nobody_is_silent_who_is_held),
+        CASE(nobody_is_silent_who_waits_for_acknowledgements),
+        CASE(nobody_is_silent_before_connack),
         CASE(a_disk_that_stands_still_refuses),
         CASE(a_full_disk_refuses_at_once),
     };

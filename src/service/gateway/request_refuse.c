@@ -88,23 +88,25 @@ void request_refuse_by_passage(const struct request *rq, enum err err, const str
     }
 }
 
-static void answer_unavailable(const struct asker *asker)
+#define LATER "not now; come again after Max-Age"
+
+static void answer_unavailable(const struct asker *asker, const char *text)
 {
-    (void)answer_number(asker, COAP_UNAVAILABLE, "not now; come again after Max-Age",
-                        COAP_OPTION_MAX_AGE, asker->a->door->coap.retry_after_s);
+    (void)answer_number(asker, COAP_UNAVAILABLE, text, COAP_OPTION_MAX_AGE,
+                        asker->a->door->coap.retry_after_s);
 }
 
 void request_refuse_unavailable(const struct asker *asker)
 {
     count_add(&asker->a->door->setup.counters->dropped_memory, 1);
-    answer_unavailable(asker);
+    answer_unavailable(asker, LATER);
 }
 
 void request_refuse_busy(const struct request *rq, const char *why)
 {
     count_add(&rq->asker.a->door->setup.counters->refused_quota, 1);
     report_refusal(rq, EVENT_quota, COAP_UNAVAILABLE, why);
-    answer_unavailable(&rq->asker);
+    answer_unavailable(&rq->asker, LATER);
 }
 
 void request_refuse_unrouted(const struct request *rq, enum err err)
@@ -115,14 +117,14 @@ void request_refuse_unrouted(const struct request *rq, enum err err)
         report_refusal(rq, EVENT_quota, COAP_UNAVAILABLE,
                        "memory is at memory_bytes: nothing new is taken, what was acknowledged is "
                        "kept. Look at `sallyport alerts`, or raise memory_bytes");
-        answer_unavailable(&rq->asker);
+        answer_unavailable(&rq->asker, LATER);
         break;
     case ERR_SPACE:
     case ERR_IO:
         count_add(&c->refused_store, 1);
         report_refusal(rq, EVENT_store_space, COAP_UNAVAILABLE,
                        worker_store_refusal(rq->asker.a->door->setup.worker, err));
-        answer_unavailable(&rq->asker);
+        answer_unavailable(&rq->asker, "the store takes nothing now; come again after Max-Age");
         break;
     default:
         request_refuse_unavailable(&rq->asker);

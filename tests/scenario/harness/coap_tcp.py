@@ -66,6 +66,15 @@ class Peer:
         assert got.token == token, got
         return got
 
+    def answers(self, n):
+        """The next n messages that are answers."""
+        got = []
+        while len(got) < n:
+            one = self.receive()
+            assert one is not None, f'closed after {len(got)} of {n} answers'
+            got += [one] if one.code != CSM else []
+        return got
+
     def _fill(self, n):
         """False: the connection ended first."""
         while len(self._bytes) < n:
