@@ -48,6 +48,7 @@ static void strangers_cannot_write_lines(void **state)
          "\\x9b"
          "2J"},
         {"text stays", "temp\xc3\xa9rature", "temp\xc3\xa9rature"},
+        {"order turned", "a\xe2\x80\xae/tcejer", "a\\xe2\\x80\\xae/tcejer"},
         {"cut character", "ab\xe2\x82", "ab\\xe2\\x82"},
         {"empty", "", ""},
     };
