@@ -116,6 +116,24 @@ def what_a_member_has_begun(t):
     t.quiet(again)
 
 
+@case('SPEC: MQTT5-3.10.4-1', versions=(5,))
+def a_shared_filter_and_the_same_without(t):
+    """Two subscriptions: ending one leaves the other, and each brings its copy."""
+    sender, one, plain, share = t.client('s'), t.client('r'), t.topic('#'), f'$share/g{t.number}/' + t.topic('#')
+    t.subscribe(one, plain, share)
+    t.publish(sender, payload='two', qos=1)
+    assert [t.get(one).payload for _ in range(2)] == [b'two', b'two']
+    for ended, began in ((plain, plain), (share, share)):
+        t.unsubscribe(one, ended)
+        t.publish(sender, payload='one', qos=1)
+        assert t.get(one).payload == b'one'
+        t.quiet(one)
+        t.subscribe(one, began)
+    assert t.unsubscribe(one, share, plain).body[3:] == b'\0\0'
+    t.publish(sender, payload='none', qos=1)
+    t.quiet(one)
+
+
 @case('SPEC: MQTT5-3.1.2-23, MQTT5-4.1.0-2', versions=(5,))
 def a_goodbye_changes_how_long_the_session_lasts(t):
     t.reader(lasts=True).send(wire.packet(DISCONNECT, b'\0\5\x11\0\0\0\0')).expect_close()
