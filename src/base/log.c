@@ -83,16 +83,42 @@ static void escaped_add_hex(struct escaped *e, uint8_t byte)
 
 static bool needs_escape(uint8_t byte)
 {
-    return byte < 0x20 || byte == 0x7f || byte == '"' || byte == '\\';
+    return byte == '"' || byte == '\\'; /* beside what is no plain text at all */
 }
 
-static void escape_all(struct escaped *e, const uint8_t *p, size_t n)
+/* One character at the front of text that is all good: a cut never parts its bytes. */
+static size_t character_n(struct slice text)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (needs_escape(p[i])) {
-            escaped_add_hex(e, p[i]);
+    size_t n = 1;
+    while (n < text.n && (text.p[n] & 0xc0) == 0x80) {
+        n++;
+    }
+    return n;
+}
+
+static void escape_good(struct escaped *e, struct slice text)
+{
+    while (text.n > 0) {
+        size_t n = character_n(text);
+        if (needs_escape(text.p[0])) {
+            escaped_add_hex(e, text.p[0]);
         } else {
-            escaped_add(e, slice_of(&p[i], 1));
+            escaped_add(e, slice_head(text, n));
+        }
+        text = slice_from(text, n);
+    }
+}
+
+static void escape_all(struct escaped *e, struct slice text)
+{
+    while (text.n > 0) {
+        size_t good = text.n;
+        (void)!utf8_check(text, UTF8_STRICT, &good);
+        escape_good(e, slice_head(text, good));
+        text = slice_from(text, good);
+        if (text.n > 0) {
+            escaped_add_hex(e, text.p[0]);
+            text = slice_from(text, 1);
         }
     }
 }
@@ -105,11 +131,11 @@ void log_escape(const void *text, unsigned long n, char *dst, unsigned long cap)
     }
     /* Whole when it fits; only otherwise again, with the end kept for the dots. */
     struct escaped e = {.dst = dst, .room = cap - 1};
-    escape_all(&e, text, n);
+    escape_all(&e, slice_of(text, n));
     if (e.is_cut) {
         size_t n_dots = cap - 1 < sizeof dots - 1 ? cap - 1 : sizeof dots - 1;
         e = (struct escaped){.dst = dst, .room = cap - 1 - n_dots};
-        escape_all(&e, text, n);
+        escape_all(&e, slice_of(text, n));
         memcpy(dst + e.n, dots, n_dots);
         e.n += n_dots;
     }

@@ -15,8 +15,8 @@ typedef void log_sink(void *ctx, enum log_level level, const char *line);
 void log_to(log_sink *sink, void *ctx, enum log_level least);
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* log_escape - copies text into dst with bytes below 0x20, 0x7f, '"' and '\\' as \xNN, cut at cap
- * with "...". */
+/* log_escape - copies text into dst with all that is not plain text (UTF8_STRICT), '"' and '\\' as
+ * \xNN, cut at cap with "...", never within a character. */
 void log_escape(const void *text, unsigned long n, char *dst, unsigned long cap);
 
 #endif

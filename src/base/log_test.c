@@ -48,6 +48,7 @@ static void strangers_cannot_write_lines(void **state)
          "\\x9b"
          "2J"},
         {"text stays", "temp\xc3\xa9rature", "temp\xc3\xa9rature"},
+        {"order turned", "a\xe2\x80\xae/tcejer", "a\\xe2\\x80\\xae/tcejer"},
         {"cut character", "ab\xe2\x82", "ab\\xe2\\x82"},
         {"empty", "", ""},
     };
@@ -112,6 +113,12 @@ static void escape_cuts_between_pieces(void **state)
         {"\n\n", 8, "\\x0a..."},
         {"say \"x\"", 40, "say \\x22x\\x22"},
         {"\\", 10, "\\x5c"},
+        {"\xc2\x9b[2J", 40, "\\xc2\\x9b[2J"},
+        {"a\xe2\x80\xae", 40, "a\\xe2\\x80\\xae"},
+        {"\xff\x7f", 40, "\\xff\\x7f"},
+        {"\xc3\xa9\xc3\xa9", 5, "\xc3\xa9\xc3\xa9"},
+        {"\xc3\xa9\xc3\xa9\xc3\xa9", 6, "\xc3\xa9..."},
+        {"\xc3\xa9\xc3\xa9\xc3\xa9", 5, "..."},
         {"abc", 1, ""},
         {"abc", 3, ".."},
         {"", 1, ""},

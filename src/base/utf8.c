@@ -63,7 +63,10 @@ static bool is_allowed(uint32_t code_point, enum utf8_mode mode)
     bool is_control = code_point < 0x20 || (code_point >= 0x7f && code_point <= 0x9f);
     bool is_noncharacter =
         (code_point >= 0xfdd0 && code_point <= 0xfdef) || (code_point & 0xfffe) == 0xfffe;
-    return !is_control && !is_noncharacter;
+    /* Line ends, and what turns the order of the characters around it: SPEC: UAX9 2 */
+    bool is_layout = (code_point >= 0x2028 && code_point <= 0x202e) ||
+                     (code_point >= 0x2066 && code_point <= 0x2069);
+    return !is_control && !is_noncharacter && !is_layout;
 }
 
 /* How many bytes at the front are ASCII without NUL, in words of eight: most text is nothing else.

@@ -9,7 +9,8 @@
 enum utf8_mode {
     UTF8_MQTT,  /* well-formed, no surrogates, no U+0000. SPEC: MQTT5-1.5.4-1, MQTT3-1.5.3-1,
                    MQTT5-1.5.4-2, MQTT3-1.5.3-2 */
-    UTF8_STRICT /* also no control characters (U+0001..1F, 7F..9F) and no non-characters */
+    UTF8_STRICT /* also no control characters (U+0001..1F, 7F..9F), no non-characters, and nothing
+                   that begins a line or turns the order of what is shown (U+2028..2E, 2066..69) */
 };
 
 /* utf8_check - ERR_UTF8 with *ret_at (may be NULL) = offset of the first bad byte or code point.

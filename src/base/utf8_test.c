@@ -36,6 +36,9 @@ static size_t oracle_one(const uint8_t *p, size_t n, enum utf8_mode mode)
         (c < 32 || (c >= 127 && c < 160) || (c >= 0xfdd0 && c < 0xfdf0) || c % 65536 >= 65534)) {
         return 0;
     }
+    if (mode == UTF8_STRICT && (c - 0x2028 < 7 || c - 0x2066 < 4)) {
+        return 0;
+    }
     return want;
 }
 
@@ -141,6 +144,13 @@ static void named_cases(void **state)
         {"overlong NUL", "\xc0\x80", 2, 0, 0},
         {"surrogate", "x\xed\xa0\x80", 4, 1, 1},
         {"byte order mark stays", "\xef\xbb\xbf", 3, 3, 3},
+        {"line separator", "a\xe2\x80\xa8", 4, 4, 1},
+        {"narrow no-break space", "\xe2\x80\xaf", 3, 3, 3},
+        {"right to left from here", "a\xe2\x80\xae", 4, 4, 1},
+        {"before the isolates", "\xe2\x81\xa5", 3, 3, 3},
+        {"isolate", "\xe2\x81\xa6", 3, 3, 0},
+        {"end of an isolate", "\xe2\x81\xa9", 3, 3, 0},
+        {"behind the isolates", "\xe2\x81\xaa", 3, 3, 3},
         {"U+FDD0", "\xef\xb7\x90", 3, 3, 0},
         {"U+FFFF", "\xef\xbf\xbf", 3, 3, 0},
         {"U+10FFFF", "\xf4\x8f\xbf\xbf", 4, 4, 0},

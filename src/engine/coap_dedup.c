@@ -7,6 +7,7 @@
 /* Of the table an eighth stays free, so that a search is short. Behind the answers that are of use
  * there is a quarter more room than they may take, so that they are moved seldom. */
 enum { NEXT_PLACES = 8, FREE_SHARE = 8, ROOM_SHARE = 4 };
+enum { SEEN_STATES = 7, FOLD_BITS = 5 };
 
 /* Before each answer that is kept. */
 struct kept {
@@ -298,7 +299,7 @@ enum err coap_dedup_add(struct coap_dedup *d, const struct coap_limits *limits, 
                         enum coap_seen_state state, uint32_t lifetime_ms, uint64_t now_ms)
 {
     struct coap_seen seen = {
-        .until = tick_of(now_ms + lifetime_ms) + 1, .mid = mid, .state = (uint8_t)state};
+        .until = tick_of(now_ms + lifetime_ms) + 1, .mid = mid, .state = state & SEEN_STATES};
     if (d->all == NULL) {
         TRY(begin(d));
     }
@@ -310,6 +311,16 @@ enum err coap_dedup_add(struct coap_dedup *d, const struct coap_limits *limits, 
 }
 
 /* ---- keeping ---- */
+
+unsigned coap_dedup_fold(struct slice token)
+{
+    const uint32_t prime = 0x01000193, golden = 0x9e3779b1; /* FNV-1a; 2^32 by the golden ratio */
+    uint32_t mixed = (uint32_t)token.n;
+    for (size_t i = 0; i < token.n; i++) {
+        mixed = (mixed ^ token.p[i]) * prime;
+    }
+    return mixed * golden >> (32 - FOLD_BITS);
+}
 
 /* The oldest answers go first; their message ids stay. */
 static void evict(struct coap_remembered *d)

@@ -24,11 +24,13 @@ enum coap_seen_state {
 struct coap_seen {
     uint32_t until; /* COAP_DEDUP_TICK_MS units, rounded up; 0: the place is free */
     uint16_t mid;
-    uint8_t state; /* enum coap_seen_state */
+    uint8_t state : 3; /* enum coap_seen_state */
+    uint8_t asker : 5; /* once answered: the token of the request, folded (coap_dedup_fold) */
     uint8_t code;
 };
+_Static_assert(sizeof(struct coap_seen) == 8, "a message id is eight bytes");
 
-enum { COAP_DEDUP_TICK_MS = 128, COAP_DEDUP_FIRST = 3 };
+enum { COAP_DEDUP_TICK_MS = 128, COAP_DEDUP_FIRST = 3, COAP_SEEN_ASKERS = 31 };
 
 struct coap_remembered {
     struct coap_seen *seen; /* cap places, one of them free at least: `first`, or of the heap */
@@ -61,6 +63,8 @@ bool coap_dedup_is_half(struct coap_dedup *d, const struct coap_limits *limits, 
  */
 void coap_dedup_keep(struct coap_dedup *d, const struct coap_limits *limits, struct coap_seen *seen,
                      struct slice answer);
+/* coap_dedup_fold - a token in five bits: two tokens differ in them 31 times of 32. O(bytes). */
+unsigned coap_dedup_fold(struct slice token);
 /* coap_dedup_kept - the bytes of a KEPT one; borrows until the next add or keep. */
 struct slice coap_dedup_kept(const struct coap_dedup *d, uint16_t mid);
 /* coap_dedup_shed - every KEPT one is LOST. Gives how many. O(kept). */

@@ -249,6 +249,36 @@ static void dedup_limits(void **state)
     run_with("dedup", steps, true, &limits);
 }
 
+/* Another request under the id of one that was answered: neither runs nor gets the other's answer.
+ * SPEC: RFC7252 4.2, 4.4 */
+static void an_id_of_two_requests(void **state)
+{
+    (void)state;
+    struct coap_limits limits = steady_limits();
+    static const struct step steps[] = {
+        {0, IN, "41020001aab161", REQUEST},
+        {0, ANSWER, "", OK},
+        {0, OUT, "61440001aa", 0},
+        {0, IN, "41020001aab161", 0},
+        {0, OUT, "61440001aa", 0},
+        {0, IN, "41010001abb162", 0},
+        {0, OUT, "70000001", 0},
+        {0, IN, "51020001abb162", 0}, /* not confirmable */
+        {0, QUIET, "", 0},
+        {0, IN, "41020001aab161", 0}, /* and the first is what it was */
+        {0, OUT, "61440001aa", 0},
+        {0, IN, "41020002aab161", REQUEST}, /* an answer with a payload */
+        {0, ANSWER, "a", OK},
+        {0, OUT, "61450002aaff61", 0},
+        {0, IN, "40020002b161", 0},
+        {0, OUT, "70000002", 0},
+        {0, IN, "41020002aab161", 0},
+        {0, OUT, "61450002aaff61", 0},
+        {0, END, NULL, 0},
+    };
+    run_with("an id of two requests", steps, true, &limits);
+}
+
 /* Who reads much is not refused for it, and leaves room to remember what must not run twice. */
 static void gets_have_half_of_what_is_remembered(void **state)
 {
@@ -670,6 +700,7 @@ int main(void)
         cmocka_unit_test(unanswered),
         cmocka_unit_test(exchange_limit),
         cmocka_unit_test(dedup_limits),
+        cmocka_unit_test(an_id_of_two_requests),
         cmocka_unit_test(gets_have_half_of_what_is_remembered),
         cmocka_unit_test(too_large),
         cmocka_unit_test(too_large_for_this_peer),

@@ -103,11 +103,24 @@ static enum err refuse_overflow(struct coap_endpoint *e, const struct coap_messa
     return put_off(e, m, datagram_n, COAP_TOO_MANY_REQUESTS, now_ms);
 }
 
+/* The id is a repeated one, and the token is not that of what was answered: no copy, but another
+ * request under an id that is taken. What was said of the first is no answer to it, and whether it
+ * may run nobody can tell. SPEC: RFC7252 4.4, 4.2 */
+static bool is_another(const struct coap_seen *seen, const struct coap_message *m)
+{
+    bool is_answered = seen->state == COAP_SEEN_ANSWERED || seen->state == COAP_SEEN_KEPT;
+    return is_answered && seen->asker != coap_dedup_fold(m->token);
+}
+
 enum err coap_server_repeat(struct coap_endpoint *e, const struct coap_message *m,
                             size_t datagram_n, const struct coap_seen *seen, uint64_t now_ms)
 {
     if (m->type != COAP_CON) {
         return OK; /* SPEC: RFC7252 4.3 */
+    }
+    if (is_another(seen, m)) {
+        e->counters->malformed++;
+        return coap_send_empty(e, COAP_RST, m->mid, now_ms);
     }
     switch ((enum coap_seen_state)seen->state) {
     case COAP_SEEN_OPEN:
@@ -262,6 +275,7 @@ static void remember(struct coap_endpoint *e, const struct coap_exchange *x,
     if (seen == NULL) {
         return;
     }
+    seen->asker = coap_dedup_fold(exchange_token(x)) & (unsigned)COAP_SEEN_ASKERS;
     if (m->options.n == 0 && m->payload.n == 0) {
         seen->state = COAP_SEEN_ANSWERED;
         seen->code = m->code;

@@ -107,8 +107,16 @@ static enum err put(struct http_server *h, const char *name, const char *value)
     return buf_append(&h->out, slice_text("\r\n"), h->limits.answer_bytes);
 }
 
+/* An answer to HEAD ends with its head: what follows would be taken for the next answer.
+ * SPEC: RFC9110 9.3.2, RFC9112 6.3 */
+static bool is_bodiless(const struct http_server *h)
+{
+    return h->state == STATE_ASKED && slice_is(h->request.head.method, "HEAD");
+}
+
 static enum err put_answer(struct http_server *h, const struct http_answer *a, bool is_last)
 {
+    bool has_body = a->type != NULL && !is_bodiless(h);
     char text[64];
     (void)snprintf(text, sizeof text, "HTTP/1.1 %u %s\r\n", a->status,
                    http_status_phrase(a->status));
@@ -116,7 +124,7 @@ static enum err put_answer(struct http_server *h, const struct http_answer *a, b
     if (a->type != NULL) {
         TRY(put(h, "Content-Type", a->type));
     }
-    if (a->status != 204) {
+    if (a->status != 204 && !is_bodiless(h)) {
         (void)snprintf(text, sizeof text, "%zu", a->type != NULL ? a->body.n : 0);
         TRY(put(h, "Content-Length", text)); /* SPEC: RFC9112 6.3 */
     }
@@ -128,7 +136,7 @@ static enum err put_answer(struct http_server *h, const struct http_answer *a, b
         TRY(put(h, "Connection", "close")); /* SPEC: RFC9112 9.6 */
     }
     TRY(buf_append(&h->out, slice_text("\r\n"), h->limits.answer_bytes));
-    return a->type != NULL ? buf_append(&h->out, a->body, h->limits.answer_bytes) : OK;
+    return has_body ? buf_append(&h->out, a->body, h->limits.answer_bytes) : OK;
 }
 
 /* What cannot be read has no end that could be found: it is the last word. */

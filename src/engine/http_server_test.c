@@ -190,6 +190,33 @@ static void answers(void **state)
     assert_true(http_server_is_finished(h));
 }
 
+/* A body there would be read as the beginning of the answer to the request behind it. */
+static void head_has_no_body(void **state)
+{
+    (void)state;
+    AUTO(http_server_autofree) struct http_server *h = NULL;
+    struct slice in = slice_text("HEAD /a HTTP/1.1\r\nHost: x\r\n\r\n"
+                                 "GET /b HTTP/1.1\r\nHost: x\r\n\r\n");
+    const struct http_request *r;
+    char out[1024];
+    struct http_answer a = {.status = 405,
+                            .type = "text/plain",
+                            .body = slice_text("HTTP/1.1 200 OK"),
+                            .fields = {{"Allow", "GET"}}};
+    assert_int_equal(http_server_new(&small, 0, &h), OK);
+    assert_int_equal(http_server_next(h, &in, 0, &r), OK);
+    assert_int_equal(http_server_answer(h, &a, 0), OK);
+    (void)output(h, out, sizeof out);
+    assert_string_equal(out, "HTTP/1.1 405 Method Not Allowed\r\nContent-Type: text/plain\r\n"
+                             "Allow: GET\r\nCache-Control: no-store\r\n\r\n");
+    assert_int_equal(http_server_next(h, &in, 0, &r), OK);
+    assert_true(slice_is(r->path, "/b"));
+    assert_int_equal(http_server_answer(h, &a, 0), OK);
+    (void)output(h, out, sizeof out);
+    assert_non_null(strstr(out, "Content-Length: 15\r\n"));
+    assert_non_null(strstr(out, "\r\n\r\nHTTP/1.1 200 OK"));
+}
+
 static void too_long_an_answer(void **state)
 {
     (void)state;
@@ -276,7 +303,7 @@ int main(void)
         cmocka_unit_test(requests),     cmocka_unit_test(no_memory),
         cmocka_unit_test(answers),      cmocka_unit_test(too_long_an_answer),
         cmocka_unit_test(it_may_go_on), cmocka_unit_test(deadlines),
-        cmocka_unit_test(long_heads),
+        cmocka_unit_test(long_heads),   cmocka_unit_test(head_has_no_body),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,84 @@ def a_will_is_of_one_connection(t):
     assert t.payloads(reader, sender) == []
 
 
+@case('SPEC: MQTT5-3.1.2-8, MQTT5-3.1.3-9', versions=(5,))
+def wills_and_takeovers_in_every_order(t):
+    """A will without a delay, or of a session that the newcomer ends, comes before anything of the newcomer; the others never."""
+    sender = t.client('s')
+    for delay_s in (0, 30):
+        for clean in (False, True):
+            for retain in (False, True):
+                topic = t.topic(f'w{delay_s}{clean:d}{retain:d}')
+                reader = t.reader((topic, 2), tail='r')
+                old = t.client('w', will=(topic, 'dead', 1, retain, b'\x18' + struct.pack('>I', delay_s)), properties=b'\x11\0\0\0\x3c')
+                new = t.client('w', clean=clean, properties=b'\x11\0\0\0\x3c', present=not clean)
+                old.expect_close()
+                t.publish(new, topic, 'alive', qos=1)
+                t.publish(sender, topic, 'the end', qos=1)
+                dead = delay_s == 0 or clean
+                assert t.payloads_until(reader) == [b'dead'] * dead + [b'alive'], topic
+                late = t.reader((topic, 2), tail='late')
+                if dead and retain:
+                    assert t.get(late).payload == b'dead'
+                t.quiet(late)
+
+
+@case('SPEC: MQTT5-3.3.2-7', versions=(5,))
+def aliases_end_with_their_connection(t):
+    """Also when the session goes on, by a reconnect or by a takeover; and those towards a client do."""
+    alias, both = b'\x23\0\1', b'\x22\0\4'
+    sender, reader = t.client('s', lasts=True), t.reader(lasts=True, properties=both)
+    sender.send(t.publish_bytes(payload='1', qos=1, properties=alias)).expect(PUBACK)
+    sender.send(wire.publish('', '2', 1, 2, properties=alias)).expect(PUBACK)
+    assert [Message(reader.expect(PUBLISH)).payload for _ in range(2)] == [b'1', b'2']
+    taken = t.client('s', lasts=True, present=1)
+    t.fails(wire.publish('', 'never', 1, 3, properties=alias), (0x82, 0x94), taken)
+    t.fails(wire.publish('', 'never', 1, 3, properties=alias), (0x82, 0x94), t.client('s', lasts=True, present=1))
+    for more in (both, b''):
+        reader = t.client('r', lasts=True, present=1, properties=more)
+        got = [Message(reader.expect(PUBLISH)) for _ in range(2)]
+        assert [(m.payload, m.dup) for m in got] == [(b'1', 1), (b'2', 1)] and got[0].topic == t.topic().encode()
+        assert got[1].topic in ((b'', got[0].topic) if more else (got[0].topic,))
+
+
+@case('SPEC: MQTT5-4.8.2-4, MQTT5-4.8.2-5, MQTT5-4.8.2-6', versions=(5,))
+def what_a_member_has_begun(t):
+    """QoS 2 that has left is completed by who had it, or by nobody; what one refuses is no other's."""
+    sender, lasting, leaving, share = t.client('s'), t.client('a', lasts=True), t.client('b'), f'$share/g{t.number}/' + t.topic('#')
+    for one in (lasting, leaving):
+        assert t.subscribe(one, share) == [2]
+    for i in range(6):
+        t.publish(sender, payload=str(i), qos=2, packet_id=i + 1)
+    kept, left = ([Message(one.expect(PUBLISH)) for _ in range(3)] for one in (lasting, leaving))
+    assert sorted(m.payload for m in kept + left) == [b'%d' % i for i in range(6)]
+    leaving.send(wire.packet(PUBREC, left[0].id)).expect(PUBREL)
+    leaving.send(wire.packet(DISCONNECT)).expect_close()
+    lasting.send(wire.packet(PUBREC, kept[0].id + b'\x83'))
+    t.quiet(lasting)
+    lasting.close()
+    again = t.client('a', lasts=True, present=1)
+    assert [t.get(again).payload for _ in range(2)] == [m.payload for m in kept[1:]]
+    t.quiet(again)
+
+
+@case('SPEC: MQTT5-3.10.4-1', versions=(5,))
+def a_shared_filter_and_the_same_without(t):
+    """Two subscriptions: ending one leaves the other, and each brings its copy."""
+    sender, one, plain, share = t.client('s'), t.client('r'), t.topic('#'), f'$share/g{t.number}/' + t.topic('#')
+    t.subscribe(one, plain, share)
+    t.publish(sender, payload='two', qos=1)
+    assert [t.get(one).payload for _ in range(2)] == [b'two', b'two']
+    for ended, began in ((plain, plain), (share, share)):
+        t.unsubscribe(one, ended)
+        t.publish(sender, payload='one', qos=1)
+        assert t.get(one).payload == b'one'
+        t.quiet(one)
+        t.subscribe(one, began)
+    assert t.unsubscribe(one, share, plain).body[3:] == b'\0\0'
+    t.publish(sender, payload='none', qos=1)
+    t.quiet(one)
+
+
 @case('SPEC: MQTT5-3.1.2-23, MQTT5-4.1.0-2', versions=(5,))
 def a_goodbye_changes_how_long_the_session_lasts(t):
     t.reader(lasts=True).send(wire.packet(DISCONNECT, b'\0\5\x11\0\0\0\0')).expect_close()

@@ -70,7 +70,8 @@ def what_wildcards_match(t):
 def wildcards_and_dollar_topics(t):
     sender = t.client('s')
     hidden, shown = f'$c/{t.number}', t.topic('end')
-    readers = [t.reader('#', tail='r1'), t.reader(f'+/{t.number}', shown, tail='r2')]
+    readers = [t.reader('#', tail='r1'), t.reader(f'+/{t.number}', shown, tail='r2'), t.reader('+/#', tail='r4'),
+               t.reader(f'$share/g{t.number}{t.version}/#', tail='r5')]
     named = t.reader('$c/#', shown, tail='r3')
     t.publish(sender, hidden, 'hidden', qos=1)
     t.publish(sender, shown, 'the end', qos=1)
@@ -149,6 +150,24 @@ def overlapping_identifiers(t):
         assert got[0] in (b'\x0b\1\x0b\xc8\1', b'\x0b\xc8\1\x0b\1')
     else:
         assert sorted(got) == [b'', b'\x0b\1', b'\x0b\xc8\1']
+
+
+@case('SPEC: MQTT5-3.3.4-3', versions=(5,))
+def identifiers_at_their_ends(t):
+    """1 and 268,435,455 come back, also to the session that slept; 0, five bytes, two of them end the connection."""
+    sender = t.client('s')
+    for least in (b'\1', b'\xff\xff\xff\x7f'):
+        one = t.client('r', lasts=True)
+        t.subscribe(one, (t.topic('#'), 1), properties=b'\x0b' + least)
+        t.publish(sender, qos=1)
+        assert t.get(one).props == b'\x0b' + least
+        one.close()
+        t.publish(sender, qos=1)
+        again = t.client('r', lasts=True, present=1)
+        assert t.get(again).props == b'\x0b' + least
+        t.quiet(again)
+    for wrong in (b'\x0b\0', b'\x0b\x80\x80\x80\x80\1', b'\x0b\xff\xff\xff\xff\x7f', b'\x0b\1\x0b\2'):
+        t.fails(t.filters(1, t.topic(), properties=wrong), (0x81, 0x82))
 
 
 @case('SPEC: MQTT5-3.8.3-3', versions=(5,))

@@ -127,6 +127,24 @@ def test_blocks_of_any_size_and_number(fortress, lamp, console):
             assert back == body
 
 
+def test_a_block_size_that_changes_on_the_way(fortress, lamp, console):
+    """Smaller ones may follow where the last one ended; what overlaps or leaves a gap ends the transfer."""
+    where, body = f'mq/lamps/{lamp.name}/changing', text_of(640).encode()
+    with Peer(lamp) as peer, Subscriber(console, f'lamps/{lamp.name}/changing', qos=1) as seen:
+        def put(at, size, more=True):
+            assert at % size == 0
+            return put_block(peer, where, at // size, body[at:at + size], more, size).text
+        assert [put(0, 256), put(256, 64), put(320, 16), put(336, 16)] == ['2.31'] * 4
+        assert put(352, 32) == '2.31' and put(384, 128) == '2.31' and put(512, 128, more=False) in ('2.01', '2.04')
+        assert seen.get()['payload'] == body.decode()
+        for at, size in ((128, 64), (192, 64), (320, 64), (512, 128)):  # within what is there, other bytes at its end, two gaps
+            assert put(0, 256) == '2.31'
+            other = body[at:at + size][::-1]
+            assert put_block(peer, where, at // size, other, True, size).text == '4.08', (at, size)
+            assert put(256, 64) == '4.08', 'something of it was kept'
+        assert peer.ask(GET, where).payload == body
+
+
 def test_wrong_blocks_are_refused_with_an_event_and_leave_nothing(fortress, console):
     lamp = fortress.add('lamp', credentials=CREDENTIALS)
     where, piece = f'mq/lamps/{lamp.name}/wrong', b'x' * 64

@@ -4,8 +4,8 @@ import struct
 import pytest
 
 from harness import mosquitto
-from harness.coap_message import (ACCEPT, ACK, BLOCK1, CONTENT_FORMAT, DELETE, EMPTY, ETAG, FETCH, GET, HOP_LIMIT, IPATCH,
-                                  NO_RESPONSE, NON, PATCH, POST, PUT, RST, SIZE1, URI_PATH, URI_QUERY, path)
+from harness.coap_message import (ACCEPT, ACK, BLOCK1, CON, CONTENT_FORMAT, DELETE, EMPTY, ETAG, FETCH, GET, HOP_LIMIT, IPATCH,
+                                  NO_RESPONSE, NON, OBSERVE, PATCH, POST, PUT, RST, SIZE1, URI_PATH, URI_QUERY, Message, path)
 from harness.coap_peer import Peer
 from harness.fortress import Fortress, metrics
 from harness.mosquitto import Subscriber
@@ -131,9 +131,44 @@ def test_a_malformed_datagram_costs_nobody_the_association(place, door):
 
 
 def test_long_tokens_come_back(door):
-    for n in (0, 8, 9, 13, 32):
+    for n in (0, 8, 9, 12, 13, 14, 15, 32):
         token = bytes(range(n))
         assert door.exchange(GET, door.topic, token=token).token == token
+    for n in (33, 268, 269, 1000):
+        got = door.exchange(GET, door.topic, token=bytes(n))
+        assert (got.kind, got.code) == (RST, EMPTY), n
+
+
+def test_acknowledgements_of_nothing(place, door):
+    """Of a NON, of what was never sent, and those that carry a request: nothing runs, no observation ends."""
+    watched = door.exchange(GET, door.topic, options=[(OBSERVE, 0)], token=b'W')
+    got = door.exchange(GET, path('/fw/one'), kind=NON)
+    assert (got.kind, got.text) == (NON, '4.04')
+    door.acknowledge(got)
+    door.acknowledge(got, RST)
+    for mid in range(0, 65536, 257):
+        for kind in (ACK, RST):
+            door.send(Message(kind, EMPTY, mid))
+    for code in (PUT, GET, 0x45):
+        for kind in (ACK, RST):
+            door.send(Message(kind, code, 7, b'W', door.topic, b'never'))
+    assert door.is_alive() and watched.option(OBSERVE) is not None
+    desk = place.add('desk', credentials=('x509',))
+    mosquitto.publish(desk, f'meters/{door.name}/state', '1', qos=1)
+    told = door.receive()
+    assert (told.payload, told.token) == (b'1', b'W')
+    door.acknowledge(told, RST)
+    wait_until('the end of the observation', lambda: metrics(place)['subscriptions'] == 0)
+
+
+def test_what_cannot_be_observed_is_read_once(place, door):
+    for where in ('/.well-known/core', '/fw/one', '/nothing', '/rd', '/.well-known/est/crts', '/mq/meters/another/state'):
+        assert door.exchange(GET, where, options=[(OBSERVE, 0)]).option(OBSERVE) is None, where
+    for value in (b'\2', b'\xff\xff\xff', bytes(4)):
+        assert door.exchange(GET, door.topic, options=[(OBSERVE, value)]).option(OBSERVE) is None, value
+    for method in (PUT, POST, DELETE):
+        assert door.exchange(method, door.topic, b'' if method == DELETE else b'x', [(OBSERVE, 0)]).option(OBSERVE) is None
+    wait_until('no subscription', lambda: metrics(place)['subscriptions'] == 0)
 
 
 def test_no_response_is_what_it_says(place, door):
@@ -180,6 +215,21 @@ def test_a_repeated_request_is_served_once(place, door):
         assert seen.get()['payload'] == 'once'
         mosquitto.publish(desk, f'meters/{door.name}/mark', 'mark', qos=1, client_id='marker')
         assert seen.get()['payload'] == 'mark'
+
+
+def test_one_message_id_for_two_requests(place, door):
+    """The second neither runs nor gets the answer of the first: it could not tell."""
+    first = door.send(door.make(PUT, door.topic, b'one', token=b'AA'))
+    assert door.receive().text == '2.01'
+    for code, payload in ((PUT, b'two'), (DELETE, b''), (GET, b'')):
+        door.send(Message(CON, code, first.mid, b'ZZ', door.topic, payload))
+        got = door.receive()
+        assert (got.kind, got.code, got.mid) == (RST, EMPTY, first.mid)
+        door.send(Message(NON, code, first.mid, b'ZZ', door.topic, payload))
+    door.send(first)
+    assert (again := door.receive()).text == '2.01' and again.token == b'AA'
+    assert door.exchange(GET, door.topic).payload == b'one'
+    place.wait_event('malformed', about=door.name)
 
 
 def test_the_list_is_in_link_format_and_filtered(place, door):

@@ -1,8 +1,11 @@
 """c: What a constrained device saves over DTLS: the certificates when it comes back, and records larger than it can hold."""
+import socket
+
 import pytest
 from harness import openssl
 from harness.coap_message import BLOCK2, CON, GET, OBSERVE, PUT, uint
 from harness.coap_peer import Peer
+from harness.dtls_knock import BROKEN, Knock
 from harness.fortress import POLICY, Device, Fortress, counted, metrics
 from harness.nat import Nat
 
@@ -10,7 +13,7 @@ pytestmark = pytest.mark.release
 
 LISTENERS = ('mqtts', 'coaps')
 KINDS = ('x509', 'psk')
-CERTIFICATE, CERTIFICATE_VERIFY = 11, 15
+SERVER_HELLO, HELLO_VERIFY_REQUEST, CERTIFICATE, CERTIFICATE_VERIFY = 2, 3, 11, 15
 SEALING = 13 + 8 + 16  # header, explicit nonce, tag of AES-128-GCM
 SMALLEST = 1           # max_fragment_length of 512 bytes
 CREATED, CHANGED, CONTENT = 0x41, 0x44, 0x45
@@ -56,6 +59,35 @@ def test_who_comes_back_sends_no_certificate(fortress):
     assert counted(fortress, 'handshakes_resumed_total', before + 1) == before + 1
     reasons = [event['reason'] for event in fortress.wait_event('connect', about=device.name, at_least=2)]
     assert 'by a ticket' not in reasons[0] and 'by a ticket' in reasons[-1]
+
+
+def test_a_ticket_is_no_cookie(fortress):
+    """Whoever shows one from an address that is not proven gets the cookie, less than was sent, and no handshake begins."""
+    hello = openssl.dtls_hello(openssl.library(), visit(fortress.add('sensor'))[2])
+    began = metrics(fortress)['handshakes_resumed_total']
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.connect(('127.0.0.1', fortress.ports['coaps']))
+        stranger.settimeout(10)
+        for _ in range(2):  # had the first one begun anything, it would be answered, too
+            stranger.send(hello)
+            got = stranger.recv(4096)
+            assert got[0] == 22 and got[13] == HELLO_VERIFY_REQUEST and len(got) < len(hello)
+    assert metrics(fortress)['handshakes_resumed_total'] == began
+
+
+def test_broken_handshakes_are_nobody_elses(fortress):
+    """Fragments that overlap, contradict or never end: who has an association keeps it, and who comes then gets one."""
+    device, pids = fortress.add('sensor', credentials=KINDS), fortress.processes()
+    with Peer(device) as peer:
+        with Knock(fortress) as knock:
+            knock.send([knock.whole()])
+            assert knock.socket.recv(4096)[13] == SERVER_HELLO, 'what is whole begins a handshake'
+        for name, make in BROKEN.items():
+            with Knock(fortress) as knock:
+                knock.send(make(knock))
+            assert peer.is_alive(), name
+    resumed, _, _ = visit(device)
+    assert not resumed and fortress.processes() == pids
 
 
 @pytest.mark.parametrize('what', ['disable', 'revoke', 'remove', 'rotate'])

@@ -3,6 +3,8 @@ import base64
 import json
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import time
 
@@ -10,6 +12,7 @@ import pytest
 
 from harness import coap, mosquitto
 from harness.fortress import Device, Fortress, Refused
+from harness.http_answers import answers_in
 from harness.wait import wait_until
 
 CURVE = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
@@ -206,6 +209,25 @@ def test_what_is_no_request(fortress, tmp_path):
     assert est.enroll('-H', 'Transfer-Encoding: chunked')[0] == 411
     assert est.enroll(csr=b'A' * 16385)[0] == 413
     assert not [event for event in fortress.json('audit', 'tail', '-n', '200') if event['category'] == 'crash_recovery']
+
+
+def test_an_answer_ends_where_it_says(fortress):
+    """Also that to HEAD, over TLS, on a connection that goes on; and no path leads out of what is there."""
+    est = '/.well-known/est/'
+    asked = [('HEAD', est + 'cacerts', 405), ('HEAD', '/crl.pem', 405), ('HEAD', '/nothing', 404), ('GET', est + 'cacerts', 200),
+             ('OPTIONS', est + 'simpleenroll', 405), ('TRACE', est + 'cacerts', 405), ('get', est + 'cacerts', 405),
+             ('GET', est + '../../etc/passwd', 404), ('GET', est + 'cacerts/..', 404), ('GET', '/%2e%2e/%2e%2e/etc/passwd', 404),
+             ('GET', est + 'cacerts%00', 404), ('GET', '/ocsp/%2e%2e', 400), ('GET', '/crl.pem/..', 404), ('GET', est + 'csrattrs', 200)]
+    smuggled = (f'POST {est}simpleenroll HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n'
+                '0\r\n\r\nGET /crl.pem HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    context = ssl.create_default_context(cafile=fortress.dir / 'pki/ca.pem')
+    with socket.create_connection(('127.0.0.1', fortress.ports['enrol']), 20) as raw, \
+            context.wrap_socket(raw, server_hostname='localhost') as one:
+        one.sendall(''.join(f'{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n' for method, path, _ in asked).encode() + smuggled.encode())
+        got = b''
+        while piece := one.recv(65536):
+            got += piece
+    assert answers_in(got, [method for method, *_ in asked]) == [status for *_, status in asked] + [411]
 
 
 def test_approval(fortress, tmp_path):

@@ -315,7 +315,27 @@ def test_no_descriptors_for_a_new_connection(fortress, peer):
     assert event['severity'] == 'alert' and 'LimitNOFILE' in event['reason']
     assert counted(fortress, 'accept_pauses_total', 1)
     works_without_the_store(fortress, peer)
+    a_reload_keeps_what_was_read(fortress, peer)
     nothing_is_lost_or_made_up(sleeper, talker)
+
+
+def a_reload_keeps_what_was_read(fortress, peer):
+    """Without descriptors no file can be opened: neither the new policy nor none is in force then, but the old one."""
+    file = fortress.dir / 'policy.yaml'
+    wider = file.read_text().replace('publish: [ ', 'publish: [ "elsewhere/#", ')
+    with wire.Wire(fortress, peer).login('asker') as asker:
+        def may(topic):
+            return asker.send(wire.publish(topic, 'x', 1, 1)).expect(wire.PUBACK).reason < 0x80
+        assert not may('elsewhere/a') and wider != file.read_text()
+        file.write_text(wider)
+        with Traced(fortress, 'openat:error=EMFILE', only_store=False):
+            fortress.reload()
+            fortress.wait_log('not reloaded, what was read before stays')
+            assert not may('elsewhere/a') and may('mark/a')
+        fortress.wait_event('config_reject')
+        assert not may('elsewhere/a') and may('mark/a')
+        fortress.reload()
+        wait_until('the new policy', lambda: may('elsewhere/a'))
 
 
 def test_the_kernel_makes_the_disk_read_only(fortress, peer):

@@ -10,6 +10,7 @@ import pytest
 
 from harness import wire
 from harness.fortress import ROOT, Fortress, Refused
+from harness.http_answers import answers_in
 from harness.ports import free_ports
 from harness.prometheus import PROMETHEUS, PROMTOOL, Page, Prometheus, promtool
 from harness.trouble import SmallDisk
@@ -294,6 +295,36 @@ def test_bad_requests_and_slow_clients(fortress):
     assert raw(fortress, body).startswith(b'HTTP/1.1 413 ')
     fortress.wait_event('quota', listener='metrics')
     assert Reader(fortress).get('/health')[0] == 200
+
+
+# name: bytes, and the status of each answer; a hidden request behind them would have one more
+HOST, HIDDEN = b' HTTP/1.1\r\nHost: localhost\r\n', b'GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
+SMUGGLED = {
+    'a length and chunks': (b'GET /x' + HOST + b'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', [411]),
+    'chunks by another name': (b'GET /x' + HOST + b'Transfer-Encoding: xchunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n', [411]),
+    'a name that ends in a space': (b'GET /x' + HOST + b'Transfer-Encoding : chunked\r\n\r\n', [400]),
+    'two lengths': (b'GET /x' + HOST + b'Content-Length: 0\r\nContent-Length: 5\r\n\r\nhello', [400]),
+    'a list of lengths': (b'GET /x' + HOST + b'Content-Length: 5, 5\r\n\r\nhello', [400]),
+    'a length of 2^64': (b'GET /x' + HOST + b'Content-Length: 18446744073709551616\r\n\r\n', [400]),
+    'a folded line': (b'GET /x' + HOST + b'X: a\r\n Content-Length: 5\r\n\r\nhello', [400]),
+    'a bare line feed': (b'GET /x' + HOST + b'X: a\nContent-Length: 5\r\n\r\nhello', [400]),
+    'two hosts': (b'GET /x' + HOST + b'Host: other\r\n\r\n', [400]),
+    'an absolute target': (b'GET http://localhost/health' + HOST + b'\r\n', [400]),
+    'another protocol': (b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', [400]),
+    'a thousand fields': (b'GET /x' + HOST + b'X: y\r\n' * 1000 + b'\r\n', [431]),
+    'a body that is a request': (b'GET /x' + HOST + b'Content-Length: %d\r\n\r\n' % len(HIDDEN) + HIDDEN, [404, 200]),
+    'HEAD': (b'HEAD /health' + HOST + b'\r\n', [405, 200]),
+    'HEAD of nothing': (b'HEAD /x' + HOST + b'\r\n', [404, 200]),
+    'OPTIONS, TRACE': (b'OPTIONS /health' + HOST + b'\r\nTRACE /health' + HOST + b'\r\n', [405, 405, 200]),
+    'ways up': (b''.join(b'GET ' + one + HOST + b'\r\n' for one in (b'/../health', b'/metrics/../health', b'/%2e%2e/health',
+                b'//health', b'/health/', b'/health;a', b'/health%00', b'/HEALTH')), [404] * 8 + [200]),
+}
+
+
+@pytest.mark.release
+def test_one_reading_of_each_request(fortress):
+    for name, (data, statuses) in SMUGGLED.items():
+        assert answers_in(raw(fortress, data + HIDDEN), ['HEAD'] if data.startswith(b'HEAD') else []) == statuses, name
 
 
 # -- what is refused before it opens ---------------------------------------------------------------------------------------------

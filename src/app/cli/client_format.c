@@ -127,31 +127,33 @@ int client_print_read(struct cli *cli, const struct cli_command *self, const str
 
 /* ---- bytes ---- */
 
-/* A stranger's bytes must not move the cursor, set the title or hide a line. */
-void client_payload_print(FILE *to, struct slice s, bool is_terminal)
+/* A stranger's bytes must not move the cursor, set the title, turn the order of what is shown or
+ * hide a line; nor begin one, but for those of a payload. */
+static void print_shown(FILE *to, struct slice s, bool has_lines, bool is_terminal)
 {
-    if (s.n == 0) {
-        return;
-    }
-    if (!is_terminal) {
+    if (!is_terminal && s.n > 0) {
         (void)!fwrite(s.p, 1, s.n, to);
         return;
     }
-    bool is_utf8 = utf8_check(s, UTF8_MQTT, NULL) == OK;
-    for (size_t i = 0; i < s.n; i++) {
-        uint8_t c = s.p[i];
-        bool is_c1 = c == 0xC2 && i + 1 < s.n && s.p[i + 1] < 0xA0;
-        bool is_plain = (c >= 0x20 && c < 0x7F) || c == '\n' || c == '\t';
-        if (is_plain || (c >= 0x80 && is_utf8 && !is_c1)) {
-            fputc(c, to);
-        } else {
-            fprintf(to, "\\x%02x", c);
-            if (is_c1) {
-                i++;
-                fprintf(to, "\\x%02x", s.p[i]);
+    while (s.n > 0) {
+        size_t good = s.n;
+        (void)!utf8_check(s, UTF8_STRICT, &good);
+        (void)!fwrite(s.p, 1, good, to);
+        s = slice_from(s, good);
+        if (s.n > 0) {
+            if (s.p[0] == '\t' || (has_lines && s.p[0] == '\n')) {
+                fputc(s.p[0], to);
+            } else {
+                fprintf(to, "\\x%02x", s.p[0]);
             }
+            s = slice_from(s, 1);
         }
     }
+}
+
+void client_payload_print(FILE *to, struct slice s, bool is_terminal)
+{
+    print_shown(to, s, true, is_terminal);
 }
 
 static void print_users(FILE *to, const struct mqtt_publish *m, bool is_terminal)
@@ -162,9 +164,9 @@ static void print_users(FILE *to, const struct mqtt_publish *m, bool is_terminal
     while (mqtt_props_next(&it, &p)) {
         if (p.id == MQTT_PROP_USER) {
             fputs(between, to);
-            client_payload_print(to, p.key, is_terminal);
+            print_shown(to, p.key, false, is_terminal);
             fputc(':', to);
-            client_payload_print(to, p.text, is_terminal);
+            print_shown(to, p.text, false, is_terminal);
             between = " ";
         }
     }
@@ -183,7 +185,7 @@ static void print_text(FILE *to, const struct field *f, struct slice s, bool is_
     if (!f->left) {
         print_padding(to, f, s.n, false);
     }
-    client_payload_print(to, s, is_terminal);
+    print_shown(to, s, f->letter == 'p', is_terminal);
     if (f->left) {
         print_padding(to, f, s.n, false);
     }

@@ -29,6 +29,7 @@ static const struct format_case {
      "\\xc2\\x9b2J", true, false},
     {"%p", "\xc3\xa9", "\xc3\xa9", true, false},
     {"%p", "\xff", "\\xff", true, false},
+    {"%p", "a\n\tb\xe2\x80\xae/", "a\n\tb\\xe2\\x80\\xae/", true, false},
     {"%E%C%R%D%S%P%F%A", "", "", false, false},
     {"%E %C %R %D %S %P %F %A", "", "100 text/x r/t cd 7 8 k:v k:w 1 ", false, true},
     /* widths */
@@ -124,6 +125,32 @@ static void test_formats(void **state)
     }
 }
 
+/* On a terminal a topic or a property begins no line: it would stand there like another message. */
+static void test_one_line(void **state)
+{
+    (void)state;
+    static const char forged[] = "a\ndoor/state open";
+    uint8_t block[BLOCK_BYTES];
+    struct wr w = wr_into(block + 1, BLOCK_BYTES - 1);
+    struct mqtt_publish m = {.topic = slice_text(forged), .payload = slice_text("x\ny")};
+    mqtt_prop_write_text(&w, MQTT_PROP_CONTENT_TYPE, slice_text("c\nd"));
+    mqtt_prop_write_user(&w, slice_text("k\nl"), slice_text("v\nw"));
+    block[0] = (uint8_t)w.at;
+    struct rd r = rd_from(slice_of(block, w.at + 1));
+    assert_int_equal(mqtt_props_decode(&r, MQTT_PUBLISH, 10, NULL, &m.props), OK);
+    for (int is_terminal = 0; is_terminal < 2; is_terminal++) {
+        char text[TEXT_BYTES] = "";
+        struct client_print how = {.format = "%t %p %C %P", .is_terminal = is_terminal == 1};
+        FILE *to = fmemopen(text, TEXT_BYTES, "w");
+        assert_non_null(to);
+        assert_int_equal(client_format_print(to, &how, &m, WALL_MS), OK);
+        fclose(to);
+        assert_string_equal(text, is_terminal == 1
+                                      ? "a\\x0adoor/state open x\ny c\\x0ad k\\x0al:v\\x0aw"
+                                      : "a\ndoor/state open x\ny c\nd k\nl:v\nw");
+    }
+}
+
 static void test_nul(void **state)
 {
     (void)state;
@@ -202,10 +229,10 @@ static void test_check(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_formats), cmocka_unit_test(test_nul),
-                                       cmocka_unit_test(test_more_json),
-                                       cmocka_unit_test(test_not_json),
-                                       cmocka_unit_test(test_check)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_formats),  cmocka_unit_test(test_nul),
+        cmocka_unit_test(test_one_line), cmocka_unit_test(test_more_json),
+        cmocka_unit_test(test_not_json), cmocka_unit_test(test_check)};
     (void)setenv("TZ", "UTC0", 1);
     tzset();
     return cmocka_run_group_tests(tests, NULL, NULL);

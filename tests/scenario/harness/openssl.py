@@ -193,10 +193,12 @@ class Ticket:
         self.ssl.SSL_SESSION_free(self.session)
 
 
-def dtls_hello(ssl):
-    """The first datagram of a handshake."""
+def dtls_hello(ssl, ticket=None):
+    """The first datagram of a handshake; ticket: of `take_ticket`."""
     context = ssl.SSL_CTX_new(ssl.DTLS_client_method())
     session = ssl.SSL_new(context)
+    if ticket is not None:
+        assert ssl.SSL_set_session(session, ticket.session) == 1
     into, out = ssl.BIO_new(ssl.BIO_s_mem()), ssl.BIO_new(ssl.BIO_s_mem())
     ssl.SSL_set_bio(session, into, out)
     ssl.SSL_connect(session)
