@@ -30,25 +30,43 @@ static inline struct oracle_levels oracle_split(struct slice s)
     return l;
 }
 
-/* oracle_matches - level by level over both split texts, the rules in the order of the text. */
+/* The next level of what is left of a text; *is_last says that none comes behind it. */
+static inline struct slice oracle_next(struct slice *rest, bool *is_last)
+{
+    size_t n = 0;
+    while (n < rest->n && rest->p[n] != '/') {
+        n++;
+    }
+    struct slice level = slice_of(rest->p, n);
+    *is_last = n == rest->n;
+    *rest = slice_from(*rest, n + 1);
+    return level;
+}
+
+/* oracle_matches - level by level over both texts, the rules in the order of the text. */
 static inline bool oracle_matches(struct slice filter, struct slice name)
 {
-    struct oracle_levels f = oracle_split(filter), t = oracle_split(name);
-    bool is_wild_first = slice_is(f.at[0], "#") || slice_is(f.at[0], "+");
-    if (is_wild_first && name.n > 0 && name.p[0] == '$') {
-        return false;
-    }
-    bool has_rest = slice_is(f.at[f.n - 1], "#");
-    size_t n_fixed = has_rest ? f.n - 1 : f.n;
-    if (has_rest ? t.n < n_fixed : t.n != n_fixed) {
-        return false;
-    }
-    for (size_t i = 0; i < n_fixed; i++) {
-        if (!slice_is(f.at[i], "+") && !slice_equal(f.at[i], t.at[i])) {
+    bool is_dollar = name.n > 0 && name.p[0] == '$', is_first = true;
+    bool is_filter_over = false, is_name_over = false;
+    while (!is_filter_over) {
+        struct slice f = oracle_next(&filter, &is_filter_over);
+        bool is_rest = is_filter_over && slice_is(f, "#"), is_any = slice_is(f, "+");
+        if (is_dollar && is_first && (is_any || slice_is(f, "#"))) {
             return false;
         }
+        if (is_rest) {
+            return true;
+        }
+        if (is_name_over) {
+            return false;
+        }
+        struct slice t = oracle_next(&name, &is_name_over);
+        if (!is_any && !slice_equal(f, t)) {
+            return false;
+        }
+        is_first = false;
     }
-    return true;
+    return is_name_over;
 }
 
 /* oracle_text - a topic, or a filter when is_filter, written to dst (at least 64 bytes) from the
