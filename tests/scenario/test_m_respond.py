@@ -287,12 +287,12 @@ def test_usage(fortress):
     device = fortress.add('sensor')
     for wrong in (('start', device.name, 'quarantine', '--reason', 'x'), ('start', device.name, 'quarantine', '--for', '1h'),
                   ('start', device.name, 'quarantine', '--for', '59s', '--reason', 'x'), ('undo',), ('undo', '1', '--all'),
-                  ('start', device.name, 'quarantine', '--for', '31d', '--reason', 'x'), ('forget',), ()):
+                  ('start', device.name, 'quarantine', '--for', '31d', '--reason', 'x'), ('forget',), (), ('undo', 'x'),
+                  ('start', device.name, 'alert', '--for', '1h', '--reason', 'x')):
         with pytest.raises(Refused) as refused:
             fortress.cli('respond', *wrong)
         assert refused.value.code == 2, wrong
-    for wrong in (('start', 'nobody', 'throttle', '--for', '1h', '--reason', 'x'), ('undo', '999999'), ('undo', 'x'),
-                  ('start', device.name, 'alert', '--for', '1h', '--reason', 'x')):
+    for wrong in (('start', 'nobody', 'throttle', '--for', '1h', '--reason', 'x'), ('undo', '999999')):
         with pytest.raises(Refused) as refused:
             fortress.cli('respond', *wrong)
         assert refused.value.code == 1, wrong

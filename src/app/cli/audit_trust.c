@@ -16,6 +16,9 @@ static int read_anchor(struct cli *cli, const char *file, struct anchor *ret)
     if (err == OK) {
         err = anchor_decode(buf_slice(&text), ret);
     }
+    if (err == ERR_NOT_FOUND) {
+        return cli_fail(cli, "--anchor %s: there is no such file", file);
+    }
     return err == OK ? CLI_DONE
                      : cli_fail(cli, "%s is not an anchor (%s); `%s audit anchor` prints one", file,
                                 err_name(err), cli->program);

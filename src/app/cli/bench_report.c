@@ -1,6 +1,9 @@
 #include "app/cli/bench_report.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/scope.h"
 
@@ -243,7 +246,7 @@ int bench_report(struct cli *cli, const struct load_order *o, const struct bench
         print_text(cli, o, w, r);
     }
     if (w->is_gone) {
-        return cli_fail(cli, "--pid: a process was not there: its CPU is not known");
+        return cli_fail(cli, "--pid: a process ended during the run: the CPU is not known");
     }
     if (r->unresumed > 0) {
         return cli_fail(cli, "%llu handshakes were in full although a ticket was offered",
@@ -264,6 +267,27 @@ int bench_report(struct cli *cli, const struct load_order *o, const struct bench
 }
 
 /* ---- the plot ---- */
+
+int bench_plot_check(struct cli *cli, const char *path)
+{
+    struct stat st;
+    int wrong = 0;
+    if (stat(path, &st) == 0) { /* it stays as it is until there is something to write */
+        wrong = S_ISDIR(st.st_mode) ? EISDIR : access(path, W_OK) != 0 ? errno : 0;
+    } else {
+        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        wrong = fd < 0 ? errno : 0;
+        if (fd >= 0) {
+            (void)close(fd);
+            (void)unlink(path);
+        }
+    }
+    return wrong == 0 ? CLI_DONE
+                      : cli_fail(cli,
+                                 "--plot %s cannot be written: %s. Nothing was sent to the server; "
+                                 "name a file in a folder that you may write to",
+                                 path, strerror(wrong));
+}
 
 int bench_plot(struct cli *cli, const char *path, const struct load_order *o,
                const struct bench_watch *w)

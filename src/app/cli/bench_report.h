@@ -15,6 +15,9 @@ const char *bench_filling(enum load_shape shape);
  * anything wrong, or a process was not there. */
 int bench_report(struct cli *cli, const struct load_order *o, const struct bench_watch *w,
                  const struct load_result *r);
+/* bench_plot_check - can this file be written later? Leaves things as they are. CLI_DONE, or the
+ * exit code after a message. */
+int bench_plot_check(struct cli *cli, const char *path);
 /* bench_plot - writes the run to a file. CLI_DONE, or the exit code after a message. */
 int bench_plot(struct cli *cli, const char *path, const struct load_order *o,
                const struct bench_watch *w);

@@ -63,6 +63,17 @@ static bool rss_of(pid_t pid, uint64_t *ret_bytes)
     return more;
 }
 
+pid_t bench_watch_absent(const struct bench_watch *w)
+{
+    for (size_t i = 0; i < w->n_pids; i++) {
+        uint64_t us, bytes;
+        if (!cpu_of(w->pids[i], &us) || !rss_of(w->pids[i], &bytes)) {
+            return w->pids[i];
+        }
+    }
+    return 0;
+}
+
 enum err bench_watch_init(struct bench_watch *w, size_t points, const char *unit,
                           const char *filling, FILE *progress)
 {

@@ -27,6 +27,9 @@ struct bench_watch {
     const char *unit, *filling;
 };
 
+/* bench_watch_absent - the first of the pids that no process has now, or whose CPU and memory
+ * cannot be read; 0: all are there. */
+pid_t bench_watch_absent(const struct bench_watch *w);
 /* bench_watch_init - behind the pids; points: room for so many; 0: no curve. unit: of what is
  * counted; filling: of what is put there before, NULL: nothing. ERR_NOMEM. */
 MUST_USE enum err bench_watch_init(struct bench_watch *w, size_t points, const char *unit,

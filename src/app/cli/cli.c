@@ -30,6 +30,19 @@ size_t cli_values(const struct cli_args *a, const char *name, const char *const 
     return 0;
 }
 
+bool cli_digits(const char *text, uint64_t most, uint64_t *ret)
+{
+    uint64_t n = 0;
+    for (const char *at = text; *at != '\0'; at++) {
+        if (*at < '0' || *at > '9' || n > most / 10 || (uint64_t)(*at - '0') > most - n * 10) {
+            return false;
+        }
+        n = n * 10 + (uint64_t)(*at - '0');
+    }
+    *ret = n;
+    return n > 0;
+}
+
 bool cli_has(const struct cli_args *a, const char *name)
 {
     return cli_value(a, name) != NULL;
@@ -272,4 +285,23 @@ int cli_call(struct cli *cli, const char *verb, json_t *args, cli_each *each, vo
         return cli_fail(cli, "the daemon closed the connection; look at its log");
     }
     return read_answers(cli, fd, each, ctx);
+}
+
+static int print_and_count(struct cli *cli, void *ctx, const json_t *line)
+{
+    size_t *n = ctx;
+    const char *text = json_string_value(json_object_get(line, "text"));
+    const struct control_answer a = {.line = (json_t *)(uintptr_t)line, .text = text};
+    *n += 1;
+    return print_answer(cli, &a);
+}
+
+int cli_call_or(struct cli *cli, const char *nothing, const char *verb, json_t *args)
+{
+    size_t n = 0;
+    int code = cli_call(cli, verb, args, print_and_count, &n);
+    if (code == CLI_DONE && n == 0 && !cli->json) {
+        fprintf(cli->err, "%s\n", nothing);
+    }
+    return code;
 }

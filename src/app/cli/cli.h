@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/err.h"
@@ -62,6 +63,24 @@ const char *cli_value(const struct cli_args *a, const char *name);
 size_t cli_values(const struct cli_args *a, const char *name, const char *const **ret);
 bool cli_has(const struct cli_args *a, const char *name);
 
+/* One verb of a command: the row `device add`. */
+struct cli_verb {
+    const char *name;    /* NULL ends a table */
+    const char *words;   /* what follows it, as the help has it: "NAME [ROLE]", or "" */
+    const char *options; /* which ones it takes: "--role --attr", or "" */
+    int (*run)(struct cli *cli, const struct cli_command *self, const struct cli_args *a);
+};
+
+/* cli_verbs - runs the verb that a's first word names; CLI_USAGE after a message when there is
+ * none, when it takes more or fewer words, or when an option is another verb's. */
+int cli_verbs(struct cli *cli, const struct cli_command *self, const struct cli_verb *verbs,
+              const struct cli_args *a);
+
+/* cli_verb_is - is a's first word in this table? */
+bool cli_verb_is(const struct cli_verb *verbs, const struct cli_args *a);
+/* cli_digits - a number of digits alone, from 1 to most; false: it is none. */
+bool cli_digits(const char *text, uint64_t most, uint64_t *ret);
+
 /* cli_usage - "what is wrong" and where help is; returns CLI_USAGE. */
 int cli_usage(struct cli *cli, const struct cli_command *self, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -76,6 +95,9 @@ typedef int cli_each(struct cli *cli, void *ctx, const json_t *line);
  * when that is NULL are printed: as they are with --json, else their "text". Returns the exit code
  * of the answer; without a daemon says how to start it. */
 int cli_call(struct cli *cli, const char *verb, json_t *args, cli_each *each, void *ctx);
+/* cli_call_or - cli_call for a list: a person who gets no line is told so on stderr ("no response
+ * is in force"); stdout stays empty, also for programs. */
+int cli_call_or(struct cli *cli, const char *nothing, const char *verb, json_t *args);
 /* cli_connect - to DIR/run/NAME, a socket of this type: CLI_DONE with *ret_fd, which the caller
  * closes, or the exit code after a message. */
 int cli_connect(struct cli *cli, const char *name, int type, int *ret_fd);

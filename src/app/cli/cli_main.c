@@ -20,7 +20,8 @@ static const struct cli_command commands[] = {
      "  --host NAME       a name or address that devices use; this host's own are always there\n"
      "  --listen N=A:P    where a listener binds: mqtts wss coaps coaps+tcp coaps+ws coap enrol\n"
      "                    metrics, or mqtt ws (plain: closed until an exception names it), e.g.\n"
-     "                    wss=[::]:8084. https is taken, and not opened: it is not there yet\n"
+     "                    wss=[::]:8084. https is taken, and not opened: it is not there\n"
+     "                    yet, as init, check, serve and status say\n"
      "  --set KEY=VALUE   any key of sallyport.yaml; e.g. publish_rate=5/s\n"
      "  --master-key FILE where the master key goes; default DIR.key. Keep a copy of it apart "
      "from\n"
@@ -50,8 +51,8 @@ static const struct cli_command commands[] = {
      "                            [--gateway GW] [--opaque] [--out BUNDLE] (default: x509, "
      "./NAME)\n"
      "       sallyport device list [--where K=V]... | --duplicates\n"
-     "       sallyport device show|enable|remove NAME\n"
-     "       sallyport device disable|revoke NAME [--reason TEXT]\n"
+     "       sallyport device show NAME\n"
+     "       sallyport device disable|enable|revoke|remove NAME [--reason TEXT]\n"
      "       sallyport device rotate NAME [--credential KIND]... [--overlap 24h] [--opaque] "
      "[--out BUNDLE]\n"
      "       sallyport device rotate NAME [--credential KIND]... --abort|--now\n"
@@ -538,14 +539,19 @@ static const struct cli_command *find_command(const char *name)
     return NULL;
 }
 
+static int command_help(struct cli *cli, const struct cli_command *c)
+{
+    fprintf(cli->out, "%s: %s\n\n%s", c->name, c->summary, c->help);
+    mqtt_flags_help(cli->out, c->name);
+    coap_flags_help(cli->out, c->name);
+    return CLI_DONE;
+}
+
 static int run_command(struct cli *cli, const struct cli_command *c, int argc, char **argv)
 {
     for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0 && c->help != NULL) {
-            fprintf(cli->out, "%s: %s\n\n%s", c->name, c->summary, c->help);
-            mqtt_flags_help(cli->out, c->name);
-            coap_flags_help(cli->out, c->name);
-            return CLI_DONE;
+            return command_help(cli, c);
         }
     }
     if (c->run == NULL) {
@@ -583,13 +589,16 @@ int cli_main(int argc, char **argv)
         print_help(cli.err, cli.program);
         return CLI_USAGE;
     }
-    const struct cli_command *c = find_command(strcmp(argv[at], "help") == 0 ? "" : argv[at]);
-    if (c == NULL && strcmp(argv[at], "help") == 0) {
+    bool is_help = strcmp(argv[at], "help") == 0;
+    if (is_help && at + 1 == argc) {
         print_help(cli.out, cli.program);
         return CLI_DONE;
     }
+    at += is_help ? 1 : 0;
+    const struct cli_command *c = find_command(argv[at]);
     if (c == NULL) {
         return cli_usage(&cli, NULL, "there is no command \"%s\"", argv[at]);
     }
-    return run_command(&cli, c, argc - at - 1, argv + at + 1);
+    return is_help && c->help != NULL ? command_help(&cli, c)
+                                      : run_command(&cli, c, argc - at - 1, argv + at + 1);
 }

@@ -29,8 +29,8 @@ static const struct cli_case cases[] = {
     {{"init", "--help", NULL}, CLI_DONE},
     {{"init", NULL}, CLI_USAGE},
     {{"init", "a", "b", NULL}, CLI_USAGE},
-    {{"init", "/nonexistent/dir/x", "--set", "colour=red", NULL}, CLI_FAILED},
-    {{"init", "/nonexistent/dir/x", "--listen", "mqtts=x", NULL}, CLI_FAILED},
+    {{"init", "/nonexistent/dir/x", "--set", "colour=red", NULL}, CLI_USAGE},
+    {{"init", "/nonexistent/dir/x", "--listen", "mqtts=x", NULL}, CLI_USAGE},
     {{"init", "/nonexistent/dir/x", "--force", NULL}, CLI_USAGE},
     {{"init", "/nonexistent/dir/x", "--host", NULL}, CLI_USAGE},
     {{"init", "/proc", NULL}, CLI_FAILED},
@@ -61,6 +61,9 @@ static const struct cli_case cases[] = {
     {{"audit", "verify", NULL}, CLI_FAILED},
     {{"scan", "host", NULL}, CLI_FAILED},
     {{"firmware", NULL}, CLI_FAILED},
+    {{"help", "device", NULL}, CLI_DONE},
+    {{"help", "nonsense", NULL}, CLI_USAGE},
+    {{"help", "firmware", NULL}, CLI_FAILED},
 };
 
 static void test_exit_codes(void **state)
@@ -107,9 +110,84 @@ static void test_parse(void **state)
     assert_false(cli_parse(&cli, NULL, options, 1, without, &a));
 }
 
+static int ran(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    (void)cli;
+    (void)self;
+    return 100 + (int)a->n_words;
+}
+
+static void test_verbs(void **state)
+{
+    (void)state;
+    static const struct cli_option options[] = {
+        {"--all", "-a", CLI_FLAG}, {"--all-of", NULL, CLI_VALUE}, {NULL, NULL, CLI_FLAG}};
+    static const struct cli_verb verbs[] = {{"list", "", "--all-of", ran},
+                                            {"show", "NAME [KIND]", "", ran},
+                                            {"drop", "ID|all", "--all --all-of", ran},
+                                            {NULL, NULL, NULL, NULL}};
+    static const struct cli_command self = {.name = "t"};
+    static const struct {
+        const char *args[5];
+        int code;
+        const char *told;
+    } rows[] = {
+        {{NULL}, CLI_USAGE, "t does: list, show NAME [KIND], drop ID|all\n"},
+        {{"fly", NULL}, CLI_USAGE, "there is no \"t fly\"; t does: list, show"},
+        {{"list", NULL}, 101, ""},
+        {{"list", "x", NULL}, CLI_USAGE, "t list takes no further word: \"x\""},
+        {{"show", NULL}, CLI_USAGE, "t show takes NAME [KIND], and not 0 words"},
+        {{"show", "a", NULL}, 102, ""},
+        {{"show", "a", "b", NULL}, 103, ""},
+        {{"show", "a", "b", "c", NULL}, CLI_USAGE, "and not 3 words"},
+        {{"drop", "1", "-a", NULL}, 102, ""},
+        {{"list", "-a", NULL}, CLI_USAGE, "--all is not for t list: it belongs to t drop\n"},
+        {{"show", "a", "--all-of", "x", NULL}, CLI_USAGE, "belongs to t list, t drop\n"}};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char *told = NULL;
+        size_t n = 0;
+        char *argv[5];
+        int argc = 0;
+        for (; rows[i].args[argc] != NULL; argc++) {
+            argv[argc] = (char *)(uintptr_t)rows[i].args[argc];
+        }
+        FILE *err = open_memstream(&told, &n);
+        assert_non_null(err);
+        struct cli cli = {.program = "p", .out = stdout, .err = err};
+        struct cli_args a;
+        assert_true(cli_parse(&cli, &self, options, argc, argv, &a));
+        assert_int_equal(cli_verbs(&cli, &self, verbs, &a), rows[i].code);
+        assert_int_equal(cli_verb_is(verbs, &a), argc > 0 && strcmp(argv[0], "fly") != 0);
+        assert_int_equal(fclose(err), 0);
+        if (strstr(told, rows[i].told) == NULL) {
+            fail_msg("row %zu: %s", i, told);
+        }
+        free(told);
+    }
+}
+
+static void test_digits(void **state)
+{
+    (void)state;
+    uint64_t n = 7;
+    assert_true(cli_digits("1", 1, &n));
+    assert_int_equal(n, 1);
+    assert_true(cli_digits("0100", 100, &n));
+    assert_int_equal(n, 100);
+    assert_true(cli_digits("18446744073709551615", UINT64_MAX, &n));
+    assert_true(n == UINT64_MAX);
+    static const char *const wrong[] = {"", "0", "-1", "+1", " 1", "1 ", "1x", "101"};
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        assert_false(cli_digits(wrong[i], 100, &n));
+    }
+    assert_false(cli_digits("18446744073709551616", UINT64_MAX, &n));
+    assert_false(cli_digits("5", 4, &n));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_exit_codes),
-                                       cmocka_unit_test(test_parse)};
+                                       cmocka_unit_test(test_parse), cmocka_unit_test(test_verbs),
+                                       cmocka_unit_test(test_digits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

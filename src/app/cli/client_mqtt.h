@@ -71,8 +71,8 @@ void client_mqtt_done(struct client_mqtt *m); /* wipes */
 void client_debug(struct cli *cli, const struct client_mqtt *m, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* client_topic_ok - a topic name, or a filter; false after a usage message. */
+/* client_topic_ok - a topic name, or a filter, that option gave; false after a usage message. */
 bool client_topic_ok(struct cli *cli, const struct cli_command *self, const char *text,
-                     bool is_filter);
+                     const char *option, bool is_filter);
 
 #endif

@@ -7,14 +7,14 @@
 enum { KEEP_ALIVE_S = 60, WINDOW = 20 };
 
 bool client_topic_ok(struct cli *cli, const struct cli_command *self, const char *text,
-                     bool is_filter)
+                     const char *option, bool is_filter)
 {
     struct mqtt_wire_limits limits = mqtt_wire_limits_max();
     struct slice group, filter;
     enum err err = is_filter ? mqtt_filter_check(slice_text(text), &limits, NULL, &group, &filter)
                              : mqtt_topic_check(slice_text(text), &limits, NULL);
     if (err != OK) {
-        (void)cli_usage(cli, self, "-t %s is not a topic %s%s", text,
+        (void)cli_usage(cli, self, "%s %s is not a topic %s%s", option, text,
                         is_filter ? "filter" : "to publish to",
                         is_filter ? "" : " (no + or #, not empty, UTF-8)");
     }
@@ -61,7 +61,7 @@ static int read_will(struct cli *cli, const struct cli_command *self, const stru
                    ? cli_usage(cli, self, "a will needs --will-topic")
                    : CLI_DONE;
     }
-    if (!client_topic_ok(cli, self, topic, false)) {
+    if (!client_topic_ok(cli, self, topic, "--will-topic", false)) {
         return CLI_USAGE;
     }
     if (payload != NULL && strlen(payload) > UINT16_MAX) {
@@ -190,7 +190,7 @@ int client_mqtt_topic(struct cli *cli, const struct cli_command *self, const str
         return cli_usage(cli, self, "%s takes one topic: -t TOPIC", self->name);
     }
     *ret = topic;
-    return client_topic_ok(cli, self, topic, false) ? CLI_DONE : CLI_USAGE;
+    return client_topic_ok(cli, self, topic, "-t", false) ? CLI_DONE : CLI_USAGE;
 }
 
 void client_mqtt_done(struct client_mqtt *m)

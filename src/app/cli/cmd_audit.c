@@ -300,8 +300,10 @@ static int export(struct cli *cli, const struct cli_command *self, const struct 
 
 /* ---- key ---- */
 
-static int show_key(struct cli *cli)
+static int show_key(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
 {
+    (void)self;
+    (void)a;
     AUTO(buf_done) struct buf text = {0};
     struct why why = {{0}};
     struct anchor anchor;
@@ -333,6 +335,14 @@ static int show_key(struct cli *cli)
     return CLI_DONE;
 }
 
+/* anchor, roll-key: the daemon answers, who has the key. */
+static int ask(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    (void)self;
+    return cli_call(cli, strcmp(a->words[0], "anchor") == 0 ? "audit.anchor" : "audit.roll-key",
+                    NULL, NULL, NULL);
+}
+
 int cmd_audit(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
     static const struct cli_option options[] = {
@@ -341,28 +351,15 @@ int cmd_audit(struct cli *cli, const struct cli_command *self, int argc, char **
         {"--master-key", NULL, CLI_VALUE}, {"--keyring", NULL, CLI_VALUE},
         {"--since", NULL, CLI_VALUE},      {"--until", NULL, CLI_VALUE},
         {"--format", NULL, CLI_VALUE},     {NULL, NULL, CLI_FLAG}};
+    static const struct cli_verb verbs[] = {
+        {"tail", "", "--lines --follow", tail},
+        {"verify", "", "--anchor --key --master-key --keyring", verify},
+        {"export", "", "--since --until --format --master-key --keyring", export},
+        {"anchor", "", "", ask},
+        {"key", "", "", show_key},
+        {"roll-key", "", "", ask},
+        {NULL, NULL, NULL, NULL}};
     struct cli_args a;
-    if (!cli_parse(cli, self, options, argc, argv, &a)) {
-        return CLI_USAGE;
-    }
-    const char *verb = a.n_words == 1 ? a.words[0] : "";
-    if (strcmp(verb, "tail") == 0) {
-        return tail(cli, self, &a);
-    }
-    if (strcmp(verb, "verify") == 0) {
-        return verify(cli, self, &a);
-    }
-    if (strcmp(verb, "export") == 0) {
-        return export(cli, self, &a);
-    }
-    if (strcmp(verb, "anchor") == 0) {
-        return cli_call(cli, "audit.anchor", NULL, NULL, NULL);
-    }
-    if (strcmp(verb, "key") == 0) {
-        return show_key(cli);
-    }
-    if (strcmp(verb, "roll-key") == 0) {
-        return cli_call(cli, "audit.roll-key", NULL, NULL, NULL);
-    }
-    return cli_usage(cli, self, "audit does: tail, verify, export, anchor, key, roll-key");
+    return cli_parse(cli, self, options, argc, argv, &a) ? cli_verbs(cli, self, verbs, &a)
+                                                         : CLI_USAGE;
 }

@@ -6,6 +6,7 @@
 #include "app/cli/commands.h"
 #include "base/random.h"
 #include "base/scope.h"
+#include "core/topic.h"
 
 enum { WARM_MS = 500 };
 
@@ -225,8 +226,11 @@ static int read_prefix(struct cli *cli, const struct cli_command *self, const st
                        struct bench *b)
 {
     const char *prefix = cli_value(a, "--topic");
-    if (prefix != NULL && strlen(prefix) >= LOAD_PREFIX_BYTES) {
-        return cli_usage(cli, self, "--topic is too long");
+    const struct topic_limits limits = {.bytes = LOAD_PREFIX_BYTES - 1, .levels = 64};
+    if (prefix != NULL && topic_name_check(slice_text(prefix), &limits) != OK) {
+        return cli_usage(
+            cli, self, "--topic %s is no PREFIX: 1 to %d bytes without + and #, 64 levels at most",
+            prefix, LOAD_PREFIX_BYTES - 1);
     }
     struct random_source random = random_system();
     if (prefix != NULL) {
@@ -242,7 +246,8 @@ static int read_order(struct cli *cli, const struct cli_command *self, const str
                       struct bench *b)
 {
     struct load_order *o = &b->order;
-    long qos, size, window, seconds, version, rate, count;
+    const char *version = cli_value(a, "--protocol-version");
+    long qos, size, window, seconds, rate, count;
     if (!read_shape(cli, self, a, o) || !read_pids(cli, self, a, &b->watch)) {
         return CLI_USAGE;
     }
@@ -260,17 +265,17 @@ static int read_order(struct cli *cli, const struct cli_command *self, const str
         !client_number(cli, self, a, "--count", 1, LOAD_COUNT_MAX, u->count, &count) ||
         !client_number(cli, self, a, "--size", LOAD_PAYLOAD_MIN, LOAD_PAYLOAD_MAX, 64, &size) ||
         !client_number(cli, self, a, "--window", 1, LOAD_WINDOW_MAX, u->window, &window) ||
-        !client_number(cli, self, a, "--seconds", 1, 3600, 3, &seconds) ||
-        !client_number(cli, self, a, "--protocol-version", 5, 311, 311, &version)) {
+        !client_number(cli, self, a, "--seconds", 1, 3600, 3, &seconds)) {
         return CLI_USAGE;
     }
-    if (version != 5 && version != 311) {
+    bool is_v5 = version != NULL && strcmp(version, "5") == 0;
+    if (version != NULL && !is_v5 && strcmp(version, "311") != 0) {
         return cli_usage(cli, self, "-V takes 5 or 311");
     }
     o->target = &b->target;
     o->prefix = b->prefix;
     o->path = path != NULL ? path : "/";
-    o->version = version == 5 ? MQTT_V5 : MQTT_V311;
+    o->version = is_v5 ? MQTT_V5 : MQTT_V311;
     o->payload_n = (uint32_t)size;
     o->window = (uint32_t)window;
     o->count = (uint32_t)count;
@@ -290,6 +295,19 @@ static void bench_done(struct bench *b)
 {
     client_target_done(&b->target);
     bench_watch_done(&b->watch);
+}
+
+/* Before a server is loaded: what could be told only behind the run. */
+static int check_places(struct cli *cli, const struct bench *b)
+{
+    pid_t absent = bench_watch_absent(&b->watch);
+    if (absent != 0) {
+        return cli_fail(cli,
+                        "--pid %d: no such process can be read. Nothing was sent to the server; "
+                        "`pidof sallyport` says which processes it has",
+                        (int)absent);
+    }
+    return b->plot != NULL ? bench_plot_check(cli, b->plot) : CLI_DONE;
 }
 
 static int run(struct cli *cli, struct bench *b)
@@ -344,5 +362,6 @@ int cmd_bench(struct cli *cli, const struct cli_command *self, int argc, char **
     }
     int code = read_order(cli, self, &a, &b);
     code = code == CLI_DONE ? read_target(cli, self, &a, &b) : code;
+    code = code == CLI_DONE ? check_places(cli, &b) : code;
     return code == CLI_DONE ? run(cli, &b) : code;
 }

@@ -2,6 +2,8 @@
 #include "app/cli/client_signer.h"
 #include "app/cli/commands.h"
 #include "base/scope.h"
+#include "security/crypto/crl_make.h"
+#include "service/pki/pki.h"
 
 static bool is_state(const char *text)
 {
@@ -28,10 +30,29 @@ static json_t *texts(const char *const *values, size_t n)
     return all;
 }
 
-static int roll(struct cli *cli, const struct cli_command *self, const char *step,
-                bool leave_behind)
+static int list(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    const char *state = cli_value(a, "--state");
+    if (state != NULL && !is_state(state)) {
+        return cli_usage(
+            cli, self, "--state %s: it is fine, due, aged, unconfirmed, expired or revoked", state);
+    }
+    return cli_call_or(cli, "no credential with an end is there in this state", "certs.list",
+                       json_pack("{s:s*}", "state", state));
+}
+
+/* plan, crl */
+static int ask(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    (void)self;
+    return cli_call(cli, strcmp(a->words[0], "plan") == 0 ? "certs.plan" : "certs.crl", NULL, NULL,
+                    NULL);
+}
+
+static int roll(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
 {
     static const char *const steps[AUTHORITY_ROLL_STEPS] = {"prepare", "switch", "finish"};
+    const char *step = a->words[1];
     unsigned at = 0;
     while (at < AUTHORITY_ROLL_STEPS && strcmp(steps[at], step) != 0) {
         at++;
@@ -40,8 +61,8 @@ static int roll(struct cli *cli, const struct cli_command *self, const char *ste
         return cli_usage(cli, self, "the steps of certs roll are prepare, switch, finish");
     }
     /* May it be? Then who signs is told, by the operator; then the server follows. */
-    json_t *asked =
-        json_pack("{s:s,s:b,s:b}", "step", step, "leave_behind", leave_behind, "check", true);
+    json_t *asked = json_pack("{s:s,s:b,s:b}", "step", step, "leave_behind",
+                              cli_has(a, "--leave-behind"), "check", true);
     int code = cli_call(cli, "certs.roll", asked, NULL, NULL);
     code = code == CLI_DONE ? client_signer_roll(cli, (enum authority_roll_step)at) : code;
     return code == CLI_DONE
@@ -50,9 +71,20 @@ static int roll(struct cli *cli, const struct cli_command *self, const char *ste
                : code;
 }
 
-static int renew(struct cli *cli, const char *const *hosts, size_t n_hosts)
+static int renew(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
 {
+    const char *const *hosts = NULL;
+    size_t n_hosts = cli_values(a, "--host", &hosts);
+    struct pki_hosts all = {0};
     int code = CLI_DONE;
+    for (size_t i = 0; i < n_hosts; i++) {
+        if (pki_hosts_add(&all, slice_text(hosts[i])) != OK) {
+            return cli_usage(cli, self,
+                             "--host %s is neither a DNS name nor an IP address, or "
+                             "there are too many",
+                             hosts[i]);
+        }
+    }
     for (size_t i = 0; i < n_hosts && code == CLI_DONE; i++) {
         code = client_signer_host(cli, hosts[i]);
     }
@@ -62,58 +94,46 @@ static int renew(struct cli *cli, const char *const *hosts, size_t n_hosts)
                : code;
 }
 
+static int revoke(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    const char *serial = cli_value(a, "--serial"), *reason = cli_value(a, "--reason");
+    enum crl_reason known;
+    struct serial number;
+    if (!cli_name_ok(cli, self, a->words[1])) {
+        return CLI_USAGE;
+    }
+    if (serial != NULL && serial_from_hex(slice_text(serial), &number) != OK) {
+        return cli_usage(cli, self,
+                         "--serial %s: it is up to 20 bytes in hexadecimal, as `certs list` or "
+                         "`openssl x509 -noout -serial` say",
+                         serial);
+    }
+    if (reason != NULL && !crl_reason_find(slice_text(reason), &known)) {
+        return cli_usage(cli, self,
+                         "--reason %s: it is unspecified, key-compromise, changed, superseded, "
+                         "cessation or withdrawn",
+                         reason);
+    }
+    return cli_call(
+        cli, "certs.revoke",
+        json_pack("{s:s,s:s*,s:s*}", "name", a->words[1], "serial", serial, "reason", reason), NULL,
+        NULL);
+}
+
 int cmd_certs(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
     static const struct cli_option options[] = {
         {"--state", NULL, CLI_VALUE},       {"--host", NULL, CLI_MANY},
         {"--leave-behind", NULL, CLI_FLAG}, {"--serial", NULL, CLI_VALUE},
         {"--reason", NULL, CLI_VALUE},      {NULL, NULL, CLI_FLAG}};
+    static const struct cli_verb verbs[] = {{"list", "", "--state", list},
+                                            {"plan", "", "", ask},
+                                            {"renew", "", "--host", renew},
+                                            {"roll", "STEP", "--leave-behind", roll},
+                                            {"revoke", "NAME", "--serial --reason", revoke},
+                                            {"crl", "", "", ask},
+                                            {NULL, NULL, NULL, NULL}};
     struct cli_args a;
-    const char *const *hosts = NULL;
-    if (!cli_parse(cli, self, options, argc, argv, &a)) {
-        return CLI_USAGE;
-    }
-    const char *verb = a.n_words >= 1 ? a.words[0] : "";
-    bool is_roll = strcmp(verb, "roll") == 0 && a.n_words == 2;
-    const char *serial = cli_value(&a, "--serial"), *reason = cli_value(&a, "--reason");
-    if (strcmp(verb, "revoke") == 0) {
-        return a.n_words == 2 ? cli_call(cli, "certs.revoke",
-                                         json_pack("{s:s,s:s*,s:s*}", "name", a.words[1], "serial",
-                                                   serial, "reason", reason),
-                                         NULL, NULL)
-                              : cli_usage(cli, self, "certs revoke needs the NAME of one device");
-    }
-    const char *state = cli_value(&a, "--state");
-    bool is_list = strcmp(verb, "list") == 0, is_renew = strcmp(verb, "renew") == 0;
-    size_t n_hosts = cli_values(&a, "--host", &hosts);
-    if (state != NULL && (!is_list || !is_state(state))) {
-        return cli_usage(cli, self,
-                         "--state fine, due, aged, unconfirmed, expired or revoked belongs to "
-                         "certs list");
-    }
-    if (serial != NULL || reason != NULL) {
-        return cli_usage(cli, self, "--serial and --reason belong to certs revoke");
-    }
-    if (a.n_words > 1 && !is_roll) {
-        return cli_usage(cli, self, "certs %s takes no further word", verb);
-    }
-    if (is_roll) {
-        return roll(cli, self, a.words[1], cli_has(&a, "--leave-behind"));
-    }
-    if (n_hosts > 0 && !is_renew) {
-        return cli_usage(cli, self, "--host belongs to certs renew");
-    }
-    if (is_list) {
-        return cli_call(cli, "certs.list", json_pack("{s:s*}", "state", state), NULL, NULL);
-    }
-    if (strcmp(verb, "plan") == 0) {
-        return cli_call(cli, "certs.plan", NULL, NULL, NULL);
-    }
-    if (is_renew) {
-        return renew(cli, hosts, n_hosts);
-    }
-    if (strcmp(verb, "crl") == 0) {
-        return cli_call(cli, "certs.crl", NULL, NULL, NULL);
-    }
-    return cli_usage(cli, self, "certs does: list, plan, renew, roll STEP, revoke NAME, crl");
+    return cli_parse(cli, self, options, argc, argv, &a) ? cli_verbs(cli, self, verbs, &a)
+                                                         : CLI_USAGE;
 }

@@ -14,6 +14,15 @@ static void json_release(json_t **j)
     json_decref(*j);
 }
 
+bool cli_name_ok(struct cli *cli, const struct cli_command *self, const char *name)
+{
+    bool is_good = principal_name_ok(slice_text(name));
+    if (!is_good) {
+        (void)cli_usage(cli, self, "\"%s\": a device's name is 1 to 64 of [A-Za-z0-9._-]", name);
+    }
+    return is_good;
+}
+
 /* "K=V" options as an object; NULL after a usage message. */
 json_t *cli_attrs(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
 {
@@ -147,8 +156,8 @@ static int make_bundle(struct cli *cli, const struct cli_command *self, const st
     if (owned == NULL || credentials == NULL) {
         return CLI_USAGE;
     }
-    if (!principal_name_ok(slice_text(name))) {
-        return cli_usage(cli, self, "a device's name is 1 to 64 of [A-Za-z0-9._-]");
+    if (!cli_name_ok(cli, self, name)) {
+        return CLI_USAGE;
     }
     struct saving saving = {.name = name, .dir = cli_value(a, "--out")};
     if (saving.dir == NULL) {
@@ -228,12 +237,40 @@ static int rotate(struct cli *cli, const struct cli_command *self, const struct 
         return code;
     }
     bool is_abort = cli_has(a, "--abort"), is_now = cli_has(a, "--now");
+    if (!cli_name_ok(cli, self, a->words[1])) {
+        return CLI_USAGE;
+    }
     if (is_abort || is_now) {
         return decide(cli, self, a, is_abort, is_now);
     }
     return make_bundle(
         cli, self, a, "device.rotate",
         json_pack("{s:I,s:b}", "overlap_s", (json_int_t)seconds, "opaque", cli_has(a, "--opaque")));
+}
+
+bool device_where_ok(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    const char *const *given;
+    size_t n = cli_values(a, "--where", &given);
+    for (size_t i = 0; i < n; i++) {
+        struct slice value = slice_text(given[i]);
+        bool more;
+        struct slice key = slice_cut(&value, '=', &more);
+        if (!more || key.n == 0) {
+            (void)cli_usage(cli, self,
+                            "--where %s is not KEY=VALUE; KEY is name, role, status, gateway or an "
+                            "attribute",
+                            given[i]);
+            return false;
+        }
+        if (slice_is(key, "status") && !slice_is(value, "active") && !slice_is(value, "disabled") &&
+            !slice_is(value, "revoked")) {
+            (void)cli_usage(cli, self, "--where %s: status is active, disabled or revoked",
+                            given[i]);
+            return false;
+        }
+    }
+    return true;
 }
 
 json_t *device_where(const struct cli_args *a)
@@ -245,6 +282,48 @@ json_t *device_where(const struct cli_args *a)
         (void)json_array_append_new(list, json_string(given[i]));
     }
     return list;
+}
+
+/* ---- verbs ---- */
+
+static int list(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    if (!device_where_ok(cli, self, a)) {
+        return CLI_USAGE;
+    }
+    return cli_call_or(
+        cli, cli_has(a, "--duplicates") ? "no secret is in two hands" : "no device matches",
+        "device.list",
+        json_pack("{s:o,s:b}", "where", device_where(a), "duplicates", cli_has(a, "--duplicates")));
+}
+
+static int role(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    return cli_name_ok(cli, self, a->words[1])
+               ? cli_call(cli, "device.role",
+                          json_pack("{s:s,s:s}", "name", a->words[1], "role", a->words[2]), NULL,
+                          NULL)
+               : CLI_USAGE;
+}
+
+/* show, disable, enable, revoke, remove, assign */
+static int simple(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    const char *verb = a->words[0], *gateway = cli_value(a, "--gateway");
+    char full[32];
+    if (!cli_name_ok(cli, self, a->words[1])) {
+        return CLI_USAGE;
+    }
+    if (strcmp(verb, "assign") == 0 && gateway == NULL) {
+        return cli_usage(cli, self, "device assign needs --gateway: a gateway, or none");
+    }
+    (void)snprintf(full, sizeof full, "device.%s", verb);
+    int code = strcmp(verb, "remove") == 0 ? client_signer_forget(cli, a->words[1]) : CLI_DONE;
+    return code == CLI_DONE ? cli_call(cli, full,
+                                       json_pack("{s:s,s:s*,s:s*}", "name", a->words[1], "reason",
+                                                 cli_value(a, "--reason"), "gateway", gateway),
+                                       NULL, NULL)
+                            : code;
 }
 
 int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char **argv)
@@ -264,52 +343,32 @@ int cmd_device(struct cli *cli, const struct cli_command *self, int argc, char *
                                                 {"--now", NULL, CLI_FLAG},
                                                 {"--duplicates", NULL, CLI_FLAG},
                                                 {NULL, NULL, CLI_FLAG}};
-    static const char *const simple[] = {"show", "disable", "enable", "revoke", "remove", "assign"};
+    static const struct cli_verb one[] = {
+        {"add", "NAME", "--role --attr --credential --gateway --opaque --out", add},
+        {"list", "", "--where --duplicates", list},
+        {"show", "NAME", "", simple},
+        {"disable", "NAME", "--reason", simple},
+        {"enable", "NAME", "--reason", simple},
+        {"revoke", "NAME", "--reason", simple},
+        {"rotate", "NAME", "--credential --overlap --opaque --out --abort --now", rotate},
+        {"remove", "NAME", "--reason", simple},
+        {"role", "NAME ROLE", "", role},
+        {"assign", "NAME", "--gateway", simple},
+        {NULL, NULL, NULL, NULL}};
+    static const struct cli_verb many[] = {
+        /* cmd_fleet says that they have no NAME */
+        {"add", "[NAME]", "--from --out --role --gateway --attr --credential --dry-run", cmd_fleet},
+        {"list", "", "--where --duplicates", list},
+        {"disable", "[NAME]", "--where --reason --dry-run", cmd_fleet},
+        {"enable", "[NAME]", "--where --reason --dry-run", cmd_fleet},
+        {"revoke", "[NAME]", "--where --reason --dry-run", cmd_fleet},
+        {"rotate", "[NAME]", "--where --out --credential --overlap --dry-run", cmd_fleet},
+        {"remove", "[NAME]", "--where --reason --dry-run", cmd_fleet},
+        {"role", "[NAME] [ROLE]", "--where --dry-run", cmd_fleet},
+        {"assign", "[NAME]", "--where --gateway --dry-run", cmd_fleet},
+        {NULL, NULL, NULL, NULL}};
     struct cli_args a;
-    if (!cli_parse(cli, self, options, argc, argv, &a)) {
-        return CLI_USAGE;
-    }
-    const char *verb = a.n_words > 0 ? a.words[0] : "";
-    if (strcmp(verb, "list") == 0 && a.n_words == 1) {
-        return cli_call(cli, "device.list",
-                        json_pack("{s:o,s:b}", "where", device_where(&a), "duplicates",
-                                  cli_has(&a, "--duplicates")),
-                        NULL, NULL);
-    }
-    if (fleet_is_meant(&a)) {
-        return cmd_fleet(cli, self, &a);
-    }
-    if (strcmp(verb, "role") == 0 && a.n_words == 3) {
-        return cli_call(cli, "device.role",
-                        json_pack("{s:s,s:s}", "name", a.words[1], "role", a.words[2]), NULL, NULL);
-    }
-    if (a.n_words != 2) {
-        return cli_usage(cli, self,
-                         "device does: add, list, show, disable, enable, revoke, rotate, "
-                         "remove, assign and one NAME, or role NAME ROLE; for many --where "
-                         "KEY=VALUE in place of NAME");
-    }
-    if (strcmp(verb, "add") == 0) {
-        return add(cli, self, &a);
-    }
-    if (strcmp(verb, "rotate") == 0) {
-        return rotate(cli, self, &a);
-    }
-    for (size_t i = 0; i < COUNT_OF(simple); i++) {
-        if (strcmp(verb, simple[i]) == 0) {
-            char full[32];
-            snprintf(full, sizeof full, "device.%s", verb);
-            int code =
-                strcmp(verb, "remove") == 0 ? client_signer_forget(cli, a.words[1]) : CLI_DONE;
-            if (code != CLI_DONE) {
-                return code;
-            }
-            return cli_call(cli, full,
-                            json_pack("{s:s,s:s*,s:s*}", "name", a.words[1], "reason",
-                                      cli_value(&a, "--reason"), "gateway",
-                                      cli_value(&a, "--gateway")),
-                            NULL, NULL);
-        }
-    }
-    return cli_usage(cli, self, "there is no device %s", verb);
+    return cli_parse(cli, self, options, argc, argv, &a)
+               ? cli_verbs(cli, self, fleet_is_meant(&a) && cli_verb_is(many, &a) ? many : one, &a)
+               : CLI_USAGE;
 }

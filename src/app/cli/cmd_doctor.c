@@ -161,7 +161,7 @@ static int end_waiver(struct cli *cli, const struct cli_command *self, const cha
         return not_done(cli, why.text);
     }
     if (waivers_end(&all, (uint32_t)id, wall_ms()) != OK) {
-        return not_done(cli, "there is no waiver of this number in force");
+        return not_done(cli, "there is no waiver of this number in force; `doctor waiver list`");
     }
     return save_waivers(cli->dir, disk, &all) == OK
                ? CLI_DONE
@@ -170,6 +170,11 @@ static int end_waiver(struct cli *cli, const struct cli_command *self, const cha
 
 static int waiver_words(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
 {
+    for (size_t i = 0; options[i].name != NULL; i++) {
+        if (a->n_values[i] > 0) {
+            return cli_usage(cli, self, "%s is not for doctor waiver", options[i].name);
+        }
+    }
     if (a->n_words == 3 && strcmp(a->words[1], "end") == 0) {
         return end_waiver(cli, self, a->words[2]);
     }

@@ -135,6 +135,9 @@ static int make_tokens(struct cli *cli, const struct cli_command *self, const st
                          "enrol token needs --role; the default policy has sensor, "
                          "actuator and console");
     }
+    if (name != NULL && !cli_name_ok(cli, self, name)) {
+        return CLI_USAGE;
+    }
     if (name != NULL && pattern != NULL) {
         return cli_usage(cli, self, "a token is for one --name or for a --pattern of names");
     }
@@ -306,39 +309,34 @@ static int approve(struct cli *cli, const struct cli_command *self, const struct
     return code;
 }
 
+static int list(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    (void)self;
+    (void)a;
+    return cli_call_or(cli, "nobody asks to be enrolled", "enrol.list", NULL);
+}
+
+static int reject(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    json_int_t id;
+    return read_id(a, &id) ? cli_call(cli, "enrol.reject", json_pack("{s:I}", "id", id), NULL, NULL)
+                           : cli_usage(cli, self, "enrol reject %s: ID is a number of `enrol list`",
+                                       a->words[1]);
+}
+
 int cmd_enrol(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
+    static const struct cli_verb verbs[] = {
+        {"token", "", "--role --name --pattern --attr --for --uses -n --out", make_tokens},
+        {"tokens", "", "", enrol_tokens},
+        {"cancel", "ID|TOKEN", "", enrol_cancel},
+        {"list", "", "", list},
+        {"approve", "[ID]", "--role --attr --all --where", approve},
+        {"reject", "ID", "", reject},
+        {"batch", "FILE", "--out --credential", enrol_batch},
+        {"join", "", "--server --token --ca-sha256 --name --out", enrol_join},
+        {NULL, NULL, NULL, NULL}};
     struct cli_args a;
-    json_int_t id;
-    if (!cli_parse(cli, self, options, argc, argv, &a)) {
-        return CLI_USAGE;
-    }
-    const char *verb = a.n_words > 0 ? a.words[0] : "";
-    if (strcmp(verb, "token") == 0 && a.n_words == 1) {
-        return make_tokens(cli, self, &a);
-    }
-    if (strcmp(verb, "tokens") == 0 && a.n_words == 1) {
-        return enrol_tokens(cli);
-    }
-    if (strcmp(verb, "cancel") == 0 && a.n_words == 2) {
-        return enrol_cancel(cli, a.words[1]);
-    }
-    if (strcmp(verb, "list") == 0 && a.n_words == 1) {
-        return cli_call(cli, "enrol.list", NULL, NULL, NULL);
-    }
-    if (strcmp(verb, "approve") == 0) {
-        return approve(cli, self, &a);
-    }
-    if (strcmp(verb, "reject") == 0 && a.n_words == 2 && read_id(&a, &id)) {
-        return cli_call(cli, "enrol.reject", json_pack("{s:I}", "id", id), NULL, NULL);
-    }
-    if (strcmp(verb, "batch") == 0 && a.n_words == 2) {
-        return enrol_batch(cli, self, &a);
-    }
-    if (strcmp(verb, "join") == 0 && a.n_words == 1) {
-        return enrol_join(cli, self, &a);
-    }
-    return cli_usage(cli, self,
-                     "enrol does: token, tokens, cancel ID, list, approve ID, reject ID, batch "
-                     "FILE, join");
+    return cli_parse(cli, self, options, argc, argv, &a) ? cli_verbs(cli, self, verbs, &a)
+                                                         : CLI_USAGE;
 }

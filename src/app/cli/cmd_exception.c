@@ -36,24 +36,34 @@ static int add(struct cli *cli, const struct cli_command *self, const struct cli
     return cli_call(cli, "exception.add", args, NULL, NULL);
 }
 
+static int list(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    (void)self;
+    (void)a;
+    return cli_call_or(cli, "no exception is in force", "exception.list", NULL);
+}
+
+static int end(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    uint64_t id;
+    if (!cli_digits(a->words[1], UINT64_MAX, &id)) {
+        return cli_usage(cli, self, "exception end %s: ID is a number of `exception list`",
+                         a->words[1]);
+    }
+    return cli_call(cli, "exception.end", json_pack("{s:s}", "id", a->words[1]), NULL, NULL);
+}
+
 int cmd_exception(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
     static const struct cli_option options[] = {
         {"--listener", NULL, CLI_VALUE}, {"--allow", NULL, CLI_VALUE}, {"--for", NULL, CLI_VALUE},
         {"--reason", NULL, CLI_VALUE},   {"--role", NULL, CLI_VALUE},  {NULL, NULL, CLI_FLAG}};
+    static const struct cli_verb verbs[] = {
+        {"add", "", "--listener --allow --role --for --reason", add},
+        {"list", "", "", list},
+        {"end", "ID", "", end},
+        {NULL, NULL, NULL, NULL}};
     struct cli_args a;
-    if (!cli_parse(cli, self, options, argc, argv, &a)) {
-        return CLI_USAGE;
-    }
-    const char *verb = a.n_words > 0 ? a.words[0] : "";
-    if (strcmp(verb, "add") == 0 && a.n_words == 1) {
-        return add(cli, self, &a);
-    }
-    if (strcmp(verb, "list") == 0 && a.n_words == 1) {
-        return cli_call(cli, "exception.list", NULL, NULL, NULL);
-    }
-    if (strcmp(verb, "end") == 0 && a.n_words == 2) {
-        return cli_call(cli, "exception.end", json_pack("{s:s}", "id", a.words[1]), NULL, NULL);
-    }
-    return cli_usage(cli, self, "exception does: add, list, end ID");
+    return cli_parse(cli, self, options, argc, argv, &a) ? cli_verbs(cli, self, verbs, &a)
+                                                         : CLI_USAGE;
 }

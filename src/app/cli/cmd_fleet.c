@@ -485,6 +485,7 @@ int cmd_fleet(struct cli *cli, const struct cli_command *self, const struct cli_
 {
     const struct fleet_verb *verb = verb_of(a);
     int code = check(cli, self, a, verb);
+    code = code == CLI_DONE && !device_where_ok(cli, self, a) ? CLI_USAGE : code;
     if (code != CLI_DONE) {
         return code;
     }

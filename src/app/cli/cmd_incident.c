@@ -160,6 +160,10 @@ static int export(struct cli *cli, const struct cli_command *self, const struct 
                 (unsigned long long)r.left_out, (unsigned long long)r.first,
                 (unsigned long long)r.last, (unsigned long long)r.signed_to, cli->program, out);
     }
+    if (r.events + r.older == 0) {
+        fprintf(cli->err, "sallyport: no event of that time names %s: is the name right?\n",
+                o.device);
+    }
     if (r.breaks > 0) {
         return cli_fail(cli,
                         "the trail does not go on at %llu places of that time, and the file "
@@ -199,9 +203,9 @@ static enum err next_line(FILE *f, struct buf *line)
     return OK;
 }
 
-static int verify(struct cli *cli, const struct cli_command *self, const struct cli_args *a,
-                  const char *file)
+static int verify(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
 {
+    const char *file = a->words[1];
     struct audit_trust trust;
     int code = audit_trust_read(cli, self, a, &trust);
     if (code != CLI_DONE) {
@@ -269,15 +273,11 @@ int cmd_incident(struct cli *cli, const struct cli_command *self, int argc, char
         {"--anchor", NULL, CLI_MANY},   {"--key", NULL, CLI_VALUE},
         {"--keyring", NULL, CLI_VALUE}, {"--master-key", NULL, CLI_VALUE},
         {NULL, NULL, CLI_FLAG}};
+    static const struct cli_verb verbs[] = {
+        {"export", "", "--device --since --until --out --keyring --master-key", export},
+        {"verify", "FILE", "--anchor --key", verify},
+        {NULL, NULL, NULL, NULL}};
     struct cli_args a;
-    if (!cli_parse(cli, self, options, argc, argv, &a)) {
-        return CLI_USAGE;
-    }
-    if (a.n_words == 1 && strcmp(a.words[0], "export") == 0) {
-        return export(cli, self, &a);
-    }
-    if (a.n_words == 2 && strcmp(a.words[0], "verify") == 0) {
-        return verify(cli, self, &a, a.words[1]);
-    }
-    return cli_usage(cli, self, "incident does: export, verify FILE");
+    return cli_parse(cli, self, options, argc, argv, &a) ? cli_verbs(cli, self, verbs, &a)
+                                                         : CLI_USAGE;
 }

@@ -30,8 +30,24 @@ static int read_order(struct cli *cli, const struct cli_command *self, int argc,
     return CLI_DONE;
 }
 
+/* What `serve` will not open is said where it was asked for. */
+static void print_absent(struct cli *cli, const struct fortress *f)
+{
+    for (size_t i = 0; i < f->config.n_listeners; i++) {
+        const struct config_listener *l = &f->config.listeners[i];
+        if (config_is_absent(l)) {
+            fprintf(cli->err,
+                    "sallyport: listener %s: this kind of door is not there yet: it stands in "
+                    "sallyport.yaml, and `serve` does not\n  open it, so nothing will listen on "
+                    "%s. The commands of `%s --help` do what there is, on this machine\n",
+                    l->name, l->bind, cli->program);
+        }
+    }
+}
+
 static void print_made(struct cli *cli, const struct fortress_order *o, const struct fortress *f)
 {
+    print_absent(cli, f);
     if (cli->json) {
         json_t *line =
             json_pack("{s:s,s:s,s:s,s:s,s:i,s:i}", "dir", o->dir, "master_key", f->key_path, "host",
@@ -51,6 +67,12 @@ static void print_made(struct cli *cli, const struct fortress_order *o, const st
             f->admin_secret);
 }
 
+static int refuse(struct cli *cli, const struct cli_command *self, const struct fortress *f,
+                  const char *why)
+{
+    return f->is_order_wrong ? cli_usage(cli, self, "%s", why) : cli_fail(cli, "%s", why);
+}
+
 int cmd_init(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
     struct cli_args a;
@@ -62,7 +84,7 @@ int cmd_init(struct cli *cli, const struct cli_command *self, int argc, char **a
     AUTO(fortress_done) struct fortress f;
     struct why why = {{0}};
     if (fortress_make(&order, &f, &why) != OK) {
-        return cli_fail(cli, "%s", why.text);
+        return refuse(cli, self, &f, why.text);
     }
     print_made(cli, &order, &f);
     if (!cli->json) {
@@ -149,7 +171,7 @@ int cmd_quickstart(struct cli *cli, const struct cli_command *self, int argc, ch
         e = add_devices(&f, order.dir, &why);
     }
     if (e != OK) {
-        return cli_fail(cli, "%s", why.text[0] != '\0' ? why.text : err_name(e));
+        return refuse(cli, self, &f, why.text[0] != '\0' ? why.text : err_name(e));
     }
     print_made(cli, &order, &f);
     if (!cli->json) {

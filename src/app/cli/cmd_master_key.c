@@ -156,6 +156,11 @@ static int rotate(struct cli *cli, const char *option, const char *given)
                 "%s is new, and the old key opens nothing any more: keep a copy of it, "
                 "apart from copies of %s\n",
                 file, cli->dir);
+    } else if (code == CLI_DONE) {
+        json_t *line = json_pack("{s:s,s:b}", "master_key", file, "rotated", 1);
+        (void)json_dumpf(line, cli->out, JSON_COMPACT | JSON_ENSURE_ASCII);
+        (void)fputc('\n', cli->out);
+        json_decref(line);
     }
     return code;
 }

@@ -1,5 +1,6 @@
 /* respond list, start, undo */
 #include "app/cli/commands.h"
+#include "service/directory/directory_version.h"
 #include "service/directory/settings.h"
 
 static int start(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
@@ -9,6 +10,16 @@ static int start(struct cli *cli, const struct cli_command *self, const struct c
     char why[SETTING_WHY_BYTES];
     uint64_t seconds = 0;
     bool is_revoke = strcmp(a->words[2], "revoke") == 0;
+    enum answer_kind kind;
+    if (!cli_name_ok(cli, self, a->words[1])) {
+        return CLI_USAGE;
+    }
+    if (!answer_find(slice_text(a->words[2]), &kind) || kind == ANSWER_ALERT) {
+        return cli_usage(cli, self,
+                         "there is no answer \"%s\"; respond start takes throttle, step-up, "
+                         "quarantine, disconnect or revoke",
+                         a->words[2]);
+    }
     if (reason == NULL || (period == NULL && !is_revoke)) {
         return cli_usage(cli, self,
                          "respond start needs --reason and --for (revoke may go "
@@ -25,6 +36,29 @@ static int start(struct cli *cli, const struct cli_command *self, const struct c
     return cli_call(cli, "respond.start", args, NULL, NULL);
 }
 
+static int list(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    (void)self;
+    return cli_call_or(cli, "no response is in force", "respond.list",
+                       json_pack("{s:b}", "dry_run", cli_has(a, "--dry-run")));
+}
+
+static int undo(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    uint64_t id;
+    if (cli_has(a, "--all") != (a->n_words == 1)) {
+        return cli_usage(cli, self, "respond undo takes one ID, or --all in place of it");
+    }
+    if (a->n_words == 1) {
+        return cli_call(cli, "respond.undo", json_pack("{s:b}", "all", 1), NULL, NULL);
+    }
+    if (!cli_digits(a->words[1], UINT64_MAX, &id)) {
+        return cli_usage(cli, self, "respond undo %s: ID is a number of `respond list`",
+                         a->words[1]);
+    }
+    return cli_call(cli, "respond.undo", json_pack("{s:s}", "id", a->words[1]), NULL, NULL);
+}
+
 int cmd_respond(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
     static const struct cli_option options[] = {{"--for", NULL, CLI_VALUE},
@@ -32,22 +66,11 @@ int cmd_respond(struct cli *cli, const struct cli_command *self, int argc, char 
                                                 {"--dry-run", NULL, CLI_FLAG},
                                                 {"--all", NULL, CLI_FLAG},
                                                 {NULL, NULL, CLI_FLAG}};
+    static const struct cli_verb verbs[] = {{"list", "", "--dry-run", list},
+                                            {"start", "NAME ANSWER", "--for --reason", start},
+                                            {"undo", "[ID]", "--all", undo},
+                                            {NULL, NULL, NULL, NULL}};
     struct cli_args a;
-    if (!cli_parse(cli, self, options, argc, argv, &a)) {
-        return CLI_USAGE;
-    }
-    const char *verb = a.n_words > 0 ? a.words[0] : "";
-    if (strcmp(verb, "list") == 0 && a.n_words == 1) {
-        return cli_call(cli, "respond.list",
-                        json_pack("{s:b}", "dry_run", cli_has(&a, "--dry-run")), NULL, NULL);
-    }
-    if (strcmp(verb, "start") == 0 && a.n_words == 3) {
-        return start(cli, self, &a);
-    }
-    bool is_all = cli_has(&a, "--all");
-    if (strcmp(verb, "undo") == 0 && a.n_words == (is_all ? 1 : 2)) {
-        json_t *args = is_all ? json_pack("{s:b}", "all", 1) : json_pack("{s:s}", "id", a.words[1]);
-        return cli_call(cli, "respond.undo", args, NULL, NULL);
-    }
-    return cli_usage(cli, self, "respond does: list, start NAME ANSWER, undo ID (or --all)");
+    return cli_parse(cli, self, options, argc, argv, &a) ? cli_verbs(cli, self, verbs, &a)
+                                                         : CLI_USAGE;
 }

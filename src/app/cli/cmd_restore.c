@@ -116,6 +116,9 @@ static int open_all(struct cli *cli, const struct cli_args *a, struct job *j)
     enum err err = archive_place_open(j->file, &j->from, &why);
     if (err == OK) {
         err = read_clear(j, &why);
+        if (err == ERR_NOT_FOUND) {
+            return cli_fail(cli, "%s: there is no such file", j->file);
+        }
     }
     if (err == OK) {
         err = open_keys(cli, a, j, &why);

@@ -4,6 +4,19 @@
 
 #include "app/cli/commands.h"
 #include "base/mem.h"
+#include "core/topic.h"
+
+static bool is_filter(const char *text)
+{
+    const struct topic_limits limits = {.bytes = 65535, .levels = 65535};
+    return topic_filter_check(slice_text(text), &limits) == OK;
+}
+
+static int no_filter(struct cli *cli, const struct cli_command *self, const char *text)
+{
+    return cli_usage(cli, self,
+                     "\"%s\" is no topic filter: + and # stand alone in their level, # last", text);
+}
 
 /* ---- list --by principal ---- */
 
@@ -89,10 +102,14 @@ static int list_by_principal(struct cli *cli, json_t *args)
 static int list(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
 {
     const char *by = cli_value(a, "--by");
-    json_t *args = json_pack("{s:s}", "filter", a->n_words > 1 ? a->words[1] : "#");
+    const char *filter = a->n_words > 1 ? a->words[1] : "#";
+    if (!is_filter(filter)) {
+        return no_filter(cli, self, filter);
+    }
+    json_t *args = json_pack("{s:s}", "filter", filter);
     bool is_by_topic = by == NULL || strcmp(by, "topic") == 0;
     if (args != NULL && (is_by_topic || strcmp(by, "principal") == 0)) {
-        return is_by_topic ? cli_call(cli, "retained.list", args, NULL, NULL)
+        return is_by_topic ? cli_call_or(cli, "no retained message matches", "retained.list", args)
                            : list_by_principal(cli, args);
     }
     json_decref(args);
@@ -133,6 +150,9 @@ static int confirm(struct cli *cli, const struct cli_command *self, const char *
 
 static int purge(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
 {
+    if (!is_filter(a->words[1])) {
+        return no_filter(cli, self, a->words[1]);
+    }
     int code = cli_has(a, "--yes") ? CLI_DONE : confirm(cli, self, a->words[1]);
     if (code != CLI_DONE) {
         return code;
@@ -144,9 +164,8 @@ static int purge(struct cli *cli, const struct cli_command *self, const struct c
 
 static int undo(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
 {
-    char *end = NULL;
-    long long id = strtoll(a->words[1], &end, 10);
-    if (id <= 0 || *end != '\0') {
+    uint64_t id;
+    if (!cli_digits(a->words[1], INT64_MAX, &id)) {
         return cli_usage(cli, self, "ID is the number that `retained purge` printed");
     }
     return cli_call(cli, "retained.undo", json_pack("{s:I}", "id", (json_int_t)id), NULL, NULL);
@@ -156,19 +175,11 @@ int cmd_retained(struct cli *cli, const struct cli_command *self, int argc, char
 {
     static const struct cli_option options[] = {
         {"--by", NULL, CLI_VALUE}, {"--yes", NULL, CLI_FLAG}, {NULL, NULL, CLI_FLAG}};
+    static const struct cli_verb verbs[] = {{"list", "[FILTER]", "--by", list},
+                                            {"purge", "FILTER", "--yes", purge},
+                                            {"undo", "ID", "", undo},
+                                            {NULL, NULL, NULL, NULL}};
     struct cli_args a;
-    if (!cli_parse(cli, self, options, argc, argv, &a)) {
-        return CLI_USAGE;
-    }
-    const char *verb = a.n_words > 0 ? a.words[0] : "";
-    if (strcmp(verb, "list") == 0 && a.n_words <= 2 && !cli_has(&a, "--yes")) {
-        return list(cli, self, &a);
-    }
-    if (strcmp(verb, "purge") == 0 && a.n_words == 2 && !cli_has(&a, "--by")) {
-        return purge(cli, self, &a);
-    }
-    if (strcmp(verb, "undo") == 0 && a.n_words == 2 && argc == 2) {
-        return undo(cli, self, &a);
-    }
-    return cli_usage(cli, self, "retained does: list [FILTER], purge FILTER, undo ID");
+    return cli_parse(cli, self, options, argc, argv, &a) ? cli_verbs(cli, self, verbs, &a)
+                                                         : CLI_USAGE;
 }

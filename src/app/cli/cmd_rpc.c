@@ -139,8 +139,8 @@ static int read_topics(struct cli *cli, const struct cli_command *self, const st
         return cli_usage(cli, self, "request and response are MQTT 5: leave -V away");
     }
     int code = client_mqtt_topic(cli, self, a, r->m, ret_topic);
-    return code == CLI_DONE && !client_topic_ok(cli, self, r->answer_topic, false) ? CLI_USAGE
-                                                                                   : code;
+    return code == CLI_DONE && !client_topic_ok(cli, self, r->answer_topic, "-e", false) ? CLI_USAGE
+                                                                                         : code;
 }
 
 static int read_rpc(struct cli *cli, const struct cli_command *self, const struct cli_args *a,

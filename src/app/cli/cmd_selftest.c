@@ -121,8 +121,9 @@ static int on_status(struct cli *cli, void *ctx, const json_t *line)
         const char *door = json_string_value(json_object_get(l, "door"));
         const char *name = json_string_value(json_object_get(l, "name"));
         const char *bind = json_string_value(json_object_get(l, "bind"));
-        if (door == NULL || name == NULL || strcmp(door, "coap") != 0 || m->n == TARGETS_MAX) {
-            continue;
+        if (door == NULL || name == NULL || strcmp(door, "coap") != 0 ||
+            json_object_get(l, "port") == NULL || m->n == TARGETS_MAX) {
+            continue; /* one without a port is not open */
         }
         if (bind == NULL ||
             address_of(bind, json_integer_value(json_object_get(l, "port")), &to) != OK) {

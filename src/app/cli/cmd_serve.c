@@ -109,10 +109,25 @@ static void print_memory(const struct cli *cli, const struct config *c, const st
             PRESSURE_QOS0_PERCENT);
 }
 
+static size_t count_absent(const struct config *c)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_listeners; i++) {
+        n += config_is_absent(&c->listeners[i]) ? 1 : 0;
+    }
+    return n;
+}
+
 /* What works and still deserves a second look. */
 static void print_doubts(struct cli *cli, const struct config *c)
 {
     for (size_t i = 0; i < c->n_listeners; i++) {
+        if (config_is_absent(&c->listeners[i])) {
+            fprintf(cli->out,
+                    "Listener %s is not opened: this kind of door is not there yet, and nothing "
+                    "listens on %s. Take it out.\n",
+                    c->listeners[i].name, c->listeners[i].bind);
+        }
         if (c->listeners[i].mqtt_3_1) {
             fprintf(cli->out,
                     "Listener %s takes MQTT 3.1: such a client is never told of a refusal, its "
@@ -142,23 +157,25 @@ static void print_capacity(struct cli *cli, const struct config *c, int dir_fd)
     uint64_t by_memory = memory.clients_bytes / ADMIN_IDLE_CONNECTION_BYTES;
     uint64_t fits = by_files < by_memory ? by_files : by_memory;
     if (cli->json) {
-        fprintf(cli->out,
-                "{\"ok\":true,\"workers\":%u,\"listeners\":%zu,\"connections\":%llu,"
-                "\"segment_bytes\":%llu,\"store_least_bytes\":%llu,\"keep_bytes\":%llu,"
-                "\"disk_free_bytes\":%llu,\"memory_bytes\":%llu,\"memory_own_bytes\":%llu,"
-                "\"memory_clients_bytes\":%llu}\n",
-                c->workers, c->n_listeners, (unsigned long long)fits,
-                (unsigned long long)store.segment_bytes, (unsigned long long)store.least_bytes,
-                (unsigned long long)store.keep_bytes, (unsigned long long)store.free_bytes,
-                (unsigned long long)c->settings.limits.memory_bytes,
-                (unsigned long long)memory.own_bytes, (unsigned long long)memory.clients_bytes);
+        fprintf(
+            cli->out,
+            "{\"ok\":true,\"workers\":%u,\"listeners\":%zu,\"unopened\":%zu,\"connections\":%llu,"
+            "\"segment_bytes\":%llu,\"store_least_bytes\":%llu,\"keep_bytes\":%llu,"
+            "\"disk_free_bytes\":%llu,\"memory_bytes\":%llu,\"memory_own_bytes\":%llu,"
+            "\"memory_clients_bytes\":%llu}\n",
+            c->workers, c->n_listeners - count_absent(c), count_absent(c), (unsigned long long)fits,
+            (unsigned long long)store.segment_bytes, (unsigned long long)store.least_bytes,
+            (unsigned long long)store.keep_bytes, (unsigned long long)store.free_bytes,
+            (unsigned long long)c->settings.limits.memory_bytes,
+            (unsigned long long)memory.own_bytes, (unsigned long long)memory.clients_bytes);
         return;
     }
     fprintf(cli->out,
             "sallyport.yaml and policy.yaml are right.\n"
             "%u workers, %zu listeners. About %llu connections fit: descriptors allow %llu, "
             "%llu MiB of memory %llu.\n",
-            c->workers, c->n_listeners, (unsigned long long)fits, (unsigned long long)by_files,
+            c->workers, c->n_listeners - count_absent(c), (unsigned long long)fits,
+            (unsigned long long)by_files,
             (unsigned long long)(c->settings.limits.memory_bytes >> 20),
             (unsigned long long)by_memory);
     print_memory(cli, c, &memory);

@@ -9,6 +9,7 @@ struct pages {
     char after[24];
     bool has_more;
     uint64_t left; /* rows to print; UINT64_MAX: all */
+    uint64_t n;    /* rows printed */
 };
 
 static int on_row(struct cli *cli, void *ctx, const json_t *line)
@@ -22,6 +23,7 @@ static int on_row(struct cli *cli, void *ctx, const json_t *line)
         return CLI_DONE;
     }
     p->left -= p->left == UINT64_MAX ? 0 : 1;
+    p->n++;
     if (cli->json) {
         (void)json_dumpf(line, cli->out, JSON_COMPACT);
         fputc('\n', cli->out);
@@ -36,12 +38,12 @@ static int list(struct cli *cli, const struct cli_command *self, const struct cl
     struct pages p = {.left = UINT64_MAX, .has_more = true};
     const char *limit = cli_value(a, "--limit"), *after = cli_value(a, "--after");
     int code = CLI_DONE;
-    if (limit != NULL) {
-        char *rest;
-        p.left = strtoull(limit, &rest, 10);
-        if (limit[0] < '0' || limit[0] > '9' || *rest != '\0' || p.left == 0) {
-            return cli_usage(cli, self, "--limit is a number above 0");
-        }
+    uint64_t id;
+    if (limit != NULL && !cli_digits(limit, UINT64_MAX - 1, &p.left)) {
+        return cli_usage(cli, self, "--limit is a number above 0");
+    }
+    if (after != NULL && !cli_digits(after, UINT64_MAX, &id)) {
+        return cli_usage(cli, self, "--after takes an id that `setaside list` shows");
     }
     if (after != NULL) {
         snprintf(p.after, sizeof p.after, "%s", after);
@@ -61,7 +63,27 @@ static int list(struct cli *cli, const struct cli_command *self, const struct cl
         (void)json_object_set_new(args, "payload", json_boolean(cli_has(a, "--payload")));
         code = cli_call(cli, "setaside.list", args, on_row, &p);
     }
+    if (code == CLI_DONE && p.n == 0 && !cli->json) {
+        fprintf(cli->err, "no message is set aside\n");
+    }
     return code;
+}
+
+/* replay, drop */
+static int act(struct cli *cli, const struct cli_command *self, const struct cli_args *a)
+{
+    const char *device = cli_value(a, "--device"), *which = a->words[1];
+    bool is_all = strcmp(which, "all") == 0;
+    uint64_t id;
+    if (device != NULL && !is_all) {
+        return cli_usage(cli, self, "--device goes with all: an id names one message already");
+    }
+    if (!is_all && !cli_digits(which, UINT64_MAX, &id)) {
+        return cli_usage(cli, self, "setaside %s %s: ID is a number of `setaside list`, or all",
+                         a->words[0], which);
+    }
+    return cli_call(cli, strcmp(a->words[0], "replay") == 0 ? "setaside.replay" : "setaside.drop",
+                    json_pack("{s:s,s:s*}", "id", which, "device", device), NULL, NULL);
 }
 
 int cmd_setaside(struct cli *cli, const struct cli_command *self, int argc, char **argv)
@@ -70,26 +92,12 @@ int cmd_setaside(struct cli *cli, const struct cli_command *self, int argc, char
         {"--device", NULL, CLI_VALUE}, {"--payload", NULL, CLI_FLAG}, {"--limit", NULL, CLI_VALUE},
         {"--after", NULL, CLI_VALUE},  {NULL, NULL, CLI_FLAG},
     };
+    static const struct cli_verb verbs[] = {
+        {"list", "", "--device --payload --limit --after", list},
+        {"replay", "ID|all", "--device", act},
+        {"drop", "ID|all", "--device", act},
+        {NULL, NULL, NULL, NULL}};
     struct cli_args a;
-    if (!cli_parse(cli, self, options, argc, argv, &a)) {
-        return CLI_USAGE;
-    }
-    const char *verb = a.n_words > 0 ? a.words[0] : "";
-    bool is_listing = cli_has(&a, "--payload") || cli_has(&a, "--limit") || cli_has(&a, "--after");
-    const char *device = cli_value(&a, "--device");
-    if (strcmp(verb, "list") == 0 && a.n_words == 1) {
-        return list(cli, self, &a);
-    }
-    bool is_replay = strcmp(verb, "replay") == 0;
-    if ((is_replay || strcmp(verb, "drop") == 0) && a.n_words == 2 && !is_listing) {
-        if (device != NULL && strcmp(a.words[1], "all") != 0) {
-            return cli_usage(cli, self, "--device goes with all: an id names one message already");
-        }
-        json_t *args = json_pack("{s:s}", "id", a.words[1]);
-        if (device != NULL) {
-            (void)json_object_set_new(args, "device", json_string(device));
-        }
-        return cli_call(cli, is_replay ? "setaside.replay" : "setaside.drop", args, NULL, NULL);
-    }
-    return cli_usage(cli, self, "setaside does: list, replay ID|all, drop ID|all");
+    return cli_parse(cli, self, options, argc, argv, &a) ? cli_verbs(cli, self, verbs, &a)
+                                                         : CLI_USAGE;
 }

@@ -11,5 +11,5 @@ int cmd_status(struct cli *cli, const struct cli_command *self, int argc, char *
     if (a.n_words > 0) {
         return cli_usage(cli, self, "%s takes no arguments", self->name);
     }
-    return cli_call(cli, self->name, NULL, NULL, NULL);
+    return cli_call_or(cli, "no alert is open", self->name, NULL); /* the others have lines */
 }

@@ -352,7 +352,7 @@ static bool filters_ok(struct cli *cli, const struct cli_command *self, const ch
                        size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (!client_topic_ok(cli, self, filters[i], true)) {
+        if (!client_topic_ok(cli, self, filters[i], "-t", true)) {
             return false;
         }
     }

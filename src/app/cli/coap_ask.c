@@ -54,6 +54,9 @@ static const struct method *read_method(const struct cli_args *args, const char 
         return NULL;
     }
     *ret_uri = args->words[args->n_words - 1];
+    if (!has_word && given == NULL && find_method(*ret_uri) != NULL) {
+        return NULL; /* a method, and the URI is missing */
+    }
     return find_method(has_word ? args->words[0] : given != NULL ? given : "get");
 }
 

@@ -266,6 +266,9 @@ int doctor_report_print(struct cli *cli, const struct doctor_report *r)
 
 int doctor_waivers_print(struct cli *cli, const struct waivers *l, int64_t now_wall_ms)
 {
+    if (l->n == 0 && !cli->json) {
+        fprintf(cli->err, "nothing is waived\n");
+    }
     for (size_t i = 0; i < l->n; i++) {
         const struct waiver *w = &l->items[i];
         char ends[CLOCK_ISO8601_BYTES];

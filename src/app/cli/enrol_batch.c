@@ -9,6 +9,7 @@
 #include "app/cli/client_signer.h"
 #include "base/scope.h"
 #include "core/principal.h"
+#include "service/admin/provision.h"
 #include "service/pki/bundle.h"
 
 enum { LINE_MAX_BYTES = 4096, ROWS_MAX = 100000 };
@@ -187,14 +188,21 @@ int enrol_batch(struct cli *cli, const struct cli_command *self, const struct cl
         return cli_usage(cli, self, "enrol batch needs --out DIR, where the bundles go");
     }
     for (size_t i = 0; i < n; i++) {
+        if (provision_credential_find(slice_text(given[i])) == 0) {
+            return cli_usage(cli, self,
+                             "--credential %s: kinds are x509, password, scram, psk, "
+                             "oscore",
+                             given[i]);
+        }
         (void)json_array_append_new(b.credentials, json_string(given[i]));
-    }
-    if (mkdir(b.out, 0700) != 0 && errno != EEXIST) {
-        return cli_fail(cli, "%s cannot be made: %s", b.out, strerror(errno));
     }
     FILE *f = fopen(a->words[1], "re");
     if (f == NULL) {
         return cli_fail(cli, "%s cannot be read: %s", a->words[1], strerror(errno));
+    }
+    if (mkdir(b.out, 0700) != 0 && errno != EEXIST) {
+        (void)fclose(f);
+        return cli_fail(cli, "%s cannot be made: %s", b.out, strerror(errno));
     }
     for (unsigned i = 1; i <= ROWS_MAX && read_row(f, line, &is_too_long); i++) {
         if (is_too_long) {

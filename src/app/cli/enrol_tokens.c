@@ -38,8 +38,10 @@ static int print(struct cli *cli, struct slice line)
     return CLI_DONE;
 }
 
-int enrol_tokens(struct cli *cli)
+int enrol_tokens(struct cli *cli, const struct cli_command *self, const struct cli_args *args)
 {
+    (void)self;
+    (void)args;
     AUTO(authority_autofree) struct authority *a = NULL;
     AUTO(buf_done) struct buf lines = {0};
     struct clock clock = clock_system();
@@ -64,8 +66,9 @@ int enrol_tokens(struct cli *cli)
     return code;
 }
 
-int enrol_cancel(struct cli *cli, const char *which)
+int enrol_cancel(struct cli *cli, const struct cli_command *self, const struct cli_args *args)
 {
+    (void)self;
     AUTO(authority_autofree) struct authority *a = NULL;
     char id[AUTHORITY_TOKEN_ID_BYTES];
     struct clock clock = clock_system();
@@ -74,7 +77,8 @@ int enrol_cancel(struct cli *cli, const char *which)
     if (code != CLI_DONE) {
         return code;
     }
-    enum err err = authority_token_cancel(a, slice_text(which), clock.wall_ms(clock.ctx), id, &why);
+    enum err err =
+        authority_token_cancel(a, slice_text(args->words[1]), clock.wall_ms(clock.ctx), id, &why);
     if (err != OK) {
         return refused(cli, err, &why);
     }

@@ -7,7 +7,7 @@
 
 /* enrol_tokens - `enrol tokens`; enrol_cancel - `enrol cancel`, of a token or its id. CLI_DONE, or
  * the exit code after a message. */
-int enrol_tokens(struct cli *cli);
-int enrol_cancel(struct cli *cli, const char *which);
+int enrol_tokens(struct cli *cli, const struct cli_command *self, const struct cli_args *args);
+int enrol_cancel(struct cli *cli, const struct cli_command *self, const struct cli_args *args);
 
 #endif

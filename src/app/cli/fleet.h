@@ -12,6 +12,9 @@
 
 /* fleet_is_meant - --where, --from or --dry-run is given. */
 bool fleet_is_meant(const struct cli_args *a);
+/* device_where_ok - is each --where KEY=VALUE, and status one that there is? false after a usage
+ * message. */
+bool device_where_ok(struct cli *cli, const struct cli_command *self, const struct cli_args *a);
 int cmd_fleet(struct cli *cli, const struct cli_command *self, const struct cli_args *a);
 
 /* ---- what cmd_device.c has for both; NULL, false and other codes after a message ---- */

@@ -35,6 +35,7 @@ struct house {
     struct config_export exported; /* as the view has it */
     uint64_t bad_at_ms;            /* then its nonsense may be told of again */
     struct admin_listener listeners[BOOT_LISTENERS_MAX];
+    struct admin_unopened unopened[CONFIG_LISTENERS_MAX];
     struct metrics *metrics;
     struct reload reload;
     char sandbox_line[96];
@@ -171,6 +172,29 @@ static enum err certificate_changed(void *ctx, struct why *why)
     return reload_certificate(&h->reload, why);
 }
 
+/* Those of sallyport.yaml that the supervisor passed no socket for. */
+static size_t fill_unopened(struct house *h)
+{
+    const struct config *c = &h->parts.config;
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_listeners; i++) {
+        const struct config_listener *l = &c->listeners[i];
+        size_t at = 0;
+        while (at < h->boot->n_listeners && strcmp(h->boot->listeners[at].name, l->name) != 0) {
+            at++;
+        }
+        if (at == h->boot->n_listeners) {
+            h->unopened[n++] = (struct admin_unopened){
+                .name = l->name,
+                .door = config_door_name(l->door),
+                .bind = l->bind,
+                .why = config_is_absent(l) ? "not opened: this kind of door is not there yet"
+                                           : "not opened: the log of the start says why"};
+        }
+    }
+    return n;
+}
+
 static enum err open_admin(struct house *h, const struct sandbox_report *sandbox)
 {
     struct assembly *p = &h->parts;
@@ -224,6 +248,8 @@ static enum err open_admin(struct house *h, const struct sandbox_report *sandbox
         .host = p->config.n_hosts > 0 ? p->config.hosts[0] : "localhost",
         .listeners = h->listeners,
         .n_listeners = n,
+        .unopened = h->unopened,
+        .n_unopened = fill_unopened(h),
         .uid = geteuid(),
         .sandbox = h->sandbox_line,
         .ctx = h,

@@ -143,6 +143,8 @@ bool config_is_coap_tcp(const struct config_listener *l);
 /* config_needs_exception - it is plain, and closed until an exception names it. Plain numbers are
  * on loopback only, and open. */
 bool config_needs_exception(const struct config_listener *l);
+/* config_is_absent - its door has a name, and this version has nothing that opens it. */
+bool config_is_absent(const struct config_listener *l);
 
 /* What `init` was told; everything not named keeps its default and is not written out. */
 struct config_init {

@@ -42,6 +42,11 @@ bool config_needs_exception(const struct config_listener *l)
     return l->plain && l->door != CONFIG_DOOR_METRICS;
 }
 
+bool config_is_absent(const struct config_listener *l)
+{
+    return l->door == CONFIG_DOOR_HTTPS;
+}
+
 bool config_is_datagram(const struct config_listener *l)
 {
     return l->door == CONFIG_DOOR_COAP && !config_is_coap_tcp(l);
@@ -82,8 +87,7 @@ enum err config_read_name(const struct reading *r, const struct yaml_node *n, co
     return OK;
 }
 
-/* "[ADDRESS]:PORT" or "ADDRESS:PORT" with a numeric IPv4 address. */
-static bool bind_ok(struct slice text)
+bool config_bind_ok(struct slice text)
 {
     char host[CONFIG_BIND_BYTES];
     size_t colon = text.n;
@@ -114,7 +118,7 @@ static bool bind_ok(struct slice text)
 static enum err read_bind(const struct reading *r, const struct yaml_node *n,
                           char dst[CONFIG_BIND_BYTES])
 {
-    if (n->kind != YAML_SCALAR || !bind_ok(n->text) ||
+    if (n->kind != YAML_SCALAR || !config_bind_ok(n->text) ||
         !slice_to_text(n->text, dst, CONFIG_BIND_BYTES)) {
         return COMPLAIN(r, n,
                         "bind must be an address and a port, like \"[::]:8883\" for all, or "

@@ -16,6 +16,8 @@ struct reading {
  * ERR_MALFORMED with *r->complaint. */
 MUST_USE enum err config_read_name(const struct reading *r, const struct yaml_node *n,
                                    const char *what, char dst[CONFIG_NAME_BYTES]);
+/* config_bind_ok - "[ADDRESS]:PORT", or "ADDRESS:PORT" with a numeric IPv4 address. */
+bool config_bind_ok(struct slice text);
 /* config_read_listeners - the list of them, each checked by itself, behind those that are in c.
  * Errors as config_read_name. */
 MUST_USE enum err config_read_listeners(const struct reading *r, const struct yaml_node *list,

@@ -513,12 +513,13 @@ static void test_write_refuses(void **state)
         {"mqttx=127.0.0.1:1", NULL, "--listen mqttx=127.0.0.1:1: is not NAME"},
         {"mqtts", NULL, "--listen mqtts: is not NAME"},
         {"mqtts=1\"2", NULL, "--listen mqtts=1\"2: is not NAME"},
-        {"mqtts=nowhere:1", NULL, "the configuration asked for:"},
+        {"mqtts=nowhere:1", NULL, "--listen mqtts=nowhere:1: behind = stands an address"},
         {NULL, "colour=red", "--set colour=red: is not KEY=VALUE"},
         {NULL, "workers", "--set workers: is not KEY=VALUE"},
         {NULL, "workers=many", "the configuration asked for:"},
         {NULL, "workers=2\nlisteners=x", "--set workers=2\nlisteners=x: is not"},
-        {NULL, "publish_rate=fast", "the configuration asked for:"},
+        {NULL, "publish_rate=fast", "--set publish_rate=fast: publish_rate must be"},
+        {NULL, "packet_bytes=1", "--set packet_bytes=1: packet_bytes must be between"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct config_init init = {.listens = &cases[i].listen,

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 
 #include "app/daemon/config.h"
+#include "app/daemon/config_private.h"
 
 enum { FILE_MAX = 65536 };
 
@@ -81,6 +82,11 @@ static enum err resolve_listens(const struct config_init *init, struct yaml_comp
                           "is not NAME=ADDR:PORT; names are mqtts, coaps, mqtt, wss, ws, "
                           "coaps+tcp, coaps+ws, coap, https, enrol, metrics");
         }
+        if (!config_bind_ok(slice_text(equal + 1))) {
+            return refuse(ret, "--listen", given,
+                          "behind = stands an address and a port, like [::]:8883 for all, or "
+                          "127.0.0.1:8883");
+        }
         binds[at] = equal + 1;
     }
     return OK;
@@ -115,6 +121,24 @@ static enum err set_target(struct slice key, const char **ret_section, struct sl
     return OK;
 }
 
+/* Of one setting alone, so that the complaint is about what was typed; what has to fit together is
+ * found by the reader. */
+static enum err check_value(const char *given, const char *section, struct slice name,
+                            const char *value, struct yaml_complaint *ret)
+{
+    bool is_role = strcmp(section, "role_limits") == 0;
+    const struct setting *s = section[0] == '\0' ? NULL
+                              : is_role
+                                  ? setting_find(role_setting_table, n_role_settings, name)
+                                  : setting_find(global_setting_table, n_global_settings, name);
+    const uint64_t any_ram = UINT64_C(1) << 40; /* what a share is of is the reader's to know */
+    char why[SETTING_WHY_BYTES];
+    uint64_t number;
+    return s == NULL || setting_parse(s, slice_text(value), any_ram, why, &number) == OK
+               ? OK
+               : refuse(ret, "--set", given, why);
+}
+
 static enum err put_sets(const struct config_init *init, const char *section,
                          struct yaml_complaint *ret, struct buf *b)
 {
@@ -135,6 +159,7 @@ static enum err put_sets(const struct config_init *init, const char *section,
         if (strcmp(where, section) != 0) {
             continue;
         }
+        TRY(check_value(init->sets[i], section, name, equal + 1, ret));
         if (!any && section[0] != '\0') {
             TRY(put(b, "%s:\n", section));
         }

@@ -244,7 +244,10 @@ enum err places_listener(const struct config_listener *l, unsigned workers, int 
     bool is_enrol = l->door == CONFIG_DOOR_ENROL && !l->plain;
     bool is_metrics = l->door == CONFIG_DOOR_METRICS;
     if (!is_mqtt && !is_coap && !is_enrol && !is_metrics) {
-        why_set(why, "listener %s: this kind of door is not there yet; it is not opened", l->name);
+        why_set(why,
+                "listener %s: this kind of door is not there yet; it is not opened, and nothing "
+                "listens on %s. Take the listener out of sallyport.yaml",
+                l->name, l->bind);
         return ERR_UNSUPPORTED;
     }
     struct boot_listener b = {.udp = is_udp,

@@ -61,6 +61,11 @@ struct admin_listener {
     const char *bind; /* "[::]:5684", as configured: port says where it is. Borrowed for life */
 };
 
+/* One of sallyport.yaml that nothing listens on; borrowed for life. */
+struct admin_unopened {
+    const char *name, *door, *bind, *why;
+};
+
 /* All pointers are borrowed for life, except policy, which is shared. */
 struct admin_setup {
     struct loop *loop;
@@ -89,6 +94,8 @@ struct admin_setup {
     const char *host;                       /* that bundles name */
     const struct admin_listener *listeners; /* in the order of entrance.index */
     size_t n_listeners;                     /* at most ADMIN_LISTENERS_MAX */
+    const struct admin_unopened *unopened;  /* for `status` */
+    size_t n_unopened;
     uid_t uid;           /* who may use the control socket besides root: the daemon's own */
     const char *sandbox; /* one line for `status`, or NULL */
     /* DIR/pki holds another certificate of the server: it is to be taken, by admin_set_certificate.

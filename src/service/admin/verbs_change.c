@@ -130,7 +130,8 @@ void device_change_note(struct admin *a, uint64_t token, const struct device_cha
                   c->reason != NULL ? c->reason : "no reason given");
         break;
     case DEVICE_ENABLE:
-        admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "enabled");
+        admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "enabled%s%s",
+                  c->reason != NULL ? ": " : "", c->reason != NULL ? c->reason : "");
         break;
     case DEVICE_REVOKE:
         admin_act(a, token, EVENT_revoked, SEVERITY_WARNING, name,
@@ -138,7 +139,8 @@ void device_change_note(struct admin *a, uint64_t token, const struct device_cha
                   c->reason);
         break;
     case DEVICE_REMOVE:
-        admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "removed");
+        admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "removed%s%s",
+                  c->reason != NULL ? ": " : "", c->reason != NULL ? c->reason : "");
         break;
     case DEVICE_ROLE:
         admin_act(a, token, EVENT_device_change, SEVERITY_NOTICE, name, "its role is %.64s now",

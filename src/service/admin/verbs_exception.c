@@ -129,9 +129,8 @@ static enum err check_order(const struct admin *a, const struct directory_except
     struct slice shown = slice_head(o->listener, 40);
     if (l == NULL) {
         why_set(why,
-                "there is no listener %.*s; those of sallyport.yaml can be named whose port was "
-                "free at "
-                "the start (the log says who had it)",
+                "there is no listener %.*s; `sallyport status` lists them. One whose port another "
+                "program had at the start is not there (the log says whose)",
                 SLICE_ARG(shown));
         return ERR_NOT_FOUND;
     }

@@ -134,7 +134,7 @@ static enum err undo_all(struct admin *a, uint64_t token, struct control_reply *
         return admin_refuse(reply, "the responses", e, NULL);
     }
     char text[64];
-    (void)snprintf(text, sizeof text, "undone: %zu responses", n);
+    (void)snprintf(text, sizeof text, "undone: %zu response%s", n, n == 1 ? "" : "s");
     return admin_changed(a, token, reply,
                          json_pack("{s:I,s:s}", "undone", (json_int_t)n, "text", text));
 }

@@ -124,6 +124,12 @@ static json_t *numbers(const struct metrics_sources *s, const struct counters *s
                      "open_descriptors", (json_int_t)metrics_open_descriptors(m));
 }
 
+/* As sallyport.yaml calls it. */
+static const char *door_of(const struct admin_listener *l)
+{
+    return l->door == EVENT_PROTOCOL_https ? "enrol" : event_protocol_name(l->door);
+}
+
 static json_t *listeners(const struct admin *a, struct buf *text, const struct directory_version *v,
                          int64_t now)
 {
@@ -140,12 +146,19 @@ static json_t *listeners(const struct admin *a, struct buf *text, const struct d
                             : l->is_loopback ? "open on this machine alone, in plaintext"
                                              : "open";
         (void)json_array_append_new(
-            list, json_pack("{s:s,s:s,s:i,s:s?,s:b,s:b,s:b}", "name", l->name, "door",
-                            event_protocol_name(l->door), "port", (int)l->port, "bind", l->bind,
-                            "plaintext", l->is_plain || l->is_loopback || is_mixed ? 1 : 0, "open",
-                            open ? 1 : 0, "mqtt_3_1", l->takes_v31 ? 1 : 0));
-        say(text, "listener       %s  %s  port %u  %s%s\n", l->name, event_protocol_name(l->door),
-            l->port, state, l->takes_v31 ? ", takes the old MQTT 3.1" : "");
+            list, json_pack("{s:s,s:s,s:i,s:s?,s:b,s:b,s:s,s:b}", "name", l->name, "door",
+                            door_of(l), "port", (int)l->port, "bind", l->bind, "plaintext",
+                            l->is_plain || l->is_loopback || is_mixed ? 1 : 0, "open", open ? 1 : 0,
+                            "state", state, "mqtt_3_1", l->takes_v31 ? 1 : 0));
+        say(text, "listener       %s  %s  port %u  %s%s\n", l->name, door_of(l), l->port, state,
+            l->takes_v31 ? ", takes the old MQTT 3.1" : "");
+    }
+    for (size_t i = 0; i < a->setup.n_unopened; i++) {
+        const struct admin_unopened *l = &a->setup.unopened[i];
+        (void)json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:b,s:s}", "name", l->name,
+                                                    "door", l->door, "bind", l->bind, "open", 0,
+                                                    "state", l->why));
+        say(text, "listener       %s  %s  %s  %s\n", l->name, l->door, l->bind, l->why);
     }
     return list;
 }
@@ -230,8 +243,9 @@ enum err verb_status(void *ctx, const struct control_request *r, uint64_t token,
     say(&text, "policy         epoch %" PRIu64 "%s\n", s.epoch,
         is_settled ? "" : ", a newer one is on its way to the workers");
     say(&text, "certificate    until %s\n", expires);
-    say(&text, "alerts         %" PRIu64 " in the last day%s\n", s.open_alerts,
-        s.open_alerts > 0 ? ": see `sallyport alerts`" : "");
+    size_t n_weak = json_array_size(weak);
+    say(&text, "alerts         %" PRIu64 " in the last day, %zu exceptions in force%s\n",
+        s.open_alerts, n_weak, s.open_alerts + n_weak > 0 ? ": see `sallyport alerts`" : "");
     struct scribe_client_state scribe = audit_scribe(a->setup.audit);
     say(&text,
         "audit          scribe %s, %" PRIu64 " events wait, started again %" PRIu64 " times\n",

@@ -45,30 +45,39 @@ unsigned review_method(struct slice action)
     return 0;
 }
 
-/* A method on a path is asked as the CoAP door asks it: below /mq it is about a topic, by the rules
- * that MQTT has, confirmable as a client sends it by default. */
-static enum err ask_method(const struct grants *g, unsigned method, struct slice path,
-                           struct decision *ret, struct why *why)
+/* What a path is to the CoAP door; text is the memory of what ret names. */
+static enum err read_path(struct slice path, uint8_t text[DOOR_PATH_BYTES], struct door_path *ret,
+                          struct why *why)
 {
     const struct topic_limits limits = {.bytes = 65535, .levels = POLICY_LEVELS_MAX};
-    uint8_t options[COAP_MESSAGE_BYTES], text[DOOR_PATH_BYTES];
+    uint8_t options[COAP_MESSAGE_BYTES];
     struct coap_option_writer w = coap_option_writer_into(options, sizeof(options));
     struct slice block;
-    struct door_path p;
     const char *wrong = "that is no path";
-    if (is_elsewhere(path)) { /* through the proxy */
-        (void)grants_resource(g, path, method, ret);
-        return OK;
-    }
     coap_uri_path_options(path, &w);
     enum err err = coap_option_writer_done(&w, &block);
     if (err == OK) {
-        err = door_path_read(block, &limits, text, &p, &wrong);
+        err = door_path_read(block, &limits, text, ret, &wrong);
     }
     if (err != OK) {
         why_set(why, "%s; a path is like /mq/a/b for the topic a/b, or /name", wrong);
         return ERR_MALFORMED;
     }
+    return OK;
+}
+
+/* A method on a path is asked as the CoAP door asks it: below /mq it is about a topic, by the rules
+ * that MQTT has, confirmable as a client sends it by default. */
+static enum err ask_method(const struct grants *g, unsigned method, struct slice path,
+                           struct decision *ret, struct why *why)
+{
+    uint8_t text[DOOR_PATH_BYTES];
+    struct door_path p;
+    if (is_elsewhere(path)) { /* through the proxy */
+        (void)grants_resource(g, path, method, ret);
+        return OK;
+    }
+    TRY(read_path(path, text, &p, why));
     if (p.kind != DOOR_PATH_TOPIC || (method & (METHODS_OF_READ | METHODS_OF_PUBLISH)) == 0) {
         (void)grants_resource(g, p.text, method, ret);
     } else {
@@ -77,26 +86,42 @@ static enum err ask_method(const struct grants *g, unsigned method, struct slice
     return OK;
 }
 
-enum err review_ask(const struct grants *g, const struct review_question *q, struct decision *ret,
-                    struct why *why)
+static bool is_publish(struct slice action)
+{
+    return slice_is(action, "publish") || slice_is(action, "retain");
+}
+
+enum err review_check(const struct review_question *q, struct why *why)
 {
     const struct topic_limits limits = {.bytes = 65535, .levels = POLICY_LEVELS_MAX};
-    struct slice action = q->action, topic = q->what;
-    unsigned method = review_method(action);
-    if (slice_is(action, "publish") || slice_is(action, "retain")) {
+    uint8_t text[DOOR_PATH_BYTES];
+    struct door_path p;
+    if (is_publish(q->action)) {
         why_set(why, "that is no topic to publish to: 1 byte or more, without + and #");
-        TRY(topic_name_check(topic, &limits) == OK ? OK : ERR_MALFORMED);
-        (void)grants_publish(g, topic, q->qos, q->retain || slice_is(action, "retain"), ret);
-    } else if (slice_is(action, "subscribe")) {
+        return topic_name_check(q->what, &limits) == OK ? OK : ERR_MALFORMED;
+    }
+    if (slice_is(q->action, "subscribe")) {
         why_set(why, "that is no topic filter: + and # stand alone in their level, # last");
-        TRY(topic_filter_check(topic, &limits) == OK ? OK : ERR_MALFORMED);
-        (void)grants_subscribe(g, topic, ret);
-    } else if (method != 0) {
-        TRY(ask_method(g, method, topic, ret, why));
-    } else {
+        return topic_filter_check(q->what, &limits) == OK ? OK : ERR_MALFORMED;
+    }
+    if (review_method(q->action) == 0) {
         why_set(why, "actions are publish, retain, subscribe, and for resources get, put, post, "
                      "delete, fetch, patch, ipatch");
         return ERR_MALFORMED;
+    }
+    return is_elsewhere(q->what) ? OK : read_path(q->what, text, &p, why);
+}
+
+enum err review_ask(const struct grants *g, const struct review_question *q, struct decision *ret,
+                    struct why *why)
+{
+    TRY(review_check(q, why));
+    if (is_publish(q->action)) {
+        (void)grants_publish(g, q->what, q->qos, q->retain || slice_is(q->action, "retain"), ret);
+    } else if (slice_is(q->action, "subscribe")) {
+        (void)grants_subscribe(g, q->what, ret);
+    } else {
+        TRY(ask_method(g, review_method(q->action), q->what, ret, why));
     }
     return OK;
 }

@@ -16,9 +16,12 @@ struct review_question {
     bool retain;         /* the same */
 };
 
-/* review_ask - ERR_MALFORMED with *why: there is no such action, or `what` is nothing that it could
- * be done with; then nothing was asked. OK: *ret has the answer. Below /mq a method is about a
- * topic, by the rules that MQTT has, confirmable as a client sends it by default. */
+/* review_check - is it a question at all? ERR_MALFORMED with *why: there is no such action, or
+ * `what` is nothing that it could be done with. */
+MUST_USE enum err review_check(const struct review_question *q, struct why *why);
+/* review_ask - ERR_MALFORMED as review_check; then nothing was asked. OK: *ret has the answer.
+ * Below /mq a method is about a topic, by the rules that MQTT has, confirmable as a client sends it
+ * by default. */
 MUST_USE enum err review_ask(const struct grants *g, const struct review_question *q,
                              struct decision *ret, struct why *why);
 /* review_method - the bit of a method's name, in any case; 0: it is none. */
