@@ -23,7 +23,7 @@ static void count_words(const char *words, size_t *ret_least, size_t *ret_most)
     *ret_least = *ret_most = 0;
     for (bool more = rest.n > 0; more;) {
         struct slice word = slice_cut(&rest, ' ', &more);
-        *ret_least += word.p[0] == '[' ? 0 : 1;
+        *ret_least += slice_has_prefix(word, slice_text("[")) ? 0 : 1;
         *ret_most += 1;
     }
 }

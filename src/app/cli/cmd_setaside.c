@@ -79,7 +79,9 @@ static int act(struct cli *cli, const struct cli_command *self, const struct cli
         return cli_usage(cli, self, "--device goes with all: an id names one message already");
     }
     if (!is_all && !cli_digits(which, UINT64_MAX, &id)) {
-        return cli_usage(cli, self, "setaside %s %s: ID is a number of `setaside list`, or all",
+        return cli_usage(cli, self,
+                         "setaside %s %s: a message is named by its number, see `setaside list`; "
+                         "or all of them by all",
                          a->words[0], which);
     }
     return cli_call(cli, strcmp(a->words[0], "replay") == 0 ? "setaside.replay" : "setaside.drop",
