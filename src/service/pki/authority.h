@@ -29,7 +29,7 @@ enum {
     AUTHORITY_TOKEN_BYTES = 32 + 1,
     AUTHORITY_TOKEN_ID_BYTES = 16 + 1,
     AUTHORITY_TOKENS_MAX_BYTES = 15 * 1024 * 1024, /* of a list of them */
-    AUTHORITY_WAIT_MS = 2000,
+    AUTHORITY_WAIT_MS = 5000, /* a signer that is only starved of its processor answers by then */
     AUTHORITY_SERIAL_BYTES = 20,
     AUTHORITY_TRUSTED_MAX = 64 * 1024
 };
