@@ -67,12 +67,6 @@ static void print_made(struct cli *cli, const struct fortress_order *o, const st
             f->admin_secret);
 }
 
-static int refuse(struct cli *cli, const struct cli_command *self, const struct fortress *f,
-                  const char *why)
-{
-    return f->is_order_wrong ? cli_usage(cli, self, "%s", why) : cli_fail(cli, "%s", why);
-}
-
 int cmd_init(struct cli *cli, const struct cli_command *self, int argc, char **argv)
 {
     struct cli_args a;
@@ -84,7 +78,7 @@ int cmd_init(struct cli *cli, const struct cli_command *self, int argc, char **a
     AUTO(fortress_done) struct fortress f;
     struct why why = {{0}};
     if (fortress_make(&order, &f, &why) != OK) {
-        return refuse(cli, self, &f, why.text);
+        return cli_fail(cli, "%s", why.text);
     }
     print_made(cli, &order, &f);
     if (!cli->json) {
@@ -171,7 +165,7 @@ int cmd_quickstart(struct cli *cli, const struct cli_command *self, int argc, ch
         e = add_devices(&f, order.dir, &why);
     }
     if (e != OK) {
-        return refuse(cli, self, &f, why.text[0] != '\0' ? why.text : err_name(e));
+        return cli_fail(cli, "%s", why.text[0] != '\0' ? why.text : err_name(e));
     }
     print_made(cli, &order, &f);
     if (!cli->json) {

@@ -219,11 +219,9 @@ enum err fortress_make(const struct fortress_order *o, struct fortress *ret, str
     struct config_machine machine = config_machine_ask();
     struct yaml_complaint complaint;
     /* All that a person can have written wrongly is found before anything is made. */
-    enum err read = gather_hosts(&o->init, &hosts, why);
-    read = read == OK ? key_place(o, ret, why) : read;
-    read = read == OK ? write_config(o, ret, &hosts, &machine, &text, why) : read;
-    ret->is_order_wrong = read == ERR_CONFIG;
-    TRY(read);
+    TRY(gather_hosts(&o->init, &hosts, why));
+    TRY(key_place(o, ret, why));
+    TRY(write_config(o, ret, &hosts, &machine, &text, why));
     TRY(config_parse(buf_slice(&text), "sallyport.yaml", &machine, &complaint, &ret->config));
     TRY(policy_yaml_read(slice_text(policy_yaml_default()), "policy.yaml", &ret->config.role_limits,
                          &complaint, &ret->policy));

@@ -20,7 +20,6 @@ struct fortress {
     struct authority_files signing;
     const struct policy *policy;
     struct config config;
-    bool is_order_wrong; /* an option of the order is a mistake; nothing was made */
     char key_path[4096];
     char admin_secret[PASSWORD_GENERATED_BYTES];
 };
@@ -33,7 +32,7 @@ struct fortress_order {
 
 /* fortress_make - everything of a new data directory, in a place that is empty or not there. After
  * an error *ret can still be given to fortress_done; *why says what is wrong. ERR_EXISTS: not
- * empty; ERR_CONFIG: with is_order_wrong an option; ERR_IO and others. */
+ * empty; ERR_CONFIG: an option; ERR_IO and others. */
 MUST_USE enum err fortress_make(const struct fortress_order *o, struct fortress *ret,
                                 struct why *why);
 /* fortress_add - a device and its bundle in save_dir. */

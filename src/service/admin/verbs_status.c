@@ -153,11 +153,17 @@ static json_t *listeners(const struct admin *a, struct buf *text, const struct d
         say(text, "listener       %s  %s  port %u  %s%s\n", l->name, door_of(l), l->port, state,
             l->takes_v31 ? ", takes the old MQTT 3.1" : "");
     }
+    return list;
+}
+
+/* A list of their own: who goes through the listeners finds a port behind each. */
+static json_t *unopened(const struct admin *a, struct buf *text)
+{
+    json_t *list = json_array();
     for (size_t i = 0; i < a->setup.n_unopened; i++) {
         const struct admin_unopened *l = &a->setup.unopened[i];
-        (void)json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:b,s:s}", "name", l->name,
-                                                    "door", l->door, "bind", l->bind, "open", 0,
-                                                    "state", l->why));
+        (void)json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s}", "name", l->name, "door",
+                                                    l->door, "bind", l->bind, "state", l->why));
         say(text, "listener       %s  %s  %s  %s\n", l->name, l->door, l->bind, l->why);
     }
     return list;
@@ -228,6 +234,7 @@ enum err verb_status(void *ctx, const struct control_request *r, uint64_t token,
     say(&text, "sallyport      %s, up %s, %zu workers\n", SALLYPORT_VERSION, uptime, s.n_workers);
     say(&text, "sandbox        %s\n", a->setup.sandbox != NULL ? a->setup.sandbox : "-");
     json_t *doors = listeners(a, &text, v, now);
+    json_t *closed = unopened(a, &text);
     json_t *weak = exceptions(&text, v, now);
     say(&text, "devices        %" PRIu64 "\n", s.principals);
     say(&text,
@@ -244,8 +251,9 @@ enum err verb_status(void *ctx, const struct control_request *r, uint64_t token,
         is_settled ? "" : ", a newer one is on its way to the workers");
     say(&text, "certificate    until %s\n", expires);
     size_t n_weak = json_array_size(weak);
-    say(&text, "alerts         %" PRIu64 " in the last day, %zu exceptions in force%s\n",
-        s.open_alerts, n_weak, s.open_alerts + n_weak > 0 ? ": see `sallyport alerts`" : "");
+    say(&text, "alerts         %" PRIu64 " in the last day, %zu exception%s in force%s\n",
+        s.open_alerts, n_weak, n_weak == 1 ? "" : "s",
+        s.open_alerts + n_weak > 0 ? ": see `sallyport alerts`" : "");
     struct scribe_client_state scribe = audit_scribe(a->setup.audit);
     say(&text,
         "audit          scribe %s, %" PRIu64 " events wait, started again %" PRIu64 " times\n",
@@ -255,14 +263,14 @@ enum err verb_status(void *ctx, const struct control_request *r, uint64_t token,
             audit_lost(a->setup.audit));
     }
     json_t *line = json_pack(
-        "{s:s,s:I,s:I,s:s,s:o,s:o,s:I,s:b,s:s,s:I,s:{s:b,s:I,s:I},s:o,s:o,s:s%}", "version",
+        "{s:s,s:I,s:I,s:s,s:o,s:o,s:o,s:I,s:b,s:s,s:I,s:{s:b,s:I,s:I},s:o,s:o,s:s%}", "version",
         SALLYPORT_VERSION, "uptime_s", (json_int_t)up, "workers", (json_int_t)s.n_workers,
         "sandbox", a->setup.sandbox != NULL ? a->setup.sandbox : "-", "listeners", doors,
-        "exceptions", weak, "epoch", (json_int_t)s.epoch, "settled", is_settled ? 1 : 0,
-        "certificate_ends", expires, "audit_lost", (json_int_t)audit_lost(a->setup.audit), "scribe",
-        "behind", scribe.is_behind ? 1 : 0, "pending", (json_int_t)scribe.pending, "restarts",
-        (json_int_t)scribe.restarts, "numbers", numbers(&s, &sum, a->setup.metrics), "store", kept,
-        "text", (const char *)text.p, text.n);
+        "unopened", closed, "exceptions", weak, "epoch", (json_int_t)s.epoch, "settled",
+        is_settled ? 1 : 0, "certificate_ends", expires, "audit_lost",
+        (json_int_t)audit_lost(a->setup.audit), "scribe", "behind", scribe.is_behind ? 1 : 0,
+        "pending", (json_int_t)scribe.pending, "restarts", (json_int_t)scribe.restarts, "numbers",
+        numbers(&s, &sum, a->setup.metrics), "store", kept, "text", (const char *)text.p, text.n);
     TRY(control_line(reply, line));
     return control_finish(reply, 0, NULL);
 }
