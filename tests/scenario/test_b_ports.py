@@ -70,7 +70,7 @@ def test_a_closed_listener_is_left_out(make_fortress, kind):
         fortress.start()
         assert any(f'listener {kind}: 127.0.0.1:{port} is used by' in line and f'(process {os.getpid()})' in line for line in fortress.log)
         refusal = fortress.run('-C', fortress.dir, 'exception', 'add', '--listener', kind, *PLAIN, check=False)
-        assert refusal.returncode == 1 and 'whose port was free' in refusal.stderr
+        assert refusal.returncode == 1 and 'whose port another program had' in refusal.stderr
         fortress.stop()
     fortress.start()
     fortress.cli('exception', 'add', '--listener', kind, *PLAIN)

@@ -98,4 +98,4 @@ def test_check_says_what_the_store_takes(make_fortress):
     said = fortress.run('check', fortress.dir)
     assert '8 MiB' in said and '24 MiB' in said and '100 MiB' in said
     run = fortress.run('init', fortress.home / 'other', '--set', 'segment_bytes=1MiB', check=False)
-    assert run.returncode == 2 and 'segment_bytes must be between 2MiB' in run.stderr
+    assert run.returncode == 1 and 'segment_bytes must be between 2MiB' in run.stderr
