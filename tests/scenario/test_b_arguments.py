@@ -208,7 +208,7 @@ def test_one_story_of_a_door_that_is_not_there_yet(plant):
     """What init takes by its name of the contract, check, serve and status say: nothing listens there."""
     at = f'127.0.0.1:{plant.ports["https"]}'
     run = sallyport('init', plant.home / 'other', '--listen', f'https={at}')
-    assert run.returncode == 0 and f'nothing will listen on {at}' in run.stderr and 'https' not in run.stdout, run
+    assert run.returncode == 0 and f'nothing will listen on {at}. Take the listener out' in run.stderr and 'https' not in run.stdout, run
     assert any('listener https' in line and f'nothing listens on {at}' in line for line in plant.log), plant.log
     assert f'nothing listens on {at}' in plant.run('check', plant.dir) and '3 listeners' in plant.run('check', plant.dir)
     about = json.loads(plant.run('check', plant.dir, '--json'))

@@ -39,7 +39,8 @@ static void print_absent(struct cli *cli, const struct fortress *f)
             fprintf(cli->err,
                     "sallyport: listener %s: this kind of door is not there yet: it stands in "
                     "sallyport.yaml, and `serve` does not\n  open it, so nothing will listen on "
-                    "%s. The commands of `%s --help` do what there is, on this machine\n",
+                    "%s. Take the listener out there, and administer with the\n  commands of "
+                    "`%s --help`, on this machine\n",
                     l->name, l->bind, cli->program);
         }
     }
